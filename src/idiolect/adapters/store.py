@@ -1,72 +1,38 @@
-"""Everyone's adapters in one folder: stacked safetensors shards and their records.
+"""Everyone's adapters in one folder: shards, and what they were all made for.
 
-A shard is ``NNNNNN.safetensors`` (per site A [U, R, D] and B [U, O, R]) with ``NNNNNN.json`` (who
-is in which row, with checksums). The JSON is written last and makes the shard exist; a later
-shard's word on a person replaces an earlier one's. Knows nothing of training.
+``store.json`` says for which base, task and kind of adapter; people stand in ``shards/``, and a
+later shard's word on a person replaces an earlier one's. Knows nothing of training.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from typing import Any
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.shard import (
+    Record,
+    Shard,
+    check_tensors,
+    read_row,
+    read_shards,
+    records_file,
+    take_shard,
+    tensors_file,
+    write_shard,
+)
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models import Base
-from idiolect.storage import (
-    clean_partials,
-    is_working_file,
-    lock,
-    read_json,
-    sha256_file,
-    write_atomic,
-    write_json,
-)
+from idiolect.storage import clean_partials, is_working_file, lock, read_json, write_json
 
 FORMAT = 1
 HEAD = "store.json"
-_NUMBER = re.compile(r"\d{6,}", re.ASCII)
-
-Served = Literal["adapter", "gated", "too few items"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What the store knows of one person; ``row`` is their place in the shard, None without one."""
-
-    person: str
-    served: Served
-    """``adapter``, or why the base serves them instead."""
-    made_by: str
-    """Fingerprint of everything the adapter follows from: settings, base, history, profile."""
-    items: int = 0
-    """Items of the history that were trained on (its first ones)."""
-    history: str = ""
-    """Fingerprint of those items."""
-    steps: int = 0
-    tokens: int = 0
-    first_loss: float = 0.0
-    last_loss: float = 0.0
-    gate_base: float | None = None
-    """Mean loss of the base on the held-out tail, in nats a token."""
-    gate_adapter: float | None = None
-    row: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Shard:
-    number: int
-    sha256: str
-    records: tuple[Record, ...]
+PARTS = "parts"
+"""Folder, in a store, of the parts of a sharded run that wait to be merged into it."""
 
 
 class AdapterStore:
@@ -88,7 +54,7 @@ class AdapterStore:
             """The resolved configuration it was made with, plain data."""
         except (KeyError, TypeError) as error:
             raise IntegrityError(f"{folder / HEAD}: not a store's head ({error})") from error
-        self._shards: dict[int, _Shard] = {}
+        self._shards: dict[int, Shard] = {}
         self._where: dict[str, tuple[int, Record]] = {}
         self._verified: set[int] = set()
         self._read()
@@ -118,9 +84,7 @@ class AdapterStore:
             store._wanted = {**store._head, "lora": head["lora"], "settings": head["settings"]}
             return store
         shards = folder / "shards"  # an empty one is what a killed creation leaves
-        if any(p != shards and not is_working_file(p.name) for p in _within(folder)) or any(
-            not is_working_file(p.name) for p in _within(shards)
-        ):
+        if any(p not in (shards, folder / PARTS) for p in _within(folder)) or _within(shards):
             raise UsageError(
                 f"{folder}: is neither empty nor an adapter store; name another folder"
             )
@@ -187,7 +151,7 @@ class AdapterStore:
         found = self._where.get(person)
         if found is None or found[1].row is None:
             return None
-        if not self._tensors(found[0]).is_file():
+        if not tensors_file(self._folder, found[0]).is_file():
             self._read()  # another process has put the store in order since
             found = self._where[person]
         number, record = found
@@ -195,22 +159,26 @@ class AdapterStore:
 
     def add(self, entries: Sequence[tuple[Record, LoraAdapter | None]]) -> None:
         """Append people as one shard: after it returns they are in the store for good."""
-        with_adapter = [(r, a) for r, a in entries if a is not None]
-        rows = {record.person: row for row, (record, _) in enumerate(with_adapter)}
-        number = max(self._shards, default=0) + 1
-        tensors: dict[str, torch.Tensor] = {}
-        for path in with_adapter[0][1].pairs if with_adapter else ():
-            for place, letter in enumerate("AB"):
-                parts = [adapter.pairs[path][place] for _, adapter in with_adapter]
-                tensors[f"{path}.lora_{letter}"] = torch.stack(parts)
-        if any(not torch.isfinite(t).all() for t in tensors.values()):
-            raise IntegrityError(f"{self.folder}: an adapter to be stored is not finite")
-        body = save(tensors, metadata={"format": "pt", "base": self.base})
-        write_atomic(self._tensors(number), body)
-        records = [asdict(r) | {"row": rows.get(r.person)} for r, _ in entries]
-        content = {"sha256": sha256_file(self._tensors(number)), "records": records}
-        write_json(self._index(number), content)
-        self._read()
+        self._know(write_shard(self._folder, self._next(), entries, base=self.base))
+
+    def take(self, other: AdapterStore) -> tuple[Record, ...]:
+        """Take over what another store knows and this one does not; gives those people's records.
+
+        Shards are taken as they are, so that nothing is decoded or written anew; call it inside
+        ``writing``, and again after a kill.
+        """
+        new: list[Record] = []
+        for shard in other._shards.values():
+            fresh = [r for r in shard.records if not self.knows(r)]
+            if fresh:
+                self._know(take_shard(self._folder, self._next(), other._folder, shard))
+                new += fresh
+        return tuple(new)
+
+    def knows(self, record: Record) -> bool:
+        """Whether the store says just that of a person, wherever their adapter stands."""
+        own = self.record(record.person)
+        return own is not None and replace(own, row=record.row) == record
 
     def compact(self) -> None:
         """Drop the rows of people whom a later shard replaced: nothing outdated stays on disk."""
@@ -221,78 +189,42 @@ class AdapterStore:
                 continue
             if live:
                 self.add([(r, self._row_or_none(number, r)) for r in live])
-            self._index(number).unlink()
-            self._tensors(number).unlink()
-            self._read()
+            records_file(self._folder, number).unlink()
+            tensors_file(self._folder, number).unlink()
+            del self._shards[number]
 
     def _row_or_none(self, number: int, record: Record) -> LoraAdapter | None:
-        return None if record.row is None else self._read_row(number, record.row)
-
-    def _read_row(self, number: int, row: int | None) -> LoraAdapter:
-        assert row is not None
-        path = self._tensors(number)
+        if record.row is None:
+            return None
+        path = tensors_file(self._folder, number)
         if number not in self._verified:
-            if not path.is_file() or sha256_file(path) != self._shards[number].sha256:
-                raise IntegrityError(
-                    f"{path}: missing or changed after it was written; restore it from a copy, or "
-                    f"remove it with its .json and run idiolect personalize again"
-                )
+            check_tensors(path, self._shards[number].sha256)
             self._verified.add(number)
-        pairs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-        try:
-            with safe_open(path, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118 - not a mapping
-                    if key.endswith(".lora_A"):
-                        site = key.removesuffix(".lora_A")
-                        a, b = file.get_slice(key), file.get_slice(f"{site}.lora_B")
-                        pairs[site] = (a[row : row + 1][0].clone(), b[row : row + 1][0].clone())
-        except SafetensorError as error:
-            raise IntegrityError(f"{path}: not a readable safetensors file ({error})") from error
-        return LoraAdapter(config=self.lora, base=self.base, pairs=pairs)
+        return read_row(path, record.row, config=self.lora, base=self.base)
 
     def _read(self) -> None:
         """Read every shard's records; raises IntegrityError for files that do not belong."""
-        while True:
-            try:
-                shards = [_shard(path) for path in self._indices()]
-                break
-            except MissingError:  # put in order by another process while it was read: look again
-                continue
-        self._shards = {shard.number: shard for shard in shards}
-        self._where = {r.person: (s.number, r) for s in shards for r in s.records}
+        found = read_shards(self._folder)
+        self._shards, self._where = {}, {}
+        for shard in found:
+            self._know(shard)
 
-    def _indices(self) -> list[Path]:
-        """The records' files, in order; tensors without records are what a killed writer left."""
-        out: list[Path] = []
-        for path in sorted(_within(self.folder / "shards")):
-            if is_working_file(path.name):
-                continue
-            if path.suffix not in (".json", ".safetensors") or not _NUMBER.fullmatch(path.stem):
-                raise IntegrityError(f"{path}: a foreign file in an adapter store; take it out")
-            if path.suffix == ".json":
-                out.append(path)
-        return out
+    def _know(self, shard: Shard) -> None:
+        self._shards[shard.number] = shard
+        self._where |= {record.person: (shard.number, record) for record in shard.records}
 
-    def _tensors(self, number: int) -> Path:
-        return self.folder / "shards" / f"{number:06d}.safetensors"
+    def _next(self) -> int:
+        return max(self._shards, default=0) + 1
 
-    def _index(self, number: int) -> Path:
-        return self.folder / "shards" / f"{number:06d}.json"
+    @property
+    def _folder(self) -> Path:
+        return self.folder / "shards"
 
 
 def _within(folder: Path) -> list[Path]:
-    """What stands in a folder; nothing where there is none."""
-    return list(folder.iterdir()) if folder.is_dir() else []
-
-
-def _shard(path: Path) -> _Shard:
-    """Read a shard's records; raises IntegrityError where they are no records."""
-    content = read_json(path)
-    try:
-        records = tuple(from_plain(Record, r, where=str(path)) for r in content["records"])
-        return _Shard(int(path.stem), str(content["sha256"]), records)
-    except (KeyError, TypeError, UsageError) as error:
-        raise IntegrityError(f"{path}: not the records of a shard ({error})") from error
+    """What stands in a folder, but locks and what is half-written; nothing where there is none."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in found if not is_working_file(path.name)]
 
 
 def load_adapters(store: AdapterStore, people: Iterable[str]) -> dict[str, LoraAdapter]:
