@@ -1,4 +1,4 @@
-"""From histories to a store of adapters: who must be trained, in which shards, gated, written.
+"""From histories to a store of adapters: trained shard by shard, gated, written.
 
 Idempotent: a run that was killed, or is run again, trains only whom it must, and ends the same.
 """
@@ -7,50 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from idiolect.adapters import LoraAdapter, LoraConfig
 from idiolect.adapters.store import AdapterStore, Record
-from idiolect.config import fingerprint, to_plain
-from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, Progress, silent
 from idiolect.history import History
-from idiolect.models import Base, DtypeName, Example, PromptConfig, Prompter
+from idiolect.models import Base
 from idiolect.profiles import Profile
 from idiolect.retrieval import Encoder
 from idiolect.tasks import Task
 from idiolect.training.batched import EngineConfig, train_many
-from idiolect.training.context import ContextConfig, Person
-from idiolect.training.gate import GateConfig, mean_losses
+from idiolect.training.gate import mean_losses
 from idiolect.training.jobs import Job, Trained
-from idiolect.training.schedule import TrainConfig
-
-Mode = Literal["afresh", "continue"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PersonalConfig:
-    """Everything that decides what people's adapters become."""
-
-    lora: LoraConfig = field(default_factory=LoraConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    prompt: PromptConfig = field(default_factory=PromptConfig)
-    context: ContextConfig = field(default_factory=ContextConfig)
-    gate: GateConfig = field(default_factory=GateConfig)
-    least_items: int = 5
-    """People with fewer usable items to train on are served by the base."""
-    last_items: int = 0
-    """Use at most so many of a person's last items; 0 for all."""
-    dtype: DtypeName = "auto"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.least_items < 1:
-            raise UsageError(f"least_items: must be at least 1, got {self.least_items}")
-        if self.last_items < 0:
-            raise UsageError(f"last_items: must be 0 (all) or more, got {self.last_items}")
+from idiolect.training.plan import Mode, PersonalConfig, Planned, Planner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +39,6 @@ class PersonalSummary:
     items: int = 0
     tokens: int = 0
     seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """One person's work."""
-
-    person: str
-    made_by: str
-    history: str
-    items: int
-    front: tuple[Example, ...]
-    tail: tuple[Example, ...]
-    start: LoraAdapter | None
 
 
 class Personalizer:
@@ -103,10 +61,10 @@ class Personalizer:
     ) -> None:
         self.base, self.task, self.config, self.store = base, task, config, store
         self.engine, self.shard = engine or EngineConfig(), shard
-        self.profiles, self.encoder, self.mode = profiles or {}, encoder, mode
         self.keep_all, self.listener = keep_all, listener
-        self.prompter = Prompter(base.tokenizer, config.prompt)
-        self.unusable = 0
+        self.planner = Planner(
+            base, task, config, (store,), profiles=profiles, encoder=encoder, mode=mode
+        )
 
     @property
     def checkpoint(self) -> Path:
@@ -116,14 +74,17 @@ class Personalizer:
     def run(self, histories: Iterable[History]) -> PersonalSummary:
         """Train everyone who must be trained; call it inside ``store.writing()``."""
         started = time.monotonic()
-        waiting: list[_Planned] = []
+        waiting: list[Planned] = []
         unchanged: list[str] = []
         few: list[tuple[Record, None]] = []
+        unusable = 0
         for history in histories:
-            planned = self._plan(history)
+            planned = self.planner.plan(history)
             if planned is None:
                 unchanged.append(history.person)
-            elif planned.start is None and len(planned.front) < self.config.least_items:
+                continue
+            unusable += planned.unusable
+            if planned.start is None and len(planned.front) < self.config.least_items:
                 few.append((self._record(planned, "too few items"), None))
             else:
                 waiting.append(planned)
@@ -142,14 +103,14 @@ class Personalizer:
         too_few += [p for p in unchanged if self._served(p) == "too few items"]
         gated = [record.person for record, _ in done if record.served == "gated"]
         gated += [p for p in unchanged if self._served(p) == "gated"]
-        if self.unusable:
-            self.listener(Note(text=f"{self.unusable} items left out: no answer, or too long"))
+        if unusable:
+            self.listener(Note(text=f"{unusable} items left out: no answer, or too long"))
         return PersonalSummary(
             trained=tuple(record.person for record, _ in done),
             unchanged=tuple(unchanged),
             gated_off=tuple(sorted(gated)),
             too_few=tuple(sorted(too_few)),
-            unusable_items=self.unusable,
+            unusable_items=unusable,
             items=sum(record.items for record, _ in done),
             tokens=sum(trained.tokens for _, trained in done),
             seconds=time.monotonic() - started,
@@ -159,88 +120,7 @@ class Personalizer:
         record = self.store.record(person)
         return record.served if record else ""
 
-    def _plan(self, history: History) -> _Planned | None:
-        """A person's work, ``None`` where the store has them as they would become."""
-        if self.config.last_items:
-            history = history.last(self.config.last_items)
-        profiles = self.profiles.get(history.person, ())
-        made_by = self._cause(history)
-        known = self.store.record(history.person)
-        if known is not None and known.made_by == made_by:
-            return None
-        person = Person(
-            history,
-            self.task,
-            self.prompter,
-            self.config.context,
-            profiles=profiles,
-            encoder=self.encoder,
-            seed=self.config.train.seed,
-        )
-        front = len(history.items) - self.config.gate.tail(len(history.items))
-        first, start = self._beginning(history, known, front)
-        examples = [person.item_example(n) for n in range(len(history.items))]
-        if start is not None and not any(examples[first:front]):
-            return None  # nothing new to go on with
-        self.unusable += examples.count(None)
-        return _Planned(
-            person=history.person,
-            made_by=made_by,
-            history=History(history.person, history.items[:front]).fingerprint(),
-            items=front,
-            front=tuple(e for e in examples[first:front] if e is not None),
-            tail=tuple(e for e in examples[front:] if e is not None),
-            start=start,
-        )
-
-    def _cause(self, history: History) -> str:
-        """Fingerprint of everything that the adapter of a person with this history follows from.
-
-        The device is not in it: moving to another machine is no reason to train everyone again.
-        """
-        profiles = self.profiles.get(history.person, ())
-        settings = to_plain(self.config)
-        del settings["device"]
-        return fingerprint(
-            [
-                self.base.identity,
-                settings,
-                history.fingerprint(),
-                [p.text for p in profiles] if self.config.context.profile else [],
-            ]
-        )
-
-    def _beginning(
-        self, history: History, known: Record | None, front: int
-    ) -> tuple[int, LoraAdapter | None]:
-        """The first item to train on and the adapter to start from.
-
-        Going on is only possible where the items trained on before are this history's first ones;
-        where none were (an adapter that was imported), it starts with the first.
-        """
-        present = self.store.adapter(history.person) if self.mode == "continue" else None
-        if known is None or present is None or known.items > front:
-            return 0, None
-        if known.items == 0:
-            return 0, present
-        seen = History(history.person, history.items[: known.items]).fingerprint()
-        if seen != known.history or (known.items == front and not self._only_grew(history, known)):
-            return 0, None
-        return known.items, present
-
-    def _only_grew(self, history: History, known: Record) -> bool:
-        """Whether the known adapter is what these settings made of some first items of a history.
-
-        The held-out tail grows with a history, so there may be nothing new to train on.
-        """
-        prefixes = (
-            History(history.person, history.items[:count])
-            for count in range(known.items, len(history.items))
-            if count - self.config.gate.tail(count) == known.items
-        )
-        return any(self._cause(prefix) == known.made_by for prefix in prefixes)
-
-    def _train_shard(self, people: Sequence[_Planned]) -> list[tuple[Record, Trained]]:
+    def _train_shard(self, people: Sequence[Planned]) -> list[tuple[Record, Trained]]:
         """Train, gate and write one shard; its checkpoint goes when it is written."""
         jobs = [Job(person=p.person, examples=p.front, start=p.start) for p in people]
         trained = train_many(
@@ -267,7 +147,7 @@ class Personalizer:
         return entries
 
     def _gate(
-        self, people: Sequence[_Planned], trained: Sequence[Trained]
+        self, people: Sequence[Planned], trained: Sequence[Trained]
     ) -> dict[str, tuple[float, float]]:
         """Mean loss on everyone's tail without and with the adapter."""
         tails = {p.person: p.tail for p in people if p.tail}
@@ -281,7 +161,7 @@ class Personalizer:
 
     def _record(
         self,
-        planned: _Planned,
+        planned: Planned,
         served: Literal["adapter", "gated", "too few items"],
         trained: Trained | None = None,
         without: float | None = None,
