@@ -77,20 +77,12 @@ class AdapterStore:
             "lora": to_plain(lora),
             "settings": settings,
         }
-        if (folder / HEAD).exists():
-            store = AdapterStore.open(folder)
-            store.require(base=base.identity, task=task, lora=lora)
-            store.lora, store.settings = lora, head["settings"]
-            store._wanted = {**store._head, "lora": head["lora"], "settings": head["settings"]}
-            return store
-        shards = folder / "shards"  # an empty one is what a killed creation leaves
-        if any(p not in (shards, folder / PARTS) for p in _within(folder)) or _within(shards):
-            raise UsageError(
-                f"{folder}: is neither empty nor an adapter store; name another folder"
-            )
-        shards.mkdir(parents=True, exist_ok=True)
-        write_json(folder / HEAD, head)
-        return AdapterStore.open(folder)
+        return _made(folder, head)
+
+    @staticmethod
+    def like(folder: Path, other: AdapterStore) -> AdapterStore:
+        """Make a store for the same things as another one, or open the one there, as ``create``."""
+        return _made(folder, other._wanted)
 
     @staticmethod
     def open(folder: Path) -> AdapterStore:
@@ -219,6 +211,23 @@ class AdapterStore:
     @property
     def _folder(self) -> Path:
         return self.folder / "shards"
+
+
+def _made(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
+    """The store in a folder, which is to have that head; a new one where there is none."""
+    if (folder / HEAD).exists():
+        store = AdapterStore.open(folder)
+        lora = from_plain(LoraConfig, head["lora"])
+        store.require(base=head["base"], task=head["task"], lora=lora)
+        store.lora, store.settings = lora, head["settings"]
+        store._wanted = {**store._head, "lora": head["lora"], "settings": head["settings"]}
+        return store
+    shards = folder / "shards"  # an empty one is what a killed creation leaves
+    if any(p not in (shards, folder / PARTS) for p in _within(folder)) or _within(shards):
+        raise UsageError(f"{folder}: is neither empty nor an adapter store; name another folder")
+    shards.mkdir(parents=True, exist_ok=True)
+    write_json(folder / HEAD, head)
+    return AdapterStore.open(folder)
 
 
 def _within(folder: Path) -> list[Path]:

@@ -1,48 +1,39 @@
 """From histories to a store of adapters: trained shard by shard, gated, written.
 
+Histories stream by: the examples and adapters of one shard are in memory, of everyone else a name.
 Idempotent: a run that was killed, or is run again, trains only whom it must, and ends the same.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from operator import length_hint
 from pathlib import Path
 from typing import Literal
 
+from idiolect.adapters import LoraAdapter
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.events import Listener, Note, Progress, silent
 from idiolect.history import History
 from idiolect.models import Base
 from idiolect.profiles import Profile
 from idiolect.retrieval import Encoder
+from idiolect.storage import Ledger
 from idiolect.tasks import Task
 from idiolect.training.batched import EngineConfig, train_many
 from idiolect.training.gate import mean_losses
 from idiolect.training.jobs import Job, Trained
 from idiolect.training.plan import Mode, PersonalConfig, Planned, Planner
-
-
-@dataclass(frozen=True, kw_only=True)
-class PersonalSummary:
-    """What a run did, in people."""
-
-    trained: tuple[str, ...] = ()
-    unchanged: tuple[str, ...] = ()
-    gated_off: tuple[str, ...] = ()
-    """Trained, but their adapter did not help on their held-out tail; the base serves them."""
-    too_few: tuple[str, ...] = ()
-    """Too few usable items; the base serves them."""
-    unusable_items: int = 0
-    """Items without an answer or too long for the prompt, left out."""
-    items: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
+from idiolect.training.tally import PersonalSummary, Tally
 
 
 class Personalizer:
-    """Trains people of one task into one store."""
+    """Trains people of one task into one store.
+
+    ``known`` are other stores that are asked, and not written, where ``store`` does not know
+    somebody. The ledger is told of everyone before their shard is written: a kill in between
+    leaves two events of one training, never none.
+    """
 
     def __init__(
         self,
@@ -57,13 +48,16 @@ class Personalizer:
         encoder: Encoder | None = None,
         mode: Mode = "afresh",
         keep_all: bool = False,
+        known: Sequence[AdapterStore] = (),
+        ledger: Ledger | None = None,
         listener: Listener = silent,
     ) -> None:
-        self.base, self.task, self.config, self.store = base, task, config, store
+        self.base, self.config, self.store, self.ledger = base, config, store, ledger
         self.engine, self.shard = engine or EngineConfig(), shard
         self.keep_all, self.listener = keep_all, listener
+        stores = (store, *known)
         self.planner = Planner(
-            base, task, config, (store,), profiles=profiles, encoder=encoder, mode=mode
+            base, task, config, stores, profiles=profiles, encoder=encoder, mode=mode
         )
 
     @property
@@ -71,61 +65,63 @@ class Personalizer:
         """Where the shard at work is checkpointed."""
         return self.store.folder / "checkpoint.bin"
 
-    def run(self, histories: Iterable[History]) -> PersonalSummary:
-        """Train everyone who must be trained; call it inside ``store.writing()``."""
-        started = time.monotonic()
+    def run(self, histories: Iterable[History], *, people: int | None = None) -> PersonalSummary:
+        """Train everyone who must be trained; call it inside ``store.writing()``.
+
+        ``people`` is how many histories will come, for the progress, where they cannot tell.
+        """
+        tally = Tally()
+        total = length_hint(histories) if people is None else people
         waiting: list[Planned] = []
-        unchanged: list[str] = []
-        few: list[tuple[Record, None]] = []
-        unusable = 0
+        few: list[Record] = []
+        self._tell(tally, total)
         for history in histories:
             planned = self.planner.plan(history)
             if planned is None:
-                unchanged.append(history.person)
+                tally.unchanged.append(history.person)
+                tally.passed(self.planner.known(history.person))
                 continue
-            unusable += planned.unusable
+            tally.unusable += planned.unusable
             if planned.start is None and len(planned.front) < self.config.least_items:
-                few.append((self._record(planned, "too few items"), None))
+                few.append(self._record(planned, "too few items"))
             else:
                 waiting.append(planned)
-        if few:
-            self.store.add(few)
-        done: list[tuple[Record, Trained]] = []
-        self.listener(Progress(stage="people", done=0, total=len(waiting), unit="people"))
-        for at in range(0, len(waiting), self.shard):
-            done += self._train_shard(waiting[at : at + self.shard])
-            self.listener(
-                Progress(stage="people", done=len(done), total=len(waiting), unit="people")
-            )
+            if len(waiting) == self.shard:
+                self._write(waiting, few, tally)
+                self._tell(tally, total)
+                waiting, few = [], []
+        self._write(waiting, few, tally)
+        self._tell(tally, total)
         self.checkpoint.unlink(missing_ok=True)  # a kill right after the last shard leaves it
         self.store.compact()
-        too_few = [record.person for record, _ in few]
-        too_few += [p for p in unchanged if self._served(p) == "too few items"]
-        gated = [record.person for record, _ in done if record.served == "gated"]
-        gated += [p for p in unchanged if self._served(p) == "gated"]
-        if unusable:
-            self.listener(Note(text=f"{unusable} items left out: no answer, or too long"))
-        return PersonalSummary(
-            trained=tuple(record.person for record, _ in done),
-            unchanged=tuple(unchanged),
-            gated_off=tuple(sorted(gated)),
-            too_few=tuple(sorted(too_few)),
-            unusable_items=unusable,
-            items=sum(record.items for record, _ in done),
-            tokens=sum(trained.tokens for _, trained in done),
-            seconds=time.monotonic() - started,
-        )
+        if tally.unusable:
+            self.listener(Note(text=f"{tally.unusable} items left out: no answer, or too long"))
+        return tally.summary()
 
-    def _served(self, person: str) -> str:
-        record = self.store.record(person)
-        return record.served if record else ""
+    def _tell(self, tally: Tally, total: int) -> None:
+        total = max(total, tally.done)
+        self.listener(Progress(stage="people", done=tally.done, total=total, unit="people"))
 
-    def _train_shard(self, people: Sequence[Planned]) -> list[tuple[Record, Trained]]:
+    def _write(self, people: Sequence[Planned], few: Sequence[Record], tally: Tally) -> None:
         """Train, gate and write one shard; its checkpoint goes when it is written."""
-        jobs = [Job(person=p.person, examples=p.front, start=p.start) for p in people]
+        if not people and not few:
+            return
+        entries = self._train(people, tally) if people else []
+        if self.ledger is not None and people:
+            names = [planned.person for planned in people]
+            self.ledger.record("trained", names, {"base": self.base.identity})
+        self.store.add([*((record, None) for record in few), *entries])
+        for record in (*few, *(record for record, _ in entries)):
+            tally.passed(record)
+        self.checkpoint.unlink(missing_ok=True)
+
+    def _train(
+        self, people: Sequence[Planned], tally: Tally
+    ) -> list[tuple[Record, LoraAdapter | None]]:
+        """Everyone's record, and their adapter where it is kept."""
         trained = train_many(
             self.base,
-            jobs,
+            [Job(person=p.person, examples=p.front, start=p.start) for p in people],
             self.config.lora,
             self.config.train,
             self.engine,
@@ -133,17 +129,15 @@ class Personalizer:
             listener=self.listener,
         )
         verdicts = self._gate(people, trained)
-        entries: list[tuple[Record, Trained]] = []
+        entries: list[tuple[Record, LoraAdapter | None]] = []
         for planned, result in zip(people, trained, strict=True):
             without, having = verdicts.get(planned.person, (None, None))
             helps = without is None or having is None or having <= without
             record = self._record(planned, "adapter" if helps else "gated", result, without, having)
-            entries.append((record, result))
-        kept = [
-            (r, t.adapter if r.served == "adapter" or self.keep_all else None) for r, t in entries
-        ]
-        self.store.add(kept)
-        self.checkpoint.unlink(missing_ok=True)
+            entries.append((record, result.adapter if helps or self.keep_all else None))
+            tally.trained.append(planned.person)
+            tally.items += record.items
+            tally.tokens += result.tokens
         return entries
 
     def _gate(
