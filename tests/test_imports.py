@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "peft", "accelerate", "pyarrow", "sklearn", "matplotlib")
+HEAVY = ("torch", "transformers", "peft", "accelerate", "pyarrow", "sklearn", "matplotlib", "ray")
 
 IMPORT = "import idiolect"
 HELP = """
@@ -45,6 +45,7 @@ VERBS = (
     "adapt",
     "profile",
     "personalize",
+    "merge",
     "predict",
     "evaluate",
     "export",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from idiolect.errors import UsageError
-from idiolect.events import Listener, both, silent
+from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
     from idiolect.adapters.exchange import Taken
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from idiolect.importers import ImportReport
     from idiolect.training.adapt import AdaptConfig, AdaptSummary
     from idiolect.training.personalize import PersonalConfig, PersonalSummary
+    from idiolect.training.scale import MergeSummary
 
 _LAZY = {
     "AdaptConfig": "idiolect.training.adapt",
     "EvaluateConfig": "idiolect.evaluation.runner",
+    "MergeSummary": "idiolect.training.scale",
     "PersonalConfig": "idiolect.training.personalize",
     "Prediction": "idiolect.generation.serve",
     "Taken": "idiolect.adapters.exchange",
@@ -178,52 +180,55 @@ def personalize(
     people: Sequence[str] = (),
     profiles: Path | None = None,
     mode: Literal["afresh", "continue"] = "afresh",
+    shard: str | None = None,
+    ray: str | None = None,
+    shards: int | None = None,
+    workers: int | None = None,
     wait: bool = True,
     listener: Listener = silent,
 ) -> PersonalSummary:
-    """Train the adapters of a dataset's people into a store: only of those who need it."""
-    from idiolect import tasks
-    from idiolect.adapters.store import AdapterStore
-    from idiolect.config import to_plain
-    from idiolect.history import read_dataset
-    from idiolect.models import MiniLM, load_base
-    from idiolect.profiles import load as load_profiles
-    from idiolect.storage import Ledger
-    from idiolect.training.metrics_log import MetricsLog
-    from idiolect.training.personalize import PersonalConfig, Personalizer
+    """Train the adapters of a dataset's people into a store: only of those who need it.
 
-    config = config or PersonalConfig()
-    dataset = read_dataset(data)
-    task = tasks.get(dataset.task)
-    chosen = tuple(dict.fromkeys(people)) or dataset.people
-    for person in chosen:
-        dataset.counts(person)  # a wrong name is said before anything is made
-    if config.context.profile and profiles is None:
-        raise UsageError("context.profile is on: name the profiles (idiolect profile writes them)")
-    told = load_profiles(profiles, task=task.name) if profiles else None
-    loaded = load_base(base, dtype=config.dtype, device=config.device)
-    opened = AdapterStore.create(
-        store,
-        loaded,
-        source=base,
-        task=task.name,
-        lora=config.lora,
-        settings=to_plain(config),
+    ``shard="k/N"`` trains the people of that shard alone, into a part of the store that ``merge``
+    takes in; ``ray`` (``local`` or a cluster's address) does all shards and merges them.
+    """
+    from idiolect.training.personalize import PersonalConfig
+    from idiolect.training.work import Work, Worker
+
+    if ray is None and (shards, workers) != (None, None):
+        raise UsageError("shards and workers are for a run on Ray: name a cluster, or 'local'")
+    if shard is not None and ray is not None:
+        raise UsageError("one shard or all of them on Ray: say one of the two")
+    work = Work(
+        data=data,
+        store=store,
+        base=base,
+        config=config or PersonalConfig(),
+        people=tuple(people),
+        profiles=profiles,
+        mode=mode,
     )
-    with opened.writing(wait=wait):
-        summary = Personalizer(
-            loaded,
-            task,
-            config,
-            opened,
-            profiles=told,
-            encoder=MiniLM() if config.context.retrieval == "dense" else None,
-            mode=mode,
-            listener=both(listener, MetricsLog(store / "metrics.jsonl")),
-        ).run(dataset.histories(chosen))
-        if summary.trained:
-            Ledger(store / "ledger").record("trained", summary.trained, {"base": loaded.identity})
-    return summary
+    if ray is not None:
+        from idiolect.training.on_ray import personalize_on_ray
+
+        return personalize_on_ray(work, ray, shards=shards, workers=workers, listener=listener)
+    if shard is not None:
+        from idiolect.training.parts import RunShard
+        from idiolect.training.scale import run_shard
+
+        chosen = RunShard.parse(shard)
+        return run_shard(Worker(work, listener=listener), chosen, wait=wait)
+    from idiolect.training.parts import require_no_parts
+
+    require_no_parts(store)
+    return Worker(work, listener=listener).whole(wait=wait)
+
+
+def merge(store: Path, *, wait: bool = True) -> MergeSummary:
+    """Take the parts that the shards of a run left into their store; again, it does nothing."""
+    from idiolect.training.scale import merge as merge_parts
+
+    return merge_parts(store, wait=wait)
 
 
 def predict(

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 
+from idiolect import api
 from idiolect.adapters.store import AdapterStore
 from idiolect.config import to_plain
 from idiolect.models.tiny import tiny_base
+from idiolect.storage import Ledger
 from idiolect.training import EngineConfig, TrainConfig
 from idiolect.training.metrics_log import MetricsLog
 from idiolect.training.personalize import Personalizer
@@ -40,5 +42,12 @@ def personalize_to_the_end(folder: str, metrics: str) -> None:
             store,
             engine=EngineConfig(slots=2, checkpoint_seconds=0),
             shard=SHARD,
+            ledger=Ledger(Path(folder) / "ledger"),
             listener=MetricsLog(Path(metrics)),
         ).run(PEOPLE)
+
+
+def shard_to_the_end(data: str, store: str, base: str, shard: str) -> None:
+    """Train one shard of a run."""
+    torch.set_num_threads(1)
+    api.personalize(Path(data), Path(store), base=base, config=UNGATED, shard=shard)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from killed_personalizing import PEOPLE, personalize_to_the_end
+from killed_personalizing import PEOPLE, SHARD, personalize_to_the_end
 
+from idiolect.adapters import LoraAdapter
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.config import to_plain
-from idiolect.events import Note
+from idiolect.events import Note, Progress
 from idiolect.history import History
-from idiolect.models import Base
+from idiolect.models import Base, Example
 from idiolect.models.tiny import tiny_base
+from idiolect.storage import Ledger
 from idiolect.training import Job, TrainConfig
 from idiolect.training import personalize as module
 from idiolect.training.personalize import Mode, PersonalConfig, Personalizer, PersonalSummary
@@ -59,6 +62,7 @@ class Place:
         *histories: History,
         config: PersonalConfig = UNGATED,
         mode: Mode = "afresh",
+        streamed: Iterator[History] | None = None,
         **options: Any,
     ) -> PersonalSummary:
         store = AdapterStore.create(
@@ -72,7 +76,7 @@ class Place:
         with store.writing():
             return Personalizer(
                 self.base, RATING, config, store, engine=ENGINE, mode=mode, **options
-            ).run(histories)
+            ).run(streamed or histories)
 
     @property
     def store(self) -> AdapterStore:
@@ -262,6 +266,39 @@ def test_an_evaluation_keeps_what_the_gate_refuses(place: Place) -> None:
     assert place.store.adapter("dee") is not None
 
 
+def test_memory_holds_one_shard(place: Place) -> None:
+    """Of people who passed nothing heavy stays, and nobody is read ahead of their shard."""
+    read: list[str] = []
+    seen: list[tuple[int, int, int]] = []
+
+    def coming() -> Iterator[History]:
+        for number in range(12):
+            read.append(f"p{number:02d}")
+            yield rater(read[-1], 8)
+
+    def watch(event: Any) -> None:
+        if isinstance(event, Progress) and event.stage == "people":
+            gc.collect()
+            alive = [type(thing) for thing in gc.get_objects()]
+            seen.append((len(read), alive.count(LoraAdapter), alive.count(Example)))
+
+    gc.collect()
+    adapters = [type(thing) for thing in gc.get_objects()].count(LoraAdapter)
+    done = place.run(streamed=coming(), shard=3, listener=watch)
+    assert len(done.trained) == 12
+    assert [pulled for pulled, _, _ in seen[:-1]] == [0, 3, 6, 9, 12]
+    assert max(kept for _, kept, _ in seen) <= adapters + 3
+    assert max(examples for _, _, examples in seen) <= 3 * 8
+
+
+def test_progress_counts_everyone_who_passed(place: Place) -> None:
+    heard: list[Any] = []
+    place.run(ANN)
+    place.run(ANN, BOB, rater("dee", 2), CY, shard=1, listener=heard.append)
+    passed = [(e.done, e.total) for e in heard if isinstance(e, Progress) and e.stage == "people"]
+    assert passed == [(0, 4), (2, 4), (4, 4), (4, 4)]
+
+
 def steps_in(metrics: Path) -> int:
     return len(metrics.read_text().splitlines()) if metrics.exists() else 0
 
@@ -293,6 +330,10 @@ def test_killed_again_and_again_it_ends_the_same(tmp_path: Path) -> None:
         assert one.record(person) == other.record(person)
         if one.adapter(person) is not None:
             assert tensors(one.adapter(person)) == tensors(other.adapter(person))
-    assert sorted(p.name for p in other.folder.iterdir()) == ["shards", "store.json"]
+    assert sorted(p.name for p in other.folder.iterdir()) == ["ledger", "shards", "store.json"]
+    told = Ledger(other.folder / "ledger")
+    trained = [person for person in one.people if person != "few"]
+    assert all(told.of(person) for person in trained) and not told.of("few")
+    assert len(told.entries()) <= len(trained) + SHARD * kills
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert needed <= len(lines) <= needed + kills  # only the step under way is done again

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -104,10 +104,10 @@ def take_shard(folder: Path, number: int, source: Path, shard: Shard) -> Shard:
 
 
 def _write_records(
-    folder: Path, number: int, sha256: str, records: Sequence[dict[str, object]]
+    folder: Path, number: int, sha256: str, records: Sequence[dict[str, Any]]
 ) -> Shard:
     write_json(records_file(folder, number), {"sha256": sha256, "records": records})
-    return Shard(number, sha256, tuple(Record(**r) for r in records))  # type: ignore[arg-type]
+    return Shard(number, sha256, tuple(Record(**r) for r in records))
 
 
 def read_shard(path: Path) -> Shard:

@@ -153,19 +153,20 @@ class AdapterStore:
         """Append people as one shard: after it returns they are in the store for good."""
         self._know(write_shard(self._folder, self._next(), entries, base=self.base))
 
-    def take(self, other: AdapterStore) -> tuple[Record, ...]:
-        """Take over what another store knows and this one does not; gives those people's records.
+    def take(self, other: AdapterStore) -> None:
+        """Take over what another store knows and this one does not.
 
         Shards are taken as they are, so that nothing is decoded or written anew; call it inside
         ``writing``, and again after a kill.
         """
-        new: list[Record] = []
         for shard in other._shards.values():
-            fresh = [r for r in shard.records if not self.knows(r)]
-            if fresh:
+            if not all(self.knows(record) for record in shard.records):
                 self._know(take_shard(self._folder, self._next(), other._folder, shard))
-                new += fresh
-        return tuple(new)
+
+    def unknown(self, other: AdapterStore) -> tuple[Record, ...]:
+        """What another store says and this one does not."""
+        said = (record for shard in other._shards.values() for record in shard.records)
+        return tuple(record for record in said if not self.knows(record))
 
     def knows(self, record: Record) -> bool:
         """Whether the store says just that of a person, wherever their adapter stands."""

@@ -23,6 +23,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "adapt": ("adapt", "Teach the base model a task on other people."),
     "profile": ("profile", "Write a short text about each person."),
     "personalize": ("personalize", "Train the adapters of those who need one."),
+    "merge": ("merge", "Take the parts of a sharded run into their store."),
     "predict": ("predict", "Answer one question as one person would."),
     "evaluate": ("evaluate", "Compare methods on the same people and questions."),
     "export": ("export", "Hand out one person's adapter in PEFT's format."),

@@ -43,6 +43,26 @@ NAMED = 8
     "present adapter with the new items.",
 )
 @click.option(
+    "--shard",
+    metavar="K/N",
+    help="Train the people of shard K of N alone, into a part of the store: run all N, anywhere "
+    "and in any order, then idiolect merge.",
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS|local",
+    help="Train in shards on a Ray cluster, or with Ray on this machine, and merge them.",
+)
+@click.option(
+    "--shards", type=int, metavar="N", help="With --ray: how many shards; by default 4 a worker."
+)
+@click.option(
+    "--workers",
+    type=int,
+    metavar="N",
+    help="With --ray: how many workers; by default one a GPU, without GPUs one a machine.",
+)
+@click.option(
     "--no-wait", is_flag=True, help="Fail at once where another process writes the store."
 )
 @configurable(
@@ -64,6 +84,10 @@ def command(
     people: tuple[str, ...],
     profiles: Path | None,
     afresh: bool,
+    shard: str | None,
+    ray: str | None,
+    shards: int | None,
+    workers: int | None,
     no_wait: bool,
     wanted: Wanted,
     as_json: bool,
@@ -76,9 +100,12 @@ def command(
     the last part of their own history (the do-no-harm gate), are served by the base model, and
     named.
 
+    Very many people are trained in shards, on many machines: docs/scale.md.
+
     \b
     $ idiolect personalize data/me --store mine
     $ idiolect personalize data/films --base film-base --store raters --rate 5e-4 --no-gate
+    $ idiolect personalize data/films --store raters --shard 3/8
     """
     from idiolect import api
 
@@ -91,6 +118,10 @@ def command(
             people=people,
             profiles=profiles,
             mode="afresh" if afresh else "continue",
+            shard=shard,
+            ray=ray,
+            shards=shards,
+            workers=workers,
             wait=not no_wait,
             listener=listener,
         )

@@ -1,0 +1,116 @@
+"""One call of ``personalize`` as a value, and who does it, with base, data and profiles at hand.
+
+Knows folders and how a ``Personalizer`` is made; knows nothing of shards or clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from idiolect import tasks
+from idiolect.adapters.store import AdapterStore
+from idiolect.config import to_plain
+from idiolect.errors import UsageError
+from idiolect.events import Listener, both, silent
+from idiolect.history import Dataset, read_dataset
+from idiolect.models import MiniLM, load_base
+from idiolect.profiles import load as load_profiles
+from idiolect.storage import Ledger
+from idiolect.training.metrics_log import MetricsLog
+from idiolect.training.personalize import Personalizer
+from idiolect.training.plan import Mode, PersonalConfig, Planner
+from idiolect.training.tally import PersonalSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What is asked for; plain enough to be sent to another machine that sees the same folders."""
+
+    data: Path
+    store: Path
+    base: str = "default"
+    config: PersonalConfig = field(default_factory=PersonalConfig)
+    people: tuple[str, ...] = ()
+    """These people only; all of the dataset where nobody is named."""
+    profiles: Path | None = None
+    mode: Mode = "afresh"
+
+    def dataset(self) -> Dataset:
+        """The dataset, with everything said that can be wrong before anything is made."""
+        dataset = read_dataset(self.data)
+        tasks.get(dataset.task)
+        for person in self.people:
+            dataset.counts(person)
+        if self.config.context.profile and self.profiles is None:
+            raise UsageError(
+                "context.profile is on: name the profiles (idiolect profile writes them)"
+            )
+        return dataset
+
+
+class Worker:
+    """Does a work, or parts of it, with one base."""
+
+    def __init__(self, work: Work, *, listener: Listener = silent) -> None:
+        self.work, self.listener = work, listener
+        self.dataset = work.dataset()
+        self.task = tasks.get(self.dataset.task)
+        self.people = tuple(dict.fromkeys(work.people)) or self.dataset.people
+        told = work.profiles
+        self.profiles = load_profiles(told, task=self.task.name) if told else None
+        self.base = load_base(work.base, dtype=work.config.dtype, device=work.config.device)
+        self.encoder = MiniLM() if work.config.context.retrieval == "dense" else None
+
+    def store(self, folder: Path) -> AdapterStore:
+        """The store in a folder, made for this work where there is none."""
+        return AdapterStore.create(
+            folder,
+            self.base,
+            source=self.work.base,
+            task=self.task.name,
+            lora=self.work.config.lora,
+            settings=to_plain(self.work.config),
+        )
+
+    def planner(self, stores: Sequence[AdapterStore]) -> Planner:
+        """Who says whose work there is, given what these stores know."""
+        return Planner(
+            self.base,
+            self.task,
+            self.work.config,
+            stores,
+            profiles=self.profiles,
+            encoder=self.encoder,
+            mode=self.work.mode,
+        )
+
+    def personalizer(
+        self,
+        store: AdapterStore,
+        *,
+        known: Sequence[AdapterStore] = (),
+        ledger: Ledger | None = None,
+    ) -> Personalizer:
+        """Who trains people into a store."""
+        return Personalizer(
+            self.base,
+            self.task,
+            self.work.config,
+            store,
+            profiles=self.profiles,
+            encoder=self.encoder,
+            mode=self.work.mode,
+            known=known,
+            ledger=ledger,
+            listener=both(self.listener, MetricsLog(store.folder / "metrics.jsonl")),
+        )
+
+    def whole(self, *, wait: bool = True) -> PersonalSummary:
+        """Train everyone into the store itself."""
+        store = self.store(self.work.store)
+        with store.writing(wait=wait):
+            ledger = Ledger(store.folder / "ledger")
+            trainer = self.personalizer(store, ledger=ledger)
+            return trainer.run(self.dataset.histories(self.people), people=len(self.people))
