@@ -1,0 +1,80 @@
+"""The base that is trained on: the default one, or a seeded random one of a known shape.
+
+A random base is as fast as the real one and needs no download: for GPUs where no weights are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from idiolect.models import Base, load_base
+from idiolect.models.base import tokenizer_identity
+from idiolect.models.device import pick_device, pick_dtype
+from idiolect.models.tiny import byte_tokenizer
+
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {
+        "vocab_size": 300,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
+    "135m": {
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "tie_word_embeddings": True,
+    },
+    "1b": {
+        "vocab_size": 128256,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 16,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "tie_word_embeddings": True,
+    },
+    "8b": {
+        "vocab_size": 128256,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
+}
+"""SmolLM2-135M, Llama 3.2 1B and Llama 3.1 8B, by their published configurations."""
+
+
+def get_base(name: str, device: str = "auto") -> Base:
+    """A base of a shape with seeded random weights; any other name as ``load_base`` takes it."""
+    if name not in SHAPES:
+        return load_base(name, device=device)
+    where = pick_device(device)
+    config = LlamaConfig(**SHAPES[name], max_position_embeddings=1024, pad_token_id=0)
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+        torch.manual_seed(0)
+        with where:
+            model: Any = LlamaForCausalLM._from_config(
+                config,
+                dtype=torch.float32 if name == "tiny" else pick_dtype("auto", where),
+                attn_implementation="eager" if where.type == "cpu" else "sdpa",
+            )
+    tokenizer = byte_tokenizer()
+    return Base(
+        name=f"random weights of the shape {name}",
+        identity=hashlib.sha256(f"shape {name}".encode()).hexdigest(),
+        tokenizer_identity=tokenizer_identity(tokenizer),
+        model=model.requires_grad_(False).eval(),
+        tokenizer=tokenizer,
+    )

@@ -1,0 +1,72 @@
+"""Who takes part: the peers and our rows, and which process runs each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from throughput.ours import ROWS
+
+PEER_A, PEER_B, PEER_C = "peer-a", "peer-b", "peer-c"
+SLOW_REPEATS = 1
+"""Repetitions of peer C: one takes minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """A method in the comparison."""
+
+    name: str
+    what: str
+    kind: Literal["peer", "exact", "measured"]
+    python: str = sys.executable
+    module: str = "throughput.worker"
+    tasks: tuple[str, ...] = ()
+    """Only on these; empty for all."""
+    most_repeats: int | None = None
+
+    def takes_part(self, task: str, repetition: int = 0) -> bool:
+        """Whether it runs on a task, in a repetition counted from 0."""
+        often = self.most_repeats is None or repetition < self.most_repeats
+        return often and (not self.tasks or task in self.tasks)
+
+
+def contenders(mlora: str | None) -> tuple[Contender, ...]:
+    """Everybody; peer C where the Python of an environment with mLoRA is given."""
+    out = [
+        Contender(
+            name=PEER_A,
+            what="the loop of the OPPU release (PEFT, `Trainer` per person, fp32 base under "
+            "autocast, recomputation, padding to multiples of 8), its faults removed",
+            kind="peer",
+        ),
+        Contender(
+            name=PEER_B,
+            what="a careful PEFT + `Trainer` loop of today: bf16 base loaded once, fp32 adapters, "
+            "autocast, no recomputation, batches by length, no saving or logging",
+            kind="peer",
+        ),
+    ]
+    if mlora:
+        out.append(
+            Contender(
+                name=PEER_C,
+                what="mLoRA 0.5.2 on torch 2.3: its model and adapters, all people in one forward",
+                kind="peer",
+                python=mlora,
+                module="throughput.mlora_peer",
+                tasks=("rating",),
+                most_repeats=SLOW_REPEATS,
+            )
+        )
+    out += [Contender(name=r.name, what=r.what, kind=r.kind, tasks=r.tasks) for r in ROWS]
+    return tuple(out)
+
+
+def order(names: Sequence[str], repetition: int) -> tuple[str, ...]:
+    """The order of a repetition: turned by one each time, every second one backwards."""
+    at = repetition % len(names)
+    turned = (*names[at:], *names[:at])
+    return turned[::-1] if repetition % 2 else turned

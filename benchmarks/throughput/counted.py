@@ -1,0 +1,77 @@
+"""Work as a count of operations, and what this machine's matrix products reach at best.
+
+Counted is what exact training cannot do without: every token through every matrix of the decoder
+twice, forward and for the gradient of the activations (2N + 2N operations; the base is frozen, so
+weights have no gradient), and the target tokens alone through the output head, likewise. Attention
+scores, norms and the adapters themselves (1% and less) are left out; so are padding, recomputation,
+and logits that nobody asked for: a method that does these has a lower rate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from idiolect.models import Base
+
+MOST_TOKENS = 2048
+
+
+def parameters(model: Any) -> tuple[int, int]:
+    """Numbers in the decoder's matrices and in the output head; embedding and norms left out."""
+    head = model.get_output_embeddings()
+    linear = (m for m in model.modules() if isinstance(m, nn.Linear) and m is not head)
+    return sum(m.weight.numel() for m in linear), head.weight.numel()
+
+
+def operations(model: Any, tokens: int, targets: int) -> int:
+    """Floating-point operations that training on so many tokens and target tokens takes."""
+    body, head = parameters(model)
+    return 4 * (body * tokens + head * targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The best rate of one matrix product, in operations a second."""
+
+    what: str
+    rate: float
+
+
+def matmul_peaks(base: Base, *, seconds: float = 1.0, large: int = 4096) -> Iterator[Peak]:
+    """Rates of products [T, D] x [D, O] in the base's dtype: the model's own, and a large square.
+
+    Each the best of as many as fit into ``seconds``, three at least.
+    """
+    config = base.model.config
+    width, inner = config.hidden_size, config.intermediate_size
+    rows = MOST_TOKENS
+    sizes = {
+        "attention": (rows, width, width),
+        "MLP up": (rows, width, inner),
+        "MLP down": (rows, inner, width),
+        "head": (rows // 8, width, config.vocab_size),
+        "large": (large, large, large),
+    }
+    for name, (m, k, n) in sizes.items():
+        yield Peak(f"{name} [{m}, {k}] x [{k}, {n}]", _rate(base, m, k, n, seconds))
+
+
+def _rate(base: Base, m: int, k: int, n: int, seconds: float) -> float:
+    one = torch.randn(m, k, device=base.device).to(base.dtype)
+    other = torch.randn(n, k, device=base.device).to(base.dtype)
+    best, runs, started = float("inf"), 0, time.perf_counter()
+    while runs < 4 or time.perf_counter() - started < seconds:
+        at = time.perf_counter()
+        torch.nn.functional.linear(one, other)
+        if base.device.type == "cuda":
+            torch.cuda.synchronize()
+        runs += 1
+        if runs > 1:  # the first one prepares
+            best = min(best, time.perf_counter() - at)
+    return 2 * m * k * n / best

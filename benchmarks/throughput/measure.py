@@ -1,0 +1,115 @@
+"""Runs every method on every task, several times in alternating order; gives what was measured."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idiolect.adapters import LoraConfig
+from idiolect.config import to_plain
+from idiolect.models import Base
+from idiolect.training import TrainConfig
+from throughput.contenders import Contender, order
+from throughput.process import Process
+from throughput.work import Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One method on one task in one repetition."""
+
+    task: str
+    method: str
+    repetition: int
+    seconds: float
+    peak_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Everything that was measured."""
+
+    timings: tuple[Timing, ...]
+    losses: dict[tuple[str, str], float]
+    """By (task, method): nats per held-out target token, the mean over people."""
+
+    def of(self, task: str, method: str) -> tuple[Timing, ...]:
+        """A method's timings on a task, by repetition."""
+        return tuple(t for t in self.timings if (t.task, t.method) == (task, method))
+
+    def ratios(self, task: str, method: str, peer: str) -> tuple[float, ...]:
+        """How many times as fast as the peer, within each repetition that both ran in."""
+        theirs = {t.repetition: t.seconds for t in self.of(task, peer)}
+        mine = self.of(task, method)
+        return tuple(theirs[t.repetition] / t.seconds for t in mine if t.repetition in theirs)
+
+
+def settings_of(
+    base: Base,
+    name: str,
+    device: str,
+    lora: LoraConfig,
+    train: TrainConfig,
+    works: Sequence[Work],
+) -> dict[str, Any]:
+    """What every method's process is told, as JSON data."""
+    return {
+        "base": name,
+        "folder": str(base.folder) if base.folder else None,
+        "device": device,
+        "lora": to_plain(lora),
+        "train": to_plain(train),
+        "work": [work.to_plain() for work in works],
+    }
+
+
+def measure(
+    methods: Sequence[Contender],
+    settings: dict[str, Any],
+    *,
+    repeats: int,
+    tell: Callable[[str], None],
+) -> Measurement:
+    """All methods on all tasks of the settings.
+
+    Each lives in a process of its own, and only one of them works at a time. Held-out losses are
+    taken after the first repetition. Raises TrainingError where a method's process ends.
+    """
+    timings: list[Timing] = []
+    losses: dict[tuple[str, str], float] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        running: dict[str, Process] = {}
+        for number, m in enumerate(methods):
+            command = [m.python, "-m", m.module, str(folder / "settings.json"), m.name]
+            process = Process(m.name, command, folder / f"{number}.log")
+            running[m.name] = stack.enter_context(process)
+            process.wait_until_ready()
+            tell(f"{m.name}: ready")
+        for task in (work["task"] for work in settings["work"]):
+            for repetition in range(repeats):
+                names = [m.name for m in methods if m.takes_part(task, repetition)]
+                for name in order(names, repetition):
+                    first = repetition == 0
+                    asked = {"task": task, "warm_up": first, "losses": first}
+                    got = running[name].ask(asked)
+                    timings.append(
+                        Timing(
+                            task=task,
+                            method=name,
+                            repetition=repetition,
+                            seconds=got["seconds"],
+                            peak_mib=got["peak_mib"],
+                        )
+                    )
+                    if first:
+                        losses[task, name] = statistics.fmean(got["losses"].values())
+                    tell(f"{task} {repetition + 1}/{repeats} {name}: {got['seconds']:.1f} s")
+    return Measurement(timings=tuple(timings), losses=losses)

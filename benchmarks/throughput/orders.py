@@ -1,0 +1,28 @@
+"""A method's end of the talk with the benchmark: a JSON line each way; needs Python alone.
+
+Only answers go to standard output: whatever libraries print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+
+@contextmanager
+def answers() -> Iterator[TextIO]:
+    """The real standard output; meanwhile prints go to standard error."""
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
+        os.dup2(2, 1)
+        yield out
+
+
+def serve(answer: Callable[[Any], Any], out: TextIO) -> None:
+    """Say that all is ready, then answer every line of standard input."""
+    print(json.dumps({"ready": True}), file=out, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), file=out, flush=True)

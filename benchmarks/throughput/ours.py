@@ -1,0 +1,79 @@
+"""Our engine, and the rows of its table: each is one set of switches.
+
+To measure a new switch, add a row. Overrides name fields of ``EngineConfig``, ``TrainConfig`` and
+``LoraConfig``; an unknown one is an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.config import from_plain, to_plain
+from idiolect.models import Base
+from idiolect.training import EngineConfig, TrainConfig, train_many
+from idiolect.training.gate import mean_losses
+from throughput.work import Work
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One way to run our engine."""
+
+    name: str
+    what: str
+    kind: Literal["exact", "measured"] = "exact"
+    """Exact: the same mathematics as training each person alone. Measured: other mathematics."""
+    tasks: tuple[str, ...] = ()
+    """Only on these; empty for all."""
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    lora: Mapping[str, Any] = field(default_factory=dict)
+
+
+ROWS: tuple[Row, ...] = (
+    Row(name="ours", what="`train_many` with its defaults"),
+    Row(
+        name="ours, one at a time",
+        what="the same engine with one slot: what seating people together brings",
+        tasks=("rating",),
+        engine={"slots": 1},
+    ),
+)
+
+
+class Ours:
+    """A row on one base."""
+
+    def __init__(self, base: Base, row: Row, lora: LoraConfig, train: TrainConfig) -> None:
+        self.base = base
+        self.engine = changed(EngineConfig(), row.engine)
+        self.lora, self.config = changed(lora, row.lora), changed(train, row.train)
+        self.trained: dict[str, LoraAdapter] = {}
+
+    def train(self, work: Work) -> float:
+        """Train everyone; gives the seconds it took."""
+        started = time.perf_counter()
+        done = train_many(self.base, work.jobs, self.lora, self.config, self.engine)
+        seconds = time.perf_counter() - started
+        self.trained = {one.person: one.adapter for one in done}
+        return seconds
+
+    def losses(self, work: Work) -> dict[str, float]:
+        """Everyone's mean loss per held-out target token, in nats, after ``train``."""
+        return mean_losses(
+            self.base,
+            work.held_out,
+            self.trained,
+            forward_tokens=self.engine.forward_tokens,
+        )
+
+
+def changed(config: C, overrides: Mapping[str, Any]) -> C:
+    """The config with some fields replaced. Raises UsageError for a field it does not have."""
+    return from_plain(type(config), {**to_plain(config), **overrides}, where=type(config).__name__)

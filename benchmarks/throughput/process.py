@@ -1,0 +1,65 @@
+"""The benchmark's end of the talk with a method's process (``orders.py`` is the other)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from idiolect.errors import TrainingError
+
+BENCHMARKS = Path(__file__).resolve().parents[1]
+
+
+class Process:
+    """A running method; inside ``with`` only. Raises TrainingError where it ended unasked."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        self.name, self.log = name, log
+        path = os.pathsep.join(filter(None, (str(BENCHMARKS), os.environ.get("PYTHONPATH"))))
+        with log.open("w", encoding="utf-8") as errors:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def wait_until_ready(self) -> None:
+        """Until it has loaded what it needs."""
+        self._answer()
+
+    def ask(self, order: Any) -> Any:
+        """Its answer to an order."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # reading the answer says why
+            self.process.stdin.write(json.dumps(order) + "\n")
+            self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise TrainingError(f"{self.name}: its process ended: {' | '.join(said[-3:])}")
+        return json.loads(line)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import train_throughput
+from idiolect.errors import TrainingError
+from throughput import memory
+from throughput.bases import get_base
+from throughput.contenders import Contender, contenders, order
+from throughput.counted import Peak
+from throughput.measure import Measurement, Timing
+from throughput.process import Process
+from throughput.result import Outcome, tables
+from throughput.targets import cpu_targets, cuda_targets
+from throughput.work import made_up_work
+
+SECONDS = {"peer-a": (35.0, 36.0), "peer-b": (20.0, 24.0), "ours": (10.0, 10.0)}
+OTHER = {"careful": 1.0, "careless": 0.5}
+"""Other mathematics: one keeps the loss, the faster one does not."""
+LOSSES = {"peer-a": 1.01, "peer-b": 1.0, "ours": 1.0, "careful": 1.005, "careless": 1.2}
+
+
+def outcome(task: str) -> Outcome:
+    """A made-up run of one task."""
+    seconds = {**SECONDS, **{name: (s, s) for name, s in OTHER.items()}}
+    kinds = {"ours": "exact", "careful": "measured", "careless": "measured"}
+    return Outcome(
+        methods=[
+            Contender(name=name, what="", kind=kinds.get(name, "peer"))  # pyright: ignore
+            for name in seconds
+        ],
+        works=[made_up_work(task, people=4, items=5, tokens=10, words=50)],
+        measured=Measurement(
+            timings=tuple(
+                Timing(task=task, method=name, repetition=n, seconds=s, peak_mib=100.0)
+                for name, both in seconds.items()
+                for n, s in enumerate(both)
+            ),
+            losses={(task, name): loss for name, loss in LOSSES.items()},
+        ),
+        untrained={task: 1.5},
+        epochs=2,
+        model=get_base("tiny", "cpu").model,
+        peaks=[Peak("large", 1e6)],
+    )
+
+
+def test_ratios_are_taken_within_a_repetition() -> None:
+    measured = outcome("rating").measured
+    assert measured.ratios("rating", "ours", "peer-b") == (2.0, 2.4)
+    assert measured.ratios("rating", "ours", "peer-c") == ()
+
+
+def test_the_table_of_a_task() -> None:
+    table, *_ = tables(outcome("rating"))
+    rows = {row[0]: dict(zip(table["columns"], row, strict=True)) for row in table["rows"]}
+    assert table["title"].startswith("Film ratings: 4 people, 20 items of 10 tokens (1 targets)")
+    ours = rows["ours"]
+    assert ours["people/hour"] == "1,440"
+    assert ours["times peer B"] == "2.20 (2.00–2.40)"
+    assert ours["tokens/s"] == "40" and ours["target tokens/s"] == "4"
+    assert ours["held-out loss"] == "1.000" and rows["no adapter"]["held-out loss"] == "1.500"
+    assert rows["careful"]["of the peak"] == "–"
+
+
+def test_targets_name_what_was_reached_by_methods_that_keep_the_loss() -> None:
+    found = {t["name"]: t for t in cpu_targets(outcome("rating"), minutes=16)}
+    exact = found["Exact on film ratings, times peer-b"]
+    assert exact["reached"] == "2.20 (2.00–2.40) (ours)" and exact["met"] is True
+    assert found["Exact on film ratings, times peer-a"]["met"] is True
+    other = found["Other mathematics on film ratings, times peer-b"]
+    assert other["reached"].endswith("(careful)") and other["met"] is True
+    assert found["Exact on chat replies, times peer-b"]["met"] is None
+    assert found["MFU on one GPU at 8B, operations executed alone"]["met"] is None
+    assert found["The whole run, minutes on 2 cores"]["met"] is False
+    on_gpu = {t["name"]: t["met"] for t in cuda_targets(outcome("8b"), "8b")}
+    assert on_gpu == {
+        "Exact on one GPU at 8B, times peer-b": False,
+        "MFU on one GPU at 8B, operations executed alone": True,
+    }
+
+
+def test_the_order_alternates_and_everyone_is_first_and_last() -> None:
+    names = ("a", "b", "c")
+    orders = [order(names, n) for n in range(6)]
+    assert all(sorted(o) == sorted(names) for o in orders)
+    assert {o[0] for o in orders} == set(names)
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_peer_c_runs_once_and_only_where_its_python_is_named() -> None:
+    assert "peer-c" not in {c.name for c in contenders(None)}
+    (peer,) = (c for c in contenders("some/python") if c.name == "peer-c")
+    assert peer.python == "some/python"
+    assert peer.takes_part("rating", 0) and not peer.takes_part("rating", 1)
+    assert not peer.takes_part("reply", 0)
+
+
+def test_a_process_that_ends_says_why(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no model here')"]
+    with (
+        Process("x", command, tmp_path / "log") as process,
+        pytest.raises(TrainingError, match="x: its process ended: no model here"),
+    ):
+        process.wait_until_ready()
+
+
+def test_peak_memory_sees_what_was_held_for_a_moment() -> None:
+    if not memory.forget_peak():
+        pytest.skip("this system does not reset the peak")
+    before = memory.peak_mib()
+    held = bytearray(b"x") * (64 * 2**20)
+    del held
+    assert memory.peak_mib() >= before + 60
+    assert memory.forget_peak() and memory.peak_mib() < before + 30
+
+
+def test_the_whole_way_on_a_tiny_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "speed.json"
+    arguments = ["--json", str(out), "--shape", "tiny", "--people", "2", "--items", "8"]
+    more = ["--repeats", "1", "--method", "peer-b", "--method", "ours"]
+    monkeypatch.setattr(sys, "argv", ["train_throughput.py", *arguments, *more])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert train_throughput.main() == 0
+    result: Any = json.loads(out.read_text(encoding="utf-8"))
+    assert result["name"] == "speed" and str(tmp_path) not in out.read_text(encoding="utf-8")
+    methods = [t["method"] for t in result["raw"]["timings"]]
+    assert sorted(methods) == ["ours", "peer-b"]
+    losses = {one["method"]: one["loss"] for one in result["raw"]["losses"]}
+    assert losses["ours"] == pytest.approx(losses["peer-b"], rel=1e-3)
+    assert all(t["seconds"] > 0 and t["peak_mib"] > 0 for t in result["raw"]["timings"])
+
+
+def test_an_unknown_method_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--json", "x.json", "--shape", "tiny", "--method", "peer-z"]
+    monkeypatch.setattr(sys, "argv", ["train_throughput.py", *arguments])
+    assert train_throughput.main() == 2
+    assert "peer-z" in capsys.readouterr().err
