@@ -1,7 +1,7 @@
 # make demo    set up, then run the main job on real people (at most 6 minutes on 2 cores)
 # make test    set up, then run the tests
 # make lint    set up, then check style, floors and types
-# make docs    set up, then write the generated pages: docs/results.md, docs/cli.md
+# make docs    set up, then write the generated pages: docs/results.md, docs/scale.md, docs/cli.md
 # make setup   set up alone: .venv from pyproject.toml, constraints.txt and data-packages.txt
 # make clean   remove what the above made, but .venv
 
@@ -42,6 +42,7 @@ lint: setup
 
 docs: setup
 	$(BIN)/python benchmarks/render.py
+	$(BIN)/python benchmarks/scale_page.py
 	$(BIN)/python docs/generate_cli.py
 
 clean:

@@ -89,6 +89,21 @@ def test_predictions_are_served_by_who_has_an_adapter(place: Path) -> None:
     assert sum(found["probabilities"].values()) == pytest.approx(1)
 
 
+def test_shards_are_trained_one_by_one_and_merged(place: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    arguments = ["personalize", place / "data", "--store", store, "--base", place / "base"]
+    done = [run_json(*arguments, "--shard", f"{k}/2") for k in (2, 1)]
+    assert sorted(p for d in done for p in (*d["trained"], *d["too_few"])) == [*PEOPLE]
+    assert "merge them first" in run(*arguments, code=2).stderr
+    assert "write K/N" in run(*arguments, "--shard", "2", code=2).stderr
+    merged = run_json("merge", store)
+    assert (merged["parts"], merged["new"], merged["people"]) == (2, 4, 4)
+    assert "nothing was waiting" in run("merge", store).stdout
+    assert run_json(*arguments)["unchanged"] == [*PEOPLE]
+    asked = ["predict", store, "--person", "dee", "--input", "Film 3 (1990), Drama"]
+    assert run_json(*asked)["served_by"] == "base"
+
+
 def test_an_adapter_goes_out_and_comes_back(place: Path, tmp_path: Path) -> None:
     store, out = tmp_path / "store", tmp_path / "adapter"
     options = ["--base", place / "base", "--no-gate"]
@@ -129,6 +144,7 @@ def test_profiles_are_written_without_a_model(place: Path, tmp_path: Path) -> No
         ["adapt", "nothing", "--out", "o"],
         ["profile", "nothing", "--out", "o"],
         ["evaluate", "nothing", "--out", "o"],
+        ["merge", "nothing"],
         ["predict", "nothing", "--person", "p", "--input", "x"],
         ["export", "nothing", "--person", "p", "--out", "o"],
         ["import-adapter", "f", "--store", "nothing", "--person", "p"],

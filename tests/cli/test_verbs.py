@@ -145,6 +145,28 @@ def test_personalize_says_who_got_what(fake: Fake) -> None:
     }
 
 
+def test_personalize_in_shards(fake: Fake) -> None:
+    called = fake("personalize", DONE)
+    names = ("shard", "ray", "shards", "workers")
+    for options, expected in (
+        ([], (None, None, None, None)),
+        (["--shard", "3/8"], ("3/8", None, None, None)),
+        (["--ray", "local", "--shards", "9", "--workers", "2"], (None, "local", 9, 2)),
+    ):
+        run("personalize", "d", "--store", "s", *options)
+        assert tuple(picked(called, *names).values()) == expected
+
+
+def test_merge_says_what_came_in(fake: Fake) -> None:
+    done = api.MergeSummary(store=Path("s"), parts=8, new=41, people=1234, seconds=1.5)
+    called = fake("merge", done)
+    shown = [line.split(maxsplit=1) for line in run("merge", "s", "--no-wait").stdout.splitlines()]
+    assert shown[:2] == [["merged", "8 parts"], ["new", "41 people"]]
+    assert ["in", "the store  1,234 people"] in shown
+    assert picked(called, "store", "wait") == {"store": Path("s"), "wait": False}
+    assert json.loads(run("merge", "s", "--json").stdout)["parts"] == 8
+
+
 def test_personalize_takes_settings_from_file_and_options(fake: Fake, tmp_path: Path) -> None:
     called = fake("personalize", DONE)
     (tmp_path / "run.toml").write_text("least_items = 9\n[train]\nrate = 0.5\nepochs = 7\n")

@@ -1,0 +1,292 @@
+"""Scale: memory and speed of ``idiolect personalize`` over 10, 100 and 1,000 people; a kill.
+
+    python benchmarks/scale.py --json docs/results/scale.json
+
+Real people who rate films (MovieLens-100k); of 1,000 that are asked for it has 943, so the largest
+run is all of them. Each run is the command itself in a fresh process, with the default settings but
+that everyone's last 20 ratings are used. Finished runs are kept in --work, so that a stopped
+benchmark goes on; runs on a GPU: --device cuda --json docs/results/scale_cuda.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from idiolect.adapters.store import AdapterStore
+from idiolect.evaluation.environment import hardware, versions
+from idiolect.history import read_dataset
+from idiolect.importers import import_histories
+from idiolect.storage import write_atomic
+
+PEOPLE = (10, 100, 1000)
+LAST = 20
+SEED = 0
+GROWTH = 1.1
+"""Flat memory: the largest run may take so much of what the one before it takes."""
+OPEN_SECONDS = 1.0
+OPENED = 5
+"""Times that a store is opened, each in a fresh process."""
+WATCH_SECONDS = 0.1
+
+OPEN = """
+import sys, time
+from pathlib import Path
+from idiolect.adapters.store import AdapterStore
+started = time.perf_counter()
+AdapterStore.open(Path(sys.argv[1]))
+print(time.perf_counter() - started)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One command, measured from outside."""
+
+    people: int
+    trained: int
+    seconds: float
+    """Of the whole process."""
+    training_seconds: float
+    """Of that, without start and loading."""
+    tokens: int
+    peak_bytes: int
+    """Resident memory of the process and its children, at most."""
+    store_bytes: int
+    open_seconds: float
+    """Median over fresh processes, once their imports are done."""
+
+    @property
+    def people_per_hour(self) -> float:
+        """Of the whole process, start and loading included."""
+        return 3600 * self.trained / self.seconds
+
+
+class Bench:
+    """The dataset, the order in which people are drawn, and the settings of every run."""
+
+    def __init__(self, work: Path, *, last: int, device: str) -> None:
+        self.work, self.last, self.device = work, last, device
+        work.mkdir(parents=True, exist_ok=True)
+        if not (work / "data").exists():
+            import_histories(format="movielens").write(work / "data", name="movielens")
+        everyone = list(read_dataset(work / "data").people)
+        self.drawn = random.Random(SEED).sample(everyone, len(everyone))
+
+    def command(self, people: int, store: Path) -> list[str]:
+        """The command that personalizes the first so many who were drawn."""
+        names = self.work / f"{people}.txt"
+        names.write_text("\n".join(self.drawn[:people]) + "\n", encoding="utf-8")
+        told = ["--set", f"last_items={self.last}", "--device", self.device, "--json"]
+        verb = [sys.executable, "-m", "idiolect", "personalize", str(self.work / "data")]
+        return [*verb, "--store", str(store), "--people-file", str(names), *told]
+
+    def measured(self, people: int) -> Run:
+        """One run, from the work folder where it is finished there."""
+        store, kept = self.work / f"store-{people}", self.work / f"run-{people}.json"
+        if kept.is_file():
+            return Run(**json.loads(kept.read_text(encoding="utf-8")))
+        if store.exists():
+            sys.exit(f"{store}: of a run that was stopped, so it cannot be measured; remove it")
+        done, seconds, peak = watched(self.command(people, store))
+        assert done is not None
+        run = Run(
+            people=people,
+            trained=len(done["trained"]),
+            seconds=seconds,
+            training_seconds=done["seconds"],
+            tokens=done["tokens"],
+            peak_bytes=peak,
+            store_bytes=sum(p.stat().st_size for p in (store / "shards").iterdir()),
+            open_seconds=statistics.median(opened(store) for _ in range(OPENED)),
+        )
+        write_atomic(kept, json.dumps(asdict(run), indent=1) + "\n")
+        return run
+
+    def killed(self, people: int) -> dict[str, int]:
+        """The same run, killed when half its steps are done, and run again: what is equal."""
+        whole, other = self.work / f"store-{people}", self.work / f"killed-{people}"
+        steps = lines(whole / "metrics.jsonl") // 2
+        command = self.command(people, other)
+        if lines(other / "metrics.jsonl") < steps:
+            watched(command, stop=lambda: lines(other / "metrics.jsonl") >= steps)
+        before = len(AdapterStore.open(other).people)
+        watched(command)
+        one, two = AdapterStore.open(whole), AdapterStore.open(other)
+        equal = sum(same(one, two, person) for person in one.people)
+        return {"people": len(one.people), "before": before, "equal": equal}
+
+
+def watched(
+    command: Sequence[str], stop: Callable[[], bool] = lambda: False
+) -> tuple[dict[str, Any] | None, float, int]:
+    """What a command printed, its seconds and its peak memory; killed once ``stop`` says so."""
+    started, peak = time.monotonic(), 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        seen = psutil.Process(process.pid)
+        while process.poll() is None:
+            peak = max(peak, resident(seen))
+            if stop():
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                return None, time.monotonic() - started, peak
+            time.sleep(WATCH_SECONDS)
+        assert process.stdout is not None
+        said, seconds = process.stdout.read(), time.monotonic() - started
+    if process.returncode:
+        sys.exit(f"{' '.join(command)}: failed with {process.returncode}")
+    return json.loads(said), seconds, peak
+
+
+def resident(process: psutil.Process) -> int:
+    """Bytes of a process and its children; 0 once it has ended."""
+    try:
+        return sum(p.memory_info().rss for p in (process, *process.children(recursive=True)))
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def opened(store: Path) -> float:
+    """Seconds that opening takes in a fresh process."""
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, str(store)], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def same(one: AdapterStore, other: AdapterStore, person: str) -> bool:
+    """Whether two stores hold the same record and the same bytes of somebody."""
+    adapters = [store.adapter(person) for store in (one, other)]
+    if one.record(person) != other.record(person) or None in adapters:
+        return one.record(person) == other.record(person) and adapters == [None, None]
+    first, second = (adapter.pairs for adapter in adapters if adapter is not None)
+    return all(a.equal(b) for path in first for a, b in zip(first[path], second[path], strict=True))
+
+
+def lines(path: Path) -> int:
+    """How many lines a file has, 0 where it is not there."""
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def targets(runs: Sequence[Run], wanted: int, killed: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Every figure that is asked for, what was reached, and whether that meets it."""
+    last, before = runs[-1], runs[-2]
+    growth = last.peak_bytes / before.peak_bytes
+    there = f" (MovieLens has {last.people})" if last.people < wanted else ""
+    return [
+        {
+            "name": f"{wanted:,} people{there} personalized in one command",
+            "target": "done",
+            "reached": f"{last.people:,} people in {last.seconds / 60:.0f} min",
+            "met": True,
+        },
+        {
+            "name": f"Memory flat: peak of {last.people:,} people against {before.people:,}",
+            "target": f"at most {GROWTH:.2f} x",
+            "reached": f"{growth:.2f} x",
+            "met": growth <= GROWTH,
+        },
+        {
+            "name": f"Store of {last.people:,} people opened, seconds",
+            "target": f"less than {OPEN_SECONDS:g}",
+            "reached": f"{last.open_seconds:.3f}",
+            "met": last.open_seconds < OPEN_SECONDS,
+        },
+        {
+            "name": f"Run of {killed['people']:,} people killed with {killed['before']:,} done, "
+            "then run again",
+            "target": "every adapter the same bytes",
+            "reached": f"{killed['equal']:,} of {killed['people']:,} the same",
+            "met": killed["equal"] == killed["people"],
+        },
+    ]
+
+
+def table(runs: Sequence[Run]) -> dict[str, Any]:
+    """The runs as a table of text."""
+    return {
+        "title": "People, memory and speed",
+        "columns": [
+            "people",
+            "trained",
+            "people/hour",
+            "tokens/s",
+            "peak memory, GB",
+            "store, MB",
+            "opened in, s",
+        ],
+        "rows": [
+            [
+                f"{run.people:,}",
+                f"{run.trained:,}",
+                f"{run.people_per_hour:,.0f}",
+                f"{run.tokens / run.training_seconds:,.0f}",
+                f"{run.peak_bytes / 1e9:.2f}",
+                f"{run.store_bytes / 1e6:,.0f}",
+                f"{run.open_seconds:.3f}",
+            ]
+            for run in runs
+        ],
+    }
+
+
+def accelerator(device: str) -> str | None:
+    """The name of the GPU that was asked for."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def main() -> None:
+    """Run everything and write the JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="where the result goes")
+    parser.add_argument("--work", type=Path, default=Path("runs/scale"))
+    parser.add_argument("--people", type=int, action="append", help="of one run; repeatable")
+    parser.add_argument("--last", type=int, default=LAST, help="ratings of each person")
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    bench = Bench(options.work, last=options.last, device=options.device)
+    wanted = sorted(options.people or PEOPLE)
+    counts = sorted({min(people, len(bench.drawn)) for people in wanted})
+    if len(counts) < 2:
+        sys.exit("give at least two numbers of people: the larger ones are held against the others")
+    runs = [bench.measured(people) for people in counts]
+    killed = bench.killed(counts[-2])
+    if options.json is None:
+        return
+    result = {
+        "name": options.json.stem,
+        "what": f"Personalizing MovieLens people, their last {options.last} ratings each, in one "
+        "command and a fresh process; default settings otherwise",
+        "command": f"python benchmarks/scale.py --json docs/results/{options.json.name}",
+        "environment": {
+            "hardware": hardware(accelerator(options.device)),
+            "versions": versions(),
+        },
+        "seeds": [SEED],
+        "targets": targets(runs, wanted[-1], killed),
+        "tables": [table(runs)],
+        "last": options.last,
+        "runs": [asdict(run) for run in runs],
+    }
+    write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
