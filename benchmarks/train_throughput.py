@@ -15,91 +15,23 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from idiolect.adapters import LoraConfig
-from idiolect.errors import IdiolectError, UsageError
+from idiolect.errors import IdiolectError
 from idiolect.evaluation.environment import hardware, versions
 from idiolect.models import Base
 from idiolect.storage import write_atomic
-from idiolect.training import TrainConfig
 from idiolect.training.gate import mean_losses
-from throughput.bases import SHAPES, get_base
-from throughput.contenders import PEER_A, Contender, contenders
+from throughput.bases import SHAPES
+from throughput.contenders import PEER_C
 from throughput.counted import matmul_peaks
 from throughput.measure import measure, settings_of
+from throughput.plan import PEOPLE, Plan, plan_of
 from throughput.result import Outcome, notes, raw, tables
 from throughput.targets import cpu_targets, cuda_targets
-from throughput.work import SEED, Work, made_up_work, real_work
-
-PEOPLE = {"rating": 8, "reply": 3, "lamp-5": 2}
-"""For two cores and a quarter of an hour: longer items, fewer people."""
-ITEMS, BATCH = 16, 16
-SHAPE_PEOPLE, SHAPE_ITEMS, SHAPE_BATCH, SHAPE_TOKENS = 32, 32, 8, 100
-"""With random weights: 8 items of 100 tokens a step and person, 4 steps an epoch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What is measured, and how often."""
-
-    base: Base
-    name: str
-    device: str
-    works: tuple[Work, ...]
-    methods: tuple[Contender, ...]
-    train: TrainConfig
-    repeats: int
-    quick: bool = False
-    """Matrix products take less time; for tests."""
-
-
-def plan_of(options: argparse.Namespace) -> Plan:
-    """The plan of a command line. Raises UsageError for what does not go together."""
-    name = options.shape or ("135m" if options.device == "cuda" else "default")
-    base = get_base(name, options.device)
-    if name in SHAPES:
-        works = (
-            made_up_work(
-                name,
-                people=options.people or SHAPE_PEOPLE,
-                items=options.items or SHAPE_ITEMS,
-                tokens=SHAPE_TOKENS,
-                words=base.model.config.vocab_size,
-            ),
-        )
-        methods = tuple(m for m in contenders(None) if m.name != PEER_A and not m.tasks)
-        batch = SHAPE_BATCH
-    else:
-        asked = options.only or [t for t in PEOPLE if t != "lamp-5" or options.scholarly]
-        works = tuple(
-            real_work(
-                base,
-                task,
-                people=options.people or PEOPLE[task],
-                items=options.items or ITEMS,
-                scholarly=options.scholarly,
-            )
-            for task in asked
-        )
-        methods, batch = contenders(options.mlora), BATCH
-    if options.method:
-        methods = tuple(m for m in methods if m.name in options.method)
-        if len(methods) < len(set(options.method)):
-            known = ", ".join(m.name for m in contenders(options.mlora))
-            raise UsageError(f"--method: {options.method} are not all among: {known}")
-    return Plan(
-        base=base,
-        name=name,
-        device=options.device,
-        works=works,
-        methods=methods,
-        train=TrainConfig(batch=batch),
-        repeats=options.repeats,
-        quick=name == "tiny",
-    )
+from throughput.work import SEED
 
 
 def run(plan: Plan) -> Outcome:
@@ -127,23 +59,38 @@ def run(plan: Plan) -> Outcome:
     )
 
 
-def result_of(plan: Plan, done: Outcome, path: Path, minutes: float, command: str) -> Any:
+def result_of(plan: Plan, done: Outcome, path: Path, minutes: float, line: str) -> Any:
     """The benchmark's JSON."""
     on_shape = plan.name in SHAPES
     return {
         "name": path.stem,
         "page": "performance",
         "what": "Training throughput: people's adapters an hour, ours and others'",
-        "command": command,
+        "command": line,
         "environment": {"hardware": hardware(_accelerator(plan.base)), "versions": versions()},
         "seeds": [SEED],
         "targets": cuda_targets(done, plan.name) if on_shape else cpu_targets(done, minutes),
         "notes": notes(
-            done, repeats=plan.repeats, mlora=any(m.name == "peer-c" for m in plan.methods)
+            done, repeats=plan.repeats, mlora=any(m.name == PEER_C for m in plan.methods)
         ),
         "tables": list(tables(done)),
         "raw": raw(done),
     }
+
+
+def command(options: argparse.Namespace) -> str:
+    """The command line that repeats a run, without the names of this machine's folders."""
+    words = ["python benchmarks/train_throughput.py", f"--json {_short(options.json)}"]
+    for name, value in vars(options).items():
+        if name in ("scholarly", "mlora") and value:
+            value = {"scholarly": "FOLDER", "mlora": "PYTHON"}[name]
+        if name != "json" and value is not None:
+            words += [f"--{name} {one}" for one in (value if isinstance(value, list) else [value])]
+    return " ".join(words)
+
+
+def _short(path: Path) -> Path:
+    return Path(path.name) if path.is_absolute() else path
 
 
 def _accelerator(base: Base) -> str | None:
@@ -176,10 +123,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     minutes = (time.monotonic() - started) / 60
-    command = "python benchmarks/train_throughput.py " + " ".join(
-        part if not Path(part).is_absolute() else "PATH" for part in sys.argv[1:]
-    )
-    result = result_of(plan, done, options.json, minutes, command)
+    result = result_of(plan, done, options.json, minutes, command(options))
     write_atomic(options.json, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return 0
 

@@ -24,7 +24,7 @@ class Contender:
     python: str = sys.executable
     module: str = "throughput.worker"
     tasks: tuple[str, ...] = ()
-    """Only on these; empty for all."""
+    """Only on these tasks or shapes; empty for all."""
     most_repeats: int | None = None
 
     def takes_part(self, task: str, repetition: int = 0) -> bool:

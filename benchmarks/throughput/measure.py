@@ -91,8 +91,9 @@ def measure(
             command = [m.python, "-m", m.module, str(folder / "settings.json"), m.name]
             process = Process(m.name, command, folder / f"{number}.log")
             running[m.name] = stack.enter_context(process)
+        for name, process in running.items():
             process.wait_until_ready()
-            tell(f"{m.name}: ready")
+            tell(f"{name}: ready")
         for task in (work["task"] for work in settings["work"]):
             for repetition in range(repeats):
                 names = [m.name for m in methods if m.takes_part(task, repetition)]

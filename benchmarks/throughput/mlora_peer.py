@@ -65,7 +65,8 @@ class Mlora:
         for step in range(max(map(len, plans.values()))):
             rows = {name: plan[step] for name, plan in plans.items() if step < len(plan)}
             outputs = self.model.forward(self._input(rows))
-            sum(output.loss for output in outputs).backward()
+            loss: Any = sum(output.loss for output in outputs)
+            loss.backward()
             for output in outputs:
                 optimizer, weights = optimizers[output.adapter_name]
                 torch.nn.utils.clip_grad_norm_(weights, self.config["clip"])

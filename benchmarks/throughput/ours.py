@@ -30,7 +30,7 @@ class Row:
     kind: Literal["exact", "measured"] = "exact"
     """Exact: the same mathematics as training each person alone. Measured: other mathematics."""
     tasks: tuple[str, ...] = ()
-    """Only on these; empty for all."""
+    """Only on these tasks or shapes; empty for all."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
     lora: Mapping[str, Any] = field(default_factory=dict)
@@ -43,6 +43,12 @@ ROWS: tuple[Row, ...] = (
         what="the same engine with one slot: what seating people together brings",
         tasks=("rating",),
         engine={"slots": 1},
+    ),
+    Row(
+        name="ours, large batches",
+        what="the same engine with all people seated and 32,768 tokens in one forward",
+        tasks=("135m", "1b", "8b"),
+        engine={"slots": 32, "forward_tokens": 32768},
     ),
 )
 

@@ -109,7 +109,7 @@ def _loss_allowed(run: Outcome, work: Work) -> float:
         for m in run.methods
         if m.kind == "exact" and run.measured.of(work.task, m.name)
     ]
-    return (1 + LOSS_SLACK) * min(exact, default=float("inf"))
+    return (1 + LOSS_SLACK) * (statistics.fmean(exact) if exact else float("inf"))
 
 
 def _exact(run: Outcome, work: Work) -> Iterator[dict[str, Any]]:

@@ -9,11 +9,14 @@ what is measured.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
+
+import torch
 
 from idiolect.adapters import LoraConfig
 from idiolect.config import from_plain
@@ -63,6 +66,7 @@ def answering(method: Method, base: Base, settings: dict[str, Any]) -> Callable[
         seconds = method.train(work)
         peak = peak_mib(base)
         losses = method.losses(work) if order["losses"] else {}
+        hand_back(base)
         return {"seconds": seconds, "peak_mib": peak, "losses": losses}
 
     return answer
@@ -71,8 +75,6 @@ def answering(method: Method, base: Base, settings: dict[str, Any]) -> Callable[
 def forget_peak(base: Base) -> None:
     """Start counting memory from here: the device's on CUDA, else the process's."""
     if base.device.type == "cuda":
-        import torch
-
         torch.cuda.reset_peak_memory_stats()
     else:
         memory.forget_peak()
@@ -81,10 +83,21 @@ def forget_peak(base: Base) -> None:
 def peak_mib(base: Base) -> float:
     """The most memory since ``forget_peak``, in MiB."""
     if base.device.type == "cuda":
-        import torch
-
         return torch.cuda.max_memory_allocated() / 2**20
     return memory.peak_mib()
+
+
+def hand_back(base: Base) -> None:
+    """Give memory back that is not needed any more: others work while this one waits."""
+    gc.collect()
+    if base.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def keep_resident(base: Base) -> None:
+    """Copy weights that are mapped from a file: while others work, their pages may be dropped."""
+    for parameter in base.model.parameters():
+        parameter.data = parameter.data.clone()
 
 
 def main() -> None:
@@ -92,6 +105,7 @@ def main() -> None:
     with orders.answers() as out:
         settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
         base = get_base(settings["base"], settings["device"])
+        keep_resident(base)
         method = build(sys.argv[2], base, settings)
         orders.serve(answering(method, base, settings), out)
 

@@ -129,6 +129,9 @@ def test_the_whole_way_on_a_tiny_shape(tmp_path: Path, monkeypatch: pytest.Monke
     assert train_throughput.main() == 0
     result: Any = json.loads(out.read_text(encoding="utf-8"))
     assert result["name"] == "speed" and str(tmp_path) not in out.read_text(encoding="utf-8")
+    assert result["command"].startswith(
+        "python benchmarks/train_throughput.py --json speed.json --method peer-b --method ours"
+    )
     methods = [t["method"] for t in result["raw"]["timings"]]
     assert sorted(methods) == ["ours", "peer-b"]
     losses = {one["method"]: one["loss"] for one in result["raw"]["losses"]}

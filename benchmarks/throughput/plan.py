@@ -1,0 +1,83 @@
+"""What is measured: from a command line to people, methods and settings."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from idiolect.errors import UsageError
+from idiolect.models import Base
+from idiolect.training import TrainConfig
+from throughput.bases import SHAPES, get_base
+from throughput.contenders import PEER_A, Contender, contenders
+from throughput.work import Work, made_up_work, real_work
+
+PEOPLE = {"rating": 6, "reply": 2, "lamp-5": 2}
+"""For two cores and a quarter of an hour: longer items, fewer people."""
+ITEMS, BATCH = 16, 16
+SHAPE_PEOPLE, SHAPE_ITEMS, SHAPE_BATCH, SHAPE_TOKENS = 32, 32, 8, 100
+"""With random weights: 8 items of 100 tokens a step and person, 4 steps an epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is measured, and how often."""
+
+    base: Base
+    name: str
+    device: str
+    works: tuple[Work, ...]
+    methods: tuple[Contender, ...]
+    train: TrainConfig
+    repeats: int
+    quick: bool = False
+    """Matrix products take less time; for tests."""
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """The plan of a command line. Raises UsageError for what does not go together."""
+    name = options.shape or ("135m" if options.device == "cuda" else "default")
+    base = get_base(name, options.device)
+    if name in SHAPES:
+        works = (
+            made_up_work(
+                name,
+                people=options.people or SHAPE_PEOPLE,
+                items=options.items or SHAPE_ITEMS,
+                tokens=SHAPE_TOKENS,
+                words=base.model.config.vocab_size,
+            ),
+        )
+        methods = tuple(m for m in contenders(None) if m.name != PEER_A and m.takes_part(name))
+        batch = SHAPE_BATCH
+    else:
+        asked = options.only or [t for t in PEOPLE if t != "lamp-5" or options.scholarly]
+        works = tuple(
+            real_work(
+                base,
+                task,
+                people=options.people or PEOPLE[task],
+                items=options.items or ITEMS,
+                scholarly=options.scholarly,
+            )
+            for task in asked
+        )
+        methods = tuple(
+            m for m in contenders(options.mlora) if any(m.takes_part(task) for task in asked)
+        )
+        batch = BATCH
+    if options.method:
+        methods = tuple(m for m in methods if m.name in options.method)
+        if len(methods) < len(set(options.method)):
+            known = ", ".join(m.name for m in contenders(options.mlora))
+            raise UsageError(f"--method: {options.method} are not all among: {known}")
+    return Plan(
+        base=base,
+        name=name,
+        device=options.device,
+        works=works,
+        methods=methods,
+        train=TrainConfig(batch=batch),
+        repeats=options.repeats,
+        quick=name == "tiny",
+    )
