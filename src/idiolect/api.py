@@ -211,7 +211,9 @@ def personalize(
     if ray is not None:
         from idiolect.training.on_ray import personalize_on_ray
 
-        return personalize_on_ray(work, ray, shards=shards, workers=workers, listener=listener)
+        return personalize_on_ray(
+            work, ray, shards=shards, workers=workers, wait=wait, listener=listener
+        )
     if shard is not None:
         from idiolect.training.parts import RunShard
         from idiolect.training.scale import run_shard

@@ -48,6 +48,7 @@ def personalize_on_ray(
     *,
     shards: int | None = None,
     workers: int | None = None,
+    wait: bool = True,
     listener: Listener = silent,
 ) -> PersonalSummary:
     """Do a work in shards on a Ray cluster (``local``: on this machine), and merge the parts.
@@ -69,34 +70,37 @@ def personalize_on_ray(
         waiting = parts_of(work.store)
         fit = min(SHARDS_A_WORKER * seats.workers, len(people))
         of = shards or (waiting[0].of if waiting else max(1, fit))
-        done = _run(ray, work, of, replace(seats, workers=min(seats.workers, of)), listener)
-    merge(work.store)
+        seats = replace(seats, workers=min(seats.workers, of))
+        done = _run(ray, work, of, seats, wait=wait, listener=listener)
+    merge(work.store, wait=wait)
     return summed(done, seconds=time.monotonic() - started)
 
 
 class _Actor:
     """One worker process of the cluster; its base is loaded once."""
 
-    def __init__(self, work: Work, threads: int) -> None:
+    def __init__(self, work: Work, threads: int, wait: bool) -> None:
         torch.set_num_threads(threads)
-        self.work = work
+        self.work, self.wait = work, wait
         self.worker: Worker | None = None
 
     def run(self, shard: RunShard) -> PersonalSummary | IdiolectError:
         """Do a shard; what is to be said to people comes back as a value, without a trace."""
         try:
             self.worker = self.worker or Worker(self.work)
-            return run_shard(self.worker, shard)
+            return run_shard(self.worker, shard, wait=self.wait)
         except IdiolectError as error:
             return error
 
 
-def _run(ray: Any, work: Work, of: int, seats: Seats, listener: Listener) -> list[PersonalSummary]:
+def _run(
+    ray: Any, work: Work, of: int, seats: Seats, *, wait: bool, listener: Listener
+) -> list[PersonalSummary]:
     """Every shard's summary; whoever is free takes the next one."""
     kind = ray.remote(
         num_cpus=seats.cpus, num_gpus=seats.gpus, max_restarts=-1, max_task_retries=RETRIES
     )(_Actor)
-    free = [kind.remote(work, seats.cpus) for _ in range(seats.workers)]
+    free = [kind.remote(work, seats.cpus, wait) for _ in range(seats.workers)]
     queue = [RunShard(number, of) for number in range(1, of + 1)]
     running: dict[Any, tuple[Any, RunShard]] = {}
     done: list[PersonalSummary] = []
@@ -158,7 +162,7 @@ def _connected(address: str) -> Generator[Any]:
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
-        options |= {"address": LOCAL, "num_cpus": os.cpu_count(), "include_dashboard": False}
+        options |= {"address": LOCAL, "include_dashboard": False}
     else:
         options["address"] = address
     try:
