@@ -118,7 +118,7 @@ def notes(run: Outcome, *, repeats: int, mlora: bool) -> list[str]:
     """How to read the tables."""
     out = [
         f"Every method trains the same people on the same items with the same kind of adapter, "
-        f"rate, schedule, clipping and batch; {repeats} repetitions in alternating order. A ratio "
+        f"rate, schedule, clipping and batch, {repeats} times over in alternating order. A ratio "
         "compares two methods of one repetition: its median, and the smallest and largest.",
         "GFLOP/s counts four operations for each number of the decoder's matrices and token, and "
         "of the output head and target token: what exact training cannot do without. Padding, "
