@@ -10,8 +10,6 @@ from typing import Literal
 from throughput.ours import ROWS
 
 PEER_A, PEER_B, PEER_C = "peer-a", "peer-b", "peer-c"
-SLOW_REPEATS = 1
-"""Repetitions of peer C: one takes minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +23,10 @@ class Contender:
     module: str = "throughput.worker"
     tasks: tuple[str, ...] = ()
     """Only on these tasks or shapes; empty for all."""
-    most_repeats: int | None = None
 
-    def takes_part(self, task: str, repetition: int = 0) -> bool:
-        """Whether it runs on a task, in a repetition counted from 0."""
-        often = self.most_repeats is None or repetition < self.most_repeats
-        return often and (not self.tasks or task in self.tasks)
+    def takes_part(self, task: str) -> bool:
+        """Whether it runs on a task."""
+        return not self.tasks or task in self.tasks
 
 
 def contenders(mlora: str | None) -> tuple[Contender, ...]:
@@ -58,7 +54,6 @@ def contenders(mlora: str | None) -> tuple[Contender, ...]:
                 python=mlora,
                 module="throughput.mlora_peer",
                 tasks=("rating",),
-                most_repeats=SLOW_REPEATS,
             )
         )
     out += [Contender(name=r.name, what=r.what, kind=r.kind, tasks=r.tasks) for r in ROWS]

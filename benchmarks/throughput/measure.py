@@ -95,8 +95,8 @@ def measure(
             process.wait_until_ready()
             tell(f"{name}: ready")
         for task in (work["task"] for work in settings["work"]):
+            names = [m.name for m in methods if m.takes_part(task)]
             for repetition in range(repeats):
-                names = [m.name for m in methods if m.takes_part(task, repetition)]
                 for name in order(names, repetition):
                     first = repetition == 0
                     asked = {"task": task, "warm_up": first, "losses": first}

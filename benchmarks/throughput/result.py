@@ -130,8 +130,7 @@ def notes(run: Outcome, *, repeats: int, mlora: bool) -> list[str]:
         "which nobody trained on; the mean over people.",
     ]
     out.append(
-        "Peer C ran once, on film ratings alone: it is far slower here. "
-        "Its dispatcher cannot leave prompts and padding out of the loss and always recomputes; "
+        "Peer C ran on film ratings alone, for time. Its dispatcher cannot leave prompts and padding out of the loss and always recomputes; "
         "so its batches come from the benchmark, as peer B's, and nothing is recomputed."
         if mlora
         else "Peer C is not in this run: mLoRA 0.5.2 needs torch below 2.4, so an environment of "
