@@ -70,9 +70,7 @@ def result_of(plan: Plan, done: Outcome, path: Path, minutes: float, line: str) 
         "environment": {"hardware": hardware(_accelerator(plan.base)), "versions": versions()},
         "seeds": [SEED],
         "targets": cuda_targets(done, plan.name) if on_shape else cpu_targets(done, minutes),
-        "notes": notes(
-            done, repeats=plan.repeats, mlora=any(m.name == PEER_C for m in plan.methods)
-        ),
+        "notes": notes(repeats=plan.repeats, mlora=any(m.name == PEER_C for m in plan.methods)),
         "tables": list(tables(done)),
         "raw": raw(done),
     }

@@ -114,7 +114,7 @@ def raw(run: Outcome) -> dict[str, Any]:
     return {"timings": [asdict(t) for t in run.measured.timings], "losses": losses}
 
 
-def notes(run: Outcome, *, repeats: int, mlora: bool) -> list[str]:
+def notes(*, repeats: int, mlora: bool) -> list[str]:
     """How to read the tables."""
     out = [
         f"Every method trains the same people on the same items with the same kind of adapter, "
@@ -130,8 +130,9 @@ def notes(run: Outcome, *, repeats: int, mlora: bool) -> list[str]:
         "which nobody trained on; the mean over people.",
     ]
     out.append(
-        "Peer C ran on film ratings alone, for time. Its dispatcher cannot leave prompts and padding out of the loss and always recomputes; "
-        "so its batches come from the benchmark, as peer B's, and nothing is recomputed."
+        "Peer C ran on film ratings alone, for time, and draws its own initial adapters (peers A "
+        "and B start from ours). Its dispatcher cannot leave prompts and padding out of the loss "
+        "and always recomputes; so its batches come from the benchmark, without recomputation."
         if mlora
         else "Peer C is not in this run: mLoRA 0.5.2 needs torch below 2.4, so an environment of "
         "its own, whose Python is named with --mlora."
