@@ -21,6 +21,7 @@ from idiolect.storage import Ledger
 from idiolect.training.metrics_log import MetricsLog
 from idiolect.training.personalize import Personalizer
 from idiolect.training.plan import Mode, PersonalConfig, Planner
+from idiolect.training.shape_caches import bound_shape_caches
 from idiolect.training.tally import PersonalSummary
 
 
@@ -54,6 +55,7 @@ class Worker:
     """Does a work, or parts of it, with one base."""
 
     def __init__(self, work: Work, *, listener: Listener = silent) -> None:
+        bound_shape_caches()
         self.work, self.listener = work, listener
         self.dataset = work.dataset()
         self.task = tasks.get(self.dataset.task)
