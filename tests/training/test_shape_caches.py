@@ -50,7 +50,8 @@ def wordy(history: History) -> History:
 
 
 def test_memory_is_flat_over_people(tmp_path: Path) -> None:
-    """After the first shard of 32; with torch's own bounds it grows by over 400 MB where the CPU has bfloat16."""
+    """After the first shard of 32; with torch's own bounds it grows by over 400 MB (where the CPU
+    computes in bfloat16)."""
     save_tiny(tmp_path / "base")
     people = [wordy(rater(f"p{n:03d}", 9 + n % 23)) for n in range(96)]
     write_dataset(tmp_path / "data", people, task="rating", source="made up")
