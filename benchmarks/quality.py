@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from idiolect import tasks
+from idiolect.adapters import LoraConfig
 from idiolect.cli.progress import watching
 from idiolect.config import to_plain
 from idiolect.evaluation.demo import CHATS, FILMS, Subject, draw, study_config
@@ -30,8 +31,11 @@ from idiolect.history import History
 from idiolect.importers import import_histories
 from idiolect.models import Base, PromptConfig, load_base
 from idiolect.storage import write_atomic
+from idiolect.training.plan import PersonalConfig
 
 PEOPLE = 60
+TUNED_ON = 60
+"""Development people of the film ratings."""
 SEED = 0
 MEDIAN_GAP = 0.055
 """The gap in MAE to the person's own median that 60 people can show."""
@@ -45,8 +49,33 @@ def of_subject(subject: Subject, queries: int, last: int, people: int) -> tuple[
 
 
 def rating(people: int) -> tuple[Sequence[History], Sequence[History], StudyConfig]:
-    """60 people of 60 to 120 ratings, the last 80 of them; 10 queries each."""
-    return of_subject(FILMS, 10, 80, people)
+    """120 people of 60 to 250 ratings, the last 80 of them; 20 queries each.
+
+    Those on whom the settings were found take no part at all. The base sees the others' ratings
+    ten times: what is known of a film it shall know, so that adapters have only taste to learn.
+    """
+    subject = replace(FILMS, most=250)
+    tested, others, config = of_subject(subject, 20, 80, 2 * people)
+    tuned_on, _ = draw(subject, TUNED_ON, seed=SEED, purpose="development")
+    left = {h.person for h in tuned_on}
+    assert config.adapt is not None
+    evaluate = replace(config.evaluate, personal=on_answers(config.evaluate.personal))
+    adapt = replace(
+        config.adapt,
+        lora=LoraConfig(
+            rank=32,
+            alpha=64.0,
+            targets=("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        ),
+        train=replace(config.adapt.train, epochs=10),
+    )
+    others = [h for h in others if h.person not in left]
+    return tested, others, replace(config, adapt=adapt, evaluate=evaluate)
+
+
+def on_answers(personal: PersonalConfig) -> PersonalConfig:
+    """Adapters that act on answers only: on development people they overfitted less."""
+    return replace(personal, lora=replace(personal.lora, active="answer"))
 
 
 def reply(people: int) -> tuple[Sequence[History], Sequence[History], StudyConfig]:
@@ -62,7 +91,10 @@ def reply(people: int) -> tuple[Sequence[History], Sequence[History], StudyConfi
 def scholarly(
     folder: Path, people: int
 ) -> tuple[Sequence[History], Sequence[History], StudyConfig]:
-    """30 authors, their last 28 papers and up to 4 queries each; 150 others for the base."""
+    """30 authors, all their papers and up to 8 queries each; 130 others for the base.
+
+    The others' last 20 are those on whom the settings were found.
+    """
     imported = import_histories(folder, format="oppu")
     by_split: dict[str, list[History]] = {"test": [], "other": []}
     for history in imported.histories:
@@ -72,8 +104,8 @@ def scholarly(
     assert config.adapt is not None
     train = replace(config.adapt.train, epochs=1)
     return (
-        [h.last(28) for h in by_split["test"][:people]],
-        by_split["other"],
+        by_split["test"][:people],
+        by_split["other"][:-20],
         replace(
             config,
             adapt=replace(config.adapt, train=train, prompt=prompt, most_items=1000),
@@ -81,7 +113,6 @@ def scholarly(
                 config.evaluate,
                 methods=("base", "oppu", "rag", "pag"),
                 personal=replace(config.evaluate.personal, prompt=prompt),
-                most_queries=4,
                 k=3,
             ),
         ),

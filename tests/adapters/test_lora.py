@@ -32,7 +32,7 @@ def test_a_fresh_adapter_depends_on_the_person_and_the_seed_alone(base: Base) ->
             other = fresh(base, config, seed=seed, person=person)
             assert not torch.equal(a, other.pairs[path][0])
     assert first.check(base, config) is first
-    places = sites(base.model, config.targets)
+    places = sites(base.model, config)
     assert first.bytes == 4 * 8 * sum(s.inputs + s.outputs for s in places)
 
 
@@ -46,7 +46,7 @@ def test_the_dtype_is_wide_whatever_the_base_is_held_in() -> None:
 
 
 def test_sites_stand_in_the_models_order_with_their_widths(base: Base) -> None:
-    found = sites(base.model, ("v_proj", "down_proj"))
+    found = sites(base.model, LoraConfig(targets=("v_proj", "down_proj")))
     assert [(s.path.rpartition(".")[2], s.inputs, s.outputs) for s in found] == [
         ("v_proj", 32, 16),
         ("down_proj", 64, 32),
@@ -56,7 +56,7 @@ def test_sites_stand_in_the_models_order_with_their_widths(base: Base) -> None:
 @pytest.mark.parametrize("target", ["proj", "self_attn", "embed_tokens", "lm_head", ""])
 def test_targets_that_cannot_carry_an_adapter_are_refused(base: Base, target: str) -> None:
     with pytest.raises(UsageError, match=r"lora\.targets"):
-        sites(base.model, ("q_proj", target))
+        sites(base.model, LoraConfig(targets=("q_proj", target)))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from random_adapters import logits_of, logits_with, random_adapter, some_ids
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from idiolect.adapters import LoraAdapter, LoraConfig, load_peft, save_peft
+from idiolect.adapters import LoraAdapter, LoraConfig, load_peft, save_peft, stack_of
 from idiolect.errors import (
     ArtifactError,
     IntegrityError,
@@ -22,7 +22,7 @@ from idiolect.errors import (
     MissingError,
     UsageError,
 )
-from idiolect.models import Base, load_base
+from idiolect.models import Base, invocation_of, load_base
 from idiolect.models.tiny import tiny_base
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -73,6 +73,49 @@ def test_peft_reads_ours_with_the_same_logits(base: Base, exported: Path, tmp_pa
     ours = logits_with(base, random_adapter(base, WIDE), ids)
     assert (theirs - ours).abs().max() <= 1e-5
     assert (theirs - bare).abs().max() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:.*alora:UserWarning")
+@pytest.mark.parametrize(
+    "config",
+    [
+        LoraConfig(active="answer"),
+        LoraConfig(top_layers=1, active="answer"),
+        LoraConfig(top_layers=1),
+    ],
+    ids=lambda config: config.described,
+)
+def test_peft_reads_what_acts_on_answers_or_in_the_last_layers(
+    base: Base, config: LoraConfig, tmp_path: Path
+) -> None:
+    adapter = random_adapter(base, config)
+    call = invocation_of(base.tokenizer)
+    invocation = call if config.active == "answer" else ()
+    save_peft(tmp_path / "out", adapter, base_name=base.name, invocation=invocation)
+    base.model.save_pretrained(tmp_path / "base")
+    copy = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    ids = torch.tensor([[5, 6, 7, *call, 65, 66], [5, *call, 67, 68, 69, 70]])
+    bare = logits_of(copy, ids)
+    model = peft.PeftModel.from_pretrained(copy, str(tmp_path / "out")).eval()
+    theirs = logits_of(model, ids)
+    stack = stack_of(base, [adapter])
+    with stack.applied(
+        torch.zeros(2, dtype=torch.long), active=stack.active(ids.tolist(), ids.shape[1])
+    ):
+        ours = logits_of(base.model, ids)
+    assert (theirs - ours).abs().max() <= 1e-5
+    assert (theirs - bare)[:, -1].abs().max() > 0.1
+    if config.active == "answer":
+        assert torch.equal(ours[0, :3], bare[0, :3])
+    again = load_peft(tmp_path / "out", base)
+    assert again.config.same_kind(config) and list(again.pairs) == list(adapter.pairs)
+
+
+def test_another_call_for_an_answer_is_refused(base: Base, tmp_path: Path) -> None:
+    adapter = random_adapter(base, LoraConfig(active="answer"))
+    save_peft(tmp_path / "out", adapter, base_name=base.name, invocation=(1, 2))
+    with pytest.raises(MismatchError, match="alora_invocation_tokens"):
+        load_peft(tmp_path / "out", base)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

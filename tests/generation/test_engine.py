@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.adapters import LoraAdapter, merged_weight
+from idiolect.adapters import LoraAdapter, LoraConfig, merged_weight, stack_of
 from idiolect.generation import Generator, median_choice
-from idiolect.models import Base, Example
+from idiolect.models import Base, Example, invocation_of
 from idiolect.models.tiny import tiny_base
 from tiny_people import noisy
 
@@ -175,3 +175,44 @@ def test_the_median_of_chances_that_do_not_add_up() -> None:
     """Rounding may leave a distribution just short of the half."""
     assert median_choice([0.1, 0.1]) == 1
     assert median_choice([0.5, 0.5]) == 0
+
+
+@torch.no_grad()
+def test_an_adapter_on_answers_leaves_the_prompt_to_the_base(base: Base) -> None:
+    """Texts, choices and likelihoods as one token after the other through a masked forward."""
+    call = invocation_of(base.tokenizer)
+    adapter = noisy(base, 3, size=1.0, config=LoraConfig(active="answer"))
+    generator = Generator(base, {"ann": adapter})
+    stack = stack_of(base, [adapter])
+
+    def last(ids: Sequence[int], person: str) -> torch.Tensor:
+        active = stack.active([ids], len(ids))
+        rows = torch.tensor([0 if person == "ann" else -1])
+        with stack.applied(rows, active=active):
+            return base.model(input_ids=torch.tensor([list(ids)])).logits[0, -1].float()
+
+    asked = [
+        ("ann", (70, 71, *call)),
+        (STRANGER, (70, 71, *call)),
+        ("ann", (*range(60, 80), *call)),
+    ]
+    texts = generator.texts(asked, max_tokens=5)
+    for (person, prompt), text in zip(asked, texts, strict=True):
+        ids = list(prompt)
+        for _ in range(5):
+            token = int(last(ids, person).argmax())
+            if token == base.tokenizer.eos_token_id:
+                break
+            ids.append(token)
+        said = base.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
+        assert text == str(said).strip()
+    assert texts[0] != texts[1]
+    for (person, prompt), found in zip(
+        asked, generator.choices(asked, [(65,), (66,)]), strict=True
+    ):
+        expected = torch.softmax(last(prompt, person)[[65, 66]].double(), 0)
+        assert found == pytest.approx(expected.tolist(), abs=1e-4)
+    examples = [(person, Example((*prompt, 65), len(prompt))) for person, prompt in asked]
+    for (person, e), found in zip(examples, generator.likelihoods(examples), strict=True):
+        expected = -torch.log_softmax(last(e.ids[:-1], person).double(), 0)[65]
+        assert found.nll == pytest.approx(float(expected), abs=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from transformers import (
 )
 
 from idiolect.adapters import LoraAdapter, LoraConfig, fresh, stack_of
-from idiolect.errors import MismatchError
-from idiolect.models import Base, Example, load_base
+from idiolect.errors import MismatchError, UsageError
+from idiolect.models import Base, Example, invocation_of, load_base
 from idiolect.models.tiny import byte_tokenizer
 from idiolect.models.weights import quiet
 from idiolect.training import Job, TrainConfig, train_many, train_one
@@ -70,6 +71,15 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
     return load_base(tmp_path / "model", dtype="float64", device="cpu")
 
 
+def apart(one: LoraAdapter, other: LoraAdapter) -> float:
+    """The largest ||B1 A1 - B2 A2|| / ||B2 A2|| over the modules."""
+    out = 0.0
+    for path, (a, b) in one.pairs.items():
+        reference = other.pairs[path][1] @ other.pairs[path][0]
+        out = max(out, float(torch.linalg.norm(b @ a - reference) / torch.linalg.norm(reference)))
+    return out
+
+
 def some_examples(count: int, seed: int) -> tuple[Example, ...]:
     generator = torch.Generator().manual_seed(seed)
     rows = (torch.randperm(250, generator=generator)[: 14 + 3 * i] for i in range(count))
@@ -98,10 +108,32 @@ def test_everyone_is_trained_as_alone_and_learns(base: Base) -> None:
     for job, trained in zip(work, train_many(base, work, LORA, config), strict=True):
         alone = train_one(base, job, LORA, config)
         assert len(trained.adapter.pairs) == 2 * len(LORA.targets)
-        for path, (a, b) in trained.adapter.pairs.items():
-            other = alone.adapter.pairs[path][1] @ alone.adapter.pairs[path][0]
-            assert torch.linalg.norm(b @ a - other) <= 1e-5 * torch.linalg.norm(other)
+        assert apart(trained.adapter, alone.adapter) <= 1e-5
         assert trained.last_loss < trained.first_loss
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        replace(LORA, active="answer"),
+        replace(LORA, top_layers=1),
+        replace(LORA, active="answer", top_layers=1),
+    ],
+    ids=lambda lora: lora.described,
+)
+def test_what_runs_once_is_the_same_on_every_family(base: Base, lora: LoraConfig) -> None:
+    call = invocation_of(base.tokenizer)
+    examples = [
+        Example((*e.ids[:10], *call, *e.ids[10:13]), 10 + len(call)) for e in some_examples(4, 1)
+    ]
+    job, config = Job(person="p", examples=tuple(examples)), TrainConfig(epochs=2, batch=2)
+    if getattr(base.model.config, "sliding_window", None):
+        with pytest.raises(UsageError, match=r"lora\.active"):
+            train_many(base, [job], lora, config)
+        return
+    (ours,) = train_many(base, [job], lora, config)
+    alone = train_one(base, job, lora, config)
+    assert apart(ours.adapter, alone.adapter) <= 1e-5
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,6 +29,8 @@ from idiolect.models import Base
 from idiolect.models.tiny import tiny_base
 from idiolect.training import EngineConfig, Job, TrainConfig, train_many, train_one
 from idiolect.training.checkpoint import Checkpoint, jobs_fingerprint
+from idiolect.training.layout import seats_for
+from idiolect.training.schedule import batches
 
 EXACT = 1e-10
 SINGLE = 1e-5
@@ -134,6 +137,47 @@ def test_an_idle_slot_is_left_as_it_is(base: Base, tmp_path: Path) -> None:
         assert state.taken[0] == trained[0].steps
 
 
+@settings(max_examples=40)
+@given(
+    work=jobs(),
+    tails=jobs(),
+    engine=engines,
+    config=settings_of(patience=1, rate=0.05),
+    data=st.data(),
+)
+def test_who_gets_worse_on_their_tail_stops_at_their_best(
+    base: Base,
+    work: tuple[Job, ...],
+    tails: tuple[Job, ...],
+    engine: EngineConfig,
+    config: TrainConfig,
+    data: st.DataObject,
+) -> None:
+    config = replace(config, epochs=data.draw(st.integers(1, 5)))
+    work = tuple(
+        replace(job, tail=tails[n].examples if n < len(tails) else ()) for n, job in enumerate(work)
+    )
+    for job, ours in zip(work, train_many(base, work, LORA, config, engine), strict=True):
+        alone = train_one(base, job, LORA, config)
+        assert apart(ours.adapter, alone.adapter) <= 1e-9
+        assert (ours.steps, ours.tokens) == (alone.steps, alone.tokens)
+
+
+def test_some_stop_early_and_some_do_not(base: Base) -> None:
+    config = TrainConfig(batch=2, epochs=6, rate=0.05, patience=1)
+    work = some_jobs(4)
+    work = [replace(job, tail=work[n - 1].examples) for n, job in enumerate(work)]
+    steps = [len(batches(len(job.examples), config, job.person)) for job in work]
+    stopped = [
+        t.steps < s for t, s in zip(train_many(base, work, LORA, config), steps, strict=True)
+    ]
+    assert any(stopped)
+    fits = [replace(job, tail=job.examples) for job in work]
+    assert not any(
+        t.steps < s for t, s in zip(train_many(base, fits, LORA, config), steps, strict=True)
+    )
+
+
 def test_training_goes_on_from_a_given_adapter(base: Base) -> None:
     (job, *_), config = some_jobs(), TrainConfig(batch=2)
     (first,) = train_many(base, [job], LORA, config)
@@ -209,7 +253,25 @@ def test_a_loss_that_is_no_number_names_the_person_and_keeps_the_last_good_state
         train_one(base, work[2], LORA, config)
 
 
-@pytest.mark.parametrize("name", ["slots", "forward_tokens"])
+@pytest.mark.parametrize("name", ["slots", "forward_tokens", "keep_bytes"])
 def test_an_engine_of_nothing_is_refused(name: str) -> None:
+    wrong: dict[str, Any] = {name: -1}
     with pytest.raises(UsageError, match=name):
-        EngineConfig(**{name: 0})
+        EngineConfig(**wrong)
+
+
+def test_people_sit_down_until_a_forward_is_full(base: Base) -> None:
+    """Powers of two, never more than there are, and fewer where examples are long."""
+    (job, *_) = some_jobs()
+    work = [replace(job, person=str(n)) for n in range(40)]
+    config = TrainConfig(batch=2)
+
+    def seats(tokens: int, people: int = 40) -> int:
+        engine = EngineConfig(forward_tokens=tokens)
+        return seats_for(base, work[:people], LORA, config, engine, None)
+
+    assert seats(1) == 1
+    found = [seats(tokens) for tokens in (50, 100, 200, 400, 10**6)]
+    assert found == sorted(found) and found[-1] == 40
+    assert all(number in (1, 2, 4, 8, 16, 32, 40) for number in found) and len(set(found)) > 3
+    assert seats(10**6, 5) == 5

@@ -202,7 +202,10 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         waiting=3,
         steps=9,
         taken=(4, 0),
-        seats=(SeatState(0, 2, 4, 77, 1.25, 0.1), SeatState(-1, 0, 5, 60, float("inf"), 0.2)),
+        seats=(
+            SeatState(0, 2, 4, 77, 1.25, 0.1, 0.5, 1),
+            SeatState(-1, 0, 5, 60, float("inf"), 0.2, None, 0),
+        ),
         tensors={"weights": torch.randn(2, 5), "done.0": torch.randn(5)},
     )
     state.save(tmp_path / "c")

@@ -11,7 +11,7 @@ from idiolect.adapters.peft_format import load_peft, save_peft
 from idiolect.adapters.ranks import stack_ranks
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.models import Base, load_base
+from idiolect.models import Base, invocation_of, load_base
 from idiolect.storage import Manifest
 
 TASK_ADAPTER = "task_adapter"
@@ -41,7 +41,10 @@ def export_adapter(
     name = opened.base_name if opened.base_source == "default" else opened.base_source
     if on == "public":
         adapter, name = _on_public(opened, adapter, base)
-    save_peft(out, adapter, base_name=name)
+    invocation: tuple[int, ...] = ()
+    if adapter.config.active == "answer":
+        invocation = invocation_of(base_of(opened, base).tokenizer)
+    save_peft(out, adapter, base_name=name, invocation=invocation)
     return out
 
 
@@ -94,6 +97,11 @@ def _on_public(
 ) -> tuple[LoraAdapter, str]:
     """A person's adapter and the task adapter of its base as one, for the public base."""
     folder = Path(store.base_source)
+    if adapter.config.active == "answer":
+        raise UsageError(
+            f"{store.folder}: its adapters act on answers only, the task's adapter acts on every "
+            "token: no single adapter can do both; export on the base itself"
+        )
     task_adapter = folder / TASK_ADAPTER
     if not task_adapter.is_dir():
         raise UsageError(

@@ -7,9 +7,10 @@ Shapes: ``D`` width of a module's input, ``O`` of its output, ``R`` rank. An ada
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,13 @@ class LoraConfig:
     alpha: float = 8.0
     dropout: float = 0.0
     targets: tuple[str, ...] = ("q_proj", "v_proj")
+    active: Literal["all", "answer"] = "all"
+    """On which tokens adapters act: all, or from the one on that asks for the answer (activated
+    LoRA). The prompt is then the bare base's, so it runs through it once, whosever it is."""
+    top_layers: int = 0
+    """Adapt only so many of the last layers, 0 for all. Those below run once, not every epoch."""
+    shared_a: bool = False
+    """Everyone has the same A and trains B alone."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -40,16 +48,30 @@ class LoraConfig:
             raise UsageError(f"lora.dropout: must be in [0, 1), got {self.dropout}")
         if not self.targets:
             raise UsageError("lora.targets: name at least one module, e.g. q_proj")
+        if self.top_layers < 0:
+            raise UsageError(f"lora.top_layers: must be 0 (all) or more, got {self.top_layers}")
+        if self.active not in ("all", "answer"):
+            raise UsageError(f"lora.active: must be 'all' or 'answer', got {self.active!r}")
 
     @property
     def scale(self) -> float:
         """What B A is multiplied with."""
         return self.alpha / self.rank
 
+    @property
+    def described(self) -> str:
+        """In words, for messages."""
+        out = f"rank {self.rank}, alpha {self.alpha:g}, targets {', '.join(sorted(self.targets))}"
+        out += f", the last {self.top_layers} layers" if self.top_layers else ""
+        return out + (", on answers only" if self.active == "answer" else "")
+
     def same_kind(self, other: LoraConfig) -> bool:
-        """Whether adapters of both have the same shapes and scale (dropout is for training)."""
-        mine, theirs = set(self.targets), set(other.targets)
-        return (self.rank, self.alpha, mine) == (other.rank, other.alpha, theirs)
+        """Whether adapters of both mean the same with the same tensors: all but what is for
+        training only."""
+        return self._kind() == other._kind()
+
+    def _kind(self) -> tuple[object, ...]:
+        return (self.rank, self.alpha, frozenset(self.targets), self.active, self.top_layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +105,7 @@ class LoraAdapter:
         """
         if config is not None and not config.same_kind(self.config):
             raise MismatchError(
-                f"adapter has rank {self.config.rank}, alpha {self.config.alpha:g}, targets "
-                f"{', '.join(sorted(self.config.targets))}; here are rank {config.rank}, alpha "
-                f"{config.alpha:g}, targets {', '.join(sorted(config.targets))}: use the same "
+                f"adapter has {self.config.described}; here is {config.described}: use the same "
                 "settings"
             )
         if self.base != base.identity:
@@ -93,7 +113,7 @@ class LoraAdapter:
                 f"adapter was made for base {self.base[:12]}, this is {base.identity[:12]} "
                 f"({base.name}); load it with the base it was trained on"
             )
-        expected = {s.path: s for s in sites(base.model, self.config.targets)}
+        expected = {s.path: s for s in sites(base.model, self.config)}
         if set(expected) != set(self.pairs):
             odd = sorted(set(expected) ^ set(self.pairs))[0]
             raise MismatchError(f"adapter and base disagree on which modules there are: {odd}")
@@ -109,36 +129,52 @@ class LoraAdapter:
         return self
 
 
-def sites(model: Any, targets: tuple[str, ...]) -> tuple[Site, ...]:
-    """The linear modules whose last name is a target, in the model's order.
+def depth(model: Any) -> int:
+    """How many layers the model has."""
+    return len(model.get_decoder().layers)
+
+
+def layer_of(path: str) -> int | None:
+    """The number of the layer that a module's path lies in, as PEFT reads it."""
+    found = re.match(r".*?\.[^.]*\.(\d+)\.", path)
+    return int(found[1]) if found else None
+
+
+def sites(model: Any, config: LoraConfig) -> tuple[Site, ...]:
+    """The linear modules that carry adapters: by their last name and layer, in the model's order.
 
     Raises UsageError for a target that is not there, or is the output head: that is applied to
-    single positions, not to rows of tokens.
+    single positions, not to rows of tokens; and for more layers than there are.
     """
-    found = tuple(
+    first = depth(model) - config.top_layers if config.top_layers else 0
+    if first < 0:
+        raise UsageError(f"lora.top_layers: {config.top_layers}, the base has {depth(model)}")
+    named = [
         Site(path, module.in_features, module.out_features)
         for path, module in model.named_modules()
-        if isinstance(module, nn.Linear) and path.rpartition(".")[2] in targets
-    )
+        if isinstance(module, nn.Linear) and path.rpartition(".")[2] in config.targets
+    ]
     head = model.get_output_embeddings()
-    for site in found:
+    for site in named:
         if model.get_submodule(site.path) is head:
             raise UsageError(f"lora.targets: the output head {site.path!r} cannot carry an adapter")
-    for target in targets:
-        if not any(site.path.rpartition(".")[2] == target for site in found):
+    for target in config.targets:
+        if not any(site.path.rpartition(".")[2] == target for site in named):
             raise UsageError(f"lora.targets: the base model has no linear module named {target!r}")
-    return found
+    return tuple(site for site in named if (layer_of(site.path) or 0) >= first)
 
 
 def fresh(base: Base, config: LoraConfig, *, seed: int, person: str) -> LoraAdapter:
     """A new adapter that changes nothing yet: A as PEFT draws it (Kaiming uniform), B zero.
 
-    The draw depends on (seed, person) alone, so it is the same whoever else is trained.
+    The draw depends on (seed, person) alone, so it is the same whoever else is trained; with a
+    shared A, on the seed alone.
     """
-    generator = torch.Generator().manual_seed(derive_seed(seed, person, "lora init"))
+    whose = "" if config.shared_a else person
+    generator = torch.Generator().manual_seed(derive_seed(seed, whose, "lora init"))
     dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
-    for site in sites(base.model, config.targets):
+    for site in sites(base.model, config):
         a = torch.empty(config.rank, site.inputs, dtype=dtype)
         nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
         pairs[site.path] = (a, torch.zeros(site.outputs, config.rank, dtype=dtype))

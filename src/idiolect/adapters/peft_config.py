@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.lora import LoraConfig, layer_of
 from idiolect.errors import IntegrityError, MismatchError
 
 ALL_LINEAR = "all-linear"
 _UNDERSTOOD = {
     *("r", "lora_alpha", "lora_dropout", "use_rslora", "bias", "fan_in_fan_out"),
-    *("target_modules", "exclude_modules", "layers_to_transform"),
+    *("target_modules", "exclude_modules", "layers_to_transform", "alora_invocation_tokens"),
     *("peft_type", "task_type", "init_lora_weights"),
 }
 # No value of these changes what a finished adapter computes.
@@ -44,6 +44,8 @@ class PeftLora:
     excluded: str | tuple[str, ...]
     layers: tuple[int, ...]
     """Numbers of the layers that carry it; empty for all."""
+    invocation: tuple[int, ...] = ()
+    """It acts from the last occurrence of these tokens on; empty for everywhere."""
 
     def covers(self, path: str) -> bool:
         """Whether a linear module of this path carries an adapter (PEFT's own rules)."""
@@ -53,14 +55,23 @@ class PeftLora:
             return True
         if not _named(self.targets, path):
             return False
-        number = re.match(r".*?\.[^.]*\.(\d+)\.", path) if self.layers else None
-        return not self.layers or (number is not None and int(number[1]) in self.layers)
+        return not self.layers or layer_of(path) in self.layers
 
 
-def render_config(config: LoraConfig, base_name: str) -> bytes:
-    """The file that PEFT would write; equal configs give equal bytes."""
+def render_config(
+    config: LoraConfig,
+    base_name: str,
+    *,
+    layers: Sequence[int] | None = None,
+    invocation: Sequence[int] | None = None,
+) -> bytes:
+    """The file that PEFT would write; equal configs give equal bytes.
+
+    ``layers`` and ``invocation``: as in ``PeftLora``, ``None`` for all and everywhere.
+    """
     whole = float(config.alpha).is_integer()
     fields = {
+        "alora_invocation_tokens": None if invocation is None else list(invocation),
         "alpha_pattern": {},
         "auto_mapping": None,
         "base_model_name_or_path": base_name,
@@ -69,7 +80,7 @@ def render_config(config: LoraConfig, base_name: str) -> bytes:
         "inference_mode": True,
         "init_lora_weights": True,
         "layers_pattern": None,
-        "layers_to_transform": None,
+        "layers_to_transform": None if layers is None else list(layers),
         "lora_alpha": int(config.alpha) if whole else config.alpha,
         "lora_dropout": config.dropout,
         "modules_to_save": None,
@@ -104,10 +115,6 @@ def parse_config(data: bytes, where: object) -> PeftLora:
             f"{where}: r {rank}, lora_alpha {alpha}, lora_dropout {dropout} cannot be; "
             "r is a whole number from 1, lora_alpha above 0, lora_dropout in [0, 1)"
         )
-    layers = fields.get("layers_to_transform")
-    layers = () if layers is None else (layers,) if isinstance(layers, int) else layers
-    if not isinstance(layers, Sequence) or not all(isinstance(n, int) for n in layers):
-        raise IntegrityError(f"{where}: layers_to_transform: expected numbers, got {layers!r}")
     targets = _names(fields, "target_modules", where)
     if not targets:
         raise IntegrityError(f"{where}: target_modules names no module")
@@ -117,7 +124,8 @@ def parse_config(data: bytes, where: object) -> PeftLora:
         dropout=dropout,
         targets=targets,
         excluded=_names(fields, "exclude_modules", where),
-        layers=tuple(cast("Sequence[int]", layers)),
+        layers=_numbers(fields, "layers_to_transform", where),
+        invocation=_numbers(fields, "alora_invocation_tokens", where),
     )
 
 
@@ -150,6 +158,14 @@ def _number(fields: Mapping[str, Any], name: str, default: float, where: object)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise IntegrityError(f"{where}: {name}: expected a number, got {value!r}")
     return float(value)
+
+
+def _numbers(fields: Mapping[str, Any], name: str, where: object) -> tuple[int, ...]:
+    value: Any = fields.get(name)
+    value = () if value is None else (value,) if isinstance(value, int) else value
+    if not isinstance(value, Sequence) or not all(type(n) is int for n in value):
+        raise IntegrityError(f"{where}: {name}: expected numbers, got {value!r}")
+    return tuple(cast("Sequence[int]", value))
 
 
 def _names(fields: Mapping[str, Any], name: str, where: object) -> str | tuple[str, ...]:

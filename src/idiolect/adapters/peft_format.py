@@ -8,19 +8,20 @@ checksums. Whose adapter it is stands nowhere. Pickled weights are never read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, depth, layer_of, sites
 from idiolect.adapters.peft_config import ALL_LINEAR, PeftLora, parse_config, render_config
 from idiolect.config import to_plain
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.models import Base
+from idiolect.models import Base, invocation_of
 from idiolect.storage import Manifest, explain_os_errors, staged_folder
 
 CONFIG = "adapter_config.json"
@@ -31,12 +32,22 @@ _Halves = Mapping[tuple[str, str], Tensor]
 """Tensors by (module path, "A" or "B")."""
 
 
-def save_peft(folder: Path, adapter: LoraAdapter, *, base_name: str, replace: bool = False) -> None:
+def save_peft(
+    folder: Path,
+    adapter: LoraAdapter,
+    *,
+    base_name: str,
+    invocation: Sequence[int] = (),
+    replace: bool = False,
+) -> None:
     """Write an adapter as PEFT does, whole or not at all; equal adapters give equal bytes.
 
+    ``invocation``: the tokens that call an adapter which acts on answers only (``invocation_of``
+    the base's tokenizer); PEFT then needs to be told, too.
     Raises UsageError where the folder holds something already (with ``replace``: something else
     than an adapter), IntegrityError for an adapter with a number that is not finite.
     """
+    assert bool(invocation) == (adapter.config.active == "answer")
     for path, pair in adapter.pairs.items():
         if not all(bool(torch.isfinite(t).all()) for t in pair):
             raise IntegrityError(f"adapter {path}: holds a number that is not finite")
@@ -50,7 +61,14 @@ def save_peft(folder: Path, adapter: LoraAdapter, *, base_name: str, replace: bo
     }
     lora = to_plain(adapter.config) | {"targets": sorted(adapter.config.targets)}
     with staged_folder(folder, replace=replace) as staged:
-        (staged / CONFIG).write_bytes(render_config(adapter.config, base_name))
+        layers = sorted({layer_of(path) or 0 for path in adapter.pairs})
+        about = render_config(
+            adapter.config,
+            base_name,
+            layers=layers if adapter.config.top_layers else None,
+            invocation=invocation or None,
+        )
+        (staged / CONFIG).write_bytes(about)
         (staged / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
         Manifest.of_folder(
             staged,
@@ -134,10 +152,12 @@ def _assemble(config: PeftLora, halves: _Halves, base: Base) -> LoraAdapter:
         alpha=config.alpha,
         dropout=config.dropout,
         targets=tuple(sorted(names)),
+        active=_active(config, base),
+        top_layers=_top_layers(config, base),
     )
     wide = torch.float64 if base.dtype == torch.float64 else torch.float32
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
-    for site in sites(base.model, ours.targets):
+    for site in sites(base.model, ours):
         if site.path not in named:
             a = torch.zeros(config.rank, site.inputs, dtype=wide)
             pairs[site.path] = (a, torch.zeros(site.outputs, config.rank, dtype=wide))
@@ -150,6 +170,28 @@ def _assemble(config: PeftLora, halves: _Halves, base: Base) -> LoraAdapter:
             halves[site.path, "B"].to(wide, copy=True),
         )
     return LoraAdapter(config=ours, base=base.identity, pairs=pairs).check(base)
+
+
+def _active(config: PeftLora, base: Base) -> Literal["all", "answer"]:
+    """Where it acts; raises MismatchError for tokens that do not ask for an answer here."""
+    if not config.invocation:
+        return "all"
+    ours = invocation_of(base.tokenizer)
+    if config.invocation != ours:
+        raise MismatchError(
+            f"alora_invocation_tokens {list(config.invocation)} are not what asks for an answer on "
+            f"the base {base.name}, {list(ours)}; it can only be served where they are the same"
+        )
+    return "answer"
+
+
+def _top_layers(config: PeftLora, base: Base) -> int:
+    """How many of the last layers it names, 0 for all or for others than the last ones."""
+    if not config.layers:
+        return 0
+    layers, count = depth(base.model), len(set(config.layers))
+    last = set(range(layers - count, layers))
+    return count if count < layers and set(config.layers) == last else 0
 
 
 def _named_sites(config: PeftLora, base: Base) -> dict[str, Site]:

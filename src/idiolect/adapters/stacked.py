@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idiolect.adapters.grouped import Pair, Rows, add_lora, add_trained_lora
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
-from idiolect.models import Base
+from idiolect.models import Base, invocation_of, invoked_at
 
 Dropout = Callable[[Tensor, int], Tensor]
 """Takes a module's input [B, T, D] and the module's number, gives it with entries dropped."""
@@ -23,8 +24,8 @@ Dropout = Callable[[Tensor, int], Tensor]
 class Stack:
     """The adapters of ``U`` slots: per site A [U, R, D] and B [U, O, R], views of one buffer each.
 
-    ``weights`` and ``grads`` are [U, P]: everything of slot ``u`` lies in row ``u``, so an
-    optimizer works on a person's row as a whole.
+    ``weights`` and ``grads`` are [U, P]: everything of slot ``u`` lies in row ``u``, all A before
+    all B, so an optimizer works on a person's row as a whole, from ``trained_from`` on.
     """
 
     def __init__(
@@ -32,13 +33,17 @@ class Stack:
     ) -> None:
         self.config = config
         self.base = base
-        self.sites: tuple[Site, ...] = sites(base.model, config.targets)
+        self.sites: tuple[Site, ...] = sites(base.model, config)
         if dtype is None:
             dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
         sizes = [config.rank * (s.inputs + s.outputs) for s in self.sites]
         self.weights = torch.zeros(slots, sum(sizes), dtype=dtype, device=base.device)
         self.grads: Tensor | None = None
         self.pairs: dict[str, tuple[Tensor, Tensor]] = self._views(self.weights)
+        self.invocation = invocation_of(base.tokenizer) if config.active == "answer" else ()
+        all_a = config.rank * sum(s.inputs for s in self.sites)
+        self.trained_from = all_a if config.shared_a else 0
+        self._anchor = torch.zeros((), dtype=dtype, device=base.device)
 
     @property
     def slots(self) -> int:
@@ -47,35 +52,44 @@ class Stack:
 
     def _views(self, buffer: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Per site the views (A [U, R, D], B [U, O, R]) of a [U, P] buffer."""
-        rank, at, out = self.config.rank, 0, {}
-        for site in self.sites:
-            middle = at + rank * site.inputs
-            end = middle + rank * site.outputs
-            out[site.path] = (
-                buffer[:, at:middle].view(-1, rank, site.inputs),
-                buffer[:, middle:end].view(-1, site.outputs, rank),
+        rank = self.config.rank
+        a_sizes = [rank * site.inputs for site in self.sites]
+        b_sizes = [rank * site.outputs for site in self.sites]
+        parts = buffer.split([*a_sizes, *b_sizes], dim=1)
+        return {
+            site.path: (a.view(-1, rank, site.inputs), b.view(-1, site.outputs, rank))
+            for site, a, b in zip(
+                self.sites, parts[: len(a_sizes)], parts[len(a_sizes) :], strict=True
             )
-            at = end
-        return out
+        }
 
     def train(self) -> Stack:
-        """Make the adapters leaves whose gradients ``backward`` adds up in ``grads`` [U, P]."""
+        """Let ``backward`` add the adapters' gradients up in ``grads`` [U, P]."""
         self.grads = torch.zeros_like(self.weights)
-        for pair in self.pairs.values():
-            for tensor in pair:
-                tensor.requires_grad_()
+        self._anchor.requires_grad_()
         return self
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss to ``grads``, every slot's in its own row.
-
-        Not ``loss.backward()``: autograd wants a leaf's gradient contiguous, and these are views.
-        """
+        """Add the gradients of a loss to ``grads``, every slot's in its own row."""
         assert self.grads is not None
-        leaves = [tensor for pair in self.pairs.values() for tensor in pair]
-        sums = [tensor for pair in self._views(self.grads).values() for tensor in pair]
-        for total, gradient in zip(sums, torch.autograd.grad(loss, leaves), strict=True):
-            total += gradient
+        loss.backward()
+        self._anchor.grad = None
+
+    def active(
+        self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
+    ) -> Tensor | None:
+        """On which tokens of these prompts adapters act [B, width, 1], ``None`` for on all.
+
+        ``left``: the rows are padded on the left. Raises UsageError for a text that asks for no
+        answer.
+        """
+        if not self.invocation:
+            return None
+        out = torch.zeros(len(ids), width, 1, dtype=self.weights.dtype)
+        for row, tokens in enumerate(ids):
+            start = invoked_at(tokens, self.invocation)
+            out[row, (width - len(tokens) if left else 0) + start :] = 1
+        return out.to(self.base.device)
 
     @torch.no_grad()
     def put(self, slot: int, adapter: LoraAdapter) -> None:
@@ -98,45 +112,42 @@ class Stack:
         return LoraAdapter(config=self.config, base=self.base.identity, pairs=pairs)
 
     @contextmanager
-    def applied(self, rows: Tensor, *, dropout: Dropout | None = None) -> Iterator[None]:
+    def applied(
+        self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
+    ) -> Iterator[None]:
         """While inside, the base's forward adds to row ``i`` the adapter of slot ``rows[i]``.
 
-        ``rows``: [B] long, -1 for the bare base. The base's own weights are never touched.
+        ``rows``: [B] long, -1 for the bare base. ``active``: as ``active`` gives it. The base's own
+        weights are never touched.
         """
         kept = (rows >= 0).to(self.weights.dtype) * self.config.scale
-        index = rows.clamp_min(0)
-        handles = [
-            self.base.model.get_submodule(site.path).register_forward_hook(
-                _adder(*self.pairs[site.path], index, kept, number, dropout)
-            )
-            for number, site in enumerate(self.sites)
-        ]
+        whose = Rows(rows.clamp_min(0), kept[:, None, None], active)
+        grads = self._views(self.grads) if self.grads is not None else {}
+        cast = self._views(self.weights.to(self.base.dtype))
+        handles = []
+        for number, site in enumerate(self.sites):
+            grad_a, grad_b = grads.get(site.path, (None, None))
+            pair = Pair(*cast[site.path], None if self.config.shared_a else grad_a, grad_b)
+            hook = self._adder(pair, whose, number, dropout)
+            handles.append(self.base.model.get_submodule(site.path).register_forward_hook(hook))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
+    def _adder(
+        self, pair: Pair, rows: Rows, number: int, dropout: Dropout | None
+    ) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+        """A forward hook that adds each row's own ``scale * B A x`` to a module's output."""
 
-def _adder(
-    a: Tensor,
-    b: Tensor,
-    index: Tensor,
-    kept: Tensor,
-    number: int,
-    dropout: Dropout | None,
-) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
-    """A forward hook that adds each row's own ``scale * B A x`` to a module's output."""
+        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            x = inputs[0] if dropout is None else dropout(inputs[0], number)
+            if self.grads is None or not torch.is_grad_enabled():
+                return add_lora(output, x, pair, rows)
+            return add_trained_lora(self._anchor, output, x, pair, rows)
 
-    def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        x = inputs[0] if dropout is None else dropout(inputs[0], number)
-        down = a.index_select(0, index).to(x.dtype)  # [B, R, D]
-        up = b.index_select(0, index)  # [B, O, R]
-        up = (up * kept[:, None, None]).to(x.dtype)
-        hidden = torch.bmm(x, down.transpose(1, 2))  # [B, T, R]
-        return torch.baddbmm(output, hidden, up.transpose(1, 2))
-
-    return add
+        return add
 
 
 def stack_of(base: Base, adapters: Sequence[LoraAdapter]) -> Stack:

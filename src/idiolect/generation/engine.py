@@ -15,7 +15,7 @@ from torch import Tensor
 
 from idiolect.adapters import LoraAdapter, rows_of, stack_of
 from idiolect.models import Base, Example
-from idiolect.training.batch import collate, parcels
+from idiolect.training.batch import Batch, collate, parcels
 from idiolect.training.loss import target_logits, target_nll
 
 
@@ -42,10 +42,27 @@ class Generator:
         self._slots = {person: slot for slot, person in enumerate(adapters or {})}
         self._stack = stack_of(base, list(adapters.values())) if adapters else None
 
-    def _serving(self, people: Sequence[str]) -> AbstractContextManager[None]:
+    def _serving(
+        self,
+        people: Sequence[str],
+        prompts: Sequence[Sequence[int]],
+        width: int,
+        *,
+        left: bool = False,
+    ) -> AbstractContextManager[None]:
+        """The people's adapters on a forward of ``width`` tokens a row, padded on one side."""
         if self._stack is None:
             return nullcontext()
-        return self._stack.applied(rows_of(people, self._slots, self.base.device))
+        return self._stack.applied(
+            rows_of(people, self._slots, self.base.device),
+            active=self._stack.active(prompts, width, left=left),
+        )
+
+    def _serving_batch(
+        self, people: Sequence[str], examples: Sequence[Example], batch: Batch
+    ) -> AbstractContextManager[None]:
+        prompts = [e.ids[: e.answer_start] for e in examples]
+        return self._serving(people, prompts, batch.ids.shape[1] - 1)
 
     @torch.inference_mode()
     def likelihoods(self, requests: Sequence[tuple[str, Example]]) -> list[Likelihood]:
@@ -53,8 +70,9 @@ class Generator:
         total = [0.0] * len(requests)
         for parcel in parcels([len(e.ids) for _, e in requests], self.forward_tokens):
             chosen = [requests[i] for i in parcel]
-            batch = collate([e for _, e in chosen], pad=self.base.pad, device=self.base.device)
-            with self._serving([person for person, _ in chosen]):
+            examples = [e for _, e in chosen]
+            batch = collate(examples, pad=self.base.pad, device=self.base.device)
+            with self._serving_batch([person for person, _ in chosen], examples, batch):
                 nll = target_nll(self.base.model, batch)
             for owner, value in zip(batch.row.tolist(), nll.tolist(), strict=True):
                 total[parcel[owner]] += value
@@ -93,7 +111,7 @@ class Generator:
             chosen = [requests[i] for i in parcel]
             prompts = [Example((*ids, tokens[0]), len(ids)) for _, ids in chosen]
             batch = collate(prompts, pad=self.base.pad, device=self.base.device)
-            with self._serving([person for person, _ in chosen]):
+            with self._serving_batch([person for person, _ in chosen], prompts, batch):
                 logits = target_logits(self.base.model, batch).float().cpu()
             out[list(parcel)] = logits[:, list(tokens)]
         return out
@@ -122,7 +140,8 @@ class Generator:
         for row, (_, prompt) in enumerate(requests):
             ids[row, longest - len(prompt) :] = torch.tensor(prompt)
             mask[row, longest - len(prompt) :] = 1
-        with self._serving([person for person, _ in requests]):
+        people, prompts = [p for p, _ in requests], [ids for _, ids in requests]
+        with self._serving(people, prompts, longest, left=True):
             made = self.base.model.generate(
                 input_ids=ids.to(self.base.device),
                 attention_mask=mask.to(self.base.device),

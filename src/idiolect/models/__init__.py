@@ -3,6 +3,7 @@
 from idiolect.models.base import Base, load_base
 from idiolect.models.device import DtypeName
 from idiolect.models.encoder import MiniLM
+from idiolect.models.frame import invocation_of, invoked_at
 from idiolect.models.prompting import Example, PromptConfig, Prompter
 from idiolect.models.weights import save_base_manifest, weights_identity
 
@@ -13,6 +14,8 @@ __all__ = [
     "MiniLM",
     "PromptConfig",
     "Prompter",
+    "invocation_of",
+    "invoked_at",
     "load_base",
     "save_base_manifest",
     "weights_identity",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerFast
 
 from idiolect.errors import MismatchError
+from idiolect.models.frame import encode_frame, frame_of
 from idiolect.tasks import Prompt
 
 
@@ -63,10 +64,8 @@ class Prompter:
     ) -> None:
         self.tokenizer = tokenizer
         self.config = config or PromptConfig()
-        opening, closing = _frame(tokenizer)
-        self.opening, self.closing = (
-            list(tokenizer.encode(part, add_special_tokens=False)) for part in (opening, closing)
-        )
+        opening, closing = frame_of(tokenizer)
+        self.opening, self.closing = (encode_frame(tokenizer, p) for p in (opening, closing))
         self.answer_lead = "" if tokenizer.chat_template else " "
         if not isinstance(tokenizer.eos_token_id, int):
             raise MismatchError("the tokenizer has no token that ends an answer (eos_token)")
@@ -139,34 +138,3 @@ def first_words(text: str, count: int) -> str:
     if len(words) <= count:
         return text
     return text[: len(text) - len(words[-1])].rstrip() if words else text
-
-
-def _frame(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
-    """What stands before and after a user's words up to the answer, from the chat template."""
-    if not tokenizer.chat_template:
-        bos = tokenizer.bos_token or ""
-        return str(bos), "\nAnswer:"
-    try:
-        return _chat_frame(tokenizer)
-    except Exception as error:  # a template is a program of whoever made the model
-        raise MismatchError(
-            f"the tokenizer's chat template does not render a plain conversation: {error!r}; "
-            "mend it, or take it out of the model's folder"
-        ) from error
-
-
-def _chat_frame(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
-    talk = [
-        {"role": "user", "content": "\x02first\x03"},
-        {"role": "assistant", "content": "\x02reply\x03"},
-        {"role": "user", "content": "\x02second\x03"},
-    ]
-    text = str(tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True))
-    until_reply = str(tokenizer.apply_chat_template(talk[:2], tokenize=False))
-    end_of_turn = until_reply.split("\x02reply\x03")[1]
-    between = text.split("\x02reply\x03")[1].split("\x02second\x03")[0]
-    closing = text.split("\x02second\x03")[1]
-    opening, bos = between.removeprefix(end_of_turn), str(tokenizer.bos_token or "")
-    if bos and text.startswith(bos) and not opening.startswith(bos):
-        opening = bos + opening
-    return opening, closing

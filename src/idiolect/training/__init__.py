@@ -1,7 +1,8 @@
 """Training: one person in obvious code, many people at once, checkpoints."""
 
-from idiolect.training.batched import EngineConfig, train_many
+from idiolect.training.batched import train_many
 from idiolect.training.jobs import Job, Trained
+from idiolect.training.layout import EngineConfig
 from idiolect.training.schedule import TrainConfig
 from idiolect.training.single import train_one
 

@@ -28,9 +28,10 @@ from idiolect.profiles import Profile
 from idiolect.retrieval import Encoder
 from idiolect.storage import Manifest, staged_folder
 from idiolect.tasks import Task
-from idiolect.training.batched import EngineConfig, train_many
+from idiolect.training.batched import train_many
 from idiolect.training.context import ContextConfig, Person
 from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
 from idiolect.training.merge import merge_equal_prompts
 from idiolect.training.schedule import TrainConfig
 
@@ -61,6 +62,8 @@ class AdaptConfig:
     def __post_init__(self) -> None:
         if self.most_items < 0:
             raise UsageError(f"most_items: must be 0 (all) or more, got {self.most_items}")
+        if self.lora.active != "all":
+            raise UsageError("lora.active: only 'all' can be merged into a base")
 
 
 @dataclass(frozen=True, kw_only=True)

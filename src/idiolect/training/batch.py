@@ -20,7 +20,11 @@ class Batch:
     """Rows of examples as tensors."""
 
     ids: Tensor
-    """Token ids [B, T], padded on the right."""
+    """Token ids [B, T] from each row's start on, padded on the right."""
+    start: Tensor
+    """Where each row starts in its example [B]; 0 for a whole one."""
+    length: Tensor
+    """How many tokens of each row are no padding [B]."""
     row: Tensor
     """The row of each target token [N]."""
     position: Tensor
@@ -36,17 +40,28 @@ class Batch:
         return self.ids.numel()
 
 
-def collate(examples: Sequence[Example], *, pad: int, device: torch.device) -> Batch:
-    """Examples as one batch."""
-    longest = max(len(e.ids) for e in examples)
+def collate(
+    examples: Sequence[Example],
+    *,
+    pad: int,
+    device: torch.device,
+    starts: Sequence[int] | None = None,
+) -> Batch:
+    """Examples as one batch, or with ``starts`` what of each stands from there on.
+
+    A start lies before its example's first target is predicted.
+    """
+    begin = starts or [0] * len(examples)
+    longest = max(len(e.ids) - at for e, at in zip(examples, begin, strict=True))
     ids = torch.full((len(examples), longest), pad, dtype=torch.long)
     row: list[int] = []
     position: list[int] = []
     label: list[int] = []
     count: list[float] = []
-    for number, example in enumerate(examples):
-        ids[number, : len(example.ids)] = torch.tensor(example.ids)
-        places = range(example.answer_start - 1, len(example.ids) - 1)
+    for number, (example, at) in enumerate(zip(examples, begin, strict=True)):
+        assert at < example.answer_start
+        ids[number, : len(example.ids) - at] = torch.tensor(example.ids[at:])
+        places = range(example.answer_start - 1 - at, len(example.ids) - 1 - at)
         first = example.tally or ((example.ids[example.answer_start], 1),)
         rest = example.ids[example.answer_start + 1 :]
         row += [number] * (len(first) + len(rest))
@@ -56,6 +71,8 @@ def collate(examples: Sequence[Example], *, pad: int, device: torch.device) -> B
     to = {"dtype": torch.long, "device": device}
     return Batch(
         ids=ids.to(device),
+        start=torch.tensor(list(begin), **to),
+        length=torch.tensor([len(e.ids) - b for e, b in zip(examples, begin, strict=True)], **to),
         row=torch.tensor(row, **to),
         position=torch.tensor(position, **to),
         label=torch.tensor(label, **to),

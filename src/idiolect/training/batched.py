@@ -19,32 +19,16 @@ from torch import Tensor
 
 from idiolect.adapters import LoraConfig, Stack, fresh
 from idiolect.config import derive_seed
-from idiolect.errors import TrainingError, UsageError
+from idiolect.errors import TrainingError
 from idiolect.events import Listener, Measured, Progress, silent
 from idiolect.models import Base
-from idiolect.training.batch import collate, parcels
 from idiolect.training.checkpoint import Checkpoint, SeatState, jobs_fingerprint
-from idiolect.training.dropout import row_dropout
+from idiolect.training.frozen import Frozen
+from idiolect.training.gradients import Gradients, Row
 from idiolect.training.jobs import Job, Trained
-from idiolect.training.loss import target_nll
+from idiolect.training.layout import EngineConfig, frozen_for, seats_for
 from idiolect.training.optimizer import StackedAdamW
 from idiolect.training.schedule import TrainConfig, batches, rate_at
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineConfig:
-    """How the work is laid out; changes speed and rounding, never what is computed."""
-
-    slots: int = 8
-    """People trained at once."""
-    forward_tokens: int = 2048
-    """Padded tokens in one forward; bounds memory."""
-    checkpoint_seconds: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("slots", "forward_tokens"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"engine.{name}: must be at least 1, got {getattr(self, name)}")
 
 
 def train_many(
@@ -55,17 +39,22 @@ def train_many(
     engine: EngineConfig | None = None,
     *,
     checkpoint: Path | None = None,
+    frozen: Frozen | None = None,
     listener: Listener = silent,
     stage: str = "train",
 ) -> tuple[Trained, ...]:
     """Train everyone; results in the order of the jobs.
+
+    ``frozen`` may come from an earlier call, so that what was kept there is used again.
 
     With ``checkpoint`` a file there is resumed from when it is of the same work (then its own slot
     count is used, so that the result is the same to the bit), and removed by the caller at the end.
     Raises TrainingError where a loss is not finite; the checkpoint then still holds the last good
     state.
     """
-    run = _Run(base, jobs, lora, config, engine or EngineConfig(), checkpoint, listener, stage)
+    run = _Run(
+        base, jobs, lora, config, engine or EngineConfig(), checkpoint, frozen, listener, stage
+    )
     return run.to_the_end()
 
 
@@ -79,6 +68,8 @@ class _Seat:
     tokens: int = 0
     first_loss: float = 0.0
     last_loss: float = 0.0
+    best: float | None = None
+    worse: int = 0
 
 
 class _Run:
@@ -92,6 +83,7 @@ class _Run:
         config: TrainConfig,
         engine: EngineConfig,
         checkpoint: Path | None,
+        frozen: Frozen | None,
         listener: Listener,
         stage: str,
     ) -> None:
@@ -100,9 +92,18 @@ class _Run:
         self.engine, self.path, self.listener, self.stage = engine, checkpoint, listener, stage
         self.fingerprint = jobs_fingerprint(base.identity, jobs, lora, config)
         found = Checkpoint.load(checkpoint, self.fingerprint) if checkpoint else None
-        slots = found.slots if found else max(1, min(engine.slots, len(jobs)))
+        kept = frozen or frozen_for(base, lora, engine)
+        slots = found.slots if found else seats_for(base, jobs, lora, config, engine, kept)
         self.stack = Stack(base, lora, slots).train()
         self.optimizer = StackedAdamW(self.stack, config)
+        self.gradients = Gradients(
+            base,
+            self.stack,
+            lora,
+            forward_tokens=self.engine.forward_tokens,
+            frozen=kept,
+        )
+        self.best = torch.zeros_like(self.stack.weights) if config.patience else None
         self.seats: list[_Seat | None] = [None] * slots
         self.waiting = 0
         self.steps = 0
@@ -148,36 +149,24 @@ class _Run:
         """One optimizer step of every seated person."""
         started = time.monotonic()
         seated = [(slot, seat) for slot, seat in enumerate(self.seats) if seat]
-        rows = [(slot, seat, n) for slot, seat in seated for n in seat.plan[seat.step]]
-        examples = [self.jobs[seat.job].examples[n] for _, seat, n in rows]
-        targets = dict.fromkeys((slot for slot, _ in seated), 0)
-        for (slot, seat, _), example in zip(rows, examples, strict=True):
-            targets[slot] += example.targets
-            seat.tokens += len(example.ids)
-        assert self.stack.grads is not None
-        self.stack.grads.zero_()
-        losses = torch.zeros(len(self.seats), dtype=torch.float64)
-        for parcel in parcels([len(e.ids) for e in examples], self.engine.forward_tokens):
-            chosen = [examples[i] for i in parcel]
-            batch = collate(chosen, pad=self.base.pad, device=self.base.device)
-            owners = torch.tensor([rows[i][0] for i in parcel], device=self.base.device)
-            seeds = [self._dropout_seed(rows[i][1], rows[i][2]) for i in parcel]
-            drop = row_dropout(self.lora.dropout, seeds, [len(e.ids) - 1 for e in chosen])
-            with self.stack.applied(owners, dropout=drop):
-                nll = target_nll(self.base.model, batch)
-            share = torch.tensor([1 / targets[rows[i][0]] for i in parcel], dtype=nll.dtype)
-            terms = nll * batch.count * share.to(nll.device)[batch.row]
-            self.stack.backward(terms.sum())
-            losses.index_add_(0, owners[batch.row].cpu(), terms.detach().double().cpu())
+        rows: list[Row] = []
+        for slot, seat in seated:
+            for number in seat.plan[seat.step]:
+                example = self.jobs[seat.job].examples[number]
+                rows.append(Row(slot, example, self._dropout_seed(seat, number)))
+                seat.tokens += len(example.ids)
+        losses = self.gradients.add(rows)
         for slot, seat in seated:
             self._update(slot, seat, float(losses[slot]))
+        if self.best is not None:
+            self._watch_tails(seated)
         self.steps += 1
         mean = sum(float(losses[slot]) for slot, _ in seated) / len(seated)
         values = {
             "step": self.steps,
             "loss": mean,
             "people": len(seated),
-            "tokens": sum(len(e.ids) for e in examples),
+            "tokens": sum(len(row.example.ids) for row in rows),
             "seconds": time.monotonic() - started,
         }
         self.listener(Measured(stage=self.stage, values=values))
@@ -202,11 +191,36 @@ class _Run:
         seat.last_loss = loss
         seat.step += 1
 
+    def _watch_tails(self, seated: Sequence[tuple[int, _Seat]]) -> None:
+        """Where an epoch is over: keep the best epoch's weights, and stop whom more only harms."""
+        assert self.best is not None
+        ended = [
+            (slot, seat)
+            for slot, seat in seated
+            if self.jobs[seat.job].tail and seat.step % (len(seat.plan) // self.config.epochs) == 0
+        ]
+        rows = [Row(slot, e, 0) for slot, seat in ended for e in self.jobs[seat.job].tail]
+        losses = self.gradients.losses(rows) if rows else torch.empty(0)
+        for slot, seat in ended:
+            loss = float(losses[slot])
+            if seat.best is None or loss < seat.best:
+                seat.best, seat.worse = loss, 0
+                self.best[slot] = self.stack.weights[slot]
+            else:
+                seat.worse += 1
+
+    def _over(self, seat: _Seat) -> bool:
+        stopped = self.config.patience and seat.worse >= self.config.patience
+        return bool(stopped) or seat.step == len(seat.plan)
+
     def _release(self) -> None:
         """Take the finished out of their slots."""
         for slot, seat in enumerate(self.seats):
-            if seat and seat.step == len(seat.plan):
-                self.rows[seat.job] = self.stack.weights[slot].detach().cpu().clone()
+            if seat and self._over(seat):
+                source = self.stack.weights
+                if self.best is not None and seat.best is not None:
+                    source = self.best
+                self.rows[seat.job] = source[slot].detach().cpu().clone()
                 self.done[seat.job] = seat
                 self.seats[slot] = None
 
@@ -221,7 +235,7 @@ class _Run:
         return Trained(
             person=self.jobs[number].person,
             adapter=self.stack.unpack(self.rows[number]),
-            steps=len(seat.plan),
+            steps=seat.step,
             tokens=seat.tokens,
             first_loss=seat.first_loss,
             last_loss=seat.last_loss,
@@ -230,7 +244,7 @@ class _Run:
     def _checkpoint(self) -> Checkpoint:
         """Everything that the next step depends on."""
         states = [
-            SeatState(slot, s.job, s.step, s.tokens, s.first_loss, s.last_loss)
+            SeatState(slot, s.job, s.step, s.tokens, s.first_loss, s.last_loss, s.best, s.worse)
             for slot, s in [*enumerate(self.seats), *((-1, s) for s in self.done.values())]
             if s
         ]
@@ -245,6 +259,7 @@ class _Run:
                 "weights": self.stack.weights.detach().cpu(),
                 "first": self.optimizer.first.cpu(),
                 "second": self.optimizer.second.cpu(),
+                **({} if self.best is None else {"best": self.best.cpu()}),
                 **{f"done.{job}": row for job, row in self.rows.items()},
             },
         )
@@ -254,12 +269,14 @@ class _Run:
         self.stack.weights.copy_(found.tensors["weights"])
         self.optimizer.first.copy_(found.tensors["first"])
         self.optimizer.second.copy_(found.tensors["second"])
+        if self.best is not None:
+            self.best.copy_(found.tensors["best"])
         self.optimizer.taken = list(found.taken)
         self.waiting, self.steps = found.waiting, found.steps
         for s in found.seats:
             job = self.jobs[s.job]
             plan = batches(len(job.examples), self.config, job.person)
-            seat = _Seat(s.job, plan, s.step, s.tokens, s.first_loss, s.last_loss)
+            seat = _Seat(s.job, plan, s.step, s.tokens, s.first_loss, s.last_loss, s.best, s.worse)
             if s.slot < 0:
                 self.done[s.job], self.rows[s.job] = seat, found.tensors[f"done.{s.job}"]
             else:

@@ -22,7 +22,7 @@ from idiolect.storage import write_atomic
 from idiolect.training.jobs import Job
 from idiolect.training.schedule import TrainConfig
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,10 @@ class SeatState:
     tokens: int
     first_loss: float
     last_loss: float
+    best: float | None
+    """The lowest loss on the tail so far."""
+    worse: int
+    """Epochs since then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +98,8 @@ def jobs_fingerprint(base: str, jobs: Sequence[Job], lora: LoraConfig, config: T
     """A hash of everything that decides what the adapters will be (16 hex digits)."""
     digest = hashlib.sha256()
     for job in jobs:
-        digest.update(f"{job.person}\x00{len(job.examples)}\x00".encode())
-        for example in job.examples:
+        digest.update(f"{job.person}\x00{len(job.examples)}\x00{len(job.tail)}\x00".encode())
+        for example in (*job.examples, *job.tail):
             row = f"{example.answer_start}:{example.ids}:{example.tally}\x00"
             digest.update(row.encode())
         digest.update(tensor_hash(job.start).encode() if job.start else b"fresh")

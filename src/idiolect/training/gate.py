@@ -57,7 +57,10 @@ def mean_losses(
         if stack is None:
             nll = target_nll(base.model, batch)
         else:
-            with stack.applied(rows_of([p for p, _ in chosen], slots, base.device)):
+            prompts = [e.ids[: e.answer_start] for _, e in chosen]
+            active = stack.active(prompts, batch.ids.shape[1] - 1)
+            owners = rows_of([p for p, _ in chosen], slots, base.device)
+            with stack.applied(owners, active=active):
                 nll = target_nll(base.model, batch)
         for owner, value in zip(batch.row.tolist(), nll.tolist(), strict=True):
             total[chosen[owner][0]] += value

@@ -15,6 +15,8 @@ class Job:
     person: str
     examples: tuple[Example, ...]
     start: LoraAdapter | None = None
+    tail: tuple[Example, ...] = ()
+    """Held-out examples that tell when to stop (``train.patience``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,14 +15,16 @@ from idiolect.training.schedule import TrainConfig
 
 
 class StackedAdamW:
-    """The optimizer state of ``U`` slots: first and second moments [U, P], steps taken [U]."""
+    """The optimizer state of ``U`` slots: first and second moments [U, P] of what is trained, steps
+    taken [U]."""
 
     def __init__(self, stack: Stack, config: TrainConfig) -> None:
         assert stack.grads is not None
         self.config = config
-        self.weights, self.grads = stack.weights, stack.grads
-        self.first = torch.zeros_like(stack.weights)
-        self.second = torch.zeros_like(stack.weights)
+        self.weights = stack.weights[:, stack.trained_from :]
+        self.grads = stack.grads[:, stack.trained_from :]
+        self.first = torch.zeros_like(self.weights)
+        self.second = torch.zeros_like(self.weights)
         self.taken = [0] * stack.slots
 
     def reset(self, slot: int) -> None:

@@ -20,9 +20,10 @@ from idiolect.profiles import Profile
 from idiolect.retrieval import Encoder
 from idiolect.storage import Ledger
 from idiolect.tasks import Task
-from idiolect.training.batched import EngineConfig, train_many
+from idiolect.training.batched import train_many
 from idiolect.training.gate import mean_losses
 from idiolect.training.jobs import Job, Trained
+from idiolect.training.layout import EngineConfig, frozen_for
 from idiolect.training.plan import Mode, PersonalConfig, Planned, Planner
 from idiolect.training.tally import PersonalSummary, Tally
 
@@ -54,6 +55,7 @@ class Personalizer:
     ) -> None:
         self.base, self.config, self.store, self.ledger = base, config, store, ledger
         self.engine, self.shard = engine or EngineConfig(), shard
+        self.frozen = frozen_for(base, config.lora, self.engine)
         self.keep_all, self.listener = keep_all, listener
         stores = (store, *known)
         self.planner = Planner(
@@ -115,17 +117,22 @@ class Personalizer:
             tally.passed(record)
         self.checkpoint.unlink(missing_ok=True)
 
+    def _job(self, planned: Planned) -> Job:
+        tail = planned.tail if self.config.train.patience else ()
+        return Job(person=planned.person, examples=planned.front, start=planned.start, tail=tail)
+
     def _train(
         self, people: Sequence[Planned], tally: Tally
     ) -> list[tuple[Record, LoraAdapter | None]]:
         """Everyone's record, and their adapter where it is kept."""
         trained = train_many(
             self.base,
-            [Job(person=p.person, examples=p.front, start=p.start) for p in people],
+            [self._job(planned) for planned in people],
             self.config.lora,
             self.config.train,
             self.engine,
             checkpoint=self.checkpoint,
+            frozen=self.frozen,
             listener=self.listener,
         )
         verdicts = self._gate(people, trained)

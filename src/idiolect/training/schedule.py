@@ -32,6 +32,9 @@ class TrainConfig:
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    patience: int = 0
+    """Stop after so many epochs in a row without a lower loss on the person's held-out tail, and
+    give the best epoch's adapter; 0 trains all epochs."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -41,6 +44,8 @@ class TrainConfig:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(f"train.{name}: must be at least 1, got {getattr(self, name)}")
+        if self.patience < 0:
+            raise UsageError(f"train.patience: must be 0 (off) or more, got {self.patience}")
         for name in ("warmup", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"train.{name}: must be in [0, 1), got {getattr(self, name)}")

@@ -5,7 +5,7 @@ One person, one optimizer from torch, one plain LoRA; as PEFT and a hand-written
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from idiolect.adapters import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import TrainingError
-from idiolect.models import Base
+from idiolect.models import Base, Example, invocation_of, invoked_at
 from idiolect.training.batch import collate
 from idiolect.training.jobs import Job, Trained
 from idiolect.training.loss import target_nll
@@ -32,7 +32,9 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
     pairs = {
         path: (_leaf(a, base.device), _leaf(b, base.device)) for path, (a, b) in start.pairs.items()
     }
-    weights = [tensor for pair in pairs.values() for tensor in pair]
+    weights = [b for _, b in pairs.values()]
+    if not lora.shared_a:
+        weights += [a for a, _ in pairs.values()]
     optimizer = torch.optim.AdamW(
         weights,
         lr=config.rate,
@@ -42,12 +44,14 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
     )
     plan = batches(len(job.examples), config, job.person)
     losses: list[float] = []
+    tails: list[float] = []
+    best: list[Tensor] = []
     tokens = 0
     for step, numbers in enumerate(plan):
         optimizer.param_groups[0]["lr"] = rate_at(step, len(plan), config)
         chosen = [job.examples[n] for n in numbers]
         batch = collate(chosen, pad=base.pad, device=base.device)
-        with _applied(base.model, pairs, lora.scale):
+        with _applied(base.model, pairs, lora.scale, _active(base, lora, chosen)):
             loss = (target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
         if not torch.isfinite(loss):
             raise TrainingError(f"{job.person}: the loss is {float(loss.detach())} at step {step}")
@@ -57,11 +61,25 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
         optimizer.step()
         losses.append(float(loss.detach()))
         tokens += sum(len(e.ids) for e in chosen)
+        if config.patience and job.tail and (step + 1) % (len(plan) // config.epochs) == 0:
+            batch = collate(job.tail, pad=base.pad, device=base.device)
+            with (
+                torch.no_grad(),
+                _applied(base.model, pairs, lora.scale, _active(base, lora, job.tail)),
+            ):
+                nll = target_nll(base.model, batch)
+            tails.append(float((nll * batch.count).sum() / batch.count.sum()))
+            if tails.index(min(tails)) == len(tails) - 1:
+                best = [w.detach().clone() for pair in pairs.values() for w in pair]
+            elif len(tails) - 1 - tails.index(min(tails)) >= config.patience:
+                break
+    if best:
+        pairs = dict(zip(pairs, zip(best[::2], best[1::2], strict=True), strict=True))
     done = {path: (a.detach().cpu(), b.detach().cpu()) for path, (a, b) in pairs.items()}
     return Trained(
         person=job.person,
         adapter=LoraAdapter(config=lora, base=base.identity, pairs=done),
-        steps=len(plan),
+        steps=len(losses),
         tokens=tokens,
         first_loss=losses[0],
         last_loss=losses[-1],
@@ -72,15 +90,32 @@ def _leaf(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, copy=True).requires_grad_()
 
 
+def _active(base: Base, lora: LoraConfig, examples: Sequence[Example]) -> Tensor | float:
+    """1 at the tokens on which the adapter acts [B, T, 1]."""
+    if lora.active == "all":
+        return 1.0
+    call = invocation_of(base.tokenizer)
+    out = torch.zeros(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)
+    for row, example in enumerate(examples):
+        out[row, invoked_at(example.ids[: example.answer_start], call) :] = 1
+    return out.to(base.device)
+
+
 @contextmanager
-def _applied(model: Any, pairs: dict[str, tuple[Tensor, Tensor]], scale: float) -> Iterator[None]:
-    """While inside, every module with a pair (A, B) adds ``scale * B A x``."""
+def _applied(
+    model: Any, pairs: dict[str, tuple[Tensor, Tensor]], scale: float, active: Tensor | float
+) -> Iterator[None]:
+    """While inside, every module with a pair (A, B) adds ``scale * B A x`` where it is active."""
+
+    def hook(a: Tensor, b: Tensor) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            (x,) = inputs
+            return output + scale * active * ((x @ a.T.to(x.dtype)) @ b.T.to(x.dtype))
+
+        return add
+
     handles = [
-        model.get_submodule(path).register_forward_hook(
-            lambda module, inputs, output, a=a, b=b: (
-                output + scale * (inputs[0] @ a.T.to(inputs[0].dtype)) @ b.T.to(inputs[0].dtype)
-            )
-        )
+        model.get_submodule(path).register_forward_hook(hook(a, b))
         for path, (a, b) in pairs.items()
     ]
     try:
