@@ -24,7 +24,7 @@ from idiolect.evaluation.environment import hardware, versions
 from idiolect.models import Base
 from idiolect.storage import write_atomic
 from idiolect.training.gate import mean_losses
-from throughput.bases import SHAPES
+from throughput.bases import SHAPES, get_base
 from throughput.contenders import PEER_C
 from throughput.counted import matmul_peaks
 from throughput.measure import measure, settings_of
@@ -38,10 +38,13 @@ def run(plan: Plan) -> Outcome:
     """Measure everything; progress goes to standard error."""
     base = plan.base
     peaks = matmul_peaks(base, seconds=0.01, large=64) if plan.quick else matmul_peaks(base)
-    settings = settings_of(base, plan.name, plan.device, LoraConfig(), plan.train, plan.works)
-    untrained = {}
+    settings: list[dict[str, Any]] = []
+    untrained: dict[str, float] = {}
     for work in plan.works:
-        losses = mean_losses(base, work.held_out, {}, forward_tokens=2048)
+        name = plan.bases.get(work.task, plan.name)
+        own = get_base(name, plan.device) if name != plan.name else base
+        settings.append(settings_of(own, name, plan.device, LoraConfig(), plan.train, (work,)))
+        losses = mean_losses(own, work.held_out, {}, forward_tokens=2048)
         untrained[work.task] = sum(losses.values()) / len(losses)
     return Outcome(
         methods=plan.methods,
@@ -82,6 +85,8 @@ def command(options: argparse.Namespace) -> str:
     for name, value in vars(options).items():
         if name in ("scholarly", "mlora") and value:
             value = {"scholarly": "FOLDER", "mlora": "PYTHON"}[name]
+        if name == "base" and value:
+            value = [one.partition("=")[0] + "=FOLDER" for one in value]
         if name != "json" and value is not None:
             words += [f"--{name} {one}" for one in (value if isinstance(value, list) else [value])]
     return " ".join(words)
@@ -110,6 +115,9 @@ def main() -> int:
     parser.add_argument("--items", type=int, help="items each person is trained on")
     parser.add_argument("--scholarly", type=Path, help="folder of an OPPU release of LaMP-5")
     parser.add_argument("--mlora", help="the Python of an environment with mLoRA, for peer C")
+    parser.add_argument(
+        "--base", action="append", metavar="TASK=FOLDER", help="the base adapted to a task"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--shape", choices=tuple(SHAPES), help="random weights of this shape")
     options = parser.parse_args()

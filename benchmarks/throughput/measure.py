@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,18 +71,33 @@ def settings_of(
 
 def measure(
     methods: Sequence[Contender],
-    settings: dict[str, Any],
+    settings: Sequence[dict[str, Any]],
     *,
     repeats: int,
     tell: Callable[[str], None],
 ) -> Measurement:
-    """All methods on all tasks of the settings.
+    """All methods on all tasks, for each task's settings.
 
     Each lives in a process of its own, and only one of them works at a time. Held-out losses are
     taken after the first repetition. Raises TrainingError where a method's process ends.
     """
     timings: list[Timing] = []
     losses: dict[tuple[str, str], float] = {}
+    for one in settings:
+        for work in one["work"]:
+            task = work["task"]
+            taking_part = [m for m in methods if m.takes_part(task)]
+            with _running(taking_part, one, tell) as running:
+                for number in range(repeats):
+                    _repetition(running, task, number, timings, losses, tell)
+    return Measurement(timings=tuple(timings), losses=losses)
+
+
+@contextmanager
+def _running(
+    methods: Sequence[Contender], settings: dict[str, Any], tell: Callable[[str], None]
+) -> Iterator[Mapping[str, Process]]:
+    """A process for each method, loaded and waiting."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -94,23 +109,30 @@ def measure(
         for name, process in running.items():
             process.wait_until_ready()
             tell(f"{name}: ready")
-        for task in (work["task"] for work in settings["work"]):
-            names = [m.name for m in methods if m.takes_part(task)]
-            for repetition in range(repeats):
-                for name in order(names, repetition):
-                    first = repetition == 0
-                    asked = {"task": task, "warm_up": first, "losses": first}
-                    got = running[name].ask(asked)
-                    timings.append(
-                        Timing(
-                            task=task,
-                            method=name,
-                            repetition=repetition,
-                            seconds=got["seconds"],
-                            peak_mib=got["peak_mib"],
-                        )
-                    )
-                    if first:
-                        losses[task, name] = statistics.fmean(got["losses"].values())
-                    tell(f"{task} {repetition + 1}/{repeats} {name}: {got['seconds']:.1f} s")
-    return Measurement(timings=tuple(timings), losses=losses)
+        yield running
+
+
+def _repetition(
+    running: Mapping[str, Process],
+    task: str,
+    number: int,
+    timings: list[Timing],
+    losses: dict[tuple[str, str], float],
+    tell: Callable[[str], None],
+) -> None:
+    """Every method once on a task."""
+    first = number == 0
+    for name in order(tuple(running), number):
+        got = running[name].ask({"task": task, "warm_up": first, "losses": first})
+        timings.append(
+            Timing(
+                task=task,
+                method=name,
+                repetition=number,
+                seconds=got["seconds"],
+                peak_mib=got["peak_mib"],
+            )
+        )
+        if first:
+            losses[task, name] = statistics.fmean(got["losses"].values())
+        tell(f"{task} {number + 1} {name}: {got['seconds']:.1f} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from idiolect.errors import UsageError
@@ -14,7 +15,7 @@ from throughput.work import Work, made_up_work, real_work
 
 PEOPLE = {"rating": 4, "reply": 2, "lamp-5": 2}
 """As many as two cores train in a quarter of an hour, three times with every method."""
-ITEMS, BATCH = 16, 16
+ITEMS, BATCH = 20, 16
 SHAPE_PEOPLE, SHAPE_ITEMS, SHAPE_BATCH, SHAPE_TOKENS = 32, 32, 8, 100
 """With random weights: 8 items of 100 tokens a step and person, 4 steps an epoch."""
 
@@ -25,6 +26,8 @@ class Plan:
 
     base: Base
     name: str
+    bases: Mapping[str, str]
+    """A base of its own for some tasks: the one adapted to them, on which people are trained."""
     device: str
     works: tuple[Work, ...]
     methods: tuple[Contender, ...]
@@ -74,6 +77,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     return Plan(
         base=base,
         name=name,
+        bases=_bases(options.base or ()),
         device=options.device,
         works=works,
         methods=methods,
@@ -81,3 +85,14 @@ def plan_of(options: argparse.Namespace) -> Plan:
         repeats=options.repeats,
         quick=name == "tiny",
     )
+
+
+def _bases(named: Sequence[str]) -> dict[str, str]:
+    """TASK=FOLDER by task. Raises UsageError for another form."""
+    out: dict[str, str] = {}
+    for one in named:
+        task, separator, folder = one.partition("=")
+        if not separator or task not in PEOPLE or not folder:
+            raise UsageError(f"--base {one}: expected TASK=FOLDER, TASK one of {', '.join(PEOPLE)}")
+        out[task] = folder
+    return out

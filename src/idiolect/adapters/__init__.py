@@ -1,6 +1,7 @@
 """Adapters as values, stacked for many people, in PEFT's format, and in the packed store."""
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, fresh, merged_weight, sites
+from idiolect.adapters.mean import mean_adapter
 from idiolect.adapters.peft_format import load_peft, save_peft
 from idiolect.adapters.ranks import stack_ranks
 from idiolect.adapters.stacked import Stack, rows_of, stack_of
@@ -12,6 +13,7 @@ __all__ = [
     "Stack",
     "fresh",
     "load_peft",
+    "mean_adapter",
     "merged_weight",
     "rows_of",
     "save_peft",
