@@ -57,6 +57,7 @@ def run(plan: Plan) -> Outcome:
             plan.methods,
             settings,
             repeats=plan.repeats,
+            peer_people=plan.peer_people,
             tell=lambda text: print(text, file=sys.stderr, flush=True),
         ),
     )
@@ -73,7 +74,11 @@ def result_of(plan: Plan, done: Outcome, path: Path, minutes: float, line: str) 
         "environment": {"hardware": hardware(_accelerator(plan.base)), "versions": versions()},
         "seeds": [SEED],
         "targets": cuda_targets(done, plan.name) if on_shape else cpu_targets(done, minutes),
-        "notes": notes(repeats=plan.repeats, mlora=any(m.name == PEER_C for m in plan.methods)),
+        "notes": notes(
+            repeats=plan.repeats,
+            mlora=any(m.name == PEER_C for m in plan.methods),
+            peer_people=plan.peer_people,
+        ),
         "tables": list(tables(done)),
         "raw": raw(done),
     }

@@ -36,8 +36,18 @@ class Measurement:
     """Everything that was measured."""
 
     timings: tuple[Timing, ...]
-    losses: dict[tuple[str, str], float]
-    """By (task, method): nats per held-out target token, the mean over people."""
+    by_person: dict[tuple[str, str], dict[str, float]]
+    """By (task, method): each person's nats per held-out target token."""
+
+    def loss(self, task: str, method: str) -> float:
+        """The mean over all people whom the method trained."""
+        return statistics.fmean(self.by_person[task, method].values())
+
+    def common_loss(self, task: str, method: str) -> float:
+        """The mean over the people whom every method trained."""
+        everyone = [set(v) for (t, _), v in self.by_person.items() if t == task]
+        common = set.intersection(*everyone)
+        return statistics.fmean(self.by_person[task, method][p] for p in sorted(common))
 
     def of(self, task: str, method: str) -> tuple[Timing, ...]:
         """A method's timings on a task, by repetition."""
@@ -75,22 +85,44 @@ def measure(
     *,
     repeats: int,
     tell: Callable[[str], None],
+    peer_people: Mapping[str, int],
 ) -> Measurement:
     """All methods on all tasks, for each task's settings.
 
+    ``peer_people``: peers, who train one person after another, train so many of a task's people,
+    and their seconds are scaled up to all.
     Each lives in a process of its own, and only one of them works at a time. Held-out losses are
     taken after the first repetition. Raises TrainingError where a method's process ends.
     """
     timings: list[Timing] = []
-    losses: dict[tuple[str, str], float] = {}
+    losses: dict[tuple[str, str], dict[str, float]] = {}
     for one in settings:
         for work in one["work"]:
             task = work["task"]
             taking_part = [m for m in methods if m.takes_part(task)]
+            few = {m.name: peer_people.get(task, 0) for m in taking_part if m.kind == "peer"}
+            everyone = len(work["people"])
             with _running(taking_part, one, tell) as running:
                 for number in range(repeats):
-                    _repetition(running, task, number, timings, losses, tell)
-    return Measurement(timings=tuple(timings), losses=losses)
+                    for name in order(tuple(running), number):
+                        first = number == 0
+                        asked = {"task": task, "warm_up": first, "losses": first}
+                        got = running[name].ask({**asked, "people": few.get(name, 0)})
+                        scale = everyone / (few.get(name) or everyone)
+                        seconds = got["seconds"] * scale
+                        timings.append(
+                            Timing(
+                                task=task,
+                                method=name,
+                                repetition=number,
+                                seconds=seconds,
+                                peak_mib=got["peak_mib"],
+                            )
+                        )
+                        if first:
+                            losses[task, name] = got["losses"]
+                        tell(f"{task} {number + 1}/{repeats} {name}: {seconds:.1f} s")
+    return Measurement(timings=tuple(timings), by_person=losses)
 
 
 @contextmanager
@@ -110,29 +142,3 @@ def _running(
             process.wait_until_ready()
             tell(f"{name}: ready")
         yield running
-
-
-def _repetition(
-    running: Mapping[str, Process],
-    task: str,
-    number: int,
-    timings: list[Timing],
-    losses: dict[tuple[str, str], float],
-    tell: Callable[[str], None],
-) -> None:
-    """Every method once on a task."""
-    first = number == 0
-    for name in order(tuple(running), number):
-        got = running[name].ask({"task": task, "warm_up": first, "losses": first})
-        timings.append(
-            Timing(
-                task=task,
-                method=name,
-                repetition=number,
-                seconds=got["seconds"],
-                peak_mib=got["peak_mib"],
-            )
-        )
-        if first:
-            losses[task, name] = statistics.fmean(got["losses"].values())
-        tell(f"{task} {number + 1} {name}: {got['seconds']:.1f} s")

@@ -35,7 +35,7 @@ def older_config(folder: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as made:
         (Path(made) / "config.json").write_text(json.dumps(config), encoding="utf-8")
         for file in folder.glob("*.safetensors"):
-            (Path(made) / file.name).symlink_to(file)
+            (Path(made) / file.name).symlink_to(file.resolve())
         yield Path(made)
 
 
@@ -139,12 +139,12 @@ def _rate(step: int, steps: int, config: dict[str, Any]) -> float:
 
 
 def answering(method: Mlora, settings: dict[str, Any]) -> Callable[[Any], Any]:
-    """What answers an order {"task", "warm_up", "losses"}."""
+    """What answers an order {"task", "people", "warm_up", "losses"}."""
     works = {data["task"]: data["people"] for data in settings["work"]}
     batch = settings["train"]["batch"]
 
     def answer(order: dict[str, Any]) -> dict[str, Any]:
-        people = works[order["task"]]
+        people = works[order["task"]][: order["people"] or None]
         if order["warm_up"]:
             method.train([{**people[0], "train": people[0]["train"][:batch]}])
         memory.forget_peak()

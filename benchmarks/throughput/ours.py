@@ -94,7 +94,7 @@ ROWS: tuple[Row, ...] = (
         name="answers, one A",
         what="answers only, and everyone trains B alone, at four times the rate",
         kind="measured",
-        tasks=REAL,
+        tasks=("rating",),
         lora={"active": "answer", "shared_a": True},
         train=FASTEST,
     ),

@@ -13,9 +13,10 @@ from throughput.bases import SHAPES, get_base
 from throughput.contenders import PEER_A, Contender, contenders
 from throughput.work import Work, made_up_work, real_work
 
-PEOPLE = {"rating": 4, "reply": 2, "lamp-5": 2}
-"""As many as two cores train in a quarter of an hour, three times with every method."""
-ITEMS, BATCH = 20, 16
+PEOPLE = {"rating": 8, "reply": 4, "lamp-5": 2}
+PEER_PEOPLE = {"rating": 3, "reply": 1, "lamp-5": 1}
+"""Of these, whom peers train: one after another, so more would take longer and tell no more."""
+ITEMS, BATCH = 16, 16
 SHAPE_PEOPLE, SHAPE_ITEMS, SHAPE_BATCH, SHAPE_TOKENS = 32, 32, 8, 100
 """With random weights: 8 items of 100 tokens a step and person, 4 steps an epoch."""
 
@@ -33,6 +34,8 @@ class Plan:
     methods: tuple[Contender, ...]
     train: TrainConfig
     repeats: int
+    peer_people: Mapping[str, int]
+    """By task: peers train only so many; all where it is not named."""
     quick: bool = False
     """Matrix products take less time; for tests."""
 
@@ -83,6 +86,9 @@ def plan_of(options: argparse.Namespace) -> Plan:
         methods=methods,
         train=TrainConfig(batch=batch),
         repeats=options.repeats,
+        peer_people={
+            w.task: PEER_PEOPLE[w.task] for w in works if not (options.people or name in SHAPES)
+        },
         quick=name == "tiny",
     )
 

@@ -24,6 +24,7 @@ COLUMNS = (
     "of the peak",
     "peak MiB",
     "held-out loss",
+    "of all people",
 )
 
 
@@ -63,7 +64,7 @@ def tables(run: Outcome) -> Iterator[dict[str, Any]]:
                     for method in run.methods
                     if run.measured.of(work.task, method.name)
                 ),
-                ["no adapter", *["–"] * 8, f"{run.untrained[work.task]:.3f}"],
+                ["no adapter", *["–"] * 9, f"{run.untrained[work.task]:.3f}"],
             ],
         }
     yield {
@@ -94,7 +95,8 @@ def task_row(run: Outcome, work: Work, method: Contender) -> list[str]:
         f"{rate / 1e9:,.0f}",
         "–" if other_mathematics else f"{rate / run.peak:.0%}",
         f"{max(t.peak_mib for t in timings):,.0f}",
-        f"{run.measured.losses[work.task, method.name]:.3f}",
+        f"{run.measured.common_loss(work.task, method.name):.3f}",
+        "–" if method.kind == "peer" else f"{run.measured.loss(work.task, method.name):.3f}",
     ]
 
 
@@ -108,14 +110,15 @@ def ratio(values: Sequence[float]) -> str:
 def raw(run: Outcome) -> dict[str, Any]:
     """The numbers themselves."""
     losses = [
-        {"task": task, "method": method, "loss": loss}
-        for (task, method), loss in run.measured.losses.items()
+        {"task": task, "method": method, "by_person": by_person}
+        for (task, method), by_person in run.measured.by_person.items()
     ]
     return {"timings": [asdict(t) for t in run.measured.timings], "losses": losses}
 
 
-def notes(*, repeats: int, mlora: bool) -> list[str]:
+def notes(*, repeats: int, mlora: bool, peer_people: Mapping[str, int]) -> list[str]:
     """How to read the tables."""
+    few = ", ".join(f"{TITLES[task]} {n}" for task, n in peer_people.items()) or "all"
     out = [
         f"Every method trains the same people on the same items with the same kind of adapter, "
         f"rate, schedule, clipping and batch, {repeats} times over in alternating order. A ratio "
@@ -127,7 +130,9 @@ def notes(*, repeats: int, mlora: bool) -> list[str]:
         "has no share of the peak.",
         "Peak memory is that of a method's whole process while it trains, base and libraries "
         "included, loading excluded. Losses are nats per target token of each person's last items, "
-        "which nobody trained on; the mean over people.",
+        "which nobody trained on: the mean over the people whom all methods trained, and over all.",
+        "Peers train one person after another, so each trains the first few of the people only "
+        f"({few}), and its time is scaled up to all.",
     ]
     out.append(
         "Peer C ran on film ratings alone, for time, and draws its own initial adapters (peers A "

@@ -97,7 +97,7 @@ def _best(run: Outcome, work: Work, kind: str, peer: str) -> tuple[str, tuple[fl
         for m in run.methods
         if m.kind == kind
         and run.measured.of(work.task, m.name)
-        and run.measured.losses[work.task, m.name] <= most
+        and run.measured.loss(work.task, m.name) <= most
     ]
     found = [(name, values) for name, values in found if values]
     return max(found, key=lambda one: statistics.median(one[1]), default=("", ()))
@@ -105,7 +105,7 @@ def _best(run: Outcome, work: Work, kind: str, peer: str) -> tuple[str, tuple[fl
 
 def _loss_allowed(run: Outcome, work: Work) -> float:
     exact = [
-        run.measured.losses[work.task, m.name]
+        run.measured.loss(work.task, m.name)
         for m in run.methods
         if m.kind == "exact" and run.measured.of(work.task, m.name)
     ]

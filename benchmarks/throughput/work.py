@@ -50,6 +50,15 @@ class Work:
         """Target tokens of one epoch."""
         return sum(e.targets for e in self.examples)
 
+    def first(self, people: int) -> Work:
+        """The first so many people alone; all for 0."""
+        jobs = self.jobs[: people or None]
+        return Work(
+            task=self.task,
+            jobs=jobs,
+            held_out={job.person: self.held_out[job.person] for job in jobs},
+        )
+
     def first_step(self, batch: int) -> Work:
         """One batch of the first person: enough to warm a method up."""
         job = self.jobs[0]

@@ -54,12 +54,12 @@ def build(name: str, base: Base, settings: dict[str, Any]) -> Method:
 
 
 def answering(method: Method, base: Base, settings: dict[str, Any]) -> Callable[[Any], Any]:
-    """What answers an order {"task", "warm_up", "losses"}."""
+    """What answers an order {"task", "people", "warm_up", "losses"}."""
     works = {data["task"]: Work.from_plain(data) for data in settings["work"]}
     batch = settings["train"]["batch"]
 
     def answer(order: dict[str, Any]) -> dict[str, Any]:
-        work = works[order["task"]]
+        work = works[order["task"]].first(order["people"])
         if order["warm_up"]:
             method.train(work.first_step(batch))
         forget_peak(base)

@@ -41,7 +41,10 @@ def outcome(task: str) -> Outcome:
                 for name, both in seconds.items()
                 for n, s in enumerate(both)
             ),
-            losses={(task, name): loss for name, loss in LOSSES.items()},
+            by_person={
+                (task, name): {"p0": loss} if name.startswith("peer") else {"p0": loss, "p1": 2.0}
+                for name, loss in LOSSES.items()
+            },
         ),
         untrained={task: 1.5},
         epochs=2,
@@ -64,7 +67,9 @@ def test_the_table_of_a_task() -> None:
     assert ours["people/hour"] == "1,440"
     assert ours["times peer B"] == "2.20 (2.00–2.40)"
     assert ours["tokens/s"] == "40" and ours["target tokens/s"] == "4"
-    assert ours["held-out loss"] == "1.000" and rows["no adapter"]["held-out loss"] == "1.500"
+    assert (ours["held-out loss"], ours["of all people"]) == ("1.000", "1.500")
+    assert rows["no adapter"]["of all people"] == "1.500"
+    assert rows["peer-b"]["of all people"] == "–"
     assert rows["careful"]["of the peak"] == "–"
 
 
@@ -133,7 +138,7 @@ def test_the_whole_way_on_a_tiny_shape(tmp_path: Path, monkeypatch: pytest.Monke
     )
     methods = [t["method"] for t in result["raw"]["timings"]]
     assert sorted(methods) == ["ours", "peer-b"]
-    losses = {one["method"]: one["loss"] for one in result["raw"]["losses"]}
+    losses = {one["method"]: one["by_person"] for one in result["raw"]["losses"]}
     assert losses["ours"] == pytest.approx(losses["peer-b"], rel=1e-3)
     assert all(t["seconds"] > 0 and t["peak_mib"] > 0 for t in result["raw"]["timings"])
 
