@@ -18,7 +18,7 @@ from idiolect.adapters import load_peft, stack_of
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import BusyError, MismatchError, MissingError, UsageError
 from idiolect.evaluation.runner import EvaluateConfig
-from idiolect.history import write_dataset
+from idiolect.history import History, Interaction, write_dataset
 from idiolect.models import Prompter, load_base
 from idiolect.storage import Manifest
 from idiolect.training import TrainConfig
@@ -49,6 +49,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(place / "data", people, task="rating", source="made up", splits=splits)
     personalize(place, place / "store")
     return place
+
+
+def test_adapters_on_answers_need_answers_in_the_histories(place: Path) -> None:
+    """Papers of LaMP-1 have none; nothing is made."""
+    papers = [
+        Interaction(id=str(n), position=n, fields={"title": f"T {n}", "abstract": "a b"})
+        for n in range(8)
+    ]
+    histories = [History("ann", tuple(papers))]
+    write_dataset(
+        place / "papers", histories, task="lamp-1", source="made up", splits={"ann": "test"}
+    )
+    config = replace(UNGATED, lora=replace(UNGATED.lora, active="answer"))
+    with pytest.raises(UsageError, match=r"lora\.active 'answer'.*lamp-1"):
+        api.personalize(place / "papers", place / "none", config=config, base=str(place / "base"))
+    assert not (place / "none").exists()
 
 
 def personalize(place: Path, store: Path, base: str = "base", **options: Any) -> Any:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,6 +59,17 @@ def store(base: Base, some: list[LoraAdapter], tmp_path: Path) -> AdapterStore:
 
 def shards(store: AdapterStore) -> list[str]:
     return sorted(path.name for path in (store.folder / "shards").iterdir())
+
+
+@pytest.mark.parametrize("change", [{"top_layers": 3}, {"targets": ("q_prj",)}])
+def test_adapters_without_a_place_in_the_base_make_no_store(
+    base: Base, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=r"lora\."):
+        AdapterStore.create(
+            tmp_path / "s", base, source="tiny", task="t", lora=replace(LORA, **change), settings={}
+        )
+    assert not (tmp_path / "s").exists()
 
 
 def test_everyone_comes_back_byte_by_byte(store: AdapterStore, some: list[LoraAdapter]) -> None:

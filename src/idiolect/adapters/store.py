@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, sites
 from idiolect.adapters.shard import (
     Record,
     Shard,
@@ -65,8 +65,10 @@ class AdapterStore:
     ) -> AdapterStore:
         """Make a store, or open the one there if it was made for the same things.
 
-        Other settings than the ones there are written by ``writing``, not before.
+        Other settings than the ones there are written by ``writing``, not before. Raises
+        UsageError for adapters that the base has no place for; nothing is made then.
         """
+        sites(base.model, lora)
         head = {
             "format": FORMAT,
             "base": base.identity,

@@ -59,6 +59,11 @@ class Worker:
         self.work, self.listener = work, listener
         self.dataset = work.dataset()
         self.task = tasks.get(self.dataset.task)
+        if work.config.lora.active == "answer" and not self.task.labelled:
+            raise UsageError(
+                f"lora.active 'answer': histories of {self.task.name} hold no answers to train on; "
+                "use 'all'"
+            )
         self.people = tuple(dict.fromkeys(work.people)) or self.dataset.people
         told = work.profiles
         self.profiles = load_profiles(told, task=self.task.name) if told else None
