@@ -39,8 +39,8 @@ def cpu_targets(run: Outcome, minutes: float) -> list[dict[str, Any]]:
         {
             "name": "The whole run, minutes on 2 cores",
             "target": f"under {MINUTES}",
-            "reached": f"{minutes:.1f}",
-            "met": minutes < MINUTES,
+            "reached": f"{minutes:.1f}" + (f", {len(run.works)} task of 3" if left_out else ""),
+            "met": None if left_out else minutes < MINUTES,
         }
     )
     return out

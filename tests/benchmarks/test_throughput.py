@@ -82,7 +82,8 @@ def test_targets_name_what_was_reached_by_methods_that_keep_the_loss() -> None:
     assert other["reached"].endswith("(careful)") and other["met"] is True
     assert found["Exact on chat replies, times peer-b"]["met"] is None
     assert found["MFU on one GPU at 8B, operations executed alone"]["met"] is None
-    assert found["The whole run, minutes on 2 cores"]["met"] is False
+    whole = found["The whole run, minutes on 2 cores"]
+    assert whole["met"] is None and whole["reached"] == "16.0, 1 task of 3"
     on_gpu = {t["name"]: t["met"] for t in cuda_targets(outcome("8b"), "8b")}
     assert on_gpu == {
         "Exact on one GPU at 8B, times peer-b": False,
