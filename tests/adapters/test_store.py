@@ -187,7 +187,11 @@ def test_a_store_is_for_one_base_task_and_kind(store: AdapterStore, base: Base) 
         AdapterStore.create(store.folder, tiny_base(1), task="rating", lora=LORA, **options)
     with pytest.raises(MismatchError, match="made for task 'rating', the data is 'reply'"):
         AdapterStore.create(store.folder, base, task="reply", lora=LORA, **options)
-    for other in (replace(LORA, rank=4), replace(LORA, alpha=1.0), replace(LORA, targets=("o_proj",))):
+    for other in (
+        replace(LORA, rank=4),
+        replace(LORA, alpha=1.0),
+        replace(LORA, targets=("o_proj",)),
+    ):
         with pytest.raises(MismatchError, match="use another store"):
             AdapterStore.create(store.folder, base, task="rating", lora=other, **options)
     store.require(base=base.identity, task="rating", lora=LORA)
