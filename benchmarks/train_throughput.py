@@ -6,6 +6,8 @@
 
 The first measures real people's data on the default model; the second a model of a known shape
 (without --shape that of the default model) with random weights and made-up items of 100 tokens.
+--base TASK=FOLDER trains on a base that knows the task, as personal adapters are meant to;
+``quality.py`` leaves such bases in its --work folder (TASK/base-*), ``idiolect adapt`` makes them.
 ``make docs`` writes docs/performance.md from the JSON.
 """
 

@@ -134,6 +134,15 @@ def depth(model: Any) -> int:
     return len(model.get_decoder().layers)
 
 
+def first_layer(model: Any, config: LoraConfig) -> int:
+    """The first layer that may carry adapters; raises UsageError for more than there are."""
+    if not config.top_layers:
+        return 0
+    if config.top_layers > depth(model):
+        raise UsageError(f"lora.top_layers: {config.top_layers}, the base has {depth(model)}")
+    return depth(model) - config.top_layers
+
+
 def layer_of(path: str) -> int | None:
     """The number of the layer that a module's path lies in, as PEFT reads it."""
     found = re.match(r".*?\.[^.]*\.(\d+)\.", path)
@@ -146,9 +155,7 @@ def sites(model: Any, config: LoraConfig) -> tuple[Site, ...]:
     Raises UsageError for a target that is not there, or is the output head: that is applied to
     single positions, not to rows of tokens; and for more layers than there are.
     """
-    first = depth(model) - config.top_layers if config.top_layers else 0
-    if first < 0:
-        raise UsageError(f"lora.top_layers: {config.top_layers}, the base has {depth(model)}")
+    first = first_layer(model, config)
     named = [
         Site(path, module.in_features, module.out_features)
         for path, module in model.named_modules()

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters import LoraConfig, Stack
-from idiolect.adapters.lora import depth
+from idiolect.adapters.lora import first_layer
 from idiolect.errors import UsageError
 from idiolect.models import Base, Example, invocation_of, invoked_at
 from idiolect.models.base import head_logits
 from idiolect.training.batch import Batch, collate, parcels
+from idiolect.training.loss import nll_of
 
 KEPT_BYTES = 2 * 2**30
 
@@ -80,8 +81,7 @@ class Frozen:
     ) -> None:
         self.base, self.forward_tokens, self.keep_bytes = base, forward_tokens, keep_bytes
         self.decoder: Any = base.model.get_decoder()
-        layers = depth(base.model)
-        self.first = layers - lora.top_layers if lora.top_layers else 0
+        self.first = first_layer(base.model, lora)
         self.invocation = invocation_of(base.tokenizer) if lora.active == "answer" else ()
         self._kept: dict[Hashable, _Kept] = {}
         self.kept_bytes = 0
@@ -119,8 +119,7 @@ class Frozen:
                 use_cache=False,
             ).last_hidden_state
         logits = head_logits(self.base.model, hidden[batch.row, batch.position])
-        wide = logits if logits.dtype == torch.float64 else logits.float()
-        return torch.nn.functional.cross_entropy(wide, batch.label, reduction="none"), batch
+        return nll_of(logits, batch), batch
 
     @torch.no_grad()
     def prepare(self, examples: Sequence[Example]) -> None:

@@ -26,6 +26,10 @@ def target_logits(model: Any, batch: Batch) -> Tensor:
 
 def target_nll(model: Any, batch: Batch) -> Tensor:
     """Negative log likelihood of each target token [N], in nats, fp32 or wider."""
-    logits = target_logits(model, batch)
+    return nll_of(target_logits(model, batch), batch)
+
+
+def nll_of(logits: Tensor, batch: Batch) -> Tensor:
+    """The same from logits [N, V] that are there already."""
     wide = logits if logits.dtype == torch.float64 else logits.float()
     return torch.nn.functional.cross_entropy(wide, batch.label, reduction="none")
