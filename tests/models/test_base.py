@@ -57,7 +57,7 @@ def logits(base: Base) -> torch.Tensor:
 
 def test_a_folder_gives_the_same_model(tiny: Base, folder: Path) -> None:
     base = load(folder)
-    assert torch.allclose(logits(base), logits(tiny), atol=1e-6)
+    assert torch.allclose(logits(base), logits(tiny), atol=1e-5)
     assert (base.name, base.folder, base.max_tokens) == ("little", folder, 1024)
     assert (base.dtype, base.device.type) == (torch.float32, "cpu")
     assert base.tokenizer_identity == tiny.tokenizer_identity

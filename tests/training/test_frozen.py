@@ -93,9 +93,9 @@ def test_what_is_kept_is_run_once_for_everyone(base: Base, monkeypatch: pytest.M
     seen: list[int] = []
     run = Frozen._run
 
-    def counted(self: Frozen, examples: Any) -> Any:
+    def counted(self: Frozen, examples: Any, heads: Any) -> Any:
         seen.append(len(examples))
-        return run(self, examples)
+        return run(self, examples, heads)
 
     monkeypatch.setattr(Frozen, "_run", counted)
     twins = [job, replace(job, person="twin")]

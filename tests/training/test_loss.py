@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from drawn_jobs import exact_base, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idiolect.models import Example
+from idiolect.models.base import head_logits
 from idiolect.models.tiny import tiny_base
+from idiolect.training import loss
 from idiolect.training.batch import collate
 from idiolect.training.loss import target_nll
 
@@ -35,3 +38,21 @@ def test_half_precision_is_widened_before_the_softmax() -> None:
     with torch.no_grad():
         batch = collate([Example((5, 9, 33, 7), 2)], pad=base.pad, device=base.device)
         assert target_nll(base.model, batch).dtype == torch.float32
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_in_chunks_the_gradient_is_the_same(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "CHUNK", chunk)
+    torch.manual_seed(0)
+    hidden = torch.randn(5, 32, dtype=torch.float64, requires_grad=True)
+    label, weight = torch.tensor([3, 9, 3, 250, 0]), torch.rand(5, dtype=torch.float64)
+    plain = torch.nn.functional.cross_entropy(
+        head_logits(BASE.model, hidden), label, reduction="none"
+    )
+    ours = loss.head_nll(BASE.model, hidden, label)
+    assert torch.allclose(ours, plain, rtol=1e-12)
+    (expected,) = torch.autograd.grad((plain * weight).sum(), hidden)
+    (found,) = torch.autograd.grad((ours * weight).sum(), hidden)
+    assert torch.allclose(found, expected, rtol=1e-11)
+    with torch.no_grad():
+        assert torch.equal(loss.head_nll(BASE.model, hidden, label), ours)

