@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from idiolect.models import Base, load_base
+from idiolect.models import Base, attention, load_base
 from idiolect.models.base import tokenizer_identity
 from idiolect.models.device import pick_device, pick_dtype
 from idiolect.models.tiny import byte_tokenizer
@@ -68,7 +68,7 @@ def get_base(name: str, device: str = "auto") -> Base:
             model: Any = LlamaForCausalLM._from_config(
                 config,
                 dtype=torch.float32 if name == "tiny" else pick_dtype("auto", where),
-                attn_implementation="eager" if where.type == "cpu" else "sdpa",
+                attn_implementation=attention.NAME if where.type == "cpu" else "sdpa",
             )
     tokenizer = byte_tokenizer()
     return Base(

@@ -23,6 +23,13 @@ class Contender:
     module: str = "throughput.worker"
     tasks: tuple[str, ...] = ()
     """Only on these tasks or shapes; empty for all."""
+    people: int = 0
+    """Trains the first so many people only, as peers do; 0 for all."""
+
+    @property
+    def process(self) -> str:
+        """Whose process runs it: peers change the base, our rows share one."""
+        return self.name if self.kind == "peer" else "ours"
 
     def takes_part(self, task: str) -> bool:
         """Whether it runs on a task."""
@@ -56,7 +63,10 @@ def contenders(mlora: str | None) -> tuple[Contender, ...]:
                 tasks=("rating",),
             )
         )
-    out += [Contender(name=r.name, what=r.what, kind=r.kind, tasks=r.tasks) for r in ROWS]
+    out += [
+        Contender(name=r.name, what=r.what, kind=r.kind, tasks=r.tasks, people=r.people)
+        for r in ROWS
+    ]
     return tuple(out)
 
 

@@ -39,9 +39,10 @@ class Measurement:
     by_person: dict[tuple[str, str], dict[str, float]]
     """By (task, method): each person's nats per held-out target token."""
 
-    def loss(self, task: str, method: str) -> float:
-        """The mean over all people whom the method trained."""
-        return statistics.fmean(self.by_person[task, method].values())
+    def loss(self, task: str, method: str, people_of: str | None = None) -> float:
+        """The mean over all people whom the method trained, or over those of another method."""
+        theirs = self.by_person[task, people_of or method]
+        return statistics.fmean(self.by_person[task, method][p] for p in theirs)
 
     def common_loss(self, task: str, method: str) -> float:
         """The mean over the people whom every method trained."""
@@ -91,8 +92,8 @@ def measure(
 
     ``peer_people``: peers, who train one person after another, train so many of a task's people,
     and their seconds are scaled up to all.
-    Each lives in a process of its own, and only one of them works at a time. Held-out losses are
-    taken after the first repetition. Raises TrainingError where a method's process ends.
+    Each peer lives in a process of its own, our rows in one, and only one of them works at a time.
+    Held-out losses are taken after the first repetition. Raises TrainingError where a process ends.
     """
     timings: list[Timing] = []
     losses: dict[tuple[str, str], dict[str, float]] = {}
@@ -100,15 +101,19 @@ def measure(
         for work in one["work"]:
             task = work["task"]
             taking_part = [m for m in methods if m.takes_part(task)]
-            few = {m.name: peer_people.get(task, 0) for m in taking_part if m.kind == "peer"}
+            few = {
+                m.name: peer_people.get(task, 0) if m.kind == "peer" else m.people
+                for m in taking_part
+            }
             everyone = len(work["people"])
             with _running(taking_part, one, tell) as running:
                 for number in range(repeats):
                     for name in order(tuple(running), number):
                         first = number == 0
-                        asked = {"task": task, "warm_up": first, "losses": first}
-                        got = running[name].ask({**asked, "people": few.get(name, 0)})
-                        scale = everyone / (few.get(name) or everyone)
+                        people = few[name] if few[name] < everyone else 0
+                        asked = {"task": task, "warm_up": first, "losses": first, "method": name}
+                        got = running[name].ask({**asked, "people": people})
+                        scale = everyone / (people or everyone)
                         seconds = got["seconds"] * scale
                         timings.append(
                             Timing(
@@ -129,16 +134,17 @@ def measure(
 def _running(
     methods: Sequence[Contender], settings: dict[str, Any], tell: Callable[[str], None]
 ) -> Iterator[Mapping[str, Process]]:
-    """A process for each method, loaded and waiting."""
+    """Each method's process, loaded and waiting."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
         running: dict[str, Process] = {}
-        for number, m in enumerate(methods):
-            command = [m.python, "-m", m.module, str(folder / "settings.json"), m.name]
-            process = Process(m.name, command, folder / f"{number}.log")
-            running[m.name] = stack.enter_context(process)
+        for m in methods:
+            if m.process not in running:
+                command = [m.python, "-m", m.module, str(folder / "settings.json"), m.process]
+                process = Process(m.process, command, folder / f"{len(running)}.log")
+                running[m.process] = stack.enter_context(process)
         for name, process in running.items():
             process.wait_until_ready()
             tell(f"{name}: ready")
-        yield running
+        yield {m.name: running[m.process] for m in methods}

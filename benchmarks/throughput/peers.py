@@ -47,7 +47,7 @@ class Style:
     pad_to: int
     """Rows are padded to the longest one, rounded up to a multiple of this."""
     attention: str | None
-    """``None`` keeps that of the base: the faster one for its device."""
+    """``None`` for the faster one of transformers' own on the device."""
     fused_optimizer: bool
 
 
@@ -76,8 +76,8 @@ class TrainerPeer:
         self.starts = {p: fresh(base, lora, seed=train.seed, person=p).pairs for p in people}
         self.autocast = base.dtype == torch.bfloat16
         model = base.model
-        if style.attention:
-            model.set_attn_implementation(style.attention)
+        faster = "eager" if base.device.type == "cpu" else "sdpa"
+        model.set_attn_implementation(style.attention or faster)
         if style.fp32_base:
             model.float()
         if style.recompute:

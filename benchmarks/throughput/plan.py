@@ -13,8 +13,8 @@ from throughput.bases import SHAPES, get_base
 from throughput.contenders import PEER_A, Contender, contenders
 from throughput.work import Work, made_up_work, real_work
 
-PEOPLE = {"rating": 8, "reply": 4, "lamp-5": 2}
-PEER_PEOPLE = {"rating": 3, "reply": 1, "lamp-5": 1}
+PEOPLE = {"rating": 16, "reply": 4, "lamp-5": 4}
+PEER_PEOPLE = {"rating": 2, "reply": 1, "lamp-5": 1}
 """Of these, whom peers train: one after another, so more would take longer and tell no more."""
 ITEMS, BATCH = 16, 16
 SHAPE_PEOPLE, SHAPE_ITEMS, SHAPE_BATCH, SHAPE_TOKENS = 32, 32, 8, 100

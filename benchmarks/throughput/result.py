@@ -96,7 +96,9 @@ def task_row(run: Outcome, work: Work, method: Contender) -> list[str]:
         "–" if other_mathematics else f"{rate / run.peak:.0%}",
         f"{max(t.peak_mib for t in timings):,.0f}",
         f"{run.measured.common_loss(work.task, method.name):.3f}",
-        "–" if method.kind == "peer" else f"{run.measured.loss(work.task, method.name):.3f}",
+        "–"
+        if method.kind == "peer" or method.people
+        else f"{run.measured.loss(work.task, method.name):.3f}",
     ]
 
 
@@ -121,18 +123,20 @@ def notes(*, repeats: int, mlora: bool, peer_people: Mapping[str, int]) -> list[
     few = ", ".join(f"{TITLES[task]} {n}" for task, n in peer_people.items()) or "all"
     out = [
         f"Every method trains the same people on the same items with the same kind of adapter, "
-        f"rate, schedule, clipping and batch, {repeats} times over in alternating order. A ratio "
-        "compares two methods of one repetition: its median, and the smallest and largest.",
+        f"schedule, clipping and batch, {repeats} times over in alternating order; peers and exact "
+        "rows at the same rate, other mathematics at four times that. A ratio compares two methods "
+        "of one repetition: its median, and the smallest and largest.",
         "GFLOP/s counts four operations for each number of the decoder's matrices and token, and "
         "of the output head and target token: what exact training cannot do without. Padding, "
         "recomputation, logits of prompts, attention scores and adapters do not count. Where the "
         "mathematics is another, the rate is what exact training would need to be as fast, and "
         "has no share of the peak.",
         "Peak memory is that of a method's whole process while it trains, base and libraries "
-        "included, loading excluded. Losses are nats per target token of each person's last items, "
+        "included, loading excluded; our rows share a process, and with it the packed matrices "
+        "(0.4 GB). Losses are nats per target token of each person's last items, "
         "which nobody trained on: the mean over the people whom all methods trained, and over all.",
         "Peers train one person after another, so each trains the first few of the people only "
-        f"({few}), and its time is scaled up to all.",
+        f"({few}), and its time is scaled up to all; so do the rows that show single techniques.",
     ]
     out.append(
         "Peer C ran on film ratings alone, for time, and draws its own initial adapters (peers A "

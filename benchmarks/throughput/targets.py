@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from throughput.contenders import PEER_A, PEER_B
+from throughput.contenders import PEER_A, PEER_B, Contender
 from throughput.counted import operations
 from throughput.result import TITLES, Outcome, ratio
 from throughput.work import Work
@@ -91,23 +91,23 @@ def _best(run: Outcome, work: Work, kind: str, peer: str) -> tuple[str, tuple[fl
 
     Of other mathematics only those count that keep exact training's held-out loss.
     """
-    most = _loss_allowed(run, work) if kind == "measured" else float("inf")
     found = [
         (m.name, run.measured.ratios(work.task, m.name, peer))
         for m in run.methods
         if m.kind == kind
         and run.measured.of(work.task, m.name)
-        and run.measured.loss(work.task, m.name) <= most
+        and (kind == "exact" or run.measured.loss(work.task, m.name) <= _loss_allowed(run, work, m))
     ]
     found = [(name, values) for name, values in found if values]
     return max(found, key=lambda one: statistics.median(one[1]), default=("", ()))
 
 
-def _loss_allowed(run: Outcome, work: Work) -> float:
+def _loss_allowed(run: Outcome, work: Work, method: Contender) -> float:
+    """What exact training loses on the people whom the method trained, and a little more."""
     exact = [
-        run.measured.loss(work.task, m.name)
+        run.measured.loss(work.task, m.name, method.name)
         for m in run.methods
-        if m.kind == "exact" and run.measured.of(work.task, m.name)
+        if m.kind == "exact" and not m.people and run.measured.of(work.task, m.name)
     ]
     return (1 + LOSS_SLACK) * (statistics.fmean(exact) if exact else float("inf"))
 

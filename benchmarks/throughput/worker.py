@@ -1,10 +1,10 @@
 """A method in a process of its own: reads orders as JSON lines, trains, tells what it took.
 
-    python -m throughput.worker SETTINGS.json METHOD
+    python -m throughput.worker SETTINGS.json ours|PEER
 
-Its memory is its own that way, and a method that changes the base (PEFT wraps it) or brings other
-libraries (mLoRA) disturbs nobody. It stays alive between orders: importing and loading are not
-what is measured.
+A method that changes the base (PEFT wraps it) or brings other libraries (mLoRA) disturbs nobody
+that way; our rows, which leave the base as it is, share one. It stays alive between orders:
+importing and loading are not what is measured.
 """
 
 from __future__ import annotations
@@ -53,12 +53,17 @@ def build(name: str, base: Base, settings: dict[str, Any]) -> Method:
     return TrainerPeer(base, sorted(set(people)), lora, train, STYLES[name])
 
 
-def answering(method: Method, base: Base, settings: dict[str, Any]) -> Callable[[Any], Any]:
-    """What answers an order {"task", "people", "warm_up", "losses"}."""
+def answering(base: Base, settings: dict[str, Any]) -> Callable[[Any], Any]:
+    """What answers an order {"method", "task", "people", "warm_up", "losses"}."""
     works = {data["task"]: Work.from_plain(data) for data in settings["work"]}
     batch = settings["train"]["batch"]
+    methods: dict[str, Method] = {}
 
     def answer(order: dict[str, Any]) -> dict[str, Any]:
+        name = order["method"]
+        if name not in methods:
+            methods[name] = build(name, base, settings)
+        method = methods[name]
         work = works[order["task"]].first(order["people"])
         if order["warm_up"]:
             method.train(work.first_step(batch))
@@ -106,8 +111,7 @@ def main() -> None:
         settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
         base = get_base(settings["base"], settings["device"])
         keep_resident(base)
-        method = build(sys.argv[2], base, settings)
-        orders.serve(answering(method, base, settings), out)
+        orders.serve(answering(base, settings), out)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +55,9 @@ def train_many(
     Raises TrainingError where a loss is not finite; the checkpoint then still holds the last good
     state.
     """
-    run = _Run(
-        base, jobs, lora, config, engine or EngineConfig(), checkpoint, frozen, listener, stage
-    )
-    with packed(base.model), steady_heap():
+    engine = engine or EngineConfig()
+    run = _Run(base, jobs, lora, config, engine, checkpoint, frozen, listener, stage)
+    with packed(base.model) if engine.pack else nullcontext(), steady_heap():
         return run.to_the_end()
 
 
@@ -104,6 +104,7 @@ class _Run:
             self.stack,
             lora,
             forward_tokens=self.engine.forward_tokens,
+            share=self.engine.share,
             frozen=kept,
         )
         self.best = torch.zeros_like(self.stack.weights) if config.patience else None

@@ -44,10 +44,12 @@ class Gradients:
         lora: LoraConfig,
         *,
         forward_tokens: int,
+        share: bool = True,
         frozen: Frozen | None = None,
     ) -> None:
         self.base, self.stack, self.lora = base, stack, lora
         self.forward_tokens, self.frozen = forward_tokens, frozen
+        self.share = share and not frozen and not lora.dropout and lora.active == "all"
 
     def add(self, rows: Sequence[Row]) -> Tensor:
         """Each slot's mean loss per target token [U], fp64 on the CPU."""
@@ -97,8 +99,7 @@ class Gradients:
     def _heads(self, rows: Sequence[Row]) -> Heads:
         """What each person's rows have in common before their targets."""
         lengths = [len(row.example.ids) for row in rows]
-        apart = self.frozen or self.lora.dropout or self.lora.active != "all"
-        if apart or not sees_all(self.base, max(lengths)):
+        if not self.share or not sees_all(self.base, max(lengths)):
             return no_heads(len(rows))
         prompts = [row.example.ids[: row.example.answer_start] for row in rows]
         return shared_heads(prompts, [row.slot for row in rows], tokens=sum(lengths))

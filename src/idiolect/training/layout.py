@@ -31,6 +31,10 @@ class EngineConfig:
     """Run what no adapter changes once and keep it, where ``lora`` leaves such a part."""
     keep_bytes: int = KEPT_BYTES
     """Room for what is kept; the oldest goes first."""
+    share: bool = True
+    """Run first tokens that a person's prompts have in common once a step."""
+    pack: bool = True
+    """Lay the base's matrices out for the processor once, where that is possible."""
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
