@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from idiolect.adapters import LoraConfig
 from idiolect.errors import UsageError
 from idiolect.models import Base, Example, invocation_of, invoked_at
-from idiolect.training import EngineConfig, Job, TrainConfig, train_many, train_one
+from idiolect.training import EngineConfig, Job, TrainConfig, bare, frozen, train_many, train_one
 from idiolect.training.frozen import Frozen
 
 EXACT = 1e-10
@@ -91,25 +91,45 @@ def test_what_is_kept_is_run_once_for_everyone(base: Base, monkeypatch: pytest.M
     """Two people who are asked the same, three epochs: each prompt passes the bare base once."""
     (job,) = asking(base, some_jobs(1))
     seen: list[int] = []
-    run = Frozen._run
+    run = frozen.run_bare
 
-    def counted(self: Frozen, examples: Any, heads: Any) -> Any:
+    def counted(base: Base, examples: Any, **options: Any) -> Any:
         seen.append(len(examples))
-        return run(self, examples, heads)
+        return run(base, examples, **options)
 
-    monkeypatch.setattr(Frozen, "_run", counted)
+    monkeypatch.setattr(frozen, "run_bare", counted)
     twins = [job, replace(job, person="twin")]
     train_many(base, twins, replace(LORA, active="answer"), TrainConfig(epochs=3, batch=2))
     assert sum(seen) == len({e.ids[: e.answer_start] for e in job.examples})
 
 
+def test_one_prompt_runs_once_whatever_is_answered(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Edges differ by answer; what stands before it does not."""
+    call = invocation_of(base.tokenizer)
+    prompt = (5, 6, 7, 8)
+    examples = tuple(Example((*prompt, *call, 20 + n, 9), 4 + len(call)) for n in range(3))
+    job = Job(person="p", examples=examples)
+    seen: list[torch.Size] = []
+    run = bare.run_part
+
+    def counted(base: Base, ids: torch.Tensor, *args: Any, **options: Any) -> Any:
+        seen.append(ids.shape)
+        return run(base, ids, *args, **options)
+
+    monkeypatch.setattr(bare, "run_part", counted)
+    train_many(base, [job], replace(LORA, active="answer", top_layers=1), TrainConfig(epochs=3))
+    assert seen == [(1, len(prompt)), (3, len(call) + 1)]
+
+
 def test_little_room_costs_time_and_nothing_else(base: Base) -> None:
     work, lora = asking(base, some_jobs()), replace(LORA, active="answer", top_layers=1)
     config = TrainConfig(batch=2, epochs=2)
-    frozen = Frozen(base, lora, forward_tokens=64, keep_bytes=1)
-    cramped = train_many(base, work, lora, config, frozen=frozen)
-    assert len(frozen._kept) <= len(work) * config.batch
-    assert frozen.kept_bytes == sum(kept.bytes for kept in frozen._kept.values())
+    small = Frozen(base, lora, forward_tokens=64, keep_bytes=1)
+    cramped = train_many(base, work, lora, config, frozen=small)
+    assert len(small._kept) <= len(work) * config.batch
+    assert small.kept_bytes == sum(kept.bytes for kept in small._kept.values())
     for ours, theirs in zip(cramped, train_many(base, work, lora, config), strict=True):
         assert apart(ours.adapter, theirs.adapter) <= EXACT
 

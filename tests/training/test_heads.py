@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from drawn_jobs import LORA, apart, engines, exact_base, jobs, settings_of
+from drawn_jobs import LORA, TOKENS, apart, engines, exact_base, jobs, settings_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,12 @@ from idiolect.training.heads import LEAST, Heads, shared_heads
 EXACT = 1e-10
 Prompts = list[tuple[int, ...]]
 
-instructions = st.lists(st.integers(0, 9), min_size=LEAST, max_size=20).map(tuple)
+instructions = st.builds(
+    lambda seed, size: tuple(random.Random(seed).sample(range(TOKENS), size)),
+    st.integers(0, 10**6),
+    st.integers(2 * LEAST, 30),
+)
+"""Tokens that differ, for the reason that ``drawn_jobs.examples`` gives."""
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +33,15 @@ def base() -> Base:
 
 
 def introduced(work: tuple[Job, ...], instruction: tuple[int, ...]) -> tuple[Job, ...]:
-    """The same work, every prompt beginning with an instruction; every second person's with more
+    """The same work, every prompt beginning with an instruction; every second person's with half
     of it."""
 
-    def begin(e: Example, times: int) -> Example:
-        front = instruction * times
-        return Example(front + e.ids, e.answer_start + len(front), e.tally)
+    def begin(e: Example, tokens: int) -> Example:
+        return Example(instruction[:tokens] + e.ids, e.answer_start + tokens, e.tally)
 
+    sizes = (len(instruction), len(instruction) // 2)
     return tuple(
-        replace(job, examples=tuple(begin(e, 1 + number % 2) for e in job.examples))
+        replace(job, examples=tuple(begin(e, sizes[number % 2]) for e in job.examples))
         for number, job in enumerate(work)
     )
 

@@ -28,11 +28,11 @@ class Ran:
     """What a part of a forward left."""
 
     hidden: Tensor
-    """After the last layer [B, S, D]."""
+    """What the decoder gave [B, S, D]."""
     made: Front
     """By layer, the tokens' own keys and values [B, K, S, d]."""
-    edge: Tensor | None
-    """What entered the layer that was asked about [B, S, D]."""
+    edge: Tensor
+    """What the last layer that ran gave [B, S, D], no norm applied."""
 
 
 class _Notes:
@@ -59,23 +59,21 @@ def run_part(
     *,
     front: Front | None = None,
     edge: Tensor | None = None,
-    layer: int = 0,
+    first: int = 0,
+    until: int | None = None,
 ) -> Ran:
     """Run tokens [B, S], right-padded, that start at the positions ``starts`` [B].
 
-    ``front``: keys and values of each row's tokens before its start, anything behind them. Where
-    ``layer`` is not 0: with ``edge`` [B, S, D] the forward starts there, from it; without, what
-    enters that layer is noted. Raises UsageError where layers do not see all tokens.
+    ``front``: keys and values of each row's tokens before its start, anything behind them. With
+    ``edge`` [B, S, D] the layers from ``first`` on run, from it; with ``until`` those before it.
+    Raises UsageError where layers do not see all tokens.
     """
     decoder: Any = base.model.get_decoder()
     width = ids.shape[1]
     longest = int(starts.max()) if front is not None else 0
     require_full_attention(base, longest + width)
-    notes, entered = _Notes(), list[Tensor]()
-    with (
-        attention.applied(base.model),
-        _from_layer(decoder, layer, edge) if edge is not None else _noting(decoder, layer, entered),
-    ):
+    notes, left = _Notes(), list[Tensor]()
+    with attention.applied(base.model), _layers(decoder, first, until, edge, left):
         hidden = decoder(
             **({"input_ids": ids} if edge is None else {"inputs_embeds": edge}),
             attention_mask=_mask(base, starts, longest, width),
@@ -84,7 +82,7 @@ def run_part(
             use_cache=False,
             front=front,
         ).last_hidden_state
-    return Ran(hidden, notes.made, entered[0] if entered else None)
+    return Ran(hidden, notes.made, left[0])
 
 
 def sees_all(base: Base, tokens: int) -> bool:
@@ -121,29 +119,28 @@ def _mask(base: Base, starts: Tensor, longest: int, width: int) -> Tensor:
 
 
 @contextmanager
-def _from_layer(decoder: Any, layer: int, edge: Tensor) -> Iterator[None]:
-    """While inside, the decoder starts with a layer, from its edge."""
+def _layers(
+    decoder: Any, first: int, until: int | None, edge: Tensor | None, left: list[Tensor]
+) -> Iterator[None]:
+    """While inside, the decoder has some of its layers, starts from an edge if there is one, and
+    puts what the last of them gives into ``left``."""
     layers = decoder.layers
-    # Set by a hook, since what a decoder does to embeddings differs from family to family.
-    handle = layers[layer].register_forward_pre_hook(lambda module, inputs: (edge, *inputs[1:]))
-    decoder.layers = layers[layer:]
+    some = layers[first:until]
+    handles = [some[-1].register_forward_hook(lambda module, inputs, out: left.append(_first(out)))]
+    if edge is not None:
+        # Set by a hook, since what a decoder does to embeddings differs from family to family.
+        handles.append(
+            some[0].register_forward_pre_hook(lambda module, inputs: (edge, *inputs[1:]))
+        )
+    decoder.layers = some
     try:
         yield
     finally:
         decoder.layers = layers
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
-@contextmanager
-def _noting(decoder: Any, layer: int, entered: list[Tensor]) -> Iterator[None]:
-    """While inside, what enters a layer other than the first is put into ``entered``."""
-    if not layer:
-        yield
-        return
-    handle = decoder.layers[layer].register_forward_pre_hook(
-        lambda module, inputs: entered.append(inputs[0])
-    )
-    try:
-        yield
-    finally:
-        handle.remove()
+def _first(out: Any) -> Tensor:
+    """A layer's hidden states, which some families give with more."""
+    return out[0] if isinstance(out, tuple) else out

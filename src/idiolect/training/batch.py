@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from idiolect.models import Example
+from idiolect.models import Base, Example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,14 @@ def collate(
         label=torch.tensor(label, **to),
         count=torch.tensor(count, dtype=torch.float32, device=device),
     )
+
+
+def padded(base: Base, rows: Sequence[Sequence[int]]) -> Tensor:
+    """Token ids [B, T], padded on the right."""
+    ids = torch.full((len(rows), max(1, *map(len, rows))), base.pad, dtype=torch.long)
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+    return ids.to(base.device)
 
 
 def parcels(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, ...]]:

@@ -16,7 +16,7 @@ import torch
 from idiolect.models import Base
 from idiolect.models.attention import Front
 from idiolect.models.partial import Ran, run_part
-from idiolect.training.batch import parcels
+from idiolect.training.batch import padded, parcels
 
 LEAST, SHARE = 6, 0.15
 """Tokens of a head, and the share of all tokens saved by heads, that are worth forwards of their
@@ -60,13 +60,10 @@ class Heads:
         if rows:
             yield tuple(rows)
 
-    def run(self, base: Base, *, layer: int = 0) -> Ran:
-        """The heads' own forward [heads, longest]."""
-        ids = torch.full((len(self.ids), max(map(len, self.ids))), base.pad, dtype=torch.long)
-        for row, tokens in enumerate(self.ids):
-            ids[row, : len(tokens)] = torch.tensor(tokens)
-        ids = ids.to(base.device)
-        return run_part(base, ids, ids.new_zeros(len(ids)), layer=layer)
+    def run(self, base: Base, *, until: int | None = None) -> Ran:
+        """The heads' own forward [heads, longest], as ``run_part``."""
+        ids = padded(base, self.ids)
+        return run_part(base, ids, ids.new_zeros(len(ids)), until=until)
 
     def front(self, made: Front, device: torch.device) -> Front:
         """Each row's keys and values from the heads'; rows without one get any."""
