@@ -4,8 +4,9 @@
 
 Real people who rate films (MovieLens-100k); of 1,000 that are asked for it has 943, so the largest
 run is all of them. Each run is the command itself in a fresh process, with the default settings but
-that everyone's last 20 ratings are used. Finished runs are kept in --work, so that a stopped
-benchmark goes on; runs on a GPU: --device cuda --json docs/results/scale_cuda.json.
+that everyone's last 20 ratings are used, and what --set changes. Finished runs are kept in --work,
+so that a stopped benchmark goes on; runs on a GPU: --device cuda --json
+docs/results/scale_cuda.json.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class Run:
 class Bench:
     """The dataset, the order in which people are drawn, and the settings of every run."""
 
-    def __init__(self, work: Path, *, last: int, device: str) -> None:
-        self.work, self.last, self.device = work, last, device
+    def __init__(self, work: Path, *, last: int, device: str, changed: Sequence[str]) -> None:
+        self.work, self.last, self.device, self.changed = work, last, device, changed
         work.mkdir(parents=True, exist_ok=True)
         if not (work / "data").exists():
             import_histories(format="movielens").write(work / "data", name="movielens")
@@ -90,7 +91,9 @@ class Bench:
         """The command that personalizes the first so many who were drawn."""
         names = self.work / f"{people}.txt"
         names.write_text("\n".join(self.drawn[:people]) + "\n", encoding="utf-8")
-        told = ["--set", f"last_items={self.last}", "--device", self.device, "--json"]
+        settings = [f"last_items={self.last}", *self.changed]
+        told = [word for setting in settings for word in ("--set", setting)]
+        told += ["--device", self.device, "--json"]
         verb = [sys.executable, "-m", "idiolect", "personalize", str(self.work / "data")]
         return [*verb, "--store", str(store), "--people-file", str(names), *told]
 
@@ -259,9 +262,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/scale"))
     parser.add_argument("--people", type=int, action="append", help="of one run; repeatable")
     parser.add_argument("--last", type=int, default=LAST, help="ratings of each person")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    bench = Bench(options.work, last=options.last, device=options.device)
+    bench = Bench(options.work, last=options.last, device=options.device, changed=options.set)
     wanted = sorted(options.people or PEOPLE)
     counts = sorted({min(people, len(bench.drawn)) for people in wanted})
     if len(counts) < 2:
@@ -273,8 +277,9 @@ def main() -> None:
     result = {
         "name": options.json.stem,
         "what": f"Personalizing MovieLens people, their last {options.last} ratings each, in one "
-        "command and a fresh process; default settings otherwise",
-        "command": f"python benchmarks/scale.py --json docs/results/{options.json.name}",
+        f"command and a fresh process; {', '.join(options.set) or 'default settings'} otherwise",
+        "command": f"python benchmarks/scale.py --json docs/results/{options.json.name}"
+        + "".join(f" --set {setting}" for setting in options.set),
         "environment": {
             "hardware": hardware(accelerator(options.device)),
             "versions": versions(),

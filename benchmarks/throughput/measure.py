@@ -91,7 +91,7 @@ def measure(
     """All methods on all tasks, for each task's settings.
 
     ``peer_people``: peers, who train one person after another, train so many of a task's people,
-    and their seconds are scaled up to all.
+    and their seconds are scaled up to the tokens of all.
     Each peer lives in a process of its own, our rows in one, and only one of them works at a time.
     Held-out losses are taken after the first repetition. Raises TrainingError where a process ends.
     """
@@ -113,7 +113,7 @@ def measure(
                         people = few[name] if few[name] < everyone else 0
                         asked = {"task": task, "warm_up": first, "losses": first, "method": name}
                         got = running[name].ask({**asked, "people": people})
-                        scale = everyone / (people or everyone)
+                        scale = tokens(work["people"]) / tokens(work["people"][: people or None])
                         seconds = got["seconds"] * scale
                         timings.append(
                             Timing(
@@ -128,6 +128,11 @@ def measure(
                             losses[task, name] = got["losses"]
                         tell(f"{task} {number + 1}/{repeats} {name}: {seconds:.1f} s")
     return Measurement(timings=tuple(timings), by_person=losses)
+
+
+def tokens(people: Sequence[Mapping[str, Any]]) -> int:
+    """How many tokens people are trained on in an epoch."""
+    return sum(len(ids) for person in people for ids, _ in person["train"])
 
 
 @contextmanager

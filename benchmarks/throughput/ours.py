@@ -43,7 +43,7 @@ class Row:
 
 
 REAL = ("rating", "reply", "lamp-5")
-FEW = 4
+FEW = 3
 """People for rows that show what one technique brings: as fast a person as all, in less time."""
 FAST = {"rate": 8e-3}
 """Fewer tokens or layers carry an adapter, so each has to move further."""

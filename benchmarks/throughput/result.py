@@ -136,7 +136,8 @@ def notes(*, repeats: int, mlora: bool, peer_people: Mapping[str, int]) -> list[
         "(0.4 GB). Losses are nats per target token of each person's last items, "
         "which nobody trained on: the mean over the people whom all methods trained, and over all.",
         "Peers train one person after another, so each trains the first few of the people only "
-        f"({few}), and its time is scaled up to all; so do the rows that show single techniques.",
+        f"({few}), and its time is scaled up to the tokens of all; so do the rows that show single "
+        "techniques.",
     ]
     out.append(
         "Peer C ran on film ratings alone, for time, and draws its own initial adapters (peers A "

@@ -114,7 +114,7 @@ def _run_rows(
             base,
             padded(base, [rows[n][at:] for n, at in zip(parcel, begin, strict=True)]),
             torch.tensor(begin, device=base.device),
-            front=some.front(head.made, base.device) if head else None,
+            front=some.front(head.made, range(len(parcel)), base.device) if head else None,
             until=until,
         )
         own, before = _stacked(ran), _stacked(head) if head else None

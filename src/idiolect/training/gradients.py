@@ -79,7 +79,9 @@ class Gradients:
             for parcel in parcels(widths, self.forward_tokens):
                 chosen = [theirs[i] for i in parcel]
                 owners = self._owners(chosen)
-                nll, batch = self._forward(chosen, owners, some.among(parcel), fronts)
+                starts = [some.length(n) for n in parcel]
+                front = some.front(fronts, parcel, self.base.device)
+                nll, batch = self._forward(chosen, owners, starts, front)
                 share = torch.tensor([1 / targets[row.slot] for row in chosen], dtype=nll.dtype)
                 terms = nll * batch.count * share.to(nll.device)[batch.row]
                 if backward:
@@ -125,20 +127,19 @@ class Gradients:
             torch.autograd.backward(outputs, found)
 
     def _forward(
-        self, rows: Sequence[Row], owners: Tensor, heads: Heads, made: Front
+        self, rows: Sequence[Row], owners: Tensor, starts: Sequence[int], front: Front | None
     ) -> tuple[Tensor, Batch]:
+        """The rows from their starts on, behind what stands in front of them."""
         examples = [row.example for row in rows]
         if self.frozen:
             return self.frozen.target_nll(self.stack, examples, owners)
-        starts = [heads.length(number) for number in range(len(rows))]
         batch = collate(examples, pad=self.base.pad, device=self.base.device, starts=starts)
         ids = batch.ids[:, :-1]  # the last column predicts nothing
-        if heads.ids:
-            with self.stack.applied(owners):
-                front = heads.front(made, self.base.device)
-                hidden = run_part(self.base, ids, batch.start, front=front).hidden
-        else:
+        if front is None:
             hidden = self._whole(rows, ids, owners)
+        else:
+            with self.stack.applied(owners):
+                hidden = run_part(self.base, ids, batch.start, front=front).hidden
         hidden = hidden[batch.row, batch.position]
         return head_nll(self.base.model, hidden, batch.label), batch
 

@@ -65,11 +65,18 @@ class Heads:
         ids = padded(base, self.ids)
         return run_part(base, ids, ids.new_zeros(len(ids)), until=until)
 
-    def front(self, made: Front, device: torch.device) -> Front:
-        """Each row's keys and values from the heads'; rows without one get any."""
-        which = torch.tensor(self.of_row, device=device).clamp_min(0)
+    def front(self, made: Front, rows: Sequence[int], device: torch.device) -> Front | None:
+        """Keys and values for some rows, from those of all the heads; ``None`` where no row has
+        one. Rows without a head get any, which nobody attends to."""
+        longest = max(map(self.length, rows))
+        if not longest:
+            return None
+        which = torch.tensor([max(0, self.of_row[row]) for row in rows], device=device)
         return {
-            layer: (keys.index_select(0, which), values.index_select(0, which))
+            layer: (
+                keys[:, :, :longest].index_select(0, which),
+                values[:, :, :longest].index_select(0, which),
+            )
             for layer, (keys, values) in made.items()
         }
 
