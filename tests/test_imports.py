@@ -46,6 +46,7 @@ VERBS = (
     "profile",
     "personalize",
     "merge",
+    "mean",
     "predict",
     "evaluate",
     "export",

@@ -180,6 +180,7 @@ def personalize(
     people: Sequence[str] = (),
     profiles: Path | None = None,
     mode: Literal["afresh", "continue"] = "afresh",
+    start: Path | None = None,
     shard: str | None = None,
     ray: str | None = None,
     shards: int | None = None,
@@ -189,11 +190,13 @@ def personalize(
 ) -> PersonalSummary:
     """Train the adapters of a dataset's people into a store: only of those who need it.
 
+    ``start``: a PEFT adapter from which everyone's training starts (``mean`` makes one); the
+    store's manifest names its weights' sha256.
     ``shard="k/N"`` trains the people of that shard alone, into a part of the store that ``merge``
     takes in; ``ray`` (``local`` or a cluster's address) does all shards and merges them.
     """
     from idiolect.training.personalize import PersonalConfig
-    from idiolect.training.work import Work, Worker
+    from idiolect.training.work import Work, Worker, starting_from
 
     if ray is None and (shards, workers) != (None, None):
         raise UsageError("shards and workers are for a run on Ray: name a cluster, or 'local'")
@@ -203,10 +206,11 @@ def personalize(
         data=data,
         store=store,
         base=base,
-        config=config or PersonalConfig(),
+        config=starting_from(config or PersonalConfig(), start),
         people=tuple(people),
         profiles=profiles,
         mode=mode,
+        start=start,
     )
     if ray is not None:
         from idiolect.training.on_ray import personalize_on_ray
@@ -302,6 +306,17 @@ def export(
     if format != "peft":
         raise UsageError(f"unknown format {format!r}; known: peft")
     return export_adapter(store, person, out, on=on, base=base)
+
+
+def mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = None) -> Path:
+    """Write the mean of some people's adapters in PEFT's format: where others' training can start.
+
+    Each of them must have agreed: what is common to their words is in it. Raises UsageError where
+    nobody is named, MissingError for who has no adapter.
+    """
+    from idiolect.adapters.exchange import export_mean
+
+    return export_mean(store, people, out, base=base)
 
 
 def import_adapter(

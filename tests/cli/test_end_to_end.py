@@ -118,6 +118,20 @@ def test_an_adapter_goes_out_and_comes_back(place: Path, tmp_path: Path) -> None
     assert run_json(*asked) == before and before["served_by"] == "adapter"
 
 
+def test_others_start_from_the_mean(place: Path, tmp_path: Path) -> None:
+    store, mean = tmp_path / "store", tmp_path / "mean"
+    options = ["--base", place / "base", "--no-gate"]
+    run("personalize", place / "data", "--store", store, *options)
+    assert "at least one person" in run("mean", store, "--out", mean, code=2).stderr
+    agreed = ["--person", "ann", "--person", "bob"]
+    assert run_json("mean", store, *agreed, "--out", mean) == {"people": 2, "folder": str(mean)}
+    newcomers = ["personalize", place / "data", "--store", tmp_path / "new", "--person", "cy"]
+    started = [*newcomers, *options, "--start", mean, "--epochs", "1"]
+    assert run_json(*started)["trained"] == ["cy"]
+    assert run_json(*started)["unchanged"] == ["cy"]
+    assert "is there already" in run("mean", store, *agreed, "--out", mean, code=2).stderr
+
+
 def test_adapting_leaves_out_whom_it_must(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapted"
     options = ["--base", place / "base", "--exclude", "ann", "--out", out]
@@ -145,6 +159,7 @@ def test_profiles_are_written_without_a_model(place: Path, tmp_path: Path) -> No
         ["profile", "nothing", "--out", "o"],
         ["evaluate", "nothing", "--out", "o"],
         ["merge", "nothing"],
+        ["mean", "nothing", "--person", "p", "--out", "o"],
         ["predict", "nothing", "--person", "p", "--input", "x"],
         ["export", "nothing", "--person", "p", "--out", "o"],
         ["import-adapter", "f", "--store", "nothing", "--person", "p"],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.mean import mean_adapter
 from idiolect.adapters.peft_format import load_peft, save_peft
 from idiolect.adapters.ranks import stack_ranks
 from idiolect.adapters.store import AdapterStore, Record
@@ -38,14 +40,37 @@ def export_adapter(
     """See ``api.export``."""
     opened = AdapterStore.open(store)
     adapter = _adapter_of(opened, person)
-    name = opened.base_name if opened.base_source == "default" else opened.base_source
+    name = _name_of_base(opened)
     if on == "public":
         adapter, name = _on_public(opened, adapter, base)
-    invocation: tuple[int, ...] = ()
-    if adapter.config.active == "answer":
-        invocation = invocation_of(base_of(opened, base).tokenizer)
-    save_peft(out, adapter, base_name=name, invocation=invocation)
+    save_peft(out, adapter, base_name=name, invocation=_invocation(opened, adapter, base))
     return out
+
+
+def export_mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = None) -> Path:
+    """See ``api.mean``."""
+    opened = AdapterStore.open(store)
+    names = tuple(dict.fromkeys(people))
+    adapter = mean_adapter([_adapter_of(opened, person) for person in names])
+    save_peft(
+        out,
+        adapter,
+        base_name=_name_of_base(opened),
+        invocation=_invocation(opened, adapter, base),
+        about={"mean_of": len(names)},
+    )
+    return out
+
+
+def _name_of_base(store: AdapterStore) -> str:
+    return store.base_name if store.base_source == "default" else store.base_source
+
+
+def _invocation(store: AdapterStore, adapter: LoraAdapter, base: str | None) -> tuple[int, ...]:
+    """What calls an adapter that acts on answers only; needs the base's tokenizer."""
+    if adapter.config.active != "answer":
+        return ()
+    return invocation_of(base_of(store, base).tokenizer)
 
 
 def take_adapter(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -38,12 +38,13 @@ def save_peft(
     *,
     base_name: str,
     invocation: Sequence[int] = (),
+    about: Mapping[str, Any] | None = None,
     replace: bool = False,
 ) -> None:
     """Write an adapter as PEFT does, whole or not at all; equal adapters give equal bytes.
 
     ``invocation``: the tokens that call an adapter which acts on answers only (``invocation_of``
-    the base's tokenizer); PEFT then needs to be told, too.
+    the base's tokenizer); PEFT then needs to be told, too. ``about``: what else its manifest says.
     Raises UsageError where the folder holds something already (with ``replace``: something else
     than an adapter), IntegrityError for an adapter with a number that is not finite.
     """
@@ -62,19 +63,19 @@ def save_peft(
     lora = to_plain(adapter.config) | {"targets": sorted(adapter.config.targets)}
     with staged_folder(folder, replace=replace) as staged:
         layers = sorted({layer_of(path) or 0 for path in adapter.pairs})
-        about = render_config(
+        config = render_config(
             adapter.config,
             base_name,
             layers=layers if adapter.config.top_layers else None,
             invocation=invocation or None,
         )
-        (staged / CONFIG).write_bytes(about)
+        (staged / CONFIG).write_bytes(config)
         (staged / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
         Manifest.of_folder(
             staged,
             kind="adapter",
             base=adapter.base,
-            config={"name": base_name, "lora": lora},
+            config={"name": base_name, "lora": lora, **(about or {})},
         ).save(staged)
 
 

@@ -43,6 +43,13 @@ NAMED = 8
     "present adapter with the new items.",
 )
 @click.option(
+    "--start",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Start everyone from this adapter in PEFT's format (idiolect mean makes one), not from "
+    "fresh ones.",
+)
+@click.option(
     "--shard",
     metavar="K/N",
     help="Train the people of shard K of N alone, into a part of the store: run all N, anywhere "
@@ -84,6 +91,7 @@ def command(
     people: tuple[str, ...],
     profiles: Path | None,
     afresh: bool,
+    start: Path | None,
     shard: str | None,
     ray: str | None,
     shards: int | None,
@@ -118,6 +126,7 @@ def command(
             people=people,
             profiles=profiles,
             mode="afresh" if afresh else "continue",
+            start=start,
             shard=shard,
             ray=ray,
             shards=shards,

@@ -31,6 +31,7 @@ from idiolect.training.tally import PersonalSummary, Tally
 class Personalizer:
     """Trains people of one task into one store.
 
+    Who does not go on from an adapter of their own begins with ``start``, or a fresh one.
     ``known`` are other stores that are asked, and not written, where ``store`` does not know
     somebody. The ledger is told of everyone before their shard is written: a kill in between
     leaves two events of one training, never none.
@@ -48,6 +49,7 @@ class Personalizer:
         profiles: Mapping[str, Sequence[Profile]] | None = None,
         encoder: Encoder | None = None,
         mode: Mode = "afresh",
+        start: LoraAdapter | None = None,
         keep_all: bool = False,
         known: Sequence[AdapterStore] = (),
         ledger: Ledger | None = None,
@@ -57,6 +59,7 @@ class Personalizer:
         self.engine, self.shard = engine or EngineConfig(), shard
         self.frozen = frozen_for(base, config.lora, self.engine)
         self.keep_all, self.listener = keep_all, listener
+        self.start = start
         stores = (store, *known)
         self.planner = Planner(
             base, task, config, stores, profiles=profiles, encoder=encoder, mode=mode
@@ -119,7 +122,8 @@ class Personalizer:
 
     def _job(self, planned: Planned) -> Job:
         tail = planned.tail if self.config.train.patience else ()
-        return Job(person=planned.person, examples=planned.front, start=planned.start, tail=tail)
+        start = planned.start or self.start
+        return Job(person=planned.person, examples=planned.front, start=start, tail=tail)
 
     def _train(
         self, people: Sequence[Planned], tally: Tally

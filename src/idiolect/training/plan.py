@@ -39,6 +39,9 @@ class PersonalConfig:
     """People with fewer usable items to train on are served by the base."""
     last_items: int = 0
     """Use at most so many of a person's last items; 0 for all."""
+    start: str = ""
+    """sha256 of the adapter from which everyone starts; empty for fresh ones. Whoever names the
+    adapter sets it (``work.starting_from``)."""
     dtype: DtypeName = "auto"
     device: str = "auto"
 

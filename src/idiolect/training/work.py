@@ -6,18 +6,21 @@ Knows folders and how a ``Personalizer`` is made; knows nothing of shards or clu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from idiolect import tasks
+from idiolect.adapters import LoraAdapter
+from idiolect.adapters.peft_format import WEIGHTS, load_peft
 from idiolect.adapters.store import AdapterStore
 from idiolect.config import to_plain
-from idiolect.errors import UsageError
+from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Listener, both, silent
 from idiolect.history import Dataset, read_dataset
 from idiolect.models import MiniLM, load_base
 from idiolect.profiles import load as load_profiles
 from idiolect.storage import Ledger
+from idiolect.storage.blobs import sha256_file
 from idiolect.training.metrics_log import MetricsLog
 from idiolect.training.personalize import Personalizer
 from idiolect.training.plan import Mode, PersonalConfig, Planner
@@ -37,6 +40,8 @@ class Work:
     """These people only; all of the dataset where nobody is named."""
     profiles: Path | None = None
     mode: Mode = "afresh"
+    start: Path | None = None
+    """Folder of a PEFT adapter from which everyone starts, where ``config.start`` names one."""
 
     def dataset(self) -> Dataset:
         """The dataset, with everything said that can be wrong before anything is made."""
@@ -49,6 +54,15 @@ class Work:
                 "context.profile is on: name the profiles (idiolect profile writes them)"
             )
         return dataset
+
+
+def starting_from(config: PersonalConfig, start: Path | None) -> PersonalConfig:
+    """The settings with the adapter that everyone starts from, by its weights' sha256."""
+    if start is None:
+        return replace(config, start="")
+    if not (start / WEIGHTS).is_file():
+        raise MissingError(f"{start}: no adapter in PEFT's format there (it has no {WEIGHTS})")
+    return replace(config, start=sha256_file(start / WEIGHTS))
 
 
 class Worker:
@@ -68,7 +82,26 @@ class Worker:
         told = work.profiles
         self.profiles = load_profiles(told, task=self.task.name) if told else None
         self.base = load_base(work.base, dtype=work.config.dtype, device=work.config.device)
+        self.start = self._start()
         self.encoder = MiniLM() if work.config.context.retrieval == "dense" else None
+
+    def _start(self) -> LoraAdapter | None:
+        """The adapter that everyone starts from, if it still is the one that was named."""
+        folder, config = self.work.start, self.work.config
+        if starting_from(config, folder) != config:
+            raise UsageError(
+                f"start: {folder or 'no adapter'} is not the one with sha256 {config.start or '-'} "
+                "that the settings name; name the adapter again (--start)"
+            )
+        if folder is None:
+            return None
+        adapter = load_peft(folder, self.base)
+        if not adapter.config.same_kind(config.lora):
+            raise MismatchError(
+                f"{folder}: {adapter.config.described} is no start for {config.lora.described}; "
+                "train adapters of its kind, or start from another"
+            )
+        return adapter
 
     def store(self, folder: Path) -> AdapterStore:
         """The store in a folder, made for this work where there is none."""
@@ -109,6 +142,7 @@ class Worker:
             profiles=self.profiles,
             encoder=self.encoder,
             mode=self.work.mode,
+            start=self.start,
             known=known,
             ledger=ledger,
             listener=both(self.listener, MetricsLog(store.folder / "metrics.jsonl")),

@@ -1,0 +1,123 @@
+"""Training that starts from the mean of others' adapters: made, used, declared, checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from idiolect import api
+from idiolect.adapters import mean_adapter
+from idiolect.adapters.peft_format import WEIGHTS, load_peft
+from idiolect.adapters.store import AdapterStore
+from idiolect.errors import MismatchError, MissingError, UsageError
+from idiolect.history import write_dataset
+from idiolect.models import Base, load_base
+from idiolect.storage import Manifest
+from idiolect.storage.blobs import sha256_file
+from idiolect.training.work import Work, Worker, starting_from
+from tiny_people import UNGATED, rater, save_tiny
+
+OTHERS = ("ann", "ben", "cem")
+
+
+class Place:
+    """A base, people with adapters, a newcomer, and the mean of the others' adapters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        save_tiny(folder / "base")
+        self.base = str(folder / "base")
+        self.data, self.store, self.mean = folder / "data", folder / "store", folder / "mean"
+        people = [rater(name, 12) for name in (*OTHERS, "new")]
+        write_dataset(self.data, people, task="rating", source="test", name="films")
+        api.personalize(self.data, self.store, base=self.base, config=UNGATED, people=OTHERS)
+        api.mean(self.store, OTHERS, self.mean)
+
+    @property
+    def loaded(self) -> Base:
+        return load_base(self.base, dtype="float32", device="cpu")
+
+    def newcomer(self, store: str, start: Path | None, rate: float = 1e-12) -> AdapterStore:
+        """The newcomer's own store; by default trained too little to move."""
+        config = replace(UNGATED, train=replace(UNGATED.train, rate=rate))
+        folder = self.folder / store
+        api.personalize(
+            self.data, folder, base=self.base, config=config, people=["new"], start=start
+        )
+        return AdapterStore.open(folder)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("start"))
+
+
+def test_the_mean_is_theirs_and_says_of_how_many(place: Place) -> None:
+    store = AdapterStore.open(place.store)
+    adapters = [store.adapter(person) for person in OTHERS]
+    expected = mean_adapter([a for a in adapters if a is not None])
+    found = load_peft(place.mean, place.loaded)
+    for path, (a, b) in expected.pairs.items():
+        assert torch.allclose(found.pairs[path][1] @ found.pairs[path][0], b @ a, atol=1e-6)
+    assert Manifest.load(place.mean, "adapter").config["mean_of"] == len(OTHERS)
+
+
+def test_training_starts_there_and_the_store_says_so(place: Place) -> None:
+    started = place.newcomer("started", place.mean)
+    fresh = place.newcomer("fresh", None)
+    mean = load_peft(place.mean, place.loaded)
+    ours, plain = started.adapter("new"), fresh.adapter("new")
+    assert ours is not None
+    assert plain is not None
+    for path, (a, b) in mean.pairs.items():
+        assert torch.allclose(ours.pairs[path][0], a, atol=1e-9)
+        assert torch.allclose(ours.pairs[path][1], b, atol=1e-9)
+        assert not torch.allclose(plain.pairs[path][0], a, atol=1e-3)
+    assert started.settings["start"] == sha256_file(place.mean / WEIGHTS)
+    assert fresh.settings["start"] == ""
+
+
+def test_another_start_is_another_training(place: Place) -> None:
+    place.newcomer("again", place.mean)
+    again = api.personalize(
+        place.data,
+        place.folder / "again",
+        base=place.base,
+        config=replace(UNGATED, train=replace(UNGATED.train, rate=1e-12)),
+        people=["new"],
+        start=place.mean,
+    )
+    assert again.unchanged == ("new",)
+    other = api.personalize(
+        place.data,
+        place.folder / "again",
+        base=place.base,
+        config=replace(UNGATED, train=replace(UNGATED.train, rate=1e-12)),
+        people=["new"],
+    )
+    assert other.trained == ("new",)
+
+
+def test_what_cannot_be_a_start_is_refused(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no adapter in PEFT's format"):
+        place.newcomer("x1", tmp_path)
+    wider = replace(UNGATED, lora=replace(UNGATED.lora, rank=4))
+    with pytest.raises(MismatchError, match="is no start for"):
+        api.personalize(
+            place.data, tmp_path / "x2", base=place.base, config=wider, start=place.mean
+        )
+    named = starting_from(UNGATED, place.mean)
+    with pytest.raises(UsageError, match="--start"):
+        Worker(Work(data=place.data, store=tmp_path / "x3", base=place.base, config=named))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_mean_of_nobody_or_of_strangers_is_refused(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="mean of no adapters"):
+        api.mean(place.store, (), tmp_path / "out")
+    with pytest.raises(MissingError, match="nobody"):
+        api.mean(place.store, ("ann", "nobody"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
