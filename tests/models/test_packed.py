@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from idiolect.models import packed as packing
 from idiolect.models.packed import _matrices, packed
 from idiolect.models.tiny import tiny_base
 
@@ -14,9 +15,9 @@ from idiolect.models.tiny import tiny_base
 @pytest.mark.parametrize("tokens", [1, 7, 300])
 def test_the_bits_are_the_same(bias: bool, tokens: int) -> None:
     torch.manual_seed(0)
-    module = nn.Linear(48, 80, bias=bias).bfloat16().requires_grad_(False)
-    model = nn.Sequential(module)
-    if _matrices(module) is None:
+    linear = nn.Linear(48, 80, bias=bias).bfloat16().requires_grad_(False)
+    model = nn.Sequential(linear)
+    if _matrices(linear) is None:
         pytest.skip("this processor or torch packs no bf16 matrices")
     x = torch.randn(2, tokens, 48).bfloat16().requires_grad_()
     weights = torch.randn(2, tokens, 80).bfloat16()
@@ -46,6 +47,13 @@ def test_hooks_work_and_the_modules_are_as_they_were() -> None:
     handle.remove()
     assert seen == [1]
     assert all("forward" not in vars(m) for m in base.model.modules())
+
+
+def test_where_memory_is_short_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Linear(8, 8).bfloat16().requires_grad_(False))
+    monkeypatch.setattr(packing, "free_bytes", lambda device: 100)
+    with packed(model):
+        assert "forward" not in vars(model[0])
 
 
 def test_what_trains_or_is_wide_is_left_alone() -> None:

@@ -16,8 +16,13 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from idiolect.models.device import free_bytes
+
 Matrices = tuple[Tensor, Tensor]
 """A packed weight [O, D], and the same transposed [D, O]."""
+
+MOST_OF_FREE = 0.25
+"""Packed matrices may take so much of the free memory."""
 
 _packed: WeakKeyDictionary[nn.Module, Matrices] = WeakKeyDictionary()
 _ops: Any = torch.ops.mkldnn
@@ -41,11 +46,16 @@ def _times(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 @contextmanager
 def packed(model: nn.Module) -> Iterator[None]:
     """While inside, the model's linear modules use their packed matrices, where that is possible:
-    frozen, bf16, on a CPU that has such products. Hooks on the modules work as ever.
+    frozen, bf16, on a CPU that has such products, with memory to spare. Hooks on the modules work
+    as ever.
     """
     changed: list[nn.Module] = []
-    for module in model.modules():
-        if isinstance(module, nn.Linear) and "forward" not in vars(module):
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and _can_be(m)]
+    missing = sum(2 * m.weight.nbytes for m in linear if m not in _packed)
+    if missing > free_bytes(torch.device("cpu")) * MOST_OF_FREE:
+        linear = []
+    for module in linear:
+        if "forward" not in vars(module):
             matrices = _matrices(module)
             if matrices:
                 vars(module)["forward"] = _forward(matrices, module.bias)
@@ -64,12 +74,17 @@ def _forward(matrices: Matrices, bias: Tensor | None) -> Callable[[Tensor], Tens
     return forward
 
 
-def _matrices(module: nn.Linear) -> Matrices | None:
-    """A module's matrices, packed the first time; ``None`` where they cannot be."""
+def _can_be(module: nn.Linear) -> bool:
     weight = module.weight
-    if weight.device.type != "cpu" or weight.dtype != torch.bfloat16 or weight.requires_grad:
-        return None
+    return (
+        weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and not weight.requires_grad
+    )
+
+
+def _matrices(module: nn.Linear) -> Matrices | None:
+    """A module's matrices, packed the first time; ``None`` where that fails."""
     if module not in _packed:
+        weight = module.weight
         try:
             pair = [
                 _ops._reorder_linear_weight(w.detach().contiguous()) for w in (weight, weight.T)
