@@ -22,7 +22,7 @@ from killed_training import CONFIG, ENGINE, LONG, WORK, as_bytes, train_to_the_e
 from idiolect.adapters import fresh
 from idiolect.errors import IntegrityError
 from idiolect.events import Event, Listener, Measured, Progress
-from idiolect.models import Base, Example
+from idiolect.models import Base, Example, invocation_of
 from idiolect.models.tiny import tiny_base
 from idiolect.training import Job, Trained, train_many
 from idiolect.training.checkpoint import Checkpoint, SeatState, jobs_fingerprint
@@ -80,6 +80,32 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
     repeated = len(steps) - len(set(steps))
     assert repeated <= len(crashes)  # no more than the step that was under way
     assert sorted(set(steps)) == list(range(1, max(steps) + 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("at", [2, 5, 9])
+def test_what_was_kept_is_kept_again(dtype: torch.dtype, at: int, tmp_path: Path) -> None:
+    """The rounding of what is kept follows from the company in which it ran: also after a crash."""
+    base = tiny_base(dtype=dtype)
+    call = invocation_of(base.tokenizer)
+    draw = random.Random(0)
+
+    def ask(length: int, answer: int) -> Example:
+        prompt = tuple(draw.choices(range(200), k=length))
+        return Example((*prompt, *call, answer, 9), length + len(call))
+
+    asked = [ask(draw.randint(3, 40), 20 + n % 5) for n in range(20)]
+    work = [Job(person=f"p{n}", examples=tuple(draw.sample(asked, 4 + 2 * n))) for n in range(5)]
+    lora = replace(LORA, active="answer", top_layers=1)
+    path = tmp_path / "checkpoint"
+    whole = train_many(base, work, lora, CONFIG, ENGINE)
+    with suppress(Crash):
+        listener = _crash_at(at, Progress, [])
+        train_many(base, work, lora, CONFIG, ENGINE, checkpoint=path, listener=listener)
+    assert path.exists()
+    again = train_many(base, work, lora, CONFIG, ENGINE, checkpoint=path)
+    for ours, expected in zip(again, whole, strict=True):
+        assert same_bits(ours.adapter, expected.adapter)
 
 
 def _crash_at(step: int | None, kind: type[Event], heard: list[Event]) -> Listener:
@@ -206,6 +232,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
             SeatState(0, 2, 4, 77, 1.25, 0.1, 0.5, 1),
             SeatState(-1, 0, 5, 60, float("inf"), 0.2, None, 0),
         ),
+        asked=((0, 3), (), (2,)),
         tensors={"weights": torch.randn(2, 5), "done.0": torch.randn(5)},
     )
     state.save(tmp_path / "c")

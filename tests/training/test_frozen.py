@@ -123,13 +123,26 @@ def test_one_prompt_runs_once_whatever_is_answered(
     assert seen == [(1, len(prompt)), (3, len(call) + 1)]
 
 
-def test_little_room_costs_time_and_nothing_else(base: Base) -> None:
+def test_little_room_costs_time_and_nothing_else(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work, lora = asking(base, some_jobs()), replace(LORA, active="answer", top_layers=1)
     config = TrainConfig(batch=2, epochs=2)
-    small = Frozen(base, lora, forward_tokens=64, keep_bytes=1)
-    cramped = train_many(base, work, lora, config, frozen=small)
-    assert len(small._kept) <= len(work) * config.batch
-    assert small.kept_bytes == sum(kept.bytes for kept in small._kept.values())
+    held: list[tuple[int, int]] = []
+    prepare = Frozen.prepare
+
+    def watched(self: Frozen, examples: Any) -> None:
+        prepare(self, examples)
+        held.append((len(self._kept), len({self._key(e) for e in examples})))
+        assert self.kept_bytes == sum(kept.bytes for kept in self._kept.values())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Frozen, "prepare", watched)
+        cramped = train_many(
+            base, work, lora, config, EngineConfig(forward_tokens=64, keep_bytes=1)
+        )
+    assert held
+    assert all(kept == needed for kept, needed in held)
     for ours, theirs in zip(cramped, train_many(base, work, lora, config), strict=True):
         assert apart(ours.adapter, theirs.adapter) <= EXACT
 

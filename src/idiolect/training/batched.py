@@ -22,10 +22,9 @@ from idiolect.adapters import LoraConfig, Stack, fresh
 from idiolect.config import derive_seed
 from idiolect.errors import TrainingError
 from idiolect.events import Listener, Measured, Progress, silent
-from idiolect.models import Base
+from idiolect.models import Base, Example
 from idiolect.models.packed import packed
 from idiolect.training.checkpoint import Checkpoint, SeatState, jobs_fingerprint
-from idiolect.training.frozen import Frozen
 from idiolect.training.gradients import Gradients, Row
 from idiolect.training.heap import steady_heap
 from idiolect.training.jobs import Job, Trained
@@ -42,13 +41,10 @@ def train_many(
     engine: EngineConfig | None = None,
     *,
     checkpoint: Path | None = None,
-    frozen: Frozen | None = None,
     listener: Listener = silent,
     stage: str = "train",
 ) -> tuple[Trained, ...]:
     """Train everyone; results in the order of the jobs.
-
-    ``frozen`` may come from an earlier call, so that what was kept there is used again.
 
     With ``checkpoint`` a file there is resumed from when it is of the same work (then its own slot
     count is used, so that the result is the same to the bit), and removed by the caller at the end.
@@ -56,7 +52,7 @@ def train_many(
     state.
     """
     engine = engine or EngineConfig()
-    run = _Run(base, jobs, lora, config, engine, checkpoint, frozen, listener, stage)
+    run = _Run(base, jobs, lora, config, engine, checkpoint, listener, stage)
     with packed(base.model) if engine.pack else nullcontext(), steady_heap():
         return run.to_the_end()
 
@@ -86,7 +82,6 @@ class _Run:
         config: TrainConfig,
         engine: EngineConfig,
         checkpoint: Path | None,
-        frozen: Frozen | None,
         listener: Listener,
         stage: str,
     ) -> None:
@@ -95,8 +90,8 @@ class _Run:
         self.engine, self.path, self.listener, self.stage = engine, checkpoint, listener, stage
         self.fingerprint = jobs_fingerprint(base.identity, jobs, lora, config)
         found = Checkpoint.load(checkpoint, self.fingerprint) if checkpoint else None
-        kept = frozen or frozen_for(base, lora, engine)
-        slots = found.slots if found else seats_for(base, jobs, lora, config, engine, kept)
+        self.frozen = frozen_for(base, lora, engine)
+        slots = found.slots if found else seats_for(base, jobs, lora, config, engine, self.frozen)
         self.stack = Stack(base, lora, slots).train()
         self.optimizer = StackedAdamW(self.stack, config)
         self.gradients = Gradients(
@@ -105,7 +100,7 @@ class _Run:
             lora,
             forward_tokens=self.engine.forward_tokens,
             share=self.engine.share,
-            frozen=kept,
+            frozen=self.frozen,
         )
         self.best = torch.zeros_like(self.stack.weights) if config.patience else None
         self.seats: list[_Seat | None] = [None] * slots
@@ -259,6 +254,7 @@ class _Run:
             steps=self.steps,
             taken=tuple(self.optimizer.taken),
             seats=tuple(states),
+            asked=self._asked(),
             tensors={
                 "weights": self.stack.weights.detach().cpu(),
                 "first": self.optimizer.first.cpu(),
@@ -268,8 +264,22 @@ class _Run:
             },
         )
 
+    def _examples(self) -> list[Example]:
+        """Everybody's examples, by number."""
+        return [e for job in self.jobs for e in (*job.examples, *job.tail)]
+
+    def _asked(self) -> tuple[tuple[int, ...], ...]:
+        if not self.frozen:
+            return ()
+        number = {example: n for n, example in enumerate(self._examples())}
+        return tuple(tuple(number[e] for e in call) for call in self.frozen.asked)
+
     @torch.no_grad()
     def _restore(self, found: Checkpoint) -> None:
+        if self.frozen:
+            examples = self._examples()
+            for call in found.asked:
+                self.frozen.prepare([examples[n] for n in call])
         self.stack.weights.copy_(found.tensors["weights"])
         self.optimizer.first.copy_(found.tensors["first"])
         self.optimizer.second.copy_(found.tensors["second"])

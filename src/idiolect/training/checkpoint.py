@@ -22,7 +22,7 @@ from idiolect.storage import write_atomic
 from idiolect.training.jobs import Job
 from idiolect.training.schedule import TrainConfig
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,8 @@ class Checkpoint:
     steps: int
     taken: tuple[int, ...]
     seats: tuple[SeatState, ...]
+    asked: tuple[tuple[int, ...], ...]
+    """The examples of every call of ``Frozen.prepare``, by their numbers in all jobs."""
     tensors: Mapping[str, Tensor]
 
     def save(self, path: Path) -> None:
@@ -63,6 +65,7 @@ class Checkpoint:
             "steps": self.steps,
             "taken": self.taken,
             "seats": [asdict(s) for s in self.seats],
+            "asked": self.asked,
         }
         tensors = {name: t.contiguous() for name, t in self.tensors.items()}
         body = save(tensors, metadata={"state": json.dumps(head)})
@@ -90,6 +93,7 @@ class Checkpoint:
             steps=head["steps"],
             taken=tuple(head["taken"]),
             seats=tuple(SeatState(**s) for s in head["seats"]),
+            asked=tuple(map(tuple, head["asked"])),
             tensors=load(data[32:]),
         )
 

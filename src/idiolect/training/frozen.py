@@ -44,6 +44,9 @@ class Frozen:
         self.invocation = invocation_of(base.tokenizer) if lora.active == "answer" else ()
         self._kept: dict[Hashable, Kept] = {}
         self.kept_bytes = 0
+        self.asked: list[tuple[Example, ...]] = []
+        """Every call of ``prepare``. In its last bits what is kept depends on the company in which
+        it ran: who asks again in the same order has the same bits."""
 
     def start(self, example: Example) -> int:
         """The first token of an example on which adapters act."""
@@ -82,6 +85,7 @@ class Frozen:
     @torch.no_grad()
     def prepare(self, examples: Sequence[Example]) -> None:
         """Run what is not kept yet through the bare base; call it before ``target_nll``."""
+        self.asked.append(tuple(examples))
         missing: dict[Hashable, Example] = {}
         for example in examples:
             key = self._key(example)

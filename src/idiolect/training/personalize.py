@@ -23,7 +23,7 @@ from idiolect.tasks import Task
 from idiolect.training.batched import train_many
 from idiolect.training.gate import mean_losses
 from idiolect.training.jobs import Job, Trained
-from idiolect.training.layout import EngineConfig, frozen_for
+from idiolect.training.layout import EngineConfig
 from idiolect.training.plan import Mode, PersonalConfig, Planned, Planner
 from idiolect.training.tally import PersonalSummary, Tally
 
@@ -57,7 +57,6 @@ class Personalizer:
     ) -> None:
         self.base, self.config, self.store, self.ledger = base, config, store, ledger
         self.engine, self.shard = engine or EngineConfig(), shard
-        self.frozen = frozen_for(base, config.lora, self.engine)
         self.keep_all, self.listener = keep_all, listener
         self.start = start
         stores = (store, *known)
@@ -136,7 +135,6 @@ class Personalizer:
             self.config.train,
             self.engine,
             checkpoint=self.checkpoint,
-            frozen=self.frozen,
             listener=self.listener,
         )
         verdicts = self._gate(people, trained)
