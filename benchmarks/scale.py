@@ -255,6 +255,10 @@ def accelerator(device: str) -> str | None:
     return torch.cuda.get_device_name(device)
 
 
+def _but(changed: Sequence[str]) -> str:
+    return f", but {', '.join(changed)}" if changed else ""
+
+
 def main() -> None:
     """Run everything and write the JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -277,7 +281,7 @@ def main() -> None:
     result = {
         "name": options.json.stem,
         "what": f"Personalizing MovieLens people, their last {options.last} ratings each, in one "
-        f"command and a fresh process; {', '.join(options.set) or 'default settings'} otherwise",
+        f"command and a fresh process; otherwise default settings{_but(options.set)}",
         "command": f"python benchmarks/scale.py --json docs/results/{options.json.name}"
         + "".join(f" --set {setting}" for setting in options.set),
         "environment": {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Measured:
     cores: int
     gpu: bool
     last: int
+    changed: Sequence[str]
+    """Settings that were not the default ones, KEY=VALUE."""
     runs: Sequence[Mapping[str, Any]]
 
     @staticmethod
@@ -62,6 +65,7 @@ class Measured:
                 cores=int(found["cores"]),
                 gpu=bool(gpu),
                 last=int(data["last"]),
+                changed=re.findall(r"--set (\S+)", data.get("command", "")),
                 runs=sorted(data["runs"], key=lambda run: run["people"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -84,14 +88,20 @@ def figures(results: Sequence[Measured]) -> str:
     return "\n\n".join(blocks)
 
 
+def _settings(measured: Measured) -> str:
+    if not measured.changed:
+        return "settings"
+    return " ".join(f"`--set {one}`" for one in measured.changed)
+
+
 def _of(measured: Measured) -> Iterator[str]:
     run = measured.runs[-1]
     yield f"### On {measured.machine}"
     yield (
         f"{run['people']:,} people who rate films, their last {measured.last} ratings each "
         f"({run['tokens'] / max(1, run['trained']):,.0f} tokens a person, epochs counted), in "
-        f"{run['seconds'] / 60:,.0f} minutes with the default base and settings, start and loading "
-        "included. For one million such people that makes:"
+        f"{run['seconds'] / 60:,.0f} minutes with the default base and {_settings(measured)}, "
+        "start and loading included. For one million such people that makes:"
     )
     rows = [f"| {what} | {rate} | {total} |" for what, rate, total in arithmetic(measured)]
     yield "\n".join(
