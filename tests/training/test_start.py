@@ -17,6 +17,7 @@ from idiolect.history import write_dataset
 from idiolect.models import Base, load_base
 from idiolect.storage import Manifest
 from idiolect.storage.blobs import sha256_file
+from idiolect.training.personalize import PersonalSummary
 from idiolect.training.work import Work, Worker, starting_from
 from tiny_people import UNGATED, rater, save_tiny
 
@@ -40,14 +41,18 @@ class Place:
     def loaded(self) -> Base:
         return load_base(self.base, dtype="float32", device="cpu")
 
-    def newcomer(self, store: str, start: Path | None, rate: float = 1e-12) -> AdapterStore:
-        """The newcomer's own store; by default trained too little to move."""
-        config = replace(UNGATED, train=replace(UNGATED.train, rate=rate))
+    def train(self, store: str, start: Path | None) -> PersonalSummary:
+        """Trains the newcomer into a store of their own, too little to move."""
+        config = replace(UNGATED, train=replace(UNGATED.train, rate=1e-12))
         folder = self.folder / store
-        api.personalize(
+        return api.personalize(
             self.data, folder, base=self.base, config=config, people=["new"], start=start
         )
-        return AdapterStore.open(folder)
+
+    def newcomer(self, store: str, start: Path | None) -> AdapterStore:
+        """That store."""
+        self.train(store, start)
+        return AdapterStore.open(self.folder / store)
 
 
 @pytest.fixture(scope="module")
@@ -81,24 +86,9 @@ def test_training_starts_there_and_the_store_says_so(place: Place) -> None:
 
 
 def test_another_start_is_another_training(place: Place) -> None:
-    place.newcomer("again", place.mean)
-    again = api.personalize(
-        place.data,
-        place.folder / "again",
-        base=place.base,
-        config=replace(UNGATED, train=replace(UNGATED.train, rate=1e-12)),
-        people=["new"],
-        start=place.mean,
-    )
-    assert again.unchanged == ("new",)
-    other = api.personalize(
-        place.data,
-        place.folder / "again",
-        base=place.base,
-        config=replace(UNGATED, train=replace(UNGATED.train, rate=1e-12)),
-        people=["new"],
-    )
-    assert other.trained == ("new",)
+    place.train("again", place.mean)
+    assert place.train("again", place.mean).unchanged == ("new",)
+    assert place.train("again", None).trained == ("new",)
 
 
 def test_what_cannot_be_a_start_is_refused(place: Place, tmp_path: Path) -> None:

@@ -112,7 +112,9 @@ def _run_rows(
         head = some.run(base, until=until) if some.ids else None
         ran = run_part(
             base,
-            padded(base, [rows[n][at:] for n, at in zip(parcel, begin, strict=True)]),
+            padded(
+                [rows[n][at:] for n, at in zip(parcel, begin, strict=True)], base.pad, base.device
+            ),
             torch.tensor(begin, device=base.device),
             front=some.front(head.made, range(len(parcel)), base.device) if head else None,
             until=until,
@@ -142,7 +144,7 @@ def _edges_behind(
         front = beside([pasts.get(examples[n][0][: examples[n][1]]) for n, _ in chosen])
         ran = run_part(
             base,
-            padded(base, [row for _, row in chosen]),
+            padded([row for _, row in chosen], base.pad, base.device),
             torch.tensor(starts, device=base.device),
             front=front,
             until=first,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from idiolect.models import Base, Example
+from idiolect.models import Example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +52,12 @@ def collate(
     A start lies before its example's first target is predicted.
     """
     begin = starts or [0] * len(examples)
-    longest = max(len(e.ids) - at for e, at in zip(examples, begin, strict=True))
-    ids = torch.full((len(examples), longest), pad, dtype=torch.long)
     row: list[int] = []
     position: list[int] = []
     label: list[int] = []
     count: list[float] = []
     for number, (example, at) in enumerate(zip(examples, begin, strict=True)):
         assert at < example.answer_start
-        ids[number, : len(example.ids) - at] = torch.tensor(example.ids[at:])
         places = range(example.answer_start - 1 - at, len(example.ids) - 1 - at)
         first = example.tally or ((example.ids[example.answer_start], 1),)
         rest = example.ids[example.answer_start + 1 :]
@@ -70,7 +67,7 @@ def collate(
         count += [times for _, times in first] + [example.answers] * len(rest)
     to = {"dtype": torch.long, "device": device}
     return Batch(
-        ids=ids.to(device),
+        ids=padded([e.ids[at:] for e, at in zip(examples, begin, strict=True)], pad, device),
         start=torch.tensor(list(begin), **to),
         length=torch.tensor([len(e.ids) - b for e, b in zip(examples, begin, strict=True)], **to),
         row=torch.tensor(row, **to),
@@ -80,12 +77,12 @@ def collate(
     )
 
 
-def padded(base: Base, rows: Sequence[Sequence[int]]) -> Tensor:
+def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
     """Token ids [B, T], padded on the right."""
-    ids = torch.full((len(rows), max(1, *map(len, rows))), base.pad, dtype=torch.long)
+    ids = torch.full((len(rows), max(1, *map(len, rows))), pad, dtype=torch.long)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens)
-    return ids.to(base.device)
+    return ids.to(device)
 
 
 def parcels(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, ...]]:

@@ -52,8 +52,8 @@ def train_many(
     state.
     """
     engine = engine or EngineConfig()
-    run = _Run(base, jobs, lora, config, engine, checkpoint, listener, stage)
     with packed(base.model) if engine.pack else nullcontext(), steady_heap():
+        run = _Run(base, jobs, lora, config, engine, checkpoint, listener, stage)
         return run.to_the_end()
 
 

@@ -62,7 +62,7 @@ class Heads:
 
     def run(self, base: Base, *, until: int | None = None) -> Ran:
         """The heads' own forward [heads, longest], as ``run_part``."""
-        ids = padded(base, self.ids)
+        ids = padded(self.ids, base.pad, base.device)
         return run_part(base, ids, ids.new_zeros(len(ids)), until=until)
 
     def front(self, made: Front, rows: Sequence[int], device: torch.device) -> Front | None:
