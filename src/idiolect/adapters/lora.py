@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -113,7 +113,12 @@ class LoraAdapter:
                 f"adapter was made for base {self.base[:12]}, this is {base.identity[:12]} "
                 f"({base.name}); load it with the base it was trained on"
             )
-        expected = {s.path: s for s in sites(base.model, self.config)}
+        return self.check_sites(sites(base.model, self.config))
+
+    def check_sites(self, modules: Iterable[Site]) -> LoraAdapter:
+        """Itself, if it has finite pairs of the right shapes at just these sites; else as
+        ``check``."""
+        expected = {site.path: site for site in modules}
         if set(expected) != set(self.pairs):
             odd = sorted(set(expected) ^ set(self.pairs))[0]
             raise MismatchError(f"adapter and base disagree on which modules there are: {odd}")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,8 @@ from idiolect.errors import IntegrityError, MissingError
 from idiolect.storage import is_working_file, read_json, sha256_file, write_atomic, write_json
 
 _NUMBER = re.compile(r"\d{6,}", re.ASCII)
+
+R = TypeVar("R")
 
 Served = Literal["adapter", "gated", "too few items"]
 
@@ -121,13 +123,19 @@ def read_shard(path: Path) -> Shard:
 
 
 def read_shards(folder: Path) -> list[Shard]:
-    """Every shard in order; tensors without records are what a killed writer left.
+    """Every shard in order, as ``read_numbered``."""
+    return read_numbered(folder, read_shard)
 
-    Raises IntegrityError for files that do not belong there.
+
+def read_numbered(folder: Path, read: Callable[[Path], R]) -> list[R]:
+    """What ``read`` says of each JSON file of a folder that holds numbered pairs of files.
+
+    Tensors without records are what a killed writer left. Raises IntegrityError for files that do
+    not belong there.
     """
     while True:
         try:
-            return [read_shard(path) for path in _records_files(folder)]
+            return [read(path) for path in _records_files(folder)]
         except MissingError:  # put in order by another process while it was read: look again
             continue
 
@@ -138,7 +146,7 @@ def _records_files(folder: Path) -> list[Path]:
         if is_working_file(path.name):
             continue
         if path.suffix not in (".json", ".safetensors") or not _NUMBER.fullmatch(path.stem):
-            raise IntegrityError(f"{path}: a foreign file in an adapter store; take it out")
+            raise IntegrityError(f"{path}: a foreign file among our own; take it out")
         if path.suffix == ".json":
             out.append(path)
     return out
