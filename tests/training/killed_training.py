@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from drawn_jobs import LORA, some_jobs
 from safetensors.torch import save
 
+from drawn_jobs import LORA, some_jobs
 from idiolect.models.tiny import tiny_base
 from idiolect.storage import write_atomic
 from idiolect.training import EngineConfig, TrainConfig, Trained, train_many

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import torch
-from drawn_jobs import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drawn_jobs import examples
 from idiolect.models import Example
 from idiolect.training.batch import collate, parcels
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from drawn_jobs import (
     LORA,
     apart,
@@ -19,9 +22,6 @@ from drawn_jobs import (
     settings_of,
     some_jobs,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from idiolect.adapters import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import MismatchError, TrainingError, UsageError
 from idiolect.events import Event, Measured, Progress

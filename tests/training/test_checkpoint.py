@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from drawn_jobs import LORA, same_bits, some_jobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from killed_training import CONFIG, ENGINE, LONG, WORK, as_bytes, train_to_the_end
 
+from drawn_jobs import LORA, same_bits, some_jobs
 from idiolect.adapters import fresh
 from idiolect.errors import IntegrityError
 from idiolect.events import Event, Listener, Measured, Progress

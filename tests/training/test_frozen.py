@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from drawn_jobs import LORA, apart, engines, exact_base, jobs, same_bits, settings_of, some_jobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn_jobs import LORA, apart, engines, exact_base, jobs, same_bits, settings_of, some_jobs
 from idiolect.adapters import LoraConfig
 from idiolect.errors import UsageError
 from idiolect.models import Base, Example, invocation_of, invoked_at

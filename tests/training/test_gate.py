@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drawn_jobs import some_jobs
 
+from drawn_jobs import some_jobs
 from idiolect.adapters import LoraAdapter, merged_weight
 from idiolect.errors import UsageError
 from idiolect.models import Base, Example

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from drawn_jobs import exact_base, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn_jobs import exact_base, examples
 from idiolect.models import Example
 from idiolect.models.base import head_logits
 from idiolect.models.tiny import tiny_base

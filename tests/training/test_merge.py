@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import torch
-from drawn_jobs import exact_base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from drawn_jobs import exact_base
 from idiolect.adapters import LoraConfig, Stack, fresh
 from idiolect.models import Example
 from idiolect.training.batch import collate

@@ -8,11 +8,11 @@ from typing import Any
 import peft
 import pytest
 import torch
-from drawn_jobs import LORA, apart, exact_base, settings_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from drawn_jobs import LORA, apart, exact_base, settings_of
 from idiolect.adapters import LoraAdapter, fresh
 from idiolect.models import Example
 from idiolect.training import Job, TrainConfig, train_one
