@@ -192,7 +192,7 @@ def test_a_store_is_for_one_base_task_and_kind(store: AdapterStore, base: Base) 
         replace(LORA, alpha=1.0),
         replace(LORA, targets=("o_proj",)),
     ):
-        with pytest.raises(MismatchError, match="use another store"):
+        with pytest.raises(MismatchError, match="use another adapter store"):
             AdapterStore.create(store.folder, base, task="rating", lora=other, **options)
     store.require(base=base.identity, task="rating", lora=LORA)
 
@@ -214,7 +214,7 @@ def test_no_store_and_no_empty_folder(base: Base, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no adapter store there"):
         AdapterStore.open(tmp_path)
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UsageError, match="neither empty nor an adapter store"):
+    with pytest.raises(UsageError, match="holds other files and is no adapter store"):
         made(tmp_path, base)
     (tmp_path / "s" / "shards").mkdir(parents=True)  # as a killed creation leaves it
     assert made(tmp_path / "s", base).people == ()

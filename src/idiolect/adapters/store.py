@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from idiolect.adapters.bound import BoundFolder
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, sites
 from idiolect.adapters.shard import (
     Record,
@@ -24,10 +25,9 @@ from idiolect.adapters.shard import (
     tensors_file,
     write_shard,
 )
-from idiolect.config import from_plain, to_plain
-from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
+from idiolect.config import from_plain
 from idiolect.models import Base
-from idiolect.storage import clean_partials, is_working_file, lock, read_json, write_json
+from idiolect.storage import clean_partials, lock, write_json
 
 FORMAT = 1
 HEAD = "store.json"
@@ -35,25 +35,17 @@ PARTS = "parts"
 """Folder, in a store, of the parts of a sharded run that wait to be merged into it."""
 
 
-class AdapterStore:
+class AdapterStore(BoundFolder):
     """An open store; reading needs no lock, writing happens inside ``writing``."""
 
+    HEAD = HEAD
+    WHAT = "adapter store"
+    MAKE = "personalize"
+
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
-        self.folder = folder
+        super().__init__(folder, head)
         self._head = self._wanted = head
         """What stands on disk, and what the next writer puts there."""
-        try:
-            self.base = str(head["base"])
-            self.base_name = str(head["base_name"])
-            self.base_source = str(head["base_source"])
-            """What ``load_base`` was called with: ``default``, a folder or a hub id."""
-            self.tokenizer = str(head["tokenizer"])
-            self.task = str(head["task"])
-            self.lora = from_plain(LoraConfig, head["lora"], where=str(folder / HEAD))
-            self.settings: Mapping[str, Any] = head["settings"]
-            """The resolved configuration it was made with, plain data."""
-        except (KeyError, TypeError) as error:
-            raise IntegrityError(f"{folder / HEAD}: not a store's head ({error})") from error
         self._shards: dict[int, Shard] = {}
         self._where: dict[str, tuple[int, Record]] = {}
         self._verified: set[int] = set()
@@ -69,17 +61,10 @@ class AdapterStore:
         UsageError for adapters that the base has no place for; nothing is made then.
         """
         sites(base.model, lora)
-        head = {
-            "format": FORMAT,
-            "base": base.identity,
-            "base_name": base.name,
-            "base_source": source,
-            "tokenizer": base.tokenizer_identity,
-            "task": task,
-            "lora": to_plain(lora),
-            "settings": settings,
-        }
-        return _made(folder, head)
+        return _made(
+            folder,
+            AdapterStore.head_for(base, source=source, task=task, lora=lora, settings=settings),
+        )
 
     @staticmethod
     def like(folder: Path, other: AdapterStore) -> AdapterStore:
@@ -89,31 +74,7 @@ class AdapterStore:
     @staticmethod
     def open(folder: Path) -> AdapterStore:
         """Open a store; raises MissingError, or IntegrityError for foreign or changed files."""
-        if not (folder / HEAD).is_file():
-            raise MissingError(f"{folder}: no adapter store there; make one: idiolect personalize")
-        head = read_json(folder / HEAD)
-        if not isinstance(head, dict) or head.get("format") != FORMAT:
-            raise MismatchError(
-                f"{folder}: not a store of format {FORMAT}; made by another version"
-            )
-        return AdapterStore(folder, head)
-
-    def require(
-        self, *, base: str, task: str | None = None, lora: LoraConfig | None = None
-    ) -> None:
-        """Raise MismatchError where the store was made for something else."""
-        if self.base != base:
-            raise MismatchError(
-                f"{self.folder}: made for base {self.base_name} ({self.base[:12]}), this base is "
-                f"{base[:12]}; use --base {self.base_source} or another store"
-            )
-        if task is not None and self.task != task:
-            raise MismatchError(f"{self.folder}: made for task {self.task!r}, the data is {task!r}")
-        if lora is not None and not self.lora.same_kind(lora):
-            raise MismatchError(
-                f"{self.folder}: holds adapters of {to_plain(self.lora)}, asked for "
-                f"{to_plain(lora)}; use another store"
-            )
+        return AdapterStore(folder, AdapterStore.read_head(folder))
 
     @contextmanager
     def writing(self, *, wait: bool | float = True) -> Generator[None]:
@@ -226,17 +187,10 @@ def _made(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
         store._wanted = {**store._head, "lora": head["lora"], "settings": head["settings"]}
         return store
     shards = folder / "shards"  # an empty one is what a killed creation leaves
-    if any(p not in (shards, folder / PARTS) for p in _within(folder)) or _within(shards):
-        raise UsageError(f"{folder}: is neither empty nor an adapter store; name another folder")
+    AdapterStore.require_free(folder, known=(PARTS,), empty=shards.name)
     shards.mkdir(parents=True, exist_ok=True)
     write_json(folder / HEAD, head)
     return AdapterStore.open(folder)
-
-
-def _within(folder: Path) -> list[Path]:
-    """What stands in a folder, but locks and what is half-written; nothing where there is none."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return [path for path in found if not is_working_file(path.name)]
 
 
 def load_adapters(store: AdapterStore, people: Iterable[str]) -> dict[str, LoraAdapter]:
