@@ -1,5 +1,6 @@
 """Numbers in, numbers out: what an answer is worth, and whether a difference is real."""
 
+from idiolect.measure.auc import Separation, separation
 from idiolect.measure.metrics import METRICS, Direction, Metric, Outcome, metric
 from idiolect.measure.significance import Paired, holm, mean_interval, paired
 
@@ -9,8 +10,10 @@ __all__ = [
     "Metric",
     "Outcome",
     "Paired",
+    "Separation",
     "holm",
     "mean_interval",
     "metric",
     "paired",
+    "separation",
 ]

@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
-from idiolect.adapters import LoraAdapter, rows_of, stack_of
+from idiolect.adapters import LoraAdapter
 from idiolect.errors import UsageError
 from idiolect.models import Base, Example
-from idiolect.training.batch import collate, parcels
-from idiolect.training.loss import target_nll
+from idiolect.training.scoring import token_losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +34,6 @@ class GateConfig:
         return min(max(self.least, round(items * self.share)), items // 3) if self.on else 0
 
 
-@torch.no_grad()
 def mean_losses(
     base: Base,
     examples: Mapping[str, Sequence[Example]],
@@ -47,22 +43,9 @@ def mean_losses(
 ) -> dict[str, float]:
     """Everyone's mean loss per target token, in nats, with their adapter where they have one."""
     rows = [(person, example) for person, theirs in examples.items() for example in theirs]
-    slots = {person: slot for slot, person in enumerate(adapters)}
-    stack = stack_of(base, list(adapters.values())) if adapters else None
     total = dict.fromkeys(examples, 0.0)
     count = dict.fromkeys(examples, 0)
-    for parcel in parcels([len(e.ids) for _, e in rows], forward_tokens):
-        chosen = [rows[i] for i in parcel]
-        batch = collate([e for _, e in chosen], pad=base.pad, device=base.device)
-        if stack is None:
-            nll = target_nll(base.model, batch)
-        else:
-            prompts = [e.ids[: e.answer_start] for _, e in chosen]
-            active = stack.active(prompts, batch.ids.shape[1] - 1)
-            owners = rows_of([p for p, _ in chosen], slots, base.device)
-            with stack.applied(owners, active=active):
-                nll = target_nll(base.model, batch)
-        for owner, value in zip(batch.row.tolist(), nll.tolist(), strict=True):
-            total[chosen[owner][0]] += value
-            count[chosen[owner][0]] += 1
+    for row, value, _ in token_losses(base, rows, adapters, forward_tokens=forward_tokens):
+        total[rows[row][0]] += value
+        count[rows[row][0]] += 1
     return {person: total[person] / max(1, count[person]) for person in examples}
