@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idiolect.config import from_plain, to_plain
 from idiolect.errors import UsageError
 from idiolect.training import TrainConfig
-from idiolect.training.schedule import batches, rate_at
+from idiolect.training.schedule import batches, items_of, rate_at, steps_of
 
 
 @given(
@@ -28,6 +30,33 @@ def test_every_epoch_sees_every_example_once(
         seen = Counter(n for b in plan[epoch * steps : (epoch + 1) * steps] for n in b)
         assert seen == Counter(range(examples))
     assert all(1 <= len(b) <= batch for b in plan)
+
+
+@given(examples=st.integers(1, 40), batch=st.integers(1, 20), steps=st.integers(1, 50))
+def test_so_many_steps_go_through_the_items_again_and_again(
+    examples: int, batch: int, steps: int
+) -> None:
+    """The first of what epochs without end would be, wherever that is cut."""
+    config = TrainConfig(batch=batch, epochs=50, steps=steps)
+    plan = batches(examples, config, "p")
+    assert len(plan) == steps == steps_of(examples, config)
+    assert plan == batches(examples, replace(config, steps=None), "p")[:steps]
+    assert sum(map(len, plan)) == items_of(examples, config)
+    whole = replace(config, steps=None, epochs=3)
+    assert items_of(examples, whole) == 3 * examples
+    assert steps_of(examples, whole) == len(batches(examples, whole, "p"))
+
+
+def test_settings_without_steps_are_written_as_before_there_were_any() -> None:
+    """Stores say by a hash of them what made an adapter."""
+    assert "steps" not in to_plain(TrainConfig())
+    assert to_plain(TrainConfig(steps=3))["steps"] == 3
+    assert from_plain(TrainConfig, {"steps": 3}) == TrainConfig(steps=3)
+
+
+def test_patience_counts_epochs() -> None:
+    with pytest.raises(UsageError, match=r"train\.patience"):
+        TrainConfig(patience=1, steps=3)
 
 
 def test_the_order_is_the_persons_own() -> None:
@@ -60,6 +89,7 @@ def test_the_rate_rises_to_its_peak_then_falls_and_is_never_zero(steps: int, war
         ("epsilon", 0.0),
         ("epochs", 0),
         ("batch", 0),
+        ("steps", 0),
         ("warmup", 1.0),
         ("beta1", 1.0),
         ("beta2", -0.1),

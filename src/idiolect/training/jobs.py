@@ -1,16 +1,20 @@
-"""What there is to train, as a value: one person's examples and where their adapter starts."""
+"""What there is to train, as a value: one person's examples and where their training starts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from idiolect.adapters import LoraAdapter
 from idiolect.models import Example
 
+V = TypeVar("V")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One person's training: their examples in history order, and the adapter to go on from."""
+    """One person's training: their examples in history order, and the adapter to go on from, or
+    whose gates are to be trained."""
 
     person: str
     examples: tuple[Example, ...]
@@ -20,11 +24,12 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """A finished adapter and how its training went."""
+class Trained(Generic[V]):
+    """What came out of one person's training, and how that went."""
 
     person: str
-    adapter: LoraAdapter
+    adapter: V
+    """Their adapter, or what else was trained of it."""
     steps: int
     tokens: int
     """Tokens of all its batches, padding not counted."""

@@ -23,6 +23,8 @@ class TrainConfig:
 
     rate: float = 2e-3
     epochs: int = 2
+    steps: int | None = None
+    """So many steps for everyone, over the items again and again; ``None`` for whole epochs."""
     batch: int = 8
     weight_decay: float = 1e-2
     clip: float = 1.0
@@ -44,8 +46,12 @@ class TrainConfig:
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(f"train.{name}: must be at least 1, got {getattr(self, name)}")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"train.steps: must be at least 1, got {self.steps}")
         if self.patience < 0:
             raise UsageError(f"train.patience: must be 0 (off) or more, got {self.patience}")
+        if self.patience and self.steps is not None:
+            raise UsageError("train.patience: counts epochs; set it, or train.steps, not both")
         for name in ("warmup", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"train.{name}: must be in [0, 1), got {getattr(self, name)}")
@@ -54,11 +60,29 @@ class TrainConfig:
 def batches(examples: int, config: TrainConfig, person: str) -> tuple[tuple[int, ...], ...]:
     """The numbers of the examples in every step's batch; each epoch in its own seeded order."""
     out: list[tuple[int, ...]] = []
-    for epoch in range(config.epochs):
+    steps = steps_of(examples, config)
+    epoch = 0
+    while len(out) < steps:
         order = list(range(examples))
         random.Random(derive_seed(config.seed, person, "order", epoch)).shuffle(order)
         out += [tuple(order[i : i + config.batch]) for i in range(0, examples, config.batch)]
-    return tuple(out)
+        epoch += 1
+    return tuple(out[:steps])
+
+
+def steps_of(examples: int, config: TrainConfig) -> int:
+    """How many steps a person with so many examples is trained."""
+    return config.steps or config.epochs * _steps_an_epoch(examples, config)
+
+
+def items_of(examples: int, config: TrainConfig) -> int:
+    """How many examples all their batches have together."""
+    epochs, rest = divmod(steps_of(examples, config), _steps_an_epoch(examples, config))
+    return epochs * examples + rest * config.batch
+
+
+def _steps_an_epoch(examples: int, config: TrainConfig) -> int:
+    return -(-examples // config.batch)
 
 
 def rate_at(step: int, steps: int, config: TrainConfig) -> float:

@@ -21,7 +21,7 @@ from idiolect.training.loss import target_nll
 from idiolect.training.schedule import TrainConfig, batches, rate_at
 
 
-def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Trained:
+def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Trained[LoraAdapter]:
     """Train one person alone (no dropout). Raises TrainingError where the loss is not finite.
 
     Source: OPPU section 3.2; cross-entropy on target tokens, mean over the tokens of a batch.
@@ -51,7 +51,7 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
         optimizer.param_groups[0]["lr"] = rate_at(step, len(plan), config)
         chosen = [job.examples[n] for n in numbers]
         batch = collate(chosen, pad=base.pad, device=base.device)
-        with _applied(base.model, pairs, lora.scale, _active(base, lora, chosen)):
+        with _applied(base.model, pairs, lora.scale, active_at(base, lora, chosen)):
             loss = (target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
         if not torch.isfinite(loss):
             raise TrainingError(f"{job.person}: the loss is {float(loss.detach())} at step {step}")
@@ -65,7 +65,7 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
             batch = collate(job.tail, pad=base.pad, device=base.device)
             with (
                 torch.no_grad(),
-                _applied(base.model, pairs, lora.scale, _active(base, lora, job.tail)),
+                _applied(base.model, pairs, lora.scale, active_at(base, lora, job.tail)),
             ):
                 nll = target_nll(base.model, batch)
             tails.append(float((nll * batch.count).sum() / batch.count.sum()))
@@ -90,7 +90,7 @@ def _leaf(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, copy=True).requires_grad_()
 
 
-def _active(base: Base, lora: LoraConfig, examples: Sequence[Example]) -> Tensor | float:
+def active_at(base: Base, lora: LoraConfig, examples: Sequence[Example]) -> Tensor | float:
     """1 at the tokens on which the adapter acts [B, T, 1]."""
     if lora.active == "all":
         return 1.0
