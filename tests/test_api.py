@@ -169,7 +169,7 @@ def test_an_adapter_of_another_kind_or_base_stays_out(place: Path, tmp_path: Pat
     api.export(tmp_path / "wide", "ann", tmp_path / "out")
     with pytest.raises(MismatchError, match="is not what the store holds"):
         api.import_adapter(tmp_path / "out", place / "store", "zoe")
-    with pytest.raises(MismatchError, match="use another store"):
+    with pytest.raises(MismatchError, match="use another adapter store"):
         personalize(place, place / "store", config=wide)
     with pytest.raises(MismatchError, match="made for base"):
         api.predict(place / "store", "ann", ASKED, base=str(place / "other-base"))

@@ -8,23 +8,19 @@ Knows nothing of the store's other shards.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
-from idiolect.errors import IntegrityError, MissingError
-from idiolect.storage import is_working_file, read_json, sha256_file, write_atomic, write_json
-
-_NUMBER = re.compile(r"\d{6,}", re.ASCII)
-
-R = TypeVar("R")
+from idiolect.adapters.shard_list import Shard, records_file, tensors_file
+from idiolect.errors import IntegrityError
+from idiolect.storage import read_json, sha256_file, write_atomic, write_json
 
 Served = Literal["adapter", "gated", "too few items"]
 
@@ -52,28 +48,9 @@ class Record:
     row: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A shard's number, the SHA-256 of its tensors, and its records."""
-
-    number: int
-    sha256: str
-    records: tuple[Record, ...]
-
-
-def tensors_file(folder: Path, number: int) -> Path:
-    """Where the tensors of a shard stand."""
-    return folder / f"{number:06d}.safetensors"
-
-
-def records_file(folder: Path, number: int) -> Path:
-    """Where the records of a shard stand; with this file the shard exists."""
-    return folder / f"{number:06d}.json"
-
-
 def write_shard(
     folder: Path, number: int, entries: Sequence[tuple[Record, LoraAdapter | None]], *, base: str
-) -> Shard:
+) -> Shard[Record]:
     """Write some people as one shard: after it returns they are on disk for good."""
     having = [(record, adapter) for record, adapter in entries if adapter is not None]
     rows = {record.person: row for row, (record, _) in enumerate(having)}
@@ -90,7 +67,7 @@ def write_shard(
     return _write_records(folder, number, sha256_file(target), records)
 
 
-def take_shard(folder: Path, number: int, source: Path, shard: Shard) -> Shard:
+def take_shard(folder: Path, number: int, source: Path, shard: Shard[Record]) -> Shard[Record]:
     """Take a shard out of another store's folder as it is; the file is shared where disks allow it.
 
     Raises IntegrityError where its tensors are missing or not what its records say.
@@ -107,12 +84,12 @@ def take_shard(folder: Path, number: int, source: Path, shard: Shard) -> Shard:
 
 def _write_records(
     folder: Path, number: int, sha256: str, records: Sequence[dict[str, Any]]
-) -> Shard:
+) -> Shard[Record]:
     write_json(records_file(folder, number), {"sha256": sha256, "records": records})
     return Shard(number, sha256, tuple(Record(**r) for r in records))
 
 
-def read_shard(path: Path) -> Shard:
+def read_shard(path: Path) -> Shard[Record]:
     """Read a shard's records; raises IntegrityError where they are no records."""
     content = read_json(path)
     try:
@@ -120,36 +97,6 @@ def read_shard(path: Path) -> Shard:
         return Shard(int(path.stem), str(content["sha256"]), records)
     except (KeyError, TypeError) as error:
         raise IntegrityError(f"{path}: not the records of a shard ({error})") from error
-
-
-def read_shards(folder: Path) -> list[Shard]:
-    """Every shard in order, as ``read_numbered``."""
-    return read_numbered(folder, read_shard)
-
-
-def read_numbered(folder: Path, read: Callable[[Path], R]) -> list[R]:
-    """What ``read`` says of each JSON file of a folder that holds numbered pairs of files.
-
-    Tensors without records are what a killed writer left. Raises IntegrityError for files that do
-    not belong there.
-    """
-    while True:
-        try:
-            return [read(path) for path in _records_files(folder)]
-        except MissingError:  # put in order by another process while it was read: look again
-            continue
-
-
-def _records_files(folder: Path) -> list[Path]:
-    out: list[Path] = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if is_working_file(path.name):
-            continue
-        if path.suffix not in (".json", ".safetensors") or not _NUMBER.fullmatch(path.stem):
-            raise IntegrityError(f"{path}: a foreign file among our own; take it out")
-        if path.suffix == ".json":
-            out.append(path)
-    return out
 
 
 def check_tensors(path: Path, sha256: str) -> None:

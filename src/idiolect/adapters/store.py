@@ -16,21 +16,17 @@ from idiolect.adapters.bound import BoundFolder
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, sites
 from idiolect.adapters.shard import (
     Record,
-    Shard,
     check_tensors,
     read_row,
-    read_shards,
-    records_file,
+    read_shard,
     take_shard,
-    tensors_file,
     write_shard,
 )
+from idiolect.adapters.shard_list import ShardList, tensors_file
 from idiolect.config import from_plain
 from idiolect.models import Base
 from idiolect.storage import clean_partials, lock, write_json
 
-FORMAT = 1
-HEAD = "store.json"
 PARTS = "parts"
 """Folder, in a store, of the parts of a sharded run that wait to be merged into it."""
 
@@ -38,7 +34,7 @@ PARTS = "parts"
 class AdapterStore(BoundFolder):
     """An open store; reading needs no lock, writing happens inside ``writing``."""
 
-    HEAD = HEAD
+    HEAD = "store.json"
     WHAT = "adapter store"
     MAKE = "personalize"
 
@@ -46,10 +42,8 @@ class AdapterStore(BoundFolder):
         super().__init__(folder, head)
         self._head = self._wanted = head
         """What stands on disk, and what the next writer puts there."""
-        self._shards: dict[int, Shard] = {}
-        self._where: dict[str, tuple[int, Record]] = {}
+        self._shards = ShardList(folder / "shards", read_shard)
         self._verified: set[int] = set()
-        self._read()
 
     @staticmethod
     def create(
@@ -81,40 +75,38 @@ class AdapterStore(BoundFolder):
         """Hold the store against other writers; what they wrote meanwhile is read first."""
         with lock(self.folder, wait=wait, what="the adapter store"):
             clean_partials(self.folder)
-            clean_partials(self.folder / "shards")
-            self._read()
+            self._shards.clean()
             if self._wanted != self._head:
-                write_json(self.folder / HEAD, self._wanted)
+                write_json(self.folder / self.HEAD, self._wanted)
                 self._head = self._wanted
-            for path in (self.folder / "shards").glob("*.safetensors"):
-                if int(path.stem) not in self._shards:  # of a killed writer, and somebody's data
-                    path.unlink()
             yield
 
     @property
     def people(self) -> tuple[str, ...]:
         """Everyone the store knows of, sorted."""
-        return tuple(sorted(self._where))
+        return tuple(sorted(self._shards.where))
 
     def record(self, person: str) -> Record | None:
         """What is known of a person, ``None`` for a stranger."""
-        found = self._where.get(person)
+        found = self._shards.where.get(person)
         return found[1] if found else None
 
     def adapter(self, person: str) -> LoraAdapter | None:
         """A person's adapter; ``None`` where the base serves them or they are a stranger."""
-        found = self._where.get(person)
+        found = self._shards.where.get(person)
         if found is None or found[1].row is None:
             return None
-        if not tensors_file(self._folder, found[0]).is_file():
-            self._read()  # another process has put the store in order since
-            found = self._where[person]
+        if not tensors_file(self._shards.folder, found[0]).is_file():
+            self._shards.read()  # another process has put the store in order since
+            found = self._shards.where[person]
         number, record = found
         return self._row_or_none(number, record)
 
     def add(self, entries: Sequence[tuple[Record, LoraAdapter | None]]) -> None:
         """Append people as one shard: after it returns they are in the store for good."""
-        self._know(write_shard(self._folder, self._next(), entries, base=self.base))
+        self._shards.know(
+            write_shard(self._shards.folder, self._shards.next, entries, base=self.base)
+        )
 
     def take(self, other: AdapterStore) -> None:
         """Take over what another store knows and this one does not.
@@ -122,13 +114,15 @@ class AdapterStore(BoundFolder):
         Shards are taken as they are, so that nothing is decoded or written anew; call it inside
         ``writing``, and again after a kill.
         """
-        for shard in other._shards.values():
+        for shard in other._shards.all.values():
             if not all(self.knows(record) for record in shard.records):
-                self._know(take_shard(self._folder, self._next(), other._folder, shard))
+                self._shards.know(
+                    take_shard(self._shards.folder, self._shards.next, other._shards.folder, shard)
+                )
 
     def unknown(self, other: AdapterStore) -> tuple[Record, ...]:
         """What another store says and this one does not."""
-        said = (record for shard in other._shards.values() for record in shard.records)
+        said = (record for shard in other._shards.all.values() for record in shard.records)
         return tuple(record for record in said if not self.knows(record))
 
     def knows(self, record: Record) -> bool:
@@ -138,48 +132,24 @@ class AdapterStore(BoundFolder):
 
     def compact(self) -> None:
         """Drop the rows of people whom a later shard replaced: nothing outdated stays on disk."""
-        for number in sorted(self._shards):
-            records = self._shards[number].records
-            live = [r for r in records if self._where[r.person][0] == number]
-            if len(live) == len(records):
-                continue
+        for number, live in self._shards.outdated():
             if live:
                 self.add([(r, self._row_or_none(number, r)) for r in live])
-            records_file(self._folder, number).unlink()
-            tensors_file(self._folder, number).unlink()
-            del self._shards[number]
+            self._shards.remove(number)
 
     def _row_or_none(self, number: int, record: Record) -> LoraAdapter | None:
         if record.row is None:
             return None
-        path = tensors_file(self._folder, number)
+        path = tensors_file(self._shards.folder, number)
         if number not in self._verified:
-            check_tensors(path, self._shards[number].sha256)
+            check_tensors(path, self._shards.all[number].sha256)
             self._verified.add(number)
         return read_row(path, record.row, config=self.lora, base=self.base)
-
-    def _read(self) -> None:
-        """Read every shard's records; raises IntegrityError for files that do not belong."""
-        found = read_shards(self._folder)
-        self._shards, self._where = {}, {}
-        for shard in found:
-            self._know(shard)
-
-    def _know(self, shard: Shard) -> None:
-        self._shards[shard.number] = shard
-        self._where |= {record.person: (shard.number, record) for record in shard.records}
-
-    def _next(self) -> int:
-        return max(self._shards, default=0) + 1
-
-    @property
-    def _folder(self) -> Path:
-        return self.folder / "shards"
 
 
 def _made(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
     """The store in a folder, which is to have that head; a new one where there is none."""
-    if (folder / HEAD).exists():
+    if (folder / AdapterStore.HEAD).exists():
         store = AdapterStore.open(folder)
         lora = from_plain(LoraConfig, head["lora"])
         store.require(base=head["base"], task=head["task"], lora=lora)
@@ -189,7 +159,7 @@ def _made(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
     shards = folder / "shards"  # an empty one is what a killed creation leaves
     AdapterStore.require_free(folder, known=(PARTS,), empty=shards.name)
     shards.mkdir(parents=True, exist_ok=True)
-    write_json(folder / HEAD, head)
+    write_json(folder / AdapterStore.HEAD, head)
     return AdapterStore.open(folder)
 
 

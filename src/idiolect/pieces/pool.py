@@ -22,7 +22,7 @@ from torch import Tensor
 
 from idiolect.adapters.bound import BoundFolder
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
-from idiolect.adapters.shard import read_numbered, records_file
+from idiolect.adapters.shard_list import read_numbered, records_file
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MissingError, UsageError
 from idiolect.models import Base
@@ -82,7 +82,8 @@ def share_sites(seed: int, sharer: str, paths: Sequence[str], ratio: float) -> t
     generator = torch.Generator().manual_seed(derive_seed(seed, sharer, "sharing ratio"))
     order = torch.randperm(len(paths), generator=generator).tolist()
     count = math.ceil(ratio * len(paths) - 1e-9)  # 0.1 of 30 are 3, whatever floats say
-    return tuple(paths[n] for n in sorted(order[:count]))
+    kept = set(order[:count])
+    return tuple(path for n, path in enumerate(paths) if n in kept)
 
 
 class Pool(BoundFolder):

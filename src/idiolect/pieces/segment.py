@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from idiolect.adapters.shard import records_file, tensors_file
+from idiolect.adapters.shard_list import records_file, tensors_file
 from idiolect.errors import IntegrityError
 from idiolect.storage import explain_os_errors, read_json, write_atomic, write_json
 
@@ -125,7 +125,7 @@ def row_sha256(rows: Sequence[Tensor] | Sequence[NDArray[Any]]) -> str:
     """The SHA-256 over one sharer's row of every site, in the sites' order."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(row.numpy() if isinstance(row, Tensor) else row)
+        digest.update((row.numpy() if isinstance(row, Tensor) else row).data)
     return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters.store import HEAD, PARTS, AdapterStore
+from idiolect.adapters.store import PARTS, AdapterStore
 from idiolect.config import fingerprint, to_plain
 from idiolect.storage import Ledger, read_json, write_json
 from idiolect.training.parts import (
@@ -56,7 +56,7 @@ def run_shard(worker: Worker, shard: RunShard, *, wait: bool = True) -> Personal
     store = worker.work.store
     _clean(store)
     require_count(store, shard.of)
-    known = [AdapterStore.open(store)] if (store / HEAD).is_file() else []
+    known = [AdapterStore.open(store)] if (store / AdapterStore.HEAD).is_file() else []
     for main in known:
         main.require(base=worker.base.identity, task=worker.task.name, lora=worker.work.config.lora)
     people = [person for person in worker.people if shard.holds(person)]
