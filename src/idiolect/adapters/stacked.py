@@ -15,10 +15,14 @@ from torch import Tensor
 
 from idiolect.adapters.grouped import Pair, Rows, add_lora, add_trained_lora
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
+from idiolect.adapters.ragged import Tokens, add_lora_to_tokens, add_trained_lora_to_tokens
 from idiolect.models import Base, invocation_of, invoked_at
 
 Dropout = Callable[[Tensor, int], Tensor]
 """Takes a module's input [B, T, D] and the module's number, gives it with entries dropped."""
+
+Hook = Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]
+"""What torch calls after a module's forward: changes its output."""
 
 
 class Stack:
@@ -122,30 +126,57 @@ class Stack:
         """
         kept = (rows >= 0).to(self.weights.dtype) * self.config.scale
         whose = Rows(rows.clamp_min(0), kept[:, None, None], active)
+        with self._hooked(lambda pair, number: self._adder(pair, whose, number, dropout)):
+            yield
+
+    @contextmanager
+    def applied_to_tokens(self, slots: Sequence[int], sizes: Sequence[int]) -> Iterator[None]:
+        """While inside, the base's forward of tokens [1, N] adds to the first ``sizes[0]`` of them
+        the adapter of slot ``slots[0]``, and so on; each slot comes once."""
+        tokens = Tokens.of(slots, sizes, self.config.scale, self.weights)
+        with self._hooked(lambda pair, _: self._token_adder(pair, tokens)):
+            yield
+
+    @contextmanager
+    def _hooked(self, hook: Callable[[Pair, int], Hook]) -> Iterator[None]:
+        """While inside, every site has the forward hook made of its pair and number."""
         grads = self._views(self.grads) if self.grads is not None else {}
         cast = self._views(self.weights.to(self.base.dtype))
         handles = []
         for number, site in enumerate(self.sites):
             grad_a, grad_b = grads.get(site.path, (None, None))
             pair = Pair(*cast[site.path], None if self.config.shared_a else grad_a, grad_b)
-            hook = self._adder(pair, whose, number, dropout)
-            handles.append(self.base.model.get_submodule(site.path).register_forward_hook(hook))
+            module = self.base.model.get_submodule(site.path)
+            handles.append(module.register_forward_hook(hook(pair, number)))
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _adder(
-        self, pair: Pair, rows: Rows, number: int, dropout: Dropout | None
-    ) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+    @property
+    def _trains(self) -> bool:
+        return self.grads is not None and torch.is_grad_enabled()
+
+    def _adder(self, pair: Pair, rows: Rows, number: int, dropout: Dropout | None) -> Hook:
         """A forward hook that adds each row's own ``scale * B A x`` to a module's output."""
 
         def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             x = inputs[0] if dropout is None else dropout(inputs[0], number)
-            if self.grads is None or not torch.is_grad_enabled():
+            if not self._trains:
                 return add_lora(output, x, pair, rows)
             return add_trained_lora(self._anchor, output, x, pair, rows)
+
+        return add
+
+    def _token_adder(self, pair: Pair, tokens: Tokens) -> Hook:
+        """The same for tokens of a single row."""
+
+        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            x, out = inputs[0][0], output[0]
+            if not self._trains:
+                return add_lora_to_tokens(out, x, pair, tokens)[None]
+            return add_trained_lora_to_tokens(self._anchor, out, x, pair, tokens)[None]
 
         return add
 

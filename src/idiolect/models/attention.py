@@ -47,9 +47,7 @@ def attend(
     ``attention_mask``: added to scores, [B, 1, S, P + S]. No dropout: the base is frozen.
     Raises MismatchError for a model whose attention takes more (sinks, say).
     """
-    for name, value_ in others.items():
-        if isinstance(value_, Tensor) and name not in _HARMLESS:
-            raise MismatchError(f"an attention with {name!r} is not supported here")
+    refuse_tensors(others)
     rows, heads, tokens, width = query.shape
     groups = key.shape[1]
     grouped = (query * scaling).reshape(rows, groups, -1, width)
@@ -71,11 +69,18 @@ def attend(
     return seen.view(rows, heads, tokens, width).transpose(1, 2), None
 
 
+def refuse_tensors(others: Mapping[str, object]) -> None:
+    """Raises MismatchError where a model hands its attention a tensor that is not known here."""
+    for name, value in others.items():
+        if isinstance(value, Tensor) and name not in _HARMLESS:
+            raise MismatchError(f"an attention with {name!r} is not supported here")
+
+
 @contextmanager
-def applied(model: Any) -> Iterator[None]:
-    """While inside, the model attends with ``attend``."""
+def applied(model: Any, name: str = NAME) -> Iterator[None]:
+    """While inside, the model attends with ``attend``, or with the function of another name."""
     usual = model.config._attn_implementation
-    model.config._attn_implementation = NAME
+    model.config._attn_implementation = name
     try:
         yield
     finally:
