@@ -1,0 +1,48 @@
+"""What can be set about assembling, as a value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from idiolect.errors import UsageError
+
+Aggregate = Literal["delta", "factors"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssembleConfig:
+    """How a newcomer's pieces are chosen and put together.
+
+    Three pieces a module, temperature 1 and the whole history are the Per-Pcs paper's.
+    """
+
+    top_k: int = 3
+    top_p: float = 0.0
+    """Instead of ``top_k``: the fewest pieces whose weights reach it; 0 for off."""
+    sample: bool = False
+    """Draw ``top_k`` pieces by their weights, without putting back, instead of taking the best."""
+    temperature: float = 1.0
+    recent_k: int = 0
+    """Look at so many of the latest items alone, 0 for all."""
+    aggregate: Aggregate = "delta"
+    """The weighted sum of the pieces' updates B A; ``factors`` sums A and B each, as the published
+    code does, which is another update of a third of the rank."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise UsageError(f"assemble.top_k: must be at least 1, got {self.top_k}")
+        if not 0 <= self.top_p <= 1:
+            raise UsageError(f"assemble.top_p: must be in (0, 1], or 0 for off, got {self.top_p}")
+        if self.top_p and self.sample:
+            raise UsageError("assemble.sample: draws top_k pieces; leave assemble.top_p at 0")
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
+            raise UsageError(f"assemble.temperature: must be above 0, got {self.temperature}")
+        if self.recent_k < 0:
+            raise UsageError(f"assemble.recent_k: must be 0 (all) or more, got {self.recent_k}")
+        if self.aggregate not in ("delta", "factors"):
+            raise UsageError(
+                f"assemble.aggregate: must be 'delta' or 'factors', got {self.aggregate!r}"
+            )
