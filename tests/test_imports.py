@@ -46,6 +46,7 @@ VERBS = (
     "profile",
     "personalize",
     "merge",
+    "consent",
     "mean",
     "predict",
     "evaluate",

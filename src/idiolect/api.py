@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from idiolect.generation.serve import Prediction
     from idiolect.history import Description
     from idiolect.importers import ImportReport
+    from idiolect.storage import Consent, Scope
     from idiolect.training.adapt import AdaptConfig, AdaptSummary
     from idiolect.training.personalize import PersonalConfig, PersonalSummary
     from idiolect.training.scale import MergeSummary
@@ -308,11 +310,42 @@ def export(
     return export_adapter(store, person, out, on=on, base=base)
 
 
+def consent(
+    store: Path,
+    people: Sequence[str],
+    scope: Scope,
+    *,
+    until: date | None = None,
+    revoke: bool = False,
+) -> tuple[Consent, ...]:
+    """Record that some of a store's people agree to a scope of sharing, or take that back.
+
+    ``until`` is the last day on which it holds (UTC). Gives what now stands of them; who takes back
+    what they never gave is not among them. Raises MissingError for a stranger, UsageError for an
+    unknown scope, a day that has passed, or where nobody is named; nothing is recorded then.
+    """
+    from idiolect.adapters.consent import record_consent, take_consent_back
+
+    if not revoke:
+        return record_consent(store, people, scope, until=until)
+    if until is not None:
+        raise UsageError("a consent is taken back at once: leave the day until which it holds out")
+    return take_consent_back(store, people, scope)
+
+
+def consents(store: Path) -> tuple[Consent, ...]:
+    """Everyone's consents, by person and scope, with whether they hold now."""
+    from idiolect.adapters.consent import consents_in
+
+    return consents_in(store)
+
+
 def mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = None) -> Path:
     """Write the mean of some people's adapters in PEFT's format: where others' training can start.
 
-    Each of them must have agreed: what is common to their words is in it. Raises UsageError where
-    nobody is named, MissingError for who has no adapter.
+    What is common to their words is in it, so each of them must have agreed (``consent``, scope
+    ``mean``); the store's ledger keeps that it was made. Raises UsageError where nobody is named,
+    MissingError for who has no adapter and who has not agreed.
     """
     from idiolect.adapters.exchange import export_mean
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
+import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +127,69 @@ def test_others_start_from_the_mean(place: Path, tmp_path: Path) -> None:
     run("personalize", place / "data", "--store", store, *options)
     assert "at least one person" in run("mean", store, "--out", mean, code=2).stderr
     agreed = ["--person", "ann", "--person", "bob"]
+    asked = run("mean", store, *agreed, "--out", mean, code=1).stderr
+    command = asked.strip().split("run: idiolect ")[1]
+    run(*shlex.split(command))
     assert run_json("mean", store, *agreed, "--out", mean) == {"people": 2, "folder": str(mean)}
     newcomers = ["personalize", place / "data", "--store", tmp_path / "new", "--person", "cy"]
     started = [*newcomers, *options, "--start", mean, "--epochs", "1"]
     assert run_json(*started)["trained"] == ["cy"]
     assert run_json(*started)["unchanged"] == ["cy"]
     assert "is there already" in run("mean", store, *agreed, "--out", mean, code=2).stderr
+
+
+def test_consents_are_given_listed_and_taken_back(place: Path, tmp_path: Path) -> None:
+    store, today = tmp_path / "store", datetime.now(UTC).date().isoformat()
+    shutil.copytree(place / "store", store)
+    assert run("consent", store).stdout == "nobody's consent is recorded\n"
+    given = ["consent", store, "--person", "ann", "--person", "dee", "--scope", "mean"]
+    (ann, dee) = run_json(*given, "--until", "2999-12-31")
+    assert (ann["person"], ann["scope"], ann["until"]) == ("ann", "mean", "2999-12-31")
+    assert ann["valid"] and dee["valid"] and ann["since"].startswith(today)
+    run("consent", store, "--person", "bob", "--scope", "pieces")
+    taken = run(
+        "consent", store, "--person", "dee", "--person", "cy", "--revoke", "--scope", "mean"
+    )
+    assert taken.stdout.endswith("had given none: cy\n") and "dee" in taken.stdout
+    none = run("consent", store, "--person", "cy", "--revoke", "--scope", "mean")
+    assert none.stdout == "had given none: cy\n"
+    shown = run("consent", store).stdout.splitlines()
+    rows = [line.split() for line in shown if today in line]
+    assert rows == [
+        ["ann", "mean", today, "2999-12-31", "yes"],
+        ["bob", "pieces", today, "no", "end", "yes"],
+        ["dee", "mean", today, "2999-12-31", "no,", "taken", "back", "on", today],
+    ]
+    assert [c["person"] for c in run_json("consent", store)] == ["ann", "bob", "dee"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--person", "eve", "--scope", "mean"], 1, "nobody named 'eve' among its 4 people"),
+        (["--person", "eve", "--scope", "mean", "--revoke"], 1, "nobody named 'eve'"),
+        (["--person", "ann"], 2, "--scope pieces, or --scope mean"),
+        (["--scope", "mean"], 2, "name whose consent"),
+        (["--revoke"], 2, "name whose consent"),
+        (["--person", "ann", "--scope", "all"], 2, "'all' is not one of 'pieces', 'mean'"),
+        (["--person", "ann", "--scope", "mean", "--until", "2020-01-01"], 2, "has passed"),
+        (["--person", "ann", "--scope", "mean", "--until", "soon"], 2, "'soon' does not match"),
+        (
+            ["--person", "ann", "--scope", "mean", "--until", "2999-01-01", "--revoke"],
+            2,
+            "leave the day",
+        ),
+    ],
+)
+def test_a_consent_that_cannot_be_is_explained(
+    place: Path, tmp_path: Path, options: list[str], code: int, said: str
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(place / "store", store)
+    before = (store / "ledger" / "events.jsonl").read_bytes()
+    result = run("consent", store, *options, code=code)
+    assert result.stdout == "" and said in result.stderr
+    assert (store / "ledger" / "events.jsonl").read_bytes() == before
 
 
 def test_adapting_leaves_out_whom_it_must(place: Path, tmp_path: Path) -> None:
@@ -159,6 +219,8 @@ def test_profiles_are_written_without_a_model(place: Path, tmp_path: Path) -> No
         ["profile", "nothing", "--out", "o"],
         ["evaluate", "nothing", "--out", "o"],
         ["merge", "nothing"],
+        ["consent", "nothing"],
+        ["consent", "nothing", "--person", "p", "--scope", "mean"],
         ["mean", "nothing", "--person", "p", "--out", "o"],
         ["predict", "nothing", "--person", "p", "--input", "x"],
         ["export", "nothing", "--person", "p", "--out", "o"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from idiolect.adapters.store import AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.history import write_dataset
 from idiolect.models import Base, load_base
-from idiolect.storage import Manifest
+from idiolect.storage import Ledger, Manifest
 from idiolect.storage.blobs import sha256_file
 from idiolect.training.personalize import PersonalSummary
 from idiolect.training.work import Work, Worker, starting_from
@@ -35,6 +36,7 @@ class Place:
         people = [rater(name, 12) for name in (*OTHERS, "new")]
         write_dataset(self.data, people, task="rating", source="test", name="films")
         api.personalize(self.data, self.store, base=self.base, config=UNGATED, people=OTHERS)
+        api.consent(self.store, OTHERS, "mean")
         api.mean(self.store, OTHERS, self.mean)
 
     @property
@@ -103,6 +105,29 @@ def test_what_cannot_be_a_start_is_refused(place: Place, tmp_path: Path) -> None
     with pytest.raises(UsageError, match="--start"):
         Worker(Work(data=place.data, store=tmp_path / "x3", base=place.base, config=named))
     assert not any(tmp_path.iterdir())
+
+
+def test_a_mean_needs_everyones_consent_and_is_kept_in_the_ledger(
+    place: Place, tmp_path: Path
+) -> None:
+    ledger = Ledger(place.store / "ledger")
+    made = [e for e in ledger.entries() if e.event == "shared"]
+    assert sorted(e.who for e in made) == sorted(ledger.of(p)[0].who for p in OTHERS)
+    of = {"scope": "mean", "of": len(OTHERS), "sha256": sha256_file(place.mean / WEIGHTS)}
+    assert all(e.details == of for e in made)
+    store = tmp_path / "store"
+    shutil.copytree(place.store, store)
+    api.consent(store, ["ben"], "mean", revoke=True)
+    api.consent(store, ["ben"], "pieces")
+    before = Ledger(store / "ledger").entries()
+    with pytest.raises(MissingError, match=r"scope 'mean' of 'ben' \(taken back on"):
+        api.mean(store, OTHERS, tmp_path / "out")
+    with pytest.raises(UsageError, match="is there already"):
+        api.mean(store, ["ann", "cem"], place.mean)
+    assert not (tmp_path / "out").exists()
+    assert Ledger(store / "ledger").entries() == before
+    api.mean(store, ["ann", "cem"], tmp_path / "out")
+    assert [e.event for e in Ledger(store / "ledger").of("ben")].count("shared") == 1
 
 
 def test_a_mean_of_nobody_or_of_strangers_is_refused(place: Place, tmp_path: Path) -> None:

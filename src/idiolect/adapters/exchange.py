@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from idiolect.adapters.consent import ledger_of
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.mean import mean_adapter
-from idiolect.adapters.peft_format import load_peft, save_peft
+from idiolect.adapters.peft_format import load_peft, require_room, save_peft, weights_of
 from idiolect.adapters.ranks import stack_ranks
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.models import Base, invocation_of, load_base
-from idiolect.storage import Manifest
+from idiolect.storage import Manifest, require_consent
 
 TASK_ADAPTER = "task_adapter"
 """The folder, in an adapted base, of the LoRA that was merged into it."""
@@ -48,15 +50,25 @@ def export_adapter(
 
 
 def export_mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = None) -> Path:
-    """See ``api.mean``."""
+    """See ``api.mean``.
+
+    The ledger is told before the adapter is there: a kill in between leaves an event of a share
+    that was not made, never a share without an event.
+    """
     opened = AdapterStore.open(store)
-    names = tuple(dict.fromkeys(people))
-    adapter = mean_adapter([_adapter_of(opened, person) for person in names])
+    ledger, names = ledger_of(opened), tuple(dict.fromkeys(people))
+    adapters = [_adapter_of(opened, person) for person in names]
+    require_consent(ledger, names, "mean", store=store)
+    adapter = mean_adapter(adapters)
+    invocation = _invocation(opened, adapter, base)
+    require_room(out)
+    made = hashlib.sha256(weights_of(adapter)).hexdigest()
+    ledger.record("shared", names, {"scope": "mean", "of": len(names), "sha256": made})
     save_peft(
         out,
         adapter,
         base_name=_name_of_base(opened),
-        invocation=_invocation(opened, adapter, base),
+        invocation=invocation,
         about={"mean_of": len(names)},
     )
     return out

@@ -45,21 +45,11 @@ def save_peft(
 
     ``invocation``: the tokens that call an adapter which acts on answers only (``invocation_of``
     the base's tokenizer); PEFT then needs to be told, too. ``about``: what else its manifest says.
-    Raises UsageError where the folder holds something already (with ``replace``: something else
-    than an adapter), IntegrityError for an adapter with a number that is not finite.
+    Raises as ``require_room`` and ``weights_of``.
     """
     assert bool(invocation) == (adapter.config.active == "answer")
-    for path, pair in adapter.pairs.items():
-        if not all(bool(torch.isfinite(t).all()) for t in pair):
-            raise IntegrityError(f"adapter {path}: holds a number that is not finite")
-    taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
-    if taken and not (replace and (folder / CONFIG).is_file()):
-        raise UsageError(f"{folder}: is there already; give a folder that is not")
-    tensors = {
-        f"base_model.model.{path}.lora_{half}.weight": tensor.detach().cpu().contiguous().clone()
-        for path, pair in adapter.pairs.items()
-        for half, tensor in zip("AB", pair, strict=True)
-    }
+    require_room(folder, replace=replace)
+    weights = weights_of(adapter)
     lora = to_plain(adapter.config) | {"targets": sorted(adapter.config.targets)}
     with staged_folder(folder, replace=replace) as staged:
         layers = sorted({layer_of(path) or 0 for path in adapter.pairs})
@@ -70,13 +60,34 @@ def save_peft(
             invocation=invocation or None,
         )
         (staged / CONFIG).write_bytes(config)
-        (staged / WEIGHTS).write_bytes(save(tensors, metadata={"format": "pt"}))
+        (staged / WEIGHTS).write_bytes(weights)
         Manifest.of_folder(
             staged,
             kind="adapter",
             base=adapter.base,
             config={"name": base_name, "lora": lora, **(about or {})},
         ).save(staged)
+
+
+def require_room(folder: Path, *, replace: bool = False) -> None:
+    """Raise UsageError where the folder holds something already; with ``replace``: something else
+    than an adapter."""
+    taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    if taken and not (replace and (folder / CONFIG).is_file()):
+        raise UsageError(f"{folder}: is there already; give a folder that is not")
+
+
+def weights_of(adapter: LoraAdapter) -> bytes:
+    """The weights file of an adapter; raises IntegrityError where a number is not finite."""
+    for path, pair in adapter.pairs.items():
+        if not all(bool(torch.isfinite(t).all()) for t in pair):
+            raise IntegrityError(f"adapter {path}: holds a number that is not finite")
+    tensors = {
+        f"base_model.model.{path}.lora_{half}.weight": tensor.detach().cpu().contiguous().clone()
+        for path, pair in adapter.pairs.items()
+        for half, tensor in zip("AB", pair, strict=True)
+    }
+    return save(tensors, metadata={"format": "pt"})
 
 
 def load_peft(folder: Path, base: Base) -> LoraAdapter:

@@ -30,9 +30,11 @@ def command(
 
     STORE is a folder of adapters made by `idiolect personalize`. Writes, in PEFT's format, the
     adapter whose update is nearest to the mean of theirs. What these people's words have in common
-    is in it, so name only people who agreed; its manifest says how many they were.
+    is in it, so each of them must have agreed (`idiolect consent`); its manifest says how many they
+    were, and the store's ledger, under pseudonyms, who.
 
     \b
+    $ idiolect consent raters --person ann --person ben --scope mean
     $ idiolect mean raters --person ann --person ben --out start
     $ idiolect personalize data/newcomers --store newcomers --start start --epochs 1
     """

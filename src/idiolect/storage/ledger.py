@@ -89,6 +89,15 @@ class Ledger:
         who = self._mapping().get(person)
         return tuple(entry for entry in self.entries() if entry.who == who)
 
+    def by_person(self) -> dict[str, tuple[Entry, ...]]:
+        """Everyone's events in one reading; not of those whose pseudonym is destroyed."""
+        people = {who: person for person, who in self._mapping().items()}
+        out: dict[str, list[Entry]] = {person: [] for person in people.values()}
+        for entry in self.entries():
+            if entry.who in people:
+                out[people[entry.who]].append(entry)
+        return {person: tuple(entries) for person, entries in out.items()}
+
     def forget(self, person: str) -> bool:
         """Destroy the link from a person to their events; False where there was none."""
         with lock(self._events, wait=True, what="the ledger"):
