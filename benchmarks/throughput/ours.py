@@ -193,7 +193,7 @@ class Ours:
             self.base,
             work.held_out,
             self.trained,
-            forward_tokens=self.engine.forward_tokens,
+            forward_tokens=self.engine.scoring_tokens,
         )
 
 

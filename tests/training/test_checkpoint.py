@@ -225,6 +225,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     state = Checkpoint(
         fingerprint="f",
         slots=2,
+        forward_tokens=4096,
         waiting=3,
         steps=9,
         taken=(4, 0),

@@ -7,14 +7,14 @@ from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from drawn_jobs import LORA, TOKENS, apart, engines, exact_base, jobs, settings_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn_jobs import LORA, TOKENS, apart, engines, exact_base, jobs, settings_of
 from idiolect.models import Base, Example
 from idiolect.training import EngineConfig, Job, TrainConfig, train_many, train_one
-from idiolect.training.gradients import Gradients
 from idiolect.training.heads import LEAST, Heads, shared_heads
+from idiolect.training.rows import PaddedRows
 
 EXACT = 1e-10
 Prompts = list[tuple[int, ...]]
@@ -70,13 +70,13 @@ def test_a_head_runs_once_a_step(base: Base, monkeypatch: pytest.MonkeyPatch) ->
     examples = tuple(Example((*instruction, 20 + n, 30, 31), 13) for n in range(4))
     twins = [Job(person=name, examples=examples) for name in ("one", "other")]
     seen: list[Heads] = []
-    run = Gradients._run_heads
+    run = PaddedRows._run_heads
 
-    def noted(self: Gradients, rows: object, heads: Heads) -> object:
+    def noted(self: PaddedRows, rows: object, heads: Heads) -> object:
         seen.append(heads)
         return run(self, rows, heads)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Gradients, "_run_heads", noted)
+    monkeypatch.setattr(PaddedRows, "_run_heads", noted)
     train_many(base, twins, LORA, TrainConfig(epochs=1), EngineConfig(forward_tokens=24))
     (heads,) = seen
     assert heads.ids == (instruction, instruction)

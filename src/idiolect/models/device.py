@@ -41,9 +41,11 @@ def pick_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device, in bytes; half of what there is where it does not tell."""
+    """Memory that is free on a device, or held by torch for reuse, in bytes; half of what there is
+    where it does not tell."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         fields = dict(line.split(":", 1) for line in lines)

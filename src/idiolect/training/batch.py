@@ -58,13 +58,11 @@ def collate(
     count: list[float] = []
     for number, (example, at) in enumerate(zip(examples, begin, strict=True)):
         assert at < example.answer_start
-        places = range(example.answer_start - 1 - at, len(example.ids) - 1 - at)
-        first = example.tally or ((example.ids[example.answer_start], 1),)
-        rest = example.ids[example.answer_start + 1 :]
-        row += [number] * (len(first) + len(rest))
-        position += [places[0]] * len(first) + list(places[1:])
-        label += [token for token, _ in first] + list(rest)
-        count += [times for _, times in first] + [example.answers] * len(rest)
+        places, labels, counts = targets_of(example)
+        row += [number] * len(places)
+        position += [place - at for place in places]
+        label += labels
+        count += counts
     to = {"dtype": torch.long, "device": device}
     return Batch(
         ids=padded([e.ids[at:] for e, at in zip(examples, begin, strict=True)], pad, device),
@@ -74,6 +72,19 @@ def collate(
         position=torch.tensor(position, **to),
         label=torch.tensor(label, **to),
         count=torch.tensor(count, dtype=torch.float32, device=device),
+    )
+
+
+def targets_of(example: Example) -> tuple[list[int], list[int], list[int]]:
+    """An example's target tokens: the positions that predict them, their ids, how often each
+    counts."""
+    places = range(example.answer_start - 1, len(example.ids) - 1)
+    first = example.tally or ((example.ids[example.answer_start], 1),)
+    rest = example.ids[example.answer_start + 1 :]
+    return (
+        [places[0]] * len(first) + list(places[1:]),
+        [token for token, _ in first] + list(rest),
+        [times for _, times in first] + [example.answers] * len(rest),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,11 +25,12 @@ from idiolect.events import Listener, Measured, Progress, silent
 from idiolect.models import Base, Example
 from idiolect.models.packed import packed
 from idiolect.training.checkpoint import Checkpoint, SeatState, jobs_fingerprint
-from idiolect.training.gradients import Gradients, Row
+from idiolect.training.gradients import Gradients
 from idiolect.training.heap import steady_heap
 from idiolect.training.jobs import Job, Trained
-from idiolect.training.layout import EngineConfig, frozen_for, seats_for
+from idiolect.training.layout import EngineConfig, frozen_for, packs, seats_for, tokens_for
 from idiolect.training.optimizer import StackedAdamW
+from idiolect.training.rows import Row
 from idiolect.training.schedule import TrainConfig, batches, rate_at
 
 
@@ -46,10 +47,10 @@ def train_many(
 ) -> tuple[Trained, ...]:
     """Train everyone; results in the order of the jobs.
 
-    With ``checkpoint`` a file there is resumed from when it is of the same work (then its own slot
-    count is used, so that the result is the same to the bit), and removed by the caller at the end.
-    Raises TrainingError where a loss is not finite; the checkpoint then still holds the last good
-    state.
+    With ``checkpoint`` a file there is resumed from when it is of the same work (then its own slots
+    and tokens of a forward are used, so that the result is the same to the bit), and removed by
+    the caller at the end. Raises TrainingError where a loss is not finite; the checkpoint then
+    still holds the last good state.
     """
     engine = engine or EngineConfig()
     with packed(base.model) if engine.pack else nullcontext(), steady_heap():
@@ -87,9 +88,11 @@ class _Run:
     ) -> None:
         assert all(job.examples for job in jobs)
         self.base, self.jobs, self.lora, self.config = base, jobs, lora, config
-        self.engine, self.path, self.listener, self.stage = engine, checkpoint, listener, stage
+        self.path, self.listener, self.stage = checkpoint, listener, stage
         self.fingerprint = jobs_fingerprint(base.identity, jobs, lora, config)
         found = Checkpoint.load(checkpoint, self.fingerprint) if checkpoint else None
+        tokens = found.forward_tokens if found else tokens_for(base, jobs, lora, engine)
+        self.engine = engine = replace(engine, forward_tokens=tokens)
         self.frozen = frozen_for(base, lora, engine)
         slots = found.slots if found else seats_for(base, jobs, lora, config, engine, self.frozen)
         self.stack = Stack(base, lora, slots).train()
@@ -98,9 +101,10 @@ class _Run:
             base,
             self.stack,
             lora,
-            forward_tokens=self.engine.forward_tokens,
-            share=self.engine.share,
+            forward_tokens=tokens,
+            share=engine.share,
             frozen=self.frozen,
+            packed=packs(base, lora, engine),
         )
         self.best = torch.zeros_like(self.stack.weights) if config.patience else None
         self.seats: list[_Seat | None] = [None] * slots
@@ -250,6 +254,7 @@ class _Run:
         return Checkpoint(
             fingerprint=self.fingerprint,
             slots=len(self.seats),
+            forward_tokens=self.engine.forward_tokens,
             waiting=self.waiting,
             steps=self.steps,
             taken=tuple(self.optimizer.taken),

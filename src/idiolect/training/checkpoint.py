@@ -22,7 +22,7 @@ from idiolect.storage import write_atomic
 from idiolect.training.jobs import Job
 from idiolect.training.schedule import TrainConfig
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Checkpoint:
 
     fingerprint: str
     slots: int
+    forward_tokens: int
+    """As found for the machine at the run's start: a resumed one takes the same."""
     waiting: int
     steps: int
     taken: tuple[int, ...]
@@ -61,6 +63,7 @@ class Checkpoint:
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "slots": self.slots,
+            "forward_tokens": self.forward_tokens,
             "waiting": self.waiting,
             "steps": self.steps,
             "taken": self.taken,
@@ -89,6 +92,7 @@ class Checkpoint:
         return Checkpoint(
             fingerprint=head["fingerprint"],
             slots=head["slots"],
+            forward_tokens=head["forward_tokens"],
             waiting=head["waiting"],
             steps=head["steps"],
             taken=tuple(head["taken"]),

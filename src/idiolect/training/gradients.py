@@ -1,37 +1,22 @@
 """One step's losses and gradients of everyone who is seated, in as few forwards as fit.
 
 A person's loss is the mean over their own target tokens; losses are summed over people, so no
-gradient of one depends on another.
+gradient of one depends on another. How rows become forwards is the layout's: ``rows.py``, or
+``packed_rows.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from idiolect.adapters import LoraConfig, Stack
-from idiolect.models import Base, Example
-from idiolect.models.attention import Front
-from idiolect.models.partial import run_part, sees_all
-from idiolect.training.batch import Batch, collate, parcels
-from idiolect.training.dropout import row_dropout
+from idiolect.models import Base
 from idiolect.training.frozen import Frozen
-from idiolect.training.heads import Heads, no_heads, shared_heads
-from idiolect.training.loss import head_nll
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One example of one step."""
-
-    slot: int
-    example: Example
-    seed: int
-    """What its dropout is drawn from."""
+from idiolect.training.packed_rows import PackedRows
+from idiolect.training.rows import PaddedRows, Row
 
 
 class Gradients:
@@ -46,10 +31,13 @@ class Gradients:
         forward_tokens: int,
         share: bool = True,
         frozen: Frozen | None = None,
+        packed: bool = False,
     ) -> None:
-        self.base, self.stack, self.lora = base, stack, lora
-        self.forward_tokens, self.frozen = forward_tokens, frozen
-        self.share = share and not frozen and not lora.dropout and lora.active == "all"
+        self.stack = stack
+        self.padded = PaddedRows(
+            base, stack, lora, forward_tokens=forward_tokens, share=share, frozen=frozen
+        )
+        self.packed = PackedRows(base, stack, forward_tokens=forward_tokens) if packed else None
 
     def add(self, rows: Sequence[Row]) -> Tensor:
         """Each slot's mean loss per target token [U], fp64 on the CPU."""
@@ -66,95 +54,18 @@ class Gradients:
         targets = [0] * self.stack.slots
         for row in rows:
             targets[row.slot] += row.example.targets
-        losses = torch.zeros(self.stack.slots, dtype=torch.float64)
-        if self.frozen:
-            self.frozen.prepare([row.example for row in rows])
-        heads = self._heads(rows)
-        for group in heads.parcels(self.forward_tokens):
-            theirs, some = [rows[i] for i in group], heads.among(group)
-            made = self._run_heads(theirs, some)
-            widths = [self._width(row) - some.length(n) for n, row in enumerate(theirs)]
-            # Their graph lasts for several forwards, so its gradients are collected in between.
-            fronts = {layer: (_leaf(k), _leaf(v)) for layer, (k, v) in made.items()}
-            for parcel in parcels(widths, self.forward_tokens):
-                chosen = [theirs[i] for i in parcel]
-                owners = self._owners(chosen)
-                starts = [some.length(n) for n in parcel]
-                front = some.front(fronts, parcel, self.base.device)
-                nll, batch = self._forward(chosen, owners, starts, front)
-                share = torch.tensor([1 / targets[row.slot] for row in chosen], dtype=nll.dtype)
-                terms = nll * batch.count * share.to(nll.device)[batch.row]
-                if backward:
-                    self.stack.backward(terms.sum())
-                losses.index_add_(0, owners[batch.row].cpu(), terms.detach().double().cpu())
+        share = torch.tensor([1 / max(1, n) for n in targets], dtype=torch.float64)
+        slots: list[Tensor] = []
+        found: list[Tensor] = []
+        packed = self.packed
+        layout = packed if packed is not None and packed.takes(rows) else self.padded
+        for scored in layout.forwards(rows):
+            nll, slot = scored.nll, scored.slot
+            terms = nll * scored.count * share.to(nll.dtype).to(nll.device)[slot]
             if backward:
-                self._back_to_heads(made, fronts)
-        return losses
-
-    def _width(self, row: Row) -> int:
-        """Tokens of a row that run through adapted layers."""
-        return len(row.example.ids) - (self.frozen.start(row.example) if self.frozen else 0)
-
-    def _owners(self, rows: Sequence[Row]) -> Tensor:
-        return torch.tensor([row.slot for row in rows], device=self.base.device)
-
-    def _heads(self, rows: Sequence[Row]) -> Heads:
-        """What each person's rows have in common before their targets."""
-        lengths = [len(row.example.ids) for row in rows]
-        if not self.share or not sees_all(self.base, max(lengths)):
-            return no_heads(len(rows))
-        prompts = [row.example.ids[: row.example.answer_start] for row in rows]
-        return shared_heads(prompts, [row.slot for row in rows], tokens=sum(lengths))
-
-    def _run_heads(self, rows: Sequence[Row], heads: Heads) -> Front:
-        """Keys and values of heads, with their graph."""
-        if not heads.ids:
-            return {}
-        owners = self._owners([rows[n] for n in heads.some_row()])
-        with self.stack.applied(owners):
-            return heads.run(self.base).made
-
-    def _back_to_heads(self, made: Front, fronts: Front) -> None:
-        """The backward of the heads, from what the rows' left at their keys and values."""
-        pairs = [
-            (output, leaf.grad)
-            for layer, both in made.items()
-            for output, leaf in zip(both, fronts[layer], strict=True)
-            if leaf.grad is not None
-        ]
-        if pairs:
-            outputs, found = zip(*pairs, strict=True)
-            torch.autograd.backward(outputs, found)
-
-    def _forward(
-        self, rows: Sequence[Row], owners: Tensor, starts: Sequence[int], front: Front | None
-    ) -> tuple[Tensor, Batch]:
-        """The rows from their starts on, behind what stands in front of them."""
-        examples = [row.example for row in rows]
-        if self.frozen:
-            return self.frozen.target_nll(self.stack, examples, owners)
-        batch = collate(examples, pad=self.base.pad, device=self.base.device, starts=starts)
-        ids = batch.ids[:, :-1]  # the last column predicts nothing
-        if front is None:
-            hidden = self._whole(rows, ids, owners)
-        else:
-            with self.stack.applied(owners):
-                hidden = run_part(self.base, ids, batch.start, front=front).hidden
-        hidden = hidden[batch.row, batch.position]
-        return head_nll(self.base.model, hidden, batch.label), batch
-
-    def _whole(self, rows: Sequence[Row], ids: Tensor, owners: Tensor) -> Tensor:
-        """Hidden states [B, T, D] of whole rows."""
-        prompts = [row.example.ids[: row.example.answer_start] for row in rows]
-        active = self.stack.active(prompts, ids.shape[1])
-        lengths = [len(row.example.ids) - 1 for row in rows]
-        rate = self.lora.dropout if torch.is_grad_enabled() else 0.0
-        drop = row_dropout(rate, [row.seed for row in rows], lengths)
-        with self.stack.applied(owners, active=active, dropout=drop):
-            decoder: Any = self.base.model.get_decoder()
-            return decoder(input_ids=ids, use_cache=False).last_hidden_state
-
-
-def _leaf(tensor: Tensor) -> Tensor:
-    """The same numbers, where gradients for them end."""
-    return tensor.detach().requires_grad_(tensor.requires_grad)
+                self.stack.backward(terms.sum())
+            slots.append(slot)
+            found.append(terms.detach())
+        # Read at the end: a device is not waited for between forwards.
+        losses = torch.zeros(self.stack.slots, dtype=torch.float64)
+        return losses.index_add_(0, torch.cat(slots).cpu(), torch.cat(found).cpu().double())

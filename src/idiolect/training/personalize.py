@@ -157,7 +157,7 @@ class Personalizer:
         if not tails:
             return {}
         adapters = {t.person: t.adapter for t in trained if t.person in tails}
-        size = self.engine.forward_tokens
+        size = self.engine.scoring_tokens
         without = mean_losses(self.base, tails, {}, forward_tokens=size)
         having = mean_losses(self.base, tails, adapters, forward_tokens=size)
         return {person: (without[person], having[person]) for person in tails}
