@@ -23,6 +23,7 @@ from idiolect.config import derive_seed
 from idiolect.errors import TrainingError
 from idiolect.events import Listener, Measured, Progress, silent
 from idiolect.models import Base, Example
+from idiolect.models.compiled import compiled
 from idiolect.models.packed import packed
 from idiolect.training.checkpoint import Checkpoint, SeatState, jobs_fingerprint
 from idiolect.training.gradients import Gradients
@@ -53,7 +54,12 @@ def train_many(
     still holds the last good state.
     """
     engine = engine or EngineConfig()
-    with packed(base.model) if engine.pack else nullcontext(), steady_heap():
+    model = base.model
+    with (
+        packed(model) if engine.pack else nullcontext(),
+        compiled(model) if engine.compile else nullcontext(),
+        steady_heap(),
+    ):
         run = _Run(base, jobs, lora, config, engine, checkpoint, listener, stage)
         return run.to_the_end()
 
