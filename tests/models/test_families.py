@@ -4,65 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    BertConfig,
-    Gemma2Config,
-    Gemma3TextConfig,
-    GemmaConfig,
-    GraniteConfig,
-    LlamaConfig,
-    MistralConfig,
-    Qwen2Config,
-    Qwen3Config,
-)
+from transformers import BertConfig, GraniteConfig
 
+from families import KINDS, SIZES, save_random
 from idiolect.adapters import LoraAdapter, LoraConfig, fresh, stack_of
 from idiolect.errors import MismatchError, UsageError
-from idiolect.models import Base, Example, invocation_of, load_base
-from idiolect.models.tiny import byte_tokenizer
-from idiolect.models.weights import quiet
-from idiolect.training import Job, TrainConfig, train_many, train_one
+from idiolect.models import Base, Example, invocation_of, load_base, varlen
+from idiolect.models.partial import sees_all
+from idiolect.training import EngineConfig, Job, TrainConfig, train_many, train_one
 from idiolect.training.batch import collate
 from idiolect.training.loss import target_nll
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 258,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "bos_token_id": 256,
-    "eos_token_id": 257,
-    "pad_token_id": 257,
-}
-# Windows shorter than the examples, and a bound on the logits that bites.
-KINDS = [
-    LlamaConfig(**SIZES),
-    MistralConfig(**SIZES, sliding_window=8),
-    Qwen2Config(**SIZES, tie_word_embeddings=True),
-    Qwen3Config(**SIZES, head_dim=8),
-    GemmaConfig(**SIZES, head_dim=8),
-    Gemma2Config(**SIZES, head_dim=8, sliding_window=8, final_logit_softcapping=0.5),
-    Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=8),
-]
 LORA = LoraConfig(rank=2, targets=("q_proj", "v_proj", "o_proj", "down_proj"))
-
-
-def save_random(config: Any, folder: Path) -> Any:
-    """A seeded random model of this kind with its tokenizer, in a folder."""
-    with torch.random.fork_rng(devices=[]), quiet():
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config)
-        model.save_pretrained(folder)
-        byte_tokenizer().save_pretrained(folder)
-    return model.eval()
 
 
 @pytest.fixture(params=KINDS, ids=lambda config: config.model_type)
@@ -110,6 +66,33 @@ def test_everyone_is_trained_as_alone_and_learns(base: Base) -> None:
         assert len(trained.adapter.pairs) == 2 * len(LORA.targets)
         assert apart(trained.adapter, alone.adapter) <= 1e-5
         assert trained.last_loss < trained.first_loss
+
+
+@pytest.mark.parametrize("tokens", [7, 14], ids=["short", "long"])
+def test_packed_rows_on_every_family(base: Base, tokens: int) -> None:
+    """Short: within all windows, so packed. Long: where layers have windows rows stay rows."""
+    work = [
+        Job(
+            person=f"p{n}",
+            examples=tuple(
+                Example(e.ids[: tokens - i % 3], tokens - 4)
+                for i, e in enumerate(some_examples(3 + n, seed=n))
+            ),
+        )
+        for n in range(2)
+    ]
+    packs = sees_all(base, tokens)
+    assert packs or tokens > 8
+    config, engine = TrainConfig(rate=5e-3, epochs=2, batch=2), EngineConfig(layout="packed")
+    with pytest.MonkeyPatch.context() as patch:
+        calls: list[int] = []
+        attend = varlen.kernel_for
+        patch.setattr(varlen, "kernel_for", lambda q: calls.append(1) or attend(q))
+        together = train_many(base, work, LORA, config, engine)
+    capped = getattr(base.model.config, "attn_logit_softcapping", None)
+    assert bool(calls) is (packs and capped is None)
+    for job, ours in zip(work, together, strict=True):
+        assert apart(ours.adapter, train_one(base, job, LORA, config).adapter) <= 1e-5
 
 
 @pytest.mark.parametrize(
