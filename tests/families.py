@@ -1,0 +1,54 @@
+"""Small random models of every kind that is promised, for tests that go through all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
+    LlamaConfig,
+    MistralConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+from idiolect.models.tiny import byte_tokenizer
+from idiolect.models.weights import quiet
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 258,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "bos_token_id": 256,
+    "eos_token_id": 257,
+    "pad_token_id": 257,
+}
+# Windows shorter than the examples, and a bound on the logits that bites.
+KINDS = [
+    LlamaConfig(**SIZES),
+    MistralConfig(**SIZES, sliding_window=8),
+    Qwen2Config(**SIZES, tie_word_embeddings=True),
+    Qwen3Config(**SIZES, head_dim=8),
+    GemmaConfig(**SIZES, head_dim=8),
+    Gemma2Config(**SIZES, head_dim=8, sliding_window=8, final_logit_softcapping=0.5),
+    Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=8),
+]
+
+
+def save_random(config: Any, folder: Path) -> Any:
+    """A seeded random model of this kind with its tokenizer, in a folder."""
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+        model.save_pretrained(folder)
+        byte_tokenizer().save_pretrained(folder)
+    return model.eval()
