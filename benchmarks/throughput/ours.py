@@ -50,7 +50,10 @@ FAST = {"rate": 8e-3}
 ANSWERS, THIRD = {"active": "answer"}, {"active": "answer", "top_layers": 10}
 
 ROWS: tuple[Row, ...] = (
-    Row(name="ours", what="`train_many` with its defaults"),
+    Row(
+        name="ours",
+        what="`train_many` with its defaults (on GPUs rows packed without padding)",
+    ),
     Row(
         name="ours, one at a time",
         what="the same engine with one slot: what seating people together brings",
@@ -73,10 +76,16 @@ ROWS: tuple[Row, ...] = (
         engine={"pack": False},
     ),
     Row(
-        name="ours, large batches",
-        what="the same engine with all people seated and 32,768 tokens in one forward",
+        name="ours, padded rows",
+        what="rows padded to like length, as on CPUs: what packing them without padding brings",
         tasks=("135m", "1b", "8b"),
-        engine={"slots": 32, "forward_tokens": 32768},
+        engine={"layout": "rows"},
+    ),
+    Row(
+        name="ours, without padding",
+        what="the layout that is the default on GPUs, wherever it runs",
+        tasks=("tiny",),
+        engine={"layout": "packed"},
     ),
     Row(
         name="answers only",

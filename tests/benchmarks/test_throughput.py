@@ -20,6 +20,7 @@ from throughput.targets import cpu_targets, cuda_targets
 from throughput.work import made_up_work
 
 SECONDS = {"peer-a": (35.0, 36.0), "peer-b": (20.0, 24.0), "ours": (10.0, 10.0)}
+PACKED = "ours, without padding"
 OTHER = {"careful": 1.0, "careless": 0.5}
 """Other mathematics: one keeps the loss, the faster one does not."""
 LOSSES = {"peer-a": 1.01, "peer-b": 1.0, "ours": 1.0, "careful": 1.005, "careless": 1.2}
@@ -128,7 +129,8 @@ def test_peak_memory_sees_what_was_held_for_a_moment() -> None:
 def test_the_whole_way_on_a_tiny_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "speed.json"
     arguments = ["--json", str(out), "--shape", "tiny", "--people", "2", "--items", "8"]
-    more = ["--repeats", "1", "--method", "peer-b", "--method", "ours"]
+    more = ["--repeats", "1", "--device", "cpu", "--method", "peer-b", "--method", "ours"]
+    more += ["--method", PACKED]
     monkeypatch.setattr(sys, "argv", ["train_throughput.py", *arguments, *more])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert train_throughput.main() == 0
@@ -137,10 +139,12 @@ def test_the_whole_way_on_a_tiny_shape(tmp_path: Path, monkeypatch: pytest.Monke
     assert result["command"].startswith(
         "python benchmarks/train_throughput.py --json speed.json --method peer-b --method ours"
     )
+    assert "--device cpu" in result["command"]
     methods = [t["method"] for t in result["raw"]["timings"]]
-    assert sorted(methods) == ["ours", "peer-b"]
+    assert sorted(methods) == ["ours", PACKED, "peer-b"]
     losses = {one["method"]: one["by_person"] for one in result["raw"]["losses"]}
     assert losses["ours"] == pytest.approx(losses["peer-b"], rel=1e-3)
+    assert losses[PACKED] == pytest.approx(losses["ours"], rel=1e-5)
     assert all(t["seconds"] > 0 and t["peak_mib"] > 0 for t in result["raw"]["timings"])
 
 
