@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from idiolect.importers import ImportReport
     from idiolect.storage import Consent, Scope
     from idiolect.training.adapt import AdaptConfig, AdaptSummary
+    from idiolect.training.layout import EngineConfig
     from idiolect.training.personalize import PersonalConfig, PersonalSummary
     from idiolect.training.scale import MergeSummary
 
 _LAZY = {
     "AdaptConfig": "idiolect.training.adapt",
+    "EngineConfig": "idiolect.training.layout",
     "EvaluateConfig": "idiolect.evaluation.runner",
     "MergeSummary": "idiolect.training.scale",
     "PersonalConfig": "idiolect.training.personalize",
@@ -179,6 +181,7 @@ def personalize(
     *,
     base: str = "default",
     config: PersonalConfig | None = None,
+    engine: EngineConfig | None = None,
     people: Sequence[str] = (),
     profiles: Path | None = None,
     mode: Literal["afresh", "continue"] = "afresh",
@@ -192,11 +195,13 @@ def personalize(
 ) -> PersonalSummary:
     """Train the adapters of a dataset's people into a store: only of those who need it.
 
+    ``engine`` says how the work is laid out: speed and rounding, never what is computed.
     ``start``: a PEFT adapter from which everyone's training starts (``mean`` makes one); the
     store's manifest names its weights' sha256.
     ``shard="k/N"`` trains the people of that shard alone, into a part of the store that ``merge``
     takes in; ``ray`` (``local`` or a cluster's address) does all shards and merges them.
     """
+    from idiolect.training.layout import EngineConfig
     from idiolect.training.personalize import PersonalConfig
     from idiolect.training.work import Work, Worker, starting_from
 
@@ -209,6 +214,7 @@ def personalize(
         store=store,
         base=base,
         config=starting_from(config or PersonalConfig(), start),
+        engine=engine or EngineConfig(),
         people=tuple(people),
         profiles=profiles,
         mode=mode,

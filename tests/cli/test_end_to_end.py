@@ -82,6 +82,25 @@ def test_personalizing_again_trains_nobody(place: Path) -> None:
     assert (done["trained"], done["unchanged"], done["too_few"]) == ([], [*PEOPLE], ["dee"])
 
 
+def test_the_engine_takes_its_layout_from_the_command_line(place: Path, tmp_path: Path) -> None:
+    arguments = ["personalize", place / "data", "--base", place / "base", "--store"]
+    run(*arguments, tmp_path / "one", "--engine", "slots=1", "--engine", "pack=false")
+    run(*arguments, tmp_path / "many")
+
+    def seated(store: Path) -> set[int]:
+        lines = map(json.loads, (store / "metrics.jsonl").read_text().splitlines())
+        return {line["people"] for line in lines if "people" in line}
+
+    assert seated(tmp_path / "one") == {1}
+    assert max(seated(tmp_path / "many")) == 3
+    settings = [json.loads((tmp_path / s / "store.json").read_text()) for s in ("one", "many")]
+    assert settings[0] == settings[1]
+    wrong = run(*arguments, tmp_path / "wrong", "--engine", "slots", code=2).stderr
+    assert "--engine 'slots': write NAME=VALUE, e.g. compile=true" in wrong
+    assert "sluts" in run(*arguments, tmp_path / "wrong", "--engine", "sluts=1", code=2).stderr
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_predictions_are_served_by_who_has_an_adapter(place: Path) -> None:
     arguments = ["predict", place / "store", "--input", "Film 3 (1990), Drama", "--person"]
     strangers = run(*arguments, "eve", code=1)

@@ -17,6 +17,9 @@ from idiolect.errors import UsageError
 C = TypeVar("C")
 
 
+EXAMPLES = {"--set": "train.rate=1e-4", "--engine": "compile=true"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """What the command line says about a config that is not built yet."""
@@ -31,11 +34,11 @@ class Wanted:
         return override(config, self.settings)
 
 
-def parse_setting(text: str) -> tuple[str, str]:
+def parse_setting(text: str, option: str = "--set") -> tuple[str, str]:
     """``NAME=VALUE`` as a pair; raises UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise UsageError(f"--set {text!r}: write NAME=VALUE, e.g. train.rate=1e-4")
+        raise UsageError(f"{option} {text!r}: write NAME=VALUE, e.g. {EXAMPLES[option]}")
     return name.strip(), value.strip()
 
 

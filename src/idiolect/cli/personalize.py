@@ -18,7 +18,7 @@ from idiolect.cli.options import (
     store_option,
     with_profiles,
 )
-from idiolect.cli.overrides import Wanted
+from idiolect.cli.overrides import Wanted, override, parse_setting
 from idiolect.cli.printing import print_json, print_pairs
 from idiolect.cli.progress import watching
 from idiolect.cli.words import count, duration
@@ -72,6 +72,14 @@ NAMED = 8
 @click.option(
     "--no-wait", is_flag=True, help="Fail at once where another process writes the store."
 )
+@click.option(
+    "--engine",
+    "layout",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="How the work is laid out (speed and rounding, never what is computed): compile=true for "
+    "runs of many minutes, slots, forward_tokens, keep_bytes...",
+)
 @configurable(
     rate="train.rate",
     epochs="train.epochs",
@@ -97,6 +105,7 @@ def command(
     shards: int | None,
     workers: int | None,
     no_wait: bool,
+    layout: tuple[str, ...],
     wanted: Wanted,
     as_json: bool,
 ) -> None:
@@ -123,6 +132,7 @@ def command(
             store,
             base=base,
             config=with_profiles(wanted, profiles).build(api.PersonalConfig),
+            engine=override(api.EngineConfig(), [parse_setting(s, "--engine") for s in layout]),
             people=people,
             profiles=profiles,
             mode="afresh" if afresh else "continue",

@@ -21,6 +21,7 @@ from idiolect.models import MiniLM, load_base
 from idiolect.profiles import load as load_profiles
 from idiolect.storage import Ledger
 from idiolect.storage.blobs import sha256_file
+from idiolect.training.layout import EngineConfig
 from idiolect.training.metrics_log import MetricsLog
 from idiolect.training.personalize import Personalizer
 from idiolect.training.plan import Mode, PersonalConfig, Planner
@@ -36,6 +37,7 @@ class Work:
     store: Path
     base: str = "default"
     config: PersonalConfig = field(default_factory=PersonalConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     people: tuple[str, ...] = ()
     """These people only; all of the dataset where nobody is named."""
     profiles: Path | None = None
@@ -139,6 +141,7 @@ class Worker:
             self.task,
             self.work.config,
             store,
+            engine=self.work.engine,
             profiles=self.profiles,
             encoder=self.encoder,
             mode=self.work.mode,
