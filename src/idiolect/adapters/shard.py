@@ -99,12 +99,15 @@ def read_shard(path: Path) -> Shard[Record]:
         raise IntegrityError(f"{path}: not the records of a shard ({error})") from error
 
 
-def check_tensors(path: Path, sha256: str) -> None:
-    """Raise IntegrityError where a shard's tensors are missing or changed."""
+def check_tensors(path: Path, sha256: str, *, again: str = "personalize") -> None:
+    """Raise IntegrityError where a shard's tensors are missing or changed.
+
+    ``again``: the verb that makes them anew.
+    """
     if not path.is_file() or sha256_file(path) != sha256:
         raise IntegrityError(
             f"{path}: missing or changed after it was written; restore it from a copy, or "
-            f"remove it with its .json and run idiolect personalize again"
+            f"remove it with its .json and run idiolect {again} again"
         )
 
 
