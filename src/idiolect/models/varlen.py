@@ -111,7 +111,7 @@ def kernel_for(query: Tensor) -> Callable[..., Tensor] | None:
 
 @cache
 def _takes_all() -> bool:
-    """Whether this torch's kernel has what is asked of it here: 2.11 shares no keys yet."""
+    """Whether this torch's kernel has what is asked of it here: older ones share no keys."""
     return {"scale", "window_size", "enable_gqa"} <= set(inspect.signature(varlen_attn).parameters)
 
 
