@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic
 
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraConfig, Stack, fresh
+from idiolect.adapters import LoraAdapter, LoraConfig, fresh
 from idiolect.config import derive_seed
 from idiolect.errors import TrainingError
 from idiolect.events import Listener, Measured, Progress, silent
@@ -29,10 +30,11 @@ from idiolect.training.checkpoint import Checkpoint, SeatState, jobs_fingerprint
 from idiolect.training.gradients import Gradients
 from idiolect.training.heap import steady_heap
 from idiolect.training.jobs import Job, Trained
+from idiolect.training.kinds import ADAPTERS, Kind, V
 from idiolect.training.layout import EngineConfig, frozen_for, packs, seats_for, tokens_for
 from idiolect.training.optimizer import StackedAdamW
 from idiolect.training.rows import Row
-from idiolect.training.schedule import TrainConfig, batches, rate_at
+from idiolect.training.schedule import TrainConfig, batches, items_of, rate_at
 
 
 def train_many(
@@ -45,22 +47,50 @@ def train_many(
     checkpoint: Path | None = None,
     listener: Listener = silent,
     stage: str = "train",
-) -> tuple[Trained, ...]:
-    """Train everyone; results in the order of the jobs.
+) -> tuple[Trained[LoraAdapter], ...]:
+    """Train everyone's adapters; results in the order of the jobs.
 
     With ``checkpoint`` a file there is resumed from when it is of the same work (then its own slots
     and tokens of a forward are used, so that the result is the same to the bit), and removed by
     the caller at the end. Raises TrainingError where a loss is not finite; the checkpoint then
     still holds the last good state.
     """
+    return train_kind(
+        base,
+        jobs,
+        ADAPTERS,
+        lora,
+        config,
+        engine,
+        checkpoint=checkpoint,
+        listener=listener,
+        stage=stage,
+    )
+
+
+def train_kind(
+    base: Base,
+    jobs: Sequence[Job],
+    kind: Kind[V],
+    lora: LoraConfig,
+    config: TrainConfig,
+    engine: EngineConfig | None = None,
+    *,
+    checkpoint: Path | None = None,
+    listener: Listener = silent,
+    stage: str = "train",
+) -> tuple[Trained[V], ...]:
+    """As ``train_many``, whatever it is that is trained."""
     engine = engine or EngineConfig()
+    if not kind.packs:
+        engine = replace(engine, layout="rows")
     model = base.model
     with (
         packed(model) if engine.pack else nullcontext(),
         compiled(model) if engine.compile else nullcontext(),
         steady_heap(),
     ):
-        run = _Run(base, jobs, lora, config, engine, checkpoint, listener, stage)
+        run = _Run(base, jobs, kind, lora, config, engine, checkpoint, listener, stage)
         return run.to_the_end()
 
 
@@ -78,13 +108,14 @@ class _Seat:
     worse: int = 0
 
 
-class _Run:
+class _Run(Generic[V]):
     """One run of the engine: the stack, who sits where, who waits, who is done."""
 
     def __init__(
         self,
         base: Base,
         jobs: Sequence[Job],
+        kind: Kind[V],
         lora: LoraConfig,
         config: TrainConfig,
         engine: EngineConfig,
@@ -95,13 +126,13 @@ class _Run:
         assert all(job.examples for job in jobs)
         self.base, self.jobs, self.lora, self.config = base, jobs, lora, config
         self.path, self.listener, self.stage = checkpoint, listener, stage
-        self.fingerprint = jobs_fingerprint(base.identity, jobs, lora, config)
+        self.fingerprint = jobs_fingerprint(base.identity, jobs, lora, config, kind.name)
         found = Checkpoint.load(checkpoint, self.fingerprint) if checkpoint else None
         tokens = found.forward_tokens if found else tokens_for(base, jobs, lora, engine)
         self.engine = engine = replace(engine, forward_tokens=tokens)
         self.frozen = frozen_for(base, lora, engine)
         slots = found.slots if found else seats_for(base, jobs, lora, config, engine, self.frozen)
-        self.stack = Stack(base, lora, slots).train()
+        self.stack = kind.stack(base, lora, slots).train()
         self.optimizer = StackedAdamW(self.stack, config)
         self.gradients = Gradients(
             base,
@@ -120,10 +151,9 @@ class _Run:
         self.done: dict[int, _Seat] = {}
         if found:
             self._restore(found)
-        plans = (len(job.examples) * config.epochs for job in jobs)
-        self.total = sum(plans)
+        self.total = sum(items_of(len(job.examples), config) for job in jobs)
 
-    def to_the_end(self) -> tuple[Trained, ...]:
+    def to_the_end(self) -> tuple[Trained[V], ...]:
         """Step until nobody is left."""
         saved = time.monotonic()
         self._tell()
@@ -145,14 +175,16 @@ class _Run:
         for slot, seat in enumerate(self.seats):
             if seat is None and self.waiting < len(self.jobs):
                 job = self.jobs[self.waiting]
-                start = job.start or fresh(
-                    self.base, self.lora, seed=self.config.seed, person=job.person
-                )
-                self.stack.put(slot, start)
+                self._put(slot, job)
                 self.optimizer.reset(slot)
                 plan = batches(len(job.examples), self.config, job.person)
                 self.seats[slot] = _Seat(self.waiting, plan)
                 self.waiting += 1
+
+    def _put(self, slot: int, job: Job) -> None:
+        """A slot as it is when somebody takes it."""
+        start = job.start or fresh(self.base, self.lora, seed=self.config.seed, person=job.person)
+        self.stack.put(slot, start)
 
     def _step(self) -> None:
         """One optimizer step of every seated person."""
@@ -234,12 +266,11 @@ class _Run:
                 self.seats[slot] = None
 
     def _tell(self) -> None:
-        epochs = self.config.epochs
-        done = sum(len(self.jobs[n].examples) * epochs for n in self.done)
+        done = sum(items_of(len(self.jobs[n].examples), self.config) for n in self.done)
         done += sum(sum(map(len, s.plan[: s.step])) for s in self.seats if s)
         self.listener(Progress(stage=self.stage, done=done, total=self.total, unit="items"))
 
-    def _result(self, number: int) -> Trained:
+    def _result(self, number: int) -> Trained[V]:
         seat = self.done[number]
         return Trained(
             person=self.jobs[number].person,
@@ -291,6 +322,9 @@ class _Run:
             examples = self._examples()
             for call in found.asked:
                 self.frozen.prepare([examples[n] for n in call])
+        for s in found.seats:
+            if s.slot >= 0:
+                self._put(s.slot, self.jobs[s.job])  # also what is not trained
         self.stack.weights.copy_(found.tensors["weights"])
         self.optimizer.first.copy_(found.tensors["first"])
         self.optimizer.second.copy_(found.tensors["second"])

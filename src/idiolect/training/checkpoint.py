@@ -102,8 +102,10 @@ class Checkpoint:
         )
 
 
-def jobs_fingerprint(base: str, jobs: Sequence[Job], lora: LoraConfig, config: TrainConfig) -> str:
-    """A hash of everything that decides what the adapters will be (16 hex digits)."""
+def jobs_fingerprint(
+    base: str, jobs: Sequence[Job], lora: LoraConfig, config: TrainConfig, kind: str = "adapters"
+) -> str:
+    """A hash of everything that decides what will come out, of that kind (16 hex digits)."""
     digest = hashlib.sha256()
     for job in jobs:
         digest.update(f"{job.person}\x00{len(job.examples)}\x00{len(job.tail)}\x00".encode())
@@ -111,7 +113,7 @@ def jobs_fingerprint(base: str, jobs: Sequence[Job], lora: LoraConfig, config: T
             row = f"{example.answer_start}:{example.ids}:{example.tally}\x00"
             digest.update(row.encode())
         digest.update(tensor_hash(job.start).encode() if job.start else b"fresh")
-    settings = [to_plain(lora), to_plain(config)]
+    settings = [kind, to_plain(lora), to_plain(config)]
     return fingerprint([FORMAT, base, settings, digest.hexdigest()])
 
 

@@ -17,12 +17,13 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraConfig, Stack
+from idiolect.adapters import LoraConfig
 from idiolect.adapters.lora import first_layer
 from idiolect.models import Base, Example, invocation_of, invoked_at
 from idiolect.models.partial import require_full_attention, run_part
 from idiolect.training.bare import Kept, beside, run_bare
 from idiolect.training.batch import Batch, collate
+from idiolect.training.kinds import TrainedStack
 from idiolect.training.loss import head_nll
 
 KEPT_BYTES = 2 * 2**30
@@ -55,7 +56,7 @@ class Frozen:
         return invoked_at(example.ids[: example.answer_start], self.invocation)
 
     def target_nll(
-        self, stack: Stack, examples: Sequence[Example], owners: Tensor
+        self, stack: TrainedStack[object], examples: Sequence[Example], owners: Tensor
     ) -> tuple[Tensor, Batch]:
         """Each target token's negative log likelihood [N] in nats, row ``i`` of slot ``owners[i]``.
 

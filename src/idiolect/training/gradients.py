@@ -15,6 +15,7 @@ from torch import Tensor
 from idiolect.adapters import LoraConfig, Stack
 from idiolect.models import Base
 from idiolect.training.frozen import Frozen
+from idiolect.training.kinds import TrainedStack
 from idiolect.training.packed_rows import PackedRows
 from idiolect.training.rows import PaddedRows, Row
 
@@ -25,7 +26,7 @@ class Gradients:
     def __init__(
         self,
         base: Base,
-        stack: Stack,
+        stack: TrainedStack[object],
         lora: LoraConfig,
         *,
         forward_tokens: int,
@@ -37,7 +38,10 @@ class Gradients:
         self.padded = PaddedRows(
             base, stack, lora, forward_tokens=forward_tokens, share=share, frozen=frozen
         )
-        self.packed = PackedRows(base, stack, forward_tokens=forward_tokens) if packed else None
+        self.packed: PackedRows | None = None
+        if packed:
+            assert isinstance(stack, Stack)
+            self.packed = PackedRows(base, stack, forward_tokens=forward_tokens)
 
     def add(self, rows: Sequence[Row]) -> Tensor:
         """Each slot's mean loss per target token [U], fp64 on the CPU."""

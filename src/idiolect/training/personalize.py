@@ -150,7 +150,7 @@ class Personalizer:
         return entries
 
     def _gate(
-        self, people: Sequence[Planned], trained: Sequence[Trained]
+        self, people: Sequence[Planned], trained: Sequence[Trained[LoraAdapter]]
     ) -> dict[str, tuple[float, float]]:
         """Mean loss on everyone's tail without and with the adapter."""
         tails = {p.person: p.tail for p in people if p.tail}
@@ -166,7 +166,7 @@ class Personalizer:
         self,
         planned: Planned,
         served: Literal["adapter", "gated", "too few items"],
-        trained: Trained | None = None,
+        trained: Trained[LoraAdapter] | None = None,
         without: float | None = None,
         having: float | None = None,
     ) -> Record:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraConfig, Stack
+from idiolect.adapters import LoraConfig
 from idiolect.models import Base, Example
 from idiolect.models.attention import Front
 from idiolect.models.partial import run_part, sees_all
@@ -21,6 +21,7 @@ from idiolect.training.batch import Batch, collate, parcels
 from idiolect.training.dropout import row_dropout
 from idiolect.training.frozen import Frozen
 from idiolect.training.heads import Heads, no_heads, shared_heads
+from idiolect.training.kinds import TrainedStack
 from idiolect.training.loss import head_nll
 
 
@@ -52,7 +53,7 @@ class PaddedRows:
     def __init__(
         self,
         base: Base,
-        stack: Stack,
+        stack: TrainedStack[object],
         lora: LoraConfig,
         *,
         forward_tokens: int,
