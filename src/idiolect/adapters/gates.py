@@ -40,9 +40,9 @@ class Gates:
         the mean are compared, so all entries alike are as none."""
         for path, gate in self.vectors.items():
             if not torch.isfinite(gate).all():
-                return f"{path}: holds a number that is not finite"
+                return f"of {path} holds a number that is not finite"
             if bool((gate == gate[0]).all()):
-                return f"{path}: all its entries are {float(gate[0]):g}"
+                return f"of {path} has the same in all entries, {float(gate[0]):g}"
         return None
 
     def check(self, base: Base, config: LoraConfig | None = None) -> Gates:
@@ -68,7 +68,7 @@ class Gates:
                 f"gate {odd}: shape {found.get(odd)}, the base needs {wanted.get(odd)}"
             )
         if self.flaw:
-            raise IntegrityError(f"gate {self.flaw}")
+            raise IntegrityError(f"the gate {self.flaw}")
         return self
 
 
