@@ -97,36 +97,34 @@ def measure(
     """
     timings: list[Timing] = []
     losses: dict[tuple[str, str], dict[str, float]] = {}
-    for one in settings:
-        for work in one["work"]:
-            task = work["task"]
-            taking_part = [m for m in methods if m.takes_part(task)]
+    with _running(methods, settings, tell) as running:
+        for work in (work for one in settings for work in one["work"]):
+            task, everyone = work["task"], len(work["people"])
             few = {
                 m.name: peer_people.get(task, 0) if m.kind == "peer" else m.people
-                for m in taking_part
+                for m in methods
+                if m.takes_part(task)
             }
-            everyone = len(work["people"])
-            with _running(taking_part, one, tell) as running:
-                for number in range(repeats):
-                    for name in order(tuple(running), number):
-                        first = number == 0
-                        people = few[name] if few[name] < everyone else 0
-                        asked = {"task": task, "warm_up": first, "losses": first, "method": name}
-                        got = running[name].ask({**asked, "people": people})
-                        scale = tokens(work["people"]) / tokens(work["people"][: people or None])
-                        seconds = got["seconds"] * scale
-                        timings.append(
-                            Timing(
-                                task=task,
-                                method=name,
-                                repetition=number,
-                                seconds=seconds,
-                                peak_mib=got["peak_mib"],
-                            )
+            for number in range(repeats):
+                for name in order(tuple(few), number):
+                    first = number == 0
+                    people = few[name] if few[name] < everyone else 0
+                    asked = {"task": task, "warm_up": first, "losses": first, "method": name}
+                    got = running[name].ask({**asked, "people": people})
+                    scale = tokens(work["people"]) / tokens(work["people"][: people or None])
+                    seconds = got["seconds"] * scale
+                    timings.append(
+                        Timing(
+                            task=task,
+                            method=name,
+                            repetition=number,
+                            seconds=seconds,
+                            peak_mib=got["peak_mib"],
                         )
-                        if first:
-                            losses[task, name] = got["losses"]
-                        tell(f"{task} {number + 1}/{repeats} {name}: {seconds:.1f} s")
+                    )
+                    if first:
+                        losses[task, name] = got["losses"]
+                    tell(f"{task} {number + 1}/{repeats} {name}: {seconds:.1f} s")
     return Measurement(timings=tuple(timings), by_person=losses)
 
 
@@ -137,9 +135,9 @@ def tokens(people: Sequence[Mapping[str, Any]]) -> int:
 
 @contextmanager
 def _running(
-    methods: Sequence[Contender], settings: dict[str, Any], tell: Callable[[str], None]
+    methods: Sequence[Contender], settings: Sequence[dict[str, Any]], tell: Callable[[str], None]
 ) -> Iterator[Mapping[str, Process]]:
-    """Each method's process, loaded and waiting."""
+    """Each method's process, started and waiting; a base is loaded when its task comes."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")

@@ -138,15 +138,21 @@ def _rate(step: int, steps: int, config: dict[str, Any]) -> float:
     return config["rate"] * (steps - step) / (steps - rise)
 
 
-def answering(method: Mlora, settings: dict[str, Any]) -> Callable[[Any], Any]:
+def answering(settings: list[dict[str, Any]]) -> Callable[[Any], Any]:
     """What answers an order {"task", "people", "warm_up", "losses"}."""
-    works = {data["task"]: data["people"] for data in settings["work"]}
-    batch = settings["train"]["batch"]
+    by_task = {data["task"]: (one, data["people"]) for one in settings for data in one["work"]}
+    methods: dict[str, Mlora] = {}
 
     def answer(order: dict[str, Any]) -> dict[str, Any]:
-        people = works[order["task"]][: order["people"] or None]
+        task = order["task"]
+        own, people = by_task[task]
+        people = people[: order["people"] or None]
+        if task not in methods:
+            methods.clear()
+            methods[task] = Mlora(own)
+        method = methods[task]
         if order["warm_up"]:
-            method.train([{**people[0], "train": people[0]["train"][:batch]}])
+            method.train([{**people[0], "train": people[0]["train"][: own["train"]["batch"]]}])
         memory.forget_peak()
         seconds = method.train(people)
         peak = memory.peak_mib()
@@ -160,7 +166,7 @@ def main() -> None:
     """Serve orders until standard input ends."""
     with orders.answers() as out:
         settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-        orders.serve(answering(Mlora(settings), settings), out)
+        orders.serve(answering(settings), out)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Row:
 
 
 REAL = ("rating", "reply", "lamp-5")
-FEW = 3
+FEW = 2
 """People for rows that show what one technique brings: as fast a person as all, in less time."""
 FAST = {"rate": 8e-3}
 """Fewer tokens or layers carry an adapter, so each has to move further."""
@@ -88,6 +88,13 @@ ROWS: tuple[Row, ...] = (
         engine={"layout": "packed"},
     ),
     Row(
+        name="ours, compiled",
+        what="what stands between the matrix products by `torch.compile`; compiling, some 20 "
+        "seconds a process, is not counted",
+        tasks=REAL,
+        engine={"compile": True},
+    ),
+    Row(
         name="answers only",
         what="adapters act from the call for an answer on: prompts run once, for all epochs and "
         "people",
@@ -124,13 +131,23 @@ ROWS: tuple[Row, ...] = (
         train=FAST,
     ),
     Row(
+        name="answers, top third, compiled",
+        what="the same by `torch.compile`",
+        kind="measured",
+        tasks=REAL,
+        lora=THIRD,
+        train=FAST,
+        engine={"compile": True},
+    ),
+    Row(
         name="answers, top third, mean start",
-        what="the same for one epoch, each person from the mean of the others' adapters (which are "
-        "there already: their training is not counted)",
+        what="the same, compiled too, for one epoch, each person from the mean of the others' "
+        "adapters (which are there already: their training is not counted)",
         kind="measured",
         tasks=REAL,
         lora=THIRD,
         train={**FAST, "epochs": 1},
+        engine={"compile": True},
         mean_start=True,
     ),
     Row(

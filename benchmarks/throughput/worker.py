@@ -2,6 +2,7 @@
 
     python -m throughput.worker SETTINGS.json ours|PEER
 
+SETTINGS.json lists what is set for each task, as ``measure.settings_of`` makes it.
 A method that changes the base (PEFT wraps it) or brings other libraries (mLoRA) disturbs nobody
 that way; our rows, which leave the base as it is, share one. It stays alive between orders:
 importing and loading are not what is measured.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,20 +54,28 @@ def build(name: str, base: Base, settings: dict[str, Any]) -> Method:
     return TrainerPeer(base, sorted(set(people)), lora, train, STYLES[name])
 
 
-def answering(base: Base, settings: dict[str, Any]) -> Callable[[Any], Any]:
-    """What answers an order {"method", "task", "people", "warm_up", "losses"}."""
-    works = {data["task"]: Work.from_plain(data) for data in settings["work"]}
-    batch = settings["train"]["batch"]
-    methods: dict[str, Method] = {}
+class Worker:
+    """Answers orders; holds the base and the methods of one task at a time."""
 
-    def answer(order: dict[str, Any]) -> dict[str, Any]:
+    def __init__(self, settings: Sequence[dict[str, Any]]) -> None:
+        self.settings = {data["task"]: one for one in settings for data in one["work"]}
+        self.works = {
+            data["task"]: Work.from_plain(data) for one in settings for data in one["work"]
+        }
+        self.task = ""
+        self.base: Base | None = None
+        self.methods: dict[str, Method] = {}
+
+    def answer(self, order: dict[str, Any]) -> dict[str, Any]:
+        """What an order {"method", "task", "people", "warm_up", "losses"} took and gave."""
+        base, settings = self._turn_to(order["task"])
         name = order["method"]
-        if name not in methods:
-            methods[name] = build(name, base, settings)
-        method = methods[name]
-        work = works[order["task"]].first(order["people"])
+        if name not in self.methods:
+            self.methods[name] = build(name, base, settings)
+        method = self.methods[name]
+        work = self.works[order["task"]].first(order["people"])
         if order["warm_up"]:
-            method.train(work.first_step(batch))
+            method.train(work.first_step(settings["train"]["batch"]))
         forget_peak(base)
         seconds = method.train(work)
         peak = peak_mib(base)
@@ -74,7 +83,15 @@ def answering(base: Base, settings: dict[str, Any]) -> Callable[[Any], Any]:
         hand_back(base)
         return {"seconds": seconds, "peak_mib": peak, "losses": losses}
 
-    return answer
+    def _turn_to(self, task: str) -> tuple[Base, dict[str, Any]]:
+        """The task's base, loaded where another task came before, and settings."""
+        settings = self.settings[task]
+        if self.base is None or self.task != task:
+            self.base, self.methods = None, {}
+            gc.collect()
+            self.base, self.task = get_base(settings["base"], settings["device"]), task
+            keep_resident(self.base)
+        return self.base, settings
 
 
 def forget_peak(base: Base) -> None:
@@ -109,9 +126,7 @@ def main() -> None:
     """Serve orders until standard input ends."""
     with orders.answers() as out:
         settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-        base = get_base(settings["base"], settings["device"])
-        keep_resident(base)
-        orders.serve(answering(base, settings), out)
+        orders.serve(Worker(settings).answer, out)
 
 
 if __name__ == "__main__":
