@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from drawn_jobs import exact_base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn_jobs import exact_base
 from idiolect.models import Base, tree
 from idiolect.models.tree import Span, Tree, run_tree
 

@@ -1,0 +1,182 @@
+"""Newcomers' adapters from a pool of pieces, without training: many in one forward.
+
+In each forward several newcomers' rows stand one behind another (``rows.py``) and pass the modules
+in order. At each one everybody's score is one product with the gates of all sharers; what is
+chosen acts at once on their tokens, so the next modules see it. ``assemble_single`` is the obvious
+version.
+
+Shapes: ``P`` newcomers, ``S`` sharers, ``N`` tokens, ``M`` positions that predict answer tokens,
+``D``/``O`` widths of a module in and out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from idiolect.events import Listener, Progress, silent
+from idiolect.models import Base, Example
+from idiolect.models.packed import packed
+from idiolect.models.partial import sees_all
+from idiolect.models.tree import run_tree
+from idiolect.pieces.assemble_single import assemble_checked
+from idiolect.pieces.choose import choose, drawn
+from idiolect.pieces.combine import Pair, combined
+from idiolect.pieces.newcomers import Newcomer, checked, flat_input
+from idiolect.pieces.picks import Pick, picks_of, recipe_of
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import Recipe
+from idiolect.pieces.rows import lay_out
+from idiolect.pieces.scoring import unit_inputs
+from idiolect.pieces.settings import AssembleConfig
+
+FORWARD_TOKENS = 4096
+"""Tokens of a forward. A newcomer's rows run in the same one, since scores are means over all their
+items: somebody with more runs alone."""
+
+HELD_BYTES = 2**30
+"""Pieces that were read are held up to so much, then read anew."""
+
+
+def assemble(
+    base: Base,
+    pool: Pool,
+    newcomers: Mapping[str, Sequence[Example]],
+    config: AssembleConfig,
+    *,
+    forward_tokens: int = FORWARD_TOKENS,
+    listener: Listener = silent,
+) -> tuple[Recipe, ...]:
+    """A recipe for every newcomer (person to items in time order), as for each alone.
+
+    Raises MismatchError for a pool of another base, UsageError where it has fewer sharers than
+    ``top_k``, DataError for a newcomer with no history, no target token, or of whom a module's
+    input says nothing, IntegrityError for damaged pieces. Source: as ``assemble_one``.
+    """
+    people = checked(base, pool, newcomers, config)
+    done: dict[str, Recipe] = {}
+    forward = Assembly(base, pool, config)
+    with packed(base.model):
+        for group in groups(people, forward_tokens):
+            if all(sees_all(base, max(len(e.ids) for e in n.examples)) for n in group):
+                recipes = forward.run(group)
+            else:
+                recipes = [assemble_checked(base, pool, n, config) for n in group]
+            done |= {recipe.person: recipe for recipe in recipes}
+            listener(
+                Progress(stage="assemble", done=len(done), total=len(people), unit="newcomers")
+            )
+    return tuple(done[n.person] for n in people)
+
+
+def groups(people: Sequence[Newcomer], budget: int) -> Iterator[list[Newcomer]]:
+    """Newcomers in order, as many together as have at most ``budget`` tokens (or one)."""
+    some: list[Newcomer] = []
+    tokens = 0
+    for newcomer in people:
+        if some and tokens + newcomer.tokens > budget:
+            yield some
+            some, tokens = [], 0
+        some.append(newcomer)
+        tokens += newcomer.tokens
+    if some:
+        yield some
+
+
+class _AllChosenError(Exception):
+    """Every module has chosen: the rest of a forward is not wanted."""
+
+
+class Assembly:
+    """Runs newcomers through the base while their pieces are chosen and act."""
+
+    def __init__(self, base: Base, pool: Pool, config: AssembleConfig) -> None:
+        self.base, self.pool, self.config = base, pool, config
+        self.sharers = pool.sharers
+        self._held: dict[tuple[str, str], Pair] = {}
+        self._held_bytes = 0
+
+    @torch.no_grad()
+    def run(self, people: Sequence[Newcomer]) -> list[Recipe]:
+        """The newcomers' recipes, from one forward."""
+        answers_only = self.pool.lora.active == "answer"
+        rows = lay_out(self.base, people, answers_only=answers_only)
+        picks: dict[str, list[Pick]] = {}
+
+        def hook(path: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+            def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+                (x,) = inputs[0]
+                picks[path] = self._pick(path, x[rows.predicting], rows.share, people)
+                if len(picks) == len(self.pool.sites):
+                    raise _AllChosenError
+                for (begin, end), pick in zip(rows.acting, picks[path], strict=True):
+                    if pick:
+                        a, b = (part.to(x.dtype) for part in self._pair(path, pick))
+                        output[0, begin:end].addmm_(x[begin:end] @ a.T, b.T)
+                return output
+
+            return add
+
+        with self._hooked(hook), suppress(_AllChosenError):
+            run_tree(self.base, rows.tree)
+        return [
+            recipe_of(
+                newcomer.person,
+                [picks[path][n] for path in self.pool.sites],
+                self.sharers,
+                self.config.aggregate,
+            )
+            for n, newcomer in enumerate(people)
+        ]
+
+    def _pick(self, path: str, x: Tensor, share: Tensor, people: Sequence[Newcomer]) -> list[Pick]:
+        """What each newcomer picks at a module, whose inputs [M, D] count for them as ``share``
+        [P, M] says."""
+        units, flat = unit_inputs(x)
+        if flat.any():
+            whose = int(share[:, int(flat.nonzero()[0])].argmax())
+            raise flat_input(people[whose].person, path)
+        means = share.to(units) @ units
+        scores = means @ self.pool.gates(path).to(units).T / math.sqrt(x.shape[1])
+        noise = None
+        if self.config.sample:
+            names = [newcomer.person for newcomer in people]
+            noise = drawn(names, path, scores.shape[1], self.config.seed)
+        return picks_of(choose(scores.cpu(), self.pool.shares(path), self.config, noise))
+
+    def _pair(self, path: str, pick: Pick) -> Pair:
+        """The update of some pieces as A and B."""
+        pieces = [self._piece(self.sharers[n], path) for n, _ in pick]
+        weights = [weight for _, weight in pick]
+        return combined(pieces, weights, self.pool.lora.scale, self.config.aggregate)
+
+    def _piece(self, sharer: str, path: str) -> Pair:
+        """One piece on the base's device, read when it is first wanted."""
+        if (sharer, path) not in self._held:
+            dtype = torch.float64 if self.base.dtype == torch.float64 else torch.float32
+            a, b = self.pool.pieces(sharer, [path])[path]
+            pair = a.to(self.base.device, dtype), b.to(self.base.device, dtype)
+            size = sum(part.nbytes for part in pair)
+            if self._held_bytes + size > HELD_BYTES:
+                self._held, self._held_bytes = {}, 0
+            self._held[sharer, path] = pair
+            self._held_bytes += size
+        return self._held[sharer, path]
+
+    @contextmanager
+    def _hooked(self, hook: Callable[[str], Callable[..., Tensor]]) -> Iterator[None]:
+        """While inside, every site has its hook."""
+        handles = [
+            self.base.model.get_submodule(path).register_forward_hook(hook(path))
+            for path in self.pool.sites
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
