@@ -29,15 +29,11 @@ def sharer(pool: Pool, base: Base, number: int, sites: Sequence[str] | None = No
     """What sharer ``number`` gives: of all sites, or of some."""
     draw = torch.Generator().manual_seed(1000 + number)
     shared = tuple(pool.sites if sites is None else sites)
-    gates = {
-        site.path: torch.randn(site.inputs, generator=draw) * 1e-4
-        for site in pool.modules
-        if site.path in shared
-    }
+    gates = {site.path: torch.randn(site.inputs, generator=draw) * 1e-4 for site in pool.modules}
     return Shared(
         sharer=name(number),
         adapter=noisy(base, number, pool.lora),
-        gates=gates,
+        gates={path: gates[path] for path in shared},
         sites=shared,
         about={"steps": 100, "loss": 0.5},
     )

@@ -286,9 +286,10 @@ class Pool(BoundFolder):
                 f"{self.folder}: {entry.sharer!r} is no pseudonym; take pieces.pseudonym()"
             )
         for name, number in entry.about.items():
-            if not name.isidentifier() or not math.isfinite(number):
+            is_number = isinstance(number, (int, float)) and math.isfinite(number)
+            if not (is_number and name.isidentifier()):
                 raise UsageError(
-                    f"{self.folder}: about a sharer {name!r} = {number}; only finite numbers go in"
+                    f"{self.folder}: {name!r} of a sharer is {number!r}; only finite numbers go in"
                 )
         if not entry.sites or set(entry.sites) - set(self.sites):
             raise UsageError(
