@@ -67,3 +67,14 @@ def test_a_span_runs_once_and_groups_hold_what_they_may(base: Base) -> None:
     usual = base.model.config._attn_implementation
     run_tree(base, laid)
     assert base.model.config._attn_implementation == usual
+
+
+def test_what_one_span_alone_goes_on_from_attends_with_it(base: Base) -> None:
+    line = [Span((1, 2, 3)), Span((4, 5), 0), Span((6,), 1)]
+    (group,) = Tree.of(line, base).groups
+    assert group.own.tolist() == [[0, 1, 2, 3, 4, 5]]
+    assert group.front.shape[1] == 0
+    forked = [*line, Span((7,), 1)]
+    (group,) = Tree.of(forked, base).groups
+    assert group.own[:, 0].tolist() == [0, 5, 6]  # what both go on from, and each branch
+    assert group.front[1].tolist() == [0, 1, 2, 3, 4]

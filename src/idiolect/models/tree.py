@@ -13,6 +13,7 @@ of a head and of the model.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,16 +82,19 @@ class Tree:
     def of(cls, spans: Sequence[Span], base: Base) -> Tree:
         """The spans laid out for a base, in order."""
         begins: list[int] = []
+        depths: list[int] = []
         places: list[tuple[int, ...]] = []  # of a span's tokens, and of all in front of them
         count = 0
         for number, span in enumerate(spans):
             assert span.ids and span.behind < number
             begins.append(count)
             front = places[span.behind] if span.behind >= 0 else ()
+            depths.append(len(front))
             places.append((*front, *range(count, count + len(span.ids))))
             count += len(span.ids)
-        depths = [len(p) - len(s.ids) for p, s in zip(places, spans, strict=True)]
         positions = [d + n for d, s in zip(depths, spans, strict=True) for n in range(len(s.ids))]
+        whole = _whole(spans, depths)
+        sizes, fronts = [len(places[n]) for n, _ in whole], [front for _, front in whole]
         device = base.device
         return cls(
             ids=torch.tensor([token for span in spans for token in span.ids], device=device),
@@ -98,8 +102,8 @@ class Tree:
             begins=tuple(begins),
             depths=tuple(depths),
             groups=tuple(
-                _group([places[n] for n in some], [depths[n] for n in some], base)
-                for some in _alike([len(p) for p in places], depths)
+                _group([places[whole[n][0]] for n in some], [fronts[n] for n in some], base)
+                for some in _alike(sizes, fronts)
             ),
         )
 
@@ -145,6 +149,17 @@ def _taken(part: Tensor, places: Tensor) -> Tensor:
     """Of [1, H, N, d] what stands at the places [B, S]: [B, H, S, d]."""
     found = part[0].index_select(1, places.flatten())
     return found.view(part.shape[1], *places.shape, part.shape[3]).transpose(0, 1)
+
+
+def _whole(spans: Sequence[Span], depths: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of spans that attend as one, since each is all that goes on from the one before: the
+    last one's number, and how many tokens stand in front of the first."""
+    followers = Counter(span.behind for span in spans)
+    fronts = [*depths]
+    for n, span in enumerate(spans):
+        if span.behind >= 0 and followers[span.behind] == 1:
+            fronts[n] = fronts[span.behind]
+    return [(n, fronts[n]) for n in range(len(spans)) if followers[n] != 1]
 
 
 def _alike(sizes: Sequence[int], depths: Sequence[int]) -> Iterator[list[int]]:
