@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 
@@ -102,13 +104,12 @@ def shared_heads(
     for rows in by_owner.values():
         rows.sort(key=lambda row: tuple(prompts[row]))
         cut = [tuple(prompts[row])[:-1] for row in rows]
-        common = [_common(a, b) for a, b in pairwise(cut)]
-        fewer, groups = _best(common)
-        saved += fewer
-        for start, end, length in groups:
-            for row in rows[start:end]:
-                of_row[row] = len(heads)
-            heads.append(cut[start][:length])
+        best = _best([_common(a, b) for a, b in pairwise(cut)])
+        saved += best.saved
+        for members, length in best.groups:
+            for member in members:
+                of_row[rows[member]] = len(heads)
+            heads.append(cut[members[0]][:length])
     if saved < SHARE * tokens:
         return no_heads(len(prompts))
     return Heads(tuple(heads), tuple(of_row))
@@ -122,31 +123,50 @@ def _common(one: Sequence[int], other: Sequence[int]) -> int:
     return min(len(one), len(other))
 
 
-def _best(common: Sequence[int], at: int = 0) -> tuple[int, list[tuple[int, int, int]]]:
-    """Tokens saved, and the groups (from, to, tokens in common), of prompts in order.
+class _Best(NamedTuple):
+    """How some prompts are grouped best."""
 
-    ``common``: what each has in common with the next. All share the least of it: either that is
-    their head, or they part where it is, and the parts do better.
+    saved: int
+    """Tokens that are not run again."""
+    groups: list[tuple[list[int], int]]
+    """Prompts that share a head, and its tokens."""
+    loose: list[int]
+    """Prompts in no group, which may join one that is around these."""
+
+
+def _best(common: Sequence[int]) -> _Best:
+    """The best groups of prompts in order.
+
+    ``common``: the first tokens that each has in common with the next; all of a span share the
+    least of these. Either the prompts that stay loose in deeper groups make one there (whose head
+    runs once), or they join one around it.
     """
-    if not common:
-        return 0, []
-    least = min(common)
-    parted, groups = 0, list[tuple[int, int, int]]()
-    for start, end in _runs_above(common, least):
-        saved, theirs = _best(common[start:end], at + start)
-        parted += saved
-        groups += theirs
-    together = least * len(common) if least >= LEAST else 0
-    return (
-        (together, [(at, at + len(common) + 1, least)]) if together > parted else (parted, groups)
-    )
 
+    @cache
+    def best(start: int, end: int, around: int) -> _Best:
+        """Of prompts ``start`` to ``end``; one that joins a group around them saves ``around``."""
+        if start == end:
+            return _Best(around, [], [start])
+        least = min(common[start:end])
+        apart = parted(start, end, least, around)
+        if least < LEAST:
+            return apart
+        one = parted(start, end, least, least)
+        if one.saved - least <= apart.saved:
+            return apart
+        return _Best(one.saved - least, [*one.groups, (one.loose, least)], [])
 
-def _runs_above(values: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
-    """Where values stand above the limit, one after another: (from, to)."""
-    start = 0
-    for at, value in enumerate([*values, limit]):
-        if value <= limit:
-            if at > start:
-                yield start, at
-            start = at + 1
+    def parted(start: int, end: int, least: int, around: int) -> _Best:
+        """The best groups of the parts that have more than the least in common, together."""
+        cuts = [n for n in range(start, end) if common[n] == least]
+        parts = [
+            best(one, other, around)
+            for one, other in zip([start, *(n + 1 for n in cuts)], [*cuts, end], strict=True)
+        ]
+        return _Best(
+            sum(part.saved for part in parts),
+            [group for part in parts for group in part.groups],
+            [prompt for part in parts for prompt in part.loose],
+        )
+
+    return best(0, len(common), 0)
