@@ -99,7 +99,7 @@ ROWS: tuple[Row, ...] = (
         what="adapters act from the call for an answer on: prompts run once, for all epochs and "
         "people",
         kind="measured",
-        tasks=REAL,
+        tasks=("rating", "reply"),
         lora=ANSWERS,
         train=FAST,
     ),
@@ -126,7 +126,7 @@ ROWS: tuple[Row, ...] = (
         name="answers, top third",
         what="answers only, the last 10 of 30 layers adapted",
         kind="measured",
-        tasks=REAL,
+        tasks=("rating",),
         lora=THIRD,
         train=FAST,
     ),

@@ -13,7 +13,7 @@ from throughput.bases import SHAPES, get_base
 from throughput.contenders import PEER_A, Contender, contenders
 from throughput.work import Work, made_up_work, real_work
 
-PEOPLE = {"rating": 12, "reply": 4, "lamp-5": 2}
+PEOPLE = {"rating": 12, "reply": 3, "lamp-5": 2}
 PEER_PEOPLE = {"rating": 2, "reply": 1, "lamp-5": 1}
 """Of these, whom peers train: one after another, so more would take longer and tell no more."""
 ITEMS, BATCH = 16, 16
