@@ -269,7 +269,8 @@ def use(folder: Path) -> None:
 def test_a_changed_byte_anywhere_is_noticed(pool: Pool) -> None:
     for path in [p for p in pool.folder.rglob("*") if p.is_file()]:
         whole = path.read_bytes()
-        for place in {*range(0, len(whole), max(1, len(whole) // 40)), len(whole) - 1}:
+        notes = whole.find(b'"pt"') + 1  # in a header, where nobody else would look
+        for place in {*range(0, len(whole), max(1, len(whole) // 40)), notes, len(whole) - 1}:
             raw = bytearray(whole)
             raw[place] ^= 1 << place % 8
             path.write_bytes(raw)
