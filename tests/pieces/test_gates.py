@@ -250,6 +250,17 @@ def test_gates_lower_the_loss_and_leave_adapters_and_base_as_they_were(base: Bas
     assert not any(m._forward_hooks for m in base.model.modules())
 
 
+def test_settings_mean_what_the_obvious_code_makes_of_them(base: Base) -> None:
+    """Also what is not set: nothing decays."""
+    (person, adapter, examples), *_ = shared = sharers(base)
+    (ours, *_) = train_gates(base, shared, replace(CONFIG, clip=0.1, warmup=0.5, seed=3))
+    config = TrainConfig(
+        steps=6, rate=0.02, batch=2, clip=0.1, warmup=0.5, seed=3, weight_decay=0.0
+    )
+    job = Job(person=person, examples=examples, start=adapter)
+    assert apart(ours.adapter, train_gates_of_one(base, job, config).adapter) <= EXACT
+
+
 def test_nobodys_gates_follow_from_anothers_items_or_adapter(base: Base) -> None:
     shared = sharers(base)
     others = [(p, adapter_of(base, LORA, seed=77), e[::-1]) for p, _, e in shared[1:]]
