@@ -128,12 +128,12 @@ def _able(
             short += 1
             continue
         assert history.person not in able, "a person comes once"
-        mean = _mean_of(history, task, encoder) if encoder is not None else None
+        mean = mean_vector(history, task, encoder) if encoder is not None else None
         able[history.person] = _Candidate(history.person, len(history.items), mean)
     return [able[person] for person in sorted(able)], short
 
 
-def _mean_of(history: History, task: Task, encoder: Encoder) -> NDArray[np.float64]:
+def mean_vector(history: History, task: Task, encoder: Encoder) -> NDArray[np.float64]:
     """The mean [D] of the vectors of what of each item is searched."""
     vectors = np.asarray(encoder([task.index_text(item) for item in history.items]))
     assert vectors.ndim == 2 and len(vectors) == len(history.items), vectors.shape

@@ -1,0 +1,89 @@
+"""Personalized pieces: what an adapter assembled from others' is worth, what it costs, what leaks.
+
+    python benchmarks/pieces.py --prepare --work FOLDER --base rating=FOLDER --base reply=FOLDER \\
+        [--only TASK] [--minutes 40]
+    python benchmarks/pieces.py --json docs/results/pieces.json --work FOLDER \\
+        --base rating=FOLDER --base reply=FOLDER
+
+The first trains sharers' adapters and gates, and newcomers' own adapters, in parts of at most so
+many minutes: run it until it exits with 0 (3: there is more to do). The second measures. Bases are
+those that ``benchmarks/quality.py`` or ``idiolect adapt`` left, adapted on other people. --develop
+measures gate steps and rates on people who take no other part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from idiolect.cli.progress import watching
+from idiolect.errors import IdiolectError, UsageError
+from idiolect.events import Listener
+from idiolect.models import load_base
+from pieces_bench.clock import Clock, TimeIsUpError
+from pieces_bench.develop import develop
+from pieces_bench.place import Place
+from pieces_bench.prepare import estimate, prepare
+from pieces_bench.settings import QUICK, SETTINGS, Sizes
+
+MORE = 3
+"""Exit status where there is more to prepare."""
+
+
+def places(options: argparse.Namespace, listener: Listener) -> Iterator[Place]:
+    """Each task's place; raises UsageError for a base that is not named."""
+    named = dict(one.split("=", 1) for one in options.base if "=" in one)
+    for task in options.only or SETTINGS:
+        if task not in named:
+            raise UsageError(f"--base: name the base adapted to {task}, as {task}=FOLDER")
+        yield Place(
+            name=task,
+            base=load_base(named[task], dtype="float32" if options.quick else "auto"),
+            folder=options.work / task,
+            sizes=QUICK if options.quick else Sizes(),
+            listener=listener,
+        )
+
+
+def prepared(options: argparse.Namespace) -> int:
+    """Stage A, as far as the minutes go."""
+    clock = Clock(options.minutes)
+    with watching() as listener:
+        for place in places(options, listener):
+            print(estimate(place), file=sys.stderr, flush=True)
+            try:
+                (develop if options.develop else prepare)(place, clock)
+            except TimeIsUpError:
+                print("not finished: run the same command again", file=sys.stderr)
+                return MORE
+    return 0
+
+
+def main() -> int:
+    """Prepare or measure; 2 where the command line cannot be followed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="where the result goes")
+    parser.add_argument("--work", type=Path, default=Path("runs/pieces"))
+    parser.add_argument("--base", action="append", default=[], metavar="TASK=FOLDER")
+    parser.add_argument("--only", choices=tuple(SETTINGS), action="append")
+    parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--develop", action="store_true")
+    parser.add_argument("--minutes", type=float, default=40, help="of one part")
+    parser.add_argument("--quick", action="store_true", help="sizes for tests")
+    options = parser.parse_args()
+    try:
+        if options.prepare or options.develop:
+            return prepared(options)
+        raise UsageError("say --prepare, --develop or --json FILE")
+    except IdiolectError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    sys.exit(main())

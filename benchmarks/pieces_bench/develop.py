@@ -1,0 +1,70 @@
+"""Steps and rate of the gates, measured on people who take no other part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+from idiolect.pieces import Pool, materialise
+from idiolect.pieces.assemble import assemble
+from idiolect.pieces.settings import AssembleConfig
+from idiolect.storage import read_json, write_json
+from pieces_bench.clock import Clock
+from pieces_bench.place import Place
+from pieces_bench.prepare import sharers
+from pieces_bench.scoring import Scorer
+from pieces_bench.settings import GATES, GATES_TRIED, SEED
+
+RESULT = "develop.json"
+SHARERS = 8
+
+
+def develop(place: Place, clock: Clock) -> dict[str, Any]:
+    """Development newcomers' losses with pieces of 8 sharers, gates trained in several ways.
+
+    Beside them the bare base, and pieces drawn at random. Raises TimeIsUpError.
+    """
+    path = place.folder / RESULT
+    kept: dict[str, Any] = read_json(path) if path.is_file() else {"rows": {}}
+    sharers(place, clock)
+    chosen = place.people.chosen["cluster"][:SHARERS]
+    scorer = scorer_of(place)
+    if "base" not in kept["rows"]:
+        kept["rows"]["base"] = fmean(scorer.score({}).nats)
+    for steps, rate in GATES_TRIED:
+        name = f"{steps} steps at {rate:g}"
+        if name in kept["rows"]:
+            continue
+        config = replace(GATES, steps=steps, rate=rate)
+        pool = place.pool(
+            f"develop-{steps}-{rate:g}", place.gates("develop-gates", chosen, config, clock)
+        )
+        kept["rows"][name] = nats(place, scorer, pool, AssembleConfig(seed=SEED))
+        if "at random" not in kept["rows"]:
+            drawn = AssembleConfig(seed=SEED, sample=True, temperature=1e6)
+            kept["rows"]["at random"] = nats(place, scorer, pool, drawn)
+        write_json(path, kept)
+    return kept
+
+
+def nats(place: Place, scorer: Scorer, pool: Pool, config: AssembleConfig) -> float:
+    """Development newcomers' mean loss with pieces from a pool."""
+    few = place.people.setting.few
+    config = replace(config, recent_k=few, top_k=min(config.top_k, len(pool.sharers)))
+    items = {h.person: place.examples(h) for h in place.people.development}
+    recipes = assemble(place.base, pool, items, config)
+    return fmean(scorer.score({r.person: materialise(r, pool) for r in recipes}).nats)
+
+
+def scorer_of(place: Place) -> Scorer:
+    """Development newcomers' queries."""
+    asked = {h.person: place.asked(h) for h in place.people.development}
+    return Scorer(place.base, place.lora, asked, choices=choices(place))
+
+
+def choices(place: Place) -> list[int]:
+    """The token of each answer of a task with few answers."""
+    found = [place.prompter.answer_ids(choice) for choice in place.people.task.choices]
+    assert all(len(ids) == 1 for ids in found)
+    return [ids[0] for ids in found]
