@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from idiolect.generation.serve import Prediction
     from idiolect.history import Description
     from idiolect.importers import ImportReport
+    from idiolect.pieces.assembling import AssembleSummary
+    from idiolect.pieces.settings import RecipeConfig
     from idiolect.storage import Consent, Scope
     from idiolect.training.adapt import AdaptConfig, AdaptSummary
     from idiolect.training.layout import EngineConfig
@@ -30,11 +32,13 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "AdaptConfig": "idiolect.training.adapt",
+    "AssembleSummary": "idiolect.pieces.assembling",
     "EngineConfig": "idiolect.training.layout",
     "EvaluateConfig": "idiolect.evaluation.runner",
     "MergeSummary": "idiolect.training.scale",
     "PersonalConfig": "idiolect.training.personalize",
     "Prediction": "idiolect.generation.serve",
+    "RecipeConfig": "idiolect.pieces.settings",
     "Taken": "idiolect.adapters.exchange",
 }
 """These classes are part of the verbs, yet loading them loads torch."""
@@ -236,6 +240,37 @@ def personalize(
 
     require_no_parts(store)
     return Worker(work, listener=listener).whole(wait=wait)
+
+
+def assemble(
+    data: Path,
+    pool: Path,
+    out: Path,
+    *,
+    base: str | None = None,
+    config: RecipeConfig | None = None,
+    people: Sequence[str] = (),
+    wait: bool = True,
+    listener: Listener = silent,
+) -> AssembleSummary:
+    """Make the recipes of a dataset's people from a pool of pieces: only of those who need one.
+
+    A recipe says which pieces make a person's adapter; ``predict``, ``export`` and ``personalize``
+    take the folder ``out``. Who has no usable item is served by the base. Raises DataError where
+    nobody has one, UsageError where the pool has too few sharers.
+    """
+    from idiolect.pieces.assemble_data import assemble_data
+
+    return assemble_data(
+        data,
+        pool,
+        out,
+        base=base,
+        config=config,
+        people=people,
+        wait=wait,
+        listener=listener,
+    )
 
 
 def merge(store: Path, *, wait: bool = True) -> MergeSummary:

@@ -36,6 +36,15 @@ def checked(
     pool.require(base=base.identity)
     if tuple(site.path for site in sites(base.model, pool.lora)) != pool.sites:
         raise MismatchError(f"{pool.folder}: the pool's modules are not those of base {base.name}")
+    require_sharers(pool, config)
+    return [
+        Newcomer(person, _usable(person, examples, config.recent_k))
+        for person, examples in newcomers.items()
+    ]
+
+
+def require_sharers(pool: Pool, config: AssembleConfig) -> None:
+    """Raise UsageError where a pool has fewer sharers than pieces are asked for."""
     if not pool.sharers:
         raise UsageError(f"{pool.folder}: nobody is in this pool; share adapters first")
     if not config.top_p and config.top_k > len(pool.sharers):
@@ -43,10 +52,6 @@ def checked(
             f"assemble.top_k: {config.top_k} pieces a module, but {pool.folder} has only "
             f"{len(pool.sharers)} sharers; ask for fewer, or share more adapters"
         )
-    return [
-        Newcomer(person, _usable(person, examples, config.recent_k))
-        for person, examples in newcomers.items()
-    ]
 
 
 def _usable(person: str, examples: Sequence[Example], recent: int) -> tuple[Example, ...]:

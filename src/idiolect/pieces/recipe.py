@@ -41,6 +41,14 @@ class Recipe:
         assert bool(self.weight.isfinite().all()) and not self.weight[self.pick < 0].any()
 
 
+def no_pieces(person: str, sites: int, aggregate: Aggregate) -> Recipe:
+    """The recipe of somebody who gets no piece at any of the sites."""
+    pick = torch.full((sites, 1), -1, dtype=torch.long)
+    return Recipe(
+        person=person, sharers=(), pick=pick, weight=torch.zeros(sites, 1), aggregate=aggregate
+    )
+
+
 def materialise(recipe: Recipe, pool: Pool) -> LoraAdapter:
     """The adapter of a recipe, on the pool's base, in fp32.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +24,10 @@ from idiolect.pieces.recipe import Recipe
 from idiolect.pieces.settings import Aggregate
 from idiolect.storage import read_json, sha256_file, write_atomic, write_json
 
+Served = Literal["adapter", "no usable item", "withdrawn"]
+NO_ITEM: Served = "no usable item"
+WITHDRAWN: Served = "withdrawn"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeRecord:
@@ -31,6 +36,9 @@ class RecipeRecord:
     person: str
     made_by: str
     """Fingerprint of everything the recipe follows from: settings, pool, history."""
+    served: Served = "adapter"
+    """``adapter``, or why there is none: the base serves who has no usable item; ``withdrawn`` is
+    who had pieces of a sharer who left, and nobody serves them until they are assembled anew."""
     items: int = 0
     """Items of the history that were looked at."""
     history: str = ""

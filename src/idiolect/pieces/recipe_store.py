@@ -42,7 +42,7 @@ class RecipeStore(BoundFolder):
             self.pool = str(head["pool"])
             """The pool's id."""
             self.pool_source = str(head["pool_source"])
-            """The folder where it was."""
+            """The way to its folder from this one: it holds where both are moved together."""
             self.sites: tuple[str, ...] = tuple(map(str, head["sites"]))
         except (KeyError, TypeError) as error:
             raise self.no_head(error) from error
@@ -61,7 +61,7 @@ class RecipeStore(BoundFolder):
         head = {
             "format": RecipeStore.FORMAT,
             "pool": pool.id,
-            "pool_source": str(pool.folder),
+            "pool_source": pool.seen_from(folder),
             "sites": list(pool.sites),
             "base": pool.base,
             "base_name": pool.base_name,
@@ -71,14 +71,22 @@ class RecipeStore(BoundFolder):
             "lora": to_plain(pool.lora),
             "settings": settings,
         }
+        store = RecipeStore.require_room(folder, pool)
+        if store is not None:
+            store.settings, store._wanted = head["settings"], head
+            return store
+        write_json(folder / RecipeStore.HEAD, head)
+        return RecipeStore.open(folder)
+
+    @staticmethod
+    def require_room(folder: Path, pool: Pool) -> RecipeStore | None:
+        """The store in a folder, if there is one; raises as ``create`` where none can be made."""
         if (folder / RecipeStore.HEAD).exists():
             store = RecipeStore.open(folder)
             store.require_pool(pool)
-            store.settings, store._wanted = head["settings"], head
             return store
         RecipeStore.require_free(folder, empty="shards")
-        write_json(folder / RecipeStore.HEAD, head)
-        return RecipeStore.open(folder)
+        return None
 
     @staticmethod
     def open(folder: Path) -> RecipeStore:

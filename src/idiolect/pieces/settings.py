@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from idiolect.errors import UsageError
+from idiolect.models import DtypeName, PromptConfig
 
 Aggregate = Literal["delta", "factors"]
 
@@ -46,3 +47,13 @@ class AssembleConfig:
             raise UsageError(
                 f"assemble.aggregate: must be 'delta' or 'factors', got {self.aggregate!r}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeConfig:
+    """Everything that decides what people's recipes become."""
+
+    assemble: AssembleConfig = field(default_factory=AssembleConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    dtype: DtypeName = "auto"
+    device: str = "auto"
