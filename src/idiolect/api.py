@@ -288,15 +288,19 @@ def predict(
     base: str | None = None,
     data: Path | None = None,
     profiles: Path | None = None,
+    pool: Path | None = None,
 ) -> Prediction:
     """Answer one question of the store's task as one person would.
 
+    ``store``: a folder of adapters, or of recipes; ``pool`` is where the recipes' pool lies now.
     ``data`` is the person's dataset and ``profiles`` their profiles: a store whose adapters were
     trained with retrieval or with profiles needs them.
     """
     from idiolect.generation.serve import predict_one
+    from idiolect.pieces.sources import open_source
 
-    return predict_one(store, person, text, base=base, data=data, profiles=profiles)
+    source = open_source(store, pool)
+    return predict_one(source, person, text, base=base, data=data, profiles=profiles)
 
 
 def evaluate(
@@ -339,16 +343,19 @@ def export(
     format: str = "peft",
     on: Literal["base", "public"] = "base",
     base: str | None = None,
+    pool: Path | None = None,
 ) -> Path:
     """Write a person's adapter in PEFT's format.
 
+    ``store``: a folder of adapters, or of recipes; ``pool`` is where the recipes' pool lies now.
     ``on="public"`` stacks it with the task adapter of its base, so that it runs on the public base.
     """
     from idiolect.adapters.exchange import export_adapter
+    from idiolect.pieces.sources import open_source
 
     if format != "peft":
         raise UsageError(f"unknown format {format!r}; known: peft")
-    return export_adapter(store, person, out, on=on, base=base)
+    return export_adapter(open_source(store, pool), person, out, on=on, base=base)
 
 
 def consent(
@@ -389,8 +396,9 @@ def mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = No
     MissingError for who has no adapter and who has not agreed.
     """
     from idiolect.adapters.exchange import export_mean
+    from idiolect.pieces.sources import open_store
 
-    return export_mean(store, people, out, base=base)
+    return export_mean(open_store(store), people, out, base=base)
 
 
 def import_adapter(

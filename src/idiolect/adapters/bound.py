@@ -43,6 +43,11 @@ class BoundFolder:
         except (KeyError, TypeError) as error:
             raise self.no_head(error) from error
 
+    @property
+    def making(self) -> str:
+        """The verb that makes one."""
+        return self.MAKE
+
     def no_head(self, why: object) -> IntegrityError:
         """The error for a head that does not say what it must."""
         return IntegrityError(f"{self.folder / self.HEAD}: not the head of a {self.WHAT} ({why})")

@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from idiolect.adapters.consent import ledger_of
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.mean import mean_adapter
 from idiolect.adapters.peft_format import load_peft, require_room, save_peft, weights_of
 from idiolect.adapters.ranks import stack_ranks
+from idiolect.adapters.source import AdapterSource, sharers_in, usable_adapter
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.models import Base, invocation_of, load_base
@@ -32,7 +33,7 @@ class Taken:
 
 
 def export_adapter(
-    store: Path,
+    source: AdapterSource,
     person: str,
     out: Path,
     *,
@@ -40,45 +41,58 @@ def export_adapter(
     base: str | None = None,
 ) -> Path:
     """See ``api.export``."""
-    opened = AdapterStore.open(store)
-    adapter = _adapter_of(opened, person)
-    name = _name_of_base(opened)
+    adapter = _adapter_of(source, person)
+    name = _name_of_base(source)
     if on == "public":
-        adapter, name = _on_public(opened, adapter, base)
-    save_peft(out, adapter, base_name=name, invocation=_invocation(opened, adapter, base))
+        adapter, name = _on_public(source, adapter, base)
+    save_peft(
+        out,
+        adapter,
+        base_name=name,
+        invocation=_invocation(source, adapter, base),
+        about=source.made_of(person),
+    )
     return out
 
 
-def export_mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = None) -> Path:
+def export_mean(
+    store: AdapterStore, people: Sequence[str], out: Path, *, base: str | None = None
+) -> Path:
     """See ``api.mean``.
 
     The ledger is told before the adapter is there: a kill in between leaves an event of a share
     that was not made, never a share without an event.
     """
-    opened = AdapterStore.open(store)
-    ledger, names = ledger_of(opened), tuple(dict.fromkeys(people))
-    adapters = [_adapter_of(opened, person) for person in names]
-    require_consent(ledger, names, "mean", store=store)
+    ledger, names = ledger_of(store), tuple(dict.fromkeys(people))
+    adapters = [_adapter_of(store, person) for person in names]
+    require_consent(ledger, names, "mean", store=store.folder)
     adapter = mean_adapter(adapters)
-    invocation = _invocation(opened, adapter, base)
+    invocation = _invocation(store, adapter, base)
     require_room(out)
     made = hashlib.sha256(weights_of(adapter)).hexdigest()
     ledger.record("shared", names, {"scope": "mean", "of": len(names), "sha256": made})
     save_peft(
         out,
         adapter,
-        base_name=_name_of_base(opened),
+        base_name=_name_of_base(store),
         invocation=invocation,
-        about={"mean_of": len(names)},
+        about={"mean_of": len(names), **_made_of_all(store, names)},
     )
     return out
 
 
-def _name_of_base(store: AdapterStore) -> str:
+def _made_of_all(store: AdapterStore, people: Sequence[str]) -> dict[str, Any]:
+    """What ``made_of`` says of some people together."""
+    made = [found for person in people if (found := store.made_of(person))]
+    sharers = sorted({sharer for found in made for sharer in found["sharers"]})
+    return {"pool": made[0]["pool"], "sharers": sharers} if made else {}
+
+
+def _name_of_base(store: AdapterSource) -> str:
     return store.base_name if store.base_source == "default" else store.base_source
 
 
-def _invocation(store: AdapterStore, adapter: LoraAdapter, base: str | None) -> tuple[int, ...]:
+def _invocation(store: AdapterSource, adapter: LoraAdapter, base: str | None) -> tuple[int, ...]:
     """What calls an adapter that acts on answers only; needs the base's tokenizer."""
     if adapter.config.active != "answer":
         return ()
@@ -103,13 +117,16 @@ def take_adapter(
             raise UsageError(
                 f"{store}: {person!r} has an adapter there; ask to replace it (--replace)"
             )
-        opened.add([(Record(person=person, served="adapter", made_by="imported"), adapter)])
+        record = Record(
+            person=person, served="adapter", made_by="imported", sharers=sharers_in(folder)
+        )
+        opened.add([(record, adapter)])
         opened.compact()
     return Taken(store=store, person=person, bytes=adapter.bytes)
 
 
-def base_of(store: AdapterStore, base: str | None) -> Base:
-    """The base that a store was made for; raises MismatchError where it is another now."""
+def base_of(store: AdapterSource, base: str | None) -> Base:
+    """The base that adapters were made for; raises MismatchError where it is another now."""
     settings = store.settings
     loaded = load_base(
         base or store.base_source,
@@ -120,8 +137,8 @@ def base_of(store: AdapterStore, base: str | None) -> Base:
     return loaded
 
 
-def _adapter_of(store: AdapterStore, person: str) -> LoraAdapter:
-    adapter = store.adapter(person)
+def _adapter_of(store: AdapterSource, person: str) -> LoraAdapter:
+    adapter = usable_adapter(store, person)
     if adapter is None:
         record = store.record(person)
         why = f"is served by the base ({record.served})" if record else "is not in it"
@@ -130,7 +147,7 @@ def _adapter_of(store: AdapterStore, person: str) -> LoraAdapter:
 
 
 def _on_public(
-    store: AdapterStore, adapter: LoraAdapter, base: str | None
+    store: AdapterSource, adapter: LoraAdapter, base: str | None
 ) -> tuple[LoraAdapter, str]:
     """A person's adapter and the task adapter of its base as one, for the public base."""
     folder = Path(store.base_source)

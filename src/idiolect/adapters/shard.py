@@ -8,7 +8,7 @@ Knows nothing of the store's other shards.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from idiolect.adapters.shard_list import Shard, records_file, tensors_file
 from idiolect.errors import IntegrityError
 from idiolect.storage import read_json, sha256_file, write_atomic, write_json
 
-Served = Literal["adapter", "gated", "too few items"]
+Served = Literal["adapter", "gated", "too few items", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,8 @@ class Record:
 
     person: str
     served: Served
-    """``adapter``, or why the base serves them instead."""
+    """``adapter``, or why the base serves them instead; ``withdrawn`` is whose adapter went with
+    pieces it was made of, and nobody serves them until they are trained anew."""
     made_by: str
     """Fingerprint of everything the adapter follows from: settings, base, history, profile."""
     items: int = 0
@@ -45,6 +46,8 @@ class Record:
     gate_base: float | None = None
     """Mean loss of the base on the held-out tail, in nats a token."""
     gate_adapter: float | None = None
+    sharers: tuple[str, ...] = ()
+    """Whose pieces it is made of, under their pseudonyms."""
     row: int | None = None
 
 
@@ -93,10 +96,14 @@ def read_shard(path: Path) -> Shard[Record]:
     """Read a shard's records; raises IntegrityError where they are no records."""
     content = read_json(path)
     try:
-        records = tuple(Record(**record) for record in content["records"])
+        records = tuple(_record(record) for record in content["records"])
         return Shard(int(path.stem), str(content["sha256"]), records)
     except (KeyError, TypeError) as error:
         raise IntegrityError(f"{path}: not the records of a shard ({error})") from error
+
+
+def _record(content: Mapping[str, Any]) -> Record:
+    return Record(**{**content, "sharers": tuple(content.get("sharers", ()))})
 
 
 def check_tensors(path: Path, sha256: str, *, again: str = "personalize") -> None:

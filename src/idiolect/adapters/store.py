@@ -102,6 +102,13 @@ class AdapterStore(BoundFolder):
         number, record = found
         return self._row_or_none(number, record)
 
+    def made_of(self, person: str) -> Mapping[str, Any]:
+        """Whose pieces a person's adapter is made of, if it is, and of which pool."""
+        record, pool = self.record(person), self.settings.get("pool") or {}
+        if record is None or not record.sharers:
+            return {}
+        return {"pool": pool.get("id", ""), "sharers": list(record.sharers)}
+
     def add(self, entries: Sequence[tuple[Record, LoraAdapter | None]]) -> None:
         """Append people as one shard: after it returns they are in the store for good."""
         self._shards.know(

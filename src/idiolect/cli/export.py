@@ -11,6 +11,7 @@ from idiolect.cli.options import (
     json_option,
     out_option,
     person_option,
+    pool_moved_option,
     store_argument,
     store_base_option,
 )
@@ -34,6 +35,7 @@ from idiolect.cli.progress import stdout_kept
     "task-adapted from (then the task's adapter is put into it).",
 )
 @store_base_option
+@pool_moved_option
 @json_option
 def command(
     store: Path,
@@ -42,13 +44,15 @@ def command(
     format: str,
     on: Literal["base", "public"],
     base: str | None,
+    pool: Path | None,
     as_json: bool,
 ) -> None:
     """Hand out one person's adapter in PEFT's format.
 
-    STORE is a folder of adapters made by `idiolect personalize`. Writes adapter_config.json and
-    adapter_model.safetensors, which PEFT, vLLM and others load. The adapter is made of the
-    person's own words: treat it like them.
+    STORE is a folder of adapters made by `idiolect personalize`, or of recipes made by `idiolect
+    assemble`. Writes adapter_config.json and adapter_model.safetensors, which PEFT, vLLM and others
+    load. The adapter is made of the person's own words: treat it like them. Where it is made of
+    pieces, its manifest names the pool and, by pseudonym, the sharers.
 
     \b
     $ idiolect export mine --person me --out my-adapter
@@ -56,7 +60,7 @@ def command(
     from idiolect import api
 
     with stdout_kept():
-        folder = api.export(store, person, out, format=format, on=on, base=base)
+        folder = api.export(store, person, out, format=format, on=on, base=base, pool=pool)
     if as_json:
         print_json({"person": person, "format": format, "on": on, "folder": folder})
     else:

@@ -37,6 +37,9 @@ base_option = click.option(
 store_base_option = click.option(
     "--base", metavar="MODEL", help="Where the store's base model lies now, if it has moved."
 )
+pool_moved_option = click.option(
+    "--pool", type=PATH, help="Where the pool of the recipes lies now, if it has moved."
+)
 person_option = click.option("--person", required=True, metavar="ID", help="Whose adapter.")
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from idiolect.cli.options import PATH, json_option, person_option, store_argument, store_base_option
+from idiolect.cli.options import (
+    PATH,
+    json_option,
+    person_option,
+    pool_moved_option,
+    store_argument,
+    store_base_option,
+)
 from idiolect.cli.printing import print_json, print_table
 from idiolect.cli.progress import stdout_kept
 from idiolect.cli.words import printable
@@ -31,6 +38,7 @@ SERVED_BY_BASE = "this person has no adapter in use: the base model answered"
 )
 @click.option("--profiles", type=PATH, help="The profiles, for adapters trained with them.")
 @store_base_option
+@pool_moved_option
 @json_option
 def command(
     store: Path,
@@ -39,14 +47,15 @@ def command(
     data: Path | None,
     profiles: Path | None,
     base: str | None,
+    pool: Path | None,
     as_json: bool,
 ) -> None:
     """Answer one question as one person would.
 
-    STORE is a folder of adapters made by `idiolect personalize`. The input is what the store's task
-    asks about: a message to reply to, a film to rate, an abstract to find a title for. Where the
-    task has few answers, the likelihood of each is shown, too. Whoever has no adapter there is
-    answered by the base model.
+    STORE is a folder of adapters made by `idiolect personalize`, or of recipes made by `idiolect
+    assemble`. The input is what the store's task asks about: a message to reply to, a film to rate,
+    an abstract to find a title for. Where the task has few answers, the likelihood of each is
+    shown, too. Whoever has no adapter there is answered by the base model.
 
     \b
     $ idiolect predict mine --person me --input "How was your weekend?"
@@ -56,7 +65,7 @@ def command(
     if text == "-":
         text = _stdin()
     with stdout_kept():
-        found = api.predict(store, person, text, base=base, data=data, profiles=profiles)
+        found = api.predict(store, person, text, base=base, data=data, profiles=profiles, pool=pool)
     if as_json:
         print_json(found)
         return

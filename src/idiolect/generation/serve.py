@@ -1,4 +1,4 @@
-"""One answer for one person, out of a store of adapters."""
+"""One answer for one person, wherever their adapter comes from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 from idiolect import tasks
 from idiolect.adapters.exchange import base_of
-from idiolect.adapters.store import AdapterStore
+from idiolect.adapters.source import AdapterSource, usable_adapter
 from idiolect.config import from_plain
 from idiolect.errors import MissingError, UsageError
 from idiolect.generation.answers import Question, answer
@@ -34,7 +34,7 @@ class Prediction:
 
 
 def predict_one(
-    store: Path,
+    source: AdapterSource,
     person: str,
     text: str,
     *,
@@ -43,25 +43,27 @@ def predict_one(
     profiles: Path | None = None,
 ) -> Prediction:
     """See ``api.predict``."""
-    opened = AdapterStore.open(store)
-    config = from_plain(PersonalConfig, opened.settings, where=str(store))
-    task = tasks.get(opened.task)
+    config = from_plain(PersonalConfig, source.settings, where=str(source.folder))
+    task = tasks.get(source.task)
     context = config.context
     if data is None and (context.retrieval != "none" or context.profile):
         beside = "profiles" if context.retrieval == "none" else f"{context.retrieval} retrieval"
         raise UsageError(
-            f"{store}: its adapters were trained with {beside}; name the person's dataset, too"
+            f"{source.folder}: its adapters were trained with {beside}; name the person's dataset, "
+            "too"
         )
     if context.profile and profiles is None:
-        raise UsageError(f"{store}: its adapters were trained with profiles; name them, too")
+        raise UsageError(
+            f"{source.folder}: its adapters were trained with profiles; name them, too"
+        )
     history = History(person, ())
     if data is not None:
         history = read_dataset(data).history(person)
-    elif opened.record(person) is None:
-        known = f", e.g. {opened.people[0]!r}" if opened.people else ""
-        raise MissingError(f"{store}: nobody named {person!r} among its people{known}")
-    loaded = base_of(opened, base)
-    adapter = opened.adapter(person)
+    elif source.record(person) is None:
+        known = f", e.g. {source.people[0]!r}" if source.people else ""
+        raise MissingError(f"{source.folder}: nobody named {person!r} among its people{known}")
+    loaded = base_of(source, base)
+    adapter = usable_adapter(source, person)
     asked = Person(
         history,
         task,
