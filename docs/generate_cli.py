@@ -51,10 +51,10 @@ prints into `~/.config/fish/completions/idiolect.fish`.
 
 SETTINGS = """## Settings
 
-`adapt`, `personalize` and `evaluate` take `--config FILE` (TOML, or JSON where the name ends in
-`.json`) and `--set NAME=VALUE` for single settings; options such as `--rate` are short for the
-commonest ones. An option wins over `--set`, and that over the file. A file needs only what differs
-from the defaults, which are:
+`adapt`, `personalize`, `share` and `evaluate` take `--config FILE` (TOML, or JSON where the name
+ends in `.json`) and `--set NAME=VALUE` for single settings; options such as `--rate` are short
+for the commonest ones. An option wins over `--set`, and that over the file. A file needs only
+what differs from the defaults, which are:
 """
 
 
@@ -84,6 +84,7 @@ def _defaults() -> list[str]:
     kinds = {
         "adapt": api.AdaptConfig,
         "personalize": api.PersonalConfig,
+        "share": api.ShareConfig,
         "evaluate": api.EvaluateConfig,
     }
     return [_block(f"### `idiolect {verb}`", dumps(kind()), "toml") for verb, kind in kinds.items()]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from idiolect.importers import ImportReport
     from idiolect.pieces.assembling import AssembleSummary
     from idiolect.pieces.settings import RecipeConfig
+    from idiolect.pieces.share import ShareSummary
+    from idiolect.pieces.sharing import ShareConfig
     from idiolect.storage import Consent, Scope
     from idiolect.training.adapt import AdaptConfig, AdaptSummary
     from idiolect.training.layout import EngineConfig
@@ -39,6 +41,8 @@ _LAZY = {
     "PersonalConfig": "idiolect.training.personalize",
     "Prediction": "idiolect.generation.serve",
     "RecipeConfig": "idiolect.pieces.settings",
+    "ShareConfig": "idiolect.pieces.sharing",
+    "ShareSummary": "idiolect.pieces.share",
     "Taken": "idiolect.adapters.exchange",
 }
 """These classes are part of the verbs, yet loading them loads torch."""
@@ -386,6 +390,46 @@ def consents(store: Path) -> tuple[Consent, ...]:
     from idiolect.adapters.consent import consents_in
 
     return consents_in(store)
+
+
+def share(
+    store: Path,
+    data: Path,
+    pool: Path,
+    *,
+    base: str | None = None,
+    config: ShareConfig | None = None,
+    engine: EngineConfig | None = None,
+    people: Sequence[str] = (),
+    profiles: Path | None = None,
+    override_leakage: str | None = None,
+    wait: bool = True,
+    listener: Listener = silent,
+) -> ShareSummary:
+    """Cut adapters of people who agreed into gated pieces, and put them into a pool.
+
+    Who shares is chosen among those whose consent (scope ``pieces``) holds, or named in ``people``;
+    ``data`` holds the histories that their adapters were trained on. Nothing but numbers goes into
+    the pool, under a pseudonym drawn for it. Whoever an audit finds to give too much away is left
+    out, unless ``override_leakage`` says why not; the ledger keeps that. Again, it goes on with
+    whom it had not finished, and leaves alone who is in the pool. Raises MissingError where nobody
+    agreed, or somebody named did not.
+    """
+    from idiolect.pieces.share import share as share_pieces
+
+    return share_pieces(
+        store,
+        data,
+        pool,
+        base=base,
+        config=config,
+        engine=engine,
+        people=people,
+        profiles=profiles,
+        override_leakage=override_leakage,
+        wait=wait,
+        listener=listener,
+    )
 
 
 def mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = None) -> Path:

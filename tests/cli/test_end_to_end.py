@@ -240,6 +240,7 @@ def test_profiles_are_written_without_a_model(place: Path, tmp_path: Path) -> No
         ["merge", "nothing"],
         ["consent", "nothing"],
         ["consent", "nothing", "--person", "p", "--scope", "mean"],
+        ["share", "nothing", "--data", "d", "--pool", "p"],
         ["mean", "nothing", "--person", "p", "--out", "o"],
         ["predict", "nothing", "--person", "p", "--input", "x"],
         ["export", "nothing", "--person", "p", "--out", "o"],

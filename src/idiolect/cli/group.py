@@ -25,6 +25,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "personalize": ("personalize", "Train the adapters of those who need one."),
     "merge": ("merge", "Take the parts of a sharded run into their store."),
     "consent": ("consent", "Record who agrees to share, or list it."),
+    "share": ("share", "Put pieces of adapters into a pool, of people who agreed."),
     "assemble": ("assemble", "Put adapters together from a pool, without training."),
     "mean": ("mean", "Make one adapter of many people's, to start others from."),
     "predict": ("predict", "Answer one question as one person would."),

@@ -2,22 +2,31 @@
 
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.assemble_single import assemble_one
+from idiolect.pieces.gates import GateConfig, train_gates
 from idiolect.pieces.pool import Pool, Shared, pseudonym, share_sites
 from idiolect.pieces.recipe import Recipe, materialise
 from idiolect.pieces.recipe_shard import RecipeRecord
 from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.settings import AssembleConfig
+from idiolect.pieces.sharers import Sharer, SharersConfig, select_sharers
+from idiolect.pieces.sharing import ShareConfig
 
 __all__ = [
     "AssembleConfig",
+    "GateConfig",
     "Pool",
     "Recipe",
     "RecipeRecord",
     "RecipeStore",
+    "ShareConfig",
     "Shared",
+    "Sharer",
+    "SharersConfig",
     "assemble",
     "assemble_one",
     "materialise",
     "pseudonym",
+    "select_sharers",
     "share_sites",
+    "train_gates",
 ]

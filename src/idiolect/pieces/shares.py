@@ -1,0 +1,93 @@
+"""What a store's ledger says of one pool: who is in it under which pseudonym, who was refused.
+
+The way from a person to their pseudonym in a pool is here alone. Knows the ledger and the pool;
+knows nothing of adapters or audits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from idiolect.pieces.pool import Pool, pseudonym
+from idiolect.storage import Entry, Ledger, consents
+
+SHARED, REFUSED = "shared", "refused"
+SCOPE = "pieces"
+
+
+class Shares:
+    """One store's people in one pool."""
+
+    def __init__(self, ledger: Ledger, pool: Pool) -> None:
+        self.ledger, self.pool = ledger, pool
+
+    def last(self) -> dict[str, Entry]:
+        """Everyone's last event about this pool, by person."""
+        return {
+            person: ours[-1]
+            for person, entries in self.ledger.by_person().items()
+            if (ours := [entry for entry in entries if self._is_ours(entry)])
+        }
+
+    def present(self) -> dict[str, str]:
+        """The pseudonyms of those who are in the pool, by person."""
+        there = set(self.pool.sharers)
+        found = {p: _name(e) for p, e in self.last().items() if e.event == SHARED}
+        return {person: name for person, name in found.items() if name in there}
+
+    def names_for(self, people: Sequence[str]) -> dict[str, str]:
+        """A pseudonym for everybody who is not in the pool.
+
+        Who was refused keeps theirs; who withdrew gets another, since what was made of the former
+        pieces names them by it.
+        """
+        last = self.last()
+        refused = {p: _name(e) for p, e in last.items() if e.event == REFUSED}
+        return {person: refused.get(person) or pseudonym() for person in people}
+
+    def secrets_of(self, people: Collection[str]) -> dict[str, str]:
+        """What nobody outside the store can guess of a person, and stays: draws are seeded by it.
+
+        Whoever knew the seed could try out names on a draw by name.
+        """
+        found = self.ledger.by_person()
+        return {person: found[person][0].who for person in people}
+
+    def agreed(self, people: Collection[str]) -> dict[str, str]:
+        """Since when those of the people agree who do so now."""
+        return {
+            consent.person: consent.since
+            for consent in consents(self.ledger)
+            if consent.scope == SCOPE and consent.valid and consent.person in people
+        }
+
+    def record_shared(
+        self, person: str, name: str, *, consented: str, sites: int, ratio: float, overridden: str
+    ) -> None:
+        """Say that a person's pieces go into the pool; before they do."""
+        self.ledger.record(
+            SHARED,
+            [person],
+            {
+                "scope": SCOPE,
+                "pool": self.pool.id,
+                "as": name,
+                "consented": consented,
+                "sites": sites,
+                "ratio": ratio,
+                "overridden": overridden,
+            },
+        )
+
+    def record_refused(self, names: Mapping[str, str]) -> None:
+        """Say that people (person to pseudonym) were not let in."""
+        for person, name in names.items():
+            details = {"scope": SCOPE, "pool": self.pool.id, "as": name}
+            self.ledger.record(REFUSED, [person], details)
+
+    def _is_ours(self, entry: Entry) -> bool:
+        return entry.event in (SHARED, REFUSED) and entry.details.get("pool") == self.pool.id
+
+
+def _name(entry: Entry) -> str:
+    return str(entry.details["as"])
