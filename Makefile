@@ -43,6 +43,7 @@ lint: setup
 docs: setup
 	$(BIN)/python benchmarks/render.py
 	$(BIN)/python benchmarks/scale_page.py
+	$(BIN)/python benchmarks/pieces_page.py
 	$(BIN)/python docs/generate_cli.py
 
 clean:

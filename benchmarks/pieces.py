@@ -14,20 +14,22 @@ measures gate steps and rates on people who take no other part.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from idiolect.cli.progress import watching
 from idiolect.errors import IdiolectError, UsageError
 from idiolect.events import Listener
 from idiolect.models import load_base
+from idiolect.storage import write_atomic
 from pieces_bench.clock import Clock, TimeIsUpError
 from pieces_bench.develop import develop
 from pieces_bench.place import Place
 from pieces_bench.prepare import estimate, prepare
+from pieces_bench.result import measure, result_of
 from pieces_bench.settings import QUICK, SETTINGS, Sizes
 
 MORE = 3
@@ -63,6 +65,20 @@ def prepared(options: argparse.Namespace) -> int:
     return 0
 
 
+def measured(options: argparse.Namespace) -> None:
+    """Stage B, written as JSON. Raises MissingError where something was not prepared."""
+    raw: dict[str, Any] = {}
+    with watching() as listener:
+        for place in places(options, listener):
+            raw[place.name] = measure(place, grows=not raw)
+    words = [f"--base {task}=FOLDER" for task in raw]
+    if options.only:
+        words += [f"--only {task}" for task in options.only]
+    command = f"python benchmarks/pieces.py --json docs/results/{options.json.name} --work FOLDER"
+    result = result_of(raw, options.json.stem, " ".join([command, *words]))
+    write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
+
+
 def main() -> int:
     """Prepare or measure; 2 where the command line cannot be followed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -78,12 +94,14 @@ def main() -> int:
     try:
         if options.prepare or options.develop:
             return prepared(options)
-        raise UsageError("say --prepare, --develop or --json FILE")
+        if options.json is None:
+            raise UsageError("say --prepare, --develop or --json FILE")
+        measured(options)
     except IdiolectError as error:
         print(error, file=sys.stderr)
         return 2
+    return 0
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     sys.exit(main())

@@ -9,6 +9,7 @@ A benchmark is ``benchmarks/NAME.py --json FILE``; that file is ``docs/results/N
                             not measured, and reached says why
     page                    optional: the page in docs/ it belongs on, "results" if not given
     notes                   optional list of sentences on how to read it
+    pictures                optional list of {"file", "alt"}: drawn elsewhere, in docs/images/
     tables                  optional list of {"title", "columns", "rows"}, cells text or numbers
     report                  optional evaluation report (docs/report-schema.md), published
 
@@ -109,6 +110,8 @@ def _section(result: Mapping[str, Any]) -> Iterator[str]:
         )
     if result.get("notes"):
         yield "\n".join(f"- {_text(note)}" for note in result["notes"])
+    for picture in result.get("pictures", ()):
+        yield f"![{_text(picture['alt'])}](images/{picture['file']})"
     for table in result.get("tables", ()):
         yield f"### {_text(table['title'])}"
         yield _table(table["columns"], table["rows"])

@@ -37,9 +37,8 @@ def develop(place: Place, clock: Clock) -> dict[str, Any]:
         if name in kept["rows"]:
             continue
         config = replace(GATES, steps=steps, rate=rate)
-        pool = place.pool(
-            f"develop-{steps}-{rate:g}", place.gates("develop-gates", chosen, config, clock)
-        )
+        trained = place.gates("develop-gates", chosen, config, clock)
+        pool = place.pool(place.folder / f"develop-{steps}-{rate:g}", trained)
         kept["rows"][name] = nats(place, scorer, pool, AssembleConfig(seed=SEED))
         if "at random" not in kept["rows"]:
             drawn = AssembleConfig(seed=SEED, sample=True, temperature=1e6)

@@ -94,11 +94,16 @@ def encoder() -> Encoder:
     return MiniLM()
 
 
-def means(people: People) -> dict[str, NDArray[np.float64]]:
-    """Everyone's mean vector: of sharers by what their adapter saw."""
-    memo = Memo(encoder())
-    everyone = [*people.newcomers, *people.development, *people.sharers.values()]
-    return {h.person: mean_vector(h, people.task, memo) for h in everyone}
+def means(people: People, folder: Path) -> dict[str, NDArray[np.float64]]:
+    """Newcomers' and sharers' mean vectors, once made they are kept: of sharers by what their
+    adapter saw."""
+    path = folder / "means.json"
+    if not path.is_file():
+        memo = Memo(encoder())
+        everyone = [*people.newcomers, *people.sharers.values()]
+        made = {h.person: mean_vector(h, people.task, memo).tolist() for h in everyone}
+        write_json(path, made)
+    return {person: np.array(mean) for person, mean in read_json(path).items()}
 
 
 def people_of(base: Base, name: str, sizes: Sizes, folder: Path) -> People:

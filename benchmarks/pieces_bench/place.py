@@ -26,7 +26,7 @@ from idiolect.training import EngineConfig, Job, TrainConfig
 from idiolect.training.batched import train_many
 from pieces_bench.clock import Clock, pieces
 from pieces_bench.people import People, people_of
-from pieces_bench.settings import LORA, SEED, Sizes
+from pieces_bench.settings import GATES, LORA, SEED, TRAIN, Sizes
 
 
 @dataclass
@@ -40,6 +40,14 @@ class Place:
     lora: LoraConfig = LORA
     listener: Listener = silent
     engine: EngineConfig = field(default_factory=EngineConfig)
+
+    @cached_property
+    def made(self) -> Path:
+        """What follows from how adapters and gates are trained: other settings, another folder."""
+        cause = [self.base.identity, to_plain(GATES), to_plain(TRAIN), to_plain(self.lora)]
+        folder = self.folder / f"made-{fingerprint(cause)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     @cached_property
     def people(self) -> People:
@@ -114,7 +122,7 @@ class Place:
             with made.writing():
                 made.add(entries)
             checkpoint.unlink(missing_ok=True)
-            self.note(store, time.perf_counter() - began, len(group))
+            self.note(store, time.perf_counter() - began)
 
     def adapters(self, store: str, people: Sequence[str]) -> dict[str, LoraAdapter]:
         """The adapters of those people in the named store."""
@@ -150,13 +158,13 @@ class Place:
                     file, save({k: v.contiguous() for k, v in one.adapter.vectors.items()})
                 )
             checkpoint.unlink(missing_ok=True)
-            self.note(folder, time.perf_counter() - began, len(group))
+            self.note(folder, time.perf_counter() - began)
         return {p: load_file(self._gate_file(place, p, cause)) for p in people}
 
-    def pool(self, name: str, gates: Mapping[str, Mapping[str, Tensor]]) -> Pool:
+    def pool(self, folder: Path, gates: Mapping[str, Mapping[str, Tensor]]) -> Pool:
         """A pool of those sharers with all their pieces."""
         pool = Pool.create(
-            self.folder / name,
+            folder,
             self.base,
             source=self.base.source or self.base.name,
             task=self.name,
@@ -185,13 +193,11 @@ class Place:
         history = history.last(last) if last else history
         return Job(person=history.person, examples=self.examples(history), start=start)
 
-    def note(self, what: str, seconds: float, people: int) -> None:
-        """Add to what a part has cost."""
-        path = self.folder / "seconds.json"
+    def note(self, what: str, seconds: float, *, folder: Path | None = None) -> None:
+        """Add to what a part has cost, of the preparation where no folder is named."""
+        path = (folder or self.folder) / "seconds.json"
         kept = read_json(path) if path.is_file() else {}
-        past = kept.get(what, {"seconds": 0.0, "people": 0})
-        kept[what] = {"seconds": past["seconds"] + seconds, "people": past["people"] + people}
-        write_json(path, kept)
+        write_json(path, kept | {what: kept.get(what, 0.0) + seconds})
 
     def _store(self, name: str, lora: LoraConfig, config: TrainConfig) -> AdapterStore:
         return AdapterStore.create(

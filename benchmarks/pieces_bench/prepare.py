@@ -12,10 +12,11 @@ from dataclasses import replace
 from idiolect.adapters import LoraAdapter
 from idiolect.config import derive_seed
 from idiolect.history import History
-from idiolect.pieces import Pool, RecipeRecord, RecipeStore, materialise
+from idiolect.pieces import Pool, Recipe, RecipeRecord, RecipeStore, materialise
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.settings import AssembleConfig
 from pieces_bench.clock import Clock, pieces
+from pieces_bench.people import means
 from pieces_bench.place import Place, with_epochs
 from pieces_bench.settings import GATES, SEED, TRAIN
 from pieces_bench.view import View
@@ -31,6 +32,7 @@ def prepare(place: Place, clock: Clock) -> None:
     own(place, clock)
     from_pieces(place, clock)
     leaking(place, clock)
+    means(place.people, place.folder)
 
 
 def estimate(place: Place) -> str:
@@ -64,7 +66,7 @@ def sharers(place: Place, clock: Clock) -> None:
 def gates(place: Place, clock: Clock) -> Pool:
     """Everyone's gates, and the pool of all of them."""
     everyone = list(place.people.sharers)
-    return place.pool(POOL, place.gates("gates", everyone, GATES, clock))
+    return place.pool(place.made / POOL, place.gates("gates", everyone, GATES, clock))
 
 
 def own(place: Place, clock: Clock) -> None:
@@ -88,27 +90,27 @@ def from_pieces(place: Place, clock: Clock) -> None:
             place.train(store, jobs, kind.config, with_epochs(TRAIN, epochs), clock)
 
 
-def assembled(place: Place, length: int, clock: Clock | None = None) -> dict[str, LoraAdapter]:
-    """Newcomers' adapters from the strategy ``cluster``'s pieces by their last items, no training.
+def recipes(place: Place, length: int, clock: Clock | None = None) -> dict[str, Recipe]:
+    """Newcomers' recipes from the strategy ``cluster``'s pieces by their last items, no training.
 
     Raises TimeIsUpError.
     """
     pool = some_of(place)
-    store = RecipeStore.create(
-        place.folder / f"recipes-{length}", pool, settings={"length": length}
-    )
+    store = RecipeStore.create(place.made / f"recipes-{length}", pool, settings={"length": length})
     waiting = [h for h in place.people.newcomers if h.person not in store.people]
     for group in pieces(clock, waiting, place.sizes.group):
         by_person = {h.person: place.examples(h.last(length)) for h in group}
-        recipes = assemble(place.base, pool, by_person, ASSEMBLE)
+        found = assemble(place.base, pool, by_person, ASSEMBLE)
         with store.writing():
-            store.add([(RecipeRecord(person=r.person, made_by=""), r) for r in recipes])
-    out: dict[str, LoraAdapter] = {}
-    for history in place.people.newcomers:
-        recipe = store.recipe(history.person)
-        assert recipe is not None
-        out[history.person] = materialise(recipe, pool)
-    return out
+            store.add([(RecipeRecord(person=r.person, made_by=""), r) for r in found])
+    kept = {h.person: store.recipe(h.person) for h in place.people.newcomers}
+    return {person: recipe for person, recipe in kept.items() if recipe is not None}
+
+
+def assembled(place: Place, length: int, clock: Clock | None = None) -> dict[str, LoraAdapter]:
+    """The adapters of these recipes."""
+    pool = some_of(place)
+    return {p: materialise(r, pool) for p, r in recipes(place, length, clock).items()}
 
 
 def leaking(place: Place, clock: Clock) -> None:
@@ -149,4 +151,4 @@ def some_of(place: Place, strategy: str = "cluster", count: int = 0, ratio: floa
     if count:  # fewer are always among more
         order = sorted(people, key=lambda person: derive_seed(SEED, person, "fewer sharers"))
         people = tuple(order[:count])
-    return View(place.folder / POOL, [place.alias(person) for person in people], ratio)
+    return View(place.made / POOL, [place.alias(person) for person in people], ratio)

@@ -2,23 +2,39 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import pieces
+import pieces_page
+import render
 from idiolect.errors import UsageError
+from idiolect.generation.answers import Question, answer
+from idiolect.generation.engine import Generator
 from idiolect.history import History, Interaction
 from idiolect.models import load_base
+from idiolect.pieces import Pool, Shared, materialise, share_sites
+from idiolect.pieces.assemble import assemble
+from idiolect.pieces.settings import AssembleConfig
+from idiolect.training.context import ContextConfig, Person
 from pieces_bench import clock as clocks
 from pieces_bench import people as who
 from pieces_bench.clock import Clock, TimeIsUpError
+from pieces_bench.cost import ANSWERS, EXACT, WHOLE, adapter_size, operations
+from pieces_bench.develop import choices
+from pieces_bench.growth import made_up
 from pieces_bench.place import Place
-from pieces_bench.prepare import prepare
-from pieces_bench.settings import QUICK
-from tiny_people import rater, save_tiny
+from pieces_bench.prepare import gates, prepare, sharers, some_of
+from pieces_bench.scoring import Scorer
+from pieces_bench.settings import QUICK, SEED
+from tiny_people import noisy, rater, save_tiny
 
 PEOPLE = 22
 
@@ -124,3 +140,123 @@ def test_preparing_stops_in_time_and_goes_on(place: Place, monkeypatch: pytest.M
     assert set(place.adapters("own-2-2", [h.person for h in place.people.newcomers])) == {
         h.person for h in place.people.newcomers
     }
+
+
+def test_a_part_of_a_pool_is_as_a_pool_made_of_that_part(place: Place, tmp_path: Path) -> None:
+    sharers(place, Clock(60))
+    gates(place, Clock(60))
+    view = some_of(place, "cluster", count=3, ratio=0.5)
+    whole = Pool.open(place.made / "pool")
+    real = Pool.create(
+        tmp_path / "real", place.base, source="x", task="rating", lora=whole.lora, settings={}
+    )
+    entries = [
+        Shared(
+            sharer=sharer,
+            adapter=whole.adapter(sharer),
+            gates={path: whole.gates(path)[whole.sharers.index(sharer)] for path in whole.sites},
+            sites=share_sites(SEED, sharer, whole.sites, 0.5),
+        )
+        for sharer in view.sharers
+    ]
+    with real.writing():
+        real.add(entries)
+    items = {h.person: place.examples(h) for h in place.people.newcomers}
+    config = AssembleConfig(top_k=2)
+    for one, other in zip(
+        assemble(place.base, view, items, config),
+        assemble(place.base, real, items, config),
+        strict=True,
+    ):
+        assert one.sharers == other.sharers
+        assert torch.equal(one.pick, other.pick)
+        torch.testing.assert_close(one.weight, other.weight, atol=2e-3, rtol=0)
+        adapters = materialise(one, view), materialise(other, real)
+        for path, (a, b) in adapters[0].pairs.items():
+            theirs = adapters[1].pairs[path]
+            torch.testing.assert_close(b @ a, theirs[1] @ theirs[0], atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("active", ["answer", "all"])
+def test_scores_are_those_of_the_generator(place: Place, active: str) -> None:
+    lora = replace(place.lora, active=active)
+    people = place.people.newcomers
+    asked = {h.person: place.asked(h) for h in people}
+    adapters = {h.person: noisy(place.base, n, lora) for n, h in enumerate(people[1:])}
+    scores = Scorer(place.base, lora, asked, choices=choices(place)).score(adapters)
+    generator = Generator(place.base, adapters)
+    for n, history in enumerate(people):
+        person = Person(history, place.people.task, place.prompter, ContextConfig())
+        questions = [Question(person=person, query=query) for query in history.queries]
+        found = answer(generator, place.people.task, questions, gold=True)
+        golds = [float(query.fields["rating"]) for query in history.queries]
+        errors = [abs(float(a.text) - g) for a, g in zip(found, golds, strict=True)]
+        nats = [a.gold.nll / a.gold.tokens for a in found if a.gold]
+        assert scores.mae[n] == pytest.approx(sum(errors) / len(errors))
+        assert scores.nats[n] == pytest.approx(sum(nats) / len(nats), rel=1e-4)
+
+
+def test_a_made_up_pool_is_whole(place: Place, tmp_path: Path) -> None:
+    sharers(place, Clock(60))
+    gates(place, Clock(60))
+    made_up(Pool.open(place.made / "pool"), tmp_path / "many", 30)
+    pool = Pool.open(tmp_path / "many")
+    assert len(pool.sharers) == 30
+    history = place.people.newcomers[0]
+    items = {history.person: place.examples(history)}
+    (recipe,) = assemble(place.base, pool, items, AssembleConfig())
+    assert (recipe.pick >= 0).all() and materialise(recipe, pool).pairs
+
+
+def test_operations_are_counted_as_for_throughput(
+    place: Place,
+) -> None:
+    sharers(place, Clock(60))
+    gates(place, Clock(60))
+    pool, history = Pool.open(place.made / "pool"), place.people.newcomers[0]
+    counted = {w: operations(place, pool, w, history) for w in (EXACT, ANSWERS, WHOLE, "pieces 2")}
+    examples = place.examples(history)
+    body = 2 * (32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 64)
+    head = 32 * place.base.model.config.vocab_size
+    tokens, targets = sum(len(e.ids) for e in examples), sum(e.targets for e in examples)
+    lora = 6 * adapter_size(place) * tokens
+    assert counted[EXACT] == 2 * (4 * (body * tokens + head * targets) + lora)
+    assert counted[EXACT] > counted[ANSWERS] > counted[WHOLE] > 2 * counted["pieces 2"]
+
+
+def test_the_whole_way(
+    world: None, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "results" / "pieces.json"
+    out.parent.mkdir()
+    common = ["pieces.py", "--quick", "--work", str(tmp_path / "work")]
+    common += ["--base", f"rating={base}", "--base", f"reply={base}"]
+    for more in (["--develop"], ["--prepare"], ["--json", str(out)], ["--json", str(out)]):
+        monkeypatch.setattr(sys, "argv", [*common, *more])
+        assert pieces.main() == 0
+    text = out.read_text(encoding="utf-8")
+    assert str(tmp_path) not in text and "p01" not in text
+    result: Any = json.loads(text)
+    assert [t["name"] for t in result["targets"] if not t["met"]][:1] == ["People on film ratings"]
+    raw = result["raw"]
+    assert set(raw) == {"rating", "reply"}
+    assert raw["rating"]["growth"] and not raw["reply"]["growth"]
+    for data in raw.values():
+        assert {len(s["nats"]) for s in data["scores"].values()} == {QUICK.newcomers}
+        assert data["scores"]["own 6"] != data["scores"]["base"]
+        assert data["scores"]["pieces 6"] != data["scores"]["pieces at random"]
+        assert len(data["leaks"]) == 5 and data["leaks"][0]["people"] == QUICK.leaking
+        assert {t["what"] for t in data["timed"]} >= {"exact training", "pieces", "pieces 1"}
+    assert render.main(["--docs", str(tmp_path)]) == 0
+    assert pieces_page.main(["--docs", str(tmp_path)]) == 0
+    page = (tmp_path / "pieces.md").read_text(encoding="utf-8")
+    assert "who wins in MAE" in page and "images/pieces-reply.png" in page
+    assert (tmp_path / "images" / "pieces-rating.png").stat().st_size > 10_000
+
+
+def test_a_base_that_is_not_named_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["pieces.py", "--prepare", "--only", "reply"])
+    assert pieces.main() == 2
+    assert "reply=FOLDER" in capsys.readouterr().err

@@ -1,0 +1,193 @@
+"""The benchmark's JSON: raw numbers without names, targets, tables and notes from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from statistics import fmean, median
+from typing import Any
+
+from idiolect.evaluation.environment import hardware, versions
+from idiolect.storage import read_json
+from idiolect.training.schedule import steps_of
+from pieces_bench import paired_scores as t
+from pieces_bench.cost import costs
+from pieces_bench.develop import RESULT
+from pieces_bench.growth import growth
+from pieces_bench.leaks import leaks
+from pieces_bench.place import Place
+from pieces_bench.prepare import own_store, pieces_store
+from pieces_bench.quality import Quality, adapter_bytes, recipe_bytes, tries
+from pieces_bench.settings import GATES, SEED, TRAIN
+from pieces_bench.tables import tables
+
+WHOLE_TIMES, RECENT_TIMES, RECIPE_BYTES, MINUTES = 6, 50, 2048, 20
+HOLDS = 0.02
+"""Nats a token by which pieces from few items may be worse than from all and still hold."""
+
+
+def measure(place: Place, *, grows: bool) -> dict[str, Any]:
+    """A task's raw numbers, measured where they are not yet."""
+    sizes, people = place.sizes, place.people
+    scores = Quality(place).all()
+    timed = costs(place)
+    grown = growth(place) if grows else []
+    found = leaks(place)
+    path = place.folder / RESULT
+    return {
+        "people": {
+            "newcomers, each asked " + f"{people.setting.queries} times": len(people.newcomers),
+            "candidates for sharing": people.candidates,
+            "sharers of a strategy": sizes.sharers,
+            "sharers of all strategies together": len(people.sharers),
+            "people on whom settings were chosen": len(people.development),
+        },
+        "most": sizes.most,
+        "few": people.setting.few,
+        "lengths": list(sizes.lengths),
+        "recent": list(sizes.recent),
+        "epochs": TRAIN.epochs,
+        "steps": steps_of(sizes.most, TRAIN) // TRAIN.epochs,
+        "tried": list(tries(place)),
+        "scores": {name: asdict(one) for name, one in scores.items()},
+        "timed": timed,
+        "growth": grown,
+        "leaks": found,
+        "bytes": {
+            "own": adapter_bytes(place, own_store(sizes.most)),
+            "from pieces": adapter_bytes(place, pieces_store(sizes.most)),
+            "pieces": recipe_bytes(place),
+        },
+        "develop": read_json(path)["rows"] if path.is_file() else {},
+        "prepared_seconds": read_json(place.folder / "seconds.json"),
+        "seconds": read_json(place.made / "seconds.json"),
+    }
+
+
+def result_of(raw: Mapping[str, Any], name: str, command: str) -> dict[str, Any]:
+    """The benchmark's JSON."""
+    return {
+        "name": name,
+        "page": "pieces",
+        "what": "Personalized pieces: adapters assembled from others', against own training",
+        "command": command,
+        "environment": {"hardware": hardware(), "versions": versions()},
+        "seeds": [SEED],
+        "targets": list(targets(raw)),
+        "notes": notes(raw),
+        "pictures": [
+            {
+                "file": f"pieces-{task}.png",
+                "alt": f"{t.TITLES[task]}: gain over the base by the newcomer's history, and by sharers",
+            }
+            for task in raw
+        ],
+        "tables": list(tables(raw)),
+        "raw": raw,
+    }
+
+
+def targets(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every figure that is asked for, what was reached, and whether that meets it."""
+    for task, data in raw.items():
+        title = t.TITLES[task].lower()
+        yield _people(title, data)
+        whole = t.times(data, "exact training", "pieces")
+        yield _target(
+            f"Assembling on {title}, whole history, against exact training (`train_many`)",
+            f"at least {WHOLE_TIMES} x faster",
+            f"{median(whole):.1f} x ({min(whole):.1f}–{max(whole):.1f})",
+            median(whole) >= WHOLE_TIMES,
+        )
+        yield _recent(title, data)
+        size, own = data["bytes"]["pieces"], data["bytes"]["own"]
+        yield _target(
+            f"Bytes of a recipe on {title}",
+            f"at most {RECIPE_BYTES:,}",
+            f"{size:,.0f}, {own / size:,.0f} x less than an adapter",
+            size <= RECIPE_BYTES,
+        )
+    seconds = sum(sum(data["seconds"].values()) for data in raw.values())
+    yield _target(
+        "The benchmark itself, minutes",
+        f"under {MINUTES}",
+        f"{seconds / 60:.1f}",
+        seconds < 60 * MINUTES,
+    )
+
+
+def _people(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    newcomers = len(data["scores"]["base"]["nats"])
+    sharers = data["people"]["sharers of a strategy"]
+    return _target(
+        f"People on {title}",
+        "at least 30 sharers and 40 newcomers, nobody of them in the base",
+        f"{sharers} and {newcomers}",
+        sharers >= 30 and newcomers >= 40,
+    )
+
+
+def _recent(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The most items that are fast enough, and whether their quality holds."""
+    fast: list[tuple[int, float]] = []
+    for count in data["recent"]:
+        found = t.times(data, "exact training", f"pieces {count}")
+        if found and median(found) >= RECENT_TIMES:
+            fast.append((count, median(found)))
+    name, goal = f"Assembling on {title}, `recent_k`", f"at least {RECENT_TIMES} x, quality holds"
+    if not fast:
+        best = max(median(t.times(data, "exact training", f"pieces {c}")) for c in data["recent"])
+        return _target(name, goal, f"{best:.0f} x at best", False)
+    count, faster = max(fast)
+    test = t.against(data["scores"], f"pieces {count}", f"pieces {data['most']}", "nats")
+    reached = f"{faster:.0f} x with {count} items, {t.shown(test)} nats against the whole history"
+    return _target(name, goal, reached, test.interval[0] > -HOLDS)
+
+
+def _target(name: str, target: str, reached: str, met: bool) -> dict[str, Any]:
+    return {"name": name, "target": target, "reached": reached, "met": bool(met)}
+
+
+def notes(raw: Mapping[str, Any]) -> list[str]:
+    """How to read the tables, and where pieces beat own training."""
+    out = [winners(task, data) for task, data in raw.items()]
+    parts = {task: sum(data["prepared_seconds"].values()) for task, data in raw.items()}
+    told = ", ".join(f"{t.TITLES[k].lower()} {v / 60:.0f} minutes" for k, v in parts.items())
+    return [
+        *out,
+        "Nobody who shares or is a newcomer went into the base; no item that a sharer was trained "
+        "on holds a newcomer's words. Newcomers' last items are asked and never seen; a history of "
+        "n items is the n before these.",
+        "Gains are paired by person, positive where the first is better, with 95% bootstrap "
+        "intervals and p of a two-sided Wilcoxon test. They are not adjusted for their number: of "
+        "twenty settings that change nothing one is expected below 0.05.",
+        f"Adapters act on answers only, on q, k, v and o at rank 8. Gates: {GATES.steps} steps of "
+        f"{GATES.batch} items at rate {GATES.rate:g}. Own training: {TRAIN.epochs} epochs; from "
+        "pieces: one, and the adapter keeps the rank of the assembled one.",
+        "Own adapters and those from pieces were trained beforehand, with the pool "
+        f"({told} in all); what is timed was trained anew, on the same people as assembling.",
+        "Exact training is `train_many` with its defaults on all tokens, the fastest exact trainer "
+        "on the performance page; 'pieces, alone' assembles one newcomer at a time.",
+        "One setting after another was tried with few items of each newcomer, for time. 'Pieces at "
+        "random' are drawn at each module alike, without looking at the newcomer.",
+        "Leakage: an attack by each item's loss, calibrated by the base. AUC 0.5 says nothing was "
+        "told apart; the two-sided one is above that by chance, by as much as stands beside it.",
+        "In pools for growth gates are random numbers and all pieces links to real files.",
+    ]
+
+
+def winners(task: str, data: Mapping[str, Any]) -> str:
+    """At which lengths of history pieces beat own training."""
+    scores = data["scores"]
+    parts: list[str] = []
+    for length in data["lengths"]:
+        test = t.against(scores, f"pieces {length}", f"own {length}", t.metrics(scores)[0])
+        clear = test.interval[0] > 0 or test.interval[1] < 0
+        word = ("pieces" if test.gain > 0 else "own training") if clear else "no clear difference"
+        parts.append(f"{length} items: {word}")
+    base = fmean(t.of(scores, "base", t.metrics(scores)[0]))
+    return (
+        f"{t.TITLES[task]}, who wins in {t.headings(scores)[0]} (base {base:.3f}): "
+        + "; ".join(parts)
+        + "."
+    )
