@@ -194,6 +194,7 @@ def personalize(
     profiles: Path | None = None,
     mode: Literal["afresh", "continue"] = "afresh",
     start: Path | None = None,
+    pieces: Path | None = None,
     shard: str | None = None,
     ray: str | None = None,
     shards: int | None = None,
@@ -205,10 +206,19 @@ def personalize(
 
     ``engine`` says how the work is laid out: speed and rounding, never what is computed.
     ``start``: a PEFT adapter from which everyone's training starts (``mean`` makes one); the
-    store's manifest names its weights' sha256.
+    store's manifest names its weights' sha256. ``pieces``: recipes (``assemble``) instead: each
+    person's training starts from the adapter that theirs makes, of whose kind all then are; the
+    store names the pool, everyone's record the sharers.
     ``shard="k/N"`` trains the people of that shard alone, into a part of the store that ``merge``
     takes in; ``ray`` (``local`` or a cluster's address) does all shards and merges them.
     """
+    from functools import partial
+
+    from idiolect.pieces.starts import (
+        AssembledStarts,
+        require_not_from_pieces,
+        starting_from_recipes,
+    )
     from idiolect.training.layout import EngineConfig
     from idiolect.training.personalize import PersonalConfig
     from idiolect.training.work import Work, Worker, starting_from
@@ -217,16 +227,24 @@ def personalize(
         raise UsageError("shards and workers are for a run on Ray: name a cluster, or 'local'")
     if shard is not None and ray is not None:
         raise UsageError("one shard or all of them on Ray: say one of the two")
+    if start is not None and pieces is not None:
+        raise UsageError("training starts from one adapter or from pieces: say one of the two")
+    config = starting_from(config or PersonalConfig(), start)
+    if pieces is not None:
+        config = starting_from_recipes(config, pieces, store)
+    else:
+        require_not_from_pieces(store)
     work = Work(
         data=data,
         store=store,
         base=base,
-        config=starting_from(config or PersonalConfig(), start),
+        config=config,
         engine=engine or EngineConfig(),
         people=tuple(people),
         profiles=profiles,
         mode=mode,
         start=start,
+        starts=partial(AssembledStarts, pieces.absolute()) if pieces else None,
     )
     if ray is not None:
         from idiolect.training.on_ray import personalize_on_ray

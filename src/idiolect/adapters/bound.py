@@ -6,6 +6,7 @@ of what they hold beside their head.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,6 +48,14 @@ class BoundFolder:
     def making(self) -> str:
         """The verb that makes one."""
         return self.MAKE
+
+    def seen_from(self, folder: Path) -> str:
+        """The way here from another folder, for what is made from it to name: it holds where both
+        are moved together."""
+        try:
+            return os.path.relpath(self.folder, folder)
+        except ValueError:  # there is none between two drives
+            return str(self.folder.absolute())
 
     def no_head(self, why: object) -> IntegrityError:
         """The error for a head that does not say what it must."""

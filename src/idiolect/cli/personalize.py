@@ -50,6 +50,13 @@ NAMED = 8
     "fresh ones.",
 )
 @click.option(
+    "--pieces",
+    type=click.Path(path_type=Path),
+    metavar="RECIPES",
+    help="Start each person from the adapter that their recipe makes (idiolect assemble makes "
+    "recipes). Adapters are then of that kind, so lora settings stay out.",
+)
+@click.option(
     "--shard",
     metavar="K/N",
     help="Train the people of shard K of N alone, into a part of the store: run all N, anywhere "
@@ -100,6 +107,7 @@ def command(
     profiles: Path | None,
     afresh: bool,
     start: Path | None,
+    pieces: Path | None,
     shard: str | None,
     ray: str | None,
     shards: int | None,
@@ -117,11 +125,16 @@ def command(
     the last part of their own history (the do-no-harm gate), are served by the base model, and
     named.
 
+    With --pieces everyone must have a recipe: who was not assembled is named, and nobody is
+    trained. Who had no usable item then is served by the base here as well; whoever has too few
+    items to train on can still be served by the recipe itself (predict RECIPES).
+
     Very many people are trained in shards, on many machines: docs/scale.md.
 
     \b
     $ idiolect personalize data/me --store mine
     $ idiolect personalize data/films --base film-base --store raters --rate 5e-4 --no-gate
+    $ idiolect personalize data/films --store raters --pieces recipes --epochs 1
     $ idiolect personalize data/films --store raters --shard 3/8
     """
     from idiolect import api
@@ -137,6 +150,7 @@ def command(
             profiles=profiles,
             mode="afresh" if afresh else "continue",
             start=start,
+            pieces=pieces,
             shard=shard,
             ray=ray,
             shards=shards,

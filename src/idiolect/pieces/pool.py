@@ -10,7 +10,6 @@ Shapes: ``S`` sharers, ``D``/``O`` widths of a module in and out, ``R`` rank.
 from __future__ import annotations
 
 import math
-import os
 import secrets
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -145,13 +144,6 @@ class Pool(BoundFolder):
             self._read()
             self._finish()
             yield
-
-    def seen_from(self, folder: Path) -> str:
-        """The way from a folder to the pool, for what is made from it to name."""
-        try:
-            return os.path.relpath(self.folder, folder)
-        except ValueError:  # there is none between two drives
-            return str(self.folder.absolute())
 
     @property
     def sharers(self) -> tuple[str, ...]:

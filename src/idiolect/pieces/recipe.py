@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.ranks import servable_rank
 from idiolect.errors import MismatchError
 from idiolect.pieces.combine import Pair, combined
@@ -49,18 +49,26 @@ def no_pieces(person: str, sites: int, aggregate: Aggregate) -> Recipe:
     )
 
 
-def materialise(recipe: Recipe, pool: Pool) -> LoraAdapter:
-    """The adapter of a recipe, on the pool's base, in fp32.
+def kind_of(lora: LoraConfig, aggregate: Aggregate, pieces: int) -> LoraConfig:
+    """The kind of adapter that recipes make of so many pieces a module, of a pool of that kind."""
+    plain = replace(lora, dropout=0.0, shared_a=False)
+    if aggregate == "factors":
+        return plain
+    rank = servable_rank(pieces * lora.rank)
+    return replace(plain, rank=rank, alpha=float(rank))
+
+
+def materialise(recipe: Recipe, pool: Pool, *, room: int = 0) -> LoraAdapter:
+    """The adapter of a recipe, on the pool's base, in fp32; with room for so many pieces a module.
 
     ``delta``: its update is sum_i w_i s B_i A_i, the pieces side by side, the rank padded with
     zeros to one that servers take, alpha = rank. ``factors``: s (sum_i w_i B_i) (sum_i w_i A_i), of
     the pool's own rank. Raises MismatchError where a sharer has withdrawn or the pool is another.
     """
     _require(recipe, pool)
-    rank, scale, config = pool.lora.rank, 1.0, replace(pool.lora, dropout=0.0, shared_a=False)
-    if recipe.aggregate == "delta":
-        rank, scale = servable_rank(recipe.pick.shape[1] * rank), pool.lora.scale
-        config = replace(config, rank=rank, alpha=float(rank))
+    config = kind_of(pool.lora, recipe.aggregate, max(room, recipe.pick.shape[1]))
+    rank = config.rank
+    scale = pool.lora.scale if recipe.aggregate == "delta" else 1.0
     pieces = _pieces(recipe, pool)
     pairs: dict[str, Pair] = {}
     for site, pick, weight in zip(

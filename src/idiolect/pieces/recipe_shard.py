@@ -100,6 +100,15 @@ def read_recipes(path: Path) -> RecipeShard:
         raise IntegrityError(f"{path}: not the records of recipes ({error})") from error
 
 
+def width_of(path: Path) -> int:
+    """Room for so many pieces a module in a shard; raises IntegrityError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(file.get_slice("pick").get_shape()[2])
+    except (SafetensorError, OSError, IndexError) as error:
+        raise IntegrityError(f"{path}: not a readable file of recipes ({error})") from error
+
+
 def read_recipe(path: Path, shard: RecipeShard, record: RecipeRecord) -> Recipe:
     """One person's recipe out of a shard; raises IntegrityError."""
     try:

@@ -24,8 +24,10 @@ from idiolect.pieces.recipe_shard import (
     RecipeShard,
     read_recipe,
     read_recipes,
+    width_of,
     write_recipes,
 )
+from idiolect.pieces.settings import Aggregate
 from idiolect.storage import clean_partials, lock, write_json
 
 
@@ -138,6 +140,19 @@ class RecipeStore(BoundFolder):
             check_tensors(path, shard.sha256, again="assemble")
             self._verified.add((is_now.st_ino, is_now.st_mtime_ns))
         return read_recipe(path, shard, record)
+
+    @property
+    def aggregates(self) -> frozenset[Aggregate]:
+        """In which ways the pieces of its recipes are put together."""
+        return frozenset(
+            cast("RecipeShard", shard).aggregate for shard in self._shards.all.values()
+        )
+
+    @property
+    def widest(self) -> int:
+        """The most pieces a module that anybody's recipe has room for."""
+        numbers = self._shards.all
+        return max((width_of(tensors_file(self._shards.folder, n)) for n in numbers), default=1)
 
     def using(self, sharers: Collection[str]) -> tuple[str, ...]:
         """Whose recipes use a piece of any of these sharers, sorted."""

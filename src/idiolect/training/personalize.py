@@ -7,6 +7,7 @@ Idempotent: a run that was killed, or is run again, trains only whom it must, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import length_hint
 from pathlib import Path
 from typing import Literal
@@ -25,13 +26,15 @@ from idiolect.training.gate import mean_losses
 from idiolect.training.jobs import Job, Trained
 from idiolect.training.layout import EngineConfig
 from idiolect.training.plan import Mode, PersonalConfig, Planned, Planner
+from idiolect.training.starts import Starts
 from idiolect.training.tally import PersonalSummary, Tally
 
 
 class Personalizer:
     """Trains people of one task into one store.
 
-    Who does not go on from an adapter of their own begins with ``start``, or a fresh one.
+    Who does not go on from an adapter of their own begins where ``starts`` says, or with a fresh
+    one.
     ``known`` are other stores that are asked, and not written, where ``store`` does not know
     somebody. The ledger is told of everyone before their shard is written: a kill in between
     leaves two events of one training, never none.
@@ -49,7 +52,7 @@ class Personalizer:
         profiles: Mapping[str, Sequence[Profile]] | None = None,
         encoder: Encoder | None = None,
         mode: Mode = "afresh",
-        start: LoraAdapter | None = None,
+        starts: Starts | None = None,
         keep_all: bool = False,
         known: Sequence[AdapterStore] = (),
         ledger: Ledger | None = None,
@@ -58,10 +61,16 @@ class Personalizer:
         self.base, self.config, self.store, self.ledger = base, config, store, ledger
         self.engine, self.shard = engine or EngineConfig(), shard
         self.keep_all, self.listener = keep_all, listener
-        self.start = start
         stores = (store, *known)
         self.planner = Planner(
-            base, task, config, stores, profiles=profiles, encoder=encoder, mode=mode
+            base,
+            task,
+            config,
+            stores,
+            profiles=profiles,
+            encoder=encoder,
+            mode=mode,
+            starts=starts,
         )
 
     @property
@@ -121,7 +130,9 @@ class Personalizer:
 
     def _job(self, planned: Planned) -> Job:
         tail = planned.tail if self.config.train.patience else ()
-        start = planned.start or self.start
+        start, starts = planned.start, self.planner.starts
+        if start is None and starts is not None:
+            start = starts.adapter(planned.person)
         return Job(person=planned.person, examples=planned.front, start=start, tail=tail)
 
     def _train(
@@ -143,7 +154,9 @@ class Personalizer:
             without, having = verdicts.get(planned.person, (None, None))
             helps = without is None or having is None or having <= without
             record = self._record(planned, "adapter" if helps else "gated", result, without, having)
-            entries.append((record, result.adapter if helps or self.keep_all else None))
+            kept = helps or self.keep_all
+            record = replace(record, sharers=planned.sharers if kept else ())
+            entries.append((record, result.adapter if kept else None))
             tally.trained.append(planned.person)
             tally.items += record.items
             tally.tokens += result.tokens

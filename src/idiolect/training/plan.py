@@ -22,8 +22,20 @@ from idiolect.tasks import Task
 from idiolect.training.context import ContextConfig, Person
 from idiolect.training.gate import GateConfig
 from idiolect.training.schedule import TrainConfig
+from idiolect.training.starts import Starts
 
 Mode = Literal["afresh", "continue"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromPool:
+    """The pool of whose pieces everyone's start is made."""
+
+    id: str
+    source: str
+    """The way to it from the store."""
+    recipes: str
+    """The way to the recipes from the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +54,9 @@ class PersonalConfig:
     start: str = ""
     """sha256 of the adapter from which everyone starts; empty for fresh ones. Whoever names the
     adapter sets it (``work.starting_from``)."""
+    pool: FromPool | None = None
+    """Where everyone starts from the adapter that their recipe makes; whoever names recipes sets
+    it."""
     dtype: DtypeName = "auto"
     device: str = "auto"
 
@@ -66,6 +81,9 @@ class Planned:
     tail: tuple[Example, ...]
     """What is held out for the gate."""
     start: LoraAdapter | None
+    """Their present adapter, to go on from."""
+    sharers: tuple[str, ...]
+    """Whose pieces their adapter will be made of."""
     unusable: int
     """Items left out: no answer, or too long."""
 
@@ -83,7 +101,9 @@ class Planner:
         profiles: Mapping[str, Sequence[Profile]] | None = None,
         encoder: Encoder | None = None,
         mode: Mode = "afresh",
+        starts: Starts | None = None,
     ) -> None:
+        self.starts = starts
         self.base, self.task, self.config, self.stores = base, task, config, stores
         self.profiles, self.encoder, self.mode = profiles or {}, encoder, mode
         self.prompter = Prompter(base.tokenizer, config.prompt)
@@ -112,6 +132,9 @@ class Planner:
         examples = [person.item_example(n) for n in range(len(history.items))]
         if start is not None and not any(examples[first:front]):
             return None  # nothing new to go on with
+        sharers = self.starts.sharers(history.person) if self.starts else ()
+        if start is not None and known is not None:
+            sharers = known.sharers
         return Planned(
             person=history.person,
             made_by=made_by,
@@ -120,6 +143,7 @@ class Planner:
             front=tuple(e for e in examples[first:front] if e is not None),
             tail=tuple(e for e in examples[front:] if e is not None),
             start=start,
+            sharers=sharers,
             unusable=examples.count(None),
         )
 
@@ -130,17 +154,22 @@ class Planner:
     def _cause(self, history: History) -> str:
         """Fingerprint of everything that the adapter of a person with this history follows from.
 
-        The device is not in it: moving to another machine is no reason to train everyone again.
+        Neither the device nor where things lie is in it: moving them is no reason to train everyone
+        again.
         """
         profiles = self.profiles.get(history.person, ())
         settings = to_plain(self.config)
         del settings["device"]
+        if self.config.pool is not None:
+            settings["pool"] = self.config.pool.id
+        origin = self.starts.origin(history.person) if self.starts else ""
         return fingerprint(
             [
                 self.base.identity,
                 settings,
                 history.fingerprint(),
                 [p.text for p in profiles] if self.config.context.profile else [],
+                *([origin] if origin else []),
             ]
         )
 
@@ -155,6 +184,8 @@ class Planner:
         present = self._adapter(history.person) if self.mode == "continue" else None
         if known is None or present is None or known.items > front:
             return 0, None
+        if self.starts is not None:
+            self.starts.require_sharers(history.person, known.sharers)
         if known.items == 0:
             return 0, present
         seen = History(history.person, history.items[: known.items]).fingerprint()

@@ -5,13 +5,14 @@ Knows folders and how a ``Personalizer`` is made; knows nothing of shards or clu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from idiolect import tasks
 from idiolect.adapters import LoraAdapter
 from idiolect.adapters.peft_format import WEIGHTS, load_peft
+from idiolect.adapters.source import sharers_in
 from idiolect.adapters.store import AdapterStore
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
@@ -26,6 +27,7 @@ from idiolect.training.metrics_log import MetricsLog
 from idiolect.training.personalize import Personalizer
 from idiolect.training.plan import Mode, PersonalConfig, Planner
 from idiolect.training.shape_caches import bound_shape_caches
+from idiolect.training.starts import SameStart, Starts
 from idiolect.training.tally import PersonalSummary
 
 
@@ -44,6 +46,8 @@ class Work:
     mode: Mode = "afresh"
     start: Path | None = None
     """Folder of a PEFT adapter from which everyone starts, where ``config.start`` names one."""
+    starts: Callable[[], Starts] | None = None
+    """Opens where each person starts, where that is made of pieces (``config.pool``)."""
 
     def dataset(self) -> Dataset:
         """The dataset, with everything said that can be wrong before anything is made."""
@@ -61,10 +65,10 @@ class Work:
 def starting_from(config: PersonalConfig, start: Path | None) -> PersonalConfig:
     """The settings with the adapter that everyone starts from, by its weights' sha256."""
     if start is None:
-        return replace(config, start="")
+        return replace(config, start="", pool=None)
     if not (start / WEIGHTS).is_file():
         raise MissingError(f"{start}: no adapter in PEFT's format there (it has no {WEIGHTS})")
-    return replace(config, start=sha256_file(start / WEIGHTS))
+    return replace(config, start=sha256_file(start / WEIGHTS), pool=None)
 
 
 class Worker:
@@ -84,8 +88,18 @@ class Worker:
         told = work.profiles
         self.profiles = load_profiles(told, task=self.task.name) if told else None
         self.base = load_base(work.base, dtype=work.config.dtype, device=work.config.device)
-        self.start = self._start()
+        self.starts = self._starts()
         self.encoder = MiniLM() if work.config.context.retrieval == "dense" else None
+
+    def _starts(self) -> Starts | None:
+        """Where everyone starts; raises where somebody has no start to use."""
+        assert (self.work.config.pool is None) == (self.work.starts is None)
+        if self.work.starts is None:
+            start, folder = self._start(), self.work.start
+            return SameStart(start, sharers_in(folder)) if start and folder else None
+        starts = self.work.starts()
+        starts.require_all(self.people)
+        return starts
 
     def _start(self) -> LoraAdapter | None:
         """The adapter that everyone starts from, if it still is the one that was named."""
@@ -126,6 +140,7 @@ class Worker:
             profiles=self.profiles,
             encoder=self.encoder,
             mode=self.work.mode,
+            starts=self.starts,
         )
 
     def personalizer(
@@ -145,7 +160,7 @@ class Worker:
             profiles=self.profiles,
             encoder=self.encoder,
             mode=self.work.mode,
-            start=self.start,
+            starts=self.starts,
             known=known,
             ledger=ledger,
             listener=both(self.listener, MetricsLog(store.folder / "metrics.jsonl")),
