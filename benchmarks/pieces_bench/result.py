@@ -78,7 +78,7 @@ def result_of(raw: Mapping[str, Any], name: str, command: str) -> dict[str, Any]
         "pictures": [
             {
                 "file": f"pieces-{task}.png",
-                "alt": f"{t.TITLES[task]}: gain over the base by the newcomer's history, and by sharers",
+                "alt": f"{t.TITLES[task]}: gain over the base by history, and by sharers",
             }
             for task in raw
         ],
