@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from idiolect.pieces.settings import RecipeConfig
     from idiolect.pieces.share import ShareSummary
     from idiolect.pieces.sharing import ShareConfig
+    from idiolect.pieces.withdraw import WithdrawSummary
     from idiolect.storage import Consent, Scope
     from idiolect.training.adapt import AdaptConfig, AdaptSummary
     from idiolect.training.layout import EngineConfig
@@ -44,6 +45,7 @@ _LAZY = {
     "ShareConfig": "idiolect.pieces.sharing",
     "ShareSummary": "idiolect.pieces.share",
     "Taken": "idiolect.adapters.exchange",
+    "WithdrawSummary": "idiolect.pieces.withdraw",
 }
 """These classes are part of the verbs, yet loading them loads torch."""
 
@@ -445,6 +447,54 @@ def share(
         people=people,
         profiles=profiles,
         override_leakage=override_leakage,
+        wait=wait,
+        listener=listener,
+    )
+
+
+def pool_report(pool: Path, out: Path, *, recipes: Path | None = None) -> dict[str, Any]:
+    """Write a report of a pool, and of whom it helps in some recipes; gives its content.
+
+    ``out`` gets ``report.json`` and ``report.html``. Sharers stand in them under the pool's
+    pseudonyms, people with recipes as numbers. Raises MismatchError for recipes of another pool.
+    """
+    from idiolect.evaluation.pool_report import pool_report as report
+
+    return report(pool, out, recipes=recipes)
+
+
+def withdraw(
+    pool: Path,
+    *,
+    sharers: Sequence[str] = (),
+    store: Path | None = None,
+    people: Sequence[str] = (),
+    within: Sequence[Path] = (),
+    data: Path | None = None,
+    base: str | None = None,
+    profiles: Path | None = None,
+    wait: bool = True,
+    listener: Listener = silent,
+) -> WithdrawSummary:
+    """Take sharers out of a pool, and what was made of their pieces out of the folders ``within``.
+
+    They are named by pseudonym (``sharers``), or as ``people`` of the ``store`` that shared them.
+    Without ``within`` the folder that the pool lies in is looked through. Recipes, and adapters
+    trained from them, of people in ``data`` are made anew; all others are taken away, exported
+    adapters and reports deleted. Again, it finishes what a kill left. Raises MissingError for
+    sharers whom nothing knows, UsageError where nobody is named; nothing has happened then.
+    """
+    from idiolect.pieces.withdraw import withdraw as withdraw_sharers
+
+    return withdraw_sharers(
+        pool,
+        sharers=sharers,
+        store=store,
+        people=people,
+        within=within,
+        data=data,
+        base=base,
+        profiles=profiles,
         wait=wait,
         listener=listener,
     )

@@ -241,6 +241,7 @@ def test_profiles_are_written_without_a_model(place: Path, tmp_path: Path) -> No
         ["consent", "nothing"],
         ["consent", "nothing", "--person", "p", "--scope", "mean"],
         ["share", "nothing", "--data", "d", "--pool", "p"],
+        ["pool", "nothing", "--out", "o"],
         ["mean", "nothing", "--person", "p", "--out", "o"],
         ["predict", "nothing", "--person", "p", "--input", "x"],
         ["export", "nothing", "--person", "p", "--out", "o"],

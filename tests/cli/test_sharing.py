@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,28 @@ def test_from_the_first_refusal_to_a_pool(place: Path, tmp_path: Path) -> None:
     everything = b"".join(p.read_bytes() for p in pool.rglob("*") if p.is_file())
     assert not any(person.encode() in everything for person in PEOPLE)
     assert b"Film" not in everything
+
+
+def test_a_pool_is_reported_on_with_whom_it_helps(place: Path, tmp_path: Path) -> None:
+    store, pool, out = tmp_path / "store", tmp_path / "pool", tmp_path / "report"
+    shutil.copytree(place / "store", store)
+    two = ["--person", "annabel", "--person", "bartholomew"]
+    run("consent", store, *two, "--scope", "pieces")
+    settings = ["--set", "gates.steps=2", "--set", "leakage.unmeasured=pass"]
+    run("share", store, "--data", place / "data", "--pool", pool, *two, *settings)
+    recipes = tmp_path / "recipes"
+    run("assemble", place / "data", "--pool", pool, "--out", recipes, "--top-k", "2")
+    found = run_json("pool", pool, "--recipes", recipes, "--out", out)
+    assert json.loads((out / "report.json").read_text()) == found
+    assert found["recipes"]["newcomers"] == len(PEOPLE)
+    timed = found["recipes"]["timed"]
+    assert (timed["people"], timed["items"]) == (len(PEOPLE), sum(PEOPLE.values()))
+    assert timed["seconds"] > 0 and timed["tokens"] > timed["items"]
+    shown = run("pool", pool, "--out", out).stdout
+    assert all(sharer["sharer"] in shown for sharer in found["sharers"])
+    assert str(out / "report.html") in shown
+    written = "".join(path.read_text() for path in out.iterdir())
+    assert not any(person in written + shown for person in PEOPLE)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def render_html(report: Mapping[str, Any]) -> str:
         report=report,
         style=Markup(_resource("report.css")),
         used_metrics=[name for name in METRICS if name in used],
-        hardware_line=_hardware(report["hardware"]),
+        hardware_line=hardware_line(report["hardware"]),
         versions_line=", ".join(f"{name} {v}" for name, v in report["versions"].items()),
     )
 
@@ -113,7 +113,8 @@ def _per_person(task: Mapping[str, Any]) -> str:
     return f"{counts['min']}–{counts['max']}"
 
 
-def _hardware(hardware: Mapping[str, Any]) -> str:
+def hardware_line(hardware: Mapping[str, Any]) -> str:
+    """The machine in one line."""
     parts = [str(hardware.get("cpu", "unknown processor"))]
     if hardware.get("cores"):
         parts.append(f"{hardware['cores']} cores")

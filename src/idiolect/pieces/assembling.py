@@ -14,7 +14,7 @@ from pathlib import Path
 
 from idiolect.config import fingerprint, to_plain
 from idiolect.errors import DataError, MismatchError
-from idiolect.events import Event, Listener, Note, Progress, silent
+from idiolect.events import Event, Listener, Measured, Note, Progress, silent
 from idiolect.history import History
 from idiolect.models import Base, Example, Prompter
 from idiolect.pieces.assemble import assemble
@@ -26,6 +26,7 @@ from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.settings import RecipeConfig
 from idiolect.tasks import Task
 from idiolect.training.context import ContextConfig, Person
+from idiolect.training.metrics_log import MetricsLog
 
 AT_ONCE = 64
 """People whose recipes are written together: what a kill can cost is their minute of work."""
@@ -107,8 +108,11 @@ class Assembling:
             for group in self._groups(histories, store, tally):
                 if store is None and not any(planned.examples for planned in group):
                     raise _nobody(group)
+                begun = time.monotonic()
                 recipes = self._recipes(group, tally)
+                seconds = time.monotonic() - begun
                 store = store or self._opened(held, wait)
+                self._log(group, seconds)
                 self._require_present(recipes.values())
                 self._add(store, group, recipes)
                 tally.add(group)
@@ -198,6 +202,17 @@ class Assembling:
             )
             entries.append((record, recipes.get(p.person) or no_pieces(p.person, sites, aggregate)))
         store.add(entries)
+
+    def _log(self, group: Sequence[_Planned], seconds: float) -> None:
+        """What a group took, for a report on the pool."""
+        items = [example for planned in group for example in planned.examples]
+        values = {
+            "people": sum(bool(planned.examples) for planned in group),
+            "items": len(items),
+            "tokens": sum(len(example.ids) - 1 for example in items),
+            "seconds": round(seconds, 3),
+        }
+        MetricsLog(self.out / "metrics.jsonl")(Measured(stage="assemble", values=values))
 
     def _require_present(self, recipes: Iterable[Recipe]) -> None:
         """Raise MismatchError where a sharer withdrew since the pool was opened: who withdraws
