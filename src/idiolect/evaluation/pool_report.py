@@ -168,7 +168,8 @@ def effective(weights: Numbers) -> float:
     total = weights.sum()
     if total <= 0:
         return 0.0
-    shares = weights[weights > 0] / total
+    shares = weights / total
+    shares = shares[shares > 0]
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
