@@ -36,7 +36,7 @@ from idiolect.pieces import Pool
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.candidates import AUDITED, Candidates
 from idiolect.pieces.gates import train_gates
-from idiolect.pieces.leakage import only
+from idiolect.pieces.leakage import Findings, audit_assembled, only
 from idiolect.pieces.pool import Shared
 from idiolect.pieces.prospect import Prospect
 from idiolect.pieces.recipe import materialise
@@ -190,6 +190,22 @@ def test_an_override_is_kept_with_its_reason(people: Sharers, pool: Path) -> Non
     told = json.loads(done.report.read_text())["content"]["people"]
     assert sorted(one["overridden"] for one in told) == ["", "they are made up"]
     assert all(one["shared"] for one in told)
+
+
+def test_who_leaks_through_what_others_assemble_is_refused(
+    people: Sharers, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaky(*arguments: Any, **options: Any) -> Findings:
+        found = audit_assembled(*arguments, **options)["assembled"]
+        one = replace(found[LITTLE[0]], verdict="leaks", refused=True)
+        return {"assembled": {**found, LITTLE[0]: one}}
+
+    monkeypatch.setattr("idiolect.pieces.sharing.audit_assembled", leaky)
+    people.agree(*LITTLE[:2])
+    done = people.share(pool)
+    assert done.who("refused") == LITTLE[:1] and done.who("shared") == LITTLE[1:2]
+    assert done.sharers == 1 and len(people.events("refused")) == 1
+    assert done.findings[0].about["assembled_leaks"] == 1
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 301])
