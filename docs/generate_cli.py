@@ -51,9 +51,9 @@ prints into `~/.config/fish/completions/idiolect.fish`.
 
 SETTINGS = """## Settings
 
-`adapt`, `personalize`, `share` and `evaluate` take `--config FILE` (TOML, or JSON where the name
-ends in `.json`) and `--set NAME=VALUE` for single settings; options such as `--rate` are short
-for the commonest ones. An option wins over `--set`, and that over the file. A file needs only
+`adapt`, `personalize`, `share`, `assemble` and `evaluate` take `--config FILE` (TOML, or JSON where
+the name ends in `.json`) and `--set NAME=VALUE` for single settings; options such as `--rate` are
+short for the commonest ones. An option wins over `--set`, and that over the file. A file needs only
 what differs from the defaults, which are:
 """
 
@@ -85,6 +85,7 @@ def _defaults() -> list[str]:
         "adapt": api.AdaptConfig,
         "personalize": api.PersonalConfig,
         "share": api.ShareConfig,
+        "assemble": api.RecipeConfig,
         "evaluate": api.EvaluateConfig,
     }
     return [_block(f"### `idiolect {verb}`", dumps(kind()), "toml") for verb, kind in kinds.items()]

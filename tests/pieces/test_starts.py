@@ -222,6 +222,15 @@ def test_an_adapter_of_a_withdrawn_sharer_is_not_used(place: Place, tmp_path: Pa
         open_source(store, tmp_path / "pool").adapter("ann")
 
 
+def test_what_is_made_of_others_pieces_is_not_theirs_to_share(place: Place) -> None:
+    train(place)
+    store = place.folder / "store"
+    api.consent(store, ["ann"], "pieces")
+    with pytest.raises(MissingError, match="'ann' cannot share: an adapter made of others' pieces"):
+        api.share(store, place.data, place.folder / "second", people=["ann"])
+    assert not (place.folder / "second").exists()
+
+
 def test_other_kinds_and_other_starts_are_refused(place: Place, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"of their kind \(rank 8.*asked for is rank 2"):
         train(place, config=UNGATED)

@@ -6,7 +6,7 @@ later shard's word on a person replaces an earlier one's. Knows nothing of train
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +108,16 @@ class AdapterStore(BoundFolder):
         if record is None or not record.sharers:
             return {}
         return {"pool": pool.get("id", ""), "sharers": list(record.sharers)}
+
+    def using(self, sharers: Collection[str]) -> tuple[str, ...]:
+        """Whose adapters are made of pieces of any of these sharers, sorted."""
+        where = self._shards.where.items()
+        return tuple(sorted(p for p, (_, record) in where if set(sharers) & set(record.sharers)))
+
+    def names(self, sharers: Collection[str]) -> bool:
+        """Whether any shard names one of the sharers, though a later one may have replaced that."""
+        records = (record for shard in self._shards.all.values() for record in shard.records)
+        return any(set(sharers) & set(record.sharers) for record in records)
 
     def add(self, entries: Sequence[tuple[Record, LoraAdapter | None]]) -> None:
         """Append people as one shard: after it returns they are in the store for good."""

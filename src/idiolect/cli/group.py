@@ -28,7 +28,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "share": ("share", "Put pieces of adapters into a pool, of people who agreed."),
     "assemble": ("assemble", "Put together adapters for newcomers, without training."),
     "pool": ("pool", "Report on a pool: who helps whom, and what it costs."),
-    "withdraw": ("withdraw", "Take somebody's pieces out of a pool, and what they are in."),
+    "withdraw": ("withdraw", "Take somebody's pieces out of a pool, and what was made of them."),
     "mean": ("mean", "Make one adapter of many people's, to start others from."),
     "predict": ("predict", "Answer one question as one person would."),
     "evaluate": ("evaluate", "Compare methods on the same people and questions."),

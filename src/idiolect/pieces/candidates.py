@@ -118,6 +118,8 @@ class Candidates:
         record = self.store.record(person)
         if record is None or record.row is None:
             return f"served by the base ({record.served})" if record else "not in the store"
+        if record.sharers:
+            return "an adapter made of others' pieces, which are not theirs to share"
         if record.items == 0:
             return "an imported adapter, of which nothing says what it was trained on"
         if person not in self.dataset:

@@ -154,6 +154,11 @@ class RecipeStore(BoundFolder):
         numbers = self._shards.all
         return max((width_of(tensors_file(self._shards.folder, n)) for n in numbers), default=1)
 
+    def names(self, sharers: Collection[str]) -> bool:
+        """Whether any shard names one of the sharers, though a later one may have replaced that."""
+        shards = (cast("RecipeShard", shard) for shard in self._shards.all.values())
+        return any(set(sharers) & set(shard.sharers) for shard in shards)
+
     def using(self, sharers: Collection[str]) -> tuple[str, ...]:
         """Whose recipes use a piece of any of these sharers, sorted."""
         found = ((person, self.recipe(person)) for person in self.people)

@@ -1,4 +1,4 @@
-"""What a store's ledger says of one pool: who is in it under which pseudonym, who was refused.
+"""What a store's ledger says of one pool: who is in it, as whom; who was refused, who withdrew.
 
 The way from a person to their pseudonym in a pool is here alone. Knows the ledger and the pool;
 knows nothing of adapters or audits.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from idiolect.pieces.pool import Pool, pseudonym
-from idiolect.storage import Entry, Ledger, consents
+from idiolect.storage import Entry, Ledger, consents, revoke
 
-SHARED, REFUSED = "shared", "refused"
+SHARED, REFUSED, WITHDREW = "shared", "refused", "withdrew"
 SCOPE = "pieces"
 
 
@@ -34,6 +34,14 @@ class Shares:
         there = set(self.pool.sharers)
         found = {p: _name(e) for p, e in self.last().items() if e.event == SHARED}
         return {person: name for person, name in found.items() if name in there}
+
+    def every(self) -> dict[str, tuple[str, ...]]:
+        """Each pseudonym under which somebody was ever let into the pool, by person."""
+        return {
+            person: tuple(dict.fromkeys(names))
+            for person, entries in self.ledger.by_person().items()
+            if (names := [_name(e) for e in entries if self._is_ours(e) and e.event == SHARED])
+        }
 
     def names_for(self, people: Sequence[str]) -> dict[str, str]:
         """A pseudonym for everybody who is not in the pool.
@@ -84,6 +92,20 @@ class Shares:
         for person, name in names.items():
             details = {"scope": SCOPE, "pool": self.pool.id, "as": name}
             self.ledger.record(REFUSED, [person], details)
+
+    def record_withdrew(self, person: str, names: Collection[str]) -> None:
+        """Say, once of each pseudonym, that its pieces are out of the pool; and nothing is to be
+        shared of that person until they agree again."""
+        told = {
+            _name(e)
+            for e in self.ledger.of(person)
+            if e.event == WITHDREW and e.details.get("pool") == self.pool.id
+        }
+        for name in names:
+            if name not in told:
+                revoke(self.ledger, [person], SCOPE)
+                details = {"scope": SCOPE, "pool": self.pool.id, "as": name}
+                self.ledger.record(WITHDREW, [person], details)
 
     def _is_ours(self, entry: Entry) -> bool:
         return entry.event in (SHARED, REFUSED) and entry.details.get("pool") == self.pool.id

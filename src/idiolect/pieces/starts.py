@@ -43,13 +43,7 @@ class AssembledStarts:
     def require_all(self, people: Sequence[str]) -> None:
         """Raise MissingError where somebody was not assembled, MismatchError where a sharer of
         their pieces has withdrawn since."""
-        there = set(self.pool.sharers)
-        lacking = [person for person in people if self.recipes.record(person) is None]
-        stale = [
-            person
-            for person in people
-            if person not in lacking and (self._withdrawn(person) or self._used(person) - there)
-        ]
+        lacking, stale = self.lacking(people), self.stale(people)
         if lacking:
             raise MissingError(
                 f"{self.folder}: no recipe of {_named(lacking)}, so their training has no start; "
@@ -60,6 +54,19 @@ class AssembledStarts:
                 f"{self.folder}: the recipe of {_named(stale)} used pieces of somebody who has "
                 "withdrawn; make it anew: idiolect assemble"
             )
+
+    def lacking(self, people: Sequence[str]) -> list[str]:
+        """Those of the people who were not assembled."""
+        return [person for person in people if self.recipes.record(person) is None]
+
+    def stale(self, people: Sequence[str]) -> list[str]:
+        """Those of the people whose recipe used pieces that are not in the pool any more."""
+        there = set(self.pool.sharers)
+        return [
+            person
+            for person in people
+            if self._withdrawn(person) or not set(self.sharers(person)) <= there
+        ]
 
     def require_sharers(self, person: str, sharers: Sequence[str]) -> None:
         """Raise MismatchError where a sharer of an adapter's pieces is not in the pool any more."""
@@ -91,9 +98,6 @@ class AssembledStarts:
     def _withdrawn(self, person: str) -> bool:
         record = self.recipes.record(person)
         return record is not None and record.served == WITHDRAWN
-
-    def _used(self, person: str) -> set[str]:
-        return set(self.sharers(person))
 
 
 def starting_from_recipes(config: PersonalConfig, recipes: Path, store: Path) -> PersonalConfig:
