@@ -20,7 +20,7 @@ from idiolect.events import Listener, silent
 from idiolect.history import History
 from idiolect.models import Base, Example, Prompter
 from idiolect.pieces import Pool, Shared
-from idiolect.pieces.gates import GateConfig, train_gates
+from idiolect.pieces.gates import GatesConfig, train_gates
 from idiolect.storage import read_json, write_atomic, write_json
 from idiolect.training import EngineConfig, Job, TrainConfig
 from idiolect.training.batched import train_many
@@ -132,7 +132,7 @@ class Place:
         self,
         folder: str,
         people: Sequence[str],
-        config: GateConfig,
+        config: GatesConfig,
         clock: Clock | None = None,
     ) -> dict[str, dict[str, Tensor]]:
         """Sharers' gates, by person and module; whose lie in the folder are not trained again."""

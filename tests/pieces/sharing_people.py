@@ -20,7 +20,7 @@ from idiolect.events import Event, Measured
 from idiolect.history import History, write_dataset
 from idiolect.models import Base, Prompter
 from idiolect.pieces import Pool
-from idiolect.pieces.gates import GateConfig
+from idiolect.pieces.gates import GatesConfig
 from idiolect.pieces.sharers import SharersConfig
 from idiolect.pieces.sharing import ShareConfig
 from idiolect.storage import Entry, Ledger
@@ -33,7 +33,7 @@ PERSONAL = replace(UNGATED, lora=LORA)
 BY_HEART = TrainConfig(rate=0.02, epochs=40, batch=4, weight_decay=0.0)
 CONFIG = ShareConfig(
     sharers=SharersConfig(strategy="most-active", sharers=9, least_items=5),
-    gates=GateConfig(steps=6, rate=0.01, batch=4),
+    gates=GatesConfig(steps=6, rate=0.01, batch=4),
 )
 ENGINE = EngineConfig(slots=2, checkpoint_seconds=0)
 LITTLE = ("annabel", "bartholomew", "cressida")

@@ -21,7 +21,7 @@ from idiolect.errors import IntegrityError, MismatchError, TrainingError, UsageE
 from idiolect.events import Event, Measured, Progress
 from idiolect.models import Base, Example, invocation_of
 from idiolect.models.tiny import tiny_base
-from idiolect.pieces.gates import GateConfig, train_gates
+from idiolect.pieces.gates import GatesConfig, train_gates
 from idiolect.pieces.gates_single import gated, train_gates_of_one
 from idiolect.training import EngineConfig, Job, TrainConfig, train_many
 from idiolect.training.batch import collate
@@ -227,7 +227,7 @@ def test_gradients_of_the_obvious_code_are_the_slopes_of_the_loss(base: Base) ->
         assert (there - back) / 2 == pytest.approx(slope, rel=1e-5)
 
 
-CONFIG = GateConfig(steps=6, rate=0.02, batch=2)
+CONFIG = GatesConfig(steps=6, rate=0.02, batch=2)
 Shared = list[tuple[str, LoraAdapter, tuple[Example, ...]]]
 
 
@@ -418,4 +418,4 @@ def test_nobody_shares_nothing(base: Base) -> None:
 )
 def test_settings_that_cannot_be_are_refused(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=rf"gates\.{name}"):
-        GateConfig(**{name: value})
+        GatesConfig(**{name: value})

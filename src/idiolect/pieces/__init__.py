@@ -2,7 +2,7 @@
 
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.assemble_single import assemble_one
-from idiolect.pieces.gates import GateConfig, train_gates
+from idiolect.pieces.gates import GatesConfig, train_gates
 from idiolect.pieces.pool import Pool, Shared, pseudonym, share_sites
 from idiolect.pieces.recipe import Recipe, materialise
 from idiolect.pieces.recipe_shard import RecipeRecord
@@ -13,7 +13,7 @@ from idiolect.pieces.sharing import ShareConfig
 
 __all__ = [
     "AssembleConfig",
-    "GateConfig",
+    "GatesConfig",
     "Pool",
     "Recipe",
     "RecipeRecord",

@@ -20,16 +20,16 @@ from idiolect.training.kinds import GATES
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateConfig:
+class GatesConfig:
     """How gates are trained: so many steps for everyone, however long their histories are.
 
-    Per-Pcs takes 200 steps at rate 2e-5. AdamW moves a number by at most its rate a step, and of
-    a gate only the direction is used, so a quarter of the steps goes about as far at four times
-    the rate. No weight decay, as there.
+    Per-Pcs takes 200 steps at rate 2e-5. Of a gate only the direction is used, so it need not go
+    far: of five ways tried on film ratings the steps and the rate here did best, by little
+    (``docs/notes/pieces.md``). No weight decay, as there.
     """
 
-    steps: int = 50
-    rate: float = 1e-4
+    steps: int = 20
+    rate: float = 1e-2
     batch: int = 16
     clip: float = 1.0
     """Largest gradient norm of one sharer's step."""
@@ -68,7 +68,7 @@ Sharer = tuple[str, LoraAdapter, Sequence[Example]]
 def train_gates(
     base: Base,
     sharers: Sequence[Sharer],
-    config: GateConfig,
+    config: GatesConfig,
     engine: EngineConfig | None = None,
     *,
     checkpoint: Path | None = None,

@@ -16,7 +16,7 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, Progress, silent
 from idiolect.models import Base
 from idiolect.pieces.candidates import Candidate, Candidates
-from idiolect.pieces.gates import GateConfig, train_gates
+from idiolect.pieces.gates import GatesConfig, train_gates
 from idiolect.pieces.leakage import (
     Findings,
     audit_assembled,
@@ -43,7 +43,7 @@ class ShareConfig:
     sharers: SharersConfig = field(default_factory=SharersConfig)
     ratio: float = 1.0
     """Which part of a sharer's pieces is given away."""
-    gates: GateConfig = field(default_factory=GateConfig)
+    gates: GatesConfig = field(default_factory=GatesConfig)
     leakage: LeakageConfig = field(default_factory=LeakageConfig)
 
     def __post_init__(self) -> None:
