@@ -243,6 +243,8 @@ def test_profiles_are_written_without_a_model(place: Path, tmp_path: Path) -> No
         ["share", "nothing", "--data", "d", "--pool", "p"],
         ["pool", "nothing", "--out", "o"],
         ["mean", "nothing", "--person", "p", "--out", "o"],
+        ["assemble", "nothing", "--pool", "p", "--out", "o"],
+        ["withdraw", "nothing", "--sharer", "s"],
         ["predict", "nothing", "--person", "p", "--input", "x"],
         ["export", "nothing", "--person", "p", "--out", "o"],
         ["import-adapter", "f", "--store", "nothing", "--person", "p"],

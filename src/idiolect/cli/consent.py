@@ -46,8 +46,8 @@ def command(
 
     STORE is a folder of adapters made by `idiolect personalize`. Nothing made of a person's adapter
     is shared unless they agreed to that scope; the last word counts. Taking it back stops what
-    would be shared from then on; what was made before is not changed. Without --person everyone's
-    consents are listed.
+    would be shared from then on; what was made before is not changed (pieces in a pool: `idiolect
+    withdraw`). Without --person everyone's consents are listed.
 
     \b
     $ idiolect consent raters --person ann --person ben --scope mean --until 2030-12-31

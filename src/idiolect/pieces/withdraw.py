@@ -122,7 +122,7 @@ def _dataset(data: Path | None, pool: Pool) -> Dataset | None:
 def _bases(found: Dependents, pool: Pool, source: str | None) -> dict[tuple[DtypeName, str], Base]:
     """The base as each store of recipes wants it: where it is not there, nothing has happened."""
     configs = (from_plain(RecipeConfig, recipes.settings) for recipes in found.recipes)
-    kinds = {(config.dtype, config.device) for config in configs}
+    kinds: set[tuple[DtypeName, str]] = {(config.dtype, config.device) for config in configs}
     at = source or pool.base_source
     return {kind: load_base(at, dtype=kind[0], device=kind[1]) for kind in kinds}
 
