@@ -125,8 +125,8 @@ def notes(*, repeats: int, mlora: bool, peer_people: Mapping[str, int]) -> list[
         f"Every method trains the same people on the same items with the same kind of adapter, "
         f"schedule, clipping and batch, {repeats} times over in alternating order; peers and exact "
         "rows at the same rate, the best one for them in so few steps; ten layers alone have twice "
-        "that. A ratio compares two methods of one repetition: its median, and the smallest and "
-        "largest.",
+        "that, on film ratings without a mean to start from four times. A ratio compares two "
+        "methods of one repetition: its median, and the smallest and largest.",
         "GFLOP/s counts four operations for each number of the decoder's matrices and token, and "
         "of the output head and target token: what exact training cannot do without. Padding, "
         "recomputation, logits of prompts, attention scores and adapters do not count. Where the "
