@@ -108,7 +108,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             subject=FILMS, queries=20, few=10, train_seconds=0.03, assemble_seconds=0.02
         ),
         "reply": Setting(
-            subject=CHATS, queries=8, few=5, train_seconds=0.1, assemble_seconds=0.045
+            subject=CHATS, queries=12, few=5, train_seconds=0.1, assemble_seconds=0.045
         ),
     }
 )
