@@ -34,7 +34,7 @@ def _filled(kinds: tuple[str, ...], fields: dict[str, str]) -> Interaction:
 
 def test_the_names_are_the_agreed_ones() -> None:
     lamp = ("lamp-1", "lamp-2", "lamp-2n", "lamp-3", "lamp-4", "lamp-5", "lamp-6", "lamp-7")
-    assert (*lamp, "rating", "reply") == NAMES
+    assert (*lamp, "rating", "reply", "word-relation") == NAMES
     assert [tasks.get(name).name for name in NAMES] == list(NAMES)
 
 
@@ -46,7 +46,7 @@ def test_spellings_of_one_task(spelling: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "lamp-9", "citation", "lamp"])
 def test_unknown_names_list_the_known_ones(name: str) -> None:
-    with pytest.raises(UsageError, match=r"unknown task .*; known: lamp-1, .*rating, reply"):
+    with pytest.raises(UsageError, match=r"unknown task .*; known: lamp-1, .*rating, reply, word-relation"):
         tasks.get(name)
 
 
@@ -162,3 +162,19 @@ def test_a_conversation_is_its_own_query_string() -> None:
     assert tasks.get("reply").parse_input(" hi\nhow are you? ") == {"context": "hi\nhow are you?"}
     with pytest.raises(DataError, match="empty"):
         tasks.get("reply").parse_input(" \n")
+
+
+def test_a_round_of_the_game_is_asked_as_it_was() -> None:
+    task = tasks.get("word-relation")
+    fields = task.parse_input(" parts of: a knife ")
+    assert fields == {"question": "parts of", "base_word": "a knife"}
+    answered = item(task, **fields, answer="blade")
+    assert task.prompt(answered).text == "Answer with a word or two.\nparts of a knife"
+    assert task.memory(answered) == "parts of a knife: blade"
+    assert task.target(answered) == "blade"
+
+
+@pytest.mark.parametrize("text", ["a knife", "parts of:", ": a knife", ""])
+def test_what_is_no_question_of_the_game_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="expected 'parts of: a knife'"):
+        tasks.get("word-relation").parse_input(text)

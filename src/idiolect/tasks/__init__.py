@@ -22,6 +22,7 @@ from idiolect.tasks import (
     reply,
     scholarly_title,
     tweet_paraphrase,
+    word_relation,
 )
 from idiolect.tasks.task import Prompt, Task
 
@@ -40,6 +41,7 @@ _TASKS = {
         tweet_paraphrase,
         rating,
         reply,
+        word_relation,
     )
 }
 
