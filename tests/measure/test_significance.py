@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from idiolect.errors import UsageError
-from idiolect.measure import holm, mean_interval, paired
+from idiolect.measure import holm, mean_interval, paired, share_interval
 
 score = st.floats(-5, 5, allow_nan=False).map(lambda x: round(x, 3))
 pairs = st.lists(st.tuples(score, score), min_size=1, max_size=15)
@@ -150,3 +150,20 @@ def test_holm_known_values_and_order() -> None:
 def test_broken_scores_are_refused(a: list[float], b: list[float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         paired(a, b, direction="higher", seed=0)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_a_share_has_wilsons_interval(count: int, rest: int) -> None:
+    low, high = share_interval(count, count + rest)
+    assert 0 <= low <= count / max(1, count + rest) + 1e-12 and high <= 1
+    if not count + rest:
+        assert (low, high) == (0.0, 1.0)
+        return
+    n, z = count + rest, 1.959964
+    for end in (low, high):  # the ends solve (share - end)^2 = z^2 end (1 - end) / n
+        assert (count / n - end) ** 2 == pytest.approx(z**2 * end * (1 - end) / n, abs=1e-6)
+
+
+def test_a_share_is_a_part_of_a_whole() -> None:
+    with pytest.raises(UsageError, match="3 of 2 is none"):
+        share_interval(3, 2)

@@ -2,7 +2,7 @@
 
 from idiolect.measure.auc import Separation, separation
 from idiolect.measure.metrics import METRICS, Direction, Metric, Outcome, metric
-from idiolect.measure.significance import Paired, holm, mean_interval, paired
+from idiolect.measure.significance import Paired, holm, mean_interval, paired, share_interval
 
 __all__ = [
     "METRICS",
@@ -16,4 +16,5 @@ __all__ = [
     "metric",
     "paired",
     "separation",
+    "share_interval",
 ]

@@ -90,6 +90,20 @@ def mean_interval(
     return float(low), float(high)
 
 
+def share_interval(count: int, of: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of a share, ``count`` of ``of`` independent cases; 0 to 1 for none.
+
+    Raises UsageError for a count that is no part of the whole.
+    """
+    if not 0 <= count <= of:
+        raise UsageError(f"a share is a part of a whole: {count} of {of} is none")
+    if of == 0:
+        return 0.0, 1.0
+    test = cast("Any", stats.binomtest(count, of))  # pyright: ignore[reportUnknownMemberType]
+    found = test.proportion_ci(confidence_level=level, method="wilson")
+    return float(found.low), float(found.high)
+
+
 def holm(ps: Sequence[float]) -> tuple[float, ...]:
     """Holm's step-down adjustment: p-values that hold for the whole family of tests."""
     adjusted = [0.0] * len(ps)
