@@ -1,0 +1,76 @@
+"""What a typed answer is: its text as kept, its stem as compared; knows no scores.
+
+An answer is compared by its *stem*: Porter's, word by word, without a leading article and with
+hyphens as spaces, so that "the Ice-Creams" and "ice cream" are the same answer.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from typing import Any, cast
+
+import Stemmer
+
+from idiolect.game.rules.relations import MAX_ANSWERS
+
+MAX_CHARS = 50
+"""Longer answers are cut."""
+
+_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
+_ARTICLES = frozenset({"a", "an", "the", "some"})
+_LONGEST_INPUT = 4 * MAX_CHARS
+
+
+def normalise(text: str) -> str:
+    """The answer as it is kept: NFKC, lower case, single spaces, at most 50 characters.
+
+    Characters that are not seen (control, format, unassigned) go, and so does punctuation at the
+    edges. A text without a letter or a digit is "".
+    """
+    # Cut early: normalising must not cost more because somebody sends a megabyte.
+    text = unicodedata.normalize("NFKC", text[:_LONGEST_INPUT].translate(_QUOTES)).lower()
+    text = "".join(c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
+    text = " ".join(unicodedata.normalize("NFKC", text).split())
+    start = next((at for at, c in enumerate(text) if not _is_edge(c, "PZM")), len(text))
+    text = text[start : start + MAX_CHARS]
+    end = next((at for at in range(len(text), 0, -1) if not _is_edge(text[at - 1], "PZ")), 0)
+    return text[:end] if any(c.isalnum() for c in text[:end]) else ""
+
+
+def _is_edge(c: str, categories: str) -> bool:
+    return unicodedata.category(c)[0] in categories or c in "`^~"
+
+
+@cache
+def _porter() -> Any:
+    return cast("Any", Stemmer).Stemmer("porter")
+
+
+@lru_cache(maxsize=65536)
+def stem(text: str) -> str:
+    """What answers are compared by; "" where nothing of the text counts."""
+    words = re.split(r"[\s_\-\u2010-\u2015]+", normalise(text))
+    words = [word.removesuffix("'s").strip("'") for word in words]
+    words = [word for word in words if word]
+    if len(words) > 1 and words[0] in _ARTICLES:
+        words = words[1:]
+    return " ".join(_porter().stemWords(words))
+
+
+def accepted(base_word: str, answers: Iterable[str]) -> tuple[str, ...]:
+    """The answers that count, normalised, in the order they were given.
+
+    The base word itself and words of its stem do not count, of each stem the first one does, and
+    only the first `MAX_ANSWERS` answers are looked at.
+    """
+    seen = {stem(base_word), ""}
+    kept: list[str] = []
+    for text, _ in zip(answers, range(MAX_ANSWERS), strict=False):
+        answer = normalise(text)
+        if (key := stem(answer)) not in seen:
+            seen.add(key)
+            kept.append(answer)
+    return tuple(kept)

@@ -1,0 +1,105 @@
+"""Which word comes next, and that it fits who plays."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idiolect.errors import MissingError
+from idiolect.game.rules import (
+    LITTLE_PLAYED,
+    Played,
+    WordStats,
+    difficulty,
+    is_little_played,
+    is_retired,
+    next_word,
+    skill,
+)
+
+STATS = st.builds(
+    WordStats,
+    word=st.text("abc", min_size=1, max_size=4),
+    rounds=st.integers(0, 200),
+    skips=st.integers(0, 200),
+    points=st.integers(0, 100_000),
+    prior=st.floats(0.01, 0.99),
+    concrete=st.booleans(),
+)
+
+
+@given(STATS)
+def test_more_points_mean_an_easier_word(word: WordStats) -> None:
+    assert 0 < difficulty(word) < 1
+    easier = WordStats(
+        word=word.word, rounds=word.rounds, points=word.points + 100, prior=word.prior
+    )
+    assert difficulty(easier) < difficulty(word)
+
+
+def test_unplayed_words_are_as_hard_as_was_expected_and_rounds_outweigh_it() -> None:
+    assert difficulty(WordStats(word="w", prior=0.3)) == pytest.approx(0.3)
+    often = WordStats(word="w", prior=0.3, rounds=1000, points=0)
+    assert difficulty(often) > 0.95
+
+
+def test_a_newcomer_is_average_and_skill_follows_the_points() -> None:
+    assert skill([]) == 0.5
+    good = [Played(points=300, difficulty=0.5)] * 20
+    poor = [Played(points=20, difficulty=0.5)] * 20
+    as_expected = [Played(points=150, difficulty=0.5)] * 20
+    assert skill(good) > 0.6 > 0.5 > 0.4 > skill(poor)
+    assert skill(as_expected) == pytest.approx(0.5)
+    assert skill(poor + good) > skill(good + poor)
+    hard = [Played(points=150, difficulty=0.8)] * 20
+    assert skill(hard) > 0.6
+
+
+@given(STATS)
+def test_retirement_needs_skips_and_abstract_words_need_fewer(word: WordStats) -> None:
+    if is_retired(word):
+        assert word.skips >= 5 and word.skips > (word.rounds + word.skips) / 3
+    if word.skips >= 5 and word.skips > word.rounds:
+        assert is_retired(word)
+
+
+def test_what_is_abstract_is_retired_sooner() -> None:
+    skipped = {"rounds": 11, "skips": 9}
+    assert not is_retired(WordStats(word="w", concrete=True, **skipped))
+    assert is_retired(WordStats(word="w", concrete=False, **skipped))
+    assert not is_retired(WordStats(word="w", skips=4))
+    assert is_retired(WordStats(word="w", skips=5))
+
+
+@given(st.lists(STATS, max_size=20), st.floats(0.01, 0.99), st.integers(0, 2**32))
+def test_what_is_retired_never_comes_and_what_was_seen_only_when_all_was(words, level, seed):
+    alive = {word.word for word in words if not is_retired(word)}
+    seen = set(list(alive)[::2])
+    if not alive:
+        with pytest.raises(MissingError, match="no word is left"):
+            next_word(words, skill=level, seen=seen, draw=Random(seed))
+        return
+    chosen = next_word(words, skill=level, seen=seen, draw=Random(seed))
+    assert not is_retired(chosen)
+    assert chosen.word not in seen or alive == seen
+    assert chosen == next_word(words, skill=level, seen=seen, draw=Random(seed))
+
+
+def test_words_that_few_have_begun_come_before_new_ones() -> None:
+    new = [WordStats(word=f"new {n}") for n in range(500)]
+    begun = [WordStats(word=f"begun {n}", rounds=2, points=300) for n in range(5)]
+    played = [WordStats(word=f"played {n}", rounds=9, points=1350) for n in range(50)]
+    draw = Random(7)
+    drawn = [
+        next_word(new + begun + played, skill=0.5, seen=(), draw=draw).word.split()[0]
+        for _ in range(300)
+    ]
+    assert drawn.count("begun") > drawn.count("played") > drawn.count("new") > 0
+
+
+def test_little_played() -> None:
+    assert is_little_played(0) and is_little_played(LITTLE_PLAYED - 1)
+    assert not is_little_played(LITTLE_PLAYED)
