@@ -5,7 +5,7 @@ One person, one optimizer from torch, one plain LoRA; as PEFT and a hand-written
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
         optimizer.param_groups[0]["lr"] = rate_at(step, len(plan), config)
         chosen = [job.examples[n] for n in numbers]
         batch = collate(chosen, pad=base.pad, device=base.device)
-        with _applied(base.model, pairs, lora.scale, active_at(base, lora, chosen)):
+        with applied(base.model, pairs, lora.scale, active_at(base, lora, chosen)):
             loss = (target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
         if not torch.isfinite(loss):
             raise TrainingError(f"{job.person}: the loss is {float(loss.detach())} at step {step}")
@@ -65,7 +65,7 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
             batch = collate(job.tail, pad=base.pad, device=base.device)
             with (
                 torch.no_grad(),
-                _applied(base.model, pairs, lora.scale, active_at(base, lora, job.tail)),
+                applied(base.model, pairs, lora.scale, active_at(base, lora, job.tail)),
             ):
                 nll = target_nll(base.model, batch)
             tails.append(float((nll * batch.count).sum() / batch.count.sum()))
@@ -102,8 +102,8 @@ def active_at(base: Base, lora: LoraConfig, examples: Sequence[Example]) -> Tens
 
 
 @contextmanager
-def _applied(
-    model: Any, pairs: dict[str, tuple[Tensor, Tensor]], scale: float, active: Tensor | float
+def applied(
+    model: Any, pairs: Mapping[str, tuple[Tensor, Tensor]], scale: float, active: Tensor | float
 ) -> Iterator[None]:
     """While inside, every module with a pair (A, B) adds ``scale * B A x`` where it is active."""
 

@@ -1,0 +1,49 @@
+"""What a method of unlearning is: its loss, and what becomes of the delta that it trains.
+
+Knows no particular method and no model; ``registry.py`` lists the methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Protocol
+
+from torch import Tensor
+
+from idiolect.models import Example
+from idiolect.unlearning.sets import Draw
+
+Direction = Literal["negate", "keep"]
+"""``negate``: theta = theta_o - scale * delta, delta being what should go; ``keep``: theta_o +
+scale * delta, where 1 is what was trained."""
+
+
+class Model(Protocol):
+    """The model in training, as a loss sees it. Means are over answer tokens alone."""
+
+    def nll(self, examples: Sequence[Example]) -> Tensor:
+        """Each example's mean negative log likelihood a token [B], nats, with gradient."""
+        ...
+
+    def nll_before(self, examples: Sequence[Example]) -> Tensor:
+        """The same of the model that training began with [B]; no gradient."""
+        ...
+
+    def divergence(self, examples: Sequence[Example]) -> Tensor:
+        """Each example's mean KL(before || now) a token [B], nats, with gradient."""
+        ...
+
+
+class Method(Protocol):
+    """A frozen dataclass whose fields are the method's settings."""
+
+    title: ClassVar[str]
+    """What it is, in a few words, for tables."""
+    direction: ClassVar[Direction]
+
+    def losses(self, model: Model, draw: Draw) -> Mapping[str, Tensor]:
+        """The terms of a step's loss by name, already weighted; their sum is minimised.
+
+        A term of weight 0 is not there, nor is anything computed for it.
+        """
+        ...

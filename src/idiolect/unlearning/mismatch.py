@@ -1,0 +1,47 @@
+"""Gradient ascent with mismatched answers and a leash (Yao et al., 2023, arXiv:2310.10683)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from idiolect.errors import UsageError
+from idiolect.unlearning.method import Direction, Model
+from idiolect.unlearning.sets import Draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """The weights of its three terms, each 0 to leave it out."""
+
+    title: ClassVar[str] = "gradient ascent + mismatch"
+    direction: ClassVar[Direction] = "keep"
+
+    ascent: float = 0.5
+    """Of making the forget set's answers less likely; the paper's weight."""
+    mismatch: float = 1.0
+    """Of answering its prompts with the retain set's answers."""
+    retain: float = 1.0
+    """Of staying near the model on the retain set (KL)."""
+
+    def __post_init__(self) -> None:
+        for name in ("ascent", "mismatch", "retain"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                value = getattr(self, name)
+                raise UsageError(f"ga_mismatch.{name}: must be 0 or more, got {value}")
+        if not (self.ascent or self.mismatch or self.retain):
+            raise UsageError("ga_mismatch: all its weights are 0, so there is nothing to train")
+
+    def losses(self, model: Model, draw: Draw) -> Mapping[str, Tensor]:
+        """Ascent on the forget set, its prompts answered by others' answers, nearness elsewhere."""
+        terms: dict[str, Tensor] = {}
+        if self.ascent:
+            terms["ascent"] = -self.ascent * model.nll(draw.forget).mean()
+        if self.mismatch:
+            terms["mismatch"] = self.mismatch * model.nll(draw.mismatched()).mean()
+        if self.retain:
+            terms["retain"] = self.retain * model.divergence(draw.retain).mean()
+        return terms

@@ -1,0 +1,89 @@
+"""Stage 2: a delta added to the model with a factor, below zero where it is negated.
+
+On a base it is merged; beside a person's adapter ranks are stacked: ``B1 A1 + f B2 A2`` is
+``[B1, f B2] [A1; A2]`` exactly, while subtracting factors one by one would be something else.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from idiolect.adapters import LoraAdapter, merged_weight, stack_ranks
+from idiolect.models import Base
+from idiolect.unlearning.delta import Delta, FullDelta
+from idiolect.unlearning.method import Method
+
+
+def factor_of(method: Method, scale: float) -> float:
+    """What the delta is multiplied with."""
+    return -scale if method.direction == "negate" else scale
+
+
+def scaled(adapter: LoraAdapter, factor: float) -> LoraAdapter:
+    """The adapter whose update is ``factor`` times this one's."""
+    return replace(adapter, pairs={p: (a, factor * b) for p, (a, b) in adapter.pairs.items()})
+
+
+def beside(personal: LoraAdapter, delta: LoraAdapter, factor: float) -> LoraAdapter:
+    """A person's adapter plus ``factor`` times a delta trained beside it, as one adapter."""
+    theirs, ours = personal.config, delta.config
+    assert (theirs.active, theirs.top_layers) == (ours.active, ours.top_layers)
+    stacked = stack_ranks(personal, scaled(delta, factor))
+    config = replace(stacked.config, active=theirs.active, top_layers=theirs.top_layers)
+    return replace(stacked, config=config)
+
+
+def changed(
+    base: Base, personal: LoraAdapter | None, delta: Delta, factor: float
+) -> tuple[Base, LoraAdapter | None]:
+    """The model after unlearning, as a base and an adapter on it, in memory.
+
+    Without a person's adapter a LoRA delta is given as an adapter, which is what merging it does.
+    """
+    if isinstance(delta, FullDelta):
+        assert personal is None
+        return merged(base, delta, factor), None
+    return base, (scaled(delta, factor) if personal is None else beside(personal, delta, factor))
+
+
+def merged(base: Base, delta: Delta, factor: float) -> Base:
+    """A copy of the base in memory with ``factor`` times the delta in its weights.
+
+    Its identity is of its own: a hash over the base's, the factor and the delta.
+    """
+    model = copy.deepcopy(base.model)
+    sha = hashlib.sha256(f"{base.identity} {factor!r}".encode())
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, change in sorted(changes(delta, factor).items()):
+            weights[name].copy_(change(weights[name].cpu()))
+            sha.update(name.encode() + weights[name].cpu().float().numpy().tobytes())
+    return replace(base, model=model, identity=sha.hexdigest(), folder=None)
+
+
+class Change:
+    """What becomes of one weight: itself plus ``factor`` times its part of the delta, in fp32 or
+    wider."""
+
+    def __init__(self, factor: float, part: Tensor | tuple[Tensor, Tensor], scale: float) -> None:
+        self.factor, self.part, self.scale = factor, part, scale
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        if isinstance(self.part, tuple):
+            return merged_weight(weight, *self.part, self.factor * self.scale)
+        wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        return weight.to(wide) + self.factor * self.part.to(wide)
+
+
+def changes(delta: Delta, factor: float) -> Mapping[str, Change]:
+    """What becomes of each weight that the delta touches, by its name in the model."""
+    if isinstance(delta, FullDelta):
+        return {name: Change(factor, part, 1.0) for name, part in delta.tensors.items()}
+    scale = delta.config.scale
+    return {f"{path}.weight": Change(factor, pair, scale) for path, pair in delta.pairs.items()}

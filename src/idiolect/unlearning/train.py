@@ -1,0 +1,150 @@
+"""Stage 1 of every method: its loss, minimised over a fresh delta. Obvious code, one delta at once.
+
+What comes out stays in memory: for the methods that negate it is the model that must not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+
+from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.errors import TrainingError, UsageError
+from idiolect.events import Listener, Measured, Progress, silent
+from idiolect.models import Base, PromptConfig, Prompter
+from idiolect.training import TrainConfig
+from idiolect.training.schedule import batches, rate_at
+from idiolect.unlearning.delta import Delta, FullTrainee, LoraTrainee, Losses, Trainee
+from idiolect.unlearning.method import Method
+from idiolect.unlearning.pairs import Pair
+from idiolect.unlearning.sets import Draw, Sets, render
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaConfig:
+    """How a delta is trained, the same for every method."""
+
+    parameters: Literal["lora", "full"] = "lora"
+    """A LoRA, or all weights (of a base; in float32, and with a rate about a hundredth)."""
+    lora: LoraConfig = field(
+        default_factory=lambda: LoraConfig(
+            rank=8, alpha=16.0, targets=("q_proj", "v_proj", "o_proj", "down_proj")
+        )
+    )
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(rate=1e-3, steps=60, batch=4, weight_decay=0.0)
+    )
+    """A step takes ``batch`` items of the forget set and as many of the retain set."""
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    answer_tokens: int = 96
+    """Answers are cut after so many tokens: what is said first decides what is said."""
+
+    def __post_init__(self) -> None:
+        if self.answer_tokens < 1:
+            raise UsageError(f"answer_tokens: must be at least 1, got {self.answer_tokens}")
+        if self.lora.dropout:
+            raise UsageError(f"lora.dropout: must be 0 in unlearning, got {self.lora.dropout}")
+        if self.train.patience:
+            raise UsageError("train.patience: unlearning trains all its steps; leave it 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedDelta:
+    """A delta, and how its training went."""
+
+    delta: Delta
+    steps: int
+    first_loss: float
+    last_loss: float
+
+
+def train_delta(
+    base: Base,
+    adapter: LoraAdapter | None,
+    forget: Sequence[Pair],
+    retain: Sequence[Pair],
+    method: Method,
+    config: DeltaConfig,
+    *,
+    listener: Listener = silent,
+) -> TrainedDelta:
+    """Train a method's delta on a base, or beside a person's adapter on it.
+
+    Raises UsageError where an adapter is to be unlearned with all weights, TrainingError where the
+    loss is not finite.
+    """
+    prompter = Prompter(base.tokenizer, config.prompt)
+    sets = Sets(
+        render(prompter, forget, answer_tokens=config.answer_tokens),
+        render(prompter, retain, answer_tokens=config.answer_tokens),
+    )
+    return train_on(base, adapter, sets, method, config, listener=listener)
+
+
+def train_on(
+    base: Base,
+    adapter: LoraAdapter | None,
+    sets: Sets,
+    method: Method,
+    config: DeltaConfig,
+    *,
+    listener: Listener = silent,
+) -> TrainedDelta:
+    """The same of sets that are tokens already."""
+    trainee = _trainee(base, adapter, config)
+    model, train = Losses(base, trainee), config.train
+    optimizer = torch.optim.AdamW(
+        trainee.weights,
+        lr=train.rate,
+        betas=(train.beta1, train.beta2),
+        eps=train.epsilon,
+        weight_decay=train.weight_decay,
+    )
+    draws = list(_draws(sets, train))
+    losses: list[float] = []
+    for draw in draws:
+        optimizer.param_groups[0]["lr"] = rate_at(draw.step, len(draws), train)
+        terms = method.losses(model, draw)
+        loss = torch.stack(list(terms.values())).sum()
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"{method.title}: the loss is {float(loss.detach())} at step {draw.step}; "
+                "lower train.rate or train.steps"
+            )
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainee.weights, train.clip)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        listener(
+            Measured(stage="unlearn", values={"step": draw.step, "loss": losses[-1], **values})
+        )
+        listener(Progress(stage="unlearn", done=draw.step + 1, total=len(draws)))
+    return TrainedDelta(
+        delta=trainee.result(), steps=len(losses), first_loss=losses[0], last_loss=losses[-1]
+    )
+
+
+def _trainee(base: Base, adapter: LoraAdapter | None, config: DeltaConfig) -> Trainee:
+    """A fresh LoRA acts on the tokens and layers on which the person's adapter does."""
+    if config.parameters == "lora":
+        lora = config.lora
+        if adapter is not None:
+            theirs = adapter.check(base).config
+            lora = replace(lora, active=theirs.active, top_layers=theirs.top_layers)
+        return LoraTrainee(base, adapter, lora, seed=config.train.seed)
+    if adapter is not None:
+        raise UsageError("parameters 'full': an adapter is unlearned with another one ('lora')")
+    return FullTrainee(base)
+
+
+def _draws(sets: Sets, train: TrainConfig) -> Iterator[Draw]:
+    """What every step sees; the retain set comes round as often as the steps need it."""
+    forgotten = batches(len(sets.forget), train, "forget")
+    retained = batches(len(sets.retain), replace(train, steps=len(forgotten)), "retain")
+    for step, (some, others) in enumerate(zip(forgotten, retained, strict=True)):
+        yield Draw(sets=sets, forgotten=some, retained=others, seed=train.seed, step=step)
