@@ -1,0 +1,69 @@
+"""Players who never were: rounds and votes for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from idiolect.game.plays import AnswerRow, RoundRow, VoteRow
+from idiolect.game.rules import stem
+
+FIRST = 1_700_000_000.0
+
+
+def played(
+    player: str,
+    base_word: str,
+    answers: str,
+    *,
+    relation: str = "meronyms",
+    at: float = 0.0,
+    name: str = "",
+) -> RoundRow:
+    """A finished round; ``answers`` are parted by commas."""
+    texts = [text.strip() for text in answers.split(",") if text.strip()]
+    return RoundRow(
+        id=name or f"{player}-{base_word}-{at:.0f}",
+        player=player,
+        relation=relation,
+        base_word=base_word,
+        finished=FIRST + at,
+        answers=tuple(AnswerRow(text=text, stem=stem(text)) for text in texts),
+    )
+
+
+def voted(player: str, base_word: str, answer: str, yes: bool, *, at: float = 0.0) -> VoteRow:
+    """A vote on parts."""
+    return VoteRow(
+        player=player,
+        relation="meronyms",
+        base_word=base_word,
+        answer=answer,
+        stem=stem(answer),
+        yes=yes,
+        given=FIRST + at,
+    )
+
+
+def seafood() -> Sequence[RoundRow]:
+    """The original game's kinds of seafood, 60 players, counts as published."""
+    counts = {
+        "fish": 54,
+        "shrimp": 53,
+        "lobster": 38,
+        "crab": 36,
+        "clams": 24,
+        "salmon": 17,
+        "oysters": 12,
+        "scallops": 12,
+        "shellfish": 10,
+        "mussels": 10,
+    }
+    return [
+        played(
+            f"p{n:02}",
+            "seafood",
+            ",".join(word for word, count in counts.items() if n < count),
+            relation="hyponyms",
+        )
+        for n in range(60)
+    ]
