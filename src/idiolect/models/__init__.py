@@ -5,7 +5,7 @@ from idiolect.models.device import DtypeName
 from idiolect.models.encoder import MiniLM
 from idiolect.models.frame import invocation_of, invoked_at
 from idiolect.models.prompting import Example, PromptConfig, Prompter
-from idiolect.models.weights import save_base_manifest, weights_identity
+from idiolect.models.weights import rewrite_base, save_base_manifest, weights_identity
 
 __all__ = [
     "Base",
@@ -17,6 +17,7 @@ __all__ = [
     "invocation_of",
     "invoked_at",
     "load_base",
+    "rewrite_base",
     "save_base_manifest",
     "weights_identity",
 ]

@@ -1,14 +1,19 @@
-"""A base model's folder: the hash that identifies its weights, its manifest, quiet loading."""
+"""A base model's folder: the hash that identifies its weights, its manifest, its files written anew
+with other weights, quiet loading."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
+from idiolect.errors import MismatchError
 from idiolect.storage import Manifest, sha256_file
 
 
@@ -31,6 +36,31 @@ def save_base_manifest(
         config={"name": name, "source": source, **config},
         contributors=contributors,
     ).save(folder)
+
+
+def rewrite_base(
+    source: Path, folder: Path, changes: Mapping[str, Callable[[Tensor], Tensor]]
+) -> None:
+    """Copy a model's files into ``folder`` with some weights changed, by their names in the model.
+
+    The manifest is left to the caller. Raises MismatchError where the weight files do not name a
+    weight as the model does.
+    """
+    left = set(changes)
+    for file in sorted(source.iterdir()):
+        if file.suffix == ".safetensors":
+            tensors = load_file(file)
+            for name in left & set(tensors):
+                tensors[name] = changes[name](tensors[name]).contiguous()
+            left -= set(tensors)
+            save_file(tensors, folder / file.name, metadata={"format": "pt"})
+        elif file.is_file() and file.name != Manifest.NAME:
+            shutil.copyfile(file, folder / file.name)
+    if left:
+        raise MismatchError(
+            f"{source}: its weight files have another name for {min(left)!r} than the model; "
+            "such a base cannot be rewritten"
+        )
 
 
 @contextmanager

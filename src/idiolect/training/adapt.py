@@ -7,23 +7,29 @@ Whoever is to be tested later must not be in it, nor their records in other peop
 from __future__ import annotations
 
 import random
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-
-from safetensors.torch import load_file, save_file
 
 from idiolect.adapters import LoraAdapter, LoraConfig, merged_weight
 from idiolect.adapters.exchange import TASK_ADAPTER
 from idiolect.adapters.peft_format import save_peft
 from idiolect.config import derive_seed, to_plain
-from idiolect.errors import MismatchError, UsageError
+from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
 from idiolect.history import History, Interaction
-from idiolect.models import Base, DtypeName, Example, PromptConfig, Prompter, save_base_manifest
+from idiolect.models import (
+    Base,
+    DtypeName,
+    Example,
+    PromptConfig,
+    Prompter,
+    rewrite_base,
+    save_base_manifest,
+)
 from idiolect.profiles import Profile
 from idiolect.retrieval import Encoder
 from idiolect.storage import Manifest, staged_folder
@@ -240,25 +246,12 @@ def save_merged(
     """Save ``W + scale * B A`` in fp32 as a base folder, with the adapter itself beside it."""
     assert base.folder is not None
     adapter.check(base)
-    scale = adapter.config.scale
-    left = set(adapter.pairs)
+    changes = {
+        f"{path}.weight": partial(merged_weight, a=a, b=b, scale=adapter.config.scale)
+        for path, (a, b) in adapter.pairs.items()
+    }
     with staged_folder(out, replace=True) as folder:
-        for file in sorted(base.folder.iterdir()):
-            if file.suffix == ".safetensors":
-                tensors = load_file(file)
-                for path, (a, b) in adapter.pairs.items():
-                    name = f"{path}.weight"
-                    if name in tensors:
-                        tensors[name] = merged_weight(tensors[name], a, b, scale).contiguous()
-                        left.discard(path)
-                save_file(tensors, folder / file.name, metadata={"format": "pt"})
-            elif file.is_file() and file.name != "manifest.json":
-                shutil.copyfile(file, folder / file.name)
-        if left:
-            raise MismatchError(
-                f"{base.folder}: its weight files have another name for {min(left)!r} than the "
-                "model; such a base cannot be adapted"
-            )
+        rewrite_base(base.folder, folder, changes)
         save_peft(folder / TASK_ADAPTER, adapter, base_name=base.name)
         save_base_manifest(
             folder,

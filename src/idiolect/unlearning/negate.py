@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -67,23 +68,20 @@ def merged(base: Base, delta: Delta, factor: float) -> Base:
     return replace(base, model=model, identity=sha.hexdigest(), folder=None)
 
 
-class Change:
-    """What becomes of one weight: itself plus ``factor`` times its part of the delta, in fp32 or
-    wider."""
-
-    def __init__(self, factor: float, part: Tensor | tuple[Tensor, Tensor], scale: float) -> None:
-        self.factor, self.part, self.scale = factor, part, scale
-
-    def __call__(self, weight: Tensor) -> Tensor:
-        if isinstance(self.part, tuple):
-            return merged_weight(weight, *self.part, self.factor * self.scale)
-        wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        return weight.to(wide) + self.factor * self.part.to(wide)
-
-
-def changes(delta: Delta, factor: float) -> Mapping[str, Change]:
-    """What becomes of each weight that the delta touches, by its name in the model."""
+def changes(delta: Delta, factor: float) -> Mapping[str, Callable[[Tensor], Tensor]]:
+    """What becomes of each weight that the delta touches, by its name in the model: in fp32, or in
+    fp64 where the weight is."""
     if isinstance(delta, FullDelta):
-        return {name: Change(factor, part, 1.0) for name, part in delta.tensors.items()}
-    scale = delta.config.scale
-    return {f"{path}.weight": Change(factor, pair, scale) for path, pair in delta.pairs.items()}
+        return {
+            name: partial(_moved, part=part, factor=factor) for name, part in delta.tensors.items()
+        }
+    scale = factor * delta.config.scale
+    return {
+        f"{path}.weight": partial(merged_weight, a=a, b=b, scale=scale)
+        for path, (a, b) in delta.pairs.items()
+    }
+
+
+def _moved(weight: Tensor, *, part: Tensor, factor: float) -> Tensor:
+    wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
+    return weight.to(wide) + factor * part.to(wide)
