@@ -1,0 +1,19 @@
+"""The game as an app of the site; its models' names begin with ``game_`` in the database."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class GameConfig(AppConfig):
+    """KnowYourNyms."""
+
+    name = "idiolect.game"
+    label = "game"
+    verbose_name = "KnowYourNyms"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from idiolect.game import leaving
+
+        leaving.connect()

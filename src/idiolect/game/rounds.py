@@ -1,0 +1,202 @@
+"""A round from start to score; each step is one transaction and may be sent twice.
+
+The server chooses the word and its database holds the clock: nothing that a browser sends says what
+is scored or when. A round ends once, by one conditional update; whoever loses that race gets what
+the winner made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models.functions import Now
+
+from idiolect.errors import MissingError, UsageError
+from idiolect.game import choosing, tally, words
+from idiolect.game.models import Answer, Round, State, Total, Word
+from idiolect.game.rules import (
+    GRACE,
+    SECONDS,
+    Relation,
+    RoundScore,
+    accepted,
+    is_little_played,
+    score,
+    stem,
+)
+
+
+def start(player: Any, relations: Collection[Relation], *, untimed: bool, draw: Random) -> Round:
+    """A new round on a word for this player, or the one they have open.
+
+    An open round is given back as it is, its clock running on, so that starting again neither
+    changes the word nor buys time. Raises MissingError where no word is left to ask.
+    """
+    with transaction.atomic():
+        _lapse(player)
+        if (found := current(player)) is not None:
+            return found
+        chosen = choosing.choose(player, relations, draw=draw)
+        word, _ = Word.objects.get_or_create(relation=chosen.relation, base=chosen.base)
+        try:
+            with transaction.atomic():
+                Round.objects.create(
+                    player=player, word=word, untimed=untimed, difficulty=chosen.difficulty
+                )
+        except IntegrityError:
+            pass  # The same player started in another tab at this very moment.
+        opened = current(player)
+    assert opened is not None
+    return opened
+
+
+def current(player: Any) -> Round | None:
+    """The player's open round, if they have one."""
+    return Round.objects.select_related("word").filter(player=player, state=State.OPEN).first()
+
+
+def find(player: Any, round_id: UUID) -> Round:
+    """A round of this player's own. Raises MissingError for any other."""
+    found = Round.objects.select_related("word").filter(player=player, pk=round_id).first()
+    if found is None:
+        raise MissingError(
+            f"you have no round {round_id}; it may be somebody else's, or deleted: start a new one"
+        )
+    return found
+
+
+def seconds_left(round_: Round) -> float | None:
+    """Seconds until the round ends by the database's clock, without grace; None: untimed."""
+    if round_.untimed:
+        return None
+    gone = Round.objects.filter(pk=round_.pk).values_list(
+        ExpressionWrapper(Now() - F("started_at"), output_field=DurationField()), flat=True
+    )
+    allowed = SECONDS[Relation(round_.word.relation)]
+    return max(0.0, allowed - gone.get().total_seconds())
+
+
+def submit(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
+    """Ends the round with these answers and scores it; a second time changes nothing.
+
+    Raises MissingError for a round that is not the player's, UsageError for one that is over or
+    was skipped: its answers are dropped.
+    """
+    # The outcome is raised outside: a lapse must stay written.
+    with transaction.atomic():
+        late = _end(player, round_id, State.FINISHED)
+        round_ = find(player, round_id)
+        if late is None:
+            _score(round_, typed)
+    if late is not None and round_.state != State.FINISHED:
+        raise UsageError(_over(round_))
+    return round_
+
+
+def skip(player: Any, round_id: UUID) -> Round:
+    """Ends the round without answers; a round that is over already stays as it is."""
+    with transaction.atomic():
+        late = _end(player, round_id, State.SKIPPED)
+        round_ = find(player, round_id)
+        if late is None and not _earlier_rounds(round_, State.SKIPPED).exists():
+            Word.objects.filter(pk=round_.word.pk).update(skips=F("skips") + 1)
+    return round_
+
+
+def _open_in_time(player: Any) -> QuerySet[Round]:
+    """The player's open round, if its time is not over: `rules.in_time` by the database's clock."""
+    running = Q(untimed=True)
+    for relation, seconds in SECONDS.items():
+        since = Now() - timedelta(seconds=seconds + GRACE)
+        running |= Q(word__relation=relation.value, started_at__gte=since)
+    return Round.objects.filter(running, player=player, state=State.OPEN)
+
+
+def _end(player: Any, round_id: UUID, state: State) -> State | None:
+    """Claims the round; None where this call ended it, else the state it was found in."""
+    ended = _open_in_time(player).filter(pk=round_id).update(state=state, ended_at=Now())
+    if ended:
+        return None
+    _lapse(player)
+    return State(find(player, round_id).state)
+
+
+def _lapse(player: Any) -> None:
+    """Closes an open round whose time is over."""
+    running = _open_in_time(player).values("pk")
+    Round.objects.filter(player=player, state=State.OPEN).exclude(pk__in=running).update(
+        state=State.LAPSED, ended_at=Now()
+    )
+
+
+def _over(round_: Round) -> str:
+    if round_.state == State.SKIPPED:
+        return "you skipped this round, so its answers do not count; play the next one"
+    return (
+        "these answers came after the round had ended, so they do not count; play the next one, "
+        "or play without a clock"
+    )
+
+
+def _score(round_: Round, typed: Sequence[str]) -> None:
+    """Writes answers, score and sums of a round that was just claimed."""
+    word, relation = round_.word, Relation(round_.word.relation)
+    # Another round on this word that ends now waits here: each sees the other's answers or not at
+    # all (SQLite has one writer anyway).
+    Word.objects.select_for_update().get(pk=word.pk)
+    stems = {stem(answer) for answer in accepted(word.base, typed)}
+    others = tally.earlier(word, but_not=round_.player, stems=stems)
+    result = score(
+        relation,
+        word.base,
+        typed,
+        earlier=others,
+        listed=words.table().answers(relation, word.base),
+        little_played=is_little_played(others.rounds),
+    )
+    _keep_answers(round_, result)
+    if result.words and not round_.untimed and not _earlier_rounds(round_, State.FINISHED).exists():
+        Word.objects.filter(pk=word.pk).update(
+            rounds=F("rounds") + 1, points=F("points") + result.total - result.round_bonus
+        )
+    total, _ = Total.objects.get_or_create(player=round_.player, untimed=round_.untimed)
+    Total.objects.filter(pk=total.pk).update(
+        rounds=F("rounds") + 1, points=F("points") + result.total, last_played=Now()
+    )
+
+
+def _keep_answers(round_: Round, result: RoundScore) -> None:
+    Answer.objects.bulk_create(
+        Answer(
+            round=round_,
+            word=round_.word,
+            player=round_.player,
+            position=at,
+            text=scored.answer,
+            stem=scored.stem,
+            agreement=scored.agreement,
+            bonus=scored.bonus,
+            why=scored.why,
+        )
+        for at, scored in enumerate(result.words)
+    )
+    round_.answered, round_.bonus, round_.score = (
+        len(result.words),
+        result.round_bonus,
+        result.total,
+    )
+    round_.save(update_fields=["answered", "bonus", "score"])
+
+
+def _earlier_rounds(round_: Round, state: State) -> QuerySet[Round]:
+    """The player's other rounds on this word that count in the word's sums."""
+    same = Round.objects.filter(player=round_.player, word=round_.word, state=state)
+    if state == State.FINISHED:
+        same = same.filter(untimed=False, answered__gt=0)
+    return same.exclude(pk=round_.pk)

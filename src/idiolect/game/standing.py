@@ -1,0 +1,36 @@
+"""Where a player stands in a few numbers, for the edges of pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Sum
+from django.db.models.functions import Now
+
+from idiolect.game.models import Round, State, Total
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """All rounds of a player, and those of the last day."""
+
+    rounds: int
+    points: int
+    today_rounds: int
+    today_points: int
+
+
+def of(player: Any) -> Numbers:
+    """The player's numbers, timed and untimed rounds together."""
+    total = Total.objects.filter(player=player).aggregate(r=Sum("rounds"), p=Sum("points"))
+    today = Round.objects.filter(
+        player=player, state=State.FINISHED, started_at__gte=Now() - timedelta(days=1)
+    ).aggregate(r=Count("pk"), p=Sum("score"))
+    return Numbers(
+        rounds=total["r"] or 0,
+        points=total["p"] or 0,
+        today_rounds=today["r"] or 0,
+        today_points=today["p"] or 0,
+    )

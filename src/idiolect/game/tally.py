@@ -1,0 +1,92 @@
+"""What others gave: counted from the answers themselves each time, so that no sum can be wrong.
+
+Knows who gave what; says only how many. Every player counts once a word, however often they played
+it. An answer is named to other players only where enough of them gave it and nothing speaks
+against showing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count
+
+from idiolect.game.models import Answer, Hidden, Round, State, Word
+from idiolect.game.rules import Earlier
+from idiolect.game.slurs import is_slur
+
+SHOWN_FROM = 3
+"""So many players must have given an answer before others see it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopAnswer:
+    """An answer that may be shown: its text as most give it, and by how many players."""
+
+    text: str
+    stem: str
+    players: int
+    share: float
+    """Of the players who answered on this word, from 0 to 1."""
+
+
+def earlier(word: Word, *, but_not: Any, stems: Collection[str]) -> Earlier:
+    """How many players other than ``but_not`` answered on the word, and gave each of the stems."""
+    given = (
+        Answer.objects.filter(word=word, stem__in=stems)
+        .exclude(player=but_not)
+        .order_by()
+        .values_list("stem")
+        .annotate(players=Count("player", distinct=True))
+    )
+    return Earlier(rounds=_players(word, but_not=but_not), given=dict(given))
+
+
+def _players(word: Word, *, but_not: Any = None) -> int:
+    rounds = Round.objects.filter(word=word, state=State.FINISHED, answered__gt=0)
+    if but_not is not None:
+        rounds = rounds.exclude(player=but_not)
+    return rounds.aggregate(players=Count("player", distinct=True))["players"]
+
+
+def top_answers(word: Word, *, count: int = 10) -> list[TopAnswer]:
+    """The answers most players gave, best first, without those that may not be shown."""
+    players = _players(word)
+    given = list(
+        Answer.objects.filter(word=word)
+        .order_by()
+        .values_list("stem")
+        .annotate(players=Count("player", distinct=True))
+        .filter(players__gte=SHOWN_FROM)
+        .order_by("-players", "stem")[: 3 * count]
+    )
+    texts = _texts(word, [stem for stem, _ in given])
+    kept = [
+        TopAnswer(text=texts[stem], stem=stem, players=many, share=many / players)
+        for stem, many in given
+        if stem in texts
+    ]
+    return kept[:count]
+
+
+def _texts(word: Word, stems: list[str]) -> dict[str, str]:
+    """Per stem the text that most players typed, of those that may be shown."""
+    typed = (
+        Answer.objects.filter(word=word, stem__in=stems)
+        .order_by()
+        .values_list("stem", "text")
+        .annotate(players=Count("player", distinct=True))
+        .order_by("players", "-text")
+    )
+    shown = may_show([(stem, text) for stem, text, _ in typed])
+    return dict(shown)
+
+
+def may_show(answers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of (stem, text) those that are no slur and that no moderator hid, in their order."""
+    answers = list(answers)
+    stems = {stem for stem, _ in answers}
+    hidden = set(Hidden.objects.filter(stem__in=stems).values_list("stem", flat=True))
+    return [(s, text) for s, text in answers if s not in hidden and not is_slur(text)]

@@ -1,0 +1,129 @@
+"""Pages of a round: start, play, result, skip. The form has answers and nothing else."""
+
+from __future__ import annotations
+
+from random import SystemRandom
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from idiolect.game import rounds, standing, tally, words
+from idiolect.game.models import Round, State
+from idiolect.game.rules import LISTED_BONUS, SECONDS, Relation, question
+from idiolect.game.views.choices import choices, choose
+from idiolect.game.views.players import agreed, explained, player_of
+from idiolect.server.limits import SUBMIT, limited
+
+BOXES = 8
+"""Boxes in the form as it is sent; with a script only one is shown at first."""
+MISSED = 8
+"""Answers of WordNet's that a result page names."""
+
+
+def start_round(request: HttpRequest) -> HttpResponse:
+    """A round as the visitor's choices say, or the one they have open."""
+    chosen = choices(request)
+    # Unforeseeable for players; what was drawn stands in the round.
+    opened = rounds.start(
+        player_of(request), chosen.relations, untimed=chosen.untimed, draw=SystemRandom()
+    )
+    return redirect("game:round", opened.pk)
+
+
+@require_POST
+@limited(SUBMIT)
+@explained
+def play(request: HttpRequest) -> HttpResponse:
+    """Remembers what was chosen and starts a round; who has not agreed yet sees the notice."""
+    choose(request, request.POST)
+    return _start(request)
+
+
+@agreed
+def _start(request: HttpRequest) -> HttpResponse:
+    return start_round(request)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@limited(SUBMIT)
+@explained
+@agreed
+def round_page(request: HttpRequest, round_id: UUID) -> HttpResponse:
+    """The question while the round is open, then its result; takes the answers."""
+    player = player_of(request)
+    if request.method == "POST":
+        rounds.submit(player, round_id, request.POST.getlist("answer"))
+        return redirect("game:round", round_id)
+    round_ = rounds.find(player, round_id)
+    if round_.state == State.OPEN:
+        return _question(request, round_)
+    if round_.state == State.FINISHED:
+        return _result(request, round_)
+    return render(request, "game/round_over.html", {"round": round_, "question": _asked(round_)})
+
+
+@require_POST
+@limited(SUBMIT)
+@explained
+@agreed
+def skip(request: HttpRequest, round_id: UUID) -> HttpResponse:
+    """Another word."""
+    rounds.skip(player_of(request), round_id)
+    return start_round(request)
+
+
+def _asked(round_: Round) -> str:
+    word, relation = round_.word.base, Relation(round_.word.relation)
+    return question(relation, word, words.table().determiner(word))
+
+
+def _question(request: HttpRequest, round_: Round) -> HttpResponse:
+    asked = _asked(round_)
+    before, word, after = asked.rpartition(round_.word.base)
+    return render(
+        request,
+        "game/round.html",
+        {
+            "round": round_,
+            "before": before,
+            "word": word,
+            "after": after,
+            "question": asked,
+            "seconds": SECONDS[Relation(round_.word.relation)],
+            "left": rounds.seconds_left(round_),
+            "boxes": range(BOXES),
+        },
+    )
+
+
+def _result(request: HttpRequest, round_: Round) -> HttpResponse:
+    answers = list(round_.answers.select_related("challenge").all())
+    own = {answer.stem for answer in answers}
+    return render(
+        request,
+        "game/result.html",
+        {
+            "round": round_,
+            "question": _asked(round_),
+            "answers": answers,
+            "most": 100 + LISTED_BONUS,
+            "top": tally.top_answers(round_.word),
+            "shown_from": tally.SHOWN_FROM,
+            "own": own,
+            "missed": _missed(round_, own),
+            "standing": standing.of(round_.player),
+        },
+    )
+
+
+def _missed(round_: Round, own: set[str]) -> list[str]:
+    """The best known answers that WordNet lists and the player did not give."""
+    table = words.table()
+    found: list[Any] = []
+    for text, key in table.listed(Relation(round_.word.relation), round_.word.base):
+        if key not in own and len(found) < MISSED:
+            found.append(text)
+    return found
