@@ -1,0 +1,40 @@
+"""What a classifier believes of pairs, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from idiolect.errors import IntegrityError
+from idiolect.game.predictions import NAME, read_predictions, write_predictions
+from idiolect.game.rules import Pair, Relation
+from idiolect.storage import write_json
+
+
+def pair(likely: float) -> Pair:
+    return Pair(relation=Relation.MERONYMS, base_word="knife", answer="blade", likely=likely)
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path: Path) -> None:
+    assert read_predictions(tmp_path / NAME) == ()
+    write_predictions(tmp_path / NAME, [pair(0.25), pair(0.12345)])
+    assert read_predictions(tmp_path / NAME) == (pair(0.25), pair(0.1235))
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    write_predictions(path, [pair(0.25)])
+    path.write_text(path.read_text().replace("0.25", "0.95"))
+    with pytest.raises(IntegrityError, match="was changed"):
+        read_predictions(path)
+
+
+@pytest.mark.parametrize(
+    "row", [["parts", "a", "b", 0.5], ["meronyms", "a", "b", 1.5], ["meronyms", "a"]]
+)
+def test_what_is_no_prediction_is_refused(tmp_path: Path, row: list[object]) -> None:
+    content = {"format": "idiolect-nym-predictions", "version": 1, "pairs": [row]}
+    write_json(tmp_path / NAME, content)
+    with pytest.raises(IntegrityError, match="no predictions"):
+        read_predictions(tmp_path / NAME)
