@@ -51,7 +51,7 @@ prints into `~/.config/fish/completions/idiolect.fish`.
 
 SETTINGS = """## Settings
 
-`adapt`, `personalize`, `share`, `assemble` and `evaluate` take `--config FILE` (TOML, or JSON where
+`adapt`, `personalize`, `share`, `assemble`, `evaluate` and `unlearn` take `--config FILE` (TOML, or JSON where
 the name ends in `.json`) and `--set NAME=VALUE` for single settings; options such as `--rate` are
 short for the commonest ones. An option wins over `--set`, and that over the file. A file needs only
 what differs from the defaults, which are:
@@ -87,6 +87,7 @@ def _defaults() -> list[str]:
         "share": api.ShareConfig,
         "assemble": api.RecipeConfig,
         "evaluate": api.EvaluateConfig,
+        "unlearn": api.UnlearnConfig,
     }
     return [_block(f"### `idiolect {verb}`", dumps(kind()), "toml") for verb, kind in kinds.items()]
 

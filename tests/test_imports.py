@@ -56,6 +56,7 @@ VERBS = (
     "evaluate",
     "export",
     "import-adapter",
+    "unlearn",
 )
 
 

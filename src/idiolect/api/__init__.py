@@ -12,6 +12,7 @@ from idiolect.api.data import ProfileSummary, import_data, inspect_data, profile
 from idiolect.api.serving import demo, evaluate, export, import_adapter, predict
 from idiolect.api.sharing import assemble, consent, consents, mean, pool_report, share, withdraw
 from idiolect.api.training import adapt, merge, personalize
+from idiolect.api.unlearning import UnlearnSummary, unlearn
 
 if TYPE_CHECKING:
     from idiolect.adapters.exchange import Taken
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from idiolect.training.layout import EngineConfig
     from idiolect.training.personalize import PersonalConfig
     from idiolect.training.scale import MergeSummary
+    from idiolect.unlearning.unlearn import UnlearnConfig
 
 __all__ = [
     "AdaptConfig",
@@ -40,6 +42,8 @@ __all__ = [
     "ShareConfig",
     "ShareSummary",
     "Taken",
+    "UnlearnConfig",
+    "UnlearnSummary",
     "WithdrawSummary",
     "adapt",
     "assemble",
@@ -58,6 +62,7 @@ __all__ = [
     "predict",
     "profile",
     "share",
+    "unlearn",
     "withdraw",
 ]
 
@@ -73,6 +78,7 @@ _LAZY = {
     "ShareConfig": "idiolect.pieces.sharing",
     "ShareSummary": "idiolect.pieces.share",
     "Taken": "idiolect.adapters.exchange",
+    "UnlearnConfig": "idiolect.unlearning.unlearn",
     "WithdrawSummary": "idiolect.pieces.withdraw",
 }
 """These classes are part of the verbs, yet loading them loads torch."""

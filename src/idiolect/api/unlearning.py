@@ -1,0 +1,89 @@
+"""Knowledge taken out of a base or an adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idiolect.events import Listener, silent
+
+if TYPE_CHECKING:
+    from idiolect.unlearning.unlearn import Figures, UnlearnConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnSummary:
+    """What unlearning did."""
+
+    out: Path
+    kind: str
+    """``base`` or ``adapter``."""
+    method: str
+    scale: float
+    before: Figures
+    after: Figures
+    forget_pairs: int
+    retain_pairs: int
+    steps: int
+    seconds: float
+
+
+def unlearn(
+    target: str | Path,
+    out: Path,
+    *,
+    forget: str | Path,
+    retain: str | Path,
+    config: UnlearnConfig | None = None,
+    person: str | None = None,
+    base: str | None = None,
+    pool: Path | None = None,
+    listener: Listener = silent,
+) -> UnlearnSummary:
+    """Take what the forget set says out of a model, keep what the retain set says, write it.
+
+    ``target``: ``default``, a model's folder or hub id (``out`` is a base then); a folder in PEFT's
+    format, or a store, of which ``person``'s adapter is meant (``out`` is an adapter in PEFT's
+    format then, for the same ``base``). ``forget``, ``retain``: files of pairs, or ``pyrit``,
+    ``truthfulqa``. Where a scale breaks the model, nothing is written.
+    """
+    from idiolect.unlearning.given import read_given
+    from idiolect.unlearning.publish import publish, require_publishable
+    from idiolect.unlearning.split import require_apart
+    from idiolect.unlearning.target import open_target
+    from idiolect.unlearning.unlearn import UnlearnConfig
+    from idiolect.unlearning.unlearn import unlearn as unlearn_model
+
+    config = config or UnlearnConfig()
+    if config.parameters == "full" and config.dtype == "auto":
+        config = replace(config, dtype="float32")
+    going, staying = read_given(forget, "forget"), read_given(retain, "retain")
+    require_apart(going.pairs, staying.pairs)
+    opened = open_target(
+        str(target), person=person, base=base, pool=pool, dtype=config.dtype, device=config.device
+    )
+    require_publishable(opened, out)
+    made = unlearn_model(
+        opened.base, opened.adapter, going.pairs, staying.pairs, config, listener=listener
+    )
+    about = {
+        "method": config.method,
+        "config": config.resolved,
+        "scale": made.scale,
+        "forget": going.about,
+        "retain": staying.about,
+    }
+    publish(opened, made, out, about)
+    return UnlearnSummary(
+        out=out,
+        kind=opened.kind,
+        method=config.method,
+        scale=made.scale,
+        before=made.before,
+        after=made.after,
+        forget_pairs=len(going.pairs),
+        retain_pairs=len(staying.pairs),
+        steps=made.steps,
+        seconds=made.seconds,
+    )

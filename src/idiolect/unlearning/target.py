@@ -1,0 +1,97 @@
+"""What a verb is asked to unlearn: a base, an exported adapter, or somebody's in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from idiolect.adapters import LoraAdapter, load_peft
+from idiolect.adapters.peft_format import CONFIG
+from idiolect.adapters.source import usable_adapter
+from idiolect.adapters.store import AdapterStore
+from idiolect.errors import MissingError, UsageError
+from idiolect.models import Base, DtypeName, load_base
+from idiolect.pieces.recipe_store import RecipeStore
+from idiolect.pieces.sources import open_source
+from idiolect.storage import Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A model to unlearn, in memory, and what is known of it."""
+
+    base: Base
+    adapter: LoraAdapter | None = None
+    base_name: str = ""
+    """How an adapter's folder names its base."""
+    about: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What its manifest says beside base and kind, e.g. whose pieces it is made of."""
+
+    @property
+    def kind(self) -> str:
+        """``base`` or ``adapter``."""
+        return "base" if self.adapter is None else "adapter"
+
+
+def open_target(
+    target: str,
+    *,
+    person: str | None = None,
+    base: str | None = None,
+    pool: Path | None = None,
+    dtype: DtypeName = "auto",
+    device: str = "auto",
+) -> Target:
+    """Open what ``target`` names: ``default``, a model's folder or hub id; a folder in PEFT's
+    format; a store of adapters or recipes, of which ``person``'s is meant.
+
+    ``base``: the adapter's base, the embedded one unless said. Raises UsageError where that or the
+    person does not fit the kind, MismatchError for another base than the adapter's.
+    """
+    folder = Path(target)
+    is_store = any((folder / kind.HEAD).is_file() for kind in (AdapterStore, RecipeStore))
+    is_adapter = (folder / CONFIG).is_file()
+    if person is not None and not is_store:
+        raise UsageError(f"{target}: is no store of adapters, so there is nobody's to name")
+    if is_store:
+        return _of_store(folder, person, base, pool, dtype, device)
+    if is_adapter:
+        loaded = load_base(base or "default", dtype=dtype, device=device)
+        about = _about(folder)
+        name = str(about.pop("name", loaded.name))
+        return Target(base=loaded, adapter=load_peft(folder, loaded), base_name=name, about=about)
+    if base is not None:
+        raise UsageError(f"{target}: is no adapter, so it is on no base; leave --base out")
+    return Target(base=load_base(target, dtype=dtype, device=device))
+
+
+def _of_store(
+    folder: Path,
+    person: str | None,
+    base: str | None,
+    pool: Path | None,
+    dtype: DtypeName,
+    device: str,
+) -> Target:
+    if person is None:
+        raise UsageError(f"{folder}: is a store of many people's adapters; name one with --person")
+    source = open_source(folder, pool)
+    adapter = usable_adapter(source, person)
+    if adapter is None:
+        record = source.record(person)
+        why = f"the base serves them ({record.served})" if record else "it does not know them"
+        raise MissingError(f"{folder}: there is no adapter of {person!r}: {why}")
+    loaded = load_base(base or source.base_source, dtype=dtype, device=device)
+    source.require(base=loaded.identity)
+    name = source.base_name if source.base_source == "default" else source.base_source
+    return Target(base=loaded, adapter=adapter, base_name=name, about=source.made_of(person))
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What an exported adapter's manifest says of it; nothing where PEFT alone wrote it."""
+    if not (folder / Manifest.NAME).is_file():
+        return {}
+    config = dict(Manifest.peek(folder).config)
+    return {name: value for name, value in config.items() if name != "lora"}

@@ -1,0 +1,194 @@
+"""Knowledge taken out of a base or of a person's adapter, in memory: train, choose a scale, apply.
+
+Knows no files; ``publish.py`` writes what comes out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from idiolect.adapters import LoraAdapter
+from idiolect.config import to_plain
+from idiolect.errors import UsageError
+from idiolect.events import Listener, Note, silent
+from idiolect.generation.engine import Generator
+from idiolect.models import Base, DtypeName, Example, Prompter
+from idiolect.unlearning.delta import Delta
+from idiolect.unlearning.method import Method
+from idiolect.unlearning.negate import changed, factor_of
+from idiolect.unlearning.pairs import Pair
+from idiolect.unlearning.registry import Methods
+from idiolect.unlearning.scale import MOST, given_scale, largest_scale
+from idiolect.unlearning.sets import Sets, render
+from idiolect.unlearning.split import require_apart, split_by_prompt
+from idiolect.unlearning.train import DeltaConfig, train_on
+
+MEASURED = 128
+"""Pairs, at most, on which perplexity and forgetting are measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnConfig(DeltaConfig, Methods):
+    """Which method, how its delta is trained, and how far the model moves along it."""
+
+    method: str = "sku"
+    scale: float | None = None
+    """How much of the delta is applied; ``None``: the largest that ``retain_bound`` allows (at most
+    what was trained, for a method that keeps its delta)."""
+    retain_bound: float = 1.05
+    """How many times its value the perplexity on held-out retain text may become."""
+    guard: float = 1.5
+    """The same for a scale that was asked for: beyond it nothing is written."""
+    held_out: float = 0.2
+    """Share of the retain set's prompts that is measured on and not trained on."""
+    dtype: DtypeName = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.of(self.method)
+        if self.scale is not None and not 0 < self.scale < math.inf:
+            raise UsageError(f"scale: must be above 0, or auto, got {self.scale}")
+        for name in ("retain_bound", "guard"):
+            if not 1 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.held_out < 1:
+            raise UsageError(f"held_out: must be between 0 and 1, got {self.held_out}")
+
+    @property
+    def chosen(self) -> Method:
+        """The method with its settings."""
+        return self.of(self.method)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The settings that took part, plain: those of the other methods are left out."""
+        others = {name for name in to_plain(Methods()) if name != self.method.replace("-", "_")}
+        return {name: value for name, value in to_plain(self).items() if name not in others}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a model is like on both sets; perplexities a token."""
+
+    retain_perplexity: float
+    """On held-out retain pairs."""
+    forget_perplexity: float
+    """On the forget set's answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearned:
+    """What came of unlearning, in memory. Whoever has the delta has the model that must not be."""
+
+    base: Base
+    adapter: LoraAdapter | None
+    """The model after unlearning: an adapter on the base, or a changed base alone."""
+    delta: Delta
+    scale: float
+    factor: float
+    """What the delta was multiplied with: minus the scale where it was negated."""
+    before: Figures
+    after: Figures
+    steps: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+
+
+def unlearn(
+    base: Base,
+    adapter: LoraAdapter | None,
+    forget: Sequence[Pair],
+    retain: Sequence[Pair],
+    config: UnlearnConfig,
+    *,
+    listener: Listener = silent,
+) -> Unlearned:
+    """Take what the forget set says out of a base, or out of a person's adapter on it.
+
+    The base is never written to. Raises UsageError for empty or overlapping sets and for a scale
+    that breaks the model, TrainingError where training does not stay finite.
+    """
+    started = time.monotonic()
+    require_apart(forget, retain)
+    seed, method = config.train.seed, config.chosen
+    measured, trained_on = _held_out(retain, config)
+    some = _at_most(forget, seed)
+    listener(
+        Note(
+            text=f"{method.title}: {len(forget):,} pairs to forget, {len(trained_on):,} to retain, "
+            f"{len(measured):,} more to measure on"
+        )
+    )
+    prompter = Prompter(base.tokenizer, config.prompt)
+    tokens = {"answer_tokens": config.answer_tokens}
+    sets = Sets(render(prompter, forget, **tokens), render(prompter, trained_on, **tokens))
+    held_out = [item.example for item in render(prompter, measured, **tokens)]
+    forgotten = [item.example for item in render(prompter, some, **tokens)]
+    before = Figures(
+        retain_perplexity=perplexity(base, adapter, held_out),
+        forget_perplexity=perplexity(base, adapter, forgotten),
+    )
+    trained = train_on(base, adapter, sets, method, config, listener=listener)
+
+    def cost_at(scale: float) -> float:
+        model = changed(base, adapter, trained.delta, factor_of(method, scale))
+        return perplexity(*model, held_out) / before.retain_perplexity
+
+    if config.scale is None:
+        most = MOST if method.direction == "negate" else 1.0
+        chosen = largest_scale(cost_at, config.retain_bound, most=most)
+    else:
+        chosen = given_scale(cost_at, config.scale, config.guard)
+    factor = factor_of(method, chosen.scale)
+    new_base, new_adapter = changed(base, adapter, trained.delta, factor)
+    return Unlearned(
+        base=new_base,
+        adapter=new_adapter,
+        delta=trained.delta,
+        scale=chosen.scale,
+        factor=factor,
+        before=before,
+        after=Figures(
+            retain_perplexity=chosen.cost * before.retain_perplexity,
+            forget_perplexity=perplexity(new_base, new_adapter, forgotten),
+        ),
+        steps=trained.steps,
+        first_loss=trained.first_loss,
+        last_loss=trained.last_loss,
+        seconds=time.monotonic() - started,
+    )
+
+
+def perplexity(base: Base, adapter: LoraAdapter | None, examples: Sequence[Example]) -> float:
+    """exp of the mean negative log likelihood a target token, over all of them; infinite where it
+    is more than a float holds."""
+    whose = {} if adapter is None else {"it": adapter}
+    found = Generator(base, whose).likelihoods([("it", example) for example in examples])
+    mean = sum(one.nll for one in found) / sum(one.tokens for one in found)
+    return math.exp(mean) if mean < 700 else math.inf
+
+
+def _held_out(
+    retain: Sequence[Pair], config: UnlearnConfig
+) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Retain pairs to measure on, and to train on; no prompt is among both."""
+    prompts = len({pair.key for pair in retain})
+    if prompts < 2:
+        raise UsageError("the retain set has a single prompt; at least two are needed")
+    share = min(max(config.held_out, 1 / prompts), 1 - 1 / prompts)
+    measured, rest = split_by_prompt(retain, share, seed=config.train.seed, purpose="held out")
+    return _at_most(measured, config.train.seed), rest
+
+
+def _at_most(pairs: Sequence[Pair], seed: int) -> tuple[Pair, ...]:
+    """All pairs, or those of so many seeded prompts that they are about ``MEASURED``."""
+    if len(pairs) <= MEASURED:
+        return tuple(pairs)
+    some, _ = split_by_prompt(pairs, MEASURED / len(pairs), seed=seed, purpose="measured")
+    return (some or tuple(pairs))[:MEASURED]
