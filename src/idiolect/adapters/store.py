@@ -14,6 +14,7 @@ from typing import Any
 
 from idiolect.adapters.bound import BoundFolder
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, sites
+from idiolect.adapters.numbers import numbers_of
 from idiolect.adapters.shard import (
     Record,
     check_tensors,
@@ -25,7 +26,7 @@ from idiolect.adapters.shard import (
 from idiolect.adapters.shard_list import ShardList, tensors_file
 from idiolect.config import from_plain
 from idiolect.models import Base
-from idiolect.storage import clean_partials, lock, write_json
+from idiolect.storage import Needles, clean_partials, lock, write_json
 
 PARTS = "parts"
 """Folder, in a store, of the parts of a sharded run that wait to be merged into it."""
@@ -147,9 +148,27 @@ class AdapterStore(BoundFolder):
         own = self.record(record.person)
         return own is not None and replace(own, row=record.row) == record
 
-    def compact(self) -> None:
-        """Drop the rows of people whom a later shard replaced: nothing outdated stays on disk."""
-        for number, live in self._shards.outdated():
+    def holding(self, needles: Needles) -> tuple[str, ...]:
+        """Whose adapters hold some of these numbers, sorted."""
+        out: list[str] = []
+        for number in self._shards.all:
+            path = tensors_file(self._shards.folder, number)
+            if not needles.tensors or not needles.has_tensors(path.read_bytes()):
+                continue
+            for person, (at, record) in self._shards.where.items():
+                adapter = self._row_or_none(number, record) if at == number else None
+                raw = b"".join(numbers_of(adapter)) if adapter else b""
+                out += [person] if needles.has_tensors(raw) else []
+        return tuple(sorted(out))
+
+    def mentions(self, person: str) -> bool:
+        """Whether any shard names somebody, though a later one may have replaced that."""
+        return any(r.person == person for shard in self._shards.all.values() for r in shard.records)
+
+    def compact(self, without: Collection[str] = ()) -> None:
+        """Drop the rows of people whom a later shard replaced, and of people who are not to stay:
+        nothing outdated stays on disk."""
+        for number, live in self._shards.outdated(without):
             if live:
                 self.add([(r, self._row_or_none(number, r)) for r in live])
             self._shards.remove(number)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -183,6 +183,33 @@ def read_places(path: Path) -> list[Place]:
         raise IntegrityError(f"{path}: its columns are not {', '.join(_PEOPLE.names)}")
     names = [f.name for f in fields(Place)]
     return [Place(**{name: row[name] for name in names}) for row in table.to_pylist()]
+
+
+def read_cells(path: Path) -> Iterator[tuple[str, str]]:
+    """Every text in any Parquet file, and every whole number, each with its column's name.
+
+    Raises IntegrityError where the file is none.
+    """
+    with explain_os_errors("read", path):
+        try:
+            with _pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group)
+                    for name in table.column_names:
+                        for value in table.column(name).to_pylist():
+                            yield from ((name, text) for text in _texts_in(value))
+        except _pa.ArrowInvalid as error:
+            raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = list(cast("dict[Any, Any]", value).items())
+    if isinstance(value, (list, tuple)):
+        for below in cast("list[Any]", value):
+            yield from _texts_in(below)
+    elif isinstance(value, (str, int)) and not isinstance(value, bool):
+        yield str(value)
 
 
 def count_rows(path: Path) -> int:

@@ -19,6 +19,7 @@ from idiolect.errors import IntegrityError, MismatchError, MissingError
 from idiolect.models import attention
 from idiolect.models.device import DtypeName, pick_device, pick_dtype
 from idiolect.models.embedded import EMBEDDED_NAME, embedded_folder
+from idiolect.models.holder import refuse_gone
 from idiolect.models.weights import quiet, weights_identity
 from idiolect.storage import Manifest
 
@@ -134,6 +135,7 @@ def _folder_of(source: str) -> Path:
     """The local folder of a folder path or hub id (from the local hub cache or downloaded)."""
     path = Path(source).expanduser()
     if path.is_dir():
+        refuse_gone(path)
         if not (path / "config.json").is_file():
             raise MissingError(f"{path}: no config.json there, so it is no model folder")
         return path

@@ -164,6 +164,10 @@ class RecipeStore(BoundFolder):
         found = ((person, self.recipe(person)) for person in self.people)
         return tuple(p for p, recipe in found if recipe and set(sharers) & set(recipe.sharers))
 
+    def mentions(self, person: str) -> bool:
+        """Whether any shard names somebody, though a later one may have replaced that."""
+        return any(r.person == person for shard in self._shards.all.values() for r in shard.records)
+
     def add(self, entries: Sequence[tuple[RecipeRecord, Recipe]]) -> None:
         """Append people: after it returns they are in the store for good."""
         for aggregate in sorted({recipe.aggregate for _, recipe in entries}):
