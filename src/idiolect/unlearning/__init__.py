@@ -3,7 +3,7 @@
 from idiolect.unlearning.pairs import Pair, read_pairs
 from idiolect.unlearning.split import require_apart, split_by_prompt
 from idiolect.unlearning.train import DeltaConfig, train_delta
-from idiolect.unlearning.unlearn import Unlearned, UnlearnConfig, unlearn
+from idiolect.unlearning.unlearn import UnlearnConfig, Unlearned, unlearn
 
 __all__ = [
     "DeltaConfig",

@@ -13,7 +13,8 @@ from typing import Any
 from idiolect.errors import MissingError
 from idiolect.storage import sha256_file
 from idiolect.unlearning.corpora import NAMED
-from idiolect.unlearning.pairs import Pair, Side, digest, read_pairs
+from idiolect.unlearning.layouts import Side
+from idiolect.unlearning.pairs import Pair, digest, read_pairs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from idiolect.errors import DataError
 from idiolect.history.jsonl import whole_text
-from idiolect.unlearning.pairs import Side
 
+Side = Literal["forget", "retain"]
+"""What a set is for; some files hold both."""
 Texts = Iterator[tuple[str, str]]
 """Prompts and their responses; the response is empty where the record has none."""
 HARMFUL = 0.5

@@ -11,11 +11,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from idiolect.errors import DataError
-
-Side = Literal["forget", "retain"]
+from idiolect.unlearning.layouts import Side, layout_of
+from idiolect.unlearning.records import read_records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +43,6 @@ def read_pairs(path: Path, *, side: Side, prompts_only: bool = False) -> tuple[P
     for a broken file, unknown columns, an empty prompt, a missing response unless ``prompts_only``,
     and for a file in which nothing of that side stands.
     """
-    from idiolect.unlearning.layouts import layout_of
-    from idiolect.unlearning.records import read_records
-
     found: dict[tuple[str, str], Pair] = {}
     layout = None
     for line, record in read_records(path):
