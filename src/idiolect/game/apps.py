@@ -14,6 +14,8 @@ class GameConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from idiolect.game import leaving
+        """Tell the accounts what is kept of a person here."""
+        from idiolect.game.holder import HOLDER
+        from idiolect.server.accounts import holders
 
-        leaving.connect()
+        holders.register(HOLDER)
