@@ -1,4 +1,5 @@
 # make demo    set up, then run the main job on real people (at most 6 minutes on 2 cores)
+# make play    set up, then open the word game in the browser
 # make test    set up, then run the tests
 # make lint    set up, then check style, floors and types
 # make docs    set up, then write the generated pages: docs/results.md, docs/scale.md, docs/cli.md
@@ -10,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 STAMP := .venv/set-up
 
-.PHONY: setup demo test lint docs clean
+.PHONY: setup demo play test lint docs clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -30,6 +31,9 @@ $(STAMP): pyproject.toml constraints.txt data-packages.txt
 
 demo: setup
 	$(BIN)/idiolect demo
+
+play: setup
+	$(BIN)/idiolect play
 
 test: setup
 	$(BIN)/python -m pytest

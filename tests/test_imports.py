@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "peft", "accelerate", "pyarrow", "sklearn", "matplotlib", "ray")
+HEAVY = (
+    *("torch", "transformers", "peft", "accelerate", "pyarrow", "sklearn", "matplotlib", "ray"),
+    *("django", "uvicorn"),
+)
 
 IMPORT = "import idiolect"
 HELP = """
@@ -60,7 +63,7 @@ VERBS = (
 )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["personalize", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["personalize", "--help"], ["play", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     heavy, printed = loaded_after(HELP.format(arguments=arguments))
     assert heavy == []

@@ -34,6 +34,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "evaluate": ("evaluate", "Compare methods on the same people and questions."),
     "export": ("export", "Hand out one person's adapter in PEFT's format."),
     "import-adapter": ("import_adapter", "Take an adapter in PEFT's format into a store."),
+    "play": ("play", "Play the word game in the browser."),
     "unlearn": ("unlearn", "Take knowledge out of a base model or an adapter."),
 }
 """Each verb's module and its line in the list, in the order in which they are used.
