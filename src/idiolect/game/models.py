@@ -179,6 +179,8 @@ class PairVote(models.Model):
     base = models.CharField(max_length=MAX_CHARS)
     answer = models.CharField(max_length=MAX_CHARS)
     stem = models.CharField(max_length=MAX_CHARS)
+    likely = models.FloatField()
+    """How probable the pair was held to be beforehand (`rules.Pair`)."""
     yes = models.BooleanField()
     majority = models.BooleanField(null=True)
     """What most others said at that moment; None where that was open."""

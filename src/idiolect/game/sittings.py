@@ -128,7 +128,7 @@ def _score(sitting: Sitting, said: Mapping[int, bool]) -> None:
         # Who sees a pair again, once they have seen all, changes their vote.
         update_conflicts=True,
         unique_fields=["player", "relation", "base", "stem"],
-        update_fields=["sitting", "position", "answer", "yes", "majority", "points"],
+        update_fields=["sitting", "position", "answer", "likely", "yes", "majority", "points"],
     )
     sitting.score = sum(row.points for row in rows)
     sitting.save(update_fields=["score"])
@@ -144,6 +144,7 @@ def _row(sitting: Sitting, at: int, vote: Vote) -> PairVote:
         base=pair.base_word,
         answer=pair.answer,
         stem=stem(pair.answer),
+        likely=pair.likely,
         yes=vote.yes,
         majority=majority(pair),
         points=pair_points(vote),
