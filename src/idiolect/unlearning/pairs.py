@@ -48,9 +48,9 @@ def read_pairs(path: Path, *, side: Side, prompts_only: bool = False) -> tuple[P
     for line, record in read_records(path):
         layout = layout or layout_of(record, file=path, line=line)
         try:
-            pairs = layout.pairs(record, side)
+            pairs = list(layout.pairs(record, side))
         except DataError as error:
-            raise DataError(f"{error}", file=path, line=line) from error
+            raise DataError(str(error), file=path, line=line) from error
         for prompt, response in pairs:
             if not prompt.strip():
                 raise DataError("the prompt is empty", file=path, line=line)
