@@ -1,0 +1,167 @@
+"""Labelled pairs to learn from and to be judged on: what holds, and what was sampled against it.
+
+Knows words and relations; knows no features. A classifier that sees only answers can learn which
+words make good parts ("handle") without a look at the base word (Levy et al., NAACL 2015); so false
+pairs are made of the very words that true ones have.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from idiolect.config import derive_seed
+from idiolect.game.data.pairs import LEAST_PLAYERS, PairRow
+from idiolect.game.rules import stem
+
+Lexicon = Mapping[str, Mapping[str, Sequence[str]]]
+"""Relation -> base word -> the answers that hold."""
+How = Literal["related", "other word", "other relation", "reversed", "rejected"]
+_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A base word, an answer, and whether the relation holds between them."""
+
+    relation: str
+    base_word: str
+    answer: str
+    related: bool
+    how: How = "related"
+    """Why it is false: the answer is another base word's, or this word's in another relation, or
+    the pair the wrong way round, or players rejected it."""
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Base word and answer."""
+        return self.base_word, self.answer
+
+
+Holds = Callable[[str, str, str], bool]
+
+
+class Known:
+    """Which pairs are known to hold, by stems."""
+
+    def __init__(self, lexicon: Lexicon, game: Iterable[PairRow] = ()) -> None:
+        self._stems: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for relation, words in lexicon.items():
+            for base_word, answers in words.items():
+                self._stems[relation, base_word] |= set(map(stem, answers))
+        for row in game:
+            self._stems[row.relation, row.base_word].add(stem(row.answer))
+
+    def __call__(self, relation: str, base_word: str, answer: str) -> bool:
+        own = stem(answer)
+        return own == stem(base_word) or own in self._stems.get((relation, base_word), ())
+
+
+def side(word: str, seed: int, parts: int = 100) -> int:
+    """Which of so many parts a base word belongs to, whatever other words there are."""
+    return derive_seed(seed, "side", stem(word)) % parts
+
+
+def from_lexicon(
+    lexicon: Lexicon, relation: str, *, most: int, a_word: int, seed: int
+) -> list[Example]:
+    """At most ``most`` true pairs, and at most ``a_word`` of one base word, drawn at random."""
+    draw = random.Random(derive_seed(seed, "pairs", relation))
+    chosen: list[Example] = []
+    for base_word, answers in sorted(lexicon[relation].items()):
+        some = draw.sample(sorted(answers), min(a_word, len(answers)))
+        chosen += [
+            Example(relation=relation, base_word=base_word, answer=answer, related=True)
+            for answer in some
+        ]
+    return draw.sample(chosen, min(most, len(chosen)))
+
+
+def from_game(rows: Iterable[PairRow], relation: str) -> list[Example]:
+    """What players say: true where enough gave it and no majority rejects it, false where a
+    majority of at least so many does."""
+    found: list[Example] = []
+    for row in rows:
+        votes = row.confirmed + row.rejected
+        rejected = votes >= LEAST_PLAYERS and row.rejected > row.confirmed
+        given = row.players >= LEAST_PLAYERS
+        confirmed = votes >= LEAST_PLAYERS and row.confirmed > row.rejected
+        if row.relation == relation and (rejected or given or confirmed):
+            found.append(
+                Example(
+                    relation=relation,
+                    base_word=row.base_word,
+                    answer=row.answer,
+                    related=not rejected,
+                    how="rejected" if rejected else "related",
+                )
+            )
+    return found
+
+
+def with_false_pairs(
+    true: Sequence[Example],
+    known: Holds,
+    lexicon: Lexicon,
+    *,
+    seed: int,
+    part: Callable[[str], int] = lambda word: 0,
+) -> list[Example]:
+    """The true pairs, each followed by a false one.
+
+    Half of the false ones have another base word's answer, as common an answer as any; the others
+    are the pair reversed, or the same word with an answer of another relation, where there is such
+    a pair. ``part`` keeps the split: a pair is reversed only where both words are in one part.
+    """
+    made: list[Example] = []
+    for place, example in enumerate(true):
+        draw = random.Random(derive_seed(seed, "false", example.relation, *example.words))
+        ways = [_other_word, _reversed, _other_word, _other_relation]
+        for way in (ways[place % len(ways)], _other_word):
+            false = way(example, true, known, lexicon, draw)
+            if false is not None and part(false.base_word) == part(example.base_word):
+                made += [example, false]
+                break
+    return made
+
+
+def _false(like: Example, how: How, base_word: str, answer: str) -> Example:
+    return Example(
+        relation=like.relation, base_word=base_word, answer=answer, related=False, how=how
+    )
+
+
+def _other_word(
+    example: Example, true: Sequence[Example], known: Holds, lexicon: Lexicon, draw: random.Random
+) -> Example | None:
+    for _ in range(_TRIES):
+        answer = draw.choice(true).answer
+        if not known(example.relation, example.base_word, answer):
+            return _false(example, "other word", example.base_word, answer)
+    return None
+
+
+def _reversed(
+    example: Example, true: Sequence[Example], known: Holds, lexicon: Lexicon, draw: random.Random
+) -> Example | None:
+    if known(example.relation, example.answer, example.base_word):
+        return None
+    return _false(example, "reversed", example.answer, example.base_word)
+
+
+def _other_relation(
+    example: Example, true: Sequence[Example], known: Holds, lexicon: Lexicon, draw: random.Random
+) -> Example | None:
+    others = [
+        answer
+        for relation in sorted(lexicon)
+        if relation != example.relation
+        for answer in sorted(lexicon[relation].get(example.base_word, ()))
+        if not known(example.relation, example.base_word, answer)
+    ]
+    if not others:
+        return None
+    return _false(example, "other relation", example.base_word, draw.choice(others))
