@@ -1,0 +1,256 @@
+"""Background jobs: asked for once, done once, taken up after a kill, stopped when not wanted."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from idiolect.errors import UsageError
+from idiolect.events import Note, Progress
+from idiolect.server import jobs, worker
+from idiolect.server.models import Job
+
+pytestmark = pytest.mark.django_db
+State = Job.State
+
+
+def count(running: jobs.Running, arguments: Mapping[str, Any]) -> Any:
+    """Does what its arguments say."""
+    running(Note(text="begins"))
+    match arguments.get("do"):
+        case "refuse":
+            raise UsageError("there are too few rounds: 3 of 20; play some more")
+        case "fail":
+            raise RuntimeError("a secret detail")
+    for done in range(3):
+        running(Progress(stage="counting", done=done, total=2))
+    return {"counted": 3, "attempt": running.attempt}
+
+
+@pytest.fixture(autouse=True)
+def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_WORK", {"count": count})
+
+
+def done(job: Job, by: str = "w1") -> Job:
+    """Claim the next job and do it."""
+    claimed = jobs.claim(by)
+    assert claimed is not None and claimed.pk == job.pk
+    jobs.perform(job.pk, by)
+    job.refresh_from_db()
+    return job
+
+
+def test_a_job_is_done(ann: Any) -> None:
+    job = done(jobs.enqueue("count", owner=ann))
+    assert (job.state, job.result) == (State.DONE, {"counted": 3, "attempt": 1})
+    assert (job.stage, job.percent, job.problem) == ("counting", 100, "")
+    assert jobs.claim("w1") is None
+
+
+def test_asking_twice_is_one_job(ann: Any, ben: Any) -> None:
+    first = jobs.enqueue("count", owner=ann)
+    assert jobs.enqueue("count", owner=ann) == first
+    assert jobs.enqueue("count", owner=ben) != first
+    done(first)
+    again = jobs.enqueue("count", owner=ann)
+    assert again != first and jobs.latest("count", ann) == again
+
+
+def test_the_oldest_first(ann: Any, ben: Any) -> None:
+    wanted = [jobs.enqueue("count", owner=ann), jobs.enqueue("count", owner=ben)]
+    assert [jobs.claim("w"), jobs.claim("w")] == wanted
+
+
+def test_what_cannot_be_done_says_why(ann: Any) -> None:
+    job = done(jobs.enqueue("count", owner=ann, arguments={"do": "refuse"}))
+    assert job.state == State.FAILED
+    assert job.problem == "there are too few rounds: 3 of 20; play some more"
+
+
+def test_what_was_not_expected_is_for_the_log(ann: Any, caplog: Any) -> None:
+    job = done(jobs.enqueue("count", owner=ann, arguments={"do": "fail"}))
+    assert job.state == State.FAILED
+    assert "a secret detail" not in job.problem
+    assert "a secret detail" in caplog.text
+
+
+def expire(job: Job) -> None:
+    """Let its worker be silent for too long."""
+    Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def test_what_a_dead_worker_leaves_is_taken_up(ann: Any) -> None:
+    job = jobs.enqueue("count", owner=ann)
+    assert jobs.claim("dead") == job
+    assert jobs.claim("w2") is None
+    expire(job)
+    assert done(job, by="w2").result == {"counted": 3, "attempt": 2}
+
+
+def test_a_worker_that_was_given_up_changes_nothing(ann: Any) -> None:
+    job = jobs.enqueue("count", owner=ann)
+    jobs.claim("slow")
+    assert jobs.still_mine(job.pk, "slow")
+    expire(job)
+    jobs.claim("w2")
+    assert not jobs.still_mine(job.pk, "slow")
+    jobs.perform(job.pk, "slow")
+    jobs.put_back(job.pk, "slow")
+    job.refresh_from_db()
+    assert (job.state, job.worker, job.result) == (State.RUNNING, "w2", None)
+
+
+def test_saying_that_one_works_keeps_the_job(ann: Any) -> None:
+    job = jobs.enqueue("count", owner=ann)
+    jobs.claim("w1")
+    expire(job)
+    assert jobs.still_mine(job.pk, "w1")
+    assert jobs.claim("w2") is None
+
+
+def test_a_job_that_kills_its_workers_is_given_up(ann: Any) -> None:
+    job = jobs.enqueue("count", owner=ann)
+    for attempt in range(jobs.ATTEMPTS):
+        assert jobs.claim(f"w{attempt}") == job
+        expire(job)
+    assert jobs.claim("w9") is None
+    job.refresh_from_db()
+    assert job.state == State.FAILED and "3 times" in job.problem
+
+
+def test_cancelling(ann: Any, ben: Any) -> None:
+    waiting, working = jobs.enqueue("count", owner=ann), jobs.enqueue("count", owner=ben)
+    jobs.cancel(waiting)
+    assert jobs.claim("w1") == working
+    jobs.cancel(working)
+    assert not jobs.still_mine(working.pk, "w1")
+    jobs.perform(working.pk, "w1")
+    working.refresh_from_db()
+    assert (working.state, working.result) == (State.CANCELLED, None)
+
+
+def test_who_leaves_takes_their_jobs_along(ann: Any) -> None:
+    job = jobs.enqueue("count", owner=ann)
+    jobs.claim("w1")
+    ann.delete()
+    assert not jobs.still_mine(job.pk, "w1")
+    jobs.perform(job.pk, "w1")
+    assert not Job.objects.exists()
+
+
+def test_progress_is_written_at_most_twice_a_second(ann: Any, monkeypatch: Any) -> None:
+    job = jobs.enqueue("count", owner=ann)
+    jobs.claim("w1")
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    running = jobs.Running(id=job.pk, worker="w1", owner=ann.pk, attempt=1)
+    seen: list[float] = []
+    for moment, step in [(100.0, 1), (100.2, 2), (100.6, 3), (100.7, 10)]:
+        clock[0] = moment
+        running(Progress(stage="training", done=step, total=10))
+        job.refresh_from_db()
+        seen.append(job.share)
+    assert seen == [0.1, 0.1, 0.3, 1.0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_share_the_queue(ann: Any, ben: Any) -> None:
+    wanted = {jobs.enqueue("count", owner=owner).pk for owner in (ann, ben)}
+    found: list[uuid.UUID] = []
+    starting = threading.Barrier(4)
+
+    def work(name: str) -> None:
+        starting.wait()
+        if (job := jobs.claim(name)) is not None:
+            found.append(job.pk)
+        connection.close()
+
+    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2 and set(found) == wanted
+
+
+class Child:
+    """A job's process that ends after some looks at it, or when it is killed."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks, self.killed = looks, False
+
+    def __call__(self, command: list[str], stdin: int) -> Child:
+        self.command = command
+        return self
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait(self, timeout: float) -> int:
+        import subprocess
+
+        self.looks -= 1
+        if self.looks >= 0 and not self.killed:
+            raise subprocess.TimeoutExpired(self.command, timeout)
+        return -9 if self.killed else 0
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+def test_a_process_that_ends_early_puts_the_job_back(ann: Any, monkeypatch: Any) -> None:
+    child = Child(looks=2)
+    monkeypatch.setattr(worker.subprocess, "Popen", child)
+    job = jobs.enqueue("count", owner=ann)
+    assert worker.work_once("w1")
+    assert child.command[-2:] == [str(job.pk), "w1"]
+    job.refresh_from_db()
+    assert (job.state, job.attempts) == (State.QUEUED, 1)
+
+
+def test_the_process_of_a_cancelled_job_is_killed(ann: Any, monkeypatch: Any) -> None:
+    child = Child(looks=50)
+    monkeypatch.setattr(worker.subprocess, "Popen", child)
+    job = jobs.enqueue("count", owner=ann)
+    monkeypatch.setattr(jobs, "still_mine", lambda job, worker: child.looks > 45)
+    assert worker.work_once("w1")
+    assert child.killed and job.pk
+
+
+def test_tidying_removes_ended_sessions() -> None:
+    from django.contrib.sessions.backends.db import SessionStore
+    from django.contrib.sessions.models import Session
+
+    for days in (-1, 1):
+        session = SessionStore()
+        session.set_expiry(timezone.now() + timedelta(days=days))
+        session.save()
+    worker.tidy()
+    assert Session.objects.count() == 1
+
+
+def test_a_worker_ends_with_whoever_started_it() -> None:
+    import subprocess
+    import sys
+
+    read, write = os.pipe()
+    code = (
+        "from idiolect.server.worker import end_with_parent as e; e(); import time; time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=read) as child:
+        os.close(read)
+        assert child.poll() is None
+        os.close(write)
+        assert child.wait(timeout=60) == 0
