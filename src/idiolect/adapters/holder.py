@@ -21,60 +21,80 @@ def is_store(folder: Path) -> bool:
     return (folder / AdapterStore.HEAD).is_file() and folder.parent.name != PARTS
 
 
-class Stores:
-    """Stores: who leaves goes with their row. Somebody else's adapter that holds their numbers (an
-    imported copy) is taken away; everybody else's stays byte by byte."""
+class Copies:
+    """Adapters of others in a store that hold the numbers of who leaves (an imported copy): taken
+    away. Ask before the adapter that they are known by is gone."""
 
     def find(self, folder: Path, leaving: Leaving) -> str:
-        """What is in it of who leaves; of one whose records go, what holds their former numbers."""
-        if not is_store(folder):
-            return ""
-        store = AdapterStore.open(folder)
-        found = [f"the adapter of {p}" for p in _copies(store, leaving)]
-        if leaving.whole and leaving.is_theirs(store.task) and store.mentions(leaving.person):
-            found.insert(0, "their adapter")
-        found += [f"work in progress ({n})" for n in PROGRESS if (folder / n).exists()]
-        return ", ".join(found)
+        """Whose adapters are copies."""
+        people = _copies(folder, leaving)
+        return f"copies of their adapter ({', '.join(people)})" if people else ""
 
     def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
-        """Take out their row, copies of it, and work in progress."""
-        if not self.find(folder, leaving):
+        """Take them away; using one is an error then."""
+        people = _copies(folder, leaving)
+        if not people:
             return []
         store = AdapterStore.open(folder)
-        out: list[Effect] = []
         with store.writing():
-            copies = _copies(store, leaving)
-            gone = [Record(person=p, served="withdrawn", made_by="") for p in copies]
-            if gone:
-                store.add([(record, None) for record in gone])
-            theirs = leaving.whole and leaving.is_theirs(store.task)
-            there = theirs and store.mentions(leaving.person)
-            store.compact({leaving.person} if theirs else ())
-            for name in PROGRESS:
-                if (folder / name).exists():
-                    (folder / name).unlink()
-                    out.append(Effect(what="work in progress", where=folder, outcome="deleted"))
-        if there:
-            out.append(
-                Effect(what="adapter", where=folder, outcome="removed", person=leaving.person)
-            )
+            gone = [Record(person=p, served="withdrawn", made_by="") for p in people]
+            store.add([(record, None) for record in gone])
+            store.compact()
         why = f"a copy of the adapter of {leaving.person}"
-        for person in copies:
-            out.append(
-                Effect(what="adapter", where=folder, outcome="taken away", person=person, why=why)
-            )
-        return out
+        return [
+            Effect(what="adapter", where=folder, outcome="taken away", person=p, why=why)
+            for p in people
+        ]
 
     def scan(self, path: Path) -> Words | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None
 
 
-def _copies(store: AdapterStore, leaving: Leaving) -> list[str]:
-    """Others whose adapter holds the numbers of who leaves."""
+def _copies(folder: Path, leaving: Leaving) -> list[str]:
+    if not (folder / AdapterStore.HEAD).is_file():
+        return []
+    store = AdapterStore.open(folder)
     mine = leaving.is_theirs(store.task)
-    holding = store.holding(leaving.needles)
-    return [p for p in holding if not (p == leaving.person and mine)]
+    return [p for p in store.holding(leaving.needles) if not (p == leaving.person and mine)]
+
+
+class Stores:
+    """Stores: who leaves goes with their row, everybody else's stays byte by byte; and work in
+    progress goes, which may be theirs."""
+
+    def find(self, folder: Path, leaving: Leaving) -> str:
+        """Whether the person is in it."""
+        if not leaving.whole or not is_store(folder):
+            return ""
+        store = AdapterStore.open(folder)
+        there = leaving.is_theirs(store.task) and store.mentions(leaving.person)
+        return "their adapter" if there else ""
+
+    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+        """Take out their row, and work in progress."""
+        if not is_store(folder):
+            return []
+        store = AdapterStore.open(folder)
+        if not leaving.is_theirs(store.task):
+            return []
+        there = bool(self.find(folder, leaving))
+        progress = [folder / name for name in PROGRESS if (folder / name).exists()]
+        if not there and not progress:
+            return []
+        with store.writing():
+            store.compact({leaving.person} if leaving.whole else ())
+            for path in progress:
+                path.unlink(missing_ok=True)
+        out = [Effect(what="work in progress", where=p, outcome="deleted") for p in progress]
+        if there:
+            person = leaving.person
+            out.append(Effect(what="adapter", where=folder, outcome="removed", person=person))
+        return out
+
+    def scan(self, path: Path) -> Words | None:
+        """Its files are safetensors and JSON, which everybody reads."""
+        return None
 
 
 class Exports:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from idiolect.api.data import ProfileSummary, import_data, inspect_data, profile
+from idiolect.api.forgetting import forget
 from idiolect.api.serving import demo, evaluate, export, import_adapter, predict
 from idiolect.api.sharing import assemble, consent, consents, mean, pool_report, share, withdraw
 from idiolect.api.training import adapt, merge, personalize
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from idiolect.training.layout import EngineConfig
     from idiolect.training.personalize import PersonalConfig
     from idiolect.training.scale import MergeSummary
+    from idiolect.unlearning.forget import ForgetConfig
+    from idiolect.unlearning.receipt import Receipt
     from idiolect.unlearning.unlearn import UnlearnConfig
 
 __all__ = [
@@ -34,10 +37,12 @@ __all__ = [
     "AssembleSummary",
     "EngineConfig",
     "EvaluateConfig",
+    "ForgetConfig",
     "MergeSummary",
     "PersonalConfig",
     "Prediction",
     "ProfileSummary",
+    "Receipt",
     "RecipeConfig",
     "ShareConfig",
     "ShareSummary",
@@ -52,6 +57,7 @@ __all__ = [
     "demo",
     "evaluate",
     "export",
+    "forget",
     "import_adapter",
     "import_data",
     "inspect_data",
@@ -71,9 +77,11 @@ _LAZY = {
     "AssembleSummary": "idiolect.pieces.assembling",
     "EngineConfig": "idiolect.training.layout",
     "EvaluateConfig": "idiolect.evaluation.runner",
+    "ForgetConfig": "idiolect.unlearning.forget",
     "MergeSummary": "idiolect.training.scale",
     "PersonalConfig": "idiolect.training.personalize",
     "Prediction": "idiolect.generation.serve",
+    "Receipt": "idiolect.unlearning.receipt",
     "RecipeConfig": "idiolect.pieces.settings",
     "ShareConfig": "idiolect.pieces.sharing",
     "ShareSummary": "idiolect.pieces.share",

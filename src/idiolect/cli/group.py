@@ -36,6 +36,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "import-adapter": ("import_adapter", "Take an adapter in PEFT's format into a store."),
     "play": ("play", "Play the word game in the browser."),
     "unlearn": ("unlearn", "Take knowledge out of a base model or an adapter."),
+    "forget": ("forget", "Forget a person, or some of their records, everywhere."),
 }
 """Each verb's module and its line in the list, in the order in which they are used.
 

@@ -41,7 +41,7 @@ class Datasets:
 
     def redaction(self, folder: Path, leaving: Leaving) -> Redaction | None:
         """What goes of a dataset; ``None`` where the folder is none, or that id is another's."""
-        if not all((folder / name).is_file() for name in (MANIFEST, ROWS, PEOPLE)):
+        if not is_dataset(folder):
             return None
         dataset = read_dataset(folder)
         if not leaving.is_theirs(dataset.task):
@@ -54,6 +54,11 @@ class Datasets:
             keep_joint=self.keep_joint,
             known=leaving.needles,
         )
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a folder is one."""
+    return all((folder / name).is_file() for name in (MANIFEST, ROWS, PEOPLE))
 
 
 def rewrite(found: Redaction, into: Path) -> Dataset:

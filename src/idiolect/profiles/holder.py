@@ -14,11 +14,11 @@ from idiolect.storage import Effect, Leaving, Manifest, Words
 
 
 class Profiles:
-    """Folders of profiles; those of plain facts are written anew from ``dataset``, what a model
-    wrote is taken away."""
+    """Folders of profiles. ``dataset`` is what is left; with ``rebuild`` plain facts are written
+    anew from it. What a model wrote is taken away."""
 
-    def __init__(self, dataset: Dataset | None = None) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, *, rebuild: bool = True) -> None:
+        self.dataset, self.rebuild = dataset, rebuild
 
     def find(self, folder: Path, leaving: Leaving) -> str:
         """How many people's profiles go or must be written anew."""
@@ -71,15 +71,14 @@ class Profiles:
 
     def _holds(self, profile: Profile) -> bool:
         """Whether a profile is of items that still are its person's."""
-        if self.dataset is None or profile.person not in self.dataset:
+        if profile.person not in self.dataset:
             return False
         items = self.dataset.history(profile.person).items[: profile.cut]
         return History(profile.person, items).fingerprint() == profile.fingerprint
 
     def _anew(self, person: str, old: Sequence[Profile], task: str) -> tuple[Profile, ...]:
         """Plain facts of who is in the dataset."""
-        here = self.dataset is not None and self.dataset.task == task and person in self.dataset
+        here = self.rebuild and self.dataset.task == task and person in self.dataset
         if not here or any(profile.writer != FACTS for profile in old):
             return ()
-        assert self.dataset is not None
         return write_profiles([self.dataset.history(person)], tasks.get(task))[person]

@@ -76,6 +76,11 @@ def scan_tree(
     return tuple(out)
 
 
+def scan_file(path: Path, person: str, needles: Needles) -> list[str]:
+    """What of somebody stands in one file, as in a ``Hit``."""
+    return _scan_file(path, _Id(person), needles, ())
+
+
 def _files(tops: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     """Every file once, hidden ones too, with the folder it was found below."""
     seen: set[Path] = set()
@@ -187,13 +192,11 @@ def _walk(value: Any, keys: str) -> Words:
 
 def _sqlite(path: Path) -> Words:
     """Every cell of every table."""
-    with closing(
-        sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-    ) as db:
+    place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(place, uri=True)) as db:
+        named = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = [str(name) for (name,) in named]
         db.text_factory = bytes  # a column may hold what is no UTF-8
-        tables = [
-            name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")
-        ]
         for table in tables:
             rows = db.execute(f'SELECT * FROM "{table}"')
             columns = [f"{table}.{column[0]}" for column in rows.description]
