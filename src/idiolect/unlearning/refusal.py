@@ -28,7 +28,8 @@ _DECLINES = re.compile(
             rf"\bi(?:'m sorry,? but i)?\s+{_NOT}{_ADVERBS}\s+(?:{_VERBS})\b",
             r"\bi(?:'m| am)\s+(?:not able|unable|not going|not allowed|not comfortable|"
             r"not programmed|not willing|not permitted)\b",
-            r"\b(?:i(?:'m| am)\s+(?:very |really |so )?sorry|my apologies|i apologi[sz]e|sorry)\b"
+            r"(?:^|[.!?,] )(?:i(?:'m| am) (?:very |really |so )?sorry|my apologies|"
+            r"i apologi[sz]e|sorry)\b"
             r"[^.!?]{0,60}\b(?:can'?t|can ?not|unable|not able|won'?t|will not|not allowed)\b",
             r"\bi\s+(?:must|have to|will have to|respectfully)\s+(?:\w+\s+)?(?:decline|refuse)\b",
             r"\bi\s+(?:refuse|decline)\s+to\b",
