@@ -82,14 +82,7 @@ def _free_port() -> int:
 def _run(command: Sequence[str], user: dict[str, Any]) -> None:
     # No pipes: the server inherits them, and reading them would wait for its end.
     with tempfile.TemporaryFile() as said:
-        done = subprocess.run(
-            command,
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            check=False,
-            **user,
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+        done = subprocess.run(command, cwd="/", check=False, **streams, **user)
         said.seek(0)
         assert done.returncode == 0, said.read().decode()

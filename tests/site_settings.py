@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from idiolect.server.settings import *
+from idiolect.server.settings import *  # noqa: F403  (how Django settings build on others)
 from idiolect.server.settings import DATABASES, HOME
 
 PASSWORD_HASHERS = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -226,11 +225,11 @@ class Notes:
 
 
 @pytest.fixture
-def notes(monkeypatch: Any) -> Iterator[Notes]:
+def notes(monkeypatch: Any) -> Notes:
     monkeypatch.setattr(holders, "_HOLDERS", dict(holders._HOLDERS))
     found = Notes()
     holders.register(found)
-    yield found
+    return found
 
 
 def test_the_export_holds_what_holders_keep(site: Client, ann: User, notes: Notes) -> None:

@@ -116,7 +116,7 @@ def _fail(request: Any) -> Any:
 class WithFailure:
     """The site's addresses and one that fails."""
 
-    urlpatterns = [path("fail/", _fail), *urls.urlpatterns]
+    urlpatterns = (path("fail/", _fail), *urls.urlpatterns)
     handler400, handler403 = urls.handler400, urls.handler403
     handler404, handler500 = urls.handler404, urls.handler500
 

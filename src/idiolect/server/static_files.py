@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -19,7 +20,10 @@ class StaticFiles(WhiteNoiseMiddleware):
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
         """The file, with WhiteNoise's headers and status (304 where the browser has it)."""
         found = static_file.get_response(request.method, request.META)
-        content = found.file.read() if found.file is not None else b""
+        content = b""
+        if found.file is not None:
+            with contextlib.closing(found.file) as file:
+                content = file.read()
         response = HttpResponse(content, status=int(found.status))
         del response["content-type"]
         for name, value in found.headers:

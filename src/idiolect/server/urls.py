@@ -9,7 +9,8 @@ from django.views.generic import RedirectView
 from idiolect.server import views
 
 urlpatterns = [
-    path("", views.home, name="home"),
+    path("", RedirectView.as_view(pattern_name="game:home"), name="home"),
+    path("nyms/", include("idiolect.game.urls")),
     path("healthz", views.healthz, name="healthz"),
     # Moderators sign in where everybody does: one form, one set of limits.
     path("admin/login/", RedirectView.as_view(pattern_name="accounts:sign-in", query_string=True)),

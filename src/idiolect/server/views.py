@@ -17,12 +17,6 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
-def home(request: HttpRequest) -> HttpResponse:
-    """The front page."""
-    return render(request, "site/home.html")
-
-
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form that did not come from a page of ours, or from one that is too old."""
     return render(request, "site/csrf.html", status=403)
