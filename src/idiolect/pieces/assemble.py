@@ -12,7 +12,7 @@ Shapes: ``P`` newcomers, ``S`` sharers, ``N`` tokens, ``M`` positions that predi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -27,6 +27,7 @@ from idiolect.models.tree import run_tree
 from idiolect.pieces.assemble_single import assemble_checked
 from idiolect.pieces.choose import choose, drawn
 from idiolect.pieces.combine import Pair, combined
+from idiolect.pieces.likelihood import Likelihood
 from idiolect.pieces.newcomers import Newcomer, checked, flat_input
 from idiolect.pieces.picks import Pick, picks_of, recipe_of
 from idiolect.pieces.pool import Pool
@@ -60,6 +61,13 @@ def assemble(
     """
     people = checked(base, pool, newcomers, config)
     done: dict[str, Recipe] = {}
+    if config.by == "likelihood" and people:
+        asking = Likelihood(base, pool, config, forward_tokens=forward_tokens)
+        with packed(base.model):
+            for newcomer in people:
+                done[newcomer.person] = asking.recipe(newcomer)
+                listener(_progress(done, people))
+        return tuple(done.values())
     forward = Assembly(base, pool, config)
     with packed(base.model):
         for group in groups(people, forward_tokens):
@@ -68,10 +76,12 @@ def assemble(
             else:
                 recipes = [assemble_checked(base, pool, n, config) for n in group]
             done |= {recipe.person: recipe for recipe in recipes}
-            listener(
-                Progress(stage="assemble", done=len(done), total=len(people), unit="newcomers")
-            )
+            listener(_progress(done, people))
     return tuple(done[n.person] for n in people)
+
+
+def _progress(done: Sized, people: Sized) -> Progress:
+    return Progress(stage="assemble", done=len(done), total=len(people), unit="newcomers")
 
 
 def groups(people: Sequence[Newcomer], budget: int) -> Iterator[list[Newcomer]]:

@@ -10,6 +10,7 @@ from idiolect.errors import UsageError
 from idiolect.models import DtypeName, PromptConfig
 
 Aggregate = Literal["delta", "factors"]
+By = Literal["gates", "likelihood"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,9 @@ class AssembleConfig:
     Three pieces a module, temperature 1 and the whole history are the Per-Pcs paper's.
     """
 
+    by: By = "gates"
+    """``gates``: pieces, module by module, by the gates that fit the history's activations (the
+    paper's way). ``likelihood``: whole adapters, by how well they predict the history's answers."""
     top_k: int = 3
     top_p: float = 0.0
     """Instead of ``top_k``: the fewest pieces whose weights reach it; 0 for off."""
@@ -30,9 +34,20 @@ class AssembleConfig:
     aggregate: Aggregate = "delta"
     """The weighted sum of the pieces' updates B A; ``factors`` sums A and B each, as the published
     code does, which is another update of a third of the rank."""
+    candidates: int = 32
+    """By likelihood: at most so many sharers are asked, a seeded draw of larger pools."""
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.by not in ("gates", "likelihood"):
+            raise UsageError(f"assemble.by: must be 'gates' or 'likelihood', got {self.by!r}")
+        if self.by == "likelihood" and (self.top_p or self.sample or self.aggregate != "delta"):
+            raise UsageError(
+                "assemble.by: 'likelihood' takes the most probable sharers' updates; leave "
+                "assemble.top_p, assemble.sample and assemble.aggregate alone"
+            )
+        if self.candidates < 1:
+            raise UsageError(f"assemble.candidates: must be at least 1, got {self.candidates}")
         if self.top_k < 1:
             raise UsageError(f"assemble.top_k: must be at least 1, got {self.top_k}")
         if not 0 <= self.top_p <= 1:
