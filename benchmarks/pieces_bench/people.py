@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,6 @@ from idiolect.training.adapt import Exclusion, contributors_of
 from idiolect.training.context import ContextConfig, Person
 from pieces_bench.settings import SEED, SETTINGS, Setting, Sizes
 
-STRATEGIES: tuple[Strategy, ...] = ("cluster", "most-active", "random")
 EXCLUDED = 60
 """People of ``quality.py`` whom, and whose words, the bases it leaves never saw."""
 
@@ -130,7 +129,7 @@ def people_of(base: Base, name: str, sizes: Sizes, folder: Path) -> People:
     newcomers = tuple(asked(person) for person in kept["newcomers"])
     development = tuple(asked(person) for person in kept["development"])
     kept_out = Exclusion(task, (everyone[h.person] for h in (*newcomers, *development)))
-    chosen = {strategy: tuple(kept["chosen"][strategy]) for strategy in STRATEGIES}
+    chosen = {strategy: tuple(kept["chosen"][strategy]) for strategy in setting.strategies}
     union = sorted({person for some in chosen.values() for person in some})
     sharers = {
         person: _shared(everyone[person], kept_out, task, prompter)
@@ -194,7 +193,7 @@ def _drawn(
                 encoder=memo,
             )
         ]
-        for strategy in STRATEGIES
+        for strategy in get_args(Strategy)
     }
     return {
         "newcomers": drawn[: sizes.newcomers],

@@ -134,7 +134,7 @@ def tries(place: Place) -> dict[str, Tried]:
     out |= {f"{n} sharers": Tried(sharers=n) for n in sizes.fewer}
     out |= {f"ratio {ratio:g}": Tried(ratio=ratio) for ratio in sizes.ratios}
     out |= {f"top {k}": Tried(assemble=replace(ASSEMBLE, top_k=k)) for k in sizes.top_k}
-    out |= {f"sharers {s}": Tried(strategy=s) for s in ("most-active", "random")}
+    out |= {f"sharers {s}": Tried(strategy=s) for s in place.people.setting.strategies[1:]}
     out |= {
         f"temperature {t:g}": Tried(assemble=replace(ASSEMBLE, temperature=t))
         for t in sizes.temperatures

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from idiolect.adapters import LoraConfig
 from idiolect.evaluation.demo import CHATS, FILMS, Subject
 from idiolect.pieces.gates import GatesConfig
+from idiolect.pieces.sharers import Strategy
 from idiolect.training import TrainConfig
 
 SEED = 0
@@ -94,6 +95,8 @@ class Setting:
     subject: Subject
     queries: int
     """Last items of a newcomer that are asked."""
+    strategies: tuple[Strategy, ...] = ("cluster", "most-active", "random")
+    """By which sharers are chosen; pieces come from the first one's but where they are compared."""
     few: int
     """Items from which pieces are chosen where one setting after another is tried, for time."""
     train_seconds: float
@@ -108,7 +111,12 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             subject=FILMS, queries=20, few=10, train_seconds=0.03, assemble_seconds=0.02
         ),
         "reply": Setting(
-            subject=CHATS, queries=12, few=5, train_seconds=0.1, assemble_seconds=0.045
+            subject=CHATS,
+            queries=12,
+            strategies=("cluster",),  # an item takes three times as long as a rating
+            few=5,
+            train_seconds=0.1,
+            assemble_seconds=0.045,
         ),
     }
 )
