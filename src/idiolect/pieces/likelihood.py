@@ -2,9 +2,9 @@
 
 The other way to choose, beside gates: each sharer's adapter, and the bare base, predicts the
 answers of the newcomer's history. What each would have lost says how probable it is that they are
-the one who answers like this (Bayes' rule, all alike beforehand). Sharers' updates get these probabilities
-as weights; the base keeps its own, so who is like nobody stays near the base. A newcomer's items
-run alone: nobody else's change a bit of their recipe.
+the one who answers like this (Bayes' rule, all alike beforehand). Sharers' updates get these
+probabilities as weights; the base keeps its own, so who is like nobody stays near the base. A
+newcomer's items run alone: nobody else's change a bit of their recipe.
 
 Shapes: ``C`` sharers who are asked; ``N`` tokens.
 """
