@@ -53,7 +53,7 @@ def test_a_declined_one_changes_no_points(ann: User, ben: User) -> None:
 
 
 def test_what_cannot_be_challenged(ann: User, ben: User) -> None:
-    listed, other = play(ann, ["shrimp", "wheelbarrow"]).answers.all()
+    listed, other = play(ann, ["apple", "wheelbarrow"], "fruit").answers.all()
     with pytest.raises(UsageError, match="bonus"):
         challenges.make(ann, listed.pk, SENTENCE)
     with pytest.raises(MissingError):

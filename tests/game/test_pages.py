@@ -192,9 +192,9 @@ def test_nym_or_not_without_scripts(site: Client, ann: User) -> None:
 
 def test_results_show_what_others_say_and_what_wordnet_lists(site: Client, ann: User) -> None:
     for player in guests(3):
-        play(player, ["shrimp", "wheelbarrow"])
+        play(player, ["apple", "wheelbarrow"], "fruit")
     agreed(site, ann)
-    made = play(ann, ["shrimp", "cart"])
+    made = play(ann, ["apple", "cart"], "fruit")
     shown = page(site, f"/nyms/rounds/{made.pk}/")
     assert "75 %" in shown and "wheelbarrow" in shown and "3 of 3 other players" in shown
     assert "WordNet also lists" in shown

@@ -74,7 +74,7 @@ def test_shares_are_those_of_the_original_game(ann: User) -> None:
 
 
 def test_wordnets_answers_earn_a_bonus_and_new_words_too(ann: User) -> None:
-    result = play(ann, ["shrimp", "wheelbarrow"])
+    result = play(ann, ["apple", "wheelbarrow"], "fruit")
     assert [a.bonus for a in result.answers.all()] == [50, 0]
     assert (result.bonus, result.score) == (ROUND_BONUS, 50 + ROUND_BONUS)
 

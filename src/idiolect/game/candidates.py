@@ -121,7 +121,7 @@ def _with_votes(found: dict[tuple[str, str, str], Pair]) -> list[Pair]:
         PairVote.objects.filter(base__in={pair.base_word for pair in found.values()})
         .order_by()
         .values_list("relation", "base", "stem")
-        .annotate(yes=Count("pk", filter=Q(yes=True)), no=Count("pk", filter=Q(yes=False)))
+        .annotate(ayes=Count("pk", filter=Q(yes=True)), noes=Count("pk", filter=Q(yes=False)))
     )
     for relation, base, key, yes, no in counted:
         at = (relation, base, key)

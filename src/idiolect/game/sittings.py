@@ -168,7 +168,7 @@ def _with_votes(sitting: Sitting) -> list[Pair]:
         .exclude(player=sitting.player)
         .order_by()
         .values_list("relation", "base", "stem")
-        .annotate(yes=Count("pk", filter=Q(yes=True)), no=Count("pk", filter=Q(yes=False)))
+        .annotate(ayes=Count("pk", filter=Q(yes=True)), noes=Count("pk", filter=Q(yes=False)))
     )
     said = {(relation, base, key): (yes, no) for relation, base, key, yes, no in counted}
     pairs: list[Pair] = []

@@ -39,7 +39,10 @@ def challenge(request: HttpRequest, answer_id: int) -> HttpResponse:
         messages.success(request, "Thank you. A moderator will read it.")
         return redirect("game:challenges")
     return render(
-        request, "game/challenge.html", {"answer": answer, "form": form, "bonus": LISTED_BONUS}
+        request,
+        "game/challenge.html",
+        {"answer": answer, "form": form, "bonus": LISTED_BONUS},
+        status=422 if form.is_bound else 200,
     )
 
 

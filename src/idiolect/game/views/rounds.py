@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from random import SystemRandom
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from idiolect.game import rounds, standing, tally, words
 from idiolect.game.models import Round, State
-from idiolect.game.rules import LISTED_BONUS, SECONDS, Relation, question
+from idiolect.game.rules import LISTED_BONUS, SECONDS, Relation, question, stem
 from idiolect.game.views.choices import choices, choose
 from idiolect.game.views.players import agreed, explained, player_of
 from idiolect.server.limits import SUBMIT, limited
@@ -20,7 +20,7 @@ from idiolect.server.limits import SUBMIT, limited
 BOXES = 8
 """Boxes in the form as it is sent; with a script only one is shown at first."""
 MISSED = 8
-"""Answers of WordNet's that a result page names."""
+"""Answers of WordNet's that a result page names; of one word, since others are often technical."""
 
 
 def start_round(request: HttpRequest) -> HttpResponse:
@@ -121,9 +121,6 @@ def _result(request: HttpRequest, round_: Round) -> HttpResponse:
 
 def _missed(round_: Round, own: set[str]) -> list[str]:
     """The best known answers that WordNet lists and the player did not give."""
-    table = words.table()
-    found: list[Any] = []
-    for text, key in table.listed(Relation(round_.word.relation), round_.word.base):
-        if key not in own and len(found) < MISSED:
-            found.append(text)
-    return found
+    listed = words.table().listed(Relation(round_.word.relation), round_.word.base)
+    plain = (text for text in listed if text.isalpha() and stem(text) not in own)
+    return list(islice(plain, MISSED))

@@ -1,0 +1,38 @@
+"""The site as its own process, as `idiolect play` starts it, for tests with a browser."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import which
+
+CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a site whose data lies in ``folder``, as long as the block runs."""
+    command = [sys.executable, "-m", "idiolect", "play", "--port", "0", "--no-browser"]
+    settings = ("DJANGO_SETTINGS_MODULE", "IDIOLECT_HOME", "IDIOLECT_HOSTS", "DATABASE_URL")
+    environment = {name: value for name, value in os.environ.items() if name not in settings}
+    with subprocess.Popen(
+        [*command, "--data", str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = None
+            while found is None and (line := process.stdout.readline()):
+                found = re.search(r"http://\S+", line)
+            assert found is not None, "the site did not start"
+            yield found[0].rstrip("/")
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
