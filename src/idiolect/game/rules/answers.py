@@ -1,7 +1,8 @@
 """What a typed answer is: its text as kept, its stem as compared; knows no scores.
 
-An answer is compared by its *stem*: Porter's, word by word, without a leading article and with
-hyphens as spaces, so that "the Ice-Creams" and "ice cream" are the same answer.
+An answer is compared by its *stem*: Porter's, word by word, without a leading article, with hyphens
+as spaces and irregular plurals as their singulars, so that "the Ice-Creams" and "ice cream" are one
+answer, and so are "teeth" and "tooth".
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache, lru_cache
+from importlib import resources
 from typing import Any, cast
 
 import Stemmer
@@ -49,12 +51,20 @@ def _porter() -> Any:
     return cast("Any", Stemmer).Stemmer("porter")
 
 
+@cache
+def _singulars() -> dict[str, str]:
+    """Irregular plurals, which ship with the table of words."""
+    text = resources.files("idiolect.game.wordnet").joinpath("plurals.tsv").read_text("utf-8")
+    pairs = (line.split("\t") for line in text.splitlines())
+    return {plural: singular for plural, singular in pairs}
+
+
 @lru_cache(maxsize=65536)
 def stem(text: str) -> str:
     """What answers are compared by; "" where nothing of the text counts."""
     words = re.split(r"[\s_\-\u2010-\u2015]+", normalise(text))
     words = [word.removesuffix("'s").strip("'") for word in words]
-    words = [word for word in words if word]
+    words = [_singulars().get(word, word) for word in words if word]
     if len(words) > 1 and words[0] in _ARTICLES:
         words = words[1:]
     return " ".join(_porter().stemWords(words))

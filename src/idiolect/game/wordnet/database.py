@@ -1,0 +1,166 @@
+"""WordNet's database files, read as they are documented in wndb(5WN); knows nothing of the game.
+
+``data.POS`` holds a synset a line: its words and its pointers to other synsets. ``index.POS`` holds
+the senses of a word, the most frequent one first. ``index.sense`` holds how often each sense was
+tagged in texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from idiolect.errors import DataError, MissingError
+
+PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
+"""Parts of speech as synsets name them, and as files do; satellite adjectives ("s") are "a"."""
+
+_PART_OF_KEY = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """From a synset, or one of its words, to another; words count from 1, 0 means the synset."""
+
+    symbol: str
+    target: str
+    word: int
+    target_word: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synset:
+    """Words of one meaning, and what it is related to."""
+
+    id: str
+    """Part of speech and offset, e.g. "n02084071"."""
+    words: tuple[str, ...]
+    pointers: tuple[Pointer, ...]
+    gloss: str = ""
+
+    def targets(self, *symbols: str, word: str | None = None) -> tuple[str, ...]:
+        """Ids of the synsets that pointers of these symbols lead to, in the file's order; only
+        pointers of the whole synset and of ``word`` where one is given."""
+        return tuple(
+            pointer.target
+            for pointer in self.pointers
+            if pointer.symbol in symbols
+            and (word is None or not pointer.word or self.words[pointer.word - 1].lower() == word)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordNet:
+    """The whole database; words have spaces for underscores, and lemmas are lower case."""
+
+    synsets: dict[str, Synset]
+    senses: dict[tuple[str, str], tuple[str, ...]]
+    """Synset ids of a (lemma, part of speech), most frequent first."""
+    tagged: dict[tuple[str, str], int]
+    """How often a (lemma, part of speech) was tagged in texts, over all its senses."""
+
+    def of(self, lemma: str, parts: str = "nvar") -> tuple[Synset, ...]:
+        """The word's synsets, by part of speech."""
+        return tuple(self.synsets[i] for part in parts for i in self.senses.get((lemma, part), ()))
+
+
+def read(folder: Path) -> WordNet:
+    """WordNet from its ``dict`` folder; raises MissingError or DataError with file and line."""
+    synsets: dict[str, Synset] = {}
+    senses: dict[tuple[str, str], tuple[str, ...]] = {}
+    for part, name in PARTS.items():
+        for line, text in _lines(folder / f"data.{name}"):
+            try:
+                synset = _synset(part, text)
+            except (ValueError, IndexError) as error:
+                raise DataError(
+                    f"not a synset: {text[:60]!r}", file=folder / f"data.{name}", line=line
+                ) from error
+            synsets[synset.id] = synset
+        for line, text in _lines(folder / f"index.{name}"):
+            try:
+                lemma, found = _index(part, text)
+            except (ValueError, IndexError) as error:
+                raise DataError(
+                    f"not an index entry: {text[:60]!r}", file=folder / f"index.{name}", line=line
+                ) from error
+            if missing := [i for i in found if i not in synsets]:
+                raise DataError(
+                    f"{lemma!r} leads to {missing[0]}, which is not in data.{name}",
+                    file=folder / f"index.{name}",
+                    line=line,
+                )
+            senses[lemma, part] = found
+    return WordNet(synsets=synsets, senses=senses, tagged=_tagged(folder / "index.sense"))
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines without the licence, whose lines begin with spaces."""
+    try:
+        with file.open(encoding="utf-8") as lines:
+            for number, text in enumerate(lines, start=1):
+                if text.strip() and not text.startswith("  "):
+                    yield number, text
+    except FileNotFoundError as error:
+        raise MissingError(f"{file} is not there: is {file.parent} WordNet's dict?") from error
+
+
+def _synset(part: str, text: str) -> Synset:
+    """``offset lex_filenum ss_type w_cnt word lex_id [word lex_id...] p_cnt [ptr...] ...``; the
+    first count is hexadecimal, the second decimal."""
+    head, _, gloss = text.partition(" | ")
+    fields = head.split(" ")
+    count = int(fields[3], 16)
+    words = tuple(_word(word) for word in fields[4 : 4 + 2 * count : 2])
+    at = 4 + 2 * count
+    pointers = [fields[at + 1 + 4 * n : at + 5 + 4 * n] for n in range(int(fields[at]))]
+    return Synset(
+        id=part + _offset(fields[0]),
+        words=words,
+        gloss=gloss.strip(),
+        pointers=tuple(
+            Pointer(
+                symbol=symbol,
+                target=("a" if kind == "s" else kind) + _offset(target),
+                word=int(ends[:2], 16),
+                target_word=int(ends[2:], 16),
+            )
+            for symbol, target, kind, ends in pointers
+        ),
+    )
+
+
+def _offset(text: str) -> str:
+    if len(text) != 8 or not text.isdecimal():
+        raise ValueError(text)
+    return text
+
+
+def _word(text: str) -> str:
+    """Adjectives may carry where they stand: "galore(ip)"."""
+    return text.partition("(")[0].replace("_", " ")
+
+
+def _index(part: str, text: str) -> tuple[str, tuple[str, ...]]:
+    """``lemma pos synset_cnt p_cnt [symbol...] sense_cnt tagsense_cnt offset [offset...]``"""
+    fields = text.split()
+    count, symbols = int(fields[2]), int(fields[3])
+    offsets = fields[6 + symbols :]
+    if len(offsets) != count:
+        raise ValueError(text)
+    return fields[0].replace("_", " "), tuple(part + _offset(o) for o in offsets)
+
+
+def _tagged(file: Path) -> dict[tuple[str, str], int]:
+    """``lemma%ss_type:... offset sense_number tag_cnt``"""
+    counts: dict[tuple[str, str], int] = {}
+    for line, text in _lines(file):
+        try:
+            key, _, _, count = text.split()
+            lemma, _, rest = key.partition("%")
+            word = lemma.replace("_", " "), _PART_OF_KEY[rest[0]]
+            counts[word] = counts.get(word, 0) + int(count)
+        except (ValueError, KeyError, IndexError) as error:
+            raise DataError(f"not a sense: {text[:60]!r}", file=file, line=line) from error
+    return counts

@@ -1,0 +1,75 @@
+"""Plurals: irregular ones from WordNet's lists of exceptions, others by spelling.
+
+The lists (``noun.exc``: "teeth tooth") are those of WordNet 3.0; 3.1 came without them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from idiolect.errors import DataError, MissingError
+from idiolect.game.wordnet.database import WordNet
+
+
+def read_exceptions(file: Path) -> dict[str, tuple[str, ...]]:
+    """Singulars by plural. Raises MissingError, or DataError with file and line."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise MissingError(f"{file} is not there: it is in Debian's wordnet-base") from error
+    found: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(lines, start=1):
+        plural, *singulars = line.replace("_", " ").split()
+        if not singulars:
+            raise DataError(f"a plural without a singular: {line!r}", file=file, line=number)
+        found[plural] = tuple(singulars)
+    return found
+
+
+def by_singular(exceptions: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The irregular plurals of each noun."""
+    found: dict[str, tuple[str, ...]] = {}
+    for plural, singulars in exceptions.items():
+        for singular in singulars:
+            found[singular] = (*found.get(singular, ()), plural)
+    return found
+
+
+def plurals(noun: str, irregular: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The forms a noun's plural may have: its irregular ones and what spelling rules make."""
+    if re.search(r"(s|x|z|ch|sh)$", noun):
+        regular = (f"{noun}es",)
+    elif re.search(r"[^aeiou]y$", noun):
+        regular = (f"{noun[:-1]}ies",)
+    elif noun.endswith("o"):
+        regular = (f"{noun}s", f"{noun}es")
+    else:
+        regular = (f"{noun}s",)
+    return (*irregular.get(noun, ()), *regular)
+
+
+def one_singular(
+    exceptions: Mapping[str, Sequence[str]], wordnet: WordNet
+) -> tuple[tuple[str, str], ...]:
+    """Pairs (plural, singular) under which answers count as one, sorted.
+
+    Of several singulars (also by spelling: "leave" beside "leaf") the one tagged most as a noun in
+    WordNet's texts, and none where that does not decide. Only single words, and not where the
+    plural is a word of its own that is tagged as often ("data").
+    """
+    pairs: list[tuple[str, str]] = []
+    for plural, singulars in sorted(exceptions.items()):
+        spelt = [plural[:-cut] for cut in (1, 2) if plural.endswith("es"[-cut:])]
+        tagged = {
+            form: wordnet.tagged.get((form, "n"), 0)
+            for form in {*singulars, *spelt}
+            if (form, "n") in wordnet.senses and plural.isalpha() and form.isalpha()
+        }
+        most = max(tagged.values(), default=0)
+        best = [form for form, count in tagged.items() if count == most]
+        own = wordnet.tagged.get((plural, "n"), 0) if (plural, "n") in wordnet.senses else -1
+        if len(best) == 1 and own < most and best[0] not in spelt:
+            pairs.append((plural, best[0]))
+    return tuple(pairs)
