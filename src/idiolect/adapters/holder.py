@@ -13,7 +13,7 @@ from idiolect.adapters.store import PARTS, AdapterStore, Record
 from idiolect.storage import Effect, Leaving, Manifest, Words, delete_files, sha256_file
 
 PROGRESS = ("checkpoint.bin", "share.bin")
-"""Work in progress in a store, of whoever."""
+"""Files of work in progress in a store."""
 
 
 def is_store(folder: Path) -> bool:
@@ -60,8 +60,7 @@ def _copies(folder: Path, leaving: Leaving) -> list[str]:
 
 
 class Stores:
-    """Stores: who leaves goes with their row, everybody else's stays byte by byte; and work in
-    progress goes, which may be theirs."""
+    """Stores: who leaves goes with their row, everybody else's stays byte by byte."""
 
     def find(self, folder: Path, leaving: Leaving) -> str:
         """Whether the person is in it."""
@@ -72,28 +71,43 @@ class Stores:
         return "their adapter" if there else ""
 
     def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
-        """Take out their row, and work in progress."""
-        if not is_store(folder):
+        """Take out their row."""
+        if not self.find(folder, leaving):
+            return []
+        store = AdapterStore.open(folder)
+        with store.writing():
+            store.compact({leaving.person})
+        return [Effect(what="adapter", where=folder, outcome="removed", person=leaving.person)]
+
+    def scan(self, path: Path) -> Words | None:
+        """Its files are safetensors and JSON, which everybody reads."""
+        return None
+
+
+class Progress:
+    """Work in progress in a store, of whoever: it goes, as it may be of who leaves."""
+
+    def find(self, folder: Path, leaving: Leaving) -> str:
+        """Whether there is some."""
+        if not (folder / AdapterStore.HEAD).is_file():
+            return ""
+        return ", ".join(name for name in PROGRESS if (folder / name).exists())
+
+    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+        """Delete it: that work starts anew."""
+        if not self.find(folder, leaving):
             return []
         store = AdapterStore.open(folder)
         if not leaving.is_theirs(store.task):
             return []
-        there = bool(self.find(folder, leaving))
-        progress = [folder / name for name in PROGRESS if (folder / name).exists()]
-        if not there and not progress:
-            return []
         with store.writing():
-            store.compact({leaving.person} if leaving.whole else ())
-            for path in progress:
+            paths = [folder / name for name in PROGRESS if (folder / name).exists()]
+            for path in paths:
                 path.unlink(missing_ok=True)
-        out = [Effect(what="work in progress", where=p, outcome="deleted") for p in progress]
-        if there:
-            person = leaving.person
-            out.append(Effect(what="adapter", where=folder, outcome="removed", person=person))
-        return out
+        return [Effect(what="work in progress", where=p, outcome="deleted") for p in paths]
 
     def scan(self, path: Path) -> Words | None:
-        """Its files are safetensors and JSON, which everybody reads."""
+        """Nothing but numbers."""
         return None
 
 

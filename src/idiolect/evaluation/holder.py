@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from idiolect.evaluation.report import FORMAT
+from idiolect.evaluation.results import FORMAT
 from idiolect.models.holder import Bases
 from idiolect.storage import Effect, Leaving, Manifest, Words, delete_files
 from idiolect.storage.scan import scan_file

@@ -27,11 +27,10 @@ from idiolect.evaluation.report_scores import (
     paired_tests,
     score_method,
 )
-from idiolect.evaluation.results import Answer, Comparison, MethodRun
+from idiolect.evaluation.results import FORMAT, Answer, Comparison, MethodRun
 from idiolect.measure import metric
 from idiolect.storage import write_atomic
 
-FORMAT = "idiolect-report"
 VERSION = 1
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+FORMAT = "idiolect-report"
+"""What a report of them says it is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

@@ -42,10 +42,7 @@ class Bases:
 
 def base_manifest(folder: Path) -> Manifest | None:
     """The manifest of a base that was made here; ``None`` for other folders."""
-    if not (folder / Manifest.NAME).is_file():
-        return None
-    manifest = Manifest.peek(folder)
-    return manifest if manifest.kind == KIND else None
+    return Manifest.peek(folder) if Manifest.kind_of(folder) == KIND else None
 
 
 def refuse_gone(folder: Path) -> None:

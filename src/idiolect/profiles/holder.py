@@ -53,7 +53,7 @@ class Profiles:
 
     def _stale(self, folder: Path, leaving: Leaving) -> list[str]:
         """Whose profiles are of who leaves, or of items that are no more."""
-        if not (folder / FILE).is_file() or Manifest.peek(folder).kind != KIND:
+        if not (folder / FILE).is_file() or Manifest.kind_of(folder) != KIND:
             return []
         task = str(Manifest.peek(folder).task)
         if not leaving.is_theirs(task):

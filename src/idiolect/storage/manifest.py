@@ -6,6 +6,7 @@ and no place: the same making gives the same bytes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -110,6 +111,16 @@ class Manifest:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise IntegrityError(f"{path}: lists {name!r}, which is outside its folder")
         return manifest
+
+    @staticmethod
+    def kind_of(folder: Path) -> str:
+        """What a folder's manifest says it is; empty where there is none, or somebody else's."""
+        path = folder / Manifest.NAME
+        try:
+            content: Any = json.loads(path.read_bytes()) if path.is_file() else {}
+            return str(content["content"]["kind"])
+        except (ValueError, KeyError, TypeError):
+            return ""
 
     def verify(self, folder: Path) -> None:
         """Check every file; raises IntegrityError for a changed, missing or foreign one."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from idiolect.adapters.holder import PROGRESS
 from idiolect.adapters.store import PARTS, AdapterStore
 from idiolect.storage import Effect, Leaving, Words, read_json, write_json
 from idiolect.training.parts import PART
@@ -32,8 +31,6 @@ class Parts:
         with store.writing():
             if (folder / PART).is_file():
                 write_json(folder / PART, {**read_json(folder / PART), "finished": False})
-            for name in PROGRESS:
-                (folder / name).unlink(missing_ok=True)
             store.compact(set(people))
         why = "the part is unfinished now: run that shard again (idiolect personalize --shard)"
         return [

@@ -12,12 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from idiolect import tasks
 from idiolect.adapters.bound import BoundFolder
-from idiolect.adapters.holder import Copies, Exports, Stores
+from idiolect.adapters.holder import Copies, Exports, Progress, Stores
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import ArtifactError, IdiolectError, MissingError
 from idiolect.events import Listener, Note, silent
@@ -41,6 +41,7 @@ from idiolect.unlearning.retrain import Retrainer
 FORGOTTEN, RECORDS_FORGOTTEN = "forgotten", "records forgotten"
 """What the ledger says of it, under a pseudonym."""
 _KINDS: tuple[Holder, ...] = (Copies(), Exports(), Recipes(), Parts(), Stores())
+_WORK: tuple[Holder, ...] = (Progress(), Adaptations())
 _BECAME: Mapping[str, Outcome] = {
     "assembled anew": "made anew",
     "trained anew": "made anew",
@@ -144,7 +145,11 @@ class Forgetting:
         """Everything, in the order in which a kill is finished by another run."""
         out: list[Effect] = []
         with self._staged(main) as dataset:
-            out += self._derived(found, dataset)
+            place = str(dataset.folder)  # where the histories are meanwhile is no use to anybody
+            out += [
+                replace(effect, why=effect.why.replace(place, str(self.data)))
+                for effect in self._derived(found, dataset)
+            ]
             for other in found.datasets:
                 rewrite(other, other.dataset.folder)
                 out += effects(other, other.dataset.folder)
@@ -174,7 +179,7 @@ class Forgetting:
                     with _noted(found):
                         out.extend(holder.erase(folder, leaving))
 
-        ask(*self.holders, Adaptations(), Exports())
+        ask(*self.holders, *_WORK, Exports())
         ask(Copies())
         readapter = Readapter(
             leaving=leaving, dataset=anew, profiles=self.profiles, listener=self.listener
@@ -271,7 +276,7 @@ class Forgetting:
             Effect(what="pieces", where=pool, outcome="removed", person=self.person)
             for pool, _ in found.pools
         ]
-        kinds = (*self.holders, *_KINDS, Bases(), Profiles(main.dataset), Adaptations())
+        kinds = (*self.holders, *_KINDS, Bases(), Profiles(main.dataset), *_WORK)
         return out + self._found(found, kinds)
 
     def _found(self, found: Belongings, holders: Sequence[Holder]) -> list[Effect]:
