@@ -65,7 +65,7 @@ def test_a_name_that_looks_like_anothers_is_taken(site: Client, ann: User, name:
         ("guest-abc", PASSWORD, "guests begin like that"),
         ("<script>", PASSWORD, "Letters, digits"),
         ("a b", PASSWORD, "Letters, digits"),
-        ("x", PASSWORD, "at least 2"),
+        ("x", PASSWORD, "At least 2 letters"),
         ("dora", "short", "too short"),
         ("dora", "12345678", "too common"),
         ("doraemonia", "doraemonia", "too similar"),

@@ -48,6 +48,7 @@ def serve(
             f"the site needs {', '.join(missing)}; install it: pip install 'idiolect[web]'"
         )
     _set_environment(host, data)
+    os.umask(0o077)  # the database holds hashes of passwords, wherever its folder is
     with contextlib.closing(_listen(host, port)) as listening:
         prepare(moderators)
         shown = _address(listening)

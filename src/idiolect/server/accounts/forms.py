@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth import password_validation
+from django.contrib.auth.forms import PasswordChangeForm
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
@@ -60,6 +61,18 @@ class SignUp(forms.ModelForm):
             self.add_error("username", TAKEN)
             return None
         return user
+
+
+class ChangePassword(PasswordChangeForm):
+    """The old password once, the new one twice."""
+
+    field_order = ("old_password", "new_password1", "new_password2")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["new_password1"].help_text = "At least 8 characters, and not a common one."
+        self.fields["new_password2"].label = "New password, once more"
+        self.fields["new_password2"].help_text = ""
 
 
 class DeleteMe(forms.Form):

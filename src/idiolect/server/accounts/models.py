@@ -52,7 +52,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         max_length=30,
         unique=True,
         validators=[
-            MinLengthValidator(2),
+            MinLengthValidator(2, "At least 2 letters, please."),
             RegexValidator(r"\A\w[\w.\-]*\Z", "Letters, digits, and . _ - between them."),
         ],
         help_text="2 to 30 letters and digits; other players see it.",

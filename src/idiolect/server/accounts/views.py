@@ -7,7 +7,7 @@ from typing import cast
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from idiolect.server import limits
 from idiolect.server.accounts import holders
-from idiolect.server.accounts.forms import DeleteMe, SignUp
+from idiolect.server.accounts.forms import ChangePassword, DeleteMe, SignUp
 from idiolect.server.accounts.models import User, name_key
 from idiolect.server.accounts.players import BACKEND, current_player
 
@@ -87,7 +87,7 @@ def password(request: HttpRequest) -> HttpResponse:
     user = cast(User, request.user)
     if user.is_guest:
         return redirect("accounts:sign-up")
-    form = PasswordChangeForm(user, request.POST or None)
+    form = ChangePassword(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
         update_session_auth_hash(request, form.save())
         messages.success(request, "Your password is changed.")

@@ -43,7 +43,9 @@ class Migration(migrations.Migration):
                         max_length=30,
                         unique=True,
                         validators=[
-                            django.core.validators.MinLengthValidator(2),
+                            django.core.validators.MinLengthValidator(
+                                2, "At least 2 letters, please."
+                            ),
                             django.core.validators.RegexValidator(
                                 "\\A\\w[\\w.\\-]*\\Z", "Letters, digits, and . _ - between them."
                             ),
