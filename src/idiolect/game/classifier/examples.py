@@ -65,10 +65,8 @@ def side(word: str, seed: int, parts: int = 100) -> int:
     return derive_seed(seed, "side", stem(word)) % parts
 
 
-def from_lexicon(
-    lexicon: Lexicon, relation: str, *, most: int, a_word: int, seed: int
-) -> list[Example]:
-    """At most ``most`` true pairs, and at most ``a_word`` of one base word, drawn at random."""
+def from_lexicon(lexicon: Lexicon, relation: str, *, a_word: int, seed: int) -> list[Example]:
+    """True pairs in an order drawn at random, at most ``a_word`` of one base word."""
     draw = random.Random(derive_seed(seed, "pairs", relation))
     chosen: list[Example] = []
     for base_word, answers in sorted(lexicon[relation].items()):
@@ -77,7 +75,8 @@ def from_lexicon(
             Example(relation=relation, base_word=base_word, answer=answer, related=True)
             for answer in some
         ]
-    return draw.sample(chosen, min(most, len(chosen)))
+    draw.shuffle(chosen)
+    return chosen
 
 
 def from_game(rows: Iterable[PairRow], relation: str) -> list[Example]:
@@ -108,7 +107,7 @@ def with_false_pairs(
     lexicon: Lexicon,
     *,
     seed: int,
-    part: Callable[[str], int] = lambda word: 0,
+    part: Callable[[str], str] = lambda word: "",
 ) -> list[Example]:
     """The true pairs, each followed by a false one.
 

@@ -1,13 +1,13 @@
-"""A pair as numbers: from the sentence encoder, and from the base model's own likelihood.
+"""A pair as numbers: vectors from the sentence encoder, and scores that stand for themselves.
 
 The encoder gives a vector a word. Their difference has a direction (whole and part exchanged change
-its sign), their product has none; the cosine is the product's sum.
+its sign), their product has none; the cosine is the product's sum. Vectors are cheap and hundreds
+of numbers, so they want many examples; scores are few, and those of a base model are dear.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,48 +19,36 @@ Floats = NDArray[np.float32]
 Scorer = Callable[[Sequence[Example]], Floats]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Features:
-    """Rows of numbers, the first ``scalars`` columns standing for themselves."""
-
-    values: Floats
-    """[N, F]: scalars, difference, product."""
-    names: tuple[str, ...]
-    """Of the scalars."""
-
-    @property
-    def scalars(self) -> int:
-        """How many columns are features of their own, before the encoder's."""
-        return len(self.names)
-
-    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Features:
-        """Some of the rows."""
-        return Features(values=self.values[np.asarray(rows, dtype=np.int64)], names=self.names)
-
-    def only(self, name: str) -> Features:
-        """One scalar alone."""
-        place = self.names.index(name)
-        return Features(values=self.values[:, place : place + 1], names=(name,))
-
-
 class Describer:
-    """Makes features; each word is encoded once."""
+    """Makes the numbers of pairs; each word is encoded once."""
 
-    def __init__(self, encoder: Encoder, scorer: Scorer | None = None, names: Sequence[str] = ()):
+    def __init__(
+        self, encoder: Encoder, scorer: Scorer | None = None, names: Sequence[str] = ()
+    ) -> None:
         self.encoder, self.scorer = encoder, scorer
         self.names = ("cosine", *names)
+        """Of the scores."""
         self._vectors: dict[str, Floats] = {}
 
-    def __call__(self, pairs: Sequence[Example]) -> Features:
-        """The features of pairs, a row each."""
-        new = sorted({word for pair in pairs for word in pair.words} - self._vectors.keys())
-        if new:
-            self._vectors.update(zip(new, np.asarray(self.encoder(new), np.float32), strict=True))
-        bases = np.stack([self._vectors[pair.base_word] for pair in pairs])
-        answers = np.stack([self._vectors[pair.answer] for pair in pairs])
-        product = bases * answers
-        blocks = [product.sum(axis=1, keepdims=True)]
+    def vectors(self, pairs: Sequence[Example]) -> Floats:
+        """[N, 2D]: difference and product of base word's and answer's unit vectors."""
+        bases, answers = self._encoded(pairs)
+        return np.concatenate([bases - answers, bases * answers], axis=1)
+
+    def scores(self, pairs: Sequence[Example]) -> Floats:
+        """[N, S]: the cosine, and what the scorer says."""
+        bases, answers = self._encoded(pairs)
+        blocks = [(bases * answers).sum(axis=1, keepdims=True)]
         if self.scorer is not None:
             blocks.append(self.scorer(pairs))
-        values = np.concatenate([*blocks, bases - answers, product], axis=1)
-        return Features(values=values.astype(np.float32), names=self.names)
+        return np.concatenate(blocks, axis=1).astype(np.float32)
+
+    def _encoded(self, pairs: Sequence[Example]) -> tuple[Floats, Floats]:
+        new = sorted({word for pair in pairs for word in pair.words} - self._vectors.keys())
+        if new:
+            found = np.asarray(self.encoder(new), np.float32)
+            self._vectors.update(zip(new, found, strict=True))
+        return (
+            np.stack([self._vectors[pair.base_word] for pair in pairs]),
+            np.stack([self._vectors[pair.answer] for pair in pairs]),
+        )

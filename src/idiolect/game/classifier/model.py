@@ -1,7 +1,8 @@
-"""One relation's classifier as a value: layers of numbers in, a calibrated probability out.
+"""One relation's classifier as a value: vectors and scores of pairs in, probabilities out.
 
-Run by numpy alone, so that using it needs neither scikit-learn nor its version; knows nothing of
-words.
+Two stages. Layers turn the vectors into one number; a last logistic regression weighs it beside the
+scores, and thereby calibrates. Run by numpy alone, so that using it needs neither scikit-learn nor
+its version; knows nothing of words.
 """
 
 from __future__ import annotations
@@ -13,46 +14,52 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from idiolect.errors import IntegrityError
-from idiolect.game.classifier.features import Features
 from idiolect.storage import read_json, write_json
 
 Doubles = NDArray[np.float64]
-Kind = Literal["majority", "logistic", "mlp"]
+Kind = Literal["scores", "logistic", "mlp"]
+"""What becomes of the vectors: nothing, a weighted sum, or what a hidden layer makes of them."""
 Layers = tuple[tuple[Doubles, Doubles], ...]
-"""Weights [in, out] and biases [out]; the last has one output. None for the majority."""
+"""Weights [in, out] and biases [out]; the last has one output. None where vectors do not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelationModel:
-    """Standardise, multiply through the layers with ReLU between, then Platt's sigmoid."""
+    """Standardised vectors through the layers, then one logistic regression with the scores."""
 
     kind: Kind
+    uses: tuple[int, ...]
+    """Columns of the scores that count."""
     mean: Doubles
     scale: Doubles
-    """[F]: what is taken from a feature, and what it is divided by."""
+    """[2D]: what is taken from a number of a vector, and what it is divided by."""
     layers: Layers
-    slope: float
+    weights: Doubles
+    """Of the layers' number, where there are layers, and of the scores in use."""
     offset: float
-    """Platt: the probability is sigmoid(slope * score + offset)."""
     loss: float
-    """Nats a pair on the words that calibrated it."""
+    """Nats a pair on the words that the last stage was fitted to."""
 
-    def scores(self, features: Features) -> Doubles:
-        """[N]: uncalibrated, higher where the relation is likelier."""
-        return through(self.layers, (features.values - self.mean) / self.scale)
+    def probabilities(self, vectors: NDArray[np.floating], scores: Doubles) -> Doubles:
+        """[N] of vectors [N, 2D] and scores [N, S]; those not in use may be anything."""
+        inputs = self.inputs(vectors, scores)
+        return sigmoid(inputs @ self.weights + self.offset)
 
-    def probabilities(self, features: Features) -> Doubles:
-        """[N]: calibrated."""
-        return sigmoid(self.slope * self.scores(features) + self.offset)
+    def inputs(self, vectors: NDArray[np.floating], scores: Doubles) -> Doubles:
+        """[N, 1 + used] of the last stage, or [N, used] without layers."""
+        used = np.asarray(scores, np.float64)[:, list(self.uses)]
+        if not self.layers:
+            return used
+        number = through(self.layers, (vectors - self.mean) / self.scale)
+        return np.concatenate([number[:, None], used], axis=1)
 
 
 def through(layers: Layers, x: Doubles) -> Doubles:
-    """[N]: what comes out of the layers, ReLU between them; zeros where there are none."""
-    if not layers:
-        return np.zeros(len(x))
+    """[N]: what comes out of the layers, ReLU between them."""
     for weights, bias in layers[:-1]:
         x = np.maximum(x @ weights + bias, 0)
     weights, bias = layers[-1]
@@ -68,7 +75,8 @@ def save_models(folder: Path, models: Mapping[str, RelationModel]) -> None:
     """Write ``weights.safetensors`` and ``models.json``; the same models give the same bytes."""
     tensors: dict[str, Doubles] = {}
     for relation, model in models.items():
-        tensors[f"{relation}.mean"], tensors[f"{relation}.scale"] = model.mean, model.scale
+        for name in ("mean", "scale", "weights"):
+            tensors[f"{relation}.{name}"] = getattr(model, name)
         for place, (weights, bias) in enumerate(model.layers):
             tensors[f"{relation}.{place}.weights"] = np.ascontiguousarray(weights)
             tensors[f"{relation}.{place}.bias"] = np.ascontiguousarray(bias)
@@ -76,8 +84,8 @@ def save_models(folder: Path, models: Mapping[str, RelationModel]) -> None:
     told = {
         relation: {
             "kind": m.kind,
+            "uses": list(m.uses),
             "layers": len(m.layers),
-            "slope": m.slope,
             "offset": m.offset,
             "loss": m.loss,
         }
@@ -93,24 +101,30 @@ def load_models(folder: Path) -> dict[str, RelationModel]:
         tensors = load_file(folder / "weights.safetensors")
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             raise ValueError("a weight is not finite")
-        return {
-            relation: RelationModel(
-                kind=one["kind"],
-                mean=tensors[f"{relation}.mean"],
-                scale=tensors[f"{relation}.scale"],
-                layers=tuple(
-                    (tensors[f"{relation}.{n}.weights"], tensors[f"{relation}.{n}.bias"])
-                    for n in range(one["layers"])
-                ),
-                slope=float(one["slope"]),
-                offset=float(one["offset"]),
-                loss=float(one["loss"]),
-            )
-            for relation, one in told.items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return {relation: _model(relation, one, tensors) for relation, one in told.items()}
+    except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise IntegrityError(
             f"{folder}: not a classifier of word relations ({error}); train it anew"
         ) from error
-    except Exception as error:  # safetensors' own errors share no base class with these
-        raise IntegrityError(f"{folder}: its weights are damaged ({error})") from error
+
+
+def _model(
+    relation: str, one: Mapping[str, object], tensors: Mapping[str, Doubles]
+) -> RelationModel:
+    kind, uses, layers, offset, loss = (
+        one[name] for name in ("kind", "uses", "layers", "offset", "loss")
+    )
+    assert isinstance(uses, list) and isinstance(layers, int)
+    return RelationModel(
+        kind=kind,  # pyright: ignore[reportArgumentType]
+        uses=tuple(uses),
+        mean=tensors[f"{relation}.mean"],
+        scale=tensors[f"{relation}.scale"],
+        layers=tuple(
+            (tensors[f"{relation}.{n}.weights"], tensors[f"{relation}.{n}.bias"])
+            for n in range(layers)
+        ),
+        weights=tensors[f"{relation}.weights"],
+        offset=float(offset),  # pyright: ignore[reportArgumentType]
+        loss=float(loss),  # pyright: ignore[reportArgumentType]
+    )

@@ -1,9 +1,9 @@
-"""The whole classifier: examples, features, a model a relation, judged on words it never saw."""
+"""The whole classifier: examples, numbers, a model a relation, judged on words it never saw."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from idiolect.game.classifier.examples import (
     side,
     with_false_pairs,
 )
-from idiolect.game.classifier.features import Describer, Features
-from idiolect.game.classifier.fit import fit
+from idiolect.game.classifier.features import Describer
+from idiolect.game.classifier.fit import Described, fit
 from idiolect.game.classifier.judge import Judged, judged
 from idiolect.game.classifier.model import (
     Doubles,
@@ -32,31 +32,42 @@ from idiolect.game.classifier.model import (
 from idiolect.game.data.pairs import PairRow
 from idiolect.storage import Manifest, staged_folder
 
-TEST = 20
-"""Percent of the base words that are only for judging."""
-KINDS: tuple[Kind, ...] = ("majority", "logistic", "mlp")
+APART, TEST = 20, 20
+"""Percent of the base words that the last stage learns from, and that are only for judging."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
     """How the classifier of word relations is trained."""
 
-    pairs: int = 800
-    """WordNet's true pairs of a relation that are drawn; as many false ones come beside them. The
-    base model reads each: twice as many take twice as long, and gained less than 0.01 AUC."""
+    pairs: int = 4000
+    """True pairs of WordNet for the vectors' stage of a relation; as many false ones come beside
+    them. These cost seconds."""
+    scored: int = 300
+    """True pairs, and as many false ones, for the last stage and again for judging. The base model
+    reads each of these."""
     pairs_of_a_word: int = 4
-    """At most so many of them of one base word: many words teach more than many pairs of a few."""
+    """At most so many of one base word: many words teach more than many pairs of a few."""
     likelihood: bool = True
-    """Whether the base model's own likelihood is among the features."""
+    """Whether the base model's own likelihood is among the scores."""
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Pairs in three parts that share no base word."""
+
+    many: tuple[Example, ...]
+    apart: tuple[Example, ...]
+    test: tuple[Example, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A model a relation, and what makes their features."""
+    """A model a relation, and what makes its numbers."""
 
     models: Mapping[str, RelationModel]
-    describer: Describer
+    describe: Describer
 
     def probabilities(self, pairs: Sequence[Example]) -> list[float]:
         """The probability of each pair, in order. Raises MismatchError for an unknown relation."""
@@ -66,8 +77,8 @@ class Classifier:
                 known = ", ".join(sorted(self.models))
                 raise MismatchError(f"the classifier knows no {relation}; it knows {known}")
             rows = [n for n, pair in enumerate(pairs) if pair.relation == relation]
-            features = self.describer([pairs[n] for n in rows])
-            found = self.models[relation].probabilities(features)
+            numbers = Described.of([pairs[n] for n in rows], self.describe)
+            found = self.models[relation].probabilities(numbers.vectors, numbers.scores)
             for n, chance in zip(rows, found.tolist(), strict=True):
                 chances[n] = chance
         return chances
@@ -79,52 +90,73 @@ class RelationSummary:
 
     relation: str
     chosen: Kind
-    train_pairs: int
+    pairs: int
+    """Learnt from, in both stages."""
     game_pairs: int
     """Those of them that come from the game."""
-    judged: Mapping[str, Judged] = field(default_factory=dict[str, Judged])
-    """By kind of model, and by single feature, on pairs of words that are only for judging."""
+    judged: Mapping[str, Judged]
+    """By way of classifying, on pairs of words that are only for judging."""
 
 
-def split_examples(
+def part_of(word: str, seed: int) -> str:
+    """Which part a base word's pairs belong to, the same whatever other words there are."""
+    place = side(word, seed)
+    return "apart" if place < APART else "test" if place < APART + TEST else "many"
+
+
+def split(
     lexicon: Lexicon, relation: str, game: Sequence[PairRow], config: ClassifierConfig
-) -> tuple[list[Example], list[Example]]:
-    """Pairs to learn from and pairs to be judged on; no base word is on both sides."""
+) -> Parts:
+    """The pairs of a relation, true and false, in three parts that share no base word."""
     known = Known(lexicon, (row for row in game if row.players or row.confirmed > row.rejected))
-    true = from_lexicon(
-        lexicon, relation, most=config.pairs, a_word=config.pairs_of_a_word, seed=config.seed
-    )
     played = from_game(game, relation)
-    seen = {(e.base_word, e.answer) for e in played}
-    true = [e for e in true if (e.base_word, e.answer) not in seen]
-    true += [e for e in played if e.related]
+    seen = {example.words for example in played}
+    drawn = from_lexicon(lexicon, relation, a_word=config.pairs_of_a_word, seed=config.seed)
+    room = {"many": config.pairs, "apart": config.scored, "test": config.scored}
+    true = [example for example in played if example.related]
+    for example in drawn:
+        part = part_of(example.base_word, config.seed)
+        if room[part] > 0 and example.words not in seen:
+            room[part] -= 1
+            true.append(example)
+    pairs = with_false_pairs(
+        true, known, lexicon, seed=config.seed, part=lambda word: part_of(word, config.seed)
+    )
+    pairs += [example for example in played if not example.related]
+    by_part: dict[str, list[Example]] = {"many": [], "apart": [], "test": []}
+    for example in pairs:
+        by_part[part_of(example.base_word, config.seed)].append(example)
+    return Parts(**{name: tuple(found) for name, found in by_part.items()})
 
-    def part(word: str) -> int:
-        return int(side(word, config.seed + 1) < TEST)
 
-    pairs = with_false_pairs(true, known, lexicon, seed=config.seed, part=part)
-    pairs += [e for e in played if not e.related]
-    return [e for e in pairs if not part(e.base_word)], [e for e in pairs if part(e.base_word)]
+def ways(names: Sequence[str]) -> dict[str, tuple[Kind, tuple[int, ...]]]:
+    """Every way to classify that is compared, by name: the majority, each score alone, all scores,
+    the vectors alone, and all of it."""
+    every = tuple(range(len(names)))
+    found: dict[str, tuple[Kind, tuple[int, ...]]] = {"majority": ("scores", ())}
+    found |= {f"{name} alone": ("scores", (n,)) for n, name in enumerate(names)}
+    found |= {"scores": ("scores", every)} if len(names) > 1 else {}
+    found |= {"vectors": ("logistic", ()), "logistic": ("logistic", every), "mlp": ("mlp", every)}
+    return found
 
 
-def fit_and_judge(
-    train: Sequence[Example],
-    test: Sequence[Example],
-    describe: Describer,
-    *,
-    seed: int,
-    singles: Sequence[str] = (),
-) -> tuple[dict[str, RelationModel], dict[str, Judged], dict[str, Doubles]]:
-    """Every kind of model, and each single feature's, by name: the model, its figures on ``test``,
-    and its probabilities there."""
-    learnt, asked = describe(train), describe(test)
-    views: dict[str, tuple[Kind, Features, Features]] = {
-        name: ("logistic", learnt.only(name), asked.only(name)) for name in singles
+def compare(
+    parts: Parts, describe: Describer, *, seed: int
+) -> tuple[dict[str, RelationModel], dict[str, Doubles]]:
+    """Each way's model, and its probabilities on ``parts.test``."""
+    many = Described.of(parts.many, describe, scored=False)
+    apart, test = (Described.of(part, describe) for part in (parts.apart, parts.test))
+    models = {
+        name: fit(many, apart, kind, uses=uses, seed=seed)
+        for name, (kind, uses) in ways(describe.names).items()
     }
-    views |= {kind: (kind, learnt, asked) for kind in KINDS}
-    models = {name: fit(train, x, kind, seed=seed) for name, (kind, x, _) in views.items()}
-    chances = {name: models[name].probabilities(x) for name, (_, _, x) in views.items()}
-    return models, {n: judged(test, p, seed=seed) for n, p in chances.items()}, chances
+    return models, {n: m.probabilities(test.vectors, test.scores) for n, m in models.items()}
+
+
+def best(models: Mapping[str, RelationModel]) -> Kind:
+    """The kind that fits the words of the last stage best; the words for judging have no say."""
+    kinds: tuple[Kind, ...] = ("scores", "logistic", "mlp")
+    return min((k for k in kinds if k in models), key=lambda kind: models[kind].loss)
 
 
 def train_classifier(
@@ -142,27 +174,28 @@ def train_classifier(
 ) -> list[RelationSummary]:
     """Train a model a relation and write them to the folder ``out``, whole or not at all.
 
-    Of logistic regression and the MLP the one is kept that fits the words which calibrated it
-    better; the words for judging have no say. ``base`` is the identity of the base model whose
-    likelihoods are among the features, ``contributors`` are the players behind ``game``.
+    ``base`` is the identity of the base model whose likelihoods are among the scores,
+    ``contributors`` are the players behind ``game``; the manifest names both.
     """
     models: dict[str, RelationModel] = {}
     summaries: list[RelationSummary] = []
     for relation in sorted(lexicon):
-        listener(Note(text=f"{relation}: examples and features"))
-        train, test = split_examples(lexicon, relation, game, config)
-        singles = describe.names
-        found, figures, _ = fit_and_judge(train, test, describe, seed=config.seed, singles=singles)
-        chosen: Kind = min(("logistic", "mlp"), key=lambda kind: found[kind].loss)
+        listener(Note(text=f"{relation}: learning"))
+        parts = split(lexicon, relation, game, config)
+        found, chances = compare(parts, describe, seed=config.seed)
+        chosen = best(found)
         models[relation] = found[chosen]
-        played = {(e.base_word, e.answer) for e in from_game(game, relation)}
+        played = {example.words for example in from_game(game, relation)}
+        learnt = (*parts.many, *parts.apart)
         summaries.append(
             RelationSummary(
                 relation=relation,
                 chosen=chosen,
-                train_pairs=len(train),
-                game_pairs=sum((e.base_word, e.answer) in played for e in train),
-                judged=figures,
+                pairs=len(learnt),
+                game_pairs=sum(example.words in played for example in learnt),
+                judged={
+                    name: judged(parts.test, p, seed=config.seed) for name, p in chances.items()
+                },
             )
         )
     with staged_folder(out, replace=replace) as stage:
@@ -172,7 +205,7 @@ def train_classifier(
             kind="classifier",
             base=base,
             task="word-relation",
-            config={**to_plain(config), "features": list(describe.names), **(made_with or {})},
+            config={**to_plain(config), "scores": list(describe.names), **(made_with or {})},
             contributors=tuple(contributors),
         ).save(stage)
     return summaries
@@ -180,11 +213,11 @@ def train_classifier(
 
 def load_classifier(folder: Path, describe: Describer, *, base: str | None = None) -> Classifier:
     """Read a classifier. Raises MissingError, IntegrityError, and MismatchError where it was made
-    for another base or other features than ``describe`` makes."""
+    for another base or other scores than ``describe`` makes."""
     manifest = Manifest.load(folder, "classifier")
     manifest.require(folder, base=base)
-    if (made := tuple(manifest.config.get("features", ()))) != describe.names:
+    if (made := tuple(manifest.config.get("scores", ()))) != describe.names:
         raise MismatchError(
             f"{folder}: it was trained on {', '.join(made)}, not on {', '.join(describe.names)}"
         )
-    return Classifier(models=load_models(folder), describer=describe)
+    return Classifier(models=load_models(folder), describe=describe)
