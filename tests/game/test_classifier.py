@@ -24,7 +24,7 @@ from idiolect.game.classifier.examples import (
     with_false_pairs,
 )
 from idiolect.game.classifier.features import Describer
-from idiolect.game.classifier.fit import STRENGTHS, Described, fit
+from idiolect.game.classifier.fit import STRENGTHS, Described, Fitter
 from idiolect.game.classifier.judge import auc_by_how, judged
 from idiolect.game.classifier.likelihood import NAMES, Likelihoods
 from idiolect.game.classifier.model import Kind, RelationModel, load_models, save_models
@@ -161,7 +161,7 @@ def chances_of(model: RelationModel, numbers: Described) -> NDArray[np.float64]:
 @pytest.mark.parametrize("kind", ["logistic", "mlp"])
 def test_what_can_be_learnt_is_learnt_on_other_words(kind: Kind) -> None:
     many, apart, test, asked = numbers()
-    chances = chances_of(fit(many, apart, kind, uses=(0,), seed=0), test)
+    chances = chances_of(Fitter(many, apart, seed=0).fit(kind, (0,)), test)
     found = judged(asked, chances, seed=0)
     assert found.auc.value > 0.85 and found.auc.low <= found.auc.value <= found.auc.high
     assert found.brier.value < 0.2
@@ -171,14 +171,14 @@ def test_what_can_be_learnt_is_learnt_on_other_words(kind: Kind) -> None:
 
 def test_the_majority_knows_nothing() -> None:
     many, apart, test, _ = numbers()
-    chances = chances_of(fit(many, apart, "scores", uses=(), seed=0), test)
+    chances = chances_of(Fitter(many, apart, seed=0).fit("scores", ()), test)
     assert np.ptp(chances) == 0 and chances[0] == pytest.approx(apart.labels.mean())
 
 
 def test_a_model_is_what_scikit_learn_fitted() -> None:
     """Our two stages against scikit-learn's own prediction from the same numbers."""
     many, apart, test, _ = numbers()
-    model = fit(many, apart, "logistic", uses=(0,), seed=0)
+    model = Fitter(many, apart, seed=0).fit("logistic", (0,))
     middle, spread = many.vectors.mean(axis=0, dtype=float), many.vectors.std(axis=0, dtype=float)
     near = []
     for strength in STRENGTHS:
@@ -196,14 +196,14 @@ def test_a_model_is_what_scikit_learn_fitted() -> None:
 def test_chances_are_as_often_right_as_they_say() -> None:
     """With every third label wrong no honest classifier is sure."""
     many, apart, test, asked = numbers(noise_share=0.33)
-    model = fit(many, apart, "mlp", uses=(0,), seed=0)
+    model = Fitter(many, apart, seed=0).fit("mlp", (0,))
     found = judged(asked, chances_of(model, test), seed=0)
     assert found.brier.value < 0.27 and found.calibration_error.value < 0.2
 
 
 def test_scores_alone_do_not_look_at_the_vectors() -> None:
     many, apart, test, _ = numbers()
-    model = fit(many, apart, "scores", uses=(0,), seed=0)
+    model = Fitter(many, apart, seed=0).fit("scores", (0,))
     other = model.probabilities(np.zeros_like(test.vectors), test.scores)
     assert (other == chances_of(model, test)).all()
 
@@ -213,15 +213,15 @@ def test_too_few_pairs_are_refused() -> None:
     few = Described.of(asked[:12], Describer(encoder))
     for part in ((few, apart), (many, few)):
         with pytest.raises(DataError, match="too few to learn from"):
-            fit(*part, "logistic", uses=(0,), seed=0)
+            Fitter(*part, seed=0).fit("logistic", (0,))
 
 
 def test_models_are_read_as_they_were_written(tmp_path: Path) -> None:
     many, apart, test, _ = numbers()
     models = {
-        "meronyms": fit(many, apart, "mlp", uses=(0,), seed=0),
-        "hyponyms": fit(many, apart, "logistic", uses=(), seed=0),
-        "synonyms": fit(many, apart, "scores", uses=(0,), seed=0),
+        "meronyms": Fitter(many, apart, seed=0).fit("mlp", (0,)),
+        "hyponyms": Fitter(many, apart, seed=0).fit("logistic", ()),
+        "synonyms": Fitter(many, apart, seed=0).fit("scores", (0,)),
     }
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -15,10 +15,13 @@ from typing import Literal
 
 from idiolect.config import derive_seed
 from idiolect.game.data.pairs import LEAST_PLAYERS, PairRow
-from idiolect.game.rules import stem
+from idiolect.game.rules import Relation, stem
+from idiolect.game.words import Words
 
 Lexicon = Mapping[str, Mapping[str, Sequence[str]]]
-"""Relation -> base word -> the answers that hold."""
+"""Relation -> base word -> the answers that hold, the best known first."""
+FAMILIAR = 12
+"""Answers of a base word, the best known ones, that examples are made of: nobody plays the rest."""
 How = Literal["related", "other word", "other relation", "reversed", "rejected"]
 _TRIES = 20
 
@@ -45,19 +48,30 @@ Holds = Callable[[str, str, str], bool]
 
 
 class Known:
-    """Which pairs are known to hold, by stems."""
+    """Which pairs are known to hold, by stems; those of a base word are made when asked for."""
 
     def __init__(self, lexicon: Lexicon, game: Iterable[PairRow] = ()) -> None:
-        self._stems: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for relation, words in lexicon.items():
-            for base_word, answers in words.items():
-                self._stems[relation, base_word] |= set(map(stem, answers))
+        self._lexicon = lexicon
+        self._game: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._stems: dict[tuple[str, str], frozenset[str]] = {}
         for row in game:
-            self._stems[row.relation, row.base_word].add(stem(row.answer))
+            self._game[row.relation, row.base_word].add(stem(row.answer))
 
     def __call__(self, relation: str, base_word: str, answer: str) -> bool:
-        own = stem(answer)
-        return own == stem(base_word) or own in self._stems.get((relation, base_word), ())
+        at = relation, base_word
+        if at not in self._stems:
+            listed = self._lexicon[relation].get(base_word, ())
+            own = {stem(base_word), *self._game.get(at, ())}
+            self._stems[at] = frozenset(own | set(map(stem, listed)))
+        return stem(answer) in self._stems[at]
+
+
+def lexicon_of(words: Words) -> Lexicon:
+    """The game's own table of WordNet's pairs."""
+    return {
+        relation.value: {base: words.listed(relation, base) for base in words.base_words(relation)}
+        for relation in Relation
+    }
 
 
 def side(word: str, seed: int, parts: int = 100) -> int:
@@ -70,7 +84,8 @@ def from_lexicon(lexicon: Lexicon, relation: str, *, a_word: int, seed: int) -> 
     draw = random.Random(derive_seed(seed, "pairs", relation))
     chosen: list[Example] = []
     for base_word, answers in sorted(lexicon[relation].items()):
-        some = draw.sample(sorted(answers), min(a_word, len(answers)))
+        familiar = answers[:FAMILIAR]
+        some = draw.sample(familiar, min(a_word, len(familiar)))
         chosen += [
             Example(relation=relation, base_word=base_word, answer=answer, related=True)
             for answer in some
@@ -158,7 +173,7 @@ def _other_relation(
         answer
         for relation in sorted(lexicon)
         if relation != example.relation
-        for answer in sorted(lexicon[relation].get(example.base_word, ()))
+        for answer in lexicon[relation].get(example.base_word, ())[:FAMILIAR]
         if not known(example.relation, example.base_word, answer)
     ]
     if not others:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,9 @@ from sklearn.neural_network import MLPClassifier
 from idiolect.errors import DataError
 from idiolect.game.classifier.examples import Example
 from idiolect.game.classifier.features import Describer
-from idiolect.game.classifier.model import Doubles, Kind, Layers, RelationModel
+from idiolect.game.classifier.model import Doubles, Kind, Layers, RelationModel, sigmoid
 
-STRENGTHS = (0.0003, 0.001, 0.01)
+STRENGTHS = (0.0003, 0.003)
 """Inverse penalties tried for logistic regression: thousands of pairs, 768 numbers each."""
 PENALTIES = (1.0, 10.0)
 """Penalties tried for the MLP."""
@@ -52,29 +52,63 @@ class Described:
         )
 
 
-def fit(
-    many: Described, apart: Described, kind: Kind, *, uses: Sequence[int], seed: int
-) -> RelationModel:
-    """The first stage from ``many``, the last from ``apart`` with the scores in columns ``uses``.
+class Fitter:
+    """Learns from two parts of the pairs, in every way asked for; a first stage is made once.
 
-    How strongly the first stage is held back is chosen on ``apart``, too. Raises DataError for too
-    few pairs of a label.
+    ``many`` is for the first stage, ``apart`` for the last one and for the choice of how strongly
+    the first is held back. Raises DataError for too few pairs of a label.
     """
-    for part in (many, apart) if kind != "scores" else (apart,):
-        if min(np.bincount(part.labels, minlength=2)) < LEAST:
-            raise DataError(
-                f"{len(part.labels)} pairs, {int(part.labels.sum())} of them true, are too few to "
-                f"learn from: {LEAST} true and false ones are needed; give more words"
-            )
-    mean = many.vectors.mean(axis=0, dtype=np.float64)
-    spread = many.vectors.std(axis=0, dtype=np.float64)
-    scale = np.where(spread > 0, spread, 1.0)
-    x = (many.vectors - mean) / scale
-    found = [
-        _last_stage(apart, kind, tuple(uses), mean, scale, layers)
-        for layers in _first_stages(kind, x, many.labels, seed)
-    ]
-    return min(found, key=lambda model: model.loss)
+
+    def __init__(self, many: Described, apart: Described, *, seed: int) -> None:
+        self.many, self.apart, self.seed = many, apart, seed
+        spread = many.vectors.std(axis=0, dtype=np.float64)
+        self._mean = many.vectors.mean(axis=0, dtype=np.float64)
+        self._scale = np.where(spread > 0, spread, 1.0)
+        self._layers: dict[Kind, list[Layers]] = {"scores": [()]}
+        _require(apart)
+
+    def fit(self, kind: Kind, uses: Sequence[int]) -> RelationModel:
+        """The model whose last stage takes ``kind`` of first stage and the scores ``uses``."""
+        if kind not in self._layers:
+            _require(self.many)
+            x = (self.many.vectors - self._mean) / self._scale
+            self._layers[kind] = list(_first_stages(kind, x, self.many.labels, self.seed))
+        found = [self._last_stage(kind, tuple(uses), layers) for layers in self._layers[kind]]
+        return min(found, key=lambda model: model.loss)
+
+    def _last_stage(self, kind: Kind, uses: tuple[int, ...], layers: Layers) -> RelationModel:
+        bare = RelationModel(
+            kind=kind,
+            uses=uses,
+            mean=self._mean,
+            scale=self._scale,
+            layers=layers,
+            weights=np.zeros(0),
+            offset=0.0,
+            loss=0.0,
+        )
+        labels = self.apart.labels
+        x = bare.inputs(self.apart.vectors, self.apart.scores)
+        if not x.shape[1]:  # the majority
+            share = float(labels.mean())
+            offset, weights = float(np.log(share / (1 - share))), np.zeros(0)
+        else:
+            middle = x.mean(axis=0)
+            spread = np.where((width := x.std(axis=0)) > 0, width, 1.0)
+            last = LogisticRegression(C=1.0).fit((x - middle) / spread, labels)
+            weights = np.asarray(last.coef_[0] / spread, dtype=np.float64)
+            offset = float(last.intercept_[0] - weights @ middle)
+        chances = sigmoid(x @ weights + offset)
+        loss = float(log_loss(labels, chances, labels=[0, 1]))
+        return replace(bare, weights=weights, offset=offset, loss=loss)
+
+
+def _require(part: Described) -> None:
+    if min(np.bincount(part.labels, minlength=2)) < LEAST:
+        raise DataError(
+            f"{len(part.labels)} pairs, {int(part.labels.sum())} of them true, are too few to "
+            f"learn from: {LEAST} true and false ones are needed; give more words"
+        )
 
 
 def _first_stages(kind: Kind, x: Doubles, labels: NDArray[np.int64], seed: int) -> Iterable[Layers]:
@@ -104,39 +138,3 @@ def _mlp(x: Doubles, labels: NDArray[np.int64], penalty: float, seed: int) -> La
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is part of the method
         model.fit(x, labels)
     return tuple(zip(model.coefs_, model.intercepts_, strict=True))
-
-
-def _last_stage(
-    apart: Described,
-    kind: Kind,
-    uses: tuple[int, ...],
-    mean: Doubles,
-    scale: Doubles,
-    layers: Layers,
-) -> RelationModel:
-    def model(weights: Doubles, offset: float, loss: float) -> RelationModel:
-        return RelationModel(
-            kind=kind,
-            uses=uses,
-            mean=mean,
-            scale=scale,
-            layers=layers,
-            weights=weights,
-            offset=offset,
-            loss=loss,
-        )
-
-    x = model(np.zeros(0), 0.0, 0.0).inputs(apart.vectors, apart.scores)
-    if not x.shape[1]:  # the majority
-        share = float(apart.labels.mean())
-        chances = np.full(len(x), share)
-        offset, weights = float(np.log(share / (1 - share))), np.zeros(0)
-    else:
-        middle = x.mean(axis=0)
-        spread = np.where((width := x.std(axis=0)) > 0, width, 1.0)
-        last = LogisticRegression(C=1.0).fit((x - middle) / spread, apart.labels)
-        weights = last.coef_[0] / spread
-        offset = float(last.intercept_[0] - weights @ middle)
-        chances = last.predict_proba((x - middle) / spread)[:, 1]
-    loss = float(log_loss(apart.labels, chances, labels=[0, 1]))
-    return model(weights.astype(np.float64), offset, loss)

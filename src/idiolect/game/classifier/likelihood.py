@@ -33,7 +33,7 @@ BACKWARD = {
     "meronyms": "{} is a part of",
 }
 NOTHING = "something"
-_Asked = tuple[str, str]
+Asked = tuple[str, str]
 """The beginning of a sentence, and the word that ends it."""
 
 
@@ -42,22 +42,23 @@ class Likelihoods:
 
     def __init__(self, base: Base, *, batch: int = 32, listener: Listener = silent) -> None:
         self.base, self.batch, self.listener = base, batch, listener
+        self.known: dict[Asked, tuple[float, int]] = {}
+        """What was run: nats and tokens of the word."""
         self._generator = Generator(base)
-        self._known: dict[_Asked, tuple[float, int]] = {}
 
     def __call__(self, pairs: Sequence[Example]) -> NDArray[np.float32]:
         """One row a pair: ``NAMES``, in nats, higher where the relation is likelier."""
         self._learn({asked for pair in pairs for asked in _questions(pair)})
         rows = np.zeros((len(pairs), len(NAMES)), dtype=np.float32)
         for row, pair in zip(rows, pairs, strict=True):
-            found = [self._known[asked] for asked in _questions(pair)]
+            found = [self.known[asked] for asked in _questions(pair)]
             (ahead, n), (plain, _), (back, m), (plain_back, _) = found
             row[:] = plain - ahead, plain_back - back, -ahead / n, -back / m
         return rows
 
-    def _learn(self, asked: set[_Asked]) -> None:
-        new = sorted(asked - self._known.keys())
-        by_start: dict[tuple[int, ...], list[tuple[_Asked, tuple[int, ...]]]] = {}
+    def _learn(self, asked: set[Asked]) -> None:
+        new = sorted(asked - self.known.keys())
+        by_start: dict[tuple[int, ...], list[tuple[Asked, tuple[int, ...]]]] = {}
         for start, word in new:
             ids = tuple(self.base.tokenizer(start[:1].upper() + start[1:]).input_ids)
             end = self.base.tokenizer(f" {word}", add_special_tokens=False).input_ids
@@ -65,7 +66,7 @@ class Likelihoods:
         long = self._first_tokens(by_start)
         rows = [("", Tokens((*ids, *end), len(ids))) for ids, _, end in long]
         for (_, key, end), found in zip(long, self._run(rows), strict=True):
-            self._known[key] = (found, len(end))
+            self.known[key] = (found, len(end))
 
     def _run(self, rows: Sequence[tuple[str, Tokens]]) -> list[float]:
         out: list[float] = []
@@ -77,11 +78,11 @@ class Likelihoods:
 
     @torch.inference_mode()
     def _first_tokens(
-        self, by_start: Mapping[tuple[int, ...], list[tuple[_Asked, tuple[int, ...]]]]
-    ) -> list[tuple[tuple[int, ...], _Asked, tuple[int, ...]]]:
+        self, by_start: Mapping[tuple[int, ...], list[tuple[Asked, tuple[int, ...]]]]
+    ) -> list[tuple[tuple[int, ...], Asked, tuple[int, ...]]]:
         """Learn the words of one token, all that end one sentence at once; gives the others."""
-        long: list[tuple[tuple[int, ...], _Asked, tuple[int, ...]]] = []
-        short: dict[tuple[int, ...], list[tuple[_Asked, int]]] = {}
+        long: list[tuple[tuple[int, ...], Asked, tuple[int, ...]]] = []
+        short: dict[tuple[int, ...], list[tuple[Asked, int]]] = {}
         for ids, ends in by_start.items():
             long += [(ids, key, end) for key, end in ends if len(end) != 1]
             if singles := [(key, end[0]) for key, end in ends if len(end) == 1]:
@@ -92,7 +93,7 @@ class Likelihoods:
             nats = self._next_token_nats(chosen)
             for row, ids in zip(nats, chosen, strict=True):
                 for key, token in short[ids]:
-                    self._known[key] = (float(row[token]), 1)
+                    self.known[key] = (float(row[token]), 1)
             self._tell("likelihoods of words", place + len(chosen), len(order))
         return long
 
@@ -115,7 +116,7 @@ class Likelihoods:
         self.listener(Progress(stage=stage, done=done, total=total, unit="sentences"))
 
 
-def _questions(pair: Example) -> tuple[_Asked, _Asked, _Asked, _Asked]:
+def _questions(pair: Example) -> tuple[Asked, Asked, Asked, Asked]:
     """Forward and its prior, backward and its prior."""
     ahead, back = FORWARD[pair.relation], BACKWARD[pair.relation]
     return (

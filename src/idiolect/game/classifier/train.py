@@ -20,7 +20,7 @@ from idiolect.game.classifier.examples import (
     with_false_pairs,
 )
 from idiolect.game.classifier.features import Describer
-from idiolect.game.classifier.fit import Described, fit
+from idiolect.game.classifier.fit import Described, Fitter
 from idiolect.game.classifier.judge import Judged, judged
 from idiolect.game.classifier.model import (
     Doubles,
@@ -146,10 +146,8 @@ def compare(
     """Each way's model, and its probabilities on ``parts.test``."""
     many = Described.of(parts.many, describe, scored=False)
     apart, test = (Described.of(part, describe) for part in (parts.apart, parts.test))
-    models = {
-        name: fit(many, apart, kind, uses=uses, seed=seed)
-        for name, (kind, uses) in ways(describe.names).items()
-    }
+    fitter = Fitter(many, apart, seed=seed)
+    models = {name: fitter.fit(*way) for name, way in ways(describe.names).items()}
     return models, {n: m.probabilities(test.vectors, test.scores) for n, m in models.items()}
 
 
