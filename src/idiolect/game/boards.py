@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from idiolect.game import choosing
+from idiolect.game import choosing, words
 from idiolect.game.models import Total, Word
 from idiolect.game.rules import (
     LITTLE_PLAYED,
@@ -83,9 +83,11 @@ def hardest() -> list[HardWord]:
 
 def _hardest_of(relation: Relation) -> list[HardWord]:
     played = Word.objects.filter(relation=relation.value, rounds__gte=LITTLE_PLAYED)
+    asked = frozenset(words.table().base_words(relation))
     known = [
         choosing.stats(relation, *row)
         for row in played.values_list("base", "rounds", "skips", "points")
+        if row[0] in asked
     ]
     return [
         HardWord(

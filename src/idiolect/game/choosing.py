@@ -49,7 +49,9 @@ def _candidates(relation: Relation, draw: Random) -> list[WordStats]:
         .values_list("base", "rounds", "skips", "points")
     }
     bases = words.table().base_words(relation)
-    played = [base for base in begun if base in bases]
+    # A word that a newer table no longer asks stays in the database, for its rounds.
+    asked = frozenset(bases)
+    played = [base for base in begun if base in asked]
     new = [base for base in draw.sample(bases, min(len(bases), BEGUN + NEW)) if base not in begun]
     few = draw.sample(played, min(len(played), BEGUN)) + new[:NEW]
     return [stats(relation, base, *begun.get(base, (0, 0, 0))) for base in few]

@@ -1,0 +1,66 @@
+"""The site as its own process, as `idiolect play` starts it; it can be killed and started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from shutil import which
+from types import TracebackType
+from typing import Self
+
+CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
+
+
+class Site:
+    """A site whose data lies in ``folder``, on one port of this machine."""
+
+    def __init__(self, folder: Path, *, port: int = 0, workers: int = 1) -> None:
+        self.folder, self._port, self._workers = folder, port, workers
+        self.address = ""
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it listens; a second start takes the same port."""
+        command = [sys.executable, "-m", "idiolect", "play", "--no-browser"]
+        command += ["--port", str(self._port), "--workers", str(self._workers)]
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("DJANGO_SETTINGS_MODULE", "IDIOLECT_HOME", "IDIOLECT_HOSTS")
+        }
+        self._process = subprocess.Popen(
+            [*command, "--data", str(self.folder)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=kept | {"PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if found := re.search(r"http://\S+:(\d+)", line):
+                self.address, self._port = found[0], int(found[1])
+                return
+        raise SystemExit("the site did not start; its errors stand above")
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it with its workers; SIGKILL gives none of them a chance."""
+        if self._process is not None:
+            os.killpg(self._process.pid, how)
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
