@@ -139,6 +139,7 @@ def tour(album: Album, player: str) -> None:
     off_the_loop(opened, player, "hyponyms", "fruit")
     page.goto("/nyms/")
     page.get_by_role("button", name="Play").click()
+    page.locator(".one-by-one").wait_for()
     for answer in ("apple", "pears", "wheelbarrow"):
         page.keyboard.type(answer)
         page.keyboard.press("Enter")
@@ -147,7 +148,7 @@ def tour(album: Album, player: str) -> None:
     page.keyboard.type("o")
     page.get_by_role("button", name="Done").click()
     album.take("result")
-    page.get_by_role("link", name="Challenge this").first.click()
+    page.get_by_role("link", name="Challenge this for wheelbarrow").click()
     album.take("challenge")
     page.get_by_label("A sentence").fill("A wheelbarrow is a kind of fruit in my garden.")
     page.get_by_role("button", name="Send").click()
@@ -156,6 +157,8 @@ def tour(album: Album, player: str) -> None:
     page.goto("/nyms/nym-or-not/")
     album.take("nym-or-not-start")
     page.get_by_role("button", name="Start").click()
+    page.locator(".one-by-one").wait_for()
+    page.keyboard.press("y")
     album.take("nym-or-not")
     for key in "ynyynynyny":
         page.keyboard.press(key)

@@ -102,6 +102,7 @@ def _question(request: HttpRequest, round_: Round) -> HttpResponse:
 def _result(request: HttpRequest, round_: Round) -> HttpResponse:
     answers = list(round_.answers.select_related("challenge").all())
     own = {answer.stem for answer in answers}
+    top = tally.top_answers(round_.word)
     return render(
         request,
         "game/result.html",
@@ -110,17 +111,17 @@ def _result(request: HttpRequest, round_: Round) -> HttpResponse:
             "question": _asked(round_),
             "answers": answers,
             "most": 100 + LISTED_BONUS,
-            "top": tally.top_answers(round_.word),
+            "top": top,
             "shown_from": tally.SHOWN_FROM,
             "own": own,
-            "missed": _missed(round_, own),
+            "missed": _missed(round_, own | {answer.stem for answer in top}),
             "standing": standing.of(round_.player),
         },
     )
 
 
-def _missed(round_: Round, own: set[str]) -> list[str]:
-    """The best known answers that WordNet lists and the player did not give."""
+def _missed(round_: Round, known: set[str]) -> list[str]:
+    """The best known answers that WordNet lists, beside those whose stems the page has already."""
     listed = words.table().listed(Relation(round_.word.relation), round_.word.base)
-    plain = (text for text in listed if text.isalpha() and stem(text) not in own)
+    plain = (text for text in listed if text.isalpha() and stem(text) not in known)
     return list(islice(plain, MISSED))

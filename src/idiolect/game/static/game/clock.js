@@ -6,16 +6,20 @@ export function run(clock, { say, ended }) {
   const seconds = Number(clock.dataset.seconds);
   const left = Number(clock.dataset.left);
   const end = performance.now() + 1000 * left;
+  const bar = clock.querySelector(".bar");
   const shown = clock.querySelector(".left");
   const number = clock.querySelector(".number");
-  clock.querySelector(".bar").style.animationDelay = `${left - seconds}s`;
+  bar.style.animationDelay = `${left - seconds}s`;
   shown.hidden = false;
   let said = false;
 
   const tick = () => {
     const rest = Math.max(0, (end - performance.now()) / 1000);
     const whole = Math.ceil(rest);
-    if (number.textContent !== String(whole)) number.textContent = String(whole);
+    if (number.textContent !== String(whole)) {
+      number.textContent = String(whole);
+      bar.style.setProperty("--left", String(whole / seconds));
+    }
     clock.classList.toggle("hurry", rest <= LAST);
     if (rest <= LAST && rest > 0 && !said) {
       said = true;
