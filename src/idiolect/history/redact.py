@@ -6,7 +6,7 @@ datasets. Only rows change that hold their words: everybody else's history stays
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -62,7 +62,7 @@ class Redaction:
         self._keys: set[str | None] = set()
         if not keep_joint:
             self._keys = {task.record(i) for i in gone} - {None}
-        said = [text for i in gone for text in self._own_texts(i)]
+        said = [text for i in gone for text in self._own_texts(i, quoted=not records)]
         self._lines = {plain(line) for text in said for line in (text, *text.splitlines())} - {""}
         self._needles = Needles(pieces_of(said))
         self.unique = self._needles.but(set(self._needles.in_texts(self._others())))
@@ -138,12 +138,13 @@ class Redaction:
             return True
         return len(said) >= LEAST and any(text.endswith(said) for text in self._lines)
 
-    def _own_texts(self, item: Interaction) -> Iterator[str]:
-        """What somebody wrote in an item of theirs: all of it, where no others' words are in it."""
+    def _own_texts(self, item: Interaction, *, quoted: bool = True) -> Iterator[str]:
+        """What somebody wrote in an item of theirs: all of it, where no others' words are in it.
+        ``quoted``: also their earlier lines of the conversation."""
         for name, text in item.fields.items():
             if not item.voices or name == self.task.target_field:
                 yield text
-            else:
+            elif quoted:
                 lines = [line for line in text.splitlines() if line.startswith(_OWN_LINE)]
                 yield from (line.removeprefix(_OWN_LINE) for line in lines)
 
@@ -154,15 +155,8 @@ class Redaction:
             if mine and not self.records:
                 continue
             for item in (*history.items, *history.queries):
-                if not self._goes(item, mine):
-                    yield from self._kept_texts(item, mine)
-
-    def _kept_texts(self, item: Interaction, mine: bool) -> Iterable[str]:
-        """What an item that stays holds of its person; where only records go, their earlier lines
-        in it may be just these."""
-        if mine and item.voices:
-            return [item.fields.get(self.task.target_field, "")]
-        return self._own_texts(item)
+                if not self._goes(item, mine):  # their earlier lines may be just what goes
+                    yield from self._own_texts(item, quoted=not mine)
 
 
 def _numbered(

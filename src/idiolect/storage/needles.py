@@ -14,7 +14,7 @@ import numpy as np
 
 LEAST = 20
 """Characters from which a text can tell anything: shorter ones are written by everybody."""
-_PIECE = 48
+_PIECE = 32
 """Longer texts are looked for in pieces, so that a part of one is found, too."""
 _HEAD = 8
 """Bytes by which a place is chosen for a whole comparison."""

@@ -27,6 +27,7 @@ Words = Iterator[tuple[str, str]]
 """Texts of a file, each with the names under which it stands (``people.3.person``)."""
 Reader = Callable[[Path], "Words | None"]
 
+WORDS = "words that only they wrote"
 _TEXT = frozenset(
     (".txt", ".md", ".html", ".htm", ".csv", ".tsv", ".log", ".toml", ".yaml", ".yml")
 )
@@ -48,7 +49,7 @@ class Hit:
 
     where: Path
     what: str
-    """``the id``, ``3 texts``, ``numbers of their adapter``, ``the id in its name``."""
+    """``the id``, ``the id in its name``, ``WORDS`` or ``TENSORS``."""
 
 
 def scan_tree(
@@ -107,11 +108,9 @@ def _scan_file(path: Path, ids: _Id, needles: Needles, readers: Sequence[Reader]
                 texts.append(text)
                 named = named or (ids.in_value(keys, text) if inner else ids.in_prose(text))
             found.update(needles.in_texts(texts))
-    tensors = TENSORS in found
-    count = len(found) - tensors
     out = ["the id"] if named else []
-    out += [f"{count} text" + ("s" if count > 1 else "")] if count else []
-    return out + ([TENSORS] if tensors else [])
+    out += [WORDS] if found - {TENSORS} else []
+    return out + ([TENSORS] if TENSORS in found else [])
 
 
 def _chunks(path: Path, longest: int) -> Iterator[bytes]:
