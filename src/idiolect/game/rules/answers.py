@@ -55,8 +55,7 @@ def _porter() -> Any:
 def _singulars() -> dict[str, str]:
     """Irregular plurals, which ship with the table of words."""
     text = resources.files("idiolect.game.wordnet").joinpath("plurals.tsv").read_text("utf-8")
-    pairs = (line.split("\t") for line in text.splitlines())
-    return {plural: singular for plural, singular in pairs}
+    return dict(line.split("\t") for line in text.splitlines())
 
 
 @lru_cache(maxsize=65536)

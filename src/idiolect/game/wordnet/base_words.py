@@ -7,7 +7,6 @@ A base word is one plain word (three or more letters, lower case) that people kn
   no game (`NO_GAME`), and no plural of a noun that is more frequent ("cows");
 * no name: neither in the first sense of a part of speech, nor in most senses, nor in disguise
   ("holly": a noun never tagged whose plural is hardly used);
-* opposites are asked of words that have an antonym of their own;
 * kinds and parts are asked of words that are chiefly nouns and not too general: kinds of abstract
   ones only where they are few (`ABSTRACT_KINDS`) and not of actions in "-ing"; parts only of what
   is concrete, not of people;
@@ -24,7 +23,7 @@ from functools import cached_property
 from idiolect.game.rules import Relation
 from idiolect.game.wordnet.database import Synset, WordNet
 from idiolect.game.wordnet.plurals import plurals
-from idiolect.game.wordnet.relations import ANTONYM, closure, depth
+from idiolect.game.wordnet.relations import closure, depth
 from idiolect.game.wordnet.rude import rude_synsets
 
 Frequency = Callable[[str], float]
@@ -43,7 +42,7 @@ ABSTRACT_KINDS = 300
 
 ENOUGH: Mapping[Relation, tuple[int, int]] = {
     Relation.SYNONYMS: (3, 60),
-    Relation.ANTONYMS: (1, 120),
+    Relation.ANTONYMS: (1, 60),
     Relation.HYPONYMS: (8, 4000),
     Relation.MERONYMS: (4, 1000),
 }
@@ -59,10 +58,11 @@ NO_GAME = (
     "suicide",
     "slavery",
     "killing",
-    "unpleasant person",
-    "simpleton",
 )
-"""Nouns whose first sense is not asked, nor any kind of it."""
+"""Nouns of whose first sense no kind is asked, whatever else the word means."""
+
+INSULTS = ("unpleasant person", "simpleton")
+"""Likewise, but only words that mean it in the first place: "git", not "dog"."""
 
 HARDLY_USED = 1.5
 """How much rarer the plural of a name in disguise is, in decimal logarithms."""
@@ -90,7 +90,7 @@ class BaseWords:
         self._irregular = irregular
         self._plural_of = {form: noun for noun, forms in irregular.items() for form in forms}
         self._is_rude = is_rude
-        self._rude = rude_synsets(wordnet)
+        self._rude = set(rude_synsets(wordnet))
 
     def candidates(self) -> tuple[str, ...]:
         """Words that may be asked in some relation, sorted."""
@@ -103,10 +103,8 @@ class BaseWords:
         if self.known(answers) < fewest or len(answers) > most:
             return False
         match relation:
-            case Relation.SYNONYMS:
+            case Relation.SYNONYMS | Relation.ANTONYMS:
                 return True
-            case Relation.ANTONYMS:
-                return any(s.targets(ANTONYM, word=base) for s in self._wordnet.of(base))
             case Relation.HYPONYMS:
                 few = len(answers) <= ABSTRACT_KINDS and not base.endswith("ing")
                 return self._is_particular(base) and (few or self.is_concrete(base))
@@ -161,8 +159,9 @@ class BaseWords:
 
     @cached_property
     def _no_game(self) -> set[str]:
-        tops = [self._first(noun).id for noun in NO_GAME]
-        return {i for top in tops for i in closure(self._wordnet, top, "~", "~i")}
+        return self._rude.union(
+            *(closure(self._wordnet, self._first(noun).id, "~", "~i") for noun in NO_GAME)
+        )
 
     def _is_fit(self, lemma: str) -> bool:
         if not (lemma.isascii() and lemma.isalpha() and len(lemma) >= 3):
@@ -174,7 +173,9 @@ class BaseWords:
             return False
         if self._is_name(lemma) or self._is_rude(lemma):
             return False
-        return not any(s.id in self._no_game or s.id in self._rude for s in self._wordnet.of(lemma))
+        if (lemma, "n") in self._wordnet.senses and self.is_a(lemma, *INSULTS):
+            return False
+        return not any(synset.id in self._no_game for synset in self._wordnet.of(lemma))
 
     def _is_name(self, lemma: str) -> bool:
         senses = {part: self._wordnet.of(lemma, part) for part in "nvar"}

@@ -41,7 +41,7 @@ def build(dictionary: Path, exceptions: Path, out: Path) -> None:
     """Writes all files of the package data into ``out``."""
     _check(dictionary, exceptions)
     wordnet = read(dictionary)
-    irregular = read_exceptions(exceptions)
+    irregular = read_exceptions(exceptions, wordnet)
     frequency = cache(_zipf)
     words = BaseWords(
         wordnet, frequency=frequency, irregular=by_singular(irregular), is_rude=is_slur

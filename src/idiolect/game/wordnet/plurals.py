@@ -1,6 +1,7 @@
-"""Plurals: irregular ones from WordNet's lists of exceptions, others by spelling.
+"""Plurals: irregular ones from WordNet's list of exceptions, others by spelling.
 
-The lists (``noun.exc``: "teeth tooth") are those of WordNet 3.0; 3.1 came without them.
+The list (``noun.exc``: "teeth tooth") is that of WordNet 3.0; 3.1 came without one. As in WordNet's
+own morphology, "-men" is the plural of "-man" beside it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from idiolect.errors import DataError, MissingError
 from idiolect.game.wordnet.database import WordNet
 
 
-def read_exceptions(file: Path) -> dict[str, tuple[str, ...]]:
-    """Singulars by plural. Raises MissingError, or DataError with file and line."""
+def read_exceptions(file: Path, wordnet: WordNet) -> dict[str, tuple[str, ...]]:
+    """Singulars by irregular plural. Raises MissingError, or DataError with file and line."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
         raise MissingError(f"{file} is not there: it is in Debian's wordnet-base") from error
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, tuple[str, ...]] = {
+        f"{noun[:-3]}men": (noun,)
+        for noun, part in wordnet.senses
+        if part == "n" and noun.endswith("man")
+    }
     for number, line in enumerate(lines, start=1):
         plural, *singulars = line.replace("_", " ").split()
         if not singulars:

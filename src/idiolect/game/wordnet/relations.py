@@ -1,9 +1,8 @@
 """Which words WordNet relates to a word: the four relations, as walks over its pointers.
 
 * synonyms: the other words of its synsets, of every part of speech.
-* antonyms: the words of every synset that holds an antonym of it, and of those like that synset;
-  for adjectives that have no antonym, those of the adjective that they are like (WordNet's
-  "indirect antonyms", both ways).
+* antonyms: the words of every synset that holds an antonym of it. Indirect antonyms ("icy", which
+  is like "cold", for "hot") are left out: over several senses they make "old" an opposite of "hot".
 * hyponyms: the words of all synsets below its noun senses, however deep; instances ("the Nile") are
   no kinds.
 * meronyms: parts, members and substances of its noun senses, those that follow from what it is a
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterable
 from idiolect.game.rules import Relation
 from idiolect.game.wordnet.database import Synset, WordNet
 
-ANTONYM, SIMILAR = "!", "&"
+ANTONYM = "!"
 PART, MEMBER, SUBSTANCE = "%p", "%m", "%s"
 _ABOVE = ("@", "@i")
 _GENERAL = 6
@@ -35,16 +34,8 @@ def _synonyms(wordnet: WordNet, base: str) -> set[str]:
 
 
 def _antonyms(wordnet: WordNet, base: str) -> set[str]:
-    found: set[str] = set()
-    for synset in wordnet.of(base):
-        opposites = synset.targets(ANTONYM, word=base)
-        if opposites:
-            like = [i for o in opposites for i in wordnet.synsets[o].targets(SIMILAR)]
-            found.update(opposites, like)
-        else:
-            for like in synset.targets(SIMILAR):
-                found.update(wordnet.synsets[like].targets(ANTONYM))
-    return _words(wordnet.synsets[i] for i in found)
+    opposites = {i for synset in wordnet.of(base) for i in synset.targets(ANTONYM, word=base)}
+    return _words(wordnet.synsets[i] for i in opposites)
 
 
 def _hyponyms(wordnet: WordNet, base: str) -> set[str]:

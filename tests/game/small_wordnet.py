@@ -1,0 +1,112 @@
+"""A WordNet of some fifty synsets of ours, written in the format of wndb(5WN)."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+SYNSETS = """
+n entity
+n physical_entity @entity
+n physical_object @physical_entity
+n whole @physical_object
+n living_thing @whole
+n organism @living_thing %pcell
+n cell @whole
+n animal creature @organism %pface
+n vertebrate @animal %ptail
+n tail @whole
+n bird @vertebrate %pbeak %mflock
+n eagle @bird %skeratin
+n bald_eagle @eagle
+n Nile @ifluid
+n face @whole %peye
+n eye @whole %piris
+n iris @whole
+n beak bill @whole
+n flock @whole
+n keratin @matter
+n matter @entity
+n water H2O @fluid
+n fluid substance foodstuff beverage @matter
+n person @organism
+n lout oaf @person ;udisparagement
+n boor oaf churl @person :(vulgar slang) an insulting term for a person; "he is no oaf"
+n disparagement @entity
+n celestial_body atmosphere universe region geological_formation @whole
+n tree @organism
+n sexual_activity sex_crime genitalia prostitute brothel excrement suicide slavery @whole
+n killing unpleasant_person simpleton @whole
+n tooth @whole
+n man @person
+n woman @person
+n leaf @whole
+n leave @whole
+n data @whole
+n datum @whole
+a hot !hot:cold
+a cold !cold:hot
+a icy &cold
+a warm toasty &hot
+a happy glad(p) !happy:sad
+a sad !sad:happy
+v fly soar
+r quickly
+"""
+
+TAGGED = {"leaf": 5, "leave": 1, "data": 9, "datum": 2, "tooth": 2, "woman": 2, "man": 9}
+EXCEPTIONS = "teeth tooth\nleaves leaf leave\ndata datum\n"
+_REVERSE = {"@": "~", "@i": "~i", "&": "&"}
+_LICENCE = "  1 The licence of a test.  \n  2 It has two lines.  \n"
+
+
+def write(folder: Path) -> Path:
+    """Writes the database and noun.exc into a folder, and returns it."""
+    parts: list[str] = []
+    words: list[list[str]] = []
+    glosses: list[str] = []
+    said: list[list[str]] = []
+    for line in SYNSETS.strip().splitlines():
+        head, _, gloss = line.partition(" :")
+        part, *rest = head.split()
+        parts.append(part)
+        words.append([word for word in rest if re.match(r"\w", word)])
+        said.append([word for word in rest if not re.match(r"\w", word)])
+        glosses.append(gloss or "a gloss")
+    number = {_bare(word): at for at, of in reversed(list(enumerate(words))) for word in of}
+    links: dict[int, list[tuple[str, int, str]]] = defaultdict(list)
+    for at, pointers in enumerate(said):
+        for pointer in pointers:
+            symbol, target = re.match(r"(@i|[@&!]|%[pms]|;u)([\w:]+)", pointer).groups()
+            own, _, other = target.rpartition(":")
+            ends = f"{[*map(_bare, words[at])].index(own) + 1:02x}01" if own else "0000"
+            links[at].append((symbol, number[other], ends))
+            if symbol in _REVERSE:
+                links[number[other]].append((_REVERSE[symbol], at, "0000"))
+    for part, name in (("n", "noun"), ("v", "verb"), ("a", "adj"), ("r", "adv")):
+        data, index = "", defaultdict(list)
+        for at in (at for at, of in enumerate(parts) if of == part):
+            kind = "s" if any(symbol == "&" for symbol, *_ in links[at]) else part
+            cells = [f"{at:08d}", "03", kind, f"{len(words[at]):02x}"]
+            cells += [cell for word in words[at] for cell in (word, "0")]
+            cells.append(f"{len(links[at]):03d}")
+            for symbol, target, ends in links[at]:
+                cells += [symbol, f"{target:08d}", parts[target], ends]
+            data += " ".join(cells) + f" | {glosses[at]}  \n"
+            for word in words[at]:
+                index[_bare(word).lower()].append(f"{at:08d}")
+        lines = (
+            f"{lemma} {part} {len(at)} 2 @ ~ {len(at)} 0 {' '.join(at)}  \n"
+            for lemma, at in sorted(index.items())
+        )
+        (folder / f"data.{name}").write_text(_LICENCE + data, encoding="utf-8")
+        (folder / f"index.{name}").write_text(_LICENCE + "".join(lines), encoding="utf-8")
+    senses = "".join(f"{w}%1:03:00:: {number[w]:08d} 1 {n}\n" for w, n in TAGGED.items())
+    (folder / "index.sense").write_text(senses, encoding="utf-8")
+    (folder / "noun.exc").write_text(EXCEPTIONS, encoding="utf-8")
+    return folder
+
+
+def _bare(word: str) -> str:
+    return word.partition("(")[0]
