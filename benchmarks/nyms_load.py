@@ -1,6 +1,6 @@
 """How many players the game bears: simulated players against the site, on this machine alone.
 
-    python benchmarks/nyms_load.py [--players 200] [--seconds 60] [--json docs/results/nyms_load.json]
+    python benchmarks/nyms_load.py [--players 200] [--seconds 60] [--json FILE]
 
 Half-way the site is killed with SIGKILL and started again. In the end each player's own tally is
 compared with what the site says of them, and the site's sums with its rounds: no round may be lost

@@ -24,8 +24,10 @@ PACE = 10.0
 THINKING = (1.0, 6.0)
 PATIENCE = 60.0
 """Seconds that a request is repeated for; a killed site is back before."""
-WORDS = ("thing part kind way head end time day man hand place side line form body point water "
-         "light work house road food tree air paper stone").split()  # fmt: skip
+WORDS = (
+    *("thing", "part", "kind", "way", "head", "end", "time", "day", "man", "hand", "place"),
+    *("side", "line", "form", "body", "point", "water", "light", "work", "house", "road"),
+)
 
 _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 _ROUND = re.compile(r"/nyms/rounds/([0-9a-f-]{36})/")
