@@ -46,4 +46,5 @@ def test_it_is_postgresql_15_or_later() -> None:
     assert connection.vendor == "postgresql"
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version_num")
-        assert int(cursor.fetchone()[0]) >= 150_000
+        (version,) = cursor.fetchall()[0]
+    assert int(version) >= 150_000

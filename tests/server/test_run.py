@@ -85,7 +85,7 @@ def test_play_is_one_command_and_bears_a_kill(tmp_path: Path) -> None:
     finally:
         site.end(signal.SIGKILL)
     until(lambda: not any(worker.is_running() for worker in workers))
-    again = Site(data)
+    again = Site(data, "--workers", "2")
     try:
         assert json.load(again.get("healthz")) == {"status": "ok"}
         assert (data / "secret.key").read_text() == secret

@@ -39,16 +39,17 @@ def hosts(text: str) -> Hosts:
     origins: list[str] = []
     secure: list[bool] = []
     for entry in entries:
+        wrong = UsageError(
+            f"IDIOLECT_HOSTS: {entry!r} is no host; "
+            "give names such as nyms.example.org or https://nyms.example.org"
+        )
         try:
             parts = urlsplit(entry if "://" in entry else f"//{entry}")
-            name = parts.hostname or ""
         except ValueError:
-            name = ""
+            raise wrong from None
+        name = parts.hostname or ""
         if not name or "*" in name or parts.path.strip("/") or parts.scheme not in _SCHEMES:
-            raise UsageError(
-                f"IDIOLECT_HOSTS: {entry!r} is no host; "
-                "give names such as nyms.example.org or https://nyms.example.org"
-            )
+            raise wrong
         names.append(f"[{name}]" if ":" in name else name)
         secure.append(parts.scheme == "https")
         if parts.scheme:

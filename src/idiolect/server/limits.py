@@ -123,5 +123,5 @@ def too_many(request: HttpRequest, seconds: float) -> HttpResponse:
     """The page that says how long to wait."""
     whole = math.ceil(seconds)
     response = render(request, "site/429.html", {"seconds": whole}, status=429)
-    response.headers["Retry-After"] = str(whole)
+    response["Retry-After"] = str(whole)
     return response

@@ -41,8 +41,8 @@ def strict_policies(
     def answer(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         for name, value in _HEADERS.items():
-            response.headers[name] = value
-        response.headers.setdefault("Cache-Control", "no-store")
+            response[name] = value
+        response.setdefault("Cache-Control", "no-store")
         return response
 
     return answer

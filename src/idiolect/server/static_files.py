@@ -17,7 +17,7 @@ class StaticFiles(WhiteNoiseMiddleware):
     """
 
     @staticmethod
-    def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
+    def serve(static_file: Any, request: HttpRequest) -> HttpResponse:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The file, with WhiteNoise's headers and status (304 where the browser has it)."""
         found = static_file.get_response(request.method, request.META)
         content = b""

@@ -42,7 +42,8 @@ class SignUp(forms.ModelForm):
         return name
 
     def _post_clean(self) -> None:
-        super()._post_clean()  # the instance has its name only now; passwords may not resemble it
+        super()._post_clean()  # pyright: ignore[reportAttributeAccessIssue]
+        # The instance has its name only now, which its password may not resemble.
         if password := self.cleaned_data.get("password"):
             try:
                 password_validation.validate_password(password, self.instance)
@@ -66,7 +67,7 @@ class SignUp(forms.ModelForm):
 class ChangePassword(PasswordChangeForm):
     """The old password once, the new one twice."""
 
-    field_order = ("old_password", "new_password1", "new_password2")
+    field_order = ["old_password", "new_password1", "new_password2"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

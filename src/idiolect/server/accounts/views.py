@@ -101,7 +101,7 @@ def export(request: HttpRequest) -> HttpResponse:
     """Everything the site keeps of the person, as a JSON file."""
     found = holders.export(cast(User, request.user))
     response = JsonResponse(found, json_dumps_params={"indent": 2, "ensure_ascii": False})
-    response.headers["Content-Disposition"] = 'attachment; filename="idiolect-my-data.json"'
+    response["Content-Disposition"] = 'attachment; filename="idiolect-my-data.json"'
     return response
 
 
