@@ -89,7 +89,7 @@ def test_what_is_retired_never_comes_and_what_was_seen_only_when_all_was(words, 
 
 
 def test_words_that_few_have_begun_come_before_new_ones() -> None:
-    new = [WordStats(word=f"new {n}") for n in range(500)]
+    new = [WordStats(word=f"new {n}") for n in range(200)]
     begun = [WordStats(word=f"begun {n}", rounds=2, points=300) for n in range(5)]
     played = [WordStats(word=f"played {n}", rounds=9, points=1350) for n in range(50)]
     draw = Random(7)

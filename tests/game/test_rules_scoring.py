@@ -70,7 +70,17 @@ def test_wordnet_gives_fifty_more() -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["seafood", "Seafoods", " SEAFOOD! ", "the seafood", "sea\u200bfood"]
+    "typed",
+    [
+        "seafood",
+        "Seafoods",
+        " SEAFOOD! ",
+        "the seafood",
+        "sea\u200bfood",
+        "sea-food",
+        "sea foods",
+        "seafood seafood",
+    ],
 )
 def test_the_base_word_never_counts(typed: str) -> None:
     result = scored(typed, listed=("seafood",), little_played=True)
@@ -133,6 +143,10 @@ def test_normalised(typed: str, kept: str) -> None:
     assert normalise(typed) == kept
 
 
+def test_a_stem_fits_where_its_answer_fits() -> None:
+    assert len(stem("ova " * 13)) <= MAX_CHARS
+
+
 def test_hyphens_articles_and_possessives_do_not_tell_answers_apart() -> None:
     assert stem("Ice-Creams") == stem("the ice cream") == stem("ice  cream's")
     assert stem("a") == "a"
@@ -145,7 +159,8 @@ def test_normalising_again_changes_nothing(text: str) -> None:
     assert normalise(once) == once
     assert len(once) <= MAX_CHARS
     assert once == once.strip()
-    assert stem(text) == stem(once)
+    assert stem(text) == stem(once) == stem(once).strip()
+    assert len(stem(once)) <= MAX_CHARS
     once.encode("utf-8")
 
 

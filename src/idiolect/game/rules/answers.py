@@ -66,20 +66,25 @@ def stem(text: str) -> str:
     words = [_singulars().get(word, word) for word in words if word]
     if len(words) > 1 and words[0] in _ARTICLES:
         words = words[1:]
-    return " ".join(_porter().stemWords(words))
+    # Cut as the answer is: "ovum" for "ova" lengthens it.
+    return " ".join(_porter().stemWords(words))[:MAX_CHARS].strip()
 
 
 def accepted(base_word: str, answers: Iterable[str]) -> tuple[str, ...]:
     """The answers that count, normalised, in the order they were given.
 
-    The base word itself and words of its stem do not count, of each stem the first one does, and
-    only the first `MAX_ANSWERS` answers are looked at.
+    The base word does not count, in whatever form, spelling apart ("sea-food") or repetition; of
+    each stem the first answer counts, and only the first `MAX_ANSWERS` are looked at.
     """
-    seen = {stem(base_word), ""}
+    own = stem(base_word)
+    seen = {own, ""}
     kept: list[str] = []
     for text, _ in zip(answers, range(MAX_ANSWERS), strict=False):
         answer = normalise(text)
-        if (key := stem(answer)) not in seen:
+        key = stem(answer)
+        if set(key.split()) <= set(own.split()) or key.replace(" ", "") == own.replace(" ", ""):
+            continue
+        if key not in seen:
             seen.add(key)
             kept.append(answer)
     return tuple(kept)

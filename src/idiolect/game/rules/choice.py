@@ -111,11 +111,14 @@ def next_word(
     near = [math.exp(-(((difficulty(word) - skill) / WIDTH) ** 2) / 2) for word in pool]
     groups = [_group(word.rounds) for word in pool]
     # A group's frequency does not grow with its size: new words are many, begun ones few.
-    closest = {g: max(n for n, of in zip(near, groups, strict=True) if of == g) for g in groups}
-    mass = {g: sum(n for n, of in zip(near, groups, strict=True) if of == g) for g in groups}
+    closest: dict[float, float] = {}
+    mass: dict[float, float] = {}
+    for n, group in zip(near, groups, strict=True):
+        closest[group] = max(closest.get(group, 0.0), n)
+        mass[group] = mass.get(group, 0.0) + n
     weights = [
-        n * (closest[g] / mass[g] if mass[g] else 0.0) * g
-        for n, g in zip(near, groups, strict=True)
+        n * (closest[group] / mass[group] if mass[group] else 0.0) * group
+        for n, group in zip(near, groups, strict=True)
     ]
     if not sum(weights):
         # All are too far away for floats: the closest one.

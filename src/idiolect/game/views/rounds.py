@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from idiolect.game import rounds, standing, tally, words
 from idiolect.game.models import Round, State
 from idiolect.game.rules import LISTED_BONUS, SECONDS, Relation, question, stem
+from idiolect.game.slurs import is_slur
 from idiolect.game.views.choices import choices, choose
 from idiolect.game.views.players import agreed, explained, player_of
 from idiolect.server.limits import SUBMIT, limited
@@ -121,7 +122,10 @@ def _result(request: HttpRequest, round_: Round) -> HttpResponse:
 
 
 def _missed(round_: Round, known: set[str]) -> list[str]:
-    """The best known answers that WordNet lists, beside those whose stems the page has already."""
+    """The best known answers that WordNet lists and that may be shown, beside those whose stems the
+    page has already."""
     listed = words.table().listed(Relation(round_.word.relation), round_.word.base)
-    plain = (text for text in listed if text.isalpha() and stem(text) not in known)
+    plain = (
+        text for text in listed if text.isalpha() and stem(text) not in known and not is_slur(text)
+    )
     return list(islice(plain, MISSED))
