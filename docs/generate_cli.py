@@ -68,6 +68,9 @@ def page() -> str:
         assert command is not None
         context = click.Context(command, info_name=verb, parent=top, terminal_width=WIDTH)
         parts.append(_block(f"## `idiolect {verb}`", command.get_help(context)))
+        for name, under in getattr(command, "commands", {}).items():
+            inner = click.Context(under, info_name=name, parent=context, terminal_width=WIDTH)
+            parts.append(_block(f"### `idiolect {verb} {name}`", under.get_help(inner)))
     return "\n".join([*parts, SETTINGS, *_defaults()])
 
 

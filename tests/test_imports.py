@@ -63,7 +63,9 @@ VERBS = (
 )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["personalize", "--help"], ["play", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["personalize", "--help"], ["play", "--help"], ["nyms", "--help"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     heavy, printed = loaded_after(HELP.format(arguments=arguments))
     assert heavy == []

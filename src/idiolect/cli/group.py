@@ -35,6 +35,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "export": ("export", "Hand out one person's adapter in PEFT's format."),
     "import-adapter": ("import_adapter", "Take an adapter in PEFT's format into a store."),
     "play": ("play", "Play the word game in the browser."),
+    "nyms": ("nyms", "Data out of the word game: pairs, histories, a classifier."),
     "unlearn": ("unlearn", "Take knowledge out of a base model or an adapter."),
     "forget": ("forget", "Forget a person, or some of their records, everywhere."),
 }
