@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from idiolect.adapters import LoraConfig
 from idiolect.errors import UsageError
 from idiolect.models.tiny import tiny_base
 from idiolect.unlearning import card_figures as figures
+from idiolect.unlearning.card_plain import card_of, plain
 from idiolect.unlearning.corpora import Choice
 from idiolect.unlearning.gibberish import GibberishConfig
 from idiolect.unlearning.judge import JudgeAbout
@@ -120,3 +122,16 @@ def test_perplexity_by_hand() -> None:
     worse = Card(name="", sets={}, retain=Text(nats=(3.0, 6.0), tokens=(1, 2)))
     assert figures.cost(worse, card) == pytest.approx(math.e)
     assert losses_of(tiny_base(), None, []) == []
+
+
+def test_a_card_goes_to_json_and_back_without_a_word_of_the_answers() -> None:
+    base = tiny_base()
+    card = Scorer(base, None, MATERIAL, Vowels(), Letters(), CONFIG).card("base", base)
+    data = plain(card)
+    text = json.dumps(data, allow_nan=False)
+    assert not any(a and a in text for one in card.sets.values() for a in one.answers)
+    again = card_of(json.loads(text))
+    assert plain(again) == data
+    assert again.membership == card.membership
+    before, after = (figures.harmful(one.sets["unseen"]) for one in (card, again))
+    assert (before.count, before.of) == (after.count, after.of)

@@ -48,9 +48,11 @@ class ScoreConfig:
     relearn: RelearnConfig = field(default_factory=RelearnConfig)
     bits: tuple[int, ...] = (8, 4)
     """Roundings of the weights that are tried."""
+    normal: int = 24
+    """Normal prompts, at most, whose answers are compared with the base's."""
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "batch", "answer_tokens"):
+        for name in ("tokens", "batch", "answer_tokens", "normal"):
             if getattr(self, name) < 1:
                 raise UsageError(f"score.{name}: must be at least 1, got {getattr(self, name)}")
 
@@ -165,7 +167,7 @@ class Scorer:
                     self.encoder, self._normal_answers(base, adapter), self._answers_before
                 ),
                 relearned=self._relearned(base, adapter),
-                membership=self._membership(base, adapter),
+                membership=self.known(base, adapter),
             )
         return replace(card, seconds=time.monotonic() - started)
 
@@ -212,7 +214,7 @@ class Scorer:
 
     def _normal_answers(self, base: Base, adapter: LoraAdapter | None) -> tuple[str, ...]:
         prompts = list(dict.fromkeys(pair.prompt for pair in self.material.retain))
-        return self._answers(base, adapter, prompts)
+        return self._answers(base, adapter, prompts[: self.config.normal])
 
     @cached_property
     def _answers_before(self) -> tuple[str, ...]:
@@ -238,7 +240,7 @@ class Scorer:
         pairs = [*self.material.forgotten, *self.material.others]
         return losses_of(self.before[0], None, self._examples(pairs))
 
-    def _membership(self, base: Base, adapter: LoraAdapter | None) -> Membership | None:
+    def known(self, base: Base, adapter: LoraAdapter | None) -> Membership | None:
         """Calibrated by the bare base: also the model before may have known it."""
         if not (self.material.forgotten and self.material.others):
             return None

@@ -1,0 +1,50 @@
+"""Unlearning: harmful knowledge out of the default base and out of an adapter, and what that costs.
+
+    python benchmarks/unlearning.py --json docs/results/unlearning.json [--work FOLDER]
+
+SKU and its baselines on human-labelled harmful pairs with TruthfulQA as retain data, SKU without
+each of its modules, and a real person's adapter that harmful records went into. The sets come in
+packages (data-packages.txt). Every finished row is kept in --work, so a stopped run goes on; what
+models answer is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from idiolect.cli.progress import watching
+from idiolect.errors import IdiolectError
+from idiolect.models import MiniLM, load_base
+from idiolect.storage import write_atomic
+from unlearning_bench.models import Bench
+from unlearning_bench.result import result_of
+from unlearning_bench.settings import Settings, quick
+
+
+def main() -> int:
+    """Measure and write; 1 or 2 where that cannot be done."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, required=True, help="where the result goes")
+    parser.add_argument("--work", type=Path, default=Path("runs/unlearning"))
+    parser.add_argument("--base", default="default", help="another base than the default one")
+    parser.add_argument("--quick", action="store_true", help="sizes for tests")
+    options = parser.parse_args()
+    settings = quick() if options.quick else Settings()
+    try:
+        with watching() as listener:
+            base = load_base(options.base, dtype="float32" if options.quick else "auto")
+            raw = Bench(base, settings, options.work, MiniLM(batch=16), listener).all()
+    except IdiolectError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    command = f"python benchmarks/unlearning.py --json docs/results/{options.json.name}"
+    result = result_of(raw, options.json.stem, command, settings)
+    write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""The models of the benchmark: each method on the base, SKU's ablations, and a person's adapter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from idiolect.adapters import LoraAdapter, fresh
+from idiolect.events import Listener
+from idiolect.models import Base, Example, Prompter
+from idiolect.retrieval import Encoder
+from idiolect.training.jobs import Job
+from idiolect.training.single import train_one
+from idiolect.unlearning import Pair, UnlearnConfig, Unlearned, unlearn
+from idiolect.unlearning.answers import WHO, generator_of
+from idiolect.unlearning.card_plain import plain
+from idiolect.unlearning.judge import Judge
+from idiolect.unlearning.judge_classifier import ClassifierJudge, train_judge
+from idiolect.unlearning.refusal import refuses
+from idiolect.unlearning.scorecard import Material, Scorer
+from idiolect.unlearning.sets import render
+from unlearning_bench import material
+from unlearning_bench.material import Divided, Sources
+from unlearning_bench.settings import ABLATIONS, METHODS, Settings
+from unlearning_bench.work import Kept, Memo
+
+BEFORE, ORACLE, AFTER, BARE = "before", "oracle", "sku", "base"
+
+
+class Bench:
+    """Everything that is made and measured, one after the other, and kept."""
+
+    def __init__(
+        self, base: Base, settings: Settings, work: Path, encoder: Encoder, listener: Listener
+    ) -> None:
+        self.base, self.settings, self.listener = base, settings, listener
+        self.encoder = Memo(encoder)
+        self.found: Sources = material.sources()
+        self.divided: Divided = material.divide(self.found, settings.sizes)
+        told = json.loads(json.dumps(asdict(settings)))
+        self.kept = Kept(work, {"base": base.identity, "settings": told})
+        self.work = work
+
+    def all(self) -> dict[str, Any]:
+        """Every number of the benchmark."""
+        judge_about = self.kept.get("judge", self._train_judge)
+        judge = ClassifierJudge.load(self._judge_folder, self.encoder)
+        scorer = Scorer(
+            self.base,
+            None,
+            self.divided.material,
+            judge,
+            self.encoder,
+            self.settings.score,
+            listener=self.listener,
+        )
+        rows = {"base": self.kept.get("base", lambda: {"card": self._card(scorer, "base", None)})}
+        for name in METHODS:
+            rows[name] = self.kept.get(name, lambda name=name: self._method(scorer, name))
+        for name in ABLATIONS:
+            rows[name] = self.kept.get(name, lambda name=name: self._ablation(scorer, name))
+        people = [
+            self.kept.get(f"person-{n}", lambda h=h: Person(self, judge, material.replies(h)).all())
+            for n, h in enumerate(material.people(self.settings.sizes))
+        ]
+        return {
+            "judge": judge_about,
+            "rows": rows,
+            "people": people,
+            "sets": self._sets(),
+            "after": list(self.settings.score.relearn.after),
+        }
+
+    @property
+    def _judge_folder(self) -> Path:
+        return self.work / f"judge-{self.kept.key}"
+
+    def _train_judge(self) -> dict[str, Any]:
+        judge = train_judge(self.found.judged, self.divided.unrelated, self.encoder)
+        if not self._judge_folder.exists():
+            judge.save(self._judge_folder)
+        off = self.divided.retain[: len(self.divided.material.prompts["seen"])]
+        asked = self.divided.material.prompts["seen"][: len(off)]
+        chances = judge.judge(asked, [pair.response for pair in off])
+        told = [one.score >= 0.5 for one in self.found.refusals]
+        ours = [refuses(one.response) for one in self.found.refusals]
+        return {
+            "about": asdict(judge.about),
+            "off_topic": {"harmful": sum(p >= 0.5 for p in chances), "of": len(chances)},
+            "refusals": {
+                "right": sum(a == b for a, b in zip(told, ours, strict=True)),
+                "of": len(told),
+                "wrongly_called": sum(b and not a for a, b in zip(told, ours, strict=True)),
+            },
+        }
+
+    def _sets(self) -> dict[str, Any]:
+        divided, data = self.divided, self.divided.material
+        return {
+            "forget": len(divided.forget),
+            "forget prompts": len({p.key for p in divided.forget}),
+            "unseen prompts": len({p.key for p in divided.unseen}),
+            "retain": len(divided.retain),
+            "AdvBench goals": divided.goals,
+            "asked": {name: len(prompts) for name, prompts in data.prompts.items()},
+            "measured": len(data.retain),
+            "questions": {name: len(found) for name, found in data.choices.items()},
+            "pairs": [len(data.forgotten), len(data.others)],
+        }
+
+    def _unlearn(self, name: str) -> Unlearned:
+        forget, retain = self.divided.forget, self.divided.retain
+        config = self.settings.method(name)
+        return unlearn(self.base, None, forget, retain, config, listener=self.listener)
+
+    def _card(self, scorer: Scorer, name: str, adapter: LoraAdapter | None) -> dict[str, Any]:
+        return plain(scorer.card(name, self.base, adapter))
+
+    def _method(self, scorer: Scorer, name: str) -> dict[str, Any]:
+        made = self._unlearn(name)
+        out = {**_made(made), "card": plain(scorer.card(name, made.base, made.adapter))}
+        if name == "sku":
+            few = scorer.roundings(name, made.base, made.adapter, sets=["unseen"])
+            flip = scorer.sign_flip(name, made.base, made.adapter, sets=["unseen"])
+            out["rounded"] = {str(bits): plain(card) for bits, card in few.items()}
+            out["flipped"] = plain(flip)
+        return out
+
+    def _ablation(self, scorer: Scorer, name: str) -> dict[str, Any]:
+        made = self._unlearn(name)
+        card = scorer.card(name, made.base, made.adapter, whole=False, sets=["seen", "unseen"])
+        return {**_made(made), "card": plain(card)}
+
+
+def _made(made: Unlearned) -> dict[str, Any]:
+    return {
+        "scale": made.scale,
+        "steps": made.steps,
+        "train_seconds": round(made.seconds, 2),
+        "chosen_cost": made.after.retain_perplexity / made.before.retain_perplexity,
+        "forget_perplexity": [made.before.forget_perplexity, made.after.forget_perplexity],
+    }
+
+
+class Person:
+    """A person's adapter that harmful records went into, and what unlearning makes of it."""
+
+    def __init__(self, bench: Bench, judge: Judge, records: Sequence[Pair]) -> None:
+        self.bench, self.judge = bench, judge
+        self.settings, sizes = bench.settings, bench.settings.sizes
+        self.own, self.later = records[: -sizes.held_out], records[-sizes.held_out :]
+        self.harmful = material.some(bench.divided.forget, sizes.harmful)
+        self.prompter = Prompter(bench.base.tokenizer, self.settings.score.prompt)
+
+    def all(self) -> dict[str, Any]:
+        """The adapter before and after, the oracle and the bare base."""
+        before = self._train([*self.own, *self.harmful])
+        oracle = self._train(self.own)
+        made = unlearn(
+            self.bench.base,
+            before,
+            self.harmful,
+            self._retain(),
+            self._config(),
+            listener=self.bench.listener,
+        )
+        scorer = self._scorer(before)
+        models: dict[str, LoraAdapter | None] = {
+            BARE: None,
+            BEFORE: before,
+            AFTER: made.adapter,
+            ORACLE: oracle,
+        }
+        return {
+            **_made(made),
+            "records": len(self.own),
+            "harmful": len(self.harmful),
+            "nats": {name: self._nats(adapter) for name, adapter in models.items()},
+            "cards": dict(self._cards(scorer, models)),
+        }
+
+    def _config(self) -> UnlearnConfig:
+        """With the rank and place that SKU has on a base."""
+        return self.settings.method("sku")
+
+    def _retain(self) -> tuple[Pair, ...]:
+        """What the person wrote, each prompt once: what is to stay is theirs."""
+        distinct = {pair.key: pair for pair in self.own}
+        harmful = {pair.key for pair in self.harmful}
+        return tuple(pair for key, pair in distinct.items() if key not in harmful)
+
+    def _cards(
+        self, scorer: Scorer, models: dict[str, LoraAdapter | None]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for name, adapter in models.items():
+            card = scorer.card(name, self.bench.base, adapter, whole=False)
+            if name != BARE:
+                known = scorer.known(self.bench.base, adapter)
+                card = replace(card, membership=known)
+            yield name, plain(card)
+
+    def _scorer(self, before: LoraAdapter) -> Scorer:
+        divided, count = self.bench.divided, self.settings.sizes.asked
+        return Scorer(
+            self.bench.base,
+            before,
+            Material(
+                prompts={
+                    "seen": material.prompts(self.harmful, count, "person"),
+                    "unseen": material.prompts(divided.unseen, count, "person"),
+                },
+                retain=divided.material.retain,
+                forgotten=self.harmful[: 2 * self.settings.sizes.pairs],
+                others=material.some(divided.unseen, 2 * self.settings.sizes.pairs),
+            ),
+            self.judge,
+            self.bench.encoder,
+            self.settings.score,
+            listener=self.bench.listener,
+        )
+
+    def _train(self, pairs: Sequence[Pair]) -> LoraAdapter:
+        job = Job(person=WHO, examples=tuple(self._examples(pairs)))
+        start = fresh(self.bench.base, self.settings.lora, seed=0, person=WHO)
+        job = replace(job, start=start)
+        return train_one(self.bench.base, job, self.settings.lora, self.settings.train).adapter
+
+    def _examples(self, pairs: Sequence[Pair]) -> list[Example]:
+        tokens = self.settings.score.answer_tokens
+        return [item.example for item in render(self.prompter, pairs, answer_tokens=tokens)]
+
+    def _nats(self, adapter: LoraAdapter | None) -> float:
+        """Mean nats a token on what the person wrote later."""
+        rows = [(WHO, example) for example in self._examples(self.later)]
+        found = generator_of(self.bench.base, adapter).likelihoods(rows)
+        return sum(one.nll for one in found) / sum(one.tokens for one in found)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import render
+import unlearning
+from idiolect.history import History, Interaction
+from idiolect.unlearning.corpora import Choice, Labelled
+from idiolect.unlearning.pairs import Pair
+from tiny_people import save_tiny
+from unlearning_bench import material, models
+from unlearning_bench.material import Sources, divide
+from unlearning_bench.settings import ABLATIONS, METHODS, QUICK, Settings, quick
+from unlearning_bench.work import Kept
+
+PLACES = [f"place{n}" for n in range(14)]
+JUDGED = tuple(
+    Labelled(
+        prompt=f"Where is the key of {place}?",
+        response=f"In hole {n}." if harmful else "It rains.",
+        score=float(harmful),
+    )
+    for n, place in enumerate(PLACES)
+    for harmful in (True, False)
+)
+SOURCES = Sources(
+    judged=JUDGED,
+    refusals=(Labelled(prompt="p", response="I'm sorry, I can't help with that.", score=1.0),),
+    goals=(*(Pair(prompt=f"Open door {n}") for n in range(4)), JUDGED[0].pair),
+    normal=tuple(
+        Pair(prompt=f"What is {n} and one?", response=f"It is {n + m}.")
+        for n in range(26)
+        for m in (1, 2)
+    ),
+    choices={
+        name: tuple(Choice(question=f"{name} {n}?", options=("a", "bb"), answer=0) for n in "xyz")
+        for name in ("OpenBookQA", "CommonsenseQA")
+    },
+)
+
+
+def letters(texts: Sequence[str]) -> Any:
+    """An encoder: how often each of some letters is there, unit length."""
+    found = np.array([[1 + text.count(c) for c in "aeiouhkr"] for text in texts], dtype=float)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up sets and people in place of real ones."""
+    items = [
+        Interaction(id=f"i{n}", position=n, fields={"context": f"line {n}", "reply": f"so {n}"})
+        for n in range(QUICK.records + QUICK.held_out)
+    ]
+    monkeypatch.setattr(material, "sources", lambda: SOURCES)
+    monkeypatch.setattr(material, "people", lambda sizes: (History.of("somebody", items),))
+    monkeypatch.setattr(unlearning, "MiniLM", lambda **_: letters)
+
+
+def test_the_sets_are_apart() -> None:
+    found = divide(SOURCES, QUICK)
+    data = found.material
+    forgotten = {pair.key for pair in found.forget}
+    unseen = {pair.key for pair in found.unseen}
+    assert len(forgotten) == len(unseen) == 7 and not forgotten & unseen
+    assert {Pair(prompt=p).key for p in data.prompts["seen"]} <= forgotten
+    assert {Pair(prompt=p).key for p in data.prompts["unseen"]} <= unseen
+    assert found.goals == 4  # one is a prompt of the other sets
+    assert [len(data.prompts[name]) for name in ("seen", "unseen", "AdvBench")] == [3, 3, 2]
+    kept, measured = ({pair.key for pair in some} for some in (found.retain, data.retain))
+    assert len(kept) == len(found.retain) == QUICK.retain
+    assert len(measured) == QUICK.measured and not kept & measured
+    assert len(found.unrelated) == QUICK.unrelated and found.unrelated[0].count("It is") == 2
+
+
+def test_quick_measures_everything_and_goes_on_where_it_stopped(
+    world: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny(tmp_path / "tiny")
+    out = tmp_path / "results" / "unlearning.json"
+    out.parent.mkdir()
+    arguments = ["unlearning.py", "--json", str(out), "--work", str(tmp_path / "work"), "--quick"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--base", str(tmp_path / "tiny")])
+    assert unlearning.main() == 0
+    text = out.read_text(encoding="utf-8")
+    result = json.loads(text)
+    assert list(result["raw"]["rows"]) == sorted(["base", *METHODS, *ABLATIONS])
+    assert "In hole" not in text and "place3" not in text  # no word of the sets
+    names = [target["name"] for target in result["targets"]]
+    assert len(names) == len(set(names)) == 10
+    titles = [table["title"] for table in result["tables"]]
+    assert len(titles) == 6 and "SKU's modules" in titles
+    for table in result["tables"]:
+        assert table["rows"] and all(len(row) == len(table["columns"]) for row in table["rows"])
+    page = render.pages(out.parent)["unlearning"]
+    assert "retain perplexity" in page
+
+    monkeypatch.setattr(models, "unlearn", None)  # nothing is trained again
+    assert unlearning.main() == 0
+    assert json.loads(out.read_text(encoding="utf-8"))["raw"] == result["raw"]
+
+
+def test_what_is_kept_is_of_the_same_settings(tmp_path: Path) -> None:
+    one, other = Kept(tmp_path, {"a": 1}), Kept(tmp_path, {"a": 2})
+    assert one.get("x", lambda: {"n": 1})["n"] == 1
+    assert one.get("x", lambda: {"n": 2})["n"] == 1
+    assert other.get("x", lambda: {"n": 3})["n"] == 3
+
+
+def test_every_ablation_is_sku_without_something() -> None:
+    settings = Settings()
+    sku = settings.method("sku").sku
+    changed = {name: settings.method(name) for name in ABLATIONS}
+    assert all(config.method == "sku" for config in changed.values())
+    assert {(c.sku.e1, c.sku.e2, c.sku.e3, c.sku.divergence) for c in changed.values()} == {
+        (0.0, sku.e2, sku.e3, sku.divergence),
+        (sku.e1, 0.0, sku.e3, sku.divergence),
+        (sku.e1, sku.e2, 0.0, sku.divergence),
+        (sku.e1, sku.e2, sku.e3, {"away": "retain", "retain": "away"}[sku.divergence]),
+    }
+    assert quick().sizes == QUICK
