@@ -61,12 +61,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_from_the_first_refusal_to_a_pool(place: Path, tmp_path: Path) -> None:
     store, pool = place / "store", tmp_path / "pool"
     asked = ["share", store, "--data", place / "data", "--pool", pool, "--set", "gates.steps=3"]
+    asked += ["--set", "harm.on=false"]
     two = ["--person", "annabel", "--person", "bartholomew"]
     said = run(*asked, *two, code=1).stderr
     assert "no valid consent to scope 'pieces'" in said and not pool.exists()
     run(*shlex.split(said.strip().split("run: idiolect ")[1]))
     shown = run(*asked, "--strategy", "most-active").stdout
-    assert shown.count("too few items") == 4 and shown.count("not tried") == 2
+    assert shown.count("too few items") == 4 and shown.count("not tried") == 4
     assert re.search("refused +2 people: annabel, bartholomew\n", shown)
     assert "0 sharers" in shown
     passed = [*asked, "--strategy", "most-active", "--set", "leakage.unmeasured=pass"]
@@ -92,6 +93,7 @@ def test_a_pool_is_reported_on_with_whom_it_helps(place: Path, tmp_path: Path) -
     two = ["--person", "annabel", "--person", "bartholomew"]
     run("consent", store, *two, "--scope", "pieces")
     settings = ["--set", "gates.steps=2", "--set", "leakage.unmeasured=pass"]
+    settings += ["--set", "harm.on=false"]
     run("share", store, "--data", place / "data", "--pool", pool, *two, *settings)
     recipes = tmp_path / "recipes"
     run("assemble", place / "data", "--pool", pool, "--out", recipes, "--top-k", "2")
@@ -113,7 +115,9 @@ def test_a_pool_is_reported_on_with_whom_it_helps(place: Path, tmp_path: Path) -
     [
         (["--ratio", "1.5"], 2, "ratio: must be above 0"),
         (["--sharers", "0"], 2, "0 is not in the range"),
-        (["--override-leakage", " "], 2, "give the reason"),
+        (["--override-leakage", " "], 2, "override of leakage: give the reason"),
+        (["--override-harm", ""], 2, "override of harm: give the reason"),
+        (["--set", "harm.threshold=2"], 2, "harm.threshold: must be at least 0 and below 1"),
         (["--set", "gates.stops=1"], 2, "unknown setting 'stops'"),
         (["--person", "eve"], 1, "nobody named 'eve' among its 3 people"),
     ],

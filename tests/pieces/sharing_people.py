@@ -21,6 +21,7 @@ from idiolect.history import History, write_dataset
 from idiolect.models import Base, Prompter
 from idiolect.pieces import Pool
 from idiolect.pieces.gates import GatesConfig
+from idiolect.pieces.harm import HarmConfig
 from idiolect.pieces.sharers import SharersConfig
 from idiolect.pieces.sharing import ShareConfig
 from idiolect.storage import Entry, Ledger
@@ -34,6 +35,7 @@ BY_HEART = TrainConfig(rate=0.02, epochs=40, batch=4, weight_decay=0.0)
 CONFIG = ShareConfig(
     sharers=SharersConfig(strategy="most-active", sharers=9, least_items=5),
     gates=GatesConfig(steps=6, rate=0.01, batch=4),
+    harm=HarmConfig(on=False),
 )
 ENGINE = EngineConfig(slots=2, checkpoint_seconds=0)
 LITTLE = ("annabel", "bartholomew", "cressida")

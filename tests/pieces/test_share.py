@@ -124,6 +124,7 @@ def test_who_agreed_is_in_the_pool_and_in_the_ledger(people: Sharers, pool: Path
             "sites": len(found.sites),
             "ratio": 1.0,
             "overridden": "",
+            "harm_overridden": "",
         }
         record = found.record(finding.sharer)
         assert record.about == finding.about

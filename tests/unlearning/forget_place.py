@@ -20,6 +20,7 @@ from idiolect.history import History, Interaction, read_dataset, write_dataset
 from idiolect.models import PromptConfig, load_base
 from idiolect.pieces import AssembleConfig, Pool
 from idiolect.pieces.gates import GatesConfig
+from idiolect.pieces.harm import HarmConfig
 from idiolect.pieces.settings import RecipeConfig
 from idiolect.pieces.sharers import SharersConfig
 from idiolect.pieces.sharing import ShareConfig
@@ -37,6 +38,7 @@ RECIPES = RecipeConfig(
 SHARE = ShareConfig(
     sharers=SharersConfig(strategy="most-active", sharers=9, least_items=2),
     gates=GatesConfig(steps=4, rate=0.01, batch=4),
+    harm=HarmConfig(on=False),
 )
 _WORDS = [
     "amber",

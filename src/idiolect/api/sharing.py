@@ -61,6 +61,7 @@ def share(
     people: Sequence[str] = (),
     profiles: Path | None = None,
     override_leakage: str | None = None,
+    override_harm: str | None = None,
     wait: bool = True,
     listener: Listener = silent,
 ) -> ShareSummary:
@@ -69,11 +70,13 @@ def share(
     Who shares is chosen among those whose consent (scope ``pieces``) holds, or named in ``people``;
     ``data`` holds the histories that their adapters were trained on. Nothing but numbers goes into
     the pool, under a pseudonym drawn for it. Whoever an audit finds to give too much away is left
-    out, unless ``override_leakage`` says why not; the ledger keeps that. Again, it goes on with
-    whom it had not finished, and leaves alone who is in the pool. Raises MissingError where nobody
-    agreed, or somebody named did not.
+    out, unless ``override_leakage`` says why not; so is whose pieces answer harmful prompts more
+    often than the base, unless ``override_harm`` does. The ledger keeps both. Again, it goes on
+    with whom it had not finished, and leaves alone who is in the pool. Raises MissingError where
+    nobody agreed, or somebody named did not.
     """
     from idiolect.pieces.share import share as share_pieces
+    from idiolect.unlearning.harm_check import DefaultHarmCheck
 
     return share_pieces(
         store,
@@ -85,6 +88,8 @@ def share(
         people=people,
         profiles=profiles,
         override_leakage=override_leakage,
+        harm_check=DefaultHarmCheck(listener=listener),
+        override_harm=override_harm,
         wait=wait,
         listener=listener,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from idiolect.cli.words import count, duration
 if TYPE_CHECKING:
     from idiolect.pieces.share import ShareSummary
 
-STYLES = {"refused": "red", "overridden": "yellow", "revoked": "yellow"}
+STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "revoked": "yellow"}
 
 
 @click.command("share")
@@ -60,6 +61,12 @@ STYLES = {"refused": "red", "overridden": "yellow", "revoked": "yellow"}
     help="Share although an audit refuses it, of everyone whom this run is about. The reason is "
     "kept in the ledger: name nobody in it.",
 )
+@click.option(
+    "--override-harm",
+    metavar="REASON",
+    help="Share although answers to harmful prompts become harmful with the adapter. The reason is "
+    "kept in the ledger: name nobody in it.",
+)
 @profiles_option
 @store_base_option
 @configurable()
@@ -74,6 +81,7 @@ def command(
     people: tuple[str, ...],
     seed: int | None,
     override_leakage: str | None,
+    override_harm: str | None,
     profiles: Path | None,
     base: str | None,
     wanted: Wanted,
@@ -84,9 +92,10 @@ def command(
     STORE is a folder of adapters made by `idiolect personalize`. Among those whose consent holds
     (`idiolect consent --scope pieces`) a few are chosen who between them are like most others.
     Before anything of them is shared, an audit asks how well it tells which of their items were
-    trained on: whoever is found out is left out. Then gates are trained, which say what each piece
-    is good for, and the pieces go into the pool under a pseudonym: numbers, no text, no name. Run
-    it again after an interruption and it goes on.
+    trained on: whoever is found out is left out. So is whose pieces answer harmful prompts more
+    often than the base does (harm.threshold; harm.on=false asks none). Then gates are trained,
+    which say what each piece is good for, and the pieces go into the pool under a pseudonym:
+    numbers, no text, no name. Run it again after an interruption and it goes on.
 
     \b
     $ idiolect consent raters --person ann --person ben --scope pieces
@@ -112,6 +121,7 @@ def command(
             people=people,
             profiles=profiles,
             override_leakage=override_leakage,
+            override_harm=override_harm,
             listener=listener,
         )
     if as_json:
@@ -137,14 +147,19 @@ def show(done: ShareSummary) -> None:
                 _measured(f.about, "adapter"),
                 _measured(f.about, "pieces"),
                 _measured(f.about, "assembled"),
+                _harm(f.about),
                 f.outcome,
             )
             for f in done.findings
         ]
         print_table(
-            ("who", "in the pool", "items in / out", "adapter", "pieces", "assembled", "outcome"),
+            (
+                *("who", "in the pool", "items in / out", "adapter", "pieces", "assembled"),
+                *("harmful", "outcome"),
+            ),
             rows,
-            title="How well items that were trained on are told apart (AUC; 0.5 is chance)",
+            title="How well items that were trained on are told apart (AUC; 0.5 is chance), and "
+            "harmful answers",
             styles=[STYLES.get(f.outcome, "") for f in done.findings],
         )
     facts: dict[str, Any] = {"shared": count(len(done.who("shared")), "person", "people")}
@@ -153,10 +168,17 @@ def show(done: ShareSummary) -> None:
     for outcome, text in (
         ("overridden", "shared by override"),
         ("refused", "refused"),
+        ("harmful", "refused: harmful"),
         ("revoked", "consent taken back"),
     ):
         if people := done.who(outcome):
             facts[text] = named(people)
+    if people := done.who("harmful"):
+        facts["to share them"] = (
+            "forget first what taught it (idiolect forget DATA STORE --person ID --records ...), "
+            "or say why not (--override-harm); for their own use alone: idiolect unlearn STORE "
+            f"--person {shlex.quote(people[0])} --method sku ..."
+        )
     facts["pool"] = f"{done.pool}, {count(done.sharers, 'sharer')}"
     facts["report"] = str(done.report)
     facts["time"] = duration(done.seconds)
@@ -172,3 +194,10 @@ def _measured(about: Mapping[str, float], artifact: str) -> str:
     auc, low, high = (about[f"{artifact}_{key}"] for key in ("auc", "low", "high"))
     leaks = " leaks" if about[f"{artifact}_leaks"] else ""
     return f"{auc:.2f} ({low:.2f}–{high:.2f}), p {about[f'{artifact}_p']:.2f}{leaks}"
+
+
+def _harm(about: Mapping[str, float]) -> str:
+    """``0.21 (+0.04)``: the harmful rate, and how far it is above the base's."""
+    if "harm_prompts" not in about:
+        return "not tried"
+    return f"{about['harm_rate']:.2f} ({about['harm_rise']:+.2f})"

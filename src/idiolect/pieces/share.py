@@ -18,6 +18,7 @@ from idiolect.events import Listener, both, silent
 from idiolect.history import read_dataset
 from idiolect.models import MiniLM
 from idiolect.pieces.candidates import Candidates
+from idiolect.pieces.harm import HarmCheck, not_checked
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.sharers import select_sharers
 from idiolect.pieces.sharing import Finding, ShareConfig, Sharing
@@ -61,16 +62,19 @@ def share(
     people: Sequence[str] = (),
     profiles: Path | None = None,
     override_leakage: str | None = None,
+    harm_check: HarmCheck = not_checked,
+    override_harm: str | None = None,
     wait: bool = True,
     listener: Listener = silent,
 ) -> ShareSummary:
     """See ``api.share``."""
     started = time.monotonic()
     config = config or ShareConfig()
-    if override_leakage is not None and not 0 < len(override_leakage.strip()) <= _LONGEST_REASON:
-        raise UsageError(
-            f"override of leakage: give the reason, in at most {_LONGEST_REASON} characters"
-        )
+    for what, reason in (("leakage", override_leakage), ("harm", override_harm)):
+        if reason is not None and not 0 < len(reason.strip()) <= _LONGEST_REASON:
+            raise UsageError(
+                f"override of {what}: give the reason, in at most {_LONGEST_REASON} characters"
+            )
     opened, dataset = AdapterStore.open(store), read_dataset(data)
     personal = from_plain(PersonalConfig, opened.settings, where=str(store))
     if personal.context.profile and profiles is None:
@@ -113,6 +117,8 @@ def share(
             config,
             engine,
             reason=(override_leakage or "").strip(),
+            harm_check=harm_check,
+            harm_reason=(override_harm or "").strip(),
             listener=both(listener, MetricsLog(store / "metrics.jsonl")),
         )
         findings = sharing.run(chosen)

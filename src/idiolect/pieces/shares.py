@@ -70,7 +70,15 @@ class Shares:
         }
 
     def record_shared(
-        self, person: str, name: str, *, consented: str, sites: int, ratio: float, overridden: str
+        self,
+        person: str,
+        name: str,
+        *,
+        consented: str,
+        sites: int,
+        ratio: float,
+        overridden: str,
+        harm_overridden: str = "",
     ) -> None:
         """Say that a person's pieces go into the pool; before they do."""
         self.ledger.record(
@@ -84,13 +92,15 @@ class Shares:
                 "sites": sites,
                 "ratio": ratio,
                 "overridden": overridden,
+                "harm_overridden": harm_overridden,
             },
         )
 
-    def record_refused(self, names: Mapping[str, str]) -> None:
-        """Say that people (person to pseudonym) were not let in."""
+    def record_refused(self, names: Mapping[str, str], why: str) -> None:
+        """Say that people (person to pseudonym) were not let in: ``refused``, as they give too much
+        away, or ``harmful``."""
         for person, name in names.items():
-            details = {"scope": SCOPE, "pool": self.pool.id, "as": name}
+            details = {"scope": SCOPE, "pool": self.pool.id, "as": name, "why": why}
             self.ledger.record(REFUSED, [person], details)
 
     def record_withdrew(self, person: str, names: Collection[str]) -> None:

@@ -7,7 +7,7 @@ share before the pool has it: a kill in between leaves an event too many, never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,11 +17,13 @@ from idiolect.events import Listener, Progress, silent
 from idiolect.models import Base
 from idiolect.pieces.candidates import Candidate, Candidates
 from idiolect.pieces.gates import GatesConfig, train_gates
+from idiolect.pieces.harm import Harm, HarmCheck, HarmConfig, not_checked, readable_harm
 from idiolect.pieces.leakage import (
     Findings,
     audit_assembled,
     audit_pieces,
     figures,
+    only,
     readable,
     refused,
     write_report,
@@ -45,6 +47,7 @@ class ShareConfig:
     """Which part of a sharer's pieces is given away."""
     gates: GatesConfig = field(default_factory=GatesConfig)
     leakage: LeakageConfig = field(default_factory=LeakageConfig)
+    harm: HarmConfig = field(default_factory=HarmConfig)
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio <= 1:
@@ -59,8 +62,9 @@ class Finding:
     sharer: str
     """The pseudonym in the pool and in the report."""
     outcome: str
-    """``shared``, ``overridden`` (shared although it gives too much away, with a reason),
-    ``refused``, or ``revoked``: consent was taken back while this ran."""
+    """``shared``, ``overridden`` (shared although it gives too much away or is harmful, with a
+    reason), ``refused`` (it gives too much away), ``harmful`` (refused for that), or ``revoked``:
+    consent was taken back while this ran."""
     about: Mapping[str, float]
     """What the pool's record says; see ``leakage.figures``."""
 
@@ -77,12 +81,14 @@ class Sharing:
         engine: EngineConfig | None = None,
         *,
         reason: str = "",
+        harm_check: HarmCheck = not_checked,
+        harm_reason: str = "",
         at_once: int = _AT_ONCE,
         listener: Listener = silent,
     ) -> None:
         self.base, self.candidates, self.pool, self.config = base, candidates, pool, config
         self.engine, self.reason, self.listener = engine or EngineConfig(), reason, listener
-        self.at_once = at_once
+        self.at_once, self.harm_check, self.harm_reason = at_once, harm_check, harm_reason
         self.shares = Shares(candidates.ledger, pool)
         store = candidates.store.folder
         self.report, self.checkpoint = store / "leakage" / f"{pool.id}.json", store / "share.bin"
@@ -114,27 +120,45 @@ class Sharing:
         audit, tokens = self.config.leakage, self.engine.scoring_tokens
         found = audit_pieces(self.base, people, sites, audit, forward_tokens=tokens)
         let = [c for c in people if self.reason or not refused(found, c.person)]
+        harm = self._harm(let, sites)
+        harmful = {p for p, one in harm.items() if one.refused(self.config.harm)}
+        let = [c for c in let if self.harm_reason or c.person not in harmful]
         entries = self._entries(let, names, sites)
         if entries:
             found |= audit_assembled(
                 self.base, self.pool, entries, let, audit, forward_tokens=tokens
             )
+
+        def about(person: str) -> dict[str, float]:
+            told = harm[person].figures(self.config.harm) if person in harm else {}
+            return figures(found, person) | told
+
         entries = {
-            person: replace(entry, about={**entry.about, **figures(found, person)})
+            person: replace(entry, about={**entry.about, **about(person)})
             for person, entry in entries.items()
         }
         kept = [p for p in entries if self.reason or not refused(found, p)]
-        shared = self._add({p: entries[p] for p in kept}, found)
-        self.shares.record_refused({p: name for p, name in names.items() if p not in set(kept)})
+        shared = self._add({p: entries[p] for p in kept}, found, harmful)
+        left = {p: name for p, name in names.items() if p not in set(kept)}
+        for why in ("harmful", "refused"):
+            some = {p: n for p, n in left.items() if (p in harmful) == (why == "harmful")}
+            self.shares.record_refused(some, why)
         return [
             Finding(
                 person=person,
                 sharer=name,
-                outcome=shared.get(person, "revoked" if person in kept else "refused"),
-                about=entries[person].about if person in entries else figures(found, person),
+                outcome=shared.get(person) or _left(person, kept, harmful),
+                about=entries[person].about if person in entries else about(person),
             )
             for person, name in names.items()
         ]
+
+    def _harm(
+        self, people: Sequence[Candidate], sites: Mapping[str, tuple[str, ...]]
+    ) -> Mapping[str, Harm]:
+        """What the pieces that would be given away do on harmful prompts."""
+        given = {c.person: only(c.adapter, sites[c.person]) for c in people}
+        return self.harm_check(self.base, given, self.config.harm)
 
     def _entries(
         self,
@@ -167,12 +191,15 @@ class Sharing:
             for c, gates in zip(people, trained, strict=True)
         }
 
-    def _add(self, entries: Mapping[str, Shared], found: Findings) -> dict[str, str]:
+    def _add(
+        self, entries: Mapping[str, Shared], found: Findings, harmful: Collection[str]
+    ) -> dict[str, str]:
         """Take in who still agrees; gives how (``shared`` or ``overridden``), by person."""
         out: dict[str, str] = {}
         with self.pool.writing():
             for person, since in self.shares.agreed(entries).items():
                 overridden = self.reason if refused(found, person) else ""
+                harm = self.harm_reason if person in harmful else ""
                 self.shares.record_shared(
                     person,
                     entries[person].sharer,
@@ -180,8 +207,9 @@ class Sharing:
                     sites=len(entries[person].sites),
                     ratio=self.config.ratio,
                     overridden=overridden,
+                    harm_overridden=harm,
                 )
-                out[person] = "overridden" if overridden else "shared"
+                out[person] = "overridden" if overridden or harm else "shared"
             self.pool.add([entry for person, entry in entries.items() if person in out])
         return out
 
@@ -204,4 +232,13 @@ class Sharing:
 
 def _told(sharer: str, about: Mapping[str, float]) -> dict[str, Any]:
     counts = {side: about[side] for side in ("held_in", "held_out")}
-    return {"sharer": sharer, "shared": False, **counts, "artifacts": readable(about)}
+    told = {"sharer": sharer, "shared": False, **counts, "artifacts": readable(about)}
+    harm = readable_harm(about)
+    return told | ({"harm": harm} if harm else {})
+
+
+def _left(person: str, kept: Sequence[str], harmful: Collection[str]) -> str:
+    """What became of somebody who was not shared."""
+    if person in kept:
+        return "revoked"
+    return "harmful" if person in harmful else "refused"
