@@ -21,9 +21,10 @@ from pieces_bench.paired_scores import TITLES, Scores, against, headings, metric
 
 ROOT = Path(__file__).resolve().parents[1]
 WAYS = {
-    "pieces": ("Per-Pcs, assembled", "#1d5fc4"),
+    "pieces": ("Per-Pcs, by gates", "#1d5fc4"),
+    "likely": ("by likelihood", "#8a3fb0"),
     "own": ("OPPU, own training", "#c4471d"),
-    "from pieces": ("OPPU from pieces", "#2f8f5b"),
+    "from likely": ("OPPU from likelihood", "#2f8f5b"),
 }
 
 
@@ -35,14 +36,16 @@ def picture(task: str, data: Mapping[str, Any]) -> bytes:
     scores, lengths = data["scores"], data["lengths"]
     heading = headings(scores)[0]
     for way in WAYS:
-        _line(left, scores, lengths, [f"{way} {n}" for n in lengths], way)
+        there = [n for n in lengths if f"{way} {n}" in scores]
+        _line(left, scores, there, [f"{way} {n}" for n in there], way)
     left.set_xscale("log")
     _frame(left, lengths, "items of the newcomer", f"{TITLES[task]}: gain in {heading} over base")
     left.legend(frameon=False, fontsize=8)
-    counts = [int(n.split()[0]) for n in data["tried"] if n.endswith(" sharers")]
-    names = [f"{n} sharers" for n in counts] + ["as it is"]
-    counts.append(data["people"]["sharers of a strategy"])
-    _line(right, scores, counts, names, "pieces")
+    fewer = [n.split()[0] for n in data["tried"] if n.endswith(" sharers") and "," not in n]
+    counts = [*map(int, fewer), data["people"]["sharers of a strategy"]]
+    _line(right, scores, counts, [*(f"{n} sharers" for n in fewer), "as it is"], "pieces")
+    names = [*(f"likely, {n} sharers" for n in fewer), "likely, as it is"]
+    _line(right, scores, counts, names, "likely")
     _frame(right, counts, "sharers", f"the same with {data['few']} items, assembled")
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=130, metadata={"Software": None})

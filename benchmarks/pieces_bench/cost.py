@@ -20,14 +20,16 @@ from idiolect.pieces import Pool
 from idiolect.pieces.assemble import assemble
 from idiolect.storage import read_json, write_json
 from idiolect.training.batched import train_many
+from pieces_bench.likely import lengths
 from pieces_bench.place import Place
-from pieces_bench.prepare import ASSEMBLE, POOL
-from pieces_bench.settings import TRAIN
+from pieces_bench.pools import POOL, some_of
+from pieces_bench.settings import ASSEMBLE, BY_LIKELIHOOD, TRAIN
 from throughput.counted import parameters
 
 AT_ONCE = 4
 """People of one timing; each gives a ratio."""
 EXACT, ANSWERS, WHOLE, ALONE = "exact training", "training on answers", "pieces", "pieces, alone"
+LIKELY = "likely"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +94,16 @@ def _ways(place: Place, pool: Pool) -> dict[str, Way]:
         for history in people:
             assembling(0)([history], last)
 
+    def likely(recent: int) -> Way:
+        config = replace(BY_LIKELIHOOD, recent_k=recent)
+        return lambda people, _: assemble(
+            place.base, some_of(place), {h.person: place.examples(h) for h in people}, config
+        )
+
     out: dict[str, Way] = {EXACT: train(exact), ANSWERS: train(place.lora), WHOLE: assembling(0)}
     out[ALONE] = alone
     out |= {f"{WHOLE} {k}": assembling(k) for k in place.sizes.recent}
-    return out
+    return out | {f"{LIKELY} {k}": likely(k) for k in lengths(place)}
 
 
 def _seconds(way: Way, people: Sequence[History]) -> float:
@@ -113,6 +121,8 @@ def operations(place: Place, pool: Pool, what: str, history: History) -> float:
             if what == EXACT
             else _answers(place, examples)
         )
+    if what.startswith(LIKELY):
+        return _likely(place, examples[-int(what.split()[1]) :])
     recent = what.removeprefix(WHOLE).strip(" ,alone")
     return _assembling(place, pool, examples[-int(recent or 0) :])
 
@@ -124,6 +134,16 @@ def _assembling(place: Place, pool: Pool, examples: Sequence[Example]) -> float:
     gates = 2 * len(pool.sharers) * sum(site.inputs for site in pool.modules)
     acting = sum(len(e.ids) - 1 - begin(place.base, place.lora, e) for e in examples)
     return 2 * body * tokens + 2 * ASSEMBLE.top_k * adapter_size(place) * acting + gates
+
+
+def _likely(place: Place, examples: Sequence[Example]) -> float:
+    """Prompts once, answers by the base and by every sharer, with the head."""
+    body, head = parameters(place.base.model)
+    asked = 1 + place.sizes.sharers
+    prompts = sum(begin(place.base, place.lora, e) for e in examples)
+    rest = asked * (sum(len(e.ids) - 1 for e in examples) - prompts)
+    targets = asked * sum(e.targets for e in examples)
+    return 2 * (body * (prompts + rest) + head * targets + adapter_size(place) * rest)
 
 
 def _training(place: Place, examples: Sequence[Example]) -> float:

@@ -14,7 +14,7 @@ from pieces_bench.clock import Clock
 from pieces_bench.place import Place
 from pieces_bench.prepare import sharers
 from pieces_bench.scoring import Scorer
-from pieces_bench.settings import GATES, GATES_TRIED, SEED
+from pieces_bench.settings import ASSEMBLE, GATES, GATES_TRIED
 
 RESULT = "develop.json"
 SHARERS = 8
@@ -39,9 +39,9 @@ def develop(place: Place, clock: Clock) -> dict[str, Any]:
         config = replace(GATES, steps=steps, rate=rate)
         trained = place.gates("develop-gates", chosen, config, clock)
         pool = place.pool(place.folder / f"develop-{steps}-{rate:g}", trained)
-        kept["rows"][name] = nats(place, scorer, pool, AssembleConfig(seed=SEED))
+        kept["rows"][name] = nats(place, scorer, pool, ASSEMBLE)
         if "at random" not in kept["rows"]:
-            drawn = AssembleConfig(seed=SEED, sample=True, temperature=1e6)
+            drawn = replace(ASSEMBLE, sample=True, temperature=1e6)
             kept["rows"]["at random"] = nats(place, scorer, pool, drawn)
         write_json(path, kept)
     return kept

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,12 +20,11 @@ from torch import Tensor
 from idiolect.pieces import Pool
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.segment import Segment, SharerRecord, row_sha256, write_gates, write_records
-from idiolect.pieces.settings import AssembleConfig
 from idiolect.pieces.sharer_file import sharer_file
 from idiolect.storage import read_json, write_json
 from pieces_bench.place import Place
-from pieces_bench.prepare import POOL
-from pieces_bench.settings import SEED
+from pieces_bench.pools import POOL
+from pieces_bench.settings import ASSEMBLE, BY_LIKELIHOOD, SEED
 
 AT_ONCE = 1_000
 """Sharers of a segment."""
@@ -53,7 +53,7 @@ def growth(place: Place) -> list[dict[str, Any]]:
 
 
 def _timed(place: Place, folder: Path, count: int) -> dict[str, Any]:
-    config = AssembleConfig(seed=SEED, recent_k=place.people.setting.few)
+    config = replace(ASSEMBLE, recent_k=place.people.setting.few)
     history = place.people.newcomers[0]
     examples = {history.person: place.examples(history)}
     assemble(place.base, Pool.open(place.made / POOL), examples, config)  # prepares the base
@@ -67,12 +67,16 @@ def _timed(place: Place, folder: Path, count: int) -> dict[str, Any]:
         began = time.perf_counter()
         assemble(place.base, pool, examples, config)
         again.append(time.perf_counter() - began)
+    began = time.perf_counter()
+    assemble(place.base, pool, examples, replace(BY_LIKELIHOOD, recent_k=config.recent_k))
+    likely = time.perf_counter() - began
     gates = sum(p.stat().st_size for p in (folder / "segments").glob("*.safetensors"))
     return {
         "sharers": count,
         "opened": opened,
         "first": first,
         "seconds": median(again),
+        "likely": likely,
         "items": min(config.recent_k, len(examples[history.person])),
         "gate_bytes": gates / count,
     }

@@ -18,7 +18,8 @@ from idiolect.models import Example
 from idiolect.pieces import Recipe, materialise, share_sites
 from idiolect.storage import read_json, write_json
 from pieces_bench.place import Place
-from pieces_bench.prepare import leak_stores, leakers, recipes, some_of
+from pieces_bench.pools import some_of
+from pieces_bench.prepare import leak_stores, leakers, recipes
 from pieces_bench.scoring import Scorer
 from pieces_bench.settings import SEED, TRAIN
 

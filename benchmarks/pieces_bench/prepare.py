@@ -10,19 +10,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from idiolect.adapters import LoraAdapter
-from idiolect.config import derive_seed
 from idiolect.history import History
 from idiolect.pieces import Pool, Recipe, RecipeRecord, RecipeStore, materialise
 from idiolect.pieces.assemble import assemble
-from idiolect.pieces.settings import AssembleConfig
+from pieces_bench import likely
 from pieces_bench.clock import Clock, pieces
 from pieces_bench.people import means
 from pieces_bench.place import Place, with_epochs
-from pieces_bench.settings import GATES, SEED, TRAIN
-from pieces_bench.view import View
-
-ASSEMBLE = AssembleConfig(seed=SEED)
-POOL = "pool"
+from pieces_bench.pools import POOL, some_of
+from pieces_bench.settings import ASSEMBLE, GATES, TRAIN
 
 
 def prepare(place: Place, clock: Clock) -> None:
@@ -30,6 +26,7 @@ def prepare(place: Place, clock: Clock) -> None:
     sharers(place, clock)
     gates(place, clock)
     own(place, clock)
+    from_likely(place, clock)
     from_pieces(place, clock)
     leaking(place, clock)
     means(place.people, place.folder)
@@ -90,6 +87,16 @@ def from_pieces(place: Place, clock: Clock) -> None:
             place.train(store, jobs, kind.config, with_epochs(TRAIN, epochs), clock)
 
 
+def from_likely(place: Place, clock: Clock) -> None:
+    """Newcomers' adapters that started from those assembled by likelihood, one epoch."""
+    for length in likely.lengths(place):
+        starts = likely.assembled(place, length, clock=clock)
+        jobs = [place.job(h, last=length, start=starts[h.person]) for h in place.people.newcomers]
+        kind = jobs[0].start
+        assert kind is not None
+        place.train(likely_store(length), jobs, kind.config, with_epochs(TRAIN, 1), clock)
+
+
 def recipes(place: Place, length: int, clock: Clock | None = None) -> dict[str, Recipe]:
     """Newcomers' recipes from the strategy ``cluster``'s pieces by their last items, no training.
 
@@ -140,15 +147,11 @@ def own_store(length: int, epochs: int = TRAIN.epochs) -> str:
     return f"own-{length}-{epochs}"
 
 
+def likely_store(length: int) -> str:
+    """The store of newcomers' adapters that started from those by likelihood."""
+    return f"from-likely-{length}-1"
+
+
 def pieces_store(length: int, epochs: int = 1) -> str:
     """The store of newcomers' adapters that started from pieces."""
     return f"from-pieces-{length}-{epochs}"
-
-
-def some_of(place: Place, strategy: str = "cluster", count: int = 0, ratio: float = 1.0) -> Pool:
-    """The pool as if only some had shared: a strategy's people, so many of them, in part."""
-    people = place.people.chosen[strategy]
-    if count:  # fewer are always among more
-        order = sorted(people, key=lambda person: derive_seed(SEED, person, "fewer sharers"))
-        people = tuple(order[:count])
-    return View(place.made / POOL, [place.alias(person) for person in people], ratio)

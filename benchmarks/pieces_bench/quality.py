@@ -16,21 +16,25 @@ from idiolect.pieces.assemble import assemble
 from idiolect.pieces.retrieval import nearest, whole_adapters
 from idiolect.pieces.settings import AssembleConfig
 from idiolect.storage import read_json, write_json
+from pieces_bench import likely
 from pieces_bench.develop import choices
 from pieces_bench.people import means
 from pieces_bench.place import Place
-from pieces_bench.prepare import ASSEMBLE, assembled, own_store, pieces_store, some_of
+from pieces_bench.pools import some_of
+from pieces_bench.prepare import assembled, likely_store, own_store, pieces_store
 from pieces_bench.scoring import Scorer, Scores
-from pieces_bench.settings import TRAIN
+from pieces_bench.settings import ASSEMBLE, BY_LIKELIHOOD, TRAIN
 
 Adapters = Mapping[str, LoraAdapter]
-BASE, NEAREST, AVERAGE, PIECES, OWN, FROM_PIECES = (
+BASE, NEAREST, AVERAGE, PIECES, LIKELY, OWN, FROM_PIECES, FROM_LIKELY = (
     "base",
     "nearest adapter",
     "average adapter",
     "pieces",
+    "likely",
     "own",
     "from pieces",
+    "from likely",
 )
 
 
@@ -87,6 +91,9 @@ class Quality:
             yield f"{PIECES} {length}", lambda n=length: assembled(self.place, n)
             yield f"{OWN} {length}", lambda n=length: self._stored(own_store(n))
             yield f"{FROM_PIECES} {length}", lambda n=length: self._stored(pieces_store(n))
+        for length in likely.lengths(self.place):
+            yield f"{LIKELY} {length}", lambda n=length: likely.assembled(self.place, n)
+            yield f"{FROM_LIKELY} {length}", lambda n=length: self._stored(likely_store(n))
         yield f"{OWN} {most}, 1 epoch", lambda: self._stored(own_store(most, 1))
         name = f"{FROM_PIECES} {most}, {TRAIN.epochs} epochs"
         yield name, lambda: self._stored(pieces_store(most, TRAIN.epochs))
@@ -100,6 +107,13 @@ class Quality:
     def _tried(self) -> Iterator[tuple[str, Callable[[], Adapters]]]:
         for name, tried in tries(self.place).items():
             yield name, lambda t=tried: self._try(t)
+        for name, (sharers, config) in likely_tries(self.place).items():
+            most = self.place.people.setting.few
+            few = max(n for n in likely.lengths(self.place) if n <= most)
+            yield (
+                name,
+                lambda s=sharers, c=config: likely.assembled(self.place, few, sharers=s, config=c),
+            )
 
     def _try(self, tried: Tried) -> Adapters:
         pool = some_of(self.place, tried.strategy, tried.sharers, tried.ratio)
@@ -142,6 +156,17 @@ def tries(place: Place) -> dict[str, Tried]:
     out["factors"] = Tried(assemble=replace(ASSEMBLE, aggregate="factors"))
     drawn = replace(ASSEMBLE, sample=True, temperature=1e6)
     out["pieces at random"] = Tried(assemble=drawn)
+    return out
+
+
+def likely_tries(place: Place) -> dict[str, tuple[int, AssembleConfig]]:
+    """The same by likelihood: so many sharers (0 for all), and settings."""
+    out = {"likely, as it is": (0, BY_LIKELIHOOD)}
+    out |= {f"likely, {n} sharers": (n, BY_LIKELIHOOD) for n in place.sizes.fewer}
+    for k in place.sizes.top_k:
+        out[f"likely, top {k}"] = (0, replace(BY_LIKELIHOOD, top_k=k))
+    for t in place.sizes.likely_temperatures:
+        out[f"likely, temperature {t:g}"] = (0, replace(BY_LIKELIHOOD, temperature=t))
     return out
 
 

@@ -17,9 +17,9 @@ from pieces_bench.growth import growth
 from pieces_bench.leaks import leaks
 from pieces_bench.place import Place
 from pieces_bench.prepare import own_store, pieces_store
-from pieces_bench.quality import Quality, adapter_bytes, recipe_bytes, tries
+from pieces_bench.quality import Quality, adapter_bytes, likely_tries, recipe_bytes, tries
 from pieces_bench.settings import GATES, SEED, TRAIN
-from pieces_bench.tables import tables
+from pieces_bench.tables import NAMES, tables
 
 WHOLE_TIMES, RECENT_TIMES, RECIPE_BYTES, MINUTES = 6, 50, 2048, 20
 HOLDS = 0.02
@@ -48,7 +48,7 @@ def measure(place: Place, *, grows: bool) -> dict[str, Any]:
         "recent": list(sizes.recent),
         "epochs": TRAIN.epochs,
         "steps": steps_of(sizes.most, TRAIN) // TRAIN.epochs,
-        "tried": list(tries(place)),
+        "tried": [*tries(place), *likely_tries(place)],
         "scores": {name: asdict(one) for name, one in scores.items()},
         "timed": timed,
         "growth": grown,
@@ -177,17 +177,21 @@ def notes(raw: Mapping[str, Any]) -> list[str]:
 
 
 def winners(task: str, data: Mapping[str, Any]) -> str:
-    """At which lengths of history pieces beat own training."""
+    """At which lengths of history assembling beats own training."""
     scores = data["scores"]
-    parts: list[str] = []
-    for length in data["lengths"]:
-        test = t.against(scores, f"pieces {length}", f"own {length}", t.metrics(scores)[0])
-        clear = test.interval[0] > 0 or test.interval[1] < 0
-        word = ("pieces" if test.gain > 0 else "own training") if clear else "no clear difference"
-        parts.append(f"{length} items: {word}")
+    told: list[str] = []
+    for way in ("pieces", "likely"):
+        parts: list[str] = []
+        for length in data["lengths"]:
+            if f"{way} {length}" not in scores:
+                continue
+            test = t.against(scores, f"{way} {length}", f"own {length}", t.metrics(scores)[0])
+            clear = test.interval[0] > 0 or test.interval[1] < 0
+            word = ("assembled" if test.gain > 0 else "own training") if clear else "no difference"
+            parts.append(f"{length} items: {word}")
+        told.append(f"{NAMES[way]}, {', '.join(parts)}")
     base = fmean(t.of(scores, "base", t.metrics(scores)[0]))
     return (
-        f"{t.TITLES[task]}, who wins in {t.headings(scores)[0]} (base {base:.3f}): "
-        + "; ".join(parts)
-        + "."
+        f"{t.TITLES[task]}, who wins in {t.headings(scores)[0]} (base {base:.3f}) where intervals "
+        f"tell: {'; '.join(told)}."
     )

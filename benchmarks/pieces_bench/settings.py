@@ -9,6 +9,7 @@ from types import MappingProxyType
 from idiolect.adapters import LoraConfig
 from idiolect.evaluation.demo import CHATS, FILMS, Subject
 from idiolect.pieces.gates import GatesConfig
+from idiolect.pieces.settings import AssembleConfig
 from idiolect.pieces.sharers import Strategy
 from idiolect.training import TrainConfig
 
@@ -21,6 +22,9 @@ TRAIN = TrainConfig(seed=SEED)
 GATES = GatesConfig(steps=20, rate=1e-2, seed=SEED)
 """Of five ways tried on 8 development raters the one with the lowest loss, by little (0.6529 nats;
 20 steps at 1e-3 0.6576, 50 at 1e-3 0.6564; without pieces 0.6538): ``--develop`` measures it."""
+ASSEMBLE = AssembleConfig(by="gates", seed=SEED)
+"""As the paper assembles."""
+BY_LIKELIHOOD = AssembleConfig(by="likelihood", seed=SEED)
 GATES_TRIED = ((5, 1e-3), (20, 1e-4), (20, 1e-3), (20, 1e-2), (50, 1e-3))
 """(steps, rate) of ``--develop``."""
 
@@ -47,6 +51,7 @@ class Sizes:
     ratios: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     top_k: tuple[int, ...] = (1, 2, 5, 8)
     temperatures: tuple[float, ...] = (0.3, 3.0)
+    likely_temperatures: tuple[float, ...] = (0.5, 2.0, 4.0)
     leaking: int = 8
     """Sharers whose leakage is measured."""
     leak_epochs: tuple[int, ...] = (1, 4)
@@ -78,6 +83,7 @@ QUICK = Sizes(
     ratios=(0.5,),
     top_k=(1, 4),
     temperatures=(3.0,),
+    likely_temperatures=(2.0,),
     leaking=2,
     leak_epochs=(1,),
     leak_ratios=(1.0, 0.5),
@@ -99,6 +105,8 @@ class Setting:
     """By which sharers are chosen; pieces come from the first one's but where they are compared."""
     few: int
     """Items from which pieces are chosen where one setting after another is tried, for time."""
+    likely: int
+    """The longest history by which pieces are chosen by likelihood."""
     train_seconds: float
     """Of one item trained on two cores, for the estimate."""
     assemble_seconds: float
@@ -108,13 +116,19 @@ class Setting:
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {
         "rating": Setting(
-            subject=FILMS, queries=20, few=10, train_seconds=0.03, assemble_seconds=0.02
+            subject=FILMS,
+            queries=20,
+            few=10,
+            likely=50,
+            train_seconds=0.03,
+            assemble_seconds=0.02,
         ),
         "reply": Setting(
             subject=CHATS,
             queries=12,
             strategies=("cluster",),  # an item takes three times as long as a rating
             few=5,
+            likely=20,  # every sharer says every answer, and answers are long
             train_seconds=0.1,
             assemble_seconds=0.045,
         ),

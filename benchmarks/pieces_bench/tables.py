@@ -24,10 +24,13 @@ NAMES = {
     "base": "non-personalized",
     "nearest adapter": "PEFT retrieval, the nearest",
     "average adapter": "PEFT retrieval, average of 3",
-    "pieces": "Per-Pcs (assembled)",
+    "pieces": "Per-Pcs, pieces by gates",
+    "likely": "adapters by likelihood",
     "own": "OPPU (own training)",
-    "from pieces": "OPPU from pieces",
+    "from pieces": "OPPU from pieces by gates",
+    "from likely": "OPPU from adapters by likelihood",
 }
+BY_LENGTH = ("pieces", "likely", "own", "from pieces", "from likely")
 
 
 def tables(raw: Mapping[str, Any]) -> Iterator[Table]:
@@ -37,6 +40,7 @@ def tables(raw: Mapping[str, Any]) -> Iterator[Table]:
         yield who(title, data)
         yield methods(title, data)
         yield by_length(title, data)
+        yield over_own(title, data)
         yield by_epochs(title, data)
         yield recent(title, data)
         yield tried(title, data)
@@ -61,7 +65,9 @@ def methods(title: str, data: Mapping[str, Any]) -> Table:
     scores, most = data["scores"], data["most"]
     rows: list[list[str]] = []
     for key, name in NAMES.items():
-        found = key if key in scores else f"{key} {most}"
+        found = key if key in scores else _longest(scores, key, most)
+        if key not in scores and found != f"{key} {most}":
+            name = f"{name} ({found.split()[-1]} items)"
         size = f"{data['bytes'][key]:,.0f}" if key in data["bytes"] else "–"
         rows.append([name, *line(scores, found, "base"), *_more(scores, found, most), size])
     heads = headings(scores)
@@ -71,11 +77,16 @@ def methods(title: str, data: Mapping[str, Any]) -> Table:
             "way",
             *heads,
             *(f"gain over the base, {h}" for h in heads),
-            f"gain of Per-Pcs over it, {heads[0]}",
+            f"gain of pieces by gates over it, {heads[0]}",
             "bytes a person",
         ],
         "rows": rows,
     }
+
+
+def _longest(scores: Scores, key: str, most: int) -> str:
+    """A way with the longest history with which it was made."""
+    return next(f"{key} {n}" for n in range(most, 0, -1) if f"{key} {n}" in scores)
 
 
 def _more(scores: Scores, found: str, most: int) -> list[str]:
@@ -92,16 +103,7 @@ def by_length(title: str, data: Mapping[str, Any]) -> Table:
     rows = [
         [
             str(length),
-            *(
-                f"{fmean(of(scores, f'{way} {length}', m)):.3f}"
-                for m in metrics(scores)
-                for way in ("pieces", "own", "from pieces")
-            ),
-            *(
-                shown(against(scores, f"pieces {length}", f"own {length}", m))
-                for m in metrics(scores)
-            ),
-            shown(against(scores, f"from pieces {length}", f"own {length}", "nats")),
+            *(_mean(scores, f"{way} {length}", m) for m in metrics(scores) for way in BY_LENGTH),
         ]
         for length in data["lengths"]
     ]
@@ -110,10 +112,37 @@ def by_length(title: str, data: Mapping[str, Any]) -> Table:
         "title": f"{title}: by the newcomer's last items (base: {', '.join(base)})",
         "columns": [
             "items",
-            *(f"{way}, {h}" for h in heads for way in ("Per-Pcs", "OPPU", "OPPU from pieces")),
-            *(f"Per-Pcs over OPPU, {h}" for h in heads),
-            "from pieces over OPPU, nats",
+            *(f"{NAMES[way]}, {h}" for h in heads for way in BY_LENGTH),
         ],
+        "rows": rows,
+    }
+
+
+def _mean(scores: Scores, name: str, metric: str) -> str:
+    return f"{fmean(of(scores, name, metric)):.3f}" if name in scores else "–"
+
+
+def over_own(title: str, data: Mapping[str, Any]) -> Table:
+    """Where assembling wins over own training by the same items, paired."""
+    scores = data["scores"]
+    ways = [way for way in BY_LENGTH if way != "own"]
+    rows = [
+        [
+            str(length),
+            NAMES[way],
+            *(
+                shown(against(scores, f"{way} {length}", f"own {length}", m))
+                for m in metrics(scores)
+            ),
+        ]
+        for way in ways
+        for length in data["lengths"]
+        if f"{way} {length}" in scores
+    ]
+    heads = headings(scores)
+    return {
+        "title": f"{title}: gain over own training by the same items",
+        "columns": ["items", "way", *heads],
         "rows": rows,
     }
 
@@ -154,20 +183,25 @@ def recent(title: str, data: Mapping[str, Any]) -> Table:
     counts = sorted({*data["recent"], *data["lengths"]})
     timed = [t["what"] for t in data["timed"]]
     rows = []
-    for count in counts:
-        name = f"pieces {count}"
-        speed = "–"
-        what = "pieces" if count == most else name
-        if what in timed:
-            speed = f"{median(times(data, 'exact training', what)):.0f} x"
-        rows.append([str(count), *line(scores, name, f"pieces {most}"), speed])
+    for way in ("pieces", "likely"):
+        longest = _longest(scores, way, most)
+        for count in counts:
+            name = f"{way} {count}"
+            if name not in scores:
+                continue
+            speed = "–"
+            what = way if name == f"pieces {most}" else name
+            if what in timed:
+                speed = f"{median(times(data, 'exact training', what)):.1f} x"
+            rows.append([NAMES[way], str(count), *line(scores, name, longest), speed])
     heads = headings(scores)
     return {
-        "title": f"{title}: pieces chosen by the last items alone (`recent_k`)",
+        "title": f"{title}: assembled by the last items alone (`recent_k`)",
         "columns": [
+            "way",
             "items",
             *heads,
-            *(f"against all {most}, {h}" for h in heads),
+            *(f"against the most items, {h}" for h in heads),
             "faster than exact training",
         ],
         "rows": rows,
@@ -178,7 +212,10 @@ def tried(title: str, data: Mapping[str, Any]) -> Table:
     """One setting after another."""
     scores = data["scores"]
     heads = headings(scores)
-    rows = [[name, *line(scores, name, "as it is")] for name in data["tried"]]
+    rows = [
+        [name, *line(scores, name, "likely, as it is" if "likely" in name else "as it is")]
+        for name in data["tried"]
+    ]
     return {
         "title": f"{title}: one setting changed at a time, pieces by the last {data['few']} items",
         "columns": ["changed", *heads, *(f"gain over as it is, {h}" for h in heads)],

@@ -40,6 +40,7 @@ def growth(title: str, data: Mapping[str, Any]) -> Table:
             f"{row['seconds']:.2f}",
             f"{row['first']:.2f}",
             f"{row['opened']:.3f}",
+            f"{row['likely']:.2f}",
             f"{row['gate_bytes'] / 1e3:,.0f}",
         ]
         for row in data["growth"]
@@ -52,6 +53,7 @@ def growth(title: str, data: Mapping[str, Any]) -> Table:
             "seconds",
             "the first time, s",
             "of that opening, s",
+            "by likelihood, s",
             "kB of gates a sharer",
         ],
         "rows": rows,

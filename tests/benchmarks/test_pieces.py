@@ -31,7 +31,8 @@ from pieces_bench.cost import ANSWERS, EXACT, WHOLE, adapter_size, operations
 from pieces_bench.develop import choices
 from pieces_bench.growth import made_up
 from pieces_bench.place import Place
-from pieces_bench.prepare import gates, prepare, sharers, some_of
+from pieces_bench.pools import some_of
+from pieces_bench.prepare import gates, prepare, sharers
 from pieces_bench.scoring import Scorer
 from pieces_bench.settings import QUICK, SEED
 from tiny_people import noisy, rater, save_tiny
@@ -162,7 +163,7 @@ def test_a_part_of_a_pool_is_as_a_pool_made_of_that_part(place: Place, tmp_path:
     with real.writing():
         real.add(entries)
     items = {h.person: place.examples(h) for h in place.people.newcomers}
-    config = AssembleConfig(top_k=2)
+    config = AssembleConfig(by="gates", top_k=2)
     for one, other in zip(
         assemble(place.base, view, items, config),
         assemble(place.base, real, items, config),
@@ -204,7 +205,7 @@ def test_a_made_up_pool_is_whole(place: Place, tmp_path: Path) -> None:
     assert len(pool.sharers) == 30
     history = place.people.newcomers[0]
     items = {history.person: place.examples(history)}
-    (recipe,) = assemble(place.base, pool, items, AssembleConfig())
+    (recipe,) = assemble(place.base, pool, items, AssembleConfig(by="gates"))
     assert (recipe.pick >= 0).all() and materialise(recipe, pool).pairs
 
 
