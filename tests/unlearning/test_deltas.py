@@ -102,7 +102,7 @@ def test_a_loss_that_is_not_finite_ends_training() -> None:
 
 
 def test_what_cannot_be_meant() -> None:
-    for wrong, said in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"answer_tokens": 0}, "answer_tokens"),
         ({"lora": replace(LORA, dropout=0.1)}, "dropout"),
         ({"train": replace(CONFIG.train, steps=None, patience=1)}, "patience"),
@@ -111,9 +111,10 @@ def test_what_cannot_be_meant() -> None:
         ({"guard": float("nan")}, "guard"),
         ({"held_out": 1.0}, "held_out"),
         ({"method": "none"}, "unknown method"),
-    ):
+    ]
+    for changed_to, said in wrong:
         with pytest.raises(UsageError, match=said):
-            replace(CONFIG, **wrong)  # type: ignore[arg-type]
+            replace(CONFIG, **changed_to)
 
 
 def test_negating_on_a_base_is_merging_with_a_minus() -> None:
@@ -179,5 +180,5 @@ def test_training_beside_an_adapter_sees_it() -> None:
     active = active_at(base, personal.config, examples)
     with torch.no_grad(), applied(base.model, personal.pairs, personal.config.scale, active):
         expected = float(target_nll(base.model, batch).mean())
-    assert float(losses.nll(examples)) == pytest.approx(expected, rel=1e-5)
-    assert float(losses.nll_before(examples)) == pytest.approx(expected, rel=1e-5)
+    assert losses.nll(examples).tolist() == pytest.approx([expected], rel=1e-5)
+    assert losses.nll_before(examples).tolist() == pytest.approx([expected], rel=1e-5)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
-from idiolect.unlearning.method import Direction, Model
+from idiolect.unlearning.method import Direction, Model, Terms
 from idiolect.unlearning.sets import Draw
 
 
@@ -19,6 +16,6 @@ class Ascent:
     title: ClassVar[str] = "gradient ascent"
     direction: ClassVar[Direction] = "keep"
 
-    def losses(self, model: Model, draw: Draw) -> Mapping[str, Tensor]:
+    def losses(self, model: Model, draw: Draw) -> Terms:
         """Minus the cross-entropy of the forget set's answers."""
-        return {"ascent": -model.nll(draw.forget).mean()}
+        yield "ascent", -model.nll(draw.forget).mean()

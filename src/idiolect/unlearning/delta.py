@@ -7,7 +7,7 @@ a copy. Nothing of it touches the disk. Shapes: ``B`` examples, ``N`` target tok
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,9 +18,12 @@ from torch import Tensor
 from idiolect.adapters import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import UsageError
 from idiolect.models import Base, Example
-from idiolect.training.batch import Batch, collate
+from idiolect.training.batch import Batch, collate, parcels
 from idiolect.training.loss import head_nll, target_logits, target_nll
 from idiolect.training.single import active_at, applied
+
+FORWARD_TOKENS = 1024
+"""Tokens of a forward: on CPUs its activations then stay in the caches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,36 +155,52 @@ class Losses:
 
     def nll(self, examples: Sequence[Example]) -> Tensor:
         """Each example's mean negative log likelihood a target token [B], nats."""
-        batch = self._batch(examples)
-        with self.trainee.now(examples) as model:
-            if self.trainee.trains_head:
-                return mean_by_row(target_nll(model, batch), batch, len(examples))
-            decoder = model.get_decoder()
-            hidden = decoder(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
-            found = head_nll(model, hidden[batch.row, batch.position], batch.label)
-            return mean_by_row(found, batch, len(examples))
+        return self._each(examples, self._nll)
 
     @torch.no_grad()
     def nll_before(self, examples: Sequence[Example]) -> Tensor:
         """The same of the model that training began with [B]; no gradient."""
-        batch = self._batch(examples)
-        with self.trainee.before(examples) as model:
-            return mean_by_row(target_nll(model, batch), batch, len(examples))
+        return self._each(examples, self._nll_before)
 
     def divergence(self, examples: Sequence[Example]) -> Tensor:
         """Each example's mean KL(before || now) a target token [B], nats."""
-        batch = self._batch(examples)
+        return self._each(examples, self._divergence)
+
+    def _each(
+        self, examples: Sequence[Example], values: Callable[[Sequence[Example], Batch], Tensor]
+    ) -> Tensor:
+        """The mean of each example's values [B]; rows of like length share a forward."""
+        found: list[Tensor] = []
+        order: list[int] = []
+        for parcel in parcels([len(e.ids) for e in examples], FORWARD_TOKENS):
+            some = [examples[i] for i in parcel]
+            batch = collate(some, pad=self.base.pad, device=self.base.device)
+            found.append(_mean_by_row(values(some, batch), batch, len(some)))
+            order += parcel
+        places = torch.tensor(order, device=self.base.device).argsort()
+        return torch.cat(found)[places]
+
+    def _nll(self, examples: Sequence[Example], batch: Batch) -> Tensor:
+        with self.trainee.now(examples) as model:
+            if self.trainee.trains_head:
+                return target_nll(model, batch)
+            decoder = model.get_decoder()
+            hidden = decoder(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
+            return head_nll(model, hidden[batch.row, batch.position], batch.label)
+
+    def _nll_before(self, examples: Sequence[Example], batch: Batch) -> Tensor:
+        with self.trainee.before(examples) as model:
+            return target_nll(model, batch)
+
+    def _divergence(self, examples: Sequence[Example], batch: Batch) -> Tensor:
         with torch.no_grad(), self.trainee.before(examples) as model:
             old = _log_probabilities(target_logits(model, batch))
         with self.trainee.now(examples) as model:
             new = _log_probabilities(target_logits(model, batch))
-        return mean_by_row((old.exp() * (old - new)).sum(-1), batch, len(examples))
-
-    def _batch(self, examples: Sequence[Example]) -> Batch:
-        return collate(examples, pad=self.base.pad, device=self.base.device)
+        return (old.exp() * (old - new)).sum(-1)
 
 
-def mean_by_row(values: Tensor, batch: Batch, rows: int) -> Tensor:
+def _mean_by_row(values: Tensor, batch: Batch, rows: int) -> Tensor:
     """The mean over each example's own target tokens [B] of values of all of them [N]."""
     total = values.new_zeros(rows).index_add(0, batch.row, values)
     return total / torch.bincount(batch.row, minlength=rows)

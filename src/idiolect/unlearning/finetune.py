@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
-from idiolect.unlearning.method import Direction, Model
+from idiolect.unlearning.method import Direction, Model, Terms
 from idiolect.unlearning.sets import Draw
 
 
@@ -19,6 +16,6 @@ class FineTune:
     title: ClassVar[str] = "fine-tuning"
     direction: ClassVar[Direction] = "keep"
 
-    def losses(self, model: Model, draw: Draw) -> Mapping[str, Tensor]:
+    def losses(self, model: Model, draw: Draw) -> Terms:
         """Cross-entropy of the retain set's answers."""
-        return {"retain": model.nll(draw.retain).mean()}
+        yield "retain", model.nll(draw.retain).mean()

@@ -5,7 +5,7 @@ Knows no particular method and no model; ``registry.py`` lists the methods.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from idiolect.unlearning.sets import Draw
 Direction = Literal["negate", "keep"]
 """``negate``: theta = theta_o - scale * delta, delta being what should go; ``keep``: theta_o +
 scale * delta, where 1 is what was trained."""
+Terms = Iterator[tuple[str, Tensor]]
 
 
 class Model(Protocol):
@@ -41,9 +42,10 @@ class Method(Protocol):
     """What it is, in a few words, for tables."""
     direction: ClassVar[Direction]
 
-    def losses(self, model: Model, draw: Draw) -> Mapping[str, Tensor]:
-        """The terms of a step's loss by name, already weighted; their sum is minimised.
+    def losses(self, model: Model, draw: Draw) -> Terms:
+        """The terms of a step's loss with their names, already weighted; their sum is minimised.
 
-        A term of weight 0 is not there, nor is anything computed for it.
+        They come one by one, so that no two graphs need to be there at once. A term of weight 0
+        does not come, nor is anything computed for it.
         """
         ...

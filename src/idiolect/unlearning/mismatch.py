@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from idiolect.errors import UsageError
-from idiolect.unlearning.method import Direction, Model
+from idiolect.unlearning.method import Direction, Model, Terms
 from idiolect.unlearning.sets import Draw
 
 
@@ -35,13 +32,11 @@ class Mismatch:
         if not (self.ascent or self.mismatch or self.retain):
             raise UsageError("ga_mismatch: all its weights are 0, so there is nothing to train")
 
-    def losses(self, model: Model, draw: Draw) -> Mapping[str, Tensor]:
+    def losses(self, model: Model, draw: Draw) -> Terms:
         """Ascent on the forget set, its prompts answered by others' answers, nearness elsewhere."""
-        terms: dict[str, Tensor] = {}
         if self.ascent:
-            terms["ascent"] = -self.ascent * model.nll(draw.forget).mean()
+            yield "ascent", -self.ascent * model.nll(draw.forget).mean()
         if self.mismatch:
-            terms["mismatch"] = self.mismatch * model.nll(draw.mismatched()).mean()
+            yield "mismatch", self.mismatch * model.nll(draw.mismatched()).mean()
         if self.retain:
-            terms["retain"] = self.retain * model.divergence(draw.retain).mean()
-        return terms
+            yield "retain", self.retain * model.divergence(draw.retain).mean()

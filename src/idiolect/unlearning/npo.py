@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from idiolect.errors import UsageError
-from idiolect.unlearning.method import Direction, Model
+from idiolect.unlearning.method import Direction, Model, Terms
 from idiolect.unlearning.sets import Draw
 
 
@@ -32,13 +30,12 @@ class Npo:
         if not 0 <= self.retain < float("inf"):
             raise UsageError(f"npo.retain: must be 0 or more, got {self.retain}")
 
-    def losses(self, model: Model, draw: Draw) -> Mapping[str, Tensor]:
+    def losses(self, model: Model, draw: Draw) -> Terms:
         """2/beta softplus(beta (log p_now - log p_before)) of whole answers, and the retain set."""
         forget = draw.forget
         before, now = model.nll_before(forget), model.nll(forget)
         tokens = torch.tensor([e.targets for e in forget], dtype=now.dtype, device=now.device)
         ratio = tokens * (before - now)
-        terms = {"npo": 2 / self.beta * torch.nn.functional.softplus(self.beta * ratio).mean()}
+        yield "npo", 2 / self.beta * torch.nn.functional.softplus(self.beta * ratio).mean()
         if self.retain:
-            terms["retain"] = self.retain * model.nll(draw.retain).mean()
-        return terms
+            yield "retain", self.retain * model.nll(draw.retain).mean()

@@ -6,14 +6,11 @@ and distance to the base on normal prompts. Stage 2 subtracts it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
 from idiolect.errors import UsageError
-from idiolect.unlearning.method import Direction, Model
+from idiolect.unlearning.method import Direction, Model, Terms
 from idiolect.unlearning.sets import Draw
 
 
@@ -50,15 +47,13 @@ class Sku:
         if not self.cap > 0:
             raise UsageError(f"sku.cap: must be above 0, got {self.cap}")
 
-    def losses(self, model: Model, draw: Draw) -> Mapping[str, Tensor]:
+    def losses(self, model: Model, draw: Draw) -> Terms:
         """e1 guided distortion + e2 random disassociation + e3 preservation divergence."""
-        terms: dict[str, Tensor] = {}
         if self.e1:
-            terms["guided"] = self.e1 * model.nll(draw.forget).mean()
+            yield "guided", self.e1 * model.nll(draw.forget).mean()
         if self.e2:
-            terms["random"] = self.e2 * model.nll(draw.disassociated(self.others)).mean()
+            yield "random", self.e2 * model.nll(draw.disassociated(self.others)).mean()
         if self.e3:
             moved = model.divergence(draw.retain)
             kept = moved if self.divergence == "retain" else -moved.clamp(max=self.cap)
-            terms["preserve"] = self.e3 * kept.mean()
-        return terms
+            yield "preserve", self.e3 * kept.mean()

@@ -5,6 +5,7 @@ What comes out stays in memory: for the methods that negate it is the model that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -15,10 +16,11 @@ from idiolect.adapters import LoraAdapter, LoraConfig
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener, Measured, Progress, silent
 from idiolect.models import Base, PromptConfig, Prompter
+from idiolect.models.packed import packed
 from idiolect.training import TrainConfig
 from idiolect.training.schedule import batches, rate_at
 from idiolect.unlearning.delta import Delta, FullTrainee, LoraTrainee, Losses, Trainee
-from idiolect.unlearning.method import Method
+from idiolect.unlearning.method import Method, Model
 from idiolect.unlearning.pairs import Pair
 from idiolect.unlearning.sets import Draw, Sets, render
 
@@ -107,26 +109,33 @@ def train_on(
     losses: list[float] = []
     for draw in draws:
         optimizer.param_groups[0]["lr"] = rate_at(draw.step, len(draws), train)
-        terms = method.losses(model, draw)
-        loss = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"{method.title}: the loss is {float(loss.detach())} at step {draw.step}; "
-                "lower train.rate or train.steps"
-            )
         optimizer.zero_grad()
-        loss.backward()
+        terms = _gradients(base, method, model, draw)
         torch.nn.utils.clip_grad_norm_(trainee.weights, train.clip)
         optimizer.step()
-        losses.append(float(loss.detach()))
-        values = {name: float(term.detach()) for name, term in terms.items()}
-        listener(
-            Measured(stage="unlearn", values={"step": draw.step, "loss": losses[-1], **values})
-        )
+        losses.append(sum(terms.values()))
+        values = {"step": draw.step, "loss": losses[-1], **terms}
+        listener(Measured(stage="unlearn", values=values))
         listener(Progress(stage="unlearn", done=draw.step + 1, total=len(draws)))
     return TrainedDelta(
         delta=trainee.result(), steps=len(losses), first_loss=losses[0], last_loss=losses[-1]
     )
+
+
+def _gradients(base: Base, method: Method, model: Model, draw: Draw) -> dict[str, float]:
+    """Add up the gradients of a step's terms, one after the other; gives their values."""
+    terms: dict[str, float] = {}
+    with packed(base.model):
+        for name, term in method.losses(model, draw):
+            term.backward()
+            terms[name] = float(term.detach())
+    loss = sum(terms.values())
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"{method.title}: the loss is {loss} at step {draw.step}; lower train.rate or "
+            "train.steps"
+        )
+    return terms
 
 
 def _trainee(base: Base, adapter: LoraAdapter | None, config: DeltaConfig) -> Trainee:
