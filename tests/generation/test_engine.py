@@ -216,3 +216,25 @@ def test_an_adapter_on_answers_leaves_the_prompt_to_the_base(base: Base) -> None
     for (person, e), found in zip(examples, generator.likelihoods(examples), strict=True):
         expected = -torch.log_softmax(last(e.ids[:-1], person).double(), 0)[65]
         assert found.nll == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_the_likeliest_answers_are_those_of_all_there_are(
+    base: Base,
+    adapters: dict[str, LoraAdapter],
+    models: Mapping[str, Base],
+    person: str,
+) -> None:
+    """Beams against every answer of at most one token, each followed by the end."""
+    prompt = (70, 71, 72, 73)
+    end = base.tokenizer.eos_token_id
+    assert isinstance(end, int)
+    answers = [
+        (end,),
+        *((token, end) for token in range(base.model.config.vocab_size) if token != end),
+    ]
+    nats = [naive(models[person], (*prompt, *answer), len(prompt)) for answer in answers]
+    best = sorted(range(len(answers)), key=nats.__getitem__)[:5]
+    wanted = [base.tokenizer.decode(answers[n], skip_special_tokens=True).strip() for n in best]
+    (found,) = Generator(base, adapters).likeliest([(person, prompt)], beams=257, max_tokens=2)
+    assert found[:5] == wanted

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessor
 
 from idiolect.adapters import LoraAdapter, rows_of, stack_of
 from idiolect.models import Base, Example
@@ -160,12 +161,63 @@ class Generator:
             for row in answers
         ]
 
+    @torch.inference_mode()
+    def likeliest(
+        self, requests: Sequence[tuple[str, tuple[int, ...]]], *, beams: int, max_tokens: int
+    ) -> list[list[str]]:
+        """The likeliest whole answers to each (person, prompt), best first, at most ``beams``.
+
+        By beam search over sums of log likelihoods; an answer that has not ended after
+        ``max_tokens`` tokens is none. Answers may repeat in other tokens.
+        """
+        return [self._beams(person, prompt, beams, max_tokens) for person, prompt in requests]
+
+    def _beams(self, person: str, prompt: Sequence[int], beams: int, max_tokens: int) -> list[str]:
+        ids = torch.tensor([list(prompt)], device=self.base.device)
+        stops = self._stops()
+        with self._serving([person] * beams, [prompt] * beams, len(prompt), left=True):
+            made = self.base.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                num_beams=beams,
+                num_return_sequences=beams,
+                length_penalty=0.0,  # the sum, not the mean over tokens
+                early_stopping=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                eos_token_id=stops,
+                pad_token_id=self.base.tokenizer.eos_token_id,
+                logits_processor=[_EndsInTime(stops, len(prompt) + max_tokens)],
+            )
+        whole = [row for row in made[:, len(prompt) :].tolist() if set(stops) & set(row)]
+        decode = self.base.tokenizer.decode
+        return [str(decode(row, skip_special_tokens=True)).strip() for row in whole]
+
     def _stops(self) -> list[int]:
         """Every token that ends an answer, by the tokenizer and by the model's own settings."""
         stops = self.base.model.generation_config.eos_token_id
         listed = stops if isinstance(stops, list) else [stops]
         own = self.base.tokenizer.eos_token_id
         return sorted({s for s in [*listed, own] if isinstance(s, int)})
+
+
+class _EndsInTime(LogitsProcessor):
+    """Lets nothing but an end stand in the last place, at the likelihood that it has there: else
+    answers that were cut off would crowd out whole ones."""
+
+    def __init__(self, stops: Sequence[int], length: int) -> None:
+        self.stops, self.length = list(stops), length
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores [B, V] for the token after ``input_ids`` [B, T]."""
+        if input_ids.shape[1] + 1 < self.length:
+            return scores
+        ends = torch.full_like(scores, -torch.inf)
+        ends[:, self.stops] = scores[:, self.stops]
+        return ends
 
 
 def median_choice(probabilities: Sequence[float]) -> int:
