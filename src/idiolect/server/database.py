@@ -44,8 +44,9 @@ def database(url: str, folder: Path) -> dict[str, Any]:
             "PASSWORD": unquote(parts.password or ""),
             "HOST": unquote(parts.hostname or ""),
             "PORT": str(port or ""),
-            # Each request runs in a thread of its own, which would open a connection each.
-            "OPTIONS": {"pool": {"min_size": 1, "max_size": 12}} | dict(parse_qsl(parts.query)),
+            "OPTIONS": dict(parse_qsl(parts.query)),
+            "CONN_MAX_AGE": None,
+            "CONN_HEALTH_CHECKS": True,
         }
     raise UsageError(
         f"DATABASE_URL has the scheme {parts.scheme or 'nothing'!r} and the database {name!r}; "
@@ -57,6 +58,7 @@ def _sqlite(file: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(file),
+        "CONN_MAX_AGE": None,  # threads keep their connection: opening one costs more than a page
         "OPTIONS": {
             "timeout": _WAIT,
             # A transaction takes the right to write at its start, and waits for it there: one that
