@@ -78,7 +78,7 @@ def write(folder: Path) -> Path:
     links: dict[int, list[tuple[str, int, str]]] = defaultdict(list)
     for at, pointers in enumerate(said):
         for pointer in pointers:
-            symbol, target = re.match(r"(@i|[@&!]|%[pms]|;u)([\w:]+)", pointer).groups()
+            ((symbol, target),) = re.findall(r"^(@i|[@&!]|%[pms]|;u)([\w:]+)$", pointer)
             own, _, other = target.rpartition(":")
             ends = f"{[*map(_bare, words[at])].index(own) + 1:02x}01" if own else "0000"
             links[at].append((symbol, number[other], ends))

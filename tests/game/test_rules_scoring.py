@@ -15,6 +15,7 @@ from idiolect.game.rules import (
     SECONDS,
     Earlier,
     Relation,
+    RoundScore,
     accepted,
     in_time,
     normalise,
@@ -40,9 +41,20 @@ SEAFOOD = {
 OTHERS = Earlier(rounds=100, given={stem(word): count for word, count in SEAFOOD.items()})
 
 
-def scored(*answers: str, base: str = "seafood", listed: tuple[str, ...] = (), **changes: object):
-    settings = {"earlier": OTHERS, "listed": {stem(w) for w in listed}, "little_played": False}
-    return score(Relation.HYPONYMS, base, answers, **(settings | changes))
+def scored(
+    *answers: str,
+    listed: tuple[str, ...] = (),
+    earlier: Earlier = OTHERS,
+    little_played: bool = False,
+) -> RoundScore:
+    return score(
+        Relation.HYPONYMS,
+        "seafood",
+        answers,
+        earlier=earlier,
+        listed=set(map(stem, listed)),
+        little_played=little_played,
+    )
 
 
 def test_agreement_is_the_share_of_others() -> None:

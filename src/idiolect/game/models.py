@@ -8,6 +8,7 @@ account and goes with it.
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -15,6 +16,9 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from idiolect.game.rules import MAX_CHARS, Relation
+
+if TYPE_CHECKING:
+    from django.db.models.manager import RelatedManager
 
 RELATIONS = [(relation.value, relation.value) for relation in Relation]
 
@@ -77,6 +81,7 @@ class Round(models.Model):
     bonus = models.PositiveSmallIntegerField(default=0)
     score = models.PositiveIntegerField(default=0)
     """The bonus included."""
+    answers: RelatedManager[Answer]
 
     class Meta:
         constraints = [
@@ -157,6 +162,7 @@ class Sitting(models.Model):
     pairs = models.JSONField()
     """A list of {relation, base, answer, likely}, in the order shown."""
     score = models.PositiveIntegerField(default=0)
+    votes: RelatedManager[PairVote]
 
     class Meta:
         constraints = [
