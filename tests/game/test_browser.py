@@ -18,7 +18,6 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)"
 )
 PASSWORD = "correct horse battery"
-ANSWERS = ["late", "dark", "closed", "empty"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def player(browser: Browser, site: str) -> Iterator[Page]:
 def visitor(browser: Browser, site: str, **how: object) -> BrowserContext:
     """A browser without cookies; what goes wrong in it fails the test."""
     context = browser.new_context(base_url=site, reduced_motion="reduce", **how)  # pyright: ignore[reportArgumentType]
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(20_000)
     context.on("weberror", lambda error: pytest.fail(f"script error: {error.error}"))
     return context
 
@@ -77,8 +76,9 @@ def word(page: Page) -> str:
 
 def type_answers(page: Page, answers: list[str], key: str = "Enter") -> None:
     """One answer a box, with the keyboard alone."""
+    page.locator(".boxes.one-by-one").wait_for()
     for answer in answers:
-        page.keyboard.type(answer)
+        page.keyboard.insert_text(answer)
         page.keyboard.press(key)
 
 
@@ -96,8 +96,17 @@ def points(page: Page) -> int:
     return int(page.locator(".score .points").inner_text())
 
 
+def skip(page: Page) -> str:
+    """Press Escape; the word that comes instead."""
+    page.locator(".boxes.one-by-one").wait_for()
+    before = page.url
+    page.keyboard.press("Escape")
+    page.wait_for_url(lambda url: url != before)
+    return word(page)
+
+
 def test_two_players_score_each_other(browser: Browser, site: str, player: Page) -> None:
-    asked = begin(player, "antonyms")
+    asked = begin(player, "antonyms", untimed=True)
     type_answers(player, ["unheard of thing", "nothing else"])
     player.get_by_role("button", name="Done").click()
     expect(player.get_by_role("heading", name="Your answers")).to_be_visible()
@@ -105,15 +114,9 @@ def test_two_players_score_each_other(browser: Browser, site: str, player: Page)
 
     other = visitor(browser, site).new_page()
     other.goto("/")
-    found = begin(other, "antonyms")
+    found = begin(other, "antonyms", untimed=True)
     for _ in range(25):  # words that somebody began come more often
-        if found == asked:
-            break
-        other.keyboard.press("Escape")
-        other.wait_for_function(
-            "before => document.querySelector('.question strong').innerText !== before", arg=found
-        )
-        found = word(other)
+        found = found if found == asked else skip(other)
     assert found == asked
     type_answers(other, ["unheard-of things", "mine"])
     other.get_by_role("button", name="Done").click()
@@ -127,7 +130,8 @@ def test_two_players_score_each_other(browser: Browser, site: str, player: Page)
 
 
 def test_by_keyboard_alone_until_time_is_up(player: Page) -> None:
-    begin(player, "synonyms")
+    player.clock.install()  # the browser's; the site's is its own
+    begin(player, "meronyms")
     boxes = player.locator(".boxes input")
     expect(boxes).to_have_count(1)
     expect(boxes.first).to_be_focused()
@@ -138,29 +142,25 @@ def test_by_keyboard_alone_until_time_is_up(player: Page) -> None:
     player.keyboard.press("Shift+Tab")
     expect(boxes.nth(1)).to_be_focused()
     player.keyboard.press("Tab")
-    player.keyboard.type("three")
-    # Nobody presses Done: the browser sends the answers when the clock is out.
-    expect(player.get_by_role("heading", name="Your answers")).to_be_visible(timeout=14_000)
+    player.keyboard.insert_text("three")
+    player.clock.run_for(21_000)
+    # Nobody pressed Done: the browser sent the answers when its clock was out.
+    expect(player.get_by_role("heading", name="Your answers")).to_be_visible()
     assert player.locator(".answers .text").all_inner_texts()[:3] == ["one", "two", "three"]
-    next_word = player.get_by_role("button", name="Next word")
-    expect(next_word).to_be_focused()
+    expect(player.get_by_role("button", name="Next word")).to_be_focused()
     player.keyboard.press("Enter")
-    before = word(player)
-    player.keyboard.press("Escape")
-    player.wait_for_function(
-        "before => document.querySelector('.question strong').innerText !== before", arg=before
-    )
-
-
-def test_tab_in_an_empty_box_leaves_it(player: Page) -> None:
-    begin(player, "meronyms", untimed=True)
-    player.keyboard.press("Tab")
-    expect(player.get_by_role("button", name="Done")).to_be_focused()
+    player.wait_for_selector(".question")
+    before = player.url
+    skip(player)
+    assert player.url != before
 
 
 def test_without_a_clock(player: Page) -> None:
     begin(player, "hyponyms", untimed=True)
     expect(player.get_by_role("timer")).to_have_count(0)
+    player.keyboard.press("Tab")  # an empty box holds nobody
+    expect(player.get_by_role("button", name="Done")).to_be_focused()
+    player.keyboard.press("Shift+Tab")
     type_answers(player, ["one", "two"])
     player.keyboard.press("Enter")  # an empty box: that was all
     expect(player.get_by_role("button", name="Done")).to_be_focused()
@@ -168,22 +168,12 @@ def test_without_a_clock(player: Page) -> None:
     expect(player.get_by_role("heading", name="Your answers")).to_be_visible()
 
 
-def test_answers_survive_a_reload(player: Page) -> None:
+def test_a_reload_buys_neither_time_nor_another_word(player: Page) -> None:
     asked = begin(player, "meronyms")
     left = float(player.locator(".clock").get_attribute("data-left") or 0)
-    player.wait_for_timeout(1200)
     player.reload()
     assert word(player) == asked
-    assert float(player.locator(".clock").get_attribute("data-left") or 0) < left - 1
-
-
-def test_a_guest_keeps_what_they_played(player: Page) -> None:
-    begin(player, "synonyms")
-    type_answers(player, ["first try"])
-    player.get_by_role("button", name="Done").click()
-    sign_up(player, "cleo")
-    player.get_by_role("link", name="My rounds").click()
-    expect(player.locator(".history")).to_contain_text("first try")
+    assert float(player.locator(".clock").get_attribute("data-left") or 0) < left
 
 
 def test_nym_or_not_with_three_keys(player: Page) -> None:
@@ -193,6 +183,7 @@ def test_nym_or_not_with_three_keys(player: Page) -> None:
     player.goto("/nyms/nym-or-not/")
     player.get_by_label("Without a clock").check()
     player.get_by_role("button", name="Start").click()
+    player.locator(".pairs.one-by-one").wait_for()
     shown = player.locator(".pairs li:visible")
     expect(shown).to_have_count(1)
     first = shown.inner_text()
@@ -208,13 +199,19 @@ def test_nym_or_not_with_three_keys(player: Page) -> None:
     assert points(player) > 0
 
 
+def play_quickly(page: Page, rounds: int) -> None:
+    """Rounds of the page's player without looking at them: the same requests, no pages drawn."""
+    sender = page.context.request
+    token = {"csrfmiddlewaretoken": page.locator("[name=csrfmiddlewaretoken]").first.input_value()}
+    for turn in range(rounds):
+        opened = sender.post("/nyms/play/", form=token)
+        done = sender.post(opened.url, form=token | {"answer": f"answer {turn}"})
+        assert done.ok and "Your answers" in done.text()
+
+
 def test_ten_rounds_lead_to_the_board(player: Page) -> None:
-    begin(player, "antonyms", untimed=False)
-    for turn in range(10):
-        type_answers(player, [f"answer {turn}"])
-        player.get_by_role("button", name="Done").click()
-        player.get_by_role("button", name="Next word").click()
-        expect(player.locator(".question")).to_be_visible()
+    begin(player, "meronyms")
+    play_quickly(player, 10)
     player.goto("/nyms/leaders/")
     expect(player.get_by_text("You would be number")).to_be_visible()
     sign_up(player, "dora")
@@ -225,12 +222,13 @@ def test_ten_rounds_lead_to_the_board(player: Page) -> None:
     assert "board=rounds" in player.url
 
 
-def test_export_then_delete(player: Page, tmp_path: Path) -> None:
-    begin(player, "synonyms")
+def test_a_guest_keeps_what_they_played_exports_it_and_goes(player: Page, tmp_path: Path) -> None:
+    begin(player, "synonyms", untimed=True)
     type_answers(player, ["remember me"])
     player.get_by_role("button", name="Done").click()
     sign_up(player, "emil")
     player.get_by_role("link", name="My rounds").click()
+    expect(player.locator(".history")).to_contain_text("remember me")
     with player.expect_download() as started:
         player.get_by_role("link", name="Export my plays").click()
     started.value.save_as(tmp_path / "plays.json")
@@ -250,7 +248,7 @@ def test_export_then_delete(player: Page, tmp_path: Path) -> None:
 def test_without_scripts_up_to_the_timer(browser: Browser, site: str) -> None:
     page = visitor(browser, site, java_script_enabled=False).new_page()
     page.goto(f"{site}/nyms/")
-    begin(page, "hyponyms")
+    begin(page, "hyponyms", untimed=True)
     boxes = page.locator(".boxes input")
     expect(boxes).to_have_count(8)
     boxes.nth(0).fill("one")
@@ -298,6 +296,7 @@ def test_no_page_shuts_anybody_out(browser: Browser, site: str, scheme: str) -> 
     check("nym or not")
     page.get_by_label("Without a clock").check()
     page.get_by_role("button", name="Start").click()
+    page.locator(".pairs.one-by-one").wait_for()
     check("pairs")
     page.keyboard.press("y")
     page.get_by_role("button", name="Done").click()
