@@ -178,11 +178,9 @@ def test_a_reload_buys_neither_time_nor_another_word(player: Page) -> None:
 
 def test_nym_or_not_with_three_keys(player: Page) -> None:
     player.goto("/nyms/nym-or-not/")
-    player.get_by_role("button", name="Start").click()
-    player.get_by_role("button", name="I agree").click()
-    player.goto("/nyms/nym-or-not/")
     player.get_by_label("Without a clock").check()
     player.get_by_role("button", name="Start").click()
+    player.get_by_role("button", name="I agree").click()
     player.locator(".pairs.one-by-one").wait_for()
     shown = player.locator(".pairs li:visible")
     expect(shown).to_have_count(1)

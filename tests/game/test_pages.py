@@ -180,6 +180,16 @@ def test_a_skip_goes_on_to_the_next_word(site: Client, ann: User) -> None:
     assert "skipped" in page(site, f"/nyms/rounds/{made.pk}/")
 
 
+def test_who_wanted_nym_or_not_gets_it_after_the_notice(site: Client) -> None:
+    begin = "/nyms/nym-or-not/"
+    notice = send(site, begin, {"untimed": "on"}, at=begin).url
+    assert notice == "/nyms/notice/?for=pairs" and not User.objects.exists()
+    at = send(site, "/nyms/notice/", {"for": "pairs"}, at=notice).url
+    made = Sitting.objects.get()
+    assert at == f"{begin}{made.pk}/" and made.untimed
+    assert not Round.objects.exists()
+
+
 def test_nym_or_not_without_scripts(site: Client, ann: User) -> None:
     agreed(site, ann)
     at = send(site, "/nyms/nym-or-not/", {}, at="/nyms/nym-or-not/").url

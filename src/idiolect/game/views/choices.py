@@ -40,6 +40,12 @@ def choose(request: HttpRequest, form: QueryDict) -> Choices:
     return choices(request)
 
 
+def set_clock(request: HttpRequest, *, untimed: bool) -> None:
+    """Remembers whether to play without a clock; the relations stay."""
+    relations = [relation.value for relation in choices(request).relations]
+    request.session[_KEY] = {"relations": relations, "untimed": untimed}
+
+
 def _relations(names: object) -> tuple[Relation, ...]:
     wanted = set(names) if isinstance(names, list) else set()
     return tuple(r for r in Relation if r.value in wanted) or tuple(Relation)

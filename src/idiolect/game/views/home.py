@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from idiolect.game import consent, standing
 from idiolect.game.rules import SECONDS, Relation
 from idiolect.game.views.choices import choices
+from idiolect.game.views.pairs import start_sitting
 from idiolect.game.views.players import explained
 from idiolect.game.views.rounds import start_round
 from idiolect.server.accounts.players import current_player, player_or_guest
@@ -54,11 +55,18 @@ def home(request: HttpRequest) -> HttpResponse:
 @explained
 @limited(BEGIN)
 def notice(request: HttpRequest) -> HttpResponse:
-    """What is kept and why; agreeing makes a visitor a guest and starts their first round."""
+    """What is kept and why; agreeing makes a visitor a guest and starts what they wanted to play."""
     if request.method == "POST":
         player = player_or_guest(request)
         consent.agree(player)
-        return start_round(request)
+        return (
+            start_sitting(request) if request.POST.get("for") == "pairs" else start_round(request)
+        )
     return render(
-        request, "game/notice.html", {"agreed": consent.has_agreed(current_player(request))}
+        request,
+        "game/notice.html",
+        {
+            "agreed": consent.has_agreed(current_player(request)),
+            "wanted": request.GET.get("for", ""),
+        },
     )

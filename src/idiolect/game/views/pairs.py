@@ -8,12 +8,13 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from idiolect.game import sittings
+from idiolect.game import consent, sittings
 from idiolect.game.models import Sitting, State
 from idiolect.game.rules import PAIRS, PAIRS_SECONDS, Relation
-from idiolect.game.views.choices import choices
+from idiolect.game.views.choices import choices, set_clock
 from idiolect.game.views.players import agreed, explained, player_of
 from idiolect.server.accounts.players import current_player
 from idiolect.server.limits import SUBMIT, limited
@@ -31,9 +32,12 @@ CLAIM = {
 @explained
 def intro(request: HttpRequest) -> HttpResponse:
     """What Nym or Not is; a POST starts a game."""
-    if request.method == "POST":
-        return _start(request)
     player = current_player(request)
+    if request.method == "POST":
+        set_clock(request, untimed="untimed" in request.POST)
+        if not consent.has_agreed(player):
+            return redirect(f"{reverse('game:notice')}?for={request.resolver_match.url_name}")
+        return start_sitting(request)
     played = (
         Sitting.objects.filter(player=player, state=State.FINISHED).order_by("-score")
         if player is not None
@@ -52,11 +56,10 @@ def intro(request: HttpRequest) -> HttpResponse:
     )
 
 
-@agreed
-def _start(request: HttpRequest) -> HttpResponse:
-    opened = sittings.start(
-        player_of(request), untimed="untimed" in request.POST, draw=SystemRandom()
-    )
+def start_sitting(request: HttpRequest) -> HttpResponse:
+    """A game of this player's, or the one they have open."""
+    untimed = choices(request).untimed
+    opened = sittings.start(player_of(request), untimed=untimed, draw=SystemRandom())
     return redirect("game:sitting", opened.pk)
 
 
