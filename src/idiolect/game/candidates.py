@@ -24,6 +24,8 @@ LISTED, UNLISTED = 0.95, 0.05
 """How far WordNet is believed: it has slips, and it does not know everything."""
 BASES = 40
 """Base words a relation from which pairs are made."""
+KNOWN = 8
+"""Of WordNet's answers to a word the best known ones: a pair is judged in less than a second."""
 BEGUN = 100
 """Pairs with votes that are asked on: a majority needs several players on one pair."""
 PREDICTED = 200
@@ -57,7 +59,7 @@ def _of_wordnet(draw: Random) -> Iterator[Pair]:
         for base in draw.sample(bases, min(len(bases), BASES)):
             listed = table.listed(relation, base)
             if listed:
-                yield _pair(relation, base, draw.choice(listed[:BASES]))
+                yield _pair(relation, base, draw.choice(listed[:KNOWN]))
             yield from _wrong(relation, base, draw.choice(bases), draw)
 
 
@@ -67,7 +69,7 @@ def _wrong(relation: Relation, base: str, stranger: str, draw: Random) -> Iterat
     near = table.listed(_OTHER[relation], base)
     others = near if near and draw.random() < 0.5 else table.listed(relation, stranger)
     if others:
-        answer = draw.choice(others[:BASES])
+        answer = draw.choice(others[:KNOWN])
         if stem(answer) not in table.answers(relation, base) and stem(answer) != stem(base):
             yield _pair(relation, base, answer)
 
