@@ -168,7 +168,8 @@ def test_who_learned_by_heart_is_refused(people: Sharers, pool: Path) -> None:
     found = Pool.open(pool)
     assert len(found.sharers) == 1 and finding.sharer not in found.sharers
     (refused,) = people.events("refused")
-    assert refused.details == {"scope": "pieces", "pool": found.id, "as": finding.sharer}
+    why = {"scope": "pieces", "pool": found.id, "as": finding.sharer, "why": "leaks"}
+    assert refused.details == why
     told = {one["sharer"]: one for one in json.loads(done.report.read_text())["content"]["people"]}
     assert told.keys() == {finding.sharer, *found.sharers}
     assert told[finding.sharer]["artifacts"]["pieces"]["verdict"] == "leaks"
@@ -392,7 +393,7 @@ def test_a_prospect_is_the_pool_that_will_be(people: Sharers, pool: Path) -> Non
     asked = Prospect(opened, entries)
     there, everyone = opened.sharers, asked.sharers
     newcomer = {"new": coming[0].examples[-4:]}
-    settings = AssembleConfig(top_k=2)
+    settings = AssembleConfig(by="gates", top_k=2)
     (before,) = assemble(base, asked, newcomer, settings)
     adapter = materialise(before, asked)
     assert Pool.open(pool).sharers == there != everyone

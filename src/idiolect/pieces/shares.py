@@ -97,8 +97,8 @@ class Shares:
         )
 
     def record_refused(self, names: Mapping[str, str], why: str) -> None:
-        """Say that people (person to pseudonym) were not let in: ``refused``, as they give too much
-        away, or ``harmful``."""
+        """Say that people (person to pseudonym) were not let in: what they give ``leaks``, or is
+        ``harmful``."""
         for person, name in names.items():
             details = {"scope": SCOPE, "pool": self.pool.id, "as": name, "why": why}
             self.ledger.record(REFUSED, [person], details)

@@ -140,7 +140,7 @@ class Sharing:
         kept = [p for p in entries if self.reason or not refused(found, p)]
         shared = self._add({p: entries[p] for p in kept}, found, harmful)
         left = {p: name for p, name in names.items() if p not in set(kept)}
-        for why in ("harmful", "refused"):
+        for why in ("harmful", "leaks"):
             some = {p: n for p, n in left.items() if (p in harmful) == (why == "harmful")}
             self.shares.record_refused(some, why)
         return [
