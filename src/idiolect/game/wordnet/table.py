@@ -34,6 +34,11 @@ class Row:
 
 def rows(words: BaseWords, wordnet: WordNet, frequency: Frequency) -> Iterator[Row]:
     """All base words of all relations, in order; answers come from ``wordnet``."""
+
+    def familiar(answer: str) -> float:
+        # Frequencies of phrases are guessed from those of their words, too high: "toy manchester".
+        return frequency(answer) - len(answer.split()) + 1
+
     candidates = words.candidates()
     for relation in Relation:
         for base in candidates:
@@ -44,7 +49,7 @@ def rows(words: BaseWords, wordnet: WordNet, frequency: Frequency) -> Iterator[R
                     base=base,
                     determiner=determiner(base, words),
                     concrete=words.is_concrete(base),
-                    answers=tuple(sorted(answers, key=lambda word: (-frequency(word), word))),
+                    answers=tuple(sorted(answers, key=lambda word: (-familiar(word), word))),
                     common=sum(frequency(answer) >= COMMON for answer in answers),
                 )
 
