@@ -30,7 +30,6 @@ from idiolect.game.words import table
 from idiolect.models import MiniLM, load_base
 from idiolect.storage import write_atomic
 from nyms_bench.relations import (
-    PARTS,
     Kept,
     Outcome,
     on_the_game,
@@ -56,7 +55,7 @@ def measured(data: Path, base: str, work: Path, listener: Listener) -> dict[str,
     game = on_the_game(lexicon, rows, describe, CONFIG)
     added = wordnet_with_game(lexicon, rows, describe, CONFIG)
     return {
-        "what": "Word relations: a classifier of them, and the game's answers by how many gave them",
+        "what": "Word relations: a classifier of them; the game's answers by how many gave them",
         "environment": {"hardware": hardware(), "versions": versions()},
         "seeds": [CONFIG.seed],
         "targets": targets(wordnet, game),
@@ -144,12 +143,12 @@ def notes(rows: Sequence[PairRow]) -> list[str]:
     """How to read it."""
     return [
         f"The original game's table: {len(rows)} pairs of {len({r.base_word for r in rows})} base "
-        "words, each given by at least five players. Each true pair stands beside a false one, made "
-        "of the very words that true ones have: another base word's answer, the same word's answer "
-        "in another relation, or the pair the wrong way round. A sampled pair may hold all the same "
-        "(a monkey has skin): nobody reaches 1.",
-        "No base word is both learnt from and judged; the game's own words are left out of what is "
-        "learnt from WordNet, too. With the game's data: five folds over its base words.",
+        "words, each given by at least five players. Each true pair stands beside a false one, "
+        "made of the very words that true ones have: another base word's answer, the same word's "
+        "answer in another relation, or the pair the wrong way round. A sampled pair may hold all "
+        "the same (a monkey has skin): nobody reaches 1.",
+        "No base word is both learnt from and judged; the game's own words are left out of what "
+        "is learnt from WordNet, too. With the game's data: five folds over its base words.",
         "Intervals are 95%, base words resampled: pairs of one word are not independent.",
         "majority: always the commoner label; cosine: of the two words' vectors; likelihoods: how "
         "much likelier the base model finds one word beside the other, both ways; scores: logistic "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from idiolect.game.own_model import views as own_model
 from idiolect.game.views import boards, challenges, home, own, pairs, rounds
 
 app_name = "game"
@@ -15,6 +16,9 @@ urlpatterns = [
     path("rounds/<uuid:round_id>/skip/", rounds.skip, name="skip"),
     path("nym-or-not/", pairs.intro, name="pairs"),
     path("nym-or-not/<uuid:sitting_id>/", pairs.sitting_page, name="sitting"),
+    path("my-model/", own_model.model, name="model"),
+    path("my-model/delete/", own_model.forget, name="model-forget"),
+    path("rounds/<uuid:round_id>/model/", own_model.answers, name="model-answers"),
     path("leaders/", boards.leaders, name="leaders"),
     path("history/", own.history, name="history"),
     path("my-plays.json", own.export, name="export"),

@@ -1,5 +1,5 @@
 """Django's settings of the site, from the environment: ``IDIOLECT_HOME``, ``IDIOLECT_HOSTS``,
-``DATABASE_URL``, ``IDIOLECT_PROXY``, ``IDIOLECT_DEBUG``.
+``DATABASE_URL``, ``IDIOLECT_BASE``, ``IDIOLECT_PROXY``, ``IDIOLECT_DEBUG``.
 
 The site is safe without any of them; what opens it to others is named there. Imported by Django
 alone: this makes the site's folder and its secret where they are not there.
@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "idiolect.server",
     "idiolect.server.accounts",
     "idiolect.game",
+    "idiolect.game.own_model",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -64,6 +65,9 @@ TEMPLATES = [
 
 DATABASES = {"default": database(os.environ.get("DATABASE_URL", ""), HOME)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+BASE = os.environ.get("IDIOLECT_BASE", "") or "default"
+"""The base model of people's own models: ``default``, a folder or a hub id."""
 
 AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]

@@ -49,12 +49,13 @@ def read_plays(player: Any | None = None) -> Plays:
     answers = Prefetch("answers", Answer.objects.order_by("position"))
     found = rounds.select_related("word").prefetch_related(answers).order_by("ended_at", "pk")
     return Plays(
-        rounds=tuple(map(_round, found.iterator(chunk_size=500))),
+        rounds=tuple(map(round_row, found.iterator(chunk_size=500))),
         votes=tuple(_votes(votes.order_by("given_at", "pk").iterator(chunk_size=2000))),
     )
 
 
-def _round(row: Round) -> RoundRow:
+def round_row(row: Round) -> RoundRow:
+    """One finished round with its word and answers."""
     assert row.ended_at is not None
     return RoundRow(
         id=str(row.pk),
