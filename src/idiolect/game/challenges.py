@@ -90,7 +90,6 @@ def _award(answer: Answer) -> None:
             player=answer.player,
             word=answer.word,
             state=State.FINISHED,
-            untimed=False,
             answered__gt=0,
         )
         .order_by("ended_at", "pk")

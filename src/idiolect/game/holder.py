@@ -28,7 +28,7 @@ class GameHolder:
         """Take them out of the sums of words; in the transaction that removes their account."""
         counted: set[int] = set()
         finished = (
-            Round.objects.filter(player=user, state=State.FINISHED, untimed=False, answered__gt=0)
+            Round.objects.filter(player=user, state=State.FINISHED, answered__gt=0)
             .order_by("ended_at", "pk")
             .values_list("word", "score", "bonus")
         )

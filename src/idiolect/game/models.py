@@ -46,11 +46,12 @@ class Word(models.Model):
     relation = models.CharField(max_length=8, choices=RELATIONS)
     base = models.CharField(max_length=MAX_CHARS)
     rounds = models.PositiveIntegerField(default=0)
-    """Players who finished a timed round on it."""
+    """Players who gave an answer to it, with a clock or without: those who play without one shall
+    meet others too."""
     skips = models.PositiveIntegerField(default=0)
     """Players who skipped it."""
     points = models.PositiveIntegerField(default=0)
-    """Of those players' first timed rounds, without the bonus for little-played words."""
+    """Of those players' first rounds, without the bonus for little-played words."""
 
     class Meta:
         constraints = [

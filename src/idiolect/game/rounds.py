@@ -161,7 +161,7 @@ def _score(round_: Round, typed: Sequence[str]) -> None:
         little_played=is_little_played(others.rounds),
     )
     _keep_answers(round_, result)
-    if result.words and not round_.untimed and not _earlier_rounds(round_, State.FINISHED).exists():
+    if result.words and not _earlier_rounds(round_, State.FINISHED).exists():
         Word.objects.filter(pk=word.pk).update(
             rounds=F("rounds") + 1, points=F("points") + result.total - result.round_bonus
         )
@@ -198,5 +198,5 @@ def _earlier_rounds(round_: Round, state: State) -> QuerySet[Round]:
     """The player's other rounds on this word that count in the word's sums."""
     same = Round.objects.filter(player=round_.player, word=round_.word, state=state)
     if state == State.FINISHED:
-        same = same.filter(untimed=False, answered__gt=0)
+        same = same.filter(answered__gt=0)
     return same.exclude(pk=round_.pk)

@@ -55,13 +55,12 @@ def home(request: HttpRequest) -> HttpResponse:
 @explained
 @limited(BEGIN)
 def notice(request: HttpRequest) -> HttpResponse:
-    """What is kept and why; agreeing makes a visitor a guest and starts what they wanted to play."""
+    """What is kept and why; agreeing makes a visitor a guest and starts their game."""
     if request.method == "POST":
         player = player_or_guest(request)
         consent.agree(player)
-        return (
-            start_sitting(request) if request.POST.get("for") == "pairs" else start_round(request)
-        )
+        start = start_sitting if request.POST.get("for") == "pairs" else start_round
+        return start(request)
     return render(
         request,
         "game/notice.html",
