@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
 from idiolect.generation.engine import Generator
 from idiolect.models import Base, DtypeName, Example, Prompter
+from idiolect.models.packed import packed
 from idiolect.unlearning.delta import Delta
 from idiolect.unlearning.method import Method
 from idiolect.unlearning.negate import changed, factor_of
 from idiolect.unlearning.pairs import Pair
 from idiolect.unlearning.registry import Methods
-from idiolect.unlearning.scale import MOST, given_scale, largest_scale
-from idiolect.unlearning.sets import Sets, render
+from idiolect.unlearning.scale import MOST, Chosen, given_scale, largest_scale
+from idiolect.unlearning.sets import Item, Sets, render
 from idiolect.unlearning.split import require_apart, split_by_prompt
 from idiolect.unlearning.train import DeltaConfig, train_on
 
@@ -115,36 +116,21 @@ def unlearn(
     that breaks the model, TrainingError where training does not stay finite.
     """
     started = time.monotonic()
-    require_apart(forget, retain)
-    seed, method = config.train.seed, config.chosen
-    measured, trained_on = _held_out(retain, config)
-    some = _at_most(forget, seed)
+    method, given = config.chosen, _prepare(base, forget, retain, config)
     listener(
         Note(
-            text=f"{method.title}: {len(forget):,} pairs to forget, {len(trained_on):,} to retain, "
-            f"{len(measured):,} more to measure on"
+            text=f"{method.title}: {len(forget):,} pairs to forget, {len(given.sets.retain):,} to "
+            f"retain, {len(given.held_out):,} more to measure on"
         )
     )
-    prompter = Prompter(base.tokenizer, config.prompt)
-    tokens = {"answer_tokens": config.answer_tokens}
-    sets = Sets(render(prompter, forget, **tokens), render(prompter, trained_on, **tokens))
-    held_out = [item.example for item in render(prompter, measured, **tokens)]
-    forgotten = [item.example for item in render(prompter, some, **tokens)]
-    before = Figures(
-        retain_perplexity=perplexity(base, adapter, held_out),
-        forget_perplexity=perplexity(base, adapter, forgotten),
-    )
-    trained = train_on(base, adapter, sets, method, config, listener=listener)
+    before = given.figures(base, adapter)
+    trained = train_on(base, adapter, given.sets, method, config, listener=listener)
 
     def cost_at(scale: float) -> float:
         model = changed(base, adapter, trained.delta, factor_of(method, scale))
-        return perplexity(*model, held_out) / before.retain_perplexity
+        return perplexity(*model, given.held_out) / before.retain_perplexity
 
-    if config.scale is None:
-        most = MOST if method.direction == "negate" else 1.0
-        chosen = largest_scale(cost_at, config.retain_bound, most=most)
-    else:
-        chosen = given_scale(cost_at, config.scale, config.guard)
+    chosen = _choose(cost_at, config)
     factor = factor_of(method, chosen.scale)
     new_base, new_adapter = changed(base, adapter, trained.delta, factor)
     return Unlearned(
@@ -154,10 +140,7 @@ def unlearn(
         scale=chosen.scale,
         factor=factor,
         before=before,
-        after=Figures(
-            retain_perplexity=chosen.cost * before.retain_perplexity,
-            forget_perplexity=perplexity(new_base, new_adapter, forgotten),
-        ),
+        after=given.figures(new_base, new_adapter),
         steps=trained.steps,
         first_loss=trained.first_loss,
         last_loss=trained.last_loss,
@@ -165,11 +148,55 @@ def unlearn(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """Both sets as tokens: what is trained on, and what is measured on."""
+
+    sets: Sets
+    held_out: tuple[Example, ...]
+    """Of the retain set, not trained on."""
+    forgotten: tuple[Example, ...]
+    """Of the forget set."""
+
+    def figures(self, base: Base, adapter: LoraAdapter | None) -> Figures:
+        """What a model is like on both."""
+        return Figures(
+            retain_perplexity=perplexity(base, adapter, self.held_out),
+            forget_perplexity=perplexity(base, adapter, self.forgotten),
+        )
+
+
+def _prepare(
+    base: Base, forget: Sequence[Pair], retain: Sequence[Pair], config: UnlearnConfig
+) -> _Prepared:
+    require_apart(forget, retain)
+    measured, trained_on = _held_out(retain, config)
+    prompter = Prompter(base.tokenizer, config.prompt)
+
+    def rendered(pairs: Sequence[Pair]) -> tuple[Item, ...]:
+        return render(prompter, pairs, answer_tokens=config.answer_tokens)
+
+    return _Prepared(
+        sets=Sets(rendered(forget), rendered(trained_on)),
+        held_out=tuple(item.example for item in rendered(measured)),
+        forgotten=tuple(item.example for item in rendered(_at_most(forget, config.train.seed))),
+    )
+
+
+def _choose(cost_at: Callable[[float], float], config: UnlearnConfig) -> Chosen:
+    """The scale that was asked for, or the largest; a kept delta goes no further than trained."""
+    if config.scale is not None:
+        return given_scale(cost_at, config.scale, config.guard)
+    most = MOST if config.chosen.direction == "negate" else 1.0
+    return largest_scale(cost_at, config.retain_bound, most=most)
+
+
 def perplexity(base: Base, adapter: LoraAdapter | None, examples: Sequence[Example]) -> float:
     """exp of the mean negative log likelihood a target token, over all of them; infinite where it
     is more than a float holds."""
     whose = {} if adapter is None else {"it": adapter}
-    found = Generator(base, whose).likelihoods([("it", example) for example in examples])
+    with packed(base.model):
+        found = Generator(base, whose).likelihoods([("it", example) for example in examples])
     mean = sum(one.nll for one in found) / sum(one.tokens for one in found)
     return math.exp(mean) if mean < 700 else math.inf
 
