@@ -28,7 +28,8 @@ def prepare(place: Place, clock: Clock) -> None:
     own(place, clock)
     from_likely(place, clock)
     from_pieces(place, clock)
-    leaking(place, clock)
+    if place.people.setting.leaks:
+        leaking(place, clock)
     means(place.people, place.folder)
 
 
@@ -77,7 +78,7 @@ def own(place: Place, clock: Clock) -> None:
 
 def from_pieces(place: Place, clock: Clock) -> None:
     """Newcomers' adapters that started from assembled ones: one epoch, of the whole two as well."""
-    for length in place.sizes.lengths:
+    for length in started(place):
         starts = assembled(place, length, clock)
         jobs = [place.job(h, last=length, start=starts[h.person]) for h in place.people.newcomers]
         kind = jobs[0].start
@@ -85,6 +86,12 @@ def from_pieces(place: Place, clock: Clock) -> None:
         for epochs in (1, TRAIN.epochs) if length == place.sizes.most else (1,):
             store = pieces_store(length, epochs)
             place.train(store, jobs, kind.config, with_epochs(TRAIN, epochs), clock)
+
+
+def started(place: Place) -> tuple[int, ...]:
+    """Lengths of history with which training starts from pieces."""
+    most = place.people.setting.started
+    return tuple(length for length in place.sizes.lengths if length <= most)
 
 
 def from_likely(place: Place, clock: Clock) -> None:

@@ -21,7 +21,7 @@ from pieces_bench.develop import choices
 from pieces_bench.people import means
 from pieces_bench.place import Place
 from pieces_bench.pools import some_of
-from pieces_bench.prepare import assembled, likely_store, own_store, pieces_store
+from pieces_bench.prepare import assembled, likely_store, own_store, pieces_store, started
 from pieces_bench.scoring import Scorer, Scores
 from pieces_bench.settings import ASSEMBLE, BY_LIKELIHOOD, TRAIN
 
@@ -90,13 +90,15 @@ class Quality:
         for length in self.sizes.lengths:
             yield f"{PIECES} {length}", lambda n=length: assembled(self.place, n)
             yield f"{OWN} {length}", lambda n=length: self._stored(own_store(n))
-            yield f"{FROM_PIECES} {length}", lambda n=length: self._stored(pieces_store(n))
+            if length in started(self.place):
+                yield f"{FROM_PIECES} {length}", lambda n=length: self._stored(pieces_store(n))
         for length in likely.lengths(self.place):
             yield f"{LIKELY} {length}", lambda n=length: likely.assembled(self.place, n)
             yield f"{FROM_LIKELY} {length}", lambda n=length: self._stored(likely_store(n))
         yield f"{OWN} {most}, 1 epoch", lambda: self._stored(own_store(most, 1))
-        name = f"{FROM_PIECES} {most}, {TRAIN.epochs} epochs"
-        yield name, lambda: self._stored(pieces_store(most, TRAIN.epochs))
+        if most in started(self.place):
+            name = f"{FROM_PIECES} {most}, {TRAIN.epochs} epochs"
+            yield name, lambda: self._stored(pieces_store(most, TRAIN.epochs))
 
     def _recent(self) -> Iterator[tuple[str, Callable[[], Adapters]]]:
         for items in self.sizes.recent:
@@ -112,7 +114,9 @@ class Quality:
             few = max(n for n in likely.lengths(self.place) if n <= most)
             yield (
                 name,
-                lambda s=sharers, c=config: likely.assembled(self.place, few, sharers=s, config=c),
+                lambda s=sharers, c=config, n=few: likely.assembled(
+                    self.place, n, sharers=s, config=c
+                ),
             )
 
     def _try(self, tried: Tried) -> Adapters:

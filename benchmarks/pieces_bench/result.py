@@ -16,7 +16,7 @@ from pieces_bench.develop import RESULT
 from pieces_bench.growth import growth
 from pieces_bench.leaks import leaks
 from pieces_bench.place import Place
-from pieces_bench.prepare import own_store, pieces_store
+from pieces_bench.prepare import own_store, pieces_store, started
 from pieces_bench.quality import Quality, adapter_bytes, likely_tries, recipe_bytes, tries
 from pieces_bench.settings import GATES, SEED, TRAIN
 from pieces_bench.tables import NAMES, tables
@@ -32,7 +32,7 @@ def measure(place: Place, *, grows: bool) -> dict[str, Any]:
     scores = Quality(place).all()
     timed = costs(place)
     grown = growth(place) if grows else []
-    found = leaks(place)
+    found = leaks(place) if people.setting.leaks else []
     path = place.folder / RESULT
     return {
         "people": {
@@ -55,7 +55,7 @@ def measure(place: Place, *, grows: bool) -> dict[str, Any]:
         "leaks": found,
         "bytes": {
             "own": adapter_bytes(place, own_store(sizes.most)),
-            "from pieces": adapter_bytes(place, pieces_store(sizes.most)),
+            "from pieces": adapter_bytes(place, pieces_store(max(started(place)))),
             "pieces": recipe_bytes(place),
         },
         "develop": read_json(path)["rows"] if path.is_file() else {},

@@ -107,6 +107,10 @@ class Setting:
     """Items from which pieces are chosen where one setting after another is tried, for time."""
     likely: int
     """The longest history by which pieces are chosen by likelihood."""
+    started: int
+    """The longest history with which training starts from pieces."""
+    leaks: bool = True
+    """Whether leakage is measured."""
     train_seconds: float
     """Of one item trained on two cores, for the estimate."""
     assemble_seconds: float
@@ -120,6 +124,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             queries=20,
             few=10,
             likely=50,
+            started=50,
             train_seconds=0.03,
             assemble_seconds=0.02,
         ),
@@ -129,6 +134,8 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             strategies=("cluster",),  # an item takes three times as long as a rating
             few=5,
             likely=20,  # every sharer says every answer, and answers are long
+            started=20,  # the rest, and leakage, would take half an hour more
+            leaks=False,
             train_seconds=0.1,
             assemble_seconds=0.045,
         ),

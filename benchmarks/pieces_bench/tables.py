@@ -41,13 +41,15 @@ def tables(raw: Mapping[str, Any]) -> Iterator[Table]:
         yield methods(title, data)
         yield by_length(title, data)
         yield over_own(title, data)
-        yield by_epochs(title, data)
+        if f"from pieces {data['most']}" in data["scores"]:
+            yield by_epochs(title, data)
         yield recent(title, data)
         yield tried(title, data)
         yield cost(title, data)
         if data["growth"]:
             yield growth(title, data)
-        yield leaks(title, data)
+        if data["leaks"]:
+            yield leaks(title, data)
         if data["develop"]:
             yield develop(title, data)
 

@@ -20,7 +20,7 @@ from idiolect.pieces.settings import RecipeConfig
 from tiny_people import rater, save_tiny
 
 PEOPLE = ("ann", "bob", "cyd")
-CONFIG = RecipeConfig(assemble=AssembleConfig(top_k=2), dtype="float32", device="cpu")
+CONFIG = RecipeConfig(assemble=AssembleConfig(by="gates", top_k=2), dtype="float32", device="cpu")
 ASKED = "Film 3 (1990), Drama"
 
 

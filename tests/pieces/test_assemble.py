@@ -85,12 +85,13 @@ def newcomers(draw: st.DrawFn, call: Sequence[int] = ()) -> Newcomers:
 
 configs = st.builds(
     AssembleConfig,
+    by=st.just("gates"),
     top_k=st.integers(1, 4),
     temperature=st.sampled_from([0.3, 1.0]),
     recent_k=st.integers(0, 2),
     aggregate=st.sampled_from(["delta", "factors"]),
     sample=st.booleans(),
-) | st.builds(AssembleConfig, top_p=st.floats(0.05, 1.0))
+) | st.builds(AssembleConfig, by=st.just("gates"), top_p=st.floats(0.05, 1.0))
 
 
 def same(one: Recipe, other: Recipe) -> bool:
@@ -196,11 +197,11 @@ def test_an_item_that_stands_for_several_answers_counts_as_often(
     base: Base, pools: dict[str, Pool]
 ) -> None:
     short, long = Example((1, 2, 3, 4), 3, ((4, 3), (5, 2))), Example((6, 7, 8, 9), 2)
-    (tallied,) = assemble(base, pools["all"], {"p": (short, long)}, AssembleConfig())
+    (tallied,) = assemble(base, pools["all"], {"p": (short, long)}, AssembleConfig(by="gates"))
     several = [replace(short, tally=())] * 5
-    (spelled,) = assemble(base, pools["all"], {"p": (*several, long)}, AssembleConfig())
+    (spelled,) = assemble(base, pools["all"], {"p": (*several, long)}, AssembleConfig(by="gates"))
     assert same(tallied, spelled)
-    (once,) = assemble(base, pools["all"], {"p": (several[0], long)}, AssembleConfig())
+    (once,) = assemble(base, pools["all"], {"p": (several[0], long)}, AssembleConfig(by="gates"))
     assert not same(tallied, once)
 
 
@@ -215,7 +216,7 @@ def test_what_is_served_is_what_modules_saw_while_it_was_made(
     prompts = [tuple(range(n, 2 * n + 5)) + call for n in (3, 8, 9)]
     people = {"p": tuple(Example((*p, 50, 60), len(p)) for p in prompts)}
     with noted() as seen:
-        (recipe,) = assemble(base, pool, people, AssembleConfig(aggregate=aggregate))
+        (recipe,) = assemble(base, pool, people, AssembleConfig(by="gates", aggregate=aggregate))
     stack = stack_of(base, [materialise(recipe, pool)])
     found: dict[str, Tensor] = {}
 

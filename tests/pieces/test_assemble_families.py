@@ -16,7 +16,7 @@ from idiolect.pieces.assemble import Assembly, assemble
 from idiolect.pieces.assemble_single import assemble_one
 from idiolect.pieces.settings import AssembleConfig
 
-CONFIG = AssembleConfig(top_k=2)
+CONFIG = AssembleConfig(by="gates", top_k=2)
 
 
 @pytest.fixture(params=KINDS, ids=lambda config: config.model_type)

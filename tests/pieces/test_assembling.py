@@ -87,7 +87,7 @@ def test_whose_history_grew_is_assembled_again(place: Place) -> None:
 
 def test_other_settings_or_another_sharer_concern_everyone(place: Place) -> None:
     place.assemble()
-    fewer = replace(CONFIG, assemble=AssembleConfig(top_k=1))
+    fewer = replace(CONFIG, assemble=AssembleConfig(by="gates", top_k=1))
     assert place.assemble(config=fewer).assembled == PEOPLE
     assert RecipeStore.open(place.recipes).settings["assemble"]["top_k"] == 1
     assert place.assemble(config=replace(fewer, device="auto")).assembled == ()
@@ -190,7 +190,7 @@ def another_base(place: Place) -> list[object]:
 
 def tampered_gates(place: Place) -> list[object]:
     flip(next((place.pool / "segments").glob("*.safetensors")))
-    return []
+    return ["--by", "gates"]
 
 
 def tampered_pieces(place: Place) -> list[object]:
@@ -245,7 +245,8 @@ def options(*said: object) -> Callable[[Place], list[object]]:
         (another_task, 1, "made for task 'rating', the data is 'reply'"),
         (other_recipes, 1, "its recipes are for the pool that was in"),
         (options("--top-k", 9), 2, "top_k: 9 pieces a module, but"),
-        (options("--top-p", 2), 2, "top_p: must be in"),
+        (options("--by", "gates", "--top-p", 2), 2, "top_p: must be in"),
+        (options("--top-p", 0.5), 2, "say assemble.by = 'gates'"),
         (options("--person", "eve"), 1, "'eve': the history is empty; the base serves them"),
         (options("--person", "dee"), 1, "'dee': none of 3 items has a usable answer"),
         (options("--person", "zoe"), 1, "nobody named 'zoe' among its 5 people"),
@@ -278,6 +279,8 @@ def test_the_command_says_who_got_what(place: Place) -> None:
     assert "base: no usable item  2 people: dee, eve" in shown
     settings = RecipeStore.open(place.recipes).settings["assemble"]
     assert settings == {
+        "by": "likelihood",
+        "candidates": 32,
         "top_k": 1,
         "top_p": 0.0,
         "sample": False,
@@ -286,7 +289,7 @@ def test_the_command_says_who_got_what(place: Place) -> None:
         "aggregate": "delta",
         "seed": 3,
     }
-    again = run_json(*asked, "--top-p", 0.5, "--aggregate", "factors")
+    again = run_json(*asked, "--by", "gates", "--top-p", 0.5, "--aggregate", "factors")
     assert again["assembled"] == [*PEOPLE] and again["no_items"] == [*ONLY_BASE]
 
 

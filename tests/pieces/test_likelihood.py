@@ -138,9 +138,9 @@ def test_of_many_sharers_a_seeded_draw_is_asked() -> None:
     ("settings_", "word"),
     [
         ({"by": "luck"}, "assemble.by"),
-        ({"by": "likelihood", "aggregate": "factors"}, "assemble.aggregate"),
-        ({"by": "likelihood", "top_p": 0.5}, "assemble.top_p"),
-        ({"by": "likelihood", "sample": True}, "assemble.sample"),
+        ({"by": "likelihood", "aggregate": "factors"}, "by gates"),
+        ({"by": "likelihood", "top_p": 0.5}, "by gates"),
+        ({"by": "likelihood", "sample": True}, "by gates"),
         ({"candidates": 0}, "assemble.candidates"),
     ],
 )

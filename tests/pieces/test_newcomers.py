@@ -23,7 +23,7 @@ from idiolect.pieces.assemble_single import assemble_one
 from idiolect.pieces.scoring import unit_inputs
 from idiolect.pieces.settings import AssembleConfig
 
-ONE = AssembleConfig(top_k=1)
+ONE = AssembleConfig(by="gates", top_k=1)
 Assembling = Callable[[Base, Pool, tuple[Example, ...], AssembleConfig], Any]
 
 
@@ -64,11 +64,11 @@ def picks(recipe: Any) -> list[list[tuple[str, float]]]:
 def test_the_latest_items_alone(tmp_path: Path, way: Assembling) -> None:
     base = exact_base()
     pool, items = pool_of(tmp_path, base), some(7)
-    found = picks(way(base, pool, items, AssembleConfig(recent_k=3)))
-    assert found == picks(way(base, pool, items[-3:], AssembleConfig()))
-    assert found != picks(way(base, pool, items, AssembleConfig()))
-    assert picks(way(base, pool, items, AssembleConfig(recent_k=9))) == picks(
-        way(base, pool, items, AssembleConfig())
+    found = picks(way(base, pool, items, AssembleConfig(by="gates", recent_k=3)))
+    assert found == picks(way(base, pool, items[-3:], AssembleConfig(by="gates")))
+    assert found != picks(way(base, pool, items, AssembleConfig(by="gates")))
+    assert picks(way(base, pool, items, AssembleConfig(by="gates", recent_k=9))) == picks(
+        way(base, pool, items, AssembleConfig(by="gates"))
     )
 
 
@@ -77,8 +77,10 @@ def test_items_without_a_target_are_passed_over(tmp_path: Path, way: Assembling)
     base = exact_base()
     pool, items = pool_of(tmp_path, base), some(2)
     empty = Example((5, 6, 7), 3)
-    found = picks(way(base, pool, (items[0], empty, items[1], empty), AssembleConfig(recent_k=2)))
-    assert found == picks(way(base, pool, items, AssembleConfig()))
+    found = picks(
+        way(base, pool, (items[0], empty, items[1], empty), AssembleConfig(by="gates", recent_k=2))
+    )
+    assert found == picks(way(base, pool, items, AssembleConfig(by="gates")))
 
 
 @both_ways
@@ -98,7 +100,7 @@ def test_a_pool_that_does_not_do_is_refused(tmp_path: Path, way: Assembling) -> 
     with pytest.raises(MismatchError, match="made for base"):
         way(replace(base, identity="f" * 64), pool, some(2), ONE)
     with pytest.raises(UsageError, match=r"top_k: 5 pieces.* only 4 sharers"):
-        way(base, pool, some(2), AssembleConfig(top_k=5))
+        way(base, pool, some(2), AssembleConfig(by="gates", top_k=5))
     with pytest.raises(UsageError, match="nobody"):
         way(base, made(tmp_path / "none", base), some(2), ONE)
 
@@ -139,14 +141,17 @@ def test_equal_gates_go_to_the_sharer_who_stands_first(tmp_path: Path, way: Asse
     twins = [replace(sharer(pool, base, n), gates=sharer(pool, base, 0).gates) for n in range(5)]
     with pool.writing():
         pool.add(twins)
-    recipe = way(base, pool, some(4), AssembleConfig(top_k=2))
+    recipe = way(base, pool, some(4), AssembleConfig(by="gates", top_k=2))
     assert all([s for s, _ in pick] == list(pool.sharers[:2]) for pick in picks(recipe))
     assert all([w for _, w in pick] == [0.5, 0.5] for pick in picks(recipe))
 
 
 def test_what_is_sampled_is_the_persons_own(tmp_path: Path) -> None:
     base = exact_base()
-    pool, config = pool_of(tmp_path, base), AssembleConfig(top_k=2, sample=True, temperature=3.0)
+    pool, config = (
+        pool_of(tmp_path, base),
+        AssembleConfig(by="gates", top_k=2, sample=True, temperature=3.0),
+    )
     people = {name: some(3) for name in ("a", "b", "c")}
     together = assemble(base, pool, people, config)
     for recipe in together:
@@ -163,8 +168,8 @@ def test_in_half_precision(tmp_path: Path, way: Assembling) -> None:
     exact = exact_base()
     half = tiny_base(dtype=torch.bfloat16)
     pool = pool_of(tmp_path, exact)
-    recipe = way(half, pool, some(5), AssembleConfig())
-    expected = picks(way(exact, pool, some(5), AssembleConfig()))
+    recipe = way(half, pool, some(5), AssembleConfig(by="gates"))
+    expected = picks(way(exact, pool, some(5), AssembleConfig(by="gates")))
     for ours, theirs in zip(picks(recipe), expected, strict=True):
         assert sum(w for _, w in ours) == pytest.approx(1, abs=1e-3)
         for sharer_, weight in theirs:

@@ -141,7 +141,7 @@ def test_the_rule_by_hand(base: Base, tmp_path: Path, aggregate: Any, lora: Any)
     pool = made(tmp_path / "pool", base, lora)
     with pool.writing():
         pool.add([sharer(pool, base, n) for n in range(5)])
-    config = AssembleConfig(top_k=3, temperature=0.5, aggregate=aggregate)
+    config = AssembleConfig(by="gates", top_k=3, temperature=0.5, aggregate=aggregate)
     hand = ByHand(base, pool, config)
     hand.run(history(base))
     (batched,) = assemble(base, pool, {"new": history(base)}, config)

@@ -108,7 +108,7 @@ def test_again_nobody_is_trained_unless_their_recipe_changed(place: Place) -> No
     place.folder.rename(elsewhere)
     place = Place(elsewhere)
     assert train(place, base=str(place.base)).unchanged == ALL
-    fewer = replace(CONFIG, assemble=AssembleConfig(top_k=1))
+    fewer = replace(CONFIG, assemble=AssembleConfig(by="gates", top_k=1))
     place.assemble(config=fewer, people=("bob",))
     done = train(place)
     assert (done.trained, done.unchanged) == (("bob",), ("ann", "cyd", "dee", "eve"))
@@ -165,7 +165,7 @@ def test_in_shards_it_is_the_same(place: Place) -> None:
 
 def test_recipes_of_different_width_make_one_kind(place: Place) -> None:
     """The widest decides; narrower ones are padded and do the same."""
-    wide = replace(CONFIG, assemble=AssembleConfig(top_p=1.0))
+    wide = replace(CONFIG, assemble=AssembleConfig(by="gates", top_p=1.0))
     place.assemble(config=wide, people=("ann",))
     base, pool = loaded(place), Pool.open(place.pool)
     train(place, config=replace(STILL, lora=api.PersonalConfig().lora))

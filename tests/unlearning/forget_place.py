@@ -33,7 +33,10 @@ PEOPLE = (ANN, BART, CRESS, DORA)
 LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "k_proj", "v_proj", "o_proj"))
 CONFIG = replace(UNGATED, lora=LORA, prompt=PromptConfig(max_tokens=96))
 RECIPES = RecipeConfig(
-    assemble=AssembleConfig(top_k=1), prompt=CONFIG.prompt, dtype="float32", device="cpu"
+    assemble=AssembleConfig(by="gates", top_k=1),
+    prompt=CONFIG.prompt,
+    dtype="float32",
+    device="cpu",
 )
 SHARE = ShareConfig(
     sharers=SharersConfig(strategy="most-active", sharers=9, least_items=2),

@@ -33,14 +33,20 @@ if TYPE_CHECKING:
 @out_option("Folder of the recipes; made where it is missing.")
 @store_base_option
 @people_options("Assemble for this person only.")
-@click.option("--top-k", type=int, metavar="K", help="Pieces a module.  [default: 3]")
+@click.option(
+    "--by",
+    type=click.Choice(["likelihood", "gates"]),
+    help="Whole adapters by how well they predict the history's answers (the default), or pieces, "
+    "module by module, by the gates that fit: faster, and as the Per-Pcs paper does.",
+)
+@click.option("--top-k", type=int, metavar="K", help="Sharers, or pieces a module.  [default: 3]")
 @click.option(
     "--top-p",
     type=float,
     metavar="P",
-    help="Instead: the fewest pieces whose weights reach P.",
+    help="By gates, instead: the fewest pieces whose weights reach P.",
 )
-@click.option("--sample", is_flag=True, help="Draw the pieces by their weights, not the best.")
+@click.option("--sample", is_flag=True, help="By gates: draw pieces by weight.")
 @click.option(
     "--temperature", type=float, metavar="T", help="Above 1 weights are more alike.  [default: 1]"
 )
@@ -50,8 +56,8 @@ if TYPE_CHECKING:
 @click.option(
     "--aggregate",
     type=click.Choice(["delta", "factors"]),
-    help="Sum the pieces' updates (the default), or A and B each: a third of the rank, and another "
-    "update.",
+    help="By gates: sum the pieces' updates (the default), or A and B each: a third of the rank, "
+    "and another update.",
 )
 @click.option(
     "--no-wait", is_flag=True, help="Fail at once where another process writes the recipes."
@@ -64,6 +70,7 @@ def command(
     out: Path,
     base: str | None,
     people: tuple[str, ...],
+    by: str | None,
     top_k: int | None,
     top_p: float | None,
     sample: bool,
@@ -76,8 +83,9 @@ def command(
 ) -> None:
     """Put together adapters for newcomers, without training.
 
-    For each person in DATA and each module, the pieces in the pool whose gates fit their history
-    best are chosen and weighted. What is kept of that is a recipe, some 2 KB a person; `predict`,
+    For each person in DATA the sharers who would most probably have answered as they did are
+    chosen, and weighted by that; with --by gates, for each module the pieces whose gates fit the
+    history best. What is kept of that is a recipe, some 2 KB a person; `predict`,
     `export` and `personalize --pieces` take the folder --out as they take one of adapters, and
     make the adapter where it is wanted. Run it again at any time: it goes on after an interruption,
     and later makes only the recipes of people whose history has changed, or all where settings or
@@ -90,6 +98,7 @@ def command(
     from idiolect import api
 
     said = {
+        "by": by,
         "top_k": top_k,
         "top_p": top_p,
         "sample": sample or None,

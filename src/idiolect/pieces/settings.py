@@ -15,14 +15,16 @@ By = Literal["gates", "likelihood"]
 
 @dataclass(frozen=True, kw_only=True)
 class AssembleConfig:
-    """How a newcomer's pieces are chosen and put together.
+    """How a newcomer's adapter is put together out of others'.
 
     Three pieces a module, temperature 1 and the whole history are the Per-Pcs paper's.
     """
 
-    by: By = "gates"
-    """``gates``: pieces, module by module, by the gates that fit the history's activations (the
-    paper's way). ``likelihood``: whole adapters, by how well they predict the history's answers."""
+    by: By = "likelihood"
+    """``likelihood``: whole adapters, by how well they predict the history's answers; on both tasks
+    measured the better way (``docs/pieces.md``). ``gates``: pieces, module by module, by the gates
+    that fit the history's activations, as the paper does; in one forward, whatever the pool's size.
+    """
     top_k: int = 3
     top_p: float = 0.0
     """Instead of ``top_k``: the fewest pieces whose weights reach it; 0 for off."""
@@ -43,8 +45,8 @@ class AssembleConfig:
             raise UsageError(f"assemble.by: must be 'gates' or 'likelihood', got {self.by!r}")
         if self.by == "likelihood" and (self.top_p or self.sample or self.aggregate != "delta"):
             raise UsageError(
-                "assemble.by: 'likelihood' takes the most probable sharers' updates; leave "
-                "assemble.top_p, assemble.sample and assemble.aggregate alone"
+                "assemble.by: top_p, sample and aggregate 'factors' choose pieces by gates; say "
+                "assemble.by = 'gates' (--by gates) with them"
             )
         if self.candidates < 1:
             raise UsageError(f"assemble.candidates: must be at least 1, got {self.candidates}")
