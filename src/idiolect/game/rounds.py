@@ -120,6 +120,9 @@ def _open_in_time(player: Any) -> QuerySet[Round]:
 
 def _end(player: Any, round_id: UUID, state: State) -> State | None:
     """Claims the round; None where this call ended it, else the state it was found in."""
+    # Whoever else ends this round now has written it once we have its lock: the update, whose
+    # condition reaches into another table, would on PostgreSQL look at the row as it was before.
+    Round.objects.select_for_update().filter(pk=round_id, player=player).values("pk").first()
     ended = _open_in_time(player).filter(pk=round_id).update(state=state, ended_at=Now())
     if ended:
         return None
