@@ -13,11 +13,12 @@ from idiolect.api.forgetting import forget
 from idiolect.api.serving import demo, evaluate, export, import_adapter, predict
 from idiolect.api.sharing import assemble, consent, consents, mean, pool_report, share, withdraw
 from idiolect.api.training import adapt, merge, personalize
-from idiolect.api.unlearning import UnlearnSummary, unlearn
+from idiolect.api.unlearning import UnlearnSummary, scorecard, unlearn
 
 if TYPE_CHECKING:
     from idiolect.adapters.exchange import Taken
     from idiolect.evaluation.runner import EvaluateConfig
+    from idiolect.evaluation.scorecard import ScorecardConfig
     from idiolect.generation.serve import Prediction
     from idiolect.pieces.assembling import AssembleSummary
     from idiolect.pieces.settings import RecipeConfig
@@ -44,6 +45,7 @@ __all__ = [
     "ProfileSummary",
     "Receipt",
     "RecipeConfig",
+    "ScorecardConfig",
     "ShareConfig",
     "ShareSummary",
     "Taken",
@@ -67,6 +69,7 @@ __all__ = [
     "pool_report",
     "predict",
     "profile",
+    "scorecard",
     "share",
     "unlearn",
     "withdraw",
@@ -83,6 +86,7 @@ _LAZY = {
     "Prediction": "idiolect.generation.serve",
     "Receipt": "idiolect.unlearning.receipt",
     "RecipeConfig": "idiolect.pieces.settings",
+    "ScorecardConfig": "idiolect.evaluation.scorecard",
     "ShareConfig": "idiolect.pieces.sharing",
     "ShareSummary": "idiolect.pieces.share",
     "Taken": "idiolect.adapters.exchange",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
+    from idiolect.evaluation.scorecard import ScorecardConfig
     from idiolect.unlearning.unlearn import Figures, UnlearnConfig
 
 
@@ -86,4 +88,41 @@ def unlearn(
         retain_pairs=len(staying.pairs),
         steps=made.steps,
         seconds=made.seconds,
+    )
+
+
+def scorecard(
+    before: str | Path,
+    after: Sequence[str | Path],
+    out: Path,
+    *,
+    forget: str | Path,
+    retain: str | Path,
+    unseen: str | Path | None = None,
+    judge: str = "default",
+    base: str | None = None,
+    config: ScorecardConfig | None = None,
+    listener: Listener = silent,
+) -> dict[str, Any]:
+    """Measure whether unlearning worked and what it cost; gives the report, written to ``out``.
+
+    ``before`` and ``after``: models as ``unlearn`` takes and makes them, adapters on the same
+    ``base``. ``forget``, ``retain``: what was forgotten and kept, better of prompts that were not
+    trained on; ``unseen``: harmful prompts that were not in the forget set, with or without
+    answers. ``judge``: see ``unlearning.judges.HOW``. ``out`` gets ``report.json`` and
+    ``report.html``, in which no prompt and no answer stands.
+    """
+    from idiolect.evaluation.scorecard import scorecard as measure
+
+    return measure(
+        str(before),
+        [str(one) for one in after],
+        out,
+        forget=forget,
+        retain=retain,
+        unseen=unseen,
+        judge=judge,
+        base=base,
+        config=config,
+        listener=listener,
     )

@@ -37,6 +37,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "play": ("play", "Play the word game in the browser."),
     "nyms": ("nyms", "Data out of the word game: pairs, histories, a classifier."),
     "unlearn": ("unlearn", "Take knowledge out of a base model or an adapter."),
+    "scorecard": ("scorecard", "Measure whether unlearning worked, and what it cost."),
     "forget": ("forget", "Forget a person, or some of their records, everywhere."),
 }
 """Each verb's module and its line in the list, in the order in which they are used.

@@ -110,7 +110,9 @@ class ClassifierJudge:
             raise IntegrityError(f"{folder}: a judge of another version; train it again")
         try:
             if sha256_file(folder / "judge.safetensors") != head["sha256"]:
-                raise IntegrityError(f"{folder}: judge.safetensors was changed; train it again")
+                raise IntegrityError(
+                    f"{folder}: judge.safetensors was changed; delete the folder and train it again"
+                )
             tensors = load_file(folder / "judge.safetensors")
         except (OSError, SafetensorError) as error:
             raise IntegrityError(f"{folder}: judge.safetensors cannot be read: {error}") from error
