@@ -13,7 +13,7 @@ from game_site import guests, play
 
 from idiolect.errors import MissingError, UsageError
 from idiolect.game import sittings, words
-from idiolect.game.candidates import candidates
+from idiolect.game.candidates import UNLISTED, candidates
 from idiolect.game.models import Hidden, PairVote, Sitting, State
 from idiolect.game.predictions import NAME, write_predictions
 from idiolect.game.rules import PAIRS, PAIRS_SECONDS, Pair, Relation, stem
@@ -119,6 +119,16 @@ def test_predictions_are_asked_with_their_probability() -> None:
 
 
 def test_begun_pairs_carry_their_votes(ann: User) -> None:
-    sittings.submit(ann, sitting_of(ann, PAIR).pk, {0: False})
+    sittings.submit(ann, sitting_of(ann, PAIR | {"likely": UNLISTED}).pk, {0: False})
     found = [pair for pair in candidates(Random(0)) if pair.answer == "wheelbarrow"]
-    assert [(pair.yes, pair.no, pair.likely) for pair in found] == [(0, 1, 0.5)]
+    assert [(pair.yes, pair.no, pair.likely) for pair in found] == [(0, 1, UNLISTED)]
+
+
+def test_what_only_two_still_give_is_asked_no_longer(ann: User) -> None:
+    players = guests(3)
+    for player in players:
+        play(player, ["wheelbarrow"])
+    sittings.submit(ann, sitting_of(ann, PAIR).pk, {0: True})
+    assert "wheelbarrow" in answers_of("seafood")
+    players[0].delete()
+    assert "wheelbarrow" not in answers_of("seafood")

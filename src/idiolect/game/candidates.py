@@ -98,10 +98,13 @@ def _given(draw: Random) -> Iterator[Pair]:
 
 
 def _predicted(draw: Random) -> Iterable[Pair]:
-    path = Path(settings.HOME) / predictions.NAME
-    changed = path.stat().st_mtime_ns if path.is_file() else 0
-    known = _read(path, changed)
+    known = _predictions()
     return draw.sample(known, min(len(known), PREDICTED))
+
+
+def _predictions() -> tuple[Pair, ...]:
+    path = Path(settings.HOME) / predictions.NAME
+    return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 @lru_cache(maxsize=2)
@@ -114,8 +117,13 @@ def _begun(draw: Random) -> Iterator[Pair]:
     """Pairs that somebody voted on lately, with what was known of them beforehand."""
     latest = PairVote.objects.order_by("-pk").values_list("relation", "base", "answer", "likely")
     voted = sorted(set(latest[: 10 * BEGUN]))
+    predicted = {_key(pair) for pair in _predictions()}
     for relation, base, answer, likely in draw.sample(voted, min(len(voted), BEGUN)):
-        yield Pair(relation=Relation(relation), base_word=base, answer=answer, likely=likely)
+        pair = Pair(relation=Relation(relation), base_word=base, answer=answer, likely=likely)
+        # Of players' own answers, some who gave it may have left since: it is shown no longer.
+        own = likely not in (LISTED, UNLISTED) and _key(pair) not in predicted
+        if not own or tally.given_by(*_key(pair)) >= tally.SHOWN_FROM:
+            yield pair
 
 
 def _with_votes(found: dict[tuple[str, str, str], Pair]) -> list[Pair]:

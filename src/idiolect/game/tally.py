@@ -51,6 +51,12 @@ def _players(word: Word, *, but_not: Any = None) -> int:
     return rounds.aggregate(players=Count("player", distinct=True))["players"]
 
 
+def given_by(relation: str, base: str, key: str) -> int:
+    """How many players gave an answer of this stem on this word."""
+    found = Answer.objects.filter(word__relation=relation, word__base=base, stem=key)
+    return found.aggregate(players=Count("player", distinct=True))["players"]
+
+
 def top_answers(word: Word, *, count: int = 10) -> list[TopAnswer]:
     """The answers most players gave, best first, without those that may not be shown."""
     players = _players(word)
