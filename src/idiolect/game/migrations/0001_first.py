@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,169 +16,392 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Hidden',
+            name="Hidden",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('stem', models.CharField(max_length=50, unique=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("stem", models.CharField(max_length=50, unique=True)),
             ],
             options={
-                'verbose_name_plural': 'hidden answers',
+                "verbose_name_plural": "hidden answers",
             },
         ),
         migrations.CreateModel(
-            name='Sitting',
+            name="Sitting",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('untimed', models.BooleanField(default=False)),
-                ('state', models.CharField(choices=[('open', 'being played'), ('finished', 'finished in time'), ('skipped', 'skipped'), ('lapsed', 'not finished in time')], default='open', max_length=8)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('ended_at', models.DateTimeField(default=None, null=True)),
-                ('pairs', models.JSONField()),
-                ('score', models.PositiveIntegerField(default=0)),
-                ('player', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='sittings', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("untimed", models.BooleanField(default=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("open", "being played"),
+                            ("finished", "finished in time"),
+                            ("skipped", "skipped"),
+                            ("lapsed", "not finished in time"),
+                        ],
+                        default="open",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("ended_at", models.DateTimeField(default=None, null=True)),
+                ("pairs", models.JSONField()),
+                ("score", models.PositiveIntegerField(default=0)),
+                (
+                    "player",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="sittings",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PairVote',
+            name="PairVote",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField()),
-                ('relation', models.CharField(choices=[('synonyms', 'synonyms'), ('antonyms', 'antonyms'), ('hyponyms', 'hyponyms'), ('meronyms', 'meronyms')], max_length=8)),
-                ('base', models.CharField(max_length=50)),
-                ('answer', models.CharField(max_length=50)),
-                ('stem', models.CharField(max_length=50)),
-                ('likely', models.FloatField()),
-                ('yes', models.BooleanField()),
-                ('majority', models.BooleanField(null=True)),
-                ('points', models.PositiveSmallIntegerField()),
-                ('given_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('player', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('sitting', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='votes', to='game.sitting')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField()),
+                (
+                    "relation",
+                    models.CharField(
+                        choices=[
+                            ("synonyms", "synonyms"),
+                            ("antonyms", "antonyms"),
+                            ("hyponyms", "hyponyms"),
+                            ("meronyms", "meronyms"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("base", models.CharField(max_length=50)),
+                ("answer", models.CharField(max_length=50)),
+                ("stem", models.CharField(max_length=50)),
+                ("likely", models.FloatField()),
+                ("yes", models.BooleanField()),
+                ("majority", models.BooleanField(null=True)),
+                ("points", models.PositiveSmallIntegerField()),
+                (
+                    "given_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "player",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "sitting",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="votes",
+                        to="game.sitting",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='Total',
+            name="Total",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('untimed', models.BooleanField(default=False)),
-                ('rounds', models.PositiveIntegerField(default=0)),
-                ('points', models.PositiveIntegerField(default=0)),
-                ('last_played', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('player', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='totals', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("untimed", models.BooleanField(default=False)),
+                ("rounds", models.PositiveIntegerField(default=0)),
+                ("points", models.PositiveIntegerField(default=0)),
+                (
+                    "last_played",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "player",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="totals",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Word',
+            name="Word",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('relation', models.CharField(choices=[('synonyms', 'synonyms'), ('antonyms', 'antonyms'), ('hyponyms', 'hyponyms'), ('meronyms', 'meronyms')], max_length=8)),
-                ('base', models.CharField(max_length=50)),
-                ('rounds', models.PositiveIntegerField(default=0)),
-                ('skips', models.PositiveIntegerField(default=0)),
-                ('points', models.PositiveIntegerField(default=0)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "relation",
+                    models.CharField(
+                        choices=[
+                            ("synonyms", "synonyms"),
+                            ("antonyms", "antonyms"),
+                            ("hyponyms", "hyponyms"),
+                            ("meronyms", "meronyms"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("base", models.CharField(max_length=50)),
+                ("rounds", models.PositiveIntegerField(default=0)),
+                ("skips", models.PositiveIntegerField(default=0)),
+                ("points", models.PositiveIntegerField(default=0)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('relation', 'base'), name='game_word_once')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("relation", "base"), name="game_word_once")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Round',
+            name="Round",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('untimed', models.BooleanField(default=False)),
-                ('state', models.CharField(choices=[('open', 'being played'), ('finished', 'finished in time'), ('skipped', 'skipped'), ('lapsed', 'not finished in time')], default='open', max_length=8)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('ended_at', models.DateTimeField(default=None, null=True)),
-                ('difficulty', models.FloatField()),
-                ('answered', models.PositiveSmallIntegerField(default=0)),
-                ('bonus', models.PositiveSmallIntegerField(default=0)),
-                ('score', models.PositiveIntegerField(default=0)),
-                ('player', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rounds', to=settings.AUTH_USER_MODEL)),
-                ('word', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='played', to='game.word')),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("untimed", models.BooleanField(default=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("open", "being played"),
+                            ("finished", "finished in time"),
+                            ("skipped", "skipped"),
+                            ("lapsed", "not finished in time"),
+                        ],
+                        default="open",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "started_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("ended_at", models.DateTimeField(default=None, null=True)),
+                ("difficulty", models.FloatField()),
+                ("answered", models.PositiveSmallIntegerField(default=0)),
+                ("bonus", models.PositiveSmallIntegerField(default=0)),
+                ("score", models.PositiveIntegerField(default=0)),
+                (
+                    "player",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rounds",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "word",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="played",
+                        to="game.word",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Answer',
+            name="Answer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField()),
-                ('text', models.CharField(max_length=50)),
-                ('stem', models.CharField(max_length=50)),
-                ('agreement', models.PositiveSmallIntegerField()),
-                ('bonus', models.PositiveSmallIntegerField()),
-                ('why', models.CharField(max_length=200)),
-                ('player', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('round', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='answers', to='game.round')),
-                ('word', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='game.word')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField()),
+                ("text", models.CharField(max_length=50)),
+                ("stem", models.CharField(max_length=50)),
+                ("agreement", models.PositiveSmallIntegerField()),
+                ("bonus", models.PositiveSmallIntegerField()),
+                ("why", models.CharField(max_length=200)),
+                (
+                    "player",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "round",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="answers",
+                        to="game.round",
+                    ),
+                ),
+                (
+                    "word",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="game.word",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='Challenge',
+            name="Challenge",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sentence', models.CharField(max_length=200)),
-                ('verdict', models.CharField(choices=[('waiting', 'waiting'), ('accepted', 'accepted'), ('declined', 'declined')], default='waiting', max_length=8)),
-                ('made_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('decided_at', models.DateTimeField(default=None, null=True)),
-                ('answer', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='challenge', to='game.answer')),
-                ('moderator', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("sentence", models.CharField(max_length=200)),
+                (
+                    "verdict",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "waiting"),
+                            ("accepted", "accepted"),
+                            ("declined", "declined"),
+                        ],
+                        default="waiting",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "made_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("decided_at", models.DateTimeField(default=None, null=True)),
+                (
+                    "answer",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="challenge",
+                        to="game.answer",
+                    ),
+                ),
+                (
+                    "moderator",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['verdict', 'made_at'], name='game_challenge_queue')],
+                "indexes": [
+                    models.Index(fields=["verdict", "made_at"], name="game_challenge_queue")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Consent',
+            name="Consent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.PositiveSmallIntegerField()),
-                ('agreed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('player', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='consents', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("version", models.PositiveSmallIntegerField()),
+                (
+                    "agreed_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "player",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="consents",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('player', 'version'), name='game_consent_once')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("player", "version"), name="game_consent_once")
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='sitting',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('player',), name='game_one_open_sitting'),
+            model_name="sitting",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "open")),
+                fields=("player",),
+                name="game_one_open_sitting",
+            ),
         ),
         migrations.AddIndex(
-            model_name='pairvote',
-            index=models.Index(fields=['relation', 'base', 'stem', 'yes'], name='game_vote_pair'),
+            model_name="pairvote",
+            index=models.Index(fields=["relation", "base", "stem", "yes"], name="game_vote_pair"),
         ),
         migrations.AddConstraint(
-            model_name='pairvote',
-            constraint=models.UniqueConstraint(fields=('player', 'relation', 'base', 'stem'), name='game_vote_once'),
+            model_name="pairvote",
+            constraint=models.UniqueConstraint(
+                fields=("player", "relation", "base", "stem"), name="game_vote_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='total',
-            constraint=models.UniqueConstraint(fields=('player', 'untimed'), name='game_total_once'),
+            model_name="total",
+            constraint=models.UniqueConstraint(
+                fields=("player", "untimed"), name="game_total_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='round',
-            index=models.Index(fields=['player', '-started_at'], name='game_round_history'),
+            model_name="round",
+            index=models.Index(fields=["player", "-started_at"], name="game_round_history"),
         ),
         migrations.AddIndex(
-            model_name='round',
-            index=models.Index(fields=['word', 'state', 'player'], name='game_round_word'),
+            model_name="round",
+            index=models.Index(fields=["word", "state", "player"], name="game_round_word"),
         ),
         migrations.AddConstraint(
-            model_name='round',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'open')), fields=('player',), name='game_one_open_round'),
+            model_name="round",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "open")),
+                fields=("player",),
+                name="game_one_open_round",
+            ),
         ),
         migrations.AddIndex(
-            model_name='answer',
-            index=models.Index(fields=['word', 'stem', 'player'], name='game_answer_given'),
+            model_name="answer",
+            index=models.Index(fields=["word", "stem", "player"], name="game_answer_given"),
         ),
         migrations.AddConstraint(
-            model_name='answer',
-            constraint=models.UniqueConstraint(fields=('round', 'stem'), name='game_answer_once'),
+            model_name="answer",
+            constraint=models.UniqueConstraint(fields=("round", "stem"), name="game_answer_once"),
         ),
     ]
