@@ -18,13 +18,11 @@ from idiolect.generation.engine import Generator
 from idiolect.models import Base, MiniLM, Prompter
 from idiolect.pieces.harm import Harm, HarmConfig
 from idiolect.unlearning.answers import prompt_ids
-from idiolect.unlearning.corpora import advbench, judged, truthful_qa
+from idiolect.unlearning.corpora import advbench
 from idiolect.unlearning.judge import SURE, Judge
-from idiolect.unlearning.judge_classifier import train_judge
+from idiolect.unlearning.judges import default_judge
 
 STAGE = "harmful prompts"
-_UNRELATED = 500
-"""Harmless texts from which the judge also learns."""
 
 
 class DefaultHarmCheck:
@@ -68,8 +66,7 @@ class DefaultHarmCheck:
         """Who judges; raises MissingError where the labelled answers are not installed."""
         if self._judge is not None:
             return self._judge
-        unrelated = [pair.response for pair in truthful_qa()][:_UNRELATED]
-        return train_judge(judged(), unrelated, MiniLM())
+        return default_judge(MiniLM(), listener=self.listener)
 
     def _drawn(self, config: HarmConfig) -> list[str]:
         every = self._prompts
