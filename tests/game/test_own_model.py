@@ -14,6 +14,7 @@ from players import played
 
 from idiolect import api
 from idiolect.errors import UsageError
+from idiolect.events import Listener, Progress
 from idiolect.game import predictions
 from idiolect.game.data.histories import player_history
 from idiolect.game.models import Round
@@ -181,6 +182,20 @@ def test_a_training_that_was_killed_is_done_again(ann: User) -> None:
     Job.objects.filter(pk=job.pk).update(lease_until=job.made_at)
     assert work(service.TRAIN, ann).state == Job.State.DONE
     assert OwnModel.objects.get(player=ann).trained_at is not None
+
+
+def test_progress_is_that_of_learning(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def train(*args: Any, listener: Listener, **more: Any) -> None:
+        listener(Progress(stage="people", done=0, total=1, unit="people"))
+        listener(Progress(stage="training", done=4, total=8, unit="items"))
+        job = Job.objects.get(owner=ann)
+        seen.append((job.stage, job.percent))
+
+    monkeypatch.setattr(engine, "train", train)
+    trained(ann)
+    assert seen == [("learning", 50)]
 
 
 def test_the_page_from_few_rounds_to_a_model(ann: User, site: Client) -> None:

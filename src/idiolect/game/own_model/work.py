@@ -6,13 +6,14 @@ Called in the worker's process; what a killed one began, the next one finishes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from idiolect.events import Progress
+from idiolect.events import Event, Listener, Progress
 from idiolect.game import words
 from idiolect.game.data.histories import asked, player_history
 from idiolect.game.data.reading import read_plays, round_row
@@ -36,7 +37,7 @@ def train(running: Running, arguments: Mapping[str, Any]) -> Any:
     service.require_enough(len(plays.rounds))
     own, _ = OwnModel.objects.get_or_create(player=player)
     history = player_history(engine.ME, plays.rounds, words.table().determiner)
-    engine.train(service.folder_of(own), history, base=settings.BASE, listener=running)
+    engine.train(service.folder_of(own), history, base=settings.BASE, listener=_learning(running))
     own.rounds, own.answers = len(plays.rounds), len(history.items)
     own.words = sorted({(row.relation, row.base_word) for row in plays.rounds})
     own.trained_at = timezone.now()
@@ -46,6 +47,16 @@ def train(running: Running, arguments: Mapping[str, Any]) -> Any:
         return {"rounds": 0}
     own.save()
     return {"rounds": own.rounds}
+
+
+def _learning(running: Listener) -> Listener:
+    """Passes on how many answers were learnt; that one of one person is done says nothing."""
+
+    def tell(event: Event, /) -> None:
+        if isinstance(event, Progress) and event.unit == "items":
+            running(replace(event, stage="learning"))
+
+    return tell
 
 
 def guess(running: Running, arguments: Mapping[str, Any]) -> Any:
