@@ -21,18 +21,20 @@ from idiolect.game.words import table
 from idiolect.history import History, Interaction
 from idiolect.measure import paired
 
-ASKED = 30
-"""Base words that are held out."""
+LEARNT, ASKED = 40, 20
+"""Base words that are learnt from, and others that are asked about. 40 rounds are what an eager
+player has played after some days."""
 
 
 def crowd(
     rows: Sequence[PairRow], base: str, folder: Path, *, seed: int, listener: Listener
 ) -> dict[str, Any]:
-    """Train on all base words but ``ASKED``, and ask about these; per word what was found."""
+    """Train on ``LEARNT`` base words and ask about ``ASKED`` others; per word what was found."""
     words = sorted({row.base_word for row in rows})
-    asked = random.Random(derive_seed(seed, "crowd")).sample(words, ASKED)
+    drawn = random.Random(derive_seed(seed, "crowd")).sample(words, LEARNT + ASKED)
+    asked = drawn[LEARNT:]
     answers = {word: [r.answer for r in rows if r.base_word == word] for word in words}
-    learnt = [(word, answer) for word in words if word not in asked for answer in answers[word]]
+    learnt = [(word, answer) for word in drawn[:LEARNT] for answer in answers[word]]
     items = [
         Interaction(
             id=f"answer-{place}",
