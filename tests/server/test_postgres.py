@@ -23,7 +23,7 @@ HERE = "postgresql" in os.environ.get("DATABASE_URL", "")
 @pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed: no test of it")
 def test_everything_holds_on_postgresql_too() -> None:
     assert PROGRAMS is not None
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "django_db and not slow"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "django_db and not slow"]
     folders = [str(TESTS / name) for name in ("server", "game") if (TESTS / name).is_dir()]
     with postgres.server(PROGRAMS) as url:
         environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
