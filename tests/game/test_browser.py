@@ -200,7 +200,9 @@ def test_nym_or_not_with_three_keys(player: Page) -> None:
 def play_quickly(page: Page, rounds: int) -> None:
     """Rounds of the page's player without looking at them: the same requests, no pages drawn."""
     sender = page.context.request
-    token = {"csrfmiddlewaretoken": page.locator("[name=csrfmiddlewaretoken]").first.input_value()}
+    token: dict[str, str | float | bool] = {
+        "csrfmiddlewaretoken": page.locator("[name=csrfmiddlewaretoken]").first.input_value()
+    }
     for turn in range(rounds):
         opened = sender.post("/nyms/play/", form=token)
         done = sender.post(opened.url, form=token | {"answer": f"answer {turn}"})

@@ -53,7 +53,7 @@ def test_a_guest_plays_and_keeps_the_round_with_a_name(site: Client) -> None:
 )
 def test_pages_of_players_send_strangers_to_the_notice(site: Client, ann: User, path: str) -> None:
     made = opened(ann)
-    assert site.get(path.format(id=made.pk)).url == "/nyms/notice/"
+    assert site.get(path.format(id=made.pk)).headers["Location"] == "/nyms/notice/"
 
 
 def test_the_client_cannot_name_the_word(site: Client, ann: User) -> None:

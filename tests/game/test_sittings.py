@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 from random import Random
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.django_db
 PAIR = {"relation": "hyponyms", "base": "seafood", "answer": "wheelbarrow", "likely": 0.5}
 
 
-def sitting_of(player: User, *pairs: dict[str, object], ago: float = 0.0) -> Sitting:
+def sitting_of(player: User, *pairs: Mapping[str, object], ago: float = 0.0) -> Sitting:
     """A game on these pairs."""
     made = Sitting.objects.create(player=player, pairs=list(pairs))
     since = F("started_at") - timedelta(seconds=ago)

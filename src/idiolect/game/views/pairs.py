@@ -36,7 +36,7 @@ def intro(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         set_clock(request, untimed="untimed" in request.POST)
         if not consent.has_agreed(player):
-            return redirect(f"{reverse('game:notice')}?for={request.resolver_match.url_name}")
+            return redirect(f"{reverse('game:notice')}?for=pairs")
         return start_sitting(request)
     played = (
         Sitting.objects.filter(player=player, state=State.FINISHED).order_by("-score")
