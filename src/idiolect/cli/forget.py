@@ -86,6 +86,9 @@ def command(
     for the numbers of their adapter; if anything is left, the command fails and names it. Copies
     elsewhere are out of reach. After an interruption the same command goes on.
 
+    Records that are gone from DATA already cannot be left out of a training; what an adapter still
+    knows of them is taken out by negation: idiolect unlearn ADAPTERS --person ID --forget PAIRS.
+
     \b
     $ idiolect forget data/films raters --person 42 --verify
     $ idiolect forget data/chats mine --person ann --records ann-17 --records more-ids.txt

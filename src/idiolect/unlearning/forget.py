@@ -131,7 +131,9 @@ class Forgetting:
                 if record not in there:
                     raise MissingError(
                         f"{self.data}: {self.person!r} has no record {record!r}; it was never "
-                        "there, or is forgotten already (idiolect inspect shows what there is)"
+                        "there, or is forgotten already; where an adapter still knows what it "
+                        f"said: idiolect unlearn {self.adapters} --person {self.person} --forget "
+                        "PAIRS"
                     )
         return Redaction(
             dataset,

@@ -107,7 +107,7 @@ def test_it_fails_where_somebody_elses_file_still_holds_words(place: Path) -> No
     [
         ((), 2, "Missing option '--person'"),
         (("--person", "zoe"), 1, "nothing of 'zoe'"),
-        (("--person", "annabel", "--records", "ann99"), 1, "has no record 'ann99'"),
+        (("--person", "annabel", "--records", "ann99"), 1, "--person annabel --forget"),
         (("--person", "annabel", "--in", "nowhere"), 1, "no folder there to look in"),
     ],
 )
