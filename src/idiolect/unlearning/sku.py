@@ -1,7 +1,7 @@
 """SKU, Selective Knowledge negation Unlearning (Liu et al., 2024, arXiv:2402.10058).
 
 Stage 1 trains what should go into a delta: harmful answers, harmful answers to the wrong prompts,
-and distance to the base on normal prompts. Stage 2 subtracts it.
+and its distance to the base on normal prompts. Stage 2 subtracts it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Sku:
     """Preservation divergence on normal prompts."""
     others: int = 5
     """Answers to other prompts, drawn anew for each prompt and step; never one of its own."""
-    divergence: Literal["away", "retain"] = "away"
-    """``away`` as released: the delta moves away from the base on normal prompts. ``retain``: it
-    stays near."""
+    divergence: Literal["away", "retain"] = "retain"
+    """``retain``: the delta stays near the base on normal prompts. ``away``, as released: it moves
+    away; negated it costs several times as much there (docs/notes/unlearning.md)."""
     cap: float = 2.0
-    """Nats a token from which on moving away is not rewarded any more: unbounded, it would take
+    """Nats a token from which on moving ``away`` is not rewarded any more: unbounded, it would take
     over."""
 
     def __post_init__(self) -> None:
