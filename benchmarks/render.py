@@ -35,7 +35,7 @@ from idiolect.storage import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = "results"
-_TITLES = {RESULTS: "Results"}
+_TITLES = {RESULTS: "Results", "nyms": "KnowYourNyms"}
 _REQUIRED: Mapping[str, type] = {"name": str, "what": str, "command": str, "targets": list}
 _MET = {True: "met", False: "**missed**", None: "not measured"}
 _TARGET = {"name", "target", "reached", "met"}

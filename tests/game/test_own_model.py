@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,8 @@ from idiolect.game.data.histories import player_history
 from idiolect.game.models import Round
 from idiolect.game.own_model import engine, service
 from idiolect.game.own_model.models import Guess, OwnModel
+from idiolect.game.predictions import CLASSIFIER
 from idiolect.game.rules import Pair, Relation
-from idiolect.game.verbs import FOLDER as CLASSIFIER
 from idiolect.history import History
 from idiolect.server import jobs
 from idiolect.server.accounts import holders
@@ -280,3 +283,19 @@ def test_a_classifier_of_others_stays(
     with django_capture_on_commit_callbacks(execute=True):
         holders.erase(ann)
     assert (home / CLASSIFIER / Manifest.NAME).is_file()
+
+
+def test_the_site_itself_loads_nothing_that_trains(tmp_path: Path) -> None:
+    code = (
+        "import django, sys; django.setup(); import idiolect.server.urls; "
+        "print([n for n in ('torch', 'transformers', 'pyarrow', 'scipy') if n in sys.modules])"
+    )
+    environment = {
+        **os.environ,
+        "IDIOLECT_HOME": str(tmp_path),
+        "DJANGO_SETTINGS_MODULE": "idiolect.server.settings",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -15,6 +15,8 @@ from idiolect.storage import read_json, write_json
 
 NAME = "nym-predictions.json"
 """Its name in the site's data folder."""
+CLASSIFIER = "nym-classifier"
+"""The name there of the classifier's own folder."""
 _FORMAT = "idiolect-nym-predictions"
 
 

@@ -23,16 +23,13 @@ from idiolect.game.data import (
     write_pairs,
 )
 from idiolect.game.data.report import report as report_of
-from idiolect.game.predictions import NAME, write_predictions
+from idiolect.game.predictions import CLASSIFIER, NAME, write_predictions
 from idiolect.game.rules import Relation
 from idiolect.history import write_dataset
 from idiolect.storage import write_atomic
 
 if TYPE_CHECKING:
     from idiolect.game.classifier.train import ClassifierConfig, RelationSummary
-
-FOLDER = "nym-classifier"
-"""The classifier's name in the site's data folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +140,7 @@ def train_classifier(
         players = plays.players
     if out is None and home is None:
         raise UsageError("name the folder for the classifier: --out FOLDER")
-    target = out or (home or Path()) / FOLDER
+    target = out or (home or Path()) / CLASSIFIER
     lexicon = lexicon_of(words.table())
     loaded = load_base(base) if config.likelihood else None
     scorer = Likelihoods(loaded, listener=listener) if loaded else None

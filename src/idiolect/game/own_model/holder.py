@@ -12,7 +12,6 @@ from django.db import transaction
 from idiolect.game import predictions
 from idiolect.game.own_model import service
 from idiolect.game.own_model.models import Guess, OwnModel
-from idiolect.game.verbs import FOLDER as CLASSIFIER
 from idiolect.server.accounts.models import User
 from idiolect.storage import Manifest
 
@@ -43,7 +42,7 @@ class OwnModelHolder:
         def remove() -> None:
             for model in models:
                 service.remove_folder(model)
-            folder = home / CLASSIFIER
+            folder = home / predictions.CLASSIFIER
             if (folder / Manifest.NAME).is_file() and who in Manifest.peek(folder).contributors:
                 shutil.rmtree(folder)
                 (home / predictions.NAME).unlink(missing_ok=True)

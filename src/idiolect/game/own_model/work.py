@@ -1,6 +1,7 @@
 """The two jobs of a player's own model: train it, and ask it about rounds that were played since.
 
-Called in the worker's process; what a killed one began, the next one finishes.
+Called in the worker's process; what a killed one began, the next one finishes. What reads and
+trains is imported when it is called: the site itself needs none of it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from django.utils import timezone
 
 from idiolect.events import Event, Listener, Progress
 from idiolect.game import words
-from idiolect.game.data.histories import asked, player_history
-from idiolect.game.data.reading import read_plays, round_row
 from idiolect.game.own_model import service
 from idiolect.game.own_model.models import Guess, OwnModel
 from idiolect.game.rules import stem
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 def train(running: Running, arguments: Mapping[str, Any]) -> Any:
     """Train the owner's model on all that they have played so far."""
+    from idiolect.game.data.histories import player_history
+    from idiolect.game.data.reading import read_plays
     from idiolect.game.own_model import engine
 
     player = User.objects.get(pk=running.owner)
@@ -76,6 +77,9 @@ def guess(running: Running, arguments: Mapping[str, Any]) -> Any:
 
 
 def _guess(guesser: Guesser, round_: Round) -> None:
+    from idiolect.game.data.histories import asked
+    from idiolect.game.data.reading import round_row
+
     row = round_row(round_)
     own, plain = guesser.answers(asked(row, words.table().determiner), row.base_word)
     given = {answer.stem for answer in row.answers}
