@@ -432,3 +432,13 @@ def test_what_cannot_be_read_is_told_and_holds_up_nothing(place: Place) -> None:
     assert "store.json" in done.unreadable[0]
     assert {hit.where.parent.name for hit in done.left} == {"shards", "ledger"}
     assert ANN not in AdapterStore.open(place.store).people
+
+
+def test_an_edited_ledger_does_not_keep_the_way_to_the_pseudonym(place: Place) -> None:
+    events = place.store / "ledger" / "events.jsonl"
+    lines = events.read_text().splitlines(keepends=True)
+    events.write_text("".join([lines[0].replace("trained", "trainee"), *lines[1:]]))
+    done = place.forget()
+    assert any("events.jsonl:1" in why for why in done.unreadable)
+    assert ANN not in (place.store / "ledger" / "people.json").read_text()
+    assert ANN not in AdapterStore.open(place.store).people

@@ -6,7 +6,8 @@ in pools. Changes nothing but what killed writers left half-written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,6 +48,15 @@ class Belongings:
     """Folders in which the id, a plain number, is of another task and somebody else's."""
     unreadable: list[str] = field(default_factory=list)
 
+    @contextmanager
+    def noted(self) -> Generator[None]:
+        """What cannot be read is told in the receipt, and holds up nothing else."""
+        try:
+            yield
+        except ArtifactError as error:
+            if str(error) not in self.unreadable:
+                self.unreadable.append(str(error))
+
 
 def collect(
     main: Redaction, tops: Sequence[Path], stores: Sequence[Path], datasets: Datasets
@@ -59,19 +69,19 @@ def collect(
     looked = [*folders_below([*tops, *stores])]
     out.folders = tuple(looked)
     for folder in looked:
-        try:
+        with out.noted():
             _place(folder, main, datasets, out)
-        except ArtifactError as error:
-            out.unreadable.append(str(error))
     texts, tensors = set(main.unique.texts), set[bytes]()
     changed, files = set(main.changed), set[str]()
     for other in out.datasets:
         texts |= other.unique.texts
         changed |= other.changed
     for folder in _with_parts(out.stores):
-        tensors |= _tensors(folder, main)
+        with out.noted():
+            tensors |= _tensors(folder, main)
     for folder in out.stores:
-        files |= _means(folder, main.person)
+        with out.noted():
+            files |= _means(folder, main.person)
     out.leaving = replace(
         leaving,
         needles=Needles(frozenset(texts), frozenset(tensors)),
@@ -136,8 +146,9 @@ def _names(pool: Path, found: Belongings) -> tuple[str, ...]:
     opened = Pool.open(pool)
     names: list[str] = []
     for folder in found.stores:
-        every = Shares(Ledger(folder / LEDGER), opened).every()
-        names += every.get(found.leaving.person, ())
+        with found.noted():
+            every = Shares(Ledger(folder / LEDGER), opened).every()
+            names += every.get(found.leaving.person, ())
     return tuple(dict.fromkeys(names))
 
 

@@ -19,7 +19,7 @@ from idiolect import tasks
 from idiolect.adapters.bound import BoundFolder
 from idiolect.adapters.holder import Copies, Exports, Progress, Stores
 from idiolect.adapters.store import AdapterStore
-from idiolect.errors import ArtifactError, IdiolectError, MissingError
+from idiolect.errors import IdiolectError, MissingError
 from idiolect.events import Listener, Note, silent
 from idiolect.history import Dataset, read_dataset
 from idiolect.history.holder import Datasets, effects, rewrite
@@ -155,7 +155,7 @@ class Forgetting:
             for other in found.datasets:
                 rewrite(other, other.dataset.folder)
                 out += effects(other, other.dataset.folder)
-            out += [e for folder in found.stores if (e := self._tell(folder)) is not None]
+            out += [e for folder in found.stores for e in self._tell(folder, found)]
             if main.any:
                 out += effects(main, self.data)
         return out
@@ -178,7 +178,7 @@ class Forgetting:
         def ask(*holders: Holder) -> None:
             for folder in found.folders:
                 for holder in holders if folder.is_dir() else ():
-                    with _noted(found):
+                    with found.noted():
                         out.extend(holder.erase(folder, leaving))
 
         ask(*self.holders, *_WORK, Exports())
@@ -206,7 +206,7 @@ class Forgetting:
             (retrainer.adapters, found.stores),
         ):
             for folder in folders:
-                with _noted(found):
+                with found.noted():
                     out.extend(each(folder))
         ask(Recipes(), Parts(), Stores())
         return out + _refused(found, gone)
@@ -249,24 +249,27 @@ class Forgetting:
             for e in became
         ]
 
-    def _tell(self, folder: Path) -> Effect | None:
-        """Tell a store's ledger; of a whole person the way to their pseudonym goes after that."""
+    def _tell(self, folder: Path, found: Belongings) -> list[Effect]:
+        """Tell a store's ledger; of a whole person the way to their pseudonym goes after that, also
+        where the ledger was edited and takes no more events."""
         ledger = Ledger(folder / LEDGER)
-        if not ledger.of(self.person):
-            return None
-        if self.records:
-            ledger.record(RECORDS_FORGOTTEN, [self.person], {"records": len(self.records)})
-            return None
-        ledger.record(FORGOTTEN, [self.person])
-        ledger.forget(self.person)
-        return Effect(what="pseudonym", where=folder, outcome="destroyed", person=self.person)
+        with found.noted():
+            if ledger.of(self.person) and self.records:
+                ledger.record(RECORDS_FORGOTTEN, [self.person], {"records": len(self.records)})
+            elif ledger.of(self.person):
+                ledger.record(FORGOTTEN, [self.person])
+        if self.records or not ledger.forget(self.person):
+            return []
+        return [Effect(what="pseudonym", where=folder, outcome="destroyed", person=self.person)]
 
     def _known(self, main: Redaction, found: Belongings) -> bool:
         """Whether there is anything of theirs; work in progress, of whoever, does not count."""
         if main.any or found.datasets or found.pools or found.leaving.needles.tensors:
             return True
-        if any(Ledger(folder / LEDGER).of(self.person) for folder in found.stores):
-            return True
+        for folder in found.stores:
+            with found.noted():
+                if Ledger(folder / LEDGER).of(self.person):
+                    return True
         kinds = (*self.holders, *_KINDS, Bases(), Profiles(main.dataset))
         return bool(self._found(found, kinds))
 
@@ -285,7 +288,7 @@ class Forgetting:
         out: list[Effect] = []
         for folder in found.folders:
             for holder in holders:
-                with _noted(found):
+                with found.noted():
                     if what := holder.find(folder, found.leaving):
                         out.append(Effect(what=what, where=folder, outcome="removed"))
         return out
@@ -310,16 +313,6 @@ def _require_adapters(folder: Path) -> None:
     kinds: tuple[type[BoundFolder], ...] = (AdapterStore, RecipeStore)
     if not any((folder / kind.HEAD).is_file() for kind in kinds):
         raise MissingError(f"{folder}: no adapter store there, and no recipes; name the folder")
-
-
-@contextmanager
-def _noted(found: Belongings) -> Generator[None]:
-    """What cannot be read is told in the receipt, and holds up nothing else."""
-    try:
-        yield
-    except ArtifactError as error:
-        if str(error) not in found.unreadable:
-            found.unreadable.append(str(error))
 
 
 def _refused(found: Belongings, gone: Mapping[str, Path]) -> list[Effect]:
