@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.adapters import LoraAdapter, fresh
+from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener
 from idiolect.models import Base, Example, Prompter
 from idiolect.retrieval import Encoder
@@ -59,9 +60,9 @@ class Bench:
         )
         rows = {"base": self.kept.get("base", lambda: {"card": self._card(scorer, "base", None)})}
         for name in METHODS:
-            rows[name] = self.kept.get(name, lambda name=name: self._method(scorer, name))
+            rows[name] = self.kept.get(name, lambda name=name: self._tried(name, scorer))
         for name in ABLATIONS:
-            rows[name] = self.kept.get(name, lambda name=name: self._ablation(scorer, name))
+            rows[name] = self.kept.get(name, lambda name=name: self._tried(name, scorer))
         people = [
             self.kept.get(f"person-{n}", lambda h=h: Person(self, judge, material.replies(h)).all())
             for n, h in enumerate(material.people(self.settings.sizes))
@@ -110,6 +111,16 @@ class Bench:
             "questions": {name: len(found) for name, found in data.choices.items()},
             "pairs": [len(data.forgotten), len(data.others)],
         }
+
+    def _tried(self, name: str, scorer: Scorer) -> dict[str, Any]:
+        """A row; of what cannot be trained, or taken at any scale, why not. SKU itself must be."""
+        make = self._ablation if name in ABLATIONS else self._method
+        try:
+            return make(scorer, name)
+        except (TrainingError, UsageError) as error:
+            if name == "sku":
+                raise
+            return {"failed": str(error)}
 
     def _unlearn(self, name: str) -> Unlearned:
         forget, retain = self.divided.forget, self.divided.retain

@@ -32,7 +32,7 @@ PEOPLE = {
 def tables(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every table of the page."""
     rows = raw["rows"]
-    cards = {name: card_of(row["card"]) for name, row in rows.items()}
+    cards = cards_of(raw)
     yield _methods(rows, cards)
     yield _against(cards)
     yield _relearning(raw, cards)
@@ -40,6 +40,11 @@ def tables(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield _other_forms(rows["sku"], cards)
     for number, person in enumerate(raw["people"], start=1):
         yield _person(person, number, len(raw["people"]))
+
+
+def cards_of(raw: Mapping[str, Any]) -> dict[str, Card]:
+    """Every row's card; what failed has none."""
+    return {name: card_of(row["card"]) for name, row in raw["rows"].items() if "card" in row}
 
 
 def together(card: Card, names: Sequence[str] | None = None) -> Asked:
@@ -76,7 +81,7 @@ def _methods(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
     base = cards["base"]
     sets, questions = list(base.sets), list(base.choices)
     lines: list[list[Any]] = []
-    for name in ("base", *METHODS):
+    for name in (one for one in ("base", *METHODS) if one in cards):
         card, row = cards[name], rows[name]
         lines.append(
             [
@@ -113,7 +118,7 @@ def _methods(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
 def _against(cards: Mapping[str, Card]) -> dict[str, Any]:
     sku = together(cards["sku"])
     lines: list[list[Any]] = []
-    for name in ("base", *METHODS[1:]):
+    for name in (one for one in ("base", *METHODS[1:]) if one in cards):
         test = figures.less_harmful(sku, together(cards[name]))
         if test is None:
             lines.append([TITLES[name], 0, None, None, None])
@@ -148,6 +153,7 @@ def _relearning(raw: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, 
         "rows": [
             [TITLES[name], *(f"{value:.2f}" for value in cards[name].relearned)]
             for name in ("base", *METHODS)
+            if name in cards
         ],
     }
 
@@ -155,7 +161,7 @@ def _relearning(raw: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, 
 def _modules(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, Any]:
     base = cards["base"]
     lines: list[list[Any]] = []
-    for name in ("sku", *ABLATIONS):
+    for name in (one for one in ("sku", *ABLATIONS) if one in cards):
         card = cards[name]
         some = [one for one in ("seen", "unseen") if one in card.sets]
         lines.append(

@@ -11,7 +11,9 @@ import pytest
 
 import render
 import unlearning
+from idiolect.errors import UsageError
 from idiolect.history import History, Interaction
+from idiolect.unlearning import unlearn
 from idiolect.unlearning.corpora import Choice, Labelled
 from idiolect.unlearning.pairs import Pair
 from tiny_people import save_tiny
@@ -83,6 +85,12 @@ def test_the_sets_are_apart() -> None:
 def test_quick_measures_everything_and_goes_on_where_it_stopped(
     world: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def but_one(base: Any, adapter: Any, forget: Any, retain: Any, config: Any, **rest: Any) -> Any:
+        if config.method == "ga":
+            raise UsageError("no scale will do")
+        return unlearn(base, adapter, forget, retain, config, **rest)
+
+    monkeypatch.setattr(models, "unlearn", but_one)
     save_tiny(tmp_path / "tiny")
     out = tmp_path / "results" / "unlearning.json"
     out.parent.mkdir()
@@ -99,6 +107,8 @@ def test_quick_measures_everything_and_goes_on_where_it_stopped(
     assert len(titles) == 6 and "SKU's modules" in titles
     for table in result["tables"]:
         assert table["rows"] and all(len(row) == len(table["columns"]) for row in table["rows"])
+        assert not any(row[0] == "gradient ascent" for row in table["rows"])
+    assert "Gradient ascent is not in the tables: no scale will do." in result["notes"]
     page = render.pages(out.parent)["unlearning"]
     assert "retain perplexity" in page
 
