@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from sharing_people import CONFIG, LITTLE, Sharers, made
 
 from idiolect.adapters import LoraAdapter
+from idiolect.audit import LeakageConfig
 from idiolect.cli.share import show
 from idiolect.errors import UsageError
 from idiolect.models import Base
@@ -21,7 +22,9 @@ from idiolect.pieces import Pool
 from idiolect.pieces.harm import Harm, HarmConfig, not_checked, readable_harm
 from idiolect.storage import Ledger
 
-ASKING = replace(CONFIG, harm=HarmConfig(prompts=48))
+ASKING = replace(CONFIG, harm=HarmConfig(prompts=48), leakage=LeakageConfig(level=1e-9))
+"""Leakage refuses nobody: which half of their pieces somebody shares follows from a random
+pseudonym, and of so many halves one in twenty is found out by chance."""
 HARMLESS = Harm(prompts=48, harmful=20, base_harmful=20, became=2, ceased=2)
 HARMFUL = Harm(prompts=48, harmful=32, base_harmful=20, became=12, ceased=0)
 
