@@ -38,22 +38,21 @@ def start(player: Any, relations: Collection[Relation], *, untimed: bool, draw: 
     An open round is given back as it is, its clock running on, so that starting again neither
     changes the word nor buys time. Raises MissingError where no word is left to ask.
     """
-    with transaction.atomic():
-        _lapse(player)
-        if (found := current(player)) is not None:
-            return found
-        chosen = choosing.choose(player, relations, draw=draw)
-        word, _ = Word.objects.get_or_create(relation=chosen.relation, base=chosen.base)
-        try:
-            with transaction.atomic():
-                Round.objects.create(
-                    player=player, word=word, untimed=untimed, difficulty=chosen.difficulty
-                )
-        except IntegrityError:
-            pass  # The same player started in another tab at this very moment.
-        opened = current(player)
-    assert opened is not None
-    return opened
+    if (found := _running(player)) is not None:
+        return found
+    # Chosen before the transaction: while that is open, nobody else can write to SQLite.
+    chosen = choosing.choose(player, relations, draw=draw)
+    try:
+        with transaction.atomic():
+            word, _ = Word.objects.get_or_create(relation=chosen.relation, base=chosen.base)
+            return Round.objects.create(
+                player=player, word=word, untimed=untimed, difficulty=chosen.difficulty
+            )
+    except IntegrityError:
+        # The same player started in another tab at this very moment.
+        if (found := current(player)) is None:
+            raise UsageError("another window of yours has just ended the round; go on") from None
+        return found
 
 
 def current(player: Any) -> Round | None:
@@ -88,25 +87,34 @@ def submit(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
     Raises MissingError for a round that is not the player's, UsageError for one that is over or
     was skipped: its answers are dropped.
     """
-    # The outcome is raised outside: a lapse must stay written.
+    round_ = find(player, round_id)
+    listed = words.table().answers(Relation(round_.word.relation), round_.word.base)
     with transaction.atomic():
-        late = _end(player, round_id, State.FINISHED)
-        round_ = find(player, round_id)
-        if late is None:
-            _score(round_, typed)
-    if late is not None and round_.state != State.FINISHED:
+        ended = _end(round_, State.FINISHED)
+        if ended:
+            _score(round_, typed, listed)
+    round_ = find(player, round_id)
+    if not ended and round_.state != State.FINISHED:
         raise UsageError(_over(round_))
     return round_
 
 
 def skip(player: Any, round_id: UUID) -> Round:
     """Ends the round without answers; a round that is over already stays as it is."""
+    round_ = find(player, round_id)
     with transaction.atomic():
-        late = _end(player, round_id, State.SKIPPED)
-        round_ = find(player, round_id)
-        if late is None and not _earlier_rounds(round_, State.SKIPPED).exists():
+        if _end(round_, State.SKIPPED) and not _earlier_rounds(round_, State.SKIPPED).exists():
             Word.objects.filter(pk=round_.word.pk).update(skips=F("skips") + 1)
-    return round_
+    return find(player, round_id)
+
+
+def _running(player: Any) -> Round | None:
+    """The player's open round; one whose time is over is closed."""
+    found = current(player)
+    if found is not None and not _open_in_time(player).exists():
+        _lapse(player)
+        return None
+    return found
 
 
 def _open_in_time(player: Any) -> QuerySet[Round]:
@@ -118,16 +126,16 @@ def _open_in_time(player: Any) -> QuerySet[Round]:
     return Round.objects.filter(running, player=player, state=State.OPEN)
 
 
-def _end(player: Any, round_id: UUID, state: State) -> State | None:
-    """Claims the round; None where this call ended it, else the state it was found in."""
+def _end(round_: Round, state: State) -> bool:
+    """Claims the round: whether it was this call that ended it."""
     # Whoever else ends this round now has written it once we have its lock: the update, whose
     # condition reaches into another table, would on PostgreSQL look at the row as it was before.
-    Round.objects.select_for_update().filter(pk=round_id, player=player).values("pk").first()
-    ended = _open_in_time(player).filter(pk=round_id).update(state=state, ended_at=Now())
-    if ended:
-        return None
-    _lapse(player)
-    return State(find(player, round_id).state)
+    Round.objects.select_for_update().filter(pk=round_.pk).values("pk").first()
+    running = _open_in_time(round_.player).filter(pk=round_.pk)
+    if running.update(state=state, ended_at=Now()):
+        return True
+    _lapse(round_.player)
+    return False
 
 
 def _lapse(player: Any) -> None:
@@ -147,7 +155,7 @@ def _over(round_: Round) -> str:
     )
 
 
-def _score(round_: Round, typed: Sequence[str]) -> None:
+def _score(round_: Round, typed: Sequence[str], listed: Collection[str]) -> None:
     """Writes answers, score and sums of a round that was just claimed."""
     word, relation = round_.word, Relation(round_.word.relation)
     # Another round on this word that ends now waits here: each sees the other's answers or not at
@@ -160,7 +168,7 @@ def _score(round_: Round, typed: Sequence[str]) -> None:
         word.base,
         typed,
         earlier=others,
-        listed=words.table().answers(relation, word.base),
+        listed=listed,
         little_played=is_little_played(others.rounds),
     )
     _keep_answers(round_, result)

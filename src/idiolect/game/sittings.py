@@ -34,25 +34,22 @@ from idiolect.game.rules import (
 
 def start(player: Any, *, untimed: bool, draw: Random) -> Sitting:
     """A new game for this player, or the one they have open, its clock running on."""
-    with transaction.atomic():
-        _lapse(player)
-        if (found := current(player)) is not None:
-            return found
-        chosen = next_pairs(candidates(draw), draw=draw, seen=_seen(player))
-        if not chosen:
-            raise MissingError(
-                "you have judged every pair there is; come back when more were found"
+    if (found := _running(player)) is not None:
+        return found
+    # Chosen before the transaction: while that is open, nobody else can write to SQLite.
+    chosen = next_pairs(candidates(draw), draw=draw, seen=_seen(player))
+    if not chosen:
+        raise MissingError("you have judged every pair there is; come back when more were found")
+    try:
+        with transaction.atomic():
+            return Sitting.objects.create(
+                player=player, untimed=untimed, pairs=[_as_json(pair) for pair in chosen]
             )
-        try:
-            with transaction.atomic():
-                Sitting.objects.create(
-                    player=player, untimed=untimed, pairs=[_as_json(pair) for pair in chosen]
-                )
-        except IntegrityError:
-            pass  # The same player started in another tab at this very moment.
-        opened = current(player)
-    assert opened is not None
-    return opened
+    except IntegrityError:
+        # The same player started in another tab at this very moment.
+        if (found := current(player)) is None:
+            raise UsageError("another window of yours has just ended the game; go on") from None
+        return found
 
 
 def current(player: Any) -> Sitting | None:
@@ -108,6 +105,15 @@ def _open_in_time(player: Any) -> QuerySet[Sitting]:
     return Sitting.objects.filter(
         Q(untimed=True) | Q(started_at__gte=since), player=player, state=State.OPEN
     )
+
+
+def _running(player: Any) -> Sitting | None:
+    """The player's open game; one whose time is over is closed."""
+    found = current(player)
+    if found is not None and not _open_in_time(player).exists():
+        _lapse(player)
+        return None
+    return found
 
 
 def _lapse(player: Any) -> None:
