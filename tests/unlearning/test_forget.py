@@ -416,6 +416,25 @@ def test_a_wrong_call_does_nothing(
     assert place.files() == before
 
 
+def test_only_the_folders_named_are_looked_through_and_data_and_store(place: Place) -> None:
+    (place.folder / "notes").mkdir()
+    (place.folder / "notes" / "x.txt").write_text(said(ANN, 3))
+    done = place.forget(within=[place.folder / "out"], verify=True)
+    assert not (place.folder / "out").exists() and done.left == ()
+    assert ANN not in AdapterStore.open(place.store).people and ANN not in read_dataset(place.data)
+    assert ANN in load_profiles(place.folder / "profiles")
+    later = place.forget(verify=True)
+    assert ("profile", "profiles", ANN) in effects(later, "removed")
+
+
+def test_a_copy_of_the_data_without_her_is_redacted_too(place: Place) -> None:
+    rest = [h for h in histories() if h.person != ANN]
+    write_dataset(place.folder / "copy", rest, task="reply", source="x")
+    done = place.forget(verify=True)
+    assert effects(done, "redacted") == {("history", "data", BART), ("history", "copy", BART)}
+    assert done.left == ()
+
+
 def test_what_is_no_store_or_dataset_is_said(place: Place) -> None:
     with pytest.raises(MissingError, match="no adapter store there"):
         api.forget(place.data, place.folder / "profiles", ANN)

@@ -63,7 +63,11 @@ def collect(
 ) -> Belongings:
     """Look through the folders, and these stores wherever they are."""
     leaving = Leaving(
-        person=main.person, records=main.records, task=main.dataset.task, changed=main.changed
+        person=main.person,
+        records=main.records,
+        task=main.dataset.task,
+        needles=main.unique,
+        changed=main.changed,
     )
     out = Belongings(leaving=leaving)
     looked = [*folders_below([*tops, *stores])]

@@ -82,11 +82,14 @@ class Forgetting:
     @property
     def tops(self) -> tuple[Path, ...]:
         """Where things are looked for: the folders named, else those that data and adapters are
-        in; one within another is looked through once."""
-        wanted = self.within or (self.data.absolute().parent, self.adapters.absolute().parent)
-        tops = sorted({folder.resolve(): folder for folder in wanted}.values())
+        in; and these two. One within another is looked through once."""
+        beside = (self.data.absolute().parent, self.adapters.absolute().parent)
+        wanted = (*(self.within or beside), self.data, self.adapters)
+        tops = {folder.resolve(): folder for folder in reversed(wanted)}
         return tuple(
-            t for t in tops if not any(t != o and t.resolve().is_relative_to(o) for o in tops)
+            tops[place]
+            for place in sorted(tops)
+            if not any(place != other and place.is_relative_to(other) for other in tops)
         )
 
     def run(self, *, verify: bool = False, dry_run: bool = False) -> Receipt:
