@@ -16,6 +16,7 @@ import torch
 from idiolect.adapters import LoraAdapter, LoraConfig, rows_of, stack_of
 from idiolect.generation.engine import median_choice
 from idiolect.models import Base, Example
+from idiolect.models.packed import packed
 from idiolect.training.batch import parcels
 from idiolect.training.frozen import Frozen
 from idiolect.training.scoring import Row, token_losses
@@ -82,8 +83,9 @@ class Scorer:
             people = self.people[start : start + AT_ONCE]
             numbers = [n for n, (person, _) in enumerate(self.rows) if person in people]
             theirs = {p: adapters[p] for p in people if p in adapters}
-            for row, nats in self._forwards([self.rows[n] for n in numbers], theirs):
-                out[numbers[row]].append(nats)
+            with packed(self.base.model):
+                for row, nats in self._forwards([self.rows[n] for n in numbers], theirs):
+                    out[numbers[row]].append(nats)
         return out
 
     def _forwards(
