@@ -26,7 +26,7 @@ from pieces_bench.pools import POOL, some_of
 from pieces_bench.settings import ASSEMBLE, BY_LIKELIHOOD, TRAIN
 from throughput.counted import parameters
 
-AT_ONCE = 4
+AT_ONCE = 2
 """People of one timing; each gives a ratio."""
 EXACT, ANSWERS, WHOLE, ALONE = "exact training", "training on answers", "pieces", "pieces, alone"
 LIKELY = "likely"

@@ -57,7 +57,7 @@ class Sizes:
     leak_epochs: tuple[int, ...] = (1, 4)
     leak_dropout: float = 0.1
     leak_ratios: tuple[float, ...] = (1.0, 0.5, 0.2)
-    timed: int = 8
+    timed: int = 4
     """Newcomers whose assembling and training are timed side by side."""
     pools: tuple[int, ...] = (10, 100, 1_000, 10_000)
     group: int = 8
