@@ -229,6 +229,23 @@ def test_the_process_of_a_cancelled_job_is_killed(ann: Any, monkeypatch: Any) ->
     assert child.killed and job.pk
 
 
+def test_a_process_that_is_slow_to_end_is_left_to_it(ann: Any, monkeypatch: Any) -> None:
+    child = Child(looks=5)
+    monkeypatch.setattr(worker.subprocess, "Popen", child)
+    job = jobs.enqueue("count", owner=ann)
+    told = jobs.still_mine
+
+    def work(job: uuid.UUID, by: str) -> bool:
+        if child.looks == 3:
+            jobs.perform(job, by)
+        return told(job, by)
+
+    monkeypatch.setattr(jobs, "still_mine", work)
+    assert worker.work_once("w1")
+    job.refresh_from_db()
+    assert job.state == State.DONE and not child.killed
+
+
 def test_tidying_removes_ended_sessions() -> None:
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session

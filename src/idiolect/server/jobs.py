@@ -128,6 +128,12 @@ def still_mine(job: uuid.UUID, worker: str) -> bool:
     return _mine(job, worker).update(lease_until=timezone.now() + LEASE) == 1
 
 
+def has_ended(job: uuid.UUID, worker: str) -> bool:
+    """Whether ``worker`` brought the job to its end, good or bad."""
+    ends = [State.DONE, State.FAILED]
+    return Job.objects.filter(pk=job, worker=worker, state__in=ends).exists()
+
+
 def put_back(job: uuid.UUID, worker: str) -> None:
     """Let go of a job that was not finished; it is the next one's."""
     _mine(job, worker).update(state=State.QUEUED, lease_until=None)

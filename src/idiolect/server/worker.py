@@ -89,7 +89,8 @@ def work_once(worker: str, *, poll: float = _POLL) -> bool:
                 code = child.wait(timeout=poll)
                 break
             except subprocess.TimeoutExpired:
-                if not jobs.still_mine(job.pk, worker):
+                # A process whose job is written down is on its way out; any other has lost it.
+                if not (jobs.still_mine(job.pk, worker) or jobs.has_ended(job.pk, worker)):
                     child.kill()
     jobs.put_back(job.pk, worker)  # nothing to put back where it came to an end
     _log.info("job %s (%s) is over, exit code %d", job.pk, job.kind, code)
