@@ -149,8 +149,8 @@ def notes(rows: Sequence[PairRow]) -> list[str]:
         "the same (a monkey has skin): nobody reaches 1.",
         "No base word is both learnt from and judged; the game's own words are left out of what "
         "is learnt from WordNet, too. With the game's data: five folds over its base words.",
-        "Intervals are 95%, base words resampled: pairs of one word are not independent. Two values "
-        "inside each other's interval are not told apart by this, met or missed.",
+        "Intervals are 95%, base words resampled: pairs of one word are not independent. Two "
+        "values inside each other's interval are not told apart by this, met or missed.",
         "majority: always the commoner label; cosine: of the two words' vectors; likelihoods: how "
         "much likelier the base model finds one word beside the other, both ways; scores: logistic "
         "regression over all of these; vectors: over difference and product of the vectors; "
