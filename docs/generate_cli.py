@@ -51,10 +51,10 @@ prints into `~/.config/fish/completions/idiolect.fish`.
 
 SETTINGS = """## Settings
 
-`adapt`, `personalize`, `share`, `assemble`, `evaluate` and `unlearn` take `--config FILE` (TOML, or JSON where
-the name ends in `.json`) and `--set NAME=VALUE` for single settings; options such as `--rate` are
-short for the commonest ones. An option wins over `--set`, and that over the file. A file needs only
-what differs from the defaults, which are:
+`adapt`, `personalize`, `share`, `assemble`, `evaluate` and `unlearn` take `--config FILE` (TOML, or
+JSON where the name ends in `.json`) and `--set NAME=VALUE` for single settings; options such as
+`--rate` are short for the commonest ones. An option wins over `--set`, and that over the file. A
+file needs only what differs from the defaults, which are:
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from idiolect.unlearning import judges
 from idiolect.unlearning.judge_endpoint import EndpointJudge
 from idiolect.unlearning.judge_hub import GuardJudge
 from tiny_people import save_tiny
+from toys import LABELLED, Letters
 
 FORGET = [{"prompt": f"Where is key {n}?", "response": f"In hole {n}."} for n in range(6)]
 RETAIN = [{"prompt": f"What is {n} and 1?", "response": f"It is {n + 1}."} for n in range(5)]
@@ -92,9 +92,6 @@ def test_judges_have_names(place: Path) -> None:
 def test_the_default_judge_is_trained_once_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "unlearning"))
-    from toys import LABELLED, Letters
-
     from idiolect.unlearning import Pair
 
     normal = [Pair(prompt=f"What is {n}?", response=f"Bread {n}.") for n in range(9)]

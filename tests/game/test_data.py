@@ -16,6 +16,7 @@ from players import FIRST, played, seafood, voted
 
 from idiolect.errors import DataError, MissingError, UsageError
 from idiolect.game import data
+from idiolect.game.data.histories import DAY
 from idiolect.game.plays import Plays
 from idiolect.game.rules import stem
 from idiolect.history import read_dataset, write_dataset
@@ -159,7 +160,7 @@ def test_histories_ask_what_the_player_was_asked_and_name_nobody(tmp_path: Path)
                 "What are parts of a knife?",
                 "What are parts of a spoon?",
             )
-            assert item.time is not None and item.time % data.histories.DAY == 0
+            assert item.time is not None and item.time % DAY == 0
     raw = b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
     assert not any(name in raw for name in (b"ann", b"bob-", b"cid", b"dee"))
 

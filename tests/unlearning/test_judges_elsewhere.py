@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from toys import LABELLED
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from idiolect.errors import DataError, MismatchError, MissingError, UsageError
@@ -20,6 +19,7 @@ from idiolect.models.tiny import byte_tokenizer, tiny_base
 from idiolect.unlearning.judge import measured
 from idiolect.unlearning.judge_endpoint import EndpointConfig, EndpointJudge
 from idiolect.unlearning.judge_hub import GuardJudge, LabelJudge
+from toys import LABELLED
 
 TALK = (["Where is it?", "Who?"], ["Under the bell.", "Nobody knows who that was."])
 
@@ -52,6 +52,8 @@ def test_what_is_no_guard_or_too_long_is_refused() -> None:
 def classifier(tmp_path: Path) -> Path:
     """A random classifier of texts."""
     tokenizer = byte_tokenizer()
+    pad = tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token))
+    assert isinstance(pad, int)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
@@ -60,7 +62,7 @@ def classifier(tmp_path: Path) -> Path:
         num_attention_heads=2,
         num_key_value_heads=2,
         max_position_embeddings=256,
-        pad_token_id=tokenizer.pad_token_id,
+        pad_token_id=pad,
         id2label={0: "OK", 1: "Harmful"},
         label2id={"OK": 0, "Harmful": 1},
         initializer_range=0.5,

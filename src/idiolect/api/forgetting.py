@@ -34,10 +34,10 @@ def forget(
     Without ``within`` the folders that ``data`` and ``adapters`` lie in are looked through. Records
     are forgotten exactly: the adapter is trained anew on what is left, to the same bytes as if they
     had never been there. Gone are rows in datasets, words inside others' histories, profiles,
-    adapters and copies of them, pieces in pools, recipes, exports, reports, caches, and the way from
-    the person to their pseudonym in ledgers. What others have that followed from their words is
-    made anew or taken away. ``verify`` looks through every byte afterwards; what is found stands in
-    the receipt's ``left``. ``dry_run`` says what there is and changes nothing. After a kill at any
+    adapters and copies of them, pieces in pools, recipes, exports, reports, caches, and the way
+    from the person to their pseudonym in ledgers. What others have that followed from their words
+    is made anew or taken away. ``verify`` looks through every byte afterwards; what is found stands
+    in the receipt's ``left``. ``dry_run`` says what there is and changes nothing. After a kill at any
     moment the same call finishes. Raises MissingError where nothing of them is there, or a record
     is not.
     """

@@ -8,6 +8,7 @@ run them one after the other, each with a connection that stays.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from a2wsgi import WSGIMiddleware
 from django.core.wsgi import get_wsgi_application
@@ -17,4 +18,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "idiolect.server.settings")
 THREADS = 8
 """Pages at once: they wait for little, and more would only wait for each other's writing."""
 
-application = WSGIMiddleware(get_wsgi_application(), workers=THREADS)
+_pages: Any = get_wsgi_application()  # the two packages' types of WSGI differ in words
+application = WSGIMiddleware(_pages, workers=THREADS)

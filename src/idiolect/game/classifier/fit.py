@@ -127,12 +127,13 @@ def _logistic(x: Doubles, labels: NDArray[np.int64], strength: float) -> Layers:
 
 
 def _mlp(x: Doubles, labels: NDArray[np.int64], penalty: float, seed: int) -> Layers:
+    sizes: dict[str, Any] = {"batch_size": min(BATCH, len(x))}  # stubs know "auto" alone
     model: Any = MLPClassifier(
         hidden_layer_sizes=(HIDDEN,),
         alpha=penalty,
-        batch_size=min(BATCH, len(x)),
         max_iter=EPOCHS,
         random_state=seed % 2**32,
+        **sizes,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is part of the method

@@ -61,7 +61,9 @@ def agreement(plays: Plays, *, seed: int = 0) -> Mapping[str, Agreement]:
     """Alpha of the answers of each relation and of all (``answers``), and of ``votes``."""
     units = _answer_units(plays)
     relations = sorted({key[0] for key in units})
-    parts = {name: {k: v for k, v in units.items() if k[0] == name} for name in relations}
+    parts: dict[str, _Units] = {
+        name: {k: v for k, v in units.items() if k[0] == name} for name in relations
+    }
     parts["answers"] = units
     found = {
         name: _agreement(part, _asked(plays, name), seed=derive_seed(seed, "alpha", name))
