@@ -115,7 +115,8 @@ def test_another_base_starts_over(tmp_path: Path, base: Path) -> None:
     engine.train(tmp_path / "me", history("aa"), base=str(base))
     save_tiny(tmp_path / "other", seed=5)
     engine.train(tmp_path / "me", history("aa"), base=str(tmp_path / "other"))
-    assert engine.Guesser(tmp_path / "me").answers("What are kinds of new?", "new")
+    guessed = engine.Guesser(tmp_path / "me").answers("What are kinds of new?", "new")
+    assert any(guessed)
 
 
 def test_a_few_rounds_are_not_enough(ann: User) -> None:

@@ -37,9 +37,9 @@ def forget(
     adapters and copies of them, pieces in pools, recipes, exports, reports, caches, and the way
     from the person to their pseudonym in ledgers. What others have that followed from their words
     is made anew or taken away. ``verify`` looks through every byte afterwards; what is found stands
-    in the receipt's ``left``. ``dry_run`` says what there is and changes nothing. After a kill at any
-    moment the same call finishes. Raises MissingError where nothing of them is there, or a record
-    is not.
+    in the receipt's ``left``. ``dry_run`` says what there is and changes nothing. After a kill at
+    any moment the same call finishes. Raises MissingError where nothing of them is there, or a
+    record is not.
     """
     from idiolect.evaluation.holder import Answers, CachedBases, Reports
     from idiolect.unlearning.forget import ForgetConfig, Forgetting
