@@ -242,11 +242,13 @@ def test_the_whole_way(
     raw = result["raw"]
     assert set(raw) == {"rating", "reply"}
     assert raw["rating"]["growth"] and not raw["reply"]["growth"]
+    leaks = raw["rating"]["leaks"]
+    assert len(leaks) == 5 and leaks[0]["people"] == QUICK.leaking and not raw["reply"]["leaks"]
     for data in raw.values():
         assert {len(s["nats"]) for s in data["scores"].values()} == {QUICK.newcomers}
         assert data["scores"]["own 6"] != data["scores"]["base"]
         assert data["scores"]["pieces 6"] != data["scores"]["pieces at random"]
-        assert len(data["leaks"]) == 5 and data["leaks"][0]["people"] == QUICK.leaking
+        assert data["scores"]["likely 6"] != data["scores"]["base"]
         assert {t["what"] for t in data["timed"]} >= {"exact training", "pieces", "pieces 1"}
     assert render.main(["--docs", str(tmp_path)]) == 0
     assert pieces_page.main(["--docs", str(tmp_path)]) == 0
