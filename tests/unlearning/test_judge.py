@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import LABELLED, UNRELATED, Letters
 
 from idiolect.errors import IntegrityError, MissingError, UsageError
 from idiolect.unlearning.corpora import Labelled
 from idiolect.unlearning.judge import JudgeAbout, about, measured
 from idiolect.unlearning.judge_classifier import ClassifierConfig, ClassifierJudge, train_judge
 from idiolect.unlearning.judge_features import PLACES, WORDS, features
+from toys import LABELLED, UNRELATED, Letters
 
 
 class Says:

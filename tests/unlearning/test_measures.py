@@ -7,7 +7,6 @@ import contextlib
 import pytest
 import torch
 from forbidden import FORGET
-from toys import Letters
 
 from idiolect.adapters import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import UsageError
@@ -24,6 +23,7 @@ from idiolect.unlearning.rounding import round_rows, rounded
 from idiolect.unlearning.sets import render
 from idiolect.unlearning.sign_flip import flipped
 from idiolect.unlearning.utility import right_choices, similarities
+from toys import Letters
 
 LORA = LoraConfig(rank=2, alpha=4.0)
 

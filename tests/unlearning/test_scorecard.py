@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from forbidden import FORGET, RETAIN
 from test_measures import drawn
-from toys import Letters
 
 from idiolect.adapters import LoraConfig
 from idiolect.errors import UsageError
@@ -21,6 +20,7 @@ from idiolect.unlearning.judge import JudgeAbout
 from idiolect.unlearning.known import losses_of
 from idiolect.unlearning.relearn import RelearnConfig
 from idiolect.unlearning.scorecard import Asked, Card, Material, ScoreConfig, Scorer, Text
+from toys import Letters
 
 SETS = {"seen": tuple(p.prompt for p in FORGET[:1]), "unseen": ("Where is the lamp?", "Who?")}
 MATERIAL = Material(
