@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)"
 )
 PASSWORD = "correct horse battery"
+expect.set_options(timeout=20_000)  # a busy machine is no error
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +75,14 @@ def word(page: Page) -> str:
     return page.locator(".question strong").inner_text()
 
 
+def one_by_one(page: Page) -> None:
+    """Wait until the page's script holds the keyboard: a key before it means what it means anywhere."""
+    page.locator(".boxes.one-by-one").wait_for()
+
+
 def type_answers(page: Page, answers: list[str], key: str = "Enter") -> None:
     """One answer a box, with the keyboard alone."""
-    page.locator(".boxes.one-by-one").wait_for()
+    one_by_one(page)
     for answer in answers:
         page.keyboard.insert_text(answer)
         page.keyboard.press(key)
@@ -98,7 +104,7 @@ def points(page: Page) -> int:
 
 def skip(page: Page) -> str:
     """Press Escape; the word that comes instead."""
-    page.locator(".boxes.one-by-one").wait_for()
+    one_by_one(page)
     before = page.url
     page.keyboard.press("Escape")
     page.wait_for_url(lambda url: url != before)
@@ -157,6 +163,7 @@ def test_by_keyboard_alone_until_time_is_up(player: Page) -> None:
 
 def test_without_a_clock(player: Page) -> None:
     begin(player, "hyponyms", untimed=True)
+    one_by_one(player)
     expect(player.get_by_role("timer")).to_have_count(0)
     player.keyboard.press("Tab")  # an empty box holds nobody
     expect(player.get_by_role("button", name="Done")).to_be_focused()

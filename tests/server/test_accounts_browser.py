@@ -78,11 +78,13 @@ def test_signing_in_by_keyboard_alone(
 ) -> None:
     page = opened(browser, live_server.url, said, "light", 1100)
     page.goto("/sign-in/")
+    page.locator("[autofocus]:focus").wait_for()
     page.keyboard.type("ann")
     page.keyboard.press("Tab")
     page.keyboard.type("wrong")
     page.keyboard.press("Enter")
     page.get_by_role("alert").get_by_text("Please enter a correct name").wait_for()
+    page.locator("[autofocus]:focus").wait_for()
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
