@@ -76,7 +76,7 @@ def word(page: Page) -> str:
 
 
 def one_by_one(page: Page) -> None:
-    """Wait until the page's script holds the keyboard: a key before it means what it means anywhere."""
+    """Wait until the page's script holds the keyboard: a key before that is the browser's."""
     page.locator(".boxes.one-by-one").wait_for()
 
 

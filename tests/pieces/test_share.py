@@ -37,10 +37,10 @@ from idiolect.pieces.assemble import assemble
 from idiolect.pieces.candidates import AUDITED, Candidates
 from idiolect.pieces.gates import train_gates
 from idiolect.pieces.leakage import Findings, audit_assembled, only
-from idiolect.pieces.pool import Shared
 from idiolect.pieces.prospect import Prospect
 from idiolect.pieces.recipe import materialise
 from idiolect.pieces.settings import AssembleConfig
+from idiolect.pieces.shared import Shared
 from idiolect.pieces.shares import Shares
 from idiolect.storage import Ledger
 from tiny_people import tensors

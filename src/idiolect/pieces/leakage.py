@@ -20,10 +20,11 @@ from idiolect.audit import LeakageConfig, Membership, audit_membership
 from idiolect.models import Base
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.candidates import Candidate
-from idiolect.pieces.pool import Pool, Shared
+from idiolect.pieces.pool import Pool
 from idiolect.pieces.prospect import Prospect
 from idiolect.pieces.recipe import materialise
 from idiolect.pieces.settings import AssembleConfig
+from idiolect.pieces.shared import Shared
 from idiolect.storage import write_json
 
 DECIDING = ("pieces", "assembled")

@@ -9,11 +9,9 @@ Shapes: ``S`` sharers, ``D``/``O`` widths of a module in and out, ``R`` rank.
 
 from __future__ import annotations
 
-import math
-import secrets
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,9 @@ from torch import Tensor
 from idiolect.adapters.bound import BoundFolder
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
 from idiolect.adapters.shard_list import read_numbered, records_file
-from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MissingError, UsageError
 from idiolect.models import Base
 from idiolect.pieces.segment import (
-    PSEUDONYM,
     Segment,
     SharerRecord,
     check_gates,
@@ -36,10 +32,10 @@ from idiolect.pieces.segment import (
     read_segment,
     require_unit,
     row_sha256,
-    stored_gate,
     write_gates,
     write_records,
 )
+from idiolect.pieces.shared import Shared, check_entry, pseudonym, stacked_gates
 from idiolect.pieces.sharer_file import (
     Pair,
     check_pieces,
@@ -49,41 +45,6 @@ from idiolect.pieces.sharer_file import (
     write_pieces,
 )
 from idiolect.storage import clean_partials, is_working_file, lock, write_json
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shared:
-    """What one sharer gives to a pool."""
-
-    sharer: str
-    """A pseudonym of this pool, see ``pseudonym``."""
-    adapter: LoraAdapter
-    gates: Mapping[str, Tensor]
-    """The trained gate [D] of every shared site."""
-    sites: tuple[str, ...]
-    """Paths of the shared sites, see ``share_sites``."""
-    about: Mapping[str, float] = field(default_factory=dict)
-    """Numbers about it: steps, items, what leaks. No text."""
-
-
-def pseudonym() -> str:
-    """A new random name for a sharer; whose it is, only the sharers' own store knows."""
-    return secrets.token_hex(8)
-
-
-def share_sites(seed: int, sharer: str, paths: Sequence[str], ratio: float) -> tuple[str, ...]:
-    """The fixed share of a sharer's sites that is given away, rounded up, in the sites' order.
-
-    A smaller ratio's sites are among a larger one's, so that sharing again gives nothing more away.
-    Raises UsageError for a ratio outside (0, 1].
-    """
-    if not 0 < ratio <= 1:
-        raise UsageError(f"sharing ratio: must be above 0 and at most 1, got {ratio}")
-    generator = torch.Generator().manual_seed(derive_seed(seed, sharer, "sharing ratio"))
-    order = torch.randperm(len(paths), generator=generator).tolist()
-    count = math.ceil(ratio * len(paths) - 1e-9)  # 0.1 of 30 are 3, whatever floats say
-    kept = set(order[:count])
-    return tuple(path for n, path in enumerate(paths) if n in kept)
 
 
 class Pool(BoundFolder):
@@ -218,11 +179,12 @@ class Pool(BoundFolder):
         if not entries:
             return
         for entry in entries:
-            self._check(entry)
+            self.require(base=entry.adapter.base, lora=entry.adapter.config)
+            check_entry(entry, self.modules, where=str(self.folder))
         names = [entry.sharer for entry in entries]
         if len(set(names)) < len(names) or self._where.keys() & set(names):
             raise UsageError(f"{self.folder}: a sharer is there already; draw another pseudonym")
-        gates = self._stacked(entries)
+        gates = stacked_gates(entries, self.modules)
         number = max(self._segments, default=0) + 1
         sums = [
             write_pieces(
@@ -278,39 +240,6 @@ class Pool(BoundFolder):
         for sharer in sharers_with_files(self._pieces):
             if sharer not in self._where:
                 sharer_file(self._pieces, sharer).unlink()
-
-    def _check(self, entry: Shared) -> None:
-        """Raise where an entry is nothing for this pool."""
-        if not PSEUDONYM.fullmatch(entry.sharer):
-            raise UsageError(
-                f"{self.folder}: {entry.sharer!r} is no pseudonym; take pieces.pseudonym()"
-            )
-        for name, number in entry.about.items():
-            is_number = isinstance(number, (int, float)) and math.isfinite(number)
-            if not (is_number and name.isidentifier()):
-                raise UsageError(
-                    f"{self.folder}: {name!r} of a sharer is {number!r}; only finite numbers go in"
-                )
-        if not entry.sites or set(entry.sites) - set(self.sites):
-            raise UsageError(
-                f"{self.folder}: a sharer shares {entry.sites!r}; name sites of the pool"
-            )
-        self.require(base=entry.adapter.base, lora=entry.adapter.config)
-        entry.adapter.check_sites(self.modules)
-
-    def _stacked(self, entries: Sequence[Shared]) -> dict[str, Tensor]:
-        """Per site LN(g) [S, D] of the entries (fp16), zeros where it is not shared."""
-        out: dict[str, Tensor] = {}
-        for site in self.modules:
-            out[site.path] = torch.zeros(len(entries), site.inputs, dtype=torch.float16)
-            for row, entry in enumerate(entries):
-                if site.path in entry.sites:
-                    where = f"sharer {entry.sharer}, {site.path}"
-                    gate = entry.gates.get(site.path)
-                    if gate is None or gate.shape != (site.inputs,):
-                        raise UsageError(f"{where}: needs a gate of {site.inputs} numbers")
-                    out[site.path][row] = stored_gate(gate, where=where)
-        return out
 
     def _find(self, sharer: str) -> tuple[int, SharerRecord]:
         if sharer not in self._where:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from idiolect.errors import MissingError
-from idiolect.pieces.pool import Pool, Shared
+from idiolect.pieces.pool import Pool
 from idiolect.pieces.segment import stored_gate
+from idiolect.pieces.shared import Shared
 from idiolect.pieces.sharer_file import Pair
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from idiolect.pieces.pool import Pool, pseudonym
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.shared import pseudonym
 from idiolect.storage import Entry, Ledger, consents, revoke
 
 SHARED, REFUSED, WITHDREW = "shared", "refused", "withdrew"

@@ -28,7 +28,8 @@ from idiolect.pieces.leakage import (
     refused,
     write_report,
 )
-from idiolect.pieces.pool import Pool, Shared, share_sites
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.shared import Shared, share_sites
 from idiolect.pieces.sharers import SharersConfig
 from idiolect.pieces.shares import SHARED, Shares
 from idiolect.storage import read_json
