@@ -1,20 +1,19 @@
 """How many players the game bears: simulated players against the site, on this machine alone.
 
-    python benchmarks/nyms_load.py [--players 200] [--seconds 60] [--json FILE]
+    python benchmarks/nyms_load.py --json docs/results/nyms_load.json [--players 200] [--seconds 60]
 
-Half-way the site is killed with SIGKILL and started again. In the end each player's own tally is
-compared with what the site says of them, and the site's sums with its rounds: no round may be lost
-or counted twice. The latency of scoring is given without the seconds in which the site was down.
-Server and players share the processors this runs on: `taskset -c 0,1` makes it two.
+Twice, each time on a new site: once undisturbed, for the figures; once with the site killed with
+SIGKILL half-way and started again. In the end each player's own tally is compared with what the
+site says of them, and the site's sums with its rounds: no round may be lost or counted twice.
+Site and players share the processors this runs on: `taskset -c 0,1` makes it two.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
-import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -22,42 +21,57 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import nyms_players
+from idiolect.evaluation.environment import hardware
 from nyms_site import Site
 
 HERE = Path(__file__).parent
 P95 = 300
 """Milliseconds that scoring may take for 95 of 100 rounds."""
+PLAYERS, ROUNDS = 200, 20.0
+"""So many players make so many rounds a second, at `nyms_players.PACE`."""
+REQUESTS = ("start", "question", "score", "result")
 
 
-def load(site: Site, folder: Path, *, players: int, seconds: float, name: str) -> list[Any]:
-    """Run the players; locust's rows of figures, by request."""
+def load(site: Site, folder: Path, *, players: int, seconds: float) -> dict[str, Any]:
+    """Run the players: they come in evenly over one pace, then ``seconds`` are measured.
+
+    Their notes, the window measured, and the processors' seconds that site and players took.
+    """
+    notes = folder / "notes.jsonl"
+    pace = nyms_players.PACE
     command = [
         *(sys.executable, "-m", "locust", "-f", str(HERE / "nyms_players.py"), "--headless"),
-        *("--host", site.address, "--users", str(players), "--spawn-rate", str(players)),
-        *("--run-time", f"{seconds:.0f}s", "--stop-timeout", "20", "--only-summary"),
-        *("--csv", str(folder / name), "--loglevel", "WARNING"),
+        *("--host", site.address, "--users", str(players), "--spawn-rate", f"{players / pace}"),
+        *("--run-time", f"{pace + seconds:.0f}s", "--stop-timeout", "30", "--only-summary"),
+        *("--loglevel", "WARNING"),
     ]
-    tally = folder / f"{name}.jsonl"
+    before, of_site = resource.getrusage(resource.RUSAGE_CHILDREN), site.seconds()
     subprocess.run(
         command,
         check=False,  # requests that failed while the site was down make its status 1
-        env=os.environ | {"NYMS_TALLY": str(tally), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"NYMS_NOTES": str(notes), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
-        timeout=seconds + 180,
+        timeout=seconds + 300,
     )
-    with (folder / f"{name}_stats.csv").open(encoding="utf-8", newline="") as rows:
-        return list(csv.DictReader(rows))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    lines = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
+    first = min(request[1] for line in lines for request in line["requests"])
+    return {
+        "lines": lines,
+        "window": (first + pace, first + pace + seconds),
+        "site_seconds": site.seconds() - of_site,
+        "players_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    }
 
 
-def tallies(file: Path) -> list[dict[str, Any]]:
-    """What the players wrote."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def compare(lines: Sequence[dict[str, Any]]) -> dict[str, int]:
+def compare(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Rounds that players know, and how many of them the site lost, changed or invented."""
     lost = sum(1 for line in lines for name in line["known"] if name not in line["finished"])
     changed = sum(
@@ -75,6 +89,7 @@ def compare(lines: Sequence[dict[str, Any]]) -> dict[str, int]:
     )
     return {
         "players": len(lines),
+        "troubles": [line["trouble"] for line in lines if line["trouble"]],
         "rounds": sum(len(line["finished"]) for line in lines),
         "late": sum(line["late"] for line in lines),
         "lost": lost,
@@ -85,16 +100,20 @@ def compare(lines: Sequence[dict[str, Any]]) -> dict[str, int]:
     }
 
 
-def figures(rows: Sequence[dict[str, str]], name: str) -> dict[str, float]:
-    """Locust's figures of one request, milliseconds."""
-    row = next(row for row in rows if row["Name"] == name)
+def figures(run: dict[str, Any], name: str) -> dict[str, float]:
+    """Of one request in the window: how many, how many failed, how long they took."""
+    start, end = run["window"]
+    asked = [r for line in run["lines"] for r in line["requests"] if r[0] == name]
+    asked = [(took, well) for _, began, took, well in asked if start <= began < end]
+    good = [took for took, well in asked if well] or [float("nan")]
+    p50, p95, p99 = np.percentile(good, [50, 95, 99])
     return {
-        "requests": int(row["Request Count"]),
-        "failures": int(row["Failure Count"]),
-        "per_second": round(float(row["Requests/s"]), 2),
-        "p50_ms": float(row["50%"]),
-        "p95_ms": float(row["95%"]),
-        "p99_ms": float(row["99%"]),
+        "requests": len(asked),
+        "failures": sum(1 for _, well in asked if not well),
+        "per_second": round(len([1 for _, well in asked if well]) / (end - start), 2),
+        "p50_ms": round(float(p50), 1),
+        "p95_ms": round(float(p95), 1),
+        "p99_ms": round(float(p99), 1),
     }
 
 
@@ -111,47 +130,138 @@ def kill_and_restart(site: Site, after: float) -> threading.Thread:
     return thread
 
 
+def measured(players: int, seconds: float, workers: int) -> dict[str, Any]:
+    """Both runs, as the result's JSON."""
+    busy = os.getloadavg()[0]
+    runs: dict[str, dict[str, Any]] = {}
+    for name in ("undisturbed", "killed"):
+        with tempfile.TemporaryDirectory(prefix="nyms-load-") as made:
+            folder = Path(made)
+            with Site(folder / "site", workers=workers) as site:
+                killer = None
+                if name == "killed":
+                    killer = kill_and_restart(site, nyms_players.PACE + seconds / 2)
+                runs[name] = load(site, folder, players=players, seconds=seconds)
+                if killer is not None:
+                    killer.join()
+    asked = {
+        name: {request: figures(run, request) for request in REQUESTS} for name, run in runs.items()
+    }
+    tallies = {name: compare(run["lines"]) for name, run in runs.items()}
+    return {
+        "what": f"{players} simulated players of the game at once, site and players on the same "
+        "processors: how fast it scores, and whether it loses a round",
+        "environment": {
+            "hardware": hardware() | {"cores": len(os.sched_getaffinity(0))},
+            "versions": {name: version(name) for name in ("django", "uvicorn", "locust")},
+            "load before": round(busy, 2),
+        },
+        "seeds": [0],
+        "targets": targets(asked, tallies, players),
+        "notes": notes(seconds, workers, tallies["killed"]),
+        "tables": [times(asked["undisturbed"]), tally_table(tallies), costs(runs["undisturbed"])],
+        "runs": {name: {"requests": asked[name], "tally": tallies[name]} for name in runs},
+    }
+
+
+def targets(asked: Any, tallies: Any, players: int) -> list[dict[str, Any]]:
+    """What was wanted and what was reached."""
+    score = asked["undisturbed"]["score"]
+    wanted = ROUNDS * players / PLAYERS
+    wrong = sum(run[what] for run in tallies.values() for what in ("lost", "changed", "wrong_sums"))
+    unheard = sum(players - run["players"] + len(run["troubles"]) for run in tallies.values())
+    found = [
+        (
+            "Rounds scored a second",
+            f"about {wanted:g} (at least {0.95 * wanted:g})",
+            f"{score['per_second']:.1f}",
+            score["per_second"] >= 0.95 * wanted,
+        ),
+        (
+            "95th percentile of scoring",
+            f"below {P95} ms",
+            f"{score['p95_ms']:.0f} ms",
+            score["p95_ms"] < P95,
+        ),
+        (
+            "Requests that failed, undisturbed",
+            "0",
+            str(sum(one["failures"] for one in asked["undisturbed"].values())),
+            not any(one["failures"] for one in asked["undisturbed"].values()),
+        ),
+        (
+            "Rounds lost, changed or summed wrongly, also over kill -9",
+            "0",
+            f"{wrong} of {sum(run['rounds'] for run in tallies.values())}",
+            wrong == 0,
+        ),
+        ("Players who could not compare", "0", str(unheard), unheard == 0),
+    ]
+    names = ("name", "target", "reached", "met")
+    return [dict(zip(names, one, strict=True)) for one in found]
+
+
+def notes(seconds: float, workers: int, killed: Any) -> list[str]:
+    """How to read the figures."""
+    return [
+        f"SQLite in WAL mode, {workers} process{'es' if workers > 1 else ''} of the site, as "
+        f"`idiolect play` starts it. Measured over {seconds:.0f} s, once all players were in; a "
+        "player begins a round every 10 s and thinks for 1 to 6 s of them.",
+        "Killed: SIGKILL to the site with all its processes half-way, started again at once; "
+        "players send again what was not answered. A round whose time ran out meanwhile is late "
+        f"({killed['late']}) and counts for nobody.",
+        "Tally: each player's own list of rounds and points against the site's, and the site's "
+        "sums against its rounds.",
+    ]
+
+
+def times(asked: dict[str, Any]) -> dict[str, Any]:
+    """Table: how long requests took."""
+    rows = [
+        [name, one["requests"], one["p50_ms"], one["p95_ms"], one["p99_ms"]]
+        for name, one in asked.items()
+    ]
+    columns = ["request", "number", "median, ms", "95%, ms", "99%, ms"]
+    return {"title": "How long requests took, undisturbed", "columns": columns, "rows": rows}
+
+
+def tally_table(tallies: dict[str, Any]) -> dict[str, Any]:
+    """Table: what players and site say of the rounds."""
+    whats = ("players", "rounds", "lost", "changed", "wrong_sums", "late", "unread")
+    return {
+        "title": "What players and site say of the rounds",
+        "columns": ["run", *(what.replace("_", " ") for what in whats)],
+        "rows": [[name, *(run[what] for what in whats)] for name, run in tallies.items()],
+    }
+
+
+def costs(run: dict[str, Any]) -> dict[str, Any]:
+    """Table: processors' time, from the first player's coming to the last one's comparing."""
+    requests = sum(len(line["requests"]) for line in run["lines"])
+    rows = [
+        [name, round(run[key], 1), round(1000 * run[key] / requests, 2)]
+        for name, key in (("site", "site_seconds"), ("players", "players_seconds"))
+    ]
+    columns = ["who", "seconds", "ms a request"]
+    return {"title": "Processor time, undisturbed", "columns": columns, "rows": rows}
+
+
 def main() -> None:
-    """Measure twice: undisturbed for the latency, killed half-way for the tally."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--players", type=int, default=200)
+    """Measure, and write the result."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--players", type=int, default=PLAYERS)
     options.add_argument("--seconds", type=float, default=60.0)
     options.add_argument("--workers", type=int, default=1)
     options.add_argument("--json", type=Path)
     asked = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="nyms-load-") as made:
-        folder = Path(made)
-        with Site(folder / "site", workers=asked.workers) as site:
-            how = {"players": asked.players, "seconds": asked.seconds}
-            rows = load(site, folder, name="quiet", **how)
-            killer = kill_and_restart(site, asked.seconds / 2)
-            killed_rows = load(site, folder, name="killed", **how)
-            killer.join()
-            quiet, killed = (compare(tallies(folder / f"{n}.jsonl")) for n in ("quiet", "killed"))
-    requests = {name: figures(rows, name) for name in ("start", "question", "score", "result")}
-    wrong = sum(run[what] for run in (quiet, killed) for what in ("lost", "changed", "wrong_sums"))
-    unheard = 2 * asked.players - quiet["players"] - killed["players"]
-    rate, p95 = requests["score"]["per_second"], requests["score"]["p95_ms"]
-    result = {
-        "machine": {
-            "processors": len(os.sched_getaffinity(0)),
-            "python": platform.python_version(),
-            "load_before": os.getloadavg()[0],
-        },
-        "settings": {**how, "workers": asked.workers, "database": "SQLite, WAL"},
-        "quiet": {"tally": quiet, "requests": requests},
-        "killed": {"tally": killed, "requests": {"score": figures(killed_rows, "score")}},
-        "targets": [
-            {"name": "rounds scored a second", "target": 20 * asked.players / 200,
-             "reached": rate, "met": rate >= 0.9 * 20 * asked.players / 200},
-            {"name": "p95 of scoring, ms", "target": P95, "reached": p95, "met": p95 < P95},
-            {"name": "rounds lost, changed or summed wrongly, also over kill -9", "target": 0,
-             "reached": wrong, "met": wrong == 0},
-            {"name": "players whose tally is missing", "target": 0, "reached": unheard,
-             "met": unheard == 0},
-        ],
-    }  # fmt: skip
-    text = json.dumps(result, indent=1) + "\n"
+    result = measured(asked.players, asked.seconds, asked.workers)
+    out: Path = asked.json or Path("nyms_load.json")
+    head = {
+        "name": out.stem,
+        "page": "nyms",
+        "command": "python benchmarks/nyms_load.py --json docs/results/nyms_load.json",
+    }
+    text = json.dumps(head | result, indent=1, sort_keys=True) + "\n"
     if asked.json is not None:
         asked.json.write_text(text, encoding="utf-8")
     print(text)

@@ -12,6 +12,8 @@ from shutil import which
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 
 
@@ -52,6 +54,14 @@ class Site:
             os.killpg(self._process.pid, how)
             self._process.wait()
             self._process = None
+
+    def seconds(self) -> float:
+        """Processor time of the site and its workers so far."""
+        if self._process is None:
+            return 0.0
+        site = psutil.Process(self._process.pid)
+        used = [one.cpu_times() for one in (site, *site.children(recursive=True))]
+        return sum(one.user + one.system for one in used)
 
     def __enter__(self) -> Self:
         self.start()

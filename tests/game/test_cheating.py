@@ -80,7 +80,7 @@ def test_a_player_who_plays_again_does_not_raise_their_own_share(ann: User, ben:
         play(ann, ["wheelbarrow"])
     assert play(ben, ["wheelbarrow"]).answers.get().agreement == 100
     play(guests(1)[0], ["shrimp"])
-    counted = tally.earlier(Word.objects.get(), but_not=ben, stems={"wheelbarrow"})
+    counted, _ = tally.earlier(Word.objects.get(), but_not=ben, stems={"wheelbarrow"})
     assert (counted.rounds, dict(counted.given)) == (2, {"wheelbarrow": 1})
 
 

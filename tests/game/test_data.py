@@ -27,14 +27,14 @@ KNIFE = Plays(
         played("ann", "knife", "blades", at=10),
         played("bob", "knife", "blade, tip", at=20),
         played("cid", "knife", "handles, blade", at=30),
-        played("dee", "spoon", "handle", at=40),
+        played("dora", "spoon", "handle", at=40),
     ],
     votes=[
         voted("ann", "knife", "wing", False),
         voted("bob", "knife", "wing", True),
         voted("bob", "knife", "wing", False, at=5),
         voted("cid", "knife", "wing", False),
-        voted("dee", "knife", "blade", True),
+        voted("dora", "knife", "blade", True),
     ],
 )
 
@@ -162,7 +162,7 @@ def test_histories_ask_what_the_player_was_asked_and_name_nobody(tmp_path: Path)
             )
             assert item.time is not None and item.time % DAY == 0
     raw = b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
-    assert not any(name in raw for name in (b"ann", b"bob-", b"cid", b"dee"))
+    assert not any(name in raw for name in (b"ann", b"bob-", b"cid", b"dora"))
 
 
 def test_pseudonyms_are_new_in_every_export() -> None:

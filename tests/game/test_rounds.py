@@ -144,7 +144,7 @@ def test_ten_thousand_answers_are_cut(ann: User) -> None:
 
 def test_a_round_with_no_answer_says_nothing_about_the_word(ann: User, ben: User) -> None:
     assert play(ann, ["", "  ", "seafood"]).score == 0
-    assert total(ann) == (1, 0)
+    assert total(ann) == (0, 0)
     assert Word.objects.get().rounds == 0
     assert "Nobody has played" in play(ben, ["shrimp"]).answers.get().why
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
@@ -16,6 +17,9 @@ BEGUN = 150
 server longer than scoring a round."""
 NEW = 150
 """Words that nobody has played yet, likewise."""
+FRESH = 5.0
+"""Seconds for which a process knows sums over words, which grow with the site: that a word was
+played a moment ago hardly changes who should get it."""
 REMEMBERED = 60
 """Rounds that say how good a player is; earlier ones hardly weigh (`rules.skill`)."""
 
@@ -24,37 +28,71 @@ REMEMBERED = 60
 class Chosen:
     """A base word to ask, and how hard it was held to be."""
 
-    relation: Relation
-    base: str
+    word: Word
+    """Not in the database yet where nobody was asked it before."""
     difficulty: float
 
 
 def choose(player: Any, relations: Collection[Relation], *, draw: Random) -> Chosen:
     """A word of one of the relations. Raises MissingError where none is left."""
     relation = draw.choice(sorted(relations))
+    begun = _begun(relation)
     found = next_word(
-        _candidates(relation, draw),
+        _candidates(relation, begun, draw),
         skill=skill(_history(player)),
         seen=_seen(player, relation),
         draw=draw,
     )
-    return Chosen(relation=relation, base=found.word, difficulty=difficulty(found))
+    return Chosen(
+        word=Word(pk=begun.ids.get(found.word), relation=relation.value, base=found.word),
+        difficulty=difficulty(found),
+    )
 
 
-def _candidates(relation: Relation, draw: Random) -> list[WordStats]:
-    begun = {
-        base: (rounds, skips, points)
-        for base, rounds, skips, points in Word.objects.filter(relation=relation.value)
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """The words of a relation that somebody was asked, as they were a moment ago."""
+
+    read: float
+    stats: tuple[WordStats, ...]
+    """Of those that the table asks; one that a newer table no longer does stays in the database,
+    for its rounds."""
+    ids: dict[str, int]
+
+
+_kept: dict[Relation, _Begun] = {}
+
+
+def _begun(relation: Relation) -> _Begun:
+    found = _kept.get(relation)
+    if found is None or time.monotonic() - found.read >= FRESH:
+        found = _kept[relation] = _read(relation)
+    return found
+
+
+def _read(relation: Relation) -> _Begun:
+    read = time.monotonic()
+    asked = frozenset(words.table().base_words(relation))
+    rows = [
+        row
+        for row in Word.objects.filter(relation=relation.value)
         .order_by("base")
-        .values_list("base", "rounds", "skips", "points")
-    }
+        .values_list("base", "rounds", "skips", "points", "pk")
+        if row[0] in asked
+    ]
+    return _Begun(
+        read=read,
+        stats=tuple(stats(relation, *row[:4]) for row in rows),
+        ids={row[0]: row[4] for row in rows},
+    )
+
+
+def _candidates(relation: Relation, begun: _Begun, draw: Random) -> list[WordStats]:
     bases = words.table().base_words(relation)
-    # A word that a newer table no longer asks stays in the database, for its rounds.
-    asked = frozenset(bases)
-    played = [base for base in begun if base in asked]
-    new = [base for base in draw.sample(bases, min(len(bases), BEGUN + NEW)) if base not in begun]
-    few = draw.sample(played, min(len(played), BEGUN)) + new[:NEW]
-    return [stats(relation, base, *begun.get(base, (0, 0, 0))) for base in few]
+    drawn = draw.sample(bases, min(len(bases), BEGUN + NEW))
+    new = [base for base in drawn if base not in begun.ids][:NEW]
+    few = draw.sample(begun.stats, min(len(begun.stats), BEGUN))
+    return few + [stats(relation, base, 0, 0, 0) for base in new]
 
 
 def stats(relation: Relation, base: str, rounds: int, skips: int, points: int) -> WordStats:

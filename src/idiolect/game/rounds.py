@@ -13,8 +13,8 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
-from django.db.models import DurationField, ExpressionWrapper, F, Q, QuerySet
+from django.db import IntegrityError, connection, transaction
+from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 from django.db.models.functions import Now
 
 from idiolect.errors import MissingError, UsageError
@@ -42,9 +42,11 @@ def start(player: Any, relations: Collection[Relation], *, untimed: bool, draw: 
         return found
     # Chosen before the transaction: while that is open, nobody else can write to SQLite.
     chosen = choosing.choose(player, relations, draw=draw)
+    word = chosen.word
     try:
         with transaction.atomic():
-            word, _ = Word.objects.get_or_create(relation=chosen.relation, base=chosen.base)
+            if word.pk is None:
+                word, _ = Word.objects.get_or_create(relation=word.relation, base=word.base)
             return Round.objects.create(
                 player=player, word=word, untimed=untimed, difficulty=chosen.difficulty
             )
@@ -62,11 +64,13 @@ def current(player: Any) -> Round | None:
 
 def find(player: Any, round_id: UUID) -> Round:
     """A round of this player's own. Raises MissingError for any other."""
-    found = Round.objects.select_related("word").filter(player=player, pk=round_id).first()
-    if found is None:
+    try:
+        found = Round.objects.select_related("word").get(player=player, pk=round_id)
+    except Round.DoesNotExist:
         raise MissingError(
             f"you have no round {round_id}; it may be somebody else's, or deleted: start a new one"
-        )
+        ) from None
+    found.player = player  # who is known already is not asked for again
     return found
 
 
@@ -77,8 +81,11 @@ def seconds_left(round_: Round) -> float | None:
     gone = Round.objects.filter(pk=round_.pk).values_list(
         ExpressionWrapper(Now() - F("started_at"), output_field=DurationField()), flat=True
     )
-    allowed = SECONDS[Relation(round_.word.relation)]
-    return max(0.0, allowed - gone.get().total_seconds())
+    return max(0.0, _allowed(round_) - gone.get().total_seconds())
+
+
+def _allowed(round_: Round) -> int:
+    return SECONDS[Relation(round_.word.relation)]
 
 
 def submit(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
@@ -90,11 +97,11 @@ def submit(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
     round_ = find(player, round_id)
     listed = words.table().answers(Relation(round_.word.relation), round_.word.base)
     with transaction.atomic():
-        ended = _end(round_, State.FINISHED)
-        if ended:
+        if _end(round_, State.FINISHED):
             _score(round_, typed, listed)
+            return round_
     round_ = find(player, round_id)
-    if not ended and round_.state != State.FINISHED:
+    if round_.state != State.FINISHED:
         raise UsageError(_over(round_))
     return round_
 
@@ -103,47 +110,43 @@ def skip(player: Any, round_id: UUID) -> Round:
     """Ends the round without answers; a round that is over already stays as it is."""
     round_ = find(player, round_id)
     with transaction.atomic():
-        if _end(round_, State.SKIPPED) and not _earlier_rounds(round_, State.SKIPPED).exists():
-            Word.objects.filter(pk=round_.word.pk).update(skips=F("skips") + 1)
+        if _end(round_, State.SKIPPED):
+            earlier = Round.objects.filter(player=player, word=round_.word, state=State.SKIPPED)
+            if not earlier.exclude(pk=round_.pk).exists():
+                Word.objects.filter(pk=round_.word.pk).update(skips=F("skips") + 1)
+            return round_
     return find(player, round_id)
 
 
 def _running(player: Any) -> Round | None:
     """The player's open round; one whose time is over is closed."""
     found = current(player)
-    if found is not None and not _open_in_time(player).exists():
-        _lapse(player)
+    if found is not None and not _in_time(found).exists():
+        _lapse(found)
         return None
     return found
 
 
-def _open_in_time(player: Any) -> QuerySet[Round]:
-    """The player's open round, if its time is not over: `rules.in_time` by the database's clock."""
-    running = Q(untimed=True)
-    for relation, seconds in SECONDS.items():
-        since = Now() - timedelta(seconds=seconds + GRACE)
-        running |= Q(word__relation=relation.value, started_at__gte=since)
-    return Round.objects.filter(running, player=player, state=State.OPEN)
+def _in_time(round_: Round) -> QuerySet[Round]:
+    """The round, if it is open and its time not over: `rules.in_time` by the database's clock."""
+    still = Round.objects.filter(pk=round_.pk, state=State.OPEN)
+    if not round_.untimed:
+        still = still.filter(started_at__gte=Now() - timedelta(seconds=_allowed(round_) + GRACE))
+    return still
 
 
 def _end(round_: Round, state: State) -> bool:
     """Claims the round: whether it was this call that ended it."""
-    # Whoever else ends this round now has written it once we have its lock: the update, whose
-    # condition reaches into another table, would on PostgreSQL look at the row as it was before.
-    Round.objects.select_for_update().filter(pk=round_.pk).values("pk").first()
-    running = _open_in_time(round_.player).filter(pk=round_.pk)
-    if running.update(state=state, ended_at=Now()):
+    if _in_time(round_).update(state=state, ended_at=Now()):
+        round_.state = state
         return True
-    _lapse(round_.player)
+    _lapse(round_)
     return False
 
 
-def _lapse(player: Any) -> None:
-    """Closes an open round whose time is over."""
-    running = _open_in_time(player).values("pk")
-    Round.objects.filter(player=player, state=State.OPEN).exclude(pk__in=running).update(
-        state=State.LAPSED, ended_at=Now()
-    )
+def _lapse(round_: Round) -> None:
+    """Closes the round where it is open still: its time is over."""
+    Round.objects.filter(pk=round_.pk, state=State.OPEN).update(state=State.LAPSED, ended_at=Now())
 
 
 def _over(round_: Round) -> str:
@@ -158,11 +161,12 @@ def _over(round_: Round) -> str:
 def _score(round_: Round, typed: Sequence[str], listed: Collection[str]) -> None:
     """Writes answers, score and sums of a round that was just claimed."""
     word, relation = round_.word, Relation(round_.word.relation)
-    # Another round on this word that ends now waits here: each sees the other's answers or not at
-    # all (SQLite has one writer anyway).
-    Word.objects.select_for_update().get(pk=word.pk)
+    if connection.features.has_select_for_update:  # SQLite has one writer anyway
+        # Another round on this word that ends now waits here: each sees the other's answers or not
+        # at all.
+        Word.objects.select_for_update().get(pk=word.pk)
     stems = {stem(answer) for answer in accepted(word.base, typed)}
-    others = tally.earlier(word, but_not=round_.player, stems=stems)
+    others, first = tally.earlier(word, but_not=round_.player, stems=stems)
     result = score(
         relation,
         word.base,
@@ -171,15 +175,18 @@ def _score(round_: Round, typed: Sequence[str], listed: Collection[str]) -> None
         listed=listed,
         little_played=is_little_played(others.rounds),
     )
+    if not result.words:
+        return  # it says nothing about the word, and is no round on the boards
     _keep_answers(round_, result)
-    if result.words and not _earlier_rounds(round_, State.FINISHED).exists():
+    if first:
         Word.objects.filter(pk=word.pk).update(
             rounds=F("rounds") + 1, points=F("points") + result.total - result.round_bonus
         )
-    total, _ = Total.objects.get_or_create(player=round_.player, untimed=round_.untimed)
-    Total.objects.filter(pk=total.pk).update(
-        rounds=F("rounds") + 1, points=F("points") + result.total, last_played=Now()
-    )
+    added = {"rounds": F("rounds") + 1, "points": F("points") + result.total}
+    mine = Total.objects.filter(player=round_.player, untimed=round_.untimed)
+    if not mine.update(**added, last_played=Now()):
+        Total.objects.get_or_create(player=round_.player, untimed=round_.untimed)
+        mine.update(**added, last_played=Now())
 
 
 def _keep_answers(round_: Round, result: RoundScore) -> None:
@@ -197,17 +204,7 @@ def _keep_answers(round_: Round, result: RoundScore) -> None:
         )
         for at, scored in enumerate(result.words)
     )
-    round_.answered, round_.bonus, round_.score = (
-        len(result.words),
-        result.round_bonus,
-        result.total,
-    )
-    round_.save(update_fields=["answered", "bonus", "score"])
-
-
-def _earlier_rounds(round_: Round, state: State) -> QuerySet[Round]:
-    """The player's other rounds on this word that count in the word's sums."""
-    same = Round.objects.filter(player=round_.player, word=round_.word, state=state)
-    if state == State.FINISHED:
-        same = same.filter(answered__gt=0)
-    return same.exclude(pk=round_.pk)
+    sums = {"answered": len(result.words), "bonus": result.round_bonus, "score": result.total}
+    Round.objects.filter(pk=round_.pk).update(**sums)
+    for name, value in sums.items():
+        setattr(round_, name, value)

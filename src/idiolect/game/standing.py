@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Sum
+from django.db.models import Sum
 from django.db.models.functions import Now
 
 from idiolect.game.models import Round, State, Total
@@ -24,13 +24,23 @@ class Numbers:
 
 def of(player: Any) -> Numbers:
     """The player's numbers, timed and untimed rounds together."""
+    today_rounds, today_points = today(player)
     total = Total.objects.filter(player=player).aggregate(r=Sum("rounds"), p=Sum("points"))
-    today = Round.objects.filter(
-        player=player, state=State.FINISHED, started_at__gte=Now() - timedelta(days=1)
-    ).aggregate(r=Count("pk"), p=Sum("score"))
     return Numbers(
         rounds=total["r"] or 0,
         points=total["p"] or 0,
-        today_rounds=today["r"] or 0,
-        today_points=today["p"] or 0,
+        today_rounds=today_rounds,
+        today_points=today_points,
     )
+
+
+def today(player: Any) -> tuple[int, int]:
+    """The player's rounds of the last day with an answer, and their points."""
+    scores = Round.objects.filter(
+        player=player,
+        state=State.FINISHED,
+        answered__gt=0,
+        started_at__gte=Now() - timedelta(days=1),
+    ).values_list("score", flat=True)
+    points = list(scores)
+    return len(points), sum(points)

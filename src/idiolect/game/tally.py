@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q, QuerySet
 
 from idiolect.game.models import Answer, Hidden, Round, State, Word
 from idiolect.game.rules import Earlier
@@ -32,23 +32,25 @@ class TopAnswer:
     """Of the players who answered on this word, from 0 to 1."""
 
 
-def earlier(word: Word, *, but_not: Any, stems: Collection[str]) -> Earlier:
-    """How many players other than ``but_not`` answered on the word, and gave each of the stems."""
+def earlier(word: Word, *, but_not: Any, stems: Collection[str]) -> tuple[Earlier, bool]:
+    """How many players other than ``but_not`` answered on the word, and gave each of the stems;
+    and whether ``but_not`` themselves never did."""
     given = (
-        Answer.objects.filter(word=word, stem__in=stems)
-        .exclude(player=but_not)
+        Answer.objects.filter(~Q(player=but_not), word=word, stem__in=stems)
         .order_by()
         .values_list("stem")
         .annotate(players=Count("player", distinct=True))
     )
-    return Earlier(rounds=_players(word, but_not=but_not), given=dict(given))
+    counted = _answered(word).aggregate(
+        others=Count("player", distinct=True, filter=~Q(player=but_not)),
+        own=Count("pk", filter=Q(player=but_not)),
+    )
+    return Earlier(rounds=counted["others"], given=dict(given)), not counted["own"]
 
 
-def _players(word: Word, *, but_not: Any = None) -> int:
-    rounds = Round.objects.filter(word=word, state=State.FINISHED, answered__gt=0)
-    if but_not is not None:
-        rounds = rounds.exclude(player=but_not)
-    return rounds.aggregate(players=Count("player", distinct=True))["players"]
+def _answered(word: Word) -> QuerySet[Round]:
+    """Rounds that say something about the word."""
+    return Round.objects.filter(word=word, state=State.FINISHED, answered__gt=0)
 
 
 def given_by(relation: str, base: str, key: str) -> int:
@@ -59,7 +61,6 @@ def given_by(relation: str, base: str, key: str) -> int:
 
 def top_answers(word: Word, *, count: int = 10) -> list[TopAnswer]:
     """The answers most players gave, best first, without those that may not be shown."""
-    players = _players(word)
     given = list(
         Answer.objects.filter(word=word)
         .order_by()
@@ -68,6 +69,9 @@ def top_answers(word: Word, *, count: int = 10) -> list[TopAnswer]:
         .filter(players__gte=SHOWN_FROM)
         .order_by("-players", "stem")[: 3 * count]
     )
+    if not given:
+        return []
+    players = _answered(word).aggregate(players=Count("player", distinct=True))["players"]
     texts = _texts(word, [stem for stem, _ in given])
     kept = [
         TopAnswer(text=texts[stem], stem=stem, players=many, share=many / players)

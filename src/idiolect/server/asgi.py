@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import django
 from django.conf import settings
 from django.core import signals
-from django.core.handlers.asgi import ASGIRequest, get_script_prefix
+from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.base import BaseHandler
 from django.urls import set_script_prefix
 
@@ -55,7 +55,7 @@ class Pages(BaseHandler):
         await send({"type": "http.response.body", "body": page})
 
     def _page(self, scope: Scope, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        set_script_prefix(get_script_prefix(scope))
+        set_script_prefix(scope.get("root_path") or "/")
         signals.request_started.send(sender=type(self), scope=scope)
         response = self.get_response(ASGIRequest(scope, BytesIO(body)))
         headers = [
@@ -64,7 +64,7 @@ class Pages(BaseHandler):
         ]
         for cookie in response.cookies.values():
             headers.append((b"set-cookie", cookie.output(header="").strip().encode("ascii")))
-        page = b"".join(response)
+        page = b"".join(cast("Iterable[bytes]", response))
         response.close()  # which says that the request is finished
         return response.status_code, headers, page
 

@@ -10,7 +10,7 @@ from idiolect.game import consent, standing
 from idiolect.game.rules import SECONDS, Relation
 from idiolect.game.views.choices import choices
 from idiolect.game.views.pairs import start_sitting
-from idiolect.game.views.players import explained
+from idiolect.game.views.players import explained, has_agreed
 from idiolect.game.views.rounds import start_round
 from idiolect.server.accounts.players import current_player, player_or_guest
 from idiolect.server.limits import BEGIN, limited
@@ -65,7 +65,7 @@ def notice(request: HttpRequest) -> HttpResponse:
         request,
         "game/notice.html",
         {
-            "agreed": consent.has_agreed(current_player(request)),
+            "agreed": has_agreed(request),
             "wanted": request.GET.get("for", ""),
         },
     )

@@ -11,11 +11,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from idiolect.game import consent, sittings
+from idiolect.game import sittings
 from idiolect.game.models import Sitting, State
 from idiolect.game.rules import PAIRS, PAIRS_SECONDS, Relation
 from idiolect.game.views.choices import choices, set_clock
-from idiolect.game.views.players import agreed, explained, player_of
+from idiolect.game.views.players import agreed, explained, has_agreed, player_of
 from idiolect.server.accounts.players import current_player
 from idiolect.server.limits import SUBMIT, limited
 
@@ -35,7 +35,7 @@ def intro(request: HttpRequest) -> HttpResponse:
     player = current_player(request)
     if request.method == "POST":
         set_clock(request, untimed="untimed" in request.POST)
-        if not consent.has_agreed(player):
+        if not has_agreed(request):
             return redirect(f"{reverse('game:notice')}?for=pairs")
         return start_sitting(request)
     played = (

@@ -16,6 +16,7 @@ from idiolect.server.accounts.players import current_player
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
+_AGREED = "nyms-agreed"
 _STATUS: dict[type[IdiolectError], int] = {MissingError: 404, UsageError: 409, DataError: 400}
 
 
@@ -34,12 +35,28 @@ def explained(view: View[P]) -> View[P]:
     return answer
 
 
+def has_agreed(request: HttpRequest) -> bool:
+    """Whether the player behind a request agreed to the notice as it is now.
+
+    A session that says so belongs to the player who did: it ends when another one signs in.
+    """
+    player = current_player(request)
+    if player is None:
+        return False
+    if request.session.get(_AGREED) == consent.VERSION:
+        return True
+    if consent.has_agreed(player):
+        request.session[_AGREED] = consent.VERSION
+        return True
+    return False
+
+
 def agreed(view: View[P]) -> View[P]:
     """Only for players who agreed to the notice; others see it first."""
 
     @wraps(view)
     def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        if not consent.has_agreed(current_player(request)):
+        if not has_agreed(request):
             return redirect("game:notice")
         return view(request, *args, **kwargs)
 

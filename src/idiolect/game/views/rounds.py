@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from itertools import islice
-from random import SystemRandom
+from random import Random
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -27,11 +28,16 @@ MISSED = 8
 def start_round(request: HttpRequest) -> HttpResponse:
     """A round as the visitor's choices say, or the one they have open."""
     chosen = choices(request)
-    # Unforeseeable for players; what was drawn stands in the round.
     opened = rounds.start(
-        player_of(request), chosen.relations, untimed=chosen.untimed, draw=SystemRandom()
+        player_of(request), chosen.relations, untimed=chosen.untimed, draw=_unforeseeable()
     )
     return redirect("game:round", opened.pk)
+
+
+def _unforeseeable() -> Random:
+    """For players; what was drawn stands in the round. Asking the system for each number would
+    take longer than choosing."""
+    return Random(secrets.randbits(256))
 
 
 @require_POST
@@ -104,6 +110,7 @@ def _result(request: HttpRequest, round_: Round) -> HttpResponse:
     answers = list(round_.answers.select_related("challenge").all())
     own = {answer.stem for answer in answers}
     top = tally.top_answers(round_.word)
+    today_rounds, today_points = standing.today(round_.player)
     return render(
         request,
         "game/result.html",
@@ -116,7 +123,7 @@ def _result(request: HttpRequest, round_: Round) -> HttpResponse:
             "shown_from": tally.SHOWN_FROM,
             "own": own,
             "missed": _missed(round_, own | {answer.stem for answer in top}),
-            "standing": standing.of(round_.player),
+            "today": {"rounds": today_rounds, "points": today_points},
         },
     )
 
