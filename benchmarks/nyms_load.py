@@ -206,7 +206,7 @@ def notes(seconds: float, workers: int, killed: Any) -> list[str]:
     return [
         f"SQLite in WAL mode, {workers} process{'es' if workers > 1 else ''} of the site, as "
         f"`idiolect play` starts it. Measured over {seconds:.0f} s, once all players were in; a "
-        "player begins a round every 10 s and thinks for 1 to 6 s of them.",
+        "player begins a round every 7 to 13 s and thinks for 1 to 6 s of them.",
         "Killed: SIGKILL to the site with all its processes half-way, started again at once; "
         "players send again what was not answered. A round whose time ran out meanwhile is late "
         f"({killed['late']}) and counts for nobody.",

@@ -1,8 +1,8 @@
 """Simulated players of the game, for locust; each keeps its own tally and compares in the end.
 
-A player becomes a guest, then plays a round every `PACE` seconds: start, read the question, think,
-send answers, read the result. What the site does not answer (it may be killed) is sent again as a
-browser with patience would. At the end each fetches its plays and writes a line of JSON into
+A player becomes a guest, then plays a round about every `PACE` seconds: start, read the question,
+think, send answers, read the result. What the site does not answer (it may be killed) is sent again
+as a browser with patience would. At the end each fetches its plays and writes a line of JSON into
 ``NYMS_NOTES``: what it knows of its rounds, what the site says, and every request it made. Whoever
 could not says why. `nyms_load.py` runs this.
 """
@@ -19,11 +19,13 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 import gevent
-from locust import FastHttpUser, constant_pacing, events, task
+from locust import FastHttpUser, events, task
 from locust.exception import StopUser
 
 PACE = 10.0
 """Seconds a round, of which thinking takes the most: 200 players make 20 rounds a second."""
+BETWEEN = (0.7, 1.3)
+"""How much of that lies between a player's two rounds, drawn anew for each."""
 THINKING = (1.0, 6.0)
 PATIENCE = 60.0
 """Seconds that a request is repeated for; a killed site is back before."""
@@ -42,7 +44,6 @@ _numbers = itertools.count()
 class Player(FastHttpUser):
     """One person at a browser."""
 
-    wait_time = constant_pacing(PACE)  # pyright: ignore[reportUnknownVariableType]
     network_timeout = connection_timeout = PATIENCE
 
     def __init__(self, environment: Any) -> None:
@@ -50,6 +51,7 @@ class Player(FastHttpUser):
         self.number = next(_numbers)
         self.draw = random.Random(self.number)
         self.token = ""
+        self.next_at = 0.0
         self.known: dict[str, int] = {}
         """Points of rounds that the site said are finished, by id."""
         self.late = 0
@@ -65,6 +67,13 @@ class Player(FastHttpUser):
         self._post("/nyms/notice/", "agree", {})
         # Signing in as a guest made a new token.
         self.token = _TOKEN.findall(self._get("/nyms/", "home").text)[0]
+        self.next_at = time.monotonic()
+
+    def wait_time(self) -> float:
+        """Until the next round: one every `PACE` seconds, not as a metronome would."""
+        now = time.monotonic()
+        self.next_at = max(now, self.next_at + self.draw.uniform(*BETWEEN) * PACE)
+        return self.next_at - now
 
     @task
     def play(self) -> None:

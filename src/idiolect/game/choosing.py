@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from django.db.models import BigIntegerField, CharField
+
 from idiolect.game import words
 from idiolect.game.models import Round, State, Word
 from idiolect.game.rules import Played, Relation, WordStats, difficulty, next_word, skill
+from idiolect.server.prepared import Prepared, Slot
 
 BEGUN = 150
 """Words that were played before, among which the rules choose; all of thousands would take a
@@ -110,14 +113,25 @@ def stats(relation: Relation, base: str, rounds: int, skips: int, points: int) -
 
 def _history(player: Any) -> list[Played]:
     """The player's last timed rounds, oldest first."""
-    last = (
-        Round.objects.filter(player=player, state=State.FINISHED, untimed=False)
-        .order_by("-started_at")
-        .values_list("score", "bonus", "difficulty")[:REMEMBERED]
-    )
-    return [Played(points=score - bonus, difficulty=hard) for score, bonus, hard in reversed(last)]
+    last = reversed(_LAST(player=player.pk))
+    return [Played(points=score - bonus, difficulty=hard) for score, bonus, hard in last]
 
 
 def _seen(player: Any, relation: Relation) -> set[str]:
-    asked = Round.objects.filter(player=player, word__relation=relation.value)
-    return set(asked.values_list("word__base", flat=True))
+    return set(_ASKED(player=player.pk, relation=relation.value))
+
+
+# Every round asks these: they are compiled once (`prepared`).
+_PLAYER = Slot("player", BigIntegerField())
+_LAST = Prepared(
+    lambda: (
+        Round.objects.filter(player=_PLAYER, state=State.FINISHED, untimed=False)
+        .order_by("-started_at")
+        .values_list("score", "bonus", "difficulty")[:REMEMBERED]
+    )
+)
+_ASKED = Prepared(
+    lambda: Round.objects.filter(
+        player=_PLAYER, word__relation=Slot("relation", CharField())
+    ).values_list("word__base", flat=True)
+)

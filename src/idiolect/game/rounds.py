@@ -9,12 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from functools import cache
 from random import Random
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    CharField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    IntegerField,
+    QuerySet,
+    UUIDField,
+)
 from django.db.models.functions import Now
 
 from idiolect.errors import MissingError, UsageError
@@ -30,6 +41,7 @@ from idiolect.game.rules import (
     score,
     stem,
 )
+from idiolect.server.prepared import Prepared, PreparedUpdate, Slot
 
 
 def start(player: Any, relations: Collection[Relation], *, untimed: bool, draw: Random) -> Round:
@@ -59,17 +71,16 @@ def start(player: Any, relations: Collection[Relation], *, untimed: bool, draw: 
 
 def current(player: Any) -> Round | None:
     """The player's open round, if they have one."""
-    return Round.objects.select_related("word").filter(player=player, state=State.OPEN).first()
+    return _OPEN.first(player=player.pk)
 
 
 def find(player: Any, round_id: UUID) -> Round:
     """A round of this player's own. Raises MissingError for any other."""
-    try:
-        found = Round.objects.select_related("word").get(player=player, pk=round_id)
-    except Round.DoesNotExist:
+    found = _OWN.first(player=player.pk, id=round_id)
+    if found is None:
         raise MissingError(
             f"you have no round {round_id}; it may be somebody else's, or deleted: start a new one"
-        ) from None
+        )
     found.player = player  # who is known already is not asked for again
     return found
 
@@ -78,10 +89,8 @@ def seconds_left(round_: Round) -> float | None:
     """Seconds until the round ends by the database's clock, without grace; None: untimed."""
     if round_.untimed:
         return None
-    gone = Round.objects.filter(pk=round_.pk).values_list(
-        ExpressionWrapper(Now() - F("started_at"), output_field=DurationField()), flat=True
-    )
-    return max(0.0, _allowed(round_) - gone.get().total_seconds())
+    (gone,) = _GONE(id=round_.pk)
+    return max(0.0, _allowed(round_) - gone.total_seconds())
 
 
 def _allowed(round_: Round) -> int:
@@ -128,16 +137,32 @@ def _running(player: Any) -> Round | None:
 
 
 def _in_time(round_: Round) -> QuerySet[Round]:
-    """The round, if it is open and its time not over: `rules.in_time` by the database's clock."""
-    still = Round.objects.filter(pk=round_.pk, state=State.OPEN)
-    if not round_.untimed:
-        still = still.filter(started_at__gte=Now() - timedelta(seconds=_allowed(round_) + GRACE))
+    """The round, if it is open and its time not over."""
+    return _still(round_.pk, None if round_.untimed else _allowed(round_))
+
+
+def _still(round_id: Any, allowed: int | None) -> QuerySet[Round]:
+    """`rules.in_time` by the database's clock."""
+    still = Round.objects.filter(pk=round_id, state=State.OPEN)
+    if allowed is not None:
+        still = still.filter(started_at__gte=Now() - timedelta(seconds=allowed + GRACE))
     return still
+
+
+@cache
+def _ending(allowed: int | None) -> PreparedUpdate:
+    """Ends a round of so many seconds, if it is in time."""
+    return PreparedUpdate(
+        lambda: _still(Slot("id", UUIDField()), allowed),
+        state=Slot("state", CharField()),
+        ended_at=Now(),
+    )
 
 
 def _end(round_: Round, state: State) -> bool:
     """Claims the round: whether it was this call that ended it."""
-    if _in_time(round_).update(state=state, ended_at=Now()):
+    allowed = None if round_.untimed else _allowed(round_)
+    if _ending(allowed)(id=round_.pk, state=state.value):
         round_.state = state
         return True
     _lapse(round_)
@@ -179,14 +204,11 @@ def _score(round_: Round, typed: Sequence[str], listed: Collection[str]) -> None
         return  # it says nothing about the word, and is no round on the boards
     _keep_answers(round_, result)
     if first:
-        Word.objects.filter(pk=word.pk).update(
-            rounds=F("rounds") + 1, points=F("points") + result.total - result.round_bonus
-        )
-    added = {"rounds": F("rounds") + 1, "points": F("points") + result.total}
-    mine = Total.objects.filter(player=round_.player, untimed=round_.untimed)
-    if not mine.update(**added, last_played=Now()):
+        _TO_WORD(id=word.pk, points=result.total - result.round_bonus)
+    mine = {"player": round_.player.pk, "untimed": round_.untimed}
+    if not _TO_TOTAL(**mine, points=result.total):
         Total.objects.get_or_create(player=round_.player, untimed=round_.untimed)
-        mine.update(**added, last_played=Now())
+        _TO_TOTAL(**mine, points=result.total)
 
 
 def _keep_answers(round_: Round, result: RoundScore) -> None:
@@ -205,6 +227,36 @@ def _keep_answers(round_: Round, result: RoundScore) -> None:
         for at, scored in enumerate(result.words)
     )
     sums = {"answered": len(result.words), "bonus": result.round_bonus, "score": result.total}
-    Round.objects.filter(pk=round_.pk).update(**sums)
+    _SUMS(id=round_.pk, **sums)
     for name, value in sums.items():
         setattr(round_, name, value)
+
+
+# Every round asks these: they are compiled once (`prepared`).
+_NUMBER, _ID = IntegerField(), UUIDField()
+_PLAYER = Slot("player", BigIntegerField())
+_THIS = Slot("id", _ID)
+_OPEN = Prepared(
+    lambda: Round.objects.select_related("word").filter(player=_PLAYER, state=State.OPEN)
+)
+_OWN = Prepared(lambda: Round.objects.select_related("word").filter(player=_PLAYER, pk=_THIS))
+_GONE = Prepared(
+    lambda: Round.objects.filter(pk=_THIS).values_list(
+        ExpressionWrapper(Now() - F("started_at"), output_field=DurationField()), flat=True
+    )
+)
+_SUMS = PreparedUpdate(
+    lambda: Round.objects.filter(pk=_THIS),
+    **{name: Slot(name, _NUMBER) for name in ("answered", "bonus", "score")},
+)
+_TO_WORD = PreparedUpdate(
+    lambda: Word.objects.filter(pk=Slot("id", BigIntegerField())),
+    rounds=F("rounds") + 1,
+    points=F("points") + Slot("points", _NUMBER),
+)
+_TO_TOTAL = PreparedUpdate(
+    lambda: Total.objects.filter(player=_PLAYER, untimed=Slot("untimed", BooleanField())),
+    rounds=F("rounds") + 1,
+    points=F("points") + Slot("points", _NUMBER),
+    last_played=Now(),
+)

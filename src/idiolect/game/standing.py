@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import BigIntegerField, Sum
 from django.db.models.functions import Now
 
 from idiolect.game.models import Round, State, Total
+from idiolect.server.prepared import Prepared, Slot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +37,16 @@ def of(player: Any) -> Numbers:
 
 def today(player: Any) -> tuple[int, int]:
     """The player's rounds of the last day with an answer, and their points."""
-    scores = Round.objects.filter(
-        player=player,
+    points = _SCORES(player=player.pk)
+    return len(points), sum(points)
+
+
+# Every result page asks this: it is compiled once (`prepared`).
+_SCORES = Prepared(
+    lambda: Round.objects.filter(
+        player=Slot("player", BigIntegerField()),
         state=State.FINISHED,
         answered__gt=0,
         started_at__gte=Now() - timedelta(days=1),
     ).values_list("score", flat=True)
-    points = list(scores)
-    return len(points), sum(points)
+)

@@ -164,6 +164,9 @@ def _uvicorn(listening: socket.socket, workers: int) -> None:
         lifespan="off",  # Django has none
         log_level="warning",
         server_header=False,
+        # Somebody who thinks about a word keeps their connection; a form that is sent just as the
+        # server closes it would be lost.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
     with contextlib.suppress(KeyboardInterrupt):

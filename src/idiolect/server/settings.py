@@ -70,6 +70,7 @@ BASE = os.environ.get("IDIOLECT_BASE", "") or "default"
 """The base model of people's own models: ``default``, a folder or a hub id."""
 
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["idiolect.server.accounts.backends.Accounts"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -84,6 +85,7 @@ LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
 
+SESSION_ENGINE = "idiolect.server.sessions"
 SESSION_COOKIE_AGE = 90 * 86_400  # a guest is their cookie: it lasts a season
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

@@ -7,17 +7,19 @@ from itertools import islice
 from random import Random
 from uuid import UUID
 
+from django.db.models import UUIDField
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from idiolect.game import rounds, standing, tally, words
-from idiolect.game.models import Round, State
+from idiolect.game.models import Answer, Round, State
 from idiolect.game.rules import LISTED_BONUS, SECONDS, Relation, question, stem
 from idiolect.game.slurs import is_slur
 from idiolect.game.views.choices import choices, choose
 from idiolect.game.views.players import agreed, explained, player_of
 from idiolect.server.limits import SUBMIT, limited
+from idiolect.server.prepared import Prepared, Slot
 
 BOXES = 8
 """Boxes in the form as it is sent; with a script only one is shown at first."""
@@ -107,7 +109,7 @@ def _question(request: HttpRequest, round_: Round) -> HttpResponse:
 
 
 def _result(request: HttpRequest, round_: Round) -> HttpResponse:
-    answers = list(round_.answers.select_related("challenge").all())
+    answers = _ANSWERS(round=round_.pk)
     own = {answer.stem for answer in answers}
     top = tally.top_answers(round_.word)
     today_rounds, today_points = standing.today(round_.player)
@@ -136,3 +138,8 @@ def _missed(round_: Round, known: set[str]) -> list[str]:
         text for text in listed if text.isalpha() and stem(text) not in known and not is_slur(text)
     )
     return list(islice(plain, MISSED))
+
+
+_ANSWERS = Prepared(
+    lambda: Answer.objects.select_related("challenge").filter(round=Slot("round", UUIDField()))
+)

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from idiolect.server.accounts.models import User
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "idiolect.server.accounts.backends.Accounts"
 
 
 def current_player(request: HttpRequest) -> User | None:
