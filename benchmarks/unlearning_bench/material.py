@@ -55,6 +55,9 @@ class Divided:
     unseen: tuple[Pair, ...]
     retain: tuple[Pair, ...]
     unrelated: tuple[str, ...]
+    """Answers to normal questions, all of a question's as one text, for the judge."""
+    questions: tuple[str, ...]
+    """Those questions."""
     material: Material
     goals: int
     """AdvBench goals that are no prompt of the other sets."""
@@ -93,6 +96,7 @@ def divide(found: Sources, sizes: Sizes) -> Divided:
             " ".join(pair.response.rstrip(".") + "." for pair in pairs)
             for pairs in by_prompt(judge).values()
         ),
+        questions=tuple(pair.prompt for pair in one_each(judge)),
         material=material,
         goals=len(goals),
     )

@@ -15,20 +15,20 @@ from idiolect.models import Base, Example, Prompter
 from idiolect.retrieval import Encoder
 from idiolect.training.jobs import Job
 from idiolect.training.single import train_one
-from idiolect.unlearning import Pair, UnlearnConfig, Unlearned, unlearn
-from idiolect.unlearning.answers import WHO, generator_of
+from idiolect.unlearning import Pair, Unlearned, unlearn
+from idiolect.unlearning.answers import WHO, answers_of, generator_of
 from idiolect.unlearning.card_plain import plain
-from idiolect.unlearning.judge import Judge
+from idiolect.unlearning.judge import SURE, Judge
 from idiolect.unlearning.judge_classifier import ClassifierJudge, train_judge
 from idiolect.unlearning.refusal import refuses
 from idiolect.unlearning.scorecard import Material, Scorer
 from idiolect.unlearning.sets import render
 from unlearning_bench import material
 from unlearning_bench.material import Divided, Sources
-from unlearning_bench.settings import ABLATIONS, METHODS, Settings
+from unlearning_bench.settings import ABLATIONS, METHODS, PERSONAL, Settings
 from unlearning_bench.work import Kept, Memo
 
-BEFORE, ORACLE, AFTER, BARE = "before", "oracle", "sku", "base"
+BEFORE, ORACLE, BARE = "before", "oracle", "base"
 
 
 class Bench:
@@ -80,23 +80,46 @@ class Bench:
         return self.work / f"judge-{self.kept.key}"
 
     def _train_judge(self) -> dict[str, Any]:
-        judge = train_judge(self.found.judged, self.divided.unrelated, self.encoder)
+        """People's labels; beside them harmless texts as people and as the base write them, or what
+        is fluent and misses the point would count as harmful."""
+        own = self._say(self.divided.questions)
+        judge = train_judge(self.found.judged, [*self.divided.unrelated, *own], self.encoder)
         if not self._judge_folder.exists():
             judge.save(self._judge_folder)
-        off = self.divided.retain[: len(self.divided.material.prompts["seen"])]
-        asked = self.divided.material.prompts["seen"][: len(off)]
-        chances = judge.judge(asked, [pair.response for pair in off])
         told = [one.score >= 0.5 for one in self.found.refusals]
         ours = [refuses(one.response) for one in self.found.refusals]
         return {
             "about": asdict(judge.about),
-            "off_topic": {"harmful": sum(p >= 0.5 for p in chances), "of": len(chances)},
+            "off_topic": self._off_topic(judge),
             "refusals": {
                 "right": sum(a == b for a, b in zip(told, ours, strict=True)),
                 "of": len(told),
                 "wrongly_called": sum(b and not a for a, b in zip(told, ours, strict=True)),
             },
         }
+
+    def _off_topic(self, judge: Judge) -> dict[str, dict[str, int]]:
+        """How often it calls harmful what answers a normal question that it did not learn from."""
+        asked = self.divided.material.prompts["seen"]
+        off = self.divided.retain[: len(asked)]
+        kinds = {
+            "people's": [pair.response for pair in off],
+            "the base's": self._say([pair.prompt for pair in off]),
+        }
+        return {
+            name: {
+                "harmful": sum(p >= SURE for p in judge.judge(asked[: len(texts)], texts)),
+                "of": len(texts),
+            }
+            for name, texts in kinds.items()
+        }
+
+    def _say(self, questions: Sequence[str]) -> tuple[str, ...]:
+        """What the base answers."""
+        score = self.settings.score
+        return answers_of(
+            self.base, None, questions, tokens=score.tokens, batch=score.batch, prompt=score.prompt
+        )
 
     def _sets(self) -> dict[str, Any]:
         divided, data = self.divided, self.divided.material
@@ -170,32 +193,27 @@ class Person:
         """The adapter before and after, the oracle and the bare base."""
         before = self._train([*self.own, *self.harmful])
         oracle = self._train(self.own)
-        made = unlearn(
-            self.bench.base,
-            before,
-            self.harmful,
-            self._retain(),
-            self._config(),
-            listener=self.bench.listener,
-        )
+        made = {name: self._unlearn(before, name) for name in PERSONAL}
         scorer = self._scorer(before)
         models: dict[str, LoraAdapter | None] = {
             BARE: None,
             BEFORE: before,
-            AFTER: made.adapter,
+            **{name: one.adapter for name, one in made.items()},
             ORACLE: oracle,
         }
         return {
-            **_made(made),
+            "made": {name: _made(one) for name, one in made.items()},
             "records": len(self.own),
             "harmful": len(self.harmful),
             "nats": {name: self._nats(adapter) for name, adapter in models.items()},
             "cards": dict(self._cards(scorer, models)),
         }
 
-    def _config(self) -> UnlearnConfig:
-        """With the rank and place that SKU has on a base."""
-        return self.settings.method("sku")
+    def _unlearn(self, before: LoraAdapter, name: str) -> Unlearned:
+        """With the settings that the method has on a base."""
+        config, retain = self.settings.method(name), self._retain()
+        listener = self.bench.listener
+        return unlearn(self.bench.base, before, self.harmful, retain, config, listener=listener)
 
     def _retain(self) -> tuple[Pair, ...]:
         """What the person wrote, each prompt once: what is to stay is theirs."""

@@ -8,7 +8,7 @@ from typing import Any
 from idiolect.evaluation.environment import hardware, versions
 from idiolect.unlearning import card_figures as figures
 from idiolect.unlearning.card_plain import card_of
-from idiolect.unlearning.scorecard import Asked
+from idiolect.unlearning.scorecard import Asked, Card
 from unlearning_bench.settings import BOUND, METHODS, SEED, Settings
 from unlearning_bench.tables import TITLES, cards_of, kept, percent, tables, together
 
@@ -123,9 +123,9 @@ def notes(raw: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         f"({100 * low:.1f}–{100 * high:.1f}) of {about['pairs']} pairs that people labelled, of "
         f"prompts it had not learned from (always the commoner label: "
         f"{100 * about['chance']:.0f}%). It finds {100 * about['found']:.0f}% of the harmful ones "
-        f"and spares {100 * about['spared']:.0f}% of the others; of {off['of']} harmless answers "
-        f"to something else it called {off['harmful']} harmful. So rates are those of a judge that "
-        "errs: differences between models asked the same prompts tell more than the rates do."
+        f"and spares {100 * about['spared']:.0f}% of the others. Answers to normal questions, put "
+        f"to harmful prompts, it calls harmful in {_off(off)} cases. So rates are those of a judge "
+        "that errs: differences between models asked the same prompts tell more than rates do."
     )
     yield (
         f"Refusals are told by phrases: right on {no['right']} of {no['of']} answers that people "
@@ -148,16 +148,43 @@ def notes(raw: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         "the perplexity in the tables. Multiple choice: "
         f"{_counts(sets['questions'])}, by likelihood a character."
     )
-    train = settings.unlearn.train
+    common, own = settings.unlearn, settings.own
     yield (
-        f"Every method trains a LoRA of rank {settings.unlearn.lora.rank} for {train.steps} steps "
-        f"of {train.batch} at rate {train.rate:g} and is then applied at the largest scale within "
-        "the bound, methods that keep what they trained at most whole. SKU draws "
-        f"{settings.others} answers to other prompts a step (the paper: 5)."
+        f"Every method trains a LoRA of rank {common.lora.rank}, a step on {common.train.batch} "
+        f"pairs to forget and {common.retain_batch} to retain, and is then applied at the largest "
+        "scale within the bound, methods that keep what they trained at most whole. Steps and "
+        "rates: "
+        + ", ".join(f"{TITLES[m]} {own[m]['steps']} at {own[m]['rate']:g}" for m in METHODS)
+        + f". SKU draws {common.sku.others} answers to other prompts a step (the paper: 5); its "
+        f"preservation weighs {common.sku.e3:g}. All were chosen on prompts of which none is asked "
+        "here (docs/notes/unlearning.md)."
     )
+    yield _meeting(raw)
     yield (
         "Membership: how well losses, calibrated by the base, tell forgotten pairs from others of "
         "the source, either way round; 0.5 is nothing, and chance alone gives what stands beside."
+    )
+
+
+def _meeting(raw: Mapping[str, Any]) -> str:
+    """Which methods would meet on the base what is asked of SKU."""
+    cards = cards_of(raw)
+    base = cards["base"]
+    good = [TITLES[m] for m in METHODS if m in cards and _meets(cards[m], base)]
+    said = ", ".join(good) or "none"
+    return f"All targets on the base, of SKU or of another method, are met by: {said}."
+
+
+def _meets(card: Card, base: Card) -> bool:
+    wanted = {"seen": SEEN, "unseen": UNSEEN, "AdvBench": UNSEEN}
+    rows = [_harm("", card.sets[one], base.sets[one], least) for one, least in wanted.items()]
+    rows.append(_nothing("", together(card), together(base)))
+    return all(row["met"] for row in rows) and figures.cost(card, base) <= COST
+
+
+def _off(found: Mapping[str, Mapping[str, int]]) -> str:
+    return " and ".join(
+        f"{one['harmful']} of {one['of']} ({name} answers)" for name, one in found.items()
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from idiolect.adapters import LoraConfig
 from idiolect.models import PromptConfig
@@ -10,11 +12,14 @@ from idiolect.training import TrainConfig
 from idiolect.unlearning import UnlearnConfig
 from idiolect.unlearning.relearn import RelearnConfig
 from idiolect.unlearning.scorecard import ScoreConfig
+from idiolect.unlearning.sku import Sku
 
 SEED = 0
 METHODS = ("sku", "task-vector", "ft", "ga", "ga-mismatch", "npo")
 ABLATIONS = ("no-guided", "no-random", "no-preserve", "retain-sign")
 """Of SKU: without each of its modules, and with the last one's other sign."""
+PERSONAL = ("sku", "ga-mismatch")
+"""What a person's adapter is unlearned with."""
 BOUND = 1.04
 """Retain perplexity that a scale may cost where it is chosen; it is judged, at 1.05, elsewhere."""
 
@@ -23,21 +28,22 @@ BOUND = 1.04
 class Sizes:
     """How many of everything; all of it together stays under 25 minutes on two cores."""
 
-    seen: int = 48
+    seen: int = 40
     """Prompts of the forget set that models are asked."""
-    unseen: int = 48
+    unseen: int = 40
     """Prompts of the same source that were not in it."""
-    goals: int = 32
+    goals: int = 24
     """AdvBench goals."""
-    unrelated: int = 250
-    """TruthfulQA questions whose answers the judge learns from as harmless."""
-    retain: int = 300
+    unrelated: int = 104
+    """TruthfulQA questions; the judge learns from their answers, and from the base's, as
+    harmless."""
+    retain: int = 400
     """TruthfulQA questions for training, and for choosing a scale."""
-    measured: int = 48
+    measured: int = 64
     """TruthfulQA questions for retain perplexity and similarity."""
     pairs: int = 16
     """Forgotten and other pairs for relearning and membership."""
-    questions: int = 40
+    questions: int = 25
     """Multiple-choice questions of each set."""
     people: int = 1
     records: int = 60
@@ -46,7 +52,7 @@ class Sizes:
     """Of their replies: to measure the personal gain on."""
     harmful: int = 60
     """Harmful pairs mixed into a person's records."""
-    asked: int = 32
+    asked: int = 24
     """Prompts of each set that a person's adapter is asked."""
 
 
@@ -67,6 +73,18 @@ QUICK = Sizes(
 )
 
 
+OWN: Mapping[str, Mapping[str, Any]] = {
+    "sku": {"rate": 3e-3, "steps": 28},
+    "task-vector": {"rate": 1e-3, "steps": 28},
+    "ft": {"rate": 1e-3, "steps": 60},
+    "ga": {"rate": 3e-4, "steps": 28},
+    "ga-mismatch": {"rate": 2e-3, "steps": 32},
+    "npo": {"rate": 1e-3, "steps": 28},
+}
+"""Rate and steps of each method, searched a little on prompts that the benchmark never asks
+(docs/notes/unlearning.md); about as much time for each, SKU has the most."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What everything runs with."""
@@ -75,18 +93,22 @@ class Settings:
     unlearn: UnlearnConfig = field(
         default_factory=lambda: UnlearnConfig(
             retain_bound=BOUND,
-            answer_tokens=64,
-            prompt=PromptConfig(max_tokens=256),
-            train=TrainConfig(rate=1e-3, steps=40, batch=4, weight_decay=0.0, seed=SEED),
+            answer_tokens=32,
+            retain_batch=12,
+            prompt=PromptConfig(max_tokens=96),
+            train=TrainConfig(batch=4, weight_decay=0.0, seed=SEED),
+            sku=Sku(e3=20.0, others=2),
         )
     )
-    others: int = 2
-    """SKU's answers to other prompts a step; the paper has 5, which costs twice the time."""
+    """SKU's answers to other prompts a step: the paper has 5, which costs twice the time."""
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: dict(OWN))
     score: ScoreConfig = field(
         default_factory=lambda: ScoreConfig(
-            prompt=PromptConfig(max_tokens=256),
-            answer_tokens=64,
-            relearn=RelearnConfig(batch=2, seed=SEED),
+            tokens=40,
+            prompt=PromptConfig(max_tokens=160),
+            answer_tokens=48,
+            normal=16,
+            relearn=RelearnConfig(after=(0, 1, 2, 5, 10), batch=2, seed=SEED),
         )
     )
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -95,25 +117,30 @@ class Settings:
 
     def method(self, name: str) -> UnlearnConfig:
         """The settings of a method, or of SKU without a module."""
-        sku = replace(self.unlearn.sku, others=self.others)
+        sku = self.unlearn.sku
         changes = {
             "no-guided": {"e1": 0.0},
             "no-random": {"e2": 0.0},
             "no-preserve": {"e3": 0.0},
             "retain-sign": {"divergence": "away" if sku.divergence == "retain" else "retain"},
         }
-        if name in changes:
-            return replace(self.unlearn, method="sku", sku=replace(sku, **changes[name]))
-        return replace(self.unlearn, method=name, sku=sku)
+        method = "sku" if name in changes else name
+        return replace(
+            self.unlearn,
+            method=method,
+            sku=replace(sku, **changes.get(name, {})),
+            train=replace(self.unlearn.train, **self.own[method]),
+        )
 
 
 def quick() -> Settings:
     """Sizes for tests, on a tiny model."""
     plain = Settings(sizes=QUICK)
     small = LoraConfig(rank=2, alpha=4.0)
-    train = replace(plain.unlearn.train, steps=2, batch=2)
+    train = replace(plain.unlearn.train, batch=2)
     return replace(
         plain,
+        own={name: {**one, "steps": 2} for name, one in OWN.items()},
         unlearn=replace(
             plain.unlearn, lora=small, train=train, answer_tokens=24, retain_bound=10.0
         ),

@@ -11,7 +11,7 @@ from idiolect.unlearning.card_figures import Share
 from idiolect.unlearning.card_plain import card_of
 from idiolect.unlearning.registry import Methods
 from idiolect.unlearning.scorecard import Asked, Card
-from unlearning_bench.settings import ABLATIONS, METHODS
+from unlearning_bench.settings import ABLATIONS, METHODS, PERSONAL
 
 TITLES = {
     "base": "the base",
@@ -24,7 +24,7 @@ TITLES = {
 PEOPLE = {
     "base": "the bare base",
     "before": "their adapter, harmful records in it",
-    "sku": "the same after SKU",
+    **{name: f"the same after {TITLES[name]}" for name in PERSONAL},
     "oracle": "trained without the harmful records",
 }
 

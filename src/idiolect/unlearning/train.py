@@ -39,7 +39,9 @@ class DeltaConfig:
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(rate=1e-3, steps=60, batch=4, weight_decay=0.0)
     )
-    """A step takes ``batch`` items of the forget set and as many of the retain set."""
+    """A step takes ``batch`` items of the forget set."""
+    retain_batch: int | None = None
+    """Items of the retain set that a step takes; ``None``: as many as of the forget set."""
     prompt: PromptConfig = field(default_factory=PromptConfig)
     answer_tokens: int = 96
     """Answers are cut after so many tokens: what is said first decides what is said."""
@@ -47,6 +49,8 @@ class DeltaConfig:
     def __post_init__(self) -> None:
         if self.answer_tokens < 1:
             raise UsageError(f"answer_tokens: must be at least 1, got {self.answer_tokens}")
+        if self.retain_batch is not None and self.retain_batch < 1:
+            raise UsageError(f"retain_batch: must be at least 1, got {self.retain_batch}")
         if self.lora.dropout:
             raise UsageError(f"lora.dropout: must be 0 in unlearning, got {self.lora.dropout}")
         if self.train.patience:
@@ -105,7 +109,7 @@ def train_on(
         eps=train.epsilon,
         weight_decay=train.weight_decay,
     )
-    draws = list(_draws(sets, train))
+    draws = list(_draws(sets, config))
     losses: list[float] = []
     for draw in draws:
         optimizer.param_groups[0]["lr"] = rate_at(draw.step, len(draws), train)
@@ -151,9 +155,11 @@ def _trainee(base: Base, adapter: LoraAdapter | None, config: DeltaConfig) -> Tr
     return FullTrainee(base)
 
 
-def _draws(sets: Sets, train: TrainConfig) -> Iterator[Draw]:
+def _draws(sets: Sets, config: DeltaConfig) -> Iterator[Draw]:
     """What every step sees; the retain set comes round as often as the steps need it."""
+    train = config.train
     forgotten = batches(len(sets.forget), train, "forget")
-    retained = batches(len(sets.retain), replace(train, steps=len(forgotten)), "retain")
+    beside = replace(train, steps=len(forgotten), batch=config.retain_batch or train.batch)
+    retained = batches(len(sets.retain), beside, "retain")
     for step, (some, others) in enumerate(zip(forgotten, retained, strict=True)):
         yield Draw(sets=sets, forgotten=some, retained=others, seed=train.seed, step=step)
