@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.errors import DataError
 from idiolect.game.rules import (
     PAIRS,
     Board,
@@ -23,7 +22,6 @@ from idiolect.game.rules import (
     next_pairs,
     pair_points,
     standings,
-    votes,
 )
 
 
@@ -54,28 +52,6 @@ def test_points_are_for_agreeing_and_an_open_pair_punishes_nobody() -> None:
     assert (
         pair_points(Vote(pair=pair(), yes=True)) == pair_points(Vote(pair=pair(), yes=False)) == 5
     )
-
-
-def test_keys_make_votes_and_z_takes_one_back() -> None:
-    pairs = [pair(answer) for answer in ("crab", "eel", "car")]
-
-    def said(keys: str) -> list[tuple[str, bool]]:
-        return [(vote.pair.answer, vote.yes) for vote in votes(pairs, keys)]
-
-    assert said("yyn") == [("crab", True), ("eel", True), ("car", False)]
-    assert said("ynzy") == [("crab", True), ("eel", True)]
-    assert said("zzzn") == [("crab", False)]
-    assert said("yyynz") == [("crab", True), ("eel", True)]
-    assert said("") == []
-    with pytest.raises(DataError, match="'x'"):
-        said("yx")
-
-
-@given(st.text("ynz", max_size=80), st.integers(0, 10))
-def test_votes_follow_the_pairs(keys: str, count: int) -> None:
-    pairs = [pair(str(n)) for n in range(count)]
-    made = votes(pairs, keys)
-    assert [vote.pair for vote in made] == pairs[: len(made)]
 
 
 PAIRS_DRAWN = st.lists(

@@ -7,7 +7,7 @@ from game_site import guests, play
 
 from idiolect.game import tally
 from idiolect.game.models import Hidden, Word
-from idiolect.game.slurs import is_slur
+from idiolect.game.slurs import insults, is_slur
 
 pytestmark = pytest.mark.django_db
 
@@ -62,3 +62,13 @@ def test_both_lists_are_asked(text: str) -> None:
 @pytest.mark.parametrize("text", ["scunthorpe", "sea bass", "cocktail", "shiitake", "spade"])
 def test_harmless_words_that_look_like_it_are_not(text: str) -> None:
     assert not is_slur(text)
+
+
+@pytest.mark.parametrize("name", ["sh1t", "sh1t_head", "xx-bitch-xx", "bitch99", "Nice.Bitch"])
+def test_names_that_insult_between_their_marks_are_known(name: str) -> None:
+    assert insults(name)
+
+
+@pytest.mark.parametrize("name", ["ada", "kira.2", "Scunthorpe", "dickens", "hancock_1", "analyst"])
+def test_names_that_only_contain_such_letters_are_free(name: str) -> None:
+    assert not insults(name)

@@ -66,6 +66,7 @@ def test_a_name_that_looks_like_anothers_is_taken(site: Client, ann: User, name:
         ("<script>", PASSWORD, "Letters, digits"),
         ("a b", PASSWORD, "Letters, digits"),
         ("x", PASSWORD, "At least 2 letters"),
+        ("Sh1t_99", PASSWORD, "list of insults"),
         ("dora", "short", "too short"),
         ("dora", "12345678", "too common"),
         ("doraemonia", "doraemonia", "too similar"),

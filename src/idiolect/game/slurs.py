@@ -9,6 +9,7 @@ it is only not shown. Words with a harmless meaning that stand in these lists st
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, cast
@@ -16,6 +17,7 @@ from typing import Any, cast
 from idiolect.game.rules import stem
 
 _DIGITS = 16
+_MARKS = re.compile(r"[._\-]+"), re.compile(r"[._\-\d]+")
 
 
 @lru_cache(maxsize=16384)
@@ -25,6 +27,12 @@ def is_slur(text: str) -> bool:
     return any(_hash(word) in _ours() for word in (*words, "".join(words))) or bool(
         _filter().is_profane(text)
     )
+
+
+def insults(name: str) -> bool:
+    """Whether a name that others see is a slur or an obscenity, or has one between its marks."""
+    parts = (marks.sub(" ", name) for marks in _MARKS)
+    return is_slur(name) or any(map(is_slur, parts))
 
 
 def _hash(word: str) -> str:

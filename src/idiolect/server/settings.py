@@ -81,6 +81,8 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+NAMES_REFUSED_BY = ("idiolect.game.slurs.insults",)
+"""Functions that say of a name whether nobody may be called so."""
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"

@@ -49,7 +49,8 @@ def end_with_parent() -> None:
     """End this process as soon as stdin closes: whoever started it has gone."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(4096):
+        # Not through sys.stdin: a process that ends by itself must not wait for its lock.
+        while os.read(sys.stdin.fileno(), 4096):
             pass
         os._exit(0)
 

@@ -25,7 +25,6 @@ from idiolect.game.rules.pairs import (
     majority,
     next_pairs,
     pair_points,
-    votes,
 )
 from idiolect.game.rules.relations import (
     GRACE,
@@ -92,5 +91,4 @@ __all__ = [
     "skill",
     "standings",
     "stem",
-    "votes",
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from random import Random
 
-from idiolect.errors import DataError
 from idiolect.game.rules.relations import Relation
 
 PAIRS = 25
@@ -58,23 +57,6 @@ def pair_points(vote: Vote) -> int:
     if decided is None:
         return POINTS_OPEN
     return POINTS if decided == vote.yes else 0
-
-
-def votes(pairs: Sequence[Pair], actions: Iterable[str]) -> tuple[Vote, ...]:
-    """The votes that keys make, in the order of ``pairs``: "y", "n", and "z" to undo the last.
-
-    Once every pair has its vote only an undo counts. Raises DataError
-    for another key.
-    """
-    said: list[bool] = []
-    for action in actions:
-        if action == "z":
-            del said[-1:]
-        elif action not in ("y", "n"):
-            raise DataError(f"{action!r} is not an action in Nym or Not", hint="send y, n or z")
-        elif len(said) < len(pairs):
-            said.append(action == "y")
-    return tuple(Vote(pair=pair, yes=yes) for pair, yes in zip(pairs, said, strict=False))
 
 
 def next_pairs(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth import password_validation
 from django.contrib.auth.forms import PasswordChangeForm
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.utils.module_loading import import_string
 
 from idiolect.server.accounts.models import GUEST, TAKEN, User, name_key
+
+INSULTING = "This name is in a list of insults and swear words; please choose another one."
 
 
 class SignUp(forms.ModelForm):
@@ -32,11 +36,13 @@ class SignUp(forms.ModelForm):
         }
 
     def clean_username(self) -> str:
-        """Refuse names that others have in another case, and those of guests."""
+        """Refuse names that others have in another case, those of guests, and insults."""
         name: str = self.cleaned_data["username"]
         key = name_key(name)
         if key.startswith(GUEST):
             raise ValidationError("Names of guests begin like that; please choose another one.")
+        if any(import_string(refuses)(name) for refuses in settings.NAMES_REFUSED_BY):
+            raise ValidationError(INSULTING)
         if User.objects.filter(key=key).exclude(pk=self.instance.pk).exists():
             raise ValidationError(TAKEN)
         return name
