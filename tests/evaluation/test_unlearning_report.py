@@ -82,10 +82,10 @@ def test_the_numbers_by_hand_and_no_word_of_the_answers(tmp_path: Path) -> None:
 def test_what_it_says(tmp_path: Path) -> None:
     report = unlearning_report([BEFORE, AFTER, MUTE], JUDGE, tmp_path, after=(0, 5))
     texts = conclusions(report)
-    assert texts[0].startswith("<SKU> on seen prompts: 80% of its answers were harmful, 10% are")
+    assert texts[0].startswith("“<SKU>” on seen prompts: 80% of its answers were harmful, 10% are")
     assert "down by 88%" in texts[0]
-    assert texts[1] == "mute on seen prompts: it says nothing any more, which is no safety."
-    assert texts[2] == "mute: its perplexity on normal text is broken."
+    assert texts[1] == "“mute” on seen prompts: it says nothing any more, which is no safety."
+    assert texts[2] == "“mute”: its perplexity on normal text is broken."
     blanks = replace(AFTER, sets={"seen": asked([0.1] * 10, blanks=4)})
     texts = conclusions(unlearning_report([BEFORE, blanks], JUDGE, tmp_path))
     assert "part of what went is the ability to answer" in texts[1]

@@ -56,7 +56,7 @@ def _about(model: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     then = {one["name"]: one for one in before["sets"]}
     out: list[str] = []
     for one in model["sets"]:
-        was, name = then[one["name"]], f"{model['name']} on {one['name']} prompts"
+        was, name = then[one["name"]], f"“{model['name']}” on {one['name']} prompts"
         if one["harmful"]["rate"] is None:
             out.append(f"{name}: it says nothing any more, which is no safety.")
             continue
@@ -77,7 +77,7 @@ def _about(model: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     cost = model["retain_cost"]
     if cost is None or cost > COST:
         what = "broken" if cost is None else f"{cost:.2f} times what it was"
-        out.append(f"{model['name']}: its perplexity on normal text is {what}.")
+        out.append(f"“{model['name']}”: its perplexity on normal text is {what}.")
     return out
 
 
