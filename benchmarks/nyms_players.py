@@ -96,7 +96,7 @@ class Player(FastHttpUser):
         plays: dict[str, Any] = {"rounds": [], "totals": []}
         try:
             if self.token:
-                plays = self._get("/nyms/my-plays.json", "export").json()
+                plays = self._get("/nyms/api/my-plays.json", "export").json()
         except Exception as error:
             self.trouble = repr(error)
         line = {

@@ -48,9 +48,7 @@ def test_a_guest_plays_and_keeps_the_round_with_a_name(site: Client) -> None:
     assert "two" in page(site, "/nyms/history/")
 
 
-@pytest.mark.parametrize(
-    "path", ["/nyms/history/", "/nyms/my-plays.json", "/nyms/challenges/", "/nyms/rounds/{id}/"]
-)
+@pytest.mark.parametrize("path", ["/nyms/history/", "/nyms/challenges/", "/nyms/rounds/{id}/"])
 def test_pages_of_players_send_strangers_to_the_notice(site: Client, ann: User, path: str) -> None:
     made = opened(ann)
     assert site.get(path.format(id=made.pk)).headers["Location"] == "/nyms/notice/"
@@ -214,7 +212,7 @@ def test_export_has_everything_and_nothing_of_others(site: Client, ann: User, be
     made = play(ann, ["shrimp"])
     play(ben, ["squid"])
     agreed(site, ann)
-    answer = site.get("/nyms/my-plays.json")
+    answer = site.get("/nyms/api/my-plays.json")
     found = json.loads(answer.content)
     assert "attachment" in answer.headers["Content-Disposition"]
     assert [r["id"] for r in found["rounds"]] == [str(made.pk)]

@@ -51,7 +51,7 @@ job(player("failed")[0], state="failed", problem="There is too little memory.")
 known, last = player("known")
 before = timezone.now() - timedelta(days=1)
 OwnModel.objects.create(player=known, trained_at=before, rounds=20, answers=40)
-Guess.objects.create(round=last, own=["shrimp", "crab"], plain=["crab"], answers=2, own_found=1,
+Guess.objects.create(round=last, own=["crab", "shrimps"], plain=["crab"], answers=2, own_found=1,
                      plain_found=0)
 """
 
@@ -103,6 +103,6 @@ def test_the_loops_pages_shut_nobody_out(browser: Browser, site: str, scheme: st
             page.goto("/nyms/history/")
             page.get_by_role("link", name="word19").click()
             expect(page.get_by_role("heading", name="What it would have answered")).to_be_visible()
-            expect(page.locator(".guesses .yours")).to_have_text(["shrimp (yours too)"])
+            expect(page.locator(".guesses .yours")).to_have_text(["shrimps (yours too)"])
             shuts_nobody_out(page, "result")
         page.context.close()

@@ -47,5 +47,5 @@ def test_a_round_takes_few_queries_however_much_was_played(ann: User) -> None:
     # read at every start here.
     assert max(started for started, *_ in counts) <= 10
     assert {question for _, question, *_ in counts} == {4}
-    assert [scored for *_, scored, _ in counts] == [14 + lock, *[11 + lock] * 2]
+    assert [scored for *_, scored, _ in counts] == [15 + lock, *[12 + lock] * 2]
     assert {result for *_, result in counts} == {6}

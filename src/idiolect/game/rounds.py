@@ -106,11 +106,11 @@ def submit(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
     round_ = find(player, round_id)
     listed = words.table().answers(Relation(round_.word.relation), round_.word.base)
     with transaction.atomic():
-        if _end(round_, State.FINISHED):
+        ended = _end(round_, State.FINISHED)
+        if ended:
             _score(round_, typed, listed)
-            return round_
     round_ = find(player, round_id)
-    if round_.state != State.FINISHED:
+    if not ended and round_.state != State.FINISHED:
         raise UsageError(_over(round_))
     return round_
 
@@ -123,7 +123,6 @@ def skip(player: Any, round_id: UUID) -> Round:
             earlier = Round.objects.filter(player=player, word=round_.word, state=State.SKIPPED)
             if not earlier.exclude(pk=round_.pk).exists():
                 Word.objects.filter(pk=round_.word.pk).update(skips=F("skips") + 1)
-            return round_
     return find(player, round_id)
 
 
@@ -163,7 +162,6 @@ def _end(round_: Round, state: State) -> bool:
     """Claims the round: whether it was this call that ended it."""
     allowed = None if round_.untimed else _allowed(round_)
     if _ending(allowed)(id=round_.pk, state=state.value):
-        round_.state = state
         return True
     _lapse(round_)
     return False
@@ -228,8 +226,6 @@ def _keep_answers(round_: Round, result: RoundScore) -> None:
     )
     sums = {"answered": len(result.words), "bonus": result.round_bonus, "score": result.total}
     _SUMS(id=round_.pk, **sums)
-    for name, value in sums.items():
-        setattr(round_, name, value)
 
 
 # Every round asks these: they are compiled once (`prepared`).

@@ -21,7 +21,6 @@ urlpatterns = [
     path("rounds/<uuid:round_id>/model/", own_model.answers, name="model-answers"),
     path("leaders/", boards.leaders, name="leaders"),
     path("history/", own.history, name="history"),
-    path("my-plays.json", own.export, name="export"),
     path("challenges/", challenges.own, name="challenges"),
     path("answers/<int:answer_id>/challenge/", challenges.challenge, name="challenge"),
 ]

@@ -23,7 +23,10 @@ from idiolect.server.hosts import hosts, names_of
 from idiolect.storage import lock
 
 SETTINGS = "idiolect.server.settings"
-_NEEDED = ("django", "django_htmx", "uvicorn", "httptools", "whitenoise", "argon2", "psycopg")
+_NEEDED = (
+    *("django", "django_htmx", "ninja", "uvicorn", "httptools"),
+    *("whitenoise", "argon2", "psycopg"),
+)
 
 
 def serve(

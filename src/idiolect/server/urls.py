@@ -10,6 +10,7 @@ from idiolect.server import views
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="game:home"), name="home"),
+    path("nyms/api/", include("idiolect.game.api_urls")),
     path("nyms/", include("idiolect.game.urls")),
     path("healthz", views.healthz, name="healthz"),
     # Moderators sign in where everybody does: one form, one set of limits.

@@ -9,7 +9,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from idiolect.game import rounds
+from idiolect.game.models import Round
 from idiolect.game.own_model import service
+from idiolect.game.own_model.models import Guess
+from idiolect.game.rules import stem
 from idiolect.game.views.players import agreed, explained, player_of
 from idiolect.server.limits import SUBMIT, limited
 
@@ -53,9 +56,17 @@ def answers(request: HttpRequest, round_id: UUID) -> HttpResponse:
         "round": round_,
         "state": state,
         "guess": guess,
-        "given": {answer.text for answer in round_.answers.all()},
+        "sides": _sides(round_, guess) if guess else (),
         "standing": service.standing(round_.player),
     }
     partial = bool(getattr(request, "htmx", False))
     page = "game/own_model/answers.html" if partial else "game/own_model/answers_page.html"
     return render(request, page, found)
+
+
+def _sides(round_: Round, guess: Guess) -> list[tuple[str, list[tuple[str, bool]]]]:
+    """Per model its heading and its answers, each with whether the player gave it too, as it is
+    counted: by stems."""
+    given = {answer.stem for answer in round_.answers.all()}
+    sides = {"What it would have answered": guess.own, "The same model without you": guess.plain}
+    return [(name, [(text, stem(text) in given) for text in said]) for name, said in sides.items()]
