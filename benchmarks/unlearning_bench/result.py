@@ -156,7 +156,8 @@ def notes(raw: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         "rates: "
         + ", ".join(f"{TITLES[m]} {own[m]['steps']} at {own[m]['rate']:g}" for m in METHODS)
         + f". SKU draws {common.sku.others} answers to other prompts a step (the paper: 5); its "
-        f"preservation weighs {common.sku.e3:g}. All were chosen on prompts of which none is asked "
+        f"preservation weighs {common.sku.e3:g}; gradient ascent beside mismatched answers weighs "
+        f"{common.ga_mismatch.ascent:g}. All were chosen on prompts of which none is asked "
         "here (docs/notes/unlearning.md)."
     )
     yield _meeting(raw)

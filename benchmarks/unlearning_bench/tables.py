@@ -19,7 +19,7 @@ TITLES = {
     "no-guided": "without guided distortion",
     "no-random": "without random disassociation",
     "no-preserve": "without preservation divergence",
-    "retain-sign": "divergence with the other sign",
+    "away": "divergence as released: the other sign, weight 1",
 }
 PEOPLE = {
     "base": "the bare base",

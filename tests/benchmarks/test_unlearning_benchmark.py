@@ -133,6 +133,9 @@ def test_every_ablation_is_sku_without_something() -> None:
         (0.0, sku.e2, sku.e3, sku.divergence),
         (sku.e1, 0.0, sku.e3, sku.divergence),
         (sku.e1, sku.e2, 0.0, sku.divergence),
-        (sku.e1, sku.e2, sku.e3, {"away": "retain", "retain": "away"}[sku.divergence]),
+        (sku.e1, sku.e2, 1.0, "away"),
     }
     assert quick().sizes == QUICK
+    for name in METHODS:
+        config = settings.method(name)
+        assert config.method == name and config.train.rate == settings.own[name]["rate"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -18,8 +18,11 @@ from idiolect.models.tiny import tiny_base
 from idiolect.training.single import active_at, applied
 from idiolect.unlearning import train_delta
 from idiolect.unlearning.delta import FullDelta
+from idiolect.unlearning.finetune import FineTune
+from idiolect.unlearning.method import Model, Terms
 from idiolect.unlearning.negate import beside, changed, factor_of, merged, scaled
 from idiolect.unlearning.registry import NAMES
+from idiolect.unlearning.sets import Draw
 from idiolect.unlearning.sku import Sku
 from idiolect.unlearning.task_vector import TaskVector
 from tiny_people import noisy, tensors
@@ -58,6 +61,25 @@ def test_every_method_trains_and_repeats_itself(name: str) -> None:
     assert tensors(other.delta) != tensors(one.delta)
     assert one.steps == 4 and one.last_loss < one.first_loss
     assert weights_of(base) == before
+
+
+@dataclass(frozen=True)
+class Counts(FineTune):
+    """Notes how many items of each set a step sees."""
+
+    seen: list[tuple[int, int]]
+
+    def losses(self, model: Model, draw: Draw) -> Terms:
+        """As fine-tuning."""
+        self.seen.append((len(draw.forget), len(draw.retain)))
+        return super().losses(model, draw)
+
+
+@pytest.mark.parametrize(("told", "expected"), [(None, 2), (3, 3)])
+def test_a_step_takes_as_many_retain_items_as_it_is_told(told: int | None, expected: int) -> None:
+    method = Counts(seen=[])
+    train(tiny_base(), method=method, retain_batch=told, train=replace(CONFIG.train, batch=2))
+    assert method.seen[0] == (2, expected)
 
 
 def test_sku_with_its_first_module_alone_is_the_task_vector() -> None:
@@ -104,6 +126,7 @@ def test_a_loss_that_is_not_finite_ends_training() -> None:
 def test_what_cannot_be_meant() -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"answer_tokens": 0}, "answer_tokens"),
+        ({"retain_batch": 0}, "retain_batch"),
         ({"lora": replace(LORA, dropout=0.1)}, "dropout"),
         ({"train": replace(CONFIG.train, steps=None, patience=1)}, "patience"),
         ({"scale": -1.0}, "scale"),

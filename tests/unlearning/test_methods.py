@@ -77,10 +77,10 @@ def terms(method: Method, model: ByHand, draw: Draw = DRAW) -> dict[str, float]:
         (Mismatch(), {"ascent": -1.5, "mismatch": 0.5, "retain": 9.0}),
         (Mismatch(ascent=0, mismatch=0, retain=2), {"retain": 18.0}),
         (
-            Sku(e1=2, divergence="away"),
+            Sku(e1=2, e3=1, divergence="away"),
             {"guided": 6.0, "random": 0.5, "preserve": -2.0},
         ),  # capped at 2 nats
-        (Sku(e2=0, cap=100, divergence="away"), {"guided": 3.0, "preserve": -9.0}),
+        (Sku(e2=0, e3=1, cap=100, divergence="away"), {"guided": 3.0, "preserve": -9.0}),
         (Sku(e1=0, e3=0.5), {"random": 0.5, "preserve": 4.5}),
         (Sku(e3=0, e2=4), {"guided": 3.0, "random": 2.0}),
     ],
@@ -127,7 +127,7 @@ def test_the_cap_ends_the_reward_for_each_example() -> None:
             return moved
 
     draw = replace(DRAW, retained=(0, 1))
-    ((_, term),) = Sku(e1=0, e2=0, divergence="away").losses(Moved({}), draw)
+    ((_, term),) = Sku(e1=0, e2=0, e3=1, divergence="away").losses(Moved({}), draw)
     term.backward()
     assert float(term.detach()) == -1.5
     assert moved.grad is not None and moved.grad.tolist() == [-0.5, 0.0]
