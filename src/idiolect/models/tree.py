@@ -146,9 +146,10 @@ def attend_tree(
 
 
 def _taken(part: Tensor, places: Tensor) -> Tensor:
-    """Of [1, H, N, d] what stands at the places [B, S]: [B, H, S, d]."""
-    found = part[0].index_select(1, places.flatten())
-    return found.view(part.shape[1], *places.shape, part.shape[3]).transpose(0, 1)
+    """Of [1, H, N, d] what stands at the places [B, S]: [B, H, S, d]. Taken token by token, as they
+    lie in memory: head by head all of them would be copied first, for each group."""
+    found = part[0].transpose(0, 1).index_select(0, places.flatten())
+    return found.view(*places.shape, *found.shape[1:]).transpose(1, 2)
 
 
 def _whole(spans: Sequence[Span], depths: Sequence[int]) -> list[tuple[int, int]]:
