@@ -21,24 +21,25 @@ from torch import Tensor
 
 from idiolect.events import Listener, Progress, silent
 from idiolect.models import Base, Example
+from idiolect.models.chunked import chunked
 from idiolect.models.packed import packed
 from idiolect.models.partial import sees_all
 from idiolect.models.tree import run_tree
 from idiolect.pieces.assemble_single import assemble_checked
 from idiolect.pieces.choose import choose, drawn
 from idiolect.pieces.combine import Pair, combined
-from idiolect.pieces.likelihood import Likelihood
+from idiolect.pieces.likelihood import ASKED_TOKENS, Likelihood
 from idiolect.pieces.newcomers import Newcomer, checked, flat_input
 from idiolect.pieces.picks import Pick, picks_of, recipe_of
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.recipe import Recipe
-from idiolect.pieces.rows import lay_out
+from idiolect.pieces.rows import Rows, lay_out
 from idiolect.pieces.scoring import unit_inputs
 from idiolect.pieces.settings import AssembleConfig
 
-FORWARD_TOKENS = 4096
-"""Tokens of a forward. A newcomer's rows run in the same one, since scores are means over all their
-items: somebody with more runs alone."""
+FORWARD_TOKENS = 16384
+"""Tokens of a forward by gates. A newcomer's rows run in the same one, since scores are means over
+all their items: somebody with more runs alone. The more people, the more prompts are alike."""
 
 HELD_BYTES = 2**30
 """Pieces that were read are held up to so much, then read anew."""
@@ -50,7 +51,7 @@ def assemble(
     newcomers: Mapping[str, Sequence[Example]],
     config: AssembleConfig,
     *,
-    forward_tokens: int = FORWARD_TOKENS,
+    forward_tokens: int | None = None,
     listener: Listener = silent,
 ) -> tuple[Recipe, ...]:
     """A recipe for every newcomer (person to items in time order), as for each alone.
@@ -62,15 +63,15 @@ def assemble(
     people = checked(base, pool, newcomers, config)
     done: dict[str, Recipe] = {}
     if config.by == "likelihood" and people:
-        asking = Likelihood(base, pool, config, forward_tokens=forward_tokens)
-        with packed(base.model):
+        asking = Likelihood(base, pool, config, forward_tokens=forward_tokens or ASKED_TOKENS)
+        with packed(base.model), chunked(base.model):
             for newcomer in people:
                 done[newcomer.person] = asking.recipe(newcomer)
                 listener(_progress(done, people))
         return tuple(done.values())
     forward = Assembly(base, pool, config)
-    with packed(base.model):
-        for group in groups(people, forward_tokens):
+    with packed(base.model), chunked(base.model):
+        for group in groups(people, forward_tokens or FORWARD_TOKENS):
             if all(sees_all(base, max(len(e.ids) for e in n.examples)) for n in group):
                 recipes = forward.run(group)
             else:
@@ -102,6 +103,28 @@ class _AllChosenError(Exception):
     """Every module has chosen: the rest of a forward is not wanted."""
 
 
+class _Means:
+    """The mean LN(x) of each newcomer's inputs at a module, over what predicts their answers.
+
+    Modules side by side, as those of queries, keys and values, share inputs: once is enough.
+    """
+
+    def __init__(self, rows: Rows, people: Sequence[Newcomer]) -> None:
+        self.rows, self.people = rows, people
+        self._inputs: Tensor | None = None
+        self._means = torch.empty(0)
+
+    def of(self, path: str, inputs: Tensor) -> Tensor:
+        """The means [P, D] of inputs [1, N, D]; raises DataError where they say nothing."""
+        if inputs is not self._inputs:
+            units, flat = unit_inputs(inputs[0, self.rows.predicting])
+            if flat.any():
+                whose = int(self.rows.share[:, int(flat.nonzero()[0])].argmax())
+                raise flat_input(self.people[whose].person, path)
+            self._inputs, self._means = inputs, self.rows.share.to(units) @ units
+        return self._means
+
+
 class Assembly:
     """Runs newcomers through the base while their pieces are chosen and act."""
 
@@ -117,11 +140,12 @@ class Assembly:
         answers_only = self.pool.lora.active == "answer"
         rows = lay_out(self.base, people, answers_only=answers_only)
         picks: dict[str, list[Pick]] = {}
+        means = _Means(rows, people)
 
         def hook(path: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
             def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
                 (x,) = inputs[0]
-                picks[path] = self._pick(path, x[rows.predicting], rows.share, people)
+                picks[path] = self._pick(path, means.of(path, inputs[0]), people)
                 if len(picks) == len(self.pool.sites):
                     raise _AllChosenError
                 for (begin, end), pick in zip(rows.acting, picks[path], strict=True):
@@ -144,15 +168,10 @@ class Assembly:
             for n, newcomer in enumerate(people)
         ]
 
-    def _pick(self, path: str, x: Tensor, share: Tensor, people: Sequence[Newcomer]) -> list[Pick]:
-        """What each newcomer picks at a module, whose inputs [M, D] count for them as ``share``
-        [P, M] says."""
-        units, flat = unit_inputs(x)
-        if flat.any():
-            whose = int(share[:, int(flat.nonzero()[0])].argmax())
-            raise flat_input(people[whose].person, path)
-        means = share.to(units) @ units
-        scores = means @ self.pool.gates(path).to(units).T / math.sqrt(x.shape[1])
+    def _pick(self, path: str, means: Tensor, people: Sequence[Newcomer]) -> list[Pick]:
+        """What each newcomer picks at a module by the means [P, D] of its inputs."""
+        gates = self.pool.gates(path).to(means)
+        scores = means @ gates.T / math.sqrt(means.shape[1])
         noise = None
         if self.config.sample:
             names = [newcomer.person for newcomer in people]

@@ -30,6 +30,9 @@ from idiolect.training.batch import targets_of
 from idiolect.training.loss import head_nll
 from idiolect.training.scoring import token_losses
 
+ASKED_TOKENS = 4096
+"""Tokens of a forward by likelihood: nearly all predict, over the whole vocabulary."""
+
 TIE = 1e-4
 """Probabilities in the same step of this size are a tie: rounding must not choose."""
 
@@ -48,19 +51,12 @@ class Likelihood:
         for slot, adapter in enumerate(self.adapters.values()):
             self.stack.put(slot, adapter)
         self._call = invocation_of(base.tokenizer) if pool.lora.active == "answer" else ()
-        place = {sharer: n for n, sharer in enumerate(pool.sharers)}
-        self._places = [place[sharer] for sharer in self.asked]
 
     def recipe(self, newcomer: Newcomer) -> Recipe:
         """A newcomer's recipe: the most probable sharers' updates, each by its probability."""
-        weights = posterior(self.nats(newcomer), self.config.temperature)
-        chosen = most_probable(weights, self.config.top_k)
-        picks: list[Pick] = []
-        for path in self.pool.sites:
-            shares = self.pool.shares(path)
-            here = [(self._places[n], weight) for n, weight in chosen]
-            picks.append(tuple((n, weight) for n, weight in here if shares[n]))
-        return recipe_of(newcomer.person, picks, self.pool.sharers, "delta")
+        return recipe_by(
+            newcomer.person, self.nats(newcomer), self.pool, self.config, asked=self.asked
+        )
 
     @torch.no_grad()
     def nats(self, newcomer: Newcomer) -> Tensor:
@@ -145,6 +141,20 @@ def candidates(sharers: Sequence[str], config: AssembleConfig) -> tuple[str, ...
     drawn = sorted(sharers, key=lambda sharer: derive_seed(config.seed, sharer, "candidate"))
     asked = set(drawn[: config.candidates])
     return tuple(sharer for sharer in sharers if sharer in asked)
+
+
+def recipe_by(
+    person: str, nats: Tensor, pool: Pool, config: AssembleConfig, *, asked: Sequence[str]
+) -> Recipe:
+    """The recipe that follows from what the base and every asked sharer of a pool lose [1 + C]."""
+    place = {sharer: n for n, sharer in enumerate(pool.sharers)}
+    chosen = most_probable(posterior(nats, config.temperature), config.top_k)
+    picks: list[Pick] = []
+    for path in pool.sites:
+        shares = pool.shares(path)
+        here = [(place[asked[n]], weight) for n, weight in chosen]
+        picks.append(tuple((n, weight) for n, weight in here if shares[n]))
+    return recipe_of(person, picks, pool.sharers, "delta")
 
 
 def posterior(nats: Tensor, temperature: float) -> Tensor:

@@ -38,13 +38,16 @@ from idiolect.pieces.segment import (
 from idiolect.pieces.shared import Shared, check_entry, pseudonym, stacked_gates
 from idiolect.pieces.sharer_file import (
     Pair,
-    check_pieces,
-    read_pieces,
+    SharerFiles,
     sharer_file,
     sharers_with_files,
     write_pieces,
 )
 from idiolect.storage import clean_partials, is_working_file, lock, write_json
+
+HELD_BYTES = 2**28
+"""Gates of a pool that takes no more than this are held once they are read: 1,000 sharers' of a
+base of 135M parameters."""
 
 
 class Pool(BoundFolder):
@@ -65,8 +68,12 @@ class Pool(BoundFolder):
         self.sites: tuple[str, ...] = tuple(site.path for site in self.modules)
         self._segments: dict[int, Segment] = {}
         self._where: dict[str, tuple[int, SharerRecord]] = {}
-        self._verified: set[int | str] = set()
-        """Segments by number and pieces by sharer."""
+        self._verified: set[int] = set()
+        """Numbers of segments."""
+        self._matrices: dict[str, Tensor] = {}
+        """Gates that were read, of pools that are small enough."""
+        self._held_as: tuple[tuple[int, int], ...] = ()
+        self._files = SharerFiles(self._pieces)
         self._given: Tensor | None = None
         """Who shares which site [S * M], once somebody asked."""
         self._read()
@@ -118,8 +125,25 @@ class Pool(BoundFolder):
     def gates(self, path: str) -> Tensor:
         """LN(g) of everyone at one site [S, D] (fp32), zeros where they do not share it.
 
-        All gates are checked when they are first used. Raises IntegrityError.
+        All gates are checked when they are first used; those of a pool that takes no more than
+        ``HELD_BYTES`` stay in memory until somebody withdraws. Raises IntegrityError.
         """
+        if 4 * len(self._where) * sum(site.inputs for site in self.modules) > HELD_BYTES:
+            return self._read_gates(path)
+        now = self._written()
+        if now != self._held_as:
+            self._matrices, self._held_as = {}, now
+        if path not in self._matrices:
+            self._matrices[path] = self._read_gates(path)
+        return self._matrices[path]
+
+    def _written(self) -> tuple[tuple[int, int], ...]:
+        """Which files the records stand in: to withdraw writes them anew."""
+        found = (records_file(self._gates, number) for number in self._segments)
+        stats = (path.stat() for path in found if path.is_file())
+        return tuple((stat.st_ino, stat.st_mtime_ns) for stat in stats)
+
+    def _read_gates(self, path: str) -> Tensor:
         at = self._index(path)
         used = [segment for segment in self._segments.values() if segment.records]
         for segment in used:
@@ -153,11 +177,8 @@ class Pool(BoundFolder):
         for path in paths or ():
             if path not in shared:
                 raise MissingError(f"{self.folder}: sharer {sharer} does not share {path}")
-        file = sharer_file(self._pieces, sharer)
-        if sharer not in self._verified:
-            check_pieces(file, record.pieces_sha256)
-            self._verified.add(sharer)
-        return read_pieces(file, shared if paths is None else paths)
+        wanted = shared if paths is None else paths
+        return self._files.read(sharer, wanted, sha256=record.pieces_sha256)
 
     def adapter(self, sharer: str) -> LoraAdapter:
         """A sharer's pieces as an adapter, zeros at the sites they do not share."""
@@ -258,6 +279,7 @@ class Pool(BoundFolder):
             self._gates, lambda path: read_segment(path, pool=self.id, sites=len(self.sites))
         )
         self._segments, self._where = {}, {}
+        self._files.close()
         for segment in found:
             self._know(segment)
 
@@ -273,7 +295,7 @@ class Pool(BoundFolder):
         if len(set(names)) < len(names) or self._where.keys() & set(names):
             path = records_file(self._gates, segment.number)
             raise IntegrityError(f"{path}: names a sharer twice; restore it from a copy")
-        self._given = None
+        self._given, self._matrices = None, {}
         self._segments[segment.number] = segment
         self._where |= {record.sharer: (segment.number, record) for record in segment.records}
 

@@ -6,8 +6,10 @@ the sharer's record. Knows nothing of gates or of the pool.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +22,9 @@ from idiolect.storage import is_working_file, sha256_file, write_atomic
 
 Pair = tuple[Tensor, Tensor]
 """A [R, D] and B [O, R]."""
+
+OPEN = 256
+"""Files that stay open, well below what a process may have."""
 
 
 def sharer_file(folder: Path, sharer: str) -> Path:
@@ -39,25 +44,49 @@ def write_pieces(folder: Path, sharer: str, pairs: Mapping[str, Pair], *, base: 
     return sha256_file(target)
 
 
-def check_pieces(path: Path, sha256: str) -> None:
-    """Raise IntegrityError where the file is missing or changed."""
-    if not path.is_file() or sha256_file(path) != sha256:
-        raise IntegrityError(
-            f"{path}: missing or changed after it was written; restore it from a copy, or withdraw "
-            f"sharer {path.stem}"
-        )
+class SharerFiles:
+    """Sharers' files for reading: each checked when it is first wanted, then open and mapped.
 
+    Opening costs as much as reading forty pieces, so the latest ``OPEN`` stay open.
+    """
 
-def read_pieces(path: Path, sites: Collection[str]) -> dict[str, Pair]:
-    """A and B of some shared sites; raises IntegrityError."""
-    try:
-        with safe_open(path, framework="pt") as file:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._checked: set[str] = set()
+        self._open: OrderedDict[str, Any] = OrderedDict()
+
+    def read(self, sharer: str, sites: Collection[str], *, sha256: str) -> dict[str, Pair]:
+        """A and B of some shared sites; raises IntegrityError where the file is missing or is not
+        what was written."""
+        path = sharer_file(self.folder, sharer)
+        try:
+            file = self._opened(sharer, path, sha256)
             return {
                 site: (file.get_tensor(f"{site}.lora_A"), file.get_tensor(f"{site}.lora_B"))
                 for site in sites
             }
-    except (SafetensorError, OSError) as error:
-        raise IntegrityError(f"{path}: not a readable file of pieces ({error})") from error
+        except (SafetensorError, OSError) as error:
+            raise IntegrityError(f"{path}: not a readable file of pieces ({error})") from error
+
+    def close(self) -> None:
+        """Keep none open; each is checked again when it is wanted."""
+        self._checked.clear()
+        self._open.clear()
+
+    def _opened(self, sharer: str, path: Path, sha256: str) -> Any:
+        if sharer not in self._checked:
+            if not path.is_file() or sha256_file(path) != sha256:
+                raise IntegrityError(
+                    f"{path}: missing or changed after it was written; restore it from a copy, or "
+                    f"withdraw sharer {sharer}"
+                )
+            self._checked.add(sharer)
+        if sharer not in self._open:
+            self._open[sharer] = safe_open(path, framework="pt")
+            if len(self._open) > OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(sharer)
+        return self._open[sharer]
 
 
 def sharers_with_files(folder: Path) -> list[str]:
