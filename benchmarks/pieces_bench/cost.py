@@ -26,8 +26,8 @@ from pieces_bench.pools import POOL, some_of
 from pieces_bench.settings import ASSEMBLE, BY_LIKELIHOOD, TRAIN
 from throughput.counted import parameters
 
-AT_ONCE = 2
-"""People of one timing; each gives a ratio."""
+GROUPS = 2
+"""Groups of people; each gives a ratio."""
 EXACT, ANSWERS, WHOLE, ALONE = "exact training", "training on answers", "pieces", "pieces, alone"
 LIKELY = "likely"
 
@@ -51,13 +51,14 @@ def costs(place: Place) -> list[dict[str, Any]]:
         return read_json(path)["timed"]
     began = time.perf_counter()
     pool = Pool.open(place.made / POOL)
-    people = place.people.newcomers[: place.sizes.timed]
+    count = min(place.sizes.timed, place.people.setting.timed)
+    people, at_once = place.people.newcomers[:count], count // GROUPS
     ways = _ways(place, pool)
     for way in ways.values():  # the first one of a kind prepares
         way(people[:1], 1)
     out: list[Timed] = []
-    for group, start in enumerate(range(0, len(people), AT_ONCE)):
-        some = people[start : start + AT_ONCE]
+    for group, start in enumerate(range(0, count, at_once)):
+        some = people[start : start + at_once]
         for what in ways if group % 2 == 0 else reversed(list(ways)):
             seconds = _seconds(ways[what], some)
             each = sum(operations(place, pool, what, h) for h in some) / len(some)
@@ -74,7 +75,7 @@ Way = Callable[[Sequence[History], int], object]
 
 
 def _ways(place: Place, pool: Pool) -> dict[str, Way]:
-    exact = replace(place.lora, active="all")
+    exact, chosen = replace(place.lora, active="all"), some_of(place)
 
     def train(lora: LoraConfig) -> Way:
         return lambda people, last: train_many(
@@ -96,8 +97,11 @@ def _ways(place: Place, pool: Pool) -> dict[str, Way]:
 
     def likely(recent: int) -> Way:
         config = replace(BY_LIKELIHOOD, recent_k=recent)
-        return lambda people, _: assemble(
-            place.base, some_of(place), {h.person: place.examples(h) for h in people}, config
+        return lambda people, last: assemble(
+            place.base,
+            chosen,
+            {h.person: place.examples(h.last(last or 999)) for h in people},
+            config,
         )
 
     out: dict[str, Way] = {EXACT: train(exact), ANSWERS: train(place.lora), WHOLE: assembling(0)}

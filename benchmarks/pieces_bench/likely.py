@@ -14,10 +14,9 @@ from torch import Tensor
 from idiolect.adapters import LoraAdapter
 from idiolect.models import Example
 from idiolect.models.packed import packed
-from idiolect.pieces import Pool, Recipe, materialise
-from idiolect.pieces.likelihood import Likelihood, most_probable, posterior
+from idiolect.pieces import Recipe, materialise
+from idiolect.pieces.likelihood import ASKED_TOKENS, Likelihood, recipe_by
 from idiolect.pieces.newcomers import Newcomer
-from idiolect.pieces.picks import recipe_of
 from idiolect.pieces.settings import AssembleConfig
 from idiolect.storage import read_json, write_json
 from pieces_bench.clock import Clock, pieces
@@ -25,7 +24,6 @@ from pieces_bench.place import Place
 from pieces_bench.pools import some_of
 from pieces_bench.settings import BY_LIKELIHOOD
 
-FORWARD_TOKENS = 4096
 AT_ONCE = 2
 """People between which a stop costs nothing."""
 
@@ -45,9 +43,8 @@ def losses(place: Place, clock: Clock | None = None) -> Losses:
     kept: dict[str, dict[str, list[float]]] = read_json(path) if path.is_file() else {}
     waiting = [h for h in place.people.newcomers if h.person not in kept]
     if waiting:
-        asking = Likelihood(
-            place.base, some_of(place), BY_LIKELIHOOD, forward_tokens=FORWARD_TOKENS
-        )
+        pool = some_of(place)
+        asking = Likelihood(place.base, pool, BY_LIKELIHOOD, forward_tokens=ASKED_TOKENS)
         for group in pieces(clock, waiting, AT_ONCE):
             with packed(place.base.model):
                 for history in group:
@@ -87,15 +84,11 @@ def recipes(
     columns = [0, *(1 + n for n, sharer in enumerate(whole.sharers) if sharer in pool.sharers)]
     found = losses(place, clock)
     return {
-        h.person: _recipe(h.person, found[h.person][length][columns], pool, config)
+        h.person: recipe_by(
+            h.person, found[h.person][length][columns], pool, config, asked=pool.sharers
+        )
         for h in place.people.newcomers
     }
-
-
-def _recipe(person: str, nats: Tensor, pool: Pool, config: AssembleConfig) -> Recipe:
-    """As ``Likelihood.recipe``, of a pool whose sharers share everything."""
-    chosen = tuple(most_probable(posterior(nats, config.temperature), config.top_k))
-    return recipe_of(person, [chosen] * len(pool.sites), pool.sharers, "delta")
 
 
 def assembled(

@@ -57,8 +57,8 @@ class Sizes:
     leak_epochs: tuple[int, ...] = (1, 4)
     leak_dropout: float = 0.1
     leak_ratios: tuple[float, ...] = (1.0, 0.5, 0.2)
-    timed: int = 4
-    """Newcomers whose assembling and training are timed side by side."""
+    timed: int = 8
+    """Newcomers at most whose assembling and training are timed, in two groups."""
     pools: tuple[int, ...] = (10, 100, 1_000, 10_000)
     group: int = 8
     """People of one piece of preparation, between which a stop costs nothing."""
@@ -111,6 +111,8 @@ class Setting:
     """The longest history with which training starts from pieces."""
     leaks: bool = True
     """Whether leakage is measured."""
+    timed: int = 8
+    """Newcomers whose assembling and training are timed."""
     train_seconds: float
     """Of one item trained on two cores, for the estimate."""
     assemble_seconds: float
@@ -136,6 +138,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
             likely=20,  # every sharer says every answer, and answers are long
             started=20,  # the rest, and leakage, would take half an hour more
             leaks=False,
+            timed=4,
             train_seconds=0.1,
             assemble_seconds=0.045,
         ),
