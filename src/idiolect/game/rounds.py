@@ -14,33 +14,22 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import (
     BigIntegerField,
-    BooleanField,
     CharField,
     DurationField,
     ExpressionWrapper,
     F,
-    IntegerField,
     QuerySet,
     UUIDField,
 )
 from django.db.models.functions import Now
 
 from idiolect.errors import MissingError, UsageError
-from idiolect.game import choosing, tally, words
-from idiolect.game.models import Answer, Round, State, Total, Word
-from idiolect.game.rules import (
-    GRACE,
-    SECONDS,
-    Relation,
-    RoundScore,
-    accepted,
-    is_little_played,
-    score,
-    stem,
-)
+from idiolect.game import choosing, scores
+from idiolect.game.models import Round, State, Word
+from idiolect.game.rules import GRACE, SECONDS, Relation
 from idiolect.server.prepared import Prepared, PreparedUpdate, Slot
 
 
@@ -104,11 +93,10 @@ def submit(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
     was skipped: its answers are dropped.
     """
     round_ = find(player, round_id)
-    listed = words.table().answers(Relation(round_.word.relation), round_.word.base)
     with transaction.atomic():
         ended = _end(round_, State.FINISHED)
         if ended:
-            _score(round_, typed, listed)
+            scores.keep_score(round_, typed)
     round_ = find(player, round_id)
     if not ended and round_.state != State.FINISHED:
         raise UsageError(_over(round_))
@@ -181,57 +169,9 @@ def _over(round_: Round) -> str:
     )
 
 
-def _score(round_: Round, typed: Sequence[str], listed: Collection[str]) -> None:
-    """Writes answers, score and sums of a round that was just claimed."""
-    word, relation = round_.word, Relation(round_.word.relation)
-    if connection.features.has_select_for_update:  # SQLite has one writer anyway
-        # Another round on this word that ends now waits here: each sees the other's answers or not
-        # at all.
-        Word.objects.select_for_update().get(pk=word.pk)
-    stems = {stem(answer) for answer in accepted(word.base, typed)}
-    others, first = tally.earlier(word, but_not=round_.player, stems=stems)
-    result = score(
-        relation,
-        word.base,
-        typed,
-        earlier=others,
-        listed=listed,
-        little_played=is_little_played(others.rounds),
-    )
-    if not result.words:
-        return  # it says nothing about the word, and is no round on the boards
-    _keep_answers(round_, result)
-    if first:
-        _TO_WORD(id=word.pk, points=result.total - result.round_bonus)
-    mine = {"player": round_.player.pk, "untimed": round_.untimed}
-    if not _TO_TOTAL(**mine, points=result.total):
-        Total.objects.get_or_create(player=round_.player, untimed=round_.untimed)
-        _TO_TOTAL(**mine, points=result.total)
-
-
-def _keep_answers(round_: Round, result: RoundScore) -> None:
-    Answer.objects.bulk_create(
-        Answer(
-            round=round_,
-            word=round_.word,
-            player=round_.player,
-            position=at,
-            text=scored.answer,
-            stem=scored.stem,
-            agreement=scored.agreement,
-            bonus=scored.bonus,
-            why=scored.why,
-        )
-        for at, scored in enumerate(result.words)
-    )
-    sums = {"answered": len(result.words), "bonus": result.round_bonus, "score": result.total}
-    _SUMS(id=round_.pk, **sums)
-
-
 # Every round asks these: they are compiled once (`prepared`).
-_NUMBER, _ID = IntegerField(), UUIDField()
 _PLAYER = Slot("player", BigIntegerField())
-_THIS = Slot("id", _ID)
+_THIS = Slot("id", UUIDField())
 _OPEN = Prepared(
     lambda: Round.objects.select_related("word").filter(player=_PLAYER, state=State.OPEN)
 )
@@ -240,19 +180,4 @@ _GONE = Prepared(
     lambda: Round.objects.filter(pk=_THIS).values_list(
         ExpressionWrapper(Now() - F("started_at"), output_field=DurationField()), flat=True
     )
-)
-_SUMS = PreparedUpdate(
-    lambda: Round.objects.filter(pk=_THIS),
-    **{name: Slot(name, _NUMBER) for name in ("answered", "bonus", "score")},
-)
-_TO_WORD = PreparedUpdate(
-    lambda: Word.objects.filter(pk=Slot("id", BigIntegerField())),
-    rounds=F("rounds") + 1,
-    points=F("points") + Slot("points", _NUMBER),
-)
-_TO_TOTAL = PreparedUpdate(
-    lambda: Total.objects.filter(player=_PLAYER, untimed=Slot("untimed", BooleanField())),
-    rounds=F("rounds") + 1,
-    points=F("points") + Slot("points", _NUMBER),
-    last_played=Now(),
 )
