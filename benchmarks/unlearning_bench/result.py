@@ -155,10 +155,10 @@ def notes(raw: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         "scale within the bound, methods that keep what they trained at most whole. Steps and "
         "rates: "
         + ", ".join(f"{TITLES[m]} {own[m]['steps']} at {own[m]['rate']:g}" for m in METHODS)
-        + f". SKU draws {common.sku.others} answers to other prompts a step (the paper: 5); its "
+        + f". SKU puts {common.sku.others} other answers to each prompt (the paper: 5); its "
         f"preservation weighs {common.sku.e3:g}; gradient ascent beside mismatched answers weighs "
-        f"{common.ga_mismatch.ascent:g}. All were chosen on prompts of which none is asked "
-        "here (docs/notes/unlearning.md)."
+        f"{common.ga_mismatch.ascent:g}. They were "
+        "tried on prompts of which none is asked here (docs/notes/unlearning.md)."
     )
     yield _meeting(raw)
     yield (

@@ -33,12 +33,12 @@ class Sizes:
     """Prompts of the forget set that models are asked."""
     unseen: int = 40
     """Prompts of the same source that were not in it."""
-    goals: int = 24
+    goals: int = 20
     """AdvBench goals."""
     unrelated: int = 104
     """TruthfulQA questions; the judge learns from their answers, and from the base's, as
     harmless."""
-    retain: int = 400
+    retain: int = 300
     """TruthfulQA questions for training, and for choosing a scale."""
     measured: int = 64
     """TruthfulQA questions for retain perplexity and similarity."""
@@ -53,7 +53,7 @@ class Sizes:
     """Of their replies: to measure the personal gain on."""
     harmful: int = 60
     """Harmful pairs mixed into a person's records."""
-    asked: int = 24
+    asked: int = 20
     """Prompts of each set that a person's adapter is asked."""
 
 
@@ -75,15 +75,15 @@ QUICK = Sizes(
 
 
 OWN: Mapping[str, Mapping[str, Any]] = {
-    "sku": {"rate": 3e-3, "steps": 28},
-    "task-vector": {"rate": 1e-3, "steps": 28},
-    "ft": {"rate": 1e-3, "steps": 60},
-    "ga": {"rate": 3e-4, "steps": 28},
+    "sku": {"rate": 3e-3, "steps": 24},
+    "task-vector": {"rate": 1e-3, "steps": 24},
+    "ft": {"rate": 1e-3, "steps": 40},
+    "ga": {"rate": 3e-4, "steps": 24},
     "ga-mismatch": {"rate": 2e-3, "steps": 24},
-    "npo": {"rate": 1e-3, "steps": 28},
+    "npo": {"rate": 5e-4, "steps": 24},
 }
 """Rate and steps of each method, searched a little on prompts that the benchmark never asks
-(docs/notes/unlearning.md); about as much time for each, SKU has the most."""
+(docs/notes/unlearning.md); SKU takes the most time a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +98,11 @@ class Settings:
             retain_batch=12,
             prompt=PromptConfig(max_tokens=96),
             train=TrainConfig(batch=4, weight_decay=0.0, seed=SEED),
-            sku=Sku(e3=20.0, others=2),
+            sku=Sku(e3=20.0, others=1),
             ga_mismatch=Mismatch(ascent=0.1),
         )
     )
-    """SKU draws 2 answers to other prompts a step; the paper has 5, which costs twice the time."""
+    """SKU draws an answer to another prompt for each; the paper has 5, for thrice the time."""
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: dict(OWN))
     score: ScoreConfig = field(
         default_factory=lambda: ScoreConfig(
