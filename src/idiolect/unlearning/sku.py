@@ -25,9 +25,8 @@ class Sku:
     """Guided distortion: cross-entropy of the harmful answers."""
     e2: float = 1.0
     """Random disassociation: the mean of it over ``others`` harmful answers to other prompts."""
-    e3: float = 20.0
-    """Preservation divergence on normal prompts. With ``retain`` a high weight lets more go at the
-    same cost (docs/notes/unlearning.md); as released, ``away``, it is 1."""
+    e3: float = 1.0
+    """Preservation divergence on normal prompts."""
     others: int = 5
     """Answers to other prompts, drawn anew for each prompt and step; never one of its own."""
     divergence: Literal["away", "retain"] = "retain"
