@@ -70,6 +70,7 @@ def test_from_the_first_refusal_to_a_pool(place: Path, tmp_path: Path) -> None:
     assert shown.count("too few items") == 4 and shown.count("not tried") == 4
     assert re.search("refused +2 people: annabel, bartholomew\n", shown)
     assert "0 sharers" in shown
+    assert "train with the do-no-harm gate" in re.sub(r"\s+", " ", shown)
     passed = [*asked, "--strategy", "most-active", "--set", "leakage.unmeasured=pass"]
     done = run_json(*passed, "--sharers", "1", "--ratio", "0.5", "--seed", "3")
     (finding,) = done["findings"]

@@ -173,6 +173,13 @@ def show(done: ShareSummary) -> None:
     ):
         if people := done.who(outcome):
             facts[text] = named(people)
+    unmeasured = [f.person for f in done.findings if f.outcome == "refused" and _unknown(f.about)]
+    if unmeasured:
+        facts["to measure them"] = (
+            f"{named(unmeasured)}: an audit needs items that were trained on and items that were "
+            "not; train with the do-no-harm gate, which keeps a person's last items out, and on "
+            "longer histories, or say why they may be shared unmeasured (--override-leakage)"
+        )
     if people := done.who("harmful"):
         facts["to share them"] = (
             "forget first what taught it (idiolect forget DATA STORE --person ID --records ...), "
@@ -183,6 +190,11 @@ def show(done: ShareSummary) -> None:
     facts["report"] = str(done.report)
     facts["time"] = duration(done.seconds)
     print_pairs(facts)
+
+
+def _unknown(about: Mapping[str, float]) -> bool:
+    """Whether an adapter was audited with too few items to tell anything."""
+    return "adapter_leaks" in about and "adapter_auc" not in about
 
 
 def _measured(about: Mapping[str, float], artifact: str) -> str:
