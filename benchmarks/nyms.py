@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,7 @@ from nyms_bench.relations import (
     on_wordnet,
     wordnet_with_game,
 )
+from stopping import ended
 
 CONFIG = ClassifierConfig(pairs=1500, scored=100)
 """Fewer than by default: the base model reads what the last stage learns from and is judged on."""
@@ -218,20 +220,26 @@ def precision(found: Sequence[Precision]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Measure and write the result."""
+def main() -> int:
+    """Measure and write the result; 1 or 2 where that cannot be done."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, required=True, help="where the result goes")
     parser.add_argument("--data", type=Path, required=True, help="the original game's table")
     parser.add_argument("--base", default="default", help="the model whose likelihoods count")
     parser.add_argument("--work", type=Path, help="where likelihoods are kept")
     options = parser.parse_args()
+    return ended(lambda: written(options))
+
+
+def written(options: argparse.Namespace) -> int:
+    """Everything, written as JSON."""
     with tempfile.TemporaryDirectory() as fresh, watching() as listener:
         result = measured(options.data, options.base, options.work or Path(fresh), listener)
     command = f"python benchmarks/nyms.py --json docs/results/{options.json.name} --data FILE"
     result |= {"name": options.json.stem, "command": command, "page": "nyms"}
     write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.cli.progress import watching
-from idiolect.errors import IdiolectError, UsageError
+from idiolect.errors import UsageError
 from idiolect.events import Listener
 from idiolect.models import load_base
 from idiolect.storage import write_atomic
@@ -31,6 +31,7 @@ from pieces_bench.place import Place
 from pieces_bench.prepare import estimate, prepare
 from pieces_bench.result import measure, result_of
 from pieces_bench.settings import QUICK, SETTINGS, Sizes
+from stopping import ended
 
 MORE = 3
 """Exit status where there is more to prepare."""
@@ -91,15 +92,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=40, help="of one part")
     parser.add_argument("--quick", action="store_true", help="sizes for tests")
     options = parser.parse_args()
-    try:
-        if options.prepare or options.develop:
-            return prepared(options)
-        if options.json is None:
-            raise UsageError("say --prepare, --develop or --json FILE")
-        measured(options)
-    except IdiolectError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return ended(lambda: run(options))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prepare, or measure. Raises UsageError where neither is said."""
+    if options.prepare or options.develop:
+        return prepared(options)
+    if options.json is None:
+        raise UsageError("say --prepare, --develop or --json FILE")
+    measured(options)
     return 0
 
 

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 
 from idiolect.cli.progress import watching
-from idiolect.errors import IdiolectError
 from idiolect.models import MiniLM, load_base
 from idiolect.storage import write_atomic
+from stopping import ended
 from unlearning_bench.models import Bench
 from unlearning_bench.result import result_of
 from unlearning_bench.settings import Settings, quick
@@ -32,14 +32,15 @@ def main() -> int:
     parser.add_argument("--base", default="default", help="another base than the default one")
     parser.add_argument("--quick", action="store_true", help="sizes for tests")
     options = parser.parse_args()
+    return ended(lambda: measured(options))
+
+
+def measured(options: argparse.Namespace) -> int:
+    """Everything, written as JSON."""
     settings = quick() if options.quick else Settings()
-    try:
-        with watching() as listener:
-            base = load_base(options.base, dtype="float32" if options.quick else "auto")
-            raw = Bench(base, settings, options.work, MiniLM(batch=16), listener).all()
-    except IdiolectError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    with watching() as listener:
+        base = load_base(options.base, dtype="float32" if options.quick else "auto")
+        raw = Bench(base, settings, options.work, MiniLM(batch=16), listener).all()
     command = f"python benchmarks/unlearning.py --json docs/results/{options.json.name}"
     result = result_of(raw, options.json.stem, command, settings)
     write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
