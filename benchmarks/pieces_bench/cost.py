@@ -26,6 +26,8 @@ from pieces_bench.pools import POOL, some_of
 from pieces_bench.settings import ASSEMBLE, BY_LIKELIHOOD, TRAIN
 from throughput.counted import parameters
 
+ASKED = 2
+"""Lengths of history at which asking every sharer is timed: twice as long takes twice the time."""
 GROUPS = 2
 """Groups of people; each gives a ratio."""
 EXACT, ANSWERS, WHOLE, ALONE = "exact training", "training on answers", "pieces", "pieces, alone"
@@ -107,7 +109,7 @@ def _ways(place: Place, pool: Pool) -> dict[str, Way]:
     out: dict[str, Way] = {EXACT: train(exact), ANSWERS: train(place.lora), WHOLE: assembling(0)}
     out[ALONE] = alone
     out |= {f"{WHOLE} {k}": assembling(k) for k in place.sizes.recent}
-    return out | {f"{LIKELY} {k}": likely(k) for k in lengths(place)}
+    return out | {f"{LIKELY} {k}": likely(k) for k in lengths(place)[:ASKED]}
 
 
 def _seconds(way: Way, people: Sequence[History]) -> float:

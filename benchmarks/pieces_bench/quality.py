@@ -153,10 +153,6 @@ def tries(place: Place) -> dict[str, Tried]:
     out |= {f"ratio {ratio:g}": Tried(ratio=ratio) for ratio in sizes.ratios}
     out |= {f"top {k}": Tried(assemble=replace(ASSEMBLE, top_k=k)) for k in sizes.top_k}
     out |= {f"sharers {s}": Tried(strategy=s) for s in place.people.setting.strategies[1:]}
-    out |= {
-        f"temperature {t:g}": Tried(assemble=replace(ASSEMBLE, temperature=t))
-        for t in sizes.temperatures
-    }
     out["factors"] = Tried(assemble=replace(ASSEMBLE, aggregate="factors"))
     drawn = replace(ASSEMBLE, sample=True, temperature=1e6)
     out["pieces at random"] = Tried(assemble=drawn)
@@ -169,8 +165,6 @@ def likely_tries(place: Place) -> dict[str, tuple[int, AssembleConfig]]:
     out |= {f"likely, {n} sharers": (n, BY_LIKELIHOOD) for n in place.sizes.fewer}
     for k in place.sizes.top_k:
         out[f"likely, top {k}"] = (0, replace(BY_LIKELIHOOD, top_k=k))
-    for t in place.sizes.likely_temperatures:
-        out[f"likely, temperature {t:g}"] = (0, replace(BY_LIKELIHOOD, temperature=t))
     return out
 
 

@@ -19,6 +19,7 @@ from idiolect.models import Base, Example
 from idiolect.models.packed import packed
 from idiolect.training.batch import parcels
 from idiolect.training.frozen import Frozen
+from idiolect.training.heap import steady_heap
 from idiolect.training.scoring import Row, token_losses
 
 FORWARD_TOKENS = 1024
@@ -83,7 +84,7 @@ class Scorer:
             people = self.people[start : start + AT_ONCE]
             numbers = [n for n, (person, _) in enumerate(self.rows) if person in people]
             theirs = {p: adapters[p] for p in people if p in adapters}
-            with packed(self.base.model):
+            with packed(self.base.model), steady_heap():
                 for row, nats in self._forwards([self.rows[n] for n in numbers], theirs):
                     out[numbers[row]].append(nats)
         return out

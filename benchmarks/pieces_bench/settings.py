@@ -48,10 +48,8 @@ class Sizes:
     """Of a sharer, behind those: for the leakage audit."""
     lengths: tuple[int, ...] = (5, 10, 20, 50)
     recent: tuple[int, ...] = (1, 2, 5, 10, 20)
-    ratios: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
-    top_k: tuple[int, ...] = (1, 2, 5, 8)
-    temperatures: tuple[float, ...] = (0.3, 3.0)
-    likely_temperatures: tuple[float, ...] = (0.5, 2.0, 4.0)
+    ratios: tuple[float, ...] = (0.2, 0.5)
+    top_k: tuple[int, ...] = (1, 8)
     leaking: int = 8
     """Sharers whose leakage is measured."""
     leak_epochs: tuple[int, ...] = (1, 4)
@@ -82,8 +80,6 @@ QUICK = Sizes(
     recent=(1, 2),
     ratios=(0.5,),
     top_k=(1, 4),
-    temperatures=(3.0,),
-    likely_temperatures=(2.0,),
     leaking=2,
     leak_epochs=(1,),
     leak_ratios=(1.0, 0.5),
@@ -124,7 +120,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "rating": Setting(
             subject=FILMS,
             queries=20,
-            few=10,
+            few=5,
             likely=50,
             started=50,
             train_seconds=0.03,

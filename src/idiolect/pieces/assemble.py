@@ -36,6 +36,7 @@ from idiolect.pieces.recipe import Recipe
 from idiolect.pieces.rows import Rows, lay_out
 from idiolect.pieces.scoring import unit_inputs
 from idiolect.pieces.settings import AssembleConfig
+from idiolect.training.heap import steady_heap
 
 FORWARD_TOKENS = 16384
 """Tokens of a forward by gates. A newcomer's rows run in the same one, since scores are means over
@@ -64,13 +65,13 @@ def assemble(
     done: dict[str, Recipe] = {}
     if config.by == "likelihood" and people:
         asking = Likelihood(base, pool, config, forward_tokens=forward_tokens or ASKED_TOKENS)
-        with packed(base.model), chunked(base.model):
+        with _ready(base):
             for newcomer in people:
                 done[newcomer.person] = asking.recipe(newcomer)
                 listener(_progress(done, people))
         return tuple(done.values())
     forward = Assembly(base, pool, config)
-    with packed(base.model), chunked(base.model):
+    with _ready(base):
         for group in groups(people, forward_tokens or FORWARD_TOKENS):
             if all(sees_all(base, max(len(e.ids) for e in n.examples)) for n in group):
                 recipes = forward.run(group)
@@ -79,6 +80,13 @@ def assemble(
             done |= {recipe.person: recipe for recipe in recipes}
             listener(_progress(done, people))
     return tuple(done[n.person] for n in people)
+
+
+@contextmanager
+def _ready(base: Base) -> Iterator[None]:
+    """While inside, what a forward takes is laid out for speed; numbers stay what they are."""
+    with packed(base.model), chunked(base.model), steady_heap():
+        yield
 
 
 def _progress(done: Sized, people: Sized) -> Progress:
