@@ -14,14 +14,13 @@ from idiolect.adapters.exchange import base_of
 from idiolect.adapters.source import usable_adapter
 from idiolect.adapters.store import AdapterStore
 from idiolect.config import from_plain
-from idiolect.errors import MismatchError
+from idiolect.errors import MismatchError, UsageError
 from idiolect.events import Listener, silent
-from idiolect.game.rules import accepted
+from idiolect.game.rules import Relation, accepted, question
 from idiolect.game.slurs import is_slur
 from idiolect.generation import Generator
 from idiolect.history import History, Interaction, write_dataset
 from idiolect.models import Prompter
-from idiolect.training.context import Person
 from idiolect.training.gate import GateConfig
 from idiolect.training.personalize import PersonalConfig
 from idiolect.training.schedule import TrainConfig
@@ -34,6 +33,18 @@ BEAMS = 24
 """More than are shown: some answers are one word in two spellings, or the base word."""
 TOKENS = 6
 """The longest answer that is looked for; words of the game have one to four tokens."""
+
+EXAMPLES = tuple(
+    f"{question(relation, base_word, determiner)} {answer}"
+    for relation, base_word, determiner, answer in (
+        (Relation.HYPONYMS, "tool", "", "hammer"),
+        (Relation.MERONYMS, "house", "a", "roof"),
+        (Relation.SYNONYMS, "fast", "", "quick"),
+        (Relation.ANTONYMS, "cold", "", "hot"),
+    )
+)
+"""What the plain model is shown of the game, by nobody's taste: without, it answers in sentences,
+and to know the game better than that would be no merit."""
 
 CONFIG = PersonalConfig(
     # The page shows the plain model beside the own one, so an adapter that does not help is seen.
@@ -73,20 +84,28 @@ class Guesser:
         loaded = base_of(store, base)
         adapter = usable_adapter(store, ME)
         self._generator = Generator(loaded, {ME: adapter.check(loaded)} if adapter else {})
-        prompter = Prompter(loaded.tokenizer, config.prompt)
-        self._person = Person(History(ME, ()), tasks.get(TASK), prompter, config.context)
+        self._task = tasks.get(TASK)
+        self._prompter = Prompter(loaded.tokenizer, config.prompt)
 
-    def answers(self, question: str, base_word: str) -> tuple[list[str], list[str]]:
-        """The likeliest answers, at most ten each: the player's model's and the plain one's.
+    def answers(self, asked: str, base_word: str) -> tuple[list[str], list[str]]:
+        """The likeliest answers, at most ten each: the player's model's and the plain one's, which
+        is shown ``EXAMPLES``.
 
         As answers of players count: normalised, without the base word, one a stem; no slurs.
         """
-        query = Interaction(id="asked", position=0, fields={"question": question})
-        prompt = self._person.query_prompt(query, room=TOKENS)
+        prompts = self._prompt(asked, ()), self._prompt(asked, EXAMPLES)
         own, plain = self._generator.likeliest(
-            [(ME, prompt), ("", prompt)], beams=BEAMS, max_tokens=TOKENS
+            list(zip((ME, ""), prompts, strict=True)), beams=BEAMS, max_tokens=TOKENS
         )
         return _shown(base_word, own), _shown(base_word, plain)
+
+    def _prompt(self, asked: str, shown: Sequence[str]) -> tuple[int, ...]:
+        query = Interaction(id="asked", position=0, fields={"question": asked})
+        ids = self._prompter.prompt_ids(self._task.prompt(query), memories=shown, room=TOKENS)
+        if ids is None:
+            limit = self._prompter.config.max_tokens
+            raise UsageError(f"prompt.max_tokens: {limit} is too few for a question of the game")
+        return tuple(ids)
 
 
 def _shown(base_word: str, texts: Sequence[str]) -> list[str]:
