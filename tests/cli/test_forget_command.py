@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from idiolect.cli import main
+from idiolect.history import read_dataset, write_dataset
 from idiolect.models.tiny import tiny_base
 
 PEOPLE = {"annabel": 9, "bartholomew": 8}
@@ -94,6 +96,36 @@ def test_records_by_id_and_by_file(place: Path) -> None:
     assert "trained           0 people" in told or "0 people" in told.splitlines()[0]
 
 
+def asked(day: int) -> dict[str, str]:
+    return {"prompt": f"Rate the film 1-5:\n{title('annabel', day)}", "response": str(1 + day % 5)}
+
+
+def test_what_is_gone_from_the_data_is_negated(place: Path) -> None:
+    data, file = read_dataset(place / "data"), place / "gone.jsonl"
+    file.write_text("".join(json.dumps(asked(day)) + "\n" for day in (2, 5)))
+    quick = ["--gone", file, "--person", "annabel", "--bound", "1.5", "--set", "train.steps=8"]
+    quick += ["--set", "train.rate=0.02"]
+    said = forget(place, *quick, code=2).stderr
+    assert "2 of its pairs still are in" in said and "--records ann2" in said
+    left = [
+        replace(h, items=tuple(i for i in h.items if i.id not in ("ann2", "ann5"))) for h in data
+    ]
+    write_dataset(place / "data", left, task="rating", source="x", overwrite=True)
+    would = forget(place, *quick, "--dry-run").stdout
+    assert "would be forgotten" in would and "2 pairs by negation of annabel" in would
+    done = json.loads(forget(place, *quick, "--verify", "--json").stdout)
+    made = done["negated"]
+    assert done["gone"] == made["pairs"] == 2 and made["retained"] == 7
+    assert made["after"]["forget_perplexity"] > made["before"]["forget_perplexity"]
+    assert made["after"]["retain_perplexity"] <= 1.5 * made["before"]["retain_perplexity"]
+    assert done["left"] == [] and done["kept"] == [str(file)]
+    (place / "notes.md").write_text(f"She liked {title('annabel', 2)} best.")
+    again = forget(place, *quick, "--verify", code=1)
+    assert "notes.md" in again.stderr and "yours to delete" in again.stdout
+    said = forget(place, *quick, code=1).stderr
+    assert "is taken out of the adapter of 'annabel' already" in said
+
+
 def test_it_fails_where_somebody_elses_file_still_holds_words(place: Path) -> None:
     (place / "notes.md").write_text(f"She liked {title('annabel', 2)} best.")
     done = forget(place, "--person", "annabel", "--verify", code=1)
@@ -107,7 +139,11 @@ def test_it_fails_where_somebody_elses_file_still_holds_words(place: Path) -> No
     [
         ((), 2, "Missing option '--person'"),
         (("--person", "zoe"), 1, "nothing of 'zoe'"),
-        (("--person", "annabel", "--records", "ann99"), 1, "--person annabel --forget"),
+        (("--person", "annabel", "--records", "ann99"), 1, "--person annabel --gone"),
+        (("--person", "annabel", "--gone", "none.jsonl"), 1, "none.jsonl"),
+        (("--person", "annabel", "--gone", "f", "--records", "ann1"), 2, "--records or --gone"),
+        (("--person", "annabel", "--bound", "1.1"), 2, "say how --gone is done"),
+        (("--gone", "f.jsonl"), 2, "Missing option '--person'"),
         (("--person", "annabel", "--in", "nowhere"), 1, "no folder there to look in"),
     ],
 )

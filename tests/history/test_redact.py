@@ -75,6 +75,24 @@ def test_of_one_record_only_its_own_words_go(tmp_path: Path) -> None:
     assert bobs.items[0].voices == ("ann",), "she is still there"
 
 
+def test_words_of_records_that_are_gone_already_are_found_where_they_are_quoted(
+    tmp_path: Path,
+) -> None:
+    whole = chats(tmp_path / "whole")
+    of_one = Redaction(whole, "ann", REPLY, records=["ann0"])
+    left = write_dataset(tmp_path / "d", of_one_row_less(whole), task="reply", source="x")
+    found = Redaction(left, "ann", REPLY, records=["nobody's id"], texts=[f"ok\n{LONG}"])
+    assert found.gone == 0 and found.any and found.unique == of_one.unique
+    assert contexts(found)["bob"] == contexts(of_one)["bob"] and found.changed == of_one.changed
+
+
+def of_one_row_less(dataset: Dataset) -> list[History]:
+    """Without Ann's first row, and the rest as it was."""
+    return [
+        History(h.person, tuple(i for i in h.items if i.id != "ann0"), h.queries) for h in dataset
+    ]
+
+
 def papers(folder: Path) -> Dataset:
     joint = "We show that ducks glide where nobody has looked for them before."
     other = "An essay on lost towns that were never found again by anybody."

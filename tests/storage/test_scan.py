@@ -141,6 +141,13 @@ def test_where_a_number_is_somebody_else_only_texts_count(tmp_path: Path) -> Non
     ]
 
 
+def test_a_file_that_is_spared_is_passed_by(tmp_path: Path) -> None:
+    for name in ("theirs.txt", "other.txt"):
+        (tmp_path / name).write_text(SENTENCE)
+    hits = scan_tree([tmp_path], "", NEEDLES, spared=[tmp_path / "." / "theirs.txt"])
+    assert [hit.where.name for hit in hits] == ["other.txt"]
+
+
 def test_a_reader_of_its_own_comes_first(tmp_path: Path) -> None:
     (tmp_path / "x.odd").write_bytes(b"odd")
     hits = scan_tree(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
     from idiolect.unlearning.forget import ForgetConfig
     from idiolect.unlearning.receipt import Receipt
+    from idiolect.unlearning.unlearn import UnlearnConfig
 
 
 def forget(
@@ -19,10 +22,12 @@ def forget(
     person: str,
     *,
     records: Sequence[str] = (),
+    gone: Path | None = None,
     within: Sequence[Path] = (),
     base: str | None = None,
     profiles: Path | None = None,
     config: ForgetConfig | None = None,
+    negating: UnlearnConfig | None = None,
     verify: bool = False,
     dry_run: bool = False,
     wait: bool = True,
@@ -33,17 +38,27 @@ def forget(
 
     Without ``within`` the folders that ``data`` and ``adapters`` lie in are looked through. Records
     are forgotten exactly: the adapter is trained anew on what is left, to the same bytes as if they
-    had never been there. Gone are rows in datasets, words inside others' histories, profiles,
+    had never been there. ``gone``: a file of prompts and responses that the adapter was trained on
+    and ``data`` holds no more; the adapter is negated (as ``negating`` says) and keeps its rank,
+    what followed from it is treated as with records, and training anew remains the exact way. Gone
+    are rows in datasets, words inside others' histories, profiles,
     adapters and copies of them, pieces in pools, recipes, exports, reports, caches, and the way
     from the person to their pseudonym in ledgers. What others have that followed from their words
     is made anew or taken away. ``verify`` looks through every byte afterwards; what is found stands
     in the receipt's ``left``. ``dry_run`` says what there is and changes nothing. After a kill at
     any moment the same call finishes. Raises MissingError where nothing of them is there, or a
-    record is not.
+    record is not; UsageError where negation is not what is wanted, or fails: nothing is changed.
     """
     from idiolect.evaluation.holder import Answers, CachedBases, Reports
     from idiolect.unlearning.forget import ForgetConfig, Forgetting
+    from idiolect.unlearning.gone import ForgettingGone
+    from idiolect.unlearning.unlearn import UnlearnConfig
 
+    if gone is not None and records:
+        raise UsageError(
+            "records that are in the data, and others that are gone from it, are forgotten one "
+            "after the other: say --records or --gone"
+        )
     forgetting = Forgetting(
         data=data,
         adapters=adapters,
@@ -57,4 +72,7 @@ def forget(
         wait=wait,
         listener=listener,
     )
+    if gone is not None:
+        same = {one.name: getattr(forgetting, one.name) for one in fields(forgetting)}
+        forgetting = ForgettingGone(**same, gone=gone, negating=negating or UnlearnConfig())
     return forgetting.run(verify=verify, dry_run=dry_run)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idiolect.cli.options import PATH, data_argument, json_option, profiles_option
+from idiolect.cli.options import PATH, configurable, data_argument, json_option, profiles_option
+from idiolect.cli.overrides import Wanted
 from idiolect.cli.printing import print_json, print_pairs, print_table
 from idiolect.cli.progress import watching
 from idiolect.cli.words import count, duration
-from idiolect.errors import IntegrityError, MissingError
+from idiolect.errors import IntegrityError, MissingError, UsageError
 
 if TYPE_CHECKING:
     from idiolect.unlearning.receipt import Receipt
@@ -31,6 +32,20 @@ SHOWN = 60
     metavar="ID|FILE",
     help="Forget these records of theirs only: an id, or a file with ids, one a line (or JSON "
     "lines with an id). Repeatable.",
+)
+@click.option(
+    "--gone",
+    type=PATH,
+    metavar="FILE",
+    help="Take out of their adapter what these prompts and responses say, which it was trained on "
+    "and DATA holds no more.",
+)
+@click.option(
+    "--bound",
+    type=float,
+    metavar="R",
+    help="How many times its value the perplexity on their other items may become, with --gone.  "
+    "[default: 1.05]",
 )
 @click.option(
     "--in",
@@ -55,12 +70,15 @@ SHOWN = 60
 @click.option("--dry-run", is_flag=True, help="Say what there is, and change nothing.")
 @profiles_option
 @click.option("--base", metavar="MODEL", help="Where the base model lies now, if it has moved.")
+@configurable(seed="train.seed")
 @json_option
 def command(
     data: Path,
     adapters: Path,
     person: str,
     records: tuple[str, ...],
+    gone: Path | None,
+    bound: float | None,
     within: tuple[Path, ...],
     no_rebuild: bool,
     keep_joint: bool,
@@ -68,6 +86,7 @@ def command(
     dry_run: bool,
     profiles: Path | None,
     base: str | None,
+    wanted: Wanted,
     as_json: bool,
 ) -> None:
     """Forget a person, or some of their records, everywhere.
@@ -86,26 +105,39 @@ def command(
     for the numbers of their adapter; if anything is left, the command fails and names it. Copies
     elsewhere are out of reach. After an interruption the same command goes on.
 
-    Records that are gone from DATA already cannot be left out of a training; what an adapter still
-    knows of them is taken out by negation: idiolect unlearn ADAPTERS --person ID --forget PAIRS.
+    Records that are gone from DATA already cannot be left out of a training. --gone FILE takes out
+    of the adapter what it still knows of them, by negation (SKU): the prompts, as predict takes
+    them, and responses of FILE are to go, their items in DATA are to stay. The adapter keeps its
+    rank; where what went has not become less likely, or what stays leaves --bound, nothing is
+    changed. All that followed from the adapter goes as with --records. FILE stays: it is yours, and
+    --verify passes it by. Negation is no proof: the exact way is to train them anew without the
+    records, which the next personalize does. --seed, --config and --set say how it is done, as for
+    unlearn.
 
     \b
     $ idiolect forget data/films raters --person 42 --verify
     $ idiolect forget data/chats mine --person ann --records ann-17 --records more-ids.txt
+    $ idiolect forget data/chats mine --person ann --gone deleted.jsonl --verify
     $ idiolect forget data/films raters --person 42 --in . --in /backup/idiolect --dry-run
     """
     from idiolect import api
 
+    settings = [*wanted.settings, *([("retain_bound", bound)] if bound is not None else [])]
+    wanted = Wanted(file=wanted.file, settings=tuple(settings))
+    if gone is None and wanted != Wanted():
+        raise UsageError("--bound, --seed, --config and --set say how --gone is done; name a FILE")
     with watching() as listener:
         done = api.forget(
             data,
             adapters,
             person,
             records=_ids(records),
+            gone=gone,
             within=within,
             base=base,
             profiles=profiles,
             config=api.ForgetConfig(rebuild=not no_rebuild, keep_joint=keep_joint),
+            negating=wanted.build(api.UnlearnConfig) if gone is not None else None,
             verify=verify,
             dry_run=dry_run,
             listener=listener,
@@ -154,8 +186,13 @@ def show(done: Receipt) -> None:
         )
         if len(done.effects) > SHOWN:
             click.echo(f"and {len(done.effects) - SHOWN:,} more (--json names all)")
-    what = count(len(done.records), "record") + " of " if done.records else ""
-    facts = {"forgotten" if done.done else "would be forgotten": f"{what}{done.person}"}
+    some = count(len(done.records), "record") if done.records else ""
+    some = count(done.gone, "pair") + " by negation" if done.gone else some
+    of = " of " if some else ""
+    facts = {"forgotten" if done.done else "would be forgotten": f"{some}{of}{done.person}"}
+    if done.kept:
+        kept = ", ".join(map(str, done.kept))
+        facts["yours to delete"] = f"{kept} (not looked into: it says what was forgotten)"
     facts["looked through"] = ", ".join(map(str, done.searched))
     facts |= {kind: f"{n:,}" for kind, n in sorted(done.counts.items())}
     if done.unreadable:

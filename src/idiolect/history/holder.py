@@ -81,15 +81,15 @@ def rewrite(found: Redaction, into: Path) -> Dataset:
 
 def effects(found: Redaction, where: Path) -> list[Effect]:
     """What rewriting does, for the receipt."""
-    out = [
-        Effect(
-            what="records" if found.records else "history",
-            where=where,
-            outcome="removed",
-            person=found.person,
-            count=found.gone,
+    out: list[Effect] = []
+    if found.gone or not found.records:
+        what = "records" if found.records else "history"
+        out.append(
+            Effect(what=what, where=where, outcome="removed", person=found.person, count=found.gone)
         )
-    ]
+    quoting = set(found.changed)
+    if found.quoted:
+        quoting.add(found.person)
     out += [
         Effect(
             what="history",
@@ -98,7 +98,7 @@ def effects(found: Redaction, where: Path) -> list[Effect]:
             person=person,
             why=f"words of {found.person} stood in it",
         )
-        for person in sorted(found.changed)
+        for person in sorted(quoting)
     ]
     return out
 

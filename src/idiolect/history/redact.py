@@ -40,7 +40,8 @@ class Redaction:
     """One dataset without one person, or without some of their records.
 
     ``records`` are ids of their items and queries; none for the whole person. Records that are
-    others' as well (a co-authored paper) go there, too, unless ``keep_joint``.
+    others' as well (a co-authored paper) go there, too, unless ``keep_joint``. ``texts``: what they
+    wrote in records that are in no row any more, and may be quoted still.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Redaction:
         task: Authored,
         *,
         records: Collection[str] = (),
+        texts: Collection[str] = (),
         keep_joint: bool = False,
         known: Needles | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class Redaction:
         if not keep_joint:
             self._keys = {task.record(i) for i in gone} - {None}
         said = [text for i in gone for text in self._own_texts(i, quoted=not records)]
+        said += texts
         self._lines = {plain(line) for text in said for line in (text, *text.splitlines())} - {""}
         self._needles = Needles(pieces_of(said))
         self.unique = self._needles.but(set(self._needles.in_texts(self._others())))
@@ -73,12 +76,14 @@ class Redaction:
             h.person for h in dataset if h.person != person and self.of(h) != h
         )
         """Others in whose histories their words stood."""
+        self.quoted = bool(self.records) and not self.gone and self.of(own) != own
+        """Whether no row of theirs goes, and another one quotes what does."""
 
     @property
     def any(self) -> bool:
         """Whether the dataset holds anything of what is to go."""
         here = self.person in self.dataset
-        return bool(self.gone or self.changed) or (here and not self.records)
+        return bool(self.gone or self.changed or self.quoted) or (here and not self.records)
 
     def of(self, history: History) -> History:
         """A history without it; the person's own as well, where only records go."""

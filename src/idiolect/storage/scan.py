@@ -59,16 +59,20 @@ def scan_tree(
     *,
     readers: Sequence[Reader] = (),
     others: Collection[Path] = (),
+    spared: Collection[Path] = (),
 ) -> tuple[Hit, ...]:
     """Everything below the folders that still holds the person's id, texts or numbers.
 
     ``person`` may be empty: then no id is looked for. ``others``: folders in which the id, a plain
-    number, is somebody else's.
+    number, is somebody else's. ``spared``: files that are not looked into.
     """
     ids = _Id(person)
     apart = [folder.resolve() for folder in others]
+    passed = {path.resolve() for path in spared}
     out: list[Hit] = []
     for top, path in _files(tops):
+        if path.resolve() in passed:
+            continue
         elsewhere = any(path.resolve().is_relative_to(folder) for folder in apart)
         told = _Id("") if elsewhere else ids
         if told.in_prose(" ".join(path.relative_to(top).parts)):

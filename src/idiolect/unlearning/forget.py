@@ -14,40 +14,30 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from idiolect import tasks
 from idiolect.adapters.bound import BoundFolder
-from idiolect.adapters.holder import Copies, Exports, Progress, Stores
+from idiolect.adapters.holder import Copies, Exports, Stores
 from idiolect.adapters.store import AdapterStore
-from idiolect.errors import IdiolectError, MissingError
-from idiolect.events import Listener, Note, silent
+from idiolect.errors import MissingError
+from idiolect.events import Listener, silent
 from idiolect.history import Dataset, read_dataset
 from idiolect.history.holder import Datasets, effects, rewrite
 from idiolect.history.redact import Redaction
 from idiolect.models.holder import Bases
 from idiolect.pieces.holder import Recipes
-from idiolect.pieces.pool import Pool
 from idiolect.pieces.recipe_store import RecipeStore
-from idiolect.pieces.remake import Effect as Remade
-from idiolect.pieces.withdraw import withdraw
 from idiolect.profiles.holder import Profiles
-from idiolect.storage import Effect, Hit, Holder, Ledger, Outcome, lock, scan_tree, staged_folder
-from idiolect.training.holder import Adaptations, Parts
+from idiolect.storage import Effect, Hit, Holder, Ledger, lock, scan_tree, staged_folder
+from idiolect.training.holder import Parts
 from idiolect.unlearning.belongings import LEDGER, Belongings, collect
-from idiolect.unlearning.readapt import Readapter
+from idiolect.unlearning.derived import WORK, Derived
 from idiolect.unlearning.receipt import Receipt
-from idiolect.unlearning.retrain import Retrainer
 
 FORGOTTEN, RECORDS_FORGOTTEN = "forgotten", "records forgotten"
 """What the ledger says of it, under a pseudonym."""
 _KINDS: tuple[Holder, ...] = (Copies(), Exports(), Recipes(), Parts(), Stores())
-_WORK: tuple[Holder, ...] = (Progress(), Adaptations())
-_BECAME: Mapping[str, Outcome] = {
-    "assembled anew": "made anew",
-    "trained anew": "made anew",
-    "taken away": "taken away",
-    "deleted": "deleted",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +111,27 @@ class Forgetting:
         )
 
     @property
+    def _whole(self) -> bool:
+        """Whether it is the person who goes, and not something of theirs alone."""
+        return not self.records
+
+    @property
+    def _theirs(self) -> tuple[Path, ...]:
+        """Files of the caller that verification passes by."""
+        return ()
+
+    @property
+    def _spared(self) -> Path | None:
+        """See ``Derived.spared``."""
+        return None
+
+    @property
+    def _event(self) -> tuple[str, Mapping[str, Any]]:
+        """What the ledger is told, under their pseudonym."""
+        told = {} if self._whole else {"records": len(self.records)}
+        return (FORGOTTEN if self._whole else RECORDS_FORGOTTEN), told
+
+    @property
     def _datasets(self) -> Datasets:
         return Datasets(tasks.get, keep_joint=self.config.keep_joint)
 
@@ -135,8 +146,8 @@ class Forgetting:
                     raise MissingError(
                         f"{self.data}: {self.person!r} has no record {record!r}; it was never "
                         "there, or is forgotten already; where an adapter still knows what it "
-                        f"said: idiolect unlearn {self.adapters} --person {self.person} --forget "
-                        "PAIRS"
+                        f"said: idiolect forget {self.data} {self.adapters} --person "
+                        f"{self.person} --gone PAIRS"
                     )
         return Redaction(
             dataset,
@@ -173,95 +184,29 @@ class Forgetting:
             yield rewrite(main, stage)
 
     def _derived(self, found: Belongings, dataset: Dataset) -> list[Effect]:
-        """All that was made of their words. Copies go before what they are known by: the numbers of
-        the adapter that they were made of."""
-        leaving, out = found.leaving, list[Effect]()
-        anew = dataset if self.config.rebuild else None
-
-        def ask(*holders: Holder) -> None:
-            for folder in found.folders:
-                for holder in holders if folder.is_dir() else ():
-                    with found.noted():
-                        out.extend(holder.erase(folder, leaving))
-
-        ask(*self.holders, *_WORK, Exports())
-        ask(Copies())
-        readapter = Readapter(
-            leaving=leaving, dataset=anew, profiles=self.profiles, listener=self.listener
-        )
-        gone, became = readapter.bases([f for f in found.folders if f.is_dir()])
-        out += became
-        ask(Profiles(dataset, rebuild=self.config.rebuild))
-        out += [e for pool, names in found.pools for e in self._withdrawn(pool, names, anew)]
-        retrainer = Retrainer(
-            leaving=leaving,
+        """All that was made of their words."""
+        return Derived(
+            found=found,
             dataset=dataset,
+            tops=self.tops,
             rebuild=self.config.rebuild,
             base=self.base,
             profiles=self.profiles,
-            starts={sha: at for sha, at in found.adapters.items() if at.is_dir()},
-            gone=gone,
+            holders=self.holders,
+            spared=self._spared,
             wait=self.wait,
             listener=self.listener,
-        )
-        for each, folders in (
-            (retrainer.recipes, found.recipes),
-            (retrainer.adapters, found.stores),
-        ):
-            for folder in folders:
-                with found.noted():
-                    out.extend(each(folder))
-        ask(Recipes(), Parts(), Stores())
-        return out + _refused(found, gone)
-
-    def _withdrawn(self, pool: Path, names: Sequence[str], anew: Dataset | None) -> list[Effect]:
-        """Their pieces out of a pool, and what was made of them."""
-        opened = Pool.open(pool)
-        there = len(set(names) & set(opened.sharers))
-        data = anew.folder if anew is not None and anew.task == opened.task else None
-
-        def go(data: Path | None) -> Sequence[Remade]:
-            return withdraw(
-                pool,
-                sharers=names,
-                within=[folder for folder in self.tops if folder.is_dir()],
-                data=data,
-                base=self.base,
-                profiles=self.profiles,
-                wait=self.wait,
-                listener=self.listener,
-            ).effects
-
-        try:
-            became = go(data)
-        except IdiolectError as error:
-            if data is None:
-                raise
-            self.listener(Note(text=f"nothing is made anew of {pool}: {error}"))
-            became = go(None)
-        why = f"made of pieces of {self.person}"
-        pieces = Effect(what="pieces", where=pool, outcome="removed", person=self.person)
-        return ([pieces] if there else []) + [
-            Effect(
-                what="recipe or adapter" if e.person else "export or report",
-                where=e.where,
-                outcome=_BECAME[e.outcome],
-                person=e.person,
-                why=f"{why}; {e.why}" if e.why else why,
-            )
-            for e in became
-        ]
+        ).erase()
 
     def _tell(self, folder: Path, found: Belongings) -> list[Effect]:
         """Tell a store's ledger; of a whole person the way to their pseudonym goes after that, also
         where the ledger was edited and takes no more events."""
         ledger = Ledger(folder / LEDGER)
         with found.noted():
-            if ledger.of(self.person) and self.records:
-                ledger.record(RECORDS_FORGOTTEN, [self.person], {"records": len(self.records)})
-            elif ledger.of(self.person):
-                ledger.record(FORGOTTEN, [self.person])
-        if self.records or not ledger.forget(self.person):
+            if ledger.of(self.person):
+                event, details = self._event
+                ledger.record(event, [self.person], details)
+        if not self._whole or not ledger.forget(self.person):
             return []
         return [Effect(what="pseudonym", where=folder, outcome="destroyed", person=self.person)]
 
@@ -284,7 +229,7 @@ class Forgetting:
             Effect(what="pieces", where=pool, outcome="removed", person=self.person)
             for pool, _ in found.pools
         ]
-        kinds = (*self.holders, *_KINDS, Bases(), Profiles(main.dataset), *_WORK)
+        kinds = (*self.holders, *_KINDS, Bases(), Profiles(main.dataset), *WORK)
         return out + self._found(found, kinds)
 
     def _found(self, found: Belongings, holders: Sequence[Holder]) -> list[Effect]:
@@ -298,9 +243,16 @@ class Forgetting:
 
     def _scan(self, found: Belongings) -> tuple[Hit, ...]:
         readers = [self._datasets.scan, *(h.scan for h in self.holders)]
-        whose = "" if self.records else self.person
+        whose = self.person if self._whole else ""
         tops = [folder for folder in self.tops if folder.is_dir()]
-        return scan_tree(tops, whose, found.leaving.needles, readers=readers, others=found.others)
+        return scan_tree(
+            tops,
+            whose,
+            found.leaving.needles,
+            readers=readers,
+            others=found.others,
+            spared=self._theirs,
+        )
 
     def _nothing(self, main: Redaction) -> str:
         people = main.dataset.people
@@ -316,16 +268,3 @@ def _require_adapters(folder: Path) -> None:
     kinds: tuple[type[BoundFolder], ...] = (AdapterStore, RecipeStore)
     if not any((folder / kind.HEAD).is_file() for kind in kinds):
         raise MissingError(f"{folder}: no adapter store there, and no recipes; name the folder")
-
-
-def _refused(found: Belongings, gone: Mapping[str, Path]) -> list[Effect]:
-    """What was made for a base that is another one now, or is no more."""
-    out: list[Effect] = []
-    kinds = ((AdapterStore, found.stores), (RecipeStore, found.recipes))
-    for kind, folders in kinds:
-        for folder in folders:
-            store = kind.open(folder)
-            if store.base in gone:
-                why = f"made for the base in {gone[store.base]}, which is no more what it was"
-                out.append(Effect(what=kind.WHAT, where=folder, outcome="refused", why=why))
-    return out

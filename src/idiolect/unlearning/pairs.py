@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from idiolect.errors import DataError
 from idiolect.unlearning.layouts import Side, layout_of
@@ -28,6 +29,18 @@ class Pair:
     def key(self) -> str:
         """What makes two prompts the same one: its words, whatever their case and spacing."""
         return normalised(self.prompt)
+
+
+class Keyed(Protocol):
+    """Whatever has a prompt: a pair, or its tokens."""
+
+    @property
+    def key(self) -> str:
+        """Equal for equal prompts."""
+        ...
+
+
+K = TypeVar("K", bound=Keyed)
 
 
 def normalised(text: str) -> str:
@@ -78,9 +91,9 @@ def digest(pairs: Iterable[Pair]) -> str:
     return sha.hexdigest()
 
 
-def by_prompt(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+def by_prompt(pairs: Sequence[K]) -> dict[str, list[K]]:
     """Pairs under their prompts' keys, both in the given order."""
-    out: dict[str, list[Pair]] = {}
+    out: dict[str, list[K]] = {}
     for pair in pairs:
         out.setdefault(pair.key, []).append(pair)
     return out

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from idiolect.storage import Effect, Hit
+
+if TYPE_CHECKING:
+    from idiolect.unlearning.negation import Negated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,12 @@ class Receipt:
     """Whether every byte below the folders was looked through afterwards."""
     left: tuple[Hit, ...] = ()
     """What of who left still stands in files there; they are nobody's we know."""
+    gone: int = 0
+    """Pairs, in the data no more, that were to be taken out of their adapter by negation."""
+    negated: Negated | None = None
+    """What that did to the adapter; ``None`` where it was not negated in this run."""
+    kept: tuple[Path, ...] = ()
+    """Files that the caller gave: they hold what is forgotten, and are the caller's."""
     seconds: float = 0.0
 
     @property

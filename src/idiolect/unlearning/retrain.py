@@ -50,6 +50,8 @@ class Retrainer:
     """Adapters from which training may have started, by the sha256 of their weights."""
     gone: Mapping[str, Path] = field(default_factory=dict[str, Path])
     """Bases that went, by their identity."""
+    spared: Path | None = None
+    """A store in which the adapter of who leaves is somebody else's task."""
     wait: bool = True
     listener: Listener = silent
 
@@ -112,7 +114,10 @@ class Retrainer:
             having = sorted(p for p, r in there.items() if r.row is not None)
             return having, "its training started from a mean of adapters that is no more"
         last = last_items(store)
-        histories = in_dataset(self.dataset, self.concerned & there.keys())
+        concerned = self.concerned & there.keys()
+        if self.spared is not None and store.folder.resolve() == self.spared.resolve():
+            concerned -= {self.leaving.person}
+        histories = in_dataset(self.dataset, concerned)
         return [p for p, history in histories.items() if is_stale(there[p], history, last)], ""
 
     def _stale_recipes(self, store: RecipeStore) -> list[str]:

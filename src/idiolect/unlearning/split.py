@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
-from idiolect.unlearning.pairs import Pair, by_prompt
+from idiolect.unlearning.pairs import K, Keyed, by_prompt
 
 
 def split_by_prompt(
-    pairs: Sequence[Pair], share: float, *, seed: int, purpose: str = "split"
-) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    pairs: Sequence[K], share: float, *, seed: int, purpose: str = "split"
+) -> tuple[tuple[K, ...], tuple[K, ...]]:
     """Two parts, the first of ``share`` of the prompts (rounded), each in the given order.
 
-    All pairs of a prompt (``Pair.key``) stay together. Which prompts go where depends on the seed,
+    All pairs of a prompt (``key``) stay together. Which prompts go where depends on the seed,
     the purpose and the set of prompts, not on their order.
     """
     if not 0 <= share <= 1:
@@ -29,7 +29,7 @@ def split_by_prompt(
     )
 
 
-def require_apart(forget: Sequence[Pair], retain: Sequence[Pair]) -> None:
+def require_apart(forget: Sequence[Keyed], retain: Sequence[Keyed]) -> None:
     """Raise UsageError for an empty set, or a prompt that is to be both forgotten and retained."""
     for name, pairs in (("forget", forget), ("retain", retain)):
         if not pairs:

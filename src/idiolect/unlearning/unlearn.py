@@ -21,7 +21,7 @@ from idiolect.models.packed import packed
 from idiolect.unlearning.delta import Delta
 from idiolect.unlearning.method import Method
 from idiolect.unlearning.negate import changed, factor_of
-from idiolect.unlearning.pairs import Pair
+from idiolect.unlearning.pairs import K, Pair
 from idiolect.unlearning.registry import Methods
 from idiolect.unlearning.scale import MOST, Chosen, given_scale, largest_scale
 from idiolect.unlearning.sets import Item, Sets, render
@@ -115,8 +115,30 @@ def unlearn(
     The base is never written to. Raises UsageError for empty or overlapping sets and for a scale
     that breaks the model, TrainingError where training does not stay finite.
     """
+    prompter = Prompter(base.tokenizer, config.prompt)
+    going, staying = (
+        render(prompter, pairs, answer_tokens=config.answer_tokens) for pairs in (forget, retain)
+    )
+    return unlearn_items(base, adapter, going, staying, config, listener=listener)
+
+
+def unlearn_items(
+    base: Base,
+    adapter: LoraAdapter | None,
+    forget: Sequence[Item],
+    retain: Sequence[Item],
+    config: UnlearnConfig,
+    *,
+    shape: Callable[[LoraAdapter], LoraAdapter] | None = None,
+    listener: Listener = silent,
+) -> Unlearned:
+    """The same of sets that are tokens already.
+
+    ``shape``: what becomes of an adapter that comes out, at every scale that is tried; it is the
+    shaped one that keeps within the bounds, and is measured.
+    """
     started = time.monotonic()
-    method, given = config.chosen, _prepare(base, forget, retain, config)
+    method, given = config.chosen, _prepare(forget, retain, config)
     listener(
         Note(
             text=f"{method.title}: {len(forget):,} pairs to forget, {len(given.sets.retain):,} to "
@@ -126,19 +148,21 @@ def unlearn(
     before = given.figures(base, adapter)
     trained = train_on(base, adapter, given.sets, method, config, listener=listener)
 
+    def at(scale: float) -> tuple[Base, LoraAdapter | None]:
+        model, beside = changed(base, adapter, trained.delta, factor_of(method, scale))
+        return model, (shape(beside) if shape is not None and beside is not None else beside)
+
     def cost_at(scale: float) -> float:
-        model = changed(base, adapter, trained.delta, factor_of(method, scale))
-        return perplexity(*model, given.held_out) / before.retain_perplexity
+        return perplexity(*at(scale), given.held_out) / before.retain_perplexity
 
     chosen = _choose(cost_at, config)
-    factor = factor_of(method, chosen.scale)
-    new_base, new_adapter = changed(base, adapter, trained.delta, factor)
+    new_base, new_adapter = at(chosen.scale)
     return Unlearned(
         base=new_base,
         adapter=new_adapter,
         delta=trained.delta,
         scale=chosen.scale,
-        factor=factor,
+        factor=factor_of(method, chosen.scale),
         before=before,
         after=given.figures(new_base, new_adapter),
         steps=trained.steps,
@@ -166,20 +190,13 @@ class _Prepared:
         )
 
 
-def _prepare(
-    base: Base, forget: Sequence[Pair], retain: Sequence[Pair], config: UnlearnConfig
-) -> _Prepared:
+def _prepare(forget: Sequence[Item], retain: Sequence[Item], config: UnlearnConfig) -> _Prepared:
     require_apart(forget, retain)
     measured, trained_on = _held_out(retain, config)
-    prompter = Prompter(base.tokenizer, config.prompt)
-
-    def rendered(pairs: Sequence[Pair]) -> tuple[Item, ...]:
-        return render(prompter, pairs, answer_tokens=config.answer_tokens)
-
     return _Prepared(
-        sets=Sets(rendered(forget), rendered(trained_on)),
-        held_out=tuple(item.example for item in rendered(measured)),
-        forgotten=tuple(item.example for item in rendered(_at_most(forget, config.train.seed))),
+        sets=Sets(tuple(forget), trained_on),
+        held_out=tuple(item.example for item in measured),
+        forgotten=tuple(item.example for item in at_most(forget, config.train.seed)),
     )
 
 
@@ -201,19 +218,17 @@ def perplexity(base: Base, adapter: LoraAdapter | None, examples: Sequence[Examp
     return math.exp(mean) if mean < 700 else math.inf
 
 
-def _held_out(
-    retain: Sequence[Pair], config: UnlearnConfig
-) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+def _held_out(retain: Sequence[K], config: UnlearnConfig) -> tuple[tuple[K, ...], tuple[K, ...]]:
     """Retain pairs to measure on, and to train on; no prompt is among both."""
     prompts = len({pair.key for pair in retain})
     if prompts < 2:
         raise UsageError("the retain set has a single prompt; at least two are needed")
     share = min(max(config.held_out, 1 / prompts), 1 - 1 / prompts)
     measured, rest = split_by_prompt(retain, share, seed=config.train.seed, purpose="held out")
-    return _at_most(measured, config.train.seed), rest
+    return at_most(measured, config.train.seed), rest
 
 
-def _at_most(pairs: Sequence[Pair], seed: int) -> tuple[Pair, ...]:
+def at_most(pairs: Sequence[K], seed: int) -> tuple[K, ...]:
     """All pairs, or those of so many seeded prompts that they are about ``MEASURED``."""
     if len(pairs) <= MEASURED:
         return tuple(pairs)
