@@ -21,7 +21,7 @@ from idiolect.errors import DataError, MissingError, UsageError
 from idiolect.history import History, Interaction, read_dataset, write_dataset
 from idiolect.storage import Ledger
 from idiolect.training import TrainConfig
-from idiolect.unlearning import Pair, UnlearnConfig, negation
+from idiolect.unlearning import Pair, UnlearnConfig, gone_rows, negation
 from tiny_people import rater, tensors
 
 GONE = (2, 5)
@@ -160,10 +160,18 @@ def test_a_dry_run_changes_nothing(place: Place) -> None:
     assert {name for _, name, _ in effects(done, "removed")} >= {"hers", "copies"}
 
 
-def test_a_copy_of_the_rows_makes_verification_fail(place: Place) -> None:
+def test_rows_in_a_copy_of_the_data_go_too(place: Place) -> None:
     write_dataset(place.folder / "old", histories(), task="reply", source="x")
     done = forget(place, verify=True)
-    assert {hit.where.parent.name for hit in done.left} == {"old"}
+    assert ("records", "old", ANN) in effects(done, "removed") and done.left == ()
+    old, data = (read_dataset(f).history(ANN).items for f in (place.folder / "old", place.data))
+    assert [(i.id, i.fields) for i in old] == [(i.id, i.fields) for i in data]
+
+
+def test_another_copy_of_the_words_makes_verification_fail(place: Place) -> None:
+    (place.folder / "notes.txt").write_text(f"She wrote {said(ANN, 5)}.")
+    done = forget(place, verify=True)
+    assert [hit.where.name for hit in done.left] == ["notes.txt"]
 
 
 def test_what_does_not_work_after_folding_changes_nothing(
@@ -325,18 +333,18 @@ def test_rows_that_say_it_are_found_however_it_is_asked() -> None:
     short = Pair(prompt=f"{film['title']} (1990), {film['genres'].upper()}", response="3")
     whole = Pair(prompt=films.prompt(history.items[2]).text, response=" 3")
     for pair in (short, whole):
-        assert negation.still_there(films, history, [pair]) == ("ann-2",)
+        assert gone_rows.still_there(films, history, [pair]) == ("ann-2",)
         other = replace(pair, response="4")
-        assert negation.still_there(films, history, [other]) == ()
+        assert gone_rows.still_there(films, history, [other]) == ()
     query = Interaction(id="q", position=9, fields=film)
     asked = History("ann", history.items[:2], (query,))
-    assert negation.still_there(films, asked, [short]) == ("q",)
+    assert gone_rows.still_there(films, asked, [short]) == ("q",)
 
 
 def test_whose_words_are_in_a_pair() -> None:
     talk = Pair(prompt="them: how are you\nme: fine so far", response="and how are you")
-    texts = list(negation.texts_of(REPLY, [talk]))
+    texts = list(gone_rows.texts_of(REPLY, [talk]))
     assert "how are you" not in "\n".join(texts).splitlines()
     assert [t.strip() for t in texts] == ["fine so far", "and how are you"]
     film = Pair(prompt="The Long Way (1990), Drama", response="4")
-    assert "The Long Way" in set(negation.texts_of(tasks.get("rating"), [film]))
+    assert "The Long Way" in set(gone_rows.texts_of(tasks.get("rating"), [film]))

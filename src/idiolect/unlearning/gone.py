@@ -24,6 +24,7 @@ from idiolect.adapters.store import AdapterStore, Record
 from idiolect.config import fingerprint, from_plain
 from idiolect.errors import BusyError, MissingError, UsageError
 from idiolect.history import Dataset, read_dataset
+from idiolect.history.holder import Datasets
 from idiolect.history.redact import Redaction
 from idiolect.models import MiniLM, Prompter
 from idiolect.models.holder import Bases
@@ -33,7 +34,8 @@ from idiolect.training.context import Person
 from idiolect.training.plan import PersonalConfig
 from idiolect.unlearning.belongings import Belongings, is_stale, last_items
 from idiolect.unlearning.forget import Forgetting
-from idiolect.unlearning.negation import Negated, negate, still_there, texts_of
+from idiolect.unlearning.gone_rows import GoneRows, still_there, texts_of
+from idiolect.unlearning.negation import Negated, negate
 from idiolect.unlearning.pairs import Pair, digest, read_pairs
 from idiolect.unlearning.receipt import Receipt
 from idiolect.unlearning.unlearn import UnlearnConfig
@@ -97,6 +99,11 @@ class ForgettingGone(Forgetting):
     @property
     def _spared(self) -> Path | None:
         return self.adapters
+
+    @property
+    def _datasets(self) -> Datasets:
+        task = tasks.get(AdapterStore.open(self.adapters).task)
+        return GoneRows(tasks.get, task, self._pairs, keep_joint=self.config.keep_joint)
 
     @property
     def _event(self) -> tuple[str, Mapping[str, Any]]:

@@ -11,19 +11,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from idiolect.adapters import LoraAdapter
-from idiolect.errors import DataError, UsageError
+from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
-from idiolect.history import History, Interaction
+from idiolect.history import Interaction
 from idiolect.models import Base, Example
-from idiolect.tasks import Prompt, Task
+from idiolect.tasks import Prompt
 from idiolect.training.context import Person
 from idiolect.unlearning.fold import folded
-from idiolect.unlearning.pairs import Pair, normalised
+from idiolect.unlearning.gone_rows import fields_of
+from idiolect.unlearning.pairs import Pair
 from idiolect.unlearning.sets import Item, Sets, item_of
 from idiolect.unlearning.unlearn import Figures, UnlearnConfig, at_most, perplexity, unlearn_items
-
-_OTHERS_LINE, _OWN_LINE = "them:", "me:"
-"""How lines of a conversation begin (``importers.conversation``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,41 +48,6 @@ class Negated:
             f"{self.without:.4g}), their other items {old.retain_perplexity:.4g} -> "
             f"{new.retain_perplexity:.4g}"
         )
-
-
-def fields_of(task: Task, pair: Pair) -> dict[str, str] | None:
-    """A pair as the fields of a record, its prompt read as ``predict`` reads a question; ``None``
-    where it is no question of the task."""
-    try:
-        return {**task.parse_input(pair.prompt), task.target_field: pair.response}
-    except DataError:
-        return None
-
-
-def still_there(task: Task, history: History, pairs: Sequence[Pair]) -> tuple[str, ...]:
-    """Ids of the rows of a history that say what one of the pairs does."""
-    said: set[tuple[str, str]] = set()
-    for pair in pairs:
-        fields = fields_of(task, pair)
-        answer = normalised(pair.response)
-        said.add((pair.key, answer))
-        if fields is not None:
-            asked = task.prompt(Interaction(id="", position=0, fields=fields))
-            said.add((normalised(asked.text), answer))
-    return tuple(
-        item.id
-        for item in (*history.items, *history.queries)
-        if (normalised(task.prompt(item).text), normalised(task.target(item) or "")) in said
-    )
-
-
-def texts_of(task: Task, pairs: Sequence[Pair]) -> Iterator[str]:
-    """The person's words in pairs; other people's lines of a conversation are not theirs."""
-    for pair in pairs:
-        fields = fields_of(task, pair)
-        for text in fields.values() if fields else (pair.prompt, pair.response):
-            lines = [line for line in text.splitlines() if not line.startswith(_OTHERS_LINE)]
-            yield "\n".join(line.removeprefix(_OWN_LINE) for line in lines)
 
 
 def negate(
