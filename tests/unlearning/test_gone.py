@@ -22,6 +22,7 @@ from idiolect.history import History, Interaction, read_dataset, write_dataset
 from idiolect.storage import Ledger
 from idiolect.training import TrainConfig
 from idiolect.unlearning import Pair, UnlearnConfig, gone_rows, negation
+from idiolect.unlearning.unlearn import Figures
 from tiny_people import rater, tensors
 
 GONE = (2, 5)
@@ -348,3 +349,20 @@ def test_whose_words_are_in_a_pair() -> None:
     assert [t.strip() for t in texts] == ["fine so far", "and how are you"]
     film = Pair(prompt="The Long Way (1990), Drama", response="4")
     assert "The Long Way" in set(gone_rows.texts_of(tasks.get("rating"), [film]))
+
+
+def test_the_receipt_says_whether_some_is_still_known() -> None:
+    one = Figures(retain_perplexity=9.0, forget_perplexity=4.0)
+    made = negation.Negated(
+        pairs=1,
+        retained=3,
+        scale=0.5,
+        before=one,
+        after=replace(one, forget_perplexity=30.0),
+        without=20.0,
+    )
+    assert "4 -> 30 (the base alone 20)" in made.told and "still known" not in made.told
+    assert (
+        "20, so some of it is still known"
+        in replace(made, after=replace(one, forget_perplexity=12.0)).told
+    )

@@ -42,10 +42,11 @@ class Negated:
     def told(self) -> str:
         """In words, for receipts."""
         old, new = self.before, self.after
+        rest = ", so some of it is still known" if new.forget_perplexity < self.without else ""
         return (
             f"negated at scale {self.scale:.3g}: what went has perplexity "
             f"{old.forget_perplexity:.4g} -> {new.forget_perplexity:.4g} (the base alone "
-            f"{self.without:.4g}), their other items {old.retain_perplexity:.4g} -> "
+            f"{self.without:.4g}{rest}), their other items {old.retain_perplexity:.4g} -> "
             f"{new.retain_perplexity:.4g}"
         )
 
