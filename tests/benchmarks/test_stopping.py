@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import stopping
 
+import stopping
 from idiolect.errors import MissingError
 
 
