@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import torch
 from newcomers_place import ASKED, PEOPLE, Place, loaded, made, run, run_json
 from sharers import LORA, name
 
+from dying import fail_at
 from idiolect import api
 from idiolect.adapters.peft_format import load_peft
 from idiolect.adapters.store import AdapterStore, Record
@@ -296,21 +295,6 @@ def test_what_a_killed_training_or_export_left_goes_too(place: Place) -> None:
         withdraw(place)
     assert not checkpoint.exists() and not partial.exists()
     assert found(place, wanted) == LEDGER
-
-
-def fail_at(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process ends at the so-manieth time that a file is to be made sure of."""
-    fsync, calls = os.fsync, [0]
-
-    def deadly(handle: int) -> None:
-        calls[0] += 1
-        if calls[0] > count:
-            raise KeyboardInterrupt
-        fsync(handle)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", deadly)
-        yield
 
 
 def test_after_a_kill_anywhere_a_second_run_finishes(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +30,7 @@ from forget_place import (
     said,
 )
 
+from dying import fail_at
 from idiolect import api
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import MismatchError, MissingError
@@ -348,21 +347,6 @@ def test_planted_databases_tables_and_numbers_are_found(place: Place) -> None:
     assert found.keys() == {"weights.bin", "site.db", "t.parquet"}
     assert found["weights.bin"] == "numbers of their adapter" and found["site.db"] == "the id"
     assert found["t.parquet"] == "words that only they wrote"
-
-
-def fail_at(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process ends at the so-manieth time that a file is to be made sure of."""
-    fsync, calls = os.fsync, [0]
-
-    def deadly(handle: int) -> None:
-        calls[0] += 1
-        if calls[0] > count:
-            raise KeyboardInterrupt
-        fsync(handle)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", deadly)
-        yield
 
 
 @pytest.mark.parametrize("records", [(), (f"{ANN}-4",)])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from forget_place import ANN, BART, CONFIG, CRESS, DORA, Place, copied, histories, plain, said
 
+from dying import fail_at
 from idiolect import api, tasks
 from idiolect.adapters import LoraAdapter, LoraConfig
 from idiolect.adapters.store import AdapterStore
@@ -281,21 +281,6 @@ def test_one_pair_alone_can_be_taken_out(place: Place) -> None:
     made = forget(place, "one.jsonl").negated
     assert made.pairs == 1 and made.retained == 6
     assert made.after.forget_perplexity > made.before.forget_perplexity
-
-
-def fail_at(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process ends at the so-manieth time that a file is to be made sure of."""
-    fsync, calls = os.fsync, [0]
-
-    def deadly(handle: int) -> None:
-        calls[0] += 1
-        if calls[0] > count:
-            raise KeyboardInterrupt
-        fsync(handle)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", deadly)
-        yield
 
 
 def test_after_a_kill_anywhere_a_second_run_finishes(
