@@ -8,8 +8,6 @@ call; the dataset comes last.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -233,4 +231,4 @@ class ForgettingGone(Forgetting):
 
 def _name(pair: Pair) -> str:
     """What stands for the id that a gone record had: nobody's, and the same for the same pair."""
-    return hashlib.sha256(json.dumps([pair.prompt, pair.response]).encode()).hexdigest()
+    return fingerprint([pair.prompt, pair.response])
