@@ -17,9 +17,9 @@ from idiolect.storage.needles import LEAST, Needles, pieces_of, plain
 
 REMOVED = "[removed]"
 """What stands in the place of a line that is gone."""
-_OWN_LINE = "me:"
+OWN_LINE = "me:"
 """Lines of a conversation that are the person's own begin so (``importers.conversation``)."""
-_OTHERS_LINE = "them:"
+OTHERS_LINE = "them:"
 
 
 class Authored(Protocol):
@@ -118,7 +118,7 @@ class Redaction:
         near = mine or self.person in item.voices
 
         def kept(line: str) -> str:
-            own = line.startswith(_OWN_LINE)
+            own = line.startswith(OWN_LINE)
             if near and not self.records:
                 goes = not own
             else:
@@ -138,7 +138,7 @@ class Redaction:
 
     def _repeats(self, line: str) -> bool:
         """Whether a line of a conversation is one of their texts, or the end of one."""
-        said = plain(line.removeprefix(_OWN_LINE).removeprefix(_OTHERS_LINE))
+        said = plain(line.removeprefix(OWN_LINE).removeprefix(OTHERS_LINE))
         if said in self._lines:
             return True
         return len(said) >= LEAST and any(text.endswith(said) for text in self._lines)
@@ -150,8 +150,8 @@ class Redaction:
             if not item.voices or name == self.task.target_field:
                 yield text
             elif quoted:
-                lines = [line for line in text.splitlines() if line.startswith(_OWN_LINE)]
-                yield from (line.removeprefix(_OWN_LINE) for line in lines)
+                lines = [line for line in text.splitlines() if line.startswith(OWN_LINE)]
+                yield from (line.removeprefix(OWN_LINE) for line in lines)
 
     def _others(self) -> Iterator[str]:
         """What everybody else wrote, joint records that go left out; and their own that stay."""

@@ -12,13 +12,10 @@ from pathlib import Path
 from idiolect.errors import DataError
 from idiolect.history import History, Interaction
 from idiolect.history.holder import Datasets
-from idiolect.history.redact import Redaction
+from idiolect.history.redact import OTHERS_LINE, OWN_LINE, Redaction
 from idiolect.storage import Leaving
 from idiolect.tasks import Task
 from idiolect.unlearning.pairs import Pair, normalised
-
-_OTHERS_LINE, _OWN_LINE = "them:", "me:"
-"""How lines of a conversation begin (``importers.conversation``)."""
 
 
 def fields_of(task: Task, pair: Pair) -> dict[str, str] | None:
@@ -52,8 +49,8 @@ def texts_of(task: Task, pairs: Sequence[Pair]) -> Iterator[str]:
     for pair in pairs:
         fields = fields_of(task, pair)
         for text in fields.values() if fields else (pair.prompt, pair.response):
-            lines = [line for line in text.splitlines() if not line.startswith(_OTHERS_LINE)]
-            yield "\n".join(line.removeprefix(_OWN_LINE) for line in lines)
+            lines = [line for line in text.splitlines() if not line.startswith(OTHERS_LINE)]
+            yield "\n".join(line.removeprefix(OWN_LINE) for line in lines)
 
 
 class GoneRows(Datasets):
