@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import which
 
@@ -36,3 +37,14 @@ def served(folder: Path) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+def put_again(folder: Path) -> None:
+    """Put the word of the round that ended last to whoever began one last: which word somebody
+    gets is chance."""
+    ended, begun = (
+        f"SELECT {what} FROM game_round WHERE state = '{state}' ORDER BY {when} DESC LIMIT 1"
+        for what, state, when in [("word_id", "finished", "ended_at"), ("id", "open", "started_at")]
+    )
+    with closing(sqlite3.connect(folder / "site.sqlite3", timeout=20)) as database, database:
+        database.execute(f"UPDATE game_round SET word_id = ({ended}) WHERE id = ({begun})")
