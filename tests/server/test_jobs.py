@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from idiolect.errors import UsageError
 from idiolect.events import Note, Progress
 from idiolect.server import jobs, worker
+from idiolect.server.hand import Hand, State
 from idiolect.server.models import Job
 
 pytestmark = pytest.mark.django_db
-State = Job.State
 
 
 def count(running: jobs.Running, arguments: Mapping[str, Any]) -> Any:
@@ -52,7 +51,7 @@ def done(job: Job, by: str = "w1") -> Job:
 
 def test_a_job_is_done(ann: Any) -> None:
     job = done(jobs.enqueue("count", owner=ann))
-    assert (job.state, job.result) == (State.DONE, {"counted": 3, "attempt": 1})
+    assert (job.state, job.result) == (Job.State.DONE, {"counted": 3, "attempt": 1})
     assert (job.stage, job.percent, job.problem) == ("counting", 100, "")
     assert jobs.claim("w1") is None
 
@@ -73,13 +72,13 @@ def test_the_oldest_first(ann: Any, ben: Any) -> None:
 
 def test_what_cannot_be_done_says_why(ann: Any) -> None:
     job = done(jobs.enqueue("count", owner=ann, arguments={"do": "refuse"}))
-    assert job.state == State.FAILED
+    assert job.state == Job.State.FAILED
     assert job.problem == "there are too few rounds: 3 of 20; play some more"
 
 
 def test_what_was_not_expected_is_for_the_log(ann: Any, caplog: Any) -> None:
     job = done(jobs.enqueue("count", owner=ann, arguments={"do": "fail"}))
-    assert job.state == State.FAILED
+    assert job.state == Job.State.FAILED
     assert "a secret detail" not in job.problem
     assert "a secret detail" in caplog.text
 
@@ -107,7 +106,7 @@ def test_a_worker_that_was_given_up_changes_nothing(ann: Any) -> None:
     jobs.perform(job.pk, "slow")
     jobs.put_back(job.pk, "slow")
     job.refresh_from_db()
-    assert (job.state, job.worker, job.result) == (State.RUNNING, "w2", None)
+    assert (job.state, job.worker, job.result) == (Job.State.RUNNING, "w2", None)
 
 
 def test_saying_that_one_works_keeps_the_job(ann: Any) -> None:
@@ -125,7 +124,7 @@ def test_a_job_that_kills_its_workers_is_given_up(ann: Any) -> None:
         expire(job)
     assert jobs.claim("w9") is None
     job.refresh_from_db()
-    assert job.state == State.FAILED and "3 times" in job.problem
+    assert job.state == Job.State.FAILED and "3 times" in job.problem
 
 
 def test_cancelling(ann: Any, ben: Any) -> None:
@@ -136,7 +135,7 @@ def test_cancelling(ann: Any, ben: Any) -> None:
     assert not jobs.still_mine(working.pk, "w1")
     jobs.perform(working.pk, "w1")
     working.refresh_from_db()
-    assert (working.state, working.result) == (State.CANCELLED, None)
+    assert (working.state, working.result) == (Job.State.CANCELLED, None)
 
 
 def test_who_leaves_takes_their_jobs_along(ann: Any) -> None:
@@ -183,67 +182,68 @@ def test_workers_share_the_queue(ann: Any, ben: Any) -> None:
     assert len(found) == 2 and set(found) == wanted
 
 
-class Child:
-    """A job's process that ends after some looks at it, or when it is killed."""
+class Looked:
+    """A hand that ends its job after some looks at it, or when it is killed."""
 
-    def __init__(self, looks: int) -> None:
+    def __init__(self, looks: int, end: State = "done") -> None:
         self.looks, self.killed = looks, False
+        self.end: State = end
+        self.given: list[str] = []
 
-    def __call__(self, command: list[str], stdin: int) -> Child:
-        self.command = command
-        return self
+    def give(self, job: str) -> None:
+        self.given.append(job)
 
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def wait(self, timeout: float) -> int:
-        import subprocess
-
+    def wait(self, timeout: float) -> State | None:
         self.looks -= 1
-        if self.looks >= 0 and not self.killed:
-            raise subprocess.TimeoutExpired(self.command, timeout)
-        return -9 if self.killed else 0
+        return None if self.looks >= 0 and not self.killed else self.end
 
     def kill(self) -> None:
-        self.killed = True
+        self.killed, self.end = True, "died"
 
 
-def test_a_process_that_ends_early_puts_the_job_back(ann: Any, monkeypatch: Any) -> None:
-    child = Child(looks=2)
-    monkeypatch.setattr(worker.subprocess, "Popen", child)
+def test_a_hand_that_dies_puts_the_job_back(ann: Any) -> None:
+    hand = Looked(2, "died")
     job = jobs.enqueue("count", owner=ann)
-    assert worker.work_once("w1")
-    assert child.command[-2:] == [str(job.pk), "w1"]
+    assert worker.work_once("w1", cast(Hand, hand))
+    assert hand.given == [str(job.pk)]
     job.refresh_from_db()
-    assert (job.state, job.attempts) == (State.QUEUED, 1)
+    assert (job.state, job.attempts) == (Job.State.QUEUED, 1)
 
 
-def test_the_process_of_a_cancelled_job_is_killed(ann: Any, monkeypatch: Any) -> None:
-    child = Child(looks=50)
-    monkeypatch.setattr(worker.subprocess, "Popen", child)
+def test_the_hand_of_a_cancelled_job_is_killed(ann: Any, monkeypatch: Any) -> None:
+    hand = Looked(50)
     job = jobs.enqueue("count", owner=ann)
-    monkeypatch.setattr(jobs, "still_mine", lambda job, worker: child.looks > 45)
-    assert worker.work_once("w1")
-    assert child.killed and job.pk
+    monkeypatch.setattr(jobs, "still_mine", lambda job, worker: hand.looks > 45)
+    assert worker.work_once("w1", cast(Hand, hand))
+    assert hand.killed and job.pk
 
 
-def test_a_process_that_is_slow_to_end_is_left_to_it(ann: Any, monkeypatch: Any) -> None:
-    child = Child(looks=5)
-    monkeypatch.setattr(worker.subprocess, "Popen", child)
+def test_a_hand_that_is_slow_to_end_is_left_to_it(ann: Any, monkeypatch: Any) -> None:
+    hand = Looked(5)
     job = jobs.enqueue("count", owner=ann)
     told = jobs.still_mine
 
     def work(job: uuid.UUID, by: str) -> bool:
-        if child.looks == 3:
+        if hand.looks == 3:
             jobs.perform(job, by)
         return told(job, by)
 
     monkeypatch.setattr(jobs, "still_mine", work)
-    assert worker.work_once("w1")
+    assert worker.work_once("w1", cast(Hand, hand))
     job.refresh_from_db()
-    assert job.state == State.DONE and not child.killed
+    assert job.state == Job.State.DONE and not hand.killed
+
+
+def test_a_database_that_is_away_for_a_moment_stops_no_job(ann: Any, monkeypatch: Any) -> None:
+    hand = Looked(3)
+    jobs.enqueue("count", owner=ann)
+
+    def away(job: uuid.UUID, by: str) -> bool:
+        raise OperationalError("database is locked")
+
+    monkeypatch.setattr(jobs, "still_mine", away)
+    assert worker.work_once("w1", cast(Hand, hand))
+    assert not hand.killed and hand.looks == -1
 
 
 def test_tidying_removes_ended_sessions() -> None:
@@ -256,18 +256,3 @@ def test_tidying_removes_ended_sessions() -> None:
         session.save()
     worker.tidy()
     assert Session.objects.count() == 1
-
-
-def test_a_worker_ends_with_whoever_started_it() -> None:
-    import subprocess
-    import sys
-
-    read, write = os.pipe()
-    code = (
-        "from idiolect.server.worker import end_with_parent as e; e(); import time; time.sleep(600)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=read) as child:
-        os.close(read)
-        assert child.poll() is None
-        os.close(write)
-        assert child.wait(timeout=60) == 0

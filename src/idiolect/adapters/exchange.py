@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -125,10 +125,12 @@ def take_adapter(
     return Taken(store=store, person=person, bytes=adapter.bytes)
 
 
-def base_of(store: AdapterSource, base: str | None) -> Base:
+def base_of(
+    store: AdapterSource, base: str | None, *, load: Callable[..., Base] = load_base
+) -> Base:
     """The base that adapters were made for; raises MismatchError where it is another now."""
     settings = store.settings
-    loaded = load_base(
+    loaded = load(
         base or store.base_source,
         dtype=settings.get("dtype", "auto"),
         device=settings.get("device", "auto"),

@@ -1,8 +1,8 @@
-"""The worker: a process beside the site that does its jobs, each in a process of its own.
+"""The worker: a process beside the site that has its jobs done by another one, its hand.
 
 ``python -m idiolect.server.worker`` is started by ``idiolect play`` and ends with it, also when
-that is killed: it reads a pipe that closes then. A job in its own process can be stopped at any
-moment and gives all its memory back. Knows processes; what a job is stands in ``jobs.py``.
+that is killed: it reads a pipe that closes then. What a job is stands in ``jobs.py``, how the hand
+is started, kept and stopped in ``hand.py``.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Sequence
 from importlib import import_module
 
+from idiolect.server.hand import Hand, do_each, on_lines
+
 _POLL = 1.0
 _HOUSEKEEPING = 3600.0
+_KEPT = 300.0
+"""Seconds for which an idle hand keeps its memory: a player who has their model asked about a round
+plays the next one soon."""
 _KIND = 10
 """How much the worker yields to the site (nice): training waits for players, not they for it."""
 
@@ -28,73 +31,74 @@ _log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Work for ever, or do the one job that is named."""
+    """Work for ever, or be the hand of the worker that is named."""
     import django
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the site, which then ends this
-    end_with_parent()
-    django.setup()
-    from idiolect.server import jobs
-
     match arguments:
-        case [job, worker]:
-            jobs.perform(uuid.UUID(job), worker)
+        case [worker]:
+            django.setup()
+            do_each(lambda job: _perform(job, worker))
         case _:
+            on_lines(lambda line: None)
+            django.setup()
             if hasattr(os, "nice"):
                 os.nice(_KIND)
             work_for_ever(f"{socket.gethostname()}:{os.getpid()}"[:80])
 
 
-def end_with_parent() -> None:
-    """End this process as soon as stdin closes: whoever started it has gone."""
+def _perform(job: str, worker: str) -> None:
+    from django.db import connections
 
-    def watch() -> None:
-        # Not through sys.stdin: a process that ends by itself must not wait for its lock.
-        while os.read(sys.stdin.fileno(), 4096):
-            pass
-        os._exit(0)
+    from idiolect.server import jobs
 
-    threading.Thread(target=watch, name="end with parent", daemon=True).start()
+    jobs.perform(uuid.UUID(job), worker)
+    connections.close_all()  # the next job may be minutes away
 
 
 def work_for_ever(worker: str) -> None:
     """Do one job after the other; a database that is away is waited for."""
     from django.db import DatabaseError, close_old_connections
 
+    hand = Hand([sys.executable, "-m", "idiolect.server.worker", worker])
     tidied = -_HOUSEKEEPING
+    worked = time.monotonic()
     while True:
         close_old_connections()
         try:
             if time.monotonic() - tidied > _HOUSEKEEPING:
                 tidy()
                 tidied = time.monotonic()
-            if work_once(worker):
+            if work_once(worker, hand):
+                worked = time.monotonic()
                 continue
         except DatabaseError as error:
             _log.warning("the worker waits for the database: %s", error)
+        if time.monotonic() - worked > _KEPT:
+            hand.let_go()
         time.sleep(_POLL)
 
 
-def work_once(worker: str, *, poll: float = _POLL) -> bool:
-    """Do the next job, in a process of its own; False where there is none."""
+def work_once(worker: str, hand: Hand, *, poll: float = _POLL) -> bool:
+    """Have the next job done; False where there is none."""
+    from django.db import DatabaseError
+
     from idiolect.server import jobs
 
     job = jobs.claim(worker)
     if job is None:
         return False
     _log.info("job %s (%s) begins", job.pk, job.kind)
-    command = [sys.executable, "-m", "idiolect.server.worker", str(job.pk), worker]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-        while True:
-            try:
-                code = child.wait(timeout=poll)
-                break
-            except subprocess.TimeoutExpired:
-                # A process whose job is written down is on its way out; any other has lost it.
-                if not (jobs.still_mine(job.pk, worker) or jobs.has_ended(job.pk, worker)):
-                    child.kill()
+    hand.give(str(job.pk))
+    while (end := hand.wait(poll)) is None:
+        try:
+            # One that is written down is about to be done; any other was taken from this worker.
+            if not (jobs.still_mine(job.pk, worker) or jobs.has_ended(job.pk, worker)):
+                hand.kill()
+        except DatabaseError as error:
+            _log.warning("whether job %s is still wanted cannot be read: %s", job.pk, error)
     jobs.put_back(job.pk, worker)  # nothing to put back where it came to an end
-    _log.info("job %s (%s) is over, exit code %d", job.pk, job.kind, code)
+    _log.info("job %s (%s) is over: %s", job.pk, job.kind, end)
     return True
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from idiolect import api, tasks
@@ -20,7 +21,7 @@ from idiolect.game.rules import Relation, accepted, question
 from idiolect.game.slurs import is_slur
 from idiolect.generation import Generator
 from idiolect.history import History, Interaction, write_dataset
-from idiolect.models import Prompter
+from idiolect.models import Prompter, load_base
 from idiolect.training.gate import GateConfig
 from idiolect.training.personalize import PersonalConfig
 from idiolect.training.schedule import TrainConfig
@@ -75,13 +76,17 @@ def train(
         api.personalize(data, store, base=base, config=config, listener=listener)
 
 
+_kept = lru_cache(maxsize=1)(load_base)
+"""The base that was asked last stays loaded: the next question is a round later."""
+
+
 class Guesser:
     """One player's model, and the same without them, ready to be asked."""
 
     def __init__(self, folder: Path, *, base: str | None = None) -> None:
         store = AdapterStore.open(folder / "adapters")
         config = from_plain(PersonalConfig, store.settings, where=str(store.folder))
-        loaded = base_of(store, base)
+        loaded = base_of(store, base, load=_kept)
         adapter = usable_adapter(store, ME)
         self._generator = Generator(loaded, {ME: adapter.check(loaded)} if adapter else {})
         self._task = tasks.get(TASK)
