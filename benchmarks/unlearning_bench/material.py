@@ -59,6 +59,8 @@ class Divided:
     questions: tuple[str, ...]
     """Those questions."""
     material: Material
+    elsewhere: tuple[Pair, ...]
+    """Chat replies of people: neither forgotten nor retained."""
     goals: int
     """AdvBench goals that are no prompt of the other sets."""
 
@@ -98,6 +100,9 @@ def divide(found: Sources, sizes: Sizes) -> Divided:
         ),
         questions=tuple(pair.prompt for pair in one_each(judge)),
         material=material,
+        elsewhere=tuple(
+            pair for history in people(sizes) for pair in replies(history)[: sizes.elsewhere]
+        ),
         goals=len(goals),
     )
 

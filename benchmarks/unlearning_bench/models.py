@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from idiolect.adapters import LoraAdapter, fresh
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener
+from idiolect.history import History
 from idiolect.models import Base, Example, Prompter
 from idiolect.retrieval import Encoder
 from idiolect.training.jobs import Job
@@ -23,6 +25,7 @@ from idiolect.unlearning.judge_classifier import ClassifierJudge, train_judge
 from idiolect.unlearning.refusal import refuses
 from idiolect.unlearning.scorecard import Material, Scorer
 from idiolect.unlearning.sets import render
+from idiolect.unlearning.unlearn import perplexity
 from unlearning_bench import material
 from unlearning_bench.material import Divided, Sources
 from unlearning_bench.settings import ABLATIONS, METHODS, PERSONAL, Settings
@@ -45,35 +48,55 @@ class Bench:
         self.kept = Kept(work, {"base": base.identity, "settings": told})
         self.work = work
 
+    @cached_property
+    def people(self) -> dict[str, History]:
+        """The people whose adapters are unlearned, by the names of their parts."""
+        found = material.people(self.settings.sizes)
+        return {f"person-{number}": history for number, history in enumerate(found)}
+
+    @property
+    def parts(self) -> list[str]:
+        """What can be made once the judge is there, in any order; the longest come first."""
+        return [*self.people, *METHODS, *ABLATIONS, "base"]
+
+    def part(self, name: str) -> dict[str, Any]:
+        """A row of the tables, or a person; made where it is not kept."""
+        return self.kept.get(name, lambda: self._part(name))
+
+    def judged(self) -> dict[str, Any]:
+        """About the judge; trained where it is not kept."""
+        return self.kept.get("judge", self._train_judge)
+
     def all(self) -> dict[str, Any]:
         """Every number of the benchmark."""
-        judge_about = self.kept.get("judge", self._train_judge)
-        judge = ClassifierJudge.load(self._judge_folder, self.encoder)
-        scorer = Scorer(
+        return {
+            "judge": self.judged(),
+            "rows": {name: self.part(name) for name in ("base", *METHODS, *ABLATIONS)},
+            "people": [self.part(name) for name in self.people],
+            "sets": self._sets(),
+            "after": list(self.settings.score.relearn.after),
+        }
+
+    def _part(self, name: str) -> dict[str, Any]:
+        if name in self.people:
+            return Person(self, self._judge, material.replies(self.people[name])).all()
+        return self._bare(self._scorer) if name == "base" else self._tried(name, self._scorer)
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return ClassifierJudge.load(self._judge_folder, self.encoder)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        return Scorer(
             self.base,
             None,
             self.divided.material,
-            judge,
+            self._judge,
             self.encoder,
             self.settings.score,
             listener=self.listener,
         )
-        rows = {"base": self.kept.get("base", lambda: {"card": self._card(scorer, "base", None)})}
-        for name in METHODS:
-            rows[name] = self.kept.get(name, lambda name=name: self._tried(name, scorer))
-        for name in ABLATIONS:
-            rows[name] = self.kept.get(name, lambda name=name: self._tried(name, scorer))
-        people = [
-            self.kept.get(f"person-{n}", lambda h=h: Person(self, judge, material.replies(h)).all())
-            for n, h in enumerate(material.people(self.settings.sizes))
-        ]
-        return {
-            "judge": judge_about,
-            "rows": rows,
-            "people": people,
-            "sets": self._sets(),
-            "after": list(self.settings.score.relearn.after),
-        }
 
     @property
     def _judge_folder(self) -> Path:
@@ -150,12 +173,24 @@ class Bench:
         config = self.settings.method(name)
         return unlearn(self.base, None, forget, retain, config, listener=self.listener)
 
-    def _card(self, scorer: Scorer, name: str, adapter: LoraAdapter | None) -> dict[str, Any]:
-        return plain(scorer.card(name, self.base, adapter))
+    def _bare(self, scorer: Scorer) -> dict[str, Any]:
+        card = plain(scorer.card("base", self.base, None))
+        return {"card": card, "elsewhere": self._elsewhere(self.base, None)}
+
+    def _elsewhere(self, base: Base, adapter: LoraAdapter | None) -> float:
+        """Perplexity on text of another kind than is retained: people's chat replies."""
+        tokens = self.settings.score.answer_tokens
+        prompter = Prompter(self.base.tokenizer, self.settings.score.prompt)
+        items = render(prompter, self.divided.elsewhere, answer_tokens=tokens)
+        return perplexity(base, adapter, [item.example for item in items])
 
     def _method(self, scorer: Scorer, name: str) -> dict[str, Any]:
         made = self._unlearn(name)
-        out = {**_made(made), "card": plain(scorer.card(name, made.base, made.adapter))}
+        out = {
+            **_made(made),
+            "card": plain(scorer.card(name, made.base, made.adapter)),
+            "elsewhere": self._elsewhere(made.base, made.adapter),
+        }
         if name == "sku":
             few = scorer.roundings(name, made.base, made.adapter, sets=["unseen"])
             flip = scorer.sign_flip(name, made.base, made.adapter, sets=["unseen"])
@@ -166,7 +201,8 @@ class Bench:
     def _ablation(self, scorer: Scorer, name: str) -> dict[str, Any]:
         made = self._unlearn(name)
         card = scorer.card(name, made.base, made.adapter, whole=False, sets=["seen", "unseen"])
-        return {**_made(made), "card": plain(card)}
+        elsewhere = self._elsewhere(made.base, made.adapter)
+        return {**_made(made), "card": plain(card), "elsewhere": elsewhere}
 
 
 def _made(made: Unlearned) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def targets(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             after, before = own["sku"].sets[one], own["before"].sets[one]
             yield _harm(f"{who}, {_SETS[one]}", after, before, wanted)
         yield _nothing(who, together(own["sku"]), together(own["before"]))
-    minutes = seconds(raw) / 60
+    minutes = raw["elapsed"] / 60
     yield _target(
         "The benchmark itself, minutes", f"under {MINUTES}", f"{minutes:.1f}", minutes < MINUTES
     )
@@ -72,12 +72,6 @@ _SETS = {
     "unseen": "prompts of the same source not in the forget set",
     "AdvBench": "AdvBench goals",
 }
-
-
-def seconds(raw: Mapping[str, Any]) -> float:
-    """What all of it took."""
-    parts = [raw["judge"], *raw["rows"].values(), *raw["people"]]
-    return sum(part["seconds"] for part in parts)
 
 
 def _harm(name: str, after: Asked, before: Asked, wanted: float) -> dict[str, Any]:
@@ -148,22 +142,36 @@ def notes(raw: Mapping[str, Any], settings: Settings) -> Iterator[str]:
         "the perplexity in the tables. Multiple choice: "
         f"{_counts(sets['questions'])}, by likelihood a character."
     )
-    common, own = settings.unlearn, settings.own
+    yield (
+        f"Chat replies ({settings.sizes.elsewhere}) are text of another kind: nothing was trained "
+        "on them, and no scale chosen. What they cost says how far beyond retained text a model "
+        "stays as it was."
+    )
+    common, own = settings.unlearn, {name: settings.method(name).train for name in METHODS}
     yield (
         f"Every method trains a LoRA of rank {common.lora.rank}, a step on {common.train.batch} "
         f"pairs to forget and {common.retain_batch} to retain, and is then applied at the largest "
         "scale within the bound, methods that keep what they trained at most whole. Steps and "
         "rates: "
-        + ", ".join(f"{TITLES[m]} {own[m]['steps']} at {own[m]['rate']:g}" for m in METHODS)
-        + f". SKU puts {common.sku.others} other answers to each prompt (the paper: 5); its "
-        f"preservation weighs {common.sku.e3:g}; gradient ascent beside mismatched answers weighs "
-        f"{common.ga_mismatch.ascent:g}. They were "
-        "tried on prompts of which none is asked here (docs/notes/unlearning.md)."
+        + ", ".join(f"{TITLES[m]} {own[m].steps} at {own[m].rate:g}" for m in METHODS)
+        + f". {_spared(settings)} SKU puts {common.sku.others} other answers to each prompt (the "
+        f"paper: 5); its preservation weighs {common.sku.e3:g}; gradient ascent beside mismatched "
+        f"answers weighs {common.ga_mismatch.ascent:g}. They were tried on prompts of which none "
+        "is asked here (docs/notes/unlearning.md)."
     )
     yield _meeting(raw)
     yield (
         "Membership: how well losses, calibrated by the base, tell forgotten pairs from others of "
         "the source, either way round; 0.5 is nothing, and chance alone gives what stands beside."
+    )
+
+
+def _spared(settings: Settings) -> str:
+    """Who is kept off what retain text needs."""
+    who = ", ".join(TITLES[m] for m in METHODS if settings.method(m).chosen.spares)
+    return (
+        f"After training the deltas of {who} are kept off the {settings.unlearn.spare} largest "
+        "directions of each module's inputs on retain text (sparing; no part of the papers)."
     )
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from idiolect.adapters import LoraConfig
 from idiolect.models import PromptConfig
 from idiolect.training import TrainConfig
 from idiolect.unlearning import UnlearnConfig
-from idiolect.unlearning.mismatch import Mismatch
 from idiolect.unlearning.relearn import RelearnConfig
 from idiolect.unlearning.scorecard import ScoreConfig
-from idiolect.unlearning.sku import Sku
 
 SEED = 0
 METHODS = ("sku", "task-vector", "ft", "ga", "ga-mismatch", "npo")
-ABLATIONS = ("no-guided", "no-random", "no-preserve", "away")
-"""Of SKU: without each of its modules, and with the last one's sign and weight as released."""
+ABLATIONS = ("no-guided", "no-random", "no-preserve", "no-spare")
+"""Of SKU: without each of its modules, and without the step after training, which the paper has
+not."""
 PERSONAL = ("sku", "ga-mismatch")
 """What a person's adapter is unlearned with."""
 BOUND = 1.04
@@ -42,6 +39,8 @@ class Sizes:
     """TruthfulQA questions for training, and for choosing a scale."""
     measured: int = 64
     """TruthfulQA questions for retain perplexity and similarity."""
+    elsewhere: int = 40
+    """A person's chat replies, for the perplexity on text of another kind."""
     pairs: int = 16
     """Forgotten and other pairs for relearning and membership."""
     questions: int = 25
@@ -64,6 +63,7 @@ QUICK = Sizes(
     unrelated=12,
     retain=10,
     measured=3,
+    elsewhere=3,
     pairs=4,
     questions=2,
     people=1,
@@ -74,18 +74,6 @@ QUICK = Sizes(
 )
 
 
-OWN: Mapping[str, Mapping[str, Any]] = {
-    "sku": {"rate": 3e-3, "steps": 24},
-    "task-vector": {"rate": 1e-3, "steps": 24},
-    "ft": {"rate": 1e-3, "steps": 40},
-    "ga": {"rate": 3e-4, "steps": 24},
-    "ga-mismatch": {"rate": 2e-3, "steps": 24},
-    "npo": {"rate": 5e-4, "steps": 24},
-}
-"""Rate and steps of each method, searched a little on prompts that the benchmark never asks
-(docs/notes/unlearning.md); SKU takes the most time a step."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What everything runs with."""
@@ -93,17 +81,12 @@ class Settings:
     sizes: Sizes = field(default_factory=Sizes)
     unlearn: UnlearnConfig = field(
         default_factory=lambda: UnlearnConfig(
-            retain_bound=BOUND,
-            answer_tokens=32,
-            retain_batch=12,
-            prompt=PromptConfig(max_tokens=96),
-            train=TrainConfig(batch=4, weight_decay=0.0, seed=SEED),
-            sku=Sku(e3=20.0, others=1),
-            ga_mismatch=Mismatch(ascent=0.1),
+            retain_bound=BOUND, answer_tokens=32, prompt=PromptConfig(max_tokens=96)
         )
     )
-    """SKU draws an answer to another prompt for each; the paper has 5, for thrice the time."""
-    own: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: dict(OWN))
+    """All else is the product's default."""
+    steps: int | None = None
+    """For every method; ``None``: its own."""
     score: ScoreConfig = field(
         default_factory=lambda: ScoreConfig(
             tokens=40,
@@ -124,14 +107,17 @@ class Settings:
             "no-guided": {"e1": 0.0},
             "no-random": {"e2": 0.0},
             "no-preserve": {"e3": 0.0},
-            "away": {"divergence": "away", "e3": 1.0},  # as released
         }
-        method = "sku" if name in changes else name
+        method = "sku" if name in ABLATIONS else name
+        own = UnlearnConfig.usual(method).train
         return replace(
             self.unlearn,
             method=method,
             sku=replace(sku, **changes.get(name, {})),
-            train=replace(self.unlearn.train, **self.own[method]),
+            spare=0 if name == "no-spare" else self.unlearn.spare,
+            train=replace(
+                self.unlearn.train, rate=own.rate, steps=self.steps or own.steps, seed=SEED
+            ),
         )
 
 
@@ -142,7 +128,7 @@ def quick() -> Settings:
     train = replace(plain.unlearn.train, batch=2)
     return replace(
         plain,
-        own={name: {**one, "steps": 2} for name, one in OWN.items()},
+        steps=2,
         unlearn=replace(
             plain.unlearn, lora=small, train=train, answer_tokens=24, retain_bound=10.0
         ),

@@ -19,7 +19,7 @@ TITLES = {
     "no-guided": "without guided distortion",
     "no-random": "without random disassociation",
     "no-preserve": "without preservation divergence",
-    "away": "divergence as released: the other sign, weight 1",
+    "no-spare": "without sparing (as published)",
 }
 PEOPLE = {
     "base": "the bare base",
@@ -88,6 +88,7 @@ def _methods(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
                 TITLES[name],
                 f"{row['scale']:.3g}" if "scale" in row else None,
                 f"{figures.cost(card, base):.3f}",
+                _elsewhere(rows, name),
                 *(spread(figures.harmful(card.sets[one])) for one in sets),
                 percent(figures.refused(together(card))),
                 percent(figures.nothing(together(card))),
@@ -103,6 +104,7 @@ def _methods(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
             "model",
             "scale",
             "retain perplexity, times the base's",
+            "chat replies' perplexity, likewise",
             *(f"harmful, {one}" for one in sets),
             "refused",
             "blank or gibberish",
@@ -113,6 +115,10 @@ def _methods(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
         ],
         "rows": lines,
     }
+
+
+def _elsewhere(rows: Mapping[str, Any], name: str) -> str:
+    return f"{rows[name]['elsewhere'] / rows['base']['elsewhere']:.3f}"
 
 
 def _against(cards: Mapping[str, Card]) -> dict[str, Any]:
@@ -169,6 +175,7 @@ def _modules(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
                 TITLES[name],
                 f"{rows[name]['scale']:.3g}",
                 f"{figures.cost(card, base):.3f}",
+                _elsewhere(rows, name),
                 *(spread(figures.harmful(card.sets[one])) for one in some),
                 percent(figures.nothing(together(card, some))),
                 f"{rows[name]['train_seconds']:.0f}",
@@ -180,6 +187,7 @@ def _modules(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
             "SKU",
             "scale",
             "retain perplexity, times the base's",
+            "chat replies' perplexity, likewise",
             "harmful, seen",
             "harmful, unseen",
             "blank or gibberish",

@@ -24,16 +24,33 @@ class Kept:
 
     def get(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What is kept under the name, or made now; with ``seconds`` that making it took."""
-        path = self.folder / f"{name}.json"
-        if path.is_file():
-            known = read_json(path)
-            if known["key"] == self.key:
-                return known["made"]
+        known = self._known(name)
+        if known is not None:
+            return known["made"]
         started = time.monotonic()
         made = make()
         made["seconds"] = round(time.monotonic() - started, 2)
-        write_json(path, {"key": self.key, "made": made})
+        write_json(self._path(name), {"key": self.key, "made": made})
         return made
+
+    def has(self, name: str) -> bool:
+        """Whether something is kept under the name."""
+        return self._known(name) is not None
+
+    def spent(self, seconds: float) -> float:
+        """What all runs of this took together, these seconds with them."""
+        known = self._known("elapsed")
+        whole = seconds + (known["seconds"] if known else 0.0)
+        write_json(self._path("elapsed"), {"key": self.key, "seconds": whole})
+        return whole
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _known(self, name: str) -> dict[str, Any] | None:
+        path = self._path(name)
+        known = read_json(path) if path.is_file() else None
+        return known if known is not None and known["key"] == self.key else None
 
 
 class Memo:

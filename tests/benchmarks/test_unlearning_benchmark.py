@@ -13,11 +13,11 @@ import render
 import unlearning
 from idiolect.errors import UsageError
 from idiolect.history import History, Interaction
-from idiolect.unlearning import unlearn
+from idiolect.unlearning import UnlearnConfig, unlearn
 from idiolect.unlearning.corpora import Choice, Labelled
 from idiolect.unlearning.pairs import Pair
 from tiny_people import save_tiny
-from unlearning_bench import material, models
+from unlearning_bench import beside, material, models
 from unlearning_bench.material import Sources, divide
 from unlearning_bench.settings import ABLATIONS, METHODS, QUICK, Settings, quick
 from unlearning_bench.work import Kept
@@ -63,7 +63,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.setattr(material, "sources", lambda: SOURCES)
     monkeypatch.setattr(material, "people", lambda sizes: (History.of("somebody", items),))
-    monkeypatch.setattr(unlearning, "MiniLM", lambda **_: letters)
+    monkeypatch.setattr(beside, "MiniLM", lambda **_: letters)
 
 
 def test_the_sets_are_apart() -> None:
@@ -95,6 +95,7 @@ def test_quick_measures_everything_and_goes_on_where_it_stopped(
     out = tmp_path / "results" / "unlearning.json"
     out.parent.mkdir()
     arguments = ["unlearning.py", "--json", str(out), "--work", str(tmp_path / "work"), "--quick"]
+    arguments += ["--processes", "1"]
     monkeypatch.setattr(sys, "argv", [*arguments, "--base", str(tmp_path / "tiny")])
     assert unlearning.main() == 0
     text = out.read_text(encoding="utf-8")
@@ -114,14 +115,18 @@ def test_quick_measures_everything_and_goes_on_where_it_stopped(
 
     monkeypatch.setattr(models, "unlearn", None)  # nothing is trained again
     assert unlearning.main() == 0
-    assert json.loads(out.read_text(encoding="utf-8"))["raw"] == result["raw"]
+    again = json.loads(out.read_text(encoding="utf-8"))["raw"]
+    assert again.pop("elapsed") > result["raw"].pop("elapsed")
+    assert again == result["raw"]
 
 
 def test_what_is_kept_is_of_the_same_settings(tmp_path: Path) -> None:
     one, other = Kept(tmp_path, {"a": 1}), Kept(tmp_path, {"a": 2})
     assert one.get("x", lambda: {"n": 1})["n"] == 1
     assert one.get("x", lambda: {"n": 2})["n"] == 1
+    assert not other.has("x") and one.has("x")
     assert other.get("x", lambda: {"n": 3})["n"] == 3
+    assert [one.spent(2.0), one.spent(3.0), other.spent(1.0)] == [2.0, 5.0, 1.0]
 
 
 def test_every_ablation_is_sku_without_something() -> None:
@@ -129,13 +134,17 @@ def test_every_ablation_is_sku_without_something() -> None:
     sku = settings.method("sku").sku
     changed = {name: settings.method(name) for name in ABLATIONS}
     assert all(config.method == "sku" for config in changed.values())
-    assert {(c.sku.e1, c.sku.e2, c.sku.e3, c.sku.divergence) for c in changed.values()} == {
-        (0.0, sku.e2, sku.e3, sku.divergence),
-        (sku.e1, 0.0, sku.e3, sku.divergence),
-        (sku.e1, sku.e2, 0.0, sku.divergence),
-        (sku.e1, sku.e2, 1.0, "away"),
+    assert {
+        (c.sku.e1, c.sku.e2, c.sku.e3, c.sku.divergence, c.spare) for c in changed.values()
+    } == {
+        (0.0, sku.e2, sku.e3, sku.divergence, 32),
+        (sku.e1, 0.0, sku.e3, sku.divergence, 32),
+        (sku.e1, sku.e2, 0.0, sku.divergence, 32),
+        (sku.e1, sku.e2, sku.e3, sku.divergence, 0),
     }
     assert quick().sizes == QUICK
     for name in METHODS:
         config = settings.method(name)
-        assert config.method == name and config.train.rate == settings.own[name]["rate"]
+        usual = UnlearnConfig.usual(name).train
+        assert config.method == name
+        assert (config.train.rate, config.train.steps) == (usual.rate, usual.steps)

@@ -74,7 +74,7 @@ def terms(method: Method, model: ByHand, draw: Draw = DRAW) -> dict[str, float]:
         (TaskVector(), {"guided": 3.0}),
         (FineTune(), {"retain": 7.0}),
         (Ascent(), {"ascent": -3.0}),
-        (Mismatch(), {"ascent": -1.5, "mismatch": 0.5, "retain": 9.0}),
+        (Mismatch(ascent=0.5), {"ascent": -1.5, "mismatch": 0.5, "retain": 9.0}),
         (Mismatch(ascent=0, mismatch=0, retain=2), {"retain": 18.0}),
         (
             Sku(e1=2, e3=1, divergence="away"),

@@ -28,9 +28,9 @@ class Wanted:
     settings: tuple[tuple[str, object], ...] = ()
     """Dotted names and their values; a later one wins. A text is read as TOML would be."""
 
-    def build(self, kind: type[C]) -> C:
-        """The config: defaults, then the file, then the settings. Raises UsageError."""
-        config = load(kind, self.file) if self.file else kind()
+    def build(self, kind: type[C], usual: C | None = None) -> C:
+        """The config: the file, else ``usual`` or the defaults; the settings. Raises UsageError."""
+        config = load(kind, self.file) if self.file else usual or kind()
         return override(config, self.settings)
 
 

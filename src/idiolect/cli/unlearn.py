@@ -121,7 +121,7 @@ def command(
             forget=forget,
             retain=retain,
             config=Wanted(file=wanted.file, settings=(*wanted.settings, *settings)).build(
-                api.UnlearnConfig
+                api.UnlearnConfig, api.UnlearnConfig.usual(method or METHODS[0])
             ),
             person=person,
             base=base,

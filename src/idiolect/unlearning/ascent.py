@@ -15,6 +15,9 @@ class Ascent:
 
     title: ClassVar[str] = "gradient ascent"
     direction: ClassVar[Direction] = "keep"
+    rate: ClassVar[float] = 3e-4
+    steps: ClassVar[int] = 24
+    spares: ClassVar[bool] = True
 
     def losses(self, model: Model, draw: Draw) -> Terms:
         """Minus the cross-entropy of the forget set's answers."""

@@ -15,6 +15,9 @@ class FineTune:
 
     title: ClassVar[str] = "fine-tuning"
     direction: ClassVar[Direction] = "keep"
+    rate: ClassVar[float] = 1e-3
+    steps: ClassVar[int] = 40
+    spares: ClassVar[bool] = False
 
     def losses(self, model: Model, draw: Draw) -> Terms:
         """Cross-entropy of the retain set's answers."""

@@ -18,6 +18,9 @@ class Npo:
 
     title: ClassVar[str] = "NPO"
     direction: ClassVar[Direction] = "keep"
+    rate: ClassVar[float] = 5e-4
+    steps: ClassVar[int] = 24
+    spares: ClassVar[bool] = True
 
     beta: float = 0.1
     """How soon it fades, per nat of the whole answer; the paper's value."""

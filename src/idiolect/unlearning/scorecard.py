@@ -16,6 +16,7 @@ from idiolect.audit import Membership
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
 from idiolect.models import Base, Example, PromptConfig, Prompter
+from idiolect.models.packed import packed
 from idiolect.retrieval.dense import Encoder
 from idiolect.unlearning.answers import WHO, answers_of, generator_of
 from idiolect.unlearning.corpora import Choice
@@ -151,25 +152,38 @@ class Scorer:
         started = time.monotonic()
         self.listener(Note(text=f"scorecard: {name}"))
         names = list(self.material.prompts) if sets is None else list(sets)
+        with packed(base.model):
+            card = self._measured(name, base, adapter, names, whole=whole)
+        return replace(card, seconds=time.monotonic() - started)
+
+    def _measured(
+        self,
+        name: str,
+        base: Base,
+        adapter: LoraAdapter | None,
+        names: Sequence[str],
+        *,
+        whole: bool,
+    ) -> Card:
         card = Card(
             name=name,
             sets={one: self._asked(base, adapter, self.material.prompts[one]) for one in names},
             retain=self._text(base, adapter),
         )
-        if whole:
-            card = replace(
-                card,
-                choices={
-                    one: right_choices(base, adapter, questions, prompt=self.config.prompt)
-                    for one, questions in self.material.choices.items()
-                },
-                similar=similarities(
-                    self.encoder, self._normal_answers(base, adapter), self._answers_before
-                ),
-                relearned=self._relearned(base, adapter),
-                membership=self.known(base, adapter),
-            )
-        return replace(card, seconds=time.monotonic() - started)
+        if not whole:
+            return card
+        return replace(
+            card,
+            choices={
+                one: right_choices(base, adapter, questions, prompt=self.config.prompt)
+                for one, questions in self.material.choices.items()
+            },
+            similar=similarities(
+                self.encoder, self._normal_answers(base, adapter), self._answers_before
+            ),
+            relearned=self._relearned(base, adapter),
+            membership=self.known(base, adapter),
+        )
 
     def roundings(
         self, name: str, base: Base, adapter: LoraAdapter | None, sets: Sequence[str] | None = None

@@ -1,7 +1,7 @@
 """SKU, Selective Knowledge negation Unlearning (Liu et al., 2024, arXiv:2402.10058).
 
 Stage 1 trains what should go into a delta: harmful answers, harmful answers to the wrong prompts,
-and its distance to the base on normal prompts. Stage 2 subtracts it.
+and its distance to the base on normal prompts. Stage 2 subtracts it, here after `spare`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ class Sku:
 
     title: ClassVar[str] = "SKU"
     direction: ClassVar[Direction] = "negate"
+    rate: ClassVar[float] = 2.5e-3
+    steps: ClassVar[int] = 48
+    spares: ClassVar[bool] = True
 
     e1: float = 1.0
     """Guided distortion: cross-entropy of the harmful answers."""
     e2: float = 1.0
     """Random disassociation: the mean of it over ``others`` harmful answers to other prompts."""
-    e3: float = 1.0
-    """Preservation divergence on normal prompts."""
-    others: int = 5
-    """Answers to other prompts, drawn anew for each prompt and step; never one of its own."""
+    e3: float = 20.0
+    """Preservation divergence on normal prompts, in nats a token: a tenth of a cross-entropy."""
+    others: int = 1
+    """Answers to other prompts, drawn anew for each prompt and step; never one of its own. The
+    paper has 5, for twice the time a step."""
     divergence: Literal["away", "retain"] = "retain"
     """``retain``: the delta stays near the base on normal prompts. ``away``, as released: it moves
     away; negated it costs several times as much there (docs/notes/unlearning.md)."""

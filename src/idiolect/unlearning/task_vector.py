@@ -15,6 +15,9 @@ class TaskVector:
 
     title: ClassVar[str] = "task vector"
     direction: ClassVar[Direction] = "negate"
+    rate: ClassVar[float] = 1e-3
+    steps: ClassVar[int] = 24
+    spares: ClassVar[bool] = True
 
     def losses(self, model: Model, draw: Draw) -> Terms:
         """Cross-entropy of the forget set's answers."""

@@ -23,6 +23,8 @@ from idiolect.unlearning.delta import Delta, FullTrainee, LoraTrainee, Losses, T
 from idiolect.unlearning.method import Method, Model
 from idiolect.unlearning.pairs import Pair
 from idiolect.unlearning.sets import Draw, Sets, render
+from idiolect.unlearning.sku import Sku
+from idiolect.unlearning.spare import spared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +39,17 @@ class DeltaConfig:
         )
     )
     train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(rate=1e-3, steps=60, batch=4, weight_decay=0.0)
+        default_factory=lambda: TrainConfig(
+            rate=Sku.rate, steps=Sku.steps, batch=4, weight_decay=0.0
+        )
     )
-    """A step takes ``batch`` items of the forget set."""
-    retain_batch: int | None = None
-    """Items of the retain set that a step takes; ``None``: as many as of the forget set."""
+    """A step takes ``batch`` items of the forget set. Other methods have rates of their own:
+    ``UnlearnConfig.usual``."""
+    retain_batch: int = 8
+    """Items of the retain set that a step takes."""
+    spare: int = 32
+    """Directions of each module's inputs on retain text that the delta is kept off, at most an
+    eighth of all; 0 leaves that out. For methods that do not learn from retain answers."""
     prompt: PromptConfig = field(default_factory=PromptConfig)
     answer_tokens: int = 96
     """Answers are cut after so many tokens: what is said first decides what is said."""
@@ -49,8 +57,10 @@ class DeltaConfig:
     def __post_init__(self) -> None:
         if self.answer_tokens < 1:
             raise UsageError(f"answer_tokens: must be at least 1, got {self.answer_tokens}")
-        if self.retain_batch is not None and self.retain_batch < 1:
+        if self.retain_batch < 1:
             raise UsageError(f"retain_batch: must be at least 1, got {self.retain_batch}")
+        if self.spare < 0:
+            raise UsageError(f"spare: must be 0 (off) or more, got {self.spare}")
         if self.lora.dropout:
             raise UsageError(f"lora.dropout: must be 0 in unlearning, got {self.lora.dropout}")
         if self.train.patience:
@@ -122,8 +132,20 @@ def train_on(
         listener(Measured(stage="unlearn", values=values))
         listener(Progress(stage="unlearn", done=draw.step + 1, total=len(draws)))
     return TrainedDelta(
-        delta=trainee.result(), steps=len(losses), first_loss=losses[0], last_loss=losses[-1]
+        delta=_delta(base, trainee, sets, method, config),
+        steps=len(losses),
+        first_loss=losses[0],
+        last_loss=losses[-1],
     )
+
+
+def _delta(base: Base, trainee: Trainee, sets: Sets, method: Method, config: DeltaConfig) -> Delta:
+    """What was trained, kept off what retain text needs."""
+    if not (config.spare and method.spares):
+        return trainee.result()
+    retain = [item.example for item in sets.retain]
+    with packed(base.model):
+        return spared(base, trainee, trainee.result(), retain, config.spare, seed=config.train.seed)
 
 
 def _gradients(base: Base, method: Method, model: Model, draw: Draw) -> dict[str, float]:
@@ -159,7 +181,7 @@ def _draws(sets: Sets, config: DeltaConfig) -> Iterator[Draw]:
     """What every step sees; the retain set comes round as often as the steps need it."""
     train = config.train
     forgotten = batches(len(sets.forget), train, "forget")
-    beside = replace(train, steps=len(forgotten), batch=config.retain_batch or train.batch)
+    beside = replace(train, steps=len(forgotten), batch=config.retain_batch)
     retained = batches(len(sets.retain), beside, "retain")
     for step, (some, others) in enumerate(zip(forgotten, retained, strict=True)):
         yield Draw(sets=sets, forgotten=some, retained=others, seed=train.seed, step=step)

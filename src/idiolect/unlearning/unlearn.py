@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from idiolect.adapters import LoraAdapter
@@ -59,6 +59,13 @@ class UnlearnConfig(DeltaConfig, Methods):
                 raise UsageError(f"{name}: must be at least 1, got {getattr(self, name)}")
         if not 0 < self.held_out < 1:
             raise UsageError(f"held_out: must be between 0 and 1, got {self.held_out}")
+
+    @classmethod
+    def usual(cls, method: str) -> UnlearnConfig:
+        """The defaults with a method's own rate and steps; raises UsageError for an unknown one."""
+        plain = cls(method=method)
+        own = {"rate": plain.chosen.rate, "steps": plain.chosen.steps}
+        return replace(plain, train=replace(plain.train, **own))
 
     @property
     def chosen(self) -> Method:
