@@ -62,3 +62,27 @@ def test_what_trains_or_is_wide_is_left_alone() -> None:
     for module in (trained, wide):
         with packed(nn.Sequential(module)):
             assert "forward" not in vars(module)
+
+
+def test_a_weight_that_changes_is_packed_anew() -> None:
+    """In place, and by another in its stead that may lie where the last one lay."""
+    torch.manual_seed(0)
+    linear = nn.Linear(48, 80, bias=False).bfloat16().requires_grad_(False)
+    if _matrices(linear) is None:
+        pytest.skip("this processor or torch packs no bf16 matrices")
+    x, kept = torch.randn(4, 48).bfloat16(), linear.weight.data
+
+    def right() -> bool:
+        with packed(linear):
+            ours = linear(x)
+        return torch.allclose(ours.float(), linear(x).float(), rtol=2**-7, atol=2**-7)
+
+    assert right()
+    with torch.no_grad():
+        linear.weight.mul_(-1)
+    assert right()
+    for factor in (2.0, 3.0, 4.0):
+        linear.weight.data = kept * factor
+        assert right()
+        linear.weight.data = kept
+    assert right()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -24,7 +25,23 @@ Matrices = tuple[Tensor, Tensor]
 MOST_OF_FREE = 0.25
 """Packed matrices may take so much of the free memory."""
 
-_packed: WeakKeyDictionary[nn.Module, Matrices] = WeakKeyDictionary()
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Packed:
+    """A module's matrices, and the weight that they were made of."""
+
+    matrices: Matrices
+    weight: Tensor
+    """Held, or a later weight could lie where it lay."""
+    version: int
+
+    def of(self, module: nn.Linear) -> bool:
+        """Whether the module's weight is still the one that was packed, unchanged."""
+        now = module.weight
+        return now.data_ptr() == self.weight.data_ptr() and now._version == self.version
+
+
+_packed: WeakKeyDictionary[nn.Module, _Packed] = WeakKeyDictionary()
 _ops: Any = torch.ops.mkldnn
 
 
@@ -51,7 +68,7 @@ def packed(model: nn.Module) -> Iterator[None]:
     """
     changed: list[nn.Module] = []
     linear = [m for m in model.modules() if isinstance(m, nn.Linear) and _can_be(m)]
-    missing = sum(2 * m.weight.nbytes for m in linear if m not in _packed)
+    missing = sum(2 * m.weight.nbytes for m in linear if _known(m) is None)
     if missing > free_bytes(torch.device("cpu")) * MOST_OF_FREE:
         linear = []
     for module in linear:
@@ -83,13 +100,19 @@ def _can_be(module: nn.Linear) -> bool:
 
 def _matrices(module: nn.Linear) -> Matrices | None:
     """A module's matrices, packed the first time; ``None`` where that fails."""
-    if module not in _packed:
-        weight = module.weight
-        try:
-            pair = [
-                _ops._reorder_linear_weight(w.detach().contiguous()) for w in (weight, weight.T)
-            ]
-        except (AttributeError, RuntimeError):  # a torch or a processor without it
-            return None
-        _packed[module] = (pair[0], pair[1])
-    return _packed[module]
+    known = _known(module)
+    if known is not None:
+        return known
+    weight = module.weight.detach()
+    try:
+        pair = [_ops._reorder_linear_weight(w.contiguous()) for w in (weight, weight.T)]
+    except (AttributeError, RuntimeError):  # a torch or a processor without it
+        return None
+    made = _Packed(matrices=(pair[0], pair[1]), weight=weight, version=weight._version)
+    _packed[module] = made
+    return made.matrices
+
+
+def _known(module: nn.Linear) -> Matrices | None:
+    found = _packed.get(module)
+    return found.matrices if found is not None and found.of(module) else None
