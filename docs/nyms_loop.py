@@ -109,11 +109,14 @@ def told() -> str:
     """What the pages say, in one line: for whoever takes the pictures."""
     from idiolect.game.own_model import service
     from idiolect.game.own_model.models import OwnModel
+    from idiolect.server.models import Job
 
+    asked = Job.objects.filter(kind=service.GUESS, ended_at__isnull=False).order_by("made_at")
+    waits = [f"{(job.ended_at - job.made_at).total_seconds():.0f}" for job in asked]
     model = OwnModel.objects.get(player__username=PLAYER)
     known = service.known(model)
     return (
         f"{model.rounds} rounds with {model.answers} answers learnt; of {known.answers} answers in "
         f"{known.rounds} other rounds {known.own_percent} % were among the ten likeliest, "
-        f"{known.plain_percent} % without the player"
+        f"{known.plain_percent} % without the player; seconds to what it says: {', '.join(waits)}"
     )

@@ -27,6 +27,7 @@ from idiolect.game.own_model.models import Guess, OwnModel
 from idiolect.game.predictions import CLASSIFIER
 from idiolect.game.rules import Pair, Relation
 from idiolect.history import History
+from idiolect.models import load_base
 from idiolect.server import jobs
 from idiolect.server.accounts import holders
 from idiolect.server.accounts.models import User
@@ -94,6 +95,28 @@ def test_the_engine_learns_what_the_player_says(tmp_path: Path, base: Path) -> N
     own, plain = engine.Guesser(tmp_path / "me").answers("What are kinds of new?", "new")
     assert len(own) <= engine.TOP and {"aa", "bb"} <= set(own)
     assert not {"aa", "bb"} & set(plain)
+
+
+def test_the_plain_model_is_shown_the_game(tmp_path: Path, base: Path) -> None:
+    """As earlier turns, each with its end; the player's own is asked at once."""
+    engine.train(tmp_path / "me", history("aa"), base=str(base))
+    asked: list[tuple[str, tuple[int, ...]]] = []
+    guesser = engine.Guesser(tmp_path / "me")
+
+    def likeliest(requests: Any, **more: Any) -> list[list[str]]:
+        asked.extend(requests)
+        return [[], []]
+
+    guesser._generator.likeliest = likeliest  # pyright: ignore[reportPrivateUsage]
+    guesser.answers("What are kinds of new?", "new")
+    (me, own), (nobody, plain) = asked
+    assert (me, nobody) == (engine.ME, "")
+    assert plain[-len(own) :] == own
+    tokenizer = load_base(base).tokenizer
+    text = str(tokenizer.decode(list(plain[: -len(own)])))
+    places = [text.index(part) for turn in engine.EXAMPLES for part in turn]
+    assert places == sorted(places) and len(places) == 8
+    assert plain.count(tokenizer.eos_token_id) >= 4
 
 
 def test_again_it_trains_only_what_changed(

@@ -36,7 +36,7 @@ TOKENS = 6
 """The longest answer that is looked for; words of the game have one to four tokens."""
 
 EXAMPLES = tuple(
-    f"{question(relation, base_word, determiner)} {answer}"
+    (question(relation, base_word, determiner), answer)
     for relation, base_word, determiner, answer in (
         (Relation.HYPONYMS, "tool", "", "hammer"),
         (Relation.MERONYMS, "house", "a", "roof"),
@@ -44,8 +44,8 @@ EXAMPLES = tuple(
         (Relation.ANTONYMS, "cold", "", "hot"),
     )
 )
-"""What the plain model is shown of the game, by nobody's taste: without, it answers in sentences,
-and to know the game better than that would be no merit."""
+"""What the plain model is shown of the game, as earlier turns and by nobody's taste: without, it
+answers in sentences, and to know the game better than that would be no merit."""
 
 CONFIG = PersonalConfig(
     # The page shows the plain model beside the own one, so an adapter that does not help is seen.
@@ -104,13 +104,20 @@ class Guesser:
         )
         return _shown(base_word, own), _shown(base_word, plain)
 
-    def _prompt(self, asked: str, shown: Sequence[str]) -> tuple[int, ...]:
-        query = Interaction(id="asked", position=0, fields={"question": asked})
-        ids = self._prompter.prompt_ids(self._task.prompt(query), memories=shown, room=TOKENS)
-        if ids is None:
+    def _prompt(self, asked: str, shown: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+        ids: list[int] = []
+        for question_, answer in shown:
+            turn = self._prompter.example(self._task.prompt(_item(question_)), answer)
+            ids += turn.ids if turn else ()
+        last = self._prompter.prompt_ids(self._task.prompt(_item(asked)), room=TOKENS)
+        if last is None:
             limit = self._prompter.config.max_tokens
             raise UsageError(f"prompt.max_tokens: {limit} is too few for a question of the game")
-        return tuple(ids)
+        return (*ids, *last)
+
+
+def _item(asked: str) -> Interaction:
+    return Interaction(id="asked", position=0, fields={"question": asked})
 
 
 def _shown(base_word: str, texts: Sequence[str]) -> list[str]:
