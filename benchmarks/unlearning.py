@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from pathlib import Path
 
 from idiolect.cli.progress import watching
+from idiolect.models import MiniLM, load_base
 from idiolect.storage import write_atomic
 from stopping import ended
-from unlearning_bench.beside import bench, make
+from unlearning_bench.models import Bench
 from unlearning_bench.result import result_of
+from unlearning_bench.settings import Settings, quick
 
 
 def main() -> int:
@@ -31,12 +32,6 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/unlearning"))
     parser.add_argument("--base", default="default", help="another base than the default one")
     parser.add_argument("--quick", action="store_true", help="sizes for tests")
-    parser.add_argument(
-        "--processes",
-        type=int,
-        default=os.cpu_count() or 1,
-        help="how many parts are made beside each other (default: one a processor)",
-    )
     options = parser.parse_args()
     return ended(lambda: measured(options))
 
@@ -44,19 +39,16 @@ def main() -> int:
 def measured(options: argparse.Namespace) -> int:
     """Everything, written as JSON."""
     started = time.monotonic()
-    where = (options.base, options.work, options.quick)
+    settings = quick() if options.quick else Settings()
     with watching() as listener:
-        run = bench(where, listener)
+        base = load_base(options.base, dtype="float32" if options.quick else "auto")
+        run = Bench(base, settings, options.work, MiniLM(batch=16), listener)
         try:
-            run.judged()
-            missing = [name for name in run.parts if not run.kept.has(name)]
-            if missing and options.processes > 1:
-                make(missing, where, options.processes, listener)
             raw = run.all()
         finally:
             elapsed = run.kept.spent(time.monotonic() - started)
     command = f"python benchmarks/unlearning.py --json docs/results/{options.json.name}"
-    result = result_of({**raw, "elapsed": elapsed}, options.json.stem, command, run.settings)
+    result = result_of({**raw, "elapsed": elapsed}, options.json.stem, command, settings)
     write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
     return 0
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from idiolect.adapters import LoraAdapter, fresh
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener
-from idiolect.history import History
 from idiolect.models import Base, Example, Prompter
 from idiolect.retrieval import Encoder
 from idiolect.training.jobs import Job
@@ -48,55 +46,33 @@ class Bench:
         self.kept = Kept(work, {"base": base.identity, "settings": told})
         self.work = work
 
-    @cached_property
-    def people(self) -> dict[str, History]:
-        """The people whose adapters are unlearned, by the names of their parts."""
-        found = material.people(self.settings.sizes)
-        return {f"person-{number}": history for number, history in enumerate(found)}
-
-    @property
-    def parts(self) -> list[str]:
-        """What can be made once the judge is there, in any order; the longest come first."""
-        return [*self.people, *METHODS, *ABLATIONS, "base"]
-
-    def part(self, name: str) -> dict[str, Any]:
-        """A row of the tables, or a person; made where it is not kept."""
-        return self.kept.get(name, lambda: self._part(name))
-
-    def judged(self) -> dict[str, Any]:
-        """About the judge; trained where it is not kept."""
-        return self.kept.get("judge", self._train_judge)
-
     def all(self) -> dict[str, Any]:
         """Every number of the benchmark."""
-        return {
-            "judge": self.judged(),
-            "rows": {name: self.part(name) for name in ("base", *METHODS, *ABLATIONS)},
-            "people": [self.part(name) for name in self.people],
-            "sets": self._sets(),
-            "after": list(self.settings.score.relearn.after),
-        }
-
-    def _part(self, name: str) -> dict[str, Any]:
-        if name in self.people:
-            return Person(self, self._judge, material.replies(self.people[name])).all()
-        return self._bare(self._scorer) if name == "base" else self._tried(name, self._scorer)
-
-    @cached_property
-    def _judge(self) -> Judge:
-        return ClassifierJudge.load(self._judge_folder, self.encoder)
-
-    @cached_property
-    def _scorer(self) -> Scorer:
-        return Scorer(
+        judge_about = self.kept.get("judge", self._train_judge)
+        judge = ClassifierJudge.load(self._judge_folder, self.encoder)
+        scorer = Scorer(
             self.base,
             None,
             self.divided.material,
-            self._judge,
+            judge,
             self.encoder,
             self.settings.score,
             listener=self.listener,
         )
+        rows = {"base": self.kept.get("base", lambda: self._bare(scorer))}
+        for name in (*METHODS, *ABLATIONS):
+            rows[name] = self.kept.get(name, lambda name=name: self._tried(name, scorer))
+        people = [
+            self.kept.get(f"person-{n}", lambda h=h: Person(self, judge, material.replies(h)).all())
+            for n, h in enumerate(material.people(self.settings.sizes))
+        ]
+        return {
+            "judge": judge_about,
+            "rows": rows,
+            "people": people,
+            "sets": self._sets(),
+            "after": list(self.settings.score.relearn.after),
+        }
 
     @property
     def _judge_folder(self) -> Path:

@@ -33,10 +33,6 @@ class Kept:
         write_json(self._path(name), {"key": self.key, "made": made})
         return made
 
-    def has(self, name: str) -> bool:
-        """Whether something is kept under the name."""
-        return self._known(name) is not None
-
     def spent(self, seconds: float) -> float:
         """What all runs of this took together, these seconds with them."""
         known = self._known("elapsed")

@@ -17,7 +17,7 @@ from idiolect.unlearning import UnlearnConfig, unlearn
 from idiolect.unlearning.corpora import Choice, Labelled
 from idiolect.unlearning.pairs import Pair
 from tiny_people import save_tiny
-from unlearning_bench import beside, material, models
+from unlearning_bench import material, models
 from unlearning_bench.material import Sources, divide
 from unlearning_bench.settings import ABLATIONS, METHODS, QUICK, Settings, quick
 from unlearning_bench.work import Kept
@@ -63,7 +63,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.setattr(material, "sources", lambda: SOURCES)
     monkeypatch.setattr(material, "people", lambda sizes: (History.of("somebody", items),))
-    monkeypatch.setattr(beside, "MiniLM", lambda **_: letters)
+    monkeypatch.setattr(unlearning, "MiniLM", lambda **_: letters)
 
 
 def test_the_sets_are_apart() -> None:
@@ -95,7 +95,6 @@ def test_quick_measures_everything_and_goes_on_where_it_stopped(
     out = tmp_path / "results" / "unlearning.json"
     out.parent.mkdir()
     arguments = ["unlearning.py", "--json", str(out), "--work", str(tmp_path / "work"), "--quick"]
-    arguments += ["--processes", "1"]
     monkeypatch.setattr(sys, "argv", [*arguments, "--base", str(tmp_path / "tiny")])
     assert unlearning.main() == 0
     text = out.read_text(encoding="utf-8")
@@ -124,7 +123,6 @@ def test_what_is_kept_is_of_the_same_settings(tmp_path: Path) -> None:
     one, other = Kept(tmp_path, {"a": 1}), Kept(tmp_path, {"a": 2})
     assert one.get("x", lambda: {"n": 1})["n"] == 1
     assert one.get("x", lambda: {"n": 2})["n"] == 1
-    assert not other.has("x") and one.has("x")
     assert other.get("x", lambda: {"n": 3})["n"] == 3
     assert [one.spent(2.0), one.spent(3.0), other.spent(1.0)] == [2.0, 5.0, 1.0]
 

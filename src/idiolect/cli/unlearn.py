@@ -43,7 +43,8 @@ class ScaleType(click.ParamType):
     "--retain",
     required=True,
     metavar="FILE",
-    help="What is to stay: a file of prompts and responses, or 'truthfulqa'.",
+    help="What is to stay: a file of prompts and responses, or 'truthfulqa'. Nothing is guarded "
+    "but the kinds of text in it.",
 )
 @out_option("The folder to make: a base model, or an adapter in PEFT's format.")
 @click.option("--method", type=click.Choice(METHODS), help="How.  [default: sku]")
@@ -94,9 +95,10 @@ def command(
     store with --person. What the --forget set says is made unlikely, what the --retain set says
     stays. Files are JSONL, JSON, CSV, YAML or Parquet, with the columns prompt and response, or
     those of PKU-SafeRLHF, TruthfulQA or AdvBench. SKU and task-vector train what should go beside
-    the model and subtract it; the other methods train the model away from it. A part of the retain
-    set is held out, and its perplexity says how far that may go. TARGET itself stays as it is:
-    delete it, since from both models what was taken out can be worked out.
+    the model and subtract it; the other methods train the model away from it. What does not learn
+    retain answers is kept off the inputs that the retain set gives each module (spare). A part of
+    the retain set is held out, and its perplexity says how far that may go. TARGET itself stays as
+    it is: delete it, since from both models what was taken out can be worked out.
 
     \b
     $ idiolect unlearn default --forget pyrit --retain truthfulqa --out safer
