@@ -69,6 +69,15 @@ def test_the_largest_directions_are_those_of_the_svd(rows: int, width: int) -> N
     assert torch.equal(principal(inputs, 3), principal(inputs, 3))
 
 
+@pytest.mark.parametrize(("rows", "width"), [(40, 8), (8, 40)])
+def test_inputs_that_repeat_have_few_directions(rows: int, width: int) -> None:
+    two = torch.randn(2, width, generator=torch.Generator().manual_seed(0))
+    inputs = two[torch.arange(rows) % 2]
+    found = principal(inputs, 5)
+    assert found.shape == (2, width)
+    assert (inputs - inputs @ found.T @ found).norm() < 1e-4 * inputs.norm()
+
+
 def test_a_delta_is_blind_to_each_modules_largest_inputs_and_else_as_it_was() -> None:
     base = tiny_base()
     plain, kept = adapter(base, 0), adapter(base, COUNT)

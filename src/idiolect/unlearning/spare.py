@@ -29,6 +29,8 @@ TOKENS = 2048
 """Retain pairs of about so many tokens, drawn by the seed, say what a module reads."""
 MOST = 1 / 8
 """Of a module's width: of a delta that is blind to more, too little is left."""
+_NOUGHT = 2e-7
+"""Squared singular values below so much of the largest are rounding."""
 
 
 def spared(
@@ -58,15 +60,17 @@ def spared(
 
 
 def principal(inputs: Tensor, count: int) -> Tensor:
-    """The right singular vectors [K, D] of inputs [N, D] with the largest singular values."""
+    """The right singular vectors [K, D] of inputs [N, D] with the largest singular values; fewer
+    where inputs have fewer."""
     wide = inputs.shape[0] < inputs.shape[1]
     products = inputs @ inputs.T if wide else inputs.T @ inputs
     start = np.ones(len(products), dtype=np.float32)  # else it is drawn, by nobody's seed
     count = min(count, len(products) - 1)
     if count < 1:
         return inputs[:0]
-    _, found = eigsh(products.cpu().numpy(), k=count, v0=start)
-    vectors = torch.from_numpy(np.ascontiguousarray(found.T)).to(inputs)
+    values, found = eigsh(products.cpu().numpy(), k=count, v0=start)
+    there = values > _NOUGHT * values.max()
+    vectors = torch.from_numpy(np.ascontiguousarray(found.T[there])).to(inputs)
     return torch.nn.functional.normalize(vectors @ inputs) if wide else vectors
 
 
