@@ -160,7 +160,9 @@ def unlearn_items(
         return model, (shape(beside) if shape is not None and beside is not None else beside)
 
     def cost_at(scale: float) -> float:
-        return perplexity(*at(scale), given.held_out) / before.retain_perplexity
+        cost = perplexity(*at(scale), given.held_out) / before.retain_perplexity
+        listener(Note(text=f"scale {scale:.3g}: retain perplexity {cost:.3f} times what it was"))
+        return cost
 
     chosen = _choose(cost_at, config)
     new_base, new_adapter = at(chosen.scale)
