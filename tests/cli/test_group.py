@@ -45,26 +45,6 @@ def test_an_error_is_one_line_on_stderr(ends: Callable[[BaseException], Result])
 
 
 @pytest.mark.parametrize(
-    ("mine", "wanted"),
-    [
-        ({}, "1000"),
-        ({"GOMP_SPINCOUNT": "7"}, "7"),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, None),
-    ],
-)
-def test_threads_that_wait_sleep_soon_unless_somebody_said_how(
-    mine: dict[str, str], wanted: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
-        monkeypatch.setenv(name, "")  # so that it is put back afterwards
-        monkeypatch.delenv(name)
-    for name, value in mine.items():
-        monkeypatch.setenv(name, value)
-    assert CliRunner().invoke(main, ["--version"]).exit_code == 0
-    assert os.environ.get("GOMP_SPINCOUNT") == wanted
-
-
-@pytest.mark.parametrize(
     ("error", "code", "line"),
     [
         (UsageError("k: must be at least 1, got 0"), 2, "error: k: must be at least 1, got 0"),

@@ -44,12 +44,6 @@ VERBS: Mapping[str, tuple[str, str]] = {
 
 The line stands here, since reading it from the verb would import all of them for one ``--help``."""
 
-_SPINS = "1000"
-"""How often a thread that waits for another looks again before it sleeps (GNU OpenMP's own:
-300,000, some milliseconds). Where other programs want the processors, too, waiting threads take
-them from those that are waited for: a training was up to forty times slower
-(docs/notes/engine.md)."""
-
 INTERRUPTED = 130
 """What shells expect of a process that Ctrl-C ended: 128 + SIGINT."""
 
@@ -89,8 +83,6 @@ class Verbs(click.Group):
         """Run the command line and exit: 0 done, 1 failed, 2 asked wrongly, 130 interrupted."""
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **extra)
-        if "OMP_WAIT_POLICY" not in os.environ:
-            os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when a verb loads torch
         try:
             code = super().main(*args, standalone_mode=False, **extra)
             sys.stdout.flush()
