@@ -174,6 +174,28 @@ def test_methods_in_the_help_are_those_there_are() -> None:
     assert unlearn.METHODS == NAMES
 
 
+@pytest.mark.parametrize("method", [None, *NAMES])
+def test_a_method_has_a_rate_and_steps_of_its_own(
+    method: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from idiolect import api
+    from idiolect.errors import UsageError
+
+    seen: list[Any] = []
+
+    def taken(*args: Any, config: Any, **more: Any) -> Any:
+        seen.append(config)
+        raise UsageError("that is enough")
+
+    monkeypatch.setattr(api, "unlearn", taken)
+    sets = ("--forget", "pyrit", "--retain", "truthfulqa", "--out", tmp_path / "out")
+    run("unlearn", "default", *sets, *(("--method", method) if method else ()), code=2)
+    (config,) = seen
+    assert config.method == method or (method is None and config.method == "sku")
+    own = config.chosen
+    assert (config.train.rate, config.train.steps) == (own.rate, own.steps)
+
+
 def test_scale_auto_wins_over_a_file(place: Path, tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("scale = 900.0\n")

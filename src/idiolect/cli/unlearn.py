@@ -95,8 +95,8 @@ def command(
     store with --person. What the --forget set says is made unlikely, what the --retain set says
     stays. Files are JSONL, JSON, CSV, YAML or Parquet, with the columns prompt and response, or
     those of PKU-SafeRLHF, TruthfulQA or AdvBench. SKU and task-vector train what should go beside
-    the model and subtract it; the other methods train the model away from it. What does not learn
-    retain answers is kept off the inputs that the retain set gives each module (spare). A part of
+    the model and subtract it; the other methods train the model away from it. All but ft and
+    ga-mismatch are kept off the inputs that the retain set gives each module (spare). A part of
     the retain set is held out, and its perplexity says how far that may go. TARGET itself stays as
     it is: delete it, since from both models what was taken out can be worked out.
 
@@ -123,7 +123,7 @@ def command(
             forget=forget,
             retain=retain,
             config=Wanted(file=wanted.file, settings=(*wanted.settings, *settings)).build(
-                api.UnlearnConfig, api.UnlearnConfig.usual(method or METHODS[0])
+                api.UnlearnConfig, api.UnlearnConfig.usual(method) if method else None
             ),
             person=person,
             base=base,

@@ -46,8 +46,8 @@ class Method(Protocol):
     """How it is trained where nobody says so; chosen on the embedded base by trials
     (docs/notes/unlearning.md)."""
     spares: ClassVar[bool]
-    """Whether its delta is kept off what retain text needs after training (`spare`). What has
-    learnt from retain answers would lose just that."""
+    """Whether its delta is kept off what retain text needs after training (`spare`). What learnt to
+    answer with retain answers would lose just that."""
 
     def losses(self, model: Model, draw: Draw) -> Terms:
         """The terms of a step's loss with their names, already weighted; their sum is minimised.

@@ -29,10 +29,10 @@ class Sku:
     e2: float = 1.0
     """Random disassociation: the mean of it over ``others`` harmful answers to other prompts."""
     e3: float = 20.0
-    """Preservation divergence on normal prompts, in nats a token: a tenth of a cross-entropy."""
+    """Preservation divergence on normal prompts; in nats it is far smaller than the other two."""
     others: int = 1
     """Answers to other prompts, drawn anew for each prompt and step; never one of its own. The
-    paper has 5, for twice the time a step."""
+    paper has 5, which takes longer a step."""
     divergence: Literal["away", "retain"] = "retain"
     """``retain``: the delta stays near the base on normal prompts. ``away``, as released: it moves
     away; negated it costs several times as much there (docs/notes/unlearning.md)."""

@@ -10,9 +10,9 @@ Shapes: ``N`` tokens, ``D`` width of a module's input, ``K`` directions.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,14 +49,13 @@ def spared(
     """
     paths = [path for path in _modules(base, delta) if _few(base, path, count)]
     found = _inputs(base, trainee, paths, retain, seed)
-    # Queries, keys and values read the same.
-    known: dict[int, Tensor] = {}
-    blind: dict[str, Tensor] = {}
-    for path, inputs in found.items():
-        if id(inputs) not in known:
-            known[id(inputs)] = principal(inputs.rows(), _few(base, path, count))
-        blind[path] = known[id(inputs)]
-    return without(delta, blind)
+    return without(
+        delta,
+        {
+            path: principal(torch.cat(parts).float(), _few(base, path, count))
+            for path, parts in found.items()
+        },
+    )
 
 
 def principal(inputs: Tensor, count: int) -> Tensor:
@@ -108,21 +107,11 @@ def _few(base: Base, path: str, count: int) -> int:
     return min(count, int(base.model.get_submodule(path).in_features * MOST))
 
 
-@dataclass
-class _Inputs:
-    """What one module, or several, read."""
-
-    parts: list[Tensor] = field(default_factory=list)
-
-    def rows(self) -> Tensor:
-        return torch.cat(self.parts)
-
-
 def _inputs(
     base: Base, trainee: Trainee, paths: Sequence[str], retain: Sequence[Example], seed: int
-) -> dict[str, _Inputs]:
+) -> dict[str, list[Tensor]]:
     """What each module reads in the model that training began with, of about ``TOKENS`` tokens."""
-    found: dict[str, _Inputs] = {}
+    found: dict[str, list[Tensor]] = {path: [] for path in paths}
     some = _some(retain, seed)
     for parcel in parcels([len(e.ids) for e in some], FORWARD_TOKENS):
         rows = [some[i] for i in parcel]
@@ -130,7 +119,7 @@ def _inputs(
         # The last token predicts nothing that is trained on.
         places = torch.arange(batch.ids.shape[1] - 1, device=base.device)
         kept = places < batch.length[:, None] - 1
-        with torch.no_grad(), trainee.before(rows) as model, _read(model, paths, kept, found):
+        with torch.no_grad(), trainee.before(rows) as model, _read(model, kept, found):
             model.get_decoder()(input_ids=batch.ids[:, :-1], use_cache=False)
     return found
 
@@ -146,25 +135,15 @@ def _some(retain: Sequence[Example], seed: int) -> list[Example]:
 
 
 @contextmanager
-def _read(
-    model: Any, paths: Sequence[str], kept: Tensor, found: dict[str, _Inputs]
-) -> Iterator[None]:
+def _read(model: Any, kept: Tensor, found: Mapping[str, list[Tensor]]) -> Iterator[None]:
     """Add what modules read, where ``kept`` [B, T] is true, in a forward."""
-    last: list[tuple[Tensor, _Inputs]] = []
 
-    def read(path: str, x: Tensor) -> None:
-        if last and last[-1][0] is x and found.get(path, last[-1][1]) is last[-1][1]:
-            found[path] = last[-1][1]
-            return
-        mine = found.setdefault(path, _Inputs())
-        mine.parts.append(x.detach()[kept].float())
-        last[:] = [(x, mine)]
+    def reader(parts: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, args: parts.append(args[0].detach()[kept])
 
     handles = [
-        model.get_submodule(path).register_forward_pre_hook(
-            lambda _module, args, path=path: read(path, args[0])
-        )
-        for path in paths
+        model.get_submodule(path).register_forward_pre_hook(reader(parts))
+        for path, parts in found.items()
     ]
     try:
         yield

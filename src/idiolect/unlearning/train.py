@@ -49,7 +49,7 @@ class DeltaConfig:
     """Items of the retain set that a step takes."""
     spare: int = 32
     """Directions of each module's inputs on retain text that the delta is kept off, at most an
-    eighth of all; 0 leaves that out. For methods that do not learn from retain answers."""
+    eighth of all; 0 leaves that out. For methods that do not answer with retain answers."""
     prompt: PromptConfig = field(default_factory=PromptConfig)
     answer_tokens: int = 96
     """Answers are cut after so many tokens: what is said first decides what is said."""
@@ -141,11 +141,12 @@ def train_on(
 
 def _delta(base: Base, trainee: Trainee, sets: Sets, method: Method, config: DeltaConfig) -> Delta:
     """What was trained, kept off what retain text needs."""
+    made = trainee.result()
     if not (config.spare and method.spares):
-        return trainee.result()
+        return made
     retain = [item.example for item in sets.retain]
     with packed(base.model):
-        return spared(base, trainee, trainee.result(), retain, config.spare, seed=config.train.seed)
+        return spared(base, trainee, made, retain, config.spare, seed=config.train.seed)
 
 
 def _gradients(base: Base, method: Method, model: Model, draw: Draw) -> dict[str, float]:
