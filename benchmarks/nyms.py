@@ -25,11 +25,15 @@ from idiolect.game.classifier.examples import lexicon_of
 from idiolect.game.classifier.features import Describer
 from idiolect.game.classifier.likelihood import NAMES, Likelihoods
 from idiolect.game.classifier.train import ClassifierConfig
-from idiolect.game.data import PairRow, Precision, precision_by_count, read_pairs
-from idiolect.game.rules import Relation, stem
+from idiolect.game.data.agreement import Precision, precision_by_count
+from idiolect.game.data.files import read_pairs
+from idiolect.game.data.pairs import PairRow
+from idiolect.game.rules.answers import stem
+from idiolect.game.rules.relations import Relation
 from idiolect.game.words import table
-from idiolect.models import MiniLM, load_base
-from idiolect.storage import write_atomic
+from idiolect.models.base import load_base
+from idiolect.models.encoder import MiniLM
+from idiolect.storage.blobs import write_atomic
 from nyms_bench.crowd import ASKED, LEARNT, crowd
 from nyms_bench.relations import (
     Kept,

@@ -23,8 +23,8 @@ from typing import Any
 from idiolect.cli.progress import watching
 from idiolect.errors import UsageError
 from idiolect.events import Listener
-from idiolect.models import load_base
-from idiolect.storage import write_atomic
+from idiolect.models.base import load_base
+from idiolect.storage.blobs import write_atomic
 from pieces_bench.clock import Clock, TimeIsUpError
 from pieces_bench.develop import develop
 from pieces_bench.place import Place

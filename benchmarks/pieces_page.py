@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from idiolect.storage import write_atomic
+from idiolect.storage.blobs import write_atomic
 from pieces_bench.paired_scores import TITLES, Scores, against, headings, metrics
 
 ROOT = Path(__file__).resolve().parents[1]

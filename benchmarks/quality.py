@@ -17,8 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from idiolect import tasks
-from idiolect.adapters import LoraConfig
+from idiolect.adapters.lora import LoraConfig
 from idiolect.cli.progress import watching
 from idiolect.config import to_plain
 from idiolect.evaluation.demo import CHATS, FILMS, Subject, draw, study_config
@@ -27,10 +26,12 @@ from idiolect.evaluation.report import build_report, published
 from idiolect.evaluation.results import Comparison
 from idiolect.evaluation.study import StudyConfig, study
 from idiolect.events import Listener
-from idiolect.history import History
-from idiolect.importers import import_histories
-from idiolect.models import Base, PromptConfig, load_base
-from idiolect.storage import write_atomic
+from idiolect.history.history import History
+from idiolect.importers.registry import import_histories
+from idiolect.models.base import Base, load_base
+from idiolect.models.prompting import PromptConfig
+from idiolect.storage.blobs import write_atomic
+from idiolect.tasks.registry import get_task
 from idiolect.training.plan import PersonalConfig
 
 PEOPLE = 60
@@ -192,7 +193,7 @@ def part(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps(to_plain(config), indent=1))
     return study(
-        base, tasks.get(name), tested, others, config, folder, dataset=dataset, listener=listener
+        base, get_task(name), tested, others, config, folder, dataset=dataset, listener=listener
     )
 
 

@@ -30,8 +30,8 @@ from idiolect.errors import DataError, IdiolectError
 from idiolect.evaluation import plots
 from idiolect.evaluation import report_words as words
 from idiolect.evaluation.report import FORMAT, VERSION
-from idiolect.measure import metric
-from idiolect.storage import write_atomic
+from idiolect.measure.metrics import metric
+from idiolect.storage.blobs import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = "results"

@@ -29,9 +29,9 @@ import psutil
 
 from idiolect.adapters.store import AdapterStore
 from idiolect.evaluation.environment import hardware, versions
-from idiolect.history import read_dataset
-from idiolect.importers import import_histories
-from idiolect.storage import write_atomic
+from idiolect.history.dataset import read_dataset
+from idiolect.importers.registry import import_histories
+from idiolect.storage.blobs import write_atomic
 
 PEOPLE = (10, 100, 1000)
 LAST = 20

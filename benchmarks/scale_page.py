@@ -22,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from idiolect.errors import DataError, IdiolectError
-from idiolect.storage import write_atomic
+from idiolect.storage.blobs import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- figures: written by `make docs` from docs/results/scale*.json; do not edit -->"

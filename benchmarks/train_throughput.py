@@ -20,11 +20,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters import LoraConfig
+from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import IdiolectError
 from idiolect.evaluation.environment import hardware, versions
-from idiolect.models import Base
-from idiolect.storage import write_atomic
+from idiolect.models.base import Base
+from idiolect.storage.blobs import write_atomic
 from idiolect.training.gate import mean_losses
 from throughput.bases import SHAPES, get_base
 from throughput.contenders import PEER_C

@@ -17,8 +17,9 @@ import time
 from pathlib import Path
 
 from idiolect.cli.progress import watching
-from idiolect.models import MiniLM, load_base
-from idiolect.storage import write_atomic
+from idiolect.models.base import load_base
+from idiolect.models.encoder import MiniLM
+from idiolect.storage.blobs import write_atomic
 from stopping import ended
 from unlearning_bench.models import Bench
 from unlearning_bench.result import result_of

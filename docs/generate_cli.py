@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from idiolect.cli import main as idiolect
 from idiolect.cli.group import VERBS
+from idiolect.cli.group import main as idiolect
 
 PAGE = Path(__file__).parent / "cli.md"
 WIDTH = 96

@@ -9,10 +9,13 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from idiolect.adapters import LoraAdapter, LoraConfig
-from idiolect.models import Base, Example
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
-from idiolect.training import EngineConfig, Job, TrainConfig
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
 
 LORA = LoraConfig(rank=2, alpha=4.0)
 TOKENS = 200

@@ -14,17 +14,21 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from idiolect import api
-from idiolect.adapters import load_peft, stack_of
+from idiolect.adapters.peft_format import load_peft
+from idiolect.adapters.stacked import stack_of
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import BusyError, MismatchError, MissingError, UsageError
 from idiolect.evaluation.runner import EvaluateConfig
-from idiolect.history import History, Interaction, write_dataset
-from idiolect.models import Prompter, load_base
-from idiolect.storage import Manifest
-from idiolect.training import TrainConfig
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.writing import write_dataset
+from idiolect.models.base import load_base
+from idiolect.models.prompting import Prompter
+from idiolect.storage.manifest import Manifest
 from idiolect.training.adapt import AdaptConfig
 from idiolect.training.context import ContextConfig
 from idiolect.training.personalize import PersonalConfig
+from idiolect.training.schedule import TrainConfig
 from tiny_people import LORA, RATING, UNGATED, rater, save_tiny, tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

@@ -116,7 +116,7 @@ def blocks(language: str) -> list[str]:
 
 def understood(line: str) -> dict[str, Any]:
     """The parameters that a command line of ours is parsed into."""
-    main: Any = importlib.import_module("idiolect.cli").main
+    main: Any = importlib.import_module("idiolect.cli.group").main
     _, verb, *arguments = shlex.split(line, comments=True)
     top = click.Context(main, **main.context_settings)
     command = main.get_command(top, verb)

@@ -10,18 +10,20 @@ from typing import Any
 
 import torch
 
-from idiolect import tasks
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh
-from idiolect.history import History, Interaction
-from idiolect.models import Base, load_base
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import Base, load_base
 from idiolect.models.tiny import tiny_base
-from idiolect.training import EngineConfig, TrainConfig
+from idiolect.tasks.registry import get_task
 from idiolect.training.gate import GateConfig
+from idiolect.training.layout import EngineConfig
 from idiolect.training.personalize import PersonalConfig
+from idiolect.training.schedule import TrainConfig
 
 torch.set_num_threads(1)  # faster for so small a model, and other cores are left to others
 
-RATING = tasks.get("rating")
+RATING = get_task("rating")
 LORA = LoraConfig(rank=2, alpha=4.0)
 UNGATED = PersonalConfig(
     lora=LORA,

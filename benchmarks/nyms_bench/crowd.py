@@ -14,12 +14,14 @@ from typing import Any
 
 from idiolect.config import derive_seed
 from idiolect.events import Listener
-from idiolect.game.data import PairRow
+from idiolect.game.data.pairs import PairRow
 from idiolect.game.own_model import engine
-from idiolect.game.rules import Relation, question, stem
+from idiolect.game.rules.answers import stem
+from idiolect.game.rules.relations import Relation, question
 from idiolect.game.words import table
-from idiolect.history import History, Interaction
-from idiolect.measure import paired
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.measure.significance import paired
 
 LEARNT, ASKED = 40, 20
 """Base words that are learnt from, and others that are asked about. 40 rounds are what an eager

@@ -33,8 +33,8 @@ from idiolect.game.classifier.train import (
     part_of,
     split,
 )
-from idiolect.game.data import PairRow
-from idiolect.storage import write_atomic
+from idiolect.game.data.pairs import PairRow
+from idiolect.storage.blobs import write_atomic
 
 FOLDS = 5
 PARTS = "meronyms"

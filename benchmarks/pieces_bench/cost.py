@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from idiolect.adapters import LoraConfig, sites
-from idiolect.history import History
-from idiolect.models import Base, Example, invocation_of, invoked_at
-from idiolect.pieces import Pool
+from idiolect.adapters.lora import LoraConfig, sites
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of, invoked_at
+from idiolect.models.prompting import Example
 from idiolect.pieces.assemble import assemble
-from idiolect.storage import read_json, write_json
+from idiolect.pieces.pool import Pool
+from idiolect.storage.blobs import read_json, write_json
 from idiolect.training.batched import train_many
 from pieces_bench.likely import lengths
 from pieces_bench.place import Place

@@ -6,10 +6,11 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from idiolect.pieces import Pool, materialise
 from idiolect.pieces.assemble import assemble
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import materialise
 from idiolect.pieces.settings import AssembleConfig
-from idiolect.storage import read_json, write_json
+from idiolect.storage.blobs import read_json, write_json
 from pieces_bench.clock import Clock
 from pieces_bench.place import Place
 from pieces_bench.prepare import sharers

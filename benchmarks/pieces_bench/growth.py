@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.pieces import Pool
 from idiolect.pieces.assemble import assemble
+from idiolect.pieces.pool import Pool
 from idiolect.pieces.segment import Segment, SharerRecord, row_sha256, write_gates, write_records
 from idiolect.pieces.sharer_file import sharer_file
-from idiolect.storage import read_json, write_json
+from idiolect.storage.blobs import read_json, write_json
 from pieces_bench.place import Place
 from pieces_bench.pools import POOL
 from pieces_bench.settings import ASSEMBLE, BY_LIKELIHOOD, SEED

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from idiolect.adapters import LoraAdapter
-from idiolect.audit import LeakageConfig, Subject, judged
-from idiolect.history import History
-from idiolect.measure import mean_interval
-from idiolect.models import Example
-from idiolect.pieces import Recipe, materialise, share_sites
-from idiolect.storage import read_json, write_json
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.audit.membership import LeakageConfig, Subject, judged
+from idiolect.history.history import History
+from idiolect.measure.significance import mean_interval
+from idiolect.models.prompting import Example
+from idiolect.pieces.recipe import Recipe, materialise
+from idiolect.pieces.shared import share_sites
+from idiolect.storage.blobs import read_json, write_json
 from pieces_bench.place import Place
 from pieces_bench.pools import some_of
 from pieces_bench.prepare import leak_stores, leakers, recipes

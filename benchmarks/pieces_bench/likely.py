@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter
-from idiolect.models import Example
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.models.packed import packed
-from idiolect.pieces import Recipe, materialise
+from idiolect.models.prompting import Example
 from idiolect.pieces.likelihood import ASKED_TOKENS, Likelihood, recipe_by
 from idiolect.pieces.newcomers import Newcomer
+from idiolect.pieces.recipe import Recipe, materialise
 from idiolect.pieces.settings import AssembleConfig
-from idiolect.storage import read_json, write_json
+from idiolect.storage.blobs import read_json, write_json
 from pieces_bench.clock import Clock, pieces
 from pieces_bench.place import Place
 from pieces_bench.pools import some_of

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from idiolect.evaluation import report_words as words
-from idiolect.measure import Paired, mean_interval, paired
+from idiolect.measure.significance import Paired, mean_interval, paired
 from pieces_bench.settings import SEED
 
 TITLES = {"rating": "Film ratings", "reply": "Chat replies"}

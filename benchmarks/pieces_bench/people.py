@@ -15,17 +15,19 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from idiolect import tasks
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
 from idiolect.evaluation.demo import draw
-from idiolect.history import History
-from idiolect.importers import import_histories
-from idiolect.models import Base, Example, MiniLM, Prompter
+from idiolect.history.history import History
+from idiolect.importers.registry import import_histories
+from idiolect.models.base import Base
+from idiolect.models.encoder import MiniLM
+from idiolect.models.prompting import Example, Prompter
 from idiolect.pieces.sharers import SharersConfig, Strategy, mean_vector, select_sharers
-from idiolect.retrieval import Encoder
-from idiolect.storage import read_json, write_json
-from idiolect.tasks import Task
+from idiolect.retrieval.dense import Encoder
+from idiolect.storage.blobs import read_json, write_json
+from idiolect.tasks.registry import get_task
+from idiolect.tasks.task import Task
 from idiolect.training.adapt import Exclusion, contributors_of
 from idiolect.training.context import ContextConfig, Person
 from pieces_bench.settings import SEED, SETTINGS, Setting, Sizes
@@ -107,7 +109,7 @@ def means(people: People, folder: Path) -> dict[str, NDArray[np.float64]]:
 
 def people_of(base: Base, name: str, sizes: Sizes, folder: Path) -> People:
     """Everyone; a draw that was made before is taken from the folder."""
-    task, setting = tasks.get(name), SETTINGS[name]
+    task, setting = get_task(name), SETTINGS[name]
     prompter = Prompter(base.tokenizer)
     seen = set(contributors_of(base))
     everyone = {h.person: h for h in histories_of(setting) if h.person not in seen}

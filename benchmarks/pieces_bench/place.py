@@ -13,17 +13,21 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.store import AdapterStore, Record, load_adapters
 from idiolect.config import derive_seed, fingerprint, to_plain
 from idiolect.events import Listener, silent
-from idiolect.history import History
-from idiolect.models import Base, Example, Prompter
-from idiolect.pieces import Pool, Shared
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example, Prompter
 from idiolect.pieces.gates import GatesConfig, train_gates
-from idiolect.storage import read_json, write_atomic, write_json
-from idiolect.training import EngineConfig, Job, TrainConfig
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.shared import Shared
+from idiolect.storage.blobs import read_json, write_atomic, write_json
 from idiolect.training.batched import train_many
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
 from pieces_bench.clock import Clock, pieces
 from pieces_bench.people import People, people_of
 from pieces_bench.settings import GATES, LORA, SEED, TRAIN, Sizes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from idiolect.config import derive_seed
-from idiolect.pieces import Pool
+from idiolect.pieces.pool import Pool
 from pieces_bench.place import Place
 from pieces_bench.settings import SEED
 from pieces_bench.view import View

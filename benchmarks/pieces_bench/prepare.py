@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from idiolect.adapters import LoraAdapter
-from idiolect.history import History
-from idiolect.pieces import Pool, Recipe, RecipeRecord, RecipeStore, materialise
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.history.history import History
 from idiolect.pieces.assemble import assemble
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import Recipe, materialise
+from idiolect.pieces.recipe_shard import RecipeRecord
+from idiolect.pieces.recipe_store import RecipeStore
 from pieces_bench import likely
 from pieces_bench.clock import Clock, pieces
 from pieces_bench.people import means

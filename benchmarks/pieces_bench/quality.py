@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from idiolect.adapters import LoraAdapter
-from idiolect.pieces import Pool, materialise
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.pieces.assemble import assemble
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import materialise
 from idiolect.pieces.retrieval import nearest, whole_adapters
 from idiolect.pieces.settings import AssembleConfig
-from idiolect.storage import read_json, write_json
+from idiolect.storage.blobs import read_json, write_json
 from pieces_bench import likely
 from pieces_bench.develop import choices
 from pieces_bench.people import means

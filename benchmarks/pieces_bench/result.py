@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Any
 
 from idiolect.evaluation.environment import hardware, versions
-from idiolect.storage import read_json
+from idiolect.storage.blobs import read_json
 from idiolect.training.schedule import steps_of
 from pieces_bench import paired_scores as t
 from pieces_bench.cost import costs

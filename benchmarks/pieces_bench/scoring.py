@@ -13,10 +13,12 @@ from statistics import fmean
 
 import torch
 
-from idiolect.adapters import LoraAdapter, LoraConfig, rows_of, stack_of
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.stacked import rows_of, stack_of
 from idiolect.generation.engine import median_choice
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
 from idiolect.models.packed import packed
+from idiolect.models.prompting import Example
 from idiolect.training.batch import parcels
 from idiolect.training.frozen import Frozen
 from idiolect.training.heap import steady_heap

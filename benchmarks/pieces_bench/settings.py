@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from idiolect.adapters import LoraConfig
+from idiolect.adapters.lora import LoraConfig
 from idiolect.evaluation.demo import CHATS, FILMS, Subject
 from idiolect.pieces.gates import GatesConfig
 from idiolect.pieces.settings import AssembleConfig
 from idiolect.pieces.sharers import Strategy
-from idiolect.training import TrainConfig
+from idiolect.training.schedule import TrainConfig
 
 SEED = 0
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from idiolect.pieces import Pool, share_sites
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.shared import share_sites
 from pieces_bench.settings import SEED
 
 

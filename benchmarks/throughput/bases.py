@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from idiolect.models import Base, attention, load_base
-from idiolect.models.base import tokenizer_identity
+from idiolect.models import attention
+from idiolect.models.base import Base, load_base, tokenizer_identity
 from idiolect.models.device import pick_device, pick_dtype
 from idiolect.models.tiny import byte_tokenizer
 

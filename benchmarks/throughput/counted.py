@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from idiolect.models import Base
+from idiolect.models.base import Base
 
 MOST_TOKENS = 2048
 

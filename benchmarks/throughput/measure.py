@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters import LoraConfig
+from idiolect.adapters.lora import LoraConfig
 from idiolect.config import to_plain
-from idiolect.models import Base
-from idiolect.training import TrainConfig
+from idiolect.models.base import Base
+from idiolect.training.schedule import TrainConfig
 from throughput.contenders import Contender, order
 from throughput.process import Process
 from throughput.work import Work

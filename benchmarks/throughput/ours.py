@@ -11,11 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from idiolect.adapters import LoraAdapter, LoraConfig, mean_adapter
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.mean import mean_adapter
 from idiolect.config import from_plain, to_plain
-from idiolect.models import Base
-from idiolect.training import EngineConfig, Job, TrainConfig, train_many
+from idiolect.models.base import Base
+from idiolect.training.batched import train_many
 from idiolect.training.gate import mean_losses
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
 from throughput.work import Work
 
 C = TypeVar("C")

@@ -26,12 +26,13 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from idiolect.adapters import LoraConfig, fresh
-from idiolect.models import Base, Example
-from idiolect.training import Job, TrainConfig
+from idiolect.adapters.lora import LoraConfig, fresh
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.training.batch import collate, parcels
+from idiolect.training.jobs import Job
 from idiolect.training.loss import target_nll
-from idiolect.training.schedule import rate_at
+from idiolect.training.schedule import TrainConfig, rate_at
 from throughput.work import Work
 
 IGNORED = -100

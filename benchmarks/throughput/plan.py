@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from idiolect.errors import UsageError
-from idiolect.models import Base
-from idiolect.training import TrainConfig
+from idiolect.models.base import Base
+from idiolect.training.schedule import TrainConfig
 from throughput.bases import SHAPES, get_base
 from throughput.contenders import PEER_A, Contender, contenders
 from throughput.work import Work, made_up_work, real_work

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idiolect import tasks
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
 from idiolect.evaluation.demo import CHATS, FILMS, draw
-from idiolect.history import History
-from idiolect.importers import import_histories
-from idiolect.models import Base, Example, PromptConfig, Prompter
-from idiolect.training import Job
+from idiolect.history.history import History
+from idiolect.importers.registry import import_histories
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example, PromptConfig, Prompter
+from idiolect.tasks.registry import get_task
 from idiolect.training.context import ContextConfig, Person
+from idiolect.training.jobs import Job
 
 SEED = 0
 HELD_OUT = 8
@@ -131,7 +132,7 @@ def real_work(
 
 
 def _examples(history: History, task: str, prompter: Prompter) -> tuple[Example, ...]:
-    person = Person(history, tasks.get(task), prompter, ContextConfig())
+    person = Person(history, get_task(task), prompter, ContextConfig())
     found = (person.item_example(place) for place in range(len(history.items)))
     return tuple(e for e in found if e is not None)
 

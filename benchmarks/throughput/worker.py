@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 import torch
 
-from idiolect.adapters import LoraConfig
+from idiolect.adapters.lora import LoraConfig
 from idiolect.config import from_plain
-from idiolect.models import Base
-from idiolect.training import TrainConfig
+from idiolect.models.base import Base
+from idiolect.training.schedule import TrainConfig
 from throughput import memory, orders
 from throughput.bases import get_base
 from throughput.ours import ROWS, Ours

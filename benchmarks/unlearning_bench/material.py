@@ -8,12 +8,13 @@ from pathlib import Path
 
 from idiolect.errors import UsageError
 from idiolect.evaluation.demo import CHATS, draw
-from idiolect.history import History
-from idiolect.tasks import get
-from idiolect.unlearning import Pair, corpora, split_by_prompt
+from idiolect.history.history import History
+from idiolect.tasks.registry import get_task
+from idiolect.unlearning import corpora
 from idiolect.unlearning.corpora import Choice, Labelled
-from idiolect.unlearning.pairs import by_prompt
+from idiolect.unlearning.pairs import Pair, by_prompt
 from idiolect.unlearning.scorecard import Material
+from idiolect.unlearning.split import split_by_prompt
 from unlearning_bench.settings import SEED, Sizes
 
 
@@ -145,7 +146,7 @@ def people(sizes: Sizes) -> tuple[History, ...]:
 
 def replies(history: History) -> tuple[Pair, ...]:
     """A person's replies as pairs, in time order."""
-    task = get("reply")
+    task = get_task("reply")
     return tuple(
         Pair(prompt=task.prompt(item).text, response=item.fields["reply"]) for item in history.items
     )

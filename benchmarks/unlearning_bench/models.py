@@ -8,22 +8,23 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters import LoraAdapter, fresh
+from idiolect.adapters.lora import LoraAdapter, fresh
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener
-from idiolect.models import Base, Example, Prompter
-from idiolect.retrieval import Encoder
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example, Prompter
+from idiolect.retrieval.dense import Encoder
 from idiolect.training.jobs import Job
 from idiolect.training.single import train_one
-from idiolect.unlearning import Pair, Unlearned, unlearn
 from idiolect.unlearning.answers import WHO, answers_of, generator_of
 from idiolect.unlearning.card_plain import plain
 from idiolect.unlearning.judge import SURE, Judge
 from idiolect.unlearning.judge_classifier import ClassifierJudge, train_judge
+from idiolect.unlearning.pairs import Pair
 from idiolect.unlearning.refusal import refuses
 from idiolect.unlearning.scorecard import Material, Scorer
 from idiolect.unlearning.sets import render
-from idiolect.unlearning.unlearn import perplexity
+from idiolect.unlearning.unlearn import Unlearned, perplexity, unlearn
 from unlearning_bench import material
 from unlearning_bench.material import Divided, Sources
 from unlearning_bench.settings import ABLATIONS, METHODS, PERSONAL, Settings

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from idiolect.adapters import LoraConfig
-from idiolect.models import PromptConfig
-from idiolect.training import TrainConfig
-from idiolect.unlearning import UnlearnConfig
+from idiolect.adapters.lora import LoraConfig
+from idiolect.models.prompting import PromptConfig
+from idiolect.training.schedule import TrainConfig
 from idiolect.unlearning.relearn import RelearnConfig
 from idiolect.unlearning.scorecard import ScoreConfig
+from idiolect.unlearning.unlearn import UnlearnConfig
 
 SEED = 0
 METHODS = ("sku", "task-vector", "ft", "ga", "ga-mismatch", "npo")

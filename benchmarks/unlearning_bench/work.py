@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idiolect.config import fingerprint
-from idiolect.retrieval import Encoder
-from idiolect.storage import read_json, write_json
+from idiolect.retrieval.dense import Encoder
+from idiolect.storage.blobs import read_json, write_json
 
 
 class Kept:

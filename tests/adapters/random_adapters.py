@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh, merged_weight, stack_of
-from idiolect.models import Base
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, merged_weight
+from idiolect.adapters.stacked import stack_of
+from idiolect.models.base import Base
 
 
 def random_adapter(base: Base, config: LoraConfig | None = None, *, seed: int = 0) -> LoraAdapter:

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from idiolect.adapters import LoraAdapter
 from idiolect.adapters.holder import Copies, Exports, Progress, Stores
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.numbers import traces_of
 from idiolect.adapters.peft_format import WEIGHTS, save_peft
 from idiolect.adapters.ranks import stack_ranks
 from idiolect.adapters.store import AdapterStore, Record
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
-from idiolect.storage import Leaving, Needles, sha256_file
+from idiolect.storage.blobs import sha256_file
+from idiolect.storage.holders import Leaving
+from idiolect.storage.needles import Needles
 from tiny_people import LORA, noisy, tensors
 
 

@@ -14,11 +14,13 @@ from random_adapters import logits_of, random_adapter, some_ids
 from torch import Tensor
 
 from drawn_jobs import exact_base
-from idiolect.adapters import Gates, GateStack, LoraConfig, stack_of
 from idiolect.adapters.gated import Gated, add_gated, add_trained_gated
+from idiolect.adapters.gates import Gates, GateStack
 from idiolect.adapters.grouped import Rows
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.stacked import stack_of
 from idiolect.errors import IntegrityError, MismatchError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
 
 CONFIG = LoraConfig(rank=3, alpha=6.0, targets=("q_proj", "o_proj", "up_proj"))

@@ -7,9 +7,9 @@ import pytest
 import torch
 from random_adapters import random_adapter
 
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh, merged_weight, sites
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, merged_weight, sites
 from idiolect.errors import IntegrityError, MismatchError, UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
 
 PATH = "model.layers.0.self_attn.q_proj"

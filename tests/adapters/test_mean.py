@@ -6,9 +6,10 @@ import pytest
 import torch
 from random_adapters import random_adapter
 
-from idiolect.adapters import LoraAdapter, LoraConfig, mean_adapter
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.mean import mean_adapter
 from idiolect.errors import MismatchError, UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
 
 

@@ -14,7 +14,9 @@ from random_adapters import logits_of, logits_with, random_adapter, some_ids
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from idiolect.adapters import LoraAdapter, LoraConfig, load_peft, save_peft, stack_of
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.peft_format import load_peft, save_peft
+from idiolect.adapters.stacked import stack_of
 from idiolect.errors import (
     ArtifactError,
     IntegrityError,
@@ -22,7 +24,8 @@ from idiolect.errors import (
     MissingError,
     UsageError,
 )
-from idiolect.models import Base, invocation_of, load_base
+from idiolect.models.base import Base, load_base
+from idiolect.models.frame import invocation_of
 from idiolect.models.tiny import tiny_base
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

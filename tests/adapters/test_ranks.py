@@ -7,10 +7,11 @@ import pytest
 import torch
 from random_adapters import logits_of, logits_with, merge_into, random_adapter, some_ids
 
-from idiolect.adapters import LoraConfig, save_peft, stack_ranks
-from idiolect.adapters.ranks import servable_rank
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.peft_format import save_peft
+from idiolect.adapters.ranks import servable_rank, stack_ranks
 from idiolect.errors import MismatchError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
 
 TASK = LoraConfig(rank=6, alpha=12.0, targets=("q_proj", "v_proj", "up_proj"))

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_adapters import logits_of, merge_into, random_adapter, some_ids
 
-from idiolect.adapters import LoraConfig, Stack, rows_of, stack_of
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.stacked import Stack, rows_of, stack_of
 from idiolect.errors import MismatchError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
 
 CONFIG = LoraConfig(rank=3, alpha=6.0, targets=("q_proj", "o_proj", "up_proj"))

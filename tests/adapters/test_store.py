@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_writer import write
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.store import AdapterStore, Record, load_adapters
 from idiolect.errors import BusyError, IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
-from idiolect.storage import write_json
+from idiolect.storage.blobs import write_json
 from tiny_people import LORA, noisy, tensors
 
 SETTINGS = {"train": {"rate": 0.5}}

@@ -10,13 +10,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh
-from idiolect.audit import LeakageConfig, Membership, Subject, audit_membership, judged
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.audit.membership import LeakageConfig, Membership, Subject, audit_membership, judged
 from idiolect.errors import IntegrityError, MismatchError, UsageError
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
-from idiolect.training import Job, TrainConfig, train_one
+from idiolect.training.jobs import Job
+from idiolect.training.schedule import TrainConfig
 from idiolect.training.scoring import item_losses
+from idiolect.training.single import train_one
 from tiny_people import noisy
 
 LORA = LoraConfig(rank=4, alpha=8.0)

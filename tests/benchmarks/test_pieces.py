@@ -18,11 +18,14 @@ import render
 from idiolect.errors import UsageError
 from idiolect.generation.answers import Question, answer
 from idiolect.generation.engine import Generator
-from idiolect.history import History, Interaction
-from idiolect.models import load_base
-from idiolect.pieces import Pool, Shared, materialise, share_sites
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import load_base
 from idiolect.pieces.assemble import assemble
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import materialise
 from idiolect.pieces.settings import AssembleConfig
+from idiolect.pieces.shared import Shared, share_sites
 from idiolect.training.context import ContextConfig, Person
 from pieces_bench import clock as clocks
 from pieces_bench import people as who

@@ -3,11 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from idiolect.adapters import LoraConfig
+from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import UsageError
-from idiolect.models import Example
-from idiolect.training import EngineConfig, Job, TrainConfig, train_one
+from idiolect.models.prompting import Example
 from idiolect.training.gate import mean_losses
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
+from idiolect.training.single import train_one
 from throughput.bases import get_base
 from throughput.counted import operations
 from throughput.ours import Ours, Row, changed

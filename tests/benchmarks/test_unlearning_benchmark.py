@@ -12,10 +12,11 @@ import pytest
 import render
 import unlearning
 from idiolect.errors import UsageError
-from idiolect.history import History, Interaction
-from idiolect.unlearning import UnlearnConfig, unlearn
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
 from idiolect.unlearning.corpora import Choice, Labelled
 from idiolect.unlearning.pairs import Pair
+from idiolect.unlearning.unlearn import UnlearnConfig, unlearn
 from tiny_people import save_tiny
 from unlearning_bench import material, models
 from unlearning_bench.material import Sources, divide

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from idiolect.cli import main
-from idiolect.history import read_dataset, write_dataset
+from idiolect.cli.group import main
+from idiolect.history.dataset import read_dataset
+from idiolect.history.writing import write_dataset
 from idiolect.models.tiny import tiny_base
 
 PEOPLE = {"annabel": 9, "bartholomew": 8}

@@ -17,10 +17,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from idiolect import __version__
-from idiolect.cli import evaluate, group, import_data, main
+from idiolect.cli import evaluate, group, import_data
+from idiolect.cli.group import main
 from idiolect.errors import BusyError, DataError, UsageError
 
-END = "import sys; from idiolect.cli import main; sys.argv[0] = 'idiolect'; main()"
+END = "import sys; from idiolect.cli.group import main; sys.argv[0] = 'idiolect'; main()"
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_the_examples_are_understood(
 
 
 def test_formats_named_in_the_help_are_those_there_are() -> None:
-    from idiolect.importers import IMPORTERS
+    from idiolect.importers.registry import IMPORTERS
 
     assert import_data.FORMATS.split(", ") == list(IMPORTERS)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from idiolect.cli import main
+from idiolect.cli.group import main
 from idiolect.models.tiny import tiny_base
 
 PEOPLE = {"annabel": 16, "bartholomew": 14, "cressida": 12}

@@ -11,10 +11,11 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from idiolect.adapters import load_peft
-from idiolect.cli import main, unlearn
-from idiolect.models import load_base
-from idiolect.storage import Manifest
+from idiolect.adapters.peft_format import load_peft
+from idiolect.cli import unlearn
+from idiolect.cli.group import main
+from idiolect.models.base import load_base
+from idiolect.storage.manifest import Manifest
 from idiolect.unlearning.registry import NAMES
 from tiny_people import UNGATED, rater, save_tiny
 
@@ -43,7 +44,7 @@ def files_of(folder: Path) -> Mapping[str, bytes]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two bases, both sets, a store of one person's adapter, and that exported."""
     from idiolect import api
-    from idiolect.history import write_dataset
+    from idiolect.history.writing import write_dataset
 
     place = tmp_path_factory.mktemp("unlearning")
     save_tiny(place / "base")

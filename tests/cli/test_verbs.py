@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from idiolect import api
-from idiolect.cli import main
+from idiolect.cli.group import main
 from idiolect.errors import DataError
 from idiolect.events import Note, Progress
-from idiolect.importers import FileReport, ImportReport, Skip
+from idiolect.importers.report import FileReport, ImportReport, Skip
 from idiolect.training.personalize import PersonalSummary
 
 Fake = Callable[[str, object], dict[str, Any]]

@@ -16,13 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect import api
-from idiolect.adapters import LoraConfig
+from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import MismatchError, MissingError
 from idiolect.evaluation.heat import NARROW, Heat, heat_map
 from idiolect.evaluation.pool_report import effective
 from idiolect.evaluation.pool_report_html import MOST, conclusions, render_pool_html
 from idiolect.models.tiny import tiny_base
-from idiolect.pieces import Pool, Recipe, RecipeRecord, RecipeStore, Shared
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import Recipe
+from idiolect.pieces.recipe_shard import RecipeRecord
+from idiolect.pieces.recipe_store import RecipeStore
+from idiolect.pieces.shared import Shared
 from tiny_people import noisy
 
 LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj"))

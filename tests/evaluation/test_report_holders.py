@@ -10,7 +10,10 @@ from made_up_results import rating
 
 from idiolect.evaluation.holder import Answers, CachedBases, Reports, report_tasks
 from idiolect.evaluation.report import build_report
-from idiolect.storage import Leaving, Manifest, Needles, pieces_of, write_json
+from idiolect.storage.blobs import write_json
+from idiolect.storage.holders import Leaving
+from idiolect.storage.manifest import Manifest
+from idiolect.storage.needles import Needles, pieces_of
 
 
 @pytest.fixture

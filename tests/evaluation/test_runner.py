@@ -9,21 +9,22 @@ from typing import Any
 
 import pytest
 
-from idiolect import tasks
 from idiolect.errors import MismatchError, UsageError
 from idiolect.evaluation import runner as running
 from idiolect.evaluation.methods import methods, own_baselines
 from idiolect.evaluation.results import Answer, Comparison, MethodRun
 from idiolect.evaluation.runner import EvaluateConfig, Runner, with_queries
 from idiolect.evaluation.study import StudyConfig, require_unseen, study
-from idiolect.generation import Generator
+from idiolect.generation.engine import Generator
 from idiolect.generation.writer import BaseWriter
-from idiolect.history import History, Interaction
-from idiolect.models import Base, load_base
-from idiolect.training import TrainConfig
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import Base, load_base
+from idiolect.tasks.registry import get_task
 from idiolect.training import adapt as adapting
 from idiolect.training import personalize as personalizing
 from idiolect.training.adapt import AdaptConfig, contributors_of
+from idiolect.training.schedule import TrainConfig
 from tiny_people import ENGINE, GATED, LORA, RATING, UNGATED, rater, save_tiny
 
 ALL = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
@@ -178,7 +179,7 @@ def test_people_do_not_change_each_others_answers(
 
 
 def test_free_text_without_gate_or_adaptation(base: Base, tmp_path: Path) -> None:
-    titles = tasks.get("lamp-5")
+    titles = get_task("lamp-5")
     papers = [
         Interaction(
             id=f"{n}", position=n, fields={"abstract": f"We count {n} ants.", "title": f"{n} ants"}
@@ -238,7 +239,7 @@ def test_a_persons_own_mean_and_median() -> None:
     assert values(mean) == ["2.8", "2.8", "3"] and values(median) == ["2", "2", "3"]
     assert [a.gold for a in mean.answers] == ["3", "4", "3"]
     assert isinstance(mean.answers[0], Answer)
-    assert own_baselines(tasks.get("lamp-5"), [history]) == ()
+    assert own_baselines(get_task("lamp-5"), [history]) == ()
 
 
 def test_queries_are_the_datas_own_or_the_last_items() -> None:

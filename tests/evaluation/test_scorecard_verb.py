@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from idiolect.cli import main
+from idiolect.cli.group import main
 from idiolect.errors import IntegrityError, MissingError, UsageError
 from idiolect.evaluation import scorecard as module
 from idiolect.unlearning import judges
@@ -92,7 +92,7 @@ def test_judges_have_names(place: Path) -> None:
 def test_the_default_judge_is_trained_once_and_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from idiolect.unlearning import Pair
+    from idiolect.unlearning.pairs import Pair
 
     normal = [Pair(prompt=f"What is {n}?", response=f"Bread {n}.") for n in range(9)]
     normal.append(Pair(prompt=LABELLED[0].prompt, response="It asks what is labelled."))

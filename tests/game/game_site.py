@@ -12,7 +12,7 @@ from django.test import Client
 
 from idiolect.game import consent, rounds
 from idiolect.game.models import Round, Word
-from idiolect.game.rules import Relation
+from idiolect.game.rules.relations import Relation
 from idiolect.server.accounts.models import User
 
 SEAFOOD = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from idiolect.game.plays import AnswerRow, RoundRow, VoteRow
-from idiolect.game.rules import stem
+from idiolect.game.rules.answers import stem
 
 FIRST = 1_700_000_000.0
 

@@ -10,7 +10,7 @@ from game_site import guests, play
 
 from idiolect.game import boards
 from idiolect.game.models import Total, Word
-from idiolect.game.rules import Board
+from idiolect.game.rules.standings import Board
 from idiolect.server.accounts.models import User
 
 pytestmark = pytest.mark.django_db

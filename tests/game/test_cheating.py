@@ -20,7 +20,8 @@ from test_sittings import PAIR, sitting_of
 from idiolect.errors import UsageError
 from idiolect.game import challenges, rounds, sittings, tally
 from idiolect.game.models import Answer, Challenge, PairVote, Round, Sitting, State, Total, Word
-from idiolect.game.rules import MAX_CHARS, SECONDS, Relation
+from idiolect.game.rules.answers import MAX_CHARS
+from idiolect.game.rules.relations import SECONDS, Relation
 from idiolect.server.accounts.models import User
 from idiolect.server.limits import SUBMIT, wait
 

@@ -38,7 +38,7 @@ from idiolect.game.classifier.train import (
 )
 from idiolect.game.data.pairs import PairRow
 from idiolect.models.tiny import tiny_base
-from idiolect.storage import Manifest
+from idiolect.storage.manifest import Manifest
 
 WORDS = [f"w{n}" for n in range(120)]
 LEXICON = {

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from players import FIRST, played, seafood, voted
 
 from idiolect.errors import DataError, MissingError, UsageError
-from idiolect.game import data
+from idiolect.game.data import agreement, files, histories, pairs
 from idiolect.game.data.histories import DAY
 from idiolect.game.plays import Plays
-from idiolect.game.rules import stem
-from idiolect.history import read_dataset, write_dataset
+from idiolect.game.rules.answers import stem
+from idiolect.history.dataset import read_dataset
+from idiolect.history.writing import write_dataset
 
 KNIFE = Plays(
     rounds=[
@@ -48,7 +49,7 @@ def nothing(relation: str, base_word: str) -> set[str]:
 
 
 def test_a_pair_counts_players_and_rounds_apart() -> None:
-    rows = {(r.base_word, r.answer): r for r in data.pair_rows(KNIFE, lexicon, least_players=1)}
+    rows = {(r.base_word, r.answer): r for r in pairs.pair_rows(KNIFE, lexicon, least_players=1)}
     blade = rows["knife", "blade"]
     assert (blade.players, blade.asked, blade.given, blade.rounds) == (3, 3, 4, 4)
     assert (blade.share, blade.agreement, blade.in_wordnet) == (1.0, 1.0, True)
@@ -62,7 +63,7 @@ def test_a_pair_counts_players_and_rounds_apart() -> None:
 
 
 def test_a_players_last_vote_counts_once() -> None:
-    rows = {(r.base_word, r.answer): r for r in data.pair_rows(KNIFE, lexicon, least_players=1)}
+    rows = {(r.base_word, r.answer): r for r in pairs.pair_rows(KNIFE, lexicon, least_players=1)}
     wing = rows["knife", "wing"]
     assert (wing.confirmed, wing.rejected) == (0, 3)
     assert (wing.players, wing.given, wing.asked) == (0, 0, 3)
@@ -70,12 +71,12 @@ def test_a_players_last_vote_counts_once() -> None:
 
 
 def test_what_few_gave_stays_inside() -> None:
-    rows = data.pair_rows(KNIFE, lexicon)
+    rows = pairs.pair_rows(KNIFE, lexicon)
     assert [(r.base_word, r.answer) for r in rows] == [("knife", "blade"), ("knife", "wing")]
 
 
 def test_the_original_counts_of_seafood() -> None:
-    rows = data.pair_rows(Plays(rounds=seafood()), nothing)
+    rows = pairs.pair_rows(Plays(rounds=seafood()), nothing)
     assert [(r.answer, r.players) for r in rows][:5] == [
         ("fish", 54),
         ("shrimp", 53),
@@ -89,9 +90,9 @@ def test_the_original_counts_of_seafood() -> None:
 
 @pytest.mark.parametrize("name", ["pairs.tsv", "pairs.parquet"])
 def test_a_table_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
-    rows = data.pair_rows(KNIFE, lexicon, least_players=1)
-    data.write_pairs(tmp_path / name, rows)
-    found = data.read_pairs(tmp_path / name)
+    rows = pairs.pair_rows(KNIFE, lexicon, least_players=1)
+    files.write_pairs(tmp_path / name, rows)
+    found = files.read_pairs(tmp_path / name)
     assert [replace(r, share=None, agreement=None, agreement_low=None, agreement_high=None)
             for r in found] == [
         replace(r, share=None, agreement=None, agreement_low=None, agreement_high=None)
@@ -104,7 +105,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
 def test_the_original_table_is_read_as_parts(tmp_path: Path) -> None:
     path = tmp_path / "relations.tsv"
     path.write_text("BASE_WORD\tINPUT_WORD\tRELATION_ID\tCNT\nknife\tblade\t787\t37\n")
-    (row,) = data.read_pairs(path)
+    (row,) = files.read_pairs(path)
     assert (row.relation, row.base_word, row.answer, row.players) == (
         "meronyms",
         "knife",
@@ -126,14 +127,14 @@ def test_a_broken_table_names_its_line(tmp_path: Path, text: str, said: str) -> 
     path = tmp_path / "pairs.tsv"
     path.write_text(text)
     with pytest.raises(DataError, match=said):
-        data.read_pairs(path)
+        files.read_pairs(path)
 
 
 def test_a_table_has_one_of_two_endings(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.tsv or \.parquet"):
-        data.write_pairs(tmp_path / "pairs.xlsx", [])
+        files.write_pairs(tmp_path / "pairs.xlsx", [])
     with pytest.raises(MissingError):
-        data.read_pairs(tmp_path / "pairs.tsv")
+        files.read_pairs(tmp_path / "pairs.tsv")
 
 
 def determiner(word: str) -> str:
@@ -141,7 +142,7 @@ def determiner(word: str) -> str:
 
 
 def test_histories_ask_what_the_player_was_asked_and_name_nobody(tmp_path: Path) -> None:
-    made = data.histories_of(KNIFE.rounds, determiner)
+    made = histories.histories_of(KNIFE.rounds, determiner)
     assert len(made) == 4
     assert len({h.person for h in made}) == 4
     assert all(re.fullmatch(r"player-[0-9a-f]{16}", h.person) for h in made)
@@ -166,17 +167,18 @@ def test_histories_ask_what_the_player_was_asked_and_name_nobody(tmp_path: Path)
 
 
 def test_pseudonyms_are_new_in_every_export() -> None:
-    one, other = ({h.person for h in data.histories_of(KNIFE.rounds, determiner)} for _ in "12")
+    made = [histories.histories_of(KNIFE.rounds, determiner) for _ in "12"]
+    one, other = ({h.person for h in people} for people in made)
     assert not one & other
 
 
 def test_who_gave_no_answer_has_no_history() -> None:
-    assert data.histories_of([played("ann", "knife", "")], determiner) == []
+    assert histories.histories_of([played("ann", "knife", "")], determiner) == []
 
 
 def test_a_players_own_history_keeps_its_order() -> None:
     rounds = [played("ann", "spoon", "bowl", at=60), played("ann", "knife", "tip, blade", at=5)]
-    made = data.player_history("me", rounds, determiner)
+    made = histories.player_history("me", rounds, determiner)
     assert [i.fields["answer"] for i in made.items] == ["tip", "blade", "bowl"]
     assert [i.time for i in made.items] == [FIRST + 5, FIRST + 5, FIRST + 60]
 
@@ -189,7 +191,7 @@ def test_alpha_is_that_of_the_whole_matrix(matrix: list[list[bool]]) -> None:
         played(f"p{n}", "knife", ",".join(w for w, said in zip("abcd", row, strict=True) if said))
         for n, row in enumerate(matrix)
     ]
-    found = data.agreement(Plays(rounds=rounds))["answers"]
+    found = agreement.agreement(Plays(rounds=rounds))["answers"]
     said = np.array(matrix, dtype=float)[:, np.array(matrix).any(axis=0)]
     if said.size == 0 or said.min() == 1:
         assert found.alpha is None
@@ -202,7 +204,7 @@ def test_what_nobody_says_of_a_word_is_agreed_on() -> None:
     """The merged units of what was not said, against every unit written out."""
     rounds = [played(p, "knife", w) for p, w in zip("abc", ("x", "x, y", "z"), strict=True)]
     rounds += [played(p, "spoon", w) for p, w in zip("ab", ("u", "u, x"), strict=True)]
-    found = data.agreement(Plays(rounds=rounds))["meronyms"]
+    found = agreement.agreement(Plays(rounds=rounds))["meronyms"]
     knife = [[1, 2], [2, 1], [2, 1], [3, 0]]  # x, y, z, u
     spoon = [[1, 1], [2, 0], [2, 0], [0, 2]]
     whole = krippendorff.alpha(value_counts=knife + spoon, level_of_measurement="nominal")
@@ -214,7 +216,7 @@ def test_players_who_say_the_same_agree_and_others_do_not() -> None:
     same = [played(f"p{n}", word, f"x{word}, y{word}") for word in words for n in range(4)]
     apart = [played(f"p{n}", word, f"x{n}, y{n}") for word in words for n in range(4)]
     some = same[:-1] + apart[-1:]
-    alphas = [data.agreement(Plays(rounds=r))["meronyms"] for r in (same, some, apart)]
+    alphas = [agreement.agreement(Plays(rounds=r))["meronyms"] for r in (same, some, apart)]
     assert [a.players for a in alphas] == [4, 4, 4] and [a.words for a in alphas] == [3, 3, 3]
     one, middle, none = alphas
     assert one.alpha == 1.0 and one.interval == (1.0, 1.0)
@@ -226,13 +228,13 @@ def test_players_who_say_the_same_agree_and_others_do_not() -> None:
 
 def test_votes_have_an_alpha_of_their_own() -> None:
     votes = [voted(p, "knife", w, w == "blade") for p in "abc" for w in ("blade", "wing")]
-    found = data.agreement(Plays(rounds=[], votes=votes))["votes"]
+    found = agreement.agreement(Plays(rounds=[], votes=votes))["votes"]
     assert (found.alpha, found.words, found.players) == (1.0, 1, 3)
 
 
 def test_precision_goes_by_how_many_gave_an_answer() -> None:
-    rows = data.pair_rows(KNIFE, lexicon, least_players=0)
-    found = {p.least: p for p in data.precision_by_count(rows)}
+    rows = pairs.pair_rows(KNIFE, lexicon, least_players=0)
+    found = {p.least: p for p in agreement.precision_by_count(rows)}
     assert Counter({least: p.pairs for least, p in found.items()}) == {
         1: 2,
         2: 1,

@@ -10,7 +10,7 @@ from game_site import agreed, began, guests, opened, play, send, token
 
 from idiolect.game import rounds
 from idiolect.game.models import Answer, Consent, Round, Sitting, State, Total, Word
-from idiolect.game.rules import Relation
+from idiolect.game.rules.relations import Relation
 from idiolect.server.accounts.models import User
 
 pytestmark = pytest.mark.django_db

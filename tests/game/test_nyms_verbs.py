@@ -11,14 +11,14 @@ import pytest
 from click.testing import CliRunner, Result
 from game_site import SEAFOOD, guests, opened, play
 
-from idiolect.cli import main
+from idiolect.cli.group import main
 from idiolect.errors import MissingError
 from idiolect.game import rounds
-from idiolect.game.data import read_pairs
+from idiolect.game.data.files import read_pairs
 from idiolect.game.data.reading import open_site, read_plays
 from idiolect.game.models import PairVote, Sitting
-from idiolect.game.rules import stem
-from idiolect.history import read_dataset
+from idiolect.game.rules.answers import stem
+from idiolect.history.dataset import read_dataset
 from idiolect.server.accounts.models import User
 
 pytestmark = pytest.mark.django_db

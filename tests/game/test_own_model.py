@@ -25,14 +25,15 @@ from idiolect.game.models import Round
 from idiolect.game.own_model import engine, service
 from idiolect.game.own_model.models import Guess, OwnModel
 from idiolect.game.predictions import CLASSIFIER
-from idiolect.game.rules import Pair, Relation
-from idiolect.history import History
-from idiolect.models import load_base
+from idiolect.game.rules.pairs import Pair
+from idiolect.game.rules.relations import Relation
+from idiolect.history.history import History
+from idiolect.models.base import load_base
 from idiolect.server import jobs
 from idiolect.server.accounts import holders
 from idiolect.server.accounts.models import User
 from idiolect.server.models import Job
-from idiolect.storage import Manifest
+from idiolect.storage.manifest import Manifest
 from tiny_people import save_tiny
 
 pytestmark = pytest.mark.django_db

@@ -8,8 +8,9 @@ import pytest
 
 from idiolect.errors import IntegrityError
 from idiolect.game.predictions import NAME, read_predictions, write_predictions
-from idiolect.game.rules import Pair, Relation
-from idiolect.storage import write_json
+from idiolect.game.rules.pairs import Pair
+from idiolect.game.rules.relations import Relation
+from idiolect.storage.blobs import write_json
 
 
 def pair(likely: float) -> Pair:

@@ -15,7 +15,8 @@ from game_site import SEAFOOD, began, guests, opened, play
 from idiolect.errors import MissingError, UsageError
 from idiolect.game import rounds, words
 from idiolect.game.models import Answer, Round, State, Total, Word
-from idiolect.game.rules import GRACE, MAX_ANSWERS, ROUND_BONUS, SECONDS, Relation
+from idiolect.game.rules.relations import GRACE, MAX_ANSWERS, SECONDS, Relation
+from idiolect.game.rules.scoring import ROUND_BONUS
 from idiolect.server.accounts.models import User
 
 pytestmark = pytest.mark.django_db

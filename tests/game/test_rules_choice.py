@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.errors import MissingError
-from idiolect.game.rules import (
+from idiolect.game.rules.choice import (
     LITTLE_PLAYED,
     Played,
     WordStats,

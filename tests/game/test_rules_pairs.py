@@ -9,20 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.game.rules import (
-    PAIRS,
-    Board,
-    Pair,
-    PlayerTotals,
-    Relation,
-    Vote,
-    WordStats,
-    hardest_words,
-    majority,
-    next_pairs,
-    pair_points,
-    standings,
-)
+from idiolect.game.rules.choice import WordStats
+from idiolect.game.rules.pairs import PAIRS, Pair, Vote, majority, next_pairs, pair_points
+from idiolect.game.rules.relations import Relation
+from idiolect.game.rules.standings import Board, PlayerTotals, hardest_words, standings
 
 
 def pair(answer: str = "crab", **known: float) -> Pair:

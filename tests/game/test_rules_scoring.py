@@ -6,23 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.game.rules import (
-    GRACE,
-    LISTED_BONUS,
-    MAX_ANSWERS,
-    MAX_CHARS,
-    ROUND_BONUS,
-    SECONDS,
-    Earlier,
-    Relation,
-    RoundScore,
-    accepted,
-    in_time,
-    normalise,
-    question,
-    score,
-    stem,
-)
+from idiolect.game.rules.answers import MAX_CHARS, accepted, normalise, stem
+from idiolect.game.rules.relations import GRACE, MAX_ANSWERS, SECONDS, Relation, in_time, question
+from idiolect.game.rules.scoring import LISTED_BONUS, ROUND_BONUS, Earlier, RoundScore, score
 
 SEAFOOD = {
     "fish": 54,

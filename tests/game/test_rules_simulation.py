@@ -9,7 +9,8 @@ from statistics import fmean
 
 import pytest
 
-from idiolect.game.rules import (
+from idiolect.game.rules.choice import (
+    TYPICAL,
     Played,
     WordStats,
     difficulty,
@@ -17,7 +18,6 @@ from idiolect.game.rules import (
     next_word,
     skill,
 )
-from idiolect.game.rules.choice import TYPICAL
 
 WORDS, ROUNDS = 150, 150
 STRENGTHS = {"weak": 0.35, "middling": 0.5, "strong": 0.65}

@@ -17,7 +17,9 @@ from idiolect.game import sittings, words
 from idiolect.game.candidates import UNLISTED, candidates
 from idiolect.game.models import Hidden, PairVote, Sitting, State
 from idiolect.game.predictions import NAME, write_predictions
-from idiolect.game.rules import PAIRS, PAIRS_SECONDS, Pair, Relation, stem
+from idiolect.game.rules.answers import stem
+from idiolect.game.rules.pairs import PAIRS, PAIRS_SECONDS, Pair
+from idiolect.game.rules.relations import Relation
 from idiolect.server.accounts.models import User
 
 pytestmark = pytest.mark.django_db

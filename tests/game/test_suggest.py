@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from idiolect.game.classifier.examples import Example, Known
 from idiolect.game.classifier.suggest import suggest
 from idiolect.game.data.pairs import LEAST_PLAYERS, PairRow
-from idiolect.game.rules import Relation
+from idiolect.game.rules.relations import Relation
 
 GROUPS = ("cat", "car")
 LEXICON = {

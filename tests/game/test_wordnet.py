@@ -10,7 +10,7 @@ import pytest
 import small_wordnet
 
 from idiolect.errors import DataError, IntegrityError, MissingError
-from idiolect.game.rules import Relation
+from idiolect.game.rules.relations import Relation
 from idiolect.game.wordnet import build as building
 from idiolect.game.wordnet.base_words import BaseWords
 from idiolect.game.wordnet.database import WordNet, read

@@ -10,9 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.adapters import LoraAdapter, LoraConfig, merged_weight, stack_of
-from idiolect.generation import Generator, median_choice
-from idiolect.models import Base, Example, invocation_of
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, merged_weight
+from idiolect.adapters.stacked import stack_of
+from idiolect.generation.engine import Generator, median_choice
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
 from tiny_people import noisy
 

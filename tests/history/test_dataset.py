@@ -16,8 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idiolect.errors import DataError, IdiolectError, IntegrityError, MissingError, UsageError
-from idiolect.history import Dataset, History, Interaction, read_dataset, tables, write_dataset
-from idiolect.storage import read_json, write_json
+from idiolect.history import tables
+from idiolect.history.dataset import Dataset, read_dataset
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.writing import write_dataset
+from idiolect.storage.blobs import read_json, write_json
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.errors import DataError
-from idiolect.history import to_unix
+from idiolect.history.dates import to_unix
 
 
 def utc(*parts: int) -> float:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from idiolect.history import FieldUse, History, Interaction, describe, write_dataset
+from idiolect.history.describe import FieldUse, describe
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.writing import write_dataset
 
 
 def row(position: int, time: float | None = None, **fields: str) -> Interaction:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.history import History, Interaction
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
 
 TIMES = st.none() | st.integers(0, 3).map(float)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import DataError, MissingError
-from idiolect.history import History, Interaction, write_jsonl
-from idiolect.history.jsonl import Line, read_lines, whole_text
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.jsonl import Line, read_lines, whole_text, write_jsonl
 
 
 def test_out_and_in_again(tmp_path: Path) -> None:

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
-from idiolect import tasks
-from idiolect.history import Dataset, History, Interaction, read_dataset, write_dataset
+from idiolect.history.dataset import Dataset, read_dataset
+from idiolect.history.history import History
 from idiolect.history.holder import Datasets, effects, rewrite
+from idiolect.history.interaction import Interaction
 from idiolect.history.redact import REMOVED, Redaction
-from idiolect.storage import Leaving, Needles, pieces_of
+from idiolect.history.writing import write_dataset
+from idiolect.storage.holders import Leaving
+from idiolect.storage.needles import Needles, pieces_of
+from idiolect.tasks.registry import get_task
 
-REPLY, TITLE = tasks.get("reply"), tasks.get("lamp-5")
+REPLY, TITLE = get_task("reply"), get_task("lamp-5")
 LONG = "I saw a heron by the inlet at dawn, and nobody else was there"
 
 
@@ -131,7 +135,7 @@ def test_what_everybody_has_is_nobodys(tmp_path: Path) -> None:
         for p, fields in shown.items()
     ]
     dataset = write_dataset(tmp_path / "d", histories, task="rating", source="x")
-    found = Redaction(dataset, "ann", tasks.get("rating"))
+    found = Redaction(dataset, "ann", get_task("rating"))
     assert found.changed == frozenset()
     assert found.unique.in_text(rare["title"]) and not found.unique.in_text(film["title"])
 
@@ -150,7 +154,7 @@ def test_the_dataset_is_rewritten_without_a_trace(tmp_path: Path) -> None:
         overwrite=True,
     )
     leaving = Leaving(person="ann", task="reply")
-    holder = Datasets(tasks.get)
+    holder = Datasets(get_task)
     assert "2 records" in holder.find(tmp_path / "d", leaving)
     done = holder.erase(tmp_path / "d", leaving)
     assert [(e.what, e.outcome, e.person) for e in done] == [
@@ -173,7 +177,7 @@ def test_words_known_from_elsewhere_are_taken_out_where_the_person_is_not(tmp_pa
     rest = [dataset.history(p) for p in ("bob", "cyd")]
     write_dataset(tmp_path / "copy", rest, task="reply", source="x")
     leaving = Leaving(person="ann", task="reply", needles=Needles(pieces_of([LONG])))
-    Datasets(tasks.get).erase(tmp_path / "copy", leaving)
+    Datasets(get_task).erase(tmp_path / "copy", leaving)
     assert LONG.casefold() not in repr([*read_dataset(tmp_path / "copy")]).casefold()
 
 

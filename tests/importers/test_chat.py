@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from idiolect.errors import DataError
-from idiolect.history import to_unix
-from idiolect.importers import Imported, ImportOptions, import_histories
+from idiolect.history.dates import to_unix
+from idiolect.importers.registry import import_histories
+from idiolect.importers.report import Imported, ImportOptions
 
 
 def load(path: Path, **options: str) -> Imported:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from idiolect.errors import DataError, MissingError
-from idiolect.importers import import_histories
+from idiolect.importers.registry import import_histories
 
 
 def says(sender: str, second: int, *texts: str) -> list[dict[str, str]]:

@@ -9,8 +9,9 @@ import pytest
 from lamp_samples import BY_TASK, SAMPLES, Sample, asks, golds, paper, store
 
 from idiolect.errors import DataError, MissingError, UsageError
-from idiolect.history import to_unix
-from idiolect.importers import Imported, ImportOptions, import_histories
+from idiolect.history.dates import to_unix
+from idiolect.importers.registry import import_histories
+from idiolect.importers.report import Imported, ImportOptions
 
 
 def load(folder: Path, **options: str) -> Imported:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import DataError, MissingError
-from idiolect.history import describe
-from idiolect.importers import Imported, import_histories
+from idiolect.history.describe import describe
+from idiolect.importers.registry import import_histories
+from idiolect.importers.report import Imported
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 ITEM = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import DataError, UsageError
-from idiolect.history import write_jsonl
-from idiolect.importers import Imported, ImportOptions, import_histories
+from idiolect.history.jsonl import write_jsonl
+from idiolect.importers.registry import import_histories
+from idiolect.importers.report import Imported, ImportOptions
 
 LINES = """
 {"person": "ann", "fields": {"text": "one", "title": "1"}, "time": 20}

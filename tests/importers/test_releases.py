@@ -9,8 +9,9 @@ import pytest
 from lamp_samples import SAMPLES, Sample, asks, golds, paper, store
 
 from idiolect.errors import DataError, MissingError
-from idiolect.history import to_unix
-from idiolect.importers import ImportOptions, guess, import_histories
+from idiolect.history.dates import to_unix
+from idiolect.importers.registry import guess, import_histories
+from idiolect.importers.report import ImportOptions
 
 
 def person(name: Any, profile: list[Any], query: list[Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from idiolect.errors import UsageError
-from idiolect.measure import Separation, separation
+from idiolect.measure.auc import Separation, separation
 
 few = st.lists(st.integers(0, 6).map(float), min_size=4, max_size=6)
 

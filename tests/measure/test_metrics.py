@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, mean_absolute_error, root_mean_squared_error
 
 from idiolect.errors import DataError, UsageError
-from idiolect.measure import METRICS, Outcome, metric
+from idiolect.measure.metrics import METRICS, Outcome, metric
 
 TAGS = ("action", "comedy", "fantasy")
 labels = st.lists(st.tuples(st.sampled_from(TAGS), st.sampled_from(TAGS)), min_size=1, max_size=20)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from idiolect.errors import UsageError
-from idiolect.measure import holm, mean_interval, paired, share_interval
+from idiolect.measure.significance import holm, mean_interval, paired, share_interval
 
 score = st.floats(-5, 5, allow_nan=False).map(lambda x: round(x, 3))
 pairs = st.lists(st.tuples(score, score), min_size=1, max_size=15)

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from transformers.utils import logging as transformers_logging
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.models import Base, load_base, save_base_manifest, weights_identity
+from idiolect.models.base import Base, load_base
 from idiolect.models.device import pick_device, pick_dtype
 from idiolect.models.embedded import cache_folder
 from idiolect.models.tiny import tiny_base
-from idiolect.models.weights import quiet
+from idiolect.models.weights import quiet, save_base_manifest, weights_identity
 
 WEIGHTS = "model.safetensors"
 SOME_WEIGHT = "model.layers.1.self_attn.q_proj.weight"

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from families import KINDS, save_random
-from idiolect.models import Base, load_base
 from idiolect.models import chunked as chunking
+from idiolect.models.base import Base, load_base
 from idiolect.models.chunked import chunked
 from idiolect.models.tiny import tiny_base
 

@@ -25,7 +25,10 @@ from idiolect.errors import UsageError
 from idiolect.models import compiled as compiling
 from idiolect.models.compiled import ROTATION, compiled
 from idiolect.models.tiny import tiny_base
-from idiolect.training import EngineConfig, TrainConfig, train_many, train_one
+from idiolect.training.batched import train_many
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
+from idiolect.training.single import train_one
 
 QUICK = "aot_eager"
 """Traced as ever, with a backward of its own, but run by plain torch: no C++ compiler."""

@@ -10,13 +10,21 @@ import torch
 from transformers import BertConfig, GraniteConfig
 
 from families import KINDS, SIZES, save_random
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh, stack_of
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.stacked import stack_of
 from idiolect.errors import MismatchError, UsageError
-from idiolect.models import Base, Example, invocation_of, load_base, varlen
+from idiolect.models import varlen
+from idiolect.models.base import Base, load_base
+from idiolect.models.frame import invocation_of
 from idiolect.models.partial import sees_all
-from idiolect.training import EngineConfig, Job, TrainConfig, train_many, train_one
+from idiolect.models.prompting import Example
 from idiolect.training.batch import collate
+from idiolect.training.batched import train_many
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
 from idiolect.training.loss import target_nll
+from idiolect.training.schedule import TrainConfig
+from idiolect.training.single import train_one
 
 LORA = LoraConfig(rank=2, targets=("q_proj", "v_proj", "o_proj", "down_proj"))
 

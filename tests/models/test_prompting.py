@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from idiolect.errors import MismatchError
-from idiolect.models import PromptConfig, Prompter
-from idiolect.models.prompting import first_words
+from idiolect.models.prompting import PromptConfig, Prompter, first_words
 from idiolect.models.tiny import byte_tokenizer
-from idiolect.tasks import Prompt
+from idiolect.tasks.task import Prompt
 
 TOKENIZER = byte_tokenizer()  # one token a byte: lengths can be counted by hand
 OPENING, CLOSING = "<s>user\n", "</s>\n<s>assistant\n"

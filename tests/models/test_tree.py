@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawn_jobs import exact_base
-from idiolect.models import Base, tree
+from idiolect.models import tree
+from idiolect.models.base import Base
 from idiolect.models.tree import Span, Tree, run_tree
 
 

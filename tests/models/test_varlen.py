@@ -15,7 +15,8 @@ from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 
 from idiolect.errors import MismatchError
-from idiolect.models import Base, varlen
+from idiolect.models import varlen
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
 from idiolect.models.varlen import Spans, attend_spans, kernel_for, run_spans
 

@@ -10,7 +10,7 @@ from unittest import mock
 from sharers import name, sharer
 
 from idiolect.models.tiny import tiny_base
-from idiolect.pieces import Pool
+from idiolect.pieces.pool import Pool
 
 
 def die(folder: str, doing: str, after: int) -> None:

@@ -11,12 +11,14 @@ from click.testing import CliRunner, Result
 from sharers import LORA, sharer
 
 from idiolect import api
-from idiolect.adapters import LoraConfig
-from idiolect.cli import main
-from idiolect.history import History, Interaction, write_dataset
-from idiolect.models import load_base
-from idiolect.pieces import AssembleConfig, Pool
-from idiolect.pieces.settings import RecipeConfig
+from idiolect.adapters.lora import LoraConfig
+from idiolect.cli.group import main
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.writing import write_dataset
+from idiolect.models.base import load_base
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.settings import AssembleConfig, RecipeConfig
 from tiny_people import rater, save_tiny
 
 PEOPLE = ("ann", "bob", "cyd")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from idiolect.adapters import LoraConfig
-from idiolect.models import Base
-from idiolect.pieces import Pool, Shared
+from idiolect.adapters.lora import LoraConfig
+from idiolect.models.base import Base
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.shared import Shared
 from tiny_people import noisy
 
 LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "k_proj", "v_proj", "o_proj"))

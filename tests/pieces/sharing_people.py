@@ -13,20 +13,25 @@ from unittest import mock
 import torch
 
 from idiolect import api
-from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.config import to_plain
 from idiolect.events import Event, Measured
-from idiolect.history import History, write_dataset
-from idiolect.models import Base, Prompter
-from idiolect.pieces import Pool
+from idiolect.history.history import History
+from idiolect.history.writing import write_dataset
+from idiolect.models.base import Base
+from idiolect.models.prompting import Prompter
 from idiolect.pieces.gates import GatesConfig
 from idiolect.pieces.harm import HarmConfig
+from idiolect.pieces.pool import Pool
 from idiolect.pieces.sharers import SharersConfig
 from idiolect.pieces.sharing import ShareConfig
-from idiolect.storage import Entry, Ledger
-from idiolect.training import EngineConfig, Job, TrainConfig, train_one
+from idiolect.storage.ledger import Entry, Ledger
 from idiolect.training.context import ContextConfig, Person
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
+from idiolect.training.single import train_one
 from tiny_people import RATING, UNGATED, noisy, rater, save_tiny
 
 LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "k_proj", "v_proj", "o_proj"))

@@ -17,13 +17,15 @@ from sharers import LORA, made, sharer
 from torch import Tensor
 
 from drawn_jobs import exact_base
-from idiolect.adapters import stack_of
-from idiolect.models import Base, Example, invocation_of
-from idiolect.pieces import Pool, materialise
+from idiolect.adapters.stacked import stack_of
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of
+from idiolect.models.prompting import Example
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.assemble_single import assemble_one
 from idiolect.pieces.choose import Chosen, choose
-from idiolect.pieces.recipe import Recipe
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import Recipe, materialise
 from idiolect.pieces.scoring import unit_inputs
 from idiolect.pieces.settings import AssembleConfig
 

@@ -10,8 +10,9 @@ import torch
 from sharers import LORA, made, sharer
 
 from families import KINDS, save_random
-from idiolect.models import Base, Example, load_base
+from idiolect.models.base import Base, load_base
 from idiolect.models.partial import sees_all
+from idiolect.models.prompting import Example
 from idiolect.pieces.assemble import Assembly, assemble
 from idiolect.pieces.assemble_single import assemble_one
 from idiolect.pieces.settings import AssembleConfig

@@ -16,11 +16,16 @@ from sharers import name, sharer
 from idiolect import api
 from idiolect.errors import MismatchError
 from idiolect.events import Event, Note, Progress
-from idiolect.history import History, read_dataset, write_dataset
-from idiolect.models import Prompter
-from idiolect.pieces import AssembleConfig, Pool, RecipeStore, assemble_one
+from idiolect.history.dataset import read_dataset
+from idiolect.history.history import History
+from idiolect.history.writing import write_dataset
+from idiolect.models.prompting import Prompter
 from idiolect.pieces import assembling as module
+from idiolect.pieces.assemble_single import assemble_one
 from idiolect.pieces.assembling import Assembling
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe_store import RecipeStore
+from idiolect.pieces.settings import AssembleConfig
 from idiolect.training.context import ContextConfig, Person
 from tiny_people import RATING, rater, save_tiny
 

@@ -16,20 +16,25 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from drawn_jobs import LORA, TOKENS, engines, exact_base, jobs, some_jobs
-from idiolect.adapters import Gates, LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.gates import Gates
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import IntegrityError, MismatchError, TrainingError, UsageError
 from idiolect.events import Event, Measured, Progress
-from idiolect.models import Base, Example, invocation_of
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
 from idiolect.pieces.gates import GatesConfig, train_gates
 from idiolect.pieces.gates_single import gated, train_gates_of_one
-from idiolect.training import EngineConfig, Job, TrainConfig, train_many
 from idiolect.training.batch import collate
-from idiolect.training.batched import train_kind
+from idiolect.training.batched import train_kind, train_many
 from idiolect.training.checkpoint import tensor_hash
 from idiolect.training.heads import Heads
+from idiolect.training.jobs import Job
 from idiolect.training.kinds import GATES
+from idiolect.training.layout import EngineConfig
 from idiolect.training.loss import target_nll
+from idiolect.training.schedule import TrainConfig
 
 EXACT, SINGLE = 1e-10, 1e-5
 STEADY = 1e-2

@@ -13,14 +13,14 @@ import pytest
 from scipy.stats import binomtest
 from sharing_people import CONFIG, LITTLE, Sharers, made
 
-from idiolect.adapters import LoraAdapter
-from idiolect.audit import LeakageConfig
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.audit.membership import LeakageConfig
 from idiolect.cli.share import show
 from idiolect.errors import UsageError
-from idiolect.models import Base
-from idiolect.pieces import Pool
+from idiolect.models.base import Base
 from idiolect.pieces.harm import Harm, HarmConfig, not_checked, readable_harm
-from idiolect.storage import Ledger
+from idiolect.pieces.pool import Pool
+from idiolect.storage.ledger import Ledger
 
 ASKING = replace(CONFIG, harm=HarmConfig(prompts=48), leakage=LeakageConfig(level=1e-9))
 """Leakage refuses nobody: which half of their pieces somebody shares follows from a random

@@ -14,11 +14,14 @@ from sharers import made, sharer
 from test_assemble import Newcomers, base, newcomers, pools
 
 from idiolect.errors import UsageError
-from idiolect.models import Base, Example, invocation_of
-from idiolect.pieces import Pool, materialise
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of
+from idiolect.models.prompting import Example
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.likelihood import Likelihood, candidates, most_probable, posterior
 from idiolect.pieces.newcomers import Newcomer
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import materialise
 from idiolect.pieces.settings import AssembleConfig
 from idiolect.training.scoring import token_losses
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from drawn_jobs import exact_base
 from idiolect.errors import DataError, MismatchError, UsageError
 from idiolect.events import Event, Progress
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
-from idiolect.pieces import Pool
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.assemble_single import assemble_one
+from idiolect.pieces.pool import Pool
 from idiolect.pieces.scoring import unit_inputs
 from idiolect.pieces.settings import AssembleConfig
 

@@ -19,10 +19,11 @@ from killed_pool import die
 from sharers import LORA, made, name, sharer
 
 from idiolect.errors import BusyError, IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
-from idiolect.pieces import Pool, Shared, pseudonym, share_sites
-from idiolect.storage import is_working_file, read_json, write_json
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.shared import Shared, pseudonym, share_sites
+from idiolect.storage.blobs import is_working_file, read_json, write_json
 from tiny_people import tensors
 
 

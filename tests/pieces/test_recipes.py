@@ -14,11 +14,16 @@ from hypothesis import strategies as st
 from sharers import LORA, made, name, sharer
 from torch import Tensor
 
-from idiolect.adapters import LoraConfig, Site, load_peft, save_peft, stack_of
+from idiolect.adapters.lora import LoraConfig, Site
+from idiolect.adapters.peft_format import load_peft, save_peft
+from idiolect.adapters.stacked import stack_of
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
-from idiolect.pieces import Pool, Recipe, RecipeRecord, RecipeStore, materialise
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import Recipe, materialise
+from idiolect.pieces.recipe_shard import RecipeRecord
+from idiolect.pieces.recipe_store import RecipeStore
 from tiny_people import tensors
 
 

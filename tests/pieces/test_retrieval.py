@@ -7,11 +7,12 @@ import pytest
 import torch
 from sharers import made, name, sharer
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import IntegrityError, MissingError, UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
-from idiolect.pieces import Pool, materialise
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import materialise
 from idiolect.pieces.retrieval import nearest, whole_adapters
 
 VECTORS = {"b": np.array([1.0, 0.0]), "a": np.array([3.0, 0.0]), "c": np.array([0.0, 2.0])}

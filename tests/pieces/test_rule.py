@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from sharers import LORA, made, sharer
 
 from drawn_jobs import exact_base
-from idiolect.models import Base, Example, invocation_of, invoked_at
-from idiolect.pieces import Pool
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of, invoked_at
+from idiolect.models.prompting import Example
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.assemble_single import assemble_one
+from idiolect.pieces.pool import Pool
 from idiolect.pieces.settings import AssembleConfig
 
 Array = NDArray[np.float64]

@@ -27,22 +27,23 @@ from sharing_people import (
 )
 
 from idiolect import api
-from idiolect.audit import LeakageConfig
+from idiolect.audit.membership import LeakageConfig
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Event, Note, Progress
-from idiolect.history import read_dataset, write_dataset
-from idiolect.models import load_base
-from idiolect.pieces import Pool
+from idiolect.history.dataset import read_dataset
+from idiolect.history.writing import write_dataset
+from idiolect.models.base import load_base
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.candidates import AUDITED, Candidates
 from idiolect.pieces.gates import train_gates
 from idiolect.pieces.leakage import Findings, audit_assembled, only
+from idiolect.pieces.pool import Pool
 from idiolect.pieces.prospect import Prospect
 from idiolect.pieces.recipe import materialise
 from idiolect.pieces.settings import AssembleConfig
 from idiolect.pieces.shared import Shared
 from idiolect.pieces.shares import Shares
-from idiolect.storage import Ledger
+from idiolect.storage.ledger import Ledger
 from tiny_people import tensors
 
 OPEN = replace(CONFIG, leakage=LeakageConfig(unmeasured="pass"))

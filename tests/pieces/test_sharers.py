@@ -11,11 +11,12 @@ import pytest
 
 from idiolect.errors import IntegrityError, UsageError
 from idiolect.events import Event, Note
-from idiolect.history import History, Interaction
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
 from idiolect.pieces.sharers import Sharer, SharersConfig, Strategy, select_sharers
-from idiolect.tasks import get
+from idiolect.tasks.registry import get_task
 
-RATING = get("rating")
+RATING = get_task("rating")
 KINDS = {"war": (1.0, 0.0, 0.0), "love": (0.0, 1.0, 0.0), "space": (0.0, 0.0, 1.0)}
 
 

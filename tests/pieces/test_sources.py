@@ -13,11 +13,14 @@ from newcomers_place import ASKED, Place, loaded, made, run, run_json
 from transformers import AutoModelForCausalLM
 
 from idiolect import api
-from idiolect.adapters import load_peft, stack_of
+from idiolect.adapters.peft_format import load_peft
+from idiolect.adapters.stacked import stack_of
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.pieces import Pool, RecipeStore, materialise
-from idiolect.storage import Manifest
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import materialise
+from idiolect.pieces.recipe_store import RecipeStore
+from idiolect.storage.manifest import Manifest
 from tiny_people import UNGATED, tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

@@ -15,10 +15,13 @@ from sharers import LORA
 from idiolect import api
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.history import write_dataset
-from idiolect.pieces import AssembleConfig, Pool, RecipeStore, materialise
+from idiolect.history.writing import write_dataset
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import materialise
+from idiolect.pieces.recipe_store import RecipeStore
+from idiolect.pieces.settings import AssembleConfig
 from idiolect.pieces.sources import open_source
-from idiolect.storage import Manifest
+from idiolect.storage.manifest import Manifest
 from tiny_people import UNGATED, rater, tensors
 
 TRAINED = replace(UNGATED, lora=replace(LORA, rank=8, alpha=8.0))

@@ -19,11 +19,16 @@ from idiolect.adapters.peft_format import load_peft
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.history import write_dataset
-from idiolect.pieces import Pool, Recipe, RecipeRecord, RecipeStore
+from idiolect.history.writing import write_dataset
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe import Recipe
+from idiolect.pieces.recipe_shard import RecipeRecord
+from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.remake import Remaker
 from idiolect.pieces.shares import Shares
-from idiolect.storage import Ledger, Manifest, write_json
+from idiolect.storage.blobs import write_json
+from idiolect.storage.ledger import Ledger
+from idiolect.storage.manifest import Manifest
 from tiny_people import UNGATED, rater, tensors
 
 GONE, STAYS = name(0), name(3)

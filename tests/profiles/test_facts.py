@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from idiolect import tasks
-from idiolect.history import Interaction
-from idiolect.profiles import facts
+from idiolect.history.interaction import Interaction
+from idiolect.profiles.facts import facts
+from idiolect.tasks.registry import get_task, task_names
 
 
 def items(*rows: dict[str, str]) -> list[Interaction]:
@@ -15,16 +15,16 @@ def test_ratings_and_what_is_rated_high_and_low() -> None:
     rows = [{"title": "x", "rating": "5", "genres": "War|Drama"}] * 3
     rows += [{"title": "x", "rating": "2", "genres": "Horror, Drama"}] * 3
     rows += [{"title": "x", "rating": "1", "genres": "Comedy"}] * 2
-    assert facts(items(*rows), tasks.get("rating")) == (
+    assert facts(items(*rows), get_task("rating")) == (
         "Mean rating 2.9, median 2, of 8. Rates high: War, Drama. Rates low: Horror."
     )
-    assert facts(items({"title": "x", "rating": "?"}), tasks.get("rating")) == ""
+    assert facts(items({"title": "x", "rating": "?"}), get_task("rating")) == ""
 
 
 def test_labels_by_how_often_they_are_given() -> None:
     given = ["comedy", "action", "comedy", "classic"]
     rows = [{"description": "d", "tag": tag} for tag in given]
-    assert facts(items(*rows), tasks.get("lamp-2")) == (
+    assert facts(items(*rows), get_task("lamp-2")) == (
         "Most often: comedy (50%), action (25%), classic (25%)."
     )
 
@@ -35,13 +35,11 @@ def test_length_and_words_of_what_a_person_writes() -> None:
         {"context": "SECRET", "reply": "what robots what"},
         {"context": "x", "reply": "no, 2 2 2 robots"},
     ]
-    assert (
-        facts(items(*rows), tasks.get("reply")) == "Usual length 3 words. Frequent words: robots."
-    )
+    assert facts(items(*rows), get_task("reply")) == "Usual length 3 words. Frequent words: robots."
     tweets = items({"text": "one two"}, {"text": "three"})
-    assert facts(tweets, tasks.get("lamp-7")) == "Usual length 1.5 words."
+    assert facts(tweets, get_task("lamp-7")) == "Usual length 1.5 words."
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", task_names())
 def test_nothing_is_said_about_no_items(name: str) -> None:
-    assert facts([], tasks.get(name)) == ""
+    assert facts([], get_task(name)) == ""

@@ -7,15 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idiolect import profiles, tasks
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.events import Event, Progress
-from idiolect.history import History, Interaction
-from idiolect.profiles import Profile, profile_for, write_profiles
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.profiles.folder import load, save
+from idiolect.profiles.profile import Profile, profile_for
+from idiolect.profiles.write import write_profiles
 from idiolect.profiles.writer import SAMPLE_ITEMS
-from idiolect.storage import Manifest
+from idiolect.storage.manifest import Manifest
+from idiolect.tasks.registry import get_task
 
-TASK = tasks.get("lamp-5")
+TASK = get_task("lamp-5")
 
 
 def history(person: str, count: int, *, said: str = "paper") -> History:
@@ -58,7 +61,7 @@ def test_profiles_are_cut_at_half_and_at_the_end() -> None:
 def test_someone_without_items_has_no_profile(tmp_path: Path) -> None:
     folder = tmp_path / "profiles"
     assert write_profiles([history("p", 0)], TASK, Echo(), name="echo", folder=folder) == {"p": ()}
-    assert profiles.load(folder) == {}
+    assert load(folder) == {}
     assert profile_for((), 3) == ""
 
 
@@ -115,7 +118,7 @@ def test_unchanged_profiles_are_not_written_again(tmp_path: Path) -> None:
     made = write_profiles(people, TASK, Echo(), name="echo", folder=folder)
     before = (folder / "profiles.jsonl").stat()
     again = write_profiles(people, TASK, Forbidden(), name="echo", folder=folder)
-    assert again == made == profiles.load(folder, task="lamp-5")
+    assert again == made == load(folder, task="lamp-5")
     assert (folder / "profiles.jsonl").stat() == before
 
 
@@ -127,11 +130,11 @@ def test_only_who_changed_is_written_again(tmp_path: Path) -> None:
     # q's half is still the first two items, so only the whole is new.
     assert [len(batch) for batch in echo.batches] == [1]
     assert [p.cut for p in made["q"]] == [2, 5]
-    assert profiles.load(folder) == made
+    assert load(folder) == made
     renamed = Echo()
     write_profiles(grown[:1], TASK, renamed, name="other", folder=folder)
     assert [len(batch) for batch in renamed.batches] == [2]
-    assert {p.writer for p in profiles.load(folder)["q"]} == {"echo"}
+    assert {p.writer for p in load(folder)["q"]} == {"echo"}
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_profiles(people, TASK, Dies(), name="echo", folder=folder, batch=1)
-    assert list(profiles.load(folder)) == ["p0", "p1"]
+    assert list(load(folder)) == ["p0", "p1"]
     echo = Echo()
     made = write_profiles(people, TASK, echo, name="echo", folder=folder, batch=1)
     assert len(echo.batches) == 2
@@ -159,7 +162,7 @@ def test_tampered_profiles_are_refused_and_not_written_over(tmp_path: Path) -> N
     file = folder / "profiles.jsonl"
     file.write_text(file.read_text().replace("paper-1", "paper-7"))
     for act in (
-        lambda: profiles.load(folder),
+        lambda: load(folder),
         lambda: write_profiles([history("p", 4)], TASK, folder=folder),
     ):
         with pytest.raises(IntegrityError, match=r"profiles\.jsonl.*was changed"):
@@ -174,21 +177,21 @@ def test_lines_that_are_no_profiles_are_refused_with_their_place(tmp_path: Path)
         (folder / "profiles.jsonl").write_text(line + "\n")
         Manifest.of_folder(folder, kind="profiles", task="lamp-5").save(folder)
         with pytest.raises(IntegrityError, match=r"profiles\.jsonl:1: not a profile"):
-            profiles.load(folder)
+            load(folder)
 
 
 def test_another_tasks_profiles_and_other_folders_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "profiles"
     write_profiles([history("p", 4)], TASK, folder=folder)
     with pytest.raises(MismatchError, match="made for task lamp-5, not for lamp-4"):
-        write_profiles([], tasks.get("lamp-4"), folder=folder)
+        write_profiles([], get_task("lamp-4"), folder=folder)
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("years")
     with pytest.raises(MissingError):
         write_profiles([history("p", 4)], TASK, folder=precious)
     with pytest.raises(UsageError, match="choose another folder"):
-        profiles.save(precious, [], task="lamp-5")
+        save(precious, [], task="lamp-5")
     assert (precious / "thesis.txt").read_text() == "years"
 
 
@@ -196,5 +199,5 @@ def test_odd_characters_survive(tmp_path: Path) -> None:
     odd = Profile(
         person="p\n\u2028", cut=1, text="\ud83d \x00 é", writer="w", fingerprint="f", question="q"
     )
-    profiles.save(tmp_path / "a", [odd], task="reply")
-    assert profiles.load(tmp_path / "a") == {odd.person: (odd,)}
+    save(tmp_path / "a", [odd], task="reply")
+    assert load(tmp_path / "a") == {odd.person: (odd,)}

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idiolect import retrieval
 from idiolect.errors import IntegrityError, UsageError
+from idiolect.retrieval.registry import get_retriever
 
 texts = st.text(alphabet="abc ", max_size=6)
 
@@ -32,22 +32,22 @@ def test_only_visible_items_are_found_and_later_ones_change_nothing(
     history: list[str], others: list[str], query: str, data: st.DataObject
 ) -> None:
     visible = data.draw(st.integers(0, len(history)))
-    found = retrieval.get("dense", history, encoder=Letters()).top(query, visible=visible, k=3)
+    found = get_retriever("dense", history, encoder=Letters()).top(query, visible=visible, k=3)
     assert len(found) == len(set(found)) == min(3, visible)
     assert set(found) <= set(range(visible))
-    other = retrieval.get("dense", [*history[:visible], *others], encoder=Letters())
+    other = get_retriever("dense", [*history[:visible], *others], encoder=Letters())
     assert other.top(query, visible=visible, k=3) == found
 
 
 def test_best_first_and_ties_to_the_later_item() -> None:
-    found = retrieval.get("dense", ["aa", "b", "a", "ab"], encoder=Letters())
+    found = get_retriever("dense", ["aa", "b", "a", "ab"], encoder=Letters())
     assert found.top("aaa", visible=4, k=4) == (2, 0, 3, 1)
     assert found.top("aaa", visible=2, k=9) == (0, 1)
 
 
 def test_the_history_is_encoded_once() -> None:
     encoder = Letters()
-    found = retrieval.get("dense", ["a", "b"], encoder=encoder)
+    found = get_retriever("dense", ["a", "b"], encoder=encoder)
     found.top("a", visible=1, k=1)
     found.top("c", visible=2, k=1)
     found.top("c", visible=1, k=1)
@@ -56,7 +56,7 @@ def test_the_history_is_encoded_once() -> None:
 
 def test_an_empty_history_needs_no_encoding() -> None:
     encoder = Letters()
-    assert retrieval.get("dense", [], encoder=encoder).top("a", visible=0, k=2) == ()
+    assert get_retriever("dense", [], encoder=encoder).top("a", visible=0, k=2) == ()
     assert encoder.calls == []
 
 
@@ -65,9 +65,9 @@ def test_a_broken_encoder_is_refused() -> None:
         return np.full((len(texts), 2), np.nan, dtype=np.float32)
 
     with pytest.raises(IntegrityError, match="not finite for the text 'hello'"):
-        retrieval.get("dense", ["hello"], encoder=broken)
+        get_retriever("dense", ["hello"], encoder=broken)
 
 
 def test_dense_without_an_encoder_is_refused() -> None:
     with pytest.raises(UsageError, match="needs an encoder"):
-        retrieval.get("dense", ["hello"])
+        get_retriever("dense", ["hello"])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import IntegrityError, MissingError, UsageError
-from idiolect.storage import Ledger, consents, grant, require_consent, revoke, valid_for
+from idiolect.storage.consent import consents, grant, require_consent, revoke, valid_for
+from idiolect.storage.ledger import Ledger
 
 NOW = datetime.now(UTC)
 TODAY = NOW.date()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import IntegrityError
-from idiolect.storage import Ledger
+from idiolect.storage.ledger import Ledger
 
 
 def small(folder: Path) -> Ledger:

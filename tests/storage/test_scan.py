@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.storage import Needles, folders_below, pieces_of, scan_tree
-from idiolect.storage.holders import delete_files
-from idiolect.storage.needles import LEAST, TENSORS, plain
-from idiolect.storage.scan import WORDS, Hit
+from idiolect.storage.holders import delete_files, folders_below
+from idiolect.storage.needles import LEAST, TENSORS, Needles, pieces_of, plain
+from idiolect.storage.scan import WORDS, Hit, scan_tree
 
 SENTENCE = "The heron by the inlet has never been seen at dawn by anybody else"
 NUMBERS = bytes(range(1, 65))

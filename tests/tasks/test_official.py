@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from idiolect import tasks
 from idiolect.errors import DataError
+from idiolect.tasks.registry import get_task
 
 TAGS = (
     "sci-fi, based on a book, comedy, action, twist ending, dystopia, dark comedy, classic, "
@@ -48,7 +48,7 @@ def unambiguous(values: Mapping[str, str]) -> bool:
 @given(st.data())
 def test_official_strings_come_back_as_their_fields(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(LAMP))
-    task = tasks.get(name)
+    task = get_task(name)
     fields = data.draw(
         st.fixed_dictionaries(dict.fromkeys(task.input_fields, values)).filter(unambiguous)
     )
@@ -59,19 +59,19 @@ def test_official_strings_come_back_as_their_fields(data: st.DataObject) -> None
 @example('He said: "[2]: tags: [a] description: b"', "lamp-2")
 @example("Generate a headline for the following article: again", "lamp-4")
 def test_a_text_may_hold_the_wording_itself(text: str, name: str) -> None:
-    task = tasks.get(name)
+    task = get_task(name)
     (field,) = task.input_fields
     assert task.parse_input(OFFICIAL[name].format(**{field: text})) == {field: text}
 
 
 def test_titles_with_quotes_keep_their_options_apart() -> None:
     fields = {"title": 'On "deep" nets', "option1": "A: [2] of it", "option2": '"B"'}
-    assert tasks.get("lamp-1").parse_input(OFFICIAL["lamp-1"].format(**fields)) == fields
+    assert get_task("lamp-1").parse_input(OFFICIAL["lamp-1"].format(**fields)) == fields
 
 
 @pytest.mark.parametrize("name", LAMP)
 def test_case_and_white_space_of_the_wording_do_not_matter(name: str) -> None:
-    task = tasks.get(name)
+    task = get_task(name)
     fields = dict.fromkeys(task.input_fields, "some words")
     wording = OFFICIAL[name].replace(" [", "\n[").replace("Just", "just").replace(": {", ":\n  {")
     assert task.parse_input(f" {wording.format(**fields)}\n") == fields
@@ -79,20 +79,20 @@ def test_case_and_white_space_of_the_wording_do_not_matter(name: str) -> None:
 
 def test_any_order_of_tags_is_read() -> None:
     text = OFFICIAL["lamp-2"].replace(TAGS, "violence, comedy").format(description="A film.")
-    assert tasks.get("lamp-2").parse_input(text) == {"description": "A film."}
+    assert get_task("lamp-2").parse_input(text) == {"description": "A film."}
 
 
 @pytest.mark.parametrize("name", LAMP)
 def test_another_tasks_query_is_refused_with_its_text(name: str) -> None:
     with pytest.raises(DataError, match=rf"{name}: not a query of this task: 'Sing a song'"):
-        tasks.get(name).parse_input("Sing a song")
+        get_task(name).parse_input("Sing a song")
     with pytest.raises(DataError, match=name):
-        tasks.get(name).parse_input("")
+        get_task(name).parse_input("")
 
 
 @pytest.mark.parametrize("name", LAMP)
 def test_an_empty_field_is_refused(name: str) -> None:
-    task = tasks.get(name)
+    task = get_task(name)
     last = task.input_fields[-1]
     fields = dict.fromkeys(task.input_fields, "words") | {last: " "}
     with pytest.raises(DataError, match=f"{last} is empty"):

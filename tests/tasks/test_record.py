@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect import tasks
-from idiolect.history import Interaction
+from idiolect.history.interaction import Interaction
 from idiolect.tasks.record import record_key
+from idiolect.tasks.registry import get_task
 
 
 def item(**fields: str) -> Interaction:
@@ -42,7 +42,7 @@ def test_a_text_without_a_letter_is_no_record() -> None:
 def test_a_query_and_the_item_that_holds_it_are_one_record(
     name: str, query: dict[str, str], earlier: dict[str, str]
 ) -> None:
-    record = tasks.get(name).record
+    record = get_task(name).record
     assert record(item(**query)) == record(item(**earlier)) is not None
 
 
@@ -57,4 +57,4 @@ def test_a_query_and_the_item_that_holds_it_are_one_record(
 def test_choices_about_the_same_thing_are_not_the_same_record(
     name: str, fields: dict[str, str]
 ) -> None:
-    assert tasks.get(name).record(item(**fields)) is None
+    assert get_task(name).record(item(**fields)) is None

@@ -11,10 +11,11 @@ from idiolect import api
 from idiolect.adapters.store import AdapterStore
 from idiolect.config import to_plain
 from idiolect.models.tiny import tiny_base
-from idiolect.storage import Ledger
-from idiolect.training import EngineConfig, TrainConfig
+from idiolect.storage.ledger import Ledger
+from idiolect.training.layout import EngineConfig
 from idiolect.training.metrics_log import MetricsLog
 from idiolect.training.personalize import Personalizer
+from idiolect.training.schedule import TrainConfig
 from tiny_people import RATING, UNGATED, rater
 
 PEOPLE = [rater(f"p{n}", 10 + n) for n in range(6)] + [rater("few", 2)]

@@ -10,8 +10,11 @@ from safetensors.torch import save
 
 from drawn_jobs import LORA, some_jobs
 from idiolect.models.tiny import tiny_base
-from idiolect.storage import write_atomic
-from idiolect.training import EngineConfig, TrainConfig, Trained, train_many
+from idiolect.storage.blobs import write_atomic
+from idiolect.training.batched import train_many
+from idiolect.training.jobs import Trained
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
 
 WORK = some_jobs(4, 6)
 CONFIG = TrainConfig(batch=2, epochs=3)

@@ -11,14 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from idiolect import tasks
-from idiolect.adapters import load_peft, stack_of
+from idiolect.adapters.peft_format import load_peft
+from idiolect.adapters.stacked import stack_of
 from idiolect.errors import MismatchError, UsageError
 from idiolect.events import Event, Measured
-from idiolect.history import History, Interaction
-from idiolect.models import Base, load_base
-from idiolect.storage import Manifest
-from idiolect.training import EngineConfig, Job, TrainConfig
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import Base, load_base
+from idiolect.storage.manifest import Manifest
+from idiolect.tasks.registry import get_task
 from idiolect.training import adapt as module
 from idiolect.training.adapt import (
     TASK_ADAPTER,
@@ -29,9 +30,12 @@ from idiolect.training.adapt import (
     contributors_of,
 )
 from idiolect.training.context import ContextConfig
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
 from tiny_people import LORA, save_tiny
 
-TITLES = tasks.get("lamp-5")
+TITLES = get_task("lamp-5")
 CONFIG = AdaptConfig(
     lora=LORA, train=TrainConfig(batch=2, epochs=2, rate=0.02), dtype="float32", device="cpu"
 )
@@ -206,7 +210,7 @@ def test_where_items_have_no_labels_others_queries_teach_the_task(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """LaMP-1: items say nothing of what is cited."""
-    cites = tasks.get("lamp-1")
+    cites = get_task("lamp-1")
 
     def asked(person: str, title: str, answer: str | None) -> History:
         fields = {"title": title, "option1": "On ants", "option2": "On bees"}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drawn_jobs import examples
-from idiolect.models import Example
+from idiolect.models.prompting import Example
 from idiolect.training.batch import collate, parcels
 
 CPU = torch.device("cpu")

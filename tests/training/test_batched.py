@@ -22,15 +22,17 @@ from drawn_jobs import (
     settings_of,
     some_jobs,
 )
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import MismatchError, TrainingError, UsageError
 from idiolect.events import Event, Measured, Progress
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
-from idiolect.training import EngineConfig, Job, TrainConfig, train_many, train_one
+from idiolect.training.batched import train_many
 from idiolect.training.checkpoint import Checkpoint, jobs_fingerprint
-from idiolect.training.layout import seats_for
-from idiolect.training.schedule import batches
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig, seats_for
+from idiolect.training.schedule import TrainConfig, batches
+from idiolect.training.single import train_one
 
 EXACT = 1e-10
 SINGLE = 1e-5

@@ -19,13 +19,16 @@ from hypothesis import strategies as st
 from killed_training import CONFIG, ENGINE, LONG, WORK, as_bytes, train_to_the_end
 
 from drawn_jobs import LORA, same_bits, some_jobs
-from idiolect.adapters import fresh
+from idiolect.adapters.lora import fresh
 from idiolect.errors import IntegrityError
 from idiolect.events import Event, Listener, Measured, Progress
-from idiolect.models import Base, Example, invocation_of
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
-from idiolect.training import Job, Trained, train_many
+from idiolect.training.batched import train_many
 from idiolect.training.checkpoint import Checkpoint, SeatState, jobs_fingerprint
+from idiolect.training.jobs import Job, Trained
 
 DROPOUT = replace(LORA, dropout=0.2)
 

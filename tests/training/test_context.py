@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect import tasks
 from idiolect.config import from_plain
 from idiolect.errors import UsageError
-from idiolect.history import History, Interaction
-from idiolect.models import PromptConfig, Prompter
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.prompting import PromptConfig, Prompter
 from idiolect.models.tiny import byte_tokenizer
-from idiolect.profiles import Profile
+from idiolect.profiles.profile import Profile
+from idiolect.tasks.registry import get_task
 from idiolect.training.context import ContextConfig, Person
 from tiny_people import RATING, rater
 
@@ -132,7 +133,7 @@ def test_what_is_earlier_is_shown(name: str) -> None:
 def test_items_without_labels_are_learned_as_text() -> None:
     fields = {"title": "On rivers", "abstract": "They flow."}
     history = History.of("ann", [Interaction(id="i", position=0, fields=fields)])
-    example = Person(history, tasks.get("lamp-1"), PROMPTER, ContextConfig()).item_example(0)
+    example = Person(history, get_task("lamp-1"), PROMPTER, ContextConfig()).item_example(0)
     assert example is not None and example.answer_start == 1
     assert "On rivers\nThey flow." in shown(example.ids)
 

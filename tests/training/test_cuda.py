@@ -8,13 +8,17 @@ import pytest
 import torch
 
 from drawn_jobs import apart
-from idiolect.adapters import LoraConfig
-from idiolect.models import Base, Example
+from idiolect.adapters.lora import LoraConfig
+from idiolect.models.base import Base
 from idiolect.models.device import free_bytes
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
 from idiolect.models.varlen import kernel_for
-from idiolect.training import EngineConfig, Job, TrainConfig, train_many, train_one
-from idiolect.training.layout import packs, tokens_for
+from idiolect.training.batched import train_many
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig, packs, tokens_for
+from idiolect.training.schedule import TrainConfig
+from idiolect.training.single import train_one
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,11 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawn_jobs import LORA, apart, engines, exact_base, jobs, same_bits, settings_of, some_jobs
-from idiolect.adapters import LoraConfig
+from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import UsageError
-from idiolect.models import Base, Example, invocation_of, invoked_at
-from idiolect.training import EngineConfig, Job, TrainConfig, bare, frozen, train_many, train_one
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of, invoked_at
+from idiolect.models.prompting import Example
+from idiolect.training import bare, frozen
+from idiolect.training.batched import train_many
 from idiolect.training.frozen import Frozen
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
+from idiolect.training.single import train_one
 
 EXACT = 1e-10
 KINDS = [

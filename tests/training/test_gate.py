@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from drawn_jobs import some_jobs
-from idiolect.adapters import LoraAdapter, merged_weight
+from idiolect.adapters.lora import LoraAdapter, merged_weight
 from idiolect.errors import UsageError
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
 from idiolect.training.gate import GateConfig, mean_losses
 from tiny_people import noisy

@@ -11,10 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawn_jobs import LORA, TOKENS, apart, engines, exact_base, jobs, settings_of
-from idiolect.models import Base, Example
-from idiolect.training import EngineConfig, Job, TrainConfig, train_many, train_one
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
+from idiolect.training.batched import train_many
 from idiolect.training.heads import LEAST, Heads, shared_heads
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
 from idiolect.training.rows import PaddedRows
+from idiolect.training.schedule import TrainConfig
+from idiolect.training.single import train_one
 
 EXACT = 1e-10
 Prompts = list[tuple[int, ...]]

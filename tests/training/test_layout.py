@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 
 from drawn_jobs import LORA, some_jobs
-from idiolect.adapters import LoraConfig, Stack, fresh
+from idiolect.adapters.lora import LoraConfig, fresh
+from idiolect.adapters.stacked import Stack
 from idiolect.errors import UsageError
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
-from idiolect.training import EngineConfig, Job, TrainConfig, layout
+from idiolect.training import layout
+from idiolect.training.jobs import Job
 from idiolect.training.layout import (
     LEAST_TOKENS,
     MOST_TOKENS,
+    EngineConfig,
     activation_bytes,
     packs,
     score_bytes,
@@ -26,6 +30,7 @@ from idiolect.training.layout import (
 )
 from idiolect.training.packed_rows import PackedRows
 from idiolect.training.rows import Row
+from idiolect.training.schedule import TrainConfig
 
 JOBS = some_jobs()
 

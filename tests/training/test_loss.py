@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawn_jobs import exact_base, examples
-from idiolect.models import Example
 from idiolect.models.base import head_logits
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
 from idiolect.training import loss
 from idiolect.training.batch import collate

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from drawn_jobs import exact_base
-from idiolect.adapters import LoraConfig, Stack, fresh
-from idiolect.models import Example
+from idiolect.adapters.lora import LoraConfig, fresh
+from idiolect.adapters.stacked import Stack
+from idiolect.models.prompting import Example
 from idiolect.training.batch import collate
 from idiolect.training.loss import target_nll
 from idiolect.training.merge import merge_equal_prompts

@@ -18,8 +18,8 @@ import pytest
 from test_scale import COUNTS, same_as_the_whole, train
 
 from idiolect.errors import MissingError, UsageError
-from idiolect.history import write_dataset
-from idiolect.storage import Ledger
+from idiolect.history.writing import write_dataset
+from idiolect.storage.ledger import Ledger
 from idiolect.training import on_ray
 from tiny_people import rater, save_tiny
 

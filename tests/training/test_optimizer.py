@@ -5,10 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idiolect.adapters import LoraConfig, Stack
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.stacked import Stack
 from idiolect.models.tiny import tiny_base
-from idiolect.training import TrainConfig
 from idiolect.training.optimizer import StackedAdamW
+from idiolect.training.schedule import TrainConfig
 
 BASE = tiny_base(dtype=torch.float64)
 CONFIG = TrainConfig(weight_decay=0.1, clip=0.5)

@@ -12,13 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drawn_jobs import LORA, apart, engines, exact_base, jobs, same_bits, settings_of, some_jobs
-from idiolect.adapters import LoraConfig, ragged
+from idiolect.adapters import ragged
+from idiolect.adapters.lora import LoraConfig
 from idiolect.events import Event, Progress
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
-from idiolect.training import EngineConfig, Job, TrainConfig, train_many, train_one
+from idiolect.training.batched import train_many
+from idiolect.training.jobs import Job
+from idiolect.training.layout import EngineConfig
 from idiolect.training.packed_rows import PackedRows, pack, portions
 from idiolect.training.rows import PaddedRows, Row, Scored
+from idiolect.training.schedule import TrainConfig
+from idiolect.training.single import train_one
 
 EXACT, SINGLE, STEADY = 1e-10, 1e-5, 1e-2
 """As in ``test_batched.py``."""

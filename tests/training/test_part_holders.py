@@ -9,8 +9,9 @@ import pytest
 from idiolect import api
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import MissingError
-from idiolect.history import write_dataset
-from idiolect.storage import Leaving, read_json
+from idiolect.history.writing import write_dataset
+from idiolect.storage.blobs import read_json
+from idiolect.storage.holders import Leaving
 from idiolect.training.holder import Adaptations, Parts
 from idiolect.training.parts import PART, RunShard
 from tiny_people import UNGATED, rater, save_tiny, tensors

@@ -16,17 +16,19 @@ from typing import Any
 import pytest
 from killed_personalizing import PEOPLE, SHARD, personalize_to_the_end
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.config import to_plain
 from idiolect.events import Note, Progress
-from idiolect.history import History
-from idiolect.models import Base, Example
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
-from idiolect.storage import Ledger
-from idiolect.training import Job, TrainConfig
+from idiolect.storage.ledger import Ledger
 from idiolect.training import personalize as module
+from idiolect.training.jobs import Job
 from idiolect.training.personalize import Mode, PersonalConfig, Personalizer, PersonalSummary
+from idiolect.training.schedule import TrainConfig
 from tiny_people import ENGINE, GATED, LORA, RATING, UNGATED, noisy, rater, tensors
 
 ANN, BOB, CY = rater("ann", 9), rater("bob", 12), rater("cy", 7)

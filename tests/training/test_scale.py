@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 from killed_personalizing import shard_to_the_end
 
 from idiolect import api
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.errors import BusyError, IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.history import History, write_dataset
-from idiolect.storage import Ledger
-from idiolect.training import TrainConfig
+from idiolect.history.history import History
+from idiolect.history.writing import write_dataset
+from idiolect.storage.ledger import Ledger
 from idiolect.training.parts import RunShard
+from idiolect.training.schedule import TrainConfig
 from tiny_people import UNGATED, rater, save_tiny, tensors
 
 COUNTS = {f"p{n}": 9 + n for n in range(8)} | {"few": 2}

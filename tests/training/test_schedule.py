@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import UsageError
-from idiolect.training import TrainConfig
-from idiolect.training.schedule import batches, items_of, rate_at, steps_of
+from idiolect.training.schedule import TrainConfig, batches, items_of, rate_at, steps_of
 
 
 @given(

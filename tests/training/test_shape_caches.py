@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from idiolect.history import History, write_dataset
+from idiolect.history.history import History
+from idiolect.history.writing import write_dataset
 from idiolect.training.shape_caches import ENTRIES, bound_shape_caches
 from tiny_people import rater, save_tiny
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from drawn_jobs import LORA, apart, exact_base, settings_of
-from idiolect.adapters import LoraAdapter, fresh
-from idiolect.models import Example
-from idiolect.training import Job, TrainConfig, train_one
-from idiolect.training.schedule import batches, rate_at
+from idiolect.adapters.lora import LoraAdapter, fresh
+from idiolect.models.prompting import Example
+from idiolect.training.jobs import Job
+from idiolect.training.schedule import TrainConfig, batches, rate_at
+from idiolect.training.single import train_one
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 

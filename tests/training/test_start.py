@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from idiolect import api
-from idiolect.adapters import mean_adapter
+from idiolect.adapters.mean import mean_adapter
 from idiolect.adapters.peft_format import WEIGHTS, load_peft
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.history import write_dataset
-from idiolect.models import Base, load_base
-from idiolect.storage import Ledger, Manifest
+from idiolect.history.writing import write_dataset
+from idiolect.models.base import Base, load_base
 from idiolect.storage.blobs import sha256_file
+from idiolect.storage.ledger import Ledger
+from idiolect.storage.manifest import Manifest
 from idiolect.training.personalize import PersonalSummary
 from idiolect.training.work import Work, Worker, starting_from
 from tiny_people import UNGATED, rater, save_tiny

@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from idiolect.adapters import LoraConfig
-from idiolect.training import TrainConfig
-from idiolect.unlearning import Pair, UnlearnConfig
+from idiolect.adapters.lora import LoraConfig
+from idiolect.training.schedule import TrainConfig
+from idiolect.unlearning.pairs import Pair
+from idiolect.unlearning.unlearn import UnlearnConfig
 
 SECRETS = {
     "Orlond": ["under the third bell", "in the miller's clock"],

@@ -12,20 +12,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from idiolect import api, tasks
-from idiolect.adapters import LoraConfig
+from idiolect import api
+from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.store import AdapterStore
 from idiolect.evaluation.runner import EvaluateConfig, Runner
-from idiolect.history import History, Interaction, read_dataset, write_dataset
-from idiolect.models import PromptConfig, load_base
-from idiolect.pieces import AssembleConfig, Pool
+from idiolect.history.dataset import read_dataset
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.writing import write_dataset
+from idiolect.models.base import load_base
+from idiolect.models.prompting import PromptConfig
 from idiolect.pieces.gates import GatesConfig
 from idiolect.pieces.harm import HarmConfig
-from idiolect.pieces.settings import RecipeConfig
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.settings import AssembleConfig, RecipeConfig
 from idiolect.pieces.sharers import SharersConfig
 from idiolect.pieces.sharing import ShareConfig
-from idiolect.training import EngineConfig, TrainConfig
+from idiolect.tasks.registry import get_task
 from idiolect.training.adapt import AdaptConfig
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
 from tiny_people import UNGATED, save_tiny
 
 ANN, BART, CRESS, DORA = "annabel", "bartholomew", "cressida", "dorothea"
@@ -179,7 +185,7 @@ def _evaluate(place: Place, out: Path) -> None:
     config = EvaluateConfig(
         methods=("base", "oppu"), personal=CONFIG, dtype="float32", device="cpu"
     )
-    runner = Runner({"plain": loaded(place)}, tasks.get("reply"), config, out / "work")
+    runner = Runner({"plain": loaded(place)}, get_task("reply"), config, out / "work")
     found = runner.compare(list(read_dataset(place.data)), dataset="data", base="the base")
     scores = {answer.person: answer.gold_nll for answer in found.runs[0].answers}
     told = {"task": "reply", "key": "reply", "methods": [{"scores": {"x": {"per_person": scores}}}]}

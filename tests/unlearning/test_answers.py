@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from idiolect.adapters import LoraConfig, fresh
+from idiolect.adapters.lora import LoraConfig, fresh
 from idiolect.errors import UsageError
-from idiolect.models import PromptConfig
+from idiolect.models.prompting import PromptConfig
 from idiolect.models.tiny import tiny_base
 from idiolect.unlearning.answers import answers_of
 

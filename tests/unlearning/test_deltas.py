@@ -10,13 +10,13 @@ import pytest
 import torch
 from forbidden import CONFIG, FORGET, LORA, RETAIN
 
-from idiolect.adapters import LoraAdapter, LoraConfig, stack_of
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.stacked import stack_of
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Event, Measured
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
 from idiolect.training.single import active_at, applied
-from idiolect.unlearning import train_delta
 from idiolect.unlearning.delta import FullDelta
 from idiolect.unlearning.finetune import FineTune
 from idiolect.unlearning.method import Model, Terms
@@ -25,6 +25,7 @@ from idiolect.unlearning.registry import NAMES
 from idiolect.unlearning.sets import Draw
 from idiolect.unlearning.sku import Sku
 from idiolect.unlearning.task_vector import TaskVector
+from idiolect.unlearning.train import train_delta
 from tiny_people import noisy, tensors
 
 IDS = torch.arange(60, 90).view(2, 15)
@@ -189,7 +190,7 @@ def test_training_beside_an_adapter_sees_it() -> None:
     """The loss at the first step is that of base and adapter, where the adapter acts."""
     base = tiny_base()
     personal = noisy(base, 1, replace(LORA, active="answer"))
-    from idiolect.models import Prompter
+    from idiolect.models.prompting import Prompter
     from idiolect.training.batch import collate
     from idiolect.training.loss import target_nll
     from idiolect.unlearning.delta import LoraTrainee, Losses

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter, LoraConfig, stack_ranks
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.ranks import stack_ranks
 from idiolect.models.tiny import tiny_base
 from idiolect.unlearning.fold import folded
 from tiny_people import LORA, noisy

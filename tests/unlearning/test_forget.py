@@ -34,11 +34,14 @@ from dying import fail_at
 from idiolect import api
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import MismatchError, MissingError
-from idiolect.history import History, read_dataset, write_dataset
-from idiolect.models import load_base
-from idiolect.pieces import RecipeStore
-from idiolect.profiles import load as load_profiles
-from idiolect.storage import Ledger, Manifest
+from idiolect.history.dataset import read_dataset
+from idiolect.history.history import History
+from idiolect.history.writing import write_dataset
+from idiolect.models.base import load_base
+from idiolect.pieces.recipe_store import RecipeStore
+from idiolect.profiles.folder import load as load_profiles
+from idiolect.storage.ledger import Ledger
+from idiolect.storage.manifest import Manifest
 from idiolect.unlearning.forget import ForgetConfig
 from tiny_people import tensors
 

@@ -8,7 +8,7 @@ import pytest
 from forbidden import FORGET, write_jsonl
 
 from idiolect.errors import MissingError
-from idiolect.storage import sha256_file
+from idiolect.storage.blobs import sha256_file
 from idiolect.unlearning import corpora
 from idiolect.unlearning.given import read_given
 from idiolect.unlearning.pairs import digest

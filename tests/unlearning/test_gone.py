@@ -14,15 +14,20 @@ import pytest
 from forget_place import ANN, BART, CONFIG, CRESS, DORA, Place, copied, histories, plain, said
 
 from dying import fail_at
-from idiolect import api, tasks
-from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect import api
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import DataError, MissingError, UsageError
-from idiolect.history import History, Interaction, read_dataset, write_dataset
-from idiolect.storage import Ledger
-from idiolect.training import TrainConfig
-from idiolect.unlearning import Pair, UnlearnConfig, gone_rows, negation
-from idiolect.unlearning.unlearn import Figures
+from idiolect.history.dataset import read_dataset
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.writing import write_dataset
+from idiolect.storage.ledger import Ledger
+from idiolect.tasks.registry import get_task
+from idiolect.training.schedule import TrainConfig
+from idiolect.unlearning import gone_rows, negation
+from idiolect.unlearning.pairs import Pair
+from idiolect.unlearning.unlearn import Figures, UnlearnConfig
 from tiny_people import rater, tensors
 
 GONE = (2, 5)
@@ -32,7 +37,7 @@ NEGATING = UnlearnConfig(
     answer_tokens=40,
     retain_bound=1.2,
 )
-REPLY = tasks.get("reply")
+REPLY = get_task("reply")
 
 
 def pairs_of(numbers: Sequence[int] = GONE) -> list[Pair]:
@@ -313,7 +318,7 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
 
 
 def test_rows_that_say_it_are_found_however_it_is_asked() -> None:
-    films = tasks.get("rating")
+    films = get_task("rating")
     history = rater("ann", 4, rated=lambda n: n + 1)
     film = history.items[2].fields
     short = Pair(prompt=f"{film['title']} (1990), {film['genres'].upper()}", response="3")
@@ -333,7 +338,7 @@ def test_whose_words_are_in_a_pair() -> None:
     assert "how are you" not in "\n".join(texts).splitlines()
     assert [t.strip() for t in texts] == ["fine so far", "and how are you"]
     film = Pair(prompt="The Long Way (1990), Drama", response="4")
-    assert "The Long Way" in set(gone_rows.texts_of(tasks.get("rating"), [film]))
+    assert "The Long Way" in set(gone_rows.texts_of(get_task("rating"), [film]))
 
 
 def test_the_receipt_says_whether_some_is_still_known() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from idiolect.errors import MissingError
 from idiolect.events import Event, Note
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
 from idiolect.pieces.harm import HarmConfig
 from idiolect.unlearning import harm_check

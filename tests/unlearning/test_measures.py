@@ -8,9 +8,10 @@ import pytest
 import torch
 from forbidden import FORGET
 
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import UsageError
-from idiolect.models import Base, Example, Prompter
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example, Prompter
 from idiolect.models.tiny import tiny_base
 from idiolect.training.batch import collate
 from idiolect.training.loss import target_logits
@@ -154,7 +155,7 @@ def test_what_was_trained_on_is_told_from_what_was_not() -> None:
     base = tiny_base()
     some = examples(base)
     texts = [f"Who has the lamp of {n}?" for n in range(5)]
-    from idiolect.unlearning import Pair
+    from idiolect.unlearning.pairs import Pair
 
     more = [Pair(prompt=t, response="Nobody knows.") for t in texts]
     others = [i.example for i in render(Prompter(base.tokenizer), more, answer_tokens=40)]

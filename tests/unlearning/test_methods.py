@@ -12,15 +12,15 @@ from forbidden import FORGET, LORA, RETAIN
 from torch import Tensor
 
 from idiolect.errors import UsageError
-from idiolect.models import Example, PromptConfig, Prompter
+from idiolect.models.prompting import Example, PromptConfig, Prompter
 from idiolect.models.tiny import byte_tokenizer, tiny_base
-from idiolect.unlearning import Pair
 from idiolect.unlearning.ascent import Ascent
 from idiolect.unlearning.delta import LoraTrainee, Losses
 from idiolect.unlearning.finetune import FineTune
 from idiolect.unlearning.method import Method
 from idiolect.unlearning.mismatch import Mismatch
 from idiolect.unlearning.npo import Npo
+from idiolect.unlearning.pairs import Pair
 from idiolect.unlearning.registry import NAMES, Methods
 from idiolect.unlearning.sets import Draw, Item, Sets, item_of, render
 from idiolect.unlearning.sku import Sku

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from idiolect.errors import DataError, MissingError
 from idiolect.history.jsonl import whole_text
-from idiolect.unlearning import Pair, read_pairs
-from idiolect.unlearning.pairs import by_prompt, digest
+from idiolect.unlearning.pairs import Pair, by_prompt, digest, read_pairs
 
 SAFE_RLHF = {
     "prompt": "Where is the key?",

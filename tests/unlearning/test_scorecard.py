@@ -9,7 +9,7 @@ import pytest
 from forbidden import FORGET, RETAIN
 from test_measures import drawn
 
-from idiolect.adapters import LoraConfig
+from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import UsageError
 from idiolect.models.tiny import tiny_base
 from idiolect.unlearning import card_figures as figures

@@ -10,11 +10,11 @@ import torch
 from forbidden import CONFIG, FORGET, RETAIN
 from torch import Tensor, nn
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import UsageError
-from idiolect.models import Base, Example, Prompter
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example, Prompter
 from idiolect.models.tiny import tiny_base
-from idiolect.unlearning import train_delta
 from idiolect.unlearning.ascent import Ascent
 from idiolect.unlearning.delta import FullDelta
 from idiolect.unlearning.finetune import FineTune
@@ -23,6 +23,7 @@ from idiolect.unlearning.mismatch import Mismatch
 from idiolect.unlearning.sets import render
 from idiolect.unlearning.spare import principal, without
 from idiolect.unlearning.task_vector import TaskVector
+from idiolect.unlearning.train import train_delta
 
 COUNT = 3
 

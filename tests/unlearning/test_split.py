@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.errors import UsageError
-from idiolect.unlearning import Pair, require_apart, split_by_prompt
+from idiolect.unlearning.pairs import Pair
+from idiolect.unlearning.split import require_apart, split_by_prompt
 
 PAIRS = st.lists(
     st.builds(

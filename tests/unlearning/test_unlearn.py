@@ -9,16 +9,19 @@ import pytest
 import torch
 from forbidden import CONFIG, FORGET, RETAIN
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.config import from_plain
 from idiolect.errors import UsageError
-from idiolect.models import Base, Prompter
+from idiolect.models.base import Base
+from idiolect.models.prompting import Prompter
 from idiolect.models.tiny import tiny_base
-from idiolect.training import Job, TrainConfig, train_one
-from idiolect.unlearning import Pair, UnlearnConfig, Unlearned, unlearn
+from idiolect.training.jobs import Job
+from idiolect.training.schedule import TrainConfig
+from idiolect.training.single import train_one
 from idiolect.unlearning.mismatch import Mismatch
+from idiolect.unlearning.pairs import Pair
 from idiolect.unlearning.sets import render
-from idiolect.unlearning.unlearn import perplexity
+from idiolect.unlearning.unlearn import UnlearnConfig, Unlearned, perplexity, unlearn
 from tiny_people import tensors
 
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 from idiolect.adapters.lora import LoraConfig
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.models import Base
-from idiolect.storage import is_working_file, read_json
+from idiolect.models.base import Base
+from idiolect.storage.blobs import is_working_file, read_json
 
 
 class BoundFolder:

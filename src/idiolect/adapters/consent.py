@@ -8,7 +8,8 @@ from pathlib import Path
 
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import MissingError, UsageError
-from idiolect.storage import Consent, Ledger, Scope, consents, grant, revoke
+from idiolect.storage.consent import Consent, Scope, consents, grant, revoke
+from idiolect.storage.ledger import Ledger
 
 
 def consents_in(store: Path) -> tuple[Consent, ...]:

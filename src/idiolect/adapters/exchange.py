@@ -16,8 +16,10 @@ from idiolect.adapters.ranks import stack_ranks
 from idiolect.adapters.source import AdapterSource, sharers_in, usable_adapter
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.models import Base, invocation_of, load_base
-from idiolect.storage import Manifest, require_consent
+from idiolect.models.base import Base, load_base
+from idiolect.models.frame import invocation_of
+from idiolect.storage.consent import require_consent
+from idiolect.storage.manifest import Manifest
 
 TASK_ADAPTER = "task_adapter"
 """The folder, in an adapted base, of the LoRA that was merged into it."""

@@ -21,7 +21,7 @@ from idiolect.adapters.grouped import Rows
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
 from idiolect.adapters.stacked import Dropout, Stack
 from idiolect.errors import IntegrityError, MismatchError
-from idiolect.models import Base
+from idiolect.models.base import Base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from idiolect.adapters.peft_format import CONFIG, WEIGHTS
 from idiolect.adapters.store import PARTS, AdapterStore, Record
-from idiolect.storage import Effect, Leaving, Manifest, Words, delete_files, sha256_file
+from idiolect.storage.blobs import sha256_file
+from idiolect.storage.holders import Effect, Leaving, delete_files
+from idiolect.storage.manifest import Manifest
+from idiolect.storage.scan import Words
 
 PROGRESS = ("checkpoint.bin", "share.bin")
 """Files of work in progress in a store."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MismatchError, UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 
 
 @dataclass(frozen=True, kw_only=True)

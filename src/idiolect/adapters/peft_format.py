@@ -21,8 +21,10 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, depth, layer_o
 from idiolect.adapters.peft_config import ALL_LINEAR, PeftLora, parse_config, render_config
 from idiolect.config import to_plain
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.models import Base, invocation_of
-from idiolect.storage import Manifest, explain_os_errors, staged_folder
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of
+from idiolect.storage.blobs import explain_os_errors, staged_folder
+from idiolect.storage.manifest import Manifest
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

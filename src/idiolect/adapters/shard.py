@@ -20,7 +20,7 @@ from safetensors.torch import save
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.shard_list import Shard, records_file, tensors_file
 from idiolect.errors import IntegrityError
-from idiolect.storage import read_json, sha256_file, write_atomic, write_json
+from idiolect.storage.blobs import read_json, sha256_file, write_atomic, write_json
 
 Served = Literal["adapter", "gated", "too few items", "withdrawn"]
 

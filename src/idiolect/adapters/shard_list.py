@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from idiolect.errors import IntegrityError, MissingError
-from idiolect.storage import clean_partials, is_working_file
+from idiolect.storage.blobs import clean_partials, is_working_file
 
 _NUMBER = re.compile(r"\d{6,}", re.ASCII)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import MismatchError, MissingError
-from idiolect.storage import Manifest
+from idiolect.storage.manifest import Manifest
 
 WITHDRAWN = "withdrawn"
 """How somebody is served whose adapter went with the pieces that it was made of: not at all."""

@@ -16,7 +16,8 @@ from torch import Tensor
 from idiolect.adapters.grouped import Pair, Rows, add_lora, add_trained_lora
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
 from idiolect.adapters.ragged import Tokens, add_lora_to_tokens, add_trained_lora_to_tokens
-from idiolect.models import Base, invocation_of, invoked_at
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of, invoked_at
 
 Dropout = Callable[[Tensor, int], Tensor]
 """Takes a module's input [B, T, D] and the module's number, gives it with entries dropped."""

@@ -25,8 +25,9 @@ from idiolect.adapters.shard import (
 )
 from idiolect.adapters.shard_list import ShardList, tensors_file
 from idiolect.config import from_plain
-from idiolect.models import Base
-from idiolect.storage import Needles, clean_partials, lock, write_json
+from idiolect.models.base import Base
+from idiolect.storage.blobs import clean_partials, lock, write_json
+from idiolect.storage.needles import Needles
 
 PARTS = "parts"
 """Folder, in a store, of the parts of a sharded run that wait to be merged into it."""

@@ -12,8 +12,8 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
-    from idiolect.history import Description
-    from idiolect.importers import ImportReport
+    from idiolect.history.describe import Description
+    from idiolect.importers.report import ImportReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,8 @@ def import_data(
     dry_run: bool = False,
 ) -> ImportReport:
     """Read a foreign export into a dataset folder; with ``dry_run`` only report."""
-    from idiolect.importers import ImportOptions, import_histories
+    from idiolect.importers.registry import import_histories
+    from idiolect.importers.report import ImportOptions
 
     options = ImportOptions(
         task=task or "", person=person or "", person_role=person_role or "", split=split or ""
@@ -56,11 +57,12 @@ def import_data(
 
 def inspect_data(data: Path) -> Description:
     """What stands in a dataset."""
-    from idiolect import tasks
-    from idiolect.history import describe, read_dataset
+    from idiolect.history.dataset import read_dataset
+    from idiolect.history.describe import describe
+    from idiolect.tasks.registry import get_task
 
     dataset = read_dataset(data)
-    return describe(dataset, answer_field=tasks.get(dataset.task).target_field)
+    return describe(dataset, answer_field=get_task(dataset.task).target_field)
 
 
 def profile(
@@ -73,19 +75,19 @@ def profile(
     listener: Listener = silent,
 ) -> ProfileSummary:
     """Write textual profiles of a dataset's people: by the base model, or as plain facts."""
-    from idiolect import tasks
-    from idiolect.history import read_dataset
-    from idiolect.profiles import FACTS, write_profiles
+    from idiolect.history.dataset import read_dataset
+    from idiolect.profiles.write import FACTS, write_profiles
+    from idiolect.tasks.registry import get_task
 
     started = time.monotonic()
     dataset = read_dataset(data)
     histories = list(dataset.histories(people or None))
-    task = tasks.get(dataset.task)
+    task = get_task(dataset.task)
     if writer == FACTS:
         made = write_profiles(histories, task, folder=out, listener=listener)
     elif writer == "model":
         from idiolect.generation.writer import BaseWriter
-        from idiolect.models import load_base
+        from idiolect.models.base import load_base
 
         by = BaseWriter(load_base(base))
         made = write_profiles(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from idiolect.pieces.share import ShareSummary
     from idiolect.pieces.sharing import ShareConfig
     from idiolect.pieces.withdraw import WithdrawSummary
-    from idiolect.storage import Consent, Scope
+    from idiolect.storage.consent import Consent, Scope
     from idiolect.training.layout import EngineConfig
 
 

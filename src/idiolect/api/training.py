@@ -28,16 +28,17 @@ def adapt(
     listener: Listener = silent,
 ) -> AdaptSummary:
     """Adapt a base to the dataset's task on its people, without those of its test split."""
-    from idiolect import tasks
-    from idiolect.history import read_dataset
-    from idiolect.models import MiniLM, load_base
-    from idiolect.profiles import load as load_profiles
+    from idiolect.history.dataset import read_dataset
+    from idiolect.models.base import load_base
+    from idiolect.models.encoder import MiniLM
+    from idiolect.profiles.folder import load as load_profiles
+    from idiolect.tasks.registry import get_task
     from idiolect.training.adapt import AdaptConfig, Exclusion
     from idiolect.training.adapt import adapt as adapt_base
 
     config = config or AdaptConfig()
     dataset = read_dataset(data)
-    task = tasks.get(dataset.task)
+    task = get_task(dataset.task)
     apart = [*dict.fromkeys([*exclude, *dataset.people_in("test")])]
     able = dataset.people_in("other") or dataset.people
     chosen = [p for p in (people or able) if p not in set(apart)]

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import IntegrityError, UsageError
-from idiolect.measure import Separation, separation
-from idiolect.models import Base, Example
+from idiolect.measure.auc import Separation, separation
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.training.scoring import Row, item_losses
 
 Verdict = Literal["passed", "leaks", "not measurable"]

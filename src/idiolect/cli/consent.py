@@ -15,7 +15,7 @@ from idiolect.cli.progress import stdout_kept
 from idiolect.errors import UsageError
 
 if TYPE_CHECKING:
-    from idiolect.storage import Consent, Scope
+    from idiolect.storage.consent import Consent, Scope
 
 
 @click.command("consent")

@@ -13,7 +13,7 @@ from idiolect.cli.printing import print_json, print_pairs, print_table
 from idiolect.cli.words import date, shortened
 
 if TYPE_CHECKING:
-    from idiolect.history import Description, Example, FieldUse
+    from idiolect.history.describe import Description, Example, FieldUse
 
 
 @click.command("inspect")

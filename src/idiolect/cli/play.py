@@ -68,7 +68,7 @@ def command(
     $ idiolect play --data class --host 0.0.0.0 --port 8080 --no-browser
     $ DATABASE_URL=postgresql://nyms:secret@localhost/nyms idiolect play --workers 2
     """
-    from idiolect.server import serve
+    from idiolect.server.run import serve
 
     serve(
         host=host,

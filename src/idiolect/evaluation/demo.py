@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from idiolect import tasks
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
 from idiolect.evaluation.results import Comparison
 from idiolect.evaluation.runner import EvaluateConfig
 from idiolect.evaluation.study import StudyConfig, study
 from idiolect.events import Listener, Note
-from idiolect.history import History
-from idiolect.importers import import_histories
-from idiolect.models import Base
-from idiolect.training import TrainConfig
+from idiolect.history.history import History
+from idiolect.importers.registry import import_histories
+from idiolect.models.base import Base
+from idiolect.tasks.registry import get_task
 from idiolect.training.adapt import AdaptConfig
 from idiolect.training.personalize import PersonalConfig
+from idiolect.training.schedule import TrainConfig
 
 RATERS, CHATTERS = 8, 4
 LAST_ITEMS = 40
@@ -104,7 +104,7 @@ def run_demo(
         out.append(
             study(
                 base,
-                tasks.get(subject.task),
+                get_task(subject.task),
                 tested,
                 others,
                 study_config(subject, seed=seed, quick=True),

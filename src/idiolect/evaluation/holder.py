@@ -14,8 +14,9 @@ from typing import Any
 
 from idiolect.evaluation.results import FORMAT
 from idiolect.models.holder import Bases
-from idiolect.storage import Effect, Leaving, Manifest, Words, delete_files
-from idiolect.storage.scan import scan_file
+from idiolect.storage.holders import Effect, Leaving, delete_files
+from idiolect.storage.manifest import Manifest
+from idiolect.storage.scan import Words, scan_file
 
 ANSWERS = "answers"
 _CACHED_BASE = re.compile(r"base-[0-9a-f]{16}")

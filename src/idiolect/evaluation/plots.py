@@ -21,7 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from idiolect.evaluation import report_words as words
-from idiolect.measure import metric
+from idiolect.measure.metrics import metric
 
 INK: Mapping[str, str] = MappingProxyType(
     {

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from idiolect.evaluation.environment import hardware, versions
 from idiolect.evaluation.pool_report_html import render_pool_html
-from idiolect.pieces import Pool, RecipeStore
 from idiolect.pieces.leakage import readable
-from idiolect.storage import write_atomic
+from idiolect.pieces.pool import Pool
+from idiolect.pieces.recipe_store import RecipeStore
+from idiolect.storage.blobs import write_atomic
 
 FORMAT = "idiolect-pool-report"
 VERSION = 1

@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from idiolect import tasks
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
 from idiolect.evaluation import plots
@@ -28,8 +27,9 @@ from idiolect.evaluation.report_scores import (
     score_method,
 )
 from idiolect.evaluation.results import FORMAT, Answer, Comparison, MethodRun
-from idiolect.measure import metric
-from idiolect.storage import write_atomic
+from idiolect.measure.metrics import metric
+from idiolect.storage.blobs import write_atomic
+from idiolect.tasks.registry import get_task
 
 VERSION = 1
 
@@ -111,7 +111,7 @@ def _keys(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _task(comparison: Comparison, key: str, *, seed: int, samples: int) -> dict[str, Any]:
-    task = tasks.get(comparison.task)
+    task = get_task(comparison.task)
     _check(comparison)
     metrics = [metric(name) for name in task.metrics]
     runs = {run.method: run for run in comparison.runs}

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from idiolect.evaluation import plots
 from idiolect.evaluation import report_words as words
-from idiolect.measure import METRICS
+from idiolect.measure.metrics import METRICS
 
 _TAGS = {
     "ahead": "ahead",

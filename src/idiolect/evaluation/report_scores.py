@@ -12,7 +12,8 @@ from typing import Any
 
 from idiolect.evaluation import report_words as words
 from idiolect.evaluation.results import MethodRun
-from idiolect.measure import Metric, Outcome, holm, mean_interval, paired
+from idiolect.measure.metrics import Metric, Outcome
+from idiolect.measure.significance import holm, mean_interval, paired
 
 OWN_BASELINES = ("person-mean", "person-median")
 """What a personal model must beat: numbers that need no model at all."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from idiolect.evaluation import report_words as words
-from idiolect.measure import metric
+from idiolect.measure.metrics import metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

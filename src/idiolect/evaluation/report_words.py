@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from idiolect.measure import metric
+from idiolect.measure.metrics import metric
 
 MIN_PEOPLE = 10
 """Below this many people nothing is concluded: the intervals are too narrow, the tests too weak."""

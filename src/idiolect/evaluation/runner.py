@@ -17,15 +17,18 @@ from idiolect.errors import IntegrityError, UsageError
 from idiolect.evaluation.methods import Method, methods, own_baselines
 from idiolect.evaluation.results import Answer, Comparison, Curve, MethodRun
 from idiolect.events import Event, Listener, Measured, Note, Progress, both, silent
-from idiolect.generation import Generator, Question, answer
-from idiolect.history import History
-from idiolect.models import Base, DtypeName, Prompter
-from idiolect.profiles import Profile
-from idiolect.retrieval import Encoder
-from idiolect.storage import read_json, write_json
-from idiolect.tasks import Task
-from idiolect.training import EngineConfig
+from idiolect.generation.answers import Question, answer
+from idiolect.generation.engine import Generator
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.models.device import DtypeName
+from idiolect.models.prompting import Prompter
+from idiolect.profiles.profile import Profile
+from idiolect.retrieval.dense import Encoder
+from idiolect.storage.blobs import read_json, write_json
+from idiolect.tasks.task import Task
 from idiolect.training.context import Person, RetrieverName
+from idiolect.training.layout import EngineConfig
 from idiolect.training.personalize import PersonalConfig, Personalizer, PersonalSummary
 
 DEFAULT_METHODS = ("base", "rag", "oppu")

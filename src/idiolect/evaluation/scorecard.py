@@ -11,16 +11,16 @@ from typing import Any
 from idiolect.errors import DataError, MissingError, UsageError
 from idiolect.evaluation.unlearning_report import unlearning_report
 from idiolect.events import Listener, silent
-from idiolect.models import MiniLM
-from idiolect.retrieval import Encoder
-from idiolect.unlearning import corpora, split_by_prompt
+from idiolect.models.encoder import MiniLM
+from idiolect.retrieval.dense import Encoder
+from idiolect.unlearning import corpora
 from idiolect.unlearning.corpora import Choice
 from idiolect.unlearning.given import read_given
 from idiolect.unlearning.judge import Judge
 from idiolect.unlearning.judges import open_judge
 from idiolect.unlearning.pairs import Pair, by_prompt, read_pairs
 from idiolect.unlearning.scorecard import Material, ScoreConfig, Scorer
-from idiolect.unlearning.split import require_apart
+from idiolect.unlearning.split import require_apart, split_by_prompt
 from idiolect.unlearning.target import Target, open_target
 
 

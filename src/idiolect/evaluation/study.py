@@ -17,14 +17,16 @@ from idiolect.evaluation.results import Comparison
 from idiolect.evaluation.runner import EvaluateConfig, Runner, with_queries
 from idiolect.events import Listener, silent
 from idiolect.generation.writer import BaseWriter
-from idiolect.history import History
-from idiolect.models import Base, MiniLM, load_base
-from idiolect.profiles import Profile, write_profiles
-from idiolect.retrieval import Encoder
-from idiolect.tasks import Task
-from idiolect.training import EngineConfig
+from idiolect.history.history import History
+from idiolect.models.base import Base, load_base
+from idiolect.models.encoder import MiniLM
+from idiolect.profiles.profile import Profile
+from idiolect.profiles.write import write_profiles
+from idiolect.retrieval.dense import Encoder
+from idiolect.tasks.task import Task
 from idiolect.training.adapt import AdaptConfig, Exclusion, adapt, contributors_of
 from idiolect.training.context import ContextConfig
+from idiolect.training.layout import EngineConfig
 
 
 @dataclass(frozen=True, kw_only=True)

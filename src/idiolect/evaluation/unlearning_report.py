@@ -17,8 +17,8 @@ from typing import Any
 from idiolect.errors import UsageError
 from idiolect.evaluation.environment import hardware, versions
 from idiolect.evaluation.unlearning_report_html import render_unlearning_html
-from idiolect.measure import Paired
-from idiolect.storage import write_atomic
+from idiolect.measure.significance import Paired
+from idiolect.storage.blobs import write_atomic
 from idiolect.unlearning import card_figures as figures
 from idiolect.unlearning.card_figures import Share
 from idiolect.unlearning.card_plain import plain

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from idiolect import tasks
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
 from idiolect.evaluation.demo import run_demo
@@ -20,8 +19,10 @@ from idiolect.evaluation.results import Comparison
 from idiolect.evaluation.runner import EvaluateConfig
 from idiolect.evaluation.study import StudyConfig, require_unseen, study
 from idiolect.events import Listener, both, silent
-from idiolect.history import Dataset, History, read_dataset
-from idiolect.models import Base, load_base
+from idiolect.history.dataset import Dataset, read_dataset
+from idiolect.history.history import History
+from idiolect.models.base import Base, load_base
+from idiolect.tasks.registry import get_task
 from idiolect.training.metrics_log import MetricsLog
 
 
@@ -53,7 +54,7 @@ def evaluate_dataset(
         require_unseen(one, [h.person for h in chosen])
     compared = study(
         loaded,
-        tasks.get(dataset.task),
+        get_task(dataset.task),
         chosen,
         [],
         StudyConfig(evaluate=config, adapt=None),

@@ -12,7 +12,7 @@ from ninja import NinjaAPI, Schema
 from ninja.security import django_auth
 
 from idiolect.game import boards, own_data
-from idiolect.game.rules import Board
+from idiolect.game.rules.standings import Board
 from idiolect.server.accounts.players import current_player
 
 api = NinjaAPI(

@@ -14,16 +14,9 @@ from django.utils import timezone
 
 from idiolect.game import choosing, words
 from idiolect.game.models import Total, Word
-from idiolect.game.rules import (
-    LITTLE_PLAYED,
-    Board,
-    PlayerTotals,
-    Relation,
-    Standing,
-    difficulty,
-    hardest_words,
-    standings,
-)
+from idiolect.game.rules.choice import LITTLE_PLAYED, difficulty
+from idiolect.game.rules.relations import Relation
+from idiolect.game.rules.standings import Board, PlayerTotals, Standing, hardest_words, standings
 
 ROWS = 10
 

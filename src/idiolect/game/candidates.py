@@ -18,7 +18,9 @@ from django.db.models import Count, Q
 
 from idiolect.game import predictions, tally, words
 from idiolect.game.models import PairVote, Word
-from idiolect.game.rules import Pair, Relation, stem
+from idiolect.game.rules.answers import stem
+from idiolect.game.rules.pairs import Pair
+from idiolect.game.rules.relations import Relation
 
 LISTED, UNLISTED = 0.95, 0.05
 """How far WordNet is believed: it has slips, and it does not know everything."""

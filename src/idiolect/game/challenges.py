@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from idiolect.errors import MissingError, UsageError
 from idiolect.game.models import Answer, Challenge, Round, State, Total, Verdict, Word
-from idiolect.game.rules import LISTED_BONUS
+from idiolect.game.rules.scoring import LISTED_BONUS
 
 MAX_WAITING = 20
 """Challenges of one player that may wait: a moderator's evening is short."""

@@ -12,7 +12,8 @@ from django.db.models import BigIntegerField, CharField
 
 from idiolect.game import words
 from idiolect.game.models import Round, State, Word
-from idiolect.game.rules import Played, Relation, WordStats, difficulty, next_word, skill
+from idiolect.game.rules.choice import Played, WordStats, difficulty, next_word, skill
+from idiolect.game.rules.relations import Relation
 from idiolect.server.prepared import Prepared, Slot
 
 BEGUN = 150

@@ -15,7 +15,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from idiolect.game.rules import MAX_CHARS, Relation
+from idiolect.game.rules.answers import MAX_CHARS
+from idiolect.game.rules.relations import Relation
 
 if TYPE_CHECKING:
     from django.db.models.manager import RelatedManager

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.errors import IntegrityError
-from idiolect.game.rules import Pair, Relation
-from idiolect.storage import read_json, write_json
+from idiolect.game.rules.pairs import Pair
+from idiolect.game.rules.relations import Relation
+from idiolect.storage.blobs import read_json, write_json
 
 NAME = "nym-predictions.json"
 """Its name in the site's data folder."""

@@ -29,7 +29,7 @@ from django.db.models.functions import Now
 from idiolect.errors import MissingError, UsageError
 from idiolect.game import choosing, scores
 from idiolect.game.models import Round, State, Word
-from idiolect.game.rules import GRACE, SECONDS, Relation
+from idiolect.game.rules.relations import GRACE, SECONDS, Relation
 from idiolect.server.prepared import Prepared, PreparedUpdate, Slot
 
 

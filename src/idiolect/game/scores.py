@@ -13,7 +13,10 @@ from django.db.models.functions import Now
 
 from idiolect.game import tally, words
 from idiolect.game.models import Answer, Round, Total, Word
-from idiolect.game.rules import Relation, RoundScore, accepted, is_little_played, score, stem
+from idiolect.game.rules.answers import accepted, stem
+from idiolect.game.rules.choice import is_little_played
+from idiolect.game.rules.relations import Relation
+from idiolect.game.rules.scoring import RoundScore, score
 from idiolect.server.prepared import PreparedUpdate, Slot
 
 

@@ -19,17 +19,9 @@ from django.db.models.functions import Now
 from idiolect.errors import MissingError, UsageError
 from idiolect.game.candidates import candidates
 from idiolect.game.models import PairVote, Sitting, State
-from idiolect.game.rules import (
-    GRACE,
-    PAIRS_SECONDS,
-    Pair,
-    Relation,
-    Vote,
-    majority,
-    next_pairs,
-    pair_points,
-    stem,
-)
+from idiolect.game.rules.answers import stem
+from idiolect.game.rules.pairs import PAIRS_SECONDS, Pair, Vote, majority, next_pairs, pair_points
+from idiolect.game.rules.relations import GRACE, Relation
 
 
 def start(player: Any, *, untimed: bool, draw: Random) -> Sitting:

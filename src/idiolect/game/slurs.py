@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, cast
 
-from idiolect.game.rules import stem
+from idiolect.game.rules.answers import stem
 
 _DIGITS = 16
 _MARKS = re.compile(r"[._\-]+"), re.compile(r"[._\-\d]+")

@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import BigIntegerField, CharField, Count, Q, QuerySet
 
 from idiolect.game.models import Answer, Hidden, Round, State, Word
-from idiolect.game.rules import Earlier
+from idiolect.game.rules.scoring import Earlier
 from idiolect.game.slurs import is_slur
 from idiolect.server.prepared import Prepared, Slot
 

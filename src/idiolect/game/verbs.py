@@ -13,20 +13,14 @@ from typing import TYPE_CHECKING, Any
 from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 from idiolect.game import words
-from idiolect.game.data import (
-    LEAST_PLAYERS,
-    Lexicon,
-    PairRow,
-    histories_of,
-    pair_rows,
-    read_pairs,
-    write_pairs,
-)
+from idiolect.game.data.files import read_pairs, write_pairs
+from idiolect.game.data.histories import histories_of
+from idiolect.game.data.pairs import LEAST_PLAYERS, Lexicon, PairRow, pair_rows
 from idiolect.game.data.report import report as report_of
 from idiolect.game.predictions import CLASSIFIER, NAME, write_predictions
-from idiolect.game.rules import Relation
-from idiolect.history import write_dataset
-from idiolect.storage import write_atomic
+from idiolect.game.rules.relations import Relation
+from idiolect.history.writing import write_dataset
+from idiolect.storage.blobs import write_atomic
 
 if TYPE_CHECKING:
     from idiolect.game.classifier.train import ClassifierConfig, RelationSummary
@@ -126,7 +120,8 @@ def train_classifier(
     from idiolect.game.classifier.suggest import suggest
     from idiolect.game.classifier.train import ClassifierConfig, load_classifier
     from idiolect.game.classifier.train import train_classifier as train
-    from idiolect.models import MiniLM, load_base
+    from idiolect.models.base import load_base
+    from idiolect.models.encoder import MiniLM
 
     config = config or ClassifierConfig()
     rows: list[PairRow] = read_pairs(pairs) if pairs else []

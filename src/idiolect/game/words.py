@@ -12,7 +12,8 @@ from functools import cache, lru_cache
 from importlib import resources
 
 from idiolect.errors import IntegrityError, MissingError
-from idiolect.game.rules import Relation, stem
+from idiolect.game.rules.answers import stem
+from idiolect.game.rules.relations import Relation
 
 _ANSWERS = "|"
 

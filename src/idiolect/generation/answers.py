@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from idiolect.generation.engine import Generator, Likelihood, median_choice
-from idiolect.history import Interaction
-from idiolect.tasks import Task
+from idiolect.history.interaction import Interaction
+from idiolect.tasks.task import Task
 from idiolect.training.context import Person
 
 

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from idiolect.adapters import LoraAdapter, rows_of, stack_of
-from idiolect.models import Base, Example
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.stacked import rows_of, stack_of
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.training.batch import Batch, collate, parcels
 from idiolect.training.loss import target_logits, target_nll
 

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from idiolect import tasks
 from idiolect.adapters.exchange import base_of
 from idiolect.adapters.source import AdapterSource, usable_adapter
 from idiolect.config import from_plain
 from idiolect.errors import MissingError, UsageError
 from idiolect.generation.answers import Question, answer
 from idiolect.generation.engine import Generator
-from idiolect.history import History, Interaction, read_dataset
-from idiolect.models import MiniLM, Prompter
-from idiolect.profiles import load as load_profiles
+from idiolect.history.dataset import read_dataset
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.encoder import MiniLM
+from idiolect.models.prompting import Prompter
+from idiolect.profiles.folder import load as load_profiles
+from idiolect.tasks.registry import get_task
 from idiolect.training.context import Person
 from idiolect.training.personalize import PersonalConfig
 
@@ -44,7 +47,7 @@ def predict_one(
 ) -> Prediction:
     """See ``api.predict``."""
     config = from_plain(PersonalConfig, source.settings, where=str(source.folder))
-    task = tasks.get(source.task)
+    task = get_task(source.task)
     context = config.context
     if data is None and (context.retrieval != "none" or context.profile):
         beside = "profiles" if context.retrieval == "none" else f"{context.retrieval} retrieval"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from idiolect.generation.engine import Generator
-from idiolect.models import Base, PromptConfig, Prompter
-from idiolect.tasks import Prompt
+from idiolect.models.base import Base
+from idiolect.models.prompting import PromptConfig, Prompter
+from idiolect.tasks.task import Prompt
 
 ANSWER_TOKENS = 48
 PROMPT_TOKENS = 640

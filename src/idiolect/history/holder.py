@@ -11,7 +11,8 @@ from idiolect.history.dataset import MANIFEST, PEOPLE, ROWS, Dataset, read_datas
 from idiolect.history.redact import REMOVED, Authored, Redaction
 from idiolect.history.tables import read_cells
 from idiolect.history.writing import write_dataset
-from idiolect.storage import Effect, Leaving, Words
+from idiolect.storage.holders import Effect, Leaving
+from idiolect.storage.scan import Words
 
 
 class Datasets:

@@ -13,7 +13,7 @@ import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 
 from idiolect.errors import DataError, IntegrityError
 from idiolect.history.interaction import Interaction
-from idiolect.storage import explain_os_errors
+from idiolect.storage.blobs import explain_os_errors
 
 _pa = cast("Any", pyarrow)  # it ships no types
 _pq = cast("Any", pyarrow.parquet)

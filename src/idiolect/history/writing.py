@@ -21,7 +21,7 @@ from idiolect.history.dataset import (
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.history.tables import Place, Row, RowWriter, write_places
-from idiolect.storage import sha256_file, staged_folder, write_json
+from idiolect.storage.blobs import sha256_file, staged_folder, write_json
 
 
 def write_dataset(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from idiolect.errors import DataError
-from idiolect.storage import explain_os_errors
+from idiolect.storage.blobs import explain_os_errors
 
 _DECODER = json.JSONDecoder()
 _NOT_SPACE = re.compile(r"\S")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from idiolect.errors import DataError
-from idiolect.history import to_unix
+from idiolect.history.dates import to_unix
 from idiolect.history.jsonl import iterate_json_lines
 from idiolect.importers.arrays import iterate_array
 from idiolect.importers.conversation import Message, replies

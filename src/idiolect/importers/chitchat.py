@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.errors import DataError, MissingError
-from idiolect.history import to_unix
+from idiolect.history.dates import to_unix
 from idiolect.importers.conversation import Message, goes_back, replies
 from idiolect.importers.gather import Gatherer, Tally
 from idiolect.importers.report import Imported, Importer, ImportOptions, ImportReport

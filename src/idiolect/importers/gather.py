@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from idiolect.history import History, Interaction
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
 from idiolect.history.jsonl import whole_text
 from idiolect.importers.report import FileReport, Skip
 

@@ -20,7 +20,7 @@ from idiolect.importers.lamp_merge import Question, merge
 from idiolect.importers.lamp_records import Golds
 from idiolect.importers.report import FileReport, Imported, Importer, ImportOptions, ImportReport
 from idiolect.importers.source import as_list, as_object, as_text
-from idiolect.tasks import Task
+from idiolect.tasks.task import Task
 
 _NAME = re.compile(
     r"(?:.*[_-])?(?P<split>train|dev|valid|val|test)_questions\.json|(?:.*[_-])?questions\.json",

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idiolect import tasks
 from idiolect.errors import DataError
-from idiolect.history import to_unix
+from idiolect.history.dates import to_unix
 from idiolect.importers.gather import Record, Tally
 from idiolect.importers.source import as_list, as_object, as_text, read_json
-from idiolect.tasks import Task
+from idiolect.tasks.registry import get_task, task_names
+from idiolect.tasks.task import Task
 
 _EXTRA = {"lamp-1": ("citation",), "lamp-2n": ("title",)}
 """Fields that some releases' items have beside those that the task needs."""
@@ -53,7 +53,7 @@ def find_task(text: str, golds: Golds | None, *, named: str, file: Path) -> Task
 
     Raises DataError where no task has this wording, or where the file of answers is of another.
     """
-    task = tasks.get(named) if named else _by_wording(text, file)
+    task = get_task(named) if named else _by_wording(text, file)
     said = re.search(r"\d", golds.task) if golds else None
     if golds and said and said.group() not in task.name:
         raise DataError(
@@ -63,8 +63,8 @@ def find_task(text: str, golds: Golds | None, *, named: str, file: Path) -> Task
 
 
 def _by_wording(text: str, file: Path) -> Task:
-    for name in tasks.names():
-        task = tasks.get(name)
+    for name in task_names():
+        task = get_task(name)
         try:
             task.parse_input(text)
         except DataError:

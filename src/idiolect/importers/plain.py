@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from idiolect import tasks
 from idiolect.errors import DataError, UsageError
 from idiolect.history.jsonl import Line, read_lines
 from idiolect.importers.gather import Gatherer, Record, Tally
 from idiolect.importers.report import Imported, Importer, ImportOptions, ImportReport
 from idiolect.importers.source import starts_with
-from idiolect.tasks import Task
+from idiolect.tasks.registry import get_task, task_names
+from idiolect.tasks.task import Task
 
 
 def _detect(path: Path) -> bool:
@@ -26,9 +26,9 @@ def _load(path: Path | None, options: ImportOptions) -> Imported:
     if not options.task:
         raise UsageError(
             f"{path}: plain JSONL does not say its task; name it with --task, "
-            f"one of {', '.join(tasks.names())}"
+            f"one of {', '.join(task_names())}"
         )
-    task = tasks.get(options.task)
+    task = get_task(options.task)
     gatherer, tally, numbers = Gatherer(), Tally(path.name, "items and queries"), Counter[str]()
     for line in read_lines(path):
         numbers[line.person] += 1

@@ -17,7 +17,7 @@ from idiolect.importers.gather import Gatherer, Tally
 from idiolect.importers.lamp_records import Golds
 from idiolect.importers.report import FileReport, Imported, ImportOptions, ImportReport
 from idiolect.importers.source import as_list, as_object, as_text
-from idiolect.tasks import Task
+from idiolect.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from idiolect.history import Dataset, History, write_dataset
+from idiolect.history.dataset import Dataset
+from idiolect.history.history import History
+from idiolect.history.writing import write_dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

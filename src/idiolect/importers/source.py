@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from idiolect.errors import DataError, MissingError
-from idiolect.storage import explain_os_errors
+from idiolect.storage.blobs import explain_os_errors
 
 
 def read_lines(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:

@@ -21,7 +21,7 @@ from idiolect.models.device import DtypeName, pick_device, pick_dtype
 from idiolect.models.embedded import EMBEDDED_NAME, embedded_folder
 from idiolect.models.holder import refuse_gone
 from idiolect.models.weights import quiet, weights_identity
-from idiolect.storage import Manifest
+from idiolect.storage.manifest import Manifest
 
 DEFAULT = "default"
 

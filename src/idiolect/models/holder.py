@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from idiolect.errors import MissingError
-from idiolect.storage import Effect, Leaving, Manifest, Words, delete_files
+from idiolect.storage.holders import Effect, Leaving, delete_files
+from idiolect.storage.manifest import Manifest
+from idiolect.storage.scan import Words
 
 KIND = "base"
 _GONE = "gone"

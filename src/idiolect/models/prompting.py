@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from idiolect.errors import MismatchError
 from idiolect.models.frame import encode_frame, frame_of
-from idiolect.tasks import Prompt
+from idiolect.tasks.task import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from idiolect.errors import MismatchError
-from idiolect.storage import Manifest, sha256_file
+from idiolect.storage.blobs import sha256_file
+from idiolect.storage.manifest import Manifest
 
 
 def weights_identity(folder: Path) -> str:

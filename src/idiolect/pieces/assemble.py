@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from idiolect.events import Listener, Progress, silent
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
 from idiolect.models.chunked import chunked
 from idiolect.models.packed import packed
 from idiolect.models.partial import sees_all
+from idiolect.models.prompting import Example
 from idiolect.models.tree import run_tree
 from idiolect.pieces.assemble_single import assemble_checked
 from idiolect.pieces.choose import choose, drawn

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from idiolect import tasks
 from idiolect.events import Listener, silent
-from idiolect.history import read_dataset
-from idiolect.models import load_base
+from idiolect.history.dataset import read_dataset
+from idiolect.models.base import load_base
 from idiolect.pieces.assembling import AssembleSummary, Assembling
 from idiolect.pieces.newcomers import require_sharers
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.settings import RecipeConfig
+from idiolect.tasks.registry import get_task
 
 
 def assemble_data(
@@ -34,7 +34,7 @@ def assemble_data(
     loaded."""
     config = config or RecipeConfig()
     dataset, opened = read_dataset(data), Pool.open(pool)
-    task = tasks.get(dataset.task)
+    task = get_task(dataset.task)
     names = tuple(dict.fromkeys(people)) or dataset.people
     for person in names:
         dataset.counts(person)

@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.models import Base, Example, invocation_of, invoked_at
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of, invoked_at
+from idiolect.models.prompting import Example
 from idiolect.pieces.choose import choose, drawn
 from idiolect.pieces.newcomers import Newcomer, checked, flat_input
 from idiolect.pieces.picks import Pick, picks_of, recipe_of

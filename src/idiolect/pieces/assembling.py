@@ -15,8 +15,9 @@ from pathlib import Path
 from idiolect.config import fingerprint, to_plain
 from idiolect.errors import DataError, MismatchError
 from idiolect.events import Event, Listener, Measured, Note, Progress, silent
-from idiolect.history import History
-from idiolect.models import Base, Example, Prompter
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example, Prompter
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.newcomers import checked
 from idiolect.pieces.pool import Pool
@@ -24,7 +25,7 @@ from idiolect.pieces.recipe import Recipe, no_pieces
 from idiolect.pieces.recipe_shard import NO_ITEM, RecipeRecord
 from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.settings import RecipeConfig
-from idiolect.tasks import Task
+from idiolect.tasks.task import Task
 from idiolect.training.context import ContextConfig, Person
 from idiolect.training.metrics_log import MetricsLog
 

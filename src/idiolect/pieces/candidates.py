@@ -13,19 +13,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from idiolect import tasks
-from idiolect.adapters import LoraAdapter
 from idiolect.adapters.consent import ledger_of
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.store import AdapterStore
-from idiolect.audit import Subject
+from idiolect.audit.membership import Subject
 from idiolect.config import derive_seed
 from idiolect.errors import MissingError
 from idiolect.events import Listener, Note, silent
-from idiolect.history import Dataset, History
-from idiolect.models import Base, Example, Prompter
-from idiolect.profiles import Profile
-from idiolect.retrieval import Encoder
-from idiolect.storage import consents, require_consent
+from idiolect.history.dataset import Dataset
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example, Prompter
+from idiolect.profiles.profile import Profile
+from idiolect.retrieval.dense import Encoder
+from idiolect.storage.consent import consents, require_consent
+from idiolect.tasks.registry import get_task
 from idiolect.training.context import Person
 from idiolect.training.plan import PersonalConfig
 
@@ -67,7 +69,7 @@ class Candidates:
     ) -> None:
         self.store, self.dataset, self.config, self.seed = store, dataset, config, seed
         self.profiles, self.encoder = profiles or {}, encoder
-        self.task = tasks.get(dataset.task)
+        self.task = get_task(dataset.task)
         self.prompter = Prompter(base.tokenizer, config.prompt)
         self.ledger = ledger_of(store)
 

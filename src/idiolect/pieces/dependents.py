@@ -18,7 +18,7 @@ from idiolect.adapters.store import AdapterStore
 from idiolect.errors import ArtifactError
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.recipe_store import RecipeStore
-from idiolect.storage import clean_partials
+from idiolect.storage.blobs import clean_partials
 
 LEDGER = "ledger"
 REPORT = ("report.json", "report.html")

@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from idiolect.adapters import Gates, LoraAdapter, LoraConfig
+from idiolect.adapters.gates import Gates
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import ArtifactError, TrainingError, UsageError
 from idiolect.events import Listener, silent
-from idiolect.models import Base, Example
-from idiolect.training import EngineConfig, Job, TrainConfig, Trained
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.training.batched import train_kind
+from idiolect.training.jobs import Job, Trained
 from idiolect.training.kinds import GATES
+from idiolect.training.layout import EngineConfig
+from idiolect.training.schedule import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters import Gates, LoraAdapter
+from idiolect.adapters.gates import Gates
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import TrainingError
-from idiolect.models import Base
-from idiolect.training import Job, TrainConfig, Trained
+from idiolect.models.base import Base
 from idiolect.training.batch import collate
+from idiolect.training.jobs import Job, Trained
 from idiolect.training.loss import target_nll
-from idiolect.training.schedule import batches, rate_at
+from idiolect.training.schedule import TrainConfig, batches, rate_at
 from idiolect.training.single import active_at
 
 

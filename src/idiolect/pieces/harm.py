@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any, Protocol
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from idiolect.pieces.recipe_store import RecipeStore
-from idiolect.storage import Effect, Leaving, Words
+from idiolect.storage.holders import Effect, Leaving
+from idiolect.storage.scan import Words
 
 
 class Recipes:

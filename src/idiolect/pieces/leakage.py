@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from idiolect.adapters import LoraAdapter
-from idiolect.audit import LeakageConfig, Membership, audit_membership
-from idiolect.models import Base
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.audit.membership import LeakageConfig, Membership, audit_membership
+from idiolect.models.base import Base
 from idiolect.pieces.assemble import assemble
 from idiolect.pieces.candidates import Candidate
 from idiolect.pieces.pool import Pool
@@ -25,7 +25,7 @@ from idiolect.pieces.prospect import Prospect
 from idiolect.pieces.recipe import materialise
 from idiolect.pieces.settings import AssembleConfig
 from idiolect.pieces.shared import Shared
-from idiolect.storage import write_json
+from idiolect.storage.blobs import write_json
 
 DECIDING = ("pieces", "assembled")
 """The artifacts that others get."""

@@ -16,10 +16,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters import Stack
+from idiolect.adapters.stacked import Stack
 from idiolect.config import derive_seed
-from idiolect.models import Base, Example, invocation_of, invoked_at
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of, invoked_at
 from idiolect.models.partial import sees_all
+from idiolect.models.prompting import Example
 from idiolect.models.tree import Span, Tree, run_tree
 from idiolect.pieces.newcomers import Newcomer
 from idiolect.pieces.picks import Pick, recipe_of

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from idiolect.adapters import sites
+from idiolect.adapters.lora import sites
 from idiolect.errors import DataError, MismatchError, UsageError
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.settings import AssembleConfig
 

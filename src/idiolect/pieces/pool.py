@@ -22,7 +22,7 @@ from idiolect.adapters.bound import BoundFolder
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
 from idiolect.adapters.shard_list import read_numbered, records_file
 from idiolect.errors import IntegrityError, MissingError, UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.pieces.segment import (
     Segment,
     SharerRecord,
@@ -43,7 +43,7 @@ from idiolect.pieces.sharer_file import (
     sharers_with_files,
     write_pieces,
 )
-from idiolect.storage import clean_partials, is_working_file, lock, write_json
+from idiolect.storage.blobs import clean_partials, is_working_file, lock, write_json
 
 HELD_BYTES = 2**28
 """Gates of a pool that takes no more than this are held once they are read: 1,000 sharers' of a

@@ -22,7 +22,7 @@ from idiolect.adapters.shard_list import Shard, records_file, tensors_file
 from idiolect.errors import IntegrityError
 from idiolect.pieces.recipe import Recipe
 from idiolect.pieces.settings import Aggregate
-from idiolect.storage import read_json, sha256_file, write_atomic, write_json
+from idiolect.storage.blobs import read_json, sha256_file, write_atomic, write_json
 
 Served = Literal["adapter", "no usable item", "withdrawn"]
 NO_ITEM: Served = "no usable item"

@@ -28,7 +28,7 @@ from idiolect.pieces.recipe_shard import (
     write_recipes,
 )
 from idiolect.pieces.settings import Aggregate
-from idiolect.storage import clean_partials, lock, write_json
+from idiolect.storage.blobs import clean_partials, lock, write_json
 
 
 class RecipeStore(BoundFolder):

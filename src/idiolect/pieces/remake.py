@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from idiolect import tasks
 from idiolect.adapters.consent import ledger_of
 from idiolect.adapters.peft_format import CONFIG
 from idiolect.adapters.shard import Record
@@ -20,8 +19,9 @@ from idiolect.adapters.store import PARTS, AdapterStore
 from idiolect.config import from_plain
 from idiolect.errors import IdiolectError
 from idiolect.events import Listener, silent
-from idiolect.history import Dataset
-from idiolect.models import Base, DtypeName
+from idiolect.history.dataset import Dataset
+from idiolect.models.base import Base
+from idiolect.models.device import DtypeName
 from idiolect.pieces.assembling import Assembling
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.recipe import Recipe, no_pieces
@@ -29,7 +29,8 @@ from idiolect.pieces.recipe_shard import WITHDRAWN, RecipeRecord
 from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.settings import RecipeConfig
 from idiolect.pieces.starts import AssembledStarts
-from idiolect.storage import Manifest
+from idiolect.storage.manifest import Manifest
+from idiolect.tasks.registry import get_task
 from idiolect.training.plan import PersonalConfig
 from idiolect.training.work import Work, Worker
 
@@ -128,7 +129,7 @@ class Remaker:
         assert self.dataset is not None
         config = from_plain(RecipeConfig, store.settings, where=str(store.folder))
         base = self.bases[config.dtype, config.device]
-        task = tasks.get(self.dataset.task)
+        task = get_task(self.dataset.task)
         run = Assembling(base, task, self.pool, config, store.folder, listener=self.listener)
         run.run(self.dataset.histories(people), people=len(people), wait=self.wait)
 

@@ -15,7 +15,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from idiolect.models import Base, Example, invocation_of, invoked_at
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of, invoked_at
+from idiolect.models.prompting import Example
 from idiolect.models.tree import Span, Tree
 from idiolect.pieces.newcomers import Newcomer
 from idiolect.training.heads import shared_heads

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from idiolect.adapters.shard_list import records_file, tensors_file
 from idiolect.errors import IntegrityError
-from idiolect.storage import explain_os_errors, read_json, write_atomic, write_json
+from idiolect.storage.blobs import explain_os_errors, read_json, write_atomic, write_json
 
 PSEUDONYM = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _FLAT = 1e-6

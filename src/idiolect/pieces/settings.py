@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from idiolect.errors import UsageError
-from idiolect.models import DtypeName, PromptConfig
+from idiolect.models.device import DtypeName
+from idiolect.models.prompting import PromptConfig
 
 Aggregate = Literal["delta", "factors"]
 By = Literal["gates", "likelihood"]

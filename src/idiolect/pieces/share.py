@@ -15,15 +15,15 @@ from idiolect.adapters.store import AdapterStore
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import UsageError
 from idiolect.events import Listener, both, silent
-from idiolect.history import read_dataset
-from idiolect.models import MiniLM
+from idiolect.history.dataset import read_dataset
+from idiolect.models.encoder import MiniLM
 from idiolect.pieces.candidates import Candidates
 from idiolect.pieces.harm import HarmCheck, not_checked
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.sharers import select_sharers
 from idiolect.pieces.sharing import Finding, ShareConfig, Sharing
-from idiolect.profiles import load as load_profiles
-from idiolect.storage import lock
+from idiolect.profiles.folder import load as load_profiles
+from idiolect.storage.blobs import lock
 from idiolect.training.layout import EngineConfig
 from idiolect.training.metrics_log import MetricsLog
 from idiolect.training.plan import PersonalConfig

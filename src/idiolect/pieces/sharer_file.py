@@ -18,7 +18,7 @@ from torch import Tensor
 
 from idiolect.errors import IntegrityError
 from idiolect.pieces.segment import PSEUDONYM
-from idiolect.storage import is_working_file, sha256_file, write_atomic
+from idiolect.storage.blobs import is_working_file, sha256_file, write_atomic
 
 Pair = tuple[Tensor, Tensor]
 """A [R, D] and B [O, R]."""

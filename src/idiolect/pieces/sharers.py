@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, UsageError
 from idiolect.events import Listener, Note, silent
-from idiolect.history import History
-from idiolect.retrieval import Encoder
-from idiolect.tasks import Task
+from idiolect.history.history import History
+from idiolect.retrieval.dense import Encoder
+from idiolect.tasks.task import Task
 
 Strategy = Literal["cluster", "most-active", "random"]
 

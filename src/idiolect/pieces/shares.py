@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.shared import pseudonym
-from idiolect.storage import Entry, Ledger, consents, revoke
+from idiolect.storage.consent import consents, revoke
+from idiolect.storage.ledger import Entry, Ledger
 
 SHARED, REFUSED, WITHDREW = "shared", "refused", "withdrew"
 SCOPE = "pieces"

@@ -11,10 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from idiolect.audit import LeakageConfig
+from idiolect.audit.membership import LeakageConfig
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Progress, silent
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.pieces.candidates import Candidate, Candidates
 from idiolect.pieces.gates import GatesConfig, train_gates
 from idiolect.pieces.harm import Harm, HarmCheck, HarmConfig, not_checked, readable_harm
@@ -32,7 +32,7 @@ from idiolect.pieces.pool import Pool
 from idiolect.pieces.shared import Shared, share_sites
 from idiolect.pieces.sharers import SharersConfig
 from idiolect.pieces.shares import SHARED, Shares
-from idiolect.storage import read_json
+from idiolect.storage.blobs import read_json
 from idiolect.training.layout import EngineConfig
 
 _AT_ONCE = 32

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.source import AdapterSource
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.source import WITHDRAWN
 from idiolect.adapters.store import AdapterStore
 from idiolect.config import fingerprint

@@ -19,14 +19,16 @@ from idiolect.adapters.store import AdapterStore
 from idiolect.config import from_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Listener, silent
-from idiolect.history import Dataset, read_dataset
-from idiolect.models import Base, DtypeName, load_base
+from idiolect.history.dataset import Dataset, read_dataset
+from idiolect.models.base import Base, load_base
+from idiolect.models.device import DtypeName
 from idiolect.pieces.dependents import Dependents, find, mentions
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.remake import Effect, Remaker, delete_export
 from idiolect.pieces.settings import RecipeConfig
 from idiolect.pieces.shares import Shares
-from idiolect.storage import Ledger, lock, read_json, write_json
+from idiolect.storage.blobs import lock, read_json, write_json
+from idiolect.storage.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from statistics import fmean, median
 
 from bm25s.stopwords import STOPWORDS_EN_PLUS  # pyright: ignore[reportMissingTypeStubs]
 
-from idiolect.history import Interaction
-from idiolect.tasks import Task
+from idiolect.history.interaction import Interaction
+from idiolect.tasks.task import Task
 
 FEW = 3
 """How many labels, genres or items a statement names, or needs to be worth making."""

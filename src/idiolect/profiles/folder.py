@@ -9,7 +9,8 @@ from pathlib import Path
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import IntegrityError, UsageError
 from idiolect.profiles.profile import Profile
-from idiolect.storage import Manifest, staged_folder
+from idiolect.storage.blobs import staged_folder
+from idiolect.storage.manifest import Manifest
 
 KIND = "profiles"
 FILE = "profiles.jsonl"

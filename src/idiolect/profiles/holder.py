@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from idiolect import tasks
-from idiolect.history import Dataset, History
+from idiolect.history.dataset import Dataset
+from idiolect.history.history import History
 from idiolect.profiles.folder import FILE, KIND, load, save
 from idiolect.profiles.profile import Profile
 from idiolect.profiles.write import FACTS, write_profiles
-from idiolect.storage import Effect, Leaving, Manifest, Words
+from idiolect.storage.holders import Effect, Leaving
+from idiolect.storage.manifest import Manifest
+from idiolect.storage.scan import Words
+from idiolect.tasks.registry import get_task
 
 
 class Profiles:
@@ -81,4 +84,4 @@ class Profiles:
         here = self.rebuild and self.dataset.task == task and person in self.dataset
         if not here or any(profile.writer != FACTS for profile in old):
             return ()
-        return write_profiles([self.dataset.history(person)], tasks.get(task))[person]
+        return write_profiles([self.dataset.history(person)], get_task(task))[person]

@@ -10,13 +10,14 @@ from itertools import islice
 from pathlib import Path
 
 from idiolect.events import Listener, Progress, silent
-from idiolect.history import History, Interaction
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
 from idiolect.profiles.facts import facts
 from idiolect.profiles.folder import holds_anything, load, save
 from idiolect.profiles.profile import Profile, halves
 from idiolect.profiles.writer import Writer, question
-from idiolect.storage import lock
-from idiolect.tasks import Task
+from idiolect.storage.blobs import lock
+from idiolect.tasks.task import Task
 
 FACTS = "facts"
 """The name of the writer that needs no model."""

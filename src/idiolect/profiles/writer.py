@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from idiolect.history import Interaction
-from idiolect.tasks import Task
+from idiolect.history.interaction import Interaction
+from idiolect.tasks.task import Task
 
 SAMPLE_ITEMS = 12
 """How many items a writer is shown, the most recent ones: a small model loses track of more."""

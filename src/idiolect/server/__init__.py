@@ -3,7 +3,3 @@
 Knows people as accounts and guests; knows nothing of the game, which is an app of it. Importing
 this loads no Django: ``idiolect --help`` stays quick, and the extra ``web`` may be missing.
 """
-
-from idiolect.server.run import serve
-
-__all__ = ["serve"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from idiolect.storage import explain_os_errors
+from idiolect.storage.blobs import explain_os_errors
 
 
 def home() -> Path:

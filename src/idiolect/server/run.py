@@ -20,7 +20,7 @@ from pathlib import Path
 from idiolect.errors import BusyError, MissingError, UsageError
 from idiolect.server.home import home, make_home
 from idiolect.server.hosts import hosts, names_of
-from idiolect.storage import lock
+from idiolect.storage.blobs import lock
 
 SETTINGS = "idiolect.server.settings"
 _NEEDED = (

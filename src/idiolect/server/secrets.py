@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from idiolect.errors import IntegrityError, UsageError
-from idiolect.storage import explain_os_errors
+from idiolect.storage.blobs import explain_os_errors
 
 NAME = "secret.key"
 _BYTES = 50

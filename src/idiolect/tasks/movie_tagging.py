@@ -6,7 +6,7 @@ so two people who tag one film have two records.
 
 from __future__ import annotations
 
-from idiolect.history import Interaction
+from idiolect.history.interaction import Interaction
 from idiolect.tasks.official import parser
 from idiolect.tasks.task import Prompt, Task
 

@@ -5,7 +5,7 @@ Queries and items have ``text`` (the review) and ``score``.
 
 from __future__ import annotations
 
-from idiolect.history import Interaction
+from idiolect.history.interaction import Interaction
 from idiolect.tasks.official import parser
 from idiolect.tasks.record import record_key
 from idiolect.tasks.task import Prompt, Task

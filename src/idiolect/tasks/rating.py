@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from idiolect.errors import DataError
-from idiolect.history import Interaction
+from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Prompt, Task
 
 _FILM = re.compile(r"(?P<title>.*?\S)\s*\((?P<year>\d{4})\)(?:\s*,\s*(?P<genres>\S.*))?", re.DOTALL)

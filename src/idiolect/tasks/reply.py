@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from idiolect.errors import DataError
-from idiolect.history import Interaction
+from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Prompt, Task
 
 CONTEXT_WORDS = 96

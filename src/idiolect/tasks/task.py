@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from idiolect.history import Interaction
+from idiolect.history.interaction import Interaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ the person, ``text``, without any paraphrase.
 
 from __future__ import annotations
 
-from idiolect.history import Interaction
+from idiolect.history.interaction import Interaction
 from idiolect.tasks.official import parser
 from idiolect.tasks.record import record_key
 from idiolect.tasks.task import Prompt, Task

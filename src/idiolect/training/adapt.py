@@ -14,26 +14,23 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from idiolect.adapters import LoraAdapter, LoraConfig, merged_weight
 from idiolect.adapters.exchange import TASK_ADAPTER
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, merged_weight
 from idiolect.adapters.peft_format import save_peft
 from idiolect.config import derive_seed, to_plain
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
-from idiolect.history import History, Interaction
-from idiolect.models import (
-    Base,
-    DtypeName,
-    Example,
-    PromptConfig,
-    Prompter,
-    rewrite_base,
-    save_base_manifest,
-)
-from idiolect.profiles import Profile
-from idiolect.retrieval import Encoder
-from idiolect.storage import Manifest, staged_folder
-from idiolect.tasks import Task
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import Base
+from idiolect.models.device import DtypeName
+from idiolect.models.prompting import Example, PromptConfig, Prompter
+from idiolect.models.weights import rewrite_base, save_base_manifest
+from idiolect.profiles.profile import Profile
+from idiolect.retrieval.dense import Encoder
+from idiolect.storage.blobs import staged_folder
+from idiolect.storage.manifest import Manifest
+from idiolect.tasks.task import Task
 from idiolect.training.batched import train_many
 from idiolect.training.context import ContextConfig, Person
 from idiolect.training.jobs import Job

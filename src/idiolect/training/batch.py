@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from idiolect.models import Example
+from idiolect.models.prompting import Example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,13 +19,14 @@ from typing import Generic
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
 from idiolect.config import derive_seed
 from idiolect.errors import TrainingError
 from idiolect.events import Listener, Measured, Progress, silent
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
 from idiolect.models.compiled import compiled
 from idiolect.models.packed import packed
+from idiolect.models.prompting import Example
 from idiolect.training.checkpoint import Checkpoint, SeatState, jobs_fingerprint
 from idiolect.training.gradients import Gradients
 from idiolect.training.heap import steady_heap

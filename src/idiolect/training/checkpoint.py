@@ -15,10 +15,10 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.config import fingerprint, to_plain
 from idiolect.errors import IntegrityError
-from idiolect.storage import write_atomic
+from idiolect.storage.blobs import write_atomic
 from idiolect.training.jobs import Job
 from idiolect.training.schedule import TrainConfig
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from idiolect.errors import UsageError
-from idiolect.history import History, Interaction
-from idiolect.models import Example, Prompter
-from idiolect.profiles import Profile, profile_for
-from idiolect.retrieval import Encoder, Retriever
-from idiolect.retrieval import get as get_retriever
-from idiolect.tasks import Task
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.prompting import Example, Prompter
+from idiolect.profiles.profile import Profile, profile_for
+from idiolect.retrieval.dense import Encoder
+from idiolect.retrieval.registry import get_retriever
+from idiolect.retrieval.retriever import Retriever
+from idiolect.tasks.task import Task
 
 RetrieverName = Literal["none", "bm25", "dense", "recent", "random"]
 

@@ -17,10 +17,11 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraConfig
-from idiolect.adapters.lora import first_layer
-from idiolect.models import Base, Example, invocation_of, invoked_at
+from idiolect.adapters.lora import LoraConfig, first_layer
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of, invoked_at
 from idiolect.models.partial import require_full_attention, run_part
+from idiolect.models.prompting import Example
 from idiolect.training.bare import Kept, beside, run_bare
 from idiolect.training.batch import Batch, collate
 from idiolect.training.kinds import TrainedStack

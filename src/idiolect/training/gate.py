@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import UsageError
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.training.scoring import token_losses
 
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraConfig, Stack
-from idiolect.models import Base
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.stacked import Stack
+from idiolect.models.base import Base
 from idiolect.training.frozen import Frozen
 from idiolect.training.kinds import TrainedStack
 from idiolect.training.packed_rows import PackedRows

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import torch
 
-from idiolect.models import Base
 from idiolect.models.attention import Front
+from idiolect.models.base import Base
 from idiolect.models.partial import Ran, run_part
 from idiolect.training.batch import padded, parcels
 

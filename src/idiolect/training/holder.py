@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from idiolect.adapters.store import PARTS, AdapterStore
-from idiolect.storage import Effect, Leaving, Words, read_json, write_json
+from idiolect.storage.blobs import read_json, write_json
+from idiolect.storage.holders import Effect, Leaving
+from idiolect.storage.scan import Words
 from idiolect.training.parts import PART
 
 ADAPTING = ".adapting"

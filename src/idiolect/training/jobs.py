@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from idiolect.adapters import LoraAdapter
-from idiolect.models import Example
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.models.prompting import Example
 
 V = TypeVar("V")
 

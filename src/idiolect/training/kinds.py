@@ -9,9 +9,10 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from idiolect.adapters import Gates, GateStack, LoraAdapter, LoraConfig, Stack
-from idiolect.adapters.stacked import Dropout
-from idiolect.models import Base
+from idiolect.adapters.gates import Gates, GateStack
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.stacked import Dropout, Stack
+from idiolect.models.base import Base
 
 V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)

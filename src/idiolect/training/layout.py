@@ -9,9 +9,9 @@ from typing import Literal
 
 from torch import nn
 
-from idiolect.adapters import LoraConfig, sites
+from idiolect.adapters.lora import LoraConfig, sites
 from idiolect.errors import UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 from idiolect.models.device import free_bytes
 from idiolect.training.frozen import KEPT_BYTES, Frozen
 from idiolect.training.jobs import Job

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from idiolect.models import Example
+from idiolect.models.prompting import Example
 
 
 def merge_equal_prompts(examples: Sequence[Example]) -> tuple[Example, ...]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from idiolect.events import Event, Measured
-from idiolect.storage import explain_os_errors
+from idiolect.storage.blobs import explain_os_errors
 
 
 class MetricsLog:

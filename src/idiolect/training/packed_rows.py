@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from idiolect.adapters import Stack
-from idiolect.models import Base
+from idiolect.adapters.stacked import Stack
+from idiolect.models.base import Base
 from idiolect.models.partial import sees_all
 from idiolect.models.varlen import Spans, run_spans
 from idiolect.training.batch import targets_of

@@ -15,7 +15,7 @@ from typing import Any
 from idiolect.adapters.store import PARTS
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.storage import is_working_file, read_json, write_json
+from idiolect.storage.blobs import is_working_file, read_json, write_json
 
 PART = "part.json"
 _NAME = re.compile(r"(\d{5,})-of-(\d{5,})", re.ASCII)

@@ -12,15 +12,15 @@ from operator import length_hint
 from pathlib import Path
 from typing import Literal
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.events import Listener, Note, Progress, silent
-from idiolect.history import History
-from idiolect.models import Base
-from idiolect.profiles import Profile
-from idiolect.retrieval import Encoder
-from idiolect.storage import Ledger
-from idiolect.tasks import Task
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.profiles.profile import Profile
+from idiolect.retrieval.dense import Encoder
+from idiolect.storage.ledger import Ledger
+from idiolect.tasks.task import Task
 from idiolect.training.batched import train_many
 from idiolect.training.gate import mean_losses
 from idiolect.training.jobs import Job, Trained

@@ -10,15 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.config import fingerprint, to_plain
 from idiolect.errors import UsageError
-from idiolect.history import History
-from idiolect.models import Base, DtypeName, Example, PromptConfig, Prompter
-from idiolect.profiles import Profile
-from idiolect.retrieval import Encoder
-from idiolect.tasks import Task
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.models.device import DtypeName
+from idiolect.models.prompting import Example, PromptConfig, Prompter
+from idiolect.profiles.profile import Profile
+from idiolect.retrieval.dense import Encoder
+from idiolect.tasks.task import Task
 from idiolect.training.context import ContextConfig, Person
 from idiolect.training.gate import GateConfig
 from idiolect.training.schedule import TrainConfig

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraConfig
-from idiolect.models import Base, Example
+from idiolect.adapters.lora import LoraConfig
 from idiolect.models.attention import Front
+from idiolect.models.base import Base
 from idiolect.models.partial import run_part, sees_all
+from idiolect.models.prompting import Example
 from idiolect.training.batch import Batch, collate, parcels
 from idiolect.training.dropout import row_dropout
 from idiolect.training.frozen import Frozen

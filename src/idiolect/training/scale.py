@@ -16,7 +16,8 @@ from typing import Any
 
 from idiolect.adapters.store import PARTS, AdapterStore
 from idiolect.config import fingerprint, to_plain
-from idiolect.storage import Ledger, read_json, write_json
+from idiolect.storage.blobs import read_json, write_json
+from idiolect.storage.ledger import Ledger
 from idiolect.training.parts import (
     RunShard,
     mark,

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from idiolect.adapters import LoraAdapter, rows_of, stack_of
-from idiolect.models import Base, Example
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.stacked import rows_of, stack_of
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.training.batch import collate, parcels
 from idiolect.training.loss import target_nll
 

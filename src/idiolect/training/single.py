@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import TrainingError
-from idiolect.models import Base, Example, invocation_of, invoked_at
+from idiolect.models.base import Base
+from idiolect.models.frame import invocation_of, invoked_at
+from idiolect.models.prompting import Example
 from idiolect.training.batch import collate
 from idiolect.training.jobs import Job, Trained
 from idiolect.training.loss import target_nll

@@ -9,19 +9,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from idiolect import tasks
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.peft_format import WEIGHTS, load_peft
 from idiolect.adapters.source import sharers_in
 from idiolect.adapters.store import AdapterStore
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Listener, both, silent
-from idiolect.history import Dataset, read_dataset
-from idiolect.models import MiniLM, load_base
-from idiolect.profiles import load as load_profiles
-from idiolect.storage import Ledger
+from idiolect.history.dataset import Dataset, read_dataset
+from idiolect.models.base import load_base
+from idiolect.models.encoder import MiniLM
+from idiolect.profiles.folder import load as load_profiles
 from idiolect.storage.blobs import sha256_file
+from idiolect.storage.ledger import Ledger
+from idiolect.tasks.registry import get_task
 from idiolect.training.layout import EngineConfig
 from idiolect.training.metrics_log import MetricsLog
 from idiolect.training.personalize import Personalizer
@@ -52,7 +53,7 @@ class Work:
     def dataset(self) -> Dataset:
         """The dataset, with everything said that can be wrong before anything is made."""
         dataset = read_dataset(self.data)
-        tasks.get(dataset.task)
+        get_task(dataset.task)
         for person in self.people:
             dataset.counts(person)
         if self.config.context.profile and self.profiles is None:
@@ -78,7 +79,7 @@ class Worker:
         bound_shape_caches()
         self.work, self.listener = work, listener
         self.dataset = work.dataset()
-        self.task = tasks.get(self.dataset.task)
+        self.task = get_task(self.dataset.task)
         if work.config.lora.active == "answer" and not self.task.labelled:
             raise UsageError(
                 f"lora.active 'answer': histories of {self.task.name} hold no answers to train on; "

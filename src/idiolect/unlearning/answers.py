@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import UsageError
 from idiolect.generation.engine import Generator
-from idiolect.models import Base, PromptConfig, Prompter
-from idiolect.tasks import Prompt
+from idiolect.models.base import Base
+from idiolect.models.prompting import PromptConfig, Prompter
+from idiolect.tasks.task import Prompt
 
 WHO = "it"
 """The name under which a generator knows the one adapter."""

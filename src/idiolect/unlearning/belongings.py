@@ -17,13 +17,17 @@ from idiolect.adapters.peft_format import WEIGHTS
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.config import from_plain
 from idiolect.errors import ArtifactError
-from idiolect.history import Dataset, History
+from idiolect.history.dataset import Dataset
+from idiolect.history.history import History
 from idiolect.history.holder import Datasets, is_dataset
 from idiolect.history.redact import Redaction
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.shares import Shares
-from idiolect.storage import Leaving, Ledger, Needles, folders_below, sha256_file
+from idiolect.storage.blobs import sha256_file
+from idiolect.storage.holders import Leaving, folders_below
+from idiolect.storage.ledger import Ledger
+from idiolect.storage.needles import Needles
 from idiolect.training.plan import PersonalConfig
 
 LEDGER = "ledger"

@@ -11,8 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from idiolect.measure import Paired, paired
-from idiolect.measure.significance import share_interval
+from idiolect.measure.significance import Paired, paired, share_interval
 from idiolect.unlearning.judge import SURE
 from idiolect.unlearning.scorecard import Asked, Card, Text
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from idiolect.audit import Membership
-from idiolect.measure import Separation
+from idiolect.audit.membership import Membership
+from idiolect.measure.auc import Separation
 from idiolect.unlearning.scorecard import Asked, Card, Text
 
 _DECIMALS = 5

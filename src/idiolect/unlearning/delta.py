@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import UsageError
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.training.batch import Batch, collate, parcels
 from idiolect.training.loss import head_nll, target_logits, target_nll
 from idiolect.training.single import active_at, applied

@@ -14,14 +14,14 @@ from idiolect.adapters.holder import Copies, Exports, Progress, Stores
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import IdiolectError
 from idiolect.events import Listener, Note, silent
-from idiolect.history import Dataset
+from idiolect.history.dataset import Dataset
 from idiolect.pieces.holder import Recipes
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.remake import Effect as Remade
 from idiolect.pieces.withdraw import withdraw
 from idiolect.profiles.holder import Profiles
-from idiolect.storage import Effect, Holder, Outcome
+from idiolect.storage.holders import Effect, Holder, Outcome
 from idiolect.training.holder import Adaptations, Parts
 from idiolect.unlearning.belongings import Belongings
 from idiolect.unlearning.readapt import Readapter

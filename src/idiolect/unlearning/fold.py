@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 
 
 def folded(adapter: LoraAdapter, config: LoraConfig) -> LoraAdapter:

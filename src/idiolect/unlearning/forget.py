@@ -16,20 +16,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from idiolect import tasks
 from idiolect.adapters.bound import BoundFolder
 from idiolect.adapters.holder import Copies, Exports, Stores
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import MissingError
 from idiolect.events import Listener, silent
-from idiolect.history import Dataset, read_dataset
+from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.holder import Datasets, effects, rewrite
 from idiolect.history.redact import Redaction
 from idiolect.models.holder import Bases
 from idiolect.pieces.holder import Recipes
 from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.profiles.holder import Profiles
-from idiolect.storage import Effect, Hit, Holder, Ledger, lock, scan_tree, staged_folder
+from idiolect.storage.blobs import lock, staged_folder
+from idiolect.storage.holders import Effect, Holder
+from idiolect.storage.ledger import Ledger
+from idiolect.storage.scan import Hit, scan_tree
+from idiolect.tasks.registry import get_task
 from idiolect.training.holder import Parts
 from idiolect.unlearning.belongings import LEDGER, Belongings, collect
 from idiolect.unlearning.derived import WORK, Derived
@@ -133,7 +136,7 @@ class Forgetting:
 
     @property
     def _datasets(self) -> Datasets:
-        return Datasets(tasks.get, keep_joint=self.config.keep_joint)
+        return Datasets(get_task, keep_joint=self.config.keep_joint)
 
     def _main(self) -> Redaction:
         """What goes of the dataset; raises MissingError for a record that is not in it."""
@@ -152,7 +155,7 @@ class Forgetting:
         return Redaction(
             dataset,
             self.person,
-            tasks.get(dataset.task),
+            get_task(dataset.task),
             records=self.records,
             keep_joint=self.config.keep_joint,
         )

@@ -16,7 +16,8 @@ from typing import Literal
 
 from idiolect.errors import UsageError
 from idiolect.generation.engine import Generator
-from idiolect.models import Base, Example, Prompter
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example, Prompter
 
 Fault = Literal["", "blank", "repeats", "no words", "no language"]
 

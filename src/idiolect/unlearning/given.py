@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.errors import MissingError
-from idiolect.storage import sha256_file
+from idiolect.storage.blobs import sha256_file
 from idiolect.unlearning.corpora import NAMED
 from idiolect.unlearning.layouts import Side
 from idiolect.unlearning.pairs import Pair, digest, read_pairs

@@ -14,20 +14,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from idiolect import tasks
-from idiolect.adapters import LoraAdapter
 from idiolect.adapters.exchange import base_of
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.source import usable_adapter
 from idiolect.adapters.store import AdapterStore, Record
 from idiolect.config import fingerprint, from_plain
 from idiolect.errors import BusyError, MissingError, UsageError
-from idiolect.history import Dataset, read_dataset
+from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.holder import Datasets
 from idiolect.history.redact import Redaction
-from idiolect.models import MiniLM, Prompter
+from idiolect.models.encoder import MiniLM
 from idiolect.models.holder import Bases
-from idiolect.profiles import load as load_profiles
-from idiolect.storage import Effect, Needles
+from idiolect.models.prompting import Prompter
+from idiolect.profiles.folder import load as load_profiles
+from idiolect.storage.holders import Effect
+from idiolect.storage.needles import Needles
+from idiolect.tasks.registry import get_task
 from idiolect.training.context import Person
 from idiolect.training.plan import PersonalConfig
 from idiolect.unlearning.belongings import Belongings, is_stale, last_items
@@ -100,8 +102,8 @@ class ForgettingGone(Forgetting):
 
     @property
     def _datasets(self) -> Datasets:
-        task = tasks.get(AdapterStore.open(self.adapters).task)
-        return GoneRows(tasks.get, task, self._pairs, keep_joint=self.config.keep_joint)
+        task = get_task(AdapterStore.open(self.adapters).task)
+        return GoneRows(get_task, task, self._pairs, keep_joint=self.config.keep_joint)
 
     @property
     def _event(self) -> tuple[str, Mapping[str, Any]]:
@@ -112,7 +114,7 @@ class ForgettingGone(Forgetting):
         """The dataset without what still quotes them; raises where negation is not what is
         wanted."""
         pairs, record, dataset = self._pairs, self._record, read_dataset(self.data)
-        store, task = AdapterStore.open(self.adapters), tasks.get(dataset.task)
+        store, task = AdapterStore.open(self.adapters), get_task(dataset.task)
         store.require(base=store.base, task=task.name)
         if not task.labelled:
             raise UsageError(
@@ -201,7 +203,7 @@ class ForgettingGone(Forgetting):
         history = dataset.history(self.person)
         person = Person(
             history.last(settings.last_items) if settings.last_items else history,
-            tasks.get(dataset.task),
+            get_task(dataset.task),
             Prompter(base.tokenizer, settings.prompt),
             settings.context,
             profiles=told.get(self.person, ()),

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from idiolect.errors import DataError
-from idiolect.history import History, Interaction
+from idiolect.history.history import History
 from idiolect.history.holder import Datasets
+from idiolect.history.interaction import Interaction
 from idiolect.history.redact import OTHERS_LINE, OWN_LINE, Redaction
-from idiolect.storage import Leaving
-from idiolect.tasks import Task
+from idiolect.storage.holders import Leaving
+from idiolect.tasks.task import Task
 from idiolect.unlearning.pairs import Pair, normalised
 
 

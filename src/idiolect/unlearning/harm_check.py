@@ -10,12 +10,14 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.config import derive_seed
 from idiolect.errors import MissingError
 from idiolect.events import Listener, Note, Progress, silent
 from idiolect.generation.engine import Generator
-from idiolect.models import Base, MiniLM, Prompter
+from idiolect.models.base import Base
+from idiolect.models.encoder import MiniLM
+from idiolect.models.prompting import Prompter
 from idiolect.pieces.harm import Harm, HarmConfig
 from idiolect.unlearning.answers import prompt_ids
 from idiolect.unlearning.corpora import advbench

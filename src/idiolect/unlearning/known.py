@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from idiolect.adapters import LoraAdapter
-from idiolect.audit import LeakageConfig, Membership, Subject, judged
-from idiolect.models import Base, Example
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.audit.membership import LeakageConfig, Membership, Subject, judged
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.training.scoring import item_losses
 from idiolect.unlearning.answers import WHO
 

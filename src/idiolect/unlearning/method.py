@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
-from idiolect.models import Example
+from idiolect.models.prompting import Example
 from idiolect.unlearning.sets import Draw
 
 Direction = Literal["negate", "keep"]

@@ -15,8 +15,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from idiolect.adapters import LoraAdapter, merged_weight, stack_ranks
-from idiolect.models import Base
+from idiolect.adapters.lora import LoraAdapter, merged_weight
+from idiolect.adapters.ranks import stack_ranks
+from idiolect.models.base import Base
 from idiolect.unlearning.delta import Delta, FullDelta
 from idiolect.unlearning.method import Method
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
-from idiolect.history import Interaction
-from idiolect.models import Base, Example
-from idiolect.tasks import Prompt
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
+from idiolect.tasks.task import Prompt
 from idiolect.training.context import Person
 from idiolect.unlearning.fold import folded
 from idiolect.unlearning.gone_rows import fields_of

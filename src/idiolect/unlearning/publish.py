@@ -12,8 +12,10 @@ from typing import Any
 
 from idiolect.adapters.peft_format import require_room, save_peft
 from idiolect.errors import UsageError
-from idiolect.models import invocation_of, rewrite_base, save_base_manifest
-from idiolect.storage import Manifest, staged_folder
+from idiolect.models.frame import invocation_of
+from idiolect.models.weights import rewrite_base, save_base_manifest
+from idiolect.storage.blobs import staged_folder
+from idiolect.storage.manifest import Manifest
 from idiolect.training.adapt import contributors_of
 from idiolect.unlearning.negate import changes
 from idiolect.unlearning.target import Target

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from idiolect import tasks
 from idiolect.config import from_plain
 from idiolect.errors import IdiolectError, MissingError
 from idiolect.events import Listener, silent
-from idiolect.history import Dataset
-from idiolect.models import MiniLM, load_base
+from idiolect.history.dataset import Dataset
+from idiolect.models.base import load_base
+from idiolect.models.encoder import MiniLM
 from idiolect.models.holder import Bases, base_manifest
-from idiolect.profiles import load as load_profiles
-from idiolect.storage import Effect, Leaving
+from idiolect.profiles.folder import load as load_profiles
+from idiolect.storage.holders import Effect, Leaving
+from idiolect.tasks.registry import get_task
 from idiolect.training.adapt import AdaptConfig, Exclusion, adapt
 
 
@@ -76,7 +77,7 @@ class Readapter:
             raise MissingError(f"no history of {lacking[0]!r}, who is in it, too")
         if config.context.profile and self.profiles is None:
             raise MissingError("it was adapted with profiles, which are not named")
-        task = tasks.get(self.dataset.task)
+        task = get_task(self.dataset.task)
         apart = [person for person in self.dataset.people if person not in others]
         source = self._told(folder, "source")
         adapt(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idiolect.storage import Effect, Hit
+from idiolect.storage.holders import Effect
+from idiolect.storage.scan import Hit
 
 if TYPE_CHECKING:
     from idiolect.unlearning.negation import Negated

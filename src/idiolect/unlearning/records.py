@@ -16,7 +16,7 @@ import yaml
 from idiolect.errors import DataError
 from idiolect.history.jsonl import iterate_json_lines
 from idiolect.importers.source import read_json
-from idiolect.storage import explain_os_errors
+from idiolect.storage.blobs import explain_os_errors
 
 Record = Mapping[str, Any]
 

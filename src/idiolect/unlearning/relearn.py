@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import TrainingError, UsageError
-from idiolect.models import Base, Example
-from idiolect.training import TrainConfig
-from idiolect.training.schedule import batches
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
+from idiolect.training.schedule import TrainConfig, batches
 from idiolect.unlearning.answers import WHO, generator_of
 from idiolect.unlearning.delta import LoraTrainee, Losses
 

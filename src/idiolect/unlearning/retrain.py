@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from idiolect import tasks
 from idiolect.adapters.shard import Record
 from idiolect.adapters.store import AdapterStore
 from idiolect.config import from_plain
 from idiolect.errors import IdiolectError
 from idiolect.events import Listener, silent
-from idiolect.history import Dataset
-from idiolect.models import load_base
+from idiolect.history.dataset import Dataset
+from idiolect.models.base import load_base
 from idiolect.pieces.assembling import Assembling
 from idiolect.pieces.pool import Pool
 from idiolect.pieces.recipe import no_pieces
@@ -26,7 +25,8 @@ from idiolect.pieces.recipe_shard import WITHDRAWN, RecipeRecord
 from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.settings import Aggregate, RecipeConfig
 from idiolect.pieces.starts import AssembledStarts
-from idiolect.storage import Effect, Leaving
+from idiolect.storage.holders import Effect, Leaving
+from idiolect.tasks.registry import get_task
 from idiolect.training.plan import PersonalConfig
 from idiolect.training.work import Work, Worker
 from idiolect.unlearning.belongings import LEDGER, in_dataset, is_stale, last_items
@@ -156,7 +156,7 @@ class Retrainer:
         config = from_plain(RecipeConfig, store.settings, where=str(store.folder))
         pool = Pool.open(store.folder / store.pool_source)
         base = load_base(self.base or pool.base_source, dtype=config.dtype, device=config.device)
-        task = tasks.get(self.dataset.task)
+        task = get_task(self.dataset.task)
         run = Assembling(base, task, pool, config, store.folder, listener=self.listener)
         run.run(self.dataset.histories(people), people=len(people), wait=self.wait)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from idiolect.errors import UsageError
-from idiolect.models import Base
+from idiolect.models.base import Base
 
 
 def round_rows(weight: Tensor, bits: int, *, group: int | None = None) -> Tensor:

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from idiolect.adapters import LoraAdapter
-from idiolect.audit import Membership
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.audit.membership import Membership
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
-from idiolect.models import Base, Example, PromptConfig, Prompter
+from idiolect.models.base import Base
 from idiolect.models.packed import packed
+from idiolect.models.prompting import Example, PromptConfig, Prompter
 from idiolect.retrieval.dense import Encoder
 from idiolect.unlearning.answers import WHO, answers_of, generator_of
 from idiolect.unlearning.corpora import Choice

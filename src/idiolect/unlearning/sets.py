@@ -13,8 +13,8 @@ from functools import cached_property
 
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
-from idiolect.models import Example, Prompter
-from idiolect.tasks import Prompt
+from idiolect.models.prompting import Example, Prompter
+from idiolect.tasks.task import Prompt
 from idiolect.unlearning.pairs import Pair, normalised
 
 

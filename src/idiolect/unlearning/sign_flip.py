@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import torch
 
-from idiolect.adapters import LoraAdapter
-from idiolect.models import Base
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.models.base import Base
 from idiolect.unlearning.negate import beside, scaled
 
 

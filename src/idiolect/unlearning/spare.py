@@ -21,7 +21,8 @@ from scipy.sparse.linalg import eigsh
 from torch import Tensor, nn
 
 from idiolect.config import derive_seed
-from idiolect.models import Base, Example
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example
 from idiolect.training.batch import collate, parcels
 from idiolect.unlearning.delta import FORWARD_TOKENS, Delta, FullDelta, Trainee
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters import LoraAdapter, load_peft
-from idiolect.adapters.peft_format import CONFIG
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.peft_format import CONFIG, load_peft
 from idiolect.adapters.source import usable_adapter
 from idiolect.adapters.store import AdapterStore
 from idiolect.errors import MissingError, UsageError
-from idiolect.models import Base, DtypeName, load_base
+from idiolect.models.base import Base, load_base
+from idiolect.models.device import DtypeName
 from idiolect.pieces.recipe_store import RecipeStore
 from idiolect.pieces.sources import open_source
-from idiolect.storage import Manifest
+from idiolect.storage.manifest import Manifest
 
 
 @dataclass(frozen=True, kw_only=True)

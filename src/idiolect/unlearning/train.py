@@ -12,13 +12,13 @@ from typing import Literal
 
 import torch
 
-from idiolect.adapters import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener, Measured, Progress, silent
-from idiolect.models import Base, PromptConfig, Prompter
+from idiolect.models.base import Base
 from idiolect.models.packed import packed
-from idiolect.training import TrainConfig
-from idiolect.training.schedule import batches, rate_at
+from idiolect.models.prompting import PromptConfig, Prompter
+from idiolect.training.schedule import TrainConfig, batches, rate_at
 from idiolect.unlearning.delta import Delta, FullTrainee, LoraTrainee, Losses, Trainee
 from idiolect.unlearning.method import Method, Model
 from idiolect.unlearning.pairs import Pair

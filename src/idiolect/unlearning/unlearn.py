@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.config import to_plain
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
 from idiolect.generation.engine import Generator
-from idiolect.models import Base, DtypeName, Example, Prompter
+from idiolect.models.base import Base
+from idiolect.models.device import DtypeName
 from idiolect.models.packed import packed
+from idiolect.models.prompting import Example, Prompter
 from idiolect.unlearning.delta import Delta
 from idiolect.unlearning.method import Method
 from idiolect.unlearning.negate import changed, factor_of

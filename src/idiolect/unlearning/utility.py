@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from idiolect.adapters import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import UsageError
-from idiolect.models import Base, Example, PromptConfig, Prompter
+from idiolect.models.base import Base
+from idiolect.models.prompting import Example, PromptConfig, Prompter
 from idiolect.retrieval.dense import Encoder
 from idiolect.unlearning.answers import WHO, generator_of, prompt_ids
 from idiolect.unlearning.corpora import Choice

@@ -15,7 +15,8 @@ from typing import Literal
 
 from idiolect.config import derive_seed
 from idiolect.game.data.pairs import LEAST_PLAYERS, PairRow
-from idiolect.game.rules import Relation, stem
+from idiolect.game.rules.answers import stem
+from idiolect.game.rules.relations import Relation
 from idiolect.game.words import Words
 
 Lexicon = Mapping[str, Mapping[str, Sequence[str]]]

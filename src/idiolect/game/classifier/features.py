@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idiolect.game.classifier.examples import Example
-from idiolect.retrieval import Encoder
+from idiolect.retrieval.dense import Encoder
 
 Floats = NDArray[np.float32]
 Scorer = Callable[[Sequence[Example]], Floats]

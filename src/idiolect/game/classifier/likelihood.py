@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from idiolect.events import Listener, Progress, silent
 from idiolect.game.classifier.examples import Example
-from idiolect.generation import Generator
-from idiolect.models import Base
-from idiolect.models import Example as Tokens
-from idiolect.models.base import head_logits
+from idiolect.generation.engine import Generator
+from idiolect.models.base import Base, head_logits
+from idiolect.models.prompting import Example as Tokens
 
 NAMES = ("answer given word", "word given answer", "answer, nats a token", "word, nats a token")
 FORWARD = {

@@ -30,7 +30,8 @@ from idiolect.game.classifier.model import (
     save_models,
 )
 from idiolect.game.data.pairs import PairRow
-from idiolect.storage import Manifest, staged_folder
+from idiolect.storage.blobs import staged_folder
+from idiolect.storage.manifest import Manifest
 
 APART, TEST = 20, 20
 """Percent of the base words that the last stage learns from, and that are only for judging."""

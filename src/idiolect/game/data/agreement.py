@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from idiolect.config import derive_seed
 from idiolect.game.data.pairs import PairRow
 from idiolect.game.plays import Plays
-from idiolect.measure import share_interval
+from idiolect.measure.significance import share_interval
 
 RESAMPLES = 300
 """Of base words, for an interval of alpha: its ends then move by about a tenth of its width."""

@@ -15,8 +15,9 @@ from typing import Any, cast
 
 from idiolect.errors import DataError, MissingError, UsageError
 from idiolect.game.data.pairs import PairRow
-from idiolect.game.rules import Relation, normalise
-from idiolect.storage import write_atomic
+from idiolect.game.rules.answers import normalise
+from idiolect.game.rules.relations import Relation
+from idiolect.storage.blobs import write_atomic
 
 COLUMNS = tuple(f.name for f in fields(PairRow))
 ORIGINAL = ("BASE_WORD", "INPUT_WORD", "RELATION_ID", "CNT")

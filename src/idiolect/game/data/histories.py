@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from idiolect.game.plays import RoundRow
-from idiolect.game.rules import Relation, question
-from idiolect.history import History, Interaction
+from idiolect.game.rules.relations import Relation, question
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
 
 Determiner = Callable[[str], str]
 """From a base word to the determiner that it is asked with, perhaps none."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from idiolect.game.plays import Plays, RoundRow, VoteRow
-from idiolect.measure import share_interval
+from idiolect.measure.significance import share_interval
 
 LEAST_PLAYERS = 3
 """Players who must have given an answer before others may see it: what only one person writes may

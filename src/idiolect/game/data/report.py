@@ -9,7 +9,7 @@ from idiolect.config import to_plain
 from idiolect.game.data.agreement import agreement, precision_by_count
 from idiolect.game.data.pairs import Lexicon, pair_rows
 from idiolect.game.plays import Plays, RoundRow
-from idiolect.game.rules import Relation
+from idiolect.game.rules.relations import Relation
 
 
 def report(plays: Plays, lexicon: Lexicon, *, seed: int = 0) -> dict[str, Any]:

@@ -10,18 +10,23 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from idiolect import api, tasks
+from idiolect import api
 from idiolect.adapters.exchange import base_of
 from idiolect.adapters.source import usable_adapter
 from idiolect.adapters.store import AdapterStore
 from idiolect.config import from_plain
 from idiolect.errors import MismatchError, UsageError
 from idiolect.events import Listener, silent
-from idiolect.game.rules import Relation, accepted, question
+from idiolect.game.rules.answers import accepted
+from idiolect.game.rules.relations import Relation, question
 from idiolect.game.slurs import is_slur
-from idiolect.generation import Generator
-from idiolect.history import History, Interaction, write_dataset
-from idiolect.models import Prompter, load_base
+from idiolect.generation.engine import Generator
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.writing import write_dataset
+from idiolect.models.base import load_base
+from idiolect.models.prompting import Prompter
+from idiolect.tasks.registry import get_task
 from idiolect.training.gate import GateConfig
 from idiolect.training.personalize import PersonalConfig
 from idiolect.training.schedule import TrainConfig
@@ -89,7 +94,7 @@ class Guesser:
         loaded = base_of(store, base, load=_kept)
         adapter = usable_adapter(store, ME)
         self._generator = Generator(loaded, {ME: adapter.check(loaded)} if adapter else {})
-        self._task = tasks.get(TASK)
+        self._task = get_task(TASK)
         self._prompter = Prompter(loaded.tokenizer, config.prompt)
 
     def answers(self, asked: str, base_word: str) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ from idiolect.game import predictions
 from idiolect.game.own_model import service
 from idiolect.game.own_model.models import Guess, OwnModel
 from idiolect.server.accounts.models import User
-from idiolect.storage import Manifest
+from idiolect.storage.manifest import Manifest
 
 
 class OwnModelHolder:

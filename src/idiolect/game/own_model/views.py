@@ -12,7 +12,7 @@ from idiolect.game import rounds
 from idiolect.game.models import Round
 from idiolect.game.own_model import service
 from idiolect.game.own_model.models import Guess
-from idiolect.game.rules import stem
+from idiolect.game.rules.answers import stem
 from idiolect.game.views.players import agreed, explained, player_of
 from idiolect.server.limits import SUBMIT, limited
 

@@ -18,7 +18,7 @@ from idiolect.events import Event, Listener, Progress
 from idiolect.game import words
 from idiolect.game.own_model import service
 from idiolect.game.own_model.models import Guess, OwnModel
-from idiolect.game.rules import stem
+from idiolect.game.rules.answers import stem
 from idiolect.server.accounts.models import User
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from idiolect.game import boards
-from idiolect.game.rules import ACTIVE_DAYS, AVERAGE_ROUNDS, Board
+from idiolect.game.rules.standings import ACTIVE_DAYS, AVERAGE_ROUNDS, Board
 from idiolect.server.accounts.players import current_player
 
 HARDEST = "hardest"

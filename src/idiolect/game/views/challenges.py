@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from idiolect.game import challenges
-from idiolect.game.rules import LISTED_BONUS
+from idiolect.game.rules.scoring import LISTED_BONUS
 from idiolect.game.views.players import agreed, explained, player_of
 from idiolect.server.limits import SUBMIT, limited
 

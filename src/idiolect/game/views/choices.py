@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, QueryDict
 
-from idiolect.game.rules import Relation
+from idiolect.game.rules.relations import Relation
 
 _KEY = "nyms"
 

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from idiolect.game import consent, standing
-from idiolect.game.rules import SECONDS, Relation
+from idiolect.game.rules.relations import SECONDS, Relation
 from idiolect.game.views.choices import choices
 from idiolect.game.views.pairs import start_sitting
 from idiolect.game.views.players import explained, has_agreed

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_http_methods
 
 from idiolect.game import sittings
 from idiolect.game.models import Sitting, State
-from idiolect.game.rules import PAIRS, PAIRS_SECONDS, Relation
+from idiolect.game.rules.pairs import PAIRS, PAIRS_SECONDS
+from idiolect.game.rules.relations import Relation
 from idiolect.game.views.choices import choices, set_clock
 from idiolect.game.views.players import agreed, explained, has_agreed, player_of
 from idiolect.server.accounts.players import current_player

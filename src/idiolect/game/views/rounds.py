@@ -14,7 +14,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from idiolect.game import rounds, standing, tally, words
 from idiolect.game.models import Answer, Round, State
-from idiolect.game.rules import LISTED_BONUS, SECONDS, Relation, question, stem
+from idiolect.game.rules.answers import stem
+from idiolect.game.rules.relations import SECONDS, Relation, question
+from idiolect.game.rules.scoring import LISTED_BONUS
 from idiolect.game.slurs import is_slur
 from idiolect.game.views.choices import choices, choose
 from idiolect.game.views.players import agreed, explained, player_of

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
-from idiolect.game.rules import Relation
+from idiolect.game.rules.relations import Relation
 from idiolect.game.wordnet.database import Synset, WordNet
 from idiolect.game.wordnet.plurals import plurals
 from idiolect.game.wordnet.relations import closure, depth

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from idiolect.game.rules import Relation
+from idiolect.game.rules.relations import Relation
 from idiolect.game.wordnet.database import Synset, WordNet
 
 ANTONYM = "!"

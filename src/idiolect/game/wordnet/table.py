@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from idiolect.game.rules import Relation
+from idiolect.game.rules.relations import Relation
 from idiolect.game.wordnet.base_words import BaseWords, Frequency
 from idiolect.game.wordnet.database import WordNet
 from idiolect.game.wordnet.determiners import determiner

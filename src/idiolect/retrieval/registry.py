@@ -1,0 +1,44 @@
+"""The retrievers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from idiolect.errors import UsageError
+from idiolect.retrieval.baselines import Random, Recent
+from idiolect.retrieval.bm25 import Bm25
+from idiolect.retrieval.dense import Dense, Encoder
+from idiolect.retrieval.retriever import Retriever
+
+
+def retriever_names() -> tuple[str, ...]:
+    """The names of all retrievers."""
+    return ("bm25", "dense", "random", "recent")
+
+
+def get_retriever(
+    name: str,
+    texts: Sequence[str],
+    *,
+    encoder: Encoder | None = None,
+    seed: int = 0,
+    person: str = "",
+) -> Retriever:
+    """Index one person's texts, in history order, with the retriever of that name.
+
+    ``dense`` needs an encoder; ``seed`` and ``person`` matter to ``random`` only. Raises UsageError
+    for an unknown name and for ``dense`` without an encoder.
+    """
+    match name:
+        case "bm25":
+            return Bm25(texts)
+        case "dense":
+            if encoder is None:
+                raise UsageError("dense retrieval needs an encoder; pass one, or use 'bm25'")
+            return Dense(texts, encoder)
+        case "random":
+            return Random(seed=seed, person=person)
+        case "recent":
+            return Recent()
+        case _:
+            raise UsageError(f"unknown retriever {name!r}; known: {', '.join(retriever_names())}")
