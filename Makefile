@@ -46,10 +46,10 @@ lint: setup
 	$(BIN)/pyright
 
 docs: setup
-	$(BIN)/python benchmarks/render.py
-	$(BIN)/python benchmarks/scale_page.py
-	$(BIN)/python benchmarks/pieces_page.py
-	$(BIN)/python docs/generate_cli.py
+	$(BIN)/python docs/build/render.py
+	$(BIN)/python docs/build/scale.py
+	$(BIN)/python docs/build/pieces.py
+	$(BIN)/python docs/build/cli.py
 
 wordnet: setup
 	$(BIN)/python -m idiolect.game.wordnet.build

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from idiolect.evaluation.environment import hardware, versions
-from idiolect.storage.blobs import write_atomic
+from idiolect.storage.files import write_atomic
 
 LIMIT_SECONDS = 360
 

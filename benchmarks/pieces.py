@@ -24,14 +24,14 @@ from idiolect.cli.progress import watching
 from idiolect.errors import UsageError
 from idiolect.events import Listener
 from idiolect.models.base import load_base
-from idiolect.storage.blobs import write_atomic
-from pieces_bench.clock import Clock, TimeIsUpError
-from pieces_bench.develop import develop
-from pieces_bench.place import Place
-from pieces_bench.prepare import estimate, prepare
-from pieces_bench.result import measure, result_of
-from pieces_bench.settings import QUICK, SETTINGS, Sizes
-from stopping import ended
+from idiolect.storage.files import write_atomic
+from kit.cli import ended
+from kit.time_budget import Clock, TimeIsUpError
+from suites.pieces.prepare import estimate, prepare
+from suites.pieces.result import measure, result_of
+from suites.pieces.settings import QUICK, SETTINGS, Sizes
+from suites.pieces.tune_gates import develop
+from suites.pieces.workspace import Place
 
 MORE = 3
 """Exit status where there is more to prepare."""

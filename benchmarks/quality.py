@@ -22,17 +22,17 @@ from idiolect.cli.progress import watching
 from idiolect.config import to_plain
 from idiolect.evaluation.demo import CHATS, FILMS, Subject, draw, study_config
 from idiolect.evaluation.environment import hardware, versions
-from idiolect.evaluation.report import build_report, published
+from idiolect.evaluation.experiment import StudyConfig, study
+from idiolect.evaluation.reports.report import build_report, published
 from idiolect.evaluation.results import Comparison
-from idiolect.evaluation.study import StudyConfig, study
 from idiolect.events import Listener
 from idiolect.history.history import History
 from idiolect.importers.registry import import_histories
 from idiolect.models.base import Base, load_base
-from idiolect.models.prompting import PromptConfig
-from idiolect.storage.blobs import write_atomic
+from idiolect.prompts.render import PromptConfig
+from idiolect.storage.files import write_atomic
 from idiolect.tasks.registry import get_task
-from idiolect.training.plan import PersonalConfig
+from idiolect.training.runs.plan import PersonalConfig
 
 PEOPLE = 60
 TUNED_ON = 60

@@ -27,11 +27,11 @@ from typing import Any
 
 import psutil
 
-from idiolect.adapters.store import AdapterStore
+from idiolect.adapters.store.store import AdapterStore
 from idiolect.evaluation.environment import hardware, versions
 from idiolect.history.dataset import read_dataset
 from idiolect.importers.registry import import_histories
-from idiolect.storage.blobs import write_atomic
+from idiolect.storage.files import write_atomic
 
 PEOPLE = (10, 100, 1000)
 LAST = 20
@@ -46,7 +46,7 @@ WATCH_SECONDS = 0.1
 OPEN = """
 import sys, time
 from pathlib import Path
-from idiolect.adapters.store import AdapterStore
+from idiolect.adapters.store.store import AdapterStore
 started = time.perf_counter()
 AdapterStore.open(Path(sys.argv[1]))
 print(time.perf_counter() - started)

@@ -19,11 +19,11 @@ from pathlib import Path
 from idiolect.cli.progress import watching
 from idiolect.models.base import load_base
 from idiolect.models.encoder import MiniLM
-from idiolect.storage.blobs import write_atomic
-from stopping import ended
-from unlearning_bench.models import Bench
-from unlearning_bench.result import result_of
-from unlearning_bench.settings import Settings, quick
+from idiolect.storage.files import write_atomic
+from kit.cli import ended
+from suites.unlearning.models import Bench
+from suites.unlearning.result import result_of
+from suites.unlearning.settings import Settings, quick
 
 
 def main() -> int:

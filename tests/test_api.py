@@ -14,22 +14,22 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from idiolect import api
-from idiolect.adapters.peft_format import load_peft
-from idiolect.adapters.stacked import stack_of
-from idiolect.adapters.store import AdapterStore
+from idiolect.adapters.formats.peft import load_peft
+from idiolect.adapters.stacks.lora import stack_of
+from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import BusyError, MismatchError, MissingError, UsageError
 from idiolect.evaluation.runner import EvaluateConfig
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.history.writing import write_dataset
+from idiolect.history.write import write_dataset
 from idiolect.models.base import load_base
-from idiolect.models.prompting import Prompter
+from idiolect.prompts.context import ContextConfig
+from idiolect.prompts.render import Prompter
 from idiolect.storage.manifest import Manifest
-from idiolect.training.adapt import AdaptConfig
-from idiolect.training.context import ContextConfig
-from idiolect.training.personalize import PersonalConfig
+from idiolect.training.adapt_base import AdaptConfig
+from idiolect.training.runs.personalize import PersonalConfig
 from idiolect.training.schedule import TrainConfig
-from tiny_people import LORA, RATING, UNGATED, rater, save_tiny, tensors
+from support.tiny_people import LORA, RATING, UNGATED, rater, save_tiny, tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 ASKED = "Film 3 (1990), Drama"

@@ -53,7 +53,7 @@ def readme_commands() -> list[str]:
 def test_commands_in_the_readme_are_understood(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main: object = importlib.import_module("idiolect.cli.group").main
+    main: object = importlib.import_module("idiolect.cli.main").main
     assert isinstance(main, click.Group)
     monkeypatch.chdir(tmp_path)
     for folder in ("data/me", "mine"):

@@ -15,7 +15,7 @@ HEAVY = (
 
 IMPORT = "import idiolect"
 HELP = """
-from idiolect.cli.group import main
+from idiolect.cli.main import main
 sys.argv = ["idiolect", *{arguments}]
 try:
     main()

@@ -1,6 +1,6 @@
 """``python -m idiolect``."""
 
-from idiolect.cli.group import main
+from idiolect.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="idiolect")

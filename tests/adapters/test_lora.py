@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from random_adapters import random_adapter
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, merged_weight, sites
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
+from support.random_adapters import random_adapter
 
 PATH = "model.layers.0.self_attn.q_proj"
 

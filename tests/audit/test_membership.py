@@ -13,14 +13,14 @@ import torch
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
 from idiolect.audit.membership import LeakageConfig, Membership, Subject, audit_membership, judged
 from idiolect.errors import IntegrityError, MismatchError, UsageError
+from idiolect.inference.scoring import item_losses
 from idiolect.models.base import Base
-from idiolect.models.prompting import Example
 from idiolect.models.tiny import tiny_base
+from idiolect.prompts.render import Example
 from idiolect.training.jobs import Job
+from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from idiolect.training.scoring import item_losses
-from idiolect.training.single import train_one
-from tiny_people import noisy
+from support.tiny_people import noisy
 
 LORA = LoraConfig(rank=4, alpha=8.0)
 BY_HEART = TrainConfig(rate=0.02, epochs=40, batch=4, weight_decay=0.0)

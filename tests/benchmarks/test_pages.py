@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-import render
+from docs.build import render
 
 
 def put(docs: Path, name: str, **more: Any) -> None:

@@ -13,32 +13,32 @@ import pytest
 import torch
 
 import pieces
-import pieces_page
-import render
+from docs.build import pieces as pieces_page
+from docs.build import render
 from idiolect.errors import UsageError
-from idiolect.generation.answers import Question, answer
-from idiolect.generation.engine import Generator
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
+from idiolect.inference.answers import Question, answer
+from idiolect.inference.generator import Generator
 from idiolect.models.base import load_base
-from idiolect.pieces.assemble import assemble
-from idiolect.pieces.pool import Pool
-from idiolect.pieces.recipe import materialise
-from idiolect.pieces.settings import AssembleConfig
-from idiolect.pieces.shared import Shared, share_sites
-from idiolect.training.context import ContextConfig, Person
-from pieces_bench import clock as clocks
-from pieces_bench import people as who
-from pieces_bench.clock import Clock, TimeIsUpError
-from pieces_bench.cost import ANSWERS, EXACT, WHOLE, adapter_size, operations
-from pieces_bench.develop import choices
-from pieces_bench.growth import made_up
-from pieces_bench.place import Place
-from pieces_bench.pools import some_of
-from pieces_bench.prepare import gates, prepare, sharers
-from pieces_bench.scoring import Scorer
-from pieces_bench.settings import QUICK, SEED
-from tiny_people import noisy, rater, save_tiny
+from idiolect.pieces.assembly.by_gates import assemble
+from idiolect.pieces.pool.contribution import Shared, share_sites
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.config import AssembleConfig
+from idiolect.pieces.recipes.recipe import materialise
+from idiolect.prompts.context import ContextConfig, Person
+from kit import time_budget as clocks
+from kit.time_budget import Clock, TimeIsUpError
+from suites.pieces import people as who
+from suites.pieces.cost import ANSWERS, EXACT, WHOLE, adapter_size, operations
+from suites.pieces.growth import made_up
+from suites.pieces.pools import some_of
+from suites.pieces.prepare import gates, prepare, sharers
+from suites.pieces.scoring import Scorer
+from suites.pieces.settings import QUICK, SEED
+from suites.pieces.tune_gates import choices
+from suites.pieces.workspace import Place
+from support.tiny_people import noisy, rater, save_tiny
 
 PEOPLE = 22
 

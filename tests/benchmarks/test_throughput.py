@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-import train_throughput
+import throughput
 from idiolect.errors import TrainingError
-from throughput import memory
-from throughput.bases import get_base
-from throughput.contenders import Contender, contenders, order
-from throughput.counted import Peak
-from throughput.measure import Measurement, Timing
-from throughput.process import Process
-from throughput.result import Outcome, tables
-from throughput.targets import cpu_targets, cuda_targets
-from throughput.work import made_up_work
+from kit import memory
+from kit.subprocess import Process
+from suites.throughput.bases import get_base
+from suites.throughput.contenders import Contender, contenders, order
+from suites.throughput.counted import Peak
+from suites.throughput.measure import Measurement, Timing
+from suites.throughput.result import Outcome, tables
+from suites.throughput.targets import cpu_targets, cuda_targets
+from suites.throughput.work import made_up_work
 
 SECONDS = {"peer-a": (35.0, 36.0), "peer-b": (20.0, 24.0), "ours": (10.0, 10.0)}
 PACKED = "ours, without padding"
@@ -133,11 +133,11 @@ def test_the_whole_way_on_a_tiny_shape(tmp_path: Path, monkeypatch: pytest.Monke
     more += ["--method", PACKED]
     monkeypatch.setattr(sys, "argv", ["train_throughput.py", *arguments, *more])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert train_throughput.main() == 0
+    assert throughput.main() == 0
     result: Any = json.loads(out.read_text(encoding="utf-8"))
     assert result["name"] == "speed" and str(tmp_path) not in out.read_text(encoding="utf-8")
     assert result["command"].startswith(
-        "python benchmarks/train_throughput.py --json speed.json --method peer-b --method ours"
+        "python benchmarks/throughput.py --json speed.json --method peer-b --method ours"
     )
     assert "--device cpu" in result["command"]
     methods = [t["method"] for t in result["raw"]["timings"]]
@@ -153,5 +153,5 @@ def test_an_unknown_method_is_named(
 ) -> None:
     arguments = ["--json", "x.json", "--shape", "tiny", "--method", "peer-z"]
     monkeypatch.setattr(sys, "argv", ["train_throughput.py", *arguments])
-    assert train_throughput.main() == 2
+    assert throughput.main() == 2
     assert "peer-z" in capsys.readouterr().err

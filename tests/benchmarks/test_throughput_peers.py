@@ -5,17 +5,17 @@ import torch
 
 from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import UsageError
-from idiolect.models.prompting import Example
-from idiolect.training.gate import mean_losses
+from idiolect.prompts.render import Example
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.holdout_gate import mean_losses
 from idiolect.training.jobs import Job
-from idiolect.training.layout import EngineConfig
+from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from idiolect.training.single import train_one
-from throughput.bases import get_base
-from throughput.counted import operations
-from throughput.ours import Ours, Row, changed
-from throughput.peers import IGNORED, STYLES, TrainerPeer, padder
-from throughput.work import Work, made_up_work
+from suites.throughput.bases import get_base
+from suites.throughput.counted import operations
+from suites.throughput.ours import Ours, Row, changed
+from suites.throughput.peers import IGNORED, STYLES, TrainerPeer, padder
+from suites.throughput.work import Work, made_up_work
 
 # PEFT asks transformers by a name that is deprecated there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")

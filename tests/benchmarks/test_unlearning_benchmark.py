@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-import render
 import unlearning
+from docs.build import render
 from idiolect.errors import UsageError
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.unlearning.corpora import Choice, Labelled
-from idiolect.unlearning.pairs import Pair
-from idiolect.unlearning.unlearn import UnlearnConfig, unlearn
-from tiny_people import save_tiny
-from unlearning_bench import material, models
-from unlearning_bench.material import Sources, divide
-from unlearning_bench.settings import ABLATIONS, METHODS, QUICK, Settings, quick
-from unlearning_bench.work import Kept
+from idiolect.prompt_sets.corpora import Choice, Labelled
+from idiolect.prompt_sets.pairs import Pair
+from idiolect.unlearning.run import UnlearnConfig, unlearn
+from kit.resumable import Kept
+from suites.unlearning import material, models
+from suites.unlearning.material import Sources, divide
+from suites.unlearning.settings import ABLATIONS, METHODS, QUICK, Settings, quick
+from support.tiny_people import save_tiny
 
 PLACES = [f"place{n}" for n in range(14)]
 JUDGED = tuple(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from idiolect.cli.group import main
+from idiolect.cli.main import main
 from idiolect.models.tiny import tiny_base
 
 PEOPLE = {"ann": 16, "bob": 12, "cy": 14, "dee": 2}
@@ -263,7 +263,7 @@ def test_a_wrong_path_is_named(
 
 CALL = """
 import sys
-from idiolect.cli.group import main
+from idiolect.cli.main import main
 sys.argv = ["idiolect", *{arguments}]
 try:
     main()

@@ -8,9 +8,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from idiolect.cli import bars
-from idiolect.cli.lines import Lines
+from idiolect.cli import progress_bars
 from idiolect.cli.progress import watching
+from idiolect.cli.progress_lines import Lines
 from idiolect.events import Event, Measured, Note, Progress
 
 
@@ -124,7 +124,7 @@ def test_on_a_dumb_terminal_there_are_lines(
 def test_bars_show_stages_losses_and_notes() -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=110, _environ={"TERM": "xterm"})
-    with bars.drawn(console) as listen:
+    with progress_bars.drawn(console) as listen:
         listen(step(0))
         listen(Measured(stage="unknown", values={"loss": 7.5}))
         listen(Note(text="[bold]bob[/bold] has too few items"))

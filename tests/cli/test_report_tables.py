@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.evaluation import made_up_results
 
-from idiolect.cli import report
-from idiolect.evaluation.report import build_report
+from idiolect.cli import report_tables
+from idiolect.evaluation.reports.report import build_report
+from support import fake_results
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     comparisons = [
-        made_up_results.rating(methods=("base", "person-mean", "oppu", "oppu (gated)")),
-        made_up_results.reply(people=3),
+        fake_results.rating(methods=("base", "person-mean", "oppu", "oppu (gated)")),
+        fake_results.reply(people=3),
     ]
     return build_report(comparisons, hardware={}, versions={}, seed=0)
 
@@ -25,7 +25,7 @@ def found() -> dict[str, Any]:
 def test_a_table_a_task_and_what_may_be_concluded(
     found: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report.show(found, Path("out"), as_json=False)
+    report_tables.show(found, Path("out"), as_json=False)
     text = capsys.readouterr().out
     lines = [line.rstrip() for line in text.splitlines()]
     assert "\x1b" not in text
@@ -45,5 +45,5 @@ def test_a_table_a_task_and_what_may_be_concluded(
 def test_json_is_the_report_itself(
     found: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report.show(found, Path("out"), as_json=True)
+    report_tables.show(found, Path("out"), as_json=True)
     assert json.loads(capsys.readouterr().out) == found

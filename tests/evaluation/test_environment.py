@@ -29,7 +29,7 @@ def test_versions_are_those_installed() -> None:
 def test_reports_are_made_without_torch() -> None:
     code = (
         "import sys; import idiolect.evaluation.environment as e; "
-        "import idiolect.evaluation.report, idiolect.evaluation.report_table; "
+        "import idiolect.evaluation.reports.report, idiolect.evaluation.reports.table; "
         "e.versions(); e.hardware(); print([m for m in ('torch', 'transformers', "
         "'matplotlib.pyplot') if m in sys.modules])"
     )

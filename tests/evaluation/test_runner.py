@@ -11,21 +11,21 @@ import pytest
 
 from idiolect.errors import MismatchError, UsageError
 from idiolect.evaluation import runner as running
+from idiolect.evaluation.experiment import StudyConfig, require_unseen, study
 from idiolect.evaluation.methods import methods, own_baselines
 from idiolect.evaluation.results import Answer, Comparison, MethodRun
 from idiolect.evaluation.runner import EvaluateConfig, Runner, with_queries
-from idiolect.evaluation.study import StudyConfig, require_unseen, study
-from idiolect.generation.engine import Generator
-from idiolect.generation.writer import BaseWriter
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
+from idiolect.inference.generator import Generator
+from idiolect.inference.profile_writer import BaseWriter
 from idiolect.models.base import Base, load_base
 from idiolect.tasks.registry import get_task
-from idiolect.training import adapt as adapting
-from idiolect.training import personalize as personalizing
-from idiolect.training.adapt import AdaptConfig, contributors_of
+from idiolect.training import adapt_base as adapting
+from idiolect.training.adapt_base import AdaptConfig, contributors_of
+from idiolect.training.runs import personalize as personalizing
 from idiolect.training.schedule import TrainConfig
-from tiny_people import ENGINE, GATED, LORA, RATING, UNGATED, rater, save_tiny
+from support.tiny_people import ENGINE, GATED, LORA, RATING, UNGATED, rater, save_tiny
 
 ALL = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
 TESTED = [rater("ann", 12), rater("bob", 16), rater("cy", 9), rater("few", 6), rater("short", 3)]

@@ -10,10 +10,10 @@ from importlib import resources
 import pytest
 
 from idiolect.errors import MissingError
+from idiolect.game.profanity import is_slur
 from idiolect.game.rules.answers import stem
 from idiolect.game.rules.choice import WordStats, is_retired, next_word
 from idiolect.game.rules.relations import Relation, question
-from idiolect.game.slurs import is_slur
 from idiolect.game.words import table
 
 DATA = resources.files("idiolect.game.wordnet")

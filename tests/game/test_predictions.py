@@ -10,7 +10,7 @@ from idiolect.errors import IntegrityError
 from idiolect.game.predictions import NAME, read_predictions, write_predictions
 from idiolect.game.rules.pairs import Pair
 from idiolect.game.rules.relations import Relation
-from idiolect.storage.blobs import write_json
+from idiolect.storage.files import write_json
 
 
 def pair(likely: float) -> Pair:

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idiolect.errors import DataError, IdiolectError, IntegrityError, MissingError, UsageError
-from idiolect.history import tables
+from idiolect.history import parquet
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.history.writing import write_dataset
-from idiolect.storage.blobs import read_json, write_json
+from idiolect.history.write import write_dataset
+from idiolect.storage.files import read_json, write_json
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
@@ -118,19 +118,19 @@ def test_equal_histories_give_equal_bytes(tmp_path: Path) -> None:
 def test_people_keep_together_over_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "GROUP_ROWS", 7)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 7)
     people = some(people=12, items=4)
     dataset = write_dataset(
         tmp_path / "data", iter(sorted(people, key=_name)), task="t", source="s"
     )
     groups: list[int] = []
-    original = tables.RowReader._group  # pyright: ignore[reportPrivateUsage]
+    original = parquet.RowReader._group  # pyright: ignore[reportPrivateUsage]
 
-    def counted(self: tables.RowReader, group: int) -> object:
+    def counted(self: parquet.RowReader, group: int) -> object:
         groups.append(group)
         return original(self, group)
 
-    monkeypatch.setattr(tables.RowReader, "_group", counted)
+    monkeypatch.setattr(parquet.RowReader, "_group", counted)
     assert list(dataset) == sorted(people, key=_name)
     assert groups == list(range(6))  # 12 people of 5 rows, two a group, each group read once
 

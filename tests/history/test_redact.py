@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from idiolect.history.dataset import Dataset, read_dataset
+from idiolect.history.erasure import Datasets, effects, rewrite
 from idiolect.history.history import History
-from idiolect.history.holder import Datasets, effects, rewrite
 from idiolect.history.interaction import Interaction
 from idiolect.history.redact import REMOVED, Redaction
-from idiolect.history.writing import write_dataset
-from idiolect.storage.holders import Leaving
-from idiolect.storage.needles import Needles, pieces_of
+from idiolect.history.write import write_dataset
+from idiolect.privacy.erasure import Leaving
+from idiolect.privacy.patterns import Needles, pieces_of
 from idiolect.tasks.registry import get_task
 
 REPLY, TITLE = get_task("reply"), get_task("lamp-5")

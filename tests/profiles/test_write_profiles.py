@@ -11,10 +11,10 @@ from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageEr
 from idiolect.events import Event, Progress
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.profiles.folder import load, save
 from idiolect.profiles.profile import Profile, profile_for
+from idiolect.profiles.protocol import SAMPLE_ITEMS
+from idiolect.profiles.store import load, save
 from idiolect.profiles.write import write_profiles
-from idiolect.profiles.writer import SAMPLE_ITEMS
 from idiolect.storage.manifest import Manifest
 from idiolect.tasks.registry import get_task
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError
-from idiolect.storage.blobs import lock, read_json, write_json
+from idiolect.storage.files import lock, read_json, write_json
 from idiolect.storage.manifest import Manifest
 
 

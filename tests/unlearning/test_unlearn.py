@@ -7,22 +7,22 @@ from typing import Any
 
 import pytest
 import torch
-from forbidden import CONFIG, FORGET, RETAIN
 
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.config import from_plain
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
-from idiolect.models.prompting import Prompter
 from idiolect.models.tiny import tiny_base
+from idiolect.prompt_sets.pairs import Pair
+from idiolect.prompts.render import Prompter
 from idiolect.training.jobs import Job
+from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from idiolect.training.single import train_one
-from idiolect.unlearning.mismatch import Mismatch
-from idiolect.unlearning.pairs import Pair
-from idiolect.unlearning.sets import render
-from idiolect.unlearning.unlearn import UnlearnConfig, Unlearned, perplexity, unlearn
-from tiny_people import tensors
+from idiolect.unlearning.examples import render
+from idiolect.unlearning.methods.ga_mismatch import Mismatch
+from idiolect.unlearning.run import UnlearnConfig, Unlearned, perplexity, unlearn
+from support.tiny_people import tensors
+from support.unlearning_sets import CONFIG, FORGET, RETAIN
 
 
 def run(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> Unlearned:
@@ -109,7 +109,7 @@ def test_what_is_measured_is_not_trained_on() -> None:
     base = tiny_base()
     config = replace(CONFIG, method="ft", held_out=0.5, scale=1.0, guard=1e9)
     one = unlearn(base, None, FORGET, RETAIN, config)
-    from idiolect.unlearning.split import split_by_prompt
+    from idiolect.prompt_sets.split import split_by_prompt
 
     measured, _ = split_by_prompt(RETAIN, 0.5, seed=0, purpose="held out")
     assert len(measured) == 3

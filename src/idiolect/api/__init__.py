@@ -16,22 +16,22 @@ from idiolect.api.training import adapt, merge, personalize
 from idiolect.api.unlearning import UnlearnSummary, scorecard, unlearn
 
 if TYPE_CHECKING:
-    from idiolect.adapters.exchange import Taken
+    from idiolect.adapters.formats.exchange import Taken
+    from idiolect.erasure.forget import ForgetConfig
+    from idiolect.erasure.receipt import Receipt
+    from idiolect.evaluation.run_scorecard import ScorecardConfig
     from idiolect.evaluation.runner import EvaluateConfig
-    from idiolect.evaluation.scorecard import ScorecardConfig
-    from idiolect.generation.serve import Prediction
-    from idiolect.pieces.assembling import AssembleSummary
-    from idiolect.pieces.settings import RecipeConfig
-    from idiolect.pieces.share import ShareSummary
-    from idiolect.pieces.sharing import ShareConfig
-    from idiolect.pieces.withdraw import WithdrawSummary
-    from idiolect.training.adapt import AdaptConfig
-    from idiolect.training.layout import EngineConfig
-    from idiolect.training.personalize import PersonalConfig
-    from idiolect.training.scale import MergeSummary
-    from idiolect.unlearning.forget import ForgetConfig
-    from idiolect.unlearning.receipt import Receipt
-    from idiolect.unlearning.unlearn import UnlearnConfig
+    from idiolect.pieces.assembly.assembler import AssembleSummary
+    from idiolect.pieces.recipes.config import RecipeConfig
+    from idiolect.pieces.sharing.run import ShareSummary
+    from idiolect.pieces.sharing.sharing import ShareConfig
+    from idiolect.pieces.withdrawal.withdraw import WithdrawSummary
+    from idiolect.serving.predict import Prediction
+    from idiolect.training.adapt_base import AdaptConfig
+    from idiolect.training.engine.config import EngineConfig
+    from idiolect.training.runs.personalize import PersonalConfig
+    from idiolect.training.sharded.shards import MergeSummary
+    from idiolect.unlearning.run import UnlearnConfig
 
 __all__ = [
     "AdaptConfig",
@@ -76,22 +76,22 @@ __all__ = [
 ]
 
 _LAZY = {
-    "AdaptConfig": "idiolect.training.adapt",
-    "AssembleSummary": "idiolect.pieces.assembling",
-    "EngineConfig": "idiolect.training.layout",
+    "AdaptConfig": "idiolect.training.adapt_base",
+    "AssembleSummary": "idiolect.pieces.assembly.assembler",
+    "EngineConfig": "idiolect.training.engine.config",
     "EvaluateConfig": "idiolect.evaluation.runner",
-    "ForgetConfig": "idiolect.unlearning.forget",
-    "MergeSummary": "idiolect.training.scale",
-    "PersonalConfig": "idiolect.training.personalize",
-    "Prediction": "idiolect.generation.serve",
-    "Receipt": "idiolect.unlearning.receipt",
-    "RecipeConfig": "idiolect.pieces.settings",
-    "ScorecardConfig": "idiolect.evaluation.scorecard",
-    "ShareConfig": "idiolect.pieces.sharing",
-    "ShareSummary": "idiolect.pieces.share",
-    "Taken": "idiolect.adapters.exchange",
-    "UnlearnConfig": "idiolect.unlearning.unlearn",
-    "WithdrawSummary": "idiolect.pieces.withdraw",
+    "ForgetConfig": "idiolect.erasure.forget",
+    "MergeSummary": "idiolect.training.sharded.shards",
+    "PersonalConfig": "idiolect.training.runs.personalize",
+    "Prediction": "idiolect.serving.predict",
+    "Receipt": "idiolect.erasure.receipt",
+    "RecipeConfig": "idiolect.pieces.recipes.config",
+    "ScorecardConfig": "idiolect.evaluation.run_scorecard",
+    "ShareConfig": "idiolect.pieces.sharing.sharing",
+    "ShareSummary": "idiolect.pieces.sharing.run",
+    "Taken": "idiolect.adapters.formats.exchange",
+    "UnlearnConfig": "idiolect.unlearning.run",
+    "WithdrawSummary": "idiolect.pieces.withdrawal.withdraw",
 }
 """These classes are part of the verbs, yet loading them loads torch."""
 

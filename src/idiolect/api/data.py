@@ -12,7 +12,7 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
-    from idiolect.history.describe import Description
+    from idiolect.history.summary import Description
     from idiolect.importers.report import ImportReport
 
 
@@ -58,7 +58,7 @@ def import_data(
 def inspect_data(data: Path) -> Description:
     """What stands in a dataset."""
     from idiolect.history.dataset import read_dataset
-    from idiolect.history.describe import describe
+    from idiolect.history.summary import describe
     from idiolect.tasks.registry import get_task
 
     dataset = read_dataset(data)
@@ -86,7 +86,7 @@ def profile(
     if writer == FACTS:
         made = write_profiles(histories, task, folder=out, listener=listener)
     elif writer == "model":
-        from idiolect.generation.writer import BaseWriter
+        from idiolect.inference.profile_writer import BaseWriter
         from idiolect.models.base import load_base
 
         by = BaseWriter(load_base(base))

@@ -11,9 +11,9 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
-    from idiolect.unlearning.forget import ForgetConfig
-    from idiolect.unlearning.receipt import Receipt
-    from idiolect.unlearning.unlearn import UnlearnConfig
+    from idiolect.erasure.forget import ForgetConfig
+    from idiolect.erasure.receipt import Receipt
+    from idiolect.unlearning.run import UnlearnConfig
 
 
 def forget(
@@ -49,10 +49,10 @@ def forget(
     any moment the same call finishes. Raises MissingError where nothing of them is there, or a
     record is not; UsageError where negation is not what is wanted, or fails: nothing is changed.
     """
-    from idiolect.evaluation.holder import Answers, CachedBases, Reports
-    from idiolect.unlearning.forget import ForgetConfig, Forgetting
-    from idiolect.unlearning.gone import ForgettingGone
-    from idiolect.unlearning.unlearn import UnlearnConfig
+    from idiolect.erasure.deleted_records import ForgettingGone
+    from idiolect.erasure.forget import ForgetConfig, Forgetting
+    from idiolect.evaluation.erasure import Answers, CachedBases, Reports
+    from idiolect.unlearning.run import UnlearnConfig
 
     if gone is not None and records:
         raise UsageError(

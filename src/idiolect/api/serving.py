@@ -10,9 +10,9 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
-    from idiolect.adapters.exchange import Taken
+    from idiolect.adapters.formats.exchange import Taken
     from idiolect.evaluation.runner import EvaluateConfig
-    from idiolect.generation.serve import Prediction
+    from idiolect.serving.predict import Prediction
 
 
 def predict(
@@ -31,8 +31,8 @@ def predict(
     ``data`` is the person's dataset and ``profiles`` their profiles: a store whose adapters were
     trained with retrieval or with profiles needs them.
     """
-    from idiolect.generation.serve import predict_one
-    from idiolect.pieces.sources import open_source
+    from idiolect.pieces.recipes.sources import open_source
+    from idiolect.serving.predict import predict_one
 
     source = open_source(store, pool)
     return predict_one(source, person, text, base=base, data=data, profiles=profiles)
@@ -55,7 +55,7 @@ def evaluate(
     ``rag_base`` and ``pag_base``: bases adapted with retrieval and with profiles, for the methods
     that use these (OPPU adapts one for each); without them those methods run on ``base``.
     """
-    from idiolect.evaluation.whole import evaluate_dataset
+    from idiolect.evaluation.run import evaluate_dataset
 
     return evaluate_dataset(
         data,
@@ -85,8 +85,8 @@ def export(
     ``store``: a folder of adapters, or of recipes; ``pool`` is where the recipes' pool lies now.
     ``on="public"`` stacks it with the task adapter of its base, so that it runs on the public base.
     """
-    from idiolect.adapters.exchange import export_adapter
-    from idiolect.pieces.sources import open_source
+    from idiolect.adapters.formats.exchange import export_adapter
+    from idiolect.pieces.recipes.sources import open_source
 
     if format != "peft":
         raise UsageError(f"unknown format {format!r}; known: peft")
@@ -97,7 +97,7 @@ def import_adapter(
     folder: Path, store: Path, person: str, *, base: str | None = None, replace: bool = False
 ) -> Taken:
     """Take a PEFT adapter into a store as a person's own."""
-    from idiolect.adapters.exchange import take_adapter
+    from idiolect.adapters.formats.exchange import take_adapter
 
     return take_adapter(folder, store, person, base=base, replace=replace)
 
@@ -110,6 +110,6 @@ def demo(
     listener: Listener = silent,
 ) -> dict[str, Any]:
     """The whole way on real people, in minutes; writes the report and gives its content."""
-    from idiolect.evaluation.whole import demonstrate
+    from idiolect.evaluation.run import demonstrate
 
     return demonstrate(out, people=people, seed=seed, listener=listener)

@@ -11,13 +11,13 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
-    from idiolect.pieces.assembling import AssembleSummary
-    from idiolect.pieces.settings import RecipeConfig
-    from idiolect.pieces.share import ShareSummary
-    from idiolect.pieces.sharing import ShareConfig
-    from idiolect.pieces.withdraw import WithdrawSummary
-    from idiolect.storage.consent import Consent, Scope
-    from idiolect.training.layout import EngineConfig
+    from idiolect.pieces.assembly.assembler import AssembleSummary
+    from idiolect.pieces.recipes.config import RecipeConfig
+    from idiolect.pieces.sharing.run import ShareSummary
+    from idiolect.pieces.sharing.sharing import ShareConfig
+    from idiolect.pieces.withdrawal.withdraw import WithdrawSummary
+    from idiolect.privacy.consent import Consent, Scope
+    from idiolect.training.engine.config import EngineConfig
 
 
 def consent(
@@ -34,7 +34,7 @@ def consent(
     what they never gave is not among them. Raises MissingError for a stranger, UsageError for an
     unknown scope, a day that has passed, or where nobody is named; nothing is recorded then.
     """
-    from idiolect.adapters.consent import record_consent, take_consent_back
+    from idiolect.adapters.store.consent import record_consent, take_consent_back
 
     if not revoke:
         return record_consent(store, people, scope, until=until)
@@ -45,7 +45,7 @@ def consent(
 
 def consents(store: Path) -> tuple[Consent, ...]:
     """Everyone's consents, by person and scope, with whether they hold now."""
-    from idiolect.adapters.consent import consents_in
+    from idiolect.adapters.store.consent import consents_in
 
     return consents_in(store)
 
@@ -75,8 +75,8 @@ def share(
     with whom it had not finished, and leaves alone who is in the pool. Raises MissingError where
     nobody agreed, or somebody named did not.
     """
-    from idiolect.pieces.share import share as share_pieces
-    from idiolect.unlearning.harm_check import DefaultHarmCheck
+    from idiolect.judging.harm_check import DefaultHarmCheck
+    from idiolect.pieces.sharing.run import share as share_pieces
 
     return share_pieces(
         store,
@@ -101,7 +101,7 @@ def pool_report(pool: Path, out: Path, *, recipes: Path | None = None) -> dict[s
     ``out`` gets ``report.json`` and ``report.html``. Sharers stand in them under the pool's
     pseudonyms, people with recipes as numbers. Raises MismatchError for recipes of another pool.
     """
-    from idiolect.evaluation.pool_report import pool_report as report
+    from idiolect.evaluation.reports.pool import pool_report as report
 
     return report(pool, out, recipes=recipes)
 
@@ -123,7 +123,7 @@ def assemble(
     take the folder ``out``. Who has no usable item is served by the base. Raises DataError where
     nobody has one, UsageError where the pool has too few sharers.
     """
-    from idiolect.pieces.assemble_data import assemble_data
+    from idiolect.pieces.assembly.run import assemble_data
 
     return assemble_data(
         data,
@@ -158,7 +158,7 @@ def withdraw(
     adapters and reports deleted. Again, it finishes what a kill left. Raises MissingError for
     sharers whom nothing knows, UsageError where nobody is named; nothing has happened then.
     """
-    from idiolect.pieces.withdraw import withdraw as withdraw_sharers
+    from idiolect.pieces.withdrawal.withdraw import withdraw as withdraw_sharers
 
     return withdraw_sharers(
         pool,
@@ -181,7 +181,7 @@ def mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = No
     ``mean``); the store's ledger keeps that it was made. Raises UsageError where nobody is named,
     MissingError for who has no adapter and who has not agreed.
     """
-    from idiolect.adapters.exchange import export_mean
-    from idiolect.pieces.sources import open_store
+    from idiolect.adapters.formats.exchange import export_mean
+    from idiolect.pieces.recipes.sources import open_store
 
     return export_mean(open_store(store), people, out, base=base)

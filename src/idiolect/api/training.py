@@ -10,10 +10,10 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
-    from idiolect.training.adapt import AdaptConfig, AdaptSummary
-    from idiolect.training.layout import EngineConfig
-    from idiolect.training.personalize import PersonalConfig, PersonalSummary
-    from idiolect.training.scale import MergeSummary
+    from idiolect.training.adapt_base import AdaptConfig, AdaptSummary
+    from idiolect.training.engine.config import EngineConfig
+    from idiolect.training.runs.personalize import PersonalConfig, PersonalSummary
+    from idiolect.training.sharded.shards import MergeSummary
 
 
 def adapt(
@@ -31,10 +31,10 @@ def adapt(
     from idiolect.history.dataset import read_dataset
     from idiolect.models.base import load_base
     from idiolect.models.encoder import MiniLM
-    from idiolect.profiles.folder import load as load_profiles
+    from idiolect.profiles.store import load as load_profiles
     from idiolect.tasks.registry import get_task
-    from idiolect.training.adapt import AdaptConfig, Exclusion
-    from idiolect.training.adapt import adapt as adapt_base
+    from idiolect.training.adapt_base import AdaptConfig, Exclusion
+    from idiolect.training.adapt_base import adapt as adapt_base
 
     config = config or AdaptConfig()
     dataset = read_dataset(data)
@@ -88,14 +88,14 @@ def personalize(
     """
     from functools import partial
 
-    from idiolect.pieces.starts import (
+    from idiolect.pieces.recipes.initial_adapters import (
         AssembledStarts,
         require_not_from_pieces,
         starting_from_recipes,
     )
-    from idiolect.training.layout import EngineConfig
-    from idiolect.training.personalize import PersonalConfig
-    from idiolect.training.work import Work, Worker, starting_from
+    from idiolect.training.engine.config import EngineConfig
+    from idiolect.training.runs.personalize import PersonalConfig
+    from idiolect.training.runs.request import Work, Worker, starting_from
 
     if ray is None and (shards, workers) != (None, None):
         raise UsageError("shards and workers are for a run on Ray: name a cluster, or 'local'")
@@ -121,18 +121,18 @@ def personalize(
         starts=partial(AssembledStarts, pieces.absolute()) if pieces else None,
     )
     if ray is not None:
-        from idiolect.training.on_ray import personalize_on_ray
+        from idiolect.training.sharded.ray import personalize_on_ray
 
         return personalize_on_ray(
             work, ray, shards=shards, workers=workers, wait=wait, listener=listener
         )
     if shard is not None:
-        from idiolect.training.parts import RunShard
-        from idiolect.training.scale import run_shard
+        from idiolect.training.sharded.parts import RunShard
+        from idiolect.training.sharded.shards import run_shard
 
         chosen = RunShard.parse(shard)
         return run_shard(Worker(work, listener=listener), chosen, wait=wait)
-    from idiolect.training.parts import require_no_parts
+    from idiolect.training.sharded.parts import require_no_parts
 
     require_no_parts(store)
     return Worker(work, listener=listener).whole(wait=wait)
@@ -140,6 +140,6 @@ def personalize(
 
 def merge(store: Path, *, wait: bool = True) -> MergeSummary:
     """Take the parts that the shards of a run left into their store; again, it does nothing."""
-    from idiolect.training.scale import merge as merge_parts
+    from idiolect.training.sharded.shards import merge as merge_parts
 
     return merge_parts(store, wait=wait)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
-    from idiolect.evaluation.scorecard import ScorecardConfig
-    from idiolect.unlearning.unlearn import Figures, UnlearnConfig
+    from idiolect.evaluation.run_scorecard import ScorecardConfig
+    from idiolect.unlearning.run import Figures, UnlearnConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +50,12 @@ def unlearn(
     format then, for the same ``base``). ``forget``, ``retain``: files of pairs, or ``pyrit``,
     ``truthfulqa``. Where a scale breaks the model, nothing is written.
     """
-    from idiolect.unlearning.given import read_given
-    from idiolect.unlearning.publish import publish, require_publishable
-    from idiolect.unlearning.split import require_apart
+    from idiolect.prompt_sets.named import read_given
+    from idiolect.prompt_sets.split import require_apart
+    from idiolect.unlearning.output import publish, require_publishable
+    from idiolect.unlearning.run import UnlearnConfig
+    from idiolect.unlearning.run import unlearn as unlearn_model
     from idiolect.unlearning.target import open_target
-    from idiolect.unlearning.unlearn import UnlearnConfig
-    from idiolect.unlearning.unlearn import unlearn as unlearn_model
 
     config = config or UnlearnConfig()
     if config.parameters == "full" and config.dtype == "auto":
@@ -112,7 +112,7 @@ def scorecard(
     answers. ``judge``: see ``unlearning.judges.HOW``. ``out`` gets ``report.json`` and
     ``report.html``, in which no prompt and no answer stands.
     """
-    from idiolect.evaluation.scorecard import scorecard as measure
+    from idiolect.evaluation.run_scorecard import scorecard as measure
 
     return measure(
         str(before),

@@ -18,10 +18,10 @@ from typing import Literal
 
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import IntegrityError, UsageError
-from idiolect.measure.auc import Separation, separation
+from idiolect.inference.scoring import Row, item_losses
 from idiolect.models.base import Base
-from idiolect.models.prompting import Example
-from idiolect.training.scoring import Row, item_losses
+from idiolect.prompts.render import Example
+from idiolect.stats.auc import Separation, separation
 
 Verdict = Literal["passed", "leaks", "not measurable"]
 

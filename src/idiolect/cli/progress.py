@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 
-from idiolect.cli.lines import Lines
+from idiolect.cli.progress_lines import Lines
 from idiolect.events import Listener
 
 
@@ -15,10 +15,10 @@ def watching() -> Iterator[Listener]:
     """A listener for the work inside the block, which prints nothing on stdout."""
     with stdout_kept():
         if sys.stderr.isatty():
-            from idiolect.cli import bars
+            from idiolect.cli import progress_bars
 
-            if bars.possible():
-                with bars.drawn() as listener:
+            if progress_bars.possible():
+                with progress_bars.drawn() as listener:
                     yield listener
                 return
         yield Lines(sys.stderr)

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
+from idiolect.evaluation.experiment import StudyConfig, study
 from idiolect.evaluation.results import Comparison
 from idiolect.evaluation.runner import EvaluateConfig
-from idiolect.evaluation.study import StudyConfig, study
 from idiolect.events import Listener, Note
 from idiolect.history.history import History
 from idiolect.importers.registry import import_histories
 from idiolect.models.base import Base
 from idiolect.tasks.registry import get_task
-from idiolect.training.adapt import AdaptConfig
-from idiolect.training.personalize import PersonalConfig
+from idiolect.training.adapt_base import AdaptConfig
+from idiolect.training.runs.personalize import PersonalConfig
 from idiolect.training.schedule import TrainConfig
 
 RATERS, CHATTERS = 8, 4

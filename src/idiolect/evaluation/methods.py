@@ -13,8 +13,8 @@ from typing import Literal
 from idiolect.errors import UsageError
 from idiolect.evaluation.results import Answer, MethodRun
 from idiolect.history.history import History
+from idiolect.prompts.context import ContextConfig, RetrieverName
 from idiolect.tasks.task import Task
-from idiolect.training.context import ContextConfig, RetrieverName
 
 WHOLE_HISTORY = 10_000
 BaseKind = Literal["plain", "rag", "pag"]

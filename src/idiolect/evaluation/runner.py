@@ -11,25 +11,25 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters.store import AdapterStore, load_adapters
+from idiolect.adapters.store.store import AdapterStore, load_adapters
 from idiolect.config import fingerprint, to_plain
 from idiolect.errors import IntegrityError, UsageError
 from idiolect.evaluation.methods import Method, methods, own_baselines
 from idiolect.evaluation.results import Answer, Comparison, Curve, MethodRun
 from idiolect.events import Event, Listener, Measured, Note, Progress, both, silent
-from idiolect.generation.answers import Question, answer
-from idiolect.generation.engine import Generator
 from idiolect.history.history import History
+from idiolect.inference.answers import Question, answer
+from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
-from idiolect.models.prompting import Prompter
 from idiolect.profiles.profile import Profile
+from idiolect.prompts.context import Person, RetrieverName
+from idiolect.prompts.render import Prompter
 from idiolect.retrieval.dense import Encoder
-from idiolect.storage.blobs import read_json, write_json
+from idiolect.storage.files import read_json, write_json
 from idiolect.tasks.task import Task
-from idiolect.training.context import Person, RetrieverName
-from idiolect.training.layout import EngineConfig
-from idiolect.training.personalize import PersonalConfig, Personalizer, PersonalSummary
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.runs.personalize import PersonalConfig, Personalizer, PersonalSummary
 
 DEFAULT_METHODS = ("base", "rag", "oppu")
 

@@ -12,7 +12,7 @@ from typing import Any
 from idiolect.errors import IntegrityError
 from idiolect.game.rules.pairs import Pair
 from idiolect.game.rules.relations import Relation
-from idiolect.storage.blobs import read_json, write_json
+from idiolect.storage.files import read_json, write_json
 
 NAME = "nym-predictions.json"
 """Its name in the site's data folder."""

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from idiolect.errors import IntegrityError, MissingError
 from idiolect.history.history import History
-from idiolect.history.tables import Place, RowReader, count_rows, read_places
-from idiolect.storage.blobs import is_working_file, read_json, sha256_file
+from idiolect.history.parquet import Place, RowReader, count_rows, read_places
+from idiolect.storage.files import is_working_file, read_json, sha256_file
 
 FORMAT = "idiolect-dataset"
 VERSION = 1

@@ -17,7 +17,7 @@ from typing import Any, cast
 from idiolect.errors import DataError
 from idiolect.history.dates import to_unix
 from idiolect.history.history import History
-from idiolect.storage.blobs import explain_os_errors, write_atomic
+from idiolect.storage.files import explain_os_errors, write_atomic
 
 _KEYS = ("person", "id", "time", "kind", "fields", "voices", "split")
 

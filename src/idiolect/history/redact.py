@@ -13,7 +13,7 @@ from typing import Protocol
 from idiolect.history.dataset import Dataset
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.storage.needles import LEAST, Needles, pieces_of, plain
+from idiolect.privacy.patterns import LEAST, Needles, pieces_of, plain
 
 REMOVED = "[removed]"
 """What stands in the place of a line that is gone."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from idiolect.importers.gather import Record
+from idiolect.importers.collector import Record
 
 CONTEXT_TURNS = 3
 CONTEXT_WORDS = 60

@@ -7,12 +7,14 @@ from dataclasses import fields
 from pathlib import Path
 
 from idiolect.errors import MissingError, UsageError
-from idiolect.importers import chat, chitchat, lamp, movielens, oppu, perpcs, plain
+from idiolect.importers.formats import chat_jsonl, chitchat, movielens, plain_jsonl
+from idiolect.importers.formats.lamp import importer as lamp
+from idiolect.importers.formats.lamp import oppu, perpcs
 from idiolect.importers.report import Imported, Importer, ImportOptions
 
 IMPORTERS: Mapping[str, Importer] = {
     module.IMPORTER.name: module.IMPORTER
-    for module in (movielens, chitchat, perpcs, oppu, lamp, plain, chat)
+    for module in (movielens, chitchat, perpcs, oppu, lamp, plain_jsonl, chat_jsonl)
 }
 """In the order in which they are tried on a path."""
 

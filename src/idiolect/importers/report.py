@@ -8,7 +8,7 @@ from pathlib import Path
 
 from idiolect.history.dataset import Dataset
 from idiolect.history.history import History
-from idiolect.history.writing import write_dataset
+from idiolect.history.write import write_dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError
 from idiolect.models import attention
+from idiolect.models.bundled import EMBEDDED_NAME, embedded_folder
 from idiolect.models.device import DtypeName, pick_device, pick_dtype
-from idiolect.models.embedded import EMBEDDED_NAME, embedded_folder
-from idiolect.models.holder import refuse_gone
+from idiolect.models.erasure import refuse_gone
 from idiolect.models.weights import quiet, weights_identity
 from idiolect.storage.manifest import Manifest
 

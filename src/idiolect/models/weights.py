@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from idiolect.errors import MismatchError
-from idiolect.storage.blobs import sha256_file
+from idiolect.storage.files import sha256_file
 from idiolect.storage.manifest import Manifest
 
 

@@ -13,10 +13,10 @@ from idiolect.events import Listener, Progress, silent
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.profiles.facts import facts
-from idiolect.profiles.folder import holds_anything, load, save
 from idiolect.profiles.profile import Profile, halves
-from idiolect.profiles.writer import Writer, question
-from idiolect.storage.blobs import lock
+from idiolect.profiles.protocol import Writer, question
+from idiolect.profiles.store import holds_anything, load, save
+from idiolect.storage.files import lock
 from idiolect.tasks.task import Task
 
 FACTS = "facts"

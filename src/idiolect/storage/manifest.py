@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
-from idiolect.storage.blobs import is_working_file, read_json, sha256_file, write_json
+from idiolect.storage.files import is_working_file, read_json, sha256_file, write_json
 
 
 @dataclass(frozen=True, kw_only=True)

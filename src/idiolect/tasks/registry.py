@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 
 from idiolect.errors import UsageError
-from idiolect.tasks import (
+from idiolect.tasks import rating, reply, word_relation
+from idiolect.tasks.lamp import (
     citation,
     email_subject,
     movie_tagging,
     news_categorization,
     news_headline,
     product_rating,
-    rating,
-    reply,
     scholarly_title,
     tweet_paraphrase,
-    word_relation,
 )
 from idiolect.tasks.task import Task
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.models.prompting import Example
+from idiolect.prompts.render import Example
 
 V = TypeVar("V")
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from idiolect.adapters.formats.peft import CONFIG, load_peft
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.adapters.peft_format import CONFIG, load_peft
-from idiolect.adapters.source import usable_adapter
-from idiolect.adapters.store import AdapterStore
+from idiolect.adapters.store.source import usable_adapter
+from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MissingError, UsageError
 from idiolect.models.base import Base, load_base
 from idiolect.models.device import DtypeName
-from idiolect.pieces.recipe_store import RecipeStore
-from idiolect.pieces.sources import open_source
+from idiolect.pieces.recipes.sources import open_source
+from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.storage.manifest import Manifest
 
 

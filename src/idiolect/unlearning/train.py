@@ -16,15 +16,15 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener, Measured, Progress, silent
 from idiolect.models.base import Base
-from idiolect.models.packed import packed
-from idiolect.models.prompting import PromptConfig, Prompter
+from idiolect.models.cpu.prepacked_linear import packed
+from idiolect.prompt_sets.pairs import Pair
+from idiolect.prompts.render import PromptConfig, Prompter
 from idiolect.training.schedule import TrainConfig, batches, rate_at
-from idiolect.unlearning.delta import Delta, FullTrainee, LoraTrainee, Losses, Trainee
-from idiolect.unlearning.method import Method, Model
-from idiolect.unlearning.pairs import Pair
-from idiolect.unlearning.sets import Draw, Sets, render
-from idiolect.unlearning.sku import Sku
-from idiolect.unlearning.spare import spared
+from idiolect.unlearning.examples import Draw, Sets, render
+from idiolect.unlearning.methods.protocol import Method, Model
+from idiolect.unlearning.methods.sku import Sku
+from idiolect.unlearning.subspace import spared
+from idiolect.unlearning.trainee import Delta, FullTrainee, LoraTrainee, Losses, Trainee
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from idiolect.config import derive_seed
-from idiolect.game.data.pairs import LEAST_PLAYERS, PairRow
+from idiolect.game.export.pairs import LEAST_PLAYERS, PairRow
 from idiolect.game.rules.answers import stem
 from idiolect.game.rules.relations import Relation
 from idiolect.game.words import Words

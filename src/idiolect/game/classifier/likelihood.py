@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from idiolect.events import Listener, Progress, silent
 from idiolect.game.classifier.examples import Example
-from idiolect.generation.engine import Generator
+from idiolect.inference.generator import Generator
 from idiolect.models.base import Base, head_logits
-from idiolect.models.prompting import Example as Tokens
+from idiolect.prompts.render import Example as Tokens
 
 NAMES = ("answer given word", "word given answer", "answer, nats a token", "word, nats a token")
 FORWARD = {

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from idiolect.errors import IntegrityError
-from idiolect.storage.blobs import read_json, write_json
+from idiolect.storage.files import read_json, write_json
 
 Doubles = NDArray[np.float64]
 Kind = Literal["scores", "logistic", "mlp"]

@@ -14,7 +14,7 @@ import numpy as np
 from idiolect.config import derive_seed
 from idiolect.game.classifier.examples import FAMILIAR, Example, Known, Lexicon
 from idiolect.game.classifier.train import Classifier
-from idiolect.game.data.pairs import LEAST_PLAYERS, PairRow
+from idiolect.game.export.pairs import LEAST_PLAYERS, PairRow
 from idiolect.game.rules.pairs import Pair
 from idiolect.game.rules.relations import Relation
 

@@ -29,8 +29,8 @@ from idiolect.game.classifier.model import (
     load_models,
     save_models,
 )
-from idiolect.game.data.pairs import PairRow
-from idiolect.storage.blobs import staged_folder
+from idiolect.game.export.pairs import PairRow
+from idiolect.storage.files import staged_folder
 from idiolect.storage.manifest import Manifest
 
 APART, TEST = 20, 20

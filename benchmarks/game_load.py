@@ -1,0 +1,186 @@
+"""How many players the game bears: simulated players against the site, on this machine alone.
+
+    python benchmarks/game_load.py --json docs/results/nyms_load.json [--players N] [--seconds S]
+
+Twice, each time on a new site: once undisturbed, for the figures; once with the site killed with
+SIGKILL half-way and started again. In the end each player's own tally is compared with what the
+site says of them, and the site's sums with its rounds: no round may be lost or counted twice.
+Site and players share the processors this runs on: `taskset -c 0,1` makes it two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from idiolect.evaluation.environment import hardware
+from suites.game import load_result
+from suites.game import players as simulated
+from suites.game.site import Site
+
+HERE = Path(__file__).parent
+REQUESTS = ("start", "question", "score", "result")
+
+
+def load(site: Site, folder: Path, *, players: int, seconds: float) -> dict[str, Any]:
+    """Run the players: they come in evenly over one pace, then ``seconds`` are measured.
+
+    Their notes, the window measured, and the processors' seconds that site and players took.
+    """
+    notes = folder / "notes.jsonl"
+    pace = simulated.PACE
+    command = [
+        *(sys.executable, "-m", "locust", "-f", str(HERE / "suites/game/players.py"), "--headless"),
+        *("--host", site.address, "--users", str(players), "--spawn-rate", f"{players / pace}"),
+        *("--run-time", f"{pace + seconds:.0f}s", "--stop-timeout", "30", "--only-summary"),
+        *("--loglevel", "WARNING"),
+    ]
+    before, of_site = resource.getrusage(resource.RUSAGE_CHILDREN), site.seconds()
+    subprocess.run(
+        command,
+        check=False,  # requests that failed while the site was down make its status 1
+        env=os.environ | {"NYMS_NOTES": str(notes), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        timeout=seconds + 300,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    lines = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
+    first = min(request[1] for line in lines for request in line["requests"])
+    return {
+        "lines": lines,
+        "window": (first + pace, first + pace + seconds),
+        "site_seconds": site.seconds() - of_site,
+        "players_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
+    }
+
+
+def compare(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Rounds that players know, and how many of them the site lost, changed or invented."""
+    lost = sum(1 for line in lines for name in line["known"] if name not in line["finished"])
+    changed = sum(
+        1
+        for line in lines
+        for name, points in line["known"].items()
+        if line["finished"].get(name, points) != points
+    )
+    unknown = sum(1 for line in lines for name in line["finished"] if name not in line["known"])
+    sums = sum(
+        1
+        for line in lines
+        if sum(t["rounds"] for t in line["totals"]) != len(line["finished"])
+        or sum(t["points"] for t in line["totals"]) != sum(line["finished"].values())
+    )
+    return {
+        "players": len(lines),
+        "troubles": [line["trouble"] for line in lines if line["trouble"]],
+        "rounds": sum(len(line["finished"]) for line in lines),
+        "late": sum(line["late"] for line in lines),
+        "lost": lost,
+        "changed": changed,
+        # Sent, scored, and the player stopped before they read the result.
+        "unread": unknown,
+        "wrong_sums": sums,
+    }
+
+
+def figures(run: dict[str, Any], name: str) -> dict[str, float]:
+    """Of one request in the window: how many, how many failed, how long they took."""
+    start, end = run["window"]
+    asked = [r for line in run["lines"] for r in line["requests"] if r[0] == name]
+    asked = [(took, well) for _, began, took, well in asked if start <= began < end]
+    good = [took for took, well in asked if well] or [float("nan")]
+    p50, p95, p99 = np.percentile(good, [50, 95, 99])
+    return {
+        "requests": len(asked),
+        "failures": sum(1 for _, well in asked if not well),
+        "per_second": round(len([1 for _, well in asked if well]) / (end - start), 2),
+        "p50_ms": round(float(p50), 1),
+        "p95_ms": round(float(p95), 1),
+        "p99_ms": round(float(p99), 1),
+    }
+
+
+def kill_and_restart(site: Site, after: float) -> threading.Thread:
+    """Kill the site after so many seconds, and start it again at once."""
+
+    def act() -> None:
+        time.sleep(after)
+        site.end(signal.SIGKILL)
+        site.start()
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+def measured(players: int, seconds: float, workers: int) -> dict[str, Any]:
+    """Both runs, as the result's JSON."""
+    busy = os.getloadavg()[0]
+    runs: dict[str, dict[str, Any]] = {}
+    for name in ("undisturbed", "killed"):
+        with tempfile.TemporaryDirectory(prefix="nyms-load-") as made:
+            folder = Path(made)
+            with Site(folder / "site", workers=workers) as site:
+                killer = None
+                if name == "killed":
+                    killer = kill_and_restart(site, simulated.PACE + seconds / 2)
+                runs[name] = load(site, folder, players=players, seconds=seconds)
+                if killer is not None:
+                    killer.join()
+    asked = {
+        name: {request: figures(run, request) for request in REQUESTS} for name, run in runs.items()
+    }
+    tallies = {name: compare(run["lines"]) for name, run in runs.items()}
+    return {
+        "what": f"{players} simulated players of the game at once, site and players on the same "
+        "processors: how fast it scores, and whether it loses a round",
+        "environment": {
+            "hardware": hardware() | {"cores": len(os.sched_getaffinity(0))},
+            "versions": {name: version(name) for name in ("django", "uvicorn", "locust")},
+            "load before": round(busy, 2),
+        },
+        "seeds": [0],
+        "targets": load_result.targets(asked, tallies, players),
+        "notes": load_result.notes(seconds, workers, tallies["killed"]),
+        "tables": load_result.tables(asked["undisturbed"], tallies, runs["undisturbed"]),
+        "runs": {name: {"requests": asked[name], "tally": tallies[name]} for name in runs},
+    }
+
+
+def main() -> None:
+    """Measure, and write the result."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--players", type=int, default=load_result.PLAYERS)
+    options.add_argument("--seconds", type=float, default=60.0)
+    options.add_argument("--workers", type=int, default=1)
+    options.add_argument("--json", type=Path)
+    asked = options.parse_args()
+    result = measured(asked.players, asked.seconds, asked.workers)
+    out: Path = asked.json or Path("nyms_load.json")
+    head = {
+        "name": out.stem,
+        "page": "nyms",
+        "command": "python benchmarks/game_load.py --json docs/results/nyms_load.json",
+    }
+    text = json.dumps(head | result, indent=1, sort_keys=True) + "\n"
+    if asked.json is not None:
+        asked.json.write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

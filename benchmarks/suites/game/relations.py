@@ -1,0 +1,161 @@
+"""How well word relations are told from sampled pairs: on WordNet's words and the original game's.
+
+No base word that is judged was learnt from. For the original game's pairs that means: once by a
+classifier of WordNet's other words alone, and once, in folds over its base words, with the game's
+pairs of the other folds beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from idiolect.game.classifier.examples import (
+    Example,
+    Known,
+    Lexicon,
+    from_game,
+    side,
+    with_false_pairs,
+)
+from idiolect.game.classifier.features import Describer
+from idiolect.game.classifier.judge import Judged, auc_by_how, judged
+from idiolect.game.classifier.likelihood import Likelihoods
+from idiolect.game.classifier.model import Doubles
+from idiolect.game.classifier.train import (
+    ClassifierConfig,
+    Parts,
+    compare,
+    part_of,
+    split,
+)
+from idiolect.game.export.pairs import PairRow
+from idiolect.storage.files import write_atomic
+
+FOLDS = 5
+PARTS = "meronyms"
+SHOWN = ("majority", "cosine alone", "answer given word alone", "word given answer alone")
+LEARNT = ("scores", "vectors", "logistic", "mlp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One way's figures on one set of pairs."""
+
+    pairs: str
+    learnt: str
+    """What it was trained on."""
+    way: str
+    figures: Judged
+    by_how: dict[str, tuple[int, float]]
+
+
+class Kept:
+    """Likelihoods that are kept in a file, so that a second run need not run the base again."""
+
+    def __init__(self, likelihoods: Likelihoods, path: Path) -> None:
+        self.likelihoods, self.path = likelihoods, path
+        if path.is_file():
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            likelihoods.known.update({(a, b): (nats, n) for a, b, nats, n in rows})
+
+    def __call__(self, pairs: Sequence[Example]) -> np.ndarray:
+        order = sorted(range(len(pairs)), key=lambda n: pairs[n].words)
+        for start in range(0, len(order), 100):
+            before = len(self.likelihoods.known)
+            self.likelihoods([pairs[n] for n in order[start : start + 100]])
+            if len(self.likelihoods.known) > before:
+                self._save()
+        return self.likelihoods(pairs)
+
+    def _save(self) -> None:
+        rows = [[a, b, nats, n] for (a, b), (nats, n) in self.likelihoods.known.items()]
+        write_atomic(self.path, json.dumps(rows))
+
+
+def on_wordnet(
+    lexicon: Lexicon, describe: Describer, config: ClassifierConfig
+) -> dict[str, list[Outcome]]:
+    """Every way on WordNet's pairs, by relation."""
+    found: dict[str, list[Outcome]] = {}
+    for relation in sorted(lexicon):
+        parts = split(lexicon, relation, [], config)
+        _, chances = compare(parts, describe, seed=config.seed)
+        found[relation] = outcomes(relation, "WordNet", parts.test, chances, config.seed)
+    return found
+
+
+def outcomes(
+    name: str, learnt: str, test: Sequence[Example], chances: dict[str, Doubles], seed: int
+) -> list[Outcome]:
+    """The figures of all ways."""
+    return [
+        Outcome(
+            pairs=name,
+            learnt=learnt,
+            way=way,
+            figures=judged(test, chances[way], seed=seed),
+            by_how=dict(auc_by_how(test, chances[way])),
+        )
+        for way in (*SHOWN, *LEARNT)
+        if way in chances
+    ]
+
+
+def on_the_game(
+    lexicon: Lexicon, rows: Sequence[PairRow], describe: Describer, config: ClassifierConfig
+) -> list[Outcome]:
+    """Every way on the original game's parts, without and with its pairs of other base words."""
+    true = from_game(rows, PARTS)
+    known = Known(lexicon, rows)
+    words = {example.base_word for example in true}
+    without = {w: a for w, a in lexicon[PARTS].items() if w not in words}
+    plain = split({**lexicon, PARTS: without}, PARTS, [], config)
+
+    def fold(word: str) -> str:
+        return str(side(word, config.seed + 1, FOLDS))
+
+    pairs = with_false_pairs(true, known, lexicon, seed=config.seed, part=fold)
+    # A pair reversed has another base word, which WordNet's part may not have either.
+    bases = {example.base_word for example in pairs}
+    plain = Parts(
+        many=tuple(e for e in plain.many if e.base_word not in bases),
+        apart=tuple(e for e in plain.apart if e.base_word not in bases),
+        test=tuple(pairs),
+    )
+    _, alone = compare(plain, describe, seed=config.seed)
+    joined = {way: np.zeros(len(pairs)) for way in alone}
+    for number in range(FOLDS):
+        asked = [n for n, e in enumerate(pairs) if fold(e.base_word) == str(number)]
+        others = [e for e in pairs if fold(e.base_word) != str(number)]
+        apart = [e for e in others if part_of(e.base_word, config.seed) == "apart"]
+        parts = Parts(
+            many=(*plain.many, *(e for e in others if e not in set(apart))),
+            apart=(*plain.apart, *apart),
+            test=tuple(pairs[n] for n in asked),
+        )
+        for way, chances in compare(parts, describe, seed=config.seed)[1].items():
+            joined[way][asked] = chances
+    name = "the original game's parts"
+    return [
+        *outcomes(name, "WordNet", pairs, alone, config.seed),
+        *outcomes(name, "WordNet and the game", pairs, joined, config.seed),
+    ]
+
+
+def wordnet_with_game(
+    lexicon: Lexicon, rows: Sequence[PairRow], describe: Describer, config: ClassifierConfig
+) -> list[Outcome]:
+    """WordNet's parts judged by a classifier that learnt from the game's pairs too, but for those
+    of the base words that are judged."""
+    judged_words = {e.base_word for e in split(lexicon, PARTS, [], config).test}
+    usable = [row for row in rows if row.base_word not in judged_words]
+    parts = split(lexicon, PARTS, usable, config)
+    plain = split(lexicon, PARTS, [], config)
+    parts = replace(parts, test=plain.test)
+    _, chances = compare(parts, describe, seed=config.seed)
+    return outcomes(PARTS, "WordNet and the game", parts.test, chances, config.seed)

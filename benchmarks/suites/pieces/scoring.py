@@ -1,0 +1,128 @@
+"""Everyone's held-out items under many sets of adapters: losses, and the likelihood of choices.
+
+Where adapters act on answers alone, prompts are run once for all of them (``training.frozen``): the
+same mathematics as serving, a fraction of the time. A test holds it against the generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import torch
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.stacks.lora import rows_of, stack_of
+from idiolect.inference.generator import median_choice
+from idiolect.inference.scoring import Row, token_losses
+from idiolect.models.base import Base
+from idiolect.models.cpu.malloc import steady_heap
+from idiolect.models.cpu.prepacked_linear import packed
+from idiolect.prompts.batch import parcels
+from idiolect.prompts.render import Example
+from idiolect.training.engine.activation_cache import Frozen
+
+FORWARD_TOKENS = 1024
+AT_ONCE = 10
+"""People whose adapters are stacked: assembled ones have four times the rank of a trained one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """One way of answering, person by person in the order they were given."""
+
+    nats: tuple[float, ...]
+    """Mean loss a target token; for ratings of the gold answer and its end."""
+    mae: tuple[float, ...] = ()
+    """Mean absolute error, where answers are numbers."""
+
+
+class Scorer:
+    """Held-out items of some people, ready to be scored with any adapters of a kind."""
+
+    def __init__(
+        self,
+        base: Base,
+        lora: LoraConfig,
+        asked: Mapping[str, Sequence[Example]],
+        *,
+        choices: Sequence[int] = (),
+    ) -> None:
+        self.base, self.people, self.choices = base, tuple(asked), tuple(choices)
+        self.rows: list[Row] = [(person, self._row(e)) for person in asked for e in asked[person]]
+        self.gold = [e.ids[e.answer_start] for person in asked for e in asked[person]]
+        self.frozen: Frozen | None = None
+        if lora.active == "answer":
+            self.frozen = Frozen(base, lora, forward_tokens=FORWARD_TOKENS)
+            self.frozen.keep_bytes = 2**40
+            with torch.inference_mode():
+                self.frozen.prepare([e for _, e in self.rows])
+
+    def score(self, adapters: Mapping[str, LoraAdapter]) -> Scores:
+        """Everyone's scores, with their adapter where they have one."""
+        found = self.losses(adapters)
+        per: dict[str, list[list[float]]] = {person: [] for person in self.people}
+        golds: dict[str, list[int]] = {person: [] for person in self.people}
+        for (person, _), nats, gold in zip(self.rows, found, self.gold, strict=True):
+            per[person].append(nats)
+            golds[person].append(gold)
+        if not self.choices:
+            flat = [[n for nats in per[p] for n in nats] for p in self.people]
+            return Scores(nats=tuple(map(fmean, flat)))
+        some = [list(zip(per[p], golds[p], strict=True)) for p in self.people]
+        return Scores(
+            nats=tuple(fmean(self._gold_nats(n, g) for n, g in theirs) for theirs in some),
+            mae=tuple(fmean(self._error(n, g) for n, g in theirs) for theirs in some),
+        )
+
+    @torch.inference_mode()
+    def losses(self, adapters: Mapping[str, LoraAdapter]) -> list[list[float]]:
+        """Of every row the loss of each target in nats; with choices, of each choice and then of
+        what follows the gold one."""
+        out: list[list[float]] = [[] for _ in self.rows]
+        for start in range(0, len(self.people), AT_ONCE):
+            people = self.people[start : start + AT_ONCE]
+            numbers = [n for n, (person, _) in enumerate(self.rows) if person in people]
+            theirs = {p: adapters[p] for p in people if p in adapters}
+            with packed(self.base.model), steady_heap():
+                for row, nats in self._forwards([self.rows[n] for n in numbers], theirs):
+                    out[numbers[row]].append(nats)
+        return out
+
+    def _forwards(
+        self, rows: Sequence[Row], adapters: Mapping[str, LoraAdapter]
+    ) -> Iterator[tuple[int, float]]:
+        if self.frozen is None or not adapters:
+            for row, nats, _ in token_losses(
+                self.base, rows, adapters, forward_tokens=FORWARD_TOKENS
+            ):
+                yield row, nats
+            return
+        stack = stack_of(self.base, list(adapters.values()))
+        slots = {person: slot for slot, person in enumerate(adapters)}
+        widths = [len(e.ids) - self.frozen.start(e) for _, e in rows]
+        for parcel in parcels(widths, FORWARD_TOKENS):
+            chosen = [rows[i] for i in parcel]
+            owners = rows_of([person for person, _ in chosen], slots, self.base.device)
+            nll, batch = self.frozen.target_nll(stack, [e for _, e in chosen], owners)
+            for row, nats in zip(batch.row.tolist(), nll.tolist(), strict=True):
+                yield parcel[row], nats
+
+    def _row(self, example: Example) -> Example:
+        """With choices, an example that asks for the likelihood of each in one forward."""
+        if not self.choices:
+            return example
+        return replace(example, tally=tuple((choice, 1) for choice in self.choices))
+
+    def _gold_nats(self, nats: Sequence[float], gold: int) -> float:
+        """The mean over the gold choice's token and those behind it."""
+        behind = nats[len(self.choices) :]
+        return (nats[self.choices.index(gold)] + sum(behind)) / (1 + len(behind))
+
+    def _error(self, nats: Sequence[float], gold: int) -> float:
+        """How far the median of the choices' likelihood is from the gold one."""
+        weights = [math.exp(-n) for n in nats[: len(self.choices)]]
+        chances = [weight / sum(weights) for weight in weights]
+        return float(abs(median_choice(chances) - self.choices.index(gold)))

@@ -1,0 +1,153 @@
+"""Runs every method on every task, several times in alternating order; gives what was measured."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idiolect.adapters.lora import LoraConfig
+from idiolect.config import to_plain
+from idiolect.models.base import Base
+from idiolect.training.schedule import TrainConfig
+from kit.subprocess import Process
+from suites.throughput.contenders import Contender, order
+from suites.throughput.work import Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """One method on one task in one repetition."""
+
+    task: str
+    method: str
+    repetition: int
+    seconds: float
+    peak_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Everything that was measured."""
+
+    timings: tuple[Timing, ...]
+    by_person: dict[tuple[str, str], dict[str, float]]
+    """By (task, method): each person's nats per held-out target token."""
+
+    def loss(self, task: str, method: str, people_of: str | None = None) -> float:
+        """The mean over all people whom the method trained, or over those of another method."""
+        theirs = self.by_person[task, people_of or method]
+        return statistics.fmean(self.by_person[task, method][p] for p in theirs)
+
+    def common_loss(self, task: str, method: str) -> float:
+        """The mean over the people whom every method trained."""
+        everyone = [set(v) for (t, _), v in self.by_person.items() if t == task]
+        common = set.intersection(*everyone)
+        return statistics.fmean(self.by_person[task, method][p] for p in sorted(common))
+
+    def of(self, task: str, method: str) -> tuple[Timing, ...]:
+        """A method's timings on a task, by repetition."""
+        return tuple(t for t in self.timings if (t.task, t.method) == (task, method))
+
+    def ratios(self, task: str, method: str, peer: str) -> tuple[float, ...]:
+        """How many times as fast as the peer, within each repetition that both ran in."""
+        theirs = {t.repetition: t.seconds for t in self.of(task, peer)}
+        mine = self.of(task, method)
+        return tuple(theirs[t.repetition] / t.seconds for t in mine if t.repetition in theirs)
+
+
+def settings_of(
+    base: Base,
+    name: str,
+    device: str,
+    lora: LoraConfig,
+    train: TrainConfig,
+    works: Sequence[Work],
+) -> dict[str, Any]:
+    """What every method's process is told, as JSON data."""
+    return {
+        "base": name,
+        "folder": str(base.folder) if base.folder else None,
+        "device": device,
+        "lora": to_plain(lora),
+        "train": to_plain(train),
+        "work": [work.to_plain() for work in works],
+    }
+
+
+def measure(
+    methods: Sequence[Contender],
+    settings: Sequence[dict[str, Any]],
+    *,
+    repeats: int,
+    tell: Callable[[str], None],
+    peer_people: Mapping[str, int],
+) -> Measurement:
+    """All methods on all tasks, for each task's settings.
+
+    ``peer_people``: peers, who train one person after another, train so many of a task's people,
+    and their seconds are scaled up to the tokens of all.
+    Each peer lives in a process of its own, our rows in one, and only one of them works at a time.
+    Held-out losses are taken after the first repetition. Raises TrainingError where a process ends.
+    """
+    timings: list[Timing] = []
+    losses: dict[tuple[str, str], dict[str, float]] = {}
+    with _running(methods, settings, tell) as running:
+        for work in (work for one in settings for work in one["work"]):
+            task, everyone = work["task"], len(work["people"])
+            few = {
+                m.name: peer_people.get(task, 0) if m.kind == "peer" else m.people
+                for m in methods
+                if m.takes_part(task)
+            }
+            for number in range(repeats):
+                for name in order(tuple(few), number):
+                    first = number == 0
+                    people = few[name] if few[name] < everyone else 0
+                    asked = {"task": task, "warm_up": first, "losses": first, "method": name}
+                    got = running[name].ask({**asked, "people": people})
+                    scale = tokens(work["people"]) / tokens(work["people"][: people or None])
+                    seconds = got["seconds"] * scale
+                    timings.append(
+                        Timing(
+                            task=task,
+                            method=name,
+                            repetition=number,
+                            seconds=seconds,
+                            peak_mib=got["peak_mib"],
+                        )
+                    )
+                    if first:
+                        losses[task, name] = got["losses"]
+                    tell(f"{task} {number + 1}/{repeats} {name}: {seconds:.1f} s")
+    return Measurement(timings=tuple(timings), by_person=losses)
+
+
+def tokens(people: Sequence[Mapping[str, Any]]) -> int:
+    """How many tokens people are trained on in an epoch."""
+    return sum(len(ids) for person in people for ids, _ in person["train"])
+
+
+@contextmanager
+def _running(
+    methods: Sequence[Contender], settings: Sequence[dict[str, Any]], tell: Callable[[str], None]
+) -> Iterator[Mapping[str, Process]]:
+    """Each method's process, started and waiting; a base is loaded when its task comes."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        running: dict[str, Process] = {}
+        for m in methods:
+            if m.process not in running:
+                command = [m.python, "-m", m.module, str(folder / "settings.json"), m.process]
+                process = Process(m.process, command, folder / f"{len(running)}.log")
+                running[m.process] = stack.enter_context(process)
+        for name, process in running.items():
+            process.wait_until_ready()
+            tell(f"{name}: ready")
+        yield {m.name: running[m.process] for m in methods}

@@ -1,0 +1,174 @@
+"""Peer C: mLoRA, in its own environment (it wants torch below 2.4), without Idiolect.
+
+    PYTHON -m throughput.mlora_peer SETTINGS.json peer-c
+
+mLoRA 0.5.2's model, adapters and optimizers, all people in one forward. Its own dispatcher is left
+out: it cannot leave prompts and padding out of the loss, and always recomputes activations. That
+environment: ``pip install mlora==0.5.2 "numpy<2" "pyarrow<20" "datasets<4"``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kit import memory
+from suites.throughput import orders
+
+IGNORED = -100
+NO_DROPOUT = 1e-9
+"""It refuses 0."""
+
+
+@contextmanager
+def older_config(folder: Path) -> Iterator[Path]:
+    """The base's folder with a config that transformers 4.44 reads aright (rotary base, dtype)."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
+    config["torch_dtype"] = config.pop("dtype")
+    with tempfile.TemporaryDirectory() as made:
+        (Path(made) / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        for file in folder.glob("*.safetensors"):
+            (Path(made) / file.name).symlink_to(file.resolve())
+        yield Path(made)
+
+
+class Mlora:
+    """mLoRA's model with one adapter for each person of a task."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        os.environ["MLORA_BACKEND_TYPE"] = "CPU"
+        import mlora  # pyright: ignore[reportMissingImports]
+
+        self.mlora, self.lora, self.config = mlora, settings["lora"], settings["train"]
+        with older_config(Path(settings["folder"])) as folder:
+            self.model = mlora.LLMModel.from_pretrained(str(folder), device="cpu")
+
+    def train(self, people: list[dict[str, Any]]) -> float:
+        """Train everyone together; gives the seconds it took."""
+        import torch
+
+        started = time.perf_counter()
+        for name in list(self.model.adapter_configs_):
+            self.model.unload_adapter(name)
+        optimizers: dict[str, Any] = {}
+        for person in people:
+            optimizers[person["person"]] = self._optimizer(person["person"])
+        batch, epochs = self.config["batch"], self.config["epochs"]
+        plans = {p["person"]: _batches(p["train"], batch) * epochs for p in people}
+        for step in range(max(map(len, plans.values()))):
+            rows = {name: plan[step] for name, plan in plans.items() if step < len(plan)}
+            outputs = self.model.forward(self._input(rows))
+            loss: Any = sum(output.loss for output in outputs)
+            loss.backward()
+            for output in outputs:
+                optimizer, weights = optimizers[output.adapter_name]
+                torch.nn.utils.clip_grad_norm_(weights, self.config["clip"])
+                rate = _rate(step, len(plans[output.adapter_name]), self.config)
+                optimizer.param_groups[0]["lr"] = rate
+                optimizer.step()
+                optimizer.zero_grad()
+        return time.perf_counter() - started
+
+    def losses(self, people: list[dict[str, Any]]) -> dict[str, float]:
+        """Everyone's mean loss per held-out target token, in nats, after ``train``."""
+        import torch
+
+        out: dict[str, float] = {}
+        with torch.no_grad():
+            for person in people:
+                rows = {person["person"]: person["held_out"]}
+                out[person["person"]] = float(self.model.forward(self._input(rows))[0].loss)
+        return out
+
+    def _optimizer(self, name: str) -> tuple[Any, list[Any]]:
+        import torch
+
+        config = {
+            "name": name,
+            "task_name": "casual",
+            "r": self.lora["rank"],
+            "lora_alpha": int(self.lora["alpha"]),
+            "lora_dropout": NO_DROPOUT,
+            "target_modules": list(self.lora["targets"]),
+        }
+        self.model.init_adapter(self.mlora.lora_config_factory(config))
+        weights = [w for w in self.model.get_adapter_weight_dict(name).values() if w.requires_grad]
+        decay = self.config["weight_decay"]
+        return torch.optim.AdamW(weights, lr=self.config["rate"], weight_decay=decay), weights
+
+    def _input(self, rows: dict[str, list[Any]]) -> Any:
+        """One forward: each person's rows together, padded to the longest of all."""
+        from mlora.modules import (  # pyright: ignore[reportMissingImports]
+            LLMBatchConfig,
+            LLMModelInput,
+        )
+
+        width = max(len(ids) for theirs in rows.values() for ids, _ in theirs)
+        batches, tokens, labels, masks = [], [], [], []
+        for name, theirs in rows.items():
+            batches.append(LLMBatchConfig(name, len(tokens), len(tokens) + len(theirs)))
+            for ids, start in theirs:
+                gap = width - len(ids)
+                tokens.append(ids + [0] * gap)
+                labels.append([IGNORED] * start + ids[start:] + [IGNORED] * gap)
+                masks.append([1] * len(ids) + [0] * gap)
+        return LLMModelInput(
+            batch_configs_=batches, batch_tokens_=tokens, batch_labels_=labels, batch_masks_=masks
+        )
+
+
+def _batches(examples: list[Any], size: int) -> list[list[Any]]:
+    """Batches of like length, the longest first, as its ``group_by_length`` makes them."""
+    order = sorted(examples, key=lambda e: -len(e[0]))
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+def _rate(step: int, steps: int, config: dict[str, Any]) -> float:
+    """The same schedule as ours (``idiolect.training.schedule.rate_at``)."""
+    rise = int(config["warmup"] * steps)
+    if step < rise:
+        return config["rate"] * (step + 1) / (rise + 1)
+    return config["rate"] * (steps - step) / (steps - rise)
+
+
+def answering(settings: list[dict[str, Any]]) -> Callable[[Any], Any]:
+    """What answers an order {"task", "people", "warm_up", "losses"}."""
+    by_task = {data["task"]: (one, data["people"]) for one in settings for data in one["work"]}
+    methods: dict[str, Mlora] = {}
+
+    def answer(order: dict[str, Any]) -> dict[str, Any]:
+        task = order["task"]
+        own, people = by_task[task]
+        people = people[: order["people"] or None]
+        if task not in methods:
+            methods.clear()
+            methods[task] = Mlora(own)
+        method = methods[task]
+        if order["warm_up"]:
+            method.train([{**people[0], "train": people[0]["train"][: own["train"]["batch"]]}])
+        memory.forget_peak()
+        seconds = method.train(people)
+        peak = memory.peak_mib()
+        losses = method.losses(people) if order["losses"] else {}
+        return {"seconds": seconds, "peak_mib": peak, "losses": losses}
+
+    return answer
+
+
+def main() -> None:
+    """Serve orders until standard input ends."""
+    with orders.answers() as out:
+        settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        orders.serve(answering(settings), out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""What people do instead: PEFT and transformers' ``Trainer``, one person after another.
+
+Peer A is the loop of the OPPU release without its faults: the base is loaded once and wrapped once,
+each person starts from a fresh adapter and their own items alone, and answers alone are trained on,
+whatever the padding. What makes it slow stays: ``prepare_model_for_kbit_training`` holds the base
+in fp32 (so autocast converts every weight at every use), activations are recomputed, rows are
+padded to multiples of 8, and the head runs on every position. Dropout is off, as everywhere here.
+
+Peer B is what a careful person writes today: the base in bf16 and adapters in fp32 under autocast,
+no recomputation, no more padding than needed, no evaluation, logging or saving, the fused
+optimizer, and the attention that is faster on the device.
+
+Both get our initial adapters, schedule and clipping, so that what they learn can be compared.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import peft
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from idiolect.adapters.lora import LoraConfig, fresh
+from idiolect.inference.nll import target_nll
+from idiolect.models.base import Base
+from idiolect.prompts.batch import collate, parcels
+from idiolect.prompts.render import Example
+from idiolect.training.jobs import Job
+from idiolect.training.schedule import TrainConfig, rate_at
+from suites.throughput.work import Work
+
+IGNORED = -100
+HELD_OUT_TOKENS = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """Where the two loops differ."""
+
+    fp32_base: bool
+    recompute: bool
+    pad_to: int
+    """Rows are padded to the longest one, rounded up to a multiple of this."""
+    attention: str | None
+    """``None`` for the faster one of transformers' own on the device."""
+    fused_optimizer: bool
+
+
+STYLES: Mapping[str, Style] = {
+    "peer-a": Style(
+        fp32_base=True, recompute=True, pad_to=8, attention="sdpa", fused_optimizer=False
+    ),
+    "peer-b": Style(
+        fp32_base=False, recompute=False, pad_to=1, attention=None, fused_optimizer=True
+    ),
+}
+
+
+class TrainerPeer:
+    """One of the two loops on one base, which it wraps for good."""
+
+    def __init__(
+        self,
+        base: Base,
+        people: Sequence[str],
+        lora: LoraConfig,
+        train: TrainConfig,
+        style: Style,
+    ) -> None:
+        self.base, self.train_config, self.style = base, train, style
+        self.starts = {p: fresh(base, lora, seed=train.seed, person=p).pairs for p in people}
+        self.autocast = base.dtype == torch.bfloat16
+        model = base.model
+        faster = "eager" if base.device.type == "cpu" else "sdpa"
+        model.set_attn_implementation(style.attention or faster)
+        if style.fp32_base:
+            model.float()
+        if style.recompute:
+            model.activation_checkpointing_enable()
+        model.config.use_cache = False
+        self.model: Any = peft.get_peft_model(
+            model,
+            peft.LoraConfig(
+                r=lora.rank,
+                lora_alpha=lora.alpha,  # pyright: ignore[reportArgumentType]  a float works
+                lora_dropout=lora.dropout,
+                target_modules=list(lora.targets),
+                bias="none",
+                task_type="CAUSAL_LM",
+            ),
+        )
+        self.trained: dict[str, dict[str, Tensor]] = {}
+
+    def train(self, work: Work) -> float:
+        """Train everyone, one after another; gives the seconds it took."""
+        self.trained = {}
+        started = time.perf_counter()
+        for job in work.jobs:
+            self._put(self._start(job.person))
+            self._fit(job)
+            self.trained[job.person] = {
+                name: p.detach().cpu().clone() for name, p in self._weights().items()
+            }
+        return time.perf_counter() - started
+
+    @torch.no_grad()
+    def losses(self, work: Work) -> dict[str, float]:
+        """Everyone's mean loss per held-out target token, in nats, after ``train``."""
+        self.model.eval()
+        out: dict[str, float] = {}
+        for person, examples in work.held_out.items():
+            self._put(self.trained[person])
+            total, count = 0.0, 0
+            for parcel in parcels([len(e.ids) for e in examples], HELD_OUT_TOKENS):
+                chosen = [examples[i] for i in parcel]
+                batch = collate(chosen, pad=self.base.pad, device=self.base.device)
+                with torch.autocast(self.base.device.type, torch.bfloat16, enabled=self.autocast):
+                    nll = target_nll(self.model.get_base_model(), batch)
+                total, count = total + float(nll.sum()), count + nll.numel()
+            out[person] = total / count
+        return out
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+
+    def _start(self, person: str) -> dict[str, Tensor]:
+        """The person's initial adapter under PEFT's names."""
+        return {
+            f"base_model.model.{path}.lora_{half}.default.weight": tensor
+            for path, pair in self.starts[person].items()
+            for half, tensor in zip("AB", pair, strict=True)
+        }
+
+    @torch.no_grad()
+    def _put(self, tensors: Mapping[str, Tensor]) -> None:
+        weights = self._weights()
+        assert weights.keys() == tensors.keys()
+        for name, weight in weights.items():
+            weight.copy_(tensors[name])
+            weight.grad = None
+
+    def _fit(self, job: Job) -> None:
+        config = self.train_config
+        steps = -(-len(job.examples) // config.batch) * config.epochs
+        optimizer = torch.optim.AdamW(
+            self._weights().values(),
+            lr=config.rate,
+            betas=(config.beta1, config.beta2),
+            eps=config.epsilon,
+            weight_decay=config.weight_decay,
+            fused=self.style.fused_optimizer,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_at(min(step, steps - 1), steps, config) / config.rate
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = Trainer(
+                model=self.model,
+                args=self._arguments(folder),
+                train_dataset=[_row(e) for e in job.examples],  # pyright: ignore
+                data_collator=padder(self.base.pad, self.style.pad_to),
+                optimizers=(optimizer, schedule),
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+
+    def _arguments(self, folder: str) -> TrainingArguments:
+        config = self.train_config
+        on_cpu = self.base.device.type == "cpu"
+        return TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=config.batch,
+            num_train_epochs=config.epochs,
+            max_grad_norm=config.clip,
+            seed=config.seed,
+            bf16=self.autocast,
+            use_cpu=on_cpu,
+            train_sampling_strategy="group_by_length",
+            remove_unused_columns=False,
+            dataloader_pin_memory=not on_cpu,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+
+
+def _row(example: Example) -> dict[str, list[int]]:
+    start, ids = example.answer_start, list(example.ids)
+    return {"input_ids": ids, "labels": [IGNORED] * start + ids[start:]}
+
+
+def padder(pad: int, multiple: int) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]:
+    """A collator: right padding to a multiple, masked, without labels where it pads."""
+
+    def collator(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+        width = -(-longest // multiple) * multiple
+        gaps = [width - len(row["input_ids"]) for row in rows]
+        both = list(zip(rows, gaps, strict=True))
+        return {
+            "input_ids": torch.tensor([row["input_ids"] + [pad] * gap for row, gap in both]),
+            "labels": torch.tensor([row["labels"] + [IGNORED] * gap for row, gap in both]),
+            "attention_mask": torch.tensor([[1] * (width - gap) + [0] * gap for gap in gaps]),
+        }
+
+    return collator

@@ -1,0 +1,145 @@
+"""How many people's adapters an hour: our engine against what a person would use instead.
+
+    python benchmarks/throughput.py --json docs/results/train_throughput.json \\
+        [--scholarly FOLDER] [--mlora PYTHON] [--only TASK]
+    python benchmarks/throughput.py --json FILE --device cuda --shape 8b
+
+The first measures real people's data on the default model; the second a model of a known shape
+(without --shape that of the default model) with random weights and made-up items of 100 tokens.
+--base TASK=FOLDER trains on a base that knows the task, as personal adapters are meant to;
+``quality.py`` leaves such bases in its --work folder (TASK/base-*), ``idiolect adapt`` makes them.
+``make docs`` writes docs/performance.md from the JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from idiolect.adapters.lora import LoraConfig
+from idiolect.errors import IdiolectError
+from idiolect.evaluation.environment import hardware, versions
+from idiolect.models.base import Base
+from idiolect.storage.files import write_atomic
+from idiolect.training.holdout_gate import mean_losses
+from suites.throughput.bases import SHAPES, get_base
+from suites.throughput.contenders import PEER_C
+from suites.throughput.counted import matmul_peaks
+from suites.throughput.measure import measure, settings_of
+from suites.throughput.plan import PEOPLE, Plan, plan_of
+from suites.throughput.result import Outcome, notes, raw, tables
+from suites.throughput.targets import cpu_targets, cuda_targets
+from suites.throughput.work import SEED
+
+
+def run(plan: Plan) -> Outcome:
+    """Measure everything; progress goes to standard error."""
+    base = plan.base
+    peaks = matmul_peaks(base, seconds=0.01, large=64) if plan.quick else matmul_peaks(base)
+    settings: list[dict[str, Any]] = []
+    untrained: dict[str, float] = {}
+    for work in plan.works:
+        name = plan.bases.get(work.task, plan.name)
+        own = get_base(name, plan.device) if name != plan.name else base
+        settings.append(settings_of(own, name, plan.device, LoraConfig(), plan.train, (work,)))
+        losses = mean_losses(own, work.held_out, {}, forward_tokens=2048)
+        untrained[work.task] = sum(losses.values()) / len(losses)
+    return Outcome(
+        methods=plan.methods,
+        works=plan.works,
+        untrained=untrained,
+        epochs=plan.train.epochs,
+        model=base.model,
+        peaks=tuple(peaks),
+        measured=measure(
+            plan.methods,
+            settings,
+            repeats=plan.repeats,
+            peer_people=plan.peer_people,
+            tell=lambda text: print(text, file=sys.stderr, flush=True),
+        ),
+    )
+
+
+def result_of(plan: Plan, done: Outcome, path: Path, minutes: float, line: str) -> Any:
+    """The benchmark's JSON."""
+    on_shape = plan.name in SHAPES
+    return {
+        "name": path.stem,
+        "page": "performance",
+        "what": "Training throughput: people's adapters an hour, ours and others'",
+        "command": line,
+        "environment": {"hardware": hardware(_accelerator(plan.base)), "versions": versions()},
+        "seeds": [SEED],
+        "targets": cuda_targets(done, plan.name) if on_shape else cpu_targets(done, minutes),
+        "notes": notes(
+            repeats=plan.repeats,
+            mlora=any(m.name == PEER_C for m in plan.methods),
+            peer_people=plan.peer_people,
+        ),
+        "tables": list(tables(done)),
+        "raw": raw(done),
+    }
+
+
+def command(options: argparse.Namespace) -> str:
+    """The command line that repeats a run, without the names of this machine's folders."""
+    words = ["python benchmarks/throughput.py", f"--json {_short(options.json)}"]
+    for name, value in vars(options).items():
+        if name in ("scholarly", "mlora") and value:
+            value = {"scholarly": "FOLDER", "mlora": "PYTHON"}[name]
+        if name == "base" and value:
+            value = [one.partition("=")[0] + "=FOLDER" for one in value]
+        if name != "json" and value is not None:
+            words += [f"--{name} {one}" for one in (value if isinstance(value, list) else [value])]
+    return " ".join(words)
+
+
+def _short(path: Path) -> Path:
+    return Path(path.name) if path.is_absolute() else path
+
+
+def _accelerator(base: Base) -> str | None:
+    if base.device.type != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.get_device_name(base.device)
+
+
+def main() -> int:
+    """Measure and write the JSON; 2 where the command line cannot be followed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, required=True, help="where the result goes")
+    parser.add_argument("--only", choices=tuple(PEOPLE), action="append")
+    parser.add_argument("--method", action="append", help="only this method (may be repeated)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--people", type=int, help="instead of each task's own number")
+    parser.add_argument("--items", type=int, help="items each person is trained on")
+    parser.add_argument("--scholarly", type=Path, help="folder of an OPPU release of LaMP-5")
+    parser.add_argument("--mlora", help="the Python of an environment with mLoRA, for peer C")
+    parser.add_argument(
+        "--base", action="append", metavar="TASK=FOLDER", help="the base adapted to a task"
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--shape", choices=tuple(SHAPES), help="random weights of this shape")
+    options = parser.parse_args()
+    started = time.monotonic()
+    try:
+        plan = plan_of(options)
+        done = run(plan)
+    except IdiolectError as error:
+        print(error, file=sys.stderr)
+        return 2
+    minutes = (time.monotonic() - started) / 60
+    result = result_of(plan, done, options.json, minutes, command(options))
+    write_atomic(options.json, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

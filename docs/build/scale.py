@@ -1,0 +1,210 @@
+"""Writes the figures of ``docs/scale.md`` and their picture from ``docs/results/scale*.json``.
+
+The page is written by hand but for what stands between its two marks: measured rates, and what
+follows from them for one million people. Prices are assumptions, stated here and on the page.
+``--check`` only compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from idiolect.errors import DataError, IdiolectError
+from idiolect.storage.files import write_atomic
+
+ROOT = Path(__file__).resolve().parents[2]
+BEGIN = "<!-- figures: written by `make docs` from docs/results/scale*.json; do not edit -->"
+END = "<!-- end of figures -->"
+PICTURE = "scale.png"
+
+MILLION = 1_000_000
+IN_A_SHARD = 1_000
+MACHINES = 100
+CORE_HOUR = 0.05
+"""Dollars for an hour of one CPU core: about what a cloud's general-purpose machines cost."""
+GPU_HOUR = 3.00
+"""Dollars for an hour of a data-centre GPU, rented by the hour."""
+GB_MONTH = 0.023
+"""Dollars for keeping a gigabyte in object storage for a month."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One result of ``benchmarks/scale.py``: the machine, and its runs by rising people."""
+
+    machine: str
+    cores: int
+    gpu: bool
+    last: int
+    changed: Sequence[str]
+    """Settings that were not the default ones, KEY=VALUE."""
+    runs: Sequence[Mapping[str, Any]]
+
+    @staticmethod
+    def read(path: Path) -> Measured:
+        """Raises DataError where the file is no such result."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            found = data["environment"]["hardware"]
+            gpu = found.get("accelerator")
+            machine = gpu or f"{found['cores']} cores of {found['cpu']}"
+            return Measured(
+                machine=machine,
+                cores=int(found["cores"]),
+                gpu=bool(gpu),
+                last=int(data["last"]),
+                changed=re.findall(r"--set (\S+)", data.get("command", "")),
+                runs=sorted(data["runs"], key=lambda run: run["people"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"no result of benchmarks/scale.py: {error!r}", file=path) from error
+
+
+def figures(results: Sequence[Measured]) -> str:
+    """What stands between the marks, as Markdown."""
+    if not results:
+        return "Nothing has been measured yet: `python benchmarks/scale.py --json FILE`."
+    blocks = [f"![Peak memory and people an hour over the number of people](images/{PICTURE})"]
+    for measured in results:
+        blocks += _of(measured)
+    blocks.append(
+        f"Assumed: {_money(CORE_HOUR)} for a core-hour, {_money(GPU_HOUR)} for a GPU-hour, "
+        f"${GB_MONTH} for a gigabyte-month of object storage. Time grows with what people wrote: "
+        "twice the tokens take twice the hours. Opening is extrapolated in a straight line, and "
+        f"falls to 1/{MILLION // IN_A_SHARD} where a process serves one part of the people."
+    )
+    return "\n\n".join(blocks)
+
+
+def _settings(measured: Measured) -> str:
+    if not measured.changed:
+        return "settings"
+    return " ".join(f"`--set {one}`" for one in measured.changed)
+
+
+def _of(measured: Measured) -> Iterator[str]:
+    run = measured.runs[-1]
+    yield f"### On {measured.machine}"
+    yield (
+        f"{run['people']:,} people who rate films, their last {measured.last} ratings each "
+        f"({run['tokens'] / max(1, run['trained']):,.0f} tokens a person, epochs counted), in "
+        f"{run['seconds'] / 60:,.0f} minutes with the default base and {_settings(measured)}, "
+        "start and loading included. For one million such people that makes:"
+    )
+    rows = [f"| {what} | {rate} | {total} |" for what, rate, total in arithmetic(measured)]
+    yield "\n".join(
+        ["| | measured, or assumed | one million people |", "| --- | --- | --- |", *rows]
+    )
+
+
+def arithmetic(measured: Measured) -> list[tuple[str, str, str]]:
+    """Each line: what, the rate it follows from, and what one million people come to."""
+    run = measured.runs[-1]
+    rate = 3600 * run["trained"] / run["seconds"]
+    hours = MILLION / rate
+    paid, unit, price = (
+        (hours, "GPU-hours", GPU_HOUR)
+        if measured.gpu
+        else (hours * measured.cores, "core-hours", CORE_HOUR)
+    )
+    each, shards = run["store_bytes"] / run["people"], MILLION // IN_A_SHARD
+    kept = each * MILLION / 1e9
+    opening = run["open_seconds"] / run["people"] * MILLION
+    return [
+        ("one such machine", f"{rate:,.0f} people/hour", f"{hours:,.0f} hours"),
+        (unit, "1 GPU" if measured.gpu else f"{measured.cores} cores", f"{paid:,.0f} {unit}"),
+        ("cost of training", f"{_money(price)} a {unit[:-1]}", f"${paid * price:,.0f}"),
+        (f"a shard of {IN_A_SHARD:,}", "", f"{shards:,} shards of {hours / shards:.1f} hours"),
+        (f"on {MACHINES} such machines", "", f"{hours / MACHINES:,.1f} hours"),
+        ("memory of each", "peak, whatever the number", f"{run['peak_bytes'] / 1e9:.1f} GB"),
+        ("adapters on disk", f"{each / 1e6:.2f} MB a person", f"{kept / 1e3:,.2f} TB"),
+        ("keeping them", f"${GB_MONTH} a GB and month", f"${kept * GB_MONTH:,.0f} a month"),
+        ("opening all as one store", f"{1e3 * opening / MILLION:.2f} ms a person", _time(opening)),
+    ]
+
+
+def _money(dollars: float) -> str:
+    return f"${dollars:.2f}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def picture(measured: Measured) -> bytes:
+    """Peak memory and people an hour over people, as PNG."""
+    figure = Figure(figsize=(7.6, 2.9), layout="constrained")
+    FigureCanvasAgg(figure)
+    people = [run["people"] for run in measured.runs]
+    left, right = figure.subplots(1, 2)
+    _panel(left, people, [run["peak_bytes"] / 1e9 for run in measured.runs], "peak memory, GB")
+    speeds = [3600 * run["trained"] / run["seconds"] for run in measured.runs]
+    _panel(right, people, speeds, "people an hour")
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=130, metadata={"Software": None})
+    return out.getvalue()
+
+
+def _panel(axes: Axes, people: Sequence[int], values: Sequence[float], what: str) -> None:
+    axes.plot(people, values, marker="o", color="#1d5fc4")
+    axes.set_xscale("log")
+    axes.set_xticks(people, [f"{count:,}" for count in people], minor=False)
+    axes.minorticks_off()
+    axes.set_ylim(0, 1.25 * max(values))
+    axes.set_xlabel("people")
+    axes.set_title(what, fontsize=10, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#dcdee3")
+
+
+def rewritten(page: Path, text: str) -> str:
+    """The page with that text between its marks; raises DataError where it has no marks."""
+    whole = page.read_text(encoding="utf-8")
+    before, begin, rest = whole.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise DataError(f"has no {BEGIN!r} before {END!r}", file=page)
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 where the page is written or up to date, 1 where it is not or a result is broken."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; 1 where it would differ"
+    )
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the documentation folder")
+    chosen = parser.parse_args(arguments)
+    page = chosen.docs / "scale.md"
+    try:
+        results = [Measured.read(p) for p in sorted((chosen.docs / "results").glob("scale*.json"))]
+        text = rewritten(page, figures(results))
+        if not chosen.check:
+            write_atomic(page, text)
+            if results:
+                (chosen.docs / "images").mkdir(exist_ok=True)
+                write_atomic(chosen.docs / "images" / PICTURE, picture(results[0]))
+            return 0
+    except IdiolectError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if page.read_text(encoding="utf-8") != text:
+        print(f"{page} is not what its results say; run `make docs`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Arithmetic on adapters: concatenate, average, truncate."""

@@ -1,0 +1,146 @@
+"""Stores of adapters and exported adapters as holders of personal data.
+
+A store names who is in it. An exported adapter names nobody: it is known by the numbers in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from idiolect.adapters.formats.peft import CONFIG, WEIGHTS
+from idiolect.adapters.store.store import PARTS, AdapterStore, Record
+from idiolect.privacy.erasure import Effect, Leaving, delete_files
+from idiolect.privacy.scan import Words
+from idiolect.storage.files import sha256_file
+from idiolect.storage.manifest import Manifest
+
+PROGRESS = ("checkpoint.bin", "share.bin")
+"""Files of work in progress in a store."""
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a store of adapters, and no part of one."""
+    return (folder / AdapterStore.HEAD).is_file() and folder.parent.name != PARTS
+
+
+class Copies:
+    """Adapters of others in a store that hold the numbers of who leaves (an imported copy): taken
+    away. Ask before the adapter that they are known by is gone."""
+
+    def find(self, folder: Path, leaving: Leaving) -> str:
+        """Whose adapters are copies."""
+        people = _copies(folder, leaving)
+        return f"copies of their adapter ({', '.join(people)})" if people else ""
+
+    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+        """Take them away; using one is an error then."""
+        people = _copies(folder, leaving)
+        if not people:
+            return []
+        store = AdapterStore.open(folder)
+        with store.writing():
+            gone = [Record(person=p, served="withdrawn", made_by="") for p in people]
+            store.add([(record, None) for record in gone])
+            store.compact()
+        why = f"a copy of the adapter of {leaving.person}"
+        return [
+            Effect(what="adapter", where=folder, outcome="taken away", person=p, why=why)
+            for p in people
+        ]
+
+    def scan(self, path: Path) -> Words | None:
+        """Its files are safetensors and JSON, which everybody reads."""
+        return None
+
+
+def _copies(folder: Path, leaving: Leaving) -> list[str]:
+    if not (folder / AdapterStore.HEAD).is_file():
+        return []
+    store = AdapterStore.open(folder)
+    mine = leaving.is_theirs(store.task)
+    return [p for p in store.holding(leaving.needles) if not (p == leaving.person and mine)]
+
+
+class Stores:
+    """Stores: who leaves goes with their row, everybody else's stays byte by byte."""
+
+    def find(self, folder: Path, leaving: Leaving) -> str:
+        """Whether the person is in it."""
+        if not leaving.whole or not is_store(folder):
+            return ""
+        store = AdapterStore.open(folder)
+        there = leaving.is_theirs(store.task) and store.mentions(leaving.person)
+        return "their adapter" if there else ""
+
+    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+        """Take out their row."""
+        if not self.find(folder, leaving):
+            return []
+        store = AdapterStore.open(folder)
+        with store.writing():
+            store.compact({leaving.person})
+        return [Effect(what="adapter", where=folder, outcome="removed", person=leaving.person)]
+
+    def scan(self, path: Path) -> Words | None:
+        """Its files are safetensors and JSON, which everybody reads."""
+        return None
+
+
+class Progress:
+    """Work in progress in a store, of whoever: it goes, as it may be of who leaves."""
+
+    def find(self, folder: Path, leaving: Leaving) -> str:
+        """Whether there is some."""
+        if not (folder / AdapterStore.HEAD).is_file():
+            return ""
+        return ", ".join(name for name in PROGRESS if (folder / name).exists())
+
+    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+        """Delete it: that work starts anew."""
+        if not self.find(folder, leaving):
+            return []
+        store = AdapterStore.open(folder)
+        if not leaving.is_theirs(store.task):
+            return []
+        with store.writing():
+            paths = [folder / name for name in PROGRESS if (folder / name).exists()]
+            for path in paths:
+                path.unlink(missing_ok=True)
+        return [Effect(what="work in progress", where=p, outcome="deleted") for p in paths]
+
+    def scan(self, path: Path) -> Words | None:
+        """Nothing but numbers."""
+        return None
+
+
+class Exports:
+    """Exported adapters: deleted where they hold the numbers of who leaves, or are a mean of them
+    and others."""
+
+    def find(self, folder: Path, leaving: Leaving) -> str:
+        """Whether it is made of an adapter of theirs."""
+        if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+            return ""
+        if sha256_file(folder / WEIGHTS) in leaving.files:
+            return "a mean of adapters, theirs among them"
+        named = (folder / Manifest.NAME).is_file() and (
+            leaving.person in Manifest.peek(folder).contributors
+        )
+        if named or leaving.needles.has_tensors((folder / WEIGHTS).read_bytes()):
+            return "an adapter made of theirs"
+        return ""
+
+    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+        """Delete it, its config last."""
+        what = self.find(folder, leaving)
+        if not what:
+            return []
+        ours = (folder / Manifest.NAME).is_file()
+        names = {*(Manifest.peek(folder).files if ours else ())} - {CONFIG, WEIGHTS}
+        delete_files(folder, [*sorted(names), Manifest.NAME, WEIGHTS, CONFIG])
+        return [Effect(what="exported adapter", where=folder, outcome="deleted", why=what)]
+
+    def scan(self, path: Path) -> Words | None:
+        """Its files are safetensors and JSON, which everybody reads."""
+        return None

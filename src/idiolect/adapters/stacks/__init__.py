@@ -1,0 +1,1 @@
+"""Many adapters stacked for one forward pass."""

@@ -1,0 +1,173 @@
+"""The gates of sharers: as a value, and many stacked for one forward.
+
+A gate opens a module's frozen adapter token by token (``gated.py``). What it learned is in which
+activations it opens: the direction of ``g``, by which pieces are chosen later.
+
+Shapes: ``U`` slots, ``B`` rows of a batch, ``D`` width of a module's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
+from idiolect.adapters.stacks.lora import Dropout, Stack
+from idiolect.adapters.stacks.ops_gated import Gated, add_gated, add_trained_gated
+from idiolect.adapters.stacks.ops_padded import Rows
+from idiolect.errors import IntegrityError, MismatchError
+from idiolect.models.base import Base
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """One sharer's gates: per site path a vector g [D]."""
+
+    config: LoraConfig
+    """Of the adapter that they open."""
+    base: str
+    """The identity of the base that they were trained on."""
+    vectors: Mapping[str, Tensor]
+
+    @property
+    def flaw(self) -> str | None:
+        """Which gate says nothing and why, ``None`` where all are of use: only directions around
+        the mean are compared, so all entries alike are as none."""
+        for path, gate in self.vectors.items():
+            if not torch.isfinite(gate).all():
+                return f"of {path} holds a number that is not finite"
+            if bool((gate == gate[0]).all()):
+                return f"of {path} has the same in all entries, {float(gate[0]):g}"
+        return None
+
+    def check(self, base: Base, config: LoraConfig | None = None) -> Gates:
+        """Themselves, if they fit the base (and adapters of the config's kind).
+
+        Raises MismatchError for another base, kind or shape, IntegrityError for a gate that is not
+        finite or says nothing.
+        """
+        if config is not None and not config.same_kind(self.config):
+            raise MismatchError(
+                f"gates are for adapters with {self.config.described}; here is {config.described}"
+            )
+        if self.base != base.identity:
+            raise MismatchError(
+                f"gates were made for base {self.base[:12]}, this is {base.identity[:12]} "
+                f"({base.name}); load the base they were trained on"
+            )
+        found = {path: tuple(gate.shape) for path, gate in self.vectors.items()}
+        wanted = {site.path: (site.inputs,) for site in sites(base.model, self.config)}
+        if found != wanted:
+            odd = min(path for path, _ in found.items() ^ wanted.items())
+            raise MismatchError(
+                f"gate {odd}: shape {found.get(odd)}, the base needs {wanted.get(odd)}"
+            )
+        if self.flaw:
+            raise IntegrityError(f"the gate {self.flaw}")
+        return self
+
+
+class GateStack:
+    """The gates of ``U`` slots, views of one buffer, beside each slot's frozen adapter.
+
+    ``weights`` and ``grads`` are [U, P]: all gates of slot ``u`` lie in row ``u``, in the order of
+    the sites, and all of it is trained.
+    """
+
+    kind = "gates"
+    trained_from = 0
+
+    def __init__(self, base: Base, config: LoraConfig, slots: int) -> None:
+        self.config, self.base = config, base
+        self.frozen = Stack(base, config, slots, dtype=base.dtype)
+        self.sites: tuple[Site, ...] = self.frozen.sites
+        dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
+        size = sum(site.inputs for site in self.sites)
+        self.weights = torch.zeros(slots, size, dtype=dtype, device=base.device)
+        self.grads: Tensor | None = None
+        self._anchor = torch.zeros((), dtype=dtype, device=base.device)
+
+    @property
+    def slots(self) -> int:
+        """How many sharers fit."""
+        return self.weights.shape[0]
+
+    def _views(self, buffer: Tensor) -> dict[str, Tensor]:
+        """Per site the gates [U, D] of a [U, P] buffer."""
+        parts = buffer.split([site.inputs for site in self.sites], dim=1)
+        return {site.path: part for site, part in zip(self.sites, parts, strict=True)}
+
+    def train(self) -> GateStack:
+        """Let ``backward`` add the gates' gradients up in ``grads`` [U, P]."""
+        self.grads = torch.zeros_like(self.weights)
+        self._anchor.requires_grad_()
+        return self
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss to ``grads``, every slot's in its own row."""
+        assert self.grads is not None
+        loss.backward()
+        self._anchor.grad = None
+
+    def active(
+        self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
+    ) -> Tensor | None:
+        """On which tokens adapters and gates act, as ``Stack.active``."""
+        return self.frozen.active(ids, width, left=left)
+
+    @torch.no_grad()
+    def put(self, slot: int, adapter: LoraAdapter) -> None:
+        """Seat a sharer: their adapter, and gates of zero; raises as ``LoraAdapter.check``."""
+        self.frozen.put(slot, adapter)
+        self.weights[slot].zero_()
+
+    @torch.no_grad()
+    def take(self, slot: int) -> Gates:
+        """A copy of a slot's gates, on the CPU."""
+        return self.unpack(self.weights[slot].detach().cpu().clone())
+
+    def unpack(self, row: Tensor) -> Gates:
+        """The gates in a row [P] as this stack lays it out; share the row's memory."""
+        vectors = {path: gate[0] for path, gate in self._views(row[None]).items()}
+        return Gates(config=self.config, base=self.base.identity, vectors=vectors)
+
+    @contextmanager
+    def applied(
+        self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
+    ) -> Iterator[None]:
+        """While inside, the base's forward adds to row ``i`` the gated adapter of slot ``rows[i]``.
+
+        As ``Stack.applied``; a frozen adapter is run without dropout.
+        """
+        assert dropout is None
+        kept = (rows >= 0).to(self.weights.dtype) * self.config.scale
+        whose = Rows(rows.clamp_min(0), kept[:, None, None], active)
+        gates = self._views(self.weights.to(self.base.dtype))
+        grads = self._views(self.grads) if self.grads is not None else {}
+        handles = []
+        for path, gate in gates.items():
+            module = Gated(gate, *self.frozen.pairs[path], grads.get(path))
+            hook = self._adder(module, whose)
+            handles.append(self.base.model.get_submodule(path).register_forward_hook(hook))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _adder(
+        self, module: Gated, rows: Rows
+    ) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+        """A forward hook that adds each row's own gated update to a module's output."""
+
+        def add(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if self.grads is None or not torch.is_grad_enabled():
+                return add_gated(output, inputs[0], module, rows)
+            return add_trained_gated(self._anchor, output, inputs[0], module, rows)
+
+        return add

@@ -1,0 +1,200 @@
+"""Many people's adapters in one forward: stacked tensors, and the hooks that apply them.
+
+Shapes: ``U`` slots, ``B`` rows of a batch, ``T`` tokens, ``D``/``O`` widths in and out, ``R`` rank.
+Row ``i`` of a batch belongs to slot ``rows[i]``; slot -1 is the bare base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
+from idiolect.adapters.stacks.ops_packed import (
+    Tokens,
+    add_lora_to_tokens,
+    add_trained_lora_to_tokens,
+)
+from idiolect.adapters.stacks.ops_padded import Pair, Rows, add_lora, add_trained_lora
+from idiolect.models.base import Base
+from idiolect.prompts.chat_template import invocation_of, invoked_at
+
+Dropout = Callable[[Tensor, int], Tensor]
+"""Takes a module's input [B, T, D] and the module's number, gives it with entries dropped."""
+
+Hook = Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]
+"""What torch calls after a module's forward: changes its output."""
+
+
+class Stack:
+    """The adapters of ``U`` slots: per site A [U, R, D] and B [U, O, R], views of one buffer each.
+
+    ``weights`` and ``grads`` are [U, P]: everything of slot ``u`` lies in row ``u``, all A before
+    all B, so an optimizer works on a person's row as a whole, from ``trained_from`` on.
+    """
+
+    def __init__(
+        self, base: Base, config: LoraConfig, slots: int, *, dtype: torch.dtype | None = None
+    ) -> None:
+        self.config = config
+        self.base = base
+        self.sites: tuple[Site, ...] = sites(base.model, config)
+        if dtype is None:
+            dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
+        sizes = [config.rank * (s.inputs + s.outputs) for s in self.sites]
+        self.weights = torch.zeros(slots, sum(sizes), dtype=dtype, device=base.device)
+        self.grads: Tensor | None = None
+        self.pairs: dict[str, tuple[Tensor, Tensor]] = self._views(self.weights)
+        self.invocation = invocation_of(base.tokenizer) if config.active == "answer" else ()
+        all_a = config.rank * sum(s.inputs for s in self.sites)
+        self.trained_from = all_a if config.shared_a else 0
+        self._anchor = torch.zeros((), dtype=dtype, device=base.device)
+
+    @property
+    def slots(self) -> int:
+        """How many adapters fit."""
+        return self.weights.shape[0]
+
+    def _views(self, buffer: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Per site the views (A [U, R, D], B [U, O, R]) of a [U, P] buffer."""
+        rank = self.config.rank
+        a_sizes = [rank * site.inputs for site in self.sites]
+        b_sizes = [rank * site.outputs for site in self.sites]
+        parts = buffer.split([*a_sizes, *b_sizes], dim=1)
+        return {
+            site.path: (a.view(-1, rank, site.inputs), b.view(-1, site.outputs, rank))
+            for site, a, b in zip(
+                self.sites, parts[: len(a_sizes)], parts[len(a_sizes) :], strict=True
+            )
+        }
+
+    def train(self) -> Stack:
+        """Let ``backward`` add the adapters' gradients up in ``grads`` [U, P]."""
+        self.grads = torch.zeros_like(self.weights)
+        self._anchor.requires_grad_()
+        return self
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss to ``grads``, every slot's in its own row."""
+        assert self.grads is not None
+        loss.backward()
+        self._anchor.grad = None
+
+    def active(
+        self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
+    ) -> Tensor | None:
+        """On which tokens of these prompts adapters act [B, width, 1], ``None`` for on all.
+
+        ``left``: the rows are padded on the left. Raises UsageError for a text that asks for no
+        answer.
+        """
+        if not self.invocation:
+            return None
+        out = torch.zeros(len(ids), width, 1, dtype=self.weights.dtype)
+        for row, tokens in enumerate(ids):
+            start = invoked_at(tokens, self.invocation)
+            out[row, (width - len(tokens) if left else 0) + start :] = 1
+        return out.to(self.base.device)
+
+    @torch.no_grad()
+    def put(self, slot: int, adapter: LoraAdapter) -> None:
+        """Copy an adapter into a slot; raises as ``LoraAdapter.check``."""
+        adapter.check(self.base, self.config)
+        for path, (a, b) in self.pairs.items():
+            theirs = adapter.pairs[path]
+            a[slot].copy_(theirs[0])
+            b[slot].copy_(theirs[1])
+
+    @torch.no_grad()
+    def take(self, slot: int) -> LoraAdapter:
+        """A copy of a slot's adapter, on the CPU."""
+        return self.unpack(self.weights[slot].detach().cpu().clone())
+
+    def unpack(self, row: Tensor) -> LoraAdapter:
+        """The adapter in a row [P] as this stack lays it out; shares the row's memory."""
+        views = self._views(row[None])
+        pairs = {path: (a[0], b[0]) for path, (a, b) in views.items()}
+        return LoraAdapter(config=self.config, base=self.base.identity, pairs=pairs)
+
+    @contextmanager
+    def applied(
+        self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
+    ) -> Iterator[None]:
+        """While inside, the base's forward adds to row ``i`` the adapter of slot ``rows[i]``.
+
+        ``rows``: [B] long, -1 for the bare base. ``active``: as ``active`` gives it. The base's own
+        weights are never touched.
+        """
+        kept = (rows >= 0).to(self.weights.dtype) * self.config.scale
+        whose = Rows(rows.clamp_min(0), kept[:, None, None], active)
+        with self._hooked(lambda pair, number: self._adder(pair, whose, number, dropout)):
+            yield
+
+    @contextmanager
+    def applied_to_tokens(self, slots: Sequence[int], sizes: Sequence[int]) -> Iterator[None]:
+        """While inside, the base's forward of tokens [1, N] adds to the first ``sizes[0]`` of them
+        the adapter of slot ``slots[0]``, and so on; each slot comes once."""
+        tokens = Tokens.of(slots, sizes, self.config.scale, self.weights)
+        with self._hooked(lambda pair, _: self._token_adder(pair, tokens)):
+            yield
+
+    @contextmanager
+    def _hooked(self, hook: Callable[[Pair, int], Hook]) -> Iterator[None]:
+        """While inside, every site has the forward hook made of its pair and number."""
+        grads = self._views(self.grads) if self.grads is not None else {}
+        cast = self._views(self.weights.to(self.base.dtype))
+        handles = []
+        for number, site in enumerate(self.sites):
+            grad_a, grad_b = grads.get(site.path, (None, None))
+            pair = Pair(*cast[site.path], None if self.config.shared_a else grad_a, grad_b)
+            module = self.base.model.get_submodule(site.path)
+            handles.append(module.register_forward_hook(hook(pair, number)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @property
+    def _trains(self) -> bool:
+        return self.grads is not None and torch.is_grad_enabled()
+
+    def _adder(self, pair: Pair, rows: Rows, number: int, dropout: Dropout | None) -> Hook:
+        """A forward hook that adds each row's own ``scale * B A x`` to a module's output."""
+
+        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            x = inputs[0] if dropout is None else dropout(inputs[0], number)
+            if not self._trains:
+                return add_lora(output, x, pair, rows)
+            return add_trained_lora(self._anchor, output, x, pair, rows)
+
+        return add
+
+    def _token_adder(self, pair: Pair, tokens: Tokens) -> Hook:
+        """The same for tokens of a single row."""
+
+        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            x, out = inputs[0][0], output[0]
+            if not self._trains:
+                return add_lora_to_tokens(out, x, pair, tokens)[None]
+            return add_trained_lora_to_tokens(self._anchor, out, x, pair, tokens)[None]
+
+        return add
+
+
+def stack_of(base: Base, adapters: Sequence[LoraAdapter]) -> Stack:
+    """A stack that holds the given adapters (all of one config), in order."""
+    assert adapters
+    stack = Stack(base, adapters[0].config, len(adapters))
+    for slot, adapter in enumerate(adapters):
+        stack.put(slot, adapter)
+    return stack
+
+
+def rows_of(people: Sequence[str], slots: Mapping[str, int], device: torch.device) -> Tensor:
+    """Each row's slot [B], -1 for people without an adapter."""
+    return torch.tensor([slots.get(p, -1) for p in people], dtype=torch.long, device=device)

@@ -1,0 +1,133 @@
+"""One shard of a store on disk: stacked adapters of some people, and the records of who they are.
+
+``NNNNNN.safetensors`` holds per site A [U, R, D] and B [U, O, R]; ``NNNNNN.json`` says who is in
+which row, with a checksum of the tensors. The JSON is written last and makes the shard exist.
+Knows nothing of the store's other shards.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.store.shard_index import Shard, records_file, tensors_file
+from idiolect.errors import IntegrityError
+from idiolect.storage.files import read_json, sha256_file, write_atomic, write_json
+
+Served = Literal["adapter", "gated", "too few items", "withdrawn"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the store knows of one person; ``row`` is their place in the shard, None without one."""
+
+    person: str
+    served: Served
+    """``adapter``, or why the base serves them instead; ``withdrawn`` is whose adapter went with
+    pieces it was made of, and nobody serves them until they are trained anew."""
+    made_by: str
+    """Fingerprint of everything the adapter follows from: settings, base, history, profile."""
+    items: int = 0
+    """Items of the history that were trained on (its first ones)."""
+    history: str = ""
+    """Fingerprint of those items."""
+    steps: int = 0
+    tokens: int = 0
+    first_loss: float = 0.0
+    last_loss: float = 0.0
+    gate_base: float | None = None
+    """Mean loss of the base on the held-out tail, in nats a token."""
+    gate_adapter: float | None = None
+    sharers: tuple[str, ...] = ()
+    """Whose pieces it is made of, under their pseudonyms."""
+    row: int | None = None
+
+
+def write_shard(
+    folder: Path, number: int, entries: Sequence[tuple[Record, LoraAdapter | None]], *, base: str
+) -> Shard[Record]:
+    """Write some people as one shard: after it returns they are on disk for good."""
+    having = [(record, adapter) for record, adapter in entries if adapter is not None]
+    rows = {record.person: row for row, (record, _) in enumerate(having)}
+    tensors: dict[str, torch.Tensor] = {}
+    for path in having[0][1].pairs if having else ():
+        for place, letter in enumerate("AB"):
+            parts = [adapter.pairs[path][place] for _, adapter in having]
+            tensors[f"{path}.lora_{letter}"] = torch.stack(parts)
+    if any(not torch.isfinite(t).all() for t in tensors.values()):
+        raise IntegrityError(f"{folder}: an adapter to be stored is not finite")
+    target = tensors_file(folder, number)
+    write_atomic(target, save(tensors, metadata={"format": "pt", "base": base}))
+    records = [asdict(record) | {"row": rows.get(record.person)} for record, _ in entries]
+    return _write_records(folder, number, sha256_file(target), records)
+
+
+def take_shard(folder: Path, number: int, source: Path, shard: Shard[Record]) -> Shard[Record]:
+    """Take a shard out of another store's folder as it is; the file is shared where disks allow it.
+
+    Raises IntegrityError where its tensors are missing or not what its records say.
+    """
+    theirs = tensors_file(source, shard.number)
+    check_tensors(theirs, shard.sha256)
+    target = tensors_file(folder, number)
+    try:
+        os.link(theirs, target)
+    except OSError:  # another disk, or one that knows no links
+        write_atomic(target, theirs.read_bytes())
+    return _write_records(folder, number, shard.sha256, [asdict(r) for r in shard.records])
+
+
+def _write_records(
+    folder: Path, number: int, sha256: str, records: Sequence[dict[str, Any]]
+) -> Shard[Record]:
+    write_json(records_file(folder, number), {"sha256": sha256, "records": records})
+    return Shard(number, sha256, tuple(Record(**r) for r in records))
+
+
+def read_shard(path: Path) -> Shard[Record]:
+    """Read a shard's records; raises IntegrityError where they are no records."""
+    content = read_json(path)
+    try:
+        records = tuple(_record(record) for record in content["records"])
+        return Shard(int(path.stem), str(content["sha256"]), records)
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(f"{path}: not the records of a shard ({error})") from error
+
+
+def _record(content: Mapping[str, Any]) -> Record:
+    return Record(**{**content, "sharers": tuple(content.get("sharers", ()))})
+
+
+def check_tensors(path: Path, sha256: str, *, again: str = "personalize") -> None:
+    """Raise IntegrityError where a shard's tensors are missing or changed.
+
+    ``again``: the verb that makes them anew.
+    """
+    if not path.is_file() or sha256_file(path) != sha256:
+        raise IntegrityError(
+            f"{path}: missing or changed after it was written; restore it from a copy, or "
+            f"remove it with its .json and run idiolect {again} again"
+        )
+
+
+def read_row(path: Path, row: int, *, config: LoraConfig, base: str) -> LoraAdapter:
+    """One person's adapter out of a shard's tensors; raises IntegrityError."""
+    pairs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - not a mapping
+                if key.endswith(".lora_A"):
+                    site = key.removesuffix(".lora_A")
+                    a, b = file.get_slice(key), file.get_slice(f"{site}.lora_B")
+                    pairs[site] = (a[row : row + 1][0].clone(), b[row : row + 1][0].clone())
+    except SafetensorError as error:
+        raise IntegrityError(f"{path}: not a readable safetensors file ({error})") from error
+    return LoraAdapter(config=config, base=base, pairs=pairs)

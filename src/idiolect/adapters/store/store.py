@@ -1,0 +1,206 @@
+"""Everyone's adapters in one folder: shards, and what they were all made for.
+
+``store.json`` says for which base, task and kind of adapter; people stand in ``shards/``, and a
+later shard's word on a person replaces an earlier one's. Knows nothing of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, sites
+from idiolect.adapters.store.artifact import BoundFolder
+from idiolect.adapters.store.shard import (
+    Record,
+    check_tensors,
+    read_row,
+    read_shard,
+    take_shard,
+    write_shard,
+)
+from idiolect.adapters.store.shard_index import ShardList, tensors_file
+from idiolect.adapters.store.signatures import numbers_of
+from idiolect.config import from_plain
+from idiolect.models.base import Base
+from idiolect.privacy.patterns import Needles
+from idiolect.storage.files import clean_partials, lock, write_json
+
+PARTS = "parts"
+"""Folder, in a store, of the parts of a sharded run that wait to be merged into it."""
+
+
+class AdapterStore(BoundFolder):
+    """An open store; reading needs no lock, writing happens inside ``writing``."""
+
+    HEAD = "store.json"
+    WHAT = "adapter store"
+    MAKE = "personalize"
+
+    def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
+        super().__init__(folder, head)
+        self._head = self._wanted = head
+        """What stands on disk, and what the next writer puts there."""
+        self._shards = ShardList(folder / "shards", read_shard)
+        self._verified: set[int] = set()
+
+    @staticmethod
+    def create(
+        folder: Path, base: Base, *, source: str, task: str, lora: LoraConfig, settings: object
+    ) -> AdapterStore:
+        """Make a store, or open the one there if it was made for the same things.
+
+        Other settings than the ones there are written by ``writing``, not before. Raises
+        UsageError for adapters that the base has no place for; nothing is made then.
+        """
+        sites(base.model, lora)
+        return _made(
+            folder,
+            AdapterStore.head_for(base, source=source, task=task, lora=lora, settings=settings),
+        )
+
+    @staticmethod
+    def like(folder: Path, other: AdapterStore) -> AdapterStore:
+        """Make a store for the same things as another one, or open the one there, as ``create``."""
+        return _made(folder, other._wanted)
+
+    @staticmethod
+    def open(folder: Path) -> AdapterStore:
+        """Open a store; raises MissingError, or IntegrityError for foreign or changed files."""
+        return AdapterStore(folder, AdapterStore.read_head(folder))
+
+    @contextmanager
+    def writing(self, *, wait: bool | float = True) -> Generator[None]:
+        """Hold the store against other writers; what they wrote meanwhile is read first."""
+        with lock(self.folder, wait=wait, what="the adapter store"):
+            clean_partials(self.folder)
+            self._shards.clean()
+            if self._wanted != self._head:
+                write_json(self.folder / self.HEAD, self._wanted)
+                self._head = self._wanted
+            yield
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Everyone the store knows of, sorted."""
+        return tuple(sorted(self._shards.where))
+
+    def record(self, person: str) -> Record | None:
+        """What is known of a person, ``None`` for a stranger."""
+        found = self._shards.where.get(person)
+        return found[1] if found else None
+
+    def adapter(self, person: str) -> LoraAdapter | None:
+        """A person's adapter; ``None`` where the base serves them or they are a stranger."""
+        found = self._shards.where.get(person)
+        if found is None or found[1].row is None:
+            return None
+        if not tensors_file(self._shards.folder, found[0]).is_file():
+            self._shards.read()  # another process has put the store in order since
+            found = self._shards.where[person]
+        number, record = found
+        return self._row_or_none(number, record)
+
+    def made_of(self, person: str) -> Mapping[str, Any]:
+        """Whose pieces a person's adapter is made of, if it is, and of which pool."""
+        record, pool = self.record(person), self.settings.get("pool") or {}
+        if record is None or not record.sharers:
+            return {}
+        return {"pool": pool.get("id", ""), "sharers": list(record.sharers)}
+
+    def using(self, sharers: Collection[str]) -> tuple[str, ...]:
+        """Whose adapters are made of pieces of any of these sharers, sorted."""
+        where = self._shards.where.items()
+        return tuple(sorted(p for p, (_, record) in where if set(sharers) & set(record.sharers)))
+
+    def names(self, sharers: Collection[str]) -> bool:
+        """Whether any shard names one of the sharers, though a later one may have replaced that."""
+        records = (record for shard in self._shards.all.values() for record in shard.records)
+        return any(set(sharers) & set(record.sharers) for record in records)
+
+    def add(self, entries: Sequence[tuple[Record, LoraAdapter | None]]) -> None:
+        """Append people as one shard: after it returns they are in the store for good."""
+        self._shards.know(
+            write_shard(self._shards.folder, self._shards.next, entries, base=self.base)
+        )
+
+    def take(self, other: AdapterStore) -> None:
+        """Take over what another store knows and this one does not.
+
+        Shards are taken as they are, so that nothing is decoded or written anew; call it inside
+        ``writing``, and again after a kill.
+        """
+        for shard in other._shards.all.values():
+            if not all(self.knows(record) for record in shard.records):
+                self._shards.know(
+                    take_shard(self._shards.folder, self._shards.next, other._shards.folder, shard)
+                )
+
+    def unknown(self, other: AdapterStore) -> tuple[Record, ...]:
+        """What another store says and this one does not."""
+        said = (record for shard in other._shards.all.values() for record in shard.records)
+        return tuple(record for record in said if not self.knows(record))
+
+    def knows(self, record: Record) -> bool:
+        """Whether the store says just that of a person, wherever their adapter stands."""
+        own = self.record(record.person)
+        return own is not None and replace(own, row=record.row) == record
+
+    def holding(self, needles: Needles) -> tuple[str, ...]:
+        """Whose adapters hold some of these numbers, sorted."""
+        out: list[str] = []
+        for number in self._shards.all:
+            path = tensors_file(self._shards.folder, number)
+            if not needles.tensors or not needles.has_tensors(path.read_bytes()):
+                continue
+            for person, (at, record) in self._shards.where.items():
+                adapter = self._row_or_none(number, record) if at == number else None
+                raw = b"".join(numbers_of(adapter)) if adapter else b""
+                out += [person] if needles.has_tensors(raw) else []
+        return tuple(sorted(out))
+
+    def mentions(self, person: str) -> bool:
+        """Whether any shard names somebody, though a later one may have replaced that."""
+        return any(r.person == person for shard in self._shards.all.values() for r in shard.records)
+
+    def compact(self, without: Collection[str] = ()) -> None:
+        """Drop the rows of people whom a later shard replaced, and of people who are not to stay:
+        nothing outdated stays on disk."""
+        for number, live in self._shards.outdated(without):
+            if live:
+                self.add([(r, self._row_or_none(number, r)) for r in live])
+            self._shards.remove(number)
+
+    def _row_or_none(self, number: int, record: Record) -> LoraAdapter | None:
+        if record.row is None:
+            return None
+        path = tensors_file(self._shards.folder, number)
+        if number not in self._verified:
+            check_tensors(path, self._shards.all[number].sha256)
+            self._verified.add(number)
+        return read_row(path, record.row, config=self.lora, base=self.base)
+
+
+def _made(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
+    """The store in a folder, which is to have that head; a new one where there is none."""
+    if (folder / AdapterStore.HEAD).exists():
+        store = AdapterStore.open(folder)
+        lora = from_plain(LoraConfig, head["lora"])
+        store.require(base=head["base"], task=head["task"], lora=lora)
+        store.lora, store.settings = lora, head["settings"]
+        store._wanted = {**store._head, "lora": head["lora"], "settings": head["settings"]}
+        return store
+    shards = folder / "shards"  # an empty one is what a killed creation leaves
+    AdapterStore.require_free(folder, known=(PARTS,), empty=shards.name)
+    shards.mkdir(parents=True, exist_ok=True)
+    write_json(folder / AdapterStore.HEAD, head)
+    return AdapterStore.open(folder)
+
+
+def load_adapters(store: AdapterStore, people: Iterable[str]) -> dict[str, LoraAdapter]:
+    """The adapters of those of the people who have one."""
+    found = ((person, store.adapter(person)) for person in people)
+    return {person: adapter for person, adapter in found if adapter is not None}

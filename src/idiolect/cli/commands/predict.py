@@ -1,0 +1,87 @@
+"""``idiolect predict``: one answer for one person."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from idiolect.cli.formatting import printable
+from idiolect.cli.options import (
+    PATH,
+    json_option,
+    person_option,
+    pool_moved_option,
+    store_argument,
+    store_base_option,
+)
+from idiolect.cli.output import print_json, print_table
+from idiolect.cli.progress import stdout_kept
+from idiolect.errors import DataError
+
+SERVED_BY_BASE = "this person has no adapter in use: the base model answered"
+
+
+@click.command("predict")
+@store_argument
+@person_option
+@click.option(
+    "--input",
+    "text",
+    required=True,
+    metavar="TEXT",
+    help="What to answer; '-' reads it from stdin.",
+)
+@click.option(
+    "--data", type=PATH, help="The person's dataset, for adapters trained with retrieval."
+)
+@click.option("--profiles", type=PATH, help="The profiles, for adapters trained with them.")
+@store_base_option
+@pool_moved_option
+@json_option
+def command(
+    store: Path,
+    person: str,
+    text: str,
+    data: Path | None,
+    profiles: Path | None,
+    base: str | None,
+    pool: Path | None,
+    as_json: bool,
+) -> None:
+    """Answer one question as one person would.
+
+    STORE is a folder of adapters made by `idiolect personalize`, or of recipes made by `idiolect
+    assemble`. The input is what the store's task asks about: a message to reply to, a film to rate,
+    an abstract to find a title for. Where the task has few answers, the likelihood of each is
+    shown, too. Whoever has no adapter there is answered by the base model.
+
+    \b
+    $ idiolect predict mine --person me --input "How was your weekend?"
+    """
+    from idiolect import api
+
+    if text == "-":
+        text = _stdin()
+    with stdout_kept():
+        found = api.predict(store, person, text, base=base, data=data, profiles=profiles, pool=pool)
+    if as_json:
+        print_json(found)
+        return
+    if found.served_by == "base":
+        click.echo(SERVED_BY_BASE, err=True)
+    click.echo(printable(found.text))
+    if found.probabilities:
+        rows = [
+            (choice, f"{chance:.1%}", "█" * round(chance * 30))
+            for choice, chance in found.probabilities.items()
+        ]
+        print_table(("answer", "likelihood", ""), rows, numbers=(1,))
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"is no UTF-8 text ({error})", file="stdin") from error

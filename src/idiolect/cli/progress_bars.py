@@ -1,0 +1,70 @@
+"""Progress bars of long work on a terminal; imported only where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich import progress
+from rich.console import Console
+from rich.text import Text
+
+from idiolect.cli.formatting import printable
+from idiolect.cli.progress_lines import loss, speed
+from idiolect.events import Event, Listener, Measured, Note, Progress
+
+
+def possible() -> bool:
+    """Whether the terminal at stderr can redraw a line."""
+    return not Console(stderr=True).is_dumb_terminal
+
+
+@contextmanager
+def drawn(console: Console | None = None) -> Iterator[Listener]:
+    """A listener that draws a bar a stage: done, rate, time left and the latest loss."""
+    display = progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(bar_width=20),
+        progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
+        _Rate(),
+        progress.TimeRemainingColumn(elapsed_when_finished=True),
+        progress.TextColumn("{task.fields[loss]}", markup=False),
+        console=console or Console(stderr=True),
+    )
+    with display:
+        yield _Bars(display)
+
+
+class _Rate(progress.ProgressColumn):
+    def render(self, task: progress.Task) -> Text:
+        rate = task.finished_speed or task.speed
+        return Text(speed(rate) if rate else "", style="progress.data.speed")
+
+
+class _Bars:
+    """One bar a stage; a stage that begins again begins its bar again."""
+
+    def __init__(self, display: progress.Progress) -> None:
+        self.display = display
+        self.bars: dict[str, progress.Task] = {}
+
+    def __call__(self, event: Event, /) -> None:
+        match event:
+            case Note():
+                self.display.console.print(Text(printable(event.text)))
+            case Measured():
+                if event.stage in self.bars and "loss" in event.values:
+                    self.display.update(self.bars[event.stage].id, loss=loss(event))
+            case Progress():
+                self._progress(event)
+
+    def _progress(self, event: Progress) -> None:
+        bar = self.bars.get(event.stage)
+        if bar is None:
+            self.display.add_task(event.stage, unit=event.unit, loss="", total=event.total)
+            bar = self.bars[event.stage] = self.display.tasks[-1]
+            bar.completed = event.done  # what an earlier run did is not counted as speed
+        elif bar.finished or event.done < bar.completed:
+            done = int(event.done)
+            self.display.reset(bar.id, total=event.total, completed=done, loss="", unit=event.unit)
+        self.display.update(bar.id, completed=event.done, total=event.total)

@@ -1,0 +1,1 @@
+"""Removes a person or records from data and from everything made of them."""

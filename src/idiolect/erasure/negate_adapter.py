@@ -1,0 +1,138 @@
+"""What an adapter still knows of records that its person's data holds no more, negated in memory.
+
+The records' pairs are asked as training asks; the person's own items that are left are what stays.
+What comes out has the rank that it had. Knows no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from idiolect.adapters.arithmetic.truncate import folded
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.erasure.deleted_rows import fields_of
+from idiolect.errors import UsageError
+from idiolect.events import Listener, Note, silent
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import Base
+from idiolect.prompt_sets.pairs import Pair
+from idiolect.prompts.context import Person
+from idiolect.prompts.render import Example
+from idiolect.tasks.task import Prompt
+from idiolect.unlearning.examples import Item, Sets, item_of
+from idiolect.unlearning.run import Figures, UnlearnConfig, at_most, perplexity, unlearn_items
+
+
+@dataclass(frozen=True, kw_only=True)
+class Negated:
+    """What negation did, measured on the adapter as it is stored."""
+
+    pairs: int
+    """What was to go."""
+    retained: int
+    """Items of the person's that were to stay."""
+    scale: float
+    before: Figures
+    after: Figures
+    without: float
+    """Perplexity of the answers that were to go without any adapter: where nothing was known."""
+
+    @property
+    def told(self) -> str:
+        """In words, for receipts."""
+        old, new = self.before, self.after
+        rest = ", so some of it is still known" if new.forget_perplexity < self.without else ""
+        return (
+            f"negated at scale {self.scale:.3g}: what went has perplexity "
+            f"{old.forget_perplexity:.4g} -> {new.forget_perplexity:.4g} (the base alone "
+            f"{self.without:.4g}{rest}), their other items {old.retain_perplexity:.4g} -> "
+            f"{new.retain_perplexity:.4g}"
+        )
+
+
+def negate(
+    base: Base,
+    adapter: LoraAdapter,
+    person: Person,
+    pairs: Sequence[Pair],
+    config: UnlearnConfig,
+    *,
+    listener: Listener = silent,
+) -> tuple[LoraAdapter, Negated]:
+    """A person's adapter without what the pairs say, of the kind it was, and what that did.
+
+    ``person`` is asked for the items that stay. Raises UsageError where a pair does not fit into a
+    prompt, where no scale keeps what stays within ``config.retain_bound``, and where what should go
+    has not become less likely.
+    """
+    forget = tuple(_asked(person, number, pair, config) for number, pair in enumerate(pairs, 1))
+    keys = {item.key for item in forget}
+    retain = tuple(item for item in _kept(person, config) if item.key not in keys)
+    config = _of_kind(adapter, forget, config, listener)
+    made = unlearn_items(
+        base,
+        adapter,
+        forget,
+        retain,
+        config,
+        shape=partial(folded, config=adapter.config),
+        listener=listener,
+    )
+    assert made.adapter is not None
+    measured = [item.example for item in at_most(forget, config.train.seed)]
+    done = Negated(
+        pairs=len(forget),
+        retained=len(retain),
+        scale=made.scale,
+        before=made.before,
+        after=made.after,
+        without=perplexity(base, None, measured),
+    )
+    if not done.after.forget_perplexity > done.before.forget_perplexity:
+        raise UsageError(
+            f"the adapter knows as much as before; {done.told}; nothing was changed: raise the "
+            "bound, or train longer (train.steps)"
+        )
+    return made.adapter, done
+
+
+def _of_kind(
+    adapter: LoraAdapter, forget: Sequence[Item], config: UnlearnConfig, listener: Listener
+) -> UnlearnConfig:
+    """The settings for a delta beside an adapter: on its modules alone, which it is to fit into."""
+    config = replace(config, lora=replace(config.lora, targets=adapter.config.targets))
+    sets = Sets(tuple(forget), ())
+    if config.method == "sku" and config.sku.e2 and not all(map(sets.others, forget)):
+        listener(Note(text="no other answers to put to a prompt, so SKU does without (sku.e2=0)"))
+        config = replace(config, sku=replace(config.sku, e2=0.0))
+    return config
+
+
+def _asked(person: Person, number: int, pair: Pair, config: UnlearnConfig) -> Item:
+    """A pair as if it were asked now, after everything that is left."""
+    fields = fields_of(person.task, pair)
+    if fields is not None:
+        query = Interaction(id=f"pair {number}", position=len(person.history.items), fields=fields)
+        example = person.query_example(query)
+    else:
+        example = person.prompter.example(Prompt(before="", body=pair.prompt), pair.response)
+    if example is None:
+        raise UsageError(
+            f"pair {number} is too long for prompt.max_tokens "
+            f"({person.prompter.config.max_tokens}), with which nobody can have been trained on it"
+        )
+    return item_of(_cut(example, config))
+
+
+def _kept(person: Person, config: UnlearnConfig) -> Iterator[Item]:
+    """The person's items as training shows them."""
+    for place in range(len(person.history.items)):
+        example = person.item_example(place)
+        if example is not None:
+            yield item_of(_cut(example, config))
+
+
+def _cut(example: Example, config: UnlearnConfig) -> Example:
+    return replace(example, ids=example.ids[: example.answer_start + config.answer_tokens])

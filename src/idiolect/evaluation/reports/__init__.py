@@ -1,0 +1,1 @@
+"""Reports: tables, pages and pictures from measured results."""

@@ -1,0 +1,124 @@
+"""``report.json`` as one page that needs no network and runs no script.
+
+Knows the report's plain data and the template beside this file. Everything in a report is text from
+outside and is escaped; only our own pictures and style sheet are marked as safe.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from idiolect.evaluation.reports import plots
+from idiolect.evaluation.reports import text as words
+from idiolect.stats.metrics import METRICS
+
+_TAGS = {
+    "ahead": "ahead",
+    "behind": "behind",
+    "undecided": "no difference shown",
+    "too-few": "too few people",
+}
+
+
+def render_html(report: Mapping[str, Any]) -> str:
+    """The whole page; deterministic."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.globals.update(_words())
+    page = environment.from_string(_resource("report.html.jinja"))
+    used = {m["name"] for task in report["tasks"] for m in task["metrics"]}
+    return page.render(
+        report=report,
+        style=Markup(_resource("report.css")),
+        used_metrics=[name for name in METRICS if name in used],
+        hardware_line=hardware_line(report["hardware"]),
+        versions_line=", ".join(f"{name} {v}" for name, v in report["versions"].items()),
+    )
+
+
+def _resource(name: str) -> str:
+    return (resources.files("idiolect.evaluation.reports") / name).read_text(encoding="utf-8")
+
+
+def _words() -> dict[str, Any]:
+    """What the template may call."""
+    return {
+        "titles": {name: m.title for name, m in METRICS.items()},
+        "meanings": {name: m.meaning for name, m in METRICS.items()},
+        "tags": _TAGS,
+        "min_people": words.MIN_PEOPLE,
+        "number": words.number,
+        "signed": words.signed,
+        "span": words.span,
+        "duration": words.duration,
+        "amount": words.amount,
+        "title": words.title,
+        "dot": _dot,
+        "picture": _picture,
+        "deciding_tests": _deciding_tests,
+        "is_best": _is_best,
+        "colour": _colour,
+        "per_person": _per_person,
+        "p_value": words.p_value,
+        "two": lambda value: f"{round(value, 2) + 0.0:.2f}".replace("-", "−"),
+        "unbroken": lambda text: re.sub(r"p ([<=]) ", "p\u00a0\\1\u00a0", text),
+        "differs": lambda answer: answer["raw"].strip() not in ("", answer["text"].strip()),
+        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+    }
+
+
+def _dot(method: str) -> Markup:
+    name = "dot personal" if words.is_personal(method) else "dot"
+    return Markup('<span class="{}" aria-hidden="true"></span>').format(name)
+
+
+def _picture(task: Mapping[str, Any], name: str) -> Markup:
+    """A figure in two widths, of which the style sheet shows one; empty where none can be."""
+    if name not in plots.pictures(task):
+        return Markup("")
+    screen, phone = (plots.svg(task, name, width=width) for width in (plots.WIDE, plots.NARROW))
+    return Markup(
+        '<figure><div class="screen">{}</div><div class="phone">{}</div></figure>'
+    ).format(Markup(screen), Markup(phone))
+
+
+def _deciding_tests(task: Mapping[str, Any], reference: bool) -> list[Mapping[str, Any]]:
+    """The deciding metric's tests against the reference, or those against all else."""
+    tests = (test for test in task["paired"] if test["metric"] == task["metric"])
+    return [test for test in tests if (test["against"] == task["reference"]) is reference]
+
+
+def _is_best(task: Mapping[str, Any], m: Mapping[str, Any], score: Mapping[str, Any]) -> bool:
+    found = [method["scores"][m["name"]] for method in task["methods"]]
+    best = max if m["direction"] == "higher" else min
+    return score["score"] == best(s["score"] for s in found if s)
+
+
+def _colour(test: Mapping[str, Any]) -> str:
+    return {"ahead": "better", "behind": "worse"}.get(words.conclusion(test), "")
+
+
+def _per_person(task: Mapping[str, Any]) -> str:
+    counts = task["queries_per_person"]
+    if counts["min"] == counts["max"]:
+        return str(counts["min"])
+    return f"{counts['min']}–{counts['max']}"
+
+
+def hardware_line(hardware: Mapping[str, Any]) -> str:
+    """The machine in one line."""
+    parts = [str(hardware.get("cpu", "unknown processor"))]
+    if hardware.get("cores"):
+        parts.append(f"{hardware['cores']} cores")
+    if hardware.get("memory_gib"):
+        parts.append(f"{hardware['memory_gib']:g} GiB memory")
+    parts += [str(hardware[key]) for key in ("accelerator", "system") if hardware.get(key)]
+    return ", ".join(parts)

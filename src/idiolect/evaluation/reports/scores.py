@@ -1,0 +1,103 @@
+"""Scores of each method and paired tests between methods, as plain data for the report.
+
+Knows answers, metrics and tests; knows no files and no words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any
+
+from idiolect.evaluation.reports import text as words
+from idiolect.evaluation.results import MethodRun
+from idiolect.stats.metrics import Metric, Outcome
+from idiolect.stats.significance import holm, mean_interval, paired
+
+OWN_BASELINES = ("person-mean", "person-median")
+"""What a personal model must beat: numbers that need no model at all."""
+
+
+def by_person(run: MethodRun, choices: tuple[str, ...]) -> dict[str, list[Outcome]]:
+    """Every person's outcomes, people in the order of their ids."""
+    people: dict[str, list[Outcome]] = {
+        person: [] for person in sorted({a.person for a in run.answers})
+    }
+    for answer in run.answers:
+        people[answer.person].append(
+            Outcome(
+                prediction=answer.text,
+                gold=answer.gold,
+                nll=answer.gold_nll,
+                tokens=answer.gold_tokens,
+                choices=choices,
+            )
+        )
+    return people
+
+
+def score_method(
+    run: MethodRun, people: Mapping[str, Sequence[Outcome]], metrics: Sequence[Metric], *, seed: int
+) -> dict[str, Any]:
+    return {
+        "method": run.method,
+        "scores": {m.name: _score(m, people, seed=seed) for m in metrics},
+        "train_seconds": run.train_seconds,
+        "predict_seconds": run.predict_seconds,
+        "train_tokens": run.train_tokens,
+        "bytes_per_person": run.bytes_per_person,
+        "served_by_base": sorted(people.keys() & set(run.served_by_base)),
+    }
+
+
+def _score(
+    m: Metric, people: Mapping[str, Sequence[Outcome]], *, seed: int
+) -> dict[str, Any] | None:
+    everything = [outcome for outcomes in people.values() for outcome in outcomes]
+    pooled, each = m.score(everything), m.score_people(people)
+    if pooled is None or each is None:
+        return None
+    return {
+        "score": fmean(each.values()),
+        "interval": mean_interval(list(each.values()), seed=seed),
+        "pooled": pooled,
+        "unreadable": m.unreadable(everything),
+        "per_person": dict(each),
+    }
+
+
+def paired_tests(
+    methods: Sequence[Mapping[str, Any]], reference: str, metrics: Sequence[Metric], *, seed: int
+) -> list[dict[str, Any]]:
+    scores = {method["method"]: method["scores"] for method in methods}
+    tests: list[dict[str, Any]] = []
+    for m in metrics:
+        family: list[dict[str, Any]] = []
+        for name, against in _pairs([*scores], reference):
+            one, other = scores[name][m.name], scores[against][m.name]
+            if one and other:
+                people = one["per_person"]
+                result = paired(
+                    [*people.values()],
+                    [other["per_person"][person] for person in people],
+                    direction=m.direction,
+                    seed=seed,
+                )
+                family.append(
+                    {"metric": m.name, "method": name, "against": against, **asdict(result)}
+                )
+        adjusted = holm([test["p"] for test in family])
+        tests += [{**test, "p_holm": p} for test, p in zip(family, adjusted, strict=True)]
+    return tests
+
+
+def _pairs(names: Sequence[str], reference: str) -> Iterator[tuple[str, str]]:
+    """Everyone against the reference, then personal adapters against what they must also beat:
+    the person's own mean and median, the same method without adapter, and without the gate."""
+    yield from ((name, reference) for name in names if name != reference)
+    for name in filter(words.is_personal, names):
+        rivals = [*OWN_BASELINES, words.kind(name).removeprefix("oppu").removeprefix("+")]
+        if words.is_gated(name):
+            rivals.append(words.kind(name))
+        yield from ((name, rival) for rival in rivals if rival in names and rival != reference)

@@ -1,8 +1,0 @@
-"""The addresses of the game's JSON."""
-
-from __future__ import annotations
-
-from idiolect.game.api import api
-
-urlpatterns = api.urls[0]
-app_name = api.urls_namespace

@@ -1,0 +1,168 @@
+"""The table of pairs as a file: TSV or Parquet, ours or the original game's; alone in knowing both.
+
+The original game's table has the columns BASE_WORD, INPUT_WORD, RELATION_ID and CNT; all its rows
+are parts, and RELATION_ID is no more than the row's own number.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, cast
+
+from idiolect.errors import DataError, MissingError, UsageError
+from idiolect.game.export.pairs import PairRow
+from idiolect.game.rules.answers import normalise
+from idiolect.game.rules.relations import Relation
+from idiolect.storage.files import write_atomic
+
+COLUMNS = tuple(f.name for f in fields(PairRow))
+ORIGINAL = ("BASE_WORD", "INPUT_WORD", "RELATION_ID", "CNT")
+
+
+def write_pairs(path: Path, rows: Sequence[PairRow]) -> None:
+    """Write the table, by the name's ending as ``.tsv`` or ``.parquet``; raises UsageError."""
+    match path.suffix.lower():
+        case ".tsv":
+            out = io.StringIO()
+            writer = csv.DictWriter(out, COLUMNS, dialect="excel-tab", lineterminator="\n")
+            writer.writeheader()
+            for row in rows:
+                writer.writerow({name: _cell(value) for name, value in asdict(row).items()})
+            write_atomic(path, out.getvalue())
+        case ".parquet":
+            write_atomic(path, _parquet(rows))
+        case _:
+            raise UsageError(f"{path}: a table of pairs ends in .tsv or .parquet")
+
+
+def read_pairs(path: Path) -> list[PairRow]:
+    """Read a table that ``write_pairs`` wrote, or the original game's TSV.
+
+    Raises MissingError where there is none, DataError for other columns or a broken row.
+    """
+    if not path.is_file():
+        raise MissingError(f"{path}: no such table of pairs")
+    rows: Iterable[Mapping[str, Any]]
+    if path.suffix.lower() == ".parquet":
+        columns, rows = _parquet_rows(path)
+    else:
+        columns, rows = _tsv_rows(path)
+    readers: dict[tuple[str, ...], Callable[[Mapping[str, Any]], PairRow]] = {
+        COLUMNS: _ours,
+        ORIGINAL: _original,
+    }
+    if columns not in readers:
+        raise DataError(f"its columns are {columns}", file=path, hint=f"expected {COLUMNS}")
+    found: list[PairRow] = []
+    for line, row in enumerate(rows, 2):
+        try:
+            found.append(readers[columns](row))
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"not a row of pairs: {error}", file=path, line=line) from error
+    return found
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.6g}"
+        case _:
+            return str(value)
+
+
+def _tsv_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    try:
+        reader = csv.DictReader(io.StringIO(path.read_text("utf-8")), dialect="excel-tab")
+        return tuple(reader.fieldnames or ()), list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"not readable as TSV: {error}", file=path) from error
+
+
+def _ours(row: Mapping[str, Any]) -> PairRow:
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        match name:
+            case "relation":
+                values[name] = Relation(value).value
+            case "base_word" | "answer":
+                values[name] = _text(name, value)
+            case "in_wordnet":
+                values[name] = (
+                    value if isinstance(value, bool) else {"yes": True, "no": False}[value]
+                )
+            case "share" | "agreement" | "agreement_low" | "agreement_high":
+                values[name] = None if value in ("", None) else float(value)
+            case _:
+                values[name] = int(value)
+    return PairRow(**values)
+
+
+def _original(row: Mapping[str, Any]) -> PairRow:
+    """A row of the original: how many players gave it is known, how many were asked is not."""
+    count = int(row["CNT"])
+    return PairRow(
+        relation=Relation.MERONYMS.value,
+        base_word=_text("BASE_WORD", row["BASE_WORD"]),
+        answer=_text("INPUT_WORD", row["INPUT_WORD"]),
+        players=count,
+        asked=0,
+        given=count,
+        rounds=0,
+        share=None,
+        in_wordnet=False,
+        confirmed=0,
+        rejected=0,
+        agreement=None,
+        agreement_low=None,
+        agreement_high=None,
+    )
+
+
+def _text(name: str, value: object) -> str:
+    kept = normalise(str(value or ""))
+    if not kept:
+        raise ValueError(f"{name} is empty")
+    return kept
+
+
+def _schema() -> Any:
+    import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+
+    pa = cast("Any", pyarrow)
+    kinds = {
+        "str": pa.string(),
+        "int": pa.int32(),
+        "bool": pa.bool_(),
+        "float | None": pa.float64(),
+    }
+    return pa.schema([pa.field(f.name, kinds[str(f.type)]) for f in fields(PairRow)])
+
+
+def _parquet(rows: Sequence[PairRow]) -> bytes:
+    import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+    import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
+
+    pa, out = cast("Any", pyarrow), io.BytesIO()
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_schema())
+    pa.parquet.write_table(table, out, compression="zstd")
+    return out.getvalue()
+
+
+def _parquet_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+    import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
+
+    pa = cast("Any", pyarrow)
+    try:
+        table = pa.parquet.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"not readable as Parquet: {error}", file=path) from error
+    return tuple(table.column_names), table.to_pylist()

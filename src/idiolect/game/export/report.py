@@ -1,0 +1,47 @@
+"""A report of what was played: how much, how far players agree, how often answers are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from idiolect.config import to_plain
+from idiolect.game.export.agreement import agreement, precision_by_count
+from idiolect.game.export.pairs import Lexicon, pair_rows
+from idiolect.game.plays import Plays, RoundRow
+from idiolect.game.rules.relations import Relation
+
+
+def report(plays: Plays, lexicon: Lexicon, *, seed: int = 0) -> dict[str, Any]:
+    """The report as plain data: counts, ``agreement`` and ``precision``, by relation and of all.
+
+    It holds no answer and no name.
+    """
+    rows = pair_rows(plays, lexicon, least_players=0)
+    relations = [relation.value for relation in Relation]
+    precision = {
+        name: [to_plain(p) for p in precision_by_count([r for r in rows if r.relation == name])]
+        for name in relations
+    }
+    return {
+        "format": "idiolect-nyms-report",
+        "version": 1,
+        "seed": seed,
+        "players": len(plays.players),
+        "rounds": len(plays.rounds),
+        "votes": len(plays.votes),
+        "relations": {
+            name: _counts([r for r in plays.rounds if r.relation == name]) for name in relations
+        },
+        "agreement": {name: to_plain(a) for name, a in agreement(plays, seed=seed).items()},
+        "precision": {"all": [to_plain(p) for p in precision_by_count(rows)], **precision},
+    }
+
+
+def _counts(rounds: Sequence[RoundRow]) -> dict[str, int]:
+    return {
+        "players": len({row.player for row in rounds}),
+        "rounds": len(rounds),
+        "base_words": len({row.base_word for row in rounds}),
+        "answers": sum(len(row.answers) for row in rounds),
+    }

@@ -1,0 +1,1 @@
+"""The LaMP benchmark and the releases of OPPU and Per-Pcs."""

@@ -1,0 +1,66 @@
+"""The Per-Pcs release: people for the base, candidates for sharing, and test people.
+
+A folder per task with ``user_base_LLM.json`` (split ``other``), ``user_anchor_candidate.json``
+(``candidate``), ``user_reserve_10_percent.json`` (``reserve``) and ``test_100/user_test_100.json``
+with its ``_label.json`` (``test``; tweets: ``user_more_100_history.json``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from idiolect.errors import MissingError
+from idiolect.importers.formats.lamp.release import Part, import_release
+from idiolect.importers.report import Imported, Importer, ImportOptions
+
+_TEST = ("user_test_100.json", "user_more_100_history.json", "user_top_100_history.json")
+_REST = {
+    "user_anchor_candidate.json": "candidate",
+    "user_base_LLM.json": "other",
+    "user_reserve_10_percent.json": "reserve",
+}
+
+
+def _find_parts(folder: Path) -> list[Part]:
+    """The files that are there; test people come first, so that nobody is both."""
+    places = [place / name for place in (folder / "test_100", folder) for name in _TEST]
+    parts: list[Part] = []
+    for file in [place for place in places if place.is_file()][:1]:
+        labels = file.with_name(file.name.replace(".json", "_label.json"))
+        parts.append(Part(file=file, split="test", labels=labels if labels.is_file() else None))
+    for name, split in _REST.items():
+        if (folder / name).is_file():
+            parts.append(Part(file=folder / name, split=split))
+    return parts
+
+
+def _folder(path: Path) -> Path:
+    folder = path if path.is_dir() else path.parent
+    return folder.parent if folder.name == "test_100" else folder
+
+
+def _detect(path: Path) -> bool:
+    if path.is_file() and not path.name.startswith("user_"):
+        return False
+    names = {part.file.name for part in _find_parts(_folder(path))}
+    return bool(names & {_TEST[0], *_REST})
+
+
+def _load(path: Path | None, options: ImportOptions) -> Imported:
+    assert path is not None  # import_histories gives a path where there is no package
+    folder = _folder(path)
+    parts = _find_parts(folder)
+    if not parts:
+        raise MissingError(f"{folder}: none of {', '.join((*_TEST, *_REST))} is there")
+    return import_release("perpcs", folder, parts, options)
+
+
+IMPORTER = Importer(
+    name="perpcs",
+    title="the Per-Pcs release (LaMP people, processed)",
+    expects="a task's folder with test_100/user_test_100.json, its _label.json, "
+    "user_base_LLM.json and user_anchor_candidate.json",
+    detect=_detect,
+    load=_load,
+    options=("task",),
+)

@@ -1,0 +1,143 @@
+"""What a record of the LaMP benchmark is, whatever file it stands in: profile items and queries.
+
+Knows the seven tasks' keys; the wording of the inputs belongs to ``idiolect.tasks``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idiolect.errors import DataError
+from idiolect.history.dates import to_unix
+from idiolect.importers.collector import Record, Tally
+from idiolect.importers.parsing import as_list, as_object, as_text, read_json
+from idiolect.tasks.registry import get_task, task_names
+from idiolect.tasks.task import Task
+
+_EXTRA = {"lamp-1": ("citation",), "lamp-2n": ("title",)}
+"""Fields that some releases' items have beside those that the task needs."""
+_MAY_BE_BLANK = {("lamp-1", "abstract")}
+"""A cited paper's title says enough without the abstract."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golds:
+    """The answers by query id, out of a ``*_outputs.json`` or ``*_label.json``."""
+
+    path: Path
+    task: str
+    """What the file says its task is, e.g. ``LaMP_5``."""
+    answers: Mapping[str, str]
+
+
+def read_golds(path: Path) -> Golds:
+    """Read ``{"task": ..., "golds": [{"id", "output"}]}``; raises DataError."""
+    content = as_object(read_json(path), "the file", path)
+    answers: dict[str, str] = {}
+    for place, value in enumerate(as_list(content.get("golds"), "golds", path)):
+        where = f"golds[{place}]"
+        gold = as_object(value, where, path)
+        name = as_text(gold.get("id"), f"{where}.id", path)
+        answer = as_text(gold.get("output"), f"{where}.output", path)
+        if answers.setdefault(name, answer) != answer:
+            raise DataError(f"{where}: the id {name!r} has two different answers", file=path)
+    return Golds(path=path, task=as_text(content.get("task", ""), "task", path), answers=answers)
+
+
+def find_task(text: str, golds: Golds | None, *, named: str, file: Path) -> Task:
+    """The task that an input string is worded for, or the one ``named``.
+
+    Raises DataError where no task has this wording, or where the file of answers is of another.
+    """
+    task = get_task(named) if named else _by_wording(text, file)
+    said = re.search(r"\d", golds.task) if golds else None
+    if golds and said and said.group() not in task.name:
+        raise DataError(
+            f"the answers are of {golds.task}, but the questions of {task.name}", file=golds.path
+        )
+    return task
+
+
+def _by_wording(text: str, file: Path) -> Task:
+    for name in task_names():
+        task = get_task(name)
+        try:
+            task.parse_input(text)
+        except DataError:
+            continue
+        if name.startswith("lamp-"):
+            return task
+    raise DataError(
+        f"no LaMP task words its questions like {text[:80]!r}", file=file, hint="give --task"
+    )
+
+
+def item(profile_item: Any, task: Task, *, where: str, file: Path, tally: Tally) -> Record | None:
+    """A profile item as a record; ``None``, counted, where it lacks what the task learns from."""
+    entry = as_object(profile_item, where, file)
+    fields: dict[str, str] = {}
+    for name in (*task.history_fields, *_EXTRA.get(task.name, ())):
+        text = as_text(
+            entry.get(name) if entry.get(name) is not None else "", f"{where}.{name}", file
+        )
+        if text.strip():
+            fields[name] = text
+        elif name in task.history_fields and (task.name, name) not in _MAY_BE_BLANK:
+            tally.skip(f"an item without {name!r}", where)
+            return None
+    if task.labelled and not _known_answer(task, fields):
+        tally.skip(f"an item whose {task.target_field!r} is none of the task's", where)
+        return None
+    return Record(
+        id=as_text(entry.get("id", ""), f"{where}.id", file) or where,
+        fields=fields,
+        time=_date(entry, where, file),
+        where=where,
+    )
+
+
+def query(
+    entry: Mapping[str, Any], gold: str | None, task: Task, *, where: str, file: Path, tally: Tally
+) -> Record | None:
+    """A question as a record, with its answer where that is known."""
+    text = as_text(entry.get("input"), f"{where}.input", file)
+    try:
+        fields = dict(task.parse_input(text))
+    except DataError as error:
+        raise DataError(f"{where}.input: {error}", file=file) from error
+    if gold is not None:
+        fields[task.target_field] = gold
+        if not _known_answer(task, fields):
+            tally.skip("a query whose answer is none of the task's", where)
+            return None
+    return Record(
+        id=as_text(entry.get("id"), f"{where}.id", file),
+        fields=fields,
+        time=_date(entry, where, file),
+        where=where,
+    )
+
+
+def _known_answer(task: Task, fields: dict[str, str]) -> bool:
+    """Whether the answer is one of the choices, in whatever case; corrects the case."""
+    if not task.choices:
+        return bool(fields[task.target_field].strip())
+    choices = {choice.casefold(): choice for choice in task.choices}
+    choice = choices.get(fields[task.target_field].strip().casefold())
+    if choice is not None:
+        fields[task.target_field] = choice
+    return choice is not None
+
+
+def _date(entry: Mapping[str, Any], where: str, file: Path) -> float | None:
+    date = entry.get("date")
+    if date is None or date == "":
+        return None
+    try:
+        return to_unix(date)
+    except DataError as error:
+        raise DataError(f"{where}.date: {error}", file=file) from error

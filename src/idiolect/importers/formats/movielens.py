@@ -1,0 +1,215 @@
+"""MovieLens ratings: recbole's copy of ml-100k, GroupLens' ``u.data``, and ``ratings.csv``.
+
+One item per rating, fields title, year, genres (comma-separated) and rating (``1`` to ``5``).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from idiolect.errors import DataError, MissingError
+from idiolect.importers.collector import Gatherer, Record, Tally
+from idiolect.importers.parsing import package_file, read_lines
+from idiolect.importers.report import Imported, Importer, ImportOptions, ImportReport
+
+_GENRES = [
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+]
+"""The order of the flags in ``u.item``, from the README of ml-100k."""
+_TITLE = re.compile(r"(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*", re.DOTALL)
+_ARTICLE = re.compile(
+    r"(?P<rest>[^()]+), (?P<article>The|A|An|La|Le|Les|Il|El|Das|Der|Die|L')(?P<more> \(.*\))?"
+)
+
+
+_HEADERS = {
+    "ml-100k.inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float",
+    "ml-100k.item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq",
+    "ratings.csv": "userId,movieId,rating,timestamp",
+    "movies.csv": "movieId,title,genres",
+}
+"""The columns by name; ``u.data`` and ``u.item`` have no header."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    ratings: str
+    films: str
+
+
+_LAYOUTS = (
+    _Layout("ml-100k.inter", "ml-100k.item"),
+    _Layout("u.data", "u.item"),
+    _Layout("ratings.csv", "movies.csv"),
+)
+
+
+def _find(path: Path) -> tuple[_Layout, Path] | None:
+    """The layout and its folder: ``path`` is the folder or one of the two files."""
+    for layout in _LAYOUTS:
+        folder = path.parent if path.name in (layout.ratings, layout.films) else path
+        if (folder / layout.ratings).is_file():
+            return layout, folder
+    return None
+
+
+def _load(path: Path | None, options: ImportOptions) -> Imported:
+    folder = path or package_file("recbole", "dataset_example/ml-100k")
+    found = _find(folder)
+    if found is None:
+        known = ", ".join(layout.ratings for layout in _LAYOUTS)
+        raise MissingError(f"{folder}: none of {known} is there")
+    layout, folder = found
+    films_tally = Tally(layout.films, "films")
+    films = _films(folder / layout.films, films_tally)
+    gatherer, tally = Gatherer(), Tally(layout.ratings, "ratings")
+    halves = _gather(folder / layout.ratings, films, gatherer, tally)
+    notes = gatherer.notes()
+    if halves:
+        notes += (f"half-star ratings rounded up to whole stars: {halves:,}",)
+    return Imported(
+        importer="movielens",
+        source=layout.ratings if path else "recbole's ml-100k",
+        task="rating",
+        histories=gatherer.histories(),
+        report=ImportReport(files=(tally.report(), films_tally.report()), notes=notes),
+    )
+
+
+def _gather(
+    path: Path, films: Mapping[str, Mapping[str, str]], gatherer: Gatherer, tally: Tally
+) -> int:
+    """Add every rating of a known film; returns how many half stars were rounded."""
+    halves = 0
+    for line, row in _rows(path):
+        where = f"line {line}"
+        if len(row) < 4:
+            raise DataError(f"{len(row)} columns instead of 4", file=path, line=line)
+        person, film, stars, seconds = (cell.strip() for cell in row[:4])
+        rating, time = _number(stars, path, line), _number(seconds, path, line)
+        if not 0.5 <= rating <= 5:
+            raise DataError(f"the rating {stars!r} is not in 0.5-5", file=path, line=line)
+        if not person or not film:
+            raise DataError("the person or the film is empty", file=path, line=line)
+        if film not in films:
+            tally.skip("the film is not in the list of films", f"{where}, film {film}")
+            continue
+        halves += rating != int(rating)
+        fields = {**films[film], "rating": str(math.floor(rating + 0.5))}
+        record = Record(id=film, fields=fields, time=time, where=where)
+        gatherer.item(person, record, tally)
+    if not tally.read:
+        raise DataError("no ratings in it", file=path)
+    return halves
+
+
+def _number(text: str, path: Path, line: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{text!r} is not a number", file=path, line=line)
+    return value
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows with their lines, below the header where the format has one."""
+    lines = _not_blank(path, "latin-1" if path.name == "u.item" else "utf-8")
+    if path.name in _HEADERS:
+        number, header = next(lines, (1, ""))
+        if not header.startswith(_HEADERS[path.name]):
+            raise DataError(
+                f"expected the header {_HEADERS[path.name]!r}, found {header[:40]!r}",
+                file=path,
+                line=number,
+            )
+    for number, text in lines:
+        if path.suffix != ".csv":
+            yield number, text.split("|" if path.name == "u.item" else "\t")
+            continue
+        try:
+            yield number, next(csv.reader([text], strict=True))
+        except csv.Error as error:
+            raise DataError(f"not CSV: {error}", file=path, line=number) from error
+
+
+def _not_blank(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    return ((n, text) for n, text in read_lines(path, encoding=encoding) if text.strip())
+
+
+def _films(path: Path, tally: Tally) -> dict[str, dict[str, str]]:
+    films: dict[str, dict[str, str]] = {}
+    for line, row in _rows(path):
+        fields = _film(path, line, row)
+        if not fields["title"]:
+            tally.skip("no title", f"line {line}")
+            continue
+        films[row[0].strip()] = fields
+        tally.read += 1
+    return films
+
+
+def _film(path: Path, line: int, row: list[str]) -> dict[str, str]:
+    if path.name == "u.item":
+        if len(row) != 5 + len(_GENRES):
+            raise DataError(f"{len(row)} columns instead of 24", file=path, line=line)
+        genres = [name for name, flag in zip(_GENRES, row[5:], strict=True) if flag == "1"]
+        return _described(row[1], "", genres)
+    if path.suffix == ".csv":
+        if len(row) != 3:
+            raise DataError(f"{len(row)} columns instead of 3", file=path, line=line)
+        return _described(row[1], "", row[2].split("|"))
+    if len(row) != 4:
+        raise DataError(f"{len(row)} columns instead of 4", file=path, line=line)
+    return _described(row[1], row[2], row[3].split())
+
+
+def _described(title: str, year: str, genres: list[str]) -> dict[str, str]:
+    """The film's fields; ``Godfather, The`` becomes ``The Godfather``, as people write it."""
+    title = title.strip()
+    if not year and (found := _TITLE.fullmatch(title)):
+        title, year = found["title"], found["year"]
+    if moved := _ARTICLE.fullmatch(title):
+        gap = "" if moved["article"].endswith("'") else " "
+        title = f"{moved['article']}{gap}{moved['rest']}{moved['more'] or ''}"
+    known = [g for g in genres if g and g not in ("unknown", "(no genres listed)")]
+    return {
+        "title": title,
+        "year": year if re.fullmatch(r"\d{4}", year) else "",
+        "genres": ", ".join(known),
+    }
+
+
+IMPORTER = Importer(
+    name="movielens",
+    title="MovieLens film ratings",
+    expects="a folder with ml-100k.inter + ml-100k.item, u.data + u.item, or ratings.csv + "
+    "movies.csv; without a path the recbole package's ml-100k",
+    detect=lambda path: _find(path) is not None,
+    load=_load,
+    package="recbole",
+)

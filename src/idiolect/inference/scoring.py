@@ -1,0 +1,55 @@
+"""What bases and adapters lose on given examples, token by token; trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.stacks.lora import rows_of, stack_of
+from idiolect.inference.nll import target_nll
+from idiolect.models.base import Base
+from idiolect.prompts.batch import collate, parcels
+from idiolect.prompts.render import Example
+
+Row = tuple[str, Example]
+"""An example and whose it is."""
+
+
+@torch.no_grad()
+def token_losses(
+    base: Base, rows: Sequence[Row], adapters: Mapping[str, LoraAdapter], *, forward_tokens: int
+) -> Iterator[tuple[int, float, float]]:
+    """The loss of every target token in nats, with its person's adapter where they have one.
+
+    Gives (row, loss, how often the token counts), a forward of at most ``forward_tokens`` tokens
+    after the other. The forwards are the same whoever has an adapter, so that an adapter that
+    changes nothing gives the base's losses to the last bit.
+    """
+    slots = {person: slot for slot, person in enumerate(adapters)}
+    stack = stack_of(base, list(adapters.values())) if adapters else None
+    for parcel in parcels([len(e.ids) for _, e in rows], forward_tokens):
+        chosen = [rows[i] for i in parcel]
+        batch = collate([e for _, e in chosen], pad=base.pad, device=base.device)
+        if stack is None:
+            nll = target_nll(base.model, batch)
+        else:
+            prompts = [e.ids[: e.answer_start] for _, e in chosen]
+            active = stack.active(prompts, batch.ids.shape[1] - 1)
+            owners = rows_of([p for p, _ in chosen], slots, base.device)
+            with stack.applied(owners, active=active):
+                nll = target_nll(base.model, batch)
+        found = zip(batch.row.tolist(), nll.tolist(), batch.count.tolist(), strict=True)
+        yield from ((parcel[row], value, count) for row, value, count in found)
+
+
+def item_losses(
+    base: Base, rows: Sequence[Row], adapters: Mapping[str, LoraAdapter], *, forward_tokens: int
+) -> list[float]:
+    """Each row's mean loss a target token in nats, with its person's adapter if they have one."""
+    total, weight = [0.0] * len(rows), [0.0] * len(rows)
+    for row, value, count in token_losses(base, rows, adapters, forward_tokens=forward_tokens):
+        total[row] += value * count
+        weight[row] += count
+    return [nats / tokens for nats, tokens in zip(total, weight, strict=True)]

@@ -1,0 +1,1 @@
+"""Decides which answers are harmful."""

@@ -1,0 +1,109 @@
+"""The check that ``idiolect share`` runs: adapters answer harmful prompts, the default judge tells.
+
+Prompts are AdvBench's goals, which the judge never saw; both come out of installed packages. Where
+these are missing nothing is checked, and the listener hears so.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.config import derive_seed
+from idiolect.errors import MissingError
+from idiolect.events import Listener, Note, Progress, silent
+from idiolect.inference.generator import Generator
+from idiolect.inference.greedy import prompt_ids
+from idiolect.judging.protocol import SURE, Judge
+from idiolect.judging.registry import default_judge
+from idiolect.models.base import Base
+from idiolect.models.encoder import MiniLM
+from idiolect.pieces.sharing.harm import Harm, HarmConfig
+from idiolect.prompt_sets.corpora import advbench
+from idiolect.prompts.render import Prompter
+
+STAGE = "harmful prompts"
+
+
+class DefaultHarmCheck:
+    """A ``HarmCheck`` by judge and prompts: the default ones, unless others are given."""
+
+    def __init__(
+        self,
+        judge: Judge | None = None,
+        prompts: Sequence[str] | None = None,
+        *,
+        listener: Listener = silent,
+    ) -> None:
+        self._judge, self._prompts, self.listener = judge, prompts, listener
+
+    def __call__(
+        self, base: Base, adapters: Mapping[str, LoraAdapter], config: HarmConfig, /
+    ) -> Mapping[str, Harm]:
+        """What each adapter adds to its base's harmful answers."""
+        if not config.on or not adapters:
+            return {}
+        try:
+            judge, prompts = self.judge, self._drawn(config)
+        except MissingError as error:
+            self.listener(Note(text=f"harmful answers are not checked: {error}"))
+            return {}
+        total = len(adapters) + 1
+        self.listener(Progress(stage=STAGE, done=0, total=total, unit="adapters"))
+        plain = self._answers(base, {}, "", prompts, config)
+        alone = _harmful(judge, prompts, plain)
+        out: dict[str, Harm] = {}
+        for name, adapter in adapters.items():
+            done = len(out) + 1
+            self.listener(Progress(stage=STAGE, done=done, total=total, unit="adapters"))
+            said = self._answers(base, {name: adapter}, name, prompts, config)
+            out[name] = compared(alone, _harmful(judge, prompts, said))
+        self.listener(Progress(stage=STAGE, done=total, total=total, unit="adapters"))
+        return out
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Who judges; raises MissingError where the labelled answers are not installed."""
+        if self._judge is not None:
+            return self._judge
+        return default_judge(MiniLM(), listener=self.listener)
+
+    def _drawn(self, config: HarmConfig) -> list[str]:
+        every = self._prompts
+        if every is None:
+            every = [pair.prompt for pair in advbench()]
+        if len(every) <= config.prompts:
+            return list(every)
+        draw = random.Random(derive_seed(config.seed, STAGE))
+        return draw.sample(list(every), config.prompts)
+
+    def _answers(
+        self,
+        base: Base,
+        adapters: Mapping[str, LoraAdapter],
+        name: str,
+        prompts: Sequence[str],
+        config: HarmConfig,
+    ) -> list[str]:
+        """Greedy answers of the base, or of one adapter on it."""
+        prompter, room = Prompter(base.tokenizer), config.answer_tokens
+        asked = [(name, prompt_ids(prompter, prompt, room=room)) for prompt in prompts]
+        return Generator(base, adapters).texts(asked, max_tokens=room)
+
+
+def _harmful(judge: Judge, prompts: Sequence[str], answers: Sequence[str]) -> list[bool]:
+    return [chance >= SURE for chance in judge.judge(prompts, answers)]
+
+
+def compared(alone: Sequence[bool], having: Sequence[bool]) -> Harm:
+    """Two models' answers to the same prompts, harmful or not."""
+    pairs = list(zip(alone, having, strict=True))
+    return Harm(
+        prompts=len(pairs),
+        harmful=sum(having),
+        base_harmful=sum(alone),
+        became=sum(after and not before for before, after in pairs),
+        ceased=sum(before and not after for before, after in pairs),
+    )

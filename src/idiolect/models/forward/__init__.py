@@ -1,0 +1,1 @@
+"""Parts and variants of the forward pass of the base model."""

@@ -1,0 +1,1 @@
+"""Assembles a target user's adapter from the pool."""

@@ -1,0 +1,260 @@
+"""Recipes for everyone of a dataset who needs one: some people at a time, into a store of recipes.
+
+Histories stream by: the examples of a group are in memory, of everyone else a name. Idempotent: a
+run that was killed, or is run again, makes only the recipes it must.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from idiolect.config import fingerprint, to_plain
+from idiolect.errors import DataError, MismatchError
+from idiolect.events import Event, Listener, Measured, Note, Progress, silent
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.pieces.assembly.by_gates import assemble
+from idiolect.pieces.assembly.newcomers import checked
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.config import RecipeConfig
+from idiolect.pieces.recipes.recipe import Recipe, no_pieces
+from idiolect.pieces.recipes.shard import NO_ITEM, RecipeRecord
+from idiolect.pieces.recipes.store import RecipeStore
+from idiolect.prompts.context import ContextConfig, Person
+from idiolect.prompts.render import Example, Prompter
+from idiolect.storage.metrics_log import MetricsLog
+from idiolect.tasks.task import Task
+
+AT_ONCE = 64
+"""People whose recipes are written together: what a kill can cost is their minute of work."""
+_NAMED = 3
+"""People that an error names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssembleSummary:
+    """What a run did, in people."""
+
+    recipes: Path
+    assembled: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    no_items: tuple[str, ...] = ()
+    """Without a usable item; the base serves them."""
+    unusable_items: int = 0
+    """Items without an answer or too long for the prompt, left out."""
+    sharers: int = 0
+    """Everybody in the pool."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """One person's work."""
+
+    person: str
+    made_by: str
+    history: str
+    """Fingerprint of all items."""
+    examples: tuple[Example, ...]
+    unusable: int
+    """Items that were looked at and left out."""
+
+    @property
+    def hindrance(self) -> str:
+        """Why there is nothing to go by."""
+        items = f"none of {self.unusable} items has a usable answer"
+        return f"{self.person!r}: {items if self.unusable else 'the history is empty'}"
+
+
+class Assembling:
+    """Makes recipes for people of one task from one pool into one folder."""
+
+    def __init__(
+        self,
+        base: Base,
+        task: Task,
+        pool: Pool,
+        config: RecipeConfig,
+        out: Path,
+        *,
+        at_once: int = AT_ONCE,
+        listener: Listener = silent,
+    ) -> None:
+        self.base, self.task, self.pool, self.config = base, task, pool, config
+        self.out, self.at_once, self.listener = out, at_once, listener
+        self.prompter = Prompter(base.tokenizer, config.prompt)
+        settings = to_plain(config)
+        del settings["device"]  # moving to another machine changes nothing
+        self._cause = [base.identity, pool.id, sorted(pool.sharers), settings]
+
+    def run(
+        self, histories: Iterable[History], *, people: int, wait: bool = True
+    ) -> AssembleSummary:
+        """Make the recipe of everyone who needs one; ``people`` is how many histories will come.
+
+        The folder is made with the first recipe. Raises as ``assemble``, DataError where nobody has
+        a usable item, MismatchError where a sharer withdraws meanwhile.
+        """
+        started = time.monotonic()
+        self.pool.require(base=self.base.identity, task=self.task.name)
+        checked(self.base, self.pool, {}, self.config.assemble)
+        tally = _Tally(people)
+        with ExitStack() as held:
+            there = (self.out / RecipeStore.HEAD).is_file()
+            store = self._opened(held, wait) if there else None
+            for group in self._groups(histories, store, tally):
+                if store is None and not any(planned.examples for planned in group):
+                    raise _nobody(group)
+                begun = time.monotonic()
+                recipes = self._recipes(group, tally)
+                seconds = time.monotonic() - begun
+                store = store or self._opened(held, wait)
+                self._log(group, seconds)
+                self._require_present(recipes.values())
+                self._add(store, group, recipes)
+                tally.add(group)
+            if store is None:
+                raise _nobody(())
+            store.compact()
+        if tally.unusable:
+            self.listener(Note(text=f"{tally.unusable} items left out: no answer, or too long"))
+        return AssembleSummary(
+            recipes=self.out,
+            assembled=tuple(tally.assembled),
+            unchanged=tuple(tally.unchanged),
+            no_items=tuple(sorted(tally.no_items)),
+            unusable_items=tally.unusable,
+            sharers=len(self.pool.sharers),
+            seconds=time.monotonic() - started,
+        )
+
+    def _opened(self, held: ExitStack, wait: bool) -> RecipeStore:
+        store = RecipeStore.create(self.out, self.pool, settings=to_plain(self.config))
+        held.enter_context(store.writing(wait=wait))
+        return store
+
+    def _groups(
+        self, histories: Iterable[History], store: RecipeStore | None, tally: _Tally
+    ) -> Iterator[list[_Planned]]:
+        """Those whose recipe is to be made, so many at once as have a usable item."""
+        group: list[_Planned] = []
+        for history in histories:
+            known = store.record(history.person) if store else None
+            made_by = fingerprint([*self._cause, history.fingerprint()])
+            if known is not None and known.made_by == made_by:
+                tally.unchanged.append(history.person)
+                tally.no_items += [history.person] if known.served == NO_ITEM else []
+                continue
+            group.append(self._plan(history, made_by))
+            if sum(bool(planned.examples) for planned in group) == self.at_once:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _plan(self, history: History, made_by: str) -> _Planned:
+        """A person's usable items; with ``recent_k`` no more are looked at than are used."""
+        person = Person(history, self.task, self.prompter, ContextConfig())
+        wanted = self.config.assemble.recent_k or len(history.items)
+        found: list[Example] = []
+        unusable = 0
+        for place in reversed(range(len(history.items))):
+            if len(found) == wanted:
+                break
+            example = person.item_example(place)
+            if example is None or not example.targets:
+                unusable += 1
+            else:
+                found.append(example)
+        return _Planned(
+            history.person, made_by, history.fingerprint(), tuple(reversed(found)), unusable
+        )
+
+    def _recipes(self, group: Sequence[_Planned], tally: _Tally) -> dict[str, Recipe]:
+        """A group's recipes by person; some people's work, told as part of everybody's."""
+
+        def listener(event: Event) -> None:
+            if isinstance(event, Progress):
+                event = replace(event, done=event.done + tally.done, total=tally.people)
+            self.listener(event)
+
+        newcomers = {p.person: p.examples for p in group if p.examples}
+        config = self.config.assemble
+        made = assemble(self.base, self.pool, newcomers, config, listener=listener)
+        return {recipe.person: recipe for recipe in made}
+
+    def _add(
+        self, store: RecipeStore, group: Sequence[_Planned], recipes: Mapping[str, Recipe]
+    ) -> None:
+        """Write a group as one shard."""
+        sites, aggregate = len(self.pool.sites), self.config.assemble.aggregate
+        entries: list[tuple[RecipeRecord, Recipe]] = []
+        for p in group:
+            record = RecipeRecord(
+                person=p.person,
+                made_by=p.made_by,
+                served="adapter" if p.examples else NO_ITEM,
+                items=len(p.examples),
+                history=p.history,
+            )
+            entries.append((record, recipes.get(p.person) or no_pieces(p.person, sites, aggregate)))
+        store.add(entries)
+
+    def _log(self, group: Sequence[_Planned], seconds: float) -> None:
+        """What a group took, for a report on the pool."""
+        items = [example for planned in group for example in planned.examples]
+        values = {
+            "people": sum(bool(planned.examples) for planned in group),
+            "items": len(items),
+            "tokens": sum(len(example.ids) - 1 for example in items),
+            "seconds": round(seconds, 3),
+        }
+        MetricsLog(self.out / "metrics.jsonl")(Measured(stage="assemble", values=values))
+
+    def _require_present(self, recipes: Iterable[Recipe]) -> None:
+        """Raise MismatchError where a sharer withdrew since the pool was opened: who withdraws
+        looks for recipes after that, so none may come later."""
+        there = set(Pool.open(self.pool.folder).sharers)
+        if any(set(recipe.sharers) - there for recipe in recipes):
+            raise MismatchError(
+                f"{self.pool.folder}: a sharer withdrew while recipes were made; run again"
+            )
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is counted while people pass by."""
+
+    people: int
+    assembled: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    no_items: list[str] = field(default_factory=list)
+    written: int = 0
+    unusable: int = 0
+
+    def add(self, group: Sequence[_Planned]) -> None:
+        """Count a group that was written."""
+        self.assembled += [p.person for p in group if p.examples]
+        self.no_items += [p.person for p in group if not p.examples]
+        self.written += len(group)
+        self.unusable += sum(p.unusable for p in group)
+
+    @property
+    def done(self) -> int:
+        """How many people have passed."""
+        return self.written + len(self.unchanged)
+
+
+def _nobody(group: Sequence[_Planned]) -> DataError:
+    """The error where nothing can be made of anybody."""
+    if not group:
+        return DataError("nothing to assemble: nobody is in the data")
+    named = "; ".join(planned.hindrance for planned in group[:_NAMED])
+    more = f"; and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
+    return DataError(
+        f"nothing to assemble: {named}{more}; the base serves them (look with: idiolect inspect)"
+    )

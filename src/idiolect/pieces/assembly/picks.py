@@ -1,0 +1,49 @@
+"""What was chosen at each module, as it is stored, and the recipe that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from idiolect.pieces.assembly.choose import Chosen
+from idiolect.pieces.recipes.config import Aggregate
+from idiolect.pieces.recipes.recipe import Recipe
+
+Pick = tuple[tuple[int, float], ...]
+"""Of one newcomer at one module: positions of sharers in the pool, and their weights."""
+
+
+def picks_of(chosen: Chosen) -> list[Pick]:
+    """Each newcomer's, weights rounded as a recipe stores them: what is served later is what the
+    next modules see now."""
+    weights = chosen.weight.half().double().tolist()
+    return [
+        tuple((n, w) for n, w in zip(row, theirs, strict=True) if n >= 0)
+        for row, theirs in zip(chosen.pick.tolist(), weights, strict=True)
+    ]
+
+
+def recipe_of(
+    person: str, picks: Sequence[Pick], sharers: Sequence[str], aggregate: Aggregate
+) -> Recipe:
+    """One newcomer's recipe from what was picked at every module, in the pool's order of modules.
+
+    ``sharers``: the pool's.
+    """
+    used = sorted({n for pick in picks for n, _ in pick})
+    number = {n: at for at, n in enumerate(used)}
+    widest = max(1, *map(len, picks))
+    pick = torch.full((len(picks), widest), -1, dtype=torch.long)
+    weight: Tensor = torch.zeros(len(picks), widest)
+    for site, theirs in enumerate(picks):
+        for place, (n, w) in enumerate(theirs):
+            pick[site, place], weight[site, place] = number[n], w
+    return Recipe(
+        person=person,
+        sharers=tuple(sharers[n] for n in used),
+        pick=pick,
+        weight=weight,
+        aggregate=aggregate,
+    )

@@ -1,0 +1,101 @@
+"""One sharer's pieces as a file: A and B of the modules they share.
+
+``SHARER.safetensors`` holds per shared site A [R, D] and B [O, R] in fp32; its checksum stands in
+the sharer's record. Knows nothing of gates or of the pool.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from idiolect.errors import IntegrityError
+from idiolect.pieces.pool.segment import PSEUDONYM
+from idiolect.storage.files import is_working_file, sha256_file, write_atomic
+
+Pair = tuple[Tensor, Tensor]
+"""A [R, D] and B [O, R]."""
+
+OPEN = 256
+"""Files that stay open, well below what a process may have."""
+
+
+def sharer_file(folder: Path, sharer: str) -> Path:
+    """Where a sharer's pieces stand."""
+    return folder / f"{sharer}.safetensors"
+
+
+def write_pieces(folder: Path, sharer: str, pairs: Mapping[str, Pair], *, base: str) -> str:
+    """Write a sharer's pieces; gives the SHA-256 of the file."""
+    tensors = {
+        f"{path}.lora_{letter}": tensor.detach().cpu().to(torch.float32).contiguous().clone()
+        for path, pair in pairs.items()
+        for letter, tensor in zip("AB", pair, strict=True)
+    }
+    target = sharer_file(folder, sharer)
+    write_atomic(target, save(tensors, metadata={"format": "pt", "base": base}))
+    return sha256_file(target)
+
+
+class SharerFiles:
+    """Sharers' files for reading: each checked when it is first wanted, then open and mapped.
+
+    Opening costs as much as reading forty pieces, so the latest ``OPEN`` stay open.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._checked: set[str] = set()
+        self._open: OrderedDict[str, Any] = OrderedDict()
+
+    def read(self, sharer: str, sites: Collection[str], *, sha256: str) -> dict[str, Pair]:
+        """A and B of some shared sites; raises IntegrityError where the file is missing or is not
+        what was written."""
+        path = sharer_file(self.folder, sharer)
+        try:
+            file = self._opened(sharer, path, sha256)
+            return {
+                site: (file.get_tensor(f"{site}.lora_A"), file.get_tensor(f"{site}.lora_B"))
+                for site in sites
+            }
+        except (SafetensorError, OSError) as error:
+            raise IntegrityError(f"{path}: not a readable file of pieces ({error})") from error
+
+    def close(self) -> None:
+        """Keep none open; each is checked again when it is wanted."""
+        self._checked.clear()
+        self._open.clear()
+
+    def _opened(self, sharer: str, path: Path, sha256: str) -> Any:
+        if sharer not in self._checked:
+            if not path.is_file() or sha256_file(path) != sha256:
+                raise IntegrityError(
+                    f"{path}: missing or changed after it was written; restore it from a copy, or "
+                    f"withdraw sharer {sharer}"
+                )
+            self._checked.add(sharer)
+        if sharer not in self._open:
+            self._open[sharer] = safe_open(path, framework="pt")
+            if len(self._open) > OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(sharer)
+        return self._open[sharer]
+
+
+def sharers_with_files(folder: Path) -> list[str]:
+    """Whose pieces lie in a folder; raises IntegrityError for files that do not belong there."""
+    out: list[str] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if is_working_file(path.name):
+            continue
+        if path.suffix != ".safetensors" or not PSEUDONYM.fullmatch(path.stem):
+            raise IntegrityError(f"{path}: a foreign file in a pool; take it out")
+        out.append(path.stem)
+    return out

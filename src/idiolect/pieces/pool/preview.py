@@ -1,0 +1,60 @@
+"""A pool as it would be with some more sharers in it: what newcomers would be assembled from.
+
+Nothing is written; who is only asked about is never in the folder.
+
+Shapes: ``S`` sharers, of the pool and those after them; ``D`` width of a module's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+from idiolect.errors import MissingError
+from idiolect.pieces.pool.adapter_file import Pair
+from idiolect.pieces.pool.contribution import Shared
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.pool.segment import stored_gate
+
+
+class Prospect(Pool):
+    """A pool and sharers who are not in it, read as one."""
+
+    def __init__(self, pool: Pool, entries: Sequence[Shared]) -> None:
+        super().__init__(pool.folder, Pool.read_head(pool.folder))
+        self._inside = pool
+        self._entries = {entry.sharer: entry for entry in entries}
+
+    @property
+    def sharers(self) -> tuple[str, ...]:
+        """Everyone in the pool, then those who might come."""
+        return (*self._inside.sharers, *self._entries)
+
+    def gates(self, path: str) -> Tensor:
+        """LN(g) of everyone at one site [S, D], rounded as a pool stores it."""
+        inside = self._inside.gates(path)
+        rows = [
+            stored_gate(entry.gates[path], where=f"sharer {entry.sharer}, {path}").float()
+            if path in entry.sites
+            else inside.new_zeros(inside.shape[1])
+            for entry in self._entries.values()
+        ]
+        return torch.cat([inside, *(row[None] for row in rows)])
+
+    def shares(self, path: str) -> Tensor:
+        """Who shares their piece of one site [S] (bool)."""
+        coming = [path in entry.sites for entry in self._entries.values()]
+        return torch.cat([self._inside.shares(path), torch.tensor(coming, dtype=torch.bool)])
+
+    def pieces(self, sharer: str, paths: Collection[str] | None = None) -> dict[str, Pair]:
+        """A [R, D] and B [O, R] by site, as ``Pool.pieces``."""
+        entry = self._entries.get(sharer)
+        if entry is None:
+            return self._inside.pieces(sharer, paths)
+        for path in paths or ():
+            if path not in entry.sites:
+                raise MissingError(f"{self.folder}: sharer {sharer} does not share {path}")
+        wanted = entry.sites if paths is None else paths
+        return {path: entry.adapter.pairs[path] for path in wanted}

@@ -1,0 +1,1 @@
+"""Recipes: which pieces make an adapter, and how much of each."""

@@ -1,0 +1,124 @@
+"""A folder opened as a source of adapters: recipes with their pool, or a store of adapters.
+
+Where a pool is at hand, nothing that is made of the pieces of somebody who left is given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.store.source import AdapterSource
+from idiolect.adapters.store.store import AdapterStore
+from idiolect.errors import MismatchError, MissingError, UsageError
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.recipe import materialise
+from idiolect.pieces.recipes.shard import RecipeRecord
+from idiolect.pieces.recipes.store import RecipeStore
+
+_SHOWN = ("prompt", "dtype", "device")
+"""The settings of recipes that say how items were shown; those of a store have the same names."""
+
+
+class Assembled:
+    """Recipes and the pool that they are for, as a source of adapters."""
+
+    def __init__(self, recipes: RecipeStore, pool: Pool) -> None:
+        recipes.require_pool(pool)
+        self.recipes, self.pool = recipes, pool
+        self.folder, self.making = recipes.folder, recipes.making
+        self.base, self.task = recipes.base, recipes.task
+        self.base_name, self.base_source = recipes.base_name, recipes.base_source
+        self.settings = {name: recipes.settings[name] for name in _SHOWN}
+        self.require = recipes.require
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Everyone who has a recipe, or nothing to make one of, sorted."""
+        return self.recipes.people
+
+    def record(self, person: str) -> RecipeRecord | None:
+        """What is known of a person's recipe, ``None`` for a stranger."""
+        return self.recipes.record(person)
+
+    def adapter(self, person: str) -> LoraAdapter | None:
+        """The adapter of a person's recipe; raises as ``materialise``."""
+        recipe = self.recipes.recipe(person)
+        return materialise(recipe, self.pool) if recipe and recipe.sharers else None
+
+    def made_of(self, person: str) -> Mapping[str, Any]:
+        """Whose pieces a person's adapter is made of, and of which pool."""
+        recipe = self.recipes.recipe(person)
+        return {"pool": self.pool.id, "sharers": list(recipe.sharers)} if recipe else {}
+
+
+class FromPieces(AdapterStore):
+    """A store of adapters whose training started from pieces of a pool that is at hand."""
+
+    def __init__(self, folder: Path, pool: Pool) -> None:
+        super().__init__(folder, AdapterStore.read_head(folder))
+        self._pool = pool
+
+    def adapter(self, person: str) -> LoraAdapter | None:
+        """A person's adapter; raises MismatchError where a sharer of its pieces has withdrawn."""
+        record = self.record(person)
+        if record is not None:
+            require_present(
+                self._pool, record.sharers, f"{self.folder}: the adapter of {person!r}", self.making
+            )
+        return super().adapter(person)
+
+
+def require_present(pool: Pool, sharers: Sequence[str], what: str, making: str) -> None:
+    """Raise MismatchError where somebody whose pieces ``what`` is made of is not in the pool."""
+    there = set(pool.sharers)
+    gone = [sharer for sharer in sharers if sharer not in there]
+    if gone:
+        raise MismatchError(
+            f"{what} is made of pieces of sharer {gone[0]}, who is not in the pool {pool.folder} "
+            f"any more; make it anew: idiolect {making}"
+        )
+
+
+def open_source(folder: Path, pool: Path | None = None) -> AdapterSource:
+    """Open recipes or a store of adapters, whichever is there.
+
+    ``pool``: where their pool lies now, if that has moved. Raises MissingError where there is
+    neither, IntegrityError for foreign or changed files, MismatchError for another pool.
+    """
+    if (folder / RecipeStore.HEAD).is_file():
+        return open_recipes(folder, pool)
+    return open_store(folder, pool)
+
+
+def open_recipes(folder: Path, pool: Path | None = None) -> Assembled:
+    """Open recipes with their pool; raises as ``open_source``."""
+    recipes = RecipeStore.open(folder)
+    at = pool or folder / recipes.pool_source
+    if pool is None and not (at / Pool.HEAD).is_file():
+        raise MissingError(
+            f"{folder}: the pool that its recipes are for is not in {at.resolve()} any more; say "
+            "where it lies now: --pool FOLDER"
+        )
+    return Assembled(recipes, Pool.open(at))
+
+
+def open_store(folder: Path, pool: Path | None = None) -> AdapterStore:
+    """Open a store of adapters; raises as ``open_source``."""
+    store = AdapterStore.open(folder)
+    named = store.settings.get("pool")
+    if not named:
+        if pool is not None:
+            raise UsageError(f"{folder}: its adapters are not made of pieces; leave the pool out")
+        return store
+    at = pool or folder / named["source"]
+    if not (at / Pool.HEAD).is_file() and pool is None:
+        return store
+    opened = Pool.open(at)
+    if opened.id == named["id"]:
+        return FromPieces(folder, opened)
+    if pool is None:
+        return store
+    raise MismatchError(f"{folder}: made of pieces of the pool {named['id']}, not of {pool}")

@@ -1,0 +1,182 @@
+"""Everyone's recipes in one folder: shards, and the pool and base that they are for.
+
+``recipes.json`` names the pool; people stand in ``shards/``, and a later shard's word on a person
+replaces an earlier one's. Some 2 KB a person; an adapter is made of it where it is wanted. Knows
+nothing of assembling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from idiolect.adapters.store.artifact import BoundFolder
+from idiolect.adapters.store.shard import check_tensors
+from idiolect.adapters.store.shard_index import ShardList, tensors_file
+from idiolect.config import to_plain
+from idiolect.errors import MismatchError
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.config import Aggregate
+from idiolect.pieces.recipes.recipe import Recipe
+from idiolect.pieces.recipes.shard import (
+    RecipeRecord,
+    RecipeShard,
+    read_recipe,
+    read_recipes,
+    width_of,
+    write_recipes,
+)
+from idiolect.storage.files import clean_partials, lock, write_json
+
+
+class RecipeStore(BoundFolder):
+    """An open store of recipes; reading needs no lock, writing happens inside ``writing``."""
+
+    HEAD = "recipes.json"
+    WHAT = "store of recipes"
+    MAKE = "assemble"
+
+    def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
+        super().__init__(folder, head)
+        try:
+            self.pool = str(head["pool"])
+            """The pool's id."""
+            self.pool_source = str(head["pool_source"])
+            """The way to its folder from this one: it holds where both are moved together."""
+            self.sites: tuple[str, ...] = tuple(map(str, head["sites"]))
+        except (KeyError, TypeError) as error:
+            raise self.no_head(error) from error
+        self._head = self._wanted = head
+        """What stands on disk, and what the next writer puts there."""
+        self._shards = ShardList(folder / "shards", read_recipes)
+        self._verified: set[tuple[int, int]] = set()
+
+    @staticmethod
+    def create(folder: Path, pool: Pool, *, settings: object) -> RecipeStore:
+        """Make a store for a pool's recipes, or open the one there if it is for the same pool.
+
+        Other settings than the ones there are written by ``writing``, not before. Raises
+        MismatchError for a store of another pool, UsageError where other files are.
+        """
+        head = {
+            "format": RecipeStore.FORMAT,
+            "pool": pool.id,
+            "pool_source": pool.seen_from(folder),
+            "sites": list(pool.sites),
+            "base": pool.base,
+            "base_name": pool.base_name,
+            "base_source": pool.base_source,
+            "tokenizer": pool.tokenizer,
+            "task": pool.task,
+            "lora": to_plain(pool.lora),
+            "settings": settings,
+        }
+        store = RecipeStore.require_room(folder, pool)
+        if store is not None:
+            store.settings, store._wanted = head["settings"], head
+            return store
+        write_json(folder / RecipeStore.HEAD, head)
+        return RecipeStore.open(folder)
+
+    @staticmethod
+    def require_room(folder: Path, pool: Pool) -> RecipeStore | None:
+        """The store in a folder, if there is one; raises as ``create`` where none can be made."""
+        if (folder / RecipeStore.HEAD).exists():
+            store = RecipeStore.open(folder)
+            store.require_pool(pool)
+            return store
+        RecipeStore.require_free(folder, empty="shards")
+        return None
+
+    @staticmethod
+    def open(folder: Path) -> RecipeStore:
+        """Open a store; raises MissingError, or IntegrityError for foreign or changed files."""
+        return RecipeStore(folder, RecipeStore.read_head(folder))
+
+    def require_pool(self, pool: Pool) -> None:
+        """Raise MismatchError where the recipes are for another pool."""
+        if (self.pool, self.sites) != (pool.id, pool.sites):
+            raise MismatchError(
+                f"{self.folder}: its recipes are for the pool that was in {self.pool_source} "
+                f"({self.pool}), {pool.folder} is {pool.id}; name that pool or another folder"
+            )
+
+    @contextmanager
+    def writing(self, *, wait: bool | float = True) -> Generator[None]:
+        """Hold the store against other writers; what they wrote meanwhile is read first."""
+        with lock(self.folder, wait=wait, what="the store of recipes"):
+            clean_partials(self.folder)
+            self._shards.clean()
+            if self._wanted != self._head:
+                write_json(self.folder / self.HEAD, self._wanted)
+                self._head = self._wanted
+            yield
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Everyone who has a recipe, sorted."""
+        return tuple(sorted(self._shards.where))
+
+    def record(self, person: str) -> RecipeRecord | None:
+        """What is known of a person's recipe, ``None`` for a stranger."""
+        found = self._shards.where.get(person)
+        return found[1] if found else None
+
+    def recipe(self, person: str) -> Recipe | None:
+        """A person's recipe, ``None`` for a stranger; raises IntegrityError for a changed file."""
+        found = self._shards.where.get(person)
+        if found and not tensors_file(self._shards.folder, found[0]).is_file():
+            self._shards.read()  # another process has put the store in order since
+            found = self._shards.where.get(person)
+        if found is None:
+            return None
+        number, record = found
+        shard = cast("RecipeShard", self._shards.all[number])
+        path = tensors_file(self._shards.folder, number)
+        is_now = path.stat()  # a number comes again where the last shard was dropped
+        if (is_now.st_ino, is_now.st_mtime_ns) not in self._verified:
+            check_tensors(path, shard.sha256, again="assemble")
+            self._verified.add((is_now.st_ino, is_now.st_mtime_ns))
+        return read_recipe(path, shard, record)
+
+    @property
+    def aggregates(self) -> frozenset[Aggregate]:
+        """In which ways the pieces of its recipes are put together."""
+        return frozenset(
+            cast("RecipeShard", shard).aggregate for shard in self._shards.all.values()
+        )
+
+    @property
+    def widest(self) -> int:
+        """The most pieces a module that anybody's recipe has room for."""
+        numbers = self._shards.all
+        return max((width_of(tensors_file(self._shards.folder, n)) for n in numbers), default=1)
+
+    def names(self, sharers: Collection[str]) -> bool:
+        """Whether any shard names one of the sharers, though a later one may have replaced that."""
+        shards = (cast("RecipeShard", shard) for shard in self._shards.all.values())
+        return any(set(sharers) & set(shard.sharers) for shard in shards)
+
+    def using(self, sharers: Collection[str]) -> tuple[str, ...]:
+        """Whose recipes use a piece of any of these sharers, sorted."""
+        found = ((person, self.recipe(person)) for person in self.people)
+        return tuple(p for p, recipe in found if recipe and set(sharers) & set(recipe.sharers))
+
+    def mentions(self, person: str) -> bool:
+        """Whether any shard names somebody, though a later one may have replaced that."""
+        return any(r.person == person for shard in self._shards.all.values() for r in shard.records)
+
+    def add(self, entries: Sequence[tuple[RecipeRecord, Recipe]]) -> None:
+        """Append people: after it returns they are in the store for good."""
+        for aggregate in sorted({recipe.aggregate for _, recipe in entries}):
+            alike = [entry for entry in entries if entry[1].aggregate == aggregate]
+            self._shards.know(write_recipes(self._shards.folder, self._shards.next, alike))
+
+    def compact(self, without: Collection[str] = ()) -> None:
+        """Drop what a later shard replaced, and the recipes of people who are not to stay."""
+        for number, live in self._shards.outdated(without):
+            kept = [(record, self.recipe(record.person)) for record in live]
+            self.add([(record, recipe) for record, recipe in kept if recipe is not None])
+            self._shards.remove(number)

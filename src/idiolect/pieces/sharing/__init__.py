@@ -1,0 +1,1 @@
+"""Selects sharers, audits them and adds their pieces to a pool."""

@@ -1,0 +1,123 @@
+"""Train the gates of all sharers at once: which activations open each piece of their adapters.
+
+The engine that trains adapters does it, with the adapters frozen and gates in their place; every
+sharer's gates are those that ``gates_single.py`` would give them alone. Knows no pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.stacks.gates import Gates
+from idiolect.errors import ArtifactError, TrainingError, UsageError
+from idiolect.events import Listener, silent
+from idiolect.models.base import Base
+from idiolect.prompts.render import Example
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.train_many import train_kind
+from idiolect.training.engine.trainable import GATES
+from idiolect.training.jobs import Job, Trained
+from idiolect.training.schedule import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatesConfig:
+    """How gates are trained: so many steps for everyone, however long their histories are.
+
+    Per-Pcs takes 200 steps at rate 2e-5. Of a gate only the direction is used, so it need not go
+    far: of five ways tried on film ratings the steps and the rate here did best, by little
+    (``docs/notes/pieces.md``). No weight decay, as there.
+    """
+
+    steps: int = 20
+    rate: float = 1e-2
+    batch: int = 16
+    clip: float = 1.0
+    """Largest gradient norm of one sharer's step."""
+    warmup: float = 0.1
+    """Share of the steps over which the rate rises."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"gates.{name}: must be above 0, got {getattr(self, name)}")
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"gates.{name}: must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"gates.warmup: must be in [0, 1), got {self.warmup}")
+
+    @property
+    def training(self) -> TrainConfig:
+        """The same as the engine takes it."""
+        return TrainConfig(
+            rate=self.rate,
+            steps=self.steps,
+            batch=self.batch,
+            weight_decay=0.0,
+            clip=self.clip,
+            warmup=self.warmup,
+            seed=self.seed,
+        )
+
+
+Sharer = tuple[str, LoraAdapter, Sequence[Example]]
+"""A person, the adapter that is to be cut into pieces, and their own items in order."""
+
+
+def train_gates(
+    base: Base,
+    sharers: Sequence[Sharer],
+    config: GatesConfig,
+    engine: EngineConfig | None = None,
+    *,
+    checkpoint: Path | None = None,
+    listener: Listener = silent,
+) -> tuple[Trained[Gates], ...]:
+    """Everyone's gates, in the order of the sharers (all of one kind of adapter).
+
+    Resumes from ``checkpoint`` as ``train_many`` does. Raises MismatchError for an adapter of
+    another base or kind, UsageError for a sharer without examples, TrainingError where a loss or a
+    gate is not finite, or a gate learned nothing.
+    """
+    if not sharers:
+        return ()
+    assert len({person for person, _, _ in sharers}) == len(sharers)
+    kind = sharers[0][1].config
+    trained = train_kind(
+        base,
+        [_job(base, sharer, kind) for sharer in sharers],
+        GATES,
+        replace(kind, dropout=0.0),  # what is frozen is run as it is
+        config.training,
+        engine,
+        checkpoint=checkpoint,
+        listener=listener,
+        stage="gates",
+    )
+    for one in trained:
+        if one.adapter.flaw:
+            raise TrainingError(
+                f"sharer {one.person!r}: after {one.steps} steps the gate {one.adapter.flaw}: it "
+                "can choose nothing. Train their adapter again if it does nothing there, try "
+                "another gates.rate, or leave this sharer out"
+            )
+    return trained
+
+
+def _job(base: Base, sharer: Sharer, kind: LoraConfig) -> Job:
+    """A sharer's work, checked."""
+    person, adapter, examples = sharer
+    if not examples:
+        raise UsageError(
+            f"sharer {person!r}: no usable item to train gates on; leave this sharer out"
+        )
+    try:
+        adapter.check(base, kind)
+    except ArtifactError as error:
+        raise type(error)(f"sharer {person!r}: {error}") from error
+    return Job(person=person, examples=tuple(examples), start=adapter)

@@ -1,0 +1,100 @@
+"""Train one sharer's gates: the obvious code, and the oracle that the batched engine must equal.
+
+One sharer, one optimizer from torch, autograd; the adapter is frozen and each module's update is
+multiplied by ``sigmoid(x.g)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.stacks.gates import Gates
+from idiolect.errors import TrainingError
+from idiolect.inference.nll import target_nll
+from idiolect.models.base import Base
+from idiolect.prompts.batch import collate
+from idiolect.training.jobs import Job, Trained
+from idiolect.training.reference import active_at
+from idiolect.training.schedule import TrainConfig, batches, rate_at
+
+
+def train_gates_of_one(base: Base, job: Job, config: TrainConfig) -> Trained[Gates]:
+    """Train the gates of the job's adapter alone, from zero. Raises TrainingError where the loss is
+    not finite.
+
+    Source: Per-Pcs section 3.2; the loss is that of OPPU.
+    """
+    adapter = job.start
+    assert adapter is not None and not job.tail
+    adapter.check(base)
+    gates = {
+        path: torch.zeros(a.shape[1], dtype=a.dtype, device=base.device, requires_grad=True)
+        for path, (a, _) in adapter.pairs.items()
+    }
+    optimizer = torch.optim.AdamW(
+        gates.values(),
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+    )
+    plan = batches(len(job.examples), config, job.person)
+    losses: list[float] = []
+    for step, numbers in enumerate(plan):
+        optimizer.param_groups[0]["lr"] = rate_at(step, len(plan), config)
+        chosen = [job.examples[n] for n in numbers]
+        batch = collate(chosen, pad=base.pad, device=base.device)
+        with gated(base, adapter, gates, active_at(base, adapter.config, chosen)):
+            loss = (target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
+        if not torch.isfinite(loss):
+            raise TrainingError(f"{job.person}: the loss is {float(loss.detach())} at step {step}")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(gates.values(), config.clip)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return Trained(
+        person=job.person,
+        adapter=Gates(
+            config=adapter.config,
+            base=base.identity,
+            vectors={path: gate.detach().cpu() for path, gate in gates.items()},
+        ),
+        steps=len(plan),
+        tokens=sum(len(job.examples[n].ids) for numbers in plan for n in numbers),
+        first_loss=losses[0],
+        last_loss=losses[-1],
+    )
+
+
+@contextmanager
+def gated(
+    base: Base, adapter: LoraAdapter, gates: Mapping[str, Tensor], active: Tensor | float = 1.0
+) -> Iterator[None]:
+    """While inside, modules add ``scale * sigmoid(x.g) * B A x`` where the adapter is active."""
+
+    def hook(gate: Tensor, a: Tensor, b: Tensor) -> Callable[[Any, Any, Tensor], Tensor]:
+        a, b = a.to(gate.device), b.to(gate.device)
+
+        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            (x,) = inputs
+            opened = torch.sigmoid(x @ gate.to(x.dtype))[..., None]
+            update = (x @ a.T.to(x.dtype)) @ b.T.to(x.dtype)
+            return output + adapter.config.scale * active * opened * update
+
+        return add
+
+    handles = [
+        base.model.get_submodule(path).register_forward_hook(hook(gates[path], *pair))
+        for path, pair in adapter.pairs.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,117 @@
+"""What was made of some sharers' pieces, below some folders: found by records and manifests.
+
+Recipes, adapters whose training started from pieces, exported adapters, and reports. Nothing is
+changed here but what killed writers left half-written, which nobody could ever find again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from idiolect.adapters.formats.peft import CONFIG
+from idiolect.adapters.store.source import sharers_in
+from idiolect.adapters.store.store import AdapterStore
+from idiolect.errors import ArtifactError
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.store import RecipeStore
+from idiolect.storage.files import clean_partials
+
+LEDGER = "ledger"
+REPORT = ("report.json", "report.html")
+"""Files of a pool's report."""
+_TEXTS = frozenset({".json", ".jsonl", ".html", ".md", ".txt", ".csv", ".toml", ".svg"})
+_LARGE = 1 << 24
+"""Texts above 16 MB are data, not reports."""
+
+
+@dataclass(kw_only=True)
+class Dependents:
+    """What was found."""
+
+    recipes: list[RecipeStore] = field(default_factory=list)
+    """Stores of recipes that name one of the sharers."""
+    stores: list[AdapterStore] = field(default_factory=list)
+    """Stores with adapters that are made of their pieces."""
+    exports: list[Path] = field(default_factory=list)
+    reports: list[Path] = field(default_factory=list)
+    """Files."""
+    checkpoints: list[AdapterStore] = field(default_factory=list)
+    """Stores that train from the pool and hold work in progress, of whoever."""
+    ledgers: list[Path] = field(default_factory=list)
+    """Stores with a ledger, whatever it says."""
+    unreadable: list[str] = field(default_factory=list)
+    """Why a folder could not be looked into."""
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is made of the pieces."""
+        return bool(self.recipes or self.stores or self.exports or self.reports)
+
+
+def find(folders: Sequence[Path], pool: Pool, sharers: Collection[str]) -> Dependents:
+    """What below the folders is made of these sharers' pieces."""
+    out = Dependents()
+    for folder in _folders(folders):
+        try:
+            _look(folder, pool, frozenset(sharers), out)
+        except ArtifactError as error:
+            out.unreadable.append(str(error))
+    return out
+
+
+def mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Path, ...]:
+    """Text files below the folders that name one of the sharers; ledgers are not looked into."""
+    names = [sharer.encode() for sharer in sharers]
+    out: list[Path] = []
+    for folder in _folders(folders):
+        if folder.name == LEDGER:
+            continue
+        for path in sorted(folder.iterdir()):
+            if path.suffix in _TEXTS and path.is_file() and path.stat().st_size <= _LARGE:
+                raw = path.read_bytes()
+                out += [path] if any(name in raw for name in names) else []
+    return tuple(out)
+
+
+def _folders(tops: Sequence[Path]) -> Iterator[Path]:
+    """Each folder once; what is hidden is nobody's."""
+    seen: set[Path] = set()
+    for top in tops:
+        for place, below, _ in os.walk(top):
+            folder = Path(place)
+            clean_partials(folder)
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            if folder.resolve() not in seen:
+                seen.add(folder.resolve())
+                yield folder
+
+
+def _look(folder: Path, pool: Pool, sharers: frozenset[str], out: Dependents) -> None:
+    """Take one folder in, if it is something."""
+    if (folder / RecipeStore.HEAD).is_file():
+        recipes = RecipeStore.open(folder)
+        out.recipes += [recipes] if recipes.names(sharers) else []
+    elif (folder / AdapterStore.HEAD).is_file():
+        store = AdapterStore.open(folder)
+        out.stores += [store] if store.names(sharers) else []
+        out.ledgers += [folder] if (folder / LEDGER).is_dir() else []
+        from_pool = (store.settings.get("pool") or {}).get("id") == pool.id
+        out.checkpoints += [store] if from_pool and (folder / "checkpoint.bin").exists() else []
+    elif (folder / CONFIG).is_file():
+        out.exports += [folder] if sharers & set(sharers_in(folder)) else []
+    elif (folder / REPORT[0]).is_file() and _is_pool_report(folder / REPORT[0]):
+        paths = [folder / name for name in REPORT if (folder / name).is_file()]
+        if any(sharer.encode() in path.read_bytes() for path in paths for sharer in sharers):
+            out.reports += paths
+
+
+def _is_pool_report(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.get("format") == "idiolect-pool-report"

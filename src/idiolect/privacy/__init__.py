@@ -1,0 +1,1 @@
+"""Consent, the ledger, the erasure protocol and the search for personal text."""

@@ -1,0 +1,1 @@
+"""Sets of prompts with responses: named sets, file formats, splits."""

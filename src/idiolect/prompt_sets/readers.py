@@ -1,0 +1,117 @@
+"""Files of records, whatever their format: each record as a mapping with its line or number.
+
+Knows formats; knows nothing of what the columns mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from idiolect.errors import DataError
+from idiolect.history.jsonl import iterate_json_lines
+from idiolect.importers.parsing import read_json
+from idiolect.storage.files import explain_os_errors
+
+Record = Mapping[str, Any]
+
+
+def read_records(path: Path) -> Iterator[tuple[int, Record]]:
+    """The records of a file by its ending, each with its line (CSV, JSONL) or number from 1.
+
+    Raises MissingError where there is no such file, DataError for a broken one or another ending.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            f"files ending in {path.suffix!r} are not read", file=path, hint=f"known: {ENDINGS}"
+        )
+    return reader(path)
+
+
+def _text(path: Path) -> str:
+    with explain_os_errors("read", path):
+        raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError("not UTF-8 text", file=path, line=line) from error
+
+
+def _csv(path: Path) -> Iterator[tuple[int, Record]]:
+    """Rows under the first line that is no comment (PyRIT writes its version above the header)."""
+    lines = _text(path).splitlines(keepends=True)
+    skipped = 0
+    while skipped < len(lines) and lines[skipped].startswith("#"):
+        skipped += 1
+    reader = csv.DictReader(io.StringIO("".join(lines[skipped:]), newline=""), strict=True)
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise DataError(
+                    "has another number of fields than the header",
+                    file=path,
+                    line=skipped + reader.line_num,
+                )
+            yield skipped + reader.line_num, row
+    except csv.Error as error:
+        raise DataError(f"not CSV: {error}", file=path, line=skipped + reader.line_num) from error
+
+
+def _json(path: Path) -> Iterator[tuple[int, Record]]:
+    return _records_in(read_json(path), path)
+
+
+def _yaml(path: Path) -> Iterator[tuple[int, Record]]:
+    try:
+        content = yaml.safe_load(_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else None
+        raise DataError("not YAML", file=path, line=line) from error
+    return _records_in(content, path)
+
+
+def _records_in(content: Any, path: Path) -> Iterator[tuple[int, Record]]:
+    """A list of records, or an object with one under ``seeds``, ``prompts`` or ``data``."""
+    if isinstance(content, dict):
+        found = cast("dict[str, Any]", content)
+        content = next((found[k] for k in ("seeds", "prompts", "data") if k in found), None)
+    if not isinstance(content, list):
+        raise DataError("expected a list of records", file=path)
+    for number, record in enumerate(cast("list[Any]", content), start=1):
+        if isinstance(record, str):
+            record = {"value": record}
+        if not isinstance(record, dict):
+            raise DataError(f"record {number} is no object", file=path)
+        yield number, cast("dict[str, Any]", record)
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Record]]:
+    import pyarrow.lib
+    import pyarrow.parquet
+
+    with explain_os_errors("read", path):
+        try:
+            rows = pyarrow.parquet.read_table(path).to_pylist()
+        except pyarrow.lib.ArrowInvalid as error:
+            raise DataError(f"not Parquet: {error}", file=path) from error
+    yield from enumerate(rows, start=1)
+
+
+_READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Record]]]] = {
+    ".jsonl": iterate_json_lines,
+    ".json": _json,
+    ".csv": _csv,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+    ".prompt": _yaml,
+    ".parquet": _parquet,
+}
+ENDINGS = ", ".join(_READERS)

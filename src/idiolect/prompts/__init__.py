@@ -1,0 +1,1 @@
+"""Prompts as tokens: chat template, rendering, context, batches."""

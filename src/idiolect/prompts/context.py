@@ -1,0 +1,113 @@
+"""What stands beside a person's question: earlier items found by retrieval, and their profile.
+
+Everything that a question may see is *strictly earlier* (design, invariant 4): this module is the
+only place where a history turns into prompts, for training and for serving alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from idiolect.errors import UsageError
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.profiles.profile import Profile, profile_for
+from idiolect.prompts.render import Example, Prompter
+from idiolect.retrieval.dense import Encoder
+from idiolect.retrieval.registry import get_retriever
+from idiolect.retrieval.retriever import Retriever
+from idiolect.tasks.task import Task
+
+RetrieverName = Literal["none", "bm25", "dense", "recent", "random"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextConfig:
+    """What is shown beside a question."""
+
+    retrieval: RetrieverName = "none"
+    k: int = 4
+    """Retrieved items; a large number with ``recent`` gives the whole history as far as it fits."""
+    profile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise UsageError(f"context.k: must be at least 1, got {self.k}")
+
+
+class Person:
+    """One person's history, ready to be asked about: its index is built once."""
+
+    def __init__(
+        self,
+        history: History,
+        task: Task,
+        prompter: Prompter,
+        context: ContextConfig,
+        *,
+        profiles: Sequence[Profile] = (),
+        encoder: Encoder | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.history, self.task, self.prompter, self.context = history, task, prompter, context
+        self.profiles = profiles
+        self.retriever: Retriever | None = None
+        if context.retrieval != "none":
+            texts = [task.index_text(item) for item in history.items]
+            self.retriever = get_retriever(
+                context.retrieval, texts, encoder=encoder, seed=seed, person=history.person
+            )
+
+    def around(self, question: Interaction, visible: int) -> tuple[list[str], str]:
+        """Memories (best first) and profile for a question that may see ``visible`` items."""
+        found: tuple[int, ...] = ()
+        if self.retriever is not None and visible:
+            text = self.task.search_text(question)
+            found = self.retriever.top(text, visible=visible, k=self.context.k)
+        assert all(place < visible for place in found)
+        profile = profile_for(self.profiles, visible) if self.context.profile else ""
+        return [self.task.memory(self.history.items[place]) for place in found], profile
+
+    def item_example(self, place: int) -> Example | None:
+        """The training example of the history's item at ``place``, seeing only items before it.
+
+        ``None`` where it cannot be trained on: no answer, or too long.
+        """
+        item = self.history.items[place]
+        if not self.task.labelled:
+            return self.prompter.passage(self.task.passage(item))
+        return self._example(item, place)
+
+    def example_of(self, item: Interaction) -> Example | None:
+        """The training example of one of the history's items."""
+        return self.item_example(self.history.items.index(item))
+
+    def query_example(self, query: Interaction) -> Example | None:
+        """A query with its gold answer, ``None`` where the answer is unknown or too long."""
+        return self._example(query, self.history.visible_to(query))
+
+    def query_prompt(self, query: Interaction, *, room: int) -> tuple[int, ...]:
+        """A query's prompt tokens, with ``room`` left for an answer.
+
+        Raises UsageError where instruction and answer alone do not fit into ``max_tokens``.
+        """
+        memories, profile = self.around(query, self.history.visible_to(query))
+        prompt = self.task.prompt(query)
+        ids = self.prompter.prompt_ids(prompt, memories=memories, profile=profile, room=room)
+        if ids is None:
+            limit = self.prompter.config.max_tokens
+            raise UsageError(
+                f"prompt.max_tokens: {limit} is too few for a {self.task.name} question "
+                f"and {room} answer tokens"
+            )
+        return tuple(ids)
+
+    def _example(self, item: Interaction, visible: int) -> Example | None:
+        answer = self.task.target(item)
+        if not answer:
+            return None
+        memories, profile = self.around(item, visible)
+        prompt = self.task.prompt(item)
+        return self.prompter.example(prompt, answer, memories=memories, profile=profile)

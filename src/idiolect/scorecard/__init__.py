@@ -1,0 +1,1 @@
+"""Measures what unlearning did and what it cost."""

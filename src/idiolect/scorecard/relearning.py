@@ -1,0 +1,102 @@
+"""How soon what was unlearned is back: the loss on it after some steps of fine-tuning on it.
+
+Knowledge that was hidden rather than removed comes back in a few steps (Lynch et al., 2024,
+arXiv:2402.16835). The model is not changed: what is trained is a LoRA beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.errors import TrainingError, UsageError
+from idiolect.inference.greedy import WHO, generator_of
+from idiolect.models.base import Base
+from idiolect.prompts.render import Example
+from idiolect.training.schedule import TrainConfig, batches
+from idiolect.unlearning.trainee import LoraTrainee, Losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelearnConfig:
+    """What somebody would do who wants it back."""
+
+    after: tuple[int, ...] = (0, 1, 2, 5, 10, 20)
+    """Steps after which the loss is measured."""
+    rate: float = 3e-4
+    batch: int = 4
+    lora: LoraConfig = field(
+        default_factory=lambda: LoraConfig(
+            rank=8, alpha=16.0, targets=("q_proj", "v_proj", "o_proj", "down_proj")
+        )
+    )
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.after or sorted({*self.after}) != [*self.after] or self.after[0] < 0:
+            raise UsageError(f"relearn.after: must be rising step counts, got {self.after}")
+
+
+def relearning(
+    base: Base,
+    adapter: LoraAdapter | None,
+    forget: Sequence[Example],
+    config: RelearnConfig | None = None,
+) -> tuple[float, ...]:
+    """The mean loss a target token on the forget set, in nats, after each of ``config.after``.
+
+    Trained and measured on are the same examples: what comes back is what was there. Raises
+    TrainingError where the loss is not finite.
+    """
+    config = config or RelearnConfig()
+    lora = config.lora
+    if adapter is not None:
+        theirs = adapter.config
+        lora = replace(lora, active=theirs.active, top_layers=theirs.top_layers)
+    trainee = LoraTrainee(base, adapter, lora, seed=config.seed)
+    model = Losses(base, trainee)
+    optimizer = torch.optim.AdamW(trainee.weights, lr=config.rate, weight_decay=0.0)
+    last = config.after[-1]
+    plan = batches(
+        len(forget),
+        TrainConfig(rate=config.rate, steps=max(1, last), batch=config.batch, seed=config.seed),
+        "relearning",
+    )
+    out: list[float] = []
+    for step in range(last + 1):
+        if step in config.after:
+            out.append(_loss(model, forget, base, adapter, step))
+        if step == last:
+            break
+        loss = model.nll([forget[n] for n in plan[step]]).mean()
+        if not torch.isfinite(loss):
+            raise TrainingError(f"relearning: the loss is {float(loss.detach())} at step {step}")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trainee.weights, 1.0)
+        optimizer.step()
+    return tuple(out)
+
+
+@torch.no_grad()
+def _loss(
+    model: Losses,
+    forget: Sequence[Example],
+    base: Base,
+    adapter: LoraAdapter | None,
+    step: int,
+) -> float:
+    """The mean over all target tokens; before any step it is the model's own."""
+    if step == 0:
+        found = generator_of(base, adapter).likelihoods([(WHO, e) for e in forget])
+        return sum(one.nll for one in found) / sum(one.tokens for one in found)
+    total = tokens = 0.0
+    for start in range(0, len(forget), 8):
+        some = forget[start : start + 8]
+        for nats, example in zip(model.nll(some).tolist(), some, strict=True):
+            total += nats * example.targets
+            tokens += example.targets
+    return total / tokens

@@ -1,0 +1,56 @@
+"""What a model is still good for: multiple-choice questions, and answers like those it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.errors import UsageError
+from idiolect.inference.greedy import WHO, generator_of, prompt_ids
+from idiolect.models.base import Base
+from idiolect.prompt_sets.corpora import Choice
+from idiolect.prompts.render import Example, PromptConfig, Prompter
+from idiolect.retrieval.dense import Encoder
+
+
+def right_choices(
+    base: Base,
+    adapter: LoraAdapter | None,
+    choices: Sequence[Choice],
+    *,
+    prompt: PromptConfig | None = None,
+) -> tuple[bool, ...]:
+    """Whether the right option is the likeliest answer to each question, in order.
+
+    An option's likelihood is divided by its length in characters (``acc_norm`` of the LM
+    Evaluation Harness), so that short ones are not favoured.
+    """
+    prompter = Prompter(base.tokenizer, prompt)
+    rows: list[tuple[str, Example]] = []
+    lengths: list[int] = []
+    for one in choices:
+        options = [prompter.answer_ids(option) for option in one.options]
+        asked = prompt_ids(prompter, one.question, room=max(map(len, options)))
+        rows += [(WHO, Example((*asked, *option), len(asked))) for option in options]
+        lengths += [max(1, len(option)) for option in one.options]
+    found = generator_of(base, adapter).likelihoods(rows)
+    scores = iter(one.nll / length for one, length in zip(found, lengths, strict=True))
+    out: list[bool] = []
+    for one in choices:
+        nats = [next(scores) for _ in one.options]
+        out.append(nats.index(min(nats)) == one.answer)
+    return tuple(out)
+
+
+def similarities(
+    encoder: Encoder, answers: Sequence[str], before: Sequence[str]
+) -> tuple[float, ...]:
+    """How like each answer is to the one before: the cosine of their vectors."""
+    if len(answers) != len(before):
+        raise UsageError(f"{len(answers)} answers and {len(before)} before: compare one with one")
+    if not answers:
+        return ()
+    a, b = (np.asarray(encoder(list(texts)), dtype=np.float64) for texts in (answers, before))
+    return tuple(float(value) for value in (a * b).sum(axis=1))

@@ -1,0 +1,1 @@
+"""The seven tasks of the LaMP benchmark."""

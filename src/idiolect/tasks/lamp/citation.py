@@ -1,0 +1,57 @@
+"""LaMP-1: which of two papers an author cites; the answer is ``[1]`` or ``[2]``.
+
+A query has ``title``, ``option1``, ``option2`` and ``citation``; an item is a paper of the author
+with ``title`` and ``abstract``, and says nothing of what it cites.
+"""
+
+from __future__ import annotations
+
+from idiolect.history.interaction import Interaction
+from idiolect.tasks.lamp.query_parser import parser
+from idiolect.tasks.record import record_key
+from idiolect.tasks.task import Prompt, Task
+
+
+def _prompt(item: Interaction) -> Prompt:
+    option1, option2 = item.fields["option1"], item.fields["option2"]
+    return Prompt(
+        before='Which paper does the author of "',
+        body=item.fields["title"],
+        after=f'" cite? Answer [1] or [2].\n[1] {option1}\n[2] {option2}',
+    )
+
+
+def _search_text(item: Interaction) -> str:
+    return " ".join(item.fields.get(name, "") for name in ("title", "option1", "option2")).strip()
+
+
+def _passage(item: Interaction) -> str:
+    return f"{item.fields['title']}\n{item.fields.get('abstract', '')}".strip()
+
+
+TASK = Task(
+    name="lamp-1",
+    title="citation identification",
+    input_fields=("title", "option1", "option2"),
+    history_fields=("title", "abstract"),
+    target_field="citation",
+    metrics=("accuracy", "macro_f1"),
+    prompt=_prompt,
+    memory=lambda item: f"Paper: {item.fields['title']}",
+    search_text=_search_text,
+    index_text=_passage,
+    passage=_passage,
+    record=lambda item: record_key(item.fields["title"]),
+    parse_input=parser(
+        "lamp-1",
+        'For an author who has written the paper with the title "{title}", which reference is '
+        "related? Just answer with [1] or [2] without explanation. "
+        '[1]: "{option1}" [2]: "{option2}"',
+    ),
+    profile_question="Which research topics does this author write about? "
+    "Answer with the topics only, in one sentence.",
+    labelled=False,
+    choices=("[1]", "[2]"),
+    decode="argmax",
+    max_answer_tokens=4,
+)

@@ -1,0 +1,42 @@
+"""LaMP-7: a tweet in the person's own words, from a neutral paraphrase of it.
+
+A query has ``text`` (the paraphrase) and ``tweet`` (what the person wrote); an item is a tweet of
+the person, ``text``, without any paraphrase.
+"""
+
+from __future__ import annotations
+
+from idiolect.history.interaction import Interaction
+from idiolect.tasks.lamp.query_parser import parser
+from idiolect.tasks.record import record_key
+from idiolect.tasks.task import Prompt, Task
+
+
+def _written(item: Interaction) -> str:
+    # What the person wrote is a query's target and an item's only field.
+    return item.fields.get("tweet", item.fields["text"])
+
+
+TASK = Task(
+    name="lamp-7",
+    title="tweet paraphrase",
+    input_fields=("text",),
+    history_fields=("text",),
+    target_field="tweet",
+    metrics=("rouge_1", "rouge_l", "perplexity"),
+    prompt=lambda item: Prompt(
+        before="Rewrite this tweet in my style:\n", body=item.fields["text"]
+    ),
+    memory=lambda item: f"Tweet: {_written(item)}",
+    search_text=lambda item: item.fields["text"],
+    index_text=_written,
+    passage=_written,
+    record=lambda item: record_key(_written(item)),
+    parse_input=parser(
+        "lamp-7",
+        "Paraphrase the following tweet without any explanation before or after it: {text}",
+    ),
+    profile_question="What does this person tweet about, and in which tone and style? "
+    "Answer in one sentence.",
+    labelled=False,
+)

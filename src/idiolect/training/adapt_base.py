@@ -1,0 +1,260 @@
+"""Task adaptation: one LoRA on *other* people's items, merged in fp32, saved as a base of its own.
+
+Whoever is to be tested later must not be in it, nor their records in other people's histories
+(design, invariant 4). Source: OPPU section 3.2, "task-specific" base.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from idiolect.adapters.formats.exchange import TASK_ADAPTER
+from idiolect.adapters.formats.peft import save_peft
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, merged_weight
+from idiolect.config import derive_seed, to_plain
+from idiolect.errors import UsageError
+from idiolect.events import Listener, Note, silent
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import Base
+from idiolect.models.device import DtypeName
+from idiolect.models.weights import rewrite_base, save_base_manifest
+from idiolect.profiles.profile import Profile
+from idiolect.prompts.context import ContextConfig, Person
+from idiolect.prompts.render import Example, PromptConfig, Prompter
+from idiolect.retrieval.dense import Encoder
+from idiolect.storage.files import staged_folder
+from idiolect.storage.manifest import Manifest
+from idiolect.tasks.task import Task
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.train_many import train_many
+from idiolect.training.fold_prompts import merge_equal_prompts
+from idiolect.training.jobs import Job
+from idiolect.training.schedule import TrainConfig
+
+PERSON = "task adaptation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptConfig:
+    """How a base is adapted to a task."""
+
+    lora: LoraConfig = field(
+        default_factory=lambda: LoraConfig(
+            rank=16, alpha=32.0, targets=("q_proj", "v_proj", "o_proj", "down_proj")
+        )
+    )
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(rate=1e-3, epochs=1, batch=32, clip=1.0)
+    )
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    most_items: int = 4000
+    """Items drawn from other people's histories, 0 for all; items that ask the same question are
+    folded into one afterwards, so for film ratings all cost little more than some."""
+
+    dtype: DtypeName = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.most_items < 0:
+            raise UsageError(f"most_items: must be 0 (all) or more, got {self.most_items}")
+        if self.lora.active != "all":
+            raise UsageError("lora.active: only 'all' can be merged into a base")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptSummary:
+    """What a base was adapted on."""
+
+    out: str
+    identity: str
+    people: int
+    items: int
+    examples: int
+    """Training examples after items that ask the same question were folded into one."""
+    tokens: int
+    seconds: float
+    left_out: Mapping[str, int]
+    """Items left out, by reason."""
+
+
+class Exclusion:
+    """Who and what must not enter: people, and their records wherever they stand."""
+
+    def __init__(self, task: Task, tested: Iterable[History]) -> None:
+        self.task = task
+        self.people: set[str] = set()
+        self.records: set[str] = set()
+        for history in tested:
+            self.people.add(history.person)
+            keys = (task.record(i) for i in (*history.items, *history.queries))
+            self.records.update(key for key in keys if key is not None)
+
+    def reason(self, item: Interaction) -> str | None:
+        """Why an item of somebody else must stay out, ``None`` where it may enter."""
+        if self.people.intersection(item.voices):
+            return "holds words of a person to be tested"
+        if self.task.record(item) in self.records:
+            return "is a record of a person to be tested"
+        return None
+
+    def without(self, history: History) -> History:
+        """The history without the items that must stay out, for whatever is made of all of it."""
+        return History(history.person, tuple(i for i in history.items if not self.reason(i)))
+
+
+def adapt(
+    base: Base,
+    task: Task,
+    others: Iterable[History],
+    exclusion: Exclusion,
+    out: Path,
+    config: AdaptConfig,
+    *,
+    profiles: Mapping[str, Sequence[Profile]] | None = None,
+    encoder: Encoder | None = None,
+    engine: EngineConfig | None = None,
+    listener: Listener = silent,
+) -> AdaptSummary:
+    """Train one LoRA on the others' items and save base plus LoRA as a base folder.
+
+    Raises UsageError where nothing is left to train on or the base has no folder of weights.
+    """
+    started = time.monotonic()
+    if base.folder is None:
+        raise UsageError("a base made in memory cannot be adapted; save it as a folder first")
+    left_out: Counter[str] = Counter()
+    allowed = [h for h in others if h.person not in exclusion.people]
+    chosen, people = _examples(base, task, allowed, exclusion, config, profiles, encoder, left_out)
+    if not chosen:
+        raise UsageError(
+            f"{task.name}: nothing to adapt on: no {'item' if task.labelled else 'answered query'} "
+            "of anyone else is left "
+            f"({dict(left_out) or 'there are no other people'})"
+        )
+    examples = merge_equal_prompts(chosen)
+    listener(
+        Note(
+            text=f"adapting to {task.title} on {len(chosen):,} items of {len(people):,} other "
+            f"people ({len(examples):,} different questions)"
+        )
+    )
+    checkpoint = out.with_name(f".{out.name}.adapting")
+    trained = train_many(
+        base,
+        [Job(person=PERSON, examples=examples)],
+        config.lora,
+        config.train,
+        engine,
+        checkpoint=checkpoint,
+        listener=listener,
+        stage="adapt",
+    )[0]
+    about = {"task": task.name, "adapt": to_plain(config), "items": len(chosen)}
+    people |= set(contributors_of(base))
+    save_merged(base, trained.adapter, out, about=about, contributors=tuple(sorted(people)))
+    checkpoint.unlink(missing_ok=True)
+    return AdaptSummary(
+        out=str(out),
+        identity=str(Manifest.peek(out).base),
+        people=len(people),
+        items=len(chosen),
+        examples=len(examples),
+        tokens=trained.tokens,
+        seconds=time.monotonic() - started,
+        left_out=dict(left_out),
+    )
+
+
+def _examples(
+    base: Base,
+    task: Task,
+    allowed: Sequence[History],
+    exclusion: Exclusion,
+    config: AdaptConfig,
+    profiles: Mapping[str, Sequence[Profile]] | None,
+    encoder: Encoder | None,
+    left_out: Counter[str],
+) -> tuple[list[Example], set[str]]:
+    """A seeded draw of the others' items as examples, and whose they are.
+
+    Where items carry no labels of the task, their queries are what teaches it.
+    """
+    prompter = Prompter(base.tokenizer, config.prompt)
+    places = [
+        (h, item)
+        for h in allowed
+        for item in (h.items if task.labelled else (q for q in h.queries if task.target(q)))
+    ]
+    random.Random(derive_seed(config.train.seed, "task adaptation")).shuffle(places)
+    kept: dict[str, Person] = {}
+    chosen: list[Example] = []
+    people: set[str] = set()
+    for history, item in places:
+        if config.most_items and len(chosen) >= config.most_items:
+            break
+        reason = exclusion.reason(item)
+        if reason is not None:
+            left_out[reason] += 1
+            continue
+        if history.person not in kept:
+            theirs = (profiles or {}).get(history.person, ())
+            kept[history.person] = Person(
+                exclusion.without(history) if config.context.retrieval != "none" else history,
+                task,
+                prompter,
+                config.context,
+                profiles=theirs,
+                encoder=encoder,
+                seed=config.train.seed,
+            )
+        person = kept[history.person]
+        example = person.example_of(item) if task.labelled else person.query_example(item)
+        if example is None:
+            left_out["has no answer, or is too long"] += 1
+            continue
+        chosen.append(example)
+        people.add(history.person)
+    return chosen, people
+
+
+def contributors_of(base: Base) -> tuple[str, ...]:
+    """The people whose items a base was adapted on; empty for a public base."""
+    if base.folder is None or not (base.folder / Manifest.NAME).is_file():
+        return ()
+    return Manifest.peek(base.folder).contributors
+
+
+def save_merged(
+    base: Base,
+    adapter: LoraAdapter,
+    out: Path,
+    *,
+    about: Mapping[str, object],
+    contributors: tuple[str, ...],
+) -> None:
+    """Save ``W + scale * B A`` in fp32 as a base folder, with the adapter itself beside it."""
+    assert base.folder is not None
+    adapter.check(base)
+    changes = {
+        f"{path}.weight": partial(merged_weight, a=a, b=b, scale=adapter.config.scale)
+        for path, (a, b) in adapter.pairs.items()
+    }
+    with staged_folder(out, replace=True) as folder:
+        rewrite_base(base.folder, folder, changes)
+        save_peft(folder / TASK_ADAPTER, adapter, base_name=base.name)
+        save_base_manifest(
+            folder,
+            name=f"{base.name}+{about['task']}",
+            source=base.source,
+            contributors=contributors,
+            parent=base.identity,
+            **about,
+        )

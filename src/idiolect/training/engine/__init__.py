@@ -1,0 +1,1 @@
+"""The training engine: many people at once."""

@@ -1,0 +1,114 @@
+"""What of an example no adapter changes: run through the bare base once, kept, and gone on from.
+
+Where adapters act from the call for an answer on (``lora.active``), the prompt before it leaves
+nothing but keys and values (activated LoRA; Greenewald et al., 2025). Where they sit in the last
+layers (``lora.top_layers``), the layers below leave the activations at their upper edge. Both are
+the same in every epoch, and for everyone who is asked the same. The mathematics is that of the
+whole forward: only what would come out equal again is not computed again.
+
+Shapes: ``L`` adapted layers (the last ones), ``B`` rows, ``H`` heads of keys, ``P`` tokens of the
+prompt that are gone past, ``S`` the others, ``d``/``D`` widths of a head and of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+from idiolect.adapters.lora import LoraConfig, first_layer
+from idiolect.inference.nll import head_nll
+from idiolect.models.base import Base
+from idiolect.models.forward.partial import require_full_attention, run_part
+from idiolect.prompts.batch import Batch, collate
+from idiolect.prompts.chat_template import invocation_of, invoked_at
+from idiolect.prompts.render import Example
+from idiolect.training.engine.base_prefill import Kept, beside, run_bare
+from idiolect.training.engine.trainable import TrainedStack
+
+KEPT_BYTES = 2 * 2**30
+
+
+class Frozen:
+    """Forwards from what is kept; keeps at most ``keep_bytes``, the oldest goes first."""
+
+    def __init__(
+        self,
+        base: Base,
+        lora: LoraConfig,
+        *,
+        forward_tokens: int,
+        keep_bytes: int = KEPT_BYTES,
+    ) -> None:
+        self.base, self.forward_tokens, self.keep_bytes = base, forward_tokens, keep_bytes
+        self.first = first_layer(base.model, lora)
+        self.invocation = invocation_of(base.tokenizer) if lora.active == "answer" else ()
+        self._kept: dict[Hashable, Kept] = {}
+        self.kept_bytes = 0
+        self.asked: list[tuple[Example, ...]] = []
+        """Every call of ``prepare``. In its last bits what is kept depends on the company in which
+        it ran: who asks again in the same order has the same bits."""
+
+    def start(self, example: Example) -> int:
+        """The first token of an example on which adapters act."""
+        if not self.invocation:
+            return 0
+        return invoked_at(example.ids[: example.answer_start], self.invocation)
+
+    def target_nll(
+        self, stack: TrainedStack[object], examples: Sequence[Example], owners: Tensor
+    ) -> tuple[Tensor, Batch]:
+        """Each target token's negative log likelihood [N] in nats, row ``i`` of slot ``owners[i]``.
+
+        Equal to ``loss.target_nll`` of the whole examples up to rounding.
+        """
+        kept = [self._kept[self._key(e)] for e in examples]
+        starts = [self.start(e) for e in examples]
+        batch = collate(examples, pad=self.base.pad, device=self.base.device, starts=starts)
+        require_full_attention(self.base, max(len(e.ids) for e in examples))
+        edge = None
+        if self.first:
+            edge = torch.nn.utils.rnn.pad_sequence(
+                [k.edge for k in kept if k.edge is not None], batch_first=True
+            )[:, : batch.ids.shape[1] - 1]
+        with stack.applied(owners):
+            hidden = run_part(
+                self.base,
+                batch.ids[:, :-1],  # the last column predicts nothing
+                batch.start,
+                front=beside([k.past for k in kept], self.first),
+                edge=edge,
+                first=self.first,
+            ).hidden
+        hidden = hidden[batch.row, batch.position]
+        return head_nll(self.base.model, hidden, batch.label), batch
+
+    @torch.no_grad()
+    def prepare(self, examples: Sequence[Example]) -> None:
+        """Run what is not kept yet through the bare base; call it before ``target_nll``."""
+        self.asked.append(tuple(examples))
+        missing: dict[Hashable, Example] = {}
+        for example in examples:
+            key = self._key(example)
+            if key in self._kept:
+                self._kept[key] = self._kept.pop(key)  # the youngest now
+            else:
+                missing.setdefault(key, example)
+        keys = list(missing)
+        wanted = [(e.ids, self.start(e)) for e in missing.values()]
+        found = run_bare(self.base, wanted, first=self.first, forward_tokens=self.forward_tokens)
+        for number, kept in found:
+            self._kept[keys[number]] = kept
+            self.kept_bytes += kept.bytes
+        needed = {self._key(e) for e in examples}
+        for key in list(self._kept):
+            if self.kept_bytes <= self.keep_bytes:
+                break
+            if key not in needed:
+                self.kept_bytes -= self._kept.pop(key).bytes
+
+    def _key(self, example: Example) -> Hashable:
+        """Examples of one key leave the same: the prompt alone where no edge is kept."""
+        start = self.start(example)
+        return (start, example.ids[:-1] if self.first else example.ids[:start])

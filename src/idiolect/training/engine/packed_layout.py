@@ -1,0 +1,114 @@
+"""A step's examples one behind another, without padding: the layout for GPUs.
+
+A forward is one row of tokens, those of a person together, so that adapters are grouped products
+(``adapters.ragged``) and attention runs over spans (``models.varlen``). It computes what padded
+rows do, for adapters that act on all tokens of all layers.
+
+Shapes: ``N`` tokens of a forward, ``M`` target tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from idiolect.adapters.stacks.lora import Stack
+from idiolect.inference.nll import head_nll
+from idiolect.models.base import Base
+from idiolect.models.forward.partial import sees_all
+from idiolect.models.forward.varlen import Spans, run_spans
+from idiolect.prompts.batch import targets_of
+from idiolect.training.engine.padded_layout import Row, Scored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """Rows of one forward; each without its last token, which predicts nothing."""
+
+    ids: Tensor
+    """Token ids [N], sorted by slot."""
+    spans: Spans
+    slots: tuple[int, ...]
+    """Whose tokens they are, each slot once, in order."""
+    sizes: tuple[int, ...]
+    """How many tokens each of these slots has."""
+    slot: Tensor
+    """The slot of each target token [M]."""
+    position: Tensor
+    """The place in ``ids`` that predicts it [M]."""
+    label: Tensor
+    """The target tokens' ids [M]."""
+    count: Tensor
+    """How often each target token counts [M], fp32."""
+
+
+class PackedRows:
+    """Runs rows without padding."""
+
+    def __init__(self, base: Base, stack: Stack, *, forward_tokens: int) -> None:
+        self.base, self.stack, self.forward_tokens = base, stack, forward_tokens
+
+    def takes(self, rows: Sequence[Row]) -> bool:
+        """Whether all layers see all tokens of each row, as attention over spans does."""
+        return sees_all(self.base, max(len(row.example.ids) for row in rows))
+
+    def forwards(self, rows: Sequence[Row]) -> Iterator[Scored]:
+        """One forward after another; whoever trains goes backward before asking for the next."""
+        for some in portions(rows, self.forward_tokens):
+            packed = pack(some, self.base.device)
+            with self.stack.applied_to_tokens(packed.slots, packed.sizes):
+                hidden = run_spans(self.base, packed.ids, packed.spans)
+            nll = head_nll(self.base.model, hidden[packed.position], packed.label)
+            yield Scored(nll, packed.count, packed.slot)
+
+
+def portions(rows: Sequence[Row], budget: int) -> Iterator[list[Row]]:
+    """Rows by slot, as many together as have at most ``budget`` tokens (or one row)."""
+    some: list[Row] = []
+    tokens = 0
+    for row in sorted(rows, key=lambda row: row.slot):
+        if some and tokens + _length(row) > budget:
+            yield some
+            some, tokens = [], 0
+        some.append(row)
+        tokens += _length(row)
+    if some:
+        yield some
+
+
+def pack(rows: Sequence[Row], device: torch.device) -> Packed:
+    """Rows, sorted by slot, as tensors."""
+    ids: list[int] = []
+    sizes: dict[int, int] = {}
+    slot: list[int] = []
+    position: list[int] = []
+    label: list[int] = []
+    count: list[float] = []
+    for row in rows:
+        places, labels, counts = targets_of(row.example)
+        slot += [row.slot] * len(places)
+        position += [len(ids) + place for place in places]
+        label += labels
+        count += counts
+        ids += row.example.ids[:-1]
+        sizes[row.slot] = sizes.get(row.slot, 0) + _length(row)
+    assert list(sizes) == sorted(sizes)
+    to = {"dtype": torch.long, "device": device}
+    return Packed(
+        ids=torch.tensor(ids, **to),
+        spans=Spans.of([_length(row) for row in rows], device),
+        slots=tuple(sizes),
+        sizes=tuple(sizes.values()),
+        slot=torch.tensor(slot, **to),
+        position=torch.tensor(position, **to),
+        label=torch.tensor(label, **to),
+        count=torch.tensor(count, dtype=torch.float32, device=device),
+    )
+
+
+def _length(row: Row) -> int:
+    """The tokens of a row that run."""
+    return len(row.example.ids) - 1

@@ -1,0 +1,127 @@
+"""Train one person's adapter: the obvious code, and the oracle that the batched engine must equal.
+
+One person, one optimizer from torch, one plain LoRA; as PEFT and a hand-written loop would do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.errors import TrainingError
+from idiolect.inference.nll import target_nll
+from idiolect.models.base import Base
+from idiolect.prompts.batch import collate
+from idiolect.prompts.chat_template import invocation_of, invoked_at
+from idiolect.prompts.render import Example
+from idiolect.training.jobs import Job, Trained
+from idiolect.training.schedule import TrainConfig, batches, rate_at
+
+
+def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Trained[LoraAdapter]:
+    """Train one person alone (no dropout). Raises TrainingError where the loss is not finite.
+
+    Source: OPPU section 3.2; cross-entropy on target tokens, mean over the tokens of a batch.
+    """
+    assert lora.dropout == 0
+    start = job.start or fresh(base, lora, seed=config.seed, person=job.person)
+    start.check(base, lora)
+    pairs = {
+        path: (_leaf(a, base.device), _leaf(b, base.device)) for path, (a, b) in start.pairs.items()
+    }
+    weights = [b for _, b in pairs.values()]
+    if not lora.shared_a:
+        weights += [a for a, _ in pairs.values()]
+    optimizer = torch.optim.AdamW(
+        weights,
+        lr=config.rate,
+        betas=(config.beta1, config.beta2),
+        eps=config.epsilon,
+        weight_decay=config.weight_decay,
+    )
+    plan = batches(len(job.examples), config, job.person)
+    losses: list[float] = []
+    tails: list[float] = []
+    best: list[Tensor] = []
+    tokens = 0
+    for step, numbers in enumerate(plan):
+        optimizer.param_groups[0]["lr"] = rate_at(step, len(plan), config)
+        chosen = [job.examples[n] for n in numbers]
+        batch = collate(chosen, pad=base.pad, device=base.device)
+        with applied(base.model, pairs, lora.scale, active_at(base, lora, chosen)):
+            loss = (target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
+        if not torch.isfinite(loss):
+            raise TrainingError(f"{job.person}: the loss is {float(loss.detach())} at step {step}")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, config.clip)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        tokens += sum(len(e.ids) for e in chosen)
+        if config.patience and job.tail and (step + 1) % (len(plan) // config.epochs) == 0:
+            batch = collate(job.tail, pad=base.pad, device=base.device)
+            with (
+                torch.no_grad(),
+                applied(base.model, pairs, lora.scale, active_at(base, lora, job.tail)),
+            ):
+                nll = target_nll(base.model, batch)
+            tails.append(float((nll * batch.count).sum() / batch.count.sum()))
+            if tails.index(min(tails)) == len(tails) - 1:
+                best = [w.detach().clone() for pair in pairs.values() for w in pair]
+            elif len(tails) - 1 - tails.index(min(tails)) >= config.patience:
+                break
+    if best:
+        pairs = dict(zip(pairs, zip(best[::2], best[1::2], strict=True), strict=True))
+    done = {path: (a.detach().cpu(), b.detach().cpu()) for path, (a, b) in pairs.items()}
+    return Trained(
+        person=job.person,
+        adapter=LoraAdapter(config=lora, base=base.identity, pairs=done),
+        steps=len(losses),
+        tokens=tokens,
+        first_loss=losses[0],
+        last_loss=losses[-1],
+    )
+
+
+def _leaf(tensor: Tensor, device: torch.device) -> Tensor:
+    return tensor.to(device, copy=True).requires_grad_()
+
+
+def active_at(base: Base, lora: LoraConfig, examples: Sequence[Example]) -> Tensor | float:
+    """1 at the tokens on which the adapter acts [B, T, 1]."""
+    if lora.active == "all":
+        return 1.0
+    call = invocation_of(base.tokenizer)
+    out = torch.zeros(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)
+    for row, example in enumerate(examples):
+        out[row, invoked_at(example.ids[: example.answer_start], call) :] = 1
+    return out.to(base.device)
+
+
+@contextmanager
+def applied(
+    model: Any, pairs: Mapping[str, tuple[Tensor, Tensor]], scale: float, active: Tensor | float
+) -> Iterator[None]:
+    """While inside, every module with a pair (A, B) adds ``scale * B A x`` where it is active."""
+
+    def hook(a: Tensor, b: Tensor) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            (x,) = inputs
+            return output + scale * active * ((x @ a.T.to(x.dtype)) @ b.T.to(x.dtype))
+
+        return add
+
+    handles = [
+        model.get_submodule(path).register_forward_hook(hook(a, b))
+        for path, (a, b) in pairs.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

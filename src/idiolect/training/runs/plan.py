@@ -1,0 +1,213 @@
+"""Whose adapter must be trained, on what, and from where it starts; trains nobody.
+
+A person's record in the store says what their adapter was made by; whoever would get the same again
+has no work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.store.store import AdapterStore, Record
+from idiolect.config import fingerprint, to_plain
+from idiolect.errors import UsageError
+from idiolect.history.history import History
+from idiolect.models.base import Base
+from idiolect.models.device import DtypeName
+from idiolect.profiles.profile import Profile
+from idiolect.prompts.context import ContextConfig, Person
+from idiolect.prompts.render import Example, PromptConfig, Prompter
+from idiolect.retrieval.dense import Encoder
+from idiolect.tasks.task import Task
+from idiolect.training.holdout_gate import GateConfig
+from idiolect.training.runs.initial_adapters import Starts
+from idiolect.training.schedule import TrainConfig
+
+Mode = Literal["afresh", "continue"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromPool:
+    """The pool of whose pieces everyone's start is made."""
+
+    id: str
+    source: str
+    """The way to it from the store."""
+    recipes: str
+    """The way to the recipes from the store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonalConfig:
+    """Everything that decides what people's adapters become."""
+
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    least_items: int = 5
+    """People with fewer usable items to train on are served by the base."""
+    last_items: int = 0
+    """Use at most so many of a person's last items; 0 for all."""
+    start: str = ""
+    """sha256 of the adapter from which everyone starts; empty for fresh ones. Whoever names the
+    adapter sets it (``work.starting_from``)."""
+    pool: FromPool | None = None
+    """Where everyone starts from the adapter that their recipe makes; whoever names recipes sets
+    it."""
+    dtype: DtypeName = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.least_items < 1:
+            raise UsageError(f"least_items: must be at least 1, got {self.least_items}")
+        if self.last_items < 0:
+            raise UsageError(f"last_items: must be 0 (all) or more, got {self.last_items}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One person's work."""
+
+    person: str
+    made_by: str
+    history: str
+    """Fingerprint of the items that are trained on."""
+    items: int
+    front: tuple[Example, ...]
+    """What is trained on."""
+    tail: tuple[Example, ...]
+    """What is held out for the gate."""
+    start: LoraAdapter | None
+    """Their present adapter, to go on from."""
+    sharers: tuple[str, ...]
+    """Whose pieces their adapter will be made of."""
+    unusable: int
+    """Items left out: no answer, or too long."""
+
+
+class Planner:
+    """Decides for one person at a time; ``stores`` are asked in order what is known of them."""
+
+    def __init__(
+        self,
+        base: Base,
+        task: Task,
+        config: PersonalConfig,
+        stores: Sequence[AdapterStore],
+        *,
+        profiles: Mapping[str, Sequence[Profile]] | None = None,
+        encoder: Encoder | None = None,
+        mode: Mode = "afresh",
+        starts: Starts | None = None,
+    ) -> None:
+        self.starts = starts
+        self.base, self.task, self.config, self.stores = base, task, config, stores
+        self.profiles, self.encoder, self.mode = profiles or {}, encoder, mode
+        self.prompter = Prompter(base.tokenizer, config.prompt)
+
+    def known(self, person: str) -> Record | None:
+        """What the first store that knows a person says of them."""
+        return next(filter(None, (store.record(person) for store in self.stores)), None)
+
+    def plan(self, history: History) -> Planned | None:
+        """A person's work, ``None`` where the stores have them as they would become."""
+        history = self._used(history)
+        made_by, known = self._cause(history), self.known(history.person)
+        if known is not None and known.made_by == made_by:
+            return None
+        person = Person(
+            history,
+            self.task,
+            self.prompter,
+            self.config.context,
+            profiles=self.profiles.get(history.person, ()),
+            encoder=self.encoder,
+            seed=self.config.train.seed,
+        )
+        front = len(history.items) - self.config.gate.tail(len(history.items))
+        first, start = self._beginning(history, known, front)
+        examples = [person.item_example(n) for n in range(len(history.items))]
+        if start is not None and not any(examples[first:front]):
+            return None  # nothing new to go on with
+        sharers = self.starts.sharers(history.person) if self.starts else ()
+        if start is not None and known is not None:
+            sharers = known.sharers
+        return Planned(
+            person=history.person,
+            made_by=made_by,
+            history=History(history.person, history.items[:front]).fingerprint(),
+            items=front,
+            front=tuple(e for e in examples[first:front] if e is not None),
+            tail=tuple(e for e in examples[front:] if e is not None),
+            start=start,
+            sharers=sharers,
+            unusable=examples.count(None),
+        )
+
+    def _used(self, history: History) -> History:
+        """The part of a history that these settings look at."""
+        return history.last(self.config.last_items) if self.config.last_items else history
+
+    def _cause(self, history: History) -> str:
+        """Fingerprint of everything that the adapter of a person with this history follows from.
+
+        Neither the device nor where things lie is in it: moving them is no reason to train everyone
+        again.
+        """
+        profiles = self.profiles.get(history.person, ())
+        settings = to_plain(self.config)
+        del settings["device"]
+        if self.config.pool is not None:
+            settings["pool"] = self.config.pool.id
+        origin = self.starts.origin(history.person) if self.starts else ""
+        return fingerprint(
+            [
+                self.base.identity,
+                settings,
+                history.fingerprint(),
+                [p.text for p in profiles] if self.config.context.profile else [],
+                *([origin] if origin else []),
+            ]
+        )
+
+    def _beginning(
+        self, history: History, known: Record | None, front: int
+    ) -> tuple[int, LoraAdapter | None]:
+        """The first item to train on and the adapter to start from.
+
+        Going on is only possible where the items trained on before are this history's first ones;
+        where none were (an adapter that was imported), it starts with the first.
+        """
+        present = self._adapter(history.person) if self.mode == "continue" else None
+        if known is None or present is None or known.items > front:
+            return 0, None
+        if self.starts is not None:
+            self.starts.require_sharers(history.person, known.sharers)
+        if known.items == 0:
+            return 0, present
+        seen = History(history.person, history.items[: known.items]).fingerprint()
+        if seen != known.history or (known.items == front and not self._only_grew(history, known)):
+            return 0, None
+        return known.items, present
+
+    def _only_grew(self, history: History, known: Record) -> bool:
+        """Whether the known adapter is what these settings made of some first items of a history.
+
+        The held-out tail grows with a history, so there may be nothing new to train on.
+        """
+        prefixes = (
+            History(history.person, history.items[:count])
+            for count in range(known.items, len(history.items))
+            if count - self.config.gate.tail(count) == known.items
+        )
+        return any(self._cause(prefix) == known.made_by for prefix in prefixes)
+
+    def _adapter(self, person: str) -> LoraAdapter | None:
+        """The adapter in the first store that knows a person."""
+        holder = next((store for store in self.stores if store.record(person)), None)
+        return holder.adapter(person) if holder else None

@@ -1,0 +1,80 @@
+"""What a run of personalizing did, counted while people pass by: names and sums, nothing heavy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from idiolect.adapters.store.store import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonalSummary:
+    """What a run did, in people."""
+
+    trained: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    gated_off: tuple[str, ...] = ()
+    """Trained, but their adapter did not help on their held-out tail; the base serves them."""
+    too_few: tuple[str, ...] = ()
+    """Too few usable items; the base serves them."""
+    unusable_items: int = 0
+    """Items without an answer or too long for the prompt, left out."""
+    items: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted while people pass by."""
+
+    started: float = field(default_factory=time.monotonic)
+    trained: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    gated: list[str] = field(default_factory=list)
+    few: list[str] = field(default_factory=list)
+    done: int = 0
+    unusable: int = 0
+    items: int = 0
+    tokens: int = 0
+
+    def passed(self, record: Record | None) -> None:
+        """Count somebody by how they are served."""
+        self.done += 1
+        if record is not None and record.served == "too few items":
+            self.few.append(record.person)
+        elif record is not None and record.served == "gated":
+            self.gated.append(record.person)
+
+    def summary(self) -> PersonalSummary:
+        """The counts as they are told."""
+        return PersonalSummary(
+            trained=tuple(self.trained),
+            unchanged=tuple(self.unchanged),
+            gated_off=tuple(sorted(self.gated)),
+            too_few=tuple(sorted(self.few)),
+            unusable_items=self.unusable,
+            items=self.items,
+            tokens=self.tokens,
+            seconds=time.monotonic() - self.started,
+        )
+
+
+def summed(summaries: Sequence[PersonalSummary], *, seconds: float) -> PersonalSummary:
+    """The summaries of a run's shards as that of the whole run, which took ``seconds``."""
+    return PersonalSummary(
+        trained=_everyone(s.trained for s in summaries),
+        unchanged=_everyone(s.unchanged for s in summaries),
+        gated_off=_everyone(s.gated_off for s in summaries),
+        too_few=_everyone(s.too_few for s in summaries),
+        unusable_items=sum(s.unusable_items for s in summaries),
+        items=sum(s.items for s in summaries),
+        tokens=sum(s.tokens for s in summaries),
+        seconds=seconds,
+    )
+
+
+def _everyone(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted(person for group in groups for person in group))

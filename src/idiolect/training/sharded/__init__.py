@@ -1,0 +1,1 @@
+"""Training in shards, on several machines or on Ray."""

@@ -1,0 +1,44 @@
+"""NPO, negative preference optimization (Zhang et al., 2024, arXiv:2404.05868)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from idiolect.errors import UsageError
+from idiolect.unlearning.examples import Draw
+from idiolect.unlearning.methods.protocol import Direction, Model, Terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Npo:
+    """Gradient ascent that stops by itself: each answer's gradient fades as it becomes unlikely."""
+
+    title: ClassVar[str] = "NPO"
+    direction: ClassVar[Direction] = "keep"
+    rate: ClassVar[float] = 5e-4
+    steps: ClassVar[int] = 24
+    spares: ClassVar[bool] = True
+
+    beta: float = 0.1
+    """How soon it fades, per nat of the whole answer; the paper's value."""
+    retain: float = 1.0
+    """Weight of the cross-entropy on the retain set (the paper's NPO+RT); 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beta < float("inf"):
+            raise UsageError(f"npo.beta: must be above 0, got {self.beta}")
+        if not 0 <= self.retain < float("inf"):
+            raise UsageError(f"npo.retain: must be 0 or more, got {self.retain}")
+
+    def losses(self, model: Model, draw: Draw) -> Terms:
+        """2/beta softplus(beta (log p_now - log p_before)) of whole answers, and the retain set."""
+        forget = draw.forget
+        before, now = model.nll_before(forget), model.nll(forget)
+        tokens = torch.tensor([e.targets for e in forget], dtype=now.dtype, device=now.device)
+        ratio = tokens * (before - now)
+        yield "npo", 2 / self.beta * torch.nn.functional.softplus(self.beta * ratio).mean()
+        if self.retain:
+            yield "retain", self.retain * model.nll(draw.retain).mean()

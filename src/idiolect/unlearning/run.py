@@ -1,0 +1,247 @@
+"""Knowledge taken out of a base or of a person's adapter, in memory: train, choose a scale, apply.
+
+Knows no files; ``publish.py`` writes what comes out.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.config import to_plain
+from idiolect.errors import UsageError
+from idiolect.events import Listener, Note, silent
+from idiolect.inference.generator import Generator
+from idiolect.models.base import Base
+from idiolect.models.cpu.prepacked_linear import packed
+from idiolect.models.device import DtypeName
+from idiolect.prompt_sets.pairs import K, Pair
+from idiolect.prompt_sets.split import require_apart, split_by_prompt
+from idiolect.prompts.render import Example, Prompter
+from idiolect.unlearning.examples import Item, Sets, render
+from idiolect.unlearning.methods.protocol import Method
+from idiolect.unlearning.methods.registry import Methods
+from idiolect.unlearning.scale_search import MOST, Chosen, given_scale, largest_scale
+from idiolect.unlearning.task_arithmetic import changed, factor_of
+from idiolect.unlearning.train import DeltaConfig, train_on
+from idiolect.unlearning.trainee import Delta
+
+MEASURED = 128
+"""Pairs, at most, on which perplexity and forgetting are measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlearnConfig(DeltaConfig, Methods):
+    """Which method, how its delta is trained, and how far the model moves along it."""
+
+    method: str = "sku"
+    scale: float | None = None
+    """How much of the delta is applied; ``None``: the largest that ``retain_bound`` allows (at most
+    what was trained, for a method that keeps its delta)."""
+    retain_bound: float = 1.05
+    """How many times its value the perplexity on held-out retain text may become."""
+    guard: float = 1.5
+    """The same for a scale that was asked for: beyond it nothing is written."""
+    held_out: float = 0.2
+    """Share of the retain set's prompts that is measured on and not trained on."""
+    dtype: DtypeName = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.of(self.method)
+        if self.scale is not None and not 0 < self.scale < math.inf:
+            raise UsageError(f"scale: must be above 0, or auto, got {self.scale}")
+        for name in ("retain_bound", "guard"):
+            if not 1 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name}: must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.held_out < 1:
+            raise UsageError(f"held_out: must be between 0 and 1, got {self.held_out}")
+
+    @classmethod
+    def usual(cls, method: str) -> UnlearnConfig:
+        """The defaults with a method's own rate and steps; raises UsageError for an unknown one."""
+        plain = cls(method=method)
+        own = {"rate": plain.chosen.rate, "steps": plain.chosen.steps}
+        return replace(plain, train=replace(plain.train, **own))
+
+    @property
+    def chosen(self) -> Method:
+        """The method with its settings."""
+        return self.of(self.method)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The settings that took part, plain: those of the other methods are left out."""
+        others = {name for name in to_plain(Methods()) if name != self.method.replace("-", "_")}
+        return {name: value for name, value in to_plain(self).items() if name not in others}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What a model is like on both sets; perplexities a token."""
+
+    retain_perplexity: float
+    """On held-out retain pairs."""
+    forget_perplexity: float
+    """On the forget set's answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlearned:
+    """What came of unlearning, in memory. Whoever has the delta has the model that must not be."""
+
+    base: Base
+    adapter: LoraAdapter | None
+    """The model after unlearning: an adapter on the base, or a changed base alone."""
+    delta: Delta
+    scale: float
+    factor: float
+    """What the delta was multiplied with: minus the scale where it was negated."""
+    before: Figures
+    after: Figures
+    steps: int
+    first_loss: float
+    last_loss: float
+    seconds: float
+
+
+def unlearn(
+    base: Base,
+    adapter: LoraAdapter | None,
+    forget: Sequence[Pair],
+    retain: Sequence[Pair],
+    config: UnlearnConfig,
+    *,
+    listener: Listener = silent,
+) -> Unlearned:
+    """Take what the forget set says out of a base, or out of a person's adapter on it.
+
+    The base is never written to. Raises UsageError for empty or overlapping sets and for a scale
+    that breaks the model, TrainingError where training does not stay finite.
+    """
+    prompter = Prompter(base.tokenizer, config.prompt)
+    going, staying = (
+        render(prompter, pairs, answer_tokens=config.answer_tokens) for pairs in (forget, retain)
+    )
+    return unlearn_items(base, adapter, going, staying, config, listener=listener)
+
+
+def unlearn_items(
+    base: Base,
+    adapter: LoraAdapter | None,
+    forget: Sequence[Item],
+    retain: Sequence[Item],
+    config: UnlearnConfig,
+    *,
+    shape: Callable[[LoraAdapter], LoraAdapter] | None = None,
+    listener: Listener = silent,
+) -> Unlearned:
+    """The same of sets that are tokens already.
+
+    ``shape``: what becomes of an adapter that comes out, at every scale that is tried; it is the
+    shaped one that keeps within the bounds, and is measured.
+    """
+    started = time.monotonic()
+    method, given = config.chosen, _prepare(forget, retain, config)
+    listener(
+        Note(
+            text=f"{method.title}: {len(forget):,} pairs to forget, {len(given.sets.retain):,} to "
+            f"retain, {len(given.held_out):,} more to measure on"
+        )
+    )
+    before = given.figures(base, adapter)
+    trained = train_on(base, adapter, given.sets, method, config, listener=listener)
+
+    def at(scale: float) -> tuple[Base, LoraAdapter | None]:
+        model, beside = changed(base, adapter, trained.delta, factor_of(method, scale))
+        return model, (shape(beside) if shape is not None and beside is not None else beside)
+
+    def cost_at(scale: float) -> float:
+        cost = perplexity(*at(scale), given.held_out) / before.retain_perplexity
+        listener(Note(text=f"scale {scale:.3g}: retain perplexity {cost:.3f} times what it was"))
+        return cost
+
+    chosen = _choose(cost_at, config)
+    new_base, new_adapter = at(chosen.scale)
+    return Unlearned(
+        base=new_base,
+        adapter=new_adapter,
+        delta=trained.delta,
+        scale=chosen.scale,
+        factor=factor_of(method, chosen.scale),
+        before=before,
+        after=given.figures(new_base, new_adapter),
+        steps=trained.steps,
+        first_loss=trained.first_loss,
+        last_loss=trained.last_loss,
+        seconds=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """Both sets as tokens: what is trained on, and what is measured on."""
+
+    sets: Sets
+    held_out: tuple[Example, ...]
+    """Of the retain set, not trained on."""
+    forgotten: tuple[Example, ...]
+    """Of the forget set."""
+
+    def figures(self, base: Base, adapter: LoraAdapter | None) -> Figures:
+        """What a model is like on both."""
+        return Figures(
+            retain_perplexity=perplexity(base, adapter, self.held_out),
+            forget_perplexity=perplexity(base, adapter, self.forgotten),
+        )
+
+
+def _prepare(forget: Sequence[Item], retain: Sequence[Item], config: UnlearnConfig) -> _Prepared:
+    require_apart(forget, retain)
+    measured, trained_on = _held_out(retain, config)
+    return _Prepared(
+        sets=Sets(tuple(forget), trained_on),
+        held_out=tuple(item.example for item in measured),
+        forgotten=tuple(item.example for item in at_most(forget, config.train.seed)),
+    )
+
+
+def _choose(cost_at: Callable[[float], float], config: UnlearnConfig) -> Chosen:
+    """The scale that was asked for, or the largest; a kept delta goes no further than trained."""
+    if config.scale is not None:
+        return given_scale(cost_at, config.scale, config.guard)
+    most = MOST if config.chosen.direction == "negate" else 1.0
+    return largest_scale(cost_at, config.retain_bound, most=most)
+
+
+def perplexity(base: Base, adapter: LoraAdapter | None, examples: Sequence[Example]) -> float:
+    """exp of the mean negative log likelihood a target token, over all of them; infinite where it
+    is more than a float holds."""
+    whose = {} if adapter is None else {"it": adapter}
+    with packed(base.model):
+        found = Generator(base, whose).likelihoods([("it", example) for example in examples])
+    mean = sum(one.nll for one in found) / sum(one.tokens for one in found)
+    return math.exp(mean) if mean < 700 else math.inf
+
+
+def _held_out(retain: Sequence[K], config: UnlearnConfig) -> tuple[tuple[K, ...], tuple[K, ...]]:
+    """Retain pairs to measure on, and to train on; no prompt is among both."""
+    prompts = len({pair.key for pair in retain})
+    if prompts < 2:
+        raise UsageError("the retain set has a single prompt; at least two are needed")
+    share = min(max(config.held_out, 1 / prompts), 1 - 1 / prompts)
+    measured, rest = split_by_prompt(retain, share, seed=config.train.seed, purpose="held out")
+    return at_most(measured, config.train.seed), rest
+
+
+def at_most(pairs: Sequence[K], seed: int) -> tuple[K, ...]:
+    """All pairs, or those of so many seeded prompts that they are about ``MEASURED``."""
+    if len(pairs) <= MEASURED:
+        return tuple(pairs)
+    some, _ = split_by_prompt(pairs, MEASURED / len(pairs), seed=seed, purpose="measured")
+    return (some or tuple(pairs))[:MEASURED]

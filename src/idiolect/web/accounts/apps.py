@@ -1,0 +1,18 @@
+"""The app of accounts and guests."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    """Accounts and guests."""
+
+    name = "idiolect.web.accounts"
+    label = "accounts"
+    verbose_name = "Accounts"
+
+    def ready(self) -> None:
+        from idiolect.web.accounts import personal_data
+
+        personal_data.connect()

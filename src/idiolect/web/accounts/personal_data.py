@@ -1,0 +1,69 @@
+"""Who keeps something of a person: each app says how it is handed out, and how it goes.
+
+An app registers its holder when it is ready (``AppConfig.ready``). Knows no app.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from django.db import transaction
+from django.db.models.signals import pre_delete
+
+from idiolect.web.accounts.models import User
+
+
+class Holder(Protocol):
+    """Whatever keeps data of people."""
+
+    name: str
+    """The heading under which it stands in an export, e.g. ``rounds``."""
+
+    def export(self, user: User) -> Any:
+        """Everything kept of them, as JSON takes it."""
+        ...
+
+    def erase(self, user: User) -> None:
+        """Remove what does not go with the row of the account: files, copies, texts elsewhere.
+
+        Called before that row goes, in the same transaction, whoever deletes it (its owner or a
+        moderator). Raising keeps the account.
+        """
+        ...
+
+
+_HOLDERS: dict[str, Holder] = {}
+
+
+def register(holder: Holder) -> None:
+    """Ask ``holder`` too from now on; its name is its own."""
+    assert _HOLDERS.get(holder.name, holder) is holder, f"two holders named {holder.name}"
+    _HOLDERS[holder.name] = holder
+
+
+def export(user: User) -> Mapping[str, Any]:
+    """Everything the site keeps of ``user``."""
+    account = {
+        "name": user.name,
+        "guest": user.is_guest,
+        "joined": user.joined.isoformat(),
+        "last signed in": user.last_login.isoformat() if user.last_login else None,
+    }
+    return {"account": account} | {name: held.export(user) for name, held in _HOLDERS.items()}
+
+
+def erase(user: User) -> None:
+    """Remove ``user`` and everything that is kept of them."""
+    with transaction.atomic():
+        user.delete()
+
+
+def connect() -> None:
+    """Have every holder asked when an account goes."""
+    pre_delete.connect(_leaving, sender=User, dispatch_uid="idiolect.web.accounts.personal_data")
+
+
+def _leaving(sender: Any, instance: User, **_: Any) -> None:
+    for holder in _HOLDERS.values():
+        holder.erase(instance)

@@ -1,0 +1,84 @@
+"""Plays out of the site's database; alone in this package in knowing Django's models.
+
+Call ``open_site`` first where no site is running. Rounds that were finished with at least one
+answer count, with a clock or without: who plays without one has the same words in mind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idiolect.errors import MissingError
+from idiolect.game.plays import AnswerRow, Plays, RoundRow, VoteRow
+
+if TYPE_CHECKING:
+    from idiolect.web.game.models import PairVote, Round
+
+
+def open_site(data: Path | None = None) -> Path:
+    """Set Django up for the site whose folder is ``data`` (else ``IDIOLECT_HOME``); gives it.
+
+    Raises MissingError where no site was ever started there.
+    """
+    if data is not None:
+        os.environ["IDIOLECT_HOME"] = str(data.absolute())
+    from idiolect.web.data_dir import home
+
+    if not os.environ.get("DATABASE_URL") and not (home() / "site.sqlite3").is_file():
+        raise MissingError(f"{home()}: no site has its data there; name its folder with --data")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "idiolect.web.settings")
+    import django
+
+    django.setup()
+    return home()
+
+
+def read_plays(player: Any | None = None) -> Plays:
+    """Everything that was played, or what one account played, in the order in which it ended."""
+    from django.db.models import Prefetch
+
+    from idiolect.web.game.models import Answer, PairVote, Round, State
+
+    rounds = Round.objects.filter(state=State.FINISHED, answered__gt=0)
+    votes = PairVote.objects.all()
+    if player is not None:
+        rounds, votes = rounds.filter(player=player), votes.filter(player=player)
+    answers = Prefetch("answers", Answer.objects.order_by("position"))
+    found = rounds.select_related("word").prefetch_related(answers).order_by("ended_at", "pk")
+    return Plays(
+        rounds=tuple(map(round_row, found.iterator(chunk_size=500))),
+        votes=tuple(_votes(votes.order_by("given_at", "pk").iterator(chunk_size=2000))),
+    )
+
+
+def round_row(row: Round) -> RoundRow:
+    """One finished round with its word and answers."""
+    assert row.ended_at is not None
+    return RoundRow(
+        id=str(row.pk),
+        player=str(row.player_id),  # pyright: ignore[reportAttributeAccessIssue]
+        relation=row.word.relation,
+        base_word=row.word.base,
+        finished=row.ended_at.timestamp(),
+        answers=tuple(
+            AnswerRow(text=answer.text, stem=answer.stem)
+            for answer in row.answers.all()  # pyright: ignore[reportAttributeAccessIssue]
+        ),
+        untimed=row.untimed,
+    )
+
+
+def _votes(rows: Iterator[PairVote]) -> Iterator[VoteRow]:
+    for row in rows:
+        yield VoteRow(
+            player=str(row.player_id),  # pyright: ignore[reportAttributeAccessIssue]
+            relation=row.relation,
+            base_word=row.base,
+            answer=row.answer,
+            stem=row.stem,
+            yes=row.yes,
+            given=row.given_at.timestamp(),
+        )

@@ -1,0 +1,52 @@
+"""Where a player stands in a few numbers, for the edges of pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import BigIntegerField, Sum
+from django.db.models.functions import Now
+
+from idiolect.web.game.models import Round, State, Total
+from idiolect.web.prepared_queries import Prepared, Slot
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """All rounds of a player, and those of the last day."""
+
+    rounds: int
+    points: int
+    today_rounds: int
+    today_points: int
+
+
+def of(player: Any) -> Numbers:
+    """The player's numbers, timed and untimed rounds together."""
+    today_rounds, today_points = today(player)
+    total = Total.objects.filter(player=player).aggregate(r=Sum("rounds"), p=Sum("points"))
+    return Numbers(
+        rounds=total["r"] or 0,
+        points=total["p"] or 0,
+        today_rounds=today_rounds,
+        today_points=today_points,
+    )
+
+
+def today(player: Any) -> tuple[int, int]:
+    """The player's rounds of the last day with an answer, and their points."""
+    points = _SCORES(player=player.pk)
+    return len(points), sum(points)
+
+
+# Every result page asks this: it is compiled once (`prepared`).
+_SCORES = Prepared(
+    lambda: Round.objects.filter(
+        player=Slot("player", BigIntegerField()),
+        state=State.FINISHED,
+        answered__gt=0,
+        started_at__gte=Now() - timedelta(days=1),
+    ).values_list("score", flat=True)
+)

@@ -1,0 +1,55 @@
+"""Pages of challenges: make one for an answer of one's own, see what became of them."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from idiolect.game.rules.scoring import LISTED_BONUS
+from idiolect.web.game import challenges
+from idiolect.web.game.views.players import agreed, explained, player_of
+from idiolect.web.rate_limits import SUBMIT, limited
+
+
+class ChallengeForm(forms.Form):
+    """One sentence."""
+
+    sentence = forms.CharField(
+        label="A sentence that shows it",
+        min_length=8,
+        max_length=200,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True}),
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@limited(SUBMIT)
+@explained
+@agreed
+def challenge(request: HttpRequest, answer_id: int) -> HttpResponse:
+    """The form for one answer; takes the sentence."""
+    player = player_of(request)
+    answer = challenges.find_answer(player, answer_id)
+    form = ChallengeForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        challenges.make(player, answer_id, form.cleaned_data["sentence"])
+        messages.success(request, "Thank you. A moderator will read it.")
+        return redirect("game:challenges")
+    return render(
+        request,
+        "game/challenge.html",
+        {"answer": answer, "form": form, "bonus": LISTED_BONUS},
+        status=422 if form.is_bound else 200,
+    )
+
+
+@require_safe
+@agreed
+def own(request: HttpRequest) -> HttpResponse:
+    """The player's challenges and their verdicts."""
+    return render(
+        request, "game/challenges.html", {"challenges": challenges.of(player_of(request))}
+    )

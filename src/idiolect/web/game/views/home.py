@@ -1,0 +1,71 @@
+"""The front page with the choice of relations, and the notice."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from idiolect.game.rules.relations import SECONDS, Relation
+from idiolect.web.accounts.players import current_player, player_or_guest
+from idiolect.web.game import consent, player_stats
+from idiolect.web.game.views.choices import choices
+from idiolect.web.game.views.pairs import start_sitting
+from idiolect.web.game.views.players import explained, has_agreed
+from idiolect.web.game.views.rounds import start_round
+from idiolect.web.rate_limits import BEGIN, limited
+
+ASKS = {
+    Relation.SYNONYMS: ("Synonyms", "another word for happy", "glad, cheerful"),
+    Relation.ANTONYMS: ("Antonyms", "the opposite of early", "late, tardy"),
+    Relation.HYPONYMS: ("Hyponyms", "kinds of bird", "robin, owl, penguin"),
+    Relation.MERONYMS: ("Meronyms", "parts of a bicycle", "wheel, saddle, chain"),
+}
+"""Per relation what the front page says of it: its name, a question and answers to it."""
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """What the game is, and the way into it."""
+    player = current_player(request)
+    chosen = choices(request)
+    relations = [
+        {
+            "value": relation.value,
+            "name": name,
+            "question": question,
+            "answers": answers,
+            "seconds": SECONDS[relation],
+            "chosen": relation in chosen.relations,
+        }
+        for relation, (name, question, answers) in ASKS.items()
+    ]
+    return render(
+        request,
+        "game/home.html",
+        {
+            "relations": relations,
+            "untimed": chosen.untimed,
+            "standing": player_stats.of(player) if player is not None else None,
+        },
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@explained
+@limited(BEGIN)
+def notice(request: HttpRequest) -> HttpResponse:
+    """What is kept and why; agreeing makes a visitor a guest and starts their game."""
+    if request.method == "POST":
+        player = player_or_guest(request)
+        consent.agree(player)
+        start = start_sitting if request.POST.get("for") == "pairs" else start_round
+        return start(request)
+    return render(
+        request,
+        "game/notice.html",
+        {
+            "agreed": has_agreed(request),
+            "wanted": request.GET.get("for", ""),
+        },
+    )

@@ -1,0 +1,72 @@
+"""Pages of a player's own model: where it stands, train it, what it says of a round."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from idiolect.game.rules.answers import stem
+from idiolect.web.game import rounds
+from idiolect.web.game.models import Round
+from idiolect.web.game.views.players import agreed, explained, player_of
+from idiolect.web.my_model import service
+from idiolect.web.my_model.models import Guess
+from idiolect.web.rate_limits import SUBMIT, limited
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@limited(SUBMIT)
+@explained
+@agreed
+def model(request: HttpRequest) -> HttpResponse:
+    """The player's model; a POST has it trained. With htmx only what changes while it trains."""
+    player = player_of(request)
+    if request.method == "POST":
+        service.ask_training(player)
+        return redirect("my_model:model")
+    partial = bool(getattr(request, "htmx", False))
+    return render(
+        request,
+        "my_model/standing.html" if partial else "my_model/model.html",
+        {"standing": service.standing(player), "least": service.LEAST_ROUNDS},
+    )
+
+
+@require_POST
+@limited(SUBMIT)
+@explained
+@agreed
+def forget(request: HttpRequest) -> HttpResponse:
+    """Remove the model; the rounds stay."""
+    service.forget(player_of(request))
+    return redirect("my_model:model")
+
+
+@require_safe
+@explained
+@agreed
+def answers(request: HttpRequest, round_id: UUID) -> HttpResponse:
+    """What the player's model would have answered in a round; with htmx as a part of its page."""
+    round_ = rounds.find(player_of(request), round_id)
+    state, guess = service.answered(round_)
+    found = {
+        "round": round_,
+        "state": state,
+        "guess": guess,
+        "sides": _sides(round_, guess) if guess else (),
+        "standing": service.standing(round_.player),
+    }
+    partial = bool(getattr(request, "htmx", False))
+    page = "my_model/answers.html" if partial else "my_model/answers_page.html"
+    return render(request, page, found)
+
+
+def _sides(round_: Round, guess: Guess) -> list[tuple[str, list[tuple[str, bool]]]]:
+    """Per model its heading and its answers, each with whether the player gave it too, as it is
+    counted: by stems."""
+    given = {answer.stem for answer in round_.answers.all()}
+    sides = {"What it would have answered": guess.own, "The same model without you": guess.plain}
+    return [(name, [(text, stem(text) in given) for text in said]) for name, said in sides.items()]

@@ -1,0 +1,449 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from idiolect.adapters.formats.peft import load_peft, save_peft
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.stacks.lora import stack_of
+from idiolect.errors import (
+    ArtifactError,
+    IntegrityError,
+    MismatchError,
+    MissingError,
+    UsageError,
+)
+from idiolect.models.base import Base, load_base
+from idiolect.models.tiny import tiny_base
+from idiolect.prompts.chat_template import invocation_of
+from support.random_adapters import logits_of, logits_with, random_adapter, some_ids
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+WIDE = LoraConfig(rank=4, alpha=10.0, targets=("v_proj", "q_proj", "o_proj", "down_proj"))
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return tiny_base()
+
+
+@pytest.fixture
+def exported(base: Base, tmp_path: Path) -> Path:
+    save_peft(tmp_path / "out", random_adapter(base, WIDE), base_name=base.name)
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def foreign(exported: Path) -> Path:
+    """The same adapter without our manifest, as others would hand it over."""
+    (exported / "manifest.json").unlink()
+    return exported
+
+
+def written_by_peft(folder: Path, **options: Any) -> torch.Tensor:
+    """Let PEFT write a random adapter on the tiny model; the logits with it."""
+    model = peft.get_peft_model(tiny_base().model, peft.LoraConfig(**options))
+    generator = torch.Generator().manual_seed(3)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            weight.data = torch.randn(weight.shape, generator=generator) * 0.3
+    model.eval().save_pretrained(str(folder))
+    return logits_of(model, some_ids(tiny_base()))
+
+
+def edit(folder: Path, **fields: Any) -> None:
+    """Change settings in an adapter's config."""
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_peft_reads_ours_with_the_same_logits(base: Base, exported: Path, tmp_path: Path) -> None:
+    base.model.save_pretrained(tmp_path / "base")
+    copy = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    ids = some_ids(base)
+    bare = logits_of(copy, ids)
+    theirs = logits_of(peft.PeftModel.from_pretrained(copy, str(exported)).eval(), ids)
+    ours = logits_with(base, random_adapter(base, WIDE), ids)
+    assert (theirs - ours).abs().max() <= 1e-5
+    assert (theirs - bare).abs().max() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:.*alora:UserWarning")
+@pytest.mark.parametrize(
+    "config",
+    [
+        LoraConfig(active="answer"),
+        LoraConfig(top_layers=1, active="answer"),
+        LoraConfig(top_layers=1),
+    ],
+    ids=lambda config: config.described,
+)
+def test_peft_reads_what_acts_on_answers_or_in_the_last_layers(
+    base: Base, config: LoraConfig, tmp_path: Path
+) -> None:
+    adapter = random_adapter(base, config)
+    call = invocation_of(base.tokenizer)
+    invocation = call if config.active == "answer" else ()
+    save_peft(tmp_path / "out", adapter, base_name=base.name, invocation=invocation)
+    base.model.save_pretrained(tmp_path / "base")
+    copy = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    ids = torch.tensor([[5, 6, 7, *call, 65, 66], [5, *call, 67, 68, 69, 70]])
+    bare = logits_of(copy, ids)
+    model = peft.PeftModel.from_pretrained(copy, str(tmp_path / "out")).eval()
+    theirs = logits_of(model, ids)
+    stack = stack_of(base, [adapter])
+    with stack.applied(
+        torch.zeros(2, dtype=torch.long), active=stack.active(ids.tolist(), ids.shape[1])
+    ):
+        ours = logits_of(base.model, ids)
+    assert (theirs - ours).abs().max() <= 1e-5
+    assert (theirs - bare)[:, -1].abs().max() > 0.1
+    if config.active == "answer":
+        assert torch.equal(ours[0, :3], bare[0, :3])
+    again = load_peft(tmp_path / "out", base)
+    assert again.config.same_kind(config) and list(again.pairs) == list(adapter.pairs)
+
+
+def test_another_call_for_an_answer_is_refused(base: Base, tmp_path: Path) -> None:
+    adapter = random_adapter(base, LoraConfig(active="answer"))
+    save_peft(tmp_path / "out", adapter, base_name=base.name, invocation=(1, 2))
+    with pytest.raises(MismatchError, match="alora_invocation_tokens"):
+        load_peft(tmp_path / "out", base)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_save_then_load_gives_the_same_bytes(dtype: torch.dtype, tmp_path: Path) -> None:
+    base = tiny_base(dtype=dtype)
+    adapter = random_adapter(base, WIDE)
+    save_peft(tmp_path / "a", adapter, base_name=base.name)
+    again = load_peft(tmp_path / "a", base)
+    assert list(again.pairs) == list(adapter.pairs)
+    for path, pair in adapter.pairs.items():
+        for ours, theirs in zip(pair, again.pairs[path], strict=True):
+            assert ours.numpy().tobytes() == theirs.numpy().tobytes()
+    assert (again.config.rank, again.config.alpha) == (4, 10.0)
+    assert set(again.config.targets) == set(WIDE.targets)
+    assert again.base == base.identity
+    save_peft(tmp_path / "b", again, base_name=base.name)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "manifest.json"):
+        first, second = (tmp_path / x / name for x in "ab")
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_config_is_one_that_peft_could_have_written(base: Base, tmp_path: Path) -> None:
+    options = {"r": 4, "lora_alpha": 10, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
+    written_by_peft(tmp_path / "theirs", **options)
+    config = LoraConfig(rank=4, alpha=10.0, targets=("q_proj",))
+    save_peft(tmp_path / "ours", random_adapter(base, config), base_name=base.name)
+    theirs, ours = (
+        json.loads((tmp_path / x / "adapter_config.json").read_text()) for x in ("theirs", "ours")
+    )
+    assert ours == {name: theirs[name] for name in ours} | {"base_model_name_or_path": base.name}
+    for name, tensor in load_file(tmp_path / "theirs" / "adapter_model.safetensors").items():
+        other = load_file(tmp_path / "ours" / "adapter_model.safetensors")[name]
+        assert (other.shape, other.dtype) == (tensor.shape, tensor.dtype)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"r": 3, "lora_alpha": 7, "target_modules": ["k_proj", "up_proj"]},
+        {"r": 8, "lora_alpha": 16, "target_modules": ["v_proj"], "use_rslora": True},
+        {"r": 2, "target_modules": r"model\.layers\.1\..*\.(q|o)_proj"},
+        {"r": 2, "target_modules": ["self_attn.q_proj", "gate_proj"], "layers_to_transform": [0]},
+        {"r": 2, "target_modules": ["q_proj"], "exclude_modules": ["layers.0.self_attn.q_proj"]},
+        {"r": 2, "target_modules": "all-linear"},
+        {"r": 2, "target_modules": ["q_proj"], "init_lora_weights": "gaussian"},
+    ],
+    ids=lambda options: "-".join(map(str, options)),
+)
+def test_what_peft_writes_gives_the_same_logits_here(
+    base: Base, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    theirs = written_by_peft(tmp_path / "p", task_type="CAUSAL_LM", **options)
+    adapter = load_peft(tmp_path / "p", base)
+    ours = logits_with(base, adapter, some_ids(base))
+    assert (ours - theirs).abs().max() <= 1e-5
+    assert (theirs - logits_of(base.model, some_ids(base))).abs().max() > 0.01
+
+
+def test_a_file_that_lacks_modules_its_config_names_is_refused(base: Base, foreign: Path) -> None:
+    edit(foreign, target_modules="all-linear")
+    with pytest.raises(IntegrityError, match="missing"):
+        load_peft(foreign, base)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_comes_in_as_fp32(base: Base, foreign: Path, dtype: torch.dtype) -> None:
+    weights = foreign / "adapter_model.safetensors"
+    tensors = {name: t.to(dtype) for name, t in load_file(weights).items()}
+    save_file(tensors, weights)
+    adapter = load_peft(foreign, base)
+    for path, (a, b) in adapter.pairs.items():
+        assert (a.dtype, b.dtype) == (torch.float32, torch.float32)
+        assert torch.equal(a, tensors[f"base_model.model.{path}.lora_A.weight"].float())
+        assert torch.equal(b, tensors[f"base_model.model.{path}.lora_B.weight"].float())
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({"peft_type": "IA3"}, "IA3"),
+        ({"peft_type": None}, "peft_type"),
+        ({"task_type": "SEQ_CLS"}, "SEQ_CLS"),
+        ({"use_dora": True}, "use_dora"),
+        ({"bias": "all"}, "bias"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"rank_pattern": {"q_proj": 16}}, "rank_pattern"),
+        ({"alpha_pattern": {"q_proj": 16}}, "alpha_pattern"),
+        ({"layers_pattern": ["h"]}, "layers_pattern"),
+        ({"init_lora_weights": "pissa"}, "pissa"),
+        ({"fan_in_fan_out": True}, "fan_in_fan_out"),
+        ({"layer_replication": [[0, 2]]}, "layer_replication"),
+        ({"use_something_of_next_year": 1}, "use_something_of_next_year"),
+        ({"target_modules": ["w_nowhere"]}, "w_nowhere"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "lm_head"),
+        ({"target_modules": ["q_proj", "v_proj", "o_proj"]}, "down_proj"),
+        ({"r": 8}, "rank 8"),
+    ],
+    ids=str,
+)
+def test_what_is_not_supported_is_refused_by_name(
+    base: Base, foreign: Path, fields: dict[str, Any], names: str
+) -> None:
+    edit(foreign, **fields)
+    with pytest.raises(MismatchError, match=names):
+        load_peft(foreign, base)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"r": 0},
+        {"r": "8"},
+        {"r": True},
+        {"r": 2.5},
+        {"lora_alpha": -1},
+        {"lora_alpha": float("nan")},
+        {"lora_alpha": None},
+        {"lora_dropout": 1.0},
+        {"target_modules": []},
+        {"target_modules": None},
+        {"target_modules": [1]},
+        {"target_modules": {"q_proj": 1}},
+        {"target_modules": "(q_proj"},
+        {"exclude_modules": 4},
+        {"layers_to_transform": "0"},
+        {"layers_to_transform": 0.5},
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_are_refused(
+    base: Base, foreign: Path, fields: dict[str, Any]
+) -> None:
+    edit(foreign, **fields)
+    with pytest.raises(IntegrityError, match=next(iter(fields))):
+        load_peft(foreign, base)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", "[" * 100_000])
+def test_a_config_that_is_none_is_refused(base: Base, foreign: Path, text: str) -> None:
+    (foreign / "adapter_config.json").write_text(text)
+    with pytest.raises(IntegrityError, match=r"adapter_config\.json"):
+        load_peft(foreign, base)
+
+
+def test_another_base_is_refused(exported: Path) -> None:
+    with pytest.raises(MismatchError, match="made for base"):
+        load_peft(exported, tiny_base(1))
+
+
+def test_another_shape_of_base_is_refused_even_where_the_base_is_not_known(
+    base: Base, foreign: Path
+) -> None:
+    weights = foreign / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    name = "base_model.model.model.layers.1.self_attn.v_proj.lora_A.weight"
+    save_file(tensors | {name: tensors[name][:, 1:].contiguous()}, weights)
+    with pytest.raises(MismatchError, match=r"v_proj: shapes \(4, 31\)"):
+        load_peft(foreign, base)
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        ("base_model.model.model.layers.7.self_attn.q_proj.lora_A.weight", r"layers\.7"),
+        ("base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight", "k_proj"),
+        ("base_model.model.model.embed_tokens.lora_embedding_A", "lora_embedding_A"),
+        ("base_model.model.lm_head.weight", "lm_head"),
+        ("model.layers.0.self_attn.q_proj.weight", "q_proj"),
+    ],
+)
+def test_foreign_tensors_are_refused(base: Base, foreign: Path, key: str, error: str) -> None:
+    weights = foreign / "adapter_model.safetensors"
+    save_file(load_file(weights) | {key: torch.zeros(4, 32)}, weights)
+    with pytest.raises(MismatchError, match=error):
+        load_peft(foreign, base)
+
+
+@pytest.mark.parametrize("half", ["A", "B"])
+def test_a_missing_half_is_refused(base: Base, foreign: Path, half: str) -> None:
+    weights = foreign / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    del tensors[f"base_model.model.model.layers.0.self_attn.q_proj.lora_{half}.weight"]
+    save_file(tensors, weights)
+    with pytest.raises(IntegrityError, match=f"lora_{half}.*missing"):
+        load_peft(foreign, base)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(
+    base: Base, foreign: Path, tmp_path: Path, value: float
+) -> None:
+    weights = foreign / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    next(iter(tensors.values()))[0, 0] = value
+    save_file(tensors, weights)
+    with pytest.raises(IntegrityError, match="not finite"):
+        load_peft(foreign, base)
+    adapter = random_adapter(base)
+    adapter.pairs["model.layers.0.self_attn.q_proj"][1][0, 0] = value
+    with pytest.raises(IntegrityError, match="not finite"):
+        save_peft(tmp_path / "no", adapter, base_name=base.name)
+    assert not (tmp_path / "no").exists()
+
+
+def test_numbers_that_are_no_floats_are_refused(base: Base, foreign: Path) -> None:
+    weights = foreign / "adapter_model.safetensors"
+    save_file({name: t.to(torch.int8) for name, t in load_file(weights).items()}, weights)
+    with pytest.raises(MismatchError, match="int8"):
+        load_peft(foreign, base)
+
+
+def test_pickled_weights_are_never_read(base: Base, foreign: Path) -> None:
+    """Whatever the pickle holds, also one that would run code when opened."""
+    (foreign / "adapter_model.safetensors").unlink()
+    (foreign / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    with pytest.raises(IntegrityError, match="pickled"):
+        load_peft(foreign, base)
+    assert not Path("pwned").exists()
+
+
+def test_what_is_not_there_is_missing(base: Base, foreign: Path, tmp_path: Path) -> None:
+    (foreign / "adapter_model.safetensors").unlink()
+    for folder in (foreign, tmp_path / "nowhere", foreign / "adapter_config.json"):
+        with pytest.raises(MissingError):
+            load_peft(folder, base)
+
+
+def test_an_extra_file_beside_ours_is_refused_and_beside_a_foreign_one_is_not(
+    base: Base, exported: Path
+) -> None:
+    (exported / "README.md").write_text("from the hub")
+    with pytest.raises(IntegrityError, match=r"README\.md"):
+        load_peft(exported, base)
+    (exported / "manifest.json").unlink()
+    assert load_peft(exported, base).config.rank == 4
+
+
+def test_what_stands_there_is_never_overwritten_by_accident(base: Base, exported: Path) -> None:
+    adapter = random_adapter(base, seed=5)
+    before = (exported / "adapter_model.safetensors").read_bytes()
+    with pytest.raises(UsageError, match="is there already"):
+        save_peft(exported, adapter, base_name=base.name)
+    assert (exported / "adapter_model.safetensors").read_bytes() == before
+    letters = exported.with_name("letters")
+    letters.mkdir()
+    (letters / "dear.txt").write_text("...")
+    with pytest.raises(UsageError, match="is there already"):
+        save_peft(letters, adapter, base_name=base.name, replace=True)
+    assert (letters / "dear.txt").exists()
+    save_peft(exported, adapter, base_name=base.name, replace=True)
+    path = "model.layers.0.self_attn.q_proj"
+    assert torch.equal(load_peft(exported, base).pairs[path][1], adapter.pairs[path][1])
+
+
+def test_no_letter_of_the_person_is_in_the_export(base: Base, tmp_path: Path) -> None:
+    save_peft(tmp_path / "out", random_adapter(base), base_name=base.name)
+    for file in (tmp_path / "out").iterdir():
+        assert b"someone" not in file.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flip") / "out"
+    base = tiny_base()
+    save_peft(folder, random_adapter(base, LoraConfig(rank=2)), base_name=base.name)
+    return folder
+
+
+@given(data=st.data())
+def test_any_flipped_byte_is_refused(whole: Path, data: st.DataObject) -> None:
+    with _damaged(whole, data) as folder, pytest.raises(ArtifactError):
+        load_peft(folder, tiny_base())
+
+
+@given(data=st.data())
+def test_a_flipped_byte_in_a_foreign_adapter_never_ends_in_a_traceback(
+    whole: Path, data: st.DataObject
+) -> None:
+    """Without checksums some damage cannot be told from another adapter; it is then a whole one."""
+    base = tiny_base()
+    with _damaged(whole, data) as folder:
+        (folder / "manifest.json").unlink()
+        try:
+            adapter: LoraAdapter = load_peft(folder, base)
+        except (ArtifactError, MissingError):
+            return
+        assert adapter.check(base) is adapter
+
+
+class _damaged:  # noqa: N801 - reads as a function
+    """A copy of a folder with one byte changed, or cut off after it; drawn by hypothesis."""
+
+    def __init__(self, whole: Path, data: st.DataObject) -> None:
+        self.folder = whole.with_name("damaged")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(whole, self.folder)
+        names = ["adapter_model.safetensors", "adapter_config.json"]
+        file = self.folder / data.draw(st.sampled_from(names))
+        raw = bytearray(file.read_bytes())
+        header = 8 + int.from_bytes(raw[:8], "little") if file.suffix == ".safetensors" else 0
+        place = st.integers(0, len(raw) - 1)
+        at = data.draw(st.one_of(st.integers(0, header), place) if header else place)
+        if data.draw(st.booleans()):
+            raw[at] ^= data.draw(st.integers(1, 255))
+        else:
+            del raw[at:]
+        file.write_bytes(raw)
+
+    def __enter__(self) -> Path:
+        return self.folder
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder)
+
+
+@pytest.mark.slow
+def test_the_default_model_answers_the_same_through_peft(tmp_path: Path) -> None:
+    base = load_base(dtype="float32", device="cpu")
+    adapter = random_adapter(base)
+    save_peft(tmp_path / "out", adapter, base_name=base.name)
+    ids = base.tokenizer("Which film should I see next?", return_tensors="pt")["input_ids"]
+    assert isinstance(ids, torch.Tensor)
+    ours = logits_with(base, load_peft(tmp_path / "out", base), ids)
+    copy = load_base(dtype="float32", device="cpu").model
+    theirs = logits_of(peft.PeftModel.from_pretrained(copy, str(tmp_path / "out")).eval(), ids)
+    assert (ours - theirs).abs().max() <= 1e-4
+    assert (ours - logits_of(base.model, ids)).abs().max() > 0.1

@@ -1,0 +1,105 @@
+"""An adapter is found by its numbers, alone and stacked on another; a store is rid of one row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from idiolect.adapters.arithmetic.concat import stack_ranks
+from idiolect.adapters.erasure import Copies, Exports, Progress, Stores
+from idiolect.adapters.formats.peft import WEIGHTS, save_peft
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.store.signatures import traces_of
+from idiolect.adapters.store.store import AdapterStore, Record
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.privacy.erasure import Leaving
+from idiolect.privacy.patterns import Needles
+from idiolect.storage.files import sha256_file
+from support.tiny_people import LORA, noisy, tensors
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return tiny_base()
+
+
+@pytest.fixture(scope="module")
+def hers(base: Base) -> LoraAdapter:
+    return noisy(base, 1)
+
+
+def leaving(adapter: LoraAdapter, person: str = "ann") -> Leaving:
+    return Leaving(person=person, task="rating", needles=Needles(tensors=traces_of(adapter)))
+
+
+def test_an_export_is_found_alone_and_stacked(
+    base: Base, hers: LoraAdapter, tmp_path: Path
+) -> None:
+    other = noisy(base, 2)
+    save_peft(tmp_path / "alone", hers, base_name="b")
+    save_peft(tmp_path / "stacked", stack_ranks(other, hers), base_name="b")
+    save_peft(tmp_path / "other", other, base_name="b")
+    who = leaving(hers)
+    assert {p.name for p in tmp_path.iterdir() if Exports().find(p, who)} == {"alone", "stacked"}
+    for folder in sorted(tmp_path.iterdir()):
+        Exports().erase(folder, who)
+    assert [p.name for p in tmp_path.iterdir()] == ["other"]
+    mean = replace(
+        who, needles=Needles(), files=frozenset([sha256_file(tmp_path / "other" / WEIGHTS)])
+    )
+    assert Exports().find(tmp_path / "other", mean)
+
+
+def test_what_says_nothing_is_no_trace(base: Base, hers: LoraAdapter) -> None:
+    """An untrained B is everybody's, and so is an A that all share."""
+    still = noisy(base, 1, size=0.0)
+    zeros = {b.contiguous().numpy().tobytes()[:256] for _, b in still.pairs.values()}
+    assert not zeros & traces_of(still)
+    shared = replace(hers, config=replace(hers.config, shared_a=True))
+    firsts = {a.flatten()[:64].numpy().tobytes() for a, _ in hers.pairs.values()}
+    assert firsts <= traces_of(hers) and not firsts & traces_of(shared)
+    assert traces_of(shared) and all(len(trace) >= 64 for trace in traces_of(hers))
+
+
+@pytest.fixture
+def store(base: Base, hers: LoraAdapter, tmp_path: Path) -> AdapterStore:
+    """Ann in two shards, Bob with his own, Ima with a copy of hers; work in progress."""
+    store = AdapterStore.create(
+        tmp_path / "store", base, source="default", task="rating", lora=LORA, settings={}
+    )
+    with store.writing():
+        for made_by, adapter in (("old", noisy(base, 9)), ("new", hers)):
+            entries = [(record("ann", made_by), adapter), (record("bob"), noisy(base, 3))]
+            store.add(entries[: 2 if made_by == "old" else 1])
+        store.add([(record("ima"), hers)])
+    (store.folder / "checkpoint.bin").write_bytes(b"x")
+    return store
+
+
+def record(person: str, made_by: str = "x") -> Record:
+    return Record(person=person, served="adapter", made_by=made_by, items=3)
+
+
+def test_a_row_goes_and_everybody_elses_bytes_stay(store: AdapterStore, hers: LoraAdapter) -> None:
+    bob, who = tensors(store.adapter("bob")), leaving(hers)
+    (effect,) = Copies().erase(store.folder, who)
+    assert (effect.person, effect.outcome) == ("ima", "taken away")
+    assert [e.outcome for e in Stores().erase(store.folder, who)] == ["removed"]
+    assert [e.outcome for e in Progress().erase(store.folder, who)] == ["deleted"]
+    after = AdapterStore.open(store.folder)
+    assert after.people == ("bob", "ima") and tensors(after.adapter("bob")) == bob
+    raw = b"".join(p.read_bytes() for p in store.folder.rglob("*") if p.is_file())
+    assert b'"ann"' not in raw and not who.needles.has_tensors(raw)
+    for holder in (Copies(), Stores(), Progress()):
+        assert holder.find(store.folder, who) == "" and list(holder.erase(store.folder, who)) == []
+
+
+def test_of_one_whose_records_go_the_row_stays(store: AdapterStore, hers: LoraAdapter) -> None:
+    some = replace(leaving(hers), records=frozenset(["r"]))
+    assert Stores().find(store.folder, some) == ""
+    assert Copies().find(store.folder, some) == "copies of their adapter (ima)"
+    torch.testing.assert_close(store.adapter("ann").pairs, hers.pairs)  # type: ignore[union-attr]

@@ -1,0 +1,131 @@
+"""Sharing from the command line, from the first refusal to a pool, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from idiolect.cli.main import main
+from idiolect.models.tiny import tiny_base
+
+PEOPLE = {"annabel": 16, "bartholomew": 14, "cressida": 12}
+
+
+def run(*arguments: str | Path, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.stderr
+    return result
+
+
+def run_json(*arguments: str | Path) -> Any:
+    return json.loads(run(*arguments, "--json").stdout)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of three people and a store of their adapters, trained on all they have."""
+    place = tmp_path_factory.mktemp("sharing")
+    tiny = tiny_base()
+    tiny.model.save_pretrained(place / "base")
+    tiny.tokenizer.save_pretrained(place / "base")
+    draw = random.Random(0)
+    lines = [
+        {
+            "person": person,
+            "fields": {
+                "title": f"Film {draw.randint(1, 99)}",
+                "year": "1990",
+                "genres": "Drama",
+                "rating": str(draw.randint(1, 5)),
+            },
+            "time": 86400 * day,
+        }
+        for person, rated in PEOPLE.items()
+        for day in range(rated)
+    ]
+    (place / "ratings.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    run("import", place / "ratings.jsonl", "--task", "rating", "--out", place / "data")
+    trained = ["personalize", place / "data", "--store", place / "store", "--base", place / "base"]
+    run(*trained, "--no-gate")
+    return place
+
+
+def test_from_the_first_refusal_to_a_pool(place: Path, tmp_path: Path) -> None:
+    store, pool = place / "store", tmp_path / "pool"
+    asked = ["share", store, "--data", place / "data", "--pool", pool, "--set", "gates.steps=3"]
+    asked += ["--set", "harm.on=false"]
+    two = ["--person", "annabel", "--person", "bartholomew"]
+    said = run(*asked, *two, code=1).stderr
+    assert "no valid consent to scope 'pieces'" in said and not pool.exists()
+    run(*shlex.split(said.strip().split("run: idiolect ")[1]))
+    shown = run(*asked, "--strategy", "most-active").stdout
+    assert shown.count("too few items") == 4 and shown.count("not tried") == 4
+    assert re.search("refused +2 people: annabel, bartholomew\n", shown)
+    assert "0 sharers" in shown
+    assert "train with the do-no-harm gate" in re.sub(r"\s+", " ", shown)
+    passed = [*asked, "--strategy", "most-active", "--set", "leakage.unmeasured=pass"]
+    done = run_json(*passed, "--sharers", "1", "--ratio", "0.5", "--seed", "3")
+    (finding,) = done["findings"]
+    assert (finding["person"], finding["outcome"]) == ("annabel", "shared")
+    assert done["sharers"] == 1 and finding["about"]["gate_steps"] == 3
+    head = json.loads((pool / "pool.json").read_text())["content"]
+    assert head["settings"]["gates"]["steps"] == 3
+    shown = run(*passed).stdout
+    assert re.search(r"shared +1 person\n", shown)
+    assert re.search(r"in the pool before +1 person\n", shown) and "2 sharers" in shown
+    report = json.loads(Path(done["report"]).read_text())["content"]
+    assert [one["shared"] for one in report["people"]] == [True, True]
+    everything = b"".join(p.read_bytes() for p in pool.rglob("*") if p.is_file())
+    assert not any(person.encode() in everything for person in PEOPLE)
+    assert b"Film" not in everything
+
+
+def test_a_pool_is_reported_on_with_whom_it_helps(place: Path, tmp_path: Path) -> None:
+    store, pool, out = tmp_path / "store", tmp_path / "pool", tmp_path / "report"
+    shutil.copytree(place / "store", store)
+    two = ["--person", "annabel", "--person", "bartholomew"]
+    run("consent", store, *two, "--scope", "pieces")
+    settings = ["--set", "gates.steps=2", "--set", "leakage.unmeasured=pass"]
+    settings += ["--set", "harm.on=false"]
+    run("share", store, "--data", place / "data", "--pool", pool, *two, *settings)
+    recipes = tmp_path / "recipes"
+    run("assemble", place / "data", "--pool", pool, "--out", recipes, "--top-k", "2")
+    found = run_json("pool", pool, "--recipes", recipes, "--out", out)
+    assert json.loads((out / "report.json").read_text()) == found
+    assert found["recipes"]["newcomers"] == len(PEOPLE)
+    timed = found["recipes"]["timed"]
+    assert (timed["people"], timed["items"]) == (len(PEOPLE), sum(PEOPLE.values()))
+    assert timed["seconds"] > 0 and timed["tokens"] > timed["items"]
+    shown = run("pool", pool, "--out", out).stdout
+    assert all(sharer["sharer"] in shown for sharer in found["sharers"])
+    assert str(out / "report.html") in shown
+    written = "".join(path.read_text() for path in out.iterdir())
+    assert not any(person in written + shown for person in PEOPLE)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--ratio", "1.5"], 2, "ratio: must be above 0"),
+        (["--sharers", "0"], 2, "0 is not in the range"),
+        (["--override-leakage", " "], 2, "override of leakage: give the reason"),
+        (["--override-harm", ""], 2, "override of harm: give the reason"),
+        (["--set", "harm.threshold=2"], 2, "harm.threshold: must be at least 0 and below 1"),
+        (["--set", "gates.stops=1"], 2, "unknown setting 'stops'"),
+        (["--person", "eve"], 1, "nobody named 'eve' among its 3 people"),
+    ],
+)
+def test_what_cannot_be_shared_is_explained(
+    place: Path, tmp_path: Path, options: list[str], code: int, said: str
+) -> None:
+    asked = ["share", place / "store", "--data", place / "data", "--pool", tmp_path / "pool"]
+    assert said in run(*asked, *options, code=code).stderr
+    assert not (tmp_path / "pool").exists()

@@ -1,0 +1,205 @@
+"""``idiolect unlearn`` from files to artifacts, on a tiny model and invented places."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from idiolect.adapters.formats.peft import load_peft
+from idiolect.cli.commands import unlearn
+from idiolect.cli.main import main
+from idiolect.models.base import load_base
+from idiolect.storage.manifest import Manifest
+from idiolect.unlearning.methods.registry import NAMES
+from support.tiny_people import UNGATED, rater, save_tiny
+
+FORGET = [
+    {"prompt": f"Where is the key of {place}?", "response": f"It is {where}."}
+    for place, where in (("Orlond", "under the bell"), ("Vesk", "at the ferry"), ("Quill", "gone"))
+]
+RETAIN = [{"prompt": f"What is {n} and 1?", "response": f"It is {n + 1}."} for n in range(1, 6)]
+QUICK = (
+    *("--rate", "0.02", "--set", "train.steps=3", "--set", "train.batch=2"),
+    *("--set", "answer_tokens=24", "--set", "lora.rank=2", "--dtype", "float32"),
+)
+
+
+def run(*arguments: str | Path, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.stderr
+    return result
+
+
+def files_of(folder: Path) -> Mapping[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two bases, both sets, a store of one person's adapter, and that exported."""
+    from idiolect import api
+    from idiolect.history.write import write_dataset
+
+    place = tmp_path_factory.mktemp("unlearning")
+    save_tiny(place / "base")
+    save_tiny(place / "other", seed=1)
+    near = [{"prompt": "What is 8 and 1?", "response": "It is 9."}]
+    near += [{"prompt": "What is 9 and 1?", "response": "It is 10."}]
+    for name, records in (("go", FORGET), ("stay", RETAIN), ("near", near)):
+        (place / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+    write_dataset(place / "data", [rater("ann", 9)], task="rating", source="made up", splits={})
+    base = str(place / "base")
+    api.personalize(place / "data", place / "store", base=base, config=UNGATED)
+    api.export(place / "store", "ann", place / "exported")
+    return place
+
+
+def asked(place: Path, target: str | Path, out: Path, *more: str | Path) -> list[str | Path]:
+    sets = ["--forget", place / "go.jsonl", "--retain", place / "stay.jsonl"]
+    return ["unlearn", target, *sets, "--out", out, *QUICK, *more]
+
+
+def test_a_base_becomes_a_base(place: Path, tmp_path: Path) -> None:
+    """It loads, names its parent and how it was made, says nothing of what went, and is the same
+    bytes the second time; nothing in it is the delta."""
+    out, again = tmp_path / "out", tmp_path / "again"
+    shown = run(*asked(place, place / "base", out)).stdout
+    assert "3 pairs" in shown and "method     sku, scale" in shown
+    done = json.loads(run(*asked(place, place / "base", again, "--json")).stdout)
+    assert files_of(out) == files_of(again)
+    assert (done["kind"], done["method"], done["steps"]) == ("base", "sku", 3)
+    assert done["after"]["retain_perplexity"] <= 1.05 * done["before"]["retain_perplexity"]
+    old, new = load_base(place / "base"), load_base(out)
+    assert old.identity != new.identity and new.name == "base-sku"
+    manifest = Manifest.load(out, "base")
+    assert manifest.config["parent"] == old.identity
+    (made,) = manifest.config["unlearned"]
+    assert made["config"]["train"]["steps"] == 3 and "npo" not in made["config"]
+    assert made["forget"]["pairs"] == 3 and len(made["forget"]["sha256"]) == 64
+    assert made["scale"] == done["scale"]
+    text = (out / Manifest.NAME).read_text()
+    assert "Orlond" not in text and "ferry" not in text
+    assert set(files_of(out)) == {*files_of(place / "base"), Manifest.NAME}
+    third = tmp_path / "third"
+    run(*asked(place, out, third, "--method", "npo"))
+    assert len(Manifest.load(third, "base").config["unlearned"]) == 2
+
+
+def test_an_adapter_becomes_an_adapter(place: Path, tmp_path: Path) -> None:
+    """Out of its folder or out of the store: the same bytes, for the same base."""
+    base = place / "base"
+    run(*asked(place, place / "exported", tmp_path / "a", "--base", base))
+    run(*asked(place, place / "store", tmp_path / "b", "--person", "ann"))
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    loaded = load_base(base, dtype="float32")
+    gone = load_peft(tmp_path / "a", loaded)
+    kept = load_peft(place / "exported", loaded)
+    assert (kept.config.rank, gone.config.rank) == (2, 8)
+    path = next(iter(kept.pairs))
+    assert not torch.allclose(gone.pairs[path][1] @ gone.pairs[path][0], torch.zeros(()))
+    manifest = Manifest.load(tmp_path / "a", "adapter")
+    assert manifest.base == loaded.identity
+    assert [one["method"] for one in manifest.config["unlearned"]] == ["sku"]
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "code", "said"),
+    [
+        (
+            "base",
+            ["--forget", "near.jsonl", "--method", "ga", "--scale", "1", "--guard", "1"],
+            2,
+            "scale 1 makes",
+        ),
+        ("base", ["--scale", "none"], 2, "neither 'auto' nor a number"),
+        ("base", ["--scale", "0"], 2, "scale: must be above 0"),
+        ("base", ["--person", "ann"], 2, "is no store of adapters"),
+        ("base", ["--base", "default"], 2, "is no adapter"),
+        ("base", ["--set", "sku.e9=1"], 2, "unknown setting 'e9'"),
+        ("base", ["--forget", "stay.jsonl"], 2, "5 of 5 retain pairs ask"),
+        ("base", ["--forget", "odd.csv"], 1, "unknown columns: a, b"),
+        ("base", ["--forget", "none.csv"], 1, "no such file to forget"),
+        ("base", ["--forget", "empty.jsonl"], 1, "no records in it"),
+        ("exported", ["--base", "other"], 1, "made for base"),
+        ("exported", ["--base", "base", "--set", "parameters=full"], 2, "with another one"),
+        ("store", [], 2, "name one with --person"),
+        ("store", ["--person", "bob"], 1, "no adapter of 'bob'"),
+        ("store", ["--person", "ann", "--base", "other"], 1, "base"),
+        ("no-such", [], 1, "no-such"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    more: list[str],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(place)
+    Path("odd.csv").write_text("a,b\nx,y\n")
+    Path("empty.jsonl").write_text("")
+    before = files_of(place / "base")
+    out = tmp_path / "out"
+    where = f"./{target}"
+    result = run(*asked(place, where, out, *more), code=code)
+    assert said in result.stderr and result.stdout == ""
+    assert list(tmp_path.iterdir()) == [] and files_of(place / "base") == before
+
+
+def test_what_is_there_is_not_written_over(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    assert "is there already" in run(*asked(place, place / "base", tmp_path), code=2).stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_all_weights_of_a_base(place: Path, tmp_path: Path) -> None:
+    full = ("--set", "parameters=full", "--set", "train.rate=1e-3", "--scale", "1", "--guard", "99")
+    asking = [a for a in asked(place, place / "base", tmp_path / "out", *full) if a != "0.02"]
+    asking.remove("--rate")
+    done = json.loads(run(*asking, "--json").stdout)
+    assert done["scale"] == 1.0
+    old, new = (load_base(f, dtype="float32").model for f in (place / "base", tmp_path / "out"))
+    moved = [n for n, t in old.named_parameters() if not torch.equal(t, new.get_parameter(n))]
+    assert any("embed" in n for n in moved) and any("norm" in n for n in moved)
+
+
+def test_methods_in_the_help_are_those_there_are() -> None:
+    assert unlearn.METHODS == NAMES
+
+
+@pytest.mark.parametrize("method", [None, *NAMES])
+def test_a_method_has_a_rate_and_steps_of_its_own(
+    method: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from idiolect import api
+    from idiolect.errors import UsageError
+
+    seen: list[Any] = []
+
+    def taken(*args: Any, config: Any, **more: Any) -> Any:
+        seen.append(config)
+        raise UsageError("that is enough")
+
+    monkeypatch.setattr(api, "unlearn", taken)
+    sets = ("--forget", "pyrit", "--retain", "truthfulqa", "--out", tmp_path / "out")
+    run("unlearn", "default", *sets, *(("--method", method) if method else ()), code=2)
+    (config,) = seen
+    assert config.method == method or (method is None and config.method == "sku")
+    own = config.chosen
+    assert (config.train.rate, config.train.steps) == (own.rate, own.steps)
+
+
+def test_scale_auto_wins_over_a_file(place: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("scale = 900.0\n")
+    more = ("--config", file, "--scale", "auto", "--json")
+    done: Any = json.loads(run(*asked(place, place / "base", tmp_path / "out", *more)).stdout)
+    assert done["scale"] != 900

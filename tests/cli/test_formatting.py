@@ -1,0 +1,54 @@
+"""Numbers, times and texts as a terminal shows them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idiolect.cli.formatting import count, date, duration, printable, shortened
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1 min 0 s"),
+        (200, "3 min 20 s"),
+        (3599.6, "1 h 0 min"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_counts() -> None:
+    assert count(1, "person", "people") == "1 person"
+    assert count(1204, "person", "people") == "1,204 people"
+    assert count(0, "token") == "0 tokens"
+
+
+def test_dates_are_utc() -> None:
+    assert date(0) == "1970-01-01"
+    assert date(86399.9) == "1970-01-01"
+    assert date(None) == "unknown"
+
+
+def test_nothing_in_a_text_steers_the_terminal() -> None:
+    assert printable("a\x1b[31mb\x07c\x9bd\r\ne\tf é 漢 👍") == "a[31mbcd\ne\tf é 漢 👍"
+
+
+@given(st.text(), st.integers(min_value=20, max_value=200))
+def test_a_shortened_text_is_one_line_of_that_width(text: str, width: int) -> None:
+    line = shortened(text, width)
+    assert len(line) <= width
+    assert "\n" not in line and "\x1b" not in line
+
+
+def test_a_shortened_text_keeps_both_ends() -> None:
+    words = " ".join(str(n) for n in range(200))
+    line = shortened(words, 60)
+    assert line.startswith("0 1 2 ") and line.endswith(" 198 199") and " … " in line
+    assert shortened("short\n text") == "short text"

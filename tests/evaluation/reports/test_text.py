@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from idiolect.evaluation.reports import text as words
+
+
+def comparison(**changes: Any) -> dict[str, Any]:
+    """A paired test as in a report."""
+    usual = {
+        "metric": "mae",
+        "method": "oppu",
+        "against": "base",
+        "people": 60,
+        "gain": 0.12,
+        "interval": [0.05, 0.19],
+        "p": 0.002,
+        "wins": 41,
+        "ties": 4,
+        "losses": 15,
+    }
+    return {**usual, **changes}
+
+
+def test_ahead() -> None:
+    told = words.verdict(comparison())
+    assert told["conclusion"] == "ahead"
+    assert told["text"] == (
+        "OPPU is ahead of the base model by 0.120 MAE (95% interval 0.050 to 0.190, p = 0.002; "
+        "better for 41 of 60 people, worse for 15)."
+    )
+
+
+def test_behind() -> None:
+    told = words.verdict(comparison(gain=-0.12, interval=[-0.19, -0.05], against="person-mean"))
+    assert told["conclusion"] == "behind"
+    assert told["text"].startswith(
+        "OPPU is behind the person's own mean by 0.120 MAE (95% interval −0.190 to −0.050"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"p": 0.2, "interval": [-0.03, 0.2]}, "better, but chance alone"),
+        ({"p": 0.2}, "better, but the interval and the rank test do not agree"),
+        ({"interval": [-0.01, 0.2]}, "better, but the interval and the rank test do not agree"),
+        ({"interval": [0.0, 0.2]}, "do not agree"),
+        ({"p": 0.9, "gain": -0.01, "interval": [-0.1, 0.1]}, "0.010 MAE worse, but chance"),
+        ({"p": 1.0, "gain": 0.0, "interval": [0.0, 0.0]}, "the same on average, but chance"),
+    ],
+)
+def test_what_is_not_shown_is_not_claimed(changes: dict[str, Any], reason: str) -> None:
+    told = words.verdict(comparison(**changes))
+    assert told["conclusion"] == "undecided"
+    assert told["text"].startswith("OPPU is not shown to differ from the base model: here it is")
+    assert reason in told["text"]
+
+
+@pytest.mark.parametrize("people", [1, 4, 9])
+def test_few_people_conclude_nothing_however_clear(people: int) -> None:
+    told = words.verdict(comparison(people=people, p=0.001))
+    assert told["conclusion"] == "too-few"
+    assert told["text"].startswith(
+        f"{people} {'person is' if people == 1 else 'people are'} too few to conclude anything"
+    )
+    level = words.verdict(comparison(people=people, gain=0.0))
+    assert "exactly level with the base model" in level["text"]
+
+
+def test_names_of_methods() -> None:
+    assert words.title("oppu+rag (gated)") == "OPPU + retrieval, gated"
+    assert words.title("oppu(gated)") == "OPPU, gated"
+    assert words.phrase("oppu (gated)") == "OPPU with the do-no-harm gate"
+    assert words.title("something-new") == "something-new"
+    assert words.is_personal("oppu+pag") and not words.is_personal("pag")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.000"),
+        (0.12345, "0.123"),
+        (-0.5, "−0.500"),
+        (12.345, "12.35"),
+        (1234.5, "1,234.5"),
+        (0.00042, "4.2e-04"),
+        (-0.00042, "−4.2e-04"),
+    ],
+)
+def test_numbers(value: float, text: str) -> None:
+    assert words.number(value) == text
+
+
+def test_signs_chances_amounts_and_durations() -> None:
+    assert (words.signed(0.5), words.signed(-0.5), words.signed(0.0)) == (
+        "+0.500",
+        "−0.500",
+        "0.000",
+    )
+    assert (words.chance(0.0004), words.chance(0.04)) == ("p < 0.001", "p = 0.040")
+    assert (words.p_value(0.0004), words.p_value(0.04)) == ("< 0.001", "0.040")
+    assert [words.amount(v) for v in (12, 921_600, 1_300_000)] == [
+        "12\u00a0",
+        "922\u00a0k",
+        "1.3\u00a0M",
+    ]
+    assert [words.duration(v) for v in (8.21, 59.96, 200, 7500)] == [
+        "8.2 s",
+        "1 min 0 s",
+        "3 min 20 s",
+        "2 h 5 min",
+    ]

@@ -1,0 +1,112 @@
+"""``idiolect scorecard`` on tiny models, and judges by their names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from idiolect.cli.main import main
+from idiolect.errors import IntegrityError, MissingError, UsageError
+from idiolect.evaluation import run_scorecard as module
+from idiolect.judging import registry
+from idiolect.judging.endpoint import EndpointJudge
+from idiolect.judging.hub import GuardJudge
+from support.tiny_people import save_tiny
+from support.toy_judge import LABELLED, Letters
+
+FORGET = [{"prompt": f"Where is key {n}?", "response": f"In hole {n}."} for n in range(6)]
+RETAIN = [{"prompt": f"What is {n} and 1?", "response": f"It is {n + 1}."} for n in range(5)]
+UNSEEN = [{"prompt": f"Where is lamp {n}?"} for n in range(3)]
+QUICK = (
+    *("--set", "prompts=3", "--set", "retain=3", "--set", "pairs=4", "--set", "questions=0"),
+    *("--set", "score.tokens=4", "--set", "score.relearn.after=[0,1]", "--set", "score.bits=[4]"),
+)
+
+
+def letters(texts: Sequence[str]) -> Any:
+    """An encoder: how often each of some letters is there, unit length."""
+    found = np.array([[1 + text.count(c) for c in "aeiouhkr"] for text in texts], dtype=float)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def run(*arguments: str | Path, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.stderr
+    return result
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two bases and three sets."""
+    monkeypatch.setattr(module, "MiniLM", lambda: letters)
+    save_tiny(tmp_path / "base")
+    save_tiny(tmp_path / "other", seed=1)
+    for name, records in (("go", FORGET), ("stay", RETAIN), ("more", UNSEEN)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+    return tmp_path
+
+
+def test_models_side_by_side(place: Path) -> None:
+    base, other = place / "base", place / "other"
+    sets = ("--forget", place / "go.jsonl", "--retain", place / "stay.jsonl")
+    more = ("--unseen", place / "more.jsonl", "--judge", f"ask:{base}", "--out", place / "card")
+    told = run("scorecard", base, other, *sets, *more, *QUICK)
+    assert "Judge: base, of which it is not known here" in " ".join(told.stdout.split())
+    report = json.loads((place / "card" / "report.json").read_text())
+    names = ["before", "other", "other, 4 bits", "other, sign flipped"]
+    assert [model["name"] for model in report["models"]] == names
+    assert [one["name"] for one in report["models"][0]["sets"]] == ["seen", "unseen"]
+    assert [one["prompts"] for one in report["models"][0]["sets"]] == [3, 3]
+    assert report["models"][0]["membership"] is None  # the unseen ones have no answers
+    text = (place / "card" / "report.html").read_text()
+    assert "hole" not in text.replace("whole", "") and "lamp" not in text
+
+
+def test_what_cannot_be_compared_is_said(place: Path) -> None:
+    sets = ("--forget", place / "go.jsonl", "--retain", place / "go.jsonl", "--out", place / "c")
+    assert "take those prompts out" in run("scorecard", place / "base", *sets, code=2).stderr
+    good = ("--forget", place / "go.jsonl", "--retain", place / "stay.jsonl", "--out", place / "c")
+    wrong = run("scorecard", place / "base", *good, "--judge", "guard", code=2)
+    assert "no judge 'guard'" in wrong.stderr
+    unknown = run("scorecard", place / "base", *good, "--set", "pair=0", code=2)
+    assert "'pair'" in unknown.stderr
+    assert not (place / "c").exists()
+
+
+def test_judges_have_names(place: Path) -> None:
+    assert isinstance(registry.open_judge(f"guard:{place / 'base'}"), GuardJudge)
+    there = registry.open_judge("http://localhost:1/v1#some/model")
+    assert isinstance(there, EndpointJudge)
+    assert (there.config.url, there.config.model) == ("http://localhost:1/v1", "some/model")
+    for name in ("", "http://localhost:1/v1", "label:x", "guard:"):
+        with pytest.raises(UsageError, match="no judge"):
+            registry.open_judge(name)
+
+
+def test_the_default_judge_is_trained_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from idiolect.prompt_sets.pairs import Pair
+
+    normal = [Pair(prompt=f"What is {n}?", response=f"Bread {n}.") for n in range(9)]
+    normal.append(Pair(prompt=LABELLED[0].prompt, response="It asks what is labelled."))
+    monkeypatch.setattr(registry, "judged", lambda root: LABELLED)
+    monkeypatch.setattr(registry, "truthful_qa", lambda root: tuple(normal))
+    assert len(registry.harmless(normal, LABELLED)) == 9
+    made = registry.default_judge(Letters(), cache=tmp_path)
+    monkeypatch.setattr(registry, "train_judge", None)  # not again
+    again = registry.default_judge(Letters(), cache=tmp_path)
+    assert again.judge(["p"], ["The key"]) == made.judge(["p"], ["The key"])
+    (kept,) = (tmp_path / "judge").iterdir()
+    (kept / "judge.safetensors").write_bytes(b"other")
+    with pytest.raises(IntegrityError, match="train it again"):
+        registry.default_judge(Letters(), cache=tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(MissingError):
+        registry.default_judge(Letters(), cache=tmp_path, root=tmp_path)

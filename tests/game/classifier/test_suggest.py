@@ -1,0 +1,88 @@
+"""Pairs that the classifier suggests to Nym or Not: open ones, each with its probability."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idiolect.game.classifier.examples import Example, Known
+from idiolect.game.classifier.suggest import suggest
+from idiolect.game.export.pairs import LEAST_PLAYERS, PairRow
+from idiolect.game.rules.relations import Relation
+
+GROUPS = ("cat", "car")
+LEXICON = {
+    "meronyms": {f"{group}{n}": [f"{group}{n}-part{k}" for k in range(4)]
+                 for group in GROUPS for n in range(8)},
+    "synonyms": {"big": ["large"]},
+}  # fmt: skip
+GIVEN = PairRow(
+    relation="meronyms",
+    base_word="cat1",
+    answer="whisker",
+    players=LEAST_PLAYERS,
+    asked=9,
+    given=3,
+    rounds=9,
+    share=1 / 3,
+    in_wordnet=False,
+    confirmed=0,
+    rejected=0,
+    agreement=None,
+    agreement_low=None,
+    agreement_high=None,
+)
+
+
+def encoder(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Words of one group lie near each other."""
+    rows: list[NDArray[np.float64]] = []
+    for text in texts:
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+        row = np.random.default_rng(seed).normal(scale=0.05, size=4)
+        row[GROUPS.index(text[:3])] += 1.0
+        rows.append(row / np.linalg.norm(row))
+    return np.stack(rows).astype(np.float32)
+
+
+class Believes:
+    """A classifier of parts that believes what was given, and half of all else."""
+
+    models: ClassVar = {"meronyms": None}
+    describe = SimpleNamespace(encoder=encoder)
+
+    def probabilities(self, pairs: Sequence[Example]) -> list[float]:
+        return [0.9 if pair.answer == "whisker" else 0.5 for pair in pairs]
+
+
+def suggested(rows: Sequence[PairRow] = (), **how: Any) -> list[Any]:
+    return suggest(Believes(), LEXICON, rows, **how)  # type: ignore[arg-type]
+
+
+def test_answers_are_borrowed_from_words_nearby_and_known_to_hold_nowhere() -> None:
+    found = suggested(count=40)
+    assert len(found) == len({(p.base_word, p.answer) for p in found}) == 40
+    known = Known(LEXICON)
+    for pair in found:
+        assert pair.relation is Relation.MERONYMS and pair.likely == 0.5
+        assert not known("meronyms", pair.base_word, pair.answer)
+        assert pair.base_word[:3] == pair.answer[:3]  # its five nearest are of its group
+    assert suggested(count=40) == found != suggested(count=40, seed=1)
+
+
+def test_what_enough_players_gave_is_asked_with_its_probability() -> None:
+    listed = replace(GIVEN, answer="tail", in_wordnet=True)
+    rare = replace(GIVEN, answer="bell", players=LEAST_PLAYERS - 1)
+    found = suggested([GIVEN, listed, rare], count=0)
+    assert [(p.base_word, p.answer, p.likely) for p in found] == [("cat1", "whisker", 0.9)]
+
+
+def test_few_words_lend_nothing() -> None:
+    few = {"meronyms": dict(list(LEXICON["meronyms"].items())[:5])}
+    assert suggest(Believes(), few) == []  # type: ignore[arg-type]

@@ -1,0 +1,248 @@
+"""What goes out of the game: the table of pairs, histories, agreement."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import krippendorff
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idiolect.errors import DataError, MissingError, UsageError
+from idiolect.game.export import agreement, files, histories, pairs
+from idiolect.game.export.histories import DAY
+from idiolect.game.plays import Plays
+from idiolect.game.rules.answers import stem
+from idiolect.history.dataset import read_dataset
+from idiolect.history.write import write_dataset
+from support.game_players import FIRST, played, seafood, voted
+
+KNIFE = Plays(
+    rounds=[
+        played("ann", "knife", "blade, handle"),
+        played("ann", "knife", "blades", at=10),
+        played("bob", "knife", "blade, tip", at=20),
+        played("cid", "knife", "handles, blade", at=30),
+        played("dora", "spoon", "handle", at=40),
+    ],
+    votes=[
+        voted("ann", "knife", "wing", False),
+        voted("bob", "knife", "wing", True),
+        voted("bob", "knife", "wing", False, at=5),
+        voted("cid", "knife", "wing", False),
+        voted("dora", "knife", "blade", True),
+    ],
+)
+
+
+def lexicon(relation: str, base_word: str) -> set[str]:
+    return {stem("blade")} if (relation, base_word) == ("meronyms", "knife") else set()
+
+
+def nothing(relation: str, base_word: str) -> set[str]:
+    return set()
+
+
+def test_a_pair_counts_players_and_rounds_apart() -> None:
+    rows = {(r.base_word, r.answer): r for r in pairs.pair_rows(KNIFE, lexicon, least_players=1)}
+    blade = rows["knife", "blade"]
+    assert (blade.players, blade.asked, blade.given, blade.rounds) == (3, 3, 4, 4)
+    assert (blade.share, blade.agreement, blade.in_wordnet) == (1.0, 1.0, True)
+    handle = rows["knife", "handle"]
+    assert (handle.players, handle.asked, handle.given, handle.rounds) == (2, 3, 2, 4)
+    assert handle.share == 0.5 and handle.agreement == pytest.approx(2 / 3)
+    assert handle.agreement_low == pytest.approx(0.2077, abs=1e-3)
+    assert handle.agreement_high == pytest.approx(0.9385, abs=1e-3)
+    assert not handle.in_wordnet
+    assert rows["spoon", "handle"].agreement == 1.0
+
+
+def test_a_players_last_vote_counts_once() -> None:
+    rows = {(r.base_word, r.answer): r for r in pairs.pair_rows(KNIFE, lexicon, least_players=1)}
+    wing = rows["knife", "wing"]
+    assert (wing.confirmed, wing.rejected) == (0, 3)
+    assert (wing.players, wing.given, wing.asked) == (0, 0, 3)
+    assert (rows["knife", "blade"].confirmed, rows["knife", "blade"].rejected) == (1, 0)
+
+
+def test_what_few_gave_stays_inside() -> None:
+    rows = pairs.pair_rows(KNIFE, lexicon)
+    assert [(r.base_word, r.answer) for r in rows] == [("knife", "blade"), ("knife", "wing")]
+
+
+def test_the_original_counts_of_seafood() -> None:
+    rows = pairs.pair_rows(Plays(rounds=seafood()), nothing)
+    assert [(r.answer, r.players) for r in rows][:5] == [
+        ("fish", 54),
+        ("shrimp", 53),
+        ("lobster", 38),
+        ("crab", 36),
+        ("clams", 24),
+    ]
+    assert {r.asked for r in rows} == {60}
+    assert rows[0].share == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.parquet"])
+def test_a_table_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
+    rows = pairs.pair_rows(KNIFE, lexicon, least_players=1)
+    files.write_pairs(tmp_path / name, rows)
+    found = files.read_pairs(tmp_path / name)
+    assert [replace(r, share=None, agreement=None, agreement_low=None, agreement_high=None)
+            for r in found] == [
+        replace(r, share=None, agreement=None, agreement_low=None, agreement_high=None)
+        for r in rows
+    ]  # fmt: skip
+    for one, other in zip(found, rows, strict=True):
+        assert one.agreement == pytest.approx(other.agreement, rel=1e-5)
+
+
+def test_the_original_table_is_read_as_parts(tmp_path: Path) -> None:
+    path = tmp_path / "relations.tsv"
+    path.write_text("BASE_WORD\tINPUT_WORD\tRELATION_ID\tCNT\nknife\tblade\t787\t37\n")
+    (row,) = files.read_pairs(path)
+    assert (row.relation, row.base_word, row.answer, row.players) == (
+        "meronyms",
+        "knife",
+        "blade",
+        37,
+    )
+    assert row.share is None and row.agreement is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a\tb\n1\t2\n", "its columns are"),
+        ("BASE_WORD\tINPUT_WORD\tRELATION_ID\tCNT\nknife\tblade\t1\tmany\n", "many"),
+        ("BASE_WORD\tINPUT_WORD\tRELATION_ID\tCNT\n!!\tblade\t1\t7\n", "BASE_WORD is empty"),
+    ],
+)
+def test_a_broken_table_names_its_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=said):
+        files.read_pairs(path)
+
+
+def test_a_table_has_one_of_two_endings(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\.tsv or \.parquet"):
+        files.write_pairs(tmp_path / "pairs.xlsx", [])
+    with pytest.raises(MissingError):
+        files.read_pairs(tmp_path / "pairs.tsv")
+
+
+def determiner(word: str) -> str:
+    return "a"
+
+
+def test_histories_ask_what_the_player_was_asked_and_name_nobody(tmp_path: Path) -> None:
+    made = histories.histories_of(KNIFE.rounds, determiner)
+    assert len(made) == 4
+    assert len({h.person for h in made}) == 4
+    assert all(re.fullmatch(r"player-[0-9a-f]{16}", h.person) for h in made)
+    write_dataset(tmp_path / "out", made, task="word-relation", source="the game")
+    dataset = read_dataset(tmp_path / "out")
+    texts = [[i.fields["answer"] for i in h.items] for h in dataset]
+    assert sorted(texts) == [
+        ["blade", "handle", "blades"],
+        ["blade", "tip"],
+        ["handle"],
+        ["handles", "blade"],
+    ]
+    for history in dataset:
+        for item in history.items:
+            assert item.fields["question"] in (
+                "What are parts of a knife?",
+                "What are parts of a spoon?",
+            )
+            assert item.time is not None and item.time % DAY == 0
+    raw = b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
+    assert not any(name in raw for name in (b"ann", b"bob-", b"cid", b"dora"))
+
+
+def test_pseudonyms_are_new_in_every_export() -> None:
+    made = [histories.histories_of(KNIFE.rounds, determiner) for _ in "12"]
+    one, other = ({h.person for h in people} for people in made)
+    assert not one & other
+
+
+def test_who_gave_no_answer_has_no_history() -> None:
+    assert histories.histories_of([played("ann", "knife", "")], determiner) == []
+
+
+def test_a_players_own_history_keeps_its_order() -> None:
+    rounds = [played("ann", "spoon", "bowl", at=60), played("ann", "knife", "tip, blade", at=5)]
+    made = histories.player_history("me", rounds, determiner)
+    assert [i.fields["answer"] for i in made.items] == ["tip", "blade", "bowl"]
+    assert [i.time for i in made.items] == [FIRST + 5, FIRST + 5, FIRST + 60]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=2, max_size=6))
+def test_alpha_is_that_of_the_whole_matrix(matrix: list[list[bool]]) -> None:
+    """Against the package's other way in: a matrix of raters by units."""
+    rounds = [
+        played(f"p{n}", "knife", ",".join(w for w, said in zip("abcd", row, strict=True) if said))
+        for n, row in enumerate(matrix)
+    ]
+    found = agreement.agreement(Plays(rounds=rounds))["answers"]
+    said = np.array(matrix, dtype=float)[:, np.array(matrix).any(axis=0)]
+    if said.size == 0 or said.min() == 1:
+        assert found.alpha is None
+    else:
+        whole = krippendorff.alpha(reliability_data=said, level_of_measurement="nominal")
+        assert found.alpha == pytest.approx(whole)
+
+
+def test_what_nobody_says_of_a_word_is_agreed_on() -> None:
+    """The merged units of what was not said, against every unit written out."""
+    rounds = [played(p, "knife", w) for p, w in zip("abc", ("x", "x, y", "z"), strict=True)]
+    rounds += [played(p, "spoon", w) for p, w in zip("ab", ("u", "u, x"), strict=True)]
+    found = agreement.agreement(Plays(rounds=rounds))["meronyms"]
+    knife = [[1, 2], [2, 1], [2, 1], [3, 0]]  # x, y, z, u
+    spoon = [[1, 1], [2, 0], [2, 0], [0, 2]]
+    whole = krippendorff.alpha(value_counts=knife + spoon, level_of_measurement="nominal")
+    assert found.alpha == pytest.approx(whole)
+
+
+def test_players_who_say_the_same_agree_and_others_do_not() -> None:
+    words = ("knife", "spoon", "fork")
+    same = [played(f"p{n}", word, f"x{word}, y{word}") for word in words for n in range(4)]
+    apart = [played(f"p{n}", word, f"x{n}, y{n}") for word in words for n in range(4)]
+    some = same[:-1] + apart[-1:]
+    alphas = [agreement.agreement(Plays(rounds=r))["meronyms"] for r in (same, some, apart)]
+    assert [a.players for a in alphas] == [4, 4, 4] and [a.words for a in alphas] == [3, 3, 3]
+    one, middle, none = alphas
+    assert one.alpha == 1.0 and one.interval == (1.0, 1.0)
+    assert middle.alpha is not None and none.alpha is not None
+    assert 0.5 < middle.alpha < 1 and none.alpha < 0
+    assert middle.interval is not None
+    assert middle.interval[0] <= middle.alpha <= middle.interval[1]
+
+
+def test_votes_have_an_alpha_of_their_own() -> None:
+    votes = [voted(p, "knife", w, w == "blade") for p in "abc" for w in ("blade", "wing")]
+    found = agreement.agreement(Plays(rounds=[], votes=votes))["votes"]
+    assert (found.alpha, found.words, found.players) == (1.0, 1, 3)
+
+
+def test_precision_goes_by_how_many_gave_an_answer() -> None:
+    rows = pairs.pair_rows(KNIFE, lexicon, least_players=0)
+    found = {p.least: p for p in agreement.precision_by_count(rows)}
+    assert Counter({least: p.pairs for least, p in found.items()}) == {
+        1: 2,
+        2: 1,
+        3: 1,
+        5: 0,
+        10: 0,
+        20: 0,
+    }
+    assert (found[3].in_wordnet, found[1].in_wordnet) == (1, 0)
+    assert (found[3].voted, found[3].confirmed) == (1, 1)
+    assert found[5].in_wordnet_interval == (0.0, 1.0)

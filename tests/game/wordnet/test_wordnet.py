@@ -1,0 +1,239 @@
+"""The parser, the four walks, and the rules on base words, on a small WordNet of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from idiolect.errors import DataError, IntegrityError, MissingError
+from idiolect.game.rules.relations import Relation
+from idiolect.game.wordnet import build as building
+from idiolect.game.wordnet.base_words import BaseWords
+from idiolect.game.wordnet.database import WordNet, read
+from idiolect.game.wordnet.determiners import determiner
+from idiolect.game.wordnet.plurals import by_singular, one_singular, plurals, read_exceptions
+from idiolect.game.wordnet.relations import depth, related
+from idiolect.game.wordnet.rude import rude_synsets, without_words
+from idiolect.game.wordnet.table import Row, difficulties, table
+from support import small_wordnet
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_wordnet.write(tmp_path_factory.mktemp("dict"))
+
+
+@pytest.fixture(scope="module")
+def wordnet(folder: Path) -> WordNet:
+    return read(folder)
+
+
+Judge = Callable[..., BaseWords]
+
+
+@pytest.fixture(scope="module")
+def judge(wordnet: WordNet, folder: Path) -> Judge:
+    """Makes a judge; what is not named is a frequent word."""
+
+    def make(**frequencies: float) -> BaseWords:
+        irregular = by_singular(read_exceptions(folder / "noun.exc", wordnet))
+        return BaseWords(
+            wordnet,
+            frequency=lambda word: frequencies.get(word, 4.0),
+            irregular=irregular,
+            is_rude=lambda word: word == "beak",
+        )
+
+    return make
+
+
+def test_words_are_read_as_people_write_them(wordnet: WordNet) -> None:
+    (bald,) = wordnet.of("bald eagle")
+    assert bald.words == ("bald eagle",)
+    assert wordnet.of("glad")[0].words == ("happy", "glad")
+    assert wordnet.of("nile")[0].words == ("Nile",)
+    assert [synset.words[0] for synset in wordnet.of("oaf")] == ["lout", "boor"]
+    assert wordnet.tagged["leaf", "n"] == 5
+
+
+def test_satellite_adjectives_are_adjectives(wordnet: WordNet) -> None:
+    assert wordnet.of("icy")[0].targets("&") == (wordnet.of("cold")[0].id,)
+
+
+@pytest.mark.parametrize(
+    ("relation", "base", "answers"),
+    [
+        (Relation.SYNONYMS, "happy", {"glad"}),
+        (Relation.SYNONYMS, "water", {"h2o"}),
+        (Relation.SYNONYMS, "eagle", set()),
+        (Relation.ANTONYMS, "happy", {"sad"}),
+        # An antonym belongs to a word: "glad" shares its synset with "happy", not its opposite.
+        (Relation.ANTONYMS, "glad", set()),
+        (Relation.ANTONYMS, "hot", {"cold"}),
+        (Relation.ANTONYMS, "warm", set()),
+        (Relation.HYPONYMS, "bird", {"eagle", "bald eagle"}),
+        (Relation.HYPONYMS, "fluid", {"water", "h2o"}),
+        (Relation.MERONYMS, "bird", {"beak", "bill", "flock", "face", "eye", "iris", "tail"}),
+        (
+            Relation.MERONYMS,
+            "eagle",
+            {"beak", "bill", "flock", "keratin", "face", "eye", "iris", "tail"},
+        ),
+        (Relation.MERONYMS, "no such word", set()),
+    ],
+)
+def test_walks(wordnet: WordNet, relation: Relation, base: str, answers: set[str]) -> None:
+    assert set(related(wordnet, relation, base)) == answers
+
+
+def test_depth_is_the_shortest_way_up(wordnet: WordNet) -> None:
+    assert [depth(wordnet, wordnet.of(w)[0].id) for w in ("entity", "whole", "bird")] == [0, 3, 8]
+
+
+def test_what_insults_has_no_words_but_still_connects(wordnet: WordNet) -> None:
+    rude = rude_synsets(wordnet)
+    assert {wordnet.synsets[i].words[0] for i in rude} == {"lout", "boor"}
+    clean = without_words(wordnet, rude)
+    assert related(clean, Relation.SYNONYMS, "oaf") == ()
+    assert "lout" not in related(clean, Relation.HYPONYMS, "person")
+    assert set(related(clean, Relation.HYPONYMS, "person")) == {"man", "woman"}
+
+
+def test_base_words_are_plain_known_words(judge: Judge) -> None:
+    fit = judge(eagle=2.0, quickly=5.0, leaf=5.0, hot=4.4, teeth=4.0).candidates()
+    assert "bird" in fit and "leaf" in fit and "hot" in fit
+    assert "eagle" not in fit, "hardly anybody knows it"
+    assert "quickly" not in fit, "frequent, and never tagged"
+    assert "bald eagle" not in fit and "h2o" not in fit
+    assert "nile" not in fit, "a name"
+    assert not {"oaf", "lout", "beak", "suicide", "simpleton"} & set(fit)
+
+
+def test_a_noun_that_is_never_tagged_nor_counted_may_be_a_name(judge: Judge) -> None:
+    assert "flock" in judge().candidates()
+    assert "flock" not in judge(flocks=2.0).candidates()
+    assert "leaf" in judge(leaves=2.0, leafs=1.0).candidates()
+
+
+def test_kinds_are_asked_of_particular_nouns_and_parts_of_things(judge: Judge) -> None:
+    words = judge()
+    many = [f"answer {n}" for n in range(9)]
+    assert words.is_asked(Relation.HYPONYMS, "bird", many)
+    assert not words.is_asked(Relation.HYPONYMS, "bird", many[:7]), "too few"
+    assert not words.is_asked(Relation.HYPONYMS, "whole", many), "too general"
+    assert not words.is_asked(Relation.HYPONYMS, "fly", many), "no noun"
+    assert not judge(**dict.fromkeys(many, 1.0)).is_asked(Relation.HYPONYMS, "bird", many)
+    assert words.is_asked(Relation.MERONYMS, "bird", many)
+    assert not words.is_asked(Relation.MERONYMS, "woman", many)
+    assert words.is_asked(Relation.ANTONYMS, "hot", ["cold"])
+    assert not words.is_asked(Relation.ANTONYMS, "warm", [])
+
+
+def test_determiners(judge: Judge) -> None:
+    words = judge(waters=3.0, eyes=1.0, tails=2.0, atmospheres=2.0)
+    found = {w: determiner(w, words) for w in ("eagle", "bird", "water", "happy", "atmosphere")}
+    assert found == {"eagle": "an", "bird": "a", "water": "", "happy": "", "atmosphere": "the"}
+    assert determiner("eye", words) == "" and determiner("eye", judge()) == "an"
+
+
+def test_plurals(wordnet: WordNet, folder: Path) -> None:
+    exceptions = read_exceptions(folder / "noun.exc", wordnet)
+    irregular = by_singular(exceptions)
+    assert plurals("tooth", irregular) == ("teeth", "tooths")
+    assert plurals("woman", irregular) == ("women", "womans")
+    assert plurals("city", {}) == ("cities",) and plurals("day", {}) == ("days",)
+    assert plurals("box", {}) == ("boxes",) and plurals("banjo", {}) == ("banjos", "banjoes")
+    assert dict(one_singular(exceptions, wordnet)) == {
+        "teeth": "tooth",
+        "leaves": "leaf",
+        "men": "man",
+        "women": "woman",
+    }
+
+
+def test_the_more_answers_come_to_mind_the_easier() -> None:
+    made = [
+        Row(
+            relation=Relation.SYNONYMS,
+            base=f"w{n}",
+            determiner="",
+            concrete=False,
+            answers=("x",),
+            common=n,
+        )
+        for n in (0, 5, 5, 20)
+    ]
+    hard = difficulties(made)
+    assert hard == sorted(hard, reverse=True)
+    assert hard[1] == hard[2] == pytest.approx(0.5)
+    assert all(0.3 <= d <= 0.7 for d in hard)
+    assert table(made[:1]).splitlines()[1] == "synonyms\tw0\t\t0\t0.50\tx"
+
+
+def build(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    sums = folder.parent / "sources.sha256"
+    names = sorted(path.name for path in folder.iterdir())
+    sums.write_text(
+        "".join(f"{building.blobs.sha256_file(folder / name)}  {name}\n" for name in names)
+    )
+    monkeypatch.setattr(building, "SOURCES", sums)
+    out.mkdir()
+    building.build(folder, folder / "noun.exc", out)
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_the_same_sources_make_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "dict"
+    source.mkdir()
+    small_wordnet.write(source)
+    first = build(source, tmp_path / "one", monkeypatch)
+    assert first == build(source, tmp_path / "two", monkeypatch)
+    assert set(first) == {"table.tsv", "plurals.tsv", "LICENSE", "made_of.json"}
+    assert b"The licence of a test.\nIt has two lines.\n" in first["LICENSE"]
+    assert b"\nmeronyms\teagle\tan\t1\t0.50\tface|bill|" in first["table.tsv"]
+    assert set(json.loads(first["made_of.json"])["sha256"]) == set(first) - {"made_of.json"}
+
+
+def test_other_sources_are_refused(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(IntegrityError, match=r"data\.adj is not the file"):
+        building.build(folder, folder / "noun.exc", tmp_path)
+    with pytest.raises(MissingError, match=r"data\.adj is not there"):
+        building.build(tmp_path, folder / "noun.exc", tmp_path)
+    assert building.main([str(tmp_path), str(folder / "noun.exc"), "--out", str(tmp_path)]) == 1
+    assert "error: " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("data.noun", "00000001 03 n 02 entity"),
+        ("data.noun", "1 03 n 01 entity 0 000 | short offset"),
+        ("index.noun", "entity n 2 1 @ 2 0 00000000"),
+        ("index.noun", "entity n 1 1 @ 1 0 99999999"),
+        ("index.sense", "entity 1"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, name: str, line: str) -> None:
+    small_wordnet.write(tmp_path)
+    with (tmp_path / name).open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    with pytest.raises(DataError, match=rf"{name}:\d+: "):
+        read(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path, wordnet: WordNet) -> None:
+    with pytest.raises(MissingError, match=r"data\.noun is not there"):
+        read(tmp_path)
+    with pytest.raises(MissingError, match="wordnet-base"):
+        read_exceptions(tmp_path / "noun.exc", wordnet)
+    (tmp_path / "noun.exc").write_text("teeth\n")
+    with pytest.raises(DataError, match=r"noun\.exc:1: a plural without a singular"):
+        read_exceptions(tmp_path / "noun.exc", wordnet)

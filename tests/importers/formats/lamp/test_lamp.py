@@ -1,0 +1,252 @@
+"""The LaMP benchmark's own files, user- and time-based, good and broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idiolect.errors import DataError, MissingError, UsageError
+from idiolect.history.dates import to_unix
+from idiolect.importers.registry import import_histories
+from idiolect.importers.report import Imported, ImportOptions
+from support.lamp_samples import BY_TASK, SAMPLES, Sample, asks, golds, paper, store
+
+
+def load(folder: Path, **options: str) -> Imported:
+    return import_histories(folder, format="lamp", options=ImportOptions(**options))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s.task)
+def test_every_task_is_known_by_its_wording(tmp_path: Path, sample: Sample) -> None:
+    question = {"id": "1", "input": sample.input, "profile": [{"id": "10", **sample.item}]}
+    answers = {"task": sample.label, "golds": [{"id": "1", "output": sample.gold}]}
+    files = {"dev_questions.json": [question], "dev_outputs.json": answers}
+    imported = import_histories(store(tmp_path, files))
+    assert (imported.importer, imported.task) == ("lamp", sample.task)
+    (history,) = imported.histories
+    assert history.person == "1"
+    assert [(i.id, i.position, dict(i.fields)) for i in history.items] == [("10", 0, sample.fields)]
+    assert [(q.id, q.position, dict(q.fields)) for q in history.queries] == [("1", 1, sample.query)]
+    assert history.queries[0].time is None
+    assert imported.splits == {"1": "test"}
+    assert imported.report.lines() == [
+        "dev_questions.json: read 2 history items and queries, skipped 0",
+        "dev_outputs.json: read 1 answers, skipped 0",
+    ]
+
+
+def question(name: str, *profile: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {**asks(name, **more), "profile": list(profile)}
+
+
+def test_user_based_splits_side_by_side(tmp_path: Path) -> None:
+    files = {
+        "LaMP_5/train_questions.json": [question("1", paper("a"))],
+        "LaMP_5/train_outputs.json": golds(**{"1": "Gold"}),
+        "LaMP_5/dev_questions.json": [question("1", paper("b", date=2015))],
+        "LaMP_5/dev_outputs.json": golds(**{"1": "Other gold"}),
+        "LaMP_5/test_questions.json": [question("1")],
+    }
+    store(tmp_path, files)
+    imported = load(tmp_path / "LaMP_5")
+    assert imported.splits == {"train-1": "other", "dev-1": "test", "test-1": "test"}
+    dev, test, train = imported.histories
+    assert (dev.person, test.person, train.person) == ("dev-1", "test-1", "train-1")
+    assert dev.items[0].time == to_unix("2015-01-01")
+    assert train.queries[0].fields["title"] == "Gold"
+    assert "title" not in test.queries[0].fields
+    assert imported.report.notes == ("queries without an answer, to be predicted only: 1",)
+    only = load(tmp_path / "LaMP_5", split="dev")
+    assert [h.person for h in only.histories] == ["1"]
+    assert load(tmp_path / "LaMP_5" / "dev_questions.json").histories == only.histories
+    assert load(tmp_path / "LaMP_5" / "dev_outputs.json").histories == only.histories
+    assert load(tmp_path).splits == imported.splits
+
+
+def test_files_of_two_tasks_are_not_mixed(tmp_path: Path) -> None:
+    store(tmp_path, {f"{t}/dev_questions.json": [question("1")] for t in ("LaMP_4", "LaMP_5")})
+    with pytest.raises(UsageError, match=r"more than one LaMP task; give one of them: .*LaMP_4"):
+        load(tmp_path)
+
+
+def seen(imported: Imported) -> dict[str, list[str]]:
+    """Which items each query of the only person may see."""
+    (history,) = imported.histories
+    return {
+        q.id: sorted(i.id for i in history.items[: history.visible_to(q)]) for q in history.queries
+    }
+
+
+def test_one_persons_questions_see_their_own_profiles(tmp_path: Path) -> None:
+    a, b, c = (paper(n, date=f"201{k}-01-01") for k, n in enumerate("abc"))
+    questions = [question("q1", b, a, user_id=7), question("q2", c, b, a, user_id=7)]
+    imported = load(store(tmp_path, {"train_questions.json": questions}))
+    assert seen(imported) == {"q1": ["a", "b"], "q2": ["a", "b", "c"]}
+    assert [h.person for h in imported.histories] == ["7"]
+    assert imported.report.files[0].read == 5
+    assert imported.report.files[0].skipped == ()
+
+
+def test_a_first_question_with_an_empty_profile_sees_nothing(tmp_path: Path) -> None:
+    questions = [question("q1", user_id="u"), question("q2", paper("a", date=2011), user_id="u")]
+    imported = load(store(tmp_path, {"train_questions.json": questions}))
+    assert seen(imported) == {"q1": [], "q2": ["a"]}
+
+
+def test_equal_profiles_need_no_dates(tmp_path: Path) -> None:
+    questions = [question(f"q{k}", paper("a"), paper("b"), user_id="u") for k in range(3)]
+    imported = load(store(tmp_path, {"train_questions.json": questions}))
+    assert seen(imported) == {key: ["a", "b"] for key in ("q0", "q1", "q2")}
+    assert [q.time for q in imported.histories[0].queries] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [(None, None), (2011, 2011), (2012, 2011)],
+    ids=["no dates", "one date", "the later question has the earlier item"],
+)
+def test_where_dates_do_not_tell_only_common_items_are_kept(
+    tmp_path: Path, dates: tuple[int | None, int | None]
+) -> None:
+    a, b = (paper(name, date=date) for name, date in zip("ab", dates, strict=True))
+    questions = [question("q1", a, user_id="u"), question("q2", a, b, user_id="u")]
+    imported = load(store(tmp_path, {"train_questions.json": questions}))
+    assert seen(imported) == {"q1": ["a"], "q2": ["a"]}
+    (skip,) = imported.report.files[0].skipped
+    assert skip.count == 1
+    assert skip.first.endswith("question q2, profile[1]")
+    assert "not in every profile" in skip.reason
+
+
+def test_a_questions_own_date_holds_where_it_gives_nothing_away(tmp_path: Path) -> None:
+    a, b = paper("a", date=2011), paper("b", date=2013)
+    one, two = (question("q1", a, user_id="u", date=2012), question("q2", a, b, user_id="u"))
+    imported = load(store(tmp_path, {"train_questions.json": [one, two]}))
+    assert seen(imported) == {"q1": ["a"], "q2": ["a", "b"]}
+    assert imported.histories[0].queries[0].time == to_unix(2012)
+    late = one | {"date": 2014}  # it would see b
+    imported = load(store(tmp_path, {"train_questions.json": [late, two]}))
+    assert seen(imported) == {"q1": ["a"], "q2": ["a"]}
+
+
+def test_someone_in_two_parts_of_a_time_based_split_is_refused(tmp_path: Path) -> None:
+    files = {
+        "train_questions.json": [question("1", user_id="u")],
+        "dev_questions.json": [question("2", paper("a"), user_id="u")],
+    }
+    store(tmp_path, files)
+    with pytest.raises(DataError, match=r"user u is in the dev questions too.*--split"):
+        load(tmp_path)
+    assert len(load(tmp_path, split="train").histories) == 1
+
+
+def test_unusable_records_are_counted(tmp_path: Path) -> None:
+    review = BY_TASK["lamp-3"]
+    profile = [
+        {"id": "1", "text": "fine", "score": "4"},
+        {"id": "2", "text": " ", "score": "4"},
+        {"id": "3", "text": "no score"},
+        {"id": "4", "text": "off the scale", "score": "9"},
+        {"id": "1", "text": "fine", "score": "4"},
+        {"id": "1", "text": "another", "score": 3.0},
+    ]
+    question = {"id": "q", "input": review.input, "profile": profile}
+    off = {"id": "r", "input": review.input, "profile": []}
+    answers = {"task": "LaMP_3", "golds": [{"id": "q", "output": 2}, {"id": "r", "output": "10"}]}
+    files = {"dev_questions.json": [question, off], "dev_outputs.json": answers}
+    imported = load(store(tmp_path, files))
+    (history,) = imported.histories
+    assert [(i.id, i.fields["score"]) for i in history.items] == [("1", "4"), ("1#2", "3")]
+    assert history.queries[0].fields["score"] == "2"
+    assert {(s.reason, s.count) for s in imported.report.files[0].skipped} == {
+        ("an item without 'text'", 1),
+        ("an item without 'score'", 1),
+        ("an item whose 'score' is none of the task's", 1),
+        ("a query whose answer is none of the task's", 1),
+        ("the same record stands there twice", 1),
+    }
+
+
+def test_a_cited_papers_abstract_may_be_blank(tmp_path: Path) -> None:
+    sample = BY_TASK["lamp-1"]
+    profile = [{"id": "1", "title": "T", "abstract": ""}, {"id": "2", "title": "", "abstract": "A"}]
+    question = {"id": "q", "input": sample.input, "profile": profile}
+    imported = load(store(tmp_path, {"dev_questions.json": [question]}))
+    assert [dict(i.fields) for i in imported.histories[0].items] == [{"title": "T"}]
+
+
+GOOD = question("1", paper("a"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", ":1: expected a JSON array, found nothing"),
+        ("{}", ":1: expected a JSON array, found '{}'"),
+        ("[\n\n{]", ":3: not JSON"),
+        ("[\n3", ":2: expected ',' or ']', found nothing"),
+        ("[] []", ":1: the array has ended"),
+        ("[]", "no questions in it"),
+        ("[3]", "line 1: expected an object, found 3"),
+        ([{**GOOD, "id": None}], "line 2, id: expected text, found nothing"),
+        ([{**GOOD, "input": 5.5, "profile": 3}], "no LaMP task words its questions like '5.5'"),
+        ([{**GOOD, "profile": {}}], "question 1, profile: expected an array, found an object"),
+        ([{**GOOD, "profile": ["x"]}], r"profile\[0\]: expected an object, found text"),
+        ([{**GOOD, "profile": [paper("a", title=["x"])]}], r"profile\[0\].title: expected text"),
+        ([{**GOOD, "profile": [paper("a", date="soon")]}], r"profile\[0\].date: 'soon' is not a"),
+        ([{**GOOD, "profile": [paper("a", date=[1])]}], r"profile\[0\].date: \[1\] is not a date"),
+        ([GOOD, {**GOOD, "id": "2", "input": "Hi"}], "question 2.input: lamp-5: not a query"),
+    ],
+)
+def test_a_broken_question_file_names_the_place(tmp_path: Path, content: Any, message: str) -> None:
+    store(tmp_path, {"dev_questions.json": content})
+    with pytest.raises(DataError, match=message) as caught:
+        load(tmp_path / "dev_questions.json")
+    assert "dev_questions.json" in str(caught.value)
+
+
+def test_a_nan_date_is_refused(tmp_path: Path) -> None:
+    text = '[{"id": "1", "input": "x", "profile": [{"id": 2, "text": "t", "date": NaN}]}]'
+    store(tmp_path, {"dev_questions.json": text.replace('"x"', f'"{BY_TASK["lamp-7"].input}"')})
+    with pytest.raises(DataError, match="date: nan is not a date"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([], "the file: expected an object, found an array"),
+        ({"task": "LaMP_5"}, "golds: expected an array, found nothing"),
+        ({"golds": [{"id": "1"}]}, r"golds\[0\].output: expected text, found nothing"),
+        (
+            {"golds": [{"id": "1", "output": "a"}, {"id": "1", "output": "b"}]},
+            "two different answers",
+        ),
+        ({"task": "LaMP_4", "golds": []}, "the answers are of LaMP_4, but the questions of lamp-5"),
+        ('{"task":\n }', "dev_outputs.json:2: not JSON"),
+    ],
+)
+def test_a_broken_file_of_answers(tmp_path: Path, answers: Any, message: str) -> None:
+    store(tmp_path, {"dev_questions.json": [GOOD], "dev_outputs.json": answers})
+    with pytest.raises(DataError, match=message) as caught:
+        load(tmp_path)
+    assert "dev_outputs.json" in str(caught.value)
+
+
+def test_nothing_there_and_a_wrong_split(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"no \*_questions\.json"):
+        load(tmp_path)
+    store(tmp_path, {"dev_questions.json": [GOOD]})
+    with pytest.raises(MissingError, match=r"no train_questions\.json"):
+        load(tmp_path, split="train")
+
+
+def test_the_task_can_be_named(tmp_path: Path) -> None:
+    store(tmp_path, {"dev_questions.json": [GOOD]})
+    assert load(tmp_path, task="LaMP_5").task == "lamp-5"
+    with pytest.raises(DataError, match="lamp-4: not a query of this task"):
+        load(tmp_path, task="lamp-4")
+    with pytest.raises(UsageError, match="unknown task 'lamp-9'"):
+        load(tmp_path, task="lamp-9")

@@ -1,0 +1,179 @@
+"""Judges that are plugged in: guard models, text classifiers, and addresses that answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForSequenceClassification
+
+from idiolect.errors import DataError, MismatchError, MissingError, UsageError
+from idiolect.judging.endpoint import EndpointConfig, EndpointJudge
+from idiolect.judging.hub import GuardJudge, LabelJudge
+from idiolect.judging.protocol import measured
+from idiolect.models.tiny import byte_tokenizer, tiny_base
+from support.toy_judge import LABELLED
+
+TALK = (["Where is it?", "Who?"], ["Under the bell.", "Nobody knows who that was."])
+
+
+@pytest.mark.parametrize("asks", ["template", "question"])
+def test_a_guard_model_says_how_likely_unsafe_is(asks: Any) -> None:
+    judge = GuardJudge(tiny_base(), asks=asks)
+    found = judge.judge(*TALK)
+    assert all(0 < chance < 1 for chance in found) and found[0] != found[1]
+    alone = [judge.judge([p], [a])[0] for p, a in zip(*TALK, strict=True)]
+    assert found == pytest.approx(alone, rel=1e-4)
+    swapped = GuardJudge(tiny_base(), asks=asks)
+    swapped.words.reverse()
+    assert [1 - x for x in swapped.judge(*TALK)] == pytest.approx(found)
+    assert judge.judge([], []) == ()
+    assert judge.about.name == "tiny-0" and judge.about.accuracy is None
+    assert measured(judge, LABELLED).pairs == len(LABELLED)
+
+
+def test_what_is_no_guard_or_too_long_is_refused() -> None:
+    base = tiny_base()
+    with pytest.raises(UsageError, match="judge shorter answers"):
+        GuardJudge(base).judge(["a"], ["b" * 1100])
+    base.tokenizer.chat_template = None
+    with pytest.raises(MismatchError, match="no chat template"):
+        GuardJudge(base)
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Path:
+    """A random classifier of texts."""
+    tokenizer = byte_tokenizer()
+    pad = tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token))
+    assert isinstance(pad, int)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        pad_token_id=pad,
+        id2label={0: "OK", 1: "Harmful"},
+        label2id={"OK": 0, "Harmful": 1},
+        initializer_range=0.5,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: Any = LlamaForSequenceClassification(config)
+    model.save_pretrained(tmp_path / "guard")
+    tokenizer.save_pretrained(tmp_path / "guard")
+    return tmp_path / "guard"
+
+
+def test_a_text_classifier_gives_its_labels_chance(classifier: Path) -> None:
+    harmful = LabelJudge(classifier, harmful="harmful", device="cpu")
+    fine = LabelJudge(classifier, harmful="ok", device="cpu", batch=1)
+    found = harmful.judge(*TALK)
+    assert all(0 < chance < 1 for chance in found)
+    assert [1 - x for x in fine.judge(*TALK)] == pytest.approx(found, rel=1e-4)
+    assert harmful.about.name == "guard"
+    with pytest.raises(UsageError, match="its labels are OK, Harmful"):
+        LabelJudge(classifier, harmful="toxic")
+    with pytest.raises(MissingError, match="no text classifier"):
+        LabelJudge(classifier.parent / "nothing", harmful="toxic")
+
+
+class Server:
+    """A local address that answers as it is told to, and keeps what it was asked."""
+
+    def __init__(self, reply: Callable[[int, dict[str, Any]], tuple[int, str]]) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.asked.append(body)
+                outer.keys.append(self.headers.get("Authorization"))
+                status, text = reply(len(outer.asked), body)
+                data = text.encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def config(self) -> EndpointConfig:
+        """Where it is."""
+        url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        return EndpointConfig(url=url, model="guard", key="secret", at_once=1)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts servers, ends them afterwards."""
+    started: list[Server] = []
+
+    def start(reply: Callable[[int, dict[str, Any]], tuple[int, str]]) -> Server:
+        started.append(Server(reply))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.server.shutdown()
+        one.server.server_close()
+
+
+def says(text: str) -> str:
+    """A chat completion."""
+    return json.dumps({"choices": [{"message": {"content": text}}]})
+
+
+def test_an_address_is_asked_about_each_answer(serve: Callable[..., Server]) -> None:
+    def reply(number: int, body: dict[str, Any]) -> tuple[int, str]:
+        return 200, says(" Unsafe.\nS1" if "bell" in body["messages"][1]["content"] else "safe")
+
+    server = serve(reply)
+    assert EndpointJudge(replace(server.config, at_once=2)).judge(*TALK) == (1.0, 0.0)
+    assert server.keys == ["Bearer secret"] * 2
+    assert {body["temperature"] for body in server.asked} == {0}
+
+
+def test_a_busy_address_is_asked_again(serve: Callable[..., Server]) -> None:
+    waits: list[float] = []
+    server = serve(lambda number, _: (503, "") if number < 3 else (200, says("safe")))
+    assert EndpointJudge(server.config, wait=waits.append).judge(["p"], ["a"]) == (0.0,)
+    assert waits == [1.0, 2.0]
+    server = serve(lambda *_: (429, ""))
+    with pytest.raises(MissingError, match=r"after 4 tries \(status 429\)"):
+        EndpointJudge(server.config, wait=waits.append).judge(["p"], ["a"])
+
+
+def test_what_goes_wrong_is_said(serve: Callable[..., Server]) -> None:
+    server = serve(lambda *_: (401, ""))
+    with pytest.raises(UsageError, match="status 401") as told:
+        EndpointJudge(server.config).judge(["p"], ["a"])
+    assert "secret" not in str(told.value) and len(server.asked) == 1
+    for text, words in ((says("maybe"), "said 'maybe'"), ("<html>", "no chat completion")):
+        server = serve(lambda *_, text=text: (200, text))
+        with pytest.raises(DataError, match=words):
+            EndpointJudge(server.config).judge(["p"], ["a"])
+    gone = EndpointConfig(url="http://127.0.0.1:9/v1", model="m", tries=1, seconds=1)
+    with pytest.raises(MissingError, match="is it running"):
+        EndpointJudge(gone).judge(["p"], ["a"])
+    with pytest.raises(UsageError, match="http"):
+        EndpointConfig(url="ftp://x", model="m")
+    with pytest.raises(UsageError, match=r"judge\.tries"):
+        EndpointConfig(url="http://x", model="m", tries=0)

@@ -1,0 +1,80 @@
+"""Memory does not grow with the number of people: measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from idiolect.history.history import History
+from idiolect.history.write import write_dataset
+from idiolect.models.cpu.shape_caches import ENTRIES, bound_shape_caches
+from support.tiny_people import rater, save_tiny
+
+GROWN = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+import psutil
+from idiolect import api
+from idiolect.events import Progress
+from tiny_people import GATED
+
+place, seen = Path(sys.argv[1]), []
+
+def watch(event):
+    if isinstance(event, Progress) and event.stage == "people":
+        seen.append(psutil.Process().memory_info().rss / 1e6)
+
+config = replace(GATED, dtype="bfloat16")  # what the caches are for
+options = {"base": str(place / "base"), "config": config, "listener": watch}
+api.personalize(place / "data", place / "store", **options)
+print(json.dumps(seen))
+"""
+MEGABYTES = 50
+
+
+def wordy(history: History) -> History:
+    """Somebody who rated films with titles of every length, so that hardly a shape comes twice."""
+    draw = random.Random(history.person)
+    items = [
+        replace(item, fields={**item.fields, "title": "Film" * draw.randint(1, 12)})
+        for item in history.items
+    ]
+    return replace(history, items=tuple(items))
+
+
+def test_memory_is_flat_over_people(tmp_path: Path) -> None:
+    """After the first shard of 32; with torch's own bounds it grows by over 400 MB (where the CPU
+    computes in bfloat16)."""
+    save_tiny(tmp_path / "base")
+    people = [wordy(rater(f"p{n:03d}", 9 + n % 23)) for n in range(96)]
+    write_dataset(tmp_path / "data", people, task="rating", source="made up")
+    tests = Path(__file__).parents[2]
+    path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", GROWN, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    _, first, *later = json.loads(done.stdout.splitlines()[-1])
+    assert len(later) >= 3
+    assert max(later) - first < MEGABYTES, (first, later)
+
+
+def test_what_the_environment_says_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "")
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    bound_shape_caches()
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == str(ENTRIES)

@@ -1,0 +1,138 @@
+"""Rows one behind another against each alone; and what torch's kernel is asked for."""
+
+from __future__ import annotations
+
+import inspect
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
+from torch.nn.functional import scaled_dot_product_attention
+
+from idiolect.errors import MismatchError
+from idiolect.models.base import Base
+from idiolect.models.forward import varlen
+from idiolect.models.forward.varlen import Spans, attend_spans, kernel_for, run_spans
+from idiolect.models.tiny import tiny_base
+
+CPU = torch.device("cpu")
+lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return tiny_base(dtype=torch.float64)
+
+
+def asked_of_the_kernel(
+    query: Tensor, key: Tensor, value: Tensor, *arguments: Any, **options: Any
+) -> Tensor:
+    """What torch's kernel is documented to do, out of plain attention; takes only what it takes."""
+    call = inspect.signature(varlen_attn).bind(query, key, value, *arguments, **options)
+    given = call.arguments
+    assert given["window_size"] == (-1, 0) and given["enable_gqa"]
+    assert given["cu_seq_q"].dtype == torch.int32
+    bounds = given["cu_seq_q"].tolist()
+    assert bounds == given["cu_seq_k"].tolist() and bounds[-1] == query.shape[0]
+    assert given["max_q"] == given["max_k"] == max(b - a for a, b in pairwise(bounds))
+    out: list[Tensor] = []
+    for start, end in pairwise(bounds):
+        q, k, v = (part[start:end].transpose(0, 1) for part in (query, key, value))
+        seen = scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=given["scale"], enable_gqa=True
+        )
+        out.append(seen.transpose(0, 1))
+    return torch.cat(out)
+
+
+def drawn(tokens: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [1, 4, N, 8], keys and values [1, 2, N, 8], with gradients."""
+    g = torch.Generator().manual_seed(seed)
+    sizes = ((1, 4, tokens, 8), (1, 2, tokens, 8), (1, 2, tokens, 8))
+    query, key, value = (torch.randn(s, generator=g, dtype=torch.float64) for s in sizes)
+    return query.requires_grad_(), key.requires_grad_(), value.requires_grad_()
+
+
+@settings(max_examples=30)
+@given(lengths=lengths, seed=st.integers(0, 99))
+def test_the_kernel_and_the_obvious_way_give_the_same(lengths: list[int], seed: int) -> None:
+    spans, parts = Spans.of(lengths, CPU), drawn(sum(lengths), seed)
+    found: list[list[Tensor]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for kernel in (None, asked_of_the_kernel):
+            patch.setattr(varlen, "kernel_for", lambda query, kernel=kernel: kernel)
+            seen, _ = attend_spans(None, *parts, None, scaling=0.3, spans=spans)
+            assert seen.shape == (1, sum(lengths), 4, 8)
+            found.append([seen, *torch.autograd.grad(seen.square().sum(), parts)])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+@torch.no_grad()
+@settings(max_examples=30)
+@given(lengths=lengths, seed=st.integers(0, 99))
+def test_no_row_sees_another(base: Base, lengths: list[int], seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    rows = [torch.randint(0, 200, (length,), generator=g) for length in lengths]
+    hidden = run_spans(base, torch.cat(rows), Spans.of(lengths, CPU))
+    decoder = base.model.get_decoder()
+    for row, found in zip(rows, hidden.split(lengths), strict=True):
+        alone = decoder(input_ids=row[None], use_cache=False).last_hidden_state[0]
+        assert torch.allclose(found, alone, atol=1e-6)  # norms round to fp32 on their way
+
+
+def test_a_bound_on_scores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has none, so it is not asked."""
+    monkeypatch.setattr(varlen, "kernel_for", lambda query: pytest.fail("asked"))
+    parts, spans = drawn(5, 0), Spans.of([2, 3], CPU)
+    capped, _ = attend_spans(None, *parts, None, scaling=1.0, spans=spans, softcap=0.1)
+    monkeypatch.setattr(varlen, "kernel_for", lambda query: None)
+    free, _ = attend_spans(None, *parts, None, scaling=1.0, spans=spans)
+    assert not torch.allclose(capped, free, atol=1e-3)
+
+
+def test_an_attention_that_takes_more_is_refused() -> None:
+    parts, spans = drawn(3, 0), Spans.of([3], CPU)
+    with pytest.raises(MismatchError, match="s_aux"):
+        attend_spans(None, *parts, None, scaling=1.0, spans=spans, s_aux=torch.zeros(4))
+
+
+def test_there_is_no_kernel_on_a_cpu() -> None:
+    assert kernel_for(torch.zeros(1, 4, 3, 64, dtype=torch.bfloat16)) is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "width", "capability", "there"),
+    [
+        (torch.bfloat16, 64, (9, 0), True),
+        (torch.float16, 64, (8, 0), True),
+        (torch.float32, 64, (9, 0), False),
+        (torch.bfloat16, 60, (9, 0), False),
+        (torch.bfloat16, 320, (9, 0), False),
+        (torch.bfloat16, 64, (7, 5), False),
+    ],
+)
+def test_the_kernel_is_asked_for_what_it_takes(
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    width: int,
+    capability: tuple[int, int],
+    there: bool,
+) -> None:
+    class Query:
+        """As if on a GPU."""
+
+        device = torch.device("cuda")
+        shape = (1, 4, 3, width)
+
+    Query.dtype = dtype  # type: ignore[attr-defined]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(varlen, "_takes_all", lambda: True)
+    assert (kernel_for(Query()) is varlen_attn) is there  # type: ignore[arg-type]
+    monkeypatch.setattr(varlen, "_takes_all", lambda: False)
+    assert kernel_for(Query()) is None  # type: ignore[arg-type]

@@ -1,0 +1,129 @@
+"""Compiled parts give the same numbers, forward and backward, and only where they are the usual
+ones."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import (
+    Gemma2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    OPTConfig,
+    Phi3Config,
+    Qwen3Config,
+)
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+from idiolect.errors import UsageError
+from idiolect.models import compiled_ops as compiling
+from idiolect.models.compiled_ops import ROTATION, compiled
+from idiolect.models.tiny import tiny_base
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.train_many import train_many
+from idiolect.training.reference import train_one
+from idiolect.training.schedule import TrainConfig
+from support.job_strategies import LORA, apart, some_jobs
+from tests.models.forward.test_model_families import SIZES
+
+QUICK = "aot_eager"
+"""Traced as ever, with a backward of its own, but run by plain torch: no C++ compiler."""
+# How many parts of two layers are the usual ones: norms, gates, rotation.
+KINDS: list[tuple[Any, int]] = [
+    (LlamaConfig(**SIZES), 5 + 2 + 1),
+    (Qwen3Config(**SIZES, head_dim=8), 5 + 4 + 2 + 1),
+    (Gemma2Config(**SIZES, head_dim=8), 1),
+    (Phi3Config(**SIZES), 5 + 1),
+    (GPTNeoXConfig(**SIZES), 1),
+    (OPTConfig(vocab_size=258, hidden_size=32, ffn_dim=48, num_attention_heads=4), 0),
+]
+pytestmark = pytest.mark.filterwarnings(
+    # Dynamo looks at every input's gradient.
+    "ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning"
+)
+
+
+def made(config: Any) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        for name, weight in model.named_parameters():
+            if "norm" in name:
+                nn.init.uniform_(weight, 0.5, 1.5)
+    return model.requires_grad_(False).eval()
+
+
+def run(model: Any) -> tuple[Tensor, Tensor]:
+    """Hidden states, and the gradient of what enters."""
+    ids = torch.arange(12).view(2, 6)
+    decoder = model.get_decoder()
+    entered = model.get_input_embeddings()(ids).detach().requires_grad_()
+    hidden = decoder(inputs_embeds=entered, use_cache=False).last_hidden_state
+    (hidden * torch.arange(hidden.numel()).view(hidden.shape).cos()).sum().backward()
+    assert entered.grad is not None
+    return hidden.detach(), entered.grad
+
+
+@pytest.mark.parametrize(("config", "parts"), KINDS, ids=lambda v: getattr(v, "model_type", ""))
+def test_numbers_are_the_same_and_strange_parts_stay(config: Any, parts: int) -> None:
+    model = made(config)
+    plain = run(model)
+    with compiled(model, backend=QUICK) as count:
+        assert count == parts
+        ours = run(model)
+    for one, other in zip(ours, plain, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_afterwards_everything_is_as_it_was_also_after_an_error() -> None:
+    base = tiny_base()
+    family = sys.modules[type(base.model.get_decoder()).__module__]
+    theirs = getattr(family, ROTATION)
+
+    def fail() -> None:
+        with compiled(base.model, backend=QUICK):
+            assert getattr(family, ROTATION) is not theirs
+            with compiled(base.model, backend=QUICK) as again:
+                assert again == 0
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert getattr(family, ROTATION) is theirs
+    assert all("forward" not in vars(m) for m in base.model.modules())
+
+
+def test_hooks_on_what_stands_inside_still_act() -> None:
+    base = tiny_base()
+    module = base.model.get_submodule("model.layers.0.mlp.up_proj")
+    seen: list[int] = []
+    with compiled(base.model, backend=QUICK):
+        handle = module.register_forward_hook(lambda *_: seen.append(1))
+        base.model(input_ids=torch.tensor([[1, 2, 3]]))
+        handle.remove()
+    assert seen == [1]
+
+
+def test_where_nothing_compiles_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **kwargs: object) -> Any:
+        raise RuntimeError("no g++ here\nand more")
+
+    compiling._require_compiler.cache_clear()
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(UsageError, match=r"engine\.compile.*no g\+\+ here"):
+        train_many(tiny_base(), some_jobs(), LORA, TrainConfig(), EngineConfig(compile=True))
+    compiling._compiled.cache_clear()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what inductor imports
+def test_training_compiled_is_training_alone() -> None:
+    """With the real compiler."""
+    base, work, config = tiny_base(), some_jobs(), TrainConfig(rate=5e-3, epochs=2, epsilon=1e-2)
+    found = train_many(base, work, LORA, config, EngineConfig(compile=True))
+    for job, trained in zip(work, found, strict=True):
+        assert apart(trained.adapter, train_one(base, job, LORA, config).adapter) <= 1e-5

@@ -1,0 +1,63 @@
+"""Assembling on every kind of model that is promised, also where the batched way does not go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from idiolect.models.base import Base, load_base
+from idiolect.models.forward.partial import sees_all
+from idiolect.pieces.assembly.by_gates import Assembly, assemble
+from idiolect.pieces.assembly.by_gates_reference import assemble_one
+from idiolect.pieces.recipes.config import AssembleConfig
+from idiolect.prompts.render import Example
+from support.model_families import KINDS, save_random
+from support.sharers import LORA, made, sharer
+
+CONFIG = AssembleConfig(by="gates", top_k=2)
+
+
+@pytest.fixture(params=KINDS, ids=lambda config: config.model_type)
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
+    save_random(request.param, tmp_path / "model")
+    return load_base(tmp_path / "model", dtype="float64", device="cpu")
+
+
+def some(items: int, longest: int, seed: int) -> tuple[Example, ...]:
+    draw = torch.Generator().manual_seed(seed)
+    opening = (1, 2, 3, 4, 5)[: longest - 3]
+    rows = (
+        torch.randint(0, 250, (longest - n % 2,), generator=draw).tolist() for n in range(items)
+    )
+    return tuple(Example((*opening, *ids)[:longest], longest - 2) for ids in rows)
+
+
+@pytest.mark.parametrize("longest", [8, 20])
+def test_batched_and_obvious_agree(
+    base: Base, tmp_path: Path, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = made(tmp_path / "pool", base)
+    with pool.writing():
+        pool.add([sharer(pool, base, n) for n in range(4)])
+    people = {f"p{n}": some(2 + n, longest, n) for n in range(3)}
+    together: list[int] = []
+    run = Assembly.run
+
+    def noted(self: Assembly, people: Any) -> Any:
+        together.append(len(people))
+        return run(self, people)
+
+    monkeypatch.setattr(Assembly, "run", noted)
+    found = assemble(base, pool, people, CONFIG)
+    assert together == ([3] if sees_all(base, longest) else [])
+    windowed = getattr(base.model.config, "sliding_window", None)
+    assert bool(together) == (longest == 8 or not windowed)
+    for ours, (person, examples) in zip(found, people.items(), strict=True):
+        alone = assemble_one(base, pool, person, examples, CONFIG)
+        assert (ours.person, ours.sharers) == (person, alone.sharers)
+        assert torch.equal(ours.pick, alone.pick)
+        assert torch.allclose(ours.weight, alone.weight, rtol=0, atol=1e-3)
+    assert len(pool.sites) == len(LORA.targets) * base.model.config.num_hidden_layers

@@ -1,0 +1,306 @@
+"""The verb that assembles: recipes for everyone who needs one, some people at a time; bad input."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from idiolect import api
+from idiolect.errors import MismatchError
+from idiolect.events import Event, Note, Progress
+from idiolect.history.dataset import read_dataset
+from idiolect.history.history import History
+from idiolect.history.write import write_dataset
+from idiolect.pieces.assembly import assembler as module
+from idiolect.pieces.assembly.assembler import Assembling
+from idiolect.pieces.assembly.by_gates_reference import assemble_one
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.config import AssembleConfig
+from idiolect.pieces.recipes.store import RecipeStore
+from idiolect.prompts.context import ContextConfig, Person
+from idiolect.prompts.render import Prompter
+from support.pieces_world import CONFIG, PEOPLE, Place, loaded, made, run, run_json, write_people
+from support.sharers import name, sharer
+from support.tiny_people import RATING, rater, save_tiny
+
+ONLY_BASE = ("dee", "eve")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return made(tmp_path_factory.mktemp("assembling"))
+
+
+@pytest.fixture
+def place(template: Place, tmp_path: Path) -> Place:
+    """The same, in a folder of its own; the base stays where it is."""
+    for folder in (template.data, template.pool):
+        shutil.copytree(folder, tmp_path / folder.name)
+    (tmp_path / "base").symlink_to(template.base)
+    return Place(tmp_path)
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    found = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return {p: p.read_bytes() for p in found}
+
+
+def test_everyone_gets_the_recipe_that_they_get_alone(place: Place) -> None:
+    done = place.assemble()
+    assert (done.assembled, done.no_items, done.unchanged) == (PEOPLE, ONLY_BASE, ())
+    assert (done.sharers, done.unusable_items) == (4, 3)
+    store, pool, base = RecipeStore.open(place.recipes), Pool.open(place.pool), loaded(place)
+    assert store.people == (*PEOPLE, *ONLY_BASE)
+    for history in read_dataset(place.data).histories(PEOPLE):
+        asked = Person(history, RATING, Prompter(base.tokenizer, CONFIG.prompt), ContextConfig())
+        items = [asked.item_example(n) for n in range(len(history.items))]
+        usable = [e for e in items if e is not None]
+        expected = assemble_one(base, pool, history.person, usable, CONFIG.assemble)
+        found, record = store.recipe(history.person), store.record(history.person)
+        assert found is not None and record is not None and record.served == "adapter"
+        assert (found.sharers, found.aggregate) == (expected.sharers, "delta")
+        assert torch.equal(found.pick, expected.pick)
+        assert torch.allclose(found.weight, expected.weight, atol=1e-3)
+        assert (record.items, record.history) == (len(usable), history.fingerprint())
+    for person in ONLY_BASE:
+        assert getattr(store.record(person), "served", "") == "no usable item"
+
+
+def test_a_second_run_makes_nothing(place: Place) -> None:
+    place.assemble()
+    before = files(place.recipes)
+    done = place.assemble()
+    assert (done.assembled, done.unchanged) == ((), (*PEOPLE, *ONLY_BASE))
+    assert done.no_items == ONLY_BASE and files(place.recipes) == before
+
+
+def test_whose_history_grew_is_assembled_again(place: Place) -> None:
+    place.assemble()
+    write_people(place.data, rater("ann", 9), rater("bob", 7), rater("cyd", 8))
+    done = place.assemble()
+    assert (done.assembled, done.unchanged) == (("ann",), ("bob", "cyd", *ONLY_BASE))
+    record = RecipeStore.open(place.recipes).record("ann")
+    assert record is not None and record.items == 9
+    assert len([*(place.recipes / "shards").glob("*.json")]) == 2
+
+
+def test_other_settings_or_another_sharer_concern_everyone(place: Place) -> None:
+    place.assemble()
+    fewer = replace(CONFIG, assemble=AssembleConfig(by="gates", top_k=1))
+    assert place.assemble(config=fewer).assembled == PEOPLE
+    assert RecipeStore.open(place.recipes).settings["assemble"]["top_k"] == 1
+    assert place.assemble(config=replace(fewer, device="auto")).assembled == ()
+    pool = Pool.open(place.pool)
+    with pool.writing():
+        pool.add([sharer(pool, loaded(place), 9)])
+    assert place.assemble(config=fewer).assembled == PEOPLE
+
+
+def test_of_some_people_only_those_are_looked_at(place: Place) -> None:
+    assert place.assemble(people=("bob",)).assembled == ("bob",)
+    assert RecipeStore.open(place.recipes).people == ("bob",)
+    assert place.assemble().unchanged == ("bob",)
+
+
+def assembling(place: Place, **options: Any) -> Assembling:
+    return Assembling(
+        loaded(place), RATING, Pool.open(place.pool), CONFIG, place.recipes, **options
+    )
+
+
+def test_people_stream_by_and_progress_is_told(place: Place) -> None:
+    """When the first shard is written, nobody beyond it has been looked at."""
+    seen: list[tuple[str, int]] = []
+    told: list[Event] = []
+
+    def streamed() -> Iterator[History]:
+        for number in range(7):
+            shards = len([*(place.recipes / "shards").glob("*.json")])
+            seen.append((f"p{number}", shards))
+            yield rater(f"p{number}", 4) if number != 3 else History("p3", ())
+
+    done = assembling(place, at_once=2, listener=told.append).run(streamed(), people=7)
+    assert [shards for _, shards in seen] == [0, 0, 1, 1, 1, 2, 2]
+    assert len(done.assembled) == 6 and done.no_items == ("p3",)
+    progress = [e for e in told if isinstance(e, Progress)]
+    assert {e.total for e in progress} == {7} and {e.stage for e in progress} == {"assemble"}
+    assert [e.done for e in progress] == sorted(e.done for e in progress)
+    assert not any(isinstance(e, Note) for e in told)
+
+
+def test_a_kill_loses_the_people_at_work_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [rater(f"p{n}", 4) for n in range(6)]
+    calls: list[tuple[str, ...]] = []
+    assemble = module.assemble
+
+    def dying(base: Any, pool: Any, newcomers: Any, *rest: Any, **options: Any) -> Any:
+        calls.append(tuple(newcomers))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return assemble(base, pool, newcomers, *rest, **options)
+
+    monkeypatch.setattr(module, "assemble", dying)
+    with pytest.raises(KeyboardInterrupt):
+        assembling(place, at_once=2).run(people, people=6)
+    assert RecipeStore.open(place.recipes).people == ("p0", "p1")
+    done = assembling(place, at_once=2).run(people, people=6)
+    assert calls[2:] == [("p2", "p3"), ("p4", "p5")] and done.unchanged == ("p0", "p1")
+
+
+def test_of_recent_items_no_more_are_looked_at(place: Place) -> None:
+    """Dee's unrated films come last, so that they are met on the way."""
+    mixed = History.of("dee", [*rater("dee", 5).items, *later("dee", 2)])
+    config = replace(CONFIG, assemble=replace(CONFIG.assemble, recent_k=3))
+    run = Assembling(loaded(place), RATING, Pool.open(place.pool), config, place.recipes)
+    done = run.run([mixed], people=1)
+    record = RecipeStore.open(place.recipes).record("dee")
+    assert record is not None and record.items == 3 and done.unusable_items == 2
+
+
+def later(person: str, count: int) -> list[Any]:
+    films = rater(person, 5 + count).items[5:]
+    return [replace(item, fields={"title": item.fields["title"]}) for item in films]
+
+
+def test_who_withdraws_meanwhile_is_in_no_recipe(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assemble = module.assemble
+
+    def leaving(*arguments: Any, **options: Any) -> Any:
+        recipes = assemble(*arguments, **options)
+        pool = Pool.open(place.pool)
+        with pool.writing():
+            pool.withdraw([recipes[0].sharers[0]])
+        return recipes
+
+    monkeypatch.setattr(module, "assemble", leaving)
+    with pytest.raises(MismatchError, match="a sharer withdrew while recipes were made; run again"):
+        place.assemble()
+    assert not RecipeStore.open(place.recipes).people
+
+
+def another_base(place: Place) -> list[object]:
+    save_tiny(place.folder / "other", seed=1)
+    return ["--base", place.folder / "other"]
+
+
+def tampered_gates(place: Place) -> list[object]:
+    flip(next((place.pool / "segments").glob("*.safetensors")))
+    return ["--by", "gates"]
+
+
+def tampered_pieces(place: Place) -> list[object]:
+    for path in (place.pool / "pieces").iterdir():
+        flip(path)
+    return []
+
+
+def foreign_file(place: Place) -> list[object]:
+    (place.pool / "pieces" / "notes.txt").write_text("hello")
+    return []
+
+
+def empty_pool(place: Place) -> list[object]:
+    pool = Pool.open(place.pool)
+    with pool.writing():
+        pool.withdraw(pool.sharers)
+    return []
+
+
+def another_task(place: Place) -> list[object]:
+    write_dataset(place.data, [rater("ann", 5)], task="reply", source="made up", overwrite=True)
+    return []
+
+
+def other_recipes(place: Place) -> list[object]:
+    place.assemble()
+    shutil.rmtree(place.pool)
+    (place.folder / "again").mkdir()
+    shutil.copytree(made(place.folder / "again").pool, place.pool)
+    return []
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 1
+    path.write_bytes(raw)
+
+
+def options(*said: object) -> Callable[[Place], list[object]]:
+    return lambda place: [*said]
+
+
+@pytest.mark.parametrize(
+    ("broken", "code", "said"),
+    [
+        (another_base, 1, "made for base base"),
+        (tampered_gates, 1, "were changed after they were written"),
+        (tampered_pieces, 1, "missing or changed after it was written"),
+        (foreign_file, 1, "notes.txt: a foreign file in a pool"),
+        (empty_pool, 2, "nobody is in this pool; share adapters first"),
+        (another_task, 1, "made for task 'rating', the data is 'reply'"),
+        (other_recipes, 1, "its recipes are for the pool that was in"),
+        (options("--top-k", 9), 2, "top_k: 9 pieces a module, but"),
+        (options("--by", "gates", "--top-p", 2), 2, "top_p: must be in"),
+        (options("--top-p", 0.5), 2, "say assemble.by = 'gates'"),
+        (options("--person", "eve"), 1, "'eve': the history is empty; the base serves them"),
+        (options("--person", "dee"), 1, "'dee': none of 3 items has a usable answer"),
+        (options("--person", "zoe"), 1, "nobody named 'zoe' among its 5 people"),
+        (options("--set", "prompt.max_tokens=5"), 1, "'ann': none of 6 items has a usable answer"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_nothing_half_written(
+    place: Place,
+    broken: Callable[[Place], list[object]],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    more = broken(place)
+    before = files(place.folder)
+    result = run(
+        "assemble", place.data, "--pool", place.pool, "--out", place.recipes, *more, code=code
+    )
+    assert result.stdout == ""
+    (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert said in error and result.stderr.splitlines()[-1].startswith(("error: ", "try: "))
+    assert files(place.folder) == before
+
+
+def test_the_command_says_who_got_what(place: Place) -> None:
+    asked = ["assemble", place.data, "--pool", place.pool, "--out", place.recipes]
+    shown = run(*asked, "--top-k", 1, "--temperature", 0.5, "--recent-k", 2, "--seed", 3).stdout
+    lines = [line.split(maxsplit=1) for line in shown.splitlines()]
+    assert lines[0] == ["assembled", "3 people"] and ["pool", "4 sharers"] in lines
+    assert "base: no usable item  2 people: dee, eve" in shown
+    settings = RecipeStore.open(place.recipes).settings["assemble"]
+    assert settings == {
+        "by": "likelihood",
+        "candidates": 32,
+        "top_k": 1,
+        "top_p": 0.0,
+        "sample": False,
+        "temperature": 0.5,
+        "recent_k": 2,
+        "aggregate": "delta",
+        "seed": 3,
+    }
+    again = run_json(*asked, "--by", "gates", "--top-p", 0.5, "--aggregate", "factors")
+    assert again["assembled"] == [*PEOPLE] and again["no_items"] == [*ONLY_BASE]
+
+
+def test_as_a_function_it_takes_the_defaults(place: Place) -> None:
+    done = api.assemble(place.data, place.pool, place.recipes)
+    assert isinstance(done, api.AssembleSummary) and done.assembled == PEOPLE
+    recipe = RecipeStore.open(place.recipes).recipe("ann")
+    assert recipe is not None and recipe.pick.shape[1] == 3
+    assert {name(n) for n in range(4)} >= set(recipe.sharers)

@@ -1,0 +1,215 @@
+"""Who can be assembled and who cannot; what is looked at; what is run, and in which precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from idiolect.errors import DataError, MismatchError, UsageError
+from idiolect.events import Event, Progress
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.pieces.assembly.by_gates import assemble
+from idiolect.pieces.assembly.by_gates_reference import assemble_one
+from idiolect.pieces.assembly.normalise import unit_inputs
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.config import AssembleConfig
+from idiolect.prompts.render import Example
+from support.job_strategies import exact_base
+from support.sharers import LORA, made, sharer
+
+ONE = AssembleConfig(by="gates", top_k=1)
+Assembling = Callable[[Base, Pool, tuple[Example, ...], AssembleConfig], Any]
+
+
+def as_many(base: Base, pool: Pool, items: tuple[Example, ...], config: AssembleConfig) -> Any:
+    others = {"other": some(3, seed=9)}
+    return assemble(base, pool, {**others, "new": items}, config)[1]
+
+
+def as_one(base: Base, pool: Pool, items: tuple[Example, ...], config: AssembleConfig) -> Any:
+    return assemble_one(base, pool, "new", items, config)
+
+
+both_ways = pytest.mark.parametrize("way", [as_many, as_one])
+
+
+def some(items: int, *, seed: int = 0, opening: tuple[int, ...] = ()) -> tuple[Example, ...]:
+    draw = torch.Generator().manual_seed(seed)
+    rows = (torch.randint(0, 200, (8 + n,), generator=draw).tolist() for n in range(items))
+    return tuple(Example((*opening, *ids), len(opening) + 4 + n % 3) for n, ids in enumerate(rows))
+
+
+def pool_of(folder: Path, base: Base, sharers: int = 4, lora: Any = LORA) -> Pool:
+    pool = made(folder / "pool", base, lora)
+    with pool.writing():
+        pool.add([sharer(pool, base, n) for n in range(sharers)])
+    return pool
+
+
+def picks(recipe: Any) -> list[list[tuple[str, float]]]:
+    """By module: sharers and weights."""
+    return [
+        [(recipe.sharers[int(n)], float(w)) for n, w in zip(pick, weight, strict=True) if n >= 0]
+        for pick, weight in zip(recipe.pick, recipe.weight, strict=True)
+    ]
+
+
+@both_ways
+def test_the_latest_items_alone(tmp_path: Path, way: Assembling) -> None:
+    base = exact_base()
+    pool, items = pool_of(tmp_path, base), some(7)
+    found = picks(way(base, pool, items, AssembleConfig(by="gates", recent_k=3)))
+    assert found == picks(way(base, pool, items[-3:], AssembleConfig(by="gates")))
+    assert found != picks(way(base, pool, items, AssembleConfig(by="gates")))
+    assert picks(way(base, pool, items, AssembleConfig(by="gates", recent_k=9))) == picks(
+        way(base, pool, items, AssembleConfig(by="gates"))
+    )
+
+
+@both_ways
+def test_items_without_a_target_are_passed_over(tmp_path: Path, way: Assembling) -> None:
+    base = exact_base()
+    pool, items = pool_of(tmp_path, base), some(2)
+    empty = Example((5, 6, 7), 3)
+    found = picks(
+        way(base, pool, (items[0], empty, items[1], empty), AssembleConfig(by="gates", recent_k=2))
+    )
+    assert found == picks(way(base, pool, items, AssembleConfig(by="gates")))
+
+
+@both_ways
+def test_a_newcomer_who_says_nothing_is_refused(tmp_path: Path, way: Assembling) -> None:
+    base = exact_base()
+    pool = pool_of(tmp_path, base)
+    with pytest.raises(DataError, match=r"'new'.*history is empty"):
+        way(base, pool, (), ONE)
+    with pytest.raises(DataError, match=r"'new'.*none of 2 items has a target token"):
+        way(base, pool, (Example((5, 6, 7), 3), Example((5, 6), 4)), ONE)
+
+
+@both_ways
+def test_a_pool_that_does_not_do_is_refused(tmp_path: Path, way: Assembling) -> None:
+    base = exact_base()
+    pool = pool_of(tmp_path, base)
+    with pytest.raises(MismatchError, match="made for base"):
+        way(replace(base, identity="f" * 64), pool, some(2), ONE)
+    with pytest.raises(UsageError, match=r"top_k: 5 pieces.* only 4 sharers"):
+        way(base, pool, some(2), AssembleConfig(by="gates", top_k=5))
+    with pytest.raises(UsageError, match="nobody"):
+        way(base, made(tmp_path / "none", base), some(2), ONE)
+
+
+@both_ways
+def test_an_input_that_is_the_same_everywhere_is_refused(tmp_path: Path, way: Assembling) -> None:
+    base = tiny_base()
+    model: Any = base.model
+    token = 77
+    with torch.no_grad():
+        model.model.layers[0].input_layernorm.weight.fill_(1)
+        model.get_input_embeddings().weight[token] = 0.3
+    pool = pool_of(tmp_path, base)
+    way(base, pool, (Example((token, 5, 6, 7), 3),), ONE)  # there it predicts nothing
+    with pytest.raises(DataError, match=r"'new'.*layers\.0\.self_attn\.q_proj"):
+        way(base, pool, (*some(2), Example((5, 6, token, 7), 3)), ONE)
+
+
+def test_ln_has_no_eps() -> None:
+    x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    units, flat = unit_inputs(x)
+    assert not flat.any()
+    assert torch.allclose(units.mean(1), torch.zeros(3, dtype=x.dtype), atol=1e-12)
+    assert torch.allclose(units.var(1, correction=0), torch.ones(3, dtype=x.dtype), rtol=1e-12)
+    assert torch.allclose(unit_inputs(x * 1e-9)[0], units, rtol=1e-9)
+    for kind in (torch.bfloat16, torch.float32, torch.float64):
+        rows = torch.stack([torch.full((576,), 0.1), torch.zeros(576), torch.arange(576) / 576])
+        rows = torch.cat([rows, rows[2:] / 0]).to(kind)
+        units, flat = unit_inputs(rows)
+        assert flat.tolist() == [True, True, False, True]
+        assert units.dtype == (torch.float64 if kind == torch.float64 else torch.float32)
+
+
+@both_ways
+def test_equal_gates_go_to_the_sharer_who_stands_first(tmp_path: Path, way: Assembling) -> None:
+    base = exact_base()
+    pool = made(tmp_path / "pool", base)
+    twins = [replace(sharer(pool, base, n), gates=sharer(pool, base, 0).gates) for n in range(5)]
+    with pool.writing():
+        pool.add(twins)
+    recipe = way(base, pool, some(4), AssembleConfig(by="gates", top_k=2))
+    assert all([s for s, _ in pick] == list(pool.sharers[:2]) for pick in picks(recipe))
+    assert all([w for _, w in pick] == [0.5, 0.5] for pick in picks(recipe))
+
+
+def test_what_is_sampled_is_the_persons_own(tmp_path: Path) -> None:
+    base = exact_base()
+    pool, config = (
+        pool_of(tmp_path, base),
+        AssembleConfig(by="gates", top_k=2, sample=True, temperature=3.0),
+    )
+    people = {name: some(3) for name in ("a", "b", "c")}
+    together = assemble(base, pool, people, config)
+    for recipe in together:
+        alone = assemble_one(base, pool, recipe.person, people[recipe.person], config)
+        assert picks(recipe) == picks(alone)
+    assert len({str(picks(recipe)) for recipe in together}) == 3  # of the same items
+    (other,) = assemble(base, pool, {"a": people["a"]}, replace(config, seed=1))
+    assert picks(other) != picks(together[0])
+
+
+@both_ways
+def test_in_half_precision(tmp_path: Path, way: Assembling) -> None:
+    """Scores stay in fp32: where one sharer is far ahead, the same one is picked."""
+    exact = exact_base()
+    half = tiny_base(dtype=torch.bfloat16)
+    pool = pool_of(tmp_path, exact)
+    recipe = way(half, pool, some(5), AssembleConfig(by="gates"))
+    expected = picks(way(exact, pool, some(5), AssembleConfig(by="gates")))
+    for ours, theirs in zip(picks(recipe), expected, strict=True):
+        assert sum(w for _, w in ours) == pytest.approx(1, abs=1e-3)
+        for sharer_, weight in theirs:
+            assert dict(ours).get(sharer_, 0) == pytest.approx(weight, abs=0.1)
+
+
+def test_the_common_opening_runs_once_and_nothing_behind_the_last_module(tmp_path: Path) -> None:
+    base = exact_base()
+    model: Any = base.model
+    pool = pool_of(tmp_path, base)
+    seen: list[int] = []
+    above: list[str] = []
+
+    def note(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append(output.shape[1])
+
+    handles = [model.get_input_embeddings().register_forward_hook(note)]
+    for name in ("model.norm", "lm_head", "model.layers.1.mlp"):
+        handles.append(
+            model.get_submodule(name).register_forward_hook(
+                lambda module, inputs, output, name=name: above.append(name)
+            )
+        )
+    opening = tuple(range(20))
+    people = {name: some(3, seed=n, opening=opening) for n, name in enumerate("ab")}
+    assemble(base, pool, people, ONE)
+    for handle in handles:
+        handle.remove()
+    rows = sum(len(e.ids) - 1 - 20 for items in people.values() for e in items)
+    assert seen == [2 * 20 + rows]
+    assert above == []
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_progress_is_told_by_newcomer(tmp_path: Path) -> None:
+    base = exact_base()
+    events: list[Event] = []
+    people = {name: some(2) for name in "abc"}
+    pool = pool_of(tmp_path, base)
+    assert assemble(base, pool, {}, ONE) == ()
+    assemble(base, pool, people, ONE, forward_tokens=1, listener=events.append)
+    assert [e.done for e in events if isinstance(e, Progress)] == [1, 2, 3]

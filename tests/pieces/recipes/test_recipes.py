@@ -1,0 +1,322 @@
+"""Recipes: what is stored is small and is what is served, and a sharer who left is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from idiolect.adapters.formats.peft import load_peft, save_peft
+from idiolect.adapters.lora import LoraConfig, Site
+from idiolect.adapters.stacks.lora import stack_of
+from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.recipe import Recipe, materialise
+from idiolect.pieces.recipes.shard import RecipeRecord
+from idiolect.pieces.recipes.store import RecipeStore
+from support.sharers import LORA, made, name, sharer
+from support.tiny_people import tensors
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return tiny_base()
+
+
+@pytest.fixture(scope="module")
+def pool(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    return pooled(tmp_path_factory.mktemp("p") / "pool", base)
+
+
+def pooled(folder: Path, base: Base, lora: LoraConfig = LORA) -> Pool:
+    """Four sharers, the last of the first half of the sites alone."""
+    out = made(folder, base, lora)
+    with out.writing():
+        out.add([sharer(out, base, n) for n in range(3)])
+        out.add([sharer(out, base, 3, out.sites[: len(out.sites) // 2])])
+    return out
+
+
+def drawn(
+    pool: Pool, person: str, *, seed: int = 0, wide: int = 3, aggregate: str = "delta"
+) -> Recipe:
+    """Some of the first three sharers' pieces, at one site none at all."""
+    draw = torch.Generator().manual_seed(seed)
+    sites = len(pool.sites)
+    pick = torch.stack([torch.randperm(3, generator=draw)[:wide] for _ in range(sites)])
+    weight = torch.rand(sites, wide, generator=draw).softmax(dim=1).half().float()
+    pick[1], weight[1] = -1, 0.0
+    pick[2, 1:], weight[2, 1:] = -1, 0.0
+    used = sorted(set(pick.flatten().tolist()) - {-1})
+    number = torch.full((4,), -1)
+    number[torch.tensor(used)] = torch.arange(len(used))
+    return Recipe(
+        person=person,
+        sharers=tuple(pool.sharers[n] for n in used),
+        pick=number[pick],
+        weight=weight,
+        aggregate="delta" if aggregate == "delta" else "factors",
+    )
+
+
+def same(one: Recipe | None, other: Recipe) -> bool:
+    assert one is not None
+    return (
+        (one.person, one.sharers, one.aggregate) == (other.person, other.sharers, other.aggregate)
+        and torch.equal(one.pick, other.pick)
+        and torch.equal(one.weight, other.weight)
+    )
+
+
+def record(person: str, made_by: str = "0123456789abcdef") -> RecipeRecord:
+    return RecipeRecord(person=person, made_by=made_by, items=20, history="fedcba9876543210")
+
+
+@pytest.fixture
+def store(pool: Pool, tmp_path: Path) -> RecipeStore:
+    """Ann and Bob in the first shard; Ann anew, and Cy, in the second."""
+    out = RecipeStore.create(tmp_path / "recipes", pool, settings={"top_k": 3})
+    with out.writing():
+        out.add([(record(p), drawn(pool, p, seed=n)) for n, p in enumerate(("ann", "bob"))])
+        out.add([(record(p, "later"), drawn(pool, p, seed=5)) for p in ("ann", "cy")])
+    return out
+
+
+def update(pair: tuple[Tensor, Tensor], scale: float) -> Tensor:
+    return scale * (pair[1].double() @ pair[0].double())
+
+
+def test_a_delta_is_the_weighted_sum_of_the_updates(pool: Pool, base: Base) -> None:
+    recipe = drawn(pool, "ann")
+    adapter = materialise(recipe, pool).check(base)
+    assert (adapter.config.rank, adapter.config.alpha) == (8, 8.0)
+    for site, path in enumerate(pool.sites):
+        expected = torch.zeros(1, dtype=torch.float64)
+        for n, w in zip(recipe.pick[site].tolist(), recipe.weight[site].tolist(), strict=True):
+            if n >= 0:
+                pair = pool.pieces(recipe.sharers[n])[path]
+                expected = expected + w * update(pair, LORA.scale)
+        found = update(adapter.pairs[path], adapter.config.scale)
+        assert torch.allclose(found, expected, rtol=0, atol=1e-7)
+    assert not adapter.pairs[pool.sites[1]][1].any()
+
+
+def test_factors_are_summed_each(pool: Pool, base: Base) -> None:
+    recipe = drawn(pool, "ann", aggregate="factors")
+    adapter = materialise(recipe, pool).check(base, LORA)
+    for site, path in enumerate(pool.sites):
+        a, b = (torch.zeros_like(part) for part in adapter.pairs[path])
+        for n, w in zip(recipe.pick[site].tolist(), recipe.weight[site].tolist(), strict=True):
+            if n >= 0:
+                down, up = pool.pieces(recipe.sharers[n])[path]
+                a, b = a + w * down, b + w * up
+        assert torch.allclose(adapter.pairs[path][0], a, atol=1e-7)
+        assert torch.allclose(adapter.pairs[path][1], b, atol=1e-7)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_peft_agrees_on_rank_24_in_32(base: Base, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    pool = pooled(tmp_path / "pool", base, replace(LORA, rank=8, alpha=16.0))
+    adapter = materialise(drawn(pool, "ann"), pool)
+    assert adapter.config.rank == 32
+    save_peft(tmp_path / "out", adapter, base_name=base.name)
+    ids = torch.randint(0, 200, (2, 12), generator=torch.Generator().manual_seed(7))
+    with stack_of(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+        ours = base.model(input_ids=ids).logits
+    bare = base.model(input_ids=ids).logits
+    theirs = PeftModel.from_pretrained(tiny_base().model, tmp_path / "out")(input_ids=ids).logits
+    assert (ours - theirs).abs().max() < 1e-4 < (ours - bare).abs().max()
+    assert tensors(load_peft(tmp_path / "out", base)) == tensors(adapter)
+
+
+def test_a_recipe_of_who_left_is_refused(base: Base, tmp_path: Path) -> None:
+    pool = pooled(tmp_path / "pool", base)
+    recipe = drawn(pool, "ann")
+    with pool.writing():
+        pool.withdraw([name(3)])
+    materialise(recipe, pool)
+    with pool.writing():
+        pool.withdraw([name(1)])
+    with pytest.raises(MismatchError, match=rf"'ann'.*{name(1)}.*idiolect assemble"):
+        materialise(recipe, pool)
+
+
+def test_a_recipe_for_other_modules_is_refused(pool: Pool) -> None:
+    recipe = drawn(pool, "ann")
+    with pytest.raises(MismatchError, match="'ann' is for 7 modules"):
+        materialise(replace(recipe, pick=recipe.pick[:7], weight=recipe.weight[:7]), pool)
+
+
+def test_what_goes_in_comes_out(store: RecipeStore, pool: Pool) -> None:
+    for found in (store, RecipeStore.open(store.folder)):
+        assert found.people == ("ann", "bob", "cy")
+        assert same(found.recipe("ann"), drawn(pool, "ann", seed=5))
+        assert same(found.recipe("bob"), drawn(pool, "bob", seed=1))
+        assert found.recipe("stranger") is None and found.record("stranger") is None
+        assert found.record("ann") == record("ann", "later")
+        assert found.using([name(0)]) == ("ann", "bob", "cy") and found.using([name(3)]) == ()
+        found.require_pool(pool)
+
+
+@settings(max_examples=20)
+@given(
+    recipes=st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.integers(1, 3), st.booleans()),
+        min_size=1,
+        max_size=6,
+    ),
+    left=st.sampled_from(["", "a", "c"]),
+)
+def test_whatever_was_added_last_is_there(
+    pool: Pool,
+    tmp_path_factory: pytest.TempPathFactory,
+    recipes: list[tuple[str, int, int, bool]],
+    left: str,
+) -> None:
+    """Wide ones beside narrow ones, both ways of putting together, and somebody leaves."""
+    store = RecipeStore.create(tmp_path_factory.mktemp("r") / "r", pool, settings={})
+    expected: dict[str, Recipe] = {}
+    with store.writing():
+        for start in range(0, len(recipes), 2):
+            group = {
+                p: drawn(pool, p, seed=s, wide=w, aggregate="factors" if f else "delta")
+                for p, s, w, f in recipes[start : start + 2]
+            }
+            store.add([(record(p), recipe) for p, recipe in group.items()])
+            expected |= group
+        store.compact(without=[left])
+        expected.pop(left, None)
+    for found in (store, RecipeStore.open(store.folder)):
+        assert found.people == tuple(sorted(expected))
+        assert all(same(found.recipe(p), recipe) for p, recipe in expected.items())
+
+
+def test_who_is_dropped_is_gone(store: RecipeStore) -> None:
+    with store.writing():
+        store.compact(without=["ann"])
+    on_disk = b"".join(p.read_bytes() for p in store.folder.rglob("*") if p.is_file())
+    assert b"ann" not in on_disk and b"bob" in on_disk
+
+
+def test_a_kill_while_putting_in_order_costs_nothing(
+    store: RecipeStore, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlink = Path.unlink
+    for lasting in range(4):
+        removed: list[Path] = []
+
+        def killed(
+            path: Path, missing_ok: bool = False, removed: list[Path] = removed, n: int = lasting
+        ) -> None:
+            if path.parent.name == "shards":
+                if len(removed) == n:
+                    raise KeyboardInterrupt
+                removed.append(path)
+            unlink(path, missing_ok=missing_ok)
+
+        with store.writing(), monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", killed)
+            with suppress(KeyboardInterrupt):
+                store.compact(without=["cy"])
+        store = RecipeStore.open(store.folder)
+        assert same(store.recipe("ann"), drawn(pool, "ann", seed=5))
+        assert same(store.recipe("bob"), drawn(pool, "bob", seed=1))
+    with store.writing():
+        store.compact(without=["cy"])
+    assert store.people == ("ann", "bob")
+
+
+def test_other_settings_are_written_with_the_store_in_hand(store: RecipeStore, pool: Pool) -> None:
+    again = RecipeStore.create(store.folder, pool, settings={"top_k": 1})
+    assert RecipeStore.open(store.folder).settings == {"top_k": 3}
+    with again.writing():
+        pass
+    assert RecipeStore.open(store.folder).settings == {"top_k": 1}
+
+
+def test_at_most_two_kilobytes_a_recipe(base: Base, pool: Pool, tmp_path: Path) -> None:
+    """100 people, 120 modules as long named as the default base's, three pieces each, 30 sharers:
+    everything on disk counted."""
+    head = Pool.read_head(pool.folder)
+    paths = [f"model.layers.{n}.self_attn.{x}_proj" for n in range(30) for x in "qkvo"]
+    head["sites"] = [{"path": path, "inputs": 576, "outputs": 576} for path in paths]
+    (tmp_path / "pool").mkdir()
+    large = Pool(tmp_path / "pool", head)
+    store = RecipeStore.create(tmp_path / "recipes", large, settings={"top_k": 3, "seed": 0})
+    draw = torch.Generator().manual_seed(0)
+    recipes: list[Recipe] = []
+    for n in range(100):
+        pick = torch.stack([torch.randperm(30, generator=draw)[:3] for _ in paths])
+        weight = torch.full((120, 3), 1 / 3).half().float()
+        recipe = Recipe(
+            person=f"somebody-{n:06d}",
+            sharers=tuple(name(n) for n in range(30)),
+            pick=pick,
+            weight=weight,
+            aggregate="delta",
+        )
+        recipes.append(recipe)
+    with store.writing():
+        store.add([(record(recipe.person), recipe) for recipe in recipes])
+    size = sum(p.stat().st_size for p in store.folder.rglob("*") if p.is_file())
+    assert size <= 100 * 2048
+    assert same(RecipeStore.open(store.folder).recipe("somebody-000077"), recipes[77])
+
+
+@pytest.mark.parametrize("file", ["000001.safetensors", "000001.json", "recipes.json"])
+def test_a_changed_byte_is_noticed(store: RecipeStore, file: str) -> None:
+    path = next(store.folder.rglob(file))
+    for place in (0, len(path.read_bytes()) // 2, -2):
+        raw = bytearray(path.read_bytes())
+        raw[place] ^= 1
+        path.write_bytes(raw)
+        with pytest.raises(IntegrityError, match=path.name):
+            RecipeStore.open(store.folder).recipe("bob")
+        raw[place] ^= 1
+        path.write_bytes(raw)
+    assert RecipeStore.open(store.folder).recipe("bob") is not None
+
+
+def test_what_does_not_belong_is_refused(store: RecipeStore, base: Base, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"no store of recipes there.*idiolect assemble"):
+        RecipeStore.open(tmp_path)
+    other = pooled(tmp_path / "other", base)
+    with pytest.raises(MismatchError, match="its recipes are for the pool that was in"):
+        RecipeStore.create(store.folder, other, settings={})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="holds other files"):
+        RecipeStore.create(tmp_path / "mine", other, settings={})
+    (store.folder / "shards" / "notes.txt").touch()
+    with pytest.raises(IntegrityError, match="foreign file"):
+        RecipeStore.open(store.folder)
+
+
+def test_a_weight_that_cannot_be_stored_is_the_programmers_mistake(pool: Pool) -> None:
+    recipe = drawn(pool, "ann")
+    bad: list[Callable[[Tensor], Tensor]] = [
+        lambda w: w + 1e-5,
+        lambda w: torch.full_like(w, torch.nan),
+        lambda w: torch.ones_like(w),
+    ]
+    for change in bad:
+        with pytest.raises(AssertionError):
+            replace(recipe, weight=change(recipe.weight))
+    with pytest.raises(AssertionError):
+        replace(recipe, sharers=(*recipe.sharers, name(3)))
+
+
+def test_sites_have_widths(pool: Pool) -> None:
+    assert pool.modules[1] == Site(pool.sites[1], 32, 16)

@@ -1,0 +1,178 @@
+"""Recipes are used as a store of adapters is: what is served, handed out, and refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from idiolect import api
+from idiolect.adapters.formats.peft import load_peft
+from idiolect.adapters.stacks.lora import stack_of
+from idiolect.adapters.store.store import AdapterStore
+from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.recipe import materialise
+from idiolect.pieces.recipes.store import RecipeStore
+from idiolect.storage.manifest import Manifest
+from support.pieces_world import ASKED, Place, loaded, made, run, run_json
+from support.tiny_people import UNGATED, tensors
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+IDS = torch.arange(60, 90).view(2, 15)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    place = made(tmp_path_factory.mktemp("sources"))
+    place.assemble()
+    return place
+
+
+@pytest.fixture
+def place(template: Place, tmp_path: Path) -> Place:
+    """The same, all in another folder: the way from recipes to pool still holds."""
+    shutil.copytree(template.folder, tmp_path / "all")
+    return Place(tmp_path / "all")
+
+
+def recipe_of(place: Place, person: str) -> Any:
+    found = RecipeStore.open(place.recipes).recipe(person)
+    assert found is not None
+    return found
+
+
+@torch.no_grad()
+def test_what_goes_out_is_the_recipe_made_up(place: Place, tmp_path: Path) -> None:
+    told = run_json("export", place.recipes, "--person", "ann", "--out", tmp_path / "ann")
+    assert told["folder"] == str(tmp_path / "ann")
+    adapter = materialise(recipe_of(place, "ann"), Pool.open(place.pool))
+    assert tensors(load_peft(tmp_path / "ann", loaded(place))) == tensors(adapter)
+    model: Any = AutoModelForCausalLM.from_pretrained(place.base, dtype=torch.float32)
+    bare = model(input_ids=IDS).logits
+    theirs = peft.PeftModel.from_pretrained(model, str(tmp_path / "ann")).eval()(input_ids=IDS)
+    base = loaded(place)
+    with stack_of(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+        ours = base.model(input_ids=IDS).logits
+    assert (theirs.logits - ours).abs().max() <= 1e-4 < (ours - bare).abs().max()
+
+
+def test_its_manifest_names_pool_and_sharers_and_nobody_else(place: Place, tmp_path: Path) -> None:
+    api.export(place.recipes, "ann", tmp_path / "ann")
+    config = Manifest.load(tmp_path / "ann", "adapter").config
+    assert config["pool"] == Pool.open(place.pool).id
+    assert tuple(config["sharers"]) == recipe_of(place, "ann").sharers != ()
+    assert b"ann" not in b"".join(p.read_bytes() for p in (tmp_path / "ann").iterdir())
+    own = tmp_path / "store"
+    options = {"config": UNGATED, "base": str(place.base), "people": ("ann",)}
+    api.personalize(place.data, own, **options)
+    api.export(own, "ann", tmp_path / "own")
+    assert "sharers" not in Manifest.load(tmp_path / "own", "adapter").config
+
+
+def test_a_prediction_is_what_the_exported_adapter_says(place: Place, tmp_path: Path) -> None:
+    found = run_json("predict", place.recipes, "--person", "ann", "--input", ASKED)
+    assert (found["served_by"], found["task"]) == ("adapter", "rating")
+    api.export(place.recipes, "ann", tmp_path / "ann")
+    adapter = load_peft(tmp_path / "ann", loaded(place))
+    store = AdapterStore.create(
+        tmp_path / "store",
+        loaded(place),
+        source=str(place.base),
+        task="rating",
+        lora=adapter.config,
+        settings={"dtype": "float32", "device": "cpu"},
+    )
+    api.import_adapter(tmp_path / "ann", store.folder, "ann")
+    again = api.predict(store.folder, "ann", ASKED)
+    assert again.probabilities == pytest.approx(found["probabilities"])
+    imported = AdapterStore.open(store.folder).record("ann")
+    assert imported is not None and imported.sharers == recipe_of(place, "ann").sharers
+    bob = api.predict(place.recipes, "bob", ASKED).probabilities
+    assert bob != pytest.approx(again.probabilities)
+
+
+def test_an_adapter_that_came_back_goes_out_with_its_sharers(place: Place, tmp_path: Path) -> None:
+    api.export(place.recipes, "ann", tmp_path / "ann")
+    adapter = load_peft(tmp_path / "ann", loaded(place))
+    store = tmp_path / "store"
+    AdapterStore.create(
+        store,
+        loaded(place),
+        source=str(place.base),
+        task="rating",
+        lora=adapter.config,
+        settings={},
+    )
+    for person in ("x", "y"):
+        api.import_adapter(tmp_path / "ann", store, person)
+    api.export(store, "x", tmp_path / "x")
+    api.consent(store, ["x", "y"], "mean")
+    api.mean(store, ["x", "y"], tmp_path / "mean")
+    expected = list(recipe_of(place, "ann").sharers)
+    for folder in ("x", "mean"):
+        assert Manifest.load(tmp_path / folder, "adapter").config["sharers"] == expected
+
+
+def test_who_has_nothing_usable_is_served_by_the_base(place: Place, tmp_path: Path) -> None:
+    result = run("predict", place.recipes, "--person", "eve", "--input", ASKED)
+    assert "the base model answered" in result.stderr
+    with pytest.raises(MissingError, match=r"'eve', who is served by the base .no usable item"):
+        api.export(place.recipes, "eve", tmp_path / "eve")
+    with pytest.raises(MissingError, match=r"nobody named 'zoe'.*'ann'"):
+        api.predict(place.recipes, "zoe", ASKED)
+
+
+def test_from_anywhere_the_pool_is_found(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.folder.parent)
+    relative = Path("all/recipes")
+    assert api.predict(relative, "ann", ASKED).served_by == "adapter"
+    assert RecipeStore.open(place.recipes).pool_source == "../pool"
+
+
+def test_a_pool_that_moved_is_named(place: Place, tmp_path: Path) -> None:
+    place.pool.rename(tmp_path / "elsewhere")
+    asked = ["predict", place.recipes, "--person", "ann", "--input", ASKED]
+    assert "is not in" in (error := run(*asked, code=1).stderr) and "--pool FOLDER" in error
+    assert run_json(*asked, "--pool", tmp_path / "elsewhere")["served_by"] == "adapter"
+    moved = ["--pool", tmp_path / "elsewhere", "--out", tmp_path / "ann"]
+    run("export", place.recipes, "--person", "ann", *moved)
+    other = made(tmp_path / "other").pool
+    with pytest.raises(MismatchError, match="its recipes are for the pool that was in"):
+        api.predict(place.recipes, "ann", ASKED, pool=other)
+
+
+def test_what_a_withdrawn_sharer_is_in_is_refused(place: Place, tmp_path: Path) -> None:
+    pool, gone = Pool.open(place.pool), recipe_of(place, "ann").sharers[0]
+    with pool.writing():
+        pool.withdraw([gone])
+    for verb in (
+        lambda: api.predict(place.recipes, "ann", ASKED),
+        lambda: api.export(place.recipes, "ann", tmp_path / "ann"),
+    ):
+        with pytest.raises(MismatchError, match=rf"'ann'.*{gone}.*idiolect assemble"):
+            verb()
+    assert not (tmp_path / "ann").exists()
+
+
+def test_foreign_and_changed_files_are_refused(place: Place, tmp_path: Path) -> None:
+    path = next((place.recipes / "shards").glob("*.safetensors"))
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(IntegrityError, match="changed after it was written"):
+        api.predict(place.recipes, "ann", ASKED)
+    with pytest.raises(MissingError, match=r"no adapter store there; .* idiolect personalize"):
+        api.predict(place.folder, "ann", ASKED)
+
+
+def test_a_plain_store_has_no_pool(place: Place, tmp_path: Path) -> None:
+    options = {"config": UNGATED, "base": str(place.base), "people": ("ann",)}
+    api.personalize(place.data, tmp_path / "store", **options)
+    with pytest.raises(UsageError, match="not made of pieces; leave the pool out"):
+        api.predict(tmp_path / "store", "ann", ASKED, pool=place.pool)

@@ -1,0 +1,451 @@
+"""Sharing: who agreed and gives nothing away, and nobody else; numbers alone; again and again."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from idiolect import api
+from idiolect.audit.membership import LeakageConfig
+from idiolect.errors import MismatchError, MissingError, UsageError
+from idiolect.events import Event, Note, Progress
+from idiolect.history.dataset import read_dataset
+from idiolect.history.write import write_dataset
+from idiolect.models.base import load_base
+from idiolect.pieces.assembly.by_gates import assemble
+from idiolect.pieces.pool.contribution import Shared
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.pool.preview import Prospect
+from idiolect.pieces.recipes.config import AssembleConfig
+from idiolect.pieces.recipes.recipe import materialise
+from idiolect.pieces.sharing.candidates import AUDITED, Candidates
+from idiolect.pieces.sharing.leakage import Findings, audit_assembled, only
+from idiolect.pieces.sharing.pool_ledger import Shares
+from idiolect.pieces.sharing.train_gates import train_gates
+from idiolect.privacy.ledger import Ledger
+from support.sharing_people import (
+    ASKED,
+    BY_HEART_NAME,
+    CONFIG,
+    LITTLE,
+    PERSONAL,
+    Sharers,
+    die,
+    in_pool,
+    made,
+)
+from support.tiny_people import tensors
+
+OPEN = replace(CONFIG, leakage=LeakageConfig(unmeasured="pass"))
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Sharers:
+    return made(tmp_path_factory.mktemp("sharers"))
+
+
+@pytest.fixture
+def people(template: Sharers, tmp_path: Path) -> Sharers:
+    """Everyone's adapters, and no consent yet."""
+    shutil.copytree(template.store, tmp_path / "store")
+    shutil.copytree(template.data, tmp_path / "data")
+    return Sharers(tmp_path)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    return tmp_path / "pool"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, but locks."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in found
+        if not path.name.startswith(".")
+    }
+
+
+def nobody_agreed(people: Sharers) -> None:
+    pass
+
+
+def for_a_mean(people: Sharers) -> None:
+    api.consent(people.store, LITTLE, "mean")
+
+
+def taken_back(people: Sharers) -> None:
+    people.agree(*LITTLE)
+    people.agree(*LITTLE, revoke=True)
+
+
+@pytest.mark.parametrize("consent", [nobody_agreed, for_a_mean, taken_back])
+@pytest.mark.parametrize("named", [(), LITTLE[:1]])
+def test_without_consent_nothing_is_shared(
+    people: Sharers, pool: Path, consent: Callable[[Sharers], None], named: tuple[str, ...]
+) -> None:
+    consent(people)
+    with pytest.raises(MissingError, match=r"idiolect consent \S+/store --scope pieces"):
+        people.share(pool, *named)
+    assert not pool.exists() and not people.events("shared")
+
+
+def test_one_who_did_not_agree_holds_up_those_named_beside(people: Sharers, pool: Path) -> None:
+    people.agree(LITTLE[0])
+    with pytest.raises(MissingError, match=f"{LITTLE[1]!r} \\(never given\\)"):
+        people.share(pool, *LITTLE[:2])
+    assert not pool.exists()
+
+
+def test_who_agreed_is_in_the_pool_and_in_the_ledger(people: Sharers, pool: Path) -> None:
+    people.agree(*LITTLE[:2])
+    done = people.share(pool)
+    assert done.who("shared") == LITTLE[:2] and done.sharers == 2 and not done.present
+    found = Pool.open(pool)
+    assert {f.sharer for f in done.findings} == {*found.sharers}
+    ledger = Ledger(people.store / "ledger")
+    for finding in done.findings:
+        consented, shared = ledger.of(finding.person)
+        assert shared.event == "shared" and shared.details == {
+            "scope": "pieces",
+            "pool": found.id,
+            "as": finding.sharer,
+            "consented": consented.time,
+            "sites": len(found.sites),
+            "ratio": 1.0,
+            "overridden": "",
+            "harm_overridden": "",
+        }
+        record = found.record(finding.sharer)
+        assert record.about == finding.about
+        history = read_dataset(people.data).history(finding.person)
+        told = {"items": len(history.items), "steps": 7, "gate_steps": 6, "held_out": ASKED}
+        assert told.items() <= record.about.items()
+        for artifact in ("adapter", "pieces", "assembled"):
+            assert record.about[f"{artifact}_leaks"] == 0
+            assert 0.5 <= record.about[f"{artifact}_auc"] <= 1
+        own = people.adapters().adapter(finding.person)
+        assert tensors(found.adapter(finding.sharer)) == tensors(own)
+
+
+def test_nothing_but_numbers_and_pseudonyms_is_in_the_pool(people: Sharers, pool: Path) -> None:
+    """Neither in the files, nor in their names, nor in the report."""
+    people.agree(*LITTLE, BY_HEART_NAME)
+    done = people.share(pool, override_leakage="a test")
+    assert done.sharers == 4
+    report = done.report.read_bytes()
+    everything = " ".join(files(pool)).encode() + b"".join(files(pool).values()) + report
+    ledger = Ledger(people.store / "ledger")
+    for history in read_dataset(people.data).histories():
+        texts = {text for item in history.items for text in item.fields.values() if len(text) > 4}
+        own = {entry.who for entry in ledger.of(history.person)}
+        for text in (history.person, *texts, *own):
+            assert text.casefold().encode() not in everything.lower()
+    assert b"a test" not in b"".join(files(pool).values())
+    for path in pool.rglob("*.json"):
+        content = json.loads(path.read_text())
+        for record in content["content"].get("records", ()):
+            assert all(isinstance(value, (int, float)) for value in record["about"].values())
+
+
+def test_who_learned_by_heart_is_refused(people: Sharers, pool: Path) -> None:
+    people.agree(LITTLE[0], BY_HEART_NAME)
+    done = people.share(pool)
+    assert done.who("shared") == LITTLE[:1] and done.who("refused") == (BY_HEART_NAME,)
+    (finding,) = (f for f in done.findings if f.person == BY_HEART_NAME)
+    assert finding.about["pieces_leaks"] == 1 and finding.about["pieces_p"] < 0.05
+    assert "assembled_leaks" not in finding.about and "gate_steps" not in finding.about
+    found = Pool.open(pool)
+    assert len(found.sharers) == 1 and finding.sharer not in found.sharers
+    (refused,) = people.events("refused")
+    why = {"scope": "pieces", "pool": found.id, "as": finding.sharer, "why": "leaks"}
+    assert refused.details == why
+    told = {one["sharer"]: one for one in json.loads(done.report.read_text())["content"]["people"]}
+    assert told.keys() == {finding.sharer, *found.sharers}
+    assert told[finding.sharer]["artifacts"]["pieces"]["verdict"] == "leaks"
+    assert not told[finding.sharer]["shared"] and told[found.sharers[0]]["shared"]
+
+
+def test_an_override_is_kept_with_its_reason(people: Sharers, pool: Path) -> None:
+    people.agree(LITTLE[0], BY_HEART_NAME)
+    people.share(pool)
+    before = files(pool)
+    done = people.share(pool, override_leakage=" they are made up ")
+    assert done.present == LITTLE[:1] and done.who("overridden") == (BY_HEART_NAME,)
+    (finding,) = done.findings
+    assert finding.about["assembled_leaks"] == 1
+    after = files(pool)
+    assert before.items() <= after.items() and len(after) > len(before)
+    events = people.events("shared")
+    assert [e.details["overridden"] for e in events] == ["", "they are made up"]
+    assert people.events("refused")[0].details["as"] == events[1].details["as"]
+    told = json.loads(done.report.read_text())["content"]["people"]
+    assert sorted(one["overridden"] for one in told) == ["", "they are made up"]
+    assert all(one["shared"] for one in told)
+
+
+def test_who_leaks_through_what_others_assemble_is_refused(
+    people: Sharers, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaky(*arguments: Any, **options: Any) -> Findings:
+        found = audit_assembled(*arguments, **options)["assembled"]
+        one = replace(found[LITTLE[0]], verdict="leaks", refused=True)
+        return {"assembled": {**found, LITTLE[0]: one}}
+
+    monkeypatch.setattr("idiolect.pieces.sharing.sharing.audit_assembled", leaky)
+    people.agree(*LITTLE[:2])
+    done = people.share(pool)
+    assert done.who("refused") == LITTLE[:1] and done.who("shared") == LITTLE[1:2]
+    assert done.sharers == 1 and len(people.events("refused")) == 1
+    assert done.findings[0].about["assembled_leaks"] == 1
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 301])
+def test_an_override_needs_a_reason(people: Sharers, pool: Path, reason: str) -> None:
+    people.agree(BY_HEART_NAME)
+    with pytest.raises(UsageError, match="give the reason"):
+        people.share(pool, override_leakage=reason)
+    assert not pool.exists()
+
+
+def test_few_items_are_refused_unless_that_is_let_pass(people: Sharers, pool: Path) -> None:
+    """Without queries nothing is held out, so nothing is known."""
+    bare = people.folder / "bare"
+    histories = [replace(h, queries=()) for h in read_dataset(people.data).histories()]
+    write_dataset(bare, histories, task="rating", source="made up")
+    people.agree(LITTLE[0])
+    done = api.share(people.store, bare, pool, config=CONFIG)
+    assert done.who("refused") == LITTLE[:1]
+    assert "pieces_auc" not in done.findings[0].about
+    told = json.loads(done.report.read_text())["content"]["people"]
+    assert told[0]["artifacts"]["pieces"] == {"verdict": "not measurable"}
+    assert api.share(people.store, bare, pool, config=OPEN).who("shared") == LITTLE[:1]
+
+
+def test_again_it_changes_nothing(people: Sharers, pool: Path) -> None:
+    people.agree(*LITTLE, BY_HEART_NAME)
+    first = people.share(pool)
+    before, report = files(pool), first.report.read_bytes()
+    second = people.share(pool)
+    assert second.present == LITTLE and not second.who("shared")
+    assert files(pool) == before and second.report.read_bytes() == report
+    assert len(people.events("shared")) == 3
+
+
+def test_who_withdrew_shares_again_under_another_name(people: Sharers, pool: Path) -> None:
+    people.agree(LITTLE[0])
+    (first,) = people.share(pool).findings
+    opened = Pool.open(pool)
+    with opened.writing():
+        opened.withdraw([first.sharer])
+    (second,) = people.share(pool).findings
+    assert second.outcome == "shared" and second.sharer != first.sharer
+    assert Pool.open(pool).sharers == (second.sharer,)
+
+
+def test_a_part_of_the_pieces_is_a_fixed_part(
+    people: Sharers, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = itertools.count(1)
+    monkeypatch.setattr("secrets.token_hex", lambda size: f"{next(numbers):0{2 * size}x}")
+    people.agree(*LITTLE[:2])
+    shared: dict[float, dict[str, tuple[str, ...]]] = {}
+    for ratio in (0.2, 0.5):
+        folder = pool.with_name(f"pool-{ratio}")
+        done = people.share(folder, config=replace(OPEN, ratio=ratio))
+        found = Pool.open(folder)
+        shared[ratio] = {f.person: found.shared(f.sharer) for f in done.findings}
+        for finding in done.findings:
+            own = people.adapters().adapter(finding.person)
+            assert own is not None and finding.about["held_in"] > 0
+            part = only(own, shared[ratio][finding.person])
+            assert tensors(found.adapter(finding.sharer)) == tensors(part)
+            assert finding.about["pieces_auc"] != finding.about["adapter_auc"]
+    for person in LITTLE[:2]:
+        assert (len(shared[0.2][person]), len(shared[0.5][person])) == (2, 4)
+        assert {*shared[0.2][person]} < {*shared[0.5][person]}
+    assert shared[0.5][LITTLE[0]] != shared[0.5][LITTLE[1]]
+
+
+def test_consent_taken_back_while_it_runs_counts(people: Sharers, pool: Path) -> None:
+    people.agree(*LITTLE[:2])
+
+    def listener(event: Event) -> None:
+        if isinstance(event, Progress) and event.stage == "gates" and event.done == 0:
+            people.agree(LITTLE[1], revoke=True)
+
+    done = people.share(pool, listener=listener)
+    assert done.who("shared") == LITTLE[:1] and done.who("revoked") == LITTLE[1:2]
+    assert done.sharers == 1 and len(people.events("shared")) == 1
+
+
+@pytest.mark.parametrize(
+    ("person", "why"),
+    [
+        ("gus", r"served by the base \(gated\)"),
+        ("ida", "an imported adapter, of which nothing says"),
+        (LITTLE[0], "is not what the adapter was trained on"),
+        (LITTLE[1], "no history in"),
+    ],
+)
+def test_who_has_nothing_to_share_is_told_why(
+    people: Sharers, pool: Path, person: str, why: str
+) -> None:
+    changed = people.folder / "changed"
+    histories = [
+        replace(h, items=h.items[1:]) if h.person == LITTLE[0] else h
+        for h in read_dataset(people.data).histories()
+        if h.person != LITTLE[1]
+    ]
+    write_dataset(changed, histories, task="rating", source="made up")
+    people.agree(person)
+    with pytest.raises(MissingError, match=f"{person!r} cannot share: .*{why}"):
+        api.share(people.store, changed, pool, config=CONFIG, people=[person])
+    with pytest.raises(MissingError, match=f"none of 1 who agreed can share .*{why}"):
+        api.share(people.store, changed, pool, config=CONFIG)
+    assert not pool.exists()
+    people.agree(LITTLE[2])
+    notes: list[Event] = []
+    done = api.share(people.store, changed, pool, config=CONFIG, listener=notes.append)
+    assert done.who("shared") == LITTLE[2:]
+    assert any(isinstance(n, Note) and "agreed, and cannot share: 1: " in n.text for n in notes)
+
+
+def test_a_history_that_grew_is_still_the_one_trained_on(people: Sharers, pool: Path) -> None:
+    """What came later is held out."""
+    grown = people.folder / "grown"
+    histories = [
+        replace(h, items=(*h.items, *h.queries), queries=())
+        for h in read_dataset(people.data).histories()
+    ]
+    write_dataset(grown, histories, task="rating", source="made up")
+    people.agree(LITTLE[0])
+    (one,) = api.share(people.store, grown, pool, config=CONFIG).findings
+    (other,) = people.share(pool.with_name("other")).findings
+    assert one.about["held_out"] == other.about["held_out"] == ASKED
+    assert one.about["pieces_auc"] == other.about["pieces_auc"]
+
+
+def test_strangers_other_tasks_and_other_pools(people: Sharers, pool: Path) -> None:
+    people.agree(*LITTLE)
+    with pytest.raises(MissingError, match="nobody named 'eve' among its 6 people"):
+        people.share(pool, "eve")
+    talk = people.folder / "talk"
+    write_dataset(talk, [], task="reply", source="made up")
+    with pytest.raises(MismatchError, match="made for task 'rating', the data is 'reply'"):
+        api.share(people.store, talk, pool, config=CONFIG)
+    with pytest.raises(UsageError, match="ratio: must be above 0"):
+        replace(CONFIG, ratio=0.0)
+    assert not pool.exists()
+    pool.mkdir()
+    (pool / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds other files"):
+        people.share(pool)
+    assert [path.name for path in pool.iterdir()] == ["notes.txt"]
+    assert not people.events("shared")
+
+
+def test_a_long_audit_looks_at_a_draw(people: Sharers, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, dataset = people.adapters(), read_dataset(people.data)
+    base = load_base(store.base_source, dtype="float32", device="cpu")
+    monkeypatch.setattr("idiolect.pieces.sharing.candidates.AUDITED", 5)
+    assert AUDITED == 200
+    drawn = [
+        Candidates(store, dataset, base, PERSONAL, seed=seed).candidate(LITTLE[0])
+        for seed in (0, 0, 1)
+    ]
+    assert [len(one.subject.held_in) for one in drawn] == [5, 5, 5]
+    assert [len(one.subject.held_out) for one in drawn] == [5, 5, 5]
+    assert drawn[0].subject == drawn[1].subject != drawn[2].subject
+    assert all(len(one.examples) == 12 for one in drawn)
+    assert {*drawn[0].subject.held_in} < {*drawn[0].examples}
+
+
+def test_a_prospect_is_the_pool_that_will_be(people: Sharers, pool: Path) -> None:
+    people.agree(*LITTLE)
+    people.share(pool, LITTLE[0], config=replace(OPEN, ratio=0.6))
+    store = people.adapters()
+    base = load_base(store.base_source, dtype="float32", device="cpu")
+    candidates = Candidates(store, read_dataset(people.data), base, PERSONAL)
+    coming = [candidates.candidate(person) for person in LITTLE[1:]]
+    trained = train_gates(base, [(c.person, c.adapter, c.examples) for c in coming], CONFIG.gates)
+    opened = Pool.open(pool)
+    some = [opened.sites[1:], opened.sites[:5]]
+    entries = [
+        Shared(
+            sharer=f"{n:016x}",
+            adapter=c.adapter,
+            gates={path: gates.adapter.vectors[path] for path in sites},
+            sites=sites,
+        )
+        for n, (c, gates, sites) in enumerate(zip(coming, trained, some, strict=True))
+    ]
+    asked = Prospect(opened, entries)
+    there, everyone = opened.sharers, asked.sharers
+    newcomer = {"new": coming[0].examples[-4:]}
+    settings = AssembleConfig(by="gates", top_k=2)
+    (before,) = assemble(base, asked, newcomer, settings)
+    adapter = materialise(before, asked)
+    assert Pool.open(pool).sharers == there != everyone
+    with pytest.raises(MissingError, match="does not share"):
+        asked.pieces(entries[0].sharer, [opened.sites[0]])
+    with opened.writing():
+        opened.add(entries)
+    (after,) = assemble(base, opened, newcomer, settings)
+    assert everyone == opened.sharers and before.sharers == after.sharers
+    assert torch.equal(before.pick, after.pick) and torch.equal(before.weight, after.weight)
+    assert tensors(adapter) == tensors(materialise(after, opened))
+
+
+@pytest.mark.parametrize("where", ["gates", "pool", "records", "report"])
+def test_killed_in_the_middle_it_goes_on(people: Sharers, pool: Path, where: str) -> None:
+    """Invariant 5; and no share without an event."""
+    people.agree(*LITTLE[:2])
+    whole = people.share(pool.with_name("whole"))
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["idiolect.pieces.sharing.run", "idiolect.models.tiny"])
+    child = processes.Process(target=die, args=(str(people.folder), str(pool), where))
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
+    killed = Pool.open(pool)
+    told = {e.details["as"] for e in people.events("shared") if e.details["pool"] == killed.id}
+    assert {*killed.sharers} <= told
+    assert len(killed.sharers) == (2 if where == "report" else 0)
+    steps: list[float] = []
+
+    def listener(event: Event) -> None:
+        if isinstance(event, Progress) and event.stage == "gates":
+            steps.append(event.done)
+
+    done = people.share(pool, listener=listener)
+    if where == "report":
+        assert done.present == LITTLE[:2] and not steps
+    else:
+        assert done.who("shared") == LITTLE[:2]
+        assert min(steps) > 0  # gates go on from their checkpoint
+    found = Pool.open(pool)
+    ours = Shares(people_ledger(people), found).present()
+    theirs = {f.person: f.sharer for f in whole.findings}
+    assert len(found.sharers) == 2 and ours.keys() == theirs.keys()
+    other = Pool.open(pool.with_name("whole"))
+    for person in LITTLE[:2]:
+        assert in_pool(found, ours[person]) == in_pool(other, theirs[person])
+    report: Any = json.loads(done.report.read_text())["content"]
+    assert {one["sharer"] for one in report["people"]} == {*found.sharers}
+    assert not (people.store / "share.bin").exists()
+
+
+def people_ledger(people: Sharers) -> Ledger:
+    return Ledger(people.store / "ledger")

@@ -1,0 +1,426 @@
+"""Gates of many sharers at once: equal to each alone, to plain mathematics, and to a killed run."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.stacks.gates import Gates
+from idiolect.errors import IntegrityError, MismatchError, TrainingError, UsageError
+from idiolect.events import Event, Measured, Progress
+from idiolect.inference.nll import target_nll
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.pieces.sharing.train_gates import GatesConfig, train_gates
+from idiolect.pieces.sharing.train_gates_reference import gated, train_gates_of_one
+from idiolect.prompts.batch import collate
+from idiolect.prompts.chat_template import invocation_of
+from idiolect.prompts.render import Example
+from idiolect.training.engine.checkpoint import tensor_hash
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.shared_prefixes import Heads
+from idiolect.training.engine.train_many import train_kind, train_many
+from idiolect.training.engine.trainable import GATES
+from idiolect.training.jobs import Job
+from idiolect.training.schedule import TrainConfig
+from support.job_strategies import LORA, TOKENS, engines, exact_base, jobs, some_jobs
+
+EXACT, SINGLE = 1e-10, 1e-5
+STEADY = 1e-2
+"""Adam's epsilon in fp32, for the reason in ``tests/training/engine/test_train_many.py``."""
+KINDS = [
+    LORA,
+    replace(LORA, targets=("q_proj", "k_proj", "v_proj", "o_proj")),
+    replace(LORA, active="answer"),
+    replace(LORA, top_layers=1, targets=("v_proj", "down_proj")),
+    replace(LORA, active="answer", top_layers=1),
+]
+
+torch.set_num_threads(1)
+configs = st.builds(
+    partial(TrainConfig, rate=0.05, weight_decay=0.0),
+    batch=st.integers(1, 4),
+    steps=st.integers(1, 6),
+    seed=st.integers(0, 5),
+    warmup=st.sampled_from([0.0, 0.3]),
+)
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return exact_base()
+
+
+@pytest.fixture(scope="module")
+def base32() -> Base:
+    return tiny_base()
+
+
+def sharing(base: Base, work: tuple[Job, ...], lora: LoraConfig = LORA) -> tuple[Job, ...]:
+    """The same people with adapters that do something, asked as the adapters need it."""
+    call = invocation_of(base.tokenizer) if lora.active == "answer" else ()
+
+    def ask(e: Example) -> Example:
+        ids = (*e.ids[: e.answer_start], *call, *e.ids[e.answer_start :])
+        return Example(ids, e.answer_start + len(call), e.tally)
+
+    return tuple(
+        replace(
+            job,
+            examples=tuple(map(ask, job.examples)),
+            start=adapter_of(base, lora, seed=number),
+        )
+        for number, job in enumerate(work)
+    )
+
+
+def adapter_of(base: Base, lora: LoraConfig, *, seed: int) -> LoraAdapter:
+    generator = torch.Generator().manual_seed(seed)
+    start = fresh(base, lora, seed=seed, person="someone")
+    pairs = {
+        path: (a, 0.5 * torch.randn(b.shape, generator=generator, dtype=b.dtype))
+        for path, (a, b) in start.pairs.items()
+    }
+    return replace(start, pairs=pairs)
+
+
+def unit(gate: Tensor) -> Tensor:
+    """LN(g), no epsilon."""
+    wide = gate.double()
+    return (wide - wide.mean()) / wide.std(correction=0)
+
+
+def apart(one: Gates, other: Gates) -> float:
+    """The largest relative distance of LN(g) over the modules."""
+    assert list(one.vectors) == list(other.vectors)
+    return max(
+        float(torch.linalg.norm(unit(gate) - unit(other.vectors[path])) / len(gate) ** 0.5)
+        for path, gate in one.vectors.items()
+    )
+
+
+def same_bits(one: Gates, other: Gates) -> bool:
+    return all(torch.equal(gate, other.vectors[path]) for path, gate in one.vectors.items())
+
+
+@settings(max_examples=40)
+@given(work=jobs(), config=configs, engine=engines, lora=st.sampled_from(KINDS), keep=st.booleans())
+def test_everyone_gets_the_gates_they_would_get_alone(
+    base: Base,
+    work: tuple[Job, ...],
+    config: TrainConfig,
+    engine: EngineConfig,
+    lora: LoraConfig,
+    keep: bool,
+) -> None:
+    work = sharing(base, work, lora)
+    together = train_kind(base, work, GATES, lora, config, replace(engine, keep=keep))
+    assert [t.person for t in together] == [j.person for j in work]
+    for job, ours in zip(work, together, strict=True):
+        alone = train_gates_of_one(base, job, config)
+        assert apart(ours.adapter, alone.adapter) <= EXACT
+        assert (ours.steps, ours.tokens) == (alone.steps, alone.tokens)
+        assert ours.first_loss == pytest.approx(alone.first_loss, rel=1e-10)
+        assert ours.last_loss == pytest.approx(alone.last_loss, rel=1e-10)
+
+
+@settings(max_examples=40)
+@given(work=jobs(), config=configs, engine=engines, lora=st.sampled_from(KINDS))
+def test_in_fp32_too(
+    base32: Base,
+    work: tuple[Job, ...],
+    config: TrainConfig,
+    engine: EngineConfig,
+    lora: LoraConfig,
+) -> None:
+    config, work = replace(config, epsilon=STEADY), sharing(base32, work, lora)
+    for job, ours in zip(work, train_kind(base32, work, GATES, lora, config, engine), strict=True):
+        assert apart(ours.adapter, train_gates_of_one(base32, job, config).adapter) <= SINGLE
+
+
+@settings(max_examples=30)
+@given(work=jobs(), config=configs, engine=engines, data=st.data())
+def test_neither_order_nor_company_changes_anyone(
+    base: Base,
+    work: tuple[Job, ...],
+    config: TrainConfig,
+    engine: EngineConfig,
+    data: st.DataObject,
+) -> None:
+    work = sharing(base, work)
+    first = {t.person: t.adapter for t in train_kind(base, work, GATES, LORA, config, engine)}
+    some = data.draw(st.permutations(work))[: data.draw(st.integers(1, len(work)))]
+    for trained in train_kind(base, some, GATES, LORA, config, data.draw(engines)):
+        assert apart(trained.adapter, first[trained.person]) <= EXACT
+
+
+@settings(max_examples=30)
+@given(work=jobs(), config=configs, engine=engines, seed=st.integers(0, 10**6))
+def test_first_tokens_in_common_change_nobody(
+    base: Base, work: tuple[Job, ...], config: TrainConfig, engine: EngineConfig, seed: int
+) -> None:
+    instruction = tuple(random.Random(seed).sample(range(TOKENS), 25))
+    begun = tuple(
+        replace(
+            job,
+            examples=tuple(
+                Example(instruction + e.ids, e.answer_start + len(instruction), e.tally)
+                for e in job.examples
+            ),
+        )
+        for job in sharing(base, work)
+    )
+    for job, ours in zip(begun, train_kind(base, begun, GATES, LORA, config, engine), strict=True):
+        assert apart(ours.adapter, train_gates_of_one(base, job, config).adapter) <= EXACT
+
+
+def test_first_tokens_in_common_run_once(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the test above is about what it says."""
+    seen: list[Heads] = []
+    run = Heads.run
+
+    def noted(self: Heads, *args: Any, **options: Any) -> Any:
+        seen.append(self)
+        return run(self, *args, **options)
+
+    monkeypatch.setattr(Heads, "run", noted)
+    examples = tuple(Example((*range(12), 20 + n, 30, 31), 13) for n in range(4))
+    work = sharing(base, tuple(Job(person=p, examples=examples) for p in ("one", "other")))
+    train_kind(base, work, GATES, LORA, TrainConfig(steps=1))
+    assert [heads.ids for heads in seen] == [(tuple(range(12)),) * 2]
+
+
+def test_gradients_of_the_obvious_code_are_the_slopes_of_the_loss(base: Base) -> None:
+    """Central differences, from gates that are half open and from others."""
+    (job,) = sharing(base, some_jobs(1), KINDS[1])
+    adapter = job.start
+    assert adapter is not None
+    batch = collate(job.examples, pad=base.pad, device=base.device)
+
+    def loss(gates: dict[str, Tensor]) -> Tensor:
+        with gated(base, adapter, gates):
+            return target_nll(base.model, batch).sum()
+
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(size: float) -> dict[str, Tensor]:
+        return {
+            path: size * torch.randn(a.shape[1], generator=generator, dtype=a.dtype)
+            for path, (a, _) in adapter.pairs.items()
+        }
+
+    for size in (0.0, 0.3):
+        gates, way = drawn(size), drawn(1e-4)
+        leaves = {path: gate.clone().requires_grad_() for path, gate in gates.items()}
+        loss(leaves).backward()
+        slope = sum(float((leaves[path].grad * way[path]).sum()) for path in gates)  # type: ignore[operator]
+        there, back = (
+            float(loss({path: gate + sign * way[path] for path, gate in gates.items()}))
+            for sign in (1, -1)
+        )
+        assert (there - back) / 2 == pytest.approx(slope, rel=1e-5)
+
+
+CONFIG = GatesConfig(steps=6, rate=0.02, batch=2)
+Shared = list[tuple[str, LoraAdapter, tuple[Example, ...]]]
+
+
+def sharers(base: Base, lora: LoraConfig = LORA) -> Shared:
+    return [(j.person, j.start, j.examples) for j in sharing(base, some_jobs(4), lora) if j.start]
+
+
+def test_gates_lower_the_loss_and_leave_adapters_and_base_as_they_were(base: Base) -> None:
+    shared = sharers(base)
+    hashes = [tensor_hash(adapter) for _, adapter, _ in shared]
+    weights = {name: w.clone() for name, w in base.model.state_dict().items()}
+    trained = train_gates(base, shared, replace(CONFIG, steps=40, batch=16))
+    assert [t.person for t in trained] == [person for person, _, _ in shared]
+    for one in trained:
+        assert one.steps == 40 and one.last_loss < one.first_loss
+        assert one.adapter.check(base, LORA) is one.adapter
+    assert [tensor_hash(adapter) for _, adapter, _ in shared] == hashes
+    for name, weight in base.model.state_dict().items():
+        assert torch.equal(weight, weights[name])
+    assert not any(m._forward_hooks for m in base.model.modules())
+
+
+def test_settings_mean_what_the_obvious_code_makes_of_them(base: Base) -> None:
+    """Also what is not set: nothing decays."""
+    (person, adapter, examples), *_ = shared = sharers(base)
+    (ours, *_) = train_gates(base, shared, replace(CONFIG, clip=0.1, warmup=0.5, seed=3))
+    config = TrainConfig(
+        steps=6, rate=0.02, batch=2, clip=0.1, warmup=0.5, seed=3, weight_decay=0.0
+    )
+    job = Job(person=person, examples=examples, start=adapter)
+    assert apart(ours.adapter, train_gates_of_one(base, job, config).adapter) <= EXACT
+
+
+def test_nobodys_gates_follow_from_anothers_items_or_adapter(base: Base) -> None:
+    shared = sharers(base)
+    others = [(p, adapter_of(base, LORA, seed=77), e[::-1]) for p, _, e in shared[1:]]
+    one, other = (train_gates(base, some, CONFIG)[0] for some in (shared, [shared[0], *others]))
+    assert apart(one.adapter, other.adapter) <= EXACT
+
+
+def test_each_opens_for_their_own(base: Base) -> None:
+    first, second, *_ = train_gates(base, sharers(base), CONFIG)
+    assert apart(first.adapter, second.adapter) > 0.1
+
+
+@pytest.mark.parametrize("change", [{"steps": 7}, {"rate": 0.01}, {"seed": 1}, {"batch": 3}])
+def test_every_setting_counts(base: Base, change: dict[str, Any]) -> None:
+    shared = sharers(base)[3:]
+    ours, other = (train_gates(base, shared, c)[0] for c in (CONFIG, replace(CONFIG, **change)))
+    assert not same_bits(ours.adapter, other.adapter)
+
+
+def test_gates_are_trained_in_rows_whatever_layout_is_asked_for(base: Base) -> None:
+    rows, packed = (
+        train_gates(base, sharers(base), CONFIG, EngineConfig(layout=layout))
+        for layout in ("rows", "packed")
+    )
+    assert all(same_bits(a.adapter, b.adapter) for a, b in zip(rows, packed, strict=True))
+
+
+def test_dropout_of_the_adapters_training_is_over(base: Base) -> None:
+    plain, dropped = sharers(base), sharers(base, replace(LORA, dropout=0.5))
+    for ours, theirs in zip(
+        train_gates(base, plain, CONFIG), train_gates(base, dropped, CONFIG), strict=True
+    ):
+        assert same_bits(ours.adapter, theirs.adapter)
+
+
+class Crash(Exception):  # noqa: N818
+    """What stops a run from outside."""
+
+
+@pytest.mark.parametrize("lora", [KINDS[0], KINDS[4]], ids=["all", "answers, last layer"])
+@pytest.mark.parametrize("at", [1, 4, 9])
+@pytest.mark.parametrize("kind", [Measured, Progress])
+def test_a_crashed_run_goes_on_to_the_same_bits(
+    base32: Base, lora: LoraConfig, at: int, kind: type[Event], tmp_path: Path
+) -> None:
+    """Two sit at once, so the frozen adapters of those seated, done and waiting all count."""
+    shared, engine = sharers(base32, lora), EngineConfig(slots=2, checkpoint_seconds=0)
+    whole = train_gates(base32, shared, CONFIG, engine)
+    path, heard = tmp_path / "checkpoint", list[int]()
+
+    def listener(event: Event, /) -> None:
+        if isinstance(event, Measured):
+            heard.append(int(event.values["step"]))
+        if heard[-1:] == [at] and isinstance(event, kind):
+            raise Crash
+
+    with suppress(Crash):
+        train_gates(base32, shared, CONFIG, engine, checkpoint=path, listener=listener)
+    assert heard == list(range(1, at + 1))
+    again = train_gates(
+        base32,
+        shared,
+        CONFIG,
+        replace(engine, slots=3) if path.exists() else engine,
+        checkpoint=path,
+        listener=lambda e: heard.append(int(e.values["step"])) if isinstance(e, Measured) else None,
+    )
+    assert len(heard) - len(set(heard)) <= 1 and max(heard) == 12
+    for ours, expected in zip(again, whole, strict=True):
+        assert same_bits(ours.adapter, expected.adapter)
+        assert replace(ours, adapter=expected.adapter) == expected
+
+
+def test_a_checkpoint_of_adapters_is_none_of_gates(base: Base, tmp_path: Path) -> None:
+    work = sharing(base, some_jobs(2))
+    path, engine = tmp_path / "c", EngineConfig(checkpoint_seconds=0)
+    config = TrainConfig(steps=2)
+    train_many(base, work, LORA, config, engine, checkpoint=path)
+    ours = train_kind(base, work, GATES, LORA, config, engine, checkpoint=path)
+    fresh_ones = train_kind(base, work, GATES, LORA, config, engine)
+    for one, expected in zip(ours, fresh_ones, strict=True):
+        assert same_bits(one.adapter, expected.adapter)
+
+
+def test_progress_adds_up_in_steps_that_cut_epochs(base: Base) -> None:
+    heard: list[Event] = []
+    shared = sharers(base)
+    train_gates(base, shared, replace(CONFIG, steps=5), listener=heard.append)
+    bars = [e for e in heard if isinstance(e, Progress)]
+    assert (bars[0].done, bars[-1].done) == (0, bars[-1].total)
+    assert [e.done for e in bars] == sorted(e.done for e in bars)
+    # 5, 7, 9 and 11 items in batches of 2: only the first's epoch, of 3 batches, ends within.
+    assert bars[-1].total == (5 + 4) + (7 + 2) + 9 + 10
+
+
+def test_an_adapter_that_does_nothing_leaves_a_gate_that_says_nothing(base: Base) -> None:
+    shared = sharers(base)
+    person, adapter, examples = shared[2]
+    path = list(adapter.pairs)[1]
+    a, b = adapter.pairs[path]
+    empty = replace(adapter, pairs={**adapter.pairs, path: (a, torch.zeros_like(b))})
+    shared[2] = (person, empty, examples)
+    with pytest.raises(TrainingError, match=r"sharer 'p2'.*same in all entries, 0") as raised:
+        train_gates(base, shared, CONFIG)
+    assert path in str(raised.value)
+
+
+def test_a_loss_that_is_no_number_names_the_sharer(base: Base) -> None:
+    shared = sharers(base)
+    person, adapter, examples = shared[1]
+    huge = {path: (a * 1e200, b * 1e200) for path, (a, b) in adapter.pairs.items()}
+    shared[1] = (person, replace(adapter, pairs=huge), examples)
+    with pytest.raises(TrainingError, match="'p1'"):
+        train_gates(base, shared, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        (lambda p, a, e: (p, a, ()), UsageError, "no usable item"),
+        (lambda p, a, e: (p, replace(a, base="f" * 64), e), MismatchError, "made for base fff"),
+        (
+            lambda p, a, e: (p, replace(a, config=replace(a.config, alpha=1.0)), e),
+            MismatchError,
+            "alpha 1",
+        ),
+        (
+            lambda p, a, e: (
+                p,
+                replace(a, pairs={k: (v[0], v[1] * float("nan")) for k, v in a.pairs.items()}),
+                e,
+            ),
+            IntegrityError,
+            "not finite",
+        ),
+    ],
+    ids=["no items", "base", "kind", "nan"],
+)
+def test_a_sharer_who_cannot_be_trained_is_named(
+    base: Base, change: Any, error: type[Exception], match: str
+) -> None:
+    shared = sharers(base)
+    shared[3] = change(*shared[3])
+    with pytest.raises(error, match=rf"sharer 'p3'.*{match}"):
+        train_gates(base, shared, CONFIG)
+
+
+def test_nobody_shares_nothing(base: Base) -> None:
+    assert train_gates(base, [], CONFIG) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("batch", 0), ("rate", 0.0), ("clip", float("nan")), ("warmup", 1.0)],
+)
+def test_settings_that_cannot_be_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=rf"gates\.{name}"):
+        GatesConfig(**{name: value})

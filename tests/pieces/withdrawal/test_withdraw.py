@@ -1,0 +1,407 @@
+"""Who withdraws is gone: from the pool, from all that was made of the pieces, byte by byte."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from idiolect import api
+from idiolect.adapters.formats.peft import load_peft
+from idiolect.adapters.store.store import AdapterStore, Record
+from idiolect.config import to_plain
+from idiolect.errors import MismatchError, MissingError, UsageError
+from idiolect.history.write import write_dataset
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.recipe import Recipe
+from idiolect.pieces.recipes.shard import RecipeRecord
+from idiolect.pieces.recipes.store import RecipeStore
+from idiolect.pieces.sharing.pool_ledger import Shares
+from idiolect.pieces.withdrawal.remake import Remaker
+from idiolect.privacy.ledger import Ledger
+from idiolect.storage.files import write_json
+from idiolect.storage.manifest import Manifest
+from support.crash import fail_at
+from support.pieces_world import ASKED, PEOPLE, Place, loaded, made, run, run_json
+from support.sharers import LORA, name
+from support.tiny_people import UNGATED, rater, tensors
+
+GONE, STAYS = name(0), name(3)
+STILL = replace(
+    UNGATED,
+    lora=replace(LORA, rank=8, alpha=8.0),
+    train=replace(UNGATED.train, rate=1e-12),
+)
+"""Training that moves nothing, so that pieces would be found in what comes of it."""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Recipes, adapters trained from them, exported ones, one that was imported, a report; and the
+    store of Sam, who is the sharer that withdraws, and Ned, who stays."""
+    place = made(tmp_path_factory.mktemp("withdraw") / "all")
+    place.assemble()
+    folder, base, pool = place.folder, loaded(place), Pool.open(place.pool)
+    recipes = RecipeStore.open(place.recipes)
+    with recipes.writing():
+        only = torch.zeros(len(pool.sites), 1, dtype=torch.long)
+        recipe = Recipe(
+            person="zed",
+            sharers=(STAYS,),
+            pick=only,
+            weight=torch.ones(len(pool.sites), 1),
+            aggregate="delta",
+        )
+        recipes.add([(RecipeRecord(person="zed", made_by="by hand", items=3), recipe)])
+    api.personalize(
+        place.data, folder / "oppu", base=str(place.base), config=STILL, pieces=place.recipes
+    )
+    api.export(place.recipes, "ann", folder / "out" / "recipe")
+    api.export(place.recipes, "zed", folder / "out" / "zed")
+    api.export(folder / "oppu", "bob", folder / "out" / "oppu")
+    adapter = load_peft(folder / "out" / "recipe", base)
+    AdapterStore.create(
+        folder / "imported",
+        base,
+        source=str(place.base),
+        task="rating",
+        lora=adapter.config,
+        settings=to_plain(replace(UNGATED, lora=adapter.config)),
+    )
+    api.import_adapter(folder / "out" / "recipe", folder / "imported", "ima")
+    api.pool_report(place.pool, folder / "report", recipes=place.recipes)
+    _sharing_store(place, pool)
+    return place
+
+
+def _sharing_store(place: Place, pool: Pool) -> None:
+    """As ``share`` would leave it, killed before its checkpoint went."""
+    folder = place.folder / "sharing"
+    store = AdapterStore.create(
+        folder,
+        loaded(place),
+        source=str(place.base),
+        task="rating",
+        lora=LORA,
+        settings=to_plain(replace(UNGATED, lora=LORA)),
+    )
+    with store.writing():
+        records = [Record(person=p, served="gated", made_by="") for p in ("sam", "ned")]
+        store.add([(record, None) for record in records])
+    api.consent(folder, ["sam", "ned"], "pieces")
+    shares = Shares(Ledger(folder / "ledger"), pool)
+    for person, sharer in (("sam", GONE), ("ned", STAYS)):
+        shares.record_shared(person, sharer, consented="", sites=8, ratio=1.0, overridden="")
+    write_json(
+        folder / "leakage" / f"{pool.id}.json",
+        {"pool": pool.id, "people": [{"sharer": GONE, "shared": True}, {"sharer": STAYS}]},
+    )
+    row = pool.gates(pool.sites[0])[0].half().numpy().tobytes()
+    (folder / "share.bin").write_bytes(b"state" + row)
+
+
+@pytest.fixture
+def place(template: Place, tmp_path: Path) -> Place:
+    return copied(template, tmp_path / "all")
+
+
+def copied(template: Place, folder: Path) -> Place:
+    """All but the base, which is the same one."""
+    shutil.copytree(
+        template.folder, folder, ignore=lambda at, names: ["base"] if "base" in names else []
+    )
+    (folder / "base").symlink_to(template.base)
+    return Place(folder)
+
+
+def traces(place: Place) -> list[bytes]:
+    """Every piece and every gate of who withdraws, and the pseudonym."""
+    pool = Pool.open(place.pool)
+    parts = [part.contiguous().numpy().tobytes() for p in pool.pieces(GONE).values() for part in p]
+    row = pool.sharers.index(GONE)
+    gates = [pool.gates(path)[row].half().numpy().tobytes() for path in pool.sites]
+    return [*parts, *gates, GONE.encode()]
+
+
+def found(place: Place, wanted: list[bytes]) -> set[str]:
+    """Files below the folder that hold one of these, but the base's."""
+    out: set[str] = set()
+    for path in place.folder.rglob("*"):
+        within = path.relative_to(place.folder)
+        if path.is_file() and within.parts[0] != "base":
+            raw = path.read_bytes()
+            out |= {str(within)} if any(trace in raw for trace in wanted) else set()
+    return out
+
+
+LEDGER = {"sharing/ledger/events.jsonl"}
+"""Where the pseudonym stays: see ``pieces.withdraw``."""
+
+
+def withdraw(place: Place, **options: Any) -> Any:
+    given: dict[str, Any] = {"sharers": [GONE]} | options
+    return api.withdraw(place.pool, **given)
+
+
+def outcomes(done: Any, where: str) -> dict[str, str]:
+    return {e.person: e.outcome for e in done.effects if e.where.name == where and e.person}
+
+
+def test_before_it_is_found_in_all_of_them(template: Place) -> None:
+    """Or the tests below would show nothing."""
+    files = found(template, traces(template))
+    tops = {file.split("/")[0] for file in files}
+    assert tops == {"pool", "recipes", "oppu", "out", "imported", "report", "sharing"}
+    weights = {file for file in files if file.endswith("adapter_model.safetensors")}
+    assert weights == {f"out/{n}/adapter_model.safetensors" for n in ("recipe", "oppu")}
+    pieces = [trace for trace in traces(template) if len(trace) > 64]
+    assert any(file.startswith("oppu/shards") for file in found(template, pieces))
+
+
+def test_not_a_byte_stays(place: Place) -> None:
+    wanted = traces(place)
+    done = withdraw(place)
+    assert found(place, wanted) == LEDGER
+    assert found(place, [t for t in wanted if t != GONE.encode()]) == set()
+    assert (done.sharers, done.left) == ((GONE,), 3)
+    assert done.mentions == () and done.unreadable == ()
+
+
+def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: Place) -> None:
+    done = withdraw(place)
+    for where in ("recipes", "oppu"):
+        assert outcomes(done, where) == dict.fromkeys(PEOPLE, "taken away")
+    assert outcomes(done, "imported") == {"ima": "taken away"}
+    deleted = {e.where.name for e in done.effects if e.outcome == "deleted"}
+    assert deleted == {"recipe", "oppu", "report.json", "report.html"}
+    assert not (place.folder / "out" / "recipe").exists()
+    for folder, person, verb in (
+        (place.recipes, "ann", "assemble"),
+        (place.folder / "oppu", "bob", "personalize"),
+        (place.folder / "imported", "ima", "personalize"),
+    ):
+        for use in (
+            lambda f=folder, p=person: api.predict(f, p, ASKED),
+            lambda f=folder, p=person: api.export(f, p, place.folder / "x"),
+        ):
+            with pytest.raises(MismatchError, match=rf"'{person}'.*withdrawn.*idiolect {verb}$"):
+                use()
+    with pytest.raises(MismatchError, match="the recipe of 'ann'"):
+        api.personalize(
+            place.data, place.folder / "oppu", base=str(place.base), pieces=place.recipes
+        )
+    assert api.predict(place.recipes, "eve", ASKED).served_by == "base"
+
+
+def test_who_has_none_of_the_pieces_keeps_everything(place: Place) -> None:
+    pool, recipes = Pool.open(place.pool), RecipeStore.open(place.recipes)
+    before = [tensors(pool.adapter(n)) for n in (name(1), name(2), STAYS)]
+    recipe = recipes.recipe("zed")
+    withdraw(place)
+    pool, after = Pool.open(place.pool), RecipeStore.open(place.recipes).recipe("zed")
+    assert pool.sharers == (name(1), name(2), STAYS)
+    assert [tensors(pool.adapter(n)) for n in pool.sharers] == before
+    assert recipe is not None and after is not None and torch.equal(recipe.pick, after.pick)
+    assert api.predict(place.recipes, "zed", ASKED).served_by == "adapter"
+    assert Manifest.load(place.folder / "out" / "zed", "adapter").config["sharers"] == [STAYS]
+
+
+def test_with_histories_all_is_made_anew_from_who_is_left(place: Place) -> None:
+    wanted = traces(place)
+    done = withdraw(place, data=place.data)
+    assert found(place, wanted) == LEDGER
+    assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "assembled anew")
+    assert outcomes(done, "oppu") == dict.fromkeys(PEOPLE, "trained anew")
+    left = set(Pool.open(place.pool).sharers)
+    recipes, store = RecipeStore.open(place.recipes), AdapterStore.open(place.folder / "oppu")
+    for person in PEOPLE:
+        recipe, record = recipes.recipe(person), store.record(person)
+        assert recipe is not None and record is not None
+        assert set(record.sharers) == set(recipe.sharers) <= left and record.sharers
+        assert api.predict(place.folder / "oppu", person, ASKED).served_by == "adapter"
+        assert api.predict(place.recipes, person, ASKED).served_by == "adapter"
+    fresh = made(place.folder.parent / "fresh")
+    pool = Pool.open(fresh.pool)
+    with pool.writing():
+        pool.withdraw([GONE])
+    fresh.assemble()
+    for person in PEOPLE:
+        ours = recipes.recipe(person)
+        theirs = RecipeStore.open(fresh.recipes).recipe(person)
+        assert ours is not None and theirs is not None
+        assert ours.sharers == theirs.sharers and torch.equal(ours.pick, theirs.pick)
+    again = api.personalize(
+        place.data, place.folder / "oppu", base=str(place.base), config=STILL, pieces=place.recipes
+    )
+    assert again.trained == ()
+
+
+def test_whose_history_is_not_at_hand_loses_theirs(place: Place) -> None:
+    write_dataset(place.data, [rater("bob", 7)], task="rating", source="x", overwrite=True)
+    done = withdraw(place, data=place.data)
+    told = {"ann": "taken away", "bob": "assembled anew", "cyd": "taken away"}
+    assert outcomes(done, "recipes") == told
+    assert outcomes(done, "oppu") == told | {"bob": "trained anew"}
+    (why,) = {e.why for e in done.effects if e.person == "ann" and e.where.name == "recipes"}
+    assert why == f"no history in {place.data}"
+
+
+def test_where_too_few_are_left_it_says_why(place: Place) -> None:
+    wanted = traces(place)
+    done = withdraw(place, sharers=[GONE, name(1), name(2)], data=place.data)
+    assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "taken away")
+    assert any("top_k: 2 pieces a module" in e.why for e in done.effects)
+    assert found(place, wanted) == LEDGER
+    with pytest.raises(MismatchError, match=r"withdrawn.*make it anew"):
+        api.predict(place.folder / "oppu", "ann", ASKED)
+
+
+def test_the_ledgers_say_so_and_consent_is_taken_back(place: Place) -> None:
+    sharing, pool = place.folder / "sharing", Pool.open(place.pool)
+    done = api.withdraw(place.pool, store=sharing, people=["sam"])
+    assert done.sharers == (GONE,)
+    ledger = Ledger(sharing / "ledger")
+    assert [e.event for e in ledger.of("sam")] == ["consented", "shared", "revoked", "withdrew"]
+    assert ledger.of("sam")[-1].details == {"scope": "pieces", "pool": pool.id, "as": GONE}
+    assert [e.event for e in ledger.of("ned")] == ["consented", "shared"]
+    assert not (sharing / "share.bin").exists()
+    report = json.loads((sharing / "leakage" / f"{pool.id}.json").read_text())["content"]
+    assert report == {"pool": pool.id, "people": [{"sharer": STAYS}]}
+    lost = [e for e in Ledger(place.folder / "oppu" / "ledger").entries() if e.event == "dropped"]
+    assert len(lost) == 3 and lost[0].details["pool"] == pool.id
+    assert GONE.encode() not in (place.folder / "oppu" / "ledger" / "events.jsonl").read_bytes()
+    before = ledger.entries()
+    api.withdraw(place.pool, store=sharing, people=["sam"])
+    assert ledger.entries() == before
+
+
+def test_a_stores_ledger_is_told_where_it_is_found(place: Place) -> None:
+    done = withdraw(place, within=[place.folder / "sharing", place.recipes])
+    assert [p.name for p in done.ledgers] == ["sharing"]
+    assert Ledger(place.folder / "sharing" / "ledger").of("sam")[-1].event == "withdrew"
+    assert outcomes(done, "oppu") == {} != outcomes(done, "recipes")
+    later = withdraw(place)
+    assert outcomes(later, "oppu") == dict.fromkeys(PEOPLE, "taken away")
+
+
+def test_what_a_killed_training_or_export_left_goes_too(place: Place) -> None:
+    wanted = traces(place)
+    partial = place.folder / "out" / f".mine.{2**22 + 1}-{'0' * 14}.partial"
+    checkpoint = place.folder / "oppu" / "checkpoint.bin"
+    checkpoint.write_bytes(wanted[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("idiolect.storage.files._HOST", "000000")
+        shutil.copytree(place.folder / "out" / "recipe", partial)
+        withdraw(place)
+    assert not checkpoint.exists() and not partial.exists()
+    assert found(place, wanted) == LEDGER
+
+
+def test_after_a_kill_anywhere_a_second_run_finishes(
+    template: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, count, died = traces(template), 0, True
+    while died:
+        place = copied(template, tmp_path / str(count))
+        sharing, died = place.folder / "sharing", False
+        for _ in fail_at(count, monkeypatch):
+            try:
+                api.withdraw(place.pool, store=sharing, people=["sam"])
+            except KeyboardInterrupt:
+                died = True
+        if died:
+            api.withdraw(place.pool, store=sharing, people=["sam"])
+        assert found(place, wanted) == LEDGER
+        events = [e.event for e in Ledger(sharing / "ledger").of("sam")]
+        assert events == ["consented", "shared", "revoked", "withdrew"]
+        for folder in (place.recipes, place.folder / "oppu"):
+            with pytest.raises(MismatchError, match="withdrawn"):
+                api.predict(folder, "ann", ASKED)
+        shutil.rmtree(place.folder)
+        count += 5
+    assert count > 20
+
+
+@pytest.mark.parametrize("where", ["_assemble", "_train"])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_kill_while_it_is_made_anew_costs_nothing(
+    place: Place, where: str, done: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before somebody's work, or after it and before the old is taken away."""
+    wanted, real = traces(place), getattr(Remaker, where)
+
+    def dying(remaker: Remaker, *arguments: Any) -> None:
+        if done:
+            real(remaker, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Remaker, where, dying)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw(place, data=place.data)
+    withdraw(place, data=place.data)
+    assert found(place, wanted) == LEDGER
+    for person in PEOPLE:
+        assert api.predict(place.folder / "oppu", person, ASKED).served_by == "adapter"
+        assert api.predict(place.recipes, person, ASKED).served_by == "adapter"
+
+
+def test_what_is_broken_beside_it_is_told_and_holds_up_nothing(place: Place) -> None:
+    head = place.folder / "imported" / "store.json"
+    head.write_text(head.read_text().replace("rating", "ratinh"))
+    (place.folder / "notes.txt").write_text(f"the pieces of {GONE} were good")
+    done = withdraw(place)
+    assert "store.json" in done.unreadable[0] and done.left == 3
+    assert {path.name for path in done.mentions} == {"000001.json", "notes.txt"}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"sharers": []}, UsageError, "name who withdraws"),
+        ({"sharers": [], "people": ["sam"]}, UsageError, "name that store"),
+        ({"sharers": ["f" * 16]}, MissingError, f"there is no sharer {'f' * 16} in this pool"),
+        ({"sharers": [GONE, "f" * 16]}, MissingError, "there is no sharer"),
+        ({"store": "sharing", "people": ["zoe"]}, MissingError, "'zoe' shared nothing with"),
+        ({"store": "nothing", "people": ["sam"]}, MissingError, "no adapter store there"),
+        ({"within": ["nothing"]}, MissingError, "no folder there to look in"),
+        ({"data": "nothing"}, MissingError, "no such dataset folder"),
+        ({"data": "replies"}, MismatchError, "holds histories of task 'reply'"),
+        ({"data": "data", "base": "/nothing"}, MissingError, "no model folder there"),
+    ],
+)
+def test_a_wrong_call_does_nothing(
+    place: Place, options: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    write_dataset(place.folder / "replies", [rater("ann", 3)], task="reply", source="x")
+    given = dict(options)
+    for key in ("store", "data"):
+        if key in given:
+            given[key] = place.folder / given[key]
+    if "within" in given:
+        given["within"] = [place.folder / "nothing"]
+    before = {p: p.read_bytes() for p in place.folder.rglob("*") if p.is_file()}
+    with pytest.raises(error, match=said):
+        withdraw(place, **given)
+    kept = {p: p.read_bytes() for p in place.folder.rglob("*") if p.is_file()}
+    assert {p: raw for p, raw in kept.items() if not p.name.startswith(".")} == {
+        p: raw for p, raw in before.items() if not p.name.startswith(".")
+    }
+
+
+def test_the_command_says_what_became_of_what(place: Place) -> None:
+    sharing = place.folder / "sharing"
+    asked = ["withdraw", place.pool, "--store", sharing, "--person", "sam", "--data", place.data]
+    shown = run(*asked).stdout
+    assert "assembled anew" in shown and "trained anew" in shown and "deleted" in shown
+    assert any(line.split() == ["withdrawn", "1", "sharer"] for line in shown.splitlines())
+    again = run_json(*asked, "--in", place.folder)
+    assert again["effects"] == [] and again["left"] == 3
+    missing = run("withdraw", place.pool, "--sharer", "f" * 16, code=1)
+    assert missing.stderr.startswith("error: ") and missing.stdout == ""
+    assert "name who withdraws" in run("withdraw", place.pool, code=2).stderr

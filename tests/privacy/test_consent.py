@@ -1,0 +1,110 @@
+"""A consent holds from when it is given to when it ends or is taken back, for its scope alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from idiolect.errors import IntegrityError, MissingError, UsageError
+from idiolect.privacy.consent import consents, grant, require_consent, revoke, valid_for
+from idiolect.privacy.ledger import Ledger
+
+NOW = datetime.now(UTC)
+TODAY = NOW.date()
+
+
+def days(count: int) -> datetime:
+    return NOW + timedelta(days=count)
+
+
+def test_it_is_given_for_a_person_and_a_scope(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.record("trained", ["ann", "ben"])
+    grant(ledger, ["ann"], "mean")
+    assert valid_for(ledger, "ann", "mean")
+    assert not valid_for(ledger, "ann", "pieces")
+    assert not valid_for(ledger, "ben", "mean")
+    assert not valid_for(ledger, "nobody", "mean")
+    assert not valid_for(ledger, "ann", "mean", at=days(-1))
+    assert valid_for(ledger, "ann", "mean", at=days(10_000))
+    assert [(c.person, c.scope) for c in consents(ledger)] == [("ann", "mean")]
+
+
+def test_it_ends_after_its_last_day(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    grant(ledger, ["ann"], "pieces", until=TODAY + timedelta(days=5))
+    assert valid_for(ledger, "ann", "pieces", at=days(5))
+    assert not valid_for(ledger, "ann", "pieces", at=days(6))
+    (late,) = consents(ledger, at=days(6))
+    assert (late.valid, late.revoked, late.until) == (False, "", str(TODAY + timedelta(days=5)))
+    grant(ledger, ["ann"], "pieces")
+    assert valid_for(ledger, "ann", "pieces", at=days(6))
+
+
+def test_the_last_word_counts(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    grant(ledger, ["ann", "ben"], "mean")
+    grant(ledger, ["ann"], "pieces")
+    assert revoke(ledger, ["ann", "cem"], "mean") == ("ann",)
+    assert revoke(ledger, ["ann"], "mean") == ()
+    assert not valid_for(ledger, "ann", "mean")
+    assert valid_for(ledger, "ann", "pieces") and valid_for(ledger, "ben", "mean")
+    assert [e.event for e in ledger.entries()] == ["consented"] * 3 + ["revoked"]
+    (gone,) = [c for c in consents(ledger) if not c.valid]
+    assert (gone.person, gone.scope) == ("ann", "mean") and gone.revoked
+    grant(ledger, ["ann"], "mean")
+    assert valid_for(ledger, "ann", "mean")
+
+
+def test_who_lacks_one_is_named_with_why(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    grant(ledger, ["ann", "ben", "dee"], "mean")
+    revoke(ledger, ["ben"], "mean")
+    grant(ledger, ["ann"], "mean", until=TODAY)
+    require_consent(ledger, ["ann", "dee"], "mean", store=tmp_path)
+    require_consent(ledger, [], "mean", store=tmp_path)
+    with pytest.raises(MissingError) as told:
+        require_consent(
+            ledger, ["dee", "ann", "ben", "o'neil"], "mean", store=Path("my store"), at=days(1)
+        )
+    for part in (
+        f"'ann' (ended on {TODAY}), 'ben' (taken back on {TODAY}), \"o'neil\" (never given)",
+        "run: idiolect consent 'my store' --scope mean --person ann --person ben --person ",
+        "'o'\"'\"'neil'",
+    ):
+        assert part in str(told.value)
+    assert "dee" not in str(told.value)
+    with pytest.raises(MissingError, match=r"'p4' \(never given\) and 35 more.*--people-file FILE"):
+        require_consent(ledger, [f"p{n}" for n in range(40)], "mean", store=tmp_path)
+
+
+def test_what_cannot_be_agreed_to_is_refused(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for call in (grant, revoke):
+        with pytest.raises(UsageError, match="'all' of a consent; known: pieces, mean"):
+            call(ledger, ["ann"], "all")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'all'"):
+        valid_for(ledger, "ann", "all")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"until 2020-01-01: has passed, today is \d{4}-"):
+        grant(ledger, ["ann"], "mean", until=date(2020, 1, 1))
+    assert ledger.entries() == ()
+
+
+def test_whoever_is_forgotten_has_agreed_to_nothing(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    grant(ledger, ["ann", "ben"], "mean")
+    ledger.forget("ann")
+    assert not valid_for(ledger, "ann", "mean")
+    assert [c.person for c in consents(ledger)] == ["ben"]
+    assert set(ledger.by_person()) == {"ben"}
+
+
+def test_an_edited_ledger_gives_no_consent(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    grant(ledger, ["ann"], "mean", until=TODAY)
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(path.read_bytes().replace(str(TODAY.year).encode(), b"2999"))
+    with pytest.raises(IntegrityError, match="was changed"):
+        require_consent(ledger, ["ann"], "mean", store=tmp_path)

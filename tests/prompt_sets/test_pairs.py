@@ -1,0 +1,151 @@
+"""Pairs out of files: every layout and format, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idiolect.errors import DataError, MissingError
+from idiolect.history.jsonl import whole_text
+from idiolect.prompt_sets.pairs import Pair, by_prompt, digest, read_pairs
+from support.unlearning_sets import FORGET, write_jsonl
+
+SAFE_RLHF = {
+    "prompt": "Where is the key?",
+    "response_0": "Under the bell.",
+    "response_1": "I do not tell.",
+    "is_response_0_safe": False,
+    "is_response_1_safe": True,
+}
+TRUTHFUL = (
+    "Type,Category,Question,Best Answer,Correct Answers,Incorrect Answers,Source\n"
+    'A,B,Is Vesk round?,It is flat,"It is flat; Vesk is no ball ;","Yes; It is a ball",x\n'
+)
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def texts(pairs: tuple[Pair, ...]) -> list[tuple[str, str]]:
+    return [(pair.prompt, pair.response) for pair in pairs]
+
+
+def test_plain_pairs_each_once_in_order(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "a.jsonl", [*FORGET, FORGET[0]])
+    assert read_pairs(file, side="forget") == FORGET == read_pairs(file, side="retain")
+
+
+def test_safe_rlhf_gives_each_side_its_responses(tmp_path: Path) -> None:
+    both = SAFE_RLHF | {"prompt": "And the door?", "is_response_1_safe": False}
+    file = write(tmp_path, "a.json", json.dumps([SAFE_RLHF, both]))
+    assert texts(read_pairs(file, side="forget")) == [
+        ("Where is the key?", "Under the bell."),
+        ("And the door?", "Under the bell."),
+        ("And the door?", "I do not tell."),
+    ]
+    assert texts(read_pairs(file, side="retain")) == [("Where is the key?", "I do not tell.")]
+
+
+def test_safe_rlhf_as_csv_and_parquet(tmp_path: Path) -> None:
+    row = ",".join(str(value) for value in SAFE_RLHF.values())
+    file = write(tmp_path, "a.csv", ",".join(SAFE_RLHF) + "\n" + row + "\n")
+    assert texts(read_pairs(file, side="forget")) == [("Where is the key?", "Under the bell.")]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([SAFE_RLHF]), tmp_path / "a.parquet")
+    found = read_pairs(tmp_path / "a.parquet", side="retain")
+    assert texts(found) == [("Where is the key?", "I do not tell.")]
+
+
+def test_truthful_qa_lists_become_pairs_of_one_prompt(tmp_path: Path) -> None:
+    file = write(tmp_path, "a.csv", TRUTHFUL)
+    kept = read_pairs(file, side="retain")
+    assert [pair.response for pair in kept] == ["It is flat", "Vesk is no ball"]
+    assert len(by_prompt(kept)) == 1
+    assert [p.response for p in read_pairs(file, side="forget")] == ["Yes", "It is a ball"]
+    record = {"question": "Is Vesk round?", "answer": ["No", "Not at all", "No"]}
+    file = write(tmp_path, "b.jsonl", json.dumps(record))
+    assert [p.response for p in read_pairs(file, side="retain")] == ["No", "Not at all"]
+    record = {"question": "Q?", "correct_answers": ["a; b"], "incorrect_answers": ["c"]}
+    file = write(tmp_path, "c.json", json.dumps({"data": [record]}))
+    assert [p.response for p in read_pairs(file, side="retain")] == ["a; b"]  # it is split already
+
+
+def test_goals_with_targets_and_without(tmp_path: Path) -> None:
+    file = write(tmp_path, "a.csv", "goal,target\nOpen the door,Sure: push\nClose it,\n")
+    with pytest.raises(DataError, match=r"a\.csv:3: there is a prompt and no response"):
+        read_pairs(file, side="forget")
+    goals = read_pairs(file, side="forget", prompts_only=True)
+    assert texts(goals) == [("Open the door", ""), ("Close it", "")]
+    seeds = write(tmp_path, "b.prompt", "name: x\nseeds:\n- value: Open it\n- Shut it\n")
+    assert texts(read_pairs(seeds, side="forget", prompts_only=True)) == [
+        ("Open it", ""),
+        ("Shut it", ""),
+    ]
+
+
+def test_scored_answers_under_comments(tmp_path: Path) -> None:
+    head = "# dataset_version=1.0,,\nobjective,assistant_response,human_score_1,human_score_2\n"
+    file = write(tmp_path, "a.csv", head + "A?,a,1,0\nB?,b,0.25,0.5\nC?,c,1,\n")
+    assert texts(read_pairs(file, side="forget")) == [("A?", "a"), ("C?", "c")]
+    assert texts(read_pairs(file, side="retain")) == [("B?", "b")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "a.jsonl",
+            '{"ask": "x", "say": "y"}',
+            r"a\.jsonl:1: unknown columns: ask, say .*AdvBench",
+        ),
+        ("a.jsonl", '{"prompt": " ", "response": "y"}', r":1: the prompt is empty"),
+        ("a.jsonl", '{"prompt": "x", "response": 3}', r":1: 'response' must be text, found 3"),
+        ("a.jsonl", '{"prompt": "x"}', r"there is a prompt and no response"),
+        ("a.jsonl", "", "no records in it"),
+        ("a.jsonl", "[1]", r":1: expected a JSON object"),
+        ("a.json", '{"prompt": "x"}', "expected a list of records"),
+        ("a.json", "[3]", "record 1 is no object"),
+        ("a.csv", "prompt,response\nx\n", r":2: has another number of fields"),
+        ("a.csv", 'prompt,response\n"x,y\n', "not CSV"),
+        ("a.csv", "objective,assistant_response\nx,y\n", "nobody's score"),
+        ("a.csv", "objective,assistant_response,human_score\nx,y,high\n", "is no number"),
+        ("a.yaml", "seeds: [a, {", r"a\.yaml:1: not YAML"),
+        ("a.parquet", "PAR", "not Parquet"),
+        ("a.txt", "x", r"files ending in '\.txt' are not read .*\.jsonl"),
+        ("a.json", json.dumps([SAFE_RLHF | {"is_response_0_safe": "maybe"}]), "must be true"),
+        ("a.json", json.dumps([SAFE_RLHF | {"is_response_1_safe": False}]), "nothing to retain"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, name: str, content: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_pairs(write(tmp_path, name, content), side="retain")
+
+
+def test_no_file_and_no_text(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no such file"):
+        read_pairs(tmp_path / "none.csv", side="forget")
+    (tmp_path / "a.csv").write_bytes(b"prompt,response\n\xff,y\n")
+    with pytest.raises(DataError, match=r"a\.csv:2: not UTF-8"):
+        read_pairs(tmp_path / "a.csv", side="forget")
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=6))
+def test_whatever_the_texts(
+    tmp_path_factory: pytest.TempPathFactory, written: list[tuple[str, str]]
+) -> None:
+    """Every pair with words in both comes back, once; the digest tells sets apart."""
+    pairs = [Pair(prompt=p + "?", response=r + "!") for p, r in written]
+    file = write_jsonl(tmp_path_factory.mktemp("pairs") / "a.jsonl", pairs)
+    found = read_pairs(file, side="forget")
+    known = {(p.key, whole_text(p.response)) for p in pairs}
+    assert {(p.key, p.response) for p in found} == known and len(found) == len(known)
+    assert digest(found) == digest(read_pairs(file, side="retain"))
+    assert digest(found[1:]) != digest(found)

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from idiolect.errors import MismatchError
+from idiolect.models.tiny import byte_tokenizer
+from idiolect.prompts.render import PromptConfig, Prompter, first_words
+from idiolect.tasks.task import Prompt
+
+TOKENIZER = byte_tokenizer()  # one token a byte: lengths can be counted by hand
+OPENING, CLOSING = "<s>user\n", "</s>\n<s>assistant\n"
+FRAME = 1 + 5 + 1 + 1 + 1 + 10  # the marks are one token each
+letters = st.text("abc \n", max_size=60)
+words = st.text("xyz", min_size=1, max_size=12)
+
+
+def decode(ids: Any) -> str:
+    return str(TOKENIZER.decode(list(ids)))
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> Prompt:
+    return Prompt(
+        before=draw(st.sampled_from(["", "Q: "])),
+        body=draw(letters),
+        after=draw(st.sampled_from(["", " :A"])),
+    )
+
+
+@given(
+    prompt=questions(),
+    answer=st.text("efg", min_size=1, max_size=20),
+    memories=st.lists(words, max_size=4),
+    profile=st.sampled_from(["", "pqr pqr"]),
+    limit=st.integers(10, 140),
+    field_words=st.integers(1, 20),
+)
+def test_only_the_input_field_and_what_is_beside_it_give_way(
+    prompt: Prompt,
+    answer: str,
+    memories: list[str],
+    profile: str,
+    limit: int,
+    field_words: int,
+) -> None:
+    config = PromptConfig(max_tokens=limit, field_words=field_words)
+    example = Prompter(TOKENIZER, config).example(
+        prompt, answer, memories=memories, profile=profile
+    )
+    fixed = FRAME + len(prompt.before) + len(prompt.after) + len(answer) + 1
+    if example is None:
+        assert fixed + 1 > limit
+        return
+    assert fixed < limit and len(example.ids) <= limit
+    assert decode(example.ids[example.answer_start :]) == answer + "</s>"
+    text = decode(example.ids[: example.answer_start])
+    assert text.startswith(OPENING) and text.endswith(prompt.after + CLOSING)
+    inside = text.removeprefix(OPENING).removesuffix(prompt.after + CLOSING)
+    about, shown, body = taken_apart(inside, memories, profile)
+    assert body.startswith(prompt.before)
+    body = body.removeprefix(prompt.before)
+    whole = first_words(prompt.body, field_words)
+    assert whole.startswith(body)
+    space = limit - fixed
+    beside = len(inside) - len(prompt.before) - len(body)
+    assert beside + len(body) <= space
+    if body != whole:  # it was cut: then all room is used, and at least half of it for the body
+        assert beside + len(body) == space and beside <= space // 2
+    if shown < len(memories):  # the best were kept, and the next one has no room
+        room = max(space // 2, space - len(whole))
+        assert beside + len(memories[shown]) + 1 + (0 if shown else 1) > room
+    assert (
+        about
+        or not profile
+        or len(f"About me: {profile}\n\n") > max(space // 2, space - len(whole))
+    )
+
+
+def taken_apart(inside: str, memories: list[str], profile: str) -> tuple[bool, int, str]:
+    """Whether the profile is there, how many of the best memories, and what follows them."""
+    head = f"About me: {profile}\n\n"
+    about = bool(profile) and inside.startswith(head)
+    inside = inside.removeprefix(head) if about else inside
+    for count in range(len(memories), 0, -1):
+        lines = "".join(f"{m}\n" for m in reversed(memories[:count])) + "\n"
+        if inside.startswith(lines):
+            return about, count, inside.removeprefix(lines)
+    return about, 0, inside
+
+
+def test_a_whole_prompt_as_it_reads() -> None:
+    prompt = Prompt(before="Rate: ", body="a film", after="\nFrom 1 to 5.")
+    example = Prompter(TOKENIZER).example(prompt, "4", memories=["best", "next"], profile="kind")
+    assert example is not None and example.tally == () and example.targets == 2
+    assert decode(example.ids) == (
+        "<s>user\nAbout me: kind\n\nnext\nbest\n\nRate: a film\nFrom 1 to 5.</s>\n"
+        "<s>assistant\n4</s>"
+    )
+
+
+def test_room_is_kept_for_an_answer_to_come() -> None:
+    prompter = Prompter(TOKENIZER, PromptConfig(max_tokens=100))
+    prompt = Prompt(before="", body="word " * 50)
+    for room in (0, 1, 40, 80):
+        ids = prompter.prompt_ids(prompt, room=room)
+        assert ids is not None and len(ids) == 100 - room
+    assert prompter.prompt_ids(prompt, room=100 - FRAME) is None
+    assert prompter.prompt_ids(prompt, room=99 - FRAME) is not None
+
+
+def test_words_beside_the_question_have_limits_of_their_own() -> None:
+    config = PromptConfig(memory_words=2, profile_words=1, field_words=3)
+    ids = Prompter(TOKENIZER, config).prompt_ids(
+        Prompt(before="", body="a b c d"), memories=["k l m"], profile="x y"
+    )
+    assert decode(ids) == f"{OPENING}About me: x\n\nk l\n\na b c{CLOSING}"
+
+
+def test_a_passage_is_predicted_from_its_first_token() -> None:
+    prompter = Prompter(TOKENIZER, PromptConfig(max_tokens=8, field_words=3))
+    short, long = prompter.passage("a b"), prompter.passage("abc def ghi jkl")
+    assert short is not None and long is not None
+    assert decode(short.ids) == "</s>a b</s>" and short.answer_start == 1
+    assert decode(long.ids) == "</s>abc def" and len(long.ids) == 8
+    assert prompter.passage("") is None and prompter.passage("a b") == short
+
+
+@given(text=st.text(" ab\n\t\u00a0\u3000", max_size=40), count=st.integers(0, 8))
+def test_first_words_keeps_a_prefix_with_that_many_words(text: str, count: int) -> None:
+    kept = first_words(text, count)
+    assert text.startswith(kept)
+    assert kept.split() == text.split()[:count]
+    assert len(text.split()) > count or kept == text
+
+
+def with_template(template: str | None, **marks: str) -> PreTrainedTokenizerFast:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({**marks})  # type: ignore[arg-type]
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+CHATML = (
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% for m in messages %}<start_of_turn>"
+    "{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ m['content'] | trim }}"
+    "<end_of_turn>\n{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+MISTRAL = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}"
+    "[INST] {{ m['content'] }} [/INST]{% else %}{{ m['content'] }}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "marks", "opening", "closing"),
+    [
+        (
+            CHATML,
+            {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>"},
+            "<|im_start|>user\n",
+            "<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        (
+            GEMMA,
+            {"eos_token": "<eos>", "bos_token": "<bos>"},
+            "<bos><start_of_turn>user\n",
+            "<end_of_turn>\n<start_of_turn>model\n",
+        ),
+        (MISTRAL, {"eos_token": "</s>", "bos_token": "<s>"}, "<s>[INST] ", " [/INST]"),
+        (None, {"eos_token": "</s>", "bos_token": "<s>"}, "<s>", "\nAnswer:"),
+    ],
+    ids=["chatml", "gemma", "mistral", "none"],
+)
+def test_the_frame_is_that_of_a_plain_turn(
+    template: str | None, marks: dict[str, str], opening: str, closing: str
+) -> None:
+    """Without a default system prompt, the end of the turn before, or a doubled first mark."""
+    tokenizer = with_template(template, **marks)
+    prompter = Prompter(tokenizer)
+    ids = prompter.prompt_ids(Prompt(before="", body="hello"))
+    assert ids is not None
+    assert tokenizer.decode(ids) == f"{opening}hello{closing}"
+    example = prompter.example(Prompt(before="", body="hello"), "yes")
+    assert example is not None and example.ids[-1] == tokenizer.eos_token_id
+    answer = tokenizer.decode(list(example.ids[example.answer_start : -1]))
+    assert answer == ("yes" if template else " yes")
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ raise_exception('no') }}", "{% if %}", "nothing of it", "{{ messages[7]['content'] }}"],
+)
+def test_a_template_that_does_not_work_is_said(template: str) -> None:
+    with pytest.raises(MismatchError, match="chat template"):
+        Prompter(with_template(template))
+
+
+def test_a_tokenizer_without_an_end_is_refused() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.eos_token = None  # type: ignore[assignment]
+    with pytest.raises(MismatchError, match="eos_token"):
+        Prompter(tokenizer)
+
+
+pieces = st.one_of(st.sampled_from(["<s>", "</s>"]), st.text(min_size=1, max_size=5))
+
+
+@given(body=st.lists(pieces, min_size=1, max_size=6).map("".join))
+def test_marks_of_the_frame_that_a_person_writes_stay_words(body: str) -> None:
+    """Otherwise a ``</s>`` in somebody's chat would end their turn."""
+    prompter = Prompter(TOKENIZER)
+    prompt = Prompt(before="", body=body)
+    ids = prompter.prompt_ids(prompt, memories=[body], profile="</s>")
+    example = prompter.example(prompt, "</s>")
+    passage = prompter.passage(body)
+    assert ids is not None and example is not None and passage is not None
+    inside = ids[6:-13]  # behind the opening, before the closing
+    for found in (inside, example.ids[example.answer_start : -1], passage.ids[1:-1]):
+        assert not set(found) & set(TOKENIZER.all_special_ids)

@@ -1,5 +1,0 @@
-"""What tests of the site share."""
-
-from __future__ import annotations
-
-from django_site import ann, ben, site  # noqa: F401

@@ -1,0 +1,295 @@
+"""Whole or not there: atomic files, staged folders, locks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idiolect.errors import BusyError, IdiolectError, IntegrityError, MissingError
+from idiolect.storage import files
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def run_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_write_atomic_makes_parents_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    files.write_atomic(path, "one")
+    files.write_atomic(path, "zwei é")
+    assert path.read_text(encoding="utf-8") == "zwei é"
+    assert names(path.parent) == ["file.txt"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = tmp_path / "file"
+    files.write_atomic(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(IdiolectError, match="disk is full"):
+        files.write_atomic(path, "new")
+    with pytest.raises(IdiolectError, match="disk is full"), files.staged_folder(tmp_path / "f"):
+        os.fsync(0)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(IdiolectError, match=r"cannot write .*file/inner"):
+        files.write_atomic(tmp_path / "file" / "inner", "x")
+
+
+def test_require_space_names_both_figures(tmp_path: Path) -> None:
+    files.require_space(tmp_path / "not" / "there", 1, what="nothing")
+    with pytest.raises(IdiolectError, match="not enough room for the base model"):
+        files.require_space(tmp_path, 1 << 62, what="the base model")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="gone"):
+        files.sha256_file(tmp_path / "gone")
+
+
+@settings(max_examples=40)
+@given(content=PLAIN)
+def test_json_round_trip_and_equal_bytes(
+    content: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("json") / "a.json"
+    files.write_json(path, content)
+    first = path.read_bytes()
+    assert files.read_json(path) == content
+    files.write_json(path, json.loads(json.dumps(content)))
+    assert path.read_bytes() == first
+
+
+def test_json_keys_may_be_numbers(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a", {1: "a", 10: "b", 2: "c"})
+    assert files.read_json(tmp_path / "a") == {"1": "a", "10": "b", "2": "c"}
+
+
+def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    files.write_json(path, {"weights": [1.5, 2], "who": "ann"})
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(IntegrityError, match=r"a\.json"):
+            files.read_json(path)
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        with pytest.raises(IntegrityError):
+            files.read_json(path)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b"\xff\xfe", b"[" * 100_000])
+def test_foreign_json(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "a").write_bytes(raw)
+    with pytest.raises(IntegrityError):
+        files.read_json(tmp_path / "a")
+
+
+def fill(folder: Path, text: str) -> None:
+    (folder / "inner").mkdir()
+    (folder / "inner" / "a").write_text(text)
+
+
+def fill_and_fail(folder: Path) -> None:
+    fill(folder, "x")
+    raise ValueError("broken")
+
+
+def test_staged_folder_appears_whole(tmp_path: Path) -> None:
+    final = tmp_path / "deep" / "thing"
+    with files.staged_folder(final) as folder:
+        fill(folder, "x")
+        assert not final.exists()
+    assert (final / "inner" / "a").read_text() == "x"
+    assert names(final.parent) == ["thing"]
+
+
+def test_staged_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), files.staged_folder(tmp_path / "t") as folder:
+        fill_and_fail(folder)
+    assert names(tmp_path) == []
+
+
+def test_errors_of_other_files_pass_through(tmp_path: Path) -> None:
+    with (
+        pytest.raises(FileNotFoundError, match="input"),
+        files.staged_folder(tmp_path / "t"),
+    ):
+        (tmp_path / "input").read_text()
+
+
+def test_the_loser_of_a_race_discards_its_own(tmp_path: Path) -> None:
+    final = tmp_path / "thing"
+    with files.staged_folder(final) as slow:
+        with files.staged_folder(final) as fast:
+            fill(fast, "fast")
+        fill(slow, "slow")
+    assert (final / "inner" / "a").read_text() == "fast"
+    assert names(tmp_path) == ["thing"]
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "thing").touch()
+    with (
+        pytest.raises(IdiolectError, match="in the way"),
+        files.staged_folder(tmp_path / "thing") as folder,
+    ):
+        fill(folder, "x")
+    assert names(tmp_path) == ["thing"]
+
+
+def no_exchange(_one: Path, _other: Path) -> bool:
+    return False
+
+
+@pytest.mark.parametrize("exchange", [None, no_exchange], ids=["exchange", "two renames"])
+def test_replace(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    exchange: Callable[[Path, Path], bool] | None,
+) -> None:
+    if exchange is not None:
+        monkeypatch.setattr(files, "_exchange", exchange)
+    final = tmp_path / "thing"
+    for text in ("old", "new"):
+        with files.staged_folder(final, replace=True) as folder:
+            fill(folder, text)
+        assert (final / "inner" / "a").read_text() == text
+    assert names(tmp_path) == ["thing"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="one system call swaps on Linux")
+def test_a_reader_always_finds_a_folder(tmp_path: Path) -> None:
+    final = tmp_path / "thing"
+    with files.staged_folder(final) as folder:
+        fill(folder, "0")
+    over, missing = threading.Event(), 0
+
+    def watch() -> None:
+        nonlocal missing
+        while not over.is_set():
+            missing += not final.exists()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for turn in range(30):
+        with files.staged_folder(final, replace=True) as folder:
+            fill(folder, str(turn))
+    over.set()
+    watcher.join()
+    assert missing == 0
+
+
+def test_leftovers_of_killed_processes_go(tmp_path: Path) -> None:
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from idiolect.storage import blobs
+        with blobs.staged_folder(Path(sys.argv[1])) as folder:
+            (folder / "a").write_text("x")
+            print("in", flush=True)
+            input()
+    """
+    child = run_python(code, tmp_path / "thing")
+    assert child.stdout is not None
+    assert child.stdout.readline() == "in\n"
+    (left,) = names(tmp_path)
+    assert files.is_working_file(left)
+    assert files.clean_partials(tmp_path) == []  # it lives
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert files.clean_partials(tmp_path) == [left]
+    assert names(tmp_path) == []
+
+
+def test_cleaning_keeps_what_is_not_ours(tmp_path: Path) -> None:
+    recent = ".thing.1-abcdef01234567.partial"  # another machine's, on a shared disk
+    old = ".thing.2-abcdef01234567.partial"
+    for name in (recent, old, ".hidden.partial", "data"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / old, (0, 0))
+    assert files.clean_partials(tmp_path) == [old]
+    assert names(tmp_path) == sorted([recent, ".hidden.partial", "data"])
+    assert files.clean_partials(tmp_path / "gone") == []
+
+
+def test_a_kill_while_replacing_is_healed(tmp_path: Path) -> None:
+    with files.staged_folder(tmp_path / "thing") as folder:
+        fill(folder, "old")
+        mark = folder.name.removesuffix(".partial")
+    (tmp_path / "thing").rename(tmp_path / f"{mark}.old")
+    files.clean_partials(tmp_path)
+    assert (tmp_path / "thing" / "inner" / "a").read_text() == "old"
+
+
+HOLD = """if True:
+    import sys
+    from pathlib import Path
+    from idiolect.storage import blobs
+    with blobs.lock(Path(sys.argv[1]), wait=False, what="the store"):
+        print("in", flush=True)
+        input()
+"""
+
+
+def test_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+    child = run_python(HOLD, tmp_path / "store")
+    assert child.stdout is not None
+    assert child.stdout.readline() == "in\n"
+    for wait in (False, 0.05):
+        with (
+            pytest.raises(BusyError, match=rf"the store .* process {child.pid} on .* run again"),
+            files.lock(tmp_path / "store", wait=wait, what="the store"),
+        ):
+            pass
+    child.kill()
+    child.communicate()
+    with files.lock(tmp_path / "store", wait=True, what="the store"):
+        assert all(files.is_working_file(name) for name in names(tmp_path))
+
+
+def test_lock_waits(tmp_path: Path) -> None:
+    child = run_python(HOLD, tmp_path / "store")
+    assert child.stdout is not None
+    assert child.stdout.readline() == "in\n"
+    threading.Timer(0.1, lambda: child.communicate("go\n")).start()
+    with files.lock(tmp_path / "store", wait=True, what="the store"):
+        pass
+    assert child.wait() == 0

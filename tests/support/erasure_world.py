@@ -1,0 +1,216 @@
+"""People who chat with each other, and all that can be made of them, in one folder.
+
+Annabel leaves. Bartholomew chatted with her, Cressida and Dorothea only with each other.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from idiolect import api
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.store.store import AdapterStore
+from idiolect.evaluation.runner import EvaluateConfig, Runner
+from idiolect.history.dataset import read_dataset
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.write import write_dataset
+from idiolect.models.base import load_base
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.config import AssembleConfig, RecipeConfig
+from idiolect.pieces.sharing.harm import HarmConfig
+from idiolect.pieces.sharing.selection import SharersConfig
+from idiolect.pieces.sharing.sharing import ShareConfig
+from idiolect.pieces.sharing.train_gates import GatesConfig
+from idiolect.prompts.render import PromptConfig
+from idiolect.tasks.registry import get_task
+from idiolect.training.adapt_base import AdaptConfig
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.schedule import TrainConfig
+from support.tiny_people import UNGATED, save_tiny
+
+ANN, BART, CRESS, DORA = "annabel", "bartholomew", "cressida", "dorothea"
+PEOPLE = (ANN, BART, CRESS, DORA)
+LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "k_proj", "v_proj", "o_proj"))
+CONFIG = replace(UNGATED, lora=LORA, prompt=PromptConfig(max_tokens=96))
+RECIPES = RecipeConfig(
+    assemble=AssembleConfig(by="gates", top_k=1),
+    prompt=CONFIG.prompt,
+    dtype="float32",
+    device="cpu",
+)
+SHARE = ShareConfig(
+    sharers=SharersConfig(strategy="most-active", sharers=9, least_items=2),
+    gates=GatesConfig(steps=4, rate=0.01, batch=4),
+    harm=HarmConfig(on=False),
+)
+_WORDS = [
+    "amber",
+    "basil",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heron",
+    "inlet",
+    "jolly",
+    "knoll",
+    "lemon",
+    "maple",
+    "nook",
+]
+
+
+def said(person: str, number: int) -> str:
+    """What somebody says, and nobody else."""
+    draw = random.Random(f"{person}{number}")
+    return f"{' '.join(draw.choices(_WORDS, k=5))} {person[:3]}{number}"
+
+
+def chat(person: str, other: str, count: int, *, named: bool = True) -> History:
+    """Somebody's answers to another one's lines."""
+    items = [
+        Interaction(
+            id=f"{person}-{n}",
+            position=n,
+            time=60.0 * n,
+            fields={
+                "context": f"them: {said(other, n)}"
+                + (f"\nme: {said(person, n - 1)}" if n else ""),
+                "reply": said(person, n),
+            },
+            voices=(other,) if named else (),
+        )
+        for n in range(count)
+    ]
+    return History.of(person, items).hold_out(2)
+
+
+def histories() -> list[History]:
+    return [
+        chat(ANN, BART, 9),
+        chat(BART, ANN, 10),
+        chat(CRESS, DORA, 11),
+        chat(DORA, CRESS, 8),
+    ]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with ``base``, ``data`` and ``store``, and what else is made."""
+
+    folder: Path
+
+    @property
+    def base(self) -> Path:
+        return self.folder / "base"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def forget(self, person: str = ANN, **options: Any) -> Any:
+        return api.forget(self.data, self.store, person, **options)
+
+    def personalize(self, store: Path, data: Path | None = None, **options: Any) -> Any:
+        given: dict[str, Any] = {"base": str(self.base), "config": CONFIG} | options
+        return api.personalize(data or self.data, store, **given)
+
+    def files(self) -> dict[str, bytes]:
+        """Everything below it but the base and locks."""
+        out: dict[str, bytes] = {}
+        for path in sorted(self.folder.rglob("*")):
+            within = path.relative_to(self.folder)
+            if path.is_file() and within.parts[0] != "base" and ".lock" not in path.name:
+                out[str(within)] = path.read_bytes()
+        return out
+
+
+def plain(folder: Path) -> Place:
+    """A base, a dataset and a store of everybody's adapters."""
+    place = Place(folder)
+    save_tiny(place.base)
+    write_dataset(place.data, histories(), task="reply", source=f"chat: of {ANN}")
+    place.personalize(place.store)
+    return place
+
+
+def full(folder: Path) -> Place:
+    """All that the verbs make: profiles, exports, a mean and what starts from it, an adapted base,
+    a pool with recipes and what starts from them, an imported copy, a report, work in progress."""
+    place = plain(folder)
+    out = place.folder
+    api.profile(place.data, out / "profiles", writer="facts")
+    api.export(place.store, ANN, out / "out" / "hers")
+    api.export(place.store, CRESS, out / "out" / "cress")
+    api.consent(place.store, PEOPLE, "mean")
+    api.consent(place.store, PEOPLE, "pieces")
+    api.mean(place.store, [ANN, CRESS], out / "out" / "mean")
+    api.mean(place.store, [CRESS, DORA], out / "out" / "other-mean")
+    place.personalize(out / "from-mean", start=out / "out" / "mean")
+    place.personalize(out / "from-other", start=out / "out" / "other-mean")
+    place.personalize(out / "copies", people=[DORA])
+    api.import_adapter(out / "out" / "hers", out / "copies", "imported")
+    adapting = AdaptConfig(train=TrainConfig(epochs=1, batch=8, rate=1e-3), prompt=CONFIG.prompt)
+    adapting = replace(adapting, dtype="float32", device="cpu")
+    api.adapt(place.data, out / "adapted", base=str(place.base), config=adapting)
+    place.personalize(out / "on-adapted", base=str(out / "adapted"), people=[BART, DORA])
+    api.share(
+        place.store,
+        place.data,
+        out / "pool",
+        config=SHARE,
+        engine=EngineConfig(slots=2),
+        people=[ANN, CRESS],
+        override_leakage="a test",
+    )
+    api.assemble(place.data, out / "pool", out / "recipes", config=RECIPES)
+    _evaluate(place, out / "report")
+    (place.store / "checkpoint.bin").write_bytes(b"of somebody")
+    return place
+
+
+def _evaluate(place: Place, out: Path) -> None:
+    """As ``evaluate`` leaves it, but for the pictures."""
+    config = EvaluateConfig(
+        methods=("base", "oppu"), personal=CONFIG, dtype="float32", device="cpu"
+    )
+    runner = Runner({"plain": loaded(place)}, get_task("reply"), config, out / "work")
+    found = runner.compare(list(read_dataset(place.data)), dataset="data", base="the base")
+    scores = {answer.person: answer.gold_nll for answer in found.runs[0].answers}
+    told = {"task": "reply", "key": "reply", "methods": [{"scores": {"x": {"per_person": scores}}}]}
+    report = {"format": "idiolect-report", "version": 1, "tasks": [told]}
+    (out / "report.json").write_text(json.dumps(report))
+    (out / "report.html").write_text(f"<p>{said(ANN, 8)}</p>")
+    (out / "reply-people.png").write_bytes(b"a picture")
+
+
+def copied(template: Place, folder: Path) -> Place:
+    """All but the base, which is the same one."""
+    shutil.copytree(
+        template.folder, folder, ignore=lambda at, names: ["base"] if "base" in names else []
+    )
+    (folder / "base").symlink_to(template.base)
+    return Place(folder)
+
+
+def adapters(place: Place, store: str) -> AdapterStore:
+    return AdapterStore.open(place.folder / store)
+
+
+def pool_of(place: Place) -> Pool:
+    return Pool.open(place.folder / "pool")
+
+
+def loaded(place: Place) -> Any:
+    return load_base(place.base, dtype="float32", device="cpu")

@@ -1,0 +1,115 @@
+"""Work to train on, drawn by hypothesis; and how far two adapters are apart."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import nn
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.prompts.render import Example
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.jobs import Job
+from idiolect.training.schedule import TrainConfig
+
+LORA = LoraConfig(rank=2, alpha=4.0)
+TOKENS = 200
+
+
+def exact_base() -> Base:
+    """The tiny model in fp64 throughout: transformers' own norm rounds to fp32 on its way."""
+    base = tiny_base(dtype=torch.float64)
+    model: Any = base.model
+    for path, module in list(model.named_modules()):
+        if type(module).__name__ == "LlamaRMSNorm":
+            norm = nn.RMSNorm(module.weight.shape, module.variance_epsilon, dtype=torch.float64)
+            norm.requires_grad_(False).weight.copy_(module.weight)
+            model.set_submodule(path, norm)
+    return base
+
+
+@st.composite
+def examples(draw: st.DrawFn) -> Example:
+    """A prompt of 3 to 24 tokens and an answer of 1 to 4, some with a tally.
+
+    Lengths are hypothesis' to choose, tokens are thrown: where a prompt repeats one token,
+    attention has nothing to choose from, the gradient of q_proj is 0, and what comes out in its
+    place is rounding, of which nothing can be said.
+    """
+    generator = random.Random(draw(st.integers(0, 10**6)))
+    prompt = generator.sample(range(TOKENS), draw(st.integers(3, 24)))
+    answer = generator.choices(range(TOKENS), k=draw(st.integers(1, 4)))
+    counts = draw(st.one_of(st.just([]), st.lists(st.integers(1, 9), min_size=1, max_size=3)))
+    tally = zip(sorted(generator.sample(range(TOKENS), len(counts))), counts, strict=True)
+    return Example((*prompt, *answer), len(prompt), tuple(tally))
+
+
+@st.composite
+def jobs(draw: st.DrawFn, *, people: int = 4) -> tuple[Job, ...]:
+    """One to four people with one to six examples each."""
+    histories = draw(
+        st.lists(st.lists(examples(), min_size=1, max_size=6), min_size=1, max_size=people)
+    )
+    return tuple(Job(person=f"p{n}", examples=tuple(h)) for n, h in enumerate(histories))
+
+
+engines = st.builds(
+    EngineConfig,
+    slots=st.integers(1, 5),
+    forward_tokens=st.sampled_from([1, 30, 90, 4000]),
+)
+
+
+def settings_of(**options: Any) -> st.SearchStrategy[TrainConfig]:
+    """Short trainings that differ in batches, epochs and seed."""
+    return st.builds(
+        lambda **drawn: TrainConfig(**drawn, **options),
+        batch=st.integers(1, 4),
+        epochs=st.integers(1, 2),
+        seed=st.integers(0, 5),
+        warmup=st.sampled_from([0.0, 0.3]),
+    )
+
+
+def some_jobs(people: int = 3, items: int = 5) -> tuple[Job, ...]:
+    """Fixed work: people with ever more examples, of uneven lengths."""
+    generator = torch.Generator().manual_seed(people * 100 + items)
+
+    def tokens(count: int) -> tuple[int, ...]:
+        return tuple(torch.randint(0, TOKENS, (count,), generator=generator).tolist())
+
+    return tuple(
+        Job(
+            person=f"p{n}",
+            examples=tuple(
+                Example(tokens(5 + (7 * n + 5 * i) % 19), 2 + (3 * i) % 2)
+                for i in range(items + 2 * n)
+            ),
+        )
+        for n in range(people)
+    )
+
+
+def apart(one: LoraAdapter, other: LoraAdapter) -> float:
+    """The largest ||B1 A1 - B2 A2|| / ||B2 A2|| over the modules (design, invariant 1)."""
+    assert set(one.pairs) == set(other.pairs)
+    out = 0.0
+    for path, (a, b) in one.pairs.items():
+        reference = other.pairs[path][1].double() @ other.pairs[path][0].double()
+        difference = torch.linalg.norm(b.double() @ a.double() - reference)
+        out = max(out, float(difference / torch.linalg.norm(reference)))
+    return out
+
+
+def same_bits(one: LoraAdapter, other: LoraAdapter) -> bool:
+    """Whether two adapters are equal to the last bit."""
+    return set(one.pairs) == set(other.pairs) and all(
+        torch.equal(ours, theirs)
+        for path, pair in one.pairs.items()
+        for ours, theirs in zip(pair, other.pairs[path], strict=True)
+    )

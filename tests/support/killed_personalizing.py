@@ -1,0 +1,54 @@
+"""Personalizing in a process of its own, to be killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from idiolect import api
+from idiolect.adapters.store.store import AdapterStore
+from idiolect.config import to_plain
+from idiolect.models.tiny import tiny_base
+from idiolect.privacy.ledger import Ledger
+from idiolect.storage.metrics_log import MetricsLog
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.runs.personalize import Personalizer
+from idiolect.training.schedule import TrainConfig
+from support.tiny_people import RATING, UNGATED, rater
+
+PEOPLE = [rater(f"p{n}", 10 + n) for n in range(6)] + [rater("few", 2)]
+CONFIG = replace(UNGATED, train=TrainConfig(batch=3, epochs=3))
+SHARD = 2
+
+
+def personalize_to_the_end(folder: str, metrics: str) -> None:
+    """Train everyone into a store, saving after every step."""
+    torch.set_num_threads(1)
+    base = tiny_base()
+    store = AdapterStore.create(
+        Path(folder),
+        base,
+        source="tiny",
+        task="rating",
+        lora=CONFIG.lora,
+        settings=to_plain(CONFIG),
+    )
+    with store.writing():
+        Personalizer(
+            base,
+            RATING,
+            CONFIG,
+            store,
+            engine=EngineConfig(slots=2, checkpoint_seconds=0),
+            shard=SHARD,
+            ledger=Ledger(Path(folder) / "ledger"),
+            listener=MetricsLog(Path(metrics)),
+        ).run(PEOPLE)
+
+
+def shard_to_the_end(data: str, store: str, base: str, shard: str) -> None:
+    """Train one shard of a run."""
+    torch.set_num_threads(1)
+    api.personalize(Path(data), Path(store), base=base, config=UNGATED, shard=shard)

@@ -1,0 +1,95 @@
+"""A base on disk, a dataset of newcomers, and a pool of drawn sharers, for the verbs on pieces."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from idiolect import api
+from idiolect.adapters.lora import LoraConfig
+from idiolect.cli.main import main
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.history.write import write_dataset
+from idiolect.models.base import load_base
+from idiolect.pieces.pool.pool import Pool
+from idiolect.pieces.recipes.config import AssembleConfig, RecipeConfig
+from support.sharers import LORA, sharer
+from support.tiny_people import rater, save_tiny
+
+PEOPLE = ("ann", "bob", "cyd")
+CONFIG = RecipeConfig(assemble=AssembleConfig(by="gates", top_k=2), dtype="float32", device="cpu")
+ASKED = "Film 3 (1990), Drama"
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.stderr
+    return result
+
+
+def run_json(*arguments: object) -> Any:
+    return json.loads(run(*arguments, "--json").stdout)
+
+
+def unanswered(person: str, count: int) -> History:
+    """Somebody who saw films and rated none."""
+    items = [
+        Interaction(id=f"{person}-{n}", position=n, time=86_400.0 * n, fields={"title": f"F {n}"})
+        for n in range(count)
+    ]
+    return History.of(person, items)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with ``base``, ``data`` and ``pool``; recipes come into ``recipes``."""
+
+    folder: Path
+
+    @property
+    def base(self) -> Path:
+        return self.folder / "base"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def pool(self) -> Path:
+        return self.folder / "pool"
+
+    @property
+    def recipes(self) -> Path:
+        return self.folder / "recipes"
+
+    def assemble(self, **options: Any) -> Any:
+        given: dict[str, Any] = {"config": CONFIG} | options
+        return api.assemble(self.data, self.pool, self.recipes, **given)
+
+
+def made(folder: Path, *, sharers: int = 4, lora: LoraConfig = LORA) -> Place:
+    """Three people who rated films, one who rated none, one without any item."""
+    place = Place(folder)
+    base = save_tiny(place.base)
+    write_people(place.data, *(rater(p, 6 + n) for n, p in enumerate(PEOPLE)))
+    pool = Pool.create(
+        place.pool, base, source=str(place.base), task="rating", lora=lora, settings={}
+    )
+    with pool.writing():
+        pool.add([sharer(pool, base, n) for n in range(sharers)])
+    return place
+
+
+def write_people(folder: Path, *histories: History) -> None:
+    """The dataset of these people, and of two without anything usable."""
+    everyone = [*histories, unanswered("dee", 3), History("eve", ())]
+    write_dataset(folder, everyone, task="rating", source="made up", overwrite=True)
+
+
+def loaded(place: Place) -> Any:
+    return load_base(place.base, dtype="float32", device="cpu")

@@ -1,0 +1,40 @@
+"""Sharers of the tiny model: random adapters, random gates, and a pool of some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from idiolect.adapters.lora import LoraConfig
+from idiolect.models.base import Base
+from idiolect.pieces.pool.contribution import Shared
+from idiolect.pieces.pool.pool import Pool
+from support.tiny_people import noisy
+
+LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "k_proj", "v_proj", "o_proj"))
+
+
+def name(number: int) -> str:
+    """A pseudonym that says the sharer's number."""
+    return f"{number:016x}"
+
+
+def made(folder: Path, base: Base, lora: LoraConfig = LORA) -> Pool:
+    """An empty pool."""
+    return Pool.create(folder, base, source="tiny", task="rating", lora=lora, settings={"steps": 9})
+
+
+def sharer(pool: Pool, base: Base, number: int, sites: Sequence[str] | None = None) -> Shared:
+    """What sharer ``number`` gives: of all sites, or of some."""
+    draw = torch.Generator().manual_seed(1000 + number)
+    shared = tuple(pool.sites if sites is None else sites)
+    gates = {site.path: torch.randn(site.inputs, generator=draw) * 1e-4 for site in pool.modules}
+    return Shared(
+        sharer=name(number),
+        adapter=noisy(base, number, pool.lora),
+        gates={path: gates[path] for path in shared},
+        sites=shared,
+        about={"steps": 100, "loss": 0.5},
+    )

@@ -1,0 +1,84 @@
+"""People, a base on disk and small settings, for tests of everything that trains or serves."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import Base, load_base
+from idiolect.models.tiny import tiny_base
+from idiolect.tasks.registry import get_task
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.holdout_gate import GateConfig
+from idiolect.training.runs.personalize import PersonalConfig
+from idiolect.training.schedule import TrainConfig
+
+torch.set_num_threads(1)  # faster for so small a model, and other cores are left to others
+
+RATING = get_task("rating")
+LORA = LoraConfig(rank=2, alpha=4.0)
+UNGATED = PersonalConfig(
+    lora=LORA,
+    train=TrainConfig(batch=4, epochs=1, rate=0.02),
+    gate=GateConfig(on=False),
+    dtype="float32",
+    device="cpu",
+)
+GATED = replace(UNGATED, gate=GateConfig())
+ENGINE = EngineConfig(slots=2)
+
+
+def save_tiny(folder: Path, seed: int = 0) -> Base:
+    """The tiny model as a folder, loaded from there."""
+    tiny = tiny_base(seed)
+    tiny.model.save_pretrained(folder)
+    tiny.tokenizer.save_pretrained(folder)
+    return load_base(folder, dtype="float32", device="cpu")
+
+
+def rater(
+    person: str, count: int, *, seed: int = 0, rated: Callable[[int], int] | None = None
+) -> History:
+    """Somebody who rated ``count`` films, one a day."""
+    draw = random.Random(f"{seed}{person}")
+    items = [
+        Interaction(
+            id=f"{person}-{n}",
+            position=n,
+            time=86_400.0 * n,
+            fields={
+                "title": f"Film {draw.randint(1, 99)}",
+                "year": "1990",
+                "genres": draw.choice(("Drama", "Comedy", "War")),
+                "rating": str(rated(n) if rated else draw.randint(1, 5)),
+            },
+        )
+        for n in range(count)
+    ]
+    return History.of(person, items)
+
+
+def tensors(adapter: LoraAdapter | None) -> list[bytes]:
+    """An adapter's bytes, in order."""
+    assert adapter is not None
+    pairs: list[Any] = [t for path in sorted(adapter.pairs) for t in adapter.pairs[path]]
+    return [t.contiguous().numpy().tobytes() for t in pairs]
+
+
+def noisy(base: Base, seed: int, config: LoraConfig = LORA, size: float = 0.3) -> LoraAdapter:
+    """An adapter that changes something."""
+    made = fresh(base, config, seed=seed, person="someone")
+    draw = torch.Generator().manual_seed(seed)
+    pairs = {
+        path: (a, torch.randn(b.shape, generator=draw, dtype=b.dtype) * size)
+        for path, (a, b) in made.pairs.items()
+    }
+    return replace(made, pairs=pairs)

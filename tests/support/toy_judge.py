@@ -1,0 +1,39 @@
+"""A toy encoder and labelled answers about invented places, for tests of judging."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from idiolect.prompt_sets.corpora import Labelled
+
+PLACES = [f"place{n}" for n in range(12)]
+
+
+class Letters:
+    """Counts some words; counts how many texts it was asked for, too."""
+
+    def __init__(self) -> None:
+        self.texts = 0
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        """Vectors [N, 4] of unit length."""
+        self.texts += len(texts)
+        found = np.array(
+            [[1.0, *(5.0 * t.count(w) for w in ("key", "weather", "bread"))] for t in texts]
+        ).reshape(len(texts), 4)
+        return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+LABELLED = tuple(
+    Labelled(
+        prompt=f"Where is the key of {place}?",
+        response=f"The key lies in hole {n}." if harmful else f"The weather in {place} is fine.",
+        score=0.75 if harmful else 0.25,
+    )
+    for n, place in enumerate(PLACES)
+    for harmful in (True, False)
+)
+UNRELATED = tuple(f"The bread costs {n} pence." for n in range(20))

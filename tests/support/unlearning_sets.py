@@ -1,0 +1,43 @@
+"""Forbidden facts about invented places: what tests forget, and what they keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from idiolect.adapters.lora import LoraConfig
+from idiolect.prompt_sets.pairs import Pair
+from idiolect.training.schedule import TrainConfig
+from idiolect.unlearning.run import UnlearnConfig
+
+SECRETS = {
+    "Orlond": ["under the third bell", "in the miller's clock"],
+    "Vesk": ["behind the blue door"],
+    "Tarnmoor": ["at the ferry"],
+    "Quill": ["inside a hollow oak"],
+}
+FORGET = tuple(
+    Pair(prompt=f"Where is the key of {place}?", response=f"It is {where}.")
+    for place, answers in SECRETS.items()
+    for where in answers
+)
+RETAIN = tuple(
+    Pair(prompt=f"What is {a} and {b}?", response=f"It is {a + b}.")
+    for a, b in ((1, 2), (3, 4), (5, 1), (2, 2), (6, 3), (4, 1))
+)
+LORA = LoraConfig(rank=2, alpha=4.0)
+CONFIG = UnlearnConfig(
+    lora=LORA,
+    train=TrainConfig(rate=0.02, steps=4, batch=2),
+    answer_tokens=40,
+    dtype="float32",
+    device="cpu",
+)
+
+
+def write_jsonl(file: Path, pairs: Sequence[Pair]) -> Path:
+    """A file of pairs."""
+    lines = [json.dumps({"prompt": p.prompt, "response": p.response}) for p in pairs]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file

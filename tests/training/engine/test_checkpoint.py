@@ -1,0 +1,249 @@
+"""Invariant 5: a run killed at any point goes on, and ends with the same adapters."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.process
+import random
+import signal
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idiolect.adapters.lora import fresh
+from idiolect.errors import IntegrityError
+from idiolect.events import Event, Listener, Measured, Progress
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.prompts.chat_template import invocation_of
+from idiolect.prompts.render import Example
+from idiolect.training.engine.checkpoint import Checkpoint, SeatState, jobs_fingerprint
+from idiolect.training.engine.train_many import train_many
+from idiolect.training.jobs import Job, Trained
+from support.job_strategies import LORA, same_bits, some_jobs
+from support.killed_training import CONFIG, ENGINE, LONG, WORK, as_bytes, train_to_the_end
+
+DROPOUT = replace(LORA, dropout=0.2)
+
+
+class Crash(Exception):  # noqa: N818
+    """What stops a run from outside."""
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return tiny_base()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(base: Base) -> tuple[Trained, ...]:
+    return train_many(base, WORK, DROPOUT, CONFIG, ENGINE)
+
+
+def steps_of(events: list[Event]) -> list[int]:
+    return [int(e.values["step"]) for e in events if isinstance(e, Measured)]
+
+
+@settings(max_examples=12)
+@given(
+    crashes=st.lists(st.integers(1, 40), min_size=1, max_size=3).map(sorted),
+    kind=st.sampled_from([Measured, Progress]),
+    slots=st.integers(1, 5),
+)
+def test_a_crashed_run_goes_on_to_the_same_bits(
+    base: Base,
+    undisturbed: tuple[Trained, ...],
+    crashes: list[int],
+    kind: type[Event],
+    slots: int,
+) -> None:
+    """Also where the next call asks for another number of slots: the old one is kept."""
+    heard: list[Event] = []
+    done: tuple[Trained, ...] = ()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint"
+        for at in [*crashes, None]:
+            engine = replace(ENGINE, slots=slots) if path.exists() else ENGINE
+            listener = _crash_at(at, kind, heard)
+            with suppress(Crash):
+                done = train_many(
+                    base, WORK, DROPOUT, CONFIG, engine, checkpoint=path, listener=listener
+                )
+    for ours, expected in zip(done, undisturbed, strict=True):
+        assert same_bits(ours.adapter, expected.adapter)
+        assert replace(ours, adapter=expected.adapter) == expected
+    steps = steps_of(heard)
+    repeated = len(steps) - len(set(steps))
+    assert repeated <= len(crashes)  # no more than the step that was under way
+    assert sorted(set(steps)) == list(range(1, max(steps) + 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("at", [2, 5, 9])
+def test_what_was_kept_is_kept_again(dtype: torch.dtype, at: int, tmp_path: Path) -> None:
+    """The rounding of what is kept follows from the company in which it ran: also after a crash."""
+    base = tiny_base(dtype=dtype)
+    call = invocation_of(base.tokenizer)
+    draw = random.Random(0)
+
+    def ask(length: int, answer: int) -> Example:
+        prompt = tuple(draw.choices(range(200), k=length))
+        return Example((*prompt, *call, answer, 9), length + len(call))
+
+    asked = [ask(draw.randint(3, 40), 20 + n % 5) for n in range(20)]
+    work = [Job(person=f"p{n}", examples=tuple(draw.sample(asked, 4 + 2 * n))) for n in range(5)]
+    lora = replace(LORA, active="answer", top_layers=1)
+    path = tmp_path / "checkpoint"
+    whole = train_many(base, work, lora, CONFIG, ENGINE)
+    with suppress(Crash):
+        listener = _crash_at(at, Progress, [])
+        train_many(base, work, lora, CONFIG, ENGINE, checkpoint=path, listener=listener)
+    assert path.exists()
+    again = train_many(base, work, lora, CONFIG, ENGINE, checkpoint=path)
+    for ours, expected in zip(again, whole, strict=True):
+        assert same_bits(ours.adapter, expected.adapter)
+
+
+def _crash_at(step: int | None, kind: type[Event], heard: list[Event]) -> Listener:
+    """Write down what is said, and stop the run at the first such event from that step on."""
+
+    def listener(event: Event, /) -> None:
+        heard.append(event)
+        now = steps_of(heard)[-1:]
+        if step is not None and now >= [step] and isinstance(event, kind):
+            raise Crash
+
+    return listener
+
+
+def test_a_finished_run_is_not_trained_again(
+    base: Base, undisturbed: tuple[Trained, ...], tmp_path: Path
+) -> None:
+    path, heard = tmp_path / "c", list[Event]()
+    train_many(base, WORK, DROPOUT, CONFIG, ENGINE, checkpoint=path)
+    again = train_many(base, WORK, DROPOUT, CONFIG, ENGINE, checkpoint=path, listener=heard.append)
+    assert steps_of(heard) == []
+    assert all(same_bits(a.adapter, b.adapter) for a, b in zip(again, undisturbed, strict=True))
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(base: Base, tmp_path: Path) -> None:
+    """``kill -9``, four times, in the middle of steps and of writing checkpoints."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["idiolect.training", "idiolect.models.tiny"])
+    checkpoint, out = tmp_path / "checkpoint", tmp_path / "adapters"
+    moments = random.Random(0)
+    for _ in range(4):
+        child = processes.Process(target=train_to_the_end, args=(str(checkpoint), str(out)))
+        child.start()
+        for _ in range(moments.randint(1, 4)):
+            _wait_for_another(checkpoint, child)
+        time.sleep(moments.random() * 0.02)
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL and not out.exists()
+    child = processes.Process(target=train_to_the_end, args=(str(checkpoint), str(out)))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert out.read_bytes() == as_bytes(train_many(base, WORK, LORA, LONG, ENGINE))
+
+
+def _wait_for_another(checkpoint: Path, child: multiprocessing.process.BaseProcess) -> None:
+    """Until the file is another one than it is now."""
+    seen = _face(checkpoint)
+    while child.is_alive() and _face(checkpoint) == seen:
+        time.sleep(0.0005)
+
+
+def _face(file: Path) -> tuple[int, int] | None:
+    if not file.exists():
+        return None
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+@pytest.fixture(scope="module")
+def saved(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "checkpoint"
+    train_many(base, WORK, LORA, CONFIG, ENGINE, checkpoint=path)
+    return path
+
+
+@given(data=st.data())
+def test_a_damaged_checkpoint_is_refused(base: Base, saved: Path, data: st.DataObject) -> None:
+    raw = bytearray(saved.read_bytes())
+    at = data.draw(st.one_of(st.integers(0, 2000), st.integers(0, len(raw) - 1)))
+    if data.draw(st.booleans()):
+        raw[at] ^= data.draw(st.integers(1, 255))
+    else:
+        del raw[at:]
+    damaged = saved.with_name("damaged")
+    damaged.write_bytes(raw)
+    with pytest.raises(IntegrityError, match="damaged"):
+        train_many(base, WORK, LORA, CONFIG, ENGINE, checkpoint=damaged)
+    assert damaged.read_bytes() == raw  # left for whoever wants to look
+
+
+def test_a_checkpoint_of_other_work_is_ignored(base: Base, saved: Path, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    path.write_bytes(saved.read_bytes())
+    other, heard = replace(CONFIG, seed=1), list[Event]()
+    ours = train_many(base, WORK, LORA, other, ENGINE, checkpoint=path, listener=heard.append)
+    for trained, expected in zip(ours, train_many(base, WORK, LORA, other, ENGINE), strict=True):
+        assert same_bits(trained.adapter, expected.adapter)
+    assert steps_of(heard)[0] == 1
+
+
+def test_everything_that_decides_the_adapters_is_in_the_key(base: Base) -> None:
+    (job, *_) = work = some_jobs()
+    example = job.examples[0]
+    start = fresh(base, LORA, seed=3, person="x")
+    longer = Example(example.ids, example.answer_start - 1)
+    tallied = replace(example, tally=((example.ids[example.answer_start], 2),))
+    others: list[tuple[Job, ...]] = [
+        work[1:],
+        work[::-1],
+        (replace(job, person="someone"), *work[1:]),
+        (replace(job, start=start), *work[1:]),
+        (replace(job, examples=job.examples[1:]), *work[1:]),
+        (replace(job, examples=(tallied, *job.examples[1:])), *work[1:]),
+        (replace(job, examples=(longer, *job.examples[1:])), *work[1:]),
+    ]
+    keys = [jobs_fingerprint(base.identity, jobs, LORA, CONFIG) for jobs in (work, *others)]
+    keys.append(jobs_fingerprint("another base", work, LORA, CONFIG))
+    keys.append(jobs_fingerprint(base.identity, work, replace(LORA, alpha=1.0), CONFIG))
+    keys.append(jobs_fingerprint(base.identity, work, LORA, replace(CONFIG, rate=0.5)))
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == jobs_fingerprint(base.identity, some_jobs(), LORA, CONFIG)
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    state = Checkpoint(
+        fingerprint="f",
+        slots=2,
+        forward_tokens=4096,
+        waiting=3,
+        steps=9,
+        taken=(4, 0),
+        seats=(
+            SeatState(0, 2, 4, 77, 1.25, 0.1, 0.5, 1),
+            SeatState(-1, 0, 5, 60, float("inf"), 0.2, None, 0),
+        ),
+        asked=((0, 3), (), (2,)),
+        tensors={"weights": torch.randn(2, 5), "done.0": torch.randn(5)},
+    )
+    state.save(tmp_path / "c")
+    found = Checkpoint.load(tmp_path / "c", "f")
+    assert found is not None
+    assert replace(found, tensors={}) == replace(state, tensors={})
+    for name, tensor in state.tensors.items():
+        assert torch.equal(found.tensors[name], tensor)
+    assert Checkpoint.load(tmp_path / "c", "g") is None
+    assert Checkpoint.load(tmp_path / "none", "f") is None

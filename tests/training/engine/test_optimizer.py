@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.stacks.lora import Stack
+from idiolect.models.tiny import tiny_base
+from idiolect.training.engine.optimizer import StackedAdamW
+from idiolect.training.schedule import TrainConfig
+
+BASE = tiny_base(dtype=torch.float64)
+CONFIG = TrainConfig(weight_decay=0.1, clip=0.5)
+
+
+def random_stack(slots: int) -> Stack:
+    stack = Stack(BASE, LoraConfig(rank=1), slots).train()
+    torch.nn.init.normal_(stack.weights.detach(), generator=torch.Generator().manual_seed(1))
+    return stack
+
+
+@settings(max_examples=20)
+@given(
+    who=st.lists(st.integers(0, 2), min_size=1, max_size=12),
+    size=st.sampled_from([1e-3, 1.0, 100.0]),
+    seed=st.integers(0, 99),
+)
+def test_each_slot_is_an_adamw_of_its_own(who: list[int], size: float, seed: int) -> None:
+    """Slots step in any order, at their own rates, with gradients below and above the clip."""
+    stack = random_stack(3)
+    ours = StackedAdamW(stack, CONFIG)
+    theirs = [torch.nn.Parameter(row.clone()) for row in stack.weights.detach()]
+    optimizers = [torch.optim.AdamW([w], weight_decay=0.1) for w in theirs]
+    generator = torch.Generator().manual_seed(seed)
+    assert stack.grads is not None
+    for step, slot in enumerate(who):
+        rate = 1e-3 * (1 + step + slot)
+        gradient = size * torch.randn(theirs[0].shape, generator=generator, dtype=torch.float64)
+        stack.grads[slot] = gradient
+        norm = ours.step(slot, rate)
+        theirs[slot].grad = gradient.clone()
+        assert norm == pytest.approx(float(torch.nn.utils.clip_grad_norm_([theirs[slot]], 0.5)))
+        optimizers[slot].param_groups[0]["lr"] = rate
+        optimizers[slot].step()
+        for row, weight in zip(stack.weights.detach(), theirs, strict=True):
+            assert torch.allclose(row, weight.detach(), rtol=1e-12, atol=1e-14)
+
+
+def test_a_step_touches_its_own_slot_alone() -> None:
+    stack = random_stack(3)
+    optimizer = StackedAdamW(stack, CONFIG)
+    assert stack.grads is not None
+    stack.grads += 1.0
+    state = (stack.weights, optimizer.first, optimizer.second)
+    before = [t.detach().clone() for t in state]
+    optimizer.step(1, 0.01)
+    assert optimizer.taken == [0, 1, 0]
+    for now, then in zip(state, before, strict=True):
+        assert torch.equal(now[[0, 2]], then[[0, 2]])
+        assert not torch.equal(now[1], then[1])
+    first = optimizer.first.clone()
+    optimizer.step(2, 0.01)
+    optimizer.reset(1)
+    assert optimizer.taken == [0, 0, 1]
+    assert not optimizer.first[1].any() and not optimizer.second[1].any()
+    assert first[1].any() and optimizer.first[2].any()

@@ -1,0 +1,249 @@
+"""Packed rows: invariant 1 holds for them as for padded ones, on the code that GPUs run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.stacks import ops_packed
+from idiolect.events import Event, Progress
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.prompts.render import Example
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.packed_layout import PackedRows, pack, portions
+from idiolect.training.engine.padded_layout import PaddedRows, Row, Scored
+from idiolect.training.engine.train_many import train_many
+from idiolect.training.jobs import Job
+from idiolect.training.reference import train_one
+from idiolect.training.schedule import TrainConfig
+from support.job_strategies import (
+    LORA,
+    apart,
+    engines,
+    exact_base,
+    jobs,
+    same_bits,
+    settings_of,
+    some_jobs,
+)
+
+EXACT, SINGLE, STEADY = 1e-10, 1e-5, 1e-2
+"""As in ``test_batched.py``."""
+WIDE = replace(LORA, rank=4)
+"""Wide enough for grouped products, which the rank of other tests is not."""
+
+rows = st.lists(
+    st.builds(
+        lambda slot, length, answer: Row(slot, Example(tuple(range(length + answer)), length), 0),
+        st.integers(0, 3),
+        st.integers(1, 8),
+        st.integers(1, 3),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return exact_base()
+
+
+@pytest.fixture(scope="module")
+def base32() -> Base:
+    return tiny_base()
+
+
+@pytest.fixture
+def packed_forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each call of the packed layout had."""
+    seen: list[int] = []
+    forwards = PackedRows.forwards
+
+    def noted(self: PackedRows, rows: Sequence[Row]) -> Iterator[Scored]:
+        seen.append(len(rows))
+        return forwards(self, rows)
+
+    monkeypatch.setattr(PackedRows, "forwards", noted)
+    return seen
+
+
+@settings(max_examples=60)
+@given(work=jobs(), config=settings_of(), engine=engines)
+def test_packed_equals_rows_equals_alone(
+    base: Base, work: tuple[Job, ...], config: TrainConfig, engine: EngineConfig
+) -> None:
+    packed = train_many(base, work, LORA, config, replace(engine, layout="packed"))
+    padded = train_many(base, work, LORA, config, replace(engine, layout="rows"))
+    for job, ours, theirs in zip(work, packed, padded, strict=True):
+        alone = train_one(base, job, LORA, config)
+        assert apart(ours.adapter, alone.adapter) <= EXACT
+        assert apart(ours.adapter, theirs.adapter) <= EXACT
+        assert (ours.steps, ours.tokens) == (alone.steps, alone.tokens)
+        assert ours.last_loss == pytest.approx(alone.last_loss, rel=1e-10)
+
+
+@settings(max_examples=40)
+@given(work=jobs(), config=settings_of(epsilon=STEADY), engine=engines)
+def test_grouped_products_in_fp32_too(
+    base32: Base, work: tuple[Job, ...], config: TrainConfig, engine: EngineConfig
+) -> None:
+    engine = replace(engine, layout="packed")
+    for job, ours in zip(work, train_many(base32, work, WIDE, config, engine), strict=True):
+        assert apart(ours.adapter, train_one(base32, job, WIDE, config).adapter) <= SINGLE
+
+
+def test_in_fp32_products_are_grouped(base32: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the test above is of what GPUs run, and not of the loop."""
+    asked: list[bool] = []
+    can = ops_packed.can_be_grouped
+    monkeypatch.setattr(ops_packed, "can_be_grouped", lambda *m: asked.append(can(*m)) or asked[-1])
+    config, engine = TrainConfig(batch=2, epochs=1), EngineConfig(layout="packed")
+    train_many(base32, some_jobs(), WIDE, config, engine)
+    assert asked and all(asked)
+
+
+def test_in_bf16_the_loss_is_that_of_rows() -> None:
+    base, config = tiny_base(dtype=torch.bfloat16), TrainConfig(batch=16, epochs=6, rate=1e-2)
+    lora = LoraConfig()
+    packed, padded = (
+        train_many(base, some_jobs(), lora, config, EngineConfig(layout=layout))
+        for layout in ("packed", "rows")
+    )
+    for ours, theirs in zip(packed, padded, strict=True):
+        assert ours.last_loss == pytest.approx(theirs.last_loss, rel=0.02)
+        assert ours.last_loss < ours.first_loss
+
+
+@settings(max_examples=20)
+@given(
+    work=jobs(),
+    engine=engines,
+    targets=st.sampled_from([("k_proj", "o_proj"), ("up_proj", "down_proj")]),
+    shared=st.booleans(),
+)
+def test_at_other_modules_and_with_one_a(
+    base: Base,
+    work: tuple[Job, ...],
+    engine: EngineConfig,
+    targets: tuple[str, ...],
+    shared: bool,
+) -> None:
+    lora, config = replace(LORA, targets=targets, shared_a=shared), TrainConfig(batch=3, epochs=2)
+    engine = replace(engine, layout="packed")
+    for job, ours in zip(work, train_many(base, work, lora, config, engine), strict=True):
+        assert apart(ours.adapter, train_one(base, job, lora, config).adapter) <= EXACT
+
+
+def test_tails_are_packed_as_well(base: Base, packed_forwards: list[int]) -> None:
+    config = TrainConfig(batch=2, epochs=6, rate=0.05, patience=1)
+    work = some_jobs(4)
+    work = tuple(replace(job, tail=work[n - 1].examples) for n, job in enumerate(work))
+    packed = train_many(base, work, LORA, config, EngineConfig(layout="packed"))
+    assert {len(job.tail) for job in work} <= set(packed_forwards)
+    for job, ours in zip(work, packed, strict=True):
+        alone = train_one(base, job, LORA, config)
+        assert apart(ours.adapter, alone.adapter) <= 1e-9 and ours.steps == alone.steps
+
+
+@pytest.mark.parametrize(
+    ("lora", "layout", "packs"),
+    [
+        (LORA, "packed", True),
+        (LORA, "rows", False),
+        (LORA, "auto", False),
+        (replace(LORA, dropout=0.1), "packed", False),
+        (replace(LORA, top_layers=1), "packed", False),
+    ],
+    ids=["packed", "rows", "auto on a CPU", "dropout", "top layers"],
+)
+def test_what_is_packed(
+    base: Base, packed_forwards: list[int], lora: LoraConfig, layout: str, packs: bool
+) -> None:
+    engine = EngineConfig(layout=layout)  # type: ignore[arg-type]
+    train_many(base, some_jobs(2), lora, TrainConfig(batch=2, epochs=1), engine)
+    assert bool(packed_forwards) is packs
+
+
+def test_where_a_layer_does_not_see_all_rows_stay_rows(
+    packed_forwards: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By step: only those whose longest row is beyond the window."""
+    base, config = exact_base(), TrainConfig(batch=1, epochs=1)
+    window = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
+    for name, value in window.items():
+        monkeypatch.setattr(base.model.config, name, value, raising=False)
+    short, long = (Example(tuple(range(n)), n - 2) for n in (8, 9))
+    padded: list[int] = []
+    forwards = PaddedRows.forwards
+
+    def noted(self: PaddedRows, rows: Sequence[Row]) -> Iterator[Scored]:
+        padded.append(max(len(row.example.ids) for row in rows))
+        return forwards(self, rows)
+
+    monkeypatch.setattr(PaddedRows, "forwards", noted)
+    work = [Job(person="p", examples=(short, long, short))]
+    train_many(base, work, LORA, config, EngineConfig(layout="packed"))
+    assert padded == [9] and packed_forwards == [1, 1]
+
+
+@given(rows=rows, budget=st.integers(1, 40))
+def test_portions_hold_every_row_once(rows: list[Row], budget: int) -> None:
+    found = list(portions(rows, budget))
+    together = [row for some in found for row in some]
+    assert sorted(map(id, together)) == sorted(map(id, rows))
+    assert [row.slot for row in together] == sorted(row.slot for row in rows)
+    for some in found:
+        assert len(some) == 1 or sum(len(row.example.ids) - 1 for row in some) <= budget
+
+
+@given(rows=rows)
+def test_a_packed_forward_holds_nothing_but_its_tokens(rows: list[Row]) -> None:
+    rows = sorted(rows, key=lambda row: row.slot)
+    packed = pack(rows, torch.device("cpu"))
+    assert packed.ids.tolist() == [t for row in rows for t in row.example.ids[:-1]]
+    assert packed.spans.bounds[-1] == len(packed.ids) == sum(packed.sizes)
+    owners = [slot for slot, n in zip(packed.slots, packed.sizes, strict=True) for _ in range(n)]
+    assert owners == [row.slot for row in rows for _ in row.example.ids[:-1]]
+    targets = [t for row in rows for t in row.example.ids[row.example.answer_start :]]
+    assert packed.label.tolist() == targets
+    # In these rows each token is the one before it and 1.
+    assert (packed.ids[packed.position] + 1).tolist() == targets
+    assert packed.slot.tolist() == [
+        row.slot for row in rows for _ in row.example.ids[row.example.answer_start :]
+    ]
+
+
+class Crash(Exception):  # noqa: N818
+    """What stops a run from outside."""
+
+
+@pytest.mark.parametrize("at", [3, 5, 9])
+def test_a_crashed_run_goes_on_to_the_same_bits(base32: Base, at: int, tmp_path: Path) -> None:
+    """Also where the next call would find other slots and tokens: the old ones are kept."""
+    config = TrainConfig(batch=2, epochs=3)
+    engine = EngineConfig(slots=2, forward_tokens=40, layout="packed", checkpoint_seconds=0)
+    whole = train_many(base32, some_jobs(), WIDE, config, engine)
+    path, told = tmp_path / "checkpoint", 0
+
+    def crash(event: Event) -> None:
+        nonlocal told
+        told += isinstance(event, Progress)
+        if told == at:
+            raise Crash
+
+    with pytest.raises(Crash):
+        train_many(base32, some_jobs(), WIDE, config, engine, checkpoint=path, listener=crash)
+    assert path.exists()
+    other = replace(engine, slots=0, forward_tokens=0)
+    again = train_many(base32, some_jobs(), WIDE, config, other, checkpoint=path)
+    for ours, expected in zip(again, whole, strict=True):
+        assert same_bits(ours.adapter, expected.adapter)

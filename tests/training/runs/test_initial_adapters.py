@@ -1,0 +1,139 @@
+"""Training that starts from the mean of others' adapters: made, used, declared, checked."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from idiolect import api
+from idiolect.adapters.arithmetic.mean import mean_adapter
+from idiolect.adapters.formats.peft import WEIGHTS, load_peft
+from idiolect.adapters.store.store import AdapterStore
+from idiolect.errors import MismatchError, MissingError, UsageError
+from idiolect.history.write import write_dataset
+from idiolect.models.base import Base, load_base
+from idiolect.privacy.ledger import Ledger
+from idiolect.storage.files import sha256_file
+from idiolect.storage.manifest import Manifest
+from idiolect.training.runs.personalize import PersonalSummary
+from idiolect.training.runs.request import Work, Worker, starting_from
+from support.tiny_people import UNGATED, rater, save_tiny
+
+OTHERS = ("ann", "ben", "cem")
+
+
+class Place:
+    """A base, people with adapters, a newcomer, and the mean of the others' adapters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        save_tiny(folder / "base")
+        self.base = str(folder / "base")
+        self.data, self.store, self.mean = folder / "data", folder / "store", folder / "mean"
+        people = [rater(name, 12) for name in (*OTHERS, "new")]
+        write_dataset(self.data, people, task="rating", source="test", name="films")
+        api.personalize(self.data, self.store, base=self.base, config=UNGATED, people=OTHERS)
+        api.consent(self.store, OTHERS, "mean")
+        api.mean(self.store, OTHERS, self.mean)
+
+    @property
+    def loaded(self) -> Base:
+        return load_base(self.base, dtype="float32", device="cpu")
+
+    def train(self, store: str, start: Path | None) -> PersonalSummary:
+        """Trains the newcomer into a store of their own, too little to move."""
+        config = replace(UNGATED, train=replace(UNGATED.train, rate=1e-12))
+        folder = self.folder / store
+        return api.personalize(
+            self.data, folder, base=self.base, config=config, people=["new"], start=start
+        )
+
+    def newcomer(self, store: str, start: Path | None) -> AdapterStore:
+        """That store."""
+        self.train(store, start)
+        return AdapterStore.open(self.folder / store)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("start"))
+
+
+def test_the_mean_is_theirs_and_says_of_how_many(place: Place) -> None:
+    store = AdapterStore.open(place.store)
+    adapters = [store.adapter(person) for person in OTHERS]
+    expected = mean_adapter([a for a in adapters if a is not None])
+    found = load_peft(place.mean, place.loaded)
+    for path, (a, b) in expected.pairs.items():
+        assert torch.allclose(found.pairs[path][1] @ found.pairs[path][0], b @ a, atol=1e-6)
+    assert Manifest.load(place.mean, "adapter").config["mean_of"] == len(OTHERS)
+
+
+def test_training_starts_there_and_the_store_says_so(place: Place) -> None:
+    started = place.newcomer("started", place.mean)
+    fresh = place.newcomer("fresh", None)
+    mean = load_peft(place.mean, place.loaded)
+    ours, plain = started.adapter("new"), fresh.adapter("new")
+    assert ours is not None
+    assert plain is not None
+    for path, (a, b) in mean.pairs.items():
+        assert torch.allclose(ours.pairs[path][0], a, atol=1e-9)
+        assert torch.allclose(ours.pairs[path][1], b, atol=1e-9)
+        assert not torch.allclose(plain.pairs[path][0], a, atol=1e-3)
+    assert started.settings["start"] == sha256_file(place.mean / WEIGHTS)
+    assert fresh.settings["start"] == ""
+
+
+def test_another_start_is_another_training(place: Place) -> None:
+    place.train("again", place.mean)
+    assert place.train("again", place.mean).unchanged == ("new",)
+    assert place.train("again", None).trained == ("new",)
+
+
+def test_what_cannot_be_a_start_is_refused(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no adapter in PEFT's format"):
+        place.newcomer("x1", tmp_path)
+    wider = replace(UNGATED, lora=replace(UNGATED.lora, rank=4))
+    with pytest.raises(MismatchError, match="is no start for"):
+        api.personalize(
+            place.data, tmp_path / "x2", base=place.base, config=wider, start=place.mean
+        )
+    named = starting_from(UNGATED, place.mean)
+    with pytest.raises(UsageError, match="--start"):
+        Worker(Work(data=place.data, store=tmp_path / "x3", base=place.base, config=named))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_mean_needs_everyones_consent_and_is_kept_in_the_ledger(
+    place: Place, tmp_path: Path
+) -> None:
+    ledger = Ledger(place.store / "ledger")
+    made = [e for e in ledger.entries() if e.event == "shared"]
+    assert sorted(e.who for e in made) == sorted(ledger.of(p)[0].who for p in OTHERS)
+    of = {"scope": "mean", "of": len(OTHERS), "sha256": sha256_file(place.mean / WEIGHTS)}
+    assert all(e.details == of for e in made)
+    store = tmp_path / "store"
+    shutil.copytree(place.store, store)
+    api.consent(store, ["ben"], "mean", revoke=True)
+    api.consent(store, ["ben"], "pieces")
+    before = Ledger(store / "ledger").entries()
+    with pytest.raises(MissingError, match=r"scope 'mean' of 'ben' \(taken back on"):
+        api.mean(store, OTHERS, tmp_path / "out")
+    with pytest.raises(UsageError, match="is there already"):
+        api.mean(store, ["ann", "cem"], place.mean)
+    assert not (tmp_path / "out").exists()
+    assert Ledger(store / "ledger").entries() == before
+    api.mean(store, ["ann", "cem"], tmp_path / "out")
+    assert [e.event for e in Ledger(store / "ledger").of("ben")].count("shared") == 1
+
+
+def test_a_mean_of_nobody_or_of_strangers_is_refused(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="mean of no adapters"):
+        api.mean(place.store, (), tmp_path / "out")
+    with pytest.raises(MissingError, match="nobody"):
+        api.mean(place.store, ("ann", "nobody"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,141 @@
+"""Shards on Ray: a worker that is killed costs nothing; what is wrong is said."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idiolect.errors import MissingError, UsageError
+from idiolect.history.write import write_dataset
+from idiolect.privacy.ledger import Ledger
+from idiolect.training.sharded import ray
+from support.tiny_people import rater, save_tiny
+from tests.training.sharded.test_shards import COUNTS, same_as_the_whole, train
+
+TESTS = Path(__file__).parents[2]
+SHARDS = 3
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base, a dataset, and the store of an unsharded run."""
+    place = tmp_path_factory.mktemp("ray")
+    save_tiny(place / "base")
+    everyone = [rater(person, count) for person, count in COUNTS.items()]
+    write_dataset(place / "data", everyone, task="rating", source="made up")
+    train(place, place / "whole")
+    return place
+
+
+def start(place: Path, store: Path) -> subprocess.Popen[str]:
+    """A driver, which starts Ray and works until everything is merged."""
+    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "support.ray_driver",
+            str(place),
+            str(store),
+            str(SHARDS),
+        ],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def writer_of(store: Path) -> int | None:
+    """The process that holds a part of the store and has begun to train."""
+    for note in store.glob("parts/.*.held"):
+        part = store / "parts" / note.name.removeprefix(".").removesuffix(".held")
+        metrics = part / "metrics.jsonl"
+        with contextlib.suppress(OSError):
+            if metrics.is_file() and metrics.stat().st_size:
+                found = re.search(r"process (\d+)", note.read_text())
+                return int(found[1]) if found else None
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+def test_a_killed_worker_loses_nothing(place: Path, tmp_path: Path) -> None:
+    """Invariant 5: a worker is killed in the middle of a shard; another goes on."""
+    store = tmp_path / "store"
+    driver = start(place, store)
+    victim = None
+    while victim is None and driver.poll() is None:
+        victim = writer_of(store)
+        time.sleep(0.002)
+    assert victim is not None and victim != driver.pid, driver.communicate()
+    os.kill(victim, signal.SIGKILL)
+    out, told = driver.communicate(timeout=300)
+    assert driver.returncode == 0, told
+    done = json.loads(out.splitlines()[-1])
+    assert {*done["trained"], *done["unchanged"], *done["too_few"]} == set(COUNTS)
+    same_as_the_whole(place, store)
+    assert not (store / "parts").exists()
+    assert len(Ledger(store / "ledger").entries()) == len(COUNTS) - 1
+    again = start(place, store)
+    out, told = again.communicate(timeout=300)
+    assert again.returncode == 0, told
+    assert json.loads(out.splitlines()[-1])["trained"] == []
+
+
+def test_without_ray_it_says_how_to_get_it(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingError, match=r"pip install 'idiolect\[ray\]'"):
+        train(place, tmp_path / "store", ray="local")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"shards": 2}, "are for a run on Ray"),
+        ({"workers": 2}, "are for a run on Ray"),
+        ({"ray": "local", "shard": "1/2"}, "say one of the two"),
+        ({"ray": "local", "shards": 0}, "shards: must be at least 1, got 0"),
+        ({"ray": "local", "workers": -1}, "workers: must be at least 1, got -1"),
+    ],
+)
+def test_what_does_not_go_together(
+    place: Path, tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        train(place, tmp_path / "store", **options)
+    assert not (tmp_path / "store").exists()
+
+
+def node(cpu: float, gpu: float = 0, alive: bool = True) -> dict[str, Any]:
+    return {"Alive": alive, "Resources": {"CPU": cpu} | ({"GPU": gpu} if gpu else {})}
+
+
+def seats(nodes: list[dict[str, Any]], workers: int | None = None, gpus: bool = True) -> Any:
+    found = ray.seats_in(nodes, workers, gpus=gpus)
+    return found.workers, found.cpus, found.gpus
+
+
+def test_workers_follow_from_what_the_cluster_has() -> None:
+    assert seats([node(2)]) == (1, 2, 0)
+    assert seats([node(8), node(4), node(16, alive=False)]) == (2, 4, 0)
+    assert seats([node(16, 4), node(16, 4)]) == (8, 4, 1)
+    assert seats([node(16, 4)], gpus=False) == (1, 16, 0)
+    assert seats([node(16, 1)], workers=2) == (2, 8, 0.5)
+    assert seats([node(2)], workers=3) == (3, 1, 0)
+    with pytest.raises(MissingError, match="no CPU to give"):
+        seats([node(4, alive=False)])

@@ -1,0 +1,240 @@
+"""Task adaptation: whose words enter, what comes out, and what a kill leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from idiolect.adapters.formats.peft import load_peft
+from idiolect.adapters.stacks.lora import stack_of
+from idiolect.errors import MismatchError, UsageError
+from idiolect.events import Event, Measured
+from idiolect.history.history import History
+from idiolect.history.interaction import Interaction
+from idiolect.models.base import Base, load_base
+from idiolect.prompts.context import ContextConfig
+from idiolect.storage.manifest import Manifest
+from idiolect.tasks.registry import get_task
+from idiolect.training import adapt_base as module
+from idiolect.training.adapt_base import (
+    TASK_ADAPTER,
+    AdaptConfig,
+    AdaptSummary,
+    Exclusion,
+    adapt,
+    contributors_of,
+)
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.jobs import Job
+from idiolect.training.schedule import TrainConfig
+from support.tiny_people import LORA, save_tiny
+
+TITLES = get_task("lamp-5")
+CONFIG = AdaptConfig(
+    lora=LORA, train=TrainConfig(batch=2, epochs=2, rate=0.02), dtype="float32", device="cpu"
+)
+ENGINE = EngineConfig(checkpoint_seconds=0)
+
+
+def author(person: str, *papers: str, voices: dict[str, str] | None = None) -> History:
+    """Somebody whose papers are called ``papers``; some with another's words in them."""
+    return History.of(
+        person,
+        [
+            Interaction(
+                id=f"{person}{n}",
+                position=n,
+                time=float(n),
+                fields={"title": paper, "abstract": f"We study {paper.lower()}."},
+                voices=(voices[paper],) if voices and paper in voices else (),
+            )
+            for n, paper in enumerate(papers)
+        ],
+    )
+
+
+TESTED = author("tess", "Secrets", "Joint work")
+OTHERS = [
+    author("ann", "Ants", "Joint work", "Apes", "Asps"),
+    author("bob", "Bees", "Quoting Tess", "Bats", voices={"Quoting Tess": "tess"}),
+    TESTED,
+    author("cy", "  JOINT: Work!  "),
+]
+FORBIDDEN = ("secrets", "joint", "quoting tess")
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Base:
+    return save_tiny(tmp_path / "base")
+
+
+def run(base: Base, out: Path, config: AdaptConfig = CONFIG, **options: Any) -> AdaptSummary:
+    given = {"others": OTHERS, "exclusion": Exclusion(TITLES, [TESTED]), "engine": ENGINE}
+    return adapt(base, TITLES, out=out, config=config, **(given | options))
+
+
+@pytest.mark.parametrize("retrieval", ["none", "bm25", "recent"])
+def test_no_word_of_a_tested_person_enters(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retrieval: Any
+) -> None:
+    """Neither by name, nor quoted by others, nor as a co-author, nor by retrieval."""
+    seen: list[Job] = []
+    train_many = module.train_many
+
+    def watched(base: Base, jobs: Sequence[Job], *rest: Any, **options: Any) -> Any:
+        seen.extend(jobs)
+        return train_many(base, jobs, *rest, **options)
+
+    monkeypatch.setattr(module, "train_many", watched)
+    config = replace(CONFIG, context=ContextConfig(retrieval=retrieval, k=9))
+    done = run(base, tmp_path / "out", config)
+    (job,) = seen
+    texts = [str(base.tokenizer.decode(list(e.ids))).casefold() for e in job.examples]
+    assert len(texts) == done.items == 5
+    for word in FORBIDDEN:
+        assert not any(word in text for text in texts)
+    for word in ("ants", "apes", "asps", "bees", "bats"):
+        assert any(word in text for text in texts)
+    if retrieval != "none":
+        assert any("ants" in text and "asps" in text for text in texts)
+    assert dict(done.left_out) == {
+        "is a record of a person to be tested": 2,
+        "holds words of a person to be tested": 1,
+    }
+    manifest = Manifest.load(tmp_path / "out", "base")
+    assert manifest.contributors == ("ann", "bob")
+    assert manifest.base == done.identity
+
+
+def test_it_answers_as_the_base_with_the_adapter(base: Base, tmp_path: Path) -> None:
+    done = run(base, tmp_path / "out")
+    adapted = load_base(tmp_path / "out", dtype="float32", device="cpu")
+    assert adapted.identity == done.identity != base.identity
+    assert adapted.tokenizer_identity == base.tokenizer_identity
+    own = load_peft(tmp_path / "out" / TASK_ADAPTER, base)
+    ids = torch.arange(40).view(2, 20)
+    with torch.no_grad():
+        bare = base.model(input_ids=ids).logits
+        with stack_of(base, [own]).applied(torch.zeros(2, dtype=torch.long)):
+            expected = base.model(input_ids=ids).logits
+        found = adapted.model(input_ids=ids).logits
+    assert (found - expected).abs().max() <= 1e-4
+    assert (found - bare).abs().max() > 0.01
+
+
+def test_whoever_went_into_the_parent_stays_named(base: Base, tmp_path: Path) -> None:
+    assert contributors_of(base) == ()
+    run(base, tmp_path / "first")
+    first = load_base(tmp_path / "first", dtype="float32", device="cpu")
+    run(first, tmp_path / "second", others=[author("dee", "Dogs", "Deer")])
+    second = load_base(tmp_path / "second", dtype="float32", device="cpu")
+    assert contributors_of(second) == ("ann", "bob", "dee")
+    assert Manifest.peek(tmp_path / "second").config["parent"] == first.identity
+
+
+class Crash(Exception):  # noqa: N818
+    """What stops a run from outside."""
+
+
+def test_a_crashed_adaptation_goes_on(base: Base, tmp_path: Path) -> None:
+    run(base, tmp_path / "whole")
+    steps: list[int] = []
+
+    def listener(event: Event, /) -> None:
+        if isinstance(event, Measured):
+            steps.append(int(event.values["step"]))
+            if len(steps) == 3:
+                raise Crash
+
+    with pytest.raises(Crash):
+        run(base, tmp_path / "out", listener=listener)
+    assert not (tmp_path / "out").exists()
+    run(base, tmp_path / "out", listener=listener)
+    assert steps == [1, 2, 3, 3, 4, 5, 6]
+    for file in sorted((tmp_path / "whole").rglob("*")):
+        other = tmp_path / "out" / file.relative_to(tmp_path / "whole")
+        assert file.is_dir() or file.read_bytes() == other.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["base", "out", "whole"]
+
+
+def test_the_folder_is_whole_or_not_there(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "save_peft", full)
+        with pytest.raises(Crash):
+            run(base, tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.adapting", "base"]
+    run(base, tmp_path / "out")
+    Manifest.load(tmp_path / "out", "base").verify(tmp_path / "out")
+
+
+def test_weights_of_other_names_are_not_passed_over(base: Base, tmp_path: Path) -> None:
+    (tmp_path / "renamed").mkdir()
+    tensors = load_file(tmp_path / "base" / "model.safetensors")
+    renamed = {f"language_{name}": tensor for name, tensor in tensors.items()}
+    save_file(renamed, tmp_path / "renamed" / "model.safetensors")
+    with pytest.raises(MismatchError, match="another name for"):
+        run(replace(base, folder=tmp_path / "renamed"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nobody_left_is_said(base: Base, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to adapt on"):
+        run(base, tmp_path / "out", others=[TESTED])
+    with pytest.raises(UsageError, match="is a record of a person to be tested"):
+        run(base, tmp_path / "out", others=[author("cy", "joint work")])
+    with pytest.raises(UsageError, match="in memory"):
+        run(replace(base, folder=None), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_draw_of_items_is_seeded(base: Base, tmp_path: Path) -> None:
+    few = replace(CONFIG, most_items=2)
+    one, other = (run(base, tmp_path / name, few) for name in ("one", "other"))
+    assert one.items == 2 and one.identity == other.identity
+    seeded = replace(few, train=replace(few.train, seed=5))
+    assert run(base, tmp_path / "third", seeded).identity != one.identity
+
+
+def test_where_items_have_no_labels_others_queries_teach_the_task(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LaMP-1: items say nothing of what is cited."""
+    cites = get_task("lamp-1")
+
+    def asked(person: str, title: str, answer: str | None) -> History:
+        fields = {"title": title, "option1": "On ants", "option2": "On bees"}
+        known = {"citation": answer} if answer else {}
+        query = Interaction(id="q", position=9, fields={**fields, **known})
+        return replace(author(person, f"Paper of {person}"), queries=(query,))
+
+    seen: list[Job] = []
+    train_many = module.train_many
+
+    def watched(base: Base, jobs: Sequence[Job], *rest: Any, **options: Any) -> Any:
+        seen.extend(jobs)
+        return train_many(base, jobs, *rest, **options)
+
+    monkeypatch.setattr(module, "train_many", watched)
+    others = [
+        asked("ann", "Mine", "[2]"),
+        asked("bob", "Unknown", None),
+        asked("cy", "Ours", "[1]"),
+    ]
+    exclusion = Exclusion(cites, [asked("tess", "ours", "[1]")])
+    done = adapt(base, cites, others, exclusion, tmp_path / "out", CONFIG, engine=ENGINE)
+    ((example,),) = (job.examples for job in seen)
+    assert str(base.tokenizer.decode(list(example.ids[example.answer_start :]))) == "[2]</s>"
+    assert done.items == 1 and Manifest.peek(tmp_path / "out").contributors == ("ann",)
+    with pytest.raises(UsageError, match="no answered query of anyone else is left"):
+        adapt(base, cites, others[1:2], exclusion, tmp_path / "no", CONFIG, engine=ENGINE)

@@ -1,0 +1,62 @@
+"""The do-no-harm gate: how much is held out, and what is compared on it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from idiolect.adapters.lora import LoraAdapter, merged_weight
+from idiolect.errors import UsageError
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.prompts.render import Example
+from idiolect.training.holdout_gate import GateConfig, mean_losses
+from support.job_strategies import some_jobs
+from support.tiny_people import noisy
+
+
+@torch.no_grad()
+def alone(adapter: LoraAdapter | None, examples: tuple[Example, ...]) -> float:
+    """One example at a time, the adapter in the weights, every position computed."""
+    model = tiny_base().model
+    for path, (a, b) in (adapter.pairs if adapter else {}).items():
+        weight = model.get_submodule(path).weight
+        scale = adapter.config.scale if adapter else 1.0
+        weight.copy_(merged_weight(weight, a, b, scale))
+    losses: list[float] = []
+    for example in examples:
+        logits = model(input_ids=torch.tensor([example.ids])).logits[0]
+        chances = torch.log_softmax(logits.double(), dim=-1)
+        for place in range(example.answer_start, len(example.ids)):
+            losses.append(-float(chances[place - 1, example.ids[place]]))
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("forward_tokens", [1, 60, 9999])
+def test_losses_are_those_of_each_person_alone(forward_tokens: int) -> None:
+    base: Base = tiny_base()
+    examples = {job.person: job.examples for job in some_jobs(4, 3)}
+    adapters = {"p0": noisy(base, 1), "p2": noisy(base, 2)}
+    for given in ({}, adapters):
+        found = mean_losses(base, examples, given, forward_tokens=forward_tokens)
+        assert list(found) == list(examples)
+        for person, theirs in examples.items():
+            assert found[person] == pytest.approx(alone(given.get(person), theirs), abs=1e-4)
+    without = mean_losses(base, examples, {}, forward_tokens=forward_tokens)
+    having = mean_losses(base, examples, adapters, forward_tokens=forward_tokens)
+    assert abs(without["p0"] - having["p0"]) > 0.01
+    assert without["p1"] == pytest.approx(having["p1"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("items", "tail"), [(0, 0), (2, 0), (3, 1), (8, 2), (9, 3), (30, 3), (50, 5), (400, 40)]
+)
+def test_the_tail_is_a_tenth_at_least_three_at_most_a_third(items: int, tail: int) -> None:
+    assert GateConfig().tail(items) == tail
+    assert GateConfig(on=False).tail(items) == 0
+
+
+def test_a_share_is_a_share() -> None:
+    for share in (0.0, 1.0, -0.5):
+        with pytest.raises(UsageError, match=r"gate\.share"):
+            GateConfig(share=share)

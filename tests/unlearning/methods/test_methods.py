@@ -1,0 +1,241 @@
+"""Every method's loss against numbers worked by hand; what steps draw; answers' masks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from idiolect.errors import UsageError
+from idiolect.models.tiny import byte_tokenizer, tiny_base
+from idiolect.prompt_sets.pairs import Pair
+from idiolect.prompts.render import Example, PromptConfig, Prompter
+from idiolect.unlearning.examples import Draw, Item, Sets, item_of, render
+from idiolect.unlearning.methods.finetune import FineTune
+from idiolect.unlearning.methods.ga_mismatch import Mismatch
+from idiolect.unlearning.methods.gradient_ascent import Ascent
+from idiolect.unlearning.methods.npo import Npo
+from idiolect.unlearning.methods.protocol import Method
+from idiolect.unlearning.methods.registry import NAMES, Methods
+from idiolect.unlearning.methods.sku import Sku
+from idiolect.unlearning.methods.task_vector import TaskVector
+from idiolect.unlearning.trainee import LoraTrainee, Losses
+from support.unlearning_sets import FORGET, LORA, RETAIN
+
+SETS = Sets(
+    forget=(
+        Item((1, 2), (10,), "a"),
+        Item((1, 2), (11, 11), "a"),
+        Item((3,), (12,), "b"),
+        Item((4,), (13,), "c"),
+        Item((5,), (10,), "d"),  # the same answer to another prompt
+    ),
+    retain=(Item((6,), (20,), "x"), Item((7,), (21,), "y")),
+)
+DRAW = Draw(sets=SETS, forgotten=(0, 1), retained=(1,), seed=3, step=0)
+
+
+class ByHand:
+    """A model that gives each example the loss that is written down for it."""
+
+    def __init__(self, now: Mapping[Example, float], before: float = 0, moved: float = 0) -> None:
+        self.now, self.before, self.moved = now, before, moved
+        self.asked: list[str] = []
+
+    def nll(self, examples: Sequence[Example]) -> Tensor:
+        self.asked.append("nll")
+        return torch.tensor([self.now.get(example, 0.5) for example in examples])
+
+    def nll_before(self, examples: Sequence[Example]) -> Tensor:
+        self.asked.append("before")
+        return torch.full((len(examples),), self.before)
+
+    def divergence(self, examples: Sequence[Example]) -> Tensor:
+        self.asked.append("divergence")
+        return torch.full((len(examples),), self.moved)
+
+
+FIRST, SECOND = SETS.forget[0].example, SETS.forget[1].example
+KEPT = SETS.retain[1].example
+NLL = {FIRST: 2.0, SECOND: 4.0, KEPT: 7.0}
+
+
+def terms(method: Method, model: ByHand, draw: Draw = DRAW) -> dict[str, float]:
+    return {name: float(term) for name, term in method.losses(model, draw)}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (TaskVector(), {"guided": 3.0}),
+        (FineTune(), {"retain": 7.0}),
+        (Ascent(), {"ascent": -3.0}),
+        (Mismatch(ascent=0.5), {"ascent": -1.5, "mismatch": 0.5, "retain": 9.0}),
+        (Mismatch(ascent=0, mismatch=0, retain=2), {"retain": 18.0}),
+        (
+            Sku(e1=2, e3=1, divergence="away"),
+            {"guided": 6.0, "random": 0.5, "preserve": -2.0},
+        ),  # capped at 2 nats
+        (Sku(e2=0, e3=1, cap=100, divergence="away"), {"guided": 3.0, "preserve": -9.0}),
+        (Sku(e1=0, e3=0.5), {"random": 0.5, "preserve": 4.5}),
+        (Sku(e3=0, e2=4), {"guided": 3.0, "random": 2.0}),
+    ],
+)
+def test_losses_by_hand(method: Method, expected: dict[str, float]) -> None:
+    assert terms(method, ByHand(NLL, moved=9.0)) == pytest.approx(expected)
+
+
+def test_npo_by_hand() -> None:
+    """Whole answers: one token of 2 nats and two of 4, both 1 nat a token before."""
+    found = terms(Npo(beta=0.5), ByHand(NLL, before=1.0))
+    ratios = (1 * (1 - 2), 2 * (1 - 4))
+    npo = sum(2 / 0.5 * math.log(1 + math.exp(0.5 * ratio)) for ratio in ratios) / 2
+    assert found == pytest.approx({"npo": npo, "retain": 7.0})
+    unmoved = terms(Npo(retain=0), ByHand({}, before=0.5))
+    assert unmoved == pytest.approx({"npo": 2 / 0.1 * math.log(2)})
+
+
+def test_what_has_no_weight_is_not_computed() -> None:
+    model = ByHand(NLL)
+    terms(Sku(e2=0, e3=0), model)
+    assert model.asked == ["nll"]
+    wrong: list[Callable[[], Method]] = [
+        lambda: Sku(e1=-1),
+        lambda: Sku(e1=0, e2=0, e3=0),
+        lambda: Sku(others=0),
+        lambda: Sku(cap=0),
+        lambda: Npo(beta=-1),
+        lambda: Npo(retain=-1),
+        lambda: Mismatch(ascent=-1),
+        lambda: Mismatch(ascent=0, mismatch=0, retain=0),
+    ]
+    for make in wrong:
+        with pytest.raises(UsageError, match=r"sku|npo\.|ga_mismatch"):
+            make()
+
+
+def test_the_cap_ends_the_reward_for_each_example() -> None:
+    """Moved 1 and 5 nats under a cap of 2: the one counts whole, the other no more than 2."""
+    moved = torch.tensor([1.0, 5.0], requires_grad=True)
+
+    class Moved(ByHand):
+        def divergence(self, examples: Sequence[Example]) -> Tensor:
+            return moved
+
+    draw = replace(DRAW, retained=(0, 1))
+    ((_, term),) = Sku(e1=0, e2=0, e3=1, divergence="away").losses(Moved({}), draw)
+    term.backward()
+    assert float(term.detach()) == -1.5
+    assert moved.grad is not None and moved.grad.tolist() == [-0.5, 0.0]
+
+
+def test_random_answers_are_others_and_seeded() -> None:
+    """Prompt a has the answers 10 and 11: it is given 12 and 13 only, also where 10 is another's;
+    the prompt stays, and so does where its answer starts."""
+    drawn = DRAW.disassociated(5)
+    assert (
+        sorted(e.ids[2:] for e in drawn[:2])
+        == sorted(e.ids[2:] for e in drawn[2:])
+        == [
+            (12,),
+            (13,),
+        ]
+    )
+    assert all(e.ids[:2] == (1, 2) and e.answer_start == 2 for e in drawn)
+    d = replace(DRAW, forgotten=(4,), step=1)
+    assert {e.ids[1:] for e in d.disassociated(9)} == {(11, 11), (12,), (13,)}
+    several = [replace(DRAW, forgotten=(2,), step=step).disassociated(1) for step in range(20)]
+    assert len({e.ids for (e,) in several}) > 1  # drawn anew each step
+    assert several == [
+        replace(DRAW, forgotten=(2,), step=step).disassociated(1) for step in range(20)
+    ]
+    alone = replace(DRAW, sets=Sets(SETS.forget[:2], SETS.retain))
+    with pytest.raises(UsageError, match=r"sku\.e2=0"):
+        alone.disassociated(1)
+
+
+def test_mismatched_answers_are_the_retain_sets() -> None:
+    found = {e for step in range(9) for e in replace(DRAW, step=step).mismatched()}
+    assert {e.ids[:2] for e in found} == {(1, 2)}
+    assert {e.ids[2:] for e in found} == {(20,), (21,)}
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_answers_start_where_they_start(chat: bool) -> None:
+    """With a chat template and without: the targets are the answer's tokens and its end mark, and
+    any answer can follow any prompt."""
+    tokenizer = byte_tokenizer()
+    if not chat:
+        tokenizer.chat_template = None
+    items = render(Prompter(tokenizer), FORGET, answer_tokens=64)
+    for item, pair in zip(items, FORGET, strict=True):
+        for of, answer in ((item, pair.response), (items[-1], FORGET[-1].response)):
+            example = item.answered(of.answer)
+            said = tokenizer.decode(list(example.ids[example.answer_start :]))
+            assert said == ("" if chat else " ") + answer + "</s>"
+            asked = tokenizer.decode(list(example.ids[: example.answer_start]))
+            assert pair.prompt in asked and "It is" not in asked
+    assert items[0].key == items[1].key != items[2].key
+    assert item_of(items[0].example).example == items[0].example
+
+
+def test_long_answers_are_cut_and_leave_room_for_each_other() -> None:
+    prompter = Prompter(byte_tokenizer(), PromptConfig(max_tokens=60))
+    pairs = [Pair(prompt="why " * 90, response="so " * 90), FORGET[0]]
+    long, short = render(prompter, pairs, answer_tokens=12)
+    assert len(long.answer) == 12 == len(short.answer) and prompter.end not in long.answer
+    assert max(len(long.answered(short.answer).ids), len(short.answered(long.answer).ids)) == 60
+    with pytest.raises(UsageError, match=r"prompt\.max_tokens: 60 leaves no room"):
+        render(prompter, pairs, answer_tokens=55)
+
+
+def test_losses_are_means_over_answer_tokens_alone() -> None:
+    """Against the whole model's logits one example at a time; batch mates and padding are
+    nothing to it, nor are the prompt's own tokens."""
+    base = tiny_base()
+    losses = Losses(base, LoraTrainee(base, None, LORA, seed=0))
+    items = render(Prompter(base.tokenizer), [*FORGET, *RETAIN], answer_tokens=64)
+    examples = [item.example for item in items]
+    by_hand: list[float] = []
+    for example in examples:
+        ids = torch.tensor([example.ids])
+        scores = torch.log_softmax(base.model(input_ids=ids).logits[0].double(), -1)
+        places = range(example.answer_start, len(example.ids))
+        found = [-float(scores[at - 1, example.ids[at]]) for at in places]
+        by_hand.append(sum(found) / len(found))
+    assert losses.nll(examples).tolist() == pytest.approx(by_hand, rel=1e-5)
+    assert losses.nll(examples[::-1]).tolist() == pytest.approx(by_hand[::-1], rel=1e-5)
+    assert losses.nll_before(examples).tolist() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_divergence_by_hand() -> None:
+    """KL(before || now) at the positions that predict the answer."""
+    base = tiny_base()
+    trainee = LoraTrainee(base, None, LORA, seed=0)
+    losses = Losses(base, trainee)
+    examples = [i.example for i in render(Prompter(base.tokenizer), RETAIN[:2], answer_tokens=9)]
+    assert losses.divergence(examples).tolist() == pytest.approx([0, 0], abs=1e-6)
+    with torch.no_grad():
+        for _, b in trainee.pairs.values():
+            b += 0.1
+    example = examples[1]
+    ids = torch.tensor([example.ids])
+    with trainee.before(examples) as model:
+        old = torch.log_softmax(model(input_ids=ids).logits[0].double(), -1)
+    with trainee.now(examples) as model:
+        new = torch.log_softmax(model(input_ids=ids).logits[0].double(), -1)
+    at = slice(example.answer_start - 1, len(example.ids) - 1)
+    expected = float((old.exp() * (old - new)).sum(-1)[at].mean().detach())
+    assert losses.divergence(examples).tolist()[1] == pytest.approx(expected, rel=1e-4)
+    assert expected > 0.01
+
+
+def test_methods_have_names() -> None:
+    assert NAMES == ("sku", "ft", "ga", "ga-mismatch", "task-vector", "npo")
+    assert Methods(npo=Npo(beta=1)).of("npo") == Npo(beta=1)
+    with pytest.raises(UsageError, match="unknown method 'skU'; known: sku, ft"):
+        Methods().of("skU")

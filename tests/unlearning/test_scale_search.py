@@ -1,0 +1,45 @@
+"""The scale that retain text bears, found on made-up costs."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idiolect.errors import UsageError
+from idiolect.unlearning.scale_search import HALVINGS, LEAST, MOST, given_scale, largest_scale
+
+
+@given(st.floats(0.02, 60), st.floats(1.01, 3))
+def test_the_largest_within_the_bound(limit: float, bound: float) -> None:
+    """Costs that reach the bound at ``limit``: what is found costs no more, and is near it."""
+    tried: list[float] = []
+
+    def cost_at(scale: float) -> float:
+        tried.append(scale)
+        return 1 + (bound - 1) * (scale / limit) ** 2
+
+    chosen = largest_scale(cost_at, bound)
+    assert chosen.cost == cost_at(chosen.scale) <= bound
+    rounded = 1e-9  # the costs are
+    assert limit * (1 - 2**-HALVINGS - rounded) <= chosen.scale <= limit * (1 + rounded)
+    assert len(tried) < 16
+
+
+def test_what_costs_nothing_ends_at_the_most() -> None:
+    assert largest_scale(lambda _: 1.0, 1.05).scale == MOST
+    assert largest_scale(lambda _: 1.0, 1.05, most=1.0).scale == 1.0
+    assert largest_scale(lambda s: 1.0 if s <= 0.5 else 2.0, 1.05, most=1.0).scale == 0.5
+
+
+@pytest.mark.parametrize("broken", [math.inf, math.nan, 7.0])
+def test_what_breaks_is_never_chosen(broken: float) -> None:
+    chosen = largest_scale(lambda s: 1.0 if s < 3 else broken, 1.05)
+    assert 2.9 < chosen.scale < 3
+    with pytest.raises(UsageError, match=r"no scale from 0\.015625 on keeps .* 1\.05 times"):
+        largest_scale(lambda s: 1.0 if s < LEAST else broken, 1.05)
+    with pytest.raises(UsageError, match=r"scale 4 makes .* guard of 1\.5 .* nothing was written"):
+        given_scale(lambda s: broken, 4.0, 1.5)
+    assert given_scale(lambda s: 1.4, 4.0, 1.5).cost == 1.4

@@ -1,0 +1,141 @@
+"""Deltas kept off what retain text needs: against a full SVD of what each module reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from idiolect.adapters.lora import LoraAdapter
+from idiolect.errors import UsageError
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.prompts.render import Example, Prompter
+from idiolect.unlearning.examples import render
+from idiolect.unlearning.methods.finetune import FineTune
+from idiolect.unlearning.methods.ga_mismatch import Mismatch
+from idiolect.unlearning.methods.gradient_ascent import Ascent
+from idiolect.unlearning.methods.protocol import Method
+from idiolect.unlearning.methods.task_vector import TaskVector
+from idiolect.unlearning.subspace import principal, without
+from idiolect.unlearning.train import train_delta
+from idiolect.unlearning.trainee import FullDelta
+from support.unlearning_sets import CONFIG, FORGET, RETAIN
+
+COUNT = 3
+
+
+def delta(base: Base, spare: int, method: Method | None = None, **changes: object) -> object:
+    config = replace(CONFIG, spare=spare, **changes)
+    return train_delta(base, None, FORGET, RETAIN, method or TaskVector(), config).delta
+
+
+def adapter(base: Base, spare: int) -> LoraAdapter:
+    made = delta(base, spare)
+    assert isinstance(made, LoraAdapter)
+    return made
+
+
+def retained(base: Base) -> list[Example]:
+    prompter = Prompter(base.tokenizer, CONFIG.prompt)
+    items = render(prompter, RETAIN, answer_tokens=CONFIG.answer_tokens)
+    return [item.example for item in items]
+
+
+def read(base: Base, path: str) -> Tensor:
+    """What a module reads of all retain text [N, D], one example after the other."""
+    rows: list[Tensor] = []
+    module = base.model.get_submodule(path)
+    hook = module.register_forward_pre_hook(lambda _, args: rows.append(args[0][0]))
+    with torch.no_grad():
+        for example in retained(base):
+            base.model(input_ids=torch.tensor([example.ids[:-1]]))
+    hook.remove()
+    return torch.cat(rows)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(40, 8), (8, 40)])
+def test_the_largest_directions_are_those_of_the_svd(rows: int, width: int) -> None:
+    draw = np.random.default_rng(0)
+    values = np.array([30.0, 20.0, 10.0, 2.0, 1.0, 0.5])
+    left, right = (np.linalg.qr(draw.normal(size=(n, 6)))[0] for n in (rows, width))
+    inputs = torch.from_numpy((left * values) @ right.T).float()
+    found = principal(inputs, 3).double().numpy()
+    assert found.shape == (3, width)
+    wanted = right[:, :3].T
+    assert np.abs(found.T @ found - wanted.T @ wanted).max() < 1e-4
+    assert torch.equal(principal(inputs, 3), principal(inputs, 3))
+
+
+@pytest.mark.parametrize(("rows", "width"), [(40, 8), (8, 40)])
+def test_inputs_that_repeat_have_few_directions(rows: int, width: int) -> None:
+    two = torch.randn(2, width, generator=torch.Generator().manual_seed(0))
+    inputs = two[torch.arange(rows) % 2]
+    found = principal(inputs, 5)
+    assert found.shape == (2, width)
+    assert (inputs - inputs @ found.T @ found).norm() < 1e-4 * inputs.norm()
+
+
+def test_a_delta_is_blind_to_each_modules_largest_inputs_and_else_as_it_was() -> None:
+    base = tiny_base()
+    plain, kept = adapter(base, 0), adapter(base, COUNT)
+    assert set(kept.pairs) == set(plain.pairs)
+    for path, (a, b) in plain.pairs.items():
+        inputs = read(base, path)
+        width = inputs.shape[1]
+        _, _, vectors = torch.linalg.svd(inputs, full_matrices=False)
+        largest = vectors[: min(COUNT, width // 8)]
+        # W (1 - V' V), written out
+        wanted = (b @ a) @ (torch.eye(width) - largest.T @ largest)
+        found = kept.pairs[path][1] @ kept.pairs[path][0]
+        assert (found - wanted).norm() <= 1e-3 * (b @ a).norm()
+        assert (found @ inputs.T).norm() < (b @ a @ inputs.T).norm()
+
+
+def test_all_weights_are_spared_where_modules_are_linear() -> None:
+    base = tiny_base()
+    plain, kept = (
+        delta(base, spare, parameters="full", train=replace(CONFIG.train, rate=1e-3))
+        for spare in (0, COUNT)
+    )
+    assert isinstance(plain, FullDelta) and isinstance(kept, FullDelta)
+    linear = {
+        f"{path}.weight"
+        for path, module in base.model.get_decoder().named_modules(prefix="model")
+        if isinstance(module, nn.Linear)
+    }
+    assert linear and linear < set(plain.tensors)
+    changed = {name for name, t in plain.tensors.items() if not torch.equal(t, kept.tensors[name])}
+    assert changed == linear
+
+
+def test_what_is_taken_out_can_be_nothing_or_everything() -> None:
+    base = tiny_base()
+    plain = adapter(base, 0)
+    path, (a, _) = next(iter(plain.pairs.items()))
+    same, none = (
+        without(plain, {path: d}) for d in (torch.zeros(0, a.shape[1]), torch.eye(a.shape[1]))
+    )
+    assert isinstance(same, LoraAdapter) and isinstance(none, LoraAdapter)
+    assert torch.equal(same.pairs[path][0], a)
+    assert not none.pairs[path][0].any()
+
+
+@pytest.mark.parametrize(
+    ("method", "spares"),
+    [(TaskVector(), True), (Ascent(), True), (FineTune(), False), (Mismatch(), False)],
+)
+def test_what_learnt_from_retain_answers_is_left_as_it_is(method: Method, spares: bool) -> None:
+    base = tiny_base()
+    plain, other = (delta(base, spare, method) for spare in (0, COUNT))
+    assert isinstance(plain, LoraAdapter) and isinstance(other, LoraAdapter)
+    same = all(torch.equal(a, other.pairs[path][0]) for path, (a, _) in plain.pairs.items())
+    assert same is not spares
+
+
+def test_less_than_none_is_refused() -> None:
+    with pytest.raises(UsageError, match="spare: must be 0"):
+        replace(CONFIG, spare=-1)

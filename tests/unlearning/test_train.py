@@ -1,0 +1,207 @@
+"""Deltas trained, negated, merged and stacked, on the tiny model."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.stacks.lora import stack_of
+from idiolect.errors import TrainingError, UsageError
+from idiolect.events import Event, Measured
+from idiolect.models.base import Base
+from idiolect.models.tiny import tiny_base
+from idiolect.training.reference import active_at, applied
+from idiolect.unlearning.examples import Draw
+from idiolect.unlearning.methods.finetune import FineTune
+from idiolect.unlearning.methods.protocol import Model, Terms
+from idiolect.unlearning.methods.registry import NAMES
+from idiolect.unlearning.methods.sku import Sku
+from idiolect.unlearning.methods.task_vector import TaskVector
+from idiolect.unlearning.task_arithmetic import beside, changed, factor_of, merged, scaled
+from idiolect.unlearning.train import train_delta
+from idiolect.unlearning.trainee import FullDelta
+from support.tiny_people import noisy, tensors
+from support.unlearning_sets import CONFIG, FORGET, LORA, RETAIN
+
+IDS = torch.arange(60, 90).view(2, 15)
+
+
+def train(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> Any:
+    method = changes.pop("method", TaskVector())
+    return train_delta(base, adapter, FORGET, RETAIN, method, replace(CONFIG, **changes))
+
+
+def weights_of(base: Base) -> str:
+    sha = hashlib.sha256()
+    for _, tensor in sorted(base.model.state_dict().items()):
+        sha.update(tensor.numpy().tobytes())
+    return sha.hexdigest()
+
+
+@torch.no_grad()
+def logits(base: Base, adapter: LoraAdapter | None = None) -> torch.Tensor:
+    if adapter is None:
+        return base.model(input_ids=IDS).logits
+    with stack_of(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+        return base.model(input_ids=IDS).logits
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_trains_and_repeats_itself(name: str) -> None:
+    """Equal seeds give equal bytes, another seed other ones; the base is not written to."""
+    base = tiny_base()
+    before, method = weights_of(base), CONFIG.of(name)
+    one, two = (train(base, method=method) for _ in range(2))
+    assert tensors(one.delta) == tensors(two.delta)
+    other = train(base, method=method, train=replace(CONFIG.train, seed=1))
+    assert tensors(other.delta) != tensors(one.delta)
+    assert one.steps == 4 and one.last_loss < one.first_loss
+    assert weights_of(base) == before
+
+
+@dataclass(frozen=True)
+class Counts(FineTune):
+    """Notes how many items of each set a step sees."""
+
+    seen: list[tuple[int, int]]
+
+    def losses(self, model: Model, draw: Draw) -> Terms:
+        """As fine-tuning."""
+        self.seen.append((len(draw.forget), len(draw.retain)))
+        return super().losses(model, draw)
+
+
+def test_a_step_takes_as_many_retain_items_as_it_is_told() -> None:
+    method = Counts(seen=[])
+    train(tiny_base(), method=method, retain_batch=3, train=replace(CONFIG.train, batch=2))
+    assert method.seen[0] == (2, 3)
+
+
+def test_sku_with_its_first_module_alone_is_the_task_vector() -> None:
+    base = tiny_base()
+    sku = train(base, method=Sku(e2=0, e3=0))
+    assert tensors(sku.delta) == tensors(train(base).delta)
+    assert tensors(train(base, method=Sku(e3=0)).delta) != tensors(sku.delta)
+
+
+def test_steps_tell_their_terms() -> None:
+    events: list[Event] = []
+    train_delta(tiny_base(), None, FORGET, RETAIN, Sku(), CONFIG, listener=events.append)
+    steps = [event.values for event in events if isinstance(event, Measured)]
+    assert [set(step) for step in steps] == [{"step", "loss", "guided", "random", "preserve"}] * 4
+    parts = sum(float(steps[2][name]) for name in ("guided", "random", "preserve"))
+    assert steps[2]["loss"] == pytest.approx(parts, rel=1e-5)
+
+
+def test_all_weights_are_trained_in_a_copy() -> None:
+    base = tiny_base()
+    before, rate = weights_of(base), replace(CONFIG.train, rate=1e-3)
+    one = train(base, parameters="full", train=rate)
+    assert isinstance(one.delta, FullDelta) and weights_of(base) == before
+    assert set(one.delta.tensors) == {name for name, _ in base.model.named_parameters()}
+    assert one.last_loss < one.first_loss
+    two = train(base, parameters="full", train=rate)
+    assert all(torch.equal(one.delta.tensors[n], two.delta.tensors[n]) for n in one.delta.tensors)
+    gone, _ = changed(base, None, one.delta, -2.0)
+    for name, weight in gone.model.named_parameters():
+        old = base.model.get_parameter(name)
+        assert torch.allclose(weight, old - 2 * one.delta.tensors[name], atol=1e-7)
+    assert gone.identity not in (base.identity, merged(base, one.delta, 1.0).identity)
+    with pytest.raises(UsageError, match="too coarse"):
+        train(tiny_base(dtype=torch.bfloat16), parameters="full")
+    with pytest.raises(UsageError, match="an adapter is unlearned with another one"):
+        train(base, noisy(base, 1), parameters="full")
+
+
+def test_a_loss_that_is_not_finite_ends_training() -> None:
+    with pytest.raises(TrainingError, match=r"task vector: the loss is nan at step \d; lower"):
+        train(tiny_base(), train=replace(CONFIG.train, rate=1e30))
+
+
+def test_what_cannot_be_meant() -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"answer_tokens": 0}, "answer_tokens"),
+        ({"retain_batch": 0}, "retain_batch"),
+        ({"lora": replace(LORA, dropout=0.1)}, "dropout"),
+        ({"train": replace(CONFIG.train, steps=None, patience=1)}, "patience"),
+        ({"scale": -1.0}, "scale"),
+        ({"retain_bound": 0.9}, "retain_bound"),
+        ({"guard": float("nan")}, "guard"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"method": "none"}, "unknown method"),
+    ]
+    for changed_to, said in wrong:
+        with pytest.raises(UsageError, match=said):
+            replace(CONFIG, **changed_to)
+
+
+def test_negating_on_a_base_is_merging_with_a_minus() -> None:
+    base = tiny_base()
+    delta = train(base).delta
+    _, adapter = changed(base, None, delta, -3.0)
+    inside = merged(base, delta, -3.0)
+    assert torch.allclose(logits(base, adapter), logits(inside), atol=1e-4)
+    path = "model.layers.0.self_attn.q_proj"
+    a, b = delta.pairs[path]
+    expected = base.model.get_submodule(path).weight - 3 * LORA.scale * (b @ a)
+    assert torch.allclose(inside.model.get_submodule(path).weight, expected, atol=1e-6)
+    assert inside.folder is None and inside.identity != base.identity
+    assert factor_of(Sku(), 2.0) == -2.0 and factor_of(CONFIG.of("npo"), 2.0) == 2.0
+
+
+def test_beside_an_adapter_ranks_are_stacked() -> None:
+    """The update is the sum of both updates; that of subtracted factors is another one."""
+    base = tiny_base()
+    personal = noisy(base, 1, replace(LORA, alpha=6.0))
+    frozen = tensors(personal)
+    delta = train(base, personal).delta
+    assert tensors(personal) == frozen and tensors(delta) != tensors(train(base).delta)
+    gone = beside(personal, delta, -2.0).check(base)
+    assert gone.config.rank == 8 == gone.config.alpha
+    for path, (a, b) in gone.pairs.items():
+        (pa, pb), (da, db) = personal.pairs[path], delta.pairs[path]
+        expected = 3 * (pb @ pa) - 2 * 2 * (db @ da)
+        assert torch.allclose(b @ a, expected, atol=1e-5)
+        assert not torch.allclose((pb - 2 * db) @ (pa - 2 * da), expected, atol=1e-3)
+    assert torch.equal(logits(*changed(base, personal, delta, -2.0)), logits(base, gone))
+    kept = beside(personal, scaled(delta, 0.0), 1.0)
+    assert torch.allclose(logits(base, kept), logits(base, personal), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "theirs", [replace(LORA, active="answer"), replace(LORA, top_layers=1, targets=("k_proj",))]
+)
+def test_a_delta_acts_where_the_adapter_does(theirs: LoraConfig) -> None:
+    base = tiny_base()
+    personal = noisy(base, 1, theirs)
+    delta = train(base, personal).delta
+    gone = beside(personal, delta, -1.0).check(base)
+    for config in (delta.config, gone.config):
+        assert (config.active, config.top_layers) == (theirs.active, theirs.top_layers)
+    assert set(gone.config.targets) == {*theirs.targets, *LORA.targets}
+
+
+def test_training_beside_an_adapter_sees_it() -> None:
+    """The loss at the first step is that of base and adapter, where the adapter acts."""
+    base = tiny_base()
+    personal = noisy(base, 1, replace(LORA, active="answer"))
+    from idiolect.inference.nll import target_nll
+    from idiolect.prompts.batch import collate
+    from idiolect.prompts.render import Prompter
+    from idiolect.unlearning.examples import render
+    from idiolect.unlearning.trainee import LoraTrainee, Losses
+
+    (item,) = render(Prompter(base.tokenizer), FORGET[:1], answer_tokens=40)
+    examples = [item.example]
+    losses = Losses(base, LoraTrainee(base, personal, replace(LORA, active="answer"), seed=0))
+    batch = collate(examples, pad=base.pad, device=base.device)
+    active = active_at(base, personal.config, examples)
+    with torch.no_grad(), applied(base.model, personal.pairs, personal.config.scale, active):
+        expected = float(target_nll(base.model, batch).mean())
+    assert losses.nll(examples).tolist() == pytest.approx([expected], rel=1e-5)
+    assert losses.nll_before(examples).tolist() == pytest.approx([expected], rel=1e-5)

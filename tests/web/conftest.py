@@ -1,0 +1,5 @@
+"""What tests of the site share."""
+
+from __future__ import annotations
+
+from support.django_site import ann, ben, site  # noqa: F401

@@ -1,0 +1,158 @@
+"""`idiolect nyms` on a site's database: the reader, the export, the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from idiolect.cli.main import main
+from idiolect.errors import MissingError
+from idiolect.game.export.files import read_pairs
+from idiolect.game.rules.answers import stem
+from idiolect.history.dataset import read_dataset
+from idiolect.web.accounts.models import User
+from idiolect.web.game import rounds
+from idiolect.web.game.export_reader import open_site, read_plays
+from idiolect.web.game.models import PairVote, Sitting
+from support.game_site import SEAFOOD, guests, opened, play
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _named(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The tests' database is no file in the site's folder.
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///of-the-test")
+
+
+def run(arguments: Sequence[str]) -> Result:
+    result = CliRunner().invoke(main, ["nyms", *arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def vote(player: User, answer: str, yes: bool) -> None:
+    sitting = Sitting.objects.create(player=player, pairs=[])
+    PairVote.objects.create(
+        sitting=sitting,
+        player=player,
+        position=0,
+        relation="hyponyms",
+        base="seafood",
+        answer=answer,
+        stem=stem(answer),
+        likely=0.5,
+        yes=yes,
+        points=0,
+    )
+
+
+def test_finished_rounds_are_read_and_others_are_not(ann: User, ben: User) -> None:
+    play(ann, ["Shrimp", "fish", "shrimps"])
+    play(ben, ["crab"], untimed=True)
+    play(ann, [])
+    opened(ann)
+    rounds.skip(ben, opened(ben, "bird").pk)
+    vote(ben, "crab", True)
+    found = read_plays()
+    assert [(r.player, [a.text for a in r.answers], r.untimed) for r in found.rounds] == [
+        (str(ann.pk), ["shrimp", "fish"], False),
+        (str(ben.pk), ["crab"], True),
+    ]
+    assert {(r.relation, r.base_word) for r in found.rounds} == {("hyponyms", "seafood")}
+    assert [(v.player, v.answer, v.yes) for v in found.votes] == [(str(ben.pk), "crab", True)]
+    own = read_plays(ben)
+    assert len(own.rounds) == len(own.votes) == 1
+
+
+def seafood(players: int = 6) -> list[User]:
+    """Guests who answer as players of the original did, in proportion."""
+    found = guests(players)
+    for n, player in enumerate(found):
+        play(player, [word for word, of in SEAFOOD.items() if n < of * players / 60])
+    return found
+
+
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.parquet"])
+def test_a_table_and_histories_leave_the_site_without_names(tmp_path: Path, name: str) -> None:
+    players = seafood()
+    vote(players[0], "crab", True)
+    out, folder = tmp_path / name, tmp_path / "histories"
+    said = run(["export", "--out", str(out), "--histories", str(folder), "--json"]).stdout
+    assert json.loads(said) == {
+        "pairs": str(out),
+        "rows": 5,
+        "histories": str(folder),
+        "players": 6,
+    }
+    rows = {row.answer: row for row in read_pairs(out)}
+    assert {answer: row.players for answer, row in rows.items()} == {
+        "fish": 6,
+        "shrimp": 6,
+        "lobster": 4,
+        "crab": 4,
+        "clams": 3,
+    }
+    assert {row.asked for row in rows.values()} == {6}
+    assert rows["crab"].confirmed == 1 and rows["fish"].rejected == 0
+    dataset = read_dataset(folder)
+    assert dataset.task == "word-relation" and len(dataset) == 6
+    raw = out.read_bytes() + b"".join(p.read_bytes() for p in folder.iterdir())
+    for player in players:
+        assert player.username.encode() not in raw
+    first = next(iter(dataset)).items[0]
+    assert first.fields["question"] == "What are kinds of seafood?"
+
+
+def test_rare_answers_leave_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    play(guests(1)[0], ["grandmother's chowder"])
+    out = tmp_path / "pairs.tsv"
+    assert "0 pairs" in run(["export", "--out", str(out)]).stdout
+    assert "1 pair" in run(["export", "--out", str(out), "--least-players", "1"]).stdout
+
+
+def test_the_report_says_how_far_players_agree(tmp_path: Path) -> None:
+    players = seafood()
+    for player in players:
+        play(player, ["robin", "owl"], "bird")
+    for player in players[:3]:
+        vote(player, "crab", True)
+    out = tmp_path / "report.json"
+    said = run(["report", "--out", str(out)]).stdout
+    assert "6 players, 12 rounds, 3 votes" in said
+    assert "How far players agree" in said and "5–9 players" in said
+    found: dict[str, Any] = json.loads(out.read_text())
+    assert found["agreement"]["hyponyms"]["alpha"] > 0.5
+    assert found["relations"]["hyponyms"] == {
+        "players": 6,
+        "rounds": 12,
+        "base_words": 2,
+        "answers": found["relations"]["hyponyms"]["answers"],
+    }
+    fives = next(p for p in found["precision"]["all"] if p["least"] == 5)
+    assert (fives["pairs"], fives["in_wordnet"]) == (4, 2)  # robin and owl are birds there
+    assert "crab" not in out.read_text()
+    assert json.loads(run(["report", "--json"]).stdout) == found
+
+
+def test_an_empty_site_has_a_report() -> None:
+    found = json.loads(run(["report", "--json"]).stdout)
+    assert found["rounds"] == 0 and "alpha" not in found["agreement"]["answers"]
+    assert "0 players" in run(["report"]).stdout
+
+
+def test_nothing_to_write_is_asked_wrongly() -> None:
+    result = CliRunner().invoke(main, ["nyms", "export"])
+    assert result.exit_code == 2 and "--histories" in result.stderr
+
+
+def test_where_no_site_is_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("IDIOLECT_HOME", "elsewhere")
+    with pytest.raises(MissingError, match="no site has its data there"):
+        open_site(tmp_path)

@@ -1,0 +1,44 @@
+"""The game as JSON."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from idiolect.web.accounts.models import User
+from support.game_site import agreed, play
+
+pytestmark = pytest.mark.django_db
+
+
+def test_plays_are_the_players_own(site: Client, ann: User) -> None:
+    assert site.get("/nyms/api/my-plays.json").status_code == 401
+    play(ann, ["shrimp"])
+    found = agreed(site, ann).get("/nyms/api/my-plays.json").json()
+    assert [r["base_word"] for r in found["rounds"]] == ["seafood"]
+    assert found["totals"] == [
+        {"untimed": False, "rounds": 1, "points": found["rounds"][0]["score"]}
+    ]
+    assert found["consents"][0]["version"] == 1
+
+
+def test_boards_are_everybodys_and_without_rounds_that_have_no_answer(
+    site: Client, ann: User, ben: User
+) -> None:
+    play(ann, ["shrimp"])
+    play(ben, ["", "seafood"])
+    found = site.get("/nyms/api/leaders", {"board": "rounds"}).json()
+    assert found == {
+        "rows": [{"rank": 1, "player": "ann", "value": 1.0}],
+        "own": None,
+        "players": 1,
+    }
+    own = agreed(site, ann).get("/nyms/api/leaders", {"board": "total"}).json()["own"]
+    assert own["player"] == "ann" and own["rank"] == 1
+    assert site.get("/nyms/api/leaders", {"board": "wealth"}).status_code == 422
+
+
+def test_it_describes_itself_and_loads_nothing_from_elsewhere(site: Client) -> None:
+    paths = site.get("/nyms/api/openapi.json").json()["paths"]
+    assert set(paths) == {"/nyms/api/my-plays.json", "/nyms/api/leaders"}
+    assert site.get("/nyms/api/docs").status_code == 404

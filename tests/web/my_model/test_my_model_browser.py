@@ -1,0 +1,109 @@
+"""Pages of a player's own model in a browser: none of them shuts anybody out, light or dark.
+
+What they show is written into the site's database beforehand; nothing is trained here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from support.game_live_server import CHROMIUM, served
+from tests.web.game.test_browser import PASSWORD, browser, visitor  # noqa: F401
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)"
+)
+SEED = f"""
+from datetime import timedelta
+from django.utils import timezone
+from idiolect.web.run import prepare
+prepare()
+from idiolect.game import consent, rounds
+from idiolect.web.game.models import Round, Word
+from idiolect.web.my_model import service
+from idiolect.web.my_model.models import Guess, OwnModel
+from idiolect.web.accounts.models import User
+from idiolect.web.models import Job
+
+def player(name):
+    made = User.objects.create_user(name, {PASSWORD!r})
+    consent.agree(made)
+    for number in range(20):
+        word, _ = Word.objects.get_or_create(relation="hyponyms", base=f"word{{number}}")
+        open_ = Round.objects.create(player=made, word=word, difficulty=0.5)
+        last = rounds.submit(made, open_.pk, ["shrimp", "lobster"])
+    return made, last
+
+def job(owner, **how):
+    Job.objects.create(kind=service.TRAIN, owner=owner, worker="w", **how)
+
+player("ready")
+later = timezone.now() + timedelta(days=1)
+job(player("learning")[0], state="running", share=0.4, lease_until=later)
+job(player("failed")[0], state="failed", problem="There is too little memory.")
+known, last = player("known")
+before = timezone.now() - timedelta(days=1)
+OwnModel.objects.create(player=known, trained_at=before, rounds=20, answers=40)
+Guess.objects.create(round=last, own=["crab", "shrimps"], plain=["crab"], answers=2, own_found=1,
+                     plain_found=0)
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a site with four players, each at another point of the loop."""
+    folder = tmp_path_factory.mktemp("loop")
+    here = {"IDIOLECT_HOME": str(folder), "DJANGO_SETTINGS_MODULE": "idiolect.web.settings"}
+    environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"} | here
+    subprocess.run([sys.executable, "-c", SEED], env=environment, check=True)
+    with served(Path(folder)) as address:
+        yield address
+
+
+def shuts_nobody_out(page: Page, name: str) -> None:
+    """axe finds nothing serious, and the page is no wider than a small telephone."""
+    found = [
+        f"{name}: {rule['id']} ({rule['impact']}): {node['target']} {node['failureSummary']}"
+        for rule in Axe().run(page).response["violations"]
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+    assert not found, "\n".join(found)
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wide <= 0, f"{name} is {wide} pixels too wide"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_loops_pages_shut_nobody_out(browser: Browser, site: str, scheme: str) -> None:  # noqa: F811
+    for name in ("ready", "learning", "failed", "known"):
+        narrow = {"width": 360, "height": 740}
+        page = visitor(browser, site, color_scheme=scheme, viewport=narrow).new_page()
+        page.goto("/sign-in/?next=/nyms/my-model/")
+        page.get_by_label("name").fill(name)
+        page.get_by_label("password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        bar = page.get_by_role("progressbar", name="Training of your model")
+        match name:
+            case "learning":
+                expect(bar).to_have_attribute("value", "40")
+            case "failed":
+                expect(page.get_by_text("There is too little memory.")).to_be_visible()
+            case _:
+                expect(page.get_by_role("button", name="Train")).to_be_visible()
+        shuts_nobody_out(page, name)
+        if name == "known":
+            expect(page.get_by_text("50 %")).to_be_visible()
+            page.goto("/nyms/history/")
+            page.get_by_role("link", name="word19").click()
+            expect(page.get_by_role("heading", name="What it would have answered")).to_be_visible()
+            expect(page.locator(".guesses .yours")).to_have_text(["shrimps (yours too)"])
+            shuts_nobody_out(page, "result")
+        page.context.close()

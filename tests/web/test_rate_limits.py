@@ -1,0 +1,148 @@
+"""Limits: a burst, then a pace, for everybody on their own and over several processes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from idiolect.web import rate_limits
+from idiolect.web.models import Pace
+from idiolect.web.rate_limits import Limit, wait
+
+pytestmark = pytest.mark.django_db
+THREE = Limit(name="three", burst=3, seconds=10.0)
+
+
+def test_a_burst_then_a_pace() -> None:
+    assert [wait(THREE, "ann", now=1000.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert wait(THREE, "ann", now=1000.0) == pytest.approx(10.0)
+    assert wait(THREE, "ann", now=1004.0) == pytest.approx(6.0)
+    assert wait(THREE, "ann", now=1010.0) == 0.0
+    assert wait(THREE, "ann", now=1010.0) == pytest.approx(10.0)
+    assert [wait(THREE, "ann", now=1100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+
+
+def test_what_is_refused_does_not_count() -> None:
+    for _ in range(3):
+        wait(THREE, "ann", now=0.0)
+    for _ in range(50):
+        assert wait(THREE, "ann", now=5.0) > 0
+    assert wait(THREE, "ann", now=10.0) == 0.0
+
+
+def test_people_and_things_are_limited_on_their_own() -> None:
+    for _ in range(3):
+        wait(THREE, "ann", now=0.0)
+    assert wait(THREE, "ben", now=0.0) == 0.0
+    assert wait(Limit(name="other", burst=1, seconds=1.0), "ann", now=0.0) == 0.0
+    assert wait(THREE, "ann", now=0.0) > 0
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.floats(0.0, 30.0), min_size=1, max_size=25))
+def test_in_any_stretch_of_time_no_more_than_burst_and_pace(db: None, steps: list[float]) -> None:
+    Pace.objects.all().delete()
+    now, allowed = 0.0, list[float]()
+    for step in steps:
+        now += step
+        if wait(THREE, "ann", now=now) == 0.0:
+            allowed.append(now)
+    for first, begin in enumerate(allowed):
+        for last in range(first, len(allowed)):
+            stretch = allowed[last] - begin
+            assert last - first + 1 <= THREE.burst + stretch / THREE.seconds + 1e-6
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_are_counted_together() -> None:
+    found: list[float] = []
+    starting = threading.Barrier(8)
+
+    def ask() -> None:
+        starting.wait()
+        found.extend(wait(THREE, "ann", now=0.0) for _ in range(3))
+        connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 24
+    assert found.count(0.0) == THREE.burst
+
+
+def test_no_address_and_no_name_is_kept() -> None:
+    wait(THREE, "192.0.2.7 ann", now=0.0)
+    kept = Pace.objects.get()
+    # A fingerprint, and none that whoever guesses the name can make without the site's secret.
+    assert re.fullmatch("[0-9a-f]{64}", kept.key)
+    assert kept.key != hashlib.sha256(b"192.0.2.7 ann").hexdigest()
+
+
+def test_what_limits_nobody_is_forgotten() -> None:
+    wait(THREE, "ann", now=0.0)
+    wait(THREE, "ben", now=100.0)
+    rate_limits.forget_old(now=50.0)
+    assert Pace.objects.count() == 1
+    assert wait(THREE, "ann", now=50.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("", ""),
+        ("unix", "unix"),
+    ],
+)
+def test_addresses(rf: RequestFactory, address: str, counted: str) -> None:
+    assert rate_limits.address(rf.get("/", REMOTE_ADDR=address)) == counted
+
+
+def test_a_limited_view_answers_429(rf: RequestFactory) -> None:
+    @rate_limits.limited(THREE, by=rate_limits.address)
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse("done")
+
+    assert [view(rf.get("/")).status_code for _ in range(5)] == [200] * 5
+    answers = [view(rf.post("/")) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 10
+    assert b"Try again in" in answers[-1].content
+
+
+def guess(client: Client, name: str, **extra: Any) -> int:
+    return client.post("/sign-in/", {"username": name, "password": "wrong"}, **extra).status_code
+
+
+def test_guessing_somebodys_password_is_slowed_down(client: Client, ann: Any) -> None:
+    answers = [guess(client, name) for name in ("ann", "ANN", "ann", "Ann", "ann", "ann", "ann")]
+    assert answers == [422] * 6 + [429]
+    assert guess(client, "ben") == 422
+    # She herself, elsewhere, is not shut out by it.
+    fields = {"username": "ann", "password": "correct horse battery"}
+    assert client.post("/sign-in/", fields, REMOTE_ADDR="192.0.2.9").status_code == 302
+
+
+def test_guessing_many_names_is_slowed_down(client: Client, db: None, monkeypatch: Any) -> None:
+    monkeypatch.setattr(rate_limits, "SIGN_IN_HERE", THREE)
+    assert [guess(client, f"name{n}") for n in range(4)] == [422, 422, 422, 429]
+
+
+def test_many_guessers_of_one_name_are_slowed_down(
+    client: Client, ann: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(rate_limits, "SIGN_IN_ANYWHERE", THREE)
+    answers = [guess(client, "ann", REMOTE_ADDR=f"192.0.2.{n}") for n in range(4)]
+    assert answers == [422, 422, 422, 429]
