@@ -46,7 +46,7 @@ def examples(base: Base) -> list[Example]:
 
 def logits(base: Base, adapter: LoraAdapter | None) -> torch.Tensor:
     """What the model makes of the forget set's answers."""
-    from idiolect.training.reference import applied
+    from idiolect.adapters.hooks import applied
 
     some = examples(base)
     batch = collate(some, pad=base.pad, device=base.device)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from idiolect.adapters.hooks import active_at, applied
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.stacks.lora import stack_of
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Event, Measured
 from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
-from idiolect.training.reference import active_at, applied
 from idiolect.unlearning.examples import Draw
 from idiolect.unlearning.methods.finetune import FineTune
 from idiolect.unlearning.methods.protocol import Model, Terms

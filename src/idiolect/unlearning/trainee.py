@@ -15,13 +15,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from idiolect.adapters.hooks import active_at, applied
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
 from idiolect.errors import UsageError
 from idiolect.inference.nll import head_nll, target_logits, target_nll
 from idiolect.models.base import Base
 from idiolect.prompts.batch import Batch, collate, parcels
 from idiolect.prompts.render import Example
-from idiolect.training.reference import active_at, applied
 
 FORWARD_TOKENS = 1024
 """Tokens of a forward: on CPUs its activations then stay in the caches."""

@@ -57,14 +57,15 @@ def test_what_is_put_in_is_taken_out_and_the_neighbours_stay(base: Base) -> None
         stack.put(slot, adapters[slot])
     stack.put(1, adapters[0])
     for slot, expected in enumerate((adapters[0], adapters[0], adapters[2])):
-        taken = stack.take(slot)
+        taken = stack.unpack(stack.weights[slot])
         assert (taken.config, taken.base) == (CONFIG, base.identity)
         for path, pair in expected.pairs.items():
             for ours, theirs in zip(taken.pairs[path], pair, strict=True):
                 assert torch.equal(ours, theirs)
-    copy = stack.take(0)
+    copied = stack.unpack(stack.weights[0].clone())
     stack.weights.zero_()
-    assert any(a.any() for a, _ in copy.pairs.values())  # a copy, not a view
+    assert any(a.any() for a, _ in copied.pairs.values())
+    assert all(a.any() for a, _ in adapters[0].pairs.values())  # a copy was put in, not a view
 
 
 def test_gradients_land_in_the_row_of_their_slot(base: Base) -> None:

@@ -79,7 +79,6 @@ class GateStack:
     the sites, and all of it is trained.
     """
 
-    kind = "gates"
     trained_from = 0
 
     def __init__(self, base: Base, config: LoraConfig, slots: int) -> None:
@@ -125,11 +124,6 @@ class GateStack:
         """Seat a sharer: their adapter, and gates of zero; raises as ``LoraAdapter.check``."""
         self.frozen.put(slot, adapter)
         self.weights[slot].zero_()
-
-    @torch.no_grad()
-    def take(self, slot: int) -> Gates:
-        """A copy of a slot's gates, on the CPU."""
-        return self.unpack(self.weights[slot].detach().cpu().clone())
 
     def unpack(self, row: Tensor) -> Gates:
         """The gates in a row [P] as this stack lays it out; share the row's memory."""

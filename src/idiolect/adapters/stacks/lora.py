@@ -109,11 +109,6 @@ class Stack:
             a[slot].copy_(theirs[0])
             b[slot].copy_(theirs[1])
 
-    @torch.no_grad()
-    def take(self, slot: int) -> LoraAdapter:
-        """A copy of a slot's adapter, on the CPU."""
-        return self.unpack(self.weights[slot].detach().cpu().clone())
-
     def unpack(self, row: Tensor) -> LoraAdapter:
         """The adapter in a row [P] as this stack lays it out; shares the row's memory."""
         views = self._views(row[None])

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idiolect.adapters.hooks import active_at
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.stacks.gates import Gates
 from idiolect.errors import TrainingError
@@ -20,7 +21,6 @@ from idiolect.inference.nll import target_nll
 from idiolect.models.base import Base
 from idiolect.prompts.batch import collate
 from idiolect.training.jobs import Job, Trained
-from idiolect.training.reference import active_at
 from idiolect.training.schedule import TrainConfig, batches, rate_at
 
 

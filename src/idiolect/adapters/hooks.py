@@ -1,0 +1,54 @@
+"""Forward hooks that apply one plain LoRA: the slow version that the stacks must equal.
+
+Shapes: ``B`` rows of a batch, ``T`` tokens, ``D``/``O`` widths of a module's input and output,
+``R`` rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from idiolect.adapters.lora import LoraConfig
+from idiolect.models.base import Base
+from idiolect.prompts.chat_template import invocation_of, invoked_at
+from idiolect.prompts.render import Example
+
+
+def active_at(base: Base, lora: LoraConfig, examples: Sequence[Example]) -> Tensor | float:
+    """1 at the tokens on which the adapter acts [B, T, 1]."""
+    if lora.active == "all":
+        return 1.0
+    call = invocation_of(base.tokenizer)
+    out = torch.zeros(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)
+    for row, example in enumerate(examples):
+        out[row, invoked_at(example.ids[: example.answer_start], call) :] = 1
+    return out.to(base.device)
+
+
+@contextmanager
+def applied(
+    model: Any, pairs: Mapping[str, tuple[Tensor, Tensor]], scale: float, active: Tensor | float
+) -> Iterator[None]:
+    """While inside, every module with a pair (A, B) adds ``scale * B A x`` where it is active."""
+
+    def hook(a: Tensor, b: Tensor) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            (x,) = inputs
+            return output + scale * active * ((x @ a.T.to(x.dtype)) @ b.T.to(x.dtype))
+
+        return add
+
+    handles = [
+        model.get_submodule(path).register_forward_hook(hook(a, b))
+        for path, (a, b) in pairs.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
