@@ -14,7 +14,8 @@ from statistics import fmean
 import torch
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
-from idiolect.adapters.stacks.lora import rows_of, stack_of
+from idiolect.adapters.stacks.base import rows_of
+from idiolect.adapters.stacks.lora import stack_of
 from idiolect.inference.generator import median_choice
 from idiolect.inference.scoring import Row, token_losses
 from idiolect.models.base import Base

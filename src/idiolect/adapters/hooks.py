@@ -18,6 +18,22 @@ from idiolect.models.base import Base
 from idiolect.prompts.chat_template import invocation_of, invoked_at
 from idiolect.prompts.render import Example
 
+Hook = Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]
+"""What torch calls after a module's forward: (module, inputs, output) to a new output."""
+
+
+@contextmanager
+def forward_hooks(model: Any, hooks: Mapping[str, Hook]) -> Iterator[None]:
+    """While inside, each named module of the model has its forward hook; none after an error."""
+    handles = [
+        model.get_submodule(path).register_forward_hook(hook) for path, hook in hooks.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
 
 def active_at(base: Base, lora: LoraConfig, examples: Sequence[Example]) -> Tensor | float:
     """1 at the tokens on which the adapter acts [B, T, 1]."""
@@ -36,19 +52,12 @@ def applied(
 ) -> Iterator[None]:
     """While inside, every module with a pair (A, B) adds ``scale * B A x`` where it is active."""
 
-    def hook(a: Tensor, b: Tensor) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+    def hook(a: Tensor, b: Tensor) -> Hook:
         def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             (x,) = inputs
             return output + scale * active * ((x @ a.T.to(x.dtype)) @ b.T.to(x.dtype))
 
         return add
 
-    handles = [
-        model.get_submodule(path).register_forward_hook(hook(a, b))
-        for path, (a, b) in pairs.items()
-    ]
-    try:
+    with forward_hooks(model, {path: hook(a, b) for path, (a, b) in pairs.items()}):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

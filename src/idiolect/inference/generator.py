@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.adapters.stacks.lora import rows_of, stack_of
+from idiolect.adapters.stacks.base import rows_of
+from idiolect.adapters.stacks.lora import stack_of
 from idiolect.inference.nll import target_logits, target_nll
 from idiolect.models.base import Base
 from idiolect.prompts.batch import Batch, collate, parcels

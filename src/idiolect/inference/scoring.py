@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.adapters.stacks.lora import rows_of, stack_of
+from idiolect.adapters.stacks.base import rows_of
+from idiolect.adapters.stacks.lora import stack_of
 from idiolect.inference.nll import target_nll
 from idiolect.models.base import Base
 from idiolect.prompts.batch import collate, parcels

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idiolect.adapters.lora import LoraConfig
-from idiolect.adapters.stacks.lora import Stack, rows_of, stack_of
+from idiolect.adapters.stacks.base import rows_of
+from idiolect.adapters.stacks.lora import Stack, stack_of
 from idiolect.errors import MismatchError
 from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base

@@ -8,7 +8,7 @@ Shapes: ``U`` slots, ``B`` rows of a batch, ``D`` width of a module's input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idiolect.adapters.hooks import Hook, forward_hooks
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
-from idiolect.adapters.stacks.lora import Dropout, Stack
+from idiolect.adapters.stacks.base import Dropout, TrainableStack
+from idiolect.adapters.stacks.lora import Stack
 from idiolect.adapters.stacks.ops_gated import Gated, add_gated, add_trained_gated
 from idiolect.adapters.stacks.ops_padded import Rows
 from idiolect.errors import IntegrityError, MismatchError
@@ -72,46 +74,23 @@ class Gates:
         return self
 
 
-class GateStack:
+class GateStack(TrainableStack[Gates]):
     """The gates of ``U`` slots, views of one buffer, beside each slot's frozen adapter.
 
     ``weights`` and ``grads`` are [U, P]: all gates of slot ``u`` lie in row ``u``, in the order of
     the sites, and all of it is trained.
     """
 
-    trained_from = 0
-
     def __init__(self, base: Base, config: LoraConfig, slots: int) -> None:
-        self.config, self.base = config, base
+        self.config = config
         self.frozen = Stack(base, config, slots, dtype=base.dtype)
         self.sites: tuple[Site, ...] = self.frozen.sites
-        dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
-        size = sum(site.inputs for site in self.sites)
-        self.weights = torch.zeros(slots, size, dtype=dtype, device=base.device)
-        self.grads: Tensor | None = None
-        self._anchor = torch.zeros((), dtype=dtype, device=base.device)
-
-    @property
-    def slots(self) -> int:
-        """How many sharers fit."""
-        return self.weights.shape[0]
+        super().__init__(base, slots=slots, size=sum(site.inputs for site in self.sites))
 
     def _views(self, buffer: Tensor) -> dict[str, Tensor]:
         """Per site the gates [U, D] of a [U, P] buffer."""
         parts = buffer.split([site.inputs for site in self.sites], dim=1)
         return {site.path: part for site, part in zip(self.sites, parts, strict=True)}
-
-    def train(self) -> GateStack:
-        """Let ``backward`` add the gates' gradients up in ``grads`` [U, P]."""
-        self.grads = torch.zeros_like(self.weights)
-        self._anchor.requires_grad_()
-        return self
-
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss to ``grads``, every slot's in its own row."""
-        assert self.grads is not None
-        loss.backward()
-        self._anchor.grad = None
 
     def active(
         self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
@@ -143,24 +122,18 @@ class GateStack:
         whose = Rows(rows.clamp_min(0), kept[:, None, None], active)
         gates = self._views(self.weights.to(self.base.dtype))
         grads = self._views(self.grads) if self.grads is not None else {}
-        handles = []
-        for path, gate in gates.items():
-            module = Gated(gate, *self.frozen.pairs[path], grads.get(path))
-            hook = self._adder(module, whose)
-            handles.append(self.base.model.get_submodule(path).register_forward_hook(hook))
-        try:
+        hooks = {
+            path: self._adder(Gated(gate, *self.frozen.pairs[path], grads.get(path)), whose)
+            for path, gate in gates.items()
+        }
+        with forward_hooks(self.base.model, hooks):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
-    def _adder(
-        self, module: Gated, rows: Rows
-    ) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+    def _adder(self, module: Gated, rows: Rows) -> Hook:
         """A forward hook that adds each row's own gated update to a module's output."""
 
         def add(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            if self.grads is None or not torch.is_grad_enabled():
+            if not self._trains:
                 return add_gated(output, inputs[0], module, rows)
             return add_trained_gated(self._anchor, output, inputs[0], module, rows)
 

@@ -6,14 +6,16 @@ Row ``i`` of a batch belongs to slot ``rows[i]``; slot -1 is the bare base.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from idiolect.adapters.hooks import Hook, forward_hooks
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
+from idiolect.adapters.stacks.base import Dropout, TrainableStack
 from idiolect.adapters.stacks.ops_packed import (
     Tokens,
     add_lora_to_tokens,
@@ -21,16 +23,9 @@ from idiolect.adapters.stacks.ops_packed import (
 )
 from idiolect.adapters.stacks.ops_padded import Pair, Rows, add_lora, add_trained_lora
 from idiolect.models.base import Base
-from idiolect.prompts.chat_template import invocation_of, invoked_at
-
-Dropout = Callable[[Tensor, int], Tensor]
-"""Takes a module's input [B, T, D] and the module's number, gives it with entries dropped."""
-
-Hook = Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]
-"""What torch calls after a module's forward: changes its output."""
 
 
-class Stack:
+class Stack(TrainableStack[LoraAdapter]):
     """The adapters of ``U`` slots: per site A [U, R, D] and B [U, O, R], views of one buffer each.
 
     ``weights`` and ``grads`` are [U, P]: everything of slot ``u`` lies in row ``u``, all A before
@@ -41,23 +36,12 @@ class Stack:
         self, base: Base, config: LoraConfig, slots: int, *, dtype: torch.dtype | None = None
     ) -> None:
         self.config = config
-        self.base = base
         self.sites: tuple[Site, ...] = sites(base.model, config)
-        if dtype is None:
-            dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
-        sizes = [config.rank * (s.inputs + s.outputs) for s in self.sites]
-        self.weights = torch.zeros(slots, sum(sizes), dtype=dtype, device=base.device)
-        self.grads: Tensor | None = None
+        size = sum(config.rank * (s.inputs + s.outputs) for s in self.sites)
+        super().__init__(base, slots=slots, size=size, dtype=dtype, active=config.active)
         self.pairs: dict[str, tuple[Tensor, Tensor]] = self._views(self.weights)
-        self.invocation = invocation_of(base.tokenizer) if config.active == "answer" else ()
         all_a = config.rank * sum(s.inputs for s in self.sites)
         self.trained_from = all_a if config.shared_a else 0
-        self._anchor = torch.zeros((), dtype=dtype, device=base.device)
-
-    @property
-    def slots(self) -> int:
-        """How many adapters fit."""
-        return self.weights.shape[0]
 
     def _views(self, buffer: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Per site the views (A [U, R, D], B [U, O, R]) of a [U, P] buffer."""
@@ -71,34 +55,6 @@ class Stack:
                 self.sites, parts[: len(a_sizes)], parts[len(a_sizes) :], strict=True
             )
         }
-
-    def train(self) -> Stack:
-        """Let ``backward`` add the adapters' gradients up in ``grads`` [U, P]."""
-        self.grads = torch.zeros_like(self.weights)
-        self._anchor.requires_grad_()
-        return self
-
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss to ``grads``, every slot's in its own row."""
-        assert self.grads is not None
-        loss.backward()
-        self._anchor.grad = None
-
-    def active(
-        self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
-    ) -> Tensor | None:
-        """On which tokens of these prompts adapters act [B, width, 1], ``None`` for on all.
-
-        ``left``: the rows are padded on the left. Raises UsageError for a text that asks for no
-        answer.
-        """
-        if not self.invocation:
-            return None
-        out = torch.zeros(len(ids), width, 1, dtype=self.weights.dtype)
-        for row, tokens in enumerate(ids):
-            start = invoked_at(tokens, self.invocation)
-            out[row, (width - len(tokens) if left else 0) + start :] = 1
-        return out.to(self.base.device)
 
     @torch.no_grad()
     def put(self, slot: int, adapter: LoraAdapter) -> None:
@@ -142,21 +98,13 @@ class Stack:
         """While inside, every site has the forward hook made of its pair and number."""
         grads = self._views(self.grads) if self.grads is not None else {}
         cast = self._views(self.weights.to(self.base.dtype))
-        handles = []
+        hooks: dict[str, Hook] = {}
         for number, site in enumerate(self.sites):
             grad_a, grad_b = grads.get(site.path, (None, None))
             pair = Pair(*cast[site.path], None if self.config.shared_a else grad_a, grad_b)
-            module = self.base.model.get_submodule(site.path)
-            handles.append(module.register_forward_hook(hook(pair, number)))
-        try:
+            hooks[site.path] = hook(pair, number)
+        with forward_hooks(self.base.model, hooks):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    @property
-    def _trains(self) -> bool:
-        return self.grads is not None and torch.is_grad_enabled()
 
     def _adder(self, pair: Pair, rows: Rows, number: int, dropout: Dropout | None) -> Hook:
         """A forward hook that adds each row's own ``scale * B A x`` to a module's output."""
@@ -188,8 +136,3 @@ def stack_of(base: Base, adapters: Sequence[LoraAdapter]) -> Stack:
     for slot, adapter in enumerate(adapters):
         stack.put(slot, adapter)
     return stack
-
-
-def rows_of(people: Sequence[str], slots: Mapping[str, int], device: torch.device) -> Tensor:
-    """Each row's slot [B], -1 for people without an adapter."""
-    return torch.tensor([slots.get(p, -1) for p in people], dtype=torch.long, device=device)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters.stacks.lora import Dropout
+from idiolect.adapters.stacks.base import Dropout
 
 
 def row_dropout(rate: float, seeds: Sequence[int], lengths: Sequence[int]) -> Dropout | None:

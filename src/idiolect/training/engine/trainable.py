@@ -10,8 +10,9 @@ from typing import Generic, Protocol, TypeVar
 from torch import Tensor
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.stacks.base import Dropout
 from idiolect.adapters.stacks.gates import Gates, GateStack
-from idiolect.adapters.stacks.lora import Dropout, Stack
+from idiolect.adapters.stacks.lora import Stack
 from idiolect.models.base import Base
 
 V = TypeVar("V")
