@@ -6,34 +6,32 @@ later shard's word on a person replaces an earlier one's. Knows nothing of train
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, sites
-from idiolect.adapters.store.artifact import BoundFolder
+from idiolect.adapters.store.person_store import PersonStore
 from idiolect.adapters.store.shard import (
     Record,
-    check_tensors,
     read_row,
     read_shard,
     take_shard,
     write_shard,
 )
-from idiolect.adapters.store.shard_index import ShardList, tensors_file
+from idiolect.adapters.store.shard_index import tensors_file
 from idiolect.adapters.store.signatures import numbers_of
 from idiolect.config import from_plain
 from idiolect.models.base import Base
 from idiolect.privacy.patterns import Needles
-from idiolect.storage.files import clean_partials, lock, write_json
+from idiolect.storage.files import write_json
 
 PARTS = "parts"
 """Folder, in a store, of the parts of a sharded run that wait to be merged into it."""
 
 
-class AdapterStore(BoundFolder):
+class AdapterStore(PersonStore[Record]):
     """An open store; reading needs no lock, writing happens inside ``writing``."""
 
     HEAD = "store.json"
@@ -41,11 +39,7 @@ class AdapterStore(BoundFolder):
     MAKE = "personalize"
 
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
-        super().__init__(folder, head)
-        self._head = self._wanted = head
-        """What stands on disk, and what the next writer puts there."""
-        self._shards = ShardList(folder / "shards", read_shard)
-        self._verified: set[int] = set()
+        super().__init__(folder, head, read_shard)
 
     @staticmethod
     def create(
@@ -72,37 +66,10 @@ class AdapterStore(BoundFolder):
         """Open a store; raises MissingError, or IntegrityError for foreign or changed files."""
         return AdapterStore(folder, AdapterStore.read_head(folder))
 
-    @contextmanager
-    def writing(self, *, wait: bool | float = True) -> Generator[None]:
-        """Hold the store against other writers; what they wrote meanwhile is read first."""
-        with lock(self.folder, wait=wait, what="the adapter store"):
-            clean_partials(self.folder)
-            self._shards.clean()
-            if self._wanted != self._head:
-                write_json(self.folder / self.HEAD, self._wanted)
-                self._head = self._wanted
-            yield
-
-    @property
-    def people(self) -> tuple[str, ...]:
-        """Everyone the store knows of, sorted."""
-        return tuple(sorted(self._shards.where))
-
-    def record(self, person: str) -> Record | None:
-        """What is known of a person, ``None`` for a stranger."""
-        found = self._shards.where.get(person)
-        return found[1] if found else None
-
     def adapter(self, person: str) -> LoraAdapter | None:
         """A person's adapter; ``None`` where the base serves them or they are a stranger."""
-        found = self._shards.where.get(person)
-        if found is None or found[1].row is None:
-            return None
-        if not tensors_file(self._shards.folder, found[0]).is_file():
-            self._shards.read()  # another process has put the store in order since
-            found = self._shards.where[person]
-        number, record = found
-        return self._row_or_none(number, record)
+        found = self._locate(person)
+        return self._row_or_none(*found) if found else None
 
     def made_of(self, person: str) -> Mapping[str, Any]:
         """Whose pieces a person's adapter is made of, if it is, and of which pool."""
@@ -162,10 +129,6 @@ class AdapterStore(BoundFolder):
                 out += [person] if needles.has_tensors(raw) else []
         return tuple(sorted(out))
 
-    def mentions(self, person: str) -> bool:
-        """Whether any shard names somebody, though a later one may have replaced that."""
-        return any(r.person == person for shard in self._shards.all.values() for r in shard.records)
-
     def compact(self, without: Collection[str] = ()) -> None:
         """Drop the rows of people whom a later shard replaced, and of people who are not to stay:
         nothing outdated stays on disk."""
@@ -177,11 +140,7 @@ class AdapterStore(BoundFolder):
     def _row_or_none(self, number: int, record: Record) -> LoraAdapter | None:
         if record.row is None:
             return None
-        path = tensors_file(self._shards.folder, number)
-        if number not in self._verified:
-            check_tensors(path, self._shards.all[number].sha256)
-            self._verified.add(number)
-        return read_row(path, record.row, config=self.lora, base=self.base)
+        return read_row(self._verified_file(number), record.row, config=self.lora, base=self.base)
 
 
 def _made(folder: Path, head: Mapping[str, Any]) -> AdapterStore:

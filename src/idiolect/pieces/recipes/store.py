@@ -7,14 +7,12 @@ nothing of assembling.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from idiolect.adapters.store.artifact import BoundFolder
-from idiolect.adapters.store.shard import check_tensors
-from idiolect.adapters.store.shard_index import ShardList, tensors_file
+from idiolect.adapters.store.person_store import PersonStore
+from idiolect.adapters.store.shard_index import tensors_file
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError
 from idiolect.pieces.pool.pool import Pool
@@ -28,10 +26,10 @@ from idiolect.pieces.recipes.shard import (
     width_of,
     write_recipes,
 )
-from idiolect.storage.files import clean_partials, lock, write_json
+from idiolect.storage.files import write_json
 
 
-class RecipeStore(BoundFolder):
+class RecipeStore(PersonStore[RecipeRecord]):
     """An open store of recipes; reading needs no lock, writing happens inside ``writing``."""
 
     HEAD = "recipes.json"
@@ -39,7 +37,7 @@ class RecipeStore(BoundFolder):
     MAKE = "assemble"
 
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
-        super().__init__(folder, head)
+        super().__init__(folder, head, read_recipes)
         try:
             self.pool = str(head["pool"])
             """The pool's id."""
@@ -48,10 +46,6 @@ class RecipeStore(BoundFolder):
             self.sites: tuple[str, ...] = tuple(map(str, head["sites"]))
         except (KeyError, TypeError) as error:
             raise self.no_head(error) from error
-        self._head = self._wanted = head
-        """What stands on disk, and what the next writer puts there."""
-        self._shards = ShardList(folder / "shards", read_recipes)
-        self._verified: set[tuple[int, int]] = set()
 
     @staticmethod
     def create(folder: Path, pool: Pool, *, settings: object) -> RecipeStore:
@@ -103,43 +97,14 @@ class RecipeStore(BoundFolder):
                 f"({self.pool}), {pool.folder} is {pool.id}; name that pool or another folder"
             )
 
-    @contextmanager
-    def writing(self, *, wait: bool | float = True) -> Generator[None]:
-        """Hold the store against other writers; what they wrote meanwhile is read first."""
-        with lock(self.folder, wait=wait, what="the store of recipes"):
-            clean_partials(self.folder)
-            self._shards.clean()
-            if self._wanted != self._head:
-                write_json(self.folder / self.HEAD, self._wanted)
-                self._head = self._wanted
-            yield
-
-    @property
-    def people(self) -> tuple[str, ...]:
-        """Everyone who has a recipe, sorted."""
-        return tuple(sorted(self._shards.where))
-
-    def record(self, person: str) -> RecipeRecord | None:
-        """What is known of a person's recipe, ``None`` for a stranger."""
-        found = self._shards.where.get(person)
-        return found[1] if found else None
-
     def recipe(self, person: str) -> Recipe | None:
         """A person's recipe, ``None`` for a stranger; raises IntegrityError for a changed file."""
-        found = self._shards.where.get(person)
-        if found and not tensors_file(self._shards.folder, found[0]).is_file():
-            self._shards.read()  # another process has put the store in order since
-            found = self._shards.where.get(person)
+        found = self._locate(person)
         if found is None:
             return None
         number, record = found
         shard = cast("RecipeShard", self._shards.all[number])
-        path = tensors_file(self._shards.folder, number)
-        is_now = path.stat()  # a number comes again where the last shard was dropped
-        if (is_now.st_ino, is_now.st_mtime_ns) not in self._verified:
-            check_tensors(path, shard.sha256, again="assemble")
-            self._verified.add((is_now.st_ino, is_now.st_mtime_ns))
-        return read_recipe(path, shard, record)
+        return read_recipe(self._verified_file(number), shard, record)
 
     @property
     def aggregates(self) -> frozenset[Aggregate]:
@@ -163,10 +128,6 @@ class RecipeStore(BoundFolder):
         """Whose recipes use a piece of any of these sharers, sorted."""
         found = ((person, self.recipe(person)) for person in self.people)
         return tuple(p for p, recipe in found if recipe and set(sharers) & set(recipe.sharers))
-
-    def mentions(self, person: str) -> bool:
-        """Whether any shard names somebody, though a later one may have replaced that."""
-        return any(r.person == person for shard in self._shards.all.values() for r in shard.records)
 
     def add(self, entries: Sequence[tuple[RecipeRecord, Recipe]]) -> None:
         """Append people: after it returns they are in the store for good."""
