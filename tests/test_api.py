@@ -27,7 +27,7 @@ from idiolect.prompts.context import ContextConfig
 from idiolect.prompts.render import Prompter
 from idiolect.storage.manifest import Manifest
 from idiolect.training.adapt_base import AdaptConfig
-from idiolect.training.runs.personalize import PersonalConfig
+from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.schedule import TrainConfig
 from support.tiny_people import LORA, RATING, UNGATED, rater, save_tiny, tensors
 
@@ -67,13 +67,17 @@ def test_adapters_on_answers_need_answers_in_the_histories(place: Path) -> None:
     )
     config = replace(UNGATED, lora=replace(UNGATED.lora, active="answer"))
     with pytest.raises(UsageError, match=r"lora\.active 'answer'.*lamp-1"):
-        api.personalize(place / "papers", place / "none", config=config, base=str(place / "base"))
+        api.personalize(
+            api.PersonalizeRequest(
+                data=place / "papers", store=place / "none", config=config, base=str(place / "base")
+            )
+        )
     assert not (place / "none").exists()
 
 
 def personalize(place: Path, store: Path, base: str = "base", **options: Any) -> Any:
     given = {"config": UNGATED, "base": str(place / base)} | options
-    return api.personalize(place / "data", store, **given)
+    return api.personalize(api.PersonalizeRequest(data=place / "data", store=store, **given))
 
 
 @torch.no_grad()

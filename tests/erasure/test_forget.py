@@ -163,7 +163,12 @@ def test_everybody_elses_numbers_stay_byte_by_byte(template: Place, tmp_path: Pa
     after = {h.person: h for h in read_dataset(place.data)}
     assert after == {CRESS: rows[CRESS], DORA: rows[DORA], BART: after[BART]}
     assert (
-        api.personalize(place.data, place.store, base=str(place.base), config=CONFIG).trained == ()
+        api.personalize(
+            api.PersonalizeRequest(
+                data=place.data, store=place.store, base=str(place.base), config=CONFIG
+            )
+        ).trained
+        == ()
     )
 
 

@@ -124,7 +124,7 @@ class Place:
 
     def personalize(self, store: Path, data: Path | None = None, **options: Any) -> Any:
         given: dict[str, Any] = {"base": str(self.base), "config": CONFIG} | options
-        return api.personalize(data or self.data, store, **given)
+        return api.personalize(api.PersonalizeRequest(data=data or self.data, store=store, **given))
 
     def files(self) -> dict[str, bytes]:
         """Everything below it but the base and locks."""

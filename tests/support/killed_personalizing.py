@@ -15,6 +15,7 @@ from idiolect.privacy.ledger import Ledger
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.runs.personalize import Personalizer
+from idiolect.training.runs.plan import RunContext
 from idiolect.training.schedule import TrainConfig
 from support.tiny_people import RATING, UNGATED, rater
 
@@ -37,11 +38,13 @@ def personalize_to_the_end(folder: str, metrics: str) -> None:
     )
     with store.writing():
         Personalizer(
-            base,
-            RATING,
-            CONFIG,
+            RunContext(
+                base=base,
+                task=RATING,
+                config=CONFIG,
+                engine=EngineConfig(slots=2, checkpoint_seconds=0),
+            ),
             store,
-            engine=EngineConfig(slots=2, checkpoint_seconds=0),
             shard=SHARD,
             ledger=Ledger(Path(folder) / "ledger"),
             listener=MetricsLog(Path(metrics)),
@@ -51,4 +54,8 @@ def personalize_to_the_end(folder: str, metrics: str) -> None:
 def shard_to_the_end(data: str, store: str, base: str, shard: str) -> None:
     """Train one shard of a run."""
     torch.set_num_threads(1)
-    api.personalize(Path(data), Path(store), base=base, config=UNGATED, shard=shard)
+    api.personalize(
+        api.PersonalizeRequest(
+            data=Path(data), store=Path(store), base=base, config=UNGATED, shard=shard
+        )
+    )

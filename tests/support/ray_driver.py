@@ -14,13 +14,15 @@ from support.tiny_people import UNGATED
 def main(place: Path, store: Path, shards: int) -> None:
     """Personalize everyone in ``place/data`` on a local cluster of one worker."""
     done = api.personalize(
-        place / "data",
-        store,
-        base=str(place / "base"),
-        config=UNGATED,
-        ray="local",
-        shards=shards,
-        workers=1,
+        api.PersonalizeRequest(
+            data=place / "data",
+            store=store,
+            base=str(place / "base"),
+            config=UNGATED,
+            ray="local",
+            shards=shards,
+            workers=1,
+        )
     )
     print(json.dumps(to_plain(done)))
 

@@ -18,7 +18,7 @@ from idiolect.models.tiny import tiny_base
 from idiolect.tasks.registry import get_task
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.holdout_gate import GateConfig
-from idiolect.training.runs.personalize import PersonalConfig
+from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.schedule import TrainConfig
 
 torch.set_num_threads(1)  # faster for so small a model, and other cores are left to others

@@ -30,11 +30,13 @@ def place(tmp_path: Path) -> Path:
 
 def train(place: Path, number: int) -> None:
     api.personalize(
-        place / "data",
-        place / "store",
-        base=str(place / "base"),
-        config=UNGATED,
-        shard=f"{number}/2",
+        api.PersonalizeRequest(
+            data=place / "data",
+            store=place / "store",
+            base=str(place / "base"),
+            config=UNGATED,
+            shard=f"{number}/2",
+        )
     )
 
 

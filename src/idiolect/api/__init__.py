@@ -14,6 +14,7 @@ from idiolect.api.serving import demo, evaluate, export, import_adapter, predict
 from idiolect.api.sharing import assemble, consent, consents, mean, pool_report, share, withdraw
 from idiolect.api.training import adapt, merge, personalize
 from idiolect.api.unlearning import UnlearnSummary, scorecard, unlearn
+from idiolect.training.runs.request import PersonalizeRequest
 
 if TYPE_CHECKING:
     from idiolect.adapters.formats.exchange import Taken
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from idiolect.serving.predict import Prediction
     from idiolect.training.adapt_base import AdaptConfig
     from idiolect.training.engine.config import EngineConfig
-    from idiolect.training.runs.personalize import PersonalConfig
+    from idiolect.training.runs.plan import PersonalConfig
     from idiolect.training.sharded.shards import MergeSummary
     from idiolect.unlearning.run import UnlearnConfig
 
@@ -41,6 +42,7 @@ __all__ = [
     "ForgetConfig",
     "MergeSummary",
     "PersonalConfig",
+    "PersonalizeRequest",
     "Prediction",
     "ProfileSummary",
     "Receipt",
@@ -82,7 +84,7 @@ _LAZY = {
     "EvaluateConfig": "idiolect.evaluation.runner",
     "ForgetConfig": "idiolect.erasure.forget",
     "MergeSummary": "idiolect.training.sharded.shards",
-    "PersonalConfig": "idiolect.training.runs.personalize",
+    "PersonalConfig": "idiolect.training.runs.plan",
     "Prediction": "idiolect.serving.predict",
     "Receipt": "idiolect.erasure.receipt",
     "RecipeConfig": "idiolect.pieces.recipes.config",

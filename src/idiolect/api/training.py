@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
+from idiolect.training.runs.request import PersonalizeRequest
 
 if TYPE_CHECKING:
     from idiolect.training.adapt_base import AdaptConfig, AdaptSummary
-    from idiolect.training.engine.config import EngineConfig
-    from idiolect.training.runs.personalize import PersonalConfig, PersonalSummary
+    from idiolect.training.runs.summary import PersonalSummary
     from idiolect.training.sharded.shards import MergeSummary
 
 
@@ -57,34 +58,21 @@ def adapt(
     )
 
 
-def personalize(
-    data: Path,
-    store: Path,
-    *,
-    base: str = "default",
-    config: PersonalConfig | None = None,
-    engine: EngineConfig | None = None,
-    people: Sequence[str] = (),
-    profiles: Path | None = None,
-    mode: Literal["afresh", "continue"] = "afresh",
-    start: Path | None = None,
-    pieces: Path | None = None,
-    shard: str | None = None,
-    ray: str | None = None,
-    shards: int | None = None,
-    workers: int | None = None,
-    wait: bool = True,
-    listener: Listener = silent,
-) -> PersonalSummary:
-    """Train the adapters of a dataset's people into a store: only of those who need it.
+def personalize(request: PersonalizeRequest, *, listener: Listener = silent) -> PersonalSummary:
+    """Train the adapters of a dataset's people into a store, but only of those who need it.
 
-    ``engine`` says how the work is laid out: speed and rounding, never what is computed.
-    ``start``: a PEFT adapter from which everyone's training starts (``mean`` makes one); the
-    store's manifest names its weights' sha256. ``pieces``: recipes (``assemble``) instead: each
-    person's training starts from the adapter that theirs makes, of whose kind all then are; the
-    store names the pool, everyone's record the sharers.
-    ``shard="k/N"`` trains the people of that shard alone, into a part of the store that ``merge``
-    takes in; ``ray`` (``local`` or a cluster's address) does all shards and merges them.
+    Args:
+        request: Whose adapters to train, on what, and into which store.
+        listener: Called with progress.
+
+    Returns:
+        Who was trained, who was left as they were, and who is served by the base.
+
+    Raises:
+        IdiolectError: If the data, the base or the settings do not fit together, or training fails.
+
+    Example:
+        >>> personalize(PersonalizeRequest(data=Path("data/me"), store=Path("mine")))
     """
     from functools import partial
 
@@ -93,49 +81,31 @@ def personalize(
         require_not_from_pieces,
         starting_from_recipes,
     )
-    from idiolect.training.engine.config import EngineConfig
-    from idiolect.training.runs.personalize import PersonalConfig
-    from idiolect.training.runs.request import Work, Worker, starting_from
+    from idiolect.training.runs.plan import PersonalConfig
+    from idiolect.training.runs.run import PersonalizeRun, starting_from
 
-    if ray is None and (shards, workers) != (None, None):
-        raise UsageError("shards and workers are for a run on Ray: name a cluster, or 'local'")
-    if shard is not None and ray is not None:
-        raise UsageError("one shard or all of them on Ray: say one of the two")
-    if start is not None and pieces is not None:
-        raise UsageError("training starts from one adapter or from pieces: say one of the two")
-    config = starting_from(config or PersonalConfig(), start)
-    if pieces is not None:
-        config = starting_from_recipes(config, pieces, store)
+    config = starting_from(request.config or PersonalConfig(), request.start)
+    open_starts = None
+    if request.pieces is not None:
+        config = starting_from_recipes(config, request.pieces, request.store)
+        open_starts = partial(AssembledStarts, request.pieces.absolute())
     else:
-        require_not_from_pieces(store)
-    work = Work(
-        data=data,
-        store=store,
-        base=base,
-        config=config,
-        engine=engine or EngineConfig(),
-        people=tuple(people),
-        profiles=profiles,
-        mode=mode,
-        start=start,
-        starts=partial(AssembledStarts, pieces.absolute()) if pieces else None,
-    )
-    if ray is not None:
+        require_not_from_pieces(request.store)
+    request = replace(request, config=config)
+    if request.ray is not None:
         from idiolect.training.sharded.ray import personalize_on_ray
 
-        return personalize_on_ray(
-            work, ray, shards=shards, workers=workers, wait=wait, listener=listener
-        )
-    if shard is not None:
+        return personalize_on_ray(request, open_starts=open_starts, listener=listener)
+    if request.shard is not None:
         from idiolect.training.sharded.parts import RunShard
         from idiolect.training.sharded.shards import run_shard
 
-        chosen = RunShard.parse(shard)
-        return run_shard(Worker(work, listener=listener), chosen, wait=wait)
+        shard = RunShard.parse(request.shard)
+        return run_shard(PersonalizeRun(request, open_starts=open_starts, listener=listener), shard)
     from idiolect.training.sharded.parts import require_no_parts
 
-    require_no_parts(store)
-    return Worker(work, listener=listener).whole(wait=wait)
+    require_no_parts(request.store)
+    return PersonalizeRun(request, open_starts=open_starts, listener=listener).run_unsharded()
 
 
 def merge(store: Path, *, wait: bool = True) -> MergeSummary:

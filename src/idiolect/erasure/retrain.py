@@ -29,7 +29,8 @@ from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.erasure import Effect, Leaving
 from idiolect.tasks.registry import get_task
 from idiolect.training.runs.plan import PersonalConfig
-from idiolect.training.runs.request import Work, Worker
+from idiolect.training.runs.request import PersonalizeRequest
+from idiolect.training.runs.run import PersonalizeRun
 
 WHY = "words of {person} were in what it was made of"
 
@@ -140,7 +141,7 @@ class Retrainer:
         config = from_plain(PersonalConfig, store.settings, where=str(store.folder))
         named = store.settings.get("pool")
         recipes = (store.folder / named["recipes"]).resolve() if named else None
-        work = Work(
+        request = PersonalizeRequest(
             data=self.dataset.folder,
             store=store.folder,
             base=self.base or store.base_source,
@@ -148,9 +149,12 @@ class Retrainer:
             people=tuple(people),
             profiles=self.profiles,
             start=self.starts.get(config.start) if config.start else None,
-            starts=partial(AssembledStarts, recipes) if recipes else None,
+            pieces=recipes,
+            wait=self.wait,
         )
-        Worker(work, listener=self.listener).whole(wait=self.wait)
+        open_starts = partial(AssembledStarts, recipes) if recipes else None
+        run = PersonalizeRun(request, open_starts=open_starts, listener=self.listener)
+        run.run_unsharded()
 
     def _assemble(self, store: RecipeStore, people: Sequence[str]) -> None:
         config = from_plain(RecipeConfig, store.settings, where=str(store.folder))

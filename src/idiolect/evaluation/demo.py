@@ -18,7 +18,7 @@ from idiolect.importers.registry import import_histories
 from idiolect.models.base import Base
 from idiolect.tasks.registry import get_task
 from idiolect.training.adapt_base import AdaptConfig
-from idiolect.training.runs.personalize import PersonalConfig
+from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.schedule import TrainConfig
 
 RATERS, CHATTERS = 8, 4

@@ -29,7 +29,9 @@ from idiolect.retrieval.dense import Encoder
 from idiolect.storage.files import read_json, write_json
 from idiolect.tasks.task import Task
 from idiolect.training.engine.config import EngineConfig
-from idiolect.training.runs.personalize import PersonalConfig, Personalizer, PersonalSummary
+from idiolect.training.runs.personalize import Personalizer
+from idiolect.training.runs.plan import PersonalConfig, RunContext
+from idiolect.training.runs.summary import PersonalSummary
 
 DEFAULT_METHODS = ("base", "rag", "oppu")
 
@@ -160,6 +162,14 @@ class Runner:
         """The method's store, trained for these people; what it cost is kept beside it."""
         base = self._base(method)
         config = replace(self.config.personal, context=method.context)
+        context = RunContext(
+            base=base,
+            task=self.task,
+            config=config,
+            engine=self.engine or EngineConfig(),
+            profiles=self.profiles or {},
+            encoder=self.encoder,
+        )
         folder = self.work / method.name
         store = AdapterStore.create(
             folder,
@@ -177,15 +187,7 @@ class Runner:
 
         with store.writing():
             summary = Personalizer(
-                base,
-                self.task,
-                config,
-                store,
-                engine=self.engine,
-                profiles=self.profiles,
-                encoder=self.encoder,
-                keep_all=True,
-                listener=both(self.listener, watch),
+                context, store, keep_all=True, listener=both(self.listener, watch)
             ).run(histories)
         cost = self._cost(method.name, summary, losses)
         steps = sorted(int(s) for s in cost["curve"])

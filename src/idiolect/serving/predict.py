@@ -21,7 +21,7 @@ from idiolect.profiles.store import load as load_profiles
 from idiolect.prompts.context import Person
 from idiolect.prompts.render import Prompter
 from idiolect.tasks.registry import get_task
-from idiolect.training.runs.personalize import PersonalConfig
+from idiolect.training.runs.plan import PersonalConfig
 
 
 @dataclass(frozen=True, kw_only=True)

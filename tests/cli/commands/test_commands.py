@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from idiolect.cli.main import main
 from idiolect.errors import DataError
 from idiolect.events import Note, Progress
 from idiolect.importers.report import FileReport, ImportReport, Skip
-from idiolect.training.runs.personalize import PersonalSummary
+from idiolect.training.runs.summary import PersonalSummary
 
 Fake = Callable[[str, object], dict[str, Any]]
 
@@ -33,6 +34,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
             bound = signature.bind(*arguments, **named)  # the real one must take the call, too
             bound.apply_defaults()
             called.update(bound.arguments)
+            request = called.pop("request", None)
+            if request is not None:
+                called.update({f.name: getattr(request, f.name) for f in fields(request)})
             if verb not in ("import_data", "inspect_data"):
                 print("a library prints")
             if "listener" in called:

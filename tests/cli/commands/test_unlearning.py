@@ -55,7 +55,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
     write_dataset(place / "data", [rater("ann", 9)], task="rating", source="made up", splits={})
     base = str(place / "base")
-    api.personalize(place / "data", place / "store", base=base, config=UNGATED)
+    api.personalize(
+        api.PersonalizeRequest(
+            data=place / "data", store=place / "store", base=base, config=UNGATED
+        )
+    )
     api.export(place / "store", "ann", place / "exported")
     return place
 

@@ -33,8 +33,10 @@ def watch(event):
         seen.append(psutil.Process().memory_info().rss / 1e6)
 
 config = replace(GATED, dtype="bfloat16")  # what the caches are for
-options = {"base": str(place / "base"), "config": config, "listener": watch}
-api.personalize(place / "data", place / "store", **options)
+request = api.PersonalizeRequest(
+    data=place / "data", store=place / "store", base=str(place / "base"), config=config
+)
+api.personalize(request, listener=watch)
 print(json.dumps(seen))
 """
 MEGABYTES = 50

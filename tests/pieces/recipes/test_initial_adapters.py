@@ -58,7 +58,9 @@ def train(place: Place, store: str = "store", **options: Any) -> Any:
         "base": str(place.base),
         "pieces": place.recipes,
     } | options
-    return api.personalize(place.data, place.folder / store, **given)
+    return api.personalize(
+        api.PersonalizeRequest(data=place.data, store=place.folder / store, **given)
+    )
 
 
 def opened(place: Place, store: str = "store") -> AdapterStore:

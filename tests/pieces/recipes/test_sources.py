@@ -70,7 +70,7 @@ def test_its_manifest_names_pool_and_sharers_and_nobody_else(place: Place, tmp_p
     assert b"ann" not in b"".join(p.read_bytes() for p in (tmp_path / "ann").iterdir())
     own = tmp_path / "store"
     options = {"config": UNGATED, "base": str(place.base), "people": ("ann",)}
-    api.personalize(place.data, own, **options)
+    api.personalize(api.PersonalizeRequest(data=place.data, store=own, **options))
     api.export(own, "ann", tmp_path / "own")
     assert "sharers" not in Manifest.load(tmp_path / "own", "adapter").config
 
@@ -173,6 +173,6 @@ def test_foreign_and_changed_files_are_refused(place: Place, tmp_path: Path) -> 
 
 def test_a_plain_store_has_no_pool(place: Place, tmp_path: Path) -> None:
     options = {"config": UNGATED, "base": str(place.base), "people": ("ann",)}
-    api.personalize(place.data, tmp_path / "store", **options)
+    api.personalize(api.PersonalizeRequest(data=place.data, store=tmp_path / "store", **options))
     with pytest.raises(UsageError, match="not made of pieces; leave the pool out"):
         api.predict(tmp_path / "store", "ann", ASKED, pool=place.pool)

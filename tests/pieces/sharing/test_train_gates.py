@@ -30,7 +30,7 @@ from idiolect.prompts.render import Example
 from idiolect.training.engine.checkpoint import tensor_hash
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.shared_prefixes import Heads
-from idiolect.training.engine.train_many import train_kind, train_many
+from idiolect.training.engine.train_many import train_many
 from idiolect.training.engine.trainable import GATES
 from idiolect.training.jobs import Job
 from idiolect.training.schedule import TrainConfig
@@ -125,7 +125,7 @@ def test_everyone_gets_the_gates_they_would_get_alone(
     keep: bool,
 ) -> None:
     work = sharing(base, work, lora)
-    together = train_kind(base, work, GATES, lora, config, replace(engine, keep=keep))
+    together = train_many(base, work, lora, config, replace(engine, keep=keep), kind=GATES)
     assert [t.person for t in together] == [j.person for j in work]
     for job, ours in zip(work, together, strict=True):
         alone = train_gates_of_one(base, job, config)
@@ -145,7 +145,9 @@ def test_in_fp32_too(
     lora: LoraConfig,
 ) -> None:
     config, work = replace(config, epsilon=STEADY), sharing(base32, work, lora)
-    for job, ours in zip(work, train_kind(base32, work, GATES, lora, config, engine), strict=True):
+    for job, ours in zip(
+        work, train_many(base32, work, lora, config, engine, kind=GATES), strict=True
+    ):
         assert apart(ours.adapter, train_gates_of_one(base32, job, config).adapter) <= SINGLE
 
 
@@ -159,9 +161,9 @@ def test_neither_order_nor_company_changes_anyone(
     data: st.DataObject,
 ) -> None:
     work = sharing(base, work)
-    first = {t.person: t.adapter for t in train_kind(base, work, GATES, LORA, config, engine)}
+    first = {t.person: t.adapter for t in train_many(base, work, LORA, config, engine, kind=GATES)}
     some = data.draw(st.permutations(work))[: data.draw(st.integers(1, len(work)))]
-    for trained in train_kind(base, some, GATES, LORA, config, data.draw(engines)):
+    for trained in train_many(base, some, LORA, config, data.draw(engines), kind=GATES):
         assert apart(trained.adapter, first[trained.person]) <= EXACT
 
 
@@ -181,7 +183,9 @@ def test_first_tokens_in_common_change_nobody(
         )
         for job in sharing(base, work)
     )
-    for job, ours in zip(begun, train_kind(base, begun, GATES, LORA, config, engine), strict=True):
+    for job, ours in zip(
+        begun, train_many(base, begun, LORA, config, engine, kind=GATES), strict=True
+    ):
         assert apart(ours.adapter, train_gates_of_one(base, job, config).adapter) <= EXACT
 
 
@@ -197,7 +201,7 @@ def test_first_tokens_in_common_run_once(base: Base, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Heads, "run", noted)
     examples = tuple(Example((*range(12), 20 + n, 30, 31), 13) for n in range(4))
     work = sharing(base, tuple(Job(person=p, examples=examples) for p in ("one", "other")))
-    train_kind(base, work, GATES, LORA, TrainConfig(steps=1))
+    train_many(base, work, LORA, TrainConfig(steps=1), kind=GATES)
     assert [heads.ids for heads in seen] == [(tuple(range(12)),) * 2]
 
 
@@ -344,8 +348,8 @@ def test_a_checkpoint_of_adapters_is_none_of_gates(base: Base, tmp_path: Path) -
     path, engine = tmp_path / "c", EngineConfig(checkpoint_seconds=0)
     config = TrainConfig(steps=2)
     train_many(base, work, LORA, config, engine, checkpoint=path)
-    ours = train_kind(base, work, GATES, LORA, config, engine, checkpoint=path)
-    fresh_ones = train_kind(base, work, GATES, LORA, config, engine)
+    ours = train_many(base, work, LORA, config, engine, checkpoint=path, kind=GATES)
+    fresh_ones = train_many(base, work, LORA, config, engine, kind=GATES)
     for one, expected in zip(ours, fresh_ones, strict=True):
         assert same_bits(one.adapter, expected.adapter)
 

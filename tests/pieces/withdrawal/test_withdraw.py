@@ -59,7 +59,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
         )
         recipes.add([(RecipeRecord(person="zed", made_by="by hand", items=3), recipe)])
     api.personalize(
-        place.data, folder / "oppu", base=str(place.base), config=STILL, pieces=place.recipes
+        api.PersonalizeRequest(
+            data=place.data,
+            store=folder / "oppu",
+            base=str(place.base),
+            config=STILL,
+            pieces=place.recipes,
+        )
     )
     api.export(place.recipes, "ann", folder / "out" / "recipe")
     api.export(place.recipes, "zed", folder / "out" / "zed")
@@ -193,7 +199,12 @@ def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: Plac
                 use()
     with pytest.raises(MismatchError, match="the recipe of 'ann'"):
         api.personalize(
-            place.data, place.folder / "oppu", base=str(place.base), pieces=place.recipes
+            api.PersonalizeRequest(
+                data=place.data,
+                store=place.folder / "oppu",
+                base=str(place.base),
+                pieces=place.recipes,
+            )
         )
     assert api.predict(place.recipes, "eve", ASKED).served_by == "base"
 
@@ -236,7 +247,13 @@ def test_with_histories_all_is_made_anew_from_who_is_left(place: Place) -> None:
         assert ours is not None and theirs is not None
         assert ours.sharers == theirs.sharers and torch.equal(ours.pick, theirs.pick)
     again = api.personalize(
-        place.data, place.folder / "oppu", base=str(place.base), config=STILL, pieces=place.recipes
+        api.PersonalizeRequest(
+            data=place.data,
+            store=place.folder / "oppu",
+            base=str(place.base),
+            config=STILL,
+            pieces=place.recipes,
+        )
     )
     assert again.trained == ()
 

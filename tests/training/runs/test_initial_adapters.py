@@ -19,8 +19,9 @@ from idiolect.models.base import Base, load_base
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import sha256_file
 from idiolect.storage.manifest import Manifest
-from idiolect.training.runs.personalize import PersonalSummary
-from idiolect.training.runs.request import Work, Worker, starting_from
+from idiolect.training.runs.request import PersonalizeRequest
+from idiolect.training.runs.run import PersonalizeRun, starting_from
+from idiolect.training.runs.summary import PersonalSummary
 from support.tiny_people import UNGATED, rater, save_tiny
 
 OTHERS = ("ann", "ben", "cem")
@@ -36,7 +37,11 @@ class Place:
         self.data, self.store, self.mean = folder / "data", folder / "store", folder / "mean"
         people = [rater(name, 12) for name in (*OTHERS, "new")]
         write_dataset(self.data, people, task="rating", source="test", name="films")
-        api.personalize(self.data, self.store, base=self.base, config=UNGATED, people=OTHERS)
+        api.personalize(
+            api.PersonalizeRequest(
+                data=self.data, store=self.store, base=self.base, config=UNGATED, people=OTHERS
+            )
+        )
         api.consent(self.store, OTHERS, "mean")
         api.mean(self.store, OTHERS, self.mean)
 
@@ -49,7 +54,14 @@ class Place:
         config = replace(UNGATED, train=replace(UNGATED.train, rate=1e-12))
         folder = self.folder / store
         return api.personalize(
-            self.data, folder, base=self.base, config=config, people=["new"], start=start
+            api.PersonalizeRequest(
+                data=self.data,
+                store=folder,
+                base=self.base,
+                config=config,
+                people=["new"],
+                start=start,
+            )
         )
 
     def newcomer(self, store: str, start: Path | None) -> AdapterStore:
@@ -100,11 +112,21 @@ def test_what_cannot_be_a_start_is_refused(place: Place, tmp_path: Path) -> None
     wider = replace(UNGATED, lora=replace(UNGATED.lora, rank=4))
     with pytest.raises(MismatchError, match="is no start for"):
         api.personalize(
-            place.data, tmp_path / "x2", base=place.base, config=wider, start=place.mean
+            api.PersonalizeRequest(
+                data=place.data,
+                store=tmp_path / "x2",
+                base=place.base,
+                config=wider,
+                start=place.mean,
+            )
         )
     named = starting_from(UNGATED, place.mean)
     with pytest.raises(UsageError, match="--start"):
-        Worker(Work(data=place.data, store=tmp_path / "x3", base=place.base, config=named))
+        PersonalizeRun(
+            PersonalizeRequest(
+                data=place.data, store=tmp_path / "x3", base=place.base, config=named
+            )
+        )
     assert not any(tmp_path.iterdir())
 
 

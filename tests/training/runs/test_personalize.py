@@ -26,7 +26,9 @@ from idiolect.privacy.ledger import Ledger
 from idiolect.prompts.render import Example
 from idiolect.training.jobs import Job
 from idiolect.training.runs import personalize as module
-from idiolect.training.runs.personalize import Mode, PersonalConfig, Personalizer, PersonalSummary
+from idiolect.training.runs.personalize import Personalizer
+from idiolect.training.runs.plan import Mode, PersonalConfig, RunContext
+from idiolect.training.runs.summary import PersonalSummary
 from idiolect.training.schedule import TrainConfig
 from support.killed_personalizing import PEOPLE, SHARD, personalize_to_the_end
 from support.tiny_people import ENGINE, GATED, LORA, RATING, UNGATED, noisy, rater, tensors
@@ -75,10 +77,9 @@ class Place:
             lora=config.lora,
             settings=to_plain(config),
         )
+        context = RunContext(base=self.base, task=RATING, config=config, engine=ENGINE, mode=mode)
         with store.writing():
-            return Personalizer(
-                self.base, RATING, config, store, engine=ENGINE, mode=mode, **options
-            ).run(streamed or histories)
+            return Personalizer(context, store, **options).run(streamed or histories)
 
     @property
     def store(self) -> AdapterStore:

@@ -53,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(place: Path, store: Path, **options: Any) -> Any:
     given = {"config": UNGATED, "base": str(place / "base"), "data": place / "data"} | options
-    return api.personalize(given.pop("data"), store, **given)
+    return api.personalize(api.PersonalizeRequest(data=given.pop("data"), store=store, **given))
 
 
 def every_shard(place: Path, store: Path, **options: Any) -> list[Any]:

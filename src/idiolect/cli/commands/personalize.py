@@ -24,7 +24,7 @@ from idiolect.cli.overrides import Wanted, override, parse_setting
 from idiolect.cli.progress import watching
 
 if TYPE_CHECKING:
-    from idiolect.training.runs.personalize import PersonalSummary
+    from idiolect.training.runs.summary import PersonalSummary
 
 NAMED = 8
 """People named in a line of the summary; the others are counted."""
@@ -140,9 +140,9 @@ def command(
     from idiolect import api
 
     with watching() as listener:
-        done = api.personalize(
-            data,
-            store,
+        request = api.PersonalizeRequest(
+            data=data,
+            store=store,
             base=base,
             config=with_profiles(wanted, profiles).build(api.PersonalConfig),
             engine=override(api.EngineConfig(), [parse_setting(s, "--engine") for s in layout]),
@@ -156,8 +156,8 @@ def command(
             shards=shards,
             workers=workers,
             wait=not no_wait,
-            listener=listener,
         )
+        done = api.personalize(request, listener=listener)
     if as_json:
         print_json(done)
     else:

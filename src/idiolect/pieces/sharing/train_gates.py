@@ -17,7 +17,7 @@ from idiolect.events import Listener, silent
 from idiolect.models.base import Base
 from idiolect.prompts.render import Example
 from idiolect.training.engine.config import EngineConfig
-from idiolect.training.engine.train_many import train_kind
+from idiolect.training.engine.train_many import train_many
 from idiolect.training.engine.trainable import GATES
 from idiolect.training.jobs import Job, Trained
 from idiolect.training.schedule import TrainConfig
@@ -88,13 +88,13 @@ def train_gates(
         return ()
     assert len({person for person, _, _ in sharers}) == len(sharers)
     kind = sharers[0][1].config
-    trained = train_kind(
+    trained = train_many(
         base,
         [_job(base, sharer, kind) for sharer in sharers],
-        GATES,
         replace(kind, dropout=0.0),  # what is frozen is run as it is
         config.training,
         engine,
+        kind=GATES,
         checkpoint=checkpoint,
         listener=listener,
         stage="gates",

@@ -32,7 +32,8 @@ from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.storage.manifest import Manifest
 from idiolect.tasks.registry import get_task
 from idiolect.training.runs.plan import PersonalConfig
-from idiolect.training.runs.request import Work, Worker
+from idiolect.training.runs.request import PersonalizeRequest
+from idiolect.training.runs.run import PersonalizeRun
 
 WHY = "a sharer of its pieces withdrew"
 Outcome = Literal["assembled anew", "trained anew", "taken away", "deleted"]
@@ -139,17 +140,20 @@ class Remaker:
         starts = AssembledStarts(recipes)
         lacking = {*starts.lacking(people), *starts.stale(people)}
         ready = tuple(person for person in people if person not in lacking)
-        work = Work(
+        request = PersonalizeRequest(
             data=self.dataset.folder,
             store=store.folder,
             base=self.base_source or store.base_source,
             config=from_plain(PersonalConfig, store.settings, where=str(store.folder)),
             people=ready,
             profiles=self.profiles,
-            starts=partial(AssembledStarts, recipes),
+            pieces=recipes,
+            wait=self.wait,
         )
         if ready:
-            Worker(work, listener=self.listener).whole(wait=self.wait)
+            open_starts = partial(AssembledStarts, recipes)
+            run = PersonalizeRun(request, open_starts=open_starts, listener=self.listener)
+            run.run_unsharded()
         return dict.fromkeys(lacking, f"no recipe in {recipes} any more")
 
 

@@ -19,7 +19,7 @@ from typing import Generic
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraConfig, fresh
 from idiolect.config import derive_seed
 from idiolect.errors import TrainingError
 from idiolect.events import Listener, Measured, Progress, silent
@@ -45,43 +45,20 @@ def train_many(
     config: TrainConfig,
     engine: EngineConfig | None = None,
     *,
-    checkpoint: Path | None = None,
-    listener: Listener = silent,
-    stage: str = "train",
-) -> tuple[Trained[LoraAdapter], ...]:
-    """Train everyone's adapters; results in the order of the jobs.
-
-    With ``checkpoint`` a file there is resumed from when it is of the same work (then its own slots
-    and tokens of a forward are used, so that the result is the same to the bit), and removed by
-    the caller at the end. Raises TrainingError where a loss is not finite; the checkpoint then
-    still holds the last good state.
-    """
-    return train_kind(
-        base,
-        jobs,
-        ADAPTERS,
-        lora,
-        config,
-        engine,
-        checkpoint=checkpoint,
-        listener=listener,
-        stage=stage,
-    )
-
-
-def train_kind(
-    base: Base,
-    jobs: Sequence[Job],
-    kind: Kind[V],
-    lora: LoraConfig,
-    config: TrainConfig,
-    engine: EngineConfig | None = None,
-    *,
+    kind: Kind[V] = ADAPTERS,
     checkpoint: Path | None = None,
     listener: Listener = silent,
     stage: str = "train",
 ) -> tuple[Trained[V], ...]:
-    """As ``train_many``, whatever it is that is trained."""
+    """Train what ``kind`` says (adapters, or gates on them) for each person.
+
+    Takes one job for each person, and returns the results in the order of the jobs.
+
+    With ``checkpoint``, training resumes from that file if it is of the same work (then its own
+    slots and tokens of a forward are used, so that the result is the same to the bit), and the
+    caller removes it at the end. Raises TrainingError if a loss is not finite; the checkpoint then
+    still holds the last good state.
+    """
     engine = engine or EngineConfig()
     if not kind.packs:
         engine = replace(engine, layout="rows")
@@ -92,7 +69,12 @@ def train_kind(
         steady_heap(),
     ):
         run = _Run(base, jobs, kind, lora, config, engine, checkpoint, listener, stage)
-        return run.to_the_end()
+        run.start()
+        while run.has_work():
+            run.train_step()
+            run.advance()
+        run.save()
+        return run.results()
 
 
 @dataclass(slots=True)
@@ -150,25 +132,37 @@ class _Run(Generic[V]):
         self.steps = 0
         self.rows: dict[int, Tensor] = {}
         self.done: dict[int, _Seat] = {}
+        self.saved_at = 0.0
         if found:
             self._restore(found)
         self.total = sum(items_of(len(job.examples), config) for job in jobs)
 
-    def to_the_end(self) -> tuple[Trained[V], ...]:
-        """Step until nobody is left."""
-        saved = time.monotonic()
+    def start(self) -> None:
+        """Give the first people their slots, and report where the run begins."""
+        self.saved_at = time.monotonic()
         self._tell()
         self._seat_everyone()
-        while any(self.seats):
-            self._step()
-            self._release()
-            self._seat_everyone()
-            self._tell()
-            if self.path and time.monotonic() - saved >= self.engine.checkpoint_seconds:
-                self._checkpoint().save(self.path)
-                saved = time.monotonic()
+
+    def has_work(self) -> bool:
+        """Whether a slot still holds a person to train."""
+        return any(self.seats)
+
+    def advance(self) -> None:
+        """Between two steps: refill the slots of people who are done; save a checkpoint if due."""
+        self._release()
+        self._seat_everyone()
+        self._tell()
+        if time.monotonic() - self.saved_at >= self.engine.checkpoint_seconds:
+            self.save()
+            self.saved_at = time.monotonic()
+
+    def save(self) -> None:
+        """Write the checkpoint, if this run has a file for it."""
         if self.path:
             self._checkpoint().save(self.path)
+
+    def results(self) -> tuple[Trained[V], ...]:
+        """What was trained, in the order of the jobs."""
         return tuple(self._result(number) for number in range(len(self.jobs)))
 
     def _seat_everyone(self) -> None:
@@ -187,26 +181,31 @@ class _Run(Generic[V]):
         start = job.start or fresh(self.base, self.lora, seed=self.config.seed, person=job.person)
         self.stack.put(slot, start)
 
-    def _step(self) -> None:
-        """One optimizer step of every seated person."""
+    def train_step(self) -> None:
+        """Take one optimizer step for each person in a slot.
+
+        Raises TrainingError if a loss or the norm of a gradient is not finite.
+        """
         started = time.monotonic()
         seated = [(slot, seat) for slot, seat in enumerate(self.seats) if seat]
+        # The next batch of each person, all in one list of rows.
         rows: list[Row] = []
         for slot, seat in seated:
             for number in seat.plan[seat.step]:
                 example = self.jobs[seat.job].examples[number]
                 rows.append(Row(slot, example, self._dropout_seed(seat, number)))
                 seat.tokens += len(example.ids)
-        losses = self.gradients.add(rows)
+        losses = self.gradients.add(rows).tolist()
+        # Each slot has its own schedule, clipping and moments.
         for slot, seat in seated:
-            self._update(slot, seat, float(losses[slot]))
+            norm = self.optimizer.step(slot, rate_at(seat.step, len(seat.plan), self.config))
+            self._count_step(seat, losses[slot], norm)
         if self.best is not None:
             self._watch_tails(seated)
         self.steps += 1
-        mean = sum(float(losses[slot]) for slot, _ in seated) / len(seated)
         values = {
             "step": self.steps,
-            "loss": mean,
+            "loss": sum(losses[slot] for slot, _ in seated) / len(seated),
             "people": len(seated),
             "tokens": sum(len(row.example.ids) for row in rows),
             "seconds": time.monotonic() - started,
@@ -219,9 +218,8 @@ class _Run(Generic[V]):
         person = self.jobs[seat.job].person
         return derive_seed(self.config.seed, person, "dropout", seat.step, number)
 
-    def _update(self, slot: int, seat: _Seat, loss: float) -> None:
-        rate = rate_at(seat.step, len(seat.plan), self.config)
-        norm = self.optimizer.step(slot, rate)
+    def _count_step(self, seat: _Seat, loss: float, norm: float) -> None:
+        """Note a person's step; raises TrainingError if its loss or gradient is not finite."""
         if not (torch.isfinite(torch.tensor([loss, norm])).all()):
             person = self.jobs[seat.job].person
             raise TrainingError(

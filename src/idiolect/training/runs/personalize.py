@@ -6,7 +6,7 @@ Idempotent: a run that was killed, or is run again, trains only whom it must, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import length_hint
 from pathlib import Path
@@ -16,17 +16,11 @@ from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.store.store import AdapterStore, Record
 from idiolect.events import Listener, Note, Progress, silent
 from idiolect.history.history import History
-from idiolect.models.base import Base
 from idiolect.privacy.ledger import Ledger
-from idiolect.profiles.profile import Profile
-from idiolect.retrieval.dense import Encoder
-from idiolect.tasks.task import Task
-from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.holdout_gate import mean_losses
 from idiolect.training.jobs import Job, Trained
-from idiolect.training.runs.initial_adapters import Starts
-from idiolect.training.runs.plan import Mode, PersonalConfig, Planned, Planner
+from idiolect.training.runs.plan import Planned, Planner, RunContext
 from idiolect.training.runs.summary import PersonalSummary, Tally
 
 
@@ -42,36 +36,19 @@ class Personalizer:
 
     def __init__(
         self,
-        base: Base,
-        task: Task,
-        config: PersonalConfig,
+        context: RunContext,
         store: AdapterStore,
         *,
-        engine: EngineConfig | None = None,
         shard: int = 32,
-        profiles: Mapping[str, Sequence[Profile]] | None = None,
-        encoder: Encoder | None = None,
-        mode: Mode = "afresh",
-        starts: Starts | None = None,
         keep_all: bool = False,
         known: Sequence[AdapterStore] = (),
         ledger: Ledger | None = None,
         listener: Listener = silent,
     ) -> None:
-        self.base, self.config, self.store, self.ledger = base, config, store, ledger
-        self.engine, self.shard = engine or EngineConfig(), shard
-        self.keep_all, self.listener = keep_all, listener
-        stores = (store, *known)
-        self.planner = Planner(
-            base,
-            task,
-            config,
-            stores,
-            profiles=profiles,
-            encoder=encoder,
-            mode=mode,
-            starts=starts,
-        )
+        self.context, self.config, self.store = context, context.config, store
+        self.shard, self.keep_all = shard, keep_all
+        self.ledger, self.listener = ledger, listener
+        self.planner = Planner(context, (store, *known))
 
     @property
     def checkpoint(self) -> Path:
@@ -100,10 +77,10 @@ class Personalizer:
             else:
                 waiting.append(planned)
             if len(waiting) == self.shard:
-                self._write(waiting, few, tally)
+                self._train_shard(waiting, few, tally)
                 self._tell(tally, total)
                 waiting, few = [], []
-        self._write(waiting, few, tally)
+        self._train_shard(waiting, few, tally)
         self._tell(tally, total)
         self.checkpoint.unlink(missing_ok=True)  # a kill right after the last shard leaves it
         self.store.compact()
@@ -115,52 +92,62 @@ class Personalizer:
         total = max(total, tally.done)
         self.listener(Progress(stage="people", done=tally.done, total=total, unit="people"))
 
-    def _write(self, people: Sequence[Planned], few: Sequence[Record], tally: Tally) -> None:
-        """Train, gate and write one shard; its checkpoint goes when it is written."""
+    def _train_shard(self, people: Sequence[Planned], few: Sequence[Record], tally: Tally) -> None:
+        """Train, gate and write one shard: ``people``, and records of who has too ``few`` items.
+
+        The checkpoint of the shard is removed when it is written.
+        """
         if not people and not few:
             return
-        entries = self._train(people, tally) if people else []
-        if self.ledger is not None and people:
-            names = [planned.person for planned in people]
-            self.ledger.record("trained", names, {"base": self.base.identity})
-        self.store.add([*((record, None) for record in few), *entries])
-        for record in (*few, *(record for record, _ in entries)):
+        entries: list[tuple[Record, LoraAdapter | None]] = [(record, None) for record in few]
+        if people:
+            trained = train_many(
+                self.context.base,
+                [self._job(planned) for planned in people],
+                self.config.lora,
+                self.config.train,
+                self.context.engine,
+                checkpoint=self.checkpoint,
+                listener=self.listener,
+            )
+            verdicts = self._gate(people, trained)
+            for planned, result in zip(people, trained, strict=True):
+                entries.append(self._entry(planned, result, verdicts.get(planned.person)))
+                tally.trained.append(planned.person)
+                tally.items += planned.items
+                tally.tokens += result.tokens
+            # The ledger comes first: a kill before the store is written leaves an event too many.
+            if self.ledger is not None:
+                names = [planned.person for planned in people]
+                self.ledger.record("trained", names, {"base": self.context.base.identity})
+        self.store.add(entries)
+        for record, _ in entries:
             tally.passed(record)
         self.checkpoint.unlink(missing_ok=True)
 
+    def _entry(
+        self,
+        planned: Planned,
+        trained: Trained[LoraAdapter],
+        losses: tuple[float, float] | None,
+    ) -> tuple[Record, LoraAdapter | None]:
+        """A trained person's record, and the adapter if it is kept.
+
+        ``losses`` are those of the gate, without and with the adapter.
+        """
+        without, having = losses or (None, None)
+        helps = without is None or having is None or having <= without
+        record = self._record(planned, "adapter" if helps else "gated", trained, without, having)
+        kept = helps or self.keep_all
+        record = replace(record, sharers=planned.sharers if kept else ())
+        return record, trained.adapter if kept else None
+
     def _job(self, planned: Planned) -> Job:
         tail = planned.tail if self.config.train.patience else ()
-        start, starts = planned.start, self.planner.starts
+        start, starts = planned.start, self.context.starts
         if start is None and starts is not None:
             start = starts.adapter(planned.person)
         return Job(person=planned.person, examples=planned.front, start=start, tail=tail)
-
-    def _train(
-        self, people: Sequence[Planned], tally: Tally
-    ) -> list[tuple[Record, LoraAdapter | None]]:
-        """Everyone's record, and their adapter where it is kept."""
-        trained = train_many(
-            self.base,
-            [self._job(planned) for planned in people],
-            self.config.lora,
-            self.config.train,
-            self.engine,
-            checkpoint=self.checkpoint,
-            listener=self.listener,
-        )
-        verdicts = self._gate(people, trained)
-        entries: list[tuple[Record, LoraAdapter | None]] = []
-        for planned, result in zip(people, trained, strict=True):
-            without, having = verdicts.get(planned.person, (None, None))
-            helps = without is None or having is None or having <= without
-            record = self._record(planned, "adapter" if helps else "gated", result, without, having)
-            kept = helps or self.keep_all
-            record = replace(record, sharers=planned.sharers if kept else ())
-            entries.append((record, result.adapter if kept else None))
-            tally.trained.append(planned.person)
-            tally.items += record.items
-            tally.tokens += result.tokens
-        return entries
 
     def _gate(
         self, people: Sequence[Planned], trained: Sequence[Trained[LoraAdapter]]
@@ -170,9 +157,9 @@ class Personalizer:
         if not tails:
             return {}
         adapters = {t.person: t.adapter for t in trained if t.person in tails}
-        size = self.engine.scoring_tokens
-        without = mean_losses(self.base, tails, {}, forward_tokens=size)
-        having = mean_losses(self.base, tails, adapters, forward_tokens=size)
+        size = self.context.engine.scoring_tokens
+        without = mean_losses(self.context.base, tails, {}, forward_tokens=size)
+        having = mean_losses(self.context.base, tails, adapters, forward_tokens=size)
         return {person: (without[person], having[person]) for person in tails}
 
     def _record(

@@ -22,6 +22,7 @@ from idiolect.prompts.context import ContextConfig, Person
 from idiolect.prompts.render import Example, PromptConfig, Prompter
 from idiolect.retrieval.dense import Encoder
 from idiolect.tasks.task import Task
+from idiolect.training.engine.config import EngineConfig
 from idiolect.training.holdout_gate import GateConfig
 from idiolect.training.runs.initial_adapters import Starts
 from idiolect.training.schedule import TrainConfig
@@ -55,7 +56,7 @@ class PersonalConfig:
     """Use at most so many of a person's last items; 0 for all."""
     start: str = ""
     """sha256 of the adapter from which everyone starts; empty for fresh ones. Whoever names the
-    adapter sets it (``work.starting_from``)."""
+    adapter sets it (``run.starting_from``)."""
     pool: FromPool | None = None
     """Where everyone starts from the adapter that their recipe makes; whoever names recipes sets
     it."""
@@ -90,25 +91,29 @@ class Planned:
     """Items left out: no answer, or too long."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """What every step of a run needs: loaded once, then passed on whole."""
+
+    base: Base
+    task: Task
+    config: PersonalConfig
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    profiles: Mapping[str, Sequence[Profile]] = field(default_factory=dict)
+    """Texts about each person, shown in prompts if ``config.context.profile`` is on."""
+    encoder: Encoder | None = None
+    """Needed for dense retrieval only."""
+    starts: Starts | None = None
+    """Where each person's training starts; fresh adapters if ``None``."""
+    mode: Mode = "afresh"
+
+
 class Planner:
     """Decides for one person at a time; ``stores`` are asked in order what is known of them."""
 
-    def __init__(
-        self,
-        base: Base,
-        task: Task,
-        config: PersonalConfig,
-        stores: Sequence[AdapterStore],
-        *,
-        profiles: Mapping[str, Sequence[Profile]] | None = None,
-        encoder: Encoder | None = None,
-        mode: Mode = "afresh",
-        starts: Starts | None = None,
-    ) -> None:
-        self.starts = starts
-        self.base, self.task, self.config, self.stores = base, task, config, stores
-        self.profiles, self.encoder, self.mode = profiles or {}, encoder, mode
-        self.prompter = Prompter(base.tokenizer, config.prompt)
+    def __init__(self, context: RunContext, stores: Sequence[AdapterStore]) -> None:
+        self.context, self.config, self.stores = context, context.config, stores
+        self.prompter = Prompter(context.base.tokenizer, context.config.prompt)
 
     def known(self, person: str) -> Record | None:
         """What the first store that knows a person says of them."""
@@ -122,11 +127,11 @@ class Planner:
             return None
         person = Person(
             history,
-            self.task,
+            self.context.task,
             self.prompter,
             self.config.context,
-            profiles=self.profiles.get(history.person, ()),
-            encoder=self.encoder,
+            profiles=self.context.profiles.get(history.person, ()),
+            encoder=self.context.encoder,
             seed=self.config.train.seed,
         )
         front = len(history.items) - self.config.gate.tail(len(history.items))
@@ -134,7 +139,8 @@ class Planner:
         examples = [person.item_example(n) for n in range(len(history.items))]
         if start is not None and not any(examples[first:front]):
             return None  # nothing new to go on with
-        sharers = self.starts.sharers(history.person) if self.starts else ()
+        starts = self.context.starts
+        sharers = starts.sharers(history.person) if starts else ()
         if start is not None and known is not None:
             sharers = known.sharers
         return Planned(
@@ -159,15 +165,16 @@ class Planner:
         Neither the device nor where things lie is in it: moving them is no reason to train everyone
         again.
         """
-        profiles = self.profiles.get(history.person, ())
+        profiles = self.context.profiles.get(history.person, ())
         settings = to_plain(self.config)
         del settings["device"]
         if self.config.pool is not None:
             settings["pool"] = self.config.pool.id
-        origin = self.starts.origin(history.person) if self.starts else ""
+        starts = self.context.starts
+        origin = starts.origin(history.person) if starts else ""
         return fingerprint(
             [
-                self.base.identity,
+                self.context.base.identity,
                 settings,
                 history.fingerprint(),
                 [p.text for p in profiles] if self.config.context.profile else [],
@@ -183,11 +190,11 @@ class Planner:
         Going on is only possible where the items trained on before are this history's first ones;
         where none were (an adapter that was imported), it starts with the first.
         """
-        present = self._adapter(history.person) if self.mode == "continue" else None
+        present = self._adapter(history.person) if self.context.mode == "continue" else None
         if known is None or present is None or known.items > front:
             return 0, None
-        if self.starts is not None:
-            self.starts.require_sharers(history.person, known.sharers)
+        if self.context.starts is not None:
+            self.context.starts.require_sharers(history.person, known.sharers)
         if known.items == 0:
             return 0, present
         seen = History(history.person, history.items[: known.items]).fingerprint()

@@ -21,7 +21,8 @@ import torch
 
 from idiolect.errors import IdiolectError, MissingError, TrainingError, UsageError
 from idiolect.events import Listener, Progress, silent
-from idiolect.training.runs.request import Work, Worker
+from idiolect.training.runs.request import PersonalizeRequest
+from idiolect.training.runs.run import OpenStarts, PersonalizeRun, list_people, open_dataset
 from idiolect.training.runs.summary import PersonalSummary, summed
 from idiolect.training.sharded.parts import RunShard, parts_of, require_count
 from idiolect.training.sharded.shards import merge, run_shard
@@ -43,64 +44,73 @@ class Seats:
 
 
 def personalize_on_ray(
-    work: Work,
-    address: str = LOCAL,
+    request: PersonalizeRequest,
     *,
-    shards: int | None = None,
-    workers: int | None = None,
-    wait: bool = True,
+    open_starts: OpenStarts | None = None,
     listener: Listener = silent,
 ) -> PersonalSummary:
-    """Do a work in shards on a Ray cluster (``local``: on this machine), and merge the parts.
+    """Do a request in shards on its Ray cluster (``local``: on this machine), and merge the parts.
 
     Without ``shards`` it goes on with as many as wait in the store, or makes four a worker.
     Raises MissingError where Ray or the cluster is not there, TrainingError where a shard's worker
     died again and again; the same call goes on.
     """
+    shards, workers = request.shards, request.workers
     for name, value in (("shards", shards), ("workers", workers)):
         if value is not None and value < 1:
             raise UsageError(f"{name}: must be at least 1, got {value}")
     started = time.monotonic()
-    work = _absolute(work)
-    people = tuple(dict.fromkeys(work.people)) or work.dataset().people
+    request = _absolute(request)
+    people = list_people(request, open_dataset(request))
     if shards is not None:
-        require_count(work.store, shards)
-    with _connected(address) as ray:
-        seats = seats_in(ray.nodes(), workers, gpus=work.config.device != "cpu")
-        waiting = parts_of(work.store)
+        require_count(request.store, shards)
+    device = request.config.device if request.config else "auto"
+    with _connected(request.ray or LOCAL) as ray:
+        seats = seats_in(ray.nodes(), workers, gpus=device != "cpu")
+        waiting = parts_of(request.store)
         fit = min(SHARDS_A_WORKER * seats.workers, len(people))
         of = shards or (waiting[0].of if waiting else max(1, fit))
         seats = replace(seats, workers=min(seats.workers, of))
-        done = _run(ray, work, of, seats, wait=wait, listener=listener)
-    merge(work.store, wait=wait)
+        done = _run(ray, request, open_starts, of, seats, listener=listener)
+    merge(request.store, wait=request.wait)
     return summed(done, seconds=time.monotonic() - started)
 
 
 class _Actor:
     """One worker process of the cluster; its base is loaded once."""
 
-    def __init__(self, work: Work, threads: int, wait: bool) -> None:
+    def __init__(
+        self, request: PersonalizeRequest, open_starts: OpenStarts | None, threads: int
+    ) -> None:
         torch.set_num_threads(threads)
-        self.work, self.wait = work, wait
-        self.worker: Worker | None = None
+        self.request, self.open_starts = request, open_starts
+        self.personalizing: PersonalizeRun | None = None
 
     def run(self, shard: RunShard) -> PersonalSummary | IdiolectError:
         """Do a shard; what is to be said to people comes back as a value, without a trace."""
         try:
-            self.worker = self.worker or Worker(self.work)
-            return run_shard(self.worker, shard, wait=self.wait)
+            self.personalizing = self.personalizing or PersonalizeRun(
+                self.request, open_starts=self.open_starts
+            )
+            return run_shard(self.personalizing, shard)
         except IdiolectError as error:
             return error
 
 
 def _run(
-    ray: Any, work: Work, of: int, seats: Seats, *, wait: bool, listener: Listener
+    ray: Any,
+    request: PersonalizeRequest,
+    open_starts: OpenStarts | None,
+    of: int,
+    seats: Seats,
+    *,
+    listener: Listener,
 ) -> list[PersonalSummary]:
     """Every shard's summary; whoever is free takes the next one."""
     kind = ray.remote(
         num_cpus=seats.cpus, num_gpus=seats.gpus, max_restarts=-1, max_task_retries=RETRIES
     )(_Actor)
-    free = [kind.remote(work, seats.cpus, wait) for _ in range(seats.workers)]
+    free = [kind.remote(request, open_starts, seats.cpus) for _ in range(seats.workers)]
     queue = [RunShard(number, of) for number in range(1, of + 1)]
     running: dict[Any, tuple[Any, RunShard]] = {}
     done: list[PersonalSummary] = []
@@ -179,12 +189,13 @@ def _connected(address: str) -> Generator[Any]:
         ray.shutdown()
 
 
-def _absolute(work: Work) -> Work:
+def _absolute(request: PersonalizeRequest) -> PersonalizeRequest:
     """The same folders by names that hold in another process."""
+    base = request.base
     return replace(
-        work,
-        data=work.data.absolute(),
-        store=work.store.absolute(),
-        base=str(Path(work.base).absolute()) if Path(work.base).is_dir() else work.base,
-        profiles=work.profiles.absolute() if work.profiles else None,
+        request,
+        data=request.data.absolute(),
+        store=request.store.absolute(),
+        base=str(Path(base).absolute()) if Path(base).is_dir() else base,
+        profiles=request.profiles.absolute() if request.profiles else None,
     )

@@ -18,7 +18,8 @@ from idiolect.adapters.store.store import PARTS, AdapterStore
 from idiolect.config import fingerprint, to_plain
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import read_json, write_json
-from idiolect.training.runs.request import Worker
+from idiolect.training.runs.plan import Planner
+from idiolect.training.runs.run import PersonalizeRun
 from idiolect.training.runs.summary import PersonalSummary
 from idiolect.training.sharded.parts import (
     RunShard,
@@ -49,28 +50,28 @@ class MergeSummary:
     seconds: float
 
 
-def run_shard(worker: Worker, shard: RunShard, *, wait: bool = True) -> PersonalSummary:
+def run_shard(run: PersonalizeRun, shard: RunShard) -> PersonalSummary:
     """Train the people of one shard into its part, but those whom part or store have already.
 
     Raises UsageError where parts of another number of shards wait to be merged.
     """
-    store = worker.work.store
+    store, context = run.request.store, run.context
     _clean(store)
     require_count(store, shard.of)
     known = [AdapterStore.open(store)] if (store / AdapterStore.HEAD).is_file() else []
     for main in known:
-        main.require(base=worker.base.identity, task=worker.task.name, lora=worker.work.config.lora)
-    people = [person for person in worker.people if shard.holds(person)]
-    asked, folder = _asked(worker), shard.folder(store)
+        main.require(base=context.base.identity, task=context.task.name, lora=run.config.lora)
+    people = [person for person in run.people if shard.holds(person)]
+    asked, folder = _asked(run), shard.folder(store)
     if not folder.exists() and known and _merged(store) == [shard.of, asked]:
-        plan = worker.planner(known).plan
-        if all(plan(history) is None for history in worker.dataset.histories(people)):
+        plan = Planner(context, known).plan
+        if all(plan(history) is None for history in run.dataset.histories(people)):
             return PersonalSummary(unchanged=tuple(people))
-    part = worker.store(folder)
-    with part.writing(wait=wait):
+    part = run.create_store(folder)
+    with part.writing(wait=run.request.wait):
         mark(folder, asked, finished=False)
-        trainer = worker.personalizer(part, known=known)
-        summary = trainer.run(worker.dataset.histories(people), people=len(people))
+        trainer = run.create_personalizer(part, known=known)
+        summary = trainer.run(run.dataset.histories(people), people=len(people))
         mark(folder, asked, finished=True)
     return summary
 
@@ -126,18 +127,18 @@ def _take(main: AdapterStore, shard: RunShard, asked: Mapping[str, Any]) -> int:
     return len(new)
 
 
-def _asked(worker: Worker) -> dict[str, Any]:
+def _asked(run: PersonalizeRun) -> dict[str, Any]:
     """Everything that must be the same in all shards of a run; plain data that names nobody."""
-    work = worker.work
-    settings = to_plain(work.config)
+    request, context = run.request, run.context
+    settings = to_plain(context.config)
     del settings["device"]
-    profiles = sorted(p.text for told in (worker.profiles or {}).values() for p in told)
+    profiles = sorted(p.text for told in context.profiles.values() for p in told)
     return {
-        "base": worker.base.identity,
-        "data": fingerprint(worker.dataset.manifest["files"]),
-        "people": fingerprint(sorted(work.people)) if work.people else "all",
-        "profiles": fingerprint(profiles) if work.profiles else "none",
-        "mode": work.mode,
+        "base": context.base.identity,
+        "data": fingerprint(run.dataset.manifest["files"]),
+        "people": fingerprint(sorted(request.people)) if request.people else "all",
+        "profiles": fingerprint(profiles) if request.profiles else "none",
+        "mode": context.mode,
         "settings": settings,
     }
 

@@ -28,7 +28,7 @@ from idiolect.models.base import load_base
 from idiolect.prompts.render import Prompter
 from idiolect.tasks.registry import get_task
 from idiolect.training.holdout_gate import GateConfig
-from idiolect.training.runs.personalize import PersonalConfig
+from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.schedule import TrainConfig
 
 TASK = "word-relation"
@@ -75,10 +75,16 @@ def train(
     data, store = folder / "history", folder / "adapters"
     write_dataset(data, [history], task=TASK, source="the word game", overwrite=True)
     try:
-        api.personalize(data, store, base=base, config=config, listener=listener)
+        api.personalize(
+            api.PersonalizeRequest(data=data, store=store, base=base, config=config),
+            listener=listener,
+        )
     except MismatchError:
         shutil.rmtree(store)
-        api.personalize(data, store, base=base, config=config, listener=listener)
+        api.personalize(
+            api.PersonalizeRequest(data=data, store=store, base=base, config=config),
+            listener=listener,
+        )
 
 
 _kept = lru_cache(maxsize=1)(load_base)

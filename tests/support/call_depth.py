@@ -1,0 +1,57 @@
+"""How many calls lie between a command and the optimizer step, counted while it runs."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from unittest import mock
+
+from click.testing import CliRunner
+
+import idiolect
+from idiolect.cli.main import main
+from idiolect.history.write import write_dataset
+from idiolect.training.engine.optimizer import StackedAdamW
+from support.tiny_people import rater, save_tiny
+
+PACKAGE = Path(idiolect.__file__).parent
+Call = tuple[str, str]
+"""A module of the package, without its name, and the function in it."""
+
+
+def package_calls() -> tuple[Call, ...]:
+    """The package's functions on the stack, outermost first; those of libraries are left out."""
+    found: list[Call] = []
+    for frame in reversed(inspect.stack()):
+        file = Path(frame.filename)
+        if file.is_relative_to(PACKAGE):
+            module = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+            code = frame.frame.f_code
+            found.append((module, code.co_qualname))
+    return tuple(found)
+
+
+def calls_to_optimizer(folder: Path) -> tuple[Call, ...]:
+    """Run ``idiolect personalize`` on a tiny base; gives the calls from command to optimizer step.
+
+    The first is the command's function, the last ``StackedAdamW.step``. Raises AssertionError if
+    the command fails or takes no step.
+    """
+    save_tiny(folder / "base")
+    people = [rater("ann", 9)]
+    write_dataset(folder / "data", people, task="rating", source="made up", splits={})
+    stacks: list[tuple[Call, ...]] = []
+    step = StackedAdamW.step
+
+    def watch_step(self: StackedAdamW, slot: int, rate: float) -> float:
+        stacks.append(package_calls())
+        return step(self, slot, rate)
+
+    options = ["--store", str(folder / "store"), "--base", str(folder / "base"), "--no-gate"]
+    with mock.patch.object(StackedAdamW, "step", watch_step):
+        result = CliRunner().invoke(main, ["personalize", str(folder / "data"), *options])
+    assert result.exit_code == 0, result.output
+    assert stacks, "no optimizer step was taken"
+    calls = stacks[0]
+    first = calls.index(("cli.commands.personalize", "command"))
+    return (*calls[first:], ("training.engine.optimizer", step.__qualname__))
