@@ -273,7 +273,9 @@ def test_an_error_in_the_source_leaves_the_older_dataset(tmp_path: Path) -> None
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from idiolect.history import History, Interaction, write_dataset
+    from idiolect.history.history import History
+    from idiolect.history.interaction import Interaction
+    from idiolect.history.write import write_dataset
 
     def people():
         for u in range(20000):

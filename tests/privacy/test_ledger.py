@@ -82,7 +82,7 @@ def test_two_processes_append_without_loss(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from idiolect.storage import Ledger
+        from idiolect.privacy.ledger import Ledger
         for turn in range(15):
             Ledger(Path(sys.argv[1])).record("trained", [sys.argv[2], "both"])
     """

@@ -221,8 +221,8 @@ def test_leftovers_of_killed_processes_go(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from idiolect.storage import blobs
-        with blobs.staged_folder(Path(sys.argv[1])) as folder:
+        from idiolect.storage import files
+        with files.staged_folder(Path(sys.argv[1])) as folder:
             (folder / "a").write_text("x")
             print("in", flush=True)
             input()
@@ -262,8 +262,8 @@ def test_a_kill_while_replacing_is_healed(tmp_path: Path) -> None:
 HOLD = """if True:
     import sys
     from pathlib import Path
-    from idiolect.storage import blobs
-    with blobs.lock(Path(sys.argv[1]), wait=False, what="the store"):
+    from idiolect.storage import files
+    with files.lock(Path(sys.argv[1]), wait=False, what="the store"):
         print("in", flush=True)
         input()
 """

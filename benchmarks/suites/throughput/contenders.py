@@ -20,7 +20,7 @@ class Contender:
     what: str
     kind: Literal["peer", "exact", "measured"]
     python: str = sys.executable
-    module: str = "throughput.worker"
+    module: str = "suites.throughput.worker"
     tasks: tuple[str, ...] = ()
     """Only on these tasks or shapes; empty for all."""
     people: int = 0
@@ -59,7 +59,7 @@ def contenders(mlora: str | None) -> tuple[Contender, ...]:
                 what="mLoRA 0.5.2 on torch 2.3: its model and adapters, all people in one forward",
                 kind="peer",
                 python=mlora,
-                module="throughput.mlora_peer",
+                module="suites.throughput.mlora_peer",
                 tasks=("rating",),
             )
         )

@@ -1,6 +1,6 @@
 """Peer C: mLoRA, in its own environment (it wants torch below 2.4), without Idiolect.
 
-    PYTHON -m throughput.mlora_peer SETTINGS.json peer-c
+    PYTHON -m suites.throughput.mlora_peer SETTINGS.json peer-c
 
 mLoRA 0.5.2's model, adapters and optimizers, all people in one forward. Its own dispatcher is left
 out: it cannot leave prompts and padding out of the loss, and always recomputes activations. That

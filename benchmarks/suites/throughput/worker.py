@@ -1,6 +1,6 @@
 """A method in a process of its own: reads orders as JSON lines, trains, tells what it took.
 
-    python -m throughput.worker SETTINGS.json ours|PEER
+    python -m suites.throughput.worker SETTINGS.json ours|PEER
 
 SETTINGS.json lists what is set for each task, as ``measure.settings_of`` makes it.
 A method that changes the base (PEFT wraps it) or brings other libraries (mLoRA) disturbs nobody

@@ -136,7 +136,8 @@ def test_pictures_follow_the_pages_theme() -> None:
 def test_every_colour_role_is_in_both_themes_and_readable() -> None:
     from importlib import resources
 
-    css = (resources.files("idiolect.evaluation") / "report.css").read_text(encoding="utf-8")
+    reports = resources.files("idiolect.evaluation.reports")
+    css = (reports / "report.css").read_text(encoding="utf-8")
     light, dark = css.split("prefers-color-scheme: dark")[:2]
     for theme in (light, dark.split("}\n}")[0]):
         colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", theme))

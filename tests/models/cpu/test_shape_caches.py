@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 from idiolect import api
 from idiolect.events import Progress
-from tiny_people import GATED
+from support.tiny_people import GATED
 
 place, seen = Path(sys.argv[1]), []
 

@@ -125,8 +125,8 @@ def noted() -> Iterator[Seen]:
         return chosen
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("assemble", "assemble_single"):
-            patch.setattr(import_module(f"idiolect.pieces.{module}"), "choose", noting)
+        for module in ("by_gates", "by_gates_reference"):
+            patch.setattr(import_module(f"idiolect.pieces.assembly.{module}"), "choose", noting)
         yield seen
 
 

@@ -26,7 +26,7 @@ from datetime import timedelta
 from django.utils import timezone
 from idiolect.web.run import prepare
 prepare()
-from idiolect.game import consent, rounds
+from idiolect.web.game import consent, rounds
 from idiolect.web.game.models import Round, Word
 from idiolect.web.my_model import service
 from idiolect.web.my_model.models import Guess, OwnModel
