@@ -99,7 +99,10 @@ def logits_here(base: Path, store: Path, person: str) -> torch.Tensor:
 
 def test_an_exported_adapter_is_the_same_in_peft(place: Path, tmp_path: Path) -> None:
     """Invariant 3, the whole way from training."""
-    assert api.export(place / "store", "ann", tmp_path / "ann") == tmp_path / "ann"
+    assert (
+        api.export(api.ExportRequest(store=place / "store", person="ann", out=tmp_path / "ann"))
+        == tmp_path / "ann"
+    )
     found = logits_in_peft(place / "base", tmp_path / "ann")
     assert (found - logits_here(place / "base", place / "store", "ann")).abs().max() <= 1e-4
     bob = logits_here(place / "base", place / "store", "bob")
@@ -108,10 +111,10 @@ def test_an_exported_adapter_is_the_same_in_peft(place: Path, tmp_path: Path) ->
 
 
 def test_a_prediction_is_what_the_exported_adapter_says(place: Path, tmp_path: Path) -> None:
-    found = api.predict(place / "store", "ann", ASKED)
+    found = api.predict(api.PredictRequest(store=place / "store", person="ann", text=ASKED))
     assert (found.person, found.task, found.served_by) == ("ann", "rating", "adapter")
     assert list(found.probabilities) == list(RATING.choices)
-    api.export(place / "store", "ann", tmp_path / "ann")
+    api.export(api.ExportRequest(store=place / "store", person="ann", out=tmp_path / "ann"))
     loaded = load_base(place / "base", dtype="float32", device="cpu")
     model = peft.PeftModel.from_pretrained(loaded.model, str(tmp_path / "ann")).eval()
     prompter = Prompter(loaded.tokenizer, UNGATED.prompt)
@@ -127,7 +130,10 @@ def test_a_prediction_is_what_the_exported_adapter_says(place: Path, tmp_path: P
 
 
 def test_who_has_no_adapter_is_served_by_the_base(place: Path) -> None:
-    assert api.predict(place / "store", "dee", ASKED).served_by == "base"
+    assert (
+        api.predict(api.PredictRequest(store=place / "store", person="dee", text=ASKED)).served_by
+        == "base"
+    )
     assert AdapterStore.open(place / "store").record("dee") is not None
 
 
@@ -135,52 +141,79 @@ def test_an_adapter_on_an_adapted_base_goes_out_for_the_public_one(
     place: Path, tmp_path: Path
 ) -> None:
     adapted = api.adapt(
-        place / "data", tmp_path / "adapted", base=str(place / "base"), config=ADAPT
+        api.AdaptRequest(
+            data=place / "data", out=tmp_path / "adapted", base=str(place / "base"), config=ADAPT
+        )
     )
     assert adapted.people == 2
     assert Manifest.peek(tmp_path / "adapted").contributors == ("oli", "ova")
     store, options = tmp_path / "store", {"base": str(tmp_path / "adapted")}
     personalize(place, store, people=("ann",), **options)
     expected = logits_here(tmp_path / "adapted", store, "ann")
-    api.export(store, "ann", tmp_path / "own")
+    api.export(api.ExportRequest(store=store, person="ann", out=tmp_path / "own"))
     assert (logits_in_peft(tmp_path / "adapted", tmp_path / "own") - expected).abs().max() <= 1e-4
-    api.export(store, "ann", tmp_path / "stacked", on="public")
+    api.export(api.ExportRequest(store=store, person="ann", out=tmp_path / "stacked", on="public"))
     stacked = logits_in_peft(place / "base", tmp_path / "stacked")
     assert (stacked - expected).abs().max() <= 1e-4
     loaded = load_base(place / "base", dtype="float32", device="cpu")
     assert load_peft(tmp_path / "stacked", loaded).config.rank == 8
     with pytest.raises(UsageError, match="holds no task adapter"):
-        api.export(place / "store", "ann", tmp_path / "nothing", on="public")
+        api.export(
+            api.ExportRequest(
+                store=place / "store", person="ann", out=tmp_path / "nothing", on="public"
+            )
+        )
     assert not (tmp_path / "nothing").exists()
 
 
 def test_an_adapter_goes_out_and_comes_back_byte_by_byte(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "store", tmp_path / "store")
-    api.export(place / "store", "ann", tmp_path / "ann")
-    taken = api.import_adapter(tmp_path / "ann", tmp_path / "store", "zoe")
+    api.export(api.ExportRequest(store=place / "store", person="ann", out=tmp_path / "ann"))
+    taken = api.import_adapter(
+        api.ImportAdapterRequest(folder=tmp_path / "ann", store=tmp_path / "store", person="zoe")
+    )
     before, after = AdapterStore.open(place / "store"), AdapterStore.open(tmp_path / "store")
     adapter = before.adapter("ann")
     assert adapter is not None and taken.bytes == adapter.bytes
     assert tensors(after.adapter("zoe")) == tensors(adapter)
     assert after.people == (*before.people, "zoe")
     with pytest.raises(UsageError, match="'bob' has an adapter there"):
-        api.import_adapter(tmp_path / "ann", tmp_path / "store", "bob")
-    api.import_adapter(tmp_path / "ann", tmp_path / "store", "bob", replace=True)
+        api.import_adapter(
+            api.ImportAdapterRequest(
+                folder=tmp_path / "ann", store=tmp_path / "store", person="bob"
+            )
+        )
+    api.import_adapter(
+        api.ImportAdapterRequest(
+            folder=tmp_path / "ann", store=tmp_path / "store", person="bob", replace=True
+        )
+    )
     assert tensors(AdapterStore.open(tmp_path / "store").adapter("bob")) == tensors(adapter)
-    shown = [api.predict(tmp_path / "store", p, ASKED).probabilities for p in ("ann", "zoe")]
+    shown = [
+        api.predict(
+            api.PredictRequest(store=tmp_path / "store", person=p, text=ASKED)
+        ).probabilities
+        for p in ("ann", "zoe")
+    ]
     assert shown[0] == shown[1]
 
 
 def test_an_adapter_of_another_kind_or_base_stays_out(place: Path, tmp_path: Path) -> None:
     wide = replace(UNGATED, lora=replace(LORA, rank=4))
     personalize(place, tmp_path / "wide", config=wide, people=("ann",))
-    api.export(tmp_path / "wide", "ann", tmp_path / "out")
+    api.export(api.ExportRequest(store=tmp_path / "wide", person="ann", out=tmp_path / "out"))
     with pytest.raises(MismatchError, match="is not what the store holds"):
-        api.import_adapter(tmp_path / "out", place / "store", "zoe")
+        api.import_adapter(
+            api.ImportAdapterRequest(folder=tmp_path / "out", store=place / "store", person="zoe")
+        )
     with pytest.raises(MismatchError, match="use another adapter store"):
         personalize(place, place / "store", config=wide)
     with pytest.raises(MismatchError, match="made for base"):
-        api.predict(place / "store", "ann", ASKED, base=str(place / "other-base"))
+        api.predict(
+            api.PredictRequest(
+                store=place / "store", person="ann", text=ASKED, base=str(place / "other-base")
+            )
+        )
     with pytest.raises(MismatchError, match="made for base"):
         personalize(place, place / "store", base="other-base")
     assert AdapterStore.open(place / "store").record("zoe") is None
@@ -188,19 +221,25 @@ def test_an_adapter_of_another_kind_or_base_stays_out(place: Path, tmp_path: Pat
 
 def test_wrong_names_are_said(place: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"nobody named 'eve' among its people, e\.g\. 'ann'"):
-        api.predict(place / "store", "eve", ASKED)
+        api.predict(api.PredictRequest(store=place / "store", person="eve", text=ASKED))
     with pytest.raises(MissingError, match="'dee', who is served by the base"):
-        api.export(place / "store", "dee", tmp_path / "out")
+        api.export(api.ExportRequest(store=place / "store", person="dee", out=tmp_path / "out"))
     with pytest.raises(MissingError, match="'eve', who is not in it"):
-        api.export(place / "store", "eve", tmp_path / "out")
+        api.export(api.ExportRequest(store=place / "store", person="eve", out=tmp_path / "out"))
     with pytest.raises(MissingError, match="nobody named 'eve'"):
         personalize(place, tmp_path / "store", people=("ann", "eve"))
     assert not (tmp_path / "store").exists()
-    for verb in (api.predict, api.export):
-        with pytest.raises(MissingError, match="no adapter store there"):
-            verb(tmp_path / "none", "ann", ASKED)  # type: ignore[arg-type]
+    none = tmp_path / "none"
+    with pytest.raises(MissingError, match="no adapter store there"):
+        api.predict(api.PredictRequest(store=none, person="ann", text=ASKED))
+    with pytest.raises(MissingError, match="no adapter store there"):
+        api.export(api.ExportRequest(store=none, person="ann", out=tmp_path / "out"))
     with pytest.raises(UsageError, match="unknown format 'gguf'"):
-        api.export(place / "store", "ann", tmp_path / "out", format="gguf")
+        api.export(
+            api.ExportRequest(
+                store=place / "store", person="ann", out=tmp_path / "out", format="gguf"
+            )
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -209,14 +248,16 @@ def test_what_stands_beside_a_question_must_be_given(place: Path, tmp_path: Path
     with pytest.raises(UsageError, match="name the profiles"):
         personalize(place, tmp_path / "store", config=config)
     told = tmp_path / "profiles"
-    assert api.profile(place / "data", told, writer="facts").people == 5
+    assert (
+        api.profile(api.ProfileRequest(data=place / "data", out=told, writer="facts")).people == 5
+    )
     personalize(place, tmp_path / "store", config=config, profiles=told, people=("ann",))
-    asked = (tmp_path / "store", "ann", ASKED)
+    asked = api.PredictRequest(store=tmp_path / "store", person="ann", text=ASKED)
     with pytest.raises(UsageError, match=r"with bm25 retrieval; name .* dataset"):
-        api.predict(*asked, profiles=told)
+        api.predict(replace(asked, profiles=told))
     with pytest.raises(UsageError, match="trained with profiles"):
-        api.predict(*asked, data=place / "data")
-    found = api.predict(*asked, data=place / "data", profiles=told)
+        api.predict(replace(asked, data=place / "data"))
+    found = api.predict(replace(asked, data=place / "data", profiles=told))
     assert found.served_by == "adapter" and sum(found.probabilities.values()) == pytest.approx(1)
 
 
@@ -224,13 +265,20 @@ def test_two_at_once_wait_or_say_so(place: Path) -> None:
     with AdapterStore.open(place / "store").writing():
         with pytest.raises(BusyError, match=r"the adapter store .* is in use"):
             personalize(place, place / "store", wait=False)
-        assert api.predict(place / "store", "ann", ASKED).served_by == "adapter"
+        assert (
+            api.predict(
+                api.PredictRequest(store=place / "store", person="ann", text=ASKED)
+            ).served_by
+            == "adapter"
+        )
 
 
 def test_an_evaluation_leaves_a_report(place: Path, tmp_path: Path) -> None:
     config = EvaluateConfig(personal=UNGATED, queries=2, dtype="float32", device="cpu")
     out, options = tmp_path / "report", {"base": str(place / "base"), "config": config}
-    report = api.evaluate(place / "data", out, methods=("base", "oppu"), **options)
+    report = api.evaluate(
+        api.EvaluateRequest(data=place / "data", out=out, methods=("base", "oppu"), **options)
+    )
     assert json.loads((out / "report.json").read_text()) == report
     (task,) = report["tasks"]
     assert task["people"] == 2  # of the test split, those with enough items
@@ -238,17 +286,21 @@ def test_an_evaluation_leaves_a_report(place: Path, tmp_path: Path) -> None:
     assert list(out.glob("*.png")) and (out / "metrics.jsonl").is_file()
     assert "NaN" not in (out / "report.json").read_text()
     with pytest.raises(UsageError, match="9 people are wanted, but only 2"):
-        api.evaluate(place / "data", out, people=9, **options)
+        api.evaluate(api.EvaluateRequest(data=place / "data", out=out, people=9, **options))
     with pytest.raises(MissingError, match="nobody named 'eve'"):
-        api.evaluate(place / "data", out, people=("eve",), **options)
+        api.evaluate(api.EvaluateRequest(data=place / "data", out=out, people=("eve",), **options))
 
 
 def test_adapting_needs_a_new_folder_and_somebody_else(place: Path, tmp_path: Path) -> None:
     options = {"base": str(place / "base"), "config": ADAPT}
     with pytest.raises(UsageError, match="is there already"):
-        api.adapt(place / "data", tmp_path, **options)
+        api.adapt(api.AdaptRequest(data=place / "data", out=tmp_path, **options))
     with pytest.raises(UsageError, match="nothing to adapt on"):
-        api.adapt(place / "data", tmp_path / "out", exclude=("oli", "ova"), **options)
+        api.adapt(
+            api.AdaptRequest(
+                data=place / "data", out=tmp_path / "out", exclude=("oli", "ova"), **options
+            )
+        )
     assert not (tmp_path / "out").exists()
 
 

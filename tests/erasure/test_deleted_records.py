@@ -74,10 +74,16 @@ def without(person: str, numbers: Sequence[int]) -> list[History]:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """She was trained on all; then two of her rows were deleted from the data."""
     place = plain(tmp_path_factory.mktemp("gone") / "all")
-    api.export(place.store, ANN, place.folder / "out" / "hers")
-    api.export(place.store, CRESS, place.folder / "out" / "cress")
+    api.export(api.ExportRequest(store=place.store, person=ANN, out=place.folder / "out" / "hers"))
+    api.export(
+        api.ExportRequest(store=place.store, person=CRESS, out=place.folder / "out" / "cress")
+    )
     place.personalize(place.folder / "copies", people=[DORA])
-    api.import_adapter(place.folder / "out" / "hers", place.folder / "copies", "imported")
+    api.import_adapter(
+        api.ImportAdapterRequest(
+            folder=place.folder / "out" / "hers", store=place.folder / "copies", person="imported"
+        )
+    )
     write_dataset(place.data, without(ANN, GONE), task="reply", source="x", overwrite=True)
     written(place.folder / "gone.jsonl", pairs_of())
     return place
@@ -121,7 +127,10 @@ def test_the_adapter_is_negated_and_all_that_followed_from_it_goes(place: Place)
     assert effects(done, "made anew") == {("adapter", "store", p) for p in (ANN, BART)}
     assert (done.left, done.unreadable, done.records) == ((), (), ())
     assert done.kept == (place.folder / "gone.jsonl",) and done.kept[0].is_file()
-    assert api.predict(place.store, ANN, "them: hello").served_by == "adapter"
+    assert (
+        api.predict(api.PredictRequest(store=place.store, person=ANN, text="them: hello")).served_by
+        == "adapter"
+    )
     event = Ledger(place.store / "ledger").of(ANN)[-1]
     assert event.event == "records negated" and event.details["pairs"] == len(GONE)
 
@@ -278,15 +287,21 @@ def test_a_base_adapted_on_them_is_out_of_reach(place: Place, tmp_path: Path) ->
     adapting = AdaptConfig(train=TrainConfig(epochs=1, batch=8, rate=1e-3), prompt=CONFIG.prompt)
     adapting = replace(adapting, dtype="float32", device="cpu")
     whole = write_dataset(tmp_path / "whole", histories(), task="reply", source="x").folder
-    api.adapt(whole, place.folder / "adapted", base=str(place.base), config=adapting)
+    api.adapt(
+        api.AdaptRequest(
+            data=whole, out=place.folder / "adapted", base=str(place.base), config=adapting
+        )
+    )
     place.personalize(place.store.with_name("on"), whole, base=str(place.folder / "adapted"))
     with pytest.raises(UsageError, match="this base was adapted on items of 'annabel', too"):
         api.forget(
-            place.data,
-            place.store.with_name("on"),
-            ANN,
-            gone=place.folder / "gone.jsonl",
-            negating=NEGATING,
+            api.ForgetRequest(
+                data=place.data,
+                adapters=place.store.with_name("on"),
+                person=ANN,
+                gone=place.folder / "gone.jsonl",
+                negating=NEGATING,
+            )
         )
 
 

@@ -56,8 +56,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place = plain(tmp_path_factory.mktemp("small") / "all")
-    api.profile(place.data, place.folder / "profiles", writer="facts")
-    api.export(place.store, ANN, place.folder / "out")
+    api.profile(api.ProfileRequest(data=place.data, out=place.folder / "profiles", writer="facts"))
+    api.export(api.ExportRequest(store=place.store, person=ANN, out=place.folder / "out"))
     return place
 
 
@@ -125,13 +125,23 @@ def _check_uses(place: Place) -> None:
     """Everything that depended on her works again, or says why not."""
     text = "them: hello"
     for store in ("store", "from-other", "recipes"):
-        assert api.predict(place.folder / store, BART, text).text is not None
+        assert (
+            api.predict(api.PredictRequest(store=place.folder / store, person=BART, text=text)).text
+            is not None
+        )
     for store in ("from-mean", "copies"):
         person = BART if store == "from-mean" else "imported"
         with pytest.raises(MismatchError, match=r"withdrawn.*idiolect personalize"):
-            api.predict(place.folder / store, person, text)
+            api.predict(api.PredictRequest(store=place.folder / store, person=person, text=text))
     with pytest.raises(MismatchError, match="made for base"):
-        api.predict(place.folder / "on-adapted", DORA, text, base=str(place.folder / "adapted"))
+        api.predict(
+            api.PredictRequest(
+                store=place.folder / "on-adapted",
+                person=DORA,
+                text=text,
+                base=str(place.folder / "adapted"),
+            )
+        )
     rebuilt = Manifest.peek(place.folder / "adapted")
     assert ANN not in rebuilt.contributors and BART in rebuilt.contributors
     assert load_base(place.folder / "adapted").identity == rebuilt.base
@@ -210,7 +220,11 @@ def test_records_are_forgotten_exactly(small: Place, tmp_path: Path) -> None:
     shutil.rmtree(place.store)
     place.personalize(place.store)
     gone = [f"{CRESS}-{n}" for n in (2, 5)]
-    done = api.forget(place.data, place.store, CRESS, records=gone, verify=True)
+    done = api.forget(
+        api.ForgetRequest(
+            data=place.data, adapters=place.store, person=CRESS, records=gone, verify=True
+        )
+    )
     never = [_never_saw(h, gone) for h in unvoiced]
     write_dataset(tmp_path / "never", never, task="reply", source="x", name="data")
     place.personalize(tmp_path / "fresh", tmp_path / "never", people=[CRESS])
@@ -271,10 +285,20 @@ def test_without_rebuilding_it_is_taken_away_and_its_use_is_an_error(place: Plac
     assert ("adapter", "store", BART) in effects(done, "taken away")
     assert ("profile", "profiles", BART) in effects(done, "taken away")
     with pytest.raises(MismatchError, match="withdrawn"):
-        api.predict(place.store, BART, "them: hello")
-    assert api.predict(place.store, CRESS, "them: hello").served_by == "adapter"
+        api.predict(api.PredictRequest(store=place.store, person=BART, text="them: hello"))
+    assert (
+        api.predict(
+            api.PredictRequest(store=place.store, person=CRESS, text="them: hello")
+        ).served_by
+        == "adapter"
+    )
     place.personalize(place.store)
-    assert api.predict(place.store, BART, "them: hello").served_by == "adapter"
+    assert (
+        api.predict(
+            api.PredictRequest(store=place.store, person=BART, text="them: hello")
+        ).served_by
+        == "adapter"
+    )
 
 
 def test_an_adapted_base_that_cannot_be_rebuilt_is_refused(template: Place, tmp_path: Path) -> None:
@@ -284,7 +308,14 @@ def test_an_adapted_base_that_cannot_be_rebuilt_is_refused(template: Place, tmp_
         load_base(place.folder / "adapted")
     assert [p.name for p in (place.folder / "adapted").iterdir()] == ["manifest.json"]
     with pytest.raises(MissingError, match="somebody who has left"):
-        api.predict(place.folder / "on-adapted", DORA, "x", base=str(place.folder / "adapted"))
+        api.predict(
+            api.PredictRequest(
+                store=place.folder / "on-adapted",
+                person=DORA,
+                text="x",
+                base=str(place.folder / "adapted"),
+            )
+        )
 
 
 def test_a_dry_run_changes_nothing(place: Place) -> None:
@@ -306,7 +337,9 @@ def test_another_persons_number_elsewhere_is_somebody_else(place: Place) -> None
     films = [replace(i, fields={"title": f"F {i.id}", "rating": "3"}) for i in other.items]
     write_dataset(folder / "films", [History.of("7", films)], task="rating", source="x")
     write_dataset(folder / "copy", people, task="reply", source="x")
-    done = api.forget(place.data, place.store, "7", verify=True)
+    done = api.forget(
+        api.ForgetRequest(data=place.data, adapters=place.store, person="7", verify=True)
+    )
     assert "7" in read_dataset(folder / "films") and done.left == ()
     assert "7" not in read_dataset(folder / "copy") and "7" not in read_dataset(place.data)
 
@@ -429,9 +462,11 @@ def test_a_copy_of_the_data_without_her_is_redacted_too(place: Place) -> None:
 
 def test_what_is_no_store_or_dataset_is_said(place: Place) -> None:
     with pytest.raises(MissingError, match="no adapter store there"):
-        api.forget(place.data, place.folder / "profiles", ANN)
+        api.forget(
+            api.ForgetRequest(data=place.data, adapters=place.folder / "profiles", person=ANN)
+        )
     with pytest.raises(MissingError, match="not a dataset"):
-        api.forget(place.store, place.store, ANN)
+        api.forget(api.ForgetRequest(data=place.store, adapters=place.store, person=ANN))
 
 
 def test_what_cannot_be_read_is_told_and_holds_up_nothing(place: Place) -> None:

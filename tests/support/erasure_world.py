@@ -120,7 +120,9 @@ class Place:
         return self.folder / "store"
 
     def forget(self, person: str = ANN, **options: Any) -> Any:
-        return api.forget(self.data, self.store, person, **options)
+        return api.forget(
+            api.ForgetRequest(data=self.data, adapters=self.store, person=person, **options)
+        )
 
     def personalize(self, store: Path, data: Path | None = None, **options: Any) -> Any:
         given: dict[str, Any] = {"base": str(self.base), "config": CONFIG} | options
@@ -150,31 +152,43 @@ def full(folder: Path) -> Place:
     a pool with recipes and what starts from them, an imported copy, a report, work in progress."""
     place = plain(folder)
     out = place.folder
-    api.profile(place.data, out / "profiles", writer="facts")
-    api.export(place.store, ANN, out / "out" / "hers")
-    api.export(place.store, CRESS, out / "out" / "cress")
-    api.consent(place.store, PEOPLE, "mean")
-    api.consent(place.store, PEOPLE, "pieces")
+    api.profile(api.ProfileRequest(data=place.data, out=out / "profiles", writer="facts"))
+    api.export(api.ExportRequest(store=place.store, person=ANN, out=out / "out" / "hers"))
+    api.export(api.ExportRequest(store=place.store, person=CRESS, out=out / "out" / "cress"))
+    api.consent(api.ConsentRequest(store=place.store, people=PEOPLE, scope="mean"))
+    api.consent(api.ConsentRequest(store=place.store, people=PEOPLE, scope="pieces"))
     api.mean(place.store, [ANN, CRESS], out / "out" / "mean")
     api.mean(place.store, [CRESS, DORA], out / "out" / "other-mean")
     place.personalize(out / "from-mean", start=out / "out" / "mean")
     place.personalize(out / "from-other", start=out / "out" / "other-mean")
     place.personalize(out / "copies", people=[DORA])
-    api.import_adapter(out / "out" / "hers", out / "copies", "imported")
+    api.import_adapter(
+        api.ImportAdapterRequest(
+            folder=out / "out" / "hers", store=out / "copies", person="imported"
+        )
+    )
     adapting = AdaptConfig(train=TrainConfig(epochs=1, batch=8, rate=1e-3), prompt=CONFIG.prompt)
     adapting = replace(adapting, dtype="float32", device="cpu")
-    api.adapt(place.data, out / "adapted", base=str(place.base), config=adapting)
+    api.adapt(
+        api.AdaptRequest(
+            data=place.data, out=out / "adapted", base=str(place.base), config=adapting
+        )
+    )
     place.personalize(out / "on-adapted", base=str(out / "adapted"), people=[BART, DORA])
     api.share(
-        place.store,
-        place.data,
-        out / "pool",
-        config=SHARE,
-        engine=EngineConfig(slots=2),
-        people=[ANN, CRESS],
-        override_leakage="a test",
+        api.ShareRequest(
+            store=place.store,
+            data=place.data,
+            pool=out / "pool",
+            config=SHARE,
+            engine=EngineConfig(slots=2),
+            people=[ANN, CRESS],
+            override_leakage="a test",
+        )
     )
-    api.assemble(place.data, out / "pool", out / "recipes", config=RECIPES)
+    api.assemble(
+        api.AssembleRequest(data=place.data, pool=out / "pool", out=out / "recipes", config=RECIPES)
+    )
     _evaluate(place, out / "report")
     (place.store / "checkpoint.bin").write_bytes(b"of somebody")
     return place

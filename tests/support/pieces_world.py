@@ -69,7 +69,9 @@ class Place:
 
     def assemble(self, **options: Any) -> Any:
         given: dict[str, Any] = {"config": CONFIG} | options
-        return api.assemble(self.data, self.pool, self.recipes, **given)
+        return api.assemble(
+            api.AssembleRequest(data=self.data, pool=self.pool, out=self.recipes, **given)
+        )
 
 
 def made(folder: Path, *, sharers: int = 4, lora: LoraConfig = LORA) -> Place:

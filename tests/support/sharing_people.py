@@ -16,7 +16,7 @@ from idiolect import api
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.store.store import AdapterStore, Record
 from idiolect.config import to_plain
-from idiolect.events import Event, Measured
+from idiolect.events import Event, Listener, Measured, silent
 from idiolect.history.history import History
 from idiolect.history.write import write_dataset
 from idiolect.models.base import Base
@@ -74,11 +74,14 @@ class Sharers:
         return [e for e in Ledger(self.store / "ledger").entries() if e.event == kind]
 
     def agree(self, *people: str, **options: Any) -> None:
-        api.consent(self.store, people, "pieces", **options)
+        api.consent(api.ConsentRequest(store=self.store, people=people, scope="pieces", **options))
 
-    def share(self, pool: Path, *people: str, **options: Any) -> Any:
+    def share(self, pool: Path, *people: str, listener: Listener = silent, **options: Any) -> Any:
         given: dict[str, Any] = {"config": CONFIG, "engine": ENGINE} | options
-        return api.share(self.store, self.data, pool, people=people, **given)
+        request = api.ShareRequest(
+            store=self.store, data=self.data, pool=pool, people=people, **given
+        )
+        return api.share(request, listener=listener)
 
 
 def made(folder: Path) -> Sharers:

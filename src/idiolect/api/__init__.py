@@ -10,10 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 from idiolect.api.data import ProfileSummary, import_data, inspect_data, profile
 from idiolect.api.forgetting import forget
+from idiolect.api.requests import (
+    AdaptRequest,
+    ConsentRequest,
+    ExportRequest,
+    ForgetRequest,
+    ImportAdapterRequest,
+    ImportRequest,
+    PredictRequest,
+    ProfileRequest,
+    ScorecardRequest,
+    UnlearnRequest,
+)
 from idiolect.api.serving import demo, evaluate, export, import_adapter, predict
 from idiolect.api.sharing import assemble, consent, consents, mean, pool_report, share, withdraw
 from idiolect.api.training import adapt, merge, personalize
 from idiolect.api.unlearning import UnlearnSummary, scorecard, unlearn
+from idiolect.evaluation.request import EvaluateRequest
+from idiolect.pieces.assembly.request import AssembleRequest
+from idiolect.pieces.sharing.request import ShareRequest
+from idiolect.pieces.withdrawal.request import WithdrawRequest
 from idiolect.training.runs.request import PersonalizeRequest
 
 if TYPE_CHECKING:
@@ -36,23 +52,37 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptConfig",
+    "AdaptRequest",
+    "AssembleRequest",
     "AssembleSummary",
+    "ConsentRequest",
     "EngineConfig",
     "EvaluateConfig",
+    "EvaluateRequest",
+    "ExportRequest",
     "ForgetConfig",
+    "ForgetRequest",
+    "ImportAdapterRequest",
+    "ImportRequest",
     "MergeSummary",
     "PersonalConfig",
     "PersonalizeRequest",
+    "PredictRequest",
     "Prediction",
+    "ProfileRequest",
     "ProfileSummary",
     "Receipt",
     "RecipeConfig",
     "ScorecardConfig",
+    "ScorecardRequest",
     "ShareConfig",
+    "ShareRequest",
     "ShareSummary",
     "Taken",
     "UnlearnConfig",
+    "UnlearnRequest",
     "UnlearnSummary",
+    "WithdrawRequest",
     "WithdrawSummary",
     "adapt",
     "assemble",

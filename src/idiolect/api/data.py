@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idiolect.api.requests import ImportRequest, ProfileRequest
 from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 
@@ -27,31 +27,37 @@ class ProfileSummary:
     seconds: float
 
 
-def import_data(
-    source: Path | None,
-    out: Path | None,
-    *,
-    format: str | None = None,
-    task: str | None = None,
-    person: str | None = None,
-    person_role: str | None = None,
-    split: str | None = None,
-    name: str | None = None,
-    overwrite: bool = False,
-    dry_run: bool = False,
-) -> ImportReport:
-    """Read a foreign export into a dataset folder; with ``dry_run`` only report."""
+def import_data(request: ImportRequest) -> ImportReport:
+    """Read a foreign export into a dataset folder; with ``dry_run`` only report.
+
+    Args:
+        request: Which export, and into which dataset.
+
+    Returns:
+        What was read of each file, and what was skipped.
+
+    Raises:
+        DataError: For an export that cannot be read.
+        UsageError: If neither ``out`` nor ``dry_run`` is given.
+
+    Example:
+        >>> import_data(ImportRequest(source=Path("export.zip"), out=Path("data/me")))
+    """
     from idiolect.importers.registry import import_histories
     from idiolect.importers.report import ImportOptions
 
     options = ImportOptions(
-        task=task or "", person=person or "", person_role=person_role or "", split=split or ""
+        task=request.task or "",
+        person=request.person or "",
+        person_role=request.person_role or "",
+        split=request.split or "",
     )
-    if out is None and not dry_run:
+    out = request.out
+    if out is None and not request.dry_run:
         raise UsageError("name the dataset folder to write, or ask for a dry run")
-    imported = import_histories(source, format=format or "", options=options)
-    if not dry_run and out is not None:
-        imported.write(out, name=name or "", overwrite=overwrite)
+    imported = import_histories(request.source, format=request.format or "", options=options)
+    if not request.dry_run and out is not None:
+        imported.write(out, name=request.name or "", overwrite=request.overwrite)
     return imported.report
 
 
@@ -65,31 +71,38 @@ def inspect_data(data: Path) -> Description:
     return describe(dataset, answer_field=get_task(dataset.task).target_field)
 
 
-def profile(
-    data: Path,
-    out: Path,
-    *,
-    base: str = "default",
-    writer: str = "model",
-    people: Sequence[str] = (),
-    listener: Listener = silent,
-) -> ProfileSummary:
-    """Write textual profiles of a dataset's people: by the base model, or as plain facts."""
+def profile(request: ProfileRequest, *, listener: Listener = silent) -> ProfileSummary:
+    """Write textual profiles of a dataset's people: by the base model, or as plain facts.
+
+    Args:
+        request: About whom, and who writes.
+        listener: Called with progress.
+
+    Returns:
+        How many profiles were written, and where.
+
+    Raises:
+        UsageError: For an unknown writer.
+
+    Example:
+        >>> profile(ProfileRequest(data=Path("data"), out=Path("profiles"), writer="facts"))
+    """
     from idiolect.history.dataset import read_dataset
     from idiolect.profiles.write import FACTS, write_profiles
     from idiolect.tasks.registry import get_task
 
     started = time.monotonic()
-    dataset = read_dataset(data)
-    histories = list(dataset.histories(people or None))
+    dataset = read_dataset(request.data)
+    histories = list(dataset.histories(request.people or None))
     task = get_task(dataset.task)
+    out, writer = request.out, request.writer
     if writer == FACTS:
         made = write_profiles(histories, task, folder=out, listener=listener)
     elif writer == "model":
         from idiolect.inference.profile_writer import BaseWriter
         from idiolect.models.base import load_base
 
-        by = BaseWriter(load_base(base))
+        by = BaseWriter(load_base(request.base))
         made = write_profiles(
             histories, task, by, name=by.name, folder=out, batch=8, listener=listener
         )

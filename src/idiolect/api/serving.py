@@ -2,104 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from idiolect.api.requests import ExportRequest, ImportAdapterRequest, PredictRequest
 from idiolect.errors import UsageError
+from idiolect.evaluation.request import EvaluateRequest
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
     from idiolect.adapters.formats.exchange import Taken
-    from idiolect.evaluation.runner import EvaluateConfig
     from idiolect.serving.predict import Prediction
 
 
-def predict(
-    store: Path,
-    person: str,
-    text: str,
-    *,
-    base: str | None = None,
-    data: Path | None = None,
-    profiles: Path | None = None,
-    pool: Path | None = None,
-) -> Prediction:
+def predict(request: PredictRequest) -> Prediction:
     """Answer one question of the store's task as one person would.
 
-    ``store``: a folder of adapters, or of recipes; ``pool`` is where the recipes' pool lies now.
-    ``data`` is the person's dataset and ``profiles`` their profiles: a store whose adapters were
-    trained with retrieval or with profiles needs them.
+    Args:
+        request: The question, and as whom to answer it. A store whose adapters were trained with
+            retrieval needs ``data``, one with profiles ``profiles``.
+
+    Returns:
+        The answer, by whom it was served, and the likelihoods of given answers.
+
+    Raises:
+        MissingError: If the store does not know the person.
+        MismatchError: For another base than that of the store.
+
+    Example:
+        >>> predict(PredictRequest(store=Path("mine"), person="ann", text="Heat (1995)"))
     """
     from idiolect.pieces.recipes.sources import open_source
     from idiolect.serving.predict import predict_one
 
-    source = open_source(store, pool)
-    return predict_one(source, person, text, base=base, data=data, profiles=profiles)
-
-
-def evaluate(
-    data: Path,
-    out: Path,
-    *,
-    base: str = "default",
-    rag_base: str | None = None,
-    pag_base: str | None = None,
-    methods: Sequence[str] = (),
-    people: Sequence[str] | int = (),
-    config: EvaluateConfig | None = None,
-    listener: Listener = silent,
-) -> dict[str, Any]:
-    """Compare methods on a dataset's people and write the report; gives its content.
-
-    ``rag_base`` and ``pag_base``: bases adapted with retrieval and with profiles, for the methods
-    that use these (OPPU adapts one for each); without them those methods run on ``base``.
-    """
-    from idiolect.evaluation.run import evaluate_dataset
-
-    return evaluate_dataset(
-        data,
-        out,
-        base=base,
-        rag_base=rag_base,
-        pag_base=pag_base,
-        methods=methods,
-        people=people,
-        config=config,
-        listener=listener,
+    return predict_one(
+        open_source(request.store, request.pool),
+        request.person,
+        request.text,
+        base=request.base,
+        data=request.data,
+        profiles=request.profiles,
     )
 
 
-def export(
-    store: Path,
-    person: str,
-    out: Path,
-    *,
-    format: str = "peft",
-    on: Literal["base", "public"] = "base",
-    base: str | None = None,
-    pool: Path | None = None,
-) -> Path:
+def evaluate(request: EvaluateRequest, *, listener: Listener = silent) -> dict[str, Any]:
+    """Compare methods on a dataset's people and write the report.
+
+    OPPU adapts one base with retrieval and one with profiles; without ``rag_base`` and ``pag_base``
+    the methods that use these run on ``base``.
+
+    Args:
+        request: Which methods, and on whom.
+        listener: Called with progress.
+
+    Returns:
+        The report's content.
+
+    Raises:
+        UsageError: For more people than can be tested, or people whom a base was adapted on.
+
+    Example:
+        >>> evaluate(EvaluateRequest(data=Path("data"), out=Path("report"), people=60))
+    """
+    from idiolect.evaluation.run import evaluate_dataset
+
+    return evaluate_dataset(request, listener=listener)
+
+
+def export(request: ExportRequest) -> Path:
     """Write a person's adapter in PEFT's format.
 
-    ``store``: a folder of adapters, or of recipes; ``pool`` is where the recipes' pool lies now.
-    ``on="public"`` stacks it with the task adapter of its base, so that it runs on the public base.
+    Args:
+        request: Whose adapter, and where to write it.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        UsageError: For an unknown format.
+        MissingError: For a person without an adapter.
+
+    Example:
+        >>> export(ExportRequest(store=Path("mine"), person="ann", out=Path("ann")))
     """
     from idiolect.adapters.formats.exchange import export_adapter
     from idiolect.pieces.recipes.sources import open_source
 
-    if format != "peft":
-        raise UsageError(f"unknown format {format!r}; known: peft")
-    return export_adapter(open_source(store, pool), person, out, on=on, base=base)
+    if request.format != "peft":
+        raise UsageError(f"unknown format {request.format!r}; known: peft")
+    source = open_source(request.store, request.pool)
+    return export_adapter(source, request.person, request.out, on=request.on, base=request.base)
 
 
-def import_adapter(
-    folder: Path, store: Path, person: str, *, base: str | None = None, replace: bool = False
-) -> Taken:
-    """Take a PEFT adapter into a store as a person's own."""
+def import_adapter(request: ImportAdapterRequest) -> Taken:
+    """Take a PEFT adapter into a store as a person's own.
+
+    Args:
+        request: Which adapter, and as whose.
+
+    Returns:
+        The store, and the adapter's size.
+
+    Raises:
+        MismatchError: For an adapter of another base or kind than the store's.
+        UsageError: If the person already has one and ``replace`` is not set.
+
+    Example:
+        >>> import_adapter(
+        ...     ImportAdapterRequest(folder=Path("ann"), store=Path("mine"), person="ann")
+        ... )
+    """
     from idiolect.adapters.formats.exchange import take_adapter
 
-    return take_adapter(folder, store, person, base=base, replace=replace)
+    return take_adapter(
+        request.folder,
+        request.store,
+        request.person,
+        base=request.base,
+        replace=request.replace,
+    )
 
 
 def demo(

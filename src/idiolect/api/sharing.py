@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idiolect.api.requests import ConsentRequest
 from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
+from idiolect.pieces.assembly.request import AssembleRequest
+from idiolect.pieces.sharing.request import ShareRequest
+from idiolect.pieces.withdrawal.request import WithdrawRequest
 
 if TYPE_CHECKING:
     from idiolect.pieces.assembly.assembler import AssembleSummary
-    from idiolect.pieces.recipes.config import RecipeConfig
     from idiolect.pieces.sharing.run import ShareSummary
-    from idiolect.pieces.sharing.sharing import ShareConfig
     from idiolect.pieces.withdrawal.withdraw import WithdrawSummary
-    from idiolect.privacy.consent import Consent, Scope
-    from idiolect.training.engine.config import EngineConfig
+    from idiolect.privacy.consent import Consent
 
 
-def consent(
-    store: Path,
-    people: Sequence[str],
-    scope: Scope,
-    *,
-    until: date | None = None,
-    revoke: bool = False,
-) -> tuple[Consent, ...]:
+def consent(request: ConsentRequest) -> tuple[Consent, ...]:
     """Record that some of a store's people agree to a scope of sharing, or take that back.
 
-    ``until`` is the last day on which it holds (UTC). Gives what now stands of them; who takes back
-    what they never gave is not among them. Raises MissingError for a stranger, UsageError for an
-    unknown scope, a day that has passed, or where nobody is named; nothing is recorded then.
+    Args:
+        request: Who agrees, and to what.
+
+    Returns:
+        What now stands of them; who takes back what they never gave is not among them.
+
+    Raises:
+        MissingError: For a stranger.
+        UsageError: For an unknown scope, a day that has passed, or if nobody is named; nothing is
+            recorded then.
+
+    Example:
+        >>> consent(ConsentRequest(store=Path("mine"), people=["ann"], scope="pieces"))
     """
     from idiolect.adapters.store.consent import record_consent, take_consent_back
 
-    if not revoke:
-        return record_consent(store, people, scope, until=until)
-    if until is not None:
+    if not request.revoke:
+        return record_consent(request.store, request.people, request.scope, until=request.until)
+    if request.until is not None:
         raise UsageError("a consent is taken back at once: leave the day until which it holds out")
-    return take_consent_back(store, people, scope)
+    return take_consent_back(request.store, request.people, request.scope)
 
 
 def consents(store: Path) -> tuple[Consent, ...]:
@@ -50,49 +53,32 @@ def consents(store: Path) -> tuple[Consent, ...]:
     return consents_in(store)
 
 
-def share(
-    store: Path,
-    data: Path,
-    pool: Path,
-    *,
-    base: str | None = None,
-    config: ShareConfig | None = None,
-    engine: EngineConfig | None = None,
-    people: Sequence[str] = (),
-    profiles: Path | None = None,
-    override_leakage: str | None = None,
-    override_harm: str | None = None,
-    wait: bool = True,
-    listener: Listener = silent,
-) -> ShareSummary:
+def share(request: ShareRequest, *, listener: Listener = silent) -> ShareSummary:
     """Cut adapters of people who agreed into gated pieces, and put them into a pool.
 
-    Who shares is chosen among those whose consent (scope ``pieces``) holds, or named in ``people``;
-    ``data`` holds the histories that their adapters were trained on. Nothing but numbers goes into
-    the pool, under a pseudonym drawn for it. Whoever an audit finds to give too much away is left
-    out, unless ``override_leakage`` says why not; so is whose pieces answer harmful prompts more
-    often than the base, unless ``override_harm`` does. The ledger keeps both. Again, it goes on
-    with whom it had not finished, and leaves alone who is in the pool. Raises MissingError where
-    nobody agreed, or somebody named did not.
+    Sharers are chosen among those whose consent (scope ``pieces``) holds, or named. Nothing but
+    numbers goes into the pool, under a pseudonym drawn for it. People whose adapter gives too much
+    away are left out, unless ``override_leakage`` says why not; so are people whose pieces answer
+    harmful prompts more often than the base, unless ``override_harm`` does. A second call goes on
+    with those whom the first had not finished, and leaves alone who is in the pool.
+
+    Args:
+        request: Whose adapters, and into which pool.
+        listener: Called with progress.
+
+    Returns:
+        Who is in the pool, and what was found about each person.
+
+    Raises:
+        MissingError: If nobody agreed, or a named person did not.
+
+    Example:
+        >>> share(ShareRequest(store=Path("mine"), data=Path("data"), pool=Path("pool")))
     """
     from idiolect.judging.harm_check import DefaultHarmCheck
     from idiolect.pieces.sharing.run import share as share_pieces
 
-    return share_pieces(
-        store,
-        data,
-        pool,
-        base=base,
-        config=config,
-        engine=engine,
-        people=people,
-        profiles=profiles,
-        override_leakage=override_leakage,
-        harm_check=DefaultHarmCheck(listener=listener),
-        override_harm=override_harm,
-        wait=wait,
-        listener=listener,
-    )
+    return share_pieces(request, harm_check=DefaultHarmCheck(listener=listener), listener=listener)
 
 
 def pool_report(pool: Path, out: Path, *, recipes: Path | None = None) -> dict[str, Any]:
@@ -106,72 +92,54 @@ def pool_report(pool: Path, out: Path, *, recipes: Path | None = None) -> dict[s
     return report(pool, out, recipes=recipes)
 
 
-def assemble(
-    data: Path,
-    pool: Path,
-    out: Path,
-    *,
-    base: str | None = None,
-    config: RecipeConfig | None = None,
-    people: Sequence[str] = (),
-    wait: bool = True,
-    listener: Listener = silent,
-) -> AssembleSummary:
+def assemble(request: AssembleRequest, *, listener: Listener = silent) -> AssembleSummary:
     """Make the recipes of a dataset's people from a pool of pieces: only of those who need one.
 
     A recipe says which pieces make a person's adapter; ``predict``, ``export`` and ``personalize``
-    take the folder ``out``. Who has no usable item is served by the base. Raises DataError where
-    nobody has one, UsageError where the pool has too few sharers.
+    take the folder ``out``. People without a usable item are served by the base.
+
+    Args:
+        request: For whom, and from which pool.
+        listener: Called with progress.
+
+    Returns:
+        Who was assembled, and who is served by the base.
+
+    Raises:
+        DataError: If nobody has a usable item.
+        UsageError: If the pool has too few sharers.
+
+    Example:
+        >>> assemble(AssembleRequest(data=Path("new"), pool=Path("pool"), out=Path("recipes")))
     """
     from idiolect.pieces.assembly.run import assemble_data
 
-    return assemble_data(
-        data,
-        pool,
-        out,
-        base=base,
-        config=config,
-        people=people,
-        wait=wait,
-        listener=listener,
-    )
+    return assemble_data(request, listener=listener)
 
 
-def withdraw(
-    pool: Path,
-    *,
-    sharers: Sequence[str] = (),
-    store: Path | None = None,
-    people: Sequence[str] = (),
-    within: Sequence[Path] = (),
-    data: Path | None = None,
-    base: str | None = None,
-    profiles: Path | None = None,
-    wait: bool = True,
-    listener: Listener = silent,
-) -> WithdrawSummary:
+def withdraw(request: WithdrawRequest, *, listener: Listener = silent) -> WithdrawSummary:
     """Take sharers out of a pool, and what was made of their pieces out of the folders ``within``.
 
-    They are named by pseudonym (``sharers``), or as ``people`` of the ``store`` that shared them.
-    Without ``within`` the folder that the pool lies in is looked through. Recipes, and adapters
-    trained from them, of people in ``data`` are made anew; all others are taken away, exported
-    adapters and reports deleted. Again, it finishes what a kill left. Raises MissingError for
-    sharers whom nothing knows, UsageError where nobody is named; nothing has happened then.
+    Recipes, and adapters trained from them, of people in ``data`` are made again; all others are
+    removed, exported adapters and reports deleted. A second call finishes what a kill left.
+
+    Args:
+        request: Who leaves, and where to look.
+        listener: Called with progress.
+
+    Returns:
+        What was found, and what became of it.
+
+    Raises:
+        MissingError: For sharers whom nothing knows.
+        UsageError: If nobody is named; nothing has happened then.
+
+    Example:
+        >>> withdraw(WithdrawRequest(pool=Path("pool"), store=Path("mine"), people=["ann"]))
     """
     from idiolect.pieces.withdrawal.withdraw import withdraw as withdraw_sharers
 
-    return withdraw_sharers(
-        pool,
-        sharers=sharers,
-        store=store,
-        people=people,
-        within=within,
-        data=data,
-        base=base,
-        profiles=profiles,
-        wait=wait,
-        listener=listener,
-    )
+    return withdraw_sharers(request, listener=listener)
 
 
 def mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = None) -> Path:

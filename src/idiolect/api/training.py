@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idiolect.api.requests import AdaptRequest
 from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 from idiolect.training.runs.request import PersonalizeRequest
 
 if TYPE_CHECKING:
-    from idiolect.training.adapt_base import AdaptConfig, AdaptSummary
+    from idiolect.training.adapt_base import AdaptSummary
     from idiolect.training.runs.summary import PersonalSummary
     from idiolect.training.sharded.shards import MergeSummary
 
 
-def adapt(
-    data: Path,
-    out: Path,
-    *,
-    base: str = "default",
-    config: AdaptConfig | None = None,
-    people: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    profiles: Path | None = None,
-    listener: Listener = silent,
-) -> AdaptSummary:
-    """Adapt a base to the dataset's task on its people, without those of its test split."""
+def adapt(request: AdaptRequest, *, listener: Listener = silent) -> AdaptSummary:
+    """Adapt a base to the dataset's task on its people, without those of its test split.
+
+    Args:
+        request: Which base, and on whose histories.
+        listener: Called with progress.
+
+    Returns:
+        The new base, and on how many people and items it was trained.
+
+    Raises:
+        UsageError: If ``out`` exists, or nobody is left to train on.
+
+    Example:
+        >>> adapt(AdaptRequest(data=Path("data/films"), out=Path("film-base")))
+    """
     from idiolect.history.dataset import read_dataset
     from idiolect.models.base import load_base
     from idiolect.models.encoder import MiniLM
@@ -37,16 +41,17 @@ def adapt(
     from idiolect.training.adapt_base import AdaptConfig, Exclusion
     from idiolect.training.adapt_base import adapt as adapt_base
 
-    config = config or AdaptConfig()
-    dataset = read_dataset(data)
+    config, out = request.config or AdaptConfig(), request.out
+    dataset = read_dataset(request.data)
     task = get_task(dataset.task)
-    apart = [*dict.fromkeys([*exclude, *dataset.people_in("test")])]
+    apart = [*dict.fromkeys([*request.exclude, *dataset.people_in("test")])]
     able = dataset.people_in("other") or dataset.people
-    chosen = [p for p in (people or able) if p not in set(apart)]
+    chosen = [p for p in (request.people or able) if p not in set(apart)]
     if out.exists():
         raise UsageError(f"{out}: is there already; name a folder that is not")
+    profiles = request.profiles
     return adapt_base(
-        load_base(base, dtype=config.dtype, device=config.device),
+        load_base(request.base, dtype=config.dtype, device=config.device),
         task,
         list(dataset.histories(chosen)),
         Exclusion(task, dataset.histories(apart)),

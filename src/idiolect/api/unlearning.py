@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idiolect.api.requests import ScorecardRequest, UnlearnRequest
 from idiolect.events import Listener, silent
 
 if TYPE_CHECKING:
-    from idiolect.evaluation.run_scorecard import ScorecardConfig
-    from idiolect.unlearning.run import Figures, UnlearnConfig
+    from idiolect.unlearning.run import Figures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,24 +30,26 @@ class UnlearnSummary:
     seconds: float
 
 
-def unlearn(
-    target: str | Path,
-    out: Path,
-    *,
-    forget: str | Path,
-    retain: str | Path,
-    config: UnlearnConfig | None = None,
-    person: str | None = None,
-    base: str | None = None,
-    pool: Path | None = None,
-    listener: Listener = silent,
-) -> UnlearnSummary:
+def unlearn(request: UnlearnRequest, *, listener: Listener = silent) -> UnlearnSummary:
     """Take what the forget set says out of a model, keep what the retain set says, write it.
 
-    ``target``: ``default``, a model's folder or hub id (``out`` is a base then); a folder in PEFT's
-    format, or a store, of which ``person``'s adapter is meant (``out`` is an adapter in PEFT's
-    format then, for the same ``base``). ``forget``, ``retain``: files of pairs, or ``pyrit``,
-    ``truthfulqa``. Where a scale breaks the model, nothing is written.
+    Args:
+        request: What to take out of which model.
+        listener: Called with progress.
+
+    Returns:
+        What was done, with perplexities before and after.
+
+    Raises:
+        UsageError: If forget and retain set overlap, or if a scale breaks the model; nothing is
+            written then.
+
+    Example:
+        >>> unlearn(
+        ...     UnlearnRequest(
+        ...         target="default", out=Path("out"), forget="pyrit", retain="truthfulqa"
+        ...     )
+        ... )
     """
     from idiolect.prompt_sets.named import read_given
     from idiolect.prompt_sets.split import require_apart
@@ -57,13 +58,18 @@ def unlearn(
     from idiolect.unlearning.run import unlearn as unlearn_model
     from idiolect.unlearning.target import open_target
 
-    config = config or UnlearnConfig()
+    config, out = request.config or UnlearnConfig(), request.out
     if config.parameters == "full" and config.dtype == "auto":
         config = replace(config, dtype="float32")
-    going, staying = read_given(forget, "forget"), read_given(retain, "retain")
+    going, staying = read_given(request.forget, "forget"), read_given(request.retain, "retain")
     require_apart(going.pairs, staying.pairs)
     opened = open_target(
-        str(target), person=person, base=base, pool=pool, dtype=config.dtype, device=config.device
+        str(request.target),
+        person=request.person,
+        base=request.base,
+        pool=request.pool,
+        dtype=config.dtype,
+        device=config.device,
     )
     require_publishable(opened, out)
     made = unlearn_model(
@@ -91,38 +97,43 @@ def unlearn(
     )
 
 
-def scorecard(
-    before: str | Path,
-    after: Sequence[str | Path],
-    out: Path,
-    *,
-    forget: str | Path,
-    retain: str | Path,
-    unseen: str | Path | None = None,
-    judge: str = "default",
-    base: str | None = None,
-    config: ScorecardConfig | None = None,
-    listener: Listener = silent,
-) -> dict[str, Any]:
-    """Measure whether unlearning worked and what it cost; gives the report, written to ``out``.
+def scorecard(request: ScorecardRequest, *, listener: Listener = silent) -> dict[str, Any]:
+    """Measure whether unlearning worked and what it cost, and write a report.
 
-    ``before`` and ``after``: models as ``unlearn`` takes and makes them, adapters on the same
-    ``base``. ``forget``, ``retain``: what was forgotten and kept, better of prompts that were not
-    trained on; ``unseen``: harmful prompts that were not in the forget set, with or without
-    answers. ``judge``: see ``unlearning.judges.HOW``. ``out`` gets ``report.json`` and
-    ``report.html``, in which no prompt and no answer stands.
+    ``out`` gets ``report.json`` and ``report.html``, without any prompt or answer.
+
+    Args:
+        request: Which models to measure, with which prompts.
+        listener: Called with progress.
+
+    Returns:
+        The report's content.
+
+    Raises:
+        UsageError: If the models cannot be compared.
+
+    Example:
+        >>> scorecard(
+        ...     ScorecardRequest(
+        ...         before="default",
+        ...         after=["unlearned"],
+        ...         out=Path("report"),
+        ...         forget="pyrit",
+        ...         retain="truthfulqa",
+        ...     )
+        ... )
     """
     from idiolect.evaluation.run_scorecard import scorecard as measure
 
     return measure(
-        str(before),
-        [str(one) for one in after],
-        out,
-        forget=forget,
-        retain=retain,
-        unseen=unseen,
-        judge=judge,
-        base=base,
-        config=config,
+        str(request.before),
+        [str(one) for one in request.after],
+        request.out,
+        forget=request.forget,
+        retain=request.retain,
+        unseen=request.unseen,
+        judge=request.judge,
+        base=request.base,
+        config=request.config,
         listener=listener,
     )

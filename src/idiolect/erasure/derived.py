@@ -22,6 +22,7 @@ from idiolect.pieces.erasure import Recipes
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.pieces.withdrawal.remake import Effect as Remade
+from idiolect.pieces.withdrawal.request import WithdrawRequest
 from idiolect.pieces.withdrawal.withdraw import withdraw
 from idiolect.privacy.erasure import Effect, Holder, Outcome
 from idiolect.profiles.erasure import Profiles
@@ -105,16 +106,16 @@ class Derived:
         data = anew.folder if anew is not None and anew.task == opened.task else None
 
         def go(data: Path | None) -> Sequence[Remade]:
-            return withdraw(
-                pool,
+            request = WithdrawRequest(
+                pool=pool,
                 sharers=names,
                 within=[folder for folder in self.tops if folder.is_dir()],
                 data=data,
                 base=self.base,
                 profiles=self.profiles,
                 wait=self.wait,
-                listener=self.listener,
-            ).effects
+            )
+            return withdraw(request, listener=self.listener).effects
 
         try:
             became = go(data)

@@ -16,6 +16,7 @@ from idiolect.evaluation.demo import run_demo
 from idiolect.evaluation.environment import hardware, versions
 from idiolect.evaluation.experiment import StudyConfig, require_unseen, study
 from idiolect.evaluation.reports.report import build_report, write_report
+from idiolect.evaluation.request import EvaluateRequest
 from idiolect.evaluation.results import Comparison
 from idiolect.evaluation.runner import EvaluateConfig
 from idiolect.events import Listener, both, silent
@@ -26,28 +27,18 @@ from idiolect.storage.metrics_log import MetricsLog
 from idiolect.tasks.registry import get_task
 
 
-def evaluate_dataset(
-    data: Path,
-    out: Path,
-    *,
-    base: str = "default",
-    rag_base: str | None = None,
-    pag_base: str | None = None,
-    methods: Sequence[str] = (),
-    people: Sequence[str] | int = (),
-    config: EvaluateConfig | None = None,
-    listener: Listener = silent,
-) -> dict[str, Any]:
+def evaluate_dataset(request: EvaluateRequest, *, listener: Listener = silent) -> dict[str, Any]:
     """See ``api.evaluate``."""
-    config = config or EvaluateConfig()
-    if methods:
-        config = replace(config, methods=tuple(methods))
-    dataset = read_dataset(data)
-    chosen = _drawn(dataset, people, config.personal.train.seed, config.personal.least_items)
-    loaded = load_base(base, dtype=config.dtype, device=config.device)
+    config, out = request.config or EvaluateConfig(), request.out
+    if request.methods:
+        config = replace(config, methods=tuple(request.methods))
+    dataset = read_dataset(request.data)
+    personal = config.personal
+    chosen = _drawn(dataset, request.people, personal.train.seed, personal.least_items)
+    loaded = load_base(request.base, dtype=config.dtype, device=config.device)
     further = {
         kind: load_base(source, dtype=config.dtype, device=config.device)
-        for kind, source in (("rag", rag_base), ("pag", pag_base))
+        for kind, source in (("rag", request.rag_base), ("pag", request.pag_base))
         if source is not None
     }
     for one in (loaded, *further.values()):

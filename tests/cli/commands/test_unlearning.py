@@ -60,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             data=place / "data", store=place / "store", base=base, config=UNGATED
         )
     )
-    api.export(place / "store", "ann", place / "exported")
+    api.export(api.ExportRequest(store=place / "store", person="ann", out=place / "exported"))
     return place
 
 
@@ -188,8 +188,8 @@ def test_a_method_has_a_rate_and_steps_of_its_own(
 
     seen: list[Any] = []
 
-    def taken(*args: Any, config: Any, **more: Any) -> Any:
-        seen.append(config)
+    def taken(request: api.UnlearnRequest, **more: Any) -> Any:
+        seen.append(request.config)
         raise UsageError("that is enough")
 
     monkeypatch.setattr(api, "unlearn", taken)

@@ -299,7 +299,7 @@ def test_the_command_says_who_got_what(place: Place) -> None:
 
 
 def test_as_a_function_it_takes_the_defaults(place: Place) -> None:
-    done = api.assemble(place.data, place.pool, place.recipes)
+    done = api.assemble(api.AssembleRequest(data=place.data, pool=place.pool, out=place.recipes))
     assert isinstance(done, api.AssembleSummary) and done.assembled == PEOPLE
     recipe = RecipeStore.open(place.recipes).recipe("ann")
     assert recipe is not None and recipe.pick.shape[1] == 3

@@ -111,7 +111,7 @@ def test_pool_and_sharers_are_named(place: Place, tmp_path: Path) -> None:
     for person in PEOPLE:
         assert record_of(place, person).sharers == recipe_of(place, person).sharers != ()
     assert record_of(place, "eve").sharers == ()
-    api.export(place.folder / "store", "ann", tmp_path / "ann")
+    api.export(api.ExportRequest(store=place.folder / "store", person="ann", out=tmp_path / "ann"))
     config = Manifest.load(tmp_path / "ann", "adapter").config
     assert (config["pool"], tuple(config["sharers"])) == (pool.id, record_of(place, "ann").sharers)
 
@@ -220,19 +220,27 @@ def test_a_recipe_of_a_withdrawn_sharer_is_no_start(place: Place) -> None:
 def test_an_adapter_of_a_withdrawn_sharer_is_not_used(place: Place, tmp_path: Path) -> None:
     train(place)
     store, gone = place.folder / "store", record_of(place, "ann").sharers[0]
-    assert api.predict(store, "ann", ASKED).served_by == "adapter"
+    assert (
+        api.predict(api.PredictRequest(store=store, person="ann", text=ASKED)).served_by
+        == "adapter"
+    )
     without(place, gone)
-    api.consent(store, ["ann"], "mean")
+    api.consent(api.ConsentRequest(store=store, people=["ann"], scope="mean"))
     for verb in (
-        lambda: api.predict(store, "ann", ASKED),
-        lambda: api.export(store, "ann", tmp_path / "ann"),
+        lambda: api.predict(api.PredictRequest(store=store, person="ann", text=ASKED)),
+        lambda: api.export(api.ExportRequest(store=store, person="ann", out=tmp_path / "ann")),
         lambda: api.mean(store, ["ann"], tmp_path / "mean"),
     ):
         with pytest.raises(MismatchError, match=rf"'ann' is made of pieces of sharer {gone}"):
             verb()
-    assert api.predict(store, "eve", ASKED).served_by == "base"
+    assert (
+        api.predict(api.PredictRequest(store=store, person="eve", text=ASKED)).served_by == "base"
+    )
     place.pool.rename(tmp_path / "pool")
-    assert api.predict(store, "ann", ASKED).served_by == "adapter"
+    assert (
+        api.predict(api.PredictRequest(store=store, person="ann", text=ASKED)).served_by
+        == "adapter"
+    )
     with pytest.raises(MismatchError, match=gone):
         open_source(store, tmp_path / "pool").adapter("ann")
 
@@ -240,9 +248,13 @@ def test_an_adapter_of_a_withdrawn_sharer_is_not_used(place: Place, tmp_path: Pa
 def test_what_is_made_of_others_pieces_is_not_theirs_to_share(place: Place) -> None:
     train(place)
     store = place.folder / "store"
-    api.consent(store, ["ann"], "pieces")
+    api.consent(api.ConsentRequest(store=store, people=["ann"], scope="pieces"))
     with pytest.raises(MissingError, match="'ann' cannot share: an adapter made of others' pieces"):
-        api.share(store, place.data, place.folder / "second", people=["ann"])
+        api.share(
+            api.ShareRequest(
+                store=store, data=place.data, pool=place.folder / "second", people=["ann"]
+            )
+        )
     assert not (place.folder / "second").exists()
 
 

@@ -63,7 +63,7 @@ def test_what_goes_out_is_the_recipe_made_up(place: Place, tmp_path: Path) -> No
 
 
 def test_its_manifest_names_pool_and_sharers_and_nobody_else(place: Place, tmp_path: Path) -> None:
-    api.export(place.recipes, "ann", tmp_path / "ann")
+    api.export(api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann"))
     config = Manifest.load(tmp_path / "ann", "adapter").config
     assert config["pool"] == Pool.open(place.pool).id
     assert tuple(config["sharers"]) == recipe_of(place, "ann").sharers != ()
@@ -71,14 +71,14 @@ def test_its_manifest_names_pool_and_sharers_and_nobody_else(place: Place, tmp_p
     own = tmp_path / "store"
     options = {"config": UNGATED, "base": str(place.base), "people": ("ann",)}
     api.personalize(api.PersonalizeRequest(data=place.data, store=own, **options))
-    api.export(own, "ann", tmp_path / "own")
+    api.export(api.ExportRequest(store=own, person="ann", out=tmp_path / "own"))
     assert "sharers" not in Manifest.load(tmp_path / "own", "adapter").config
 
 
 def test_a_prediction_is_what_the_exported_adapter_says(place: Place, tmp_path: Path) -> None:
     found = run_json("predict", place.recipes, "--person", "ann", "--input", ASKED)
     assert (found["served_by"], found["task"]) == ("adapter", "rating")
-    api.export(place.recipes, "ann", tmp_path / "ann")
+    api.export(api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann"))
     adapter = load_peft(tmp_path / "ann", loaded(place))
     store = AdapterStore.create(
         tmp_path / "store",
@@ -88,17 +88,21 @@ def test_a_prediction_is_what_the_exported_adapter_says(place: Place, tmp_path: 
         lora=adapter.config,
         settings={"dtype": "float32", "device": "cpu"},
     )
-    api.import_adapter(tmp_path / "ann", store.folder, "ann")
-    again = api.predict(store.folder, "ann", ASKED)
+    api.import_adapter(
+        api.ImportAdapterRequest(folder=tmp_path / "ann", store=store.folder, person="ann")
+    )
+    again = api.predict(api.PredictRequest(store=store.folder, person="ann", text=ASKED))
     assert again.probabilities == pytest.approx(found["probabilities"])
     imported = AdapterStore.open(store.folder).record("ann")
     assert imported is not None and imported.sharers == recipe_of(place, "ann").sharers
-    bob = api.predict(place.recipes, "bob", ASKED).probabilities
+    bob = api.predict(
+        api.PredictRequest(store=place.recipes, person="bob", text=ASKED)
+    ).probabilities
     assert bob != pytest.approx(again.probabilities)
 
 
 def test_an_adapter_that_came_back_goes_out_with_its_sharers(place: Place, tmp_path: Path) -> None:
-    api.export(place.recipes, "ann", tmp_path / "ann")
+    api.export(api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann"))
     adapter = load_peft(tmp_path / "ann", loaded(place))
     store = tmp_path / "store"
     AdapterStore.create(
@@ -110,9 +114,11 @@ def test_an_adapter_that_came_back_goes_out_with_its_sharers(place: Place, tmp_p
         settings={},
     )
     for person in ("x", "y"):
-        api.import_adapter(tmp_path / "ann", store, person)
-    api.export(store, "x", tmp_path / "x")
-    api.consent(store, ["x", "y"], "mean")
+        api.import_adapter(
+            api.ImportAdapterRequest(folder=tmp_path / "ann", store=store, person=person)
+        )
+    api.export(api.ExportRequest(store=store, person="x", out=tmp_path / "x"))
+    api.consent(api.ConsentRequest(store=store, people=["x", "y"], scope="mean"))
     api.mean(store, ["x", "y"], tmp_path / "mean")
     expected = list(recipe_of(place, "ann").sharers)
     for folder in ("x", "mean"):
@@ -123,15 +129,18 @@ def test_who_has_nothing_usable_is_served_by_the_base(place: Place, tmp_path: Pa
     result = run("predict", place.recipes, "--person", "eve", "--input", ASKED)
     assert "the base model answered" in result.stderr
     with pytest.raises(MissingError, match=r"'eve', who is served by the base .no usable item"):
-        api.export(place.recipes, "eve", tmp_path / "eve")
+        api.export(api.ExportRequest(store=place.recipes, person="eve", out=tmp_path / "eve"))
     with pytest.raises(MissingError, match=r"nobody named 'zoe'.*'ann'"):
-        api.predict(place.recipes, "zoe", ASKED)
+        api.predict(api.PredictRequest(store=place.recipes, person="zoe", text=ASKED))
 
 
 def test_from_anywhere_the_pool_is_found(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place.folder.parent)
     relative = Path("all/recipes")
-    assert api.predict(relative, "ann", ASKED).served_by == "adapter"
+    assert (
+        api.predict(api.PredictRequest(store=relative, person="ann", text=ASKED)).served_by
+        == "adapter"
+    )
     assert RecipeStore.open(place.recipes).pool_source == "../pool"
 
 
@@ -144,7 +153,7 @@ def test_a_pool_that_moved_is_named(place: Place, tmp_path: Path) -> None:
     run("export", place.recipes, "--person", "ann", *moved)
     other = made(tmp_path / "other").pool
     with pytest.raises(MismatchError, match="its recipes are for the pool that was in"):
-        api.predict(place.recipes, "ann", ASKED, pool=other)
+        api.predict(api.PredictRequest(store=place.recipes, person="ann", text=ASKED, pool=other))
 
 
 def test_what_a_withdrawn_sharer_is_in_is_refused(place: Place, tmp_path: Path) -> None:
@@ -152,8 +161,10 @@ def test_what_a_withdrawn_sharer_is_in_is_refused(place: Place, tmp_path: Path) 
     with pool.writing():
         pool.withdraw([gone])
     for verb in (
-        lambda: api.predict(place.recipes, "ann", ASKED),
-        lambda: api.export(place.recipes, "ann", tmp_path / "ann"),
+        lambda: api.predict(api.PredictRequest(store=place.recipes, person="ann", text=ASKED)),
+        lambda: api.export(
+            api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann")
+        ),
     ):
         with pytest.raises(MismatchError, match=rf"'ann'.*{gone}.*idiolect assemble"):
             verb()
@@ -166,13 +177,15 @@ def test_foreign_and_changed_files_are_refused(place: Place, tmp_path: Path) -> 
     raw[-1] ^= 1
     path.write_bytes(raw)
     with pytest.raises(IntegrityError, match="changed after it was written"):
-        api.predict(place.recipes, "ann", ASKED)
+        api.predict(api.PredictRequest(store=place.recipes, person="ann", text=ASKED))
     with pytest.raises(MissingError, match=r"no adapter store there; .* idiolect personalize"):
-        api.predict(place.folder, "ann", ASKED)
+        api.predict(api.PredictRequest(store=place.folder, person="ann", text=ASKED))
 
 
 def test_a_plain_store_has_no_pool(place: Place, tmp_path: Path) -> None:
     options = {"config": UNGATED, "base": str(place.base), "people": ("ann",)}
     api.personalize(api.PersonalizeRequest(data=place.data, store=tmp_path / "store", **options))
     with pytest.raises(UsageError, match="not made of pieces; leave the pool out"):
-        api.predict(tmp_path / "store", "ann", ASKED, pool=place.pool)
+        api.predict(
+            api.PredictRequest(store=tmp_path / "store", person="ann", text=ASKED, pool=place.pool)
+        )

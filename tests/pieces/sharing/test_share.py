@@ -82,7 +82,7 @@ def nobody_agreed(people: Sharers) -> None:
 
 
 def for_a_mean(people: Sharers) -> None:
-    api.consent(people.store, LITTLE, "mean")
+    api.consent(api.ConsentRequest(store=people.store, people=LITTLE, scope="mean"))
 
 
 def taken_back(people: Sharers) -> None:
@@ -225,12 +225,17 @@ def test_few_items_are_refused_unless_that_is_let_pass(people: Sharers, pool: Pa
     histories = [replace(h, queries=()) for h in read_dataset(people.data).histories()]
     write_dataset(bare, histories, task="rating", source="made up")
     people.agree(LITTLE[0])
-    done = api.share(people.store, bare, pool, config=CONFIG)
+    done = api.share(api.ShareRequest(store=people.store, data=bare, pool=pool, config=CONFIG))
     assert done.who("refused") == LITTLE[:1]
     assert "pieces_auc" not in done.findings[0].about
     told = json.loads(done.report.read_text())["content"]["people"]
     assert told[0]["artifacts"]["pieces"] == {"verdict": "not measurable"}
-    assert api.share(people.store, bare, pool, config=OPEN).who("shared") == LITTLE[:1]
+    assert (
+        api.share(api.ShareRequest(store=people.store, data=bare, pool=pool, config=OPEN)).who(
+            "shared"
+        )
+        == LITTLE[:1]
+    )
 
 
 def test_again_it_changes_nothing(people: Sharers, pool: Path) -> None:
@@ -311,13 +316,20 @@ def test_who_has_nothing_to_share_is_told_why(
     write_dataset(changed, histories, task="rating", source="made up")
     people.agree(person)
     with pytest.raises(MissingError, match=f"{person!r} cannot share: .*{why}"):
-        api.share(people.store, changed, pool, config=CONFIG, people=[person])
+        api.share(
+            api.ShareRequest(
+                store=people.store, data=changed, pool=pool, config=CONFIG, people=[person]
+            )
+        )
     with pytest.raises(MissingError, match=f"none of 1 who agreed can share .*{why}"):
-        api.share(people.store, changed, pool, config=CONFIG)
+        api.share(api.ShareRequest(store=people.store, data=changed, pool=pool, config=CONFIG))
     assert not pool.exists()
     people.agree(LITTLE[2])
     notes: list[Event] = []
-    done = api.share(people.store, changed, pool, config=CONFIG, listener=notes.append)
+    done = api.share(
+        api.ShareRequest(store=people.store, data=changed, pool=pool, config=CONFIG),
+        listener=notes.append,
+    )
     assert done.who("shared") == LITTLE[2:]
     assert any(isinstance(n, Note) and "agreed, and cannot share: 1: " in n.text for n in notes)
 
@@ -331,7 +343,9 @@ def test_a_history_that_grew_is_still_the_one_trained_on(people: Sharers, pool: 
     ]
     write_dataset(grown, histories, task="rating", source="made up")
     people.agree(LITTLE[0])
-    (one,) = api.share(people.store, grown, pool, config=CONFIG).findings
+    (one,) = api.share(
+        api.ShareRequest(store=people.store, data=grown, pool=pool, config=CONFIG)
+    ).findings
     (other,) = people.share(pool.with_name("other")).findings
     assert one.about["held_out"] == other.about["held_out"] == ASKED
     assert one.about["pieces_auc"] == other.about["pieces_auc"]
@@ -344,7 +358,7 @@ def test_strangers_other_tasks_and_other_pools(people: Sharers, pool: Path) -> N
     talk = people.folder / "talk"
     write_dataset(talk, [], task="reply", source="made up")
     with pytest.raises(MismatchError, match="made for task 'rating', the data is 'reply'"):
-        api.share(people.store, talk, pool, config=CONFIG)
+        api.share(api.ShareRequest(store=people.store, data=talk, pool=pool, config=CONFIG))
     with pytest.raises(UsageError, match="ratio: must be above 0"):
         replace(CONFIG, ratio=0.0)
     assert not pool.exists()

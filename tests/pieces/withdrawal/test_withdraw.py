@@ -67,9 +67,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
             pieces=place.recipes,
         )
     )
-    api.export(place.recipes, "ann", folder / "out" / "recipe")
-    api.export(place.recipes, "zed", folder / "out" / "zed")
-    api.export(folder / "oppu", "bob", folder / "out" / "oppu")
+    api.export(api.ExportRequest(store=place.recipes, person="ann", out=folder / "out" / "recipe"))
+    api.export(api.ExportRequest(store=place.recipes, person="zed", out=folder / "out" / "zed"))
+    api.export(api.ExportRequest(store=folder / "oppu", person="bob", out=folder / "out" / "oppu"))
     adapter = load_peft(folder / "out" / "recipe", base)
     AdapterStore.create(
         folder / "imported",
@@ -79,7 +79,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
         lora=adapter.config,
         settings=to_plain(replace(UNGATED, lora=adapter.config)),
     )
-    api.import_adapter(folder / "out" / "recipe", folder / "imported", "ima")
+    api.import_adapter(
+        api.ImportAdapterRequest(
+            folder=folder / "out" / "recipe", store=folder / "imported", person="ima"
+        )
+    )
     api.pool_report(place.pool, folder / "report", recipes=place.recipes)
     _sharing_store(place, pool)
     return place
@@ -99,7 +103,7 @@ def _sharing_store(place: Place, pool: Pool) -> None:
     with store.writing():
         records = [Record(person=p, served="gated", made_by="") for p in ("sam", "ned")]
         store.add([(record, None) for record in records])
-    api.consent(folder, ["sam", "ned"], "pieces")
+    api.consent(api.ConsentRequest(store=folder, people=["sam", "ned"], scope="pieces"))
     shares = Shares(Ledger(folder / "ledger"), pool)
     for person, sharer in (("sam", GONE), ("ned", STAYS)):
         shares.record_shared(person, sharer, consented="", sites=8, ratio=1.0, overridden="")
@@ -151,7 +155,7 @@ LEDGER = {"sharing/ledger/events.jsonl"}
 
 def withdraw(place: Place, **options: Any) -> Any:
     given: dict[str, Any] = {"sharers": [GONE]} | options
-    return api.withdraw(place.pool, **given)
+    return api.withdraw(api.WithdrawRequest(pool=place.pool, **given))
 
 
 def outcomes(done: Any, where: str) -> dict[str, str]:
@@ -192,8 +196,12 @@ def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: Plac
         (place.folder / "imported", "ima", "personalize"),
     ):
         for use in (
-            lambda f=folder, p=person: api.predict(f, p, ASKED),
-            lambda f=folder, p=person: api.export(f, p, place.folder / "x"),
+            lambda f=folder, p=person: api.predict(
+                api.PredictRequest(store=f, person=p, text=ASKED)
+            ),
+            lambda f=folder, p=person: api.export(
+                api.ExportRequest(store=f, person=p, out=place.folder / "x")
+            ),
         ):
             with pytest.raises(MismatchError, match=rf"'{person}'.*withdrawn.*idiolect {verb}$"):
                 use()
@@ -206,7 +214,10 @@ def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: Plac
                 pieces=place.recipes,
             )
         )
-    assert api.predict(place.recipes, "eve", ASKED).served_by == "base"
+    assert (
+        api.predict(api.PredictRequest(store=place.recipes, person="eve", text=ASKED)).served_by
+        == "base"
+    )
 
 
 def test_who_has_none_of_the_pieces_keeps_everything(place: Place) -> None:
@@ -218,7 +229,10 @@ def test_who_has_none_of_the_pieces_keeps_everything(place: Place) -> None:
     assert pool.sharers == (name(1), name(2), STAYS)
     assert [tensors(pool.adapter(n)) for n in pool.sharers] == before
     assert recipe is not None and after is not None and torch.equal(recipe.pick, after.pick)
-    assert api.predict(place.recipes, "zed", ASKED).served_by == "adapter"
+    assert (
+        api.predict(api.PredictRequest(store=place.recipes, person="zed", text=ASKED)).served_by
+        == "adapter"
+    )
     assert Manifest.load(place.folder / "out" / "zed", "adapter").config["sharers"] == [STAYS]
 
 
@@ -234,8 +248,18 @@ def test_with_histories_all_is_made_anew_from_who_is_left(place: Place) -> None:
         recipe, record = recipes.recipe(person), store.record(person)
         assert recipe is not None and record is not None
         assert set(record.sharers) == set(recipe.sharers) <= left and record.sharers
-        assert api.predict(place.folder / "oppu", person, ASKED).served_by == "adapter"
-        assert api.predict(place.recipes, person, ASKED).served_by == "adapter"
+        assert (
+            api.predict(
+                api.PredictRequest(store=place.folder / "oppu", person=person, text=ASKED)
+            ).served_by
+            == "adapter"
+        )
+        assert (
+            api.predict(
+                api.PredictRequest(store=place.recipes, person=person, text=ASKED)
+            ).served_by
+            == "adapter"
+        )
     fresh = made(place.folder.parent / "fresh")
     pool = Pool.open(fresh.pool)
     with pool.writing():
@@ -275,12 +299,12 @@ def test_where_too_few_are_left_it_says_why(place: Place) -> None:
     assert any("top_k: 2 pieces a module" in e.why for e in done.effects)
     assert found(place, wanted) == LEDGER
     with pytest.raises(MismatchError, match=r"withdrawn.*make it anew"):
-        api.predict(place.folder / "oppu", "ann", ASKED)
+        api.predict(api.PredictRequest(store=place.folder / "oppu", person="ann", text=ASKED))
 
 
 def test_the_ledgers_say_so_and_consent_is_taken_back(place: Place) -> None:
     sharing, pool = place.folder / "sharing", Pool.open(place.pool)
-    done = api.withdraw(place.pool, store=sharing, people=["sam"])
+    done = api.withdraw(api.WithdrawRequest(pool=place.pool, store=sharing, people=["sam"]))
     assert done.sharers == (GONE,)
     ledger = Ledger(sharing / "ledger")
     assert [e.event for e in ledger.of("sam")] == ["consented", "shared", "revoked", "withdrew"]
@@ -293,7 +317,7 @@ def test_the_ledgers_say_so_and_consent_is_taken_back(place: Place) -> None:
     assert len(lost) == 3 and lost[0].details["pool"] == pool.id
     assert GONE.encode() not in (place.folder / "oppu" / "ledger" / "events.jsonl").read_bytes()
     before = ledger.entries()
-    api.withdraw(place.pool, store=sharing, people=["sam"])
+    api.withdraw(api.WithdrawRequest(pool=place.pool, store=sharing, people=["sam"]))
     assert ledger.entries() == before
 
 
@@ -328,17 +352,17 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
         sharing, died = place.folder / "sharing", False
         for _ in fail_at(count, monkeypatch):
             try:
-                api.withdraw(place.pool, store=sharing, people=["sam"])
+                api.withdraw(api.WithdrawRequest(pool=place.pool, store=sharing, people=["sam"]))
             except KeyboardInterrupt:
                 died = True
         if died:
-            api.withdraw(place.pool, store=sharing, people=["sam"])
+            api.withdraw(api.WithdrawRequest(pool=place.pool, store=sharing, people=["sam"]))
         assert found(place, wanted) == LEDGER
         events = [e.event for e in Ledger(sharing / "ledger").of("sam")]
         assert events == ["consented", "shared", "revoked", "withdrew"]
         for folder in (place.recipes, place.folder / "oppu"):
             with pytest.raises(MismatchError, match="withdrawn"):
-                api.predict(folder, "ann", ASKED)
+                api.predict(api.PredictRequest(store=folder, person="ann", text=ASKED))
         shutil.rmtree(place.folder)
         count += 5
     assert count > 20
@@ -364,8 +388,18 @@ def test_a_kill_while_it_is_made_anew_costs_nothing(
     withdraw(place, data=place.data)
     assert found(place, wanted) == LEDGER
     for person in PEOPLE:
-        assert api.predict(place.folder / "oppu", person, ASKED).served_by == "adapter"
-        assert api.predict(place.recipes, person, ASKED).served_by == "adapter"
+        assert (
+            api.predict(
+                api.PredictRequest(store=place.folder / "oppu", person=person, text=ASKED)
+            ).served_by
+            == "adapter"
+        )
+        assert (
+            api.predict(
+                api.PredictRequest(store=place.recipes, person=person, text=ASKED)
+            ).served_by
+            == "adapter"
+        )
 
 
 def test_what_is_broken_beside_it_is_told_and_holds_up_nothing(place: Place) -> None:

@@ -42,7 +42,7 @@ class Place:
                 data=self.data, store=self.store, base=self.base, config=UNGATED, people=OTHERS
             )
         )
-        api.consent(self.store, OTHERS, "mean")
+        api.consent(api.ConsentRequest(store=self.store, people=OTHERS, scope="mean"))
         api.mean(self.store, OTHERS, self.mean)
 
     @property
@@ -140,8 +140,8 @@ def test_a_mean_needs_everyones_consent_and_is_kept_in_the_ledger(
     assert all(e.details == of for e in made)
     store = tmp_path / "store"
     shutil.copytree(place.store, store)
-    api.consent(store, ["ben"], "mean", revoke=True)
-    api.consent(store, ["ben"], "pieces")
+    api.consent(api.ConsentRequest(store=store, people=["ben"], scope="mean", revoke=True))
+    api.consent(api.ConsentRequest(store=store, people=["ben"], scope="pieces"))
     before = Ledger(store / "ledger").entries()
     with pytest.raises(MissingError, match=r"scope 'mean' of 'ben' \(taken back on"):
         api.mean(store, OTHERS, tmp_path / "out")

@@ -66,13 +66,15 @@ def command(
 
     with watching() as listener:
         made = api.adapt(
-            data,
-            out,
-            base=base,
-            config=with_profiles(wanted, profiles).build(api.AdaptConfig),
-            people=people,
-            exclude=exclude,
-            profiles=profiles,
+            api.AdaptRequest(
+                data=data,
+                out=out,
+                base=base,
+                config=with_profiles(wanted, profiles).build(api.AdaptConfig),
+                people=people,
+                exclude=exclude,
+                profiles=profiles,
+            ),
             listener=listener,
         )
     if as_json:

@@ -110,13 +110,15 @@ def command(
     wanted = replace(wanted, settings=(*wanted.settings, *more))
     with watching() as listener:
         done = api.assemble(
-            data,
-            pool,
-            out,
-            base=base,
-            config=wanted.build(api.RecipeConfig),
-            people=people,
-            wait=not no_wait,
+            api.AssembleRequest(
+                data=data,
+                pool=pool,
+                out=out,
+                base=base,
+                config=wanted.build(api.RecipeConfig),
+                people=people,
+                wait=not no_wait,
+            ),
             listener=listener,
         )
     if as_json:

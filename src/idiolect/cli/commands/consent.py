@@ -66,7 +66,11 @@ def command(
         if scope is None:
             found = api.consents(store)
         else:
-            found = api.consent(store, people, scope, until=last_day, revoke=revoke)
+            found = api.consent(
+                api.ConsentRequest(
+                    store=store, people=people, scope=scope, until=last_day, revoke=revoke
+                )
+            )
     if as_json:
         print_json(found)
         return

@@ -85,14 +85,16 @@ def command(
         raise click.UsageError("--people draws people, --person names them: give one")
     with watching() as listener:
         found = api.evaluate(
-            data,
-            out,
-            base=base,
-            rag_base=rag_base,
-            pag_base=pag_base,
-            methods=methods,
-            people=number or people,
-            config=wanted.build(api.EvaluateConfig),
+            api.EvaluateRequest(
+                data=data,
+                out=out,
+                base=base,
+                rag_base=rag_base,
+                pag_base=pag_base,
+                methods=methods,
+                people=number or people,
+                config=wanted.build(api.EvaluateConfig),
+            ),
             listener=listener,
         )
     report_tables.show(found, out, as_json=as_json)

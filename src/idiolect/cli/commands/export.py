@@ -60,7 +60,11 @@ def command(
     from idiolect import api
 
     with stdout_kept():
-        folder = api.export(store, person, out, format=format, on=on, base=base, pool=pool)
+        folder = api.export(
+            api.ExportRequest(
+                store=store, person=person, out=out, format=format, on=on, base=base, pool=pool
+            )
+        )
     if as_json:
         print_json({"person": person, "format": format, "on": on, "folder": folder})
     else:

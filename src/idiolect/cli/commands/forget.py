@@ -128,18 +128,20 @@ def command(
         raise UsageError("--bound, --seed, --config and --set say how --gone is done; name a FILE")
     with watching() as listener:
         done = api.forget(
-            data,
-            adapters,
-            person,
-            records=_ids(records),
-            gone=gone,
-            within=within,
-            base=base,
-            profiles=profiles,
-            config=api.ForgetConfig(rebuild=not no_rebuild, keep_joint=keep_joint),
-            negating=wanted.build(api.UnlearnConfig) if gone is not None else None,
-            verify=verify,
-            dry_run=dry_run,
+            api.ForgetRequest(
+                data=data,
+                adapters=adapters,
+                person=person,
+                records=_ids(records),
+                gone=gone,
+                within=within,
+                base=base,
+                profiles=profiles,
+                config=api.ForgetConfig(rebuild=not no_rebuild, keep_joint=keep_joint),
+                negating=wanted.build(api.UnlearnConfig) if gone is not None else None,
+                verify=verify,
+                dry_run=dry_run,
+            ),
             listener=listener,
         )
     if as_json:

@@ -38,7 +38,11 @@ def command(
     from idiolect import api
 
     with stdout_kept():
-        taken = api.import_adapter(folder, store, person, base=base, replace=replace)
+        taken = api.import_adapter(
+            api.ImportAdapterRequest(
+                folder=folder, store=store, person=person, base=base, replace=replace
+            )
+        )
     if as_json:
         print_json(taken)
     else:

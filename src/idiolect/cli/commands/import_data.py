@@ -61,16 +61,18 @@ def command(
     if out is None and not dry_run:
         raise click.UsageError("say with --out where the dataset goes, or --dry-run to only look")
     report = api.import_data(
-        source,
-        out,
-        format=format,
-        task=task,
-        person=person,
-        person_role=person_role,
-        split=split,
-        name=name,
-        overwrite=overwrite,
-        dry_run=dry_run,
+        api.ImportRequest(
+            source=source,
+            out=out,
+            format=format,
+            task=task,
+            person=person,
+            person_role=person_role,
+            split=split,
+            name=name,
+            overwrite=overwrite,
+            dry_run=dry_run,
+        )
     )
     if as_json:
         print_json(report)

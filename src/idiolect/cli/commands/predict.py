@@ -65,7 +65,17 @@ def command(
     if text == "-":
         text = _stdin()
     with stdout_kept():
-        found = api.predict(store, person, text, base=base, data=data, profiles=profiles, pool=pool)
+        found = api.predict(
+            api.PredictRequest(
+                store=store,
+                person=person,
+                text=text,
+                base=base,
+                data=data,
+                profiles=profiles,
+                pool=pool,
+            )
+        )
     if as_json:
         print_json(found)
         return

@@ -46,7 +46,10 @@ def command(
     from idiolect import api
 
     with watching() as listener:
-        done = api.profile(data, out, base=base, writer=writer, people=people, listener=listener)
+        done = api.profile(
+            api.ProfileRequest(data=data, out=out, base=base, writer=writer, people=people),
+            listener=listener,
+        )
     if as_json:
         print_json(done)
         return

@@ -78,15 +78,17 @@ def command(
 
     with watching() as listener:
         found = api.scorecard(
-            before,
-            after,
-            out,
-            forget=forget,
-            retain=retain,
-            unseen=unseen,
-            judge=judge,
-            base=base,
-            config=wanted.build(api.ScorecardConfig),
+            api.ScorecardRequest(
+                before=before,
+                after=after,
+                out=out,
+                forget=forget,
+                retain=retain,
+                unseen=unseen,
+                judge=judge,
+                base=base,
+                config=wanted.build(api.ScorecardConfig),
+            ),
             listener=listener,
         )
     if as_json:

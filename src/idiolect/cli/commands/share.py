@@ -113,15 +113,17 @@ def command(
     }
     with watching() as listener:
         done = api.share(
-            store,
-            data,
-            pool,
-            base=base,
-            config=with_options(wanted, said).build(api.ShareConfig),
-            people=people,
-            profiles=profiles,
-            override_leakage=override_leakage,
-            override_harm=override_harm,
+            api.ShareRequest(
+                store=store,
+                data=data,
+                pool=pool,
+                base=base,
+                config=with_options(wanted, said).build(api.ShareConfig),
+                people=people,
+                profiles=profiles,
+                override_leakage=override_leakage,
+                override_harm=override_harm,
+            ),
             listener=listener,
         )
     if as_json:

@@ -118,16 +118,18 @@ def command(
         settings.append(("scale", None))
     with watching() as listener:
         done = api.unlearn(
-            target,
-            out,
-            forget=forget,
-            retain=retain,
-            config=Wanted(file=wanted.file, settings=(*wanted.settings, *settings)).build(
-                api.UnlearnConfig, api.UnlearnConfig.usual(method) if method else None
+            api.UnlearnRequest(
+                target=target,
+                out=out,
+                forget=forget,
+                retain=retain,
+                config=Wanted(file=wanted.file, settings=(*wanted.settings, *settings)).build(
+                    api.UnlearnConfig, api.UnlearnConfig.usual(method) if method else None
+                ),
+                person=person,
+                base=base,
+                pool=pool,
             ),
-            person=person,
-            base=base,
-            pool=pool,
             listener=listener,
         )
     if as_json:

@@ -77,14 +77,16 @@ def command(
 
     with watching() as listener:
         done = api.withdraw(
-            pool,
-            sharers=sharers,
-            store=store,
-            people=people,
-            within=within,
-            data=data,
-            base=base,
-            profiles=profiles,
+            api.WithdrawRequest(
+                pool=pool,
+                sharers=sharers,
+                store=store,
+                people=people,
+                within=within,
+                data=data,
+                base=base,
+                profiles=profiles,
+            ),
             listener=listener,
         )
     if as_json:

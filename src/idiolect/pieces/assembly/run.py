@@ -5,42 +5,31 @@ Knows folders and settings; the work itself is in ``assembling.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 from idiolect.events import Listener, silent
 from idiolect.history.dataset import read_dataset
 from idiolect.models.base import load_base
 from idiolect.pieces.assembly.assembler import AssembleSummary, Assembling
 from idiolect.pieces.assembly.newcomers import require_sharers
+from idiolect.pieces.assembly.request import AssembleRequest
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.tasks.registry import get_task
 
 
-def assemble_data(
-    data: Path,
-    pool: Path,
-    out: Path,
-    *,
-    base: str | None = None,
-    config: RecipeConfig | None = None,
-    people: Sequence[str] = (),
-    wait: bool = True,
-    listener: Listener = silent,
-) -> AssembleSummary:
+def assemble_data(request: AssembleRequest, *, listener: Listener = silent) -> AssembleSummary:
     """See ``api.assemble``; everything that can be known to be wrong is said before a model is
     loaded."""
-    config = config or RecipeConfig()
-    dataset, opened = read_dataset(data), Pool.open(pool)
+    config, out = request.config or RecipeConfig(), request.out
+    dataset, opened = read_dataset(request.data), Pool.open(request.pool)
     task = get_task(dataset.task)
-    names = tuple(dict.fromkeys(people)) or dataset.people
+    names = tuple(dict.fromkeys(request.people)) or dataset.people
     for person in names:
         dataset.counts(person)
     opened.require(base=opened.base, task=task.name)
     require_sharers(opened, config.assemble)
     RecipeStore.require_room(out, opened)
-    loaded = load_base(base or opened.base_source, dtype=config.dtype, device=config.device)
+    source = request.base or opened.base_source
+    loaded = load_base(source, dtype=config.dtype, device=config.device)
     run = Assembling(loaded, task, opened, config, out, listener=listener)
-    return run.run(dataset.histories(names), people=len(names), wait=wait)
+    return run.run(dataset.histories(names), people=len(names), wait=request.wait)

@@ -6,7 +6,6 @@ Knows folders and settings; the work itself is in ``sharing.py``.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +19,12 @@ from idiolect.models.encoder import MiniLM
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.sharing.candidates import Candidates
 from idiolect.pieces.sharing.harm import HarmCheck, not_checked
+from idiolect.pieces.sharing.request import ShareRequest
 from idiolect.pieces.sharing.selection import select_sharers
 from idiolect.pieces.sharing.sharing import Finding, ShareConfig, Sharing
 from idiolect.profiles.store import load as load_profiles
 from idiolect.storage.files import lock
 from idiolect.storage.metrics_log import MetricsLog
-from idiolect.training.engine.config import EngineConfig
 from idiolect.training.runs.plan import PersonalConfig
 
 _LONGEST_REASON = 300
@@ -52,50 +51,40 @@ class ShareSummary:
 
 
 def share(
-    store: Path,
-    data: Path,
-    pool: Path,
-    *,
-    base: str | None = None,
-    config: ShareConfig | None = None,
-    engine: EngineConfig | None = None,
-    people: Sequence[str] = (),
-    profiles: Path | None = None,
-    override_leakage: str | None = None,
-    harm_check: HarmCheck = not_checked,
-    override_harm: str | None = None,
-    wait: bool = True,
-    listener: Listener = silent,
+    request: ShareRequest, *, harm_check: HarmCheck = not_checked, listener: Listener = silent
 ) -> ShareSummary:
     """See ``api.share``."""
     started = time.monotonic()
-    config = config or ShareConfig()
-    for what, reason in (("leakage", override_leakage), ("harm", override_harm)):
+    config, store = request.config or ShareConfig(), request.store
+    overrides = (("leakage", request.override_leakage), ("harm", request.override_harm))
+    for what, reason in overrides:
         if reason is not None and not 0 < len(reason.strip()) <= _LONGEST_REASON:
             raise UsageError(
                 f"override of {what}: give the reason, in at most {_LONGEST_REASON} characters"
             )
-    opened, dataset = AdapterStore.open(store), read_dataset(data)
+    opened, dataset = AdapterStore.open(store), read_dataset(request.data)
     personal = from_plain(PersonalConfig, opened.settings, where=str(store))
-    if personal.context.profile and profiles is None:
+    if personal.context.profile and request.profiles is None:
         raise UsageError(f"{store}: its adapters were trained with profiles; name them, too")
-    by_cluster = config.sharers.strategy == "cluster" and not people
+    by_cluster = config.sharers.strategy == "cluster" and not request.people
     dense = personal.context.retrieval == "dense"
     encoder = MiniLM() if by_cluster or dense else None
-    with lock(store / "share", wait=wait, what="sharing from the store"):
-        loaded = base_of(opened, base)
+    with lock(store / "share", wait=request.wait, what="sharing from the store"):
+        loaded = base_of(opened, request.base)
         opened.require(base=loaded.identity, task=dataset.task)
+        folder = request.profiles
+        profiles = load_profiles(folder, task=dataset.task) if folder else None
         candidates = Candidates(
             opened,
             dataset,
             loaded,
             personal,
-            profiles=load_profiles(profiles, task=dataset.task) if profiles else None,
+            profiles=profiles,
             encoder=encoder,
             seed=config.sharers.seed,
         )
-        if people:
-            chosen = candidates.named(people)
+        if request.people:
+            chosen = candidates.named(request.people)
         else:
             able = candidates.everyone(listener)
             found = select_sharers(
@@ -103,9 +92,9 @@ def share(
             )
             chosen = tuple(sharer.person for sharer in found)
         made = Pool.create(
-            pool,
+            request.pool,
             loaded,
-            source=base or opened.base_source,
+            source=request.base or opened.base_source,
             task=opened.task,
             lora=opened.lora,
             settings=to_plain(config),
@@ -115,16 +104,16 @@ def share(
             candidates,
             made,
             config,
-            engine,
-            reason=(override_leakage or "").strip(),
+            request.engine,
+            reason=(request.override_leakage or "").strip(),
             harm_check=harm_check,
-            harm_reason=(override_harm or "").strip(),
+            harm_reason=(request.override_harm or "").strip(),
             listener=both(listener, MetricsLog(store / "metrics.jsonl")),
         )
         findings = sharing.run(chosen)
     new = {finding.person for finding in findings}
     return ShareSummary(
-        pool=pool,
+        pool=request.pool,
         sharers=len(made.sharers),
         present=tuple(person for person in chosen if person not in new),
         findings=findings,

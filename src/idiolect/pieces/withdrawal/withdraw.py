@@ -27,6 +27,7 @@ from idiolect.pieces.recipes.config import RecipeConfig
 from idiolect.pieces.sharing.pool_ledger import Shares
 from idiolect.pieces.withdrawal.dependents import Dependents, find, mentions
 from idiolect.pieces.withdrawal.remake import Effect, Remaker, delete_export
+from idiolect.pieces.withdrawal.request import WithdrawRequest
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import lock, read_json, write_json
 
@@ -52,27 +53,16 @@ class WithdrawSummary:
     seconds: float
 
 
-def withdraw(
-    pool: Path,
-    *,
-    sharers: Sequence[str] = (),
-    store: Path | None = None,
-    people: Sequence[str] = (),
-    within: Sequence[Path] = (),
-    data: Path | None = None,
-    base: str | None = None,
-    profiles: Path | None = None,
-    wait: bool = True,
-    listener: Listener = silent,
-) -> WithdrawSummary:
+def withdraw(request: WithdrawRequest, *, listener: Listener = silent) -> WithdrawSummary:
     """See ``api.withdraw``."""
     started = time.monotonic()
+    pool, store, wait = request.pool, request.store, request.wait
     opened = Pool.open(pool)
-    folders = _searched(pool, within)
-    names = frozenset((*sharers, *_names_of(opened, store, people)))
+    folders = _searched(pool, request.within)
+    names = frozenset((*request.sharers, *_names_of(opened, store, request.people)))
     if not names:
         raise UsageError("name who withdraws: --sharer, or --store with --person")
-    dataset = _dataset(data, opened)
+    dataset = _dataset(request.data, opened)
     found = find(folders, opened, names)
     named = [store] if store else []
     stores = [*{folder.resolve(): folder for folder in (*found.ledgers, *named)}.values()]
@@ -81,9 +71,9 @@ def withdraw(
         pool=opened,
         sharers=names,
         dataset=dataset,
-        bases=_bases(found, opened, base) if dataset else {},
-        base_source=base,
-        profiles=profiles,
+        bases=_bases(found, opened, request.base) if dataset else {},
+        base_source=request.base,
+        profiles=request.profiles,
         wait=wait,
         listener=listener,
     )
