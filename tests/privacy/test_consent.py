@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import IntegrityError, MissingError, UsageError
-from idiolect.privacy.consent import consents, grant, require_consent, revoke, valid_for
+from idiolect.privacy.consent import consents, grant, require_consent, revoke
 from idiolect.privacy.ledger import Ledger
 
 NOW = datetime.now(UTC)
@@ -19,28 +19,33 @@ def days(count: int) -> datetime:
     return NOW + timedelta(days=count)
 
 
+def is_valid(ledger: Ledger, person: str, scope: str, *, at: datetime | None = None) -> bool:
+    """Whether a person's consent to a scope is among those that hold."""
+    return any(c.valid for c in consents(ledger, at=at) if (c.person, c.scope) == (person, scope))
+
+
 def test_it_is_given_for_a_person_and_a_scope(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.record("trained", ["ann", "ben"])
     grant(ledger, ["ann"], "mean")
-    assert valid_for(ledger, "ann", "mean")
-    assert not valid_for(ledger, "ann", "pieces")
-    assert not valid_for(ledger, "ben", "mean")
-    assert not valid_for(ledger, "nobody", "mean")
-    assert not valid_for(ledger, "ann", "mean", at=days(-1))
-    assert valid_for(ledger, "ann", "mean", at=days(10_000))
+    assert is_valid(ledger, "ann", "mean")
+    assert not is_valid(ledger, "ann", "pieces")
+    assert not is_valid(ledger, "ben", "mean")
+    assert not is_valid(ledger, "nobody", "mean")
+    assert not is_valid(ledger, "ann", "mean", at=days(-1))
+    assert is_valid(ledger, "ann", "mean", at=days(10_000))
     assert [(c.person, c.scope) for c in consents(ledger)] == [("ann", "mean")]
 
 
 def test_it_ends_after_its_last_day(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     grant(ledger, ["ann"], "pieces", until=TODAY + timedelta(days=5))
-    assert valid_for(ledger, "ann", "pieces", at=days(5))
-    assert not valid_for(ledger, "ann", "pieces", at=days(6))
+    assert is_valid(ledger, "ann", "pieces", at=days(5))
+    assert not is_valid(ledger, "ann", "pieces", at=days(6))
     (late,) = consents(ledger, at=days(6))
     assert (late.valid, late.revoked, late.until) == (False, "", str(TODAY + timedelta(days=5)))
     grant(ledger, ["ann"], "pieces")
-    assert valid_for(ledger, "ann", "pieces", at=days(6))
+    assert is_valid(ledger, "ann", "pieces", at=days(6))
 
 
 def test_the_last_word_counts(tmp_path: Path) -> None:
@@ -49,13 +54,13 @@ def test_the_last_word_counts(tmp_path: Path) -> None:
     grant(ledger, ["ann"], "pieces")
     assert revoke(ledger, ["ann", "cem"], "mean") == ("ann",)
     assert revoke(ledger, ["ann"], "mean") == ()
-    assert not valid_for(ledger, "ann", "mean")
-    assert valid_for(ledger, "ann", "pieces") and valid_for(ledger, "ben", "mean")
+    assert not is_valid(ledger, "ann", "mean")
+    assert is_valid(ledger, "ann", "pieces") and is_valid(ledger, "ben", "mean")
     assert [e.event for e in ledger.entries()] == ["consented"] * 3 + ["revoked"]
     (gone,) = [c for c in consents(ledger) if not c.valid]
     assert (gone.person, gone.scope) == ("ann", "mean") and gone.revoked
     grant(ledger, ["ann"], "mean")
-    assert valid_for(ledger, "ann", "mean")
+    assert is_valid(ledger, "ann", "mean")
 
 
 def test_who_lacks_one_is_named_with_why(tmp_path: Path) -> None:
@@ -86,7 +91,7 @@ def test_what_cannot_be_agreed_to_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="'all' of a consent; known: pieces, mean"):
             call(ledger, ["ann"], "all")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="'all'"):
-        valid_for(ledger, "ann", "all")  # type: ignore[arg-type]
+        require_consent(ledger, ["ann"], "all", store=tmp_path)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"until 2020-01-01: has passed, today is \d{4}-"):
         grant(ledger, ["ann"], "mean", until=date(2020, 1, 1))
     assert ledger.entries() == ()
@@ -96,7 +101,7 @@ def test_whoever_is_forgotten_has_agreed_to_nothing(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     grant(ledger, ["ann", "ben"], "mean")
     ledger.forget("ann")
-    assert not valid_for(ledger, "ann", "mean")
+    assert not is_valid(ledger, "ann", "mean")
     assert [c.person for c in consents(ledger)] == ["ben"]
     assert set(ledger.by_person()) == {"ben"}
 

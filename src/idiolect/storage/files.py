@@ -54,19 +54,6 @@ def explain_os_errors(doing: str, path: Path) -> Generator[None]:
         raise IdiolectError(f"cannot {doing} {path}: {hint}") from error
 
 
-def require_space(folder: Path, needed: int, *, what: str) -> None:
-    """Raise IdiolectError where ``folder``'s disk has less than ``needed`` bytes free."""
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise IdiolectError(
-            f"not enough room for {what} in {folder}: {needed / 1e6:.0f} MB needed, "
-            f"{free / 1e6:.0f} MB free; free some space or choose another folder"
-        )
-
-
 def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes (64 hex digits)."""
     with explain_os_errors("read", path), path.open("rb") as stream:

@@ -6,7 +6,7 @@ What comes out stays in memory: for the methods that negate it is the model that
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,10 +17,9 @@ from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener, Measured, Progress, silent
 from idiolect.models.base import Base
 from idiolect.models.cpu.prepacked_linear import packed
-from idiolect.prompt_sets.pairs import Pair
-from idiolect.prompts.render import PromptConfig, Prompter
+from idiolect.prompts.render import PromptConfig
 from idiolect.training.schedule import TrainConfig, batches, rate_at
-from idiolect.unlearning.examples import Draw, Sets, render
+from idiolect.unlearning.examples import Draw, Sets
 from idiolect.unlearning.methods.protocol import Method, Model
 from idiolect.unlearning.methods.sku import Sku
 from idiolect.unlearning.subspace import spared
@@ -77,11 +76,10 @@ class TrainedDelta:
     last_loss: float
 
 
-def train_delta(
+def train_on(
     base: Base,
     adapter: LoraAdapter | None,
-    forget: Sequence[Pair],
-    retain: Sequence[Pair],
+    sets: Sets,
     method: Method,
     config: DeltaConfig,
     *,
@@ -92,24 +90,6 @@ def train_delta(
     Raises UsageError where an adapter is to be unlearned with all weights, TrainingError where the
     loss is not finite.
     """
-    prompter = Prompter(base.tokenizer, config.prompt)
-    sets = Sets(
-        render(prompter, forget, answer_tokens=config.answer_tokens),
-        render(prompter, retain, answer_tokens=config.answer_tokens),
-    )
-    return train_on(base, adapter, sets, method, config, listener=listener)
-
-
-def train_on(
-    base: Base,
-    adapter: LoraAdapter | None,
-    sets: Sets,
-    method: Method,
-    config: DeltaConfig,
-    *,
-    listener: Listener = silent,
-) -> TrainedDelta:
-    """The same of sets that are tokens already."""
     trainee = _trainee(base, adapter, config)
     model, train = Losses(base, trainee), config.train
     optimizer = torch.optim.AdamW(
