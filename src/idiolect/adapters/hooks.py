@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.protocol import AdapterConfig
 from idiolect.models.base import Base
 from idiolect.prompts.chat_template import invocation_of, invoked_at
 from idiolect.prompts.render import Example
@@ -35,9 +35,9 @@ def forward_hooks(model: Any, hooks: Mapping[str, Hook]) -> Iterator[None]:
             handle.remove()
 
 
-def active_at(base: Base, lora: LoraConfig, examples: Sequence[Example]) -> Tensor | float:
+def active_at(base: Base, config: AdapterConfig, examples: Sequence[Example]) -> Tensor | float:
     """1 at the tokens on which the adapter acts [B, T, 1]."""
-    if lora.active == "all":
+    if config.active == "all":
         return 1.0
     call = invocation_of(base.tokenizer)
     out = torch.zeros(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)

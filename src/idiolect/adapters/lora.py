@@ -6,15 +6,17 @@ Shapes: ``D`` width of a module's input, ``O`` of its output, ``R`` rank. An ada
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from idiolect.adapters.protocol import Adapter, AdapterConfig
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
@@ -28,6 +30,8 @@ class LoraConfig:
     OPPU paper; dropout is 0 by default since at two or three epochs of some hundred items it
     measured no better and makes steps slower.
     """
+
+    kind: ClassVar[str] = "lora"
 
     rank: int = 8
     alpha: float = 8.0
@@ -65,10 +69,18 @@ class LoraConfig:
         out += f", the last {self.top_layers} layers" if self.top_layers else ""
         return out + (", on answers only" if self.active == "answer" else "")
 
-    def same_kind(self, other: LoraConfig) -> bool:
+    def same_kind(self, other: AdapterConfig) -> bool:
         """Whether adapters of both mean the same with the same tensors: all but what is for
         training only."""
-        return self._kind() == other._kind()
+        return isinstance(other, LoraConfig) and self._kind() == other._kind()
+
+    def check_model(self, model: Any) -> None:
+        """Raise UsageError if the model lacks the targets or has too few layers."""
+        sites(model, self)
+
+    def count_numbers(self, model: Any) -> int:
+        """How many numbers one adapter has on this model; raises as ``check_model``."""
+        return sum(self.rank * (site.inputs + site.outputs) for site in sites(model, self))
 
     def _kind(self) -> tuple[object, ...]:
         return (self.rank, self.alpha, frozenset(self.targets), self.active, self.top_layers)
@@ -97,7 +109,7 @@ class LoraAdapter:
         """Size of the tensors."""
         return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in pair)
 
-    def check(self, base: Base, config: LoraConfig | None = None) -> LoraAdapter:
+    def check(self, base: Base, config: AdapterConfig | None = None) -> LoraAdapter:
         """Itself, if it fits the base (and is of the config's kind).
 
         Raises MismatchError for another base, kind or shape, IntegrityError where a number is not
@@ -133,13 +145,65 @@ class LoraAdapter:
                 raise IntegrityError(f"adapter {path}: holds a number that is not finite")
         return self
 
+    def tensors(self) -> dict[str, Tensor]:
+        """A [R, D] and B [O, R] of each site, named ``PATH.lora_A`` and ``PATH.lora_B``."""
+        return {
+            f"{path}.lora_{letter}": tensor
+            for path, pair in self.pairs.items()
+            for letter, tensor in zip("AB", pair, strict=True)
+        }
+
+    @staticmethod
+    def from_tensors(config: LoraConfig, base: str, tensors: Mapping[str, Tensor]) -> LoraAdapter:
+        """The adapter whose ``tensors`` these are; raises IntegrityError if half a pair is missing.
+
+        Its shapes are not compared with a base; ``check`` does that.
+        """
+        paths = [name.removesuffix(".lora_A") for name in tensors if name.endswith(".lora_A")]
+        try:
+            pairs = {p: (tensors[f"{p}.lora_A"], tensors[f"{p}.lora_B"]) for p in paths}
+        except KeyError as error:
+            raise IntegrityError(f"adapter: the tensor {error} is missing") from error
+        return LoraAdapter(config=config, base=base, pairs=pairs)
+
+    def content_hash(self) -> str:
+        """A SHA-256 over the sites' paths and numbers (hex)."""
+        digest = hashlib.sha256()
+        for path, pair in sorted(self.pairs.items()):
+            digest.update(path.encode())
+            for tensor in pair:
+                digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def stored_forms(self) -> Iterator[Tensor]:
+        """A, B, and A with the scale folded in, as it is stacked on others."""
+        for a, b in self.pairs.values():
+            yield from (a, b, self.config.scale * a)
+
+    def personal_forms(self) -> Iterator[Tensor]:
+        """B, and A in both forms unless everyone shares it."""
+        for a, b in self.pairs.values():
+            yield from () if self.config.shared_a else (a, self.config.scale * a)
+            yield b
+
+
+def require_lora(adapter: Adapter) -> LoraAdapter:
+    """The adapter, for what only LoRA can do (merging, concatenating, gates); raises MismatchError
+    for another kind."""
+    if not isinstance(adapter, LoraAdapter):
+        raise MismatchError(
+            f"adapter is of kind {adapter.config.kind!r} ({adapter.config.described}); this can be "
+            "done with LoRA adapters only"
+        )
+    return adapter
+
 
 def depth(model: Any) -> int:
     """How many layers the model has."""
     return len(model.get_decoder().layers)
 
 
-def first_layer(model: Any, config: LoraConfig) -> int:
+def first_layer(model: Any, config: AdapterConfig) -> int:
     """The first layer that may carry adapters; raises UsageError for more than there are."""
     if not config.top_layers:
         return 0

@@ -14,6 +14,7 @@ from typing import Generic, Literal, Self, TypeVar
 import torch
 from torch import Tensor
 
+from idiolect.adapters.protocol import Adapter
 from idiolect.models.base import Base
 from idiolect.prompts.chat_template import invocation_of, invoked_at
 
@@ -88,6 +89,13 @@ class TrainableStack(ABC, Generic[V_co]):
             start = invoked_at(tokens, self.invocation)
             out[row, (width - len(tokens) if left else 0) + start :] = 1
         return out.to(self.base.device)
+
+    @abstractmethod
+    def put(self, slot: int, adapter: Adapter) -> None:
+        """Set a slot to what a person starts from: their adapter, or what is trained beside it.
+
+        Raises as ``Adapter.check``; the slot is then as it was.
+        """
 
     @abstractmethod
     def unpack(self, row: Tensor) -> V_co:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.hooks import Hook, forward_hooks
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
+from idiolect.adapters.lora import LoraConfig, Site, sites
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import Dropout, TrainableStack
 from idiolect.adapters.stacks.lora import Stack
 from idiolect.adapters.stacks.ops_gated import Gated, add_gated, add_trained_gated
@@ -99,8 +100,8 @@ class GateStack(TrainableStack[Gates]):
         return self.frozen.active(ids, width, left=left)
 
     @torch.no_grad()
-    def put(self, slot: int, adapter: LoraAdapter) -> None:
-        """Seat a sharer: their adapter, and gates of zero; raises as ``LoraAdapter.check``."""
+    def put(self, slot: int, adapter: Adapter) -> None:
+        """Seat a sharer: their adapter, and gates of zero; raises as ``Adapter.check``."""
         self.frozen.put(slot, adapter)
         self.weights[slot].zero_()
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.hooks import Hook, forward_hooks
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, sites
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, require_lora, sites
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import Dropout, TrainableStack
 from idiolect.adapters.stacks.ops_packed import (
     Tokens,
@@ -57,9 +58,9 @@ class Stack(TrainableStack[LoraAdapter]):
         }
 
     @torch.no_grad()
-    def put(self, slot: int, adapter: LoraAdapter) -> None:
-        """Copy an adapter into a slot; raises as ``LoraAdapter.check``."""
-        adapter.check(self.base, self.config)
+    def put(self, slot: int, adapter: Adapter) -> None:
+        """Copy an adapter into a slot; raises as ``Adapter.check``."""
+        adapter = require_lora(adapter.check(self.base, self.config))
         for path, (a, b) in self.pairs.items():
             theirs = adapter.pairs[path]
             a[slot].copy_(theirs[0])
@@ -127,12 +128,3 @@ class Stack(TrainableStack[LoraAdapter]):
             return add_trained_lora_to_tokens(self._anchor, out, x, pair, tokens)[None]
 
         return add
-
-
-def stack_of(base: Base, adapters: Sequence[LoraAdapter]) -> Stack:
-    """A stack that holds the given adapters (all of one config), in order."""
-    assert adapters
-    stack = Stack(base, adapters[0].config, len(adapters))
-    for slot, adapter in enumerate(adapters):
-        stack.put(slot, adapter)
-    return stack

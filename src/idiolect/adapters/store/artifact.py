@@ -11,8 +11,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from idiolect.adapters.lora import LoraConfig
-from idiolect.config import from_plain, to_plain
+from idiolect.adapters.kinds import config_from_head, config_to_head
+from idiolect.adapters.protocol import AdapterConfig
+from idiolect.config import to_plain
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.storage.files import is_working_file, read_json
@@ -38,7 +39,7 @@ class BoundFolder:
             """What ``load_base`` was called with: ``default``, a folder or a hub id."""
             self.tokenizer = str(head["tokenizer"])
             self.task = str(head["task"])
-            self.lora = from_plain(LoraConfig, head["lora"], where=str(folder / self.HEAD))
+            self.adapter_config = config_from_head(head, where=str(folder / self.HEAD))
             self.settings: Mapping[str, Any] = head["settings"]
             """The resolved configuration it was made with, plain data."""
         except (KeyError, TypeError) as error:
@@ -75,7 +76,7 @@ class BoundFolder:
 
     @classmethod
     def head_for(
-        cls, base: Base, *, source: str, task: str, lora: LoraConfig, settings: object
+        cls, base: Base, *, source: str, task: str, config: AdapterConfig, settings: object
     ) -> dict[str, Any]:
         """The head of a new one, plain data."""
         return {
@@ -85,7 +86,7 @@ class BoundFolder:
             "base_source": source,
             "tokenizer": base.tokenizer_identity,
             "task": task,
-            "lora": to_plain(lora),
+            **config_to_head(config),
             "settings": settings,
         }
 
@@ -102,7 +103,7 @@ class BoundFolder:
             )
 
     def require(
-        self, *, base: str, task: str | None = None, lora: LoraConfig | None = None
+        self, *, base: str, task: str | None = None, config: AdapterConfig | None = None
     ) -> None:
         """Raise MismatchError where the folder was made for something else."""
         if self.base != base:
@@ -112,10 +113,10 @@ class BoundFolder:
             )
         if task is not None and self.task != task:
             raise MismatchError(f"{self.folder}: made for task {self.task!r}, the data is {task!r}")
-        if lora is not None and not self.lora.same_kind(lora):
+        if config is not None and not self.adapter_config.same_kind(config):
             raise MismatchError(
-                f"{self.folder}: holds adapters of {to_plain(self.lora)}, asked for "
-                f"{to_plain(lora)}; use another {self.WHAT}"
+                f"{self.folder}: holds adapters of {to_plain(self.adapter_config)}, asked for "
+                f"{to_plain(config)}; use another {self.WHAT}"
             )
 
 

@@ -1,7 +1,7 @@
 """One shard of a store on disk: stacked adapters of some people, and the records of who they are.
 
-``NNNNNN.safetensors`` holds per site A [U, R, D] and B [U, O, R]; ``NNNNNN.json`` says who is in
-which row, with a checksum of the tensors. The JSON is written last and makes the shard exist.
+``NNNNNN.safetensors`` holds each of an adapter's tensors [U, ...], of LoRA per site A [U, R, D] and
+B [U, O, R]; ``NNNNNN.json`` says who is in which row, with a checksum of the tensors. The JSON is written last and makes the shard exist.
 Knows nothing of the store's other shards.
 """
 
@@ -17,7 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.kinds import restore_adapter
+from idiolect.adapters.protocol import Adapter, AdapterConfig
 from idiolect.adapters.store.shard_index import Shard, records_file, tensors_file
 from idiolect.errors import IntegrityError
 from idiolect.storage.files import read_json, sha256_file, write_atomic, write_json
@@ -52,16 +53,14 @@ class Record:
 
 
 def write_shard(
-    folder: Path, number: int, entries: Sequence[tuple[Record, LoraAdapter | None]], *, base: str
+    folder: Path, number: int, entries: Sequence[tuple[Record, Adapter | None]], *, base: str
 ) -> Shard[Record]:
     """Write some people as one shard: after it returns they are on disk for good."""
     having = [(record, adapter) for record, adapter in entries if adapter is not None]
     rows = {record.person: row for row, (record, _) in enumerate(having)}
-    tensors: dict[str, torch.Tensor] = {}
-    for path in having[0][1].pairs if having else ():
-        for place, letter in enumerate("AB"):
-            parts = [adapter.pairs[path][place] for _, adapter in having]
-            tensors[f"{path}.lora_{letter}"] = torch.stack(parts)
+    parts = [adapter.tensors() for _, adapter in having]
+    names = parts[0] if parts else ()
+    tensors = {name: torch.stack([part[name] for part in parts]) for name in names}
     if any(not torch.isfinite(t).all() for t in tensors.values()):
         raise IntegrityError(f"{folder}: an adapter to be stored is not finite")
     target = tensors_file(folder, number)
@@ -118,16 +117,14 @@ def check_tensors(path: Path, sha256: str, *, again: str = "personalize") -> Non
         )
 
 
-def read_row(path: Path, row: int, *, config: LoraConfig, base: str) -> LoraAdapter:
+def read_row(path: Path, row: int, *, config: AdapterConfig, base: str) -> Adapter:
     """One person's adapter out of a shard's tensors; raises IntegrityError."""
-    pairs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     try:
         with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - not a mapping
-                if key.endswith(".lora_A"):
-                    site = key.removesuffix(".lora_A")
-                    a, b = file.get_slice(key), file.get_slice(f"{site}.lora_B")
-                    pairs[site] = (a[row : row + 1][0].clone(), b[row : row + 1][0].clone())
+            tensors = {
+                name: file.get_slice(name)[row : row + 1][0].clone()
+                for name in file.keys()  # noqa: SIM118 - not a mapping
+            }
     except SafetensorError as error:
         raise IntegrityError(f"{path}: not a readable safetensors file ({error})") from error
-    return LoraAdapter(config=config, base=base, pairs=pairs)
+    return restore_adapter(config, base, tensors)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.errors import MismatchError, MissingError
 from idiolect.storage.manifest import Manifest
 
@@ -61,7 +61,7 @@ class AdapterSource(Protocol):
 
     def record(self, person: str) -> Known | None: ...
 
-    def adapter(self, person: str) -> LoraAdapter | None:
+    def adapter(self, person: str) -> Adapter | None:
         """A person's adapter; ``None`` where the base serves them or they are a stranger.
 
         Raises MismatchError where it is made of what must not be used any more.
@@ -77,7 +77,7 @@ class AdapterSource(Protocol):
         ...
 
 
-def usable_adapter(source: AdapterSource, person: str) -> LoraAdapter | None:
+def usable_adapter(source: AdapterSource, person: str) -> Adapter | None:
     """A person's adapter, ``None`` where the base serves them; raises MismatchError where it went
     with pieces that were withdrawn."""
     record = source.record(person)

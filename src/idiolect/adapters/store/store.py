@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, sites
+from idiolect.adapters.kinds import config_from_head
+from idiolect.adapters.protocol import Adapter, AdapterConfig
 from idiolect.adapters.store.person_store import PersonStore
 from idiolect.adapters.store.shard import (
     Record,
@@ -22,7 +23,6 @@ from idiolect.adapters.store.shard import (
 )
 from idiolect.adapters.store.shard_index import tensors_file
 from idiolect.adapters.store.signatures import numbers_of
-from idiolect.config import from_plain
 from idiolect.models.base import Base
 from idiolect.privacy.patterns import Needles
 from idiolect.storage.files import write_json
@@ -43,17 +43,17 @@ class AdapterStore(PersonStore[Record]):
 
     @staticmethod
     def create(
-        folder: Path, base: Base, *, source: str, task: str, lora: LoraConfig, settings: object
+        folder: Path, base: Base, *, source: str, task: str, config: AdapterConfig, settings: object
     ) -> AdapterStore:
         """Make a store, or open the one there if it was made for the same things.
 
         Other settings than the ones there are written by ``writing``, not before. Raises
         UsageError for adapters that the base has no place for; nothing is made then.
         """
-        sites(base.model, lora)
+        config.check_model(base.model)
         return _made(
             folder,
-            AdapterStore.head_for(base, source=source, task=task, lora=lora, settings=settings),
+            AdapterStore.head_for(base, source=source, task=task, config=config, settings=settings),
         )
 
     @staticmethod
@@ -66,7 +66,7 @@ class AdapterStore(PersonStore[Record]):
         """Open a store; raises MissingError, or IntegrityError for foreign or changed files."""
         return AdapterStore(folder, AdapterStore.read_head(folder))
 
-    def adapter(self, person: str) -> LoraAdapter | None:
+    def adapter(self, person: str) -> Adapter | None:
         """A person's adapter; ``None`` where the base serves them or they are a stranger."""
         found = self._locate(person)
         return self._row_or_none(*found) if found else None
@@ -88,7 +88,7 @@ class AdapterStore(PersonStore[Record]):
         records = (record for shard in self._shards.all.values() for record in shard.records)
         return any(set(sharers) & set(record.sharers) for record in records)
 
-    def add(self, entries: Sequence[tuple[Record, LoraAdapter | None]]) -> None:
+    def add(self, entries: Sequence[tuple[Record, Adapter | None]]) -> None:
         """Append people as one shard: after it returns they are in the store for good."""
         self._shards.know(
             write_shard(self._shards.folder, self._shards.next, entries, base=self.base)
@@ -137,20 +137,23 @@ class AdapterStore(PersonStore[Record]):
                 self.add([(r, self._row_or_none(number, r)) for r in live])
             self._shards.remove(number)
 
-    def _row_or_none(self, number: int, record: Record) -> LoraAdapter | None:
+    def _row_or_none(self, number: int, record: Record) -> Adapter | None:
         if record.row is None:
             return None
-        return read_row(self._verified_file(number), record.row, config=self.lora, base=self.base)
+        return read_row(
+            self._verified_file(number), record.row, config=self.adapter_config, base=self.base
+        )
 
 
 def _made(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
     """The store in a folder, which is to have that head; a new one where there is none."""
     if (folder / AdapterStore.HEAD).exists():
         store = AdapterStore.open(folder)
-        lora = from_plain(LoraConfig, head["lora"])
-        store.require(base=head["base"], task=head["task"], lora=lora)
-        store.lora, store.settings = lora, head["settings"]
-        store._wanted = {**store._head, "lora": head["lora"], "settings": head["settings"]}
+        config = config_from_head(head, where=str(folder))
+        store.require(base=head["base"], task=head["task"], config=config)
+        store.adapter_config, store.settings = config, head["settings"]
+        new = {config.kind: head[config.kind], "settings": head["settings"]}
+        store._wanted = {**store._head, **new}
         return store
     shards = folder / "shards"  # an empty one is what a killed creation leaves
     AdapterStore.require_free(folder, known=(PARTS,), empty=shards.name)
@@ -159,7 +162,7 @@ def _made(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
     return AdapterStore.open(folder)
 
 
-def load_adapters(store: AdapterStore, people: Iterable[str]) -> dict[str, LoraAdapter]:
+def load_adapters(store: AdapterStore, people: Iterable[str]) -> dict[str, Adapter]:
     """The adapters of those of the people who have one."""
     found = ((person, store.adapter(person)) for person in people)
     return {person: adapter for person, adapter in found if adapter is not None}
