@@ -175,8 +175,8 @@ def same(one: AdapterStore, other: AdapterStore, person: str) -> bool:
     adapters = [store.adapter(person) for store in (one, other)]
     if one.record(person) != other.record(person) or None in adapters:
         return one.record(person) == other.record(person) and adapters == [None, None]
-    first, second = (adapter.pairs for adapter in adapters if adapter is not None)
-    return all(a.equal(b) for path in first for a, b in zip(first[path], second[path], strict=True))
+    first, second = (adapter.tensors() for adapter in adapters if adapter is not None)
+    return all(tensor.equal(second[name]) for name, tensor in first.items())
 
 
 def lines(path: Path) -> int:

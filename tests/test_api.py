@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from idiolect import api
 from idiolect.adapters.formats.peft import load_peft
-from idiolect.adapters.stacks.lora import stack_of
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import BusyError, MismatchError, MissingError, UsageError
 from idiolect.evaluation.runner import EvaluateConfig
@@ -93,7 +93,7 @@ def logits_here(base: Path, store: Path, person: str) -> torch.Tensor:
     loaded = load_base(base, dtype="float32", device="cpu")
     adapter = AdapterStore.open(store).adapter(person)
     assert adapter is not None
-    with stack_of(loaded, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+    with stack_adapters(loaded, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
         return loaded.model(input_ids=IDS).logits
 
 

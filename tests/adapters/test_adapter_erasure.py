@@ -69,7 +69,7 @@ def test_what_says_nothing_is_no_trace(base: Base, hers: LoraAdapter) -> None:
 def store(base: Base, hers: LoraAdapter, tmp_path: Path) -> AdapterStore:
     """Ann in two shards, Bob with his own, Ima with a copy of hers; work in progress."""
     store = AdapterStore.create(
-        tmp_path / "store", base, source="default", task="rating", lora=LORA, settings={}
+        tmp_path / "store", base, source="default", task="rating", config=LORA, settings={}
     )
     with store.writing():
         for made_by, adapter in (("old", noisy(base, 9)), ("new", hers)):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from idiolect import api
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, require_lora
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.erasure import deleted_rows, negate_adapter
 from idiolect.errors import DataError, MissingError, UsageError
@@ -25,6 +25,7 @@ from idiolect.privacy.ledger import Ledger
 from idiolect.prompt_sets.pairs import Pair
 from idiolect.tasks.registry import get_task
 from idiolect.training.schedule import TrainConfig
+from idiolect.unlearning import run as unlearning_run
 from idiolect.unlearning.run import Figures, UnlearnConfig
 from support.crash import fail_at
 from support.erasure_world import (
@@ -102,7 +103,7 @@ def forget(place: Place, file: str = "gone.jsonl", **options: Any) -> Any:
 def hers(place: Place) -> LoraAdapter:
     found = AdapterStore.open(place.store).adapter(ANN)
     assert found is not None
-    return found
+    return require_lora(found)
 
 
 def effects(done: Any, outcome: str) -> set[tuple[str, str, str]]:
@@ -118,7 +119,7 @@ def test_the_adapter_is_negated_and_all_that_followed_from_it_goes(place: Place)
     store, record = AdapterStore.open(place.store), AdapterStore.open(place.store).record(ANN)
     assert record is not None and record.made_by.startswith("negated ")
     assert record.served == "adapter" and record.gate_adapter is None
-    assert hers(place).config == store.lora, "of the rank of the store"
+    assert hers(place).config == store.adapter_config, "of the rank of the store"
     assert {p: tensors(store.adapter(p)) for p in others} == others
     assert not any(n in raw for raw in place.files().values() for n in numbers)
     assert effects(done, "deleted") == {("exported adapter", "hers", "")}
@@ -205,7 +206,7 @@ def test_what_does_not_work_after_folding_changes_nothing(
 ) -> None:
     """It is measured on what would be stored: here, on what was stored before."""
     old, before = hers(place), place.files()
-    monkeypatch.setattr(negate_adapter, "folded", lambda adapter, config: old)
+    monkeypatch.setattr(unlearning_run, "folded", lambda adapter, config: old)
     with pytest.raises(
         UsageError, match=r"knows as much as before.*perplexity .* -> .*nothing was changed"
     ):
@@ -218,7 +219,7 @@ def test_a_bound_that_cannot_be_kept_changes_nothing(
 ) -> None:
     worse = replace(hers(place), pairs={p: (a, b + 3) for p, (a, b) in hers(place).pairs.items()})
     before = place.files()
-    monkeypatch.setattr(negate_adapter, "folded", lambda adapter, config: worse)
+    monkeypatch.setattr(unlearning_run, "folded", lambda adapter, config: worse)
     with pytest.raises(UsageError, match=r"no scale .* keeps retain perplexity within 1\.2 times"):
         forget(place)
     assert place.files() == before

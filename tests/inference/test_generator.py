@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, merged_weight
-from idiolect.adapters.stacks.lora import stack_of
 from idiolect.inference.generator import Generator, median_choice
 from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
@@ -186,7 +186,7 @@ def test_an_adapter_on_answers_leaves_the_prompt_to_the_base(base: Base) -> None
     call = invocation_of(base.tokenizer)
     adapter = noisy(base, 3, size=1.0, config=LoraConfig(active="answer"))
     generator = Generator(base, {"ann": adapter})
-    stack = stack_of(base, [adapter])
+    stack = stack_adapters(base, [adapter])
 
     def last(ids: Sequence[int], person: str) -> torch.Tensor:
         active = stack.active([ids], len(ids))

@@ -9,7 +9,8 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraConfig, require_lora
+from idiolect.adapters.protocol import Adapter
 from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
 from idiolect.prompts.render import Example
@@ -95,8 +96,9 @@ def some_jobs(people: int = 3, items: int = 5) -> tuple[Job, ...]:
     )
 
 
-def apart(one: LoraAdapter, other: LoraAdapter) -> float:
+def apart(one: Adapter, other: Adapter) -> float:
     """The largest ||B1 A1 - B2 A2|| / ||B2 A2|| over the modules (design, invariant 1)."""
+    one, other = require_lora(one), require_lora(other)
     assert set(one.pairs) == set(other.pairs)
     out = 0.0
     for path, (a, b) in one.pairs.items():
@@ -106,10 +108,7 @@ def apart(one: LoraAdapter, other: LoraAdapter) -> float:
     return out
 
 
-def same_bits(one: LoraAdapter, other: LoraAdapter) -> bool:
+def same_bits(one: Adapter, other: Adapter) -> bool:
     """Whether two adapters are equal to the last bit."""
-    return set(one.pairs) == set(other.pairs) and all(
-        torch.equal(ours, theirs)
-        for path, pair in one.pairs.items()
-        for ours, theirs in zip(pair, other.pairs[path], strict=True)
-    )
+    ours, theirs = one.tensors(), other.tensors()
+    return set(ours) == set(theirs) and all(torch.equal(t, theirs[n]) for n, t in ours.items())

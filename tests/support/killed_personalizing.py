@@ -33,7 +33,7 @@ def personalize_to_the_end(folder: str, metrics: str) -> None:
         base,
         source="tiny",
         task="rating",
-        lora=CONFIG.lora,
+        config=CONFIG.lora,
         settings=to_plain(CONFIG),
     )
     with store.writing():

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, merged_weight
-from idiolect.adapters.stacks.lora import stack_of
 from idiolect.models.base import Base
 
 
@@ -38,7 +38,7 @@ def logits_of(model: Any, ids: Tensor) -> Tensor:
 def logits_with(base: Base, adapter: LoraAdapter, ids: Tensor) -> Tensor:
     """The base's logits [B, T, V] with our adapter on every row."""
     rows = torch.zeros(len(ids), dtype=torch.long)
-    with stack_of(base, [adapter]).applied(rows):
+    with stack_adapters(base, [adapter]).applied(rows):
         return logits_of(base.model, ids)
 
 

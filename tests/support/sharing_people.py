@@ -99,7 +99,7 @@ def made(folder: Path) -> Sharers:
         base,
         source=str(folder / "base"),
         task="rating",
-        lora=LORA,
+        config=LORA,
         settings=to_plain(PERSONAL),
     )
     with store.writing():

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.protocol import Adapter
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base, load_base
@@ -66,11 +67,11 @@ def rater(
     return History.of(person, items)
 
 
-def tensors(adapter: LoraAdapter | None) -> list[bytes]:
+def tensors(adapter: Adapter | None) -> list[bytes]:
     """An adapter's bytes, in order."""
     assert adapter is not None
-    pairs: list[Any] = [t for path in sorted(adapter.pairs) for t in adapter.pairs[path]]
-    return [t.contiguous().numpy().tobytes() for t in pairs]
+    named: list[Any] = [tensor for _, tensor in sorted(adapter.tensors().items())]
+    return [t.contiguous().numpy().tobytes() for t in named]
 
 
 def noisy(base: Base, seed: int, config: LoraConfig = LORA, size: float = 0.3) -> LoraAdapter:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from idiolect.adapters.formats.peft import load_peft
-from idiolect.adapters.stacks.lora import stack_of
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.errors import MismatchError, UsageError
 from idiolect.events import Event, Measured
 from idiolect.history.history import History
@@ -121,7 +121,7 @@ def test_it_answers_as_the_base_with_the_adapter(base: Base, tmp_path: Path) -> 
     ids = torch.arange(40).view(2, 20)
     with torch.no_grad():
         bare = base.model(input_ids=ids).logits
-        with stack_of(base, [own]).applied(torch.zeros(2, dtype=torch.long)):
+        with stack_adapters(base, [own]).applied(torch.zeros(2, dtype=torch.long)):
             expected = base.model(input_ids=ids).logits
         found = adapted.model(input_ids=ids).logits
     assert (found - expected).abs().max() <= 1e-4

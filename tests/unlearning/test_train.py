@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from idiolect.adapters.hooks import active_at, applied
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
-from idiolect.adapters.stacks.lora import stack_of
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Event, Measured
 from idiolect.models.base import Base
@@ -48,7 +48,7 @@ def weights_of(base: Base) -> str:
 def logits(base: Base, adapter: LoraAdapter | None = None) -> torch.Tensor:
     if adapter is None:
         return base.model(input_ids=IDS).logits
-    with stack_of(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+    with stack_adapters(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
         return base.model(input_ids=IDS).logits
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter, require_lora
 from idiolect.history.history import History
 from idiolect.pieces.assembly.by_gates import assemble
 from idiolect.pieces.pool.pool import Pool
@@ -88,7 +88,7 @@ def from_pieces(place: Place, clock: Clock) -> None:
         assert kind is not None
         for epochs in (1, TRAIN.epochs) if length == place.sizes.most else (1,):
             store = pieces_store(length, epochs)
-            place.train(store, jobs, kind.config, with_epochs(TRAIN, epochs), clock)
+            place.train(store, jobs, require_lora(kind).config, with_epochs(TRAIN, epochs), clock)
 
 
 def started(place: Place) -> tuple[int, ...]:
@@ -104,7 +104,9 @@ def from_likely(place: Place, clock: Clock) -> None:
         jobs = [place.job(h, last=length, start=starts[h.person]) for h in place.people.newcomers]
         kind = jobs[0].start
         assert kind is not None
-        place.train(likely_store(length), jobs, kind.config, with_epochs(TRAIN, 1), clock)
+        place.train(
+            likely_store(length), jobs, require_lora(kind).config, with_epochs(TRAIN, 1), clock
+        )
 
 
 def recipes(place: Place, length: int, clock: Clock | None = None) -> dict[str, Recipe]:

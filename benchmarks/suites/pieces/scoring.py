@@ -13,9 +13,9 @@ from statistics import fmean
 
 import torch
 
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.stacks.base import rows_of
-from idiolect.adapters.stacks.lora import stack_of
 from idiolect.inference.generator import median_choice
 from idiolect.inference.scoring import Row, token_losses
 from idiolect.models.base import Base
@@ -101,7 +101,7 @@ class Scorer:
             ):
                 yield row, nats
             return
-        stack = stack_of(self.base, list(adapters.values()))
+        stack = stack_adapters(self.base, list(adapters.values()))
         slots = {person: slot for slot, person in enumerate(adapters)}
         widths = [len(e.ids) - self.frozen.start(e) for _, e in rows]
         for parcel in parcels(widths, FORWARD_TOKENS):

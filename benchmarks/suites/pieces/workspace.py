@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, require_lora
 from idiolect.adapters.store.store import AdapterStore, Record, load_adapters
 from idiolect.config import derive_seed, fingerprint, to_plain
 from idiolect.events import Listener, silent
@@ -130,7 +130,8 @@ class Place:
 
     def adapters(self, store: str, people: Sequence[str]) -> dict[str, LoraAdapter]:
         """The adapters of those people in the named store."""
-        return load_adapters(AdapterStore.open(self.folder / store), people)
+        found = load_adapters(AdapterStore.open(self.folder / store), people)
+        return {person: require_lora(adapter) for person, adapter in found.items()}
 
     def gates(
         self,
@@ -209,7 +210,7 @@ class Place:
             self.base,
             source=self.base.source or self.base.name,
             task=self.name,
-            lora=lora,
+            config=lora,
             settings=to_plain(config),
         )
 
@@ -220,7 +221,7 @@ class Place:
 def _cause(job: Job, lora: LoraConfig, config: TrainConfig) -> str:
     """Fingerprint of what an adapter follows from, beside the base."""
     digest = hashlib.sha256()
-    for path, pair in (job.start.pairs if job.start else {}).items():
+    for path, pair in (require_lora(job.start).pairs if job.start else {}).items():
         digest.update(path.encode())
         for tensor in pair:
             digest.update(tensor.to(torch.float32).contiguous().numpy().tobytes())

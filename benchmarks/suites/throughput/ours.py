@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from idiolect.adapters.arithmetic.mean import mean_adapter
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, require_lora
 from idiolect.config import from_plain, to_plain
 from idiolect.models.base import Base
 from idiolect.training.engine.config import EngineConfig
@@ -208,7 +208,7 @@ class Ours:
         started = time.perf_counter()
         done = train_many(self.base, jobs, self.lora, config, self.engine)
         seconds = time.perf_counter() - started
-        self.trained = {one.person: one.adapter for one in done}
+        self.trained = {one.person: require_lora(one.adapter) for one in done}
         return seconds
 
     def _jobs(self, work: Work) -> tuple[Job, ...]:
@@ -226,7 +226,7 @@ class Ours:
         if not self.others:
             config = replace(config, epochs=2)
             done = train_many(self.base, jobs, self.lora, config, self.engine)
-            self.others = {one.person: one.adapter for one in done}
+            self.others = {one.person: require_lora(one.adapter) for one in done}
         return tuple(
             replace(job, start=mean_adapter([a for p, a in self.others.items() if p != job.person]))
             for job in jobs

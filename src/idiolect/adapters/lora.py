@@ -198,6 +198,16 @@ def require_lora(adapter: Adapter) -> LoraAdapter:
     return adapter
 
 
+def require_lora_config(config: AdapterConfig) -> LoraConfig:
+    """The config, as ``require_lora`` for adapters."""
+    if not isinstance(config, LoraConfig):
+        raise MismatchError(
+            f"adapters are of kind {config.kind!r} ({config.described}); this can be done with "
+            "LoRA adapters only"
+        )
+    return config
+
+
 def depth(model: Any) -> int:
     """How many layers the model has."""
     return len(model.get_decoder().layers)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.errors import IntegrityError, UsageError
 from idiolect.inference.scoring import Row, item_losses
 from idiolect.models.base import Base
@@ -112,7 +112,7 @@ class Membership:
 def audit_membership(
     base: Base,
     subjects: Sequence[Subject],
-    artifacts: Mapping[str, Mapping[str, LoraAdapter | None]],
+    artifacts: Mapping[str, Mapping[str, Adapter | None]],
     config: LeakageConfig | None = None,
     *,
     forward_tokens: int = 1024,
@@ -124,7 +124,7 @@ def audit_membership(
     base, people it leaves out are not asked about. The base runs over all items once, whatever the
     number of artifacts, and each artifact for many people at once. Raises UsageError for people
     without items here or named twice, IntegrityError for a loss that is not finite, and as
-    ``LoraAdapter.check``.
+    ``Adapter.check``.
     """
     config = config or LeakageConfig()
     known = {subject.person: subject for subject in subjects}
@@ -191,7 +191,7 @@ def _rows(subjects: Sequence[Subject]) -> Iterator[Row]:
 def _losses(
     base: Base,
     rows: Sequence[Row],
-    adapters: Mapping[str, LoraAdapter],
+    adapters: Mapping[str, Adapter],
     forward_tokens: int,
     name: str,
 ) -> list[float]:

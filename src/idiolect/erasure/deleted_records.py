@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.adapters.formats.exchange import base_of
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.source import usable_adapter
 from idiolect.adapters.store.store import AdapterStore, Record
 from idiolect.config import fingerprint, from_plain
@@ -191,7 +191,7 @@ class ForgettingGone(Forgetting):
         mine = [] if self._already else [self._effect(f"{len(self._pairs)} pairs would be negated")]
         return [*super()._would(main, found), *mine]
 
-    def _negated(self, dataset: Dataset) -> tuple[LoraAdapter, Negated]:
+    def _negated(self, dataset: Dataset) -> tuple[Adapter, Negated]:
         """Their adapter, negated in memory."""
         store = AdapterStore.open(self.adapters)
         settings = from_plain(PersonalConfig, store.settings, where=str(self.adapters))
@@ -212,7 +212,7 @@ class ForgettingGone(Forgetting):
         )
         return negate(base, adapter, person, self._pairs, self.negating, listener=self.listener)
 
-    def _put(self, made: LoraAdapter) -> None:
+    def _put(self, made: Adapter) -> None:
         """Store it in the place of what was negated."""
         store = AdapterStore.open(self.adapters)
         with store.writing(wait=self.wait):

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from idiolect.adapters.arithmetic.truncate import folded
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.erasure.deleted_rows import fields_of
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
@@ -22,7 +20,7 @@ from idiolect.prompts.context import Person
 from idiolect.prompts.render import Example
 from idiolect.tasks.task import Prompt
 from idiolect.unlearning.examples import Item, Sets, item_of
-from idiolect.unlearning.run import Figures, UnlearnConfig, at_most, perplexity, unlearn_items
+from idiolect.unlearning.run import Figures, UnlearnConfig, at_most, perplexity, unlearn_adapter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +52,13 @@ class Negated:
 
 def negate(
     base: Base,
-    adapter: LoraAdapter,
+    adapter: Adapter,
     person: Person,
     pairs: Sequence[Pair],
     config: UnlearnConfig,
     *,
     listener: Listener = silent,
-) -> tuple[LoraAdapter, Negated]:
+) -> tuple[Adapter, Negated]:
     """A person's adapter without what the pairs say, of the kind it was, and what that did.
 
     ``person`` is asked for the items that stay. Raises UsageError where a pair does not fit into a
@@ -70,16 +68,8 @@ def negate(
     forget = tuple(_asked(person, number, pair, config) for number, pair in enumerate(pairs, 1))
     keys = {item.key for item in forget}
     retain = tuple(item for item in _kept(person, config) if item.key not in keys)
-    config = _of_kind(adapter, forget, config, listener)
-    made = unlearn_items(
-        base,
-        adapter,
-        forget,
-        retain,
-        config,
-        shape=partial(folded, config=adapter.config),
-        listener=listener,
-    )
+    config = _without_answers(forget, config, listener)
+    made = unlearn_adapter(base, adapter, forget, retain, config, listener=listener)
     assert made.adapter is not None
     measured = [item.example for item in at_most(forget, config.train.seed)]
     done = Negated(
@@ -98,11 +88,10 @@ def negate(
     return made.adapter, done
 
 
-def _of_kind(
-    adapter: LoraAdapter, forget: Sequence[Item], config: UnlearnConfig, listener: Listener
+def _without_answers(
+    forget: Sequence[Item], config: UnlearnConfig, listener: Listener
 ) -> UnlearnConfig:
-    """The settings for a delta beside an adapter: on its modules alone, which it is to fit into."""
-    config = replace(config, lora=replace(config.lora, targets=adapter.config.targets))
+    """The settings, for SKU without other answers to a prompt if there are none."""
     sets = Sets(tuple(forget), ())
     if config.method == "sku" and config.sku.e2 and not all(map(sets.others, forget)):
         listener(Note(text="no other answers to put to a prompt, so SKU does without (sku.e2=0)"))

@@ -176,7 +176,7 @@ class Runner:
             base,
             source=base.source or base.name,
             task=self.task.name,
-            lora=config.lora,
+            config=config.lora,
             settings=to_plain(config),
         )
         losses: dict[int, list[float]] = {}

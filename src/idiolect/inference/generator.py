@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.kinds import stack_adapters
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import rows_of
-from idiolect.adapters.stacks.lora import stack_of
 from idiolect.inference.nll import target_logits, target_nll
 from idiolect.models.base import Base
 from idiolect.prompts.batch import Batch, collate, parcels
@@ -37,14 +37,14 @@ class Generator:
     def __init__(
         self,
         base: Base,
-        adapters: Mapping[str, LoraAdapter] | None = None,
+        adapters: Mapping[str, Adapter] | None = None,
         *,
         forward_tokens: int = 4096,
     ) -> None:
         self.base = base
         self.forward_tokens = forward_tokens
         self._slots = {person: slot for slot, person in enumerate(adapters or {})}
-        self._stack = stack_of(base, list(adapters.values())) if adapters else None
+        self._stack = stack_adapters(base, list(adapters.values())) if adapters else None
 
     def _serving(
         self,

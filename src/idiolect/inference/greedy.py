@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.errors import UsageError
 from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
@@ -18,7 +18,7 @@ WHO = "it"
 """The name under which a generator knows the one adapter."""
 
 
-def generator_of(base: Base, adapter: LoraAdapter | None) -> Generator:
+def generator_of(base: Base, adapter: Adapter | None) -> Generator:
     """A generator of one model; ask it as ``WHO``."""
     return Generator(base, {} if adapter is None else {WHO: adapter.check(base)})
 
@@ -36,7 +36,7 @@ def prompt_ids(prompter: Prompter, prompt: str, *, room: int) -> tuple[int, ...]
 
 def answers_of(
     base: Base,
-    adapter: LoraAdapter | None,
+    adapter: Adapter | None,
     prompts: Sequence[str],
     *,
     tokens: int,

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.kinds import stack_adapters
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import rows_of
-from idiolect.adapters.stacks.lora import stack_of
 from idiolect.inference.nll import target_nll
 from idiolect.models.base import Base
 from idiolect.prompts.batch import collate, parcels
@@ -20,7 +20,7 @@ Row = tuple[str, Example]
 
 @torch.no_grad()
 def token_losses(
-    base: Base, rows: Sequence[Row], adapters: Mapping[str, LoraAdapter], *, forward_tokens: int
+    base: Base, rows: Sequence[Row], adapters: Mapping[str, Adapter], *, forward_tokens: int
 ) -> Iterator[tuple[int, float, float]]:
     """The loss of every target token in nats, with its person's adapter where they have one.
 
@@ -29,7 +29,7 @@ def token_losses(
     changes nothing gives the base's losses to the last bit.
     """
     slots = {person: slot for slot, person in enumerate(adapters)}
-    stack = stack_of(base, list(adapters.values())) if adapters else None
+    stack = stack_adapters(base, list(adapters.values())) if adapters else None
     for parcel in parcels([len(e.ids) for _, e in rows], forward_tokens):
         chosen = [rows[i] for i in parcel]
         batch = collate([e for _, e in chosen], pad=base.pad, device=base.device)
@@ -46,7 +46,7 @@ def token_losses(
 
 
 def item_losses(
-    base: Base, rows: Sequence[Row], adapters: Mapping[str, LoraAdapter], *, forward_tokens: int
+    base: Base, rows: Sequence[Row], adapters: Mapping[str, Adapter], *, forward_tokens: int
 ) -> list[float]:
     """Each row's mean loss a target token in nats, with its person's adapter if they have one."""
     total, weight = [0.0] * len(rows), [0.0] * len(rows)

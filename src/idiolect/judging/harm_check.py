@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.config import derive_seed
 from idiolect.errors import MissingError
 from idiolect.events import Listener, Note, Progress, silent
@@ -40,7 +40,7 @@ class DefaultHarmCheck:
         self._judge, self._prompts, self.listener = judge, prompts, listener
 
     def __call__(
-        self, base: Base, adapters: Mapping[str, LoraAdapter], config: HarmConfig, /
+        self, base: Base, adapters: Mapping[str, Adapter], config: HarmConfig, /
     ) -> Mapping[str, Harm]:
         """What each adapter adds to its base's harmful answers."""
         if not config.on or not adapters:
@@ -82,7 +82,7 @@ class DefaultHarmCheck:
     def _answers(
         self,
         base: Base,
-        adapters: Mapping[str, LoraAdapter],
+        adapters: Mapping[str, Adapter],
         name: str,
         prompts: Sequence[str],
         config: HarmConfig,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.audit.membership import LeakageConfig, Membership, Subject, judged
 from idiolect.inference.greedy import WHO
 from idiolect.inference.scoring import item_losses
@@ -18,7 +18,7 @@ from idiolect.prompts.render import Example
 FORWARD_TOKENS = 2048
 
 
-def losses_of(base: Base, adapter: LoraAdapter | None, examples: Sequence[Example]) -> list[float]:
+def losses_of(base: Base, adapter: Adapter | None, examples: Sequence[Example]) -> list[float]:
     """Each example's mean loss a target token, in nats."""
     adapters = {} if adapter is None else {WHO: adapter}
     rows = [(WHO, example) for example in examples]
@@ -27,7 +27,7 @@ def losses_of(base: Base, adapter: LoraAdapter | None, examples: Sequence[Exampl
 
 def membership(
     base: Base,
-    adapter: LoraAdapter | None,
+    adapter: Adapter | None,
     forgotten: Sequence[Example],
     others: Sequence[Example],
     reference: Sequence[float],

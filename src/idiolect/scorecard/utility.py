@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.errors import UsageError
 from idiolect.inference.greedy import WHO, generator_of, prompt_ids
 from idiolect.models.base import Base
@@ -17,7 +17,7 @@ from idiolect.retrieval.dense import Encoder
 
 def right_choices(
     base: Base,
-    adapter: LoraAdapter | None,
+    adapter: Adapter | None,
     choices: Sequence[Choice],
     *,
     prompt: PromptConfig | None = None,

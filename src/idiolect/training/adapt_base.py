@@ -16,7 +16,7 @@ from pathlib import Path
 
 from idiolect.adapters.formats.exchange import TASK_ADAPTER
 from idiolect.adapters.formats.peft import save_peft
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, merged_weight
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, merged_weight, require_lora
 from idiolect.config import derive_seed, to_plain
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
@@ -159,7 +159,8 @@ def adapt(
     )[0]
     about = {"task": task.name, "adapt": to_plain(config), "items": len(chosen)}
     people |= set(contributors_of(base))
-    save_merged(base, trained.adapter, out, about=about, contributors=tuple(sorted(people)))
+    adapter = require_lora(trained.adapter)
+    save_merged(base, adapter, out, about=about, contributors=tuple(sorted(people)))
     checkpoint.unlink(missing_ok=True)
     return AdaptSummary(
         out=str(out),

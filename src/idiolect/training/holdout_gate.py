@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.errors import UsageError
 from idiolect.inference.scoring import token_losses
 from idiolect.models.base import Base
@@ -38,7 +38,7 @@ class GateConfig:
 def mean_losses(
     base: Base,
     examples: Mapping[str, Sequence[Example]],
-    adapters: Mapping[str, LoraAdapter],
+    adapters: Mapping[str, Adapter],
     *,
     forward_tokens: int,
 ) -> dict[str, float]:

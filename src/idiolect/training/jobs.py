@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.prompts.render import Example
 
 V = TypeVar("V")
@@ -18,7 +18,7 @@ class Job:
 
     person: str
     examples: tuple[Example, ...]
-    start: LoraAdapter | None = None
+    start: Adapter | None = None
     tail: tuple[Example, ...] = ()
     """Held-out examples that tell when to stop (``train.patience``)."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.hooks import active_at, applied
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, require_lora
 from idiolect.errors import TrainingError
 from idiolect.inference.nll import target_nll
 from idiolect.models.base import Base
@@ -25,7 +25,7 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
     """
     assert lora.dropout == 0
     start = job.start or fresh(base, lora, seed=config.seed, person=job.person)
-    start.check(base, lora)
+    start = require_lora(start.check(base, lora))
     pairs = {
         path: (_leaf(a, base.device), _leaf(b, base.device)) for path, (a, b) in start.pairs.items()
     }

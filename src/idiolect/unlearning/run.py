@@ -9,9 +9,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.arithmetic.truncate import folded
+from idiolect.adapters.lora import LoraAdapter, require_lora
+from idiolect.adapters.protocol import Adapter
 from idiolect.config import to_plain
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Note, silent
@@ -181,6 +184,26 @@ def unlearn_items(
         last_loss=trained.last_loss,
         seconds=time.monotonic() - started,
     )
+
+
+def unlearn_adapter(
+    base: Base,
+    adapter: Adapter,
+    forget: Sequence[Item],
+    retain: Sequence[Item],
+    config: UnlearnConfig,
+    *,
+    listener: Listener = silent,
+) -> Unlearned:
+    """Take what the forget set says out of an adapter, and keep its settings: rank and modules.
+
+    Raises as ``unlearn``, and MismatchError for an adapter that is not LoRA.
+    """
+    own = require_lora(adapter)
+    # A delta on other modules, or of a higher rank in sum, would not fit into what is stored.
+    config = replace(config, lora=replace(config.lora, targets=own.config.targets))
+    shape = partial(folded, config=own.config)
+    return unlearn_items(base, own, forget, retain, config, shape=shape, listener=listener)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.adapters.formats.peft import CONFIG, load_peft
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter, require_lora
 from idiolect.adapters.store.source import usable_adapter
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MissingError, UsageError
@@ -87,7 +87,9 @@ def _of_store(
     loaded = load_base(base or source.base_source, dtype=dtype, device=device)
     source.require(base=loaded.identity)
     name = source.base_name if source.base_source == "default" else source.base_source
-    return Target(base=loaded, adapter=adapter, base_name=name, about=source.made_of(person))
+    return Target(
+        base=loaded, adapter=require_lora(adapter), base_name=name, about=source.made_of(person)
+    )
 
 
 def _about(folder: Path) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from idiolect.adapters.formats.peft import load_peft, save_peft
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
-from idiolect.adapters.stacks.lora import stack_of
 from idiolect.errors import (
     ArtifactError,
     IntegrityError,
@@ -101,7 +101,7 @@ def test_peft_reads_what_acts_on_answers_or_in_the_last_layers(
     bare = logits_of(copy, ids)
     model = peft.PeftModel.from_pretrained(copy, str(tmp_path / "out")).eval()
     theirs = logits_of(model, ids)
-    stack = stack_of(base, [adapter])
+    stack = stack_adapters(base, [adapter])
     with stack.applied(
         torch.zeros(2, dtype=torch.long), active=stack.active(ids.tolist(), ids.shape[1])
     ):

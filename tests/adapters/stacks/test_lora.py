@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.stacks.base import rows_of
-from idiolect.adapters.stacks.lora import Stack, stack_of
+from idiolect.adapters.stacks.lora import Stack
 from idiolect.errors import MismatchError
 from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
@@ -30,7 +31,7 @@ def test_each_row_is_answered_by_its_own_adapter(base: Base, rows: list[int]) ->
     """As by three models with the adapters merged in, and one without."""
     adapters = [random_adapter(base, CONFIG, seed=s) for s in range(3)]
     ids = some_ids(base)[:1].repeat(len(rows), 1)
-    with stack_of(base, adapters).applied(torch.tensor(rows)):
+    with stack_adapters(base, adapters).applied(torch.tensor(rows)):
         found = logits_of(base.model, ids)
     for row, slot in enumerate(rows):
         model = tiny_base(dtype=torch.float64).model
@@ -43,7 +44,7 @@ def test_each_row_is_answered_by_its_own_adapter(base: Base, rows: list[int]) ->
 def test_the_base_is_itself_again_also_after_an_error(base: Base) -> None:
     ids = some_ids(base)
     bare = logits_of(base.model, ids)
-    stack = stack_of(base, [random_adapter(base)])
+    stack = stack_adapters(base, [random_adapter(base)])
     rows = torch.zeros(2, dtype=torch.long)
     with suppress(ZeroDivisionError), stack.applied(rows):
         assert not torch.equal(logits_of(base.model, ids), bare)
@@ -71,7 +72,7 @@ def test_what_is_put_in_is_taken_out_and_the_neighbours_stay(base: Base) -> None
 
 def test_gradients_land_in_the_row_of_their_slot(base: Base) -> None:
     """Each row's loss moves its own slot alone, and twice the loss twice as much."""
-    stack = stack_of(base, [random_adapter(base, CONFIG, seed=s) for s in range(3)]).train()
+    stack = stack_adapters(base, [random_adapter(base, CONFIG, seed=s) for s in range(3)]).train()
     ids = some_ids(base)
     assert stack.grads is not None
     with stack.applied(torch.tensor([2, -1])):
@@ -94,7 +95,7 @@ def test_an_adapter_of_another_kind_is_not_taken_in(base: Base, change: dict[str
     with pytest.raises(MismatchError):
         stack.put(0, random_adapter(base, other))
     with pytest.raises(MismatchError):
-        stack_of(base, [random_adapter(base, CONFIG), random_adapter(base, other)])
+        stack_adapters(base, [random_adapter(base, CONFIG), random_adapter(base, other)])
     assert not stack.weights.any()
 
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.stacks.gates import Gates, GateStack
-from idiolect.adapters.stacks.lora import stack_of
 from idiolect.adapters.stacks.ops_gated import Gated, add_gated, add_trained_gated
 from idiolect.adapters.stacks.ops_padded import Rows
 from idiolect.errors import IntegrityError, MismatchError
@@ -101,7 +101,7 @@ def test_at_zero_an_adapter_is_half_open(base: Base) -> None:
     half = replace(adapter, config=replace(CONFIG, alpha=CONFIG.alpha / 2))
     with stack.applied(rows):
         found = logits_of(base.model, ids)
-    with stack_of(base, [half]).applied(rows):
+    with stack_adapters(base, [half]).applied(rows):
         assert torch.allclose(found, logits_of(base.model, ids), rtol=1e-10, atol=1e-10)
 
 

@@ -38,7 +38,7 @@ def some(base: Base) -> list[LoraAdapter]:
 
 def made(folder: Path, base: Base) -> AdapterStore:
     return AdapterStore.create(
-        folder, base, source="default", task="rating", lora=LORA, settings=SETTINGS
+        folder, base, source="default", task="rating", config=LORA, settings=SETTINGS
     )
 
 
@@ -67,7 +67,12 @@ def test_adapters_without_a_place_in_the_base_make_no_store(
 ) -> None:
     with pytest.raises(UsageError, match=r"lora\."):
         AdapterStore.create(
-            tmp_path / "s", base, source="tiny", task="t", lora=replace(LORA, **change), settings={}
+            tmp_path / "s",
+            base,
+            source="tiny",
+            task="t",
+            config=replace(LORA, **change),
+            settings={},
         )
     assert not (tmp_path / "s").exists()
 
@@ -184,29 +189,29 @@ def test_records_that_are_none_are_refused(store: AdapterStore, content: object)
 def test_a_store_is_for_one_base_task_and_kind(store: AdapterStore, base: Base) -> None:
     options = {"source": "x", "settings": SETTINGS}
     with pytest.raises(MismatchError, match="made for base tiny-0"):
-        AdapterStore.create(store.folder, tiny_base(1), task="rating", lora=LORA, **options)
+        AdapterStore.create(store.folder, tiny_base(1), task="rating", config=LORA, **options)
     with pytest.raises(MismatchError, match="made for task 'rating', the data is 'reply'"):
-        AdapterStore.create(store.folder, base, task="reply", lora=LORA, **options)
+        AdapterStore.create(store.folder, base, task="reply", config=LORA, **options)
     for other in (
         replace(LORA, rank=4),
         replace(LORA, alpha=1.0),
         replace(LORA, targets=("o_proj",)),
     ):
         with pytest.raises(MismatchError, match="use another adapter store"):
-            AdapterStore.create(store.folder, base, task="rating", lora=other, **options)
-    store.require(base=base.identity, task="rating", lora=LORA)
+            AdapterStore.create(store.folder, base, task="rating", config=other, **options)
+    store.require(base=base.identity, task="rating", config=LORA)
 
 
 def test_other_settings_are_written_with_the_store_in_hand(store: AdapterStore, base: Base) -> None:
     lora, new = replace(LORA, dropout=0.5), {"train": {"rate": 9}}
     again = AdapterStore.create(
-        store.folder, base, source="x", task="rating", lora=lora, settings=new
+        store.folder, base, source="x", task="rating", config=lora, settings=new
     )
     assert AdapterStore.open(store.folder).settings == SETTINGS
     with again.writing():
         pass
     found = AdapterStore.open(store.folder)
-    assert (found.settings, found.lora, found.base_source) == (new, lora, "default")
+    assert (found.settings, found.adapter_config, found.base_source) == (new, lora, "default")
     assert found.people == store.people
 
 

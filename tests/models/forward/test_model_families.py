@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import BertConfig, GraniteConfig
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
-from idiolect.adapters.stacks.lora import stack_of
+from idiolect.adapters.kinds import stack_adapters
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, require_lora
+from idiolect.adapters.protocol import Adapter
 from idiolect.errors import MismatchError, UsageError
 from idiolect.inference.nll import target_nll
 from idiolect.models.base import Base, load_base
@@ -35,8 +36,9 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
     return load_base(tmp_path / "model", dtype="float64", device="cpu")
 
 
-def apart(one: LoraAdapter, other: LoraAdapter) -> float:
+def apart(one: Adapter, other: Adapter) -> float:
     """The largest ||B1 A1 - B2 A2|| / ||B2 A2|| over the modules."""
+    one, other = require_lora(one), require_lora(other)
     out = 0.0
     for path, (a, b) in one.pairs.items():
         reference = other.pairs[path][1] @ other.pairs[path][0]
@@ -71,7 +73,7 @@ def test_everyone_is_trained_as_alone_and_learns(base: Base) -> None:
     config = TrainConfig(rate=5e-3, epochs=3)
     for job, trained in zip(work, train_many(base, work, LORA, config), strict=True):
         alone = train_one(base, job, LORA, config)
-        assert len(trained.adapter.pairs) == 2 * len(LORA.targets)
+        assert len(require_lora(trained.adapter).pairs) == 2 * len(LORA.targets)
         assert apart(trained.adapter, alone.adapter) <= 1e-5
         assert trained.last_loss < trained.first_loss
 
@@ -134,7 +136,7 @@ def test_a_batch_of_mixed_people_is_answered_as_each_alone(base: Base) -> None:
         start = fresh(base, LORA, seed=n, person="p")
         pairs = {path: (a, b + 0.1) for path, (a, b) in start.pairs.items()}
         adapters.append(LoraAdapter(config=LORA, base=base.identity, pairs=pairs))
-    stack = stack_of(base, adapters)
+    stack = stack_adapters(base, adapters)
     ids = torch.tensor([e.ids[:12] for e in some_examples(3, seed=2)])
     with stack.applied(torch.tensor([1, -1, 0])):
         together = base.model(input_ids=ids).logits

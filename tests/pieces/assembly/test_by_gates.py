@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from idiolect.adapters.stacks.lora import stack_of
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.models.base import Base
 from idiolect.pieces.assembly.by_gates import assemble
 from idiolect.pieces.assembly.by_gates_reference import assemble_one
@@ -219,7 +219,7 @@ def test_what_is_served_is_what_modules_saw_while_it_was_made(
     people = {"p": tuple(Example((*p, 50, 60), len(p)) for p in prompts)}
     with noted() as seen:
         (recipe,) = assemble(base, pool, people, AssembleConfig(by="gates", aggregate=aggregate))
-    stack = stack_of(base, [materialise(recipe, pool)])
+    stack = stack_adapters(base, [materialise(recipe, pool)])
     found: dict[str, Tensor] = {}
 
     def note(path: str, x: Tensor, e: Example) -> None:

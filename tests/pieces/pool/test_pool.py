@@ -89,7 +89,7 @@ def test_what_goes_in_comes_out(pool: Pool, base: Base) -> None:
         assert all(is_intact(found, base, number) for number in (0, 2, 3, 4))
         assert found.adapter(name(2)).check(base, LORA)
         assert found.record(name(3)).about == {"steps": 100, "loss": 0.5}
-        found.require(base=base.identity, task="rating", lora=LORA)
+        found.require(base=base.identity, task="rating", config=LORA)
 
 
 def test_who_shares_some_sites_gives_nothing_of_the_others(pool: Pool, base: Base) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from idiolect.adapters.formats.peft import load_peft, save_peft
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraConfig, Site
-from idiolect.adapters.stacks.lora import stack_of
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.tiny import tiny_base
@@ -133,7 +133,7 @@ def test_peft_agrees_on_rank_24_in_32(base: Base, tmp_path: Path) -> None:
     assert adapter.config.rank == 32
     save_peft(tmp_path / "out", adapter, base_name=base.name)
     ids = torch.randint(0, 200, (2, 12), generator=torch.Generator().manual_seed(7))
-    with stack_of(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+    with stack_adapters(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
         ours = base.model(input_ids=ids).logits
     bare = base.model(input_ids=ids).logits
     theirs = PeftModel.from_pretrained(tiny_base().model, tmp_path / "out")(input_ids=ids).logits

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from idiolect import api
 from idiolect.adapters.formats.peft import load_peft
-from idiolect.adapters.stacks.lora import stack_of
+from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.pieces.pool.pool import Pool
@@ -57,7 +57,7 @@ def test_what_goes_out_is_the_recipe_made_up(place: Place, tmp_path: Path) -> No
     bare = model(input_ids=IDS).logits
     theirs = peft.PeftModel.from_pretrained(model, str(tmp_path / "ann")).eval()(input_ids=IDS)
     base = loaded(place)
-    with stack_of(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+    with stack_adapters(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
         ours = base.model(input_ids=IDS).logits
     assert (theirs.logits - ours).abs().max() <= 1e-4 < (ours - bare).abs().max()
 
@@ -85,7 +85,7 @@ def test_a_prediction_is_what_the_exported_adapter_says(place: Place, tmp_path: 
         loaded(place),
         source=str(place.base),
         task="rating",
-        lora=adapter.config,
+        config=adapter.config,
         settings={"dtype": "float32", "device": "cpu"},
     )
     api.import_adapter(
@@ -110,7 +110,7 @@ def test_an_adapter_that_came_back_goes_out_with_its_sharers(place: Place, tmp_p
         loaded(place),
         source=str(place.base),
         task="rating",
-        lora=adapter.config,
+        config=adapter.config,
         settings={},
     )
     for person in ("x", "y"):

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from idiolect import api
+from idiolect.adapters.lora import require_lora
 from idiolect.audit.membership import LeakageConfig
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Event, Note, Progress
@@ -274,7 +275,7 @@ def test_a_part_of_the_pieces_is_a_fixed_part(
         for finding in done.findings:
             own = people.adapters().adapter(finding.person)
             assert own is not None and finding.about["held_in"] > 0
-            part = only(own, shared[ratio][finding.person])
+            part = only(require_lora(own), shared[ratio][finding.person])
             assert tensors(found.adapter(finding.sharer)) == tensors(part)
             assert finding.about["pieces_auc"] != finding.about["adapter_auc"]
     for person in LITTLE[:2]:

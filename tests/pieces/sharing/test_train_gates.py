@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, require_lora
 from idiolect.adapters.stacks.gates import Gates
 from idiolect.errors import IntegrityError, MismatchError, TrainingError, UsageError
 from idiolect.events import Event, Measured, Progress
@@ -27,7 +27,6 @@ from idiolect.pieces.sharing.train_gates_reference import gated, train_gates_of_
 from idiolect.prompts.batch import collate
 from idiolect.prompts.chat_template import invocation_of
 from idiolect.prompts.render import Example
-from idiolect.training.engine.checkpoint import tensor_hash
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.shared_prefixes import Heads
 from idiolect.training.engine.train_many import train_many
@@ -208,8 +207,8 @@ def test_first_tokens_in_common_run_once(base: Base, monkeypatch: pytest.MonkeyP
 def test_gradients_of_the_obvious_code_are_the_slopes_of_the_loss(base: Base) -> None:
     """Central differences, from gates that are half open and from others."""
     (job,) = sharing(base, some_jobs(1), KINDS[1])
-    adapter = job.start
-    assert adapter is not None
+    assert job.start is not None
+    adapter = require_lora(job.start)
     batch = collate(job.examples, pad=base.pad, device=base.device)
 
     def loss(gates: dict[str, Tensor]) -> Tensor:
@@ -241,19 +240,23 @@ Shared = list[tuple[str, LoraAdapter, tuple[Example, ...]]]
 
 
 def sharers(base: Base, lora: LoraConfig = LORA) -> Shared:
-    return [(j.person, j.start, j.examples) for j in sharing(base, some_jobs(4), lora) if j.start]
+    return [
+        (j.person, require_lora(j.start), j.examples)
+        for j in sharing(base, some_jobs(4), lora)
+        if j.start
+    ]
 
 
 def test_gates_lower_the_loss_and_leave_adapters_and_base_as_they_were(base: Base) -> None:
     shared = sharers(base)
-    hashes = [tensor_hash(adapter) for _, adapter, _ in shared]
+    hashes = [adapter.content_hash() for _, adapter, _ in shared]
     weights = {name: w.clone() for name, w in base.model.state_dict().items()}
     trained = train_gates(base, shared, replace(CONFIG, steps=40, batch=16))
     assert [t.person for t in trained] == [person for person, _, _ in shared]
     for one in trained:
         assert one.steps == 40 and one.last_loss < one.first_loss
         assert one.adapter.check(base, LORA) is one.adapter
-    assert [tensor_hash(adapter) for _, adapter, _ in shared] == hashes
+    assert [adapter.content_hash() for _, adapter, _ in shared] == hashes
     for name, weight in base.model.state_dict().items():
         assert torch.equal(weight, weights[name])
     assert not any(m._forward_hooks for m in base.model.modules())

@@ -76,7 +76,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
         base,
         source=str(place.base),
         task="rating",
-        lora=adapter.config,
+        config=adapter.config,
         settings=to_plain(replace(UNGATED, lora=adapter.config)),
     )
     api.import_adapter(
@@ -97,7 +97,7 @@ def _sharing_store(place: Place, pool: Pool) -> None:
         loaded(place),
         source=str(place.base),
         task="rating",
-        lora=LORA,
+        config=LORA,
         settings=to_plain(replace(UNGATED, lora=LORA)),
     )
     with store.writing():

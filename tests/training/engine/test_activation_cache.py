@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.lora import LoraConfig, require_lora
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.prompts.chat_template import invocation_of, invoked_at
@@ -89,7 +89,7 @@ def test_each_kind_is_a_training_of_its_own(base: Base, lora: LoraConfig) -> Non
     (plain,) = train_many(base, [job], replace(lora, active="all", shared_a=False), TrainConfig())
     (ours,) = train_many(base, [job], lora, TrainConfig())
     if lora.top_layers:
-        assert all(".layers.1." in path for path in ours.adapter.pairs)
+        assert all(".layers.1." in path for path in require_lora(ours.adapter).pairs)
     if lora != replace(lora, active="all", shared_a=False):
         assert apart(ours.adapter, plain.adapter) > 1e-3
 
@@ -98,9 +98,10 @@ def test_a_shared_a_is_everyones_and_stays(base: Base) -> None:
     lora = replace(LORA, shared_a=True)
     config = TrainConfig(batch=2, epochs=2, weight_decay=0.5)
     one, other, *_ = train_many(base, some_jobs(), lora, config)
-    for path, (a, b) in one.adapter.pairs.items():
-        assert torch.equal(a, other.adapter.pairs[path][0])
-        assert not torch.equal(b, other.adapter.pairs[path][1])
+    theirs = require_lora(other.adapter).pairs
+    for path, (a, b) in require_lora(one.adapter).pairs.items():
+        assert torch.equal(a, theirs[path][0])
+        assert not torch.equal(b, theirs[path][1])
 
 
 def test_what_is_kept_is_run_once_for_everyone(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:

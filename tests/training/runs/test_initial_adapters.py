@@ -12,6 +12,7 @@ import torch
 from idiolect import api
 from idiolect.adapters.arithmetic.mean import mean_adapter
 from idiolect.adapters.formats.peft import WEIGHTS, load_peft
+from idiolect.adapters.lora import require_lora
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.history.write import write_dataset
@@ -78,7 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def test_the_mean_is_theirs_and_says_of_how_many(place: Place) -> None:
     store = AdapterStore.open(place.store)
     adapters = [store.adapter(person) for person in OTHERS]
-    expected = mean_adapter([a for a in adapters if a is not None])
+    expected = mean_adapter([require_lora(a) for a in adapters if a is not None])
     found = load_peft(place.mean, place.loaded)
     for path, (a, b) in expected.pairs.items():
         assert torch.allclose(found.pairs[path][1] @ found.pairs[path][0], b @ a, atol=1e-6)
@@ -92,6 +93,7 @@ def test_training_starts_there_and_the_store_says_so(place: Place) -> None:
     ours, plain = started.adapter("new"), fresh.adapter("new")
     assert ours is not None
     assert plain is not None
+    ours, plain = require_lora(ours), require_lora(plain)
     for path, (a, b) in mean.pairs.items():
         assert torch.allclose(ours.pairs[path][0], a, atol=1e-9)
         assert torch.allclose(ours.pairs[path][1], b, atol=1e-9)

@@ -74,7 +74,7 @@ class Place:
             self.base,
             source="tiny",
             task="rating",
-            lora=config.lora,
+            config=config.lora,
             settings=to_plain(config),
         )
         context = RunContext(base=self.base, task=RATING, config=config, engine=ENGINE, mode=mode)

@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect import api
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.lora import require_lora
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.store import AdapterStore, Record
 from idiolect.errors import BusyError, IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.history.history import History
@@ -73,9 +74,10 @@ def record_of(store: AdapterStore, person: str) -> Record:
     return found
 
 
-def distance(one: LoraAdapter, other: LoraAdapter) -> float:
+def distance(one: Adapter, other: Adapter) -> float:
     """The largest ||dBA|| / ||BA|| of a module."""
-    pairs = [(b @ a, one.pairs[path]) for path, (a, b) in other.pairs.items()]
+    ours, theirs = require_lora(one).pairs, require_lora(other).pairs
+    pairs = [(b @ a, ours[path]) for path, (a, b) in theirs.items()]
     return max(float(torch.linalg.norm(b @ a - d) / torch.linalg.norm(d)) for d, (a, b) in pairs)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from idiolect.adapters.arithmetic.concat import stack_ranks
 from idiolect.adapters.arithmetic.mean import mean_adapter
 from idiolect.adapters.formats.peft import load_peft, require_room, save_peft, weights_of
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter, require_lora
 from idiolect.adapters.store.consent import ledger_of
 from idiolect.adapters.store.source import AdapterSource, sharers_in, usable_adapter
 from idiolect.adapters.store.store import AdapterStore, Record
@@ -108,9 +108,9 @@ def take_adapter(
     opened = AdapterStore.open(store)
     loaded = base_of(opened, base)
     adapter = load_peft(folder, loaded)
-    if not adapter.config.same_kind(opened.lora):
+    if not adapter.config.same_kind(opened.adapter_config):
         raise MismatchError(
-            f"{folder}: {adapter.config} is not what the store holds, {opened.lora}; "
+            f"{folder}: {adapter.config} is not what the store holds, {opened.adapter_config}; "
             "make a store of that kind for it"
         )
     with opened.writing():
@@ -147,7 +147,7 @@ def _adapter_of(store: AdapterSource, person: str) -> LoraAdapter:
         record = store.record(person)
         why = f"is served by the base ({record.served})" if record else "is not in it"
         raise MissingError(f"{store.folder}: there is no adapter of {person!r}, who {why}")
-    return adapter
+    return require_lora(adapter)
 
 
 def _on_public(

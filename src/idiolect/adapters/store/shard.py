@@ -1,8 +1,9 @@
 """One shard of a store on disk: stacked adapters of some people, and the records of who they are.
 
-``NNNNNN.safetensors`` holds each of an adapter's tensors [U, ...], of LoRA per site A [U, R, D] and
-B [U, O, R]; ``NNNNNN.json`` says who is in which row, with a checksum of the tensors. The JSON is written last and makes the shard exist.
-Knows nothing of the store's other shards.
+``NNNNNN.safetensors`` holds an adapter's tensors, each stacked over people [U, ...]: for LoRA A
+[U, R, D] and B [U, O, R] of each site. ``NNNNNN.json`` says who is in which row, with a checksum of
+the tensors. The JSON is written last and makes the shard exist. Knows nothing of the store's other
+shards.
 """
 
 from __future__ import annotations

@@ -59,6 +59,9 @@ class Pool(BoundFolder):
 
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
         super().__init__(folder, head)
+        if not isinstance(self.adapter_config, LoraConfig):
+            raise self.no_head(f"pieces are of LoRA, not of {self.adapter_config.kind}")
+        self.lora: LoraConfig = self.adapter_config
         try:
             self.id = str(head["id"])
             self.modules = tuple(Site(**site) for site in head["sites"])
@@ -91,11 +94,11 @@ class Pool(BoundFolder):
         with lock(folder, wait=True, what="the pool"):
             if not (folder / Pool.HEAD).exists():
                 Pool.require_free(folder)
-                head = Pool.head_for(base, source=source, task=task, lora=lora, settings=settings)
+                head = Pool.head_for(base, source=source, task=task, config=lora, settings=settings)
                 head |= {"id": pseudonym(), "sites": [asdict(site) for site in found]}
                 write_json(folder / Pool.HEAD, head)
         pool = Pool.open(folder)
-        pool.require(base=base.identity, task=task, lora=lora)
+        pool.require(base=base.identity, task=task, config=lora)
         return pool
 
     @staticmethod
@@ -200,7 +203,7 @@ class Pool(BoundFolder):
         if not entries:
             return
         for entry in entries:
-            self.require(base=entry.adapter.base, lora=entry.adapter.config)
+            self.require(base=entry.adapter.base, config=entry.adapter.config)
             check_entry(entry, self.modules, where=str(self.folder))
         names = [entry.sharer for entry in entries]
         if len(set(names)) < len(names) or self._where.keys() & set(names):

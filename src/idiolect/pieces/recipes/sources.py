@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.source import AdapterSource
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
@@ -43,7 +43,7 @@ class Assembled:
         """What is known of a person's recipe, ``None`` for a stranger."""
         return self.recipes.record(person)
 
-    def adapter(self, person: str) -> LoraAdapter | None:
+    def adapter(self, person: str) -> Adapter | None:
         """The adapter of a person's recipe; raises as ``materialise``."""
         recipe = self.recipes.recipe(person)
         return materialise(recipe, self.pool) if recipe and recipe.sharers else None
@@ -61,7 +61,7 @@ class FromPieces(AdapterStore):
         super().__init__(folder, AdapterStore.read_head(folder))
         self._pool = pool
 
-    def adapter(self, person: str) -> LoraAdapter | None:
+    def adapter(self, person: str) -> Adapter | None:
         """A person's adapter; raises MismatchError where a sharer of its pieces has withdrawn."""
         record = self.record(person)
         if record is not None:

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from idiolect.adapters.kinds import config_to_head
 from idiolect.adapters.store.person_store import PersonStore
 from idiolect.adapters.store.shard_index import tensors_file
-from idiolect.config import to_plain
 from idiolect.errors import MismatchError
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import Aggregate
@@ -64,7 +64,7 @@ class RecipeStore(PersonStore[RecipeRecord]):
             "base_source": pool.base_source,
             "tokenizer": pool.tokenizer,
             "task": pool.task,
-            "lora": to_plain(pool.lora),
+            **config_to_head(pool.lora),
             "settings": settings,
         }
         store = RecipeStore.require_room(folder, pool)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter, require_lora
 from idiolect.adapters.store.consent import ledger_of
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.audit.membership import Subject
@@ -163,7 +163,7 @@ class Candidates:
         outside = tuple(e for e in (*items[record.items :], *queries) if e is not None)
         return Candidate(
             person=person,
-            adapter=adapter,
+            adapter=require_lora(adapter),
             steps=record.steps,
             examples=inside,
             subject=Subject(

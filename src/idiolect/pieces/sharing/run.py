@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idiolect.adapters.formats.exchange import base_of
+from idiolect.adapters.lora import require_lora_config
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import UsageError
@@ -96,7 +97,7 @@ def share(
             loaded,
             source=request.base or opened.base_source,
             task=opened.task,
-            lora=opened.lora,
+            lora=require_lora_config(opened.adapter_config),
             settings=to_plain(config),
         )
         sharing = Sharing(

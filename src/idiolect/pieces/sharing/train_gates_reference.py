@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.hooks import active_at
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.lora import LoraAdapter, require_lora
 from idiolect.adapters.stacks.gates import Gates
 from idiolect.errors import TrainingError
 from idiolect.inference.nll import target_nll
@@ -30,9 +30,8 @@ def train_gates_of_one(base: Base, job: Job, config: TrainConfig) -> Trained[Gat
 
     Source: Per-Pcs section 3.2; the loss is that of OPPU.
     """
-    adapter = job.start
-    assert adapter is not None and not job.tail
-    adapter.check(base)
+    assert job.start is not None and not job.tail
+    adapter = require_lora(job.start.check(base))
     gates = {
         path: torch.zeros(a.shape[1], dtype=a.dtype, device=base.device, requires_grad=True)
         for path, (a, _) in adapter.pairs.items()

@@ -17,7 +17,9 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraConfig, first_layer
+from idiolect.adapters.lora import first_layer
+from idiolect.adapters.protocol import AdapterConfig
+from idiolect.adapters.stacks.base import TrainableStack
 from idiolect.inference.nll import head_nll
 from idiolect.models.base import Base
 from idiolect.models.forward.partial import require_full_attention, run_part
@@ -25,7 +27,6 @@ from idiolect.prompts.batch import Batch, collate
 from idiolect.prompts.chat_template import invocation_of, invoked_at
 from idiolect.prompts.render import Example
 from idiolect.training.engine.base_prefill import Kept, beside, run_bare
-from idiolect.training.engine.trainable import TrainedStack
 
 KEPT_BYTES = 2 * 2**30
 
@@ -36,7 +37,7 @@ class Frozen:
     def __init__(
         self,
         base: Base,
-        lora: LoraConfig,
+        lora: AdapterConfig,
         *,
         forward_tokens: int,
         keep_bytes: int = KEPT_BYTES,
@@ -57,7 +58,7 @@ class Frozen:
         return invoked_at(example.ids[: example.answer_start], self.invocation)
 
     def target_nll(
-        self, stack: TrainedStack[object], examples: Sequence[Example], owners: Tensor
+        self, stack: TrainableStack[object], examples: Sequence[Example], owners: Tensor
     ) -> tuple[Tensor, Batch]:
         """Each target token's negative log likelihood [N] in nats, row ``i`` of slot ``owners[i]``.
 

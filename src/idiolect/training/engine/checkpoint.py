@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.protocol import AdapterConfig
 from idiolect.config import fingerprint, to_plain
 from idiolect.errors import IntegrityError
 from idiolect.storage.files import write_atomic
@@ -103,7 +103,7 @@ class Checkpoint:
 
 
 def jobs_fingerprint(
-    base: str, jobs: Sequence[Job], lora: LoraConfig, config: TrainConfig, kind: str = "adapters"
+    base: str, jobs: Sequence[Job], lora: AdapterConfig, config: TrainConfig, kind: str = "adapters"
 ) -> str:
     """A hash of everything that decides what will come out, of that kind (16 hex digits)."""
     digest = hashlib.sha256()
@@ -112,16 +112,6 @@ def jobs_fingerprint(
         for example in (*job.examples, *job.tail):
             row = f"{example.answer_start}:{example.ids}:{example.tally}\x00"
             digest.update(row.encode())
-        digest.update(tensor_hash(job.start).encode() if job.start else b"fresh")
+        digest.update(job.start.content_hash().encode() if job.start else b"fresh")
     settings = [kind, to_plain(lora), to_plain(config)]
     return fingerprint([FORMAT, base, settings, digest.hexdigest()])
-
-
-def tensor_hash(adapter: LoraAdapter) -> str:
-    """sha256 over an adapter's tensors (hex)."""
-    digest = hashlib.sha256()
-    for path, pair in sorted(adapter.pairs.items()):
-        digest.update(path.encode())
-        for tensor in pair:
-            digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()

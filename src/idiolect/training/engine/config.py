@@ -9,7 +9,8 @@ from typing import Literal
 
 from torch import nn
 
-from idiolect.adapters.lora import LoraConfig, sites
+from idiolect.adapters.kinds import find_kind
+from idiolect.adapters.protocol import AdapterConfig
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.device import free_bytes
@@ -69,14 +70,15 @@ class EngineConfig:
         return self.forward_tokens or LEAST_TOKENS
 
 
-def packs(base: Base, lora: LoraConfig, engine: EngineConfig) -> bool:
+def packs(base: Base, lora: AdapterConfig, engine: EngineConfig) -> bool:
     """Whether rows are packed."""
     whole = lora.active == "all" and not lora.top_layers and not lora.dropout
+    whole = whole and find_kind(lora.kind).packs
     auto = engine.layout == "auto" and base.device.type == "cuda"
     return whole and (auto or engine.layout == "packed")
 
 
-def tokens_for(base: Base, jobs: Sequence[Job], lora: LoraConfig, engine: EngineConfig) -> int:
+def tokens_for(base: Base, jobs: Sequence[Job], lora: AdapterConfig, engine: EngineConfig) -> int:
     """How many tokens a forward has.
 
     On CUDA the power of two whose activations take at most half of the free memory: the other half
@@ -112,7 +114,7 @@ def score_bytes(base: Base, width: int) -> int:
     return 2 * base.dtype.itemsize * config.num_hidden_layers * config.num_attention_heads * width
 
 
-def frozen_for(base: Base, lora: LoraConfig, engine: EngineConfig) -> Frozen | None:
+def frozen_for(base: Base, lora: AdapterConfig, engine: EngineConfig) -> Frozen | None:
     """What keeps the part that no adapter changes, ``None`` where all is changed.
 
     Dropout draws for whole examples, so with it nothing is left out.
@@ -126,7 +128,7 @@ def frozen_for(base: Base, lora: LoraConfig, engine: EngineConfig) -> Frozen | N
 def seats_for(
     base: Base,
     jobs: Sequence[Job],
-    lora: LoraConfig,
+    lora: AdapterConfig,
     config: TrainConfig,
     engine: EngineConfig,
     frozen: Frozen | None,
@@ -146,8 +148,8 @@ def seats_for(
         for job in jobs
     )
     wanted = engine.forward_tokens / mean(widths)
-    numbers = sum(lora.rank * (s.inputs + s.outputs) for s in sites(base.model, lora))
-    held = 5 * 4 * numbers  # weights, gradients, two moments, and a copy in the base's type
+    # weights, gradients, two moments, and a copy in the base's type
+    held = 5 * 4 * lora.count_numbers(base.model)
     room = free_bytes(base.device) / 4 / held
     most = MOST_SEATS * max(1, engine.forward_tokens // LEAST_TOKENS)
     seats = 1

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraConfig
-from idiolect.adapters.stacks.lora import Stack
+from idiolect.adapters.protocol import AdapterConfig
+from idiolect.adapters.stacks.base import TrainableStack
 from idiolect.models.base import Base
 from idiolect.training.engine.activation_cache import Frozen
 from idiolect.training.engine.packed_layout import PackedRows
 from idiolect.training.engine.padded_layout import PaddedRows, Row
-from idiolect.training.engine.trainable import TrainedStack
 
 
 class Gradients:
@@ -27,8 +26,8 @@ class Gradients:
     def __init__(
         self,
         base: Base,
-        stack: TrainedStack[object],
-        lora: LoraConfig,
+        stack: TrainableStack[object],
+        lora: AdapterConfig,
         *,
         forward_tokens: int,
         share: bool = True,
@@ -41,7 +40,6 @@ class Gradients:
         )
         self.packed: PackedRows | None = None
         if packed:
-            assert isinstance(stack, Stack)
             self.packed = PackedRows(base, stack, forward_tokens=forward_tokens)
 
     def add(self, rows: Sequence[Row]) -> Tensor:

@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from idiolect.training.engine.trainable import TrainedStack
+from idiolect.adapters.stacks.base import TrainableStack
 from idiolect.training.schedule import TrainConfig
 
 
@@ -18,7 +18,7 @@ class StackedAdamW:
     """The optimizer state of ``U`` slots: first and second moments [U, P] of what is trained, steps
     taken [U]."""
 
-    def __init__(self, stack: TrainedStack[object], config: TrainConfig) -> None:
+    def __init__(self, stack: TrainableStack[object], config: TrainConfig) -> None:
         assert stack.grads is not None
         self.config = config
         self.weights = stack.weights[:, stack.trained_from :]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from idiolect.adapters.stacks.lora import Stack
+from idiolect.adapters.stacks.base import TrainableStack
 from idiolect.inference.nll import head_nll
 from idiolect.models.base import Base
 from idiolect.models.forward.partial import sees_all
@@ -48,7 +48,7 @@ class Packed:
 class PackedRows:
     """Runs rows without padding."""
 
-    def __init__(self, base: Base, stack: Stack, *, forward_tokens: int) -> None:
+    def __init__(self, base: Base, stack: TrainableStack[object], *, forward_tokens: int) -> None:
         self.base, self.stack, self.forward_tokens = base, stack, forward_tokens
 
     def takes(self, rows: Sequence[Row]) -> bool:

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.protocol import AdapterConfig
+from idiolect.adapters.stacks.base import TrainableStack
 from idiolect.inference.nll import head_nll
 from idiolect.models.attention import Front
 from idiolect.models.base import Base
@@ -23,7 +24,6 @@ from idiolect.prompts.render import Example
 from idiolect.training.engine.activation_cache import Frozen
 from idiolect.training.engine.dropout import row_dropout
 from idiolect.training.engine.shared_prefixes import Heads, no_heads, shared_heads
-from idiolect.training.engine.trainable import TrainedStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class PaddedRows:
     def __init__(
         self,
         base: Base,
-        stack: TrainedStack[object],
-        lora: LoraConfig,
+        stack: TrainableStack[object],
+        lora: AdapterConfig,
         *,
         forward_tokens: int,
         share: bool,

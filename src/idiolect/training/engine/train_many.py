@@ -19,7 +19,8 @@ from typing import Generic
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraConfig, fresh
+from idiolect.adapters.kinds import init_adapter
+from idiolect.adapters.protocol import AdapterConfig
 from idiolect.config import derive_seed
 from idiolect.errors import TrainingError
 from idiolect.events import Listener, Measured, Progress, silent
@@ -41,7 +42,7 @@ from idiolect.training.schedule import TrainConfig, batches, items_of, rate_at
 def train_many(
     base: Base,
     jobs: Sequence[Job],
-    lora: LoraConfig,
+    lora: AdapterConfig,
     config: TrainConfig,
     engine: EngineConfig | None = None,
     *,
@@ -99,7 +100,7 @@ class _Run(Generic[V]):
         base: Base,
         jobs: Sequence[Job],
         kind: Kind[V],
-        lora: LoraConfig,
+        lora: AdapterConfig,
         config: TrainConfig,
         engine: EngineConfig,
         checkpoint: Path | None,
@@ -178,7 +179,9 @@ class _Run(Generic[V]):
 
     def _put(self, slot: int, job: Job) -> None:
         """A slot as it is when somebody takes it."""
-        start = job.start or fresh(self.base, self.lora, seed=self.config.seed, person=job.person)
+        start = job.start or init_adapter(
+            self.base, self.lora, seed=self.config.seed, person=job.person
+        )
         self.stack.put(slot, start)
 
     def train_step(self) -> None:

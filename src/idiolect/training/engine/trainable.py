@@ -2,61 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-from torch import Tensor
-
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
-from idiolect.adapters.stacks.base import Dropout
+from idiolect.adapters.kinds import create_stack
+from idiolect.adapters.protocol import Adapter
+from idiolect.adapters.stacks.base import TrainableStack
 from idiolect.adapters.stacks.gates import Gates, GateStack
-from idiolect.adapters.stacks.lora import Stack
 from idiolect.models.base import Base
 
 V = TypeVar("V")
-V_co = TypeVar("V_co", covariant=True)
-
-
-class TrainedStack(Protocol[V_co]):
-    """What ``U`` people train, as rows of one buffer [U, P], and how it acts: see ``Stack``."""
-
-    weights: Tensor
-    grads: Tensor | None
-    trained_from: int
-
-    @property
-    def slots(self) -> int: ...
-
-    def train(self) -> TrainedStack[V_co]: ...
-
-    def backward(self, loss: Tensor) -> None: ...
-
-    def active(
-        self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
-    ) -> Tensor | None: ...
-
-    def applied(
-        self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
-    ) -> AbstractContextManager[None]: ...
-
-    def put(self, slot: int, adapter: LoraAdapter) -> None: ...
-
-    def unpack(self, row: Tensor) -> V_co: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind(Generic[V]):
-    """What is trained of everyone, and comes out."""
+    """What is trained for each person, and comes out."""
 
     name: str
     """Part of what a checkpoint is recognized by."""
-    stack: Callable[[Base, LoraConfig, int], TrainedStack[V]]
-    """Makes one for so many seats."""
+    stack: Callable[[Base, Any, int], TrainableStack[V]]
+    """(base, config of the adapters, slots) to an empty stack."""
     packs: bool
-    """Whether it acts on tokens without padding too."""
+    """Whether it can act on tokens without padding, if the kind of adapter can."""
 
 
-ADAPTERS: Kind[LoraAdapter] = Kind(name="adapters", stack=Stack, packs=True)
+ADAPTERS: Kind[Adapter] = Kind(name="adapters", stack=create_stack, packs=True)
 GATES: Kind[Gates] = Kind(name="gates", stack=GateStack, packs=False)

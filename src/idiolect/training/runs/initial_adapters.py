@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 
 
 class Starts(Protocol):
@@ -31,14 +31,14 @@ class Starts(Protocol):
         """Whose pieces it is made of, under their pseudonyms."""
         ...
 
-    def adapter(self, person: str) -> LoraAdapter: ...
+    def adapter(self, person: str) -> Adapter: ...
 
 
 @dataclass(frozen=True, slots=True)
 class SameStart:
     """One adapter for everyone, which the settings name by its sha256."""
 
-    start: LoraAdapter
+    start: Adapter
     made_of: tuple[str, ...] = ()
 
     def require_all(self, people: Sequence[str]) -> None:
@@ -55,6 +55,6 @@ class SameStart:
         """As its manifest says."""
         return self.made_of
 
-    def adapter(self, person: str) -> LoraAdapter:
+    def adapter(self, person: str) -> Adapter:
         """The one."""
         return self.start

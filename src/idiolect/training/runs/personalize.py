@@ -12,7 +12,7 @@ from operator import length_hint
 from pathlib import Path
 from typing import Literal
 
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.store import AdapterStore, Record
 from idiolect.events import Listener, Note, Progress, silent
 from idiolect.history.history import History
@@ -99,7 +99,7 @@ class Personalizer:
         """
         if not people and not few:
             return
-        entries: list[tuple[Record, LoraAdapter | None]] = [(record, None) for record in few]
+        entries: list[tuple[Record, Adapter | None]] = [(record, None) for record in few]
         if people:
             trained = train_many(
                 self.context.base,
@@ -128,9 +128,9 @@ class Personalizer:
     def _entry(
         self,
         planned: Planned,
-        trained: Trained[LoraAdapter],
+        trained: Trained[Adapter],
         losses: tuple[float, float] | None,
-    ) -> tuple[Record, LoraAdapter | None]:
+    ) -> tuple[Record, Adapter | None]:
         """A trained person's record, and the adapter if it is kept.
 
         ``losses`` are those of the gate, without and with the adapter.
@@ -150,7 +150,7 @@ class Personalizer:
         return Job(person=planned.person, examples=planned.front, start=start, tail=tail)
 
     def _gate(
-        self, people: Sequence[Planned], trained: Sequence[Trained[LoraAdapter]]
+        self, people: Sequence[Planned], trained: Sequence[Trained[Adapter]]
     ) -> dict[str, tuple[float, float]]:
         """Mean loss on everyone's tail without and with the adapter."""
         tails = {p.person: p.tail for p in people if p.tail}
@@ -166,7 +166,7 @@ class Personalizer:
         self,
         planned: Planned,
         served: Literal["adapter", "gated", "too few items"],
-        trained: Trained[LoraAdapter] | None = None,
+        trained: Trained[Adapter] | None = None,
         without: float | None = None,
         having: float | None = None,
     ) -> Record:

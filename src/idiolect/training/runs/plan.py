@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.store import AdapterStore, Record
 from idiolect.config import fingerprint, to_plain
 from idiolect.errors import UsageError
@@ -83,7 +84,7 @@ class Planned:
     """What is trained on."""
     tail: tuple[Example, ...]
     """What is held out for the gate."""
-    start: LoraAdapter | None
+    start: Adapter | None
     """Their present adapter, to go on from."""
     sharers: tuple[str, ...]
     """Whose pieces their adapter will be made of."""
@@ -184,7 +185,7 @@ class Planner:
 
     def _beginning(
         self, history: History, known: Record | None, front: int
-    ) -> tuple[int, LoraAdapter | None]:
+    ) -> tuple[int, Adapter | None]:
         """The first item to train on and the adapter to start from.
 
         Going on is only possible where the items trained on before are this history's first ones;
@@ -214,7 +215,7 @@ class Planner:
         )
         return any(self._cause(prefix) == known.made_by for prefix in prefixes)
 
-    def _adapter(self, person: str) -> LoraAdapter | None:
+    def _adapter(self, person: str) -> Adapter | None:
         """The adapter in the first store that knows a person."""
         holder = next((store for store in self.stores if store.record(person)), None)
         return holder.adapter(person) if holder else None

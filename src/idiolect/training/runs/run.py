@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from idiolect.adapters.formats.peft import WEIGHTS, load_peft
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.source import sharers_in
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import to_plain
@@ -109,7 +109,7 @@ class PersonalizeRun:
         starts.require_all(self.people)
         return starts
 
-    def _load_start(self, base: Base) -> LoraAdapter | None:
+    def _load_start(self, base: Base) -> Adapter | None:
         """The adapter that everyone starts from, if it still is the one that was named."""
         folder, config = self.request.start, self.config
         if starting_from(config, folder) != config:
@@ -134,7 +134,7 @@ class PersonalizeRun:
             self.context.base,
             source=self.request.base,
             task=self.context.task.name,
-            lora=self.config.lora,
+            config=self.config.lora,
             settings=to_plain(self.config),
         )
 

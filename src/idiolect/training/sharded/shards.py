@@ -60,7 +60,7 @@ def run_shard(run: PersonalizeRun, shard: RunShard) -> PersonalSummary:
     require_count(store, shard.of)
     known = [AdapterStore.open(store)] if (store / AdapterStore.HEAD).is_file() else []
     for main in known:
-        main.require(base=context.base.identity, task=context.task.name, lora=run.config.lora)
+        main.require(base=context.base.identity, task=context.task.name, config=run.config.lora)
     people = [person for person in run.people if shard.holds(person)]
     asked, folder = _asked(run), shard.folder(store)
     if not folder.exists() and known and _merged(store) == [shard.of, asked]:
