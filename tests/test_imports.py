@@ -37,8 +37,9 @@ def loaded_after(code: str) -> tuple[list[str], str]:
     return json.loads(done.stderr.splitlines()[-1]), done.stdout
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    assert loaded_after(IMPORT) == ([], "")
+@pytest.mark.parametrize("code", [IMPORT, "import idiolect.api"])
+def test_importing_the_package_loads_nothing_heavy(code: str) -> None:
+    assert loaded_after(code) == ([], "")
 
 
 VERBS = (

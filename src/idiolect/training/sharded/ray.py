@@ -198,4 +198,5 @@ def _absolute(request: PersonalizeRequest) -> PersonalizeRequest:
         store=request.store.absolute(),
         base=str(Path(base).absolute()) if Path(base).is_dir() else base,
         profiles=request.profiles.absolute() if request.profiles else None,
+        start=request.start.absolute() if request.start else None,
     )
