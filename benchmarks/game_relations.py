@@ -21,16 +21,16 @@ from typing import Any
 from idiolect.cli.progress import watching
 from idiolect.evaluation.environment import hardware, versions
 from idiolect.events import Listener
-from idiolect.game.classifier.examples import lexicon_of
-from idiolect.game.classifier.features import Describer
-from idiolect.game.classifier.likelihood import NAMES, Likelihoods
+from idiolect.game.classifier.examples import build_lexicon
+from idiolect.game.classifier.features import FeatureExtractor
+from idiolect.game.classifier.likelihood import SCORE_NAMES, LikelihoodScorer
 from idiolect.game.classifier.train import ClassifierConfig
-from idiolect.game.export.agreement import Precision, precision_by_count
+from idiolect.game.export.agreement import Precision, compute_precision_by_count
 from idiolect.game.export.files import read_pairs
 from idiolect.game.export.pairs import PairRow
 from idiolect.game.rules.answers import stem
 from idiolect.game.rules.relations import Relation
-from idiolect.game.words import table
+from idiolect.game.words import load_table
 from idiolect.models.base import load_base
 from idiolect.models.encoder import MiniLM
 from idiolect.storage.files import write_atomic
@@ -47,11 +47,13 @@ GAME = "the original game's parts"
 def measured(data: Path, base: str, work: Path, listener: Listener) -> dict[str, Any]:
     """Everything, as the result's JSON."""
     rows = listed(read_pairs(data))
-    lexicon = lexicon_of(table())
+    lexicon = build_lexicon(load_table())
     loaded = load_base(base)
     work.mkdir(parents=True, exist_ok=True)
-    scorer = Kept(Likelihoods(loaded, listener=listener), work / f"{loaded.identity[:16]}.json")
-    describe = Describer(MiniLM(), scorer, NAMES)
+    scorer = Kept(
+        LikelihoodScorer(loaded, listener=listener), work / f"{loaded.identity[:16]}.json"
+    )
+    describe = FeatureExtractor(MiniLM(), scorer, SCORE_NAMES)
     wordnet = on_wordnet(lexicon, describe, CONFIG)
     game = on_the_game(lexicon, rows, describe, CONFIG)
     added = wordnet_with_game(lexicon, rows, describe, CONFIG)
@@ -70,7 +72,7 @@ def measured(data: Path, base: str, work: Path, listener: Listener) -> dict[str,
             ),
             outcomes("WordNet's meronyms, the game's parts learnt from too", added),
             by_how({GAME: game[len(game) // 2 :], **wordnet}),
-            precision(precision_by_count([r for r in rows if r.rounds])),
+            precision(compute_precision_by_count([r for r in rows if r.rounds])),
             of_loop(loop),
         ],
     }
@@ -78,12 +80,12 @@ def measured(data: Path, base: str, work: Path, listener: Listener) -> dict[str,
 
 def listed(rows: Sequence[PairRow]) -> list[PairRow]:
     """The rows with what WordNet lists; ``rounds`` says whether it has the base word at all."""
-    words = table()
+    words = load_table()
     bases = set(words.base_words(Relation.MERONYMS))
     return [
         replace(
             row,
-            in_wordnet=stem(row.answer) in words.answers(Relation.MERONYMS, row.base_word),
+            in_wordnet=stem(row.answer) in words.get_stems(Relation.MERONYMS, row.base_word),
             rounds=int(row.base_word in bases),
         )
         for row in rows

@@ -59,11 +59,11 @@ def seed(password: str) -> None:
     from idiolect.web.game.models import Round, Word
 
     player = User.objects.create_user(PLAYER, password)
-    consent.agree(player)
+    consent.record_consent(player)
     for (relation, base), said in LEARNT.items():
         word, _ = Word.objects.get_or_create(relation=relation, base=base)
         made = Round.objects.create(player=player, word=word, difficulty=0.5)
-        rounds.submit(player, made.pk, said.split())
+        rounds.submit_answers(player, made.pk, said.split())
 
 
 def train(page: Page, take: Any) -> None:
@@ -111,10 +111,10 @@ def told() -> str:
     from idiolect.web.my_model import service
     from idiolect.web.my_model.models import OwnModel
 
-    asked = Job.objects.filter(kind=service.GUESS, ended_at__isnull=False).order_by("made_at")
+    asked = Job.objects.filter(kind=service.PREDICT_JOB, ended_at__isnull=False).order_by("made_at")
     waits = [f"{(job.ended_at - job.made_at).total_seconds():.0f}" for job in asked if job.ended_at]
     model = OwnModel.objects.get(player__username=PLAYER)
-    known = service.known(model)
+    known = service.summarize_accuracy(model)
     return (
         f"{model.rounds} rounds with {model.answers} answers learnt; of {known.answers} answers in "
         f"{known.rounds} other rounds {known.own_percent} % were among the ten likeliest, "

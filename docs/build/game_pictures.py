@@ -68,13 +68,13 @@ def seed() -> None:
     draw = Random(0)
     for name in NAMES:
         player = User.objects.create_user(name, PASSWORD)
-        consent.agree(player)
+        consent.record_consent(player)
         for turn in range(3):
             for (relation, base), said in SAID.items():
                 word, _ = Word.objects.get_or_create(relation=relation, base=base)
                 made = Round.objects.create(player=player, word=word, difficulty=0.5)
                 answers = [answer for answer, share in said.items() if draw.random() < share]
-                rounds.submit(player, made.pk, answers[: 6 + turn])
+                rounds.submit_answers(player, made.pk, answers[: 6 + turn])
 
 
 def opened(name: str, relation: str, base: str) -> None:
@@ -224,9 +224,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nyms-pictures-") as folder:
         os.environ["IDIOLECT_HOME"] = folder
         os.environ["DJANGO_SETTINGS_MODULE"] = "idiolect.web.settings"
-        from idiolect.web.run import prepare
+        from idiolect.web.run import prepare_site
 
-        prepare()
+        prepare_site()
         seed()
         game_loop.seed(PASSWORD)
         with Site(Path(folder)) as site, sync_playwright() as playwright:

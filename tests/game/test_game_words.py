@@ -12,9 +12,9 @@ import pytest
 from idiolect.errors import MissingError
 from idiolect.game.profanity import is_slur
 from idiolect.game.rules.answers import stem
-from idiolect.game.rules.choice import WordStats, is_retired, next_word
-from idiolect.game.rules.relations import Relation, question
-from idiolect.game.words import table
+from idiolect.game.rules.choice import WordStats, choose_next_word, is_retired
+from idiolect.game.rules.relations import Relation, format_question
+from idiolect.game.words import load_table
 
 DATA = resources.files("idiolect.game.wordnet")
 
@@ -35,22 +35,24 @@ def test_the_licence_lies_beside_it() -> None:
 
 @pytest.mark.parametrize("relation", Relation)
 def test_there_are_many_plain_words_to_play(relation: Relation) -> None:
-    words = table()
+    words = load_table()
     bases = words.base_words(relation)
     assert len(bases) > 500 and len(set(bases)) == len(bases)
     for base in bases:
         assert set(base) <= set(string.ascii_lowercase) and len(base) >= 3
-        assert words.determiner(base) in ("", "a", "an", "the")
-        assert 0 < words.prior(relation, base) < 1
-        listed = words.listed(relation, base)
+        assert words.get_determiner(base) in ("", "a", "an", "the")
+        assert 0 < words.get_difficulty_prior(relation, base) < 1
+        listed = words.list_answers(relation, base)
         assert listed and base not in listed
-        assert question(relation, base, words.determiner(base))
-    chosen = [WordStats(word=base, prior=words.prior(relation, base)) for base in bases]
+        assert format_question(relation, base, words.get_determiner(base))
+    chosen = [
+        WordStats(word=base, prior=words.get_difficulty_prior(relation, base)) for base in bases
+    ]
     assert not any(map(is_retired, chosen))
 
 
 def test_no_base_word_is_a_slur() -> None:
-    bases = {base for relation in Relation for base in table().base_words(relation)}
+    bases = {base for relation in Relation for base in load_table().base_words(relation)}
     assert [base for base in bases if is_slur(base)] == []
 
 
@@ -67,22 +69,22 @@ def test_no_base_word_is_a_slur() -> None:
     ],
 )
 def test_what_players_say_is_listed(relation: Relation, base: str, answers: list[str]) -> None:
-    known = table().answers(relation, base)
+    known = load_table().get_stems(relation, base)
     missing = {answer for answer in answers if stem(answer) not in known}
     assert not missing
 
 
 def test_wordnet_does_not_list_everything() -> None:
-    words = table()
-    assert stem("wheel") not in words.answers(Relation.MERONYMS, "eagle")
-    assert stem("eagle") not in words.answers(Relation.MERONYMS, "eagle")
-    assert stem("warm") not in words.answers(Relation.ANTONYMS, "hot")
-    assert words.listed(Relation.MERONYMS, "no such word") == ()
-    assert words.answers(Relation.MERONYMS, "no such word") == frozenset()
+    words = load_table()
+    assert stem("wheel") not in words.get_stems(Relation.MERONYMS, "eagle")
+    assert stem("eagle") not in words.get_stems(Relation.MERONYMS, "eagle")
+    assert stem("warm") not in words.get_stems(Relation.ANTONYMS, "hot")
+    assert words.list_answers(Relation.MERONYMS, "no such word") == ()
+    assert words.get_stems(Relation.MERONYMS, "no such word") == frozenset()
 
 
 def test_known_answers_stand_first() -> None:
-    kinds = table().listed(Relation.HYPONYMS, "bird")
+    kinds = load_table().list_answers(Relation.HYPONYMS, "bird")
     assert kinds.index("chicken") < kinds.index("gallus gallus")
 
 
@@ -102,17 +104,17 @@ def test_known_answers_stand_first() -> None:
     ],
 )
 def test_determiners(base: str, determiner: str) -> None:
-    assert table().determiner(base) == determiner
+    assert load_table().get_determiner(base) == determiner
 
 
 def test_concrete_is_what_can_be_touched() -> None:
-    words = table()
-    assert words.concrete("eagle") and words.concrete("bottle")
-    assert not words.concrete("sadness") and not words.concrete("happy")
+    words = load_table()
+    assert words.is_concrete("eagle") and words.is_concrete("bottle")
+    assert not words.is_concrete("sadness") and not words.is_concrete("happy")
     with pytest.raises(MissingError, match="no such word"):
-        words.concrete("no such word")
+        words.is_concrete("no such word")
     with pytest.raises(MissingError, match="meronyms"):
-        words.prior(Relation.MERONYMS, "happy")
+        words.get_difficulty_prior(Relation.MERONYMS, "happy")
 
 
 def test_irregular_plurals_are_their_singulars() -> None:
@@ -126,11 +128,11 @@ def test_irregular_plurals_are_their_singulars() -> None:
 def test_the_whole_table_can_be_chosen_from() -> None:
     from random import Random
 
-    words = table()
+    words = load_table()
     stats = [
-        WordStats(word=base, prior=words.prior(Relation.HYPONYMS, base))
+        WordStats(word=base, prior=words.get_difficulty_prior(Relation.HYPONYMS, base))
         for base in words.base_words(Relation.HYPONYMS)
     ]
-    easy = next_word(stats, skill=0.1, seen=(), draw=Random(1))
-    hard = next_word(stats, skill=0.9, seen=(), draw=Random(1))
+    easy = choose_next_word(stats, skill=0.1, seen=(), draw=Random(1))
+    hard = choose_next_word(stats, skill=0.9, seen=(), draw=Random(1))
     assert easy.prior < 0.4 < 0.6 < hard.prior

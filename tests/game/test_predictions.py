@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import IntegrityError
-from idiolect.game.predictions import NAME, read_predictions, write_predictions
+from idiolect.game.predictions import PREDICTIONS_FILE, read_predictions, write_predictions
 from idiolect.game.rules.pairs import Pair
 from idiolect.game.rules.relations import Relation
 from idiolect.storage.files import write_json
@@ -18,13 +18,13 @@ def pair(likely: float) -> Pair:
 
 
 def test_predictions_are_read_as_they_were_written(tmp_path: Path) -> None:
-    assert read_predictions(tmp_path / NAME) == ()
-    write_predictions(tmp_path / NAME, [pair(0.25), pair(0.12345)])
-    assert read_predictions(tmp_path / NAME) == (pair(0.25), pair(0.1235))
+    assert read_predictions(tmp_path / PREDICTIONS_FILE) == ()
+    write_predictions(tmp_path / PREDICTIONS_FILE, [pair(0.25), pair(0.12345)])
+    assert read_predictions(tmp_path / PREDICTIONS_FILE) == (pair(0.25), pair(0.1235))
 
 
 def test_a_changed_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / NAME
+    path = tmp_path / PREDICTIONS_FILE
     write_predictions(path, [pair(0.25)])
     path.write_text(path.read_text().replace("0.25", "0.95"))
     with pytest.raises(IntegrityError, match="was changed"):
@@ -36,6 +36,6 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_no_prediction_is_refused(tmp_path: Path, row: list[object]) -> None:
     content = {"format": "idiolect-nym-predictions", "version": 1, "pairs": [row]}
-    write_json(tmp_path / NAME, content)
+    write_json(tmp_path / PREDICTIONS_FILE, content)
     with pytest.raises(IntegrityError, match="no predictions"):
-        read_predictions(tmp_path / NAME)
+        read_predictions(tmp_path / PREDICTIONS_FILE)

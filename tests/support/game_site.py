@@ -57,12 +57,12 @@ def began(round_: Round, ago: float) -> None:
 
 def play(player: User, answers: Sequence[str], base: str = "seafood", **how: Any) -> Round:
     """A round played to its end."""
-    return rounds.submit(player, opened(player, base, **how).pk, answers)
+    return rounds.submit_answers(player, opened(player, base, **how).pk, answers)
 
 
 def agreed(client: Client, player: User) -> Client:
     """The client as this player's browser, after the notice."""
-    consent.agree(player)
+    consent.record_consent(player)
     client.force_login(player)
     return client
 

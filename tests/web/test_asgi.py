@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from idiolect.web.asgi import Pages
+from idiolect.web.asgi import DjangoApp
 
 
 def asked(
@@ -39,7 +39,7 @@ def answer(scope: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, A
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Pages()(scope, receive, send))
+    asyncio.run(DjangoApp()(scope, receive, send))
     return sent
 
 

@@ -13,14 +13,14 @@ from django.test.utils import CaptureQueriesContext
 
 from idiolect.web.accounts.models import User
 from idiolect.web.models import Job
-from idiolect.web.prepared_queries import Prepared, PreparedUpdate, Slot
+from idiolect.web.prepared_queries import PreparedQuery, PreparedUpdate, QueryParameter
 
 pytestmark = pytest.mark.django_db
-OWNER, KIND = Slot("owner", BigIntegerField()), Slot("kind", CharField())
-JOBS = Prepared(
+OWNER, KIND = QueryParameter("owner", BigIntegerField()), QueryParameter("kind", CharField())
+JOBS = PreparedQuery(
     lambda: Job.objects.select_related("owner").filter(owner=OWNER, kind=KIND).order_by("kind")
 )
-KINDS = Prepared(
+KINDS = PreparedQuery(
     lambda: (
         Job.objects.filter(owner=OWNER)
         .order_by()
@@ -30,9 +30,11 @@ KINDS = Prepared(
     )
 )
 PROGRESS = PreparedUpdate(
-    lambda: Job.objects.filter(kind=KIND, made_at__gte=Now() - Slot("ago", DurationField())),
-    stage=Slot("stage", CharField()),
-    attempts=F("attempts") + Slot("more", BigIntegerField()),
+    lambda: Job.objects.filter(
+        kind=KIND, made_at__gte=Now() - QueryParameter("ago", DurationField())
+    ),
+    stage=QueryParameter("stage", CharField()),
+    attempts=F("attempts") + QueryParameter("more", BigIntegerField()),
 )
 
 

@@ -15,46 +15,46 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idiolect.web import rate_limits
-from idiolect.web.models import Pace
-from idiolect.web.rate_limits import Limit, wait
+from idiolect.web.models import RateBucket
+from idiolect.web.rate_limits import RateLimit, check_limit
 
 pytestmark = pytest.mark.django_db
-THREE = Limit(name="three", burst=3, seconds=10.0)
+THREE = RateLimit(name="three", burst=3, seconds=10.0)
 
 
 def test_a_burst_then_a_pace() -> None:
-    assert [wait(THREE, "ann", now=1000.0) for _ in range(3)] == [0.0, 0.0, 0.0]
-    assert wait(THREE, "ann", now=1000.0) == pytest.approx(10.0)
-    assert wait(THREE, "ann", now=1004.0) == pytest.approx(6.0)
-    assert wait(THREE, "ann", now=1010.0) == 0.0
-    assert wait(THREE, "ann", now=1010.0) == pytest.approx(10.0)
-    assert [wait(THREE, "ann", now=1100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert [check_limit(THREE, "ann", now=1000.0) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert check_limit(THREE, "ann", now=1000.0) == pytest.approx(10.0)
+    assert check_limit(THREE, "ann", now=1004.0) == pytest.approx(6.0)
+    assert check_limit(THREE, "ann", now=1010.0) == 0.0
+    assert check_limit(THREE, "ann", now=1010.0) == pytest.approx(10.0)
+    assert [check_limit(THREE, "ann", now=1100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
 
 
 def test_what_is_refused_does_not_count() -> None:
     for _ in range(3):
-        wait(THREE, "ann", now=0.0)
+        check_limit(THREE, "ann", now=0.0)
     for _ in range(50):
-        assert wait(THREE, "ann", now=5.0) > 0
-    assert wait(THREE, "ann", now=10.0) == 0.0
+        assert check_limit(THREE, "ann", now=5.0) > 0
+    assert check_limit(THREE, "ann", now=10.0) == 0.0
 
 
 def test_people_and_things_are_limited_on_their_own() -> None:
     for _ in range(3):
-        wait(THREE, "ann", now=0.0)
-    assert wait(THREE, "ben", now=0.0) == 0.0
-    assert wait(Limit(name="other", burst=1, seconds=1.0), "ann", now=0.0) == 0.0
-    assert wait(THREE, "ann", now=0.0) > 0
+        check_limit(THREE, "ann", now=0.0)
+    assert check_limit(THREE, "ben", now=0.0) == 0.0
+    assert check_limit(RateLimit(name="other", burst=1, seconds=1.0), "ann", now=0.0) == 0.0
+    assert check_limit(THREE, "ann", now=0.0) > 0
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.floats(0.0, 30.0), min_size=1, max_size=25))
 def test_in_any_stretch_of_time_no_more_than_burst_and_pace(db: None, steps: list[float]) -> None:
-    Pace.objects.all().delete()
+    RateBucket.objects.all().delete()
     now, allowed = 0.0, list[float]()
     for step in steps:
         now += step
-        if wait(THREE, "ann", now=now) == 0.0:
+        if check_limit(THREE, "ann", now=now) == 0.0:
             allowed.append(now)
     for first, begin in enumerate(allowed):
         for last in range(first, len(allowed)):
@@ -69,7 +69,7 @@ def test_many_at_once_are_counted_together() -> None:
 
     def ask() -> None:
         starting.wait()
-        found.extend(wait(THREE, "ann", now=0.0) for _ in range(3))
+        found.extend(check_limit(THREE, "ann", now=0.0) for _ in range(3))
         connection.close()
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
@@ -82,19 +82,19 @@ def test_many_at_once_are_counted_together() -> None:
 
 
 def test_no_address_and_no_name_is_kept() -> None:
-    wait(THREE, "192.0.2.7 ann", now=0.0)
-    kept = Pace.objects.get()
+    check_limit(THREE, "192.0.2.7 ann", now=0.0)
+    kept = RateBucket.objects.get()
     # A fingerprint, and none that whoever guesses the name can make without the site's secret.
     assert re.fullmatch("[0-9a-f]{64}", kept.key)
     assert kept.key != hashlib.sha256(b"192.0.2.7 ann").hexdigest()
 
 
 def test_what_limits_nobody_is_forgotten() -> None:
-    wait(THREE, "ann", now=0.0)
-    wait(THREE, "ben", now=100.0)
-    rate_limits.forget_old(now=50.0)
-    assert Pace.objects.count() == 1
-    assert wait(THREE, "ann", now=50.0) == 0.0
+    check_limit(THREE, "ann", now=0.0)
+    check_limit(THREE, "ben", now=100.0)
+    rate_limits.delete_expired(now=50.0)
+    assert RateBucket.objects.count() == 1
+    assert check_limit(THREE, "ann", now=50.0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_what_limits_nobody_is_forgotten() -> None:
     ],
 )
 def test_addresses(rf: RequestFactory, address: str, counted: str) -> None:
-    assert rate_limits.address(rf.get("/", REMOTE_ADDR=address)) == counted
+    assert rate_limits.get_client_address(rf.get("/", REMOTE_ADDR=address)) == counted
 
 
 def test_a_limited_view_answers_429(rf: RequestFactory) -> None:
-    @rate_limits.limited(THREE, by=rate_limits.address)
+    @rate_limits.rate_limit(THREE, by=rate_limits.get_client_address)
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse("done")
 
@@ -136,13 +136,13 @@ def test_guessing_somebodys_password_is_slowed_down(client: Client, ann: Any) ->
 
 
 def test_guessing_many_names_is_slowed_down(client: Client, db: None, monkeypatch: Any) -> None:
-    monkeypatch.setattr(rate_limits, "SIGN_IN_HERE", THREE)
+    monkeypatch.setattr(rate_limits, "SIGN_IN_BY_ADDRESS", THREE)
     assert [guess(client, f"name{n}") for n in range(4)] == [422, 422, 422, 429]
 
 
 def test_many_guessers_of_one_name_are_slowed_down(
     client: Client, ann: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(rate_limits, "SIGN_IN_ANYWHERE", THREE)
+    monkeypatch.setattr(rate_limits, "SIGN_IN_BY_NAME", THREE)
     answers = [guess(client, "ann", REMOTE_ADDR=f"192.0.2.{n}") for n in range(4)]
     assert answers == [422, 422, 422, 429]

@@ -100,18 +100,18 @@ def test_a_taken_port_says_so() -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(BusyError, match=rf"port {port}.*--port {port + 1}"):
-            run._listen("127.0.0.1", port)
+            run._open_socket("127.0.0.1", port)
 
 
 def test_a_host_that_is_none_says_so() -> None:
     with pytest.raises(UsageError, match="--host no such host"):
-        run._listen("no such host", 0)
+        run._open_socket("no such host", 0)
 
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "localhost")])
 def test_the_address_can_be_opened(host: str, shown: str) -> None:
-    with run._listen(host, 0) as listening:
-        assert run._address(listening) == f"http://{shown}:{listening.getsockname()[1]}/"
+    with run._open_socket(host, 0) as listening:
+        assert run._format_address(listening) == f"http://{shown}:{listening.getsockname()[1]}/"
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,10 +138,10 @@ def test_what_the_caller_says_reaches_the_settings(
 
 @pytest.mark.django_db
 def test_moderators_are_made_of_accounts(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.prepare(("ANN",))
+    run.prepare_site(("ANN",))
     ann.refresh_from_db()
     assert ann.is_staff and ann.is_superuser
     guest = User.objects.create_guest()
     for name in ("nobody", guest.username):
         with pytest.raises(MissingError, match=f"nobody is called '{name}'"):
-            run.prepare((name,))
+            run.prepare_site((name,))

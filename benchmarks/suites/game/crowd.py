@@ -16,8 +16,8 @@ from idiolect.config import derive_seed
 from idiolect.events import Listener
 from idiolect.game.export.pairs import PairRow
 from idiolect.game.rules.answers import stem
-from idiolect.game.rules.relations import Relation, question
-from idiolect.game.words import table
+from idiolect.game.rules.relations import Relation, format_question
+from idiolect.game.words import load_table
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.stats.significance import paired
@@ -45,11 +45,13 @@ def crowd(
         )
         for place, (word, answer) in enumerate(learnt)
     ]
-    engine.train(folder, History.of(engine.ME, items), base=base, listener=listener)
-    guesser = engine.Guesser(folder, base=base)
+    engine.train_player_model(
+        folder, History.of(engine.PLAYER_ID, items), base=base, listener=listener
+    )
+    guesser = engine.AnswerPredictor(folder, base=base)
     found: list[dict[str, Any]] = []
     for word in asked:
-        own, plain = guesser.answers(_question(word), word)
+        own, plain = guesser.predict_answers(_question(word), word)
         given = set(map(stem, answers[word]))
         found.append(
             {
@@ -76,5 +78,5 @@ def crowd(
 
 def _question(word: str) -> str:
     # The original asked some words that our table has not.
-    known = table().determiner(word) or ("an" if word[0] in "aeio" else "a")
-    return question(Relation.MERONYMS, word, known)
+    known = load_table().get_determiner(word) or ("an" if word[0] in "aeio" else "a")
+    return format_question(Relation.MERONYMS, word, known)

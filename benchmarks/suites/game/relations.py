@@ -16,22 +16,22 @@ import numpy as np
 
 from idiolect.game.classifier.examples import (
     Example,
-    Known,
+    KnownPairs,
     Lexicon,
+    add_false_pairs,
+    assign_bucket,
     from_game,
-    side,
-    with_false_pairs,
 )
-from idiolect.game.classifier.features import Describer
-from idiolect.game.classifier.judge import Judged, auc_by_how, judged
-from idiolect.game.classifier.likelihood import Likelihoods
+from idiolect.game.classifier.features import FeatureExtractor
+from idiolect.game.classifier.judge import ClassifierMetrics, compute_auc_by_origin, compute_metrics
+from idiolect.game.classifier.likelihood import LikelihoodScorer
 from idiolect.game.classifier.model import Doubles
 from idiolect.game.classifier.train import (
     ClassifierConfig,
-    Parts,
-    compare,
-    part_of,
-    split,
+    DataSplit,
+    assign_part,
+    compare_variants,
+    split_pairs,
 )
 from idiolect.game.export.pairs import PairRow
 from idiolect.storage.files import write_atomic
@@ -50,41 +50,41 @@ class Outcome:
     learnt: str
     """What it was trained on."""
     way: str
-    figures: Judged
+    figures: ClassifierMetrics
     by_how: dict[str, tuple[int, float]]
 
 
 class Kept:
     """Likelihoods that are kept in a file, so that a second run need not run the base again."""
 
-    def __init__(self, likelihoods: Likelihoods, path: Path) -> None:
+    def __init__(self, likelihoods: LikelihoodScorer, path: Path) -> None:
         self.likelihoods, self.path = likelihoods, path
         if path.is_file():
             rows = json.loads(path.read_text(encoding="utf-8"))
-            likelihoods.known.update({(a, b): (nats, n) for a, b, nats, n in rows})
+            likelihoods.scored.update({(a, b): (nats, n) for a, b, nats, n in rows})
 
     def __call__(self, pairs: Sequence[Example]) -> np.ndarray:
-        order = sorted(range(len(pairs)), key=lambda n: pairs[n].words)
+        order = sorted(range(len(pairs)), key=lambda n: pairs[n].word_pair)
         for start in range(0, len(order), 100):
-            before = len(self.likelihoods.known)
+            before = len(self.likelihoods.scored)
             self.likelihoods([pairs[n] for n in order[start : start + 100]])
-            if len(self.likelihoods.known) > before:
+            if len(self.likelihoods.scored) > before:
                 self._save()
         return self.likelihoods(pairs)
 
     def _save(self) -> None:
-        rows = [[a, b, nats, n] for (a, b), (nats, n) in self.likelihoods.known.items()]
+        rows = [[a, b, nats, n] for (a, b), (nats, n) in self.likelihoods.scored.items()]
         write_atomic(self.path, json.dumps(rows))
 
 
 def on_wordnet(
-    lexicon: Lexicon, describe: Describer, config: ClassifierConfig
+    lexicon: Lexicon, describe: FeatureExtractor, config: ClassifierConfig
 ) -> dict[str, list[Outcome]]:
     """Every way on WordNet's pairs, by relation."""
     found: dict[str, list[Outcome]] = {}
     for relation in sorted(lexicon):
-        parts = split(lexicon, relation, [], config)
-        _, chances = compare(parts, describe, seed=config.seed)
+        parts = split_pairs(lexicon, relation, [], config)
+        _, chances = compare_variants(parts, describe, seed=config.seed)
         found[relation] = outcomes(relation, "WordNet", parts.test, chances, config.seed)
     return found
 
@@ -98,8 +98,8 @@ def outcomes(
             pairs=name,
             learnt=learnt,
             way=way,
-            figures=judged(test, chances[way], seed=seed),
-            by_how=dict(auc_by_how(test, chances[way])),
+            figures=compute_metrics(test, chances[way], seed=seed),
+            by_how=dict(compute_auc_by_origin(test, chances[way])),
         )
         for way in (*SHOWN, *LEARNT)
         if way in chances
@@ -107,38 +107,38 @@ def outcomes(
 
 
 def on_the_game(
-    lexicon: Lexicon, rows: Sequence[PairRow], describe: Describer, config: ClassifierConfig
+    lexicon: Lexicon, rows: Sequence[PairRow], describe: FeatureExtractor, config: ClassifierConfig
 ) -> list[Outcome]:
     """Every way on the original game's parts, without and with its pairs of other base words."""
     true = from_game(rows, PARTS)
-    known = Known(lexicon, rows)
+    known = KnownPairs(lexicon, rows)
     words = {example.base_word for example in true}
     without = {w: a for w, a in lexicon[PARTS].items() if w not in words}
-    plain = split({**lexicon, PARTS: without}, PARTS, [], config)
+    plain = split_pairs({**lexicon, PARTS: without}, PARTS, [], config)
 
     def fold(word: str) -> str:
-        return str(side(word, config.seed + 1, FOLDS))
+        return str(assign_bucket(word, config.seed + 1, FOLDS))
 
-    pairs = with_false_pairs(true, known, lexicon, seed=config.seed, part=fold)
+    pairs = add_false_pairs(true, known, lexicon, seed=config.seed, part=fold)
     # A pair reversed has another base word, which WordNet's part may not have either.
     bases = {example.base_word for example in pairs}
-    plain = Parts(
+    plain = DataSplit(
         many=tuple(e for e in plain.many if e.base_word not in bases),
         apart=tuple(e for e in plain.apart if e.base_word not in bases),
         test=tuple(pairs),
     )
-    _, alone = compare(plain, describe, seed=config.seed)
+    _, alone = compare_variants(plain, describe, seed=config.seed)
     joined = {way: np.zeros(len(pairs)) for way in alone}
     for number in range(FOLDS):
         asked = [n for n, e in enumerate(pairs) if fold(e.base_word) == str(number)]
         others = [e for e in pairs if fold(e.base_word) != str(number)]
-        apart = [e for e in others if part_of(e.base_word, config.seed) == "apart"]
-        parts = Parts(
+        apart = [e for e in others if assign_part(e.base_word, config.seed) == "apart"]
+        parts = DataSplit(
             many=(*plain.many, *(e for e in others if e not in set(apart))),
             apart=(*plain.apart, *apart),
             test=tuple(pairs[n] for n in asked),
         )
-        for way, chances in compare(parts, describe, seed=config.seed)[1].items():
+        for way, chances in compare_variants(parts, describe, seed=config.seed)[1].items():
             joined[way][asked] = chances
     name = "the original game's parts"
     return [
@@ -148,14 +148,14 @@ def on_the_game(
 
 
 def wordnet_with_game(
-    lexicon: Lexicon, rows: Sequence[PairRow], describe: Describer, config: ClassifierConfig
+    lexicon: Lexicon, rows: Sequence[PairRow], describe: FeatureExtractor, config: ClassifierConfig
 ) -> list[Outcome]:
     """WordNet's parts judged by a classifier that learnt from the game's pairs too, but for those
     of the base words that are judged."""
-    judged_words = {e.base_word for e in split(lexicon, PARTS, [], config).test}
+    judged_words = {e.base_word for e in split_pairs(lexicon, PARTS, [], config).test}
     usable = [row for row in rows if row.base_word not in judged_words]
-    parts = split(lexicon, PARTS, usable, config)
-    plain = split(lexicon, PARTS, [], config)
+    parts = split_pairs(lexicon, PARTS, usable, config)
+    plain = split_pairs(lexicon, PARTS, [], config)
     parts = replace(parts, test=plain.test)
-    _, chances = compare(parts, describe, seed=config.seed)
+    _, chances = compare_variants(parts, describe, seed=config.seed)
     return outcomes(PARTS, "WordNet and the game", parts.test, chances, config.seed)

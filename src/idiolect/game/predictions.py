@@ -14,9 +14,9 @@ from idiolect.game.rules.pairs import Pair
 from idiolect.game.rules.relations import Relation
 from idiolect.storage.files import read_json, write_json
 
-NAME = "nym-predictions.json"
+PREDICTIONS_FILE = "nym-predictions.json"
 """Its name in the site's data folder."""
-CLASSIFIER = "nym-classifier"
+CLASSIFIER_FOLDER = "nym-classifier"
 """The name there of the classifier's own folder."""
 _FORMAT = "idiolect-nym-predictions"
 
@@ -38,14 +38,14 @@ def read_predictions(path: Path) -> tuple[Pair, ...]:
     try:
         if content["format"] != _FORMAT or content["version"] != 1:
             raise ValueError("its format is another")
-        return tuple(_pair(*row) for row in content["pairs"])
+        return tuple(_parse_pair(*row) for row in content["pairs"])
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"{path}: no predictions of a classifier ({error}); train it anew, or delete the file"
         ) from error
 
 
-def _pair(relation: str, base_word: str, answer: str, likely: float) -> Pair:
+def _parse_pair(relation: str, base_word: str, answer: str, likely: float) -> Pair:
     if not 0 <= likely <= 1:
         raise ValueError(f"{likely} is no probability")
     return Pair(relation=Relation(relation), base_word=base_word, answer=answer, likely=likely)

@@ -16,31 +16,31 @@ from typing import Any, cast
 
 from idiolect.game.rules.answers import stem
 
-_DIGITS = 16
-_MARKS = re.compile(r"[._\-]+"), re.compile(r"[._\-\d]+")
+_HASH_DIGITS = 16
+_SEPARATORS = re.compile(r"[._\-]+"), re.compile(r"[._\-\d]+")
 
 
 @lru_cache(maxsize=16384)
 def is_slur(text: str) -> bool:
     """Whether any word of ``text``, or all of it written together, stands in a list."""
     words = stem(text).split()
-    return any(_hash(word) in _ours() for word in (*words, "".join(words))) or bool(
-        _filter().is_profane(text)
+    return any(_hash_word(word) in _load_hashes() for word in (*words, "".join(words))) or bool(
+        _load_filter().is_profane(text)
     )
 
 
-def insults(name: str) -> bool:
+def is_offensive_name(name: str) -> bool:
     """Whether a name that others see is a slur or an obscenity, or has one between its marks."""
-    parts = (marks.sub(" ", name) for marks in _MARKS)
+    parts = (marks.sub(" ", name) for marks in _SEPARATORS)
     return is_slur(name) or any(map(is_slur, parts))
 
 
-def _hash(word: str) -> str:
-    return hashlib.sha256(word.encode()).hexdigest()[:_DIGITS]
+def _hash_word(word: str) -> str:
+    return hashlib.sha256(word.encode()).hexdigest()[:_HASH_DIGITS]
 
 
 @cache
-def _ours() -> frozenset[str]:
+def _load_hashes() -> frozenset[str]:
     lines = (
         resources.files("idiolect.game").joinpath("profanity.txt").read_text("ascii").splitlines()
     )
@@ -48,7 +48,7 @@ def _ours() -> frozenset[str]:
 
 
 @cache
-def _filter() -> Any:
+def _load_filter() -> Any:
     # Imported here: it compiles its lists, which only the first result page has to wait for.
     from glin_profanity import Filter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 
 
-class ServerConfig(AppConfig):
+class WebConfig(AppConfig):
     """What every other app of the site builds on."""
 
     name = "idiolect.web"

@@ -30,7 +30,7 @@ THREADS = 8
 """Pages at once: they wait for little, and more would only wait for each other's writing."""
 
 
-class Pages(BaseHandler):
+class DjangoApp(BaseHandler):
     """Django's synchronous pages behind ASGI."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Pages(BaseHandler):
         """Answer one request; what is no HTTP, or breaks off, gets no answer."""
         if scope["type"] != "http":
             return
-        body = await _read(receive)
+        body = await _read_body(receive)
         if body is None:
             return
         if len(body) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
@@ -50,11 +50,15 @@ class Pages(BaseHandler):
             await send({"type": "http.response.body"})
             return
         loop = asyncio.get_running_loop()
-        status, headers, page = await loop.run_in_executor(self._threads, self._page, scope, body)
+        status, headers, page = await loop.run_in_executor(
+            self._threads, self._render_page, scope, body
+        )
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": page})
 
-    def _page(self, scope: Scope, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    def _render_page(
+        self, scope: Scope, body: bytes
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         set_script_prefix(scope.get("root_path") or "/")
         signals.request_started.send(sender=type(self), scope=scope)
         response = self.get_response(ASGIRequest(scope, BytesIO(body)))
@@ -69,7 +73,7 @@ class Pages(BaseHandler):
         return response.status_code, headers, page
 
 
-async def _read(receive: Receive) -> bytes | None:
+async def _read_body(receive: Receive) -> bytes | None:
     """The body, cut off where it is too long for any page; None if the browser has gone."""
     parts: list[bytes] = []
     size, most = 0, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
@@ -85,4 +89,4 @@ async def _read(receive: Receive) -> bytes | None:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "idiolect.web.settings")
 django.setup(set_prefix=False)
-application = Pages()
+application = DjangoApp()

@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from idiolect.errors import UsageError
 
-_WAIT = 20
+_SQLITE_TIMEOUT = 20
 """Seconds a writer waits for another one; a page of the game writes for milliseconds."""
 
-_SQLITE = (
+_SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL;"  # readers and a writer at once
     # Safe when the process is killed; a power cut may lose the last moments, never the file.
     "PRAGMA synchronous=NORMAL;"
@@ -19,7 +19,7 @@ _SQLITE = (
 )
 
 
-def database(url: str, folder: Path) -> dict[str, Any]:
+def parse_database_url(url: str, folder: Path) -> dict[str, Any]:
     """Django's description of the database at ``url``; of ``site.sqlite3`` in ``folder`` if empty.
 
     Takes ``sqlite:///FILE`` (four slashes for an absolute path) and
@@ -27,7 +27,7 @@ def database(url: str, folder: Path) -> dict[str, Any]:
     without the password in its text.
     """
     if not url:
-        return _sqlite(folder / "site.sqlite3")
+        return _build_sqlite_settings(folder / "site.sqlite3")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -35,7 +35,7 @@ def database(url: str, folder: Path) -> dict[str, Any]:
         raise UsageError(f"DATABASE_URL cannot be read: {error}") from None
     name = unquote(parts.path.removeprefix("/"))
     if parts.scheme in ("sqlite", "sqlite3") and name and not parts.netloc:
-        return _sqlite(Path(name).expanduser().absolute())
+        return _build_sqlite_settings(Path(name).expanduser().absolute())
     if parts.scheme in ("postgres", "postgresql") and name:
         return {
             "ENGINE": "django.db.backends.postgresql",
@@ -54,16 +54,16 @@ def database(url: str, folder: Path) -> dict[str, Any]:
     )
 
 
-def _sqlite(file: Path) -> dict[str, Any]:
+def _build_sqlite_settings(file: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(file),
         "CONN_MAX_AGE": None,  # threads keep their connection: opening one costs more than a page
         "OPTIONS": {
-            "timeout": _WAIT,
+            "timeout": _SQLITE_TIMEOUT,
             # A transaction takes the right to write at its start, and waits for it there: one that
             # asks in its middle would fail at once instead of waiting.
             "transaction_mode": "IMMEDIATE",
-            "init_command": _SQLITE,
+            "init_command": _SQLITE_PRAGMAS,
         },
     }

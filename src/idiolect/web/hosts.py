@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 from idiolect.errors import UsageError
 
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hosts:
+class AllowedHosts:
     """``names`` the site answers to; ``origins`` where a scheme is given; ``https`` if always."""
 
     names: tuple[str, ...]
@@ -24,17 +24,17 @@ class Hosts:
     https: bool
 
     @property
-    def local(self) -> bool:
+    def is_local(self) -> bool:
         """Whether only this machine itself can name the site."""
-        return all(name in LOCAL for name in self.names)
+        return all(name in LOCAL_HOSTS for name in self.names)
 
 
-def hosts(text: str) -> Hosts:
+def parse_hosts(text: str) -> AllowedHosts:
     """Read ``nyms.example.org, https://words.example.org:8443``; empty means this machine.
 
     Raises UsageError for what is no host.
     """
-    entries = text.replace(",", " ").split() or list(LOCAL)
+    entries = text.replace(",", " ").split() or list(LOCAL_HOSTS)
     names: list[str] = []
     origins: list[str] = []
     secure: list[bool] = []
@@ -54,13 +54,13 @@ def hosts(text: str) -> Hosts:
         secure.append(parts.scheme == "https")
         if parts.scheme:
             origins.append(f"{parts.scheme}://{parts.netloc}")
-    return Hosts(names=tuple(names), origins=tuple(origins), https=all(secure))
+    return AllowedHosts(names=tuple(names), origins=tuple(origins), https=all(secure))
 
 
 _SCHEMES = ("", "http", "https")
 
 
-def names_of(address: str) -> tuple[str, ...]:
+def list_host_names(address: str) -> tuple[str, ...]:
     """Under which names a server that listens on ``address`` is reached.
 
     For 0.0.0.0 and :: these are this machine's name and the addresses it is known by.
@@ -68,20 +68,20 @@ def names_of(address: str) -> tuple[str, ...]:
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
-        return (*LOCAL, address)
+        return (*LOCAL_HOSTS, address)
     if not found.is_unspecified:
-        return (*LOCAL, f"[{found}]" if found.version == 6 else str(found))
+        return (*LOCAL_HOSTS, f"[{found}]" if found.version == 6 else str(found))
     own = socket.gethostname()
     try:
         known = {str(info[4][0]) for info in socket.getaddrinfo(own, None)}
     except OSError:
         known = set[str]()
-    known.add(_outward())
+    known.add(_find_outward_address())
     addresses = sorted(f"[{a}]" if ":" in a else a for a in known if a and "%" not in a)
-    return tuple(dict.fromkeys((*LOCAL, own, f"{own}.local", *addresses)))
+    return tuple(dict.fromkeys((*LOCAL_HOSTS, own, f"{own}.local", *addresses)))
 
 
-def _outward() -> str:
+def _find_outward_address() -> str:
     """The address that other machines of the network see; empty where there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:

@@ -10,13 +10,16 @@ from django.db.models import Q
 from django.utils import timezone
 
 
-class Pace(models.Model):
+class RateBucket(models.Model):
     """How far ahead of the allowed pace somebody is, in something; written by ``limits.py``."""
 
     key = models.CharField(max_length=64, primary_key=True)
     """A keyed hash of what is limited and whom: no address stands here."""
     free_at = models.FloatField(db_index=True)
     """The moment (seconds since 1970) at which everything is allowed again."""
+
+    class Meta:
+        db_table = "server_pace"
 
     def __str__(self) -> str:
         return self.key
@@ -69,7 +72,7 @@ class Job(models.Model):
         return f"{self.kind} {self.state}"
 
     @property
-    def active(self) -> bool:
+    def is_active(self) -> bool:
         """Whether it waits or runs."""
         return self.state in (self.State.QUEUED, self.State.RUNNING)
 

@@ -16,7 +16,7 @@ from django.db.models import Expression, Field
 from django.db.models.sql import UpdateQuery
 
 
-class Slot(Expression):
+class QueryParameter(Expression):
     """A place in a query for a value that is known when it is asked."""
 
     def __init__(self, name: str, field: Field[Any, Any]) -> None:
@@ -27,26 +27,26 @@ class Slot(Expression):
         """Its placeholder; what stands for the value is the slot itself."""
         return "%s", [self]
 
-    def filled(self, values: Mapping[str, Any]) -> Any:
+    def prepare_value(self, values: Mapping[str, Any]) -> Any:
         """The value, as the database takes it."""
         field = cast(Any, self.output_field)
         return field.get_db_prep_value(values[self.name], connection, prepared=False)
 
 
-class Prepared:
+class PreparedQuery:
     """A query set with slots, compiled once a thread."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
-        self._kept = threading.local()
+        self._cache = threading.local()
 
     def __call__(self, **values: Any) -> list[Any]:
         """What the query set has for these values: models or rows, as it says."""
         try:
-            asked, compiler, sql, slots = self._kept.query
+            asked, compiler, sql, slots = self._cache.query
         except AttributeError:
-            asked, compiler, sql, slots = self._kept.query = self._compile()
-        compiler.as_sql = lambda *_, **__: (sql, _fill(slots, values))
+            asked, compiler, sql, slots = self._cache.query = self._compile_query()
+        compiler.as_sql = lambda *_, **__: (sql, _bind_values(slots, values))
         return list(asked._iterable_class(asked))
 
     def first(self, **values: Any) -> Any:
@@ -54,7 +54,7 @@ class Prepared:
         found = self(**values)
         return found[0] if found else None
 
-    def _compile(self) -> tuple[Any, Any, str, Sequence[Any]]:
+    def _compile_query(self) -> tuple[Any, Any, str, Sequence[Any]]:
         asked = self._make()
         compiler = asked.query.get_compiler(connection=connection)
         sql, slots = compiler.as_sql()
@@ -67,23 +67,25 @@ class PreparedUpdate:
 
     def __init__(self, make: Callable[[], Any], **changes: Any) -> None:
         self._make, self._changes = make, changes
-        self._kept = threading.local()
+        self._cache = threading.local()
 
     def __call__(self, **values: Any) -> int:
         """Make the change; how many rows it changed."""
         try:
-            sql, slots = self._kept.query
+            sql, slots = self._cache.query
         except AttributeError:
-            sql, slots = self._kept.query = self._compile()
+            sql, slots = self._cache.query = self._compile_update()
         with connection.cursor() as cursor:
-            cursor.execute(sql, _fill(slots, values))
+            cursor.execute(sql, _bind_values(slots, values))
             return cursor.rowcount
 
-    def _compile(self) -> tuple[str, Sequence[Any]]:
+    def _compile_update(self) -> tuple[str, Sequence[Any]]:
         query = self._make().query.chain(UpdateQuery)
         query.add_update_values(self._changes)
         return query.get_compiler(connection=connection).as_sql()
 
 
-def _fill(slots: Sequence[Any], values: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(part.filled(values) if isinstance(part, Slot) else part for part in slots)
+def _bind_values(slots: Sequence[Any], values: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(
+        part.prepare_value(values) if isinstance(part, QueryParameter) else part for part in slots
+    )

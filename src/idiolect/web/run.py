@@ -19,11 +19,11 @@ from pathlib import Path
 
 from idiolect.errors import BusyError, MissingError, UsageError
 from idiolect.storage.files import lock
-from idiolect.web.data_dir import home, make_home
-from idiolect.web.hosts import hosts, names_of
+from idiolect.web.data_dir import get_data_dir, make_data_dir
+from idiolect.web.hosts import list_host_names, parse_hosts
 
 SETTINGS = "idiolect.web.settings"
-_NEEDED = (
+_REQUIRED_MODULES = (
     *("django", "django_htmx", "ninja", "uvicorn", "httptools"),
     *("whitenoise", "argon2", "psycopg"),
 )
@@ -46,35 +46,35 @@ def serve(
     Raises MissingError where the extra ``web`` or a moderator is missing, BusyError where the port
     is taken, UsageError for a host that is none.
     """
-    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+    if missing := [name for name in _REQUIRED_MODULES if find_spec(name) is None]:
         raise MissingError(
             f"the site needs {', '.join(missing)}; install it: pip install 'idiolect[web]'"
         )
     _set_environment(host, data)
     os.umask(0o077)  # the database holds hashes of passwords, wherever its folder is
-    with contextlib.closing(_listen(host, port)) as listening:
-        prepare(moderators)
-        shown = _address(listening)
+    with contextlib.closing(_open_socket(host, port)) as listening:
+        prepare_site(moderators)
+        shown = _format_address(listening)
         tell(f"Idiolect is at {shown} (Ctrl-C ends it)")
-        tell(f"its data is in {home()}")
+        tell(f"its data is in {get_data_dir()}")
         if browser:
-            _open(shown)
-        with _worker():
-            _uvicorn(listening, workers)
+            _open_browser(shown)
+        with _run_worker():
+            _run_uvicorn(listening, workers)
 
 
-def prepare(moderators: tuple[str, ...] = ()) -> None:
+def prepare_site(moderators: tuple[str, ...] = ()) -> None:
     """Bring the database up to date, one process at a time, and make moderators."""
     import django
     from django.core.management import call_command
 
     django.setup()
-    with lock(make_home() / "site", wait=True, what="the site"):
+    with lock(make_data_dir() / "site", wait=True, what="the site"):
         call_command("migrate", verbosity=0, interactive=False)
-    from idiolect.web.accounts.models import User, name_key
+    from idiolect.web.accounts.models import User, compute_name_key
 
     for name in moderators:
-        found = User.objects.filter(key=name_key(name), is_guest=False)
+        found = User.objects.filter(key=compute_name_key(name), is_guest=False)
         if not found.update(is_staff=True, is_superuser=True):
             raise MissingError(f"nobody is called {name!r}; sign up in the browser first")
 
@@ -84,12 +84,12 @@ def _set_environment(host: str, data: Path | None) -> None:
     if data is not None:
         os.environ["IDIOLECT_HOME"] = str(data.absolute())
     if not os.environ.get("IDIOLECT_HOSTS"):
-        os.environ["IDIOLECT_HOSTS"] = " ".join(names_of(host))
-    hosts(os.environ["IDIOLECT_HOSTS"])
+        os.environ["IDIOLECT_HOSTS"] = " ".join(list_host_names(host))
+    parse_hosts(os.environ["IDIOLECT_HOSTS"])
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _open_socket(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -111,14 +111,14 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _address(listening: socket.socket) -> str:
+def _format_address(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "localhost"
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def _open(address: str) -> None:
+def _open_browser(address: str) -> None:
     """Open the browser in a moment; what it asks for waits until the site is up."""
     if sys.platform == "linux" and not ({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
         return  # a browser in the terminal would cover what is said there
@@ -128,12 +128,12 @@ def _open(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _worker() -> Generator[None]:
+def _run_worker() -> Generator[None]:
     """A worker as long as the block runs; one that dies is started again."""
     over = threading.Event()
     running: list[subprocess.Popen[bytes]] = []
 
-    def keep() -> None:
+    def keep_running() -> None:
         while not over.is_set():
             command = [sys.executable, "-m", "idiolect.web.jobs.worker"]
             with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
@@ -144,7 +144,7 @@ def _worker() -> Generator[None]:
                     child.terminate()
             over.wait(5.0)
 
-    keeper = threading.Thread(target=keep, name="worker", daemon=True)
+    keeper = threading.Thread(target=keep_running, name="worker", daemon=True)
     keeper.start()
     try:
         yield
@@ -153,7 +153,7 @@ def _worker() -> Generator[None]:
         keeper.join(timeout=10.0)
 
 
-def _uvicorn(listening: socket.socket, workers: int) -> None:
+def _run_uvicorn(listening: socket.socket, workers: int) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 

@@ -38,11 +38,11 @@ def strict_policies(
 ) -> Callable[[HttpRequest], HttpResponse]:
     """The middleware: adds the headers, and keeps pages out of shared and back-button caches."""
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def handle_request(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         for name, value in _HEADERS.items():
             response[name] = value
         response.setdefault("Cache-Control", "no-store")
         return response
 
-    return answer
+    return handle_request

@@ -7,21 +7,22 @@ from django.contrib.sessions.models import Session
 from django.db.models import CharField, DateTimeField
 from django.utils import timezone
 
-from idiolect.web.prepared_queries import Prepared, Slot
+from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
 
 class SessionStore(db.SessionStore):
     """Django's, with that query."""
 
     def _get_session_from_db(self) -> Session | None:
-        found = _FOUND.first(key=self.session_key, now=timezone.now())
+        found = _SESSION_BY_KEY.first(key=self.session_key, now=timezone.now())
         if found is None:
             self._session_key = None
         return found
 
 
-_FOUND = Prepared(
+_SESSION_BY_KEY = PreparedQuery(
     lambda: Session.objects.filter(
-        session_key=Slot("key", CharField()), expire_date__gt=Slot("now", DateTimeField())
+        session_key=QueryParameter("key", CharField()),
+        expire_date__gt=QueryParameter("now", DateTimeField()),
     )
 )

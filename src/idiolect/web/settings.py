@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import os
 
-from idiolect.web.data_dir import make_home
-from idiolect.web.database import database
-from idiolect.web.hosts import hosts
-from idiolect.web.secrets import secret_key
+from idiolect.web.data_dir import make_data_dir
+from idiolect.web.database import parse_database_url
+from idiolect.web.hosts import parse_hosts
+from idiolect.web.secrets import load_secret_key
 
-HOME = make_home()
-_HOSTS = hosts(os.environ.get("IDIOLECT_HOSTS", ""))
+HOME = make_data_dir()
+_HOSTS = parse_hosts(os.environ.get("IDIOLECT_HOSTS", ""))
 
-SECRET_KEY = secret_key(HOME)
+SECRET_KEY = load_secret_key(HOME)
 ALLOWED_HOSTS = list(_HOSTS.names)
 CSRF_TRUSTED_ORIGINS = list(_HOSTS.origins)
 # Django's pages of errors show settings and variables, so never to another machine.
-DEBUG = os.environ.get("IDIOLECT_DEBUG", "0") not in ("", "0") and _HOSTS.local
+DEBUG = os.environ.get("IDIOLECT_DEBUG", "0") not in ("", "0") and _HOSTS.is_local
 
 INSTALLED_APPS = [
     "idiolect.web",
@@ -63,7 +63,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": database(os.environ.get("DATABASE_URL", ""), HOME)}
+DATABASES = {"default": parse_database_url(os.environ.get("DATABASE_URL", ""), HOME)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 BASE = os.environ.get("IDIOLECT_BASE", "") or "default"
@@ -81,7 +81,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-NAMES_REFUSED_BY = ("idiolect.game.profanity.insults",)
+NAMES_REFUSED_BY = ("idiolect.game.profanity.is_offensive_name",)
 """Functions that say of a name whether nobody may be called so."""
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "home"

@@ -18,22 +18,22 @@ from sklearn.preprocessing import StandardScaler
 from idiolect.errors import DataError, IntegrityError, MismatchError
 from idiolect.game.classifier.examples import (
     Example,
-    Known,
+    KnownPairs,
+    add_false_pairs,
     from_game,
     from_lexicon,
-    with_false_pairs,
 )
-from idiolect.game.classifier.features import Describer
-from idiolect.game.classifier.fit import STRENGTHS, Described, Fitter
-from idiolect.game.classifier.judge import auc_by_how, judged
-from idiolect.game.classifier.likelihood import NAMES, Likelihoods
+from idiolect.game.classifier.features import FeatureExtractor
+from idiolect.game.classifier.fit import INVERSE_PENALTIES, FeatureMatrix, StageFitter
+from idiolect.game.classifier.judge import compute_auc_by_origin, compute_metrics
+from idiolect.game.classifier.likelihood import SCORE_NAMES, LikelihoodScorer
 from idiolect.game.classifier.model import Kind, RelationModel, load_models, save_models
 from idiolect.game.classifier.train import (
     ClassifierConfig,
-    best,
-    compare,
+    choose_best_kind,
+    compare_variants,
     load_classifier,
-    split,
+    split_pairs,
     train_classifier,
 )
 from idiolect.game.export.pairs import PairRow
@@ -88,8 +88,8 @@ def pair_row(
 def test_false_pairs_are_false_and_made_of_the_same_words() -> None:
     true = from_lexicon(LEXICON, "meronyms", a_word=2, seed=1)
     assert len(true) == 240 and all(e.related for e in true)
-    known = Known(LEXICON)
-    pairs = with_false_pairs(true, known, LEXICON, seed=1)
+    known = KnownPairs(LEXICON)
+    pairs = add_false_pairs(true, known, LEXICON, seed=1)
     false = [e for e in pairs if not e.related]
     assert len(false) == len(true)
     assert not any(known(e.relation, e.base_word, e.answer) for e in false)
@@ -98,22 +98,22 @@ def test_false_pairs_are_false_and_made_of_the_same_words() -> None:
     assert all(e.answer in answers for e in false if e.how == "other word")
     assert all(e.base_word in answers for e in false if e.how == "reversed")
     assert all("kind" in e.answer for e in false if e.how == "other relation")
-    again = with_false_pairs(true, known, LEXICON, seed=1)
-    assert again == pairs and with_false_pairs(true, known, LEXICON, seed=2) != pairs
+    again = add_false_pairs(true, known, LEXICON, seed=1)
+    assert again == pairs and add_false_pairs(true, known, LEXICON, seed=2) != pairs
 
 
 def test_a_pair_and_its_reverse_that_both_hold_are_not_used_against_each_other() -> None:
     both = {"synonyms": {"big": ["large"], "large": ["big"], "small": ["little"]}}
     true = from_lexicon(both, "synonyms", a_word=9, seed=0)
-    false = [e for e in with_false_pairs(true, Known(both), both, seed=0) if not e.related]
-    assert not {("big", "large"), ("large", "big")} & {e.words for e in false}
+    false = [e for e in add_false_pairs(true, KnownPairs(both), both, seed=0) if not e.related]
+    assert not {("big", "large"), ("large", "big")} & {e.word_pair for e in false}
 
 
 def test_no_base_word_is_in_two_parts() -> None:
     game = [pair_row(w, f"{w}-partx", players=5) for w in WORDS[:40]]
     game += [pair_row(w, f"{w}-kindx", yes=1, no=5) for w in WORDS[:40]]
     config = ClassifierConfig(pairs=150, scored=40)
-    parts = split(LEXICON, "meronyms", game, config)
+    parts = split_pairs(LEXICON, "meronyms", game, config)
     words = [{e.base_word for e in part} for part in (parts.many, parts.apart, parts.test)]
     assert min(map(len, words)) > 10
     assert not words[0] & words[1] | words[1] & words[2] | words[0] & words[2]
@@ -138,50 +138,56 @@ def test_players_make_true_and_false_pairs() -> None:
     assert from_game(rows, "synonyms") == []
 
 
-def numbers(*, noise_share: float = 0.0) -> tuple[Described, Described, Described, list[Example]]:
+def numbers(
+    *, noise_share: float = 0.0
+) -> tuple[FeatureMatrix, FeatureMatrix, FeatureMatrix, list[Example]]:
     """Two parts to learn from and one to be judged on, and the pairs of the last."""
-    parts = split(LEXICON, "meronyms", [], ClassifierConfig(pairs=200, scored=60))
+    parts = split_pairs(LEXICON, "meronyms", [], ClassifierConfig(pairs=200, scored=60))
     draw = np.random.default_rng(0)
 
-    def described(pairs: Sequence[Example]) -> tuple[Described, list[Example]]:
+    def described(pairs: Sequence[Example]) -> tuple[FeatureMatrix, list[Example]]:
         kept = [
             replace(e, related=e.related != wrong)
             for e, wrong in zip(pairs, draw.random(len(pairs)) < noise_share, strict=True)
         ]
-        return Described.of(kept, Describer(encoder)), kept
+        return FeatureMatrix.from_pairs(kept, FeatureExtractor(encoder)), kept
 
     test, asked = described(parts.test)
     return described(parts.many)[0], described(parts.apart)[0], test, asked
 
 
-def chances_of(model: RelationModel, numbers: Described) -> NDArray[np.float64]:
-    return model.probabilities(numbers.vectors, numbers.scores)
+def chances_of(model: RelationModel, numbers: FeatureMatrix) -> NDArray[np.float64]:
+    return model.predict_proba(numbers.vectors, numbers.scores)
 
 
 @pytest.mark.parametrize("kind", ["logistic", "mlp"])
 def test_what_can_be_learnt_is_learnt_on_other_words(kind: Kind) -> None:
     many, apart, test, asked = numbers()
-    chances = chances_of(Fitter(many, apart, seed=0).fit(kind, (0,)), test)
-    found = judged(asked, chances, seed=0)
+    chances = chances_of(StageFitter(many, apart, seed=0).fit(kind, (0,)), test)
+    found = compute_metrics(asked, chances, seed=0)
     assert found.auc.value > 0.85 and found.auc.low <= found.auc.value <= found.auc.high
     assert found.brier.value < 0.2
     assert found.auc.value == pytest.approx(roc_auc_score([e.related for e in asked], chances))
-    assert set(auc_by_how(asked, chances)) <= {"other word", "reversed", "other relation"}
+    assert set(compute_auc_by_origin(asked, chances)) <= {
+        "other word",
+        "reversed",
+        "other relation",
+    }
 
 
 def test_the_majority_knows_nothing() -> None:
     many, apart, test, _ = numbers()
-    chances = chances_of(Fitter(many, apart, seed=0).fit("scores", ()), test)
+    chances = chances_of(StageFitter(many, apart, seed=0).fit("scores", ()), test)
     assert np.ptp(chances) == 0 and chances[0] == pytest.approx(apart.labels.mean())
 
 
 def test_a_model_is_what_scikit_learn_fitted() -> None:
     """Our two stages against scikit-learn's own prediction from the same numbers."""
     many, apart, test, _ = numbers()
-    model = Fitter(many, apart, seed=0).fit("logistic", (0,))
+    model = StageFitter(many, apart, seed=0).fit("logistic", (0,))
     middle, spread = many.vectors.mean(axis=0, dtype=float), many.vectors.std(axis=0, dtype=float)
     near = []
-    for strength in STRENGTHS:
+    for strength in INVERSE_PENALTIES:
         first = LogisticRegression(C=strength, max_iter=300)
         first.fit((many.vectors - middle) / spread, many.labels)
         stacked, asked = (
@@ -196,32 +202,32 @@ def test_a_model_is_what_scikit_learn_fitted() -> None:
 def test_chances_are_as_often_right_as_they_say() -> None:
     """With every third label wrong no honest classifier is sure."""
     many, apart, test, asked = numbers(noise_share=0.33)
-    model = Fitter(many, apart, seed=0).fit("mlp", (0,))
-    found = judged(asked, chances_of(model, test), seed=0)
+    model = StageFitter(many, apart, seed=0).fit("mlp", (0,))
+    found = compute_metrics(asked, chances_of(model, test), seed=0)
     assert found.brier.value < 0.27 and found.calibration_error.value < 0.2
 
 
 def test_scores_alone_do_not_look_at_the_vectors() -> None:
     many, apart, test, _ = numbers()
-    model = Fitter(many, apart, seed=0).fit("scores", (0,))
-    other = model.probabilities(np.zeros_like(test.vectors), test.scores)
+    model = StageFitter(many, apart, seed=0).fit("scores", (0,))
+    other = model.predict_proba(np.zeros_like(test.vectors), test.scores)
     assert (other == chances_of(model, test)).all()
 
 
 def test_too_few_pairs_are_refused() -> None:
     many, apart, _, asked = numbers()
-    few = Described.of(asked[:12], Describer(encoder))
+    few = FeatureMatrix.from_pairs(asked[:12], FeatureExtractor(encoder))
     for part in ((few, apart), (many, few)):
         with pytest.raises(DataError, match="too few to learn from"):
-            Fitter(*part, seed=0).fit("logistic", (0,))
+            StageFitter(*part, seed=0).fit("logistic", (0,))
 
 
 def test_models_are_read_as_they_were_written(tmp_path: Path) -> None:
     many, apart, test, _ = numbers()
     models = {
-        "meronyms": Fitter(many, apart, seed=0).fit("mlp", (0,)),
-        "hyponyms": Fitter(many, apart, seed=0).fit("logistic", ()),
-        "synonyms": Fitter(many, apart, seed=0).fit("scores", (0,)),
+        "meronyms": StageFitter(many, apart, seed=0).fit("mlp", (0,)),
+        "hyponyms": StageFitter(many, apart, seed=0).fit("logistic", ()),
+        "synonyms": StageFitter(many, apart, seed=0).fit("scores", (0,)),
     }
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -237,15 +243,15 @@ def test_models_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_every_way_is_compared_and_the_chosen_one_fits_words_apart_best() -> None:
-    parts = split(LEXICON, "meronyms", [], ClassifierConfig(pairs=200, scored=60))
-    models, chances = compare(parts, Describer(encoder), seed=0)
+    parts = split_pairs(LEXICON, "meronyms", [], ClassifierConfig(pairs=200, scored=60))
+    models, chances = compare_variants(parts, FeatureExtractor(encoder), seed=0)
     assert set(models) == {"majority", "cosine alone", "vectors", "logistic", "mlp"}
     assert all(len(p) == len(parts.test) for p in chances.values())
-    assert best(models) == min(("logistic", "mlp"), key=lambda kind: models[kind].loss)
+    assert choose_best_kind(models) == min(("logistic", "mlp"), key=lambda kind: models[kind].loss)
 
 
 def test_a_classifier_from_examples_to_probabilities(tmp_path: Path) -> None:
-    describe = Describer(encoder)
+    describe = FeatureExtractor(encoder)
     game = [pair_row(w, f"{w}-partx", players=5) for w in WORDS[:40]]
     out = tmp_path / "classifier"
     summaries = train_classifier(
@@ -266,11 +272,11 @@ def test_a_classifier_from_examples_to_probabilities(tmp_path: Path) -> None:
         Example(relation="meronyms", base_word=base, answer=answer, related=True)
         for base, answer in (("w1", "w1-part9"), ("w1", "w2-part9"))
     ]
-    yes, no = found.probabilities(asked)
+    yes, no = found.predict_proba(asked)
     assert yes > no
     with pytest.raises(MismatchError, match="knows no synonyms"):
-        found.probabilities([Example(relation="synonyms", base_word="a", answer="b", related=True)])
-    more = Describer(encoder, lambda pairs: np.zeros((len(pairs), 1), np.float32), ("more",))
+        found.predict_proba([Example(relation="synonyms", base_word="a", answer="b", related=True)])
+    more = FeatureExtractor(encoder, lambda pairs: np.zeros((len(pairs), 1), np.float32), ("more",))
     with pytest.raises(MismatchError, match="trained on cosine"):
         load_classifier(out, more)
     with pytest.raises(MismatchError):
@@ -296,8 +302,8 @@ def test_the_likelihoods_are_the_models_own() -> None:
         places = range(len(ids) - 1, len(ids) + len(end) - 1)
         return -float(sum(chances[p, t] for p, t in zip(places, end, strict=True))), len(end)
 
-    found = Likelihoods(base, batch=2)(pairs)
-    assert found.shape == (4, len(NAMES))
+    found = LikelihoodScorer(base, batch=2)(pairs)
+    assert found.shape == (4, len(SCORE_NAMES))
     for row, pair in zip(found, pairs, strict=True):
         ahead, n = nats(f"One part of {pair.base_word} is", pair.answer)
         prior, _ = nats("One part of something is", pair.answer)

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from idiolect.game.classifier.examples import Example, Known
-from idiolect.game.classifier.suggest import suggest
-from idiolect.game.export.pairs import LEAST_PLAYERS, PairRow
+from idiolect.game.classifier.examples import Example, KnownPairs
+from idiolect.game.classifier.suggest import suggest_pairs
+from idiolect.game.export.pairs import MIN_PLAYERS, PairRow
 from idiolect.game.rules.relations import Relation
 
 GROUPS = ("cat", "car")
@@ -26,7 +26,7 @@ GIVEN = PairRow(
     relation="meronyms",
     base_word="cat1",
     answer="whisker",
-    players=LEAST_PLAYERS,
+    players=MIN_PLAYERS,
     asked=9,
     given=3,
     rounds=9,
@@ -57,18 +57,18 @@ class Believes:
     models: ClassVar = {"meronyms": None}
     describe = SimpleNamespace(encoder=encoder)
 
-    def probabilities(self, pairs: Sequence[Example]) -> list[float]:
+    def predict_proba(self, pairs: Sequence[Example]) -> list[float]:
         return [0.9 if pair.answer == "whisker" else 0.5 for pair in pairs]
 
 
 def suggested(rows: Sequence[PairRow] = (), **how: Any) -> list[Any]:
-    return suggest(Believes(), LEXICON, rows, **how)  # type: ignore[arg-type]
+    return suggest_pairs(Believes(), LEXICON, rows, **how)  # type: ignore[arg-type]
 
 
 def test_answers_are_borrowed_from_words_nearby_and_known_to_hold_nowhere() -> None:
     found = suggested(count=40)
     assert len(found) == len({(p.base_word, p.answer) for p in found}) == 40
-    known = Known(LEXICON)
+    known = KnownPairs(LEXICON)
     for pair in found:
         assert pair.relation is Relation.MERONYMS and pair.likely == 0.5
         assert not known("meronyms", pair.base_word, pair.answer)
@@ -78,11 +78,11 @@ def test_answers_are_borrowed_from_words_nearby_and_known_to_hold_nowhere() -> N
 
 def test_what_enough_players_gave_is_asked_with_its_probability() -> None:
     listed = replace(GIVEN, answer="tail", in_wordnet=True)
-    rare = replace(GIVEN, answer="bell", players=LEAST_PLAYERS - 1)
+    rare = replace(GIVEN, answer="bell", players=MIN_PLAYERS - 1)
     found = suggested([GIVEN, listed, rare], count=0)
     assert [(p.base_word, p.answer, p.likely) for p in found] == [("cat1", "whisker", 0.9)]
 
 
 def test_few_words_lend_nothing() -> None:
     few = {"meronyms": dict(list(LEXICON["meronyms"].items())[:5])}
-    assert suggest(Believes(), few) == []  # type: ignore[arg-type]
+    assert suggest_pairs(Believes(), few) == []  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from idiolect.errors import DataError, MissingError, UsageError
 from idiolect.game.export import agreement, files, histories, pairs
-from idiolect.game.export.histories import DAY
+from idiolect.game.export.histories import SECONDS_PER_DAY
 from idiolect.game.plays import Plays
 from idiolect.game.rules.answers import stem
 from idiolect.history.dataset import read_dataset
@@ -49,7 +49,9 @@ def nothing(relation: str, base_word: str) -> set[str]:
 
 
 def test_a_pair_counts_players_and_rounds_apart() -> None:
-    rows = {(r.base_word, r.answer): r for r in pairs.pair_rows(KNIFE, lexicon, least_players=1)}
+    rows = {
+        (r.base_word, r.answer): r for r in pairs.build_pair_rows(KNIFE, lexicon, least_players=1)
+    }
     blade = rows["knife", "blade"]
     assert (blade.players, blade.asked, blade.given, blade.rounds) == (3, 3, 4, 4)
     assert (blade.share, blade.agreement, blade.in_wordnet) == (1.0, 1.0, True)
@@ -63,7 +65,9 @@ def test_a_pair_counts_players_and_rounds_apart() -> None:
 
 
 def test_a_players_last_vote_counts_once() -> None:
-    rows = {(r.base_word, r.answer): r for r in pairs.pair_rows(KNIFE, lexicon, least_players=1)}
+    rows = {
+        (r.base_word, r.answer): r for r in pairs.build_pair_rows(KNIFE, lexicon, least_players=1)
+    }
     wing = rows["knife", "wing"]
     assert (wing.confirmed, wing.rejected) == (0, 3)
     assert (wing.players, wing.given, wing.asked) == (0, 0, 3)
@@ -71,12 +75,12 @@ def test_a_players_last_vote_counts_once() -> None:
 
 
 def test_what_few_gave_stays_inside() -> None:
-    rows = pairs.pair_rows(KNIFE, lexicon)
+    rows = pairs.build_pair_rows(KNIFE, lexicon)
     assert [(r.base_word, r.answer) for r in rows] == [("knife", "blade"), ("knife", "wing")]
 
 
 def test_the_original_counts_of_seafood() -> None:
-    rows = pairs.pair_rows(Plays(rounds=seafood()), nothing)
+    rows = pairs.build_pair_rows(Plays(rounds=seafood()), nothing)
     assert [(r.answer, r.players) for r in rows][:5] == [
         ("fish", 54),
         ("shrimp", 53),
@@ -90,7 +94,7 @@ def test_the_original_counts_of_seafood() -> None:
 
 @pytest.mark.parametrize("name", ["pairs.tsv", "pairs.parquet"])
 def test_a_table_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
-    rows = pairs.pair_rows(KNIFE, lexicon, least_players=1)
+    rows = pairs.build_pair_rows(KNIFE, lexicon, least_players=1)
     files.write_pairs(tmp_path / name, rows)
     found = files.read_pairs(tmp_path / name)
     assert [replace(r, share=None, agreement=None, agreement_low=None, agreement_high=None)
@@ -142,7 +146,7 @@ def determiner(word: str) -> str:
 
 
 def test_histories_ask_what_the_player_was_asked_and_name_nobody(tmp_path: Path) -> None:
-    made = histories.histories_of(KNIFE.rounds, determiner)
+    made = histories.build_histories(KNIFE.rounds, determiner)
     assert len(made) == 4
     assert len({h.person for h in made}) == 4
     assert all(re.fullmatch(r"player-[0-9a-f]{16}", h.person) for h in made)
@@ -161,24 +165,24 @@ def test_histories_ask_what_the_player_was_asked_and_name_nobody(tmp_path: Path)
                 "What are parts of a knife?",
                 "What are parts of a spoon?",
             )
-            assert item.time is not None and item.time % DAY == 0
+            assert item.time is not None and item.time % SECONDS_PER_DAY == 0
     raw = b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
     assert not any(name in raw for name in (b"ann", b"bob-", b"cid", b"dora"))
 
 
 def test_pseudonyms_are_new_in_every_export() -> None:
-    made = [histories.histories_of(KNIFE.rounds, determiner) for _ in "12"]
+    made = [histories.build_histories(KNIFE.rounds, determiner) for _ in "12"]
     one, other = ({h.person for h in people} for people in made)
     assert not one & other
 
 
 def test_who_gave_no_answer_has_no_history() -> None:
-    assert histories.histories_of([played("ann", "knife", "")], determiner) == []
+    assert histories.build_histories([played("ann", "knife", "")], determiner) == []
 
 
 def test_a_players_own_history_keeps_its_order() -> None:
     rounds = [played("ann", "spoon", "bowl", at=60), played("ann", "knife", "tip, blade", at=5)]
-    made = histories.player_history("me", rounds, determiner)
+    made = histories.build_player_history("me", rounds, determiner)
     assert [i.fields["answer"] for i in made.items] == ["tip", "blade", "bowl"]
     assert [i.time for i in made.items] == [FIRST + 5, FIRST + 5, FIRST + 60]
 
@@ -191,7 +195,7 @@ def test_alpha_is_that_of_the_whole_matrix(matrix: list[list[bool]]) -> None:
         played(f"p{n}", "knife", ",".join(w for w, said in zip("abcd", row, strict=True) if said))
         for n, row in enumerate(matrix)
     ]
-    found = agreement.agreement(Plays(rounds=rounds))["answers"]
+    found = agreement.compute_agreement(Plays(rounds=rounds))["answers"]
     said = np.array(matrix, dtype=float)[:, np.array(matrix).any(axis=0)]
     if said.size == 0 or said.min() == 1:
         assert found.alpha is None
@@ -204,7 +208,7 @@ def test_what_nobody_says_of_a_word_is_agreed_on() -> None:
     """The merged units of what was not said, against every unit written out."""
     rounds = [played(p, "knife", w) for p, w in zip("abc", ("x", "x, y", "z"), strict=True)]
     rounds += [played(p, "spoon", w) for p, w in zip("ab", ("u", "u, x"), strict=True)]
-    found = agreement.agreement(Plays(rounds=rounds))["meronyms"]
+    found = agreement.compute_agreement(Plays(rounds=rounds))["meronyms"]
     knife = [[1, 2], [2, 1], [2, 1], [3, 0]]  # x, y, z, u
     spoon = [[1, 1], [2, 0], [2, 0], [0, 2]]
     whole = krippendorff.alpha(value_counts=knife + spoon, level_of_measurement="nominal")
@@ -216,7 +220,7 @@ def test_players_who_say_the_same_agree_and_others_do_not() -> None:
     same = [played(f"p{n}", word, f"x{word}, y{word}") for word in words for n in range(4)]
     apart = [played(f"p{n}", word, f"x{n}, y{n}") for word in words for n in range(4)]
     some = same[:-1] + apart[-1:]
-    alphas = [agreement.agreement(Plays(rounds=r))["meronyms"] for r in (same, some, apart)]
+    alphas = [agreement.compute_agreement(Plays(rounds=r))["meronyms"] for r in (same, some, apart)]
     assert [a.players for a in alphas] == [4, 4, 4] and [a.words for a in alphas] == [3, 3, 3]
     one, middle, none = alphas
     assert one.alpha == 1.0 and one.interval == (1.0, 1.0)
@@ -228,13 +232,13 @@ def test_players_who_say_the_same_agree_and_others_do_not() -> None:
 
 def test_votes_have_an_alpha_of_their_own() -> None:
     votes = [voted(p, "knife", w, w == "blade") for p in "abc" for w in ("blade", "wing")]
-    found = agreement.agreement(Plays(rounds=[], votes=votes))["votes"]
+    found = agreement.compute_agreement(Plays(rounds=[], votes=votes))["votes"]
     assert (found.alpha, found.words, found.players) == (1.0, 1, 3)
 
 
 def test_precision_goes_by_how_many_gave_an_answer() -> None:
-    rows = pairs.pair_rows(KNIFE, lexicon, least_players=0)
-    found = {p.least: p for p in agreement.precision_by_count(rows)}
+    rows = pairs.build_pair_rows(KNIFE, lexicon, least_players=0)
+    found = {p.least: p for p in agreement.compute_precision_by_count(rows)}
     assert Counter({least: p.pairs for least, p in found.items()}) == {
         1: 2,
         2: 1,

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from idiolect.errors import MissingError
 from idiolect.game.rules.choice import (
-    LITTLE_PLAYED,
-    Played,
+    LITTLE_PLAYED_BELOW,
+    PlayedRound,
     WordStats,
-    difficulty,
+    choose_next_word,
+    estimate_difficulty,
+    estimate_skill,
     is_little_played,
     is_retired,
-    next_word,
-    skill,
 )
 
 STATS = st.builds(
@@ -33,29 +33,29 @@ STATS = st.builds(
 
 @given(STATS)
 def test_more_points_mean_an_easier_word(word: WordStats) -> None:
-    assert 0 < difficulty(word) < 1
+    assert 0 < estimate_difficulty(word) < 1
     easier = WordStats(
         word=word.word, rounds=word.rounds, points=word.points + 100, prior=word.prior
     )
-    assert difficulty(easier) < difficulty(word)
+    assert estimate_difficulty(easier) < estimate_difficulty(word)
 
 
 def test_unplayed_words_are_as_hard_as_was_expected_and_rounds_outweigh_it() -> None:
-    assert difficulty(WordStats(word="w", prior=0.3)) == pytest.approx(0.3)
+    assert estimate_difficulty(WordStats(word="w", prior=0.3)) == pytest.approx(0.3)
     often = WordStats(word="w", prior=0.3, rounds=1000, points=0)
-    assert difficulty(often) > 0.95
+    assert estimate_difficulty(often) > 0.95
 
 
 def test_a_newcomer_is_average_and_skill_follows_the_points() -> None:
-    assert skill([]) == 0.5
-    good = [Played(points=300, difficulty=0.5)] * 20
-    poor = [Played(points=20, difficulty=0.5)] * 20
-    as_expected = [Played(points=150, difficulty=0.5)] * 20
-    assert skill(good) > 0.6 > 0.5 > 0.4 > skill(poor)
-    assert skill(as_expected) == pytest.approx(0.5)
-    assert skill(poor + good) > skill(good + poor)
-    hard = [Played(points=150, difficulty=0.8)] * 20
-    assert skill(hard) > 0.6
+    assert estimate_skill([]) == 0.5
+    good = [PlayedRound(points=300, difficulty=0.5)] * 20
+    poor = [PlayedRound(points=20, difficulty=0.5)] * 20
+    as_expected = [PlayedRound(points=150, difficulty=0.5)] * 20
+    assert estimate_skill(good) > 0.6 > 0.5 > 0.4 > estimate_skill(poor)
+    assert estimate_skill(as_expected) == pytest.approx(0.5)
+    assert estimate_skill(poor + good) > estimate_skill(good + poor)
+    hard = [PlayedRound(points=150, difficulty=0.8)] * 20
+    assert estimate_skill(hard) > 0.6
 
 
 @given(STATS)
@@ -80,12 +80,12 @@ def test_what_is_retired_never_comes_and_what_was_seen_only_when_all_was(words, 
     seen = set(list(alive)[::2])
     if not alive:
         with pytest.raises(MissingError, match="no word is left"):
-            next_word(words, skill=level, seen=seen, draw=Random(seed))
+            choose_next_word(words, skill=level, seen=seen, draw=Random(seed))
         return
-    chosen = next_word(words, skill=level, seen=seen, draw=Random(seed))
+    chosen = choose_next_word(words, skill=level, seen=seen, draw=Random(seed))
     assert not is_retired(chosen)
     assert chosen.word not in seen or alive == seen
-    assert chosen == next_word(words, skill=level, seen=seen, draw=Random(seed))
+    assert chosen == choose_next_word(words, skill=level, seen=seen, draw=Random(seed))
 
 
 def test_words_that_few_have_begun_come_before_new_ones() -> None:
@@ -94,12 +94,12 @@ def test_words_that_few_have_begun_come_before_new_ones() -> None:
     played = [WordStats(word=f"played {n}", rounds=9, points=1350) for n in range(50)]
     draw = Random(7)
     drawn = [
-        next_word(new + begun + played, skill=0.5, seen=(), draw=draw).word.split()[0]
+        choose_next_word(new + begun + played, skill=0.5, seen=(), draw=draw).word.split()[0]
         for _ in range(300)
     ]
     assert drawn.count("begun") > drawn.count("played") > drawn.count("new") > 0
 
 
 def test_little_played() -> None:
-    assert is_little_played(0) and is_little_played(LITTLE_PLAYED - 1)
-    assert not is_little_played(LITTLE_PLAYED)
+    assert is_little_played(0) and is_little_played(LITTLE_PLAYED_BELOW - 1)
+    assert not is_little_played(LITTLE_PLAYED_BELOW)

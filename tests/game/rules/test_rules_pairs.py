@@ -10,9 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.game.rules.choice import WordStats
-from idiolect.game.rules.pairs import PAIRS, Pair, Vote, majority, next_pairs, pair_points
+from idiolect.game.rules.pairs import (
+    PAIRS_PER_SESSION,
+    Pair,
+    Vote,
+    choose_next_pairs,
+    find_majority,
+    score_vote,
+)
 from idiolect.game.rules.relations import Relation
-from idiolect.game.rules.standings import Board, PlayerTotals, hardest_words, standings
+from idiolect.game.rules.standings import (
+    LeaderboardKind,
+    PlayerTotals,
+    find_hardest_words,
+    rank_players,
+)
 
 
 def pair(answer: str = "crab", **known: float) -> Pair:
@@ -32,16 +44,14 @@ def pair(answer: str = "crab", **known: float) -> Pair:
     ],
 )
 def test_the_majority_decides_once_three_have_voted(known, says) -> None:
-    assert majority(pair(**known)) is says
+    assert find_majority(pair(**known)) is says
 
 
 def test_points_are_for_agreeing_and_an_open_pair_punishes_nobody() -> None:
     agreed = pair(yes=3)
-    assert pair_points(Vote(pair=agreed, yes=True)) == 10
-    assert pair_points(Vote(pair=agreed, yes=False)) == 0
-    assert (
-        pair_points(Vote(pair=pair(), yes=True)) == pair_points(Vote(pair=pair(), yes=False)) == 5
-    )
+    assert score_vote(Vote(pair=agreed, yes=True)) == 10
+    assert score_vote(Vote(pair=agreed, yes=False)) == 0
+    assert score_vote(Vote(pair=pair(), yes=True)) == score_vote(Vote(pair=pair(), yes=False)) == 5
 
 
 PAIRS_DRAWN = st.lists(
@@ -62,11 +72,11 @@ PAIRS_DRAWN = st.lists(
 def test_pairs_are_different_unseen_and_as_many_as_there_are(candidates, seed) -> None:
     keys = [(p.relation, p.base_word, p.answer) for p in candidates]
     seen = set(keys[::3])
-    chosen = next_pairs(candidates, draw=Random(seed), seen=seen)
+    chosen = choose_next_pairs(candidates, draw=Random(seed), seen=seen)
     taken = [(p.relation, p.base_word, p.answer) for p in chosen]
-    assert len(set(taken)) == len(taken) == min(PAIRS, len(set(keys) - seen))
+    assert len(set(taken)) == len(taken) == min(PAIRS_PER_SESSION, len(set(keys) - seen))
     assert not seen & set(taken)
-    assert chosen == next_pairs(candidates, draw=Random(seed), seen=seen)
+    assert chosen == choose_next_pairs(candidates, draw=Random(seed), seen=seen)
 
 
 def test_likely_and_unlikely_are_even_and_open_ones_come_more_often() -> None:
@@ -76,7 +86,7 @@ def test_likely_and_unlikely_are_even_and_open_ones_come_more_often() -> None:
     draw = Random(3)
     counts = {"sure": 0, "open": 0, "no": 0}
     for _ in range(20):
-        for chosen in next_pairs(sure + open_ + no, draw=draw):
+        for chosen in choose_next_pairs(sure + open_ + no, draw=draw):
             counts[chosen.answer.split()[0]] += 1
     assert counts["no"] == 20 * 12
     assert counts["open"] > 2 * counts["sure"] > 0
@@ -100,10 +110,16 @@ def test_boards() -> None:
         player("poor", 10, 10),
         player("never", 0, 0),
     ]
-    rows = [(row.rank, row.player, row.value) for row in standings(people, Board.AVERAGE, now=NOW)]
+    rows = [
+        (row.rank, row.player, row.value)
+        for row in rank_players(people, LeaderboardKind.AVERAGE, now=NOW)
+    ]
     assert rows == [(1, "equal", 100), (1, "steady", 100), (3, "poor", 1)]
-    assert [row.player for row in standings(people, Board.TOTAL, now=NOW)][:2] == ["gone", "few"]
-    assert [row.player for row in standings(people, Board.ROUNDS, now=NOW)] == [
+    assert [row.player for row in rank_players(people, LeaderboardKind.TOTAL, now=NOW)][:2] == [
+        "gone",
+        "few",
+    ]
+    assert [row.player for row in rank_players(people, LeaderboardKind.ROUNDS, now=NOW)] == [
         "gone",
         "equal",
         "poor",
@@ -119,5 +135,5 @@ def test_hardest_words_are_known_and_still_asked() -> None:
         WordStats(word="unknown", rounds=1, points=0),
         WordStats(word="retired", rounds=10, skips=90, points=0),
     ]
-    assert [word.word for word in hardest_words(words)] == ["hard", "easy"]
-    assert [word.word for word in hardest_words(words, count=1)] == ["hard"]
+    assert [word.word for word in find_hardest_words(words)] == ["hard", "easy"]
+    assert [word.word for word in find_hardest_words(words, count=1)] == ["hard"]

@@ -6,9 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.game.rules.answers import MAX_CHARS, accepted, normalise, stem
-from idiolect.game.rules.relations import GRACE, MAX_ANSWERS, SECONDS, Relation, in_time, question
-from idiolect.game.rules.scoring import LISTED_BONUS, ROUND_BONUS, Earlier, RoundScore, score
+from idiolect.game.rules.answers import MAX_CHARS, filter_accepted, normalize_answer, stem
+from idiolect.game.rules.relations import (
+    GRACE_SECONDS,
+    MAX_ANSWERS,
+    ROUND_SECONDS,
+    Relation,
+    format_question,
+    is_in_time,
+)
+from idiolect.game.rules.scoring import (
+    LISTED_BONUS,
+    ROUND_BONUS,
+    PriorAnswers,
+    RoundScore,
+    score_round,
+)
 
 SEAFOOD = {
     "fish": 54,
@@ -24,16 +37,16 @@ SEAFOOD = {
 }
 """The original game's answers for kinds of seafood, in percent of its players."""
 
-OTHERS = Earlier(rounds=100, given={stem(word): count for word, count in SEAFOOD.items()})
+OTHERS = PriorAnswers(rounds=100, given={stem(word): count for word, count in SEAFOOD.items()})
 
 
 def scored(
     *answers: str,
     listed: tuple[str, ...] = (),
-    earlier: Earlier = OTHERS,
+    earlier: PriorAnswers = OTHERS,
     little_played: bool = False,
 ) -> RoundScore:
-    return score(
+    return score_round(
         Relation.HYPONYMS,
         "seafood",
         answers,
@@ -92,7 +105,7 @@ def test_an_answer_counts_once() -> None:
 
 
 def test_little_played_words_give_a_bonus_for_a_round_with_an_answer() -> None:
-    nobody = Earlier()
+    nobody = PriorAnswers()
     played = scored("fish", earlier=nobody, little_played=True)
     assert (played.words[0].total, played.round_bonus, played.total) == (0, 40, ROUND_BONUS)
     assert played.words[0].why == "Nobody has played this word before you."
@@ -100,7 +113,7 @@ def test_little_played_words_give_a_bonus_for_a_round_with_an_answer() -> None:
 
 
 def test_halves_are_rounded_up_and_no_share_exceeds_one() -> None:
-    eighths = Earlier(rounds=8, given={"fish": 1, "crab": 5, "lobster": 9})
+    eighths = PriorAnswers(rounds=8, given={"fish": 1, "crab": 5, "lobster": 9})
     assert [w.agreement for w in scored("fish", "crab", "lobster", earlier=eighths).words] == [
         13,
         63,
@@ -114,11 +127,11 @@ def test_ten_thousand_answers_are_sixty() -> None:
             yield f"fish number {number}"
         raise AssertionError("nobody looks at all of them")
 
-    assert len(accepted("seafood", endless())) == MAX_ANSWERS
+    assert len(filter_accepted("seafood", endless())) == MAX_ANSWERS
 
 
 def test_a_megabyte_is_an_answer_of_fifty_characters() -> None:
-    assert normalise("x" * 2**20) == "x" * MAX_CHARS
+    assert normalize_answer("x" * 2**20) == "x" * MAX_CHARS
 
 
 @pytest.mark.parametrize(
@@ -138,7 +151,7 @@ def test_a_megabyte_is_an_answer_of_fifty_characters() -> None:
     ],
 )
 def test_normalised(typed: str, kept: str) -> None:
-    assert normalise(typed) == kept
+    assert normalize_answer(typed) == kept
 
 
 def test_a_stem_fits_where_its_answer_fits() -> None:
@@ -153,8 +166,8 @@ def test_hyphens_articles_and_possessives_do_not_tell_answers_apart() -> None:
 
 @given(st.text(max_size=300))
 def test_normalising_again_changes_nothing(text: str) -> None:
-    once = normalise(text)
-    assert normalise(once) == once
+    once = normalize_answer(text)
+    assert normalize_answer(once) == once
     assert len(once) <= MAX_CHARS
     assert once == once.strip()
     assert stem(text) == stem(once) == stem(once).strip()
@@ -173,11 +186,11 @@ WORDS = st.sampled_from(["fish", "Fishes", "crab", "crabs", "seafood", "", "!", 
     st.booleans(),
 )
 def test_a_round_adds_up(answers, rounds, counts, listed, little_played) -> None:
-    result = score(
+    result = score_round(
         Relation.HYPONYMS,
         "seafood",
         answers,
-        earlier=Earlier(rounds=rounds, given=counts),
+        earlier=PriorAnswers(rounds=rounds, given=counts),
         listed=listed,
         little_played=little_played,
     )
@@ -190,15 +203,20 @@ def test_a_round_adds_up(answers, rounds, counts, listed, little_played) -> None
 
 def test_time_is_the_servers_with_a_second_of_grace() -> None:
     for relation in Relation:
-        assert in_time(relation, SECONDS[relation] + GRACE)
-        assert not in_time(relation, SECONDS[relation] + GRACE + 0.01)
-        assert in_time(relation, 3600, untimed=True)
-        assert not in_time(relation, -1)
-    assert dict(SECONDS) == {"synonyms": 10, "antonyms": 10, "hyponyms": 15, "meronyms": 20}
+        assert is_in_time(relation, ROUND_SECONDS[relation] + GRACE_SECONDS)
+        assert not is_in_time(relation, ROUND_SECONDS[relation] + GRACE_SECONDS + 0.01)
+        assert is_in_time(relation, 3600, untimed=True)
+        assert not is_in_time(relation, -1)
+    assert dict(ROUND_SECONDS) == {"synonyms": 10, "antonyms": 10, "hyponyms": 15, "meronyms": 20}
 
 
 def test_questions() -> None:
-    assert question(Relation.MERONYMS, "alligator", "an") == "What are parts of an alligator?"
-    assert question(Relation.HYPONYMS, "alligator", "an") == "What are kinds of alligator?"
-    assert question(Relation.SYNONYMS, "happy") == "What is another word for happy?"
-    assert question(Relation.ANTONYMS, "entrance", "an") == "What is the opposite of an entrance?"
+    assert (
+        format_question(Relation.MERONYMS, "alligator", "an") == "What are parts of an alligator?"
+    )
+    assert format_question(Relation.HYPONYMS, "alligator", "an") == "What are kinds of alligator?"
+    assert format_question(Relation.SYNONYMS, "happy") == "What is another word for happy?"
+    assert (
+        format_question(Relation.ANTONYMS, "entrance", "an")
+        == "What is the opposite of an entrance?"
+    )

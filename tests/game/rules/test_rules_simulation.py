@@ -10,13 +10,13 @@ from statistics import fmean
 import pytest
 
 from idiolect.game.rules.choice import (
-    TYPICAL,
-    Played,
+    TYPICAL_POINTS,
+    PlayedRound,
     WordStats,
-    difficulty,
+    choose_next_word,
+    estimate_difficulty,
+    estimate_skill,
     is_retired,
-    next_word,
-    skill,
 )
 
 WORDS, ROUNDS = 150, 150
@@ -35,13 +35,13 @@ class World:
         self.stats = {name: WordStats(word=name) for name in names}
         self.asked_retired = 0
 
-    def play(self, strength: float) -> Iterator[tuple[WordStats, float, Played | None]]:
+    def play(self, strength: float) -> Iterator[tuple[WordStats, float, PlayedRound | None]]:
         """One player's rounds: the word, the skill it was chosen for, and what came of it."""
-        history: list[Played] = []
+        history: list[PlayedRound] = []
         seen: set[str] = set()
         for _ in range(ROUNDS):
-            level = skill(history)
-            word = next_word(self.stats.values(), skill=level, seen=seen, draw=self.draw)
+            level = estimate_skill(history)
+            word = choose_next_word(self.stats.values(), skill=level, seen=seen, draw=self.draw)
             self.asked_retired += is_retired(word)
             seen.add(word.word)
             if word.word in self.bad and self.draw.random() < 0.9:
@@ -49,16 +49,16 @@ class World:
                 yield word, level, None
                 continue
             hard = self.truth[word.word]
-            expected = TYPICAL * strength / (1 - strength) * (1 - hard) / hard
+            expected = TYPICAL_POINTS * strength / (1 - strength) * (1 - hard) / hard
             points = round(expected * self.draw.uniform(0.3, 1.7))
-            history.append(Played(points=points, difficulty=difficulty(word)))
+            history.append(PlayedRound(points=points, difficulty=estimate_difficulty(word)))
             changed = replace(word, rounds=word.rounds + 1, points=word.points + points)
             self.stats[word.word] = changed
             yield word, level, history[-1]
 
 
 @pytest.fixture(scope="module")
-def played() -> tuple[World, dict[str, list[list[tuple[WordStats, float, Played | None]]]]]:
+def played() -> tuple[World, dict[str, list[list[tuple[WordStats, float, PlayedRound | None]]]]]:
     world = World(11)
     rounds = {kind: [] for kind in STRENGTHS}
     for _ in range(8):
@@ -80,7 +80,7 @@ def test_difficulty_is_found_out(played) -> None:
     world, _ = played
     kept = [name for name in world.truth if name not in world.bad]
     easy, hard = (
-        fmean(difficulty(world.stats[name]) for name in group)
+        fmean(estimate_difficulty(world.stats[name]) for name in group)
         for group in (
             [name for name in kept if world.truth[name] < 0.4],
             [name for name in kept if world.truth[name] > 0.6],
@@ -98,7 +98,9 @@ def test_skill_is_found_out_and_words_follow_it(played) -> None:
         for kind, histories in rounds.items()
     }
     found = {kind: fmean(level for _, level, _ in steps) for kind, steps in late.items()}
-    asked = {kind: fmean(difficulty(word) for word, *_ in steps) for kind, steps in late.items()}
+    asked = {
+        kind: fmean(estimate_difficulty(word) for word, *_ in steps) for kind, steps in late.items()
+    }
     assert found["weak"] + 0.05 < found["middling"] < found["strong"] - 0.05
     assert asked["weak"] + 0.03 < asked["middling"] < asked["strong"] - 0.03
 

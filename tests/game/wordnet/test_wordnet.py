@@ -11,13 +11,18 @@ import pytest
 from idiolect.errors import DataError, IntegrityError, MissingError
 from idiolect.game.rules.relations import Relation
 from idiolect.game.wordnet import build as building
-from idiolect.game.wordnet.base_words import BaseWords
-from idiolect.game.wordnet.database import WordNet, read
-from idiolect.game.wordnet.determiners import determiner
-from idiolect.game.wordnet.plurals import by_singular, one_singular, plurals, read_exceptions
-from idiolect.game.wordnet.relations import depth, related
-from idiolect.game.wordnet.rude import rude_synsets, without_words
-from idiolect.game.wordnet.table import Row, difficulties, table
+from idiolect.game.wordnet.base_words import BaseWordSelector
+from idiolect.game.wordnet.database import WordNet, read_wordnet
+from idiolect.game.wordnet.determiners import choose_determiner
+from idiolect.game.wordnet.plurals import (
+    group_by_singular,
+    list_plurals,
+    list_unique_singulars,
+    read_exceptions,
+)
+from idiolect.game.wordnet.relations import find_related, measure_depth
+from idiolect.game.wordnet.rude import find_offensive_synsets, remove_words
+from idiolect.game.wordnet.table import TableRow, estimate_difficulties, format_table
 from support import small_wordnet
 
 
@@ -28,19 +33,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wordnet(folder: Path) -> WordNet:
-    return read(folder)
+    return read_wordnet(folder)
 
 
-Judge = Callable[..., BaseWords]
+Judge = Callable[..., BaseWordSelector]
 
 
 @pytest.fixture(scope="module")
 def judge(wordnet: WordNet, folder: Path) -> Judge:
     """Makes a judge; what is not named is a frequent word."""
 
-    def make(**frequencies: float) -> BaseWords:
-        irregular = by_singular(read_exceptions(folder / "noun.exc", wordnet))
-        return BaseWords(
+    def make(**frequencies: float) -> BaseWordSelector:
+        irregular = group_by_singular(read_exceptions(folder / "noun.exc", wordnet))
+        return BaseWordSelector(
             wordnet,
             frequency=lambda word: frequencies.get(word, 4.0),
             irregular=irregular,
@@ -51,16 +56,16 @@ def judge(wordnet: WordNet, folder: Path) -> Judge:
 
 
 def test_words_are_read_as_people_write_them(wordnet: WordNet) -> None:
-    (bald,) = wordnet.of("bald eagle")
+    (bald,) = wordnet.find_synsets("bald eagle")
     assert bald.words == ("bald eagle",)
-    assert wordnet.of("glad")[0].words == ("happy", "glad")
-    assert wordnet.of("nile")[0].words == ("Nile",)
-    assert [synset.words[0] for synset in wordnet.of("oaf")] == ["lout", "boor"]
-    assert wordnet.tagged["leaf", "n"] == 5
+    assert wordnet.find_synsets("glad")[0].words == ("happy", "glad")
+    assert wordnet.find_synsets("nile")[0].words == ("Nile",)
+    assert [synset.words[0] for synset in wordnet.find_synsets("oaf")] == ["lout", "boor"]
+    assert wordnet.tag_counts["leaf", "n"] == 5
 
 
 def test_satellite_adjectives_are_adjectives(wordnet: WordNet) -> None:
-    assert wordnet.of("icy")[0].targets("&") == (wordnet.of("cold")[0].id,)
+    assert wordnet.find_synsets("icy")[0].find_targets("&") == (wordnet.find_synsets("cold")[0].id,)
 
 
 @pytest.mark.parametrize(
@@ -86,24 +91,26 @@ def test_satellite_adjectives_are_adjectives(wordnet: WordNet) -> None:
     ],
 )
 def test_walks(wordnet: WordNet, relation: Relation, base: str, answers: set[str]) -> None:
-    assert set(related(wordnet, relation, base)) == answers
+    assert set(find_related(wordnet, relation, base)) == answers
 
 
 def test_depth_is_the_shortest_way_up(wordnet: WordNet) -> None:
-    assert [depth(wordnet, wordnet.of(w)[0].id) for w in ("entity", "whole", "bird")] == [0, 3, 8]
+    assert [
+        measure_depth(wordnet, wordnet.find_synsets(w)[0].id) for w in ("entity", "whole", "bird")
+    ] == [0, 3, 8]
 
 
 def test_what_insults_has_no_words_but_still_connects(wordnet: WordNet) -> None:
-    rude = rude_synsets(wordnet)
+    rude = find_offensive_synsets(wordnet)
     assert {wordnet.synsets[i].words[0] for i in rude} == {"lout", "boor"}
-    clean = without_words(wordnet, rude)
-    assert related(clean, Relation.SYNONYMS, "oaf") == ()
-    assert "lout" not in related(clean, Relation.HYPONYMS, "person")
-    assert set(related(clean, Relation.HYPONYMS, "person")) == {"man", "woman"}
+    clean = remove_words(wordnet, rude)
+    assert find_related(clean, Relation.SYNONYMS, "oaf") == ()
+    assert "lout" not in find_related(clean, Relation.HYPONYMS, "person")
+    assert set(find_related(clean, Relation.HYPONYMS, "person")) == {"man", "woman"}
 
 
 def test_base_words_are_plain_known_words(judge: Judge) -> None:
-    fit = judge(eagle=2.0, quickly=5.0, leaf=5.0, hot=4.4, teeth=4.0).candidates()
+    fit = judge(eagle=2.0, quickly=5.0, leaf=5.0, hot=4.4, teeth=4.0).list_candidates()
     assert "bird" in fit and "leaf" in fit and "hot" in fit
     assert "eagle" not in fit, "hardly anybody knows it"
     assert "quickly" not in fit, "frequent, and never tagged"
@@ -113,9 +120,9 @@ def test_base_words_are_plain_known_words(judge: Judge) -> None:
 
 
 def test_a_noun_that_is_never_tagged_nor_counted_may_be_a_name(judge: Judge) -> None:
-    assert "flock" in judge().candidates()
-    assert "flock" not in judge(flocks=2.0).candidates()
-    assert "leaf" in judge(leaves=2.0, leafs=1.0).candidates()
+    assert "flock" in judge().list_candidates()
+    assert "flock" not in judge(flocks=2.0).list_candidates()
+    assert "leaf" in judge(leaves=2.0, leafs=1.0).list_candidates()
 
 
 def test_kinds_are_asked_of_particular_nouns_and_parts_of_things(judge: Judge) -> None:
@@ -134,19 +141,24 @@ def test_kinds_are_asked_of_particular_nouns_and_parts_of_things(judge: Judge) -
 
 def test_determiners(judge: Judge) -> None:
     words = judge(waters=3.0, eyes=1.0, tails=2.0, atmospheres=2.0)
-    found = {w: determiner(w, words) for w in ("eagle", "bird", "water", "happy", "atmosphere")}
+    found = {
+        w: choose_determiner(w, words) for w in ("eagle", "bird", "water", "happy", "atmosphere")
+    }
     assert found == {"eagle": "an", "bird": "a", "water": "", "happy": "", "atmosphere": "the"}
-    assert determiner("eye", words) == "" and determiner("eye", judge()) == "an"
+    assert choose_determiner("eye", words) == "" and choose_determiner("eye", judge()) == "an"
 
 
 def test_plurals(wordnet: WordNet, folder: Path) -> None:
     exceptions = read_exceptions(folder / "noun.exc", wordnet)
-    irregular = by_singular(exceptions)
-    assert plurals("tooth", irregular) == ("teeth", "tooths")
-    assert plurals("woman", irregular) == ("women", "womans")
-    assert plurals("city", {}) == ("cities",) and plurals("day", {}) == ("days",)
-    assert plurals("box", {}) == ("boxes",) and plurals("banjo", {}) == ("banjos", "banjoes")
-    assert dict(one_singular(exceptions, wordnet)) == {
+    irregular = group_by_singular(exceptions)
+    assert list_plurals("tooth", irregular) == ("teeth", "tooths")
+    assert list_plurals("woman", irregular) == ("women", "womans")
+    assert list_plurals("city", {}) == ("cities",) and list_plurals("day", {}) == ("days",)
+    assert list_plurals("box", {}) == ("boxes",) and list_plurals("banjo", {}) == (
+        "banjos",
+        "banjoes",
+    )
+    assert dict(list_unique_singulars(exceptions, wordnet)) == {
         "teeth": "tooth",
         "leaves": "leaf",
         "men": "man",
@@ -156,7 +168,7 @@ def test_plurals(wordnet: WordNet, folder: Path) -> None:
 
 def test_the_more_answers_come_to_mind_the_easier() -> None:
     made = [
-        Row(
+        TableRow(
             relation=Relation.SYNONYMS,
             base=f"w{n}",
             determiner="",
@@ -166,11 +178,11 @@ def test_the_more_answers_come_to_mind_the_easier() -> None:
         )
         for n in (0, 5, 5, 20)
     ]
-    hard = difficulties(made)
+    hard = estimate_difficulties(made)
     assert hard == sorted(hard, reverse=True)
     assert hard[1] == hard[2] == pytest.approx(0.5)
     assert all(0.3 <= d <= 0.7 for d in hard)
-    assert table(made[:1]).splitlines()[1] == "synonyms\tw0\t\t0\t0.50\tx"
+    assert format_table(made[:1]).splitlines()[1] == "synonyms\tw0\t\t0\t0.50\tx"
 
 
 def build(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
@@ -181,7 +193,7 @@ def build(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     )
     monkeypatch.setattr(building, "SOURCES", sums)
     out.mkdir()
-    building.build(folder, folder / "noun.exc", out)
+    building.build_data(folder, folder / "noun.exc", out)
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
@@ -203,9 +215,9 @@ def test_other_sources_are_refused(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(IntegrityError, match=r"data\.adj is not the file"):
-        building.build(folder, folder / "noun.exc", tmp_path)
+        building.build_data(folder, folder / "noun.exc", tmp_path)
     with pytest.raises(MissingError, match=r"data\.adj is not there"):
-        building.build(tmp_path, folder / "noun.exc", tmp_path)
+        building.build_data(tmp_path, folder / "noun.exc", tmp_path)
     assert building.main([str(tmp_path), str(folder / "noun.exc"), "--out", str(tmp_path)]) == 1
     assert "error: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -226,12 +238,12 @@ def test_a_broken_line_is_named(tmp_path: Path, name: str, line: str) -> None:
     with (tmp_path / name).open("a", encoding="utf-8") as file:
         file.write(line + "\n")
     with pytest.raises(DataError, match=rf"{name}:\d+: "):
-        read(tmp_path)
+        read_wordnet(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path, wordnet: WordNet) -> None:
     with pytest.raises(MissingError, match=r"data\.noun is not there"):
-        read(tmp_path)
+        read_wordnet(tmp_path)
     with pytest.raises(MissingError, match="wordnet-base"):
         read_exceptions(tmp_path / "noun.exc", wordnet)
     (tmp_path / "noun.exc").write_text("teeth\n")

@@ -10,8 +10,8 @@ import pytest
 from django.test import Client, override_settings
 
 from idiolect.web.accounts import personal_data
-from idiolect.web.accounts.models import User, name_key
-from idiolect.web.accounts.players import player_or_guest
+from idiolect.web.accounts.models import User, compute_name_key
+from idiolect.web.accounts.players import get_player_or_create_guest
 from support.django_site import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -85,8 +85,10 @@ def test_what_cannot_be_an_account_says_why(
 def test_a_name_taken_between_check_and_save(site: Client, monkeypatch: Any) -> None:
     from idiolect.web.accounts import forms
 
-    monkeypatch.setattr(forms.SignUp, "clean_username", lambda form: form.cleaned_data["username"])
-    monkeypatch.setattr(forms.SignUp, "validate_unique", lambda form: None)
+    monkeypatch.setattr(
+        forms.SignUpForm, "clean_username", lambda form: form.cleaned_data["username"]
+    )
+    monkeypatch.setattr(forms.SignUpForm, "validate_unique", lambda form: None)
     User.objects.create_user("cleo", PASSWORD)
     answer = send(site, "/sign-up/", username="cleo", password=PASSWORD)
     assert answer.status_code == 422
@@ -117,10 +119,10 @@ def test_visitors_become_guests_once(rf: Any) -> None:
 
     request = rf.post("/")
     request.session, request.user = SessionStore(), AnonymousUser()
-    first = player_or_guest(request)
+    first = get_player_or_create_guest(request)
     assert first.is_guest and not first.has_usable_password()
     assert re.fullmatch(r"Guest [0-9a-f]{4}", first.name)
-    assert player_or_guest(request) == first
+    assert get_player_or_create_guest(request) == first
     assert User.objects.count() == 1
 
 
@@ -218,18 +220,18 @@ class Notes:
     def __init__(self) -> None:
         self.kept: dict[int, str] = {}
 
-    def export(self, user: User) -> Any:
+    def export_data(self, user: User) -> Any:
         return self.kept.get(user.pk)
 
-    def erase(self, user: User) -> None:
+    def erase_data(self, user: User) -> None:
         self.kept.pop(user.pk, None)
 
 
 @pytest.fixture
 def notes(monkeypatch: Any) -> Notes:
-    monkeypatch.setattr(personal_data, "_HOLDERS", dict(personal_data._HOLDERS))
+    monkeypatch.setattr(personal_data, "_SOURCES", dict(personal_data._SOURCES))
     found = Notes()
-    personal_data.register(found)
+    personal_data.register_source(found)
     return found
 
 
@@ -274,9 +276,9 @@ def test_a_holder_that_fails_keeps_the_account(ann: User, notes: Notes, monkeypa
     def refuse(user: User) -> None:
         raise OSError("the disk is away")
 
-    monkeypatch.setattr(notes, "erase", refuse)
+    monkeypatch.setattr(notes, "erase_data", refuse)
     with pytest.raises(OSError, match="away"):
-        personal_data.erase(ann)
+        personal_data.erase_person(ann)
     assert User.objects.filter(username="ann").exists()
 
 
@@ -295,5 +297,5 @@ def test_passwords_are_kept_as_argon2() -> None:
 
 
 def test_keys_of_names() -> None:
-    assert name_key("Straße") == name_key("STRASSE")
-    assert name_key("ann") != name_key("anne")
+    assert compute_name_key("Straße") == compute_name_key("STRASSE")
+    assert compute_name_key("ann") != compute_name_key("anne")

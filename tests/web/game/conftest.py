@@ -10,4 +10,4 @@ from idiolect.web.game import word_selection
 @pytest.fixture(autouse=True)
 def words_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is remembered of words of an earlier test."""
-    monkeypatch.setattr(word_selection, "FRESH", 0.0)
+    monkeypatch.setattr(word_selection, "CACHE_SECONDS", 0.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from idiolect.game.profanity import insults, is_slur
+from idiolect.game.profanity import is_offensive_name, is_slur
 from idiolect.web.game import answer_counts
-from idiolect.web.game.models import Hidden, Word
+from idiolect.web.game.models import HiddenAnswer, Word
 from support.game_site import guests, play
 
 pytestmark = pytest.mark.django_db
@@ -15,7 +15,8 @@ pytestmark = pytest.mark.django_db
 def shown() -> dict[str, int]:
     """Answers to seafood that others see, and how many gave each."""
     return {
-        top.text: top.players for top in answer_counts.top_answers(Word.objects.get(base="seafood"))
+        top.text: top.players
+        for top in answer_counts.list_top_answers(Word.objects.get(base="seafood"))
     }
 
 
@@ -44,7 +45,7 @@ def test_it_is_shown_as_most_give_it() -> None:
 def test_slurs_and_hidden_answers_are_not_shown_however_many_give_them() -> None:
     for player in guests(4):
         play(player, ["shrimp", "sh1t", "wheelbarrow"])
-    Hidden.objects.create(stem="wheelbarrow")
+    HiddenAnswer.objects.create(stem="wheelbarrow")
     assert shown() == {"shrimp": 4}
 
 
@@ -68,9 +69,9 @@ def test_harmless_words_that_look_like_it_are_not(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["sh1t", "sh1t_head", "xx-bitch-xx", "bitch99", "Nice.Bitch"])
 def test_names_that_insult_between_their_marks_are_known(name: str) -> None:
-    assert insults(name)
+    assert is_offensive_name(name)
 
 
 @pytest.mark.parametrize("name", ["ada", "kira.2", "Scunthorpe", "dickens", "hancock_1", "analyst"])
 def test_names_that_only_contain_such_letters_are_free(name: str) -> None:
-    assert not insults(name)
+    assert not is_offensive_name(name)

@@ -8,7 +8,7 @@ from django.test import Client
 from idiolect.errors import MissingError, UsageError
 from idiolect.web.accounts.models import User
 from idiolect.web.game import challenges, rounds
-from idiolect.web.game.models import Challenge, Round, Total, Verdict, Word
+from idiolect.web.game.models import Challenge, PlayerScore, Round, Verdict, Word
 from support.game_site import agreed, opened, play, send
 
 pytestmark = pytest.mark.django_db
@@ -18,19 +18,19 @@ SENTENCE = "A wheelbarrow of fish is seafood to me."
 def sums(player: User) -> tuple[int, int, int]:
     """Points of the first round, of the player, of the word."""
     first = Round.objects.filter(player=player).order_by("started_at")[0]
-    return first.score, Total.objects.get(player=player).points, Word.objects.get().points
+    return first.score, PlayerScore.objects.get(player=player).points, Word.objects.get().points
 
 
 def test_an_accepted_challenge_earns_the_bonus_once(ann: User, ben: User) -> None:
     answer = play(ann, ["wheelbarrow"]).answers.get()
-    made = challenges.make(ann, answer.pk, SENTENCE)
+    made = challenges.submit_challenge(ann, answer.pk, SENTENCE)
     before = sums(ann)
-    assert challenges.decide(made, accept=True, moderator=ben)
+    assert challenges.decide_challenge(made, accept=True, moderator=ben)
     assert sums(ann) == tuple(points + 50 for points in before)
     answer.refresh_from_db()
     assert answer.bonus == 50 and "moderator agreed" in answer.why
-    assert not challenges.decide(made, accept=True, moderator=ben)
-    assert not challenges.decide(made, accept=False, moderator=ben)
+    assert not challenges.decide_challenge(made, accept=True, moderator=ben)
+    assert not challenges.decide_challenge(made, accept=False, moderator=ben)
     assert sums(ann) == tuple(points + 50 for points in before)
 
 
@@ -38,7 +38,9 @@ def test_of_a_later_round_the_word_knows_nothing(ann: User, ben: User) -> None:
     play(ann, ["shrimp"])
     before = Word.objects.get().points
     answer = play(ann, ["wheelbarrow"]).answers.get()
-    challenges.decide(challenges.make(ann, answer.pk, SENTENCE), accept=True, moderator=ben)
+    challenges.decide_challenge(
+        challenges.submit_challenge(ann, answer.pk, SENTENCE), accept=True, moderator=ben
+    )
     assert Word.objects.get().points == before
     ann.delete()
     assert Word.objects.get().points == 0
@@ -46,29 +48,29 @@ def test_of_a_later_round_the_word_knows_nothing(ann: User, ben: User) -> None:
 
 def test_a_declined_one_changes_no_points(ann: User, ben: User) -> None:
     answer = play(ann, ["wheelbarrow"]).answers.get()
-    made = challenges.make(ann, answer.pk, SENTENCE)
+    made = challenges.submit_challenge(ann, answer.pk, SENTENCE)
     before = sums(ann)
-    assert challenges.decide(made, accept=False, moderator=ben)
+    assert challenges.decide_challenge(made, accept=False, moderator=ben)
     assert sums(ann) == before
 
 
 def test_what_cannot_be_challenged(ann: User, ben: User) -> None:
     listed, other = play(ann, ["apple", "wheelbarrow"], "fruit").answers.all()
     with pytest.raises(UsageError, match="bonus"):
-        challenges.make(ann, listed.pk, SENTENCE)
+        challenges.submit_challenge(ann, listed.pk, SENTENCE)
     with pytest.raises(MissingError):
-        challenges.make(ben, other.pk, SENTENCE)
-    challenges.make(ann, other.pk, SENTENCE)
+        challenges.submit_challenge(ben, other.pk, SENTENCE)
+    challenges.submit_challenge(ann, other.pk, SENTENCE)
     with pytest.raises(UsageError, match="before"):
-        challenges.make(ann, other.pk, SENTENCE)
+        challenges.submit_challenge(ann, other.pk, SENTENCE)
 
 
 def test_so_many_may_wait(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(challenges, "MAX_WAITING", 1)
     first, second = play(ann, ["wheelbarrow", "carriage"]).answers.all()
-    challenges.make(ann, first.pk, SENTENCE)
+    challenges.submit_challenge(ann, first.pk, SENTENCE)
     with pytest.raises(UsageError, match="wait"):
-        challenges.make(ann, second.pk, SENTENCE)
+        challenges.submit_challenge(ann, second.pk, SENTENCE)
 
 
 def test_a_player_challenges_in_the_browser(site: Client, ann: User) -> None:
@@ -83,8 +85,8 @@ def test_a_player_challenges_in_the_browser(site: Client, ann: User) -> None:
 
 
 def test_a_moderator_decides_in_the_admin(site: Client, ann: User) -> None:
-    answer = rounds.submit(ann, opened(ann).pk, ["wheelbarrow"]).answers.get()
-    made = challenges.make(ann, answer.pk, SENTENCE)
+    answer = rounds.submit_answers(ann, opened(ann).pk, ["wheelbarrow"]).answers.get()
+    made = challenges.submit_challenge(ann, answer.pk, SENTENCE)
     queue = "/admin/game/challenge/"
     site.force_login(ann)
     assert site.get(queue).status_code == 302  # not for players

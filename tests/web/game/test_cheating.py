@@ -17,19 +17,28 @@ from django.test import Client
 
 from idiolect.errors import UsageError
 from idiolect.game.rules.answers import MAX_CHARS
-from idiolect.game.rules.relations import SECONDS, Relation
+from idiolect.game.rules.relations import ROUND_SECONDS, Relation
 from idiolect.web.accounts.models import User
 from idiolect.web.game import answer_counts, challenges, pair_sessions, rounds
-from idiolect.web.game.models import Answer, Challenge, PairVote, Round, Sitting, State, Total, Word
-from idiolect.web.rate_limits import SUBMIT, wait
+from idiolect.web.game.models import (
+    Answer,
+    Challenge,
+    PairSession,
+    PairVote,
+    PlayerScore,
+    Round,
+    State,
+    Word,
+)
+from idiolect.web.rate_limits import SUBMIT, check_limit
 from support.game_site import agreed, began, guests, opened, play, send
 from tests.web.game.test_pair_sessions import PAIR, sitting_of
 
 pytestmark = pytest.mark.django_db
-HYPONYMS = SECONDS[Relation.HYPONYMS]
+HYPONYMS = ROUND_SECONDS[Relation.HYPONYMS]
 
 
-def at(made: Round | Sitting) -> str:
+def at(made: Round | PairSession) -> str:
     """The address of a round."""
     return f"/nyms/rounds/{made.pk}/"
 
@@ -81,7 +90,9 @@ def test_a_player_who_plays_again_does_not_raise_their_own_share(ann: User, ben:
         play(ann, ["wheelbarrow"])
     assert play(ben, ["wheelbarrow"]).answers.get().agreement == 100
     play(guests(1)[0], ["shrimp"])
-    counted, _ = answer_counts.earlier(Word.objects.get(), but_not=ben, stems={"wheelbarrow"})
+    counted, _ = answer_counts.count_prior_answers(
+        Word.objects.get(), but_not=ben, stems={"wheelbarrow"}
+    )
     assert (counted.rounds, dict(counted.given)) == (2, {"wheelbarrow": 1})
 
 
@@ -108,12 +119,12 @@ def test_starting_over_and_over_does_not_draw_another_word(site: Client, ann: Us
 
 
 def test_a_lapsed_word_does_not_come_back_with_time_to_prepare(ann: User) -> None:
-    made = rounds.start(ann, [Relation.ANTONYMS], untimed=False, draw=Random(1))
+    made = rounds.start_round(ann, [Relation.ANTONYMS], untimed=False, draw=Random(1))
     began(made, 60)
     for seed in range(20):
-        again = rounds.start(ann, [Relation.ANTONYMS], untimed=False, draw=Random(seed))
+        again = rounds.start_round(ann, [Relation.ANTONYMS], untimed=False, draw=Random(seed))
         assert again.word != made.word
-        rounds.skip(ann, again.pk)
+        rounds.skip_round(ann, again.pk)
 
 
 @pytest.mark.parametrize("state", [State.LAPSED, State.SKIPPED])
@@ -121,12 +132,12 @@ def test_a_round_that_is_over_takes_no_answers(site: Client, ann: User, state: S
     agreed(site, ann)
     made = opened(ann, ago=60 if state == State.LAPSED else 0)
     if state == State.SKIPPED:
-        rounds.skip(ann, made.pk)
+        rounds.skip_round(ann, made.pk)
     for _ in range(2):
         assert send(site, at(made), {"answer": ["shrimp"]}).status_code == 409
     made.refresh_from_db()
     assert (made.state, made.score) == (state, 0)
-    assert not Answer.objects.exists() and not Total.objects.filter(points__gt=0).exists()
+    assert not Answer.objects.exists() and not PlayerScore.objects.filter(points__gt=0).exists()
 
 
 def test_a_late_answer_does_not_become_untimed(site: Client, ann: User) -> None:
@@ -173,7 +184,7 @@ def test_leaving_the_notice_out_stores_nothing(site: Client, ann: User) -> None:
         assert send(site, path, {"answer": ["shrimp"]}).url.startswith("/nyms/notice/")
     made.refresh_from_db()
     assert made.state == State.OPEN
-    assert not Answer.objects.exists() and not Sitting.objects.exists()
+    assert not Answer.objects.exists() and not PairSession.objects.exists()
 
 
 def test_somebody_elses_answer_cannot_be_challenged(site: Client, ann: User, ben: User) -> None:
@@ -191,16 +202,18 @@ def test_somebody_elses_answer_cannot_be_challenged(site: Client, ann: User, ben
 def test_a_challenge_pays_once_and_only_after_a_verdict(ann: User, ben: User) -> None:
     played = play(ann, ["wheelbarrow"])
     answer = played.answers.get()
-    made = challenges.make(ann, answer.pk, "Grilled wheelbarrow is a seafood of the coast.")
+    made = challenges.submit_challenge(
+        ann, answer.pk, "Grilled wheelbarrow is a seafood of the coast."
+    )
     played.refresh_from_db()
     before = played.score
     with pytest.raises(UsageError, match="before"):
-        challenges.make(ann, answer.pk, "Once more.")
-    assert challenges.decide(made, accept=True, moderator=ben)
-    assert not challenges.decide(made, accept=True, moderator=ben)
+        challenges.submit_challenge(ann, answer.pk, "Once more.")
+    assert challenges.decide_challenge(made, accept=True, moderator=ben)
+    assert not challenges.decide_challenge(made, accept=True, moderator=ben)
     played.refresh_from_db()
     assert played.score == before + 50
-    assert Total.objects.get(player=ann).points == played.score
+    assert PlayerScore.objects.get(player=ann).points == played.score
 
 
 def test_votes_for_other_pairs_and_other_peoples_games(site: Client, ann: User, ben: User) -> None:
@@ -215,8 +228,8 @@ def test_votes_for_other_pairs_and_other_peoples_games(site: Client, ann: User, 
 
 
 def test_a_game_open_in_nym_or_not_is_not_drawn_again(ann: User) -> None:
-    first = pair_sessions.start(ann, untimed=False, draw=Random(1))
-    again = pair_sessions.start(ann, untimed=True, draw=Random(2))
+    first = pair_sessions.start_pair_session(ann, untimed=False, draw=Random(1))
+    again = pair_sessions.start_pair_session(ann, untimed=True, draw=Random(2))
     assert again.pk == first.pk and again.pairs == first.pairs and not again.untimed
 
 
@@ -253,10 +266,10 @@ def test_answers_and_a_skip_at_once_end_the_round_once(ann: User) -> None:
             connection.close()
 
     steps = [
-        lambda: rounds.submit(ann, made.pk, ["shrimp"]),
-        lambda: rounds.skip(ann, made.pk),
-        lambda: rounds.submit(ann, made.pk, ["lobster", "crab"]),
-        lambda: rounds.skip(ann, made.pk),
+        lambda: rounds.submit_answers(ann, made.pk, ["shrimp"]),
+        lambda: rounds.skip_round(ann, made.pk),
+        lambda: rounds.submit_answers(ann, made.pk, ["lobster", "crab"]),
+        lambda: rounds.skip_round(ann, made.pk),
     ]
     tabs = [threading.Thread(target=tab, args=(step,)) for step in steps]
     for one in tabs:
@@ -270,13 +283,13 @@ def test_answers_and_a_skip_at_once_end_the_round_once(ann: User) -> None:
     else:
         assert (made.state, word.rounds, word.skips) == (State.FINISHED, 1, 0)
         assert Answer.objects.count() == made.answered
-        assert Total.objects.get().points == made.score
+        assert PlayerScore.objects.get().points == made.score
 
 
 def test_a_script_that_has_used_up_its_burst_waits(site: Client, ann: User) -> None:
     agreed(site, ann)
     made = opened(ann)
-    wait(SUBMIT, f"player {ann.pk}", now=time.time() + 3600)
+    check_limit(SUBMIT, f"player {ann.pk}", now=time.time() + 3600)
     refused = send(site, at(made), {"answer": ["shrimp"]})
     assert refused.status_code == 429 and int(refused.headers["Retry-After"]) > 3000
     made.refresh_from_db()

@@ -18,7 +18,7 @@ from idiolect.history.dataset import read_dataset
 from idiolect.web.accounts.models import User
 from idiolect.web.game import rounds
 from idiolect.web.game.export_reader import open_site, read_plays
-from idiolect.web.game.models import PairVote, Sitting
+from idiolect.web.game.models import PairSession, PairVote
 from support.game_site import SEAFOOD, guests, opened, play
 
 pytestmark = pytest.mark.django_db
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> Result:
 
 
 def vote(player: User, answer: str, yes: bool) -> None:
-    sitting = Sitting.objects.create(player=player, pairs=[])
+    sitting = PairSession.objects.create(player=player, pairs=[])
     PairVote.objects.create(
         sitting=sitting,
         player=player,
@@ -57,7 +57,7 @@ def test_finished_rounds_are_read_and_others_are_not(ann: User, ben: User) -> No
     play(ben, ["crab"], untimed=True)
     play(ann, [])
     opened(ann)
-    rounds.skip(ben, opened(ben, "bird").pk)
+    rounds.skip_round(ben, opened(ben, "bird").pk)
     vote(ben, "crab", True)
     found = read_plays()
     assert [(r.player, [a.text for a in r.answers], r.untimed) for r in found.rounds] == [

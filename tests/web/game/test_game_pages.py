@@ -10,7 +10,7 @@ from django.test import Client
 from idiolect.game.rules.relations import Relation
 from idiolect.web.accounts.models import User
 from idiolect.web.game import rounds
-from idiolect.web.game.models import Answer, Consent, Round, Sitting, State, Total, Word
+from idiolect.web.game.models import Answer, Consent, PairSession, PlayerScore, Round, State, Word
 from support.game_site import agreed, began, guests, opened, play, send, token
 
 pytestmark = pytest.mark.django_db
@@ -88,7 +88,7 @@ def test_a_replay_shows_the_same_result(site: Client, ann: User) -> None:
     for answers in (["shrimp"], ["shrimp", "lobster", "crab"]):
         send(site, f"/nyms/rounds/{made.pk}/", {"answer": answers})
     assert Answer.objects.count() == 1
-    assert Total.objects.get().rounds == 1
+    assert PlayerScore.objects.get().rounds == 1
 
 
 def test_somebody_elses_round_is_not_there(site: Client, ann: User, ben: User) -> None:
@@ -153,7 +153,7 @@ def test_pages_do_not_change_what_they_show(site: Client, ann: User) -> None:
     for path in ("", "play/", "history/", "leaders/", "nym-or-not/", f"rounds/{made.pk}/"):
         site.get(f"/nyms/{path}")
     assert site.get(f"/nyms/rounds/{made.pk}/skip/").status_code == 405
-    assert Round.objects.count() == 1 and not Sitting.objects.exists()
+    assert Round.objects.count() == 1 and not PairSession.objects.exists()
     made.refresh_from_db()
     assert made.state == State.OPEN
 
@@ -167,7 +167,7 @@ def test_choices_are_remembered(site: Client, ann: User) -> None:
     send(site, "/nyms/play/", {})
     assert {r.word.relation for r in Round.objects.all()} == {"antonyms"}
     send(site, "/nyms/play/", {"relation": ["astrology"]})
-    assert rounds.current(ann) is not None
+    assert rounds.find_open_round(ann) is not None
 
 
 def test_a_skip_goes_on_to_the_next_word(site: Client, ann: User) -> None:
@@ -183,7 +183,7 @@ def test_who_wanted_nym_or_not_gets_it_after_the_notice(site: Client) -> None:
     notice = send(site, begin, {"untimed": "on"}, at=begin).url
     assert notice == "/nyms/notice/?for=pairs" and not User.objects.exists()
     at = send(site, "/nyms/notice/", {"for": "pairs"}, at=notice).url
-    made = Sitting.objects.get()
+    made = PairSession.objects.get()
     assert at == f"{begin}{made.pk}/" and made.untimed
     assert not Round.objects.exists()
 
@@ -193,7 +193,7 @@ def test_nym_or_not_without_scripts(site: Client, ann: User) -> None:
     at = send(site, "/nyms/nym-or-not/", {}, at="/nyms/nym-or-not/").url
     assert page(site, at).count('type="radio"') == 50
     send(site, at, {"vote-0": "y", "vote-3": "n", "vote-4": "maybe", "vote-99": "y"}, at=at)
-    made = Sitting.objects.get()
+    made = PairSession.objects.get()
     assert [vote.position for vote in made.votes.all()] == [0, 3]
     assert "You judged 2 pairs" in page(site, at)
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.test import Client
 
-from idiolect.game.rules.standings import Board
+from idiolect.game.rules.standings import LeaderboardKind
 from idiolect.web.accounts.models import User
 from idiolect.web.game import leaderboards
-from idiolect.web.game.models import Total, Word
+from idiolect.web.game.models import PlayerScore, Word
 from support.game_site import guests, play
 
 pytestmark = pytest.mark.django_db
@@ -20,51 +20,53 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 def stands(player: User, rounds: int, points: int, *, days: int = 0, untimed: bool = False) -> None:
     """Give the player these sums, last played so many days ago."""
     last = NOW - timedelta(days=days)
-    Total.objects.create(
+    PlayerScore.objects.create(
         player=player, rounds=rounds, points=points, last_played=last, untimed=untimed
     )
 
 
-def rows(board: Board, player: User | None = None, **how: bool) -> list[tuple[int, str]]:
+def rows(board: LeaderboardKind, player: User | None = None, **how: bool) -> list[tuple[int, str]]:
     """Ranks and names."""
-    found = leaderboards.leaders(board, player, now=NOW, **how)
+    found = leaderboards.get_leaderboard(board, player, now=NOW, **how)
     return [(row.rank, row.player) for row in found.rows]
 
 
 def test_boards_order_by_what_they_say(ann: User, ben: User) -> None:
     stands(ann, 10, 1000)
     stands(ben, 40, 2000)
-    assert rows(Board.AVERAGE) == [(1, "ann"), (2, "ben")]
-    assert rows(Board.TOTAL) == rows(Board.ROUNDS) == [(1, "ben"), (2, "ann")]
+    assert rows(LeaderboardKind.AVERAGE) == [(1, "ann"), (2, "ben")]
+    assert rows(LeaderboardKind.TOTAL) == rows(LeaderboardKind.ROUNDS) == [(1, "ben"), (2, "ann")]
 
 
 def test_the_average_wants_ten_rounds_and_a_month(ann: User, ben: User) -> None:
     stands(ann, 9, 9000)
     stands(ben, 10, 10, days=31)
-    assert rows(Board.AVERAGE) == []
-    assert rows(Board.TOTAL) == [(1, "ann"), (2, "ben")]
+    assert rows(LeaderboardKind.AVERAGE) == []
+    assert rows(LeaderboardKind.TOTAL) == [(1, "ann"), (2, "ben")]
 
 
 def test_guests_do_not_stand_there_but_learn_their_rank(ann: User) -> None:
     (guest,) = guests(1)
     stands(ann, 10, 100)
     stands(guest, 10, 900)
-    found = leaderboards.leaders(Board.TOTAL, guest, now=NOW)
+    found = leaderboards.get_leaderboard(LeaderboardKind.TOTAL, guest, now=NOW)
     assert [row.player for row in found.rows] == ["ann"]
     assert found.own is not None and found.own.rank == 1
-    assert rows(Board.TOTAL, ann) == [(1, "ann")]
+    assert rows(LeaderboardKind.TOTAL, ann) == [(1, "ann")]
 
 
 def test_untimed_rounds_have_boards_of_their_own(ann: User) -> None:
     stands(ann, 10, 100, untimed=True)
-    assert rows(Board.TOTAL) == [] and rows(Board.TOTAL, untimed=True) == [(1, "ann")]
+    assert rows(LeaderboardKind.TOTAL) == [] and rows(LeaderboardKind.TOTAL, untimed=True) == [
+        (1, "ann")
+    ]
 
 
 def test_ones_own_rank_is_known_beyond_the_shown_rows(ann: User) -> None:
     for at in range(leaderboards.ROWS + 2):
         stands(User.objects.create_user(f"p{at}"), 10, 500 + at)
     stands(ann, 10, 1)
-    found = leaderboards.leaders(Board.TOTAL, ann, now=NOW)
+    found = leaderboards.get_leaderboard(LeaderboardKind.TOTAL, ann, now=NOW)
     assert len(found.rows) == leaderboards.ROWS
     assert found.own is not None and (found.own.rank, found.players) == (13, 13)
 
@@ -73,9 +75,9 @@ def test_hard_words_are_those_that_bring_little() -> None:
     Word.objects.create(relation="hyponyms", base="bird", rounds=9, points=2000)
     Word.objects.create(relation="meronyms", base="bicycle", rounds=9, points=90)
     Word.objects.create(relation="synonyms", base="happy", rounds=2, points=0)
-    hardest = leaderboards.hardest()[0]
+    hardest = leaderboards.list_hardest_words()[0]
     assert (hardest.base, hardest.mean) == ("bicycle", 10.0)
-    assert "happy" not in {word.base for word in leaderboards.hardest()}
+    assert "happy" not in {word.base for word in leaderboards.list_hardest_words()}
 
 
 def test_the_page_changes_boards_with_and_without_htmx(site: Client, ann: User) -> None:

@@ -13,47 +13,49 @@ from django.db.models import F
 
 from idiolect.errors import MissingError, UsageError
 from idiolect.game import words
-from idiolect.game.rules.relations import GRACE, MAX_ANSWERS, SECONDS, Relation
+from idiolect.game.rules.relations import GRACE_SECONDS, MAX_ANSWERS, ROUND_SECONDS, Relation
 from idiolect.game.rules.scoring import ROUND_BONUS
 from idiolect.web.accounts.models import User
 from idiolect.web.game import rounds
-from idiolect.web.game.models import Answer, Round, State, Total, Word
+from idiolect.web.game.models import Answer, PlayerScore, Round, State, Word
 from support.game_site import SEAFOOD, began, guests, opened, play
 
 pytestmark = pytest.mark.django_db
 ALL = tuple(Relation)
-HYPONYMS = SECONDS[Relation.HYPONYMS]
+HYPONYMS = ROUND_SECONDS[Relation.HYPONYMS]
 
 
 def total(player: User, *, untimed: bool = False) -> tuple[int, int]:
     """The player's rounds and points, as the boards see them."""
-    found = Total.objects.filter(player=player, untimed=untimed).first()
+    found = PlayerScore.objects.filter(player=player, untimed=untimed).first()
     return (found.rounds, found.points) if found else (0, 0)
 
 
 def test_the_server_chooses_the_word(ann: User) -> None:
-    made = rounds.start(ann, [Relation.MERONYMS], untimed=False, draw=Random(1))
+    made = rounds.start_round(ann, [Relation.MERONYMS], untimed=False, draw=Random(1))
     assert made.word.relation == "meronyms"
-    assert made.word.base in words.table().base_words(Relation.MERONYMS)
+    assert made.word.base in words.load_table().base_words(Relation.MERONYMS)
     assert made.state == State.OPEN and 0 < made.difficulty < 1
-    assert SECONDS[Relation.MERONYMS] - 2 < (rounds.seconds_left(made) or 0)
+    assert ROUND_SECONDS[Relation.MERONYMS] - 2 < (rounds.compute_seconds_left(made) or 0)
 
 
 def test_starting_again_gives_the_same_word_and_no_time(ann: User) -> None:
-    made = rounds.start(ann, ALL, untimed=False, draw=Random(1))
+    made = rounds.start_round(ann, ALL, untimed=False, draw=Random(1))
     began(made, 4)
-    again = rounds.start(ann, ALL, untimed=True, draw=Random(2))
+    again = rounds.start_round(ann, ALL, untimed=True, draw=Random(2))
     assert again.pk == made.pk and not again.untimed
-    assert (rounds.seconds_left(again) or 0) < SECONDS[Relation(made.word.relation)] - 3.9
+    assert (rounds.compute_seconds_left(again) or 0) < ROUND_SECONDS[
+        Relation(made.word.relation)
+    ] - 3.9
 
 
 def test_a_word_comes_once(ann: User) -> None:
     seen: set[str] = set()
     for turn in range(12):
-        made = rounds.start(ann, [Relation.ANTONYMS], untimed=False, draw=Random(turn))
+        made = rounds.start_round(ann, [Relation.ANTONYMS], untimed=False, draw=Random(turn))
         assert made.word.base not in seen
         seen.add(made.word.base)
-        rounds.skip(ann, made.pk) if turn % 2 else rounds.submit(ann, made.pk, ["x"])
+        rounds.skip_round(ann, made.pk) if turn % 2 else rounds.submit_answers(ann, made.pk, ["x"])
 
 
 def test_two_players_score_each_other(ann: User, ben: User) -> None:
@@ -88,8 +90,8 @@ def test_a_player_does_not_agree_with_themselves(ann: User) -> None:
 
 def test_sending_again_changes_nothing(ann: User) -> None:
     made = opened(ann)
-    first = rounds.submit(ann, made.pk, ["shrimp"])
-    again = rounds.submit(ann, made.pk, ["lobster", "crab", "salmon"])
+    first = rounds.submit_answers(ann, made.pk, ["shrimp"])
+    again = rounds.submit_answers(ann, made.pk, ["lobster", "crab", "salmon"])
     assert (again.score, again.answered) == (first.score, 1)
     assert Answer.objects.get().text == "shrimp"
     assert total(ann) == (1, first.score)
@@ -97,35 +99,35 @@ def test_sending_again_changes_nothing(ann: User) -> None:
 
 
 def test_late_answers_do_not_count(ann: User) -> None:
-    made = opened(ann, ago=HYPONYMS + GRACE + 0.5)
+    made = opened(ann, ago=HYPONYMS + GRACE_SECONDS + 0.5)
     with pytest.raises(UsageError, match="after the round had ended"):
-        rounds.submit(ann, made.pk, ["shrimp"])
+        rounds.submit_answers(ann, made.pk, ["shrimp"])
     made.refresh_from_db()
     assert made.state == State.LAPSED and not Answer.objects.exists()
     assert total(ann) == (0, 0)
-    assert rounds.start(ann, ALL, untimed=False, draw=Random(0)).pk != made.pk
+    assert rounds.start_round(ann, ALL, untimed=False, draw=Random(0)).pk != made.pk
 
 
 def test_answers_may_be_under_way_for_a_second(ann: User) -> None:
-    made = opened(ann, ago=HYPONYMS + GRACE - 0.5)
-    assert rounds.seconds_left(made) == 0
-    assert rounds.submit(ann, made.pk, ["shrimp"]).state == State.FINISHED
+    made = opened(ann, ago=HYPONYMS + GRACE_SECONDS - 0.5)
+    assert rounds.compute_seconds_left(made) == 0
+    assert rounds.submit_answers(ann, made.pk, ["shrimp"]).state == State.FINISHED
 
 
 def test_an_untimed_round_waits_and_stands_apart(ann: User) -> None:
     made = opened(ann, untimed=True, ago=86_400)
-    assert rounds.seconds_left(made) is None
-    result = rounds.submit(ann, made.pk, ["shrimp"])
+    assert rounds.compute_seconds_left(made) is None
+    result = rounds.submit_answers(ann, made.pk, ["shrimp"])
     assert (total(ann), total(ann, untimed=True)) == ((0, 0), (1, result.score))
 
 
 def test_somebody_elses_round_is_not_there(ann: User, ben: User) -> None:
     made = opened(ann)
     for attempt in (
-        lambda: rounds.submit(ben, made.pk, ["shrimp"]),
-        lambda: rounds.skip(ben, made.pk),
-        lambda: rounds.find(ben, made.pk),
-        lambda: rounds.submit(ben, uuid4(), ["shrimp"]),
+        lambda: rounds.submit_answers(ben, made.pk, ["shrimp"]),
+        lambda: rounds.skip_round(ben, made.pk),
+        lambda: rounds.get_round(ben, made.pk),
+        lambda: rounds.submit_answers(ben, uuid4(), ["shrimp"]),
     ):
         with pytest.raises(MissingError):
             attempt()
@@ -154,15 +156,15 @@ def test_a_round_with_no_answer_says_nothing_about_the_word(ann: User, ben: User
 def test_skipping_counts_once_a_player_and_ends_the_round(ann: User, ben: User) -> None:
     for player in (ann, ann, ben):
         made = opened(player)
-        assert rounds.skip(player, made.pk).state == State.SKIPPED
+        assert rounds.skip_round(player, made.pk).state == State.SKIPPED
         with pytest.raises(UsageError, match="skipped"):
-            rounds.submit(player, made.pk, ["shrimp"])
+            rounds.submit_answers(player, made.pk, ["shrimp"])
     assert Word.objects.get().skips == 2
 
 
 def test_a_finished_round_cannot_be_skipped(ann: User) -> None:
     result = play(ann, ["shrimp"])
-    assert rounds.skip(ann, result.pk).state == State.FINISHED
+    assert rounds.skip_round(ann, result.pk).state == State.FINISHED
     assert Word.objects.get().skips == 0
 
 
@@ -178,7 +180,7 @@ def test_words_know_each_players_first_round(ann: User, ben: User) -> None:
 def test_who_leaves_is_taken_out_of_the_sums(ann: User, ben: User) -> None:
     for player, answers in ((ann, ["shrimp", "crab"]), (ann, ["eel"]), (ben, ["shrimp"])):
         play(player, answers)
-        rounds.skip(player, opened(player).pk)
+        rounds.skip_round(player, opened(player).pk)
     of_ben = Round.objects.get(player=ben, state=State.FINISHED)
     ann.delete()
     word = Word.objects.get()
@@ -197,9 +199,9 @@ def test_two_tabs_at_once_make_one_round(ann: User, step: str) -> None:
         together.wait()
         try:
             if made is not None:
-                found.append(rounds.submit(ann, made.pk, [f"shrimp{number}"]).score)
+                found.append(rounds.submit_answers(ann, made.pk, [f"shrimp{number}"]).score)
             else:
-                found.append(rounds.start(ann, ALL, untimed=False, draw=Random(number)).pk)
+                found.append(rounds.start_round(ann, ALL, untimed=False, draw=Random(number)).pk)
         finally:
             connection.close()
 
@@ -218,6 +220,6 @@ def test_the_database_holds_the_clock(ann: User) -> None:
     """An hour on the server's own clock changes nothing; an hour on the database's does."""
     made = opened(ann)
     Round.objects.filter(pk=made.pk).update(started_at=F("started_at") + timedelta(seconds=2))
-    assert (rounds.seconds_left(made) or 0) > HYPONYMS
+    assert (rounds.compute_seconds_left(made) or 0) > HYPONYMS
     began(made, 3600)
-    assert rounds.seconds_left(made) == 0
+    assert rounds.compute_seconds_left(made) == 0

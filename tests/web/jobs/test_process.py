@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from idiolect.web.jobs.process import Hand, State
+from idiolect.web.jobs.process import JobOutcome, JobProcess
 
 CODE = """
 import os, sys, time
-from idiolect.web.jobs.process import do_each
+from idiolect.web.jobs.process import serve_jobs
 
 def job(name):
     print(name, os.getpid())
@@ -27,48 +27,48 @@ def job(name):
         case ["sleep"]:
             time.sleep(600)
 
-do_each(job)
+serve_jobs(job)
 """
 COMMAND = [sys.executable, "-c", CODE]
 
 
 @pytest.fixture
-def hand() -> Iterator[Hand]:
-    made = Hand(COMMAND)
+def hand() -> Iterator[JobProcess]:
+    made = JobProcess(COMMAND)
     yield made
-    made.let_go()
+    made.terminate()
 
 
-def done(hand: Hand, job: str) -> State | None:
-    hand.give(job)
+def done(hand: JobProcess, job: str) -> JobOutcome | None:
+    hand.submit(job)
     return hand.wait(60)
 
 
-def test_one_process_does_job_after_job(hand: Hand, tmp_path: Path) -> None:
+def test_one_process_does_job_after_job(hand: JobProcess, tmp_path: Path) -> None:
     out = tmp_path / "pids"
-    assert not hand.alive
+    assert not hand.is_alive
     assert [done(hand, f"write:{out}") for _ in range(3)] == ["done"] * 3
-    assert hand.alive
+    assert hand.is_alive
     assert len(set(out.read_text().split())) == 1
 
 
-def test_after_one_that_died_comes_another(hand: Hand, tmp_path: Path) -> None:
+def test_after_one_that_died_comes_another(hand: JobProcess, tmp_path: Path) -> None:
     out = tmp_path / "pids"
     assert [done(hand, job) for job in ("die", f"write:{out}")] == ["died", "done"]
 
 
-def test_one_that_was_killed_is_replaced(hand: Hand, tmp_path: Path) -> None:
-    hand.give("sleep")
+def test_one_that_was_killed_is_replaced(hand: JobProcess, tmp_path: Path) -> None:
+    hand.submit("sleep")
     assert hand.wait(0.05) is None
     hand.kill()
-    assert hand.wait(60) == "died" and not hand.alive
+    assert hand.wait(60) == "died" and not hand.is_alive
     assert done(hand, f"write:{tmp_path}/pids") == "done"
 
 
-def test_one_that_is_let_go_is_gone(hand: Hand, tmp_path: Path) -> None:
+def test_one_that_is_let_go_is_gone(hand: JobProcess, tmp_path: Path) -> None:
     assert done(hand, f"write:{tmp_path}/pids") == "done"
-    hand.let_go()
-    assert not hand.alive
+    hand.terminate()
+    assert not hand.is_alive
     assert done(hand, f"write:{tmp_path}/pids") == "done"
 
 

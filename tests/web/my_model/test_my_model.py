@@ -18,8 +18,8 @@ from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Progress
 from idiolect.game import predictions
-from idiolect.game.export.histories import player_history
-from idiolect.game.predictions import CLASSIFIER
+from idiolect.game.export.histories import build_player_history
+from idiolect.game.predictions import CLASSIFIER_FOLDER
 from idiolect.game.rules.pairs import Pair
 from idiolect.game.rules.relations import Relation
 from idiolect.history.history import History
@@ -31,7 +31,7 @@ from idiolect.web.game.models import Round
 from idiolect.web.jobs import queue
 from idiolect.web.models import Job
 from idiolect.web.my_model import engine, service
-from idiolect.web.my_model.models import Guess, OwnModel
+from idiolect.web.my_model.models import OwnModel, PredictedAnswers
 from support.game_players import played
 from support.game_site import agreed, play, send
 from support.tiny_people import save_tiny
@@ -52,15 +52,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(settings: Any, tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings.HOME, settings.BASE = tmp_path / "home", str(base)
     settings.HOME.mkdir()
-    monkeypatch.setattr(service, "LEAST_ROUNDS", 4)
+    monkeypatch.setattr(service, "MIN_ROUNDS", 4)
     return settings.HOME
 
 
 def work(kind: str, owner: User) -> Job:
     """What the worker does with the owner's last job."""
-    job = queue.claim("w1")
+    job = queue.claim_job("w1")
     assert job is not None and (job.kind, job.owner) == (kind, owner)
-    queue.perform(job.pk, "w1")
+    queue.run_job(job.pk, "w1")
     job.refresh_from_db()
     return job
 
@@ -72,8 +72,8 @@ def four_rounds(player: User, words: Sequence[str] = WORDS[:4]) -> None:
 
 def trained(player: User) -> OwnModel:
     four_rounds(player)
-    service.ask_training(player)
-    job = work(service.TRAIN, player)
+    service.request_training(player)
+    job = work(service.TRAIN_JOB, player)
     assert (job.state, job.problem) == (Job.State.DONE, "")
     return OwnModel.objects.get(player=player)
 
@@ -82,7 +82,7 @@ def history(answers: str) -> History:
     rounds = [
         played("me", word, answers, relation="hyponyms", at=n) for n, word in enumerate(WORDS)
     ]
-    return player_history(engine.ME, rounds, lambda word: "")
+    return build_player_history(engine.PLAYER_ID, rounds, lambda word: "")
 
 
 def test_the_engine_learns_what_the_player_says(tmp_path: Path, base: Path) -> None:
@@ -92,30 +92,32 @@ def test_the_engine_learns_what_the_player_says(tmp_path: Path, base: Path) -> N
         dtype="float32",
         device="cpu",
     )
-    engine.train(tmp_path / "me", history("aa, bb"), base=str(base), config=config)
-    own, plain = engine.Guesser(tmp_path / "me").answers("What are kinds of new?", "new")
-    assert len(own) <= engine.TOP and {"aa", "bb"} <= set(own)
+    engine.train_player_model(tmp_path / "me", history("aa, bb"), base=str(base), config=config)
+    own, plain = engine.AnswerPredictor(tmp_path / "me").predict_answers(
+        "What are kinds of new?", "new"
+    )
+    assert len(own) <= engine.MAX_SHOWN_ANSWERS and {"aa", "bb"} <= set(own)
     assert not {"aa", "bb"} & set(plain)
 
 
 def test_the_plain_model_is_shown_the_game(tmp_path: Path, base: Path) -> None:
     """As earlier turns, each with its end; the player's own is asked at once."""
-    engine.train(tmp_path / "me", history("aa"), base=str(base))
+    engine.train_player_model(tmp_path / "me", history("aa"), base=str(base))
     asked: list[tuple[str, tuple[int, ...]]] = []
-    guesser = engine.Guesser(tmp_path / "me")
+    guesser = engine.AnswerPredictor(tmp_path / "me")
 
     def likeliest(requests: Any, **more: Any) -> list[list[str]]:
         asked.extend(requests)
         return [[], []]
 
     guesser._generator.likeliest = likeliest  # pyright: ignore[reportPrivateUsage]
-    guesser.answers("What are kinds of new?", "new")
+    guesser.predict_answers("What are kinds of new?", "new")
     (me, own), (nobody, plain) = asked
-    assert (me, nobody) == (engine.ME, "")
+    assert (me, nobody) == (engine.PLAYER_ID, "")
     assert plain[-len(own) :] == own
     tokenizer = load_base(base).tokenizer
     text = str(tokenizer.decode(list(plain[: -len(own)])))
-    places = [text.index(part) for turn in engine.EXAMPLES for part in turn]
+    places = [text.index(part) for turn in engine.FEW_SHOT_EXAMPLES for part in turn]
     assert places == sorted(places) and len(places) == 8
     assert plain.count(tokenizer.eos_token_id) >= 4
 
@@ -132,14 +134,14 @@ def test_again_it_trains_only_what_changed(
 
     monkeypatch.setattr(api, "personalize", spy)
     for text in ("aa", "aa", "aa, bb"):
-        engine.train(tmp_path / "me", history(text), base=str(base))
+        engine.train_player_model(tmp_path / "me", history(text), base=str(base))
     assert [len(summary.trained) for summary in made] == [1, 0, 1]
 
 
 def test_another_base_starts_over(tmp_path: Path, base: Path) -> None:
-    engine.train(tmp_path / "me", history("aa"), base=str(base))
+    engine.train_player_model(tmp_path / "me", history("aa"), base=str(base))
     other = save_tiny(tmp_path / "other", seed=5)
-    engine.train(tmp_path / "me", history("aa"), base=str(tmp_path / "other"))
+    engine.train_player_model(tmp_path / "me", history("aa"), base=str(tmp_path / "other"))
     assert AdapterStore.open(tmp_path / "me" / "adapters").base == other.identity
 
 
@@ -147,24 +149,24 @@ def test_a_few_rounds_are_not_enough(ann: User) -> None:
     four_rounds(ann, WORDS[:3])
     play(ann, [], "fork")  # an empty round says nothing
     with pytest.raises(UsageError, match="3 of the 4 rounds"):
-        service.ask_training(ann)
-    assert service.standing(ann).missing == 1
+        service.request_training(ann)
+    assert service.get_status(ann).remaining_rounds == 1
 
 
 def test_from_rounds_to_answers_on_other_words(ann: User, ben: User, home: Path) -> None:
     model = trained(ann)
     assert (model.rounds, model.answers) == (4, 8)
     assert sorted(model.words) == sorted(["hyponyms", word] for word in WORDS[:4])
-    folder = service.folder_of(model)
-    assert folder.parent == home / service.FOLDER and "ann" not in str(folder)
+    folder = service.get_model_folder(model)
+    assert folder.parent == home / service.MODELS_FOLDER and "ann" not in str(folder)
     fresh = play(ann, ["robin", "owl"], "fork")
-    assert service.answered(fresh) == ("waiting", None)
-    assert work(service.GUESS, ann).result == {"rounds": 1}
-    state, guess = service.answered(fresh)
+    assert service.find_or_request_prediction(fresh) == ("waiting", None)
+    assert work(service.PREDICT_JOB, ann).result == {"rounds": 1}
+    state, guess = service.find_or_request_prediction(fresh)
     assert state == "there" and guess is not None
     assert (guess.answers, len(guess.own) <= 10) == (2, True)
     assert guess.own_found <= 2 and guess.plain_found <= 2
-    known = service.known(model)
+    known = service.summarize_accuracy(model)
     assert (known.rounds, known.answers) == (1, 2)
     assert (known.own, known.plain) == (guess.own_found, guess.plain_found)
 
@@ -172,43 +174,48 @@ def test_from_rounds_to_answers_on_other_words(ann: User, ben: User, home: Path)
 def test_it_is_not_asked_about_what_it_learnt(ann: User) -> None:
     first = play(ann, ["knifea"], "knife")
     trained(ann)
-    assert service.answered(first)[0] == "before"
+    assert service.find_or_request_prediction(first)[0] == "before"
     again = play(ann, ["knifec"], "knife")
-    assert service.answered(again)[0] == "learnt"
-    assert queue.claim("w1") is None
+    assert service.find_or_request_prediction(again)[0] == "learnt"
+    assert queue.claim_job("w1") is None
     empty = play(ann, [], "fork")
-    assert service.answered(empty)[0] == "none"
+    assert service.find_or_request_prediction(empty)[0] == "none"
 
 
 def test_without_a_model_nothing_is_asked(ben: User) -> None:
-    assert service.answered(play(ben, ["owl"], "bird")) == ("none", None)
-    assert queue.claim("w1") is None
+    assert service.find_or_request_prediction(play(ben, ["owl"], "bird")) == ("none", None)
+    assert queue.claim_job("w1") is None
 
 
 def test_hits_are_counted_by_stem(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(ann)
 
-    def said(self: engine.Guesser, question: str, base_word: str) -> tuple[list[str], list[str]]:
+    def said(
+        self: engine.AnswerPredictor, question: str, base_word: str
+    ) -> tuple[list[str], list[str]]:
         assert question == "What are kinds of fork?"
         return ["robins", "eagle"], ["owl", "robin"]
 
-    monkeypatch.setattr(engine.Guesser, "answers", said)
+    monkeypatch.setattr(engine.AnswerPredictor, "predict_answers", said)
     fresh = play(ann, ["robin", "owl", "wren"], "fork")
-    service.answered(fresh)
-    work(service.GUESS, ann)
-    guess = Guess.objects.get(round=fresh)
+    service.find_or_request_prediction(fresh)
+    work(service.PREDICT_JOB, ann)
+    guess = PredictedAnswers.objects.get(round=fresh)
     assert (guess.answers, guess.own_found, guess.plain_found) == (3, 1, 2)
     model = OwnModel.objects.get(player=ann)
-    assert (service.known(model).own_percent, service.known(model).plain_percent) == (33, 67)
+    assert (
+        service.summarize_accuracy(model).own_percent,
+        service.summarize_accuracy(model).plain_percent,
+    ) == (33, 67)
 
 
 def test_a_training_that_was_killed_is_done_again(ann: User) -> None:
     four_rounds(ann)
-    job = service.ask_training(ann)
-    assert service.ask_training(ann) == job
-    assert queue.claim("dead") == job
+    job = service.request_training(ann)
+    assert service.request_training(ann) == job
+    assert queue.claim_job("dead") == job
     Job.objects.filter(pk=job.pk).update(lease_until=job.made_at)
-    assert work(service.TRAIN, ann).state == Job.State.DONE
+    assert work(service.TRAIN_JOB, ann).state == Job.State.DONE
     assert OwnModel.objects.get(player=ann).trained_at is not None
 
 
@@ -221,7 +228,7 @@ def test_progress_is_that_of_learning(ann: User, monkeypatch: pytest.MonkeyPatch
         job = Job.objects.get(owner=ann)
         seen.append((job.stage, job.percent))
 
-    monkeypatch.setattr(engine, "train", train)
+    monkeypatch.setattr(engine, "train_player_model", train)
     trained(ann)
     assert seen == [("learning", 50)]
 
@@ -239,7 +246,7 @@ def test_the_page_from_few_rounds_to_a_model(ann: User, site: Client) -> None:
     assert "waiting for its turn" in page and "hx-trigger" in page and "<progress" in page
     part = site.get(PAGE, headers={"HX-Request": "true"}).content.decode()
     assert part.startswith('<div id="own-model"') and "<html" not in part
-    work(service.TRAIN, ann)
+    work(service.TRAIN_JOB, ann)
     page = site.get(PAGE).content.decode()
     assert "8 answers in 4 rounds" in page and "hx-trigger" not in page
 
@@ -249,14 +256,16 @@ def test_a_result_shows_what_the_models_say(
 ) -> None:
     agreed(site, ann)
     trained(ann)
-    monkeypatch.setattr(engine.Guesser, "answers", lambda *_: (["robin", "<b>gull"], ["albatross"]))
+    monkeypatch.setattr(
+        engine.AnswerPredictor, "predict_answers", lambda *_: (["robin", "<b>gull"], ["albatross"])
+    )
     fresh = play(ann, ["robin", "owl"], "fork")
     result = site.get(reverse("game:round", args=[fresh.pk])).content.decode()
     where = reverse("my_model:answers", args=[fresh.pk])
     assert f'hx-get="{where}"' in result
     part = site.get(where, headers={"HX-Request": "true"}).content.decode()
     assert "thinking" in part and "hx-trigger" in part and "<html" not in part
-    work(service.GUESS, ann)
+    work(service.PREDICT_JOB, ann)
     part = site.get(where, headers={"HX-Request": "true"}).content.decode()
     assert "1 of your 2 answers is among" not in part and "hx-trigger" not in part
     assert "1 of your 2 answers" in part and "it would be 0" in part
@@ -273,9 +282,9 @@ def test_somebody_elses_round_is_not_shown(ann: User, ben: User, site: Client) -
 def test_a_model_that_is_deleted_is_gone(ann: User, site: Client) -> None:
     agreed(site, ann)
     model = trained(ann)
-    assert service.folder_of(model).is_dir()
+    assert service.get_model_folder(model).is_dir()
     assert send(site, reverse("my_model:forget"), {}, at=PAGE).status_code == 302
-    assert not service.folder_of(model).exists()
+    assert not service.get_model_folder(model).exists()
     assert not OwnModel.objects.exists() and Round.objects.filter(player=ann).count() == 4
 
 
@@ -283,31 +292,34 @@ def test_who_leaves_takes_their_model_along(
     ann: User, ben: User, home: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
     mine, theirs = trained(ann), trained(ben)
-    service.answered(play(ann, ["robin"], "fork"))
-    work(service.GUESS, ann)
-    assert len(personal_data.export(ann)["own model"]["guesses"]) == 1
-    (home / CLASSIFIER).mkdir()
-    (home / CLASSIFIER / "weights").write_bytes(b"1")
-    Manifest.of_folder(home / CLASSIFIER, kind="classifier", contributors=(str(ann.pk),)).save(
-        home / CLASSIFIER
-    )
+    service.find_or_request_prediction(play(ann, ["robin"], "fork"))
+    work(service.PREDICT_JOB, ann)
+    assert len(personal_data.export_person(ann)["own model"]["guesses"]) == 1
+    (home / CLASSIFIER_FOLDER).mkdir()
+    (home / CLASSIFIER_FOLDER / "weights").write_bytes(b"1")
+    Manifest.of_folder(
+        home / CLASSIFIER_FOLDER, kind="classifier", contributors=(str(ann.pk),)
+    ).save(home / CLASSIFIER_FOLDER)
     pair = Pair(relation=Relation.HYPONYMS, base_word="bird", answer="robin")
-    predictions.write_predictions(home / predictions.NAME, [pair])
+    predictions.write_predictions(home / predictions.PREDICTIONS_FILE, [pair])
     with django_capture_on_commit_callbacks(execute=True):
-        personal_data.erase(ann)
-    assert not service.folder_of(mine).exists() and service.folder_of(theirs).is_dir()
-    assert not Guess.objects.exists() and OwnModel.objects.count() == 1
-    assert not (home / CLASSIFIER).exists() and not (home / predictions.NAME).exists()
+        personal_data.erase_person(ann)
+    assert not service.get_model_folder(mine).exists() and service.get_model_folder(theirs).is_dir()
+    assert not PredictedAnswers.objects.exists() and OwnModel.objects.count() == 1
+    assert (
+        not (home / CLASSIFIER_FOLDER).exists()
+        and not (home / predictions.PREDICTIONS_FILE).exists()
+    )
 
 
 def test_a_classifier_of_others_stays(
     ann: User, home: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
-    (home / CLASSIFIER).mkdir()
-    Manifest(kind="classifier", contributors=("999",)).save(home / CLASSIFIER)
+    (home / CLASSIFIER_FOLDER).mkdir()
+    Manifest(kind="classifier", contributors=("999",)).save(home / CLASSIFIER_FOLDER)
     with django_capture_on_commit_callbacks(execute=True):
-        personal_data.erase(ann)
-    assert (home / CLASSIFIER / Manifest.NAME).is_file()
+        personal_data.erase_person(ann)
+    assert (home / CLASSIFIER_FOLDER / Manifest.NAME).is_file()
 
 
 def test_the_site_itself_loads_nothing_that_trains(tmp_path: Path) -> None:

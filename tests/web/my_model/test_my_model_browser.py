@@ -24,26 +24,26 @@ pytestmark = pytest.mark.skipif(
 SEED = f"""
 from datetime import timedelta
 from django.utils import timezone
-from idiolect.web.run import prepare
-prepare()
+from idiolect.web.run import prepare_site
+prepare_site()
 from idiolect.web.game import consent, rounds
 from idiolect.web.game.models import Round, Word
 from idiolect.web.my_model import service
-from idiolect.web.my_model.models import Guess, OwnModel
+from idiolect.web.my_model.models import OwnModel, PredictedAnswers
 from idiolect.web.accounts.models import User
 from idiolect.web.models import Job
 
 def player(name):
     made = User.objects.create_user(name, {PASSWORD!r})
-    consent.agree(made)
+    consent.record_consent(made)
     for number in range(20):
         word, _ = Word.objects.get_or_create(relation="hyponyms", base=f"word{{number}}")
         open_ = Round.objects.create(player=made, word=word, difficulty=0.5)
-        last = rounds.submit(made, open_.pk, ["shrimp", "lobster"])
+        last = rounds.submit_answers(made, open_.pk, ["shrimp", "lobster"])
     return made, last
 
 def job(owner, **how):
-    Job.objects.create(kind=service.TRAIN, owner=owner, worker="w", **how)
+    Job.objects.create(kind=service.TRAIN_JOB, owner=owner, worker="w", **how)
 
 player("ready")
 later = timezone.now() + timedelta(days=1)
@@ -52,8 +52,8 @@ job(player("failed")[0], state="failed", problem="There is too little memory.")
 known, last = player("known")
 before = timezone.now() - timedelta(days=1)
 OwnModel.objects.create(player=known, trained_at=before, rounds=20, answers=40)
-Guess.objects.create(round=last, own=["crab", "shrimps"], plain=["crab"], answers=2, own_found=1,
-                     plain_found=0)
+PredictedAnswers.objects.create(round=last, own=["crab", "shrimps"], plain=["crab"], answers=2,
+                                own_found=1, plain_found=0)
 """
 
 

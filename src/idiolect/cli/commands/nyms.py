@@ -78,7 +78,7 @@ def export(
 
     if out is None and histories is None:
         raise click.UsageError("say with --out, --histories or both what to write")
-    found = commands.export(
+    found = commands.export_plays(
         data, pairs=out, histories=histories, least_players=least_players, overwrite=overwrite
     )
     if as_json:
@@ -107,7 +107,7 @@ def report(data: Path | None, out: Path | None, as_json: bool) -> None:
     from idiolect.web.game import commands
 
     with stdout_kept():
-        found = commands.report(data, out)
+        found = commands.report_plays(data, out)
     if as_json:
         print_json(found)
     else:

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from idiolect.config import derive_seed
-from idiolect.game.export.pairs import LEAST_PLAYERS, PairRow
+from idiolect.game.export.pairs import MIN_PLAYERS, PairRow
 from idiolect.game.rules.answers import stem
 from idiolect.game.rules.relations import Relation
-from idiolect.game.words import Words
+from idiolect.game.words import WordTable
 
 Lexicon = Mapping[str, Mapping[str, Sequence[str]]]
 """Relation -> base word -> the answers that hold, the best known first."""
-FAMILIAR = 12
+MAX_FAMILIAR_ANSWERS = 12
 """Answers of a base word, the best known ones, that examples are made of: nobody plays the rest."""
-How = Literal["related", "other word", "other relation", "reversed", "rejected"]
-_TRIES = 20
+PairOrigin = Literal["related", "other word", "other relation", "reversed", "rejected"]
+_MAX_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +35,20 @@ class Example:
     base_word: str
     answer: str
     related: bool
-    how: How = "related"
+    how: PairOrigin = "related"
     """Why it is false: the answer is another base word's, or this word's in another relation, or
     the pair the wrong way round, or players rejected it."""
 
     @property
-    def words(self) -> tuple[str, str]:
+    def word_pair(self) -> tuple[str, str]:
         """Base word and answer."""
         return self.base_word, self.answer
 
 
-Holds = Callable[[str, str, str], bool]
+PairCheck = Callable[[str, str, str], bool]
 
 
-class Known:
+class KnownPairs:
     """Which pairs are known to hold, by stems; those of a base word are made when asked for."""
 
     def __init__(self, lexicon: Lexicon, game: Iterable[PairRow] = ()) -> None:
@@ -67,15 +67,17 @@ class Known:
         return stem(answer) in self._stems[at]
 
 
-def lexicon_of(words: Words) -> Lexicon:
+def build_lexicon(words: WordTable) -> Lexicon:
     """The game's own table of WordNet's pairs."""
     return {
-        relation.value: {base: words.listed(relation, base) for base in words.base_words(relation)}
+        relation.value: {
+            base: words.list_answers(relation, base) for base in words.base_words(relation)
+        }
         for relation in Relation
     }
 
 
-def side(word: str, seed: int, parts: int = 100) -> int:
+def assign_bucket(word: str, seed: int, parts: int = 100) -> int:
     """Which of so many parts a base word belongs to, whatever other words there are."""
     return derive_seed(seed, "side", stem(word)) % parts
 
@@ -85,7 +87,7 @@ def from_lexicon(lexicon: Lexicon, relation: str, *, a_word: int, seed: int) -> 
     draw = random.Random(derive_seed(seed, "pairs", relation))
     chosen: list[Example] = []
     for base_word, answers in sorted(lexicon[relation].items()):
-        familiar = answers[:FAMILIAR]
+        familiar = answers[:MAX_FAMILIAR_ANSWERS]
         some = draw.sample(familiar, min(a_word, len(familiar)))
         chosen += [
             Example(relation=relation, base_word=base_word, answer=answer, related=True)
@@ -101,9 +103,9 @@ def from_game(rows: Iterable[PairRow], relation: str) -> list[Example]:
     found: list[Example] = []
     for row in rows:
         votes = row.confirmed + row.rejected
-        rejected = votes >= LEAST_PLAYERS and row.rejected > row.confirmed
-        given = row.players >= LEAST_PLAYERS
-        confirmed = votes >= LEAST_PLAYERS and row.confirmed > row.rejected
+        rejected = votes >= MIN_PLAYERS and row.rejected > row.confirmed
+        given = row.players >= MIN_PLAYERS
+        confirmed = votes >= MIN_PLAYERS and row.confirmed > row.rejected
         if row.relation == relation and (rejected or given or confirmed):
             found.append(
                 Example(
@@ -117,9 +119,9 @@ def from_game(rows: Iterable[PairRow], relation: str) -> list[Example]:
     return found
 
 
-def with_false_pairs(
+def add_false_pairs(
     true: Sequence[Example],
-    known: Holds,
+    known: PairCheck,
     lexicon: Lexicon,
     *,
     seed: int,
@@ -133,9 +135,14 @@ def with_false_pairs(
     """
     made: list[Example] = []
     for place, example in enumerate(true):
-        draw = random.Random(derive_seed(seed, "false", example.relation, *example.words))
-        ways = [_other_word, _reversed, _other_word, _other_relation]
-        for way in (ways[place % len(ways)], _other_word):
+        draw = random.Random(derive_seed(seed, "false", example.relation, *example.word_pair))
+        ways = [
+            _pair_with_other_word,
+            _reverse_pair,
+            _pair_with_other_word,
+            _pair_with_other_relation,
+        ]
+        for way in (ways[place % len(ways)], _pair_with_other_word):
             false = way(example, true, known, lexicon, draw)
             if false is not None and part(false.base_word) == part(example.base_word):
                 made += [example, false]
@@ -143,40 +150,52 @@ def with_false_pairs(
     return made
 
 
-def _false(like: Example, how: How, base_word: str, answer: str) -> Example:
+def _make_false_pair(like: Example, how: PairOrigin, base_word: str, answer: str) -> Example:
     return Example(
         relation=like.relation, base_word=base_word, answer=answer, related=False, how=how
     )
 
 
-def _other_word(
-    example: Example, true: Sequence[Example], known: Holds, lexicon: Lexicon, draw: random.Random
+def _pair_with_other_word(
+    example: Example,
+    true: Sequence[Example],
+    known: PairCheck,
+    lexicon: Lexicon,
+    draw: random.Random,
 ) -> Example | None:
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         answer = draw.choice(true).answer
         if not known(example.relation, example.base_word, answer):
-            return _false(example, "other word", example.base_word, answer)
+            return _make_false_pair(example, "other word", example.base_word, answer)
     return None
 
 
-def _reversed(
-    example: Example, true: Sequence[Example], known: Holds, lexicon: Lexicon, draw: random.Random
+def _reverse_pair(
+    example: Example,
+    true: Sequence[Example],
+    known: PairCheck,
+    lexicon: Lexicon,
+    draw: random.Random,
 ) -> Example | None:
     if known(example.relation, example.answer, example.base_word):
         return None
-    return _false(example, "reversed", example.answer, example.base_word)
+    return _make_false_pair(example, "reversed", example.answer, example.base_word)
 
 
-def _other_relation(
-    example: Example, true: Sequence[Example], known: Holds, lexicon: Lexicon, draw: random.Random
+def _pair_with_other_relation(
+    example: Example,
+    true: Sequence[Example],
+    known: PairCheck,
+    lexicon: Lexicon,
+    draw: random.Random,
 ) -> Example | None:
     others = [
         answer
         for relation in sorted(lexicon)
         if relation != example.relation
-        for answer in lexicon[relation].get(example.base_word, ())[:FAMILIAR]
+        for answer in lexicon[relation].get(example.base_word, ())[:MAX_FAMILIAR_ANSWERS]
         if not known(example.relation, example.base_word, answer)
     ]
     if not others:
         return None
-    return _false(example, "other relation", example.base_word, draw.choice(others))
+    return _make_false_pair(example, "other relation", example.base_word, draw.choice(others))

@@ -21,20 +21,20 @@ from sklearn.neural_network import MLPClassifier
 
 from idiolect.errors import DataError
 from idiolect.game.classifier.examples import Example
-from idiolect.game.classifier.features import Describer
+from idiolect.game.classifier.features import FeatureExtractor
 from idiolect.game.classifier.model import Doubles, Kind, Layers, RelationModel, sigmoid
 
-STRENGTHS = (0.0003, 0.003)
+INVERSE_PENALTIES = (0.0003, 0.003)
 """Inverse penalties tried for logistic regression: thousands of pairs, 768 numbers each."""
-PENALTIES = (1.0, 10.0)
+MLP_PENALTIES = (1.0, 10.0)
 """Penalties tried for the MLP."""
-HIDDEN, BATCH, EPOCHS = 32, 64, 30
-LEAST = 10
+HIDDEN_SIZE, BATCH_SIZE, EPOCHS = 32, 64, 30
+MIN_PAIRS_PER_LABEL = 10
 """True and false pairs that each stage needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
+class FeatureMatrix:
     """Pairs as numbers: ``vectors`` [N, 2D], ``scores`` [N, S], ``labels`` [N]."""
 
     vectors: NDArray[np.float32]
@@ -42,41 +42,43 @@ class Described:
     labels: NDArray[np.int64]
 
     @staticmethod
-    def of(pairs: Sequence[Example], describe: Describer, *, scored: bool = True) -> Described:
+    def from_pairs(
+        pairs: Sequence[Example], describe: FeatureExtractor, *, scored: bool = True
+    ) -> FeatureMatrix:
         """With ``scored`` False the scores, which are dear, are left out."""
-        scores = describe.scores(pairs) if scored else np.zeros((len(pairs), 0))
-        return Described(
-            vectors=describe.vectors(pairs),
+        scores = describe.compute_scores(pairs) if scored else np.zeros((len(pairs), 0))
+        return FeatureMatrix(
+            vectors=describe.compute_vectors(pairs),
             scores=scores.astype(np.float64),
             labels=np.array([pair.related for pair in pairs], dtype=np.int64),
         )
 
 
-class Fitter:
+class StageFitter:
     """Learns from two parts of the pairs, in every way asked for; a first stage is made once.
 
     ``many`` is for the first stage, ``apart`` for the last one and for the choice of how strongly
     the first is held back. Raises DataError for too few pairs of a label.
     """
 
-    def __init__(self, many: Described, apart: Described, *, seed: int) -> None:
+    def __init__(self, many: FeatureMatrix, apart: FeatureMatrix, *, seed: int) -> None:
         self.many, self.apart, self.seed = many, apart, seed
         spread = many.vectors.std(axis=0, dtype=np.float64)
         self._mean = many.vectors.mean(axis=0, dtype=np.float64)
         self._scale = np.where(spread > 0, spread, 1.0)
         self._layers: dict[Kind, list[Layers]] = {"scores": [()]}
-        _require(apart)
+        _require_enough_pairs(apart)
 
     def fit(self, kind: Kind, uses: Sequence[int]) -> RelationModel:
         """The model whose last stage takes ``kind`` of first stage and the scores ``uses``."""
         if kind not in self._layers:
-            _require(self.many)
+            _require_enough_pairs(self.many)
             x = (self.many.vectors - self._mean) / self._scale
-            self._layers[kind] = list(_first_stages(kind, x, self.many.labels, self.seed))
-        found = [self._last_stage(kind, tuple(uses), layers) for layers in self._layers[kind]]
+            self._layers[kind] = list(_fit_first_stages(kind, x, self.many.labels, self.seed))
+        found = [self._fit_last_stage(kind, tuple(uses), layers) for layers in self._layers[kind]]
         return min(found, key=lambda model: model.loss)
 
-    def _last_stage(self, kind: Kind, uses: tuple[int, ...], layers: Layers) -> RelationModel:
+    def _fit_last_stage(self, kind: Kind, uses: tuple[int, ...], layers: Layers) -> RelationModel:
         bare = RelationModel(
             kind=kind,
             uses=uses,
@@ -88,7 +90,7 @@ class Fitter:
             loss=0.0,
         )
         labels = self.apart.labels
-        x = bare.inputs(self.apart.vectors, self.apart.scores)
+        x = bare.build_inputs(self.apart.vectors, self.apart.scores)
         if not x.shape[1]:  # the majority
             share = float(labels.mean())
             offset, weights = float(np.log(share / (1 - share))), np.zeros(0)
@@ -103,33 +105,35 @@ class Fitter:
         return replace(bare, weights=weights, offset=offset, loss=loss)
 
 
-def _require(part: Described) -> None:
-    if min(np.bincount(part.labels, minlength=2)) < LEAST:
+def _require_enough_pairs(part: FeatureMatrix) -> None:
+    if min(np.bincount(part.labels, minlength=2)) < MIN_PAIRS_PER_LABEL:
         raise DataError(
             f"{len(part.labels)} pairs, {int(part.labels.sum())} of them true, are too few to "
-            f"learn from: {LEAST} true and false ones are needed; give more words"
+            f"learn from: {MIN_PAIRS_PER_LABEL} true and false ones are needed; give more words"
         )
 
 
-def _first_stages(kind: Kind, x: Doubles, labels: NDArray[np.int64], seed: int) -> Iterable[Layers]:
+def _fit_first_stages(
+    kind: Kind, x: Doubles, labels: NDArray[np.int64], seed: int
+) -> Iterable[Layers]:
     match kind:
         case "scores":
             return [()]
         case "logistic":
-            return (_logistic(x, labels, strength) for strength in STRENGTHS)
+            return (_fit_logistic(x, labels, strength) for strength in INVERSE_PENALTIES)
         case "mlp":
-            return (_mlp(x, labels, penalty, seed) for penalty in PENALTIES)
+            return (_fit_mlp(x, labels, penalty, seed) for penalty in MLP_PENALTIES)
 
 
-def _logistic(x: Doubles, labels: NDArray[np.int64], strength: float) -> Layers:
+def _fit_logistic(x: Doubles, labels: NDArray[np.int64], strength: float) -> Layers:
     model = LogisticRegression(C=strength, max_iter=300).fit(x, labels)
     return ((model.coef_.T.astype(np.float64), model.intercept_.astype(np.float64)),)
 
 
-def _mlp(x: Doubles, labels: NDArray[np.int64], penalty: float, seed: int) -> Layers:
-    sizes: dict[str, Any] = {"batch_size": min(BATCH, len(x))}  # stubs know "auto" alone
+def _fit_mlp(x: Doubles, labels: NDArray[np.int64], penalty: float, seed: int) -> Layers:
+    sizes: dict[str, Any] = {"batch_size": min(BATCH_SIZE, len(x))}  # stubs know "auto" alone
     model: Any = MLPClassifier(
-        hidden_layer_sizes=(HIDDEN,),
+        hidden_layer_sizes=(HIDDEN_SIZE,),
         alpha=penalty,
         max_iter=EPOCHS,
         random_state=seed % 2**32,

@@ -16,14 +16,14 @@ from idiolect.config import derive_seed
 from idiolect.game.classifier.examples import Example
 from idiolect.game.classifier.model import Doubles
 
-RESAMPLES = 500
-BINS = 10
+NUM_RESAMPLES = 500
+NUM_BINS = 10
 
 Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class MetricWithInterval:
     """A value and its 95% interval."""
 
     value: float
@@ -35,20 +35,20 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class ClassifierMetrics:
     """Figures of one classifier on one set of pairs."""
 
     pairs: int
     words: int
-    accuracy: Figure
-    f1: Figure
-    auc: Figure
-    brier: Figure
-    calibration_error: Figure
+    accuracy: MetricWithInterval
+    f1: MetricWithInterval
+    auc: MetricWithInterval
+    brier: MetricWithInterval
+    calibration_error: MetricWithInterval
     """The mean distance between what it said and what was so, over ten equal bins."""
 
 
-def judged(pairs: Sequence[Example], chances: Doubles, *, seed: int) -> Judged:
+def compute_metrics(pairs: Sequence[Example], chances: Doubles, *, seed: int) -> ClassifierMetrics:
     """Figures of the probabilities ``chances`` [N] of the pairs."""
     labels = np.array([pair.related for pair in pairs], dtype=np.int64)
     words = {word: n for n, word in enumerate(sorted({pair.base_word for pair in pairs}))}
@@ -57,52 +57,54 @@ def judged(pairs: Sequence[Example], chances: Doubles, *, seed: int) -> Judged:
     draw = np.random.default_rng(derive_seed(seed, "judge"))
     drawn = [
         np.concatenate([rows[n] for n in draw.integers(0, len(rows), len(rows))])
-        for _ in range(RESAMPLES)
+        for _ in range(NUM_RESAMPLES)
     ]
 
-    def figure(measure: Callable[[Labels, Doubles], float]) -> Figure:
+    def bootstrap_interval(measure: Callable[[Labels, Doubles], float]) -> MetricWithInterval:
         values = [
             measure(labels[chosen], chances[chosen])
             for chosen in drawn
             if 0 < labels[chosen].sum() < len(chosen)
         ]
         low, high = np.quantile(values, [0.025, 0.975])
-        return Figure(value=measure(labels, chances), low=float(low), high=float(high))
+        return MetricWithInterval(value=measure(labels, chances), low=float(low), high=float(high))
 
-    return Judged(
+    return ClassifierMetrics(
         pairs=len(pairs),
         words=len(words),
-        accuracy=figure(lambda y, p: float(((p >= 0.5) == y).mean())),
-        f1=figure(_f1),
-        auc=figure(_auc),
-        brier=figure(lambda y, p: float(np.mean((p - y) ** 2))),
-        calibration_error=figure(_calibration_error),
+        accuracy=bootstrap_interval(lambda y, p: float(((p >= 0.5) == y).mean())),
+        f1=bootstrap_interval(_compute_f1),
+        auc=bootstrap_interval(_compute_auc),
+        brier=bootstrap_interval(lambda y, p: float(np.mean((p - y) ** 2))),
+        calibration_error=bootstrap_interval(_compute_calibration_error),
     )
 
 
-def auc_by_how(pairs: Sequence[Example], chances: Doubles) -> Mapping[str, tuple[int, float]]:
+def compute_auc_by_origin(
+    pairs: Sequence[Example], chances: Doubles
+) -> Mapping[str, tuple[int, float]]:
     """By the kind of false pair: how many there are, and how well true ones stand above them."""
     found: dict[str, tuple[int, float]] = {}
     for how in sorted({pair.how for pair in pairs if not pair.related}):
         chosen = [n for n, pair in enumerate(pairs) if pair.related or pair.how == how]
         labels = np.array([pairs[n].related for n in chosen], dtype=np.int64)
-        found[how] = (int((labels == 0).sum()), _auc(labels, chances[chosen]))
+        found[how] = (int((labels == 0).sum()), _compute_auc(labels, chances[chosen]))
     return found
 
 
-def _auc(labels: Labels, chances: Doubles) -> float:
+def _compute_auc(labels: Labels, chances: Doubles) -> float:
     """By ranks: scikit-learn's takes ten times as long, and here it is asked hundreds of times."""
     true = labels == 1
     m, n = int(true.sum()), int((~true).sum())
     return float((rankdata(chances)[true].sum() - m * (m + 1) / 2) / (m * n))
 
 
-def _f1(labels: Labels, chances: Doubles) -> float:
+def _compute_f1(labels: Labels, chances: Doubles) -> float:
     said = chances >= 0.5
     return float(2 * (said & (labels == 1)).sum() / max(1, said.sum() + labels.sum()))
 
 
-def _calibration_error(labels: Labels, chances: Doubles) -> float:
-    bins = np.minimum((chances * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, weights=chances - labels, minlength=BINS)
+def _compute_calibration_error(labels: Labels, chances: Doubles) -> float:
+    bins = np.minimum((chances * NUM_BINS).astype(int), NUM_BINS - 1)
+    gaps = np.bincount(bins, weights=chances - labels, minlength=NUM_BINS)
     return float(np.abs(gaps).sum() / len(labels))

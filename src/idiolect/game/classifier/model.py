@@ -44,21 +44,21 @@ class RelationModel:
     loss: float
     """Nats a pair on the words that the last stage was fitted to."""
 
-    def probabilities(self, vectors: NDArray[np.floating], scores: Doubles) -> Doubles:
+    def predict_proba(self, vectors: NDArray[np.floating], scores: Doubles) -> Doubles:
         """[N] of vectors [N, 2D] and scores [N, S]; those not in use may be anything."""
-        inputs = self.inputs(vectors, scores)
+        inputs = self.build_inputs(vectors, scores)
         return sigmoid(inputs @ self.weights + self.offset)
 
-    def inputs(self, vectors: NDArray[np.floating], scores: Doubles) -> Doubles:
+    def build_inputs(self, vectors: NDArray[np.floating], scores: Doubles) -> Doubles:
         """[N, 1 + used] of the last stage, or [N, used] without layers."""
         used = np.asarray(scores, np.float64)[:, list(self.uses)]
         if not self.layers:
             return used
-        number = through(self.layers, (vectors - self.mean) / self.scale)
+        number = apply_layers(self.layers, (vectors - self.mean) / self.scale)
         return np.concatenate([number[:, None], used], axis=1)
 
 
-def through(layers: Layers, x: Doubles) -> Doubles:
+def apply_layers(layers: Layers, x: Doubles) -> Doubles:
     """[N]: what comes out of the layers, ReLU between them."""
     for weights, bias in layers[:-1]:
         x = np.maximum(x @ weights + bias, 0)
@@ -101,14 +101,14 @@ def load_models(folder: Path) -> dict[str, RelationModel]:
         tensors = load_file(folder / "weights.safetensors")
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             raise ValueError("a weight is not finite")
-        return {relation: _model(relation, one, tensors) for relation, one in told.items()}
+        return {relation: _load_model(relation, one, tensors) for relation, one in told.items()}
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise IntegrityError(
             f"{folder}: not a classifier of word relations ({error}); train it anew"
         ) from error
 
 
-def _model(
+def _load_model(
     relation: str, one: Mapping[str, object], tensors: Mapping[str, Doubles]
 ) -> RelationModel:
     kind, uses, layers, offset, loss = (

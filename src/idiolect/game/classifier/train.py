@@ -12,16 +12,16 @@ from idiolect.errors import MismatchError
 from idiolect.events import Listener, Note, silent
 from idiolect.game.classifier.examples import (
     Example,
-    Known,
+    KnownPairs,
     Lexicon,
+    add_false_pairs,
+    assign_bucket,
     from_game,
     from_lexicon,
-    side,
-    with_false_pairs,
 )
-from idiolect.game.classifier.features import Describer
-from idiolect.game.classifier.fit import Described, Fitter
-from idiolect.game.classifier.judge import Judged, judged
+from idiolect.game.classifier.features import FeatureExtractor
+from idiolect.game.classifier.fit import FeatureMatrix, StageFitter
+from idiolect.game.classifier.judge import ClassifierMetrics, compute_metrics
 from idiolect.game.classifier.model import (
     Doubles,
     Kind,
@@ -33,7 +33,7 @@ from idiolect.game.export.pairs import PairRow
 from idiolect.storage.files import staged_folder
 from idiolect.storage.manifest import Manifest
 
-APART, TEST = 20, 20
+LAST_STAGE_PERCENT, TEST_PERCENT = 20, 20
 """Percent of the base words that the last stage learns from, and that are only for judging."""
 
 
@@ -55,7 +55,7 @@ class ClassifierConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class DataSplit:
     """Pairs in three parts that share no base word."""
 
     many: tuple[Example, ...]
@@ -68,9 +68,9 @@ class Classifier:
     """A model a relation, and what makes its numbers."""
 
     models: Mapping[str, RelationModel]
-    describe: Describer
+    describe: FeatureExtractor
 
-    def probabilities(self, pairs: Sequence[Example]) -> list[float]:
+    def predict_proba(self, pairs: Sequence[Example]) -> list[float]:
         """The probability of each pair, in order. Raises MismatchError for an unknown relation."""
         chances = [0.0] * len(pairs)
         for relation in sorted({pair.relation for pair in pairs}):
@@ -78,8 +78,8 @@ class Classifier:
                 known = ", ".join(sorted(self.models))
                 raise MismatchError(f"the classifier knows no {relation}; it knows {known}")
             rows = [n for n, pair in enumerate(pairs) if pair.relation == relation]
-            numbers = Described.of([pairs[n] for n in rows], self.describe)
-            found = self.models[relation].probabilities(numbers.vectors, numbers.scores)
+            numbers = FeatureMatrix.from_pairs([pairs[n] for n in rows], self.describe)
+            found = self.models[relation].predict_proba(numbers.vectors, numbers.scores)
             for n, chance in zip(rows, found.tolist(), strict=True):
                 chances[n] = chance
         return chances
@@ -95,42 +95,50 @@ class RelationSummary:
     """Learnt from, in both stages."""
     game_pairs: int
     """Those of them that come from the game."""
-    judged: Mapping[str, Judged]
+    judged: Mapping[str, ClassifierMetrics]
     """By way of classifying, on pairs of words that are only for judging."""
 
 
-def part_of(word: str, seed: int) -> str:
+def assign_part(word: str, seed: int) -> str:
     """Which part a base word's pairs belong to, the same whatever other words there are."""
-    place = side(word, seed)
-    return "apart" if place < APART else "test" if place < APART + TEST else "many"
+    place = assign_bucket(word, seed)
+    return (
+        "apart"
+        if place < LAST_STAGE_PERCENT
+        else "test"
+        if place < LAST_STAGE_PERCENT + TEST_PERCENT
+        else "many"
+    )
 
 
-def split(
+def split_pairs(
     lexicon: Lexicon, relation: str, game: Sequence[PairRow], config: ClassifierConfig
-) -> Parts:
+) -> DataSplit:
     """The pairs of a relation, true and false, in three parts that share no base word."""
-    known = Known(lexicon, (row for row in game if row.players or row.confirmed > row.rejected))
+    known = KnownPairs(
+        lexicon, (row for row in game if row.players or row.confirmed > row.rejected)
+    )
     played = from_game(game, relation)
-    seen = {example.words for example in played}
+    seen = {example.word_pair for example in played}
     drawn = from_lexicon(lexicon, relation, a_word=config.pairs_of_a_word, seed=config.seed)
     room = {"many": config.pairs, "apart": config.scored, "test": config.scored}
     true = [example for example in played if example.related]
     for example in drawn:
-        part = part_of(example.base_word, config.seed)
-        if room[part] > 0 and example.words not in seen:
+        part = assign_part(example.base_word, config.seed)
+        if room[part] > 0 and example.word_pair not in seen:
             room[part] -= 1
             true.append(example)
-    pairs = with_false_pairs(
-        true, known, lexicon, seed=config.seed, part=lambda word: part_of(word, config.seed)
+    pairs = add_false_pairs(
+        true, known, lexicon, seed=config.seed, part=lambda word: assign_part(word, config.seed)
     )
     pairs += [example for example in played if not example.related]
     by_part: dict[str, list[Example]] = {"many": [], "apart": [], "test": []}
     for example in pairs:
-        by_part[part_of(example.base_word, config.seed)].append(example)
-    return Parts(**{name: tuple(found) for name, found in by_part.items()})
+        by_part[assign_part(example.base_word, config.seed)].append(example)
+    return DataSplit(**{name: tuple(found) for name, found in by_part.items()})
 
 
-def ways(names: Sequence[str]) -> dict[str, tuple[Kind, tuple[int, ...]]]:
+def list_variants(names: Sequence[str]) -> dict[str, tuple[Kind, tuple[int, ...]]]:
     """Every way to classify that is compared, by name: the majority, each score alone, all scores,
     the vectors alone, and all of it."""
     every = tuple(range(len(names)))
@@ -141,18 +149,18 @@ def ways(names: Sequence[str]) -> dict[str, tuple[Kind, tuple[int, ...]]]:
     return found
 
 
-def compare(
-    parts: Parts, describe: Describer, *, seed: int
+def compare_variants(
+    parts: DataSplit, describe: FeatureExtractor, *, seed: int
 ) -> tuple[dict[str, RelationModel], dict[str, Doubles]]:
     """Each way's model, and its probabilities on ``parts.test``."""
-    many = Described.of(parts.many, describe, scored=False)
-    apart, test = (Described.of(part, describe) for part in (parts.apart, parts.test))
-    fitter = Fitter(many, apart, seed=seed)
-    models = {name: fitter.fit(*way) for name, way in ways(describe.names).items()}
-    return models, {n: m.probabilities(test.vectors, test.scores) for n, m in models.items()}
+    many = FeatureMatrix.from_pairs(parts.many, describe, scored=False)
+    apart, test = (FeatureMatrix.from_pairs(part, describe) for part in (parts.apart, parts.test))
+    fitter = StageFitter(many, apart, seed=seed)
+    models = {name: fitter.fit(*way) for name, way in list_variants(describe.score_names).items()}
+    return models, {n: m.predict_proba(test.vectors, test.scores) for n, m in models.items()}
 
 
-def best(models: Mapping[str, RelationModel]) -> Kind:
+def choose_best_kind(models: Mapping[str, RelationModel]) -> Kind:
     """The kind that fits the words of the last stage best; the words for judging have no say."""
     kinds: tuple[Kind, ...] = ("scores", "logistic", "mlp")
     return min((k for k in kinds if k in models), key=lambda kind: models[kind].loss)
@@ -161,7 +169,7 @@ def best(models: Mapping[str, RelationModel]) -> Kind:
 def train_classifier(
     lexicon: Lexicon,
     out: Path,
-    describe: Describer,
+    describe: FeatureExtractor,
     config: ClassifierConfig,
     *,
     game: Sequence[PairRow] = (),
@@ -180,20 +188,21 @@ def train_classifier(
     summaries: list[RelationSummary] = []
     for relation in sorted(lexicon):
         listener(Note(text=f"{relation}: learning"))
-        parts = split(lexicon, relation, game, config)
-        found, chances = compare(parts, describe, seed=config.seed)
-        chosen = best(found)
+        parts = split_pairs(lexicon, relation, game, config)
+        found, chances = compare_variants(parts, describe, seed=config.seed)
+        chosen = choose_best_kind(found)
         models[relation] = found[chosen]
-        played = {example.words for example in from_game(game, relation)}
+        played = {example.word_pair for example in from_game(game, relation)}
         learnt = (*parts.many, *parts.apart)
         summaries.append(
             RelationSummary(
                 relation=relation,
                 chosen=chosen,
                 pairs=len(learnt),
-                game_pairs=sum(example.words in played for example in learnt),
+                game_pairs=sum(example.word_pair in played for example in learnt),
                 judged={
-                    name: judged(parts.test, p, seed=config.seed) for name, p in chances.items()
+                    name: compute_metrics(parts.test, p, seed=config.seed)
+                    for name, p in chances.items()
                 },
             )
         )
@@ -204,19 +213,22 @@ def train_classifier(
             kind="classifier",
             base=base,
             task="word-relation",
-            config={**to_plain(config), "scores": list(describe.names), **(made_with or {})},
+            config={**to_plain(config), "scores": list(describe.score_names), **(made_with or {})},
             contributors=tuple(contributors),
         ).save(stage)
     return summaries
 
 
-def load_classifier(folder: Path, describe: Describer, *, base: str | None = None) -> Classifier:
+def load_classifier(
+    folder: Path, describe: FeatureExtractor, *, base: str | None = None
+) -> Classifier:
     """Read a classifier. Raises MissingError, IntegrityError, and MismatchError where it was made
     for another base or other scores than ``describe`` makes."""
     manifest = Manifest.load(folder, "classifier")
     manifest.require(folder, base=base)
-    if (made := tuple(manifest.config.get("scores", ()))) != describe.names:
+    if (made := tuple(manifest.config.get("scores", ()))) != describe.score_names:
         raise MismatchError(
-            f"{folder}: it was trained on {', '.join(made)}, not on {', '.join(describe.names)}"
+            f"{folder}: it was trained on {', '.join(made)}, "
+            f"not on {', '.join(describe.score_names)}"
         )
     return Classifier(models=load_models(folder), describe=describe)

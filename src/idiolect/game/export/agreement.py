@@ -22,9 +22,9 @@ from idiolect.game.export.pairs import PairRow
 from idiolect.game.plays import Plays
 from idiolect.stats.significance import share_interval
 
-RESAMPLES = 300
+NUM_RESAMPLES = 300
 """Of base words, for an interval of alpha: its ends then move by about a tenth of its width."""
-BUCKETS = ((1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, None))
+PLAYER_BUCKETS = ((1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, None))
 """Players who gave an answer, from and to, for precision by count."""
 
 
@@ -57,29 +57,31 @@ class Precision:
     confirmed_interval: tuple[float, float]
 
 
-def agreement(plays: Plays, *, seed: int = 0) -> Mapping[str, Agreement]:
+def compute_agreement(plays: Plays, *, seed: int = 0) -> Mapping[str, Agreement]:
     """Alpha of the answers of each relation and of all (``answers``), and of ``votes``."""
-    units = _answer_units(plays)
+    units = _build_answer_units(plays)
     relations = sorted({key[0] for key in units})
     parts: dict[str, _Units] = {
         name: {k: v for k, v in units.items() if k[0] == name} for name in relations
     }
     parts["answers"] = units
     found = {
-        name: _agreement(part, _asked(plays, name), seed=derive_seed(seed, "alpha", name))
+        name: _measure_agreement(
+            part, _count_players(plays, name), seed=derive_seed(seed, "alpha", name)
+        )
         for name, part in parts.items()
     }
     voters = len({vote.player for vote in plays.votes})
-    found["votes"] = _agreement(
-        _vote_units(plays), voters, seed=derive_seed(seed, "alpha", "votes")
+    found["votes"] = _measure_agreement(
+        _build_vote_units(plays), voters, seed=derive_seed(seed, "alpha", "votes")
     )
     return found
 
 
-def precision_by_count(rows: Sequence[PairRow]) -> list[Precision]:
+def compute_precision_by_count(rows: Sequence[PairRow]) -> list[Precision]:
     """How often answers are right by how many players gave them; pairs nobody gave do not count."""
     found: list[Precision] = []
-    for least, most in BUCKETS:
+    for least, most in PLAYER_BUCKETS:
         chosen = [r for r in rows if r.players >= least and (most is None or r.players <= most)]
         voted = [r for r in chosen if r.confirmed != r.rejected]
         listed = sum(r.in_wordnet for r in chosen)
@@ -99,18 +101,18 @@ def precision_by_count(rows: Sequence[PairRow]) -> list[Precision]:
     return found
 
 
-Counts = tuple[int, int]
+VoteCounts = tuple[int, int]
 """How many raters said no, and yes."""
-_Units = Mapping[tuple[str, str], Sequence[Counts]]
+_Units = Mapping[tuple[str, str], Sequence[VoteCounts]]
 """By (relation, base word): its units."""
 
 
-def _asked(plays: Plays, relation: str) -> int:
+def _count_players(plays: Plays, relation: str) -> int:
     wanted = (r for r in plays.rounds if relation in ("answers", r.relation))
     return len({r.player for r in wanted})
 
 
-def _answer_units(plays: Plays) -> _Units:
+def _build_answer_units(plays: Plays) -> _Units:
     asked: dict[tuple[str, str], set[str]] = defaultdict(set)
     gave: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     stems: dict[str, set[str]] = defaultdict(set)
@@ -120,7 +122,7 @@ def _answer_units(plays: Plays) -> _Units:
         for answer in row.answers:
             gave[word][answer.stem].add(row.player)
             stems[row.relation].add(answer.stem)
-    units: dict[tuple[str, str], list[Counts]] = {}
+    units: dict[tuple[str, str], list[VoteCounts]] = {}
     for word, players in asked.items():
         units[word] = [(len(players) - len(who), len(who)) for who in gave[word].values()]
         # Units on which m raters all say no count m each in alpha: so many of them are one of
@@ -131,32 +133,32 @@ def _answer_units(plays: Plays) -> _Units:
     return units
 
 
-def _vote_units(plays: Plays) -> _Units:
+def _build_vote_units(plays: Plays) -> _Units:
     last = {
         (v.relation, v.base_word, v.stem, v.player): v.yes
         for v in sorted(plays.votes, key=lambda v: v.given)
     }
     yes = Counter(key[:3] for key, said in last.items() if said)
     no = Counter(key[:3] for key, said in last.items() if not said)
-    units: dict[tuple[str, str], list[Counts]] = defaultdict(list)
+    units: dict[tuple[str, str], list[VoteCounts]] = defaultdict(list)
     for key in sorted({*yes, *no}):
         units[key[:2]].append((no[key], yes[key]))
     return units
 
 
-def _agreement(units: _Units, players: int, *, seed: int) -> Agreement:
+def _measure_agreement(units: _Units, players: int, *, seed: int) -> Agreement:
     # One opinion alone says nothing of agreement.
     told = [[counts for counts in units[word] if sum(counts) >= 2] for word in sorted(units)]
     words = [np.asarray(counts) for counts in told if counts]
     return Agreement(
         words=len(words),
         players=players,
-        alpha=_alpha(words),
-        interval=_interval(words, seed),
+        alpha=_compute_alpha(words),
+        interval=_bootstrap_interval(words, seed),
     )
 
 
-def _alpha(words: Iterable[NDArray[np.int64]]) -> float | None:
+def _compute_alpha(words: Iterable[NDArray[np.int64]]) -> float | None:
     import krippendorff  # of the extra "web"
 
     counts = [word for word in words if len(word)]
@@ -166,12 +168,15 @@ def _alpha(words: Iterable[NDArray[np.int64]]) -> float | None:
     return float(krippendorff.alpha(value_counts=table, level_of_measurement="nominal"))
 
 
-def _interval(words: Sequence[NDArray[np.int64]], seed: int) -> tuple[float, float] | None:
+def _bootstrap_interval(
+    words: Sequence[NDArray[np.int64]], seed: int
+) -> tuple[float, float] | None:
     if len(words) < 2:
         return None
     draw = np.random.default_rng(seed)
     drawn = (
-        _alpha(words[n] for n in draw.integers(0, len(words), len(words))) for _ in range(RESAMPLES)
+        _compute_alpha(words[n] for n in draw.integers(0, len(words), len(words)))
+        for _ in range(NUM_RESAMPLES)
     )
     values = [value for value in drawn if value is not None]
     if not values:

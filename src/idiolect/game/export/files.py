@@ -15,12 +15,12 @@ from typing import Any, cast
 
 from idiolect.errors import DataError, MissingError, UsageError
 from idiolect.game.export.pairs import PairRow
-from idiolect.game.rules.answers import normalise
+from idiolect.game.rules.answers import normalize_answer
 from idiolect.game.rules.relations import Relation
 from idiolect.storage.files import write_atomic
 
 COLUMNS = tuple(f.name for f in fields(PairRow))
-ORIGINAL = ("BASE_WORD", "INPUT_WORD", "RELATION_ID", "CNT")
+ORIGINAL_COLUMNS = ("BASE_WORD", "INPUT_WORD", "RELATION_ID", "CNT")
 
 
 def write_pairs(path: Path, rows: Sequence[PairRow]) -> None:
@@ -31,10 +31,10 @@ def write_pairs(path: Path, rows: Sequence[PairRow]) -> None:
             writer = csv.DictWriter(out, COLUMNS, dialect="excel-tab", lineterminator="\n")
             writer.writeheader()
             for row in rows:
-                writer.writerow({name: _cell(value) for name, value in asdict(row).items()})
+                writer.writerow({name: _format_cell(value) for name, value in asdict(row).items()})
             write_atomic(path, out.getvalue())
         case ".parquet":
-            write_atomic(path, _parquet(rows))
+            write_atomic(path, _encode_parquet(rows))
         case _:
             raise UsageError(f"{path}: a table of pairs ends in .tsv or .parquet")
 
@@ -48,12 +48,12 @@ def read_pairs(path: Path) -> list[PairRow]:
         raise MissingError(f"{path}: no such table of pairs")
     rows: Iterable[Mapping[str, Any]]
     if path.suffix.lower() == ".parquet":
-        columns, rows = _parquet_rows(path)
+        columns, rows = _read_parquet_rows(path)
     else:
-        columns, rows = _tsv_rows(path)
+        columns, rows = _read_tsv_rows(path)
     readers: dict[tuple[str, ...], Callable[[Mapping[str, Any]], PairRow]] = {
-        COLUMNS: _ours,
-        ORIGINAL: _original,
+        COLUMNS: _parse_own_row,
+        ORIGINAL_COLUMNS: _parse_original_row,
     }
     if columns not in readers:
         raise DataError(f"its columns are {columns}", file=path, hint=f"expected {COLUMNS}")
@@ -66,7 +66,7 @@ def read_pairs(path: Path) -> list[PairRow]:
     return found
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     match value:
         case None:
             return ""
@@ -78,7 +78,7 @@ def _cell(value: object) -> str:
             return str(value)
 
 
-def _tsv_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+def _read_tsv_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     try:
         reader = csv.DictReader(io.StringIO(path.read_text("utf-8")), dialect="excel-tab")
         return tuple(reader.fieldnames or ()), list(reader)
@@ -86,14 +86,14 @@ def _tsv_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
         raise DataError(f"not readable as TSV: {error}", file=path) from error
 
 
-def _ours(row: Mapping[str, Any]) -> PairRow:
+def _parse_own_row(row: Mapping[str, Any]) -> PairRow:
     values: dict[str, Any] = {}
     for name, value in row.items():
         match name:
             case "relation":
                 values[name] = Relation(value).value
             case "base_word" | "answer":
-                values[name] = _text(name, value)
+                values[name] = _require_text(name, value)
             case "in_wordnet":
                 values[name] = (
                     value if isinstance(value, bool) else {"yes": True, "no": False}[value]
@@ -105,13 +105,13 @@ def _ours(row: Mapping[str, Any]) -> PairRow:
     return PairRow(**values)
 
 
-def _original(row: Mapping[str, Any]) -> PairRow:
+def _parse_original_row(row: Mapping[str, Any]) -> PairRow:
     """A row of the original: how many players gave it is known, how many were asked is not."""
     count = int(row["CNT"])
     return PairRow(
         relation=Relation.MERONYMS.value,
-        base_word=_text("BASE_WORD", row["BASE_WORD"]),
-        answer=_text("INPUT_WORD", row["INPUT_WORD"]),
+        base_word=_require_text("BASE_WORD", row["BASE_WORD"]),
+        answer=_require_text("INPUT_WORD", row["INPUT_WORD"]),
         players=count,
         asked=0,
         given=count,
@@ -126,14 +126,14 @@ def _original(row: Mapping[str, Any]) -> PairRow:
     )
 
 
-def _text(name: str, value: object) -> str:
-    kept = normalise(str(value or ""))
+def _require_text(name: str, value: object) -> str:
+    kept = normalize_answer(str(value or ""))
     if not kept:
         raise ValueError(f"{name} is empty")
     return kept
 
 
-def _schema() -> Any:
+def _build_schema() -> Any:
     import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
     pa = cast("Any", pyarrow)
@@ -146,17 +146,17 @@ def _schema() -> Any:
     return pa.schema([pa.field(f.name, kinds[str(f.type)]) for f in fields(PairRow)])
 
 
-def _parquet(rows: Sequence[PairRow]) -> bytes:
+def _encode_parquet(rows: Sequence[PairRow]) -> bytes:
     import pyarrow  # pyright: ignore[reportMissingTypeStubs]
     import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 
     pa, out = cast("Any", pyarrow), io.BytesIO()
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_schema())
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_build_schema())
     pa.parquet.write_table(table, out, compression="zstd")
     return out.getvalue()
 
 
-def _parquet_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+def _read_parquet_rows(path: Path) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     import pyarrow  # pyright: ignore[reportMissingTypeStubs]
     import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 

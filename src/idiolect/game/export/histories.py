@@ -12,36 +12,36 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from idiolect.game.plays import RoundRow
-from idiolect.game.rules.relations import Relation, question
+from idiolect.game.rules.relations import Relation, format_question
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 
 Determiner = Callable[[str], str]
 """From a base word to the determiner that it is asked with, perhaps none."""
 Pseudonym = Callable[[], str]
-DAY = 86_400
+SECONDS_PER_DAY = 86_400
 
 
-def drawn() -> str:
+def new_pseudonym() -> str:
     """A pseudonym (16 hex digits) that follows from nothing."""
     return f"player-{secrets.token_hex(8)}"
 
 
-def histories_of(
-    rounds: Iterable[RoundRow], determiner: Determiner, *, pseudonym: Pseudonym = drawn
+def build_histories(
+    rounds: Iterable[RoundRow], determiner: Determiner, *, pseudonym: Pseudonym = new_pseudonym
 ) -> list[History]:
     """One history a player who gave an answer, sorted by pseudonym."""
     by_player: dict[str, list[RoundRow]] = defaultdict(list)
     for row in rounds:
         by_player[row.player].append(row)
     made = [
-        player_history(pseudonym(), played, determiner, resolution=DAY)
+        build_player_history(pseudonym(), played, determiner, resolution=SECONDS_PER_DAY)
         for _, played in sorted(by_player.items())
     ]
     return sorted((h for h in made if h.items), key=lambda h: h.person)
 
 
-def player_history(
+def build_player_history(
     person: str, rounds: Iterable[RoundRow], determiner: Determiner, *, resolution: float = 1.0
 ) -> History:
     """One player's answers, an item each, in the order in which they were given.
@@ -58,7 +58,7 @@ def player_history(
                 position=place,
                 time=row.finished // resolution * resolution,
                 fields={
-                    "question": asked(row, determiner),
+                    "question": format_round_question(row, determiner),
                     "answer": answer,
                     "relation": row.relation,
                     "base_word": row.base_word,
@@ -69,6 +69,6 @@ def player_history(
     )
 
 
-def asked(row: RoundRow, determiner: Determiner) -> str:
+def format_round_question(row: RoundRow, determiner: Determiner) -> str:
     """The question of a round, as the player read it."""
-    return question(Relation(row.relation), row.base_word, determiner(row.base_word))
+    return format_question(Relation(row.relation), row.base_word, determiner(row.base_word))

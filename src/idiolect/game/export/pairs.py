@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from idiolect.game.plays import Plays, RoundRow, VoteRow
 from idiolect.stats.significance import share_interval
 
-LEAST_PLAYERS = 3
+MIN_PLAYERS = 3
 """Players who must have given an answer before others may see it: what only one person writes may
 be about somebody."""
 
 Lexicon = Callable[[str, str], Collection[str]]
 """From (relation, base word) to the stems that WordNet has for it."""
-Key = tuple[str, str, str]
+PairKey = tuple[str, str, str]
 """(relation, base word, stem)."""
 
 
@@ -52,42 +52,44 @@ class PairRow:
     """Its 95% interval (Wilson), players being independent."""
 
 
-def pair_rows(
-    plays: Plays, lexicon: Lexicon, *, least_players: int = LEAST_PLAYERS
+def build_pair_rows(
+    plays: Plays, lexicon: Lexicon, *, least_players: int = MIN_PLAYERS
 ) -> list[PairRow]:
     """The pairs that at least ``least_players`` gave or voted on, by relation, word and share."""
-    words = _words(plays.rounds)
-    votes = _last_votes(plays.votes)
-    spellings = _spellings(plays)
-    given: dict[Key, list[RoundRow]] = defaultdict(list)
+    words = _group_by_word(plays.rounds)
+    votes = _keep_last_votes(plays.votes)
+    spellings = _count_spellings(plays)
+    given: dict[PairKey, list[RoundRow]] = defaultdict(list)
     for row in plays.rounds:
         for answer in row.answers:
             given[row.relation, row.base_word, answer.stem].append(row)
     rows = [
-        _row(key, given.get(key, []), words.get(key[:2], []), votes.get(key, {}), texts, lexicon)
+        _build_row(
+            key, given.get(key, []), words.get(key[:2], []), votes.get(key, {}), texts, lexicon
+        )
         for key, texts in spellings.items()
     ]
     seen = [r for r in rows if max(r.players, r.confirmed + r.rejected) >= least_players]
     return sorted(seen, key=lambda r: (r.relation, r.base_word, -(r.share or 0), r.answer))
 
 
-def _words(rounds: Iterable[RoundRow]) -> Mapping[tuple[str, str], list[RoundRow]]:
+def _group_by_word(rounds: Iterable[RoundRow]) -> Mapping[tuple[str, str], list[RoundRow]]:
     found: dict[tuple[str, str], list[RoundRow]] = defaultdict(list)
     for row in rounds:
         found[row.relation, row.base_word].append(row)
     return found
 
 
-def _last_votes(votes: Iterable[VoteRow]) -> Mapping[Key, dict[str, bool]]:
+def _keep_last_votes(votes: Iterable[VoteRow]) -> Mapping[PairKey, dict[str, bool]]:
     """Each player's last word on each pair."""
-    found: dict[Key, dict[str, bool]] = defaultdict(dict)
+    found: dict[PairKey, dict[str, bool]] = defaultdict(dict)
     for vote in sorted(votes, key=lambda v: v.given):
         found[vote.relation, vote.base_word, vote.stem][vote.player] = vote.yes
     return found
 
 
-def _spellings(plays: Plays) -> Mapping[Key, Counter[str]]:
-    found: dict[Key, Counter[str]] = defaultdict(Counter)
+def _count_spellings(plays: Plays) -> Mapping[PairKey, Counter[str]]:
+    found: dict[PairKey, Counter[str]] = defaultdict(Counter)
     for row in plays.rounds:
         for answer in row.answers:
             found[row.relation, row.base_word, answer.stem][answer.text] += 1
@@ -97,8 +99,8 @@ def _spellings(plays: Plays) -> Mapping[Key, Counter[str]]:
     return found
 
 
-def _row(
-    key: Key,
+def _build_row(
+    key: PairKey,
     given: list[RoundRow],
     word: list[RoundRow],
     votes: Mapping[str, bool],

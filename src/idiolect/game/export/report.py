@@ -6,21 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from idiolect.config import to_plain
-from idiolect.game.export.agreement import agreement, precision_by_count
-from idiolect.game.export.pairs import Lexicon, pair_rows
+from idiolect.game.export.agreement import compute_agreement, compute_precision_by_count
+from idiolect.game.export.pairs import Lexicon, build_pair_rows
 from idiolect.game.plays import Plays, RoundRow
 from idiolect.game.rules.relations import Relation
 
 
-def report(plays: Plays, lexicon: Lexicon, *, seed: int = 0) -> dict[str, Any]:
+def build_report(plays: Plays, lexicon: Lexicon, *, seed: int = 0) -> dict[str, Any]:
     """The report as plain data: counts, ``agreement`` and ``precision``, by relation and of all.
 
     It holds no answer and no name.
     """
-    rows = pair_rows(plays, lexicon, least_players=0)
+    rows = build_pair_rows(plays, lexicon, least_players=0)
     relations = [relation.value for relation in Relation]
     precision = {
-        name: [to_plain(p) for p in precision_by_count([r for r in rows if r.relation == name])]
+        name: [
+            to_plain(p) for p in compute_precision_by_count([r for r in rows if r.relation == name])
+        ]
         for name in relations
     }
     return {
@@ -31,14 +33,15 @@ def report(plays: Plays, lexicon: Lexicon, *, seed: int = 0) -> dict[str, Any]:
         "rounds": len(plays.rounds),
         "votes": len(plays.votes),
         "relations": {
-            name: _counts([r for r in plays.rounds if r.relation == name]) for name in relations
+            name: _count_rounds([r for r in plays.rounds if r.relation == name])
+            for name in relations
         },
-        "agreement": {name: to_plain(a) for name, a in agreement(plays, seed=seed).items()},
-        "precision": {"all": [to_plain(p) for p in precision_by_count(rows)], **precision},
+        "agreement": {name: to_plain(a) for name, a in compute_agreement(plays, seed=seed).items()},
+        "precision": {"all": [to_plain(p) for p in compute_precision_by_count(rows)], **precision},
     }
 
 
-def _counts(rounds: Sequence[RoundRow]) -> dict[str, int]:
+def _count_rounds(rounds: Sequence[RoundRow]) -> dict[str, int]:
     return {
         "players": len({row.player for row in rounds}),
         "rounds": len(rounds),

@@ -23,17 +23,17 @@ MAX_CHARS = 50
 
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
 _ARTICLES = frozenset({"a", "an", "the", "some"})
-_LONGEST_INPUT = 4 * MAX_CHARS
+_MAX_INPUT_CHARS = 4 * MAX_CHARS
 
 
-def normalise(text: str) -> str:
+def normalize_answer(text: str) -> str:
     """The answer as it is kept: NFKC, lower case, single spaces, at most 50 characters.
 
     Characters that are not seen (control, format, unassigned) go, and so does punctuation at the
     edges. A text without a letter or a digit is "".
     """
     # Cut early: normalising must not cost more because somebody sends a megabyte.
-    text = unicodedata.normalize("NFKC", text[:_LONGEST_INPUT].translate(_QUOTES)).lower()
+    text = unicodedata.normalize("NFKC", text[:_MAX_INPUT_CHARS].translate(_QUOTES)).lower()
     text = "".join(c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
     text = " ".join(unicodedata.normalize("NFKC", text).split())
     start = next((at for at, c in enumerate(text) if not _is_edge(c, "PZM")), len(text))
@@ -47,12 +47,12 @@ def _is_edge(c: str, categories: str) -> bool:
 
 
 @cache
-def _porter() -> Any:
+def _load_stemmer() -> Any:
     return cast("Any", Stemmer).Stemmer("porter")
 
 
 @cache
-def _singulars() -> dict[str, str]:
+def _load_singulars() -> dict[str, str]:
     """Irregular plurals, which ship with the table of words."""
     text = resources.files("idiolect.game.wordnet").joinpath("plurals.tsv").read_text("utf-8")
     return dict(line.split("\t") for line in text.splitlines())
@@ -61,16 +61,16 @@ def _singulars() -> dict[str, str]:
 @lru_cache(maxsize=65536)
 def stem(text: str) -> str:
     """What answers are compared by; "" where nothing of the text counts."""
-    words = re.split(r"[\s_\-\u2010-\u2015]+", normalise(text))
+    words = re.split(r"[\s_\-\u2010-\u2015]+", normalize_answer(text))
     words = [word.removesuffix("'s").strip("'") for word in words]
-    words = [_singulars().get(word, word) for word in words if word]
+    words = [_load_singulars().get(word, word) for word in words if word]
     if len(words) > 1 and words[0] in _ARTICLES:
         words = words[1:]
     # Cut as the answer is: "ovum" for "ova" lengthens it.
-    return " ".join(_porter().stemWords(words))[:MAX_CHARS].strip()
+    return " ".join(_load_stemmer().stemWords(words))[:MAX_CHARS].strip()
 
 
-def accepted(base_word: str, answers: Iterable[str]) -> tuple[str, ...]:
+def filter_accepted(base_word: str, answers: Iterable[str]) -> tuple[str, ...]:
     """The answers that count, normalised, in the order they were given.
 
     The base word does not count, in whatever form, spelling apart ("sea-food") or repetition; of
@@ -80,7 +80,7 @@ def accepted(base_word: str, answers: Iterable[str]) -> tuple[str, ...]:
     seen = {own, ""}
     kept: list[str] = []
     for text, _ in zip(answers, range(MAX_ANSWERS), strict=False):
-        answer = normalise(text)
+        answer = normalize_answer(text)
         key = stem(answer)
         if set(key.split()) <= set(own.split()) or key.replace(" ", "") == own.replace(" ", ""):
             continue

@@ -15,21 +15,21 @@ from random import Random
 
 from idiolect.errors import MissingError
 
-TYPICAL = 150.0
+TYPICAL_POINTS = 150.0
 """Points of a typical round: three answers that WordNet lists, or that half of the others gave."""
 
-LITTLE_PLAYED = 5
+LITTLE_PLAYED_BELOW = 5
 """Below so many players, shares come in steps of a quarter and more, and agreeing is luck."""
 
-WIDTH = 0.1
+DIFFICULTY_WIDTH = 0.1
 """How far a word's difficulty typically lies from the player's skill."""
 
 _PRIOR_ROUNDS = 4.0
 """Rounds that what is known beforehand weighs, of a word or of a player."""
-_FADING = 0.95
+_ROUND_DECAY = 0.95
 """What a player's earlier round weighs against the next one: about the last 20 count."""
 _MIN_SKIPS = 5
-_BEGUN, _PLAYED, _NEW = 3.0, 2.0, 1.0
+_STARTED_WEIGHT, _PLAYED_WEIGHT, _NEW_WEIGHT = 3.0, 2.0, 1.0
 """How often words come that few have begun, that many have played, that nobody has."""
 
 
@@ -51,7 +51,7 @@ class WordStats:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
+class PlayedRound:
     """A finished round of the player: its points without the round's bonus, the word's difficulty
     when it was asked."""
 
@@ -61,24 +61,24 @@ class Played:
 
 def is_little_played(rounds: int) -> bool:
     """Whether a word that ``rounds`` other players have finished earns the round's bonus."""
-    return rounds < LITTLE_PLAYED
+    return rounds < LITTLE_PLAYED_BELOW
 
 
-def difficulty(word: WordStats) -> float:
+def estimate_difficulty(word: WordStats) -> float:
     """From 0 to 1: how few points the word gave, starting from what was expected of it."""
-    expected = TYPICAL * (1 - word.prior) / word.prior
+    expected = TYPICAL_POINTS * (1 - word.prior) / word.prior
     mean = (word.points + _PRIOR_ROUNDS * expected) / (word.rounds + _PRIOR_ROUNDS)
-    return TYPICAL / (TYPICAL + mean)
+    return TYPICAL_POINTS / (TYPICAL_POINTS + mean)
 
 
-def skill(history: Sequence[Played]) -> float:
+def estimate_skill(history: Sequence[PlayedRound]) -> float:
     """From 0 to 1: the points a player made against those expected; ``history`` oldest first."""
-    made = expected = _PRIOR_ROUNDS * TYPICAL
+    made = expected = _PRIOR_ROUNDS * TYPICAL_POINTS
     weight = 1.0
     for round_ in reversed(history):
         made += weight * round_.points
-        expected += weight * TYPICAL * (1 - round_.difficulty) / round_.difficulty
-        weight *= _FADING
+        expected += weight * TYPICAL_POINTS * (1 - round_.difficulty) / round_.difficulty
+        weight *= _ROUND_DECAY
     return made / (made + expected)
 
 
@@ -92,7 +92,7 @@ def is_retired(word: WordStats) -> bool:
     return word.skips >= _MIN_SKIPS and word.skips > bearable * (word.rounds + word.skips)
 
 
-def next_word(
+def choose_next_word(
     candidates: Iterable[WordStats], *, skill: float, seen: Collection[str], draw: Random
 ) -> WordStats:
     """A word that is not retired, about as hard as the player is good, new to them if there is one.
@@ -108,8 +108,11 @@ def next_word(
         raise MissingError(
             "no word is left to ask: all are retired or there are none; choose another relation"
         )
-    near = [math.exp(-(((difficulty(word) - skill) / WIDTH) ** 2) / 2) for word in pool]
-    groups = [_group(word.rounds) for word in pool]
+    near = [
+        math.exp(-(((estimate_difficulty(word) - skill) / DIFFICULTY_WIDTH) ** 2) / 2)
+        for word in pool
+    ]
+    groups = [_choose_group_weight(word.rounds) for word in pool]
     # A group's frequency does not grow with its size: new words are many, begun ones few.
     closest: dict[float, float] = {}
     mass: dict[float, float] = {}
@@ -122,11 +125,11 @@ def next_word(
     ]
     if not sum(weights):
         # All are too far away for floats: the closest one.
-        return min(pool, key=lambda word: abs(difficulty(word) - skill))
+        return min(pool, key=lambda word: abs(estimate_difficulty(word) - skill))
     return draw.choices(pool, weights=weights)[0]
 
 
-def _group(rounds: int) -> float:
+def _choose_group_weight(rounds: int) -> float:
     if not rounds:
-        return _NEW
-    return _BEGUN if is_little_played(rounds) else _PLAYED
+        return _NEW_WEIGHT
+    return _STARTED_WEIGHT if is_little_played(rounds) else _PLAYED_WEIGHT

@@ -8,16 +8,16 @@ from random import Random
 
 from idiolect.game.rules.relations import Relation
 
-PAIRS = 25
-PAIRS_SECONDS = 20
-POINTS = 10
+PAIRS_PER_SESSION = 25
+SESSION_SECONDS = 20
+MAJORITY_POINTS = 10
 """For agreeing with the majority."""
-POINTS_OPEN = 5
+OPEN_POINTS = 5
 """For a vote on a pair that nothing is known about: as much as guessing is worth elsewhere."""
 
-_ENOUGH_VOTES = 3
+_MIN_VOTES = 3
 """As few players may not decide about an answer; what is known beforehand does until then."""
-_SURE = 0.9
+_SURE_PROBABILITY = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,29 +42,29 @@ class Vote:
     yes: bool
 
 
-def majority(pair: Pair) -> bool | None:
+def find_majority(pair: Pair) -> bool | None:
     """What most of the others say; with too few or equal votes what is known; None: open."""
-    if pair.yes + pair.no >= _ENOUGH_VOTES and pair.yes != pair.no:
+    if pair.yes + pair.no >= _MIN_VOTES and pair.yes != pair.no:
         return pair.yes > pair.no
-    if pair.likely >= _SURE:
+    if pair.likely >= _SURE_PROBABILITY:
         return True
-    return False if pair.likely <= 1 - _SURE else None
+    return False if pair.likely <= 1 - _SURE_PROBABILITY else None
 
 
-def pair_points(vote: Vote) -> int:
+def score_vote(vote: Vote) -> int:
     """Points of one vote."""
-    decided = majority(vote.pair)
+    decided = find_majority(vote.pair)
     if decided is None:
-        return POINTS_OPEN
-    return POINTS if decided == vote.yes else 0
+        return OPEN_POINTS
+    return MAJORITY_POINTS if decided == vote.yes else 0
 
 
-def next_pairs(
+def choose_next_pairs(
     candidates: Iterable[Pair],
     *,
     draw: Random,
     seen: Collection[tuple[Relation, str, str]] = (),
-    count: int = PAIRS,
+    count: int = PAIRS_PER_SESSION,
 ) -> tuple[Pair, ...]:
     """At most ``count`` different pairs for one game, shuffled, none in ``seen``.
 
@@ -77,10 +77,10 @@ def next_pairs(
         if (pair.relation, pair.base_word, pair.answer) not in seen
     }
     # Weighted sampling without replacement (Efraimidis and Spirakis 2006): the largest keys.
-    keyed = [(draw.random() ** (1 / _openness(pair)), pair) for pair in fresh.values()]
+    keyed = [(draw.random() ** (1 / _estimate_vote_value(pair)), pair) for pair in fresh.values()]
     ranked = [pair for _, pair in sorted(keyed, key=lambda item: item[0], reverse=True)]
-    likely = [pair for pair in ranked if _belief(pair) >= 0.5]
-    unlikely = [pair for pair in ranked if _belief(pair) < 0.5]
+    likely = [pair for pair in ranked if _estimate_probability(pair) >= 0.5]
+    unlikely = [pair for pair in ranked if _estimate_probability(pair) < 0.5]
     half = count // 2
     many_yes = min(len(likely), max(count - half, count - len(unlikely)))
     many_no = min(len(unlikely), count - many_yes)
@@ -89,13 +89,13 @@ def next_pairs(
     return tuple(chosen)
 
 
-def _belief(pair: Pair) -> float:
+def _estimate_probability(pair: Pair) -> float:
     """Probability that the pair holds after its votes; what was known before weighs two votes."""
     return (pair.yes + 2 * pair.likely) / (pair.yes + pair.no + 2)
 
 
-def _openness(pair: Pair) -> float:
+def _estimate_vote_value(pair: Pair) -> float:
     """What a vote on it is worth: most where there are few and they disagree. Never nothing, so
     that what is well known comes in between."""
-    belief, known = _belief(pair), pair.yes + pair.no
-    return 0.2 + 4 * belief * (1 - belief) * _ENOUGH_VOTES / (_ENOUGH_VOTES + known)
+    belief, known = _estimate_probability(pair), pair.yes + pair.no
+    return 0.2 + 4 * belief * (1 - belief) * _MIN_VOTES / (_MIN_VOTES + known)

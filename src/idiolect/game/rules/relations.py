@@ -16,7 +16,7 @@ class Relation(StrEnum):
     MERONYMS = "meronyms"
 
 
-SECONDS: Mapping[Relation, int] = MappingProxyType(
+ROUND_SECONDS: Mapping[Relation, int] = MappingProxyType(
     {
         Relation.SYNONYMS: 10,
         Relation.ANTONYMS: 10,
@@ -26,7 +26,7 @@ SECONDS: Mapping[Relation, int] = MappingProxyType(
 )
 """How long a timed round lasts."""
 
-GRACE = 1.0
+GRACE_SECONDS = 1.0
 """Seconds that an answer may be under way after a round has ended."""
 
 MAX_ANSWERS = 60
@@ -34,12 +34,12 @@ MAX_ANSWERS = 60
 an untimed round may reach it."""
 
 
-def in_time(relation: Relation, elapsed: float, *, untimed: bool = False) -> bool:
+def is_in_time(relation: Relation, elapsed: float, *, untimed: bool = False) -> bool:
     """Whether answers count that arrive ``elapsed`` seconds after the server started the round."""
-    return elapsed >= 0 and (untimed or elapsed <= SECONDS[relation] + GRACE)
+    return elapsed >= 0 and (untimed or elapsed <= ROUND_SECONDS[relation] + GRACE_SECONDS)
 
 
-def question(relation: Relation, base_word: str, determiner: str = "") -> str:
+def format_question(relation: Relation, base_word: str, determiner: str = "") -> str:
     """What the player is asked; ``determiner`` is the base word's own ("a", "an", "some", "the").
 
     Kinds are asked without a determiner: a kind of bird, not a kind of a bird.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from idiolect.game.rules.answers import accepted, stem
+from idiolect.game.rules.answers import filter_accepted, stem
 from idiolect.game.rules.relations import Relation
 
 LISTED_BONUS = 50
@@ -16,7 +16,7 @@ ROUND_BONUS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class Earlier:
+class PriorAnswers:
     """What others gave for a base word and relation: one round a player, never one's own."""
 
     rounds: int = 0
@@ -47,12 +47,12 @@ class RoundScore:
     total: int
 
 
-def score(
+def score_round(
     relation: Relation,
     base_word: str,
     answers: Iterable[str],
     *,
-    earlier: Earlier,
+    earlier: PriorAnswers,
     listed: Collection[str],
     little_played: bool,
 ) -> RoundScore:
@@ -62,8 +62,8 @@ def score(
     can score the base word. The bonus of a little-played word needs one answer that counts.
     """
     words = tuple(
-        _word(relation, base_word, answer, earlier=earlier, listed=listed)
-        for answer in accepted(base_word, answers)
+        _score_word(relation, base_word, answer, earlier=earlier, listed=listed)
+        for answer in filter_accepted(base_word, answers)
     )
     bonus = ROUND_BONUS if little_played and words else 0
     return RoundScore(
@@ -71,8 +71,13 @@ def score(
     )
 
 
-def _word(
-    relation: Relation, base_word: str, answer: str, *, earlier: Earlier, listed: Collection[str]
+def _score_word(
+    relation: Relation,
+    base_word: str,
+    answer: str,
+    *,
+    earlier: PriorAnswers,
+    listed: Collection[str],
 ) -> WordScore:
     key = stem(answer)
     given = min(earlier.given.get(key, 0), earlier.rounds)
@@ -86,11 +91,11 @@ def _word(
         agreement=agreement,
         bonus=bonus,
         total=agreement + bonus,
-        why=_why(relation, base_word, given, earlier.rounds, bonus),
+        why=_explain_score(relation, base_word, given, earlier.rounds, bonus),
     )
 
 
-_LISTED = {
+_RELATION_PHRASES = {
     Relation.SYNONYMS: "another word for",
     Relation.ANTONYMS: "an opposite of",
     Relation.HYPONYMS: "a kind of",
@@ -98,7 +103,7 @@ _LISTED = {
 }
 
 
-def _why(relation: Relation, base_word: str, given: int, rounds: int, bonus: int) -> str:
+def _explain_score(relation: Relation, base_word: str, given: int, rounds: int, bonus: int) -> str:
     if not rounds:
         agreed = "Nobody has played this word before you."
     elif not given:
@@ -109,4 +114,4 @@ def _why(relation: Relation, base_word: str, given: int, rounds: int, bonus: int
         agreed = f"{given} of {rounds} {others} gave it too."
     if not bonus:
         return agreed
-    return f"{agreed} WordNet lists it as {_LISTED[relation]} {base_word}."
+    return f"{agreed} WordNet lists it as {_RELATION_PHRASES[relation]} {base_word}."

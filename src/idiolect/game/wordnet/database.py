@@ -13,7 +13,7 @@ from pathlib import Path
 
 from idiolect.errors import DataError, MissingError
 
-PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
+PARTS_OF_SPEECH = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 """Parts of speech as synsets name them, and as files do; satellite adjectives ("s") are "a"."""
 
 _PART_OF_KEY = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
@@ -39,7 +39,7 @@ class Synset:
     pointers: tuple[Pointer, ...]
     gloss: str = ""
 
-    def targets(self, *symbols: str, word: str | None = None) -> tuple[str, ...]:
+    def find_targets(self, *symbols: str, word: str | None = None) -> tuple[str, ...]:
         """Ids of the synsets that pointers of these symbols lead to, in the file's order; only
         pointers of the whole synset and of ``word`` where one is given."""
         return tuple(
@@ -57,30 +57,30 @@ class WordNet:
     synsets: dict[str, Synset]
     senses: dict[tuple[str, str], tuple[str, ...]]
     """Synset ids of a (lemma, part of speech), most frequent first."""
-    tagged: dict[tuple[str, str], int]
+    tag_counts: dict[tuple[str, str], int]
     """How often a (lemma, part of speech) was tagged in texts, over all its senses."""
 
-    def of(self, lemma: str, parts: str = "nvar") -> tuple[Synset, ...]:
+    def find_synsets(self, lemma: str, parts: str = "nvar") -> tuple[Synset, ...]:
         """The word's synsets, by part of speech."""
         return tuple(self.synsets[i] for part in parts for i in self.senses.get((lemma, part), ()))
 
 
-def read(folder: Path) -> WordNet:
+def read_wordnet(folder: Path) -> WordNet:
     """WordNet from its ``dict`` folder; raises MissingError or DataError with file and line."""
     synsets: dict[str, Synset] = {}
     senses: dict[tuple[str, str], tuple[str, ...]] = {}
-    for part, name in PARTS.items():
-        for line, text in _lines(folder / f"data.{name}"):
+    for part, name in PARTS_OF_SPEECH.items():
+        for line, text in _iter_lines(folder / f"data.{name}"):
             try:
-                synset = _synset(part, text)
+                synset = _parse_synset(part, text)
             except (ValueError, IndexError) as error:
                 raise DataError(
                     f"not a synset: {text[:60]!r}", file=folder / f"data.{name}", line=line
                 ) from error
             synsets[synset.id] = synset
-        for line, text in _lines(folder / f"index.{name}"):
+        for line, text in _iter_lines(folder / f"index.{name}"):
             try:
-                lemma, found = _index(part, text)
+                lemma, found = _parse_index_line(part, text)
             except (ValueError, IndexError) as error:
                 raise DataError(
                     f"not an index entry: {text[:60]!r}", file=folder / f"index.{name}", line=line
@@ -92,10 +92,12 @@ def read(folder: Path) -> WordNet:
                     line=line,
                 )
             senses[lemma, part] = found
-    return WordNet(synsets=synsets, senses=senses, tagged=_tagged(folder / "index.sense"))
+    return WordNet(
+        synsets=synsets, senses=senses, tag_counts=_read_tag_counts(folder / "index.sense")
+    )
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
+def _iter_lines(file: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines without the licence, whose lines begin with spaces."""
     try:
         with file.open(encoding="utf-8") as lines:
@@ -106,23 +108,23 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         raise MissingError(f"{file} is not there: is {file.parent} WordNet's dict?") from error
 
 
-def _synset(part: str, text: str) -> Synset:
+def _parse_synset(part: str, text: str) -> Synset:
     """``offset lex_filenum ss_type w_cnt word lex_id [word lex_id...] p_cnt [ptr...] ...``; the
     first count is hexadecimal, the second decimal."""
     head, _, gloss = text.partition(" | ")
     fields = head.split(" ")
     count = int(fields[3], 16)
-    words = tuple(_word(word) for word in fields[4 : 4 + 2 * count : 2])
+    words = tuple(_parse_word(word) for word in fields[4 : 4 + 2 * count : 2])
     at = 4 + 2 * count
     pointers = [fields[at + 1 + 4 * n : at + 5 + 4 * n] for n in range(int(fields[at]))]
     return Synset(
-        id=part + _offset(fields[0]),
+        id=part + _check_offset(fields[0]),
         words=words,
         gloss=gloss.strip(),
         pointers=tuple(
             Pointer(
                 symbol=symbol,
-                target=("a" if kind == "s" else kind) + _offset(target),
+                target=("a" if kind == "s" else kind) + _check_offset(target),
                 word=int(ends[:2], 16),
                 target_word=int(ends[2:], 16),
             )
@@ -131,31 +133,31 @@ def _synset(part: str, text: str) -> Synset:
     )
 
 
-def _offset(text: str) -> str:
+def _check_offset(text: str) -> str:
     if len(text) != 8 or not text.isdecimal():
         raise ValueError(text)
     return text
 
 
-def _word(text: str) -> str:
+def _parse_word(text: str) -> str:
     """Adjectives may carry where they stand: "galore(ip)"."""
     return text.partition("(")[0].replace("_", " ")
 
 
-def _index(part: str, text: str) -> tuple[str, tuple[str, ...]]:
+def _parse_index_line(part: str, text: str) -> tuple[str, tuple[str, ...]]:
     """``lemma pos synset_cnt p_cnt [symbol...] sense_cnt tagsense_cnt offset [offset...]``"""
     fields = text.split()
     count, symbols = int(fields[2]), int(fields[3])
     offsets = fields[6 + symbols :]
     if len(offsets) != count:
         raise ValueError(text)
-    return fields[0].replace("_", " "), tuple(part + _offset(o) for o in offsets)
+    return fields[0].replace("_", " "), tuple(part + _check_offset(o) for o in offsets)
 
 
-def _tagged(file: Path) -> dict[tuple[str, str], int]:
+def _read_tag_counts(file: Path) -> dict[tuple[str, str], int]:
     """``lemma%ss_type:... offset sense_number tag_cnt``"""
     counts: dict[tuple[str, str], int] = {}
-    for line, text in _lines(file):
+    for line, text in _iter_lines(file):
         try:
             key, _, _, count = text.split()
             lemma, _, rest = key.partition("%")

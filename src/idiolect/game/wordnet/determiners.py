@@ -15,24 +15,26 @@ from __future__ import annotations
 
 import re
 
-from idiolect.game.wordnet.base_words import BaseWords
+from idiolect.game.wordnet.base_words import BaseWordSelector
 
-RARE, RARE_SUBSTANCE = 1.7, 0.6
+MIN_UNCOUNTABLE_RARITY, MIN_SUBSTANCE_RARITY = 1.7, 0.6
 """How much less frequent the plural is, in decimal logarithms."""
 SUBSTANCES = ("substance", "fluid", "foodstuff", "beverage")
-COUNTED = ("animal", "person", "tree")
-ONLY_ONE = ("celestial body", "atmosphere", "universe", "region", "geological formation")
+COUNTABLE = ("animal", "person", "tree")
+UNIQUE_KINDS = ("celestial body", "atmosphere", "universe", "region", "geological formation")
 """Kinds by their first senses, and all kinds of them."""
 
-_AN = re.compile(r"(?!uni|us[aeu]|uti|ura|eu|ewe|one$|once|ub)[aeiou]|hour|heir|honou?r|honest")
+_TAKES_AN = re.compile(
+    r"(?!uni|us[aeu]|uti|ura|eu|ewe|one$|once|ub)[aeiou]|hour|heir|honou?r|honest"
+)
 
 
-def determiner(word: str, words: BaseWords) -> str:
+def choose_determiner(word: str, words: BaseWordSelector) -> str:
     """ "a", "an", "the" or "" for a base word."""
     if not words.is_noun(word) or words.is_plural(word):
         return ""
-    if not words.is_a(word, *COUNTED):
-        rare = RARE_SUBSTANCE if words.is_a(word, *SUBSTANCES) else RARE
-        if words.plural_is_rarer_by(word) >= rare:
-            return "the" if words.is_a(word, *ONLY_ONE) else ""
-    return "an" if _AN.match(word) else "a"
+    if not words.is_a(word, *COUNTABLE):
+        rare = MIN_SUBSTANCE_RARITY if words.is_a(word, *SUBSTANCES) else MIN_UNCOUNTABLE_RARITY
+        if words.measure_plural_rarity(word) >= rare:
+            return "the" if words.is_a(word, *UNIQUE_KINDS) else ""
+    return "an" if _TAKES_AN.match(word) else "a"

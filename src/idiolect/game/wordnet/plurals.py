@@ -33,7 +33,7 @@ def read_exceptions(file: Path, wordnet: WordNet) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def by_singular(exceptions: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+def group_by_singular(exceptions: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """The irregular plurals of each noun."""
     found: dict[str, tuple[str, ...]] = {}
     for plural, singulars in exceptions.items():
@@ -42,7 +42,7 @@ def by_singular(exceptions: Mapping[str, Sequence[str]]) -> dict[str, tuple[str,
     return found
 
 
-def plurals(noun: str, irregular: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+def list_plurals(noun: str, irregular: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """The forms a noun's plural may have: its irregular ones and what spelling rules make."""
     if re.search(r"(s|x|z|ch|sh)$", noun):
         regular = (f"{noun}es",)
@@ -55,7 +55,7 @@ def plurals(noun: str, irregular: Mapping[str, Sequence[str]]) -> tuple[str, ...
     return (*irregular.get(noun, ()), *regular)
 
 
-def one_singular(
+def list_unique_singulars(
     exceptions: Mapping[str, Sequence[str]], wordnet: WordNet
 ) -> tuple[tuple[str, str], ...]:
     """Pairs (plural, singular) under which answers count as one, sorted.
@@ -68,13 +68,13 @@ def one_singular(
     for plural, singulars in sorted(exceptions.items()):
         spelt = [plural[:-cut] for cut in (1, 2) if plural.endswith("es"[-cut:])]
         tagged = {
-            form: wordnet.tagged.get((form, "n"), 0)
+            form: wordnet.tag_counts.get((form, "n"), 0)
             for form in {*singulars, *spelt}
             if (form, "n") in wordnet.senses and plural.isalpha() and form.isalpha()
         }
         most = max(tagged.values(), default=0)
         best = [form for form, count in tagged.items() if count == most]
-        own = wordnet.tagged.get((plural, "n"), 0) if (plural, "n") in wordnet.senses else -1
+        own = wordnet.tag_counts.get((plural, "n"), 0) if (plural, "n") in wordnet.senses else -1
         if len(best) == 1 and own < most and best[0] not in spelt:
             pairs.append((plural, best[0]))
     return tuple(pairs)

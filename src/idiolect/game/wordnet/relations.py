@@ -19,71 +19,75 @@ from idiolect.game.wordnet.database import Synset, WordNet
 
 ANTONYM = "!"
 PART, MEMBER, SUBSTANCE = "%p", "%m", "%s"
-_ABOVE = ("@", "@i")
-_GENERAL = 6
+_HYPERNYM_SYMBOLS = ("@", "@i")
+_MIN_DEPTH = 6
 """Nouns with fewer steps to the top ("object", "organism", "structure") hand no parts down."""
 
 
-def related(wordnet: WordNet, relation: Relation, base: str) -> tuple[str, ...]:
+def find_related(wordnet: WordNet, relation: Relation, base: str) -> tuple[str, ...]:
     """The words in lower case, sorted, without the base word."""
-    return tuple(sorted(_WALKS[relation](wordnet, base) - {base}))
+    return tuple(sorted(_FINDERS[relation](wordnet, base) - {base}))
 
 
-def _synonyms(wordnet: WordNet, base: str) -> set[str]:
-    return _words(wordnet.of(base))
+def _find_synonyms(wordnet: WordNet, base: str) -> set[str]:
+    return _collect_words(wordnet.find_synsets(base))
 
 
-def _antonyms(wordnet: WordNet, base: str) -> set[str]:
-    opposites = {i for synset in wordnet.of(base) for i in synset.targets(ANTONYM, word=base)}
-    return _words(wordnet.synsets[i] for i in opposites)
+def _find_antonyms(wordnet: WordNet, base: str) -> set[str]:
+    opposites = {
+        i for synset in wordnet.find_synsets(base) for i in synset.find_targets(ANTONYM, word=base)
+    }
+    return _collect_words(wordnet.synsets[i] for i in opposites)
 
 
-def _hyponyms(wordnet: WordNet, base: str) -> set[str]:
+def _find_hyponyms(wordnet: WordNet, base: str) -> set[str]:
     below: set[str] = set()
-    for synset in wordnet.of(base, "n"):
-        below |= closure(wordnet, synset.id, "~") - {synset.id}
-    return _words(wordnet.synsets[i] for i in below)
+    for synset in wordnet.find_synsets(base, "n"):
+        below |= find_closure(wordnet, synset.id, "~") - {synset.id}
+    return _collect_words(wordnet.synsets[i] for i in below)
 
 
-def _meronyms(wordnet: WordNet, base: str) -> set[str]:
+def _find_meronyms(wordnet: WordNet, base: str) -> set[str]:
     found: set[str] = set()
-    for synset in wordnet.of(base, "n"):
-        for kind in closure(wordnet, synset.id, *_ABOVE):
-            if kind != synset.id and depth(wordnet, kind) < _GENERAL:
+    for synset in wordnet.find_synsets(base, "n"):
+        for kind in find_closure(wordnet, synset.id, *_HYPERNYM_SYMBOLS):
+            if kind != synset.id and measure_depth(wordnet, kind) < _MIN_DEPTH:
                 continue
-            for part in wordnet.synsets[kind].targets(PART, MEMBER, SUBSTANCE):
-                found |= closure(wordnet, part, PART)
-    return _words(wordnet.synsets[i] for i in found)
+            for part in wordnet.synsets[kind].find_targets(PART, MEMBER, SUBSTANCE):
+                found |= find_closure(wordnet, part, PART)
+    return _collect_words(wordnet.synsets[i] for i in found)
 
 
-_WALKS: dict[Relation, Callable[[WordNet, str], set[str]]] = {
-    Relation.SYNONYMS: _synonyms,
-    Relation.ANTONYMS: _antonyms,
-    Relation.HYPONYMS: _hyponyms,
-    Relation.MERONYMS: _meronyms,
+_FINDERS: dict[Relation, Callable[[WordNet, str], set[str]]] = {
+    Relation.SYNONYMS: _find_synonyms,
+    Relation.ANTONYMS: _find_antonyms,
+    Relation.HYPONYMS: _find_hyponyms,
+    Relation.MERONYMS: _find_meronyms,
 }
 
 
-def closure(wordnet: WordNet, start: str, *symbols: str) -> set[str]:
+def find_closure(wordnet: WordNet, start: str, *symbols: str) -> set[str]:
     """Ids of all synsets that pointers of these symbols reach, the start among them."""
     reached, waiting = {start}, [start]
     while waiting:
-        for target in wordnet.synsets[waiting.pop()].targets(*symbols):
+        for target in wordnet.synsets[waiting.pop()].find_targets(*symbols):
             if target not in reached:
                 reached.add(target)
                 waiting.append(target)
     return reached
 
 
-def depth(wordnet: WordNet, start: str) -> int:
+def measure_depth(wordnet: WordNet, start: str) -> int:
     """Steps on the shortest way from a noun's synset up to the top ("entity")."""
     steps, level, seen = 0, {start}, {start}
-    while level and all(wordnet.synsets[i].targets(*_ABOVE) for i in level):
-        level = {t for i in level for t in wordnet.synsets[i].targets(*_ABOVE)} - seen
+    while level and all(wordnet.synsets[i].find_targets(*_HYPERNYM_SYMBOLS) for i in level):
+        level = {
+            t for i in level for t in wordnet.synsets[i].find_targets(*_HYPERNYM_SYMBOLS)
+        } - seen
         seen |= level
         steps += 1
     return steps
 
 
-def _words(synsets: Iterable[Synset]) -> set[str]:
+def _collect_words(synsets: Iterable[Synset]) -> set[str]:
     return {word.lower() for synset in synsets for word in synset.words}

@@ -13,29 +13,30 @@ from idiolect.game.wordnet.database import WordNet
 
 _USAGES = ("ethnic slur", "disparagement", "obscenity")
 """Words of the synsets to which pointers of usage (";u") lead."""
-_GLOSS = re.compile(
+_OFFENSIVE_GLOSS = re.compile(
     r"\b(offensive|derogatory|disparaging|obscene|vulgar|insulting|pejorative|contemptuous)\b"
     r"[^\"]{0,20}\b(terms?|names?|words?|expressions?|slang)\b"
     r"|\((sometimes )?offensive|\(ethnic slur\)"
 )
 
 
-def rude_synsets(wordnet: WordNet) -> frozenset[str]:
+def find_offensive_synsets(wordnet: WordNet) -> frozenset[str]:
     """Ids of the synsets that are marked as slurs or as obscene."""
-    usages = {synset.id for word in _USAGES for synset in wordnet.of(word, "n")}
+    usages = {synset.id for word in _USAGES for synset in wordnet.find_synsets(word, "n")}
     return frozenset(
         synset.id
         for synset in wordnet.synsets.values()
-        if usages.intersection(synset.targets(";u")) or _GLOSS.search(_definition(synset.gloss))
+        if usages.intersection(synset.find_targets(";u"))
+        or _OFFENSIVE_GLOSS.search(_extract_definition(synset.gloss))
     )
 
 
-def _definition(gloss: str) -> str:
+def _extract_definition(gloss: str) -> str:
     """The gloss without its examples, which are quoted."""
     return gloss.partition('"')[0]
 
 
-def without_words(wordnet: WordNet, synsets: frozenset[str]) -> WordNet:
+def remove_words(wordnet: WordNet, synsets: frozenset[str]) -> WordNet:
     """The same database in which these synsets still connect others, but have no words."""
     kept = {
         i: replace(synset, words=(), pointers=tuple(p for p in synset.pointers if not p.word))

@@ -7,20 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from idiolect.game.rules.relations import Relation
-from idiolect.game.wordnet.base_words import BaseWords, Frequency
+from idiolect.game.wordnet.base_words import BaseWordSelector, Frequency
 from idiolect.game.wordnet.database import WordNet
-from idiolect.game.wordnet.determiners import determiner
-from idiolect.game.wordnet.relations import related
+from idiolect.game.wordnet.determiners import choose_determiner
+from idiolect.game.wordnet.relations import find_related
 
 COLUMNS = ("relation", "base word", "determiner", "concrete", "difficulty", "answers")
 EASIEST, HARDEST = 0.3, 0.7
 """Difficulties known beforehand; rounds soon outweigh them (`rules.difficulty`)."""
-COMMON = 3.0
+MIN_COMMON_FREQUENCY = 3.0
 """Zipf frequency of answers that come to mind: once in a million words."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """A base word of one relation; its answers with the best known first."""
 
     relation: Relation
@@ -32,29 +32,33 @@ class Row:
     """How many of the answers come to mind."""
 
 
-def rows(words: BaseWords, wordnet: WordNet, frequency: Frequency) -> Iterator[Row]:
+def iter_rows(
+    words: BaseWordSelector, wordnet: WordNet, frequency: Frequency
+) -> Iterator[TableRow]:
     """All base words of all relations, in order; answers come from ``wordnet``."""
 
-    def familiar(answer: str) -> float:
+    def estimate_familiarity(answer: str) -> float:
         # Frequencies of phrases are guessed from those of their words, too high: "toy manchester".
         return frequency(answer) - len(answer.split()) + 1
 
-    candidates = words.candidates()
+    candidates = words.list_candidates()
     for relation in Relation:
         for base in candidates:
-            answers = related(wordnet, relation, base)
+            answers = find_related(wordnet, relation, base)
             if words.is_asked(relation, base, answers):
-                yield Row(
+                yield TableRow(
                     relation=relation,
                     base=base,
-                    determiner=determiner(base, words),
+                    determiner=choose_determiner(base, words),
                     concrete=words.is_concrete(base),
-                    answers=tuple(sorted(answers, key=lambda word: (-familiar(word), word))),
-                    common=sum(frequency(answer) >= COMMON for answer in answers),
+                    answers=tuple(
+                        sorted(answers, key=lambda word: (-estimate_familiarity(word), word))
+                    ),
+                    common=sum(frequency(answer) >= MIN_COMMON_FREQUENCY for answer in answers),
                 )
 
 
-def difficulties(found: Sequence[Row]) -> list[float]:
+def estimate_difficulties(found: Sequence[TableRow]) -> list[float]:
     """How hard each word seems among those of its relation: the fewer answers come to mind, the
     harder; the middle of those with equally many."""
     out: list[float] = []
@@ -69,10 +73,10 @@ def difficulties(found: Sequence[Row]) -> list[float]:
     return out
 
 
-def table(found: Sequence[Row]) -> str:
+def format_table(found: Sequence[TableRow]) -> str:
     """The table as text: a line of column names, then a line a row."""
     lines = ["\t".join(COLUMNS)]
-    for row, hard in zip(found, difficulties(found), strict=True):
+    for row, hard in zip(found, estimate_difficulties(found), strict=True):
         concrete = "1" if row.concrete else "0"
         cells = (row.relation, row.base, row.determiner, concrete, f"{hard:.2f}")
         lines.append("\t".join((*cells, "|".join(row.answers))))

@@ -15,4 +15,4 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from idiolect.web.accounts import personal_data
 
-        personal_data.connect()
+        personal_data.connect_signals()

@@ -8,7 +8,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.db.models import BigIntegerField
 
 from idiolect.web.accounts.models import User
-from idiolect.web.prepared_queries import Prepared, Slot
+from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
 
 class Accounts(ModelBackend):
@@ -16,8 +16,8 @@ class Accounts(ModelBackend):
 
     def get_user(self, user_id: Any) -> User | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The user of a session; None where they have gone, or may not be here."""
-        found = _USER.first(id=user_id)
+        found = _USER_BY_ID.first(id=user_id)
         return found if found is not None and self.user_can_authenticate(found) else None
 
 
-_USER = Prepared(lambda: User.objects.filter(pk=Slot("id", BigIntegerField())))
+_USER_BY_ID = PreparedQuery(lambda: User.objects.filter(pk=QueryParameter("id", BigIntegerField())))

@@ -12,12 +12,12 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.module_loading import import_string
 
-from idiolect.web.accounts.models import GUEST, TAKEN, User, name_key
+from idiolect.web.accounts.models import GUEST_PREFIX, NAME_TAKEN, User, compute_name_key
 
-INSULTING = "This name is in a list of insults and swear words; please choose another one."
+OFFENSIVE_NAME = "This name is in a list of insults and swear words; please choose another one."
 
 
-class SignUp(forms.ModelForm):
+class SignUpForm(forms.ModelForm):
     """A name and a password; for a guest the account they become."""
 
     password = forms.CharField(
@@ -38,13 +38,13 @@ class SignUp(forms.ModelForm):
     def clean_username(self) -> str:
         """Refuse names that others have in another case, those of guests, and insults."""
         name: str = self.cleaned_data["username"]
-        key = name_key(name)
-        if key.startswith(GUEST):
+        key = compute_name_key(name)
+        if key.startswith(GUEST_PREFIX):
             raise ValidationError("Names of guests begin like that; please choose another one.")
         if any(import_string(refuses)(name) for refuses in settings.NAMES_REFUSED_BY):
-            raise ValidationError(INSULTING)
+            raise ValidationError(OFFENSIVE_NAME)
         if User.objects.filter(key=key).exclude(pk=self.instance.pk).exists():
-            raise ValidationError(TAKEN)
+            raise ValidationError(NAME_TAKEN)
         return name
 
     def _post_clean(self) -> None:
@@ -65,12 +65,12 @@ class SignUp(forms.ModelForm):
             with transaction.atomic():
                 user.save()
         except IntegrityError:
-            self.add_error("username", TAKEN)
+            self.add_error("username", NAME_TAKEN)
             return None
         return user
 
 
-class ChangePassword(PasswordChangeForm):
+class ChangePasswordForm(PasswordChangeForm):
     """The old password once, the new one twice."""
 
     field_order = ["old_password", "new_password1", "new_password2"]
@@ -82,7 +82,7 @@ class ChangePassword(PasswordChangeForm):
         self.fields["new_password2"].help_text = ""
 
 
-class DeleteMe(forms.Form):
+class DeleteAccountForm(forms.Form):
     """Asks for the password once more; a guest, who has none, ticks a box."""
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:

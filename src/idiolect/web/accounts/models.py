@@ -11,12 +11,12 @@ from django.core.validators import MinLengthValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
-GUEST = "guest-"
+GUEST_PREFIX = "guest-"
 """Names of guests begin so; nobody can choose one."""
-TAKEN = "Somebody else has that name."
+NAME_TAKEN = "Somebody else has that name."
 
 
-def name_key(username: str) -> str:
+def compute_name_key(username: str) -> str:
     """What two names have in common that look the same but for case and width."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
 
@@ -37,11 +37,11 @@ class UserManager(BaseUserManager["User"]):
 
     def create_guest(self) -> User:
         """Somebody who just plays."""
-        return self.create_user(GUEST + secrets.token_hex(6), is_guest=True)
+        return self.create_user(GUEST_PREFIX + secrets.token_hex(6), is_guest=True)
 
     def get_by_natural_key(self, username: str | None) -> User:
         """The account of that name, in any case; User.DoesNotExist otherwise."""
-        return self.get(key=name_key(username or ""))
+        return self.get(key=compute_name_key(username or ""))
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -56,7 +56,7 @@ class User(AbstractBaseUser, PermissionsMixin):
             RegexValidator(r"\A\w[\w.\-]*\Z", "Letters, digits, and . _ - between them."),
         ],
         help_text="2 to 30 letters and digits; other players see it.",
-        error_messages={"unique": TAKEN},
+        error_messages={"unique": NAME_TAKEN},
     )
     key = models.CharField(max_length=90, unique=True, editable=False)
     is_guest = models.BooleanField("guest", default=False)
@@ -79,7 +79,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save; the name's key follows the name."""
         self.username = unicodedata.normalize("NFKC", self.username)
-        self.key = name_key(self.username)
+        self.key = compute_name_key(self.username)
         super().save(*args, **kwargs)
 
     @property

@@ -14,17 +14,17 @@ from django.db.models.signals import pre_delete
 from idiolect.web.accounts.models import User
 
 
-class Holder(Protocol):
+class PersonalDataSource(Protocol):
     """Whatever keeps data of people."""
 
     name: str
     """The heading under which it stands in an export, e.g. ``rounds``."""
 
-    def export(self, user: User) -> Any:
+    def export_data(self, user: User) -> Any:
         """Everything kept of them, as JSON takes it."""
         ...
 
-    def erase(self, user: User) -> None:
+    def erase_data(self, user: User) -> None:
         """Remove what does not go with the row of the account: files, copies, texts elsewhere.
 
         Called before that row goes, in the same transaction, whoever deletes it (its owner or a
@@ -33,16 +33,16 @@ class Holder(Protocol):
         ...
 
 
-_HOLDERS: dict[str, Holder] = {}
+_SOURCES: dict[str, PersonalDataSource] = {}
 
 
-def register(holder: Holder) -> None:
+def register_source(holder: PersonalDataSource) -> None:
     """Ask ``holder`` too from now on; its name is its own."""
-    assert _HOLDERS.get(holder.name, holder) is holder, f"two holders named {holder.name}"
-    _HOLDERS[holder.name] = holder
+    assert _SOURCES.get(holder.name, holder) is holder, f"two holders named {holder.name}"
+    _SOURCES[holder.name] = holder
 
 
-def export(user: User) -> Mapping[str, Any]:
+def export_person(user: User) -> Mapping[str, Any]:
     """Everything the site keeps of ``user``."""
     account = {
         "name": user.name,
@@ -50,20 +50,22 @@ def export(user: User) -> Mapping[str, Any]:
         "joined": user.joined.isoformat(),
         "last signed in": user.last_login.isoformat() if user.last_login else None,
     }
-    return {"account": account} | {name: held.export(user) for name, held in _HOLDERS.items()}
+    return {"account": account} | {name: held.export_data(user) for name, held in _SOURCES.items()}
 
 
-def erase(user: User) -> None:
+def erase_person(user: User) -> None:
     """Remove ``user`` and everything that is kept of them."""
     with transaction.atomic():
         user.delete()
 
 
-def connect() -> None:
+def connect_signals() -> None:
     """Have every holder asked when an account goes."""
-    pre_delete.connect(_leaving, sender=User, dispatch_uid="idiolect.web.accounts.personal_data")
+    pre_delete.connect(
+        _erase_before_delete, sender=User, dispatch_uid="idiolect.web.accounts.personal_data"
+    )
 
 
-def _leaving(sender: Any, instance: User, **_: Any) -> None:
-    for holder in _HOLDERS.values():
-        holder.erase(instance)
+def _erase_before_delete(sender: Any, instance: User, **_: Any) -> None:
+    for holder in _SOURCES.values():
+        holder.erase_data(instance)

@@ -9,10 +9,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from idiolect.web.game import challenges
-from idiolect.web.game.models import Challenge, Hidden, Round, Verdict, Word
+from idiolect.web.game.models import Challenge, HiddenAnswer, Round, Verdict, Word
 
 
-class _ReadOnly(admin.ModelAdmin):
+class _ReadOnlyAdmin(admin.ModelAdmin):
     """What the game itself writes: sums would no longer be right if somebody edited it."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -26,10 +26,10 @@ class _ReadOnly(admin.ModelAdmin):
 
 
 @admin.register(Challenge)
-class ChallengeAdmin(_ReadOnly):
+class ChallengeAdmin(_ReadOnlyAdmin):
     """The queue: waiting ones first, oldest first; accept or decline by action."""
 
-    list_display = ("sentence", "asked", "answer", "verdict", "made_at")
+    list_display = ("sentence", "format_question", "answer", "verdict", "made_at")
     list_filter = ("verdict",)
     list_select_related = ("answer__word",)
     search_fields = ("sentence", "answer__text", "answer__word__base")
@@ -41,32 +41,35 @@ class ChallengeAdmin(_ReadOnly):
         return obj is None and super(admin.ModelAdmin, self).has_change_permission(request)
 
     @admin.display(description="asked")
-    def asked(self, challenge: Challenge) -> str:
+    def format_question(self, challenge: Challenge) -> str:
         """Relation and base word."""
         return str(challenge.answer.word)
 
     @admin.action(description="Accept: the answer gets its bonus", permissions=["change"])
     def accept(self, request: HttpRequest, queryset: QuerySet[Challenge]) -> None:
         """Accept the chosen ones."""
-        self._decide(request, queryset, accept=True)
+        self._decide_all(request, queryset, accept=True)
 
     @admin.action(description="Decline", permissions=["change"])
     def decline(self, request: HttpRequest, queryset: QuerySet[Challenge]) -> None:
         """Decline the chosen ones."""
-        self._decide(request, queryset, accept=False)
+        self._decide_all(request, queryset, accept=False)
 
-    def _decide(self, request: HttpRequest, queryset: QuerySet[Challenge], *, accept: bool) -> None:
+    def _decide_all(
+        self, request: HttpRequest, queryset: QuerySet[Challenge], *, accept: bool
+    ) -> None:
         waiting = queryset.filter(verdict=Verdict.WAITING)
         done = sum(
-            challenges.decide(found, accept=accept, moderator=request.user) for found in waiting
+            challenges.decide_challenge(found, accept=accept, moderator=request.user)
+            for found in waiting
         )
         self.message_user(
             request, f"{done} {'accepted' if accept else 'declined'}.", messages.SUCCESS
         )
 
 
-@admin.register(Hidden)
-class HiddenAdmin(admin.ModelAdmin):
+@admin.register(HiddenAnswer)
+class HiddenAnswerAdmin(admin.ModelAdmin):
     """Stems out of sight."""
 
     list_display = ("stem",)
@@ -74,7 +77,7 @@ class HiddenAdmin(admin.ModelAdmin):
 
 
 @admin.register(Word)
-class WordAdmin(_ReadOnly):
+class WordAdmin(_ReadOnlyAdmin):
     """What was asked, and how it went."""
 
     list_display = ("base", "relation", "rounds", "skips", "points")
@@ -83,7 +86,7 @@ class WordAdmin(_ReadOnly):
 
 
 @admin.register(Round)
-class RoundAdmin(_ReadOnly):
+class RoundAdmin(_ReadOnlyAdmin):
     """Rounds, latest first."""
 
     list_display = ("word", "player", "state", "untimed", "started_at", "score")

@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Schema
 from ninja.security import django_auth
 
-from idiolect.game.rules.standings import Board
-from idiolect.web.accounts.players import current_player
+from idiolect.game.rules.standings import LeaderboardKind
+from idiolect.web.accounts.players import get_current_player
 from idiolect.web.game import leaderboards, personal_export
 
 api = NinjaAPI(
@@ -57,7 +57,7 @@ class VoteOut(Schema):
     points: int
 
 
-class SittingOut(Schema):
+class PairSessionOut(Schema):
     """One game of Nym or Not."""
 
     id: str
@@ -103,11 +103,11 @@ class PlaysOut(Schema):
     consents: list[ConsentOut]
     totals: list[TotalOut]
     rounds: list[RoundOut]
-    nym_or_not: list[SittingOut]
+    nym_or_not: list[PairSessionOut]
     challenges: list[ChallengeOut]
 
 
-class PlaceOut(Schema):
+class LeaderboardRowOut(Schema):
     """A row of a leaderboard."""
 
     rank: int
@@ -115,22 +115,24 @@ class PlaceOut(Schema):
     value: float
 
 
-class LeadersOut(Schema):
+class LeaderboardOut(Schema):
     """The best of a board, and one's own row wherever it is."""
 
-    rows: list[PlaceOut]
-    own: PlaceOut | None
+    rows: list[LeaderboardRowOut]
+    own: LeaderboardRowOut | None
     players: int
 
 
 @api.get("/my-plays.json", response=PlaysOut, auth=django_auth, url_name="plays")
-def my_plays(request: HttpRequest, response: HttpResponse) -> Any:
+def download_plays(request: HttpRequest, response: HttpResponse) -> Any:
     """Everything the game keeps of the player who is signed in, or a guest, as a file."""
     response["Content-Disposition"] = 'attachment; filename="my-plays.json"'
-    return personal_export.plays_of(current_player(request))
+    return personal_export.export_player(get_current_player(request))
 
 
-@api.get("/leaders", response=LeadersOut, url_name="leaders")
-def leaders(request: HttpRequest, board: Board = Board.AVERAGE, untimed: bool = False) -> Any:
+@api.get("/leaders", response=LeaderboardOut, url_name="leaders")
+def get_leaderboard(
+    request: HttpRequest, board: LeaderboardKind = LeaderboardKind.AVERAGE, untimed: bool = False
+) -> Any:
     """Who leads: by average, total or rounds."""
-    return leaderboards.leaders(board, current_player(request), untimed=untimed)
+    return leaderboards.get_leaderboard(board, get_current_player(request), untimed=untimed)

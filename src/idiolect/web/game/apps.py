@@ -16,6 +16,6 @@ class GameConfig(AppConfig):
     def ready(self) -> None:
         """Tell the accounts what is kept of a person here."""
         from idiolect.web.accounts import personal_data
-        from idiolect.web.game.erasure import HOLDER
+        from idiolect.web.game.erasure import DATA_SOURCE
 
-        personal_data.register(HOLDER)
+        personal_data.register_source(DATA_SOURCE)

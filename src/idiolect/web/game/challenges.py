@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from idiolect.errors import MissingError, UsageError
 from idiolect.game.rules.scoring import LISTED_BONUS
-from idiolect.web.game.models import Answer, Challenge, Round, State, Total, Verdict, Word
+from idiolect.web.game.models import Answer, Challenge, PlayerScore, Round, State, Verdict, Word
 
 MAX_WAITING = 20
 """Challenges of one player that may wait: a moderator's evening is short."""
@@ -33,7 +33,7 @@ def find_answer(player: Any, answer_id: int) -> Answer:
     return found
 
 
-def make(player: Any, answer_id: int, sentence: str) -> Challenge:
+def submit_challenge(player: Any, answer_id: int, sentence: str) -> Challenge:
     """Puts a challenge into the queue.
 
     Raises MissingError for an answer that is not the player's, UsageError where there is nothing to
@@ -56,7 +56,7 @@ def make(player: Any, answer_id: int, sentence: str) -> Challenge:
         ) from None
 
 
-def of(player: Any) -> QuerySet[Challenge]:
+def list_challenges(player: Any) -> QuerySet[Challenge]:
     """The player's challenges, latest first."""
     return (
         Challenge.objects.filter(answer__player=player)
@@ -65,7 +65,7 @@ def of(player: Any) -> QuerySet[Challenge]:
     )
 
 
-def decide(challenge: Challenge, *, accept: bool, moderator: Any) -> bool:
+def decide_challenge(challenge: Challenge, *, accept: bool, moderator: Any) -> bool:
     """A moderator's verdict; False where there was one already, which stands."""
     with transaction.atomic():
         decided = Challenge.objects.filter(pk=challenge.pk, verdict=Verdict.WAITING).update(
@@ -74,15 +74,15 @@ def decide(challenge: Challenge, *, accept: bool, moderator: Any) -> bool:
             moderator=moderator,
         )
         if decided and accept:
-            _award(Answer.objects.select_related("round__word").get(pk=challenge.answer.pk))
+            _award_bonus(Answer.objects.select_related("round__word").get(pk=challenge.answer.pk))
     return bool(decided)
 
 
-def _award(answer: Answer) -> None:
+def _award_bonus(answer: Answer) -> None:
     why = f"{answer.why} A moderator agreed with your challenge."
     Answer.objects.filter(pk=answer.pk).update(bonus=LISTED_BONUS, why=why)
     Round.objects.filter(pk=answer.round.pk).update(score=F("score") + LISTED_BONUS)
-    Total.objects.filter(player=answer.player, untimed=answer.round.untimed).update(
+    PlayerScore.objects.filter(player=answer.player, untimed=answer.round.untimed).update(
         points=F("points") + LISTED_BONUS
     )
     first = (

@@ -14,10 +14,10 @@ from idiolect.errors import UsageError
 from idiolect.events import Listener, silent
 from idiolect.game import words
 from idiolect.game.export.files import read_pairs, write_pairs
-from idiolect.game.export.histories import histories_of
-from idiolect.game.export.pairs import LEAST_PLAYERS, Lexicon, PairRow, pair_rows
-from idiolect.game.export.report import report as report_of
-from idiolect.game.predictions import CLASSIFIER, NAME, write_predictions
+from idiolect.game.export.histories import build_histories
+from idiolect.game.export.pairs import MIN_PLAYERS, Lexicon, PairRow, build_pair_rows
+from idiolect.game.export.report import build_report as report_of
+from idiolect.game.predictions import CLASSIFIER_FOLDER, PREDICTIONS_FILE, write_predictions
 from idiolect.game.rules.relations import Relation
 from idiolect.history.write import write_dataset
 from idiolect.storage.files import write_atomic
@@ -47,18 +47,18 @@ class TrainSummary:
     predicted: int
 
 
-def wordnet_stems() -> Lexicon:
+def get_wordnet_stems() -> Lexicon:
     """From (relation, base word) to the stems that the game's table lists."""
-    table = words.table()
-    return lambda relation, base_word: table.answers(Relation(relation), base_word)
+    table = words.load_table()
+    return lambda relation, base_word: table.get_stems(Relation(relation), base_word)
 
 
-def export(
+def export_plays(
     data: Path | None,
     *,
     pairs: Path | None = None,
     histories: Path | None = None,
-    least_players: int = LEAST_PLAYERS,
+    least_players: int = MIN_PLAYERS,
     overwrite: bool = False,
 ) -> ExportSummary:
     """Write the table of pairs, and everyone's history under a pseudonym, out of a site.
@@ -71,10 +71,10 @@ def export(
         raise UsageError("say what to write: a table of pairs, a dataset of histories, or both")
     open_site(data)
     plays = read_plays()
-    rows = pair_rows(plays, wordnet_stems(), least_players=least_players)
+    rows = build_pair_rows(plays, get_wordnet_stems(), least_players=least_players)
     if pairs is not None:
         write_pairs(pairs, rows)
-    made = histories_of(plays.rounds, words.table().determiner) if histories else []
+    made = build_histories(plays.rounds, words.load_table().get_determiner) if histories else []
     if histories is not None:
         write_dataset(
             histories, made, task="word-relation", source="the word game", overwrite=overwrite
@@ -82,7 +82,7 @@ def export(
     return ExportSummary(pairs=pairs, rows=len(rows), histories=histories, players=len(made))
 
 
-def report(data: Path | None, out: Path | None = None) -> dict[str, Any]:
+def report_plays(data: Path | None, out: Path | None = None) -> dict[str, Any]:
     """How much was played, how far players agree, how often answers are right; gives the report.
 
     ``out``: a file to write it to as JSON.
@@ -92,7 +92,7 @@ def report(data: Path | None, out: Path | None = None) -> dict[str, Any]:
     from idiolect.web.game.export_reader import open_site, read_plays
 
     open_site(data)
-    found = report_of(read_plays(), wordnet_stems())
+    found = report_of(read_plays(), get_wordnet_stems())
     if out is not None:
         write_atomic(out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return found
@@ -114,10 +114,10 @@ def train_classifier(
     folder, where Nym or Not finds it; without, only the table ``pairs`` is added to WordNet, and
     ``out`` must be named. Raises UsageError where it is not.
     """
-    from idiolect.game.classifier.examples import lexicon_of
-    from idiolect.game.classifier.features import Describer
-    from idiolect.game.classifier.likelihood import NAMES, Likelihoods
-    from idiolect.game.classifier.suggest import suggest
+    from idiolect.game.classifier.examples import build_lexicon
+    from idiolect.game.classifier.features import FeatureExtractor
+    from idiolect.game.classifier.likelihood import SCORE_NAMES, LikelihoodScorer
+    from idiolect.game.classifier.suggest import suggest_pairs
     from idiolect.game.classifier.train import ClassifierConfig, load_classifier
     from idiolect.game.classifier.train import train_classifier as train
     from idiolect.models.base import load_base
@@ -131,15 +131,15 @@ def train_classifier(
 
         home = open_site(data)
         plays = read_plays()
-        rows += pair_rows(plays, wordnet_stems())
+        rows += build_pair_rows(plays, get_wordnet_stems())
         players = plays.players
     if out is None and home is None:
         raise UsageError("name the folder for the classifier: --out FOLDER")
-    target = out or (home or Path()) / CLASSIFIER
-    lexicon = lexicon_of(words.table())
+    target = out or (home or Path()) / CLASSIFIER_FOLDER
+    lexicon = build_lexicon(words.load_table())
     loaded = load_base(base) if config.likelihood else None
-    scorer = Likelihoods(loaded, listener=listener) if loaded else None
-    describe = Describer(MiniLM(), scorer, NAMES if scorer else ())
+    scorer = LikelihoodScorer(loaded, listener=listener) if loaded else None
+    describe = FeatureExtractor(MiniLM(), scorer, SCORE_NAMES if scorer else ())
     identity = loaded.identity if loaded else None
     summaries = train(
         lexicon,
@@ -154,8 +154,8 @@ def train_classifier(
     )
     if home is None:
         return TrainSummary(out=target, relations=summaries, predictions=None, predicted=0)
-    found = suggest(load_classifier(target, describe, base=identity), lexicon, rows)
-    write_predictions(home / NAME, found)
+    found = suggest_pairs(load_classifier(target, describe, base=identity), lexicon, rows)
+    write_predictions(home / PREDICTIONS_FILE, found)
     return TrainSummary(
-        out=target, relations=summaries, predictions=home / NAME, predicted=len(found)
+        out=target, relations=summaries, predictions=home / PREDICTIONS_FILE, predicted=len(found)
     )

@@ -6,16 +6,19 @@ from typing import Any
 
 from idiolect.web.game.models import Consent
 
-VERSION = 1
+NOTICE_VERSION = 1
 """Of the notice (``templates/game/notice.html``); a change of what it says is a new version, which
 everyone is asked to agree to again."""
 
 
 def has_agreed(player: Any) -> bool:
     """Whether this player agreed to the notice as it is now."""
-    return player is not None and Consent.objects.filter(player=player, version=VERSION).exists()
+    return (
+        player is not None
+        and Consent.objects.filter(player=player, version=NOTICE_VERSION).exists()
+    )
 
 
-def agree(player: Any) -> None:
+def record_consent(player: Any) -> None:
     """Writes down that they did; a second time changes nothing."""
-    Consent.objects.get_or_create(player=player, version=VERSION)
+    Consent.objects.get_or_create(player=player, version=NOTICE_VERSION)

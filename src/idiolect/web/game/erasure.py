@@ -15,16 +15,16 @@ from idiolect.web.game import personal_export
 from idiolect.web.game.models import Round, State, Word
 
 
-class GameHolder:
+class GameDataSource:
     """Everything a person played."""
 
     name = "game"
 
-    def export(self, user: User) -> Any:
+    def export_data(self, user: User) -> Any:
         """Their plays, as JSON takes them."""
-        return personal_export.plays_of(user)
+        return personal_export.export_player(user)
 
-    def erase(self, user: User) -> None:
+    def erase_data(self, user: User) -> None:
         """Take them out of the sums of words; in the transaction that removes their account."""
         counted: set[int] = set()
         finished = (
@@ -42,4 +42,4 @@ class GameHolder:
         Word.objects.filter(pk__in=skipped).update(skips=F("skips") - 1)
 
 
-HOLDER = GameHolder()
+DATA_SOURCE = GameDataSource()

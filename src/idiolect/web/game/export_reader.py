@@ -25,15 +25,17 @@ def open_site(data: Path | None = None) -> Path:
     """
     if data is not None:
         os.environ["IDIOLECT_HOME"] = str(data.absolute())
-    from idiolect.web.data_dir import home
+    from idiolect.web.data_dir import get_data_dir
 
-    if not os.environ.get("DATABASE_URL") and not (home() / "site.sqlite3").is_file():
-        raise MissingError(f"{home()}: no site has its data there; name its folder with --data")
+    if not os.environ.get("DATABASE_URL") and not (get_data_dir() / "site.sqlite3").is_file():
+        raise MissingError(
+            f"{get_data_dir()}: no site has its data there; name its folder with --data"
+        )
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "idiolect.web.settings")
     import django
 
     django.setup()
-    return home()
+    return get_data_dir()
 
 
 def read_plays(player: Any | None = None) -> Plays:
@@ -49,12 +51,12 @@ def read_plays(player: Any | None = None) -> Plays:
     answers = Prefetch("answers", Answer.objects.order_by("position"))
     found = rounds.select_related("word").prefetch_related(answers).order_by("ended_at", "pk")
     return Plays(
-        rounds=tuple(map(round_row, found.iterator(chunk_size=500))),
-        votes=tuple(_votes(votes.order_by("given_at", "pk").iterator(chunk_size=2000))),
+        rounds=tuple(map(to_round_row, found.iterator(chunk_size=500))),
+        votes=tuple(_iter_vote_rows(votes.order_by("given_at", "pk").iterator(chunk_size=2000))),
     )
 
 
-def round_row(row: Round) -> RoundRow:
+def to_round_row(row: Round) -> RoundRow:
     """One finished round with its word and answers."""
     assert row.ended_at is not None
     return RoundRow(
@@ -71,7 +73,7 @@ def round_row(row: Round) -> RoundRow:
     )
 
 
-def _votes(rows: Iterator[PairVote]) -> Iterator[VoteRow]:
+def _iter_vote_rows(rows: Iterator[PairVote]) -> Iterator[VoteRow]:
     for row in rows:
         yield VoteRow(
             player=str(row.player_id),  # pyright: ignore[reportAttributeAccessIssue]

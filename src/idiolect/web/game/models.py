@@ -130,7 +130,7 @@ class Answer(models.Model):
         return self.agreement + self.bonus
 
 
-class Total(models.Model):
+class PlayerScore(models.Model):
     """A player's sums over finished rounds, timed and untimed apart."""
 
     player = models.ForeignKey(
@@ -142,6 +142,7 @@ class Total(models.Model):
     last_played = models.DateTimeField(db_default=Now())
 
     class Meta:
+        db_table = "game_total"
         constraints = [
             models.UniqueConstraint(fields=["player", "untimed"], name="game_total_once"),
         ]
@@ -150,7 +151,7 @@ class Total(models.Model):
         return f"{self.points} points in {self.rounds} rounds"
 
 
-class Sitting(models.Model):
+class PairSession(models.Model):
     """One game of Nym or Not: the pairs that the server chose, and the clock."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -167,6 +168,7 @@ class Sitting(models.Model):
     votes: RelatedManager[PairVote]
 
     class Meta:
+        db_table = "game_sitting"
         constraints = [
             models.UniqueConstraint(
                 fields=["player"], condition=Q(state="open"), name="game_one_open_sitting"
@@ -180,7 +182,7 @@ class Sitting(models.Model):
 class PairVote(models.Model):
     """What a player said of one pair, last; one vote a player and pair."""
 
-    sitting = models.ForeignKey(Sitting, on_delete=models.CASCADE, related_name="votes")
+    sitting = models.ForeignKey(PairSession, on_delete=models.CASCADE, related_name="votes")
     player = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     position = models.PositiveSmallIntegerField()
     relation = models.CharField(max_length=8, choices=RELATIONS)
@@ -247,12 +249,13 @@ class Consent(models.Model):
         return f"notice {self.version}"
 
 
-class Hidden(models.Model):
+class HiddenAnswer(models.Model):
     """A stem that a moderator took out of sight; players may still give it."""
 
     stem = models.CharField(max_length=MAX_CHARS, unique=True)
 
     class Meta:
+        db_table = "game_hidden"
         verbose_name_plural = "hidden answers"
 
     def __str__(self) -> str:

@@ -23,17 +23,17 @@ from idiolect.game.rules.relations import Relation
 from idiolect.web.game import answer_counts
 from idiolect.web.game.models import PairVote, Word
 
-LISTED, UNLISTED = 0.95, 0.05
+LISTED_PROBABILITY, UNLISTED_PROBABILITY = 0.95, 0.05
 """How far WordNet is believed: it has slips, and it does not know everything."""
-BASES = 40
+BASE_WORDS_PER_RELATION = 40
 """Base words a relation from which pairs are made."""
-KNOWN = 8
+MAX_KNOWN_ANSWERS = 8
 """Of WordNet's answers to a word the best known ones: a pair is judged in less than a second."""
-BEGUN = 100
+MAX_VOTED_PAIRS = 100
 """Pairs with votes that are asked on: a majority needs several players on one pair."""
-PREDICTED = 200
+MAX_PREDICTED_PAIRS = 200
 
-_OTHER = {
+_CONFUSABLE_RELATION = {
     Relation.SYNONYMS: Relation.ANTONYMS,
     Relation.ANTONYMS: Relation.SYNONYMS,
     Relation.HYPONYMS: Relation.MERONYMS,
@@ -42,94 +42,111 @@ _OTHER = {
 """Whose answers look right and are not: "old" for another word for "new"."""
 
 
-def candidates(draw: Random) -> list[Pair]:
+def gather_candidates(draw: Random) -> list[Pair]:
     """Some hundreds of pairs, each once, with the votes of all players."""
     found: dict[tuple[str, str, str], Pair] = {}
-    for pair in (*_begun(draw), *_given(draw), *_predicted(draw), *_of_wordnet(draw)):
-        found.setdefault(_key(pair), pair)
-    shown = set(answer_counts.may_show((stem(pair.answer), pair.answer) for pair in found.values()))
-    return _with_votes({key: pair for key, pair in found.items() if (key[2], pair.answer) in shown})
+    for pair in (
+        *_sample_voted_pairs(draw),
+        *_sample_player_pairs(draw),
+        *_sample_predicted_pairs(draw),
+        *_sample_wordnet_pairs(draw),
+    ):
+        found.setdefault(_make_key(pair), pair)
+    shown = set(
+        answer_counts.filter_showable((stem(pair.answer), pair.answer) for pair in found.values())
+    )
+    return _add_votes({key: pair for key, pair in found.items() if (key[2], pair.answer) in shown})
 
 
-def _key(pair: Pair) -> tuple[str, str, str]:
+def _make_key(pair: Pair) -> tuple[str, str, str]:
     return pair.relation.value, pair.base_word, stem(pair.answer)
 
 
-def _of_wordnet(draw: Random) -> Iterator[Pair]:
-    table = words.table()
+def _sample_wordnet_pairs(draw: Random) -> Iterator[Pair]:
+    table = words.load_table()
     for relation in Relation:
         bases = table.base_words(relation)
-        for base in draw.sample(bases, min(len(bases), BASES)):
-            listed = table.listed(relation, base)
+        for base in draw.sample(bases, min(len(bases), BASE_WORDS_PER_RELATION)):
+            listed = table.list_answers(relation, base)
             if listed:
-                yield _pair(relation, base, draw.choice(listed[:KNOWN]))
-            yield from _wrong(relation, base, draw.choice(bases), draw)
+                yield _make_pair(relation, base, draw.choice(listed[:MAX_KNOWN_ANSWERS]))
+            yield from _make_wrong_pair(relation, base, draw.choice(bases), draw)
 
 
-def _wrong(relation: Relation, base: str, stranger: str, draw: Random) -> Iterator[Pair]:
+def _make_wrong_pair(relation: Relation, base: str, stranger: str, draw: Random) -> Iterator[Pair]:
     """One that WordNet does not list here: of another relation, or of another word."""
-    table = words.table()
-    near = table.listed(_OTHER[relation], base)
-    others = near if near and draw.random() < 0.5 else table.listed(relation, stranger)
+    table = words.load_table()
+    near = table.list_answers(_CONFUSABLE_RELATION[relation], base)
+    others = near if near and draw.random() < 0.5 else table.list_answers(relation, stranger)
     if others:
-        answer = draw.choice(others[:KNOWN])
-        if stem(answer) not in table.answers(relation, base) and stem(answer) != stem(base):
-            yield _pair(relation, base, answer)
+        answer = draw.choice(others[:MAX_KNOWN_ANSWERS])
+        if stem(answer) not in table.get_stems(relation, base) and stem(answer) != stem(base):
+            yield _make_pair(relation, base, answer)
 
 
-def _pair(relation: Relation, base: str, answer: str) -> Pair:
-    listed = stem(answer) in words.table().answers(relation, base)
+def _make_pair(relation: Relation, base: str, answer: str) -> Pair:
+    listed = stem(answer) in words.load_table().get_stems(relation, base)
     return Pair(
-        relation=relation, base_word=base, answer=answer, likely=LISTED if listed else UNLISTED
+        relation=relation,
+        base_word=base,
+        answer=answer,
+        likely=LISTED_PROBABILITY if listed else UNLISTED_PROBABILITY,
     )
 
 
-def _given(draw: Random) -> Iterator[Pair]:
+def _sample_player_pairs(draw: Random) -> Iterator[Pair]:
     """What players gave and WordNet does not list: open."""
     played = list(
-        Word.objects.filter(rounds__gte=answer_counts.SHOWN_FROM)
+        Word.objects.filter(rounds__gte=answer_counts.MIN_PLAYERS_TO_SHOW)
         .order_by("pk")
         .values_list("pk", flat=True)
     )
-    chosen = draw.sample(played, min(len(played), BASES))
+    chosen = draw.sample(played, min(len(played), BASE_WORDS_PER_RELATION))
     for word in Word.objects.filter(pk__in=chosen).order_by("pk"):
         relation = Relation(word.relation)
-        listed = words.table().answers(relation, word.base)
-        for answer in answer_counts.top_answers(word):
+        listed = words.load_table().get_stems(relation, word.base)
+        for answer in answer_counts.list_top_answers(word):
             if answer.stem not in listed:
                 yield Pair(relation=relation, base_word=word.base, answer=answer.text)
 
 
-def _predicted(draw: Random) -> Iterable[Pair]:
-    known = _predictions()
-    return draw.sample(known, min(len(known), PREDICTED))
+def _sample_predicted_pairs(draw: Random) -> Iterable[Pair]:
+    known = _load_predictions()
+    return draw.sample(known, min(len(known), MAX_PREDICTED_PAIRS))
 
 
-def _predictions() -> tuple[Pair, ...]:
-    path = Path(settings.HOME) / predictions.NAME
-    return _read(path, path.stat().st_mtime_ns if path.is_file() else 0)
+def _load_predictions() -> tuple[Pair, ...]:
+    path = Path(settings.HOME) / predictions.PREDICTIONS_FILE
+    return _read_cached(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 @lru_cache(maxsize=2)
-def _read(path: Path, changed: int) -> tuple[Pair, ...]:
+def _read_cached(path: Path, changed: int) -> tuple[Pair, ...]:
     """``changed`` is the file's time of change, so that new predictions are read."""
     return predictions.read_predictions(path)
 
 
-def _begun(draw: Random) -> Iterator[Pair]:
+def _sample_voted_pairs(draw: Random) -> Iterator[Pair]:
     """Pairs that somebody voted on lately, with what was known of them beforehand."""
     latest = PairVote.objects.order_by("-pk").values_list("relation", "base", "answer", "likely")
-    voted = sorted(set(latest[: 10 * BEGUN]))
-    predicted = {_key(pair) for pair in _predictions()}
-    for relation, base, answer, likely in draw.sample(voted, min(len(voted), BEGUN)):
+    voted = sorted(set(latest[: 10 * MAX_VOTED_PAIRS]))
+    predicted = {_make_key(pair) for pair in _load_predictions()}
+    for relation, base, answer, likely in draw.sample(voted, min(len(voted), MAX_VOTED_PAIRS)):
         pair = Pair(relation=Relation(relation), base_word=base, answer=answer, likely=likely)
         # Of players' own answers, some who gave it may have left since: it is shown no longer.
-        own = likely not in (LISTED, UNLISTED) and _key(pair) not in predicted
-        if not own or answer_counts.given_by(*_key(pair)) >= answer_counts.SHOWN_FROM:
+        own = (
+            likely not in (LISTED_PROBABILITY, UNLISTED_PROBABILITY)
+            and _make_key(pair) not in predicted
+        )
+        if (
+            not own
+            or answer_counts.count_players_with_answer(*_make_key(pair))
+            >= answer_counts.MIN_PLAYERS_TO_SHOW
+        ):
             yield pair
 
 
-def _with_votes(found: dict[tuple[str, str, str], Pair]) -> list[Pair]:
+def _add_votes(found: dict[tuple[str, str, str], Pair]) -> list[Pair]:
     counted = (
         PairVote.objects.filter(base__in={pair.base_word for pair in found.values()})
         .order_by()

@@ -18,40 +18,47 @@ from django.db.models.functions import Now
 
 from idiolect.errors import MissingError, UsageError
 from idiolect.game.rules.answers import stem
-from idiolect.game.rules.pairs import PAIRS_SECONDS, Pair, Vote, majority, next_pairs, pair_points
-from idiolect.game.rules.relations import GRACE, Relation
-from idiolect.web.game.models import PairVote, Sitting, State
-from idiolect.web.game.pair_candidates import candidates
+from idiolect.game.rules.pairs import (
+    SESSION_SECONDS,
+    Pair,
+    Vote,
+    choose_next_pairs,
+    find_majority,
+    score_vote,
+)
+from idiolect.game.rules.relations import GRACE_SECONDS, Relation
+from idiolect.web.game.models import PairSession, PairVote, State
+from idiolect.web.game.pair_candidates import gather_candidates
 
 
-def start(player: Any, *, untimed: bool, draw: Random) -> Sitting:
+def start_pair_session(player: Any, *, untimed: bool, draw: Random) -> PairSession:
     """A new game for this player, or the one they have open, its clock running on."""
-    if (found := _running(player)) is not None:
+    if (found := _get_running_session(player)) is not None:
         return found
     # Chosen before the transaction: while that is open, nobody else can write to SQLite.
-    chosen = next_pairs(candidates(draw), draw=draw, seen=_seen(player))
+    chosen = choose_next_pairs(gather_candidates(draw), draw=draw, seen=_find_seen_pairs(player))
     if not chosen:
         raise MissingError("you have judged every pair there is; come back when more were found")
     try:
         with transaction.atomic():
-            return Sitting.objects.create(
-                player=player, untimed=untimed, pairs=[_as_json(pair) for pair in chosen]
+            return PairSession.objects.create(
+                player=player, untimed=untimed, pairs=[_pair_to_json(pair) for pair in chosen]
             )
     except IntegrityError:
         # The same player started in another tab at this very moment.
-        if (found := current(player)) is None:
+        if (found := find_open_session(player)) is None:
             raise UsageError("another window of yours has just ended the game; go on") from None
         return found
 
 
-def current(player: Any) -> Sitting | None:
+def find_open_session(player: Any) -> PairSession | None:
     """The player's open game, if they have one."""
-    return Sitting.objects.filter(player=player, state=State.OPEN).first()
+    return PairSession.objects.filter(player=player, state=State.OPEN).first()
 
 
-def find(player: Any, sitting_id: UUID) -> Sitting:
+def get_pair_session(player: Any, sitting_id: UUID) -> PairSession:
     """A game of this player's own. Raises MissingError for any other."""
-    found = Sitting.objects.filter(player=player, pk=sitting_id).first()
+    found = PairSession.objects.filter(player=player, pk=sitting_id).first()
     if found is None:
         raise MissingError(
             f"you have no game {sitting_id}; it may be somebody else's, or deleted: start a new one"
@@ -59,17 +66,17 @@ def find(player: Any, sitting_id: UUID) -> Sitting:
     return found
 
 
-def seconds_left(sitting: Sitting) -> float | None:
+def compute_seconds_left(sitting: PairSession) -> float | None:
     """Seconds until the game ends by the database's clock, without grace; None: untimed."""
     if sitting.untimed:
         return None
-    gone = Sitting.objects.filter(pk=sitting.pk).values_list(
+    gone = PairSession.objects.filter(pk=sitting.pk).values_list(
         ExpressionWrapper(Now() - F("started_at"), output_field=DurationField()), flat=True
     )
-    return max(0.0, PAIRS_SECONDS - gone.get().total_seconds())
+    return max(0.0, SESSION_SECONDS - gone.get().total_seconds())
 
 
-def submit(player: Any, sitting_id: UUID, said: Mapping[int, bool]) -> Sitting:
+def submit_votes(player: Any, sitting_id: UUID, said: Mapping[int, bool]) -> PairSession:
     """Ends the game with yes or no by the pair's position; a second time changes nothing.
 
     Positions that the game does not have are ignored. Raises MissingError for a game that is not
@@ -77,13 +84,15 @@ def submit(player: Any, sitting_id: UUID, said: Mapping[int, bool]) -> Sitting:
     """
     with transaction.atomic():
         ended = (
-            _open_in_time(player).filter(pk=sitting_id).update(state=State.FINISHED, ended_at=Now())
+            _filter_open_in_time(player)
+            .filter(pk=sitting_id)
+            .update(state=State.FINISHED, ended_at=Now())
         )
         if not ended:
-            _lapse(player)
-        sitting = find(player, sitting_id)
+            _close_expired(player)
+        sitting = get_pair_session(player, sitting_id)
         if ended:
-            _score(sitting, said)
+            _save_score(sitting, said)
     if not ended and sitting.state != State.FINISHED:
         raise UsageError(
             "these votes came after the game had ended, so they do not count; "
@@ -92,33 +101,33 @@ def submit(player: Any, sitting_id: UUID, said: Mapping[int, bool]) -> Sitting:
     return sitting
 
 
-def _open_in_time(player: Any) -> QuerySet[Sitting]:
-    since = Now() - timedelta(seconds=PAIRS_SECONDS + GRACE)
-    return Sitting.objects.filter(
+def _filter_open_in_time(player: Any) -> QuerySet[PairSession]:
+    since = Now() - timedelta(seconds=SESSION_SECONDS + GRACE_SECONDS)
+    return PairSession.objects.filter(
         Q(untimed=True) | Q(started_at__gte=since), player=player, state=State.OPEN
     )
 
 
-def _running(player: Any) -> Sitting | None:
+def _get_running_session(player: Any) -> PairSession | None:
     """The player's open game; one whose time is over is closed."""
-    found = current(player)
-    if found is not None and not _open_in_time(player).exists():
-        _lapse(player)
+    found = find_open_session(player)
+    if found is not None and not _filter_open_in_time(player).exists():
+        _close_expired(player)
         return None
     return found
 
 
-def _lapse(player: Any) -> None:
-    running = _open_in_time(player).values("pk")
-    Sitting.objects.filter(player=player, state=State.OPEN).exclude(pk__in=running).update(
+def _close_expired(player: Any) -> None:
+    running = _filter_open_in_time(player).values("pk")
+    PairSession.objects.filter(player=player, state=State.OPEN).exclude(pk__in=running).update(
         state=State.LAPSED, ended_at=Now()
     )
 
 
-def _score(sitting: Sitting, said: Mapping[int, bool]) -> None:
+def _save_score(sitting: PairSession, said: Mapping[int, bool]) -> None:
     rows = [
-        _row(sitting, at, Vote(pair=pair, yes=said[at]))
-        for at, pair in enumerate(_with_votes(sitting))
+        _make_vote_row(sitting, at, Vote(pair=pair, yes=said[at]))
+        for at, pair in enumerate(_load_pairs_with_votes(sitting))
         if at in said
     ]
     PairVote.objects.bulk_create(
@@ -132,7 +141,7 @@ def _score(sitting: Sitting, said: Mapping[int, bool]) -> None:
     sitting.save(update_fields=["score"])
 
 
-def _row(sitting: Sitting, at: int, vote: Vote) -> PairVote:
+def _make_vote_row(sitting: PairSession, at: int, vote: Vote) -> PairVote:
     pair = vote.pair
     return PairVote(
         sitting=sitting,
@@ -144,12 +153,12 @@ def _row(sitting: Sitting, at: int, vote: Vote) -> PairVote:
         stem=stem(pair.answer),
         likely=pair.likely,
         yes=vote.yes,
-        majority=majority(pair),
-        points=pair_points(vote),
+        majority=find_majority(pair),
+        points=score_vote(vote),
     )
 
 
-def _as_json(pair: Pair) -> dict[str, Any]:
+def _pair_to_json(pair: Pair) -> dict[str, Any]:
     return {
         "relation": pair.relation.value,
         "base": pair.base_word,
@@ -158,7 +167,7 @@ def _as_json(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _with_votes(sitting: Sitting) -> list[Pair]:
+def _load_pairs_with_votes(sitting: PairSession) -> list[Pair]:
     """The game's pairs, with what other players have said of them until now."""
     bases = {pair["base"] for pair in sitting.pairs}
     counted = (
@@ -185,6 +194,6 @@ def _with_votes(sitting: Sitting) -> list[Pair]:
     return pairs
 
 
-def _seen(player: Any) -> set[tuple[Relation, str, str]]:
+def _find_seen_pairs(player: Any) -> set[tuple[Relation, str, str]]:
     judged = PairVote.objects.filter(player=player).values_list("relation", "base", "answer")
     return {(Relation(relation), base, answer) for relation, base, answer in judged}

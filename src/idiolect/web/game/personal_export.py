@@ -6,23 +6,31 @@ from typing import Any
 
 from django.db.models import Prefetch
 
-from idiolect.web.game.models import Answer, Challenge, Consent, PairVote, Round, Sitting, Total
+from idiolect.web.game.models import (
+    Answer,
+    Challenge,
+    Consent,
+    PairSession,
+    PairVote,
+    PlayerScore,
+    Round,
+)
 
 
-def plays_of(player: Any) -> dict[str, Any]:
+def export_player(player: Any) -> dict[str, Any]:
     """The player's plays, oldest first; fit for JSON."""
     return {
         "format": "idiolect-nyms-plays-1",
         "consents": [
-            {"version": found.version, "agreed_at": _time(found.agreed_at)}
+            {"version": found.version, "agreed_at": _format_time(found.agreed_at)}
             for found in Consent.objects.filter(player=player).order_by("version")
         ],
         "totals": [
             {"untimed": total.untimed, "rounds": total.rounds, "points": total.points}
-            for total in Total.objects.filter(player=player).order_by("untimed")
+            for total in PlayerScore.objects.filter(player=player).order_by("untimed")
         ],
-        "rounds": [_round(round_) for round_ in _rounds(player)],
-        "nym_or_not": [_sitting(sitting) for sitting in _sittings(player)],
+        "rounds": [_round_to_dict(round_) for round_ in _query_rounds(player)],
+        "nym_or_not": [_pair_session_to_dict(sitting) for sitting in _query_pair_sessions(player)],
         "challenges": [
             {
                 "relation": found.answer.word.relation,
@@ -30,8 +38,8 @@ def plays_of(player: Any) -> dict[str, Any]:
                 "answer": found.answer.text,
                 "sentence": found.sentence,
                 "verdict": found.verdict,
-                "made_at": _time(found.made_at),
-                "decided_at": _time(found.decided_at),
+                "made_at": _format_time(found.made_at),
+                "decided_at": _format_time(found.decided_at),
             }
             for found in Challenge.objects.filter(answer__player=player)
             .select_related("answer__word")
@@ -40,26 +48,26 @@ def plays_of(player: Any) -> dict[str, Any]:
     }
 
 
-def _rounds(player: Any) -> Any:
+def _query_rounds(player: Any) -> Any:
     answers = Prefetch("answers", Answer.objects.order_by("position"))
     rounds = Round.objects.filter(player=player).select_related("word")
     return rounds.prefetch_related(answers).order_by("started_at")
 
 
-def _sittings(player: Any) -> Any:
+def _query_pair_sessions(player: Any) -> Any:
     votes = Prefetch("votes", PairVote.objects.order_by("position"))
-    return Sitting.objects.filter(player=player).prefetch_related(votes).order_by("started_at")
+    return PairSession.objects.filter(player=player).prefetch_related(votes).order_by("started_at")
 
 
-def _round(round_: Round) -> dict[str, Any]:
+def _round_to_dict(round_: Round) -> dict[str, Any]:
     return {
         "id": str(round_.pk),
         "relation": round_.word.relation,
         "base_word": round_.word.base,
         "state": round_.state,
         "untimed": round_.untimed,
-        "started_at": _time(round_.started_at),
-        "ended_at": _time(round_.ended_at),
+        "started_at": _format_time(round_.started_at),
+        "ended_at": _format_time(round_.ended_at),
         "score": round_.score,
         "round_bonus": round_.bonus,
         "answers": [
@@ -74,13 +82,13 @@ def _round(round_: Round) -> dict[str, Any]:
     }
 
 
-def _sitting(sitting: Sitting) -> dict[str, Any]:
+def _pair_session_to_dict(sitting: PairSession) -> dict[str, Any]:
     return {
         "id": str(sitting.pk),
         "state": sitting.state,
         "untimed": sitting.untimed,
-        "started_at": _time(sitting.started_at),
-        "ended_at": _time(sitting.ended_at),
+        "started_at": _format_time(sitting.started_at),
+        "ended_at": _format_time(sitting.ended_at),
         "score": sitting.score,
         "votes": [
             {
@@ -95,5 +103,5 @@ def _sitting(sitting: Sitting) -> dict[str, Any]:
     }
 
 
-def _time(moment: Any) -> str | None:
+def _format_time(moment: Any) -> str | None:
     return None if moment is None else moment.isoformat()

@@ -9,12 +9,12 @@ from typing import Any
 from django.db.models import BigIntegerField, Sum
 from django.db.models.functions import Now
 
-from idiolect.web.game.models import Round, State, Total
-from idiolect.web.prepared_queries import Prepared, Slot
+from idiolect.web.game.models import PlayerScore, Round, State
+from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbers:
+class PlayerStats:
     """All rounds of a player, and those of the last day."""
 
     rounds: int
@@ -23,11 +23,11 @@ class Numbers:
     today_points: int
 
 
-def of(player: Any) -> Numbers:
+def compute_stats(player: Any) -> PlayerStats:
     """The player's numbers, timed and untimed rounds together."""
-    today_rounds, today_points = today(player)
-    total = Total.objects.filter(player=player).aggregate(r=Sum("rounds"), p=Sum("points"))
-    return Numbers(
+    today_rounds, today_points = count_today(player)
+    total = PlayerScore.objects.filter(player=player).aggregate(r=Sum("rounds"), p=Sum("points"))
+    return PlayerStats(
         rounds=total["r"] or 0,
         points=total["p"] or 0,
         today_rounds=today_rounds,
@@ -35,16 +35,16 @@ def of(player: Any) -> Numbers:
     )
 
 
-def today(player: Any) -> tuple[int, int]:
+def count_today(player: Any) -> tuple[int, int]:
     """The player's rounds of the last day with an answer, and their points."""
-    points = _SCORES(player=player.pk)
+    points = _TODAY_SCORES(player=player.pk)
     return len(points), sum(points)
 
 
 # Every result page asks this: it is compiled once (`prepared`).
-_SCORES = Prepared(
+_TODAY_SCORES = PreparedQuery(
     lambda: Round.objects.filter(
-        player=Slot("player", BigIntegerField()),
+        player=QueryParameter("player", BigIntegerField()),
         state=State.FINISHED,
         answered__gt=0,
         started_at__gte=Now() - timedelta(days=1),

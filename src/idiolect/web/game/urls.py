@@ -8,15 +8,15 @@ from idiolect.web.game.views import boards, challenges, home, own, pairs, rounds
 
 app_name = "game"
 urlpatterns = [
-    path("", home.home, name="home"),
-    path("notice/", home.notice, name="notice"),
-    path("play/", rounds.play, name="play"),
-    path("rounds/<uuid:round_id>/", rounds.round_page, name="round"),
-    path("rounds/<uuid:round_id>/skip/", rounds.skip, name="skip"),
-    path("nym-or-not/", pairs.intro, name="pairs"),
-    path("nym-or-not/<uuid:sitting_id>/", pairs.sitting_page, name="sitting"),
-    path("leaders/", boards.leaders, name="leaders"),
-    path("history/", own.history, name="history"),
-    path("challenges/", challenges.own, name="challenges"),
-    path("answers/<int:answer_id>/challenge/", challenges.challenge, name="challenge"),
+    path("", home.show_home, name="home"),
+    path("notice/", home.show_notice, name="notice"),
+    path("play/", rounds.play_round, name="play"),
+    path("rounds/<uuid:round_id>/", rounds.show_round, name="round"),
+    path("rounds/<uuid:round_id>/skip/", rounds.skip_round, name="skip"),
+    path("nym-or-not/", pairs.show_intro, name="pairs"),
+    path("nym-or-not/<uuid:sitting_id>/", pairs.show_pair_session, name="sitting"),
+    path("leaders/", boards.show_leaderboard, name="leaders"),
+    path("history/", own.show_history, name="history"),
+    path("challenges/", challenges.show_challenges, name="challenges"),
+    path("answers/<int:answer_id>/challenge/", challenges.challenge_answer, name="challenge"),
 ]

@@ -16,27 +16,27 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import IO, Literal
 
-State = Literal["done", "died"]
+JobOutcome = Literal["done", "died"]
 
 
-class Hand:
+class JobProcess:
     """Does jobs by ``command``, which reads their names from stdin, a line each, and writes a line
     to stdout after each; it ends when stdin closes."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = tuple(command)
         self._child: subprocess.Popen[str] | None = None
-        self._told: queue.SimpleQueue[State] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[JobOutcome] = queue.SimpleQueue()
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether there is a process, at work or waiting."""
         return self._child is not None and self._child.poll() is None
 
-    def give(self, job: str) -> None:
+    def submit(self, job: str) -> None:
         """Have a job done, by the process that is there or by a new one."""
-        if not self.alive:
-            self._start()
+        if not self.is_alive:
+            self._start_process()
         child = self._child
         assert child is not None and child.stdin is not None
         # One that died just now is noticed by whoever waits for the job.
@@ -44,14 +44,14 @@ class Hand:
             child.stdin.write(f"{job}\n")
             child.stdin.flush()
 
-    def wait(self, timeout: float) -> State | None:
+    def wait(self, timeout: float) -> JobOutcome | None:
         """How the job that was given ended; ``None`` where it is at work after so many seconds."""
         try:
-            state = self._told.get(timeout=timeout)
+            state = self._outcomes.get(timeout=timeout)
         except queue.Empty:
             return None
         if state == "died":
-            self.let_go()
+            self.terminate()
         return state
 
     def kill(self) -> None:
@@ -59,49 +59,52 @@ class Hand:
         if self._child is not None:
             self._child.kill()
 
-    def let_go(self) -> None:
+    def terminate(self) -> None:
         """End the process: nothing is left for it to do."""
         child, self._child = self._child, None
         if child is not None:
             with child:
                 child.kill()
 
-    def _start(self) -> None:
-        self.let_go()
-        self._told = queue.SimpleQueue()
+    def _start_process(self) -> None:
+        self.terminate()
+        self._outcomes = queue.SimpleQueue()
         self._child = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._child.stdout is not None
         listen = threading.Thread(
-            target=_listen, args=(self._child.stdout, self._told), name="hand", daemon=True
+            target=_forward_outcomes,
+            args=(self._child.stdout, self._outcomes),
+            name="hand",
+            daemon=True,
         )
         listen.start()
 
 
-def _listen(stdout: IO[str], told: queue.SimpleQueue[State]) -> None:
+def _forward_outcomes(stdout: IO[str], told: queue.SimpleQueue[JobOutcome]) -> None:
     with contextlib.suppress(ValueError):  # closed by whoever let the process go
         for _ in stdout:
             told.put("done")
     told.put("died")
 
 
-def do_each(job: Callable[[str], None]) -> None:
+def serve_jobs(job: Callable[[str], None]) -> None:
     """The process's side: do the jobs that stdin names; ends the process when stdin closes, in the
     middle of a job, too, since whoever wanted it has gone."""
     told = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a job prints is no answer
     given: queue.SimpleQueue[str] = queue.SimpleQueue()
-    on_lines(given.put)
+    watch_stdin(given.put)
     while True:
         job(given.get())
         os.write(told, b"\n")
 
 
-def on_lines(take: Callable[[str], None]) -> None:
+def watch_stdin(take: Callable[[str], None]) -> None:
     """Pass on each line of stdin from now on, and end this process as soon as stdin closes."""
 
-    def watch() -> None:
+    def read_lines() -> None:
         # Not through sys.stdin: a process that ends by itself must not wait for its lock.
         rest = b""
         while some := os.read(sys.stdin.fileno(), 4096):
@@ -110,4 +113,4 @@ def on_lines(take: Callable[[str], None]) -> None:
                 take(line.decode())
         os._exit(0)
 
-    threading.Thread(target=watch, name="end with parent", daemon=True).start()
+    threading.Thread(target=read_lines, name="end with parent", daemon=True).start()

@@ -16,11 +16,14 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Pace",
+            name="RateBucket",
             fields=[
                 ("key", models.CharField(max_length=64, primary_key=True, serialize=False)),
                 ("free_at", models.FloatField(db_index=True)),
             ],
+            options={
+                "db_table": "server_pace",
+            },
         ),
         migrations.CreateModel(
             name="Job",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 
 
-class OwnModelConfig(AppConfig):
+class MyModelConfig(AppConfig):
     """Players' own models."""
 
     name = "idiolect.web.my_model"
@@ -18,8 +18,8 @@ class OwnModelConfig(AppConfig):
         from idiolect.web.accounts import personal_data
         from idiolect.web.jobs import queue
         from idiolect.web.my_model import job, service
-        from idiolect.web.my_model.erasure import HOLDER
+        from idiolect.web.my_model.erasure import DATA_SOURCE
 
-        queue.register(service.TRAIN, job.train)
-        queue.register(service.GUESS, job.guess)
-        personal_data.register(HOLDER)
+        queue.register_job_kind(service.TRAIN_JOB, job.run_training)
+        queue.register_job_kind(service.PREDICT_JOB, job.run_predictions)
+        personal_data.register_source(DATA_SOURCE)

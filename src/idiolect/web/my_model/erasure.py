@@ -13,18 +13,18 @@ from idiolect.game import predictions
 from idiolect.storage.manifest import Manifest
 from idiolect.web.accounts.models import User
 from idiolect.web.my_model import service
-from idiolect.web.my_model.models import Guess, OwnModel
+from idiolect.web.my_model.models import OwnModel, PredictedAnswers
 
 
-class OwnModelHolder:
+class MyModelDataSource:
     """Models, guesses, and the site's classifier where the person is among its contributors."""
 
     name = "own model"
 
-    def export(self, user: User) -> Any:
+    def export_data(self, user: User) -> Any:
         """What the models said; the model itself is numbers that are of use here alone."""
         model = OwnModel.objects.filter(player=user).first()
-        guesses = Guess.objects.filter(round__player=user).order_by("made_at")
+        guesses = PredictedAnswers.objects.filter(round__player=user).order_by("made_at")
         return {
             "trained at": model.trained_at.isoformat() if model and model.trained_at else None,
             "learnt from": {"rounds": model.rounds, "answers": model.answers} if model else None,
@@ -34,21 +34,21 @@ class OwnModelHolder:
             ],
         }
 
-    def erase(self, user: User) -> None:
+    def erase_data(self, user: User) -> None:
         """Their model goes; a classifier made of their answers too, until it is trained anew."""
         models = list(OwnModel.objects.filter(player=user))
         home, who = Path(settings.HOME), str(user.pk)
 
-        def remove() -> None:
+        def remove_files() -> None:
             for model in models:
-                service.remove_folder(model)
-            folder = home / predictions.CLASSIFIER
+                service.remove_model_folder(model)
+            folder = home / predictions.CLASSIFIER_FOLDER
             if (folder / Manifest.NAME).is_file() and who in Manifest.peek(folder).contributors:
                 shutil.rmtree(folder)
-                (home / predictions.NAME).unlink(missing_ok=True)
+                (home / predictions.PREDICTIONS_FILE).unlink(missing_ok=True)
 
         # Files do not come back with a transaction that fails.
-        transaction.on_commit(remove)
+        transaction.on_commit(remove_files)
 
 
-HOLDER = OwnModelHolder()
+DATA_SOURCE = MyModelDataSource()

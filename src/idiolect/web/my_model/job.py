@@ -19,72 +19,81 @@ from idiolect.game import words
 from idiolect.game.rules.answers import stem
 from idiolect.web.accounts.models import User
 from idiolect.web.my_model import service
-from idiolect.web.my_model.models import Guess, OwnModel
+from idiolect.web.my_model.models import OwnModel, PredictedAnswers
 
 if TYPE_CHECKING:
     from idiolect.web.game.models import Round
-    from idiolect.web.jobs.queue import Running
-    from idiolect.web.my_model.engine import Guesser
+    from idiolect.web.jobs.queue import JobContext
+    from idiolect.web.my_model.engine import AnswerPredictor
 
 
-def train(running: Running, arguments: Mapping[str, Any]) -> Any:
+def run_training(running: JobContext, arguments: Mapping[str, Any]) -> Any:
     """Train the owner's model on all that they have played so far."""
-    from idiolect.game.export.histories import player_history
+    from idiolect.game.export.histories import build_player_history
     from idiolect.web.game.export_reader import read_plays
     from idiolect.web.my_model import engine
 
     player = User.objects.get(pk=running.owner)
     plays = read_plays(player)
-    service.require_enough(len(plays.rounds))
+    service.require_enough_rounds(len(plays.rounds))
     own, _ = OwnModel.objects.get_or_create(player=player)
-    history = player_history(engine.ME, plays.rounds, words.table().determiner)
-    engine.train(service.folder_of(own), history, base=settings.BASE, listener=_learning(running))
+    history = build_player_history(
+        engine.PLAYER_ID, plays.rounds, words.load_table().get_determiner
+    )
+    engine.train_player_model(
+        service.get_model_folder(own),
+        history,
+        base=settings.BASE,
+        listener=_make_training_listener(running),
+    )
     own.rounds, own.answers = len(plays.rounds), len(history.items)
     own.words = sorted({(row.relation, row.base_word) for row in plays.rounds})
     own.trained_at = timezone.now()
     # Whoever left while it trained has no row any more, and gets no folder either.
     if not OwnModel.objects.filter(pk=own.pk).exists():
-        service.remove_folder(own)
+        service.remove_model_folder(own)
         return {"rounds": 0}
     own.save()
     return {"rounds": own.rounds}
 
 
-def _learning(running: Listener) -> Listener:
+def _make_training_listener(running: Listener) -> Listener:
     """Passes on how many answers were learnt; that one of one person is done says nothing."""
 
-    def tell(event: Event, /) -> None:
+    def report_progress(event: Event, /) -> None:
         if isinstance(event, Progress) and event.unit == "items":
             running(replace(event, stage="learning"))
 
-    return tell
+    return report_progress
 
 
-def guess(running: Running, arguments: Mapping[str, Any]) -> Any:
+def run_predictions(running: JobContext, arguments: Mapping[str, Any]) -> Any:
     """Ask the owner's model about every round that waits for it."""
-    from idiolect.web.my_model.engine import Guesser
+    from idiolect.web.my_model.engine import AnswerPredictor
 
     own = OwnModel.objects.select_related("player").get(player=running.owner)
-    waiting = list(service.waiting(own))
+    waiting = list(service.iter_unpredicted_rounds(own))
     if not waiting:
         return {"rounds": 0}
     running(Progress(stage="loading", done=0, total=len(waiting)))
-    guesser = Guesser(service.folder_of(own), base=settings.BASE)
+    guesser = AnswerPredictor(service.get_model_folder(own), base=settings.BASE)
     for done, round_ in enumerate(waiting, 1):
-        _guess(guesser, round_)
+        _save_prediction(guesser, round_)
         running(Progress(stage="asking", done=done, total=len(waiting), unit="rounds"))
     return {"rounds": len(waiting)}
 
 
-def _guess(guesser: Guesser, round_: Round) -> None:
-    from idiolect.game.export.histories import asked
-    from idiolect.web.game.export_reader import round_row
+def _save_prediction(guesser: AnswerPredictor, round_: Round) -> None:
+    from idiolect.game.export.histories import format_round_question
+    from idiolect.web.game.export_reader import to_round_row
 
-    row = round_row(round_)
-    own, plain = guesser.answers(asked(row, words.table().determiner), row.base_word)
+    row = to_round_row(round_)
+    own, plain = guesser.predict_answers(
+        format_round_question(row, words.load_table().get_determiner), row.base_word
+    )
     given = {answer.stem for answer in row.answers}
     with transaction.atomic():
-        Guess.objects.update_or_create(
+        PredictedAnswers.objects.update_or_create(
             round=round_,
             defaults={
                 "own": own,

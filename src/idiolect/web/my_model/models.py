@@ -33,7 +33,7 @@ class OwnModel(models.Model):
         return f"model of {self.rounds} rounds"
 
 
-class Guess(models.Model):
+class PredictedAnswers(models.Model):
     """What the models said of one round, without having learnt from its word."""
 
     round = models.OneToOneField(Round, on_delete=models.CASCADE, related_name="guess")
@@ -49,6 +49,7 @@ class Guess(models.Model):
     plain_found = models.PositiveSmallIntegerField()
 
     class Meta:
+        db_table = "own_model_guess"
         verbose_name_plural = "guesses"
 
     def __str__(self) -> str:

@@ -19,17 +19,17 @@ from idiolect.errors import UsageError
 from idiolect.web.game.models import Round, State
 from idiolect.web.jobs import queue
 from idiolect.web.models import Job
-from idiolect.web.my_model.models import Guess, OwnModel
+from idiolect.web.my_model.models import OwnModel, PredictedAnswers
 
-TRAIN, GUESS = "nyms-train", "nyms-guess"
+TRAIN_JOB, PREDICT_JOB = "nyms-train", "nyms-guess"
 """The kinds of jobs; `work.py` does them."""
-LEAST_ROUNDS = 20
-FOLDER = "own-models"
+MIN_ROUNDS = 20
+MODELS_FOLDER = "own-models"
 """In the site's folder; each model has a folder of its own in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class AccuracySummary:
     """How well the models know a player's answers, over all rounds since the training."""
 
     rounds: int
@@ -50,7 +50,7 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class ModelStatus:
     """What a player's page of their model says."""
 
     played: int
@@ -59,60 +59,65 @@ class Standing:
     """A trained one."""
     job: Job | None
     """The last training that was asked for."""
-    known: Known | None
+    known: AccuracySummary | None
 
     @property
-    def missing(self) -> int:
+    def remaining_rounds(self) -> int:
         """Rounds to be played before training."""
-        return max(0, LEAST_ROUNDS - self.played)
+        return max(0, MIN_ROUNDS - self.played)
 
     @property
-    def training(self) -> bool:
+    def is_training(self) -> bool:
         """Whether it trains, or waits to."""
-        return self.job is not None and self.job.active
+        return self.job is not None and self.job.is_active
 
 
-def standing(player: Any) -> Standing:
+def get_status(player: Any) -> ModelStatus:
     """Where this player's model stands."""
     model = OwnModel.objects.filter(player=player, trained_at__isnull=False).first()
-    return Standing(
-        played=_played(player).count(),
+    return ModelStatus(
+        played=_filter_played_rounds(player).count(),
         model=model,
-        job=queue.latest(TRAIN, player),
-        known=known(model) if model else None,
+        job=queue.find_latest_job(TRAIN_JOB, player),
+        known=summarize_accuracy(model) if model else None,
     )
 
 
-def ask_training(player: Any) -> Job:
+def request_training(player: Any) -> Job:
     """Have the player's model trained; where that goes on already, it is that. UsageError where
     they have played too little."""
-    require_enough(_played(player).count())
-    return queue.enqueue(TRAIN, owner=player)
+    require_enough_rounds(_filter_played_rounds(player).count())
+    return queue.enqueue(TRAIN_JOB, owner=player)
 
 
-def require_enough(rounds: int) -> None:
+def require_enough_rounds(rounds: int) -> None:
     """Raises UsageError where so many rounds are too few to learn from."""
-    if rounds < LEAST_ROUNDS:
+    if rounds < MIN_ROUNDS:
         raise UsageError(
-            f"you have played {rounds} of the {LEAST_ROUNDS} rounds that a model learns from; "
+            f"you have played {rounds} of the {MIN_ROUNDS} rounds that a model learns from; "
             "play some more"
         )
 
 
-def known(model: OwnModel) -> Known:
+def summarize_accuracy(model: OwnModel) -> AccuracySummary:
     """Over the rounds that this training was asked about."""
-    made = Guess.objects.filter(round__player=model.player_id, made_at__gte=model.trained_at)  # pyright: ignore[reportAttributeAccessIssue]
+    made = PredictedAnswers.objects.filter(
+        round__player=model.player_id,  # pyright: ignore[reportAttributeAccessIssue]
+        made_at__gte=model.trained_at,
+    )
     sums = made.aggregate(answers=Sum("answers"), own=Sum("own_found"), plain=Sum("plain_found"))
-    return Known(rounds=made.count(), **{name: value or 0 for name, value in sums.items()})
+    return AccuracySummary(
+        rounds=made.count(), **{name: value or 0 for name, value in sums.items()}
+    )
 
 
-Answered = Literal["none", "before", "learnt", "waiting", "there", "failed"]
+PredictionState = Literal["none", "before", "learnt", "waiting", "there", "failed"]
 
 
-def answered(round_: Round) -> tuple[Answered, Guess | None]:
+def find_or_request_prediction(round_: Round) -> tuple[PredictionState, PredictedAnswers | None]:
     """What there is of a finished round: a guess; one that is on its way, having been asked for
     here; or why there is none: no model, played before it was trained, its word learnt from."""
-    found = Guess.objects.filter(round=round_).first()
+    found = PredictedAnswers.objects.filter(round=round_).first()
     if found is not None:
         return "there", found
     model = OwnModel.objects.filter(player=round_.player, trained_at__isnull=False).first()
@@ -123,41 +128,43 @@ def answered(round_: Round) -> tuple[Answered, Guess | None]:
         return "before", None
     if [round_.word.relation, round_.word.base] in model.words:
         return "learnt", None
-    last = queue.latest(GUESS, round_.player)
+    last = queue.find_latest_job(PREDICT_JOB, round_.player)
     if last is not None and last.state == Job.State.FAILED and last.made_at > round_.ended_at:
         return "failed", None
-    queue.enqueue(GUESS, owner=round_.player)
+    queue.enqueue(PREDICT_JOB, owner=round_.player)
     return "waiting", None
 
 
-def waiting(model: OwnModel) -> Iterable[Round]:
+def iter_unpredicted_rounds(model: OwnModel) -> Iterable[Round]:
     """The player's rounds that the model should be asked about, oldest first."""
-    found = _played(model.player).filter(ended_at__gte=model.trained_at, guess__isnull=True)
+    found = _filter_played_rounds(model.player).filter(
+        ended_at__gte=model.trained_at, guess__isnull=True
+    )
     learnt = {(relation, base) for relation, base in model.words}
     for round_ in found.select_related("word").prefetch_related("answers").order_by("ended_at"):
         if (round_.word.relation, round_.word.base) not in learnt:
             yield round_
 
 
-def forget(player: Any) -> None:
+def delete_model(player: Any) -> None:
     """Remove the player's model, what it learnt from and what it said."""
-    for job in Job.objects.filter(owner=player, kind__in=[TRAIN, GUESS]):
-        queue.cancel(job)
-    Guess.objects.filter(round__player=player).delete()
+    for job in Job.objects.filter(owner=player, kind__in=[TRAIN_JOB, PREDICT_JOB]):
+        queue.cancel_job(job)
+    PredictedAnswers.objects.filter(round__player=player).delete()
     for model in OwnModel.objects.filter(player=player):
-        remove_folder(model)
+        remove_model_folder(model)
         model.delete()
 
 
-def folder_of(model: OwnModel) -> Path:
+def get_model_folder(model: OwnModel) -> Path:
     """Where the model and its history lie."""
-    return Path(settings.HOME) / FOLDER / model.folder
+    return Path(settings.HOME) / MODELS_FOLDER / model.folder
 
 
-def remove_folder(model: OwnModel) -> None:
+def remove_model_folder(model: OwnModel) -> None:
     """Take the model's files away."""
-    shutil.rmtree(folder_of(model), ignore_errors=True)
+    shutil.rmtree(get_model_folder(model), ignore_errors=True)
 
 
-def _played(player: Any) -> Any:
+def _filter_played_rounds(player: Any) -> Any:
     return Round.objects.filter(player=player, state=State.FINISHED, answered__gt=0)

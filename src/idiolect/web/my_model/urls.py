@@ -8,7 +8,7 @@ from idiolect.web.my_model import views
 
 app_name = "my_model"
 urlpatterns = [
-    path("my-model/", views.model, name="model"),
-    path("my-model/delete/", views.forget, name="forget"),
-    path("rounds/<uuid:round_id>/model/", views.answers, name="answers"),
+    path("my-model/", views.show_model, name="model"),
+    path("my-model/delete/", views.delete_model, name="forget"),
+    path("rounds/<uuid:round_id>/model/", views.show_answers, name="answers"),
 ]

@@ -11,60 +11,62 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from idiolect.game.rules.answers import stem
 from idiolect.web.game import rounds
 from idiolect.web.game.models import Round
-from idiolect.web.game.views.players import agreed, explained, player_of
+from idiolect.web.game.views.players import get_player, render_errors, require_consent
 from idiolect.web.my_model import service
-from idiolect.web.my_model.models import Guess
-from idiolect.web.rate_limits import SUBMIT, limited
+from idiolect.web.my_model.models import PredictedAnswers
+from idiolect.web.rate_limits import SUBMIT, rate_limit
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@limited(SUBMIT)
-@explained
-@agreed
-def model(request: HttpRequest) -> HttpResponse:
+@rate_limit(SUBMIT)
+@render_errors
+@require_consent
+def show_model(request: HttpRequest) -> HttpResponse:
     """The player's model; a POST has it trained. With htmx only what changes while it trains."""
-    player = player_of(request)
+    player = get_player(request)
     if request.method == "POST":
-        service.ask_training(player)
+        service.request_training(player)
         return redirect("my_model:model")
     partial = bool(getattr(request, "htmx", False))
     return render(
         request,
         "my_model/standing.html" if partial else "my_model/model.html",
-        {"standing": service.standing(player), "least": service.LEAST_ROUNDS},
+        {"standing": service.get_status(player), "least": service.MIN_ROUNDS},
     )
 
 
 @require_POST
-@limited(SUBMIT)
-@explained
-@agreed
-def forget(request: HttpRequest) -> HttpResponse:
+@rate_limit(SUBMIT)
+@render_errors
+@require_consent
+def delete_model(request: HttpRequest) -> HttpResponse:
     """Remove the model; the rounds stay."""
-    service.forget(player_of(request))
+    service.delete_model(get_player(request))
     return redirect("my_model:model")
 
 
 @require_safe
-@explained
-@agreed
-def answers(request: HttpRequest, round_id: UUID) -> HttpResponse:
+@render_errors
+@require_consent
+def show_answers(request: HttpRequest, round_id: UUID) -> HttpResponse:
     """What the player's model would have answered in a round; with htmx as a part of its page."""
-    round_ = rounds.find(player_of(request), round_id)
-    state, guess = service.answered(round_)
+    round_ = rounds.get_round(get_player(request), round_id)
+    state, guess = service.find_or_request_prediction(round_)
     found = {
         "round": round_,
         "state": state,
         "guess": guess,
-        "sides": _sides(round_, guess) if guess else (),
-        "standing": service.standing(round_.player),
+        "sides": _build_sides(round_, guess) if guess else (),
+        "standing": service.get_status(round_.player),
     }
     partial = bool(getattr(request, "htmx", False))
     page = "my_model/answers.html" if partial else "my_model/answers_page.html"
     return render(request, page, found)
 
 
-def _sides(round_: Round, guess: Guess) -> list[tuple[str, list[tuple[str, bool]]]]:
+def _build_sides(
+    round_: Round, guess: PredictedAnswers
+) -> list[tuple[str, list[tuple[str, bool]]]]:
     """Per model its heading and its answers, each with whether the player gave it too, as it is
     counted: by stems."""
     given = {answer.stem for answer in round_.answers.all()}

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Hidden",
+            name="HiddenAnswer",
             fields=[
                 (
                     "id",
@@ -27,11 +27,12 @@ class Migration(migrations.Migration):
                 ("stem", models.CharField(max_length=50, unique=True)),
             ],
             options={
+                "db_table": "game_hidden",
                 "verbose_name_plural": "hidden answers",
             },
         ),
         migrations.CreateModel(
-            name="Sitting",
+            name="PairSession",
             fields=[
                 (
                     "id",
@@ -69,6 +70,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "db_table": "game_sitting",
+            },
         ),
         migrations.CreateModel(
             name="PairVote",
@@ -116,7 +120,7 @@ class Migration(migrations.Migration):
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="votes",
-                        to="game.sitting",
+                        to="game.pairsession",
                     ),
                 ),
             ],
@@ -125,7 +129,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Total",
+            name="PlayerScore",
             fields=[
                 (
                     "id",
@@ -149,6 +153,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+            options={
+                "db_table": "game_total",
+            },
         ),
         migrations.CreateModel(
             name="Word",
@@ -357,7 +364,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.AddConstraint(
-            model_name="sitting",
+            model_name="pairsession",
             constraint=models.UniqueConstraint(
                 condition=models.Q(("state", "open")),
                 fields=("player",),
@@ -375,7 +382,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddConstraint(
-            model_name="total",
+            model_name="playerscore",
             constraint=models.UniqueConstraint(
                 fields=("player", "untimed"), name="game_total_once"
             ),

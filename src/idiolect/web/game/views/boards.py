@@ -6,31 +6,33 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from idiolect.game.rules.standings import ACTIVE_DAYS, AVERAGE_ROUNDS, Board
-from idiolect.web.accounts.players import current_player
+from idiolect.game.rules.standings import ACTIVE_DAYS, MIN_AVERAGE_ROUNDS, LeaderboardKind
+from idiolect.web.accounts.players import get_current_player
 from idiolect.web.game import leaderboards
 
 HARDEST = "hardest"
-NAMES = {
-    Board.AVERAGE.value: "Average",
-    Board.TOTAL.value: "Total",
-    Board.ROUNDS.value: "Rounds",
+BOARD_NAMES = {
+    LeaderboardKind.AVERAGE.value: "Average",
+    LeaderboardKind.TOTAL.value: "Total",
+    LeaderboardKind.ROUNDS.value: "Rounds",
     HARDEST: "Hardest words",
 }
 
 
 @require_safe
-def leaders(request: HttpRequest) -> HttpResponse:
+def show_leaderboard(request: HttpRequest) -> HttpResponse:
     """One board, chosen by the address's ``board``; ``untimed`` for rounds without a clock."""
-    name = request.GET.get("board", Board.AVERAGE.value)
-    name = name if name in NAMES else Board.AVERAGE.value
+    name = request.GET.get("board", LeaderboardKind.AVERAGE.value)
+    name = name if name in BOARD_NAMES else LeaderboardKind.AVERAGE.value
     untimed = "untimed" in request.GET
     found: dict[str, object]
     if name == HARDEST:
-        found = {"words": leaderboards.hardest()}
+        found = {"words": leaderboards.list_hardest_words()}
     else:
         found = {
-            "leaders": leaderboards.leaders(Board(name), current_player(request), untimed=untimed)
+            "leaders": leaderboards.get_leaderboard(
+                LeaderboardKind(name), get_current_player(request), untimed=untimed
+            )
         }
     partial = bool(getattr(request, "htmx", False))
     return render(
@@ -38,9 +40,9 @@ def leaders(request: HttpRequest) -> HttpResponse:
         "game/board.html" if partial else "game/leaders.html",
         {
             "board": name,
-            "boards": NAMES.items(),
+            "boards": BOARD_NAMES.items(),
             "untimed": untimed,
-            "least": AVERAGE_ROUNDS,
+            "least": MIN_AVERAGE_ROUNDS,
             "days": ACTIVE_DAYS,
             **found,
         },

@@ -10,8 +10,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from idiolect.game.rules.scoring import LISTED_BONUS
 from idiolect.web.game import challenges
-from idiolect.web.game.views.players import agreed, explained, player_of
-from idiolect.web.rate_limits import SUBMIT, limited
+from idiolect.web.game.views.players import get_player, render_errors, require_consent
+from idiolect.web.rate_limits import SUBMIT, rate_limit
 
 
 class ChallengeForm(forms.Form):
@@ -26,16 +26,16 @@ class ChallengeForm(forms.Form):
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@limited(SUBMIT)
-@explained
-@agreed
-def challenge(request: HttpRequest, answer_id: int) -> HttpResponse:
+@rate_limit(SUBMIT)
+@render_errors
+@require_consent
+def challenge_answer(request: HttpRequest, answer_id: int) -> HttpResponse:
     """The form for one answer; takes the sentence."""
-    player = player_of(request)
+    player = get_player(request)
     answer = challenges.find_answer(player, answer_id)
     form = ChallengeForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        challenges.make(player, answer_id, form.cleaned_data["sentence"])
+        challenges.submit_challenge(player, answer_id, form.cleaned_data["sentence"])
         messages.success(request, "Thank you. A moderator will read it.")
         return redirect("game:challenges")
     return render(
@@ -47,9 +47,11 @@ def challenge(request: HttpRequest, answer_id: int) -> HttpResponse:
 
 
 @require_safe
-@agreed
-def own(request: HttpRequest) -> HttpResponse:
+@require_consent
+def show_challenges(request: HttpRequest) -> HttpResponse:
     """The player's challenges and their verdicts."""
     return render(
-        request, "game/challenges.html", {"challenges": challenges.of(player_of(request))}
+        request,
+        "game/challenges.html",
+        {"challenges": challenges.list_challenges(get_player(request))},
     )

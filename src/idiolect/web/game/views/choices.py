@@ -8,7 +8,7 @@ from django.http import HttpRequest, QueryDict
 
 from idiolect.game.rules.relations import Relation
 
-_KEY = "nyms"
+_SESSION_KEY = "nyms"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,33 +19,35 @@ class Choices:
     untimed: bool = False
 
 
-def choices(request: HttpRequest) -> Choices:
+def get_choices(request: HttpRequest) -> Choices:
     """What the visitor chose last; everything, with a clock, if nothing."""
-    kept = request.session.get(_KEY) or {}
+    kept = request.session.get(_SESSION_KEY) or {}
     return Choices(
-        relations=_relations(kept.get("relations", ())), untimed=bool(kept.get("untimed"))
+        relations=_parse_relations(kept.get("relations", ())), untimed=bool(kept.get("untimed"))
     )
 
 
-def choose(request: HttpRequest, form: QueryDict) -> Choices:
+def save_choices(request: HttpRequest, form: QueryDict) -> Choices:
     """Reads a form with the fields ``relation`` (several) and ``untimed``, and remembers it.
 
     A form that has neither ("next word") changes nothing.
     """
     if "relation" in form:
-        request.session[_KEY] = {
-            "relations": [relation.value for relation in _relations(form.getlist("relation"))],
+        request.session[_SESSION_KEY] = {
+            "relations": [
+                relation.value for relation in _parse_relations(form.getlist("relation"))
+            ],
             "untimed": "untimed" in form,
         }
-    return choices(request)
+    return get_choices(request)
 
 
-def set_clock(request: HttpRequest, *, untimed: bool) -> None:
+def save_clock_choice(request: HttpRequest, *, untimed: bool) -> None:
     """Remembers whether to play without a clock; the relations stay."""
-    relations = [relation.value for relation in choices(request).relations]
-    request.session[_KEY] = {"relations": relations, "untimed": untimed}
+    relations = [relation.value for relation in get_choices(request).relations]
+    request.session[_SESSION_KEY] = {"relations": relations, "untimed": untimed}
 
 
-def _relations(names: object) -> tuple[Relation, ...]:
+def _parse_relations(names: object) -> tuple[Relation, ...]:
     wanted = set(names) if isinstance(names, list) else set()
     return tuple(r for r in Relation if r.value in wanted) or tuple(Relation)

@@ -6,16 +6,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from idiolect.game.rules.relations import SECONDS, Relation
-from idiolect.web.accounts.players import current_player, player_or_guest
+from idiolect.game.rules.relations import ROUND_SECONDS, Relation
+from idiolect.web.accounts.players import get_current_player, get_player_or_create_guest
 from idiolect.web.game import consent, player_stats
-from idiolect.web.game.views.choices import choices
-from idiolect.web.game.views.pairs import start_sitting
-from idiolect.web.game.views.players import explained, has_agreed
+from idiolect.web.game.views.choices import get_choices
+from idiolect.web.game.views.pairs import start_pair_session
+from idiolect.web.game.views.players import has_agreed, render_errors
 from idiolect.web.game.views.rounds import start_round
-from idiolect.web.rate_limits import BEGIN, limited
+from idiolect.web.rate_limits import CREATE_GUEST, rate_limit
 
-ASKS = {
+RELATION_EXAMPLES = {
     Relation.SYNONYMS: ("Synonyms", "another word for happy", "glad, cheerful"),
     Relation.ANTONYMS: ("Antonyms", "the opposite of early", "late, tardy"),
     Relation.HYPONYMS: ("Hyponyms", "kinds of bird", "robin, owl, penguin"),
@@ -25,20 +25,20 @@ ASKS = {
 
 
 @require_safe
-def home(request: HttpRequest) -> HttpResponse:
+def show_home(request: HttpRequest) -> HttpResponse:
     """What the game is, and the way into it."""
-    player = current_player(request)
-    chosen = choices(request)
+    player = get_current_player(request)
+    chosen = get_choices(request)
     relations = [
         {
             "value": relation.value,
             "name": name,
             "question": question,
             "answers": answers,
-            "seconds": SECONDS[relation],
+            "seconds": ROUND_SECONDS[relation],
             "chosen": relation in chosen.relations,
         }
-        for relation, (name, question, answers) in ASKS.items()
+        for relation, (name, question, answers) in RELATION_EXAMPLES.items()
     ]
     return render(
         request,
@@ -46,20 +46,20 @@ def home(request: HttpRequest) -> HttpResponse:
         {
             "relations": relations,
             "untimed": chosen.untimed,
-            "standing": player_stats.of(player) if player is not None else None,
+            "standing": player_stats.compute_stats(player) if player is not None else None,
         },
     )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@explained
-@limited(BEGIN)
-def notice(request: HttpRequest) -> HttpResponse:
+@render_errors
+@rate_limit(CREATE_GUEST)
+def show_notice(request: HttpRequest) -> HttpResponse:
     """What is kept and why; agreeing makes a visitor a guest and starts their game."""
     if request.method == "POST":
-        player = player_or_guest(request)
-        consent.agree(player)
-        start = start_sitting if request.POST.get("for") == "pairs" else start_round
+        player = get_player_or_create_guest(request)
+        consent.record_consent(player)
+        start = start_pair_session if request.POST.get("for") == "pairs" else start_round
         return start(request)
     return render(
         request,

@@ -11,16 +11,16 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from idiolect.game.rules.pairs import PAIRS, PAIRS_SECONDS
+from idiolect.game.rules.pairs import PAIRS_PER_SESSION, SESSION_SECONDS
 from idiolect.game.rules.relations import Relation
-from idiolect.web.accounts.players import current_player
+from idiolect.web.accounts.players import get_current_player
 from idiolect.web.game import pair_sessions
-from idiolect.web.game.models import Sitting, State
-from idiolect.web.game.views.choices import choices, set_clock
-from idiolect.web.game.views.players import agreed, explained, has_agreed, player_of
-from idiolect.web.rate_limits import SUBMIT, limited
+from idiolect.web.game.models import PairSession, State
+from idiolect.web.game.views.choices import get_choices, save_clock_choice
+from idiolect.web.game.views.players import get_player, has_agreed, render_errors, require_consent
+from idiolect.web.rate_limits import SUBMIT, rate_limit
 
-CLAIM = {
+CLAIM_TEXTS = {
     Relation.SYNONYMS: "is another word for",
     Relation.ANTONYMS: "is the opposite of",
     Relation.HYPONYMS: "is a kind of",
@@ -29,88 +29,90 @@ CLAIM = {
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@limited(SUBMIT)
-@explained
-def intro(request: HttpRequest) -> HttpResponse:
+@rate_limit(SUBMIT)
+@render_errors
+def show_intro(request: HttpRequest) -> HttpResponse:
     """What Nym or Not is; a POST starts a game."""
-    player = current_player(request)
+    player = get_current_player(request)
     if request.method == "POST":
-        set_clock(request, untimed="untimed" in request.POST)
+        save_clock_choice(request, untimed="untimed" in request.POST)
         if not has_agreed(request):
             return redirect(f"{reverse('game:notice')}?for=pairs")
-        return start_sitting(request)
+        return start_pair_session(request)
     played = (
-        Sitting.objects.filter(player=player, state=State.FINISHED).order_by("-score")
+        PairSession.objects.filter(player=player, state=State.FINISHED).order_by("-score")
         if player is not None
-        else Sitting.objects.none()
+        else PairSession.objects.none()
     )
     best = played.first()
     return render(
         request,
         "game/pairs_intro.html",
         {
-            "pairs": PAIRS,
-            "seconds": PAIRS_SECONDS,
+            "pairs": PAIRS_PER_SESSION,
+            "seconds": SESSION_SECONDS,
             "best": best,
-            "untimed": choices(request).untimed,
+            "untimed": get_choices(request).untimed,
         },
     )
 
 
-def start_sitting(request: HttpRequest) -> HttpResponse:
+def start_pair_session(request: HttpRequest) -> HttpResponse:
     """A game of this player's, or the one they have open."""
-    untimed = choices(request).untimed
-    opened = pair_sessions.start(player_of(request), untimed=untimed, draw=SystemRandom())
+    untimed = get_choices(request).untimed
+    opened = pair_sessions.start_pair_session(
+        get_player(request), untimed=untimed, draw=SystemRandom()
+    )
     return redirect("game:sitting", opened.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@limited(SUBMIT)
-@explained
-@agreed
-def sitting_page(request: HttpRequest, sitting_id: UUID) -> HttpResponse:
+@rate_limit(SUBMIT)
+@render_errors
+@require_consent
+def show_pair_session(request: HttpRequest, sitting_id: UUID) -> HttpResponse:
     """The pairs while the game is open, then its result; takes the votes."""
-    player = player_of(request)
+    player = get_player(request)
     if request.method == "POST":
-        pair_sessions.submit(player, sitting_id, _said(request.POST))
+        pair_sessions.submit_votes(player, sitting_id, _parse_votes(request.POST))
         return redirect("game:sitting", sitting_id)
-    sitting = pair_sessions.find(player, sitting_id)
+    sitting = pair_sessions.get_pair_session(player, sitting_id)
     if sitting.state == State.OPEN:
-        return _pairs(request, sitting)
+        return _render_pairs(request, sitting)
     if sitting.state == State.FINISHED:
-        return _points(request, sitting)
+        return _render_points(request, sitting)
     return render(request, "game/pairs_over.html", {"sitting": sitting})
 
 
-def _said(form: QueryDict) -> dict[int, bool]:
+def _parse_votes(form: QueryDict) -> dict[int, bool]:
     """Fields ``vote-0``, ``vote-1``, ...: "y" or "n"; anything else says nothing."""
-    said = {at: form.get(f"vote-{at}") for at in range(PAIRS)}
+    said = {at: form.get(f"vote-{at}") for at in range(PAIRS_PER_SESSION)}
     return {at: vote == "y" for at, vote in said.items() if vote in ("y", "n")}
 
 
-def _claim(pair: dict[str, Any]) -> dict[str, Any]:
-    return pair | {"claim": CLAIM[Relation(pair["relation"])]}
+def _add_claim(pair: dict[str, Any]) -> dict[str, Any]:
+    return pair | {"claim": CLAIM_TEXTS[Relation(pair["relation"])]}
 
 
-def _pairs(request: HttpRequest, sitting: Sitting) -> HttpResponse:
+def _render_pairs(request: HttpRequest, sitting: PairSession) -> HttpResponse:
     return render(
         request,
         "game/pairs.html",
         {
             "sitting": sitting,
-            "pairs": [_claim(pair) for pair in sitting.pairs],
-            "seconds": PAIRS_SECONDS,
-            "left": pair_sessions.seconds_left(sitting),
+            "pairs": [_add_claim(pair) for pair in sitting.pairs],
+            "seconds": SESSION_SECONDS,
+            "left": pair_sessions.compute_seconds_left(sitting),
         },
     )
 
 
-def _points(request: HttpRequest, sitting: Sitting) -> HttpResponse:
+def _render_points(request: HttpRequest, sitting: PairSession) -> HttpResponse:
     votes = [
         {
             "answer": vote.answer,
             "base": vote.base,
-            "claim": CLAIM[Relation(vote.relation)],
+            "claim": CLAIM_TEXTS[Relation(vote.relation)],
             "yes": vote.yes,
             "majority": vote.majority,
             "points": vote.points,

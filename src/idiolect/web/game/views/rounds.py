@@ -15,85 +15,90 @@ from django.views.decorators.http import require_http_methods, require_POST
 from idiolect.game import words
 from idiolect.game.profanity import is_slur
 from idiolect.game.rules.answers import stem
-from idiolect.game.rules.relations import SECONDS, Relation, question
+from idiolect.game.rules.relations import ROUND_SECONDS, Relation, format_question
 from idiolect.game.rules.scoring import LISTED_BONUS
 from idiolect.web.game import answer_counts, player_stats, rounds
 from idiolect.web.game.models import Answer, Round, State
-from idiolect.web.game.views.choices import choices, choose
-from idiolect.web.game.views.players import agreed, explained, player_of
-from idiolect.web.prepared_queries import Prepared, Slot
-from idiolect.web.rate_limits import SUBMIT, limited
+from idiolect.web.game.views.choices import get_choices, save_choices
+from idiolect.web.game.views.players import get_player, render_errors, require_consent
+from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
+from idiolect.web.rate_limits import SUBMIT, rate_limit
 
-BOXES = 8
+ANSWER_BOXES = 8
 """Boxes in the form as it is sent; with a script only one is shown at first."""
-MISSED = 8
+MAX_MISSED_ANSWERS = 8
 """Answers of WordNet's that a result page names; of one word, since others are often technical."""
 
 
 def start_round(request: HttpRequest) -> HttpResponse:
     """A round as the visitor's choices say, or the one they have open."""
-    chosen = choices(request)
-    opened = rounds.start(
-        player_of(request), chosen.relations, untimed=chosen.untimed, draw=_unforeseeable()
+    chosen = get_choices(request)
+    opened = rounds.start_round(
+        get_player(request),
+        chosen.relations,
+        untimed=chosen.untimed,
+        draw=_make_unpredictable_random(),
     )
     return redirect("game:round", opened.pk)
 
 
-def _unforeseeable() -> Random:
+def _make_unpredictable_random() -> Random:
     """For players; what was drawn stands in the round. Asking the system for each number would
     take longer than choosing."""
     return Random(secrets.randbits(256))
 
 
 @require_POST
-@limited(SUBMIT)
-@explained
-def play(request: HttpRequest) -> HttpResponse:
+@rate_limit(SUBMIT)
+@render_errors
+def play_round(request: HttpRequest) -> HttpResponse:
     """Remembers what was chosen and starts a round; who has not agreed yet sees the notice."""
-    choose(request, request.POST)
-    return _start(request)
+    save_choices(request, request.POST)
+    return _start_if_agreed(request)
 
 
-@agreed
-def _start(request: HttpRequest) -> HttpResponse:
+@require_consent
+def _start_if_agreed(request: HttpRequest) -> HttpResponse:
     return start_round(request)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@limited(SUBMIT)
-@explained
-@agreed
-def round_page(request: HttpRequest, round_id: UUID) -> HttpResponse:
+@rate_limit(SUBMIT)
+@render_errors
+@require_consent
+def show_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
     """The question while the round is open, then its result; takes the answers."""
-    player = player_of(request)
+    player = get_player(request)
     if request.method == "POST":
-        rounds.submit(player, round_id, request.POST.getlist("answer"))
+        rounds.submit_answers(player, round_id, request.POST.getlist("answer"))
         return redirect("game:round", round_id)
-    round_ = rounds.find(player, round_id)
+    round_ = rounds.get_round(player, round_id)
     if round_.state == State.OPEN:
-        return _question(request, round_)
+        return _render_question(request, round_)
     if round_.state == State.FINISHED:
-        return _result(request, round_)
-    return render(request, "game/round_over.html", {"round": round_, "question": _asked(round_)})
+        return _render_result(request, round_)
+    return render(
+        request, "game/round_over.html", {"round": round_, "question": _format_question(round_)}
+    )
 
 
 @require_POST
-@limited(SUBMIT)
-@explained
-@agreed
-def skip(request: HttpRequest, round_id: UUID) -> HttpResponse:
+@rate_limit(SUBMIT)
+@render_errors
+@require_consent
+def skip_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
     """Another word."""
-    rounds.skip(player_of(request), round_id)
+    rounds.skip_round(get_player(request), round_id)
     return start_round(request)
 
 
-def _asked(round_: Round) -> str:
+def _format_question(round_: Round) -> str:
     word, relation = round_.word.base, Relation(round_.word.relation)
-    return question(relation, word, words.table().determiner(word))
+    return format_question(relation, word, words.load_table().get_determiner(word))
 
 
-def _question(request: HttpRequest, round_: Round) -> HttpResponse:
-    asked = _asked(round_)
+def _render_question(request: HttpRequest, round_: Round) -> HttpResponse:
+    asked = _format_question(round_)
     before, word, after = asked.rpartition(round_.word.base)
     return render(
         request,
@@ -104,45 +109,47 @@ def _question(request: HttpRequest, round_: Round) -> HttpResponse:
             "word": word,
             "after": after,
             "question": asked,
-            "seconds": SECONDS[Relation(round_.word.relation)],
-            "left": rounds.seconds_left(round_),
-            "boxes": range(BOXES),
+            "seconds": ROUND_SECONDS[Relation(round_.word.relation)],
+            "left": rounds.compute_seconds_left(round_),
+            "boxes": range(ANSWER_BOXES),
         },
     )
 
 
-def _result(request: HttpRequest, round_: Round) -> HttpResponse:
-    answers = _ANSWERS(round=round_.pk)
+def _render_result(request: HttpRequest, round_: Round) -> HttpResponse:
+    answers = _ROUND_ANSWERS(round=round_.pk)
     own = {answer.stem for answer in answers}
-    top = answer_counts.top_answers(round_.word)
-    today_rounds, today_points = player_stats.today(round_.player)
+    top = answer_counts.list_top_answers(round_.word)
+    today_rounds, today_points = player_stats.count_today(round_.player)
     return render(
         request,
         "game/result.html",
         {
             "round": round_,
-            "question": _asked(round_),
+            "question": _format_question(round_),
             "answers": answers,
             "most": 100 + LISTED_BONUS,
             "top": top,
-            "shown_from": answer_counts.SHOWN_FROM,
+            "shown_from": answer_counts.MIN_PLAYERS_TO_SHOW,
             "own": own,
-            "missed": _missed(round_, own | {answer.stem for answer in top}),
+            "missed": _find_missed_answers(round_, own | {answer.stem for answer in top}),
             "today": {"rounds": today_rounds, "points": today_points},
         },
     )
 
 
-def _missed(round_: Round, known: set[str]) -> list[str]:
+def _find_missed_answers(round_: Round, known: set[str]) -> list[str]:
     """The best known answers that WordNet lists and that may be shown, beside those whose stems the
     page has already."""
-    listed = words.table().listed(Relation(round_.word.relation), round_.word.base)
+    listed = words.load_table().list_answers(Relation(round_.word.relation), round_.word.base)
     plain = (
         text for text in listed if text.isalpha() and stem(text) not in known and not is_slur(text)
     )
-    return list(islice(plain, MISSED))
+    return list(islice(plain, MAX_MISSED_ANSWERS))
 
 
-_ANSWERS = Prepared(
-    lambda: Answer.objects.select_related("challenge").filter(round=Slot("round", UUIDField()))
+_ROUND_ANSWERS = PreparedQuery(
+    lambda: Answer.objects.select_related("challenge").filter(
+        round=QueryParameter("round", UUIDField())
+    )
 )

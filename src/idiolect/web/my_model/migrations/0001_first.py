@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Guess",
+            name="PredictedAnswers",
             fields=[
                 (
                     "id",
@@ -42,6 +42,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "db_table": "own_model_guess",
                 "verbose_name_plural": "guesses",
             },
         ),
