@@ -1,0 +1,260 @@
+"""A kind of adapter that only tests know goes the whole way: engine, checkpoint, store, audit,
+serving, erasure. None of those packages knows it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from idiolect import api
+from idiolect.adapters.kinds import KINDS, init_adapter, stack_adapters
+from idiolect.adapters.protocol import Adapter
+from idiolect.adapters.store.signatures import traces_of
+from idiolect.adapters.store.source import usable_adapter
+from idiolect.adapters.store.store import AdapterStore, Record, load_adapters
+from idiolect.audit.membership import Subject, audit_membership
+from idiolect.config import to_plain
+from idiolect.errors import MismatchError, MissingError, UsageError
+from idiolect.events import Event, Measured
+from idiolect.history.write import write_dataset
+from idiolect.inference.generator import Generator
+from idiolect.inference.nll import target_nll
+from idiolect.models.base import Base
+from idiolect.prompts.batch import collate
+from idiolect.storage.files import read_json
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.train_many import train_many
+from idiolect.training.jobs import Job
+from idiolect.training.schedule import TrainConfig, batches, rate_at
+from support.job_strategies import same_bits, some_jobs
+from support.tiny_people import LORA, RATING, UNGATED, noisy, rater, save_tiny, tensors
+from support.toy_adapter import BIAS, BiasAdapter, BiasConfig
+
+CONFIG = BiasConfig()
+TRAIN = TrainConfig(batch=8, epochs=6, rate=0.05)
+SMALL = TrainConfig(batch=2, epochs=2, rate=0.02)
+ENGINE = EngineConfig(slots=2, checkpoint_seconds=0.0)
+ANN, BOB = "ann", "bob"
+WORK = tuple(
+    replace(job, person=person) for job, person in zip(some_jobs(2), (ANN, BOB), strict=True)
+)
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, BiasConfig.kind, BIAS)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    return save_tiny(tmp_path_factory.mktemp("second-kind") / "base")
+
+
+@pytest.fixture
+def trained(base: Base) -> dict[str, Adapter]:
+    done = train_many(base, WORK, CONFIG, TRAIN, ENGINE)
+    assert all(one.last_loss < one.first_loss for one in done)
+    return {one.person: one.adapter for one in done}
+
+
+@pytest.fixture
+def store(base: Base, trained: dict[str, Adapter], tmp_path: Path) -> AdapterStore:
+    made = AdapterStore.create(
+        tmp_path / "store",
+        base,
+        source=str(base.folder),
+        task=RATING.name,
+        config=CONFIG,
+        settings=to_plain(UNGATED),
+    )
+    with made.writing():
+        made.add([(Record(person=p, served="adapter", made_by="x"), a) for p, a in trained.items()])
+    return AdapterStore.open(made.folder)
+
+
+def train_alone(base: Base, job: Job) -> dict[str, torch.Tensor]:
+    """The obvious loop: torch's AdamW on one person's biases."""
+    start = init_adapter(base, CONFIG, seed=SMALL.seed, person=job.person).tensors()
+    paths = {name.removesuffix(".bias"): tensor.requires_grad_() for name, tensor in start.items()}
+    optimizer = torch.optim.AdamW(
+        paths.values(),
+        betas=(SMALL.beta1, SMALL.beta2),
+        eps=SMALL.epsilon,
+        weight_decay=SMALL.weight_decay,
+    )
+    handles = [
+        base.model.get_submodule(path).register_forward_hook(lambda m, i, out, b=bias: out + b)
+        for path, bias in paths.items()
+    ]
+    plan = batches(len(job.examples), SMALL, job.person)
+    for step, numbers in enumerate(plan):
+        optimizer.param_groups[0]["lr"] = rate_at(step, len(plan), SMALL)
+        batch = collate([job.examples[n] for n in numbers], pad=base.pad, device=base.device)
+        loss = (target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(paths.values(), SMALL.clip)
+        optimizer.step()
+    for handle in handles:
+        handle.remove()
+    return {f"{path}.bias": bias.detach() for path, bias in paths.items()}
+
+
+def test_train_many_equals_a_plain_loop(base: Base) -> None:
+    for job, done in zip(WORK, train_many(base, WORK, CONFIG, SMALL, ENGINE), strict=True):
+        ours, expected = done.adapter.tensors(), train_alone(base, job)
+        assert set(ours) == set(expected)
+        for name, tensor in expected.items():
+            assert tensor.any()
+            assert float((ours[name] - tensor).norm() / tensor.norm()) <= 1e-4
+
+
+def test_layouts_without_padding_are_left_to_kinds_that_have_them(base: Base) -> None:
+    packed = train_many(base, WORK, CONFIG, TRAIN, replace(ENGINE, layout="packed"))
+    padded = train_many(base, WORK, CONFIG, TRAIN, ENGINE)
+    assert all(same_bits(a.adapter, b.adapter) for a, b in zip(packed, padded, strict=True))
+
+
+class Crash(Exception):  # noqa: N818
+    """The run is stopped here."""
+
+
+def test_a_killed_run_resumes_to_the_same_bits(
+    base: Base, trained: dict[str, Adapter], tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint"
+
+    def crash(event: Event) -> None:
+        if isinstance(event, Measured) and event.values["step"] == 3:
+            raise Crash
+
+    with pytest.raises(Crash):
+        train_many(base, WORK, CONFIG, TRAIN, ENGINE, checkpoint=path, listener=crash)
+    assert path.is_file()
+    heard: list[Event] = []
+    again = train_many(base, WORK, CONFIG, TRAIN, ENGINE, checkpoint=path, listener=heard.append)
+    steps = [int(event.values["step"]) for event in heard if isinstance(event, Measured)]
+    assert steps and min(steps) > 1
+    assert all(same_bits(one.adapter, trained[one.person]) for one in again)
+
+
+def test_a_checkpoint_of_another_kind_is_other_work(base: Base, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    train_many(base, WORK, LORA, TRAIN, ENGINE, checkpoint=path)
+    ours = train_many(base, WORK, CONFIG, TRAIN, ENGINE, checkpoint=path)
+    assert all(isinstance(one.adapter, BiasAdapter) for one in ours)
+
+
+def test_the_store_gives_back_the_same_bytes(
+    base: Base, store: AdapterStore, trained: dict[str, Adapter]
+) -> None:
+    assert store.adapter_config == CONFIG
+    head = read_json(store.folder / "store.json")
+    assert (head["kind"], head["bias"]) == ("bias", to_plain(CONFIG)) and "lora" not in head
+    for person, adapter in trained.items():
+        found = store.adapter(person)
+        assert isinstance(found, BiasAdapter) and found.check(base, CONFIG) is found
+        assert tensors(found) == tensors(adapter)
+        assert found.content_hash() == adapter.content_hash()
+
+
+def test_the_head_of_a_lora_store_names_no_kind(base: Base, tmp_path: Path) -> None:
+    """So that stores from before there were kinds are byte for byte what is written now."""
+    made = AdapterStore.create(
+        tmp_path / "s", base, source="x", task="rating", config=LORA, settings={}
+    )
+    head = read_json(made.folder / "store.json")
+    assert "kind" not in head and head["lora"] == to_plain(LORA)
+    assert AdapterStore.open(made.folder).adapter_config == LORA
+
+
+def test_kinds_do_not_mix(base: Base, store: AdapterStore) -> None:
+    with pytest.raises(MismatchError, match="holds adapters of"):
+        store.require(base=base.identity, config=LORA)
+    with pytest.raises(MismatchError, match="here is"):
+        noisy(base, 0).check(base, CONFIG)
+    stack = stack_adapters(base, [noisy(base, 0)])
+    before = stack.weights.clone()
+    with pytest.raises(MismatchError):
+        stack.put(0, init_adapter(base, CONFIG, seed=0, person=ANN))
+    assert torch.equal(stack.weights, before)
+    with pytest.raises(UsageError, match="no linear module"):
+        AdapterStore.create(
+            store.folder.with_name("other"),
+            base,
+            source="x",
+            task="t",
+            config=BiasConfig(targets=("missing",)),
+            settings={},
+        )
+
+
+def test_a_store_of_an_unknown_kind_is_refused_by_name(
+    store: AdapterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(KINDS, BiasConfig.kind)
+    with pytest.raises(MismatchError, match="kind 'bias'"):
+        AdapterStore.open(store.folder)
+
+
+def test_a_mixed_batch_is_answered_as_each_alone(base: Base, store: AdapterStore) -> None:
+    adapters = load_adapters(store, store.people)
+    requests = [(p, job.examples[0]) for job in WORK for p in (ANN, "stranger", BOB)]
+    together = Generator(base, adapters).likelihoods(requests)
+    for (person, example), found in zip(requests, together, strict=True):
+        own = {person: adapters[person]} if person in adapters else {}
+        (alone,) = Generator(base, own).likelihoods([(person, example)])
+        assert found.nll == pytest.approx(alone.nll, rel=1e-5)
+    assert len({round(one.nll, 4) for one in together[:3]}) == 3
+    prompt = WORK[0].examples[0].ids[:5]
+    texts = Generator(base, adapters).texts([(ANN, prompt), (BOB, prompt)], max_tokens=3)
+    assert texts == [
+        Generator(base, {p: adapters[p]}).texts([(p, prompt)], max_tokens=3)[0] for p in (ANN, BOB)
+    ]
+
+
+def test_membership_is_audited(base: Base, store: AdapterStore) -> None:
+    strangers = some_jobs(1, items=9)[0].examples
+    subjects = [
+        Subject(person=job.person, held_in=job.examples, held_out=strangers) for job in WORK
+    ]
+    adapters = {person: store.adapter(person) for person in store.people}
+    none = dict.fromkeys(store.people)
+    found = audit_membership(base, subjects, {"adapters": adapters, "base": none})
+    for person in (ANN, BOB):
+        ours, bare = found["adapters"][person], found["base"][person]
+        assert ours.loss_in is not None and ours.base_in is not None
+        assert ours.loss_in < ours.base_in == bare.loss_in
+        assert ours.calibrated is not None and ours.calibrated.two_sided > 0.5
+
+
+def test_whoever_is_in_the_store_is_served_and_forgotten(
+    base: Base, store: AdapterStore, tmp_path: Path
+) -> None:
+    """Bob's bytes stay; of Ann neither the row nor a copy of it under another name is left."""
+    hers, his = store.adapter(ANN), tensors(store.adapter(BOB))
+    assert hers is not None
+    with store.writing():
+        store.add([(Record(person="copy", served="adapter", made_by="imported"), hers)])
+    question = "Film 3 (1990), Drama"
+    asked = api.PredictRequest(store=store.folder, person=ANN, text=question)
+    assert api.predict(asked).served_by == "adapter"
+    histories = [rater(ANN, 6), rater(BOB, 6, seed=1)]
+    write_dataset(tmp_path / "data", histories, task=RATING.name, source="films")
+    traces = traces_of(hers)
+    assert traces and not traces & traces_of(load_adapters(store, [BOB])[BOB])
+    done = api.forget(
+        api.ForgetRequest(data=tmp_path / "data", adapters=store.folder, person=ANN, verify=True)
+    )
+    assert (done.left, done.verified) == ((), True)
+    left = AdapterStore.open(store.folder)
+    assert left.record(ANN) is None and tensors(left.adapter(BOB)) == his
+    files = [path.read_bytes() for path in store.folder.rglob("*") if path.is_file()]
+    assert not any(trace in raw for trace in traces for raw in files)
+    with pytest.raises(MismatchError, match="withdrawn"):
+        usable_adapter(left, "copy")
+    with pytest.raises(MissingError, match="nobody named"):
+        api.predict(asked)

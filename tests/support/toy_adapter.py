@@ -1,0 +1,171 @@
+"""A second kind of adapter, for tests alone: a bias on the output of each target module.
+
+Shapes: ``U`` slots, ``B`` rows of a batch, ``O`` width of a module's output.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from idiolect.adapters.hooks import Hook, forward_hooks
+from idiolect.adapters.kinds import KindSpec
+from idiolect.adapters.lora import LoraConfig, Site, sites
+from idiolect.adapters.protocol import Adapter, AdapterConfig
+from idiolect.adapters.stacks.base import Dropout, TrainableStack
+from idiolect.config import derive_seed
+from idiolect.errors import IntegrityError, MismatchError, UsageError
+from idiolect.models.base import Base
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiasConfig:
+    """The modules that carry a bias, and how widely it is drawn."""
+
+    kind: ClassVar[str] = "bias"
+
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    spread: float = 0.0
+
+    @property
+    def dropout(self) -> float:
+        return 0.0
+
+    @property
+    def active(self) -> Literal["all", "answer"]:
+        return "all"
+
+    @property
+    def top_layers(self) -> int:
+        return 0
+
+    @property
+    def described(self) -> str:
+        return f"a bias on {', '.join(sorted(self.targets))}"
+
+    def same_kind(self, other: AdapterConfig) -> bool:
+        return isinstance(other, BiasConfig) and set(self.targets) == set(other.targets)
+
+    def find_sites(self, model: Any) -> tuple[Site, ...]:
+        return sites(model, LoraConfig(targets=self.targets))
+
+    def check_model(self, model: Any) -> None:
+        self.find_sites(model)
+
+    def count_numbers(self, model: Any) -> int:
+        return sum(site.outputs for site in self.find_sites(model))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasAdapter:
+    """One adapter: per module path a vector [O]."""
+
+    config: BiasConfig
+    base: str
+    biases: Mapping[str, Tensor]
+
+    @property
+    def bytes(self) -> int:
+        return sum(bias.numel() * bias.element_size() for bias in self.biases.values())
+
+    def check(self, base: Base, config: AdapterConfig | None = None) -> BiasAdapter:
+        if config is not None and not self.config.same_kind(config):
+            raise MismatchError(f"adapter is {self.config.described}; here is {config.described}")
+        if self.base != base.identity:
+            raise MismatchError(f"adapter was made for base {self.base[:12]}")
+        expected = {s.path: (s.outputs,) for s in self.config.find_sites(base.model)}
+        if {path: tuple(bias.shape) for path, bias in self.biases.items()} != expected:
+            raise MismatchError("adapter and base disagree on modules or their widths")
+        if not all(bool(torch.isfinite(bias).all()) for bias in self.biases.values()):
+            raise IntegrityError("adapter: a number is not finite")
+        return self
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {f"{path}.bias": bias for path, bias in self.biases.items()}
+
+    @staticmethod
+    def from_tensors(config: BiasConfig, base: str, tensors: Mapping[str, Tensor]) -> BiasAdapter:
+        biases = {name.removesuffix(".bias"): tensor for name, tensor in tensors.items()}
+        return BiasAdapter(config=config, base=base, biases=biases)
+
+    def content_hash(self) -> str:
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.tensors().items()):
+            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def stored_forms(self) -> Iterator[Tensor]:
+        yield from self.biases.values()
+
+    def personal_forms(self) -> Iterator[Tensor]:
+        yield from self.biases.values()
+
+
+def init_bias(base: Base, config: BiasConfig, *, seed: int, person: str) -> BiasAdapter:
+    """Biases drawn from (seed, person); zero unless the config spreads them."""
+    draw = torch.Generator().manual_seed(derive_seed(seed, person, "bias init"))
+    biases = {
+        site.path: config.spread * torch.randn(site.outputs, generator=draw)
+        for site in config.find_sites(base.model)
+    }
+    return BiasAdapter(config=config, base=base.identity, biases=biases)
+
+
+class BiasStack(TrainableStack[BiasAdapter]):
+    """The biases of ``U`` slots, trained by torch's own autograd."""
+
+    def __init__(self, base: Base, config: BiasConfig, slots: int) -> None:
+        self.config = config
+        self.sites = config.find_sites(base.model)
+        super().__init__(base, slots=slots, size=config.count_numbers(base.model))
+        self._leaf = self.weights
+
+    def _split(self, buffer: Tensor) -> dict[str, Tensor]:
+        parts = buffer.split([site.outputs for site in self.sites], dim=1)
+        return {site.path: part for site, part in zip(self.sites, parts, strict=True)}
+
+    def train(self) -> BiasStack:
+        super().train()
+        self._leaf = self.weights.detach().requires_grad_()  # the same memory
+        self._leaf.grad = self.grads  # autograd adds up in place
+        return self
+
+    @torch.no_grad()
+    def put(self, slot: int, adapter: Adapter) -> None:
+        adapter.check(self.base, self.config)
+        for path, bias in self._split(self.weights).items():
+            bias[slot].copy_(adapter.tensors()[f"{path}.bias"])
+
+    def unpack(self, row: Tensor) -> BiasAdapter:
+        biases = {path: bias[0] for path, bias in self._split(row[None]).items()}
+        return BiasAdapter(config=self.config, base=self.base.identity, biases=biases)
+
+    @contextmanager
+    def applied(
+        self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
+    ) -> Iterator[None]:
+        if active is not None or dropout is not None:
+            raise UsageError("a bias acts on all tokens, without dropout")
+        kept = (rows >= 0).to(self.weights.dtype)[:, None]
+
+        def hook(bias: Tensor) -> Hook:
+            mine = bias[rows.clamp_min(0)] * kept
+            return lambda module, inputs, output: output + mine[:, None, :].to(output.dtype)
+
+        biases = self._split(self._leaf)
+        with forward_hooks(self.base.model, {path: hook(b) for path, b in biases.items()}):
+            yield
+
+
+BIAS = KindSpec(
+    config_class=BiasConfig,
+    init_adapter=init_bias,
+    from_tensors=BiasAdapter.from_tensors,
+    stack_class=BiasStack,
+)
