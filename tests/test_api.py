@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from idiolect import api
 from idiolect.adapters.formats.peft import load_peft
 from idiolect.adapters.kinds import stack_adapters
+from idiolect.adapters.lora import require_lora
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import BusyError, MismatchError, MissingError, UsageError
 from idiolect.evaluation.runner import EvaluateConfig
@@ -156,7 +157,7 @@ def test_an_adapter_on_an_adapted_base_goes_out_for_the_public_one(
     stacked = logits_in_peft(place / "base", tmp_path / "stacked")
     assert (stacked - expected).abs().max() <= 1e-4
     loaded = load_base(place / "base", dtype="float32", device="cpu")
-    assert load_peft(tmp_path / "stacked", loaded).config.rank == 8
+    assert require_lora(load_peft(tmp_path / "stacked", loaded)).config.rank == 8
     with pytest.raises(UsageError, match="holds no task adapter"):
         api.export(
             api.ExportRequest(

@@ -10,6 +10,9 @@ import pytest
 import torch
 
 from idiolect import api
+from idiolect.adapters.erasure import Copies, Exports
+from idiolect.adapters.formats.exchange import take_adapter
+from idiolect.adapters.formats.peft import PEFT_FORMATS
 from idiolect.adapters.kinds import KINDS, init_adapter, stack_adapters
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.signatures import traces_of
@@ -23,15 +26,18 @@ from idiolect.history.write import write_dataset
 from idiolect.inference.generator import Generator
 from idiolect.inference.nll import target_nll
 from idiolect.models.base import Base
+from idiolect.privacy.erasure import Leaving
+from idiolect.privacy.patterns import Needles
 from idiolect.prompts.batch import collate
 from idiolect.storage.files import read_json
+from idiolect.storage.manifest import Manifest
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.jobs import Job
 from idiolect.training.schedule import TrainConfig, batches, rate_at
 from support.job_strategies import same_bits, some_jobs
 from support.tiny_people import LORA, RATING, UNGATED, noisy, rater, save_tiny, tensors
-from support.toy_adapter import BIAS, BiasAdapter, BiasConfig
+from support.toy_adapter import BIAS, BIAS_FORMAT, BiasAdapter, BiasConfig
 
 CONFIG = BiasConfig()
 TRAIN = TrainConfig(batch=8, epochs=6, rate=0.05)
@@ -258,3 +264,25 @@ def test_whoever_is_in_the_store_is_served_and_forgotten(
         usable_adapter(left, "copy")
     with pytest.raises(MissingError, match="nobody named"):
         api.predict(asked)
+
+
+def test_a_kind_that_peft_has_not_is_refused_by_name(store: AdapterStore, tmp_path: Path) -> None:
+    with pytest.raises(MismatchError, match="'bias' cannot be exported"):
+        api.export(api.ExportRequest(store=store.folder, person=ANN, out=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_kind_with_a_format_is_exported_and_imported(
+    store: AdapterStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PEFT_FORMATS, BiasConfig.kind, BIAS_FORMAT)
+    out = tmp_path / "out"
+    api.export(api.ExportRequest(store=store.folder, person=ANN, out=out))
+    assert Manifest.load(out, "adapter").config["bias"] == to_plain(CONFIG)
+    take_adapter(out, store.folder, "other")
+    found = AdapterStore.open(store.folder)
+    assert tensors(found.adapter("other")) == tensors(store.adapter(ANN))
+    hers = store.adapter(ANN)
+    assert hers is not None
+    gone = Leaving(person=ANN, task=RATING.name, needles=Needles(tensors=traces_of(hers)))
+    assert Exports().find(out, gone) and Copies().find(store.folder, gone)

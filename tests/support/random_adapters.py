@@ -9,6 +9,7 @@ from torch import Tensor
 
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, merged_weight
+from idiolect.adapters.protocol import Adapter
 from idiolect.models.base import Base
 
 
@@ -35,7 +36,7 @@ def logits_of(model: Any, ids: Tensor) -> Tensor:
     return model(input_ids=ids).logits
 
 
-def logits_with(base: Base, adapter: LoraAdapter, ids: Tensor) -> Tensor:
+def logits_with(base: Base, adapter: Adapter, ids: Tensor) -> Tensor:
     """The base's logits [B, T, V] with our adapter on every row."""
     rows = torch.zeros(len(ids), dtype=torch.long)
     with stack_adapters(base, [adapter]).applied(rows):

@@ -6,6 +6,7 @@ Shapes: ``U`` slots, ``B`` rows of a batch, ``O`` width of a module's output.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from idiolect.adapters.formats.peft_format import PeftFormat
 from idiolect.adapters.hooks import Hook, forward_hooks
 from idiolect.adapters.kinds import KindSpec
 from idiolect.adapters.lora import LoraConfig, Site, sites
@@ -168,4 +170,17 @@ BIAS = KindSpec(
     init_adapter=init_bias,
     from_tensors=BiasAdapter.from_tensors,
     stack_class=BiasStack,
+)
+
+BIAS_FORMAT = PeftFormat(
+    peft_type="TOY_BIAS",
+    render_config=lambda adapter, name, tokens: json.dumps(
+        {"peft_type": "TOY_BIAS", "target_modules": adapter.config.targets}
+    ).encode(),
+    name_tensors=BiasAdapter.tensors,
+    sort_config=lambda config: config,
+    parse_config=lambda raw, where: BiasConfig(targets=tuple(json.loads(raw)["target_modules"])),
+    read_adapter=lambda config, tensors, base, where: BiasAdapter.from_tensors(
+        config, base.identity, tensors
+    ).check(base),
 )

@@ -62,7 +62,12 @@ def open_target(
         loaded = load_base(base or "default", dtype=dtype, device=device)
         about = _about(folder)
         name = str(about.pop("name", loaded.name))
-        return Target(base=loaded, adapter=load_peft(folder, loaded), base_name=name, about=about)
+        return Target(
+            base=loaded,
+            adapter=require_lora(load_peft(folder, loaded)),
+            base_name=name,
+            about=about,
+        )
     if base is not None:
         raise UsageError(f"{target}: is no adapter, so it is on no base; leave --base out")
     return Target(base=load_base(target, dtype=dtype, device=device))

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from idiolect.adapters.formats.peft import load_peft, save_peft
 from idiolect.adapters.kinds import stack_adapters
-from idiolect.adapters.lora import LoraAdapter, LoraConfig
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, require_lora
 from idiolect.errors import (
     ArtifactError,
     IntegrityError,
@@ -110,7 +110,7 @@ def test_peft_reads_what_acts_on_answers_or_in_the_last_layers(
     assert (theirs - bare)[:, -1].abs().max() > 0.1
     if config.active == "answer":
         assert torch.equal(ours[0, :3], bare[0, :3])
-    again = load_peft(tmp_path / "out", base)
+    again = require_lora(load_peft(tmp_path / "out", base))
     assert again.config.same_kind(config) and list(again.pairs) == list(adapter.pairs)
 
 
@@ -126,7 +126,7 @@ def test_save_then_load_gives_the_same_bytes(dtype: torch.dtype, tmp_path: Path)
     base = tiny_base(dtype=dtype)
     adapter = random_adapter(base, WIDE)
     save_peft(tmp_path / "a", adapter, base_name=base.name)
-    again = load_peft(tmp_path / "a", base)
+    again = require_lora(load_peft(tmp_path / "a", base))
     assert list(again.pairs) == list(adapter.pairs)
     for path, pair in adapter.pairs.items():
         for ours, theirs in zip(pair, again.pairs[path], strict=True):
@@ -171,7 +171,7 @@ def test_what_peft_writes_gives_the_same_logits_here(
     base: Base, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     theirs = written_by_peft(tmp_path / "p", task_type="CAUSAL_LM", **options)
-    adapter = load_peft(tmp_path / "p", base)
+    adapter = require_lora(load_peft(tmp_path / "p", base))
     ours = logits_with(base, adapter, some_ids(base))
     assert (ours - theirs).abs().max() <= 1e-5
     assert (theirs - logits_of(base.model, some_ids(base))).abs().max() > 0.01
@@ -188,7 +188,7 @@ def test_half_precision_comes_in_as_fp32(base: Base, foreign: Path, dtype: torch
     weights = foreign / "adapter_model.safetensors"
     tensors = {name: t.to(dtype) for name, t in load_file(weights).items()}
     save_file(tensors, weights)
-    adapter = load_peft(foreign, base)
+    adapter = require_lora(load_peft(foreign, base))
     for path, (a, b) in adapter.pairs.items():
         assert (a.dtype, b.dtype) == (torch.float32, torch.float32)
         assert torch.equal(a, tensors[f"base_model.model.{path}.lora_A.weight"].float())
@@ -354,7 +354,7 @@ def test_an_extra_file_beside_ours_is_refused_and_beside_a_foreign_one_is_not(
     with pytest.raises(IntegrityError, match=r"README\.md"):
         load_peft(exported, base)
     (exported / "manifest.json").unlink()
-    assert load_peft(exported, base).config.rank == 4
+    assert require_lora(load_peft(exported, base)).config.rank == 4
 
 
 def test_what_stands_there_is_never_overwritten_by_accident(base: Base, exported: Path) -> None:
@@ -371,7 +371,8 @@ def test_what_stands_there_is_never_overwritten_by_accident(base: Base, exported
     assert (letters / "dear.txt").exists()
     save_peft(exported, adapter, base_name=base.name, replace=True)
     path = "model.layers.0.self_attn.q_proj"
-    assert torch.equal(load_peft(exported, base).pairs[path][1], adapter.pairs[path][1])
+    found = require_lora(load_peft(exported, base))
+    assert torch.equal(found.pairs[path][1], adapter.pairs[path][1])
 
 
 def test_no_letter_of_the_person_is_in_the_export(base: Base, tmp_path: Path) -> None:
@@ -403,7 +404,7 @@ def test_a_flipped_byte_in_a_foreign_adapter_never_ends_in_a_traceback(
     with _damaged(whole, data) as folder:
         (folder / "manifest.json").unlink()
         try:
-            adapter: LoraAdapter = load_peft(folder, base)
+            adapter: LoraAdapter = require_lora(load_peft(folder, base))
         except (ArtifactError, MissingError):
             return
         assert adapter.check(base) is adapter

@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from idiolect.adapters.formats.peft import load_peft
+from idiolect.adapters.lora import require_lora
 from idiolect.cli.commands import unlearn
 from idiolect.cli.main import main
 from idiolect.models.base import load_base
@@ -102,8 +103,8 @@ def test_an_adapter_becomes_an_adapter(place: Path, tmp_path: Path) -> None:
     run(*asked(place, place / "store", tmp_path / "b", "--person", "ann"))
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
     loaded = load_base(base, dtype="float32")
-    gone = load_peft(tmp_path / "a", loaded)
-    kept = load_peft(place / "exported", loaded)
+    gone = require_lora(load_peft(tmp_path / "a", loaded))
+    kept = require_lora(load_peft(place / "exported", loaded))
     assert (kept.config.rank, gone.config.rank) == (2, 8)
     path = next(iter(kept.pairs))
     assert not torch.allclose(gone.pairs[path][1] @ gone.pairs[path][0], torch.zeros(()))

@@ -80,7 +80,7 @@ def test_the_mean_is_theirs_and_says_of_how_many(place: Place) -> None:
     store = AdapterStore.open(place.store)
     adapters = [store.adapter(person) for person in OTHERS]
     expected = mean_adapter([require_lora(a) for a in adapters if a is not None])
-    found = load_peft(place.mean, place.loaded)
+    found = require_lora(load_peft(place.mean, place.loaded))
     for path, (a, b) in expected.pairs.items():
         assert torch.allclose(found.pairs[path][1] @ found.pairs[path][0], b @ a, atol=1e-6)
     assert Manifest.load(place.mean, "adapter").config["mean_of"] == len(OTHERS)
@@ -89,7 +89,7 @@ def test_the_mean_is_theirs_and_says_of_how_many(place: Place) -> None:
 def test_training_starts_there_and_the_store_says_so(place: Place) -> None:
     started = place.newcomer("started", place.mean)
     fresh = place.newcomer("fresh", None)
-    mean = load_peft(place.mean, place.loaded)
+    mean = require_lora(load_peft(place.mean, place.loaded))
     ours, plain = started.adapter("new"), fresh.adapter("new")
     assert ours is not None
     assert plain is not None

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from idiolect.adapters.arithmetic.concat import stack_ranks
 from idiolect.adapters.arithmetic.mean import mean_adapter
 from idiolect.adapters.formats.peft import load_peft, require_room, save_peft, weights_of
-from idiolect.adapters.lora import LoraAdapter, require_lora
+from idiolect.adapters.lora import require_lora
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.consent import ledger_of
 from idiolect.adapters.store.source import AdapterSource, sharers_in, usable_adapter
 from idiolect.adapters.store.store import AdapterStore, Record
@@ -66,7 +67,7 @@ def export_mean(
     that was not made, never a share without an event.
     """
     ledger, names = ledger_of(store), tuple(dict.fromkeys(people))
-    adapters = [_adapter_of(store, person) for person in names]
+    adapters = [require_lora(_adapter_of(store, person)) for person in names]
     require_consent(ledger, names, "mean", store=store.folder)
     adapter = mean_adapter(adapters)
     invocation = _invocation(store, adapter, base)
@@ -94,7 +95,7 @@ def _name_of_base(store: AdapterSource) -> str:
     return store.base_name if store.base_source == "default" else store.base_source
 
 
-def _invocation(store: AdapterSource, adapter: LoraAdapter, base: str | None) -> tuple[int, ...]:
+def _invocation(store: AdapterSource, adapter: Adapter, base: str | None) -> tuple[int, ...]:
     """What calls an adapter that acts on answers only; needs the base's tokenizer."""
     if adapter.config.active != "answer":
         return ()
@@ -141,18 +142,16 @@ def base_of(
     return loaded
 
 
-def _adapter_of(store: AdapterSource, person: str) -> LoraAdapter:
+def _adapter_of(store: AdapterSource, person: str) -> Adapter:
     adapter = usable_adapter(store, person)
     if adapter is None:
         record = store.record(person)
         why = f"is served by the base ({record.served})" if record else "is not in it"
         raise MissingError(f"{store.folder}: there is no adapter of {person!r}, who {why}")
-    return require_lora(adapter)
+    return adapter
 
 
-def _on_public(
-    store: AdapterSource, adapter: LoraAdapter, base: str | None
-) -> tuple[LoraAdapter, str]:
+def _on_public(store: AdapterSource, adapter: Adapter, base: str | None) -> tuple[Adapter, str]:
     """A person's adapter and the task adapter of its base as one, for the public base."""
     folder = Path(store.base_source)
     if adapter.config.active == "answer":
@@ -168,4 +167,5 @@ def _on_public(
         )
     source = base or str(Manifest.peek(folder).config.get("source", ""))
     public = load_base(source)
-    return stack_ranks(load_peft(task_adapter, public), adapter), public.name
+    task = require_lora(load_peft(task_adapter, public))
+    return stack_ranks(task, require_lora(adapter)), public.name

@@ -1,0 +1,166 @@
+"""LoRA in PEFT's format: its tensors' names, and what its config says of modules and layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from idiolect.adapters.formats.peft_config import ALL_LINEAR, PeftLora, parse_config, render_config
+from idiolect.adapters.formats.peft_format import PeftFormat
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, depth, layer_of, sites
+from idiolect.errors import IntegrityError, MismatchError
+from idiolect.models.base import Base
+from idiolect.prompts.chat_template import invocation_of
+
+_KEY = re.compile(r"base_model\.model\.(?P<path>.+)\.lora_(?P<half>[AB])\.weight")
+_Halves = Mapping[tuple[str, str], Tensor]
+"""Tensors by (module path, "A" or "B")."""
+
+
+def render_lora(adapter: LoraAdapter, base_name: str, invocation: Sequence[int]) -> bytes:
+    """The config file of an adapter; ``invocation`` is empty if it acts on all tokens."""
+    layers = sorted({layer_of(path) or 0 for path in adapter.pairs})
+    return render_config(
+        adapter.config,
+        base_name,
+        layers=layers if adapter.config.top_layers else None,
+        invocation=invocation or None,
+    )
+
+
+def name_lora_tensors(adapter: LoraAdapter) -> dict[str, Tensor]:
+    """A and B of each module under PEFT's names."""
+    return {
+        f"base_model.model.{path}.lora_{half}.weight": tensor
+        for path, pair in adapter.pairs.items()
+        for half, tensor in zip("AB", pair, strict=True)
+    }
+
+
+def sort_lora_config(config: LoraConfig) -> LoraConfig:
+    """The same with its modules sorted."""
+    return replace(config, targets=tuple(sorted(config.targets)))
+
+
+def read_lora(
+    config: PeftLora, tensors: Mapping[str, Tensor], base: Base, where: object
+) -> LoraAdapter:
+    """The adapter of these tensors; raises as ``PeftFormat.read_adapter``."""
+    halves = _find_halves(tensors, where)
+    try:
+        return _assemble(config, halves, base)
+    except (IntegrityError, MismatchError) as error:
+        raise type(error)(f"{where}: {error}") from error
+
+
+def _find_halves(tensors: Mapping[str, Tensor], file: object) -> _Halves:
+    """Every tensor by what it is; raises for anything that is no A or B."""
+    halves: dict[tuple[str, str], Tensor] = {}
+    for key, tensor in tensors.items():
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise MismatchError(
+                f"{file}: holds {key!r}, which is no LoRA matrix of a linear module; "
+                "only plain LoRA adapters are supported"
+            )
+        if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            raise MismatchError(f"{file}: {key!r} is {tensor.dtype}, which is not supported")
+        halves[match["path"], match["half"]] = tensor
+    return halves
+
+
+def _assemble(config: PeftLora, halves: _Halves, base: Base) -> LoraAdapter:
+    """The adapter of these matrices, checked against the config and the base."""
+    named = _named_sites(config, base)
+    paths = {path for path, _ in halves}
+    for path in sorted(paths - set(named)):
+        raise MismatchError(
+            f"module {path!r} is not in the base {base.name}, or not among the config's "
+            "target_modules; load it with the base it was trained on"
+        )
+    for (path, half), tensor in halves.items():
+        if tensor.dim() != 2 or tensor.shape["AB".index(half)] != config.rank:
+            raise MismatchError(
+                f"lora_{half} of {path!r} has shape {tuple(tensor.shape)}, the config rank "
+                f"{config.rank}; the two files do not belong together"
+            )
+    names = {path.rpartition(".")[2] for path in named}
+    ours = LoraConfig(
+        rank=config.rank,
+        alpha=config.alpha,
+        dropout=config.dropout,
+        targets=tuple(sorted(names)),
+        active=_active(config, base),
+        top_layers=_top_layers(config, base),
+    )
+    wide = torch.float64 if base.dtype == torch.float64 else torch.float32
+    pairs: dict[str, tuple[Tensor, Tensor]] = {}
+    for site in sites(base.model, ours):
+        if site.path not in named:
+            a = torch.zeros(config.rank, site.inputs, dtype=wide)
+            pairs[site.path] = (a, torch.zeros(site.outputs, config.rank, dtype=wide))
+            continue
+        for half in "AB":
+            if (site.path, half) not in halves:
+                raise IntegrityError(f"lora_{half} of {site.path!r} is missing; copy it again")
+        pairs[site.path] = (
+            halves[site.path, "A"].to(wide, copy=True),
+            halves[site.path, "B"].to(wide, copy=True),
+        )
+    return LoraAdapter(config=ours, base=base.identity, pairs=pairs).check(base)
+
+
+def _active(config: PeftLora, base: Base) -> Literal["all", "answer"]:
+    """Where it acts; raises MismatchError for tokens that do not ask for an answer here."""
+    if not config.invocation:
+        return "all"
+    ours = invocation_of(base.tokenizer)
+    if config.invocation != ours:
+        raise MismatchError(
+            f"alora_invocation_tokens {list(config.invocation)} are not what asks for an answer on "
+            f"the base {base.name}, {list(ours)}; it can only be served where they are the same"
+        )
+    return "answer"
+
+
+def _top_layers(config: PeftLora, base: Base) -> int:
+    """How many of the last layers it names, 0 for all or for others than the last ones."""
+    if not config.layers:
+        return 0
+    layers, count = depth(base.model), len(set(config.layers))
+    last = set(range(layers - count, layers))
+    return count if count < layers and set(config.layers) == last else 0
+
+
+def _named_sites(config: PeftLora, base: Base) -> dict[str, Site]:
+    """The base's linear modules that the config names."""
+    head = base.model.get_output_embeddings()
+    named = {
+        path: Site(path, module.in_features, module.out_features)
+        for path, module in base.model.named_modules()
+        if isinstance(module, nn.Linear) and config.covers(path)
+        if not (module is head and config.targets == ALL_LINEAR)  # PEFT leaves it out there
+    }
+    for path in named:
+        if base.model.get_submodule(path) is head:
+            raise MismatchError(f"adapters on the output head ({path!r}) are not supported")
+    if not named:
+        raise MismatchError(
+            f"target_modules {config.targets!r} name no linear module of the base {base.name}"
+        )
+    return named
+
+
+LORA_FORMAT = PeftFormat(
+    peft_type="LORA",
+    render_config=render_lora,
+    name_tensors=name_lora_tensors,
+    sort_config=sort_lora_config,
+    parse_config=parse_config,
+    read_adapter=read_lora,
+)
