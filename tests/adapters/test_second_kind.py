@@ -31,6 +31,7 @@ from idiolect.privacy.patterns import Needles
 from idiolect.prompts.batch import collate
 from idiolect.storage.files import read_json
 from idiolect.storage.manifest import Manifest
+from idiolect.training.engine.checkpoint import jobs_fingerprint
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.jobs import Job
@@ -152,6 +153,17 @@ def test_a_checkpoint_of_another_kind_is_other_work(base: Base, tmp_path: Path) 
     train_many(base, WORK, LORA, TRAIN, ENGINE, checkpoint=path)
     ours = train_many(base, WORK, CONFIG, TRAIN, ENGINE, checkpoint=path)
     assert all(isinstance(one.adapter, BiasAdapter) for one in ours)
+
+
+class TwinConfig(BiasConfig):
+    """Another kind whose settings read the same."""
+
+    kind = "twin"
+
+
+def test_equal_settings_of_two_kinds_are_two_works() -> None:
+    found = {jobs_fingerprint("b", WORK, config, TRAIN) for config in (BiasConfig(), TwinConfig())}
+    assert len(found) == 2
 
 
 def test_the_store_gives_back_the_same_bytes(

@@ -84,11 +84,15 @@ def stack_adapters(base: Base, adapters: Sequence[Adapter]) -> TrainableStack[Ad
     return stack
 
 
+def kind_tag(config: AdapterConfig) -> dict[str, str]:
+    """What tells a config's plain data from that of other kinds: its kind, nothing for LoRA."""
+    return {} if config.kind == _UNTAGGED else {"kind": config.kind}
+
+
 def config_to_head(config: AdapterConfig) -> dict[str, Any]:
     """A config as entries of a file's head: the settings under the kind's name, and the kind, which
     is left out for LoRA."""
-    tag = {} if config.kind == _UNTAGGED else {"kind": config.kind}
-    return {**tag, config.kind: to_plain(config)}
+    return {**kind_tag(config), config.kind: to_plain(config)}
 
 
 def config_from_head(head: Mapping[str, Any], *, where: str) -> AdapterConfig:

@@ -37,14 +37,14 @@ class Frozen:
     def __init__(
         self,
         base: Base,
-        lora: AdapterConfig,
+        adapter_config: AdapterConfig,
         *,
         forward_tokens: int,
         keep_bytes: int = KEPT_BYTES,
     ) -> None:
         self.base, self.forward_tokens, self.keep_bytes = base, forward_tokens, keep_bytes
-        self.first = first_layer(base.model, lora)
-        self.invocation = invocation_of(base.tokenizer) if lora.active == "answer" else ()
+        self.first = first_layer(base.model, adapter_config)
+        self.invocation = invocation_of(base.tokenizer) if adapter_config.active == "answer" else ()
         self._kept: dict[Hashable, Kept] = {}
         self.kept_bytes = 0
         self.asked: list[tuple[Example, ...]] = []

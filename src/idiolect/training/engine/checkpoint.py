@@ -15,6 +15,7 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor
 
+from idiolect.adapters.kinds import kind_tag
 from idiolect.adapters.protocol import AdapterConfig
 from idiolect.config import fingerprint, to_plain
 from idiolect.errors import IntegrityError
@@ -103,7 +104,11 @@ class Checkpoint:
 
 
 def jobs_fingerprint(
-    base: str, jobs: Sequence[Job], lora: AdapterConfig, config: TrainConfig, kind: str = "adapters"
+    base: str,
+    jobs: Sequence[Job],
+    adapter_config: AdapterConfig,
+    config: TrainConfig,
+    kind: str = "adapters",
 ) -> str:
     """A hash of everything that decides what will come out, of that kind (16 hex digits)."""
     digest = hashlib.sha256()
@@ -113,5 +118,6 @@ def jobs_fingerprint(
             row = f"{example.answer_start}:{example.ids}:{example.tally}\x00"
             digest.update(row.encode())
         digest.update(job.start.content_hash().encode() if job.start else b"fresh")
-    settings = [kind, to_plain(lora), to_plain(config)]
+    adapters = {**kind_tag(adapter_config), **to_plain(adapter_config)}
+    settings = [kind, adapters, to_plain(config)]
     return fingerprint([FORMAT, base, settings, digest.hexdigest()])

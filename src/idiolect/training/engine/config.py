@@ -70,15 +70,17 @@ class EngineConfig:
         return self.forward_tokens or LEAST_TOKENS
 
 
-def packs(base: Base, lora: AdapterConfig, engine: EngineConfig) -> bool:
+def packs(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> bool:
     """Whether rows are packed."""
-    whole = lora.active == "all" and not lora.top_layers and not lora.dropout
-    whole = whole and find_kind(lora.kind).packs
+    whole = adapter_config.active == "all" and not adapter_config.top_layers
+    whole = whole and not adapter_config.dropout and find_kind(adapter_config.kind).packs
     auto = engine.layout == "auto" and base.device.type == "cuda"
     return whole and (auto or engine.layout == "packed")
 
 
-def tokens_for(base: Base, jobs: Sequence[Job], lora: AdapterConfig, engine: EngineConfig) -> int:
+def tokens_for(
+    base: Base, jobs: Sequence[Job], adapter_config: AdapterConfig, engine: EngineConfig
+) -> int:
     """How many tokens a forward has.
 
     On CUDA the power of two whose activations take at most half of the free memory: the other half
@@ -89,7 +91,7 @@ def tokens_for(base: Base, jobs: Sequence[Job], lora: AdapterConfig, engine: Eng
     if base.device.type != "cuda":
         return LEAST_TOKENS
     each = activation_bytes(base)
-    if not packs(base, lora, engine):
+    if not packs(base, adapter_config, engine):
         longest = max(len(e.ids) for job in jobs for e in (*job.examples, *job.tail))
         each += score_bytes(base, longest)
     room = free_bytes(base.device) / 2
@@ -114,21 +116,23 @@ def score_bytes(base: Base, width: int) -> int:
     return 2 * base.dtype.itemsize * config.num_hidden_layers * config.num_attention_heads * width
 
 
-def frozen_for(base: Base, lora: AdapterConfig, engine: EngineConfig) -> Frozen | None:
+def frozen_for(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> Frozen | None:
     """What keeps the part that no adapter changes, ``None`` where all is changed.
 
     Dropout draws for whole examples, so with it nothing is left out.
     """
-    whole = lora.active == "all" and not lora.top_layers
-    if whole or lora.dropout or not engine.keep:
+    whole = adapter_config.active == "all" and not adapter_config.top_layers
+    if whole or adapter_config.dropout or not engine.keep:
         return None
-    return Frozen(base, lora, forward_tokens=engine.forward_tokens, keep_bytes=engine.keep_bytes)
+    return Frozen(
+        base, adapter_config, forward_tokens=engine.forward_tokens, keep_bytes=engine.keep_bytes
+    )
 
 
 def seats_for(
     base: Base,
     jobs: Sequence[Job],
-    lora: AdapterConfig,
+    adapter_config: AdapterConfig,
     config: TrainConfig,
     engine: EngineConfig,
     frozen: Frozen | None,
@@ -149,7 +153,7 @@ def seats_for(
     )
     wanted = engine.forward_tokens / mean(widths)
     # weights, gradients, two moments, and a copy in the base's type
-    held = 5 * 4 * lora.count_numbers(base.model)
+    held = 5 * 4 * adapter_config.count_numbers(base.model)
     room = free_bytes(base.device) / 4 / held
     most = MOST_SEATS * max(1, engine.forward_tokens // LEAST_TOKENS)
     seats = 1

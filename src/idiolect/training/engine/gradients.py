@@ -27,7 +27,7 @@ class Gradients:
         self,
         base: Base,
         stack: TrainableStack[object],
-        lora: AdapterConfig,
+        adapter_config: AdapterConfig,
         *,
         forward_tokens: int,
         share: bool = True,
@@ -36,7 +36,7 @@ class Gradients:
     ) -> None:
         self.stack = stack
         self.padded = PaddedRows(
-            base, stack, lora, forward_tokens=forward_tokens, share=share, frozen=frozen
+            base, stack, adapter_config, forward_tokens=forward_tokens, share=share, frozen=frozen
         )
         self.packed: PackedRows | None = None
         if packed:

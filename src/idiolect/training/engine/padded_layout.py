@@ -55,15 +55,17 @@ class PaddedRows:
         self,
         base: Base,
         stack: TrainableStack[object],
-        lora: AdapterConfig,
+        adapter_config: AdapterConfig,
         *,
         forward_tokens: int,
         share: bool,
         frozen: Frozen | None,
     ) -> None:
-        self.base, self.stack, self.lora = base, stack, lora
+        self.base, self.stack, self.adapter_config = base, stack, adapter_config
         self.forward_tokens, self.frozen = forward_tokens, frozen
-        self.share = share and not frozen and not lora.dropout and lora.active == "all"
+        self.share = (
+            share and not frozen and not adapter_config.dropout and adapter_config.active == "all"
+        )
 
     def forwards(self, rows: Sequence[Row]) -> Iterator[Scored]:
         """One forward after another; whoever trains goes backward before asking for the next."""
@@ -143,7 +145,7 @@ class PaddedRows:
         prompts = [row.example.ids[: row.example.answer_start] for row in rows]
         active = self.stack.active(prompts, ids.shape[1])
         lengths = [len(row.example.ids) - 1 for row in rows]
-        rate = self.lora.dropout if torch.is_grad_enabled() else 0.0
+        rate = self.adapter_config.dropout if torch.is_grad_enabled() else 0.0
         drop = row_dropout(rate, [row.seed for row in rows], lengths)
         with self.stack.applied(owners, active=active, dropout=drop):
             decoder: Any = self.base.model.get_decoder()

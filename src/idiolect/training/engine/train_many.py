@@ -42,7 +42,7 @@ from idiolect.training.schedule import TrainConfig, batches, items_of, rate_at
 def train_many(
     base: Base,
     jobs: Sequence[Job],
-    lora: AdapterConfig,
+    adapter_config: AdapterConfig,
     config: TrainConfig,
     engine: EngineConfig | None = None,
     *,
@@ -69,7 +69,7 @@ def train_many(
         compiled(model) if engine.compile else nullcontext(),
         steady_heap(),
     ):
-        run = _Run(base, jobs, kind, lora, config, engine, checkpoint, listener, stage)
+        run = _Run(base, jobs, kind, adapter_config, config, engine, checkpoint, listener, stage)
         run.start()
         while run.has_work():
             run.train_step()
@@ -100,7 +100,7 @@ class _Run(Generic[V]):
         base: Base,
         jobs: Sequence[Job],
         kind: Kind[V],
-        lora: AdapterConfig,
+        adapter_config: AdapterConfig,
         config: TrainConfig,
         engine: EngineConfig,
         checkpoint: Path | None,
@@ -108,24 +108,25 @@ class _Run(Generic[V]):
         stage: str,
     ) -> None:
         assert all(job.examples for job in jobs)
-        self.base, self.jobs, self.lora, self.config = base, jobs, lora, config
+        self.base, self.jobs, self.adapter_config, self.config = base, jobs, adapter_config, config
         self.path, self.listener, self.stage = checkpoint, listener, stage
-        self.fingerprint = jobs_fingerprint(base.identity, jobs, lora, config, kind.name)
+        self.fingerprint = jobs_fingerprint(base.identity, jobs, adapter_config, config, kind.name)
         found = Checkpoint.load(checkpoint, self.fingerprint) if checkpoint else None
-        tokens = found.forward_tokens if found else tokens_for(base, jobs, lora, engine)
+        tokens = found.forward_tokens if found else tokens_for(base, jobs, adapter_config, engine)
         self.engine = engine = replace(engine, forward_tokens=tokens)
-        self.frozen = frozen_for(base, lora, engine)
-        slots = found.slots if found else seats_for(base, jobs, lora, config, engine, self.frozen)
-        self.stack = kind.stack(base, lora, slots).train()
+        self.frozen = frozen_for(base, adapter_config, engine)
+        slots = found.slots if found else 0
+        slots = slots or seats_for(base, jobs, adapter_config, config, engine, self.frozen)
+        self.stack = kind.stack(base, adapter_config, slots).train()
         self.optimizer = StackedAdamW(self.stack, config)
         self.gradients = Gradients(
             base,
             self.stack,
-            lora,
+            adapter_config,
             forward_tokens=tokens,
             share=engine.share,
             frozen=self.frozen,
-            packed=packs(base, lora, engine),
+            packed=packs(base, adapter_config, engine),
         )
         self.best = torch.zeros_like(self.stack.weights) if config.patience else None
         self.seats: list[_Seat | None] = [None] * slots
@@ -180,7 +181,7 @@ class _Run(Generic[V]):
     def _put(self, slot: int, job: Job) -> None:
         """A slot as it is when somebody takes it."""
         start = job.start or init_adapter(
-            self.base, self.lora, seed=self.config.seed, person=job.person
+            self.base, self.adapter_config, seed=self.config.seed, person=job.person
         )
         self.stack.put(slot, start)
 
@@ -216,7 +217,7 @@ class _Run(Generic[V]):
         self.listener(Measured(stage=self.stage, values=values))
 
     def _dropout_seed(self, seat: _Seat, number: int) -> int:
-        if self.lora.dropout == 0:
+        if self.adapter_config.dropout == 0:
             return 0
         person = self.jobs[seat.job].person
         return derive_seed(self.config.seed, person, "dropout", seat.step, number)
