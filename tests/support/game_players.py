@@ -10,7 +10,7 @@ from idiolect.game.rules.answers import stem
 FIRST = 1_700_000_000.0
 
 
-def played(
+def make_round(
     player: str,
     base_word: str,
     answers: str,
@@ -31,7 +31,7 @@ def played(
     )
 
 
-def voted(player: str, base_word: str, answer: str, yes: bool, *, at: float = 0.0) -> VoteRow:
+def make_vote(player: str, base_word: str, answer: str, yes: bool, *, at: float = 0.0) -> VoteRow:
     """A vote on parts."""
     return VoteRow(
         player=player,
@@ -44,7 +44,7 @@ def voted(player: str, base_word: str, answer: str, yes: bool, *, at: float = 0.
     )
 
 
-def seafood() -> Sequence[RoundRow]:
+def make_seafood_rounds() -> Sequence[RoundRow]:
     """The original game's kinds of seafood, 60 players, counts as published."""
     counts = {
         "fish": 54,
@@ -59,7 +59,7 @@ def seafood() -> Sequence[RoundRow]:
         "mussels": 10,
     }
     return [
-        played(
+        make_round(
             f"p{n:02}",
             "seafood",
             ",".join(word for word, count in counts.items() if n < count),

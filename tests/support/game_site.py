@@ -30,12 +30,12 @@ SEAFOOD = {
 """Answers to "kinds of seafood" in the original game, and how many players gave each."""
 
 
-def guests(count: int) -> list[User]:
+def create_guests(count: int) -> list[User]:
     """So many guests."""
     return [User.objects.create_guest() for _ in range(count)]
 
 
-def opened(
+def open_round(
     player: User,
     base: str = "seafood",
     relation: Relation = Relation.HYPONYMS,
@@ -46,28 +46,28 @@ def opened(
     """A round of the player's on this word, started ``ago`` seconds ago."""
     word, _ = Word.objects.get_or_create(relation=relation.value, base=base)
     made = Round.objects.create(player=player, word=word, untimed=untimed, difficulty=0.5)
-    began(made, ago)
+    set_back_clock(made, ago)
     return made
 
 
-def began(round_: Round, ago: float) -> None:
+def set_back_clock(round_: Round, ago: float) -> None:
     """Set the clock of a round back."""
     Round.objects.filter(pk=round_.pk).update(started_at=F("started_at") - timedelta(seconds=ago))
 
 
-def play(player: User, answers: Sequence[str], base: str = "seafood", **how: Any) -> Round:
+def play_round(player: User, answers: Sequence[str], base: str = "seafood", **how: Any) -> Round:
     """A round played to its end."""
-    return rounds.submit_answers(player, opened(player, base, **how).pk, answers)
+    return rounds.submit_answers(player, open_round(player, base, **how).pk, answers)
 
 
-def agreed(client: Client, player: User) -> Client:
+def log_in_with_consent(client: Client, player: User) -> Client:
     """The client as this player's browser, after the notice."""
     consent.record_consent(player)
     client.force_login(player)
     return client
 
 
-def token(client: Client, path: str) -> str:
+def get_csrf_token(client: Client, path: str) -> str:
     """The CSRF token of a page."""
     page = client.get(path).content.decode()
     found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
@@ -75,6 +75,6 @@ def token(client: Client, path: str) -> str:
     return found[1]
 
 
-def send(client: Client, path: str, fields: dict[str, Any], *, at: str = "/nyms/") -> Any:
+def post_form(client: Client, path: str, fields: dict[str, Any], *, at: str = "/nyms/") -> Any:
     """Send a form as a browser would that has the page ``at`` open."""
-    return client.post(path, fields | {"csrfmiddlewaretoken": token(client, at)})
+    return client.post(path, fields | {"csrfmiddlewaretoken": get_csrf_token(client, at)})

@@ -20,22 +20,22 @@ from idiolect.game.plays import Plays
 from idiolect.game.rules.answers import stem
 from idiolect.history.dataset import read_dataset
 from idiolect.history.write import write_dataset
-from support.game_players import FIRST, played, seafood, voted
+from support.game_players import FIRST, make_round, make_seafood_rounds, make_vote
 
 KNIFE = Plays(
     rounds=[
-        played("ann", "knife", "blade, handle"),
-        played("ann", "knife", "blades", at=10),
-        played("bob", "knife", "blade, tip", at=20),
-        played("cid", "knife", "handles, blade", at=30),
-        played("dora", "spoon", "handle", at=40),
+        make_round("ann", "knife", "blade, handle"),
+        make_round("ann", "knife", "blades", at=10),
+        make_round("bob", "knife", "blade, tip", at=20),
+        make_round("cid", "knife", "handles, blade", at=30),
+        make_round("dora", "spoon", "handle", at=40),
     ],
     votes=[
-        voted("ann", "knife", "wing", False),
-        voted("bob", "knife", "wing", True),
-        voted("bob", "knife", "wing", False, at=5),
-        voted("cid", "knife", "wing", False),
-        voted("dora", "knife", "blade", True),
+        make_vote("ann", "knife", "wing", False),
+        make_vote("bob", "knife", "wing", True),
+        make_vote("bob", "knife", "wing", False, at=5),
+        make_vote("cid", "knife", "wing", False),
+        make_vote("dora", "knife", "blade", True),
     ],
 )
 
@@ -80,7 +80,7 @@ def test_what_few_gave_stays_inside() -> None:
 
 
 def test_the_original_counts_of_seafood() -> None:
-    rows = pairs.build_pair_rows(Plays(rounds=seafood()), nothing)
+    rows = pairs.build_pair_rows(Plays(rounds=make_seafood_rounds()), nothing)
     assert [(r.answer, r.players) for r in rows][:5] == [
         ("fish", 54),
         ("shrimp", 53),
@@ -177,11 +177,14 @@ def test_pseudonyms_are_new_in_every_export() -> None:
 
 
 def test_who_gave_no_answer_has_no_history() -> None:
-    assert histories.build_histories([played("ann", "knife", "")], determiner) == []
+    assert histories.build_histories([make_round("ann", "knife", "")], determiner) == []
 
 
 def test_a_players_own_history_keeps_its_order() -> None:
-    rounds = [played("ann", "spoon", "bowl", at=60), played("ann", "knife", "tip, blade", at=5)]
+    rounds = [
+        make_round("ann", "spoon", "bowl", at=60),
+        make_round("ann", "knife", "tip, blade", at=5),
+    ]
     made = histories.build_player_history("me", rounds, determiner)
     assert [i.fields["answer"] for i in made.items] == ["tip", "blade", "bowl"]
     assert [i.time for i in made.items] == [FIRST + 5, FIRST + 5, FIRST + 60]
@@ -192,7 +195,9 @@ def test_a_players_own_history_keeps_its_order() -> None:
 def test_alpha_is_that_of_the_whole_matrix(matrix: list[list[bool]]) -> None:
     """Against the package's other way in: a matrix of raters by units."""
     rounds = [
-        played(f"p{n}", "knife", ",".join(w for w, said in zip("abcd", row, strict=True) if said))
+        make_round(
+            f"p{n}", "knife", ",".join(w for w, said in zip("abcd", row, strict=True) if said)
+        )
         for n, row in enumerate(matrix)
     ]
     found = agreement.compute_agreement(Plays(rounds=rounds))["answers"]
@@ -206,8 +211,8 @@ def test_alpha_is_that_of_the_whole_matrix(matrix: list[list[bool]]) -> None:
 
 def test_what_nobody_says_of_a_word_is_agreed_on() -> None:
     """The merged units of what was not said, against every unit written out."""
-    rounds = [played(p, "knife", w) for p, w in zip("abc", ("x", "x, y", "z"), strict=True)]
-    rounds += [played(p, "spoon", w) for p, w in zip("ab", ("u", "u, x"), strict=True)]
+    rounds = [make_round(p, "knife", w) for p, w in zip("abc", ("x", "x, y", "z"), strict=True)]
+    rounds += [make_round(p, "spoon", w) for p, w in zip("ab", ("u", "u, x"), strict=True)]
     found = agreement.compute_agreement(Plays(rounds=rounds))["meronyms"]
     knife = [[1, 2], [2, 1], [2, 1], [3, 0]]  # x, y, z, u
     spoon = [[1, 1], [2, 0], [2, 0], [0, 2]]
@@ -217,8 +222,8 @@ def test_what_nobody_says_of_a_word_is_agreed_on() -> None:
 
 def test_players_who_say_the_same_agree_and_others_do_not() -> None:
     words = ("knife", "spoon", "fork")
-    same = [played(f"p{n}", word, f"x{word}, y{word}") for word in words for n in range(4)]
-    apart = [played(f"p{n}", word, f"x{n}, y{n}") for word in words for n in range(4)]
+    same = [make_round(f"p{n}", word, f"x{word}, y{word}") for word in words for n in range(4)]
+    apart = [make_round(f"p{n}", word, f"x{n}, y{n}") for word in words for n in range(4)]
     some = same[:-1] + apart[-1:]
     alphas = [agreement.compute_agreement(Plays(rounds=r))["meronyms"] for r in (same, some, apart)]
     assert [a.players for a in alphas] == [4, 4, 4] and [a.words for a in alphas] == [3, 3, 3]
@@ -231,7 +236,7 @@ def test_players_who_say_the_same_agree_and_others_do_not() -> None:
 
 
 def test_votes_have_an_alpha_of_their_own() -> None:
-    votes = [voted(p, "knife", w, w == "blade") for p in "abc" for w in ("blade", "wing")]
+    votes = [make_vote(p, "knife", w, w == "blade") for p in "abc" for w in ("blade", "wing")]
     found = agreement.compute_agreement(Plays(rounds=[], votes=votes))["votes"]
     assert (found.alpha, found.words, found.players) == (1.0, 1, 3)
 

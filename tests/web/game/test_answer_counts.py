@@ -7,7 +7,7 @@ import pytest
 from idiolect.game.profanity import is_offensive_name, is_slur
 from idiolect.web.game import answer_counts
 from idiolect.web.game.models import HiddenAnswer, Word
-from support.game_site import guests, play
+from support.game_site import create_guests, play_round
 
 pytestmark = pytest.mark.django_db
 
@@ -21,38 +21,40 @@ def shown() -> dict[str, int]:
 
 
 def test_an_answer_is_shown_from_the_third_player_on() -> None:
-    for player in guests(2):
-        play(player, ["shrimp", "crab"])
+    for player in create_guests(2):
+        play_round(player, ["shrimp", "crab"])
     assert shown() == {}
-    (third,) = guests(1)
-    play(third, ["shrimps"])
+    (third,) = create_guests(1)
+    play_round(third, ["shrimps"])
     assert shown() == {"shrimp": 3}
 
 
 def test_one_player_often_is_one_player() -> None:
-    (player,) = guests(1)
+    (player,) = create_guests(1)
     for _ in range(4):
-        play(player, ["shrimp"])
+        play_round(player, ["shrimp"])
     assert shown() == {}
 
 
 def test_it_is_shown_as_most_give_it() -> None:
-    for player, text in zip(guests(5), ["clam", "clams", "clams", "Clams", "clam"], strict=True):
-        play(player, [text])
+    for player, text in zip(
+        create_guests(5), ["clam", "clams", "clams", "Clams", "clam"], strict=True
+    ):
+        play_round(player, [text])
     assert shown() == {"clams": 5}
 
 
 def test_slurs_and_hidden_answers_are_not_shown_however_many_give_them() -> None:
-    for player in guests(4):
-        play(player, ["shrimp", "sh1t", "wheelbarrow"])
+    for player in create_guests(4):
+        play_round(player, ["shrimp", "sh1t", "wheelbarrow"])
     HiddenAnswer.objects.create(stem="wheelbarrow")
     assert shown() == {"shrimp": 4}
 
 
 def test_who_leaves_no_longer_counts() -> None:
-    players = guests(3)
+    players = create_guests(3)
     for player in players:
-        play(player, ["shrimp"])
+        play_round(player, ["shrimp"])
     players[0].delete()
     assert shown() == {}
 

@@ -9,7 +9,7 @@ from idiolect.errors import MissingError, UsageError
 from idiolect.web.accounts.models import User
 from idiolect.web.game import challenges, rounds
 from idiolect.web.game.models import Challenge, PlayerScore, Round, Verdict, Word
-from support.game_site import agreed, opened, play, send
+from support.game_site import log_in_with_consent, open_round, play_round, post_form
 
 pytestmark = pytest.mark.django_db
 SENTENCE = "A wheelbarrow of fish is seafood to me."
@@ -22,7 +22,7 @@ def sums(player: User) -> tuple[int, int, int]:
 
 
 def test_an_accepted_challenge_earns_the_bonus_once(ann: User, ben: User) -> None:
-    answer = play(ann, ["wheelbarrow"]).answers.get()
+    answer = play_round(ann, ["wheelbarrow"]).answers.get()
     made = challenges.submit_challenge(ann, answer.pk, SENTENCE)
     before = sums(ann)
     assert challenges.decide_challenge(made, accept=True, moderator=ben)
@@ -35,9 +35,9 @@ def test_an_accepted_challenge_earns_the_bonus_once(ann: User, ben: User) -> Non
 
 
 def test_of_a_later_round_the_word_knows_nothing(ann: User, ben: User) -> None:
-    play(ann, ["shrimp"])
+    play_round(ann, ["shrimp"])
     before = Word.objects.get().points
-    answer = play(ann, ["wheelbarrow"]).answers.get()
+    answer = play_round(ann, ["wheelbarrow"]).answers.get()
     challenges.decide_challenge(
         challenges.submit_challenge(ann, answer.pk, SENTENCE), accept=True, moderator=ben
     )
@@ -47,7 +47,7 @@ def test_of_a_later_round_the_word_knows_nothing(ann: User, ben: User) -> None:
 
 
 def test_a_declined_one_changes_no_points(ann: User, ben: User) -> None:
-    answer = play(ann, ["wheelbarrow"]).answers.get()
+    answer = play_round(ann, ["wheelbarrow"]).answers.get()
     made = challenges.submit_challenge(ann, answer.pk, SENTENCE)
     before = sums(ann)
     assert challenges.decide_challenge(made, accept=False, moderator=ben)
@@ -55,7 +55,7 @@ def test_a_declined_one_changes_no_points(ann: User, ben: User) -> None:
 
 
 def test_what_cannot_be_challenged(ann: User, ben: User) -> None:
-    listed, other = play(ann, ["apple", "wheelbarrow"], "fruit").answers.all()
+    listed, other = play_round(ann, ["apple", "wheelbarrow"], "fruit").answers.all()
     with pytest.raises(UsageError, match="bonus"):
         challenges.submit_challenge(ann, listed.pk, SENTENCE)
     with pytest.raises(MissingError):
@@ -67,25 +67,25 @@ def test_what_cannot_be_challenged(ann: User, ben: User) -> None:
 
 def test_so_many_may_wait(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(challenges, "MAX_WAITING", 1)
-    first, second = play(ann, ["wheelbarrow", "carriage"]).answers.all()
+    first, second = play_round(ann, ["wheelbarrow", "carriage"]).answers.all()
     challenges.submit_challenge(ann, first.pk, SENTENCE)
     with pytest.raises(UsageError, match="wait"):
         challenges.submit_challenge(ann, second.pk, SENTENCE)
 
 
 def test_a_player_challenges_in_the_browser(site: Client, ann: User) -> None:
-    answer = play(ann, ["wheelbarrow"]).answers.get()
-    agreed(site, ann)
+    answer = play_round(ann, ["wheelbarrow"]).answers.get()
+    log_in_with_consent(site, ann)
     page = f"/nyms/answers/{answer.pk}/challenge/"
     assert page in site.get(f"/nyms/rounds/{answer.round.pk}/").content.decode()
-    assert send(site, page, {"sentence": "short"}, at=page).status_code == 422
-    assert send(site, page, {"sentence": f"<b>{SENTENCE}</b>"}, at=page).status_code == 302
+    assert post_form(site, page, {"sentence": "short"}, at=page).status_code == 422
+    assert post_form(site, page, {"sentence": f"<b>{SENTENCE}</b>"}, at=page).status_code == 302
     shown = site.get("/nyms/challenges/").content.decode()
     assert "&lt;b&gt;" in shown and "<b>" not in shown and "waiting" in shown
 
 
 def test_a_moderator_decides_in_the_admin(site: Client, ann: User) -> None:
-    answer = rounds.submit_answers(ann, opened(ann).pk, ["wheelbarrow"]).answers.get()
+    answer = rounds.submit_answers(ann, open_round(ann).pk, ["wheelbarrow"]).answers.get()
     made = challenges.submit_challenge(ann, answer.pk, SENTENCE)
     queue = "/admin/game/challenge/"
     site.force_login(ann)
@@ -94,7 +94,7 @@ def test_a_moderator_decides_in_the_admin(site: Client, ann: User) -> None:
     site.force_login(moderator)
     page = site.get(queue)
     assert page.status_code == 200 and SENTENCE in page.content.decode()
-    send(site, queue, {"action": "accept", "_selected_action": [made.pk]}, at=queue)
+    post_form(site, queue, {"action": "accept", "_selected_action": [made.pk]}, at=queue)
     made.refresh_from_db()
     assert made.verdict == Verdict.ACCEPTED and made.moderator == moderator
     moderator.delete()

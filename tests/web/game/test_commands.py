@@ -19,7 +19,7 @@ from idiolect.web.accounts.models import User
 from idiolect.web.game import rounds
 from idiolect.web.game.export_reader import open_site, read_plays
 from idiolect.web.game.models import PairSession, PairVote
-from support.game_site import SEAFOOD, guests, opened, play
+from support.game_site import SEAFOOD, create_guests, open_round, play_round
 
 pytestmark = pytest.mark.django_db
 
@@ -53,11 +53,11 @@ def vote(player: User, answer: str, yes: bool) -> None:
 
 
 def test_finished_rounds_are_read_and_others_are_not(ann: User, ben: User) -> None:
-    play(ann, ["Shrimp", "fish", "shrimps"])
-    play(ben, ["crab"], untimed=True)
-    play(ann, [])
-    opened(ann)
-    rounds.skip_round(ben, opened(ben, "bird").pk)
+    play_round(ann, ["Shrimp", "fish", "shrimps"])
+    play_round(ben, ["crab"], untimed=True)
+    play_round(ann, [])
+    open_round(ann)
+    rounds.skip_round(ben, open_round(ben, "bird").pk)
     vote(ben, "crab", True)
     found = read_plays()
     assert [(r.player, [a.text for a in r.answers], r.untimed) for r in found.rounds] == [
@@ -72,9 +72,9 @@ def test_finished_rounds_are_read_and_others_are_not(ann: User, ben: User) -> No
 
 def seafood(players: int = 6) -> list[User]:
     """Guests who answer as players of the original did, in proportion."""
-    found = guests(players)
+    found = create_guests(players)
     for n, player in enumerate(found):
-        play(player, [word for word, of in SEAFOOD.items() if n < of * players / 60])
+        play_round(player, [word for word, of in SEAFOOD.items() if n < of * players / 60])
     return found
 
 
@@ -110,7 +110,7 @@ def test_a_table_and_histories_leave_the_site_without_names(tmp_path: Path, name
 
 
 def test_rare_answers_leave_only_where_that_is_asked_for(tmp_path: Path) -> None:
-    play(guests(1)[0], ["grandmother's chowder"])
+    play_round(create_guests(1)[0], ["grandmother's chowder"])
     out = tmp_path / "pairs.tsv"
     assert "0 pairs" in run(["export", "--out", str(out)]).stdout
     assert "1 pair" in run(["export", "--out", str(out), "--least-players", "1"]).stdout
@@ -119,7 +119,7 @@ def test_rare_answers_leave_only_where_that_is_asked_for(tmp_path: Path) -> None
 def test_the_report_says_how_far_players_agree(tmp_path: Path) -> None:
     players = seafood()
     for player in players:
-        play(player, ["robin", "owl"], "bird")
+        play_round(player, ["robin", "owl"], "bird")
     for player in players[:3]:
         vote(player, "crab", True)
     out = tmp_path / "report.json"

@@ -6,15 +6,15 @@ import pytest
 from django.test import Client
 
 from idiolect.web.accounts.models import User
-from support.game_site import agreed, play
+from support.game_site import log_in_with_consent, play_round
 
 pytestmark = pytest.mark.django_db
 
 
 def test_plays_are_the_players_own(site: Client, ann: User) -> None:
     assert site.get("/nyms/api/my-plays.json").status_code == 401
-    play(ann, ["shrimp"])
-    found = agreed(site, ann).get("/nyms/api/my-plays.json").json()
+    play_round(ann, ["shrimp"])
+    found = log_in_with_consent(site, ann).get("/nyms/api/my-plays.json").json()
     assert [r["base_word"] for r in found["rounds"]] == ["seafood"]
     assert found["totals"] == [
         {"untimed": False, "rounds": 1, "points": found["rounds"][0]["score"]}
@@ -25,15 +25,15 @@ def test_plays_are_the_players_own(site: Client, ann: User) -> None:
 def test_boards_are_everybodys_and_without_rounds_that_have_no_answer(
     site: Client, ann: User, ben: User
 ) -> None:
-    play(ann, ["shrimp"])
-    play(ben, ["", "seafood"])
+    play_round(ann, ["shrimp"])
+    play_round(ben, ["", "seafood"])
     found = site.get("/nyms/api/leaders", {"board": "rounds"}).json()
     assert found == {
         "rows": [{"rank": 1, "player": "ann", "value": 1.0}],
         "own": None,
         "players": 1,
     }
-    own = agreed(site, ann).get("/nyms/api/leaders", {"board": "total"}).json()["own"]
+    own = log_in_with_consent(site, ann).get("/nyms/api/leaders", {"board": "total"}).json()["own"]
     assert own["player"] == "ann" and own["rank"] == 1
     assert site.get("/nyms/api/leaders", {"board": "wealth"}).status_code == 422
 

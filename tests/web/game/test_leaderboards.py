@@ -11,7 +11,7 @@ from idiolect.game.rules.standings import LeaderboardKind
 from idiolect.web.accounts.models import User
 from idiolect.web.game import leaderboards
 from idiolect.web.game.models import PlayerScore, Word
-from support.game_site import guests, play
+from support.game_site import create_guests, play_round
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -46,7 +46,7 @@ def test_the_average_wants_ten_rounds_and_a_month(ann: User, ben: User) -> None:
 
 
 def test_guests_do_not_stand_there_but_learn_their_rank(ann: User) -> None:
-    (guest,) = guests(1)
+    (guest,) = create_guests(1)
     stands(ann, 10, 100)
     stands(guest, 10, 900)
     found = leaderboards.get_leaderboard(LeaderboardKind.TOTAL, guest, now=NOW)
@@ -82,7 +82,7 @@ def test_hard_words_are_those_that_bring_little() -> None:
 
 def test_the_page_changes_boards_with_and_without_htmx(site: Client, ann: User) -> None:
     for _ in range(10):
-        play(ann, ["shrimp"])
+        play_round(ann, ["shrimp"])
     site.force_login(ann)
     for board in ("average", "total", "rounds", "hardest", "nonsense"):
         page = site.get(f"/nyms/leaders/?board={board}")

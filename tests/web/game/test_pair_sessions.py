@@ -21,7 +21,7 @@ from idiolect.web.accounts.models import User
 from idiolect.web.game import pair_sessions
 from idiolect.web.game.models import HiddenAnswer, PairSession, PairVote, State
 from idiolect.web.game.pair_candidates import UNLISTED_PROBABILITY, gather_candidates
-from support.game_site import guests, play
+from support.game_site import create_guests, play_round
 
 pytestmark = pytest.mark.django_db
 PAIR = {"relation": "hyponyms", "base": "seafood", "answer": "wheelbarrow", "likely": 0.5}
@@ -48,11 +48,11 @@ def test_a_game_has_twenty_five_pairs_half_of_them_true(ann: User) -> None:
 
 
 def test_agreeing_with_the_majority_earns_points(ann: User) -> None:
-    for voter, yes in zip(guests(3), [True, True, False], strict=True):
+    for voter, yes in zip(create_guests(3), [True, True, False], strict=True):
         pair_sessions.submit_votes(voter, sitting_of(voter, PAIR).pk, {0: yes})
     with_them = pair_sessions.submit_votes(ann, sitting_of(ann, PAIR).pk, {0: True})
     assert with_them.score == 10 and with_them.votes.get().majority is True
-    (other,) = guests(1)
+    (other,) = create_guests(1)
     assert pair_sessions.submit_votes(other, sitting_of(other, PAIR).pk, {0: False}).score == 0
 
 
@@ -100,11 +100,11 @@ def answers_of(base: str) -> set[str]:
 
 
 def test_what_three_players_gave_is_asked_and_less_is_not() -> None:
-    players = guests(3)
+    players = create_guests(3)
     for player in players[:2]:
-        play(player, ["wheelbarrow", "sh1t"])
+        play_round(player, ["wheelbarrow", "sh1t"])
     assert "wheelbarrow" not in answers_of("seafood")
-    play(players[2], ["wheelbarrow", "sh1t"])
+    play_round(players[2], ["wheelbarrow", "sh1t"])
     assert answers_of("seafood") & {"wheelbarrow", "sh1t"} == {"wheelbarrow"}
     HiddenAnswer.objects.create(stem="wheelbarrow")
     assert "wheelbarrow" not in answers_of("seafood")
@@ -132,9 +132,9 @@ def test_begun_pairs_carry_their_votes(ann: User) -> None:
 
 
 def test_what_only_two_still_give_is_asked_no_longer(ann: User) -> None:
-    players = guests(3)
+    players = create_guests(3)
     for player in players:
-        play(player, ["wheelbarrow"])
+        play_round(player, ["wheelbarrow"])
     pair_sessions.submit_votes(ann, sitting_of(ann, PAIR).pk, {0: True})
     assert "wheelbarrow" in answers_of("seafood")
     players[0].delete()

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from idiolect.web.accounts.models import User
 from idiolect.web.game.models import Round, State
-from support.game_site import agreed, guests, play
+from support.game_site import create_guests, log_in_with_consent, play_round
 
 pytestmark = pytest.mark.django_db
 PLAIN = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
@@ -25,9 +25,9 @@ def asks(client: Client, path: str, fields: dict[str, Any] | None = None) -> tup
 
 
 def test_a_round_takes_few_queries_however_much_was_played(ann: User) -> None:
-    client = agreed(Client(headers={"host": "localhost"}), ann)
-    for player in guests(4):
-        play(player, ["shrimp", "lobster"])
+    client = log_in_with_consent(Client(headers={"host": "localhost"}), ann)
+    for player in create_guests(4):
+        play_round(player, ["shrimp", "lobster"])
     client.get("/nyms/my-model/")  # the session remembers the agreement from here on
     for _ in range(2):
         client.post("/nyms/play/", {"relation": "hyponyms"})

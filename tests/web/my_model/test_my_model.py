@@ -32,8 +32,8 @@ from idiolect.web.jobs import queue
 from idiolect.web.models import Job
 from idiolect.web.my_model import engine, service
 from idiolect.web.my_model.models import OwnModel, PredictedAnswers
-from support.game_players import played
-from support.game_site import agreed, play, send
+from support.game_players import make_round
+from support.game_site import log_in_with_consent, play_round, post_form
 from support.tiny_people import save_tiny
 
 pytestmark = pytest.mark.django_db
@@ -67,7 +67,7 @@ def work(kind: str, owner: User) -> Job:
 
 def four_rounds(player: User, words: Sequence[str] = WORDS[:4]) -> None:
     for word in words:
-        play(player, [f"{word}a", f"{word}b"], word)
+        play_round(player, [f"{word}a", f"{word}b"], word)
 
 
 def trained(player: User) -> OwnModel:
@@ -80,7 +80,7 @@ def trained(player: User) -> OwnModel:
 
 def history(answers: str) -> History:
     rounds = [
-        played("me", word, answers, relation="hyponyms", at=n) for n, word in enumerate(WORDS)
+        make_round("me", word, answers, relation="hyponyms", at=n) for n, word in enumerate(WORDS)
     ]
     return build_player_history(engine.PLAYER_ID, rounds, lambda word: "")
 
@@ -147,7 +147,7 @@ def test_another_base_starts_over(tmp_path: Path, base: Path) -> None:
 
 def test_a_few_rounds_are_not_enough(ann: User) -> None:
     four_rounds(ann, WORDS[:3])
-    play(ann, [], "fork")  # an empty round says nothing
+    play_round(ann, [], "fork")  # an empty round says nothing
     with pytest.raises(UsageError, match="3 of the 4 rounds"):
         service.request_training(ann)
     assert service.get_status(ann).remaining_rounds == 1
@@ -159,7 +159,7 @@ def test_from_rounds_to_answers_on_other_words(ann: User, ben: User, home: Path)
     assert sorted(model.words) == sorted(["hyponyms", word] for word in WORDS[:4])
     folder = service.get_model_folder(model)
     assert folder.parent == home / service.MODELS_FOLDER and "ann" not in str(folder)
-    fresh = play(ann, ["robin", "owl"], "fork")
+    fresh = play_round(ann, ["robin", "owl"], "fork")
     assert service.find_or_request_prediction(fresh) == ("waiting", None)
     assert work(service.PREDICT_JOB, ann).result == {"rounds": 1}
     state, guess = service.find_or_request_prediction(fresh)
@@ -172,18 +172,18 @@ def test_from_rounds_to_answers_on_other_words(ann: User, ben: User, home: Path)
 
 
 def test_it_is_not_asked_about_what_it_learnt(ann: User) -> None:
-    first = play(ann, ["knifea"], "knife")
+    first = play_round(ann, ["knifea"], "knife")
     trained(ann)
     assert service.find_or_request_prediction(first)[0] == "before"
-    again = play(ann, ["knifec"], "knife")
-    assert service.find_or_request_prediction(again)[0] == "learnt"
+    again = play_round(ann, ["knifec"], "knife")
+    assert service.find_or_request_prediction(again)[0] == "learned"
     assert queue.claim_job("w1") is None
-    empty = play(ann, [], "fork")
+    empty = play_round(ann, [], "fork")
     assert service.find_or_request_prediction(empty)[0] == "none"
 
 
 def test_without_a_model_nothing_is_asked(ben: User) -> None:
-    assert service.find_or_request_prediction(play(ben, ["owl"], "bird")) == ("none", None)
+    assert service.find_or_request_prediction(play_round(ben, ["owl"], "bird")) == ("none", None)
     assert queue.claim_job("w1") is None
 
 
@@ -197,7 +197,7 @@ def test_hits_are_counted_by_stem(ann: User, monkeypatch: pytest.MonkeyPatch) ->
         return ["robins", "eagle"], ["owl", "robin"]
 
     monkeypatch.setattr(engine.AnswerPredictor, "predict_answers", said)
-    fresh = play(ann, ["robin", "owl", "wren"], "fork")
+    fresh = play_round(ann, ["robin", "owl", "wren"], "fork")
     service.find_or_request_prediction(fresh)
     work(service.PREDICT_JOB, ann)
     guess = PredictedAnswers.objects.get(round=fresh)
@@ -234,14 +234,14 @@ def test_progress_is_that_of_learning(ann: User, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_page_from_few_rounds_to_a_model(ann: User, site: Client) -> None:
-    agreed(site, ann)
+    log_in_with_consent(site, ann)
     four_rounds(ann, WORDS[:2])
     page = site.get(PAGE).content.decode()
     assert "2 of 4 rounds" in page and "Train my model" not in page
-    assert send(site, PAGE, {}, at="/nyms/").status_code == 409
+    assert post_form(site, PAGE, {}, at="/nyms/").status_code == 409
     four_rounds(ann, WORDS[2:4])
     assert "Train my model" in site.get(PAGE).content.decode()
-    assert send(site, PAGE, {}, at=PAGE).status_code == 302
+    assert post_form(site, PAGE, {}, at=PAGE).status_code == 302
     page = site.get(PAGE).content.decode()
     assert "waiting for its turn" in page and "hx-trigger" in page and "<progress" in page
     part = site.get(PAGE, headers={"HX-Request": "true"}).content.decode()
@@ -254,12 +254,12 @@ def test_the_page_from_few_rounds_to_a_model(ann: User, site: Client) -> None:
 def test_a_result_shows_what_the_models_say(
     ann: User, site: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agreed(site, ann)
+    log_in_with_consent(site, ann)
     trained(ann)
     monkeypatch.setattr(
         engine.AnswerPredictor, "predict_answers", lambda *_: (["robin", "<b>gull"], ["albatross"])
     )
-    fresh = play(ann, ["robin", "owl"], "fork")
+    fresh = play_round(ann, ["robin", "owl"], "fork")
     result = site.get(reverse("game:round", args=[fresh.pk])).content.decode()
     where = reverse("my_model:answers", args=[fresh.pk])
     assert f'hx-get="{where}"' in result
@@ -274,16 +274,16 @@ def test_a_result_shows_what_the_models_say(
 
 
 def test_somebody_elses_round_is_not_shown(ann: User, ben: User, site: Client) -> None:
-    agreed(site, ann)
-    theirs = play(ben, ["robin"], "bird")
+    log_in_with_consent(site, ann)
+    theirs = play_round(ben, ["robin"], "bird")
     assert site.get(reverse("my_model:answers", args=[theirs.pk])).status_code == 404
 
 
 def test_a_model_that_is_deleted_is_gone(ann: User, site: Client) -> None:
-    agreed(site, ann)
+    log_in_with_consent(site, ann)
     model = trained(ann)
     assert service.get_model_folder(model).is_dir()
-    assert send(site, reverse("my_model:forget"), {}, at=PAGE).status_code == 302
+    assert post_form(site, reverse("my_model:forget"), {}, at=PAGE).status_code == 302
     assert not service.get_model_folder(model).exists()
     assert not OwnModel.objects.exists() and Round.objects.filter(player=ann).count() == 4
 
@@ -292,7 +292,7 @@ def test_who_leaves_takes_their_model_along(
     ann: User, ben: User, home: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
     mine, theirs = trained(ann), trained(ben)
-    service.find_or_request_prediction(play(ann, ["robin"], "fork"))
+    service.find_or_request_prediction(play_round(ann, ["robin"], "fork"))
     work(service.PREDICT_JOB, ann)
     assert len(personal_data.export_person(ann)["own model"]["guesses"]) == 1
     (home / CLASSIFIER_FOLDER).mkdir()

@@ -1,4 +1,4 @@
-"""The moderator's pages: the queue of challenges, hidden answers, and rounds to look at."""
+"""The moderator's pages in Django's admin: challenges, hidden answers, words and rounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from idiolect.web.game.models import Challenge, HiddenAnswer, Round, Verdict, Wo
 
 
 class _ReadOnlyAdmin(admin.ModelAdmin):
-    """What the game itself writes: sums would no longer be right if somebody edited it."""
+    """A read-only view of rows that the game writes; an edit would make the stored sums wrong."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -27,50 +27,52 @@ class _ReadOnlyAdmin(admin.ModelAdmin):
 
 @admin.register(Challenge)
 class ChallengeAdmin(_ReadOnlyAdmin):
-    """The queue: waiting ones first, oldest first; accept or decline by action."""
+    """The queue of challenges, waiting and oldest first; actions accept or decline them."""
 
     list_display = ("sentence", "format_question", "answer", "verdict", "made_at")
     list_filter = ("verdict",)
     list_select_related = ("answer__word",)
     search_fields = ("sentence", "answer__text", "answer__word__base")
-    ordering = ("-verdict", "made_at")  # "waiting" is the last of the three words
+    # "waiting" sorts after "accepted" and "declined", so the reversed order puts it first.
+    ordering = ("-verdict", "made_at")
     actions = ("accept", "decline")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # Of the list, for its actions; a single challenge has no form.
+        # The list needs this permission for its actions. A single challenge has no form.
         return obj is None and super(admin.ModelAdmin, self).has_change_permission(request)
 
     @admin.display(description="asked")
     def format_question(self, challenge: Challenge) -> str:
-        """Relation and base word."""
+        """Returns the relation and the base word, for the list."""
         return str(challenge.answer.word)
 
     @admin.action(description="Accept: the answer gets its bonus", permissions=["change"])
     def accept(self, request: HttpRequest, queryset: QuerySet[Challenge]) -> None:
-        """Accept the chosen ones."""
+        """Accepts the selected challenges."""
         self._decide_all(request, queryset, accept=True)
 
     @admin.action(description="Decline", permissions=["change"])
     def decline(self, request: HttpRequest, queryset: QuerySet[Challenge]) -> None:
-        """Decline the chosen ones."""
+        """Declines the selected challenges."""
         self._decide_all(request, queryset, accept=False)
 
     def _decide_all(
         self, request: HttpRequest, queryset: QuerySet[Challenge], *, accept: bool
     ) -> None:
         waiting = queryset.filter(verdict=Verdict.WAITING)
-        done = sum(
-            challenges.decide_challenge(found, accept=accept, moderator=request.user)
-            for found in waiting
+        # `decide_challenge` returns False if another moderator decided in the meantime.
+        decided = sum(
+            challenges.decide_challenge(challenge, accept=accept, moderator=request.user)
+            for challenge in waiting
         )
         self.message_user(
-            request, f"{done} {'accepted' if accept else 'declined'}.", messages.SUCCESS
+            request, f"{decided} {'accepted' if accept else 'declined'}.", messages.SUCCESS
         )
 
 
 @admin.register(HiddenAnswer)
 class HiddenAnswerAdmin(admin.ModelAdmin):
-    """Stems out of sight."""
+    """Stems that are not shown to other players."""
 
     list_display = ("stem",)
     search_fields = ("stem",)
@@ -78,7 +80,7 @@ class HiddenAnswerAdmin(admin.ModelAdmin):
 
 @admin.register(Word)
 class WordAdmin(_ReadOnlyAdmin):
-    """What was asked, and how it went."""
+    """The words that players were asked, with their counts."""
 
     list_display = ("base", "relation", "rounds", "skips", "points")
     list_filter = ("relation",)
@@ -87,7 +89,7 @@ class WordAdmin(_ReadOnlyAdmin):
 
 @admin.register(Round)
 class RoundAdmin(_ReadOnlyAdmin):
-    """Rounds, latest first."""
+    """All rounds, latest first."""
 
     list_display = ("word", "player", "state", "untimed", "started_at", "score")
     list_filter = ("state", "untimed", "word__relation")

@@ -1,8 +1,8 @@
-"""What others gave: counted from the answers themselves each time, so that no sum can be wrong.
+"""Counts of the answers that players gave to a word.
 
-Knows who gave what; says only how many. Every player counts once a word, however often they played
-it. An answer is named to other players only where enough of them gave it and nothing speaks
-against showing it.
+The counts come from the answer rows on each call, so they cannot drift from the data. Each player
+counts once per word, however often they play it. Other players see an answer only if at least
+``MIN_PLAYERS_TO_SHOW`` players gave it, it is not a slur, and no moderator hid it.
 """
 
 from __future__ import annotations
@@ -20,36 +20,38 @@ from idiolect.web.game.models import Answer, HiddenAnswer, Round, State, Word
 from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
 MIN_PLAYERS_TO_SHOW = 3
-"""So many players must have given an answer before others see it."""
+"""Number of players who must give an answer before other players see it."""
 MAX_TOP_ANSWERS = 10
-"""Answers that are named as the top ones of a word."""
+"""Maximum number of top answers shown for a word."""
 _MAX_CANDIDATES = 3 * MAX_TOP_ANSWERS
-"""Answers that are looked at for them: some may not be shown."""
+"""Number of answers read to find the top ones, because some of them may not be shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopAnswer:
-    """An answer that may be shown: its text as most give it, and by how many players."""
+    """An answer that other players may see, in its most common spelling."""
 
     text: str
     stem: str
     players: int
     share: float
-    """Of the players who answered on this word, from 0 to 1."""
+    """Share of the players who answered this word, from 0 to 1."""
 
 
 def count_prior_answers(
-    word: Word, *, but_not: Any, stems: Collection[str]
+    word: Word, *, excluding: Any, stems: Collection[str]
 ) -> tuple[PriorAnswers, bool]:
-    """How many players other than ``but_not`` answered on the word, and gave each of the stems;
-    and whether ``but_not`` themselves never did."""
-    asked = sorted(stems) or [""]
-    asked += asked[-1:] * (
-        _round_up_to_power_of_two(len(asked)) - len(asked)
-    )  # few lengths, few queries to compile
-    slots = {f"stem{at}": key for at, key in enumerate(asked)}
-    given = _prepare_prior_answers(len(asked))(word=word.pk, player=but_not.pk, **slots)
-    others, own = _PLAYER_COUNTS.first(word=word.pk, player=but_not.pk) or (0, 0)
+    """Counts the players other than ``excluding`` who answered the word and gave each stem.
+
+    The second value is True if ``excluding`` has not answered this word before.
+    """
+    padded = sorted(stems) or [""]
+    # The number of stems is part of the SQL. Repeating the last stem up to a power of two means
+    # that only a few queries have to be compiled.
+    padded += padded[-1:] * (_round_up_to_power_of_two(len(padded)) - len(padded))
+    slots = {f"stem{at}": key for at, key in enumerate(padded)}
+    given = _prepare_prior_answers(len(padded))(word=word.pk, player=excluding.pk, **slots)
+    others, own = _PLAYER_COUNTS.first(word=word.pk, player=excluding.pk) or (0, 0)
     return PriorAnswers(rounds=others, given=dict(given)), not own
 
 
@@ -59,10 +61,11 @@ def _round_up_to_power_of_two(number: int) -> int:
 
 @cache
 def _prepare_prior_answers(stems: int) -> PreparedQuery:
-    asked = [QueryParameter(f"stem{at}", CharField()) for at in range(stems)]
+    """Returns the query for the number of other players per stem, with slots for n stems."""
+    slots = [QueryParameter(f"stem{at}", CharField()) for at in range(stems)]
     return PreparedQuery(
         lambda: (
-            Answer.objects.filter(~Q(player=_PLAYER), word=_WORD, stem__in=asked)
+            Answer.objects.filter(~Q(player=_PLAYER), word=_WORD, stem__in=slots)
             .order_by()
             .values_list("stem")
             .annotate(players=Count("player", distinct=True))
@@ -71,18 +74,18 @@ def _prepare_prior_answers(stems: int) -> PreparedQuery:
 
 
 def _filter_answered_rounds(word: Any) -> QuerySet[Round]:
-    """Rounds that say something about the word."""
+    """Returns the finished rounds on the word that have at least one answer."""
     return Round.objects.filter(word=word, state=State.FINISHED, answered__gt=0)
 
 
 def count_players_with_answer(relation: str, base: str, key: str) -> int:
-    """How many players gave an answer of this stem on this word."""
+    """Returns the number of players who gave an answer with this stem to this word."""
     found = Answer.objects.filter(word__relation=relation, word__base=base, stem=key)
     return found.aggregate(players=Count("player", distinct=True))["players"]
 
 
 def list_top_answers(word: Word) -> list[TopAnswer]:
-    """The answers most players gave, best first, without those that may not be shown."""
+    """Returns the answers that most players gave and that may be shown, most common first."""
     given = _MOST_FREQUENT(word=word.pk)
     if not given:
         return []
@@ -90,16 +93,17 @@ def list_top_answers(word: Word) -> list[TopAnswer]:
         "players"
     ]
     texts = _choose_texts(word, [stem for stem, _ in given])
+    # A stem without a text may not be shown.
     kept = [
-        TopAnswer(text=texts[stem], stem=stem, players=many, share=many / players)
-        for stem, many in given
+        TopAnswer(text=texts[stem], stem=stem, players=count, share=count / players)
+        for stem, count in given
         if stem in texts
     ]
     return kept[:MAX_TOP_ANSWERS]
 
 
 def _choose_texts(word: Word, stems: list[str]) -> dict[str, str]:
-    """Per stem the text that most players typed, of those that may be shown."""
+    """Maps each stem to the spelling that most players typed, among those that may be shown."""
     typed = (
         Answer.objects.filter(word=word, stem__in=stems)
         .order_by()
@@ -107,19 +111,19 @@ def _choose_texts(word: Word, stems: list[str]) -> dict[str, str]:
         .annotate(players=Count("player", distinct=True))
         .order_by("players", "-text")
     )
-    shown = filter_showable([(stem, text) for stem, text, _ in typed])
-    return dict(shown)
+    # Rows are ordered by count, so for each stem the most common text overwrites the others.
+    return dict(filter_showable([(stem, text) for stem, text, _ in typed]))
 
 
 def filter_showable(answers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Of (stem, text) those that are no slur and that no moderator hid, in their order."""
+    """Keeps the (stem, text) pairs that are not slurs and that no moderator hid, in order."""
     answers = list(answers)
     stems = {stem for stem, _ in answers}
     hidden = set(HiddenAnswer.objects.filter(stem__in=stems).values_list("stem", flat=True))
     return [(s, text) for s, text in answers if s not in hidden and not is_slur(text)]
 
 
-# Every round asks these: they are compiled once (`prepared`).
+# Each round runs these queries, so they are compiled once (`idiolect.web.prepared_queries`).
 _PLAYER, _WORD = (
     QueryParameter("player", BigIntegerField()),
     QueryParameter("word", BigIntegerField()),

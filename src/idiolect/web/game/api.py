@@ -1,6 +1,7 @@
-"""The game as JSON: a player's own plays, and the leaderboards. Its description is `openapi.json`.
+"""The game's JSON API: a player's own plays, and the leaderboards.
 
-Reads a request and calls one service, as the pages do.
+Like the pages, each function reads a request and calls one service. `openapi.json` describes the
+API.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from idiolect.web.game import leaderboards, personal_export
 api = NinjaAPI(
     title="KnowYourNyms",
     version="1",
-    docs_url=None,  # its page loads scripts from other hosts
+    docs_url=None,  # The documentation page would load scripts from other hosts.
     urls_namespace="nyms-api",
 )
 
 
 class AnswerOut(Schema):
-    """An answer that counted, and what it was worth."""
+    """An answer that counted, and its points."""
 
     answer: str
     agreement: int
@@ -33,7 +34,7 @@ class AnswerOut(Schema):
 
 
 class RoundOut(Schema):
-    """One word put to the player."""
+    """One round: a word that the player was asked, and their answers."""
 
     id: str
     relation: str
@@ -48,7 +49,7 @@ class RoundOut(Schema):
 
 
 class VoteOut(Schema):
-    """What the player said of a pair in Nym or Not."""
+    """The player's vote on a pair in Nym or Not."""
 
     relation: str
     base_word: str
@@ -70,7 +71,7 @@ class PairSessionOut(Schema):
 
 
 class ChallengeOut(Schema):
-    """A sentence for an answer, and its verdict."""
+    """A challenge: a sentence that defends an answer, and the moderator's verdict."""
 
     relation: str
     base_word: str
@@ -82,14 +83,14 @@ class ChallengeOut(Schema):
 
 
 class ConsentOut(Schema):
-    """That the player agreed to the notice."""
+    """The player's consent to one version of the notice."""
 
     version: int
     agreed_at: str
 
 
 class TotalOut(Schema):
-    """Sums over the player's rounds with an answer."""
+    """Sums over the player's rounds that have an answer."""
 
     untimed: bool
     rounds: int
@@ -97,7 +98,7 @@ class TotalOut(Schema):
 
 
 class PlaysOut(Schema):
-    """Everything the game keeps of a player."""
+    """All data that the game stores about a player."""
 
     format: str
     consents: list[ConsentOut]
@@ -108,7 +109,7 @@ class PlaysOut(Schema):
 
 
 class LeaderboardRowOut(Schema):
-    """A row of a leaderboard."""
+    """One row of a leaderboard."""
 
     rank: int
     player: str
@@ -116,7 +117,7 @@ class LeaderboardRowOut(Schema):
 
 
 class LeaderboardOut(Schema):
-    """The best of a board, and one's own row wherever it is."""
+    """The top rows of a leaderboard, and the player's own row at any rank."""
 
     rows: list[LeaderboardRowOut]
     own: LeaderboardRowOut | None
@@ -125,7 +126,7 @@ class LeaderboardOut(Schema):
 
 @api.get("/my-plays.json", response=PlaysOut, auth=django_auth, url_name="plays")
 def download_plays(request: HttpRequest, response: HttpResponse) -> Any:
-    """Everything the game keeps of the player who is signed in, or a guest, as a file."""
+    """Downloads all data that the game stores about the current player or guest, as a file."""
     response["Content-Disposition"] = 'attachment; filename="my-plays.json"'
     return personal_export.export_player(get_current_player(request))
 
@@ -134,5 +135,5 @@ def download_plays(request: HttpRequest, response: HttpResponse) -> Any:
 def get_leaderboard(
     request: HttpRequest, board: LeaderboardKind = LeaderboardKind.AVERAGE, untimed: bool = False
 ) -> Any:
-    """Who leads: by average, total or rounds."""
+    """Returns a leaderboard: by average, total points or number of rounds."""
     return leaderboards.get_leaderboard(board, get_current_player(request), untimed=untimed)

@@ -1,4 +1,4 @@
-"""The addresses of the game's JSON."""
+"""URLs of the game's JSON API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The game as an app of the site; its models' names begin with ``game_`` in the database."""
+"""The Django app config of the game; its database tables start with ``game_``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class GameConfig(AppConfig):
-    """KnowYourNyms."""
+    """The word game KnowYourNyms."""
 
     name = "idiolect.web.game"
     label = "game"
@@ -14,7 +14,7 @@ class GameConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Tell the accounts what is kept of a person here."""
+        """Registers the game's data with the accounts app, for export and erasure."""
         from idiolect.web.accounts import personal_data
         from idiolect.web.game.erasure import DATA_SOURCE
 

@@ -1,8 +1,7 @@
-"""A player's word against WordNet's: a sentence for an answer without bonus; a moderator decides.
+"""Challenges: a player defends an answer that got no bonus, and a moderator decides.
 
-An accepted challenge gives the answer the bonus that WordNet's word would have given, in the round
-where it was played, and marks the pair as confirmed in what leaves the game as data. It is not
-shown to other players.
+If a moderator accepts, the answer gets the bonus for answers that WordNet lists, in the round in
+which it was given, and exports mark the pair as confirmed. Other players do not see challenges.
 """
 
 from __future__ import annotations
@@ -18,46 +17,50 @@ from idiolect.game.rules.scoring import LISTED_BONUS
 from idiolect.web.game.models import Answer, Challenge, PlayerScore, Round, State, Verdict, Word
 
 MAX_WAITING = 20
-"""Challenges of one player that may wait: a moderator's evening is short."""
+"""Maximum number of waiting challenges per player, because a moderator reads each one."""
 
 
 def find_answer(player: Any, answer_id: int) -> Answer:
-    """An answer of this player's own. Raises MissingError for any other."""
+    """Returns one of this player's own answers. Raises MissingError for any other answer."""
     found = (
         Answer.objects.select_related("word", "round").filter(player=player, pk=answer_id).first()
     )
     if found is None:
         raise MissingError(
-            f"you have no answer {answer_id}; open one of your rounds and choose there"
+            f"you have no answer {answer_id}; open one of your rounds and choose an answer there"
         )
     return found
 
 
 def submit_challenge(player: Any, answer_id: int, sentence: str) -> Challenge:
-    """Puts a challenge into the queue.
+    """Adds a challenge to the moderators' queue.
 
-    Raises MissingError for an answer that is not the player's, UsageError where there is nothing to
-    challenge, it was challenged before, or too many wait.
+    Raises MissingError if the answer is not the player's, and UsageError if the answer already has
+    the bonus, if it was challenged before, or if too many of the player's challenges wait.
     """
     answer = find_answer(player, answer_id)
     if answer.bonus:
         raise UsageError(
-            f"{answer.text!r} has its {LISTED_BONUS} bonus points; nothing to challenge"
+            f"{answer.text!r} already has its {LISTED_BONUS} bonus points; choose another answer"
         )
     waiting = Challenge.objects.filter(answer__player=player, verdict=Verdict.WAITING).count()
     if waiting >= MAX_WAITING:
-        raise UsageError(f"{waiting} of your challenges wait for a moderator; make more after that")
+        raise UsageError(
+            f"{waiting} of your challenges still wait for a moderator; "
+            "send more once these are decided"
+        )
     try:
+        # The database allows one challenge per answer, so a second request fails here.
         with transaction.atomic():
             return Challenge.objects.create(answer=answer, sentence=sentence)
     except IntegrityError:
         raise UsageError(
-            f"you challenged {answer.text!r} before; each answer has one try"
+            f"you challenged {answer.text!r} before; you can challenge each answer once"
         ) from None
 
 
 def list_challenges(player: Any) -> QuerySet[Challenge]:
-    """The player's challenges, latest first."""
+    """Returns the player's challenges, latest first."""
     return (
         Challenge.objects.filter(answer__player=player)
         .select_related("answer__word", "answer__round")
@@ -66,8 +69,9 @@ def list_challenges(player: Any) -> QuerySet[Challenge]:
 
 
 def decide_challenge(challenge: Challenge, *, accept: bool, moderator: Any) -> bool:
-    """A moderator's verdict; False where there was one already, which stands."""
+    """Stores a moderator's verdict. Returns False if there is one already, and keeps that one."""
     with transaction.atomic():
+        # A conditional update: of two moderators who decide at once, only one changes the row.
         decided = Challenge.objects.filter(pk=challenge.pk, verdict=Verdict.WAITING).update(
             verdict=Verdict.ACCEPTED if accept else Verdict.DECLINED,
             decided_at=Now(),
@@ -79,12 +83,14 @@ def decide_challenge(challenge: Challenge, *, accept: bool, moderator: Any) -> b
 
 
 def _award_bonus(answer: Answer) -> None:
+    """Adds the bonus to the answer, its round, the player's sums and perhaps the word's sums."""
     why = f"{answer.why} A moderator agreed with your challenge."
     Answer.objects.filter(pk=answer.pk).update(bonus=LISTED_BONUS, why=why)
     Round.objects.filter(pk=answer.round.pk).update(score=F("score") + LISTED_BONUS)
     PlayerScore.objects.filter(player=answer.player, untimed=answer.round.untimed).update(
         points=F("points") + LISTED_BONUS
     )
+    # The word's sums include only each player's first round on it (`scoring.save_score`).
     first = (
         Round.objects.filter(
             player=answer.player,
@@ -96,6 +102,5 @@ def _award_bonus(answer: Answer) -> None:
         .values_list("pk", flat=True)
         .first()
     )
-    # The word's sums hold each player's first round only, as `rounds` wrote them.
     if first == answer.round.pk:
         Word.objects.filter(pk=answer.word.pk).update(points=F("points") + LISTED_BONUS)

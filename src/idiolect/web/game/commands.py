@@ -1,6 +1,7 @@
-"""The verbs of `idiolect nyms`: data out of a site, a classifier of what it and WordNet know.
+"""The functions behind `idiolect nyms`: export plays, report on them, train the classifier.
 
-Paths in, plain values out. Stands here and not in `api`, since the site stands above that floor.
+They take paths and return plain values. They are here and not in `idiolect.api` because they read
+the site's database, and the site is on a higher layer than `api`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from idiolect.game import words
 from idiolect.game.export.files import read_pairs, write_pairs
 from idiolect.game.export.histories import build_histories
 from idiolect.game.export.pairs import MIN_PLAYERS, Lexicon, PairRow, build_pair_rows
-from idiolect.game.export.report import build_report as report_of
+from idiolect.game.export.report import build_report
 from idiolect.game.predictions import CLASSIFIER_FOLDER, PREDICTIONS_FILE, write_predictions
 from idiolect.game.rules.relations import Relation
 from idiolect.history.write import write_dataset
@@ -28,18 +29,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSummary:
-    """What was written."""
+    """The files that an export wrote."""
 
     pairs: Path | None
     rows: int
     histories: Path | None
     players: int
-    """Whose histories were written."""
+    """Number of players whose histories were written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSummary:
-    """What training the classifier gave."""
+    """The result of training the classifier."""
 
     out: Path
     relations: Sequence[RelationSummary]
@@ -48,7 +49,7 @@ class TrainSummary:
 
 
 def get_wordnet_stems() -> Lexicon:
-    """From (relation, base word) to the stems that the game's table lists."""
+    """Returns a function from (relation, base word) to the stems that WordNet lists for it."""
     table = words.load_table()
     return lambda relation, base_word: table.get_stems(Relation(relation), base_word)
 
@@ -61,41 +62,47 @@ def export_plays(
     least_players: int = MIN_PLAYERS,
     overwrite: bool = False,
 ) -> ExportSummary:
-    """Write the table of pairs, and everyone's history under a pseudonym, out of a site.
+    """Exports a site's plays as a table of pairs, as pseudonymous histories, or as both.
 
-    Raises UsageError where nothing is to be written, MissingError where there is no site.
+    Raises UsageError if neither ``pairs`` nor ``histories`` is given, and MissingError if ``data``
+    holds no site.
     """
     from idiolect.web.game.export_reader import open_site, read_plays
 
     if pairs is None and histories is None:
-        raise UsageError("say what to write: a table of pairs, a dataset of histories, or both")
+        raise UsageError(
+            "nothing to export; name a file for the table of pairs, "
+            "a folder for the histories, or both"
+        )
     open_site(data)
     plays = read_plays()
+    # The table of pairs has only pairs that at least `least_players` players gave.
     rows = build_pair_rows(plays, get_wordnet_stems(), least_players=least_players)
     if pairs is not None:
         write_pairs(pairs, rows)
-    made = build_histories(plays.rounds, words.load_table().get_determiner) if histories else []
+    # Each history gets a random pseudonym in place of the player's name.
+    built = build_histories(plays.rounds, words.load_table().get_determiner) if histories else []
     if histories is not None:
         write_dataset(
-            histories, made, task="word-relation", source="the word game", overwrite=overwrite
+            histories, built, task="word-relation", source="the word game", overwrite=overwrite
         )
-    return ExportSummary(pairs=pairs, rows=len(rows), histories=histories, players=len(made))
+    return ExportSummary(pairs=pairs, rows=len(rows), histories=histories, players=len(built))
 
 
 def report_plays(data: Path | None, out: Path | None = None) -> dict[str, Any]:
-    """How much was played, how far players agree, how often answers are right; gives the report.
+    """Reports the number of plays, the agreement between players, and the precision of answers.
 
-    ``out``: a file to write it to as JSON.
+    Returns the report, and writes it as JSON to ``out`` if that is given.
     """
     import json
 
     from idiolect.web.game.export_reader import open_site, read_plays
 
     open_site(data)
-    found = report_of(read_plays(), get_wordnet_stems())
+    report = build_report(read_plays(), get_wordnet_stems())
     if out is not None:
-        write_atomic(out, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    return found
+        write_atomic(out, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    return report
 
 
 def train_classifier(
@@ -108,11 +115,12 @@ def train_classifier(
     site: bool = True,
     listener: Listener = silent,
 ) -> TrainSummary:
-    """Train the classifier of word relations on WordNet and on what was played.
+    """Trains the classifier of word relations on WordNet and on players' answers.
 
-    With ``site`` its players' pairs are learnt from, and what it predicts goes into the site's
-    folder, where Nym or Not finds it; without, only the table ``pairs`` is added to WordNet, and
-    ``out`` must be named. Raises UsageError where it is not.
+    With ``site``, the training data includes the pairs that the site's players gave, and the
+    classifier's predictions go into the site's folder, from which Nym or Not reads them. Without
+    ``site``, the training data is WordNet and the table ``pairs``, and ``out`` is required: raises
+    UsageError if it is missing.
     """
     from idiolect.game.classifier.examples import build_lexicon
     from idiolect.game.classifier.features import FeatureExtractor
@@ -124,6 +132,7 @@ def train_classifier(
     from idiolect.models.encoder import MiniLM
 
     config = config or ClassifierConfig()
+    # Collect the pairs to learn from: an exported table, the site's own plays, or both.
     rows: list[PairRow] = read_pairs(pairs) if pairs else []
     home, players = None, ()
     if site:
@@ -136,15 +145,19 @@ def train_classifier(
     if out is None and home is None:
         raise UsageError("name the folder for the classifier: --out FOLDER")
     target = out or (home or Path()) / CLASSIFIER_FOLDER
+
+    # Features are sentence embeddings and, if the config asks for it, the base model's likelihoods.
     lexicon = build_lexicon(words.load_table())
     loaded = load_base(base) if config.likelihood else None
     scorer = LikelihoodScorer(loaded, listener=listener) if loaded else None
-    describe = FeatureExtractor(MiniLM(), scorer, SCORE_NAMES if scorer else ())
+    extractor = FeatureExtractor(MiniLM(), scorer, SCORE_NAMES if scorer else ())
     identity = loaded.identity if loaded else None
+
+    # The players are named as contributors, so that erasing one of them deletes the classifier.
     summaries = train(
         lexicon,
         target,
-        describe,
+        extractor,
         config,
         game=rows,
         base=identity,
@@ -154,8 +167,11 @@ def train_classifier(
     )
     if home is None:
         return TrainSummary(out=target, relations=summaries, predictions=None, predicted=0)
-    found = suggest_pairs(load_classifier(target, describe, base=identity), lexicon, rows)
-    write_predictions(home / PREDICTIONS_FILE, found)
+
+    # The site asks its players about the pairs that the classifier suggests.
+    suggested = suggest_pairs(load_classifier(target, extractor, base=identity), lexicon, rows)
+    predictions = home / PREDICTIONS_FILE
+    write_predictions(predictions, suggested)
     return TrainSummary(
-        out=target, relations=summaries, predictions=home / PREDICTIONS_FILE, predicted=len(found)
+        out=target, relations=summaries, predictions=predictions, predicted=len(suggested)
     )

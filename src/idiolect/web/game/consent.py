@@ -1,4 +1,4 @@
-"""What a player is told before anything is kept, and that they agreed to it."""
+"""Consent to the notice that a player reads before the game stores anything."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Any
 from idiolect.web.game.models import Consent
 
 NOTICE_VERSION = 1
-"""Of the notice (``templates/game/notice.html``); a change of what it says is a new version, which
-everyone is asked to agree to again."""
+"""Version of the notice in ``templates/game/notice.html``.
+
+If a change alters what the notice says, increase the version: the site then asks all players to
+agree again. A change of wording that keeps the meaning keeps the version."""
 
 
 def has_agreed(player: Any) -> bool:
-    """Whether this player agreed to the notice as it is now."""
+    """Returns whether this player agreed to the current version of the notice."""
     return (
         player is not None
         and Consent.objects.filter(player=player, version=NOTICE_VERSION).exists()
@@ -20,5 +22,5 @@ def has_agreed(player: Any) -> bool:
 
 
 def record_consent(player: Any) -> None:
-    """Writes down that they did; a second time changes nothing."""
+    """Stores the player's consent to the current notice; a second call changes nothing."""
     Consent.objects.get_or_create(player=player, version=NOTICE_VERSION)

@@ -1,7 +1,7 @@
-"""The game as a holder of personal data: what goes along with a player, and what stays right.
+"""Export and erasure of a player's data in the game.
 
-Rounds, answers, votes, challenges and consent go with the account by themselves (their foreign
-keys cascade). The sums kept per word would still count them: they are taken out here.
+Foreign keys with ``CASCADE`` delete rounds, answers, votes, challenges and consent together with
+the account. The sums stored per word would still include the player, so this module subtracts them.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from idiolect.web.game.models import Round, State, Word
 
 
 class GameDataSource:
-    """Everything a person played."""
+    """The game's data about one person, as the accounts app asks for it."""
 
     name = "game"
 
     def export_data(self, user: User) -> Any:
-        """Their plays, as JSON takes them."""
+        """Returns the person's plays as values that fit into JSON."""
         return personal_export.export_player(user)
 
     def erase_data(self, user: User) -> None:
-        """Take them out of the sums of words; in the transaction that removes their account."""
+        """Subtracts the person from the sums of words.
+
+        Runs in the transaction that deletes the account.
+        """
         counted: set[int] = set()
         finished = (
             Round.objects.filter(player=user, state=State.FINISHED, answered__gt=0)
@@ -33,11 +36,13 @@ class GameDataSource:
             .values_list("word", "score", "bonus")
         )
         for word, score, bonus in finished:
-            if word not in counted:  # the first round on it, as `rounds` counts
+            # Only the first round on a word was added to its sums (`scoring.save_score`).
+            if word not in counted:
                 counted.add(word)
                 Word.objects.filter(pk=word).update(
                     rounds=F("rounds") - 1, points=F("points") - (score - bonus)
                 )
+        # `rounds.skip_round` counts each player's skips of a word once.
         skipped = Round.objects.filter(player=user, state=State.SKIPPED).values("word")
         Word.objects.filter(pk__in=skipped).update(skips=F("skips") - 1)
 

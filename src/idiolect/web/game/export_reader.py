@@ -1,7 +1,7 @@
-"""Plays out of the site's database; alone in this package in knowing Django's models.
+"""Reads plays from the site's database, as the Django-free values of `idiolect.game.plays`.
 
-Call ``open_site`` first where no site is running. Rounds that were finished with at least one
-answer count, with a clock or without: who plays without one has the same words in mind.
+Outside a running site, call ``open_site`` first. All finished rounds with at least one answer
+count, both timed and untimed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def open_site(data: Path | None = None) -> Path:
-    """Set Django up for the site whose folder is ``data`` (else ``IDIOLECT_HOME``); gives it.
+    """Sets up Django for the site in the folder ``data`` (default: ``IDIOLECT_HOME``).
 
-    Raises MissingError where no site was ever started there.
+    Returns the folder. Raises MissingError if no site has been started there.
     """
     if data is not None:
         os.environ["IDIOLECT_HOME"] = str(data.absolute())
@@ -29,9 +29,10 @@ def open_site(data: Path | None = None) -> Path:
 
     if not os.environ.get("DATABASE_URL") and not (get_data_dir() / "site.sqlite3").is_file():
         raise MissingError(
-            f"{get_data_dir()}: no site has its data there; name its folder with --data"
+            f"{get_data_dir()}: no site has its data there; give the site's folder with --data"
         )
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "idiolect.web.settings")
+    # Django reads the environment on setup, so the variables above have to be set first.
     import django
 
     django.setup()
@@ -39,7 +40,7 @@ def open_site(data: Path | None = None) -> Path:
 
 
 def read_plays(player: Any | None = None) -> Plays:
-    """Everything that was played, or what one account played, in the order in which it ended."""
+    """Reads all plays, or the plays of one account, in the order in which they ended."""
     from django.db.models import Prefetch
 
     from idiolect.web.game.models import Answer, PairVote, Round, State
@@ -49,15 +50,16 @@ def read_plays(player: Any | None = None) -> Plays:
     if player is not None:
         rounds, votes = rounds.filter(player=player), votes.filter(player=player)
     answers = Prefetch("answers", Answer.objects.order_by("position"))
-    found = rounds.select_related("word").prefetch_related(answers).order_by("ended_at", "pk")
+    ordered = rounds.select_related("word").prefetch_related(answers).order_by("ended_at", "pk")
+    # Reading in chunks keeps a large site's model objects out of memory.
     return Plays(
-        rounds=tuple(map(to_round_row, found.iterator(chunk_size=500))),
+        rounds=tuple(map(to_round_row, ordered.iterator(chunk_size=500))),
         votes=tuple(_iter_vote_rows(votes.order_by("given_at", "pk").iterator(chunk_size=2000))),
     )
 
 
 def to_round_row(row: Round) -> RoundRow:
-    """One finished round with its word and answers."""
+    """Converts a finished round, its word and its answers to a plain row."""
     assert row.ended_at is not None
     return RoundRow(
         id=str(row.pk),

@@ -1,6 +1,7 @@
-"""Leaderboards out of the database: gathers players' and words' sums; the rules order them.
+"""Reads leaderboards from the database; `idiolect.game.rules.standings` ranks the rows.
 
-Guests do not stand on a board: their names say nothing, and one person may be many of them.
+Guests are not on the leaderboards, because their names mean nothing and one person may be several
+guests.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ ROWS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardPage:
-    """The best rows of a board, and the asking player's own row wherever it is."""
+    """The top rows of a leaderboard, and the current player's own row at any rank."""
 
     rows: tuple[LeaderboardRow, ...]
     own: LeaderboardRow | None
@@ -39,20 +40,20 @@ class LeaderboardPage:
 
 @dataclass(frozen=True, kw_only=True)
 class HardWord:
-    """A word that brings few points."""
+    """A word on which players score few points."""
 
     relation: Relation
     base: str
     rounds: int
     mean: float
     percent: int
-    """Its difficulty, 0 to 100."""
+    """Difficulty of the word, from 0 to 100."""
 
 
 def get_leaderboard(
     board: LeaderboardKind, player: Any, *, untimed: bool = False, now: datetime | None = None
 ) -> LeaderboardPage:
-    """Who leads; a guest's own row says where they would stand."""
+    """Returns a leaderboard; a guest's own row has the rank that they would get with a name."""
     shown = Q(player__is_guest=False, player__is_active=True)
     if player is not None:
         shown |= Q(player=player)
@@ -68,6 +69,7 @@ def get_leaderboard(
         now=now or timezone.now(),
     )
     own = next((row for row in rows if player is not None and row.player == player.username), None)
+    # A guest who asks was ranked above to find their rank, but is not shown on the board.
     if player is not None and player.is_guest:
         public = tuple(row for row in rows if row.player != player.username)
     else:
@@ -76,18 +78,20 @@ def get_leaderboard(
 
 
 def list_hardest_words() -> list[HardWord]:
-    """The words of all relations that bring the fewest points, hardest first."""
-    found = [word for relation in Relation for word in _find_hardest_of_relation(relation)]
-    return sorted(found, key=lambda word: (-word.percent, word.base))[:ROWS]
+    """Returns the words of all relations on which players score least, hardest first."""
+    hardest = [word for relation in Relation for word in _find_hardest_of_relation(relation)]
+    return sorted(hardest, key=lambda word: (-word.percent, word.base))[:ROWS]
 
 
 def _find_hardest_of_relation(relation: Relation) -> list[HardWord]:
+    """Returns the hardest words of one relation that enough players have played."""
     played = Word.objects.filter(relation=relation.value, rounds__gte=LITTLE_PLAYED_BELOW)
-    asked = frozenset(words.load_table().base_words(relation))
-    known = [
+    # The database also keeps words that an older table asked for; skip those.
+    base_words = frozenset(words.load_table().base_words(relation))
+    stats = [
         word_selection.make_word_stats(relation, *row)
         for row in played.values_list("base", "rounds", "skips", "points")
-        if row[0] in asked
+        if row[0] in base_words
     ]
     return [
         HardWord(
@@ -97,5 +101,5 @@ def _find_hardest_of_relation(relation: Relation) -> list[HardWord]:
             mean=word.points / word.rounds,
             percent=round(100 * estimate_difficulty(word)),
         )
-        for word in find_hardest_words(known, count=ROWS)
+        for word in find_hardest_words(stats, count=ROWS)
     ]

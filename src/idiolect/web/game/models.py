@@ -1,8 +1,8 @@
-"""What the game keeps: rounds and answers, sums over them, votes, challenges, consent.
+"""The game's database tables: words, rounds, answers, sums, votes, challenges and consent.
 
-Knows the shape of what is kept, not when it changes: `rounds`, `sittings` and `challenges` do that,
-each change in one transaction. Everything that says something about a player hangs on the player's
-account and goes with it.
+The services `rounds`, `scoring`, `pair_sessions` and `challenges` write these tables, each change
+in one transaction. All rows about a player have a foreign key to the account and are deleted with
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RELATIONS = [(relation.value, relation.value) for relation in Relation]
 
 
 class State(models.TextChoices):
-    """Where a round or a game of Nym or Not is."""
+    """The state of a round or of a game of Nym or Not."""
 
     OPEN = "open", "being played"
     FINISHED = "finished", "finished in time"
@@ -34,7 +34,7 @@ class State(models.TextChoices):
 
 
 class Verdict(models.TextChoices):
-    """What a moderator said to a challenge."""
+    """A moderator's verdict on a challenge."""
 
     WAITING = "waiting", "waiting"
     ACCEPTED = "accepted", "accepted"
@@ -42,17 +42,16 @@ class Verdict(models.TextChoices):
 
 
 class Word(models.Model):
-    """A base word that was asked, and sums over everybody's rounds on it."""
+    """A base word that was asked, and sums over all players' rounds on it."""
 
     relation = models.CharField(max_length=8, choices=RELATIONS)
     base = models.CharField(max_length=MAX_CHARS)
     rounds = models.PositiveIntegerField(default=0)
-    """Players who gave an answer to it, with a clock or without: those who play without one shall
-    meet others too."""
+    """Number of players who gave an answer, in timed or untimed rounds."""
     skips = models.PositiveIntegerField(default=0)
-    """Players who skipped it."""
+    """Number of players who skipped the word."""
     points = models.PositiveIntegerField(default=0)
-    """Of those players' first rounds, without the bonus for little-played words."""
+    """Points of each player's first round, without the bonus for little-played words."""
 
     class Meta:
         constraints = [
@@ -64,7 +63,7 @@ class Word(models.Model):
 
 
 class Round(models.Model):
-    """One word put to one player; the server chose the word and holds the clock."""
+    """One word that one player was asked; the server chooses the word and keeps the time."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     player = models.ForeignKey(
@@ -73,19 +72,21 @@ class Round(models.Model):
     word = models.ForeignKey(Word, on_delete=models.PROTECT, related_name="played")
     untimed = models.BooleanField(default=False)
     state = models.CharField(max_length=8, choices=State, default=State.OPEN)
-    # The database's clock: the same for all of the site's processes.
+    # The time comes from the database, so all of the site's processes share one clock.
     started_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, default=None)
     difficulty = models.FloatField()
-    """The word's, when it was asked."""
+    """Difficulty of the word when it was asked."""
     answered = models.PositiveSmallIntegerField(default=0)
-    """Answers that counted; a round without any says nothing about the word."""
+    """Number of answers that counted; rounds with 0 are left out of all sums."""
     bonus = models.PositiveSmallIntegerField(default=0)
+    """Bonus for a little-played word."""
     score = models.PositiveIntegerField(default=0)
-    """The bonus included."""
+    """Points of the round, including ``bonus``."""
     answers: RelatedManager[Answer]
 
     class Meta:
+        # At most one open round per player, also if two tabs start one at the same time.
         constraints = [
             models.UniqueConstraint(
                 fields=["player"], condition=Q(state="open"), name="game_one_open_round"
@@ -101,10 +102,10 @@ class Round(models.Model):
 
 
 class Answer(models.Model):
-    """One answer that counted, and what it was worth at that moment."""
+    """One answer that counted, and its points when the round was scored."""
 
     round = models.ForeignKey(Round, on_delete=models.CASCADE, related_name="answers")
-    # Both follow from the round; here they let one index answer who else gave a stem.
+    # Copies of the round's word and player: with them, one index finds who else gave a stem.
     word = models.ForeignKey(Word, on_delete=models.PROTECT, related_name="+")
     player = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     position = models.PositiveSmallIntegerField()
@@ -126,12 +127,12 @@ class Answer(models.Model):
 
     @property
     def total(self) -> int:
-        """Points of this answer."""
+        """The points of this answer."""
         return self.agreement + self.bonus
 
 
 class PlayerScore(models.Model):
-    """A player's sums over finished rounds, timed and untimed apart."""
+    """A player's sums over finished rounds; one row for timed and one for untimed rounds."""
 
     player = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="totals"
@@ -152,7 +153,7 @@ class PlayerScore(models.Model):
 
 
 class PairSession(models.Model):
-    """One game of Nym or Not: the pairs that the server chose, and the clock."""
+    """One game of Nym or Not: the pairs that the server chose, and the time."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     player = models.ForeignKey(
@@ -163,7 +164,7 @@ class PairSession(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, default=None)
     pairs = models.JSONField()
-    """A list of {relation, base, answer, likely}, in the order shown."""
+    """List of {relation, base, answer, likely}, in the order in which they are shown."""
     score = models.PositiveIntegerField(default=0)
     votes: RelatedManager[PairVote]
 
@@ -180,7 +181,7 @@ class PairSession(models.Model):
 
 
 class PairVote(models.Model):
-    """What a player said of one pair, last; one vote a player and pair."""
+    """A player's latest vote on one pair; there is one vote per player and pair."""
 
     sitting = models.ForeignKey(PairSession, on_delete=models.CASCADE, related_name="votes")
     player = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
@@ -190,10 +191,10 @@ class PairVote(models.Model):
     answer = models.CharField(max_length=MAX_CHARS)
     stem = models.CharField(max_length=MAX_CHARS)
     likely = models.FloatField()
-    """How probable the pair was held to be beforehand (`rules.Pair`)."""
+    """Estimated probability of the pair before any votes (`rules.pairs.Pair`)."""
     yes = models.BooleanField()
     majority = models.BooleanField(null=True)
-    """What most others said at that moment; None where that was open."""
+    """The majority of other players when the vote was given; None if there was none."""
     points = models.PositiveSmallIntegerField()
     given_at = models.DateTimeField(db_default=Now())
 
@@ -213,7 +214,7 @@ class PairVote(models.Model):
 
 
 class Challenge(models.Model):
-    """A player's sentence for an answer that earned no bonus; a moderator decides."""
+    """A player's sentence for an answer without a bonus, and a moderator's verdict."""
 
     answer = models.OneToOneField(Answer, on_delete=models.CASCADE, related_name="challenge")
     sentence = models.CharField(max_length=200)
@@ -232,7 +233,7 @@ class Challenge(models.Model):
 
 
 class Consent(models.Model):
-    """That a player agreed to the notice, to which version of it, and when."""
+    """A player's consent to one version of the notice."""
 
     player = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="consents"
@@ -250,7 +251,7 @@ class Consent(models.Model):
 
 
 class HiddenAnswer(models.Model):
-    """A stem that a moderator took out of sight; players may still give it."""
+    """A stem that a moderator hid from other players; players may still answer with it."""
 
     stem = models.CharField(max_length=MAX_CHARS, unique=True)
 

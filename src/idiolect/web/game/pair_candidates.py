@@ -1,8 +1,9 @@
-"""Pairs that Nym or Not may ask: gathered from four sources, few of each, with their votes so far.
+"""Candidate pairs for Nym or Not, sampled from four sources, with their votes so far.
 
-What WordNet lists; what it lists for something else (most likely wrong here); answers that enough
-players gave and that may be shown; what a classifier predicts (`predictions`). Which of them a
-player gets is the rules' to say.
+The sources are: pairs that WordNet lists; answers that WordNet lists for another word or relation
+and that are probably wrong; answers that enough players gave; and a classifier's predictions
+(`idiolect.game.predictions`). Pairs with votes are sampled again. `rules.pairs.choose_next_pairs`
+then chooses the pairs for a player.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from idiolect.web.game import answer_counts
 from idiolect.web.game.models import PairVote, Word
 
 LISTED_PROBABILITY, UNLISTED_PROBABILITY = 0.95, 0.05
-"""How far WordNet is believed: it has slips, and it does not know everything."""
+"""Prior probability of pairs that WordNet lists or does not list; WordNet has errors and gaps."""
 BASE_WORDS_PER_RELATION = 40
-"""Base words a relation from which pairs are made."""
+"""Number of base words per relation to make pairs from."""
 MAX_KNOWN_ANSWERS = 8
-"""Of WordNet's answers to a word the best known ones: a pair is judged in less than a second."""
+"""Number of WordNet's most common answers to choose from; players have under a second per pair."""
 MAX_VOTED_PAIRS = 100
-"""Pairs with votes that are asked on: a majority needs several players on one pair."""
+"""Number of pairs with votes to ask again, because a majority needs several votes on one pair."""
 MAX_PREDICTED_PAIRS = 200
 
 _CONFUSABLE_RELATION = {
@@ -39,12 +40,13 @@ _CONFUSABLE_RELATION = {
     Relation.HYPONYMS: Relation.MERONYMS,
     Relation.MERONYMS: Relation.HYPONYMS,
 }
-"""Whose answers look right and are not: "old" for another word for "new"."""
+"""The relation whose answers look right but are wrong, such as "old" as a synonym of "new"."""
 
 
 def gather_candidates(draw: Random) -> list[Pair]:
-    """Some hundreds of pairs, each once, with the votes of all players."""
+    """Returns some hundreds of distinct pairs with all players' votes."""
     found: dict[tuple[str, str, str], Pair] = {}
+    # The first source of a pair sets its probability, so pairs with votes come first.
     for pair in (
         *_sample_voted_pairs(draw),
         *_sample_player_pairs(draw),
@@ -52,6 +54,7 @@ def gather_candidates(draw: Random) -> list[Pair]:
         *_sample_wordnet_pairs(draw),
     ):
         found.setdefault(_make_key(pair), pair)
+    # All sources pass the filter for slurs and hidden answers, not only players' answers.
     shown = set(
         answer_counts.filter_showable((stem(pair.answer), pair.answer) for pair in found.values())
     )
@@ -59,10 +62,12 @@ def gather_candidates(draw: Random) -> list[Pair]:
 
 
 def _make_key(pair: Pair) -> tuple[str, str, str]:
+    """Returns (relation, base word, stem); pairs with equal keys are the same pair."""
     return pair.relation.value, pair.base_word, stem(pair.answer)
 
 
 def _sample_wordnet_pairs(draw: Random) -> Iterator[Pair]:
+    """Yields for each sampled base word a pair that WordNet lists and one that it does not list."""
     table = words.load_table()
     for relation in Relation:
         bases = table.base_words(relation)
@@ -73,18 +78,25 @@ def _sample_wordnet_pairs(draw: Random) -> Iterator[Pair]:
             yield from _make_wrong_pair(relation, base, draw.choice(bases), draw)
 
 
-def _make_wrong_pair(relation: Relation, base: str, stranger: str, draw: Random) -> Iterator[Pair]:
-    """One that WordNet does not list here: of another relation, or of another word."""
+def _make_wrong_pair(
+    relation: Relation, base: str, other_base: str, draw: Random
+) -> Iterator[Pair]:
+    """Yields at most one pair that WordNet does not list.
+
+    Its answer belongs to the same word in another relation, or to ``other_base`` in this relation.
+    """
     table = words.load_table()
     near = table.list_answers(_CONFUSABLE_RELATION[relation], base)
-    others = near if near and draw.random() < 0.5 else table.list_answers(relation, stranger)
+    others = near if near and draw.random() < 0.5 else table.list_answers(relation, other_base)
     if others:
         answer = draw.choice(others[:MAX_KNOWN_ANSWERS])
+        # The answer may fit this word too; then there is no pair.
         if stem(answer) not in table.get_stems(relation, base) and stem(answer) != stem(base):
             yield _make_pair(relation, base, answer)
 
 
 def _make_pair(relation: Relation, base: str, answer: str) -> Pair:
+    """Makes a pair with the prior probability that WordNet gives it."""
     listed = stem(answer) in words.load_table().get_stems(relation, base)
     return Pair(
         relation=relation,
@@ -95,7 +107,7 @@ def _make_pair(relation: Relation, base: str, answer: str) -> Pair:
 
 
 def _sample_player_pairs(draw: Random) -> Iterator[Pair]:
-    """What players gave and WordNet does not list: open."""
+    """Yields players' common answers that WordNet does not list; their truth is open."""
     played = list(
         Word.objects.filter(rounds__gte=answer_counts.MIN_PLAYERS_TO_SHOW)
         .order_by("pk")
@@ -111,35 +123,37 @@ def _sample_player_pairs(draw: Random) -> Iterator[Pair]:
 
 
 def _sample_predicted_pairs(draw: Random) -> Iterable[Pair]:
-    known = _load_predictions()
-    return draw.sample(known, min(len(known), MAX_PREDICTED_PAIRS))
+    predicted = _load_predictions()
+    return draw.sample(predicted, min(len(predicted), MAX_PREDICTED_PAIRS))
 
 
 def _load_predictions() -> tuple[Pair, ...]:
+    """Reads the classifier's predictions in the site's folder; empty if there are none."""
     path = Path(settings.HOME) / predictions.PREDICTIONS_FILE
     return _read_cached(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 @lru_cache(maxsize=2)
-def _read_cached(path: Path, changed: int) -> tuple[Pair, ...]:
-    """``changed`` is the file's time of change, so that new predictions are read."""
+def _read_cached(path: Path, modified_ns: int) -> tuple[Pair, ...]:
+    """Reads predictions; ``modified_ns`` is part of the cache key, so a new file is read."""
     return predictions.read_predictions(path)
 
 
 def _sample_voted_pairs(draw: Random) -> Iterator[Pair]:
-    """Pairs that somebody voted on lately, with what was known of them beforehand."""
+    """Yields pairs with recent votes, with their prior probabilities."""
     latest = PairVote.objects.order_by("-pk").values_list("relation", "base", "answer", "likely")
     voted = sorted(set(latest[: 10 * MAX_VOTED_PAIRS]))
     predicted = {_make_key(pair) for pair in _load_predictions()}
     for relation, base, answer, likely in draw.sample(voted, min(len(voted), MAX_VOTED_PAIRS)):
         pair = Pair(relation=Relation(relation), base_word=base, answer=answer, likely=likely)
-        # Of players' own answers, some who gave it may have left since: it is shown no longer.
-        own = (
+        # A pair that is neither from WordNet nor predicted is from players. Players may have
+        # deleted their accounts since; it is shown only if enough players still give it.
+        from_players = (
             likely not in (LISTED_PROBABILITY, UNLISTED_PROBABILITY)
             and _make_key(pair) not in predicted
         )
         if (
-            not own
+            not from_players
             or answer_counts.count_players_with_answer(*_make_key(pair))
             >= answer_counts.MIN_PLAYERS_TO_SHOW
         ):
@@ -147,6 +161,8 @@ def _sample_voted_pairs(draw: Random) -> Iterator[Pair]:
 
 
 def _add_votes(found: dict[tuple[str, str, str], Pair]) -> list[Pair]:
+    """Returns the pairs with their numbers of yes and no votes."""
+    # The query finds a superset (by base word), which is cheaper than a condition per pair.
     counted = (
         PairVote.objects.filter(base__in={pair.base_word for pair in found.values()})
         .order_by()
@@ -154,7 +170,7 @@ def _add_votes(found: dict[tuple[str, str, str], Pair]) -> list[Pair]:
         .annotate(ayes=Count("pk", filter=Q(yes=True)), noes=Count("pk", filter=Q(yes=False)))
     )
     for relation, base, key, yes, no in counted:
-        at = (relation, base, key)
-        if at in found:
-            found[at] = replace(found[at], yes=yes, no=no)
+        pair_key = (relation, base, key)
+        if pair_key in found:
+            found[pair_key] = replace(found[pair_key], yes=yes, no=no)
     return list(found.values())

@@ -1,7 +1,7 @@
-"""A game of Nym or Not from start to points, held by the server as a round is (`rounds`).
+"""Games of Nym or Not, from start to score.
 
-Knows where pairs come from: WordNet's table, answers that enough players gave, predictions of a
-classifier. Which of them are asked, and what a vote is worth, is the rules' to say.
+As for rounds (`rounds`), the server chooses the pairs and the database keeps the time. The rules in
+`idiolect.game.rules.pairs` choose among the candidates and score the votes.
 """
 
 from __future__ import annotations
@@ -32,76 +32,83 @@ from idiolect.web.game.pair_candidates import gather_candidates
 
 
 def start_pair_session(player: Any, *, untimed: bool, draw: Random) -> PairSession:
-    """A new game for this player, or the one they have open, its clock running on."""
-    if (found := _get_running_session(player)) is not None:
-        return found
-    # Chosen before the transaction: while that is open, nobody else can write to SQLite.
+    """Starts a game for this player, or returns their open game, whose time continues.
+
+    Raises MissingError if the player has judged all pairs.
+    """
+    if (running := _get_running_session(player)) is not None:
+        return running
+    # Choose before the transaction: while it is open, no other process can write to SQLite.
     chosen = choose_next_pairs(gather_candidates(draw), draw=draw, seen=_find_seen_pairs(player))
     if not chosen:
-        raise MissingError("you have judged every pair there is; come back when more were found")
+        raise MissingError("you have judged all pairs that we have; come back later for new ones")
     try:
         with transaction.atomic():
             return PairSession.objects.create(
                 player=player, untimed=untimed, pairs=[_pair_to_json(pair) for pair in chosen]
             )
     except IntegrityError:
-        # The same player started in another tab at this very moment.
-        if (found := find_open_session(player)) is None:
-            raise UsageError("another window of yours has just ended the game; go on") from None
-        return found
+        # The same player started a game in another tab at the same moment.
+        if (running := find_open_session(player)) is None:
+            raise UsageError("you ended this game in another window; start the next one") from None
+        return running
 
 
 def find_open_session(player: Any) -> PairSession | None:
-    """The player's open game, if they have one."""
+    """Returns the player's open game, or None."""
     return PairSession.objects.filter(player=player, state=State.OPEN).first()
 
 
-def get_pair_session(player: Any, sitting_id: UUID) -> PairSession:
-    """A game of this player's own. Raises MissingError for any other."""
-    found = PairSession.objects.filter(player=player, pk=sitting_id).first()
+def get_pair_session(player: Any, pair_session_id: UUID) -> PairSession:
+    """Returns one of this player's games. Raises MissingError for any other game."""
+    found = PairSession.objects.filter(player=player, pk=pair_session_id).first()
     if found is None:
         raise MissingError(
-            f"you have no game {sitting_id}; it may be somebody else's, or deleted: start a new one"
+            f"you have no game {pair_session_id}; "
+            "it was deleted or belongs to another player: start a new one"
         )
     return found
 
 
-def compute_seconds_left(sitting: PairSession) -> float | None:
-    """Seconds until the game ends by the database's clock, without grace; None: untimed."""
-    if sitting.untimed:
+def compute_seconds_left(pair_session: PairSession) -> float | None:
+    """Returns the seconds until the game ends, without the grace time; None if it is untimed."""
+    if pair_session.untimed:
         return None
-    gone = PairSession.objects.filter(pk=sitting.pk).values_list(
+    # The database computes the elapsed time: start and end then come from the same clock.
+    elapsed = PairSession.objects.filter(pk=pair_session.pk).values_list(
         ExpressionWrapper(Now() - F("started_at"), output_field=DurationField()), flat=True
     )
-    return max(0.0, SESSION_SECONDS - gone.get().total_seconds())
+    return max(0.0, SESSION_SECONDS - elapsed.get().total_seconds())
 
 
-def submit_votes(player: Any, sitting_id: UUID, said: Mapping[int, bool]) -> PairSession:
-    """Ends the game with yes or no by the pair's position; a second time changes nothing.
+def submit_votes(player: Any, pair_session_id: UUID, votes: Mapping[int, bool]) -> PairSession:
+    """Ends the game and scores ``votes``: yes (True) or no (False) by the position of the pair.
 
-    Positions that the game does not have are ignored. Raises MissingError for a game that is not
-    the player's, UsageError for one that is over.
+    A second call for the same game changes nothing. Unknown positions are ignored. Raises
+    MissingError if the game is not the player's, and UsageError if it is over.
     """
     with transaction.atomic():
+        # One conditional update ends the game, so that of two requests only one scores it.
         ended = (
             _filter_open_in_time(player)
-            .filter(pk=sitting_id)
+            .filter(pk=pair_session_id)
             .update(state=State.FINISHED, ended_at=Now())
         )
         if not ended:
             _close_expired(player)
-        sitting = get_pair_session(player, sitting_id)
+        pair_session = get_pair_session(player, pair_session_id)
         if ended:
-            _save_score(sitting, said)
-    if not ended and sitting.state != State.FINISHED:
+            _save_score(pair_session, votes)
+    if not ended and pair_session.state != State.FINISHED:
         raise UsageError(
             "these votes came after the game had ended, so they do not count; "
             "play again, or play without a clock"
         )
-    return sitting
+    return pair_session
 
 
 def _filter_open_in_time(player: Any) -> QuerySet[PairSession]:
+    """Returns the player's open game, if its time and the grace time are not over."""
     since = Now() - timedelta(seconds=SESSION_SECONDS + GRACE_SECONDS)
     return PairSession.objects.filter(
         Q(untimed=True) | Q(started_at__gte=since), player=player, state=State.OPEN
@@ -109,43 +116,45 @@ def _filter_open_in_time(player: Any) -> QuerySet[PairSession]:
 
 
 def _get_running_session(player: Any) -> PairSession | None:
-    """The player's open game; one whose time is over is closed."""
-    found = find_open_session(player)
-    if found is not None and not _filter_open_in_time(player).exists():
+    """Returns the player's open game, or None; closes a game whose time is over."""
+    running = find_open_session(player)
+    if running is not None and not _filter_open_in_time(player).exists():
         _close_expired(player)
         return None
-    return found
+    return running
 
 
 def _close_expired(player: Any) -> None:
+    """Marks the player's open game as lapsed if its time is over."""
     running = _filter_open_in_time(player).values("pk")
     PairSession.objects.filter(player=player, state=State.OPEN).exclude(pk__in=running).update(
         state=State.LAPSED, ended_at=Now()
     )
 
 
-def _save_score(sitting: PairSession, said: Mapping[int, bool]) -> None:
+def _save_score(pair_session: PairSession, votes: Mapping[int, bool]) -> None:
+    """Stores the votes and the score of a game that has just ended."""
     rows = [
-        _make_vote_row(sitting, at, Vote(pair=pair, yes=said[at]))
-        for at, pair in enumerate(_load_pairs_with_votes(sitting))
-        if at in said
+        _make_vote_row(pair_session, at, Vote(pair=pair, yes=votes[at]))
+        for at, pair in enumerate(_load_pairs_with_votes(pair_session))
+        if at in votes
     ]
     PairVote.objects.bulk_create(
         rows,
-        # Who sees a pair again, once they have seen all, changes their vote.
+        # A player who has seen all pairs gets some of them again; the new vote replaces the old.
         update_conflicts=True,
         unique_fields=["player", "relation", "base", "stem"],
         update_fields=["sitting", "position", "answer", "likely", "yes", "majority", "points"],
     )
-    sitting.score = sum(row.points for row in rows)
-    sitting.save(update_fields=["score"])
+    pair_session.score = sum(row.points for row in rows)
+    pair_session.save(update_fields=["score"])
 
 
-def _make_vote_row(sitting: PairSession, at: int, vote: Vote) -> PairVote:
+def _make_vote_row(pair_session: PairSession, at: int, vote: Vote) -> PairVote:
     pair = vote.pair
     return PairVote(
-        sitting=sitting,
-        player=sitting.player,
+        sitting=pair_session,
+        player=pair_session.player,
         position=at,
         relation=pair.relation.value,
         base=pair.base_word,
@@ -167,20 +176,20 @@ def _pair_to_json(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _load_pairs_with_votes(sitting: PairSession) -> list[Pair]:
-    """The game's pairs, with what other players have said of them until now."""
-    bases = {pair["base"] for pair in sitting.pairs}
+def _load_pairs_with_votes(pair_session: PairSession) -> list[Pair]:
+    """Returns the game's pairs with the votes of other players so far."""
+    bases = {pair["base"] for pair in pair_session.pairs}
     counted = (
         PairVote.objects.filter(base__in=bases)
-        .exclude(player=sitting.player)
+        .exclude(player=pair_session.player)
         .order_by()
         .values_list("relation", "base", "stem")
         .annotate(ayes=Count("pk", filter=Q(yes=True)), noes=Count("pk", filter=Q(yes=False)))
     )
-    said = {(relation, base, key): (yes, no) for relation, base, key, yes, no in counted}
+    counts = {(relation, base, key): (yes, no) for relation, base, key, yes, no in counted}
     pairs: list[Pair] = []
-    for pair in sitting.pairs:
-        yes, no = said.get((pair["relation"], pair["base"], stem(pair["answer"])), (0, 0))
+    for pair in pair_session.pairs:
+        yes, no = counts.get((pair["relation"], pair["base"], stem(pair["answer"])), (0, 0))
         pairs.append(
             Pair(
                 relation=Relation(pair["relation"]),
@@ -195,5 +204,6 @@ def _load_pairs_with_votes(sitting: PairSession) -> list[Pair]:
 
 
 def _find_seen_pairs(player: Any) -> set[tuple[Relation, str, str]]:
+    """Returns (relation, base word, answer) of the pairs that the player has voted on."""
     judged = PairVote.objects.filter(player=player).values_list("relation", "base", "answer")
     return {(Relation(relation), base, answer) for relation, base, answer in judged}

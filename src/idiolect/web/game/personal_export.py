@@ -1,4 +1,4 @@
-"""Everything the game keeps of one player, as plain values for them to take along."""
+"""The export of one player's data in the game, as plain values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from idiolect.web.game.models import (
 
 
 def export_player(player: Any) -> dict[str, Any]:
-    """The player's plays, oldest first; fit for JSON."""
+    """Returns the player's data as values that fit into JSON, oldest first.
+
+    The key ``format`` names the version of the layout; `api.PlaysOut` describes it.
+    """
     return {
         "format": "idiolect-nyms-plays-1",
         "consents": [
@@ -29,8 +32,9 @@ def export_player(player: Any) -> dict[str, Any]:
             {"untimed": total.untimed, "rounds": total.rounds, "points": total.points}
             for total in PlayerScore.objects.filter(player=player).order_by("untimed")
         ],
+        # Rounds and games include those that lapsed or were skipped: they are data too.
         "rounds": [_round_to_dict(round_) for round_ in _query_rounds(player)],
-        "nym_or_not": [_pair_session_to_dict(sitting) for sitting in _query_pair_sessions(player)],
+        "nym_or_not": [_pair_session_to_dict(game) for game in _query_pair_sessions(player)],
         "challenges": [
             {
                 "relation": found.answer.word.relation,
@@ -82,14 +86,14 @@ def _round_to_dict(round_: Round) -> dict[str, Any]:
     }
 
 
-def _pair_session_to_dict(sitting: PairSession) -> dict[str, Any]:
+def _pair_session_to_dict(pair_session: PairSession) -> dict[str, Any]:
     return {
-        "id": str(sitting.pk),
-        "state": sitting.state,
-        "untimed": sitting.untimed,
-        "started_at": _format_time(sitting.started_at),
-        "ended_at": _format_time(sitting.ended_at),
-        "score": sitting.score,
+        "id": str(pair_session.pk),
+        "state": pair_session.state,
+        "untimed": pair_session.untimed,
+        "started_at": _format_time(pair_session.started_at),
+        "ended_at": _format_time(pair_session.ended_at),
+        "score": pair_session.score,
         "votes": [
             {
                 "relation": vote.relation,
@@ -98,7 +102,7 @@ def _pair_session_to_dict(sitting: PairSession) -> dict[str, Any]:
                 "yes": vote.yes,
                 "points": vote.points,
             }
-            for vote in sitting.votes.all()
+            for vote in pair_session.votes.all()
         ],
     }
 

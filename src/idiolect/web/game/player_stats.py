@@ -1,4 +1,4 @@
-"""Where a player stands in a few numbers, for the edges of pages."""
+"""A player's rounds and points, in total and of the last day, for the pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
 @dataclass(frozen=True, kw_only=True)
 class PlayerStats:
-    """All rounds of a player, and those of the last day."""
+    """A player's rounds and points, in total and of the last 24 hours."""
 
     rounds: int
     points: int
@@ -24,7 +24,7 @@ class PlayerStats:
 
 
 def compute_stats(player: Any) -> PlayerStats:
-    """The player's numbers, timed and untimed rounds together."""
+    """Returns the player's statistics over timed and untimed rounds."""
     today_rounds, today_points = count_today(player)
     total = PlayerScore.objects.filter(player=player).aggregate(r=Sum("rounds"), p=Sum("points"))
     return PlayerStats(
@@ -36,12 +36,15 @@ def compute_stats(player: Any) -> PlayerStats:
 
 
 def count_today(player: Any) -> tuple[int, int]:
-    """The player's rounds of the last day with an answer, and their points."""
+    """Returns the number and the points of the player's rounds in the last 24 hours.
+
+    Only rounds with an answer count.
+    """
     points = _TODAY_SCORES(player=player.pk)
     return len(points), sum(points)
 
 
-# Every result page asks this: it is compiled once (`prepared`).
+# Each result page runs this query, so it is compiled once (`idiolect.web.prepared_queries`).
 _TODAY_SCORES = PreparedQuery(
     lambda: Round.objects.filter(
         player=QueryParameter("player", BigIntegerField()),

@@ -1,8 +1,8 @@
-"""A round from start to score; each step is one transaction and may be sent twice.
+"""Rounds, from start to score; each step is one transaction and idempotent.
 
-The server chooses the word and its database holds the clock: nothing that a browser sends says what
-is scored or when. A round ends once, by one conditional update; whoever loses that race gets what
-the winner made of it.
+The server chooses the word and the database keeps the time, so a browser cannot influence either.
+A round ends once, by one conditional update. If two requests try to end it, the second one gets the
+result of the first.
 """
 
 from __future__ import annotations
@@ -36,52 +36,54 @@ from idiolect.web.prepared_queries import PreparedQuery, PreparedUpdate, QueryPa
 def start_round(
     player: Any, relations: Collection[Relation], *, untimed: bool, draw: Random
 ) -> Round:
-    """A new round on a word for this player, or the one they have open.
+    """Starts a round for this player, or returns their open round.
 
-    An open round is given back as it is, its clock running on, so that starting again neither
-    changes the word nor buys time. Raises MissingError where no word is left to ask.
+    An open round is returned unchanged and its time continues, so starting again gives neither
+    another word nor more time. Raises MissingError if no word is left to ask.
     """
-    if (found := _get_running_round(player)) is not None:
-        return found
-    # Chosen before the transaction: while that is open, nobody else can write to SQLite.
+    if (running := _get_running_round(player)) is not None:
+        return running
+    # Choose before the transaction: while it is open, no other process can write to SQLite.
     chosen = word_selection.choose_word(player, relations, draw=draw)
     word = chosen.word
     try:
         with transaction.atomic():
+            # A word gets its database row when it is asked for the first time.
             if word.pk is None:
                 word, _ = Word.objects.get_or_create(relation=word.relation, base=word.base)
             return Round.objects.create(
                 player=player, word=word, untimed=untimed, difficulty=chosen.difficulty
             )
     except IntegrityError:
-        # The same player started in another tab at this very moment.
-        if (found := find_open_round(player)) is None:
-            raise UsageError("another window of yours has just ended the round; go on") from None
-        return found
+        # The same player started a round in another tab at the same moment.
+        if (running := find_open_round(player)) is None:
+            raise UsageError("you ended this round in another window; play the next one") from None
+        return running
 
 
 def find_open_round(player: Any) -> Round | None:
-    """The player's open round, if they have one."""
+    """Returns the player's open round, or None."""
     return _OPEN_ROUND.first(player=player.pk)
 
 
 def get_round(player: Any, round_id: UUID) -> Round:
-    """A round of this player's own. Raises MissingError for any other."""
+    """Returns one of this player's rounds. Raises MissingError for any other round."""
     found = _PLAYER_ROUND.first(player=player.pk, id=round_id)
     if found is None:
         raise MissingError(
-            f"you have no round {round_id}; it may be somebody else's, or deleted: start a new one"
+            f"you have no round {round_id}; "
+            "it was deleted or belongs to another player: start a new one"
         )
-    found.player = player  # who is known already is not asked for again
+    found.player = player  # Saves the query for a player who is already loaded.
     return found
 
 
 def compute_seconds_left(round_: Round) -> float | None:
-    """Seconds until the round ends by the database's clock, without grace; None: untimed."""
+    """Returns the seconds until the round ends, without the grace time; None if it is untimed."""
     if round_.untimed:
         return None
-    (gone,) = _ELAPSED_TIME(id=round_.pk)
-    return max(0.0, _get_time_limit(round_) - gone.total_seconds())
+    (elapsed,) = _ELAPSED_TIME(id=round_.pk)
+    return max(0.0, _get_time_limit(round_) - elapsed.total_seconds())
 
 
 def _get_time_limit(round_: Round) -> int:
@@ -89,13 +91,14 @@ def _get_time_limit(round_: Round) -> int:
 
 
 def submit_answers(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
-    """Ends the round with these answers and scores it; a second time changes nothing.
+    """Ends the round with these answers and scores it; a second call changes nothing.
 
-    Raises MissingError for a round that is not the player's, UsageError for one that is over or
-    was skipped: its answers are dropped.
+    Raises MissingError if the round is not the player's, and UsageError if its time is over or it
+    was skipped; the answers are then dropped.
     """
     round_ = get_round(player, round_id)
     with transaction.atomic():
+        # Only the request that ends the round scores it.
         ended = _end_round(round_, State.FINISHED)
         if ended:
             scoring.save_score(round_, typed)
@@ -106,10 +109,11 @@ def submit_answers(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
 
 
 def skip_round(player: Any, round_id: UUID) -> Round:
-    """Ends the round without answers; a round that is over already stays as it is."""
+    """Ends the round without answers; a round that has ended does not change."""
     round_ = get_round(player, round_id)
     with transaction.atomic():
         if _end_round(round_, State.SKIPPED):
+            # `Word.skips` counts players, so a second skip by this player does not count.
             earlier = Round.objects.filter(player=player, word=round_.word, state=State.SKIPPED)
             if not earlier.exclude(pk=round_.pk).exists():
                 Word.objects.filter(pk=round_.word.pk).update(skips=F("skips") + 1)
@@ -117,30 +121,33 @@ def skip_round(player: Any, round_id: UUID) -> Round:
 
 
 def _get_running_round(player: Any) -> Round | None:
-    """The player's open round; one whose time is over is closed."""
-    found = find_open_round(player)
-    if found is not None and not _filter_in_time(found).exists():
-        _close_expired(found)
+    """Returns the player's open round, or None; closes a round whose time is over."""
+    running = find_open_round(player)
+    if running is not None and not _filter_in_time(running).exists():
+        _close_expired(running)
         return None
-    return found
+    return running
 
 
 def _filter_in_time(round_: Round) -> QuerySet[Round]:
-    """The round, if it is open and its time not over."""
+    """Returns a query set with the round, if it is open and its time is not over."""
     return _filter_open_in_time(round_.pk, None if round_.untimed else _get_time_limit(round_))
 
 
 def _filter_open_in_time(round_id: Any, allowed: int | None) -> QuerySet[Round]:
-    """`rules.in_time` by the database's clock."""
-    still = Round.objects.filter(pk=round_id, state=State.OPEN)
+    """Applies `rules.relations.is_in_time` with the database's clock.
+
+    ``allowed`` is the round's time limit in seconds; None means that it is untimed.
+    """
+    running = Round.objects.filter(pk=round_id, state=State.OPEN)
     if allowed is not None:
-        still = still.filter(started_at__gte=Now() - timedelta(seconds=allowed + GRACE_SECONDS))
-    return still
+        running = running.filter(started_at__gte=Now() - timedelta(seconds=allowed + GRACE_SECONDS))
+    return running
 
 
 @cache
 def _prepare_ending(allowed: int | None) -> PreparedUpdate:
-    """Ends a round of so many seconds, if it is in time."""
+    """Returns the update that ends a round with this time limit, if its time is not over."""
     return PreparedUpdate(
         lambda: _filter_open_in_time(QueryParameter("id", UUIDField()), allowed),
         state=QueryParameter("state", CharField()),
@@ -149,7 +156,7 @@ def _prepare_ending(allowed: int | None) -> PreparedUpdate:
 
 
 def _end_round(round_: Round, state: State) -> bool:
-    """Claims the round: whether it was this call that ended it."""
+    """Ends the round and returns whether this call ended it; closes it if its time is over."""
     allowed = None if round_.untimed else _get_time_limit(round_)
     if _prepare_ending(allowed)(id=round_.pk, state=state.value):
         return True
@@ -158,7 +165,7 @@ def _end_round(round_: Round, state: State) -> bool:
 
 
 def _close_expired(round_: Round) -> None:
-    """Closes the round where it is open still: its time is over."""
+    """Marks a round that is still open as lapsed; call it only if its time is over."""
     Round.objects.filter(pk=round_.pk, state=State.OPEN).update(state=State.LAPSED, ended_at=Now())
 
 
@@ -171,7 +178,7 @@ def _explain_ended(round_: Round) -> str:
     )
 
 
-# Every round asks these: they are compiled once (`prepared`).
+# Each round runs these queries, so they are compiled once (`idiolect.web.prepared_queries`).
 _PLAYER = QueryParameter("player", BigIntegerField())
 _ROUND_ID = QueryParameter("id", UUIDField())
 _OPEN_ROUND = PreparedQuery(

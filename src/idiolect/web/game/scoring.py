@@ -1,6 +1,7 @@
-"""What a round that has just ended was worth: its answers, its score, and the sums they change.
+"""Scores a round that has just ended: stores its answers and score, and updates the sums.
 
-Called in the transaction that ended it (`rounds`); what a word scores is the rules' to say.
+`rounds` calls this in the transaction that ends the round. The rules in
+`idiolect.game.rules.scoring` decide the points.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from idiolect.web.prepared_queries import PreparedUpdate, QueryParameter
 
 
 def save_score(round_: Round, typed: Sequence[str]) -> None:
-    """Writes answers, score and sums of a round that was just claimed."""
+    """Stores the answers, the score and the changed sums of a round that this request ended."""
     word, relation = round_.word, Relation(round_.word.relation)
-    if connection.features.has_select_for_update:  # SQLite has one writer anyway
-        # Another round on this word that ends now waits here: each sees the other's answers or not
-        # at all.
+    # Lock the word: of two rounds on it that end at the same time, the second one waits here and
+    # then sees all answers of the first. SQLite has only one writer, so it needs no lock.
+    if connection.features.has_select_for_update:
         Word.objects.select_for_update().get(pk=word.pk)
+    # Compare with the answers that other players gave before.
     stems = {stem(answer) for answer in filter_accepted(word.base, typed)}
-    others, first = answer_counts.count_prior_answers(word, but_not=round_.player, stems=stems)
+    others, first = answer_counts.count_prior_answers(word, excluding=round_.player, stems=stems)
     result = score_round(
         relation,
         word.base,
@@ -39,14 +41,16 @@ def save_score(round_: Round, typed: Sequence[str]) -> None:
         little_played=is_little_played(others.rounds),
     )
     if not result.words:
-        return  # it says nothing about the word, and is no round on the boards
+        return  # A round without a counted answer changes neither the word nor the leaderboards.
     _save_answers(round_, result)
+    # The word's sums include only each player's first round on it.
     if first:
         _ADD_TO_WORD(id=word.pk, points=result.total - result.round_bonus)
-    mine = {"player": round_.player.pk, "untimed": round_.untimed}
-    if not _ADD_TO_PLAYER_SCORE(**mine, points=result.total):
+    # Update first and create only if there is no row: nearly all players have one.
+    own_row = {"player": round_.player.pk, "untimed": round_.untimed}
+    if not _ADD_TO_PLAYER_SCORE(**own_row, points=result.total):
         PlayerScore.objects.get_or_create(player=round_.player, untimed=round_.untimed)
-        _ADD_TO_PLAYER_SCORE(**mine, points=result.total)
+        _ADD_TO_PLAYER_SCORE(**own_row, points=result.total)
 
 
 def _save_answers(round_: Round, result: RoundScore) -> None:
@@ -68,7 +72,7 @@ def _save_answers(round_: Round, result: RoundScore) -> None:
     _UPDATE_ROUND(id=round_.pk, **sums)
 
 
-# Every round makes these changes: they are compiled once (`prepared`).
+# Each round runs these updates, so they are compiled once (`idiolect.web.prepared_queries`).
 _NUMBER, _PLAYER = IntegerField(), QueryParameter("player", BigIntegerField())
 _UPDATE_ROUND = PreparedUpdate(
     lambda: Round.objects.filter(pk=QueryParameter("id", UUIDField())),

@@ -1,4 +1,4 @@
-"""The game's addresses."""
+"""URLs of the game's pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ urlpatterns = [
     path("rounds/<uuid:round_id>/", rounds.show_round, name="round"),
     path("rounds/<uuid:round_id>/skip/", rounds.skip_round, name="skip"),
     path("nym-or-not/", pairs.show_intro, name="pairs"),
-    path("nym-or-not/<uuid:sitting_id>/", pairs.show_pair_session, name="sitting"),
+    path("nym-or-not/<uuid:pair_session_id>/", pairs.show_pair_session, name="sitting"),
     path("leaders/", boards.show_leaderboard, name="leaders"),
     path("history/", own.show_history, name="history"),
     path("challenges/", challenges.show_challenges, name="challenges"),

@@ -1,4 +1,7 @@
-"""Which word a player gets: gathers what the rules ask for; what is chosen is theirs to say."""
+"""Selects the next word for a player.
+
+Gathers candidates and the player's history from the database; `idiolect.game.rules.choice` chooses.
+"""
 
 from __future__ import annotations
 
@@ -23,92 +26,97 @@ from idiolect.web.game.models import Round, State, Word
 from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
 MAX_PLAYED_WORDS = 150
-"""Words that were played before, among which the rules choose; all of thousands would take a
-server longer than scoring a round."""
+"""Number of words with rounds that the rules choose from; weighing thousands of words would take
+longer than scoring a round."""
 MAX_NEW_WORDS = 150
-"""Words that nobody has played yet, likewise."""
+"""Number of words without rounds that the rules choose from."""
 CACHE_SECONDS = 5.0
-"""Seconds for which a process knows sums over words, which grow with the site: that a word was
-played a moment ago hardly changes who should get it."""
+"""Seconds for which a process caches the sums over words; a round that was played a moment ago
+hardly changes the choice."""
 MAX_HISTORY_ROUNDS = 60
-"""Rounds that say how good a player is; earlier ones hardly weigh (`rules.skill`)."""
+"""Number of latest rounds that estimate a player's skill; earlier rounds have almost no weight
+(`rules.choice.estimate_skill`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordChoice:
-    """A base word to ask, and how hard it was held to be."""
+    """A base word to ask, and its estimated difficulty."""
 
     word: Word
-    """Not in the database yet where nobody was asked it before."""
+    """Has no primary key yet if no player was asked it before."""
     difficulty: float
 
 
 def choose_word(player: Any, relations: Collection[Relation], *, draw: Random) -> WordChoice:
-    """A word of one of the relations. Raises MissingError where none is left."""
+    """Chooses a word of one of the relations. Raises MissingError if no word is left."""
     relation = draw.choice(sorted(relations))
-    begun = _get_started_words(relation)
+    started = _get_started_words(relation)
     found = choose_next_word(
-        _gather_candidates(relation, begun, draw),
+        _gather_candidates(relation, started, draw),
         skill=estimate_skill(_load_history(player)),
         seen=_find_seen_words(player, relation),
         draw=draw,
     )
     return WordChoice(
-        word=Word(pk=begun.ids.get(found.word), relation=relation.value, base=found.word),
+        word=Word(pk=started.ids.get(found.word), relation=relation.value, base=found.word),
         difficulty=estimate_difficulty(found),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _StartedWord:
-    """The words of a relation that somebody was asked, as they were a moment ago."""
+class _StartedWords:
+    """The words of one relation that have a row in the database, as cached by this process."""
 
     loaded_at: float
     stats: tuple[WordStats, ...]
-    """Of those that the table asks; one that a newer table no longer does stays in the database,
-    for its rounds."""
+    """Only of words that the current WordNet table asks; rounds keep older words in the
+    database."""
     ids: dict[str, int]
+    """Primary keys by base word."""
 
 
-_cache: dict[Relation, _StartedWord] = {}
+_cache: dict[Relation, _StartedWords] = {}
 
 
-def _get_started_words(relation: Relation) -> _StartedWord:
+def _get_started_words(relation: Relation) -> _StartedWords:
+    """Returns the words from the cache; reads them again after ``CACHE_SECONDS``."""
     found = _cache.get(relation)
     if found is None or time.monotonic() - found.loaded_at >= CACHE_SECONDS:
         found = _cache[relation] = _read_started_words(relation)
     return found
 
 
-def _read_started_words(relation: Relation) -> _StartedWord:
-    read = time.monotonic()
-    asked = frozenset(words.load_table().base_words(relation))
+def _read_started_words(relation: Relation) -> _StartedWords:
+    loaded_at = time.monotonic()
+    base_words = frozenset(words.load_table().base_words(relation))
     rows = [
         row
         for row in Word.objects.filter(relation=relation.value)
         .order_by("base")
         .values_list("base", "rounds", "skips", "points", "pk")
-        if row[0] in asked
+        if row[0] in base_words
     ]
-    return _StartedWord(
-        loaded_at=read,
+    return _StartedWords(
+        loaded_at=loaded_at,
         stats=tuple(make_word_stats(relation, *row[:4]) for row in rows),
         ids={row[0]: row[4] for row in rows},
     )
 
 
-def _gather_candidates(relation: Relation, begun: _StartedWord, draw: Random) -> list[WordStats]:
+def _gather_candidates(relation: Relation, started: _StartedWords, draw: Random) -> list[WordStats]:
+    """Samples words with and without rounds."""
     bases = words.load_table().base_words(relation)
+    # Draw more than needed, because some of the drawn words have rounds already.
     drawn = draw.sample(bases, min(len(bases), MAX_PLAYED_WORDS + MAX_NEW_WORDS))
-    new = [base for base in drawn if base not in begun.ids][:MAX_NEW_WORDS]
-    few = draw.sample(begun.stats, min(len(begun.stats), MAX_PLAYED_WORDS))
-    return few + [make_word_stats(relation, base, 0, 0, 0) for base in new]
+    new = [base for base in drawn if base not in started.ids][:MAX_NEW_WORDS]
+    played = draw.sample(started.stats, min(len(started.stats), MAX_PLAYED_WORDS))
+    return played + [make_word_stats(relation, base, 0, 0, 0) for base in new]
 
 
 def make_word_stats(
     relation: Relation, base: str, rounds: int, skips: int, points: int
 ) -> WordStats:
-    """What the rules want to know of a word: what is counted, and what the words alone tell."""
+    """Combines a word's counts with the properties that the WordNet table has of it."""
     table = words.load_table()
     return WordStats(
         word=base,
@@ -121,16 +129,19 @@ def make_word_stats(
 
 
 def _load_history(player: Any) -> list[PlayedRound]:
-    """The player's last timed rounds, oldest first."""
-    last = reversed(_LAST_ROUNDS(player=player.pk))
-    return [PlayedRound(points=score - bonus, difficulty=hard) for score, bonus, hard in last]
+    """Returns the player's latest timed rounds, oldest first."""
+    rounds = reversed(_LAST_ROUNDS(player=player.pk))
+    return [
+        PlayedRound(points=score - bonus, difficulty=difficulty)
+        for score, bonus, difficulty in rounds
+    ]
 
 
 def _find_seen_words(player: Any, relation: Relation) -> set[str]:
     return set(_SEEN_WORDS(player=player.pk, relation=relation.value))
 
 
-# Every round asks these: they are compiled once (`prepared`).
+# Each round runs these queries, so they are compiled once (`idiolect.web.prepared_queries`).
 _PLAYER = QueryParameter("player", BigIntegerField())
 _LAST_ROUNDS = PreparedQuery(
     lambda: (

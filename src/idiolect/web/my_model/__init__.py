@@ -1,5 +1,5 @@
-"""A player's own model: their rounds train their adapter, and later results show what it says.
+"""A player's own model: rounds train an adapter, and later results show what it would answer.
 
-An app of the site beside the game, since it has tables of its own. `engine.py` is the product at
-work and knows no Django; it alone loads torch, in the worker's process.
+This is a Django app of its own with its own tables. Only `engine` loads torch, in the worker
+process; it knows nothing about Django.
 """

@@ -1,4 +1,4 @@
-"""The app: its jobs, and what it keeps of people."""
+"""The Django app config of players' own models: it registers jobs and personal data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class MyModelConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Say who does its jobs and who holds its data."""
+        """Registers the app's jobs with the queue and its data with the accounts app."""
+        # Import here: models are not loaded yet when Django imports this module.
         from idiolect.web.accounts import personal_data
         from idiolect.web.jobs import queue
         from idiolect.web.my_model import job, service

@@ -1,6 +1,7 @@
-"""Trains one player's adapter and asks it: the product's own verbs, on one person's history.
+"""Trains one player's adapter and predicts the player's answers with it.
 
-Knows a folder and histories; knows no Django. What it is asked must be held out by the caller.
+Works on a folder and a history, without Django. The caller must hold out the words that it asks
+for.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ from idiolect.training.schedule import TrainConfig
 
 TASK_NAME = "word-relation"
 PLAYER_ID = "player"
-"""The only name in the folder: it says nothing of whose it is."""
+"""The player's name in the dataset and the store, so that the folder does not identify a person."""
 MAX_SHOWN_ANSWERS = 10
 NUM_BEAMS = 24
-"""More than are shown: some answers are one word in two spellings, or the base word."""
+"""More beams than shown answers, because some are other spellings or the base word."""
 MAX_NEW_TOKENS = 6
-"""The longest answer that is looked for; words of the game have one to four tokens."""
+"""Maximum length of a predicted answer; words in the game have one to four tokens."""
 
 FEW_SHOT_EXAMPLES = tuple(
     (format_question(relation, base_word, determiner), answer)
@@ -49,13 +50,14 @@ FEW_SHOT_EXAMPLES = tuple(
         (Relation.ANTONYMS, "cold", "", "hot"),
     )
 )
-"""What the plain model is shown of the game, as earlier turns and by nobody's taste: without, it
-answers in sentences, and to know the game better than that would be no merit."""
+"""Earlier turns in the plain model's prompt, which show it the game but no player's taste.
+
+Without them the plain model answers in sentences, and the comparison would be too easy."""
 
 CONFIG = PersonalConfig(
-    # The page shows the plain model beside the own one, so an adapter that does not help is seen.
+    # No holdout gate: the page compares both models, so players see if their adapter is no better.
     gate=GateConfig(on=False),
-    # Some hundred answers are few: three rounds over them.
+    # A player has some hundred answers, which need several epochs.
     train=TrainConfig(epochs=3),
 )
 
@@ -68,9 +70,10 @@ def train_player_model(
     config: PersonalConfig = CONFIG,
     listener: Listener = silent,
 ) -> None:
-    """Make the player's dataset and adapter in ``folder``; again, it trains only what has changed.
+    """Writes the player's dataset to ``folder`` and trains the adapter there.
 
-    What was killed goes on where it was. An adapter of another base or other settings is replaced.
+    A second call trains only if the history changed, and an interrupted run resumes. An adapter
+    for another base model or with other settings is replaced.
     """
     data, store = folder / "history", folder / "adapters"
     write_dataset(data, [history], task=TASK_NAME, source="the word game", overwrite=True)
@@ -80,6 +83,7 @@ def train_player_model(
             listener=listener,
         )
     except MismatchError:
+        # The store belongs to another base model or other settings, so start over.
         shutil.rmtree(store)
         api.personalize(
             api.PersonalizeRequest(data=data, store=store, base=base, config=config),
@@ -88,11 +92,14 @@ def train_player_model(
 
 
 _load_base_cached = lru_cache(maxsize=1)(load_base)
-"""The base that was asked last stays loaded: the next question is a round later."""
+"""Keeps the last base model in memory, because the next prediction often follows soon."""
 
 
 class AnswerPredictor:
-    """One player's model, and the same without them, ready to be asked."""
+    """Predicts answers with a player's model and with the same model without the adapter.
+
+    Loads the base model and the adapter in ``folder``; ``base`` replaces the base model's source.
+    """
 
     def __init__(self, folder: Path, *, base: str | None = None) -> None:
         store = AdapterStore.open(folder / "adapters")
@@ -103,13 +110,15 @@ class AnswerPredictor:
         self._task = get_task(TASK_NAME)
         self._prompter = Prompter(loaded.tokenizer, config.prompt)
 
-    def predict_answers(self, asked: str, base_word: str) -> tuple[list[str], list[str]]:
-        """The likeliest answers, at most ten each: the player's model's and the plain one's, which
-        is shown ``EXAMPLES``.
+    def predict_answers(self, question: str, base_word: str) -> tuple[list[str], list[str]]:
+        """Returns the likeliest answers of the player's model and of the plain model.
 
-        As answers of players count: normalised, without the base word, one a stem; no slurs.
+        Each list has at most ``MAX_SHOWN_ANSWERS`` answers, best first. The plain model sees
+        ``FEW_SHOT_EXAMPLES`` first. The answers follow the rules for players' answers: normalized,
+        one per stem, without the base word; slurs are removed.
         """
-        prompts = self._build_prompt(asked, ()), self._build_prompt(asked, FEW_SHOT_EXAMPLES)
+        prompts = self._build_prompt(question, ()), self._build_prompt(question, FEW_SHOT_EXAMPLES)
+        # One batch: the adapter of `PLAYER_ID` for the first prompt, no adapter for the second.
         own, plain = self._generator.likeliest(
             list(zip((PLAYER_ID, ""), prompts, strict=True)),
             beams=NUM_BEAMS,
@@ -117,23 +126,32 @@ class AnswerPredictor:
         )
         return _filter_showable(base_word, own), _filter_showable(base_word, plain)
 
-    def _build_prompt(self, asked: str, shown: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+    def _build_prompt(self, question: str, examples: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+        """Returns token ids: (question, answer) examples as earlier turns, then the question.
+
+        Raises UsageError if the question does not fit into the prompt's maximum length.
+        """
         ids: list[int] = []
-        for question_, answer in shown:
-            turn = self._prompter.example(self._task.prompt(_make_item(question_)), answer)
+        for example_question, answer in examples:
+            turn = self._prompter.example(self._task.prompt(_make_item(example_question)), answer)
             ids += turn.ids if turn else ()
-        last = self._prompter.prompt_ids(self._task.prompt(_make_item(asked)), room=MAX_NEW_TOKENS)
+        last = self._prompter.prompt_ids(
+            self._task.prompt(_make_item(question)), room=MAX_NEW_TOKENS
+        )
         if last is None:
             limit = self._prompter.config.max_tokens
-            raise UsageError(f"prompt.max_tokens: {limit} is too few for a question of the game")
+            raise UsageError(
+                f"prompt.max_tokens: {limit} is too small for a question of the game; increase it"
+            )
         return (*ids, *last)
 
 
-def _make_item(asked: str) -> Interaction:
-    return Interaction(id="asked", position=0, fields={"question": asked})
+def _make_item(question: str) -> Interaction:
+    return Interaction(id="asked", position=0, fields={"question": question})
 
 
 def _filter_showable(base_word: str, texts: Sequence[str]) -> list[str]:
+    """Keeps the first accepted answers that are not slurs, in order."""
     return [text for text in filter_accepted(base_word, texts) if not is_slur(text)][
         :MAX_SHOWN_ANSWERS
     ]

@@ -1,4 +1,4 @@
-"""Players' own models as a holder of personal data, and what a classifier learnt from them."""
+"""Export and erasure of players' own models, and erasure of a classifier that includes a player."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from idiolect.web.my_model.models import OwnModel, PredictedAnswers
 
 
 class MyModelDataSource:
-    """Models, guesses, and the site's classifier where the person is among its contributors."""
+    """A person's model and predictions, and the site's classifier if the person contributed."""
 
     name = "own model"
 
     def export_data(self, user: User) -> Any:
-        """What the models said; the model itself is numbers that are of use here alone."""
+        """Returns the predictions; the weights are left out, as they are of no use elsewhere."""
         model = OwnModel.objects.filter(player=user).first()
         guesses = PredictedAnswers.objects.filter(round__player=user).order_by("made_at")
         return {
@@ -35,19 +35,26 @@ class MyModelDataSource:
         }
 
     def erase_data(self, user: User) -> None:
-        """Their model goes; a classifier made of their answers too, until it is trained anew."""
+        """Deletes the person's model, and the classifier if it learned from their answers.
+
+        The site then has no classifier until it is trained again.
+        """
+        # Read the rows now: they are gone when the transaction commits.
         models = list(OwnModel.objects.filter(player=user))
-        home, who = Path(settings.HOME), str(user.pk)
+        home, player_id = Path(settings.HOME), str(user.pk)
 
         def remove_files() -> None:
             for model in models:
                 service.remove_model_folder(model)
+            # The manifest names the players whose answers the classifier learned from.
             folder = home / predictions.CLASSIFIER_FOLDER
-            if (folder / Manifest.NAME).is_file() and who in Manifest.peek(folder).contributors:
+            if (folder / Manifest.NAME).is_file() and player_id in Manifest.peek(
+                folder
+            ).contributors:
                 shutil.rmtree(folder)
                 (home / predictions.PREDICTIONS_FILE).unlink(missing_ok=True)
 
-        # Files do not come back with a transaction that fails.
+        # Delete files only after the commit: a rollback cannot restore them.
         transaction.on_commit(remove_files)
 
 

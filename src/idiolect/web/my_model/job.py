@@ -1,7 +1,7 @@
-"""The two jobs of a player's own model: train it, and ask it about rounds that were played since.
+"""The two jobs of a player's own model: training, and predictions for rounds played since.
 
-Called in the worker's process; what a killed one began, the next one finishes. What reads and
-trains is imported when it is called: the site itself needs none of it.
+The jobs run in the worker process, and a worker finishes what a killed worker started. They import
+the engine when they run, so that the site itself does not load torch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def run_training(running: JobContext, arguments: Mapping[str, Any]) -> Any:
-    """Train the owner's model on all that they have played so far."""
+    """Trains the owner's model on all of their rounds so far; returns the number of rounds."""
     from idiolect.game.export.histories import build_player_history
     from idiolect.web.game.export_reader import read_plays
     from idiolect.web.my_model import engine
@@ -46,10 +46,12 @@ def run_training(running: JobContext, arguments: Mapping[str, Any]) -> Any:
         base=settings.BASE,
         listener=_make_training_listener(running),
     )
+    # Record what the model learned from: it is never asked about these words.
     own.rounds, own.answers = len(plays.rounds), len(history.items)
     own.words = sorted({(row.relation, row.base_word) for row in plays.rounds})
     own.trained_at = timezone.now()
-    # Whoever left while it trained has no row any more, and gets no folder either.
+    # If the player deleted the account or the model during training, the row is gone: remove the
+    # folder, too.
     if not OwnModel.objects.filter(pk=own.pk).exists():
         service.remove_model_folder(own)
         return {"rounds": 0}
@@ -58,7 +60,7 @@ def run_training(running: JobContext, arguments: Mapping[str, Any]) -> Any:
 
 
 def _make_training_listener(running: Listener) -> Listener:
-    """Passes on how many answers were learnt; that one of one person is done says nothing."""
+    """Forwards the progress in answers; the progress in people (one of one) means nothing here."""
 
     def report_progress(event: Event, /) -> None:
         if isinstance(event, Progress) and event.unit == "items":
@@ -68,7 +70,7 @@ def _make_training_listener(running: Listener) -> Listener:
 
 
 def run_predictions(running: JobContext, arguments: Mapping[str, Any]) -> Any:
-    """Ask the owner's model about every round that waits for it."""
+    """Predicts the answers of each of the owner's rounds that has no prediction yet."""
     from idiolect.web.my_model.engine import AnswerPredictor
 
     own = OwnModel.objects.select_related("player").get(player=running.owner)
@@ -76,21 +78,23 @@ def run_predictions(running: JobContext, arguments: Mapping[str, Any]) -> Any:
     if not waiting:
         return {"rounds": 0}
     running(Progress(stage="loading", done=0, total=len(waiting)))
-    guesser = AnswerPredictor(service.get_model_folder(own), base=settings.BASE)
+    predictor = AnswerPredictor(service.get_model_folder(own), base=settings.BASE)
     for done, round_ in enumerate(waiting, 1):
-        _save_prediction(guesser, round_)
+        _save_prediction(predictor, round_)
         running(Progress(stage="asking", done=done, total=len(waiting), unit="rounds"))
     return {"rounds": len(waiting)}
 
 
-def _save_prediction(guesser: AnswerPredictor, round_: Round) -> None:
+def _save_prediction(predictor: AnswerPredictor, round_: Round) -> None:
+    """Stores both models' answers for a round, and how many of the player's are among them."""
     from idiolect.game.export.histories import format_round_question
     from idiolect.web.game.export_reader import to_round_row
 
     row = to_round_row(round_)
-    own, plain = guesser.predict_answers(
+    own, plain = predictor.predict_answers(
         format_round_question(row, words.load_table().get_determiner), row.base_word
     )
+    # Compare by stem, as the game does between players.
     given = {answer.stem for answer in row.answers}
     with transaction.atomic():
         PredictedAnswers.objects.update_or_create(

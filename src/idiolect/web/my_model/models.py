@@ -1,4 +1,4 @@
-"""What is kept of a player's own model: where it lies, what it learnt, what it said of a round."""
+"""Database tables of players' own models: the folder, the training data and the predictions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from idiolect.web.game.models import Round
 
 
 def new_folder() -> str:
-    """A folder's name that says nothing of whose it is."""
+    """Returns a random folder name that does not identify the player."""
     return secrets.token_hex(16)
 
 
 class OwnModel(models.Model):
-    """One player's model; it is there once ``trained_at`` is."""
+    """One player's model; it exists on disk as soon as ``trained_at`` is set."""
 
     player = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="own_model"
@@ -24,29 +24,31 @@ class OwnModel(models.Model):
     folder = models.CharField(max_length=32, unique=True, default=new_folder)
     trained_at = models.DateTimeField(null=True, default=None)
     rounds = models.PositiveIntegerField(default=0)
-    """Rounds it learnt from."""
+    """Number of rounds in the training data."""
     answers = models.PositiveIntegerField(default=0)
+    """Number of answers in the training data."""
     words = models.JSONField(default=list)
-    """The [relation, base word] of those rounds: it is never judged on these."""
+    """The [relation, base word] pairs of these rounds; they are never used to judge the model."""
 
     def __str__(self) -> str:
         return f"model of {self.rounds} rounds"
 
 
 class PredictedAnswers(models.Model):
-    """What the models said of one round, without having learnt from its word."""
+    """Both models' answers for one round, whose word was not in the training data."""
 
     round = models.OneToOneField(Round, on_delete=models.CASCADE, related_name="guess")
     made_at = models.DateTimeField(auto_now_add=True)
     own = models.JSONField()
-    """The likeliest answers of the player's model, best first."""
+    """List of the likeliest answers of the player's model, best first."""
     plain = models.JSONField()
-    """Those of the same model without the player."""
+    """List of the likeliest answers of the same model without the player's adapter."""
     answers = models.PositiveSmallIntegerField()
-    """How many the player gave."""
+    """Number of answers that the player gave."""
     own_found = models.PositiveSmallIntegerField()
-    """How many of these are among ``own``."""
+    """Number of the player's answers that are among ``own``."""
     plain_found = models.PositiveSmallIntegerField()
+    """Number of the player's answers that are among ``plain``."""
 
     class Meta:
         db_table = "own_model_guess"

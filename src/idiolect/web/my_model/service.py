@@ -1,7 +1,7 @@
-"""Where a player's own model stands, and what pages may ask of it; loads no torch.
+"""Status, training requests and predictions of a player's own model; does not load torch.
 
-A model is asked about a round only where it never learnt from the round's word: after its training,
-and on a word that was not in it.
+A model predicts a round only if the round ended after the training and its word was not in the
+training data.
 """
 
 from __future__ import annotations
@@ -22,58 +22,61 @@ from idiolect.web.models import Job
 from idiolect.web.my_model.models import OwnModel, PredictedAnswers
 
 TRAIN_JOB, PREDICT_JOB = "nyms-train", "nyms-guess"
-"""The kinds of jobs; `work.py` does them."""
+"""The kinds of jobs; the module `job` runs them."""
 MIN_ROUNDS = 20
+"""Number of rounds with an answer that training requires."""
 MODELS_FOLDER = "own-models"
-"""In the site's folder; each model has a folder of its own in it."""
+"""Folder in the site's folder that has one folder per model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracySummary:
-    """How well the models know a player's answers, over all rounds since the training."""
+    """How well both models predict a player's answers, over all rounds since the training."""
 
     rounds: int
     answers: int
     own: int
+    """Number of answers among the ten likeliest of the player's model."""
     plain: int
-    """Answers among the ten likeliest of each model."""
+    """Number of answers among the ten likeliest of the model without the player's adapter."""
 
     @property
     def own_percent(self) -> int:
-        """Of the player's answers."""
+        """Percentage of the player's answers that the player's model predicts."""
         return round(100 * self.own / self.answers) if self.answers else 0
 
     @property
     def plain_percent(self) -> int:
-        """The same for the model without the player."""
+        """Percentage of the player's answers that the model without the adapter predicts."""
         return round(100 * self.plain / self.answers) if self.answers else 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelStatus:
-    """What a player's page of their model says."""
+    """The status of a player's model, as its page shows it."""
 
     played: int
-    """Rounds with an answer."""
+    """Number of rounds with an answer."""
     model: OwnModel | None
-    """A trained one."""
+    """The trained model, if there is one."""
     job: Job | None
-    """The last training that was asked for."""
+    """The latest training job."""
     known: AccuracySummary | None
+    """The accuracy of the trained model."""
 
     @property
     def remaining_rounds(self) -> int:
-        """Rounds to be played before training."""
+        """Number of rounds to play before training is possible."""
         return max(0, MIN_ROUNDS - self.played)
 
     @property
     def is_training(self) -> bool:
-        """Whether it trains, or waits to."""
+        """Whether a training job is running or queued."""
         return self.job is not None and self.job.is_active
 
 
 def get_status(player: Any) -> ModelStatus:
-    """Where this player's model stands."""
+    """Returns the status of this player's model."""
     model = OwnModel.objects.filter(player=player, trained_at__isnull=False).first()
     return ModelStatus(
         played=_filter_played_rounds(player).count(),
@@ -84,42 +87,51 @@ def get_status(player: Any) -> ModelStatus:
 
 
 def request_training(player: Any) -> Job:
-    """Have the player's model trained; where that goes on already, it is that. UsageError where
-    they have played too little."""
+    """Queues a training job for the player's model, or returns the one that is active.
+
+    Raises UsageError if the player has played too few rounds.
+    """
     require_enough_rounds(_filter_played_rounds(player).count())
     return queue.enqueue(TRAIN_JOB, owner=player)
 
 
 def require_enough_rounds(rounds: int) -> None:
-    """Raises UsageError where so many rounds are too few to learn from."""
+    """Raises UsageError if ``rounds`` is below ``MIN_ROUNDS``."""
     if rounds < MIN_ROUNDS:
         raise UsageError(
-            f"you have played {rounds} of the {MIN_ROUNDS} rounds that a model learns from; "
+            f"you have played {rounds} of the {MIN_ROUNDS} rounds that a model needs; "
             "play some more"
         )
 
 
 def summarize_accuracy(model: OwnModel) -> AccuracySummary:
-    """Over the rounds that this training was asked about."""
-    made = PredictedAnswers.objects.filter(
+    """Sums up the predictions since the model's latest training."""
+    predicted = PredictedAnswers.objects.filter(
         round__player=model.player_id,  # pyright: ignore[reportAttributeAccessIssue]
         made_at__gte=model.trained_at,
     )
-    sums = made.aggregate(answers=Sum("answers"), own=Sum("own_found"), plain=Sum("plain_found"))
+    sums = predicted.aggregate(
+        answers=Sum("answers"), own=Sum("own_found"), plain=Sum("plain_found")
+    )
     return AccuracySummary(
-        rounds=made.count(), **{name: value or 0 for name, value in sums.items()}
+        rounds=predicted.count(), **{name: value or 0 for name, value in sums.items()}
     )
 
 
-PredictionState = Literal["none", "before", "learnt", "waiting", "there", "failed"]
+PredictionState = Literal["none", "before", "learned", "waiting", "there", "failed"]
 
 
 def find_or_request_prediction(round_: Round) -> tuple[PredictionState, PredictedAnswers | None]:
-    """What there is of a finished round: a guess; one that is on its way, having been asked for
-    here; or why there is none: no model, played before it was trained, its word learnt from."""
+    """Returns the prediction for a finished round, or queues a job for it.
+
+    The first value is "there" with a prediction, "waiting" if a job will make one, and otherwise
+    says why there is none: "none" without a model or an answer, "before" if the round ended before
+    the training, "learned" if its word was in the training data, "failed" if the job failed.
+    """
     found = PredictedAnswers.objects.filter(round=round_).first()
     if found is not None:
         return "there", found
+    # A model is judged only on rounds and words that it did not learn from.
     model = OwnModel.objects.filter(player=round_.player, trained_at__isnull=False).first()
     if model is None or not round_.answered:
         return "none", None
@@ -127,7 +139,8 @@ def find_or_request_prediction(round_: Round) -> tuple[PredictionState, Predicte
     if round_.ended_at < model.trained_at:
         return "before", None
     if [round_.word.relation, round_.word.base] in model.words:
-        return "learnt", None
+        return "learned", None
+    # Do not repeat a failed job on each reload of the page; the next round starts a new one.
     last = queue.find_latest_job(PREDICT_JOB, round_.player)
     if last is not None and last.state == Job.State.FAILED and last.made_at > round_.ended_at:
         return "failed", None
@@ -136,18 +149,20 @@ def find_or_request_prediction(round_: Round) -> tuple[PredictionState, Predicte
 
 
 def iter_unpredicted_rounds(model: OwnModel) -> Iterable[Round]:
-    """The player's rounds that the model should be asked about, oldest first."""
-    found = _filter_played_rounds(model.player).filter(
+    """Yields the player's rounds that the model should predict, oldest first."""
+    unpredicted = _filter_played_rounds(model.player).filter(
         ended_at__gte=model.trained_at, guess__isnull=True
     )
-    learnt = {(relation, base) for relation, base in model.words}
-    for round_ in found.select_related("word").prefetch_related("answers").order_by("ended_at"):
-        if (round_.word.relation, round_.word.base) not in learnt:
+    learned = {(relation, base) for relation, base in model.words}
+    rounds = unpredicted.select_related("word").prefetch_related("answers").order_by("ended_at")
+    for round_ in rounds:
+        if (round_.word.relation, round_.word.base) not in learned:
             yield round_
 
 
 def delete_model(player: Any) -> None:
-    """Remove the player's model, what it learnt from and what it said."""
+    """Deletes the player's model, its copy of the training data, and its predictions."""
+    # Stop the jobs first, so that no worker writes to the folder that is deleted below.
     for job in Job.objects.filter(owner=player, kind__in=[TRAIN_JOB, PREDICT_JOB]):
         queue.cancel_job(job)
     PredictedAnswers.objects.filter(round__player=player).delete()
@@ -157,14 +172,15 @@ def delete_model(player: Any) -> None:
 
 
 def get_model_folder(model: OwnModel) -> Path:
-    """Where the model and its history lie."""
+    """Returns the folder with the model and its training data."""
     return Path(settings.HOME) / MODELS_FOLDER / model.folder
 
 
 def remove_model_folder(model: OwnModel) -> None:
-    """Take the model's files away."""
+    """Deletes the model's files."""
     shutil.rmtree(get_model_folder(model), ignore_errors=True)
 
 
 def _filter_played_rounds(player: Any) -> Any:
+    """Returns the player's finished rounds with an answer."""
     return Round.objects.filter(player=player, state=State.FINISHED, answered__gt=0)

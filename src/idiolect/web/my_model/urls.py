@@ -1,4 +1,4 @@
-"""The addresses of the pages of a player's own model, below those of the game."""
+"""URLs of the pages of a player's own model, below the game's URLs."""
 
 from __future__ import annotations
 

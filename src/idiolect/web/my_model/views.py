@@ -1,4 +1,4 @@
-"""Pages of a player's own model: where it stands, train it, what it says of a round."""
+"""Pages of a player's own model: its status, training, deletion and predictions for a round."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from idiolect.web.rate_limits import SUBMIT, rate_limit
 @render_errors
 @require_consent
 def show_model(request: HttpRequest) -> HttpResponse:
-    """The player's model; a POST has it trained. With htmx only what changes while it trains."""
+    """Shows the status of the player's model; a POST queues its training.
+
+    htmx requests get only the part of the page that changes during training.
+    """
     player = get_player(request)
     if request.method == "POST":
         service.request_training(player)
@@ -30,8 +33,8 @@ def show_model(request: HttpRequest) -> HttpResponse:
     partial = bool(getattr(request, "htmx", False))
     return render(
         request,
-        "my_model/standing.html" if partial else "my_model/model.html",
-        {"standing": service.get_status(player), "least": service.MIN_ROUNDS},
+        "my_model/status.html" if partial else "my_model/model.html",
+        {"status": service.get_status(player), "least": service.MIN_ROUNDS},
     )
 
 
@@ -40,7 +43,7 @@ def show_model(request: HttpRequest) -> HttpResponse:
 @render_errors
 @require_consent
 def delete_model(request: HttpRequest) -> HttpResponse:
-    """Remove the model; the rounds stay."""
+    """Deletes the player's model and keeps their rounds."""
     service.delete_model(get_player(request))
     return redirect("my_model:model")
 
@@ -49,26 +52,34 @@ def delete_model(request: HttpRequest) -> HttpResponse:
 @render_errors
 @require_consent
 def show_answers(request: HttpRequest, round_id: UUID) -> HttpResponse:
-    """What the player's model would have answered in a round; with htmx as a part of its page."""
+    """Shows what the player's model would have answered in a round.
+
+    htmx requests get only the part that the result page includes.
+    """
     round_ = rounds.get_round(get_player(request), round_id)
     state, guess = service.find_or_request_prediction(round_)
-    found = {
+    context = {
         "round": round_,
         "state": state,
         "guess": guess,
         "sides": _build_sides(round_, guess) if guess else (),
-        "standing": service.get_status(round_.player),
+        "status": service.get_status(round_.player),
     }
     partial = bool(getattr(request, "htmx", False))
     page = "my_model/answers.html" if partial else "my_model/answers_page.html"
-    return render(request, page, found)
+    return render(request, page, context)
 
 
 def _build_sides(
     round_: Round, guess: PredictedAnswers
 ) -> list[tuple[str, list[tuple[str, bool]]]]:
-    """Per model its heading and its answers, each with whether the player gave it too, as it is
-    counted: by stems."""
+    """Returns for each model a heading and its answers, with whether the player gave them too.
+
+    Answers are compared by stem, as in the counts.
+    """
     given = {answer.stem for answer in round_.answers.all()}
     sides = {"What it would have answered": guess.own, "The same model without you": guess.plain}
-    return [(name, [(text, stem(text) in given) for text in said]) for name, said in sides.items()]
+    return [
+        (heading, [(text, stem(text) in given) for text in texts])
+        for heading, texts in sides.items()
+    ]

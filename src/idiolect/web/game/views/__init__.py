@@ -1,1 +1,1 @@
-"""The game's pages: read a request, call one service, render; no rule and no sum is made here."""
+"""The game's pages. Each view reads a request, calls one service and renders a template."""

@@ -1,4 +1,4 @@
-"""The leaderboards; with htmx only the board itself is exchanged."""
+"""The leaderboard page; htmx requests get only the board itself."""
 
 from __future__ import annotations
 
@@ -21,19 +21,24 @@ BOARD_NAMES = {
 
 @require_safe
 def show_leaderboard(request: HttpRequest) -> HttpResponse:
-    """One board, chosen by the address's ``board``; ``untimed`` for rounds without a clock."""
+    """Shows one leaderboard.
+
+    Query parameters: ``board``, one of ``BOARD_NAMES``; ``untimed``, for rounds without a clock.
+    """
     name = request.GET.get("board", LeaderboardKind.AVERAGE.value)
     name = name if name in BOARD_NAMES else LeaderboardKind.AVERAGE.value
     untimed = "untimed" in request.GET
-    found: dict[str, object]
+    # The board of hardest words ranks words, all others rank players.
+    board: dict[str, object]
     if name == HARDEST:
-        found = {"words": leaderboards.list_hardest_words()}
+        board = {"words": leaderboards.list_hardest_words()}
     else:
-        found = {
+        board = {
             "leaders": leaderboards.get_leaderboard(
                 LeaderboardKind(name), get_current_player(request), untimed=untimed
             )
         }
+    # htmx swaps only the board, so it gets the template without the page around it.
     partial = bool(getattr(request, "htmx", False))
     return render(
         request,
@@ -44,6 +49,6 @@ def show_leaderboard(request: HttpRequest) -> HttpResponse:
             "untimed": untimed,
             "least": MIN_AVERAGE_ROUNDS,
             "days": ACTIVE_DAYS,
-            **found,
+            **board,
         },
     )

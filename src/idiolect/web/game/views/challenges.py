@@ -1,4 +1,4 @@
-"""Pages of challenges: make one for an answer of one's own, see what became of them."""
+"""Pages for challenges: send one for an own answer, and list the own challenges."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from idiolect.web.rate_limits import SUBMIT, rate_limit
 
 
 class ChallengeForm(forms.Form):
-    """One sentence."""
+    """The form for a challenge: one sentence."""
 
     sentence = forms.CharField(
-        label="A sentence that shows it",
+        label="A sentence that shows why",
         min_length=8,
         max_length=200,
         widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True}),
@@ -30,7 +30,7 @@ class ChallengeForm(forms.Form):
 @render_errors
 @require_consent
 def challenge_answer(request: HttpRequest, answer_id: int) -> HttpResponse:
-    """The form for one answer; takes the sentence."""
+    """Shows the challenge form for one answer; a POST submits the sentence."""
     player = get_player(request)
     answer = challenges.find_answer(player, answer_id)
     form = ChallengeForm(request.POST if request.method == "POST" else None)
@@ -49,7 +49,7 @@ def challenge_answer(request: HttpRequest, answer_id: int) -> HttpResponse:
 @require_safe
 @require_consent
 def show_challenges(request: HttpRequest) -> HttpResponse:
-    """The player's challenges and their verdicts."""
+    """Lists the player's challenges and their verdicts."""
     return render(
         request,
         "game/challenges.html",

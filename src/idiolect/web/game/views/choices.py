@@ -1,4 +1,4 @@
-"""Which relations a visitor wants and whether with a clock; remembered in their session."""
+"""A visitor's choice of relations and clock, stored in the session."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SESSION_KEY = "nyms"
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """What the next rounds are like."""
+    """The settings for the visitor's next rounds."""
 
     relations: tuple[Relation, ...] = tuple(Relation)
     untimed: bool = False
 
 
 def get_choices(request: HttpRequest) -> Choices:
-    """What the visitor chose last; everything, with a clock, if nothing."""
+    """Returns the visitor's last choices; the default is all relations, with a clock."""
     kept = request.session.get(_SESSION_KEY) or {}
     return Choices(
         relations=_parse_relations(kept.get("relations", ())), untimed=bool(kept.get("untimed"))
@@ -28,9 +28,9 @@ def get_choices(request: HttpRequest) -> Choices:
 
 
 def save_choices(request: HttpRequest, form: QueryDict) -> Choices:
-    """Reads a form with the fields ``relation`` (several) and ``untimed``, and remembers it.
+    """Stores the choices in a form with the fields ``relation`` (repeated) and ``untimed``.
 
-    A form that has neither ("next word") changes nothing.
+    A form without ``relation``, such as the "Next word" button, changes nothing.
     """
     if "relation" in form:
         request.session[_SESSION_KEY] = {
@@ -43,11 +43,12 @@ def save_choices(request: HttpRequest, form: QueryDict) -> Choices:
 
 
 def save_clock_choice(request: HttpRequest, *, untimed: bool) -> None:
-    """Remembers whether to play without a clock; the relations stay."""
+    """Stores whether to play without a clock; keeps the relations."""
     relations = [relation.value for relation in get_choices(request).relations]
     request.session[_SESSION_KEY] = {"relations": relations, "untimed": untimed}
 
 
 def _parse_relations(names: object) -> tuple[Relation, ...]:
+    """Returns the known relations among ``names``, or all relations if there are none."""
     wanted = set(names) if isinstance(names, list) else set()
     return tuple(r for r in Relation if r.value in wanted) or tuple(Relation)

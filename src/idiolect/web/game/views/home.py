@@ -1,4 +1,4 @@
-"""The front page with the choice of relations, and the notice."""
+"""The home page, where visitors choose relations, and the notice page."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RELATION_EXAMPLES = {
     Relation.HYPONYMS: ("Hyponyms", "kinds of bird", "robin, owl, penguin"),
     Relation.MERONYMS: ("Meronyms", "parts of a bicycle", "wheel, saddle, chain"),
 }
-"""Per relation what the front page says of it: its name, a question and answers to it."""
+"""What the home page shows for each relation: name, example question and example answers."""
 
 
 @require_safe
 def show_home(request: HttpRequest) -> HttpResponse:
-    """What the game is, and the way into it."""
+    """Shows the home page."""
     player = get_current_player(request)
     chosen = get_choices(request)
     relations = [
@@ -46,7 +46,7 @@ def show_home(request: HttpRequest) -> HttpResponse:
         {
             "relations": relations,
             "untimed": chosen.untimed,
-            "standing": player_stats.compute_stats(player) if player is not None else None,
+            "stats": player_stats.compute_stats(player) if player is not None else None,
         },
     )
 
@@ -55,8 +55,9 @@ def show_home(request: HttpRequest) -> HttpResponse:
 @render_errors
 @rate_limit(CREATE_GUEST)
 def show_notice(request: HttpRequest) -> HttpResponse:
-    """What is kept and why; agreeing makes a visitor a guest and starts their game."""
+    """Shows the notice; a POST stores consent, makes a visitor a guest and starts a game."""
     if request.method == "POST":
+        # No account exists before this point: a visitor who does not agree leaves no data.
         player = get_player_or_create_guest(request)
         consent.record_consent(player)
         start = start_pair_session if request.POST.get("for") == "pairs" else start_round

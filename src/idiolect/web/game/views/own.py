@@ -1,4 +1,4 @@
-"""A player's own page: their history."""
+"""The page with a player's own rounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE_SIZE = 25
 @require_safe
 @require_consent
 def show_history(request: HttpRequest) -> HttpResponse:
-    """The player's rounds, latest first."""
+    """Lists the player's rounds, latest first."""
     player = get_player(request)
     rounds = (
         Round.objects.filter(player=player, state=State.FINISHED)
@@ -27,5 +27,5 @@ def show_history(request: HttpRequest) -> HttpResponse:
     )
     page = Paginator(rounds, PAGE_SIZE).get_page(request.GET.get("page"))
     return render(
-        request, "game/history.html", {"page": page, "standing": player_stats.compute_stats(player)}
+        request, "game/history.html", {"page": page, "stats": player_stats.compute_stats(player)}
     )

@@ -1,4 +1,4 @@
-"""Pages of Nym or Not: what it is, the pairs, the points."""
+"""Pages of Nym or Not: the introduction, the pairs and the result."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ CLAIM_TEXTS = {
 @rate_limit(SUBMIT)
 @render_errors
 def show_intro(request: HttpRequest) -> HttpResponse:
-    """What Nym or Not is; a POST starts a game."""
+    """Explains Nym or Not; a POST starts a game."""
     player = get_current_player(request)
     if request.method == "POST":
+        # Save the choice first, so that it still applies after a detour to the notice.
         save_clock_choice(request, untimed="untimed" in request.POST)
         if not has_agreed(request):
             return redirect(f"{reverse('game:notice')}?for=pairs")
@@ -58,7 +59,7 @@ def show_intro(request: HttpRequest) -> HttpResponse:
 
 
 def start_pair_session(request: HttpRequest) -> HttpResponse:
-    """A game of this player's, or the one they have open."""
+    """Starts a game for the current player, or continues their open one, and redirects to it."""
     untimed = get_choices(request).untimed
     opened = pair_sessions.start_pair_session(
         get_player(request), untimed=untimed, draw=SystemRandom()
@@ -70,22 +71,22 @@ def start_pair_session(request: HttpRequest) -> HttpResponse:
 @rate_limit(SUBMIT)
 @render_errors
 @require_consent
-def show_pair_session(request: HttpRequest, sitting_id: UUID) -> HttpResponse:
-    """The pairs while the game is open, then its result; takes the votes."""
+def show_pair_session(request: HttpRequest, pair_session_id: UUID) -> HttpResponse:
+    """Shows the pairs of an open game, or the result of one that ended; a POST submits votes."""
     player = get_player(request)
     if request.method == "POST":
-        pair_sessions.submit_votes(player, sitting_id, _parse_votes(request.POST))
-        return redirect("game:sitting", sitting_id)
-    sitting = pair_sessions.get_pair_session(player, sitting_id)
-    if sitting.state == State.OPEN:
-        return _render_pairs(request, sitting)
-    if sitting.state == State.FINISHED:
-        return _render_points(request, sitting)
-    return render(request, "game/pairs_over.html", {"sitting": sitting})
+        pair_sessions.submit_votes(player, pair_session_id, _parse_votes(request.POST))
+        return redirect("game:sitting", pair_session_id)
+    pair_session = pair_sessions.get_pair_session(player, pair_session_id)
+    if pair_session.state == State.OPEN:
+        return _render_pairs(request, pair_session)
+    if pair_session.state == State.FINISHED:
+        return _render_points(request, pair_session)
+    return render(request, "game/pairs_over.html", {"pair_session": pair_session})
 
 
 def _parse_votes(form: QueryDict) -> dict[int, bool]:
-    """Fields ``vote-0``, ``vote-1``, ...: "y" or "n"; anything else says nothing."""
+    """Reads the fields ``vote-0``, ``vote-1``, ... ("y" or "n"); ignores all other values."""
     said = {at: form.get(f"vote-{at}") for at in range(PAIRS_PER_SESSION)}
     return {at: vote == "y" for at, vote in said.items() if vote in ("y", "n")}
 
@@ -94,20 +95,21 @@ def _add_claim(pair: dict[str, Any]) -> dict[str, Any]:
     return pair | {"claim": CLAIM_TEXTS[Relation(pair["relation"])]}
 
 
-def _render_pairs(request: HttpRequest, sitting: PairSession) -> HttpResponse:
+def _render_pairs(request: HttpRequest, pair_session: PairSession) -> HttpResponse:
+    """Renders the voting form; `pair_session.pairs` has probabilities that it must not show."""
     return render(
         request,
         "game/pairs.html",
         {
-            "sitting": sitting,
-            "pairs": [_add_claim(pair) for pair in sitting.pairs],
+            "pair_session": pair_session,
+            "pairs": [_add_claim(pair) for pair in pair_session.pairs],
             "seconds": SESSION_SECONDS,
-            "left": pair_sessions.compute_seconds_left(sitting),
+            "left": pair_sessions.compute_seconds_left(pair_session),
         },
     )
 
 
-def _render_points(request: HttpRequest, sitting: PairSession) -> HttpResponse:
+def _render_points(request: HttpRequest, pair_session: PairSession) -> HttpResponse:
     votes = [
         {
             "answer": vote.answer,
@@ -117,11 +119,11 @@ def _render_points(request: HttpRequest, sitting: PairSession) -> HttpResponse:
             "majority": vote.majority,
             "points": vote.points,
         }
-        for vote in sitting.votes.all()
+        for vote in pair_session.votes.all()
     ]
     agreed_with = sum(1 for vote in votes if vote["majority"] == vote["yes"])
     return render(
         request,
         "game/pairs_result.html",
-        {"sitting": sitting, "votes": votes, "agreed_with": agreed_with},
+        {"pair_session": pair_session, "votes": votes, "agreed_with": agreed_with},
     )

@@ -1,4 +1,4 @@
-"""Who may see a page of the game, and what is said when something does not go: decorators."""
+"""Decorators for the game's views: they require consent and turn errors into pages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STATUS_BY_ERROR: dict[type[IdiolectError], int] = {
 
 
 def render_errors(view: View[P]) -> View[P]:
-    """Errors that are for people become a page that says them."""
+    """Makes the view show a page with the message if it raises an error for users."""
 
     @wraps(view)
     def handle_request(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -43,9 +43,10 @@ def render_errors(view: View[P]) -> View[P]:
 
 
 def has_agreed(request: HttpRequest) -> bool:
-    """Whether the player behind a request agreed to the notice as it is now.
+    """Returns whether the player of this request agreed to the current version of the notice.
 
-    A session that says so belongs to the player who did: it ends when another one signs in.
+    The session caches the answer. That is safe because signing in as another player ends the
+    session.
     """
     player = get_current_player(request)
     if player is None:
@@ -59,7 +60,7 @@ def has_agreed(request: HttpRequest) -> bool:
 
 
 def require_consent(view: View[P]) -> View[P]:
-    """Only for players who agreed to the notice; others see it first."""
+    """Makes the view redirect players who have not agreed to the notice to the notice."""
 
     @wraps(view)
     def handle_request(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -71,7 +72,7 @@ def require_consent(view: View[P]) -> View[P]:
 
 
 def get_player(request: HttpRequest) -> Any:
-    """The player behind a page that is `agreed`."""
+    """Returns the player of a request; only for views with `require_consent`."""
     player = get_current_player(request)
     assert player is not None
     return player

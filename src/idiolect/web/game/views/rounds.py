@@ -1,4 +1,7 @@
-"""Pages of a round: start, play, result, skip. The form has answers and nothing else."""
+"""Pages of a round: start, question, result and skip.
+
+The form contains answers and nothing else, so a browser cannot influence the word or the time.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,14 @@ from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 from idiolect.web.rate_limits import SUBMIT, rate_limit
 
 ANSWER_BOXES = 8
-"""Boxes in the form as it is sent; with a script only one is shown at first."""
+"""Number of input boxes in the HTML form; the page's script shows them one at a time."""
 MAX_MISSED_ANSWERS = 8
-"""Answers of WordNet's that a result page names; of one word, since others are often technical."""
+"""Number of further WordNet answers on a result page; only single words, because phrases are often
+technical terms."""
 
 
 def start_round(request: HttpRequest) -> HttpResponse:
-    """A round as the visitor's choices say, or the one they have open."""
+    """Starts a round with the visitor's choices, or continues the open one; redirects to it."""
     chosen = get_choices(request)
     opened = rounds.start_round(
         get_player(request),
@@ -43,8 +47,10 @@ def start_round(request: HttpRequest) -> HttpResponse:
 
 
 def _make_unpredictable_random() -> Random:
-    """For players; what was drawn stands in the round. Asking the system for each number would
-    take longer than choosing."""
+    """Returns a generator that players cannot predict.
+
+    One random seed from the operating system is enough, and faster than a system call per number.
+    """
     return Random(secrets.randbits(256))
 
 
@@ -52,7 +58,7 @@ def _make_unpredictable_random() -> Random:
 @rate_limit(SUBMIT)
 @render_errors
 def play_round(request: HttpRequest) -> HttpResponse:
-    """Remembers what was chosen and starts a round; who has not agreed yet sees the notice."""
+    """Stores the choices and starts a round; a player without consent sees the notice first."""
     save_choices(request, request.POST)
     return _start_if_agreed(request)
 
@@ -67,7 +73,10 @@ def _start_if_agreed(request: HttpRequest) -> HttpResponse:
 @render_errors
 @require_consent
 def show_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
-    """The question while the round is open, then its result; takes the answers."""
+    """Shows the question of an open round, or the result of one that ended.
+
+    A POST submits the answers and redirects to the result.
+    """
     player = get_player(request)
     if request.method == "POST":
         rounds.submit_answers(player, round_id, request.POST.getlist("answer"))
@@ -87,7 +96,7 @@ def show_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
 @render_errors
 @require_consent
 def skip_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
-    """Another word."""
+    """Skips the round and starts the next one."""
     rounds.skip_round(get_player(request), round_id)
     return start_round(request)
 
@@ -98,8 +107,9 @@ def _format_question(round_: Round) -> str:
 
 
 def _render_question(request: HttpRequest, round_: Round) -> HttpResponse:
-    asked = _format_question(round_)
-    before, word, after = asked.rpartition(round_.word.base)
+    question = _format_question(round_)
+    # The template shows the word in large type, between the rest of the question.
+    before, word, after = question.rpartition(round_.word.base)
     return render(
         request,
         "game/round.html",
@@ -108,7 +118,7 @@ def _render_question(request: HttpRequest, round_: Round) -> HttpResponse:
             "before": before,
             "word": word,
             "after": after,
-            "question": asked,
+            "question": question,
             "seconds": ROUND_SECONDS[Relation(round_.word.relation)],
             "left": rounds.compute_seconds_left(round_),
             "boxes": range(ANSWER_BOXES),
@@ -139,8 +149,7 @@ def _render_result(request: HttpRequest, round_: Round) -> HttpResponse:
 
 
 def _find_missed_answers(round_: Round, known: set[str]) -> list[str]:
-    """The best known answers that WordNet lists and that may be shown, beside those whose stems the
-    page has already."""
+    """Returns WordNet's most common answers that may be shown, without those in ``known``."""
     listed = words.load_table().list_answers(Relation(round_.word.relation), round_.word.base)
     plain = (
         text for text in listed if text.isalpha() and stem(text) not in known and not is_slur(text)

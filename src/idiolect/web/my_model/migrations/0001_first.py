@@ -1,4 +1,4 @@
-"""The first tables of players' own models."""
+"""Creates the tables of players' own models."""
 
 from __future__ import annotations
 

@@ -1,16 +1,17 @@
-// Boxes for answers: one at first, the next when the last has a word and Tab or Enter is pressed.
+// Answer boxes: shows one box first, and adds the next one on Tab or Enter in a filled last box.
 
-const MOST = 60; // as many as the server looks at
+const MAX_BOXES = 60; // The server reads no more answers than this.
 
-export function oneByOne(list, { finish }) {
+export function showBoxesOneByOne(list, { finish }) {
   const blank = list.firstElementChild.cloneNode(true);
   blank.querySelector("input").removeAttribute("autofocus");
   const boxes = () => [...list.querySelectorAll("input")];
-  // What the browser kept over a reload stays; empty boxes that were for pages without scripts go.
+  // Keep text that the browser restored on reload. Remove the empty boxes, which are for pages
+  // without scripts.
   boxes().slice(1).filter((box) => !box.value).forEach((box) => box.closest("li").remove());
   list.classList.add("one-by-one");
 
-  const add = () => {
+  const addBox = () => {
     const count = list.children.length + 1;
     const item = blank.cloneNode(true);
     const box = item.querySelector("input");
@@ -29,12 +30,12 @@ export function oneByOne(list, { finish }) {
     const all = boxes();
     const at = all.indexOf(event.target);
     const last = at === all.length - 1;
-    if (last && event.target.value.trim() && all.length < MOST) {
+    if (last && event.target.value.trim() && all.length < MAX_BOXES) {
       event.preventDefault();
-      add().focus();
+      addBox().focus();
     } else if (enter) {
       event.preventDefault();
-      // An empty last box: nothing more comes to mind.
+      // Enter in an empty last box means that the player has no more answers.
       last ? finish() : all[at + 1].focus();
     }
   });

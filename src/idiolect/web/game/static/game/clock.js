@@ -1,17 +1,17 @@
-// The countdown that a player sees. The server's clock decides; this one only shows and calls.
+// The countdown that a player sees. The server's clock decides; this one is only a display.
 
-const LAST = 5; // seconds before the end that are said aloud
+const HURRY_SECONDS = 5; // The last seconds, announced to screen readers.
 
-export function run(clock, { say, ended }) {
+export function runClock(clock, { announce, onEnd }) {
   const seconds = Number(clock.dataset.seconds);
   const left = Number(clock.dataset.left);
   const end = performance.now() + 1000 * left;
   const bar = clock.querySelector(".bar");
-  const shown = clock.querySelector(".left");
+  const label = clock.querySelector(".left");
   const number = clock.querySelector(".number");
   bar.style.animationDelay = `${left - seconds}s`;
-  shown.hidden = false;
-  let said = false;
+  label.hidden = false;
+  let announced = false;
 
   const tick = () => {
     const rest = Math.max(0, (end - performance.now()) / 1000);
@@ -20,14 +20,14 @@ export function run(clock, { say, ended }) {
       number.textContent = String(whole);
       bar.style.setProperty("--left", String(whole / seconds));
     }
-    clock.classList.toggle("hurry", rest <= LAST);
-    if (rest <= LAST && rest > 0 && !said) {
-      said = true;
-      say(`${whole} seconds left`);
+    clock.classList.toggle("hurry", rest <= HURRY_SECONDS);
+    if (rest <= HURRY_SECONDS && rest > 0 && !announced) {
+      announced = true;
+      announce(`${whole} seconds left`);
     }
     if (rest === 0) {
       clearInterval(timer);
-      ended();
+      onEnd();
     }
   };
   const timer = setInterval(tick, 100);

@@ -1,10 +1,11 @@
-// A round: boxes one by one, the countdown, Escape. Without it the form works as it stands.
+// A round: answer boxes one by one, the countdown, and Escape to skip. The form also works without
+// this script.
 
-import { oneByOne } from "./boxes.js";
-import { run } from "./clock.js";
+import { showBoxesOneByOne } from "./boxes.js";
+import { runClock } from "./clock.js";
 
 const form = document.getElementById("answers");
-const told = document.getElementById("told");
+const status = document.getElementById("status");
 const clock = document.querySelector(".clock");
 let sent = false;
 
@@ -16,11 +17,12 @@ form.addEventListener("submit", (event) => {
   sent = true;
 });
 
-oneByOne(form.querySelector(".boxes"), {
-  // With a clock there is time to think on; without one the player says when it is over.
+showBoxesOneByOne(form.querySelector(".boxes"), {
+  // With a clock, the player may still think of more until it ends. Without one, the player decides
+  // when the round is over.
   finish: () => clock || document.getElementById("done").focus(),
 });
-if (clock) run(clock, { say: (text) => (told.textContent = text), ended: send });
+if (clock) runClock(clock, { announce: (text) => (status.textContent = text), onEnd: send });
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.isComposing || sent) return;
@@ -28,5 +30,5 @@ document.addEventListener("keydown", (event) => {
   sent = true;
   document.getElementById("skip").requestSubmit();
 });
-// A page out of the browser's memory shows a clock that stood still.
+// A page from the browser's back/forward cache has a stopped clock, so load it again.
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
