@@ -1,7 +1,7 @@
-"""Sets Django up for the tests of the site and of what is on it; their conftest imports this.
+"""Sets up Django and shared fixtures for the tests in tests/web; only their conftest imports this.
 
-Only they do: no other test loads Django. Everything the site writes goes to a folder that is
-removed at the end.
+All other tests run without Django. The site writes to a temporary folder that is removed at the
+end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture
 def ann(db: None):
-    """An account."""
+    """The account ``ann``."""
     from idiolect.web.accounts.models import User
 
     return User.objects.create_user("ann", PASSWORD)
@@ -35,7 +35,7 @@ def ann(db: None):
 
 @pytest.fixture
 def ben(db: None):
-    """Another account."""
+    """The account ``ben``."""
     from idiolect.web.accounts.models import User
 
     return User.objects.create_user("ben", PASSWORD)
@@ -43,7 +43,7 @@ def ben(db: None):
 
 @pytest.fixture
 def site():
-    """A visitor's browser, without scripts, that checks CSRF tokens as the site does."""
+    """A test client without an account; unlike Django's default, it checks CSRF tokens."""
     from django.test import Client
 
     return Client(enforce_csrf_checks=True, headers={"host": "localhost"})

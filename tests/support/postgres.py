@@ -1,7 +1,7 @@
-"""A PostgreSQL server for the tests: a new one in a temporary folder, on loopback, gone at the end.
+"""A temporary PostgreSQL server for tests, on the loopback address.
 
-Started from the binaries that are installed (Debian's package ``postgresql``), as a user that is
-not root, since it refuses that. Knows nothing of Django.
+Uses the installed binaries (Debian's package ``postgresql``) and runs as a user other than root,
+since PostgreSQL refuses to run as root.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "fsync": "off",  # the data is gone in a minute anyway
+    "fsync": "off",  # the data is temporary
     "full_page_writes": "off",
     "max_connections": "60",
 }
 
 
-def binaries() -> Path | None:
-    """The folder of ``initdb`` and ``pg_ctl``; of the newest where there are several."""
+def find_binaries() -> Path | None:
+    """Return the folder of ``initdb`` and ``pg_ctl`` (newest version); None if not installed."""
     found = shutil.which("pg_ctl")
     if found and (Path(found).resolve().parent / "initdb").exists():
         return Path(found).resolve().parent
@@ -38,17 +38,18 @@ def binaries() -> Path | None:
 
 
 @contextlib.contextmanager
-def server(programs: Path) -> Generator[str]:
-    """A running server; yields the address of a database in it, as ``DATABASE_URL`` takes it."""
+def run_server(programs: Path) -> Generator[str]:
+    """Run a server during the block; yields the URL of its database, as for ``DATABASE_URL``."""
     folder = Path(tempfile.mkdtemp(prefix="idiolect-postgres-"))
-    user = _somebody()
+    user = _find_unprivileged_user()
     try:
         password = secrets.token_hex(16)
         (folder / "password").write_text(password)
         if user:
             for path in (folder, folder / "password"):
                 os.chown(path, user["user"], user["group"])
-        data, port = folder / "data", _free_port()
+        # Create a cluster with one password-protected superuser, then start it on a free port.
+        data, port = folder / "data", _find_free_port()
         _run([str(programs / "initdb"), "-D", str(data), "-U", "tests", "-A", "scram-sha-256",
               f"--pwfile={folder / 'password'}", "-E", "UTF8", "--no-sync"], user)  # fmt: skip
         options = " ".join(f"-c {name}='{value}'" for name, value in _SETTINGS.items())
@@ -62,8 +63,8 @@ def server(programs: Path) -> Generator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _somebody() -> dict[str, Any]:
-    """As whom to run: ourselves, unless that is root."""
+def _find_unprivileged_user() -> dict[str, Any]:
+    """Return arguments of ``subprocess.run`` for a user to run as; none unless we are root."""
     if os.geteuid() != 0:
         return {}
     for name in ("postgres", "nobody"):
@@ -73,16 +74,16 @@ def _somebody() -> dict[str, Any]:
     raise RuntimeError("there is no user 'postgres' or 'nobody' to run PostgreSQL as")
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _run(command: Sequence[str], user: dict[str, Any]) -> None:
-    # No pipes: the server inherits them, and reading them would wait for its end.
-    with tempfile.TemporaryFile() as said:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
-        done = subprocess.run(command, cwd="/", check=False, **streams, **user)
-        said.seek(0)
-        assert done.returncode == 0, said.read().decode()
+    # A file instead of pipes: the server inherits them, and reading would wait until it ends.
+    with tempfile.TemporaryFile() as output:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+        result = subprocess.run(command, cwd="/", check=False, **streams, **user)
+        output.seek(0)
+        assert result.returncode == 0, output.read().decode()

@@ -1,8 +1,8 @@
-"""The site's settings for tests: a folder of its own, a cheap hash, a database in a file."""
+"""The site's settings for tests: a fast password hasher, and a test database in a file."""
 
 from __future__ import annotations
 
-from idiolect.web.settings import *  # noqa: F403  (how Django settings build on others)
+from idiolect.web.settings import *  # noqa: F403  (the usual way to extend Django settings)
 from idiolect.web.settings import DATABASES, HOME
 
 PASSWORD_HASHERS = [
@@ -10,5 +10,5 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
 ]
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
-    # Threads of one test see the same file; a database in memory would be one connection.
+    # All threads of a test can open a file; a database in memory has only one connection.
     DATABASES["default"]["TEST"] = {"NAME": str(HOME / "test.sqlite3")}

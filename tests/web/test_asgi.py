@@ -1,4 +1,4 @@
-"""The site behind ASGI: what goes in and what comes out, as uvicorn sees it."""
+"""The ASGI application: which messages it receives and sends, as uvicorn sees them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from django.conf import settings
 from idiolect.web.asgi import DjangoApp
 
 
-def asked(
+def build_scope(
     path: str = "/static/site/site.css", method: str = "GET", headers: Sequence[Any] = ()
 ) -> dict[str, Any]:
-    """A request, without its body."""
+    """Return the ASGI scope of a request."""
     return {
         "type": "http",
         "method": method,
@@ -28,8 +28,8 @@ def asked(
     }
 
 
-def answer(scope: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is sent for a request whose body comes in these messages."""
+def send_request(scope: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages that answer a request whose body arrives in ``messages``."""
     sent: list[dict[str, Any]] = []
     waiting = list(messages or [{"type": "http.request"}])
 
@@ -43,42 +43,44 @@ def answer(scope: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, A
     return sent
 
 
-def part(body: bytes, *, more: bool) -> dict[str, Any]:
-    """A part of a body."""
+def build_part(body: bytes, *, more: bool) -> dict[str, Any]:
+    """Return the ASGI message with a part of a body."""
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-def test_a_page_goes_out_whole() -> None:
-    start, body = answer(asked())
+def test_django_app_sends_complete_response() -> None:
+    start, body = send_request(build_scope())
     assert start["status"] == 200
     headers = dict(start["headers"])
     assert headers[b"content-type"].startswith(b"text/css")
     assert int(headers[b"content-length"]) == len(body["body"]) > 0
 
 
-def test_a_body_in_parts_is_read_whole_and_cookies_go_out(db: None) -> None:
+def test_django_app_reads_body_in_parts_and_sends_cookies(db: None) -> None:
     form = (b"content-type", b"application/x-www-form-urlencoded")
     long = (b"content-length", b"13")
-    scope = asked("/sign-in/", "POST", [form, long])
-    start, _ = answer(scope, part(b"username", more=True), part(b"=anna", more=False))
-    assert start["status"] == 403  # its form has no token: the page was reached
-    start, body = answer(asked("/sign-in/"))
+    scope = build_scope("/sign-in/", "POST", [form, long])
+    start, _ = send_request(
+        scope, build_part(b"username", more=True), build_part(b"=anna", more=False)
+    )
+    assert start["status"] == 403  # the view ran and refused the form, which has no CSRF token
+    start, body = send_request(build_scope("/sign-in/"))
     cookies = [value for name, value in start["headers"] if name == b"set-cookie"]
     assert start["status"] == 200 and b"csrfmiddlewaretoken" in body["body"]
     assert len(cookies) == 1 and cookies[0].startswith(b"csrftoken=")
 
 
-def test_a_body_that_is_too_long_is_not_read_to_its_end() -> None:
+def test_django_app_stops_reading_too_long_body() -> None:
     half = bytes(settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2 + 1)
-    parts = [part(half, more=True)] * 9
-    start, _ = answer(asked("/sign-in/", "POST"), *parts)
+    parts = [build_part(half, more=True)] * 9
+    start, _ = send_request(build_scope("/sign-in/", "POST"), *parts)
     assert start["status"] == 413
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-def test_what_is_no_page_is_left_alone(kind: str) -> None:
-    assert answer({"type": kind}) == []
+def test_django_app_ignores_other_connection_types(kind: str) -> None:
+    assert send_request({"type": kind}) == []
 
 
-def test_a_browser_that_goes_is_not_answered() -> None:
-    assert answer(asked(), {"type": "http.disconnect"}) == []
+def test_django_app_does_not_answer_disconnected_client() -> None:
+    assert send_request(build_scope(), {"type": "http.disconnect"}) == []

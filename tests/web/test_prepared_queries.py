@@ -1,4 +1,4 @@
-"""Queries that are compiled once say what Django's own would."""
+"""Prepared queries return the same results as Django's own queries."""
 
 from __future__ import annotations
 
@@ -38,61 +38,61 @@ PROGRESS = PreparedUpdate(
 )
 
 
-def job(owner: User, kind: str) -> Job:
-    """A job that is over."""
+def create_done_job(owner: User, kind: str) -> Job:
+    """Create a job in state done."""
     return Job.objects.create(owner=owner, kind=kind, state=Job.State.DONE)
 
 
-def test_models_come_whole_each_time_for_other_values(ann: User, ben: User) -> None:
-    made = job(ann, "one")
-    job(ben, "two")
+def test_prepared_query_returns_complete_models_for_each_value(ann: User, ben: User) -> None:
+    created = create_done_job(ann, "one")
+    create_done_job(ben, "two")
     for _ in range(2):
         (found,) = JOBS(owner=ann.pk, kind="one")
-        assert found == made and found.made_at == made.made_at and found.arguments == {}
-        with CaptureQueriesContext(connection) as asked:
+        assert found == created and found.made_at == created.made_at and found.arguments == {}
+        with CaptureQueriesContext(connection) as queries:
             assert found.owner == ann
-        assert not asked.captured_queries
+        assert not queries.captured_queries
         assert JOBS(owner=ann.pk, kind="two") == []
         assert JOBS.first(owner=ann.pk, kind="two") is None
         assert JOBS.first(owner=ben.pk, kind="two").owner == ben
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         JOBS(owner=ann.pk, kind="one")
-    assert len(asked.captured_queries) == 1
+    assert len(queries.captured_queries) == 1
 
 
-def test_rows_and_sums(ann: User) -> None:
+def test_prepared_query_returns_rows_and_aggregates(ann: User) -> None:
     for kind in ("b", "a", "b"):
-        job(ann, kind)
+        create_done_job(ann, kind)
     assert KINDS(owner=ann.pk) == [("a", 1), ("b", 2)]
 
 
-def test_a_change_says_how_many_rows_it_changed(ann: User) -> None:
-    made = [job(ann, "one"), job(ann, "one"), job(ann, "two")]
+def test_prepared_update_returns_number_of_changed_rows(ann: User) -> None:
+    created = [create_done_job(ann, kind) for kind in ("one", "one", "two")]
     assert PROGRESS(kind="one", ago=timedelta(hours=1), stage="half", more=3) == 2
     assert PROGRESS(kind="one", ago=timedelta(hours=-1), stage="late", more=3) == 0
-    for row, stage, attempts in zip(made, ("half", "half", ""), (3, 3, 0), strict=True):
+    for row, stage, attempts in zip(created, ("half", "half", ""), (3, 3, 0), strict=True):
         row.refresh_from_db()
         assert (row.stage, row.attempts) == (stage, attempts)
 
 
-def test_a_value_cannot_become_a_part_of_the_query(ann: User) -> None:
-    job(ann, "one")
+def test_prepared_query_escapes_values_and_requires_all(ann: User) -> None:
+    create_done_job(ann, "one")
     assert JOBS(owner=ann.pk, kind="x' OR '1'='1") == []
     with pytest.raises(KeyError):
         JOBS(owner=ann.pk)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_thread_asks_by_its_own_connection(ann: User) -> None:
-    made = job(ann, "one")
-    assert JOBS(owner=ann.pk, kind="one") == [made]
+def test_prepared_query_uses_connection_of_each_thread(ann: User) -> None:
+    created = create_done_job(ann, "one")
+    assert JOBS(owner=ann.pk, kind="one") == [created]
     found: list[Job] = []
 
-    def ask() -> None:
+    def run_query() -> None:
         found.extend(JOBS(owner=ann.pk, kind="one"))
         connection.close()
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=run_query)
     thread.start()
     thread.join()
-    assert found == [made]
+    assert found == [created]

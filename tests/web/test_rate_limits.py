@@ -1,4 +1,4 @@
-"""Limits: a burst, then a pace, for everybody on their own and over several processes."""
+"""Rate limits: a burst, then one request per interval, for each person, across processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 THREE = RateLimit(name="three", burst=3, seconds=10.0)
 
 
-def test_a_burst_then_a_pace() -> None:
+def test_check_limit_allows_burst_then_one_per_interval() -> None:
     assert [check_limit(THREE, "ann", now=1000.0) for _ in range(3)] == [0.0, 0.0, 0.0]
     assert check_limit(THREE, "ann", now=1000.0) == pytest.approx(10.0)
     assert check_limit(THREE, "ann", now=1004.0) == pytest.approx(6.0)
@@ -31,7 +31,7 @@ def test_a_burst_then_a_pace() -> None:
     assert [check_limit(THREE, "ann", now=1100.0) for _ in range(3)] == [0.0, 0.0, 0.0]
 
 
-def test_what_is_refused_does_not_count() -> None:
+def test_check_limit_does_not_count_refused_requests() -> None:
     for _ in range(3):
         check_limit(THREE, "ann", now=0.0)
     for _ in range(50):
@@ -39,7 +39,7 @@ def test_what_is_refused_does_not_count() -> None:
     assert check_limit(THREE, "ann", now=10.0) == 0.0
 
 
-def test_people_and_things_are_limited_on_their_own() -> None:
+def test_check_limit_counts_each_person_and_limit_separately() -> None:
     for _ in range(3):
         check_limit(THREE, "ann", now=0.0)
     assert check_limit(THREE, "ben", now=0.0) == 0.0
@@ -49,7 +49,7 @@ def test_people_and_things_are_limited_on_their_own() -> None:
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.floats(0.0, 30.0), min_size=1, max_size=25))
-def test_in_any_stretch_of_time_no_more_than_burst_and_pace(db: None, steps: list[float]) -> None:
+def test_check_limit_never_exceeds_burst_and_rate(db: None, steps: list[float]) -> None:
     RateBucket.objects.all().delete()
     now, allowed = 0.0, list[float]()
     for step in steps:
@@ -63,16 +63,16 @@ def test_in_any_stretch_of_time_no_more_than_burst_and_pace(db: None, steps: lis
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_are_counted_together() -> None:
+def test_check_limit_counts_concurrent_requests_together() -> None:
     found: list[float] = []
     starting = threading.Barrier(8)
 
-    def ask() -> None:
+    def send_requests() -> None:
         starting.wait()
         found.extend(check_limit(THREE, "ann", now=0.0) for _ in range(3))
         connection.close()
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=send_requests) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -81,15 +81,15 @@ def test_many_at_once_are_counted_together() -> None:
     assert found.count(0.0) == THREE.burst
 
 
-def test_no_address_and_no_name_is_kept() -> None:
+def test_check_limit_stores_only_keyed_hash() -> None:
     check_limit(THREE, "192.0.2.7 ann", now=0.0)
     kept = RateBucket.objects.get()
-    # A fingerprint, and none that whoever guesses the name can make without the site's secret.
+    # Not a plain hash, which a person who guesses the name could compute without the secret.
     assert re.fullmatch("[0-9a-f]{64}", kept.key)
     assert kept.key != hashlib.sha256(b"192.0.2.7 ann").hexdigest()
 
 
-def test_what_limits_nobody_is_forgotten() -> None:
+def test_delete_expired_keeps_active_limits() -> None:
     check_limit(THREE, "ann", now=0.0)
     check_limit(THREE, "ben", now=100.0)
     rate_limits.delete_expired(now=50.0)
@@ -106,11 +106,13 @@ def test_what_limits_nobody_is_forgotten() -> None:
         ("unix", "unix"),
     ],
 )
-def test_addresses(rf: RequestFactory, address: str, counted: str) -> None:
+def test_get_client_address_groups_ipv6_networks(
+    rf: RequestFactory, address: str, counted: str
+) -> None:
     assert rate_limits.get_client_address(rf.get("/", REMOTE_ADDR=address)) == counted
 
 
-def test_a_limited_view_answers_429(rf: RequestFactory) -> None:
+def test_rate_limit_answers_429_to_posts_above_burst(rf: RequestFactory) -> None:
     @rate_limits.rate_limit(THREE, by=rate_limits.get_client_address)
     def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse("done")
@@ -122,27 +124,31 @@ def test_a_limited_view_answers_429(rf: RequestFactory) -> None:
     assert b"Try again in" in answers[-1].content
 
 
-def guess(client: Client, name: str, **extra: Any) -> int:
+def guess_password(client: Client, name: str, **extra: Any) -> int:
+    """Sign in with a wrong password; return the status."""
     return client.post("/sign-in/", {"username": name, "password": "wrong"}, **extra).status_code
 
 
-def test_guessing_somebodys_password_is_slowed_down(client: Client, ann: Any) -> None:
-    answers = [guess(client, name) for name in ("ann", "ANN", "ann", "Ann", "ann", "ann", "ann")]
+def test_sign_in_limits_guesses_for_one_account_from_one_address(client: Client, ann: Any) -> None:
+    names = ("ann", "ANN", "ann", "Ann", "ann", "ann", "ann")
+    answers = [guess_password(client, name) for name in names]
     assert answers == [422] * 6 + [429]
-    assert guess(client, "ben") == 422
-    # She herself, elsewhere, is not shut out by it.
+    assert guess_password(client, "ben") == 422
+    # From another address, the owner of the account can still sign in.
     fields = {"username": "ann", "password": "correct horse battery"}
     assert client.post("/sign-in/", fields, REMOTE_ADDR="192.0.2.9").status_code == 302
 
 
-def test_guessing_many_names_is_slowed_down(client: Client, db: None, monkeypatch: Any) -> None:
+def test_sign_in_limits_guesses_for_many_accounts_from_one_address(
+    client: Client, db: None, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(rate_limits, "SIGN_IN_BY_ADDRESS", THREE)
-    assert [guess(client, f"name{n}") for n in range(4)] == [422, 422, 422, 429]
+    assert [guess_password(client, f"name{n}") for n in range(4)] == [422, 422, 422, 429]
 
 
-def test_many_guessers_of_one_name_are_slowed_down(
+def test_sign_in_limits_guesses_for_one_account_from_many_addresses(
     client: Client, ann: Any, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(rate_limits, "SIGN_IN_BY_NAME", THREE)
-    answers = [guess(client, "ann", REMOTE_ADDR=f"192.0.2.{n}") for n in range(4)]
+    answers = [guess_password(client, "ann", REMOTE_ADDR=f"192.0.2.{n}") for n in range(4)]
     assert answers == [422, 422, 422, 429]

@@ -1,4 +1,4 @@
-"""``idiolect play`` as a process: it comes up by itself, survives a kill, and ends cleanly."""
+"""``idiolect play`` as a process: it starts without setup, survives a kill, and exits cleanly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from idiolect.web.accounts.models import User
 
 
 class Site:
-    """A running site; its address is read from what it says."""
+    """A running ``idiolect play``; its URL is read from its output."""
 
     def __init__(self, data: Path, *options: str) -> None:
         left_out = ("DJANGO_SETTINGS_MODULE", "IDIOLECT_HOME", "IDIOLECT_HOSTS", "DATABASE_URL")
@@ -46,12 +46,12 @@ class Site:
         self.address = found[0]
 
     def get(self, path: str) -> Any:
-        """An answer; the request waits in the port's queue until the site is up."""
+        """Return a response; the request waits in the socket's queue until the site runs."""
         return urllib.request.urlopen(self.address + path, timeout=120)
 
-    def end(self, how: int) -> int:
-        """Send a signal, and wait for the end."""
-        self.process.send_signal(how)
+    def stop(self, with_signal: int) -> int:
+        """Send a signal, wait until the site exits, and return its exit code."""
+        self.process.send_signal(with_signal)
         code = self.process.wait(timeout=60)
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
@@ -59,15 +59,15 @@ class Site:
         return code
 
 
-def until(what: Callable[[], bool]) -> None:
-    """Wait; a machine under load is slow."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll until the condition holds; fail after two minutes, since loaded machines are slow."""
     deadline = time.monotonic() + 120
-    while not what():
-        assert time.monotonic() < deadline, "it did not come to pass"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not hold within 120 s"
         time.sleep(0.1)
 
 
-def test_play_is_one_command_and_bears_a_kill(tmp_path: Path) -> None:
+def test_play_restarts_with_same_secret_after_kill(tmp_path: Path) -> None:
     data = tmp_path / "new" / "site"
     site = Site(data)
     workers: list[psutil.Process] = []
@@ -80,21 +80,22 @@ def test_play_is_one_command_and_bears_a_kill(tmp_path: Path) -> None:
         assert {"secret.key", "site.sqlite3"} <= modes.keys()
         assert set(modes.values()) == {0o600}
         secret = (data / "secret.key").read_text()
-        until(lambda: bool(psutil.Process(site.process.pid).children()))
+        wait_until(lambda: bool(psutil.Process(site.process.pid).children()))
         workers = psutil.Process(site.process.pid).children()
     finally:
-        site.end(signal.SIGKILL)
-    until(lambda: not any(worker.is_running() for worker in workers))
+        site.stop(signal.SIGKILL)
+    # The job worker notices that its parent has ended; then a second site can start.
+    wait_until(lambda: not any(worker.is_running() for worker in workers))
     again = Site(data, "--workers", "2")
     try:
         assert json.load(again.get("healthz")) == {"status": "ok"}
         assert (data / "secret.key").read_text() == secret
     finally:
-        code = again.end(signal.SIGINT)
+        code = again.stop(signal.SIGINT)
     assert code == 0
 
 
-def test_a_taken_port_says_so() -> None:
+def test_open_socket_with_port_in_use_suggests_next_port() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -103,24 +104,24 @@ def test_a_taken_port_says_so() -> None:
             run._open_socket("127.0.0.1", port)
 
 
-def test_a_host_that_is_none_says_so() -> None:
+def test_open_socket_with_invalid_host_raises_usage_error() -> None:
     with pytest.raises(UsageError, match="--host no such host"):
         run._open_socket("no such host", 0)
 
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "localhost")])
-def test_the_address_can_be_opened(host: str, shown: str) -> None:
+def test_format_address_returns_url_that_opens(host: str, shown: str) -> None:
     with run._open_socket(host, 0) as listening:
         assert run._format_address(listening) == f"http://{shown}:{listening.getsockname()[1]}/"
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_without_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "find_spec", lambda name: None if name == "uvicorn" else object())
     with pytest.raises(MissingError, match=r"the site needs uvicorn; .*'idiolect\[web\]'"):
         run.serve()
 
 
-def test_what_the_caller_says_reaches_the_settings(
+def test_set_environment_passes_options_to_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("IDIOLECT_HOME", "IDIOLECT_HOSTS", "DJANGO_SETTINGS_MODULE"):
@@ -137,11 +138,13 @@ def test_what_the_caller_says_reaches_the_settings(
 
 
 @pytest.mark.django_db
-def test_moderators_are_made_of_accounts(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepare_site_makes_only_accounts_moderators(
+    ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run.prepare_site(("ANN",))
     ann.refresh_from_db()
     assert ann.is_staff and ann.is_superuser
     guest = User.objects.create_guest()
-    for name in ("nobody", guest.username):
-        with pytest.raises(MissingError, match=f"nobody is called '{name}'"):
+    for name in ("unknown", guest.username):
+        with pytest.raises(MissingError, match=f"there is no account named '{name}'"):
             run.prepare_site((name,))

@@ -1,4 +1,4 @@
-"""What every answer carries, and what never leaves: headers, cookies, hosts, logs."""
+"""Security of the site: headers, inline content, cookies, hosts, admin pages, logs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INLINE = re.compile(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=|javascr
 
 
 @pytest.mark.parametrize("page", [*PAGES, "/static/site/site.css"])
-def test_every_answer_has_the_strict_headers(site: Client, page: str) -> None:
+def test_strict_policies_adds_headers_to_every_response(site: Client, page: str) -> None:
     headers = site.get(page).headers
     policy = headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
@@ -33,13 +33,13 @@ def test_every_answer_has_the_strict_headers(site: Client, page: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages_are_not_cached_and_hold_nothing_inline(site: Client, page: str) -> None:
+def test_pages_are_uncached_without_inline_content(site: Client, page: str) -> None:
     answer = site.get(page)
     assert answer.headers["Cache-Control"] == "no-store"
     assert INLINE.search(answer.content.decode()) is None
 
 
-def test_no_template_holds_anything_inline() -> None:
+def test_templates_have_no_inline_scripts_or_styles() -> None:
     package = Path(views.__file__).parent
     templates = [*package.glob("**/templates/**/*")]
     assert len(templates) > 10
@@ -47,7 +47,7 @@ def test_no_template_holds_anything_inline() -> None:
     assert wrong == []
 
 
-def test_nothing_is_loaded_from_elsewhere() -> None:
+def test_templates_and_static_files_load_nothing_from_other_sites() -> None:
     package = Path(views.__file__).parent
     kinds = ("**/templates/**/*.html", "**/static/**/*.css", "**/static/**/*.js")
     files = [f for kind in kinds for f in package.glob(kind)]
@@ -56,7 +56,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
     assert [f.name for f in files if loads.search(f.read_text())] == []
 
 
-def test_styles_are_served_and_known_again(site: Client) -> None:
+def test_static_files_are_served_and_revalidated(site: Client) -> None:
     first = site.get("/static/site/site.css")
     assert first.status_code == 200 and first.headers["Content-Type"].startswith("text/css")
     assert "max-age=600" in first.headers["Cache-Control"]
@@ -66,7 +66,7 @@ def test_styles_are_served_and_known_again(site: Client) -> None:
     assert site.get("/static/../secret.key").status_code == 404
 
 
-def test_cookies_are_out_of_reach(client: Client, ann: Any) -> None:
+def test_cookies_are_http_only_and_same_site(client: Client, ann: Any) -> None:
     client.get("/sign-in/")
     client.post("/sign-in/", {"username": "ann", "password": PASSWORD})
     assert client.cookies.keys() >= {"sessionid", "csrftoken"}
@@ -76,20 +76,20 @@ def test_cookies_are_out_of_reach(client: Client, ann: Any) -> None:
 
 
 @override_settings(SESSION_COOKIE_SECURE=True, CSRF_COOKIE_SECURE=True)
-def test_by_https_cookies_go_by_https_alone(client: Client, ann: Any) -> None:
+def test_cookies_over_https_are_secure(client: Client, ann: Any) -> None:
     client.get("/sign-in/", secure=True)
     client.post("/sign-in/", {"username": "ann", "password": PASSWORD}, secure=True)
     assert client.cookies["sessionid"]["secure"] and client.cookies["csrftoken"]["secure"]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "localhost@evil"])
-def test_other_names_are_refused(host: str) -> None:
+def test_allowed_hosts_refuses_unknown_host(host: str) -> None:
     answer = Client().get("/sign-in/", headers={"host": host})
     assert answer.status_code == 400
     assert host not in answer.content.decode()
 
 
-def test_the_admin_pages_are_for_moderators(site: Client, ann: Any) -> None:
+def test_admin_pages_open_only_to_moderators(site: Client, ann: Any) -> None:
     assert site.get("/admin/").headers["Location"].startswith("/admin/login/")
     onward = site.get("/admin/login/?next=/admin/").headers["Location"]
     assert onward == "/sign-in/?next=/admin/"
@@ -105,21 +105,23 @@ def test_the_admin_pages_are_for_moderators(site: Client, ann: Any) -> None:
     assert site.get("/admin/accounts/user/add/").status_code == 403
 
 
-def _fail(request: Any) -> Any:
-    kept = request.POST.get("password")
-    raise RuntimeError("the view failed") if kept else AssertionError("no password came")
+def _raise_error(request: Any) -> Any:
+    password = request.POST.get("password")
+    raise RuntimeError("the view failed") if password else AssertionError("no password arrived")
 
 
 class WithFailure:
-    """The site's addresses and one that fails."""
+    """The site's URLs and one whose view fails."""
 
-    urlpatterns = (path("fail/", _fail), *urls.urlpatterns)
+    urlpatterns = (path("fail/", _raise_error), *urls.urlpatterns)
     handler400, handler403 = urls.handler400, urls.handler403
     handler404, handler500 = urls.handler404, urls.handler500
 
 
 @override_settings(ROOT_URLCONF=WithFailure)
-def test_no_secret_in_logs(ann: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_and_error_pages_contain_no_secrets(
+    ann: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     client = Client(raise_request_exception=False)
     for name in ("django", "django.request", "idiolect"):
         logging.getLogger(name).addHandler(caplog.handler)
@@ -132,7 +134,7 @@ def test_no_secret_in_logs(ann: Any, caplog: pytest.LogCaptureFixture) -> None:
         for name in ("django", "django.request", "idiolect"):
             logging.getLogger(name).removeHandler(caplog.handler)
     assert answer.status_code == 500
-    assert b"That went wrong" in answer.content
+    assert b"Something went wrong" in answer.content
     assert "the view failed" in caplog.text and b"the view failed" not in answer.content
     session = client.cookies["sessionid"].value
     for secret in (PASSWORD, "wr0ng-pa55", settings.SECRET_KEY, session, ann.password):
@@ -140,6 +142,6 @@ def test_no_secret_in_logs(ann: Any, caplog: pytest.LogCaptureFixture) -> None:
         assert secret not in answer.content.decode()
 
 
-def test_is_it_up(site: Client) -> None:
+def test_healthz_answers_only_to_get(site: Client) -> None:
     assert site.get("/healthz").json() == {"status": "ok"}
     assert site.post("/healthz").status_code in (403, 405)

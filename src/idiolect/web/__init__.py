@@ -1,5 +1,5 @@
-"""The site as a Django project: settings, accounts, security, background jobs, look.
+"""The site as a Django project: settings, accounts, security, background jobs, base templates.
 
-Knows people as accounts and guests; knows nothing of the game, which is an app of it. Importing
-this loads no Django: ``idiolect --help`` stays quick, and the extra ``web`` may be missing.
+Knows accounts and guests, but nothing of the game, which is one of its apps. Importing this package
+does not import Django, so ``idiolect --help`` is fast and works without the extra ``web``.
 """

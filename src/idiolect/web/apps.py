@@ -6,8 +6,8 @@ from django.apps import AppConfig
 
 
 class WebConfig(AppConfig):
-    """What every other app of the site builds on."""
+    """The app that all other apps of the site build on."""
 
     name = "idiolect.web"
-    label = "server"
+    label = "server"  # the prefix of its tables
     verbose_name = "Site"

@@ -1,9 +1,9 @@
 """The site as an ASGI application, for uvicorn: ``idiolect.web.asgi:application``.
 
-Its pages are synchronous code. Django's own ASGI handler would run each request in a new thread
-with a new connection to the database, which costs as much as the page; here a few threads that stay
-run them one after the other, each with a connection that stays. A request changes threads once
-each way: it is read whole before its page begins, and its page is whole before it is sent.
+The site's views are synchronous. Django's own ASGI handler runs each request in a new thread with a
+new database connection, which costs as much as the view itself. This handler uses a fixed pool of
+threads, each with a persistent connection. A request changes threads only twice: the event loop
+reads the whole body, a thread renders the whole response, and the event loop sends it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 THREADS = 8
-"""Pages at once: they wait for little, and more would only wait for each other's writing."""
+"""Number of requests rendered at the same time. Views rarely wait for I/O, and more threads would
+only wait for each other's database writes."""
 
 
 class DjangoApp(BaseHandler):
-    """Django's synchronous pages behind ASGI."""
+    """ASGI application that renders Django's synchronous views in a pool of threads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +40,11 @@ class DjangoApp(BaseHandler):
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="page")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; what is no HTTP, or breaks off, gets no answer."""
+        """Answer one HTTP request.
+
+        Other kinds of connections (websocket, lifespan) and clients that disconnect get no answer;
+        a body above ``DATA_UPLOAD_MAX_MEMORY_SIZE`` gets status 413.
+        """
         if scope["type"] != "http":
             return
         body = await _read_body(receive)
@@ -59,6 +64,8 @@ class DjangoApp(BaseHandler):
     def _render_page(
         self, scope: Scope, body: bytes
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Return status, headers and content of the response; runs in a thread of the pool."""
+        # Django's own handler does the same: URL prefix, signal, response.
         set_script_prefix(scope.get("root_path") or "/")
         signals.request_started.send(sender=type(self), scope=scope)
         response = self.get_response(ASGIRequest(scope, BytesIO(body)))
@@ -66,24 +73,28 @@ class DjangoApp(BaseHandler):
             (name.lower().encode("ascii"), value.encode("latin-1"))
             for name, value in response.items()
         ]
+        # Django keeps cookies separate from the other headers.
         for cookie in response.cookies.values():
             headers.append((b"set-cookie", cookie.output(header="").strip().encode("ascii")))
         page = b"".join(cast("Iterable[bytes]", response))
-        response.close()  # which says that the request is finished
+        response.close()  # sends the signal request_finished
         return response.status_code, headers, page
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """The body, cut off where it is too long for any page; None if the browser has gone."""
+    """Return the request body; None if the client has disconnected.
+
+    Stops reading once the body is longer than ``DATA_UPLOAD_MAX_MEMORY_SIZE`` bytes.
+    """
     parts: list[bytes] = []
-    size, most = 0, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    size, max_size = 0, settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > most or not message.get("more_body", False):
+        if size > max_size or not message.get("more_body", False):
             return b"".join(parts)
 
 

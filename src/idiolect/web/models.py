@@ -1,4 +1,4 @@
-"""The site's own tables: paces of rate limits, and background jobs."""
+"""The site's own tables: state of the rate limits, and background jobs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from django.utils import timezone
 
 
 class RateBucket(models.Model):
-    """How far ahead of the allowed pace somebody is, in something; written by ``limits.py``."""
+    """The state of one rate limit for one person or address; written by ``rate_limits.py``."""
 
     key = models.CharField(max_length=64, primary_key=True)
-    """A keyed hash of what is limited and whom: no address stands here."""
+    """A keyed hash of the limit and the person: the table contains no addresses or names."""
     free_at = models.FloatField(db_index=True)
-    """The moment (seconds since 1970) at which everything is allowed again."""
+    """The time (seconds since 1970) at which the whole burst is available again."""
 
     class Meta:
         db_table = "server_pace"
@@ -26,10 +26,10 @@ class RateBucket(models.Model):
 
 
 class Job(models.Model):
-    """Work that outlives a request; claimed and written by ``jobs.py``."""
+    """Work that outlives a request; read and written by ``jobs/queue.py``."""
 
     class State(models.TextChoices):
-        """Where a job is; the last three are ends."""
+        """The state of a job; the last three are final."""
 
         QUEUED = "queued"
         RUNNING = "running"
@@ -49,17 +49,18 @@ class Job(models.Model):
     ended_at = models.DateTimeField(null=True)
     stage = models.CharField(max_length=80, default="", blank=True)
     share = models.FloatField(default=0.0)
-    """How much of the stage is done, 0 to 1."""
+    """The completed part of the stage, 0 to 1."""
     result = models.JSONField(null=True)
     problem = models.TextField(default="", blank=True)
-    """One sentence for the person, where it failed."""
+    """One sentence for the owner that says why the job failed."""
     attempts = models.PositiveSmallIntegerField(default=0)
     worker = models.CharField(max_length=80, default="", blank=True)
     lease_until = models.DateTimeField(null=True)
-    """Until when its worker counts as alive."""
+    """The time until which the worker counts as alive; renewed while it works."""
 
     class Meta:
         constraints = [
+            # Two clicks of one person start one job.
             models.UniqueConstraint(
                 fields=["kind", "owner"],
                 condition=Q(state__in=["queued", "running"]),
@@ -73,10 +74,10 @@ class Job(models.Model):
 
     @property
     def is_active(self) -> bool:
-        """Whether it waits or runs."""
+        """Whether the job waits or runs."""
         return self.state in (self.State.QUEUED, self.State.RUNNING)
 
     @property
     def percent(self) -> int:
-        """How much of the stage is done, 0 to 100."""
+        """The completed part of the stage, 0 to 100."""
         return round(100 * min(max(self.share, 0.0), 1.0))

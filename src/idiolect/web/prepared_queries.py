@@ -1,8 +1,8 @@
-"""Queries whose SQL is made once: for the handful that every page of the game asks.
+"""Queries whose SQL is compiled only once, for the few queries that every page of the game runs.
 
-Building a query out of Django's parts takes a processor five times as long as asking it. Here it is
-built and compiled once a thread, with slots for the values that change; asking fills the slots.
-Knows how Django's query sets become SQL (nothing public says so), and no table.
+Building and compiling a Django query takes five times as much CPU time as running it. A prepared
+query is compiled once per thread, with parameters for the values that change; each call only binds
+the values. This relies on undocumented parts of how Django compiles query sets.
 """
 
 from __future__ import annotations
@@ -17,66 +17,80 @@ from django.db.models.sql import UpdateQuery
 
 
 class QueryParameter(Expression):
-    """A place in a query for a value that is known when it is asked."""
+    """A named placeholder in a query for a value that each call supplies."""
 
     def __init__(self, name: str, field: Field[Any, Any]) -> None:
+        """Name the parameter; ``field`` converts its values for the database."""
         super().__init__(output_field=field)
         self.name = name
 
     def as_sql(self, *_: Any, **__: Any) -> tuple[str, list[Any]]:
-        """Its placeholder; what stands for the value is the slot itself."""
+        """Return a placeholder, with this object in place of the value."""
         return "%s", [self]
 
     def prepare_value(self, values: Mapping[str, Any]) -> Any:
-        """The value, as the database takes it."""
+        """Return the value of this parameter in the form that the database expects."""
         field = cast(Any, self.output_field)
         return field.get_db_prep_value(values[self.name], connection, prepared=False)
 
 
 class PreparedQuery:
-    """A query set with slots, compiled once a thread."""
+    """A query set with parameters, compiled once per thread.
+
+    Example::
+
+        by_name = PreparedQuery(lambda: User.objects.filter(key=QueryParameter("key", CharField())))
+        by_name.first(key="ann")
+    """
 
     def __init__(self, make: Callable[[], Any]) -> None:
+        """Take a function that builds the query set; it runs at the first call in each thread."""
         self._make = make
+        # Per thread, since a compiler belongs to the thread's database connection.
         self._cache = threading.local()
 
     def __call__(self, **values: Any) -> list[Any]:
-        """What the query set has for these values: models or rows, as it says."""
+        """Run the query with these parameters; return models or rows, as the query set says.
+
+        Raises KeyError if a parameter has no value.
+        """
         try:
-            asked, compiler, sql, slots = self._cache.query
+            query_set, compiler, sql, parameters = self._cache.query
         except AttributeError:
-            asked, compiler, sql, slots = self._cache.query = self._compile_query()
-        compiler.as_sql = lambda *_, **__: (sql, _bind_values(slots, values))
-        return list(asked._iterable_class(asked))
+            query_set, compiler, sql, parameters = self._cache.query = self._compile_query()
+        # Django's iterator asks the compiler for SQL: answer with the compiled one.
+        compiler.as_sql = lambda *_, **__: (sql, _bind_values(parameters, values))
+        return list(query_set._iterable_class(query_set))
 
     def first(self, **values: Any) -> Any:
-        """The first of them; None where there is none."""
+        """Return the first result; None if there is none."""
         found = self(**values)
         return found[0] if found else None
 
     def _compile_query(self) -> tuple[Any, Any, str, Sequence[Any]]:
-        asked = self._make()
-        compiler = asked.query.get_compiler(connection=connection)
-        sql, slots = compiler.as_sql()
-        asked.query.get_compiler = lambda *_, **__: compiler
-        return asked, compiler, sql, slots
+        query_set = self._make()
+        compiler = query_set.query.get_compiler(connection=connection)
+        sql, parameters = compiler.as_sql()
+        query_set.query.get_compiler = lambda *_, **__: compiler
+        return query_set, compiler, sql, parameters
 
 
 class PreparedUpdate:
-    """A change of all rows of a query set, with slots, compiled once a thread."""
+    """An update of all rows of a query set, with parameters, compiled once per thread."""
 
     def __init__(self, make: Callable[[], Any], **changes: Any) -> None:
+        """Take a function that builds the query set, and the new value of each changed field."""
         self._make, self._changes = make, changes
         self._cache = threading.local()
 
     def __call__(self, **values: Any) -> int:
-        """Make the change; how many rows it changed."""
+        """Run the update with these parameters; return the number of changed rows."""
         try:
-            sql, slots = self._cache.query
+            sql, parameters = self._cache.query
         except AttributeError:
-            sql, slots = self._cache.query = self._compile_update()
+            sql, parameters = self._cache.query = self._compile_update()
         with connection.cursor() as cursor:
-            cursor.execute(sql, _bind_values(slots, values))
+            cursor.execute(sql, _bind_values(parameters, values))
             return cursor.rowcount
 
     def _compile_update(self) -> tuple[str, Sequence[Any]]:
@@ -85,7 +99,9 @@ class PreparedUpdate:
         return query.get_compiler(connection=connection).as_sql()
 
 
-def _bind_values(slots: Sequence[Any], values: Mapping[str, Any]) -> tuple[Any, ...]:
+def _bind_values(parameters: Sequence[Any], values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Replace each QueryParameter by its value; keep the constants of the query."""
     return tuple(
-        part.prepare_value(values) if isinstance(part, QueryParameter) else part for part in slots
+        part.prepare_value(values) if isinstance(part, QueryParameter) else part
+        for part in parameters
     )

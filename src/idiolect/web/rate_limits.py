@@ -1,8 +1,8 @@
-"""How often somebody may do something: sign in, make guests, send answers.
+"""Rate limits: how often a person or address may sign in, create guests or send answers.
 
-A limit allows a burst and then one more every so many seconds. All it keeps is one number a person
-and thing, the moment at which their burst is whole again (the "generic cell rate algorithm"); it
-changes in one statement, so that any number of processes count together.
+A limit allows a burst and then one request per interval (the "generic cell rate algorithm"). It
+stores one number per person and limit: the time at which the whole burst is available again. One
+SQL statement checks and updates it, so that all processes of the site count together.
 """
 
 from __future__ import annotations
@@ -30,27 +30,31 @@ View = Callable[Concatenate[HttpRequest, Args], HttpResponse]
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimit:
-    """``burst`` times at once, then one more every ``seconds``."""
+    """Allows ``burst`` requests at once, then one more every ``seconds``."""
 
     name: str
+    """Part of the stored key: two limits with one name count together."""
     burst: int
     seconds: float
 
 
 SIGN_IN_BY_ADDRESS = RateLimit(name="sign-in from an address", burst=40, seconds=3.0)
 SIGN_IN_BY_ADDRESS_AND_NAME = RateLimit(
-    name="sign-in as somebody from an address", burst=6, seconds=20.0
+    name="sign-in to an account from an address", burst=6, seconds=20.0
 )
-SIGN_IN_BY_NAME = RateLimit(name="sign-in as somebody", burst=60, seconds=10.0)
-"""Three of them: one guesser, one guesser of one name, many guessers of one name."""
+SIGN_IN_BY_NAME = RateLimit(name="sign-in to an account", burst=60, seconds=10.0)
+"""Three limits: against one address that guesses passwords of many accounts, against one address
+that guesses the password of one account, and against many addresses that guess one account."""
 SIGN_UP = RateLimit(name="sign-up", burst=60, seconds=20.0)
-"""A school class behind one address can sign up; a script gets three accounts a minute."""
+"""By address. A school class behind one address can sign up; after that, a script gets three
+accounts per minute."""
 CREATE_GUEST = RateLimit(name="guest", burst=240, seconds=1.0)
 PASSWORD = RateLimit(name="password", burst=6, seconds=20.0)
 SUBMIT = RateLimit(name="submission", burst=30, seconds=1.0)
-"""A hurried player sends one round in 10 s, and 25 votes in 20 s of Nym or Not."""
+"""A fast player sends one round in 10 s, and 25 votes in 20 s of Nym or Not."""
 
-
+# Moves the time forward by the cost of one request, unless the burst is used up: then the WHERE
+# matches nothing and no row comes back.
 _TAKE_SQL = """
 INSERT INTO server_pace (key, free_at) VALUES (%(key)s, %(now)s + %(cost)s)
 ON CONFLICT (key) DO UPDATE
@@ -62,33 +66,46 @@ RETURNING free_at
 
 
 def check_limit(limit: RateLimit, who: str, *, now: float | None = None) -> float:
-    """Count one more of ``limit`` for ``who``: 0.0 where it is allowed, else the seconds to wait.
+    """Count a request of ``who`` against ``limit``.
 
-    What is refused is not counted. ``now`` is seconds since 1970, the clock's unless given.
+    Args:
+        limit: the limit.
+        who: any text that identifies the person or address; stored only as a hash.
+        now: seconds since 1970; by default the current time.
+
+    Returns:
+        0.0 if the request is allowed, else the number of seconds to wait. A refused request does
+        not count.
     """
     now = time.time() if now is None else now
     key = _hash_key(limit, who)
+    # A request is allowed if the stored time is at most burst - 1 intervals after now.
     room = (limit.burst - 1) * limit.seconds
     with connection.cursor() as cursor:
         cursor.execute(_TAKE_SQL, {"key": key, "now": now, "cost": limit.seconds, "room": room})
         if cursor.fetchone() is not None:
             return 0.0
+    # Refused: read how long to wait. Another process may have deleted the row meanwhile.
     free_at = RateBucket.objects.filter(key=key).values_list("free_at", flat=True).first() or now
     return max(free_at - room - now, 0.001)
 
 
 def delete_expired(now: float | None = None) -> None:
-    """Remove what no longer limits anybody."""
+    """Delete the rows whose whole burst is available again."""
     RateBucket.objects.filter(free_at__lt=time.time() if now is None else now).delete()
 
 
 def _hash_key(limit: RateLimit, who: str) -> str:
+    """Return a keyed hash: without the site's secret it cannot be compared with guessed names."""
     text = f"{limit.name}\0{who}".encode()
     return hmac.new(settings.SECRET_KEY.encode(), text, hashlib.sha256).hexdigest()
 
 
 def get_client_address(request: HttpRequest) -> str:
-    """Where a request comes from; a whole /64 counts as one, since one customer has that many."""
+    """Return the address of the client; for IPv6 its /64 network, since a customer owns all of it.
+
+    Returns the text of REMOTE_ADDR if it is not an IP address (Unix sockets).
+    """
     text = str(request.META.get("REMOTE_ADDR", ""))
     try:
         found = ipaddress.ip_address(text)
@@ -100,7 +117,7 @@ def get_client_address(request: HttpRequest) -> str:
 
 
 def get_player_or_address(request: HttpRequest) -> str:
-    """The player where there is one, else the address."""
+    """Return a key for the player of the request, or the client's address without a player."""
     user = request.user
     return f"player {user.pk}" if user.is_authenticated else get_client_address(request)
 
@@ -108,7 +125,12 @@ def get_player_or_address(request: HttpRequest) -> str:
 def rate_limit(
     limit: RateLimit, by: Callable[[HttpRequest], str] = get_player_or_address
 ) -> Callable[[View[Args]], View[Args]]:
-    """A view whose POST requests are limited; more than that get a page with status 429."""
+    """Decorate a view so that its POST requests are limited.
+
+    Args:
+        limit: the limit.
+        by: function from a request to the person or address that it counts for.
+    """
 
     def decorate_view(view: View[Args]) -> View[Args]:
         @wraps(view)
@@ -124,7 +146,7 @@ def rate_limit(
 
 
 def render_too_many(request: HttpRequest, seconds: float) -> HttpResponse:
-    """The page that says how long to wait."""
+    """Answer 429 with a page that says how long to wait; ``seconds`` are rounded up."""
     whole = math.ceil(seconds)
     response = render(request, "site/429.html", {"seconds": whole}, status=429)
     response["Retry-After"] = str(whole)

@@ -1,7 +1,6 @@
-"""Starts the site: database brought up to date, worker beside it, uvicorn in front.
+"""Starts the site: migrates the database, starts the job worker, and runs uvicorn.
 
-Knows processes and ports; what the site is stands in ``settings.py``. Django and uvicorn are
-imported when it starts.
+Imports Django and uvicorn only when it starts.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from pathlib import Path
 
 from idiolect.errors import BusyError, MissingError, UsageError
 from idiolect.storage.files import lock
-from idiolect.web.data_dir import get_data_dir, make_data_dir
-from idiolect.web.hosts import list_host_names, parse_hosts
+from idiolect.web.config.data_dir import get_data_dir, make_data_dir
+from idiolect.web.config.hosts import list_host_names, parse_hosts
 
 SETTINGS = "idiolect.web.settings"
 _REQUIRED_MODULES = (
@@ -41,21 +40,33 @@ def serve(
 ) -> None:
     """Serve the site until it is stopped (Ctrl-C, SIGTERM).
 
-    ``data`` is the site's folder (else ``IDIOLECT_HOME``, else in the user's data folder); ``port``
-    0 takes a free one; ``moderators`` are accounts that may enter the admin pages from now on.
-    Raises MissingError where the extra ``web`` or a moderator is missing, BusyError where the port
-    is taken, UsageError for a host that is none.
+    Args:
+        host: host name or address to listen on.
+        port: port to listen on; 0 takes a free one.
+        data: the site's data folder; by default ``IDIOLECT_HOME``, else a folder in the user's
+            data folder.
+        workers: number of uvicorn processes.
+        browser: whether to open the site in a browser.
+        moderators: names of accounts that become moderators: they may use the admin pages.
+        tell: receives the lines that say where the site is.
+
+    Raises:
+        MissingError: if the extra ``web`` is not installed or a moderator has no account.
+        BusyError: if the port is in use.
+        UsageError: if ``host`` is not a host.
     """
     if missing := [name for name in _REQUIRED_MODULES if find_spec(name) is None]:
         raise MissingError(
             f"the site needs {', '.join(missing)}; install it: pip install 'idiolect[web]'"
         )
+    # The settings read the environment when Django loads them, here and in child processes.
     _set_environment(host, data)
-    os.umask(0o077)  # the database holds hashes of passwords, wherever its folder is
+    os.umask(0o077)  # the database contains password hashes: keep it private in any folder
     with contextlib.closing(_open_socket(host, port)) as listening:
+        # The socket already listens: requests wait in its queue until uvicorn runs.
         prepare_site(moderators)
         shown = _format_address(listening)
-        tell(f"Idiolect is at {shown} (Ctrl-C ends it)")
+        tell(f"Idiolect runs at {shown} (press Ctrl-C to stop it)")
         tell(f"its data is in {get_data_dir()}")
         if browser:
             _open_browser(shown)
@@ -64,7 +75,10 @@ def serve(
 
 
 def prepare_site(moderators: tuple[str, ...] = ()) -> None:
-    """Bring the database up to date, one process at a time, and make moderators."""
+    """Migrate the database, one process at a time, and make the named accounts moderators.
+
+    Raises MissingError if there is no account with such a name.
+    """
     import django
     from django.core.management import call_command
 
@@ -75,21 +89,24 @@ def prepare_site(moderators: tuple[str, ...] = ()) -> None:
 
     for name in moderators:
         found = User.objects.filter(key=compute_name_key(name), is_guest=False)
+        # Guests are excluded: they have no password that protects the admin pages.
         if not found.update(is_staff=True, is_superuser=True):
-            raise MissingError(f"nobody is called {name!r}; sign up in the browser first")
+            raise MissingError(f"there is no account named {name!r}; sign up in the browser first")
 
 
 def _set_environment(host: str, data: Path | None) -> None:
-    """Say the settings what the caller said; processes started from here on know it too."""
+    """Pass the options to the settings in environment variables, which child processes inherit."""
     if data is not None:
         os.environ["IDIOLECT_HOME"] = str(data.absolute())
+    # Without explicit hosts, answer to every name of the address that the server listens on.
     if not os.environ.get("IDIOLECT_HOSTS"):
         os.environ["IDIOLECT_HOSTS"] = " ".join(list_host_names(host))
-    parse_hosts(os.environ["IDIOLECT_HOSTS"])
+    parse_hosts(os.environ["IDIOLECT_HOSTS"])  # fail now if they are invalid
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
 
 
 def _open_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket that uvicorn's processes can inherit."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -97,14 +114,15 @@ def _open_socket(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         raise UsageError(f"--host {host} --port {port}: {error}") from None
     listening = socket.socket(family)
+    # A restarted site gets its port at once, although old connections still linger.
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(address)
     except OSError as error:
         listening.close()
         raise BusyError(
-            f"cannot listen on {host}, port {port}: {error.strerror}; choose another: --port "
-            f"{port + 1}, or --port 0 for any that is free"
+            f"cannot listen on {host}, port {port}: {error.strerror}; choose another port: --port "
+            f"{port + 1}, or --port 0 for any free port"
         ) from None
     listening.listen(2048)
     listening.set_inheritable(True)
@@ -112,6 +130,7 @@ def _open_socket(host: str, port: int) -> socket.socket:
 
 
 def _format_address(listening: socket.socket) -> str:
+    """Return the URL of the site; ``localhost`` for a socket that listens on all interfaces."""
     host, port = listening.getsockname()[:2]
     if host in ("0.0.0.0", "::"):
         host = "localhost"
@@ -119,9 +138,9 @@ def _format_address(listening: socket.socket) -> str:
 
 
 def _open_browser(address: str) -> None:
-    """Open the browser in a moment; what it asks for waits until the site is up."""
+    """Open the browser in half a second; its request waits until the site runs."""
     if sys.platform == "linux" and not ({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
-        return  # a browser in the terminal would cover what is said there
+        return  # without a display, a text browser would take over the terminal
     opening = threading.Timer(0.5, webbrowser.open, [address])
     opening.daemon = True
     opening.start()
@@ -129,15 +148,15 @@ def _open_browser(address: str) -> None:
 
 @contextlib.contextmanager
 def _run_worker() -> Generator[None]:
-    """A worker as long as the block runs; one that dies is started again."""
+    """Run a job worker process during the block; restart it 5 seconds after it dies."""
     over = threading.Event()
-    running: list[subprocess.Popen[bytes]] = []
 
     def keep_running() -> None:
         while not over.is_set():
             command = [sys.executable, "-m", "idiolect.web.jobs.worker"]
+            # The worker exits when its stdin closes, also if this process is killed.
             with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
-                running[:] = [child]
+                # Wait until the worker dies or the block ends.
                 while child.poll() is None and not over.wait(0.2):
                     pass
                 if child.poll() is None:
@@ -154,6 +173,7 @@ def _run_worker() -> Generator[None]:
 
 
 def _run_uvicorn(listening: socket.socket, workers: int) -> None:
+    """Serve the site on the socket with ``workers`` processes until a signal stops it."""
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
@@ -161,14 +181,14 @@ def _run_uvicorn(listening: socket.socket, workers: int) -> None:
     config = uvicorn.Config(
         "idiolect.web.asgi:application",
         workers=workers,
-        # Only a proxy that was named may say where a request comes from.
+        # Only the named proxy may set the client's address and scheme in headers.
         proxy_headers=bool(proxy),
         forwarded_allow_ips=proxy or None,
-        lifespan="off",  # Django has none
+        lifespan="off",  # Django does not support it
         log_level="warning",
         server_header=False,
-        # Somebody who thinks about a word keeps their connection; a form that is sent just as the
-        # server closes it would be lost.
+        # A player who thinks about a word keeps the connection: a form would be lost if it is sent
+        # just when the server closes the connection.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )

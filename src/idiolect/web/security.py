@@ -1,7 +1,7 @@
-"""What a browser may do with a page of the site: headers that every answer carries.
+"""Middleware that adds security headers to every response.
 
-Knows headers only. A page loads what this site serves and nothing else; there is no inline script
-and no inline style anywhere, so that text of a player can never become one.
+A page may load only files of this site. No page has inline scripts or styles, so a player's text
+can never become one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ POLICY = "; ".join(
     )
 )
 
+# Django's own SecurityMiddleware adds nosniff, Referrer-Policy and HSTS.
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
@@ -36,7 +37,10 @@ _HEADERS = {
 def strict_policies(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """The middleware: adds the headers, and keeps pages out of shared and back-button caches."""
+    """Add the security headers, and keep pages out of shared caches and the back button's cache.
+
+    A response that sets ``Cache-Control`` itself (static files) keeps it.
+    """
 
     def handle_request(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

@@ -1,4 +1,4 @@
-"""Sessions in the database, read by a query that is compiled once: every page reads one."""
+"""Session store in the database that reads with a prepared query, since every page reads it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
 
 class SessionStore(db.SessionStore):
-    """Django's, with that query."""
+    """Django's session store in the database, with a prepared query."""
 
     def _get_session_from_db(self) -> Session | None:
+        """Return the session of the current key if it has not expired; None otherwise."""
         found = _SESSION_BY_KEY.first(key=self.session_key, now=timezone.now())
         if found is None:
-            self._session_key = None
+            self._session_key = None  # as Django does: an unknown key is never reused
         return found
 
 

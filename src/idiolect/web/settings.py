@@ -1,28 +1,31 @@
-"""Django's settings of the site, from the environment: ``IDIOLECT_HOME``, ``IDIOLECT_HOSTS``,
-``DATABASE_URL``, ``IDIOLECT_BASE``, ``IDIOLECT_PROXY``, ``IDIOLECT_DEBUG``.
+"""Django settings of the site.
 
-The site is safe without any of them; what opens it to others is named there. Imported by Django
-alone: this makes the site's folder and its secret where they are not there.
+Read from the environment: ``IDIOLECT_HOME``, ``IDIOLECT_HOSTS``, ``DATABASE_URL``,
+``IDIOLECT_BASE``, ``IDIOLECT_DEBUG``. All are optional, and the defaults are safe: only this
+machine can reach the site. Only Django imports this module, which creates the site's folder and
+secret key if they do not exist.
 """
 
 from __future__ import annotations
 
 import os
 
-from idiolect.web.data_dir import make_data_dir
-from idiolect.web.database import parse_database_url
-from idiolect.web.hosts import parse_hosts
-from idiolect.web.secrets import load_secret_key
+from idiolect.web.config.data_dir import make_data_dir
+from idiolect.web.config.database import parse_database_url
+from idiolect.web.config.hosts import parse_hosts
+from idiolect.web.config.secrets import load_secret_key
 
+# Where the site keeps its data, and who can reach it.
 HOME = make_data_dir()
 _HOSTS = parse_hosts(os.environ.get("IDIOLECT_HOSTS", ""))
 
 SECRET_KEY = load_secret_key(HOME)
 ALLOWED_HOSTS = list(_HOSTS.names)
 CSRF_TRUSTED_ORIGINS = list(_HOSTS.origins)
-# Django's pages of errors show settings and variables, so never to another machine.
+# Django's debug pages show settings and variables: never show them to another machine.
 DEBUG = os.environ.get("IDIOLECT_DEBUG", "0") not in ("", "0") and _HOSTS.is_local
 
+# Apps, middleware and templates.
 INSTALLED_APPS = [
     "idiolect.web",
     "idiolect.web.accounts",
@@ -36,6 +39,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_htmx",
 ]
+# The order matters: static files need headers but no session, and the user needs the session.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "idiolect.web.security.strict_policies",
@@ -63,12 +67,14 @@ TEMPLATES = [
     }
 ]
 
+# Data.
 DATABASES = {"default": parse_database_url(os.environ.get("DATABASE_URL", ""), HOME)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 BASE = os.environ.get("IDIOLECT_BASE", "") or "default"
-"""The base model of people's own models: ``default``, a folder or a hub id."""
+"""The base model of the players' own models: ``default``, a folder or an id on the hub."""
 
+# Accounts and passwords.
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["idiolect.web.accounts.backends.Accounts"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
@@ -82,13 +88,14 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 NAMES_REFUSED_BY = ("idiolect.game.profanity.is_offensive_name",)
-"""Functions that say of a name whether nobody may be called so."""
+"""Functions from a name to a bool; a person cannot choose a name for which one returns True."""
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
 
+# Sessions, cookies and https.
 SESSION_ENGINE = "idiolect.web.sessions"
-SESSION_COOKIE_AGE = 90 * 86_400  # a guest is their cookie: it lasts a season
+SESSION_COOKIE_AGE = 90 * 86_400  # a guest exists only through this cookie, so it lasts 90 days
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HOSTS.https
@@ -98,17 +105,19 @@ CSRF_FAILURE_VIEW = "idiolect.web.views.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 30 * 86_400 if _HOSTS.https else 0
-# Whoever opened the site by https did so through a proxy, which says so here.
+# The site itself speaks only http: a proxy handles https and says so in this header.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HOSTS.https else None
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # the largest form is a round of answers
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
 
+# Static files.
 STATIC_URL = "static/"
-WHITENOISE_USE_FINDERS = True  # files are served from the packages: nothing to collect
+WHITENOISE_USE_FINDERS = True  # serve files from the packages, without collectstatic
 WHITENOISE_MAX_AGE = 600
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 
+# Language, time and logs.
 LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
@@ -121,7 +130,7 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-        "django.request": {"level": "ERROR"},  # pages that are not there are no news
+        "django.request": {"level": "ERROR"},  # do not log each missing page
         "idiolect": {"handlers": ["stderr"], "level": "INFO"},
     },
 }

@@ -1,4 +1,4 @@
-"""The site's addresses."""
+"""The URLs of the site."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ urlpatterns = [
     path("nyms/", include("idiolect.web.game.urls")),
     path("nyms/", include("idiolect.web.my_model.urls")),
     path("healthz", views.healthz, name="healthz"),
-    # Moderators sign in where everybody does: one form, one set of limits.
+    # Moderators use the same sign-in form as all people, so that its rate limits apply to them.
     path("admin/login/", RedirectView.as_view(pattern_name="accounts:sign-in", query_string=True)),
     path("admin/", admin.site.urls),
     path("", include("idiolect.web.accounts.urls")),
 ]
 
+# Django looks up these names for its error pages.
 handler400 = views.bad_request
 handler403 = views.permission_denied
 handler404 = views.page_not_found

@@ -1,4 +1,4 @@
-"""Pages that belong to no app: is the site up, and what a refused request is told."""
+"""Views that belong to no app: the health check and the error pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 where the database answers; whoever asks learns nothing else."""
+    """Answer 200 if the database works; reveals nothing else."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         cursor.fetchone()
@@ -18,25 +18,25 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form that did not come from a page of ours, or from one that is too old."""
+    """Answer 403 to a form without a valid CSRF token: from another site, or expired."""
     return render(request, "site/csrf.html", status=403)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400."""
+    """Answer 400."""
     return render(request, "site/400.html", status=400)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """403."""
+    """Answer 403."""
     return render(request, "site/403.html", status=403)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404."""
+    """Answer 404."""
     return render(request, "site/404.html", status=404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500: rendered without the request, whose session or player may be what failed."""
+    """Answer 500; renders without the request, whose session or player may be the cause."""
     return render(None, "site/500.html", status=500)  # pyright: ignore[reportArgumentType]

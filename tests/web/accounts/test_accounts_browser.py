@@ -1,4 +1,4 @@
-"""The pages of accounts in a real browser: by keyboard, for screen readers, on small screens."""
+"""Account pages in a real browser: keyboard, accessibility, small screens, no foreign scripts."""
 
 from __future__ import annotations
 
@@ -19,64 +19,65 @@ LOOKS = [("light", 1100), ("dark", 1100), ("light", 360)]
 
 @pytest.fixture(scope="module")
 def browser() -> Generator[Any]:
-    with chromium.browser() as running:
+    with chromium.launch_browser() as running:
         yield running
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What pages wrote to the browser's console."""
+def console() -> list[str]:
+    """Messages and errors that pages wrote to the browser's console; filled by ``open_page``."""
     return []
 
 
-def opened(browser: Any, site: str, said: list[str], scheme: str, width: int) -> Any:
+def open_page(browser: Any, site: str, console: list[str], scheme: str, width: int) -> Any:
+    """Open a page with a color scheme ("light", "dark") and a width in CSS pixels."""
     context = browser.new_context(
         base_url=site, color_scheme=scheme, viewport={"width": width, "height": 740}
     )
     page = context.new_page()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: console.append(message.text))
+    page.on("pageerror", lambda error: console.append(str(error)))
     return page
 
 
-def findings(page: Any) -> list[str]:
-    """What axe finds that is serious, on the page as it is shown now."""
+def find_violations(page: Any) -> list[str]:
+    """Return the serious accessibility violations that axe finds on the page."""
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page).response["violations"]
     return [f"{page.url}: {f['id']}" for f in found if f["impact"] in ("serious", "critical")]
 
 
-def sideways(page: Any) -> bool:
-    """Whether the page must be scrolled sideways."""
+def scrolls_sideways(page: Any) -> bool:
+    """Return whether the page is wider than the window."""
     return page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
 
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_account_pages_are_readable(
-    browser: Any, live_server: Any, said: list[str], scheme: str, width: int
+def test_account_pages_are_accessible_and_fit_screen(
+    browser: Any, live_server: Any, console: list[str], scheme: str, width: int
 ) -> None:
-    page = opened(browser, live_server.url, said, scheme, width)
+    page = open_page(browser, live_server.url, console, scheme, width)
     page.goto("/sign-up/")
     page.get_by_label("Name").fill("a-name-that-is-as-long-as-it-g")
     page.get_by_label("Password").fill("password")
     page.keyboard.press("Enter")
     page.get_by_text("too common").wait_for()
-    serious = findings(page)
+    violations = find_violations(page)
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
     page.get_by_role("link", name="a-name-that").wait_for()
     for path in ("/no-such-page/", "/account/password/", "/account/delete/", "/account/"):
         page.goto(path)
-        assert not sideways(page), path
-    assert serious == []
-    assert [text for text in said if "404" not in text and "422" not in text] == []
+        assert not scrolls_sideways(page), path
+    assert violations == []
+    assert [text for text in console if "404" not in text and "422" not in text] == []
 
 
-def test_signing_in_by_keyboard_alone(
-    browser: Any, live_server: Any, said: list[str], ann: Any
+def test_sign_in_works_with_keyboard_only(
+    browser: Any, live_server: Any, console: list[str], ann: Any
 ) -> None:
-    page = opened(browser, live_server.url, said, "light", 1100)
+    page = open_page(browser, live_server.url, console, "light", 1100)
     page.goto("/sign-in/")
     page.locator("[autofocus]:focus").wait_for()
     page.keyboard.type("ann")
@@ -91,13 +92,13 @@ def test_signing_in_by_keyboard_alone(
     page.get_by_role("link", name="ann").wait_for()
     page.goto("/account/")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
 
 
-def test_a_script_in_a_page_is_not_run(
-    browser: Any, live_server: Any, said: list[str], ann: Any
+def test_content_security_policy_blocks_inline_script(
+    browser: Any, live_server: Any, console: list[str], ann: Any
 ) -> None:
-    page = opened(browser, live_server.url, said, "light", 1100)
+    page = open_page(browser, live_server.url, console, "light", 1100)
     page.goto("/sign-in/")
     page.evaluate(
         """() => {
@@ -109,4 +110,4 @@ def test_a_script_in_a_page_is_not_run(
     )
     page.wait_for_timeout(200)
     assert page.title() == "Sign in · Idiolect"
-    assert any("Content Security Policy" in text for text in said)
+    assert any("Content Security Policy" in text for text in console)

@@ -1,4 +1,4 @@
-"""The process that does jobs: kept for the next one, replaced when dead, ended with its owner."""
+"""The job process: reused for the next job, replaced when it dies, ended with its parent."""
 
 from __future__ import annotations
 
@@ -33,46 +33,49 @@ COMMAND = [sys.executable, "-c", CODE]
 
 
 @pytest.fixture
-def hand() -> Iterator[JobProcess]:
-    made = JobProcess(COMMAND)
-    yield made
-    made.terminate()
+def process() -> Iterator[JobProcess]:
+    created = JobProcess(COMMAND)
+    yield created
+    created.terminate()
 
 
-def done(hand: JobProcess, job: str) -> JobOutcome | None:
-    hand.submit(job)
-    return hand.wait(60)
+def run_job(process: JobProcess, job: str) -> JobOutcome | None:
+    """Submit a job and wait for its outcome."""
+    process.submit(job)
+    return process.wait(60)
 
 
-def test_one_process_does_job_after_job(hand: JobProcess, tmp_path: Path) -> None:
+def test_job_process_runs_all_jobs_in_one_child(process: JobProcess, tmp_path: Path) -> None:
     out = tmp_path / "pids"
-    assert not hand.is_alive
-    assert [done(hand, f"write:{out}") for _ in range(3)] == ["done"] * 3
-    assert hand.is_alive
+    assert not process.is_alive
+    assert [run_job(process, f"write:{out}") for _ in range(3)] == ["done"] * 3
+    assert process.is_alive
     assert len(set(out.read_text().split())) == 1
 
 
-def test_after_one_that_died_comes_another(hand: JobProcess, tmp_path: Path) -> None:
+def test_job_process_replaces_child_that_died(process: JobProcess, tmp_path: Path) -> None:
     out = tmp_path / "pids"
-    assert [done(hand, job) for job in ("die", f"write:{out}")] == ["died", "done"]
+    assert [run_job(process, job) for job in ("die", f"write:{out}")] == ["died", "done"]
 
 
-def test_one_that_was_killed_is_replaced(hand: JobProcess, tmp_path: Path) -> None:
-    hand.submit("sleep")
-    assert hand.wait(0.05) is None
-    hand.kill()
-    assert hand.wait(60) == "died" and not hand.is_alive
-    assert done(hand, f"write:{tmp_path}/pids") == "done"
+def test_kill_ends_running_job_and_next_gets_new_child(process: JobProcess, tmp_path: Path) -> None:
+    process.submit("sleep")
+    assert process.wait(0.05) is None
+    process.kill()
+    assert process.wait(60) == "died" and not process.is_alive
+    assert run_job(process, f"write:{tmp_path}/pids") == "done"
 
 
-def test_one_that_is_let_go_is_gone(hand: JobProcess, tmp_path: Path) -> None:
-    assert done(hand, f"write:{tmp_path}/pids") == "done"
-    hand.terminate()
-    assert not hand.is_alive
-    assert done(hand, f"write:{tmp_path}/pids") == "done"
+def test_terminate_ends_child_and_next_job_gets_new_one(
+    process: JobProcess, tmp_path: Path
+) -> None:
+    assert run_job(process, f"write:{tmp_path}/pids") == "done"
+    process.terminate()
+    assert not process.is_alive
+    assert run_job(process, f"write:{tmp_path}/pids") == "done"
 
 
-def test_it_ends_with_whoever_started_it_in_the_middle_of_a_job() -> None:
+def test_serve_jobs_exits_during_job_when_stdin_closes() -> None:
     read, write = os.pipe()
     with subprocess.Popen(COMMAND, stdin=read, stdout=subprocess.DEVNULL) as child:
         os.close(read)

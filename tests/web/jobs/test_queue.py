@@ -1,4 +1,4 @@
-"""Background jobs: asked for once, done once, taken up after a kill, stopped when not wanted."""
+"""The job queue and its worker: one active job per owner, leases, retries, cancellation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from idiolect.web.models import Job
 pytestmark = pytest.mark.django_db
 
 
-def count(running: queue.JobContext, arguments: Mapping[str, Any]) -> Any:
-    """Does what its arguments say."""
+def count_to_three(running: queue.JobContext, arguments: Mapping[str, Any]) -> Any:
+    """Job function that counts, or fails as its arguments say."""
     running(Note(text="begins"))
     match arguments.get("do"):
         case "refuse":
@@ -36,12 +36,13 @@ def count(running: queue.JobContext, arguments: Mapping[str, Any]) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "_JOB_FUNCTIONS", {"count": count})
+def register_count_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of kind "count" are the only ones."""
+    monkeypatch.setattr(queue, "_JOB_FUNCTIONS", {"count": count_to_three})
 
 
-def done(job: Job, by: str = "w1") -> Job:
-    """Claim the next job and do it."""
+def claim_and_run(job: Job, by: str = "w1") -> Job:
+    """Claim the next job, which must be ``job``, and run it."""
     claimed = queue.claim_job(by)
     assert claimed is not None and claimed.pk == job.pk
     queue.run_job(job.pk, by)
@@ -49,58 +50,58 @@ def done(job: Job, by: str = "w1") -> Job:
     return job
 
 
-def test_a_job_is_done(ann: Any) -> None:
-    job = done(queue.enqueue("count", owner=ann))
+def test_run_job_saves_result(ann: Any) -> None:
+    job = claim_and_run(queue.enqueue("count", owner=ann))
     assert (job.state, job.result) == (Job.State.DONE, {"counted": 3, "attempt": 1})
     assert (job.stage, job.percent, job.problem) == ("counting", 100, "")
     assert queue.claim_job("w1") is None
 
 
-def test_asking_twice_is_one_job(ann: Any, ben: Any) -> None:
+def test_enqueue_twice_returns_active_job(ann: Any, ben: Any) -> None:
     first = queue.enqueue("count", owner=ann)
     assert queue.enqueue("count", owner=ann) == first
     assert queue.enqueue("count", owner=ben) != first
-    done(first)
+    claim_and_run(first)
     again = queue.enqueue("count", owner=ann)
     assert again != first and queue.find_latest_job("count", ann) == again
 
 
-def test_the_oldest_first(ann: Any, ben: Any) -> None:
-    wanted = [queue.enqueue("count", owner=ann), queue.enqueue("count", owner=ben)]
-    assert [queue.claim_job("w"), queue.claim_job("w")] == wanted
+def test_claim_job_takes_oldest_first(ann: Any, ben: Any) -> None:
+    jobs = [queue.enqueue("count", owner=ann), queue.enqueue("count", owner=ben)]
+    assert [queue.claim_job("w"), queue.claim_job("w")] == jobs
 
 
-def test_what_cannot_be_done_says_why(ann: Any) -> None:
-    job = done(queue.enqueue("count", owner=ann, arguments={"do": "refuse"}))
+def test_run_job_saves_message_of_idiolect_error(ann: Any) -> None:
+    job = claim_and_run(queue.enqueue("count", owner=ann, arguments={"do": "refuse"}))
     assert job.state == Job.State.FAILED
     assert job.problem == "there are too few rounds: 3 of 20; play some more"
 
 
-def test_what_was_not_expected_is_for_the_log(ann: Any, caplog: Any) -> None:
-    job = done(queue.enqueue("count", owner=ann, arguments={"do": "fail"}))
+def test_run_job_logs_unexpected_error_without_showing_it(ann: Any, caplog: Any) -> None:
+    job = claim_and_run(queue.enqueue("count", owner=ann, arguments={"do": "fail"}))
     assert job.state == Job.State.FAILED
     assert "a secret detail" not in job.problem
     assert "a secret detail" in caplog.text
 
 
-def expire(job: Job) -> None:
-    """Let its worker be silent for too long."""
+def expire_lease(job: Job) -> None:
+    """Make the job look as if its worker had died."""
     Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
 
 
-def test_what_a_dead_worker_leaves_is_taken_up(ann: Any) -> None:
+def test_claim_job_takes_job_of_dead_worker(ann: Any) -> None:
     job = queue.enqueue("count", owner=ann)
     assert queue.claim_job("dead") == job
     assert queue.claim_job("w2") is None
-    expire(job)
-    assert done(job, by="w2").result == {"counted": 3, "attempt": 2}
+    expire_lease(job)
+    assert claim_and_run(job, by="w2").result == {"counted": 3, "attempt": 2}
 
 
-def test_a_worker_that_was_given_up_changes_nothing(ann: Any) -> None:
+def test_worker_that_lost_its_lease_changes_nothing(ann: Any) -> None:
     job = queue.enqueue("count", owner=ann)
     queue.claim_job("slow")
     assert queue.renew_lease(job.pk, "slow")
-    expire(job)
+    expire_lease(job)
     queue.claim_job("w2")
     assert not queue.renew_lease(job.pk, "slow")
     queue.run_job(job.pk, "slow")
@@ -109,25 +110,25 @@ def test_a_worker_that_was_given_up_changes_nothing(ann: Any) -> None:
     assert (job.state, job.worker, job.result) == (Job.State.RUNNING, "w2", None)
 
 
-def test_saying_that_one_works_keeps_the_job(ann: Any) -> None:
+def test_renew_lease_keeps_job(ann: Any) -> None:
     job = queue.enqueue("count", owner=ann)
     queue.claim_job("w1")
-    expire(job)
+    expire_lease(job)
     assert queue.renew_lease(job.pk, "w1")
     assert queue.claim_job("w2") is None
 
 
-def test_a_job_that_kills_its_workers_is_given_up(ann: Any) -> None:
+def test_claim_job_fails_job_after_max_attempts(ann: Any) -> None:
     job = queue.enqueue("count", owner=ann)
     for attempt in range(queue.MAX_ATTEMPTS):
         assert queue.claim_job(f"w{attempt}") == job
-        expire(job)
+        expire_lease(job)
     assert queue.claim_job("w9") is None
     job.refresh_from_db()
     assert job.state == Job.State.FAILED and "3 times" in job.problem
 
 
-def test_cancelling(ann: Any, ben: Any) -> None:
+def test_cancel_job_stops_waiting_and_running_jobs(ann: Any, ben: Any) -> None:
     waiting, working = queue.enqueue("count", owner=ann), queue.enqueue("count", owner=ben)
     queue.cancel_job(waiting)
     assert queue.claim_job("w1") == working
@@ -138,7 +139,7 @@ def test_cancelling(ann: Any, ben: Any) -> None:
     assert (working.state, working.result) == (Job.State.CANCELLED, None)
 
 
-def test_who_leaves_takes_their_jobs_along(ann: Any) -> None:
+def test_deleting_owner_deletes_jobs(ann: Any) -> None:
     job = queue.enqueue("count", owner=ann)
     queue.claim_job("w1")
     ann.delete()
@@ -147,7 +148,7 @@ def test_who_leaves_takes_their_jobs_along(ann: Any) -> None:
     assert not Job.objects.exists()
 
 
-def test_progress_is_written_at_most_twice_a_second(ann: Any, monkeypatch: Any) -> None:
+def test_job_context_writes_progress_twice_per_second_at_most(ann: Any, monkeypatch: Any) -> None:
     job = queue.enqueue("count", owner=ann)
     queue.claim_job("w1")
     clock = [100.0]
@@ -163,90 +164,91 @@ def test_progress_is_written_at_most_twice_a_second(ann: Any, monkeypatch: Any) 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_workers_share_the_queue(ann: Any, ben: Any) -> None:
-    wanted = {queue.enqueue("count", owner=owner).pk for owner in (ann, ben)}
+def test_claim_job_gives_each_job_to_one_of_several_workers(ann: Any, ben: Any) -> None:
+    jobs = {queue.enqueue("count", owner=owner).pk for owner in (ann, ben)}
     found: list[uuid.UUID] = []
     starting = threading.Barrier(4)
 
-    def work(name: str) -> None:
+    def claim_one(name: str) -> None:
         starting.wait()
         if (job := queue.claim_job(name)) is not None:
             found.append(job.pk)
         connection.close()
 
-    threads = [threading.Thread(target=work, args=(f"w{n}",)) for n in range(4)]
+    threads = [threading.Thread(target=claim_one, args=(f"w{n}",)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 2 and set(found) == wanted
+    assert len(found) == 2 and set(found) == jobs
 
 
-class Looked:
-    """A hand that ends its job after some looks at it, or when it is killed."""
+class FakeProcess:
+    """A job process whose job ends after a number of waits, or when it is killed."""
 
-    def __init__(self, looks: int, end: JobOutcome = "done") -> None:
-        self.looks, self.killed = looks, False
-        self.end: JobOutcome = end
-        self.given: list[str] = []
+    def __init__(self, waits_left: int, outcome: JobOutcome = "done") -> None:
+        self.waits_left, self.killed = waits_left, False
+        self.outcome: JobOutcome = outcome
+        self.submitted: list[str] = []
 
     def submit(self, job: str) -> None:
-        self.given.append(job)
+        self.submitted.append(job)
 
     def wait(self, timeout: float) -> JobOutcome | None:
-        self.looks -= 1
-        return None if self.looks >= 0 and not self.killed else self.end
+        self.waits_left -= 1
+        return None if self.waits_left >= 0 and not self.killed else self.outcome
 
     def kill(self) -> None:
-        self.killed, self.end = True, "died"
+        self.killed, self.outcome = True, "died"
 
 
-def test_a_hand_that_dies_puts_the_job_back(ann: Any) -> None:
-    hand = Looked(2, "died")
+def test_run_next_job_requeues_job_if_process_dies(ann: Any) -> None:
+    process = FakeProcess(2, "died")
     job = queue.enqueue("count", owner=ann)
-    assert worker.run_next_job("w1", cast(JobProcess, hand))
-    assert hand.given == [str(job.pk)]
+    assert worker.run_next_job("w1", cast(JobProcess, process))
+    assert process.submitted == [str(job.pk)]
     job.refresh_from_db()
     assert (job.state, job.attempts) == (Job.State.QUEUED, 1)
 
 
-def test_the_hand_of_a_cancelled_job_is_killed(ann: Any, monkeypatch: Any) -> None:
-    hand = Looked(50)
+def test_run_next_job_kills_process_if_lease_is_lost(ann: Any, monkeypatch: Any) -> None:
+    process = FakeProcess(50)
     job = queue.enqueue("count", owner=ann)
-    monkeypatch.setattr(queue, "renew_lease", lambda job, worker: hand.looks > 45)
-    assert worker.run_next_job("w1", cast(JobProcess, hand))
-    assert hand.killed and job.pk
+    monkeypatch.setattr(queue, "renew_lease", lambda job, worker: process.waits_left > 45)
+    assert worker.run_next_job("w1", cast(JobProcess, process))
+    assert process.killed and job.pk
 
 
-def test_a_hand_that_is_slow_to_end_is_left_to_it(ann: Any, monkeypatch: Any) -> None:
-    hand = Looked(5)
+def test_run_next_job_does_not_kill_process_after_job_ended(ann: Any, monkeypatch: Any) -> None:
+    process = FakeProcess(5)
     job = queue.enqueue("count", owner=ann)
-    told = queue.renew_lease
+    renew_lease = queue.renew_lease
 
-    def work(job: uuid.UUID, by: str) -> bool:
-        if hand.looks == 3:
+    def run_then_renew(job: uuid.UUID, by: str) -> bool:
+        # The job ends in the database, but the process reports it only three waits later.
+        if process.waits_left == 3:
             queue.run_job(job, by)
-        return told(job, by)
+        return renew_lease(job, by)
 
-    monkeypatch.setattr(queue, "renew_lease", work)
-    assert worker.run_next_job("w1", cast(JobProcess, hand))
+    monkeypatch.setattr(queue, "renew_lease", run_then_renew)
+    assert worker.run_next_job("w1", cast(JobProcess, process))
     job.refresh_from_db()
-    assert job.state == Job.State.DONE and not hand.killed
+    assert job.state == Job.State.DONE and not process.killed
 
 
-def test_a_database_that_is_away_for_a_moment_stops_no_job(ann: Any, monkeypatch: Any) -> None:
-    hand = Looked(3)
+def test_run_next_job_survives_database_errors(ann: Any, monkeypatch: Any) -> None:
+    process = FakeProcess(3)
     queue.enqueue("count", owner=ann)
 
-    def away(job: uuid.UUID, by: str) -> bool:
+    def fail_to_renew(job: uuid.UUID, by: str) -> bool:
         raise OperationalError("database is locked")
 
-    monkeypatch.setattr(queue, "renew_lease", away)
-    assert worker.run_next_job("w1", cast(JobProcess, hand))
-    assert not hand.killed and hand.looks == -1
+    monkeypatch.setattr(queue, "renew_lease", fail_to_renew)
+    assert worker.run_next_job("w1", cast(JobProcess, process))
+    assert not process.killed and process.waits_left == -1
 
 
-def test_tidying_removes_ended_sessions() -> None:
+def test_clean_up_deletes_expired_sessions() -> None:
     from django.contrib.sessions.backends.db import SessionStore
     from django.contrib.sessions.models import Session
 

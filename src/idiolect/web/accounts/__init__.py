@@ -1,4 +1,4 @@
-"""Who plays: accounts with a name and a password, and guests who are only a cookie.
+"""People: accounts with a name and a password, and guests who have only a session cookie.
 
-Knows people and their sessions; what else is kept of somebody is told by its holders.
+Other apps register the data that they keep about people in ``personal_data.py``.
 """

@@ -1,4 +1,4 @@
-"""People in the admin pages: who is a moderator, who is shut out. No passwords, no play."""
+"""Admin pages of people: moderators and blocked accounts. Shows no passwords and no games."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from idiolect.web.accounts.models import User
 
 @admin.register(User)
 class UserAdmin(admin.ModelAdmin):
-    """Find people, let them moderate, shut them out."""
+    """Searches people, makes them moderators, blocks them."""
 
     list_display = ("username", "is_guest", "is_staff", "is_active", "joined", "last_login")
     list_filter = ("is_guest", "is_staff", "is_active")
@@ -30,5 +30,5 @@ class UserAdmin(admin.ModelAdmin):
     filter_horizontal = ("groups", "user_permissions")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """People sign up by themselves."""
+        """Return False: people sign up themselves."""
         return False

@@ -1,4 +1,4 @@
-"""Who signs in with a name and a password, and who is behind a session."""
+"""Authentication backend: sign-in with name and password, and the user of a session."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
 
 class Accounts(ModelBackend):
-    """Django's, with a query for every page's user that is compiled once."""
+    """Django's model backend with a prepared query for the user, which every page needs."""
 
     def get_user(self, user_id: Any) -> User | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The user of a session; None where they have gone, or may not be here."""
+        """Return the user of a session; None if the user is deleted or blocked."""
         found = _USER_BY_ID.first(id=user_id)
         return found if found is not None and self.user_can_authenticate(found) else None
 

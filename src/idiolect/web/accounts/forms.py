@@ -1,4 +1,4 @@
-"""The forms of accounts. Knows what may be typed; knows no session."""
+"""Forms of accounts: sign-up, change of password, deletion. Knows no sessions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from django.utils.module_loading import import_string
 
 from idiolect.web.accounts.models import GUEST_PREFIX, NAME_TAKEN, User, compute_name_key
 
-OFFENSIVE_NAME = "This name is in a list of insults and swear words; please choose another one."
+OFFENSIVE_NAME = "This name is on a list of insults and swear words; please choose another one."
 
 
 class SignUpForm(forms.ModelForm):
-    """A name and a password; for a guest the account they become."""
+    """A name and a password for a new account; a guest's row becomes the account."""
 
     password = forms.CharField(
         strip=False,
-        help_text="At least 8 characters. There is no e-mail to reset it by: keep it somewhere.",
+        help_text="At least 8 characters. Keep it safe: we have no e-mail address to reset it.",
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
@@ -36,11 +36,12 @@ class SignUpForm(forms.ModelForm):
         }
 
     def clean_username(self) -> str:
-        """Refuse names that others have in another case, those of guests, and insults."""
+        """Refuse guest names, insults, and names that another person has in any case."""
         name: str = self.cleaned_data["username"]
+        # Compare keys, not names: "Ann" must not pass for "ann".
         key = compute_name_key(name)
         if key.startswith(GUEST_PREFIX):
-            raise ValidationError("Names of guests begin like that; please choose another one.")
+            raise ValidationError("Guest names begin like that; please choose another one.")
         if any(import_string(refuses)(name) for refuses in settings.NAMES_REFUSED_BY):
             raise ValidationError(OFFENSIVE_NAME)
         if User.objects.filter(key=key).exclude(pk=self.instance.pk).exists():
@@ -49,7 +50,7 @@ class SignUpForm(forms.ModelForm):
 
     def _post_clean(self) -> None:
         super()._post_clean()  # pyright: ignore[reportAttributeAccessIssue]
-        # The instance has its name only now, which its password may not resemble.
+        # The check that the password does not resemble the name needs the name in the instance.
         if password := self.cleaned_data.get("password"):
             try:
                 password_validation.validate_password(password, self.instance)
@@ -57,12 +58,13 @@ class SignUpForm(forms.ModelForm):
                 self.add_error("password", error)
 
     def save_if_free(self) -> User | None:
-        """The account, a guest's row made one; ``None`` where somebody just took the name."""
+        """Save and return the account; None if another person took the name meanwhile."""
+        # For a guest, the instance is the guest's own row.
         user: User = self.save(commit=False)
         user.is_guest = False
         user.set_password(self.cleaned_data["password"])
         try:
-            with transaction.atomic():
+            with transaction.atomic():  # a failed insert must not break an outer transaction
                 user.save()
         except IntegrityError:
             self.add_error("username", NAME_TAKEN)
@@ -71,23 +73,24 @@ class SignUpForm(forms.ModelForm):
 
 
 class ChangePasswordForm(PasswordChangeForm):
-    """The old password once, the new one twice."""
+    """Asks for the old password once and the new one twice."""
 
     field_order = ["old_password", "new_password1", "new_password2"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["new_password1"].help_text = "At least 8 characters, and not a common one."
-        self.fields["new_password2"].label = "New password, once more"
+        self.fields["new_password2"].label = "New password again"
         self.fields["new_password2"].help_text = ""
 
 
 class DeleteAccountForm(forms.Form):
-    """Asks for the password once more; a guest, who has none, ticks a box."""
+    """Asks an account for its password, and a guest, who has none, to tick a box."""
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user = user
+        # Ask for a proof that the person at the browser owns the account.
         if user.is_guest:
             self.fields["sure"] = forms.BooleanField(label="Yes, delete everything")
         else:
@@ -96,7 +99,7 @@ class DeleteAccountForm(forms.Form):
             )
 
     def clean_password(self) -> str:
-        """The right password, or an error."""
+        """Refuse a wrong password."""
         password: str = self.cleaned_data["password"]
         if not self.user.check_password(password):
             raise ValidationError("That is not your password.")

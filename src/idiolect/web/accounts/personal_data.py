@@ -1,6 +1,6 @@
-"""Who keeps something of a person: each app says how it is handed out, and how it goes.
+"""Registry of personal data: each app says how to export and erase what it keeps about a person.
 
-An app registers its holder when it is ready (``AppConfig.ready``). Knows no app.
+An app registers its source in ``AppConfig.ready``. This module knows none of the apps.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from idiolect.web.accounts.models import User
 
 
 class PersonalDataSource(Protocol):
-    """Whatever keeps data of people."""
+    """A part of the site that keeps data about people."""
 
     name: str
-    """The heading under which it stands in an export, e.g. ``rounds``."""
+    """Key of this source in an export, e.g. ``rounds``; unique."""
 
     def export_data(self, user: User) -> Any:
-        """Everything kept of them, as JSON takes it."""
+        """Return everything that the source keeps about the user, as a JSON value."""
         ...
 
     def erase_data(self, user: User) -> None:
-        """Remove what does not go with the row of the account: files, copies, texts elsewhere.
+        """Remove the data that deleting the account's row does not remove, such as files.
 
-        Called before that row goes, in the same transaction, whoever deletes it (its owner or a
-        moderator). Raising keeps the account.
+        Called before the row is deleted, in the same transaction, both if the owner and if a
+        moderator deletes it. An exception keeps the account.
         """
         ...
 
@@ -36,36 +36,40 @@ class PersonalDataSource(Protocol):
 _SOURCES: dict[str, PersonalDataSource] = {}
 
 
-def register_source(holder: PersonalDataSource) -> None:
-    """Ask ``holder`` too from now on; its name is its own."""
-    assert _SOURCES.get(holder.name, holder) is holder, f"two holders named {holder.name}"
-    _SOURCES[holder.name] = holder
+def register_source(source: PersonalDataSource) -> None:
+    """Include ``source`` in exports and deletions; its name must be unique."""
+    assert _SOURCES.get(source.name, source) is source, f"two sources named {source.name}"
+    _SOURCES[source.name] = source
 
 
 def export_person(user: User) -> Mapping[str, Any]:
-    """Everything the site keeps of ``user``."""
+    """Return everything that the site keeps about ``user``, by source, as JSON values."""
+    # The account itself, without the password hash; then one entry per source.
     account = {
         "name": user.name,
         "guest": user.is_guest,
         "joined": user.joined.isoformat(),
         "last signed in": user.last_login.isoformat() if user.last_login else None,
     }
-    return {"account": account} | {name: held.export_data(user) for name, held in _SOURCES.items()}
+    return {"account": account} | {
+        name: source.export_data(user) for name, source in _SOURCES.items()
+    }
 
 
 def erase_person(user: User) -> None:
-    """Remove ``user`` and everything that is kept of them."""
-    with transaction.atomic():
+    """Delete ``user`` and everything that the site keeps about them."""
+    with transaction.atomic():  # if a source fails, the account and its rows stay
         user.delete()
 
 
 def connect_signals() -> None:
-    """Have every holder asked when an account goes."""
+    """Call every source before an account is deleted, also in the admin pages."""
+    # The dispatch uid keeps a second call from connecting twice.
     pre_delete.connect(
         _erase_before_delete, sender=User, dispatch_uid="idiolect.web.accounts.personal_data"
     )
 
 
 def _erase_before_delete(sender: Any, instance: User, **_: Any) -> None:
-    for holder in _SOURCES.values():
-        holder.erase_data(instance)
+    for source in _SOURCES.values():
+        source.erase_data(instance)

@@ -1,4 +1,4 @@
-"""The player behind a request: an account, a guest, or nobody yet."""
+"""The player of a request: an account, a guest, or none yet."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ BACKEND = "idiolect.web.accounts.backends.Accounts"
 
 
 def get_current_player(request: HttpRequest) -> User | None:
-    """Who is playing; ``None`` for a visitor who has not begun."""
+    """Return the player; None for a visitor who has not begun to play."""
     return cast(User, request.user) if request.user.is_authenticated else None
 
 
 def get_player_or_create_guest(request: HttpRequest) -> User:
-    """Who is playing; a visitor becomes a guest with a session of their own.
+    """Return the player; a visitor becomes a guest with a new session.
 
-    For POST requests that begin something: looking at pages makes nobody a guest.
+    Use it only in POST requests that begin a game: viewing pages must not create guests.
     """
     found = get_current_player(request)
     if found is None:

@@ -1,4 +1,4 @@
-"""Signing up, in and out; the account page: password, export, delete."""
+"""Views of accounts: sign-up, sign-in, sign-out, change of password, export, deletion."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ _ALLOW_FORM_METHODS = require_http_methods(["GET", "HEAD", "POST"])
 @sensitive_post_parameters()
 @rate_limits.rate_limit(rate_limits.SIGN_UP, by=rate_limits.get_client_address)
 def sign_up(request: HttpRequest) -> HttpResponse:
-    """Make an account; a guest keeps everything they played."""
+    """Create an account; a guest becomes the account and keeps their games."""
     player = get_current_player(request)
     if player is not None and not player.is_guest:
         return redirect("accounts:account")
-    # A row of its own: a form with mistakes writes what was typed into it.
+    # Load the guest a second time: an invalid form writes its values into the instance, and the
+    # page must still show the guest's name.
     guest = User.objects.get(pk=player.pk) if player else None
     form = SignUpForm(request.POST or None, instance=guest)
+    # Save and sign in; otherwise show the form, with its errors after a POST.
     if request.method == "POST" and form.is_valid() and (user := form.save_if_free()):
         login(request, user, backend=BACKEND)
         messages.success(request, f"Welcome, {user.name}.")
@@ -45,7 +47,8 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @_ALLOW_FORM_METHODS
 @sensitive_post_parameters()
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Sign in; the session gets a new key, and a guest's session ends."""
+    """Sign in to an account; the session gets a new key, and a guest's session ends."""
+    # Count the try before checking the password, so that guessing is limited.
     if request.method == "POST":
         name, here = (
             compute_name_key(request.POST.get("username", "")[:90]),
@@ -58,10 +61,12 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         ):
             if seconds := rate_limits.check_limit(limit, who):
                 return rate_limits.render_too_many(request, seconds)
+    # Django rotates the session key in login: a planted session is worth nothing.
     form = AuthenticationForm(request, request.POST or None)
     if request.method == "POST" and form.is_valid():
         login(request, form.get_user())
         return redirect(_get_redirect_url(request))
+    # A guest sees that signing in does not keep their games.
     player = get_current_player(request)
     page = {
         "form": form,
@@ -81,7 +86,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def show_account(request: HttpRequest) -> HttpResponse:
-    """What one can do about oneself."""
+    """Show the account page, which links to password, export and deletion."""
     return render(request, "accounts/account.html")
 
 
@@ -90,14 +95,14 @@ def show_account(request: HttpRequest) -> HttpResponse:
 @login_required
 @rate_limits.rate_limit(rate_limits.PASSWORD)
 def change_password(request: HttpRequest) -> HttpResponse:
-    """Change the password; other sessions of the account end."""
+    """Change the password; other sessions of the account end. Guests have no password."""
     user = cast(User, request.user)
     if user.is_guest:
         return redirect("accounts:sign-up")
     form = ChangePasswordForm(user, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        update_session_auth_hash(request, form.save())
-        messages.success(request, "Your password is changed.")
+        update_session_auth_hash(request, form.save())  # this session stays signed in
+        messages.success(request, "Your password has changed.")
         return redirect("accounts:account")
     return render(
         request, "accounts/password.html", {"form": form}, status=_get_form_status(request)
@@ -107,7 +112,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def export_account(request: HttpRequest) -> HttpResponse:
-    """Everything the site keeps of the person, as a JSON file."""
+    """Download everything that the site keeps about the person, as a JSON file."""
     found = personal_data.export_person(cast(User, request.user))
     response = JsonResponse(found, json_dumps_params={"indent": 2, "ensure_ascii": False})
     response["Content-Disposition"] = 'attachment; filename="idiolect-my-data.json"'
@@ -119,20 +124,22 @@ def export_account(request: HttpRequest) -> HttpResponse:
 @login_required
 @rate_limits.rate_limit(rate_limits.PASSWORD)
 def delete_account(request: HttpRequest) -> HttpResponse:
-    """Delete the person and all that is kept of them."""
+    """Delete the person and everything that the site keeps about them."""
     user = cast(User, request.user)
     form = DeleteAccountForm(request.POST or None, user=user)
     if request.method == "POST" and form.is_valid():
+        # Erase first: if a source fails, the person stays signed in and can try again.
         personal_data.erase_person(user)
         logout(request)
-        messages.success(request, "You are deleted, with everything that was kept of you.")
+        messages.success(request, "You are deleted, with everything the site kept about you.")
         return redirect("home")
     return render(request, "accounts/delete.html", {"form": form}, status=_get_form_status(request))
 
 
 def _get_safe_next_url(request: HttpRequest) -> str:
-    """The page to go on to, if it is one of ours."""
+    """Return the URL in ``next`` if it is a page of this site; "" otherwise."""
     target = request.POST.get("next") or request.GET.get("next", "")
+    # A link to our sign-in page must not lead to another site.
     safe = url_has_allowed_host_and_scheme(
         target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
@@ -140,9 +147,10 @@ def _get_safe_next_url(request: HttpRequest) -> str:
 
 
 def _get_redirect_url(request: HttpRequest) -> str:
+    """Return the safe ``next`` URL, or the home page."""
     return _get_safe_next_url(request) or resolve_url("home")
 
 
 def _get_form_status(request: HttpRequest) -> int:
-    """422 for a form with mistakes, so that nothing takes it for done."""
+    """Return 422 for an invalid form, so that scripts and browsers see that it failed."""
     return 422 if request.method == "POST" else 200

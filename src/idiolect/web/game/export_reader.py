@@ -25,7 +25,7 @@ def open_site(data: Path | None = None) -> Path:
     """
     if data is not None:
         os.environ["IDIOLECT_HOME"] = str(data.absolute())
-    from idiolect.web.data_dir import get_data_dir
+    from idiolect.web.config.data_dir import get_data_dir
 
     if not os.environ.get("DATABASE_URL") and not (get_data_dir() / "site.sqlite3").is_file():
         raise MissingError(

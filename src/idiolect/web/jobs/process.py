@@ -1,8 +1,8 @@
-"""The process that does a worker's jobs: one after the other, and kept a while for the next one.
+"""The child process that runs the worker's jobs, one after another.
 
-A process of its own can be stopped at any moment and gives all its memory back; one that has done a
-job has loaded already what the next one needs. Knows processes and pipes; what a job is stands in
-``jobs.py``.
+A separate process can be killed at any time and frees all its memory when it ends. It is reused for
+the next job, since it has already loaded the models. This module knows processes and pipes; jobs
+are defined in ``queue.py``.
 """
 
 from __future__ import annotations
@@ -17,35 +17,40 @@ from collections.abc import Callable, Sequence
 from typing import IO, Literal
 
 JobOutcome = Literal["done", "died"]
+"""How a job ended for the process: it returned, or the process died. Not whether it succeeded."""
 
 
 class JobProcess:
-    """Does jobs by ``command``, which reads their names from stdin, a line each, and writes a line
-    to stdout after each; it ends when stdin closes."""
+    """The parent's side: starts the child process, submits jobs and waits for them."""
 
     def __init__(self, command: Sequence[str]) -> None:
+        """Take the command of the child.
+
+        The child reads job names from stdin, one per line, writes one line to stdout after each
+        job, and exits when stdin closes (see ``serve_jobs``).
+        """
         self._command = tuple(command)
         self._child: subprocess.Popen[str] | None = None
         self._outcomes: queue.SimpleQueue[JobOutcome] = queue.SimpleQueue()
 
     @property
     def is_alive(self) -> bool:
-        """Whether there is a process, at work or waiting."""
+        """Whether the child process runs, with or without a job."""
         return self._child is not None and self._child.poll() is None
 
     def submit(self, job: str) -> None:
-        """Have a job done, by the process that is there or by a new one."""
+        """Give a job to the running child, or to a new one if none runs."""
         if not self.is_alive:
             self._start_process()
         child = self._child
         assert child is not None and child.stdin is not None
-        # One that died just now is noticed by whoever waits for the job.
+        # If the child has just died, ``wait`` reports it.
         with contextlib.suppress(OSError):
             child.stdin.write(f"{job}\n")
             child.stdin.flush()
 
     def wait(self, timeout: float) -> JobOutcome | None:
-        """How the job that was given ended; ``None`` where it is at work after so many seconds."""
+        """Return how the submitted job ended; None if it still runs after ``timeout`` seconds."""
         try:
             state = self._outcomes.get(timeout=timeout)
         except queue.Empty:
@@ -55,12 +60,12 @@ class JobProcess:
         return state
 
     def kill(self) -> None:
-        """Stop the process wherever it is; the next job gets a new one."""
+        """Kill the child, also in the middle of a job; ``wait`` then returns "died"."""
         if self._child is not None:
             self._child.kill()
 
     def terminate(self) -> None:
-        """End the process: nothing is left for it to do."""
+        """Kill the child and release its pipes; the next job starts a new one."""
         child, self._child = self._child, None
         if child is not None:
             with child:
@@ -68,44 +73,49 @@ class JobProcess:
 
     def _start_process(self) -> None:
         self.terminate()
+        # A new queue, since the reader of the old child may still report its death.
         self._outcomes = queue.SimpleQueue()
         self._child = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._child.stdout is not None
-        listen = threading.Thread(
+        reader = threading.Thread(
             target=_forward_outcomes,
             args=(self._child.stdout, self._outcomes),
-            name="hand",
+            name="job outcomes",
             daemon=True,
         )
-        listen.start()
+        reader.start()
 
 
-def _forward_outcomes(stdout: IO[str], told: queue.SimpleQueue[JobOutcome]) -> None:
-    with contextlib.suppress(ValueError):  # closed by whoever let the process go
+def _forward_outcomes(stdout: IO[str], outcomes: queue.SimpleQueue[JobOutcome]) -> None:
+    """Put "done" for each line that the child writes, and "died" when its stdout ends."""
+    with contextlib.suppress(ValueError):  # ``terminate`` has closed the pipe
         for _ in stdout:
-            told.put("done")
-    told.put("died")
+            outcomes.put("done")
+    outcomes.put("died")
 
 
 def serve_jobs(job: Callable[[str], None]) -> None:
-    """The process's side: do the jobs that stdin names; ends the process when stdin closes, in the
-    middle of a job, too, since whoever wanted it has gone."""
-    told = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a job prints is no answer
-    given: queue.SimpleQueue[str] = queue.SimpleQueue()
-    watch_stdin(given.put)
+    """The child's side: run ``job`` with each name from stdin; never returns.
+
+    Exits the process when stdin closes, also in the middle of a job: the parent has ended.
+    """
+    # Jobs may print: send that to stderr, and keep the real stdout for the parent.
+    outcomes = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    names: queue.SimpleQueue[str] = queue.SimpleQueue()
+    watch_stdin(names.put)
     while True:
-        job(given.get())
-        os.write(told, b"\n")
+        job(names.get())
+        os.write(outcomes, b"\n")
 
 
 def watch_stdin(take: Callable[[str], None]) -> None:
-    """Pass on each line of stdin from now on, and end this process as soon as stdin closes."""
+    """Call ``take`` with each line of stdin in a thread; exit the process when stdin closes."""
 
     def read_lines() -> None:
-        # Not through sys.stdin: a process that ends by itself must not wait for its lock.
+        # Bypass sys.stdin: a process that exits by itself must not wait for its lock.
         rest = b""
         while some := os.read(sys.stdin.fileno(), 4096):
             *lines, rest = (rest + some).split(b"\n")
@@ -113,4 +123,4 @@ def watch_stdin(take: Callable[[str], None]) -> None:
                 take(line.decode())
         os._exit(0)
 
-    threading.Thread(target=read_lines, name="end with parent", daemon=True).start()
+    threading.Thread(target=read_lines, name="exit with parent", daemon=True).start()

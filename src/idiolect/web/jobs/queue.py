@@ -1,8 +1,8 @@
-"""Work that outlives a request: asked for by a page, done by the worker, kept in the database.
+"""The job queue in the database: a page enqueues a job, and a worker claims and runs it.
 
-A job is claimed for a while, and whoever works on it says again and again that they still do; what
-a killed worker leaves is taken up by the next one. Work must therefore bear being begun twice.
-Knows rows and clocks; processes are ``worker.py``'s, and what is done is the apps'.
+A worker claims a job with a lease and renews it while it works. If a worker is killed, the lease
+expires and another worker claims the job, so a job function must be safe to run twice. This module
+knows the table; ``worker.py`` knows processes, and apps register what their jobs do.
 """
 
 from __future__ import annotations
@@ -26,64 +26,70 @@ from idiolect.web.models import Job
 
 State = Job.State
 LEASE = timedelta(seconds=20)
-"""A worker that has not said for so long that it works is taken for dead."""
+"""A worker that has not renewed its lease for this time counts as dead."""
 MAX_ATTEMPTS = 3
-"""How often a job is begun: one that kills its worker would kill the next one too."""
+"""How often a job is started: a job that kills its worker would kill the next one too."""
 PROGRESS_INTERVAL = 0.5
-"""Seconds between two writings of progress."""
+"""Minimum seconds between two writes of progress."""
 
 _log = logging.getLogger(__name__)
 
 JobFunction = Callable[["JobContext", Mapping[str, Any]], Any]
-"""Does a job: takes its listener and its arguments, returns its result, as JSON takes both."""
+"""Runs a job: takes its context, which is also its event listener, and its arguments; returns its
+result. Arguments and result are JSON values."""
 
 _JOB_FUNCTIONS: dict[str, JobFunction] = {}
+"""The job function of each kind of job."""
 
 
 def register_job_kind(kind: str, work: JobFunction) -> None:
-    """Jobs of ``kind`` are done by ``work``, a function; say so in ``AppConfig.ready``."""
-    assert _JOB_FUNCTIONS.get(kind, work) is work, f"two functions do {kind!r}"
+    """Run jobs of ``kind`` with the function ``work``; call this in ``AppConfig.ready``."""
+    assert _JOB_FUNCTIONS.get(kind, work) is work, f"two functions for jobs of kind {kind!r}"
     _JOB_FUNCTIONS[kind] = work
 
 
 def enqueue(kind: str, *, owner: User, arguments: Mapping[str, Any] | None = None) -> Job:
-    """Ask for a job; where the owner's last one of that kind is not over, it is that one."""
-    assert kind in _JOB_FUNCTIONS, f"nobody does {kind!r}"
+    """Add a job and return it; return the owner's active job of that kind if there is one."""
+    assert kind in _JOB_FUNCTIONS, f"no function for jobs of kind {kind!r}"
     try:
         with transaction.atomic():
             return Job.objects.create(kind=kind, owner=owner, arguments=dict(arguments or {}))
-    except IntegrityError:
+    except IntegrityError:  # the constraint on active jobs, or the owner
         found = find_latest_job(kind, owner)
         if found is None or not found.is_active:
-            raise  # the owner has gone
+            raise  # the owner has been deleted
         return found
 
 
 def find_latest_job(kind: str, owner: User) -> Job | None:
-    """The owner's newest job of that kind."""
+    """Return the owner's newest job of that kind; None if there is none."""
     return Job.objects.filter(kind=kind, owner=owner).order_by("-made_at").first()
 
 
 def cancel_job(job: Job) -> None:
-    """Stop a job that is not over; its worker notices within seconds."""
+    """Cancel a job that waits or runs; its worker stops it within seconds."""
     active = Job.objects.filter(pk=job.pk, state__in=[State.QUEUED, State.RUNNING])
     active.update(state=State.CANCELLED, ended_at=timezone.now())
 
 
 @dataclass(kw_only=True)
 class JobContext:
-    """A job in work, for the one who works: a listener that writes progress where pages see it."""
+    """A running job, as its function sees it: an event listener that writes progress to the job."""
 
     id: uuid.UUID
     worker: str
+    """Name of the worker that runs the job."""
     owner: int | None
+    """Primary key of the owner."""
     attempt: int
+    """1 for the first attempt."""
     _last_write: float = field(default=0.0, init=False)
 
     def __call__(self, event: Event, /) -> None:
-        """Take an event; of more than two a second the pages see two."""
+        """Write a Progress event to the job, at most one per PROGRESS_INTERVAL; ignore others."""
         if not isinstance(event, Progress):
             return
+        # The last event of a stage is always written.
         over = event.done >= event.total
         if not over and time.monotonic() - self._last_write < PROGRESS_INTERVAL:
             return
@@ -92,21 +98,26 @@ class JobContext:
         try:
             _query_claimed(self.id, self.worker).update(stage=event.stage[:80], share=share)
         except DatabaseError:
-            _log.warning("progress of job %s could not be written", self.id)
+            # Progress is not worth failing the job.
+            _log.warning("cannot write the progress of job %s", self.id)
 
 
 def claim_job(worker: str) -> Job | None:
-    """The oldest job that nobody works on, now ``worker``'s; ``None`` where there is none."""
+    """Claim the oldest free job for ``worker`` and return it; None if there is none.
+
+    A job is free if it is queued or its worker's lease has expired.
+    """
     while True:
         now = timezone.now()
         free = Q(state=State.QUEUED) | Q(state=State.RUNNING, lease_until__lt=now)
         found = Job.objects.filter(free).order_by("made_at").first()
         if found is None:
             return None
-        # As it was found: another worker may have been quicker.
+        # Optimistic locking: the update changes nothing if another worker claimed the job in the
+        # meantime, since each claim increments ``attempts``.
         same = Job.objects.filter(free, pk=found.pk, attempts=found.attempts)
         if found.attempts >= MAX_ATTEMPTS:
-            problem = f"It was stopped {MAX_ATTEMPTS} times, by a lack of memory perhaps."
+            problem = f"The job was stopped {MAX_ATTEMPTS} times, perhaps because memory ran out."
             same.update(state=State.FAILED, problem=problem, ended_at=now)
             continue
         taken = same.update(
@@ -118,29 +129,36 @@ def claim_job(worker: str) -> Job | None:
             stage="",
             share=0.0,
         )
+        # Otherwise another worker was faster: look for the next job.
         if taken:
             found.refresh_from_db()
             return found
 
 
 def renew_lease(job: uuid.UUID, worker: str) -> bool:
-    """Say that ``worker`` is alive; False where the job is not theirs any more, or not at all."""
+    """Extend the lease of ``worker``; return False if it no longer owns the job.
+
+    That is so if the job was cancelled, deleted, finished, or claimed by another worker.
+    """
     return _query_claimed(job, worker).update(lease_until=timezone.now() + LEASE) == 1
 
 
 def has_ended(job: uuid.UUID, worker: str) -> bool:
-    """Whether ``worker`` brought the job to its end, good or bad."""
+    """Return whether ``worker`` finished the job, with success or failure."""
     ends = [State.DONE, State.FAILED]
     return Job.objects.filter(pk=job, worker=worker, state__in=ends).exists()
 
 
 def requeue(job: uuid.UUID, worker: str) -> None:
-    """Let go of a job that was not finished; it is the next one's."""
+    """Return an unfinished job of ``worker`` to the queue."""
     _query_claimed(job, worker).update(state=State.QUEUED, lease_until=None)
 
 
 def run_job(job: uuid.UUID, worker: str) -> None:
-    """Do a job that ``worker`` has claimed, and write down how it ended."""
+    """Run a job that ``worker`` has claimed, and save its result or problem.
+
+    Does nothing if the worker no longer owns the job. Never raises because of the job.
+    """
     row = _query_claimed(job, worker).first()
     if row is None:
         return
@@ -152,13 +170,18 @@ def run_job(job: uuid.UUID, worker: str) -> None:
             "result": _JOB_FUNCTIONS[row.kind](running, row.arguments),
             "share": 1.0,
         }
-    except IdiolectError as error:
+    except IdiolectError as error:  # written for people: show it
         end = {"state": State.FAILED, "problem": str(error)}
-    except Exception:
+    except Exception:  # may contain private details: only log it
         _log.exception("job %s (%s) failed", job, row.kind)
-        end = {"state": State.FAILED, "problem": "Something unexpected; the site's log has it."}
+        end = {
+            "state": State.FAILED,
+            "problem": "Something went wrong; the site's log has the details.",
+        }
+    # Changes nothing if the job was cancelled or claimed by another worker meanwhile.
     _query_claimed(job, worker).update(**end, ended_at=timezone.now(), lease_until=None)
 
 
 def _query_claimed(job: uuid.UUID, worker: str) -> Any:
+    """Return a query set with the job if ``worker`` still owns it, else empty."""
     return Job.objects.filter(pk=job, worker=worker, state=State.RUNNING)

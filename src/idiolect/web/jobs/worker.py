@@ -1,8 +1,8 @@
-"""The worker: a process beside the site that has its jobs done by another one, its hand.
+"""The job worker: a process that claims jobs and has a child process run them.
 
-``python -m idiolect.web.jobs.worker`` is started by ``idiolect play`` and ends with it, also when
-that is killed: it reads a pipe that closes then. What a job is stands in ``jobs.py``, how the hand
-is started, kept and stopped in ``hand.py``.
+``idiolect play`` starts ``python -m idiolect.web.jobs.worker``. The worker ends with the site, also
+if the site is killed, because its stdin then closes. ``queue.py`` defines jobs, and ``process.py``
+the child process.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from idiolect.web.jobs.process import JobProcess, serve_jobs, watch_stdin
 _POLL_INTERVAL = 1.0
 _CLEAN_UP_INTERVAL = 3600.0
 IDLE_SECONDS = 300.0
-"""Seconds for which an idle hand keeps its memory: a player who has their model asked about a round
-plays the next one soon."""
+"""Seconds for which an idle child keeps its loaded models: a player who asks their model about one
+round often asks about the next one soon."""
 NICE = 10
-"""How much the worker yields to the site (nice): training waits for players, not they for it."""
+"""The worker's nice value: the site has priority over training."""
 
 _log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Work for ever, or be the hand of the worker that is named."""
+    """Run the worker without arguments; with a worker's name, run the child that does its jobs."""
     import django
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the site, which then ends this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the site, which stops the worker
     match arguments:
         case [worker]:
             django.setup()
             serve_jobs(lambda job: _run_job(job, worker))
         case _:
-            watch_stdin(lambda line: None)
+            watch_stdin(lambda line: None)  # only to notice that the site has ended
             django.setup()
             if hasattr(os, "nice"):
                 os.nice(NICE)
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _run_job(job: str, worker: str) -> None:
+    """Run one job in the child process, and close its database connections."""
     from django.db import connections
 
     from idiolect.web.jobs import queue
@@ -57,30 +58,34 @@ def _run_job(job: str, worker: str) -> None:
 
 
 def run_forever(worker: str) -> None:
-    """Do one job after the other; a database that is away is waited for."""
+    """Run jobs one after another as ``worker``; wait while the database does not answer."""
     from django.db import DatabaseError, close_old_connections
 
-    hand = JobProcess([sys.executable, "-m", "idiolect.web.jobs.worker", worker])
-    tidied = -_CLEAN_UP_INTERVAL
-    worked = time.monotonic()
+    process = JobProcess([sys.executable, "-m", "idiolect.web.jobs.worker", worker])
+    last_clean_up = -_CLEAN_UP_INTERVAL
+    last_job = time.monotonic()
     while True:
         close_old_connections()
         try:
-            if time.monotonic() - tidied > _CLEAN_UP_INTERVAL:
+            if time.monotonic() - last_clean_up > _CLEAN_UP_INTERVAL:
                 clean_up()
-                tidied = time.monotonic()
-            if run_next_job(worker, hand):
-                worked = time.monotonic()
+                last_clean_up = time.monotonic()
+            if run_next_job(worker, process):
+                last_job = time.monotonic()
                 continue
         except DatabaseError as error:
             _log.warning("the worker waits for the database: %s", error)
-        if time.monotonic() - worked > IDLE_SECONDS:
-            hand.terminate()
+        # No job: free the child's memory after a while, and poll again.
+        if time.monotonic() - last_job > IDLE_SECONDS:
+            process.terminate()
         time.sleep(_POLL_INTERVAL)
 
 
-def run_next_job(worker: str, hand: JobProcess, *, poll: float = _POLL_INTERVAL) -> bool:
-    """Have the next job done; False where there is none."""
+def run_next_job(worker: str, process: JobProcess, *, poll: float = _POLL_INTERVAL) -> bool:
+    """Claim the next job and run it in ``process``; return False if there is none.
+
+    Renews the lease every ``poll`` seconds, and kills the process if the job was cancelled.
+    """
     from django.db import DatabaseError
 
     from idiolect.web.jobs import queue
@@ -88,22 +93,23 @@ def run_next_job(worker: str, hand: JobProcess, *, poll: float = _POLL_INTERVAL)
     job = queue.claim_job(worker)
     if job is None:
         return False
-    _log.info("job %s (%s) begins", job.pk, job.kind)
-    hand.submit(str(job.pk))
-    while (end := hand.wait(poll)) is None:
+    _log.info("job %s (%s) starts", job.pk, job.kind)
+    process.submit(str(job.pk))
+    while (outcome := process.wait(poll)) is None:
         try:
-            # One that is written down is about to be done; any other was taken from this worker.
+            # A job without a lease has either just finished, and the process will say so, or was
+            # cancelled or claimed by another worker.
             if not (queue.renew_lease(job.pk, worker) or queue.has_ended(job.pk, worker)):
-                hand.kill()
+                process.kill()
         except DatabaseError as error:
-            _log.warning("whether job %s is still wanted cannot be read: %s", job.pk, error)
-    queue.requeue(job.pk, worker)  # nothing to put back where it came to an end
-    _log.info("job %s (%s) is over: %s", job.pk, job.kind, end)
+            _log.warning("cannot check whether job %s was cancelled: %s", job.pk, error)
+    queue.requeue(job.pk, worker)  # does nothing if the job finished
+    _log.info("job %s (%s) ended: %s", job.pk, job.kind, outcome)
     return True
 
 
 def clean_up() -> None:
-    """Remove what has no use any more: sessions that ended, limits that limit nobody."""
+    """Delete expired sessions and unused rows of rate limits."""
     from django.conf import settings
 
     from idiolect.web import rate_limits

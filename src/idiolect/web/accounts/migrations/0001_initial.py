@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 (
                     "username",
                     models.CharField(
-                        error_messages={"unique": "Somebody else has that name."},
+                        error_messages={"unique": "Another player has that name."},
                         help_text="2 to 30 letters and digits; other players see it.",
                         max_length=30,
                         unique=True,

@@ -1,6 +1,6 @@
-"""``IDIOLECT_HOSTS``: the names under which the site answers, and whether it is reached by https.
+"""Parser of ``IDIOLECT_HOSTS``: the host names of the site, and whether it uses https.
 
-Knows names and addresses; asks no network.
+Sends nothing over the network.
 """
 
 from __future__ import annotations
@@ -17,39 +17,45 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 @dataclass(frozen=True, kw_only=True)
 class AllowedHosts:
-    """``names`` the site answers to; ``origins`` where a scheme is given; ``https`` if always."""
+    """The hosts under which the site answers."""
 
     names: tuple[str, ...]
+    """Host names without scheme and port, for ``ALLOWED_HOSTS``."""
     origins: tuple[str, ...]
+    """The entries with a scheme, for ``CSRF_TRUSTED_ORIGINS``."""
     https: bool
+    """Whether every entry has the scheme https."""
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine itself can name the site."""
+        """Whether the site answers only under the names of the local machine."""
         return all(name in LOCAL_HOSTS for name in self.names)
 
 
 def parse_hosts(text: str) -> AllowedHosts:
-    """Read ``nyms.example.org, https://words.example.org:8443``; empty means this machine.
+    """Parse hosts such as ``nyms.example.org, https://words.example.org:8443``.
 
-    Raises UsageError for what is no host.
+    Commas or spaces separate the entries. An empty text means this machine only. Raises UsageError
+    if an entry is not a host name.
     """
     entries = text.replace(",", " ").split() or list(LOCAL_HOSTS)
     names: list[str] = []
     origins: list[str] = []
     secure: list[bool] = []
     for entry in entries:
-        wrong = UsageError(
-            f"IDIOLECT_HOSTS: {entry!r} is no host; "
+        invalid = UsageError(
+            f"IDIOLECT_HOSTS: {entry!r} is not a host name; "
             "give names such as nyms.example.org or https://nyms.example.org"
         )
         try:
             parts = urlsplit(entry if "://" in entry else f"//{entry}")
         except ValueError:
-            raise wrong from None
+            raise invalid from None
         name = parts.hostname or ""
+        # "*" would allow every host, and Django ignores a path.
         if not name or "*" in name or parts.path.strip("/") or parts.scheme not in _SCHEMES:
-            raise wrong
+            raise invalid
+        # Django expects IPv6 addresses in brackets, which urlsplit removes.
         names.append(f"[{name}]" if ":" in name else name)
         secure.append(parts.scheme == "https")
         if parts.scheme:
@@ -61,9 +67,9 @@ _SCHEMES = ("", "http", "https")
 
 
 def list_host_names(address: str) -> tuple[str, ...]:
-    """Under which names a server that listens on ``address`` is reached.
+    """Return the host names under which clients reach a server that listens on ``address``.
 
-    For 0.0.0.0 and :: these are this machine's name and the addresses it is known by.
+    For 0.0.0.0 and :: these include the machine's host name and all its known addresses.
     """
     try:
         found = ipaddress.ip_address(address)
@@ -71,21 +77,25 @@ def list_host_names(address: str) -> tuple[str, ...]:
         return (*LOCAL_HOSTS, address)
     if not found.is_unspecified:
         return (*LOCAL_HOSTS, f"[{found}]" if found.version == 6 else str(found))
+    # The server listens on all interfaces: collect the addresses of this machine.
     own = socket.gethostname()
     try:
         known = {str(info[4][0]) for info in socket.getaddrinfo(own, None)}
     except OSError:
         known = set[str]()
     known.add(_find_outward_address())
+    # "%" marks an address with a zone, which no Host header contains.
     addresses = sorted(f"[{a}]" if ":" in a else a for a in known if a and "%" not in a)
     return tuple(dict.fromkeys((*LOCAL_HOSTS, own, f"{own}.local", *addresses)))
 
 
 def _find_outward_address() -> str:
-    """The address that other machines of the network see; empty where there is none."""
+    """Return the address of this machine in its network; "" if it has no network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # a documentation address: nothing is sent
+            # Connecting a UDP socket sends nothing; it only selects the local address. The target
+            # is an address reserved for documentation.
+            probe.connect(("192.0.2.1", 9))
         except OSError:
             return ""
         return str(probe.getsockname()[0])

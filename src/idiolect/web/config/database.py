@@ -1,4 +1,7 @@
-"""``DATABASE_URL`` as Django's settings: SQLite in a file, or PostgreSQL. Opens no connection."""
+"""Parser of ``DATABASE_URL`` into Django settings: an SQLite file or PostgreSQL.
+
+Opens no connection.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +12,36 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from idiolect.errors import UsageError
 
 _SQLITE_TIMEOUT = 20
-"""Seconds a writer waits for another one; a page of the game writes for milliseconds."""
+"""Seconds that a writer waits for the lock; a view of the game holds it for milliseconds."""
 
 _SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode=WAL;"  # readers and a writer at once
-    # Safe when the process is killed; a power cut may lose the last moments, never the file.
+    "PRAGMA journal_mode=WAL;"  # readers do not block the writer
+    # Safe if the process is killed; a power cut may lose the last commits but never the file.
     "PRAGMA synchronous=NORMAL;"
     "PRAGMA cache_size=-16000;"
 )
 
 
 def parse_database_url(url: str, folder: Path) -> dict[str, Any]:
-    """Django's description of the database at ``url``; of ``site.sqlite3`` in ``folder`` if empty.
+    """Return Django's settings for the database at ``url``.
 
-    Takes ``sqlite:///FILE`` (four slashes for an absolute path) and
-    ``postgresql://NAME:PASSWORD@HOST:PORT/DATABASE?sslmode=...``. Raises UsageError for others,
-    without the password in its text.
+    Args:
+        url: ``sqlite:///FILE`` (four slashes for an absolute path) or
+            ``postgresql://NAME:PASSWORD@HOST:PORT/DATABASE?sslmode=...``; if empty, the SQLite
+            file ``site.sqlite3`` in ``folder``.
+        folder: the site's data folder.
+
+    Raises:
+        UsageError: if ``url`` has another form. The message never contains the password.
     """
     if not url:
         return _build_sqlite_settings(folder / "site.sqlite3")
     try:
         parts = urlsplit(url)
-        port = parts.port
+        port = parts.port  # raises ValueError if it is not a number
     except ValueError as error:
         raise UsageError(f"DATABASE_URL cannot be read: {error}") from None
+    # The path without its first slash is the database: a file for SQLite, a name for PostgreSQL.
     name = unquote(parts.path.removeprefix("/"))
     if parts.scheme in ("sqlite", "sqlite3") and name and not parts.netloc:
         return _build_sqlite_settings(Path(name).expanduser().absolute())
@@ -45,12 +54,13 @@ def parse_database_url(url: str, folder: Path) -> dict[str, Any]:
             "HOST": unquote(parts.hostname or ""),
             "PORT": str(port or ""),
             "OPTIONS": dict(parse_qsl(parts.query)),
+            # Threads keep their connection, and test it first in case the server restarted.
             "CONN_MAX_AGE": None,
             "CONN_HEALTH_CHECKS": True,
         }
     raise UsageError(
-        f"DATABASE_URL has the scheme {parts.scheme or 'nothing'!r} and the database {name!r}; "
-        "it is sqlite:///FILE or postgresql://NAME:PASSWORD@HOST:PORT/DATABASE"
+        f"DATABASE_URL has the scheme {parts.scheme or 'none'!r} and the database {name!r}; "
+        "set it to sqlite:///FILE or postgresql://NAME:PASSWORD@HOST:PORT/DATABASE"
     )
 
 
@@ -58,11 +68,11 @@ def _build_sqlite_settings(file: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(file),
-        "CONN_MAX_AGE": None,  # threads keep their connection: opening one costs more than a page
+        "CONN_MAX_AGE": None,  # threads keep their connection: opening one costs more than a view
         "OPTIONS": {
             "timeout": _SQLITE_TIMEOUT,
-            # A transaction takes the right to write at its start, and waits for it there: one that
-            # asks in its middle would fail at once instead of waiting.
+            # Take the write lock when the transaction begins, where SQLite waits for it. A
+            # transaction that first reads and then writes would fail at once instead.
             "transaction_mode": "IMMEDIATE",
             "init_command": _SQLITE_PRAGMAS,
         },

@@ -1,7 +1,4 @@
-"""The site's secret: made on the first start, kept in a file that only its owner can read.
-
-Knows files and random bytes; knows nothing of what Django signs with them.
-"""
+"""The site's secret key: created on the first start, in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -14,13 +11,15 @@ from idiolect.storage.files import explain_os_errors
 
 SECRET_FILE = "secret.key"
 _SECRET_BYTES = 50
-_OTHERS_MODE = 0o077
+_GROUP_AND_OTHERS = 0o077
+"""The permission bits of all users but the owner."""
 
 
 def load_secret_key(folder: Path) -> str:
-    """The secret in ``folder``, made if there is none; every process gets the same one.
+    """Return the secret key in ``folder``; create it if there is none.
 
-    Raises UsageError where others may read the file, IntegrityError where it is cut short.
+    Processes that start at the same time get the same key. Raises UsageError if other users may
+    read the file, IntegrityError if the key is too short.
     """
     path = folder / SECRET_FILE
     if not path.exists():
@@ -28,18 +27,21 @@ def load_secret_key(folder: Path) -> str:
     with explain_os_errors("read", path):
         mode = path.stat().st_mode
         text = path.read_text(encoding="ascii").strip()
-    if os.name == "posix" and mode & _OTHERS_MODE:
+    if os.name == "posix" and mode & _GROUP_AND_OTHERS:
         raise UsageError(
-            f"{path} can be read by others (mode {mode & 0o777:03o}): whoever has it can sign in "
-            f"as anybody; run `chmod 600 {path}`, or delete it (everyone then signs in anew)"
+            f"other users can read {path} (mode {mode & 0o777:03o}): with this key they can sign "
+            f"in to any account. Run `chmod 600 {path}`, or delete it (each person then has to "
+            "sign in again)"
         )
     if len(text) < _SECRET_BYTES:
-        raise IntegrityError(f"{path} is too short for a secret; delete it and start again")
+        raise IntegrityError(
+            f"{path} is too short for a secret key; delete it and start the site again"
+        )
     return text
 
 
 def _create_secret(path: Path) -> None:
-    """Write a new secret; where another process was quicker, theirs stands."""
+    """Write a new secret key; if another process was faster, keep its key."""
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     with explain_os_errors("write", path):
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -49,7 +51,7 @@ def _create_secret(path: Path) -> None:
                 stream.flush()
                 os.fsync(stream.fileno())
             try:
-                os.link(part, path)  # unlike a rename it never replaces a secret in use
+                os.link(part, path)  # unlike a rename, never replaces a key in use
             except FileExistsError:
                 return
         finally:
