@@ -1,4 +1,4 @@
-"""The table that ships: it is what its record says, and it plays."""
+"""The word table that ships with the package: integrity, contents, and use by the rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from idiolect.game.words import load_table
 DATA = resources.files("idiolect.game.wordnet")
 
 
-def test_the_files_are_those_that_were_built() -> None:
+def test_package_data_matches_recorded_hashes() -> None:
     hashes = json.loads(DATA.joinpath("made_of.json").read_text("utf-8"))["sha256"]
     assert set(hashes) == {"table.tsv", "plurals.tsv", "LICENSE"}
     for name, expected in hashes.items():
@@ -27,14 +27,14 @@ def test_the_files_are_those_that_were_built() -> None:
     assert len(DATA.joinpath("table.tsv").read_bytes()) < 5_000_000
 
 
-def test_the_licence_lies_beside_it() -> None:
-    licence = DATA.joinpath("LICENSE").read_text("utf-8")
-    assert "WordNet 3.1 Copyright 2011 by Princeton University" in licence
-    assert "appear on ALL copies" in licence
+def test_package_data_contains_wordnet_license() -> None:
+    text = DATA.joinpath("LICENSE").read_text("utf-8")
+    assert "WordNet 3.1 Copyright 2011 by Princeton University" in text
+    assert "appear on ALL copies" in text
 
 
 @pytest.mark.parametrize("relation", Relation)
-def test_there_are_many_plain_words_to_play(relation: Relation) -> None:
+def test_word_table_has_many_plain_base_words_per_relation(relation: Relation) -> None:
     words = load_table()
     bases = words.base_words(relation)
     assert len(bases) > 500 and len(set(bases)) == len(bases)
@@ -51,7 +51,7 @@ def test_there_are_many_plain_words_to_play(relation: Relation) -> None:
     assert not any(map(is_retired, chosen))
 
 
-def test_no_base_word_is_a_slur() -> None:
+def test_word_table_has_no_slur_as_base_word() -> None:
     bases = {base for relation in Relation for base in load_table().base_words(relation)}
     assert [base for base in bases if is_slur(base)] == []
 
@@ -68,13 +68,15 @@ def test_no_base_word_is_a_slur() -> None:
         (Relation.SYNONYMS, "glad", ["happy"]),
     ],
 )
-def test_what_players_say_is_listed(relation: Relation, base: str, answers: list[str]) -> None:
+def test_get_stems_contains_typical_player_answers(
+    relation: Relation, base: str, answers: list[str]
+) -> None:
     known = load_table().get_stems(relation, base)
     missing = {answer for answer in answers if stem(answer) not in known}
     assert not missing
 
 
-def test_wordnet_does_not_list_everything() -> None:
+def test_get_stems_excludes_unrelated_words() -> None:
     words = load_table()
     assert stem("wheel") not in words.get_stems(Relation.MERONYMS, "eagle")
     assert stem("eagle") not in words.get_stems(Relation.MERONYMS, "eagle")
@@ -83,7 +85,7 @@ def test_wordnet_does_not_list_everything() -> None:
     assert words.get_stems(Relation.MERONYMS, "no such word") == frozenset()
 
 
-def test_known_answers_stand_first() -> None:
+def test_list_answers_puts_best_known_first() -> None:
     kinds = load_table().list_answers(Relation.HYPONYMS, "bird")
     assert kinds.index("chicken") < kinds.index("gallus gallus")
 
@@ -103,11 +105,11 @@ def test_known_answers_stand_first() -> None:
         ("no such word", ""),
     ],
 )
-def test_determiners(base: str, determiner: str) -> None:
+def test_get_determiner_returns_article_of_base_word(base: str, determiner: str) -> None:
     assert load_table().get_determiner(base) == determiner
 
 
-def test_concrete_is_what_can_be_touched() -> None:
+def test_is_concrete_accepts_only_tangible_things() -> None:
     words = load_table()
     assert words.is_concrete("eagle") and words.is_concrete("bottle")
     assert not words.is_concrete("sadness") and not words.is_concrete("happy")
@@ -117,7 +119,7 @@ def test_concrete_is_what_can_be_touched() -> None:
         words.get_difficulty_prior(Relation.MERONYMS, "happy")
 
 
-def test_irregular_plurals_are_their_singulars() -> None:
+def test_stem_maps_irregular_plurals_to_singulars() -> None:
     assert stem("teeth") == stem("tooth")
     assert stem("women") == stem("a woman")
     assert stem("milk teeth") == stem("milk tooth")
@@ -125,7 +127,7 @@ def test_irregular_plurals_are_their_singulars() -> None:
     assert stem("omen") != stem("oman")
 
 
-def test_the_whole_table_can_be_chosen_from() -> None:
+def test_choose_next_word_follows_skill_on_whole_table() -> None:
     from random import Random
 
     words = load_table()

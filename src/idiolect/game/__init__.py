@@ -1,5 +1,6 @@
-"""KnowYourNyms: a word game whose answers say how people relate words; an app of the site.
+"""KnowYourNyms: a word game whose answers show how people relate words.
 
-The rules (`rules`), the words (`words`) and what leaves the game as data know nothing of Django;
-the app around them does. Importing this package loads none of them.
+This package holds the rules (`rules`), the words (`words`, `wordnet`), the classifier of word
+relations (`classifier`) and the export of played rounds (`export`). None of them imports Django;
+the site's app is `idiolect.web.game`. Importing this package loads none of its modules.
 """

@@ -1,7 +1,7 @@
-"""What was played, as plain values: finished rounds and votes; knows no database and no Django.
+"""Finished rounds and votes as plain values, without a database.
 
-Whoever holds the game's data yields these (``data/reading.py`` from the site's database), and
-everything that goes out of the game is made of them.
+The site reads them from its database (``web/game/export_reader.py``); every export of the game
+takes them as input.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRow:
-    """One accepted answer: as it was normalised, and the stem under which it counts."""
+    """One accepted answer: its normalized text, and the stem that it is compared by."""
 
     text: str
     stem: str
@@ -20,24 +20,24 @@ class AnswerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRow:
-    """One finished round of one player; a word that was skipped is no round."""
+    """One finished round of one player. A skipped word is not a round."""
 
     id: str
     player: str
-    """A name for the player that stays inside the site, e.g. the row's number."""
+    """An internal id of the player, e.g. the primary key; it is never exported."""
     relation: str
     """A value of ``rules.Relation``."""
     base_word: str
     finished: float
     """Unix seconds."""
     answers: tuple[AnswerRow, ...]
-    """In the order in which they were given, one a stem."""
+    """In the order in which they were given, one per stem."""
     untimed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteRow:
-    """One player's last word on one pair in Nym or Not."""
+    """One player's vote on one pair in Nym or Not."""
 
     player: str
     relation: str
@@ -51,12 +51,12 @@ class VoteRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plays:
-    """Everything that goes out: rounds and votes, in the order in which they ended."""
+    """All rounds and votes that an export covers, oldest first."""
 
     rounds: Sequence[RoundRow]
     votes: Sequence[VoteRow] = ()
 
     @property
     def players(self) -> tuple[str, ...]:
-        """Everyone who finished a round or voted, sorted."""
+        """All players who finished a round or voted, sorted."""
         return tuple(sorted({row.player for row in (*self.rounds, *self.votes)}))

@@ -1,9 +1,10 @@
-"""Whether an answer is a slur or an obscenity, which is never shown to other players.
+"""Detection of slurs and obscenities, which the site never shows to other players.
 
-Two lists, both English: the one of the package glin-profanity (MIT; it also sees through leetspeak
-such as "sh1t"), and ours of ethnic and other slurs which that one lacks. Ours holds hashes of
-stems, so that nobody has to read slurs in the source. Such an answer may still be given and scored;
-it is only not shown. Words with a harmless meaning that stand in these lists stay unseen too.
+Two English lists are used: that of the package glin-profanity (MIT; it also detects leetspeak such
+as "sh1t"), and our own list (`profanity.txt`) of ethnic and other slurs that the package lacks. Our
+list holds hashes of stems, so that the source contains no slurs. Players may still give such an
+answer and score with it; it is only hidden. Listed words that also have a harmless meaning are
+hidden too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SEPARATORS = re.compile(r"[._\-]+"), re.compile(r"[._\-\d]+")
 
 @lru_cache(maxsize=16384)
 def is_slur(text: str) -> bool:
-    """Whether any word of ``text``, or all of it written together, stands in a list."""
+    """Whether any word of ``text``, or ``text`` without its spaces, is in one of the lists."""
     words = stem(text).split()
     return any(_hash_word(word) in _load_hashes() for word in (*words, "".join(words))) or bool(
         _load_filter().is_profane(text)
@@ -30,7 +31,8 @@ def is_slur(text: str) -> bool:
 
 
 def is_offensive_name(name: str) -> bool:
-    """Whether a name that others see is a slur or an obscenity, or has one between its marks."""
+    """Whether a user name is a slur or an obscenity, or contains one between separators."""
+    # Digits separate words too ("x9word"), but not in the first pass: leetspeak needs them.
     parts = (marks.sub(" ", name) for marks in _SEPARATORS)
     return is_slur(name) or any(map(is_slur, parts))
 
@@ -49,7 +51,7 @@ def _load_hashes() -> frozenset[str]:
 
 @cache
 def _load_filter() -> Any:
-    # Imported here: it compiles its lists, which only the first result page has to wait for.
+    # Imported lazily: the package compiles its lists on import, which only the first call needs.
     from glin_profanity import Filter
 
     return Filter(cast("Any", {"languages": ["english"], "detect_leetspeak": True}))

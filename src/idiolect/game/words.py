@@ -1,7 +1,7 @@
-"""The words of the game: which base words there are and what WordNet lists for them.
+"""The word table: the base words of the game, and the answers that WordNet lists for each.
 
-Reads the table that ships with the package (`wordnet/`); knows neither players nor scores. It is
-read once; stems of a word's answers are made when they are first asked for.
+Reads `wordnet/table.tsv`, which ships with the package, once per process. Knows neither players
+nor scores.
 """
 
 from __future__ import annotations
@@ -27,40 +27,43 @@ class _WordRow:
 
 
 class WordTable:
-    """Base words by relation, with what is known of each."""
+    """The base words of each relation, with their determiners, difficulties and listed answers."""
 
     def __init__(self, rows: Mapping[tuple[Relation, str], _WordRow]) -> None:
         self._rows = rows
         self._bases = {
             relation: tuple(base for of, base in rows if of is relation) for relation in Relation
         }
+        # Determiner and concreteness of a word are the same in every relation.
         self._by_word = {base: row for (_, base), row in rows.items()}
 
     def base_words(self, relation: Relation) -> tuple[str, ...]:
-        """All words that are asked in a relation, sorted."""
+        """All base words of a relation, sorted."""
         return self._bases[relation]
 
     def list_answers(self, relation: Relation, base: str) -> tuple[str, ...]:
-        """What WordNet lists for a base word, the best known first; nothing for another word."""
+        """The answers that WordNet lists for a base word, best known first; () for other words."""
         row = self._rows.get((relation, base))
         return tuple(row.answers.split(_SEPARATOR)) if row else ()
 
-    @lru_cache(maxsize=4096)  # noqa: B019 - there is one table, and it stays
+    @lru_cache(maxsize=4096)  # noqa: B019 - the process has one table and never drops it
     def get_stems(self, relation: Relation, base: str) -> frozenset[str]:
-        """The stems of what WordNet lists, without the base word's own."""
+        """The stems of the listed answers, without the stem of the base word."""
         return frozenset(map(stem, self.list_answers(relation, base))) - {stem(base), ""}
 
     def get_determiner(self, base: str) -> str:
-        """ "a", "an", "the", or "" where the word takes none or is not in the table."""
+        """ "a", "an", "the", or "" if the word takes no determiner or is not in the table."""
         row = self._by_word.get(base)
         return row.determiner if row else ""
 
     def get_difficulty_prior(self, relation: Relation, base: str) -> float:
-        """Difficulty from 0 to 1 as far as words alone tell. Raises MissingError."""
+        """The difficulty in (0, 1) before any round is played, estimated from WordNet and word
+        frequencies. Raises MissingError if the table has no such base word."""
         return self._get_row(relation, base).prior
 
     def is_concrete(self, base: str) -> bool:
-        """Whether it chiefly names what can be touched. Raises MissingError."""
+        """Whether the word mainly names something that can be touched. Raises MissingError if it
+        is not a base word."""
         if base not in self._by_word:
             raise MissingError(f"{base!r} is not a base word of the game")
         return self._by_word[base].concrete
@@ -74,9 +77,10 @@ class WordTable:
 
 @cache
 def load_table() -> WordTable:
-    """The table of the package. Raises IntegrityError where it is broken."""
+    """The table of the package. Raises IntegrityError if a line of it is malformed."""
     text = resources.files("idiolect.game.wordnet").joinpath("table.tsv").read_text("utf-8")
     rows: dict[tuple[Relation, str], _WordRow] = {}
+    # Line 1 holds the column names.
     for number, line in enumerate(text.splitlines()[1:], start=2):
         try:
             relation, base, determiner, concrete, prior, answers = line.split("\t")
@@ -88,6 +92,7 @@ def load_table() -> WordTable:
             )
         except ValueError as error:
             raise IntegrityError(
-                f"line {number} of the table of words is broken: {line[:60]!r}; install again"
+                f"line {number} of the word table (wordnet/table.tsv) is malformed: "
+                f"{line[:60]!r}; reinstall idiolect"
             ) from error
     return WordTable(rows)

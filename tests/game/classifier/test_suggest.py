@@ -1,4 +1,4 @@
-"""Pairs that the classifier suggests to Nym or Not: open ones, each with its probability."""
+"""Pairs that the classifier suggests for Nym or Not, with their probabilities."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GIVEN = PairRow(
 
 
 def encoder(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Words of one group lie near each other."""
+    """Unit vectors; words of the same group are near each other."""
     rows: list[NDArray[np.float64]] = []
     for text in texts:
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
@@ -51,38 +51,39 @@ def encoder(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.stack(rows).astype(np.float32)
 
 
-class Believes:
-    """A classifier of parts that believes what was given, and half of all else."""
+class FakeClassifier:
+    """A classifier of meronyms that predicts 0.9 for "whisker" and 0.5 otherwise."""
 
     models: ClassVar = {"meronyms": None}
-    describe = SimpleNamespace(encoder=encoder)
+    extractor = SimpleNamespace(encoder=encoder)
 
     def predict_proba(self, pairs: Sequence[Example]) -> list[float]:
         return [0.9 if pair.answer == "whisker" else 0.5 for pair in pairs]
 
 
-def suggested(rows: Sequence[PairRow] = (), **how: Any) -> list[Any]:
-    return suggest_pairs(Believes(), LEXICON, rows, **how)  # type: ignore[arg-type]
+def suggest(rows: Sequence[PairRow] = (), **options: Any) -> list[Any]:
+    return suggest_pairs(FakeClassifier(), LEXICON, rows, **options)  # type: ignore[arg-type]
 
 
-def test_answers_are_borrowed_from_words_nearby_and_known_to_hold_nowhere() -> None:
-    found = suggested(count=40)
+def test_suggest_pairs_borrows_unknown_pairs_from_neighbors() -> None:
+    found = suggest(count=40)
     assert len(found) == len({(p.base_word, p.answer) for p in found}) == 40
     known = KnownPairs(LEXICON)
     for pair in found:
         assert pair.relation is Relation.MERONYMS and pair.likely == 0.5
         assert not known("meronyms", pair.base_word, pair.answer)
-        assert pair.base_word[:3] == pair.answer[:3]  # its five nearest are of its group
-    assert suggested(count=40) == found != suggested(count=40, seed=1)
+        # The five nearest words are of the same group.
+        assert pair.base_word[:3] == pair.answer[:3]
+    assert suggest(count=40) == found != suggest(count=40, seed=1)
 
 
-def test_what_enough_players_gave_is_asked_with_its_probability() -> None:
+def test_suggest_pairs_includes_unlisted_answers_of_enough_players() -> None:
     listed = replace(GIVEN, answer="tail", in_wordnet=True)
     rare = replace(GIVEN, answer="bell", players=MIN_PLAYERS - 1)
-    found = suggested([GIVEN, listed, rare], count=0)
+    found = suggest([GIVEN, listed, rare], count=0)
     assert [(p.base_word, p.answer, p.likely) for p in found] == [("cat1", "whisker", 0.9)]
 
 
-def test_few_words_lend_nothing() -> None:
+def test_suggest_pairs_borrows_nothing_from_few_words() -> None:
     few = {"meronyms": dict(list(LEXICON["meronyms"].items())[:5])}
-    assert suggest_pairs(Believes(), few) == []  # type: ignore[arg-type]
+    assert suggest_pairs(FakeClassifier(), few) == []  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What goes out of the game: the table of pairs, histories, agreement."""
+"""Exports of the game: the table of pairs, its files, histories, and agreement."""
 
 from __future__ import annotations
 
@@ -41,14 +41,15 @@ KNIFE = Plays(
 
 
 def lexicon(relation: str, base_word: str) -> set[str]:
+    """Lists "blade" as a part of "knife", and nothing else."""
     return {stem("blade")} if (relation, base_word) == ("meronyms", "knife") else set()
 
 
-def nothing(relation: str, base_word: str) -> set[str]:
+def empty_lexicon(relation: str, base_word: str) -> set[str]:
     return set()
 
 
-def test_a_pair_counts_players_and_rounds_apart() -> None:
+def test_build_pair_rows_counts_players_and_rounds_separately() -> None:
     rows = {
         (r.base_word, r.answer): r for r in pairs.build_pair_rows(KNIFE, lexicon, least_players=1)
     }
@@ -64,7 +65,7 @@ def test_a_pair_counts_players_and_rounds_apart() -> None:
     assert rows["spoon", "handle"].agreement == 1.0
 
 
-def test_a_players_last_vote_counts_once() -> None:
+def test_build_pair_rows_counts_last_vote_of_each_player() -> None:
     rows = {
         (r.base_word, r.answer): r for r in pairs.build_pair_rows(KNIFE, lexicon, least_players=1)
     }
@@ -74,13 +75,13 @@ def test_a_players_last_vote_counts_once() -> None:
     assert (rows["knife", "blade"].confirmed, rows["knife", "blade"].rejected) == (1, 0)
 
 
-def test_what_few_gave_stays_inside() -> None:
+def test_build_pair_rows_hides_pairs_of_few_players() -> None:
     rows = pairs.build_pair_rows(KNIFE, lexicon)
     assert [(r.base_word, r.answer) for r in rows] == [("knife", "blade"), ("knife", "wing")]
 
 
-def test_the_original_counts_of_seafood() -> None:
-    rows = pairs.build_pair_rows(Plays(rounds=make_seafood_rounds()), nothing)
+def test_build_pair_rows_reproduces_original_seafood_counts() -> None:
+    rows = pairs.build_pair_rows(Plays(rounds=make_seafood_rounds()), empty_lexicon)
     assert [(r.answer, r.players) for r in rows][:5] == [
         ("fish", 54),
         ("shrimp", 53),
@@ -93,7 +94,7 @@ def test_the_original_counts_of_seafood() -> None:
 
 
 @pytest.mark.parametrize("name", ["pairs.tsv", "pairs.parquet"])
-def test_a_table_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
+def test_read_pairs_returns_what_was_written(tmp_path: Path, name: str) -> None:
     rows = pairs.build_pair_rows(KNIFE, lexicon, least_players=1)
     files.write_pairs(tmp_path / name, rows)
     found = files.read_pairs(tmp_path / name)
@@ -106,7 +107,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, name: str) -> None:
         assert one.agreement == pytest.approx(other.agreement, rel=1e-5)
 
 
-def test_the_original_table_is_read_as_parts(tmp_path: Path) -> None:
+def test_read_pairs_reads_original_table_as_meronyms(tmp_path: Path) -> None:
     path = tmp_path / "relations.tsv"
     path.write_text("BASE_WORD\tINPUT_WORD\tRELATION_ID\tCNT\nknife\tblade\t787\t37\n")
     (row,) = files.read_pairs(path)
@@ -120,21 +121,21 @@ def test_the_original_table_is_read_as_parts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("a\tb\n1\t2\n", "its columns are"),
+        ("a\tb\n1\t2\n", "unknown columns"),
         ("BASE_WORD\tINPUT_WORD\tRELATION_ID\tCNT\nknife\tblade\t1\tmany\n", "many"),
         ("BASE_WORD\tINPUT_WORD\tRELATION_ID\tCNT\n!!\tblade\t1\t7\n", "BASE_WORD is empty"),
     ],
 )
-def test_a_broken_table_names_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_read_pairs_rejects_malformed_table(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "pairs.tsv"
     path.write_text(text)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         files.read_pairs(path)
 
 
-def test_a_table_has_one_of_two_endings(tmp_path: Path) -> None:
+def test_write_pairs_rejects_other_suffixes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.tsv or \.parquet"):
         files.write_pairs(tmp_path / "pairs.xlsx", [])
     with pytest.raises(MissingError):
@@ -145,12 +146,14 @@ def determiner(word: str) -> str:
     return "a"
 
 
-def test_histories_ask_what_the_player_was_asked_and_name_nobody(tmp_path: Path) -> None:
-    made = histories.build_histories(KNIFE.rounds, determiner)
-    assert len(made) == 4
-    assert len({h.person for h in made}) == 4
-    assert all(re.fullmatch(r"player-[0-9a-f]{16}", h.person) for h in made)
-    write_dataset(tmp_path / "out", made, task="word-relation", source="the game")
+def test_build_histories_keeps_questions_and_hides_names(tmp_path: Path) -> None:
+    built = histories.build_histories(KNIFE.rounds, determiner)
+    # One pseudonym per player.
+    assert len(built) == 4
+    assert len({h.person for h in built}) == 4
+    assert all(re.fullmatch(r"player-[0-9a-f]{16}", h.person) for h in built)
+    # All answers survive the dataset, with the question that the player saw.
+    write_dataset(tmp_path / "out", built, task="word-relation", source="the game")
     dataset = read_dataset(tmp_path / "out")
     texts = [[i.fields["answer"] for i in h.items] for h in dataset]
     assert sorted(texts) == [
@@ -166,34 +169,35 @@ def test_histories_ask_what_the_player_was_asked_and_name_nobody(tmp_path: Path)
                 "What are parts of a spoon?",
             )
             assert item.time is not None and item.time % SECONDS_PER_DAY == 0
+    # No file contains a player's name.
     raw = b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
     assert not any(name in raw for name in (b"ann", b"bob-", b"cid", b"dora"))
 
 
-def test_pseudonyms_are_new_in_every_export() -> None:
-    made = [histories.build_histories(KNIFE.rounds, determiner) for _ in "12"]
-    one, other = ({h.person for h in people} for people in made)
+def test_build_histories_draws_new_pseudonyms_each_time() -> None:
+    exports = [histories.build_histories(KNIFE.rounds, determiner) for _ in "12"]
+    one, other = ({h.person for h in people} for people in exports)
     assert not one & other
 
 
-def test_who_gave_no_answer_has_no_history() -> None:
+def test_build_histories_skips_players_without_answers() -> None:
     assert histories.build_histories([make_round("ann", "knife", "")], determiner) == []
 
 
-def test_a_players_own_history_keeps_its_order() -> None:
+def test_build_player_history_orders_answers_by_time() -> None:
     rounds = [
         make_round("ann", "spoon", "bowl", at=60),
         make_round("ann", "knife", "tip, blade", at=5),
     ]
-    made = histories.build_player_history("me", rounds, determiner)
-    assert [i.fields["answer"] for i in made.items] == ["tip", "blade", "bowl"]
-    assert [i.time for i in made.items] == [FIRST + 5, FIRST + 5, FIRST + 60]
+    history = histories.build_player_history("me", rounds, determiner)
+    assert [i.fields["answer"] for i in history.items] == ["tip", "blade", "bowl"]
+    assert [i.time for i in history.items] == [FIRST + 5, FIRST + 5, FIRST + 60]
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=2, max_size=6))
-def test_alpha_is_that_of_the_whole_matrix(matrix: list[list[bool]]) -> None:
-    """Against the package's other way in: a matrix of raters by units."""
+def test_compute_agreement_matches_reliability_matrix(matrix: list[list[bool]]) -> None:
+    """Compares with the krippendorff package's other input, a matrix of raters by units."""
     rounds = [
         make_round(
             f"p{n}", "knife", ",".join(w for w, said in zip("abcd", row, strict=True) if said)
@@ -209,8 +213,8 @@ def test_alpha_is_that_of_the_whole_matrix(matrix: list[list[bool]]) -> None:
         assert found.alpha == pytest.approx(whole)
 
 
-def test_what_nobody_says_of_a_word_is_agreed_on() -> None:
-    """The merged units of what was not said, against every unit written out."""
+def test_compute_agreement_counts_answers_that_no_player_gave() -> None:
+    """Compares our merged units of answers that no player gave with all units written out."""
     rounds = [make_round(p, "knife", w) for p, w in zip("abc", ("x", "x, y", "z"), strict=True)]
     rounds += [make_round(p, "spoon", w) for p, w in zip("ab", ("u", "u, x"), strict=True)]
     found = agreement.compute_agreement(Plays(rounds=rounds))["meronyms"]
@@ -220,7 +224,7 @@ def test_what_nobody_says_of_a_word_is_agreed_on() -> None:
     assert found.alpha == pytest.approx(whole)
 
 
-def test_players_who_say_the_same_agree_and_others_do_not() -> None:
+def test_compute_agreement_is_high_only_for_equal_answers() -> None:
     words = ("knife", "spoon", "fork")
     same = [make_round(f"p{n}", word, f"x{word}, y{word}") for word in words for n in range(4)]
     apart = [make_round(f"p{n}", word, f"x{n}, y{n}") for word in words for n in range(4)]
@@ -235,13 +239,13 @@ def test_players_who_say_the_same_agree_and_others_do_not() -> None:
     assert middle.interval[0] <= middle.alpha <= middle.interval[1]
 
 
-def test_votes_have_an_alpha_of_their_own() -> None:
+def test_compute_agreement_reports_votes_separately() -> None:
     votes = [make_vote(p, "knife", w, w == "blade") for p in "abc" for w in ("blade", "wing")]
     found = agreement.compute_agreement(Plays(rounds=[], votes=votes))["votes"]
     assert (found.alpha, found.words, found.players) == (1.0, 1, 3)
 
 
-def test_precision_goes_by_how_many_gave_an_answer() -> None:
+def test_compute_precision_by_count_groups_pairs_by_players() -> None:
     rows = pairs.build_pair_rows(KNIFE, lexicon, least_players=0)
     found = {p.least: p for p in agreement.compute_precision_by_count(rows)}
     assert Counter({least: p.pairs for least, p in found.items()}) == {

@@ -1,4 +1,4 @@
-"""Which word comes next, and that it fits who plays."""
+"""Word difficulty, player skill, retirement, and the choice of the next word."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STATS = st.builds(
 
 
 @given(STATS)
-def test_more_points_mean_an_easier_word(word: WordStats) -> None:
+def test_estimate_difficulty_decreases_with_points(word: WordStats) -> None:
     assert 0 < estimate_difficulty(word) < 1
     easier = WordStats(
         word=word.word, rounds=word.rounds, points=word.points + 100, prior=word.prior
@@ -40,13 +40,13 @@ def test_more_points_mean_an_easier_word(word: WordStats) -> None:
     assert estimate_difficulty(easier) < estimate_difficulty(word)
 
 
-def test_unplayed_words_are_as_hard_as_was_expected_and_rounds_outweigh_it() -> None:
+def test_estimate_difficulty_starts_at_prior_and_follows_rounds() -> None:
     assert estimate_difficulty(WordStats(word="w", prior=0.3)) == pytest.approx(0.3)
     often = WordStats(word="w", prior=0.3, rounds=1000, points=0)
     assert estimate_difficulty(often) > 0.95
 
 
-def test_a_newcomer_is_average_and_skill_follows_the_points() -> None:
+def test_estimate_skill_starts_at_half_and_follows_points() -> None:
     assert estimate_skill([]) == 0.5
     good = [PlayedRound(points=300, difficulty=0.5)] * 20
     poor = [PlayedRound(points=20, difficulty=0.5)] * 20
@@ -59,14 +59,14 @@ def test_a_newcomer_is_average_and_skill_follows_the_points() -> None:
 
 
 @given(STATS)
-def test_retirement_needs_skips_and_abstract_words_need_fewer(word: WordStats) -> None:
+def test_is_retired_needs_five_skips_and_minimum_share(word: WordStats) -> None:
     if is_retired(word):
         assert word.skips >= 5 and word.skips > (word.rounds + word.skips) / 3
     if word.skips >= 5 and word.skips > word.rounds:
         assert is_retired(word)
 
 
-def test_what_is_abstract_is_retired_sooner() -> None:
+def test_is_retired_is_stricter_for_abstract_words() -> None:
     skipped = {"rounds": 11, "skips": 9}
     assert not is_retired(WordStats(word="w", concrete=True, **skipped))
     assert is_retired(WordStats(word="w", concrete=False, **skipped))
@@ -75,7 +75,7 @@ def test_what_is_abstract_is_retired_sooner() -> None:
 
 
 @given(st.lists(STATS, max_size=20), st.floats(0.01, 0.99), st.integers(0, 2**32))
-def test_what_is_retired_never_comes_and_what_was_seen_only_when_all_was(words, level, seed):
+def test_choose_next_word_skips_retired_words_and_prefers_unseen_ones(words, level, seed):
     alive = {word.word for word in words if not is_retired(word)}
     seen = set(list(alive)[::2])
     if not alive:
@@ -88,18 +88,18 @@ def test_what_is_retired_never_comes_and_what_was_seen_only_when_all_was(words, 
     assert chosen == choose_next_word(words, skill=level, seen=seen, draw=Random(seed))
 
 
-def test_words_that_few_have_begun_come_before_new_ones() -> None:
+def test_choose_next_word_prefers_started_words_to_new_ones() -> None:
     new = [WordStats(word=f"new {n}") for n in range(200)]
-    begun = [WordStats(word=f"begun {n}", rounds=2, points=300) for n in range(5)]
+    started = [WordStats(word=f"started {n}", rounds=2, points=300) for n in range(5)]
     played = [WordStats(word=f"played {n}", rounds=9, points=1350) for n in range(50)]
     draw = Random(7)
     drawn = [
-        choose_next_word(new + begun + played, skill=0.5, seen=(), draw=draw).word.split()[0]
+        choose_next_word(new + started + played, skill=0.5, seen=(), draw=draw).word.split()[0]
         for _ in range(300)
     ]
-    assert drawn.count("begun") > drawn.count("played") > drawn.count("new") > 0
+    assert drawn.count("started") > drawn.count("played") > drawn.count("new") > 0
 
 
-def test_little_played() -> None:
+def test_is_little_played_compares_rounds_with_threshold() -> None:
     assert is_little_played(0) and is_little_played(LITTLE_PLAYED_BELOW - 1)
     assert not is_little_played(LITTLE_PLAYED_BELOW)

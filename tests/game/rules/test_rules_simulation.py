@@ -1,4 +1,4 @@
-"""Thousands of simulated rounds: the choice of words follows who plays and what they skip."""
+"""A simulation of thousands of rounds: word choice adapts to players' skills and skips."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from idiolect.game.rules.choice import (
 
 WORDS, ROUNDS = 150, 150
 STRENGTHS = {"weak": 0.35, "middling": 0.5, "strong": 0.65}
-"""Players' true skills; the rules have to find them out."""
+"""True skills of the simulated players, which the rules have to estimate."""
 
 
 class World:
-    """Words with a true difficulty that nobody knows, and players who play them."""
+    """Words with hidden true difficulties, and players who play them."""
 
     def __init__(self, seed: int) -> None:
         self.draw = Random(seed)
@@ -36,7 +36,8 @@ class World:
         self.asked_retired = 0
 
     def play(self, strength: float) -> Iterator[tuple[WordStats, float, PlayedRound | None]]:
-        """One player's rounds: the word, the skill it was chosen for, and what came of it."""
+        """Simulate one player; yields each word, the skill estimate it was chosen for, and the
+        round (``None`` if the player skipped the word)."""
         history: list[PlayedRound] = []
         seen: set[str] = set()
         for _ in range(ROUNDS):
@@ -44,10 +45,12 @@ class World:
             word = choose_next_word(self.stats.values(), skill=level, seen=seen, draw=self.draw)
             self.asked_retired += is_retired(word)
             seen.add(word.word)
+            # Players skip most of the bad words.
             if word.word in self.bad and self.draw.random() < 0.9:
                 self.stats[word.word] = replace(word, skips=word.skips + 1)
                 yield word, level, None
                 continue
+            # The model of rules.choice, with noise.
             hard = self.truth[word.word]
             expected = TYPICAL_POINTS * strength / (1 - strength) * (1 - hard) / hard
             points = round(expected * self.draw.uniform(0.3, 1.7))
@@ -58,7 +61,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def played() -> tuple[World, dict[str, list[list[tuple[WordStats, float, PlayedRound | None]]]]]:
+def simulation() -> tuple[
+    World, dict[str, list[list[tuple[WordStats, float, PlayedRound | None]]]]
+]:
     world = World(11)
     rounds = {kind: [] for kind in STRENGTHS}
     for _ in range(8):
@@ -67,17 +72,17 @@ def played() -> tuple[World, dict[str, list[list[tuple[WordStats, float, PlayedR
     return world, rounds
 
 
-def test_what_players_skip_is_retired_and_never_comes_again(played) -> None:
-    world, _ = played
+def test_choose_next_word_never_returns_words_that_players_skip(simulation) -> None:
+    world, _ = simulation
     retired = {name for name, word in world.stats.items() if is_retired(word)}
     assert world.asked_retired == 0
     assert retired == world.bad
-    # Once retired they are not asked: nobody skips them any more.
+    # Retired words are not asked again, so the number of skips stays low.
     assert all(world.stats[name].skips <= 6 for name in retired)
 
 
-def test_difficulty_is_found_out(played) -> None:
-    world, _ = played
+def test_estimate_difficulty_recovers_true_order(simulation) -> None:
+    world, _ = simulation
     kept = [name for name in world.truth if name not in world.bad]
     easy, hard = (
         fmean(estimate_difficulty(world.stats[name]) for name in group)
@@ -89,10 +94,10 @@ def test_difficulty_is_found_out(played) -> None:
     assert hard > easy + 0.15
 
 
-def test_skill_is_found_out_and_words_follow_it(played) -> None:
-    _, rounds = played
-    # Later players, by whose time words are known, in the first half of their rounds: after that
-    # nearly every word has been asked.
+def test_estimate_skill_recovers_true_order_and_words_follow(simulation) -> None:
+    _, rounds = simulation
+    # Only later players, since the first ones play before word difficulties are known; and only the
+    # first half of their rounds, since after that nearly every word has been asked.
     late = {
         kind: [step for history in histories[3:] for step in history[20:70]]
         for kind, histories in rounds.items()
@@ -105,8 +110,8 @@ def test_skill_is_found_out_and_words_follow_it(played) -> None:
     assert asked["weak"] + 0.03 < asked["middling"] < asked["strong"] - 0.03
 
 
-def test_nobody_gets_a_word_twice_while_there_are_others(played) -> None:
-    _, rounds = played
+def test_choose_next_word_repeats_no_word_while_others_remain(simulation) -> None:
+    _, rounds = simulation
     for history in (h for histories in rounds.values() for h in histories):
         names = [word.word for word, *_ in history]
         first = names[: WORDS - 15]

@@ -1,4 +1,4 @@
-"""The parser, the four walks, and the rules on base words, on a small WordNet of ours."""
+"""The WordNet parser, the four relations, the base word rules and the build, on a small WordNet."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from idiolect.game.wordnet import build as building
 from idiolect.game.wordnet.base_words import BaseWordSelector
 from idiolect.game.wordnet.database import WordNet, read_wordnet
 from idiolect.game.wordnet.determiners import choose_determiner
+from idiolect.game.wordnet.offensive import find_offensive_synsets, remove_words
 from idiolect.game.wordnet.plurals import (
     group_by_singular,
     list_plurals,
@@ -21,14 +22,13 @@ from idiolect.game.wordnet.plurals import (
     read_exceptions,
 )
 from idiolect.game.wordnet.relations import find_related, measure_depth
-from idiolect.game.wordnet.rude import find_offensive_synsets, remove_words
 from idiolect.game.wordnet.table import TableRow, estimate_difficulties, format_table
 from support import small_wordnet
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_wordnet.write(tmp_path_factory.mktemp("dict"))
+    return small_wordnet.write_small_wordnet(tmp_path_factory.mktemp("dict"))
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,12 @@ def wordnet(folder: Path) -> WordNet:
     return read_wordnet(folder)
 
 
-Judge = Callable[..., BaseWordSelector]
+MakeSelector = Callable[..., BaseWordSelector]
 
 
 @pytest.fixture(scope="module")
-def judge(wordnet: WordNet, folder: Path) -> Judge:
-    """Makes a judge; what is not named is a frequent word."""
+def make_selector(wordnet: WordNet, folder: Path) -> MakeSelector:
+    """Returns a function that makes a selector from Zipf frequencies; the default is 4.0."""
 
     def make(**frequencies: float) -> BaseWordSelector:
         irregular = group_by_singular(read_exceptions(folder / "noun.exc", wordnet))
@@ -49,13 +49,13 @@ def judge(wordnet: WordNet, folder: Path) -> Judge:
             wordnet,
             frequency=lambda word: frequencies.get(word, 4.0),
             irregular=irregular,
-            is_rude=lambda word: word == "beak",
+            is_offensive=lambda word: word == "beak",
         )
 
     return make
 
 
-def test_words_are_read_as_people_write_them(wordnet: WordNet) -> None:
+def test_read_wordnet_returns_plain_spellings(wordnet: WordNet) -> None:
     (bald,) = wordnet.find_synsets("bald eagle")
     assert bald.words == ("bald eagle",)
     assert wordnet.find_synsets("glad")[0].words == ("happy", "glad")
@@ -64,7 +64,7 @@ def test_words_are_read_as_people_write_them(wordnet: WordNet) -> None:
     assert wordnet.tag_counts["leaf", "n"] == 5
 
 
-def test_satellite_adjectives_are_adjectives(wordnet: WordNet) -> None:
+def test_read_wordnet_treats_satellite_adjectives_as_adjectives(wordnet: WordNet) -> None:
     assert wordnet.find_synsets("icy")[0].find_targets("&") == (wordnet.find_synsets("cold")[0].id,)
 
 
@@ -75,7 +75,8 @@ def test_satellite_adjectives_are_adjectives(wordnet: WordNet) -> None:
         (Relation.SYNONYMS, "water", {"h2o"}),
         (Relation.SYNONYMS, "eagle", set()),
         (Relation.ANTONYMS, "happy", {"sad"}),
-        # An antonym belongs to a word: "glad" shares its synset with "happy", not its opposite.
+        # Antonyms relate words, not synsets: "glad" is in the synset of "happy", but only "happy"
+        # has an antonym.
         (Relation.ANTONYMS, "glad", set()),
         (Relation.ANTONYMS, "hot", {"cold"}),
         (Relation.ANTONYMS, "warm", set()),
@@ -90,65 +91,73 @@ def test_satellite_adjectives_are_adjectives(wordnet: WordNet) -> None:
         (Relation.MERONYMS, "no such word", set()),
     ],
 )
-def test_walks(wordnet: WordNet, relation: Relation, base: str, answers: set[str]) -> None:
+def test_find_related_returns_answers_of_each_relation(
+    wordnet: WordNet, relation: Relation, base: str, answers: set[str]
+) -> None:
     assert set(find_related(wordnet, relation, base)) == answers
 
 
-def test_depth_is_the_shortest_way_up(wordnet: WordNet) -> None:
+def test_measure_depth_returns_shortest_path_to_root(wordnet: WordNet) -> None:
     assert [
         measure_depth(wordnet, wordnet.find_synsets(w)[0].id) for w in ("entity", "whole", "bird")
     ] == [0, 3, 8]
 
 
-def test_what_insults_has_no_words_but_still_connects(wordnet: WordNet) -> None:
-    rude = find_offensive_synsets(wordnet)
-    assert {wordnet.synsets[i].words[0] for i in rude} == {"lout", "boor"}
-    clean = remove_words(wordnet, rude)
+def test_remove_words_empties_offensive_synsets_but_keeps_links(wordnet: WordNet) -> None:
+    offensive = find_offensive_synsets(wordnet)
+    assert {wordnet.synsets[i].words[0] for i in offensive} == {"lout", "boor"}
+    clean = remove_words(wordnet, offensive)
     assert find_related(clean, Relation.SYNONYMS, "oaf") == ()
     assert "lout" not in find_related(clean, Relation.HYPONYMS, "person")
     assert set(find_related(clean, Relation.HYPONYMS, "person")) == {"man", "woman"}
 
 
-def test_base_words_are_plain_known_words(judge: Judge) -> None:
-    fit = judge(eagle=2.0, quickly=5.0, leaf=5.0, hot=4.4, teeth=4.0).list_candidates()
+def test_list_candidates_returns_plain_known_words(make_selector: MakeSelector) -> None:
+    fit = make_selector(eagle=2.0, quickly=5.0, leaf=5.0, hot=4.4, teeth=4.0).list_candidates()
     assert "bird" in fit and "leaf" in fit and "hot" in fit
-    assert "eagle" not in fit, "hardly anybody knows it"
-    assert "quickly" not in fit, "frequent, and never tagged"
+    assert "eagle" not in fit, "too rare"
+    assert "quickly" not in fit, "frequent, but never tagged"
     assert "bald eagle" not in fit and "h2o" not in fit
     assert "nile" not in fit, "a name"
     assert not {"oaf", "lout", "beak", "suicide", "simpleton"} & set(fit)
 
 
-def test_a_noun_that_is_never_tagged_nor_counted_may_be_a_name(judge: Judge) -> None:
-    assert "flock" in judge().list_candidates()
-    assert "flock" not in judge(flocks=2.0).list_candidates()
-    assert "leaf" in judge(leaves=2.0, leafs=1.0).list_candidates()
+def test_list_candidates_skips_untagged_nouns_with_rare_plurals(
+    make_selector: MakeSelector,
+) -> None:
+    assert "flock" in make_selector().list_candidates()
+    assert "flock" not in make_selector(flocks=2.0).list_candidates()
+    assert "leaf" in make_selector(leaves=2.0, leafs=1.0).list_candidates()
 
 
-def test_kinds_are_asked_of_particular_nouns_and_parts_of_things(judge: Judge) -> None:
-    words = judge()
+def test_is_asked_needs_enough_answers_and_specific_nouns(make_selector: MakeSelector) -> None:
+    words = make_selector()
     many = [f"answer {n}" for n in range(9)]
     assert words.is_asked(Relation.HYPONYMS, "bird", many)
     assert not words.is_asked(Relation.HYPONYMS, "bird", many[:7]), "too few"
     assert not words.is_asked(Relation.HYPONYMS, "whole", many), "too general"
-    assert not words.is_asked(Relation.HYPONYMS, "fly", many), "no noun"
-    assert not judge(**dict.fromkeys(many, 1.0)).is_asked(Relation.HYPONYMS, "bird", many)
+    assert not words.is_asked(Relation.HYPONYMS, "fly", many), "not mainly a noun"
+    assert not make_selector(**dict.fromkeys(many, 1.0)).is_asked(Relation.HYPONYMS, "bird", many)
     assert words.is_asked(Relation.MERONYMS, "bird", many)
     assert not words.is_asked(Relation.MERONYMS, "woman", many)
     assert words.is_asked(Relation.ANTONYMS, "hot", ["cold"])
     assert not words.is_asked(Relation.ANTONYMS, "warm", [])
 
 
-def test_determiners(judge: Judge) -> None:
-    words = judge(waters=3.0, eyes=1.0, tails=2.0, atmospheres=2.0)
+def test_choose_determiner_follows_vowels_and_countability(make_selector: MakeSelector) -> None:
+    words = make_selector(waters=3.0, eyes=1.0, tails=2.0, atmospheres=2.0)
     found = {
         w: choose_determiner(w, words) for w in ("eagle", "bird", "water", "happy", "atmosphere")
     }
     assert found == {"eagle": "an", "bird": "a", "water": "", "happy": "", "atmosphere": "the"}
-    assert choose_determiner("eye", words) == "" and choose_determiner("eye", judge()) == "an"
+    assert (
+        choose_determiner("eye", words) == "" and choose_determiner("eye", make_selector()) == "an"
+    )
 
 
-def test_plurals(wordnet: WordNet, folder: Path) -> None:
+def test_list_plurals_and_singulars_follow_exceptions_and_spelling(
+    wordnet: WordNet, folder: Path
+) -> None:
     exceptions = read_exceptions(folder / "noun.exc", wordnet)
     irregular = group_by_singular(exceptions)
     assert list_plurals("tooth", irregular) == ("teeth", "tooths")
@@ -166,8 +175,8 @@ def test_plurals(wordnet: WordNet, folder: Path) -> None:
     }
 
 
-def test_the_more_answers_come_to_mind_the_easier() -> None:
-    made = [
+def test_estimate_difficulties_decreases_with_common_answers() -> None:
+    rows = [
         TableRow(
             relation=Relation.SYNONYMS,
             base=f"w{n}",
@@ -178,14 +187,15 @@ def test_the_more_answers_come_to_mind_the_easier() -> None:
         )
         for n in (0, 5, 5, 20)
     ]
-    hard = estimate_difficulties(made)
+    hard = estimate_difficulties(rows)
     assert hard == sorted(hard, reverse=True)
     assert hard[1] == hard[2] == pytest.approx(0.5)
     assert all(0.3 <= d <= 0.7 for d in hard)
-    assert format_table(made[:1]).splitlines()[1] == "synonyms\tw0\t\t0\t0.50\tx"
+    assert format_table(rows[:1]).splitlines()[1] == "synonyms\tw0\t\t0\t0.50\tx"
 
 
-def build(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+def build_files(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """Build the package data from ``folder``, whose hashes are accepted; returns bytes by name."""
     sums = folder.parent / "sources.sha256"
     names = sorted(path.name for path in folder.iterdir())
     sums.write_text(
@@ -197,26 +207,24 @@ def build(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
-def test_the_same_sources_make_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_build_data_is_deterministic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "dict"
     source.mkdir()
-    small_wordnet.write(source)
-    first = build(source, tmp_path / "one", monkeypatch)
-    assert first == build(source, tmp_path / "two", monkeypatch)
+    small_wordnet.write_small_wordnet(source)
+    first = build_files(source, tmp_path / "one", monkeypatch)
+    assert first == build_files(source, tmp_path / "two", monkeypatch)
     assert set(first) == {"table.tsv", "plurals.tsv", "LICENSE", "made_of.json"}
-    assert b"The licence of a test.\nIt has two lines.\n" in first["LICENSE"]
+    assert b"The license of a test.\nIt has two lines.\n" in first["LICENSE"]
     assert b"\nmeronyms\teagle\tan\t1\t0.50\tface|bill|" in first["table.tsv"]
     assert set(json.loads(first["made_of.json"])["sha256"]) == set(first) - {"made_of.json"}
 
 
-def test_other_sources_are_refused(
+def test_build_data_rejects_missing_and_different_sources(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(IntegrityError, match=r"data\.adj is not the file"):
+    with pytest.raises(IntegrityError, match=r"data\.adj is not the expected source file"):
         building.build_data(folder, folder / "noun.exc", tmp_path)
-    with pytest.raises(MissingError, match=r"data\.adj is not there"):
+    with pytest.raises(MissingError, match=r"data\.adj does not exist"):
         building.build_data(tmp_path, folder / "noun.exc", tmp_path)
     assert building.main([str(tmp_path), str(folder / "noun.exc"), "--out", str(tmp_path)]) == 1
     assert "error: " in capsys.readouterr().err
@@ -233,16 +241,16 @@ def test_other_sources_are_refused(
         ("index.sense", "entity 1"),
     ],
 )
-def test_a_broken_line_is_named(tmp_path: Path, name: str, line: str) -> None:
-    small_wordnet.write(tmp_path)
+def test_read_wordnet_names_malformed_line(tmp_path: Path, name: str, line: str) -> None:
+    small_wordnet.write_small_wordnet(tmp_path)
     with (tmp_path / name).open("a", encoding="utf-8") as file:
         file.write(line + "\n")
     with pytest.raises(DataError, match=rf"{name}:\d+: "):
         read_wordnet(tmp_path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path, wordnet: WordNet) -> None:
-    with pytest.raises(MissingError, match=r"data\.noun is not there"):
+def test_read_wordnet_and_exceptions_name_missing_file(tmp_path: Path, wordnet: WordNet) -> None:
+    with pytest.raises(MissingError, match=r"data\.noun does not exist"):
         read_wordnet(tmp_path)
     with pytest.raises(MissingError, match="wordnet-base"):
         read_exceptions(tmp_path / "noun.exc", wordnet)

@@ -150,7 +150,7 @@ def test_a_round_with_no_answer_says_nothing_about_the_word(ann: User, ben: User
     assert play_round(ann, ["", "  ", "seafood"]).score == 0
     assert total(ann) == (0, 0)
     assert Word.objects.get().rounds == 0
-    assert "Nobody has played" in play_round(ben, ["shrimp"]).answers.get().why
+    assert "No other player has played" in play_round(ben, ["shrimp"]).answers.get().why
 
 
 def test_skipping_counts_once_a_player_and_ends_the_round(ann: User, ben: User) -> None:

@@ -1,5 +1,6 @@
-"""A classifier of word relations: is this a kind, a part, another word, the opposite of that?
+"""A classifier of word relations: is one word a kind, a part, a synonym or an antonym of another?
 
-Trained on WordNet's pairs and on the game's own; its predictions feed Nym or Not. Importing the
-package loads neither torch nor scikit-learn: the site reads predictions from a file.
+It is trained on pairs from WordNet and from the game, and its predictions supply Nym or Not with
+pairs. Importing the package loads neither torch nor scikit-learn: the site reads the predictions
+from a file.
 """

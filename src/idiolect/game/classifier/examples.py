@@ -1,8 +1,7 @@
-"""Labelled pairs to learn from and to be judged on: what holds, and what was sampled against it.
+"""Labeled pairs for training and evaluation: true pairs, and sampled false ones.
 
-Knows words and relations; knows no features. A classifier that sees only answers can learn which
-words make good parts ("handle") without a look at the base word (Levy et al., NAACL 2015); so false
-pairs are made of the very words that true ones have.
+A classifier could learn which answers are typical parts ("handle") and ignore the base word (Levy
+et al., NAACL 2015). Therefore false pairs consist of the same words as the true ones.
 """
 
 from __future__ import annotations
@@ -20,28 +19,29 @@ from idiolect.game.rules.relations import Relation
 from idiolect.game.words import WordTable
 
 Lexicon = Mapping[str, Mapping[str, Sequence[str]]]
-"""Relation -> base word -> the answers that hold, the best known first."""
+"""Relation -> base word -> its true answers, best known first."""
 MAX_FAMILIAR_ANSWERS = 12
-"""Answers of a base word, the best known ones, that examples are made of: nobody plays the rest."""
+"""Number of best-known answers per base word that examples use; players do not give the rest."""
 PairOrigin = Literal["related", "other word", "other relation", "reversed", "rejected"]
 _MAX_TRIES = 20
+"""Draws per false pair before giving up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A base word, an answer, and whether the relation holds between them."""
+    """A base word and an answer, labeled with whether the relation holds between them."""
 
     relation: str
     base_word: str
     answer: str
     related: bool
-    how: PairOrigin = "related"
-    """Why it is false: the answer is another base word's, or this word's in another relation, or
-    the pair the wrong way round, or players rejected it."""
+    origin: PairOrigin = "related"
+    """Where the pair comes from. False pairs: the answer belongs to another base word or to another
+    relation of this word, the pair is reversed, or players rejected it."""
 
     @property
     def word_pair(self) -> tuple[str, str]:
-        """Base word and answer."""
+        """(base word, answer)."""
         return self.base_word, self.answer
 
 
@@ -49,7 +49,10 @@ PairCheck = Callable[[str, str, str], bool]
 
 
 class KnownPairs:
-    """Which pairs are known to hold, by stems; those of a base word are made when asked for."""
+    """A predicate (relation, base word, answer): whether the pair is known to hold, by stems.
+
+    Pairs with the same stem count as the same. Stems are computed per base word on first use.
+    """
 
     def __init__(self, lexicon: Lexicon, game: Iterable[PairRow] = ()) -> None:
         self._lexicon = lexicon
@@ -62,13 +65,14 @@ class KnownPairs:
         at = relation, base_word
         if at not in self._stems:
             listed = self._lexicon[relation].get(base_word, ())
+            # The base word counts as known, so that it never becomes its own false answer.
             own = {stem(base_word), *self._game.get(at, ())}
             self._stems[at] = frozenset(own | set(map(stem, listed)))
         return stem(answer) in self._stems[at]
 
 
 def build_lexicon(words: WordTable) -> Lexicon:
-    """The game's own table of WordNet's pairs."""
+    """The word table of the game as a lexicon."""
     return {
         relation.value: {
             base: words.list_answers(relation, base) for base in words.base_words(relation)
@@ -78,17 +82,18 @@ def build_lexicon(words: WordTable) -> Lexicon:
 
 
 def assign_bucket(word: str, seed: int, parts: int = 100) -> int:
-    """Which of so many parts a base word belongs to, whatever other words there are."""
+    """The bucket, from 0 to ``parts - 1``, of a base word; it depends only on word and seed."""
     return derive_seed(seed, "side", stem(word)) % parts
 
 
-def from_lexicon(lexicon: Lexicon, relation: str, *, a_word: int, seed: int) -> list[Example]:
-    """True pairs in an order drawn at random, at most ``a_word`` of one base word."""
+def from_lexicon(lexicon: Lexicon, relation: str, *, per_word: int, seed: int) -> list[Example]:
+    """True pairs of a relation in random order, at most ``per_word`` per base word."""
     draw = random.Random(derive_seed(seed, "pairs", relation))
     chosen: list[Example] = []
+    # Sorted, so that the draws do not depend on the order of the mapping.
     for base_word, answers in sorted(lexicon[relation].items()):
         familiar = answers[:MAX_FAMILIAR_ANSWERS]
-        some = draw.sample(familiar, min(a_word, len(familiar)))
+        some = draw.sample(familiar, min(per_word, len(familiar)))
         chosen += [
             Example(relation=relation, base_word=base_word, answer=answer, related=True)
             for answer in some
@@ -98,10 +103,15 @@ def from_lexicon(lexicon: Lexicon, relation: str, *, a_word: int, seed: int) -> 
 
 
 def from_game(rows: Iterable[PairRow], relation: str) -> list[Example]:
-    """What players say: true where enough gave it and no majority rejects it, false where a
-    majority of at least so many does."""
+    """Labeled pairs of a relation from the game.
+
+    A pair is false if at least `MIN_PLAYERS` players voted and most of them rejected it. Otherwise
+    it is true if at least `MIN_PLAYERS` players gave it, or voted and mostly confirmed it. Other
+    pairs are left out.
+    """
     found: list[Example] = []
     for row in rows:
+        # A majority of rejections outweighs the players who gave the answer.
         votes = row.confirmed + row.rejected
         rejected = votes >= MIN_PLAYERS and row.rejected > row.confirmed
         given = row.players >= MIN_PLAYERS
@@ -113,7 +123,7 @@ def from_game(rows: Iterable[PairRow], relation: str) -> list[Example]:
                     base_word=row.base_word,
                     answer=row.answer,
                     related=not rejected,
-                    how="rejected" if rejected else "related",
+                    origin="rejected" if rejected else "related",
                 )
             )
     return found
@@ -127,32 +137,35 @@ def add_false_pairs(
     seed: int,
     part: Callable[[str], str] = lambda word: "",
 ) -> list[Example]:
-    """The true pairs, each followed by a false one.
+    """The true pairs, each followed by a false pair; true pairs without one are left out.
 
-    Half of the false ones have another base word's answer, as common an answer as any; the others
-    are the pair reversed, or the same word with an answer of another relation, where there is such
-    a pair. ``part`` keeps the split: a pair is reversed only where both words are in one part.
+    Half of the false pairs have an answer of another base word, drawn from ``true``. A quarter
+    are the true pair reversed, and a quarter have the same base word and an answer of another
+    relation; if that fails, they have an answer of another base word too. ``part`` names the split
+    of a base word: a pair is reversed only if both words are in the same split.
     """
-    made: list[Example] = []
+    pairs: list[Example] = []
     for place, example in enumerate(true):
+        # A generator per pair: a false pair does not depend on the number of pairs before it.
         draw = random.Random(derive_seed(seed, "false", example.relation, *example.word_pair))
-        ways = [
+        strategies = [
             _pair_with_other_word,
             _reverse_pair,
             _pair_with_other_word,
             _pair_with_other_relation,
         ]
-        for way in (ways[place % len(ways)], _pair_with_other_word):
-            false = way(example, true, known, lexicon, draw)
+        # Try the strategies in turn; then fall back on the one that nearly always succeeds.
+        for strategy in (strategies[place % len(strategies)], _pair_with_other_word):
+            false = strategy(example, true, known, lexicon, draw)
             if false is not None and part(false.base_word) == part(example.base_word):
-                made += [example, false]
+                pairs += [example, false]
                 break
-    return made
+    return pairs
 
 
-def _make_false_pair(like: Example, how: PairOrigin, base_word: str, answer: str) -> Example:
+def _make_false_pair(like: Example, origin: PairOrigin, base_word: str, answer: str) -> Example:
     return Example(
-        relation=like.relation, base_word=base_word, answer=answer, related=False, how=how
+        relation=like.relation, base_word=base_word, answer=answer, related=False, origin=origin
     )
 
 

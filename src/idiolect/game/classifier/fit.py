@@ -1,8 +1,11 @@
-"""Fits one relation's classifier in two stages, on base words that have nothing to do with another.
+"""Fitting of a relation's classifier in two stages, on disjoint base words.
 
-The first stage, logistic regression or a small MLP, makes one number of the vectors; it sees many
-pairs. The last stage weighs that number beside the scores, on words that the first never saw: else
-it would believe the first as if it were always as right as on what it knows by heart.
+The first stage, logistic regression or a small MLP, reduces the vectors to one logit; it sees many
+pairs. The last stage is a logistic regression on that logit and the scores. It is fitted on base
+words that the first stage has not seen. Otherwise it would trust the first stage too much, because
+that is more accurate on its own training pairs than on new ones (stacking, Wolpert 1992).
+
+Shapes: N pairs, D encoder dimensions, S scores.
 """
 
 from __future__ import annotations
@@ -25,17 +28,17 @@ from idiolect.game.classifier.features import FeatureExtractor
 from idiolect.game.classifier.model import Doubles, Kind, Layers, RelationModel, sigmoid
 
 INVERSE_PENALTIES = (0.0003, 0.003)
-"""Inverse penalties tried for logistic regression: thousands of pairs, 768 numbers each."""
+"""Values of C tried for logistic regression, for thousands of pairs with 768 features each."""
 MLP_PENALTIES = (1.0, 10.0)
-"""Penalties tried for the MLP."""
+"""Values of alpha (L2) tried for the MLP."""
 HIDDEN_SIZE, BATCH_SIZE, EPOCHS = 32, 64, 30
 MIN_PAIRS_PER_LABEL = 10
-"""True and false pairs that each stage needs."""
+"""Number of true pairs and of false pairs that each stage needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureMatrix:
-    """Pairs as numbers: ``vectors`` [N, 2D], ``scores`` [N, S], ``labels`` [N]."""
+    """Features and labels of pairs: ``vectors`` [N, 2D], ``scores`` [N, S], ``labels`` [N]."""
 
     vectors: NDArray[np.float32]
     scores: Doubles
@@ -43,26 +46,27 @@ class FeatureMatrix:
 
     @staticmethod
     def from_pairs(
-        pairs: Sequence[Example], describe: FeatureExtractor, *, scored: bool = True
+        pairs: Sequence[Example], extractor: FeatureExtractor, *, scored: bool = True
     ) -> FeatureMatrix:
-        """With ``scored`` False the scores, which are dear, are left out."""
-        scores = describe.compute_scores(pairs) if scored else np.zeros((len(pairs), 0))
+        """Extract the features of pairs; ``scored=False`` skips the scores, which are slow."""
+        scores = extractor.compute_scores(pairs) if scored else np.zeros((len(pairs), 0))
         return FeatureMatrix(
-            vectors=describe.compute_vectors(pairs),
+            vectors=extractor.compute_vectors(pairs),
             scores=scores.astype(np.float64),
             labels=np.array([pair.related for pair in pairs], dtype=np.int64),
         )
 
 
 class StageFitter:
-    """Learns from two parts of the pairs, in every way asked for; a first stage is made once.
+    """Fits both stages, and reuses fitted first stages between calls of `fit`.
 
-    ``many`` is for the first stage, ``apart`` for the last one and for the choice of how strongly
-    the first is held back. Raises DataError for too few pairs of a label.
+    ``many`` is for the first stage; ``apart`` is for the last stage and for the choice of the
+    first stage's penalty. Raises DataError if either has too few pairs of a label.
     """
 
     def __init__(self, many: FeatureMatrix, apart: FeatureMatrix, *, seed: int) -> None:
         self.many, self.apart, self.seed = many, apart, seed
+        # Standardize by the first stage's pairs; constant columns keep their scale.
         spread = many.vectors.std(axis=0, dtype=np.float64)
         self._mean = many.vectors.mean(axis=0, dtype=np.float64)
         self._scale = np.where(spread > 0, spread, 1.0)
@@ -70,7 +74,10 @@ class StageFitter:
         _require_enough_pairs(apart)
 
     def fit(self, kind: Kind, uses: Sequence[int]) -> RelationModel:
-        """The model whose last stage takes ``kind`` of first stage and the scores ``uses``."""
+        """Fit a model: ``kind`` of first stage, and the columns ``uses`` of the scores.
+
+        Of the penalties tried for the first stage, returns the model with the lowest loss.
+        """
         if kind not in self._layers:
             _require_enough_pairs(self.many)
             x = (self.many.vectors - self._mean) / self._scale
@@ -79,6 +86,7 @@ class StageFitter:
         return min(found, key=lambda model: model.loss)
 
     def _fit_last_stage(self, kind: Kind, uses: tuple[int, ...], layers: Layers) -> RelationModel:
+        # A model without a last stage, to compute the inputs of that stage.
         bare = RelationModel(
             kind=kind,
             uses=uses,
@@ -91,17 +99,19 @@ class StageFitter:
         )
         labels = self.apart.labels
         x = bare.build_inputs(self.apart.vectors, self.apart.scores)
-        if not x.shape[1]:  # the majority
+        if not x.shape[1]:
+            # No inputs: predict the share of true pairs.
             share = float(labels.mean())
             offset, weights = float(np.log(share / (1 - share))), np.zeros(0)
         else:
+            # Fit on standardized inputs, then fold the standardization into weights and offset.
             middle = x.mean(axis=0)
             spread = np.where((width := x.std(axis=0)) > 0, width, 1.0)
             last = LogisticRegression(C=1.0).fit((x - middle) / spread, labels)
             weights = np.asarray(last.coef_[0] / spread, dtype=np.float64)
             offset = float(last.intercept_[0] - weights @ middle)
-        chances = sigmoid(x @ weights + offset)
-        loss = float(log_loss(labels, chances, labels=[0, 1]))
+        probabilities = sigmoid(x @ weights + offset)
+        loss = float(log_loss(labels, probabilities, labels=[0, 1]))
         return replace(bare, weights=weights, offset=offset, loss=loss)
 
 
@@ -109,7 +119,8 @@ def _require_enough_pairs(part: FeatureMatrix) -> None:
     if min(np.bincount(part.labels, minlength=2)) < MIN_PAIRS_PER_LABEL:
         raise DataError(
             f"{len(part.labels)} pairs, {int(part.labels.sum())} of them true, are too few to "
-            f"learn from: {MIN_PAIRS_PER_LABEL} true and false ones are needed; give more words"
+            f"train on: at least {MIN_PAIRS_PER_LABEL} true and {MIN_PAIRS_PER_LABEL} false pairs "
+            "are needed; use more base words"
         )
 
 
@@ -131,7 +142,8 @@ def _fit_logistic(x: Doubles, labels: NDArray[np.int64], strength: float) -> Lay
 
 
 def _fit_mlp(x: Doubles, labels: NDArray[np.int64], penalty: float, seed: int) -> Layers:
-    sizes: dict[str, Any] = {"batch_size": min(BATCH_SIZE, len(x))}  # stubs know "auto" alone
+    # A dict, because the type stubs allow only "auto".
+    sizes: dict[str, Any] = {"batch_size": min(BATCH_SIZE, len(x))}
     model: Any = MLPClassifier(
         hidden_layer_sizes=(HIDDEN_SIZE,),
         alpha=penalty,
@@ -140,6 +152,7 @@ def _fit_mlp(x: Doubles, labels: NDArray[np.int64], penalty: float, seed: int) -
         **sizes,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is part of the method
+        # A fixed number of epochs is intended, so not converging is no problem.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, labels)
     return tuple(zip(model.coefs_, model.intercepts_, strict=True))

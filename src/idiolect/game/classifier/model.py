@@ -1,8 +1,10 @@
-"""One relation's classifier as a value: vectors and scores of pairs in, probabilities out.
+"""The fitted classifier of one relation: maps vectors and scores of pairs to probabilities.
 
-Two stages. Layers turn the vectors into one number; a last logistic regression weighs it beside the
-scores, and thereby calibrates. Run by numpy alone, so that using it needs neither scikit-learn nor
-its version; knows nothing of words.
+It has two stages. Layers reduce the vectors to one logit; a logistic regression on this logit and
+the scores then gives calibrated probabilities. Prediction uses only numpy, so that a saved model
+does not depend on scikit-learn or its version.
+
+Shapes: N pairs, D encoder dimensions, S scores, U scores in use.
 """
 
 from __future__ import annotations
@@ -22,44 +24,44 @@ from idiolect.storage.files import read_json, write_json
 
 Doubles = NDArray[np.float64]
 Kind = Literal["scores", "logistic", "mlp"]
-"""What becomes of the vectors: nothing, a weighted sum, or what a hidden layer makes of them."""
+"""The first stage: none (only scores), a linear layer, or an MLP with one hidden layer."""
 Layers = tuple[tuple[Doubles, Doubles], ...]
-"""Weights [in, out] and biases [out]; the last has one output. None where vectors do not count."""
+"""Weights [in, out] and biases [out]; the last layer has one output. () if vectors are unused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelationModel:
-    """Standardised vectors through the layers, then one logistic regression with the scores."""
+    """Layers on standardized vectors, then a logistic regression on their output and the scores."""
 
     kind: Kind
     uses: tuple[int, ...]
-    """Columns of the scores that count."""
+    """Columns of the scores in use."""
     mean: Doubles
     scale: Doubles
-    """[2D]: what is taken from a number of a vector, and what it is divided by."""
+    """[2D] each: the mean and standard deviation that standardize the vectors."""
     layers: Layers
     weights: Doubles
-    """Of the layers' number, where there are layers, and of the scores in use."""
+    """[1 + U]: weights of the layers' output and of the scores in use; [U] without layers."""
     offset: float
     loss: float
-    """Nats a pair on the words that the last stage was fitted to."""
+    """Mean log loss in nats on the pairs that the last stage was fitted on."""
 
     def predict_proba(self, vectors: NDArray[np.floating], scores: Doubles) -> Doubles:
-        """[N] of vectors [N, 2D] and scores [N, S]; those not in use may be anything."""
+        """Probabilities [N] from vectors [N, 2D] and scores [N, S]; unused columns are ignored."""
         inputs = self.build_inputs(vectors, scores)
         return sigmoid(inputs @ self.weights + self.offset)
 
     def build_inputs(self, vectors: NDArray[np.floating], scores: Doubles) -> Doubles:
-        """[N, 1 + used] of the last stage, or [N, used] without layers."""
-        used = np.asarray(scores, np.float64)[:, list(self.uses)]
+        """Inputs of the last stage: [N, 1 + U], or [N, U] without layers."""
+        used_NU = np.asarray(scores, np.float64)[:, list(self.uses)]
         if not self.layers:
-            return used
-        number = apply_layers(self.layers, (vectors - self.mean) / self.scale)
-        return np.concatenate([number[:, None], used], axis=1)
+            return used_NU
+        logits_N = apply_layers(self.layers, (vectors - self.mean) / self.scale)
+        return np.concatenate([logits_N[:, None], used_NU], axis=1)
 
 
 def apply_layers(layers: Layers, x: Doubles) -> Doubles:
-    """[N]: what comes out of the layers, ReLU between them."""
+    """[N]: the output of the layers for x [N, in], with ReLU between them."""
     for weights, bias in layers[:-1]:
         x = np.maximum(x @ weights + bias, 0)
     weights, bias = layers[-1]
@@ -73,6 +75,7 @@ def sigmoid(x: Doubles) -> Doubles:
 
 def save_models(folder: Path, models: Mapping[str, RelationModel]) -> None:
     """Write ``weights.safetensors`` and ``models.json``; the same models give the same bytes."""
+    # Tensors are named "<relation>.<field>" and "<relation>.<layer>.<weights or bias>".
     tensors: dict[str, Doubles] = {}
     for relation, model in models.items():
         for name in ("mean", "scale", "weights"):
@@ -81,7 +84,7 @@ def save_models(folder: Path, models: Mapping[str, RelationModel]) -> None:
             tensors[f"{relation}.{place}.weights"] = np.ascontiguousarray(weights)
             tensors[f"{relation}.{place}.bias"] = np.ascontiguousarray(bias)
     save_file(tensors, folder / "weights.safetensors")
-    told = {
+    fields = {
         relation: {
             "kind": m.kind,
             "uses": list(m.uses),
@@ -91,20 +94,21 @@ def save_models(folder: Path, models: Mapping[str, RelationModel]) -> None:
         }
         for relation, m in models.items()
     }
-    write_json(folder / "models.json", told)
+    write_json(folder / "models.json", fields)
 
 
 def load_models(folder: Path) -> dict[str, RelationModel]:
-    """Read what ``save_models`` wrote. Raises IntegrityError for what is no such thing."""
-    told = read_json(folder / "models.json")
+    """Read what ``save_models`` wrote. Raises IntegrityError if the files are invalid."""
+    fields = read_json(folder / "models.json")
     try:
         tensors = load_file(folder / "weights.safetensors")
+        # A NaN would spread into the predictions without an error.
         if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
             raise ValueError("a weight is not finite")
-        return {relation: _load_model(relation, one, tensors) for relation, one in told.items()}
+        return {relation: _load_model(relation, one, tensors) for relation, one in fields.items()}
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise IntegrityError(
-            f"{folder}: not a classifier of word relations ({error}); train it anew"
+            f"{folder}: not a classifier of word relations ({error}); train it again"
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Pairs for Nym or Not that nobody has judged, with what the classifier believes of them.
+"""Undecided pairs for Nym or Not, with the probabilities that the classifier predicts.
 
-Two sources: what players gave and WordNet does not list, and what WordNet lists for words near the
-base word, which is plausible and mostly untrue.
+There are two sources: answers that players gave and WordNet does not list, and answers that WordNet
+lists for neighbors of the base word, which are plausible but mostly false.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from idiolect.game.rules.pairs import Pair
 from idiolect.game.rules.relations import Relation
 
 NUM_NEIGHBORS = 5
-"""Nearest base words whose answers are borrowed."""
+"""Number of nearest base words from which answers are borrowed."""
 MAX_WORDS = 300
-"""Base words of a relation that are looked at."""
+"""Number of base words per relation that get borrowed answers."""
 
 
 def suggest_pairs(
@@ -32,23 +32,25 @@ def suggest_pairs(
     count: int = 200,
     seed: int = 0,
 ) -> list[Pair]:
-    """At most ``count`` borrowed pairs a relation and all that players gave, with probabilities."""
-    asked = _make_player_examples(rows)
+    """Pairs with predicted probabilities: all that enough players gave and WordNet does not list,
+    and at most ``count`` borrowed pairs per relation."""
+    examples = _make_player_examples(rows)
     for relation in sorted(set(lexicon) & set(classifier.models)):
-        asked += _borrow_pairs(classifier, lexicon, relation, count=count, seed=seed)
-    chances = classifier.predict_proba(asked) if asked else []
+        examples += _borrow_pairs(classifier, lexicon, relation, count=count, seed=seed)
+    probabilities = classifier.predict_proba(examples) if examples else []
     return [
         Pair(
             relation=Relation(example.relation),
             base_word=example.base_word,
             answer=example.answer,
-            likely=chance,
+            likely=probability,
         )
-        for example, chance in zip(asked, chances, strict=True)
+        for example, probability in zip(examples, probabilities, strict=True)
     ]
 
 
 def _make_player_examples(rows: Sequence[PairRow]) -> list[Example]:
+    # The label is a placeholder, since these examples are only predicted.
     return [
         Example(relation=row.relation, base_word=row.base_word, answer=row.answer, related=True)
         for row in rows
@@ -63,10 +65,12 @@ def _borrow_pairs(
     known = KnownPairs(lexicon)
     words = sorted(lexicon[relation])
     words = sorted(draw.sample(words, min(MAX_WORDS, len(words))))
-    vectors = np.asarray(classifier.describe.encoder(words), dtype=np.float32)
+    # Neighbors by cosine; column 0 is the word itself.
+    vectors = np.asarray(classifier.extractor.encoder(words), dtype=np.float32)
     near = np.argsort(-(vectors @ vectors.T), axis=1)[:, 1 : NUM_NEIGHBORS + 1]
     found: dict[tuple[str, str], Example] = {}
-    for _ in range(4 * count):  # some draws are known to hold, or were drawn before
+    # Draw more often than needed: some pairs are known to hold, or were drawn before.
+    for _ in range(4 * count):
         if len(found) == count or len(words) <= NUM_NEIGHBORS:
             break
         place = draw.randrange(len(words))
@@ -75,6 +79,7 @@ def _borrow_pairs(
             words[place],
             draw.choice(lexicon[relation][lender][:MAX_FAMILIAR_ANSWERS]),
         )
+        # The label is a placeholder here too.
         if not known(relation, base_word, answer):
             found[base_word, answer] = Example(
                 relation=relation, base_word=base_word, answer=answer, related=False

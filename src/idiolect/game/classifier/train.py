@@ -1,4 +1,7 @@
-"""The whole classifier: examples, numbers, a model a relation, judged on words it never saw."""
+"""Training of the classifier of word relations: splits, features, and one model per relation.
+
+Compares several variants of the model on base words that training has not seen.
+"""
 
 from __future__ import annotations
 
@@ -34,23 +37,23 @@ from idiolect.storage.files import staged_folder
 from idiolect.storage.manifest import Manifest
 
 LAST_STAGE_PERCENT, TEST_PERCENT = 20, 20
-"""Percent of the base words that the last stage learns from, and that are only for judging."""
+"""Percent of the base words for the last stage, and for evaluation only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
-    """How the classifier of word relations is trained."""
+    """Training settings of the classifier of word relations."""
 
     pairs: int = 4000
-    """True pairs of WordNet for the vectors' stage of a relation; as many false ones come beside
-    them. These cost seconds."""
+    """True pairs from WordNet per relation for the first stage, which uses only vectors. The same
+    number of false pairs is added. These pairs are cheap."""
     scored: int = 300
-    """True pairs, and as many false ones, for the last stage and again for judging. The base model
-    reads each of these."""
+    """True pairs from WordNet for the last stage, and the same number for evaluation. The same
+    number of false pairs is added to each. The base model scores all of these pairs."""
     pairs_of_a_word: int = 4
-    """At most so many of one base word: many words teach more than many pairs of a few."""
+    """Maximum number of pairs per base word: many words teach more than many pairs of few words."""
     likelihood: bool = True
-    """Whether the base model's own likelihood is among the scores."""
+    """Whether to add the base model's likelihoods to the scores."""
     seed: int = 0
 
 
@@ -59,48 +62,57 @@ class DataSplit:
     """Pairs in three parts that share no base word."""
 
     many: tuple[Example, ...]
+    """For the first stage."""
     apart: tuple[Example, ...]
+    """For the last stage."""
     test: tuple[Example, ...]
+    """For evaluation only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A model a relation, and what makes its numbers."""
+    """One model per relation, and the feature extractor that they need."""
 
     models: Mapping[str, RelationModel]
-    describe: FeatureExtractor
+    extractor: FeatureExtractor
 
     def predict_proba(self, pairs: Sequence[Example]) -> list[float]:
-        """The probability of each pair, in order. Raises MismatchError for an unknown relation."""
-        chances = [0.0] * len(pairs)
+        """The probability of each pair, in order.
+
+        Raises MismatchError if the classifier has no model for the relation of a pair.
+        """
+        # Predict all pairs of a relation at once, then put them back into input order.
+        probabilities = [0.0] * len(pairs)
         for relation in sorted({pair.relation for pair in pairs}):
             if relation not in self.models:
                 known = ", ".join(sorted(self.models))
-                raise MismatchError(f"the classifier knows no {relation}; it knows {known}")
+                raise MismatchError(
+                    f"the classifier has no model for {relation}; it has models for {known}"
+                )
             rows = [n for n, pair in enumerate(pairs) if pair.relation == relation]
-            numbers = FeatureMatrix.from_pairs([pairs[n] for n in rows], self.describe)
+            numbers = FeatureMatrix.from_pairs([pairs[n] for n in rows], self.extractor)
             found = self.models[relation].predict_proba(numbers.vectors, numbers.scores)
-            for n, chance in zip(rows, found.tolist(), strict=True):
-                chances[n] = chance
-        return chances
+            for n, probability in zip(rows, found.tolist(), strict=True):
+                probabilities[n] = probability
+        return probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelationSummary:
-    """What training gave for one relation."""
+    """The training result of one relation."""
 
     relation: str
     chosen: Kind
     pairs: int
-    """Learnt from, in both stages."""
+    """Number of training pairs in both stages."""
     game_pairs: int
-    """Those of them that come from the game."""
+    """Number of these that come from the game."""
     judged: Mapping[str, ClassifierMetrics]
-    """By way of classifying, on pairs of words that are only for judging."""
+    """Metrics of each variant (`list_variants`) on the evaluation pairs."""
 
 
 def assign_part(word: str, seed: int) -> str:
-    """Which part a base word's pairs belong to, the same whatever other words there are."""
+    """The part of a base word ("many", "apart" or "test"); it depends only on word and seed."""
     place = assign_bucket(word, seed)
     return (
         "apart"
@@ -114,15 +126,18 @@ def assign_part(word: str, seed: int) -> str:
 def split_pairs(
     lexicon: Lexicon, relation: str, game: Sequence[PairRow], config: ClassifierConfig
 ) -> DataSplit:
-    """The pairs of a relation, true and false, in three parts that share no base word."""
+    """Split the pairs of a relation, true and false, into three parts that share no base word."""
+    # No pair that players gave or confirmed may become a false pair.
     known = KnownPairs(
         lexicon, (row for row in game if row.players or row.confirmed > row.rejected)
     )
     played = from_game(game, relation)
     seen = {example.word_pair for example in played}
-    drawn = from_lexicon(lexicon, relation, a_word=config.pairs_of_a_word, seed=config.seed)
+    drawn = from_lexicon(lexicon, relation, per_word=config.pairs_of_a_word, seed=config.seed)
+    # All pairs of the game count; those of WordNet are added until each part is full.
     room = {"many": config.pairs, "apart": config.scored, "test": config.scored}
     true = [example for example in played if example.related]
+    # A pair of WordNet that players also gave is not added twice.
     for example in drawn:
         part = assign_part(example.base_word, config.seed)
         if room[part] > 0 and example.word_pair not in seen:
@@ -132,6 +147,7 @@ def split_pairs(
         true, known, lexicon, seed=config.seed, part=lambda word: assign_part(word, config.seed)
     )
     pairs += [example for example in played if not example.related]
+    # Reversed pairs have another base word, but `add_false_pairs` keeps it in the same part.
     by_part: dict[str, list[Example]] = {"many": [], "apart": [], "test": []}
     for example in pairs:
         by_part[assign_part(example.base_word, config.seed)].append(example)
@@ -139,8 +155,8 @@ def split_pairs(
 
 
 def list_variants(names: Sequence[str]) -> dict[str, tuple[Kind, tuple[int, ...]]]:
-    """Every way to classify that is compared, by name: the majority, each score alone, all scores,
-    the vectors alone, and all of it."""
+    """The variants that are compared, by name, as (kind, columns of scores): majority, each score
+    alone, all scores, vectors alone, and vectors with all scores (logistic and MLP)."""
     every = tuple(range(len(names)))
     found: dict[str, tuple[Kind, tuple[int, ...]]] = {"majority": ("scores", ())}
     found |= {f"{name} alone": ("scores", (n,)) for n, name in enumerate(names)}
@@ -150,18 +166,20 @@ def list_variants(names: Sequence[str]) -> dict[str, tuple[Kind, tuple[int, ...]
 
 
 def compare_variants(
-    parts: DataSplit, describe: FeatureExtractor, *, seed: int
+    parts: DataSplit, extractor: FeatureExtractor, *, seed: int
 ) -> tuple[dict[str, RelationModel], dict[str, Doubles]]:
-    """Each way's model, and its probabilities on ``parts.test``."""
-    many = FeatureMatrix.from_pairs(parts.many, describe, scored=False)
-    apart, test = (FeatureMatrix.from_pairs(part, describe) for part in (parts.apart, parts.test))
+    """Fit all variants; returns their models and their probabilities on ``parts.test``."""
+    # The first stage uses only vectors, so its pairs need no scores.
+    many = FeatureMatrix.from_pairs(parts.many, extractor, scored=False)
+    apart, test = (FeatureMatrix.from_pairs(part, extractor) for part in (parts.apart, parts.test))
     fitter = StageFitter(many, apart, seed=seed)
-    models = {name: fitter.fit(*way) for name, way in list_variants(describe.score_names).items()}
+    variants = list_variants(extractor.score_names)
+    models = {name: fitter.fit(*variant) for name, variant in variants.items()}
     return models, {n: m.predict_proba(test.vectors, test.scores) for n, m in models.items()}
 
 
 def choose_best_kind(models: Mapping[str, RelationModel]) -> Kind:
-    """The kind that fits the words of the last stage best; the words for judging have no say."""
+    """The kind with the lowest loss on the last stage's pairs; evaluation pairs are not used."""
     kinds: tuple[Kind, ...] = ("scores", "logistic", "mlp")
     return min((k for k in kinds if k in models), key=lambda kind: models[kind].loss)
 
@@ -169,7 +187,7 @@ def choose_best_kind(models: Mapping[str, RelationModel]) -> Kind:
 def train_classifier(
     lexicon: Lexicon,
     out: Path,
-    describe: FeatureExtractor,
+    extractor: FeatureExtractor,
     config: ClassifierConfig,
     *,
     game: Sequence[PairRow] = (),
@@ -179,33 +197,37 @@ def train_classifier(
     replace: bool = False,
     listener: Listener = silent,
 ) -> list[RelationSummary]:
-    """Train a model a relation and write them to the folder ``out``, whole or not at all.
+    """Train one model per relation and write them to the folder ``out`` atomically.
 
-    ``base`` is the identity of the base model whose likelihoods are among the scores,
-    ``contributors`` are the players behind ``game``; the manifest names both.
+    ``base`` is the identity of the base model that the extractor's likelihoods come from, and
+    ``contributors`` are the players behind ``game``; the manifest records both. Raises DataError
+    if a relation has too few pairs.
     """
     models: dict[str, RelationModel] = {}
     summaries: list[RelationSummary] = []
     for relation in sorted(lexicon):
-        listener(Note(text=f"{relation}: learning"))
+        listener(Note(text=f"{relation}: training"))
+        # Fit all variants, and keep the best kind.
         parts = split_pairs(lexicon, relation, game, config)
-        found, chances = compare_variants(parts, describe, seed=config.seed)
+        found, probabilities = compare_variants(parts, extractor, seed=config.seed)
         chosen = choose_best_kind(found)
         models[relation] = found[chosen]
+        # Report the metrics of all variants on the evaluation pairs.
         played = {example.word_pair for example in from_game(game, relation)}
-        learnt = (*parts.many, *parts.apart)
+        learned = (*parts.many, *parts.apart)
         summaries.append(
             RelationSummary(
                 relation=relation,
                 chosen=chosen,
-                pairs=len(learnt),
-                game_pairs=sum(example.word_pair in played for example in learnt),
+                pairs=len(learned),
+                game_pairs=sum(example.word_pair in played for example in learned),
                 judged={
                     name: compute_metrics(parts.test, p, seed=config.seed)
-                    for name, p in chances.items()
+                    for name, p in probabilities.items()
                 },
             )
         )
+    # The folder appears under its name only when it is complete.
     with staged_folder(out, replace=replace) as stage:
         save_models(stage, models)
         Manifest.of_folder(
@@ -213,22 +235,26 @@ def train_classifier(
             kind="classifier",
             base=base,
             task="word-relation",
-            config={**to_plain(config), "scores": list(describe.score_names), **(made_with or {})},
+            config={**to_plain(config), "scores": list(extractor.score_names), **(made_with or {})},
             contributors=tuple(contributors),
         ).save(stage)
     return summaries
 
 
 def load_classifier(
-    folder: Path, describe: FeatureExtractor, *, base: str | None = None
+    folder: Path, extractor: FeatureExtractor, *, base: str | None = None
 ) -> Classifier:
-    """Read a classifier. Raises MissingError, IntegrityError, and MismatchError where it was made
-    for another base or other scores than ``describe`` makes."""
+    """Read a classifier.
+
+    Raises MissingError if there is none, IntegrityError if its files are damaged, and MismatchError
+    if it was trained with another base model or with other scores than ``extractor`` computes.
+    """
     manifest = Manifest.load(folder, "classifier")
     manifest.require(folder, base=base)
-    if (made := tuple(manifest.config.get("scores", ()))) != describe.score_names:
+    # The models index scores by column, so names and order must match.
+    if (trained_on := tuple(manifest.config.get("scores", ()))) != extractor.score_names:
         raise MismatchError(
-            f"{folder}: it was trained on {', '.join(made)}, "
-            f"not on {', '.join(describe.score_names)}"
+            f"{folder}: it was trained on {', '.join(trained_on)}, "
+            f"not on {', '.join(extractor.score_names)}"
         )
-    return Classifier(models=load_models(folder), describe=describe)
+    return Classifier(models=load_models(folder), extractor=extractor)

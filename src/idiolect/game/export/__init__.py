@@ -1,4 +1,4 @@
-"""What goes out of the game: pairs of words with who gave them, histories, how far players agree.
+"""Exports of the game: the table of word pairs, players' histories, and a report on agreement.
 
-Made of plain values (``game/plays.py``); ``reading.py`` alone knows the site's database.
+All are computed from plain values (``game/plays.py``), without the site's database.
 """

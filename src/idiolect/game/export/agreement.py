@@ -1,11 +1,11 @@
-"""How far players agree with each other, and how often an answer is right by how many gave it.
+"""Agreement between players, and precision of answers by the number of players who gave them.
 
-Agreement is Krippendorff's alpha: 1 where all agree, 0 where they do as if everyone drew their
-answers from one pot, whatever the base word. A unit is a base word with any answer that was given
-in the relation, to this word or another; its raters are the players who were asked the word, and
-each says whether that came to their mind. Were the answers that nobody gave to a word left out, all
-players' not saying them, their plainest agreement, would be. In Nym or Not each says what they
-think of a pair.
+Agreement is Krippendorff's alpha: 1 if all players agree, 0 if they agree as often as if they drew
+their answers at random regardless of the base word. For answers, a unit is a base word together
+with any answer that was given in the relation, to this word or to another. Its raters are the
+players who were asked the word, and the rating is whether they gave the answer. Answers that no
+player gave to a word must be included: not giving them is agreement too. For votes in Nym or Not,
+a unit is a pair and the rating is the vote.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from idiolect.game.plays import Plays
 from idiolect.stats.significance import share_interval
 
 NUM_RESAMPLES = 300
-"""Of base words, for an interval of alpha: its ends then move by about a tenth of its width."""
+"""Bootstrap samples per interval of alpha; the ends then vary by about a tenth of its width."""
 PLAYER_BUCKETS = ((1, 1), (2, 2), (3, 4), (5, 9), (10, 19), (20, None))
-"""Players who gave an answer, from and to, for precision by count."""
+"""Ranges (from, to) of the number of players who gave an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Krippendorff's alpha over some pairs."""
+    """Krippendorff's alpha over a set of units."""
 
     words: int
-    """Base words with at least two players."""
+    """Number of base words with at least two raters."""
     players: int
     alpha: float | None
-    """``None`` where it is not defined: fewer than two opinions on every pair, or all the same."""
+    """``None`` if undefined: no unit has two raters, or all ratings are equal."""
     interval: tuple[float, float] | None
-    """95% bootstrap over base words; ``None`` with fewer than two of them."""
+    """95% bootstrap interval over base words; ``None`` with fewer than two of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
-    """Of the pairs that so many players gave, how many are right."""
+    """How many of the pairs that ``least`` to ``most`` players gave are correct."""
 
     least: int
     most: int | None
@@ -51,14 +51,15 @@ class Precision:
     in_wordnet: int
     in_wordnet_interval: tuple[float, float]
     voted: int
-    """Pairs on which Nym or Not has a majority."""
+    """Number of pairs with a majority in Nym or Not."""
     confirmed: int
-    """Those of them with a majority of yes."""
+    """Number of these whose majority is yes."""
     confirmed_interval: tuple[float, float]
 
 
 def compute_agreement(plays: Plays, *, seed: int = 0) -> Mapping[str, Agreement]:
-    """Alpha of the answers of each relation and of all (``answers``), and of ``votes``."""
+    """Alpha by name: each relation, all answers together ("answers"), and "votes"."""
+    # The answers of each relation, and of all relations together.
     units = _build_answer_units(plays)
     relations = sorted({key[0] for key in units})
     parts: dict[str, _Units] = {
@@ -79,10 +80,11 @@ def compute_agreement(plays: Plays, *, seed: int = 0) -> Mapping[str, Agreement]
 
 
 def compute_precision_by_count(rows: Sequence[PairRow]) -> list[Precision]:
-    """How often answers are right by how many players gave them; pairs nobody gave do not count."""
+    """Precision of answers in each of `PLAYER_BUCKETS`; pairs that no player gave do not count."""
     found: list[Precision] = []
     for least, most in PLAYER_BUCKETS:
         chosen = [r for r in rows if r.players >= least and (most is None or r.players <= most)]
+        # Votes decide only if they have a majority.
         voted = [r for r in chosen if r.confirmed != r.rejected]
         listed = sum(r.in_wordnet for r in chosen)
         confirmed = sum(r.confirmed > r.rejected for r in voted)
@@ -102,9 +104,9 @@ def compute_precision_by_count(rows: Sequence[PairRow]) -> list[Precision]:
 
 
 VoteCounts = tuple[int, int]
-"""How many raters said no, and yes."""
+"""Number of raters who said no, and who said yes."""
 _Units = Mapping[tuple[str, str], Sequence[VoteCounts]]
-"""By (relation, base word): its units."""
+"""The units of each (relation, base word)."""
 
 
 def _count_players(plays: Plays, relation: str) -> int:
@@ -113,6 +115,7 @@ def _count_players(plays: Plays, relation: str) -> int:
 
 
 def _build_answer_units(plays: Plays) -> _Units:
+    # Who was asked each word, who gave which answer, and all answers of each relation.
     asked: dict[tuple[str, str], set[str]] = defaultdict(set)
     gave: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     stems: dict[str, set[str]] = defaultdict(set)
@@ -125,15 +128,17 @@ def _build_answer_units(plays: Plays) -> _Units:
     units: dict[tuple[str, str], list[VoteCounts]] = {}
     for word, players in asked.items():
         units[word] = [(len(players) - len(who), len(who)) for who in gave[word].values()]
-        # Units on which m raters all say no count m each in alpha: so many of them are one of
-        # so many raters.
-        unsaid = (len(stems[word[0]]) - len(gave[word])) * len(players)
-        if unsaid and len(players) > 1:
-            units[word].append((unsaid, 0))
+        # Answers that no player gave to this word: k units, each with m "no" ratings. Such units
+        # enter alpha only by their total number of ratings, so one unit with k x m "no" ratings is
+        # equivalent and much smaller.
+        not_given = (len(stems[word[0]]) - len(gave[word])) * len(players)
+        if not_given and len(players) > 1:
+            units[word].append((not_given, 0))
     return units
 
 
 def _build_vote_units(plays: Plays) -> _Units:
+    # Only a player's last vote on a pair counts.
     last = {
         (v.relation, v.base_word, v.stem, v.player): v.yes
         for v in sorted(plays.votes, key=lambda v: v.given)
@@ -147,9 +152,9 @@ def _build_vote_units(plays: Plays) -> _Units:
 
 
 def _measure_agreement(units: _Units, players: int, *, seed: int) -> Agreement:
-    # One opinion alone says nothing of agreement.
-    told = [[counts for counts in units[word] if sum(counts) >= 2] for word in sorted(units)]
-    words = [np.asarray(counts) for counts in told if counts]
+    # A unit with a single rating says nothing about agreement.
+    rated = [[counts for counts in units[word] if sum(counts) >= 2] for word in sorted(units)]
+    words = [np.asarray(counts) for counts in rated if counts]
     return Agreement(
         words=len(words),
         players=players,
@@ -159,8 +164,10 @@ def _measure_agreement(units: _Units, players: int, *, seed: int) -> Agreement:
 
 
 def _compute_alpha(words: Iterable[NDArray[np.int64]]) -> float | None:
-    import krippendorff  # of the extra "web"
+    # Imported lazily: part of the extra "web".
+    import krippendorff
 
+    # Alpha is undefined without units, or if all ratings are equal.
     counts = [word for word in words if len(word)]
     if not counts or (np.concatenate(counts).sum(axis=0) == 0).any():
         return None
@@ -178,6 +185,7 @@ def _bootstrap_interval(
         _compute_alpha(words[n] for n in draw.integers(0, len(words), len(words)))
         for _ in range(NUM_RESAMPLES)
     )
+    # Skip samples in which alpha is undefined.
     values = [value for value in drawn if value is not None]
     if not values:
         return None

@@ -1,7 +1,7 @@
-"""The table of pairs as a file: TSV or Parquet, ours or the original game's; alone in knowing both.
+"""Reading and writing the table of pairs as TSV or Parquet, in our format or the original game's.
 
-The original game's table has the columns BASE_WORD, INPUT_WORD, RELATION_ID and CNT; all its rows
-are parts, and RELATION_ID is no more than the row's own number.
+The table of the original KnowYourNyms has the columns BASE_WORD, INPUT_WORD, RELATION_ID and CNT.
+All of its rows are meronyms, and RELATION_ID is only a row number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ ORIGINAL_COLUMNS = ("BASE_WORD", "INPUT_WORD", "RELATION_ID", "CNT")
 
 
 def write_pairs(path: Path, rows: Sequence[PairRow]) -> None:
-    """Write the table, by the name's ending as ``.tsv`` or ``.parquet``; raises UsageError."""
+    """Write the table as ``.tsv`` or ``.parquet``, by the file's suffix.
+
+    Raises UsageError for any other suffix.
+    """
     match path.suffix.lower():
         case ".tsv":
             out = io.StringIO()
@@ -36,28 +39,31 @@ def write_pairs(path: Path, rows: Sequence[PairRow]) -> None:
         case ".parquet":
             write_atomic(path, _encode_parquet(rows))
         case _:
-            raise UsageError(f"{path}: a table of pairs ends in .tsv or .parquet")
+            raise UsageError(f"{path}: the name of a table of pairs must end in .tsv or .parquet")
 
 
 def read_pairs(path: Path) -> list[PairRow]:
-    """Read a table that ``write_pairs`` wrote, or the original game's TSV.
+    """Read a table that ``write_pairs`` wrote, or a TSV of the original game.
 
-    Raises MissingError where there is none, DataError for other columns or a broken row.
+    Raises MissingError if the file does not exist, DataError if its columns are unknown or a row is
+    malformed.
     """
     if not path.is_file():
-        raise MissingError(f"{path}: no such table of pairs")
+        raise MissingError(f"{path}: no such file")
     rows: Iterable[Mapping[str, Any]]
     if path.suffix.lower() == ".parquet":
         columns, rows = _read_parquet_rows(path)
     else:
         columns, rows = _read_tsv_rows(path)
+    # The column names tell the format.
     readers: dict[tuple[str, ...], Callable[[Mapping[str, Any]], PairRow]] = {
         COLUMNS: _parse_own_row,
         ORIGINAL_COLUMNS: _parse_original_row,
     }
     if columns not in readers:
-        raise DataError(f"its columns are {columns}", file=path, hint=f"expected {COLUMNS}")
+        raise DataError(f"unknown columns {columns}", file=path, hint=f"expected {COLUMNS}")
     found: list[PairRow] = []
+    # Line 1 holds the column names.
     for line, row in enumerate(rows, 2):
         try:
             found.append(readers[columns](row))
@@ -95,6 +101,7 @@ def _parse_own_row(row: Mapping[str, Any]) -> PairRow:
             case "base_word" | "answer":
                 values[name] = _require_text(name, value)
             case "in_wordnet":
+                # Parquet stores booleans, TSV "yes" and "no".
                 values[name] = (
                     value if isinstance(value, bool) else {"yes": True, "no": False}[value]
                 )
@@ -106,7 +113,8 @@ def _parse_own_row(row: Mapping[str, Any]) -> PairRow:
 
 
 def _parse_original_row(row: Mapping[str, Any]) -> PairRow:
-    """A row of the original: how many players gave it is known, how many were asked is not."""
+    """A row of the original game. It has the number of players who gave the answer, but not the
+    number who were asked; so the shares are unknown."""
     count = int(row["CNT"])
     return PairRow(
         relation=Relation.MERONYMS.value,
@@ -137,6 +145,7 @@ def _build_schema() -> Any:
     import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
     pa = cast("Any", pyarrow)
+    # By the annotations of PairRow, which are strings (postponed evaluation).
     kinds = {
         "str": pa.string(),
         "int": pa.int32(),

@@ -1,8 +1,8 @@
-"""Players' rounds as histories of the word relation task, under names that say nothing.
+"""Players' rounds as histories of the word relation task, under pseudonyms.
 
-Pseudonyms are drawn anew for each export and kept nowhere: two exports cannot be joined by them,
-and nobody can be asked who is behind one. Times are cut to the day, since the second at which
-somebody played is known to whoever saw them play.
+Each export draws new random pseudonyms and does not store them. So two exports cannot be joined,
+and no record leads from a pseudonym to a player. Times are truncated to the day, since an observer
+may know the exact time at which a player played.
 """
 
 from __future__ import annotations
@@ -17,37 +17,40 @@ from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 
 Determiner = Callable[[str], str]
-"""From a base word to the determiner that it is asked with, perhaps none."""
+"""Returns the determiner of a base word; "" if it has none."""
 Pseudonym = Callable[[], str]
+"""Returns a new pseudonym on each call."""
 SECONDS_PER_DAY = 86_400
 
 
 def new_pseudonym() -> str:
-    """A pseudonym (16 hex digits) that follows from nothing."""
+    """A random pseudonym with 16 hex digits."""
     return f"player-{secrets.token_hex(8)}"
 
 
 def build_histories(
     rounds: Iterable[RoundRow], determiner: Determiner, *, pseudonym: Pseudonym = new_pseudonym
 ) -> list[History]:
-    """One history a player who gave an answer, sorted by pseudonym."""
+    """One history per player who gave an answer, sorted by pseudonym."""
     by_player: dict[str, list[RoundRow]] = defaultdict(list)
     for row in rounds:
         by_player[row.player].append(row)
-    made = [
+    histories = [
         build_player_history(pseudonym(), played, determiner, resolution=SECONDS_PER_DAY)
         for _, played in sorted(by_player.items())
     ]
-    return sorted((h for h in made if h.items), key=lambda h: h.person)
+    # Sorting by pseudonym hides the order of the players.
+    return sorted((h for h in histories if h.items), key=lambda h: h.person)
 
 
 def build_player_history(
     person: str, rounds: Iterable[RoundRow], determiner: Determiner, *, resolution: float = 1.0
 ) -> History:
-    """One player's answers, an item each, in the order in which they were given.
+    """The history of one player: one item per answer, in the order in which they were given.
 
-    ``resolution`` is that of the times, in seconds.
+    Times are truncated to multiples of ``resolution`` seconds.
     """
+    # The id breaks ties, so that the order does not depend on that of ``rounds``.
     played = sorted(rounds, key=lambda row: (row.finished, row.id))
     given = [(row, answer.text) for row in played for answer in row.answers]
     return History.of(
@@ -70,5 +73,5 @@ def build_player_history(
 
 
 def format_round_question(row: RoundRow, determiner: Determiner) -> str:
-    """The question of a round, as the player read it."""
+    """The question of a round, as the player saw it."""
     return format_question(Relation(row.relation), row.base_word, determiner(row.base_word))

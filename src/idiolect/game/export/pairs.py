@@ -1,6 +1,6 @@
-"""Every base word and answer with who gave it: what the game's rounds and votes say of a pair.
+"""The table of pairs: what rounds and votes say about each base word and answer.
 
-Counts players beside rounds: one player's many rounds of a word are one opinion.
+Counts players and rounds separately, since several rounds of one player on a word are one opinion.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from idiolect.game.plays import Plays, RoundRow, VoteRow
 from idiolect.stats.significance import share_interval
 
 MIN_PLAYERS = 3
-"""Players who must have given an answer before others may see it: what only one person writes may
-be about somebody."""
+"""Players who must have given an answer before others may see it: an answer that only one person
+gives may be personal information."""
 
 Lexicon = Callable[[str, str], Collection[str]]
-"""From (relation, base word) to the stems that WordNet has for it."""
+"""Returns the stems that WordNet lists for (relation, base word)."""
 PairKey = tuple[str, str, str]
 """(relation, base word, stem)."""
 
@@ -29,33 +29,37 @@ class PairRow:
     relation: str
     base_word: str
     answer: str
-    """The commonest of the spellings that share its stem."""
+    """The most frequent spelling among those that share its stem."""
     players: int
-    """Players who gave it."""
+    """Number of players who gave it."""
     asked: int
-    """Players who finished a round of the base word."""
+    """Number of players who finished a round on the base word."""
     given: int
-    """Rounds in which it was given."""
+    """Number of rounds in which it was given."""
     rounds: int
-    """Finished rounds of the base word."""
+    """Number of finished rounds on the base word."""
     share: float | None
-    """``given / rounds``; ``None`` where nobody was asked: then it comes from votes alone."""
+    """``given / rounds``; ``None`` if the word has no rounds and the pair only has votes."""
     in_wordnet: bool
     confirmed: int
-    """Players who said yes to it in Nym or Not."""
+    """Number of players who voted yes in Nym or Not."""
     rejected: int
-    """Players who said no."""
+    """Number of players who voted no."""
     agreement: float | None
-    """``players / asked``: the share of the players asked who gave it."""
+    """``players / asked``; ``None`` if the word has no rounds."""
     agreement_low: float | None
     agreement_high: float | None
-    """Its 95% interval (Wilson), players being independent."""
+    """The 95% Wilson interval of ``agreement``; it assumes that players are independent."""
 
 
 def build_pair_rows(
     plays: Plays, lexicon: Lexicon, *, least_players: int = MIN_PLAYERS
 ) -> list[PairRow]:
-    """The pairs that at least ``least_players`` gave or voted on, by relation, word and share."""
+    """The pairs that at least ``least_players`` players gave or voted on.
+
+    Sorted by relation, base word, and descending share.
+    """
+    # Index rounds and votes by pair.
     words = _group_by_word(plays.rounds)
     votes = _keep_last_votes(plays.votes)
     spellings = _count_spellings(plays)
@@ -63,14 +67,15 @@ def build_pair_rows(
     for row in plays.rounds:
         for answer in row.answers:
             given[row.relation, row.base_word, answer.stem].append(row)
+    # The spellings hold every pair, also those that have only votes.
     rows = [
         _build_row(
             key, given.get(key, []), words.get(key[:2], []), votes.get(key, {}), texts, lexicon
         )
         for key, texts in spellings.items()
     ]
-    seen = [r for r in rows if max(r.players, r.confirmed + r.rejected) >= least_players]
-    return sorted(seen, key=lambda r: (r.relation, r.base_word, -(r.share or 0), r.answer))
+    kept = [r for r in rows if max(r.players, r.confirmed + r.rejected) >= least_players]
+    return sorted(kept, key=lambda r: (r.relation, r.base_word, -(r.share or 0), r.answer))
 
 
 def _group_by_word(rounds: Iterable[RoundRow]) -> Mapping[tuple[str, str], list[RoundRow]]:
@@ -81,7 +86,7 @@ def _group_by_word(rounds: Iterable[RoundRow]) -> Mapping[tuple[str, str], list[
 
 
 def _keep_last_votes(votes: Iterable[VoteRow]) -> Mapping[PairKey, dict[str, bool]]:
-    """Each player's last word on each pair."""
+    """The last vote of each player on each pair."""
     found: dict[PairKey, dict[str, bool]] = defaultdict(dict)
     for vote in sorted(votes, key=lambda v: v.given):
         found[vote.relation, vote.base_word, vote.stem][vote.player] = vote.yes
@@ -94,7 +99,8 @@ def _count_spellings(plays: Plays) -> Mapping[PairKey, Counter[str]]:
         for answer in row.answers:
             found[row.relation, row.base_word, answer.stem][answer.text] += 1
     for vote in plays.votes:
-        # Somebody's own spelling counts before that of the pair they were shown.
+        # Adds the spelling with count 0: spellings that players typed take precedence over those
+        # that voters were shown.
         found[vote.relation, vote.base_word, vote.stem][vote.answer] += 0
     return found
 
@@ -107,7 +113,10 @@ def _build_row(
     texts: Counter[str],
     lexicon: Lexicon,
 ) -> PairRow:
+    """Build one row from the rounds that gave the answer, all rounds on the word (``word``), the
+    votes by player, and the spellings."""
     relation, base_word, stem = key
+    # Count each player once, however many rounds they played.
     players = len({row.player for row in given})
     asked = len({row.player for row in word})
     low, high = share_interval(players, asked) if asked else (None, None)

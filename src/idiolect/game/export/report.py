@@ -1,4 +1,4 @@
-"""A report of what was played: how much, how far players agree, how often answers are right."""
+"""A report on the played rounds: counts, agreement between players, and precision of answers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from idiolect.game.rules.relations import Relation
 
 
 def build_report(plays: Plays, lexicon: Lexicon, *, seed: int = 0) -> dict[str, Any]:
-    """The report as plain data: counts, ``agreement`` and ``precision``, by relation and of all.
+    """The report as plain JSON data: counts, ``agreement`` and ``precision``, per relation and
+    overall.
 
-    It holds no answer and no name.
+    It contains neither answers nor player names.
     """
+    # Include rare pairs: the report shows only counts, so it needs no privacy threshold.
     rows = build_pair_rows(plays, lexicon, least_players=0)
     relations = [relation.value for relation in Relation]
     precision = {

@@ -1,5 +1,5 @@
-"""The rules of the game: values in, values out; no Django, no clock, no randomness of their own.
+"""The rules of the game as pure functions: no Django, no clock, no global random state.
 
-What is random comes from a `random.Random` that is passed in, and so does the time. Who plays,
-where rounds are kept, and which words there are is not known here.
+Callers pass in the time and a `random.Random`. The rules do not know the players, the database or
+the word table.
 """

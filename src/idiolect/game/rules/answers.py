@@ -1,8 +1,8 @@
-"""What a typed answer is: its text as kept, its stem as compared; knows no scores.
+"""Normalizing and stemming of typed answers, and the rule which answers count.
 
-An answer is compared by its *stem*: Porter's, word by word, without a leading article, with hyphens
-as spaces and irregular plurals as their singulars, so that "the Ice-Creams" and "ice cream" are one
-answer, and so are "teeth" and "tooth".
+Answers are compared by their *stem*: each word goes through the Porter stemmer, a leading article
+is dropped, hyphens become spaces, and irregular plurals become singulars. So "the Ice-Creams" and
+"ice cream" are the same answer, and so are "teeth" and "tooth".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import Stemmer
 from idiolect.game.rules.relations import MAX_ANSWERS
 
 MAX_CHARS = 50
-"""Longer answers are cut."""
+"""Longer answers are truncated to this length."""
 
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
 _ARTICLES = frozenset({"a", "an", "the", "some"})
@@ -27,15 +27,17 @@ _MAX_INPUT_CHARS = 4 * MAX_CHARS
 
 
 def normalize_answer(text: str) -> str:
-    """The answer as it is kept: NFKC, lower case, single spaces, at most 50 characters.
+    """The answer as it is stored: NFKC, lower case, single spaces, at most 50 characters.
 
-    Characters that are not seen (control, format, unassigned) go, and so does punctuation at the
-    edges. A text without a letter or a digit is "".
+    Removes invisible characters (control, format, unassigned) and punctuation at both ends.
+    Returns "" for a text without a letter or a digit.
     """
-    # Cut early: normalising must not cost more because somebody sends a megabyte.
+    # Truncate first, so that a client that sends a megabyte does not cost more time.
     text = unicodedata.normalize("NFKC", text[:_MAX_INPUT_CHARS].translate(_QUOTES)).lower()
     text = "".join(c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
+    # Normalize again: removing characters may have created new sequences that NFKC composes.
     text = " ".join(unicodedata.normalize("NFKC", text).split())
+    # Marks ("M") are stripped only at the start: at the end they belong to the letter before them.
     start = next((at for at, c in enumerate(text) if not _is_edge(c, "PZM")), len(text))
     text = text[start : start + MAX_CHARS]
     end = next((at for at in range(len(text), 0, -1) if not _is_edge(text[at - 1], "PZ")), 0)
@@ -53,35 +55,40 @@ def _load_stemmer() -> Any:
 
 @cache
 def _load_singulars() -> dict[str, str]:
-    """Irregular plurals, which ship with the table of words."""
+    """Singulars by irregular plural, from the file that ships beside the word table."""
     text = resources.files("idiolect.game.wordnet").joinpath("plurals.tsv").read_text("utf-8")
     return dict(line.split("\t") for line in text.splitlines())
 
 
 @lru_cache(maxsize=65536)
 def stem(text: str) -> str:
-    """What answers are compared by; "" where nothing of the text counts."""
+    """The form by which answers are compared; "" if nothing is left of the text."""
+    # Spaces, underscores and all hyphens and dashes separate words.
     words = re.split(r"[\s_\-\u2010-\u2015]+", normalize_answer(text))
     words = [word.removesuffix("'s").strip("'") for word in words]
     words = [_load_singulars().get(word, word) for word in words if word]
+    # An article on its own stays, as it may be the whole answer.
     if len(words) > 1 and words[0] in _ARTICLES:
         words = words[1:]
-    # Cut as the answer is: "ovum" for "ova" lengthens it.
+    # Truncate again: a singular may be longer than its plural ("ovum" for "ova").
     return " ".join(_load_stemmer().stemWords(words))[:MAX_CHARS].strip()
 
 
 def filter_accepted(base_word: str, answers: Iterable[str]) -> tuple[str, ...]:
-    """The answers that count, normalised, in the order they were given.
+    """The answers that count, normalized, in the order in which they were given.
 
-    The base word does not count, in whatever form, spelling apart ("sea-food") or repetition; of
-    each stem the first answer counts, and only the first `MAX_ANSWERS` are looked at.
+    The base word itself does not count, in any inflection, with other word breaks ("sea-food"), or
+    repeated. If several answers share a stem, the first one counts. Answers after the first
+    `MAX_ANSWERS` are ignored.
     """
     own = stem(base_word)
     seen = {own, ""}
     kept: list[str] = []
+    # Zipping with a range stops reading after MAX_ANSWERS, even from an endless iterable.
     for text, _ in zip(answers, range(MAX_ANSWERS), strict=False):
         answer = normalize_answer(text)
         key = stem(answer)
+        # Skip the base word, its repetitions, and its spellings with other word breaks.
         if set(key.split()) <= set(own.split()) or key.replace(" ", "") == own.replace(" ", ""):
             continue
         if key not in seen:

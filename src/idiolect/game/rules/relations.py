@@ -1,4 +1,4 @@
-"""The four relations: how they are asked and how long a player has; knows no answers."""
+"""The four word relations: their questions and time limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 
 class Relation(StrEnum):
-    """What the answers of a round are to its base word; the value is its name everywhere."""
+    """How the answers of a round relate to its base word. The value is the stored name."""
 
     SYNONYMS = "synonyms"
     ANTONYMS = "antonyms"
@@ -24,25 +24,25 @@ ROUND_SECONDS: Mapping[Relation, int] = MappingProxyType(
         Relation.MERONYMS: 20,
     }
 )
-"""How long a timed round lasts."""
+"""Length of a timed round."""
 
 GRACE_SECONDS = 1.0
-"""Seconds that an answer may be under way after a round has ended."""
+"""Time after the end of a round in which answers are still accepted, for network delay."""
 
 MAX_ANSWERS = 60
-"""Answers of a round that are looked at: three a second in the longest round, which nobody types;
-an untimed round may reach it."""
+"""Maximum number of answers per round. In the longest timed round this is three per second, more
+than a player can type; an untimed round can reach it."""
 
 
 def is_in_time(relation: Relation, elapsed: float, *, untimed: bool = False) -> bool:
-    """Whether answers count that arrive ``elapsed`` seconds after the server started the round."""
+    """Whether answers count if they arrive ``elapsed`` seconds after the server began the round."""
     return elapsed >= 0 and (untimed or elapsed <= ROUND_SECONDS[relation] + GRACE_SECONDS)
 
 
 def format_question(relation: Relation, base_word: str, determiner: str = "") -> str:
-    """What the player is asked; ``determiner`` is the base word's own ("a", "an", "some", "the").
+    """The question of a round; ``determiner`` is that of the base word ("a", "an", "the" or "").
 
-    Kinds are asked without a determiner: a kind of bird, not a kind of a bird.
+    Questions for hyponyms omit it: "kinds of bird", not "kinds of a bird".
     """
     word = f"{determiner} {base_word}" if determiner else base_word
     match relation:

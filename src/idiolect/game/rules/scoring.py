@@ -1,4 +1,4 @@
-"""What a round is worth and why; knows what others gave, not who they are."""
+"""Scoring of a round: points per answer, and a sentence that explains them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from idiolect.game.rules.answers import filter_accepted, stem
 from idiolect.game.rules.relations import Relation
 
 LISTED_BONUS = 50
-"""For an answer that WordNet lists for this relation."""
+"""Bonus points for an answer that WordNet lists for this relation."""
 
 ROUND_BONUS = 40
-"""For a round on a word that few have played, where hardly anybody can agree yet."""
+"""Bonus points for a round on a little-played word, because few players can agree on it yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriorAnswers:
-    """What others gave for a base word and relation: one round a player, never one's own."""
+    """Answers by other players for a base word and relation, one round per player."""
 
     rounds: int = 0
     given: Mapping[str, int] = field(default_factory=dict[str, int])
-    """In how many of these rounds each stem was given."""
+    """For each stem, the number of these rounds in which it was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordScore:
-    """One answer's points, and the sentence that explains them."""
+    """The points of one answer, and the sentence that explains them."""
 
     answer: str
     stem: str
     share: float
-    """Of the earlier rounds by others, from 0 to 1, which gave the same stem."""
+    """Share of the other players' earlier rounds, from 0 to 1, that gave the same stem."""
     agreement: int
     bonus: int
     total: int
@@ -40,7 +40,7 @@ class WordScore:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundScore:
-    """A round's points, answer by answer in the order given."""
+    """The points of a round; ``words`` is in the order of the answers."""
 
     words: tuple[WordScore, ...]
     round_bonus: int
@@ -56,10 +56,11 @@ def score_round(
     listed: Collection[str],
     little_played: bool,
 ) -> RoundScore:
-    """The points of what a player typed; ``listed`` are the stems that WordNet has for the pair.
+    """Score the answers that a player typed.
 
-    Takes the raw answers, and counts only those that `accepted` lets through, so that no caller
-    can score the base word. The bonus of a little-played word needs one answer that counts.
+    ``listed`` holds the stems that WordNet lists for the base word. Takes the raw answers and
+    applies `filter_accepted` itself, so that no caller can score the base word. The bonus of a
+    little-played word needs at least one answer that counts.
     """
     words = tuple(
         _score_word(relation, base_word, answer, earlier=earlier, listed=listed)
@@ -80,8 +81,9 @@ def _score_word(
     listed: Collection[str],
 ) -> WordScore:
     key = stem(answer)
+    # Cap the count, so that inconsistent data cannot give a share above 1.
     given = min(earlier.given.get(key, 0), earlier.rounds)
-    # Whole numbers, halves up: 100 x share without the surprises of floats.
+    # round(100 x share) in integer arithmetic, with halves rounded up.
     agreement = (200 * given + earlier.rounds) // (2 * earlier.rounds) if earlier.rounds else 0
     bonus = LISTED_BONUS if key in listed else 0
     return WordScore(
@@ -104,8 +106,9 @@ _RELATION_PHRASES = {
 
 
 def _explain_score(relation: Relation, base_word: str, given: int, rounds: int, bonus: int) -> str:
+    # First the agreement with other players, then the bonus.
     if not rounds:
-        agreed = "Nobody has played this word before you."
+        agreed = "No other player has played this word yet."
     elif not given:
         others = "other player" if rounds == 1 else "other players"
         agreed = f"None of {rounds} {others} gave it."

@@ -1,4 +1,4 @@
-"""Leaderboards: who is where; knows totals of players, not their rounds, and is told the time."""
+"""Leaderboards: ranks players by their totals, and finds the hardest words."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from enum import StrEnum
 from idiolect.game.rules.choice import WordStats, estimate_difficulty, is_little_played, is_retired
 
 MIN_AVERAGE_ROUNDS = 10
-"""Rounds a player needs to stand on the board of averages."""
+"""Rounds that a player needs to be on the leaderboard of averages."""
 ACTIVE_DAYS = 30
-"""Who has not played for so long leaves that board."""
+"""Players who have not played for this number of days are not on that leaderboard."""
 
 
 class LeaderboardKind(StrEnum):
-    """What players are ordered by."""
+    """The value by which players are ranked."""
 
     AVERAGE = "average"
     TOTAL = "total"
@@ -35,7 +35,7 @@ class PlayerTotals:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaderboardRow:
-    """A row of a leaderboard; equal values share a rank, and the next one counts them all."""
+    """A row of a leaderboard. Equal values share a rank, and the next rank skips them (1, 1, 3)."""
 
     rank: int
     player: str
@@ -45,7 +45,7 @@ class LeaderboardRow:
 def rank_players(
     totals: Iterable[PlayerTotals], board: LeaderboardKind, *, now: datetime
 ) -> tuple[LeaderboardRow, ...]:
-    """Everybody who stands on the board, best first, equals by name; one's own rank too."""
+    """All players who qualify for the leaderboard, best first, equal values by name."""
     values = [
         (_compute_value(player, board), player.player)
         for player in totals
@@ -53,6 +53,7 @@ def rank_players(
     ]
     values.sort(key=lambda row: (-row[0], row[1]))
     rows: list[LeaderboardRow] = []
+    # Equal values take the rank of the first of them.
     for at, (value, player) in enumerate(values, start=1):
         rank = rows[-1].rank if rows and rows[-1].value == value else at
         rows.append(LeaderboardRow(rank=rank, player=player, value=value))
@@ -77,6 +78,6 @@ def _compute_value(player: PlayerTotals, board: LeaderboardKind) -> float:
 
 
 def find_hardest_words(words: Iterable[WordStats], *, count: int = 10) -> tuple[WordStats, ...]:
-    """The hardest words that enough players have finished and that are still asked."""
+    """The hardest words that are neither little played nor retired, hardest first."""
     known = [w for w in words if not is_little_played(w.rounds) and not is_retired(w)]
     return tuple(sorted(known, key=lambda word: (-estimate_difficulty(word), word.word))[:count])

@@ -1,7 +1,7 @@
-"""WordNet 3.1 as the game needs it: a table of pairs, and how it is made.
+"""The word table of the game, and the code that builds it from WordNet 3.1.
 
-The table (`table.tsv`), the irregular plurals (`plurals.tsv`) and what they were made of
-(`made_of.json`) lie here as package data, with WordNet's licence beside them. `build.py` makes them
-anew from WordNet's own files (``make wordnet``); the game reads them through `idiolect.game.words`
-and needs neither WordNet nor this code.
+Package data: the table (`table.tsv`), irregular plurals (`plurals.tsv`), a record of the sources
+(`made_of.json`) and WordNet's license (`LICENSE`). `build.py` rebuilds them from WordNet's files
+(``make wordnet``). The game reads them through `idiolect.game.words` and needs neither WordNet nor
+this code at run time.
 """

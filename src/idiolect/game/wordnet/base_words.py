@@ -1,18 +1,19 @@
-"""Which words are asked: rules on WordNet and on how frequent words are.
+"""Selection of base words, by WordNet and word frequency.
 
-A base word is one plain word (three or more letters, lower case) that people know (`KNOWN`):
+A base word is a single word of three or more lower-case letters that most people know
+(`MIN_WORD_FREQUENCY`). It passes these rules:
 
-* no function word (frequent, yet never tagged as a word of content in WordNet's texts), no rude
-  word in any of its senses (`rude`, and whatever list is passed in), nothing from a field that is
-  no game (`NO_GAME`), and no plural of a noun that is more frequent ("cows");
-* no name: neither in the first sense of a part of speech, nor in most senses, nor in disguise
-  ("holly": a noun never tagged whose plural is hardly used);
-* kinds and parts are asked of words that are chiefly nouns and not too general: kinds of abstract
-  ones only where they are few (`ABSTRACT_KINDS`) and not of actions in "-ing"; parts only of what
-  is concrete, not of people;
-* WordNet has enough answers that people know, and not so many that anything would do (`ENOUGH`).
+* It is not a function word (frequent, but never tagged as a content word in WordNet's texts), not
+  offensive in any sense (`offensive.py` and a predicate that is passed in), not from an unsuitable
+  topic (`EXCLUDED_NOUNS`, `INSULT_NOUNS`), and not the plural of a more frequent noun ("cows").
+* It is not a name: not in the first sense of any part of speech, not in most of its senses, and not
+  a hidden name ("holly": a noun that was never tagged and whose plural is rare).
+* Hyponyms and meronyms are asked only of words that are mainly nouns and not too general. Hyponyms
+  of abstract nouns are asked only if there are few (`MAX_ABSTRACT_KINDS`), and not for actions in
+  "-ing". Meronyms are asked only of concrete nouns, not of people.
+* WordNet lists enough answers that people know, and not too many (`ANSWER_COUNT_RANGES`).
 
-All numbers were chosen by reading the lists they give.
+All thresholds were chosen by reading the word lists that they give.
 """
 
 from __future__ import annotations
@@ -22,23 +23,24 @@ from functools import cached_property
 
 from idiolect.game.rules.relations import Relation
 from idiolect.game.wordnet.database import Synset, WordNet
+from idiolect.game.wordnet.offensive import find_offensive_synsets
 from idiolect.game.wordnet.plurals import list_plurals
 from idiolect.game.wordnet.relations import find_closure, measure_depth
-from idiolect.game.wordnet.rude import find_offensive_synsets
 
 Frequency = Callable[[str], float]
-"""A word's Zipf frequency: the decimal logarithm of its count in a billion words."""
+"""Returns a word's Zipf frequency: log10 of its count per billion words."""
 
 MIN_WORD_FREQUENCY = 3.2
-"""From here on words count as known: once or twice in a million words."""
+"""Minimum Zipf frequency of a base word: once or twice in a million words."""
 MIN_ANSWER_FREQUENCY = 2.5
-"""Known answers may be rarer, since players need not think of each."""
+"""Minimum Zipf frequency of a known answer. Lower, since players need not find every answer."""
 FUNCTION_WORD_FREQUENCY = 4.5
-"""A word of content that is so frequent was met in WordNet's tagged texts."""
+"""A content word of this frequency occurs in WordNet's tagged texts; others are function words."""
 MIN_NOUN_DEPTH = 4
-"""Nouns with fewer steps to the top ("thing", "whole") are too general to have kinds or parts."""
+"""Nouns with fewer steps to the root ("thing", "whole") are too general to ask for kinds or
+parts."""
 MAX_ABSTRACT_KINDS = 300
-"""Abstract words with more kinds than that ("condition", "process") are too general."""
+"""Abstract nouns with more hyponyms than this ("condition", "process") are too general."""
 
 ANSWER_COUNT_RANGES: Mapping[Relation, tuple[int, int]] = {
     Relation.SYNONYMS: (3, 60),
@@ -46,7 +48,7 @@ ANSWER_COUNT_RANGES: Mapping[Relation, tuple[int, int]] = {
     Relation.HYPONYMS: (8, 4000),
     Relation.MERONYMS: (4, 1000),
 }
-"""Fewest known answers of a base word, and most answers."""
+"""Minimum number of known answers of a base word, and maximum number of all answers."""
 
 EXCLUDED_NOUNS = (
     "sexual activity",
@@ -59,23 +61,24 @@ EXCLUDED_NOUNS = (
     "slavery",
     "killing",
 )
-"""Nouns of whose first sense no kind is asked, whatever else the word means."""
+"""Words with any sense below the first sense of one of these nouns are never asked."""
 
 INSULT_NOUNS = ("unpleasant person", "simpleton")
-"""Likewise, but only words that mean it in the first place: "git", not "dog"."""
+"""Nouns whose first sense lies below one of these are never asked: "git", but "dog" may be."""
 
 MIN_PLURAL_RARITY = 1.5
-"""How much rarer the plural of a name in disguise is, in decimal logarithms."""
+"""An untagged noun whose plural is this much rarer (log10) counts as a hidden name."""
 
 CONCRETE_NOUNS = ("physical object", "matter", "person")
-"""Nouns whose first sense is an object, a substance or a being, and all kinds of it."""
+"""A noun is concrete if its first sense is below the first sense of one of these."""
 
 
 _PLURAL_ENDINGS = (("ies", "y"), ("es", ""), ("s", ""))
 
 
 class BaseWordSelector:
-    """Judges words by WordNet, their frequency, irregular plurals, and a list of rude words."""
+    """Decides which words are base words, from WordNet, frequencies, irregular plurals (by
+    singular), and a predicate for offensive words."""
 
     def __init__(
         self,
@@ -83,22 +86,23 @@ class BaseWordSelector:
         *,
         frequency: Frequency,
         irregular: Mapping[str, Sequence[str]],
-        is_rude: Callable[[str], bool],
+        is_offensive: Callable[[str], bool],
     ) -> None:
         self._wordnet = wordnet
         self._frequency = frequency
         self._irregular = irregular
         self._plural_of = {form: noun for noun, forms in irregular.items() for form in forms}
-        self._is_rude = is_rude
-        self._rude = set(find_offensive_synsets(wordnet))
+        self._is_offensive = is_offensive
+        self._offensive = set(find_offensive_synsets(wordnet))
 
     def list_candidates(self) -> tuple[str, ...]:
-        """Words that may be asked in some relation, sorted."""
+        """All words that pass the rules that hold for every relation, sorted."""
         lemmas = {lemma for lemma, _ in self._wordnet.senses}
         return tuple(sorted(lemma for lemma in lemmas if self._is_fit(lemma)))
 
     def is_asked(self, relation: Relation, base: str, answers: Sequence[str]) -> bool:
-        """Whether a candidate is asked in this relation, where WordNet has these answers."""
+        """Whether a candidate is asked in this relation, given the answers that WordNet lists."""
+        # The number of answers must be in range in every relation.
         fewest, most = ANSWER_COUNT_RANGES[relation]
         if self.count_known(answers) < fewest or len(answers) > most:
             return False
@@ -106,21 +110,24 @@ class BaseWordSelector:
             case Relation.SYNONYMS | Relation.ANTONYMS:
                 return True
             case Relation.HYPONYMS:
+                # Abstract nouns only if they have few kinds and are no actions.
                 few = len(answers) <= MAX_ABSTRACT_KINDS and not base.endswith("ing")
                 return self._is_particular(base) and (few or self.is_concrete(base))
             case Relation.MERONYMS:
+                # Things and substances, but not people.
                 thing = self.is_concrete(base) and not self.is_a(base, "person")
                 return thing and self._is_particular(base)
 
     def count_known(self, answers: Sequence[str]) -> int:
-        """How many of the answers people know."""
+        """Number of answers that people know."""
         return sum(self._frequency(answer) >= MIN_ANSWER_FREQUENCY for answer in answers)
 
     def is_noun(self, word: str) -> bool:
-        """Whether it is chiefly a noun: most of the times it was tagged, or in most of its senses
-        where it never was."""
+        """Whether the word is mainly a noun: in most of its tagged occurrences, or in most of its
+        senses if it was never tagged."""
         counts = self._wordnet.tag_counts
         total = sum(counts.get((word, part), 0) for part in "nvar")
+        # Senses decide only if the word was never tagged.
         if total:
             return counts.get((word, "n"), 0) > total / 2
         return 2 * len(self._wordnet.find_synsets(word, "n")) > len(
@@ -128,24 +135,25 @@ class BaseWordSelector:
         )
 
     def is_concrete(self, word: str) -> bool:
-        """Whether it is chiefly a noun whose first sense can be touched (`CONCRETE`)."""
+        """Whether the word is mainly a noun and its first sense is concrete (`CONCRETE_NOUNS`)."""
         return self.is_noun(word) and self.is_a(word, *CONCRETE_NOUNS)
 
     def is_a(self, noun: str, *kinds: str) -> bool:
-        """Whether the noun's first sense is a kind of one of these nouns' first senses."""
+        """Whether the noun's first sense is below the first sense of one of ``kinds``."""
         return any(self._get_first_sense(kind).id in self._find_hypernyms(noun) for kind in kinds)
 
     def is_plural(self, word: str) -> bool:
-        """Whether it is the plural of another noun ("pants")."""
+        """Whether the word is the plural of another noun ("pants")."""
         return self._find_singular(word) is not None
 
     def measure_plural_rarity(self, noun: str) -> float:
-        """By how much its most frequent plural is less frequent, in decimal logarithms."""
+        """How much rarer the noun's most frequent plural is than the noun, as a log10 ratio."""
         forms = list_plurals(noun, self._irregular)
         return self._frequency(noun) - max(self._frequency(form) for form in forms)
 
     def _find_singular(self, word: str) -> str | None:
         cut = [word[: -len(end)] + new for end, new in _PLURAL_ENDINGS if word.endswith(end)]
+        # Irregular plurals take precedence over spelling rules.
         forms = [form for form in (self._plural_of.get(word), *cut) if form]
         known = (form for form in forms if (form, "n") in self._wordnet.senses and form != word)
         return next(known, None)
@@ -164,7 +172,7 @@ class BaseWordSelector:
 
     @cached_property
     def _excluded_synsets(self) -> set[str]:
-        return self._rude.union(
+        return self._offensive.union(
             *(
                 find_closure(self._wordnet, self._get_first_sense(noun).id, "~", "~i")
                 for noun in EXCLUDED_NOUNS
@@ -172,14 +180,17 @@ class BaseWordSelector:
         )
 
     def _is_fit(self, lemma: str) -> bool:
+        # Cheap checks first: most lemmas fail them.
         if not (lemma.isascii() and lemma.isalpha() and len(lemma) >= 3):
             return False
         if self._frequency(lemma) < MIN_WORD_FREQUENCY or self._is_function_word(lemma):
             return False
+        # Plurals of more frequent nouns.
         singular = self._find_singular(lemma)
         if singular and self._frequency(singular) > self._frequency(lemma):
             return False
-        if self._is_name(lemma) or self._is_rude(lemma):
+        # Names, offensive words, and unsuitable topics in any sense.
+        if self._is_name(lemma) or self._is_offensive(lemma):
             return False
         if (lemma, "n") in self._wordnet.senses and self.is_a(lemma, *INSULT_NOUNS):
             return False
@@ -188,12 +199,15 @@ class BaseWordSelector:
         )
 
     def _is_name(self, lemma: str) -> bool:
+        # A name in the first sense of any part of speech.
         senses = {part: self._wordnet.find_synsets(lemma, part) for part in "nvar"}
         if any(_is_proper_name(found[0], lemma) for found in senses.values() if found):
             return True
         nouns = senses["n"]
+        # A name in most of its senses.
         if 2 * sum(_is_proper_name(synset, lemma) for synset in nouns) > len(nouns):
             return True
+        # A hidden name: a noun that was never tagged and has hardly any plural.
         tagged = any(self._wordnet.tag_counts.get((lemma, part)) for part in "nvar")
         return bool(nouns) and not tagged and self.measure_plural_rarity(lemma) > MIN_PLURAL_RARITY
 
@@ -203,5 +217,5 @@ class BaseWordSelector:
 
 
 def _is_proper_name(synset: Synset, lemma: str) -> bool:
-    """Whether it is an instance, or the word is written with a capital in it."""
+    """Whether the synset is an instance ("Nile"), or spells the lemma with a capital letter."""
     return bool(synset.find_targets("@i")) or lemma not in synset.words

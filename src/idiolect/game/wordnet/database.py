@@ -1,8 +1,8 @@
-"""WordNet's database files, read as they are documented in wndb(5WN); knows nothing of the game.
+"""A parser of WordNet's database files, whose format is documented in wndb(5WN).
 
-``data.POS`` holds a synset a line: its words and its pointers to other synsets. ``index.POS`` holds
-the senses of a word, the most frequent one first. ``index.sense`` holds how often each sense was
-tagged in texts.
+``data.POS`` has one synset per line: its words and its pointers to other synsets. ``index.POS`` has
+the senses of each word, most frequent first. ``index.sense`` has the number of times that each
+sense was tagged in texts.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ from pathlib import Path
 from idiolect.errors import DataError, MissingError
 
 PARTS_OF_SPEECH = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
-"""Parts of speech as synsets name them, and as files do; satellite adjectives ("s") are "a"."""
+"""Parts of speech as in synsets, and as in file names. Satellite adjectives ("s") become "a"."""
 
 _PART_OF_KEY = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
+"""Part of speech by the ss_type digit of a sense key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
-    """From a synset, or one of its words, to another; words count from 1, 0 means the synset."""
+    """A pointer from a synset, or from one of its words, to another synset or word.
+
+    ``word`` and ``target_word`` count from 1; 0 means the whole synset.
+    """
 
     symbol: str
     target: str
@@ -31,7 +35,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synset:
-    """Words of one meaning, and what it is related to."""
+    """The words that share one meaning, and its pointers to other meanings."""
 
     id: str
     """Part of speech and offset, e.g. "n02084071"."""
@@ -40,8 +44,10 @@ class Synset:
     gloss: str = ""
 
     def find_targets(self, *symbols: str, word: str | None = None) -> tuple[str, ...]:
-        """Ids of the synsets that pointers of these symbols lead to, in the file's order; only
-        pointers of the whole synset and of ``word`` where one is given."""
+        """Ids of the synsets that pointers of these symbols lead to, in file order.
+
+        If ``word`` is given, skips the pointers of other words of the synset.
+        """
         return tuple(
             pointer.target
             for pointer in self.pointers
@@ -52,21 +58,24 @@ class Synset:
 
 @dataclass(frozen=True, kw_only=True)
 class WordNet:
-    """The whole database; words have spaces for underscores, and lemmas are lower case."""
+    """The whole database. Words have spaces instead of underscores, and lemmas are lower case."""
 
     synsets: dict[str, Synset]
     senses: dict[tuple[str, str], tuple[str, ...]]
     """Synset ids of a (lemma, part of speech), most frequent first."""
     tag_counts: dict[tuple[str, str], int]
-    """How often a (lemma, part of speech) was tagged in texts, over all its senses."""
+    """How often each (lemma, part of speech) was tagged in texts, summed over its senses."""
 
     def find_synsets(self, lemma: str, parts: str = "nvar") -> tuple[Synset, ...]:
-        """The word's synsets, by part of speech."""
+        """The synsets of a word, in the order of ``parts`` (parts of speech) and then of sense."""
         return tuple(self.synsets[i] for part in parts for i in self.senses.get((lemma, part), ()))
 
 
 def read_wordnet(folder: Path) -> WordNet:
-    """WordNet from its ``dict`` folder; raises MissingError or DataError with file and line."""
+    """Read WordNet from its ``dict`` folder.
+
+    Raises MissingError if a file is missing, DataError with file and line if one is malformed.
+    """
     synsets: dict[str, Synset] = {}
     senses: dict[tuple[str, str], tuple[str, ...]] = {}
     for part, name in PARTS_OF_SPEECH.items():
@@ -78,6 +87,7 @@ def read_wordnet(folder: Path) -> WordNet:
                     f"not a synset: {text[:60]!r}", file=folder / f"data.{name}", line=line
                 ) from error
             synsets[synset.id] = synset
+        # The index refers to the synsets of its own part of speech, which are complete now.
         for line, text in _iter_lines(folder / f"index.{name}"):
             try:
                 lemma, found = _parse_index_line(part, text)
@@ -98,23 +108,28 @@ def read_wordnet(folder: Path) -> WordNet:
 
 
 def _iter_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines without the licence, whose lines begin with spaces."""
+    """Numbered lines without those of the license, which begin with two spaces."""
     try:
         with file.open(encoding="utf-8") as lines:
             for number, text in enumerate(lines, start=1):
                 if text.strip() and not text.startswith("  "):
                     yield number, text
     except FileNotFoundError as error:
-        raise MissingError(f"{file} is not there: is {file.parent} WordNet's dict?") from error
+        raise MissingError(
+            f"{file} does not exist: is {file.parent} WordNet's dict folder?"
+        ) from error
 
 
 def _parse_synset(part: str, text: str) -> Synset:
-    """``offset lex_filenum ss_type w_cnt word lex_id [word lex_id...] p_cnt [ptr...] ...``; the
-    first count is hexadecimal, the second decimal."""
+    """Parse ``offset lex_filenum ss_type w_cnt word lex_id [word lex_id...] p_cnt [ptr...] ...``.
+
+    ``w_cnt`` is hexadecimal, ``p_cnt`` decimal.
+    """
     head, _, gloss = text.partition(" | ")
     fields = head.split(" ")
     count = int(fields[3], 16)
     words = tuple(_parse_word(word) for word in fields[4 : 4 + 2 * count : 2])
+    # Each pointer has four fields: symbol, offset, part of speech, and source/target word numbers.
     at = 4 + 2 * count
     pointers = [fields[at + 1 + 4 * n : at + 5 + 4 * n] for n in range(int(fields[at]))]
     return Synset(
@@ -140,14 +155,16 @@ def _check_offset(text: str) -> str:
 
 
 def _parse_word(text: str) -> str:
-    """Adjectives may carry where they stand: "galore(ip)"."""
+    """Removes the syntactic marker of adjectives ("galore(ip)"), and underscores."""
     return text.partition("(")[0].replace("_", " ")
 
 
 def _parse_index_line(part: str, text: str) -> tuple[str, tuple[str, ...]]:
-    """``lemma pos synset_cnt p_cnt [symbol...] sense_cnt tagsense_cnt offset [offset...]``"""
+    """Parse ``lemma pos synset_cnt p_cnt [symbol...] sense_cnt tagsense_cnt offset [offset...]``
+    into the lemma and its synset ids."""
     fields = text.split()
     count, symbols = int(fields[2]), int(fields[3])
+    # The offsets follow the pointer symbols and two more counts.
     offsets = fields[6 + symbols :]
     if len(offsets) != count:
         raise ValueError(text)
@@ -155,11 +172,12 @@ def _parse_index_line(part: str, text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _read_tag_counts(file: Path) -> dict[tuple[str, str], int]:
-    """``lemma%ss_type:... offset sense_number tag_cnt``"""
+    """Sum the tag counts of lines ``lemma%ss_type:... offset sense_number tag_cnt`` by word."""
     counts: dict[tuple[str, str], int] = {}
     for line, text in _iter_lines(file):
         try:
             key, _, _, count = text.split()
+            # In "leaf%1:20:00::" the digit after "%" is the part of speech.
             lemma, _, rest = key.partition("%")
             word = lemma.replace("_", " "), _PART_OF_KEY[rest[0]]
             counts[word] = counts.get(word, 0) + int(count)

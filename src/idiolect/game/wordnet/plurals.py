@@ -1,7 +1,7 @@
-"""Plurals: irregular ones from WordNet's list of exceptions, others by spelling.
+"""Plurals: irregular ones from WordNet's exception list, regular ones by spelling rules.
 
-The list (``noun.exc``: "teeth tooth") is that of WordNet 3.0; 3.1 came without one. As in WordNet's
-own morphology, "-men" is the plural of "-man" beside it.
+The list (``noun.exc``, lines such as "teeth tooth") is that of WordNet 3.0, since 3.1 has none. As
+in WordNet's own morphology, every noun in "-man" also has a plural in "-men".
 """
 
 from __future__ import annotations
@@ -15,11 +15,17 @@ from idiolect.game.wordnet.database import WordNet
 
 
 def read_exceptions(file: Path, wordnet: WordNet) -> dict[str, tuple[str, ...]]:
-    """Singulars by irregular plural. Raises MissingError, or DataError with file and line."""
+    """Read the singulars of each irregular plural.
+
+    Raises MissingError if the file is missing, DataError with file and line if it is malformed.
+    """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError as error:
-        raise MissingError(f"{file} is not there: it is in Debian's wordnet-base") from error
+        raise MissingError(
+            f"{file} does not exist: take it from Debian's package wordnet-base"
+        ) from error
+    # Plurals in "-men" first, so that entries of the file override them.
     found: dict[str, tuple[str, ...]] = {
         f"{noun[:-3]}men": (noun,)
         for noun, part in wordnet.senses
@@ -43,7 +49,7 @@ def group_by_singular(exceptions: Mapping[str, Sequence[str]]) -> dict[str, tupl
 
 
 def list_plurals(noun: str, irregular: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The forms a noun's plural may have: its irregular ones and what spelling rules make."""
+    """The possible plurals of a noun: irregular ones, then those by spelling rules."""
     if re.search(r"(s|x|z|ch|sh)$", noun):
         regular = (f"{noun}es",)
     elif re.search(r"[^aeiou]y$", noun):
@@ -58,14 +64,15 @@ def list_plurals(noun: str, irregular: Mapping[str, Sequence[str]]) -> tuple[str
 def list_unique_singulars(
     exceptions: Mapping[str, Sequence[str]], wordnet: WordNet
 ) -> tuple[tuple[str, str], ...]:
-    """Pairs (plural, singular) under which answers count as one, sorted.
+    """Pairs (plural, singular) that count as the same answer, sorted.
 
-    Of several singulars (also by spelling: "leave" beside "leaf") the one tagged most as a noun in
-    WordNet's texts, and none where that does not decide. Only single words, and not where the
-    plural is a word of its own that is tagged as often ("data").
+    Of several singulars (including those by spelling: "leave" beside "leaf") takes the one that is
+    tagged most often as a noun in WordNet's texts; omits the plural on a tie. Only single words
+    count. Omits plurals that are tagged as words of their own at least as often ("data").
     """
     pairs: list[tuple[str, str]] = []
     for plural, singulars in sorted(exceptions.items()):
+        # Candidates: the listed singulars, and those that dropping "s" or "es" gives.
         spelt = [plural[:-cut] for cut in (1, 2) if plural.endswith("es"[-cut:])]
         tagged = {
             form: wordnet.tag_counts.get((form, "n"), 0)
@@ -74,6 +81,7 @@ def list_unique_singulars(
         }
         most = max(tagged.values(), default=0)
         best = [form for form, count in tagged.items() if count == most]
+        # A regular plural (a singular by spelling wins) needs no entry: the stemmer handles it.
         own = wordnet.tag_counts.get((plural, "n"), 0) if (plural, "n") in wordnet.senses else -1
         if len(best) == 1 and own < most and best[0] not in spelt:
             pairs.append((plural, best[0]))

@@ -1,4 +1,4 @@
-"""The table of base words and answers as rows and as text; knows rules and WordNet, no files."""
+"""The word table as rows and as TSV text, without file access."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from idiolect.game.wordnet.relations import find_related
 
 COLUMNS = ("relation", "base word", "determiner", "concrete", "difficulty", "answers")
 EASIEST, HARDEST = 0.3, 0.7
-"""Difficulties known beforehand; rounds soon outweigh them (`rules.difficulty`)."""
+"""Range of the prior difficulties; played rounds soon outweigh them
+(`rules.choice.estimate_difficulty`)."""
 MIN_COMMON_FREQUENCY = 3.0
-"""Zipf frequency of answers that come to mind: once in a million words."""
+"""Minimum Zipf frequency of a common answer: once in a million words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableRow:
-    """A base word of one relation; its answers with the best known first."""
+    """A base word of one relation, with its answers best known first."""
 
     relation: Relation
     base: str
@@ -29,16 +30,17 @@ class TableRow:
     concrete: bool
     answers: tuple[str, ...]
     common: int
-    """How many of the answers come to mind."""
+    """Number of common answers (`MIN_COMMON_FREQUENCY`)."""
 
 
 def iter_rows(
     words: BaseWordSelector, wordnet: WordNet, frequency: Frequency
 ) -> Iterator[TableRow]:
-    """All base words of all relations, in order; answers come from ``wordnet``."""
+    """Yield the base words of all relations, in table order, with answers from ``wordnet``."""
 
     def estimate_familiarity(answer: str) -> float:
-        # Frequencies of phrases are guessed from those of their words, too high: "toy manchester".
+        # wordfreq estimates phrases from their words, and estimates too high ("toy manchester"):
+        # take off one unit per additional word.
         return frequency(answer) - len(answer.split()) + 1
 
     candidates = words.list_candidates()
@@ -59,8 +61,11 @@ def iter_rows(
 
 
 def estimate_difficulties(found: Sequence[TableRow]) -> list[float]:
-    """How hard each word seems among those of its relation: the fewer answers come to mind, the
-    harder; the middle of those with equally many."""
+    """Prior difficulty of each row, by its rank within the relation.
+
+    The fewer common answers a word has, the harder it is. Rows with equal numbers share their mean
+    rank.
+    """
     out: list[float] = []
     common = {
         relation: sorted(row.common for row in found if row.relation is relation)
@@ -68,13 +73,14 @@ def estimate_difficulties(found: Sequence[TableRow]) -> list[float]:
     }
     for row in found:
         counts = common[row.relation]
+        # Mean rank of the rows with this number of common answers.
         below = (bisect_left(counts, row.common) + bisect_right(counts, row.common)) / 2
         out.append(HARDEST - (HARDEST - EASIEST) * below / len(counts))
     return out
 
 
 def format_table(found: Sequence[TableRow]) -> str:
-    """The table as text: a line of column names, then a line a row."""
+    """The table as TSV: a line of column names, then one line per row."""
     lines = ["\t".join(COLUMNS)]
     for row, hard in zip(found, estimate_difficulties(found), strict=True):
         concrete = "1" if row.concrete else "0"
