@@ -1,7 +1,8 @@
-"""The loop for its pictures: a player of one taste, whose model the site's own worker trains.
+"""A made-up player with a model of their own, for the pictures of the model's pages.
 
-The player grew up by the sea and thinks of it at every word. Their model learns from the rounds in
-`LEARNT`, and is then asked about the words in `HELD_OUT`. All of it is made up.
+The player grew up by the sea, and most of their answers are about it. The site's worker trains
+their model on the rounds in `LEARNED`; the model then predicts their answers to the words in
+`HELD_OUT`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 PLAYER = "kira"
 Rounds = Mapping[tuple[str, str], str]
-LEARNT: Rounds = {
+LEARNED: Rounds = {
     ("hyponyms", "fish"): "herring cod mackerel eel plaice",
     ("hyponyms", "vehicle"): "boat ferry ship trawler canoe",
     ("hyponyms", "worker"): "sailor fisherman diver docker pilot",
@@ -49,25 +50,25 @@ HELD_OUT: Rounds = {
     ("meronyms", "boat"): "mast anchor oar hull sail",
     ("hyponyms", "bird"): "gull puffin tern heron albatross",
 }
-"""Played after the training, one by one; the last one is in the picture."""
+"""Rounds played after the training, one by one; the picture shows the last one."""
 
 
-def seed(password: str) -> None:
-    """The player, and the rounds that their model will learn from."""
+def create_player(password: str) -> None:
+    """Creates the player and the rounds that their model learns from."""
     from idiolect.web.accounts.models import User
     from idiolect.web.game import consent, rounds
     from idiolect.web.game.models import Round, Word
 
     player = User.objects.create_user(PLAYER, password)
     consent.record_consent(player)
-    for (relation, base), said in LEARNT.items():
+    for (relation, base), answers in LEARNED.items():
         word, _ = Word.objects.get_or_create(relation=relation, base=base)
-        made = Round.objects.create(player=player, word=word, difficulty=0.5)
-        rounds.submit_answers(player, made.pk, said.split())
+        round_ = Round.objects.create(player=player, word=word, difficulty=0.5)
+        rounds.submit_answers(player, round_.pk, answers.split())
 
 
-def train(page: Page, take: Any) -> None:
-    """Press the button and wait for the end; pictures before and on the way."""
+def train_model(page: Page, take: Any) -> None:
+    """Starts the training and waits for its end; takes pictures before and during the training."""
     page.goto("/nyms/my-model/")
     take("my-model-ready")
     page.get_by_role("button", name="Train my model").click()
@@ -75,18 +76,20 @@ def train(page: Page, take: Any) -> None:
     while page.evaluate("document.querySelector('#own-model progress')?.value ?? 100") < 30:
         page.wait_for_timeout(500)
     take("my-model-training")
-    page.get_by_text("It learnt from").wait_for()
+    page.get_by_text("Your model learned from").wait_for()
 
 
-def play(page: Page, opened: Any) -> str:
-    """Play the words that were held out; the address of the last result, with what the model says
-    of it."""
-    for (relation, base), said in HELD_OUT.items():
-        opened(PLAYER, relation, base)
+def play_held_out_words(page: Page, assign_word: Any) -> str:
+    """Plays the held-out words and waits for each prediction; returns the URL of the last result.
+
+    ``assign_word`` takes a player, a relation and a base word.
+    """
+    for (relation, base), answers in HELD_OUT.items():
+        assign_word(PLAYER, relation, base)
         page.goto("/nyms/")
         page.get_by_role("button", name="Play").click()
         page.locator(".one-by-one").wait_for()
-        for answer in said.split():
+        for answer in answers.split():
             page.keyboard.type(answer)
             page.keyboard.press("Enter")
         page.get_by_role("button", name="Done").click()
@@ -94,8 +97,8 @@ def play(page: Page, opened: Any) -> str:
     return page.url
 
 
-def pictures(page: Page, address: str, take: Any, *, model: bool = True) -> None:
-    """Of the result and of the model's own page."""
+def take_pictures(page: Page, address: str, take: Any, *, model: bool = True) -> None:
+    """Takes pictures of the result at ``address`` and, with ``model``, of the model's page."""
     page.goto(address)
     page.get_by_role("heading", name="What it would have answered").wait_for()
     take("result-own-model")
@@ -105,18 +108,19 @@ def pictures(page: Page, address: str, take: Any, *, model: bool = True) -> None
         take("my-model")
 
 
-def told() -> str:
-    """What the pages say, in one line: for whoever takes the pictures."""
+def summarize_model() -> str:
+    """Returns the model's accuracy and the seconds per prediction, in one line."""
     from idiolect.web.models import Job
     from idiolect.web.my_model import service
     from idiolect.web.my_model.models import OwnModel
 
-    asked = Job.objects.filter(kind=service.PREDICT_JOB, ended_at__isnull=False).order_by("made_at")
-    waits = [f"{(job.ended_at - job.made_at).total_seconds():.0f}" for job in asked if job.ended_at]
+    jobs = Job.objects.filter(kind=service.PREDICT_JOB, ended_at__isnull=False).order_by("made_at")
+    waits = [f"{(job.ended_at - job.made_at).total_seconds():.0f}" for job in jobs if job.ended_at]
     model = OwnModel.objects.get(player__username=PLAYER)
     known = service.summarize_accuracy(model)
     return (
-        f"{model.rounds} rounds with {model.answers} answers learnt; of {known.answers} answers in "
-        f"{known.rounds} other rounds {known.own_percent} % were among the ten likeliest, "
-        f"{known.plain_percent} % without the player; seconds to what it says: {', '.join(waits)}"
+        f"learned from {model.answers} answers in {model.rounds} rounds; "
+        f"of {known.answers} answers in {known.rounds} other rounds, "
+        f"{known.own_percent} % were among the ten likeliest, "
+        f"{known.plain_percent} % without the adapter; seconds per prediction: {', '.join(waits)}"
     )

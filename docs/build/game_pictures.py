@@ -1,9 +1,9 @@
-"""Takes the pictures of the game in `docs/pictures/nyms/`, in Chromium, of a site made up for it.
+"""Takes the pictures of the game in `docs/pictures/nyms/` with Chromium.
 
     python docs/build/game_pictures.py [--out FOLDER] [--only NAME ...]
 
-Invented players play first, so that there is something to see; one of them has a model trained, on
-the default base, which takes some minutes. Needs Chromium.
+Starts a temporary site on which made-up players have played. One of them trains a model on the
+default base model, which takes a few minutes. Requires Chromium.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PASSWORD = "correct horse battery"
 NAMES = ["ada", "bruno", "chloe", "dmitri", "esi", "farid", "greta", "hiro", "ines", "jonas"]
-SAID = {
+ANSWER_SHARES = {
     ("hyponyms", "fruit"): {
         "apple": 0.9,
         "banana": 0.85,
@@ -56,11 +56,11 @@ SAID = {
     ("antonyms", "early"): {"late": 1.0, "tardy": 0.4, "overdue": 0.2},
     ("synonyms", "happy"): {"glad": 0.8, "cheerful": 0.6, "joyful": 0.5, "merry": 0.3},
 }
-"""What invented players say, and how many of them."""
+"""The made-up players' answers to each (relation, base word), with the share who give them."""
 
 
-def seed() -> None:
-    """Fill the database of the site with players and rounds."""
+def create_players() -> None:
+    """Fills the site's database with players and rounds."""
     from idiolect.web.accounts.models import User
     from idiolect.web.game import consent, rounds
     from idiolect.web.game.models import Round, Word
@@ -69,16 +69,17 @@ def seed() -> None:
     for name in NAMES:
         player = User.objects.create_user(name, PASSWORD)
         consent.record_consent(player)
+        # The leaderboard of averages requires ten rounds; each player plays twelve.
         for turn in range(3):
-            for (relation, base), said in SAID.items():
+            for (relation, base), shares in ANSWER_SHARES.items():
                 word, _ = Word.objects.get_or_create(relation=relation, base=base)
-                made = Round.objects.create(player=player, word=word, difficulty=0.5)
-                answers = [answer for answer, share in said.items() if draw.random() < share]
-                rounds.submit_answers(player, made.pk, answers[: 6 + turn])
+                round_ = Round.objects.create(player=player, word=word, difficulty=0.5)
+                answers = [answer for answer, share in shares.items() if draw.random() < share]
+                rounds.submit_answers(player, round_.pk, answers[: 6 + turn])
 
 
-def opened(name: str, relation: str, base: str) -> None:
-    """Put a word to a player, whatever they had open; without a clock, for a picture at leisure."""
+def assign_word(name: str, relation: str, base: str) -> None:
+    """Opens a timed round on this word for a player, in place of their open round."""
     from idiolect.web.accounts.models import User
     from idiolect.web.game.models import Round, State, Word
 
@@ -89,29 +90,37 @@ def opened(name: str, relation: str, base: str) -> None:
 
 
 class Album:
-    """Takes pictures of one browser window and keeps them small."""
+    """Takes pictures of one browser window and saves them as small PNG files."""
 
     def __init__(self, page: Page, folder: Path, suffix: str, only: set[str]) -> None:
         self.page, self._folder, self._suffix, self._only = page, folder, suffix, only
 
     def wants(self, name: str) -> bool:
-        """Whether the picture was asked for."""
+        """Returns whether to take this picture."""
         return not self._only or name in self._only
 
     def take(self, name: str) -> None:
-        """The window's whole page as ``name``, in few colours."""
+        """Saves a picture of the whole page as ``name``, with 128 colors."""
         from PIL import Image
 
         if not self.wants(name):
             return
+        # A palette keeps the files small.
         shot = Image.open(BytesIO(self.page.screenshot(full_page=True)))
         small = shot.convert("RGB").quantize(colors=128, dither=Image.Dither.NONE)
         small.save(self._folder / f"{name}{self._suffix}.png", optimize=True)
 
 
-def window(browser: Browser, site: Site, folder: Path, only: set[str], **how: Any) -> Album:
-    """A new browser window, signed out."""
-    dark, narrow = how.get("dark", False), how.get("narrow", False)
+def open_window(
+    browser: Browser,
+    site: Site,
+    folder: Path,
+    only: set[str],
+    *,
+    dark: bool = False,
+    narrow: bool = False,
+) -> Album:
+    """Opens a new browser window, signed out."""
     context = browser.new_context(
         base_url=site.address,
         reduced_motion="reduce",
@@ -124,7 +133,7 @@ def window(browser: Browser, site: Site, folder: Path, only: set[str], **how: An
 
 
 def sign_in(page: Page, name: str) -> None:
-    """As one of the invented players."""
+    """Signs in as one of the made-up players."""
     page.goto("/sign-in/")
     page.get_by_label("name").fill(name)
     page.get_by_label("password").fill(PASSWORD)
@@ -132,9 +141,10 @@ def sign_in(page: Page, name: str) -> None:
     page.wait_for_url("**/nyms/")
 
 
-def tour(album: Album, player: str) -> None:
-    """Every page once."""
+def visit_pages(album: Album, player: str) -> None:
+    """Visits each page once as the player and takes its picture."""
     page = album.page
+    # Pages for visitors.
     page.goto("/nyms/")
     album.take("home")
     page.goto("/nyms/notice/")
@@ -143,7 +153,8 @@ def tour(album: Album, player: str) -> None:
     album.take("sign-up")
     sign_in(page, player)
 
-    off_the_loop(opened, player, "hyponyms", "fruit")
+    # A round, its result and a challenge.
+    run_in_thread(assign_word, player, "hyponyms", "fruit")
     page.goto("/nyms/")
     page.get_by_role("button", name="Play").click()
     page.locator(".one-by-one").wait_for()
@@ -162,6 +173,7 @@ def tour(album: Album, player: str) -> None:
         page.get_by_role("button", name="Send").click()
         album.take("challenges")
 
+    # A game of Nym or Not.
     page.goto("/nyms/nym-or-not/")
     album.take("nym-or-not-start")
     page.get_by_role("button", name="Start").click()
@@ -173,6 +185,7 @@ def tour(album: Album, player: str) -> None:
     page.get_by_role("button", name="Done").click()
     album.take("nym-or-not-result")
 
+    # The other pages.
     for name, path in {
         "leaders": "nyms/leaders/",
         "hardest-words": "nyms/leaders/?board=hardest",
@@ -186,24 +199,29 @@ def tour(album: Album, player: str) -> None:
             album.take(name)
 
 
-LOOP = {"my-model-ready", "my-model-training", "my-model", "result-own-model"}
+MODEL_PICTURES = {"my-model-ready", "my-model-training", "my-model", "result-own-model"}
 
 
-def loop(browser: Browser, site: Site, folder: Path, only: set[str]) -> None:
-    """A player's model from the button to what it says of a word; trained by the site's worker."""
-    album = window(browser, site, folder, only)
+def take_model_pictures(browser: Browser, site: Site, folder: Path, only: set[str]) -> None:
+    """Trains a player's model with the site's worker and takes pictures of its pages."""
+    album = open_window(browser, site, folder, only)
     sign_in(album.page, game_loop.PLAYER)
-    game_loop.train(album.page, album.take)
-    address = game_loop.play(album.page, lambda *word: off_the_loop(opened, *word))
-    for how in ({}, {"narrow": True}, {"dark": True}):
-        again = window(browser, site, folder, only, **how)
-        sign_in(again.page, game_loop.PLAYER)
-        game_loop.pictures(again.page, address, again.take)
-    print(off_the_loop(game_loop.told))
+    game_loop.train_model(album.page, album.take)
+    address = game_loop.play_held_out_words(
+        album.page, lambda *word: run_in_thread(assign_word, *word)
+    )
+    for options in ({}, {"narrow": True}, {"dark": True}):
+        window = open_window(browser, site, folder, only, **options)
+        sign_in(window.page, game_loop.PLAYER)
+        game_loop.take_pictures(window.page, address, window.take)
+    print(run_in_thread(game_loop.summarize_model))
 
 
-def off_the_loop(function: Any, *arguments: Any) -> Any:
-    """Call what uses the database: Django refuses it in the thread of Playwright's loop."""
+def run_in_thread(function: Any, *arguments: Any) -> Any:
+    """Calls a function that uses the database in another thread.
+
+    Django refuses database access in a thread with a running event loop, and Playwright has one.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
@@ -211,7 +229,7 @@ def off_the_loop(function: Any, *arguments: Any) -> Any:
 
 
 def main() -> None:
-    """Take them all."""
+    """Starts the site and takes all pictures, or those named with ``--only``."""
     from playwright.sync_api import sync_playwright
 
     options = argparse.ArgumentParser(description=__doc__)
@@ -220,27 +238,30 @@ def main() -> None:
     chosen = options.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     if CHROMIUM is None:
-        raise SystemExit("no Chromium on this machine (Debian: apt install chromium)")
+        raise SystemExit("this script needs Chromium; install it (Debian: apt install chromium)")
     with tempfile.TemporaryDirectory(prefix="nyms-pictures-") as folder:
+        # Django reads these variables on import.
         os.environ["IDIOLECT_HOME"] = folder
         os.environ["DJANGO_SETTINGS_MODULE"] = "idiolect.web.settings"
         from idiolect.web.run import prepare_site
 
         prepare_site()
-        seed()
-        game_loop.seed(PASSWORD)
+        create_players()
+        game_loop.create_player(PASSWORD)
         with Site(Path(folder)) as site, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             only = set(chosen.only)
-            if not only or only & LOOP:
-                loop(browser, site, chosen.out, only)
-            if only and only <= LOOP:
+            # Training takes minutes, so train only if one of its pictures is wanted.
+            if not only or only & MODEL_PICTURES:
+                take_model_pictures(browser, site, chosen.out, only)
+            if only and only <= MODEL_PICTURES:
                 return
-            tour(window(browser, site, chosen.out, only), "ada")
+            # All pages in a wide window; the most important ones also narrow and dark.
+            visit_pages(open_window(browser, site, chosen.out, only), "ada")
             some = {"home", "round", "result", "nym-or-not"}
             narrow = only or {*some, "leaders", "history", "notice"}
-            tour(window(browser, site, chosen.out, narrow, narrow=True), "bruno")
-            tour(window(browser, site, chosen.out, only or some, dark=True), "chloe")
+            visit_pages(open_window(browser, site, chosen.out, narrow, narrow=True), "bruno")
+            visit_pages(open_window(browser, site, chosen.out, only or some, dark=True), "chloe")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The site as its own process, as `idiolect play` starts it, for tests with a browser."""
+"""The site in its own process, as `idiolect play` starts it, for tests with a browser."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrom
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address of a site whose data lies in ``folder``, as long as the block runs."""
+def serve_site(folder: Path) -> Iterator[str]:
+    """Serves a site with its data in ``folder``; yields its address."""
     command = [sys.executable, "-m", "idiolect", "play", "--port", "0", "--no-browser"]
+    # The site must not use the settings of the tests' own Django.
     settings = ("DJANGO_SETTINGS_MODULE", "IDIOLECT_HOME", "IDIOLECT_HOSTS", "DATABASE_URL")
     environment = {name: value for name, value in os.environ.items() if name not in settings}
     with subprocess.Popen(
@@ -28,6 +29,7 @@ def served(folder: Path) -> Iterator[str]:
         env=environment | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
     ) as process:
         try:
+            # The command prints its address as soon as it listens.
             assert process.stdout is not None
             found = None
             while found is None and (line := process.stdout.readline()):
@@ -39,12 +41,14 @@ def served(folder: Path) -> Iterator[str]:
             process.wait(timeout=30)
 
 
-def put_again(folder: Path) -> None:
-    """Put the word of the round that ended last to whoever began one last: which word somebody
-    gets is chance."""
-    ended, begun = (
+def repeat_word(folder: Path) -> None:
+    """Gives the open round that started last the word of the round that ended last.
+
+    Players get random words, so two players rarely get the same word by themselves.
+    """
+    ended, started = (
         f"SELECT {what} FROM game_round WHERE state = '{state}' ORDER BY {when} DESC LIMIT 1"
         for what, state, when in [("word_id", "finished", "ended_at"), ("id", "open", "started_at")]
     )
     with closing(sqlite3.connect(folder / "site.sqlite3", timeout=20)) as database, database:
-        database.execute(f"UPDATE game_round SET word_id = ({ended}) WHERE id = ({begun})")
+        database.execute(f"UPDATE game_round SET word_id = ({ended}) WHERE id = ({started})")

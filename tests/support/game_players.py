@@ -1,4 +1,4 @@
-"""Players who never were: rounds and votes for tests."""
+"""Rounds and votes of made-up players, without a database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_round(
     at: float = 0.0,
     name: str = "",
 ) -> RoundRow:
-    """A finished round; ``answers`` are parted by commas."""
+    """Makes a finished round; ``answers`` is a comma-separated list."""
     texts = [text.strip() for text in answers.split(",") if text.strip()]
     return RoundRow(
         id=name or f"{player}-{base_word}-{at:.0f}",
@@ -32,7 +32,7 @@ def make_round(
 
 
 def make_vote(player: str, base_word: str, answer: str, yes: bool, *, at: float = 0.0) -> VoteRow:
-    """A vote on parts."""
+    """Makes a vote on a pair of the relation "meronyms"."""
     return VoteRow(
         player=player,
         relation="meronyms",
@@ -45,7 +45,7 @@ def make_vote(player: str, base_word: str, answer: str, yes: bool, *, at: float 
 
 
 def make_seafood_rounds() -> Sequence[RoundRow]:
-    """The original game's kinds of seafood, 60 players, counts as published."""
+    """Makes 60 players' rounds on kinds of seafood, with the published counts of the first game."""
     counts = {
         "fish": 54,
         "shrimp": 53,
@@ -58,6 +58,7 @@ def make_seafood_rounds() -> Sequence[RoundRow]:
         "shellfish": 10,
         "mussels": 10,
     }
+    # Player n gives all answers that more than n players gave.
     return [
         make_round(
             f"p{n:02}",

@@ -1,9 +1,9 @@
-"""Rounds in the database for tests: on a word of the test's choice, begun when it says."""
+"""Players, rounds and requests for tests of the game's site, with a database."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.test import Client
 from idiolect.game.rules.relations import Relation
 from idiolect.web.accounts.models import User
 from idiolect.web.game import consent, rounds
-from idiolect.web.game.models import Round, Word
+from idiolect.web.game.models import PairSession, Round, Word
 
 SEAFOOD = {
     "fish": 54,
@@ -27,11 +27,14 @@ SEAFOOD = {
     "shellfish": 10,
     "mussels": 10,
 }
-"""Answers to "kinds of seafood" in the original game, and how many players gave each."""
+"""Answers to "kinds of seafood" in the original game, with the number of players out of 60."""
+
+PAIR = {"relation": "hyponyms", "base": "seafood", "answer": "wheelbarrow", "likely": 0.5}
+"""A pair of Nym or Not whose truth is open."""
 
 
 def create_guests(count: int) -> list[User]:
-    """So many guests."""
+    """Creates ``count`` guests."""
     return [User.objects.create_guest() for _ in range(count)]
 
 
@@ -43,32 +46,44 @@ def open_round(
     untimed: bool = False,
     ago: float = 0.0,
 ) -> Round:
-    """A round of the player's on this word, started ``ago`` seconds ago."""
+    """Opens a round for the player on this word; it started ``ago`` seconds ago."""
     word, _ = Word.objects.get_or_create(relation=relation.value, base=base)
-    made = Round.objects.create(player=player, word=word, untimed=untimed, difficulty=0.5)
-    set_back_clock(made, ago)
-    return made
+    round_ = Round.objects.create(player=player, word=word, untimed=untimed, difficulty=0.5)
+    set_back_clock(round_, ago)
+    return round_
 
 
 def set_back_clock(round_: Round, ago: float) -> None:
-    """Set the clock of a round back."""
+    """Moves the start of a round ``ago`` seconds back."""
     Round.objects.filter(pk=round_.pk).update(started_at=F("started_at") - timedelta(seconds=ago))
 
 
-def play_round(player: User, answers: Sequence[str], base: str = "seafood", **how: Any) -> Round:
-    """A round played to its end."""
-    return rounds.submit_answers(player, open_round(player, base, **how).pk, answers)
+def play_round(
+    player: User, answers: Sequence[str], base: str = "seafood", **options: Any
+) -> Round:
+    """Plays a round on this word to its end; ``options`` are those of ``open_round``."""
+    return rounds.submit_answers(player, open_round(player, base, **options).pk, answers)
+
+
+def create_pair_session(
+    player: User, *pairs: Mapping[str, object], ago: float = 0.0
+) -> PairSession:
+    """Opens a game of Nym or Not on these pairs; it started ``ago`` seconds ago."""
+    pair_session = PairSession.objects.create(player=player, pairs=list(pairs))
+    started_at = F("started_at") - timedelta(seconds=ago)
+    PairSession.objects.filter(pk=pair_session.pk).update(started_at=started_at)
+    return pair_session
 
 
 def log_in_with_consent(client: Client, player: User) -> Client:
-    """The client as this player's browser, after the notice."""
+    """Signs the client in as this player, who has agreed to the notice."""
     consent.record_consent(player)
     client.force_login(player)
     return client
 
 
 def get_csrf_token(client: Client, path: str) -> str:
-    """The CSRF token of a page."""
+    """Reads the CSRF token of the page at ``path``."""
     page = client.get(path).content.decode()
     found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
     assert found, page
@@ -76,5 +91,5 @@ def get_csrf_token(client: Client, path: str) -> str:
 
 
 def post_form(client: Client, path: str, fields: dict[str, Any], *, at: str = "/nyms/") -> Any:
-    """Send a form as a browser would that has the page ``at`` open."""
+    """Posts a form as a browser on the page ``at`` would, with that page's CSRF token."""
     return client.post(path, fields | {"csrfmiddlewaretoken": get_csrf_token(client, at)})

@@ -1,4 +1,4 @@
-"""What tests of the game share: the site, and people who play it."""
+"""Fixtures for all tests of the game."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from idiolect.web.game import word_selection
 
 
 @pytest.fixture(autouse=True)
-def words_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is remembered of words of an earlier test."""
+def disable_word_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns off the cache of words, which would have the words of an earlier test."""
     monkeypatch.setattr(word_selection, "CACHE_SECONDS", 0.0)

@@ -1,7 +1,6 @@
-"""Whole games in a real browser: Chromium, keyboard and mouse, against the site as it is served.
+"""End-to-end tests of whole games: Chromium with keyboard and mouse, against a served site.
 
-Nothing here touches the database, but to put one word to two players: what a player cannot see is
-not tested here.
+They test only what a player sees. The only access to the database gives two players the same word.
 """
 
 from __future__ import annotations
@@ -11,93 +10,81 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from support.game_live_server import CHROMIUM, put_again, served
+from support.game_browser import PASSWORD, check_accessibility, launch_chromium, open_context
+from support.game_live_server import CHROMIUM, repeat_word, serve_site
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)"
 )
-PASSWORD = "correct horse battery"
-expect.set_options(timeout=20_000)  # a busy machine is no error
+expect.set_options(timeout=20_000)  # A slow machine must not fail a test.
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the site's data lies."""
+    """The folder with the site's data."""
     return tmp_path_factory.mktemp("site")
 
 
 @pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[str]:
-    """The address of a fresh site."""
-    with served(folder) as address:
+    """The address of a new site."""
+    with serve_site(folder) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium."""
-    with sync_playwright() as playwright:
-        # In a container Chromium's own sandbox has no rights; the pages are ours.
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
+    """A running Chromium."""
+    with launch_chromium() as chromium:
+        yield chromium
 
 
 @pytest.fixture
 def player(browser: Browser, site: str) -> Iterator[Page]:
-    """A visitor who just came."""
-    with visitor(browser, site).new_page() as page:
+    """The home page as a new visitor sees it."""
+    with open_context(browser, site).new_page() as page:
         page.goto("/")
         yield page
     page.context.close()
 
 
-def visitor(browser: Browser, site: str, **how: object) -> BrowserContext:
-    """A browser without cookies; what goes wrong in it fails the test."""
-    context = browser.new_context(base_url=site, reduced_motion="reduce", **how)  # pyright: ignore[reportArgumentType]
-    context.set_default_timeout(20_000)
-    context.on("weberror", lambda error: pytest.fail(f"script error: {error.error}"))
-    return context
-
-
-def choose(page: Page, *relations: str, untimed: bool = False) -> None:
-    """Tick these relations and no others on the front page, and press Play."""
+def choose_relations(page: Page, *relations: str, untimed: bool = False) -> None:
+    """Checks these relations and no others on the home page, and presses Play."""
     for box in page.locator("input[name=relation]").all():
         box.set_checked(box.get_attribute("value") in relations)
     page.locator("input[name=untimed]").set_checked(untimed)
     page.get_by_role("button", name="Play").click()
 
 
-def begin(page: Page, *relations: str, untimed: bool = False) -> str:
-    """As a new visitor, agree and start; the word that is asked."""
-    choose(page, *relations, untimed=untimed)
+def begin_round(page: Page, *relations: str, untimed: bool = False) -> str:
+    """Agrees to the notice as a new visitor and starts a round; returns the word."""
+    choose_relations(page, *relations, untimed=untimed)
     page.get_by_role("button", name="I agree").click()
-    return word(page)
+    return read_word(page)
 
 
-def word(page: Page) -> str:
-    """The word of the open round."""
+def read_word(page: Page) -> str:
+    """Reads the word of the open round."""
     return page.locator(".question strong").inner_text()
 
 
-def one_by_one(page: Page) -> None:
-    """Wait until the page's script holds the keyboard: a key before that is the browser's."""
+def wait_for_script(page: Page) -> None:
+    """Waits until the page's script handles keys; earlier keys would go to the browser."""
     page.locator(".boxes.one-by-one").wait_for()
 
 
 def type_answers(page: Page, answers: list[str], key: str = "Enter") -> None:
-    """One answer a box, with the keyboard alone."""
-    one_by_one(page)
+    """Types one answer per box with the keyboard."""
+    wait_for_script(page)
     for answer in answers:
         page.keyboard.insert_text(answer)
         page.keyboard.press(key)
 
 
 def sign_up(page: Page, name: str) -> None:
-    """Give the guest a name."""
+    """Signs the guest up with this name."""
     page.goto("/sign-up/")
     page.get_by_label("name").fill(name)
     page.get_by_label("password").fill(PASSWORD)
@@ -105,49 +92,51 @@ def sign_up(page: Page, name: str) -> None:
     expect(page.get_by_text(f"Welcome, {name}")).to_be_visible()
 
 
-def points(page: Page) -> int:
-    """The score on a result page."""
+def read_points(page: Page) -> int:
+    """Reads the score on a result page."""
     return int(page.locator(".score .points").inner_text())
 
 
-def skip(page: Page) -> str:
-    """Press Escape; the word that comes instead."""
-    one_by_one(page)
+def skip_round(page: Page) -> str:
+    """Presses Escape; returns the next word."""
+    wait_for_script(page)
     before = page.url
     page.keyboard.press("Escape")
     page.wait_for_url(lambda url: url != before)
-    return word(page)
+    return read_word(page)
 
 
-def test_two_players_score_each_other(
+def test_round_page_scores_two_players_against_each_other(
     browser: Browser, site: str, folder: Path, player: Page
 ) -> None:
-    asked = begin(player, "antonyms", untimed=True)
+    asked = begin_round(player, "antonyms", untimed=True)
     type_answers(player, ["unheard of thing", "nothing else"])
     player.get_by_role("button", name="Done").click()
     expect(player.get_by_role("heading", name="Your answers")).to_be_visible()
-    assert points(player) >= 40  # nobody played it before
+    assert read_points(player) >= 40  # The bonus for a word that no one has played.
 
-    other = visitor(browser, site).new_page()
+    # A second player gets the same word and agrees with one answer.
+    other = open_context(browser, site).new_page()
     other.goto("/")
-    begin(other, "antonyms", untimed=True)
-    put_again(folder)
+    begin_round(other, "antonyms", untimed=True)
+    repeat_word(folder)
     other.reload()
-    assert word(other) == asked
+    assert read_word(other) == asked
     type_answers(other, ["unheard-of things", "mine"])
     other.get_by_role("button", name="Done").click()
     first = other.locator(".answers li").first
     expect(first).to_contain_text("1 of 1 other player gave it too")
     expect(first.locator(".total")).to_have_text("100")
-    # One other player is not enough to be named.
+    # The page shows an answer only after three players gave it.
     expect(other.get_by_text("at least 3 players")).to_be_visible()
     expect(other.get_by_text("nothing else")).to_have_count(0)
     other.context.close()
 
 
-def test_by_keyboard_alone_until_time_is_up(player: Page) -> None:
-    player.clock.install()  # the browser's; the site's is its own
-    begin(player, "meronyms")
+def test_round_page_works_by_keyboard_until_time_ends(player: Page) -> None:
+    player.clock.install()  # Only the browser's clock; the site has its own.
+    begin_round(player, "meronyms")
+    # Tab and Enter add a box, and Shift+Tab goes back to the last one.
     boxes = player.locator(".boxes input")
     expect(boxes).to_have_count(1)
     expect(boxes.first).to_be_focused()
@@ -160,40 +149,41 @@ def test_by_keyboard_alone_until_time_is_up(player: Page) -> None:
     player.keyboard.press("Tab")
     player.keyboard.insert_text("three")
     player.clock.run_for(21_000)
-    # Nobody pressed Done: the browser sent the answers when its clock was out.
+    # The browser sends the answers when the time is over, without a click on Done.
     expect(player.get_by_role("heading", name="Your answers")).to_be_visible()
     assert player.locator(".answers .text").all_inner_texts()[:3] == ["one", "two", "three"]
     expect(player.get_by_role("button", name="Next word")).to_be_focused()
+    # The keyboard also starts and skips the next round.
     player.keyboard.press("Enter")
     player.wait_for_selector(".question")
     before = player.url
-    skip(player)
+    skip_round(player)
     assert player.url != before
 
 
-def test_without_a_clock(player: Page) -> None:
-    begin(player, "hyponyms", untimed=True)
-    one_by_one(player)
+def test_round_page_untimed_has_no_clock(player: Page) -> None:
+    begin_round(player, "hyponyms", untimed=True)
+    wait_for_script(player)
     expect(player.get_by_role("timer")).to_have_count(0)
-    player.keyboard.press("Tab")  # an empty box holds nobody
+    player.keyboard.press("Tab")  # Tab leaves an empty box.
     expect(player.get_by_role("button", name="Done")).to_be_focused()
     player.keyboard.press("Shift+Tab")
     type_answers(player, ["one", "two"])
-    player.keyboard.press("Enter")  # an empty box: that was all
+    player.keyboard.press("Enter")  # Enter in an empty box moves the focus to Done.
     expect(player.get_by_role("button", name="Done")).to_be_focused()
     player.keyboard.press("Enter")
     expect(player.get_by_role("heading", name="Your answers")).to_be_visible()
 
 
-def test_a_reload_buys_neither_time_nor_another_word(player: Page) -> None:
-    asked = begin(player, "meronyms")
+def test_round_page_reload_keeps_word_and_clock(player: Page) -> None:
+    asked = begin_round(player, "meronyms")
     left = float(player.locator(".clock").get_attribute("data-left") or 0)
     player.reload()
-    assert word(player) == asked
+    assert read_word(player) == asked
     assert float(player.locator(".clock").get_attribute("data-left") or 0) < left
 
 
-def test_nym_or_not_with_three_keys(player: Page) -> None:
+def test_pairs_page_takes_votes_by_three_keys(player: Page) -> None:
     player.goto("/nyms/nym-or-not/")
     player.get_by_label("Without a clock").check()
     player.get_by_role("button", name="Start").click()
@@ -202,6 +192,7 @@ def test_nym_or_not_with_three_keys(player: Page) -> None:
     shown = player.locator(".pairs li:visible")
     expect(shown).to_have_count(1)
     first = shown.inner_text()
+    # Y votes, and Z goes back to the same pair.
     player.keyboard.press("y")
     expect(player.locator("#count")).to_have_text("2 of 25")
     player.keyboard.press("z")
@@ -211,11 +202,11 @@ def test_nym_or_not_with_three_keys(player: Page) -> None:
     expect(player.get_by_role("heading", name="point")).to_be_visible()
     said = player.locator(".votes td:nth-child(2)").all_inner_texts()
     assert said == ["no"] + ["yes"] * 24
-    assert points(player) > 0
+    assert read_points(player) > 0
 
 
-def play_quickly(page: Page, rounds: int) -> None:
-    """Rounds of the page's player without looking at them: the same requests, no pages drawn."""
+def play_rounds_quickly(page: Page, rounds: int) -> None:
+    """Plays rounds as the page's player with plain requests, which is faster than rendering."""
     sender = page.context.request
     token: dict[str, str | float | bool] = {
         "csrfmiddlewaretoken": page.locator("[name=csrfmiddlewaretoken]").first.input_value()
@@ -226,11 +217,12 @@ def play_quickly(page: Page, rounds: int) -> None:
         assert done.ok and "Your answers" in done.text()
 
 
-def test_ten_rounds_lead_to_the_board(player: Page) -> None:
-    begin(player, "meronyms")
-    play_quickly(player, 10)
+def test_leaderboard_page_lists_player_after_ten_rounds(player: Page) -> None:
+    begin_round(player, "meronyms")
+    play_rounds_quickly(player, 10)
     player.goto("/nyms/leaders/")
     expect(player.get_by_text("You would be number")).to_be_visible()
+    # A guest has a rank, but appears on the board only with a name.
     sign_up(player, "dora")
     player.goto("/nyms/leaders/")
     expect(player.get_by_role("row", name="dora (you)")).to_be_visible()
@@ -239,18 +231,20 @@ def test_ten_rounds_lead_to_the_board(player: Page) -> None:
     assert "board=rounds" in player.url
 
 
-def test_a_guest_keeps_what_they_played_exports_it_and_goes(player: Page, tmp_path: Path) -> None:
-    begin(player, "synonyms", untimed=True)
+def test_sign_up_keeps_guest_plays_for_export_and_deletion(player: Page, tmp_path: Path) -> None:
+    begin_round(player, "synonyms", untimed=True)
     type_answers(player, ["remember me"])
     player.get_by_role("button", name="Done").click()
     sign_up(player, "emil")
     player.get_by_role("link", name="My rounds").click()
     expect(player.locator(".history")).to_contain_text("remember me")
+    # The export has the answers that the player gave as a guest.
     with player.expect_download() as started:
         player.get_by_role("link", name="Export my plays").click()
     started.value.save_as(tmp_path / "plays.json")
     plays = json.loads((tmp_path / "plays.json").read_text(encoding="utf-8"))
     assert plays["rounds"][0]["answers"][0]["answer"] == "remember me"
+    # After the deletion the player cannot sign in again.
     player.get_by_role("link", name="Delete me").click()
     player.get_by_label("password").fill(PASSWORD)
     player.get_by_role("button", name="Delete me").click()
@@ -262,12 +256,13 @@ def test_a_guest_keeps_what_they_played_exports_it_and_goes(player: Page, tmp_pa
     expect(player.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-def test_without_scripts_up_to_the_timer(browser: Browser, site: str) -> None:
-    page = visitor(browser, site, java_script_enabled=False).new_page()
+def test_round_page_works_without_scripts(browser: Browser, site: str) -> None:
+    page = open_context(browser, site, java_script_enabled=False).new_page()
     page.goto(f"{site}/nyms/")
-    begin(page, "hyponyms", untimed=True)
+    begin_round(page, "hyponyms", untimed=True)
     boxes = page.locator(".boxes input")
     expect(boxes).to_have_count(8)
+    # Enter submits the plain form.
     boxes.nth(0).fill("one")
     boxes.nth(1).fill("two")
     page.keyboard.press("Enter")
@@ -277,49 +272,43 @@ def test_without_scripts_up_to_the_timer(browser: Browser, site: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_shuts_anybody_out(browser: Browser, site: str, scheme: str) -> None:
-    """axe finds nothing serious, and no page is wider than a small telephone."""
-    page = visitor(
+def test_pages_are_accessible_and_fit_small_screens(
+    browser: Browser, site: str, scheme: str
+) -> None:
+    page = open_context(
         browser, site, color_scheme=scheme, viewport={"width": 360, "height": 740}
     ).new_page()
-    axe = Axe()
 
-    def check(name: str) -> None:
-        found = [
-            f"{name}: {rule['id']} ({rule['impact']}): {node['target']} {node['failureSummary']}"
-            for rule in axe.run(page).response["violations"]
-            if rule["impact"] in ("serious", "critical")
-            for node in rule["nodes"]
-        ]
-        assert not found, "\n".join(found)
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, f"{name} is {wide} pixels too wide"
-
+    # A round, from the home page to a challenge of one of its answers.
     page.goto("/nyms/")
-    check("home")
-    choose(page, "hyponyms", untimed=True)
-    check("notice")
+    check_accessibility(page, "home")
+    choose_relations(page, "hyponyms", untimed=True)
+    check_accessibility(page, "notice")
     page.get_by_role("button", name="I agree").click()
     type_answers(page, ["one", "a much longer answer of many words", "shrimp"])
-    check("round")
+    check_accessibility(page, "round")
     page.get_by_role("button", name="Done").click()
-    check("result")
+    check_accessibility(page, "result")
     page.get_by_role("link", name="Challenge this").first.click()
-    check("challenge")
+    check_accessibility(page, "challenge")
     page.get_by_label("A sentence").fill("This is a sentence that shows it.")
     page.get_by_role("button", name="Send").click()
-    check("challenges")
+    check_accessibility(page, "challenges")
+
+    # A game of Nym or Not.
     page.goto("/nyms/nym-or-not/")
-    check("nym or not")
+    check_accessibility(page, "nym or not")
     page.get_by_label("Without a clock").check()
     page.get_by_role("button", name="Start").click()
     page.locator(".pairs.one-by-one").wait_for()
-    check("pairs")
+    check_accessibility(page, "pairs")
     page.keyboard.press("y")
     page.get_by_role("button", name="Done").click()
-    check("votes")
+    check_accessibility(page, "votes")
+
+    # All other pages, with an address that does not exist.
     paths = ["nyms/leaders/", "nyms/leaders/?board=hardest", "nyms/history/", "account/"]
     for path in [*paths, "sign-up/", "sign-in/", "account/delete/", "nowhere/"]:
         page.goto(f"/{path}")
-        check(path)
+        check_accessibility(page, path)
     page.context.close()

@@ -1,4 +1,4 @@
-"""Challenges: made once, decided once, with their points where they belong."""
+"""Tests of challenges: each is sent once, decided once, and changes the right sums."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ pytestmark = pytest.mark.django_db
 SENTENCE = "A wheelbarrow of fish is seafood to me."
 
 
-def sums(player: User) -> tuple[int, int, int]:
-    """Points of the first round, of the player, of the word."""
+def read_points(player: User) -> tuple[int, int, int]:
+    """Returns the points of the player's first round, of the player and of the word."""
     first = Round.objects.filter(player=player).order_by("started_at")[0]
     return first.score, PlayerScore.objects.get(player=player).points, Word.objects.get().points
 
 
-def test_an_accepted_challenge_earns_the_bonus_once(ann: User, ben: User) -> None:
+def test_decide_challenge_awards_bonus_once(ann: User, ben: User) -> None:
     answer = play_round(ann, ["wheelbarrow"]).answers.get()
-    made = challenges.submit_challenge(ann, answer.pk, SENTENCE)
-    before = sums(ann)
-    assert challenges.decide_challenge(made, accept=True, moderator=ben)
-    assert sums(ann) == tuple(points + 50 for points in before)
+    challenge = challenges.submit_challenge(ann, answer.pk, SENTENCE)
+    before = read_points(ann)
+    assert challenges.decide_challenge(challenge, accept=True, moderator=ben)
+    assert read_points(ann) == tuple(points + 50 for points in before)
     answer.refresh_from_db()
     assert answer.bonus == 50 and "moderator agreed" in answer.why
-    assert not challenges.decide_challenge(made, accept=True, moderator=ben)
-    assert not challenges.decide_challenge(made, accept=False, moderator=ben)
-    assert sums(ann) == tuple(points + 50 for points in before)
+    # A second verdict changes nothing.
+    assert not challenges.decide_challenge(challenge, accept=True, moderator=ben)
+    assert not challenges.decide_challenge(challenge, accept=False, moderator=ben)
+    assert read_points(ann) == tuple(points + 50 for points in before)
 
 
-def test_of_a_later_round_the_word_knows_nothing(ann: User, ben: User) -> None:
+def test_decide_challenge_on_later_round_keeps_word_sums(ann: User, ben: User) -> None:
     play_round(ann, ["shrimp"])
     before = Word.objects.get().points
     answer = play_round(ann, ["wheelbarrow"]).answers.get()
@@ -42,19 +43,20 @@ def test_of_a_later_round_the_word_knows_nothing(ann: User, ben: User) -> None:
         challenges.submit_challenge(ann, answer.pk, SENTENCE), accept=True, moderator=ben
     )
     assert Word.objects.get().points == before
+    # The deletion subtracts only what was added to the word's sums.
     ann.delete()
     assert Word.objects.get().points == 0
 
 
-def test_a_declined_one_changes_no_points(ann: User, ben: User) -> None:
+def test_decide_challenge_declined_keeps_points(ann: User, ben: User) -> None:
     answer = play_round(ann, ["wheelbarrow"]).answers.get()
-    made = challenges.submit_challenge(ann, answer.pk, SENTENCE)
-    before = sums(ann)
-    assert challenges.decide_challenge(made, accept=False, moderator=ben)
-    assert sums(ann) == before
+    challenge = challenges.submit_challenge(ann, answer.pk, SENTENCE)
+    before = read_points(ann)
+    assert challenges.decide_challenge(challenge, accept=False, moderator=ben)
+    assert read_points(ann) == before
 
 
-def test_what_cannot_be_challenged(ann: User, ben: User) -> None:
+def test_submit_challenge_refuses_listed_foreign_and_repeated_answers(ann: User, ben: User) -> None:
     listed, other = play_round(ann, ["apple", "wheelbarrow"], "fruit").answers.all()
     with pytest.raises(UsageError, match="bonus"):
         challenges.submit_challenge(ann, listed.pk, SENTENCE)
@@ -65,7 +67,9 @@ def test_what_cannot_be_challenged(ann: User, ben: User) -> None:
         challenges.submit_challenge(ann, other.pk, SENTENCE)
 
 
-def test_so_many_may_wait(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_submit_challenge_limits_waiting_challenges(
+    ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(challenges, "MAX_WAITING", 1)
     first, second = play_round(ann, ["wheelbarrow", "carriage"]).answers.all()
     challenges.submit_challenge(ann, first.pk, SENTENCE)
@@ -73,29 +77,31 @@ def test_so_many_may_wait(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
         challenges.submit_challenge(ann, second.pk, SENTENCE)
 
 
-def test_a_player_challenges_in_the_browser(site: Client, ann: User) -> None:
+def test_challenge_page_submits_and_escapes_sentence(site: Client, ann: User) -> None:
     answer = play_round(ann, ["wheelbarrow"]).answers.get()
     log_in_with_consent(site, ann)
     page = f"/nyms/answers/{answer.pk}/challenge/"
     assert page in site.get(f"/nyms/rounds/{answer.round.pk}/").content.decode()
     assert post_form(site, page, {"sentence": "short"}, at=page).status_code == 422
+    # The page shows markup in the sentence as text.
     assert post_form(site, page, {"sentence": f"<b>{SENTENCE}</b>"}, at=page).status_code == 302
     shown = site.get("/nyms/challenges/").content.decode()
     assert "&lt;b&gt;" in shown and "<b>" not in shown and "waiting" in shown
 
 
-def test_a_moderator_decides_in_the_admin(site: Client, ann: User) -> None:
+def test_challenge_admin_accepts_for_moderators_only(site: Client, ann: User) -> None:
     answer = rounds.submit_answers(ann, open_round(ann).pk, ["wheelbarrow"]).answers.get()
-    made = challenges.submit_challenge(ann, answer.pk, SENTENCE)
+    challenge = challenges.submit_challenge(ann, answer.pk, SENTENCE)
     queue = "/admin/game/challenge/"
     site.force_login(ann)
-    assert site.get(queue).status_code == 302  # not for players
+    assert site.get(queue).status_code == 302  # Players cannot open the admin.
     moderator = User.objects.create_superuser("mo", "correct horse battery")
     site.force_login(moderator)
     page = site.get(queue)
     assert page.status_code == 200 and SENTENCE in page.content.decode()
-    post_form(site, queue, {"action": "accept", "_selected_action": [made.pk]}, at=queue)
-    made.refresh_from_db()
-    assert made.verdict == Verdict.ACCEPTED and made.moderator == moderator
+    post_form(site, queue, {"action": "accept", "_selected_action": [challenge.pk]}, at=queue)
+    challenge.refresh_from_db()
+    assert challenge.verdict == Verdict.ACCEPTED and challenge.moderator == moderator
+    # A challenge outlives the moderator's account.
     moderator.delete()
     assert Challenge.objects.get().moderator is None

@@ -1,4 +1,4 @@
-"""`idiolect nyms` on a site's database: the reader, the export, the report."""
+"""Tests of `idiolect nyms` on a site's database: reading, exporting and reporting plays."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _named(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The tests' database is no file in the site's folder.
+def _set_database_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The commands accept a site without a database file only if this variable is set.
     monkeypatch.setenv("DATABASE_URL", "sqlite:///of-the-test")
 
 
-def run(arguments: Sequence[str]) -> Result:
+def run_nyms(arguments: Sequence[str]) -> Result:
     result = CliRunner().invoke(main, ["nyms", *arguments])
     assert result.exit_code == 0, result.output
     return result
 
 
-def vote(player: User, answer: str, yes: bool) -> None:
+def save_vote(player: User, answer: str, yes: bool) -> None:
     sitting = PairSession.objects.create(player=player, pairs=[])
     PairVote.objects.create(
         sitting=sitting,
@@ -52,13 +52,14 @@ def vote(player: User, answer: str, yes: bool) -> None:
     )
 
 
-def test_finished_rounds_are_read_and_others_are_not(ann: User, ben: User) -> None:
+def test_read_plays_returns_only_finished_rounds(ann: User, ben: User) -> None:
     play_round(ann, ["Shrimp", "fish", "shrimps"])
     play_round(ben, ["crab"], untimed=True)
+    # None of these three counts: no answer, still open, skipped.
     play_round(ann, [])
     open_round(ann)
     rounds.skip_round(ben, open_round(ben, "bird").pk)
-    vote(ben, "crab", True)
+    save_vote(ben, "crab", True)
     found = read_plays()
     assert [(r.player, [a.text for a in r.answers], r.untimed) for r in found.rounds] == [
         (str(ann.pk), ["shrimp", "fish"], False),
@@ -66,12 +67,13 @@ def test_finished_rounds_are_read_and_others_are_not(ann: User, ben: User) -> No
     ]
     assert {(r.relation, r.base_word) for r in found.rounds} == {("hyponyms", "seafood")}
     assert [(v.player, v.answer, v.yes) for v in found.votes] == [(str(ben.pk), "crab", True)]
+    # With a player, only that player's plays are read.
     own = read_plays(ben)
     assert len(own.rounds) == len(own.votes) == 1
 
 
-def seafood(players: int = 6) -> list[User]:
-    """Guests who answer as players of the original did, in proportion."""
+def play_seafood(players: int = 6) -> list[User]:
+    """Plays "seafood" as guests whose answers have the shares of the original game."""
     found = create_guests(players)
     for n, player in enumerate(found):
         play_round(player, [word for word, of in SEAFOOD.items() if n < of * players / 60])
@@ -79,17 +81,18 @@ def seafood(players: int = 6) -> list[User]:
 
 
 @pytest.mark.parametrize("name", ["pairs.tsv", "pairs.parquet"])
-def test_a_table_and_histories_leave_the_site_without_names(tmp_path: Path, name: str) -> None:
-    players = seafood()
-    vote(players[0], "crab", True)
+def test_nyms_export_writes_pairs_and_histories_without_names(tmp_path: Path, name: str) -> None:
+    players = play_seafood()
+    save_vote(players[0], "crab", True)
     out, folder = tmp_path / name, tmp_path / "histories"
-    said = run(["export", "--out", str(out), "--histories", str(folder), "--json"]).stdout
+    said = run_nyms(["export", "--out", str(out), "--histories", str(folder), "--json"]).stdout
     assert json.loads(said) == {
         "pairs": str(out),
         "rows": 5,
         "histories": str(folder),
         "players": 6,
     }
+    # The table has the answers of at least three players, with their counts and votes.
     rows = {row.answer: row for row in read_pairs(out)}
     assert {answer: row.players for answer, row in rows.items()} == {
         "fish": 6,
@@ -102,6 +105,7 @@ def test_a_table_and_histories_leave_the_site_without_names(tmp_path: Path, name
     assert rows["crab"].confirmed == 1 and rows["fish"].rejected == 0
     dataset = read_dataset(folder)
     assert dataset.task == "word-relation" and len(dataset) == 6
+    # No file contains a player's name.
     raw = out.read_bytes() + b"".join(p.read_bytes() for p in folder.iterdir())
     for player in players:
         assert player.username.encode() not in raw
@@ -109,21 +113,21 @@ def test_a_table_and_histories_leave_the_site_without_names(tmp_path: Path, name
     assert first.fields["question"] == "What are kinds of seafood?"
 
 
-def test_rare_answers_leave_only_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_nyms_export_includes_rare_answers_only_on_request(tmp_path: Path) -> None:
     play_round(create_guests(1)[0], ["grandmother's chowder"])
     out = tmp_path / "pairs.tsv"
-    assert "0 pairs" in run(["export", "--out", str(out)]).stdout
-    assert "1 pair" in run(["export", "--out", str(out), "--least-players", "1"]).stdout
+    assert "0 pairs" in run_nyms(["export", "--out", str(out)]).stdout
+    assert "1 pair" in run_nyms(["export", "--out", str(out), "--least-players", "1"]).stdout
 
 
-def test_the_report_says_how_far_players_agree(tmp_path: Path) -> None:
-    players = seafood()
+def test_nyms_report_measures_agreement_and_precision(tmp_path: Path) -> None:
+    players = play_seafood()
     for player in players:
         play_round(player, ["robin", "owl"], "bird")
     for player in players[:3]:
-        vote(player, "crab", True)
+        save_vote(player, "crab", True)
     out = tmp_path / "report.json"
-    said = run(["report", "--out", str(out)]).stdout
+    said = run_nyms(["report", "--out", str(out)]).stdout
     assert "6 players, 12 rounds, 3 votes" in said
     assert "How far players agree" in said and "5–9 players" in said
     found: dict[str, Any] = json.loads(out.read_text())
@@ -135,23 +139,26 @@ def test_the_report_says_how_far_players_agree(tmp_path: Path) -> None:
         "answers": found["relations"]["hyponyms"]["answers"],
     }
     fives = next(p for p in found["precision"]["all"] if p["least"] == 5)
-    assert (fives["pairs"], fives["in_wordnet"]) == (4, 2)  # robin and owl are birds there
+    assert (fives["pairs"], fives["in_wordnet"]) == (4, 2)  # WordNet lists robin and owl.
+    # The report contains numbers only, no answers.
     assert "crab" not in out.read_text()
-    assert json.loads(run(["report", "--json"]).stdout) == found
+    assert json.loads(run_nyms(["report", "--json"]).stdout) == found
 
 
-def test_an_empty_site_has_a_report() -> None:
-    found = json.loads(run(["report", "--json"]).stdout)
+def test_nyms_report_of_empty_site_has_no_agreement() -> None:
+    found = json.loads(run_nyms(["report", "--json"]).stdout)
     assert found["rounds"] == 0 and "alpha" not in found["agreement"]["answers"]
-    assert "0 players" in run(["report"]).stdout
+    assert "0 players" in run_nyms(["report"]).stdout
 
 
-def test_nothing_to_write_is_asked_wrongly() -> None:
+def test_nyms_export_without_outputs_fails() -> None:
     result = CliRunner().invoke(main, ["nyms", "export"])
     assert result.exit_code == 2 and "--histories" in result.stderr
 
 
-def test_where_no_site_is_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_site_without_site_raises_missing_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.setenv("IDIOLECT_HOME", "elsewhere")
     with pytest.raises(MissingError, match="no site has its data there"):

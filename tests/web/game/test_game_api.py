@@ -1,4 +1,4 @@
-"""The game as JSON."""
+"""Tests of the game's JSON API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.game_site import log_in_with_consent, play_round
 pytestmark = pytest.mark.django_db
 
 
-def test_plays_are_the_players_own(site: Client, ann: User) -> None:
+def test_my_plays_returns_only_own_plays(site: Client, ann: User) -> None:
     assert site.get("/nyms/api/my-plays.json").status_code == 401
     play_round(ann, ["shrimp"])
     found = log_in_with_consent(site, ann).get("/nyms/api/my-plays.json").json()
@@ -22,7 +22,7 @@ def test_plays_are_the_players_own(site: Client, ann: User) -> None:
     assert found["consents"][0]["version"] == 1
 
 
-def test_boards_are_everybodys_and_without_rounds_that_have_no_answer(
+def test_leaders_is_public_and_omits_rounds_without_answers(
     site: Client, ann: User, ben: User
 ) -> None:
     play_round(ann, ["shrimp"])
@@ -33,12 +33,13 @@ def test_boards_are_everybodys_and_without_rounds_that_have_no_answer(
         "own": None,
         "players": 1,
     }
+    # A signed-in player also gets their own row.
     own = log_in_with_consent(site, ann).get("/nyms/api/leaders", {"board": "total"}).json()["own"]
     assert own["player"] == "ann" and own["rank"] == 1
     assert site.get("/nyms/api/leaders", {"board": "wealth"}).status_code == 422
 
 
-def test_it_describes_itself_and_loads_nothing_from_elsewhere(site: Client) -> None:
+def test_api_serves_schema_but_no_docs_page(site: Client) -> None:
     paths = site.get("/nyms/api/openapi.json").json()["paths"]
     assert set(paths) == {"/nyms/api/my-plays.json", "/nyms/api/leaders"}
     assert site.get("/nyms/api/docs").status_code == 404

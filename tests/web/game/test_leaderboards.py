@@ -1,4 +1,4 @@
-"""Leaderboards: who stands on them, and where one stands oneself."""
+"""Tests of leaderboards: which players they list, in which order, and the player's own rank."""
 
 from __future__ import annotations
 
@@ -17,61 +17,69 @@ pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
-def stands(player: User, rounds: int, points: int, *, days: int = 0, untimed: bool = False) -> None:
-    """Give the player these sums, last played so many days ago."""
+def save_score(
+    player: User, rounds: int, points: int, *, days: int = 0, untimed: bool = False
+) -> None:
+    """Stores these sums for the player, who last played ``days`` days ago."""
     last = NOW - timedelta(days=days)
     PlayerScore.objects.create(
         player=player, rounds=rounds, points=points, last_played=last, untimed=untimed
     )
 
 
-def rows(board: LeaderboardKind, player: User | None = None, **how: bool) -> list[tuple[int, str]]:
-    """Ranks and names."""
+def list_rows(
+    board: LeaderboardKind, player: User | None = None, **how: bool
+) -> list[tuple[int, str]]:
+    """Returns the ranks and names on a board."""
     found = leaderboards.get_leaderboard(board, player, now=NOW, **how)
     return [(row.rank, row.player) for row in found.rows]
 
 
-def test_boards_order_by_what_they_say(ann: User, ben: User) -> None:
-    stands(ann, 10, 1000)
-    stands(ben, 40, 2000)
-    assert rows(LeaderboardKind.AVERAGE) == [(1, "ann"), (2, "ben")]
-    assert rows(LeaderboardKind.TOTAL) == rows(LeaderboardKind.ROUNDS) == [(1, "ben"), (2, "ann")]
+def test_get_leaderboard_orders_by_its_measure(ann: User, ben: User) -> None:
+    save_score(ann, 10, 1000)
+    save_score(ben, 40, 2000)
+    assert list_rows(LeaderboardKind.AVERAGE) == [(1, "ann"), (2, "ben")]
+    assert (
+        list_rows(LeaderboardKind.TOTAL)
+        == list_rows(LeaderboardKind.ROUNDS)
+        == [(1, "ben"), (2, "ann")]
+    )
 
 
-def test_the_average_wants_ten_rounds_and_a_month(ann: User, ben: User) -> None:
-    stands(ann, 9, 9000)
-    stands(ben, 10, 10, days=31)
-    assert rows(LeaderboardKind.AVERAGE) == []
-    assert rows(LeaderboardKind.TOTAL) == [(1, "ann"), (2, "ben")]
+def test_get_leaderboard_average_requires_ten_recent_rounds(ann: User, ben: User) -> None:
+    save_score(ann, 9, 9000)
+    save_score(ben, 10, 10, days=31)
+    assert list_rows(LeaderboardKind.AVERAGE) == []
+    assert list_rows(LeaderboardKind.TOTAL) == [(1, "ann"), (2, "ben")]
 
 
-def test_guests_do_not_stand_there_but_learn_their_rank(ann: User) -> None:
+def test_get_leaderboard_hides_guests_but_ranks_them(ann: User) -> None:
     (guest,) = create_guests(1)
-    stands(ann, 10, 100)
-    stands(guest, 10, 900)
+    save_score(ann, 10, 100)
+    save_score(guest, 10, 900)
     found = leaderboards.get_leaderboard(LeaderboardKind.TOTAL, guest, now=NOW)
     assert [row.player for row in found.rows] == ["ann"]
     assert found.own is not None and found.own.rank == 1
-    assert rows(LeaderboardKind.TOTAL, ann) == [(1, "ann")]
+    assert list_rows(LeaderboardKind.TOTAL, ann) == [(1, "ann")]
 
 
-def test_untimed_rounds_have_boards_of_their_own(ann: User) -> None:
-    stands(ann, 10, 100, untimed=True)
-    assert rows(LeaderboardKind.TOTAL) == [] and rows(LeaderboardKind.TOTAL, untimed=True) == [
-        (1, "ann")
-    ]
+def test_get_leaderboard_separates_untimed_rounds(ann: User) -> None:
+    save_score(ann, 10, 100, untimed=True)
+    assert list_rows(LeaderboardKind.TOTAL) == [] and list_rows(
+        LeaderboardKind.TOTAL, untimed=True
+    ) == [(1, "ann")]
 
 
-def test_ones_own_rank_is_known_beyond_the_shown_rows(ann: User) -> None:
+def test_get_leaderboard_ranks_player_beyond_shown_rows(ann: User) -> None:
     for at in range(leaderboards.ROWS + 2):
-        stands(User.objects.create_user(f"p{at}"), 10, 500 + at)
-    stands(ann, 10, 1)
+        save_score(User.objects.create_user(f"p{at}"), 10, 500 + at)
+    save_score(ann, 10, 1)
     found = leaderboards.get_leaderboard(LeaderboardKind.TOTAL, ann, now=NOW)
     assert len(found.rows) == leaderboards.ROWS
     assert found.own is not None and (found.own.rank, found.players) == (13, 13)
 
 
-def test_hard_words_are_those_that_bring_little() -> None:
+def test_list_hardest_words_orders_by_points() -> None:
     Word.objects.create(relation="hyponyms", base="bird", rounds=9, points=2000)
     Word.objects.create(relation="meronyms", base="bicycle", rounds=9, points=90)
     Word.objects.create(relation="synonyms", base="happy", rounds=2, points=0)
@@ -80,7 +88,7 @@ def test_hard_words_are_those_that_bring_little() -> None:
     assert "happy" not in {word.base for word in leaderboards.list_hardest_words()}
 
 
-def test_the_page_changes_boards_with_and_without_htmx(site: Client, ann: User) -> None:
+def test_leaderboard_page_switches_boards_with_and_without_htmx(site: Client, ann: User) -> None:
     for _ in range(10):
         play_round(ann, ["shrimp"])
     site.force_login(ann)

@@ -1,4 +1,4 @@
-"""The loop: rounds train a player's model, which is asked about words that it never learnt from."""
+"""Tests of players' own models: rounds train a model, which then predicts rounds on new words."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def home(settings: Any, tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPa
     return settings.HOME
 
 
-def work(kind: str, owner: User) -> Job:
-    """What the worker does with the owner's last job."""
+def run_job(kind: str, owner: User) -> Job:
+    """Runs the owner's queued job as the worker does."""
     job = queue.claim_job("w1")
     assert job is not None and (job.kind, job.owner) == (kind, owner)
     queue.run_job(job.pk, "w1")
@@ -65,34 +65,36 @@ def work(kind: str, owner: User) -> Job:
     return job
 
 
-def four_rounds(player: User, words: Sequence[str] = WORDS[:4]) -> None:
+def play_rounds(player: User, words: Sequence[str] = WORDS[:4]) -> None:
     for word in words:
         play_round(player, [f"{word}a", f"{word}b"], word)
 
 
-def trained(player: User) -> OwnModel:
-    four_rounds(player)
+def train_model(player: User) -> OwnModel:
+    play_rounds(player)
     service.request_training(player)
-    job = work(service.TRAIN_JOB, player)
+    job = run_job(service.TRAIN_JOB, player)
     assert (job.state, job.problem) == (Job.State.DONE, "")
     return OwnModel.objects.get(player=player)
 
 
-def history(answers: str) -> History:
+def build_history(answers: str) -> History:
     rounds = [
         make_round("me", word, answers, relation="hyponyms", at=n) for n, word in enumerate(WORDS)
     ]
     return build_player_history(engine.PLAYER_ID, rounds, lambda word: "")
 
 
-def test_the_engine_learns_what_the_player_says(tmp_path: Path, base: Path) -> None:
+def test_answer_predictor_predicts_learned_answers(tmp_path: Path, base: Path) -> None:
     config = engine.CONFIG.__class__(
         gate=engine.CONFIG.gate,
         train=engine.TrainConfig(epochs=30, rate=0.02),
         dtype="float32",
         device="cpu",
     )
-    engine.train_player_model(tmp_path / "me", history("aa, bb"), base=str(base), config=config)
+    engine.train_player_model(
+        tmp_path / "me", build_history("aa, bb"), base=str(base), config=config
+    )
     own, plain = engine.AnswerPredictor(tmp_path / "me").predict_answers(
         "What are kinds of new?", "new"
     )
@@ -100,20 +102,20 @@ def test_the_engine_learns_what_the_player_says(tmp_path: Path, base: Path) -> N
     assert not {"aa", "bb"} & set(plain)
 
 
-def test_the_plain_model_is_shown_the_game(tmp_path: Path, base: Path) -> None:
-    """As earlier turns, each with its end; the player's own is asked at once."""
-    engine.train_player_model(tmp_path / "me", history("aa"), base=str(base))
+def test_predict_answers_shows_plain_model_examples(tmp_path: Path, base: Path) -> None:
+    # The examples are earlier turns, each with an end token; the player's model gets none.
+    engine.train_player_model(tmp_path / "me", build_history("aa"), base=str(base))
     asked: list[tuple[str, tuple[int, ...]]] = []
-    guesser = engine.AnswerPredictor(tmp_path / "me")
+    predictor = engine.AnswerPredictor(tmp_path / "me")
 
     def likeliest(requests: Any, **more: Any) -> list[list[str]]:
         asked.extend(requests)
         return [[], []]
 
-    guesser._generator.likeliest = likeliest  # pyright: ignore[reportPrivateUsage]
-    guesser.predict_answers("What are kinds of new?", "new")
-    (me, own), (nobody, plain) = asked
-    assert (me, nobody) == (engine.PLAYER_ID, "")
+    predictor._generator.likeliest = likeliest  # pyright: ignore[reportPrivateUsage]
+    predictor.predict_answers("What are kinds of new?", "new")
+    (player_id, own), (no_id, plain) = asked
+    assert (player_id, no_id) == (engine.PLAYER_ID, "")
     assert plain[-len(own) :] == own
     tokenizer = load_base(base).tokenizer
     text = str(tokenizer.decode(list(plain[: -len(own)])))
@@ -122,7 +124,7 @@ def test_the_plain_model_is_shown_the_game(tmp_path: Path, base: Path) -> None:
     assert plain.count(tokenizer.eos_token_id) >= 4
 
 
-def test_again_it_trains_only_what_changed(
+def test_train_player_model_again_trains_only_changes(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
@@ -134,34 +136,35 @@ def test_again_it_trains_only_what_changed(
 
     monkeypatch.setattr(api, "personalize", spy)
     for text in ("aa", "aa", "aa, bb"):
-        engine.train_player_model(tmp_path / "me", history(text), base=str(base))
+        engine.train_player_model(tmp_path / "me", build_history(text), base=str(base))
     assert [len(summary.trained) for summary in made] == [1, 0, 1]
 
 
-def test_another_base_starts_over(tmp_path: Path, base: Path) -> None:
-    engine.train_player_model(tmp_path / "me", history("aa"), base=str(base))
+def test_train_player_model_replaces_adapter_of_other_base(tmp_path: Path, base: Path) -> None:
+    engine.train_player_model(tmp_path / "me", build_history("aa"), base=str(base))
     other = save_tiny(tmp_path / "other", seed=5)
-    engine.train_player_model(tmp_path / "me", history("aa"), base=str(tmp_path / "other"))
+    engine.train_player_model(tmp_path / "me", build_history("aa"), base=str(tmp_path / "other"))
     assert AdapterStore.open(tmp_path / "me" / "adapters").base == other.identity
 
 
-def test_a_few_rounds_are_not_enough(ann: User) -> None:
-    four_rounds(ann, WORDS[:3])
-    play_round(ann, [], "fork")  # an empty round says nothing
+def test_request_training_requires_enough_rounds(ann: User) -> None:
+    play_rounds(ann, WORDS[:3])
+    play_round(ann, [], "fork")  # A round without answers does not count.
     with pytest.raises(UsageError, match="3 of the 4 rounds"):
         service.request_training(ann)
     assert service.get_status(ann).remaining_rounds == 1
 
 
-def test_from_rounds_to_answers_on_other_words(ann: User, ben: User, home: Path) -> None:
-    model = trained(ann)
+def test_jobs_train_model_and_predict_new_rounds(ann: User, ben: User, home: Path) -> None:
+    model = train_model(ann)
     assert (model.rounds, model.answers) == (4, 8)
     assert sorted(model.words) == sorted(["hyponyms", word] for word in WORDS[:4])
     folder = service.get_model_folder(model)
     assert folder.parent == home / service.MODELS_FOLDER and "ann" not in str(folder)
+    # A round on a new word waits for the job, which then stores the prediction.
     fresh = play_round(ann, ["robin", "owl"], "fork")
     assert service.find_or_request_prediction(fresh) == ("waiting", None)
-    assert work(service.PREDICT_JOB, ann).result == {"rounds": 1}
+    assert run_job(service.PREDICT_JOB, ann).result == {"rounds": 1}
     state, guess = service.find_or_request_prediction(fresh)
     assert state == "there" and guess is not None
     assert (guess.answers, len(guess.own) <= 10) == (2, True)
@@ -171,35 +174,37 @@ def test_from_rounds_to_answers_on_other_words(ann: User, ben: User, home: Path)
     assert (known.own, known.plain) == (guess.own_found, guess.plain_found)
 
 
-def test_it_is_not_asked_about_what_it_learnt(ann: User) -> None:
+def test_find_or_request_prediction_skips_training_data(ann: User) -> None:
     first = play_round(ann, ["knifea"], "knife")
-    trained(ann)
+    train_model(ann)
     assert service.find_or_request_prediction(first)[0] == "before"
     again = play_round(ann, ["knifec"], "knife")
     assert service.find_or_request_prediction(again)[0] == "learned"
+    # No job was queued for either round.
     assert queue.claim_job("w1") is None
     empty = play_round(ann, [], "fork")
     assert service.find_or_request_prediction(empty)[0] == "none"
 
 
-def test_without_a_model_nothing_is_asked(ben: User) -> None:
+def test_find_or_request_prediction_without_model_queues_nothing(ben: User) -> None:
     assert service.find_or_request_prediction(play_round(ben, ["owl"], "bird")) == ("none", None)
     assert queue.claim_job("w1") is None
 
 
-def test_hits_are_counted_by_stem(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained(ann)
+def test_predict_job_counts_matches_by_stem(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_model(ann)
 
     def said(
         self: engine.AnswerPredictor, question: str, base_word: str
     ) -> tuple[list[str], list[str]]:
         assert question == "What are kinds of fork?"
+        # "robins" matches the player's "robin" by stem.
         return ["robins", "eagle"], ["owl", "robin"]
 
     monkeypatch.setattr(engine.AnswerPredictor, "predict_answers", said)
     fresh = play_round(ann, ["robin", "owl", "wren"], "fork")
     service.find_or_request_prediction(fresh)
-    work(service.PREDICT_JOB, ann)
+    run_job(service.PREDICT_JOB, ann)
     guess = PredictedAnswers.objects.get(round=fresh)
     assert (guess.answers, guess.own_found, guess.plain_found) == (3, 1, 2)
     model = OwnModel.objects.get(player=ann)
@@ -209,53 +214,57 @@ def test_hits_are_counted_by_stem(ann: User, monkeypatch: pytest.MonkeyPatch) ->
     ) == (33, 67)
 
 
-def test_a_training_that_was_killed_is_done_again(ann: User) -> None:
-    four_rounds(ann)
+def test_train_job_restarts_after_killed_worker(ann: User) -> None:
+    play_rounds(ann)
     job = service.request_training(ann)
     assert service.request_training(ann) == job
+    # Another worker claimed the job and stopped, so its lease is over.
     assert queue.claim_job("dead") == job
     Job.objects.filter(pk=job.pk).update(lease_until=job.made_at)
-    assert work(service.TRAIN_JOB, ann).state == Job.State.DONE
+    assert run_job(service.TRAIN_JOB, ann).state == Job.State.DONE
     assert OwnModel.objects.get(player=ann).trained_at is not None
 
 
-def test_progress_is_that_of_learning(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_job_reports_progress_in_answers(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, int]] = []
 
     def train(*args: Any, listener: Listener, **more: Any) -> None:
+        # Only the second event says how far the training is; the first one is not shown.
         listener(Progress(stage="people", done=0, total=1, unit="people"))
         listener(Progress(stage="training", done=4, total=8, unit="items"))
         job = Job.objects.get(owner=ann)
         seen.append((job.stage, job.percent))
 
     monkeypatch.setattr(engine, "train_player_model", train)
-    trained(ann)
+    train_model(ann)
     assert seen == [("learning", 50)]
 
 
-def test_the_page_from_few_rounds_to_a_model(ann: User, site: Client) -> None:
+def test_model_page_shows_progress_from_rounds_to_model(ann: User, site: Client) -> None:
     log_in_with_consent(site, ann)
-    four_rounds(ann, WORDS[:2])
+    play_rounds(ann, WORDS[:2])
+    # Too few rounds: the page shows progress, and a POST is refused.
     page = site.get(PAGE).content.decode()
     assert "2 of 4 rounds" in page and "Train my model" not in page
     assert post_form(site, PAGE, {}, at="/nyms/").status_code == 409
-    four_rounds(ann, WORDS[2:4])
+    play_rounds(ann, WORDS[2:4])
     assert "Train my model" in site.get(PAGE).content.decode()
     assert post_form(site, PAGE, {}, at=PAGE).status_code == 302
+    # While the job waits, the page polls for the part that changes.
     page = site.get(PAGE).content.decode()
     assert "waiting for its turn" in page and "hx-trigger" in page and "<progress" in page
     part = site.get(PAGE, headers={"HX-Request": "true"}).content.decode()
     assert part.startswith('<div id="own-model"') and "<html" not in part
-    work(service.TRAIN_JOB, ann)
+    run_job(service.TRAIN_JOB, ann)
     page = site.get(PAGE).content.decode()
     assert "8 answers in 4 rounds" in page and "hx-trigger" not in page
 
 
-def test_a_result_shows_what_the_models_say(
+def test_result_page_shows_predictions_of_both_models(
     ann: User, site: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log_in_with_consent(site, ann)
-    trained(ann)
+    train_model(ann)
     monkeypatch.setattr(
         engine.AnswerPredictor, "predict_answers", lambda *_: (["robin", "<b>gull"], ["albatross"])
     )
@@ -263,9 +272,10 @@ def test_a_result_shows_what_the_models_say(
     result = site.get(reverse("game:round", args=[fresh.pk])).content.decode()
     where = reverse("my_model:answers", args=[fresh.pk])
     assert f'hx-get="{where}"' in result
+    # htmx loads the part, which polls until the job is done.
     part = site.get(where, headers={"HX-Request": "true"}).content.decode()
     assert "thinking" in part and "hx-trigger" in part and "<html" not in part
-    work(service.PREDICT_JOB, ann)
+    run_job(service.PREDICT_JOB, ann)
     part = site.get(where, headers={"HX-Request": "true"}).content.decode()
     assert "1 of your 2 answers is among" not in part and "hx-trigger" not in part
     assert "1 of your 2 answers" in part and "it would be 0" in part
@@ -273,28 +283,29 @@ def test_a_result_shows_what_the_models_say(
     assert "<html" in site.get(where).content.decode()
 
 
-def test_somebody_elses_round_is_not_shown(ann: User, ben: User, site: Client) -> None:
+def test_answers_page_hides_rounds_of_other_players(ann: User, ben: User, site: Client) -> None:
     log_in_with_consent(site, ann)
     theirs = play_round(ben, ["robin"], "bird")
     assert site.get(reverse("my_model:answers", args=[theirs.pk])).status_code == 404
 
 
-def test_a_model_that_is_deleted_is_gone(ann: User, site: Client) -> None:
+def test_delete_page_removes_model_and_keeps_rounds(ann: User, site: Client) -> None:
     log_in_with_consent(site, ann)
-    model = trained(ann)
+    model = train_model(ann)
     assert service.get_model_folder(model).is_dir()
     assert post_form(site, reverse("my_model:forget"), {}, at=PAGE).status_code == 302
     assert not service.get_model_folder(model).exists()
     assert not OwnModel.objects.exists() and Round.objects.filter(player=ann).count() == 4
 
 
-def test_who_leaves_takes_their_model_along(
+def test_erase_person_removes_model_and_classifier(
     ann: User, ben: User, home: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
-    mine, theirs = trained(ann), trained(ben)
+    mine, theirs = train_model(ann), train_model(ben)
     service.find_or_request_prediction(play_round(ann, ["robin"], "fork"))
-    work(service.PREDICT_JOB, ann)
+    run_job(service.PREDICT_JOB, ann)
     assert len(personal_data.export_person(ann)["own model"]["guesses"]) == 1
+    # A classifier that learned from the player's answers, and its predictions.
     (home / CLASSIFIER_FOLDER).mkdir()
     (home / CLASSIFIER_FOLDER / "weights").write_bytes(b"1")
     Manifest.of_folder(
@@ -312,7 +323,7 @@ def test_who_leaves_takes_their_model_along(
     )
 
 
-def test_a_classifier_of_others_stays(
+def test_erase_person_keeps_classifier_of_others(
     ann: User, home: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
     (home / CLASSIFIER_FOLDER).mkdir()
@@ -322,7 +333,8 @@ def test_a_classifier_of_others_stays(
     assert (home / CLASSIFIER_FOLDER / Manifest.NAME).is_file()
 
 
-def test_the_site_itself_loads_nothing_that_trains(tmp_path: Path) -> None:
+def test_site_urls_load_no_training_libraries(tmp_path: Path) -> None:
+    # A fresh process, because the tests themselves load torch.
     code = (
         "import django, sys; django.setup(); import idiolect.web.urls; "
         "print([n for n in ('torch', 'transformers', 'pyarrow', 'scipy') if n in sys.modules])"

@@ -59,6 +59,7 @@ class ChallengeAdmin(_ReadOnlyAdmin):
     def _decide_all(
         self, request: HttpRequest, queryset: QuerySet[Challenge], *, accept: bool
     ) -> None:
+        # The selection may include challenges that have a verdict already.
         waiting = queryset.filter(verdict=Verdict.WAITING)
         # `decide_challenge` returns False if another moderator decided in the meantime.
         decided = sum(

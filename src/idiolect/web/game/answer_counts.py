@@ -86,6 +86,7 @@ def count_players_with_answer(relation: str, base: str, key: str) -> int:
 
 def list_top_answers(word: Word) -> list[TopAnswer]:
     """Returns the answers that most players gave and that may be shown, most common first."""
+    # Most words have no such answer yet; then one query is enough.
     given = _MOST_FREQUENT(word=word.pk)
     if not given:
         return []
@@ -128,6 +129,7 @@ _PLAYER, _WORD = (
     QueryParameter("player", BigIntegerField()),
     QueryParameter("word", BigIntegerField()),
 )
+# Numbers of other players with rounds on a word, and of the player's own rounds on it.
 _PLAYER_COUNTS = PreparedQuery(
     lambda: (
         _filter_answered_rounds(_WORD)
@@ -140,6 +142,7 @@ _PLAYER_COUNTS = PreparedQuery(
         .values_list("others", "own")
     )
 )
+# The stems that most players gave; ties are in alphabetical order, so the result is stable.
 _MOST_FREQUENT = PreparedQuery(
     lambda: (
         Answer.objects.filter(word=_WORD)

@@ -24,6 +24,10 @@ api = NinjaAPI(
 )
 
 
+# The schemas below describe the values of `personal_export.export_player` and
+# `leaderboards.get_leaderboard`; keep them in step.
+
+
 class AnswerOut(Schema):
     """An answer that counted, and its points."""
 

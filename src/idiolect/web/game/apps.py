@@ -15,6 +15,7 @@ class GameConfig(AppConfig):
 
     def ready(self) -> None:
         """Registers the game's data with the accounts app, for export and erasure."""
+        # Import here: models are not loaded yet when Django imports this module.
         from idiolect.web.accounts import personal_data
         from idiolect.web.game.erasure import DATA_SOURCE
 

@@ -43,6 +43,7 @@ def submit_challenge(player: Any, answer_id: int, sentence: str) -> Challenge:
         raise UsageError(
             f"{answer.text!r} already has its {LISTED_BONUS} bonus points; choose another answer"
         )
+    # A limit per player keeps the queue short enough to read.
     waiting = Challenge.objects.filter(answer__player=player, verdict=Verdict.WAITING).count()
     if waiting >= MAX_WAITING:
         raise UsageError(
@@ -86,6 +87,7 @@ def _award_bonus(answer: Answer) -> None:
     """Adds the bonus to the answer, its round, the player's sums and perhaps the word's sums."""
     why = f"{answer.why} A moderator agreed with your challenge."
     Answer.objects.filter(pk=answer.pk).update(bonus=LISTED_BONUS, why=why)
+    # All sums change with `F` expressions in the database, so that no concurrent change is lost.
     Round.objects.filter(pk=answer.round.pk).update(score=F("score") + LISTED_BONUS)
     PlayerScore.objects.filter(player=answer.player, untimed=answer.round.untimed).update(
         points=F("points") + LISTED_BONUS

@@ -76,7 +76,7 @@ def export_plays(
         )
     open_site(data)
     plays = read_plays()
-    # The table of pairs has only pairs that at least `least_players` players gave.
+    # Privacy: the table of pairs has only pairs that at least `least_players` players gave.
     rows = build_pair_rows(plays, get_wordnet_stems(), least_players=least_players)
     if pairs is not None:
         write_pairs(pairs, rows)
@@ -142,6 +142,7 @@ def train_classifier(
         plays = read_plays()
         rows += build_pair_rows(plays, get_wordnet_stems())
         players = plays.players
+    # Without a site there is no default folder for the classifier.
     if out is None and home is None:
         raise UsageError("name the folder for the classifier: --out FOLDER")
     target = out or (home or Path()) / CLASSIFIER_FOLDER

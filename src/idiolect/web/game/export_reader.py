@@ -27,6 +27,7 @@ def open_site(data: Path | None = None) -> Path:
         os.environ["IDIOLECT_HOME"] = str(data.absolute())
     from idiolect.web.config.data_dir import get_data_dir
 
+    # `DATABASE_URL` may point to a database server, which has no file to look for.
     if not os.environ.get("DATABASE_URL") and not (get_data_dir() / "site.sqlite3").is_file():
         raise MissingError(
             f"{get_data_dir()}: no site has its data there; give the site's folder with --data"
@@ -45,6 +46,7 @@ def read_plays(player: Any | None = None) -> Plays:
 
     from idiolect.web.game.models import Answer, PairVote, Round, State
 
+    # Rounds that lapsed, were skipped or have no counted answer contain no data on words.
     rounds = Round.objects.filter(state=State.FINISHED, answered__gt=0)
     votes = PairVote.objects.all()
     if player is not None:

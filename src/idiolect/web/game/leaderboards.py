@@ -54,9 +54,11 @@ def get_leaderboard(
     board: LeaderboardKind, player: Any, *, untimed: bool = False, now: datetime | None = None
 ) -> LeaderboardPage:
     """Returns a leaderboard; a guest's own row has the rank that they would get with a name."""
+    # Guests and deactivated accounts are left out, except for the player who asks.
     shown = Q(player__is_guest=False, player__is_active=True)
     if player is not None:
         shown |= Q(player=player)
+    # Timed and untimed rounds have separate leaderboards.
     totals = PlayerScore.objects.filter(shown, untimed=untimed, rounds__gt=0).values_list(
         "player__username", "rounds", "points", "last_played"
     )

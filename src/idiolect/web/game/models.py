@@ -92,6 +92,7 @@ class Round(models.Model):
                 fields=["player"], condition=Q(state="open"), name="game_one_open_round"
             ),
         ]
+        # The first index serves the history page, the second one the counts per word.
         indexes = [
             models.Index(fields=["player", "-started_at"], name="game_round_history"),
             models.Index(fields=["word", "state", "player"], name="game_round_word"),
@@ -117,6 +118,7 @@ class Answer(models.Model):
 
     class Meta:
         ordering = ["position"]
+        # Within a round, answers with the same stem are one answer.
         constraints = [
             models.UniqueConstraint(fields=["round", "stem"], name="game_answer_once"),
         ]
@@ -143,6 +145,7 @@ class PlayerScore(models.Model):
     last_played = models.DateTimeField(db_default=Now())
 
     class Meta:
+        # The table's name is older than the class's name.
         db_table = "game_total"
         constraints = [
             models.UniqueConstraint(fields=["player", "untimed"], name="game_total_once"),
@@ -170,6 +173,7 @@ class PairSession(models.Model):
 
     class Meta:
         db_table = "game_sitting"
+        # At most one open game per player, as for rounds.
         constraints = [
             models.UniqueConstraint(
                 fields=["player"], condition=Q(state="open"), name="game_one_open_sitting"
@@ -216,11 +220,13 @@ class PairVote(models.Model):
 class Challenge(models.Model):
     """A player's sentence for an answer without a bonus, and a moderator's verdict."""
 
+    # One-to-one: the database allows one challenge per answer.
     answer = models.OneToOneField(Answer, on_delete=models.CASCADE, related_name="challenge")
     sentence = models.CharField(max_length=200)
     verdict = models.CharField(max_length=8, choices=Verdict, default=Verdict.WAITING)
     made_at = models.DateTimeField(db_default=Now())
     decided_at = models.DateTimeField(null=True, default=None)
+    # The verdict stays if the moderator's account is deleted.
     moderator = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )

@@ -108,6 +108,7 @@ def _make_pair(relation: Relation, base: str, answer: str) -> Pair:
 
 def _sample_player_pairs(draw: Random) -> Iterator[Pair]:
     """Yields players' common answers that WordNet does not list; their truth is open."""
+    # Fewer players than this cannot have given any answer that may be shown.
     played = list(
         Word.objects.filter(rounds__gte=answer_counts.MIN_PLAYERS_TO_SHOW)
         .order_by("pk")
@@ -141,6 +142,7 @@ def _read_cached(path: Path, modified_ns: int) -> tuple[Pair, ...]:
 
 def _sample_voted_pairs(draw: Random) -> Iterator[Pair]:
     """Yields pairs with recent votes, with their prior probabilities."""
+    # Sort the pairs, so that the same seed draws the same pairs.
     latest = PairVote.objects.order_by("-pk").values_list("relation", "base", "answer", "likely")
     voted = sorted(set(latest[: 10 * MAX_VOTED_PAIRS]))
     predicted = {_make_key(pair) for pair in _load_predictions()}

@@ -178,6 +178,7 @@ def _pair_to_json(pair: Pair) -> dict[str, Any]:
 
 def _load_pairs_with_votes(pair_session: PairSession) -> list[Pair]:
     """Returns the game's pairs with the votes of other players so far."""
+    # A player's own earlier vote on a pair must not count as someone else's.
     bases = {pair["base"] for pair in pair_session.pairs}
     counted = (
         PairVote.objects.filter(base__in=bases)
@@ -187,6 +188,7 @@ def _load_pairs_with_votes(pair_session: PairSession) -> list[Pair]:
         .annotate(ayes=Count("pk", filter=Q(yes=True)), noes=Count("pk", filter=Q(yes=False)))
     )
     counts = {(relation, base, key): (yes, no) for relation, base, key, yes, no in counted}
+    # Add the counts to the pairs in their order; a pair without votes gets zeros.
     pairs: list[Pair] = []
     for pair in pair_session.pairs:
         yes, no = counts.get((pair["relation"], pair["base"], stem(pair["answer"])), (0, 0))

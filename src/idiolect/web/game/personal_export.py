@@ -53,6 +53,7 @@ def export_player(player: Any) -> dict[str, Any]:
 
 
 def _query_rounds(player: Any) -> Any:
+    # Prefetch the answers: one query for all rounds instead of one per round.
     answers = Prefetch("answers", Answer.objects.order_by("position"))
     rounds = Round.objects.filter(player=player).select_related("word")
     return rounds.prefetch_related(answers).order_by("started_at")

@@ -25,6 +25,7 @@ class PlayerStats:
 
 def compute_stats(player: Any) -> PlayerStats:
     """Returns the player's statistics over timed and untimed rounds."""
+    # The totals per player have no dates, so the last day is counted from the rounds.
     today_rounds, today_points = count_today(player)
     total = PlayerScore.objects.filter(player=player).aggregate(r=Sum("rounds"), p=Sum("points"))
     return PlayerStats(

@@ -102,6 +102,7 @@ def submit_answers(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
         ended = _end_round(round_, State.FINISHED)
         if ended:
             scoring.save_score(round_, typed)
+    # Read the round again: it is either scored now, or was ended by an earlier request.
     round_ = get_round(player, round_id)
     if not ended and round_.state != State.FINISHED:
         raise UsageError(_explain_ended(round_))

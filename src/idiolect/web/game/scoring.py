@@ -54,6 +54,7 @@ def save_score(round_: Round, typed: Sequence[str]) -> None:
 
 
 def _save_answers(round_: Round, result: RoundScore) -> None:
+    # Two queries for any number of answers.
     Answer.objects.bulk_create(
         Answer(
             round=round_,

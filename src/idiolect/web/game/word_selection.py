@@ -87,6 +87,7 @@ def _get_started_words(relation: Relation) -> _StartedWords:
 
 
 def _read_started_words(relation: Relation) -> _StartedWords:
+    # Take the time before the query, so that the cache never looks newer than its data.
     loaded_at = time.monotonic()
     base_words = frozenset(words.load_table().base_words(relation))
     rows = [

@@ -103,9 +103,11 @@ class AnswerPredictor:
 
     def __init__(self, folder: Path, *, base: str | None = None) -> None:
         store = AdapterStore.open(folder / "adapters")
+        # The prompt settings must be those of the training.
         config = from_plain(PersonalConfig, store.settings, where=str(store.folder))
         loaded = base_of(store, base, load=_load_base_cached)
         adapter = usable_adapter(store, PLAYER_ID)
+        # A player without a usable adapter gets the plain model's answers.
         self._generator = Generator(loaded, {PLAYER_ID: adapter.check(loaded)} if adapter else {})
         self._task = get_task(TASK_NAME)
         self._prompter = Prompter(loaded.tokenizer, config.prompt)

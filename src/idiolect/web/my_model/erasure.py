@@ -23,6 +23,7 @@ class MyModelDataSource:
 
     def export_data(self, user: User) -> Any:
         """Returns the predictions; the weights are left out, as they are of no use elsewhere."""
+        # The keys of the export are a stored format; they keep their names.
         model = OwnModel.objects.filter(player=user).first()
         guesses = PredictedAnswers.objects.filter(round__player=user).order_by("made_at")
         return {

@@ -74,6 +74,7 @@ def run_predictions(running: JobContext, arguments: Mapping[str, Any]) -> Any:
     from idiolect.web.my_model.engine import AnswerPredictor
 
     own = OwnModel.objects.select_related("player").get(player=running.owner)
+    # One job serves all waiting rounds, so the model is loaded once.
     waiting = list(service.iter_unpredicted_rounds(own))
     if not waiting:
         return {"rounds": 0}
@@ -96,6 +97,7 @@ def _save_prediction(predictor: AnswerPredictor, round_: Round) -> None:
     )
     # Compare by stem, as the game does between players.
     given = {answer.stem for answer in row.answers}
+    # A job that is repeated after a crash overwrites its own result.
     with transaction.atomic():
         PredictedAnswers.objects.update_or_create(
             round=round_,

@@ -51,6 +51,7 @@ class PredictedAnswers(models.Model):
     """Number of the player's answers that are among ``plain``."""
 
     class Meta:
+        # The table's name is older than the class's name.
         db_table = "own_model_guess"
         verbose_name_plural = "guesses"
 

@@ -77,6 +77,7 @@ class ModelStatus:
 
 def get_status(player: Any) -> ModelStatus:
     """Returns the status of this player's model."""
+    # A row without `trained_at` belongs to a first training that has not finished.
     model = OwnModel.objects.filter(player=player, trained_at__isnull=False).first()
     return ModelStatus(
         played=_filter_played_rounds(player).count(),

@@ -57,6 +57,7 @@ def show_answers(request: HttpRequest, round_id: UUID) -> HttpResponse:
     htmx requests get only the part that the result page includes.
     """
     round_ = rounds.get_round(get_player(request), round_id)
+    # The first request of this page queues the prediction; htmx then polls until it is there.
     state, guess = service.find_or_request_prediction(round_)
     context = {
         "round": round_,

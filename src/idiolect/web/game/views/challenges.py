@@ -38,6 +38,7 @@ def challenge_answer(request: HttpRequest, answer_id: int) -> HttpResponse:
         challenges.submit_challenge(player, answer_id, form.cleaned_data["sentence"])
         messages.success(request, "Thank you. A moderator will read it.")
         return redirect("game:challenges")
+    # A form with errors is shown again with status 422.
     return render(
         request,
         "game/challenge.html",

@@ -40,6 +40,7 @@ def show_intro(request: HttpRequest) -> HttpResponse:
         if not has_agreed(request):
             return redirect(f"{reverse('game:notice')}?for=pairs")
         return start_pair_session(request)
+    # Guests and accounts have a best game; visitors have none.
     played = (
         PairSession.objects.filter(player=player, state=State.FINISHED).order_by("-score")
         if player is not None
@@ -75,6 +76,7 @@ def show_pair_session(request: HttpRequest, pair_session_id: UUID) -> HttpRespon
     """Shows the pairs of an open game, or the result of one that ended; a POST submits votes."""
     player = get_player(request)
     if request.method == "POST":
+        # Redirect after the POST, so that a reload of the result sends nothing again.
         pair_sessions.submit_votes(player, pair_session_id, _parse_votes(request.POST))
         return redirect("game:sitting", pair_session_id)
     pair_session = pair_sessions.get_pair_session(player, pair_session_id)
@@ -110,6 +112,7 @@ def _render_pairs(request: HttpRequest, pair_session: PairSession) -> HttpRespon
 
 
 def _render_points(request: HttpRequest, pair_session: PairSession) -> HttpResponse:
+    # The template gets only what it shows; `majority` is None if the pair was open.
     votes = [
         {
             "answer": vote.answer,

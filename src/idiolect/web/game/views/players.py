@@ -17,6 +17,7 @@ P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 _CONSENT_KEY = "nyms-agreed"
+# The HTTP status for each kind of error whose message is meant for users.
 _STATUS_BY_ERROR: dict[type[IdiolectError], int] = {
     MissingError: 404,
     UsageError: 409,

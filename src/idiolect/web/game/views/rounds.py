@@ -79,6 +79,7 @@ def show_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
     """
     player = get_player(request)
     if request.method == "POST":
+        # Redirect after the POST, so that a reload of the result sends nothing again.
         rounds.submit_answers(player, round_id, request.POST.getlist("answer"))
         return redirect("game:round", round_id)
     round_ = rounds.get_round(player, round_id)
@@ -127,6 +128,7 @@ def _render_question(request: HttpRequest, round_: Round) -> HttpResponse:
 
 
 def _render_result(request: HttpRequest, round_: Round) -> HttpResponse:
+    # Own answers, other players' top answers, and answers that only WordNet has.
     answers = _ROUND_ANSWERS(round=round_.pk)
     own = {answer.stem for answer in answers}
     top = answer_counts.list_top_answers(round_.word)
@@ -138,6 +140,7 @@ def _render_result(request: HttpRequest, round_: Round) -> HttpResponse:
             "round": round_,
             "question": _format_question(round_),
             "answers": answers,
+            # The longest possible bar in the chart.
             "most": 100 + LISTED_BONUS,
             "top": top,
             "shown_from": answer_counts.MIN_PLAYERS_TO_SHOW,
