@@ -271,6 +271,29 @@ def test_round_page_works_without_scripts(browser: Browser, site: str) -> None:
     page.context.close()
 
 
+def test_question_and_pair_with_long_words_fit_small_screens(browser: Browser, site: str) -> None:
+    page = open_context(browser, site, viewport={"width": 360, "height": 740}).new_page()
+    page.goto("/nyms/")
+    begin_round(page, "antonyms", untimed=True)
+    wait_for_script(page)
+    check_longest_word_fits(page, ".question strong")
+    # The script shows pairs in larger type than the plain form.
+    page.goto("/nyms/nym-or-not/")
+    page.get_by_label("Without a clock").check()
+    page.get_by_role("button", name="Start").click()
+    page.locator(".pairs.one-by-one").wait_for()
+    check_longest_word_fits(page, ".pairs li:first-child legend strong")
+    page.context.close()
+
+
+def check_longest_word_fits(page: Page, selector: str) -> None:
+    """Puts a very long word at ``selector`` and asserts that the page fits the window."""
+    for element in page.locator(selector).all():
+        element.evaluate("element => element.textContent = 'indistinguishability'")
+    excess = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert excess <= 0, f"{selector} makes the page {excess} pixels too wide"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_accessible_and_fit_small_screens(
     browser: Browser, site: str, scheme: str
