@@ -1,5 +1,7 @@
-"""Draws the pictures of ``docs/pieces.md`` from ``docs/results/pieces.json``: a picture a task, who
-wins by the newcomer's history, and what more sharers bring.
+"""Draws the pictures of ``docs/pieces.md`` from ``docs/results/pieces.json``.
+
+One picture per task: the gain over the base by length of the target user's history, and by number
+of sharers.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ WAYS = {
 
 
 def picture(task: str, data: Mapping[str, Any]) -> bytes:
-    """Two panels as PNG: what is gained over the base by length of history, and by sharers."""
+    """Draw both panels as PNG: gain over the base by length of history, and by sharers."""
     figure = Figure(figsize=(8.2, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
@@ -42,7 +44,9 @@ def picture(task: str, data: Mapping[str, Any]) -> bytes:
         there = [n for n in lengths if f"{way} {n}" in scores]
         _line(left, scores, there, [f"{way} {n}" for n in there], way)
     left.set_xscale("log")
-    _frame(left, lengths, "items of the newcomer", f"{TITLES[task]}: gain in {heading} over base")
+    _frame(
+        left, lengths, "items of the target user", f"{TITLES[task]}: gain in {heading} over base"
+    )
     left.legend(frameon=False, fontsize=8)
     fewer = [n.split()[0] for n in data["tried"] if n.endswith(" sharers") and "," not in n]
     counts = [*map(int, fewer), data["people"]["sharers of a strategy"]]
@@ -56,12 +60,12 @@ def picture(task: str, data: Mapping[str, Any]) -> bytes:
 
 
 def _line(axes: Axes, scores: Scores, at: Sequence[int], names: Sequence[str], way: str) -> None:
-    """Paired gains with their intervals."""
-    label, colour = WAYS[way]
+    """Draw paired gains with their confidence intervals."""
+    label, color = WAYS[way]
     tests = [against(scores, name, "base", metrics(scores)[0]) for name in names]
-    axes.plot(at, [test.gain for test in tests], marker="o", color=colour, label=label)
+    axes.plot(at, [test.gain for test in tests], marker="o", color=color, label=label)
     lows, highs = zip(*(test.interval for test in tests), strict=True)
-    axes.fill_between(at, lows, highs, color=colour, alpha=0.12, lw=0)
+    axes.fill_between(at, lows, highs, color=color, alpha=0.12, lw=0)
 
 
 def _frame(axes: Axes, at: Sequence[int], label: str, title: str) -> None:
@@ -75,7 +79,7 @@ def _frame(axes: Axes, at: Sequence[int], label: str, title: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0; draws nothing where nothing has been measured."""
+    """Draw the pictures, if there are results; return 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the documentation folder")
     chosen = parser.parse_args(arguments)

@@ -1,8 +1,8 @@
 """Writes the figures of ``docs/scale.md`` and their picture from ``docs/results/scale*.json``.
 
-The page is written by hand but for what stands between its two marks: measured rates, and what
-follows from them for one million people. Prices are assumptions, stated here and on the page.
-``--check`` only compares.
+The page is written by hand, except for the part between two markers: measured rates, and an
+extrapolation to one million people. Prices are assumptions, which the page states. ``--check`` only
+compares.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ MILLION = 1_000_000
 IN_A_SHARD = 1_000
 MACHINES = 100
 CORE_HOUR = 0.05
-"""Dollars for an hour of one CPU core: about what a cloud's general-purpose machines cost."""
+"""Dollars for one hour of a CPU core, about the price of general-purpose cloud machines."""
 GPU_HOUR = 3.00
-"""Dollars for an hour of a data-centre GPU, rented by the hour."""
+"""Dollars for one hour of a data-center GPU, rented by the hour."""
 GB_MONTH = 0.023
-"""Dollars for keeping a gigabyte in object storage for a month."""
+"""Dollars for one gigabyte in object storage for a month."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One result of ``benchmarks/scale.py``: the machine, and its runs by rising people."""
+    """One result of ``benchmarks/scale.py``: the machine, and its runs by number of people."""
 
     machine: str
     cores: int
     gpu: bool
     last: int
     changed: Sequence[str]
-    """Settings that were not the default ones, KEY=VALUE."""
+    """Settings that differ from the defaults, as KEY=VALUE."""
     runs: Sequence[Mapping[str, Any]]
 
     @staticmethod
     def read(path: Path) -> Measured:
-        """Raises DataError where the file is no such result."""
+        """Read a result; raises DataError if ``benchmarks/scale.py`` did not write the file."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             found = data["environment"]["hardware"]
@@ -69,21 +69,21 @@ class Measured:
                 runs=sorted(data["runs"], key=lambda run: run["people"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"no result of benchmarks/scale.py: {error!r}", file=path) from error
+            raise DataError(f"not a result of benchmarks/scale.py: {error!r}", file=path) from error
 
 
 def figures(results: Sequence[Measured]) -> str:
-    """What stands between the marks, as Markdown."""
+    """Return the Markdown of the part between the markers."""
     if not results:
         return "Nothing has been measured yet: `python benchmarks/scale.py --json FILE`."
-    blocks = [f"![Peak memory and people an hour over the number of people](images/{PICTURE})"]
+    blocks = [f"![Peak memory and people per hour over the number of people](images/{PICTURE})"]
     for measured in results:
         blocks += _of(measured)
     blocks.append(
-        f"Assumed: {_money(CORE_HOUR)} for a core-hour, {_money(GPU_HOUR)} for a GPU-hour, "
-        f"${GB_MONTH} for a gigabyte-month of object storage. Time grows with what people wrote: "
-        "twice the tokens take twice the hours. Opening is extrapolated in a straight line, and "
-        f"falls to 1/{MILLION // IN_A_SHARD} where a process serves one part of the people."
+        f"Assumed prices: {_money(CORE_HOUR)} for a core-hour, {_money(GPU_HOUR)} for a GPU-hour, "
+        f"${GB_MONTH} for a gigabyte-month of object storage. Time is proportional to the amount "
+        "of text: twice the tokens take twice the hours. The time to open a store is extrapolated "
+        f"linearly; it falls to 1/{MILLION // IN_A_SHARD} if a process serves one shard only."
     )
     return "\n\n".join(blocks)
 
@@ -98,19 +98,19 @@ def _of(measured: Measured) -> Iterator[str]:
     run = measured.runs[-1]
     yield f"### On {measured.machine}"
     yield (
-        f"{run['people']:,} people who rate films, their last {measured.last} ratings each "
-        f"({run['tokens'] / max(1, run['trained']):,.0f} tokens a person, epochs counted), in "
+        f"{run['people']:,} people who rate films, with the last {measured.last} ratings of each "
+        f"({run['tokens'] / max(1, run['trained']):,.0f} tokens per person over all epochs), took "
         f"{run['seconds'] / 60:,.0f} minutes with the default base and {_settings(measured)}, "
-        "start and loading included. For one million such people that makes:"
+        "including start and loading. Extrapolated to one million people:"
     )
     rows = [f"| {what} | {rate} | {total} |" for what, rate, total in arithmetic(measured)]
     yield "\n".join(
-        ["| | measured, or assumed | one million people |", "| --- | --- | --- |", *rows]
+        ["| | measured or assumed | one million people |", "| --- | --- | --- |", *rows]
     )
 
 
 def arithmetic(measured: Measured) -> list[tuple[str, str, str]]:
-    """Each line: what, the rate it follows from, and what one million people come to."""
+    """Return rows of (quantity, rate it is computed from, value for one million people)."""
     run = measured.runs[-1]
     rate = 3600 * run["trained"] / run["seconds"]
     hours = MILLION / rate
@@ -125,13 +125,21 @@ def arithmetic(measured: Measured) -> list[tuple[str, str, str]]:
     return [
         ("one such machine", f"{rate:,.0f} people/hour", f"{hours:,.0f} hours"),
         (unit, "1 GPU" if measured.gpu else f"{measured.cores} cores", f"{paid:,.0f} {unit}"),
-        ("cost of training", f"{_money(price)} a {unit[:-1]}", f"${paid * price:,.0f}"),
+        ("cost of training", f"{_money(price)} per {unit[:-1]}", f"${paid * price:,.0f}"),
         (f"a shard of {IN_A_SHARD:,}", "", f"{shards:,} shards of {hours / shards:.1f} hours"),
         (f"on {MACHINES} such machines", "", f"{hours / MACHINES:,.1f} hours"),
-        ("memory of each", "peak, whatever the number", f"{run['peak_bytes'] / 1e9:.1f} GB"),
-        ("adapters on disk", f"{each / 1e6:.2f} MB a person", f"{kept / 1e3:,.2f} TB"),
-        ("keeping them", f"${GB_MONTH} a GB and month", f"${kept * GB_MONTH:,.0f} a month"),
-        ("opening all as one store", f"{1e3 * opening / MILLION:.2f} ms a person", _time(opening)),
+        (
+            "memory per machine",
+            "peak, for any number of people",
+            f"{run['peak_bytes'] / 1e9:.1f} GB",
+        ),
+        ("adapters on disk", f"{each / 1e6:.2f} MB per person", f"{kept / 1e3:,.2f} TB"),
+        ("storage cost", f"${GB_MONTH} per GB and month", f"${kept * GB_MONTH:,.0f} per month"),
+        (
+            "opening all as one store",
+            f"{1e3 * opening / MILLION:.2f} ms per person",
+            _time(opening),
+        ),
     ]
 
 
@@ -144,14 +152,14 @@ def _time(seconds: float) -> str:
 
 
 def picture(measured: Measured) -> bytes:
-    """Peak memory and people an hour over people, as PNG."""
+    """Draw peak memory and people per hour over the number of people, as PNG."""
     figure = Figure(figsize=(7.6, 2.9), layout="constrained")
     FigureCanvasAgg(figure)
     people = [run["people"] for run in measured.runs]
     left, right = figure.subplots(1, 2)
     _panel(left, people, [run["peak_bytes"] / 1e9 for run in measured.runs], "peak memory, GB")
     speeds = [3600 * run["trained"] / run["seconds"] for run in measured.runs]
-    _panel(right, people, speeds, "people an hour")
+    _panel(right, people, speeds, "people per hour")
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=130, metadata={"Software": None})
     return out.getvalue()
@@ -170,7 +178,7 @@ def _panel(axes: Axes, people: Sequence[int], values: Sequence[float], what: str
 
 
 def rewritten(page: Path, text: str) -> str:
-    """The page with that text between its marks; raises DataError where it has no marks."""
+    """Return the page with ``text`` between its markers; raises DataError if it has none."""
     whole = page.read_text(encoding="utf-8")
     before, begin, rest = whole.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -180,10 +188,10 @@ def rewritten(page: Path, text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 where the page is written or up to date, 1 where it is not or a result is broken."""
+    """Return 0 if the page is written or up to date, 1 if not or if a result is broken."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; 1 where it would differ"
+        "--check", action="store_true", help="write nothing; exit with 1 if the page is out of date"
     )
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the documentation folder")
     chosen = parser.parse_args(arguments)
@@ -201,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if page.read_text(encoding="utf-8") != text:
-        print(f"{page} is not what its results say; run `make docs`", file=sys.stderr)
+        print(f"{page} does not match its results; run `make docs`", file=sys.stderr)
         return 1
     return 0
 

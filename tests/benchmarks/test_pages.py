@@ -37,7 +37,7 @@ def test_every_page_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert render.main(["--docs", str(tmp_path)]) == 0
     put(tmp_path, "speed", page="performance", notes=["New."])
     assert render.main(["--docs", str(tmp_path), "--check"]) == 1
-    assert "performance.md is not what its results say" in capsys.readouterr().err
+    assert "performance.md does not match its results" in capsys.readouterr().err
 
 
 def test_a_page_outside_the_folder_is_refused(
@@ -45,4 +45,4 @@ def test_a_page_outside_the_folder_is_refused(
 ) -> None:
     put(tmp_path, "speed", page="../README")
     assert render.main(["--docs", str(tmp_path)]) == 1
-    assert "its page '../README' is no plain name" in capsys.readouterr().err
+    assert "its page '../README' is not a plain name" in capsys.readouterr().err

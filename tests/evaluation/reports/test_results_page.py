@@ -85,10 +85,10 @@ def test_check_tells_whether_the_page_is_up_to_date(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not readable as JSON"),
+        ("{", "cannot be read as JSON"),
         ("[]", "expected an object"),
-        ('{"name": "x"}', "'what' is missing or no str"),
-        ('{"name": "y", "what": "", "command": "", "targets": []}', "calls itself 'y', not 'x'"),
+        ('{"name": "x"}', "'what' is missing or not a str"),
+        ('{"name": "y", "what": "", "command": "", "targets": []}', "its name is 'y', not 'x'"),
         (
             '{"name": "x", "what": "", "command": "", "targets": [], "report": {"version": 9}}',
             "its report is not idiolect-report 1",
