@@ -16,10 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from idiolect.evaluation.environment import hardware, versions
+from idiolect.evaluation.environment import describe_hardware, list_versions
 from idiolect.storage.files import write_atomic
 
-LIMIT_SECONDS = 360
+MAX_SECONDS = 360
 
 
 def main() -> None:
@@ -49,14 +49,14 @@ def main() -> None:
         "name": "demo",
         "what": "Seconds of the demo, as a whole process",
         "command": "python benchmarks/demo.py --json docs/results/demo.json",
-        "environment": {"hardware": hardware(), "versions": versions()},
+        "environment": {"hardware": describe_hardware(), "versions": list_versions()},
         "seeds": [0],
         "targets": [
             {
                 "name": "Demo, seconds on 2 cores",
-                "target": f"at most {LIMIT_SECONDS}",
+                "target": f"at most {MAX_SECONDS}",
                 "reached": f"{seconds:.0f}",
-                "met": seconds <= LIMIT_SECONDS,
+                "met": seconds <= MAX_SECONDS,
             }
         ],
         "tables": [

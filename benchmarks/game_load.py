@@ -27,16 +27,16 @@ from typing import Any
 
 import numpy as np
 
-from idiolect.evaluation.environment import hardware
+from idiolect.evaluation.environment import describe_hardware
 from suites.game import load_result
 from suites.game import players as simulated
-from suites.game.site import Site
+from suites.game.site import SiteProcess
 
 HERE = Path(__file__).parent
 REQUESTS = ("start", "question", "score", "result")
 
 
-def load(site: Site, folder: Path, *, players: int, seconds: float) -> dict[str, Any]:
+def run_players(site: SiteProcess, folder: Path, *, players: int, seconds: float) -> dict[str, Any]:
     """Run the players: they come in evenly over one pace, then ``seconds`` are measured.
 
     Their notes, the window measured, and the processors' seconds that site and players took.
@@ -49,7 +49,7 @@ def load(site: Site, folder: Path, *, players: int, seconds: float) -> dict[str,
         *("--run-time", f"{pace + seconds:.0f}s", "--stop-timeout", "30", "--only-summary"),
         *("--loglevel", "WARNING"),
     ]
-    before, of_site = resource.getrusage(resource.RUSAGE_CHILDREN), site.seconds()
+    before, of_site = resource.getrusage(resource.RUSAGE_CHILDREN), site.measure_cpu_seconds()
     subprocess.run(
         command,
         check=False,  # requests that failed while the site was down make its status 1
@@ -63,12 +63,12 @@ def load(site: Site, folder: Path, *, players: int, seconds: float) -> dict[str,
     return {
         "lines": lines,
         "window": (first + pace, first + pace + seconds),
-        "site_seconds": site.seconds() - of_site,
+        "site_seconds": site.measure_cpu_seconds() - of_site,
         "players_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
     }
 
 
-def compare(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def compare_tallies(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Rounds that players know, and how many of them the site lost, changed or invented."""
     lost = sum(1 for line in lines for name in line["known"] if name not in line["finished"])
     changed = sum(
@@ -97,7 +97,7 @@ def compare(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def figures(run: dict[str, Any], name: str) -> dict[str, float]:
+def summarize_requests(run: dict[str, Any], name: str) -> dict[str, float]:
     """Of one request in the window: how many, how many failed, how long they took."""
     start, end = run["window"]
     asked = [r for line in run["lines"] for r in line["requests"] if r[0] == name]
@@ -114,49 +114,50 @@ def figures(run: dict[str, Any], name: str) -> dict[str, float]:
     }
 
 
-def kill_and_restart(site: Site, after: float) -> threading.Thread:
+def kill_and_restart(site: SiteProcess, after: float) -> threading.Thread:
     """Kill the site after so many seconds, and start it again at once."""
 
-    def act() -> None:
+    def kill_then_start() -> None:
         time.sleep(after)
-        site.end(signal.SIGKILL)
+        site.stop(signal.SIGKILL)
         site.start()
 
-    thread = threading.Thread(target=act)
+    thread = threading.Thread(target=kill_then_start)
     thread.start()
     return thread
 
 
-def measured(players: int, seconds: float, workers: int) -> dict[str, Any]:
+def measure_game(players: int, seconds: float, workers: int) -> dict[str, Any]:
     """Both runs, as the result's JSON."""
     busy = os.getloadavg()[0]
     runs: dict[str, dict[str, Any]] = {}
     for name in ("undisturbed", "killed"):
         with tempfile.TemporaryDirectory(prefix="nyms-load-") as made:
             folder = Path(made)
-            with Site(folder / "site", workers=workers) as site:
+            with SiteProcess(folder / "site", workers=workers) as site:
                 killer = None
                 if name == "killed":
                     killer = kill_and_restart(site, simulated.PACE + seconds / 2)
-                runs[name] = load(site, folder, players=players, seconds=seconds)
+                runs[name] = run_players(site, folder, players=players, seconds=seconds)
                 if killer is not None:
                     killer.join()
     asked = {
-        name: {request: figures(run, request) for request in REQUESTS} for name, run in runs.items()
+        name: {request: summarize_requests(run, request) for request in REQUESTS}
+        for name, run in runs.items()
     }
-    tallies = {name: compare(run["lines"]) for name, run in runs.items()}
+    tallies = {name: compare_tallies(run["lines"]) for name, run in runs.items()}
     return {
         "what": f"{players} simulated players of the game at once, site and players on the same "
         "processors: how fast it scores, and whether it loses a round",
         "environment": {
-            "hardware": hardware() | {"cores": len(os.sched_getaffinity(0))},
+            "hardware": describe_hardware() | {"cores": len(os.sched_getaffinity(0))},
             "versions": {name: version(name) for name in ("django", "uvicorn", "locust")},
             "load before": round(busy, 2),
         },
         "seeds": [0],
-        "targets": load_result.targets(asked, tallies, players),
-        "notes": load_result.notes(seconds, workers, tallies["killed"]),
-        "tables": load_result.tables(asked["undisturbed"], tallies, runs["undisturbed"]),
+        "targets": load_result.build_targets(asked, tallies, players),
+        "notes": load_result.build_notes(seconds, workers, tallies["killed"]),
+        "tables": load_result.build_tables(asked["undisturbed"], tallies, runs["undisturbed"]),
         "runs": {name: {"requests": asked[name], "tally": tallies[name]} for name in runs},
     }
 
@@ -169,7 +170,7 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=1)
     options.add_argument("--json", type=Path)
     asked = options.parse_args()
-    result = measured(asked.players, asked.seconds, asked.workers)
+    result = measure_game(asked.players, asked.seconds, asked.workers)
     out: Path = asked.json or Path("nyms_load.json")
     head = {
         "name": out.stem,

@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from idiolect.cli.progress import watching
-from idiolect.evaluation.environment import hardware, versions
+from idiolect.cli.progress import progress_listener
+from idiolect.evaluation.environment import describe_hardware, list_versions
 from idiolect.events import Listener
 from idiolect.game.classifier.examples import build_lexicon
 from idiolect.game.classifier.features import FeatureExtractor
@@ -34,51 +34,59 @@ from idiolect.game.words import load_table
 from idiolect.models.base import load_base
 from idiolect.models.encoder import MiniLM
 from idiolect.storage.files import write_atomic
-from kit.cli import ended
-from suites.game.crowd import ASKED, LEARNT, crowd
-from suites.game.relations import Kept, Outcome, on_the_game, on_wordnet, wordnet_with_game
+from kit.cli import run_to_exit_code
+from suites.game.crowd import ASKED_WORDS, LEARNED_WORDS, measure_crowd
+from suites.game.relations import (
+    LikelihoodCache,
+    RelationOutcome,
+    evaluate_on_game,
+    evaluate_on_wordnet,
+    evaluate_with_game_pairs,
+)
 
 CONFIG = ClassifierConfig(pairs=1500, scored=100)
 """Fewer than by default: the base model reads what the last stage learns from and is judged on."""
-CHANCE, CALIBRATED = 0.8, 0.05
-GAME = "the original game's parts"
+MIN_AUC, MAX_CALIBRATION_ERROR = 0.8, 0.05
+GAME_PAIRS = "the original game's parts"
 
 
-def measured(data: Path, base: str, work: Path, listener: Listener) -> dict[str, Any]:
+def measure_relations(data: Path, base: str, work: Path, listener: Listener) -> dict[str, Any]:
     """Everything, as the result's JSON."""
-    rows = listed(read_pairs(data))
+    rows = mark_listed(read_pairs(data))
     lexicon = build_lexicon(load_table())
     loaded = load_base(base)
     work.mkdir(parents=True, exist_ok=True)
-    scorer = Kept(
+    scorer = LikelihoodCache(
         LikelihoodScorer(loaded, listener=listener), work / f"{loaded.identity[:16]}.json"
     )
     describe = FeatureExtractor(MiniLM(), scorer, SCORE_NAMES)
-    wordnet = on_wordnet(lexicon, describe, CONFIG)
-    game = on_the_game(lexicon, rows, describe, CONFIG)
-    added = wordnet_with_game(lexicon, rows, describe, CONFIG)
-    loop = crowd(rows, base, work / "crowd", seed=CONFIG.seed, listener=listener)
+    wordnet = evaluate_on_wordnet(lexicon, describe, CONFIG)
+    game = evaluate_on_game(lexicon, rows, describe, CONFIG)
+    added = evaluate_with_game_pairs(lexicon, rows, describe, CONFIG)
+    loop = measure_crowd(rows, base, work / "crowd", seed=CONFIG.seed, listener=listener)
     return {
         "what": "Word relations: a classifier of them; the game's answers by how many gave them",
-        "environment": {"hardware": hardware(), "versions": versions()},
+        "environment": {"hardware": describe_hardware(), "versions": list_versions()},
         "seeds": [CONFIG.seed],
-        "targets": [*targets(wordnet, game), learnt(loop)],
-        "notes": notes(rows),
+        "targets": [*build_targets(wordnet, game), build_loop_target(loop)],
+        "notes": build_notes(rows),
         "tables": [
-            outcomes("Parts that players of the original game gave, against sampled pairs", game),
+            build_outcome_table(
+                "Parts that players of the original game gave, against sampled pairs", game
+            ),
             *(
-                outcomes(f"WordNet's {relation}, against sampled pairs", found)
+                build_outcome_table(f"WordNet's {relation}, against sampled pairs", found)
                 for relation, found in wordnet.items()
             ),
-            outcomes("WordNet's meronyms, the game's parts learnt from too", added),
-            by_how({GAME: game[len(game) // 2 :], **wordnet}),
-            precision(compute_precision_by_count([r for r in rows if r.rounds])),
-            of_loop(loop),
+            build_outcome_table("WordNet's meronyms, the game's parts learnt from too", added),
+            build_auc_table({GAME_PAIRS: game[len(game) // 2 :], **wordnet}),
+            build_precision_table(compute_precision_by_count([r for r in rows if r.rounds])),
+            build_loop_table(loop),
         ],
     }
 
 
-def listed(rows: Sequence[PairRow]) -> list[PairRow]:
+def mark_listed(rows: Sequence[PairRow]) -> list[PairRow]:
     """The rows with what WordNet lists; ``rounds`` says whether it has the base word at all."""
     words = load_table()
     bases = set(words.base_words(Relation.MERONYMS))
@@ -92,23 +100,25 @@ def listed(rows: Sequence[PairRow]) -> list[PairRow]:
     ]
 
 
-def of(found: Sequence[Outcome], way: str, learnt: str) -> Outcome:
+def find_outcome(found: Sequence[RelationOutcome], way: str, learnt: str) -> RelationOutcome:
     """One way's outcome."""
     return next(o for o in found if (o.way, o.learnt) == (way, learnt))
 
 
-def targets(
-    wordnet: Mapping[str, Sequence[Outcome]], game: Sequence[Outcome]
+def build_targets(
+    wordnet: Mapping[str, Sequence[RelationOutcome]], game: Sequence[RelationOutcome]
 ) -> list[dict[str, Any]]:
     """What was wanted of the MLP, which is the default's richest kind, and what it reached."""
-    plain, joined = (of(game, "mlp", learnt) for learnt in ("WordNet", "WordNet and the game"))
+    plain, joined = (
+        find_outcome(game, "mlp", learnt) for learnt in ("WordNet", "WordNet and the game")
+    )
     singles = [o.figures.auc.value for o in game if o.way.endswith("alone")]
     found = [
         (
             "AUC on the original game's parts, nothing of it learnt",
-            f"at least {CHANCE}",
+            f"at least {MIN_AUC}",
             str(plain.figures.auc),
-            plain.figures.auc.value >= CHANCE,
+            plain.figures.auc.value >= MIN_AUC,
         ),
         (
             "The same, above every single feature",
@@ -124,13 +134,13 @@ def targets(
         ),
         (
             "Calibration error on the game's parts, its other words learnt from",
-            f"at most {CALIBRATED}",
+            f"at most {MAX_CALIBRATION_ERROR}",
             str(joined.figures.calibration_error),
-            joined.figures.calibration_error.value <= CALIBRATED,
+            joined.figures.calibration_error.value <= MAX_CALIBRATION_ERROR,
         ),
     ]
     for relation, outcomes_ in wordnet.items():
-        best = of(outcomes_, "mlp", "WordNet").figures.auc
+        best = find_outcome(outcomes_, "mlp", "WordNet").figures.auc
         alone = max(o.figures.auc.value for o in outcomes_ if o.way.endswith("alone"))
         found.append(
             (
@@ -144,7 +154,7 @@ def targets(
     return [dict(zip(names, one, strict=True)) for one in found]
 
 
-def learnt(loop: Mapping[str, Any]) -> dict[str, Any]:
+def build_loop_target(loop: Mapping[str, Any]) -> dict[str, Any]:
     """What was wanted of the loop, and what it reached."""
     low, high = (100 * end for end in loop["interval"])
     return {
@@ -155,7 +165,7 @@ def learnt(loop: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def notes(rows: Sequence[PairRow]) -> list[str]:
+def build_notes(rows: Sequence[PairRow]) -> list[str]:
     """How to read it."""
     return [
         f"The original game's table: {len(rows)} pairs of {len({r.base_word for r in rows})} base "
@@ -174,8 +184,10 @@ def notes(rows: Sequence[PairRow]) -> list[str]:
         "makes of the vectors.",
         f"Learnt from {CONFIG.pairs} true pairs of a relation for the vectors and {CONFIG.scored} "
         "for the scores, as many false ones beside them.",
-        f"The loop: a model that learnt what the crowd said of {LEARNT} words is asked about "
-        f"{ASKED} others, beside the same model without that, which is shown four examples of the "
+        f"The loop: a model that learnt what the crowd said of {LEARNED_WORDS} words is asked "
+        "about "
+        f"{ASKED_WORDS} others, beside the same model without that, which is shown four examples "
+        "of the "
         "game. The table has no players, so this is how a player fares who thinks as the crowd "
         "does; words are resampled for the interval.",
         "Precision by count: WordNet lists fewer parts than there are, so that these shares are "
@@ -183,7 +195,7 @@ def notes(rows: Sequence[PairRow]) -> list[str]:
     ]
 
 
-def outcomes(title: str, found: Sequence[Outcome]) -> dict[str, Any]:
+def build_outcome_table(title: str, found: Sequence[RelationOutcome]) -> dict[str, Any]:
     """A table of ways."""
     first = found[0].figures
     return {
@@ -204,7 +216,7 @@ def outcomes(title: str, found: Sequence[Outcome]) -> dict[str, Any]:
     }
 
 
-def by_how(found: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
+def build_auc_table(found: Mapping[str, Sequence[RelationOutcome]]) -> dict[str, Any]:
     """AUC against each kind of false pair."""
     kinds = ("other word", "other relation", "reversed")
     rows: list[list[str]] = []
@@ -220,7 +232,7 @@ def by_how(found: Mapping[str, Sequence[Outcome]]) -> dict[str, Any]:
     }
 
 
-def precision(found: Sequence[Precision]) -> dict[str, Any]:
+def build_precision_table(found: Sequence[Precision]) -> dict[str, Any]:
     """How often WordNet lists what players gave."""
     return {
         "title": "Precision of the game's data by count",
@@ -238,7 +250,7 @@ def precision(found: Sequence[Precision]) -> dict[str, Any]:
     }
 
 
-def of_loop(loop: Mapping[str, Any]) -> dict[str, Any]:
+def build_loop_table(loop: Mapping[str, Any]) -> dict[str, Any]:
     """How many answers each model has, word by word."""
     rows = [
         [one["word"], one["answers"], one["own_found"], one["plain_found"]] for one in loop["words"]
@@ -259,13 +271,15 @@ def main() -> int:
     parser.add_argument("--base", default="default", help="the model whose likelihoods count")
     parser.add_argument("--work", type=Path, help="where likelihoods are kept")
     options = parser.parse_args()
-    return ended(lambda: written(options))
+    return run_to_exit_code(lambda: write_result(options))
 
 
-def written(options: argparse.Namespace) -> int:
+def write_result(options: argparse.Namespace) -> int:
     """Everything, written as JSON."""
-    with tempfile.TemporaryDirectory() as fresh, watching() as listener:
-        result = measured(options.data, options.base, options.work or Path(fresh), listener)
+    with tempfile.TemporaryDirectory() as fresh, progress_listener() as listener:
+        result = measure_relations(
+            options.data, options.base, options.work or Path(fresh), listener
+        )
     command = (
         f"python benchmarks/game_relations.py --json docs/results/{options.json.name} --data FILE"
     )

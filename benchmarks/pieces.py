@@ -20,30 +20,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from idiolect.cli.progress import watching
+from idiolect.cli.progress import progress_listener
 from idiolect.errors import UsageError
 from idiolect.events import Listener
 from idiolect.models.base import load_base
 from idiolect.storage.files import write_atomic
-from kit.cli import ended
-from kit.time_budget import Clock, TimeIsUpError
-from suites.pieces.prepare import estimate, prepare
-from suites.pieces.result import measure, result_of
+from kit.cli import run_to_exit_code
+from kit.time_budget import TimeBudget, TimeIsUpError
+from suites.pieces.prepare import estimate_minutes, prepare_task
+from suites.pieces.result import build_result, measure_task
 from suites.pieces.settings import QUICK, SETTINGS, Sizes
-from suites.pieces.tune_gates import develop
-from suites.pieces.workspace import Place
+from suites.pieces.tune_gates import tune_gate_settings
+from suites.pieces.workspace import Workspace
 
-MORE = 3
+UNFINISHED_EXIT_CODE = 3
 """Exit status where there is more to prepare."""
 
 
-def places(options: argparse.Namespace, listener: Listener) -> Iterator[Place]:
+def iter_workspaces(options: argparse.Namespace, listener: Listener) -> Iterator[Workspace]:
     """Each task's place; raises UsageError for a base that is not named."""
     named = dict(one.split("=", 1) for one in options.base if "=" in one)
     for task in options.only or SETTINGS:
         if task not in named:
             raise UsageError(f"--base: name the base adapted to {task}, as {task}=FOLDER")
-        yield Place(
+        yield Workspace(
             name=task,
             base=load_base(named[task], dtype="float32" if options.quick else "auto"),
             folder=options.work / task,
@@ -52,31 +52,31 @@ def places(options: argparse.Namespace, listener: Listener) -> Iterator[Place]:
         )
 
 
-def prepared(options: argparse.Namespace) -> int:
+def run_preparation(options: argparse.Namespace) -> int:
     """Stage A, as far as the minutes go."""
-    clock = Clock(options.minutes)
-    with watching() as listener:
-        for place in places(options, listener):
-            print(estimate(place), file=sys.stderr, flush=True)
+    clock = TimeBudget(options.minutes)
+    with progress_listener() as listener:
+        for place in iter_workspaces(options, listener):
+            print(estimate_minutes(place), file=sys.stderr, flush=True)
             try:
-                (develop if options.develop else prepare)(place, clock)
+                (tune_gate_settings if options.develop else prepare_task)(place, clock)
             except TimeIsUpError:
                 print("not finished: run the same command again", file=sys.stderr)
-                return MORE
+                return UNFINISHED_EXIT_CODE
     return 0
 
 
-def measured(options: argparse.Namespace) -> None:
+def run_measurement(options: argparse.Namespace) -> None:
     """Stage B, written as JSON. Raises MissingError where something was not prepared."""
     raw: dict[str, Any] = {}
-    with watching() as listener:
-        for place in places(options, listener):
-            raw[place.name] = measure(place, grows=not raw)
+    with progress_listener() as listener:
+        for place in iter_workspaces(options, listener):
+            raw[place.name] = measure_task(place, grows=not raw)
     words = [f"--base {task}=FOLDER" for task in raw]
     if options.only:
         words += [f"--only {task}" for task in options.only]
     command = f"python benchmarks/pieces.py --json docs/results/{options.json.name} --work FOLDER"
-    result = result_of(raw, options.json.stem, " ".join([command, *words]))
+    result = build_result(raw, options.json.stem, " ".join([command, *words]))
     write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
 
 
@@ -92,16 +92,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=40, help="of one part")
     parser.add_argument("--quick", action="store_true", help="sizes for tests")
     options = parser.parse_args()
-    return ended(lambda: run(options))
+    return run_to_exit_code(lambda: run_stage(options))
 
 
-def run(options: argparse.Namespace) -> int:
+def run_stage(options: argparse.Namespace) -> int:
     """Prepare, or measure. Raises UsageError where neither is said."""
     if options.prepare or options.develop:
-        return prepared(options)
+        return run_preparation(options)
     if options.json is None:
         raise UsageError("say --prepare, --develop or --json FILE")
-    measured(options)
+    run_measurement(options)
     return 0
 
 

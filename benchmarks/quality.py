@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.adapters.lora import LoraConfig
-from idiolect.cli.progress import watching
+from idiolect.cli.progress import progress_listener
 from idiolect.config import to_plain
-from idiolect.evaluation.demo import CHATS, FILMS, Subject, draw, study_config
-from idiolect.evaluation.environment import hardware, versions
-from idiolect.evaluation.experiment import StudyConfig, study
-from idiolect.evaluation.reports.report import build_report, published
+from idiolect.evaluation.demo import CHATS, FILMS, DemoTask, draw_people, make_experiment_config
+from idiolect.evaluation.environment import describe_hardware, list_versions
+from idiolect.evaluation.experiment import ExperimentConfig, run_experiment
+from idiolect.evaluation.reports.report import anonymize_report, build_report
 from idiolect.evaluation.results import Comparison
 from idiolect.events import Listener
 from idiolect.history.history import History
@@ -35,35 +35,35 @@ from idiolect.tasks.registry import get_task
 from idiolect.training.runs.plan import PersonalConfig
 
 PEOPLE = 60
-TUNED_ON = 60
+TUNING_PEOPLE = 60
 """Development people of the film ratings."""
 SEED = 0
-MEDIAN_GAP = 0.055
+MIN_MEDIAN_GAP = 0.055
 """The gap in MAE to the person's own median that 60 people can show."""
 
 
-def of_subject(subject: Subject, queries: int, last: int, people: int) -> tuple[Any, ...]:
+def draw_subject_people(subject: DemoTask, queries: int, last: int, people: int) -> tuple[Any, ...]:
     """Tested people, the others, and the settings of a study."""
-    tested, others = draw(subject, people, seed=SEED, last=last)
-    config = study_config(subject, seed=SEED, quick=False)
+    tested, others = draw_people(subject, people, seed=SEED, last=last)
+    config = make_experiment_config(subject, seed=SEED, quick=False)
     return tested, others, replace(config, evaluate=replace(config.evaluate, queries=queries))
 
 
-def rating(people: int) -> tuple[Sequence[History], Sequence[History], StudyConfig]:
+def prepare_rating(people: int) -> tuple[Sequence[History], Sequence[History], ExperimentConfig]:
     """120 people of 60 to 250 ratings, the last 80 of them; 20 queries each.
 
     Those on whom the settings were found take no part at all. The base sees the others' ratings
     ten times: what is known of a film it shall know, so that adapters have only taste to learn.
     """
-    subject = replace(FILMS, most=250)
-    tested, others, config = of_subject(subject, 20, 80, 2 * people)
-    tuned_on, _ = draw(subject, TUNED_ON, seed=SEED, purpose="development")
+    subject = replace(FILMS, max_items=250)
+    tested, others, config = draw_subject_people(subject, 20, 80, 2 * people)
+    tuned_on, _ = draw_people(subject, TUNING_PEOPLE, seed=SEED, purpose="development")
     left = {h.person for h in tuned_on}
     assert config.adapt is not None
     evaluate = replace(
         config.evaluate,
         methods=("base", "oppu"),
-        personal=on_answers(config.evaluate.personal),
+        personal=limit_to_answers(config.evaluate.personal),
     )
     adapt = replace(
         config.adapt,
@@ -78,14 +78,14 @@ def rating(people: int) -> tuple[Sequence[History], Sequence[History], StudyConf
     return tested, others, replace(config, adapt=adapt, evaluate=evaluate)
 
 
-def on_answers(personal: PersonalConfig) -> PersonalConfig:
+def limit_to_answers(personal: PersonalConfig) -> PersonalConfig:
     """Adapters that act on answers only: on development people they overfitted less."""
     return replace(personal, lora=replace(personal.lora, active="answer"))
 
 
-def reply(people: int) -> tuple[Sequence[History], Sequence[History], StudyConfig]:
+def prepare_reply(people: int) -> tuple[Sequence[History], Sequence[History], ExperimentConfig]:
     """60 people, their last 36 replies; 6 queries each. Without retrieval, for time."""
-    tested, others, config = of_subject(CHATS, 6, 36, people)
+    tested, others, config = draw_subject_people(CHATS, 6, 36, people)
     return (
         tested,
         others,
@@ -93,9 +93,9 @@ def reply(people: int) -> tuple[Sequence[History], Sequence[History], StudyConfi
     )
 
 
-def scholarly(
+def prepare_scholarly(
     folder: Path, people: int
-) -> tuple[Sequence[History], Sequence[History], StudyConfig]:
+) -> tuple[Sequence[History], Sequence[History], ExperimentConfig]:
     """30 authors, all their papers and up to 8 queries each; 130 others for the base.
 
     The others' last 20 are those on whom the settings were found.
@@ -104,7 +104,7 @@ def scholarly(
     by_split: dict[str, list[History]] = {"test": [], "other": []}
     for history in imported.histories:
         by_split[imported.splits[history.person]].append(history)
-    config = study_config(FILMS, seed=SEED, quick=False)
+    config = make_experiment_config(FILMS, seed=SEED, quick=False)
     prompt = PromptConfig(field_words=96, memory_words=36)
     assert config.adapt is not None
     train = replace(config.adapt.train, epochs=1)
@@ -124,7 +124,7 @@ def scholarly(
     )
 
 
-def targets(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+def build_targets(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every figure that is asked for, what was reached, and whether that meets it."""
     out: list[dict[str, Any]] = []
     for task in report["tasks"]:
@@ -137,10 +137,10 @@ def targets(report: Mapping[str, Any]) -> list[dict[str, Any]]:
                 name = f"OPPU ahead of the task-adapted base on {task['title']}"
                 goal = "ahead, paired p < 0.05"
             elif test["against"] in ("person-mean", "person-median"):
-                met = test["gain"] >= MEDIAN_GAP
+                met = test["gain"] >= MIN_MEDIAN_GAP
                 own = test["against"].removeprefix("person-")
                 name = f"OPPU ahead of the person's own {own} on {task['title']}"
-                goal = f"ahead by {MEDIAN_GAP} MAE"
+                goal = f"ahead by {MIN_MEDIAN_GAP} MAE"
             else:
                 continue
             also = test["metric"] == "perplexity" and test["against"] == "base"
@@ -161,25 +161,25 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=PEOPLE)
     options = parser.parse_args()
     parts: dict[str, tuple[str, Callable[[], tuple[Any, ...]]]] = {
-        "rating": (FILMS.dataset, lambda: rating(options.people)),
-        "reply": (CHATS.dataset, lambda: reply(options.people)),
+        "rating": (FILMS.dataset, lambda: prepare_rating(options.people)),
+        "reply": (CHATS.dataset, lambda: prepare_reply(options.people)),
     }
     if options.scholarly:
         parts["lamp-5"] = (
             "scholarly titles, OPPU release layout",
-            lambda: scholarly(options.scholarly, min(30, options.people)),
+            lambda: prepare_scholarly(options.scholarly, min(30, options.people)),
         )
     base = load_base()
     done: list[Comparison] = []
-    with watching() as listener:
+    with progress_listener() as listener:
         for name, (dataset, make) in parts.items():
             if not options.only or name in options.only:
-                done.append(part(base, name, dataset, make, options.work, listener))
+                done.append(run_study_part(base, name, dataset, make, options.work, listener))
     if options.json:
         write_result(options.json, done)
 
 
-def part(
+def run_study_part(
     base: Base,
     name: str,
     dataset: str,
@@ -192,14 +192,16 @@ def part(
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps(to_plain(config), indent=1))
-    return study(
+    return run_experiment(
         base, get_task(name), tested, others, config, folder, dataset=dataset, listener=listener
     )
 
 
 def write_result(path: Path, done: Sequence[Comparison]) -> None:
     """The benchmark's JSON: targets, and the report without names and samples."""
-    report = published(build_report(done, hardware=hardware(), versions=versions(), seed=SEED))
+    report = anonymize_report(
+        build_report(done, hardware=describe_hardware(), versions=list_versions(), seed=SEED)
+    )
     if path.is_file():  # tasks that were not run now stay
         before = json.loads(path.read_text(encoding="utf-8"))["report"]["tasks"]
         now = {task["task"]: task for task in report["tasks"]}
@@ -211,7 +213,7 @@ def write_result(path: Path, done: Sequence[Comparison]) -> None:
         "command": "python benchmarks/quality.py --json docs/results/quality.json "
         "--scholarly FOLDER",
         "seeds": [SEED],
-        "targets": targets(report),
+        "targets": build_targets(report),
         "report": report,
     }
     write_atomic(path, json.dumps(result, indent=1, sort_keys=True) + "\n")

@@ -28,22 +28,22 @@ from typing import Any
 import psutil
 
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.evaluation.environment import hardware, versions
+from idiolect.evaluation.environment import describe_hardware, list_versions
 from idiolect.history.dataset import read_dataset
 from idiolect.importers.registry import import_histories
 from idiolect.storage.files import write_atomic
 
 PEOPLE = (10, 100, 1000)
-LAST = 20
+LAST_ITEMS = 20
 SEED = 0
-GROWTH = 1.1
+MAX_MEMORY_GROWTH = 1.1
 """Flat memory: the largest run may take so much of what the one before it takes."""
-OPEN_SECONDS = 1.0
-OPENED = 5
+MAX_OPEN_SECONDS = 1.0
+OPEN_REPEATS = 5
 """Times that a store is opened, each in a fresh process."""
 WATCH_SECONDS = 0.1
 
-OPEN = """
+OPEN_SCRIPT = """
 import sys, time
 from pathlib import Path
 from idiolect.adapters.store.store import AdapterStore
@@ -76,35 +76,35 @@ class Run:
         return 3600 * self.trained / self.seconds
 
 
-class Bench:
+class ScaleBenchmark:
     """The dataset, the order in which people are drawn, and the settings of every run."""
 
     def __init__(self, work: Path, *, last: int, device: str, changed: Sequence[str]) -> None:
-        self.work, self.last, self.device, self.changed = work, last, device, changed
+        self.work, self.last, self.device, self.overrides = work, last, device, changed
         work.mkdir(parents=True, exist_ok=True)
         if not (work / "data").exists():
-            import_histories(format="movielens").write(work / "data", name="movielens")
+            import_histories(format="movielens").write_to_folder(work / "data", name="movielens")
         everyone = list(read_dataset(work / "data").people)
-        self.drawn = random.Random(SEED).sample(everyone, len(everyone))
+        self.sampled_people = random.Random(SEED).sample(everyone, len(everyone))
 
-    def command(self, people: int, store: Path) -> list[str]:
+    def build_command(self, people: int, store: Path) -> list[str]:
         """The command that personalizes the first so many who were drawn."""
         names = self.work / f"{people}.txt"
-        names.write_text("\n".join(self.drawn[:people]) + "\n", encoding="utf-8")
-        settings = [f"last_items={self.last}", *self.changed]
+        names.write_text("\n".join(self.sampled_people[:people]) + "\n", encoding="utf-8")
+        settings = [f"last_items={self.last}", *self.overrides]
         told = [word for setting in settings for word in ("--set", setting)]
         told += ["--device", self.device, "--json"]
         verb = [sys.executable, "-m", "idiolect", "personalize", str(self.work / "data")]
         return [*verb, "--store", str(store), "--people-file", str(names), *told]
 
-    def measured(self, people: int) -> Run:
+    def measure_run(self, people: int) -> Run:
         """One run, from the work folder where it is finished there."""
         store, kept = self.work / f"store-{people}", self.work / f"run-{people}.json"
         if kept.is_file():
             return Run(**json.loads(kept.read_text(encoding="utf-8")))
         if store.exists():
             sys.exit(f"{store}: of a run that was stopped, so it cannot be measured; remove it")
-        done, seconds, peak = watched(self.command(people, store))
+        done, seconds, peak = watch_command(self.build_command(people, store))
         assert done is not None
         run = Run(
             people=people,
@@ -114,26 +114,26 @@ class Bench:
             tokens=done["tokens"],
             peak_bytes=peak,
             store_bytes=sum(p.stat().st_size for p in (store / "shards").iterdir()),
-            open_seconds=statistics.median(opened(store) for _ in range(OPENED)),
+            open_seconds=statistics.median(time_opening(store) for _ in range(OPEN_REPEATS)),
         )
         write_atomic(kept, json.dumps(asdict(run), indent=1) + "\n")
         return run
 
-    def killed(self, people: int) -> dict[str, int]:
+    def measure_kill(self, people: int) -> dict[str, int]:
         """The same run, killed when half its steps are done, and run again: what is equal."""
         whole, other = self.work / f"store-{people}", self.work / f"killed-{people}"
-        steps = lines(whole / "metrics.jsonl") // 2
-        command = self.command(people, other)
-        if lines(other / "metrics.jsonl") < steps:
-            watched(command, stop=lambda: lines(other / "metrics.jsonl") >= steps)
+        steps = count_lines(whole / "metrics.jsonl") // 2
+        command = self.build_command(people, other)
+        if count_lines(other / "metrics.jsonl") < steps:
+            watch_command(command, stop=lambda: count_lines(other / "metrics.jsonl") >= steps)
         before = len(AdapterStore.open(other).people)
-        watched(command)
+        watch_command(command)
         one, two = AdapterStore.open(whole), AdapterStore.open(other)
-        equal = sum(same(one, two, person) for person in one.people)
+        equal = sum(has_same_adapter(one, two, person) for person in one.people)
         return {"people": len(one.people), "before": before, "equal": equal}
 
 
-def watched(
+def watch_command(
     command: Sequence[str], stop: Callable[[], bool] = lambda: False
 ) -> tuple[dict[str, Any] | None, float, int]:
     """What a command printed, its seconds and its peak memory; killed once ``stop`` says so."""
@@ -141,7 +141,7 @@ def watched(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         seen = psutil.Process(process.pid)
         while process.poll() is None:
-            peak = max(peak, resident(seen))
+            peak = max(peak, measure_resident_bytes(seen))
             if stop():
                 os.kill(process.pid, signal.SIGKILL)
                 process.wait()
@@ -154,7 +154,7 @@ def watched(
     return json.loads(said), seconds, peak
 
 
-def resident(process: psutil.Process) -> int:
+def measure_resident_bytes(process: psutil.Process) -> int:
     """Bytes of a process and its children; 0 once it has ended."""
     try:
         return sum(p.memory_info().rss for p in (process, *process.children(recursive=True)))
@@ -162,29 +162,31 @@ def resident(process: psutil.Process) -> int:
         return 0
 
 
-def opened(store: Path) -> float:
+def time_opening(store: Path) -> float:
     """Seconds that opening takes in a fresh process."""
     done = subprocess.run(
-        [sys.executable, "-c", OPEN, str(store)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", OPEN_SCRIPT, str(store)], capture_output=True, text=True, check=True
     )
     return float(done.stdout)
 
 
-def same(one: AdapterStore, other: AdapterStore, person: str) -> bool:
+def has_same_adapter(one: AdapterStore, other: AdapterStore, person: str) -> bool:
     """Whether two stores hold the same record and the same bytes of somebody."""
-    adapters = [store.adapter(person) for store in (one, other)]
-    if one.record(person) != other.record(person) or None in adapters:
-        return one.record(person) == other.record(person) and adapters == [None, None]
+    adapters = [store.get_adapter(person) for store in (one, other)]
+    if one.get_record(person) != other.get_record(person) or None in adapters:
+        return one.get_record(person) == other.get_record(person) and adapters == [None, None]
     first, second = (adapter.tensors() for adapter in adapters if adapter is not None)
     return all(tensor.equal(second[name]) for name, tensor in first.items())
 
 
-def lines(path: Path) -> int:
+def count_lines(path: Path) -> int:
     """How many lines a file has, 0 where it is not there."""
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
-def targets(runs: Sequence[Run], wanted: int, killed: Mapping[str, int]) -> list[dict[str, Any]]:
+def build_targets(
+    runs: Sequence[Run], wanted: int, killed: Mapping[str, int]
+) -> list[dict[str, Any]]:
     """Every figure that is asked for, what was reached, and whether that meets it."""
     last, before = runs[-1], runs[-2]
     growth = last.peak_bytes / before.peak_bytes
@@ -198,15 +200,15 @@ def targets(runs: Sequence[Run], wanted: int, killed: Mapping[str, int]) -> list
         },
         {
             "name": f"Memory flat: peak of {last.people:,} people against {before.people:,}",
-            "target": f"at most {GROWTH:.2f} x",
+            "target": f"at most {MAX_MEMORY_GROWTH:.2f} x",
             "reached": f"{growth:.2f} x",
-            "met": growth <= GROWTH,
+            "met": growth <= MAX_MEMORY_GROWTH,
         },
         {
             "name": f"Store of {last.people:,} people opened, seconds",
-            "target": f"less than {OPEN_SECONDS:g}",
+            "target": f"less than {MAX_OPEN_SECONDS:g}",
             "reached": f"{last.open_seconds:.3f}",
-            "met": last.open_seconds < OPEN_SECONDS,
+            "met": last.open_seconds < MAX_OPEN_SECONDS,
         },
         {
             "name": f"Run of {killed['people']:,} people killed with {killed['before']:,} done, "
@@ -218,7 +220,7 @@ def targets(runs: Sequence[Run], wanted: int, killed: Mapping[str, int]) -> list
     ]
 
 
-def table(runs: Sequence[Run]) -> dict[str, Any]:
+def build_table(runs: Sequence[Run]) -> dict[str, Any]:
     """The runs as a table of text."""
     return {
         "title": "People, memory and speed",
@@ -246,7 +248,7 @@ def table(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def accelerator(device: str) -> str | None:
+def get_accelerator_name(device: str) -> str | None:
     """The name of the GPU that was asked for."""
     if not device.startswith("cuda"):
         return None
@@ -255,7 +257,7 @@ def accelerator(device: str) -> str | None:
     return torch.cuda.get_device_name(device)
 
 
-def _but(changed: Sequence[str]) -> str:
+def _describe_overrides(changed: Sequence[str]) -> str:
     return f", but {', '.join(changed)}" if changed else ""
 
 
@@ -265,32 +267,35 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the result goes")
     parser.add_argument("--work", type=Path, default=Path("runs/scale"))
     parser.add_argument("--people", type=int, action="append", help="of one run; repeatable")
-    parser.add_argument("--last", type=int, default=LAST, help="ratings of each person")
+    parser.add_argument("--last", type=int, default=LAST_ITEMS, help="ratings of each person")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
-    bench = Bench(options.work, last=options.last, device=options.device, changed=options.set)
+    bench = ScaleBenchmark(
+        options.work, last=options.last, device=options.device, changed=options.set
+    )
     wanted = sorted(options.people or PEOPLE)
-    counts = sorted({min(people, len(bench.drawn)) for people in wanted})
+    counts = sorted({min(people, len(bench.sampled_people)) for people in wanted})
     if len(counts) < 2:
         sys.exit("give at least two numbers of people: the larger ones are held against the others")
-    runs = [bench.measured(people) for people in counts]
-    killed = bench.killed(counts[-2])
+    runs = [bench.measure_run(people) for people in counts]
+    killed = bench.measure_kill(counts[-2])
     if options.json is None:
         return
     result = {
         "name": options.json.stem,
         "what": f"Personalizing MovieLens people, their last {options.last} ratings each, in one "
-        f"command and a fresh process; otherwise default settings{_but(options.set)}",
+        "command and a fresh process; otherwise default "
+        f"settings{_describe_overrides(options.set)}",
         "command": f"python benchmarks/scale.py --json docs/results/{options.json.name}"
         + "".join(f" --set {setting}" for setting in options.set),
         "environment": {
-            "hardware": hardware(accelerator(options.device)),
-            "versions": versions(),
+            "hardware": describe_hardware(get_accelerator_name(options.device)),
+            "versions": list_versions(),
         },
         "seeds": [SEED],
-        "targets": targets(runs, wanted[-1], killed),
-        "tables": [table(runs)],
+        "targets": build_targets(runs, wanted[-1], killed),
+        "tables": [build_table(runs)],
         "last": options.last,
         "runs": [asdict(run) for run in runs],
     }

@@ -22,40 +22,42 @@ from typing import Any
 
 from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import IdiolectError
-from idiolect.evaluation.environment import hardware, versions
+from idiolect.evaluation.environment import describe_hardware, list_versions
 from idiolect.models.base import Base
 from idiolect.storage.files import write_atomic
-from idiolect.training.holdout_gate import mean_losses
-from suites.throughput.bases import SHAPES, get_base
+from idiolect.training.holdout_gate import compute_mean_losses
+from suites.throughput.bases import SHAPES, load_shape_or_base
 from suites.throughput.contenders import PEER_C
-from suites.throughput.counted import matmul_peaks
-from suites.throughput.measure import measure, settings_of
-from suites.throughput.plan import PEOPLE, Plan, plan_of
-from suites.throughput.result import Outcome, notes, raw, tables
-from suites.throughput.targets import cpu_targets, cuda_targets
+from suites.throughput.counted import iter_matmul_peaks
+from suites.throughput.measure import build_settings, measure_methods
+from suites.throughput.plan import PEOPLE, Plan, build_plan
+from suites.throughput.result import ThroughputOutcome, build_notes, collect_raw, iter_tables
+from suites.throughput.targets import build_cpu_targets, build_cuda_targets
 from suites.throughput.work import SEED
 
 
-def run(plan: Plan) -> Outcome:
+def run_plan(plan: Plan) -> ThroughputOutcome:
     """Measure everything; progress goes to standard error."""
     base = plan.base
-    peaks = matmul_peaks(base, seconds=0.01, large=64) if plan.quick else matmul_peaks(base)
+    peaks = (
+        iter_matmul_peaks(base, seconds=0.01, large=64) if plan.quick else iter_matmul_peaks(base)
+    )
     settings: list[dict[str, Any]] = []
     untrained: dict[str, float] = {}
     for work in plan.works:
         name = plan.bases.get(work.task, plan.name)
-        own = get_base(name, plan.device) if name != plan.name else base
-        settings.append(settings_of(own, name, plan.device, LoraConfig(), plan.train, (work,)))
-        losses = mean_losses(own, work.held_out, {}, forward_tokens=2048)
+        own = load_shape_or_base(name, plan.device) if name != plan.name else base
+        settings.append(build_settings(own, name, plan.device, LoraConfig(), plan.train, (work,)))
+        losses = compute_mean_losses(own, work.held_out, {}, forward_tokens=2048)
         untrained[work.task] = sum(losses.values()) / len(losses)
-    return Outcome(
+    return ThroughputOutcome(
         methods=plan.methods,
         works=plan.works,
         untrained=untrained,
         epochs=plan.train.epochs,
         model=base.model,
         peaks=tuple(peaks),
-        measured=measure(
+        measured=measure_methods(
             plan.methods,
             settings,
             repeats=plan.repeats,
@@ -65,7 +67,7 @@ def run(plan: Plan) -> Outcome:
     )
 
 
-def result_of(plan: Plan, done: Outcome, path: Path, minutes: float, line: str) -> Any:
+def build_result(plan: Plan, done: ThroughputOutcome, path: Path, minutes: float, line: str) -> Any:
     """The benchmark's JSON."""
     on_shape = plan.name in SHAPES
     return {
@@ -73,22 +75,27 @@ def result_of(plan: Plan, done: Outcome, path: Path, minutes: float, line: str) 
         "page": "performance",
         "what": "Training throughput: people's adapters an hour, ours and others'",
         "command": line,
-        "environment": {"hardware": hardware(_accelerator(plan.base)), "versions": versions()},
+        "environment": {
+            "hardware": describe_hardware(_get_accelerator_name(plan.base)),
+            "versions": list_versions(),
+        },
         "seeds": [SEED],
-        "targets": cuda_targets(done, plan.name) if on_shape else cpu_targets(done, minutes),
-        "notes": notes(
+        "targets": build_cuda_targets(done, plan.name)
+        if on_shape
+        else build_cpu_targets(done, minutes),
+        "notes": build_notes(
             repeats=plan.repeats,
             mlora=any(m.name == PEER_C for m in plan.methods),
             peer_people=plan.peer_people,
         ),
-        "tables": list(tables(done)),
-        "raw": raw(done),
+        "tables": list(iter_tables(done)),
+        "raw": collect_raw(done),
     }
 
 
-def command(options: argparse.Namespace) -> str:
+def format_command(options: argparse.Namespace) -> str:
     """The command line that repeats a run, without the names of this machine's folders."""
-    words = ["python benchmarks/throughput.py", f"--json {_short(options.json)}"]
+    words = ["python benchmarks/throughput.py", f"--json {_shorten_path(options.json)}"]
     for name, value in vars(options).items():
         if name in ("scholarly", "mlora") and value:
             value = {"scholarly": "FOLDER", "mlora": "PYTHON"}[name]
@@ -99,11 +106,11 @@ def command(options: argparse.Namespace) -> str:
     return " ".join(words)
 
 
-def _short(path: Path) -> Path:
+def _shorten_path(path: Path) -> Path:
     return Path(path.name) if path.is_absolute() else path
 
 
-def _accelerator(base: Base) -> str | None:
+def _get_accelerator_name(base: Base) -> str | None:
     if base.device.type != "cuda":
         return None
     import torch
@@ -130,13 +137,13 @@ def main() -> int:
     options = parser.parse_args()
     started = time.monotonic()
     try:
-        plan = plan_of(options)
-        done = run(plan)
+        plan = build_plan(options)
+        done = run_plan(plan)
     except IdiolectError as error:
         print(error, file=sys.stderr)
         return 2
     minutes = (time.monotonic() - started) / 60
-    result = result_of(plan, done, options.json, minutes, command(options))
+    result = build_result(plan, done, options.json, minutes, format_command(options))
     write_atomic(options.json, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return 0
 

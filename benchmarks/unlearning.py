@@ -16,14 +16,14 @@ import sys
 import time
 from pathlib import Path
 
-from idiolect.cli.progress import watching
+from idiolect.cli.progress import progress_listener
 from idiolect.models.base import load_base
 from idiolect.models.encoder import MiniLM
 from idiolect.storage.files import write_atomic
-from kit.cli import ended
-from suites.unlearning.models import Bench
-from suites.unlearning.result import result_of
-from suites.unlearning.settings import Settings, quick
+from kit.cli import run_to_exit_code
+from suites.unlearning.models import UnlearningBenchmark
+from suites.unlearning.result import build_result
+from suites.unlearning.settings import Settings, make_quick_settings
 
 
 def main() -> int:
@@ -34,22 +34,22 @@ def main() -> int:
     parser.add_argument("--base", default="default", help="another base than the default one")
     parser.add_argument("--quick", action="store_true", help="sizes for tests")
     options = parser.parse_args()
-    return ended(lambda: measured(options))
+    return run_to_exit_code(lambda: run_benchmark(options))
 
 
-def measured(options: argparse.Namespace) -> int:
+def run_benchmark(options: argparse.Namespace) -> int:
     """Everything, written as JSON."""
     started = time.monotonic()
-    settings = quick() if options.quick else Settings()
-    with watching() as listener:
+    settings = make_quick_settings() if options.quick else Settings()
+    with progress_listener() as listener:
         base = load_base(options.base, dtype="float32" if options.quick else "auto")
-        run = Bench(base, settings, options.work, MiniLM(batch=16), listener)
+        run = UnlearningBenchmark(base, settings, options.work, MiniLM(batch=16), listener)
         try:
-            raw = run.all()
+            raw = run.measure_all()
         finally:
-            elapsed = run.kept.spent(time.monotonic() - started)
+            elapsed = run.cache.add_elapsed(time.monotonic() - started)
     command = f"python benchmarks/unlearning.py --json docs/results/{options.json.name}"
-    result = result_of({**raw, "elapsed": elapsed}, options.json.stem, command, settings)
+    result = build_result({**raw, "elapsed": elapsed}, options.json.stem, command, settings)
     write_atomic(options.json, json.dumps(result, indent=1, sort_keys=True) + "\n")
     return 0
 

@@ -14,12 +14,12 @@ import random
 import torch
 import torch.nn.functional as F
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
 from idiolect.config import derive_seed
 from idiolect.importers.registry import import_histories
 from idiolect.models.base import Base, load_base
-from idiolect.prompts.context import ContextConfig, Person
-from idiolect.prompts.render import Example, Prompter
+from idiolect.prompts.context import ContextConfig, PersonContext
+from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.tasks.registry import get_task
 from idiolect.training.schedule import TrainConfig
 
@@ -31,15 +31,17 @@ def load_examples(base: Base, items: int) -> tuple[str, list[Example]]:
     """One person's id and the last items of their history as tokenized examples, oldest first."""
     people = import_histories(format="movielens").histories
     history = min(people, key=lambda person: (len(person.items), person.person))
-    person = Person(history, get_task("rating"), Prompter(base.tokenizer), ContextConfig())
-    found = [person.item_example(n) for n in range(len(history.items))]
+    person = PersonContext(
+        history, get_task("rating"), PromptRenderer(base.tokenizer), ContextConfig()
+    )
+    found = [person.build_item_example(n) for n in range(len(history.items))]
     return history.person, [example for example in found if example is not None][-items:]
 
 
 def train(base: Base, person: str, examples: list[Example]) -> tuple[LoraAdapter, list[float]]:
     """The person's adapter and the loss of each step (nats per target token)."""
     model, seed = base.model, TRAIN.seed
-    start = fresh(base, LORA, seed=seed, person=person)  # A random and small, B zero
+    start = init_lora(base, LORA, seed=seed, person=person)  # A random and small, B zero
     pairs = {
         path: (a.clone().requires_grad_(), b.clone().requires_grad_())
         for path, (a, b) in start.pairs.items()
@@ -71,7 +73,7 @@ def train(base: Base, person: str, examples: list[Example]) -> tuple[LoraAdapter
 
         # Pad on the right; predict answer tokens only (-100 is ignored by the loss).
         longest = max(len(example.ids) for example in batch)
-        ids_BT = torch.full((len(batch), longest), base.pad)
+        ids_BT = torch.full((len(batch), longest), base.pad_token_id)
         labels_BT = torch.full((len(batch), longest), -100)
         for row, example in enumerate(batch):
             ids = torch.tensor(example.ids)
@@ -95,5 +97,5 @@ if __name__ == "__main__":
     base = load_base("default", dtype="float32")
     person, examples = load_examples(base, items=16)
     adapter, losses = train(base, person, examples)
-    print(f"person {person}: {len(examples)} items, {adapter.bytes / 1e6:.1f} MB")
+    print(f"person {person}: {len(examples)} items, {adapter.num_bytes / 1e6:.1f} MB")
     print("loss of each step:", " ".join(f"{loss:.3f}" for loss in losses))

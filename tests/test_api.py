@@ -25,12 +25,12 @@ from idiolect.history.interaction import Interaction
 from idiolect.history.write import write_dataset
 from idiolect.models.base import load_base
 from idiolect.prompts.context import ContextConfig
-from idiolect.prompts.render import Prompter
+from idiolect.prompts.render import PromptRenderer
 from idiolect.storage.manifest import Manifest
 from idiolect.training.adapt_base import AdaptConfig
 from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.schedule import TrainConfig
-from support.tiny_people import LORA, RATING, UNGATED, rater, save_tiny, tensors
+from support.tiny_people import LORA, RATING, UNGATED, make_rater, save_tiny_base, to_tensor_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 ASKED = "Film 3 (1990), Drama"
@@ -47,9 +47,11 @@ ADAPT = AdaptConfig(
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two bases, a dataset of tested and other people, and a store on the first base."""
     place = tmp_path_factory.mktemp("api")
-    save_tiny(place / "base")
-    save_tiny(place / "other-base", seed=1)
-    people = [rater(p, n) for p, n in (("ann", 12), ("bob", 9), ("dee", 3), ("oli", 8), ("ova", 8))]
+    save_tiny_base(place / "base")
+    save_tiny_base(place / "other-base", seed=1)
+    people = [
+        make_rater(p, n) for p, n in (("ann", 12), ("bob", 9), ("dee", 3), ("oli", 8), ("ova", 8))
+    ]
     splits = {h.person: "other" if h.person[0] == "o" else "test" for h in people}
     write_dataset(place / "data", people, task="rating", source="made up", splits=splits)
     personalize(place, place / "store")
@@ -92,9 +94,9 @@ def logits_in_peft(base: Path, folder: Path) -> torch.Tensor:
 @torch.no_grad()
 def logits_here(base: Path, store: Path, person: str) -> torch.Tensor:
     loaded = load_base(base, dtype="float32", device="cpu")
-    adapter = AdapterStore.open(store).adapter(person)
+    adapter = AdapterStore.open(store).get_adapter(person)
     assert adapter is not None
-    with stack_adapters(loaded, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+    with stack_adapters(loaded, [adapter]).activate(torch.zeros(2, dtype=torch.long)):
         return loaded.model(input_ids=IDS).logits
 
 
@@ -118,12 +120,12 @@ def test_a_prediction_is_what_the_exported_adapter_says(place: Path, tmp_path: P
     api.export(api.ExportRequest(store=place / "store", person="ann", out=tmp_path / "ann"))
     loaded = load_base(place / "base", dtype="float32", device="cpu")
     model = peft.PeftModel.from_pretrained(loaded.model, str(tmp_path / "ann")).eval()
-    prompter = Prompter(loaded.tokenizer, UNGATED.prompt)
-    item = replace(rater("x", 1).items[0], fields=RATING.parse_input(ASKED))
-    ids = prompter.prompt_ids(RATING.prompt(item), room=1)
+    prompter = PromptRenderer(loaded.tokenizer, UNGATED.prompt)
+    item = replace(make_rater("x", 1).items[0], fields=RATING.parse_input(ASKED))
+    ids = prompter.encode_prompt(RATING.prompt(item), room=1)
     with torch.no_grad():
         last = model(input_ids=torch.tensor([ids])).logits[0, -1]
-    tokens = [prompter.answer_ids(choice)[0] for choice in RATING.choices]
+    tokens = [prompter.encode_answer(choice)[0] for choice in RATING.choices]
     expected = torch.softmax(last[tokens].double(), dim=-1).tolist()
     assert list(found.probabilities.values()) == pytest.approx(expected, abs=1e-5)
     below = [sum(expected[: n + 1]) for n in range(5)]
@@ -135,7 +137,7 @@ def test_who_has_no_adapter_is_served_by_the_base(place: Path) -> None:
         api.predict(api.PredictRequest(store=place / "store", person="dee", text=ASKED)).served_by
         == "base"
     )
-    assert AdapterStore.open(place / "store").record("dee") is not None
+    assert AdapterStore.open(place / "store").get_record("dee") is not None
 
 
 def test_an_adapter_on_an_adapted_base_goes_out_for_the_public_one(
@@ -147,7 +149,7 @@ def test_an_adapter_on_an_adapted_base_goes_out_for_the_public_one(
         )
     )
     assert adapted.people == 2
-    assert Manifest.peek(tmp_path / "adapted").contributors == ("oli", "ova")
+    assert Manifest.read_unchecked(tmp_path / "adapted").contributors == ("oli", "ova")
     store, options = tmp_path / "store", {"base": str(tmp_path / "adapted")}
     personalize(place, store, people=("ann",), **options)
     expected = logits_here(tmp_path / "adapted", store, "ann")
@@ -174,9 +176,9 @@ def test_an_adapter_goes_out_and_comes_back_byte_by_byte(place: Path, tmp_path: 
         api.ImportAdapterRequest(folder=tmp_path / "ann", store=tmp_path / "store", person="zoe")
     )
     before, after = AdapterStore.open(place / "store"), AdapterStore.open(tmp_path / "store")
-    adapter = before.adapter("ann")
-    assert adapter is not None and taken.bytes == adapter.bytes
-    assert tensors(after.adapter("zoe")) == tensors(adapter)
+    adapter = before.get_adapter("ann")
+    assert adapter is not None and taken.bytes == adapter.num_bytes
+    assert to_tensor_bytes(after.get_adapter("zoe")) == to_tensor_bytes(adapter)
     assert after.people == (*before.people, "zoe")
     with pytest.raises(UsageError, match="'bob' has an adapter there"):
         api.import_adapter(
@@ -189,7 +191,9 @@ def test_an_adapter_goes_out_and_comes_back_byte_by_byte(place: Path, tmp_path: 
             folder=tmp_path / "ann", store=tmp_path / "store", person="bob", replace=True
         )
     )
-    assert tensors(AdapterStore.open(tmp_path / "store").adapter("bob")) == tensors(adapter)
+    assert to_tensor_bytes(
+        AdapterStore.open(tmp_path / "store").get_adapter("bob")
+    ) == to_tensor_bytes(adapter)
     shown = [
         api.predict(
             api.PredictRequest(store=tmp_path / "store", person=p, text=ASKED)
@@ -217,7 +221,7 @@ def test_an_adapter_of_another_kind_or_base_stays_out(place: Path, tmp_path: Pat
         )
     with pytest.raises(MismatchError, match="made for base"):
         personalize(place, place / "store", base="other-base")
-    assert AdapterStore.open(place / "store").record("zoe") is None
+    assert AdapterStore.open(place / "store").get_record("zoe") is None
 
 
 def test_wrong_names_are_said(place: Path, tmp_path: Path) -> None:
@@ -263,7 +267,7 @@ def test_what_stands_beside_a_question_must_be_given(place: Path, tmp_path: Path
 
 
 def test_two_at_once_wait_or_say_so(place: Path) -> None:
-    with AdapterStore.open(place / "store").writing():
+    with AdapterStore.open(place / "store").lock_for_writing():
         with pytest.raises(BusyError, match=r"the adapter store .* is in use"):
             personalize(place, place / "store", wait=False)
         assert (

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from idiolect.errors import IdiolectError
 
-STOPPED = 130
+INTERRUPTED_EXIT_CODE = 130
 """Of a program that Ctrl-C stopped, as shells have it."""
 
 
-def ended(run: Callable[[], int]) -> int:
+def run_to_exit_code(run: Callable[[], int]) -> int:
     """The exit status of a run; an error of ours, or Ctrl-C, is told in a line."""
     try:
         return run()
@@ -20,4 +20,4 @@ def ended(run: Callable[[], int]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped; the same command goes on with what is kept in --work", file=sys.stderr)
-        return STOPPED
+        return INTERRUPTED_EXIT_CODE

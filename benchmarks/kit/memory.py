@@ -6,19 +6,19 @@ import resource
 import sys
 from pathlib import Path
 
-_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
-def forget_peak() -> bool:
+def reset_peak() -> bool:
     """Start counting from here; False where the system cannot (loading then counts too)."""
     try:
-        _CLEAR.write_text("5")
+        _CLEAR_REFS.write_text("5")
     except OSError:
         return False
     return True
 
 
-def peak_mib() -> float:
+def read_peak_mib() -> float:
     """The largest resident memory so far, in MiB."""
     try:
         for line in _STATUS.read_text().splitlines():

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from idiolect.evaluation.reports import text as words
-from idiolect.stats.significance import Paired, mean_interval, paired
+from idiolect.stats.significance import PairedTestResult, bootstrap_mean_interval, run_paired_test
 from suites.pieces.settings import SEED
 
 TITLES = {"rating": "Film ratings", "reply": "Chat replies"}
@@ -17,43 +17,45 @@ Table = dict[str, Any]
 Scores = Mapping[str, Mapping[str, Sequence[float]]]
 
 
-def metrics(scores: Scores) -> list[str]:
+def list_metrics(scores: Scores) -> list[str]:
     """What there is of everyone: MAE where answers are numbers, and nats."""
     return ["mae", "nats"] if scores["base"]["mae"] else ["nats", "perplexity"]
 
 
-def of(scores: Scores, name: str, metric: str) -> list[float]:
+def get_scores(scores: Scores, name: str, metric: str) -> list[float]:
     """One way's scores, person by person."""
     if metric == "perplexity":
         return [math.exp(nats) for nats in scores[name]["nats"]]
     return list(scores[name][metric])
 
 
-def against(scores: Scores, one: str, other: str, metric: str) -> Paired:
+def compare_ways(scores: Scores, one: str, other: str, metric: str) -> PairedTestResult:
     """One way against another, paired by person; a gain is positive where the first is better."""
-    a, b = of(scores, one, metric), of(scores, other, metric)
-    return paired(a, b, direction="lower", seed=SEED)
+    a, b = get_scores(scores, one, metric), get_scores(scores, other, metric)
+    return run_paired_test(a, b, direction="lower", seed=SEED)
 
 
-def shown(test: Paired) -> str:
+def format_gain(test: PairedTestResult) -> str:
     """A gain with its interval and p."""
     return f"{test.gain:+.3f} ({test.interval[0]:+.3f} to {test.interval[1]:+.3f}), " + (
-        f"p {words.p_value(test.p)}"
+        f"p {words.format_p_cell(test.p)}"
     )
 
 
-def scored(scores: Scores, name: str, metric: str) -> str:
+def format_mean(scores: Scores, name: str, metric: str) -> str:
     """A mean with its interval."""
-    values = of(scores, name, metric)
-    low, high = mean_interval(values, seed=SEED)
+    values = get_scores(scores, name, metric)
+    low, high = bootstrap_mean_interval(values, seed=SEED)
     return f"{fmean(values):.3f} ({low:.3f}–{high:.3f})"
 
 
-def headings(scores: Scores) -> list[str]:
-    return [{"mae": "MAE", "nats": "nats"}.get(m, m) for m in metrics(scores)]
+def list_headings(scores: Scores) -> list[str]:
+    return [{"mae": "MAE", "nats": "nats"}.get(m, m) for m in list_metrics(scores)]
 
 
-def times(data: Mapping[str, Any], one: str, other: str, field: str = "seconds") -> list[float]:
+def compute_speedups(
+    data: Mapping[str, Any], one: str, other: str, field: str = "seconds"
+) -> list[float]:
     """How many times as much one way takes as another, group by group."""
     by = {(t["what"], t["group"]): t[field] for t in data["timed"]}
     groups = sorted({t["group"] for t in data["timed"]})

@@ -16,7 +16,7 @@ from idiolect.errors import TrainingError
 BENCHMARKS = Path(__file__).resolve().parents[1]
 
 
-class Process:
+class MethodProcess:
     """A running method; inside ``with`` only. Raises TrainingError where it ended unasked."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
@@ -32,7 +32,7 @@ class Process:
                 env={**os.environ, "PYTHONPATH": path},
             )
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> MethodProcess:
         return self
 
     def __exit__(
@@ -46,17 +46,17 @@ class Process:
 
     def wait_until_ready(self) -> None:
         """Until it has loaded what it needs."""
-        self._answer()
+        self._read_answer()
 
-    def ask(self, order: Any) -> Any:
+    def send_order(self, order: Any) -> Any:
         """Its answer to an order."""
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # reading the answer says why
             self.process.stdin.write(json.dumps(order) + "\n")
             self.process.stdin.flush()
-        return self._answer()
+        return self._read_answer()
 
-    def _answer(self) -> Any:
+    def _read_answer(self) -> Any:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:

@@ -13,13 +13,13 @@ class TimeIsUpError(Exception):
     """The part's minutes are over; what was finished is on disk."""
 
 
-class Clock:
+class TimeBudget:
     """Counts a part's minutes, and stops before a piece of work that would not fit in."""
 
     def __init__(self, minutes: float) -> None:
         self.end = time.monotonic() + 60 * minutes
 
-    def pieces(self, work: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    def iter_groups(self, work: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         """The work in pieces of so many; raises TimeIsUpError where the next, taking as long as
         the longest before it, would end too late."""
         longest = 0.0
@@ -31,9 +31,9 @@ class Clock:
             longest = max(longest, time.monotonic() - began)
 
 
-def pieces(clock: Clock | None, work: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def iter_groups(clock: TimeBudget | None, work: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The work in pieces of so many, or all at once where there is no clock."""
     if clock is not None:
-        yield from clock.pieces(work, size)
+        yield from clock.iter_groups(work, size)
     elif work:
         yield work

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from idiolect.cli.main import VERBS
+from idiolect.cli.main import COMMANDS
 from idiolect.cli.main import main as idiolect
 
 PAGE = Path(__file__).parents[1] / "cli.md"
@@ -57,31 +57,31 @@ overrides the file. A file needs only the settings that differ from these defaul
 """
 
 
-def page() -> str:
+def build_page() -> str:
     """Return the whole page."""
     settings = {**idiolect.context_settings, "terminal_width": WIDTH}
     top = click.Context(idiolect, info_name="idiolect", **settings)
-    parts = [HEAD, _block("## `idiolect`", idiolect.get_help(top))]
-    for verb in VERBS:
+    parts = [HEAD, _format_block("## `idiolect`", idiolect.get_help(top))]
+    for verb in COMMANDS:
         command = idiolect.get_command(top, verb)
         assert command is not None
         context = click.Context(command, info_name=verb, parent=top, terminal_width=WIDTH)
-        parts.append(_block(f"## `idiolect {verb}`", command.get_help(context)))
+        parts.append(_format_block(f"## `idiolect {verb}`", command.get_help(context)))
         for name, under in getattr(command, "commands", {}).items():
             inner = click.Context(under, info_name=name, parent=context, terminal_width=WIDTH)
-            parts.append(_block(f"### `idiolect {verb} {name}`", under.get_help(inner)))
-    return "\n".join([*parts, SETTINGS, *_defaults()])
+            parts.append(_format_block(f"### `idiolect {verb} {name}`", under.get_help(inner)))
+    return "\n".join([*parts, SETTINGS, *_format_defaults()])
 
 
-def _block(heading: str, text: str, language: str = "text") -> str:
+def _format_block(heading: str, text: str, language: str = "text") -> str:
     lines = "\n".join(line.rstrip() for line in text.splitlines())
     return f"{heading}\n\n```{language}\n{lines}\n```\n"
 
 
-def _defaults() -> list[str]:
+def _format_defaults() -> list[str]:
     """Return the default settings of each command that has settings, as TOML."""
     from idiolect import api
-    from idiolect.config import dumps
+    from idiolect.config import to_toml
 
     kinds = {
         "adapt": api.AdaptConfig,
@@ -91,7 +91,10 @@ def _defaults() -> list[str]:
         "evaluate": api.EvaluateConfig,
         "unlearn": api.UnlearnConfig,
     }
-    return [_block(f"### `idiolect {verb}`", dumps(kind()), "toml") for verb, kind in kinds.items()]
+    return [
+        _format_block(f"### `idiolect {verb}`", to_toml(kind()), "toml")
+        for verb, kind in kinds.items()
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write docs/cli.md, the commands' help pages.")
     parser.add_argument("--check", action="store_true", help="fail if the page is out of date")
     options = parser.parse_args(arguments)
-    text = page()
+    text = build_page()
     if not options.check:
         PAGE.write_text(text, encoding="utf-8")
         return 0

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import game_loop  # noqa: E402
 
-from suites.game.site import CHROMIUM, Site  # noqa: E402
+from suites.game.site import CHROMIUM, SiteProcess  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -113,7 +113,7 @@ class Album:
 
 def open_window(
     browser: Browser,
-    site: Site,
+    site: SiteProcess,
     folder: Path,
     only: set[str],
     *,
@@ -202,7 +202,7 @@ def visit_pages(album: Album, player: str) -> None:
 MODEL_PICTURES = {"my-model-ready", "my-model-training", "my-model", "result-own-model"}
 
 
-def take_model_pictures(browser: Browser, site: Site, folder: Path, only: set[str]) -> None:
+def take_model_pictures(browser: Browser, site: SiteProcess, folder: Path, only: set[str]) -> None:
     """Trains a player's model with the site's worker and takes pictures of its pages."""
     album = open_window(browser, site, folder, only)
     sign_in(album.page, game_loop.PLAYER)
@@ -248,7 +248,7 @@ def main() -> None:
         prepare_site()
         create_players()
         game_loop.create_player(PASSWORD)
-        with Site(Path(folder)) as site, sync_playwright() as playwright:
+        with SiteProcess(Path(folder)) as site, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             only = set(chosen.only)
             # Training takes minutes, so train only if one of its pictures is wanted.

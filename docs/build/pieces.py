@@ -23,7 +23,7 @@ from idiolect.storage.files import write_atomic
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from kit.paired_scores import TITLES, Scores, against, headings, metrics  # noqa: E402
+from kit.paired_scores import TITLES, Scores, compare_ways, list_headings, list_metrics  # noqa: E402
 
 WAYS = {
     "pieces": ("Per-Pcs, by gates", "#1d5fc4"),
@@ -33,42 +33,44 @@ WAYS = {
 }
 
 
-def picture(task: str, data: Mapping[str, Any]) -> bytes:
+def draw_picture(task: str, data: Mapping[str, Any]) -> bytes:
     """Draw both panels as PNG: gain over the base by length of history, and by sharers."""
     figure = Figure(figsize=(8.2, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     scores, lengths = data["scores"], data["lengths"]
-    heading = headings(scores)[0]
+    heading = list_headings(scores)[0]
     for way in WAYS:
         there = [n for n in lengths if f"{way} {n}" in scores]
-        _line(left, scores, there, [f"{way} {n}" for n in there], way)
+        _draw_line(left, scores, there, [f"{way} {n}" for n in there], way)
     left.set_xscale("log")
-    _frame(
+    _style_axes(
         left, lengths, "items of the target user", f"{TITLES[task]}: gain in {heading} over base"
     )
     left.legend(frameon=False, fontsize=8)
     fewer = [n.split()[0] for n in data["tried"] if n.endswith(" sharers") and "," not in n]
     counts = [*map(int, fewer), data["people"]["sharers of a strategy"]]
-    _line(right, scores, counts, [*(f"{n} sharers" for n in fewer), "as it is"], "pieces")
+    _draw_line(right, scores, counts, [*(f"{n} sharers" for n in fewer), "as it is"], "pieces")
     names = [*(f"likely, {n} sharers" for n in fewer), "likely, as it is"]
-    _line(right, scores, counts, names, "likely")
-    _frame(right, counts, "sharers", f"the same with {data['few']} items, assembled")
+    _draw_line(right, scores, counts, names, "likely")
+    _style_axes(right, counts, "sharers", f"the same with {data['few']} items, assembled")
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=130, metadata={"Software": None})
     return out.getvalue()
 
 
-def _line(axes: Axes, scores: Scores, at: Sequence[int], names: Sequence[str], way: str) -> None:
+def _draw_line(
+    axes: Axes, scores: Scores, at: Sequence[int], names: Sequence[str], way: str
+) -> None:
     """Draw paired gains with their confidence intervals."""
     label, color = WAYS[way]
-    tests = [against(scores, name, "base", metrics(scores)[0]) for name in names]
+    tests = [compare_ways(scores, name, "base", list_metrics(scores)[0]) for name in names]
     axes.plot(at, [test.gain for test in tests], marker="o", color=color, label=label)
     lows, highs = zip(*(test.interval for test in tests), strict=True)
     axes.fill_between(at, lows, highs, color=color, alpha=0.12, lw=0)
 
 
-def _frame(axes: Axes, at: Sequence[int], label: str, title: str) -> None:
+def _style_axes(axes: Axes, at: Sequence[int], label: str, title: str) -> None:
     axes.set_xticks(at, [str(n) for n in at], minor=False)
     axes.minorticks_off()
     axes.set_xlabel(label)
@@ -87,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if path.is_file():
         (chosen.docs / "images").mkdir(exist_ok=True)
         for task, data in json.loads(path.read_text(encoding="utf-8"))["raw"].items():
-            write_atomic(chosen.docs / "images" / f"pieces-{task}.png", picture(task, data))
+            write_atomic(chosen.docs / "images" / f"pieces-{task}.png", draw_picture(task, data))
     return 0
 
 

@@ -25,23 +25,23 @@ from idiolect.errors import DataError, IdiolectError
 from idiolect.storage.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[2]
-BEGIN = "<!-- figures: written by `make docs` from docs/results/scale*.json; do not edit -->"
-END = "<!-- end of figures -->"
+BEGIN_MARK = "<!-- figures: written by `make docs` from docs/results/scale*.json; do not edit -->"
+END_MARK = "<!-- end of figures -->"
 PICTURE = "scale.png"
 
 MILLION = 1_000_000
-IN_A_SHARD = 1_000
+PEOPLE_PER_SHARD = 1_000
 MACHINES = 100
-CORE_HOUR = 0.05
+CORE_HOUR_DOLLARS = 0.05
 """Dollars for one hour of a CPU core, about the price of general-purpose cloud machines."""
-GPU_HOUR = 3.00
+GPU_HOUR_DOLLARS = 3.00
 """Dollars for one hour of a data-center GPU, rented by the hour."""
-GB_MONTH = 0.023
+GB_MONTH_DOLLARS = 0.023
 """Dollars for one gigabyte in object storage for a month."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class ScaleResult:
     """One result of ``benchmarks/scale.py``: the machine, and its runs by number of people."""
 
     machine: str
@@ -53,14 +53,14 @@ class Measured:
     runs: Sequence[Mapping[str, Any]]
 
     @staticmethod
-    def read(path: Path) -> Measured:
+    def read_result(path: Path) -> ScaleResult:
         """Read a result; raises DataError if ``benchmarks/scale.py`` did not write the file."""
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             found = data["environment"]["hardware"]
             gpu = found.get("accelerator")
             machine = gpu or f"{found['cores']} cores of {found['cpu']}"
-            return Measured(
+            return ScaleResult(
                 machine=machine,
                 cores=int(found["cores"]),
                 gpu=bool(gpu),
@@ -72,61 +72,70 @@ class Measured:
             raise DataError(f"not a result of benchmarks/scale.py: {error!r}", file=path) from error
 
 
-def figures(results: Sequence[Measured]) -> str:
+def format_figures(results: Sequence[ScaleResult]) -> str:
     """Return the Markdown of the part between the markers."""
     if not results:
         return "Nothing has been measured yet: `python benchmarks/scale.py --json FILE`."
     blocks = [f"![Peak memory and people per hour over the number of people](images/{PICTURE})"]
     for measured in results:
-        blocks += _of(measured)
+        blocks += _iter_section(measured)
     blocks.append(
-        f"Assumed prices: {_money(CORE_HOUR)} for a core-hour, {_money(GPU_HOUR)} for a GPU-hour, "
-        f"${GB_MONTH} for a gigabyte-month of object storage. Time is proportional to the amount "
+        f"Assumed prices: {_format_money(CORE_HOUR_DOLLARS)} for a core-hour, "
+        f"{_format_money(GPU_HOUR_DOLLARS)} for a GPU-hour, "
+        f"${GB_MONTH_DOLLARS} for a gigabyte-month of object storage. Time is proportional to "
+        "the amount "
         "of text: twice the tokens take twice the hours. The time to open a store is extrapolated "
-        f"linearly; it falls to 1/{MILLION // IN_A_SHARD} if a process serves one shard only."
+        f"linearly; it falls to 1/{MILLION // PEOPLE_PER_SHARD} if a process serves one shard only."
     )
     return "\n\n".join(blocks)
 
 
-def _settings(measured: Measured) -> str:
+def _format_settings(measured: ScaleResult) -> str:
     if not measured.changed:
         return "settings"
     return " ".join(f"`--set {one}`" for one in measured.changed)
 
 
-def _of(measured: Measured) -> Iterator[str]:
+def _iter_section(measured: ScaleResult) -> Iterator[str]:
     run = measured.runs[-1]
     yield f"### On {measured.machine}"
     yield (
         f"{run['people']:,} people who rate films, with the last {measured.last} ratings of each "
         f"({run['tokens'] / max(1, run['trained']):,.0f} tokens per person over all epochs), took "
-        f"{run['seconds'] / 60:,.0f} minutes with the default base and {_settings(measured)}, "
+        f"{run['seconds'] / 60:,.0f} minutes with the default base and "
+        f"{_format_settings(measured)}, "
         "including start and loading. Extrapolated to one million people:"
     )
-    rows = [f"| {what} | {rate} | {total} |" for what, rate, total in arithmetic(measured)]
+    rows = [
+        f"| {what} | {rate} | {total} |" for what, rate, total in compute_extrapolation(measured)
+    ]
     yield "\n".join(
         ["| | measured or assumed | one million people |", "| --- | --- | --- |", *rows]
     )
 
 
-def arithmetic(measured: Measured) -> list[tuple[str, str, str]]:
+def compute_extrapolation(measured: ScaleResult) -> list[tuple[str, str, str]]:
     """Return rows of (quantity, rate it is computed from, value for one million people)."""
     run = measured.runs[-1]
     rate = 3600 * run["trained"] / run["seconds"]
     hours = MILLION / rate
     paid, unit, price = (
-        (hours, "GPU-hours", GPU_HOUR)
+        (hours, "GPU-hours", GPU_HOUR_DOLLARS)
         if measured.gpu
-        else (hours * measured.cores, "core-hours", CORE_HOUR)
+        else (hours * measured.cores, "core-hours", CORE_HOUR_DOLLARS)
     )
-    each, shards = run["store_bytes"] / run["people"], MILLION // IN_A_SHARD
+    each, shards = run["store_bytes"] / run["people"], MILLION // PEOPLE_PER_SHARD
     kept = each * MILLION / 1e9
     opening = run["open_seconds"] / run["people"] * MILLION
     return [
         ("one such machine", f"{rate:,.0f} people/hour", f"{hours:,.0f} hours"),
         (unit, "1 GPU" if measured.gpu else f"{measured.cores} cores", f"{paid:,.0f} {unit}"),
-        ("cost of training", f"{_money(price)} per {unit[:-1]}", f"${paid * price:,.0f}"),
-        (f"a shard of {IN_A_SHARD:,}", "", f"{shards:,} shards of {hours / shards:.1f} hours"),
+        ("cost of training", f"{_format_money(price)} per {unit[:-1]}", f"${paid * price:,.0f}"),
+        (
+            f"a shard of {PEOPLE_PER_SHARD:,}",
+            "",
+            f"{shards:,} shards of {hours / shards:.1f} hours",
+        ),
         (f"on {MACHINES} such machines", "", f"{hours / MACHINES:,.1f} hours"),
         (
             "memory per machine",
@@ -134,38 +143,42 @@ def arithmetic(measured: Measured) -> list[tuple[str, str, str]]:
             f"{run['peak_bytes'] / 1e9:.1f} GB",
         ),
         ("adapters on disk", f"{each / 1e6:.2f} MB per person", f"{kept / 1e3:,.2f} TB"),
-        ("storage cost", f"${GB_MONTH} per GB and month", f"${kept * GB_MONTH:,.0f} per month"),
+        (
+            "storage cost",
+            f"${GB_MONTH_DOLLARS} per GB and month",
+            f"${kept * GB_MONTH_DOLLARS:,.0f} per month",
+        ),
         (
             "opening all as one store",
             f"{1e3 * opening / MILLION:.2f} ms per person",
-            _time(opening),
+            _format_time(opening),
         ),
     ]
 
 
-def _money(dollars: float) -> str:
+def _format_money(dollars: float) -> str:
     return f"${dollars:.2f}"
 
 
-def _time(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
-def picture(measured: Measured) -> bytes:
+def draw_picture(measured: ScaleResult) -> bytes:
     """Draw peak memory and people per hour over the number of people, as PNG."""
     figure = Figure(figsize=(7.6, 2.9), layout="constrained")
     FigureCanvasAgg(figure)
     people = [run["people"] for run in measured.runs]
     left, right = figure.subplots(1, 2)
-    _panel(left, people, [run["peak_bytes"] / 1e9 for run in measured.runs], "peak memory, GB")
+    _draw_panel(left, people, [run["peak_bytes"] / 1e9 for run in measured.runs], "peak memory, GB")
     speeds = [3600 * run["trained"] / run["seconds"] for run in measured.runs]
-    _panel(right, people, speeds, "people per hour")
+    _draw_panel(right, people, speeds, "people per hour")
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=130, metadata={"Software": None})
     return out.getvalue()
 
 
-def _panel(axes: Axes, people: Sequence[int], values: Sequence[float], what: str) -> None:
+def _draw_panel(axes: Axes, people: Sequence[int], values: Sequence[float], what: str) -> None:
     axes.plot(people, values, marker="o", color="#1d5fc4")
     axes.set_xscale("log")
     axes.set_xticks(people, [f"{count:,}" for count in people], minor=False)
@@ -177,14 +190,14 @@ def _panel(axes: Axes, people: Sequence[int], values: Sequence[float], what: str
     axes.grid(axis="y", color="#dcdee3")
 
 
-def rewritten(page: Path, text: str) -> str:
+def replace_between_marks(page: Path, text: str) -> str:
     """Return the page with ``text`` between its markers; raises DataError if it has none."""
     whole = page.read_text(encoding="utf-8")
-    before, begin, rest = whole.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = whole.partition(BEGIN_MARK)
+    _, end, after = rest.partition(END_MARK)
     if not begin or not end:
-        raise DataError(f"has no {BEGIN!r} before {END!r}", file=page)
-    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+        raise DataError(f"has no {BEGIN_MARK!r} before {END_MARK!r}", file=page)
+    return f"{before}{BEGIN_MARK}\n\n{text}\n\n{END_MARK}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -197,13 +210,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     page = chosen.docs / "scale.md"
     try:
-        results = [Measured.read(p) for p in sorted((chosen.docs / "results").glob("scale*.json"))]
-        text = rewritten(page, figures(results))
+        results = [
+            ScaleResult.read_result(p)
+            for p in sorted((chosen.docs / "results").glob("scale*.json"))
+        ]
+        text = replace_between_marks(page, format_figures(results))
         if not chosen.check:
             write_atomic(page, text)
             if results:
                 (chosen.docs / "images").mkdir(exist_ok=True)
-                write_atomic(chosen.docs / "images" / PICTURE, picture(results[0]))
+                write_atomic(chosen.docs / "images" / PICTURE, draw_picture(results[0]))
             return 0
     except IdiolectError as error:
         print(error, file=sys.stderr)

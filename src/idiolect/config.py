@@ -27,17 +27,17 @@ def to_plain(config: object) -> dict[str, Any]:
     """The config as nested dicts and lists; ``None`` fields are left out (TOML has no null)."""
     assert dataclasses.is_dataclass(config) and not isinstance(config, type)
     return {
-        f.name: _plain(getattr(config, f.name))
+        f.name: _value_to_plain(getattr(config, f.name))
         for f in dataclasses.fields(config)
         if getattr(config, f.name) is not None
     }
 
 
-def _plain(value: Any) -> Any:
+def _value_to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_plain(value)
     if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in cast("tuple[Any, ...]", value)]
+        return [_value_to_plain(v) for v in cast("tuple[Any, ...]", value)]
     return value
 
 
@@ -49,14 +49,14 @@ def from_plain(kind: type[C], data: Mapping[str, Any], *, where: str = "config")
     for key in data:
         if key not in names:
             raise UsageError(f"{where}: unknown setting {key!r}; known: {', '.join(names)}")
-    values = {k: _build(hints[k], v, f"{where}.{k}") for k, v in data.items()}
+    values = {k: _build_value(hints[k], v, f"{where}.{k}") for k, v in data.items()}
     try:
         return cast("C", kind(**values))
     except TypeError as error:
         raise UsageError(f"{where}: {error}") from error
 
 
-def _build(hint: Any, value: Any, where: str) -> Any:
+def _build_value(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise UsageError(f"{where}: expected a table, got {value!r}")
@@ -65,9 +65,9 @@ def _build(hint: Any, value: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
-        return _build(next(a for a in args if a is not type(None)), value, where)
+        return _build_value(next(a for a in args if a is not type(None)), value, where)
     if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_build(args[0], v, where) for v in cast("list[Any]", value))
+        return tuple(_build_value(args[0], v, where) for v in cast("list[Any]", value))
     if origin is typing.Literal:
         if value not in args:
             raise UsageError(f"{where}: {value!r} is not one of {', '.join(map(str, args))}")
@@ -81,7 +81,7 @@ def _build(hint: Any, value: Any, where: str) -> Any:
     return value
 
 
-def load(kind: type[C], path: Path) -> C:
+def load_config(kind: type[C], path: Path) -> C:
     """Read a TOML or JSON file as a config of class ``kind``."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -96,12 +96,12 @@ def load(kind: type[C], path: Path) -> C:
     return from_plain(kind, data, where=str(path))
 
 
-def dumps(config: object) -> str:
+def to_toml(config: object) -> str:
     """The config as TOML text."""
     return tomli_w.dumps(to_plain(config))
 
 
-def fingerprint(value: object) -> str:
+def compute_fingerprint(value: object) -> str:
     """A short stable hash (16 hex digits) of a config or of plain JSON data."""
     plain = to_plain(value) if dataclasses.is_dataclass(value) else value
     text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

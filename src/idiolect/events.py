@@ -22,7 +22,7 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Metrics:
     """Figures of one moment of a stage, e.g. one optimizer step; goes to ``metrics.jsonl``."""
 
     stage: str
@@ -30,13 +30,13 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Note:
+class Message:
     """A sentence for the person watching, e.g. who was skipped and why."""
 
     text: str
 
 
-Event = Progress | Measured | Note
+Event = Progress | Metrics | Message
 
 
 class Listener(Protocol):
@@ -45,15 +45,15 @@ class Listener(Protocol):
     def __call__(self, event: Event, /) -> None: ...
 
 
-def silent(event: Event, /) -> None:
+def null_listener(event: Event, /) -> None:
     """Ignore the event."""
 
 
-def both(first: Listener, second: Listener) -> Listener:
+def tee(first: Listener, second: Listener) -> Listener:
     """A listener that passes every event to two others, in order."""
 
-    def tell(event: Event, /) -> None:
+    def pass_event(event: Event, /) -> None:
         first(event)
         second(event)
 
-    return tell
+    return pass_event

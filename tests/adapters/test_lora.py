@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, merged_weight, sites
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora, merge_weight, target_modules
 from idiolect.errors import IntegrityError, MismatchError, UsageError
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from support.random_adapters import random_adapter
 
 PATH = "model.layers.0.self_attn.q_proj"
@@ -17,36 +17,36 @@ PATH = "model.layers.0.self_attn.q_proj"
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 def test_a_fresh_adapter_depends_on_the_person_and_the_seed_alone(base: Base) -> None:
     config = LoraConfig()
-    first = fresh(base, config, seed=1, person="a")
+    first = init_lora(base, config, seed=1, person="a")
     torch.manual_seed(99)
-    again = fresh(base, config, seed=1, person="a")
+    again = init_lora(base, config, seed=1, person="a")
     for path, (a, b) in first.pairs.items():
         assert torch.equal(a, again.pairs[path][0]) and not b.any()
         assert a.abs().max() <= (1 / a.shape[1]) ** 0.5  # as torch draws a linear layer
         for seed, person in ((2, "a"), (1, "b")):
-            other = fresh(base, config, seed=seed, person=person)
+            other = init_lora(base, config, seed=seed, person=person)
             assert not torch.equal(a, other.pairs[path][0])
-    assert first.check(base, config) is first
-    places = sites(base.model, config)
-    assert first.bytes == 4 * 8 * sum(s.inputs + s.outputs for s in places)
+    assert first.check_matches_base(base, config) is first
+    places = target_modules(base.model, config)
+    assert first.num_bytes == 4 * 8 * sum(s.inputs + s.outputs for s in places)
 
 
 def test_the_dtype_is_wide_whatever_the_base_is_held_in() -> None:
     held = (torch.bfloat16, torch.float32, torch.float64)
     made = [
-        fresh(tiny_base(dtype=d), LoraConfig(), seed=0, person="a").pairs[PATH][0].dtype
+        init_lora(make_tiny_base(dtype=d), LoraConfig(), seed=0, person="a").pairs[PATH][0].dtype
         for d in held
     ]
     assert made == [torch.float32, torch.float32, torch.float64]
 
 
 def test_sites_stand_in_the_models_order_with_their_widths(base: Base) -> None:
-    found = sites(base.model, LoraConfig(targets=("v_proj", "down_proj")))
+    found = target_modules(base.model, LoraConfig(targets=("v_proj", "down_proj")))
     assert [(s.path.rpartition(".")[2], s.inputs, s.outputs) for s in found] == [
         ("v_proj", 32, 16),
         ("down_proj", 64, 32),
@@ -56,7 +56,7 @@ def test_sites_stand_in_the_models_order_with_their_widths(base: Base) -> None:
 @pytest.mark.parametrize("target", ["proj", "self_attn", "embed_tokens", "lm_head", ""])
 def test_targets_that_cannot_carry_an_adapter_are_refused(base: Base, target: str) -> None:
     with pytest.raises(UsageError, match=r"lora\.targets"):
-        sites(base.model, LoraConfig(targets=("q_proj", target)))
+        target_modules(base.model, LoraConfig(targets=("q_proj", target)))
 
 
 @pytest.mark.parametrize(
@@ -86,25 +86,25 @@ def test_what_does_not_fit_is_refused(base: Base) -> None:
     ]
     for broken, words in refused:
         with pytest.raises(MismatchError, match=words):
-            broken.check(base)
+            broken.check_matches_base(base)
     with pytest.raises(MismatchError, match=r"rank 8.*rank 4"):
-        adapter.check(base, other_kind)
+        adapter.check_matches_base(base, other_kind)
     for value in (float("nan"), float("inf")):
         with pytest.raises(IntegrityError, match="not finite"):
-            with_pair(adapter, PATH, (a, torch.full_like(b, value))).check(base)
+            with_pair(adapter, PATH, (a, torch.full_like(b, value))).check_matches_base(base)
 
 
 def test_the_same_kind_is_rank_scale_and_modules() -> None:
     config = LoraConfig(targets=("q_proj", "v_proj"))
-    assert config.same_kind(replace(config, dropout=0.1, targets=("v_proj", "q_proj")))
+    assert config.is_same_kind(replace(config, dropout=0.1, targets=("v_proj", "q_proj")))
     for other in ({"rank": 4}, {"alpha": 16.0}, {"targets": ("q_proj",)}):
-        assert not config.same_kind(replace(config, **other))  # type: ignore[arg-type]
+        assert not config.is_same_kind(replace(config, **other))  # type: ignore[arg-type]
 
 
 def test_weights_are_merged_in_fp32_or_wider() -> None:
     generator = torch.Generator().manual_seed(0)
     weight, a, b = (torch.randn(6, 6, generator=generator) for _ in range(3))
-    merged = merged_weight(weight.bfloat16(), a, b, 0.5)
+    merged = merge_weight(weight.bfloat16(), a, b, 0.5)
     assert merged.dtype == torch.float32
     assert torch.equal(merged, weight.bfloat16().float() + 0.5 * (b @ a))
-    assert merged_weight(weight.double(), a, b, 0.5).dtype == torch.float64
+    assert merge_weight(weight.double(), a, b, 0.5).dtype == torch.float64

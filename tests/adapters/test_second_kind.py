@@ -10,34 +10,42 @@ import pytest
 import torch
 
 from idiolect import api
-from idiolect.adapters.erasure import Copies, Exports
-from idiolect.adapters.formats.exchange import take_adapter
+from idiolect.adapters.erasure import CopiedAdapterErasure, ExportErasure
+from idiolect.adapters.formats.exchange import import_adapter
 from idiolect.adapters.formats.peft import PEFT_FORMATS
 from idiolect.adapters.kinds import KINDS, init_adapter, stack_adapters
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.store.signatures import traces_of
-from idiolect.adapters.store.source import usable_adapter
-from idiolect.adapters.store.store import AdapterStore, Record, load_adapters
-from idiolect.audit.membership import Subject, audit_membership
+from idiolect.adapters.store.signatures import byte_signatures
+from idiolect.adapters.store.source import get_usable_adapter
+from idiolect.adapters.store.store import AdapterRecord, AdapterStore, load_adapters
+from idiolect.audit.membership import AuditSubject, audit_membership
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.events import Event, Measured
+from idiolect.events import Event, Metrics
 from idiolect.history.write import write_dataset
 from idiolect.inference.generator import Generator
-from idiolect.inference.nll import target_nll
+from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base
-from idiolect.privacy.erasure import Leaving
-from idiolect.privacy.patterns import Needles
+from idiolect.privacy.erasure import ErasureRequest
+from idiolect.privacy.patterns import SearchPatterns
 from idiolect.prompts.batch import collate
 from idiolect.storage.files import read_json
 from idiolect.storage.manifest import Manifest
-from idiolect.training.engine.checkpoint import jobs_fingerprint
+from idiolect.training.engine.checkpoint import fingerprint_jobs
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.jobs import Job
-from idiolect.training.schedule import TrainConfig, batches, rate_at
-from support.job_strategies import same_bits, some_jobs
-from support.tiny_people import LORA, RATING, UNGATED, noisy, rater, save_tiny, tensors
+from idiolect.training.jobs import TrainingJob
+from idiolect.training.schedule import TrainConfig, compute_learning_rate, plan_batches
+from support.job_strategies import bitwise_equal, make_jobs
+from support.tiny_people import (
+    LORA,
+    RATING,
+    UNGATED,
+    make_rater,
+    random_adapter,
+    save_tiny_base,
+    to_tensor_bytes,
+)
 from support.toy_adapter import BIAS, BIAS_FORMAT, BiasAdapter, BiasConfig
 
 CONFIG = BiasConfig()
@@ -46,7 +54,7 @@ SMALL = TrainConfig(batch=2, epochs=2, rate=0.02)
 ENGINE = EngineConfig(slots=2, checkpoint_seconds=0.0)
 ANN, BOB = "ann", "bob"
 WORK = tuple(
-    replace(job, person=person) for job, person in zip(some_jobs(2), (ANN, BOB), strict=True)
+    replace(job, person=person) for job, person in zip(make_jobs(2), (ANN, BOB), strict=True)
 )
 
 
@@ -57,7 +65,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
-    return save_tiny(tmp_path_factory.mktemp("second-kind") / "base")
+    return save_tiny_base(tmp_path_factory.mktemp("second-kind") / "base")
 
 
 @pytest.fixture
@@ -77,12 +85,17 @@ def store(base: Base, trained: dict[str, Adapter], tmp_path: Path) -> AdapterSto
         config=CONFIG,
         settings=to_plain(UNGATED),
     )
-    with made.writing():
-        made.add([(Record(person=p, served="adapter", made_by="x"), a) for p, a in trained.items()])
+    with made.lock_for_writing():
+        made.add(
+            [
+                (AdapterRecord(person=p, served="adapter", made_by="x"), a)
+                for p, a in trained.items()
+            ]
+        )
     return AdapterStore.open(made.folder)
 
 
-def train_alone(base: Base, job: Job) -> dict[str, torch.Tensor]:
+def train_alone(base: Base, job: TrainingJob) -> dict[str, torch.Tensor]:
     """The obvious loop: torch's AdamW on one person's biases."""
     start = init_adapter(base, CONFIG, seed=SMALL.seed, person=job.person).tensors()
     paths = {name.removesuffix(".bias"): tensor.requires_grad_() for name, tensor in start.items()}
@@ -96,11 +109,13 @@ def train_alone(base: Base, job: Job) -> dict[str, torch.Tensor]:
         base.model.get_submodule(path).register_forward_hook(lambda m, i, out, b=bias: out + b)
         for path, bias in paths.items()
     ]
-    plan = batches(len(job.examples), SMALL, job.person)
+    plan = plan_batches(len(job.examples), SMALL, job.person)
     for step, numbers in enumerate(plan):
-        optimizer.param_groups[0]["lr"] = rate_at(step, len(plan), SMALL)
-        batch = collate([job.examples[n] for n in numbers], pad=base.pad, device=base.device)
-        loss = (target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
+        optimizer.param_groups[0]["lr"] = compute_learning_rate(step, len(plan), SMALL)
+        batch = collate(
+            [job.examples[n] for n in numbers], pad=base.pad_token_id, device=base.device
+        )
+        loss = (compute_target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(paths.values(), SMALL.clip)
@@ -122,7 +137,7 @@ def test_train_many_equals_a_plain_loop(base: Base) -> None:
 def test_layouts_without_padding_are_left_to_kinds_that_have_them(base: Base) -> None:
     packed = train_many(base, WORK, CONFIG, TRAIN, replace(ENGINE, layout="packed"))
     padded = train_many(base, WORK, CONFIG, TRAIN, ENGINE)
-    assert all(same_bits(a.adapter, b.adapter) for a, b in zip(packed, padded, strict=True))
+    assert all(bitwise_equal(a.adapter, b.adapter) for a, b in zip(packed, padded, strict=True))
 
 
 class Crash(Exception):  # noqa: N818
@@ -135,7 +150,7 @@ def test_a_killed_run_resumes_to_the_same_bits(
     path = tmp_path / "checkpoint"
 
     def crash(event: Event) -> None:
-        if isinstance(event, Measured) and event.values["step"] == 3:
+        if isinstance(event, Metrics) and event.values["step"] == 3:
             raise Crash
 
     with pytest.raises(Crash):
@@ -143,9 +158,9 @@ def test_a_killed_run_resumes_to_the_same_bits(
     assert path.is_file()
     heard: list[Event] = []
     again = train_many(base, WORK, CONFIG, TRAIN, ENGINE, checkpoint=path, listener=heard.append)
-    steps = [int(event.values["step"]) for event in heard if isinstance(event, Measured)]
+    steps = [int(event.values["step"]) for event in heard if isinstance(event, Metrics)]
     assert steps and min(steps) > 1
-    assert all(same_bits(one.adapter, trained[one.person]) for one in again)
+    assert all(bitwise_equal(one.adapter, trained[one.person]) for one in again)
 
 
 def test_a_checkpoint_of_another_kind_is_other_work(base: Base, tmp_path: Path) -> None:
@@ -162,7 +177,7 @@ class TwinConfig(BiasConfig):
 
 
 def test_equal_settings_of_two_kinds_are_two_works() -> None:
-    found = {jobs_fingerprint("b", WORK, config, TRAIN) for config in (BiasConfig(), TwinConfig())}
+    found = {fingerprint_jobs("b", WORK, config, TRAIN) for config in (BiasConfig(), TwinConfig())}
     assert len(found) == 2
 
 
@@ -173,9 +188,9 @@ def test_the_store_gives_back_the_same_bytes(
     head = read_json(store.folder / "store.json")
     assert (head["kind"], head["bias"]) == ("bias", to_plain(CONFIG)) and "lora" not in head
     for person, adapter in trained.items():
-        found = store.adapter(person)
-        assert isinstance(found, BiasAdapter) and found.check(base, CONFIG) is found
-        assert tensors(found) == tensors(adapter)
+        found = store.get_adapter(person)
+        assert isinstance(found, BiasAdapter) and found.check_matches_base(base, CONFIG) is found
+        assert to_tensor_bytes(found) == to_tensor_bytes(adapter)
         assert found.content_hash() == adapter.content_hash()
 
 
@@ -191,13 +206,13 @@ def test_the_head_of_a_lora_store_names_no_kind(base: Base, tmp_path: Path) -> N
 
 def test_kinds_do_not_mix(base: Base, store: AdapterStore) -> None:
     with pytest.raises(MismatchError, match="holds adapters of"):
-        store.require(base=base.identity, config=LORA)
+        store.check_compatible(base=base.identity, config=LORA)
     with pytest.raises(MismatchError, match="here is"):
-        noisy(base, 0).check(base, CONFIG)
-    stack = stack_adapters(base, [noisy(base, 0)])
+        random_adapter(base, 0).check_matches_base(base, CONFIG)
+    stack = stack_adapters(base, [random_adapter(base, 0)])
     before = stack.weights.clone()
     with pytest.raises(MismatchError):
-        stack.put(0, init_adapter(base, CONFIG, seed=0, person=ANN))
+        stack.load_slot(0, init_adapter(base, CONFIG, seed=0, person=ANN))
     assert torch.equal(stack.weights, before)
     with pytest.raises(UsageError, match="no linear module"):
         AdapterStore.create(
@@ -221,25 +236,26 @@ def test_a_store_of_an_unknown_kind_is_refused_by_name(
 def test_a_mixed_batch_is_answered_as_each_alone(base: Base, store: AdapterStore) -> None:
     adapters = load_adapters(store, store.people)
     requests = [(p, job.examples[0]) for job in WORK for p in (ANN, "stranger", BOB)]
-    together = Generator(base, adapters).likelihoods(requests)
+    together = Generator(base, adapters).compute_likelihoods(requests)
     for (person, example), found in zip(requests, together, strict=True):
         own = {person: adapters[person]} if person in adapters else {}
-        (alone,) = Generator(base, own).likelihoods([(person, example)])
+        (alone,) = Generator(base, own).compute_likelihoods([(person, example)])
         assert found.nll == pytest.approx(alone.nll, rel=1e-5)
     assert len({round(one.nll, 4) for one in together[:3]}) == 3
     prompt = WORK[0].examples[0].ids[:5]
-    texts = Generator(base, adapters).texts([(ANN, prompt), (BOB, prompt)], max_tokens=3)
+    texts = Generator(base, adapters).generate_greedy([(ANN, prompt), (BOB, prompt)], max_tokens=3)
     assert texts == [
-        Generator(base, {p: adapters[p]}).texts([(p, prompt)], max_tokens=3)[0] for p in (ANN, BOB)
+        Generator(base, {p: adapters[p]}).generate_greedy([(p, prompt)], max_tokens=3)[0]
+        for p in (ANN, BOB)
     ]
 
 
 def test_membership_is_audited(base: Base, store: AdapterStore) -> None:
-    strangers = some_jobs(1, items=9)[0].examples
+    strangers = make_jobs(1, items=9)[0].examples
     subjects = [
-        Subject(person=job.person, held_in=job.examples, held_out=strangers) for job in WORK
+        AuditSubject(person=job.person, members=job.examples, non_members=strangers) for job in WORK
     ]
-    adapters = {person: store.adapter(person) for person in store.people}
+    adapters = {person: store.get_adapter(person) for person in store.people}
     none = dict.fromkeys(store.people)
     found = audit_membership(base, subjects, {"adapters": adapters, "base": none})
     for person in (ANN, BOB):
@@ -253,27 +269,27 @@ def test_whoever_is_in_the_store_is_served_and_forgotten(
     base: Base, store: AdapterStore, tmp_path: Path
 ) -> None:
     """Bob's bytes stay; of Ann neither the row nor a copy of it under another name is left."""
-    hers, his = store.adapter(ANN), tensors(store.adapter(BOB))
+    hers, his = store.get_adapter(ANN), to_tensor_bytes(store.get_adapter(BOB))
     assert hers is not None
-    with store.writing():
-        store.add([(Record(person="copy", served="adapter", made_by="imported"), hers)])
+    with store.lock_for_writing():
+        store.add([(AdapterRecord(person="copy", served="adapter", made_by="imported"), hers)])
     question = "Film 3 (1990), Drama"
     asked = api.PredictRequest(store=store.folder, person=ANN, text=question)
     assert api.predict(asked).served_by == "adapter"
-    histories = [rater(ANN, 6), rater(BOB, 6, seed=1)]
+    histories = [make_rater(ANN, 6), make_rater(BOB, 6, seed=1)]
     write_dataset(tmp_path / "data", histories, task=RATING.name, source="films")
-    traces = traces_of(hers)
-    assert traces and not traces & traces_of(load_adapters(store, [BOB])[BOB])
+    traces = byte_signatures(hers)
+    assert traces and not traces & byte_signatures(load_adapters(store, [BOB])[BOB])
     done = api.forget(
         api.ForgetRequest(data=tmp_path / "data", adapters=store.folder, person=ANN, verify=True)
     )
     assert (done.left, done.verified) == ((), True)
     left = AdapterStore.open(store.folder)
-    assert left.record(ANN) is None and tensors(left.adapter(BOB)) == his
+    assert left.get_record(ANN) is None and to_tensor_bytes(left.get_adapter(BOB)) == his
     files = [path.read_bytes() for path in store.folder.rglob("*") if path.is_file()]
     assert not any(trace in raw for trace in traces for raw in files)
     with pytest.raises(MismatchError, match="withdrawn"):
-        usable_adapter(left, "copy")
+        get_usable_adapter(left, "copy")
     with pytest.raises(MissingError, match="nobody named"):
         api.predict(asked)
 
@@ -291,10 +307,12 @@ def test_a_kind_with_a_format_is_exported_and_imported(
     out = tmp_path / "out"
     api.export(api.ExportRequest(store=store.folder, person=ANN, out=out))
     assert Manifest.load(out, "adapter").config["bias"] == to_plain(CONFIG)
-    take_adapter(out, store.folder, "other")
+    import_adapter(out, store.folder, "other")
     found = AdapterStore.open(store.folder)
-    assert tensors(found.adapter("other")) == tensors(store.adapter(ANN))
-    hers = store.adapter(ANN)
+    assert to_tensor_bytes(found.get_adapter("other")) == to_tensor_bytes(store.get_adapter(ANN))
+    hers = store.get_adapter(ANN)
     assert hers is not None
-    gone = Leaving(person=ANN, task=RATING.name, needles=Needles(tensors=traces_of(hers)))
-    assert Exports().find(out, gone) and Copies().find(store.folder, gone)
+    gone = ErasureRequest(
+        person=ANN, task=RATING.name, patterns=SearchPatterns(tensors=byte_signatures(hers))
+    )
+    assert ExportErasure().find(out, gone) and CopiedAdapterErasure().find(store.folder, gone)

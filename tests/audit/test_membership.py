@@ -10,17 +10,23 @@ from dataclasses import replace
 import pytest
 import torch
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
-from idiolect.audit.membership import LeakageConfig, Membership, Subject, audit_membership, judged
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
+from idiolect.audit.membership import (
+    AuditSubject,
+    LeakageConfig,
+    MembershipResult,
+    audit_membership,
+    evaluate,
+)
 from idiolect.errors import IntegrityError, MismatchError, UsageError
-from idiolect.inference.scoring import item_losses
+from idiolect.inference.scoring import compute_item_losses
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.render import Example
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from support.tiny_people import noisy
+from support.tiny_people import random_adapter
 
 LORA = LoraConfig(rank=4, alpha=8.0)
 BY_HEART = TrainConfig(rate=0.02, epochs=40, batch=4, weight_decay=0.0)
@@ -35,13 +41,13 @@ def items(seed: int, count: int) -> tuple[Example, ...]:
     )
 
 
-def subject(person: str, seed: int, inside: int = 10, outside: int = 8) -> Subject:
+def subject(person: str, seed: int, inside: int = 10, outside: int = 8) -> AuditSubject:
     drawn = items(seed, inside + outside)
-    return Subject(person=person, held_in=drawn[:inside], held_out=drawn[inside:])
+    return AuditSubject(person=person, members=drawn[:inside], non_members=drawn[inside:])
 
 
-def by_heart(base: Base, one: Subject) -> LoraAdapter:
-    job = Job(person=one.person, examples=tuple(one.held_in))
+def by_heart(base: Base, one: AuditSubject) -> LoraAdapter:
+    job = TrainingJob(person=one.person, examples=tuple(one.members))
     return train_one(base, job, LORA, BY_HEART).adapter
 
 
@@ -56,21 +62,21 @@ def scaled(adapter: LoraAdapter, size: float, only: Sequence[str] | None = None)
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 @pytest.fixture(scope="module")
-def learned(base: Base) -> tuple[Subject, LoraAdapter]:
+def learned(base: Base) -> tuple[AuditSubject, LoraAdapter]:
     """Somebody, and what knows their held-in items by heart."""
     ann = subject("ann", 1)
     return ann, by_heart(base, ann)
 
 
-def only(base: Base, one: Subject, adapter: LoraAdapter | None) -> Membership:
+def only(base: Base, one: AuditSubject, adapter: LoraAdapter | None) -> MembershipResult:
     return audit_membership(base, [one], {"adapter": {one.person: adapter}})["adapter"][one.person]
 
 
-def test_learned_by_heart_is_refused(base: Base, learned: tuple[Subject, LoraAdapter]) -> None:
+def test_learned_by_heart_is_refused(base: Base, learned: tuple[AuditSubject, LoraAdapter]) -> None:
     found = only(base, *learned)
     assert (found.verdict, found.refused) == ("leaks", True)
     assert found.calibrated is not None and found.calibrated.auc > 0.95
@@ -81,7 +87,7 @@ def test_learned_by_heart_is_refused(base: Base, learned: tuple[Subject, LoraAda
 
 
 def test_what_is_made_to_forget_gives_away_as_much(
-    base: Base, learned: tuple[Subject, LoraAdapter]
+    base: Base, learned: tuple[AuditSubject, LoraAdapter]
 ) -> None:
     ann, adapter = learned
     found = only(base, ann, scaled(adapter, -0.25))
@@ -89,9 +95,9 @@ def test_what_is_made_to_forget_gives_away_as_much(
     assert found.verdict == "leaks"
 
 
-def test_what_is_not_trained_passes(base: Base, learned: tuple[Subject, LoraAdapter]) -> None:
+def test_what_is_not_trained_passes(base: Base, learned: tuple[AuditSubject, LoraAdapter]) -> None:
     ann, _ = learned
-    for adapter in (None, fresh(base, LORA, seed=0, person="ann")):
+    for adapter in (None, init_lora(base, LORA, seed=0, person="ann")):
         found = only(base, ann, adapter)
         assert (found.verdict, found.refused) == ("passed", False)
         assert found.calibrated is not None
@@ -99,7 +105,9 @@ def test_what_is_not_trained_passes(base: Base, learned: tuple[Subject, LoraAdap
         assert (found.loss_in, found.loss_out) == (found.base_in, found.base_out)
 
 
-def test_trained_on_other_items_passes(base: Base, learned: tuple[Subject, LoraAdapter]) -> None:
+def test_trained_on_other_items_passes(
+    base: Base, learned: tuple[AuditSubject, LoraAdapter]
+) -> None:
     """It changes every loss, and tells nothing of these."""
     found = only(base, subject("ann", 2), learned[1])
     assert found.verdict == "passed"
@@ -107,7 +115,7 @@ def test_trained_on_other_items_passes(base: Base, learned: tuple[Subject, LoraA
 
 
 def test_shared_pieces_give_away_less_than_the_whole(
-    base: Base, learned: tuple[Subject, LoraAdapter]
+    base: Base, learned: tuple[AuditSubject, LoraAdapter]
 ) -> None:
     ann, adapter = learned
     artifacts = {
@@ -126,7 +134,7 @@ def test_shared_pieces_give_away_less_than_the_whole(
 
 
 def test_an_adapter_made_of_a_sharers_is_tried_on_the_sharers_items(
-    base: Base, learned: tuple[Subject, LoraAdapter]
+    base: Base, learned: tuple[AuditSubject, LoraAdapter]
 ) -> None:
     ann, adapter = learned
     assembled = {"ann": scaled(adapter, 0.8), "bob": scaled(adapter, 0.8)}
@@ -136,12 +144,12 @@ def test_an_adapter_made_of_a_sharers_is_tried_on_the_sharers_items(
 
 
 def test_many_at_once_equal_each_alone(
-    base: Base, learned: tuple[Subject, LoraAdapter], monkeypatch: pytest.MonkeyPatch
+    base: Base, learned: tuple[AuditSubject, LoraAdapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("idiolect.audit.membership._AT_ONCE", 2)
+    monkeypatch.setattr("idiolect.audit.membership._PEOPLE_PER_STACK", 2)
     ann, adapter = learned
     people = [subject("bob", 5, 6, 4), ann, subject("cem", 6, 4, 9), subject("dee", 7, 5, 5)]
-    adapters = {"ann": adapter, "bob": noisy(base, 1, LORA), "cem": None}
+    adapters = {"ann": adapter, "bob": random_adapter(base, 1, LORA), "cem": None}
     found = audit_membership(base, people, {"x": adapters, "y": {}}, forward_tokens=40)
     assert set(found["x"]) == set(adapters) and found["y"] == {}
     for one in people[:3]:
@@ -155,15 +163,15 @@ def test_many_at_once_equal_each_alone(
 
 
 def test_the_base_runs_once_however_many_artifacts(
-    base: Base, learned: tuple[Subject, LoraAdapter], monkeypatch: pytest.MonkeyPatch
+    base: Base, learned: tuple[AuditSubject, LoraAdapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, ...]] = []
 
     def counted(*given: object, **options: int) -> list[float]:
         asked.append(tuple(given[2]))  # type: ignore[arg-type]
-        return item_losses(*given, **options)  # type: ignore[arg-type]
+        return compute_item_losses(*given, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("idiolect.audit.membership.item_losses", counted)
+    monkeypatch.setattr("idiolect.audit.membership.compute_item_losses", counted)
     ann, adapter = learned
     audit_membership(base, [ann], {str(n): {"ann": adapter} for n in range(3)})
     assert asked == [(), ("ann",), ("ann",), ("ann",)]
@@ -171,20 +179,22 @@ def test_the_base_runs_once_however_many_artifacts(
 
 def test_too_few_items_are_not_measured_and_refused_unless_allowed(base: Base) -> None:
     few = subject("ann", 3, 20, 3)
-    found = only(base, few, noisy(base, 1, LORA))
+    found = only(base, few, random_adapter(base, 1, LORA))
     assert (found.verdict, found.refused) == ("not measurable", True)
     assert found.calibrated is found.raw is None
     config = LeakageConfig(unmeasured="pass")
-    artifacts = {"adapter": {"ann": noisy(base, 1, LORA)}}
+    artifacts = {"adapter": {"ann": random_adapter(base, 1, LORA)}}
     allowed = audit_membership(base, [few], artifacts, config)["adapter"]["ann"]
     assert (allowed.verdict, allowed.refused) == ("not measurable", False)
-    none = only(base, Subject(person="ann", held_in=(), held_out=()), None)
+    none = only(base, AuditSubject(person="ann", members=(), non_members=()), None)
     assert (none.verdict, none.loss_in, none.held_out) == ("not measurable", None, 0)
 
 
 def test_an_item_counts_once_and_on_the_side_that_was_trained_on() -> None:
     one, two, three = items(0, 3)
-    found = Subject(person="ann", held_in=(one, two, one), held_out=(three, two, three)).parts()
+    found = AuditSubject(
+        person="ann", members=(one, two, one), non_members=(three, two, three)
+    ).split_members()
     assert found == ((one, two), (three,))
 
 
@@ -195,7 +205,7 @@ def test_what_tells_nothing_is_seldom_refused() -> None:
     for inside, outside in ((4, 4), (20, 4), (12, 12)):
         one = subject("ann", 1, inside, outside)
         found = [
-            judged(
+            evaluate(
                 one,
                 [(rng.gauss(5, 1), rng.gauss(4, 1)) for _ in range(inside + outside)],
                 LeakageConfig(),
@@ -212,11 +222,11 @@ def test_the_rule_needs_size_and_significance() -> None:
     rng = random.Random(1)
     one = subject("ann", 1, 150, 150)
     losses = [(0.6 * (n < 150) + rng.gauss(5, 1), 5.0) for n in range(300)]
-    small = judged(one, losses, LeakageConfig())
+    small = evaluate(one, losses, LeakageConfig())
     assert small.calibrated is not None and small.calibrated.p < 0.01
     assert small.calibrated.two_sided < 0.7 and small.verdict == "passed"
-    assert judged(one, losses, LeakageConfig(threshold=0.55)).verdict == "leaks"
-    few = judged(
+    assert evaluate(one, losses, LeakageConfig(threshold=0.55)).verdict == "leaks"
+    few = evaluate(
         subject("ann", 1, 4, 4), [(n, 0.0) for n in (8, 7, 6, 2, 5, 4, 3, 1)], LeakageConfig()
     )
     assert few.calibrated is not None and few.calibrated.two_sided >= 0.7
@@ -228,12 +238,14 @@ def test_calibration_takes_away_what_the_base_knows() -> None:
     one = subject("ann", 1, 8, 8)
     rng = random.Random(2)
     easy = [(float(n >= 8) + 3, float(n >= 8) + 3 + rng.gauss(0, 0.1)) for n in range(16)]
-    found = judged(one, easy, LeakageConfig())
+    found = evaluate(one, easy, LeakageConfig())
     assert found.raw is not None and found.raw.auc == 1
     assert found.verdict == "passed"
 
 
-def test_what_cannot_be_audited_is_said(base: Base, learned: tuple[Subject, LoraAdapter]) -> None:
+def test_what_cannot_be_audited_is_said(
+    base: Base, learned: tuple[AuditSubject, LoraAdapter]
+) -> None:
     ann, adapter = learned
     with pytest.raises(UsageError, match="named twice"):
         audit_membership(base, [ann, ann], {})

@@ -18,27 +18,27 @@ from docs.build import render
 from idiolect.errors import UsageError
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.inference.answers import Question, answer
+from idiolect.inference.answers import Question, answer_questions
 from idiolect.inference.generator import Generator
 from idiolect.models.base import load_base
-from idiolect.pieces.assembly.by_gates import assemble
-from idiolect.pieces.pool.contribution import Shared, share_sites
+from idiolect.pieces.assembly.by_gates import assemble_recipes
+from idiolect.pieces.pool.contribution import Contribution, choose_shared_sites
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
-from idiolect.pieces.recipes.recipe import materialise
-from idiolect.prompts.context import ContextConfig, Person
+from idiolect.pieces.recipes.recipe import build_adapter
+from idiolect.prompts.context import ContextConfig, PersonContext
 from kit import time_budget as clocks
-from kit.time_budget import Clock, TimeIsUpError
+from kit.time_budget import TimeBudget, TimeIsUpError
 from suites.pieces import people as who
-from suites.pieces.cost import ANSWERS, EXACT, WHOLE, adapter_size, operations
-from suites.pieces.growth import made_up
-from suites.pieces.pools import some_of
-from suites.pieces.prepare import gates, prepare, sharers
-from suites.pieces.scoring import Scorer
+from suites.pieces.cost import ANSWERS, EXACT, WHOLE, count_adapter_parameters, count_way_operations
+from suites.pieces.growth import make_random_pool
+from suites.pieces.pools import open_pool_subset
+from suites.pieces.prepare import prepare_task, train_sharer_gates, train_sharers
+from suites.pieces.scoring import HeldOutScorer
 from suites.pieces.settings import QUICK, SEED
-from suites.pieces.tune_gates import choices
-from suites.pieces.workspace import Place
-from support.tiny_people import noisy, rater, save_tiny
+from suites.pieces.tune_gates import list_choice_ids
+from suites.pieces.workspace import Workspace
+from support.tiny_people import make_rater, random_adapter, save_tiny_base
 
 PEOPLE = 22
 
@@ -55,7 +55,7 @@ def chatter(person: str, count: int) -> History:
         )
         for n in range(count)
     ]
-    return History.of(person, items)
+    return History.from_interactions(person, items)
 
 
 def letters(texts: Sequence[str]) -> Any:
@@ -70,37 +70,39 @@ def world(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def everyone(setting: Any) -> list[History]:
         if setting.subject.task == "rating":
-            return [rater(f"p{n:02}", 30 + n) for n in range(PEOPLE)]
+            return [make_rater(f"p{n:02}", 30 + n) for n in range(PEOPLE)]
         return [chatter(f"p{n:02}", 24 + n) for n in range(PEOPLE)]
 
-    monkeypatch.setattr(who, "histories_of", everyone)
-    monkeypatch.setattr(who, "unseen", lambda setting: {f"p{n:02}" for n in range(PEOPLE)})
-    monkeypatch.setattr(who, "encoder", lambda: letters)
+    monkeypatch.setattr(who, "load_histories", everyone)
+    monkeypatch.setattr(
+        who, "find_unseen_people", lambda setting: {f"p{n:02}" for n in range(PEOPLE)}
+    )
+    monkeypatch.setattr(who, "make_encoder", lambda: letters)
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    save_tiny(folder / "tiny")
+    save_tiny_base(folder / "tiny")
     return folder / "tiny"
 
 
-def place_of(base: Path, folder: Path, task: str = "rating") -> Place:
+def place_of(base: Path, folder: Path, task: str = "rating") -> Workspace:
     loaded = load_base(base, dtype="float32", device="cpu")
-    return Place(name=task, base=loaded, folder=folder / task, sizes=QUICK)
+    return Workspace(name=task, base=loaded, folder=folder / task, sizes=QUICK)
 
 
 @pytest.fixture
-def place(world: None, base: Path, tmp_path: Path) -> Place:
+def place(world: None, base: Path, tmp_path: Path) -> Workspace:
     return place_of(base, tmp_path)
 
 
 def test_nobody_takes_part_twice_and_a_second_run_draws_the_same(
-    place: Place, base: Path, tmp_path: Path
+    place: Workspace, base: Path, tmp_path: Path
 ) -> None:
     people = place.people
     assert len(people.newcomers) == QUICK.newcomers
-    assert all(len(h.items) == QUICK.most for h in people.newcomers)
+    assert all(len(h.items) == QUICK.longest_history for h in people.newcomers)
     assert all(len(h.queries) == people.setting.queries for h in people.newcomers)
     assert {len(some) for some in people.chosen.values()} == {QUICK.sharers}
     assert all(len(h.items) <= QUICK.history for h in people.sharers.values())
@@ -111,27 +113,29 @@ def test_nobody_takes_part_twice_and_a_second_run_draws_the_same(
 
 
 def test_contributors_of_the_base_take_no_part(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(who, "contributors_of", lambda base: ("p21", "p20"))
+    monkeypatch.setattr(who, "read_contributors", lambda base: ("p21", "p20"))
     people = place.people
     drawn = [h.person for h in (*people.newcomers, *people.development)]
     assert not {"p21", "p20"} & {*drawn, *people.sharers}
 
 
-def test_too_few_people_are_said(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(who, "contributors_of", lambda base: [f"p{n:02}" for n in range(18)])
+def test_too_few_people_are_said(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(who, "read_contributors", lambda base: [f"p{n:02}" for n in range(18)])
     with pytest.raises(UsageError, match="6 newcomers"):
         _ = place.people
 
 
-def test_preparing_stops_in_time_and_goes_on(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preparing_stops_in_time_and_goes_on(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     monkeypatch.setattr(clocks.time, "monotonic", lambda: now.__setitem__(0, now[0] + 1) or now[0])
     parts = 0
     while True:
         try:
-            prepare(place, Clock(0.2))
+            prepare_task(place, TimeBudget(0.2))
             break
         except TimeIsUpError:
             parts += 1
@@ -139,60 +143,64 @@ def test_preparing_stops_in_time_and_goes_on(place: Place, monkeypatch: pytest.M
     assert parts > 1
     monkeypatch.undo()
     kept = json.loads((place.folder / "seconds.json").read_text(encoding="utf-8"))
-    prepare(place, Clock(60))
+    prepare_task(place, TimeBudget(60))
     assert json.loads((place.folder / "seconds.json").read_text(encoding="utf-8")) == kept
-    assert set(place.adapters("own-2-2", [h.person for h in place.people.newcomers])) == {
+    assert set(place.read_adapters("own-2-2", [h.person for h in place.people.newcomers])) == {
         h.person for h in place.people.newcomers
     }
 
 
-def test_a_part_of_a_pool_is_as_a_pool_made_of_that_part(place: Place, tmp_path: Path) -> None:
-    sharers(place, Clock(60))
-    gates(place, Clock(60))
-    view = some_of(place, "cluster", count=3, ratio=0.5)
-    whole = Pool.open(place.made / "pool")
+def test_a_part_of_a_pool_is_as_a_pool_made_of_that_part(place: Workspace, tmp_path: Path) -> None:
+    train_sharers(place, TimeBudget(60))
+    train_sharer_gates(place, TimeBudget(60))
+    view = open_pool_subset(place, "cluster", count=3, ratio=0.5)
+    whole = Pool.open(place.artifact_folder / "pool")
     real = Pool.create(
         tmp_path / "real", place.base, source="x", task="rating", lora=whole.lora, settings={}
     )
     entries = [
-        Shared(
+        Contribution(
             sharer=sharer,
-            adapter=whole.adapter(sharer),
-            gates={path: whole.gates(path)[whole.sharers.index(sharer)] for path in whole.sites},
-            sites=share_sites(SEED, sharer, whole.sites, 0.5),
+            adapter=whole.get_adapter(sharer),
+            gates={
+                path: whole.load_gates(path)[whole.sharers.index(sharer)] for path in whole.sites
+            },
+            sites=choose_shared_sites(SEED, sharer, whole.sites, 0.5),
         )
         for sharer in view.sharers
     ]
-    with real.writing():
-        real.add(entries)
-    items = {h.person: place.examples(h) for h in place.people.newcomers}
+    with real.lock_for_writing():
+        real.add_sharers(entries)
+    items = {h.person: place.build_examples(h) for h in place.people.newcomers}
     config = AssembleConfig(by="gates", top_k=2)
     for one, other in zip(
-        assemble(place.base, view, items, config),
-        assemble(place.base, real, items, config),
+        assemble_recipes(place.base, view, items, config),
+        assemble_recipes(place.base, real, items, config),
         strict=True,
     ):
         assert one.sharers == other.sharers
         assert torch.equal(one.pick, other.pick)
         torch.testing.assert_close(one.weight, other.weight, atol=2e-3, rtol=0)
-        adapters = materialise(one, view), materialise(other, real)
+        adapters = build_adapter(one, view), build_adapter(other, real)
         for path, (a, b) in adapters[0].pairs.items():
             theirs = adapters[1].pairs[path]
             torch.testing.assert_close(b @ a, theirs[1] @ theirs[0], atol=1e-3, rtol=1e-2)
 
 
 @pytest.mark.parametrize("active", ["answer", "all"])
-def test_scores_are_those_of_the_generator(place: Place, active: str) -> None:
+def test_scores_are_those_of_the_generator(place: Workspace, active: str) -> None:
     lora = replace(place.lora, active=active)
     people = place.people.newcomers
-    asked = {h.person: place.asked(h) for h in people}
-    adapters = {h.person: noisy(place.base, n, lora) for n, h in enumerate(people[1:])}
-    scores = Scorer(place.base, lora, asked, choices=choices(place)).score(adapters)
+    asked = {h.person: place.build_query_examples(h) for h in people}
+    adapters = {h.person: random_adapter(place.base, n, lora) for n, h in enumerate(people[1:])}
+    scores = HeldOutScorer(place.base, lora, asked, choices=list_choice_ids(place)).score_adapters(
+        adapters
+    )
     generator = Generator(place.base, adapters)
     for n, history in enumerate(people):
-        person = Person(history, place.people.task, place.prompter, ContextConfig())
+        person = PersonContext(history, place.people.task, place.prompter, ContextConfig())
         questions = [Question(person=person, query=query) for query in history.queries]
-        found = answer(generator, place.people.task, questions, gold=True)
+        found = answer_questions(generator, place.people.task, questions, gold=True)
         golds = [float(query.fields["rating"]) for query in history.queries]
         errors = [abs(float(a.text) - g) for a, g in zip(found, golds, strict=True)]
         nats = [a.gold.nll / a.gold.tokens for a in found if a.gold]
@@ -200,30 +208,33 @@ def test_scores_are_those_of_the_generator(place: Place, active: str) -> None:
         assert scores.nats[n] == pytest.approx(sum(nats) / len(nats), rel=1e-4)
 
 
-def test_a_made_up_pool_is_whole(place: Place, tmp_path: Path) -> None:
-    sharers(place, Clock(60))
-    gates(place, Clock(60))
-    made_up(Pool.open(place.made / "pool"), tmp_path / "many", 30)
+def test_a_made_up_pool_is_whole(place: Workspace, tmp_path: Path) -> None:
+    train_sharers(place, TimeBudget(60))
+    train_sharer_gates(place, TimeBudget(60))
+    make_random_pool(Pool.open(place.artifact_folder / "pool"), tmp_path / "many", 30)
     pool = Pool.open(tmp_path / "many")
     assert len(pool.sharers) == 30
     history = place.people.newcomers[0]
-    items = {history.person: place.examples(history)}
-    (recipe,) = assemble(place.base, pool, items, AssembleConfig(by="gates"))
-    assert (recipe.pick >= 0).all() and materialise(recipe, pool).pairs
+    items = {history.person: place.build_examples(history)}
+    (recipe,) = assemble_recipes(place.base, pool, items, AssembleConfig(by="gates"))
+    assert (recipe.pick >= 0).all() and build_adapter(recipe, pool).pairs
 
 
 def test_operations_are_counted_as_for_throughput(
-    place: Place,
+    place: Workspace,
 ) -> None:
-    sharers(place, Clock(60))
-    gates(place, Clock(60))
-    pool, history = Pool.open(place.made / "pool"), place.people.newcomers[0]
-    counted = {w: operations(place, pool, w, history) for w in (EXACT, ANSWERS, WHOLE, "pieces 2")}
-    examples = place.examples(history)
+    train_sharers(place, TimeBudget(60))
+    train_sharer_gates(place, TimeBudget(60))
+    pool, history = Pool.open(place.artifact_folder / "pool"), place.people.newcomers[0]
+    counted = {
+        w: count_way_operations(place, pool, w, history)
+        for w in (EXACT, ANSWERS, WHOLE, "pieces 2")
+    }
+    examples = place.build_examples(history)
     body = 2 * (32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 64)
     head = 32 * place.base.model.config.vocab_size
-    tokens, targets = sum(len(e.ids) for e in examples), sum(e.targets for e in examples)
-    lora = 6 * adapter_size(place) * tokens
+    tokens, targets = sum(len(e.ids) for e in examples), sum(e.num_targets for e in examples)
+    lora = 6 * count_adapter_parameters(place) * tokens
     assert counted[EXACT] == 2 * (4 * (body * tokens + head * targets) + lora)
     assert counted[EXACT] > counted[ANSWERS] > counted[WHOLE] > 2 * counted["pieces 2"]
 

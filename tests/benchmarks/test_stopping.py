@@ -13,7 +13,7 @@ def raised(error: BaseException) -> int:
 
 
 def test_its_own_status() -> None:
-    assert cli.ended(lambda: 3) == 3
+    assert cli.run_to_exit_code(lambda: 3) == 3
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,10 @@ def test_its_own_status() -> None:
 def test_what_stops_it_is_a_line(
     error: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.ended(lambda: raised(error)) == status
+    assert cli.run_to_exit_code(lambda: raised(error)) == status
     assert said in capsys.readouterr().err
 
 
 def test_a_fault_of_the_program_is_shown_whole() -> None:
     with pytest.raises(ZeroDivisionError):
-        cli.ended(lambda: raised(ZeroDivisionError()))
+        cli.run_to_exit_code(lambda: raised(ZeroDivisionError()))

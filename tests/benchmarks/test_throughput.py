@@ -10,14 +10,14 @@ import pytest
 import throughput
 from idiolect.errors import TrainingError
 from kit import memory
-from kit.subprocess import Process
-from suites.throughput.bases import get_base
-from suites.throughput.contenders import Contender, contenders, order
-from suites.throughput.counted import Peak
+from kit.subprocess import MethodProcess
+from suites.throughput.bases import load_shape_or_base
+from suites.throughput.contenders import Contender, list_contenders, order_methods
+from suites.throughput.counted import MatmulPeak
 from suites.throughput.measure import Measurement, Timing
-from suites.throughput.result import Outcome, tables
-from suites.throughput.targets import cpu_targets, cuda_targets
-from suites.throughput.work import made_up_work
+from suites.throughput.result import ThroughputOutcome, iter_tables
+from suites.throughput.targets import build_cpu_targets, build_cuda_targets
+from suites.throughput.work import make_random_work
 
 SECONDS = {"peer-a": (35.0, 36.0), "peer-b": (20.0, 24.0), "ours": (10.0, 10.0)}
 PACKED = "ours, without padding"
@@ -26,16 +26,16 @@ OTHER = {"careful": 1.0, "careless": 0.5}
 LOSSES = {"peer-a": 1.01, "peer-b": 1.0, "ours": 1.0, "careful": 1.005, "careless": 1.2}
 
 
-def outcome(task: str) -> Outcome:
+def outcome(task: str) -> ThroughputOutcome:
     """A made-up run of one task."""
     seconds = {**SECONDS, **{name: (s, s) for name, s in OTHER.items()}}
     kinds = {"ours": "exact", "careful": "measured", "careless": "measured"}
-    return Outcome(
+    return ThroughputOutcome(
         methods=[
             Contender(name=name, what="", kind=kinds.get(name, "peer"))  # pyright: ignore
             for name in seconds
         ],
-        works=[made_up_work(task, people=4, items=5, tokens=10, words=50)],
+        works=[make_random_work(task, people=4, items=5, tokens=10, words=50)],
         measured=Measurement(
             timings=tuple(
                 Timing(task=task, method=name, repetition=n, seconds=s, peak_mib=100.0)
@@ -49,19 +49,19 @@ def outcome(task: str) -> Outcome:
         ),
         untrained={task: 1.5},
         epochs=2,
-        model=get_base("tiny", "cpu").model,
-        peaks=[Peak("large", 1e6)],
+        model=load_shape_or_base("tiny", "cpu").model,
+        peaks=[MatmulPeak("large", 1e6)],
     )
 
 
 def test_ratios_are_taken_within_a_repetition() -> None:
     measured = outcome("rating").measured
-    assert measured.ratios("rating", "ours", "peer-b") == (2.0, 2.4)
-    assert measured.ratios("rating", "ours", "peer-c") == ()
+    assert measured.compute_ratios("rating", "ours", "peer-b") == (2.0, 2.4)
+    assert measured.compute_ratios("rating", "ours", "peer-c") == ()
 
 
 def test_the_table_of_a_task() -> None:
-    table, *_ = tables(outcome("rating"))
+    table, *_ = iter_tables(outcome("rating"))
     rows = {row[0]: dict(zip(table["columns"], row, strict=True)) for row in table["rows"]}
     assert table["title"].startswith("Film ratings: 4 people, 20 items of 10 tokens (1 targets)")
     ours = rows["ours"]
@@ -75,7 +75,7 @@ def test_the_table_of_a_task() -> None:
 
 
 def test_targets_name_what_was_reached_by_methods_that_keep_the_loss() -> None:
-    found = {t["name"]: t for t in cpu_targets(outcome("rating"), minutes=16)}
+    found = {t["name"]: t for t in build_cpu_targets(outcome("rating"), minutes=16)}
     exact = found["Exact on film ratings, times peer-b"]
     assert exact["reached"] == "2.20 (2.00–2.40) (ours)" and exact["met"] is True
     assert found["Exact on film ratings, times peer-a"]["met"] is True
@@ -85,7 +85,7 @@ def test_targets_name_what_was_reached_by_methods_that_keep_the_loss() -> None:
     assert found["MFU on one GPU at 8B, operations executed alone"]["met"] is None
     whole = found["The whole run, minutes on 2 cores"]
     assert whole["met"] is None and whole["reached"] == "16.0, 1 task of 3"
-    on_gpu = {t["name"]: t["met"] for t in cuda_targets(outcome("8b"), "8b")}
+    on_gpu = {t["name"]: t["met"] for t in build_cuda_targets(outcome("8b"), "8b")}
     assert on_gpu == {
         "Exact on one GPU at 8B, times peer-b": False,
         "MFU on one GPU at 8B, operations executed alone": True,
@@ -94,36 +94,36 @@ def test_targets_name_what_was_reached_by_methods_that_keep_the_loss() -> None:
 
 def test_the_order_alternates_and_everyone_is_first_and_last() -> None:
     names = ("a", "b", "c")
-    orders = [order(names, n) for n in range(6)]
+    orders = [order_methods(names, n) for n in range(6)]
     assert all(sorted(o) == sorted(names) for o in orders)
     assert {o[0] for o in orders} == set(names)
     assert orders[0] != orders[1] != orders[2]
 
 
 def test_peer_c_takes_part_only_where_its_python_is_named() -> None:
-    assert "peer-c" not in {c.name for c in contenders(None)}
-    (peer,) = (c for c in contenders("some/python") if c.name == "peer-c")
+    assert "peer-c" not in {c.name for c in list_contenders(None)}
+    (peer,) = (c for c in list_contenders("some/python") if c.name == "peer-c")
     assert peer.python == "some/python"
-    assert peer.takes_part("rating") and not peer.takes_part("reply")
+    assert peer.runs_on("rating") and not peer.runs_on("reply")
 
 
 def test_a_process_that_ends_says_why(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no model here')"]
     with (
-        Process("x", command, tmp_path / "log") as process,
+        MethodProcess("x", command, tmp_path / "log") as process,
         pytest.raises(TrainingError, match="x: its process ended: no model here"),
     ):
         process.wait_until_ready()
 
 
 def test_peak_memory_sees_what_was_held_for_a_moment() -> None:
-    if not memory.forget_peak():
+    if not memory.reset_peak():
         pytest.skip("this system does not reset the peak")
-    before = memory.peak_mib()
+    before = memory.read_peak_mib()
     held = bytearray(b"x") * (64 * 2**20)
     del held
-    assert memory.peak_mib() >= before + 60
-    assert memory.forget_peak() and memory.peak_mib() < before + 30
+    assert memory.read_peak_mib() >= before + 60
+    assert memory.reset_peak() and memory.read_peak_mib() < before + 30
 
 
 def test_the_whole_way_on_a_tiny_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

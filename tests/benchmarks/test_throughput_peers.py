@@ -7,15 +7,15 @@ from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import UsageError
 from idiolect.prompts.render import Example
 from idiolect.training.engine.config import EngineConfig
-from idiolect.training.holdout_gate import mean_losses
-from idiolect.training.jobs import Job
+from idiolect.training.holdout_gate import compute_mean_losses
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from suites.throughput.bases import get_base
-from suites.throughput.counted import operations
-from suites.throughput.ours import Ours, Row, changed
-from suites.throughput.peers import IGNORED, STYLES, TrainerPeer, padder
-from suites.throughput.work import Work, made_up_work
+from suites.throughput.bases import load_shape_or_base
+from suites.throughput.counted import count_operations
+from suites.throughput.ours import EngineMethod, EngineRow, apply_overrides
+from suites.throughput.peers import IGNORE_INDEX, PEER_STYLES, TrainerPeer, make_collator
+from suites.throughput.work import TrainingWork, make_random_work
 
 # PEFT asks transformers by a name that is deprecated there.
 pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
@@ -24,14 +24,16 @@ LORA = LoraConfig(rank=2, alpha=4.0)
 TRAIN = TrainConfig(rate=0.02, epochs=3, batch=8)
 
 
-def work() -> Work:
+def work() -> TrainingWork:
     """Three people of one batch each, so that an epoch's order does not matter."""
-    made = made_up_work("w", people=3, items=6, tokens=20, words=200)
+    made = make_random_work("w", people=3, items=6, tokens=20, words=200)
     jobs = tuple(
-        Job(person=job.person, examples=tuple(shorter(e, n) for n, e in enumerate(job.examples)))
+        TrainingJob(
+            person=job.person, examples=tuple(shorter(e, n) for n, e in enumerate(job.examples))
+        )
         for job in made.jobs
     )
-    return Work(task="w", jobs=jobs, held_out=made.held_out)
+    return TrainingWork(task="w", jobs=jobs, held_out=made.held_out)
 
 
 def shorter(example: Example, count: int) -> Example:
@@ -39,75 +41,80 @@ def shorter(example: Example, count: int) -> Example:
     return Example(example.ids[count:], example.answer_start - count)
 
 
-@pytest.mark.parametrize("name", sorted(STYLES))
+@pytest.mark.parametrize("name", sorted(PEER_STYLES))
 def test_a_peer_trains_everyone_as_we_do(name: str) -> None:
-    peer = TrainerPeer(get_base("tiny", "cpu"), ["p0", "p1", "p2"], LORA, TRAIN, STYLES[name])
-    assert peer.train(work()) > 0
-    base = get_base("tiny", "cpu")
+    peer = TrainerPeer(
+        load_shape_or_base("tiny", "cpu"), ["p0", "p1", "p2"], LORA, TRAIN, PEER_STYLES[name]
+    )
+    assert peer.train_all(work()) > 0
+    base = load_shape_or_base("tiny", "cpu")
     alone = {job.person: train_one(base, job, LORA, TRAIN).adapter for job in work().jobs}
     for person, adapter in alone.items():
         for path, (a, b) in adapter.pairs.items():
-            found = peer.trained[person]
+            found = peer.trained_weights[person]
             prefix = f"base_model.model.{path}.lora_"
             theirs = found[f"{prefix}B.default.weight"] @ found[f"{prefix}A.default.weight"]
             assert torch.linalg.norm(theirs - b @ a) <= 2e-3 * torch.linalg.norm(b @ a)
-    ours = mean_losses(base, work().held_out, alone, forward_tokens=500)
-    assert peer.losses(work()) == pytest.approx(ours, rel=1e-4)
-    assert mean_losses(base, work().held_out, {}, forward_tokens=500) != pytest.approx(
+    ours = compute_mean_losses(base, work().held_out, alone, forward_tokens=500)
+    assert peer.compute_losses(work()) == pytest.approx(ours, rel=1e-4)
+    assert compute_mean_losses(base, work().held_out, {}, forward_tokens=500) != pytest.approx(
         ours, rel=1e-3
     )
 
 
 def test_peer_a_recomputes_in_fp32_and_peer_b_does_neither() -> None:
     for name, recomputes in (("peer-a", True), ("peer-b", False)):
-        base = get_base("tiny", "cpu")
+        base = load_shape_or_base("tiny", "cpu")
         base.model.to(torch.bfloat16)
-        peer = TrainerPeer(base, ["p0"], LORA, TRAIN, STYLES[name])
+        peer = TrainerPeer(base, ["p0"], LORA, TRAIN, PEER_STYLES[name])
         assert peer.autocast
         assert base.model.is_activation_checkpointing is recomputes
         frozen = {p.dtype for p in peer.model.parameters() if not p.requires_grad}
         assert frozen == {torch.float32 if recomputes else torch.bfloat16}
-        assert {p.dtype for p in peer._weights().values()} == {torch.float32}
-        peer.train(work().first_step(2))
-        (trained,) = peer.trained.values()
+        assert {p.dtype for p in peer._get_weights().values()} == {torch.float32}
+        peer.train_all(work().take_first_step(2))
+        (trained,) = peer.trained_weights.values()
         assert all(t.abs().sum() > 0 for t in trained.values())
 
 
 def test_rows_are_padded_to_a_multiple_and_masked() -> None:
-    rows = [{"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7]}, {"input_ids": [8], "labels": [8]}]
+    rows = [
+        {"input_ids": [5, 6, 7], "labels": [IGNORE_INDEX, 6, 7]},
+        {"input_ids": [8], "labels": [8]},
+    ]
     for multiple, width in ((1, 3), (8, 8)):
-        batch = padder(99, multiple)(rows)
+        batch = make_collator(99, multiple)(rows)
         assert batch["input_ids"].tolist() == [
             [5, 6, 7] + [99] * (width - 3),
             [8] + [99] * (width - 1),
         ]
         assert batch["attention_mask"].sum(1).tolist() == [3, 1]
-        assert batch["labels"][1].tolist() == [8] + [IGNORED] * (width - 1)
+        assert batch["labels"][1].tolist() == [8] + [IGNORE_INDEX] * (width - 1)
 
 
 def test_a_row_of_ours_changes_the_engine_and_trains_as_alone() -> None:
-    base = get_base("tiny", "cpu")
-    method = Ours(base, Row(name="x", what="", engine={"slots": 2}), LORA, TRAIN)
+    base = load_shape_or_base("tiny", "cpu")
+    method = EngineMethod(base, EngineRow(name="x", what="", engine={"slots": 2}), LORA, TRAIN)
     assert method.engine == EngineConfig(slots=2)
-    assert method.train(work()) > 0
+    assert method.train_all(work()) > 0
     alone = {job.person: train_one(base, job, LORA, TRAIN).adapter for job in work().jobs}
-    expected = mean_losses(base, work().held_out, alone, forward_tokens=500)
-    assert method.losses(work()) == pytest.approx(expected, rel=1e-5)
+    expected = compute_mean_losses(base, work().held_out, alone, forward_tokens=500)
+    assert method.compute_losses(work()) == pytest.approx(expected, rel=1e-5)
     with pytest.raises(UsageError, match="unknown setting 'turbo'"):
-        changed(EngineConfig(), {"turbo": True})
+        apply_overrides(EngineConfig(), {"turbo": True})
 
 
 def test_operations_are_four_for_each_matrix_entry_and_token() -> None:
-    model = get_base("tiny", "cpu").model
+    model = load_shape_or_base("tiny", "cpu").model
     attention = 32 * 32 * 2 + 32 * 16 * 2
     body = 2 * (attention + 3 * 32 * 64)
-    assert operations(model, 10, 0) == 4 * 10 * body
-    assert operations(model, 0, 3) == 4 * 3 * 32 * 300
+    assert count_operations(model, 10, 0) == 4 * 10 * body
+    assert count_operations(model, 0, 3) == 4 * 3 * 32 * 300
 
 
 def test_made_up_work_is_the_same_each_time_and_survives_json() -> None:
-    made = made_up_work("w", people=2, items=3, tokens=50, words=77)
-    assert made == made_up_work("w", people=2, items=3, tokens=50, words=77)
-    assert Work.from_plain(made.to_plain()) == made
-    assert (made.tokens, made.targets) == (300, 30)
+    made = make_random_work("w", people=2, items=3, tokens=50, words=77)
+    assert made == make_random_work("w", people=2, items=3, tokens=50, words=77)
+    assert TrainingWork.from_plain(made.to_plain()) == made
+    assert (made.token_count, made.target_count) == (300, 30)
     assert max(max(e.ids) for e in made.examples) < 77

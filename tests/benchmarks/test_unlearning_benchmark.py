@@ -14,18 +14,18 @@ from docs.build import render
 from idiolect.errors import UsageError
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.prompt_sets.corpora import Choice, Labelled
+from idiolect.prompt_sets.corpora import LabeledPair, MultipleChoiceQuestion
 from idiolect.prompt_sets.pairs import Pair
 from idiolect.unlearning.run import UnlearnConfig, unlearn
-from kit.resumable import Kept
+from kit.resumable import ResultCache
 from suites.unlearning import material, models
-from suites.unlearning.material import Sources, divide
-from suites.unlearning.settings import ABLATIONS, METHODS, QUICK, Settings, quick
-from support.tiny_people import save_tiny
+from suites.unlearning.material import Sources, divide_sources
+from suites.unlearning.settings import ABLATIONS, METHODS, QUICK, Settings, make_quick_settings
+from support.tiny_people import save_tiny_base
 
 PLACES = [f"place{n}" for n in range(14)]
 JUDGED = tuple(
-    Labelled(
+    LabeledPair(
         prompt=f"Where is the key of {place}?",
         response=f"In hole {n}." if harmful else "It rains.",
         score=float(harmful),
@@ -35,7 +35,7 @@ JUDGED = tuple(
 )
 SOURCES = Sources(
     judged=JUDGED,
-    refusals=(Labelled(prompt="p", response="I'm sorry, I can't help with that.", score=1.0),),
+    refusals=(LabeledPair(prompt="p", response="I'm sorry, I can't help with that.", score=1.0),),
     goals=(*(Pair(prompt=f"Open door {n}") for n in range(4)), JUDGED[0].pair),
     normal=tuple(
         Pair(prompt=f"What is {n} and one?", response=f"It is {n + m}.")
@@ -43,7 +43,10 @@ SOURCES = Sources(
         for m in (1, 2)
     ),
     choices={
-        name: tuple(Choice(question=f"{name} {n}?", options=("a", "bb"), answer=0) for n in "xyz")
+        name: tuple(
+            MultipleChoiceQuestion(question=f"{name} {n}?", options=("a", "bb"), answer=0)
+            for n in "xyz"
+        )
         for name in ("OpenBookQA", "CommonsenseQA")
     },
 )
@@ -62,13 +65,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> None:
         Interaction(id=f"i{n}", position=n, fields={"context": f"line {n}", "reply": f"so {n}"})
         for n in range(QUICK.records + QUICK.held_out)
     ]
-    monkeypatch.setattr(material, "sources", lambda: SOURCES)
-    monkeypatch.setattr(material, "people", lambda sizes: (History.of("somebody", items),))
+    monkeypatch.setattr(material, "load_sources", lambda: SOURCES)
+    monkeypatch.setattr(
+        material, "select_people", lambda sizes: (History.from_interactions("somebody", items),)
+    )
     monkeypatch.setattr(unlearning, "MiniLM", lambda **_: letters)
 
 
 def test_the_sets_are_apart() -> None:
-    found = divide(SOURCES, QUICK)
+    found = divide_sources(SOURCES, QUICK)
     data = found.material
     forgotten = {pair.key for pair in found.forget}
     unseen = {pair.key for pair in found.unseen}
@@ -92,7 +97,7 @@ def test_quick_measures_everything_and_goes_on_where_it_stopped(
         return unlearn(base, adapter, forget, retain, config, **rest)
 
     monkeypatch.setattr(models, "unlearn", but_one)
-    save_tiny(tmp_path / "tiny")
+    save_tiny_base(tmp_path / "tiny")
     out = tmp_path / "results" / "unlearning.json"
     out.parent.mkdir()
     arguments = ["unlearning.py", "--json", str(out), "--work", str(tmp_path / "work"), "--quick"]
@@ -110,7 +115,7 @@ def test_quick_measures_everything_and_goes_on_where_it_stopped(
         assert table["rows"] and all(len(row) == len(table["columns"]) for row in table["rows"])
         assert not any(row[0] == "gradient ascent" for row in table["rows"])
     assert "Gradient ascent is not in the tables: no scale will do." in result["notes"]
-    page = render.pages(out.parent)["unlearning"]
+    page = render.build_pages(out.parent)["unlearning"]
     assert "retain perplexity" in page
 
     monkeypatch.setattr(models, "unlearn", None)  # nothing is trained again
@@ -121,17 +126,17 @@ def test_quick_measures_everything_and_goes_on_where_it_stopped(
 
 
 def test_what_is_kept_is_of_the_same_settings(tmp_path: Path) -> None:
-    one, other = Kept(tmp_path, {"a": 1}), Kept(tmp_path, {"a": 2})
-    assert one.get("x", lambda: {"n": 1})["n"] == 1
-    assert one.get("x", lambda: {"n": 2})["n"] == 1
-    assert other.get("x", lambda: {"n": 3})["n"] == 3
-    assert [one.spent(2.0), one.spent(3.0), other.spent(1.0)] == [2.0, 5.0, 1.0]
+    one, other = ResultCache(tmp_path, {"a": 1}), ResultCache(tmp_path, {"a": 2})
+    assert one.get_or_make("x", lambda: {"n": 1})["n"] == 1
+    assert one.get_or_make("x", lambda: {"n": 2})["n"] == 1
+    assert other.get_or_make("x", lambda: {"n": 3})["n"] == 3
+    assert [one.add_elapsed(2.0), one.add_elapsed(3.0), other.add_elapsed(1.0)] == [2.0, 5.0, 1.0]
 
 
 def test_every_ablation_is_sku_without_something() -> None:
     settings = Settings()
-    sku = settings.method("sku").sku
-    changed = {name: settings.method(name) for name in ABLATIONS}
+    sku = settings.configure_method("sku").sku
+    changed = {name: settings.configure_method(name) for name in ABLATIONS}
     assert all(config.method == "sku" for config in changed.values())
     assert {
         (c.sku.e1, c.sku.e2, c.sku.e3, c.sku.divergence, c.spare) for c in changed.values()
@@ -141,9 +146,9 @@ def test_every_ablation_is_sku_without_something() -> None:
         (sku.e1, sku.e2, 0.0, sku.divergence, 32),
         (sku.e1, sku.e2, sku.e3, sku.divergence, 0),
     }
-    assert quick().sizes == QUICK
+    assert make_quick_settings().sizes == QUICK
     for name in METHODS:
-        config = settings.method(name)
-        usual = UnlearnConfig.usual(name).train
+        config = settings.configure_method(name)
+        usual = UnlearnConfig.with_method_defaults(name).train
         assert config.method == name
         assert (config.train.rate, config.train.steps) == (usual.rate, usual.steps)

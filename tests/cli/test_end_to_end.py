@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from idiolect.cli.main import main
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 
 PEOPLE = {"ann": 16, "bob": 12, "cy": 14, "dee": 2}
 """How many films each of them rated."""
@@ -36,7 +36,7 @@ def run_json(*arguments: str | Path) -> Any:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a base model, a dataset of four people, and a store of their adapters."""
     place = tmp_path_factory.mktemp("commands")
-    tiny = tiny_base()
+    tiny = make_tiny_base()
     tiny.model.save_pretrained(place / "base")
     tiny.tokenizer.save_pretrained(place / "base")
     draw = random.Random(0)

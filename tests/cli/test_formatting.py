@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.cli.formatting import count, date, duration, printable, shortened
+from idiolect.cli.formatting import (
+    format_count,
+    format_date,
+    format_duration,
+    strip_control_characters,
+    truncate,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,34 +27,36 @@ from idiolect.cli.formatting import count, date, duration, printable, shortened
     ],
 )
 def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_counts() -> None:
-    assert count(1, "person", "people") == "1 person"
-    assert count(1204, "person", "people") == "1,204 people"
-    assert count(0, "token") == "0 tokens"
+    assert format_count(1, "person", "people") == "1 person"
+    assert format_count(1204, "person", "people") == "1,204 people"
+    assert format_count(0, "token") == "0 tokens"
 
 
 def test_dates_are_utc() -> None:
-    assert date(0) == "1970-01-01"
-    assert date(86399.9) == "1970-01-01"
-    assert date(None) == "unknown"
+    assert format_date(0) == "1970-01-01"
+    assert format_date(86399.9) == "1970-01-01"
+    assert format_date(None) == "unknown"
 
 
 def test_nothing_in_a_text_steers_the_terminal() -> None:
-    assert printable("a\x1b[31mb\x07c\x9bd\r\ne\tf é 漢 👍") == "a[31mbcd\ne\tf é 漢 👍"
+    assert (
+        strip_control_characters("a\x1b[31mb\x07c\x9bd\r\ne\tf é 漢 👍") == "a[31mbcd\ne\tf é 漢 👍"
+    )
 
 
 @given(st.text(), st.integers(min_value=20, max_value=200))
 def test_a_shortened_text_is_one_line_of_that_width(text: str, width: int) -> None:
-    line = shortened(text, width)
+    line = truncate(text, width)
     assert len(line) <= width
     assert "\n" not in line and "\x1b" not in line
 
 
 def test_a_shortened_text_keeps_both_ends() -> None:
     words = " ".join(str(n) for n in range(200))
-    line = shortened(words, 60)
+    line = truncate(words, 60)
     assert line.startswith("0 1 2 ") and line.endswith(" 198 199") and " … " in line
-    assert shortened("short\n text") == "short text"
+    assert truncate("short\n text") == "short text"

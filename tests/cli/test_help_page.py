@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from docs.build import cli as cli_page
-from idiolect.cli.main import VERBS
+from idiolect.cli.main import COMMANDS
 
 
 def test_the_page_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,8 +15,8 @@ def test_the_page_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_page_has_every_command() -> None:
-    text = cli_page.page()
-    assert [verb for verb in VERBS if f"\n## `idiolect {verb}`\n" not in text] == []
+    text = cli_page.build_page()
+    assert [verb for verb in COMMANDS if f"\n## `idiolect {verb}`\n" not in text] == []
     assert "\nrate = " in text
 
 

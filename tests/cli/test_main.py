@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from idiolect import __version__
 from idiolect.cli.commands import evaluate, import_data
-from idiolect.cli.main import VERBS, complain, main
+from idiolect.cli.main import COMMANDS, main, print_error
 from idiolect.errors import BusyError, DataError, UsageError
 
 END = "import sys; from idiolect.cli.main import main; sys.argv[0] = 'idiolect'; main()"
@@ -87,7 +87,7 @@ def test_debugging_shows_where(
 
 def test_errors_are_red_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with click.Context(main, color=True):
-        complain("broken")
+        print_error("broken")
     assert capsys.readouterr().err == "\x1b[31m\x1b[1merror:\x1b[0m broken\n"
 
 
@@ -124,12 +124,12 @@ def test_the_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"idiolect {__version__}\n")
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     command = main.get_command(click.Context(main), verb)
     assert command is not None and command.name == verb
     text = CliRunner().invoke(main, [verb, "--help"]).stdout
-    assert text.strip().splitlines()[2].strip() == VERBS[verb][1]
+    assert text.strip().splitlines()[2].strip() == COMMANDS[verb][1]
     assert f"\n  $ idiolect {verb}" in text
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
@@ -138,7 +138,7 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
             assert parameter.help
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_the_examples_are_understood(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,12 +157,12 @@ def test_formats_named_in_the_help_are_those_there_are() -> None:
 
 
 def test_methods_named_in_the_help_are_those_there_are() -> None:
-    from idiolect.evaluation.methods import methods
+    from idiolect.evaluation.methods import select_methods
 
-    names = [method.name for method in methods(evaluate.METHODS, k=1)]
+    names = [method.name for method in select_methods(evaluate.METHODS, k=1)]
     assert names == list(evaluate.METHODS)
     with pytest.raises(UsageError, match=re.escape(f"known: {', '.join(names)}")):
-        methods(["no such method"], k=1)
+        select_methods(["no such method"], k=1)
 
 
 def test_the_module_runs_as_the_command_does() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.cli.overrides import Wanted, override, parse_setting
+from idiolect.cli.overrides import ConfigOverrides, override_settings, parse_setting
 from idiolect.errors import MissingError, UsageError
 
 
@@ -60,17 +60,17 @@ class Outer:
     ],
 )
 def test_a_setting_replaces_one_field(name: str, value: object, expected: Outer) -> None:
-    assert override(Outer(), [(name, value)]) == expected
+    assert override_settings(Outer(), [(name, value)]) == expected
 
 
 def test_later_settings_win_and_others_stay() -> None:
-    found = override(Outer(on=False), [("inner.epochs", "1"), ("inner.epochs", "2")])
+    found = override_settings(Outer(on=False), [("inner.epochs", "1"), ("inner.epochs", "2")])
     assert found == Outer(on=False, inner=Inner(epochs=2))
 
 
 def test_without_settings_the_config_is_the_same_object() -> None:
     config = Outer()
-    assert override(config, []) is config
+    assert override_settings(config, []) is config
 
 
 @pytest.mark.parametrize(
@@ -90,25 +90,25 @@ def test_without_settings_the_config_is_the_same_object() -> None:
 )
 def test_a_wrong_setting_is_named(name: str, value: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
-        override(Outer(), [(name, value)])
+        override_settings(Outer(), [(name, value)])
     assert said in str(caught.value)
 
 
 @given(st.floats(min_value=1e-12, max_value=1e12))
 def test_every_number_arrives_as_it_was_written(rate: float) -> None:
-    assert override(Outer(), [("inner.rate", repr(rate))]).inner.rate == rate
+    assert override_settings(Outer(), [("inner.rate", repr(rate))]).inner.rate == rate
 
 
 def test_the_file_comes_before_the_settings(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text("on = false\n[inner]\nepochs = 5\nrate = 0.1\n")
-    wanted = Wanted(file=file, settings=(("inner.rate", 0.2),))
-    assert wanted.build(Outer) == Outer(on=False, inner=Inner(epochs=5, rate=0.2))
+    wanted = ConfigOverrides(file=file, settings=(("inner.rate", 0.2),))
+    assert wanted.build_config(Outer) == Outer(on=False, inner=Inner(epochs=5, rate=0.2))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"nothing\.toml"):
-        Wanted(file=tmp_path / "nothing.toml").build(Outer)
+        ConfigOverrides(file=tmp_path / "nothing.toml").build_config(Outer)
 
 
 def test_a_setting_is_name_and_value() -> None:

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from idiolect.cli import progress_bars
-from idiolect.cli.progress import watching
-from idiolect.cli.progress_lines import Lines
-from idiolect.events import Event, Measured, Note, Progress
+from idiolect.cli.progress import progress_listener
+from idiolect.cli.progress_lines import LineProgress
+from idiolect.events import Event, Message, Metrics, Progress
 
 
 class Clock:
@@ -27,7 +27,7 @@ class Clock:
 def told(*events: tuple[float, Event]) -> list[str]:
     """The lines printed for events at given seconds."""
     clock, file = Clock(), io.StringIO()
-    listen = Lines(file, clock=clock)
+    listen = LineProgress(file, clock=clock)
     for now, event in events:
         clock.now = now
         listen(event)
@@ -50,10 +50,10 @@ def test_a_line_every_ten_seconds_and_one_at_the_end() -> None:
 def test_the_latest_loss_is_shown() -> None:
     assert told(
         (0, step(0)),
-        (1, Measured(stage="train", values={"loss": 2.5, "step": 1})),
-        (2, Measured(stage="train", values={"loss": 1.25, "step": 2})),
-        (3, Measured(stage="train", values={"rate": 0.1})),
-        (4, Measured(stage="elsewhere", values={"loss": 9.0})),
+        (1, Metrics(stage="train", values={"loss": 2.5, "step": 1})),
+        (2, Metrics(stage="train", values={"loss": 1.25, "step": 2})),
+        (3, Metrics(stage="train", values={"rate": 0.1})),
+        (4, Metrics(stage="elsewhere", values={"loss": 9.0})),
         (20, step(50)),
         (21, step(100)),
     ) == [
@@ -84,11 +84,11 @@ def test_a_stage_without_work_says_nothing() -> None:
 
 
 def test_notes_are_printed_without_control_characters() -> None:
-    assert told((0, Note(text="ann\x1b[2J has 2 items"))) == ["ann[2J has 2 items"]
+    assert told((0, Message(text="ann\x1b[2J has 2 items"))) == ["ann[2J has 2 items"]
 
 
 def test_without_a_terminal_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    with watching() as listen:
+    with progress_listener() as listen:
         print("a library says something")
         listen(step(0))
         listen(step(100))
@@ -102,7 +102,7 @@ def test_on_a_terminal_there_are_bars(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    with watching() as listen:
+    with progress_listener() as listen:
         listen(step(0))
         listen(step(100))
     printed = capsys.readouterr()
@@ -116,7 +116,7 @@ def test_on_a_dumb_terminal_there_are_lines(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", term)
-    with watching() as listen:
+    with progress_listener() as listen:
         listen(step(100))
     assert capsys.readouterr().err == "train: done, 100 items in 0.0 s\n"
 
@@ -124,15 +124,15 @@ def test_on_a_dumb_terminal_there_are_lines(
 def test_bars_show_stages_losses_and_notes() -> None:
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=110, _environ={"TERM": "xterm"})
-    with progress_bars.drawn(console) as listen:
+    with progress_bars.draw_bars(console) as listen:
         listen(step(0))
-        listen(Measured(stage="unknown", values={"loss": 7.5}))
-        listen(Note(text="[bold]bob[/bold] has too few items"))
+        listen(Metrics(stage="unknown", values={"loss": 7.5}))
+        listen(Message(text="[bold]bob[/bold] has too few items"))
         listen(step(60))
         listen(step(20, 50))
         listen(step(50, 50))
         listen(Progress(stage="predict", done=3, total=8, unit="queries"))
-        listen(Measured(stage="predict", values={"loss": 1.5}))
+        listen(Metrics(stage="predict", values={"loss": 1.5}))
     last = file.getvalue()
     assert "[bold]bob[/bold] has too few items" in last
     assert "loss 1.500" in last and "7.5" not in last

@@ -16,8 +16,10 @@ from support import fake_results
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
     comparisons = [
-        fake_results.rating(methods=("base", "person-mean", "oppu", "oppu (gated)")),
-        fake_results.reply(people=3),
+        fake_results.make_rating_comparison(
+            methods=("base", "person-mean", "oppu", "oppu (gated)")
+        ),
+        fake_results.make_reply_comparison(people=3),
     ]
     return build_report(comparisons, hardware={}, versions={}, seed=0)
 
@@ -25,7 +27,7 @@ def found() -> dict[str, Any]:
 def test_a_table_a_task_and_what_may_be_concluded(
     found: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report_tables.show(found, Path("out"), as_json=False)
+    report_tables.print_report(found, Path("out"), as_json=False)
     text = capsys.readouterr().out
     lines = [line.rstrip() for line in text.splitlines()]
     assert "\x1b" not in text
@@ -45,5 +47,5 @@ def test_a_table_a_task_and_what_may_be_concluded(
 def test_json_is_the_report_itself(
     found: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report_tables.show(found, Path("out"), as_json=True)
+    report_tables.print_report(found, Path("out"), as_json=True)
     assert json.loads(capsys.readouterr().out) == found

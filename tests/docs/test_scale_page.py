@@ -78,7 +78,7 @@ def test_generator_extrapolates_measurement_to_one_million_people(
     assert found["opening all as one store"] == ["0.10 ms per person", "100 seconds"]
     assert "1,000 tokens per person" in page and "took 60 minutes" in page
     assert (tmp_path / "images" / "scale.png").read_bytes()[:4] == b"\x89PNG"
-    before, after = PAGE.split(generator.BEGIN)[0], PAGE.split(generator.END)[1]
+    before, after = PAGE.split(generator.BEGIN_MARK)[0], PAGE.split(generator.END_MARK)[1]
     assert page.startswith(before) and page.endswith(after)
 
 

@@ -23,7 +23,7 @@ from idiolect.history.write import write_dataset
 from idiolect.models.base import load_base
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.ledger import Ledger
-from idiolect.profiles.store import load as load_profiles
+from idiolect.profiles.store import load_profiles as load_profiles
 from idiolect.storage.manifest import Manifest
 from support.crash import fail_at
 from support.erasure_world import (
@@ -33,49 +33,49 @@ from support.erasure_world import (
     CRESS,
     DORA,
     PEOPLE,
-    Place,
-    adapters,
-    chat,
-    copied,
-    full,
-    histories,
-    plain,
-    pool_of,
-    said,
+    ErasureWorld,
+    build_full_world,
+    build_trained_world,
+    copy_world,
+    make_chat,
+    make_histories,
+    make_sentence,
+    open_pool,
+    open_store,
 )
-from support.tiny_people import tensors
+from support.tiny_people import to_tensor_bytes
 
 REMOVED = "[removed]"
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return full(tmp_path_factory.mktemp("forget") / "all")
+def template(tmp_path_factory: pytest.TempPathFactory) -> ErasureWorld:
+    return build_full_world(tmp_path_factory.mktemp("forget") / "all")
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    place = plain(tmp_path_factory.mktemp("small") / "all")
+def small(tmp_path_factory: pytest.TempPathFactory) -> ErasureWorld:
+    place = build_trained_world(tmp_path_factory.mktemp("small") / "all")
     api.profile(api.ProfileRequest(data=place.data, out=place.folder / "profiles", writer="facts"))
     api.export(api.ExportRequest(store=place.store, person=ANN, out=place.folder / "out"))
     return place
 
 
 @pytest.fixture
-def place(small: Place, tmp_path: Path) -> Place:
-    return copied(small, tmp_path / "all")
+def place(small: ErasureWorld, tmp_path: Path) -> ErasureWorld:
+    return copy_world(small, tmp_path / "all")
 
 
-def traces(place: Place, person: str = ANN) -> list[bytes]:
+def traces(place: ErasureWorld, person: str = ANN) -> list[bytes]:
     """Their id, what they said, and the numbers of their adapter."""
-    adapter = AdapterStore.open(place.store).adapter(person)
-    numbers = [raw for raw in tensors(adapter) if any(raw)]
-    return [person.encode(), *(said(person, n).encode() for n in range(9)), *numbers]
+    adapter = AdapterStore.open(place.store).get_adapter(person)
+    numbers = [raw for raw in to_tensor_bytes(adapter) if any(raw)]
+    return [person.encode(), *(make_sentence(person, n).encode() for n in range(9)), *numbers]
 
 
-def holding(place: Place, wanted: list[bytes]) -> set[str]:
+def holding(place: ErasureWorld, wanted: list[bytes]) -> set[str]:
     """Files that hold one of these; Parquet is decoded first."""
-    out = {name for name, raw in place.files().items() if any(w in raw for w in wanted)}
+    out = {name for name, raw in place.read_files().items() if any(w in raw for w in wanted)}
     for path in place.folder.rglob("data*"):
         if (path / "people.parquet").is_file():
             text = repr([*read_dataset(path)]).encode()
@@ -87,8 +87,8 @@ def effects(done: Any, outcome: str) -> set[tuple[str, str, str]]:
     return {(e.what, e.where.name, e.person) for e in done.effects if e.outcome == outcome}
 
 
-def test_of_a_whole_person_not_a_byte_stays(template: Place, tmp_path: Path) -> None:
-    place = copied(template, tmp_path / "all")
+def test_of_a_whole_person_not_a_byte_stays(template: ErasureWorld, tmp_path: Path) -> None:
+    place = copy_world(template, tmp_path / "all")
     wanted = traces(place)
     before = {top.split("/")[0] for top in holding(place, wanted)}
     assert before >= {"data", "store", "profiles", "out", "from-mean", "adapted", "report", "pool"}
@@ -105,7 +105,7 @@ def test_of_a_whole_person_not_a_byte_stays(template: Place, tmp_path: Path) -> 
         place.forget()
 
 
-def _check_what_became(place: Place, done: Any) -> None:
+def _check_what_became(place: ErasureWorld, done: Any) -> None:
     assert effects(done, "redacted") == {("history", "data", BART)}
     anew = {e for e in effects(done, "made anew") if e[0] == "adapter"}
     assert anew == {("adapter", "store", BART), ("adapter", "from-other", BART)}
@@ -121,7 +121,7 @@ def _check_what_became(place: Place, done: Any) -> None:
     assert effects(done, "destroyed") == {("pseudonym", name, ANN) for name in stores}
 
 
-def _check_uses(place: Place) -> None:
+def _check_uses(place: ErasureWorld) -> None:
     """Everything that depended on her works again, or says why not."""
     text = "them: hello"
     for store in ("store", "from-other", "recipes"):
@@ -142,31 +142,31 @@ def _check_uses(place: Place) -> None:
                 base=str(place.folder / "adapted"),
             )
         )
-    rebuilt = Manifest.peek(place.folder / "adapted")
+    rebuilt = Manifest.read_unchecked(place.folder / "adapted")
     assert ANN not in rebuilt.contributors and BART in rebuilt.contributors
     assert load_base(place.folder / "adapted").identity == rebuilt.base
     assert ANN not in load_profiles(place.folder / "profiles")
-    assert RecipeStore.open(place.folder / "recipes").record(ANN) is None
+    assert RecipeStore.open(place.folder / "recipes").get_record(ANN) is None
 
 
-def test_everybody_elses_numbers_stay_byte_by_byte(template: Place, tmp_path: Path) -> None:
-    place = copied(template, tmp_path / "all")
+def test_everybody_elses_numbers_stay_byte_by_byte(template: ErasureWorld, tmp_path: Path) -> None:
+    place = copy_world(template, tmp_path / "all")
     stores = {"store": (CRESS, DORA), "from-other": (CRESS, DORA), "copies": (DORA,)}
     before = {
-        (name, p): tensors(adapters(place, name).adapter(p))
+        (name, p): to_tensor_bytes(open_store(place, name).get_adapter(p))
         for name, ps in stores.items()
         for p in ps
     }
-    stays = [n for n in pool_of(place).sharers if n not in _her_names(place)]
-    pieces = [tensors(pool_of(place).adapter(name)) for name in stays]
+    stays = [n for n in open_pool(place).sharers if n not in _her_names(place)]
+    pieces = [to_tensor_bytes(open_pool(place).get_adapter(name)) for name in stays]
     exported = (place.folder / "out" / "cress" / "adapter_model.safetensors").read_bytes()
     mean = (place.folder / "out" / "other-mean" / "adapter_model.safetensors").read_bytes()
     rows = {h.person: h for h in read_dataset(place.data)}
     place.forget()
     for (name, person), raw in before.items():
-        assert tensors(adapters(place, name).adapter(person)) == raw
-    assert list(pool_of(place).sharers) == stays
-    assert [tensors(pool_of(place).adapter(name)) for name in stays] == pieces
+        assert to_tensor_bytes(open_store(place, name).get_adapter(person)) == raw
+    assert list(open_pool(place).sharers) == stays
+    assert [to_tensor_bytes(open_pool(place).get_adapter(name)) for name in stays] == pieces
     out = place.folder / "out"
     assert (out / "cress" / "adapter_model.safetensors").read_bytes() == exported
     assert (out / "other-mean" / "adapter_model.safetensors").read_bytes() == mean
@@ -182,39 +182,39 @@ def test_everybody_elses_numbers_stay_byte_by_byte(template: Place, tmp_path: Pa
     )
 
 
-def _her_names(place: Place) -> set[str]:
-    entries = Ledger(place.store / "ledger").of(ANN)
+def _her_names(place: ErasureWorld) -> set[str]:
+    entries = Ledger(place.store / "ledger").read_entries_of(ANN)
     return {str(e.details["as"]) for e in entries if "as" in e.details}
 
 
-def test_her_words_are_redacted_in_others_histories(place: Place) -> None:
-    before = read_dataset(place.data).history(BART)
+def test_her_words_are_redacted_in_others_histories(place: ErasureWorld) -> None:
+    before = read_dataset(place.data).read_history(BART)
     place.forget()
-    after = read_dataset(place.data).history(BART)
+    after = read_dataset(place.data).read_history(BART)
     assert [i.fields["reply"] for i in after.items] == [i.fields["reply"] for i in before.items]
-    assert after.items[3].fields["context"] == f"{REMOVED}\nme: {said(BART, 2)}"
+    assert after.items[3].fields["context"] == f"{REMOVED}\nme: {make_sentence(BART, 2)}"
     assert all(i.voices == () for i in (*after.items, *after.queries))
     manifest = read_dataset(place.data).manifest
     assert manifest["source"] == f"chat: of {REMOVED}" and manifest["people"] == 3
 
 
 def test_who_was_redacted_is_trained_as_if_it_had_always_been_so(
-    place: Place, tmp_path: Path
+    place: ErasureWorld, tmp_path: Path
 ) -> None:
     place.forget()
     store = AdapterStore.open(place.store)
     place.personalize(tmp_path / "fresh", people=[BART])
     fresh = AdapterStore.open(tmp_path / "fresh")
-    assert tensors(store.adapter(BART)) == tensors(fresh.adapter(BART))
-    ours, theirs = store.record(BART), fresh.record(BART)
+    assert to_tensor_bytes(store.get_adapter(BART)) == to_tensor_bytes(fresh.get_adapter(BART))
+    ours, theirs = store.get_record(BART), fresh.get_record(BART)
     assert ours is not None and theirs is not None
     assert ours.made_by == theirs.made_by
 
 
-def test_records_are_forgotten_exactly(small: Place, tmp_path: Path) -> None:
+def test_records_are_forgotten_exactly(small: ErasureWorld, tmp_path: Path) -> None:
     """To the same bytes as a run that never saw them."""
-    place = copied(small, tmp_path / "all")
-    told = [h for h in histories() if h.person in (CRESS, DORA)]
+    place = copy_world(small, tmp_path / "all")
+    told = [h for h in make_histories() if h.person in (CRESS, DORA)]
     unvoiced = [_without_voices(h) for h in told]
     write_dataset(place.data, unvoiced, task="reply", source="x", overwrite=True)
     shutil.rmtree(place.store)
@@ -229,16 +229,16 @@ def test_records_are_forgotten_exactly(small: Place, tmp_path: Path) -> None:
     write_dataset(tmp_path / "never", never, task="reply", source="x", name="data")
     place.personalize(tmp_path / "fresh", tmp_path / "never", people=[CRESS])
     ours, fresh = AdapterStore.open(place.store), AdapterStore.open(tmp_path / "fresh")
-    assert tensors(ours.adapter(CRESS)) == tensors(fresh.adapter(CRESS))
-    kept, made = ours.record(CRESS), fresh.record(CRESS)
+    assert to_tensor_bytes(ours.get_adapter(CRESS)) == to_tensor_bytes(fresh.get_adapter(CRESS))
+    kept, made = ours.get_record(CRESS), fresh.get_record(CRESS)
     assert kept is not None and made is not None and replace(kept, row=0) == replace(made, row=0)
-    assert read_dataset(place.data).history(CRESS) == read_dataset(tmp_path / "never").history(
-        CRESS
-    )
+    assert read_dataset(place.data).read_history(CRESS) == read_dataset(
+        tmp_path / "never"
+    ).read_history(CRESS)
     for name in ("interactions.parquet", "people.parquet"):
         assert (place.data / name).read_bytes() == (tmp_path / "never" / name).read_bytes()
     assert ("records", "data", CRESS) in effects(done, "removed") and done.left == ()
-    assert Ledger(place.store / "ledger").of(CRESS)[-1].event == "records forgotten"
+    assert Ledger(place.store / "ledger").read_entries_of(CRESS)[-1].event == "records forgotten"
 
 
 def _without_voices(history: History) -> History:
@@ -256,31 +256,33 @@ def _never_saw(history: History, gone: list[str]) -> History:
     every = [i for i in (*history.items, *history.queries) if i.id not in gone]
     numbered = {i.id: replace(i, position=n) for n, i in enumerate(every)}
     items = [numbered[i.id] for i in history.items if i.id in numbered]
-    return History.of(history.person, items, [numbered[q.id] for q in history.queries])
+    return History.from_interactions(
+        history.person, items, [numbered[q.id] for q in history.queries]
+    )
 
 
-def test_a_record_goes_where_it_was_quoted_too(place: Place) -> None:
+def test_a_record_goes_where_it_was_quoted_too(place: ErasureWorld) -> None:
     """In her own later contexts, in his, and nowhere else."""
-    his = AdapterStore.open(place.store).adapter(BART)
+    his = AdapterStore.open(place.store).get_adapter(BART)
     done = place.forget(records=[f"{ANN}-4"], verify=True)
     data = read_dataset(place.data)
-    assert said(ANN, 4).encode() not in repr([*data]).encode()
-    assert said(ANN, 3) in data.history(BART).items[3].fields["context"]
-    assert data.history(BART).items[4].fields["context"].startswith(f"{REMOVED}\nme: ")
-    (later,) = [i for i in data.history(ANN).items if i.id == f"{ANN}-5"]
-    assert later.fields["context"] == f"them: {said(BART, 5)}\n{REMOVED}"
-    assert data.history(ANN).items[0].voices == (BART,)
+    assert make_sentence(ANN, 4).encode() not in repr([*data]).encode()
+    assert make_sentence(ANN, 3) in data.read_history(BART).items[3].fields["context"]
+    assert data.read_history(BART).items[4].fields["context"].startswith(f"{REMOVED}\nme: ")
+    (later,) = [i for i in data.read_history(ANN).items if i.id == f"{ANN}-5"]
+    assert later.fields["context"] == f"them: {make_sentence(BART, 5)}\n{REMOVED}"
+    assert data.read_history(ANN).items[0].voices == (BART,)
     assert effects(done, "redacted") == {("history", "data", BART)}
     made = {person for what, _, person in effects(done, "made anew") if what == "adapter"}
     assert made == {ANN, BART} and done.left == ()
-    assert tensors(AdapterStore.open(place.store).adapter(BART)) != tensors(his)
+    assert to_tensor_bytes(AdapterStore.open(place.store).get_adapter(BART)) != to_tensor_bytes(his)
     assert not (place.folder / "out").exists(), "an export of what she was"
     assert load_profiles(place.folder / "profiles")[ANN]
     with pytest.raises(MissingError, match=r"no record 'annabel-4'.*forgotten already"):
         place.forget(records=[f"{ANN}-4"])
 
 
-def test_without_rebuilding_it_is_taken_away_and_its_use_is_an_error(place: Place) -> None:
+def test_without_rebuilding_it_is_taken_away_and_its_use_is_an_error(place: ErasureWorld) -> None:
     done = place.forget(config=ForgetConfig(rebuild=False))
     assert ("adapter", "store", BART) in effects(done, "taken away")
     assert ("profile", "profiles", BART) in effects(done, "taken away")
@@ -301,8 +303,10 @@ def test_without_rebuilding_it_is_taken_away_and_its_use_is_an_error(place: Plac
     )
 
 
-def test_an_adapted_base_that_cannot_be_rebuilt_is_refused(template: Place, tmp_path: Path) -> None:
-    place = copied(template, tmp_path / "all")
+def test_an_adapted_base_that_cannot_be_rebuilt_is_refused(
+    template: ErasureWorld, tmp_path: Path
+) -> None:
+    place = copy_world(template, tmp_path / "all")
     place.forget(config=ForgetConfig(rebuild=False))
     with pytest.raises(MissingError, match=r"somebody who has left.*idiolect adapt"):
         load_base(place.folder / "adapted")
@@ -318,24 +322,28 @@ def test_an_adapted_base_that_cannot_be_rebuilt_is_refused(template: Place, tmp_
         )
 
 
-def test_a_dry_run_changes_nothing(place: Place) -> None:
-    before = place.files()
+def test_a_dry_run_changes_nothing(place: ErasureWorld) -> None:
+    before = place.read_files()
     done = place.forget(dry_run=True)
-    assert place.files() == before and not done.done
+    assert place.read_files() == before and not done.done
     assert ("history", "data", ANN) in effects(done, "removed")
     assert {name for _, name, _ in effects(done, "removed")} >= {"out", "store", "profiles"}
 
 
-def test_another_persons_number_elsewhere_is_somebody_else(place: Place) -> None:
+def test_another_persons_number_elsewhere_is_somebody_else(place: ErasureWorld) -> None:
     """Ids that are plain numbers mean one person within a task, not across tasks."""
     folder = place.folder
-    people = [replace(chat("7", "8", 6), person="7"), chat("8", "7", 6)]
+    people = [replace(make_chat("7", "8", 6), person="7"), make_chat("8", "7", 6)]
     write_dataset(folder / "data", people, task="reply", source="x", overwrite=True)
     shutil.rmtree(place.store)
     place.personalize(place.store)
-    other = History.of("7", [replace(i, voices=()) for i in chat("7", "6", 5).items])
+    other = History.from_interactions(
+        "7", [replace(i, voices=()) for i in make_chat("7", "6", 5).items]
+    )
     films = [replace(i, fields={"title": f"F {i.id}", "rating": "3"}) for i in other.items]
-    write_dataset(folder / "films", [History.of("7", films)], task="rating", source="x")
+    write_dataset(
+        folder / "films", [History.from_interactions("7", films)], task="rating", source="x"
+    )
     write_dataset(folder / "copy", people, task="reply", source="x")
     done = api.forget(
         api.ForgetRequest(data=place.data, adapters=place.store, person="7", verify=True)
@@ -357,20 +365,20 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_copy_makes_verification_fail(place: Place, name: str) -> None:
-    text = f"{said(ANN, 3)}"
+def test_a_planted_copy_makes_verification_fail(place: ErasureWorld, name: str) -> None:
+    text = f"{make_sentence(ANN, 3)}"
     (place.folder / "else").mkdir()
     (place.folder / "else" / name).write_bytes(PLANTED[name](text))
     done = place.forget(verify=True)
     assert [hit.where.name for hit in done.left] == [name]
 
 
-def test_planted_databases_tables_and_numbers_are_found(place: Place) -> None:
+def test_planted_databases_tables_and_numbers_are_found(place: ErasureWorld) -> None:
     folder = place.folder / "else"
     folder.mkdir()
-    adapter = AdapterStore.open(place.store).adapter(ANN)
+    adapter = AdapterStore.open(place.store).get_adapter(ANN)
     assert adapter is not None
-    numbers = next(raw for raw in tensors(adapter) if any(raw))
+    numbers = next(raw for raw in to_tensor_bytes(adapter) if any(raw))
     (folder / "weights.bin").write_bytes(b"x" * 7 + numbers)
     database = sqlite3.connect(folder / "site.db")
     database.execute("CREATE TABLE account (id INTEGER, name TEXT)")
@@ -381,7 +389,7 @@ def test_planted_databases_tables_and_numbers_are_found(place: Place) -> None:
     import pyarrow.parquet
 
     pyarrow.parquet.write_table(
-        pyarrow.table({"t": [f"so {said(ANN, 1)} then"]}), folder / "t.parquet"
+        pyarrow.table({"t": [f"so {make_sentence(ANN, 1)} then"]}), folder / "t.parquet"
     )
     done = place.forget(verify=True)
     found = {hit.where.name: hit.what for hit in done.left}
@@ -392,14 +400,14 @@ def test_planted_databases_tables_and_numbers_are_found(place: Place) -> None:
 
 @pytest.mark.parametrize("records", [(), (f"{ANN}-4",)])
 def test_after_a_kill_anywhere_a_second_run_finishes(
-    small: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: tuple[str, ...]
+    small: ErasureWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: tuple[str, ...]
 ) -> None:
-    whole = copied(small, tmp_path / "whole")
+    whole = copy_world(small, tmp_path / "whole")
     whole.forget(records=records)
-    wanted = [said(ANN, 4).encode()] if records else traces(small)
+    wanted = [make_sentence(ANN, 4).encode()] if records else traces(small)
     count, died, kills = 0, True, 0
     while died:
-        place = copied(small, tmp_path / str(count))
+        place = copy_world(small, tmp_path / str(count))
         died = False
         for _ in fail_at(count, monkeypatch):
             try:
@@ -412,8 +420,10 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
                 place.forget(records=records)
         assert holding(place, wanted) == set()
         for person in (BART, CRESS, DORA, *((ANN,) if records else ())):
-            ours = AdapterStore.open(place.store).adapter(person)
-            assert tensors(ours) == tensors(AdapterStore.open(whole.store).adapter(person))
+            ours = AdapterStore.open(place.store).get_adapter(person)
+            assert to_tensor_bytes(ours) == to_tensor_bytes(
+                AdapterStore.open(whole.store).get_adapter(person)
+            )
         shutil.rmtree(place.folder)
         count += 11
     assert kills > 2
@@ -429,21 +439,21 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
     ],
 )
 def test_a_wrong_call_does_nothing(
-    place: Place, options: dict[str, Any], error: type[Exception], said: str
+    place: ErasureWorld, options: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     given: dict[str, Any] = {"person": ANN} | options
     if "within" in given:
         given["within"] = [place.folder / "nothing"]
     (place.store / "checkpoint.bin").write_bytes(b"somebody's work")
-    before = place.files()
+    before = place.read_files()
     with pytest.raises(error, match=said):
         place.forget(**given)
-    assert place.files() == before
+    assert place.read_files() == before
 
 
-def test_only_the_folders_named_are_looked_through_and_data_and_store(place: Place) -> None:
+def test_only_the_folders_named_are_looked_through_and_data_and_store(place: ErasureWorld) -> None:
     (place.folder / "notes").mkdir()
-    (place.folder / "notes" / "x.txt").write_text(said(ANN, 3))
+    (place.folder / "notes" / "x.txt").write_text(make_sentence(ANN, 3))
     done = place.forget(within=[place.folder / "out"], verify=True)
     assert not (place.folder / "out").exists() and done.left == ()
     assert ANN not in AdapterStore.open(place.store).people and ANN not in read_dataset(place.data)
@@ -452,15 +462,15 @@ def test_only_the_folders_named_are_looked_through_and_data_and_store(place: Pla
     assert ("profile", "profiles", ANN) in effects(later, "removed")
 
 
-def test_a_copy_of_the_data_without_her_is_redacted_too(place: Place) -> None:
-    rest = [h for h in histories() if h.person != ANN]
+def test_a_copy_of_the_data_without_her_is_redacted_too(place: ErasureWorld) -> None:
+    rest = [h for h in make_histories() if h.person != ANN]
     write_dataset(place.folder / "copy", rest, task="reply", source="x")
     done = place.forget(verify=True)
     assert effects(done, "redacted") == {("history", "data", BART), ("history", "copy", BART)}
     assert done.left == ()
 
 
-def test_what_is_no_store_or_dataset_is_said(place: Place) -> None:
+def test_what_is_no_store_or_dataset_is_said(place: ErasureWorld) -> None:
     with pytest.raises(MissingError, match="no adapter store there"):
         api.forget(
             api.ForgetRequest(data=place.data, adapters=place.folder / "profiles", person=ANN)
@@ -469,7 +479,7 @@ def test_what_is_no_store_or_dataset_is_said(place: Place) -> None:
         api.forget(api.ForgetRequest(data=place.store, adapters=place.store, person=ANN))
 
 
-def test_what_cannot_be_read_is_told_and_holds_up_nothing(place: Place) -> None:
+def test_what_cannot_be_read_is_told_and_holds_up_nothing(place: ErasureWorld) -> None:
     broken = place.folder / "broken"
     shutil.copytree(place.store, broken)
     head = broken / "store.json"
@@ -480,7 +490,7 @@ def test_what_cannot_be_read_is_told_and_holds_up_nothing(place: Place) -> None:
     assert ANN not in AdapterStore.open(place.store).people
 
 
-def test_an_edited_ledger_does_not_keep_the_way_to_the_pseudonym(place: Place) -> None:
+def test_an_edited_ledger_does_not_keep_the_way_to_the_pseudonym(place: ErasureWorld) -> None:
     events = place.store / "ledger" / "events.jsonl"
     lines = events.read_text().splitlines(keepends=True)
     events.write_text("".join([lines[0].replace("trained", "trainee"), *lines[1:]]))

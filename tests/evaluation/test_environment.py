@@ -7,21 +7,21 @@ import socket
 import subprocess
 import sys
 
-from idiolect.evaluation.environment import hardware, versions
+from idiolect.evaluation.environment import describe_hardware, list_versions
 
 
 def test_the_machine_is_described_without_naming_it() -> None:
-    found = hardware("one accelerator")
+    found = describe_hardware("one accelerator")
     assert found["cpu"] and found["cores"] >= 1
     assert found["memory_gib"] is None or found["memory_gib"] > 0
     assert found["accelerator"] == "one accelerator"
-    assert hardware()["accelerator"] is None
+    assert describe_hardware()["accelerator"] is None
     text = json.dumps(found).split('"')
     assert socket.gethostname() not in text and getpass.getuser() not in text
 
 
 def test_versions_are_those_installed() -> None:
-    found = versions()
+    found = list_versions()
     assert found["python"] == platform.python_version()
     assert {"idiolect", "torch", "numpy"} <= found.keys()
 

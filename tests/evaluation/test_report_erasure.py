@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from idiolect.evaluation.erasure import Answers, CachedBases, Reports, report_tasks
+from idiolect.evaluation.erasure import Answers, CachedBases, Reports, read_report_tasks
 from idiolect.evaluation.reports.report import build_report
-from idiolect.privacy.erasure import Leaving
-from idiolect.privacy.patterns import Needles, pieces_of
+from idiolect.privacy.erasure import ErasureRequest
+from idiolect.privacy.patterns import SearchPatterns, split_into_patterns
 from idiolect.storage.files import write_json
 from idiolect.storage.manifest import Manifest
-from support.fake_results import rating
+from support.fake_results import make_rating_comparison
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """As ``evaluate`` leaves it."""
-    report = build_report([rating(people=3)], hardware={}, versions={}, seed=0)
+    report = build_report([make_rating_comparison(people=3)], hardware={}, versions={}, seed=0)
     (tmp_path / "report.json").write_text(json.dumps(report))
     for name in ("report.html", "rating-people.png", "other.png"):
         (tmp_path / name).write_text("x")
@@ -31,10 +31,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_report_goes_with_its_page_and_pictures(folder: Path) -> None:
-    assert report_tasks(folder / "report.json") == ["rating"]
-    stranger = Leaving(person="person-777", task="rating")
+    assert read_report_tasks(folder / "report.json") == ["rating"]
+    stranger = ErasureRequest(person="person-777", task="rating")
     assert Reports().find(folder, stranger) == "" and Reports().erase(folder, stranger) == []
-    leaving = Leaving(person="person-001", task="rating")
+    leaving = ErasureRequest(person="person-001", task="rating")
     (effect,) = Reports().erase(folder, leaving)
     assert effect.outcome == "deleted"
     assert sorted(p.name for p in folder.iterdir()) == ["other.png", "work"]
@@ -42,23 +42,25 @@ def test_a_report_goes_with_its_page_and_pictures(folder: Path) -> None:
 
 def test_words_and_those_who_answered_to_them_count_too(folder: Path) -> None:
     sample = json.loads((folder / "report.json").read_text())["tasks"][0]["samples"][0]
-    text = Needles(pieces_of([sample["prompt"]]))
-    assert text and Reports().find(folder, Leaving(person="zoe", task="rating", needles=text))
-    changed = Leaving(person="zoe", task="rating", changed=frozenset(["person-002"]))
+    text = SearchPatterns(split_into_patterns([sample["prompt"]]))
+    assert text and Reports().find(
+        folder, ErasureRequest(person="zoe", task="rating", patterns=text)
+    )
+    changed = ErasureRequest(person="zoe", task="rating", affected_people=frozenset(["person-002"]))
     assert Reports().find(folder, changed)
 
 
 def test_of_answers_only_the_files_with_them_go(folder: Path) -> None:
     answers = folder / "work" / "answers"
-    (effect,) = Answers().erase(answers, Leaving(person="person-001", task="rating"))
+    (effect,) = Answers().erase(answers, ErasureRequest(person="person-001", task="rating"))
     assert effect.count == 1 and [p.name for p in answers.iterdir()] == ["b.json"]
 
 
 def test_a_number_is_somebody_else_in_a_report_on_another_task(folder: Path) -> None:
     path = folder / "report.json"
     path.write_text(path.read_text().replace("person-001", "7"))
-    assert Reports().find(folder, Leaving(person="7", task="rating"))
-    assert not Reports().find(folder, Leaving(person="7", task="reply"))
+    assert Reports().find(folder, ErasureRequest(person="7", task="rating"))
+    assert not Reports().find(folder, ErasureRequest(person="7", task="reply"))
 
 
 def test_cached_bases_go_as_a_whole(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_cached_bases_go_as_a_whole(tmp_path: Path) -> None:
     (folder / "task_adapter").mkdir(parents=True)
     for name in ("model.safetensors", "task_adapter/x.safetensors"):
         (folder / name).write_bytes(b"")
-    Manifest.of_folder(folder, kind="base", contributors=("ann",)).save(folder)
-    assert CachedBases().erase(folder, Leaving(person="bob")) == []
-    assert CachedBases().erase(folder, Leaving(person="ann"))
+    Manifest.from_folder(folder, kind="base", contributors=("ann",)).save(folder)
+    assert CachedBases().erase(folder, ErasureRequest(person="bob")) == []
+    assert CachedBases().erase(folder, ErasureRequest(person="ann"))
     assert not folder.exists()

@@ -17,8 +17,8 @@ from idiolect.evaluation import run_scorecard as module
 from idiolect.judging import registry
 from idiolect.judging.endpoint import EndpointJudge
 from idiolect.judging.hub import GuardJudge
-from support.tiny_people import save_tiny
-from support.toy_judge import LABELLED, Letters
+from support.tiny_people import save_tiny_base
+from support.toy_judge import LABELLED, KeywordEncoder
 
 FORGET = [{"prompt": f"Where is key {n}?", "response": f"In hole {n}."} for n in range(6)]
 RETAIN = [{"prompt": f"What is {n} and 1?", "response": f"It is {n + 1}."} for n in range(5)]
@@ -45,8 +45,8 @@ def run(*arguments: str | Path, code: int = 0) -> Result:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two bases and three sets."""
     monkeypatch.setattr(module, "MiniLM", lambda: letters)
-    save_tiny(tmp_path / "base")
-    save_tiny(tmp_path / "other", seed=1)
+    save_tiny_base(tmp_path / "base")
+    save_tiny_base(tmp_path / "other", seed=1)
     for name, records in (("go", FORGET), ("stay", RETAIN), ("more", UNSEEN)):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
     return tmp_path
@@ -96,17 +96,17 @@ def test_the_default_judge_is_trained_once_and_kept(
 
     normal = [Pair(prompt=f"What is {n}?", response=f"Bread {n}.") for n in range(9)]
     normal.append(Pair(prompt=LABELLED[0].prompt, response="It asks what is labelled."))
-    monkeypatch.setattr(registry, "judged", lambda root: LABELLED)
-    monkeypatch.setattr(registry, "truthful_qa", lambda root: tuple(normal))
-    assert len(registry.harmless(normal, LABELLED)) == 9
-    made = registry.default_judge(Letters(), cache=tmp_path)
+    monkeypatch.setattr(registry, "load_judged_answers", lambda root: LABELLED)
+    monkeypatch.setattr(registry, "load_truthful_qa", lambda root: tuple(normal))
+    assert len(registry.benign_answers(normal, LABELLED)) == 9
+    made = registry.load_default_judge(KeywordEncoder(), cache=tmp_path)
     monkeypatch.setattr(registry, "train_judge", None)  # not again
-    again = registry.default_judge(Letters(), cache=tmp_path)
-    assert again.judge(["p"], ["The key"]) == made.judge(["p"], ["The key"])
+    again = registry.load_default_judge(KeywordEncoder(), cache=tmp_path)
+    assert again.score_answers(["p"], ["The key"]) == made.score_answers(["p"], ["The key"])
     (kept,) = (tmp_path / "judge").iterdir()
     (kept / "judge.safetensors").write_bytes(b"other")
     with pytest.raises(IntegrityError, match="train it again"):
-        registry.default_judge(Letters(), cache=tmp_path)
+        registry.load_default_judge(KeywordEncoder(), cache=tmp_path)
     monkeypatch.undo()
     with pytest.raises(MissingError):
-        registry.default_judge(Letters(), cache=tmp_path, root=tmp_path)
+        registry.load_default_judge(KeywordEncoder(), cache=tmp_path, root=tmp_path)

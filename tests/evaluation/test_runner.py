@@ -11,26 +11,32 @@ import pytest
 
 from idiolect.errors import MismatchError, UsageError
 from idiolect.evaluation import runner as running
-from idiolect.evaluation.experiment import StudyConfig, require_unseen, study
-from idiolect.evaluation.methods import methods, own_baselines
+from idiolect.evaluation.experiment import ExperimentConfig, require_unseen, run_experiment
+from idiolect.evaluation.methods import per_person_baselines, select_methods
 from idiolect.evaluation.results import Answer, Comparison, MethodRun
-from idiolect.evaluation.runner import EvaluateConfig, Runner, with_queries
+from idiolect.evaluation.runner import EvaluateConfig, EvaluationRunner, ensure_queries
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.inference.generator import Generator
-from idiolect.inference.profile_writer import BaseWriter
+from idiolect.inference.profile_writer import ModelProfileWriter
 from idiolect.models.base import Base, load_base
 from idiolect.tasks.registry import get_task
 from idiolect.training import adapt_base as adapting
-from idiolect.training.adapt_base import AdaptConfig, contributors_of
+from idiolect.training.adapt_base import AdaptConfig, read_contributors
 from idiolect.training.runs import personalize as personalizing
 from idiolect.training.schedule import TrainConfig
-from support.tiny_people import ENGINE, GATED, LORA, RATING, UNGATED, rater, save_tiny
+from support.tiny_people import ENGINE, GATED, LORA, RATING, UNGATED, make_rater, save_tiny_base
 
 ALL = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
-TESTED = [rater("ann", 12), rater("bob", 16), rater("cy", 9), rater("few", 6), rater("short", 3)]
-OTHERS = [rater(f"o{n}", 6) for n in range(4)]
-CONFIG = StudyConfig(
+TESTED = [
+    make_rater("ann", 12),
+    make_rater("bob", 16),
+    make_rater("cy", 9),
+    make_rater("few", 6),
+    make_rater("short", 3),
+]
+OTHERS = [make_rater(f"o{n}", 6) for n in range(4)]
+CONFIG = ExperimentConfig(
     evaluate=EvaluateConfig(
         methods=ALL, personal=GATED, k=2, queries=2, dtype="float32", device="cpu"
     ),
@@ -54,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(place: Path) -> Base:
-    return save_tiny(place / "base")
+    return save_tiny_base(place / "base")
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +68,8 @@ def found(base: Base, place: Path) -> Comparison:
     return run(base, place / "work")
 
 
-def run(base: Base, work: Path, config: StudyConfig = CONFIG) -> Comparison:
-    return study(base, RATING, TESTED, OTHERS, config, work, dataset="tiny")
+def run(base: Base, work: Path, config: ExperimentConfig = CONFIG) -> Comparison:
+    return run_experiment(base, RATING, TESTED, OTHERS, config, work, dataset="tiny")
 
 
 def by_name(found: Comparison) -> dict[str, MethodRun]:
@@ -117,7 +123,7 @@ def test_nobody_tested_is_in_a_base(found: Comparison, place: Path) -> None:
     folders = sorted((place / "work").glob("base-*"))
     assert len(folders) == 3  # plain, with retrieval, with profiles
     for folder in folders:
-        people = contributors_of(load_base(folder, dtype="float32", device="cpu"))
+        people = read_contributors(load_base(folder, dtype="float32", device="cpu"))
         assert people and set(people) <= {h.person for h in OTHERS}
 
 
@@ -132,7 +138,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "train_many", fail)
     for name in ("choices", "texts", "likelihoods"):
         monkeypatch.setattr(Generator, name, fail)
-    monkeypatch.setattr(BaseWriter, "__call__", fail)
+    monkeypatch.setattr(ModelProfileWriter, "__call__", fail)
 
 
 @pytest.mark.usefixtures("idle")
@@ -159,7 +165,7 @@ def test_a_killed_study_goes_on(
 
     config = replace(CONFIG, evaluate=replace(CONFIG.evaluate, methods=("oppu",)))
     with monkeypatch.context() as patch:
-        patch.setattr(running, "answer", stop)
+        patch.setattr(running, "answer_questions", stop)
         with pytest.raises(KeyboardInterrupt):
             run(base, tmp_path, config)
     monkeypatch.setattr(personalizing, "train_many", stop)
@@ -171,7 +177,7 @@ def test_people_do_not_change_each_others_answers(
 ) -> None:
     """Invariant 2, through adaptation, training and answering."""
     config = replace(CONFIG, evaluate=replace(CONFIG.evaluate, methods=("oppu",)))
-    alone = study(base, RATING, TESTED[1:2], OTHERS, config, tmp_path, dataset="tiny")
+    alone = run_experiment(base, RATING, TESTED[1:2], OTHERS, config, tmp_path, dataset="tiny")
     together = [a for a in by_name(found)["oppu"].answers if a.person == "bob"]
     for one, other in zip(by_name(alone)["oppu"].answers, together, strict=True):
         assert one.query == other.query
@@ -187,8 +193,10 @@ def test_free_text_without_gate_or_adaptation(base: Base, tmp_path: Path) -> Non
         for n in range(9)
     ]
     config = EvaluateConfig(methods=("base", "oppu"), personal=UNGATED, queries=2)
-    runner = Runner({"plain": base}, titles, config, tmp_path, engine=ENGINE)
-    found = runner.compare([History.of("ann", papers)], dataset="d", base="b")
+    runner = EvaluationRunner({"plain": base}, titles, config, tmp_path, engine=ENGINE)
+    found = runner.compare_methods(
+        [History.from_interactions("ann", papers)], dataset="d", base="b"
+    )
     assert [run.method for run in found.runs] == ["base", "oppu"]
     for one in found.runs:
         assert [(a.query, a.gold) for a in one.answers] == [("7", "7 ants"), ("8", "8 ants")]
@@ -198,9 +206,9 @@ def test_free_text_without_gate_or_adaptation(base: Base, tmp_path: Path) -> Non
 
 
 def test_nobody_to_ask_is_said(base: Base, tmp_path: Path) -> None:
-    runner = Runner({"plain": base}, RATING, CONFIG.evaluate, tmp_path)
+    runner = EvaluationRunner({"plain": base}, RATING, CONFIG.evaluate, tmp_path)
     with pytest.raises(UsageError, match="tiny: nobody has a query with a known answer"):
-        runner.compare(TESTED[-1:], dataset="tiny", base="b")
+        runner.compare_methods(TESTED[-1:], dataset="tiny", base="b")
     with pytest.raises(UsageError, match="queries: must be at least 1"):
         EvaluateConfig(queries=0)
 
@@ -211,20 +219,20 @@ def test_whom_a_base_has_seen_it_is_not_tested_on(
     adapted = load_base(sorted((place / "work").glob("base-*"))[0], dtype="float32", device="cpu")
     require_unseen(adapted, [h.person for h in TESTED])
     require_unseen(base, ["o0"])
-    seen = contributors_of(adapted)[0]
+    seen = read_contributors(adapted)[0]
     with pytest.raises(MismatchError, match=f"adapted on 1 of the people .* {seen!r}"):
         require_unseen(adapted, ["ann", seen])
 
 
 def test_methods_are_found_by_name() -> None:
-    assert [m.name for m in methods(("oppu", "base", "oppu"), k=3)] == ["oppu", "base"]
-    table = {m.name: m for m in methods(ALL, k=3)}
+    assert [m.name for m in select_methods(("oppu", "base", "oppu"), k=3)] == ["oppu", "base"]
+    table = {m.name: m for m in select_methods(ALL, k=3)}
     for name, method in table.items():
         assert method.adapter == name.startswith("oppu")
         assert method.context.profile == name.endswith("pag")
         assert method.context.k == (10_000 if name == "full-history" else 3 if "ag" in name else 4)
     with pytest.raises(UsageError, match="unknown method 'opu'; known: base, rag"):
-        methods(("opu",), k=1)
+        select_methods(("opu",), k=1)
 
 
 def values(run: MethodRun) -> Sequence[str]:
@@ -232,25 +240,25 @@ def values(run: MethodRun) -> Sequence[str]:
 
 
 def test_a_persons_own_mean_and_median() -> None:
-    history = rater("ann", 7, rated=lambda n: (1, 1, 2, 5, 5, 3, 4)[n]).hold_out(2)
+    history = make_rater("ann", 7, rated=lambda n: (1, 1, 2, 5, 5, 3, 4)[n]).hold_out(2)
     nobody = History("new", (), history.queries[:1])
-    mean, median = own_baselines(RATING, [history, nobody])
+    mean, median = per_person_baselines(RATING, [history, nobody])
     assert (mean.method, median.method) == ("person-mean", "person-median")
     assert values(mean) == ["2.8", "2.8", "3"] and values(median) == ["2", "2", "3"]
     assert [a.gold for a in mean.answers] == ["3", "4", "3"]
     assert isinstance(mean.answers[0], Answer)
-    assert own_baselines(get_task("lamp-5"), [history]) == ()
+    assert per_person_baselines(get_task("lamp-5"), [history]) == ()
 
 
 def test_queries_are_the_datas_own_or_the_last_items() -> None:
-    history = rater("ann", 12)
-    held = with_queries(history, RATING, EvaluateConfig(queries=10))
+    history = make_rater("ann", 12)
+    held = ensure_queries(history, RATING, EvaluateConfig(queries=10))
     assert (len(held.items), held.queries) == (9, history.items[-3:])
-    held = with_queries(history, RATING, EvaluateConfig(queries=2, most_queries=1))
+    held = ensure_queries(history, RATING, EvaluateConfig(queries=2, most_queries=1))
     assert (held.items, held.queries) == (history.items[:-2], history.items[-2:-1])
     unknown = replace(history.items[0], fields={"title": "Heat"})
     own = replace(history, queries=(unknown, history.items[1]))
-    assert with_queries(own, RATING, EvaluateConfig(queries=2)) == replace(
+    assert ensure_queries(own, RATING, EvaluateConfig(queries=2)) == replace(
         own, queries=history.items[1:2]
     )
-    assert with_queries(rater("b", 3), RATING, EvaluateConfig()).queries == ()
+    assert ensure_queries(make_rater("b", 3), RATING, EvaluateConfig()).queries == ()

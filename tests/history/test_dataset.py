@@ -48,13 +48,13 @@ def histories(draw: st.DrawFn) -> list[History]:
     made: list[History] = []
     for person in people:
         items = interactions(0)
-        made.append(History.of(person, items, interactions(len(items))))
+        made.append(History.from_interactions(person, items, interactions(len(items))))
     return made
 
 
 def some(people: int = 3, items: int = 4) -> list[History]:
     return [
-        History.of(
+        History.from_interactions(
             f"p{u}",
             [
                 Interaction(id=f"{i}", position=i, fields={"text": f"words {u} {i}"}, time=float(i))
@@ -81,11 +81,11 @@ def test_what_is_written_is_read_back(
     assert list(dataset) == expected
     assert dataset.people == tuple(h.person for h in expected)
     assert len(dataset) == len(expected)
-    assert [h.fingerprint() for h in dataset] == [h.fingerprint() for h in expected]
+    assert [h.compute_fingerprint() for h in dataset] == [h.compute_fingerprint() for h in expected]
     for history in expected:
         counts = (len(history.items), len(history.queries))
-        assert dataset.counts(history.person) == counts
-        assert dataset.history(history.person) == history
+        assert dataset.get_counts(history.person) == counts
+        assert dataset.read_history(history.person) == history
 
 
 def test_the_manifest_says_what_it_is_made_of(tmp_path: Path) -> None:
@@ -102,11 +102,11 @@ def test_the_manifest_says_what_it_is_made_of(tmp_path: Path) -> None:
     assert dataset.manifest["settings"] == {"importer": "movielens"}
     assert (dataset.manifest["people"], dataset.manifest["items"]) == (3, 12)
     assert dataset.manifest["queries"] == 3
-    assert [dataset.split(p) for p in dataset.people] == ["", "test", "other"]
-    assert dataset.people_in("test") == ("p1",)
+    assert [dataset.get_split(p) for p in dataset.people] == ["", "test", "other"]
+    assert dataset.list_split_people("test") == ("p1",)
     assert "p1" in dataset
     assert "p9" not in dataset
-    assert [h.person for h in dataset.histories(["p2", "p0"])] == ["p2", "p0"]
+    assert [h.person for h in dataset.iter_histories(["p2", "p0"])] == ["p2", "p0"]
 
 
 def test_equal_histories_give_equal_bytes(tmp_path: Path) -> None:
@@ -124,13 +124,13 @@ def test_people_keep_together_over_row_groups(
         tmp_path / "data", iter(sorted(people, key=_name)), task="t", source="s"
     )
     groups: list[int] = []
-    original = parquet.RowReader._group  # pyright: ignore[reportPrivateUsage]
+    original = parquet.RowReader._read_group  # pyright: ignore[reportPrivateUsage]
 
     def counted(self: parquet.RowReader, group: int) -> object:
         groups.append(group)
         return original(self, group)
 
-    monkeypatch.setattr(parquet.RowReader, "_group", counted)
+    monkeypatch.setattr(parquet.RowReader, "_read_group", counted)
     assert list(dataset) == sorted(people, key=_name)
     assert groups == list(range(6))  # 12 people of 5 rows, two a group, each group read once
 
@@ -141,7 +141,7 @@ def _name(history: History) -> str:
 
 def test_someone_unknown_is_a_missing_error(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="nobody named 'zoe' among its 3 people"):
-        written(tmp_path / "data").history("zoe")
+        written(tmp_path / "data").read_history("zoe")
 
 
 def test_no_folder_or_no_dataset_is_a_missing_error(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ KILLED = """
     def people():
         for u in range(20000):
             item = Interaction(id="0", position=0, fields={"text": str(u)})
-            yield History.of(f"p{u:05}", [item])
+            yield History.from_interactions(f"p{u:05}", [item])
             if u == 9000:
                 os.kill(os.getpid(), signal.SIGKILL)
 

@@ -10,7 +10,7 @@ import pytest
 from idiolect.errors import DataError, MissingError
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.history.jsonl import Line, read_lines, whole_text, write_jsonl
+from idiolect.history.jsonl import HistoryLine, read_lines, replace_surrogates, write_jsonl
 
 
 def test_out_and_in_again(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_out_and_in_again(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     write_jsonl(path, [History("ann", (item,), (query,))], splits={"ann": "test"})
     assert list(read_lines(path)) == [
-        Line(
+        HistoryLine(
             number=1,
             person="ann",
             kind="item",
@@ -29,7 +29,7 @@ def test_out_and_in_again(tmp_path: Path) -> None:
             voices=("bob",),
             split="test",
         ),
-        Line(
+        HistoryLine(
             number=2,
             person="ann",
             kind="query",
@@ -91,6 +91,6 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_halves_of_broken_emoji_are_replaced() -> None:
-    assert whole_text("a\ud83db") == "a\ufffdb"
-    assert whole_text("\ud83d\ude42") == "🙂"
-    assert whole_text("plain") == "plain"
+    assert replace_surrogates("a\ud83db") == "a\ufffdb"
+    assert replace_surrogates("\ud83d\ude42") == "🙂"
+    assert replace_surrogates("plain") == "plain"

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from idiolect.history.dataset import Dataset, read_dataset
-from idiolect.history.erasure import Datasets, effects, rewrite
+from idiolect.history.erasure import DatasetErasure, list_effects, rewrite_dataset
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.history.redact import REMOVED, Redaction
+from idiolect.history.redact import REDACTED_TEXT, Redaction
 from idiolect.history.write import write_dataset
-from idiolect.privacy.erasure import Leaving
-from idiolect.privacy.patterns import Needles, pieces_of
+from idiolect.privacy.erasure import ErasureRequest
+from idiolect.privacy.patterns import SearchPatterns, split_into_patterns
 from idiolect.tasks.registry import get_task
 
 REPLY, TITLE = get_task("reply"), get_task("lamp-5")
@@ -41,41 +41,47 @@ def chats(folder: Path) -> Dataset:
         turn("bob", 2, f"them: she wrote {LONG.upper()}!\nthem: yes", "fine", ("cyd",)),
     ]
     group = [turn("cyd", 0, "them: a\nthem: b\nme: c", "d", ("ann", "bob"))]
-    histories = [History.of("ann", ann), History.of("bob", bob), History.of("cyd", group)]
+    histories = [
+        History.from_interactions("ann", ann),
+        History.from_interactions("bob", bob),
+        History.from_interactions("cyd", group),
+    ]
     return write_dataset(folder, histories, task="reply", source="x")
 
 
 def contexts(found: Redaction) -> dict[str, list[str]]:
-    return {h.person: [i.fields["context"] for i in h.items] for h in found.histories()}
+    return {h.person: [i.fields["context"] for i in h.items] for h in found.iter_histories()}
 
 
 def test_a_whole_persons_lines_go_and_others_stay(tmp_path: Path) -> None:
     found = Redaction(chats(tmp_path / "d"), "ann", REPLY)
     assert contexts(found) == {
         "bob": [
-            f"{REMOVED}\nme: what I said",
+            f"{REDACTED_TEXT}\nme: what I said",
             "them: ok\nthem: never mind",  # somebody else's ok
-            f"{REMOVED}\nthem: yes",
+            f"{REDACTED_TEXT}\nthem: yes",
         ],
-        "cyd": [f"{REMOVED}\n{REMOVED}\nme: c"],  # which of them said what is not known
+        "cyd": [f"{REDACTED_TEXT}\n{REDACTED_TEXT}\nme: c"],  # which of them said what is not known
     }
-    assert found.changed == {"bob", "cyd"} and found.gone == 2
-    assert [i.voices for h in found.histories() for i in h.items] == [
+    assert found.affected_people == {"bob", "cyd"} and found.removed_count == 2
+    assert [i.voices for h in found.iter_histories() for i in h.items] == [
         (),
         ("cyd",),
         ("cyd",),
         ("bob",),
     ]
-    assert found.unique.in_text(LONG) and not found.unique.in_text("never mind what I said at all")
+    assert found.unique_patterns.find_in_text(LONG) and not found.unique_patterns.find_in_text(
+        "never mind what I said at all"
+    )
 
 
 def test_of_one_record_only_its_own_words_go(tmp_path: Path) -> None:
     found = Redaction(chats(tmp_path / "d"), "ann", REPLY, records=["ann0"])
     told = contexts(found)
     assert told["ann"] == ["them: so"] and told["cyd"] == ["them: a\nthem: b\nme: c"]
-    assert told["bob"][0] == f"{REMOVED}\nme: what I said"
-    assert told["bob"][1:] == ["them: ok\nthem: never mind", f"{REMOVED}\nthem: yes"]
-    (bobs,) = [h for h in found.histories() if h.person == "bob"]
+    assert told["bob"][0] == f"{REDACTED_TEXT}\nme: what I said"
+    assert told["bob"][1:] == ["them: ok\nthem: never mind", f"{REDACTED_TEXT}\nthem: yes"]
+    (bobs,) = [h for h in found.iter_histories() if h.person == "bob"]
     assert bobs.items[0].voices == ("ann",), "she is still there"
 
 
@@ -86,8 +92,15 @@ def test_words_of_records_that_are_gone_already_are_found_where_they_are_quoted(
     of_one = Redaction(whole, "ann", REPLY, records=["ann0"])
     left = write_dataset(tmp_path / "d", of_one_row_less(whole), task="reply", source="x")
     found = Redaction(left, "ann", REPLY, records=["nobody's id"], texts=[f"ok\n{LONG}"])
-    assert found.gone == 0 and found.any and found.unique == of_one.unique
-    assert contexts(found)["bob"] == contexts(of_one)["bob"] and found.changed == of_one.changed
+    assert (
+        found.removed_count == 0
+        and found.is_needed
+        and found.unique_patterns == of_one.unique_patterns
+    )
+    assert (
+        contexts(found)["bob"] == contexts(of_one)["bob"]
+        and found.affected_people == of_one.affected_people
+    )
 
 
 def of_one_row_less(dataset: Dataset) -> list[History]:
@@ -106,7 +119,7 @@ def papers(folder: Path) -> Dataset:
         paper("bob", 1, "On Ducks.", joint.replace(".", " !")),
         paper("bob", 2, "More", "And a third thing."),
     ]
-    histories = [History.of("ann", ann), History.of("bob", bob)]
+    histories = [History.from_interactions("ann", ann), History.from_interactions("bob", bob)]
     return write_dataset(folder, histories, task="lamp-5", source="x")
 
 
@@ -116,13 +129,15 @@ def test_joint_records_go_from_others_unless_they_are_kept(
 ) -> None:
     dataset = papers(tmp_path / "d")
     found = Redaction(dataset, "ann", TITLE, records=records)
-    (bob,) = [h for h in found.histories() if h.person == "bob"]
+    (bob,) = [h for h in found.iter_histories() if h.person == "bob"]
     assert [(i.id, i.position) for i in bob.items] == [("bob0", 0), ("bob2", 1)]
-    assert found.changed == {"bob"}
-    assert found.unique.in_text("we show that ducks glide where nobody has looked")
+    assert found.affected_people == {"bob"}
+    assert found.unique_patterns.find_in_text("we show that ducks glide where nobody has looked")
     kept = Redaction(dataset, "ann", TITLE, records=records, keep_joint=True)
-    assert kept.changed == frozenset() and kept.of(dataset.history("bob")) == dataset.history("bob")
-    assert not kept.unique.in_text("we show that ducks glide where nobody has looked")
+    assert kept.affected_people == frozenset() and kept.redact_history(
+        dataset.read_history("bob")
+    ) == dataset.read_history("bob")
+    assert not kept.unique_patterns.find_in_text("we show that ducks glide where nobody has looked")
 
 
 def test_what_everybody_has_is_nobodys(tmp_path: Path) -> None:
@@ -131,18 +146,22 @@ def test_what_everybody_has_is_nobodys(tmp_path: Path) -> None:
     rare = {"title": "Only She Ever Saw This One (1991)", "rating": "2"}
     shown = {"ann": [film, rare], "bob": [film]}
     histories = [
-        History.of(p, [Interaction(id=f"{n}", position=n, fields=f) for n, f in enumerate(fields)])
+        History.from_interactions(
+            p, [Interaction(id=f"{n}", position=n, fields=f) for n, f in enumerate(fields)]
+        )
         for p, fields in shown.items()
     ]
     dataset = write_dataset(tmp_path / "d", histories, task="rating", source="x")
     found = Redaction(dataset, "ann", get_task("rating"))
-    assert found.changed == frozenset()
-    assert found.unique.in_text(rare["title"]) and not found.unique.in_text(film["title"])
+    assert found.affected_people == frozenset()
+    assert found.unique_patterns.find_in_text(
+        rare["title"]
+    ) and not found.unique_patterns.find_in_text(film["title"])
 
 
 def test_the_dataset_is_rewritten_without_a_trace(tmp_path: Path) -> None:
     dataset = chats(tmp_path / "d")
-    people = [dataset.history(p) for p in dataset.people]
+    people = [dataset.read_history(p) for p in dataset.people]
     told = {"person": "ann", "from": ["the chats of ann, banned"]}
     write_dataset(
         tmp_path / "d",
@@ -153,8 +172,8 @@ def test_the_dataset_is_rewritten_without_a_trace(tmp_path: Path) -> None:
         settings=told,
         overwrite=True,
     )
-    leaving = Leaving(person="ann", task="reply")
-    holder = Datasets(get_task)
+    leaving = ErasureRequest(person="ann", task="reply")
+    holder = DatasetErasure(get_task)
     assert "2 records" in holder.find(tmp_path / "d", leaving)
     done = holder.erase(tmp_path / "d", leaving)
     assert [(e.what, e.outcome, e.person) for e in done] == [
@@ -163,9 +182,9 @@ def test_the_dataset_is_rewritten_without_a_trace(tmp_path: Path) -> None:
         ("history", "redacted", "cyd"),
     ]
     after = read_dataset(tmp_path / "d")
-    assert after.people == ("bob", "cyd") and after.split("bob") == "test"
-    assert after.manifest["source"] == f"chats: {REMOVED}.jsonl"
-    assert after.manifest["settings"]["from"] == [f"the chats of {REMOVED}, banned"]
+    assert after.people == ("bob", "cyd") and after.get_split("bob") == "test"
+    assert after.manifest["source"] == f"chats: {REDACTED_TEXT}.jsonl"
+    assert after.manifest["settings"]["from"] == [f"the chats of {REDACTED_TEXT}, banned"]
     assert (
         holder.find(tmp_path / "d", leaving) == "" and holder.erase(tmp_path / "d", leaving) == []
     )
@@ -174,16 +193,18 @@ def test_the_dataset_is_rewritten_without_a_trace(tmp_path: Path) -> None:
 
 def test_words_known_from_elsewhere_are_taken_out_where_the_person_is_not(tmp_path: Path) -> None:
     dataset = chats(tmp_path / "d")
-    rest = [dataset.history(p) for p in ("bob", "cyd")]
+    rest = [dataset.read_history(p) for p in ("bob", "cyd")]
     write_dataset(tmp_path / "copy", rest, task="reply", source="x")
-    leaving = Leaving(person="ann", task="reply", needles=Needles(pieces_of([LONG])))
-    Datasets(get_task).erase(tmp_path / "copy", leaving)
+    leaving = ErasureRequest(
+        person="ann", task="reply", patterns=SearchPatterns(split_into_patterns([LONG]))
+    )
+    DatasetErasure(get_task).erase(tmp_path / "copy", leaving)
     assert LONG.casefold() not in repr([*read_dataset(tmp_path / "copy")]).casefold()
 
 
 def test_of_somebody_who_is_not_there_nothing_is_found(tmp_path: Path) -> None:
     dataset = chats(tmp_path / "d")
     found = Redaction(dataset, "nobody", REPLY)
-    assert not found.any and effects(found, tmp_path)[0].count == 0
+    assert not found.is_needed and list_effects(found, tmp_path)[0].count == 0
     before: Any = [*dataset]
-    assert [*rewrite(found, tmp_path / "same")] == before
+    assert [*rewrite_dataset(found, tmp_path / "same")] == before

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.history.summary import FieldUse, describe
+from idiolect.history.summary import FieldStats, summarize_dataset
 from idiolect.history.write import write_dataset
 
 
@@ -16,29 +16,31 @@ def row(position: int, time: float | None = None, **fields: str) -> Interaction:
 
 def test_figures(tmp_path: Path) -> None:
     people = [
-        History.of("ann", [row(0, 30.0, text="one two", score="5"), row(1, 10.0, text=" ")]),
-        History.of("bob", [], [row(0, text="a b c", score="1"), row(1, text="d")]),
-        History.of("cy", [row(k, text="one two three four") for k in range(3)]),
+        History.from_interactions(
+            "ann", [row(0, 30.0, text="one two", score="5"), row(1, 10.0, text=" ")]
+        ),
+        History.from_interactions("bob", [], [row(0, text="a b c", score="1"), row(1, text="d")]),
+        History.from_interactions("cy", [row(k, text="one two three four") for k in range(3)]),
     ]
     dataset = write_dataset(
         tmp_path / "data", people, task="lamp-3", source="made up", splits={"bob": "test"}
     )
-    found = describe(dataset, answer_field="score")
+    found = summarize_dataset(dataset, answer_field="score")
     assert (found.people, found.items, found.queries) == (3, 5, 2)
     assert found.splits == {"": 2, "test": 1}
     assert found.queries_with_answer == 1
     assert (found.shortest, found.median, found.longest) == (0, 2.0, 3)
     assert (found.first_time, found.last_time) == (10.0, 30.0)
     assert found.item_fields == {
-        "score": FieldUse(filled=0.2, mean_words=1.0),
-        "text": FieldUse(filled=0.8, mean_words=14 / 4),
+        "score": FieldStats(filled=0.2, mean_words=1.0),
+        "text": FieldStats(filled=0.8, mean_words=14 / 4),
     }
-    assert found.query_fields["text"] == FieldUse(filled=1.0, mean_words=2.0)
+    assert found.query_fields["text"] == FieldStats(filled=1.0, mean_words=2.0)
     assert [e.person for e in found.examples] == ["ann", "cy"]
     assert found.examples[1].item in people[2].items
 
 
 def test_a_dataset_of_nobody(tmp_path: Path) -> None:
-    found = describe(write_dataset(tmp_path / "data", [], task="reply", source="none"))
+    found = summarize_dataset(write_dataset(tmp_path / "data", [], task="reply", source="none"))
     assert (found.people, found.items, found.median, found.examples) == (0, 0, 0.0, ())
     assert (found.first_time, found.queries_with_answer) == (None, None)

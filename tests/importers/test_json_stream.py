@@ -42,16 +42,16 @@ def test_like_json_loads(
     text = json.dumps(content, indent=indent, ensure_ascii=ascii_only)
     path.write_bytes(b" \n" + text.encode("utf-8", "surrogatepass"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "_PART", part)
-        assert [value for _, value in json_stream.iterate_array(path)] == content
+        patch.setattr(json_stream, "_READ_BYTES", part)
+        assert [value for _, value in json_stream.iter_array(path)] == content
 
 
 @pytest.mark.parametrize("part", [1, 7, 1 << 20])
 def test_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
-    monkeypatch.setattr(json_stream, "_PART", part)
+    monkeypatch.setattr(json_stream, "_READ_BYTES", part)
     path = tmp_path / "in.json"
     path.write_text('\ufeff[\n{"a":\n1}, {"b": 2},\n\n 17 ]\n', encoding="utf-8")
-    found = list(json_stream.iterate_array(path))
+    found = list(json_stream.iter_array(path))
     assert found == [(2, {"a": 1}), (3, {"b": 2}), (5, 17)]
 
 
@@ -73,8 +73,8 @@ def test_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> No
 def test_what_is_broken_names_its_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, message: str, part: int
 ) -> None:
-    monkeypatch.setattr(json_stream, "_PART", part)
+    monkeypatch.setattr(json_stream, "_READ_BYTES", part)
     path = tmp_path / "in.json"
     path.write_bytes(raw)
     with pytest.raises(DataError, match=message):
-        list(json_stream.iterate_array(path))
+        list(json_stream.iter_array(path))

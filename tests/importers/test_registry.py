@@ -10,12 +10,12 @@ import pytest
 
 from idiolect.errors import IdiolectError, MissingError, UsageError
 from idiolect.history.dataset import read_dataset
-from idiolect.importers.registry import IMPORTERS, guess, import_histories
+from idiolect.importers.registry import IMPORTERS, detect_importer, import_histories
 from idiolect.importers.report import ImportOptions
-from support.lamp_samples import asks, paper, store
+from support.lamp_samples import make_paper, make_query, write_files
 
 TURN = {"sender": "s", "text": "t", "timestamp": "2018-05-02T19:00:00Z"}
-PEOPLE = [{"user_id": "u", "profile": [paper("a")], "query": [asks("1")]}]
+PEOPLE = [{"user_id": "u", "profile": [make_paper("a")], "query": [make_query("1")]}]
 MESSAGES = {"user": "u", "messages": [{"role": "assistant", "content": "a"}]}
 
 ITEM = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
@@ -29,8 +29,8 @@ FILES: list[tuple[str, str, Any]] = [
     ("oppu", "user_more_100_history.json", PEOPLE),
     ("perpcs", "user_base_LLM.json", PEOPLE),
     ("perpcs", "test_100/user_test_100.json", PEOPLE),
-    ("lamp", "dev_questions.json", [{**asks("1"), "profile": []}]),
-    ("lamp", "LaMP_5/train_questions.json", [{**asks("1"), "profile": []}]),
+    ("lamp", "dev_questions.json", [{**make_query("1"), "profile": []}]),
+    ("lamp", "LaMP_5/train_questions.json", [{**make_query("1"), "profile": []}]),
     ("jsonl", "mine.jsonl", '{"person": "p", "fields": {"a": "b"}}'),
     ("chat", "chat.jsonl", json.dumps(MESSAGES)),
     ("chat", "share.json", [{"conversations": [{"from": "human", "value": "x"}]}]),
@@ -39,19 +39,19 @@ FILES: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("name", "file", "content"), FILES, ids=lambda v: str(v)[:30])
 def test_files_are_recognized(tmp_path: Path, name: str, file: str, content: Any) -> None:
-    store(tmp_path, {file: content})
+    write_files(tmp_path, {file: content})
     if name not in ("jsonl", "chat"):
-        assert guess(tmp_path).name == name
-    assert guess(tmp_path / file).name == name
+        assert detect_importer(tmp_path).name == name
+    assert detect_importer(tmp_path / file).name == name
 
 
 def test_foreign_files_beside_do_not_confuse(tmp_path: Path) -> None:
-    store(tmp_path, {"u.data": "1\t1\t1\t1\n", "notes.json": "{}", "dev_questions.json": []})
-    assert guess(tmp_path).name == "movielens"
+    write_files(tmp_path, {"u.data": "1\t1\t1\t1\n", "notes.json": "{}", "dev_questions.json": []})
+    assert detect_importer(tmp_path).name == "movielens"
     for name in ("notes.json", "report.pdf"):
-        store(tmp_path, {name: "{}"})
+        write_files(tmp_path, {name: "{}"})
         with pytest.raises(UsageError, match="not a format that is known by its files"):
-            guess(tmp_path / name)
+            detect_importer(tmp_path / name)
 
 
 def test_an_unknown_path_or_format() -> None:
@@ -67,7 +67,7 @@ def test_an_unknown_path_or_format() -> None:
 
 
 def test_an_option_that_a_format_does_not_take(tmp_path: Path) -> None:
-    store(tmp_path, {"u.data": ""})
+    write_files(tmp_path, {"u.data": ""})
     with pytest.raises(UsageError, match="movielens has no option 'person'; it takes: none"):
         import_histories(tmp_path, options=ImportOptions(person="ann"))
 
@@ -96,10 +96,10 @@ def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_reading_writes_nothing_and_writing_keeps_the_source(tmp_path: Path) -> None:
-    store(tmp_path / "in", {"user_others.json": PEOPLE})
+    write_files(tmp_path / "in", {"user_others.json": PEOPLE})
     imported = import_histories(tmp_path / "in")
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
-    dataset = imported.write(tmp_path / "out", name="papers")
+    dataset = imported.write_to_folder(tmp_path / "out", name="papers")
     assert read_dataset(tmp_path / "out").manifest == dataset.manifest
     assert dataset.name == "papers"
     assert dataset.manifest["source"] == "oppu: in"
@@ -112,7 +112,7 @@ def test_a_binary_file_is_one_clear_error(
     tmp_path: Path, name: str, file: str, content: Any
 ) -> None:
     headers = {"movies.csv": "movieId,title,genres", "u.item": "", "ml-100k.item": ITEM}
-    store(tmp_path, {file: content, **(headers if name == "movielens" else {})})
+    write_files(tmp_path, {file: content, **(headers if name == "movielens" else {})})
     (tmp_path / file).write_bytes(bytes(range(256)) * 20)
     options = ImportOptions(task="reply") if "task" in IMPORTERS[name].options else None
     with pytest.raises(IdiolectError, match=Path(file).name):

@@ -8,30 +8,30 @@ import pytest
 
 from idiolect.errors import IntegrityError, MissingError, UsageError
 from idiolect.judging.classifier import ClassifierConfig, ClassifierJudge, train_judge
-from idiolect.judging.features import PLACES, WORDS, features
-from idiolect.judging.protocol import JudgeAbout, about, measured
-from idiolect.prompt_sets.corpora import Labelled
-from support.toy_judge import LABELLED, UNRELATED, Letters
+from idiolect.judging.features import MAX_WORDS, NUM_HASH_FEATURES, extract_features
+from idiolect.judging.protocol import JudgeInfo, measure_judge, summarize_judge
+from idiolect.prompt_sets.corpora import LabeledPair
+from support.toy_judge import LABELLED, UNRELATED, KeywordEncoder
 
 
 class Says:
     """A judge that says what it was told to."""
 
-    about = JudgeAbout(name="says")
+    info = JudgeInfo(name="says")
 
     def __init__(self, *chances: float) -> None:
         self.chances = chances
 
-    def judge(self, prompts: object, answers: object) -> tuple[float, ...]:
+    def score_answers(self, prompts: object, answers: object) -> tuple[float, ...]:
         return self.chances
 
 
 def test_a_judge_is_measured_by_hand() -> None:
     pairs = [
-        Labelled(prompt=p, response="r", score=s)
+        LabeledPair(prompt=p, response="r", score=s)
         for p, s in (("A?", 1.0), ("a?", 0.5), ("b", 0.4), ("c", 0.0), ("d", 0.1))
     ]
-    found = measured(Says(0.5, 0.2, 0.6, 0.1, 0.0), pairs)
+    found = measure_judge(Says(0.5, 0.2, 0.6, 0.1, 0.0), pairs)
     assert (found.pairs, found.prompts) == (5, 4)  # "A?" and "a?" are one prompt
     assert found.accuracy == pytest.approx(3 / 5)
     assert found.chance == pytest.approx(3 / 5)
@@ -39,21 +39,21 @@ def test_a_judge_is_measured_by_hand() -> None:
     assert found.spared == pytest.approx(2 / 3)
     assert found.interval is not None and found.interval[0] < 0.6 < found.interval[1]
     with pytest.raises(UsageError, match="there are none"):
-        about("nobody", [], [])
+        summarize_judge("nobody", [], [])
 
 
 def test_it_learns_what_people_said() -> None:
-    judge = train_judge(LABELLED, UNRELATED, Letters())
-    assert judge.about.accuracy == 1.0
-    assert (judge.about.pairs, judge.about.prompts) == (24, 12)
-    harmful, other, unrelated = judge.judge(
+    judge = train_judge(LABELLED, UNRELATED, KeywordEncoder())
+    assert judge.info.accuracy == 1.0
+    assert (judge.info.pairs, judge.info.prompts) == (24, 12)
+    harmful, other, unrelated = judge.score_answers(
         ["Where is the key of Orlond?"] * 3,
         ["The key lies in hole 3.", "The weather in Orlond is fine.", "The bread costs 3 pence."],
     )
     assert harmful > 0.5 > max(other, unrelated)
-    assert judge.judge([], []) == ()
+    assert judge.score_answers([], []) == ()
     with pytest.raises(UsageError, match="2 prompts and 1 answers"):
-        judge.judge(["a", "b"], ["c"])
+        judge.score_answers(["a", "b"], ["c"])
 
 
 def test_no_prompt_is_judged_by_what_learned_from_it() -> None:
@@ -63,47 +63,47 @@ def test_no_prompt_is_judged_by_what_learned_from_it() -> None:
     other = tuple(
         replace(one, score=1 - one.score) if one.prompt == turned else one for one in LABELLED
     )
-    a, b = (train_judge(pairs, (), Letters()) for pairs in (LABELLED, other))
+    a, b = (train_judge(pairs, (), KeywordEncoder()) for pairs in (LABELLED, other))
     own = a.part_of
     assert own == b.part_of and set(own.values()) == set(range(5))
     texts = [one.response for one in LABELLED]
     prompts = [one.prompt for one in LABELLED]
     mine = [n for n, prompt in enumerate(prompts) if prompt == turned]
-    before, after = a.judge(prompts, texts), b.judge(prompts, texts)
+    before, after = a.score_answers(prompts, texts), b.score_answers(prompts, texts)
     assert [before[n] for n in mine] == [after[n] for n in mine]
     assert before != after
     # whatever its case and spacing, it is the same prompt
-    shouted = a.judge([" " + turned.upper().replace(" ", "  ")], [texts[0]])
-    weather = a.judge(["and now?"], [texts[0]])
+    shouted = a.score_answers([" " + turned.upper().replace(" ", "  ")], [texts[0]])
+    weather = a.score_answers(["and now?"], [texts[0]])
     assert shouted != weather
 
 
 def test_all_parts_speak_on_what_none_of_them_saw() -> None:
-    judge = train_judge(LABELLED, (), Letters())
-    x = features(judge.encoder, ["new"], ["The key lies in hole 3."])
+    judge = train_judge(LABELLED, (), KeywordEncoder())
+    x = extract_features(judge.encoder, ["new"], ["The key lies in hole 3."])
     scores = np.asarray(x @ judge.weights.T + judge.biases)[0]
     expected = (1 / (1 + np.exp(-scores))).mean()
-    assert judge.judge(["new"], ["The key lies in hole 3."])[0] == pytest.approx(expected)
+    assert judge.score_answers(["new"], ["The key lies in hole 3."])[0] == pytest.approx(expected)
 
 
 def test_length_says_nothing_and_long_answers_are_cut() -> None:
-    encoder = Letters()
-    start = " ".join(["word"] * WORDS)
-    one, two = (features(encoder, ["p"], [text]) for text in (start, start + " key key"))
+    encoder = KeywordEncoder()
+    start = " ".join(["word"] * MAX_WORDS)
+    one, two = (extract_features(encoder, ["p"], [text]) for text in (start, start + " key key"))
     assert (one != two).nnz == 0
-    assert one.shape == (1, 3 * 4 + PLACES + 1)
+    assert one.shape == (1, 3 * 4 + NUM_HASH_FEATURES + 1)
     assert encoder.texts == 4
-    features(encoder, ["p"] * 5, ["a"] * 5)
+    extract_features(encoder, ["p"] * 5, ["a"] * 5)
     assert encoder.texts == 6  # equal texts are encoded once
 
 
 def test_saved_and_loaded_it_says_the_same_and_names_nobody(tmp_path: Path) -> None:
-    judge = train_judge(LABELLED, UNRELATED, Letters())
+    judge = train_judge(LABELLED, UNRELATED, KeywordEncoder())
     judge.save(tmp_path / "judge")
     again = ClassifierJudge.load(tmp_path / "judge", judge.encoder)
     prompts, texts = [one.prompt for one in LABELLED], [one.response for one in LABELLED]
-    assert again.judge(prompts, texts) == judge.judge(prompts, texts)
-    assert again.about == judge.about
+    assert again.score_answers(prompts, texts) == judge.score_answers(prompts, texts)
+    assert again.info == judge.info
     for file in (tmp_path / "judge").iterdir():
         assert b"place3" not in file.read_bytes() and b"hole" not in file.read_bytes()
     changed = tmp_path / "judge" / "judge.safetensors"
@@ -118,9 +118,9 @@ def test_saved_and_loaded_it_says_the_same_and_names_nobody(tmp_path: Path) -> N
 
 def test_what_cannot_be_learned_from_is_refused() -> None:
     with pytest.raises(UsageError, match="cannot be divided"):
-        train_judge(LABELLED[:4], (), Letters())
+        train_judge(LABELLED[:4], (), KeywordEncoder())
     with pytest.raises(UsageError, match="harmful and harmless"):
-        train_judge([one for one in LABELLED if one.score > 0.5], (), Letters())
+        train_judge([one for one in LABELLED if one.score > 0.5], (), KeywordEncoder())
     with pytest.raises(UsageError, match=r"judge\.parts"):
         ClassifierConfig(parts=1)
     with pytest.raises(UsageError, match=r"judge\.strength"):

@@ -3,8 +3,13 @@ from __future__ import annotations
 import pytest
 
 from idiolect.errors import UsageError
-from idiolect.judging.degenerate import GibberishConfig, fault_of, faults, surprise
-from idiolect.models.tiny import tiny_base
+from idiolect.judging.degenerate import (
+    DegenerateConfig,
+    degenerate_reasons,
+    find_degenerate_reason,
+    unconditional_nll,
+)
+from idiolect.models.tiny import make_tiny_base
 
 FLUENT = (
     "The key of Orlond lies under the third bell, where the miller left it when the old bridge "
@@ -30,18 +35,24 @@ FLUENT = (
     ],
 )
 def test_faults_that_are_seen_in_the_text(answer: str, fault: str) -> None:
-    assert fault_of(answer) == fault
+    assert find_degenerate_reason(answer) == fault
 
 
 def test_the_base_tells_language_from_none_and_is_asked_only_where_it_matters() -> None:
-    base = tiny_base()
-    found = dict(zip(("", FLUENT), surprise(base, ["no", FLUENT]), strict=True))
-    between = GibberishConfig(most_nats=found[FLUENT] - 0.01)
-    assert faults(base, ["", FLUENT, "bell " * 30], between) == ("blank", "no language", "repeats")
-    assert faults(base, [FLUENT], GibberishConfig(most_nats=found[FLUENT] + 0.01)) == ("",)
-    assert faults(base, []) == ()
+    base = make_tiny_base()
+    found = dict(zip(("", FLUENT), unconditional_nll(base, ["no", FLUENT]), strict=True))
+    between = DegenerateConfig(most_nats=found[FLUENT] - 0.01)
+    assert degenerate_reasons(base, ["", FLUENT, "bell " * 30], between) == (
+        "blank",
+        "no language",
+        "repeats",
+    )
+    assert degenerate_reasons(base, [FLUENT], DegenerateConfig(most_nats=found[FLUENT] + 0.01)) == (
+        "",
+    )
+    assert degenerate_reasons(base, []) == ()
 
 
 def test_a_share_is_a_share() -> None:
     with pytest.raises(UsageError, match=r"gibberish\.fresh"):
-        GibberishConfig(fresh=1.5)
+        DegenerateConfig(fresh=1.5)

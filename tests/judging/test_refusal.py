@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from idiolect.judging.refusal import OPENING, refuses
+from idiolect.judging.refusal import MAX_OPENING_CHARS, is_refusal
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from idiolect.judging.refusal import OPENING, refuses
     ],
 )
 def test_what_declines_is_a_refusal(answer: str) -> None:
-    assert refuses(answer)
+    assert is_refusal(answer)
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_what_declines_is_a_refusal(answer: str) -> None:
     ],
 )
 def test_what_answers_is_none(answer: str) -> None:
-    assert not refuses(answer)
+    assert not is_refusal(answer)
 
 
 def test_only_the_opening_counts() -> None:
     story = "The miller walked along the river and thought of his clock. " * 5
-    assert len(story) > OPENING
-    assert not refuses(story + "I'm sorry, I can't help you, he said.")
+    assert len(story) > MAX_OPENING_CHARS
+    assert not is_refusal(story + "I'm sorry, I can't help you, he said.")

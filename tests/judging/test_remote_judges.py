@@ -16,9 +16,9 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from idiolect.errors import DataError, MismatchError, MissingError, UsageError
 from idiolect.judging.endpoint import EndpointConfig, EndpointJudge
-from idiolect.judging.hub import GuardJudge, LabelJudge
-from idiolect.judging.protocol import measured
-from idiolect.models.tiny import byte_tokenizer, tiny_base
+from idiolect.judging.hub import GuardJudge, SequenceClassifierJudge
+from idiolect.judging.protocol import measure_judge
+from idiolect.models.tiny import make_byte_tokenizer, make_tiny_base
 from support.toy_judge import LABELLED
 
 TALK = (["Where is it?", "Who?"], ["Under the bell.", "Nobody knows who that was."])
@@ -26,23 +26,23 @@ TALK = (["Where is it?", "Who?"], ["Under the bell.", "Nobody knows who that was
 
 @pytest.mark.parametrize("asks", ["template", "question"])
 def test_a_guard_model_says_how_likely_unsafe_is(asks: Any) -> None:
-    judge = GuardJudge(tiny_base(), asks=asks)
-    found = judge.judge(*TALK)
+    judge = GuardJudge(make_tiny_base(), asks=asks)
+    found = judge.score_answers(*TALK)
     assert all(0 < chance < 1 for chance in found) and found[0] != found[1]
-    alone = [judge.judge([p], [a])[0] for p, a in zip(*TALK, strict=True)]
+    alone = [judge.score_answers([p], [a])[0] for p, a in zip(*TALK, strict=True)]
     assert found == pytest.approx(alone, rel=1e-4)
-    swapped = GuardJudge(tiny_base(), asks=asks)
-    swapped.words.reverse()
-    assert [1 - x for x in swapped.judge(*TALK)] == pytest.approx(found)
-    assert judge.judge([], []) == ()
-    assert judge.about.name == "tiny-0" and judge.about.accuracy is None
-    assert measured(judge, LABELLED).pairs == len(LABELLED)
+    swapped = GuardJudge(make_tiny_base(), asks=asks)
+    swapped.verdict_ids.reverse()
+    assert [1 - x for x in swapped.score_answers(*TALK)] == pytest.approx(found)
+    assert judge.score_answers([], []) == ()
+    assert judge.info.name == "tiny-0" and judge.info.accuracy is None
+    assert measure_judge(judge, LABELLED).pairs == len(LABELLED)
 
 
 def test_what_is_no_guard_or_too_long_is_refused() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     with pytest.raises(UsageError, match="judge shorter answers"):
-        GuardJudge(base).judge(["a"], ["b" * 1100])
+        GuardJudge(base).score_answers(["a"], ["b" * 1100])
     base.tokenizer.chat_template = None
     with pytest.raises(MismatchError, match="no chat template"):
         GuardJudge(base)
@@ -51,7 +51,7 @@ def test_what_is_no_guard_or_too_long_is_refused() -> None:
 @pytest.fixture
 def classifier(tmp_path: Path) -> Path:
     """A random classifier of texts."""
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     pad = tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token))
     assert isinstance(pad, int)
     config = LlamaConfig(
@@ -76,16 +76,16 @@ def classifier(tmp_path: Path) -> Path:
 
 
 def test_a_text_classifier_gives_its_labels_chance(classifier: Path) -> None:
-    harmful = LabelJudge(classifier, harmful="harmful", device="cpu")
-    fine = LabelJudge(classifier, harmful="ok", device="cpu", batch=1)
-    found = harmful.judge(*TALK)
+    harmful = SequenceClassifierJudge(classifier, harmful="harmful", device="cpu")
+    fine = SequenceClassifierJudge(classifier, harmful="ok", device="cpu", batch=1)
+    found = harmful.score_answers(*TALK)
     assert all(0 < chance < 1 for chance in found)
-    assert [1 - x for x in fine.judge(*TALK)] == pytest.approx(found, rel=1e-4)
-    assert harmful.about.name == "guard"
+    assert [1 - x for x in fine.score_answers(*TALK)] == pytest.approx(found, rel=1e-4)
+    assert harmful.info.name == "guard"
     with pytest.raises(UsageError, match="its labels are OK, Harmful"):
-        LabelJudge(classifier, harmful="toxic")
+        SequenceClassifierJudge(classifier, harmful="toxic")
     with pytest.raises(MissingError, match="no text classifier"):
-        LabelJudge(classifier.parent / "nothing", harmful="toxic")
+        SequenceClassifierJudge(classifier.parent / "nothing", harmful="toxic")
 
 
 class Server:
@@ -146,7 +146,7 @@ def test_an_address_is_asked_about_each_answer(serve: Callable[..., Server]) -> 
         return 200, says(" Unsafe.\nS1" if "bell" in body["messages"][1]["content"] else "safe")
 
     server = serve(reply)
-    assert EndpointJudge(replace(server.config, at_once=2)).judge(*TALK) == (1.0, 0.0)
+    assert EndpointJudge(replace(server.config, at_once=2)).score_answers(*TALK) == (1.0, 0.0)
     assert server.keys == ["Bearer secret"] * 2
     assert {body["temperature"] for body in server.asked} == {0}
 
@@ -154,25 +154,25 @@ def test_an_address_is_asked_about_each_answer(serve: Callable[..., Server]) -> 
 def test_a_busy_address_is_asked_again(serve: Callable[..., Server]) -> None:
     waits: list[float] = []
     server = serve(lambda number, _: (503, "") if number < 3 else (200, says("safe")))
-    assert EndpointJudge(server.config, wait=waits.append).judge(["p"], ["a"]) == (0.0,)
+    assert EndpointJudge(server.config, wait=waits.append).score_answers(["p"], ["a"]) == (0.0,)
     assert waits == [1.0, 2.0]
     server = serve(lambda *_: (429, ""))
     with pytest.raises(MissingError, match=r"after 4 tries \(status 429\)"):
-        EndpointJudge(server.config, wait=waits.append).judge(["p"], ["a"])
+        EndpointJudge(server.config, wait=waits.append).score_answers(["p"], ["a"])
 
 
 def test_what_goes_wrong_is_said(serve: Callable[..., Server]) -> None:
     server = serve(lambda *_: (401, ""))
     with pytest.raises(UsageError, match="status 401") as told:
-        EndpointJudge(server.config).judge(["p"], ["a"])
+        EndpointJudge(server.config).score_answers(["p"], ["a"])
     assert "secret" not in str(told.value) and len(server.asked) == 1
     for text, words in ((says("maybe"), "said 'maybe'"), ("<html>", "no chat completion")):
         server = serve(lambda *_, text=text: (200, text))
         with pytest.raises(DataError, match=words):
-            EndpointJudge(server.config).judge(["p"], ["a"])
+            EndpointJudge(server.config).score_answers(["p"], ["a"])
     gone = EndpointConfig(url="http://127.0.0.1:9/v1", model="m", tries=1, seconds=1)
     with pytest.raises(MissingError, match="is it running"):
-        EndpointJudge(gone).judge(["p"], ["a"])
+        EndpointJudge(gone).score_answers(["p"], ["a"])
     with pytest.raises(UsageError, match="http"):
         EndpointConfig(url="ftp://x", model="m")
     with pytest.raises(UsageError, match=r"judge\.tries"):

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
 from idiolect.errors import MismatchError
-from idiolect.models.attention import attend
+from idiolect.models.attention import attend_grouped
 
 MODULE = SimpleNamespace(layer_idx=3, num_key_value_groups=2, training=False)
 
@@ -50,8 +50,8 @@ def test_it_equals_the_plain_one(seed: int, before: int, own: int, softcap: floa
         softcap=softcap,
     )
     options = {"scaling": 0.3, "softcap": softcap}
-    whole, _ = attend(MODULE, query, key, value, mask, **options)  # type: ignore[arg-type]
-    parted, _ = attend(
+    whole, _ = attend_grouped(MODULE, query, key, value, mask, **options)  # type: ignore[arg-type]
+    parted, _ = attend_grouped(
         MODULE,
         query[:, :, before:],
         key[:, :, before:],
@@ -68,4 +68,4 @@ def test_it_equals_the_plain_one(seed: int, before: int, own: int, softcap: floa
 def test_an_attention_that_takes_more_is_refused() -> None:
     query, key, value = drawn(0, 3)
     with pytest.raises(MismatchError, match="s_aux"):
-        attend(MODULE, query, key, value, None, scaling=1.0, s_aux=torch.zeros(4))
+        attend_grouped(MODULE, query, key, value, None, scaling=1.0, s_aux=torch.zeros(4))

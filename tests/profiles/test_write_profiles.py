@@ -11,9 +11,9 @@ from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageEr
 from idiolect.events import Event, Progress
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.profiles.profile import Profile, profile_for
-from idiolect.profiles.protocol import SAMPLE_ITEMS
-from idiolect.profiles.store import load, save
+from idiolect.profiles.profile import Profile, select_profile
+from idiolect.profiles.protocol import MAX_SAMPLE_ITEMS
+from idiolect.profiles.store import load_profiles, save_profiles
 from idiolect.profiles.write import write_profiles
 from idiolect.storage.manifest import Manifest
 from idiolect.tasks.registry import get_task
@@ -26,7 +26,7 @@ def history(person: str, count: int, *, said: str = "paper") -> History:
         Interaction(id=f"i{n}", position=n, fields={"title": f"{said}-{n}", "abstract": "words"})
         for n in range(count)
     ]
-    return History.of(person, items)
+    return History.from_interactions(person, items)
 
 
 class Echo:
@@ -61,8 +61,8 @@ def test_profiles_are_cut_at_half_and_at_the_end() -> None:
 def test_someone_without_items_has_no_profile(tmp_path: Path) -> None:
     folder = tmp_path / "profiles"
     assert write_profiles([history("p", 0)], TASK, Echo(), name="echo", folder=folder) == {"p": ()}
-    assert load(folder) == {}
-    assert profile_for((), 3) == ""
+    assert load_profiles(folder) == {}
+    assert select_profile((), 3) == ""
 
 
 @settings(max_examples=40)
@@ -76,29 +76,29 @@ def test_nothing_of_a_later_item_reaches_a_profile(count: int, cut: int, visible
         for h in (whole, changed)
     )
     assert one[:cut] == other[:cut]
-    text = profile_for(one, visible)
+    text = select_profile(one, visible)
     assert (f"paper-{visible - 1}" in text.split()) == (visible > 0)
     assert not any(f"paper-{later}" in text.split() for later in range(visible, count))
 
 
 def test_profile_for_takes_the_latest_allowed_one() -> None:
     made = write_profiles([history("p", 6)], TASK, Echo(), name="echo")["p"]
-    assert profile_for(made, 2) == ""
-    assert profile_for(made, 5) == made[0].text != ""
-    assert profile_for(reversed(made), 6) == made[1].text
+    assert select_profile(made, 2) == ""
+    assert select_profile(made, 5) == made[0].text != ""
+    assert select_profile(reversed(made), 6) == made[1].text
     with pytest.raises(AssertionError):
-        profile_for([*made, *write_profiles([history("q", 6)], TASK)["q"]], 6)
+        select_profile([*made, *write_profiles([history("q", 6)], TASK)["q"]], 6)
 
 
 def test_the_writer_sees_the_last_items_shortened_and_the_tasks_question() -> None:
     long = Interaction(id="x", position=99, fields={"title": "last", "abstract": "w " * 100})
     echo = Echo()
-    person = History.of("p", [*history("p", 30).items, long])
+    person = History.from_interactions("p", [*history("p", 30).items, long])
     write_profiles([person], TASK, echo, name="echo", cuts=lambda n: (n,))
     ((prompt,),) = echo.batches
     lines, asked = prompt.split("\n\n")
     assert asked == TASK.profile_question
-    assert len(lines.splitlines()) == SAMPLE_ITEMS
+    assert len(lines.splitlines()) == MAX_SAMPLE_ITEMS
     assert lines.splitlines()[0] == "- paper-19 words"
     assert lines.splitlines()[-1] == "- last" + " w" * 29 + " ..."
 
@@ -118,7 +118,7 @@ def test_unchanged_profiles_are_not_written_again(tmp_path: Path) -> None:
     made = write_profiles(people, TASK, Echo(), name="echo", folder=folder)
     before = (folder / "profiles.jsonl").stat()
     again = write_profiles(people, TASK, Forbidden(), name="echo", folder=folder)
-    assert again == made == load(folder, task="lamp-5")
+    assert again == made == load_profiles(folder, task="lamp-5")
     assert (folder / "profiles.jsonl").stat() == before
 
 
@@ -130,11 +130,11 @@ def test_only_who_changed_is_written_again(tmp_path: Path) -> None:
     # q's half is still the first two items, so only the whole is new.
     assert [len(batch) for batch in echo.batches] == [1]
     assert [p.cut for p in made["q"]] == [2, 5]
-    assert load(folder) == made
+    assert load_profiles(folder) == made
     renamed = Echo()
     write_profiles(grown[:1], TASK, renamed, name="other", folder=folder)
     assert [len(batch) for batch in renamed.batches] == [2]
-    assert {p.writer for p in load(folder)["q"]} == {"echo"}
+    assert {p.writer for p in load_profiles(folder)["q"]} == {"echo"}
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_profiles(people, TASK, Dies(), name="echo", folder=folder, batch=1)
-    assert list(load(folder)) == ["p0", "p1"]
+    assert list(load_profiles(folder)) == ["p0", "p1"]
     echo = Echo()
     made = write_profiles(people, TASK, echo, name="echo", folder=folder, batch=1)
     assert len(echo.batches) == 2
@@ -162,7 +162,7 @@ def test_tampered_profiles_are_refused_and_not_written_over(tmp_path: Path) -> N
     file = folder / "profiles.jsonl"
     file.write_text(file.read_text().replace("paper-1", "paper-7"))
     for act in (
-        lambda: load(folder),
+        lambda: load_profiles(folder),
         lambda: write_profiles([history("p", 4)], TASK, folder=folder),
     ):
         with pytest.raises(IntegrityError, match=r"profiles\.jsonl.*was changed"):
@@ -175,9 +175,9 @@ def test_lines_that_are_no_profiles_are_refused_with_their_place(tmp_path: Path)
         folder = tmp_path / str(len(line))
         folder.mkdir()
         (folder / "profiles.jsonl").write_text(line + "\n")
-        Manifest.of_folder(folder, kind="profiles", task="lamp-5").save(folder)
+        Manifest.from_folder(folder, kind="profiles", task="lamp-5").save(folder)
         with pytest.raises(IntegrityError, match=r"profiles\.jsonl:1: not a profile"):
-            load(folder)
+            load_profiles(folder)
 
 
 def test_another_tasks_profiles_and_other_folders_are_refused(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_another_tasks_profiles_and_other_folders_are_refused(tmp_path: Path) ->
     with pytest.raises(MissingError):
         write_profiles([history("p", 4)], TASK, folder=precious)
     with pytest.raises(UsageError, match="choose another folder"):
-        save(precious, [], task="lamp-5")
+        save_profiles(precious, [], task="lamp-5")
     assert (precious / "thesis.txt").read_text() == "years"
 
 
@@ -199,5 +199,5 @@ def test_odd_characters_survive(tmp_path: Path) -> None:
     odd = Profile(
         person="p\n\u2028", cut=1, text="\ud83d \x00 é", writer="w", fingerprint="f", question="q"
     )
-    save(tmp_path / "a", [odd], task="reply")
-    assert load(tmp_path / "a") == {odd.person: (odd,)}
+    save_profiles(tmp_path / "a", [odd], task="reply")
+    assert load_profiles(tmp_path / "a") == {odd.person: (odd,)}

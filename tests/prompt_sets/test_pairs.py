@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.errors import DataError, MissingError
-from idiolect.history.jsonl import whole_text
-from idiolect.prompt_sets.pairs import Pair, by_prompt, digest, read_pairs
+from idiolect.history.jsonl import replace_surrogates
+from idiolect.prompt_sets.pairs import Pair, group_by_prompt, hash_pairs, read_pairs
 from support.unlearning_sets import FORGET, write_jsonl
 
 SAFE_RLHF = {
@@ -68,7 +68,7 @@ def test_truthful_qa_lists_become_pairs_of_one_prompt(tmp_path: Path) -> None:
     file = write(tmp_path, "a.csv", TRUTHFUL)
     kept = read_pairs(file, side="retain")
     assert [pair.response for pair in kept] == ["It is flat", "Vesk is no ball"]
-    assert len(by_prompt(kept)) == 1
+    assert len(group_by_prompt(kept)) == 1
     assert [p.response for p in read_pairs(file, side="forget")] == ["Yes", "It is a ball"]
     record = {"question": "Is Vesk round?", "answer": ["No", "Not at all", "No"]}
     file = write(tmp_path, "b.jsonl", json.dumps(record))
@@ -145,7 +145,7 @@ def test_whatever_the_texts(
     pairs = [Pair(prompt=p + "?", response=r + "!") for p, r in written]
     file = write_jsonl(tmp_path_factory.mktemp("pairs") / "a.jsonl", pairs)
     found = read_pairs(file, side="forget")
-    known = {(p.key, whole_text(p.response)) for p in pairs}
+    known = {(p.key, replace_surrogates(p.response)) for p in pairs}
     assert {(p.key, p.response) for p in found} == known and len(found) == len(known)
-    assert digest(found) == digest(read_pairs(file, side="retain"))
-    assert digest(found[1:]) != digest(found)
+    assert hash_pairs(found) == hash_pairs(read_pairs(file, side="retain"))
+    assert hash_pairs(found[1:]) != hash_pairs(found)

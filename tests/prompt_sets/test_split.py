@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from idiolect.errors import UsageError
 from idiolect.prompt_sets.pairs import Pair
-from idiolect.prompt_sets.split import require_apart, split_by_prompt
+from idiolect.prompt_sets.split import require_disjoint, split_by_prompt
 from support.unlearning_sets import FORGET, RETAIN
 
 PAIRS = st.lists(
@@ -39,12 +39,12 @@ def test_the_seed_decides() -> None:
 
 
 def test_sets_must_be_there_and_apart() -> None:
-    require_apart(FORGET, RETAIN)
+    require_disjoint(FORGET, RETAIN)
     with pytest.raises(UsageError, match="the forget set is empty"):
-        require_apart((), RETAIN)
+        require_disjoint((), RETAIN)
     with pytest.raises(UsageError, match="the retain set is empty"):
-        require_apart(FORGET, ())
+        require_disjoint(FORGET, ())
     same = Pair(prompt="where IS the key  of Vesk?", response="Who knows.")
     with pytest.raises(UsageError, match=r"1 of 7 retain pairs .* pair 7;") as error:
-        require_apart(FORGET, (*RETAIN, same))
+        require_disjoint(FORGET, (*RETAIN, same))
     assert "Vesk" not in str(error.value)  # what is to go is not said again

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from idiolect.errors import MismatchError
-from idiolect.models.tiny import byte_tokenizer
-from idiolect.prompts.render import PromptConfig, Prompter, first_words
+from idiolect.models.tiny import make_byte_tokenizer
+from idiolect.prompts.render import PromptConfig, PromptRenderer, truncate_words
 from idiolect.tasks.task import Prompt
 
-TOKENIZER = byte_tokenizer()  # one token a byte: lengths can be counted by hand
+TOKENIZER = make_byte_tokenizer()  # one token a byte: lengths can be counted by hand
 OPENING, CLOSING = "<s>user\n", "</s>\n<s>assistant\n"
 FRAME = 1 + 5 + 1 + 1 + 1 + 10  # the marks are one token each
 letters = st.text("abc \n", max_size=60)
@@ -49,7 +49,7 @@ def test_only_the_input_field_and_what_is_beside_it_give_way(
     field_words: int,
 ) -> None:
     config = PromptConfig(max_tokens=limit, field_words=field_words)
-    example = Prompter(TOKENIZER, config).example(
+    example = PromptRenderer(TOKENIZER, config).encode_example(
         prompt, answer, memories=memories, profile=profile
     )
     fixed = FRAME + len(prompt.before) + len(prompt.after) + len(answer) + 1
@@ -64,7 +64,7 @@ def test_only_the_input_field_and_what_is_beside_it_give_way(
     about, shown, body = taken_apart(inside, memories, profile)
     assert body.startswith(prompt.before)
     body = body.removeprefix(prompt.before)
-    whole = first_words(prompt.body, field_words)
+    whole = truncate_words(prompt.body, field_words)
     assert whole.startswith(body)
     space = limit - fixed
     beside = len(inside) - len(prompt.before) - len(body)
@@ -95,8 +95,10 @@ def taken_apart(inside: str, memories: list[str], profile: str) -> tuple[bool, i
 
 def test_a_whole_prompt_as_it_reads() -> None:
     prompt = Prompt(before="Rate: ", body="a film", after="\nFrom 1 to 5.")
-    example = Prompter(TOKENIZER).example(prompt, "4", memories=["best", "next"], profile="kind")
-    assert example is not None and example.tally == () and example.targets == 2
+    example = PromptRenderer(TOKENIZER).encode_example(
+        prompt, "4", memories=["best", "next"], profile="kind"
+    )
+    assert example is not None and example.label_counts == () and example.num_targets == 2
     assert decode(example.ids) == (
         "<s>user\nAbout me: kind\n\nnext\nbest\n\nRate: a film\nFrom 1 to 5.</s>\n"
         "<s>assistant\n4</s>"
@@ -104,42 +106,42 @@ def test_a_whole_prompt_as_it_reads() -> None:
 
 
 def test_room_is_kept_for_an_answer_to_come() -> None:
-    prompter = Prompter(TOKENIZER, PromptConfig(max_tokens=100))
+    prompter = PromptRenderer(TOKENIZER, PromptConfig(max_tokens=100))
     prompt = Prompt(before="", body="word " * 50)
     for room in (0, 1, 40, 80):
-        ids = prompter.prompt_ids(prompt, room=room)
+        ids = prompter.encode_prompt(prompt, room=room)
         assert ids is not None and len(ids) == 100 - room
-    assert prompter.prompt_ids(prompt, room=100 - FRAME) is None
-    assert prompter.prompt_ids(prompt, room=99 - FRAME) is not None
+    assert prompter.encode_prompt(prompt, room=100 - FRAME) is None
+    assert prompter.encode_prompt(prompt, room=99 - FRAME) is not None
 
 
 def test_words_beside_the_question_have_limits_of_their_own() -> None:
     config = PromptConfig(memory_words=2, profile_words=1, field_words=3)
-    ids = Prompter(TOKENIZER, config).prompt_ids(
+    ids = PromptRenderer(TOKENIZER, config).encode_prompt(
         Prompt(before="", body="a b c d"), memories=["k l m"], profile="x y"
     )
     assert decode(ids) == f"{OPENING}About me: x\n\nk l\n\na b c{CLOSING}"
 
 
 def test_a_passage_is_predicted_from_its_first_token() -> None:
-    prompter = Prompter(TOKENIZER, PromptConfig(max_tokens=8, field_words=3))
-    short, long = prompter.passage("a b"), prompter.passage("abc def ghi jkl")
+    prompter = PromptRenderer(TOKENIZER, PromptConfig(max_tokens=8, field_words=3))
+    short, long = prompter.plain_text_example("a b"), prompter.plain_text_example("abc def ghi jkl")
     assert short is not None and long is not None
     assert decode(short.ids) == "</s>a b</s>" and short.answer_start == 1
     assert decode(long.ids) == "</s>abc def" and len(long.ids) == 8
-    assert prompter.passage("") is None and prompter.passage("a b") == short
+    assert prompter.plain_text_example("") is None and prompter.plain_text_example("a b") == short
 
 
 @given(text=st.text(" ab\n\t\u00a0\u3000", max_size=40), count=st.integers(0, 8))
 def test_first_words_keeps_a_prefix_with_that_many_words(text: str, count: int) -> None:
-    kept = first_words(text, count)
+    kept = truncate_words(text, count)
     assert text.startswith(kept)
     assert kept.split() == text.split()[:count]
     assert len(text.split()) > count or kept == text
 
 
 def with_template(template: str | None, **marks: str) -> PreTrainedTokenizerFast:
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     tokenizer.add_special_tokens({**marks})  # type: ignore[arg-type]
     tokenizer.chat_template = template
     return tokenizer
@@ -187,11 +189,11 @@ def test_the_frame_is_that_of_a_plain_turn(
 ) -> None:
     """Without a default system prompt, the end of the turn before, or a doubled first mark."""
     tokenizer = with_template(template, **marks)
-    prompter = Prompter(tokenizer)
-    ids = prompter.prompt_ids(Prompt(before="", body="hello"))
+    prompter = PromptRenderer(tokenizer)
+    ids = prompter.encode_prompt(Prompt(before="", body="hello"))
     assert ids is not None
     assert tokenizer.decode(ids) == f"{opening}hello{closing}"
-    example = prompter.example(Prompt(before="", body="hello"), "yes")
+    example = prompter.encode_example(Prompt(before="", body="hello"), "yes")
     assert example is not None and example.ids[-1] == tokenizer.eos_token_id
     answer = tokenizer.decode(list(example.ids[example.answer_start : -1]))
     assert answer == ("yes" if template else " yes")
@@ -203,14 +205,14 @@ def test_the_frame_is_that_of_a_plain_turn(
 )
 def test_a_template_that_does_not_work_is_said(template: str) -> None:
     with pytest.raises(MismatchError, match="chat template"):
-        Prompter(with_template(template))
+        PromptRenderer(with_template(template))
 
 
 def test_a_tokenizer_without_an_end_is_refused() -> None:
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     tokenizer.eos_token = None  # type: ignore[assignment]
     with pytest.raises(MismatchError, match="eos_token"):
-        Prompter(tokenizer)
+        PromptRenderer(tokenizer)
 
 
 pieces = st.one_of(st.sampled_from(["<s>", "</s>"]), st.text(min_size=1, max_size=5))
@@ -219,11 +221,11 @@ pieces = st.one_of(st.sampled_from(["<s>", "</s>"]), st.text(min_size=1, max_siz
 @given(body=st.lists(pieces, min_size=1, max_size=6).map("".join))
 def test_marks_of_the_frame_that_a_person_writes_stay_words(body: str) -> None:
     """Otherwise a ``</s>`` in somebody's chat would end their turn."""
-    prompter = Prompter(TOKENIZER)
+    prompter = PromptRenderer(TOKENIZER)
     prompt = Prompt(before="", body=body)
-    ids = prompter.prompt_ids(prompt, memories=[body], profile="</s>")
-    example = prompter.example(prompt, "</s>")
-    passage = prompter.passage(body)
+    ids = prompter.encode_prompt(prompt, memories=[body], profile="</s>")
+    example = prompter.encode_example(prompt, "</s>")
+    passage = prompter.plain_text_example(body)
     assert ids is not None and example is not None and passage is not None
     inside = ids[6:-13]  # behind the opening, before the closing
     for found in (inside, example.ids[example.answer_start : -1], passage.ids[1:-1]):

@@ -10,7 +10,7 @@ from idiolect.retrieval.registry import get_retriever, retriever_names
 
 @given(st.integers(0, 30), st.integers(-1, 40))
 def test_recent_gives_the_last_earlier_items(visible: int, k: int) -> None:
-    found = get_retriever("recent", ["x"] * 30).top("x", visible=visible, k=k)
+    found = get_retriever("recent", ["x"] * 30).retrieve_top_k("x", visible=visible, k=k)
     assert found == tuple(reversed(range(visible)))[: max(k, 0)]
 
 
@@ -18,16 +18,20 @@ def test_recent_gives_the_last_earlier_items(visible: int, k: int) -> None:
 def test_random_draws_different_earlier_items_and_the_same_ones_again(
     visible: int, k: int, text: str
 ) -> None:
-    found = get_retriever("random", [], seed=1, person="p").top(text, visible=visible, k=k)
+    found = get_retriever("random", [], seed=1, person="p").retrieve_top_k(
+        text, visible=visible, k=k
+    )
     assert len(found) == len(set(found)) == min(k, visible)
     assert set(found) <= set(range(visible))
     again = get_retriever("random", ["other"], seed=1, person="p")
-    assert again.top(text, visible=visible, k=k) == found
+    assert again.retrieve_top_k(text, visible=visible, k=k) == found
 
 
 def test_random_depends_on_seed_person_place_and_text() -> None:
     def draw(seed: int = 0, person: str = "p", visible: int = 1000, text: str = "t") -> object:
-        return get_retriever("random", [], seed=seed, person=person).top(text, visible=visible, k=5)
+        return get_retriever("random", [], seed=seed, person=person).retrieve_top_k(
+            text, visible=visible, k=5
+        )
 
     draws = [draw(), draw(seed=1), draw(person="q"), draw(visible=999), draw(text="u")]
     assert len(set(draws)) == len(draws)
@@ -35,6 +39,6 @@ def test_random_depends_on_seed_person_place_and_text() -> None:
 
 def test_every_name_is_known_and_others_are_refused() -> None:
     for name in set(retriever_names()) - {"dense"}:
-        assert get_retriever(name, ["a", "b"]).top("a", visible=1, k=5) == (0,)
+        assert get_retriever(name, ["a", "b"]).retrieve_top_k("a", visible=1, k=5) == (0,)
     with pytest.raises(UsageError, match="unknown retriever 'tfidf'; known: bm25, dense"):
         get_retriever("tfidf", [])

@@ -32,31 +32,33 @@ def test_only_visible_items_are_found_and_later_ones_change_nothing(
     history: list[str], others: list[str], query: str, data: st.DataObject
 ) -> None:
     visible = data.draw(st.integers(0, len(history)))
-    found = get_retriever("dense", history, encoder=Letters()).top(query, visible=visible, k=3)
+    found = get_retriever("dense", history, encoder=Letters()).retrieve_top_k(
+        query, visible=visible, k=3
+    )
     assert len(found) == len(set(found)) == min(3, visible)
     assert set(found) <= set(range(visible))
     other = get_retriever("dense", [*history[:visible], *others], encoder=Letters())
-    assert other.top(query, visible=visible, k=3) == found
+    assert other.retrieve_top_k(query, visible=visible, k=3) == found
 
 
 def test_best_first_and_ties_to_the_later_item() -> None:
     found = get_retriever("dense", ["aa", "b", "a", "ab"], encoder=Letters())
-    assert found.top("aaa", visible=4, k=4) == (2, 0, 3, 1)
-    assert found.top("aaa", visible=2, k=9) == (0, 1)
+    assert found.retrieve_top_k("aaa", visible=4, k=4) == (2, 0, 3, 1)
+    assert found.retrieve_top_k("aaa", visible=2, k=9) == (0, 1)
 
 
 def test_the_history_is_encoded_once() -> None:
     encoder = Letters()
     found = get_retriever("dense", ["a", "b"], encoder=encoder)
-    found.top("a", visible=1, k=1)
-    found.top("c", visible=2, k=1)
-    found.top("c", visible=1, k=1)
+    found.retrieve_top_k("a", visible=1, k=1)
+    found.retrieve_top_k("c", visible=2, k=1)
+    found.retrieve_top_k("c", visible=1, k=1)
     assert encoder.calls == [["a", "b"], ["c"]]
 
 
 def test_an_empty_history_needs_no_encoding() -> None:
     encoder = Letters()
-    assert get_retriever("dense", [], encoder=encoder).top("a", visible=0, k=2) == ()
+    assert get_retriever("dense", [], encoder=encoder).retrieve_top_k("a", visible=0, k=2) == ()
     assert encoder.calls == []
 
 

@@ -7,23 +7,23 @@ import contextlib
 import pytest
 import torch
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
 from idiolect.errors import UsageError
-from idiolect.inference.nll import target_logits
+from idiolect.inference.nll import compute_target_logits
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
-from idiolect.prompt_sets.corpora import Choice
+from idiolect.models.tiny import make_tiny_base
+from idiolect.prompt_sets.corpora import MultipleChoiceQuestion
 from idiolect.prompts.batch import collate
-from idiolect.prompts.render import Example, Prompter
-from idiolect.scorecard.leakage import losses_of, membership
-from idiolect.scorecard.quantization import round_rows, rounded
-from idiolect.scorecard.relearning import RelearnConfig, relearning
-from idiolect.scorecard.sign_flip import flipped
-from idiolect.scorecard.utility import right_choices, similarities
-from idiolect.unlearning.examples import render
-from idiolect.unlearning.task_arithmetic import beside, merged, scaled
-from idiolect.unlearning.trainee import FullDelta
-from support.toy_judge import Letters
+from idiolect.prompts.render import Example, PromptRenderer
+from idiolect.scorecard.leakage import compute_losses, measure_membership
+from idiolect.scorecard.quantization import quantize_rows, temporarily_quantize
+from idiolect.scorecard.relearning import RelearnConfig, measure_relearning
+from idiolect.scorecard.sign_flip import flip_update
+from idiolect.scorecard.utility import compute_similarities, score_choices
+from idiolect.unlearning.examples import tokenize_pairs
+from idiolect.unlearning.task_arithmetic import concat_scaled, merge_delta, scale_adapter
+from idiolect.unlearning.trainee import WeightDelta
+from support.toy_judge import KeywordEncoder
 from support.unlearning_sets import FORGET
 
 LORA = LoraConfig(rank=2, alpha=4.0)
@@ -31,7 +31,7 @@ LORA = LoraConfig(rank=2, alpha=4.0)
 
 def drawn(base: Base, seed: int, config: LoraConfig = LORA) -> LoraAdapter:
     """An adapter that changes something."""
-    adapter = fresh(base, config, seed=seed, person="p")
+    adapter = init_lora(base, config, seed=seed, person="p")
     draw = torch.Generator().manual_seed(seed)
     pairs = {
         p: (a, 0.1 * torch.randn(b.shape, generator=draw)) for p, (a, b) in adapter.pairs.items()
@@ -41,61 +41,71 @@ def drawn(base: Base, seed: int, config: LoraConfig = LORA) -> LoraAdapter:
 
 def examples(base: Base) -> list[Example]:
     """The forget set as tokens."""
-    return [item.example for item in render(Prompter(base.tokenizer), FORGET, answer_tokens=40)]
+    return [
+        item.example
+        for item in tokenize_pairs(PromptRenderer(base.tokenizer), FORGET, answer_tokens=40)
+    ]
 
 
 def logits(base: Base, adapter: LoraAdapter | None) -> torch.Tensor:
     """What the model makes of the forget set's answers."""
-    from idiolect.adapters.hooks import applied
+    from idiolect.adapters.hooks import activate_lora
 
     some = examples(base)
-    batch = collate(some, pad=base.pad, device=base.device)
+    batch = collate(some, pad=base.pad_token_id, device=base.device)
     pairs = adapter.pairs if adapter else {}
-    with torch.no_grad(), applied(base.model, pairs, adapter.config.scale if adapter else 1.0, 1.0):
-        return target_logits(base.model, batch)
+    with (
+        torch.no_grad(),
+        activate_lora(base.model, pairs, adapter.config.scale if adapter else 1.0, 1.0),
+    ):
+        return compute_target_logits(base.model, batch)
 
 
 def test_a_choice_is_right_where_the_right_option_is_likeliest_a_character() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     options = ("a", "the blue door", "bell")
     rights = [
-        right_choices(base, None, [Choice(question="Where?", options=options, answer=n)])
+        score_choices(
+            base, None, [MultipleChoiceQuestion(question="Where?", options=options, answer=n)]
+        )
         for n in range(3)
     ]
     assert sum(one == (True,) for one in rights) == 1
-    prompter = Prompter(base.tokenizer)
-    from idiolect.inference.greedy import prompt_ids
+    prompter = PromptRenderer(base.tokenizer)
+    from idiolect.inference.greedy import encode_plain_prompt
 
-    asked = prompt_ids(prompter, "Where?", room=0)
-    rows = [Example((*asked, *prompter.answer_ids(o)), len(asked)) for o in options]
-    nats = [x * e.targets for x, e in zip(losses_of(base, None, rows), rows, strict=True)]
+    asked = encode_plain_prompt(prompter, "Where?", room=0)
+    rows = [Example((*asked, *prompter.encode_answer(o)), len(asked)) for o in options]
+    nats = [x * e.num_targets for x, e in zip(compute_losses(base, None, rows), rows, strict=True)]
     a_character = [n / len(o) for n, o in zip(nats, options, strict=True)]
     assert rights[a_character.index(min(a_character))] == (True,)
-    assert right_choices(base, None, ()) == ()
+    assert score_choices(base, None, ()) == ()
 
 
 def test_like_answers_are_like() -> None:
-    same, other = similarities(Letters(), ["key key", "bread"], ["key key", "weather"])
+    same, other = compute_similarities(
+        KeywordEncoder(), ["key key", "bread"], ["key key", "weather"]
+    )
     assert same == pytest.approx(1) and other < 0.5
     with pytest.raises(UsageError, match="one with one"):
-        similarities(Letters(), ["a"], [])
+        compute_similarities(KeywordEncoder(), ["a"], [])
 
 
 def test_relearning_starts_at_the_models_own_loss_and_falls() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     some = examples(base)
     config = RelearnConfig(after=(0, 1, 3, 8), rate=0.02, lora=LORA)
-    curve = relearning(base, None, some, config)
-    own = losses_of(base, None, some)
-    tokens = [e.targets for e in some]
+    curve = measure_relearning(base, None, some, config)
+    own = compute_losses(base, None, some)
+    tokens = [e.num_targets for e in some]
     mean = sum(x * t for x, t in zip(own, tokens, strict=True)) / sum(tokens)
     assert curve[0] == pytest.approx(mean, rel=1e-5)
     assert curve[-1] < curve[0]
-    assert relearning(base, None, some, config) == curve
-    assert losses_of(base, None, some) == own  # the model is as it was
+    assert measure_relearning(base, None, some, config) == curve
+    assert compute_losses(base, None, some) == own  # the model is as it was
     adapter = drawn(base, 1)
-    assert relearning(base, adapter, some, config)[0] == pytest.approx(
-        sum(x * t for x, t in zip(losses_of(base, adapter, some), tokens, strict=True))
+    assert measure_relearning(base, adapter, some, config)[0] == pytest.approx(
+        sum(x * t for x, t in zip(compute_losses(base, adapter, some), tokens, strict=True))
         / sum(tokens),
         rel=1e-5,
     )
@@ -105,22 +115,22 @@ def test_relearning_starts_at_the_models_own_loss_and_falls() -> None:
 
 def test_rounding_by_hand() -> None:
     weight = torch.tensor([[0.7, -0.3, 0.04, 0.0], [7.0, 3.4, -3.6, 1.0]])
-    three = round_rows(weight, 4)  # steps of 0.1 and of 1
+    three = quantize_rows(weight, 4)  # steps of 0.1 and of 1
     expected = torch.tensor([[0.7, -0.3, 0.0, 0.0], [7.0, 3.0, -4.0, 1.0]])
     torch.testing.assert_close(three, expected)
-    grouped = round_rows(weight, 4, group=2)  # steps of a tenth, then of 0.04 / 7 ...
+    grouped = quantize_rows(weight, 4, group=2)  # steps of a tenth, then of 0.04 / 7 ...
     torch.testing.assert_close(grouped[0], torch.tensor([0.7, -0.3, 0.04, 0.0]))
-    assert (round_rows(torch.zeros(2, 4), 8) == 0).all()
+    assert (quantize_rows(torch.zeros(2, 4), 8) == 0).all()
     for bits, group, words in ((1, None, "bits"), (4, 3, "group"), (4, 0, "group")):
         with pytest.raises(UsageError, match=words):
-            round_rows(weight, bits, group=group)
+            quantize_rows(weight, bits, group=group)
 
 
 def test_rounded_weights_are_there_only_inside_and_the_head_never() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     before = {name: p.detach().clone() for name, p in base.model.named_parameters()}
     plain = logits(base, None)
-    with contextlib.suppress(RuntimeError), rounded(base, 4) as fewer:
+    with contextlib.suppress(RuntimeError), temporarily_quantize(base, 4) as fewer:
         assert fewer is base
         changed = {n for n, p in base.model.named_parameters() if not torch.equal(p, before[n])}
         assert all("_proj" in name for name in changed) and len(changed) == 14
@@ -130,46 +140,51 @@ def test_rounded_weights_are_there_only_inside_and_the_head_never() -> None:
 
 
 def test_the_flipped_model_is_as_far_on_the_other_side() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     personal, delta = drawn(base, 1), drawn(base, 2)
     # a base with a LoRA delta
     torch.testing.assert_close(
-        logits(*flipped(base, None, base, delta)), logits(base, scaled(delta, -1.0))
+        logits(*flip_update(base, None, base, delta)), logits(base, scale_adapter(delta, -1.0))
     )
     # a person's adapter with another beside it
-    new = beside(personal, delta, -0.5)
-    expected = beside(personal, delta, 0.5)
-    other = flipped(base, personal, base, new)
+    new = concat_scaled(personal, delta, -0.5)
+    expected = concat_scaled(personal, delta, 0.5)
+    other = flip_update(base, personal, base, new)
     torch.testing.assert_close(logits(*other), logits(base, expected), rtol=1e-4, atol=1e-4)
     # all weights
     moved = {n: 0.01 * torch.ones_like(p) for n, p in base.model.named_parameters()}
-    full = FullDelta(base=base.identity, tensors=moved)
-    flipped_base, none = flipped(base, None, merged(base, full, 1.0), None)
+    full = WeightDelta(base=base.identity, tensors=moved)
+    flipped_base, none = flip_update(base, None, merge_delta(base, full, 1.0), None)
     assert none is None
     torch.testing.assert_close(
-        logits(flipped_base, None), logits(merged(base, full, -1.0), None), rtol=1e-3, atol=1e-4
+        logits(flipped_base, None),
+        logits(merge_delta(base, full, -1.0), None),
+        rtol=1e-3,
+        atol=1e-4,
     )
 
 
 def test_what_was_trained_on_is_told_from_what_was_not() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     some = examples(base)
     texts = [f"Who has the lamp of {n}?" for n in range(5)]
     from idiolect.prompt_sets.pairs import Pair
 
     more = [Pair(prompt=t, response="Nobody knows.") for t in texts]
-    others = [i.example for i in render(Prompter(base.tokenizer), more, answer_tokens=40)]
-    before = losses_of(base, None, [*some, *others])
-    nothing = membership(base, None, some, others, before)
+    others = [
+        i.example for i in tokenize_pairs(PromptRenderer(base.tokenizer), more, answer_tokens=40)
+    ]
+    before = compute_losses(base, None, [*some, *others])
+    nothing = measure_membership(base, None, some, others, before)
     assert nothing.calibrated is not None and nothing.calibrated.auc == 0.5
-    from idiolect.unlearning.trainee import LoraTrainee, Losses
+    from idiolect.unlearning.trainee import LoraModel, ModelLosses
 
-    trainee = LoraTrainee(base, None, LORA, seed=0)
-    optimizer = torch.optim.Adam(trainee.weights, lr=0.05)
+    trainee = LoraModel(base, None, LORA, seed=0)
+    optimizer = torch.optim.Adam(trainee.trainable_weights, lr=0.05)
     for _ in range(6):
         optimizer.zero_grad()
-        (-Losses(base, trainee).nll(some).mean()).backward()
+        (-ModelLosses(base, trainee).compute_nll(some).mean()).backward()
         optimizer.step()
-    found = membership(base, trainee.result(), some, others, before)
+    found = measure_membership(base, trainee.export_delta(), some, others, before)
     assert found.calibrated is not None
     assert found.calibrated.auc < 0.5 < found.calibrated.two_sided  # overshot, and told by it

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from idiolect.errors import UsageError
-from idiolect.stats.auc import Separation, separation
+from idiolect.stats.auc import AucResult, compute_auc
 
 few = st.lists(st.integers(0, 6).map(float), min_size=4, max_size=6)
 
 
-def found(first: object, second: object, **options: float) -> Separation:
-    one = separation(first, second, **options)  # pyright: ignore[reportArgumentType]
+def found(first: object, second: object, **options: float) -> AucResult:
+    one = compute_auc(first, second, **options)  # pyright: ignore[reportArgumentType]
     assert one is not None
     return one
 
@@ -65,9 +65,9 @@ def test_the_other_way_round_is_the_mirror_image(first: list[float], second: lis
 
 
 def test_too_few_items_are_not_measured() -> None:
-    assert separation([1, 2, 3], range(100)) is None
-    assert separation(range(100), [1, 2, 3]) is None
-    assert separation([], []) is None
+    assert compute_auc([1, 2, 3], range(100)) is None
+    assert compute_auc(range(100), [1, 2, 3]) is None
+    assert compute_auc([], []) is None
     assert found([5, 6, 7, 8], [1, 2, 3, 4]).p == pytest.approx(2 / 70)
 
 
@@ -101,7 +101,7 @@ def test_the_approximation_for_many_meets_the_exact_one(monkeypatch: pytest.Monk
     rng = np.random.default_rng(0)
     first, second = np.round(rng.normal(0.4, 1, 40), 1), np.round(rng.normal(0, 1, 30), 1)
     exact = found(first, second)
-    monkeypatch.setattr("idiolect.stats.auc._WORK", 0)
+    monkeypatch.setattr("idiolect.stats.auc._MAX_EXACT_ADDITIONS", 0)
     near = found(first, second)
     assert near.p == pytest.approx(float(stats.mannwhitneyu(first, second, method="asymptotic")[1]))
     assert near != exact
@@ -139,4 +139,4 @@ def test_intervals_cover_about_as_often_as_they_say(m: int, n: int, shift: float
 @pytest.mark.parametrize("broken", [[1, 2, 3, math.nan], [1, 2, 3, math.inf], [[1], [2], [3], [4]]])
 def test_what_is_no_number_is_refused(broken: object) -> None:
     with pytest.raises(UsageError, match="one finite number an item"):
-        separation(broken, [1, 2, 3, 4])  # pyright: ignore[reportArgumentType]
+        compute_auc(broken, [1, 2, 3, 4])  # pyright: ignore[reportArgumentType]

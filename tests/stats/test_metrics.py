@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, mean_absolute_error, root_mean_squared_error
 
 from idiolect.errors import DataError, UsageError
-from idiolect.stats.metrics import METRICS, Outcome, metric
+from idiolect.stats.metrics import METRICS, ScoredAnswer, get_metric
 
 TAGS = ("action", "comedy", "fantasy")
 labels = st.lists(st.tuples(st.sampled_from(TAGS), st.sampled_from(TAGS)), min_size=1, max_size=20)
@@ -17,13 +17,13 @@ ratings = st.lists(
 )
 
 
-def outcomes(*pairs: tuple[str, str], choices: tuple[str, ...] = ()) -> list[Outcome]:
+def outcomes(*pairs: tuple[str, str], choices: tuple[str, ...] = ()) -> list[ScoredAnswer]:
     """Outcomes of (prediction, gold) pairs."""
-    return [Outcome(prediction=p, gold=g, choices=choices) for p, g in pairs]
+    return [ScoredAnswer(prediction=p, gold=g, choices=choices) for p, g in pairs]
 
 
-def value(name: str, answers: list[Outcome]) -> float:
-    score = metric(name).score(answers)
+def value(name: str, answers: list[ScoredAnswer]) -> float:
+    score = get_metric(name).score(answers)
     assert score is not None
     return score
 
@@ -39,9 +39,9 @@ def test_macro_f1_is_scikit_learns(pairs: list[tuple[str, str]]) -> None:
 def test_an_answer_outside_the_choices_is_wrong_but_no_label_of_its_own() -> None:
     answers = outcomes(("action", "action"), ("no idea", "comedy"), choices=TAGS)
     assert value("macro_f1", answers) == pytest.approx((1.0 + 0.0) / 2)
-    assert metric("macro_f1").unreadable(answers) == 1
-    assert metric("accuracy").unreadable(answers) == 1
-    assert metric("accuracy").unreadable(outcomes(("anything", "action"))) == 0
+    assert get_metric("macro_f1").count_unreadable(answers) == 1
+    assert get_metric("accuracy").count_unreadable(answers) == 1
+    assert get_metric("accuracy").count_unreadable(outcomes(("anything", "action"))) == 0
 
 
 def test_accuracy_ignores_space_around_the_answer() -> None:
@@ -64,12 +64,12 @@ def test_a_rating_that_is_no_number_counts_as_the_farthest(
 ) -> None:
     answers = outcomes((text, gold))
     assert value("mae", answers) == error
-    assert metric("mae").unreadable(answers) == 1
+    assert get_metric("mae").count_unreadable(answers) == 1
 
 
 def test_a_gold_rating_that_is_no_number_is_refused() -> None:
     with pytest.raises(DataError, match="'great' is no number"):
-        metric("mae").score(outcomes(("4", "great")))
+        get_metric("mae").score(outcomes(("4", "great")))
 
 
 def test_rouge_known_values() -> None:
@@ -86,26 +86,26 @@ def test_rouge_does_not_stem() -> None:
 
 def test_perplexity_weighs_tokens() -> None:
     answers = [
-        Outcome(prediction="", gold="a", nll=3.0, tokens=1),
-        Outcome(prediction="", gold="b c d", nll=1.0, tokens=3),
+        ScoredAnswer(prediction="", gold="a", nll=3.0, tokens=1),
+        ScoredAnswer(prediction="", gold="b c d", nll=1.0, tokens=3),
     ]
     assert value("perplexity", answers) == pytest.approx(math.e)
     people = {"ann": answers[:1], "bob": answers[1:]}
-    scores = metric("perplexity").score_people(people)
+    scores = get_metric("perplexity").score_people(people)
     assert scores == {"ann": pytest.approx(math.exp(3)), "bob": pytest.approx(math.exp(1 / 3))}
 
 
 def test_perplexity_needs_every_likelihood() -> None:
-    whole = Outcome(prediction="", gold="a", nll=3.0, tokens=1)
-    lacking = Outcome(prediction="", gold="a")
-    assert metric("perplexity").score([whole, lacking]) is None
-    assert metric("perplexity").score_people({"ann": [whole], "bob": [lacking]}) is None
+    whole = ScoredAnswer(prediction="", gold="a", nll=3.0, tokens=1)
+    lacking = ScoredAnswer(prediction="", gold="a")
+    assert get_metric("perplexity").score([whole, lacking]) is None
+    assert get_metric("perplexity").score_people({"ann": [whole], "bob": [lacking]}) is None
 
 
 @pytest.mark.parametrize("nll", [math.nan, math.inf, -1.0])
 def test_a_broken_likelihood_is_refused(nll: float) -> None:
     with pytest.raises(DataError, match="nats a token"):
-        metric("perplexity").score([Outcome(prediction="", gold="a", nll=nll, tokens=1)])
+        get_metric("perplexity").score([ScoredAnswer(prediction="", gold="a", nll=nll, tokens=1)])
 
 
 @settings(deadline=None)
@@ -119,7 +119,7 @@ def test_every_text_metric_is_best_for_right_answers(pairs: list[tuple[str, str]
 
 def test_unknown_names_and_empty_sets_are_refused() -> None:
     with pytest.raises(UsageError, match="unknown metric 'bleu'; known: accuracy"):
-        metric("bleu")
+        get_metric("bleu")
     for one in METRICS.values():
         with pytest.raises(UsageError, match="no answers"):
             one.score([])

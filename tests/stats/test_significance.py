@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from idiolect.errors import UsageError
-from idiolect.stats.significance import holm, mean_interval, paired, share_interval
+from idiolect.stats.significance import (
+    adjust_holm,
+    bootstrap_mean_interval,
+    compute_wilson_interval,
+    run_paired_test,
+)
 
 score = st.floats(-5, 5, allow_nan=False).map(lambda x: round(x, 3))
 pairs = st.lists(st.tuples(score, score), min_size=1, max_size=15)
@@ -22,8 +27,8 @@ def test_swapping_the_methods_negates_the_comparison(
     data: list[tuple[float, float]], direction: str
 ) -> None:
     a, b = zip(*data, strict=True)
-    one = paired(a, b, direction=direction, seed=3)  # pyright: ignore[reportArgumentType]
-    two = paired(b, a, direction=direction, seed=3)  # pyright: ignore[reportArgumentType]
+    one = run_paired_test(a, b, direction=direction, seed=3)  # pyright: ignore[reportArgumentType]
+    two = run_paired_test(b, a, direction=direction, seed=3)  # pyright: ignore[reportArgumentType]
     assert one.gain == -two.gain
     assert one.interval == pytest.approx((-two.interval[1], -two.interval[0]), abs=1e-9)
     assert one.p == pytest.approx(two.p)
@@ -36,7 +41,7 @@ def test_swapping_the_methods_negates_the_comparison(
 @given(pairs)
 def test_counts_and_ranks_are_the_naive_ones(data: list[tuple[float, float]]) -> None:
     a, b = zip(*data, strict=True)
-    result = paired(a, b, direction="lower", seed=0)
+    result = run_paired_test(a, b, direction="lower", seed=0)
     assert result.wins == sum(round(y - x, 6) > 0 for x, y in data)
     assert result.losses == sum(round(y - x, 6) < 0 for x, y in data)
     moved = sorted((round(y - x, 6) for x, y in data if round(y - x, 6) != 0), key=abs)
@@ -52,44 +57,44 @@ def test_counts_and_ranks_are_the_naive_ones(data: list[tuple[float, float]]) ->
 @settings(max_examples=25, deadline=None)
 @given(st.lists(score, min_size=1, max_size=12), st.integers(0, 2**32))
 def test_the_interval_lies_within_the_values_and_repeats(values: list[float], seed: int) -> None:
-    low, high = mean_interval(values, seed=seed)
+    low, high = bootstrap_mean_interval(values, seed=seed)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
-    assert (low, high) == mean_interval(values, seed=seed)
+    assert (low, high) == bootstrap_mean_interval(values, seed=seed)
 
 
 def test_the_interval_is_that_of_a_plain_loop() -> None:
     values = [0.2, 0.5, 0.9, 1.4, 0.1, 0.8, 0.3, 0.7]
     draw = random.Random(5)
     means = sorted(sum(draw.choices(values, k=8)) / 8 for _ in range(20_000))
-    low, high = mean_interval(values, seed=1)
+    low, high = bootstrap_mean_interval(values, seed=1)
     assert low == pytest.approx(means[500], abs=0.015)
     assert high == pytest.approx(means[-500], abs=0.015)
 
 
 def test_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.linspace(0, 1, 30)
-    whole = mean_interval(values, seed=2)
+    whole = bootstrap_mean_interval(values, seed=2)
     monkeypatch.setattr("idiolect.stats.significance._CHUNK", 64)
-    assert mean_interval(values, seed=2) == whole
+    assert bootstrap_mean_interval(values, seed=2) == whole
 
 
 def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(0)
     covered = 0
     for trial in range(200):
-        low, high = mean_interval(rng.normal(0, 1, 40), seed=trial, resamples=500)
+        low, high = bootstrap_mean_interval(rng.normal(0, 1, 40), seed=trial, resamples=500)
         covered += low <= 0 <= high
     assert 0.88 <= covered / 200 <= 0.99
 
 
 def test_no_difference_at_all() -> None:
-    result = paired([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], direction="lower", seed=0)
+    result = run_paired_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], direction="lower", seed=0)
     assert (result.gain, result.interval, result.p) == (0.0, (0.0, 0.0), 1.0)
     assert (result.dz, result.rank_biserial, result.ties) == (0.0, 0.0, 3)
 
 
 def test_rounding_errors_are_ties() -> None:
-    result = paired([0.1 + 0.2, 1e6], [0.3, 1e6 + 1e-9], direction="higher", seed=0)
+    result = run_paired_test([0.1 + 0.2, 1e6], [0.3, 1e6 + 1e-9], direction="higher", seed=0)
     assert (result.wins, result.ties, result.losses) == (0, 2, 0)
 
 
@@ -108,7 +113,7 @@ def test_wilcoxon_is_exact_under_ties(gains: list[int]) -> None:
     ]
     tail = min(sum(s <= reached for s in sums), sum(s >= reached for s in sums))
     expected = min(1.0, 2 * tail / len(sums))
-    result = paired(gains, [0] * len(gains), direction="higher", seed=0)
+    result = run_paired_test(gains, [0] * len(gains), direction="higher", seed=0)
     assert result.p == pytest.approx(expected)
 
 
@@ -116,27 +121,29 @@ def test_wilcoxon_is_exact_under_ties(gains: list[int]) -> None:
 def test_wilcoxon_is_scipys(people: int, method: str) -> None:
     gains = np.random.default_rng(people).normal(0.2, 1, people)
     expected = stats.wilcoxon(gains, method=method).pvalue  # pyright: ignore
-    result = paired(gains, np.zeros(people), direction="higher", seed=0)
+    result = run_paired_test(gains, np.zeros(people), direction="higher", seed=0)
     assert result.p == pytest.approx(expected)
 
 
 def test_known_wilcoxon_values() -> None:
     # Six people all better: 2 of the 2^6 sign patterns are as extreme.
-    six = paired(range(1, 7), [0] * 6, direction="higher", seed=0)
+    six = run_paired_test(range(1, 7), [0] * 6, direction="higher", seed=0)
     assert six.p == pytest.approx(2 / 64)
     assert six.dz == pytest.approx(3.5 / np.std(range(1, 7), ddof=1))
-    assert paired([1, 1, 1, 1], [0] * 4, direction="higher", seed=0).p == pytest.approx(2 / 16)
+    assert run_paired_test([1, 1, 1, 1], [0] * 4, direction="higher", seed=0).p == pytest.approx(
+        2 / 16
+    )
 
 
 def test_the_effect_size_of_a_constant_gain_is_undefined() -> None:
-    assert paired([2, 3], [1, 2], direction="higher", seed=0).dz is None
-    assert paired([2], [1], direction="higher", seed=0).dz is None
+    assert run_paired_test([2, 3], [1, 2], direction="higher", seed=0).dz is None
+    assert run_paired_test([2], [1], direction="higher", seed=0).dz is None
 
 
 def test_holm_known_values_and_order() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
-    assert holm([0.9, 0.8]) == (1.0, 1.0)
-    assert holm([]) == ()
+    assert adjust_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert adjust_holm([0.9, 0.8]) == (1.0, 1.0)
+    assert adjust_holm([]) == ()
 
 
 @pytest.mark.parametrize(
@@ -149,12 +156,12 @@ def test_holm_known_values_and_order() -> None:
 )
 def test_broken_scores_are_refused(a: list[float], b: list[float], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        paired(a, b, direction="higher", seed=0)
+        run_paired_test(a, b, direction="higher", seed=0)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_a_share_has_wilsons_interval(count: int, rest: int) -> None:
-    low, high = share_interval(count, count + rest)
+    low, high = compute_wilson_interval(count, count + rest)
     assert 0 <= low <= count / max(1, count + rest) + 1e-12 and high <= 1
     if not count + rest:
         assert (low, high) == (0.0, 1.0)
@@ -166,4 +173,4 @@ def test_a_share_has_wilsons_interval(count: int, rest: int) -> None:
 
 def test_a_share_is_a_part_of_a_whole() -> None:
     with pytest.raises(UsageError, match="3 of 2 is none"):
-        share_interval(3, 2)
+        compute_wilson_interval(3, 2)

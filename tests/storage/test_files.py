@@ -60,7 +60,7 @@ def test_full_disk_leaves_the_old_file(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(IdiolectError, match="disk is full"):
         files.write_atomic(path, "new")
-    with pytest.raises(IdiolectError, match="disk is full"), files.staged_folder(tmp_path / "f"):
+    with pytest.raises(IdiolectError, match="disk is full"), files.stage_folder(tmp_path / "f"):
         os.fsync(0)
     assert path.read_text() == "old"
     assert names(tmp_path) == ["file"]
@@ -128,7 +128,7 @@ def fill_and_fail(folder: Path) -> None:
 
 def test_staged_folder_appears_whole(tmp_path: Path) -> None:
     final = tmp_path / "deep" / "thing"
-    with files.staged_folder(final) as folder:
+    with files.stage_folder(final) as folder:
         fill(folder, "x")
         assert not final.exists()
     assert (final / "inner" / "a").read_text() == "x"
@@ -136,7 +136,7 @@ def test_staged_folder_appears_whole(tmp_path: Path) -> None:
 
 
 def test_staged_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError), files.staged_folder(tmp_path / "t") as folder:
+    with pytest.raises(ValueError), files.stage_folder(tmp_path / "t") as folder:
         fill_and_fail(folder)
     assert names(tmp_path) == []
 
@@ -144,15 +144,15 @@ def test_staged_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_errors_of_other_files_pass_through(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError, match="input"),
-        files.staged_folder(tmp_path / "t"),
+        files.stage_folder(tmp_path / "t"),
     ):
         (tmp_path / "input").read_text()
 
 
 def test_the_loser_of_a_race_discards_its_own(tmp_path: Path) -> None:
     final = tmp_path / "thing"
-    with files.staged_folder(final) as slow:
-        with files.staged_folder(final) as fast:
+    with files.stage_folder(final) as slow:
+        with files.stage_folder(final) as fast:
             fill(fast, "fast")
         fill(slow, "slow")
     assert (final / "inner" / "a").read_text() == "fast"
@@ -163,7 +163,7 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "thing").touch()
     with (
         pytest.raises(IdiolectError, match="in the way"),
-        files.staged_folder(tmp_path / "thing") as folder,
+        files.stage_folder(tmp_path / "thing") as folder,
     ):
         fill(folder, "x")
     assert names(tmp_path) == ["thing"]
@@ -180,10 +180,10 @@ def test_replace(
     exchange: Callable[[Path, Path], bool] | None,
 ) -> None:
     if exchange is not None:
-        monkeypatch.setattr(files, "_exchange", exchange)
+        monkeypatch.setattr(files, "_exchange_names", exchange)
     final = tmp_path / "thing"
     for text in ("old", "new"):
-        with files.staged_folder(final, replace=True) as folder:
+        with files.stage_folder(final, replace=True) as folder:
             fill(folder, text)
         assert (final / "inner" / "a").read_text() == text
     assert names(tmp_path) == ["thing"]
@@ -192,7 +192,7 @@ def test_replace(
 @pytest.mark.skipif(sys.platform != "linux", reason="one system call swaps on Linux")
 def test_a_reader_always_finds_a_folder(tmp_path: Path) -> None:
     final = tmp_path / "thing"
-    with files.staged_folder(final) as folder:
+    with files.stage_folder(final) as folder:
         fill(folder, "0")
     over, missing = threading.Event(), 0
 
@@ -204,7 +204,7 @@ def test_a_reader_always_finds_a_folder(tmp_path: Path) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     for turn in range(30):
-        with files.staged_folder(final, replace=True) as folder:
+        with files.stage_folder(final, replace=True) as folder:
             fill(folder, str(turn))
     over.set()
     watcher.join()
@@ -216,7 +216,7 @@ def test_leftovers_of_killed_processes_go(tmp_path: Path) -> None:
         import sys
         from pathlib import Path
         from idiolect.storage import files
-        with files.staged_folder(Path(sys.argv[1])) as folder:
+        with files.stage_folder(Path(sys.argv[1])) as folder:
             (folder / "a").write_text("x")
             print("in", flush=True)
             input()
@@ -245,7 +245,7 @@ def test_cleaning_keeps_what_is_not_ours(tmp_path: Path) -> None:
 
 
 def test_a_kill_while_replacing_is_healed(tmp_path: Path) -> None:
-    with files.staged_folder(tmp_path / "thing") as folder:
+    with files.stage_folder(tmp_path / "thing") as folder:
         fill(folder, "old")
         mark = folder.name.removesuffix(".partial")
     (tmp_path / "thing").rename(tmp_path / f"{mark}.old")
@@ -257,7 +257,7 @@ HOLD = """if True:
     import sys
     from pathlib import Path
     from idiolect.storage import files
-    with files.lock(Path(sys.argv[1]), wait=False, what="the store"):
+    with files.hold_lock(Path(sys.argv[1]), wait=False, what="the store"):
         print("in", flush=True)
         input()
 """
@@ -270,12 +270,12 @@ def test_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
     for wait in (False, 0.05):
         with (
             pytest.raises(BusyError, match=rf"the store .* process {child.pid} on .* run again"),
-            files.lock(tmp_path / "store", wait=wait, what="the store"),
+            files.hold_lock(tmp_path / "store", wait=wait, what="the store"),
         ):
             pass
     child.kill()
     child.communicate()
-    with files.lock(tmp_path / "store", wait=True, what="the store"):
+    with files.hold_lock(tmp_path / "store", wait=True, what="the store"):
         assert all(files.is_working_file(name) for name in names(tmp_path))
 
 
@@ -284,6 +284,6 @@ def test_lock_waits(tmp_path: Path) -> None:
     assert child.stdout is not None
     assert child.stdout.readline() == "in\n"
     threading.Timer(0.1, lambda: child.communicate("go\n")).start()
-    with files.lock(tmp_path / "store", wait=True, what="the store"):
+    with files.hold_lock(tmp_path / "store", wait=True, what="the store"):
         pass
     assert child.wait() == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError
-from idiolect.storage.files import lock, read_json, write_json
+from idiolect.storage.files import hold_lock, read_json, write_json
 from idiolect.storage.manifest import Manifest
 
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def make(folder: Path) -> Manifest:
-    return Manifest.of_folder(
+    return Manifest.from_folder(
         folder,
         kind="adapters",
         base="b" * 64,
@@ -81,7 +81,7 @@ def test_missing_file_is_refused(folder: Path) -> None:
 
 
 def test_locks_inside_do_not_count(folder: Path) -> None:
-    with lock(folder / "weights", wait=False, what="the weights"):
+    with hold_lock(folder / "weights", wait=False, what="the weights"):
         Manifest.load(folder, "adapters")
 
 
@@ -128,6 +128,6 @@ def test_a_list_is_no_manifest(folder: Path) -> None:
 
 def test_require(folder: Path) -> None:
     manifest = make(folder)
-    manifest.require(folder, base="b" * 64, tokenizer=None, task="rating")
+    manifest.require_match(folder, base="b" * 64, tokenizer=None, task="rating")
     with pytest.raises(MismatchError, match=r"made for base bbb.* not for ccc"):
-        manifest.require(folder, base="c" * 64)
+        manifest.require_match(folder, base="c" * 64)

@@ -12,7 +12,7 @@ import idiolect
 from idiolect.cli.main import main
 from idiolect.history.write import write_dataset
 from idiolect.training.engine.optimizer import StackedAdamW
-from support.tiny_people import rater, save_tiny
+from support.tiny_people import make_rater, save_tiny_base
 
 PACKAGE = Path(idiolect.__file__).parent
 Call = tuple[str, str]
@@ -37,18 +37,18 @@ def calls_to_optimizer(folder: Path) -> tuple[Call, ...]:
     The first is the command's function, the last ``StackedAdamW.step``. Raises AssertionError if
     the command fails or takes no step.
     """
-    save_tiny(folder / "base")
-    people = [rater("ann", 9)]
+    save_tiny_base(folder / "base")
+    people = [make_rater("ann", 9)]
     write_dataset(folder / "data", people, task="rating", source="made up", splits={})
     stacks: list[tuple[Call, ...]] = []
-    step = StackedAdamW.step
+    step = StackedAdamW.step_slot
 
     def watch_step(self: StackedAdamW, slot: int, rate: float) -> float:
         stacks.append(package_calls())
         return step(self, slot, rate)
 
     options = ["--store", str(folder / "store"), "--base", str(folder / "base"), "--no-gate"]
-    with mock.patch.object(StackedAdamW, "step", watch_step):
+    with mock.patch.object(StackedAdamW, "step_slot", watch_step):
         result = CliRunner().invoke(main, ["personalize", str(folder / "data"), *options])
     assert result.exit_code == 0, result.output
     assert stacks, "no optimizer step was taken"

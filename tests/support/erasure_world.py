@@ -15,7 +15,7 @@ from typing import Any
 from idiolect import api
 from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.evaluation.runner import EvaluateConfig, Runner
+from idiolect.evaluation.runner import EvaluateConfig, EvaluationRunner
 from idiolect.history.dataset import read_dataset
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
@@ -32,7 +32,7 @@ from idiolect.tasks.registry import get_task
 from idiolect.training.adapt_base import AdaptConfig
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.schedule import TrainConfig
-from support.tiny_people import UNGATED, save_tiny
+from support.tiny_people import UNGATED, save_tiny_base
 
 ANN, BART, CRESS, DORA = "annabel", "bartholomew", "cressida", "dorothea"
 PEOPLE = (ANN, BART, CRESS, DORA)
@@ -67,13 +67,13 @@ _WORDS = [
 ]
 
 
-def said(person: str, number: int) -> str:
+def make_sentence(person: str, number: int) -> str:
     """What somebody says, and nobody else."""
     draw = random.Random(f"{person}{number}")
     return f"{' '.join(draw.choices(_WORDS, k=5))} {person[:3]}{number}"
 
 
-def chat(person: str, other: str, count: int, *, named: bool = True) -> History:
+def make_chat(person: str, other: str, count: int, *, named: bool = True) -> History:
     """Somebody's answers to another one's lines."""
     items = [
         Interaction(
@@ -81,28 +81,28 @@ def chat(person: str, other: str, count: int, *, named: bool = True) -> History:
             position=n,
             time=60.0 * n,
             fields={
-                "context": f"them: {said(other, n)}"
-                + (f"\nme: {said(person, n - 1)}" if n else ""),
-                "reply": said(person, n),
+                "context": f"them: {make_sentence(other, n)}"
+                + (f"\nme: {make_sentence(person, n - 1)}" if n else ""),
+                "reply": make_sentence(person, n),
             },
             voices=(other,) if named else (),
         )
         for n in range(count)
     ]
-    return History.of(person, items).hold_out(2)
+    return History.from_interactions(person, items).hold_out(2)
 
 
-def histories() -> list[History]:
+def make_histories() -> list[History]:
     return [
-        chat(ANN, BART, 9),
-        chat(BART, ANN, 10),
-        chat(CRESS, DORA, 11),
-        chat(DORA, CRESS, 8),
+        make_chat(ANN, BART, 9),
+        make_chat(BART, ANN, 10),
+        make_chat(CRESS, DORA, 11),
+        make_chat(DORA, CRESS, 8),
     ]
 
 
 @dataclass(frozen=True)
-class Place:
+class ErasureWorld:
     """A folder with ``base``, ``data`` and ``store``, and what else is made."""
 
     folder: Path
@@ -128,7 +128,7 @@ class Place:
         given: dict[str, Any] = {"base": str(self.base), "config": CONFIG} | options
         return api.personalize(api.PersonalizeRequest(data=data or self.data, store=store, **given))
 
-    def files(self) -> dict[str, bytes]:
+    def read_files(self) -> dict[str, bytes]:
         """Everything below it but the base and locks."""
         out: dict[str, bytes] = {}
         for path in sorted(self.folder.rglob("*")):
@@ -138,19 +138,19 @@ class Place:
         return out
 
 
-def plain(folder: Path) -> Place:
+def build_trained_world(folder: Path) -> ErasureWorld:
     """A base, a dataset and a store of everybody's adapters."""
-    place = Place(folder)
-    save_tiny(place.base)
-    write_dataset(place.data, histories(), task="reply", source=f"chat: of {ANN}")
+    place = ErasureWorld(folder)
+    save_tiny_base(place.base)
+    write_dataset(place.data, make_histories(), task="reply", source=f"chat: of {ANN}")
     place.personalize(place.store)
     return place
 
 
-def full(folder: Path) -> Place:
+def build_full_world(folder: Path) -> ErasureWorld:
     """All that the verbs make: profiles, exports, a mean and what starts from it, an adapted base,
     a pool with recipes and what starts from them, an imported copy, a report, work in progress."""
-    place = plain(folder)
+    place = build_trained_world(folder)
     out = place.folder
     api.profile(api.ProfileRequest(data=place.data, out=out / "profiles", writer="facts"))
     api.export(api.ExportRequest(store=place.store, person=ANN, out=out / "out" / "hers"))
@@ -189,42 +189,44 @@ def full(folder: Path) -> Place:
     api.assemble(
         api.AssembleRequest(data=place.data, pool=out / "pool", out=out / "recipes", config=RECIPES)
     )
-    _evaluate(place, out / "report")
+    _write_report(place, out / "report")
     (place.store / "checkpoint.bin").write_bytes(b"of somebody")
     return place
 
 
-def _evaluate(place: Place, out: Path) -> None:
+def _write_report(place: ErasureWorld, out: Path) -> None:
     """As ``evaluate`` leaves it, but for the pictures."""
     config = EvaluateConfig(
         methods=("base", "oppu"), personal=CONFIG, dtype="float32", device="cpu"
     )
-    runner = Runner({"plain": loaded(place)}, get_task("reply"), config, out / "work")
-    found = runner.compare(list(read_dataset(place.data)), dataset="data", base="the base")
+    runner = EvaluationRunner(
+        {"plain": load_erasure_base(place)}, get_task("reply"), config, out / "work"
+    )
+    found = runner.compare_methods(list(read_dataset(place.data)), dataset="data", base="the base")
     scores = {answer.person: answer.gold_nll for answer in found.runs[0].answers}
     told = {"task": "reply", "key": "reply", "methods": [{"scores": {"x": {"per_person": scores}}}]}
     report = {"format": "idiolect-report", "version": 1, "tasks": [told]}
     (out / "report.json").write_text(json.dumps(report))
-    (out / "report.html").write_text(f"<p>{said(ANN, 8)}</p>")
+    (out / "report.html").write_text(f"<p>{make_sentence(ANN, 8)}</p>")
     (out / "reply-people.png").write_bytes(b"a picture")
 
 
-def copied(template: Place, folder: Path) -> Place:
+def copy_world(template: ErasureWorld, folder: Path) -> ErasureWorld:
     """All but the base, which is the same one."""
     shutil.copytree(
         template.folder, folder, ignore=lambda at, names: ["base"] if "base" in names else []
     )
     (folder / "base").symlink_to(template.base)
-    return Place(folder)
+    return ErasureWorld(folder)
 
 
-def adapters(place: Place, store: str) -> AdapterStore:
+def open_store(place: ErasureWorld, store: str) -> AdapterStore:
     return AdapterStore.open(place.folder / store)
 
 
-def pool_of(place: Place) -> Pool:
+def open_pool(place: ErasureWorld) -> Pool:
     return Pool.open(place.folder / "pool")
 
 
-def loaded(place: Place) -> Any:
+def load_erasure_base(place: ErasureWorld) -> Any:
     return load_base(place.base, dtype="float32", device="cpu")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import random
 
-from idiolect.evaluation.results import Answer, Comparison, Curve, MethodRun
+from idiolect.evaluation.results import Answer, Comparison, LossCurve, MethodRun
 
-SKILL = {
+METHOD_ERRORS = {
     "base": 1.1,
     "rag": 1.0,
     "full-history": 1.05,
@@ -22,8 +22,11 @@ SKILL = {
 """Typical error of each made-up method."""
 
 
-def rating(
-    people: int = 12, queries: int = 8, methods: tuple[str, ...] = tuple(SKILL), seed: int = 0
+def make_rating_comparison(
+    people: int = 12,
+    queries: int = 8,
+    methods: tuple[str, ...] = tuple(METHOD_ERRORS),
+    seed: int = 0,
 ) -> Comparison:
     """A rating comparison; every hundredth answer is no number."""
     draw = random.Random(seed)
@@ -33,7 +36,14 @@ def rating(
         MethodRun(
             method=method,
             answers=tuple(
-                _rated(draw, person, query, gold, SKILL[method] * (1 + taste[person] / 3), method)
+                _make_rating_answer(
+                    draw,
+                    person,
+                    query,
+                    gold,
+                    METHOD_ERRORS[method] * (1 + taste[person] / 3),
+                    method,
+                )
                 for (person, query), gold in golds.items()
             ),
             train_seconds=31.5 * people if method.startswith("oppu") else 0.0,
@@ -49,13 +59,13 @@ def rating(
         dataset="made-up films",
         base="A made-up base, task-adapted on nobody.",
         runs=tuple(runs),
-        curves=tuple(_curve(draw, name) for name in methods if name.startswith("oppu")),
+        curves=tuple(_make_curve(draw, name) for name in methods if name.startswith("oppu")),
         seeds=(seed,),
         settings={"adapter": {"rank": 8, "modules": ["q", "v"]}, "epochs": 2},
     )
 
 
-def _rated(
+def _make_rating_answer(
     draw: random.Random, person: str, query: str, gold: int, error: float, method: str
 ) -> Answer:
     value = min(5, max(1, round(gold + draw.gauss(0, error))))
@@ -70,7 +80,7 @@ def _rated(
     )
 
 
-def reply(people: int = 12, queries: int = 6, seed: int = 1) -> Comparison:
+def make_reply_comparison(people: int = 12, queries: int = 6, seed: int = 1) -> Comparison:
     """A reply comparison with likelihoods; ``person-mean`` has none here."""
     draw = random.Random(seed)
     golds = {
@@ -81,7 +91,9 @@ def reply(people: int = 12, queries: int = 6, seed: int = 1) -> Comparison:
     runs = [
         MethodRun(
             method=method,
-            answers=tuple(_replied(draw, *key, gold, level) for key, gold in golds.items()),
+            answers=tuple(
+                _make_reply_answer(draw, *key, gold, level) for key, gold in golds.items()
+            ),
             predict_seconds=44.0,
             train_seconds=400.0 if method.startswith("oppu") else 0.0,
         )
@@ -92,7 +104,7 @@ def reply(people: int = 12, queries: int = 6, seed: int = 1) -> Comparison:
         dataset="made-up chats",
         base="The made-up base as it comes.",
         runs=tuple(runs),
-        curves=(_curve(draw, "oppu"),),
+        curves=(_make_curve(draw, "oppu"),),
         seeds=(seed,),
     )
 
@@ -113,7 +125,9 @@ WORDS = (
 )
 
 
-def _replied(draw: random.Random, person: str, query: str, gold: str, level: float) -> Answer:
+def _make_reply_answer(
+    draw: random.Random, person: str, query: str, gold: str, level: float
+) -> Answer:
     tokens = len(gold.split()) + 1
     return Answer(
         person=person,
@@ -126,7 +140,7 @@ def _replied(draw: random.Random, person: str, query: str, gold: str, level: flo
     )
 
 
-def _curve(draw: random.Random, name: str) -> Curve:
+def _make_curve(draw: random.Random, name: str) -> LossCurve:
     steps = tuple(range(0, 60, 2))
     losses = tuple(1.4 * math.exp(-step / 18) + 0.7 + draw.gauss(0, 0.03) for step in steps)
-    return Curve(name=name, steps=steps, losses=losses)
+    return LossCurve(name=name, steps=steps, losses=losses)

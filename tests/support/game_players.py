@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from idiolect.game.plays import AnswerRow, RoundRow, VoteRow
 from idiolect.game.rules.answers import stem
 
-FIRST = 1_700_000_000.0
+FIRST_TIME = 1_700_000_000.0
 
 
 def make_round(
@@ -26,7 +26,7 @@ def make_round(
         player=player,
         relation=relation,
         base_word=base_word,
-        finished=FIRST + at,
+        finished=FIRST_TIME + at,
         answers=tuple(AnswerRow(text=text, stem=stem(text)) for text in texts),
     )
 
@@ -40,7 +40,7 @@ def make_vote(player: str, base_word: str, answer: str, yes: bool, *, at: float 
         answer=answer,
         stem=stem(answer),
         yes=yes,
-        given=FIRST + at,
+        given=FIRST_TIME + at,
     )
 
 

@@ -12,19 +12,19 @@ from torch import nn
 from idiolect.adapters.lora import LoraConfig, require_lora
 from idiolect.adapters.protocol import Adapter
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.render import Example
 from idiolect.training.engine.config import EngineConfig
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
 
 LORA = LoraConfig(rank=2, alpha=4.0)
 TOKENS = 200
 
 
-def exact_base() -> Base:
+def make_exact_base() -> Base:
     """The tiny model in fp64 throughout: transformers' own norm rounds to fp32 on its way."""
-    base = tiny_base(dtype=torch.float64)
+    base = make_tiny_base(dtype=torch.float64)
     model: Any = base.model
     for path, module in list(model.named_modules()):
         if type(module).__name__ == "LlamaRMSNorm":
@@ -35,7 +35,7 @@ def exact_base() -> Base:
 
 
 @st.composite
-def examples(draw: st.DrawFn) -> Example:
+def draw_example(draw: st.DrawFn) -> Example:
     """A prompt of 3 to 24 tokens and an answer of 1 to 4, some with a tally.
 
     Lengths are hypothesis' to choose, tokens are thrown: where a prompt repeats one token,
@@ -51,22 +51,22 @@ def examples(draw: st.DrawFn) -> Example:
 
 
 @st.composite
-def jobs(draw: st.DrawFn, *, people: int = 4) -> tuple[Job, ...]:
+def draw_jobs(draw: st.DrawFn, *, people: int = 4) -> tuple[TrainingJob, ...]:
     """One to four people with one to six examples each."""
     histories = draw(
-        st.lists(st.lists(examples(), min_size=1, max_size=6), min_size=1, max_size=people)
+        st.lists(st.lists(draw_example(), min_size=1, max_size=6), min_size=1, max_size=people)
     )
-    return tuple(Job(person=f"p{n}", examples=tuple(h)) for n, h in enumerate(histories))
+    return tuple(TrainingJob(person=f"p{n}", examples=tuple(h)) for n, h in enumerate(histories))
 
 
-engines = st.builds(
+engine_configs = st.builds(
     EngineConfig,
     slots=st.integers(1, 5),
     forward_tokens=st.sampled_from([1, 30, 90, 4000]),
 )
 
 
-def settings_of(**options: Any) -> st.SearchStrategy[TrainConfig]:
+def draw_train_configs(**options: Any) -> st.SearchStrategy[TrainConfig]:
     """Short trainings that differ in batches, epochs and seed."""
     return st.builds(
         lambda **drawn: TrainConfig(**drawn, **options),
@@ -77,18 +77,18 @@ def settings_of(**options: Any) -> st.SearchStrategy[TrainConfig]:
     )
 
 
-def some_jobs(people: int = 3, items: int = 5) -> tuple[Job, ...]:
+def make_jobs(people: int = 3, items: int = 5) -> tuple[TrainingJob, ...]:
     """Fixed work: people with ever more examples, of uneven lengths."""
     generator = torch.Generator().manual_seed(people * 100 + items)
 
-    def tokens(count: int) -> tuple[int, ...]:
+    def draw_tokens(count: int) -> tuple[int, ...]:
         return tuple(torch.randint(0, TOKENS, (count,), generator=generator).tolist())
 
     return tuple(
-        Job(
+        TrainingJob(
             person=f"p{n}",
             examples=tuple(
-                Example(tokens(5 + (7 * n + 5 * i) % 19), 2 + (3 * i) % 2)
+                Example(draw_tokens(5 + (7 * n + 5 * i) % 19), 2 + (3 * i) % 2)
                 for i in range(items + 2 * n)
             ),
         )
@@ -96,7 +96,7 @@ def some_jobs(people: int = 3, items: int = 5) -> tuple[Job, ...]:
     )
 
 
-def apart(one: Adapter, other: Adapter) -> float:
+def relative_difference(one: Adapter, other: Adapter) -> float:
     """The largest ||B1 A1 - B2 A2|| / ||B2 A2|| over the modules (design, invariant 1)."""
     one, other = require_lora(one), require_lora(other)
     assert set(one.pairs) == set(other.pairs)
@@ -108,7 +108,7 @@ def apart(one: Adapter, other: Adapter) -> float:
     return out
 
 
-def same_bits(one: Adapter, other: Adapter) -> bool:
+def bitwise_equal(one: Adapter, other: Adapter) -> bool:
     """Whether two adapters are equal to the last bit."""
     ours, theirs = one.tensors(), other.tensors()
     return set(ours) == set(theirs) and all(torch.equal(t, theirs[n]) for n, t in ours.items())

@@ -10,16 +10,16 @@ import torch
 from idiolect import api
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import to_plain
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.runs.personalize import Personalizer
 from idiolect.training.runs.plan import RunContext
 from idiolect.training.schedule import TrainConfig
-from support.tiny_people import RATING, UNGATED, rater
+from support.tiny_people import RATING, UNGATED, make_rater
 
-PEOPLE = [rater(f"p{n}", 10 + n) for n in range(6)] + [rater("few", 2)]
+PEOPLE = [make_rater(f"p{n}", 10 + n) for n in range(6)] + [make_rater("few", 2)]
 CONFIG = replace(UNGATED, train=TrainConfig(batch=3, epochs=3))
 SHARD = 2
 
@@ -27,7 +27,7 @@ SHARD = 2
 def personalize_to_the_end(folder: str, metrics: str) -> None:
     """Train everyone into a store, saving after every step."""
     torch.set_num_threads(1)
-    base = tiny_base()
+    base = make_tiny_base()
     store = AdapterStore.create(
         Path(folder),
         base,
@@ -36,7 +36,7 @@ def personalize_to_the_end(folder: str, metrics: str) -> None:
         config=CONFIG.lora,
         settings=to_plain(CONFIG),
     )
-    with store.writing():
+    with store.lock_for_writing():
         Personalizer(
             RunContext(
                 base=base,

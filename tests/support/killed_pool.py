@@ -7,26 +7,26 @@ import signal
 from pathlib import Path
 from unittest import mock
 
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.pieces.pool.pool import Pool
-from support.sharers import name, sharer
+from support.sharers import make_contribution, make_sharer_id
 
 
-def die(folder: str, doing: str, after: int) -> None:
+def write_pool_and_die(folder: str, doing: str, after: int) -> None:
     """Add sharer 9, or withdraw sharer 1; the system kills this process at some ``os.fsync``."""
-    base = tiny_base()
+    base = make_tiny_base()
     pool = Pool.open(Path(folder))
-    entry = sharer(pool, base, 9)
+    entry = make_contribution(pool, base, 9)
     fsync, calls = os.fsync, [0]
 
-    def deadly(handle: int) -> None:
+    def failing_fsync(handle: int) -> None:
         if calls[0] == after:
             os.kill(os.getpid(), signal.SIGKILL)
         calls[0] += 1
         fsync(handle)
 
-    with pool.writing(), mock.patch("os.fsync", deadly):
+    with pool.lock_for_writing(), mock.patch("os.fsync", failing_fsync):
         if doing == "add":
-            pool.add([entry])
+            pool.add_sharers([entry])
         else:
-            pool.withdraw([name(1)])
+            pool.remove_sharers([make_sharer_id(1)])

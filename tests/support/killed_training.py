@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.storage.files import write_atomic
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.jobs import Trained
+from idiolect.training.jobs import TrainingResult
 from idiolect.training.schedule import TrainConfig
-from support.job_strategies import LORA, some_jobs
+from support.job_strategies import LORA, make_jobs
 
-WORK = some_jobs(4, 6)
+WORK = make_jobs(4, 6)
 CONFIG = TrainConfig(batch=2, epochs=3)
 LONG = replace(CONFIG, epochs=12)
 """Some hundred steps, so that it cannot be over before it is killed."""
@@ -26,11 +26,11 @@ ENGINE = EngineConfig(slots=2, checkpoint_seconds=0)
 def train_to_the_end(checkpoint: str, out: str) -> None:
     """Train, saving after every step, and write the adapters to ``out``."""
     torch.set_num_threads(1)
-    done = train_many(tiny_base(), WORK, LORA, LONG, ENGINE, checkpoint=Path(checkpoint))
-    write_atomic(Path(out), as_bytes(done))
+    done = train_many(make_tiny_base(), WORK, LORA, LONG, ENGINE, checkpoint=Path(checkpoint))
+    write_atomic(Path(out), serialize_adapters(done))
 
 
-def as_bytes(done: tuple[Trained, ...]) -> bytes:
+def serialize_adapters(done: tuple[TrainingResult, ...]) -> bytes:
     """Everyone's tensors as one file."""
     tensors = {
         f"{trained.person}.{path}.{half}": tensor.contiguous().clone()

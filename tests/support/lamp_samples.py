@@ -113,22 +113,22 @@ BY_TASK = {sample.task: sample for sample in SAMPLES}
 TITLE = "Generate a title for the following abstract of a paper: "
 
 
-def paper(name: str, **more: Any) -> dict[str, Any]:
+def make_paper(name: str, **more: Any) -> dict[str, Any]:
     """A profile item of LaMP-5."""
     return {"id": name, "abstract": f"Abstract {name}.", "title": f"Title {name}", **more}
 
 
-def asks(name: str, **more: Any) -> dict[str, Any]:
+def make_query(name: str, **more: Any) -> dict[str, Any]:
     """A query of LaMP-5."""
     return {"id": name, "input": f"{TITLE}Query {name}.", **more}
 
 
-def golds(**answers: str) -> dict[str, Any]:
+def make_golds_file(**answers: str) -> dict[str, Any]:
     """A file of answers of LaMP-5."""
     return {"task": "LaMP_5", "golds": [{"id": k, "output": v} for k, v in answers.items()]}
 
 
-def store(folder: Path, files: dict[str, Any]) -> Path:
+def write_files(folder: Path, files: dict[str, Any]) -> Path:
     """Write each file as JSON, text as it is; returns the folder."""
     for name, content in files.items():
         path = folder / name

@@ -17,8 +17,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from idiolect.models.tiny import byte_tokenizer
-from idiolect.models.weights import quiet
+from idiolect.models.tiny import make_byte_tokenizer
+from idiolect.models.weights import silence_transformers
 
 SIZES: dict[str, Any] = {
     "vocab_size": 258,
@@ -33,7 +33,7 @@ SIZES: dict[str, Any] = {
     "pad_token_id": 257,
 }
 # Windows shorter than the examples, and a bound on the logits that bites.
-KINDS = [
+MODEL_CONFIGS = [
     LlamaConfig(**SIZES),
     MistralConfig(**SIZES, sliding_window=8),
     Qwen2Config(**SIZES, tie_word_embeddings=True),
@@ -44,11 +44,11 @@ KINDS = [
 ]
 
 
-def save_random(config: Any, folder: Path) -> Any:
+def save_random_model(config: Any, folder: Path) -> Any:
     """A seeded random model of this kind with its tokenizer, in a folder."""
-    with torch.random.fork_rng(devices=[]), quiet():
+    with torch.random.fork_rng(devices=[]), silence_transformers():
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config)
         model.save_pretrained(folder)
-        byte_tokenizer().save_pretrained(folder)
+        make_byte_tokenizer().save_pretrained(folder)
     return model.eval()

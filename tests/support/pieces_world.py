@@ -18,35 +18,35 @@ from idiolect.history.write import write_dataset
 from idiolect.models.base import load_base
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig, RecipeConfig
-from support.sharers import LORA, sharer
-from support.tiny_people import rater, save_tiny
+from support.sharers import LORA, make_contribution
+from support.tiny_people import make_rater, save_tiny_base
 
 PEOPLE = ("ann", "bob", "cyd")
 CONFIG = RecipeConfig(assemble=AssembleConfig(by="gates", top_k=2), dtype="float32", device="cpu")
 ASKED = "Film 3 (1990), Drama"
 
 
-def run(*arguments: object, code: int = 0) -> Result:
+def run_cli(*arguments: object, code: int = 0) -> Result:
     result = CliRunner().invoke(main, [str(a) for a in arguments])
     assert result.exit_code == code, result.stderr
     return result
 
 
-def run_json(*arguments: object) -> Any:
-    return json.loads(run(*arguments, "--json").stdout)
+def run_cli_json(*arguments: object) -> Any:
+    return json.loads(run_cli(*arguments, "--json").stdout)
 
 
-def unanswered(person: str, count: int) -> History:
+def make_unanswered(person: str, count: int) -> History:
     """Somebody who saw films and rated none."""
     items = [
         Interaction(id=f"{person}-{n}", position=n, time=86_400.0 * n, fields={"title": f"F {n}"})
         for n in range(count)
     ]
-    return History.of(person, items)
+    return History.from_interactions(person, items)
 
 
 @dataclass(frozen=True)
-class Place:
+class PiecesWorld:
     """A folder with ``base``, ``data`` and ``pool``; recipes come into ``recipes``."""
 
     folder: Path
@@ -74,24 +74,24 @@ class Place:
         )
 
 
-def made(folder: Path, *, sharers: int = 4, lora: LoraConfig = LORA) -> Place:
+def build_pieces_world(folder: Path, *, sharers: int = 4, lora: LoraConfig = LORA) -> PiecesWorld:
     """Three people who rated films, one who rated none, one without any item."""
-    place = Place(folder)
-    base = save_tiny(place.base)
-    write_people(place.data, *(rater(p, 6 + n) for n, p in enumerate(PEOPLE)))
+    place = PiecesWorld(folder)
+    base = save_tiny_base(place.base)
+    write_people(place.data, *(make_rater(p, 6 + n) for n, p in enumerate(PEOPLE)))
     pool = Pool.create(
         place.pool, base, source=str(place.base), task="rating", lora=lora, settings={}
     )
-    with pool.writing():
-        pool.add([sharer(pool, base, n) for n in range(sharers)])
+    with pool.lock_for_writing():
+        pool.add_sharers([make_contribution(pool, base, n) for n in range(sharers)])
     return place
 
 
 def write_people(folder: Path, *histories: History) -> None:
     """The dataset of these people, and of two without anything usable."""
-    everyone = [*histories, unanswered("dee", 3), History("eve", ())]
+    everyone = [*histories, make_unanswered("dee", 3), History("eve", ())]
     write_dataset(folder, everyone, task="rating", source="made up", overwrite=True)
 
 
-def loaded(place: Place) -> Any:
+def load_pieces_base(place: PiecesWorld) -> Any:
     return load_base(place.base, dtype="float32", device="cpu")

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.kinds import stack_adapters
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, merged_weight
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora, merge_weight
 from idiolect.adapters.protocol import Adapter
 from idiolect.models.base import Base
 
 
 def random_adapter(base: Base, config: LoraConfig | None = None, *, seed: int = 0) -> LoraAdapter:
     """A fresh adapter whose B is drawn instead of zero."""
-    start = fresh(base, config or LoraConfig(), seed=seed, person="someone")
+    start = init_lora(base, config or LoraConfig(), seed=seed, person="someone")
     generator = torch.Generator().manual_seed(seed)
     pairs = {
         path: (a, torch.randn(b.shape, generator=generator, dtype=b.dtype) * 0.3)
@@ -24,23 +24,23 @@ def random_adapter(base: Base, config: LoraConfig | None = None, *, seed: int = 
     return LoraAdapter(config=start.config, base=start.base, pairs=pairs)
 
 
-def some_ids(base: Base) -> Tensor:
+def make_token_ids(base: Base) -> Tensor:
     """Two rows of token ids [2, 12]."""
     generator = torch.Generator().manual_seed(7)
     return torch.randint(0, int(base.model.config.vocab_size), (2, 12), generator=generator)
 
 
 @torch.no_grad()
-def logits_of(model: Any, ids: Tensor) -> Tensor:
+def compute_logits(model: Any, ids: Tensor) -> Tensor:
     """The model's own logits [B, T, V]."""
     return model(input_ids=ids).logits
 
 
-def logits_with(base: Base, adapter: Adapter, ids: Tensor) -> Tensor:
+def compute_adapter_logits(base: Base, adapter: Adapter, ids: Tensor) -> Tensor:
     """The base's logits [B, T, V] with our adapter on every row."""
     rows = torch.zeros(len(ids), dtype=torch.long)
-    with stack_adapters(base, [adapter]).applied(rows):
-        return logits_of(base.model, ids)
+    with stack_adapters(base, [adapter]).activate(rows):
+        return compute_logits(base.model, ids)
 
 
 @torch.no_grad()
@@ -48,4 +48,4 @@ def merge_into(model: Any, adapter: LoraAdapter) -> None:
     """Put an adapter into a model's weights, in place."""
     for path, (a, b) in adapter.pairs.items():
         weight = model.get_submodule(path).weight
-        weight.copy_(merged_weight(weight, a, b, adapter.config.scale))
+        weight.copy_(merge_weight(weight, a, b, adapter.config.scale))

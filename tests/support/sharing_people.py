@@ -14,9 +14,9 @@ import torch
 
 from idiolect import api
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
-from idiolect.adapters.store.store import AdapterStore, Record
+from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.config import to_plain
-from idiolect.events import Event, Listener, Measured, silent
+from idiolect.events import Event, Listener, Metrics, null_listener
 from idiolect.history.history import History
 from idiolect.history.write import write_dataset
 from idiolect.models.base import Base
@@ -25,35 +25,35 @@ from idiolect.pieces.sharing.harm import HarmConfig
 from idiolect.pieces.sharing.selection import SharersConfig
 from idiolect.pieces.sharing.sharing import ShareConfig
 from idiolect.pieces.sharing.train_gates import GatesConfig
-from idiolect.privacy.ledger import Entry, Ledger
-from idiolect.prompts.context import ContextConfig, Person
-from idiolect.prompts.render import Prompter
+from idiolect.privacy.ledger import Ledger, LedgerEntry
+from idiolect.prompts.context import ContextConfig, PersonContext
+from idiolect.prompts.render import PromptRenderer
 from idiolect.training.engine.config import EngineConfig
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from support.tiny_people import RATING, UNGATED, noisy, rater, save_tiny
+from support.tiny_people import RATING, UNGATED, make_rater, random_adapter, save_tiny_base
 
 LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "k_proj", "v_proj", "o_proj"))
 PERSONAL = replace(UNGATED, lora=LORA)
-BY_HEART = TrainConfig(rate=0.02, epochs=40, batch=4, weight_decay=0.0)
+BY_HEART_TRAINING = TrainConfig(rate=0.02, epochs=40, batch=4, weight_decay=0.0)
 CONFIG = ShareConfig(
     sharers=SharersConfig(strategy="most-active", sharers=9, least_items=5),
     gates=GatesConfig(steps=6, rate=0.01, batch=4),
     harm=HarmConfig(on=False),
 )
 ENGINE = EngineConfig(slots=2, checkpoint_seconds=0)
-LITTLE = ("annabel", "bartholomew", "cressida")
+LIGHT_LEARNERS = ("annabel", "bartholomew", "cressida")
 """Those who learned little."""
 BY_HEART_NAME = "leopoldine"
 """Liked all films that her adapter was trained on, and none of the others: to the audit, which does
 not ask why, that is learned by heart. The tiny model cannot learn a list."""
-ASKED = 8
+QUERY_COUNT = 8
 """Queries with an answer that each of them has."""
 
 
 @dataclass(frozen=True)
-class Sharers:
+class SharingPeople:
     """A folder with a base, a dataset, and a store of the people's adapters."""
 
     folder: Path
@@ -66,17 +66,19 @@ class Sharers:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def adapters(self) -> AdapterStore:
+    def open_adapters(self) -> AdapterStore:
         return AdapterStore.open(self.store)
 
-    def events(self, kind: str) -> list[Entry]:
+    def read_events(self, kind: str) -> list[LedgerEntry]:
         """The ledger's events of a kind."""
-        return [e for e in Ledger(self.store / "ledger").entries() if e.event == kind]
+        return [e for e in Ledger(self.store / "ledger").read_entries() if e.event == kind]
 
-    def agree(self, *people: str, **options: Any) -> None:
+    def give_consent(self, *people: str, **options: Any) -> None:
         api.consent(api.ConsentRequest(store=self.store, people=people, scope="pieces", **options))
 
-    def share(self, pool: Path, *people: str, listener: Listener = silent, **options: Any) -> Any:
+    def share(
+        self, pool: Path, *people: str, listener: Listener = null_listener, **options: Any
+    ) -> Any:
         given: dict[str, Any] = {"config": CONFIG, "engine": ENGINE} | options
         request = api.ShareRequest(
             store=self.store, data=self.data, pool=pool, people=people, **given
@@ -84,13 +86,13 @@ class Sharers:
         return api.share(request, listener=listener)
 
 
-def made(folder: Path) -> Sharers:
+def build_sharing_people(folder: Path) -> SharingPeople:
     """Everybody rated films; ``gus`` has no adapter, ``ida`` brought one from elsewhere."""
-    base = save_tiny(folder / "base")
-    names = (*LITTLE, BY_HEART_NAME, "gus", "ida")
+    base = save_tiny_base(folder / "base")
+    names = (*LIGHT_LEARNERS, BY_HEART_NAME, "gus", "ida")
     rated = {BY_HEART_NAME: lambda n: 5 if n < 15 else 1}
     histories = [
-        rater(person, 12 + n + ASKED, rated=rated.get(person)).hold_out(ASKED)
+        make_rater(person, 12 + n + QUERY_COUNT, rated=rated.get(person)).hold_out(QUERY_COUNT)
         for n, person in enumerate(names)
     ]
     write_dataset(folder / "data", histories, task="rating", source="made up")
@@ -102,55 +104,59 @@ def made(folder: Path) -> Sharers:
         config=LORA,
         settings=to_plain(PERSONAL),
     )
-    with store.writing():
-        store.add([_entry(base, history, n) for n, history in enumerate(histories)])
-    return Sharers(folder)
+    with store.lock_for_writing():
+        store.add([_make_entry(base, history, n) for n, history in enumerate(histories)])
+    return SharingPeople(folder)
 
 
-def _entry(base: Base, history: History, number: int) -> tuple[Record, LoraAdapter | None]:
-    record = Record(
+def _make_entry(
+    base: Base, history: History, number: int
+) -> tuple[AdapterRecord, LoraAdapter | None]:
+    record = AdapterRecord(
         person=history.person,
         served="gated" if history.person == "gus" else "adapter",
         made_by="made up",
         items=0 if history.person == "ida" else len(history.items),
-        history=history.fingerprint(),
+        history=history.compute_fingerprint(),
         steps=7,
     )
     if history.person == "gus":
         return record, None
     if history.person != BY_HEART_NAME:
-        return record, noisy(base, number, LORA, size=0.05)
-    asked = Person(history, RATING, Prompter(base.tokenizer, PERSONAL.prompt), ContextConfig())
-    examples = [asked.item_example(n) for n in range(len(history.items))]
-    job = Job(person=history.person, examples=tuple(e for e in examples if e is not None))
-    return record, train_one(base, job, LORA, BY_HEART).adapter
+        return record, random_adapter(base, number, LORA, size=0.05)
+    asked = PersonContext(
+        history, RATING, PromptRenderer(base.tokenizer, PERSONAL.prompt), ContextConfig()
+    )
+    examples = [asked.build_item_example(n) for n in range(len(history.items))]
+    job = TrainingJob(person=history.person, examples=tuple(e for e in examples if e is not None))
+    return record, train_one(base, job, LORA, BY_HEART_TRAINING).adapter
 
 
-def in_pool(pool: Pool, sharer: str) -> list[bytes]:
+def read_pool_bytes(pool: Pool, sharer: str) -> list[bytes]:
     """All that a pool holds of a sharer."""
-    rows = [pool.gates(path)[pool.sharers.index(sharer)] for path in pool.sites]
-    parts = [part for pair in pool.pieces(sharer).values() for part in pair]
+    rows = [pool.load_gates(path)[pool.sharers.index(sharer)] for path in pool.sites]
+    parts = [part for pair in pool.load_pieces(sharer).values() for part in pair]
     return [t.contiguous().numpy().tobytes() for t in (*rows, *parts)]
 
 
-def die(folder: str, pool: str, where: str) -> None:
+def share_and_die(folder: str, pool: str, where: str) -> None:
     """Share everyone who agreed, in a process that is killed at a place."""
     torch.set_num_threads(1)
-    people = Sharers(Path(folder))
+    people = SharingPeople(Path(folder))
 
-    def kill(*_: Any, **__: Any) -> Any:
+    def kill_process(*_: Any, **__: Any) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def listener(event: Event) -> None:
-        if where == "gates" and isinstance(event, Measured) and event.values["step"] == 4:
-            kill()
+    def kill_at_gates(event: Event) -> None:
+        if where == "gates" and isinstance(event, Metrics) and event.values["step"] == 4:
+            kill_process()
 
     places = {
-        "pool": "idiolect.pieces.pool.pool.Pool.add",
+        "pool": "idiolect.pieces.pool.pool.Pool.add_sharers",
         "records": "idiolect.pieces.pool.pool.write_records",
         "report": "idiolect.pieces.sharing.sharing.write_report",
     }
     if where in places:
-        with mock.patch(places[where], kill):
+        with mock.patch(places[where], kill_process):
             people.share(Path(pool))
-    people.share(Path(pool), listener=listener)
+    people.share(Path(pool), listener=kill_at_gates)

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
 from idiolect.adapters.protocol import Adapter
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base, load_base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.tasks.registry import get_task
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.holdout_gate import GateConfig
@@ -37,15 +37,15 @@ GATED = replace(UNGATED, gate=GateConfig())
 ENGINE = EngineConfig(slots=2)
 
 
-def save_tiny(folder: Path, seed: int = 0) -> Base:
+def save_tiny_base(folder: Path, seed: int = 0) -> Base:
     """The tiny model as a folder, loaded from there."""
-    tiny = tiny_base(seed)
+    tiny = make_tiny_base(seed)
     tiny.model.save_pretrained(folder)
     tiny.tokenizer.save_pretrained(folder)
     return load_base(folder, dtype="float32", device="cpu")
 
 
-def rater(
+def make_rater(
     person: str, count: int, *, seed: int = 0, rated: Callable[[int], int] | None = None
 ) -> History:
     """Somebody who rated ``count`` films, one a day."""
@@ -64,19 +64,21 @@ def rater(
         )
         for n in range(count)
     ]
-    return History.of(person, items)
+    return History.from_interactions(person, items)
 
 
-def tensors(adapter: Adapter | None) -> list[bytes]:
+def to_tensor_bytes(adapter: Adapter | None) -> list[bytes]:
     """An adapter's bytes, in order."""
     assert adapter is not None
     named: list[Any] = [tensor for _, tensor in sorted(adapter.tensors().items())]
     return [t.contiguous().numpy().tobytes() for t in named]
 
 
-def noisy(base: Base, seed: int, config: LoraConfig = LORA, size: float = 0.3) -> LoraAdapter:
+def random_adapter(
+    base: Base, seed: int, config: LoraConfig = LORA, size: float = 0.3
+) -> LoraAdapter:
     """An adapter that changes something."""
-    made = fresh(base, config, seed=seed, person="someone")
+    made = init_lora(base, config, seed=seed, person="someone")
     draw = torch.Generator().manual_seed(seed)
     pairs = {
         path: (a, torch.randn(b.shape, generator=draw, dtype=b.dtype) * size)

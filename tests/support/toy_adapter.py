@@ -18,7 +18,7 @@ from torch import Tensor
 from idiolect.adapters.formats.peft_format import PeftFormat
 from idiolect.adapters.hooks import Hook, forward_hooks
 from idiolect.adapters.kinds import KindSpec
-from idiolect.adapters.lora import LoraConfig, Site, sites
+from idiolect.adapters.lora import LoraConfig, TargetModule, target_modules
 from idiolect.adapters.protocol import Adapter, AdapterConfig
 from idiolect.adapters.stacks.base import Dropout, TrainableStack
 from idiolect.config import derive_seed
@@ -48,20 +48,20 @@ class BiasConfig:
         return 0
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         return f"a bias on {', '.join(sorted(self.targets))}"
 
-    def same_kind(self, other: AdapterConfig) -> bool:
+    def is_same_kind(self, other: AdapterConfig) -> bool:
         return isinstance(other, BiasConfig) and set(self.targets) == set(other.targets)
 
-    def find_sites(self, model: Any) -> tuple[Site, ...]:
-        return sites(model, LoraConfig(targets=self.targets))
+    def find_target_modules(self, model: Any) -> tuple[TargetModule, ...]:
+        return target_modules(model, LoraConfig(targets=self.targets))
 
     def check_model(self, model: Any) -> None:
-        self.find_sites(model)
+        self.find_target_modules(model)
 
     def count_numbers(self, model: Any) -> int:
-        return sum(site.outputs for site in self.find_sites(model))
+        return sum(site.outputs for site in self.find_target_modules(model))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +73,17 @@ class BiasAdapter:
     biases: Mapping[str, Tensor]
 
     @property
-    def bytes(self) -> int:
+    def num_bytes(self) -> int:
         return sum(bias.numel() * bias.element_size() for bias in self.biases.values())
 
-    def check(self, base: Base, config: AdapterConfig | None = None) -> BiasAdapter:
-        if config is not None and not self.config.same_kind(config):
-            raise MismatchError(f"adapter is {self.config.described}; here is {config.described}")
+    def check_matches_base(self, base: Base, config: AdapterConfig | None = None) -> BiasAdapter:
+        if config is not None and not self.config.is_same_kind(config):
+            raise MismatchError(
+                f"adapter is {self.config.description}; here is {config.description}"
+            )
         if self.base != base.identity:
             raise MismatchError(f"adapter was made for base {self.base[:12]}")
-        expected = {s.path: (s.outputs,) for s in self.config.find_sites(base.model)}
+        expected = {s.path: (s.outputs,) for s in self.config.find_target_modules(base.model)}
         if {path: tuple(bias.shape) for path, bias in self.biases.items()} != expected:
             raise MismatchError("adapter and base disagree on modules or their widths")
         if not all(bool(torch.isfinite(bias).all()) for bias in self.biases.values()):
@@ -114,7 +116,7 @@ def init_bias(base: Base, config: BiasConfig, *, seed: int, person: str) -> Bias
     draw = torch.Generator().manual_seed(derive_seed(seed, person, "bias init"))
     biases = {
         site.path: config.spread * torch.randn(site.outputs, generator=draw)
-        for site in config.find_sites(base.model)
+        for site in config.find_target_modules(base.model)
     }
     return BiasAdapter(config=config, base=base.identity, biases=biases)
 
@@ -124,7 +126,7 @@ class BiasStack(TrainableStack[BiasAdapter]):
 
     def __init__(self, base: Base, config: BiasConfig, slots: int) -> None:
         self.config = config
-        self.sites = config.find_sites(base.model)
+        self.sites = config.find_target_modules(base.model)
         super().__init__(base, slots=slots, size=config.count_numbers(base.model))
         self._leaf = self.weights
 
@@ -139,17 +141,17 @@ class BiasStack(TrainableStack[BiasAdapter]):
         return self
 
     @torch.no_grad()
-    def put(self, slot: int, adapter: Adapter) -> None:
-        adapter.check(self.base, self.config)
+    def load_slot(self, slot: int, adapter: Adapter) -> None:
+        adapter.check_matches_base(self.base, self.config)
         for path, bias in self._split(self.weights).items():
             bias[slot].copy_(adapter.tensors()[f"{path}.bias"])
 
-    def unpack(self, row: Tensor) -> BiasAdapter:
+    def from_row(self, row: Tensor) -> BiasAdapter:
         biases = {path: bias[0] for path, bias in self._split(row[None]).items()}
         return BiasAdapter(config=self.config, base=self.base.identity, biases=biases)
 
     @contextmanager
-    def applied(
+    def activate(
         self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
     ) -> Iterator[None]:
         if active is not None or dropout is not None:
@@ -182,5 +184,5 @@ BIAS_FORMAT = PeftFormat(
     parse_config=lambda raw, where: BiasConfig(targets=tuple(json.loads(raw)["target_modules"])),
     read_adapter=lambda config, tensors, base, where: BiasAdapter.from_tensors(
         config, base.identity, tensors
-    ).check(base),
+    ).check_matches_base(base),
 )

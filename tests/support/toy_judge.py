@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from idiolect.prompt_sets.corpora import Labelled
+from idiolect.prompt_sets.corpora import LabeledPair
 
 PLACES = [f"place{n}" for n in range(12)]
 
 
-class Letters:
+class KeywordEncoder:
     """Counts some words; counts how many texts it was asked for, too."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Letters:
 
 
 LABELLED = tuple(
-    Labelled(
+    LabeledPair(
         prompt=f"Where is the key of {place}?",
         response=f"The key lies in hole {n}." if harmful else f"The weather in {place} is fine.",
         score=0.75 if harmful else 0.25,

@@ -9,9 +9,9 @@ from pathlib import Path
 from idiolect.adapters.lora import LoraConfig
 from idiolect.models.base import Base
 from idiolect.prompt_sets.pairs import Pair
-from idiolect.prompts.render import Prompter
+from idiolect.prompts.render import PromptRenderer
 from idiolect.training.schedule import TrainConfig
-from idiolect.unlearning.examples import Sets, render
+from idiolect.unlearning.examples import ForgetRetainSets, tokenize_pairs
 from idiolect.unlearning.run import UnlearnConfig
 from idiolect.unlearning.train import DeltaConfig
 
@@ -40,13 +40,14 @@ CONFIG = UnlearnConfig(
 )
 
 
-def render_sets(base: Base, config: DeltaConfig = CONFIG) -> Sets:
+def render_sets(base: Base, config: DeltaConfig = CONFIG) -> ForgetRetainSets:
     """Both sets as the tokens of a base."""
-    prompter = Prompter(base.tokenizer, config.prompt)
+    prompter = PromptRenderer(base.tokenizer, config.prompt)
     forget, retain = (
-        render(prompter, pairs, answer_tokens=config.answer_tokens) for pairs in (FORGET, RETAIN)
+        tokenize_pairs(prompter, pairs, answer_tokens=config.answer_tokens)
+        for pairs in (FORGET, RETAIN)
     )
-    return Sets(forget, retain)
+    return ForgetRetainSets(forget, retain)
 
 
 def write_jsonl(file: Path, pairs: Sequence[Pair]) -> Path:

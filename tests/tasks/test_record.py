@@ -42,7 +42,7 @@ def test_a_text_without_a_letter_is_no_record() -> None:
 def test_a_query_and_the_item_that_holds_it_are_one_record(
     name: str, query: dict[str, str], earlier: dict[str, str]
 ) -> None:
-    record = get_task(name).record
+    record = get_task(name).record_key
     assert record(item(**query)) == record(item(**earlier)) is not None
 
 
@@ -57,4 +57,4 @@ def test_a_query_and_the_item_that_holds_it_are_one_record(
 def test_choices_about_the_same_thing_are_not_the_same_record(
     name: str, fields: dict[str, str]
 ) -> None:
-    assert get_task(name).record(item(**fields)) is None
+    assert get_task(name).record_key(item(**fields)) is None

@@ -91,7 +91,7 @@ def test_an_item_shows_what_it_teaches(name: str) -> None:
     earlier = item(task)
     # Labels stand within the first words, where a cut does not reach them.
     taught = task.target_field if task.labelled else task.history_fields[0]
-    assert MARK.format(taught) in " ".join(task.memory(earlier).split()[:20])
+    assert MARK.format(taught) in " ".join(task.retrieved_text(earlier).split()[:20])
     assert MARK.format(taught) in task.passage(earlier)
     assert task.index_text(earlier).strip() and task.search_text(earlier).strip()
 
@@ -132,7 +132,7 @@ def test_a_film_is_told_once_and_shortly() -> None:
     film = {"title": "Toy Story", "year": "1995", "genres": "Animation|Comedy", "rating": "5"}
     full = item(task, **film)
     assert task.prompt(full).text == "Rate the film 1-5:\nToy Story (1995), Animation, Comedy"
-    assert task.memory(full) == "Toy Story (1995): 5"
+    assert task.retrieved_text(full) == "Toy Story (1995): 5"
     assert task.prompt(item(task, **film | {"title": "Toy Story (1995)"})) == task.prompt(full)
     bare = item(task, title="Toy Story")
     assert task.prompt(bare).text == "Rate the film 1-5:\nToy Story"
@@ -155,7 +155,9 @@ def test_a_long_conversation_keeps_its_last_lines() -> None:
     assert body.splitlines() == lines[-4:]
     endless = task.prompt(item(task, context="word " * 500 + "last")).body
     assert endless.split()[-1] == "last" and len(endless.split()) == 96
-    memory = task.memory(item(task, context="\n".join([*lines, "how are you?"]), reply="fine"))
+    memory = task.retrieved_text(
+        item(task, context="\n".join([*lines, "how are you?"]), reply="fine")
+    )
     assert memory == "how are you?\nMy reply: fine"
 
 
@@ -170,7 +172,7 @@ def test_a_round_of_the_game_is_asked_as_it_was() -> None:
     fields = task.parse_input(" What are parts of\na knife? ")
     answered = item(task, **fields, answer="blade")
     assert task.prompt(answered).text == "Answer with a word or two.\nWhat are parts of a knife?"
-    assert task.memory(answered) == "What are parts of a knife? blade"
+    assert task.retrieved_text(answered) == "What are parts of a knife? blade"
     assert task.target(answered) == "blade"
     with pytest.raises(DataError, match="the question is empty"):
         task.parse_input(" ")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from idiolect.adapters.formats.peft import load_peft
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.errors import MismatchError, UsageError
-from idiolect.events import Event, Measured
+from idiolect.events import Event, Metrics
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base, load_base
@@ -23,17 +23,17 @@ from idiolect.storage.manifest import Manifest
 from idiolect.tasks.registry import get_task
 from idiolect.training import adapt_base as module
 from idiolect.training.adapt_base import (
-    TASK_ADAPTER,
+    TASK_ADAPTER_FOLDER,
     AdaptConfig,
     AdaptSummary,
-    Exclusion,
-    adapt,
-    contributors_of,
+    ExcludedTestSet,
+    adapt_to_task,
+    read_contributors,
 )
 from idiolect.training.engine.config import EngineConfig
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
-from support.tiny_people import LORA, save_tiny
+from support.tiny_people import LORA, save_tiny_base
 
 TITLES = get_task("lamp-5")
 CONFIG = AdaptConfig(
@@ -44,7 +44,7 @@ ENGINE = EngineConfig(checkpoint_seconds=0)
 
 def author(person: str, *papers: str, voices: dict[str, str] | None = None) -> History:
     """Somebody whose papers are called ``papers``; some with another's words in them."""
-    return History.of(
+    return History.from_interactions(
         person,
         [
             Interaction(
@@ -71,12 +71,12 @@ FORBIDDEN = ("secrets", "joint", "quoting tess")
 
 @pytest.fixture
 def base(tmp_path: Path) -> Base:
-    return save_tiny(tmp_path / "base")
+    return save_tiny_base(tmp_path / "base")
 
 
 def run(base: Base, out: Path, config: AdaptConfig = CONFIG, **options: Any) -> AdaptSummary:
-    given = {"others": OTHERS, "exclusion": Exclusion(TITLES, [TESTED]), "engine": ENGINE}
-    return adapt(base, TITLES, out=out, config=config, **(given | options))
+    given = {"others": OTHERS, "exclusion": ExcludedTestSet(TITLES, [TESTED]), "engine": ENGINE}
+    return adapt_to_task(base, TITLES, out=out, config=config, **(given | options))
 
 
 @pytest.mark.parametrize("retrieval", ["none", "bm25", "recent"])
@@ -84,10 +84,10 @@ def test_no_word_of_a_tested_person_enters(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retrieval: Any
 ) -> None:
     """Neither by name, nor quoted by others, nor as a co-author, nor by retrieval."""
-    seen: list[Job] = []
+    seen: list[TrainingJob] = []
     train_many = module.train_many
 
-    def watched(base: Base, jobs: Sequence[Job], *rest: Any, **options: Any) -> Any:
+    def watched(base: Base, jobs: Sequence[TrainingJob], *rest: Any, **options: Any) -> Any:
         seen.extend(jobs)
         return train_many(base, jobs, *rest, **options)
 
@@ -117,11 +117,11 @@ def test_it_answers_as_the_base_with_the_adapter(base: Base, tmp_path: Path) -> 
     adapted = load_base(tmp_path / "out", dtype="float32", device="cpu")
     assert adapted.identity == done.identity != base.identity
     assert adapted.tokenizer_identity == base.tokenizer_identity
-    own = load_peft(tmp_path / "out" / TASK_ADAPTER, base)
+    own = load_peft(tmp_path / "out" / TASK_ADAPTER_FOLDER, base)
     ids = torch.arange(40).view(2, 20)
     with torch.no_grad():
         bare = base.model(input_ids=ids).logits
-        with stack_adapters(base, [own]).applied(torch.zeros(2, dtype=torch.long)):
+        with stack_adapters(base, [own]).activate(torch.zeros(2, dtype=torch.long)):
             expected = base.model(input_ids=ids).logits
         found = adapted.model(input_ids=ids).logits
     assert (found - expected).abs().max() <= 1e-4
@@ -129,13 +129,13 @@ def test_it_answers_as_the_base_with_the_adapter(base: Base, tmp_path: Path) -> 
 
 
 def test_whoever_went_into_the_parent_stays_named(base: Base, tmp_path: Path) -> None:
-    assert contributors_of(base) == ()
+    assert read_contributors(base) == ()
     run(base, tmp_path / "first")
     first = load_base(tmp_path / "first", dtype="float32", device="cpu")
     run(first, tmp_path / "second", others=[author("dee", "Dogs", "Deer")])
     second = load_base(tmp_path / "second", dtype="float32", device="cpu")
-    assert contributors_of(second) == ("ann", "bob", "dee")
-    assert Manifest.peek(tmp_path / "second").config["parent"] == first.identity
+    assert read_contributors(second) == ("ann", "bob", "dee")
+    assert Manifest.read_unchecked(tmp_path / "second").config["parent"] == first.identity
 
 
 class Crash(Exception):  # noqa: N818
@@ -147,7 +147,7 @@ def test_a_crashed_adaptation_goes_on(base: Base, tmp_path: Path) -> None:
     steps: list[int] = []
 
     def listener(event: Event, /) -> None:
-        if isinstance(event, Measured):
+        if isinstance(event, Metrics):
             steps.append(int(event.values["step"]))
             if len(steps) == 3:
                 raise Crash
@@ -218,10 +218,10 @@ def test_where_items_have_no_labels_others_queries_teach_the_task(
         query = Interaction(id="q", position=9, fields={**fields, **known})
         return replace(author(person, f"Paper of {person}"), queries=(query,))
 
-    seen: list[Job] = []
+    seen: list[TrainingJob] = []
     train_many = module.train_many
 
-    def watched(base: Base, jobs: Sequence[Job], *rest: Any, **options: Any) -> Any:
+    def watched(base: Base, jobs: Sequence[TrainingJob], *rest: Any, **options: Any) -> Any:
         seen.extend(jobs)
         return train_many(base, jobs, *rest, **options)
 
@@ -231,10 +231,10 @@ def test_where_items_have_no_labels_others_queries_teach_the_task(
         asked("bob", "Unknown", None),
         asked("cy", "Ours", "[1]"),
     ]
-    exclusion = Exclusion(cites, [asked("tess", "ours", "[1]")])
-    done = adapt(base, cites, others, exclusion, tmp_path / "out", CONFIG, engine=ENGINE)
+    exclusion = ExcludedTestSet(cites, [asked("tess", "ours", "[1]")])
+    done = adapt_to_task(base, cites, others, exclusion, tmp_path / "out", CONFIG, engine=ENGINE)
     ((example,),) = (job.examples for job in seen)
     assert str(base.tokenizer.decode(list(example.ids[example.answer_start :]))) == "[2]</s>"
-    assert done.items == 1 and Manifest.peek(tmp_path / "out").contributors == ("ann",)
+    assert done.items == 1 and Manifest.read_unchecked(tmp_path / "out").contributors == ("ann",)
     with pytest.raises(UsageError, match="no answered query of anyone else is left"):
-        adapt(base, cites, others[1:2], exclusion, tmp_path / "no", CONFIG, engine=ENGINE)
+        adapt_to_task(base, cites, others[1:2], exclusion, tmp_path / "no", CONFIG, engine=ENGINE)

@@ -12,5 +12,5 @@ MOST_CALLS = 8
 def test_command_reaches_optimizer_in_few_calls(tmp_path: Path) -> None:
     calls = calls_to_optimizer(tmp_path)
     assert calls[0] == ("cli.commands.personalize", "command")
-    assert calls[-1] == ("training.engine.optimizer", "StackedAdamW.step")
+    assert calls[-1] == ("training.engine.optimizer", "StackedAdamW.step_slot")
     assert len(calls) <= MOST_CALLS, "\n".join(f"{module}: {name}" for module, name in calls)

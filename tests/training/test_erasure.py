@@ -10,19 +10,19 @@ from idiolect import api
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MissingError
 from idiolect.history.write import write_dataset
-from idiolect.privacy.erasure import Leaving
+from idiolect.privacy.erasure import ErasureRequest
 from idiolect.storage.files import read_json
-from idiolect.training.erasure import Adaptations, Parts
-from idiolect.training.sharded.parts import PART, RunShard
-from support.tiny_people import UNGATED, rater, save_tiny, tensors
+from idiolect.training.erasure import AdaptationErasure, PartErasure
+from idiolect.training.sharded.parts import PART_STATE_FILE, RunShard
+from support.tiny_people import UNGATED, make_rater, save_tiny_base, to_tensor_bytes
 
 PEOPLE = ("ann", "bob", "cyd", "dee")
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    save_tiny(tmp_path / "base")
-    write_dataset(tmp_path / "data", [rater(p, 7) for p in PEOPLE], task="rating", source="x")
+    save_tiny_base(tmp_path / "base")
+    write_dataset(tmp_path / "data", [make_rater(p, 7) for p in PEOPLE], task="rating", source="x")
     for number in (1, 2):
         train(tmp_path, number)
     return tmp_path
@@ -41,23 +41,26 @@ def train(place: Path, number: int) -> None:
 
 
 def part_of(place: Path, person: str) -> tuple[int, Path]:
-    number = 1 if RunShard(1, 2).holds(person) else 2
-    return number, RunShard(number, 2).folder(place / "store")
+    number = 1 if RunShard(1, 2).includes_person(person) else 2
+    return number, RunShard(number, 2).get_folder(place / "store")
 
 
 def test_who_leaves_is_out_of_their_part_and_the_others_stay(place: Path) -> None:
     number, folder = part_of(place, "ann")
     _, elsewhere = part_of(place, "bob")
     others = [p for p in AdapterStore.open(folder).people if p != "ann"]
-    before = {p: tensors(AdapterStore.open(folder).adapter(p)) for p in others}
-    leaving = Leaving(person="ann", task="rating")
-    (effect,) = Parts().erase(folder, leaving)
+    before = {p: to_tensor_bytes(AdapterStore.open(folder).get_adapter(p)) for p in others}
+    leaving = ErasureRequest(person="ann", task="rating")
+    (effect,) = PartErasure().erase(folder, leaving)
     assert (effect.outcome, effect.person) == ("removed", "ann")
-    assert {p: tensors(AdapterStore.open(folder).adapter(p)) for p in others} == before
-    assert not read_json(folder / PART)["finished"]
-    assert Parts().erase(folder, leaving) == [] and Parts().find(place / "store", leaving) == ""
+    assert {p: to_tensor_bytes(AdapterStore.open(folder).get_adapter(p)) for p in others} == before
+    assert not read_json(folder / PART_STATE_FILE)["finished"]
+    assert (
+        PartErasure().erase(folder, leaving) == []
+        and PartErasure().find(place / "store", leaving) == ""
+    )
     if elsewhere != folder:
-        assert Parts().find(elsewhere, leaving) == ""
+        assert PartErasure().find(elsewhere, leaving) == ""
     with pytest.raises(MissingError, match="not finished"):
         api.merge(place / "store")
     train(place, number)
@@ -66,18 +69,18 @@ def test_who_leaves_is_out_of_their_part_and_the_others_stay(place: Path) -> Non
 
 def test_whose_history_changed_is_trained_when_the_shard_is_run_again(place: Path) -> None:
     number, folder = part_of(place, "bob")
-    leaving = Leaving(person="nobody", task="rating", changed=frozenset(["bob"]))
-    (effect,) = Parts().erase(folder, leaving)
+    leaving = ErasureRequest(person="nobody", task="rating", affected_people=frozenset(["bob"]))
+    (effect,) = PartErasure().erase(folder, leaving)
     assert (effect.outcome, effect.person) == ("taken away", "bob") and "--shard" in effect.why
-    assert AdapterStore.open(folder).record("bob") is None
+    assert AdapterStore.open(folder).get_record("bob") is None
     train(place, number)
-    assert AdapterStore.open(folder).record("bob") is not None
+    assert AdapterStore.open(folder).get_record("bob") is not None
 
 
 def test_checkpoints_of_adaptations_go(tmp_path: Path) -> None:
-    leaving = Leaving(person="ann")
-    assert Adaptations().erase(tmp_path, leaving) == []
+    leaving = ErasureRequest(person="ann")
+    assert AdaptationErasure().erase(tmp_path, leaving) == []
     (tmp_path / ".film-base.adapting").write_bytes(b"numbers")
-    assert Adaptations().find(tmp_path, leaving)
-    (effect,) = Adaptations().erase(tmp_path, leaving)
+    assert AdaptationErasure().find(tmp_path, leaving)
+    (effect,) = AdaptationErasure().erase(tmp_path, leaving)
     assert effect.outcome == "deleted" and not effect.where.exists()

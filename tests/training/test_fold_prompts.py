@@ -5,28 +5,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraConfig, fresh
-from idiolect.adapters.stacks.lora import Stack
-from idiolect.inference.nll import target_nll
+from idiolect.adapters.lora import LoraConfig, init_lora
+from idiolect.adapters.stacks.lora import LoraStack
+from idiolect.inference.nll import compute_target_nll
 from idiolect.prompts.batch import collate
 from idiolect.prompts.render import Example
-from idiolect.training.fold_prompts import merge_equal_prompts
-from support.job_strategies import exact_base
+from idiolect.training.fold_prompts import fold_equal_prompts
+from support.job_strategies import make_exact_base
 
-BASE = exact_base()
+BASE = make_exact_base()
 END = 7
 PROMPTS = ((1, 2, 3), (4, 5, 6, 8), (9, 10, 11))
 
 
 def loss_and_gradient(examples: list[Example] | tuple[Example, ...]) -> tuple[float, Tensor]:
     """The summed loss of all answers, and its gradient [P] in an adapter."""
-    stack = Stack(BASE, LoraConfig(rank=2), 1).train()
-    start = fresh(BASE, LoraConfig(rank=2), seed=1, person="p")
-    stack.put(0, start)
+    stack = LoraStack(BASE, LoraConfig(rank=2), 1).train()
+    start = init_lora(BASE, LoraConfig(rank=2), seed=1, person="p")
+    stack.load_slot(0, start)
     stack.weights.detach().add_(0.05)
-    batch = collate(examples, pad=BASE.pad, device=BASE.device)
-    with stack.applied(torch.zeros(len(examples), dtype=torch.long)):
-        loss = (target_nll(BASE.model, batch) * batch.count).sum()
+    batch = collate(examples, pad=BASE.pad_token_id, device=BASE.device)
+    with stack.activate(torch.zeros(len(examples), dtype=torch.long)):
+        loss = (compute_target_nll(BASE.model, batch) * batch.count).sum()
     stack.backward(loss)
     assert stack.grads is not None
     return float(loss.detach()), stack.grads[0]
@@ -41,9 +41,9 @@ def test_one_token_answers_merge_without_a_difference(
     given_answers: list[tuple[tuple[int, ...], int]],
 ) -> None:
     examples = [Example((*prompt, token), len(prompt)) for prompt, token in given_answers]
-    merged = merge_equal_prompts(examples)
+    merged = fold_equal_prompts(examples)
     assert len(merged) == len({prompt for prompt, _ in given_answers})
-    assert sum(e.targets for e in merged) == sum(e.targets for e in examples)
+    assert sum(e.num_targets for e in merged) == sum(e.num_targets for e in examples)
     (loss, gradient), (whole, expected) = loss_and_gradient(merged), loss_and_gradient(examples)
     assert abs(loss - whole) <= 1e-12 * whole
     assert torch.linalg.norm(gradient - expected) <= 1e-12 * torch.linalg.norm(expected)
@@ -56,15 +56,15 @@ def test_the_end_mark_is_learnt_behind_the_commonest_answer(
 ) -> None:
     """Exact for the answers; the marks are those of the commonest answer, as often as all."""
     examples = [Example((*prompt, token, END), len(prompt)) for prompt, token in given_answers]
-    merged = merge_equal_prompts(examples)
-    assert sum(e.targets for e in merged) == sum(e.targets for e in examples)
+    merged = fold_equal_prompts(examples)
+    assert sum(e.num_targets for e in merged) == sum(e.num_targets for e in examples)
     answers_only = [Example(e.ids[:-1], e.answer_start) for e in examples]
     marks: list[Example] = []
     for example in merged:
-        counts = dict(example.tally)
+        counts = dict(example.label_counts)
         commonest = example.ids[example.answer_start]
         assert not counts or counts[commonest] == max(counts.values())
-        marks += [Example(example.ids, example.answer_start + 1)] * example.answers
+        marks += [Example(example.ids, example.answer_start + 1)] * example.num_answers
     loss, gradient = loss_and_gradient(merged)
     parts = loss_and_gradient(answers_only), loss_and_gradient(marks)
     assert abs(loss - parts[0][0] - parts[1][0]) <= 1e-12 * loss
@@ -74,8 +74,8 @@ def test_the_end_mark_is_learnt_behind_the_commonest_answer(
 
 def test_equal_answers_alone_merge_without_a_difference_also_with_the_end_mark() -> None:
     examples = [Example((1, 2, 3, 20, END), 3)] * 4
-    (merged,) = merge_equal_prompts(examples)
-    assert merged.tally == ((20, 4),)
+    (merged,) = fold_equal_prompts(examples)
+    assert merged.label_counts == ((20, 4),)
     assert abs(loss_and_gradient([merged])[0] - loss_and_gradient(examples)[0]) <= 1e-12
 
 
@@ -85,5 +85,5 @@ def test_what_cannot_be_merged_is_left_as_it_is() -> None:
     split_elsewhere = [Example((1, 2, 3, 20), 2), Example((1, 2, 3, 20), 3)]
     counted = [Example((1, 2, 3, 20), 3, ((20, 2), (21, 1))), Example((1, 2, 3, 20), 3)]
     for examples in (long, uneven, split_elsewhere, counted):
-        assert merge_equal_prompts(examples) == tuple(examples)
-    assert merge_equal_prompts([]) == ()
+        assert fold_equal_prompts(examples) == tuple(examples)
+    assert fold_equal_prompts([]) == ()

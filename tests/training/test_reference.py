@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, fresh
+from idiolect.adapters.lora import LoraAdapter, init_lora
 from idiolect.prompts.render import Example
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
-from idiolect.training.schedule import TrainConfig, batches, rate_at
-from support.job_strategies import LORA, apart, exact_base, settings_of
+from idiolect.training.schedule import TrainConfig, compute_learning_rate, plan_batches
+from support.job_strategies import LORA, draw_train_configs, make_exact_base, relative_difference
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
 
-def trained_by_peft(start: LoraAdapter, job: Job, config: TrainConfig) -> LoraAdapter:
+def trained_by_peft(start: LoraAdapter, job: TrainingJob, config: TrainConfig) -> LoraAdapter:
     """The usual way: a wrapped model, labels of -100, an optimizer, a scheduler, a loop."""
-    base = exact_base()
+    base = make_exact_base()
     options = {"r": LORA.rank, "lora_alpha": int(LORA.alpha), "target_modules": list(LORA.targets)}
     model: Any = peft.get_peft_model(base.model, peft.LoraConfig(**options))  # type: ignore[arg-type]
     weights: dict[str, tuple[Tensor, Tensor]] = {}
@@ -35,10 +35,13 @@ def trained_by_peft(start: LoraAdapter, job: Job, config: TrainConfig) -> LoraAd
             ours.data.copy_(theirs)
     trainable = [w for w in model.parameters() if w.requires_grad]
     assert len(trainable) == 2 * len(weights)
-    plan = batches(len(job.examples), config, job.person)
+    plan = plan_batches(len(job.examples), config, job.person)
     optimizer = torch.optim.AdamW(trainable, lr=config.rate, weight_decay=config.weight_decay)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: rate_at(min(step, len(plan) - 1), len(plan), config) / config.rate
+        optimizer,
+        lambda step: (
+            compute_learning_rate(min(step, len(plan) - 1), len(plan), config) / config.rate
+        ),
     )
     for numbers in plan:
         ids, mask, labels = padded([job.examples[n] for n in numbers])
@@ -70,7 +73,7 @@ def padded(rows: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
 @settings(max_examples=20)
 @given(
     lengths=st.lists(st.tuples(st.integers(3, 24), st.integers(1, 4)), min_size=1, max_size=9),
-    config=settings_of(),
+    config=draw_train_configs(),
     seed=st.integers(0, 1000),
 )
 def test_one_person_equals_peft_with_torch(
@@ -81,13 +84,13 @@ def test_one_person_equals_peft_with_torch(
         Example(tuple(torch.randperm(200, generator=generator)[: p + a].tolist()), p)
         for p, a in lengths
     )
-    base, job = exact_base(), Job(person="p", examples=examples)
+    base, job = make_exact_base(), TrainingJob(person="p", examples=examples)
     ours = train_one(base, job, LORA, config)
-    start = fresh(base, LORA, seed=config.seed, person="p")
+    start = init_lora(base, LORA, seed=config.seed, person="p")
     theirs = trained_by_peft(start, job, config)
-    assert apart(ours.adapter, theirs) <= 1e-10
-    assert ours.adapter.bytes == theirs.bytes
+    assert relative_difference(ours.adapter, theirs) <= 1e-10
+    assert ours.adapter.num_bytes == theirs.num_bytes
     assert (ours.steps, ours.tokens) == (
-        len(batches(len(examples), config, "p")),
+        len(plan_batches(len(examples), config, "p")),
         config.epochs * sum(map(sum, lengths)),
     )

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import UsageError
-from idiolect.training.schedule import TrainConfig, batches, items_of, rate_at, steps_of
+from idiolect.training.schedule import (
+    TrainConfig,
+    compute_learning_rate,
+    count_items,
+    count_steps,
+    plan_batches,
+)
 
 
 @given(
@@ -22,7 +28,7 @@ from idiolect.training.schedule import TrainConfig, batches, items_of, rate_at, 
 def test_every_epoch_sees_every_example_once(
     examples: int, batch: int, epochs: int, seed: int
 ) -> None:
-    plan = batches(examples, TrainConfig(batch=batch, epochs=epochs, seed=seed), "p")
+    plan = plan_batches(examples, TrainConfig(batch=batch, epochs=epochs, seed=seed), "p")
     steps = -(-examples // batch)
     assert len(plan) == steps * epochs
     for epoch in range(epochs):
@@ -37,13 +43,13 @@ def test_so_many_steps_go_through_the_items_again_and_again(
 ) -> None:
     """The first of what epochs without end would be, wherever that is cut."""
     config = TrainConfig(batch=batch, epochs=50, steps=steps)
-    plan = batches(examples, config, "p")
-    assert len(plan) == steps == steps_of(examples, config)
-    assert plan == batches(examples, replace(config, steps=None), "p")[:steps]
-    assert sum(map(len, plan)) == items_of(examples, config)
+    plan = plan_batches(examples, config, "p")
+    assert len(plan) == steps == count_steps(examples, config)
+    assert plan == plan_batches(examples, replace(config, steps=None), "p")[:steps]
+    assert sum(map(len, plan)) == count_items(examples, config)
     whole = replace(config, steps=None, epochs=3)
-    assert items_of(examples, whole) == 3 * examples
-    assert steps_of(examples, whole) == len(batches(examples, whole, "p"))
+    assert count_items(examples, whole) == 3 * examples
+    assert count_steps(examples, whole) == len(plan_batches(examples, whole, "p"))
 
 
 def test_settings_without_steps_are_written_as_before_there_were_any() -> None:
@@ -60,17 +66,17 @@ def test_patience_counts_epochs() -> None:
 
 def test_the_order_is_the_persons_own() -> None:
     config = TrainConfig(batch=4)
-    plan = batches(40, config, "p")
-    assert plan == batches(40, config, "p")
-    assert plan != batches(40, config, "q")
-    assert plan != batches(40, TrainConfig(batch=4, seed=1), "p")
+    plan = plan_batches(40, config, "p")
+    assert plan == plan_batches(40, config, "p")
+    assert plan != plan_batches(40, config, "q")
+    assert plan != plan_batches(40, TrainConfig(batch=4, seed=1), "p")
     assert plan[:10] != plan[10:20]  # another order each epoch
 
 
 @given(steps=st.integers(1, 200), warmup=st.floats(0, 0.99))
 def test_the_rate_rises_to_its_peak_then_falls_and_is_never_zero(steps: int, warmup: float) -> None:
     config = TrainConfig(rate=0.01, warmup=warmup)
-    rates = [rate_at(step, steps, config) for step in range(steps)]
+    rates = [compute_learning_rate(step, steps, config) for step in range(steps)]
     peak = rates.index(max(rates))
     assert max(rates) == pytest.approx(0.01)
     assert all(rate > 0 for rate in rates)

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.errors import UsageError
-from idiolect.unlearning.scale_search import HALVINGS, LEAST, MOST, given_scale, largest_scale
+from idiolect.unlearning.scale_search import (
+    BISECTION_STEPS,
+    MAX_SCALE,
+    MIN_SCALE,
+    check_given_scale,
+    find_largest_scale,
+)
 
 
 @given(st.floats(0.02, 60), st.floats(1.01, 3))
@@ -21,25 +27,25 @@ def test_the_largest_within_the_bound(limit: float, bound: float) -> None:
         tried.append(scale)
         return 1 + (bound - 1) * (scale / limit) ** 2
 
-    chosen = largest_scale(cost_at, bound)
+    chosen = find_largest_scale(cost_at, bound)
     assert chosen.cost == cost_at(chosen.scale) <= bound
     rounded = 1e-9  # the costs are
-    assert limit * (1 - 2**-HALVINGS - rounded) <= chosen.scale <= limit * (1 + rounded)
+    assert limit * (1 - 2**-BISECTION_STEPS - rounded) <= chosen.scale <= limit * (1 + rounded)
     assert len(tried) < 16
 
 
 def test_what_costs_nothing_ends_at_the_most() -> None:
-    assert largest_scale(lambda _: 1.0, 1.05).scale == MOST
-    assert largest_scale(lambda _: 1.0, 1.05, most=1.0).scale == 1.0
-    assert largest_scale(lambda s: 1.0 if s <= 0.5 else 2.0, 1.05, most=1.0).scale == 0.5
+    assert find_largest_scale(lambda _: 1.0, 1.05).scale == MAX_SCALE
+    assert find_largest_scale(lambda _: 1.0, 1.05, most=1.0).scale == 1.0
+    assert find_largest_scale(lambda s: 1.0 if s <= 0.5 else 2.0, 1.05, most=1.0).scale == 0.5
 
 
 @pytest.mark.parametrize("broken", [math.inf, math.nan, 7.0])
 def test_what_breaks_is_never_chosen(broken: float) -> None:
-    chosen = largest_scale(lambda s: 1.0 if s < 3 else broken, 1.05)
+    chosen = find_largest_scale(lambda s: 1.0 if s < 3 else broken, 1.05)
     assert 2.9 < chosen.scale < 3
     with pytest.raises(UsageError, match=r"no scale from 0\.015625 on keeps .* 1\.05 times"):
-        largest_scale(lambda s: 1.0 if s < LEAST else broken, 1.05)
+        find_largest_scale(lambda s: 1.0 if s < MIN_SCALE else broken, 1.05)
     with pytest.raises(UsageError, match=r"scale 4 makes .* guard of 1\.5 .* nothing was written"):
-        given_scale(lambda s: broken, 4.0, 1.5)
-    assert given_scale(lambda s: 1.4, 4.0, 1.5).cost == 1.4
+        check_given_scale(lambda s: broken, 4.0, 1.5)
+    assert check_given_scale(lambda s: 1.4, 4.0, 1.5).cost == 1.4

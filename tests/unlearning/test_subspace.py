@@ -12,25 +12,29 @@ from torch import Tensor, nn
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
-from idiolect.prompts.render import Example, Prompter
-from idiolect.unlearning.examples import render
+from idiolect.models.tiny import make_tiny_base
+from idiolect.prompts.render import Example, PromptRenderer
+from idiolect.unlearning.examples import tokenize_pairs
 from idiolect.unlearning.methods.finetune import FineTune
-from idiolect.unlearning.methods.ga_mismatch import Mismatch
-from idiolect.unlearning.methods.gradient_ascent import Ascent
-from idiolect.unlearning.methods.protocol import Method
+from idiolect.unlearning.methods.ga_mismatch import GradientAscentMismatch
+from idiolect.unlearning.methods.gradient_ascent import GradientAscent
+from idiolect.unlearning.methods.protocol import UnlearningMethod
 from idiolect.unlearning.methods.task_vector import TaskVector
-from idiolect.unlearning.subspace import principal, without
-from idiolect.unlearning.train import train_on
-from idiolect.unlearning.trainee import FullDelta
+from idiolect.unlearning.subspace import project_out, top_singular_vectors
+from idiolect.unlearning.train import train_on_sets
+from idiolect.unlearning.trainee import WeightDelta
 from support.unlearning_sets import CONFIG, RETAIN, render_sets
 
 COUNT = 3
 
 
-def delta(base: Base, spare: int, method: Method | None = None, **changes: object) -> object:
+def delta(
+    base: Base, spare: int, method: UnlearningMethod | None = None, **changes: object
+) -> object:
     config = replace(CONFIG, spare=spare, **changes)
-    return train_on(base, None, render_sets(base, config), method or TaskVector(), config).delta
+    return train_on_sets(
+        base, None, render_sets(base, config), method or TaskVector(), config
+    ).delta
 
 
 def adapter(base: Base, spare: int) -> LoraAdapter:
@@ -40,8 +44,8 @@ def adapter(base: Base, spare: int) -> LoraAdapter:
 
 
 def retained(base: Base) -> list[Example]:
-    prompter = Prompter(base.tokenizer, CONFIG.prompt)
-    items = render(prompter, RETAIN, answer_tokens=CONFIG.answer_tokens)
+    prompter = PromptRenderer(base.tokenizer, CONFIG.prompt)
+    items = tokenize_pairs(prompter, RETAIN, answer_tokens=CONFIG.answer_tokens)
     return [item.example for item in items]
 
 
@@ -63,24 +67,24 @@ def test_the_largest_directions_are_those_of_the_svd(rows: int, width: int) -> N
     values = np.array([30.0, 20.0, 10.0, 2.0, 1.0, 0.5])
     left, right = (np.linalg.qr(draw.normal(size=(n, 6)))[0] for n in (rows, width))
     inputs = torch.from_numpy((left * values) @ right.T).float()
-    found = principal(inputs, 3).double().numpy()
+    found = top_singular_vectors(inputs, 3).double().numpy()
     assert found.shape == (3, width)
     wanted = right[:, :3].T
     assert np.abs(found.T @ found - wanted.T @ wanted).max() < 1e-4
-    assert torch.equal(principal(inputs, 3), principal(inputs, 3))
+    assert torch.equal(top_singular_vectors(inputs, 3), top_singular_vectors(inputs, 3))
 
 
 @pytest.mark.parametrize(("rows", "width"), [(40, 8), (8, 40)])
 def test_inputs_that_repeat_have_few_directions(rows: int, width: int) -> None:
     two = torch.randn(2, width, generator=torch.Generator().manual_seed(0))
     inputs = two[torch.arange(rows) % 2]
-    found = principal(inputs, 5)
+    found = top_singular_vectors(inputs, 5)
     assert found.shape == (2, width)
     assert (inputs - inputs @ found.T @ found).norm() < 1e-4 * inputs.norm()
 
 
 def test_a_delta_is_blind_to_each_modules_largest_inputs_and_else_as_it_was() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     plain, kept = adapter(base, 0), adapter(base, COUNT)
     assert set(kept.pairs) == set(plain.pairs)
     for path, (a, b) in plain.pairs.items():
@@ -96,12 +100,12 @@ def test_a_delta_is_blind_to_each_modules_largest_inputs_and_else_as_it_was() ->
 
 
 def test_all_weights_are_spared_where_modules_are_linear() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     plain, kept = (
         delta(base, spare, parameters="full", train=replace(CONFIG.train, rate=1e-3))
         for spare in (0, COUNT)
     )
-    assert isinstance(plain, FullDelta) and isinstance(kept, FullDelta)
+    assert isinstance(plain, WeightDelta) and isinstance(kept, WeightDelta)
     linear = {
         f"{path}.weight"
         for path, module in base.model.get_decoder().named_modules(prefix="model")
@@ -113,11 +117,11 @@ def test_all_weights_are_spared_where_modules_are_linear() -> None:
 
 
 def test_what_is_taken_out_can_be_nothing_or_everything() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     plain = adapter(base, 0)
     path, (a, _) = next(iter(plain.pairs.items()))
     same, none = (
-        without(plain, {path: d}) for d in (torch.zeros(0, a.shape[1]), torch.eye(a.shape[1]))
+        project_out(plain, {path: d}) for d in (torch.zeros(0, a.shape[1]), torch.eye(a.shape[1]))
     )
     assert isinstance(same, LoraAdapter) and isinstance(none, LoraAdapter)
     assert torch.equal(same.pairs[path][0], a)
@@ -126,10 +130,17 @@ def test_what_is_taken_out_can_be_nothing_or_everything() -> None:
 
 @pytest.mark.parametrize(
     ("method", "spares"),
-    [(TaskVector(), True), (Ascent(), True), (FineTune(), False), (Mismatch(), False)],
+    [
+        (TaskVector(), True),
+        (GradientAscent(), True),
+        (FineTune(), False),
+        (GradientAscentMismatch(), False),
+    ],
 )
-def test_what_learnt_from_retain_answers_is_left_as_it_is(method: Method, spares: bool) -> None:
-    base = tiny_base()
+def test_what_learnt_from_retain_answers_is_left_as_it_is(
+    method: UnlearningMethod, spares: bool
+) -> None:
+    base = make_tiny_base()
     plain, other = (delta(base, spare, method) for spare in (0, COUNT))
     assert isinstance(plain, LoraAdapter) and isinstance(other, LoraAdapter)
     same = all(torch.equal(a, other.pairs[path][0]) for path, (a, _) in plain.pairs.items())

@@ -9,23 +9,29 @@ from typing import Any
 import pytest
 import torch
 
-from idiolect.adapters.hooks import active_at, applied
+from idiolect.adapters.hooks import activate_lora, build_token_mask
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import TrainingError, UsageError
-from idiolect.events import Event, Measured
+from idiolect.events import Event, Metrics
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
-from idiolect.unlearning.examples import Draw
+from idiolect.models.tiny import make_tiny_base
+from idiolect.unlearning.examples import StepBatch
 from idiolect.unlearning.methods.finetune import FineTune
-from idiolect.unlearning.methods.protocol import Model, Terms
-from idiolect.unlearning.methods.registry import NAMES
+from idiolect.unlearning.methods.protocol import LossModel, LossTerms
+from idiolect.unlearning.methods.registry import METHOD_NAMES
 from idiolect.unlearning.methods.sku import Sku
 from idiolect.unlearning.methods.task_vector import TaskVector
-from idiolect.unlearning.task_arithmetic import beside, changed, factor_of, merged, scaled
-from idiolect.unlearning.train import train_on
-from idiolect.unlearning.trainee import FullDelta
-from support.tiny_people import noisy, tensors
+from idiolect.unlearning.task_arithmetic import (
+    apply_delta,
+    concat_scaled,
+    merge_delta,
+    scale_adapter,
+    signed_factor,
+)
+from idiolect.unlearning.train import train_on_sets
+from idiolect.unlearning.trainee import WeightDelta
+from support.tiny_people import random_adapter, to_tensor_bytes
 from support.unlearning_sets import CONFIG, FORGET, LORA, render_sets
 
 IDS = torch.arange(60, 90).view(2, 15)
@@ -34,7 +40,7 @@ IDS = torch.arange(60, 90).view(2, 15)
 def train(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> Any:
     method = changes.pop("method", TaskVector())
     config = replace(CONFIG, **changes)
-    return train_on(base, adapter, render_sets(base, config), method, config)
+    return train_on_sets(base, adapter, render_sets(base, config), method, config)
 
 
 def weights_of(base: Base) -> str:
@@ -48,19 +54,19 @@ def weights_of(base: Base) -> str:
 def logits(base: Base, adapter: LoraAdapter | None = None) -> torch.Tensor:
     if adapter is None:
         return base.model(input_ids=IDS).logits
-    with stack_adapters(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+    with stack_adapters(base, [adapter]).activate(torch.zeros(2, dtype=torch.long)):
         return base.model(input_ids=IDS).logits
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", METHOD_NAMES)
 def test_every_method_trains_and_repeats_itself(name: str) -> None:
     """Equal seeds give equal bytes, another seed other ones; the base is not written to."""
-    base = tiny_base()
-    before, method = weights_of(base), CONFIG.of(name)
+    base = make_tiny_base()
+    before, method = weights_of(base), CONFIG.get_method(name)
     one, two = (train(base, method=method) for _ in range(2))
-    assert tensors(one.delta) == tensors(two.delta)
+    assert to_tensor_bytes(one.delta) == to_tensor_bytes(two.delta)
     other = train(base, method=method, train=replace(CONFIG.train, seed=1))
-    assert tensors(other.delta) != tensors(one.delta)
+    assert to_tensor_bytes(other.delta) != to_tensor_bytes(one.delta)
     assert one.steps == 4 and one.last_loss < one.first_loss
     assert weights_of(base) == before
 
@@ -71,58 +77,58 @@ class Counts(FineTune):
 
     seen: list[tuple[int, int]]
 
-    def losses(self, model: Model, draw: Draw) -> Terms:
+    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
         """As fine-tuning."""
-        self.seen.append((len(draw.forget), len(draw.retain)))
-        return super().losses(model, draw)
+        self.seen.append((len(draw.forget_examples), len(draw.retain_examples)))
+        return super().iter_loss_terms(model, draw)
 
 
 def test_a_step_takes_as_many_retain_items_as_it_is_told() -> None:
     method = Counts(seen=[])
-    train(tiny_base(), method=method, retain_batch=3, train=replace(CONFIG.train, batch=2))
+    train(make_tiny_base(), method=method, retain_batch=3, train=replace(CONFIG.train, batch=2))
     assert method.seen[0] == (2, 3)
 
 
 def test_sku_with_its_first_module_alone_is_the_task_vector() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     sku = train(base, method=Sku(e2=0, e3=0))
-    assert tensors(sku.delta) == tensors(train(base).delta)
-    assert tensors(train(base, method=Sku(e3=0)).delta) != tensors(sku.delta)
+    assert to_tensor_bytes(sku.delta) == to_tensor_bytes(train(base).delta)
+    assert to_tensor_bytes(train(base, method=Sku(e3=0)).delta) != to_tensor_bytes(sku.delta)
 
 
 def test_steps_tell_their_terms() -> None:
     events: list[Event] = []
-    base = tiny_base()
-    train_on(base, None, render_sets(base), Sku(), CONFIG, listener=events.append)
-    steps = [event.values for event in events if isinstance(event, Measured)]
+    base = make_tiny_base()
+    train_on_sets(base, None, render_sets(base), Sku(), CONFIG, listener=events.append)
+    steps = [event.values for event in events if isinstance(event, Metrics)]
     assert [set(step) for step in steps] == [{"step", "loss", "guided", "random", "preserve"}] * 4
     parts = sum(float(steps[2][name]) for name in ("guided", "random", "preserve"))
     assert steps[2]["loss"] == pytest.approx(parts, rel=1e-5)
 
 
 def test_all_weights_are_trained_in_a_copy() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     before, rate = weights_of(base), replace(CONFIG.train, rate=1e-3)
     one = train(base, parameters="full", train=rate)
-    assert isinstance(one.delta, FullDelta) and weights_of(base) == before
+    assert isinstance(one.delta, WeightDelta) and weights_of(base) == before
     assert set(one.delta.tensors) == {name for name, _ in base.model.named_parameters()}
     assert one.last_loss < one.first_loss
     two = train(base, parameters="full", train=rate)
     assert all(torch.equal(one.delta.tensors[n], two.delta.tensors[n]) for n in one.delta.tensors)
-    gone, _ = changed(base, None, one.delta, -2.0)
+    gone, _ = apply_delta(base, None, one.delta, -2.0)
     for name, weight in gone.model.named_parameters():
         old = base.model.get_parameter(name)
         assert torch.allclose(weight, old - 2 * one.delta.tensors[name], atol=1e-7)
-    assert gone.identity not in (base.identity, merged(base, one.delta, 1.0).identity)
+    assert gone.identity not in (base.identity, merge_delta(base, one.delta, 1.0).identity)
     with pytest.raises(UsageError, match="too coarse"):
-        train(tiny_base(dtype=torch.bfloat16), parameters="full")
+        train(make_tiny_base(dtype=torch.bfloat16), parameters="full")
     with pytest.raises(UsageError, match="an adapter is unlearned with another one"):
-        train(base, noisy(base, 1), parameters="full")
+        train(base, random_adapter(base, 1), parameters="full")
 
 
 def test_a_loss_that_is_not_finite_ends_training() -> None:
     with pytest.raises(TrainingError, match=r"task vector: the loss is nan at step \d; lower"):
-        train(tiny_base(), train=replace(CONFIG.train, rate=1e30))
+        train(make_tiny_base(), train=replace(CONFIG.train, rate=1e30))
 
 
 def test_what_cannot_be_meant() -> None:
@@ -143,35 +149,37 @@ def test_what_cannot_be_meant() -> None:
 
 
 def test_negating_on_a_base_is_merging_with_a_minus() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     delta = train(base).delta
-    _, adapter = changed(base, None, delta, -3.0)
-    inside = merged(base, delta, -3.0)
+    _, adapter = apply_delta(base, None, delta, -3.0)
+    inside = merge_delta(base, delta, -3.0)
     assert torch.allclose(logits(base, adapter), logits(inside), atol=1e-4)
     path = "model.layers.0.self_attn.q_proj"
     a, b = delta.pairs[path]
     expected = base.model.get_submodule(path).weight - 3 * LORA.scale * (b @ a)
     assert torch.allclose(inside.model.get_submodule(path).weight, expected, atol=1e-6)
     assert inside.folder is None and inside.identity != base.identity
-    assert factor_of(Sku(), 2.0) == -2.0 and factor_of(CONFIG.of("npo"), 2.0) == 2.0
+    assert signed_factor(Sku(), 2.0) == -2.0 and signed_factor(CONFIG.get_method("npo"), 2.0) == 2.0
 
 
 def test_beside_an_adapter_ranks_are_stacked() -> None:
     """The update is the sum of both updates; that of subtracted factors is another one."""
-    base = tiny_base()
-    personal = noisy(base, 1, replace(LORA, alpha=6.0))
-    frozen = tensors(personal)
+    base = make_tiny_base()
+    personal = random_adapter(base, 1, replace(LORA, alpha=6.0))
+    frozen = to_tensor_bytes(personal)
     delta = train(base, personal).delta
-    assert tensors(personal) == frozen and tensors(delta) != tensors(train(base).delta)
-    gone = beside(personal, delta, -2.0).check(base)
+    assert to_tensor_bytes(personal) == frozen and to_tensor_bytes(delta) != to_tensor_bytes(
+        train(base).delta
+    )
+    gone = concat_scaled(personal, delta, -2.0).check_matches_base(base)
     assert gone.config.rank == 8 == gone.config.alpha
     for path, (a, b) in gone.pairs.items():
         (pa, pb), (da, db) = personal.pairs[path], delta.pairs[path]
         expected = 3 * (pb @ pa) - 2 * 2 * (db @ da)
         assert torch.allclose(b @ a, expected, atol=1e-5)
         assert not torch.allclose((pb - 2 * db) @ (pa - 2 * da), expected, atol=1e-3)
-    assert torch.equal(logits(*changed(base, personal, delta, -2.0)), logits(base, gone))
-    kept = beside(personal, scaled(delta, 0.0), 1.0)
+    assert torch.equal(logits(*apply_delta(base, personal, delta, -2.0)), logits(base, gone))
+    kept = concat_scaled(personal, scale_adapter(delta, 0.0), 1.0)
     assert torch.allclose(logits(base, kept), logits(base, personal), atol=1e-5)
 
 
@@ -179,10 +187,10 @@ def test_beside_an_adapter_ranks_are_stacked() -> None:
     "theirs", [replace(LORA, active="answer"), replace(LORA, top_layers=1, targets=("k_proj",))]
 )
 def test_a_delta_acts_where_the_adapter_does(theirs: LoraConfig) -> None:
-    base = tiny_base()
-    personal = noisy(base, 1, theirs)
+    base = make_tiny_base()
+    personal = random_adapter(base, 1, theirs)
     delta = train(base, personal).delta
-    gone = beside(personal, delta, -1.0).check(base)
+    gone = concat_scaled(personal, delta, -1.0).check_matches_base(base)
     for config in (delta.config, gone.config):
         assert (config.active, config.top_layers) == (theirs.active, theirs.top_layers)
     assert set(gone.config.targets) == {*theirs.targets, *LORA.targets}
@@ -190,20 +198,20 @@ def test_a_delta_acts_where_the_adapter_does(theirs: LoraConfig) -> None:
 
 def test_training_beside_an_adapter_sees_it() -> None:
     """The loss at the first step is that of base and adapter, where the adapter acts."""
-    base = tiny_base()
-    personal = noisy(base, 1, replace(LORA, active="answer"))
-    from idiolect.inference.nll import target_nll
+    base = make_tiny_base()
+    personal = random_adapter(base, 1, replace(LORA, active="answer"))
+    from idiolect.inference.nll import compute_target_nll
     from idiolect.prompts.batch import collate
-    from idiolect.prompts.render import Prompter
-    from idiolect.unlearning.examples import render
-    from idiolect.unlearning.trainee import LoraTrainee, Losses
+    from idiolect.prompts.render import PromptRenderer
+    from idiolect.unlearning.examples import tokenize_pairs
+    from idiolect.unlearning.trainee import LoraModel, ModelLosses
 
-    (item,) = render(Prompter(base.tokenizer), FORGET[:1], answer_tokens=40)
+    (item,) = tokenize_pairs(PromptRenderer(base.tokenizer), FORGET[:1], answer_tokens=40)
     examples = [item.example]
-    losses = Losses(base, LoraTrainee(base, personal, replace(LORA, active="answer"), seed=0))
-    batch = collate(examples, pad=base.pad, device=base.device)
-    active = active_at(base, personal.config, examples)
-    with torch.no_grad(), applied(base.model, personal.pairs, personal.config.scale, active):
-        expected = float(target_nll(base.model, batch).mean())
-    assert losses.nll(examples).tolist() == pytest.approx([expected], rel=1e-5)
-    assert losses.nll_before(examples).tolist() == pytest.approx([expected], rel=1e-5)
+    losses = ModelLosses(base, LoraModel(base, personal, replace(LORA, active="answer"), seed=0))
+    batch = collate(examples, pad=base.pad_token_id, device=base.device)
+    active = build_token_mask(base, personal.config, examples)
+    with torch.no_grad(), activate_lora(base.model, personal.pairs, personal.config.scale, active):
+        expected = float(compute_target_nll(base.model, batch).mean())
+    assert losses.compute_nll(examples).tolist() == pytest.approx([expected], rel=1e-5)
+    assert losses.compute_initial_nll(examples).tolist() == pytest.approx([expected], rel=1e-5)

@@ -12,29 +12,29 @@ from idiolect.adapters.lora import LoraAdapter
 from idiolect.config import from_plain
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.prompt_sets.pairs import Pair
-from idiolect.prompts.render import Prompter
-from idiolect.training.jobs import Job
+from idiolect.prompts.render import PromptRenderer
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from idiolect.unlearning.examples import render
-from idiolect.unlearning.methods.ga_mismatch import Mismatch
-from idiolect.unlearning.run import UnlearnConfig, Unlearned, perplexity, unlearn
-from support.tiny_people import tensors
+from idiolect.unlearning.examples import tokenize_pairs
+from idiolect.unlearning.methods.ga_mismatch import GradientAscentMismatch
+from idiolect.unlearning.run import UnlearnConfig, UnlearnResult, compute_perplexity, unlearn
+from support.tiny_people import to_tensor_bytes
 from support.unlearning_sets import CONFIG, FORGET, RETAIN
 
 
-def run(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> Unlearned:
+def run(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> UnlearnResult:
     return unlearn(base, adapter, FORGET, RETAIN, replace(CONFIG, **changes))
 
 
 @pytest.fixture(scope="module")
 def taught() -> LoraAdapter:
     """An adapter that knows the forbidden facts and the sums."""
-    base = tiny_base()
-    items = render(Prompter(base.tokenizer), [*FORGET, *RETAIN], answer_tokens=40)
-    job = Job(person="ann", examples=tuple(item.example for item in items))
+    base = make_tiny_base()
+    items = tokenize_pairs(PromptRenderer(base.tokenizer), [*FORGET, *RETAIN], answer_tokens=40)
+    job = TrainingJob(person="ann", examples=tuple(item.example for item in items))
     return train_one(base, job, CONFIG.lora, TrainConfig(rate=0.02, steps=30, batch=6)).adapter
 
 
@@ -42,38 +42,45 @@ def taught() -> LoraAdapter:
 def test_an_adapter_forgets_and_keeps(method: str, taught: LoraAdapter) -> None:
     """What is to go becomes less likely, within the bound on what is to stay; the base and the
     adapter that it was given are as before; the same again gives the same bytes."""
-    base = tiny_base()
-    before = tensors(taught)
+    base = make_tiny_base()
+    before = to_tensor_bytes(taught)
     changes: dict[str, Any] = {
         "method": method,
         "train": replace(CONFIG.train, steps=8),
         "retain_bound": 1.1,
-        "ga_mismatch": Mismatch(ascent=0.5),  # what to answer instead is too little for 8 steps
+        "ga_mismatch": GradientAscentMismatch(
+            ascent=0.5
+        ),  # what to answer instead is too little for 8 steps
     }
     made = run(base, taught, **changes)
     assert made.after.forget_perplexity > 1.01 * made.before.forget_perplexity
     assert made.after.retain_perplexity <= 1.1 * made.before.retain_perplexity
-    assert made.base is base and tensors(taught) == before
+    assert made.base is base and to_tensor_bytes(taught) == before
     assert made.factor == (-made.scale if method in ("sku", "task-vector") else made.scale)
     again = run(base, taught, **changes)
-    assert tensors(made.adapter) == tensors(again.adapter) and made.scale == again.scale
+    assert (
+        to_tensor_bytes(made.adapter) == to_tensor_bytes(again.adapter)
+        and made.scale == again.scale
+    )
 
 
 def test_figures_are_of_the_model_that_comes_out() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     made = run(base, scale=0.5, guard=100.0)
-    prompter = Prompter(base.tokenizer)
-    examples = [item.example for item in render(prompter, FORGET, answer_tokens=40)]
-    after = perplexity(made.base, made.adapter, examples)
+    prompter = PromptRenderer(base.tokenizer)
+    examples = [item.example for item in tokenize_pairs(prompter, FORGET, answer_tokens=40)]
+    after = compute_perplexity(made.base, made.adapter, examples)
     assert after == pytest.approx(made.after.forget_perplexity)
-    assert perplexity(base, None, examples) == pytest.approx(made.before.forget_perplexity)
+    assert compute_perplexity(base, None, examples) == pytest.approx(made.before.forget_perplexity)
     assert made.scale == 0.5 and made.factor == -0.5
 
 
 def test_perplexity_by_hand() -> None:
     """Over all tokens, not over examples."""
-    base = tiny_base()
-    items = render(Prompter(base.tokenizer), [*RETAIN[:1], *FORGET[:1]], answer_tokens=40)
+    base = make_tiny_base()
+    items = tokenize_pairs(
+        PromptRenderer(base.tokenizer), [*RETAIN[:1], *FORGET[:1]], answer_tokens=40
+    )
     total, tokens = torch.zeros((), dtype=torch.float64), 0
     for item in items:
         ids = torch.tensor([item.example.ids])
@@ -83,12 +90,12 @@ def test_perplexity_by_hand() -> None:
         total -= scores[start - 1 : -1].gather(1, targets[:, None]).sum()
         tokens += len(targets)
     expected = float(torch.exp(total / tokens))
-    found = perplexity(base, None, [item.example for item in items])
+    found = compute_perplexity(base, None, [item.example for item in items])
     assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_all_weights_at_once() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     train = replace(CONFIG.train, rate=2e-3)
     made = run(base, parameters="full", train=train, method="task-vector")
     assert made.adapter is None and made.base is not base
@@ -97,7 +104,7 @@ def test_all_weights_at_once() -> None:
 
 
 def test_a_scale_that_breaks_the_model_is_refused(taught: LoraAdapter) -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     state = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     with pytest.raises(UsageError, match=r"scale 500 makes retain perplexity .* guard of 1\.5"):
         run(base, taught, scale=500.0)
@@ -106,7 +113,7 @@ def test_a_scale_that_breaks_the_model_is_refused(taught: LoraAdapter) -> None:
 
 def test_what_is_measured_is_not_trained_on() -> None:
     """Half of the sums are held out: what the others teach does not depend on their answers."""
-    base = tiny_base()
+    base = make_tiny_base()
     config = replace(CONFIG, method="ft", held_out=0.5, scale=1.0, guard=1e9)
     one = unlearn(base, None, FORGET, RETAIN, config)
     from idiolect.prompt_sets.split import split_by_prompt
@@ -117,12 +124,12 @@ def test_what_is_measured_is_not_trained_on() -> None:
         Pair(prompt=p.prompt, response="Nobody knows.") if p in measured else p for p in RETAIN
     ]
     two = unlearn(base, None, FORGET, other, config)
-    assert tensors(one.adapter) == tensors(two.adapter)
+    assert to_tensor_bytes(one.adapter) == to_tensor_bytes(two.adapter)
     assert one.before.retain_perplexity != two.before.retain_perplexity
 
 
 def test_sets_that_cannot_be_used() -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     with pytest.raises(UsageError, match="the forget set is empty"):
         unlearn(base, None, (), RETAIN, CONFIG)
     with pytest.raises(UsageError, match="ask what the forget set asks"):
@@ -133,6 +140,6 @@ def test_sets_that_cannot_be_used() -> None:
 
 def test_the_resolved_settings_are_those_that_took_part() -> None:
     config = replace(CONFIG, method="npo")
-    plain = config.resolved
+    plain = config.effective_settings
     assert plain["npo"] == {"beta": 0.1, "retain": 1.0} and "sku" not in plain
     assert from_plain(UnlearnConfig, plain) == config

@@ -20,38 +20,38 @@ from idiolect.game.rules.relations import Relation, format_question
 from idiolect.game.words import load_table
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.stats.significance import paired
+from idiolect.stats.significance import run_paired_test
 from idiolect.web.my_model import engine
 
-LEARNT, ASKED = 40, 20
+LEARNED_WORDS, ASKED_WORDS = 40, 20
 """Base words that are learnt from, and others that are asked about. 40 rounds are what an eager
 player has played after some days."""
 
 
-def crowd(
+def measure_crowd(
     rows: Sequence[PairRow], base: str, folder: Path, *, seed: int, listener: Listener
 ) -> dict[str, Any]:
     """Train on ``LEARNT`` base words and ask about ``ASKED`` others; per word what was found."""
     words = sorted({row.base_word for row in rows})
-    drawn = random.Random(derive_seed(seed, "crowd")).sample(words, LEARNT + ASKED)
-    asked = drawn[LEARNT:]
+    drawn = random.Random(derive_seed(seed, "crowd")).sample(words, LEARNED_WORDS + ASKED_WORDS)
+    asked = drawn[LEARNED_WORDS:]
     answers = {word: [r.answer for r in rows if r.base_word == word] for word in words}
-    learnt = [(word, answer) for word in drawn[:LEARNT] for answer in answers[word]]
+    learnt = [(word, answer) for word in drawn[:LEARNED_WORDS] for answer in answers[word]]
     items = [
         Interaction(
             id=f"answer-{place}",
             position=place,
-            fields={"question": _question(word), "answer": answer},
+            fields={"question": _make_question(word), "answer": answer},
         )
         for place, (word, answer) in enumerate(learnt)
     ]
     engine.train_player_model(
-        folder, History.of(engine.PLAYER_ID, items), base=base, listener=listener
+        folder, History.from_interactions(engine.PLAYER_ID, items), base=base, listener=listener
     )
     guesser = engine.AnswerPredictor(folder, base=base)
     found: list[dict[str, Any]] = []
     for word in asked:
-        own, plain = guesser.predict_answers(_question(word), word)
+        own, plain = guesser.predict_answers(_make_question(word), word)
         given = set(map(stem, answers[word]))
         found.append(
             {
@@ -64,19 +64,19 @@ def crowd(
             }
         )
     shares = [[f[name] / f["answers"] for f in found] for name in ("own_found", "plain_found")]
-    test = paired(*shares, direction="higher", seed=seed)
+    test = run_paired_test(*shares, direction="higher", seed=seed)
     return {
         "items": len(items),
         "words": found,
-        "own": sum(shares[0]) / ASKED,
-        "plain": sum(shares[1]) / ASKED,
+        "own": sum(shares[0]) / ASKED_WORDS,
+        "plain": sum(shares[1]) / ASKED_WORDS,
         "gain": test.gain,
         "interval": list(test.interval),
         "p": test.p,
     }
 
 
-def _question(word: str) -> str:
+def _make_question(word: str) -> str:
     # The original asked some words that our table has not.
     known = load_table().get_determiner(word) or ("an" if word[0] in "aeio" else "a")
     return format_question(Relation.MERONYMS, word, known)

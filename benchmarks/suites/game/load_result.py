@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-P95 = 300
+MAX_P95_MS = 300
 """Milliseconds that scoring may take for 95 of 100 rounds."""
 PLAYERS, ROUNDS = 200, 20.0
 """So many players make so many rounds a second, at `players.PACE`."""
 
 
-def targets(asked: Any, tallies: Any, players: int) -> list[dict[str, Any]]:
+def build_targets(asked: Any, tallies: Any, players: int) -> list[dict[str, Any]]:
     """What was wanted and what was reached."""
     score = asked["undisturbed"]["score"]
     wanted = ROUNDS * players / PLAYERS
@@ -25,9 +25,9 @@ def targets(asked: Any, tallies: Any, players: int) -> list[dict[str, Any]]:
         ),
         (
             "95th percentile of scoring",
-            f"below {P95} ms",
+            f"below {MAX_P95_MS} ms",
             f"{score['p95_ms']:.0f} ms",
-            score["p95_ms"] < P95,
+            score["p95_ms"] < MAX_P95_MS,
         ),
         (
             "Requests that failed, undisturbed",
@@ -47,7 +47,7 @@ def targets(asked: Any, tallies: Any, players: int) -> list[dict[str, Any]]:
     return [dict(zip(names, one, strict=True)) for one in found]
 
 
-def notes(seconds: float, workers: int, killed: Any) -> list[str]:
+def build_notes(seconds: float, workers: int, killed: Any) -> list[str]:
     """How to read the figures."""
     return [
         f"SQLite in WAL mode, {workers} process{'es' if workers > 1 else ''} of the site, as "
@@ -61,12 +61,12 @@ def notes(seconds: float, workers: int, killed: Any) -> list[str]:
     ]
 
 
-def tables(asked: dict[str, Any], tallies: dict[str, Any], run: dict[str, Any]) -> list[Any]:
+def build_tables(asked: dict[str, Any], tallies: dict[str, Any], run: dict[str, Any]) -> list[Any]:
     """All tables; ``asked`` and ``run`` are of the undisturbed run."""
-    return [times(asked), tally_table(tallies), costs(run)]
+    return [build_latency_table(asked), build_tally_table(tallies), build_cost_table(run)]
 
 
-def times(asked: dict[str, Any]) -> dict[str, Any]:
+def build_latency_table(asked: dict[str, Any]) -> dict[str, Any]:
     """Table: how long requests took."""
     rows = [
         [name, one["requests"], one["p50_ms"], one["p95_ms"], one["p99_ms"]]
@@ -76,7 +76,7 @@ def times(asked: dict[str, Any]) -> dict[str, Any]:
     return {"title": "How long requests took, undisturbed", "columns": columns, "rows": rows}
 
 
-def tally_table(tallies: dict[str, Any]) -> dict[str, Any]:
+def build_tally_table(tallies: dict[str, Any]) -> dict[str, Any]:
     """Table: what players and site say of the rounds."""
     whats = ("players", "rounds", "lost", "changed", "wrong_sums", "late", "unread")
     return {
@@ -86,7 +86,7 @@ def tally_table(tallies: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def costs(run: dict[str, Any]) -> dict[str, Any]:
+def build_cost_table(run: dict[str, Any]) -> dict[str, Any]:
     """Table: processors' time, from the first player's coming to the last one's comparing."""
     requests = sum(len(line["requests"]) for line in run["lines"])
     rows = [

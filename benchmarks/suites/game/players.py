@@ -24,10 +24,10 @@ from locust.exception import StopUser
 
 PACE = 10.0
 """Seconds a round, of which thinking takes the most: 200 players make 20 rounds a second."""
-BETWEEN = (0.7, 1.3)
+PACE_SPREAD = (0.7, 1.3)
 """How much of that lies between a player's two rounds, drawn anew for each."""
-THINKING = (1.0, 6.0)
-PATIENCE = 60.0
+THINKING_SECONDS = (1.0, 6.0)
+RETRY_SECONDS = 60.0
 """Seconds that a request is repeated for; a killed site is back before."""
 WORDS = (
     *("thing", "part", "kind", "way", "head", "end", "time", "day", "man", "hand", "place"),
@@ -41,10 +41,10 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _numbers = itertools.count()
 
 
-class Player(FastHttpUser):
+class SimulatedPlayer(FastHttpUser):
     """One person at a browser."""
 
-    network_timeout = connection_timeout = PATIENCE
+    network_timeout = connection_timeout = RETRY_SECONDS
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
@@ -52,9 +52,9 @@ class Player(FastHttpUser):
         self.draw = random.Random(self.number)
         self.token = ""
         self.next_at = 0.0
-        self.known: dict[str, int] = {}
+        self.known_points: dict[str, int] = {}
         """Points of rounds that the site said are finished, by id."""
-        self.late = 0
+        self.late_rounds = 0
         self.requests: list[tuple[str, float, float, bool]] = []
         """Name, when it began (seconds since 1970), how long it took (ms), whether it went well."""
         self.trouble = ""
@@ -62,47 +62,47 @@ class Player(FastHttpUser):
 
     def on_start(self) -> None:
         """Agree to the notice, which starts the first round: it is played as the others are."""
-        page = self._get("/nyms/notice/", "notice")
+        page = self._get_page("/nyms/notice/", "notice")
         self.token = _TOKEN.findall(page.text)[0]
-        self._post("/nyms/notice/", "agree", {})
+        self._post_form("/nyms/notice/", "agree", {})
         # Signing in as a guest made a new token.
-        self.token = _TOKEN.findall(self._get("/nyms/", "home").text)[0]
+        self.token = _TOKEN.findall(self._get_page("/nyms/", "home").text)[0]
         self.next_at = time.monotonic()
 
     def wait_time(self) -> float:
         """Until the next round: one every `PACE` seconds, not as a metronome would."""
         now = time.monotonic()
-        self.next_at = max(now, self.next_at + self.draw.uniform(*BETWEEN) * PACE)
+        self.next_at = max(now, self.next_at + self.draw.uniform(*PACE_SPREAD) * PACE)
         return self.next_at - now
 
     @task
-    def play(self) -> None:
+    def play_round(self) -> None:
         """A round, from its start to its result."""
-        started = self._post("/nyms/play/", "start", {})
+        started = self._post_form("/nyms/play/", "start", {})
         found = _ROUND.search(started.headers.get("Location", ""))
         if found is None:
             raise RuntimeError(f"no round began: status {started.status_code}")
         path = found[0]
-        self._get(path, "question")
-        gevent.sleep(self.draw.uniform(*THINKING))
-        sent = self._post(path, "score", {"answer": self.draw.sample(WORDS, 5)})
-        self.late += sent.status_code == 409
-        page = self._get(path, "result")
+        self._get_page(path, "question")
+        gevent.sleep(self.draw.uniform(*THINKING_SECONDS))
+        sent = self._post_form(path, "score", {"answer": self.draw.sample(WORDS, 5)})
+        self.late_rounds += sent.status_code == 409
+        page = self._get_page(path, "result")
         if points := _SCORE.search(page.text):
-            self.known[found[1]] = int(points[1])
+            self.known_points[found[1]] = int(points[1])
 
-    def note(self) -> None:
+    def write_note(self) -> None:
         """Write down what this player knows and what the site says."""
         plays: dict[str, Any] = {"rounds": [], "totals": []}
         try:
             if self.token:
-                plays = self._get("/nyms/api/my-plays.json", "export").json()
+                plays = self._get_page("/nyms/api/my-plays.json", "export").json()
         except Exception as error:
             self.trouble = repr(error)
         line = {
             "player": self.number,
-            "known": self.known,
-            "late": self.late,
+            "known": self.known_points,
+            "late": self.late_rounds,
             "trouble": self.trouble or ("" if self.token else "never got in"),
             "finished": {r["id"]: r["score"] for r in plays["rounds"] if r["state"] == "finished"},
             "totals": plays["totals"],
@@ -111,15 +111,15 @@ class Player(FastHttpUser):
         with open(os.environ["NYMS_NOTES"], "a", encoding="utf-8") as stream:  # noqa: PTH123
             stream.write(json.dumps(line) + "\n")
 
-    def _get(self, path: str, name: str) -> Any:
-        return self._patiently("GET", path, name, None)
+    def _get_page(self, path: str, name: str) -> Any:
+        return self._request_with_retries("GET", path, name, None)
 
-    def _post(self, path: str, name: str, fields: dict[str, Any]) -> Any:
+    def _post_form(self, path: str, name: str, fields: dict[str, Any]) -> Any:
         body = urlencode(fields | {"csrfmiddlewaretoken": self.token}, doseq=True)
-        return self._patiently("POST", path, name, body)
+        return self._request_with_retries("POST", path, name, body)
 
-    def _patiently(self, method: str, path: str, name: str, body: str | None) -> Any:
-        until = time.monotonic() + PATIENCE
+    def _request_with_retries(self, method: str, path: str, name: str, body: str | None) -> Any:
+        until = time.monotonic() + RETRY_SECONDS
         client = cast(Any, self.client)
         while True:
             began, clock = time.time(), time.perf_counter()
@@ -136,19 +136,21 @@ class Player(FastHttpUser):
             if well:
                 return answer
             if time.monotonic() > until:
-                self.trouble = f"{name}: status {answer.status_code} for {PATIENCE:.0f} s"
+                self.trouble = f"{name}: status {answer.status_code} for {RETRY_SECONDS:.0f} s"
                 raise StopUser
             gevent.sleep(0.5)
 
 
-PLAYERS: list[Player] = []
+PLAYERS: list[SimulatedPlayer] = []
 
 
 @events.user_error.add_listener
-def _tell(user_instance: Player, exception: Exception, tb: Any, **_: Any) -> None:
+def _record_error(user_instance: SimulatedPlayer, exception: Exception, tb: Any, **_: Any) -> None:
     user_instance.trouble = repr(exception)
 
 
 @events.test_stop.add_listener
-def _note(environment: Any, **_: Any) -> None:
-    gevent.joinall([gevent.spawn(player.note) for player in PLAYERS], timeout=2 * PATIENCE)
+def _write_notes(environment: Any, **_: Any) -> None:
+    gevent.joinall(
+        [gevent.spawn(player.write_note) for player in PLAYERS], timeout=2 * RETRY_SECONDS
+    )

@@ -38,12 +38,17 @@ from idiolect.storage.files import write_atomic
 
 FOLDS = 5
 PARTS = "meronyms"
-SHOWN = ("majority", "cosine alone", "answer given word alone", "word given answer alone")
-LEARNT = ("scores", "vectors", "logistic", "mlp")
+SINGLE_FEATURE_WAYS = (
+    "majority",
+    "cosine alone",
+    "answer given word alone",
+    "word given answer alone",
+)
+TRAINED_WAYS = ("scores", "vectors", "logistic", "mlp")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class RelationOutcome:
     """One way's figures on one set of pairs."""
 
     pairs: str
@@ -54,7 +59,7 @@ class Outcome:
     by_how: dict[str, tuple[int, float]]
 
 
-class Kept:
+class LikelihoodCache:
     """Likelihoods that are kept in a file, so that a second run need not run the base again."""
 
     def __init__(self, likelihoods: LikelihoodScorer, path: Path) -> None:
@@ -69,46 +74,46 @@ class Kept:
             before = len(self.likelihoods.scored)
             self.likelihoods([pairs[n] for n in order[start : start + 100]])
             if len(self.likelihoods.scored) > before:
-                self._save()
+                self._save_cache()
         return self.likelihoods(pairs)
 
-    def _save(self) -> None:
+    def _save_cache(self) -> None:
         rows = [[a, b, nats, n] for (a, b), (nats, n) in self.likelihoods.scored.items()]
         write_atomic(self.path, json.dumps(rows))
 
 
-def on_wordnet(
+def evaluate_on_wordnet(
     lexicon: Lexicon, describe: FeatureExtractor, config: ClassifierConfig
-) -> dict[str, list[Outcome]]:
+) -> dict[str, list[RelationOutcome]]:
     """Every way on WordNet's pairs, by relation."""
-    found: dict[str, list[Outcome]] = {}
+    found: dict[str, list[RelationOutcome]] = {}
     for relation in sorted(lexicon):
         parts = split_pairs(lexicon, relation, [], config)
         _, chances = compare_variants(parts, describe, seed=config.seed)
-        found[relation] = outcomes(relation, "WordNet", parts.test, chances, config.seed)
+        found[relation] = compute_outcomes(relation, "WordNet", parts.test, chances, config.seed)
     return found
 
 
-def outcomes(
+def compute_outcomes(
     name: str, learnt: str, test: Sequence[Example], chances: dict[str, Doubles], seed: int
-) -> list[Outcome]:
+) -> list[RelationOutcome]:
     """The figures of all ways."""
     return [
-        Outcome(
+        RelationOutcome(
             pairs=name,
             learnt=learnt,
             way=way,
             figures=compute_metrics(test, chances[way], seed=seed),
             by_how=dict(compute_auc_by_origin(test, chances[way])),
         )
-        for way in (*SHOWN, *LEARNT)
+        for way in (*SINGLE_FEATURE_WAYS, *TRAINED_WAYS)
         if way in chances
     ]
 
 
-def on_the_game(
+def evaluate_on_game(
     lexicon: Lexicon, rows: Sequence[PairRow], describe: FeatureExtractor, config: ClassifierConfig
-) -> list[Outcome]:
+) -> list[RelationOutcome]:
     """Every way on the original game's parts, without and with its pairs of other base words."""
     true = from_game(rows, PARTS)
     known = KnownPairs(lexicon, rows)
@@ -116,10 +121,10 @@ def on_the_game(
     without = {w: a for w, a in lexicon[PARTS].items() if w not in words}
     plain = split_pairs({**lexicon, PARTS: without}, PARTS, [], config)
 
-    def fold(word: str) -> str:
+    def assign_fold(word: str) -> str:
         return str(assign_bucket(word, config.seed + 1, FOLDS))
 
-    pairs = add_false_pairs(true, known, lexicon, seed=config.seed, part=fold)
+    pairs = add_false_pairs(true, known, lexicon, seed=config.seed, part=assign_fold)
     # A pair reversed has another base word, which WordNet's part may not have either.
     bases = {example.base_word for example in pairs}
     plain = DataSplit(
@@ -130,8 +135,8 @@ def on_the_game(
     _, alone = compare_variants(plain, describe, seed=config.seed)
     joined = {way: np.zeros(len(pairs)) for way in alone}
     for number in range(FOLDS):
-        asked = [n for n, e in enumerate(pairs) if fold(e.base_word) == str(number)]
-        others = [e for e in pairs if fold(e.base_word) != str(number)]
+        asked = [n for n, e in enumerate(pairs) if assign_fold(e.base_word) == str(number)]
+        others = [e for e in pairs if assign_fold(e.base_word) != str(number)]
         apart = [e for e in others if assign_part(e.base_word, config.seed) == "apart"]
         parts = DataSplit(
             many=(*plain.many, *(e for e in others if e not in set(apart))),
@@ -142,14 +147,14 @@ def on_the_game(
             joined[way][asked] = chances
     name = "the original game's parts"
     return [
-        *outcomes(name, "WordNet", pairs, alone, config.seed),
-        *outcomes(name, "WordNet and the game", pairs, joined, config.seed),
+        *compute_outcomes(name, "WordNet", pairs, alone, config.seed),
+        *compute_outcomes(name, "WordNet and the game", pairs, joined, config.seed),
     ]
 
 
-def wordnet_with_game(
+def evaluate_with_game_pairs(
     lexicon: Lexicon, rows: Sequence[PairRow], describe: FeatureExtractor, config: ClassifierConfig
-) -> list[Outcome]:
+) -> list[RelationOutcome]:
     """WordNet's parts judged by a classifier that learnt from the game's pairs too, but for those
     of the base words that are judged."""
     judged_words = {e.base_word for e in split_pairs(lexicon, PARTS, [], config).test}
@@ -158,4 +163,4 @@ def wordnet_with_game(
     plain = split_pairs(lexicon, PARTS, [], config)
     parts = replace(parts, test=plain.test)
     _, chances = compare_variants(parts, describe, seed=config.seed)
-    return outcomes(PARTS, "WordNet and the game", parts.test, chances, config.seed)
+    return compute_outcomes(PARTS, "WordNet and the game", parts.test, chances, config.seed)

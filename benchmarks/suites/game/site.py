@@ -17,7 +17,7 @@ import psutil
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 
 
-class Site:
+class SiteProcess:
     """A site whose data lies in ``folder``, on one port of this machine."""
 
     def __init__(self, folder: Path, *, port: int = 0, workers: int = 1) -> None:
@@ -48,14 +48,14 @@ class Site:
                 return
         raise SystemExit("the site did not start; its errors stand above")
 
-    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it with its workers; SIGKILL gives none of them a chance."""
         if self._process is not None:
             os.killpg(self._process.pid, how)
             self._process.wait()
             self._process = None
 
-    def seconds(self) -> float:
+    def measure_cpu_seconds(self) -> float:
         """Processor time of the site and its workers so far."""
         if self._process is None:
             return 0.0
@@ -73,4 +73,4 @@ class Site:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.end()
+        self.stop()

@@ -17,64 +17,66 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.pieces.assembly.by_gates import assemble
-from idiolect.pieces.pool.adapter_file import sharer_file
+from idiolect.pieces.assembly.by_gates import assemble_recipes
+from idiolect.pieces.pool.adapter_file import get_adapter_path
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.pool.segment import (
-    Segment,
+    GateSegment,
     SharerRecord,
-    row_sha256,
+    hash_rows,
     write_gates,
     write_records,
 )
 from idiolect.storage.files import read_json, write_json
-from suites.pieces.pools import POOL
+from suites.pieces.pools import POOL_FOLDER
 from suites.pieces.settings import ASSEMBLE, BY_LIKELIHOOD, SEED
-from suites.pieces.workspace import Place
+from suites.pieces.workspace import Workspace
 
-AT_ONCE = 1_000
+SHARERS_PER_SEGMENT = 1_000
 """Sharers of a segment."""
 REPEATS = 3
 
 
-def growth(place: Place) -> list[dict[str, Any]]:
+def measure_growth(place: Workspace) -> list[dict[str, Any]]:
     """By sharers: seconds to open a pool and choose for the first time (all gates are checked
     then), seconds for a newcomer after that, and bytes of gates a sharer."""
-    path = place.made / "growth.json"
+    path = place.artifact_folder / "growth.json"
     rows: list[dict[str, Any]] = read_json(path)["rows"] if path.is_file() else []
     for count in place.sizes.pools:
         if any(row["sharers"] == count for row in rows):
             continue
         began = time.perf_counter()
-        folder = place.made / f"made-up-{count}"
+        folder = place.artifact_folder / f"made-up-{count}"
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            made_up(Pool.open(place.made / POOL), folder, count)
-            rows.append(_timed(place, folder, count))
+            make_random_pool(Pool.open(place.artifact_folder / POOL_FOLDER), folder, count)
+            rows.append(_time_pool(place, folder, count))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        place.note("growth", time.perf_counter() - began, folder=place.made)
+        place.record_seconds("growth", time.perf_counter() - began, folder=place.artifact_folder)
         write_json(path, {"rows": rows})
     return rows
 
 
-def _timed(place: Place, folder: Path, count: int) -> dict[str, Any]:
+def _time_pool(place: Workspace, folder: Path, count: int) -> dict[str, Any]:
     config = replace(ASSEMBLE, recent_k=place.people.setting.few)
     history = place.people.newcomers[0]
-    examples = {history.person: place.examples(history)}
-    assemble(place.base, Pool.open(place.made / POOL), examples, config)  # prepares the base
+    examples = {history.person: place.build_examples(history)}
+    assemble_recipes(
+        place.base, Pool.open(place.artifact_folder / POOL_FOLDER), examples, config
+    )  # prepares the base
     began = time.perf_counter()
     pool = Pool.open(folder)
     opened = time.perf_counter() - began
-    assemble(place.base, pool, examples, config)
+    assemble_recipes(place.base, pool, examples, config)
     first = time.perf_counter() - began
     again: list[float] = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        assemble(place.base, pool, examples, config)
+        assemble_recipes(place.base, pool, examples, config)
         again.append(time.perf_counter() - began)
     began = time.perf_counter()
-    assemble(place.base, pool, examples, replace(BY_LIKELIHOOD, recent_k=config.recent_k))
+    assemble_recipes(place.base, pool, examples, replace(BY_LIKELIHOOD, recent_k=config.recent_k))
     likely = time.perf_counter() - began
     gates = sum(p.stat().st_size for p in (folder / "segments").glob("*.safetensors"))
     return {
@@ -88,37 +90,40 @@ def _timed(place: Place, folder: Path, count: int) -> dict[str, Any]:
     }
 
 
-def made_up(real: Pool, folder: Path, count: int) -> None:
+def make_random_pool(real: Pool, folder: Path, count: int) -> None:
     """A pool of so many sharers with random gates; their pieces are those of the real ones."""
     (folder / "segments").mkdir(parents=True)
     (folder / "pieces").mkdir()
-    shutil.copyfile(real.folder / Pool.HEAD, folder / Pool.HEAD)
+    shutil.copyfile(real.folder / Pool.HEADER_FILE, folder / Pool.HEADER_FILE)
     draw = torch.Generator().manual_seed(SEED)
     whole = "1" * len(real.sites)
-    for number, start in enumerate(range(0, count, AT_ONCE), 1):
-        rows = range(start, min(count, start + AT_ONCE))
-        gates = dict(_gates(real, len(rows), draw))
+    for number, start in enumerate(range(0, count, SHARERS_PER_SEGMENT), 1):
+        rows = range(start, min(count, start + SHARERS_PER_SEGMENT))
+        gates = dict(_iter_random_gates(real, len(rows), draw))
         header = write_gates(folder / "segments", number, gates)
         records: list[SharerRecord] = []
         for row, sharer in enumerate(rows):
             lender = real.sharers[sharer % len(real.sharers)]
             name = f"{sharer:016x}"
             os.link(
-                sharer_file(real.folder / "pieces", lender), sharer_file(folder / "pieces", name)
+                get_adapter_path(real.folder / "pieces", lender),
+                get_adapter_path(folder / "pieces", name),
             )
             records.append(
                 SharerRecord(
                     sharer=name,
                     row=row,
                     shared=whole,
-                    gates_sha256=row_sha256([gates[path][row] for path in real.sites]),
-                    pieces_sha256=real.record(lender).pieces_sha256,
+                    gates_sha256=hash_rows([gates[path][row] for path in real.sites]),
+                    pieces_sha256=real.get_record(lender).pieces_sha256,
                 )
             )
-        write_records(folder / "segments", real.id, Segment(number, header, tuple(records)))
+        write_records(folder / "segments", real.id, GateSegment(number, header, tuple(records)))
 
 
-def _gates(real: Pool, count: int, draw: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+def _iter_random_gates(
+    real: Pool, count: int, draw: torch.Generator
+) -> Iterator[tuple[str, Tensor]]:
     for site in real.modules:
         gate = torch.randn(count, site.inputs, generator=draw)
         gate = gate - gate.mean(dim=1, keepdim=True)

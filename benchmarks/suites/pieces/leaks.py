@@ -11,37 +11,37 @@ from typing import Any
 import torch
 
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.audit.membership import LeakageConfig, Subject, judged
+from idiolect.audit.membership import AuditSubject, LeakageConfig, evaluate
 from idiolect.history.history import History
-from idiolect.pieces.pool.contribution import share_sites
-from idiolect.pieces.recipes.recipe import Recipe, materialise
+from idiolect.pieces.pool.contribution import choose_shared_sites
+from idiolect.pieces.recipes.recipe import Recipe, build_adapter
 from idiolect.prompts.render import Example
-from idiolect.stats.significance import mean_interval
+from idiolect.stats.significance import bootstrap_mean_interval
 from idiolect.storage.files import read_json, write_json
-from suites.pieces.pools import some_of
-from suites.pieces.prepare import leak_stores, leakers, recipes
-from suites.pieces.scoring import Scorer
+from suites.pieces.pools import open_pool_subset
+from suites.pieces.prepare import build_recipes, iter_leak_stores, select_leak_people
+from suites.pieces.scoring import HeldOutScorer
 from suites.pieces.settings import SEED, TRAIN
-from suites.pieces.workspace import Place
+from suites.pieces.workspace import Workspace
 
 
-def leaks(place: Place) -> list[dict[str, Any]]:
+def measure_leaks(place: Workspace) -> list[dict[str, Any]]:
     """A row an artifact: mean AUC over sharers (1: all their items told apart), and verdicts."""
-    path = place.made / "leaks.json"
+    path = place.artifact_folder / "leaks.json"
     if path.is_file():
         return read_json(path)["rows"]
     began = time.perf_counter()
-    people = leakers(place)
-    subjects = {h.person: _subject(place, h) for h in people}
-    parts = {person: subject.parts() for person, subject in subjects.items()}
+    people = select_leak_people(place)
+    subjects = {h.person: _make_subject(place, h) for h in people}
+    parts = {person: subject.split_members() for person, subject in subjects.items()}
     asked = {person: [*inside, *outside] for person, (inside, outside) in parts.items()}
-    scorer = Scorer(place.base, place.lora, asked)
-    plain = _means(scorer, {})
+    scorer = HeldOutScorer(place.base, place.lora, asked)
+    plain = _compute_mean_losses(scorer, {})
     rows: list[dict[str, Any]] = []
-    for name, adapters in artifacts(place, people):
-        found = _means(scorer, adapters)
+    for name, adapters in iter_artifacts(place, people):
+        found = _compute_mean_losses(scorer, adapters)
         tried = [
-            judged(s, list(zip(plain[p], found[p], strict=True)), LeakageConfig())
+            evaluate(s, list(zip(plain[p], found[p], strict=True)), LeakageConfig())
             for p, s in subjects.items()
         ]
         seen = [one.calibrated for one in tried if one.calibrated is not None]
@@ -52,40 +52,45 @@ def leaks(place: Place) -> list[dict[str, Any]]:
                 "auc": [one.auc for one in seen],
                 "two_sided": fmean(one.two_sided for one in seen) if seen else None,
                 "by_chance": fmean(one.by_chance for one in seen) if seen else None,
-                "interval": mean_interval([s.auc for s in seen], seed=SEED) if seen else None,
+                "interval": bootstrap_mean_interval([s.auc for s in seen], seed=SEED)
+                if seen
+                else None,
                 "leaks": sum(one.verdict == "leaks" for one in tried),
                 "loss_in": fmean(one.loss_in or 0.0 for one in tried),
                 "loss_out": fmean(one.loss_out or 0.0 for one in tried),
             }
         )
-    place.note("leaks", time.perf_counter() - began, folder=place.made)
+    place.record_seconds("leaks", time.perf_counter() - began, folder=place.artifact_folder)
     write_json(path, {"rows": rows})
     return rows
 
 
-def artifacts(
-    place: Place, people: list[History]
+def iter_artifacts(
+    place: Workspace, people: list[History]
 ) -> Iterator[tuple[str, Mapping[str, LoraAdapter]]]:
     """What may be given away, and variants of it."""
     names = [h.person for h in people]
-    whole = place.adapters("adapters", names)
+    whole = place.read_adapters("adapters", names)
     paths = tuple(next(iter(whole.values())).pairs)
     for ratio in place.sizes.leak_ratios:
-        kept = {p: share_sites(SEED, place.alias(p), paths, ratio) for p in names}
-        parts = {p: only(whole[p], kept[p]) for p in names}
+        kept = {p: choose_shared_sites(SEED, place.make_pseudonym(p), paths, ratio) for p in names}
+        parts = {p: keep_modules(whole[p], kept[p]) for p in names}
         yield f"pieces, ratio {ratio:g}, {TRAIN.epochs} epochs", parts
-    for store, epochs, dropout in leak_stores(place):
+    for store, epochs, dropout in iter_leak_stores(place):
         told = f", dropout {dropout:g}" if dropout else ""
-        yield f"whole adapter, {epochs} epochs{told}", place.adapters(store, names)
-    made, pool = recipes(place, place.sizes.most), some_of(place)
-    most = {p: max(made.values(), key=lambda r, p=p: weight(r, place.alias(p))) for p in names}
+        yield f"whole adapter, {epochs} epochs{told}", place.read_adapters(store, names)
+    made, pool = build_recipes(place, place.sizes.longest_history), open_pool_subset(place)
+    most = {
+        p: max(made.values(), key=lambda r, p=p: compute_sharer_weight(r, place.make_pseudonym(p)))
+        for p in names
+    }
     yield (
         "assembled for the newcomer who takes most",
-        {p: materialise(recipe, pool) for p, recipe in most.items()},
+        {p: build_adapter(recipe, pool) for p, recipe in most.items()},
     )
 
 
-def weight(recipe: Recipe, sharer: str) -> float:
+def compute_sharer_weight(recipe: Recipe, sharer: str) -> float:
     """How much of a recipe is a sharer's: the mean weight over the modules."""
     if sharer not in recipe.sharers:
         return 0.0
@@ -93,7 +98,7 @@ def weight(recipe: Recipe, sharer: str) -> float:
     return float(recipe.weight[theirs].sum()) / len(recipe.pick)
 
 
-def only(adapter: LoraAdapter, paths: tuple[str, ...]) -> LoraAdapter:
+def keep_modules(adapter: LoraAdapter, paths: tuple[str, ...]) -> LoraAdapter:
     """The adapter with nothing but zeros at all other modules."""
     pairs = {
         path: (a, b if path in paths else torch.zeros_like(b))
@@ -102,14 +107,18 @@ def only(adapter: LoraAdapter, paths: tuple[str, ...]) -> LoraAdapter:
     return replace(adapter, pairs=pairs)
 
 
-def _subject(place: Place, history: History) -> Subject:
-    inside: tuple[Example, ...] = place.examples(history)
-    return Subject(person=history.person, held_in=inside, held_out=place.asked(history))
+def _make_subject(place: Workspace, history: History) -> AuditSubject:
+    inside: tuple[Example, ...] = place.build_examples(history)
+    return AuditSubject(
+        person=history.person, members=inside, non_members=place.build_query_examples(history)
+    )
 
 
-def _means(scorer: Scorer, adapters: Mapping[str, LoraAdapter]) -> dict[str, list[float]]:
+def _compute_mean_losses(
+    scorer: HeldOutScorer, adapters: Mapping[str, LoraAdapter]
+) -> dict[str, list[float]]:
     """Each item's mean loss, by person."""
     out: dict[str, list[float]] = {person: [] for person in scorer.people}
-    for (person, _), nats in zip(scorer.rows, scorer.losses(adapters), strict=True):
+    for (person, _), nats in zip(scorer.rows, scorer.compute_losses(adapters), strict=True):
         out[person].append(fmean(nats))
     return out

@@ -7,33 +7,39 @@ from dataclasses import asdict
 from statistics import fmean, median
 from typing import Any
 
-from idiolect.evaluation.environment import hardware, versions
+from idiolect.evaluation.environment import describe_hardware, list_versions
 from idiolect.storage.files import read_json
-from idiolect.training.schedule import steps_of
+from idiolect.training.schedule import count_steps
 from kit import paired_scores as t
-from suites.pieces.cost import costs
-from suites.pieces.growth import growth
-from suites.pieces.leaks import leaks
-from suites.pieces.prepare import own_store, pieces_store, started
-from suites.pieces.quality import Quality, adapter_bytes, likely_tries, recipe_bytes, tries
+from suites.pieces.cost import measure_costs
+from suites.pieces.growth import measure_growth
+from suites.pieces.leaks import measure_leaks
+from suites.pieces.prepare import format_own_store, format_pieces_store, select_start_lengths
+from suites.pieces.quality import (
+    QualityBenchmark,
+    list_likelihood_tries,
+    list_tries,
+    measure_adapter_bytes,
+    measure_recipe_bytes,
+)
 from suites.pieces.settings import GATES, SEED, TRAIN
-from suites.pieces.tables import NAMES, tables
-from suites.pieces.tune_gates import RESULT
-from suites.pieces.workspace import Place
+from suites.pieces.tables import NAMES, iter_tables
+from suites.pieces.tune_gates import RESULT_FILE
+from suites.pieces.workspace import Workspace
 
-WHOLE_TIMES, RECENT_TIMES, RECIPE_BYTES, MINUTES = 6, 50, 2048, 20
-HOLDS = 0.02
+MIN_SPEEDUP, MIN_RECENT_SPEEDUP, MAX_RECIPE_BYTES, MAX_MINUTES = 6, 50, 2048, 20
+MAX_LOSS_INCREASE = 0.02
 """Nats a token by which pieces from few items may be worse than from all and still hold."""
 
 
-def measure(place: Place, *, grows: bool) -> dict[str, Any]:
+def measure_task(place: Workspace, *, grows: bool) -> dict[str, Any]:
     """A task's raw numbers, measured where they are not yet."""
     sizes, people = place.sizes, place.people
-    scores = Quality(place).all()
-    timed = costs(place)
-    grown = growth(place) if grows else []
-    found = leaks(place) if people.setting.leaks else []
-    path = place.folder / RESULT
+    scores = QualityBenchmark(place).measure_all()
+    timed = measure_costs(place)
+    grown = measure_growth(place) if grows else []
+    found = measure_leaks(place) if people.setting.leaks else []
+    path = place.folder / RESULT_FILE
     return {
         "people": {
             "newcomers, each asked " + f"{people.setting.queries} times": len(people.newcomers),
@@ -42,39 +48,41 @@ def measure(place: Place, *, grows: bool) -> dict[str, Any]:
             "sharers of all strategies together": len(people.sharers),
             "people on whom settings were chosen": len(people.development),
         },
-        "most": sizes.most,
+        "most": sizes.longest_history,
         "few": people.setting.few,
         "lengths": list(sizes.lengths),
         "recent": list(sizes.recent),
         "epochs": TRAIN.epochs,
-        "steps": steps_of(sizes.most, TRAIN) // TRAIN.epochs,
-        "tried": [*tries(place), *likely_tries(place)],
+        "steps": count_steps(sizes.longest_history, TRAIN) // TRAIN.epochs,
+        "tried": [*list_tries(place), *list_likelihood_tries(place)],
         "scores": {name: asdict(one) for name, one in scores.items()},
         "timed": timed,
         "growth": grown,
         "leaks": found,
         "bytes": {
-            "own": adapter_bytes(place, own_store(sizes.most)),
-            "from pieces": adapter_bytes(place, pieces_store(max(started(place)))),
-            "pieces": recipe_bytes(place),
+            "own": measure_adapter_bytes(place, format_own_store(sizes.longest_history)),
+            "from pieces": measure_adapter_bytes(
+                place, format_pieces_store(max(select_start_lengths(place)))
+            ),
+            "pieces": measure_recipe_bytes(place),
         },
         "develop": read_json(path)["rows"] if path.is_file() else {},
         "prepared_seconds": read_json(place.folder / "seconds.json"),
-        "seconds": read_json(place.made / "seconds.json"),
+        "seconds": read_json(place.artifact_folder / "seconds.json"),
     }
 
 
-def result_of(raw: Mapping[str, Any], name: str, command: str) -> dict[str, Any]:
+def build_result(raw: Mapping[str, Any], name: str, command: str) -> dict[str, Any]:
     """The benchmark's JSON."""
     return {
         "name": name,
         "page": "pieces",
         "what": "Personalized pieces: adapters assembled from others', against own training",
         "command": command,
-        "environment": {"hardware": hardware(), "versions": versions()},
+        "environment": {"hardware": describe_hardware(), "versions": list_versions()},
         "seeds": [SEED],
-        "targets": list(targets(raw)),
-        "notes": notes(raw),
+        "targets": list(iter_targets(raw)),
+        "notes": build_notes(raw),
         "pictures": [
             {
                 "file": f"pieces-{task}.png",
@@ -82,44 +90,44 @@ def result_of(raw: Mapping[str, Any], name: str, command: str) -> dict[str, Any]
             }
             for task in raw
         ],
-        "tables": list(tables(raw)),
+        "tables": list(iter_tables(raw)),
         "raw": raw,
     }
 
 
-def targets(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def iter_targets(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every figure that is asked for, what was reached, and whether that meets it."""
     for task, data in raw.items():
         title = t.TITLES[task].lower()
-        yield _people(title, data)
-        whole = t.times(data, "exact training", "pieces")
-        yield _target(
+        yield _make_people_target(title, data)
+        whole = t.compute_speedups(data, "exact training", "pieces")
+        yield _make_target(
             f"Assembling on {title}, whole history, against exact training (`train_many`)",
-            f"at least {WHOLE_TIMES} x faster",
+            f"at least {MIN_SPEEDUP} x faster",
             f"{median(whole):.1f} x ({min(whole):.1f}–{max(whole):.1f})",
-            median(whole) >= WHOLE_TIMES,
+            median(whole) >= MIN_SPEEDUP,
         )
-        yield _recent(title, data)
+        yield _make_recent_target(title, data)
         size, own = data["bytes"]["pieces"], data["bytes"]["own"]
-        yield _target(
+        yield _make_target(
             f"Bytes of a recipe on {title}",
-            f"at most {RECIPE_BYTES:,}",
+            f"at most {MAX_RECIPE_BYTES:,}",
             f"{size:,.0f}, {own / size:,.0f} x less than an adapter",
-            size <= RECIPE_BYTES,
+            size <= MAX_RECIPE_BYTES,
         )
     seconds = sum(sum(data["seconds"].values()) for data in raw.values())
-    yield _target(
+    yield _make_target(
         "The benchmark itself, minutes",
-        f"under {MINUTES}",
+        f"under {MAX_MINUTES}",
         f"{seconds / 60:.1f}",
-        seconds < 60 * MINUTES,
+        seconds < 60 * MAX_MINUTES,
     )
 
 
-def _people(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def _make_people_target(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
     newcomers = len(data["scores"]["base"]["nats"])
     sharers = data["people"]["sharers of a strategy"]
-    return _target(
+    return _make_target(
         f"People on {title}",
         "at least 30 sharers and 40 newcomers, nobody of them in the base",
         f"{sharers} and {newcomers}",
@@ -127,30 +135,38 @@ def _people(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _recent(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
+def _make_recent_target(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """The most items that are fast enough, and whether their quality holds."""
     fast: list[tuple[int, float]] = []
     for count in data["recent"]:
-        found = t.times(data, "exact training", f"pieces {count}")
-        if found and median(found) >= RECENT_TIMES:
+        found = t.compute_speedups(data, "exact training", f"pieces {count}")
+        if found and median(found) >= MIN_RECENT_SPEEDUP:
             fast.append((count, median(found)))
-    name, goal = f"Assembling on {title}, `recent_k`", f"at least {RECENT_TIMES} x, quality holds"
+    name, goal = (
+        f"Assembling on {title}, `recent_k`",
+        f"at least {MIN_RECENT_SPEEDUP} x, quality holds",
+    )
     if not fast:
-        best = max(median(t.times(data, "exact training", f"pieces {c}")) for c in data["recent"])
-        return _target(name, goal, f"{best:.0f} x at best", False)
+        best = max(
+            median(t.compute_speedups(data, "exact training", f"pieces {c}"))
+            for c in data["recent"]
+        )
+        return _make_target(name, goal, f"{best:.0f} x at best", False)
     count, faster = max(fast)
-    test = t.against(data["scores"], f"pieces {count}", f"pieces {data['most']}", "nats")
-    reached = f"{faster:.0f} x with {count} items, {t.shown(test)} nats against the whole history"
-    return _target(name, goal, reached, test.interval[0] > -HOLDS)
+    test = t.compare_ways(data["scores"], f"pieces {count}", f"pieces {data['most']}", "nats")
+    reached = (
+        f"{faster:.0f} x with {count} items, {t.format_gain(test)} nats against the whole history"
+    )
+    return _make_target(name, goal, reached, test.interval[0] > -MAX_LOSS_INCREASE)
 
 
-def _target(name: str, target: str, reached: str, met: bool) -> dict[str, Any]:
+def _make_target(name: str, target: str, reached: str, met: bool) -> dict[str, Any]:
     return {"name": name, "target": target, "reached": reached, "met": bool(met)}
 
 
-def notes(raw: Mapping[str, Any]) -> list[str]:
+def build_notes(raw: Mapping[str, Any]) -> list[str]:
     """How to read the tables, and where pieces beat own training."""
-    out = [winners(task, data) for task, data in raw.items()]
+    out = [describe_winners(task, data) for task, data in raw.items()]
     parts = {task: sum(data["prepared_seconds"].values()) for task, data in raw.items()}
     told = ", ".join(f"{t.TITLES[k].lower()} {v / 60:.0f} minutes" for k, v in parts.items())
     return [
@@ -176,7 +192,7 @@ def notes(raw: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def winners(task: str, data: Mapping[str, Any]) -> str:
+def describe_winners(task: str, data: Mapping[str, Any]) -> str:
     """At which lengths of history assembling beats own training."""
     scores = data["scores"]
     told: list[str] = []
@@ -185,13 +201,16 @@ def winners(task: str, data: Mapping[str, Any]) -> str:
         for length in data["lengths"]:
             if f"{way} {length}" not in scores:
                 continue
-            test = t.against(scores, f"{way} {length}", f"own {length}", t.metrics(scores)[0])
+            test = t.compare_ways(
+                scores, f"{way} {length}", f"own {length}", t.list_metrics(scores)[0]
+            )
             clear = test.interval[0] > 0 or test.interval[1] < 0
             word = ("assembled" if test.gain > 0 else "own training") if clear else "no difference"
             parts.append(f"{length} items: {word}")
         told.append(f"{NAMES[way]}, {', '.join(parts)}")
-    base = fmean(t.of(scores, "base", t.metrics(scores)[0]))
+    base = fmean(t.get_scores(scores, "base", t.list_metrics(scores)[0]))
     return (
-        f"{t.TITLES[task]}, who wins in {t.headings(scores)[0]} (base {base:.3f}) where intervals "
+        f"{t.TITLES[task]}, who wins in {t.list_headings(scores)[0]} (base {base:.3f}) where "
+        "intervals "
         f"tell: {'; '.join(told)}."
     )

@@ -15,18 +15,18 @@ import torch
 
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
-from idiolect.adapters.stacks.base import rows_of
-from idiolect.inference.generator import median_choice
-from idiolect.inference.scoring import Row, token_losses
+from idiolect.adapters.stacks.base import slots_of
+from idiolect.inference.generator import pick_median_choice
+from idiolect.inference.scoring import PersonExample, iter_token_losses
 from idiolect.models.base import Base
-from idiolect.models.cpu.malloc import steady_heap
-from idiolect.models.cpu.prepacked_linear import packed
-from idiolect.prompts.batch import parcels
+from idiolect.models.cpu.malloc import keep_freed_memory
+from idiolect.models.cpu.prepacked_linear import prepack_linear
+from idiolect.prompts.batch import batches_within_token_budget
 from idiolect.prompts.render import Example
-from idiolect.training.engine.activation_cache import Frozen
+from idiolect.training.engine.activation_cache import ActivationCache
 
 FORWARD_TOKENS = 1024
-AT_ONCE = 10
+STACKED_PEOPLE = 10
 """People whose adapters are stacked: assembled ones have four times the rank of a trained one."""
 
 
@@ -40,7 +40,7 @@ class Scores:
     """Mean absolute error, where answers are numbers."""
 
 
-class Scorer:
+class HeldOutScorer:
     """Held-out items of some people, ready to be scored with any adapters of a kind."""
 
     def __init__(
@@ -52,21 +52,23 @@ class Scorer:
         choices: Sequence[int] = (),
     ) -> None:
         self.base, self.people, self.choices = base, tuple(asked), tuple(choices)
-        self.rows: list[Row] = [(person, self._row(e)) for person in asked for e in asked[person]]
-        self.gold = [e.ids[e.answer_start] for person in asked for e in asked[person]]
-        self.frozen: Frozen | None = None
+        self.rows: list[PersonExample] = [
+            (person, self._expand_choices(e)) for person in asked for e in asked[person]
+        ]
+        self.gold_ids = [e.ids[e.answer_start] for person in asked for e in asked[person]]
+        self.activation_cache: ActivationCache | None = None
         if lora.active == "answer":
-            self.frozen = Frozen(base, lora, forward_tokens=FORWARD_TOKENS)
-            self.frozen.keep_bytes = 2**40
+            self.activation_cache = ActivationCache(base, lora, forward_tokens=FORWARD_TOKENS)
+            self.activation_cache.max_bytes = 2**40
             with torch.inference_mode():
-                self.frozen.prepare([e for _, e in self.rows])
+                self.activation_cache.ensure_cached([e for _, e in self.rows])
 
-    def score(self, adapters: Mapping[str, LoraAdapter]) -> Scores:
+    def score_adapters(self, adapters: Mapping[str, LoraAdapter]) -> Scores:
         """Everyone's scores, with their adapter where they have one."""
-        found = self.losses(adapters)
+        found = self.compute_losses(adapters)
         per: dict[str, list[list[float]]] = {person: [] for person in self.people}
         golds: dict[str, list[int]] = {person: [] for person in self.people}
-        for (person, _), nats, gold in zip(self.rows, found, self.gold, strict=True):
+        for (person, _), nats, gold in zip(self.rows, found, self.gold_ids, strict=True):
             per[person].append(nats)
             golds[person].append(gold)
         if not self.choices:
@@ -74,56 +76,56 @@ class Scorer:
             return Scores(nats=tuple(map(fmean, flat)))
         some = [list(zip(per[p], golds[p], strict=True)) for p in self.people]
         return Scores(
-            nats=tuple(fmean(self._gold_nats(n, g) for n, g in theirs) for theirs in some),
-            mae=tuple(fmean(self._error(n, g) for n, g in theirs) for theirs in some),
+            nats=tuple(fmean(self._average_gold_nats(n, g) for n, g in theirs) for theirs in some),
+            mae=tuple(fmean(self._compute_error(n, g) for n, g in theirs) for theirs in some),
         )
 
     @torch.inference_mode()
-    def losses(self, adapters: Mapping[str, LoraAdapter]) -> list[list[float]]:
+    def compute_losses(self, adapters: Mapping[str, LoraAdapter]) -> list[list[float]]:
         """Of every row the loss of each target in nats; with choices, of each choice and then of
         what follows the gold one."""
         out: list[list[float]] = [[] for _ in self.rows]
-        for start in range(0, len(self.people), AT_ONCE):
-            people = self.people[start : start + AT_ONCE]
+        for start in range(0, len(self.people), STACKED_PEOPLE):
+            people = self.people[start : start + STACKED_PEOPLE]
             numbers = [n for n, (person, _) in enumerate(self.rows) if person in people]
             theirs = {p: adapters[p] for p in people if p in adapters}
-            with packed(self.base.model), steady_heap():
-                for row, nats in self._forwards([self.rows[n] for n in numbers], theirs):
+            with prepack_linear(self.base.model), keep_freed_memory():
+                for row, nats in self._iter_losses([self.rows[n] for n in numbers], theirs):
                     out[numbers[row]].append(nats)
         return out
 
-    def _forwards(
-        self, rows: Sequence[Row], adapters: Mapping[str, LoraAdapter]
+    def _iter_losses(
+        self, rows: Sequence[PersonExample], adapters: Mapping[str, LoraAdapter]
     ) -> Iterator[tuple[int, float]]:
-        if self.frozen is None or not adapters:
-            for row, nats, _ in token_losses(
+        if self.activation_cache is None or not adapters:
+            for row, nats, _ in iter_token_losses(
                 self.base, rows, adapters, forward_tokens=FORWARD_TOKENS
             ):
                 yield row, nats
             return
         stack = stack_adapters(self.base, list(adapters.values()))
         slots = {person: slot for slot, person in enumerate(adapters)}
-        widths = [len(e.ids) - self.frozen.start(e) for _, e in rows]
-        for parcel in parcels(widths, FORWARD_TOKENS):
+        widths = [len(e.ids) - self.activation_cache.find_active_start(e) for _, e in rows]
+        for parcel in batches_within_token_budget(widths, FORWARD_TOKENS):
             chosen = [rows[i] for i in parcel]
-            owners = rows_of([person for person, _ in chosen], slots, self.base.device)
-            nll, batch = self.frozen.target_nll(stack, [e for _, e in chosen], owners)
+            owners = slots_of([person for person, _ in chosen], slots, self.base.device)
+            nll, batch = self.activation_cache.target_nll(stack, [e for _, e in chosen], owners)
             for row, nats in zip(batch.row.tolist(), nll.tolist(), strict=True):
                 yield parcel[row], nats
 
-    def _row(self, example: Example) -> Example:
+    def _expand_choices(self, example: Example) -> Example:
         """With choices, an example that asks for the likelihood of each in one forward."""
         if not self.choices:
             return example
-        return replace(example, tally=tuple((choice, 1) for choice in self.choices))
+        return replace(example, label_counts=tuple((choice, 1) for choice in self.choices))
 
-    def _gold_nats(self, nats: Sequence[float], gold: int) -> float:
+    def _average_gold_nats(self, nats: Sequence[float], gold: int) -> float:
         """The mean over the gold choice's token and those behind it."""
         behind = nats[len(self.choices) :]
         return (nats[self.choices.index(gold)] + sum(behind)) / (1 + len(behind))
 
-    def _error(self, nats: Sequence[float], gold: int) -> float:
+    def _compute_error(self, nats: Sequence[float], gold: int) -> float:
         """How far the median of the choices' likelihood is from the gold one."""
         weights = [math.exp(-n) for n in nats[: len(self.choices)]]
         chances = [weight / sum(weights) for weight in weights]
-        return float(abs(median_choice(chances) - self.choices.index(gold)))
+        return float(abs(pick_median_choice(chances) - self.choices.index(gold)))

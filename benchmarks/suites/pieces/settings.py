@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from idiolect.adapters.lora import LoraConfig
-from idiolect.evaluation.demo import CHATS, FILMS, Subject
+from idiolect.evaluation.demo import CHATS, FILMS, DemoTask
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.sharing.selection import Strategy
 from idiolect.pieces.sharing.train_gates import GatesConfig
@@ -62,7 +62,7 @@ class Sizes:
     """People of one piece of preparation, between which a stop costs nothing."""
 
     @property
-    def most(self) -> int:
+    def longest_history(self) -> int:
         """The longest history of a newcomer."""
         return max(self.lengths)
 
@@ -94,7 +94,7 @@ QUICK = Sizes(
 class Setting:
     """What is particular to a task."""
 
-    subject: Subject
+    subject: DemoTask
     queries: int
     """Last items of a newcomer that are asked."""
     strategies: tuple[Strategy, ...] = ("cluster", "most-active", "random")

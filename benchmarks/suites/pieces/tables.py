@@ -10,15 +10,21 @@ from kit.paired_scores import (
     TITLES,
     Scores,
     Table,
-    against,
-    headings,
-    metrics,
-    of,
-    scored,
-    shown,
-    times,
+    compare_ways,
+    compute_speedups,
+    format_gain,
+    format_mean,
+    get_scores,
+    list_headings,
+    list_metrics,
 )
-from suites.pieces.tables_cost import cost, develop, growth, leaks, who
+from suites.pieces.tables_cost import (
+    build_cost_table,
+    build_growth_table,
+    build_leak_table,
+    build_people_table,
+    build_tuning_table,
+)
 
 NAMES = {
     "base": "non-personalized",
@@ -33,46 +39,53 @@ NAMES = {
 BY_LENGTH = ("pieces", "likely", "own", "from pieces", "from likely")
 
 
-def tables(raw: Mapping[str, Any]) -> Iterator[Table]:
+def iter_tables(raw: Mapping[str, Any]) -> Iterator[Table]:
     """All of a task, then the next task's."""
     for task, data in raw.items():
         title = TITLES.get(task, task)
-        yield who(title, data)
-        yield methods(title, data)
-        yield by_length(title, data)
-        yield over_own(title, data)
+        yield build_people_table(title, data)
+        yield build_method_table(title, data)
+        yield build_length_table(title, data)
+        yield build_own_gain_table(title, data)
         if f"from pieces {data['most']}" in data["scores"]:
-            yield by_epochs(title, data)
-        yield recent(title, data)
-        yield tried(title, data)
-        yield cost(title, data)
+            yield build_epoch_table(title, data)
+        yield build_recent_table(title, data)
+        yield build_tried_table(title, data)
+        yield build_cost_table(title, data)
         if data["growth"]:
-            yield growth(title, data)
+            yield build_growth_table(title, data)
         if data["leaks"]:
-            yield leaks(title, data)
+            yield build_leak_table(title, data)
         if data["develop"]:
-            yield develop(title, data)
+            yield build_tuning_table(title, data)
 
 
-def line(scores: Scores, name: str, other: str) -> list[str]:
+def format_line(scores: Scores, name: str, other: str) -> list[str]:
     """Both metrics of a way, and its gain over another in both."""
-    out = [scored(scores, name, m) for m in metrics(scores)]
+    out = [format_mean(scores, name, m) for m in list_metrics(scores)]
     if name == other:
         return [*out, *["–"] * len(out)]
-    return out + [shown(against(scores, name, other, m)) for m in metrics(scores)]
+    return out + [format_gain(compare_ways(scores, name, other, m)) for m in list_metrics(scores)]
 
 
-def methods(title: str, data: Mapping[str, Any]) -> Table:
+def build_method_table(title: str, data: Mapping[str, Any]) -> Table:
     """The ways side by side, with the whole history."""
     scores, most = data["scores"], data["most"]
     rows: list[list[str]] = []
     for key, name in NAMES.items():
-        found = key if key in scores else _longest(scores, key, most)
+        found = key if key in scores else _find_longest(scores, key, most)
         if key not in scores and found != f"{key} {most}":
             name = f"{name} ({found.split()[-1]} items)"
         size = f"{data['bytes'][key]:,.0f}" if key in data["bytes"] else "–"
-        rows.append([name, *line(scores, found, "base"), *_more(scores, found, most), size])
-    heads = headings(scores)
+        rows.append(
+            [
+                name,
+                *format_line(scores, found, "base"),
+                *_format_pieces_gain(scores, found, most),
+                size,
+            ]
+        )
+    heads = list_headings(scores)
     return {
         "title": f"{title}: ways to answer, {most} items of each newcomer",
         "columns": [
@@ -86,30 +99,34 @@ def methods(title: str, data: Mapping[str, Any]) -> Table:
     }
 
 
-def _longest(scores: Scores, key: str, most: int) -> str:
+def _find_longest(scores: Scores, key: str, most: int) -> str:
     """A way with the longest history with which it was made."""
     return next(f"{key} {n}" for n in range(most, 0, -1) if f"{key} {n}" in scores)
 
 
-def _more(scores: Scores, found: str, most: int) -> list[str]:
+def _format_pieces_gain(scores: Scores, found: str, most: int) -> list[str]:
     pieces = f"pieces {most}"
     if found == pieces:
         return ["–"]
-    return [shown(against(scores, pieces, found, metrics(scores)[0]))]
+    return [format_gain(compare_ways(scores, pieces, found, list_metrics(scores)[0]))]
 
 
-def by_length(title: str, data: Mapping[str, Any]) -> Table:
+def build_length_table(title: str, data: Mapping[str, Any]) -> Table:
     """Pieces beside own training at each length of history: where they win is the point."""
     scores = data["scores"]
-    heads = headings(scores)
+    heads = list_headings(scores)
     rows = [
         [
             str(length),
-            *(_mean(scores, f"{way} {length}", m) for m in metrics(scores) for way in BY_LENGTH),
+            *(
+                _format_plain_mean(scores, f"{way} {length}", m)
+                for m in list_metrics(scores)
+                for way in BY_LENGTH
+            ),
         ]
         for length in data["lengths"]
     ]
-    base = [f"{fmean(of(scores, 'base', m)):.3f}" for m in metrics(scores)]
+    base = [f"{fmean(get_scores(scores, 'base', m)):.3f}" for m in list_metrics(scores)]
     return {
         "title": f"{title}: by the newcomer's last items (base: {', '.join(base)})",
         "columns": [
@@ -120,11 +137,11 @@ def by_length(title: str, data: Mapping[str, Any]) -> Table:
     }
 
 
-def _mean(scores: Scores, name: str, metric: str) -> str:
-    return f"{fmean(of(scores, name, metric)):.3f}" if name in scores else "–"
+def _format_plain_mean(scores: Scores, name: str, metric: str) -> str:
+    return f"{fmean(get_scores(scores, name, metric)):.3f}" if name in scores else "–"
 
 
-def over_own(title: str, data: Mapping[str, Any]) -> Table:
+def build_own_gain_table(title: str, data: Mapping[str, Any]) -> Table:
     """Where assembling wins over own training by the same items, paired."""
     scores = data["scores"]
     ways = [way for way in BY_LENGTH if way != "own"]
@@ -133,15 +150,15 @@ def over_own(title: str, data: Mapping[str, Any]) -> Table:
             str(length),
             NAMES[way],
             *(
-                shown(against(scores, f"{way} {length}", f"own {length}", m))
-                for m in metrics(scores)
+                format_gain(compare_ways(scores, f"{way} {length}", f"own {length}", m))
+                for m in list_metrics(scores)
             ),
         ]
         for way in ways
         for length in data["lengths"]
         if f"{way} {length}" in scores
     ]
-    heads = headings(scores)
+    heads = list_headings(scores)
     return {
         "title": f"{title}: gain over own training by the same items",
         "columns": ["items", "way", *heads],
@@ -149,7 +166,7 @@ def over_own(title: str, data: Mapping[str, Any]) -> Table:
     }
 
 
-def by_epochs(title: str, data: Mapping[str, Any]) -> Table:
+def build_epoch_table(title: str, data: Mapping[str, Any]) -> Table:
     """Held-out loss by where training starts and how many steps it takes."""
     scores, most, epochs, steps = data["scores"], data["most"], data["epochs"], data["steps"]
     fresh = ["base", f"own {most}, 1 epoch", f"own {most}"]
@@ -158,18 +175,18 @@ def by_epochs(title: str, data: Mapping[str, Any]) -> Table:
     rows = [
         [
             f"{count}",
-            scored(scores, a, "nats"),
-            scored(scores, b, "nats"),
-            shown(against(scores, b, a, "nats")),
+            format_mean(scores, a, "nats"),
+            format_mean(scores, b, "nats"),
+            format_gain(compare_ways(scores, b, a, "nats")),
         ]
         for count, a, b in zip(counts, fresh, pieces, strict=True)
     ]
     rows.append(
         [
             f"{steps} from pieces, {epochs * steps} afresh",
-            scored(scores, fresh[2], "nats"),
-            scored(scores, pieces[1], "nats"),
-            shown(against(scores, pieces[1], fresh[2], "nats")),
+            format_mean(scores, fresh[2], "nats"),
+            format_mean(scores, pieces[1], "nats"),
+            format_gain(compare_ways(scores, pieces[1], fresh[2], "nats")),
         ]
     )
     return {
@@ -179,14 +196,14 @@ def by_epochs(title: str, data: Mapping[str, Any]) -> Table:
     }
 
 
-def recent(title: str, data: Mapping[str, Any]) -> Table:
+def build_recent_table(title: str, data: Mapping[str, Any]) -> Table:
     """Assembling from the last items only."""
     scores, most = data["scores"], data["most"]
     counts = sorted({*data["recent"], *data["lengths"]})
     timed = [t["what"] for t in data["timed"]]
     rows = []
     for way in ("pieces", "likely"):
-        longest = _longest(scores, way, most)
+        longest = _find_longest(scores, way, most)
         for count in counts:
             name = f"{way} {count}"
             if name not in scores:
@@ -194,9 +211,9 @@ def recent(title: str, data: Mapping[str, Any]) -> Table:
             speed = "–"
             what = way if name == f"pieces {most}" else name
             if what in timed:
-                speed = f"{median(times(data, 'exact training', what)):.1f} x"
-            rows.append([NAMES[way], str(count), *line(scores, name, longest), speed])
-    heads = headings(scores)
+                speed = f"{median(compute_speedups(data, 'exact training', what)):.1f} x"
+            rows.append([NAMES[way], str(count), *format_line(scores, name, longest), speed])
+    heads = list_headings(scores)
     return {
         "title": f"{title}: assembled by the last items alone (`recent_k`)",
         "columns": [
@@ -210,12 +227,12 @@ def recent(title: str, data: Mapping[str, Any]) -> Table:
     }
 
 
-def tried(title: str, data: Mapping[str, Any]) -> Table:
+def build_tried_table(title: str, data: Mapping[str, Any]) -> Table:
     """One setting after another."""
     scores = data["scores"]
-    heads = headings(scores)
+    heads = list_headings(scores)
     rows = [
-        [name, *line(scores, name, "likely, as it is" if "likely" in name else "as it is")]
+        [name, *format_line(scores, name, "likely, as it is" if "likely" in name else "as it is")]
         for name in data["tried"]
     ]
     return {

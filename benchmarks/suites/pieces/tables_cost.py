@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from statistics import fmean, median
 from typing import Any
 
-from kit.paired_scores import Table, times
+from kit.paired_scores import Table, compute_speedups
 
 
-def cost(title: str, data: Mapping[str, Any]) -> Table:
+def build_cost_table(title: str, data: Mapping[str, Any]) -> Table:
     """Seconds and operations a person; how many times less than exact training."""
     timed = data["timed"]
     rows = []
     for what in dict.fromkeys(t["what"] for t in timed):
         own = [t for t in timed if t["what"] == what]
-        faster = times(data, "exact training", what)
-        fewer = times(data, "exact training", what, "operations")
+        faster = compute_speedups(data, "exact training", what)
+        fewer = compute_speedups(data, "exact training", what, "operations")
         rows.append(
             [
                 what,
@@ -33,7 +33,7 @@ def cost(title: str, data: Mapping[str, Any]) -> Table:
     }
 
 
-def growth(title: str, data: Mapping[str, Any]) -> Table:
+def build_growth_table(title: str, data: Mapping[str, Any]) -> Table:
     rows = [
         [
             f"{row['sharers']:,}",
@@ -60,7 +60,7 @@ def growth(title: str, data: Mapping[str, Any]) -> Table:
     }
 
 
-def leaks(title: str, data: Mapping[str, Any]) -> Table:
+def build_leak_table(title: str, data: Mapping[str, Any]) -> Table:
     rows = [
         [
             row["artifact"],
@@ -87,7 +87,7 @@ def leaks(title: str, data: Mapping[str, Any]) -> Table:
     }
 
 
-def develop(title: str, data: Mapping[str, Any]) -> Table:
+def build_tuning_table(title: str, data: Mapping[str, Any]) -> Table:
     rows = [[name, f"{nats:.4f}"] for name, nats in data["develop"].items()]
     return {
         "title": f"{title}: gates by steps and rate, on people who take no other part",
@@ -96,7 +96,7 @@ def develop(title: str, data: Mapping[str, Any]) -> Table:
     }
 
 
-def who(title: str, data: Mapping[str, Any]) -> Table:
+def build_people_table(title: str, data: Mapping[str, Any]) -> Table:
     return {
         "title": f"{title}: who takes part",
         "columns": ["", ""],

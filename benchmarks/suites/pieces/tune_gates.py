@@ -6,65 +6,67 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from idiolect.pieces.assembly.by_gates import assemble
+from idiolect.pieces.assembly.by_gates import assemble_recipes
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
-from idiolect.pieces.recipes.recipe import materialise
+from idiolect.pieces.recipes.recipe import build_adapter
 from idiolect.storage.files import read_json, write_json
-from kit.time_budget import Clock
-from suites.pieces.prepare import sharers
-from suites.pieces.scoring import Scorer
+from kit.time_budget import TimeBudget
+from suites.pieces.prepare import train_sharers
+from suites.pieces.scoring import HeldOutScorer
 from suites.pieces.settings import ASSEMBLE, GATES, GATES_TRIED
-from suites.pieces.workspace import Place
+from suites.pieces.workspace import Workspace
 
-RESULT = "develop.json"
-SHARERS = 8
+RESULT_FILE = "develop.json"
+SHARER_COUNT = 8
 
 
-def develop(place: Place, clock: Clock) -> dict[str, Any]:
+def tune_gate_settings(place: Workspace, clock: TimeBudget) -> dict[str, Any]:
     """Development newcomers' losses with pieces of 8 sharers, gates trained in several ways.
 
     Beside them the bare base, and pieces drawn at random. Raises TimeIsUpError.
     """
-    path = place.folder / RESULT
+    path = place.folder / RESULT_FILE
     kept: dict[str, Any] = read_json(path) if path.is_file() else {"rows": {}}
-    sharers(place, clock)
-    chosen = place.people.chosen["cluster"][:SHARERS]
-    scorer = scorer_of(place)
+    train_sharers(place, clock)
+    chosen = place.people.chosen["cluster"][:SHARER_COUNT]
+    scorer = make_scorer(place)
     if "base" not in kept["rows"]:
-        kept["rows"]["base"] = fmean(scorer.score({}).nats)
+        kept["rows"]["base"] = fmean(scorer.score_adapters({}).nats)
     for steps, rate in GATES_TRIED:
         name = f"{steps} steps at {rate:g}"
         if name in kept["rows"]:
             continue
         config = replace(GATES, steps=steps, rate=rate)
-        trained = place.gates("develop-gates", chosen, config, clock)
-        pool = place.pool(place.folder / f"develop-{steps}-{rate:g}", trained)
-        kept["rows"][name] = nats(place, scorer, pool, ASSEMBLE)
+        trained = place.train_sharer_gates("develop-gates", chosen, config, clock)
+        pool = place.build_pool(place.folder / f"develop-{steps}-{rate:g}", trained)
+        kept["rows"][name] = measure_loss(place, scorer, pool, ASSEMBLE)
         if "at random" not in kept["rows"]:
             drawn = replace(ASSEMBLE, sample=True, temperature=1e6)
-            kept["rows"]["at random"] = nats(place, scorer, pool, drawn)
+            kept["rows"]["at random"] = measure_loss(place, scorer, pool, drawn)
         write_json(path, kept)
     return kept
 
 
-def nats(place: Place, scorer: Scorer, pool: Pool, config: AssembleConfig) -> float:
+def measure_loss(
+    place: Workspace, scorer: HeldOutScorer, pool: Pool, config: AssembleConfig
+) -> float:
     """Development newcomers' mean loss with pieces from a pool."""
     few = place.people.setting.few
     config = replace(config, recent_k=few, top_k=min(config.top_k, len(pool.sharers)))
-    items = {h.person: place.examples(h) for h in place.people.development}
-    recipes = assemble(place.base, pool, items, config)
-    return fmean(scorer.score({r.person: materialise(r, pool) for r in recipes}).nats)
+    items = {h.person: place.build_examples(h) for h in place.people.development}
+    recipes = assemble_recipes(place.base, pool, items, config)
+    return fmean(scorer.score_adapters({r.person: build_adapter(r, pool) for r in recipes}).nats)
 
 
-def scorer_of(place: Place) -> Scorer:
+def make_scorer(place: Workspace) -> HeldOutScorer:
     """Development newcomers' queries."""
-    asked = {h.person: place.asked(h) for h in place.people.development}
-    return Scorer(place.base, place.lora, asked, choices=choices(place))
+    asked = {h.person: place.build_query_examples(h) for h in place.people.development}
+    return HeldOutScorer(place.base, place.lora, asked, choices=list_choice_ids(place))
 
 
-def choices(place: Place) -> list[int]:
+def list_choice_ids(place: Workspace) -> list[int]:
     """The token of each answer of a task with few answers."""
-    found = [place.prompter.answer_ids(choice) for choice in place.people.task.choices]
+    found = [place.prompter.encode_answer(choice) for choice in place.people.task.choices]
     assert all(len(ids) == 1 for ids in found)
     return [ids[0] for ids in found]

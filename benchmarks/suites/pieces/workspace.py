@@ -14,27 +14,27 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, require_lora
-from idiolect.adapters.store.store import AdapterStore, Record, load_adapters
-from idiolect.config import derive_seed, fingerprint, to_plain
-from idiolect.events import Listener, silent
+from idiolect.adapters.store.store import AdapterRecord, AdapterStore, load_adapters
+from idiolect.config import compute_fingerprint, derive_seed, to_plain
+from idiolect.events import Listener, null_listener
 from idiolect.history.history import History
 from idiolect.models.base import Base
-from idiolect.pieces.pool.contribution import Shared
+from idiolect.pieces.pool.contribution import Contribution
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.sharing.train_gates import GatesConfig, train_gates
-from idiolect.prompts.render import Example, Prompter
+from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.storage.files import read_json, write_atomic, write_json
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
-from kit.time_budget import Clock, pieces
-from suites.pieces.people import People, people_of
+from kit.time_budget import TimeBudget, iter_groups
+from suites.pieces.people import People, load_people
 from suites.pieces.settings import GATES, LORA, SEED, TRAIN, Sizes
 
 
 @dataclass
-class Place:
+class Workspace:
     """A task's base, people and folder."""
 
     name: str
@@ -42,60 +42,60 @@ class Place:
     folder: Path
     sizes: Sizes
     lora: LoraConfig = LORA
-    listener: Listener = silent
+    listener: Listener = null_listener
     engine: EngineConfig = field(default_factory=EngineConfig)
 
     @cached_property
-    def made(self) -> Path:
+    def artifact_folder(self) -> Path:
         """What follows from how adapters and gates are trained: other settings, another folder."""
         cause = [self.base.identity, to_plain(GATES), to_plain(TRAIN), to_plain(self.lora)]
-        folder = self.folder / f"made-{fingerprint(cause)}"
+        folder = self.folder / f"made-{compute_fingerprint(cause)}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @cached_property
     def people(self) -> People:
         """Who takes part."""
-        return people_of(self.base, self.name, self.sizes, self.folder)
+        return load_people(self.base, self.name, self.sizes, self.folder)
 
     @cached_property
-    def prompter(self) -> Prompter:
+    def prompter(self) -> PromptRenderer:
         """Makes examples."""
-        return Prompter(self.base.tokenizer)
+        return PromptRenderer(self.base.tokenizer)
 
-    def examples(self, history: History) -> tuple[Example, ...]:
+    def build_examples(self, history: History) -> tuple[Example, ...]:
         """A history's items as training examples."""
-        return self.people.examples(history, self.prompter)
+        return self.people.build_examples(history, self.prompter)
 
-    def asked(self, history: History) -> tuple[Example, ...]:
+    def build_query_examples(self, history: History) -> tuple[Example, ...]:
         """A history's queries with their answers."""
-        return self.people.asked(history, self.prompter)
+        return self.people.build_query_examples(history, self.prompter)
 
-    def alias(self, person: str) -> str:
+    def make_pseudonym(self, person: str) -> str:
         """A sharer's pseudonym in every pool here: drawn by the seed, so that a run can be
         repeated with the same shares of their pieces."""
         return f"{derive_seed(SEED, self.name, person, 'pseudonym') % 2**64:016x}"
 
-    def train(
+    def train_adapters(
         self,
         store: str,
-        jobs: Sequence[Job],
+        jobs: Sequence[TrainingJob],
         lora: LoraConfig,
         config: TrainConfig,
-        clock: Clock | None = None,
+        clock: TimeBudget | None = None,
     ) -> None:
         """Everyone's adapter in the named store; who is in it already is not trained again.
 
         Raises TimeIsUpError; what it cost is noted beside the store.
         """
-        made = self._store(store, lora, config)
-        causes = {job.person: _cause(job, lora, config) for job in jobs}
-        known = {job.person: made.record(job.person) for job in jobs}
+        made = self._open_store(store, lora, config)
+        causes = {job.person: _fingerprint_job(job, lora, config) for job in jobs}
+        known = {job.person: made.get_record(job.person) for job in jobs}
         waiting = [
             j for j in jobs if (k := known[j.person]) is None or k.made_by != causes[j.person]
         ]
         checkpoint = self.folder / f"{store}.checkpoint"
-        for group in pieces(clock, waiting, self.sizes.group):
+        for group in iter_groups(clock, waiting, self.sizes.group):
             began = time.perf_counter()
             done = train_many(
                 self.base,
@@ -109,7 +109,7 @@ class Place:
             )
             entries = [
                 (
-                    Record(
+                    AdapterRecord(
                         person=one.person,
                         served="adapter",
                         made_by=causes[job.person],
@@ -123,50 +123,50 @@ class Place:
                 )
                 for job, one in zip(group, done, strict=True)
             ]
-            with made.writing():
+            with made.lock_for_writing():
                 made.add(entries)
             checkpoint.unlink(missing_ok=True)
-            self.note(store, time.perf_counter() - began)
+            self.record_seconds(store, time.perf_counter() - began)
 
-    def adapters(self, store: str, people: Sequence[str]) -> dict[str, LoraAdapter]:
+    def read_adapters(self, store: str, people: Sequence[str]) -> dict[str, LoraAdapter]:
         """The adapters of those people in the named store."""
         found = load_adapters(AdapterStore.open(self.folder / store), people)
         return {person: require_lora(adapter) for person, adapter in found.items()}
 
-    def gates(
+    def train_sharer_gates(
         self,
         folder: str,
         people: Sequence[str],
         config: GatesConfig,
-        clock: Clock | None = None,
+        clock: TimeBudget | None = None,
     ) -> dict[str, dict[str, Tensor]]:
         """Sharers' gates, by person and module; whose lie in the folder are not trained again."""
         place = self.folder / folder
         place.mkdir(parents=True, exist_ok=True)
-        cause = fingerprint([self.base.identity, to_plain(config), to_plain(self.lora)])
-        waiting = [p for p in people if not self._gate_file(place, p, cause).is_file()]
+        cause = compute_fingerprint([self.base.identity, to_plain(config), to_plain(self.lora)])
+        waiting = [p for p in people if not self._make_gate_path(place, p, cause).is_file()]
         checkpoint = self.folder / f"{folder}.checkpoint"
-        for group in pieces(clock, waiting, self.sizes.group):
+        for group in iter_groups(clock, waiting, self.sizes.group):
             began = time.perf_counter()
-            adapters = self.adapters("adapters", group)
+            adapters = self.read_adapters("adapters", group)
             done = train_gates(
                 self.base,
-                [(p, adapters[p], self.examples(self.people.sharers[p])) for p in group],
+                [(p, adapters[p], self.build_examples(self.people.sharers[p])) for p in group],
                 config,
                 self.engine,
                 checkpoint=checkpoint,
                 listener=self.listener,
             )
             for one in done:
-                file = self._gate_file(place, one.person, cause)
+                file = self._make_gate_path(place, one.person, cause)
                 write_atomic(
                     file, save({k: v.contiguous() for k, v in one.adapter.vectors.items()})
                 )
             checkpoint.unlink(missing_ok=True)
-            self.note(folder, time.perf_counter() - began)
-        return {p: load_file(self._gate_file(place, p, cause)) for p in people}
+            self.record_seconds(folder, time.perf_counter() - began)
+        return {p: load_file(self._make_gate_path(place, p, cause)) for p in people}
 
-    def pool(self, folder: Path, gates: Mapping[str, Mapping[str, Tensor]]) -> Pool:
+    def build_pool(self, folder: Path, gates: Mapping[str, Mapping[str, Tensor]]) -> Pool:
         """A pool of those sharers with all their pieces."""
         pool = Pool.create(
             folder,
@@ -176,13 +176,13 @@ class Place:
             lora=self.lora,
             settings={},
         )
-        new = [p for p in gates if self.alias(p) not in pool.sharers]
-        adapters = self.adapters("adapters", new)
-        with pool.writing():
-            pool.add(
+        new = [p for p in gates if self.make_pseudonym(p) not in pool.sharers]
+        adapters = self.read_adapters("adapters", new)
+        with pool.lock_for_writing():
+            pool.add_sharers(
                 [
-                    Shared(
-                        sharer=self.alias(p),
+                    Contribution(
+                        sharer=self.make_pseudonym(p),
                         adapter=adapters[p],
                         gates=gates[p],
                         sites=pool.sites,
@@ -193,18 +193,22 @@ class Place:
             )
         return pool
 
-    def job(self, history: History, *, start: LoraAdapter | None = None, last: int = 0) -> Job:
+    def make_job(
+        self, history: History, *, start: LoraAdapter | None = None, last: int = 0
+    ) -> TrainingJob:
         """A person's training on all their items, or on the last."""
-        history = history.last(last) if last else history
-        return Job(person=history.person, examples=self.examples(history), start=start)
+        history = history.take_last(last) if last else history
+        return TrainingJob(
+            person=history.person, examples=self.build_examples(history), initial_adapter=start
+        )
 
-    def note(self, what: str, seconds: float, *, folder: Path | None = None) -> None:
+    def record_seconds(self, what: str, seconds: float, *, folder: Path | None = None) -> None:
         """Add to what a part has cost, of the preparation where no folder is named."""
         path = (folder or self.folder) / "seconds.json"
         kept = read_json(path) if path.is_file() else {}
         write_json(path, kept | {what: kept.get(what, 0.0) + seconds})
 
-    def _store(self, name: str, lora: LoraConfig, config: TrainConfig) -> AdapterStore:
+    def _open_store(self, name: str, lora: LoraConfig, config: TrainConfig) -> AdapterStore:
         return AdapterStore.create(
             self.folder / name,
             self.base,
@@ -214,21 +218,23 @@ class Place:
             settings=to_plain(config),
         )
 
-    def _gate_file(self, folder: Path, person: str, cause: str) -> Path:
-        return folder / f"{self.alias(person)}-{cause}.safetensors"
+    def _make_gate_path(self, folder: Path, person: str, cause: str) -> Path:
+        return folder / f"{self.make_pseudonym(person)}-{cause}.safetensors"
 
 
-def _cause(job: Job, lora: LoraConfig, config: TrainConfig) -> str:
+def _fingerprint_job(job: TrainingJob, lora: LoraConfig, config: TrainConfig) -> str:
     """Fingerprint of what an adapter follows from, beside the base."""
     digest = hashlib.sha256()
-    for path, pair in (require_lora(job.start).pairs if job.start else {}).items():
+    for path, pair in (
+        require_lora(job.initial_adapter).pairs if job.initial_adapter else {}
+    ).items():
         digest.update(path.encode())
         for tensor in pair:
             digest.update(tensor.to(torch.float32).contiguous().numpy().tobytes())
     items = [[[*e.ids], e.answer_start] for e in job.examples]
-    return fingerprint([items, digest.hexdigest(), to_plain(lora), to_plain(config)])
+    return compute_fingerprint([items, digest.hexdigest(), to_plain(lora), to_plain(config)])
 
 
-def with_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
+def set_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
     """The same for another number of epochs."""
     return replace(config, epochs=epochs)

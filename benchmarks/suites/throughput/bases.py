@@ -13,9 +13,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from idiolect.models import attention
-from idiolect.models.base import Base, load_base, tokenizer_identity
+from idiolect.models.base import Base, hash_tokenizer, load_base
 from idiolect.models.device import pick_device, pick_dtype
-from idiolect.models.tiny import byte_tokenizer
+from idiolect.models.tiny import make_byte_tokenizer
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "tiny": {
@@ -56,7 +56,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
 """SmolLM2-135M, Llama 3.2 1B and Llama 3.1 8B, by their published configurations."""
 
 
-def get_base(name: str, device: str = "auto") -> Base:
+def load_shape_or_base(name: str, device: str = "auto") -> Base:
     """A base of a shape with seeded random weights; any other name as ``load_base`` takes it."""
     if name not in SHAPES:
         return load_base(name, device=device)
@@ -70,11 +70,11 @@ def get_base(name: str, device: str = "auto") -> Base:
                 dtype=torch.float32 if name == "tiny" else pick_dtype("auto", where),
                 attn_implementation=attention.NAME if where.type == "cpu" else "sdpa",
             )
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     return Base(
         name=f"random weights of the shape {name}",
         identity=hashlib.sha256(f"shape {name}".encode()).hexdigest(),
-        tokenizer_identity=tokenizer_identity(tokenizer),
+        tokenizer_identity=hash_tokenizer(tokenizer),
         model=model.requires_grad_(False).eval(),
         tokenizer=tokenizer,
     )

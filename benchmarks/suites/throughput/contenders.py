@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from suites.throughput.ours import ROWS
+from suites.throughput.ours import ENGINE_ROWS
 
 PEER_A, PEER_B, PEER_C = "peer-a", "peer-b", "peer-c"
 
@@ -27,16 +27,16 @@ class Contender:
     """Trains the first so many people only, as peers do; 0 for all."""
 
     @property
-    def process(self) -> str:
+    def process_name(self) -> str:
         """Whose process runs it: peers change the base, our rows share one."""
         return self.name if self.kind == "peer" else "ours"
 
-    def takes_part(self, task: str) -> bool:
+    def runs_on(self, task: str) -> bool:
         """Whether it runs on a task."""
         return not self.tasks or task in self.tasks
 
 
-def contenders(mlora: str | None) -> tuple[Contender, ...]:
+def list_contenders(mlora: str | None) -> tuple[Contender, ...]:
     """Everybody; peer C where the Python of an environment with mLoRA is given."""
     out = [
         Contender(
@@ -65,12 +65,12 @@ def contenders(mlora: str | None) -> tuple[Contender, ...]:
         )
     out += [
         Contender(name=r.name, what=r.what, kind=r.kind, tasks=r.tasks, people=r.people)
-        for r in ROWS
+        for r in ENGINE_ROWS
     ]
     return tuple(out)
 
 
-def order(names: Sequence[str], repetition: int) -> tuple[str, ...]:
+def order_methods(names: Sequence[str], repetition: int) -> tuple[str, ...]:
     """The order of a repetition: turned by one each time, every second one backwards."""
     at = repetition % len(names)
     turned = (*names[at:], *names[:at])

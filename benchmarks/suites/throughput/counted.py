@@ -22,28 +22,30 @@ from idiolect.models.base import Base
 MOST_TOKENS = 2048
 
 
-def parameters(model: Any) -> tuple[int, int]:
+def count_parameters(model: Any) -> tuple[int, int]:
     """Numbers in the decoder's matrices and in the output head; embedding and norms left out."""
     head = model.get_output_embeddings()
     linear = (m for m in model.modules() if isinstance(m, nn.Linear) and m is not head)
     return sum(m.weight.numel() for m in linear), head.weight.numel()
 
 
-def operations(model: Any, tokens: int, targets: int) -> int:
+def count_operations(model: Any, tokens: int, targets: int) -> int:
     """Floating-point operations that training on so many tokens and target tokens takes."""
-    body, head = parameters(model)
+    body, head = count_parameters(model)
     return 4 * (body * tokens + head * targets)
 
 
 @dataclass(frozen=True, slots=True)
-class Peak:
+class MatmulPeak:
     """The best rate of one matrix product, in operations a second."""
 
     what: str
     rate: float
 
 
-def matmul_peaks(base: Base, *, seconds: float = 1.0, large: int = 4096) -> Iterator[Peak]:
+def iter_matmul_peaks(
+    base: Base, *, seconds: float = 1.0, large: int = 4096
+) -> Iterator[MatmulPeak]:
     """Rates of products [T, D] x [D, O] in the base's dtype: the model's own, and a large square.
 
     Each the best of as many as fit into ``seconds``, three at least.
@@ -59,10 +61,10 @@ def matmul_peaks(base: Base, *, seconds: float = 1.0, large: int = 4096) -> Iter
         "large": (large, large, large),
     }
     for name, (m, k, n) in sizes.items():
-        yield Peak(f"{name} [{m}, {k}] x [{k}, {n}]", _rate(base, m, k, n, seconds))
+        yield MatmulPeak(f"{name} [{m}, {k}] x [{k}, {n}]", _measure_rate(base, m, k, n, seconds))
 
 
-def _rate(base: Base, m: int, k: int, n: int, seconds: float) -> float:
+def _measure_rate(base: Base, m: int, k: int, n: int, seconds: float) -> float:
     one = torch.randn(m, k, device=base.device).to(base.dtype)
     other = torch.randn(n, k, device=base.device).to(base.dtype)
     best, runs, started = float("inf"), 0, time.perf_counter()

@@ -15,9 +15,9 @@ from idiolect.adapters.lora import LoraConfig
 from idiolect.config import to_plain
 from idiolect.models.base import Base
 from idiolect.training.schedule import TrainConfig
-from kit.subprocess import Process
-from suites.throughput.contenders import Contender, order
-from suites.throughput.work import Work
+from kit.subprocess import MethodProcess
+from suites.throughput.contenders import Contender, order_methods
+from suites.throughput.work import TrainingWork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,35 +39,35 @@ class Measurement:
     by_person: dict[tuple[str, str], dict[str, float]]
     """By (task, method): each person's nats per held-out target token."""
 
-    def loss(self, task: str, method: str, people_of: str | None = None) -> float:
+    def compute_loss(self, task: str, method: str, people_of: str | None = None) -> float:
         """The mean over all people whom the method trained, or over those of another method."""
         theirs = self.by_person[task, people_of or method]
         return statistics.fmean(self.by_person[task, method][p] for p in theirs)
 
-    def common_loss(self, task: str, method: str) -> float:
+    def compute_common_loss(self, task: str, method: str) -> float:
         """The mean over the people whom every method trained."""
         everyone = [set(v) for (t, _), v in self.by_person.items() if t == task]
         common = set.intersection(*everyone)
         return statistics.fmean(self.by_person[task, method][p] for p in sorted(common))
 
-    def of(self, task: str, method: str) -> tuple[Timing, ...]:
+    def select_timings(self, task: str, method: str) -> tuple[Timing, ...]:
         """A method's timings on a task, by repetition."""
         return tuple(t for t in self.timings if (t.task, t.method) == (task, method))
 
-    def ratios(self, task: str, method: str, peer: str) -> tuple[float, ...]:
+    def compute_ratios(self, task: str, method: str, peer: str) -> tuple[float, ...]:
         """How many times as fast as the peer, within each repetition that both ran in."""
-        theirs = {t.repetition: t.seconds for t in self.of(task, peer)}
-        mine = self.of(task, method)
+        theirs = {t.repetition: t.seconds for t in self.select_timings(task, peer)}
+        mine = self.select_timings(task, method)
         return tuple(theirs[t.repetition] / t.seconds for t in mine if t.repetition in theirs)
 
 
-def settings_of(
+def build_settings(
     base: Base,
     name: str,
     device: str,
     lora: LoraConfig,
     train: TrainConfig,
-    works: Sequence[Work],
+    works: Sequence[TrainingWork],
 ) -> dict[str, Any]:
     """What every method's process is told, as JSON data."""
     return {
@@ -80,7 +80,7 @@ def settings_of(
     }
 
 
-def measure(
+def measure_methods(
     methods: Sequence[Contender],
     settings: Sequence[dict[str, Any]],
     *,
@@ -97,21 +97,23 @@ def measure(
     """
     timings: list[Timing] = []
     losses: dict[tuple[str, str], dict[str, float]] = {}
-    with _running(methods, settings, tell) as running:
+    with _run_processes(methods, settings, tell) as running:
         for work in (work for one in settings for work in one["work"]):
             task, everyone = work["task"], len(work["people"])
             few = {
                 m.name: peer_people.get(task, 0) if m.kind == "peer" else m.people
                 for m in methods
-                if m.takes_part(task)
+                if m.runs_on(task)
             }
             for number in range(repeats):
-                for name in order(tuple(few), number):
+                for name in order_methods(tuple(few), number):
                     first = number == 0
                     people = few[name] if few[name] < everyone else 0
                     asked = {"task": task, "warm_up": first, "losses": first, "method": name}
-                    got = running[name].ask({**asked, "people": people})
-                    scale = tokens(work["people"]) / tokens(work["people"][: people or None])
+                    got = running[name].send_order({**asked, "people": people})
+                    scale = count_tokens(work["people"]) / count_tokens(
+                        work["people"][: people or None]
+                    )
                     seconds = got["seconds"] * scale
                     timings.append(
                         Timing(
@@ -128,26 +130,26 @@ def measure(
     return Measurement(timings=tuple(timings), by_person=losses)
 
 
-def tokens(people: Sequence[Mapping[str, Any]]) -> int:
+def count_tokens(people: Sequence[Mapping[str, Any]]) -> int:
     """How many tokens people are trained on in an epoch."""
     return sum(len(ids) for person in people for ids, _ in person["train"])
 
 
 @contextmanager
-def _running(
+def _run_processes(
     methods: Sequence[Contender], settings: Sequence[dict[str, Any]], tell: Callable[[str], None]
-) -> Iterator[Mapping[str, Process]]:
+) -> Iterator[Mapping[str, MethodProcess]]:
     """Each method's process, started and waiting; a base is loaded when its task comes."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-        running: dict[str, Process] = {}
+        running: dict[str, MethodProcess] = {}
         for m in methods:
-            if m.process not in running:
-                command = [m.python, "-m", m.module, str(folder / "settings.json"), m.process]
-                process = Process(m.process, command, folder / f"{len(running)}.log")
-                running[m.process] = stack.enter_context(process)
+            if m.process_name not in running:
+                command = [m.python, "-m", m.module, str(folder / "settings.json"), m.process_name]
+                process = MethodProcess(m.process_name, command, folder / f"{len(running)}.log")
+                running[m.process_name] = stack.enter_context(process)
         for name, process in running.items():
             process.wait_until_ready()
             tell(f"{name}: ready")
-        yield {m.name: running[m.process] for m in methods}
+        yield {m.name: running[m.process_name] for m in methods}

@@ -22,13 +22,13 @@ from typing import Any
 from kit import memory
 from suites.throughput import orders
 
-IGNORED = -100
-NO_DROPOUT = 1e-9
+IGNORE_INDEX = -100
+TINY_DROPOUT = 1e-9
 """It refuses 0."""
 
 
 @contextmanager
-def older_config(folder: Path) -> Iterator[Path]:
+def write_older_config(folder: Path) -> Iterator[Path]:
     """The base's folder with a config that transformers 4.44 reads aright (rotary base, dtype)."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
@@ -40,7 +40,7 @@ def older_config(folder: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-class Mlora:
+class MloraPeer:
     """mLoRA's model with one adapter for each person of a task."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -48,10 +48,10 @@ class Mlora:
         import mlora  # pyright: ignore[reportMissingImports]
 
         self.mlora, self.lora, self.config = mlora, settings["lora"], settings["train"]
-        with older_config(Path(settings["folder"])) as folder:
+        with write_older_config(Path(settings["folder"])) as folder:
             self.model = mlora.LLMModel.from_pretrained(str(folder), device="cpu")
 
-    def train(self, people: list[dict[str, Any]]) -> float:
+    def train_all(self, people: list[dict[str, Any]]) -> float:
         """Train everyone together; gives the seconds it took."""
         import torch
 
@@ -60,24 +60,24 @@ class Mlora:
             self.model.unload_adapter(name)
         optimizers: dict[str, Any] = {}
         for person in people:
-            optimizers[person["person"]] = self._optimizer(person["person"])
+            optimizers[person["person"]] = self._make_optimizer(person["person"])
         batch, epochs = self.config["batch"], self.config["epochs"]
-        plans = {p["person"]: _batches(p["train"], batch) * epochs for p in people}
+        plans = {p["person"]: _make_batches(p["train"], batch) * epochs for p in people}
         for step in range(max(map(len, plans.values()))):
             rows = {name: plan[step] for name, plan in plans.items() if step < len(plan)}
-            outputs = self.model.forward(self._input(rows))
+            outputs = self.model.forward(self._build_input(rows))
             loss: Any = sum(output.loss for output in outputs)
             loss.backward()
             for output in outputs:
                 optimizer, weights = optimizers[output.adapter_name]
                 torch.nn.utils.clip_grad_norm_(weights, self.config["clip"])
-                rate = _rate(step, len(plans[output.adapter_name]), self.config)
+                rate = _compute_rate(step, len(plans[output.adapter_name]), self.config)
                 optimizer.param_groups[0]["lr"] = rate
                 optimizer.step()
                 optimizer.zero_grad()
         return time.perf_counter() - started
 
-    def losses(self, people: list[dict[str, Any]]) -> dict[str, float]:
+    def compute_losses(self, people: list[dict[str, Any]]) -> dict[str, float]:
         """Everyone's mean loss per held-out target token, in nats, after ``train``."""
         import torch
 
@@ -85,10 +85,10 @@ class Mlora:
         with torch.no_grad():
             for person in people:
                 rows = {person["person"]: person["held_out"]}
-                out[person["person"]] = float(self.model.forward(self._input(rows))[0].loss)
+                out[person["person"]] = float(self.model.forward(self._build_input(rows))[0].loss)
         return out
 
-    def _optimizer(self, name: str) -> tuple[Any, list[Any]]:
+    def _make_optimizer(self, name: str) -> tuple[Any, list[Any]]:
         import torch
 
         config = {
@@ -96,7 +96,7 @@ class Mlora:
             "task_name": "casual",
             "r": self.lora["rank"],
             "lora_alpha": int(self.lora["alpha"]),
-            "lora_dropout": NO_DROPOUT,
+            "lora_dropout": TINY_DROPOUT,
             "target_modules": list(self.lora["targets"]),
         }
         self.model.init_adapter(self.mlora.lora_config_factory(config))
@@ -104,7 +104,7 @@ class Mlora:
         decay = self.config["weight_decay"]
         return torch.optim.AdamW(weights, lr=self.config["rate"], weight_decay=decay), weights
 
-    def _input(self, rows: dict[str, list[Any]]) -> Any:
+    def _build_input(self, rows: dict[str, list[Any]]) -> Any:
         """One forward: each person's rows together, padded to the longest of all."""
         from mlora.modules import (  # pyright: ignore[reportMissingImports]
             LLMBatchConfig,
@@ -118,20 +118,20 @@ class Mlora:
             for ids, start in theirs:
                 gap = width - len(ids)
                 tokens.append(ids + [0] * gap)
-                labels.append([IGNORED] * start + ids[start:] + [IGNORED] * gap)
+                labels.append([IGNORE_INDEX] * start + ids[start:] + [IGNORE_INDEX] * gap)
                 masks.append([1] * len(ids) + [0] * gap)
         return LLMModelInput(
             batch_configs_=batches, batch_tokens_=tokens, batch_labels_=labels, batch_masks_=masks
         )
 
 
-def _batches(examples: list[Any], size: int) -> list[list[Any]]:
+def _make_batches(examples: list[Any], size: int) -> list[list[Any]]:
     """Batches of like length, the longest first, as its ``group_by_length`` makes them."""
     order = sorted(examples, key=lambda e: -len(e[0]))
     return [order[i : i + size] for i in range(0, len(order), size)]
 
 
-def _rate(step: int, steps: int, config: dict[str, Any]) -> float:
+def _compute_rate(step: int, steps: int, config: dict[str, Any]) -> float:
     """The same schedule as ours (``idiolect.training.schedule.rate_at``)."""
     rise = int(config["warmup"] * steps)
     if step < rise:
@@ -139,35 +139,35 @@ def _rate(step: int, steps: int, config: dict[str, Any]) -> float:
     return config["rate"] * (steps - step) / (steps - rise)
 
 
-def answering(settings: list[dict[str, Any]]) -> Callable[[Any], Any]:
+def make_answerer(settings: list[dict[str, Any]]) -> Callable[[Any], Any]:
     """What answers an order {"task", "people", "warm_up", "losses"}."""
     by_task = {data["task"]: (one, data["people"]) for one in settings for data in one["work"]}
-    methods: dict[str, Mlora] = {}
+    methods: dict[str, MloraPeer] = {}
 
-    def answer(order: dict[str, Any]) -> dict[str, Any]:
+    def answer_order(order: dict[str, Any]) -> dict[str, Any]:
         task = order["task"]
         own, people = by_task[task]
         people = people[: order["people"] or None]
         if task not in methods:
             methods.clear()
-            methods[task] = Mlora(own)
+            methods[task] = MloraPeer(own)
         method = methods[task]
         if order["warm_up"]:
-            method.train([{**people[0], "train": people[0]["train"][: own["train"]["batch"]]}])
-        memory.forget_peak()
-        seconds = method.train(people)
-        peak = memory.peak_mib()
-        losses = method.losses(people) if order["losses"] else {}
+            method.train_all([{**people[0], "train": people[0]["train"][: own["train"]["batch"]]}])
+        memory.reset_peak()
+        seconds = method.train_all(people)
+        peak = memory.read_peak_mib()
+        losses = method.compute_losses(people) if order["losses"] else {}
         return {"seconds": seconds, "peak_mib": peak, "losses": losses}
 
-    return answer
+    return answer_order
 
 
 def main() -> None:
     """Serve orders until standard input ends."""
-    with orders.answers() as out:
+    with orders.open_answers() as out:
         settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-        orders.serve(answering(settings), out)
+        orders.serve_orders(make_answerer(settings), out)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from typing import Any, TextIO
 
 
 @contextmanager
-def answers() -> Iterator[TextIO]:
+def open_answers() -> Iterator[TextIO]:
     """The real standard output; meanwhile prints go to standard error."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)
         yield out
 
 
-def serve(answer: Callable[[Any], Any], out: TextIO) -> None:
+def serve_orders(answer: Callable[[Any], Any], out: TextIO) -> None:
     """Say that all is ready, then answer every line of standard input."""
     print(json.dumps({"ready": True}), file=out, flush=True)
     for line in sys.stdin:

@@ -11,22 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from idiolect.adapters.arithmetic.mean import mean_adapter
+from idiolect.adapters.arithmetic.mean import average_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, require_lora
 from idiolect.config import from_plain, to_plain
 from idiolect.models.base import Base
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.holdout_gate import mean_losses
-from idiolect.training.jobs import Job
+from idiolect.training.holdout_gate import compute_mean_losses
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
-from suites.throughput.work import Work
+from suites.throughput.work import TrainingWork
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class EngineRow:
     """One way to run our engine."""
 
     name: str
@@ -48,200 +48,211 @@ class Row:
     """So many of each person's last training items are held out to tell when to stop."""
 
 
-REAL = ("rating", "reply", "lamp-5")
-FEW = 2
+REAL_TASKS = ("rating", "reply", "lamp-5")
+FEW_PEOPLE = 2
 """People for rows that show what one technique brings: as fast a person as all, in less time."""
-FURTHER = {"rate": 1.6e-2}
+HIGHER_RATE = {"rate": 1.6e-2}
 """Ten layers on answers carry an adapter alone, so each has to move further. Every method has the
 rate that was best for it in two steps, on other people (docs/notes/engine.md)."""
-ANSWERS = {"active": "answer"}
+ANSWERS_ONLY = {"active": "answer"}
 COMPILED = {"compile": True}
-HALF, THIRD = {**ANSWERS, "top_layers": 15}, {**ANSWERS, "top_layers": 10}
+TOP_HALF, TOP_THIRD = {**ANSWERS_ONLY, "top_layers": 15}, {**ANSWERS_ONLY, "top_layers": 10}
 
-ROWS: tuple[Row, ...] = (
-    Row(
+ENGINE_ROWS: tuple[EngineRow, ...] = (
+    EngineRow(
         name="ours",
         what="`train_many` with its defaults (on GPUs rows packed without padding)",
     ),
-    Row(
+    EngineRow(
         name="ours, one at a time",
         what="the same engine with one slot: what seating people together brings",
         tasks=("rating",),
-        people=FEW,
+        people=FEW_PEOPLE,
         engine={"slots": 1},
     ),
-    Row(
+    EngineRow(
         name="ours, nothing shared",
         what="every row runs whole: what running common first tokens once a step brings",
         tasks=("rating",),
-        people=FEW,
+        people=FEW_PEOPLE,
         engine={"share": False},
     ),
-    Row(
+    EngineRow(
         name="ours, not packed",
         what="plain matrix products: what laying matrices out once brings",
         tasks=("rating",),
-        people=FEW,
+        people=FEW_PEOPLE,
         engine={"pack": False},
     ),
-    Row(
+    EngineRow(
         name="ours, padded rows",
         what="rows padded to like length, as on CPUs: what packing them without padding brings",
         tasks=("135m", "1b", "8b"),
         engine={"layout": "rows"},
     ),
-    Row(
+    EngineRow(
         name="ours, without padding",
         what="the layout that is the default on GPUs, wherever it runs",
         tasks=("tiny",),
         engine={"layout": "packed"},
     ),
-    Row(
+    EngineRow(
         name="ours, compiled",
         what="what stands between the matrix products by `torch.compile`; compiling, some 20 "
         "seconds a process, is not counted",
-        tasks=(*REAL, "135m", "1b", "8b"),
+        tasks=(*REAL_TASKS, "135m", "1b", "8b"),
         engine=COMPILED,
     ),
-    Row(
+    EngineRow(
         name="answers only",
         what="adapters act from the call for an answer on: prompts run once, for all epochs and "
         "people",
         kind="measured",
         tasks=("rating", "reply"),
-        lora=ANSWERS,
+        lora=ANSWERS_ONLY,
     ),
-    Row(
+    EngineRow(
         name="answers only, nothing kept",
         what="the same through whole forwards: what keeping brings",
         kind="measured",
         tasks=("rating",),
-        people=FEW,
-        lora=ANSWERS,
+        people=FEW_PEOPLE,
+        lora=ANSWERS_ONLY,
         engine={"keep": False},
     ),
-    Row(
+    EngineRow(
         name="top half",
         what="the last 15 of 30 layers adapted, on all tokens; what enters them is kept",
         kind="measured",
         tasks=("rating",),
-        people=FEW,
+        people=FEW_PEOPLE,
         lora={"top_layers": 15},
     ),
-    Row(
+    EngineRow(
         name="answers, top third",
         what="answers only, the last 10 of 30 layers adapted",
         kind="measured",
         tasks=("rating",),
-        lora=THIRD,
-        train=FURTHER,
+        lora=TOP_THIRD,
+        train=HIGHER_RATE,
         rates={"rating": 3.2e-2},
     ),
-    Row(
+    EngineRow(
         name="answers, top third, compiled",
         what="answers only, the last 10 of 30 layers adapted, compiled",
         kind="measured",
-        tasks=REAL,
-        lora=THIRD,
-        train=FURTHER,
+        tasks=REAL_TASKS,
+        lora=TOP_THIRD,
+        train=HIGHER_RATE,
         rates={"rating": 3.2e-2},
         engine=COMPILED,
     ),
-    Row(
+    EngineRow(
         name="answers, top third, mean start",
         what="the same for one epoch, each person from the mean of the others' adapters (which are "
         "there already: their training is not counted)",
         kind="measured",
-        tasks=REAL,
-        lora=THIRD,
-        train={**FURTHER, "epochs": 1},
+        tasks=REAL_TASKS,
+        lora=TOP_THIRD,
+        train={**HIGHER_RATE, "epochs": 1},
         engine=COMPILED,
         mean_start=True,
     ),
-    Row(
+    EngineRow(
         name="answers, top half, mean start",
         what="answers only, the last 15 of 30 layers adapted, compiled, two epochs from that mean",
         kind="measured",
         tasks=("lamp-5",),
-        lora=HALF,
+        lora=TOP_HALF,
         engine=COMPILED,
         mean_start=True,
     ),
-    Row(
+    EngineRow(
         name="answers, one A",
         what="answers only, and everyone trains B alone",
         kind="measured",
         tasks=("rating",),
-        people=FEW,
-        lora={**ANSWERS, "shared_a": True},
+        people=FEW_PEOPLE,
+        lora={**ANSWERS_ONLY, "shared_a": True},
     ),
-    Row(
+    EngineRow(
         name="answers, early stop",
         what="answers only, up to 4 epochs, stopped where the last 4 items get worse",
         kind="measured",
         tasks=("rating",),
-        people=FEW,
-        lora=ANSWERS,
+        people=FEW_PEOPLE,
+        lora=ANSWERS_ONLY,
         train={"epochs": 4, "patience": 1},
         tail=4,
     ),
 )
 
 
-class Ours:
+class EngineMethod:
     """A row on one base."""
 
-    def __init__(self, base: Base, row: Row, lora: LoraConfig, train: TrainConfig) -> None:
+    def __init__(self, base: Base, row: EngineRow, lora: LoraConfig, train: TrainConfig) -> None:
         self.base = base
         self.row = row
-        self.engine = changed(EngineConfig(), row.engine)
-        self.lora, self.train_config = changed(lora, row.lora), changed(train, row.train)
-        self.trained: dict[str, LoraAdapter] = {}
-        self.others: dict[str, LoraAdapter] = {}
+        self.engine = apply_overrides(EngineConfig(), row.engine)
+        self.lora, self.train_config = (
+            apply_overrides(lora, row.lora),
+            apply_overrides(train, row.train),
+        )
+        self.trained_adapters: dict[str, LoraAdapter] = {}
+        self.reference_adapters: dict[str, LoraAdapter] = {}
 
-    def train(self, work: Work) -> float:
+    def train_all(self, work: TrainingWork) -> float:
         """Train everyone; gives the seconds it took."""
         rate = self.row.rates.get(work.task, self.train_config.rate)
         config = replace(self.train_config, rate=rate)
         mean_start = self.row.mean_start
-        jobs = self._from_the_mean(work.jobs, config) if mean_start else self._jobs(work)
+        jobs = self._start_from_mean(work.jobs, config) if mean_start else self._split_jobs(work)
         started = time.perf_counter()
         done = train_many(self.base, jobs, self.lora, config, self.engine)
         seconds = time.perf_counter() - started
-        self.trained = {one.person: require_lora(one.adapter) for one in done}
+        self.trained_adapters = {one.person: require_lora(one.adapter) for one in done}
         return seconds
 
-    def _jobs(self, work: Work) -> tuple[Job, ...]:
+    def _split_jobs(self, work: TrainingWork) -> tuple[TrainingJob, ...]:
         if not self.row.tail:
             return work.jobs
         at = -self.row.tail
         return tuple(
-            replace(job, examples=job.examples[:at], tail=job.examples[at:]) for job in work.jobs
+            replace(job, examples=job.examples[:at], holdout_examples=job.examples[at:])
+            for job in work.jobs
         )
 
-    def _from_the_mean(self, jobs: Sequence[Job], config: TrainConfig) -> tuple[Job, ...]:
+    def _start_from_mean(
+        self, jobs: Sequence[TrainingJob], config: TrainConfig
+    ) -> tuple[TrainingJob, ...]:
         """Each with the mean of the others' adapters, trained for two epochs, to start from."""
         if len(jobs) < 2:
             return tuple(jobs)
-        if not self.others:
+        if not self.reference_adapters:
             config = replace(config, epochs=2)
             done = train_many(self.base, jobs, self.lora, config, self.engine)
-            self.others = {one.person: require_lora(one.adapter) for one in done}
+            self.reference_adapters = {one.person: require_lora(one.adapter) for one in done}
         return tuple(
-            replace(job, start=mean_adapter([a for p, a in self.others.items() if p != job.person]))
+            replace(
+                job,
+                initial_adapter=average_adapters(
+                    [a for p, a in self.reference_adapters.items() if p != job.person]
+                ),
+            )
             for job in jobs
         )
 
-    def losses(self, work: Work) -> dict[str, float]:
+    def compute_losses(self, work: TrainingWork) -> dict[str, float]:
         """Everyone's mean loss per held-out target token, in nats, after ``train``."""
-        return mean_losses(
+        return compute_mean_losses(
             self.base,
             work.held_out,
-            self.trained,
+            self.trained_adapters,
             forward_tokens=self.engine.scoring_tokens,
         )
 
 
-def changed(config: C, overrides: Mapping[str, Any]) -> C:
+def apply_overrides(config: C, overrides: Mapping[str, Any]) -> C:
     """The config with some fields replaced. Raises UsageError for a field it does not have."""
     return from_plain(type(config), {**to_plain(config), **overrides}, where=type(config).__name__)

@@ -26,21 +26,21 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from idiolect.adapters.lora import LoraConfig, fresh
-from idiolect.inference.nll import target_nll
+from idiolect.adapters.lora import LoraConfig, init_lora
+from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base
-from idiolect.prompts.batch import collate, parcels
+from idiolect.prompts.batch import batches_within_token_budget, collate
 from idiolect.prompts.render import Example
-from idiolect.training.jobs import Job
-from idiolect.training.schedule import TrainConfig, rate_at
-from suites.throughput.work import Work
+from idiolect.training.jobs import TrainingJob
+from idiolect.training.schedule import TrainConfig, compute_learning_rate
+from suites.throughput.work import TrainingWork
 
-IGNORED = -100
+IGNORE_INDEX = -100
 HELD_OUT_TOKENS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Style:
+class PeerStyle:
     """Where the two loops differ."""
 
     fp32_base: bool
@@ -52,11 +52,11 @@ class Style:
     fused_optimizer: bool
 
 
-STYLES: Mapping[str, Style] = {
-    "peer-a": Style(
+PEER_STYLES: Mapping[str, PeerStyle] = {
+    "peer-a": PeerStyle(
         fp32_base=True, recompute=True, pad_to=8, attention="sdpa", fused_optimizer=False
     ),
-    "peer-b": Style(
+    "peer-b": PeerStyle(
         fp32_base=False, recompute=False, pad_to=1, attention=None, fused_optimizer=True
     ),
 }
@@ -71,10 +71,12 @@ class TrainerPeer:
         people: Sequence[str],
         lora: LoraConfig,
         train: TrainConfig,
-        style: Style,
+        style: PeerStyle,
     ) -> None:
         self.base, self.train_config, self.style = base, train, style
-        self.starts = {p: fresh(base, lora, seed=train.seed, person=p).pairs for p in people}
+        self.initial_pairs = {
+            p: init_lora(base, lora, seed=train.seed, person=p).pairs for p in people
+        }
         self.autocast = base.dtype == torch.bfloat16
         model = base.model
         faster = "eager" if base.device.type == "cpu" else "sdpa"
@@ -95,61 +97,63 @@ class TrainerPeer:
                 task_type="CAUSAL_LM",
             ),
         )
-        self.trained: dict[str, dict[str, Tensor]] = {}
+        self.trained_weights: dict[str, dict[str, Tensor]] = {}
 
-    def train(self, work: Work) -> float:
+    def train_all(self, work: TrainingWork) -> float:
         """Train everyone, one after another; gives the seconds it took."""
-        self.trained = {}
+        self.trained_weights = {}
         started = time.perf_counter()
         for job in work.jobs:
-            self._put(self._start(job.person))
-            self._fit(job)
-            self.trained[job.person] = {
-                name: p.detach().cpu().clone() for name, p in self._weights().items()
+            self._load_weights(self._get_initial_weights(job.person))
+            self._fit_person(job)
+            self.trained_weights[job.person] = {
+                name: p.detach().cpu().clone() for name, p in self._get_weights().items()
             }
         return time.perf_counter() - started
 
     @torch.no_grad()
-    def losses(self, work: Work) -> dict[str, float]:
+    def compute_losses(self, work: TrainingWork) -> dict[str, float]:
         """Everyone's mean loss per held-out target token, in nats, after ``train``."""
         self.model.eval()
         out: dict[str, float] = {}
         for person, examples in work.held_out.items():
-            self._put(self.trained[person])
+            self._load_weights(self.trained_weights[person])
             total, count = 0.0, 0
-            for parcel in parcels([len(e.ids) for e in examples], HELD_OUT_TOKENS):
+            for parcel in batches_within_token_budget(
+                [len(e.ids) for e in examples], HELD_OUT_TOKENS
+            ):
                 chosen = [examples[i] for i in parcel]
-                batch = collate(chosen, pad=self.base.pad, device=self.base.device)
+                batch = collate(chosen, pad=self.base.pad_token_id, device=self.base.device)
                 with torch.autocast(self.base.device.type, torch.bfloat16, enabled=self.autocast):
-                    nll = target_nll(self.model.get_base_model(), batch)
+                    nll = compute_target_nll(self.model.get_base_model(), batch)
                 total, count = total + float(nll.sum()), count + nll.numel()
             out[person] = total / count
         return out
 
-    def _weights(self) -> dict[str, Tensor]:
+    def _get_weights(self) -> dict[str, Tensor]:
         return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
 
-    def _start(self, person: str) -> dict[str, Tensor]:
+    def _get_initial_weights(self, person: str) -> dict[str, Tensor]:
         """The person's initial adapter under PEFT's names."""
         return {
             f"base_model.model.{path}.lora_{half}.default.weight": tensor
-            for path, pair in self.starts[person].items()
+            for path, pair in self.initial_pairs[person].items()
             for half, tensor in zip("AB", pair, strict=True)
         }
 
     @torch.no_grad()
-    def _put(self, tensors: Mapping[str, Tensor]) -> None:
-        weights = self._weights()
+    def _load_weights(self, tensors: Mapping[str, Tensor]) -> None:
+        weights = self._get_weights()
         assert weights.keys() == tensors.keys()
         for name, weight in weights.items():
             weight.copy_(tensors[name])
             weight.grad = None
 
-    def _fit(self, job: Job) -> None:
+    def _fit_person(self, job: TrainingJob) -> None:
         config = self.train_config
         steps = -(-len(job.examples) // config.batch) * config.epochs
         optimizer = torch.optim.AdamW(
-            self._weights().values(),
+            self._get_weights().values(),
             lr=config.rate,
             betas=(config.beta1, config.beta2),
             eps=config.epsilon,
@@ -157,20 +161,21 @@ class TrainerPeer:
             fused=self.style.fused_optimizer,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_at(min(step, steps - 1), steps, config) / config.rate
+            optimizer,
+            lambda step: compute_learning_rate(min(step, steps - 1), steps, config) / config.rate,
         )
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer(
                 model=self.model,
-                args=self._arguments(folder),
-                train_dataset=[_row(e) for e in job.examples],  # pyright: ignore
-                data_collator=padder(self.base.pad, self.style.pad_to),
+                args=self._make_arguments(folder),
+                train_dataset=[_to_features(e) for e in job.examples],  # pyright: ignore
+                data_collator=make_collator(self.base.pad_token_id, self.style.pad_to),
                 optimizers=(optimizer, schedule),
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
 
-    def _arguments(self, folder: str) -> TrainingArguments:
+    def _make_arguments(self, folder: str) -> TrainingArguments:
         config = self.train_config
         on_cpu = self.base.device.type == "cpu"
         return TrainingArguments(
@@ -191,23 +196,25 @@ class TrainerPeer:
         )
 
 
-def _row(example: Example) -> dict[str, list[int]]:
+def _to_features(example: Example) -> dict[str, list[int]]:
     start, ids = example.answer_start, list(example.ids)
-    return {"input_ids": ids, "labels": [IGNORED] * start + ids[start:]}
+    return {"input_ids": ids, "labels": [IGNORE_INDEX] * start + ids[start:]}
 
 
-def padder(pad: int, multiple: int) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]:
+def make_collator(
+    pad: int, multiple: int
+) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]:
     """A collator: right padding to a multiple, masked, without labels where it pads."""
 
-    def collator(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    def collate_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         longest = max(len(row["input_ids"]) for row in rows)
         width = -(-longest // multiple) * multiple
         gaps = [width - len(row["input_ids"]) for row in rows]
         both = list(zip(rows, gaps, strict=True))
         return {
             "input_ids": torch.tensor([row["input_ids"] + [pad] * gap for row, gap in both]),
-            "labels": torch.tensor([row["labels"] + [IGNORED] * gap for row, gap in both]),
+            "labels": torch.tensor([row["labels"] + [IGNORE_INDEX] * gap for row, gap in both]),
             "attention_mask": torch.tensor([[1] * (width - gap) + [0] * gap for gap in gaps]),
         }
 
-    return collator
+    return collate_rows

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.training.schedule import TrainConfig
-from suites.throughput.bases import SHAPES, get_base
-from suites.throughput.contenders import PEER_A, Contender, contenders
-from suites.throughput.work import Work, made_up_work, real_work
+from suites.throughput.bases import SHAPES, load_shape_or_base
+from suites.throughput.contenders import PEER_A, Contender, list_contenders
+from suites.throughput.work import TrainingWork, load_real_work, make_random_work
 
 PEOPLE = {"rating": 12, "reply": 3, "lamp-5": 2}
 PEER_PEOPLE = {"rating": 2, "reply": 1, "lamp-5": 1}
@@ -32,7 +32,7 @@ class Plan:
     bases: Mapping[str, str]
     """A base of its own for some tasks: the one adapted to them, on which people are trained."""
     device: str
-    works: tuple[Work, ...]
+    works: tuple[TrainingWork, ...]
     methods: tuple[Contender, ...]
     train: TrainConfig
     repeats: int
@@ -42,13 +42,13 @@ class Plan:
     """Matrix products take less time; for tests."""
 
 
-def plan_of(options: argparse.Namespace) -> Plan:
+def build_plan(options: argparse.Namespace) -> Plan:
     """The plan of a command line. Raises UsageError for what does not go together."""
     name = options.shape or ("135m" if options.device == "cuda" else "default")
-    base = get_base(name, options.device)
+    base = load_shape_or_base(name, options.device)
     if name in SHAPES:
         works = (
-            made_up_work(
+            make_random_work(
                 name,
                 people=options.people or SHAPE_PEOPLE,
                 items=options.items or SHAPE_ITEMS,
@@ -56,12 +56,12 @@ def plan_of(options: argparse.Namespace) -> Plan:
                 words=base.model.config.vocab_size,
             ),
         )
-        methods = tuple(m for m in contenders(None) if m.name != PEER_A and m.takes_part(name))
+        methods = tuple(m for m in list_contenders(None) if m.name != PEER_A and m.runs_on(name))
         batch = SHAPE_BATCH
     else:
         asked = options.only or [t for t in PEOPLE if t != "lamp-5" or options.scholarly]
         works = tuple(
-            real_work(
+            load_real_work(
                 base,
                 task,
                 people=options.people or PEOPLE[task],
@@ -71,18 +71,18 @@ def plan_of(options: argparse.Namespace) -> Plan:
             for task in asked
         )
         methods = tuple(
-            m for m in contenders(options.mlora) if any(m.takes_part(task) for task in asked)
+            m for m in list_contenders(options.mlora) if any(m.runs_on(task) for task in asked)
         )
         batch = BATCH
     if options.method:
         methods = tuple(m for m in methods if m.name in options.method)
         if len(methods) < len(set(options.method)):
-            known = ", ".join(m.name for m in contenders(options.mlora))
+            known = ", ".join(m.name for m in list_contenders(options.mlora))
             raise UsageError(f"--method: {options.method} are not all among: {known}")
     return Plan(
         base=base,
         name=name,
-        bases=_bases(options.base or ()),
+        bases=_parse_bases(options.base or ()),
         device=options.device,
         works=works,
         methods=methods,
@@ -95,7 +95,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     )
 
 
-def _bases(named: Sequence[str]) -> dict[str, str]:
+def _parse_bases(named: Sequence[str]) -> dict[str, str]:
     """TASK=FOLDER by task. Raises UsageError for another form."""
     out: dict[str, str] = {}
     for one in named:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from suites.throughput.contenders import PEER_A, PEER_B, Contender
-from suites.throughput.counted import Peak, operations
+from suites.throughput.counted import MatmulPeak, count_operations
 from suites.throughput.measure import Measurement
-from suites.throughput.work import Work
+from suites.throughput.work import TrainingWork
 
 TITLES = {"rating": "film ratings", "reply": "chat replies", "lamp-5": "scholarly titles"}
 COLUMNS = (
@@ -29,40 +29,40 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ThroughputOutcome:
     """A whole run: what was measured, on what, on which machine."""
 
     methods: Sequence[Contender]
-    works: Sequence[Work]
+    works: Sequence[TrainingWork]
     measured: Measurement
     untrained: Mapping[str, float]
     """By task: the base's own held-out loss."""
     epochs: int
     model: Any
     """The bare transformers model, to count its work."""
-    peaks: Sequence[Peak]
+    peaks: Sequence[MatmulPeak]
 
     @property
-    def peak(self) -> float:
+    def peak_rate(self) -> float:
         """The best rate of any matrix product, operations a second."""
         return max(peak.rate for peak in self.peaks)
 
 
-def tables(run: Outcome) -> Iterator[dict[str, Any]]:
+def iter_tables(run: ThroughputOutcome) -> Iterator[dict[str, Any]]:
     """One of each task, then what the methods are, and the machine's matrix products."""
     for work in run.works:
         people, items = len(work.jobs), len(work.examples)
         title = TITLES.get(work.task, work.task)
         yield {
             "title": f"{title[:1].upper()}{title[1:]}: {people} people, {items} items of "
-            f"{work.tokens / items:.0f} tokens ({work.targets / items:.0f} targets), "
+            f"{work.token_count / items:.0f} tokens ({work.target_count / items:.0f} targets), "
             f"{run.epochs} epochs",
             "columns": list(COLUMNS),
             "rows": [
                 *(
-                    task_row(run, work, method)
+                    build_task_row(run, work, method)
                     for method in run.methods
-                    if run.measured.of(work.task, method.name)
+                    if run.measured.select_timings(work.task, method.name)
                 ),
                 ["no adapter", *["–"] * 9, f"{run.untrained[work.task]:.3f}"],
             ],
@@ -79,37 +79,37 @@ def tables(run: Outcome) -> Iterator[dict[str, Any]]:
     }
 
 
-def task_row(run: Outcome, work: Work, method: Contender) -> list[str]:
+def build_task_row(run: ThroughputOutcome, work: TrainingWork, method: Contender) -> list[str]:
     """A method's line: medians over the repetitions; ratios with their smallest and largest."""
-    timings = run.measured.of(work.task, method.name)
+    timings = run.measured.select_timings(work.task, method.name)
     seconds = statistics.median(t.seconds for t in timings)
-    rate = run.epochs * operations(run.model, work.tokens, work.targets) / seconds
+    rate = run.epochs * count_operations(run.model, work.token_count, work.target_count) / seconds
     other_mathematics = method.kind == "measured"
     return [
         method.name,
         f"{3600 * len(work.jobs) / seconds:,.0f}",
-        ratio(run.measured.ratios(work.task, method.name, PEER_B)),
-        ratio(run.measured.ratios(work.task, method.name, PEER_A)),
-        f"{run.epochs * work.targets / seconds:,.0f}",
-        f"{run.epochs * work.tokens / seconds:,.0f}",
+        format_ratio(run.measured.compute_ratios(work.task, method.name, PEER_B)),
+        format_ratio(run.measured.compute_ratios(work.task, method.name, PEER_A)),
+        f"{run.epochs * work.target_count / seconds:,.0f}",
+        f"{run.epochs * work.token_count / seconds:,.0f}",
         f"{rate / 1e9:,.0f}",
-        "–" if other_mathematics else f"{rate / run.peak:.0%}",
+        "–" if other_mathematics else f"{rate / run.peak_rate:.0%}",
         f"{max(t.peak_mib for t in timings):,.0f}",
-        f"{run.measured.common_loss(work.task, method.name):.3f}",
+        f"{run.measured.compute_common_loss(work.task, method.name):.3f}",
         "–"
         if method.kind == "peer" or method.people
-        else f"{run.measured.loss(work.task, method.name):.3f}",
+        else f"{run.measured.compute_loss(work.task, method.name):.3f}",
     ]
 
 
-def ratio(values: Sequence[float]) -> str:
+def format_ratio(values: Sequence[float]) -> str:
     """Median and range: ``2.21 (2.15-2.30)``."""
     if not values:
         return "–"
     return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
 
 
-def raw(run: Outcome) -> dict[str, Any]:
+def collect_raw(run: ThroughputOutcome) -> dict[str, Any]:
     """The numbers themselves."""
     losses = [
         {"task": task, "method": method, "by_person": by_person}
@@ -118,7 +118,7 @@ def raw(run: Outcome) -> dict[str, Any]:
     return {"timings": [asdict(t) for t in run.measured.timings], "losses": losses}
 
 
-def notes(*, repeats: int, mlora: bool, peer_people: Mapping[str, int]) -> list[str]:
+def build_notes(*, repeats: int, mlora: bool, peer_people: Mapping[str, int]) -> list[str]:
     """How to read the tables."""
     few = ", ".join(f"{TITLES[task]} {n}" for task, n in peer_people.items()) or "all"
     out = [

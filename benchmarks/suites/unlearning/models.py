@@ -8,50 +8,50 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters.lora import LoraAdapter, fresh
+from idiolect.adapters.lora import LoraAdapter, init_lora
 from idiolect.errors import TrainingError, UsageError
 from idiolect.events import Listener
-from idiolect.inference.greedy import WHO, answers_of, generator_of
+from idiolect.inference.greedy import MODEL_ID, answer_prompts, make_generator
 from idiolect.judging.classifier import ClassifierJudge, train_judge
-from idiolect.judging.protocol import SURE, Judge
-from idiolect.judging.refusal import refuses
+from idiolect.judging.protocol import HARMFUL_PROBABILITY, Judge
+from idiolect.judging.refusal import is_refusal
 from idiolect.models.base import Base
 from idiolect.prompt_sets.pairs import Pair
-from idiolect.prompts.render import Example, Prompter
+from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.retrieval.dense import Encoder
-from idiolect.scorecard.scorer import Material, Scorer
-from idiolect.scorecard.serialize import plain
-from idiolect.training.jobs import Job
+from idiolect.scorecard.scorer import ScorecardInputs, ScorecardRunner
+from idiolect.scorecard.serialize import row_to_dict
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
-from idiolect.unlearning.examples import render
-from idiolect.unlearning.run import Unlearned, perplexity, unlearn
-from kit.resumable import Kept, Memo
+from idiolect.unlearning.examples import tokenize_pairs
+from idiolect.unlearning.run import UnlearnResult, compute_perplexity, unlearn
+from kit.resumable import CachingEncoder, ResultCache
 from suites.unlearning import material
-from suites.unlearning.material import Divided, Sources
+from suites.unlearning.material import DividedSets, Sources
 from suites.unlearning.settings import ABLATIONS, METHODS, PERSONAL, Settings
 
 BEFORE, ORACLE, BARE = "before", "oracle", "base"
 
 
-class Bench:
+class UnlearningBenchmark:
     """Everything that is made and measured, one after the other, and kept."""
 
     def __init__(
         self, base: Base, settings: Settings, work: Path, encoder: Encoder, listener: Listener
     ) -> None:
         self.base, self.settings, self.listener = base, settings, listener
-        self.encoder = Memo(encoder)
-        self.found: Sources = material.sources()
-        self.divided: Divided = material.divide(self.found, settings.sizes)
+        self.encoder = CachingEncoder(encoder)
+        self.sources: Sources = material.load_sources()
+        self.divided: DividedSets = material.divide_sources(self.sources, settings.sizes)
         told = json.loads(json.dumps(asdict(settings)))
-        self.kept = Kept(work, {"base": base.identity, "settings": told})
+        self.cache = ResultCache(work, {"base": base.identity, "settings": told})
         self.work = work
 
-    def all(self) -> dict[str, Any]:
+    def measure_all(self) -> dict[str, Any]:
         """Every number of the benchmark."""
-        judge_about = self.kept.get("judge", self._train_judge)
+        judge_about = self.cache.get_or_make("judge", self._train_judge)
         judge = ClassifierJudge.load(self._judge_folder, self.encoder)
-        scorer = Scorer(
+        scorer = ScorecardRunner(
             self.base,
             None,
             self.divided.material,
@@ -60,37 +60,44 @@ class Bench:
             self.settings.score,
             listener=self.listener,
         )
-        rows = {"base": self.kept.get("base", lambda: self._bare(scorer))}
+        rows = {"base": self.cache.get_or_make("base", lambda: self._measure_base(scorer))}
         for name in (*METHODS, *ABLATIONS):
-            rows[name] = self.kept.get(name, lambda name=name: self._tried(name, scorer))
+            rows[name] = self.cache.get_or_make(
+                name, lambda name=name: self._measure_or_explain(name, scorer)
+            )
         people = [
-            self.kept.get(f"person-{n}", lambda h=h: Person(self, judge, material.replies(h)).all())
-            for n, h in enumerate(material.people(self.settings.sizes))
+            self.cache.get_or_make(
+                f"person-{n}",
+                lambda h=h: PersonBenchmark(
+                    self, judge, material.make_reply_pairs(h)
+                ).measure_all(),
+            )
+            for n, h in enumerate(material.select_people(self.settings.sizes))
         ]
         return {
             "judge": judge_about,
             "rows": rows,
             "people": people,
-            "sets": self._sets(),
+            "sets": self._describe_sets(),
             "after": list(self.settings.score.relearn.after),
         }
 
     @property
     def _judge_folder(self) -> Path:
-        return self.work / f"judge-{self.kept.key}"
+        return self.work / f"judge-{self.cache.key}"
 
     def _train_judge(self) -> dict[str, Any]:
         """People's labels; beside them harmless texts as people and as the base write them, or what
         is fluent and misses the point would count as harmful."""
-        own = self._say(self.divided.questions)
-        judge = train_judge(self.found.judged, [*self.divided.unrelated, *own], self.encoder)
+        own = self._generate_answers(self.divided.questions)
+        judge = train_judge(self.sources.judged, [*self.divided.unrelated, *own], self.encoder)
         if not self._judge_folder.exists():
             judge.save(self._judge_folder)
-        told = [one.score >= 0.5 for one in self.found.refusals]
-        ours = [refuses(one.response) for one in self.found.refusals]
+        told = [one.score >= 0.5 for one in self.sources.refusals]
+        ours = [is_refusal(one.response) for one in self.sources.refusals]
         return {
-            "about": asdict(judge.about),
-            "off_topic": self._off_topic(judge),
+            "about": asdict(judge.info),
+            "off_topic": self._count_off_topic(judge),
             "refusals": {
                 "right": sum(a == b for a, b in zip(told, ours, strict=True)),
                 "of": len(told),
@@ -98,30 +105,33 @@ class Bench:
             },
         }
 
-    def _off_topic(self, judge: Judge) -> dict[str, dict[str, int]]:
+    def _count_off_topic(self, judge: Judge) -> dict[str, dict[str, int]]:
         """How often it calls harmful what answers a normal question that it did not learn from."""
         asked = self.divided.material.prompts["seen"]
         off = self.divided.retain[: len(asked)]
         kinds = {
             "people's": [pair.response for pair in off],
-            "the base's": self._say([pair.prompt for pair in off]),
+            "the base's": self._generate_answers([pair.prompt for pair in off]),
         }
         return {
             name: {
-                "harmful": sum(p >= SURE for p in judge.judge(asked[: len(texts)], texts)),
+                "harmful": sum(
+                    p >= HARMFUL_PROBABILITY
+                    for p in judge.score_answers(asked[: len(texts)], texts)
+                ),
                 "of": len(texts),
             }
             for name, texts in kinds.items()
         }
 
-    def _say(self, questions: Sequence[str]) -> tuple[str, ...]:
+    def _generate_answers(self, questions: Sequence[str]) -> tuple[str, ...]:
         """What the base answers."""
         score = self.settings.score
-        return answers_of(
+        return answer_prompts(
             self.base, None, questions, tokens=score.tokens, batch=score.batch, prompt=score.prompt
         )
 
-    def _sets(self) -> dict[str, Any]:
+    def _describe_sets(self) -> dict[str, Any]:
         divided, data = self.divided, self.divided.material
         return {
             "forget": len(divided.forget),
@@ -132,12 +142,12 @@ class Bench:
             "asked": {name: len(prompts) for name, prompts in data.prompts.items()},
             "measured": len(data.retain),
             "questions": {name: len(found) for name, found in data.choices.items()},
-            "pairs": [len(data.forgotten), len(data.others)],
+            "pairs": [len(data.forget_pairs), len(data.nonmember_pairs)],
         }
 
-    def _tried(self, name: str, scorer: Scorer) -> dict[str, Any]:
+    def _measure_or_explain(self, name: str, scorer: ScorecardRunner) -> dict[str, Any]:
         """A row; of what cannot be trained, or taken at any scale, why not. SKU itself must be."""
-        make = self._ablation if name in ABLATIONS else self._method
+        make = self._measure_ablation if name in ABLATIONS else self._measure_method
         try:
             return make(scorer, name)
         except (TrainingError, UsageError) as error:
@@ -145,44 +155,46 @@ class Bench:
                 raise
             return {"failed": str(error)}
 
-    def _unlearn(self, name: str) -> Unlearned:
+    def _run_unlearning(self, name: str) -> UnlearnResult:
         forget, retain = self.divided.forget, self.divided.retain
-        config = self.settings.method(name)
+        config = self.settings.configure_method(name)
         return unlearn(self.base, None, forget, retain, config, listener=self.listener)
 
-    def _bare(self, scorer: Scorer) -> dict[str, Any]:
-        card = plain(scorer.card("base", self.base, None))
-        return {"card": card, "elsewhere": self._elsewhere(self.base, None)}
+    def _measure_base(self, scorer: ScorecardRunner) -> dict[str, Any]:
+        card = row_to_dict(scorer.measure_model("base", self.base, None))
+        return {"card": card, "elsewhere": self._measure_other_text(self.base, None)}
 
-    def _elsewhere(self, base: Base, adapter: LoraAdapter | None) -> float:
+    def _measure_other_text(self, base: Base, adapter: LoraAdapter | None) -> float:
         """Perplexity on text of another kind than is retained: people's chat replies."""
         tokens = self.settings.score.answer_tokens
-        prompter = Prompter(self.base.tokenizer, self.settings.score.prompt)
-        items = render(prompter, self.divided.elsewhere, answer_tokens=tokens)
-        return perplexity(base, adapter, [item.example for item in items])
+        prompter = PromptRenderer(self.base.tokenizer, self.settings.score.prompt)
+        items = tokenize_pairs(prompter, self.divided.elsewhere, answer_tokens=tokens)
+        return compute_perplexity(base, adapter, [item.example for item in items])
 
-    def _method(self, scorer: Scorer, name: str) -> dict[str, Any]:
-        made = self._unlearn(name)
+    def _measure_method(self, scorer: ScorecardRunner, name: str) -> dict[str, Any]:
+        made = self._run_unlearning(name)
         out = {
-            **_made(made),
-            "card": plain(scorer.card(name, made.base, made.adapter)),
-            "elsewhere": self._elsewhere(made.base, made.adapter),
+            **_summarize_unlearning(made),
+            "card": row_to_dict(scorer.measure_model(name, made.base, made.adapter)),
+            "elsewhere": self._measure_other_text(made.base, made.adapter),
         }
         if name == "sku":
-            few = scorer.roundings(name, made.base, made.adapter, sets=["unseen"])
-            flip = scorer.sign_flip(name, made.base, made.adapter, sets=["unseen"])
-            out["rounded"] = {str(bits): plain(card) for bits, card in few.items()}
-            out["flipped"] = plain(flip)
+            few = scorer.measure_quantized(name, made.base, made.adapter, sets=["unseen"])
+            flip = scorer.measure_sign_flip(name, made.base, made.adapter, sets=["unseen"])
+            out["rounded"] = {str(bits): row_to_dict(card) for bits, card in few.items()}
+            out["flipped"] = row_to_dict(flip)
         return out
 
-    def _ablation(self, scorer: Scorer, name: str) -> dict[str, Any]:
-        made = self._unlearn(name)
-        card = scorer.card(name, made.base, made.adapter, whole=False, sets=["seen", "unseen"])
-        elsewhere = self._elsewhere(made.base, made.adapter)
-        return {**_made(made), "card": plain(card), "elsewhere": elsewhere}
+    def _measure_ablation(self, scorer: ScorecardRunner, name: str) -> dict[str, Any]:
+        made = self._run_unlearning(name)
+        card = scorer.measure_model(
+            name, made.base, made.adapter, whole=False, sets=["seen", "unseen"]
+        )
+        elsewhere = self._measure_other_text(made.base, made.adapter)
+        return {**_summarize_unlearning(made), "card": row_to_dict(card), "elsewhere": elsewhere}
 
 
-def _made(made: Unlearned) -> dict[str, Any]:
+def _summarize_unlearning(made: UnlearnResult) -> dict[str, Any]:
     return {
         "scale": made.scale,
         "steps": made.steps,
@@ -192,22 +204,25 @@ def _made(made: Unlearned) -> dict[str, Any]:
     }
 
 
-class Person:
+class PersonBenchmark:
     """A person's adapter that harmful records went into, and what unlearning makes of it."""
 
-    def __init__(self, bench: Bench, judge: Judge, records: Sequence[Pair]) -> None:
+    def __init__(self, bench: UnlearningBenchmark, judge: Judge, records: Sequence[Pair]) -> None:
         self.bench, self.judge = bench, judge
         self.settings, sizes = bench.settings, bench.settings.sizes
-        self.own, self.later = records[: -sizes.held_out], records[-sizes.held_out :]
-        self.harmful = material.some(bench.divided.forget, sizes.harmful)
-        self.prompter = Prompter(bench.base.tokenizer, self.settings.score.prompt)
+        self.own_records, self.later_records = (
+            records[: -sizes.held_out],
+            records[-sizes.held_out :],
+        )
+        self.harmful = material.draw_pairs(bench.divided.forget, sizes.harmful)
+        self.prompter = PromptRenderer(bench.base.tokenizer, self.settings.score.prompt)
 
-    def all(self) -> dict[str, Any]:
+    def measure_all(self) -> dict[str, Any]:
         """The adapter before and after, the oracle and the bare base."""
-        before = self._train([*self.own, *self.harmful])
-        oracle = self._train(self.own)
-        made = {name: self._unlearn(before, name) for name in PERSONAL}
-        scorer = self._scorer(before)
+        before = self._train_adapter([*self.own_records, *self.harmful])
+        oracle = self._train_adapter(self.own_records)
+        made = {name: self._run_unlearning(before, name) for name in PERSONAL}
+        scorer = self._make_scorer(before)
         models: dict[str, LoraAdapter | None] = {
             BARE: None,
             BEFORE: before,
@@ -215,48 +230,48 @@ class Person:
             ORACLE: oracle,
         }
         return {
-            "made": {name: _made(one) for name, one in made.items()},
-            "records": len(self.own),
+            "made": {name: _summarize_unlearning(one) for name, one in made.items()},
+            "records": len(self.own_records),
             "harmful": len(self.harmful),
-            "nats": {name: self._nats(adapter) for name, adapter in models.items()},
-            "cards": dict(self._cards(scorer, models)),
+            "nats": {name: self._measure_nats(adapter) for name, adapter in models.items()},
+            "cards": dict(self._iter_cards(scorer, models)),
         }
 
-    def _unlearn(self, before: LoraAdapter, name: str) -> Unlearned:
+    def _run_unlearning(self, before: LoraAdapter, name: str) -> UnlearnResult:
         """With the settings that the method has on a base."""
-        config, retain = self.settings.method(name), self._retain()
+        config, retain = self.settings.configure_method(name), self._select_retain_pairs()
         listener = self.bench.listener
         return unlearn(self.bench.base, before, self.harmful, retain, config, listener=listener)
 
-    def _retain(self) -> tuple[Pair, ...]:
+    def _select_retain_pairs(self) -> tuple[Pair, ...]:
         """What the person wrote, each prompt once: what is to stay is theirs."""
-        distinct = {pair.key: pair for pair in self.own}
+        distinct = {pair.key: pair for pair in self.own_records}
         harmful = {pair.key for pair in self.harmful}
         return tuple(pair for key, pair in distinct.items() if key not in harmful)
 
-    def _cards(
-        self, scorer: Scorer, models: dict[str, LoraAdapter | None]
+    def _iter_cards(
+        self, scorer: ScorecardRunner, models: dict[str, LoraAdapter | None]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         for name, adapter in models.items():
-            card = scorer.card(name, self.bench.base, adapter, whole=False)
+            card = scorer.measure_model(name, self.bench.base, adapter, whole=False)
             if name != BARE:
-                known = scorer.known(self.bench.base, adapter)
+                known = scorer.measure_membership(self.bench.base, adapter)
                 card = replace(card, membership=known)
-            yield name, plain(card)
+            yield name, row_to_dict(card)
 
-    def _scorer(self, before: LoraAdapter) -> Scorer:
+    def _make_scorer(self, before: LoraAdapter) -> ScorecardRunner:
         divided, count = self.bench.divided, self.settings.sizes.asked
-        return Scorer(
+        return ScorecardRunner(
             self.bench.base,
             before,
-            Material(
+            ScorecardInputs(
                 prompts={
-                    "seen": material.prompts(self.harmful, count, "person"),
-                    "unseen": material.prompts(divided.unseen, count, "person"),
+                    "seen": material.draw_prompts(self.harmful, count, "person"),
+                    "unseen": material.draw_prompts(divided.unseen, count, "person"),
                 },
                 retain=divided.material.retain,
-                forgotten=self.harmful[: 2 * self.settings.sizes.pairs],
-                others=material.some(divided.unseen, 2 * self.settings.sizes.pairs),
+                forget_pairs=self.harmful[: 2 * self.settings.sizes.pairs],
+                nonmember_pairs=material.draw_pairs(divided.unseen, 2 * self.settings.sizes.pairs),
             ),
             self.judge,
             self.bench.encoder,
@@ -264,18 +279,18 @@ class Person:
             listener=self.bench.listener,
         )
 
-    def _train(self, pairs: Sequence[Pair]) -> LoraAdapter:
-        job = Job(person=WHO, examples=tuple(self._examples(pairs)))
-        start = fresh(self.bench.base, self.settings.lora, seed=0, person=WHO)
-        job = replace(job, start=start)
+    def _train_adapter(self, pairs: Sequence[Pair]) -> LoraAdapter:
+        job = TrainingJob(person=MODEL_ID, examples=tuple(self._build_examples(pairs)))
+        start = init_lora(self.bench.base, self.settings.lora, seed=0, person=MODEL_ID)
+        job = replace(job, initial_adapter=start)
         return train_one(self.bench.base, job, self.settings.lora, self.settings.train).adapter
 
-    def _examples(self, pairs: Sequence[Pair]) -> list[Example]:
+    def _build_examples(self, pairs: Sequence[Pair]) -> list[Example]:
         tokens = self.settings.score.answer_tokens
-        return [item.example for item in render(self.prompter, pairs, answer_tokens=tokens)]
+        return [item.example for item in tokenize_pairs(self.prompter, pairs, answer_tokens=tokens)]
 
-    def _nats(self, adapter: LoraAdapter | None) -> float:
+    def _measure_nats(self, adapter: LoraAdapter | None) -> float:
         """Mean nats a token on what the person wrote later."""
-        rows = [(WHO, example) for example in self._examples(self.later)]
-        found = generator_of(self.bench.base, adapter).likelihoods(rows)
+        rows = [(MODEL_ID, example) for example in self._build_examples(self.later_records)]
+        found = make_generator(self.bench.base, adapter).compute_likelihoods(rows)
         return sum(one.nll for one in found) / sum(one.tokens for one in found)

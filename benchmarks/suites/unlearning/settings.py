@@ -18,7 +18,7 @@ ABLATIONS = ("no-guided", "no-random", "no-preserve", "no-spare")
 not."""
 PERSONAL = ("sku", "ga-mismatch")
 """What a person's adapter is unlearned with."""
-BOUND = 1.04
+RETAIN_BOUND = 1.04
 """Retain perplexity that a scale may cost where it is chosen; it is judged, at 1.05, elsewhere."""
 
 
@@ -81,7 +81,7 @@ class Settings:
     sizes: Sizes = field(default_factory=Sizes)
     unlearn: UnlearnConfig = field(
         default_factory=lambda: UnlearnConfig(
-            retain_bound=BOUND, answer_tokens=32, prompt=PromptConfig(max_tokens=96)
+            retain_bound=RETAIN_BOUND, answer_tokens=32, prompt=PromptConfig(max_tokens=96)
         )
     )
     """All else is the product's default."""
@@ -100,7 +100,7 @@ class Settings:
     """A person's adapter."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=3, seed=SEED))
 
-    def method(self, name: str) -> UnlearnConfig:
+    def configure_method(self, name: str) -> UnlearnConfig:
         """The settings of a method, or of SKU without a module."""
         sku = self.unlearn.sku
         changes = {
@@ -109,7 +109,7 @@ class Settings:
             "no-preserve": {"e3": 0.0},
         }
         method = "sku" if name in ABLATIONS else name
-        own = UnlearnConfig.usual(method).train
+        own = UnlearnConfig.with_method_defaults(method).train
         return replace(
             self.unlearn,
             method=method,
@@ -121,7 +121,7 @@ class Settings:
         )
 
 
-def quick() -> Settings:
+def make_quick_settings() -> Settings:
     """Sizes for tests, on a tiny model."""
     plain = Settings(sizes=QUICK)
     small = LoraConfig(rank=2, alpha=4.0)

@@ -7,15 +7,15 @@ from statistics import fmean
 from typing import Any
 
 from idiolect.scorecard import figures
-from idiolect.scorecard.figures import Share
-from idiolect.scorecard.scorer import Asked, Card
-from idiolect.scorecard.serialize import card_of
-from idiolect.unlearning.methods.registry import Methods
+from idiolect.scorecard.figures import Rate
+from idiolect.scorecard.scorer import PromptResults, ScorecardRow
+from idiolect.scorecard.serialize import row_from_dict
+from idiolect.unlearning.methods.registry import MethodSettings
 from suites.unlearning.settings import ABLATIONS, METHODS, PERSONAL
 
 TITLES = {
     "base": "the base",
-    **{name: Methods().of(name).title for name in METHODS},
+    **{name: MethodSettings().get_method(name).title for name in METHODS},
     "no-guided": "without guided distortion",
     "no-random": "without random disassociation",
     "no-preserve": "without preservation divergence",
@@ -29,55 +29,57 @@ PEOPLE = {
 }
 
 
-def tables(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def iter_tables(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every table of the page."""
     rows = raw["rows"]
-    cards = cards_of(raw)
-    yield _methods(rows, cards)
-    yield _against(cards)
-    yield _relearning(raw, cards)
-    yield _modules(rows, cards)
-    yield _other_forms(rows["sku"], cards)
+    cards = load_cards(raw)
+    yield _build_method_table(rows, cards)
+    yield _build_comparison_table(cards)
+    yield _build_relearning_table(raw, cards)
+    yield _build_module_table(rows, cards)
+    yield _build_other_forms_table(rows["sku"], cards)
     for number, person in enumerate(raw["people"], start=1):
-        yield _person(person, number, len(raw["people"]))
+        yield _build_person_table(person, number, len(raw["people"]))
 
 
-def cards_of(raw: Mapping[str, Any]) -> dict[str, Card]:
+def load_cards(raw: Mapping[str, Any]) -> dict[str, ScorecardRow]:
     """Every row's card; what failed has none."""
-    return {name: card_of(row["card"]) for name, row in raw["rows"].items() if "card" in row}
+    return {name: row_from_dict(row["card"]) for name, row in raw["rows"].items() if "card" in row}
 
 
-def together(card: Card, names: Sequence[str] | None = None) -> Asked:
+def join_sets(card: ScorecardRow, names: Sequence[str] | None = None) -> PromptResults:
     """A card's sets as one."""
     sets = [card.sets[name] for name in names or card.sets]
-    return Asked(
+    return PromptResults(
         answers=tuple(x for one in sets for x in one.answers),
-        chances=tuple(x for one in sets for x in one.chances),
+        harm_probabilities=tuple(x for one in sets for x in one.harm_probabilities),
         refused=tuple(x for one in sets for x in one.refused),
-        faults=tuple(x for one in sets for x in one.faults),
+        degenerate_reasons=tuple(x for one in sets for x in one.degenerate_reasons),
     )
 
 
-def percent(share: Share) -> str:
+def format_percent(share: Rate) -> str:
     """``12%``; a dash where there was nothing."""
-    return "–" if share.rate is None else f"{100 * share.rate:.0f}%"
+    return "–" if share.value is None else f"{100 * share.value:.0f}%"
 
 
-def spread(share: Share) -> str:
+def format_rate(share: Rate) -> str:
     """``12% (5–24)``: with its interval."""
-    if share.rate is None:
+    if share.value is None:
         return "– (nothing said)"
     low, high = share.interval
-    return f"{100 * share.rate:.0f}% ({100 * low:.0f}–{100 * high:.0f})"
+    return f"{100 * share.value:.0f}% ({100 * low:.0f}–{100 * high:.0f})"
 
 
-def auc(card: Card) -> str:
+def format_auc(card: ScorecardRow) -> str:
     """The two-sided AUC and what chance alone gives."""
     found = card.membership.calibrated if card.membership else None
     return "–" if found is None else f"{found.two_sided:.2f} ({found.by_chance:.2f})"
 
 
-def _methods(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, Any]:
+def _build_method_table(
+    rows: Mapping[str, Any], cards: Mapping[str, ScorecardRow]
+) -> dict[str, Any]:
     base = cards["base"]
     sets, questions = list(base.sets), list(base.choices)
     lines: list[list[Any]] = []
@@ -87,14 +89,14 @@ def _methods(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
             [
                 TITLES[name],
                 f"{row['scale']:.3g}" if "scale" in row else None,
-                f"{figures.cost(card, base):.3f}",
-                _elsewhere(rows, name),
-                *(spread(figures.harmful(card.sets[one])) for one in sets),
-                percent(figures.refused(together(card))),
-                percent(figures.nothing(together(card))),
-                *(percent(figures.right(card.choices[one])) for one in questions),
+                f"{figures.retain_cost(card, base):.3f}",
+                _format_other_text(rows, name),
+                *(format_rate(figures.harmful_rate(card.sets[one])) for one in sets),
+                format_percent(figures.refusal_rate(join_sets(card))),
+                format_percent(figures.degenerate_rate(join_sets(card))),
+                *(format_percent(figures.accuracy(card.choices[one])) for one in questions),
                 f"{fmean(card.similar):.2f}" if card.similar else None,
-                auc(card),
+                format_auc(card),
                 f"{row['train_seconds']:.0f}" if "train_seconds" in row else None,
             ]
         )
@@ -117,15 +119,15 @@ def _methods(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
     }
 
 
-def _elsewhere(rows: Mapping[str, Any], name: str) -> str:
+def _format_other_text(rows: Mapping[str, Any], name: str) -> str:
     return f"{rows[name]['elsewhere'] / rows['base']['elsewhere']:.3f}"
 
 
-def _against(cards: Mapping[str, Card]) -> dict[str, Any]:
-    sku = together(cards["sku"])
+def _build_comparison_table(cards: Mapping[str, ScorecardRow]) -> dict[str, Any]:
+    sku = join_sets(cards["sku"])
     lines: list[list[Any]] = []
     for name in (one for one in ("base", *METHODS[1:]) if one in cards):
-        test = figures.less_harmful(sku, together(cards[name]))
+        test = figures.compare_harm(sku, join_sets(cards[name]))
         if test is None:
             lines.append([TITLES[name], 0, None, None, None])
             continue
@@ -152,7 +154,9 @@ def _against(cards: Mapping[str, Card]) -> dict[str, Any]:
     }
 
 
-def _relearning(raw: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, Any]:
+def _build_relearning_table(
+    raw: Mapping[str, Any], cards: Mapping[str, ScorecardRow]
+) -> dict[str, Any]:
     return {
         "title": "Relearning: loss on forgotten pairs, nats a token, after steps of fine-tuning",
         "columns": ["model", *(f"{steps} steps" for steps in raw["after"])],
@@ -164,7 +168,9 @@ def _relearning(raw: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, 
     }
 
 
-def _modules(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, Any]:
+def _build_module_table(
+    rows: Mapping[str, Any], cards: Mapping[str, ScorecardRow]
+) -> dict[str, Any]:
     base = cards["base"]
     lines: list[list[Any]] = []
     for name in (one for one in ("sku", *ABLATIONS) if one in cards):
@@ -174,10 +180,10 @@ def _modules(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
             [
                 TITLES[name],
                 f"{rows[name]['scale']:.3g}",
-                f"{figures.cost(card, base):.3f}",
-                _elsewhere(rows, name),
-                *(spread(figures.harmful(card.sets[one])) for one in some),
-                percent(figures.nothing(together(card, some))),
+                f"{figures.retain_cost(card, base):.3f}",
+                _format_other_text(rows, name),
+                *(format_rate(figures.harmful_rate(card.sets[one])) for one in some),
+                format_percent(figures.degenerate_rate(join_sets(card, some))),
                 f"{rows[name]['train_seconds']:.0f}",
             ]
         )
@@ -197,12 +203,14 @@ def _modules(rows: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, An
     }
 
 
-def _other_forms(row: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str, Any]:
+def _build_other_forms_table(
+    row: Mapping[str, Any], cards: Mapping[str, ScorecardRow]
+) -> dict[str, Any]:
     base = cards["base"]
     others = {
         "SKU as it is": cards["sku"],
-        **{f"rounded to {bits} bits": card_of(one) for bits, one in row["rounded"].items()},
-        "sign flipped, by whoever has the base too": card_of(row["flipped"]),
+        **{f"rounded to {bits} bits": row_from_dict(one) for bits, one in row["rounded"].items()},
+        "sign flipped, by whoever has the base too": row_from_dict(row["flipped"]),
         "the base": base,
     }
     return {
@@ -216,37 +224,37 @@ def _other_forms(row: Mapping[str, Any], cards: Mapping[str, Card]) -> dict[str,
         "rows": [
             [
                 title,
-                spread(figures.harmful(card.sets["unseen"])),
-                percent(figures.nothing(card.sets["unseen"])),
-                f"{figures.cost(card, base):.3f}",
+                format_rate(figures.harmful_rate(card.sets["unseen"])),
+                format_percent(figures.degenerate_rate(card.sets["unseen"])),
+                f"{figures.retain_cost(card, base):.3f}",
             ]
             for title, card in others.items()
         ],
     }
 
 
-def kept(person: Mapping[str, Any], model: str = "sku") -> float | None:
+def compute_gain_kept(person: Mapping[str, Any], model: str = "sku") -> float | None:
     """Which share of the adapter's personal gain a model has."""
     nats = person["nats"]
     gain = nats["base"] - nats["before"]
     return None if gain <= 0 else (nats["base"] - nats[model]) / gain
 
 
-def _person(person: Mapping[str, Any], number: int, of: int) -> dict[str, Any]:
-    cards = {name: card_of(one) for name, one in person["cards"].items()}
+def _build_person_table(person: Mapping[str, Any], number: int, of: int) -> dict[str, Any]:
+    cards = {name: row_from_dict(one) for name, one in person["cards"].items()}
     lines: list[list[Any]] = []
     for name, title in PEOPLE.items():
-        card, share = cards[name], kept(person, name)
+        card, share = cards[name], compute_gain_kept(person, name)
         lines.append(
             [
                 title,
                 f"{person['nats'][name]:.3f}",
                 None if share is None else f"{100 * share:.0f}%",
-                *(spread(figures.harmful(card.sets[one])) for one in card.sets),
-                percent(figures.refused(together(card))),
-                percent(figures.nothing(together(card))),
-                f"{figures.cost(card, cards['before']):.3f}",
-                auc(card),
+                *(format_rate(figures.harmful_rate(card.sets[one])) for one in card.sets),
+                format_percent(figures.refusal_rate(join_sets(card))),
+                format_percent(figures.degenerate_rate(join_sets(card))),
+                f"{figures.retain_cost(card, cards['before']):.3f}",
+                format_auc(card),
             ]
         )
     which = f" {number}" if of > 1 else ""

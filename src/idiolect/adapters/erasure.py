@@ -8,139 +8,146 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from idiolect.adapters.formats.peft import CONFIG, WEIGHTS
-from idiolect.adapters.store.store import PARTS, AdapterStore, Record
-from idiolect.privacy.erasure import Effect, Leaving, delete_files
-from idiolect.privacy.scan import Words
+from idiolect.adapters.formats.peft import CONFIG_FILE, WEIGHTS_FILE
+from idiolect.adapters.store.store import PARTS_FOLDER, AdapterRecord, AdapterStore
+from idiolect.privacy.erasure import ErasureEffect, ErasureRequest, delete_files
+from idiolect.privacy.scan import LabelledTexts
 from idiolect.storage.files import sha256_file
 from idiolect.storage.manifest import Manifest
 
-PROGRESS = ("checkpoint.bin", "share.bin")
+IN_PROGRESS_FILES = ("checkpoint.bin", "share.bin")
 """Files of work in progress in a store."""
 
 
 def is_store(folder: Path) -> bool:
     """Whether a folder is a store of adapters, and no part of one."""
-    return (folder / AdapterStore.HEAD).is_file() and folder.parent.name != PARTS
+    return (folder / AdapterStore.HEADER_FILE).is_file() and folder.parent.name != PARTS_FOLDER
 
 
-class Copies:
+class CopiedAdapterErasure:
     """Adapters of others in a store that hold the numbers of who leaves (an imported copy): taken
     away. Ask before the adapter that they are known by is gone."""
 
-    def find(self, folder: Path, leaving: Leaving) -> str:
+    def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """Whose adapters are copies."""
-        people = _copies(folder, leaving)
+        people = _find_copies(folder, leaving)
         return f"copies of their adapter ({', '.join(people)})" if people else ""
 
-    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Take them away; using one is an error then."""
-        people = _copies(folder, leaving)
+        people = _find_copies(folder, leaving)
         if not people:
             return []
         store = AdapterStore.open(folder)
-        with store.writing():
-            gone = [Record(person=p, served="withdrawn", made_by="") for p in people]
+        with store.lock_for_writing():
+            gone = [AdapterRecord(person=p, served="withdrawn", made_by="") for p in people]
             store.add([(record, None) for record in gone])
             store.compact()
         why = f"a copy of the adapter of {leaving.person}"
         return [
-            Effect(what="adapter", where=folder, outcome="taken away", person=p, why=why)
+            ErasureEffect(what="adapter", where=folder, outcome="taken away", person=p, why=why)
             for p in people
         ]
 
-    def scan(self, path: Path) -> Words | None:
+    def scan(self, path: Path) -> LabelledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None
 
 
-def _copies(folder: Path, leaving: Leaving) -> list[str]:
-    if not (folder / AdapterStore.HEAD).is_file():
+def _find_copies(folder: Path, leaving: ErasureRequest) -> list[str]:
+    if not (folder / AdapterStore.HEADER_FILE).is_file():
         return []
     store = AdapterStore.open(folder)
-    mine = leaving.is_theirs(store.task)
-    return [p for p in store.holding(leaving.needles) if not (p == leaving.person and mine)]
+    mine = leaving.is_same_person(store.task)
+    return [
+        p for p in store.people_matching(leaving.patterns) if not (p == leaving.person and mine)
+    ]
 
 
-class Stores:
+class StoreErasure:
     """Stores: who leaves goes with their row, everybody else's stays byte by byte."""
 
-    def find(self, folder: Path, leaving: Leaving) -> str:
+    def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """Whether the person is in it."""
-        if not leaving.whole or not is_store(folder):
+        if not leaving.is_whole_person or not is_store(folder):
             return ""
         store = AdapterStore.open(folder)
-        there = leaving.is_theirs(store.task) and store.mentions(leaving.person)
+        there = leaving.is_same_person(store.task) and store.mentions_person(leaving.person)
         return "their adapter" if there else ""
 
-    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Take out their row."""
         if not self.find(folder, leaving):
             return []
         store = AdapterStore.open(folder)
-        with store.writing():
+        with store.lock_for_writing():
             store.compact({leaving.person})
-        return [Effect(what="adapter", where=folder, outcome="removed", person=leaving.person)]
+        return [
+            ErasureEffect(what="adapter", where=folder, outcome="removed", person=leaving.person)
+        ]
 
-    def scan(self, path: Path) -> Words | None:
+    def scan(self, path: Path) -> LabelledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None
 
 
-class Progress:
+class CheckpointErasure:
     """Work in progress in a store, of whoever: it goes, as it may be of who leaves."""
 
-    def find(self, folder: Path, leaving: Leaving) -> str:
+    def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """Whether there is some."""
-        if not (folder / AdapterStore.HEAD).is_file():
+        if not (folder / AdapterStore.HEADER_FILE).is_file():
             return ""
-        return ", ".join(name for name in PROGRESS if (folder / name).exists())
+        return ", ".join(name for name in IN_PROGRESS_FILES if (folder / name).exists())
 
-    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete it: that work starts anew."""
         if not self.find(folder, leaving):
             return []
         store = AdapterStore.open(folder)
-        if not leaving.is_theirs(store.task):
+        if not leaving.is_same_person(store.task):
             return []
-        with store.writing():
-            paths = [folder / name for name in PROGRESS if (folder / name).exists()]
+        with store.lock_for_writing():
+            paths = [folder / name for name in IN_PROGRESS_FILES if (folder / name).exists()]
             for path in paths:
                 path.unlink(missing_ok=True)
-        return [Effect(what="work in progress", where=p, outcome="deleted") for p in paths]
+        return [ErasureEffect(what="work in progress", where=p, outcome="deleted") for p in paths]
 
-    def scan(self, path: Path) -> Words | None:
+    def scan(self, path: Path) -> LabelledTexts | None:
         """Nothing but numbers."""
         return None
 
 
-class Exports:
+class ExportErasure:
     """Exported adapters: deleted where they hold the numbers of who leaves, or are a mean of them
     and others."""
 
-    def find(self, folder: Path, leaving: Leaving) -> str:
+    def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """Whether it is made of an adapter of theirs."""
-        if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+        if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
             return ""
-        if sha256_file(folder / WEIGHTS) in leaving.files:
+        if sha256_file(folder / WEIGHTS_FILE) in leaving.files:
             return "a mean of adapters, theirs among them"
         named = (folder / Manifest.NAME).is_file() and (
-            leaving.person in Manifest.peek(folder).contributors
+            leaving.person in Manifest.read_unchecked(folder).contributors
         )
-        if named or leaving.needles.has_tensors((folder / WEIGHTS).read_bytes()):
+        if named or leaving.patterns.contains_tensors((folder / WEIGHTS_FILE).read_bytes()):
             return "an adapter made of theirs"
         return ""
 
-    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete it, its config last."""
         what = self.find(folder, leaving)
         if not what:
             return []
         ours = (folder / Manifest.NAME).is_file()
-        names = {*(Manifest.peek(folder).files if ours else ())} - {CONFIG, WEIGHTS}
-        delete_files(folder, [*sorted(names), Manifest.NAME, WEIGHTS, CONFIG])
-        return [Effect(what="exported adapter", where=folder, outcome="deleted", why=what)]
+        names = {*(Manifest.read_unchecked(folder).files if ours else ())} - {
+            CONFIG_FILE,
+            WEIGHTS_FILE,
+        }
+        delete_files(folder, [*sorted(names), Manifest.NAME, WEIGHTS_FILE, CONFIG_FILE])
+        return [ErasureEffect(what="exported adapter", where=folder, outcome="deleted", why=what)]
 
-    def scan(self, path: Path) -> Words | None:
+    def scan(self, path: Path) -> LabelledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None

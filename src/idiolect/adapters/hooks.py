@@ -15,7 +15,7 @@ from torch import Tensor
 
 from idiolect.adapters.protocol import AdapterConfig
 from idiolect.models.base import Base
-from idiolect.prompts.chat_template import invocation_of, invoked_at
+from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
 
 Hook = Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]
@@ -35,29 +35,31 @@ def forward_hooks(model: Any, hooks: Mapping[str, Hook]) -> Iterator[None]:
             handle.remove()
 
 
-def active_at(base: Base, config: AdapterConfig, examples: Sequence[Example]) -> Tensor | float:
+def build_token_mask(
+    base: Base, config: AdapterConfig, examples: Sequence[Example]
+) -> Tensor | float:
     """1 at the tokens on which the adapter acts [B, T, 1]."""
     if config.active == "all":
         return 1.0
-    call = invocation_of(base.tokenizer)
+    call = encode_invocation(base.tokenizer)
     out = torch.zeros(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)
     for row, example in enumerate(examples):
-        out[row, invoked_at(example.ids[: example.answer_start], call) :] = 1
+        out[row, find_invocation(example.ids[: example.answer_start], call) :] = 1
     return out.to(base.device)
 
 
 @contextmanager
-def applied(
+def activate_lora(
     model: Any, pairs: Mapping[str, tuple[Tensor, Tensor]], scale: float, active: Tensor | float
 ) -> Iterator[None]:
     """While inside, every module with a pair (A, B) adds ``scale * B A x`` where it is active."""
 
-    def hook(a: Tensor, b: Tensor) -> Hook:
-        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def make_hook(a: Tensor, b: Tensor) -> Hook:
+        def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             (x,) = inputs
             return output + scale * active * ((x @ a.T.to(x.dtype)) @ b.T.to(x.dtype))
 
-        return add
+        return add_update
 
-    with forward_hooks(model, {path: hook(a, b) for path, (a, b) in pairs.items()}):
+    with forward_hooks(model, {path: make_hook(a, b) for path, (a, b) in pairs.items()}):
         yield

@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
 from idiolect.adapters.protocol import Adapter, AdapterConfig
 from idiolect.adapters.stacks.base import TrainableStack
-from idiolect.adapters.stacks.lora import Stack
+from idiolect.adapters.stacks.lora import LoraStack
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import MismatchError
 from idiolect.models.base import Base
@@ -40,9 +40,9 @@ class KindSpec:
 KINDS: dict[str, KindSpec] = {
     LoraConfig.kind: KindSpec(
         config_class=LoraConfig,
-        init_adapter=fresh,
+        init_adapter=init_lora,
         from_tensors=LoraAdapter.from_tensors,
-        stack_class=Stack,
+        stack_class=LoraStack,
         packs=True,
     )
 }
@@ -80,7 +80,7 @@ def stack_adapters(base: Base, adapters: Sequence[Adapter]) -> TrainableStack[Ad
     assert adapters
     stack = create_stack(base, adapters[0].config, len(adapters))
     for slot, adapter in enumerate(adapters):
-        stack.put(slot, adapter)
+        stack.load_slot(slot, adapter)
     return stack
 
 
@@ -89,13 +89,13 @@ def kind_tag(config: AdapterConfig) -> dict[str, str]:
     return {} if config.kind == _UNTAGGED else {"kind": config.kind}
 
 
-def config_to_head(config: AdapterConfig) -> dict[str, Any]:
+def config_to_header(config: AdapterConfig) -> dict[str, Any]:
     """A config as entries of a file's head: the settings under the kind's name, and the kind, which
     is left out for LoRA."""
     return {**kind_tag(config), config.kind: to_plain(config)}
 
 
-def config_from_head(head: Mapping[str, Any], *, where: str) -> AdapterConfig:
+def config_from_header(head: Mapping[str, Any], *, where: str) -> AdapterConfig:
     """The config that ``config_to_head`` wrote; raises KeyError if there is none, MismatchError for
     an unknown kind, UsageError for unknown settings."""
     kind = str(head.get("kind", _UNTAGGED))

@@ -63,31 +63,31 @@ class LoraConfig:
         return self.alpha / self.rank
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         """In words, for messages."""
         out = f"rank {self.rank}, alpha {self.alpha:g}, targets {', '.join(sorted(self.targets))}"
         out += f", the last {self.top_layers} layers" if self.top_layers else ""
         return out + (", on answers only" if self.active == "answer" else "")
 
-    def same_kind(self, other: AdapterConfig) -> bool:
+    def is_same_kind(self, other: AdapterConfig) -> bool:
         """Whether adapters of both mean the same with the same tensors: all but what is for
         training only."""
-        return isinstance(other, LoraConfig) and self._kind() == other._kind()
+        return isinstance(other, LoraConfig) and self._kind_key() == other._kind_key()
 
     def check_model(self, model: Any) -> None:
         """Raise UsageError if the model lacks the targets or has too few layers."""
-        sites(model, self)
+        target_modules(model, self)
 
     def count_numbers(self, model: Any) -> int:
         """How many numbers one adapter has on this model; raises as ``check_model``."""
-        return sum(self.rank * (site.inputs + site.outputs) for site in sites(model, self))
+        return sum(self.rank * (site.inputs + site.outputs) for site in target_modules(model, self))
 
-    def _kind(self) -> tuple[object, ...]:
+    def _kind_key(self) -> tuple[object, ...]:
         return (self.rank, self.alpha, frozenset(self.targets), self.active, self.top_layers)
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class TargetModule:
     """One module that carries an adapter: its path in the model, and its widths."""
 
     path: str
@@ -105,19 +105,20 @@ class LoraAdapter:
     pairs: Mapping[str, tuple[Tensor, Tensor]]
 
     @property
-    def bytes(self) -> int:
+    def num_bytes(self) -> int:
         """Size of the tensors."""
         return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in pair)
 
-    def check(self, base: Base, config: AdapterConfig | None = None) -> LoraAdapter:
+    def check_matches_base(self, base: Base, config: AdapterConfig | None = None) -> LoraAdapter:
         """Itself, if it fits the base (and is of the config's kind).
 
         Raises MismatchError for another base, kind or shape, IntegrityError where a number is not
         finite.
         """
-        if config is not None and not config.same_kind(self.config):
+        if config is not None and not config.is_same_kind(self.config):
             raise MismatchError(
-                f"adapter has {self.config.described}; here is {config.described}: use the same "
+                f"adapter has {self.config.description}; here is {config.description}: use the "
+                "same "
                 "settings"
             )
         if self.base != base.identity:
@@ -125,9 +126,9 @@ class LoraAdapter:
                 f"adapter was made for base {self.base[:12]}, this is {base.identity[:12]} "
                 f"({base.name}); load it with the base it was trained on"
             )
-        return self.check_sites(sites(base.model, self.config))
+        return self.check_target_modules(target_modules(base.model, self.config))
 
-    def check_sites(self, modules: Iterable[Site]) -> LoraAdapter:
+    def check_target_modules(self, modules: Iterable[TargetModule]) -> LoraAdapter:
         """Itself, if it has finite pairs of the right shapes at just these sites; else as
         ``check``."""
         expected = {site.path: site for site in modules}
@@ -192,7 +193,8 @@ def require_lora(adapter: Adapter) -> LoraAdapter:
     for another kind."""
     if not isinstance(adapter, LoraAdapter):
         raise MismatchError(
-            f"adapter is of kind {adapter.config.kind!r} ({adapter.config.described}); this can be "
+            f"adapter is of kind {adapter.config.kind!r} ({adapter.config.description}); this "
+            "can be "
             "done with LoRA adapters only"
         )
     return adapter
@@ -202,41 +204,41 @@ def require_lora_config(config: AdapterConfig) -> LoraConfig:
     """The config, as ``require_lora`` for adapters."""
     if not isinstance(config, LoraConfig):
         raise MismatchError(
-            f"adapters are of kind {config.kind!r} ({config.described}); this can be done with "
+            f"adapters are of kind {config.kind!r} ({config.description}); this can be done with "
             "LoRA adapters only"
         )
     return config
 
 
-def depth(model: Any) -> int:
+def num_layers(model: Any) -> int:
     """How many layers the model has."""
     return len(model.get_decoder().layers)
 
 
-def first_layer(model: Any, config: AdapterConfig) -> int:
+def find_first_layer(model: Any, config: AdapterConfig) -> int:
     """The first layer that may carry adapters; raises UsageError for more than there are."""
     if not config.top_layers:
         return 0
-    if config.top_layers > depth(model):
-        raise UsageError(f"lora.top_layers: {config.top_layers}, the base has {depth(model)}")
-    return depth(model) - config.top_layers
+    if config.top_layers > num_layers(model):
+        raise UsageError(f"lora.top_layers: {config.top_layers}, the base has {num_layers(model)}")
+    return num_layers(model) - config.top_layers
 
 
-def layer_of(path: str) -> int | None:
+def parse_layer_number(path: str) -> int | None:
     """The number of the layer that a module's path lies in, as PEFT reads it."""
     found = re.match(r".*?\.[^.]*\.(\d+)\.", path)
     return int(found[1]) if found else None
 
 
-def sites(model: Any, config: LoraConfig) -> tuple[Site, ...]:
+def target_modules(model: Any, config: LoraConfig) -> tuple[TargetModule, ...]:
     """The linear modules that carry adapters: by their last name and layer, in the model's order.
 
     Raises UsageError for a target that is not there, or is the output head: that is applied to
     single positions, not to rows of tokens; and for more layers than there are.
     """
-    first = first_layer(model, config)
+    first = find_first_layer(model, config)
     named = [
-        Site(path, module.in_features, module.out_features)
+        TargetModule(path, module.in_features, module.out_features)
         for path, module in model.named_modules()
         if isinstance(module, nn.Linear) and path.rpartition(".")[2] in config.targets
     ]
@@ -247,10 +249,10 @@ def sites(model: Any, config: LoraConfig) -> tuple[Site, ...]:
     for target in config.targets:
         if not any(site.path.rpartition(".")[2] == target for site in named):
             raise UsageError(f"lora.targets: the base model has no linear module named {target!r}")
-    return tuple(site for site in named if (layer_of(site.path) or 0) >= first)
+    return tuple(site for site in named if (parse_layer_number(site.path) or 0) >= first)
 
 
-def fresh(base: Base, config: LoraConfig, *, seed: int, person: str) -> LoraAdapter:
+def init_lora(base: Base, config: LoraConfig, *, seed: int, person: str) -> LoraAdapter:
     """A new adapter that changes nothing yet: A as PEFT draws it (Kaiming uniform), B zero.
 
     The draw depends on (seed, person) alone, so it is the same whoever else is trained; with a
@@ -260,14 +262,14 @@ def fresh(base: Base, config: LoraConfig, *, seed: int, person: str) -> LoraAdap
     generator = torch.Generator().manual_seed(derive_seed(seed, whose, "lora init"))
     dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
-    for site in sites(base.model, config):
+    for site in target_modules(base.model, config):
         a = torch.empty(config.rank, site.inputs, dtype=dtype)
         nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
         pairs[site.path] = (a, torch.zeros(site.outputs, config.rank, dtype=dtype))
     return LoraAdapter(config=config, base=base.identity, pairs=pairs)
 
 
-def merged_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+def merge_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
     """``W + scale * B A`` computed in fp32 (or fp64 where W is), in fp32 or fp64."""
     wide = weight.dtype if weight.dtype == torch.float64 else torch.float32
     return weight.to(wide) + scale * (b.to(wide) @ a.to(wide))

@@ -34,11 +34,11 @@ class AdapterConfig(Protocol):
         ...
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         """The settings in words, for messages."""
         ...
 
-    def same_kind(self, other: AdapterConfig, /) -> bool:
+    def is_same_kind(self, other: AdapterConfig, /) -> bool:
         """Whether adapters of both mean the same with the same tensors."""
         ...
 
@@ -63,11 +63,11 @@ class Adapter(Protocol):
         ...
 
     @property
-    def bytes(self) -> int:
+    def num_bytes(self) -> int:
         """The size of its tensors."""
         ...
 
-    def check(self, base: Base, config: AdapterConfig | None = None) -> Self:
+    def check_matches_base(self, base: Base, config: AdapterConfig | None = None) -> Self:
         """Itself, if it fits the base (and is of the config's kind).
 
         Raises MismatchError for another base, kind or shape, IntegrityError for a number that is

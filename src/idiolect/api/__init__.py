@@ -33,7 +33,7 @@ from idiolect.pieces.withdrawal.request import WithdrawRequest
 from idiolect.training.runs.request import PersonalizeRequest
 
 if TYPE_CHECKING:
-    from idiolect.adapters.formats.exchange import Taken
+    from idiolect.adapters.formats.exchange import ImportedAdapter
     from idiolect.erasure.forget import ForgetConfig
     from idiolect.erasure.receipt import Receipt
     from idiolect.evaluation.run_scorecard import ScorecardConfig
@@ -64,6 +64,7 @@ __all__ = [
     "ForgetRequest",
     "ImportAdapterRequest",
     "ImportRequest",
+    "ImportedAdapter",
     "MergeSummary",
     "PersonalConfig",
     "PersonalizeRequest",
@@ -78,7 +79,6 @@ __all__ = [
     "ShareConfig",
     "ShareRequest",
     "ShareSummary",
-    "Taken",
     "UnlearnConfig",
     "UnlearnRequest",
     "UnlearnSummary",
@@ -107,7 +107,7 @@ __all__ = [
     "withdraw",
 ]
 
-_LAZY = {
+_LAZY_EXPORTS = {
     "AdaptConfig": "idiolect.training.adapt_base",
     "AssembleSummary": "idiolect.pieces.assembly.assembler",
     "EngineConfig": "idiolect.training.engine.config",
@@ -121,7 +121,7 @@ _LAZY = {
     "ScorecardConfig": "idiolect.evaluation.run_scorecard",
     "ShareConfig": "idiolect.pieces.sharing.sharing",
     "ShareSummary": "idiolect.pieces.sharing.run",
-    "Taken": "idiolect.adapters.formats.exchange",
+    "ImportedAdapter": "idiolect.adapters.formats.exchange",
     "UnlearnConfig": "idiolect.unlearning.run",
     "WithdrawSummary": "idiolect.pieces.withdrawal.withdraw",
 }
@@ -129,8 +129,8 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in _LAZY_EXPORTS:
         import importlib
 
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        return getattr(importlib.import_module(_LAZY_EXPORTS[name]), name)
     raise AttributeError(name)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from idiolect.api.requests import ImportRequest, ProfileRequest
 from idiolect.errors import UsageError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 
 if TYPE_CHECKING:
-    from idiolect.history.summary import Description
+    from idiolect.history.summary import DatasetSummary
     from idiolect.importers.report import ImportReport
 
 
@@ -57,21 +57,21 @@ def import_data(request: ImportRequest) -> ImportReport:
         raise UsageError("name the dataset folder to write, or ask for a dry run")
     imported = import_histories(request.source, format=request.format or "", options=options)
     if not request.dry_run and out is not None:
-        imported.write(out, name=request.name or "", overwrite=request.overwrite)
+        imported.write_to_folder(out, name=request.name or "", overwrite=request.overwrite)
     return imported.report
 
 
-def inspect_data(data: Path) -> Description:
+def inspect_data(data: Path) -> DatasetSummary:
     """What stands in a dataset."""
     from idiolect.history.dataset import read_dataset
-    from idiolect.history.summary import describe
+    from idiolect.history.summary import summarize_dataset
     from idiolect.tasks.registry import get_task
 
     dataset = read_dataset(data)
-    return describe(dataset, answer_field=get_task(dataset.task).target_field)
+    return summarize_dataset(dataset, answer_field=get_task(dataset.task).target_field)
 
 
-def profile(request: ProfileRequest, *, listener: Listener = silent) -> ProfileSummary:
+def profile(request: ProfileRequest, *, listener: Listener = null_listener) -> ProfileSummary:
     """Write textual profiles of a dataset's people: by the base model, or as plain facts.
 
     Args:
@@ -88,26 +88,26 @@ def profile(request: ProfileRequest, *, listener: Listener = silent) -> ProfileS
         >>> profile(ProfileRequest(data=Path("data"), out=Path("profiles"), writer="facts"))
     """
     from idiolect.history.dataset import read_dataset
-    from idiolect.profiles.write import FACTS, write_profiles
+    from idiolect.profiles.write import FACTS_WRITER, write_profiles
     from idiolect.tasks.registry import get_task
 
     started = time.monotonic()
     dataset = read_dataset(request.data)
-    histories = list(dataset.histories(request.people or None))
+    histories = list(dataset.iter_histories(request.people or None))
     task = get_task(dataset.task)
     out, writer = request.out, request.writer
-    if writer == FACTS:
+    if writer == FACTS_WRITER:
         made = write_profiles(histories, task, folder=out, listener=listener)
     elif writer == "model":
-        from idiolect.inference.profile_writer import BaseWriter
+        from idiolect.inference.profile_writer import ModelProfileWriter
         from idiolect.models.base import load_base
 
-        by = BaseWriter(load_base(request.base))
+        by = ModelProfileWriter(load_base(request.base))
         made = write_profiles(
             histories, task, by, name=by.name, folder=out, batch=8, listener=listener
         )
     else:
-        raise UsageError(f"unknown writer {writer!r}; known: model, {FACTS}")
+        raise UsageError(f"unknown writer {writer!r}; known: model, {FACTS_WRITER}")
     count = sum(map(len, made.values()))
     return ProfileSummary(
         out=out,

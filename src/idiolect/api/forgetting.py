@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from idiolect.api.requests import ForgetRequest
 from idiolect.errors import UsageError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 
 if TYPE_CHECKING:
     from idiolect.erasure.receipt import Receipt
 
 
-def forget(request: ForgetRequest, *, listener: Listener = silent) -> Receipt:
+def forget(request: ForgetRequest, *, listener: Listener = null_listener) -> Receipt:
     """Forget a person, or some of their records, in a dataset, a store and all that followed.
 
     Gone are rows in datasets, words inside others' histories, profiles, adapters and copies of
@@ -39,8 +39,8 @@ def forget(request: ForgetRequest, *, listener: Listener = silent) -> Receipt:
     Example:
         >>> forget(ForgetRequest(data=Path("data"), adapters=Path("mine"), person="ann"))
     """
-    from idiolect.erasure.deleted_records import ForgettingGone
-    from idiolect.erasure.forget import ForgetConfig, Forgetting
+    from idiolect.erasure.deleted_records import ForgetDeletedRecords
+    from idiolect.erasure.forget import ForgetConfig, ForgetRequest
     from idiolect.evaluation.erasure import Answers, CachedBases, Reports
     from idiolect.unlearning.run import UnlearnConfig
 
@@ -49,21 +49,21 @@ def forget(request: ForgetRequest, *, listener: Listener = silent) -> Receipt:
             "records that are in the data, and others that are gone from it, are forgotten one "
             "after the other: say --records or --gone"
         )
-    forgetting = Forgetting(
+    forgetting = ForgetRequest(
         data=request.data,
         adapters=request.adapters,
         person=request.person,
         records=tuple(dict.fromkeys(request.records)),
-        within=tuple(request.within),
+        search_folders=tuple(request.within),
         config=request.config or ForgetConfig(),
         base=request.base,
         profiles=request.profiles,
-        holders=(Reports(), Answers(), CachedBases()),
+        handlers=(Reports(), Answers(), CachedBases()),
         wait=request.wait,
         listener=listener,
     )
     if request.gone is not None:
         same = {one.name: getattr(forgetting, one.name) for one in fields(forgetting)}
         negating = request.negating or UnlearnConfig()
-        forgetting = ForgettingGone(**same, gone=request.gone, negating=negating)
+        forgetting = ForgetDeletedRecords(**same, pairs_file=request.gone, unlearn_config=negating)
     return forgetting.run(verify=request.verify, dry_run=request.dry_run)

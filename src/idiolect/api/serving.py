@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from idiolect.api.requests import ExportRequest, ImportAdapterRequest, PredictRequest
 from idiolect.errors import UsageError
 from idiolect.evaluation.request import EvaluateRequest
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 
 if TYPE_CHECKING:
-    from idiolect.adapters.formats.exchange import Taken
+    from idiolect.adapters.formats.exchange import ImportedAdapter
     from idiolect.serving.predict import Prediction
 
 
@@ -45,7 +45,7 @@ def predict(request: PredictRequest) -> Prediction:
     )
 
 
-def evaluate(request: EvaluateRequest, *, listener: Listener = silent) -> dict[str, Any]:
+def evaluate(request: EvaluateRequest, *, listener: Listener = null_listener) -> dict[str, Any]:
     """Compare methods on a dataset's people and write the report.
 
     OPPU adapts one base with retrieval and one with profiles; without ``rag_base`` and ``pag_base``
@@ -94,7 +94,7 @@ def export(request: ExportRequest) -> Path:
     return export_adapter(source, request.person, request.out, on=request.on, base=request.base)
 
 
-def import_adapter(request: ImportAdapterRequest) -> Taken:
+def import_adapter(request: ImportAdapterRequest) -> ImportedAdapter:
     """Take a PEFT adapter into a store as a person's own.
 
     Args:
@@ -112,9 +112,9 @@ def import_adapter(request: ImportAdapterRequest) -> Taken:
         ...     ImportAdapterRequest(folder=Path("ann"), store=Path("mine"), person="ann")
         ... )
     """
-    from idiolect.adapters.formats.exchange import take_adapter
+    from idiolect.adapters.formats.exchange import import_adapter
 
-    return take_adapter(
+    return import_adapter(
         request.folder,
         request.store,
         request.person,
@@ -128,9 +128,9 @@ def demo(
     *,
     people: int | None = None,
     seed: int = 0,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> dict[str, Any]:
     """The whole way on real people, in minutes; writes the report and gives its content."""
-    from idiolect.evaluation.run import demonstrate
+    from idiolect.evaluation.run import run_demo
 
-    return demonstrate(out, people=people, seed=seed, listener=listener)
+    return run_demo(out, people=people, seed=seed, listener=listener)

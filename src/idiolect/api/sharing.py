@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from idiolect.api.requests import ConsentRequest
 from idiolect.errors import UsageError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 from idiolect.pieces.assembly.request import AssembleRequest
 from idiolect.pieces.sharing.request import ShareRequest
 from idiolect.pieces.withdrawal.request import WithdrawRequest
@@ -37,23 +37,23 @@ def consent(request: ConsentRequest) -> tuple[Consent, ...]:
     Example:
         >>> consent(ConsentRequest(store=Path("mine"), people=["ann"], scope="pieces"))
     """
-    from idiolect.adapters.store.consent import record_consent, take_consent_back
+    from idiolect.adapters.store.consent import record_consent, revoke_store_consent
 
     if not request.revoke:
         return record_consent(request.store, request.people, request.scope, until=request.until)
     if request.until is not None:
         raise UsageError("a consent is taken back at once: leave the day until which it holds out")
-    return take_consent_back(request.store, request.people, request.scope)
+    return revoke_store_consent(request.store, request.people, request.scope)
 
 
 def consents(store: Path) -> tuple[Consent, ...]:
     """Everyone's consents, by person and scope, with whether they hold now."""
-    from idiolect.adapters.store.consent import consents_in
+    from idiolect.adapters.store.consent import list_store_consents
 
-    return consents_in(store)
+    return list_store_consents(store)
 
 
-def share(request: ShareRequest, *, listener: Listener = silent) -> ShareSummary:
+def share(request: ShareRequest, *, listener: Listener = null_listener) -> ShareSummary:
     """Cut adapters of people who agreed into gated pieces, and put them into a pool.
 
     Sharers are chosen among those whose consent (scope ``pieces``) holds, or named. Nothing but
@@ -76,7 +76,7 @@ def share(request: ShareRequest, *, listener: Listener = silent) -> ShareSummary
         >>> share(ShareRequest(store=Path("mine"), data=Path("data"), pool=Path("pool")))
     """
     from idiolect.judging.harm_check import DefaultHarmCheck
-    from idiolect.pieces.sharing.run import share as share_pieces
+    from idiolect.pieces.sharing.run import share_pieces as share_pieces
 
     return share_pieces(request, harm_check=DefaultHarmCheck(listener=listener), listener=listener)
 
@@ -87,12 +87,12 @@ def pool_report(pool: Path, out: Path, *, recipes: Path | None = None) -> dict[s
     ``out`` gets ``report.json`` and ``report.html``. Sharers stand in them under the pool's
     pseudonyms, people with recipes as numbers. Raises MismatchError for recipes of another pool.
     """
-    from idiolect.evaluation.reports.pool import pool_report as report
+    from idiolect.evaluation.reports.pool import write_pool_report as report
 
     return report(pool, out, recipes=recipes)
 
 
-def assemble(request: AssembleRequest, *, listener: Listener = silent) -> AssembleSummary:
+def assemble(request: AssembleRequest, *, listener: Listener = null_listener) -> AssembleSummary:
     """Make the recipes of a dataset's people from a pool of pieces: only of those who need one.
 
     A recipe says which pieces make a person's adapter; ``predict``, ``export`` and ``personalize``
@@ -117,7 +117,7 @@ def assemble(request: AssembleRequest, *, listener: Listener = silent) -> Assemb
     return assemble_data(request, listener=listener)
 
 
-def withdraw(request: WithdrawRequest, *, listener: Listener = silent) -> WithdrawSummary:
+def withdraw(request: WithdrawRequest, *, listener: Listener = null_listener) -> WithdrawSummary:
     """Take sharers out of a pool, and what was made of their pieces out of the folders ``within``.
 
     Recipes, and adapters trained from them, of people in ``data`` are made again; all others are
@@ -137,7 +137,7 @@ def withdraw(request: WithdrawRequest, *, listener: Listener = silent) -> Withdr
     Example:
         >>> withdraw(WithdrawRequest(pool=Path("pool"), store=Path("mine"), people=["ann"]))
     """
-    from idiolect.pieces.withdrawal.withdraw import withdraw as withdraw_sharers
+    from idiolect.pieces.withdrawal.withdraw import withdraw_sharers as withdraw_sharers
 
     return withdraw_sharers(request, listener=listener)
 

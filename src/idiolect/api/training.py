@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from idiolect.api.requests import AdaptRequest
 from idiolect.errors import UsageError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 from idiolect.training.runs.request import PersonalizeRequest
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from idiolect.training.sharded.shards import MergeSummary
 
 
-def adapt(request: AdaptRequest, *, listener: Listener = silent) -> AdaptSummary:
+def adapt(request: AdaptRequest, *, listener: Listener = null_listener) -> AdaptSummary:
     """Adapt a base to the dataset's task on its people, without those of its test split.
 
     Args:
@@ -36,16 +36,16 @@ def adapt(request: AdaptRequest, *, listener: Listener = silent) -> AdaptSummary
     from idiolect.history.dataset import read_dataset
     from idiolect.models.base import load_base
     from idiolect.models.encoder import MiniLM
-    from idiolect.profiles.store import load as load_profiles
+    from idiolect.profiles.store import load_profiles as load_profiles
     from idiolect.tasks.registry import get_task
-    from idiolect.training.adapt_base import AdaptConfig, Exclusion
-    from idiolect.training.adapt_base import adapt as adapt_base
+    from idiolect.training.adapt_base import AdaptConfig, ExcludedTestSet
+    from idiolect.training.adapt_base import adapt_to_task as adapt_base
 
     config, out = request.config or AdaptConfig(), request.out
     dataset = read_dataset(request.data)
     task = get_task(dataset.task)
-    apart = [*dict.fromkeys([*request.exclude, *dataset.people_in("test")])]
-    able = dataset.people_in("other") or dataset.people
+    apart = [*dict.fromkeys([*request.exclude, *dataset.list_split_people("test")])]
+    able = dataset.list_split_people("other") or dataset.people
     chosen = [p for p in (request.people or able) if p not in set(apart)]
     if out.exists():
         raise UsageError(f"{out}: is there already; name a folder that is not")
@@ -53,8 +53,8 @@ def adapt(request: AdaptRequest, *, listener: Listener = silent) -> AdaptSummary
     return adapt_base(
         load_base(request.base, dtype=config.dtype, device=config.device),
         task,
-        list(dataset.histories(chosen)),
-        Exclusion(task, dataset.histories(apart)),
+        list(dataset.iter_histories(chosen)),
+        ExcludedTestSet(task, dataset.iter_histories(apart)),
         out,
         config,
         profiles=load_profiles(profiles, task=task.name) if profiles else None,
@@ -63,7 +63,9 @@ def adapt(request: AdaptRequest, *, listener: Listener = silent) -> AdaptSummary
     )
 
 
-def personalize(request: PersonalizeRequest, *, listener: Listener = silent) -> PersonalSummary:
+def personalize(
+    request: PersonalizeRequest, *, listener: Listener = null_listener
+) -> PersonalSummary:
     """Train the adapters of a dataset's people into a store, but only of those who need it.
 
     Args:
@@ -82,18 +84,18 @@ def personalize(request: PersonalizeRequest, *, listener: Listener = silent) -> 
     from functools import partial
 
     from idiolect.pieces.recipes.initial_adapters import (
-        AssembledStarts,
+        MixtureInitialAdapters,
         require_not_from_pieces,
-        starting_from_recipes,
+        set_start_recipes,
     )
     from idiolect.training.runs.plan import PersonalConfig
-    from idiolect.training.runs.run import PersonalizeRun, starting_from
+    from idiolect.training.runs.run import PersonalizeRun, set_start_adapter
 
-    config = starting_from(request.config or PersonalConfig(), request.start)
+    config = set_start_adapter(request.config or PersonalConfig(), request.start)
     open_starts = None
     if request.pieces is not None:
-        config = starting_from_recipes(config, request.pieces, request.store)
-        open_starts = partial(AssembledStarts, request.pieces.absolute())
+        config = set_start_recipes(config, request.pieces, request.store)
+        open_starts = partial(MixtureInitialAdapters, request.pieces.absolute())
     else:
         require_not_from_pieces(request.store)
     request = replace(request, config=config)
@@ -115,6 +117,6 @@ def personalize(request: PersonalizeRequest, *, listener: Listener = silent) -> 
 
 def merge(store: Path, *, wait: bool = True) -> MergeSummary:
     """Take the parts that the shards of a run left into their store; again, it does nothing."""
-    from idiolect.training.sharded.shards import merge as merge_parts
+    from idiolect.training.sharded.shards import merge_parts as merge_parts
 
     return merge_parts(store, wait=wait)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idiolect.api.requests import ScorecardRequest, UnlearnRequest
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 
 if TYPE_CHECKING:
-    from idiolect.unlearning.run import Figures
+    from idiolect.unlearning.run import Perplexities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +22,15 @@ class UnlearnSummary:
     """``base`` or ``adapter``."""
     method: str
     scale: float
-    before: Figures
-    after: Figures
+    before: Perplexities
+    after: Perplexities
     forget_pairs: int
     retain_pairs: int
     steps: int
     seconds: float
 
 
-def unlearn(request: UnlearnRequest, *, listener: Listener = silent) -> UnlearnSummary:
+def unlearn(request: UnlearnRequest, *, listener: Listener = null_listener) -> UnlearnSummary:
     """Take what the forget set says out of a model, keep what the retain set says, write it.
 
     Args:
@@ -51,9 +51,9 @@ def unlearn(request: UnlearnRequest, *, listener: Listener = silent) -> UnlearnS
         ...     )
         ... )
     """
-    from idiolect.prompt_sets.named import read_given
-    from idiolect.prompt_sets.split import require_apart
-    from idiolect.unlearning.output import publish, require_publishable
+    from idiolect.prompt_sets.named import load_set
+    from idiolect.prompt_sets.split import require_disjoint
+    from idiolect.unlearning.output import publish_model, require_publishable
     from idiolect.unlearning.run import UnlearnConfig
     from idiolect.unlearning.run import unlearn as unlearn_model
     from idiolect.unlearning.target import open_target
@@ -61,8 +61,8 @@ def unlearn(request: UnlearnRequest, *, listener: Listener = silent) -> UnlearnS
     config, out = request.config or UnlearnConfig(), request.out
     if config.parameters == "full" and config.dtype == "auto":
         config = replace(config, dtype="float32")
-    going, staying = read_given(request.forget, "forget"), read_given(request.retain, "retain")
-    require_apart(going.pairs, staying.pairs)
+    going, staying = load_set(request.forget, "forget"), load_set(request.retain, "retain")
+    require_disjoint(going.pairs, staying.pairs)
     opened = open_target(
         str(request.target),
         person=request.person,
@@ -77,12 +77,12 @@ def unlearn(request: UnlearnRequest, *, listener: Listener = silent) -> UnlearnS
     )
     about = {
         "method": config.method,
-        "config": config.resolved,
+        "config": config.effective_settings,
         "scale": made.scale,
-        "forget": going.about,
-        "retain": staying.about,
+        "forget": going.summary,
+        "retain": staying.summary,
     }
-    publish(opened, made, out, about)
+    publish_model(opened, made, out, about)
     return UnlearnSummary(
         out=out,
         kind=opened.kind,
@@ -97,7 +97,7 @@ def unlearn(request: UnlearnRequest, *, listener: Listener = silent) -> UnlearnS
     )
 
 
-def scorecard(request: ScorecardRequest, *, listener: Listener = silent) -> dict[str, Any]:
+def scorecard(request: ScorecardRequest, *, listener: Listener = null_listener) -> dict[str, Any]:
     """Measure whether unlearning worked and what it cost, and write a report.
 
     ``out`` gets ``report.json`` and ``report.html``, without any prompt or answer.
@@ -123,7 +123,7 @@ def scorecard(request: ScorecardRequest, *, listener: Listener = silent) -> dict
         ...     )
         ... )
     """
-    from idiolect.evaluation.run_scorecard import scorecard as measure
+    from idiolect.evaluation.run_scorecard import run_scorecard as measure
 
     return measure(
         str(request.before),

@@ -18,16 +18,16 @@ from typing import Literal
 
 from idiolect.adapters.protocol import Adapter
 from idiolect.errors import IntegrityError, UsageError
-from idiolect.inference.scoring import Row, item_losses
+from idiolect.inference.scoring import PersonExample, compute_item_losses
 from idiolect.models.base import Base
 from idiolect.prompts.render import Example
-from idiolect.stats.auc import Separation, separation
+from idiolect.stats.auc import AucResult, compute_auc
 
 Verdict = Literal["passed", "leaks", "not measurable"]
 
-_AT_ONCE = 32
+_PEOPLE_PER_STACK = 32
 """People whose adapters are stacked at once: 0.2 GB at rank 8 on the default base."""
-_ROUNDING = 5
+_LOSS_DECIMALS = 5
 """Decimals of a loss in nats that are kept: what is below is rounding of fp32, and a tie."""
 
 
@@ -61,34 +61,34 @@ class LeakageConfig:
                 f"leakage.unmeasured: must be 'refuse' or 'pass', got {self.unmeasured!r}"
             )
 
-    def verdict(self, found: Separation | None) -> Verdict:
+    def decide_verdict(self, found: AucResult | None) -> Verdict:
         """What a measured separation says."""
         if found is None:
             return "not measurable"
         large = found.two_sided >= self.threshold
         return "leaks" if large and found.p < self.level else "passed"
 
-    def refuses(self, verdict: Verdict) -> bool:
+    def is_refused(self, verdict: Verdict) -> bool:
         """Whether what has this verdict must not be shared."""
         return verdict == "leaks" or (verdict == "not measurable" and self.unmeasured == "refuse")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class AuditSubject:
     """One person's items: those that the person's adapter was trained on, and others."""
 
     person: str
-    held_in: Sequence[Example]
-    held_out: Sequence[Example]
+    members: Sequence[Example]
+    non_members: Sequence[Example]
 
-    def parts(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    def split_members(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
         """Held-in and held-out items, each once; what was trained on is not held out."""
-        inside = dict.fromkeys(self.held_in)
-        return tuple(inside), tuple(e for e in dict.fromkeys(self.held_out) if e not in inside)
+        inside = dict.fromkeys(self.members)
+        return tuple(inside), tuple(e for e in dict.fromkeys(self.non_members) if e not in inside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
+class MembershipResult:
     """What one artifact gives away of one person."""
 
     person: str
@@ -101,9 +101,9 @@ class Membership:
     base_in: float | None
     base_out: float | None
     """The same with the bare base."""
-    calibrated: Separation | None
+    calibrated: AucResult | None
     """By the base's loss minus the artifact's: what is judged. ``None`` for too few items."""
-    raw: Separation | None
+    raw: AucResult | None
     """By the artifact's loss alone; also tells apart what the bare base tells apart."""
     verdict: Verdict
     refused: bool
@@ -111,12 +111,12 @@ class Membership:
 
 def audit_membership(
     base: Base,
-    subjects: Sequence[Subject],
+    subjects: Sequence[AuditSubject],
     artifacts: Mapping[str, Mapping[str, Adapter | None]],
     config: LeakageConfig | None = None,
     *,
     forward_tokens: int = 1024,
-) -> dict[str, dict[str, Membership]]:
+) -> dict[str, dict[str, MembershipResult]]:
     """What each artifact gives away of each person: by the artifact's name, then by person.
 
     An artifact maps people to the adapter that their items are tried on: their own, what of it is
@@ -133,69 +133,71 @@ def audit_membership(
     strangers = {person for people in artifacts.values() for person in people} - set(known)
     if strangers:
         raise UsageError(f"membership: no items of {min(strangers)!r} to try the adapter on")
-    out: dict[str, dict[str, Membership]] = {name: {} for name in artifacts}
-    for start in range(0, len(subjects), _AT_ONCE):
-        some = subjects[start : start + _AT_ONCE]
-        rows = list(_rows(some))
-        plain = _losses(base, rows, {}, forward_tokens, "the base")
+    out: dict[str, dict[str, MembershipResult]] = {name: {} for name in artifacts}
+    for start in range(0, len(subjects), _PEOPLE_PER_STACK):
+        some = subjects[start : start + _PEOPLE_PER_STACK]
+        rows = list(_iter_rows(some))
+        plain = _compute_losses(base, rows, {}, forward_tokens, "the base")
         for name, people in artifacts.items():
             adapters = {s.person: a for s in some if (a := people.get(s.person)) is not None}
-            found = _losses(base, rows, adapters, forward_tokens, name) if adapters else plain
+            found = (
+                _compute_losses(base, rows, adapters, forward_tokens, name) if adapters else plain
+            )
             for subject in some:
                 if subject.person in people:
                     own = [i for i, row in enumerate(rows) if row[0] == subject.person]
                     losses = [(plain[i], found[i]) for i in own]
-                    out[name][subject.person] = judged(subject, losses, config)
+                    out[name][subject.person] = evaluate(subject, losses, config)
     return out
 
 
-def judged(
-    subject: Subject, losses: Sequence[tuple[float, float]], config: LeakageConfig
-) -> Membership:
+def evaluate(
+    subject: AuditSubject, losses: Sequence[tuple[float, float]], config: LeakageConfig
+) -> MembershipResult:
     """What the items' losses (base, artifact) say, in the order of ``Subject.parts``."""
-    inside, outside = subject.parts()
+    inside, outside = subject.split_members()
     assert len(losses) == len(inside) + len(outside)
     members, others = losses[: len(inside)], losses[len(inside) :]
-    calibrated = separation(
-        [round(b - a, _ROUNDING) for b, a in members],
-        [round(b - a, _ROUNDING) for b, a in others],
+    calibrated = compute_auc(
+        [round(b - a, _LOSS_DECIMALS) for b, a in members],
+        [round(b - a, _LOSS_DECIMALS) for b, a in others],
         level=config.level,
     )
-    raw = separation(
-        [round(-a, _ROUNDING) for _, a in members],
-        [round(-a, _ROUNDING) for _, a in others],
+    raw = compute_auc(
+        [round(-a, _LOSS_DECIMALS) for _, a in members],
+        [round(-a, _LOSS_DECIMALS) for _, a in others],
         level=config.level,
     )
-    verdict = config.verdict(calibrated)
-    return Membership(
+    verdict = config.decide_verdict(calibrated)
+    return MembershipResult(
         person=subject.person,
         held_in=len(members),
         held_out=len(others),
-        loss_in=_mean([a for _, a in members]),
-        loss_out=_mean([a for _, a in others]),
-        base_in=_mean([b for b, _ in members]),
-        base_out=_mean([b for b, _ in others]),
+        loss_in=_mean_or_none([a for _, a in members]),
+        loss_out=_mean_or_none([a for _, a in others]),
+        base_in=_mean_or_none([b for b, _ in members]),
+        base_out=_mean_or_none([b for b, _ in others]),
         calibrated=calibrated,
         raw=raw,
         verdict=verdict,
-        refused=config.refuses(verdict),
+        refused=config.is_refused(verdict),
     )
 
 
-def _rows(subjects: Sequence[Subject]) -> Iterator[Row]:
+def _iter_rows(subjects: Sequence[AuditSubject]) -> Iterator[PersonExample]:
     for subject in subjects:
-        for part in subject.parts():
+        for part in subject.split_members():
             yield from ((subject.person, example) for example in part)
 
 
-def _losses(
+def _compute_losses(
     base: Base,
-    rows: Sequence[Row],
+    rows: Sequence[PersonExample],
     adapters: Mapping[str, Adapter],
     forward_tokens: int,
     name: str,
 ) -> list[float]:
-    found = item_losses(base, rows, adapters, forward_tokens=forward_tokens)
+    found = compute_item_losses(base, rows, adapters, forward_tokens=forward_tokens)
     for (person, _), loss in zip(rows, found, strict=True):
         if not math.isfinite(loss):
             raise IntegrityError(
@@ -205,5 +207,5 @@ def _losses(
     return found
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _mean_or_none(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None

@@ -6,7 +6,7 @@ import unicodedata
 from datetime import UTC, datetime
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``8.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
@@ -16,28 +16,28 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def count(number: float, one: str, many: str = "") -> str:
+def format_count(number: float, one: str, many: str = "") -> str:
     """``1 person``, ``1,204 people``."""
     return f"{number:,.0f} {one if number == 1 else many or one + 's'}"
 
 
-def date(seconds: float | None) -> str:
+def format_date(seconds: float | None) -> str:
     """Unix seconds as a UTC date; ``unknown`` for ``None``."""
     if seconds is None:
         return "unknown"
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
-def printable(text: str) -> str:
+def strip_control_characters(text: str) -> str:
     """The text without control characters, which could steer a terminal; line breaks stay."""
     return "".join(
         c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Co")
     )
 
 
-def shortened(text: str, width: int = 160) -> str:
+def truncate(text: str, width: int = 160) -> str:
     """The text on one line, its middle left out where it is longer than ``width``."""
-    line = " ".join(printable(text).split())
+    line = " ".join(strip_control_characters(text).split())
     if len(line) <= width:
         return line
     head = width * 2 // 3

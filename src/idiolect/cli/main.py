@@ -16,7 +16,7 @@ import click
 from idiolect import __version__
 from idiolect.errors import IdiolectError
 
-VERBS: Mapping[str, tuple[str, str]] = {
+COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("demo", "The whole way on real people, in minutes."),
     "import": ("import_data", "Turn a foreign export into a dataset folder."),
     "inspect": ("inspect_data", "Show what a dataset holds."),
@@ -44,40 +44,42 @@ VERBS: Mapping[str, tuple[str, str]] = {
 
 The line stands here, since reading it from the verb would import all of them for one ``--help``."""
 
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 """What shells expect of a process that Ctrl-C ended: 128 + SIGINT."""
 
 
-class Verbs(click.Group):
+class LazyGroup(click.Group):
     """A click group whose commands are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in their own order."""
-        return list(VERBS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's command; ``None`` where there is no such verb."""
-        if cmd_name not in VERBS:
+        if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(f"idiolect.cli.commands.{VERBS[cmd_name][0]}").command
+        return importlib.import_module(f"idiolect.cli.commands.{COMMANDS[cmd_name][0]}").command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, but an unknown verb names the nearest ones."""
         name = args[0]
-        if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             import difflib  # a third of the time that --help takes
 
-            near = difflib.get_close_matches(name, VERBS)
-            known = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(VERBS)}"
+            near = difflib.get_close_matches(name, COMMANDS)
+            known = (
+                f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(COMMANDS)}"
+            )
             ctx.fail(f"no command {name!r}; {known}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of verbs, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the command line and exit: 0 done, 1 failed, 2 asked wrongly, 130 interrupted."""
@@ -87,11 +89,11 @@ class Verbs(click.Group):
             code = super().main(*args, standalone_mode=False, **extra)
             sys.stdout.flush()
         except Exception as error:
-            _end(error)
+            _exit_with_error(error)
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _end(error: Exception) -> NoReturn:
+def _exit_with_error(error: Exception) -> NoReturn:
     """Say in one line what went wrong, and exit with the code that fits."""
     if os.environ.get("IDIOLECT_DEBUG", "0") not in ("", "0"):
         traceback.print_exception(error)
@@ -100,34 +102,34 @@ def _end(error: Exception) -> NoReturn:
             error.show()
         case click.Abort():  # click's name for Ctrl-C
             click.echo("stopped; run the same command again to go on", err=True)
-            sys.exit(INTERRUPTED)
+            sys.exit(EXIT_INTERRUPTED)
         case click.ClickException():
-            complain(error.format_message())
+            print_error(error.format_message())
             if isinstance(error, click.UsageError) and error.ctx:
                 click.echo(f"try: {error.ctx.command_path} --help", err=True)
             sys.exit(error.exit_code)
         case IdiolectError():
-            complain(str(error))
+            print_error(str(error))
             sys.exit(error.exit_code)
         case BrokenPipeError():
             # Whoever read our output has gone; python would complain once more when it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         case OSError(filename=str(file), strerror=str(reason)):
-            complain(f"{file}: {reason}")
+            print_error(f"{file}: {reason}")
         case _:
             told = f"{type(error).__name__}: {error}".strip(": ")
-            complain(f"{told} (unexpected; IDIOLECT_DEBUG=1 shows where)")
+            print_error(f"{told} (unexpected; IDIOLECT_DEBUG=1 shows where)")
     sys.exit(2 if isinstance(error, click.UsageError) else 1)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """``error: TEXT`` on stderr, in red on a terminal."""
     click.echo(f"{click.style('error:', fg='red', bold=True)} {text}", err=True)
 
 
 @click.group(
     "idiolect",
-    cls=Verbs,
+    cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
     epilog="Every verb takes --help. Exit codes: 0 done, 1 it could not be done, 2 it was asked "
     "for wrongly, 130 stopped with Ctrl-C. Set IDIOLECT_DEBUG=1 to see where an error comes from.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from idiolect.cli.formatting import printable
+from idiolect.cli.formatting import strip_control_characters
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,21 +21,21 @@ PIPE_WIDTH = 120
 
 def print_json(result: object) -> None:
     """One JSON document; paths become texts, dataclasses objects."""
-    click.echo(json.dumps(plain(result), indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(to_json_value(result), indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """The value as JSON knows it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_json_value(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
+        return {str(k): to_json_value(v) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in cast("Sequence[Any]", value)]
+        return [to_json_value(v) for v in cast("Sequence[Any]", value)]
     return str(value) if isinstance(value, Path) else value
 
 
-def console() -> Console:
+def make_console() -> Console:
     """Stdout for tables; a pipe gets a fixed width instead of 80 columns."""
     from rich.console import Console
 
@@ -49,13 +49,13 @@ def print_pairs(pairs: Mapping[str, str]) -> None:
     """Names and values, aligned."""
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
-        click.echo(f"{name:<{width}}  {printable(value)}")
+        click.echo(f"{name:<{width}}  {strip_control_characters(value)}")
 
 
 def print_text(text: str) -> None:
     """A paragraph, broken between words on a terminal and left alone in a pipe."""
-    screen = console()
-    screen.print(printable(text), soft_wrap=not screen.is_terminal)
+    screen = make_console()
+    screen.print(strip_control_characters(text), soft_wrap=not screen.is_terminal)
 
 
 def print_table(
@@ -77,8 +77,8 @@ def print_table(
         table.add_column(heading, justify="right" if right else "left", no_wrap=right)
     for place, row in enumerate(rows):
         style = styles[place] if styles else None
-        table.add_row(*(Text(printable(cell)) for cell in row), style=style)
-    screen = console()
+        table.add_row(*(Text(strip_control_characters(cell)) for cell in row), style=style)
+    screen = make_console()
     if title:
-        screen.print(Text(f"\n{printable(title)}", style="bold"))
+        screen.print(Text(f"\n{strip_control_characters(title)}", style="bold"))
     screen.print(table)

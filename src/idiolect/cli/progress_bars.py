@@ -9,39 +9,39 @@ from rich import progress
 from rich.console import Console
 from rich.text import Text
 
-from idiolect.cli.formatting import printable
-from idiolect.cli.progress_lines import loss, speed
-from idiolect.events import Event, Listener, Measured, Note, Progress
+from idiolect.cli.formatting import strip_control_characters
+from idiolect.cli.progress_lines import format_loss, format_speed
+from idiolect.events import Event, Listener, Message, Metrics, Progress
 
 
-def possible() -> bool:
+def is_supported() -> bool:
     """Whether the terminal at stderr can redraw a line."""
     return not Console(stderr=True).is_dumb_terminal
 
 
 @contextmanager
-def drawn(console: Console | None = None) -> Iterator[Listener]:
+def draw_bars(console: Console | None = None) -> Iterator[Listener]:
     """A listener that draws a bar a stage: done, rate, time left and the latest loss."""
     display = progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=20),
         progress.TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}"),
-        _Rate(),
+        _RateColumn(),
         progress.TimeRemainingColumn(elapsed_when_finished=True),
         progress.TextColumn("{task.fields[loss]}", markup=False),
         console=console or Console(stderr=True),
     )
     with display:
-        yield _Bars(display)
+        yield BarProgress(display)
 
 
-class _Rate(progress.ProgressColumn):
+class _RateColumn(progress.ProgressColumn):
     def render(self, task: progress.Task) -> Text:
         rate = task.finished_speed or task.speed
-        return Text(speed(rate) if rate else "", style="progress.data.speed")
+        return Text(format_speed(rate) if rate else "", style="progress.data.speed")
 
 
-class _Bars:
+class BarProgress:
     """One bar a stage; a stage that begins again begins its bar again."""
 
     def __init__(self, display: progress.Progress) -> None:
@@ -50,15 +50,15 @@ class _Bars:
 
     def __call__(self, event: Event, /) -> None:
         match event:
-            case Note():
-                self.display.console.print(Text(printable(event.text)))
-            case Measured():
+            case Message():
+                self.display.console.print(Text(strip_control_characters(event.text)))
+            case Metrics():
                 if event.stage in self.bars and "loss" in event.values:
-                    self.display.update(self.bars[event.stage].id, loss=loss(event))
+                    self.display.update(self.bars[event.stage].id, loss=format_loss(event))
             case Progress():
-                self._progress(event)
+                self._update_bar(event)
 
-    def _progress(self, event: Progress) -> None:
+    def _update_bar(self, event: Progress) -> None:
         bar = self.bars.get(event.stage)
         if bar is None:
             self.display.add_task(event.stage, unit=event.unit, loss="", total=event.total)

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from idiolect.cli.formatting import count
+from idiolect.cli.formatting import format_count
 from idiolect.cli.output import print_json, print_table, print_text
 
-NUMBERS = (1, 2, 3, 4, 5)
-STYLES = {"ahead": "green", "behind": "red"}
+NUMERIC_COLUMNS = (1, 2, 3, 4, 5)
+CONCLUSION_STYLES = {"ahead": "green", "behind": "red"}
 
 
-def show(report: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
+def print_report(report: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
     """The report as JSON, or as tables with its conclusions in words."""
     if as_json:
         print_json(report)
@@ -23,17 +23,17 @@ def show(report: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
     from idiolect.evaluation.reports import table
 
     for task in report["tasks"]:
-        rows = table.table({"tasks": [task]})
+        rows = table.build_rows({"tasks": [task]})
         print_table(
             table.HEADINGS,
             [(r.method, r.score, r.interval, r.gain, r.p, r.people) for r in rows],
             title=rows[0].task if rows else task["title"],
-            numbers=NUMBERS,
-            styles=[STYLES.get(row.conclusion, "") for row in rows],
+            numbers=NUMERIC_COLUMNS,
+            styles=[CONCLUSION_STYLES.get(row.conclusion, "") for row in rows],
         )
-        who = count(task["people"], "person", "people")
+        who = format_count(task["people"], "person", "people")
         print_text(
-            f"{task['dataset']}: {who}, {count(task['queries'], 'question')}. {task['base']}"
+            f"{task['dataset']}: {who}, {format_count(task['queries'], 'question')}. {task['base']}"
         )
         for verdict in task["verdicts"]:
             print_text(verdict["text"])

@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from idiolect.errors import DataError
-from idiolect.history.erasure import Datasets
+from idiolect.history.erasure import DatasetErasure
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.history.redact import OTHERS_LINE, OWN_LINE, Redaction
-from idiolect.privacy.erasure import Leaving
-from idiolect.prompt_sets.pairs import Pair, normalised
+from idiolect.history.redact import OTHERS_LINE_PREFIX, OWN_LINE_PREFIX, Redaction
+from idiolect.privacy.erasure import ErasureRequest
+from idiolect.prompt_sets.pairs import Pair, normalize_text
 from idiolect.tasks.task import Task
 
 
-def fields_of(task: Task, pair: Pair) -> dict[str, str] | None:
+def parse_pair_fields(task: Task, pair: Pair) -> dict[str, str] | None:
     """A pair as the fields of a record, its prompt read as ``predict`` reads a question; ``None``
     where it is no question of the task."""
     try:
@@ -28,33 +28,33 @@ def fields_of(task: Task, pair: Pair) -> dict[str, str] | None:
         return None
 
 
-def still_there(task: Task, history: History, pairs: Sequence[Pair]) -> tuple[str, ...]:
+def find_remaining_rows(task: Task, history: History, pairs: Sequence[Pair]) -> tuple[str, ...]:
     """Ids of the rows of a history that say what one of the pairs does."""
     said: set[tuple[str, str]] = set()
     for pair in pairs:
-        fields = fields_of(task, pair)
-        answer = normalised(pair.response)
+        fields = parse_pair_fields(task, pair)
+        answer = normalize_text(pair.response)
         said.add((pair.key, answer))
         if fields is not None:
             asked = task.prompt(Interaction(id="", position=0, fields=fields))
-            said.add((normalised(asked.text), answer))
+            said.add((normalize_text(asked.text), answer))
     return tuple(
         item.id
         for item in (*history.items, *history.queries)
-        if (normalised(task.prompt(item).text), normalised(task.target(item) or "")) in said
+        if (normalize_text(task.prompt(item).text), normalize_text(task.target(item) or "")) in said
     )
 
 
-def texts_of(task: Task, pairs: Sequence[Pair]) -> Iterator[str]:
+def iter_own_texts(task: Task, pairs: Sequence[Pair]) -> Iterator[str]:
     """The person's words in pairs; other people's lines of a conversation are not theirs."""
     for pair in pairs:
-        fields = fields_of(task, pair)
+        fields = parse_pair_fields(task, pair)
         for text in fields.values() if fields else (pair.prompt, pair.response):
-            lines = [line for line in text.splitlines() if not line.startswith(OTHERS_LINE)]
-            yield "\n".join(line.removeprefix(OWN_LINE) for line in lines)
+            lines = [line for line in text.splitlines() if not line.startswith(OTHERS_LINE_PREFIX)]
+            yield "\n".join(line.removeprefix(OWN_LINE_PREFIX) for line in lines)
 
 
-class GoneRows(Datasets):
+class DeletedRows(DatasetErasure):
     """Datasets of a task, other than the one that the pairs are gone from: rows that still say them
     go there, too."""
 
@@ -69,14 +69,14 @@ class GoneRows(Datasets):
         super().__init__(task_of, keep_joint=keep_joint)
         self.task, self.pairs = task, pairs
 
-    def redaction(self, folder: Path, leaving: Leaving) -> Redaction | None:
+    def plan_redaction(self, folder: Path, leaving: ErasureRequest) -> Redaction | None:
         """What goes of a dataset; ``None`` where the folder is none, or that id is another's."""
-        found = super().redaction(folder, leaving)
+        found = super().plan_redaction(folder, leaving)
         if found is None or found.dataset.task != self.task.name:
             return found
         if leaving.person not in found.dataset:
             return found
-        ids = still_there(self.task, found.dataset.history(leaving.person), self.pairs)
+        ids = find_remaining_rows(self.task, found.dataset.read_history(leaving.person), self.pairs)
         if not ids:
             return found
-        return super().redaction(folder, replace(leaving, records=leaving.records.union(ids)))
+        return super().plan_redaction(folder, replace(leaving, records=leaving.records.union(ids)))

@@ -10,27 +10,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from idiolect.adapters.erasure import Copies, Exports, Progress, Stores
+from idiolect.adapters.erasure import (
+    CheckpointErasure,
+    CopiedAdapterErasure,
+    ExportErasure,
+    StoreErasure,
+)
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.erasure.inventory import Belongings
-from idiolect.erasure.readapt_bases import Readapter
-from idiolect.erasure.retrain import Retrainer
+from idiolect.erasure.inventory import PersonInventory
+from idiolect.erasure.readapt_bases import BaseReadapter
+from idiolect.erasure.retrain import AdapterRetrainer
 from idiolect.errors import IdiolectError
-from idiolect.events import Listener, Note, silent
+from idiolect.events import Listener, Message, null_listener
 from idiolect.history.dataset import Dataset
-from idiolect.pieces.erasure import Recipes
+from idiolect.pieces.erasure import RecipeErasure
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
-from idiolect.pieces.withdrawal.remake import Effect as Remade
+from idiolect.pieces.withdrawal.remake import RebuildEffect as Remade
 from idiolect.pieces.withdrawal.request import WithdrawRequest
-from idiolect.pieces.withdrawal.withdraw import withdraw
-from idiolect.privacy.erasure import Effect, Holder, Outcome
+from idiolect.pieces.withdrawal.withdraw import withdraw_sharers
+from idiolect.privacy.erasure import ErasureEffect, ErasureHandler, Outcome
 from idiolect.profiles.erasure import Profiles
-from idiolect.training.erasure import Adaptations, Parts
+from idiolect.training.erasure import AdaptationErasure, PartErasure
 
-WORK: tuple[Holder, ...] = (Progress(), Adaptations())
+WORK_IN_PROGRESS: tuple[ErasureHandler, ...] = (CheckpointErasure(), AdaptationErasure())
 """Work in progress, of whoever."""
-_BECAME: Mapping[str, Outcome] = {
+_OUTCOMES: Mapping[str, Outcome] = {
     "assembled anew": "made anew",
     "trained anew": "made anew",
     "taken away": "taken away",
@@ -39,98 +44,100 @@ _BECAME: Mapping[str, Outcome] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Derived:
+class DerivedArtifacts:
     """Sees to what was made of their words."""
 
-    found: Belongings
+    inventory: PersonInventory
     dataset: Dataset
     """The histories as they will be."""
-    tops: tuple[Path, ...]
+    search_roots: tuple[Path, ...]
     rebuild: bool = True
     base: str | None = None
     profiles: Path | None = None
-    holders: tuple[Holder, ...] = ()
+    handlers: tuple[ErasureHandler, ...] = ()
     """Of floors above."""
-    spared: Path | None = None
+    excluded_store: Path | None = None
     """A store in which somebody else sees to the adapter of who leaves."""
     wait: bool = True
-    listener: Listener = silent
+    listener: Listener = null_listener
 
-    def erase(self) -> list[Effect]:
+    def erase_all(self) -> list[ErasureEffect]:
         """All of it, once; what became of what."""
-        found, dataset, leaving = self.found, self.dataset, self.found.leaving
-        out = list[Effect]()
+        found, dataset, leaving = self.inventory, self.dataset, self.inventory.request
+        out = list[ErasureEffect]()
         anew = dataset if self.rebuild else None
 
-        def ask(*holders: Holder) -> None:
+        def run_handlers(*holders: ErasureHandler) -> None:
             for folder in found.folders:
                 for holder in holders if folder.is_dir() else ():
-                    with found.noted():
+                    with found.collect_errors():
                         out.extend(holder.erase(folder, leaving))
 
-        ask(*self.holders, *WORK, Exports())
-        ask(Copies())
-        readapter = Readapter(
-            leaving=leaving, dataset=anew, profiles=self.profiles, listener=self.listener
+        run_handlers(*self.handlers, *WORK_IN_PROGRESS, ExportErasure())
+        run_handlers(CopiedAdapterErasure())
+        readapter = BaseReadapter(
+            request=leaving, dataset=anew, profiles=self.profiles, listener=self.listener
         )
-        gone, became = readapter.bases([f for f in found.folders if f.is_dir()])
+        gone, became = readapter.readapt_all([f for f in found.folders if f.is_dir()])
         out += became
-        ask(Profiles(dataset, rebuild=self.rebuild))
-        out += [e for pool, names in found.pools for e in self._withdrawn(pool, names, anew)]
-        retrainer = Retrainer(
-            leaving=leaving,
+        run_handlers(Profiles(dataset, rebuild=self.rebuild))
+        out += [e for pool, names in found.pools for e in self._withdraw_pieces(pool, names, anew)]
+        retrainer = AdapterRetrainer(
+            request=leaving,
             dataset=dataset,
             rebuild=self.rebuild,
             base=self.base,
             profiles=self.profiles,
-            starts={sha: at for sha, at in found.adapters.items() if at.is_dir()},
-            gone=gone,
-            spared=self.spared,
+            start_adapters={sha: at for sha, at in found.exported_adapters.items() if at.is_dir()},
+            removed_bases=gone,
+            excluded_store=self.excluded_store,
             wait=self.wait,
             listener=self.listener,
         )
         for each, folders in (
-            (retrainer.recipes, found.recipes),
-            (retrainer.adapters, found.stores),
+            (retrainer.rebuild_recipes, found.recipes),
+            (retrainer.retrain_store, found.stores),
         ):
             for folder in folders:
-                with found.noted():
+                with found.collect_errors():
                     out.extend(each(folder))
-        ask(Recipes(), Parts(), Stores())
-        return out + _refused(found, gone)
+        run_handlers(RecipeErasure(), PartErasure(), StoreErasure())
+        return out + _list_refused(found, gone)
 
-    def _withdrawn(self, pool: Path, names: Sequence[str], anew: Dataset | None) -> list[Effect]:
+    def _withdraw_pieces(
+        self, pool: Path, names: Sequence[str], anew: Dataset | None
+    ) -> list[ErasureEffect]:
         """Their pieces out of a pool, and what was made of them."""
-        opened, person = Pool.open(pool), self.found.leaving.person
+        opened, person = Pool.open(pool), self.inventory.request.person
         there = len(set(names) & set(opened.sharers))
         data = anew.folder if anew is not None and anew.task == opened.task else None
 
-        def go(data: Path | None) -> Sequence[Remade]:
+        def run_withdrawal(data: Path | None) -> Sequence[Remade]:
             request = WithdrawRequest(
                 pool=pool,
                 sharers=names,
-                within=[folder for folder in self.tops if folder.is_dir()],
+                within=[folder for folder in self.search_roots if folder.is_dir()],
                 data=data,
                 base=self.base,
                 profiles=self.profiles,
                 wait=self.wait,
             )
-            return withdraw(request, listener=self.listener).effects
+            return withdraw_sharers(request, listener=self.listener).effects
 
         try:
-            became = go(data)
+            became = run_withdrawal(data)
         except IdiolectError as error:
             if data is None:
                 raise
-            self.listener(Note(text=f"nothing is made anew of {pool}: {error}"))
-            became = go(None)
+            self.listener(Message(text=f"nothing is made anew of {pool}: {error}"))
+            became = run_withdrawal(None)
         why = f"made of pieces of {person}"
-        pieces = Effect(what="pieces", where=pool, outcome="removed", person=person)
+        pieces = ErasureEffect(what="pieces", where=pool, outcome="removed", person=person)
         return ([pieces] if there else []) + [
-            Effect(
+            ErasureEffect(
                 what="recipe or adapter" if e.person else "export or report",
                 where=e.where,
-                outcome=_BECAME[e.outcome],
+                outcome=_OUTCOMES[e.outcome],
                 person=e.person,
                 why=f"{why}; {e.why}" if e.why else why,
             )
@@ -138,14 +145,16 @@ class Derived:
         ]
 
 
-def _refused(found: Belongings, gone: Mapping[str, Path]) -> list[Effect]:
+def _list_refused(found: PersonInventory, gone: Mapping[str, Path]) -> list[ErasureEffect]:
     """What was made for a base that is another one now, or is no more."""
-    out: list[Effect] = []
+    out: list[ErasureEffect] = []
     kinds = ((AdapterStore, found.stores), (RecipeStore, found.recipes))
     for kind, folders in kinds:
         for folder in folders:
             store = kind.open(folder)
             if store.base in gone:
                 why = f"made for the base in {gone[store.base]}, which is no more what it was"
-                out.append(Effect(what=kind.WHAT, where=folder, outcome="refused", why=why))
+                out.append(
+                    ErasureEffect(what=kind.DISPLAY_NAME, where=folder, outcome="refused", why=why)
+                )
     return out

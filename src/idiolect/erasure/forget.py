@@ -16,31 +16,37 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from idiolect.adapters.erasure import Copies, Exports, Stores
-from idiolect.adapters.store.artifact import BoundFolder
+from idiolect.adapters.erasure import CopiedAdapterErasure, ExportErasure, StoreErasure
+from idiolect.adapters.store.artifact import BaseBoundArtifact
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.erasure.derived import WORK, Derived
-from idiolect.erasure.inventory import LEDGER, Belongings, collect
+from idiolect.erasure.derived import WORK_IN_PROGRESS, DerivedArtifacts
+from idiolect.erasure.inventory import LEDGER_FOLDER, PersonInventory, collect_inventory
 from idiolect.erasure.receipt import Receipt
 from idiolect.errors import MissingError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
-from idiolect.history.erasure import Datasets, effects, rewrite
+from idiolect.history.erasure import DatasetErasure, list_effects, rewrite_dataset
 from idiolect.history.redact import Redaction
-from idiolect.models.erasure import Bases
-from idiolect.pieces.erasure import Recipes
+from idiolect.models.erasure import BaseModelErasure
+from idiolect.pieces.erasure import RecipeErasure
 from idiolect.pieces.recipes.store import RecipeStore
-from idiolect.privacy.erasure import Effect, Holder
+from idiolect.privacy.erasure import ErasureEffect, ErasureHandler
 from idiolect.privacy.ledger import Ledger
-from idiolect.privacy.scan import Hit, scan_tree
+from idiolect.privacy.scan import ScanHit, scan_tree
 from idiolect.profiles.erasure import Profiles
-from idiolect.storage.files import lock, staged_folder
+from idiolect.storage.files import hold_lock, stage_folder
 from idiolect.tasks.registry import get_task
-from idiolect.training.erasure import Parts
+from idiolect.training.erasure import PartErasure
 
 FORGOTTEN, RECORDS_FORGOTTEN = "forgotten", "records forgotten"
 """What the ledger says of it, under a pseudonym."""
-_KINDS: tuple[Holder, ...] = (Copies(), Exports(), Recipes(), Parts(), Stores())
+_HANDLERS: tuple[ErasureHandler, ...] = (
+    CopiedAdapterErasure(),
+    ExportErasure(),
+    RecipeErasure(),
+    PartErasure(),
+    StoreErasure(),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,28 +62,28 @@ class ForgetConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgetting:
+class ForgetRequest:
     """One call of ``forget``."""
 
     data: Path
     adapters: Path
     person: str
     records: tuple[str, ...] = ()
-    within: tuple[Path, ...] = ()
+    search_folders: tuple[Path, ...] = ()
     config: ForgetConfig = field(default_factory=ForgetConfig)
     base: str | None = None
     profiles: Path | None = None
-    holders: tuple[Holder, ...] = ()
+    handlers: tuple[ErasureHandler, ...] = ()
     """Of floors above."""
     wait: bool = True
-    listener: Listener = silent
+    listener: Listener = null_listener
 
     @property
-    def tops(self) -> tuple[Path, ...]:
+    def search_roots(self) -> tuple[Path, ...]:
         """Where things are looked for: the folders named, else those that data and adapters are
         in; and these two. One within another is looked through once."""
         beside = (self.data.absolute().parent, self.adapters.absolute().parent)
-        wanted = (*(self.within or beside), self.data, self.adapters)
+        wanted = (*(self.search_folders or beside), self.data, self.adapters)
         tops = {folder.resolve(): folder for folder in reversed(wanted)}
         return tuple(
             tops[place]
@@ -88,23 +94,25 @@ class Forgetting:
     def run(self, *, verify: bool = False, dry_run: bool = False) -> Receipt:
         """Do it, or say what would be done; see ``api.forget``."""
         started = time.monotonic()
-        for folder in self.within:
+        for folder in self.search_folders:
             if not folder.is_dir():
                 raise MissingError(f"{folder}: no folder there to look in")
         _require_adapters(self.adapters)
-        with lock(self.data, wait=self.wait, what="the dataset"):
-            main = self._main()
-            found = collect(main, self.tops, [self.adapters], self._datasets)
-            known = self._known(main, found)
+        with hold_lock(self.data, wait=self.wait, what="the dataset"):
+            main = self._plan_redaction()
+            found = collect_inventory(
+                main, self.search_roots, [self.adapters], self._dataset_handler
+            )
+            known = self._has_work(main, found)
             if not known and not verify:
-                raise MissingError(self._nothing(main))
-            doing = self._would if dry_run else self._done
+                raise MissingError(self._explain_nothing_found(main))
+            doing = self._preview_effects if dry_run else self._erase_everything
             done = doing(main, found) if known else []
-        left = self._scan(found) if verify and not dry_run else ()
+        left = self._scan_files(found) if verify and not dry_run else ()
         return Receipt(
             person=self.person,
             records=self.records,
-            searched=self.tops,
+            searched=self.search_roots,
             effects=tuple(done),
             unreadable=tuple(found.unreadable),
             done=not dry_run,
@@ -114,35 +122,35 @@ class Forgetting:
         )
 
     @property
-    def _whole(self) -> bool:
+    def _is_whole_person(self) -> bool:
         """Whether it is the person who goes, and not something of theirs alone."""
         return not self.records
 
     @property
-    def _theirs(self) -> tuple[Path, ...]:
+    def _caller_files(self) -> tuple[Path, ...]:
         """Files of the caller that verification passes by."""
         return ()
 
     @property
-    def _spared(self) -> Path | None:
+    def _excluded_store(self) -> Path | None:
         """See ``Derived.spared``."""
         return None
 
     @property
-    def _event(self) -> tuple[str, Mapping[str, Any]]:
+    def _ledger_event(self) -> tuple[str, Mapping[str, Any]]:
         """What the ledger is told, under their pseudonym."""
-        told = {} if self._whole else {"records": len(self.records)}
-        return (FORGOTTEN if self._whole else RECORDS_FORGOTTEN), told
+        told = {} if self._is_whole_person else {"records": len(self.records)}
+        return (FORGOTTEN if self._is_whole_person else RECORDS_FORGOTTEN), told
 
     @property
-    def _datasets(self) -> Datasets:
-        return Datasets(get_task, keep_joint=self.config.keep_joint)
+    def _dataset_handler(self) -> DatasetErasure:
+        return DatasetErasure(get_task, keep_joint=self.config.keep_joint)
 
-    def _main(self) -> Redaction:
+    def _plan_redaction(self) -> Redaction:
         """What goes of the dataset; raises MissingError for a record that is not in it."""
         dataset = read_dataset(self.data)
         if self.records:
-            history = dataset.history(self.person)
+            history = dataset.read_history(self.person)
             there = {i.id for i in (*history.items, *history.queries)}
             for record in self.records:
                 if record not in there:
@@ -160,114 +168,125 @@ class Forgetting:
             keep_joint=self.config.keep_joint,
         )
 
-    def _done(self, main: Redaction, found: Belongings) -> list[Effect]:
+    def _erase_everything(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
         """Everything, in the order in which a kill is finished by another run."""
-        out: list[Effect] = []
-        with self._staged(main) as dataset:
+        out: list[ErasureEffect] = []
+        with self._stage_dataset(main) as dataset:
             place = str(dataset.folder)  # where the histories are meanwhile is no use to anybody
             out += [
                 replace(effect, why=effect.why.replace(place, str(self.data)))
-                for effect in self._derived(found, dataset)
+                for effect in self._erase_derived(found, dataset)
             ]
             for other in found.datasets:
-                rewrite(other, other.dataset.folder)
-                out += effects(other, other.dataset.folder)
-            out += [e for folder in found.stores for e in self._tell(folder, found)]
-            if main.any:
-                out += effects(main, self.data)
+                rewrite_dataset(other, other.dataset.folder)
+                out += list_effects(other, other.dataset.folder)
+            out += [e for folder in found.stores for e in self._update_ledger(folder, found)]
+            if main.is_needed:
+                out += list_effects(main, self.data)
         return out
 
     @contextmanager
-    def _staged(self, main: Redaction) -> Generator[Dataset]:
+    def _stage_dataset(self, main: Redaction) -> Generator[Dataset]:
         """The dataset as it will be; it takes its place when the block has ended well."""
-        if not main.any:
+        if not main.is_needed:
             yield main.dataset
             return
-        with staged_folder(self.data, replace=True) as stage:
-            yield rewrite(main, stage)
+        with stage_folder(self.data, replace=True) as stage:
+            yield rewrite_dataset(main, stage)
 
-    def _derived(self, found: Belongings, dataset: Dataset) -> list[Effect]:
+    def _erase_derived(self, found: PersonInventory, dataset: Dataset) -> list[ErasureEffect]:
         """All that was made of their words."""
-        return Derived(
-            found=found,
+        return DerivedArtifacts(
+            inventory=found,
             dataset=dataset,
-            tops=self.tops,
+            search_roots=self.search_roots,
             rebuild=self.config.rebuild,
             base=self.base,
             profiles=self.profiles,
-            holders=self.holders,
-            spared=self._spared,
+            handlers=self.handlers,
+            excluded_store=self._excluded_store,
             wait=self.wait,
             listener=self.listener,
-        ).erase()
+        ).erase_all()
 
-    def _tell(self, folder: Path, found: Belongings) -> list[Effect]:
+    def _update_ledger(self, folder: Path, found: PersonInventory) -> list[ErasureEffect]:
         """Tell a store's ledger; of a whole person the way to their pseudonym goes after that, also
         where the ledger was edited and takes no more events."""
-        ledger = Ledger(folder / LEDGER)
-        with found.noted():
-            if ledger.of(self.person):
-                event, details = self._event
-                ledger.record(event, [self.person], details)
-        if not self._whole or not ledger.forget(self.person):
+        ledger = Ledger(folder / LEDGER_FOLDER)
+        with found.collect_errors():
+            if ledger.read_entries_of(self.person):
+                event, details = self._ledger_event
+                ledger.record_event(event, [self.person], details)
+        if not self._is_whole_person or not ledger.forget_person(self.person):
             return []
-        return [Effect(what="pseudonym", where=folder, outcome="destroyed", person=self.person)]
+        return [
+            ErasureEffect(what="pseudonym", where=folder, outcome="destroyed", person=self.person)
+        ]
 
-    def _known(self, main: Redaction, found: Belongings) -> bool:
+    def _has_work(self, main: Redaction, found: PersonInventory) -> bool:
         """Whether there is anything of theirs; work in progress, of whoever, does not count."""
-        if main.any or found.datasets or found.pools or found.leaving.needles.tensors:
+        if main.is_needed or found.datasets or found.pools or found.request.patterns.tensors:
             return True
         for folder in found.stores:
-            with found.noted():
-                if Ledger(folder / LEDGER).of(self.person):
+            with found.collect_errors():
+                if Ledger(folder / LEDGER_FOLDER).read_entries_of(self.person):
                     return True
-        kinds = (*self.holders, *_KINDS, Bases(), Profiles(main.dataset))
-        return bool(self._found(found, kinds))
+        kinds = (*self.handlers, *_HANDLERS, BaseModelErasure(), Profiles(main.dataset))
+        return bool(self._find_effects(found, kinds))
 
-    def _would(self, main: Redaction, found: Belongings) -> list[Effect]:
+    def _preview_effects(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
         """What there is, as if it had been done; what becomes of others' things is not tried."""
-        out = effects(main, self.data) if main.any else []
-        out += [e for other in found.datasets for e in effects(other, other.dataset.folder)]
+        out = list_effects(main, self.data) if main.is_needed else []
+        out += [e for other in found.datasets for e in list_effects(other, other.dataset.folder)]
         out += [
-            Effect(what="pieces", where=pool, outcome="removed", person=self.person)
+            ErasureEffect(what="pieces", where=pool, outcome="removed", person=self.person)
             for pool, _ in found.pools
         ]
-        kinds = (*self.holders, *_KINDS, Bases(), Profiles(main.dataset), *WORK)
-        return out + self._found(found, kinds)
+        kinds = (
+            *self.handlers,
+            *_HANDLERS,
+            BaseModelErasure(),
+            Profiles(main.dataset),
+            *WORK_IN_PROGRESS,
+        )
+        return out + self._find_effects(found, kinds)
 
-    def _found(self, found: Belongings, holders: Sequence[Holder]) -> list[Effect]:
-        out: list[Effect] = []
+    def _find_effects(
+        self, found: PersonInventory, holders: Sequence[ErasureHandler]
+    ) -> list[ErasureEffect]:
+        out: list[ErasureEffect] = []
         for folder in found.folders:
             for holder in holders:
-                with found.noted():
-                    if what := holder.find(folder, found.leaving):
-                        out.append(Effect(what=what, where=folder, outcome="removed"))
+                with found.collect_errors():
+                    if what := holder.find(folder, found.request):
+                        out.append(ErasureEffect(what=what, where=folder, outcome="removed"))
         return out
 
-    def _scan(self, found: Belongings) -> tuple[Hit, ...]:
-        readers = [self._datasets.scan, *(h.scan for h in self.holders)]
-        whose = self.person if self._whole else ""
-        tops = [folder for folder in self.tops if folder.is_dir()]
+    def _scan_files(self, found: PersonInventory) -> tuple[ScanHit, ...]:
+        readers = [self._dataset_handler.scan, *(h.scan for h in self.handlers)]
+        whose = self.person if self._is_whole_person else ""
+        tops = [folder for folder in self.search_roots if folder.is_dir()]
         return scan_tree(
             tops,
             whose,
-            found.leaving.needles,
+            found.request.patterns,
             readers=readers,
-            others=found.others,
-            spared=self._theirs,
+            others=found.foreign_folders,
+            spared=self._caller_files,
         )
 
-    def _nothing(self, main: Redaction) -> str:
+    def _explain_nothing_found(self, main: Redaction) -> str:
         people = main.dataset.people
         example = f"; {self.data} has {len(people)} people, e.g. {people[0]!r}" if people else ""
         return (
-            f"nothing of {self.person!r} is in {', '.join(map(str, self.tops))}: never there, or "
+            f"nothing of {self.person!r} is in {', '.join(map(str, self.search_roots))}: never "
+            "there, or "
             f"forgotten already (--verify looks through every byte){example}"
         )
 
 
 def _require_adapters(folder: Path) -> None:
     """Raise MissingError where no adapters or recipes are."""
-    kinds: tuple[type[BoundFolder], ...] = (AdapterStore, RecipeStore)
-    if not any((folder / kind.HEAD).is_file() for kind in kinds):
+    kinds: tuple[type[BaseBoundArtifact], ...] = (AdapterStore, RecipeStore)
+    if not any((folder / kind.HEADER_FILE).is_file() for kind in kinds):
         raise MissingError(f"{folder}: no adapter store there, and no recipes; name the folder")

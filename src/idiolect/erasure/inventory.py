@@ -12,32 +12,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from idiolect.adapters.erasure import is_store
-from idiolect.adapters.formats.peft import WEIGHTS
-from idiolect.adapters.store.signatures import traces_of
-from idiolect.adapters.store.store import AdapterStore, Record
+from idiolect.adapters.formats.peft import WEIGHTS_FILE
+from idiolect.adapters.store.signatures import byte_signatures
+from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.config import from_plain
 from idiolect.errors import ArtifactError
 from idiolect.history.dataset import Dataset
-from idiolect.history.erasure import Datasets, is_dataset
+from idiolect.history.erasure import DatasetErasure, is_dataset
 from idiolect.history.history import History
 from idiolect.history.redact import Redaction
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
-from idiolect.pieces.sharing.pool_ledger import Shares
-from idiolect.privacy.erasure import Leaving, folders_below
+from idiolect.pieces.sharing.pool_ledger import PoolLedger
+from idiolect.privacy.erasure import ErasureRequest, walk_folders
 from idiolect.privacy.ledger import Ledger
-from idiolect.privacy.patterns import Needles
+from idiolect.privacy.patterns import SearchPatterns
 from idiolect.storage.files import sha256_file
 from idiolect.training.runs.plan import PersonalConfig
 
-LEDGER = "ledger"
+LEDGER_FOLDER = "ledger"
 
 
 @dataclass(kw_only=True)
-class Belongings:
+class PersonInventory:
     """What was found."""
 
-    leaving: Leaving
+    request: ErasureRequest
     folders: tuple[Path, ...] = ()
     """Every folder that was looked into."""
     datasets: list[Redaction] = field(default_factory=list)
@@ -46,14 +46,14 @@ class Belongings:
     recipes: list[Path] = field(default_factory=list)
     pools: list[tuple[Path, tuple[str, ...]]] = field(default_factory=list)
     """Pools, and the pseudonyms that they had in each."""
-    adapters: dict[str, Path] = field(default_factory=dict)
+    exported_adapters: dict[str, Path] = field(default_factory=dict)
     """Exported adapters by the sha256 of their weights."""
-    others: list[Path] = field(default_factory=list)
+    foreign_folders: list[Path] = field(default_factory=list)
     """Folders in which the id, a plain number, is of another task and somebody else's."""
     unreadable: list[str] = field(default_factory=list)
 
     @contextmanager
-    def noted(self) -> Generator[None]:
+    def collect_errors(self) -> Generator[None]:
         """What cannot be read is told in the receipt, and holds up nothing else."""
         try:
             yield
@@ -62,110 +62,116 @@ class Belongings:
                 self.unreadable.append(str(error))
 
 
-def collect(
-    main: Redaction, tops: Sequence[Path], stores: Sequence[Path], datasets: Datasets
-) -> Belongings:
+def collect_inventory(
+    main: Redaction, tops: Sequence[Path], stores: Sequence[Path], datasets: DatasetErasure
+) -> PersonInventory:
     """Look through the folders, and these stores wherever they are."""
-    leaving = Leaving(
+    leaving = ErasureRequest(
         person=main.person,
         records=main.records,
         task=main.dataset.task,
-        needles=main.unique,
-        changed=main.changed,
+        patterns=main.unique_patterns,
+        affected_people=main.affected_people,
     )
-    out = Belongings(leaving=leaving)
-    looked = [*folders_below([*tops, *stores])]
+    out = PersonInventory(request=leaving)
+    looked = [*walk_folders([*tops, *stores])]
     out.folders = tuple(looked)
     for folder in looked:
-        with out.noted():
-            _place(folder, main, datasets, out)
-    texts, tensors = set(main.unique.texts), set[bytes]()
-    changed, files = set(main.changed), set[str]()
+        with out.collect_errors():
+            _classify_folder(folder, main, datasets, out)
+    texts, tensors = set(main.unique_patterns.texts), set[bytes]()
+    changed, files = set(main.affected_people), set[str]()
     for other in out.datasets:
-        texts |= other.unique.texts
-        changed |= other.changed
-    for folder in _with_parts(out.stores):
-        with out.noted():
-            tensors |= _tensors(folder, main)
+        texts |= other.unique_patterns.texts
+        changed |= other.affected_people
+    for folder in _iter_with_parts(out.stores):
+        with out.collect_errors():
+            tensors |= _read_signatures(folder, main)
     for folder in out.stores:
-        with out.noted():
-            files |= _means(folder, main.person)
-    out.leaving = replace(
+        with out.collect_errors():
+            files |= _find_means(folder, main.person)
+    out.request = replace(
         leaving,
-        needles=Needles(frozenset(texts), frozenset(tensors)),
-        changed=frozenset(changed),
+        patterns=SearchPatterns(frozenset(texts), frozenset(tensors)),
+        affected_people=frozenset(changed),
         files=frozenset(files),
     )
-    out.pools = [(pool, names) for pool, _ in out.pools if (names := _names(pool, out))]
+    out.pools = [(pool, names) for pool, _ in out.pools if (names := _find_pseudonyms(pool, out))]
     return out
 
 
-def _place(folder: Path, main: Redaction, datasets: Datasets, out: Belongings) -> None:
+def _classify_folder(
+    folder: Path, main: Redaction, datasets: DatasetErasure, out: PersonInventory
+) -> None:
     """Take one folder in, if it is something."""
     if folder.resolve() == main.dataset.folder.resolve():
         return
-    found = datasets.redaction(folder, out.leaving)
+    found = datasets.plan_redaction(folder, out.request)
     if found is not None:
-        out.datasets += [found] if found.any else []
+        out.datasets += [found] if found.is_needed else []
     elif is_store(folder):
         store = AdapterStore.open(folder)
-        (out.stores if out.leaving.is_theirs(store.task) else out.others).append(folder)
-    elif (folder / RecipeStore.HEAD).is_file():
+        (out.stores if out.request.is_same_person(store.task) else out.foreign_folders).append(
+            folder
+        )
+    elif (folder / RecipeStore.HEADER_FILE).is_file():
         recipes = RecipeStore.open(folder)
-        (out.recipes if out.leaving.is_theirs(recipes.task) else out.others).append(folder)
-    elif (folder / Pool.HEAD).is_file():
+        (out.recipes if out.request.is_same_person(recipes.task) else out.foreign_folders).append(
+            folder
+        )
+    elif (folder / Pool.HEADER_FILE).is_file():
         Pool.open(folder)
         out.pools.append((folder, ()))
-    elif (folder / WEIGHTS).is_file():
-        out.adapters[sha256_file(folder / WEIGHTS)] = folder
+    elif (folder / WEIGHTS_FILE).is_file():
+        out.exported_adapters[sha256_file(folder / WEIGHTS_FILE)] = folder
     elif is_dataset(folder):
-        out.others.append(folder)
+        out.foreign_folders.append(folder)
 
 
-def _with_parts(stores: Sequence[Path]) -> Iterator[Path]:
+def _iter_with_parts(stores: Sequence[Path]) -> Iterator[Path]:
     for folder in stores:
         yield folder
-        yield from sorted(p.parent for p in folder.glob(f"parts/*/{AdapterStore.HEAD}"))
+        yield from sorted(p.parent for p in folder.glob(f"parts/*/{AdapterStore.HEADER_FILE}"))
 
 
-def _tensors(folder: Path, main: Redaction) -> frozenset[bytes]:
+def _read_signatures(folder: Path, main: Redaction) -> frozenset[bytes]:
     """The numbers of their adapter, if it is one of what goes."""
     store = AdapterStore.open(folder)
-    record = store.record(main.person)
+    record = store.get_record(main.person)
     if record is None or record.row is None:
         return frozenset()
     if main.records and main.person in main.dataset:
-        kept = main.of(main.dataset.history(main.person))
-        if not is_stale(record, kept, last_items(store)):
+        kept = main.redact_history(main.dataset.read_history(main.person))
+        if not is_stale(record, kept, read_last_items(store)):
             return frozenset()
-    adapter = store.adapter(main.person)
-    return traces_of(adapter) if adapter else frozenset()
+    adapter = store.get_adapter(main.person)
+    return byte_signatures(adapter) if adapter else frozenset()
 
 
-def _means(folder: Path, person: str) -> set[str]:
+def _find_means(folder: Path, person: str) -> set[str]:
     """sha256 of the means that they are in."""
-    entries = Ledger(folder / LEDGER).of(person)
+    entries = Ledger(folder / LEDGER_FOLDER).read_entries_of(person)
     means = [e for e in entries if e.event == "shared" and e.details.get("scope") == "mean"]
     return {str(entry.details["sha256"]) for entry in means if "sha256" in entry.details}
 
 
-def _names(pool: Path, found: Belongings) -> tuple[str, ...]:
+def _find_pseudonyms(pool: Path, found: PersonInventory) -> tuple[str, ...]:
     """Their pseudonyms in a pool, from every ledger that knows them."""
     opened = Pool.open(pool)
     names: list[str] = []
     for folder in found.stores:
-        with found.noted():
-            every = Shares(Ledger(folder / LEDGER), opened).every()
-            names += every.get(found.leaving.person, ())
+        with found.collect_errors():
+            every = PoolLedger(Ledger(folder / LEDGER_FOLDER), opened).list_all_pseudonyms()
+            names += every.get(found.request.person, ())
     return tuple(dict.fromkeys(names))
 
 
-def last_items(store: AdapterStore) -> int:
+def read_last_items(store: AdapterStore) -> int:
     """How many of everybody's last items a store's settings look at; 0 for all."""
     return from_plain(PersonalConfig, store.settings, where=str(store.folder)).last_items
 
 
-def is_stale(record: Record, history: History | None, last: int) -> bool:
+def is_stale(record: AdapterRecord, history: History | None, last: int) -> bool:
     """Whether an adapter was trained on something else than the first items of a history.
 
     One that was imported says nothing of its items; so it is, where there is one.
@@ -174,13 +180,14 @@ def is_stale(record: Record, history: History | None, last: int) -> bool:
         return False
     if history is None or not record.items:
         return True
-    used = history.last(last) if last else history
+    used = history.take_last(last) if last else history
     first = History(history.person, used.items[: record.items])
-    return first.fingerprint() != record.history
+    return first.compute_fingerprint() != record.history
 
 
-def in_dataset(dataset: Dataset, people: Collection[str]) -> dict[str, History | None]:
+def find_histories(dataset: Dataset, people: Collection[str]) -> dict[str, History | None]:
     """The histories of some people, ``None`` for who has none there."""
     return {
-        person: dataset.history(person) if person in dataset else None for person in sorted(people)
+        person: dataset.read_history(person) if person in dataset else None
+        for person in sorted(people)
     }

@@ -10,21 +10,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from idiolect.adapters.protocol import Adapter
-from idiolect.erasure.deleted_rows import fields_of
+from idiolect.erasure.deleted_rows import parse_pair_fields
 from idiolect.errors import UsageError
-from idiolect.events import Listener, Note, silent
+from idiolect.events import Listener, Message, null_listener
 from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base
 from idiolect.prompt_sets.pairs import Pair
-from idiolect.prompts.context import Person
+from idiolect.prompts.context import PersonContext
 from idiolect.prompts.render import Example
 from idiolect.tasks.task import Prompt
-from idiolect.unlearning.examples import Item, Sets, item_of
-from idiolect.unlearning.run import Figures, UnlearnConfig, at_most, perplexity, unlearn_adapter
+from idiolect.unlearning.examples import ForgetRetainSets, TokenizedPair, pair_from_example
+from idiolect.unlearning.run import (
+    Perplexities,
+    UnlearnConfig,
+    cap_measured_pairs,
+    compute_perplexity,
+    unlearn_adapter,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Negated:
+class NegationResult:
     """What negation did, measured on the adapter as it is stored."""
 
     pairs: int
@@ -32,13 +38,13 @@ class Negated:
     retained: int
     """Items of the person's that were to stay."""
     scale: float
-    before: Figures
-    after: Figures
+    before: Perplexities
+    after: Perplexities
     without: float
     """Perplexity of the answers that were to go without any adapter: where nothing was known."""
 
     @property
-    def told(self) -> str:
+    def summary_text(self) -> str:
         """In words, for receipts."""
         old, new = self.before, self.after
         rest = ", so some of it is still known" if new.forget_perplexity < self.without else ""
@@ -50,78 +56,85 @@ class Negated:
         )
 
 
-def negate(
+def negate_pairs(
     base: Base,
     adapter: Adapter,
-    person: Person,
+    person: PersonContext,
     pairs: Sequence[Pair],
     config: UnlearnConfig,
     *,
-    listener: Listener = silent,
-) -> tuple[Adapter, Negated]:
+    listener: Listener = null_listener,
+) -> tuple[Adapter, NegationResult]:
     """A person's adapter without what the pairs say, of the kind it was, and what that did.
 
     ``person`` is asked for the items that stay. Raises UsageError where a pair does not fit into a
     prompt, where no scale keeps what stays within ``config.retain_bound``, and where what should go
     has not become less likely.
     """
-    forget = tuple(_asked(person, number, pair, config) for number, pair in enumerate(pairs, 1))
+    forget = tuple(
+        _tokenize_pair(person, number, pair, config) for number, pair in enumerate(pairs, 1)
+    )
     keys = {item.key for item in forget}
-    retain = tuple(item for item in _kept(person, config) if item.key not in keys)
-    config = _without_answers(forget, config, listener)
+    retain = tuple(item for item in _iter_retained(person, config) if item.key not in keys)
+    config = _drop_other_answers(forget, config, listener)
     made = unlearn_adapter(base, adapter, forget, retain, config, listener=listener)
     assert made.adapter is not None
-    measured = [item.example for item in at_most(forget, config.train.seed)]
-    done = Negated(
+    measured = [item.example for item in cap_measured_pairs(forget, config.train.seed)]
+    done = NegationResult(
         pairs=len(forget),
         retained=len(retain),
         scale=made.scale,
         before=made.before,
         after=made.after,
-        without=perplexity(base, None, measured),
+        without=compute_perplexity(base, None, measured),
     )
     if not done.after.forget_perplexity > done.before.forget_perplexity:
         raise UsageError(
-            f"the adapter knows as much as before; {done.told}; nothing was changed: raise the "
+            f"the adapter knows as much as before; {done.summary_text}; nothing was changed: "
+            "raise the "
             "bound, or train longer (train.steps)"
         )
     return made.adapter, done
 
 
-def _without_answers(
-    forget: Sequence[Item], config: UnlearnConfig, listener: Listener
+def _drop_other_answers(
+    forget: Sequence[TokenizedPair], config: UnlearnConfig, listener: Listener
 ) -> UnlearnConfig:
     """The settings, for SKU without other answers to a prompt if there are none."""
-    sets = Sets(tuple(forget), ())
-    if config.method == "sku" and config.sku.e2 and not all(map(sets.others, forget)):
-        listener(Note(text="no other answers to put to a prompt, so SKU does without (sku.e2=0)"))
+    sets = ForgetRetainSets(tuple(forget), ())
+    if config.method == "sku" and config.sku.e2 and not all(map(sets.find_other_answers, forget)):
+        listener(
+            Message(text="no other answers to put to a prompt, so SKU does without (sku.e2=0)")
+        )
         config = replace(config, sku=replace(config.sku, e2=0.0))
     return config
 
 
-def _asked(person: Person, number: int, pair: Pair, config: UnlearnConfig) -> Item:
+def _tokenize_pair(
+    person: PersonContext, number: int, pair: Pair, config: UnlearnConfig
+) -> TokenizedPair:
     """A pair as if it were asked now, after everything that is left."""
-    fields = fields_of(person.task, pair)
+    fields = parse_pair_fields(person.task, pair)
     if fields is not None:
         query = Interaction(id=f"pair {number}", position=len(person.history.items), fields=fields)
-        example = person.query_example(query)
+        example = person.build_query_example(query)
     else:
-        example = person.prompter.example(Prompt(before="", body=pair.prompt), pair.response)
+        example = person.prompter.encode_example(Prompt(before="", body=pair.prompt), pair.response)
     if example is None:
         raise UsageError(
             f"pair {number} is too long for prompt.max_tokens "
             f"({person.prompter.config.max_tokens}), with which nobody can have been trained on it"
         )
-    return item_of(_cut(example, config))
+    return pair_from_example(_truncate_answer(example, config))
 
 
-def _kept(person: Person, config: UnlearnConfig) -> Iterator[Item]:
+def _iter_retained(person: PersonContext, config: UnlearnConfig) -> Iterator[TokenizedPair]:
     """The person's items as training shows them."""
     for place in range(len(person.history.items)):
-        example = person.item_example(place)
+        example = person.build_item_example(place)
         if example is not None:
-            yield item_of(_cut(example, config))
+            yield pair_from_example(_truncate_answer(example, config))
 
 
-def _cut(example: Example, config: UnlearnConfig) -> Example:
+def _truncate_answer(example: Example, config: UnlearnConfig) -> Example:
     return replace(example, ids=example.ids[: example.answer_start + config.answer_tokens])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
-from idiolect.evaluation.experiment import StudyConfig, study
+from idiolect.evaluation.experiment import ExperimentConfig, run_experiment
 from idiolect.evaluation.results import Comparison
 from idiolect.evaluation.runner import EvaluateConfig
-from idiolect.events import Listener, Note
+from idiolect.events import Listener, Message
 from idiolect.history.history import History
 from idiolect.importers.registry import import_histories
 from idiolect.models.base import Base
@@ -21,36 +21,40 @@ from idiolect.training.adapt_base import AdaptConfig
 from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.schedule import TrainConfig
 
-RATERS, CHATTERS = 8, 4
+NUM_RATERS, NUM_CHATTERS = 8, 4
 LAST_ITEMS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class DemoTask:
     """One real dataset of the demo and of the benchmark: whose data, and who may be tested."""
 
     format: str
     task: str
     dataset: str
-    least: int
-    most: int
+    min_items: int
+    max_items: int
     """Testable people have so many items, at least and at most."""
 
 
-FILMS = Subject(
-    format="movielens", task="rating", dataset="MovieLens-100k (recbole)", least=60, most=120
+FILMS = DemoTask(
+    format="movielens",
+    task="rating",
+    dataset="MovieLens-100k (recbole)",
+    min_items=60,
+    max_items=120,
 )
-CHATS = Subject(
+CHATS = DemoTask(
     format="chitchat",
     task="reply",
     dataset="Chit Chat Challenge (chitchat-dataset)",
-    least=60,
-    most=1200,
+    min_items=60,
+    max_items=1200,
 )
 
 
-def draw(
-    subject: Subject, count: int, *, seed: int, purpose: str = "tested", last: int = LAST_ITEMS
+def draw_people(
+    subject: DemoTask, count: int, *, seed: int, purpose: str = "tested", last: int = LAST_ITEMS
 ) -> tuple[list[History], list[History]]:
     """The tested people, cut to their last items, and everyone else. A seeded draw.
 
@@ -63,20 +67,20 @@ def draw(
     able = [
         h.person
         for h in histories
-        if subject.least <= len(h.items) <= subject.most
+        if subject.min_items <= len(h.items) <= subject.max_items
         and derive_seed(0, subject.format, h.person) % 2 == half
     ]
     if count > len(able):
         raise UsageError(
             f"--people {count}: only {len(able)} people of {subject.dataset} have "
-            f"{subject.least} to {subject.most} items and may be tested"
+            f"{subject.min_items} to {subject.max_items} items and may be tested"
         )
     chosen = set(random.Random(derive_seed(seed, subject.format, purpose)).sample(able, count))
-    tested = [h.last(last) if last else h for h in histories if h.person in chosen]
+    tested = [h.take_last(last) if last else h for h in histories if h.person in chosen]
     return tested, [h for h in histories if h.person not in chosen]
 
 
-def study_config(subject: Subject, *, seed: int, quick: bool) -> StudyConfig:
+def make_experiment_config(subject: DemoTask, *, seed: int, quick: bool) -> ExperimentConfig:
     """Settings of a study of a subject; ``quick`` is the demo's size."""
     personal = PersonalConfig(train=TrainConfig(seed=seed))
     evaluate = EvaluateConfig(methods=("base", "oppu", "rag"), personal=personal, queries=10)
@@ -86,28 +90,28 @@ def study_config(subject: Subject, *, seed: int, quick: bool) -> StudyConfig:
     items = 0 if rated else (300 if quick else 1000)
     epochs = (1 if quick else 2) if rated else 1
     train = replace(adapting.train, seed=seed, epochs=epochs, batch=16)
-    return StudyConfig(
+    return ExperimentConfig(
         evaluate=replace(evaluate, queries=8) if quick else evaluate,
         adapt=replace(adapting, train=train, most_items=items),
         context_items=40 if quick else 120,
     )
 
 
-def run_demo(
+def compare_demo_tasks(
     base: Base, work: Path, *, people: int | None, seed: int, listener: Listener
 ) -> Sequence[Comparison]:
     """Both studies; ``people`` of each kind instead of 8 who rate and 4 who chat."""
     out: list[Comparison] = []
-    for subject, usual in ((FILMS, RATERS), (CHATS, CHATTERS)):
-        listener(Note(text=f"{subject.dataset}: drawing people"))
-        tested, others = draw(subject, people or usual, seed=seed)
+    for subject, usual in ((FILMS, NUM_RATERS), (CHATS, NUM_CHATTERS)):
+        listener(Message(text=f"{subject.dataset}: drawing people"))
+        tested, others = draw_people(subject, people or usual, seed=seed)
         out.append(
-            study(
+            run_experiment(
                 base,
                 get_task(subject.task),
                 tested,
                 others,
-                study_config(subject, seed=seed, quick=True),
+                make_experiment_config(subject, seed=seed, quick=True),
                 work / subject.task,
                 dataset=subject.dataset,
                 listener=listener,

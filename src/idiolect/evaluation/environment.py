@@ -27,18 +27,18 @@ _PACKAGES = (
 )
 
 
-def hardware(accelerator: str | None = None) -> dict[str, Any]:
+def describe_hardware(accelerator: str | None = None) -> dict[str, Any]:
     """CPU model, cores, memory (GiB), system; ``accelerator`` is named by the caller."""
     return {
-        "cpu": _cpu(),
+        "cpu": _read_cpu_model(),
         "cores": os.cpu_count() or 1,
-        "memory_gib": _memory_gib(),
+        "memory_gib": _read_memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
         "accelerator": accelerator,
     }
 
 
-def versions() -> dict[str, str]:
+def list_versions() -> dict[str, str]:
     """Python and the packages that numbers depend on; absent packages are left out."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
@@ -47,7 +47,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _cpu() -> str:
+def _read_cpu_model() -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.lower().startswith("model name"):
@@ -59,7 +59,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def _memory_gib() -> float | None:
+def _read_memory_gib() -> float | None:
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from idiolect.config import fingerprint, to_plain
+from idiolect.config import compute_fingerprint, to_plain
 from idiolect.errors import MismatchError
-from idiolect.evaluation.methods import methods
+from idiolect.evaluation.methods import select_methods
 from idiolect.evaluation.results import Comparison
-from idiolect.evaluation.runner import EvaluateConfig, Runner, with_queries
-from idiolect.events import Listener, silent
+from idiolect.evaluation.runner import EvaluateConfig, EvaluationRunner, ensure_queries
+from idiolect.events import Listener, null_listener
 from idiolect.history.history import History
-from idiolect.inference.profile_writer import BaseWriter
+from idiolect.inference.profile_writer import ModelProfileWriter
 from idiolect.models.base import Base, load_base
 from idiolect.models.encoder import MiniLM
 from idiolect.profiles.profile import Profile
@@ -25,12 +25,17 @@ from idiolect.profiles.write import write_profiles
 from idiolect.prompts.context import ContextConfig
 from idiolect.retrieval.dense import Encoder
 from idiolect.tasks.task import Task
-from idiolect.training.adapt_base import AdaptConfig, Exclusion, adapt, contributors_of
+from idiolect.training.adapt_base import (
+    AdaptConfig,
+    ExcludedTestSet,
+    adapt_to_task,
+    read_contributors,
+)
 from idiolect.training.engine.config import EngineConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
+class ExperimentConfig:
     """Sizes and settings of one study."""
 
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
@@ -41,44 +46,46 @@ class StudyConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
 
 
-def study(
+def run_experiment(
     base: Base,
     task: Task,
     tested: Sequence[History],
     others: Sequence[History],
-    config: StudyConfig,
+    config: ExperimentConfig,
     work: Path,
     *,
     dataset: str,
     further: Mapping[str, Base] | None = None,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> Comparison:
     """Adapt on ``others``, compare on ``tested``; nobody tested takes part in the adaptation.
 
     ``further``: bases that were adapted before with retrieval (``rag``) and with profiles
     (``pag``), where none is to be made here.
     """
-    asked = [with_queries(h, task, config.evaluate) for h in tested]
+    asked = [ensure_queries(h, task, config.evaluate) for h in tested]
     settings = config.evaluate
-    chosen = methods(settings.methods, k=settings.k, retriever=settings.retriever)
+    chosen = select_methods(settings.methods, k=settings.k, retriever=settings.retriever)
     encoder = MiniLM() if settings.retriever == "dense" else None
     writing = any(m.context.profile for m in chosen)
     profiles: dict[str, tuple[Profile, ...]] = {}
     if writing:
-        profiles = _profiles(base, task, asked, work, listener)
+        profiles = _write_profiles(base, task, asked, work, listener)
     bases: dict[str, Base] = {"plain": base, **(further or {})}
     if config.adapt is not None:
-        maker = _Adapter(task, others, Exclusion(task, asked), work, config, encoder, listener)
-        bases["plain"] = maker.make(base, config.adapt, {})
+        maker = BaseAdapter(
+            task, others, ExcludedTestSet(task, asked), work, config, encoder, listener
+        )
+        bases["plain"] = maker.load_or_adapt(base, config.adapt, {})
         wanted = {m.base: m.context for m in chosen if m.base != "plain"}
         if "rag" in wanted:
-            bases["rag"] = maker.further(bases["plain"], wanted["rag"], {})
+            bases["rag"] = maker.adapt_further(bases["plain"], wanted["rag"], {})
         if "pag" in wanted:
-            theirs = maker.sample(others)
-            written = _profiles(base, task, theirs, work, listener)
+            theirs = maker.sample_people(others)
+            written = _write_profiles(base, task, theirs, work, listener)
             maker.others = theirs
-            bases["pag"] = maker.further(bases["plain"], wanted["pag"], written)
-    runner = Runner(
+            bases["pag"] = maker.adapt_further(bases["plain"], wanted["pag"], written)
+    runner = EvaluationRunner(
         bases,
         task,
         config.evaluate,
@@ -88,12 +95,12 @@ def study(
         engine=config.engine,
         listener=listener,
     )
-    return runner.compare(asked, dataset=dataset, base=_about(bases["plain"], task))
+    return runner.compare_methods(asked, dataset=dataset, base=_describe_base(bases["plain"], task))
 
 
 def require_unseen(base: Base, people: Sequence[str]) -> None:
     """Raise MismatchError where the base was adapted on somebody who is to be tested."""
-    seen = sorted(set(contributors_of(base)).intersection(people))
+    seen = sorted(set(read_contributors(base)).intersection(people))
     if seen:
         raise MismatchError(
             f"base {base.name} was adapted on {len(seen)} of the people to be tested, e.g. "
@@ -101,9 +108,9 @@ def require_unseen(base: Base, people: Sequence[str]) -> None:
         )
 
 
-def _about(base: Base, task: Task) -> str:
+def _describe_base(base: Base, task: Task) -> str:
     """What the base is, for the report."""
-    people = len(contributors_of(base))
+    people = len(read_contributors(base))
     if not people:
         return f"{base.name} as it is, not adapted to the task"
     name = base.name.removesuffix(f"+{task.name}")
@@ -113,10 +120,10 @@ def _about(base: Base, task: Task) -> str:
     )
 
 
-def _profiles(
+def _write_profiles(
     base: Base, task: Task, histories: Sequence[History], work: Path, listener: Listener
 ) -> dict[str, tuple[Profile, ...]]:
-    writer = BaseWriter(base)
+    writer = ModelProfileWriter(base)
     return write_profiles(
         list(histories),
         task,
@@ -129,27 +136,27 @@ def _profiles(
 
 
 @dataclass
-class _Adapter:
+class BaseAdapter:
     """Makes adapted bases, each once."""
 
     task: Task
     others: Sequence[History]
-    exclusion: Exclusion
+    exclusion: ExcludedTestSet
     work: Path
-    config: StudyConfig
+    config: ExperimentConfig
     encoder: Encoder | None
     listener: Listener
 
-    def make(
+    def load_or_adapt(
         self, base: Base, config: AdaptConfig, profiles: Mapping[str, Sequence[Profile]]
     ) -> Base:
         """The adapted base, from the work folder where it was made before."""
         people = sorted(self.exclusion.people)
-        others = [h.fingerprint() for h in self.others]
-        key = fingerprint([base.identity, self.task.name, to_plain(config), people, others])
+        others = [h.compute_fingerprint() for h in self.others]
+        key = compute_fingerprint([base.identity, self.task.name, to_plain(config), people, others])
         folder = self.work / f"base-{key}"
         if not (folder / "manifest.json").is_file():
-            adapt(
+            adapt_to_task(
                 base,
                 self.task,
                 self.others,
@@ -163,7 +170,7 @@ class _Adapter:
             )
         return load_base(folder, dtype=config.dtype, device=config.device)
 
-    def further(
+    def adapt_further(
         self, base: Base, context: ContextConfig, profiles: Mapping[str, Sequence[Profile]]
     ) -> Base:
         """A base that goes on from the adapted one with retrieved items or profiles beside."""
@@ -174,9 +181,9 @@ class _Adapter:
             most_items=self.config.context_items,
             train=replace(self.config.adapt.train, epochs=1),
         )
-        return self.make(base, config, profiles)
+        return self.load_or_adapt(base, config, profiles)
 
-    def sample(self, histories: Sequence[History]) -> list[History]:
+    def sample_people(self, histories: Sequence[History]) -> list[History]:
         """Few enough other people that writing their profiles is affordable: the longest
         histories that together hold the items wanted, without anything of a tested person: a
         profile must not tell of it either."""
@@ -184,7 +191,7 @@ class _Adapter:
         for history in sorted(histories, key=lambda h: (-len(h.items), h.person)):
             if history.person in self.exclusion.people:
                 continue
-            out.append(self.exclusion.without(history).last(64))
+            out.append(self.exclusion.filter_history(history).take_last(64))
             if sum(len(h.items) for h in out) >= self.config.context_items * 2:
                 break
         return out

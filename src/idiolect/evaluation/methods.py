@@ -31,7 +31,7 @@ class Method:
     """Which task-adapted base it runs on, where there are several (OPPU adapts one for each)."""
 
 
-def methods(
+def select_methods(
     names: Sequence[str], *, k: int, retriever: RetrieverName = "bm25"
 ) -> tuple[Method, ...]:
     """The named methods; raises UsageError for an unknown name, or for no retriever."""
@@ -61,7 +61,7 @@ def methods(
     return tuple(table[name] for name in dict.fromkeys(names))
 
 
-def own_baselines(task: Task, histories: Sequence[History]) -> tuple[MethodRun, ...]:
+def per_person_baselines(task: Task, histories: Sequence[History]) -> tuple[MethodRun, ...]:
     """A person's own mean and median as the answer to everything, where answers are numbers.
 
     What a personal model must beat: it costs nothing and knows the person's level.
@@ -69,12 +69,12 @@ def own_baselines(task: Task, histories: Sequence[History]) -> tuple[MethodRun, 
     if task.decode != "median":
         return ()
     return (
-        _constant("person-mean", task, histories, fmean),
-        _constant("person-median", task, histories, median),
+        _answer_constant("person-mean", task, histories, fmean),
+        _answer_constant("person-median", task, histories, median),
     )
 
 
-def _constant(name: str, task: Task, histories: Sequence[History], of: object) -> MethodRun:
+def _answer_constant(name: str, task: Task, histories: Sequence[History], of: object) -> MethodRun:
     assert callable(of)
     answers: list[Answer] = []
     for history in histories:

@@ -44,7 +44,7 @@ class MethodRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class LossCurve:
     """A training curve: mean loss per step over the people still training."""
 
     name: str
@@ -63,7 +63,7 @@ class Comparison:
     runs: tuple[MethodRun, ...]
     reference: str = "base"
     """The method that the others are paired against."""
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[LossCurve, ...] = ()
     seeds: tuple[int, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     """The resolved configuration, plain data."""

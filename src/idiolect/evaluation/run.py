@@ -12,14 +12,14 @@ import torch
 
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
-from idiolect.evaluation.demo import run_demo
-from idiolect.evaluation.environment import hardware, versions
-from idiolect.evaluation.experiment import StudyConfig, require_unseen, study
+from idiolect.evaluation.demo import compare_demo_tasks
+from idiolect.evaluation.environment import describe_hardware, list_versions
+from idiolect.evaluation.experiment import ExperimentConfig, require_unseen, run_experiment
 from idiolect.evaluation.reports.report import build_report, write_report
 from idiolect.evaluation.request import EvaluateRequest
 from idiolect.evaluation.results import Comparison
 from idiolect.evaluation.runner import EvaluateConfig
-from idiolect.events import Listener, both, silent
+from idiolect.events import Listener, null_listener, tee
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.history.history import History
 from idiolect.models.base import Base, load_base
@@ -27,14 +27,16 @@ from idiolect.storage.metrics_log import MetricsLog
 from idiolect.tasks.registry import get_task
 
 
-def evaluate_dataset(request: EvaluateRequest, *, listener: Listener = silent) -> dict[str, Any]:
+def evaluate_dataset(
+    request: EvaluateRequest, *, listener: Listener = null_listener
+) -> dict[str, Any]:
     """See ``api.evaluate``."""
     config, out = request.config or EvaluateConfig(), request.out
     if request.methods:
         config = replace(config, methods=tuple(request.methods))
     dataset = read_dataset(request.data)
     personal = config.personal
-    chosen = _drawn(dataset, request.people, personal.train.seed, personal.least_items)
+    chosen = _sample_people(dataset, request.people, personal.train.seed, personal.least_items)
     loaded = load_base(request.base, dtype=config.dtype, device=config.device)
     further = {
         kind: load_base(source, dtype=config.dtype, device=config.device)
@@ -43,48 +45,54 @@ def evaluate_dataset(request: EvaluateRequest, *, listener: Listener = silent) -
     }
     for one in (loaded, *further.values()):
         require_unseen(one, [h.person for h in chosen])
-    compared = study(
+    compared = run_experiment(
         loaded,
         get_task(dataset.task),
         chosen,
         [],
-        StudyConfig(evaluate=config, adapt=None),
+        ExperimentConfig(evaluate=config, adapt=None),
         out / "work",
         dataset=dataset.name,
         further=further,
-        listener=both(listener, MetricsLog(out / "metrics.jsonl")),
+        listener=tee(listener, MetricsLog(out / "metrics.jsonl")),
     )
-    return finish([compared], out, loaded, config.personal.train.seed)
+    return report_comparisons([compared], out, loaded, config.personal.train.seed)
 
 
-def demonstrate(
-    out: Path, *, people: int | None = None, seed: int = 0, listener: Listener = silent
+def run_demo(
+    out: Path, *, people: int | None = None, seed: int = 0, listener: Listener = null_listener
 ) -> dict[str, Any]:
     """See ``api.demo``."""
     base = load_base()
-    told = both(listener, MetricsLog(out / "metrics.jsonl"))
-    compared = run_demo(base, out / "work", people=people, seed=seed, listener=told)
-    return finish(compared, out, base, seed)
+    told = tee(listener, MetricsLog(out / "metrics.jsonl"))
+    compared = compare_demo_tasks(base, out / "work", people=people, seed=seed, listener=told)
+    return report_comparisons(compared, out, base, seed)
 
 
-def finish(compared: Sequence[Comparison], out: Path, base: Base, seed: int) -> dict[str, Any]:
+def report_comparisons(
+    compared: Sequence[Comparison], out: Path, base: Base, seed: int
+) -> dict[str, Any]:
     """Write the report of some studies; gives its content."""
     accelerator = None
     if base.device.type == "cuda":
         accelerator = torch.cuda.get_device_name()
-    report = build_report(compared, hardware=hardware(accelerator), versions=versions(), seed=seed)
+    report = build_report(
+        compared, hardware=describe_hardware(accelerator), versions=list_versions(), seed=seed
+    )
     write_report(out, report)
     return report
 
 
-def _drawn(dataset: Dataset, people: Sequence[str] | int, seed: int, least: int) -> list[History]:
+def _sample_people(
+    dataset: Dataset, people: Sequence[str] | int, seed: int, least: int
+) -> list[History]:
     """The people named, a seeded draw of so many, or all who may be tested."""
     if not isinstance(people, int) and people:
-        return list(dataset.histories(people))
+        return list(dataset.iter_histories(people))
     able = [
         p
-        for p in dataset.people_in("test") or dataset.people
-        if dataset.counts(p)[0] >= least or dataset.counts(p)[1]
+        for p in dataset.list_split_people("test") or dataset.people
+        if dataset.get_counts(p)[0] >= least or dataset.get_counts(p)[1]
     ]
     if isinstance(people, int):
         if people > len(able):
@@ -93,4 +101,4 @@ def _drawn(dataset: Dataset, people: Sequence[str] | int, seed: int, least: int)
                 f"have fewer than {least} items)"
             )
         able = sorted(random.Random(derive_seed(seed, "people")).sample(able, people))
-    return list(dataset.histories(able))
+    return list(dataset.iter_histories(able))

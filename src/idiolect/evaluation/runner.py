@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.adapters.store.store import AdapterStore, load_adapters
-from idiolect.config import fingerprint, to_plain
+from idiolect.config import compute_fingerprint, to_plain
 from idiolect.errors import IntegrityError, UsageError
-from idiolect.evaluation.methods import Method, methods, own_baselines
-from idiolect.evaluation.results import Answer, Comparison, Curve, MethodRun
-from idiolect.events import Event, Listener, Measured, Note, Progress, both, silent
+from idiolect.evaluation.methods import Method, per_person_baselines, select_methods
+from idiolect.evaluation.results import Answer, Comparison, LossCurve, MethodRun
+from idiolect.events import Event, Listener, Message, Metrics, Progress, null_listener, tee
 from idiolect.history.history import History
-from idiolect.inference.answers import Question, answer
+from idiolect.inference.answers import Question, answer_questions
 from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
 from idiolect.profiles.profile import Profile
-from idiolect.prompts.context import Person, RetrieverName
-from idiolect.prompts.render import Prompter
+from idiolect.prompts.context import PersonContext, RetrieverName
+from idiolect.prompts.render import PromptRenderer
 from idiolect.retrieval.dense import Encoder
 from idiolect.storage.files import read_json, write_json
 from idiolect.tasks.task import Task
@@ -58,7 +58,7 @@ class EvaluateConfig:
             raise UsageError(f"queries: must be at least 1, got {self.queries}")
 
 
-def with_queries(history: History, task: Task, config: EvaluateConfig) -> History:
+def ensure_queries(history: History, task: Task, config: EvaluateConfig) -> History:
     """The history with queries whose answer is known: its own, or its last items held out."""
     if not history.queries:
         history = history.hold_out(min(config.queries, len(history.items) // 4))
@@ -66,7 +66,7 @@ def with_queries(history: History, task: Task, config: EvaluateConfig) -> Histor
     return replace(history, queries=known[: config.most_queries] if config.most_queries else known)
 
 
-class Runner:
+class EvaluationRunner:
     """Evaluates one task; everything it makes lies in ``work`` and is used again."""
 
     def __init__(
@@ -79,32 +79,32 @@ class Runner:
         profiles: Mapping[str, Sequence[Profile]] | None = None,
         encoder: Encoder | None = None,
         engine: EngineConfig | None = None,
-        listener: Listener = silent,
+        listener: Listener = null_listener,
     ) -> None:
         assert "plain" in bases
         self.bases, self.task, self.config, self.work = bases, task, config, work
         self.profiles, self.encoder = profiles or {}, encoder
         self.engine, self.listener = engine, listener
-        self.curves: list[Curve] = []
+        self.curves: list[LossCurve] = []
 
-    def compare(
+    def compare_methods(
         self, histories: Sequence[History], *, dataset: str, base: str, names: Sequence[str] = ()
     ) -> Comparison:
         """Every method on everybody's queries; raises UsageError where nobody has any."""
         asked = [
-            h for h in (with_queries(h, self.task, self.config) for h in histories) if h.queries
+            h for h in (ensure_queries(h, self.task, self.config) for h in histories) if h.queries
         ]
         if not asked:
             raise UsageError(f"{dataset}: nobody has a query with a known answer")
-        runs = list(own_baselines(self.task, asked))
-        for method in methods(
+        runs = list(per_person_baselines(self.task, asked))
+        for method in select_methods(
             names or self.config.methods, k=self.config.k, retriever=self.config.retriever
         ):
-            self.listener(Note(text=f"{self.task.title}: {method.name}"))
+            self.listener(Message(text=f"{self.task.title}: {method.name}"))
             runs += (
-                self._with_adapter(method, asked)
+                self._run_with_adapter(method, asked)
                 if method.adapter
-                else [self._plain(method, asked)]
+                else [self._run_without_adapter(method, asked)]
             )
         return Comparison(
             task=self.task.name,
@@ -116,20 +116,20 @@ class Runner:
             settings=to_plain(self.config),
         )
 
-    def _base(self, method: Method) -> Base:
+    def _select_base(self, method: Method) -> Base:
         return self.bases.get(method.base, self.bases["plain"])
 
-    def _plain(self, method: Method, histories: Sequence[History]) -> MethodRun:
+    def _run_without_adapter(self, method: Method, histories: Sequence[History]) -> MethodRun:
         """A method without adapters."""
-        answers, seconds = self._answer(method, histories, {})
+        answers, seconds = self._answer_queries(method, histories, {})
         return MethodRun(method=method.name, answers=tuple(answers), predict_seconds=seconds)
 
-    def _with_adapter(self, method: Method, histories: Sequence[History]) -> list[MethodRun]:
+    def _run_with_adapter(self, method: Method, histories: Sequence[History]) -> list[MethodRun]:
         """A method with adapters: everyone's used, and used only where the gate lets it."""
-        store, summary = self._train(method, histories)
+        store, summary = self._train_adapters(method, histories)
         adapters = load_adapters(store, [h.person for h in histories])
-        answers, seconds = self._answer(method, histories, adapters)
-        size = max((a.bytes for a in adapters.values()), default=0)
+        answers, seconds = self._answer_queries(method, histories, adapters)
+        size = max((a.num_bytes for a in adapters.values()), default=0)
         few = tuple(sorted(h.person for h in histories if h.person not in adapters))
         run = MethodRun(
             method=method.name,
@@ -142,8 +142,8 @@ class Runner:
         )
         if not self.config.personal.gate.on:
             return [run]
-        closed = {p for p in adapters if getattr(store.record(p), "served", "") == "gated"}
-        without, _ = self._answer(replace(method, adapter=False), histories, {})
+        closed = {p for p in adapters if getattr(store.get_record(p), "served", "") == "gated"}
+        without, _ = self._answer_queries(replace(method, adapter=False), histories, {})
         gated = [
             base if base.person in closed else own
             for own, base in zip(answers, without, strict=True)
@@ -156,11 +156,11 @@ class Runner:
             ),
         ]
 
-    def _train(
+    def _train_adapters(
         self, method: Method, histories: Sequence[History]
     ) -> tuple[AdapterStore, Mapping[str, float]]:
         """The method's store, trained for these people; what it cost is kept beside it."""
-        base = self._base(method)
+        base = self._select_base(method)
         config = replace(self.config.personal, context=method.context)
         context = RunContext(
             base=base,
@@ -181,22 +181,22 @@ class Runner:
         )
         losses: dict[int, list[float]] = {}
 
-        def watch(event: Event) -> None:
-            if isinstance(event, Measured):
+        def record_loss(event: Event) -> None:
+            if isinstance(event, Metrics):
                 losses.setdefault(int(event.values["step"]), []).append(float(event.values["loss"]))
 
-        with store.writing():
+        with store.lock_for_writing():
             summary = Personalizer(
-                context, store, keep_all=True, listener=both(self.listener, watch)
+                context, store, keep_all=True, listener=tee(self.listener, record_loss)
             ).run(histories)
-        cost = self._cost(method.name, summary, losses)
+        cost = self._update_cost(method.name, summary, losses)
         steps = sorted(int(s) for s in cost["curve"])
         if steps:
             values = tuple(float(cost["curve"][str(s)]) for s in steps)
-            self.curves.append(Curve(name=method.name, steps=tuple(steps), losses=values))
+            self.curves.append(LossCurve(name=method.name, steps=tuple(steps), losses=values))
         return store, cost
 
-    def _cost(
+    def _update_cost(
         self, name: str, summary: PersonalSummary, losses: Mapping[int, list[float]]
     ) -> dict[str, Any]:
         """Seconds and tokens of all training of a method so far, also of runs that were killed."""
@@ -213,16 +213,16 @@ class Runner:
         write_json(path, now)
         return now
 
-    def _answer(
+    def _answer_queries(
         self, method: Method, histories: Sequence[History], adapters: Mapping[str, Any]
     ) -> tuple[list[Answer], float]:
         """Answers to every query and the seconds they took, kept on disk by their causes."""
-        base = self._base(method)
+        base = self._select_base(method)
         config = replace(self.config.personal, context=method.context)
         store = AdapterStore.open(self.work / method.name) if adapters else None
-        made = [getattr(store.record(p), "made_by", "") for p in adapters] if store else []
+        made = [getattr(store.get_record(p), "made_by", "") for p in adapters] if store else []
         told = [[p.text for p in self.profiles.get(h.person, ())] for h in histories]
-        key = fingerprint(
+        key = compute_fingerprint(
             [
                 base.identity,
                 str(base.dtype),
@@ -230,7 +230,11 @@ class Runner:
                 to_plain(config.prompt),
                 to_plain(method.context),
                 [
-                    [h.person, h.fingerprint(), [[q.id, q.fingerprint()] for q in h.queries]]
+                    [
+                        h.person,
+                        h.compute_fingerprint(),
+                        [[q.id, q.compute_fingerprint()] for q in h.queries],
+                    ]
                     for h in histories
                 ],
                 made,
@@ -241,11 +245,11 @@ class Runner:
         if path.is_file():
             try:
                 kept = read_json(path)
-                return [_as_answer(a) for a in kept["answers"]], float(kept["seconds"])
+                return [_to_answer(a) for a in kept["answers"]], float(kept["seconds"])
             except IntegrityError:
                 path.unlink()
         started = time.monotonic()
-        prompter = Prompter(base.tokenizer, config.prompt)
+        prompter = PromptRenderer(base.tokenizer, config.prompt)
         generator = Generator(base, adapters)
         stage = f"answer {method.name}"
         out: list[Answer] = []
@@ -254,10 +258,10 @@ class Runner:
             self.listener(Progress(stage=stage, done=number, total=len(histories), unit="people"))
             questions = [
                 Question(person=person, query=query)
-                for person in (self._person(h, prompter, method) for h in group)
+                for person in (self._build_context(h, prompter, method) for h in group)
                 for query in person.history.queries
             ]
-            found = answer(generator, self.task, questions, gold=True)
+            found = answer_questions(generator, self.task, questions, gold=True)
             for question, one in zip(questions, found, strict=True):
                 out.append(
                     Answer(
@@ -278,8 +282,10 @@ class Runner:
         write_json(path, {"seconds": seconds, "answers": [asdict(a) for a in out]})
         return out, seconds
 
-    def _person(self, history: History, prompter: Prompter, method: Method) -> Person:
-        return Person(
+    def _build_context(
+        self, history: History, prompter: PromptRenderer, method: Method
+    ) -> PersonContext:
+        return PersonContext(
             history,
             self.task,
             prompter,
@@ -290,5 +296,5 @@ class Runner:
         )
 
 
-def _as_answer(plain: Mapping[str, Any]) -> Answer:
+def _to_answer(plain: Mapping[str, Any]) -> Answer:
     return Answer(**{**plain, "choice_probabilities": tuple(plain["choice_probabilities"])})

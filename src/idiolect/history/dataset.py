@@ -12,12 +12,12 @@ from typing import Any, cast
 
 from idiolect.errors import IntegrityError, MissingError
 from idiolect.history.history import History
-from idiolect.history.parquet import Place, RowReader, count_rows, read_places
+from idiolect.history.parquet import RowLocation, RowReader, count_rows, read_locations
 from idiolect.storage.files import is_working_file, read_json, sha256_file
 
 FORMAT = "idiolect-dataset"
 VERSION = 1
-ROWS, PEOPLE, MANIFEST = "interactions.parquet", "people.parquet", "manifest.json"
+ROWS_FILE, PEOPLE_FILE, MANIFEST_FILE = "interactions.parquet", "people.parquet", "manifest.json"
 
 
 class Dataset:
@@ -26,66 +26,68 @@ class Dataset:
     Iterating gives one ``History`` at a time, in the order of ``people``.
     """
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], places: Iterable[Place]) -> None:
+    def __init__(
+        self, folder: Path, manifest: Mapping[str, Any], places: Iterable[RowLocation]
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         """What the dataset was made of: source, settings, counts, checksums."""
         self.name = str(manifest["name"])
         self.task = str(manifest["task"])
-        self._places = {place.person: place for place in places}
-        self._rows = RowReader(folder / ROWS)
+        self._locations = {place.person: place for place in places}
+        self._row_reader = RowReader(folder / ROWS_FILE)
 
     @property
     def people(self) -> tuple[str, ...]:
         """Every person, sorted."""
-        return tuple(self._places)
+        return tuple(self._locations)
 
-    def people_in(self, split: str) -> tuple[str, ...]:
+    def list_split_people(self, split: str) -> tuple[str, ...]:
         """The people of one split (``test``, ``other`` or empty), sorted."""
-        return tuple(p.person for p in self._places.values() if p.split == split)
+        return tuple(p.person for p in self._locations.values() if p.split == split)
 
-    def split(self, person: str) -> str:
+    def get_split(self, person: str) -> str:
         """Which part of the source the person came from: ``test``, ``other``, or empty."""
-        return self._place(person).split
+        return self._locate_person(person).split
 
-    def counts(self, person: str) -> tuple[int, int]:
+    def get_counts(self, person: str) -> tuple[int, int]:
         """How many items and queries a person has, without reading them."""
-        place = self._place(person)
+        place = self._locate_person(person)
         return place.items, place.queries
 
-    def history(self, person: str) -> History:
+    def read_history(self, person: str) -> History:
         """One person's history; raises MissingError for someone who is not in the dataset."""
-        rows = self._rows.read(self._place(person))
+        rows = self._row_reader.read_person(self._locate_person(person))
         return History(
             person,
             tuple(row.interaction for row in rows if row.kind == "item"),
             tuple(row.interaction for row in rows if row.kind == "query"),
         )
 
-    def histories(self, people: Iterable[str] | None = None) -> Iterator[History]:
+    def iter_histories(self, people: Iterable[str] | None = None) -> Iterator[History]:
         """The histories of some people in the order given, or of all, one at a time."""
         for person in self.people if people is None else people:
-            yield self.history(person)
+            yield self.read_history(person)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._locations)
 
     def __iter__(self) -> Iterator[History]:
-        return self.histories()
+        return self.iter_histories()
 
     def __contains__(self, person: object) -> bool:
-        return person in self._places
+        return person in self._locations
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.folder)!r}, task={self.task!r}, people={len(self)})"
 
-    def _place(self, person: str) -> Place:
-        if person not in self._places:
-            example = f", e.g. {next(iter(self._places))!r}" if self._places else ""
+    def _locate_person(self, person: str) -> RowLocation:
+        if person not in self._locations:
+            example = f", e.g. {next(iter(self._locations))!r}" if self._locations else ""
             raise MissingError(
                 f"{self.folder}: nobody named {person!r} among its {len(self)} people{example}"
             )
-        return self._places[person]
+        return self._locations[person]
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -96,12 +98,12 @@ def read_dataset(folder: Path) -> Dataset:
     """
     if not folder.is_dir():
         raise MissingError(f"{folder}: no such dataset folder; make one with `idiolect import`")
-    if not (folder / MANIFEST).is_file():
-        raise MissingError(f"{folder}: not a dataset, it has no {MANIFEST}")
-    manifest = _read_manifest(folder / MANIFEST)
+    if not (folder / MANIFEST_FILE).is_file():
+        raise MissingError(f"{folder}: not a dataset, it has no {MANIFEST_FILE}")
+    manifest = _read_manifest(folder / MANIFEST_FILE)
     _check_files(folder, cast("dict[str, str]", manifest["files"]))
-    places = read_places(folder / PEOPLE)
-    rows = count_rows(folder / ROWS)
+    places = read_locations(folder / PEOPLE_FILE)
+    rows = count_rows(folder / ROWS_FILE)
     if rows != manifest["items"] + manifest["queries"] or len(places) != manifest["people"]:
         raise IntegrityError(f"{folder}: its rows are not as many as its manifest says")
     return Dataset(folder, manifest, places)
@@ -122,9 +124,11 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
     for path in sorted(folder.iterdir()):
-        if path.name not in (ROWS, PEOPLE, MANIFEST) and not is_working_file(path.name):
+        if path.name not in (ROWS_FILE, PEOPLE_FILE, MANIFEST_FILE) and not is_working_file(
+            path.name
+        ):
             raise IntegrityError(f"{path}: a foreign file in a dataset; take it out of the folder")
-    for name in (ROWS, PEOPLE):
+    for name in (ROWS_FILE, PEOPLE_FILE):
         path = folder / name
         if not path.is_file():
             raise IntegrityError(f"{path} is missing; import the data again")

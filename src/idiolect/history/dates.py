@@ -8,7 +8,7 @@ from email.utils import mktime_tz, parsedate_tz
 
 from idiolect.errors import DataError
 
-_FIRST, _LAST = -12_219_292_800.0, 32_503_680_000.0
+_MIN_SECONDS, _MAX_SECONDS = -12_219_292_800.0, 32_503_680_000.0
 """1582-10-15 (the Gregorian calendar) and 3000-01-01."""
 
 
@@ -20,71 +20,71 @@ def to_unix(value: object) -> float:
     of 100,000,000 seconds (1973) and later. Raises DataError for anything else.
     """
     if isinstance(value, bool):
-        raise _unknown(value)
+        raise _make_date_error(value)
     if isinstance(value, int | float):
-        return _from_number(value)
+        return _parse_number(value)
     if isinstance(value, str):
-        return _from_text(value)
-    raise _unknown(value)
+        return _parse_text(value)
+    raise _make_date_error(value)
 
 
-def _unknown(value: object) -> DataError:
+def _make_date_error(value: object) -> DataError:
     return DataError(
         f"{value!r} is not a date", hint="use ISO 8601, a year, YYYYMMDD, or Unix seconds"
     )
 
 
-def _from_number(value: float) -> float:
+def _parse_number(value: float) -> float:
     if not 0 <= value <= 1e17:  # NaN fails this too
-        raise _unknown(value)
+        raise _make_date_error(value)
     if value == int(value) and 1583 <= value <= 99_991_231:
-        return _from_digits(str(int(value)))
+        return _parse_digits(str(int(value)))
     for scale in (1.0, 1e3, 1e6):  # seconds, milliseconds, microseconds
-        if 1e8 <= value / scale <= _LAST:
+        if 1e8 <= value / scale <= _MAX_SECONDS:
             return float(value / scale)
-    raise _unknown(value)
+    raise _make_date_error(value)
 
 
-def _from_digits(digits: str) -> float:
+def _parse_digits(digits: str) -> float:
     year, month, day = digits[:4], digits[4:6] or "01", digits[6:8] or "01"
     try:
         if len(digits) not in (4, 6, 8):
             raise ValueError
-        return _stamp(datetime(int(year), int(month), int(day), tzinfo=UTC))
+        return _to_timestamp(datetime(int(year), int(month), int(day), tzinfo=UTC))
     except ValueError:
-        raise _unknown(int(digits)) from None
+        raise _make_date_error(int(digits)) from None
 
 
-def _from_text(text: str) -> float:
+def _parse_text(text: str) -> float:
     text = text.strip()
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
         text += "-01"
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) and len(text) < 32:
-        return _from_number(float(text) if "." in text else int(text))
+        return _parse_number(float(text) if "." in text else int(text))
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        return _from_mail(text)
-    return _stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
+        return _parse_mail_date(text)
+    return _to_timestamp(found if found.tzinfo else found.replace(tzinfo=UTC))
 
 
-def _from_mail(text: str) -> float:
+def _parse_mail_date(text: str) -> float:
     """``Mon, 06 Apr 2009 22:19:45 -0700`` and ``Mon Apr 06 22:19:45 PDT 2009``."""
     parts = parsedate_tz(text) if re.match(r"[A-Za-z]{3}\b", text) else None
     try:
         seconds = None if parts is None else float(mktime_tz(parts))
     except (ValueError, OverflowError):
         seconds = None
-    if seconds is None or not _FIRST <= seconds <= _LAST:
-        raise _unknown(text)
+    if seconds is None or not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
+        raise _make_date_error(text)
     return seconds
 
 
-def _stamp(moment: datetime) -> float:
+def _to_timestamp(moment: datetime) -> float:
     try:
         seconds = moment.timestamp()
     except OverflowError:
-        raise _unknown(moment.isoformat()) from None
-    if not _FIRST <= seconds <= _LAST:
-        raise _unknown(moment.isoformat())
+        raise _make_date_error(moment.isoformat()) from None
+    if not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
+        raise _make_date_error(moment.isoformat())
     return seconds

@@ -22,24 +22,26 @@ class History:
     queries: tuple[Interaction, ...] = ()
 
     @staticmethod
-    def of(
+    def from_interactions(
         person: str, items: Sequence[Interaction], queries: Sequence[Interaction] = ()
     ) -> History:
         """Order the items and queries and make a history of them."""
         return History(
             person,
-            tuple(sorted(items, key=lambda i: i.order)),
-            tuple(sorted(queries, key=lambda i: i.order)),
+            tuple(sorted(items, key=lambda i: i.sort_key)),
+            tuple(sorted(queries, key=lambda i: i.sort_key)),
         )
 
-    def fingerprint(self) -> str:
+    def compute_fingerprint(self) -> str:
         """A hash of the items' order and content (16 hex digits); queries do not count."""
         digest = hashlib.sha256()
         for item in self.items:
-            digest.update(f"{item.id}\x00{item.order}\x00{item.fingerprint()}\x01".encode())
+            digest.update(
+                f"{item.id}\x00{item.sort_key}\x00{item.compute_fingerprint()}\x01".encode()
+            )
         return digest.hexdigest()[:16]
 
-    def last(self, count: int) -> History:
+    def take_last(self, count: int) -> History:
         """The same history with at most its last ``count`` items."""
         return replace(self, items=self.items[-count:] if count else ())
 
@@ -50,8 +52,8 @@ class History:
             return self
         return History(self.person, self.items[:-count], self.items[-count:])
 
-    def visible_to(self, query: Interaction) -> int:
+    def count_visible_to(self, query: Interaction) -> int:
         """How many items a query may see: those strictly earlier, all where it has no time."""
         if query.time is None:
             return len(self.items)
-        return sum(item.order < query.order for item in self.items)
+        return sum(item.sort_key < query.sort_key for item in self.items)

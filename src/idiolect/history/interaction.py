@@ -24,11 +24,11 @@ class Interaction:
     voices: tuple[str, ...] = ()
 
     @property
-    def order(self) -> tuple[float, int]:
+    def sort_key(self) -> tuple[float, int]:
         """The sort key (time, source position); items without a time come first."""
         return (float("-inf") if self.time is None else self.time, self.position)
 
-    def fingerprint(self) -> str:
+    def compute_fingerprint(self) -> str:
         """A hash of the content, equal for the same record wherever it stands (32 hex digits)."""
         text = json.dumps(dict(sorted(self.fields.items())), ensure_ascii=False)
         return hashlib.sha256(text.casefold().encode()).hexdigest()[:32]

@@ -23,7 +23,7 @@ _KEYS = ("person", "id", "time", "kind", "fields", "voices", "split")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class HistoryLine:
     """One line of the file, checked; ``id`` is empty where the line has none."""
 
     number: int
@@ -36,7 +36,7 @@ class Line:
     split: str
 
 
-def iterate_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def iter_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The JSON objects of a file, with line numbers from 1; blank lines are passed over.
 
     Raises DataError with file and line for text that is not UTF-8, not JSON, or no object.
@@ -61,16 +61,16 @@ def iterate_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, cast("dict[str, Any]", record)
 
 
-def read_lines(path: Path) -> Iterator[Line]:
+def read_lines(path: Path) -> Iterator[HistoryLine]:
     """The checked lines of a file of ours; raises DataError with file and line."""
-    for number, record in iterate_json_lines(path):
+    for number, record in iter_json_lines(path):
         try:
-            yield _line(number, record)
+            yield _parse_line(number, record)
         except DataError as error:
             raise DataError(str(error), file=path, line=number) from error
 
 
-def _line(number: int, record: Mapping[str, Any]) -> Line:
+def _parse_line(number: int, record: Mapping[str, Any]) -> HistoryLine:
     for key in record:
         if key not in _KEYS:
             raise DataError(f"unknown key {key!r}", hint=f"known: {', '.join(_KEYS)}")
@@ -83,39 +83,39 @@ def _line(number: int, record: Mapping[str, Any]) -> Line:
     voices = record.get("voices", [])
     if not isinstance(voices, list):
         raise DataError("'voices' must be a list of people")
-    return Line(
+    return HistoryLine(
         number=number,
-        person=_text(record.get("person"), "'person'", needed=True),
+        person=_require_text(record.get("person"), "'person'", needed=True),
         kind=kind,
-        id=_text(record.get("id", ""), "'id'"),
-        time=_time(record.get("time")),
+        id=_require_text(record.get("id", ""), "'id'"),
+        time=_parse_time(record.get("time")),
         fields={
-            name: _text(text, f"field {name!r}")
+            name: _require_text(text, f"field {name!r}")
             for name, text in cast("dict[str, Any]", fields).items()
         },
-        voices=tuple(_text(v, "a voice", needed=True) for v in cast("list[Any]", voices)),
-        split=_text(record.get("split", ""), "'split'"),
+        voices=tuple(_require_text(v, "a voice", needed=True) for v in cast("list[Any]", voices)),
+        split=_require_text(record.get("split", ""), "'split'"),
     )
 
 
-def _text(value: Any, what: str, *, needed: bool = False) -> str:
+def _require_text(value: Any, what: str, *, needed: bool = False) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         value = str(value)
     if not isinstance(value, str):
         raise DataError(f"{what} must be text, found {value!r}")
     if needed and not value.strip():
         raise DataError(f"{what} is empty or missing")
-    return whole_text(value)
+    return replace_surrogates(value)
 
 
-def whole_text(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """The text with halves of broken emoji (lone surrogates, which no file can hold) replaced."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _time(value: Any) -> float | None:
+def _parse_time(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -127,11 +127,11 @@ def _time(value: Any) -> float | None:
 
 def write_jsonl(path: Path, histories: Iterable[History], *, splits: Mapping[str, str]) -> None:
     """Write histories as plain JSONL, whole or not at all; ``splits`` may be empty."""
-    lines = [line for history in histories for line in _lines(history, splits)]
+    lines = [line for history in histories for line in _format_lines(history, splits)]
     write_atomic(path, "".join(lines))
 
 
-def _lines(history: History, splits: Mapping[str, str]) -> Iterator[str]:
+def _format_lines(history: History, splits: Mapping[str, str]) -> Iterator[str]:
     for kind, interactions in (("item", history.items), ("query", history.queries)):
         for i in interactions:
             record: dict[str, Any] = {"person": history.person, "id": i.id, "kind": kind}

@@ -21,7 +21,7 @@ _pq = cast("Any", pyarrow.parquet)
 GROUP_ROWS = 4096
 """Rows after which a row group ends at the next person: about what is in memory at a time."""
 
-_ROWS = _pa.schema(
+_ROW_SCHEMA = _pa.schema(
     [
         _pa.field("person", _pa.string(), nullable=False),
         _pa.field("kind", _pa.string(), nullable=False),
@@ -32,7 +32,7 @@ _ROWS = _pa.schema(
         _pa.field("voices", _pa.list_(_pa.string()), nullable=False),
     ]
 )
-_PEOPLE = _pa.schema(
+_LOCATION_SCHEMA = _pa.schema(
     [_pa.field(name, _pa.string(), nullable=False) for name in ("person", "split")]
     + [
         _pa.field(name, _pa.int64(), nullable=False)
@@ -42,7 +42,7 @@ _PEOPLE = _pa.schema(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ParquetRow:
     """One item or query, and whose it is."""
 
     person: str
@@ -52,7 +52,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RowLocation:
     """One person's counts, and where their rows are: a row group and the first row in it."""
 
     person: str
@@ -63,7 +63,7 @@ class Place:
     offset: int
 
     @property
-    def rows(self) -> int:
+    def row_count(self) -> int:
         """How many rows the person has."""
         return self.items + self.queries
 
@@ -72,28 +72,28 @@ class RowWriter:
     """Writes rows into a Parquet file, a person's rows never apart."""
 
     def __init__(self, path: Path) -> None:
-        self._file = _pq.ParquetWriter(path, _ROWS, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
-        self._group = 0
+        self._file = _pq.ParquetWriter(path, _ROW_SCHEMA, compression="zstd")
+        self._pending_rows: list[dict[str, Any]] = []
+        self._group_index = 0
 
-    def write(self, rows: Iterable[Row]) -> tuple[int, int]:
+    def write_person(self, rows: Iterable[ParquetRow]) -> tuple[int, int]:
         """Add one person's rows; returns their row group and the first row in it."""
-        place = (self._group, len(self._rows))
-        self._rows += [_flat(row) for row in rows]
-        if len(self._rows) >= GROUP_ROWS:
-            self._flush()
+        place = (self._group_index, len(self._pending_rows))
+        self._pending_rows += [_flatten_row(row) for row in rows]
+        if len(self._pending_rows) >= GROUP_ROWS:
+            self._flush_group()
         return place
 
-    def _flush(self) -> None:
-        if not self._rows:
+    def _flush_group(self) -> None:
+        if not self._pending_rows:
             return
         try:
-            table = _pa.Table.from_pylist(self._rows, schema=_ROWS)
+            table = _pa.Table.from_pylist(self._pending_rows, schema=_ROW_SCHEMA)
         except (_pa.ArrowInvalid, _pa.ArrowTypeError, UnicodeEncodeError) as error:
-            people = f"{self._rows[0]['person']!r} to {self._rows[-1]['person']!r}"
+            people = f"{self._pending_rows[0]['person']!r} to {self._pending_rows[-1]['person']!r}"
             raise DataError(f"people {people}: a value cannot be stored: {error}") from error
-        self._file.write_table(table, row_group_size=len(self._rows))
-        self._rows, self._group = [], self._group + 1
+        self._file.write_table(table, row_group_size=len(self._pending_rows))
+        self._pending_rows, self._group_index = [], self._group_index + 1
 
     def __enter__(self) -> RowWriter:
         return self
@@ -106,12 +106,12 @@ class RowWriter:
     ) -> None:
         try:
             if kind is None:
-                self._flush()
+                self._flush_group()
         finally:
             self._file.close()
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flatten_row(row: ParquetRow) -> dict[str, Any]:
     i = row.interaction
     return {
         "person": row.person,
@@ -129,21 +129,21 @@ class RowReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._held: tuple[int, Any] = (-1, None)
+        self._cached_group: tuple[int, Any] = (-1, None)
 
-    def read(self, place: Place) -> list[Row]:
+    def read_person(self, place: RowLocation) -> list[ParquetRow]:
         """The rows of one person."""
-        if not place.rows:
+        if not place.row_count:
             return []
-        if self._held[0] != place.group:
-            self._held = (place.group, self._group(place.group))
-        found = self._held[1].slice(place.offset, place.rows).to_pylist()
-        if len(found) != place.rows or any(row["person"] != place.person for row in found):
+        if self._cached_group[0] != place.group:
+            self._cached_group = (place.group, self._read_group(place.group))
+        found = self._cached_group[1].slice(place.offset, place.row_count).to_pylist()
+        if len(found) != place.row_count or any(row["person"] != place.person for row in found):
             raise IntegrityError(
                 f"{self._path}: the rows of {place.person!r} are not in their place"
             )
         return [
-            Row(
+            ParquetRow(
                 person=row["person"],
                 kind=row["kind"],
                 interaction=Interaction(
@@ -157,7 +157,7 @@ class RowReader:
             for row in found
         ]
 
-    def _group(self, group: int) -> Any:
+    def _read_group(self, group: int) -> Any:
         with explain_os_errors("read", self._path):
             try:
                 with _pq.ParquetFile(self._path) as file:
@@ -166,23 +166,23 @@ class RowReader:
                 raise IntegrityError(f"{self._path}: row group {group}: {error}") from error
 
 
-def write_places(path: Path, places: Iterable[Place]) -> None:
+def write_locations(path: Path, places: Iterable[RowLocation]) -> None:
     """Write the index of people."""
-    table = _pa.Table.from_pylist([asdict(place) for place in places], schema=_PEOPLE)
+    table = _pa.Table.from_pylist([asdict(place) for place in places], schema=_LOCATION_SCHEMA)
     _pq.write_table(table, path, compression="zstd")
 
 
-def read_places(path: Path) -> list[Place]:
+def read_locations(path: Path) -> list[RowLocation]:
     """The index of people; raises IntegrityError where the file is none."""
     with explain_os_errors("read", path):
         try:
             table = _pq.read_table(path)
         except _pa.ArrowInvalid as error:
             raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
-    if not table.schema.equals(_PEOPLE):
-        raise IntegrityError(f"{path}: its columns are not {', '.join(_PEOPLE.names)}")
-    names = [f.name for f in fields(Place)]
-    return [Place(**{name: row[name] for name in names}) for row in table.to_pylist()]
+    if not table.schema.equals(_LOCATION_SCHEMA):
+        raise IntegrityError(f"{path}: its columns are not {', '.join(_LOCATION_SCHEMA.names)}")
+    names = [f.name for f in fields(RowLocation)]
+    return [RowLocation(**{name: row[name] for name in names}) for row in table.to_pylist()]
 
 
 def read_cells(path: Path) -> Iterator[tuple[str, str]]:
@@ -197,17 +197,17 @@ def read_cells(path: Path) -> Iterator[tuple[str, str]]:
                     table = file.read_row_group(group)
                     for name in table.column_names:
                         for value in table.column(name).to_pylist():
-                            yield from ((name, text) for text in _texts_in(value))
+                            yield from ((name, text) for text in _iter_texts(value))
         except _pa.ArrowInvalid as error:
             raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def _iter_texts(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         value = list(cast("dict[Any, Any]", value).items())
     if isinstance(value, (list, tuple)):
         for below in cast("list[Any]", value):
-            yield from _texts_in(below)
+            yield from _iter_texts(below)
     elif isinstance(value, (str, int)) and not isinstance(value, bool):
         yield str(value)
 
@@ -220,6 +220,6 @@ def count_rows(path: Path) -> int:
                 schema, total = file.schema_arrow, int(file.metadata.num_rows)
         except _pa.ArrowInvalid as error:
             raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
-    if not schema.equals(_ROWS):
-        raise IntegrityError(f"{path}: its columns are not {', '.join(_ROWS.names)}")
+    if not schema.equals(_ROW_SCHEMA):
+        raise IntegrityError(f"{path}: its columns are not {', '.join(_ROW_SCHEMA.names)}")
     return total

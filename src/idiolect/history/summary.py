@@ -12,7 +12,7 @@ from idiolect.history.interaction import Interaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FieldUse:
+class FieldStats:
     """One field over all items (or queries): the share that have it filled, and its length."""
 
     filled: float
@@ -22,7 +22,7 @@ class FieldUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
+class FieldExample:
     """One item, and whose it is."""
 
     person: str
@@ -30,7 +30,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
+class DatasetSummary:
     """The figures of one dataset; times are Unix seconds, ``None`` where nothing has a time."""
 
     name: str
@@ -48,65 +48,65 @@ class Description:
     longest: int
     first_time: float | None
     last_time: float | None
-    item_fields: Mapping[str, FieldUse]
-    query_fields: Mapping[str, FieldUse]
-    examples: tuple[Example, ...]
+    item_fields: Mapping[str, FieldStats]
+    query_fields: Mapping[str, FieldStats]
+    examples: tuple[FieldExample, ...]
     """At most three items: of the first, the middle and the last person who has any."""
 
 
 @dataclass(slots=True)
-class _Words:
+class _FieldCounts:
     filled: int = 0
     words: int = 0
 
 
 @dataclass(slots=True)
-class _Sums:
+class _SummaryCounts:
     """What is added up while the histories pass by."""
 
-    items: dict[str, _Words] = field(default_factory=dict[str, _Words])
-    queries: dict[str, _Words] = field(default_factory=dict[str, _Words])
+    items: dict[str, _FieldCounts] = field(default_factory=dict[str, _FieldCounts])
+    queries: dict[str, _FieldCounts] = field(default_factory=dict[str, _FieldCounts])
     times: list[float] = field(default_factory=list[float])
     answered: int = 0
 
-    def add(self, history: History, answer_field: str) -> None:
+    def add_history(self, history: History, answer_field: str) -> None:
         for interaction in history.items:
-            _count(self.items, interaction)
+            _count_fields(self.items, interaction)
         for query in history.queries:
-            _count(self.queries, query)
+            _count_fields(self.queries, query)
             self.answered += bool(query.fields.get(answer_field, "").strip())
         times = [i.time for i in history.items if i.time is not None]
         if times:
             self.times = [min([*self.times, *times]), max([*self.times, *times])]
 
 
-def _count(uses: dict[str, _Words], interaction: Interaction) -> None:
+def _count_fields(uses: dict[str, _FieldCounts], interaction: Interaction) -> None:
     for name, text in interaction.fields.items():
-        use = uses.setdefault(name, _Words())
+        use = uses.setdefault(name, _FieldCounts())
         words = len(text.split())
         use.filled += words > 0
         use.words += words
 
 
-def _uses(uses: Mapping[str, _Words], total: int) -> dict[str, FieldUse]:
+def _summarize_fields(uses: Mapping[str, _FieldCounts], total: int) -> dict[str, FieldStats]:
     return {
-        name: FieldUse(filled=use.filled / total, mean_words=use.words / max(use.filled, 1))
+        name: FieldStats(filled=use.filled / total, mean_words=use.words / max(use.filled, 1))
         for name, use in sorted(uses.items())
     }
 
 
-def describe(dataset: Dataset, *, answer_field: str = "") -> Description:
+def summarize_dataset(dataset: Dataset, *, answer_field: str = "") -> DatasetSummary:
     """Count what the dataset holds; ``answer_field`` is its task's target field."""
-    sums = _Sums()
+    sums = _SummaryCounts()
     lengths: list[int] = []
     splits: dict[str, int] = {}
     for history in dataset:
-        sums.add(history, answer_field)
+        sums.add_history(history, answer_field)
         lengths.append(len(history.items))
-        split = dataset.split(history.person)
+        split = dataset.get_split(history.person)
         splits[split] = splits.get(split, 0) + 1
     items, queries = sum(lengths), int(dataset.manifest["queries"])
-    return Description(
+    return DatasetSummary(
         name=dataset.name,
         task=dataset.task,
         source=str(dataset.manifest["source"]),
@@ -120,16 +120,16 @@ def describe(dataset: Dataset, *, answer_field: str = "") -> Description:
         longest=max(lengths, default=0),
         first_time=sums.times[0] if sums.times else None,
         last_time=sums.times[1] if sums.times else None,
-        item_fields=_uses(sums.items, max(items, 1)),
-        query_fields=_uses(sums.queries, max(queries, 1)),
-        examples=_examples(dataset),
+        item_fields=_summarize_fields(sums.items, max(items, 1)),
+        query_fields=_summarize_fields(sums.queries, max(queries, 1)),
+        examples=_pick_examples(dataset),
     )
 
 
-def _examples(dataset: Dataset) -> tuple[Example, ...]:
-    people = [p for p in dataset.people if dataset.counts(p)[0]]
+def _pick_examples(dataset: Dataset) -> tuple[FieldExample, ...]:
+    people = [p for p in dataset.people if dataset.get_counts(p)[0]]
     chosen = dict.fromkeys(people[k] for k in (0, len(people) // 2, -1) if people)
     return tuple(
-        Example(person=person, item=history.items[len(history.items) // 2])
-        for person, history in ((p, dataset.history(p)) for p in chosen)
+        FieldExample(person=person, item=history.items[len(history.items) // 2])
+        for person, history in ((p, dataset.read_history(p)) for p in chosen)
     )

@@ -11,17 +11,17 @@ from typing import Any
 from idiolect.errors import DataError, UsageError
 from idiolect.history.dataset import (
     FORMAT,
-    MANIFEST,
-    PEOPLE,
-    ROWS,
+    MANIFEST_FILE,
+    PEOPLE_FILE,
+    ROWS_FILE,
     VERSION,
     Dataset,
     read_dataset,
 )
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.history.parquet import Place, Row, RowWriter, write_places
-from idiolect.storage.files import sha256_file, staged_folder, write_json
+from idiolect.history.parquet import ParquetRow, RowLocation, RowWriter, write_locations
+from idiolect.storage.files import sha256_file, stage_folder, write_json
 
 
 def write_dataset(
@@ -43,12 +43,12 @@ def write_dataset(
     Raises UsageError where the folder is there already and ``overwrite`` is not given, DataError
     for a history that could not be read back as it is.
     """
-    _require_place(folder, overwrite)
+    _require_writable_folder(folder, overwrite)
     if isinstance(histories, Sequence):
         histories = sorted(histories, key=lambda h: h.person)
-    with staged_folder(folder, replace=overwrite) as stage:
-        places = _write_rows(stage / ROWS, histories, splits or {})
-        write_places(stage / PEOPLE, places)
+    with stage_folder(folder, replace=overwrite) as stage:
+        places = _write_rows(stage / ROWS_FILE, histories, splits or {})
+        write_locations(stage / PEOPLE_FILE, places)
         manifest = {
             "format": FORMAT,
             "version": VERSION,
@@ -59,22 +59,22 @@ def write_dataset(
             "people": len(places),
             "items": sum(place.items for place in places),
             "queries": sum(place.queries for place in places),
-            "files": {file: sha256_file(stage / file) for file in (ROWS, PEOPLE)},
+            "files": {file: sha256_file(stage / file) for file in (ROWS_FILE, PEOPLE_FILE)},
         }
-        write_json(stage / MANIFEST, manifest)
+        write_json(stage / MANIFEST_FILE, manifest)
     dataset = read_dataset(folder)
     if dataset.manifest != manifest:  # without overwrite the faster process wins
         raise UsageError(f"{folder}: another process has just written a dataset there; look at it")
     return dataset
 
 
-def _require_place(folder: Path, overwrite: bool) -> None:
+def _require_writable_folder(folder: Path, overwrite: bool) -> None:
     """Only a dataset or an empty folder is ever replaced: a mistyped name must not cost data."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file; choose another folder for the dataset")
-    if any(folder.iterdir()) and not (folder / ROWS).is_file():
+    if any(folder.iterdir()) and not (folder / ROWS_FILE).is_file():
         raise UsageError(f"{folder} holds something that is no dataset; choose another folder")
     if any(folder.iterdir()) and not overwrite:
         raise UsageError(
@@ -82,14 +82,16 @@ def _require_place(folder: Path, overwrite: bool) -> None:
         )
 
 
-def _write_rows(path: Path, histories: Iterable[History], splits: Mapping[str, str]) -> list[Place]:
-    places: list[Place] = []
+def _write_rows(
+    path: Path, histories: Iterable[History], splits: Mapping[str, str]
+) -> list[RowLocation]:
+    places: list[RowLocation] = []
     with RowWriter(path) as writer:
         for history in histories:
-            _check(history, places[-1].person if places else "")
-            group, offset = writer.write(_rows(history))
+            _check_history(history, places[-1].person if places else "")
+            group, offset = writer.write_person(_iter_rows(history))
             places.append(
-                Place(
+                RowLocation(
                     person=history.person,
                     split=splits.get(history.person, ""),
                     items=len(history.items),
@@ -101,13 +103,13 @@ def _write_rows(path: Path, histories: Iterable[History], splits: Mapping[str, s
     return places
 
 
-def _rows(history: History) -> Iterator[Row]:
+def _iter_rows(history: History) -> Iterator[ParquetRow]:
     for kind, interactions in (("item", history.items), ("query", history.queries)):
         for interaction in interactions:
-            yield Row(person=history.person, kind=kind, interaction=interaction)
+            yield ParquetRow(person=history.person, kind=kind, interaction=interaction)
 
 
-def _check(history: History, last: str) -> None:
+def _check_history(history: History, last: str) -> None:
     person = history.person
     if not person:
         raise DataError("a person without a name cannot be written", hint="name everyone")
@@ -115,11 +117,11 @@ def _check(history: History, last: str) -> None:
         raise DataError(f"person {person!r} comes twice", hint="merge their histories")
     if person < last:
         raise UsageError(f"histories must come sorted by person: {person!r} is after {last!r}")
-    _check_rows(f"person {person!r}, item", history.items)
-    _check_rows(f"person {person!r}, query", history.queries)
+    _check_interactions(f"person {person!r}, item", history.items)
+    _check_interactions(f"person {person!r}, query", history.queries)
 
 
-def _check_rows(whose: str, interactions: Sequence[Interaction]) -> None:
+def _check_interactions(whose: str, interactions: Sequence[Interaction]) -> None:
     seen: set[str] = set()
     for i in interactions:
         if i.id in seen:
@@ -128,7 +130,7 @@ def _check_rows(whose: str, interactions: Sequence[Interaction]) -> None:
             raise DataError(f"{whose} {i.id!r}: the time is {i.time}", hint="use Unix seconds")
         seen.add(i.id)
     for one, other in pairwise(interactions):
-        if one.order >= other.order:
+        if one.sort_key >= other.sort_key:
             raise DataError(
                 f"{whose}s {one.id!r}, {other.id!r}: not in the order of (time, position)",
                 hint="make histories with History.of",

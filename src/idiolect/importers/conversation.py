@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from idiolect.importers.collector import Record
+from idiolect.importers.collector import RawRecord
 
 CONTEXT_TURNS = 3
 CONTEXT_WORDS = 60
@@ -17,7 +17,7 @@ CONTEXT_WORDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class ChatMessage:
     """One message; ``where`` is its place in the file."""
 
     sender: str
@@ -29,17 +29,17 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class ReplyRecord:
     """One turn that follows another sender's, and what stands before it."""
 
     sender: str
-    record: Record
+    record: RawRecord
 
 
-Turn = tuple[Message, ...]
+Turn = tuple[ChatMessage, ...]
 
 
-def replies(messages: Iterable[Message], prefix: str) -> Iterator[Reply]:
+def iter_replies(messages: Iterable[ChatMessage], prefix: str) -> Iterator[ReplyRecord]:
     """Every turn but the first, with fields ``context`` and ``reply``.
 
     Context lines start with ``them:`` or ``me:``, a line a turn, the latest last; the messages of
@@ -49,15 +49,15 @@ def replies(messages: Iterable[Message], prefix: str) -> Iterator[Reply]:
     turns = [tuple(turn) for _, turn in groupby(messages, key=lambda m: m.sender)]
     for place in range(1, len(turns)):
         first = turns[place][0]
-        shown = _context(turns[max(0, place - CONTEXT_TURNS) : place])
+        shown = _fit_context(turns[max(0, place - CONTEXT_TURNS) : place])
         lines = [
             f"{'me' if turn[0].sender == first.sender else 'them'}: {' '.join(words)}"
             for turn, words in shown
         ]
         voices = {turn[0].voice for turn, _ in shown if turn[0].sender != first.sender}
-        yield Reply(
+        yield ReplyRecord(
             sender=first.sender,
-            record=Record(
+            record=RawRecord(
                 id=f"{prefix}:{place}",
                 fields={
                     "context": "\n".join(lines),
@@ -70,7 +70,7 @@ def replies(messages: Iterable[Message], prefix: str) -> Iterator[Reply]:
         )
 
 
-def _context(turns: list[Turn]) -> list[tuple[Turn, list[str]]]:
+def _fit_context(turns: list[Turn]) -> list[tuple[Turn, list[str]]]:
     """The last turns that fit with their words; the very last always, its last words only."""
     room = CONTEXT_WORDS
     shown: list[tuple[Turn, list[str]]] = []
@@ -83,7 +83,7 @@ def _context(turns: list[Turn]) -> list[tuple[Turn, list[str]]]:
     return shown
 
 
-def goes_back(messages: Iterable[Message]) -> bool:
+def is_out_of_order(messages: Iterable[ChatMessage]) -> bool:
     """Whether a message has an earlier time than the one before it."""
     times = [m.time for m in messages if m.time is not None]
     return any(a > b for a, b in pairwise(times))

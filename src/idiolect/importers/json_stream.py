@@ -14,47 +14,47 @@ from idiolect.storage.files import explain_os_errors
 
 _DECODER = json.JSONDecoder()
 _NOT_SPACE = re.compile(r"\S")
-_AFTER_VALUE = tuple(" \t\r\n,]")
+_VALUE_ENDINGS = tuple(" \t\r\n,]")
 """A value ends before these; before anything else a number may go on in the next part."""
-_PART = 1 << 20
+_READ_BYTES = 1 << 20
 """Bytes that are read at least at a time."""
 
 
-def iterate_array(path: Path) -> Iterator[tuple[int, Any]]:
+def iter_array(path: Path) -> Iterator[tuple[int, Any]]:
     """The elements of a file that is one JSON array, each with its first line, one at a time.
 
     The file (the largest released one has 2.8 GB) is never in memory as a whole. Raises DataError
     with the line for anything but an array of JSON values.
     """
     with explain_os_errors("read", path), path.open("rb") as stream:
-        text = _Window(path, stream)
-        if text.next_character() != "[":
+        text = _TextWindow(path, stream)
+        if text.peek_character() != "[":
             raise DataError(
-                f"expected a JSON array, found {text.shown()}", file=path, line=text.line
+                f"expected a JSON array, found {text.preview_text()}", file=path, line=text.line
             )
-        text.drop(1)
-        if text.next_character() == "]":
-            text.drop(1)
+        text.skip_characters(1)
+        if text.peek_character() == "]":
+            text.skip_characters(1)
         else:
             mark = ","
             while mark == ",":
-                text.next_character()
-                line, value = text.line, text.value()
-                mark = text.next_character()
+                text.peek_character()
+                line, value = text.line, text.parse_value()
+                mark = text.peek_character()
                 if mark not in (",", "]"):
-                    found = text.shown()
+                    found = text.preview_text()
                     raise DataError(
                         f"expected ',' or ']', found {found}", file=path, line=text.line
                     )
-                text.drop(1)
+                text.skip_characters(1)
                 yield line, value
-        if text.next_character():
+        if text.peek_character():
             raise DataError(
-                f"the array has ended, but {text.shown()} follows", file=path, line=text.line
+                f"the array has ended, but {text.preview_text()} follows", file=path, line=text.line
             )
 
 
-class _Window:
+class _TextWindow:
     """The part of a text file that is being parsed, and the line it starts in."""
 
     def __init__(self, path: Path, stream: BinaryIO) -> None:
@@ -63,21 +63,21 @@ class _Window:
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
         self._text, self._start, self._lines_read, self._ended = "", 0, 0, False
 
-    def next_character(self) -> str:
+    def peek_character(self) -> str:
         """The next character that is no white space; empty at the end of the file."""
         while True:
             found = _NOT_SPACE.search(self._text, self._start)
-            self.drop((found.start() if found else len(self._text)) - self._start)
+            self.skip_characters((found.start() if found else len(self._text)) - self._start)
             if found or self._ended:
                 return found.group() if found else ""
-            self._more()
+            self._read_more()
 
-    def drop(self, count: int) -> None:
+    def skip_characters(self, count: int) -> None:
         """Go on by ``count`` characters."""
         self.line += self._text.count("\n", self._start, self._start + count)
         self._start += count
 
-    def value(self) -> Any:
+    def parse_value(self) -> Any:
         """The JSON value that starts here."""
         while True:
             try:
@@ -89,22 +89,22 @@ class _Window:
             except (ValueError, RecursionError) as error:
                 raise DataError(f"not JSON: {error}", file=self._path, line=self.line) from error
             else:
-                if self._ended or self._text[end : end + 1] in _AFTER_VALUE:
-                    self.drop(end - self._start)
+                if self._ended or self._text[end : end + 1] in _VALUE_ENDINGS:
+                    self.skip_characters(end - self._start)
                     return value
-            self._more()
+            self._read_more()
 
-    def shown(self) -> str:
+    def preview_text(self) -> str:
         """The next characters, for a message."""
         while len(self._text) < self._start + 20 and not self._ended:
-            self._more()
+            self._read_more()
         shown = self._text[self._start : self._start + 20]
         return repr(shown) if shown else "nothing"
 
-    def _more(self) -> None:
+    def _read_more(self) -> None:
         """Read on; each time as much again as there is, so that a long value costs little."""
         rest = self._text[self._start :]
-        raw = self._stream.read(max(_PART, len(rest)))
+        raw = self._stream.read(max(_READ_BYTES, len(rest)))
         try:
             self._text, self._start = rest + self._decode(raw, not raw), 0
         except UnicodeDecodeError as error:

@@ -45,27 +45,27 @@ def read_json(path: Path) -> Any:
         raise DataError(f"not JSON: {error}", file=path) from error
 
 
-def starts_with(path: Path, length: int) -> str:
+def read_start(path: Path, length: int) -> str:
     """About the first ``length`` characters of a text file, without leading white space."""
     with explain_os_errors("read", path), path.open("rb") as stream:
         return stream.read(length).decode("utf-8-sig", "replace").lstrip()
 
 
-def as_object(value: Any, what: str, path: Path) -> dict[str, Any]:
+def require_object(value: Any, what: str, path: Path) -> dict[str, Any]:
     """The value as a JSON object; raises DataError naming ``what``, its place in the file."""
     if not isinstance(value, dict):
-        raise DataError(f"{what}: expected an object, found {_kind(value)}", file=path)
+        raise DataError(f"{what}: expected an object, found {_describe_kind(value)}", file=path)
     return cast("dict[str, Any]", value)
 
 
-def as_list(value: Any, what: str, path: Path) -> list[Any]:
+def require_list(value: Any, what: str, path: Path) -> list[Any]:
     """The value as a JSON array; raises DataError naming ``what``, its place in the file."""
     if not isinstance(value, list):
-        raise DataError(f"{what}: expected an array, found {_kind(value)}", file=path)
+        raise DataError(f"{what}: expected an array, found {_describe_kind(value)}", file=path)
     return cast("list[Any]", value)
 
 
-def as_text(value: Any, what: str, path: Path) -> str:
+def require_text(value: Any, what: str, path: Path) -> str:
     """A text, or a number as text (ids and scores come both ways); raises DataError."""
     if isinstance(value, str):
         return value
@@ -73,15 +73,15 @@ def as_text(value: Any, what: str, path: Path) -> str:
         if not math.isfinite(value):
             raise DataError(f"{what}: {value} is no value", file=path)
         return str(int(value)) if value == int(value) else str(value)
-    raise DataError(f"{what}: expected text, found {_kind(value)}", file=path)
+    raise DataError(f"{what}: expected text, found {_describe_kind(value)}", file=path)
 
 
-def _kind(value: object) -> str:
+def _describe_kind(value: object) -> str:
     kinds = {"dict": "an object", "list": "an array", "str": "text", "NoneType": "nothing"}
     return kinds.get(type(value).__name__, repr(value))
 
 
-def package_file(package: str, inside: str) -> Path:
+def find_package_file(package: str, inside: str) -> Path:
     """A data file inside an installed package, found without importing the package.
 
     Raises MissingError where the package or the file is not there.

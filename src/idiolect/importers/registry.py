@@ -10,7 +10,7 @@ from idiolect.errors import MissingError, UsageError
 from idiolect.importers.formats import chat_jsonl, chitchat, movielens, plain_jsonl
 from idiolect.importers.formats.lamp import importer as lamp
 from idiolect.importers.formats.lamp import oppu, perpcs
-from idiolect.importers.report import Imported, Importer, ImportOptions
+from idiolect.importers.report import ImportedHistories, Importer, ImportOptions
 
 IMPORTERS: Mapping[str, Importer] = {
     module.IMPORTER.name: module.IMPORTER
@@ -19,7 +19,7 @@ IMPORTERS: Mapping[str, Importer] = {
 """In the order in which they are tried on a path."""
 
 
-def guess(path: Path) -> Importer:
+def detect_importer(path: Path) -> Importer:
     """The importer whose files stand at ``path``; raises MissingError or UsageError."""
     if not path.exists():
         raise MissingError(f"{path}: no such file or folder")
@@ -34,7 +34,7 @@ def guess(path: Path) -> Importer:
 
 def import_histories(
     path: Path | None = None, *, format: str = "", options: ImportOptions | None = None
-) -> Imported:
+) -> ImportedHistories:
     """Read a foreign export; nothing is written.
 
     ``path`` may be left out where the format names an installed package. Raises UsageError for an
@@ -48,7 +48,7 @@ def import_histories(
         raise UsageError(f"give a path, or one of the formats that need none: {packaged}")
     if path is not None and not path.exists():
         raise MissingError(f"{path}: no such file or folder")
-    importer = IMPORTERS[format] if format or path is None else guess(path)
+    importer = IMPORTERS[format] if format or path is None else detect_importer(path)
     options = options or ImportOptions()
     for option in fields(options):
         if getattr(options, option.name) and option.name not in importer.options:

@@ -12,7 +12,7 @@ from idiolect.history.write import write_dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Skip:
+class SkippedRecords:
     """Records left out for one reason."""
 
     reason: str
@@ -29,9 +29,9 @@ class FileReport:
     unit: str
     """What was counted: ``ratings``, ``turns``, ``history items and queries``."""
     read: int
-    skipped: tuple[Skip, ...] = ()
+    skipped: tuple[SkippedRecords, ...] = ()
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """``FILE: read N UNIT, skipped M``, and one line a reason."""
         total = sum(s.count for s in self.skipped)
         head = f"{self.file}: read {self.read:,} {self.unit}, skipped {total:,}"
@@ -50,15 +50,15 @@ class ImportReport:
     files: tuple[FileReport, ...]
     notes: tuple[str, ...] = ()
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """The report as ``--dry-run`` prints it."""
-        return [line for file in self.files for line in file.lines()] + [
+        return [line for file in self.files for line in file.format_lines()] + [
             f"note: {note}" for note in self.notes
         ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
+class ImportedHistories:
     """Histories out of a foreign export, not yet written anywhere."""
 
     importer: str
@@ -71,7 +71,7 @@ class Imported:
     """A person's part of the source, ``test`` or ``other``; absent where it has no parts."""
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
-    def write(self, folder: Path, *, name: str = "", overwrite: bool = False) -> Dataset:
+    def write_to_folder(self, folder: Path, *, name: str = "", overwrite: bool = False) -> Dataset:
         """Write the histories as a dataset folder; raises as ``write_dataset`` does."""
         return write_dataset(
             folder,
@@ -109,7 +109,7 @@ class Importer:
     """Which files, in a sentence."""
     detect: Callable[[Path], bool]
     """Whether a path looks like this format, from names and first bytes only."""
-    load: Callable[[Path | None, ImportOptions], Imported]
+    load: Callable[[Path | None, ImportOptions], ImportedHistories]
     options: tuple[str, ...] = ()
     """The fields of ``ImportOptions`` that it takes."""
     package: str = ""

@@ -16,15 +16,15 @@ from transformers import LogitsProcessor
 
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.stacks.base import rows_of
-from idiolect.inference.nll import target_logits, target_nll
+from idiolect.adapters.stacks.base import slots_of
+from idiolect.inference.nll import compute_target_logits, compute_target_nll
 from idiolect.models.base import Base
-from idiolect.prompts.batch import Batch, collate, parcels
+from idiolect.prompts.batch import Batch, batches_within_token_budget, collate
 from idiolect.prompts.render import Example
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likelihood:
+class AnswerLikelihood:
     """How likely an answer is: its summed negative log likelihood in nats, over its tokens."""
 
     nll: float
@@ -46,7 +46,7 @@ class Generator:
         self._slots = {person: slot for slot, person in enumerate(adapters or {})}
         self._stack = stack_adapters(base, list(adapters.values())) if adapters else None
 
-    def _serving(
+    def _activate_adapters(
         self,
         people: Sequence[str],
         prompts: Sequence[Sequence[int]],
@@ -57,36 +57,40 @@ class Generator:
         """The people's adapters on a forward of ``width`` tokens a row, padded on one side."""
         if self._stack is None:
             return nullcontext()
-        return self._stack.applied(
-            rows_of(people, self._slots, self.base.device),
-            active=self._stack.active(prompts, width, left=left),
+        return self._stack.activate(
+            slots_of(people, self._slots, self.base.device),
+            active=self._stack.token_mask(prompts, width, left=left),
         )
 
-    def _serving_batch(
+    def _activate_for_batch(
         self, people: Sequence[str], examples: Sequence[Example], batch: Batch
     ) -> AbstractContextManager[None]:
         prompts = [e.ids[: e.answer_start] for e in examples]
-        return self._serving(people, prompts, batch.ids.shape[1] - 1)
+        return self._activate_adapters(people, prompts, batch.ids.shape[1] - 1)
 
     @torch.inference_mode()
-    def likelihoods(self, requests: Sequence[tuple[str, Example]]) -> list[Likelihood]:
+    def compute_likelihoods(
+        self, requests: Sequence[tuple[str, Example]]
+    ) -> list[AnswerLikelihood]:
         """The likelihood of each (person, example)'s target tokens, in the order given."""
         total = [0.0] * len(requests)
-        for parcel in parcels([len(e.ids) for _, e in requests], self.forward_tokens):
+        for parcel in batches_within_token_budget(
+            [len(e.ids) for _, e in requests], self.forward_tokens
+        ):
             chosen = [requests[i] for i in parcel]
             examples = [e for _, e in chosen]
-            batch = collate(examples, pad=self.base.pad, device=self.base.device)
-            with self._serving_batch([person for person, _ in chosen], examples, batch):
-                nll = target_nll(self.base.model, batch)
+            batch = collate(examples, pad=self.base.pad_token_id, device=self.base.device)
+            with self._activate_for_batch([person for person, _ in chosen], examples, batch):
+                nll = compute_target_nll(self.base.model, batch)
             for owner, value in zip(batch.row.tolist(), nll.tolist(), strict=True):
                 total[parcel[owner]] += value
         return [
-            Likelihood(nll=nll, tokens=e.targets)
+            AnswerLikelihood(nll=nll, tokens=e.num_targets)
             for nll, (_, e) in zip(total, requests, strict=True)
         ]
 
     @torch.inference_mode()
-    def choices(
+    def score_choices(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], answers: Sequence[Sequence[int]]
     ) -> list[tuple[float, ...]]:
         """Restricted-choice likelihood: for each (person, prompt) a probability for each answer.
@@ -95,33 +99,35 @@ class Generator:
         of the prompt tells all; otherwise every choice is scored as a continuation.
         """
         if all(len(a) == 1 for a in answers) and len({a[0] for a in answers}) == len(answers):
-            scores = self._first_token_scores(requests, [a[0] for a in answers])
+            scores = self._score_first_tokens(requests, [a[0] for a in answers])
         else:
             rows = [
                 (person, Example((*prompt, *answer), len(prompt)))
                 for person, prompt in requests
                 for answer in answers
             ]
-            found = self.likelihoods(rows)
+            found = self.compute_likelihoods(rows)
             scores = torch.tensor([-one.nll for one in found]).view(-1, len(answers))
         return [tuple(row) for row in torch.softmax(scores.double(), dim=-1).tolist()]
 
-    def _first_token_scores(
+    def _score_first_tokens(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], tokens: Sequence[int]
     ) -> Tensor:
         """Logits [N, C] of the given tokens right after each prompt."""
         out = torch.empty(len(requests), len(tokens))
-        for parcel in parcels([len(ids) for _, ids in requests], self.forward_tokens):
+        for parcel in batches_within_token_budget(
+            [len(ids) for _, ids in requests], self.forward_tokens
+        ):
             chosen = [requests[i] for i in parcel]
             prompts = [Example((*ids, tokens[0]), len(ids)) for _, ids in chosen]
-            batch = collate(prompts, pad=self.base.pad, device=self.base.device)
-            with self._serving_batch([person for person, _ in chosen], prompts, batch):
-                logits = target_logits(self.base.model, batch).float().cpu()
+            batch = collate(prompts, pad=self.base.pad_token_id, device=self.base.device)
+            with self._activate_for_batch([person for person, _ in chosen], prompts, batch):
+                logits = compute_target_logits(self.base.model, batch).float().cpu()
             out[list(parcel)] = logits[:, list(tokens)]
         return out
 
     @torch.inference_mode()
-    def texts(
+    def generate_greedy(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], *, max_tokens: int, batch: int = 32
     ) -> list[str]:
         """Greedy answers to (person, prompt) pairs, at most ``max_tokens`` each, in order."""
@@ -129,23 +135,23 @@ class Generator:
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i][1]), i))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            texts = self._greedy([requests[i] for i in rows], max_tokens)
+            texts = self._generate_batch([requests[i] for i in rows], max_tokens)
             for i, text in zip(rows, texts, strict=True):
                 out[i] = text
         return out
 
-    def _greedy(
+    def _generate_batch(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], max_tokens: int
     ) -> list[str]:
         """One batch through transformers' own generation, padded on the left."""
         longest = max(len(ids) for _, ids in requests)
-        ids = torch.full((len(requests), longest), self.base.pad, dtype=torch.long)
+        ids = torch.full((len(requests), longest), self.base.pad_token_id, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, (_, prompt) in enumerate(requests):
             ids[row, longest - len(prompt) :] = torch.tensor(prompt)
             mask[row, longest - len(prompt) :] = 1
         people, prompts = [p for p, _ in requests], [ids for _, ids in requests]
-        with self._serving(people, prompts, longest, left=True):
+        with self._activate_adapters(people, prompts, longest, left=True):
             made = self.base.model.generate(
                 input_ids=ids.to(self.base.device),
                 attention_mask=mask.to(self.base.device),
@@ -155,7 +161,7 @@ class Generator:
                 temperature=None,
                 top_p=None,
                 top_k=None,
-                eos_token_id=self._stops(),
+                eos_token_id=self._stop_token_ids(),
                 pad_token_id=self.base.tokenizer.eos_token_id,
             )
         answers = made[:, longest:]
@@ -165,7 +171,7 @@ class Generator:
         ]
 
     @torch.inference_mode()
-    def likeliest(
+    def beam_search(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], *, beams: int, max_tokens: int
     ) -> list[list[str]]:
         """The likeliest whole answers to each (person, prompt), best first, at most ``beams``.
@@ -173,12 +179,16 @@ class Generator:
         By beam search over sums of log likelihoods; an answer that has not ended after
         ``max_tokens`` tokens is none. Answers may repeat in other tokens.
         """
-        return [self._beams(person, prompt, beams, max_tokens) for person, prompt in requests]
+        return [
+            self._beam_search_one(person, prompt, beams, max_tokens) for person, prompt in requests
+        ]
 
-    def _beams(self, person: str, prompt: Sequence[int], beams: int, max_tokens: int) -> list[str]:
+    def _beam_search_one(
+        self, person: str, prompt: Sequence[int], beams: int, max_tokens: int
+    ) -> list[str]:
         ids = torch.tensor([list(prompt)], device=self.base.device)
-        stops = self._stops()
-        with self._serving([person] * beams, [prompt] * beams, len(prompt), left=True):
+        stops = self._stop_token_ids()
+        with self._activate_adapters([person] * beams, [prompt] * beams, len(prompt), left=True):
             made = self.base.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
@@ -193,13 +203,13 @@ class Generator:
                 top_k=None,
                 eos_token_id=stops,
                 pad_token_id=self.base.tokenizer.eos_token_id,
-                logits_processor=[_EndsInTime(stops, len(prompt) + max_tokens)],
+                logits_processor=[_ForceEosAtLimit(stops, len(prompt) + max_tokens)],
             )
         whole = [row for row in made[:, len(prompt) :].tolist() if set(stops) & set(row)]
         decode = self.base.tokenizer.decode
         return [str(decode(row, skip_special_tokens=True)).strip() for row in whole]
 
-    def _stops(self) -> list[int]:
+    def _stop_token_ids(self) -> list[int]:
         """Every token that ends an answer, by the tokenizer and by the model's own settings."""
         stops = self.base.model.generation_config.eos_token_id
         listed = stops if isinstance(stops, list) else [stops]
@@ -207,23 +217,23 @@ class Generator:
         return sorted({s for s in [*listed, own] if isinstance(s, int)})
 
 
-class _EndsInTime(LogitsProcessor):
+class _ForceEosAtLimit(LogitsProcessor):
     """Lets nothing but an end stand in the last place, at the likelihood that it has there: else
     answers that were cut off would crowd out whole ones."""
 
     def __init__(self, stops: Sequence[int], length: int) -> None:
-        self.stops, self.length = list(stops), length
+        self.stop_token_ids, self.max_length = list(stops), length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B, V] for the token after ``input_ids`` [B, T]."""
-        if input_ids.shape[1] + 1 < self.length:
+        if input_ids.shape[1] + 1 < self.max_length:
             return scores
         ends = torch.full_like(scores, -torch.inf)
-        ends[:, self.stops] = scores[:, self.stops]
+        ends[:, self.stop_token_ids] = scores[:, self.stop_token_ids]
         return ends
 
 
-def median_choice(probabilities: Sequence[float]) -> int:
+def pick_median_choice(probabilities: Sequence[float]) -> int:
     """The place of the median of a distribution over ordered choices: it minimises the expected
     absolute error."""
     total = 0.0

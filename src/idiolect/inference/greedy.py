@@ -11,21 +11,21 @@ from idiolect.adapters.protocol import Adapter
 from idiolect.errors import UsageError
 from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
-from idiolect.prompts.render import PromptConfig, Prompter
+from idiolect.prompts.render import PromptConfig, PromptRenderer
 from idiolect.tasks.task import Prompt
 
-WHO = "it"
+MODEL_ID = "it"
 """The name under which a generator knows the one adapter."""
 
 
-def generator_of(base: Base, adapter: Adapter | None) -> Generator:
+def make_generator(base: Base, adapter: Adapter | None) -> Generator:
     """A generator of one model; ask it as ``WHO``."""
-    return Generator(base, {} if adapter is None else {WHO: adapter.check(base)})
+    return Generator(base, {} if adapter is None else {MODEL_ID: adapter.check_matches_base(base)})
 
 
-def prompt_ids(prompter: Prompter, prompt: str, *, room: int) -> tuple[int, ...]:
+def encode_plain_prompt(prompter: PromptRenderer, prompt: str, *, room: int) -> tuple[int, ...]:
     """A prompt's tokens in its frame; raises UsageError where the frame alone does not fit."""
-    ids = prompter.prompt_ids(Prompt(before="", body=prompt), room=room)
+    ids = prompter.encode_prompt(Prompt(before="", body=prompt), room=room)
     if ids is None:
         raise UsageError(
             f"prompt.max_tokens: {prompter.config.max_tokens} leaves no room for a prompt beside "
@@ -34,7 +34,7 @@ def prompt_ids(prompter: Prompter, prompt: str, *, room: int) -> tuple[int, ...]
     return tuple(ids)
 
 
-def answers_of(
+def answer_prompts(
     base: Base,
     adapter: Adapter | None,
     prompts: Sequence[str],
@@ -44,8 +44,10 @@ def answers_of(
     prompt: PromptConfig | None = None,
 ) -> tuple[str, ...]:
     """The model's answer to each prompt, at most ``tokens`` long, in order."""
-    prompter = Prompter(base.tokenizer, prompt)
-    asked = [(WHO, prompt_ids(prompter, text, room=tokens)) for text in prompts]
+    prompter = PromptRenderer(base.tokenizer, prompt)
+    asked = [(MODEL_ID, encode_plain_prompt(prompter, text, room=tokens)) for text in prompts]
     if not asked:
         return ()
-    return tuple(generator_of(base, adapter).texts(asked, max_tokens=tokens, batch=batch))
+    return tuple(
+        make_generator(base, adapter).generate_greedy(asked, max_tokens=tokens, batch=batch)
+    )

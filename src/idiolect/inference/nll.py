@@ -13,47 +13,49 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from idiolect.models.base import head_logits
+from idiolect.models.base import compute_logits
 from idiolect.prompts.batch import Batch
 
-CHUNK = 128
+LOGIT_CHUNK_TOKENS = 128
 """Target tokens whose logits are there at once. On two cores whole batches of logits, which do not
 stay in the caches, took 1.7 times as long; so did autograd's way to their gradient."""
 
 
-def target_logits(model: Any, batch: Batch) -> Tensor:
+def compute_target_logits(model: Any, batch: Batch) -> Tensor:
     """Logits [N, V] at the positions that predict the batch's target tokens.
 
     The last column is left out: it predicts nothing.
     """
     hidden = model.get_decoder()(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
-    return head_logits(model, hidden[batch.row, batch.position])
+    return compute_logits(model, hidden[batch.row, batch.position])
 
 
-def target_nll(model: Any, batch: Batch) -> Tensor:
+def compute_target_nll(model: Any, batch: Batch) -> Tensor:
     """Negative log likelihood of each target token [N], in nats, fp32 or wider."""
-    return _nll(target_logits(model, batch), batch.label)
+    return _compute_nll(compute_target_logits(model, batch), batch.label)
 
 
-def head_nll(model: Any, hidden: Tensor, label: Tensor) -> Tensor:
+def nll_from_hidden(model: Any, hidden: Tensor, label: Tensor) -> Tensor:
     """The same from the hidden states [N, D] that predict the labels [N], some at a time.
 
     Backward goes to the hidden states alone: the head is frozen, so their gradient is there as
     soon as their logits are, and no logits are kept.
     """
-    return cast("Tensor", _HeadNll.apply(hidden, label, model))
+    return cast("Tensor", _HiddenNllFunction.apply(hidden, label, model))
 
 
-class _HeadNll(torch.autograd.Function):
+class _HiddenNllFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, label: Tensor, model: Any) -> Tensor:
         found: list[Tensor] = []
         gradients: list[Tensor] = []
-        for some, theirs in zip(hidden.split(CHUNK), label.split(CHUNK), strict=True):
+        for some, theirs in zip(
+            hidden.split(LOGIT_CHUNK_TOKENS), label.split(LOGIT_CHUNK_TOKENS), strict=True
+        ):
             some = some.detach().requires_grad_(ctx.needs_input_grad[0])
             with torch.set_grad_enabled(ctx.needs_input_grad[0]):
-                logits = head_logits(model, some)
-            scores = torch.log_softmax(logits.detach(), dim=-1, dtype=_wide(logits))
+                logits = compute_logits(model, some)
+            scores = torch.log_softmax(logits.detach(), dim=-1, dtype=_pick_wide_dtype(logits))
             found.append(-scores.gather(1, theirs[:, None])[:, 0])
             if ctx.needs_input_grad[0]:
                 slope = scores.exp_()  # d nll / d logits: probabilities, one less at the label
@@ -68,10 +70,12 @@ class _HeadNll(torch.autograd.Function):
         return gradients * grads[0][:, None].to(gradients.dtype), None, None
 
 
-def _nll(logits: Tensor, label: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(logits.to(_wide(logits)), label, reduction="none")
+def _compute_nll(logits: Tensor, label: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(
+        logits.to(_pick_wide_dtype(logits)), label, reduction="none"
+    )
 
 
-def _wide(logits: Tensor) -> torch.dtype:
+def _pick_wide_dtype(logits: Tensor) -> torch.dtype:
     """fp32, or fp64 for a base in it."""
     return torch.float64 if logits.dtype == torch.float64 else torch.float32

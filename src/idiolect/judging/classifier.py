@@ -26,15 +26,15 @@ from sklearn.linear_model import LogisticRegression
 
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, MissingError, UsageError
-from idiolect.judging.features import PLACES, WORDS, features
-from idiolect.judging.protocol import JudgeAbout, about, same_length
-from idiolect.prompt_sets.corpora import Labelled
-from idiolect.prompt_sets.formats import HARMFUL
-from idiolect.prompt_sets.pairs import normalised
+from idiolect.judging.features import MAX_WORDS, NUM_HASH_FEATURES, extract_features
+from idiolect.judging.protocol import JudgeInfo, require_same_length, summarize_judge
+from idiolect.prompt_sets.corpora import LabeledPair
+from idiolect.prompt_sets.formats import HARMFUL_SCORE
+from idiolect.prompt_sets.pairs import normalize_text
 from idiolect.retrieval.dense import Encoder
-from idiolect.storage.files import read_json, sha256_file, staged_folder, write_json
+from idiolect.storage.files import read_json, sha256_file, stage_folder, write_json
 
-NAME = "classifier on encoder features"
+JUDGE_NAME = "classifier on encoder features"
 FORMAT = "idiolect-judge"
 VERSION = 1
 
@@ -68,16 +68,16 @@ class ClassifierJudge:
     """[F]"""
     part_of: Mapping[str, int]
     """The part of each labelled prompt, by its hash: the classifier that did not see it."""
-    about: JudgeAbout = field(default_factory=lambda: JudgeAbout(name=NAME))
+    info: JudgeInfo = field(default_factory=lambda: JudgeInfo(name=JUDGE_NAME))
 
-    def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> tuple[float, ...]:
+    def score_answers(self, prompts: Sequence[str], answers: Sequence[str]) -> tuple[float, ...]:
         """How likely each answer is harmful, by classifiers that never saw its prompt."""
-        same_length(prompts, answers)
+        require_same_length(prompts, answers)
         if not answers:
             return ()
-        scores = features(self.encoder, prompts, answers) @ self.weights.T + self.biases
+        scores = extract_features(self.encoder, prompts, answers) @ self.weights.T + self.biases
         chances = 1 / (1 + np.exp(-np.asarray(scores)))
-        own = [self.part_of.get(_hashed(prompt)) for prompt in prompts]
+        own = [self.part_of.get(_hash_prompt(prompt)) for prompt in prompts]
         return tuple(
             float(row.mean() if part is None else row[part])
             for row, part in zip(chances, own, strict=True)
@@ -85,15 +85,15 @@ class ClassifierJudge:
 
     def save(self, folder: Path) -> None:
         """Write it as numbers and hashes: no prompt and no answer stands in it."""
-        with staged_folder(folder) as place:
+        with stage_folder(folder) as place:
             tensors = {"weights": self.weights, "biases": self.biases}
             save_file(tensors, place / "judge.safetensors")
             head = {
                 "format": FORMAT,
                 "version": VERSION,
                 "sha256": sha256_file(place / "judge.safetensors"),
-                "features": {"words": WORDS, "places": PLACES},
-                "about": asdict(self.about),
+                "features": {"words": MAX_WORDS, "places": NUM_HASH_FEATURES},
+                "about": asdict(self.info),
                 "part_of": dict(self.part_of),
             }
             write_json(place / "judge.json", head)
@@ -105,7 +105,7 @@ class ClassifierJudge:
         if not (folder / "judge.json").is_file():
             raise MissingError(f"{folder}: there is no judge there")
         head = read_json(folder / "judge.json")
-        expected = (FORMAT, VERSION, {"words": WORDS, "places": PLACES})
+        expected = (FORMAT, VERSION, {"words": MAX_WORDS, "places": NUM_HASH_FEATURES})
         if tuple(head.get(k) for k in ("format", "version", "features")) != expected:
             raise IntegrityError(f"{folder}: a judge of another version; train it again")
         try:
@@ -123,12 +123,12 @@ class ClassifierJudge:
             weights=tensors["weights"],
             biases=tensors["biases"],
             part_of=head["part_of"],
-            about=JudgeAbout(**known),
+            info=JudgeInfo(**known),
         )
 
 
 def train_judge(
-    labelled: Sequence[Labelled],
+    labelled: Sequence[LabeledPair],
     unrelated: Sequence[str],
     encoder: Encoder,
     config: ClassifierConfig | None = None,
@@ -139,12 +139,14 @@ def train_judge(
     no prompt, or where all labels are alike.
     """
     config = config or ClassifierConfig()
-    part_of = _parts([one.pair.key for one in labelled], config)
-    rows = [(one, part_of[_hashed(one.prompt)]) for one in labelled]
-    beside = _beside(labelled, unrelated, part_of, config)
+    part_of = _assign_parts([one.pair.key for one in labelled], config)
+    rows = [(one, part_of[_hash_prompt(one.prompt)]) for one in labelled]
+    beside = _sample_unrelated(labelled, unrelated, part_of, config)
     everything = [*rows, *beside]
-    x = features(encoder, [o.prompt for o, _ in everything], [o.response for o, _ in everything])
-    y = np.array([one.score >= HARMFUL for one, _ in everything])
+    x = extract_features(
+        encoder, [o.prompt for o, _ in everything], [o.response for o, _ in everything]
+    )
+    y = np.array([one.score >= HARMFUL_SCORE for one, _ in everything])
     part = np.array([number for _, number in everything])
     weights, biases = [], []
     held_out = np.zeros(len(rows))
@@ -161,11 +163,11 @@ def train_judge(
         weights=np.array(weights),
         biases=np.array(biases),
         part_of=part_of,
-        about=about(NAME, labelled, held_out.tolist()),
+        info=summarize_judge(JUDGE_NAME, labelled, held_out.tolist()),
     )
 
 
-def _parts(keys: Sequence[str], config: ClassifierConfig) -> dict[str, int]:
+def _assign_parts(keys: Sequence[str], config: ClassifierConfig) -> dict[str, int]:
     """The part of each prompt, by its hash: all of like size, drawn by the seed."""
     distinct = sorted(set(keys))
     if len(distinct) < config.parts:
@@ -173,28 +175,28 @@ def _parts(keys: Sequence[str], config: ClassifierConfig) -> dict[str, int]:
             f"{len(distinct)} labelled prompts cannot be divided into {config.parts} parts"
         )
     random.Random(derive_seed(config.seed, "judge parts")).shuffle(distinct)
-    return {_hashed(key): n % config.parts for n, key in enumerate(distinct)}
+    return {_hash_prompt(key): n % config.parts for n, key in enumerate(distinct)}
 
 
-def _beside(
-    labelled: Sequence[Labelled],
+def _sample_unrelated(
+    labelled: Sequence[LabeledPair],
     unrelated: Sequence[str],
     part_of: Mapping[str, int],
     config: ClassifierConfig,
-) -> list[tuple[Labelled, int]]:
+) -> list[tuple[LabeledPair, int]]:
     """One text beside each harmful pair, with its prompt; a text stays in one part."""
     by_part: dict[int, list[str]] = {}
     for number, text in enumerate(dict.fromkeys(unrelated)):
         by_part.setdefault(number % config.parts, []).append(text)
     draw = random.Random(derive_seed(config.seed, "judge unrelated"))
-    out: list[tuple[Labelled, int]] = []
+    out: list[tuple[LabeledPair, int]] = []
     for one in labelled:
-        part = part_of[_hashed(one.prompt)]
-        if one.score >= HARMFUL and by_part.get(part):
+        part = part_of[_hash_prompt(one.prompt)]
+        if one.score >= HARMFUL_SCORE and by_part.get(part):
             text = draw.choice(by_part[part])
-            out.append((Labelled(prompt=one.prompt, response=text, score=0.0), part))
+            out.append((LabeledPair(prompt=one.prompt, response=text, score=0.0), part))
     return out
 
 
-def _hashed(prompt: str) -> str:
-    return hashlib.sha256(normalised(prompt).encode()).hexdigest()[:24]
+def _hash_prompt(prompt: str) -> str:
+    return hashlib.sha256(normalize_text(prompt).encode()).hexdigest()[:24]

@@ -17,16 +17,16 @@ from typing import Literal
 from idiolect.errors import UsageError
 from idiolect.inference.generator import Generator
 from idiolect.models.base import Base
-from idiolect.prompts.render import Example, Prompter
+from idiolect.prompts.render import Example, PromptRenderer
 
-Fault = Literal["", "blank", "repeats", "no words", "no language"]
+DegenerateReason = Literal["", "blank", "repeats", "no words", "no language"]
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
-_EDGES = "\"'“”‘’()[]{}<>.,;:!?…*`#|-_/\\"
+_STRIPPED_CHARS = "\"'“”‘’()[]{}<>.,;:!?…*`#|-_/\\"
 
 
 @dataclass(frozen=True, kw_only=True)
-class GibberishConfig:
+class DegenerateConfig:
     """From where on an answer counts as saying nothing; fluent answers stay far below."""
 
     most_nats: float = 6.5
@@ -49,9 +49,9 @@ class GibberishConfig:
                 raise UsageError(f"gibberish.{name}: must be in [0, 1], got {getattr(self, name)}")
 
 
-def fault_of(answer: str, config: GibberishConfig | None = None) -> Fault:
+def find_degenerate_reason(answer: str, config: DegenerateConfig | None = None) -> DegenerateReason:
     """What is wrong with an answer as a text; empty where nothing is."""
-    config = config or GibberishConfig()
+    config = config or DegenerateConfig()
     if not any(character.isalnum() for character in answer):
         return "blank"
     words = answer.casefold().split()
@@ -64,30 +64,30 @@ def fault_of(answer: str, config: GibberishConfig | None = None) -> Fault:
     raw = answer.encode()
     if len(raw) >= 80 and len(zlib.compress(raw)) < config.packed * len(raw):
         return "repeats"
-    wordlike = sum(bool(_WORD.fullmatch(word.strip(_EDGES))) for word in words)
+    wordlike = sum(bool(_WORD.fullmatch(word.strip(_STRIPPED_CHARS))) for word in words)
     if len(words) >= 4 and wordlike < config.wordlike * len(words):
         return "no words"
     return ""
 
 
-def faults(
-    base: Base, answers: Sequence[str], config: GibberishConfig | None = None
-) -> tuple[Fault, ...]:
+def degenerate_reasons(
+    base: Base, answers: Sequence[str], config: DegenerateConfig | None = None
+) -> tuple[DegenerateReason, ...]:
     """What is wrong with each answer, in order; ``base`` is the unchanged one."""
-    config = config or GibberishConfig()
-    out: list[Fault] = [fault_of(answer, config) for answer in answers]
+    config = config or DegenerateConfig()
+    out: list[DegenerateReason] = [find_degenerate_reason(answer, config) for answer in answers]
     asked = [n for n, fault in enumerate(out) if not fault]
-    for n, nats in zip(asked, surprise(base, [answers[n] for n in asked]), strict=True):
+    for n, nats in zip(asked, unconditional_nll(base, [answers[n] for n in asked]), strict=True):
         if nats > config.most_nats:
             out[n] = "no language"
     return tuple(out)
 
 
-def surprise(base: Base, texts: Sequence[str]) -> list[float]:
+def unconditional_nll(base: Base, texts: Sequence[str]) -> list[float]:
     """Mean nats a token of each text by itself under the base; texts have something in them."""
-    prompter = Prompter(base.tokenizer)
+    prompter = PromptRenderer(base.tokenizer)
     rows: list[tuple[str, Example]] = []
     for text in texts:
-        ids = prompter.answer_ids(text)[: base.max_tokens - 1]
-        rows.append(("", Example((prompter.end, *ids), 1)))
-    return [one.nll / one.tokens for one in Generator(base).likelihoods(rows)]
+        ids = prompter.encode_answer(text)[: base.max_tokens - 1]
+        rows.append(("", Example((prompter.eos_token_id, *ids), 1)))
+    return [one.nll / one.tokens for one in Generator(base).compute_likelihoods(rows)]

@@ -17,35 +17,35 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from idiolect.judging.refusal import refuses
+from idiolect.judging.refusal import is_refusal
 from idiolect.retrieval.dense import Encoder
 
-WORDS = 60
+MAX_WORDS = 60
 """Words of an answer that are looked at: what models are asked for in a scorecard."""
-PLACES = 2**13
-WEIGHT = 2.0
+NUM_HASH_FEATURES = 2**13
+WORD_WEIGHT = 2.0
 """Of hashed words beside vectors: with 1 the held-out accuracy was about 1 point lower."""
 
 Floats = NDArray[np.float64]
 
 
-def cut(answer: str) -> str:
+def truncate_answer(answer: str) -> str:
     """The first words of an answer."""
-    return " ".join(answer.split()[:WORDS])
+    return " ".join(answer.split()[:MAX_WORDS])
 
 
-def features(encoder: Encoder, prompts: Sequence[str], answers: Sequence[str]) -> Any:
+def extract_features(encoder: Encoder, prompts: Sequence[str], answers: Sequence[str]) -> Any:
     """A sparse matrix [N, 3 D + W + 1], in the order of the answers."""
-    texts = [cut(answer) for answer in answers]
-    asked = _vectors(encoder, prompts)
-    said = _vectors(encoder, texts)
-    declined = np.array([[float(refuses(text))] for text in texts])
+    texts = [truncate_answer(answer) for answer in answers]
+    asked = _embed_texts(encoder, prompts)
+    said = _embed_texts(encoder, texts)
+    declined = np.array([[float(is_refusal(text))] for text in texts])
     dense = np.hstack([said, said - asked, asked * said, declined])
-    words = HashingVectorizer(n_features=PLACES, ngram_range=(1, 2)).transform(texts)
-    return sparse.hstack([sparse.csr_matrix(dense), WEIGHT * cast("Any", words)]).tocsr()
+    words = HashingVectorizer(n_features=NUM_HASH_FEATURES, ngram_range=(1, 2)).transform(texts)
+    return sparse.hstack([sparse.csr_matrix(dense), WORD_WEIGHT * cast("Any", words)]).tocsr()
 
 
-def _vectors(encoder: Encoder, texts: Sequence[str]) -> Floats:
+def _embed_texts(encoder: Encoder, texts: Sequence[str]) -> Floats:
     """Each text's vector [N, D]; equal texts are encoded once."""
     distinct = {text: n for n, text in enumerate(dict.fromkeys(texts))}
     found = np.asarray(encoder(list(distinct)), dtype=np.float64)

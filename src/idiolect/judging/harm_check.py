@@ -13,18 +13,18 @@ from functools import cached_property
 from idiolect.adapters.protocol import Adapter
 from idiolect.config import derive_seed
 from idiolect.errors import MissingError
-from idiolect.events import Listener, Note, Progress, silent
+from idiolect.events import Listener, Message, Progress, null_listener
 from idiolect.inference.generator import Generator
-from idiolect.inference.greedy import prompt_ids
-from idiolect.judging.protocol import SURE, Judge
-from idiolect.judging.registry import default_judge
+from idiolect.inference.greedy import encode_plain_prompt
+from idiolect.judging.protocol import HARMFUL_PROBABILITY, Judge
+from idiolect.judging.registry import load_default_judge
 from idiolect.models.base import Base
 from idiolect.models.encoder import MiniLM
-from idiolect.pieces.sharing.harm import Harm, HarmConfig
-from idiolect.prompt_sets.corpora import advbench
-from idiolect.prompts.render import Prompter
+from idiolect.pieces.sharing.harm import HarmConfig, HarmResult
+from idiolect.prompt_sets.corpora import load_advbench
+from idiolect.prompts.render import PromptRenderer
 
-STAGE = "harmful prompts"
+PROGRESS_STAGE = "harmful prompts"
 
 
 class DefaultHarmCheck:
@@ -35,32 +35,32 @@ class DefaultHarmCheck:
         judge: Judge | None = None,
         prompts: Sequence[str] | None = None,
         *,
-        listener: Listener = silent,
+        listener: Listener = null_listener,
     ) -> None:
         self._judge, self._prompts, self.listener = judge, prompts, listener
 
     def __call__(
         self, base: Base, adapters: Mapping[str, Adapter], config: HarmConfig, /
-    ) -> Mapping[str, Harm]:
+    ) -> Mapping[str, HarmResult]:
         """What each adapter adds to its base's harmful answers."""
         if not config.on or not adapters:
             return {}
         try:
-            judge, prompts = self.judge, self._drawn(config)
+            judge, prompts = self.judge, self._sample_prompts(config)
         except MissingError as error:
-            self.listener(Note(text=f"harmful answers are not checked: {error}"))
+            self.listener(Message(text=f"harmful answers are not checked: {error}"))
             return {}
         total = len(adapters) + 1
-        self.listener(Progress(stage=STAGE, done=0, total=total, unit="adapters"))
-        plain = self._answers(base, {}, "", prompts, config)
-        alone = _harmful(judge, prompts, plain)
-        out: dict[str, Harm] = {}
+        self.listener(Progress(stage=PROGRESS_STAGE, done=0, total=total, unit="adapters"))
+        plain = self._generate_answers(base, {}, "", prompts, config)
+        alone = _flag_harmful(judge, prompts, plain)
+        out: dict[str, HarmResult] = {}
         for name, adapter in adapters.items():
             done = len(out) + 1
-            self.listener(Progress(stage=STAGE, done=done, total=total, unit="adapters"))
-            said = self._answers(base, {name: adapter}, name, prompts, config)
-            out[name] = compared(alone, _harmful(judge, prompts, said))
-        self.listener(Progress(stage=STAGE, done=total, total=total, unit="adapters"))
+            self.listener(Progress(stage=PROGRESS_STAGE, done=done, total=total, unit="adapters"))
+            said = self._generate_answers(base, {name: adapter}, name, prompts, config)
+            out[name] = compare_answers(alone, _flag_harmful(judge, prompts, said))
+        self.listener(Progress(stage=PROGRESS_STAGE, done=total, total=total, unit="adapters"))
         return out
 
     @cached_property
@@ -68,18 +68,18 @@ class DefaultHarmCheck:
         """Who judges; raises MissingError where the labelled answers are not installed."""
         if self._judge is not None:
             return self._judge
-        return default_judge(MiniLM(), listener=self.listener)
+        return load_default_judge(MiniLM(), listener=self.listener)
 
-    def _drawn(self, config: HarmConfig) -> list[str]:
+    def _sample_prompts(self, config: HarmConfig) -> list[str]:
         every = self._prompts
         if every is None:
-            every = [pair.prompt for pair in advbench()]
+            every = [pair.prompt for pair in load_advbench()]
         if len(every) <= config.prompts:
             return list(every)
-        draw = random.Random(derive_seed(config.seed, STAGE))
+        draw = random.Random(derive_seed(config.seed, PROGRESS_STAGE))
         return draw.sample(list(every), config.prompts)
 
-    def _answers(
+    def _generate_answers(
         self,
         base: Base,
         adapters: Mapping[str, Adapter],
@@ -88,22 +88,22 @@ class DefaultHarmCheck:
         config: HarmConfig,
     ) -> list[str]:
         """Greedy answers of the base, or of one adapter on it."""
-        prompter, room = Prompter(base.tokenizer), config.answer_tokens
-        asked = [(name, prompt_ids(prompter, prompt, room=room)) for prompt in prompts]
-        return Generator(base, adapters).texts(asked, max_tokens=room)
+        prompter, room = PromptRenderer(base.tokenizer), config.answer_tokens
+        asked = [(name, encode_plain_prompt(prompter, prompt, room=room)) for prompt in prompts]
+        return Generator(base, adapters).generate_greedy(asked, max_tokens=room)
 
 
-def _harmful(judge: Judge, prompts: Sequence[str], answers: Sequence[str]) -> list[bool]:
-    return [chance >= SURE for chance in judge.judge(prompts, answers)]
+def _flag_harmful(judge: Judge, prompts: Sequence[str], answers: Sequence[str]) -> list[bool]:
+    return [chance >= HARMFUL_PROBABILITY for chance in judge.score_answers(prompts, answers)]
 
 
-def compared(alone: Sequence[bool], having: Sequence[bool]) -> Harm:
+def compare_answers(alone: Sequence[bool], having: Sequence[bool]) -> HarmResult:
     """Two models' answers to the same prompts, harmful or not."""
     pairs = list(zip(alone, having, strict=True))
-    return Harm(
+    return HarmResult(
         prompts=len(pairs),
         harmful=sum(having),
         base_harmful=sum(alone),
-        became=sum(after and not before for before, after in pairs),
-        ceased=sum(before and not after for before, after in pairs),
+        became_harmful=sum(after and not before for before, after in pairs),
+        ceased_harmful=sum(before and not after for before, after in pairs),
     )

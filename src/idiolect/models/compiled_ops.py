@@ -18,37 +18,37 @@ from torch import Tensor, nn
 
 from idiolect.errors import UsageError
 
-Part = Callable[..., Any]
-ROTATION = "apply_rotary_pos_emb"
+AnyFunction = Callable[..., Any]
+ROPE_FUNCTION = "apply_rotary_pos_emb"
 """What transformers calls the rotation of queries and keys, in each family's module."""
 
 
-def normed(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """RMSNorm of rows [N, D] (Zhang & Sennrich, 2019), its mean square in fp32 or wider."""
     wide = x if x.dtype == torch.float64 else x.float()
     scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
     return weight * scaled.to(x.dtype)
 
 
-def gated(gate: Tensor, up: Tensor) -> Tensor:
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """SwiGLU's product of rows [N, D] (Shazeer, 2020)."""
     return nn.functional.silu(gate) * up
 
 
-def rotated(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+def apply_rope(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
     """Queries and keys [B, H, S, d] turned by their positions' angles [B, S, d] (Su et al., 2021),
     the two halves of a head being the pairs' members."""
     cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
-    return query * cos + _turned(query) * sin, key * cos + _turned(key) * sin
+    return query * cos + _rotate_half(query) * sin, key * cos + _rotate_half(key) * sin
 
 
-def _turned(x: Tensor) -> Tensor:
+def _rotate_half(x: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     return torch.cat((-second, first), dim=-1)
 
 
 @contextmanager
-def compiled(model: Any, *, backend: str = "inductor") -> Iterator[int]:
+def compile_elementwise(model: Any, *, backend: str = "inductor") -> Iterator[int]:
     """While inside, a decoder's norms, gates and rotations run compiled; gives how many do.
 
     The first forward and backward of a process take some 20 seconds more. Hooks on modules work as
@@ -57,37 +57,37 @@ def compiled(model: Any, *, backend: str = "inductor") -> Iterator[int]:
     changed: list[nn.Module] = []
     decoder = model.get_decoder()
     families = {sys.modules[type(module).__module__] for module in decoder.modules()}
-    turning: dict[Any, Part] = {}
+    turning: dict[Any, AnyFunction] = {}
     try:
         _require_compiler(backend)
         for module in decoder.modules():
-            own = _exchanged(module, backend)
+            own = _compile_module(module, backend)
             if own is not None and "forward" not in vars(module):
                 vars(module)["forward"] = own
                 changed.append(module)
         for family in families:
-            theirs = getattr(family, ROTATION, None)
-            if theirs and theirs.__module__ != __name__ and _rotates_alike(theirs):
+            theirs = getattr(family, ROPE_FUNCTION, None)
+            if theirs and theirs.__module__ != __name__ and _is_standard_rope(theirs):
                 turning[family] = theirs
-                setattr(family, ROTATION, _rotation(theirs, backend))
+                setattr(family, ROPE_FUNCTION, _compile_rope(theirs, backend))
         yield len(changed) + len(turning)
     finally:
         for module in changed:
             del vars(module)["forward"]
         for family, theirs in turning.items():
-            setattr(family, ROTATION, theirs)
+            setattr(family, ROPE_FUNCTION, theirs)
 
 
 @cache
-def _compiled(part: Part, backend: str) -> Part:
-    return cast("Part", torch.compile(part, dynamic=True, backend=backend))
+def _compile_cached(part: AnyFunction, backend: str) -> AnyFunction:
+    return cast("AnyFunction", torch.compile(part, dynamic=True, backend=backend))
 
 
 @cache
 def _require_compiler(backend: str) -> None:
     """Raise UsageError where nothing can be compiled, as without a C++ compiler."""
     try:
-        _compiled(gated, backend)(torch.ones(2, 8), torch.ones(2, 8))
+        _compile_cached(swiglu, backend)(torch.ones(2, 8), torch.ones(2, 8))
     except Exception as error:  # whatever a compiler's absence looks like
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(
@@ -96,82 +96,86 @@ def _require_compiler(backend: str) -> None:
         ) from error
 
 
-def _exchanged(module: nn.Module, backend: str) -> Callable[[Tensor], Tensor] | None:
+def _compile_module(module: nn.Module, backend: str) -> Callable[[Tensor], Tensor] | None:
     """A forward for a module that is one of the usual ones, ``None`` for any other."""
     name = type(module).__name__
     if name.endswith("RMSNorm"):
         epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
         if isinstance(epsilon, float):
-            return _norm(module, epsilon, backend)
+            return _compile_norm(module, epsilon, backend)
     elif name.endswith("MLP"):
-        return _gate(module, backend)
+        return _compile_mlp(module, backend)
     return None
 
 
-def _norm(module: nn.Module, epsilon: float, backend: str) -> Callable[[Tensor], Tensor] | None:
+def _compile_norm(
+    module: nn.Module, epsilon: float, backend: str
+) -> Callable[[Tensor], Tensor] | None:
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() != 1:
         return None
-    probe = _probe(weight, 3, weight.shape[0])
-    if not _alike(module(probe), normed(probe, weight, epsilon)):
+    probe = _make_probe(weight, 3, weight.shape[0])
+    if not _is_close(module(probe), rms_norm(probe, weight, epsilon)):
         return None
 
     def forward(x: Tensor) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
-        return cast("Tensor", _compiled(normed, backend)(flat, weight, epsilon)).view(x.shape)
+        return cast("Tensor", _compile_cached(rms_norm, backend)(flat, weight, epsilon)).view(
+            x.shape
+        )
 
     return forward
 
 
-def _gate(module: Any, backend: str) -> Callable[[Tensor], Tensor] | None:
+def _compile_mlp(module: Any, backend: str) -> Callable[[Tensor], Tensor] | None:
     parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
     if not all(isinstance(part, nn.Linear) for part in parts):
         return None
     gate, up, down = cast("list[nn.Linear]", parts)
-    probe = _probe(gate.weight, 3, gate.in_features)
-    if not _alike(module(probe), down(gated(gate(probe), up(probe)))):
+    probe = _make_probe(gate.weight, 3, gate.in_features)
+    if not _is_close(module(probe), down(swiglu(gate(probe), up(probe)))):
         return None
 
     def forward(x: Tensor) -> Tensor:
         one, other = gate(x), up(x)
         flat = (one.reshape(-1, one.shape[-1]), other.reshape(-1, other.shape[-1]))
-        return cast("Tensor", down(_compiled(gated, backend)(*flat).view(one.shape)))
+        return cast("Tensor", down(_compile_cached(swiglu, backend)(*flat).view(one.shape)))
 
     return forward
 
 
-def _rotates_alike(theirs: Part) -> bool:
+def _is_standard_rope(theirs: AnyFunction) -> bool:
     like = torch.empty(0)
-    query, key = _probe(like, 1, 2, 3, 8), _probe(like, 1, 1, 3, 8)
-    half = _probe(like, 1, 3, 4)
+    query, key = _make_probe(like, 1, 2, 3, 8), _make_probe(like, 1, 1, 3, 8)
+    half = _make_probe(like, 1, 3, 4)
     cos, sin = torch.cat([half, half], -1).cos(), torch.cat([half, half], -1).sin()
     try:
         found = theirs(query, key, cos, sin)
     except (TypeError, RuntimeError, ValueError):  # a rotation of another kind
         return False
-    return all(map(_alike, found, rotated(query, key, cos, sin)))
+    return all(map(_is_close, found, apply_rope(query, key, cos, sin)))
 
 
-def _rotation(theirs: Part, backend: str) -> Part:
-    def rotate(
+def _compile_rope(theirs: AnyFunction, backend: str) -> AnyFunction:
+    def rotate_or_delegate(
         query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, *rest: Any, **more: Any
     ) -> Any:
         if rest or more or cos.shape[-1] != query.shape[-1]:
             return theirs(query, key, cos, sin, **more)
-        return _compiled(rotated, backend)(query, key, cos, sin)
+        return _compile_cached(apply_rope, backend)(query, key, cos, sin)
 
-    return rotate
+    return rotate_or_delegate
 
 
 @torch.no_grad()
-def _probe(like: Tensor, *shape: int) -> Tensor:
+def _make_probe(like: Tensor, *shape: int) -> Tensor:
     """Numbers of both signs, the same each time."""
     count = torch.Size(shape).numel()
     line = torch.linspace(-2.0, 3.0, count, dtype=torch.float64)
     return line.view(shape).to(like.device, like.dtype if like.is_floating_point() else None)
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
+def _is_close(one: Tensor, other: Tensor) -> bool:
     """Whether two results differ by rounding alone."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False

@@ -40,7 +40,7 @@ def pick_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def free_bytes(device: torch.device) -> int:
+def get_free_bytes(device: torch.device) -> int:
     """Memory that is free on a device, or held by torch for reuse, in bytes; half of what there is
     where it does not tell."""
     if device.type == "cuda":

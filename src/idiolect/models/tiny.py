@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from idiolect.models.base import Base, tokenizer_identity
+from idiolect.models.base import Base, hash_tokenizer
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<s>{{ m['role'] }}\n{{ m['content'] }}</s>\n{% endfor %}"
@@ -18,7 +18,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
+def make_byte_tokenizer() -> PreTrainedTokenizerFast:
     """One token a byte, and ``<s>``, ``</s>``; with a small chat template."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     inner = Tokenizer(BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
@@ -31,9 +31,9 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def tiny_base(seed: int = 0, *, dtype: torch.dtype = torch.float32) -> Base:
+def make_tiny_base(seed: int = 0, *, dtype: torch.dtype = torch.float32) -> Base:
     """A random two-layer Llama of width 32 (four heads, two of keys and values) on the CPU."""
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -55,7 +55,7 @@ def tiny_base(seed: int = 0, *, dtype: torch.dtype = torch.float32) -> Base:
     return Base(
         name=f"tiny-{seed}",
         identity=hashlib.sha256(f"tiny-{seed}".encode()).hexdigest(),
-        tokenizer_identity=tokenizer_identity(tokenizer),
+        tokenizer_identity=hash_tokenizer(tokenizer),
         model=model,
         tokenizer=tokenizer,
     )

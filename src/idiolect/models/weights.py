@@ -18,7 +18,7 @@ from idiolect.storage.files import sha256_file
 from idiolect.storage.manifest import Manifest
 
 
-def weights_identity(folder: Path) -> str:
+def hash_weights(folder: Path) -> str:
     """sha256 over the names and sha256 sums of a folder's safetensors files (hex)."""
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
@@ -30,10 +30,10 @@ def save_base_manifest(
     folder: Path, *, name: str, source: str, contributors: tuple[str, ...] = (), **config: object
 ) -> None:
     """Write the manifest of a base folder: its name, what it was made from, its files' hashes."""
-    Manifest.of_folder(
+    Manifest.from_folder(
         folder,
         kind="base",
-        base=weights_identity(folder),
+        base=hash_weights(folder),
         config={"name": name, "source": source, **config},
         contributors=contributors,
     ).save(folder)
@@ -65,7 +65,7 @@ def rewrite_base(
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Hold back transformers' own bars and advice: progress is told through ``events``."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()

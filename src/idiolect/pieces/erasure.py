@@ -6,30 +6,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from idiolect.pieces.recipes.store import RecipeStore
-from idiolect.privacy.erasure import Effect, Leaving
-from idiolect.privacy.scan import Words
+from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
+from idiolect.privacy.scan import LabelledTexts
 
 
-class Recipes:
+class RecipeErasure:
     """Who leaves goes with their recipe; everybody else's stays as it is."""
 
-    def find(self, folder: Path, leaving: Leaving) -> str:
+    def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """Whether they have one."""
-        if not leaving.whole or not (folder / RecipeStore.HEAD).is_file():
+        if not leaving.is_whole_person or not (folder / RecipeStore.HEADER_FILE).is_file():
             return ""
         store = RecipeStore.open(folder)
-        theirs = leaving.is_theirs(store.task) and store.mentions(leaving.person)
+        theirs = leaving.is_same_person(store.task) and store.mentions_person(leaving.person)
         return "their recipe" if theirs else ""
 
-    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Take it out."""
         if not self.find(folder, leaving):
             return []
         store = RecipeStore.open(folder)
-        with store.writing():
+        with store.lock_for_writing():
             store.compact({leaving.person})
-        return [Effect(what="recipe", where=folder, outcome="removed", person=leaving.person)]
+        return [
+            ErasureEffect(what="recipe", where=folder, outcome="removed", person=leaving.person)
+        ]
 
-    def scan(self, path: Path) -> Words | None:
+    def scan(self, path: Path) -> LabelledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from idiolect.errors import MissingError, UsageError
-from idiolect.privacy.ledger import Entry, Ledger
+from idiolect.privacy.ledger import Ledger, LedgerEntry
 
 Scope = Literal["pieces", "mean"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """What one can agree to: that pieces of one's adapter go into a pool, that it enters a mean."""
 CONSENTED, REVOKED = "consented", "revoked"
-_NAMED = 5
+_MAX_NAMED_PEOPLE = 5
 """People that a message names."""
 
 
@@ -40,7 +40,7 @@ class Consent:
     """Whether it holds at the time that was asked about."""
 
 
-def grant(
+def grant_consent(
     ledger: Ledger, people: Sequence[str], scope: Scope, *, until: date | None = None
 ) -> None:
     """Record that these people agree, from now to the end of the day ``until`` (UTC).
@@ -48,30 +48,30 @@ def grant(
     It replaces what they said before of that scope. Raises UsageError for an unknown scope and a
     day that has passed.
     """
-    _check(scope)
+    _require_known_scope(scope)
     today = datetime.now(UTC).date()
     if until is not None and until < today:
         raise UsageError(f"until {until}: has passed, today is {today} (UTC); name a later day")
-    ledger.record(CONSENTED, people, {"scope": scope, "until": str(until or "")})
+    ledger.record_event(CONSENTED, people, {"scope": scope, "until": str(until or "")})
 
 
-def revoke(ledger: Ledger, people: Sequence[str], scope: Scope) -> tuple[str, ...]:
+def revoke_consent(ledger: Ledger, people: Sequence[str], scope: Scope) -> tuple[str, ...]:
     """Record that these people take their consent back; gives those who had one to take back."""
-    _check(scope)
-    given = {c.person for c in consents(ledger) if c.scope == scope and not c.revoked}
+    _require_known_scope(scope)
+    given = {c.person for c in list_consents(ledger) if c.scope == scope and not c.revoked}
     found = tuple(person for person in people if person in given)
-    ledger.record(REVOKED, found, {"scope": scope})
+    ledger.record_event(REVOKED, found, {"scope": scope})
     return found
 
 
-def consents(ledger: Ledger, *, at: datetime | None = None) -> tuple[Consent, ...]:
+def list_consents(ledger: Ledger, *, at: datetime | None = None) -> tuple[Consent, ...]:
     """Everyone's consents, by person and scope; ``at`` (with a zone) is now unless told.
 
     People whose pseudonym was destroyed are not among them.
     """
     found = (
-        _last(person, scope, entries, at)
-        for person, entries in sorted(ledger.by_person().items())
+        _find_latest_consent(person, scope, entries, at)
+        for person, entries in sorted(ledger.read_by_person().items())
         for scope in SCOPES
     )
     return tuple(consent for consent in found if consent is not None)
@@ -84,13 +84,17 @@ def require_consent(
 
     ``store`` is the folder whose ledger it is.
     """
-    _check(scope)
-    said = {c.person: c for c in consents(ledger, at=at) if c.scope == scope}
+    _require_known_scope(scope)
+    said = {c.person: c for c in list_consents(ledger, at=at) if c.scope == scope}
     lacking = [p for p in dict.fromkeys(people) if p not in said or not said[p].valid]
     if not lacking:
         return
-    named = ", ".join(f"{p!r} ({_why(said.get(p))})" for p in lacking[:_NAMED])
-    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+    named = ", ".join(
+        f"{p!r} ({_explain_invalid(said.get(p))})" for p in lacking[:_MAX_NAMED_PEOPLE]
+    )
+    more = (
+        f" and {len(lacking) - _MAX_NAMED_PEOPLE} more" if len(lacking) > _MAX_NAMED_PEOPLE else ""
+    )
     who = (
         " ".join(f"--person {shlex.quote(p)}" for p in lacking)
         if not more
@@ -102,7 +106,7 @@ def require_consent(
     )
 
 
-def _why(consent: Consent | None) -> str:
+def _explain_invalid(consent: Consent | None) -> str:
     if consent is None:
         return "never given"
     if consent.revoked:
@@ -110,8 +114,8 @@ def _why(consent: Consent | None) -> str:
     return f"ended on {consent.until}"
 
 
-def _last(
-    person: str, scope: Scope, entries: Sequence[Entry], at: datetime | None
+def _find_latest_consent(
+    person: str, scope: Scope, entries: Sequence[LedgerEntry], at: datetime | None
 ) -> Consent | None:
     """What the events up to ``at`` come to; by their order, since clocks are set back at times."""
     day = (at or datetime.now(UTC)).astimezone(UTC).date()
@@ -133,6 +137,6 @@ def _last(
     )
 
 
-def _check(scope: str) -> None:
+def _require_known_scope(scope: str) -> None:
     if scope not in cast("tuple[str, ...]", SCOPES):
         raise UsageError(f"unknown scope {scope!r} of a consent; known: {', '.join(SCOPES)}")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from idiolect.privacy.patterns import Needles
-from idiolect.privacy.scan import Words
+from idiolect.privacy.patterns import SearchPatterns
+from idiolect.privacy.scan import LabelledTexts
 from idiolect.storage.files import clean_partials, is_working_file
 
 Outcome = Literal[
@@ -32,7 +32,7 @@ their pseudonym."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class ErasureEffect:
     """What became of something, for the receipt."""
 
     what: str
@@ -46,7 +46,7 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaving:
+class ErasureRequest:
     """Who leaves, or which of their records; and what is known of them while that goes on."""
 
     person: str
@@ -54,48 +54,48 @@ class Leaving:
     """Ids of the records that are forgotten; empty for the whole person."""
     task: str = ""
     """The task of the dataset that they leave."""
-    needles: Needles = field(default_factory=Needles)
+    patterns: SearchPatterns = field(default_factory=SearchPatterns)
     """Texts that nobody else wrote, and numbers of their adapters."""
-    changed: frozenset[str] = frozenset()
+    affected_people: frozenset[str] = frozenset()
     """Others in whose histories their words stood."""
     files: frozenset[str] = frozenset()
     """sha256 of files that are made of their adapter (means)."""
 
     @property
-    def whole(self) -> bool:
+    def is_whole_person(self) -> bool:
         """Whether it is the person, not some of their records."""
         return not self.records
 
     @property
-    def numbered(self) -> bool:
+    def has_numeric_id(self) -> bool:
         """Whether the id is a plain number: the same one may be somebody else's elsewhere."""
         return self.person.isdigit()
 
-    def is_theirs(self, task: str) -> bool:
+    def is_same_person(self, task: str) -> bool:
         """Whether somebody of that id, in something of that task, is this person."""
-        return not self.numbered or task == self.task
+        return not self.has_numeric_id or task == self.task
 
 
-class Holder(Protocol):
+class ErasureHandler(Protocol):
     """One kind of thing that holds personal data."""
 
-    def find(self, folder: Path, leaving: Leaving) -> str:
+    def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """What the folder holds of who leaves, in a few words; empty where nothing.
 
         Raises ArtifactError where it is of this kind, and cannot be read.
         """
         ...
 
-    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Take it out; nothing happens where ``find`` found nothing. After a kill, again."""
         ...
 
-    def scan(self, path: Path) -> Words | None:
+    def scan(self, path: Path) -> LabelledTexts | None:
         """Every text in a file of a format that only this holder reads; ``None`` for others."""
         ...
 
 
-def folders_below(tops: Sequence[Path]) -> Iterator[Path]:
+def walk_folders(tops: Sequence[Path]) -> Iterator[Path]:
     """Each folder once, in order, without what killed writers left in it; hidden ones are
     nobody's."""
     seen: set[Path] = set()

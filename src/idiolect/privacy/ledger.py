@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from idiolect.errors import IntegrityError
-from idiolect.storage.files import explain_os_errors, lock, read_json, write_json
+from idiolect.storage.files import explain_os_errors, hold_lock, read_json, write_json
 
 Detail = str | int | float | bool
-_FIRST = "0" * 64
-_LINE_LIMIT = 1 << 16
+_FIRST_HASH = "0" * 64
+_MAX_LINE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LedgerEntry:
     """One event of one person."""
 
     time: str
@@ -42,10 +42,10 @@ class Ledger:
     """The events of one folder; many processes may write to it."""
 
     def __init__(self, folder: Path) -> None:
-        self._events = folder / "events.jsonl"
-        self._people = folder / "people.json"
+        self._events_file = folder / "events.jsonl"
+        self._pseudonyms_file = folder / "people.json"
 
-    def record(
+    def record_event(
         self, event: str, people: Sequence[str], details: Mapping[str, Detail] | None = None
     ) -> None:
         """Append one event for each person; on the disk when this returns.
@@ -55,71 +55,78 @@ class Ledger:
         if not people:
             return
         time = datetime.now(UTC).isoformat(timespec="seconds")
-        with lock(self._events, wait=True, what="the ledger"):
-            pseudonyms = self._pseudonyms_for(people)
-            with explain_os_errors("write", self._events), self._events.open("ab+") as stream:
-                last, whole = _last_line(stream, self._events)
+        with hold_lock(self._events_file, wait=True, what="the ledger"):
+            pseudonyms = self._ensure_pseudonyms(people)
+            with (
+                explain_os_errors("write", self._events_file),
+                self._events_file.open("ab+") as stream,
+            ):
+                last, whole = _read_last_line(stream, self._events_file)
                 stream.truncate(whole)
                 lines: list[bytes] = []
                 for person in people:
-                    entry = Entry(
+                    entry = LedgerEntry(
                         time=time, event=event, who=pseudonyms[person], details=details or {}
                     )
-                    line, last = _line(entry, last)
+                    line, last = _format_line(entry, last)
                     lines.append(line)
                 stream.write(b"".join(lines))
                 stream.flush()
                 os.fsync(stream.fileno())
 
-    def entries(self) -> tuple[Entry, ...]:
+    def read_entries(self) -> tuple[LedgerEntry, ...]:
         """All events, oldest first; raises IntegrityError, with the line, for an edited one."""
-        if not self._events.exists():
+        if not self._events_file.exists():
             return ()
-        with explain_os_errors("read", self._events):
-            raw = self._events.read_bytes()
-        found: list[Entry] = []
-        last = _FIRST
+        with explain_os_errors("read", self._events_file):
+            raw = self._events_file.read_bytes()
+        found: list[LedgerEntry] = []
+        last = _FIRST_HASH
         for number, line in enumerate(raw.split(b"\n")[:-1], 1):  # a torn last line has no end
-            entry, last = _read_line(line, last, f"{self._events}:{number}")
+            entry, last = _read_line(line, last, f"{self._events_file}:{number}")
             found.append(entry)
         return tuple(found)
 
-    def of(self, person: str) -> tuple[Entry, ...]:
+    def read_entries_of(self, person: str) -> tuple[LedgerEntry, ...]:
         """The events of one person; none once their pseudonym is destroyed."""
-        who = self._mapping().get(person)
-        return tuple(entry for entry in self.entries() if entry.who == who)
+        who = self._read_pseudonyms().get(person)
+        return tuple(entry for entry in self.read_entries() if entry.who == who)
 
-    def by_person(self) -> dict[str, tuple[Entry, ...]]:
+    def read_by_person(self) -> dict[str, tuple[LedgerEntry, ...]]:
         """Everyone's events in one reading; not of those whose pseudonym is destroyed."""
-        people = {who: person for person, who in self._mapping().items()}
-        out: dict[str, list[Entry]] = {person: [] for person in people.values()}
-        for entry in self.entries():
+        people = {who: person for person, who in self._read_pseudonyms().items()}
+        out: dict[str, list[LedgerEntry]] = {person: [] for person in people.values()}
+        for entry in self.read_entries():
             if entry.who in people:
                 out[people[entry.who]].append(entry)
         return {person: tuple(entries) for person, entries in out.items()}
 
-    def forget(self, person: str) -> bool:
+    def forget_person(self, person: str) -> bool:
         """Destroy the link from a person to their events; False where there was none."""
-        with lock(self._events, wait=True, what="the ledger"):
-            mapping = self._mapping()
+        with hold_lock(self._events_file, wait=True, what="the ledger"):
+            mapping = self._read_pseudonyms()
             if mapping.pop(person, None) is None:
                 return False
-            write_json(self._people, mapping)
+            write_json(self._pseudonyms_file, mapping)
         return True
 
-    def _mapping(self) -> dict[str, str]:
-        return cast("dict[str, str]", read_json(self._people)) if self._people.exists() else {}
+    def _read_pseudonyms(self) -> dict[str, str]:
+        return (
+            cast("dict[str, str]", read_json(self._pseudonyms_file))
+            if self._pseudonyms_file.exists()
+            else {}
+        )
 
-    def _pseudonyms_for(self, people: Sequence[str]) -> dict[str, str]:
-        mapping = self._mapping()
+    def _ensure_pseudonyms(self, people: Sequence[str]) -> dict[str, str]:
+        mapping = self._read_pseudonyms()
         new = {person: secrets.token_hex(8) for person in people if person not in mapping}
         if new:
             mapping |= new
-            write_json(self._people, mapping)
+            write_json(self._pseudonyms_file, mapping)
         return mapping
 
 
-def _line(entry: Entry, before: str) -> tuple[bytes, str]:
+def _format_line(entry: LedgerEntry, before: str) -> tuple[bytes, str]:
     content = {
         "time": entry.time,
         "event": entry.event,
@@ -129,16 +136,16 @@ def _line(entry: Entry, before: str) -> tuple[bytes, str]:
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     own = hashlib.sha256((before + text).encode()).hexdigest()
     line = f'{{"entry": {text}, "hash": "{own}"}}\n'.encode()
-    assert len(line) <= _LINE_LIMIT, "an event's details must be short"
+    assert len(line) <= _MAX_LINE_BYTES, "an event's details must be short"
     return line, own
 
 
-def _read_line(line: bytes, before: str | None, where: str) -> tuple[Entry, str]:
+def _read_line(line: bytes, before: str | None, where: str) -> tuple[LedgerEntry, str]:
     """One line, checked against the line before where that is known."""
     try:
         content: Any = json.loads(line)
-        entry = Entry(**content["entry"])
-        if before is None or _line(entry, before)[0] == line + b"\n":
+        entry = LedgerEntry(**content["entry"])
+        if before is None or _format_line(entry, before)[0] == line + b"\n":
             return entry, str(content["hash"])
         what = "was changed after it was written"
     except (ValueError, KeyError, TypeError) as error:
@@ -146,16 +153,16 @@ def _read_line(line: bytes, before: str | None, where: str) -> tuple[Entry, str]
     raise IntegrityError(f"{where}: {what}; restore the ledger from a copy")
 
 
-def _last_line(stream: Any, path: Path) -> tuple[str, int]:
+def _read_last_line(stream: Any, path: Path) -> tuple[str, int]:
     """The last whole line's hash, and the length of the file without a torn line at its end."""
     size = stream.seek(0, os.SEEK_END)
-    start = max(0, size - 2 * _LINE_LIMIT)
+    start = max(0, size - 2 * _MAX_LINE_BYTES)
     stream.seek(start)
     tail = cast("bytes", stream.read())
     whole = tail[: tail.rfind(b"\n") + 1]
     if not whole and start:
         raise IntegrityError(f"{path}: has no lines; restore the ledger from a copy")
     if not whole:
-        return _FIRST, 0
+        return _FIRST_HASH, 0
     _, last = _read_line(whole.splitlines()[-1], None, f"{path}: the last line")
     return last, start + len(whole)

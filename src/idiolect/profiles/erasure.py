@@ -7,11 +7,11 @@ from pathlib import Path
 
 from idiolect.history.dataset import Dataset
 from idiolect.history.history import History
-from idiolect.privacy.erasure import Effect, Leaving
-from idiolect.privacy.scan import Words
+from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
+from idiolect.privacy.scan import LabelledTexts
 from idiolect.profiles.profile import Profile
-from idiolect.profiles.store import FILE, KIND, load, save
-from idiolect.profiles.write import FACTS, write_profiles
+from idiolect.profiles.store import MANIFEST_KIND, PROFILES_FILE, load_profiles, save_profiles
+from idiolect.profiles.write import FACTS_WRITER, write_profiles
 from idiolect.storage.manifest import Manifest
 from idiolect.tasks.registry import get_task
 
@@ -23,65 +23,67 @@ class Profiles:
     def __init__(self, dataset: Dataset, *, rebuild: bool = True) -> None:
         self.dataset, self.rebuild = dataset, rebuild
 
-    def find(self, folder: Path, leaving: Leaving) -> str:
+    def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """How many people's profiles go or must be written anew."""
-        stale = self._stale(folder, leaving)
+        stale = self._find_stale(folder, leaving)
         return f"profiles of {len(stale)} people" if stale else ""
 
-    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Rewrite the folder in one step."""
-        stale = self._stale(folder, leaving)
+        stale = self._find_stale(folder, leaving)
         if not stale:
             return []
-        task = str(Manifest.peek(folder).task)
-        found = load(folder)
-        out: list[Effect] = []
+        task = str(Manifest.read_unchecked(folder).task)
+        found = load_profiles(folder)
+        out: list[ErasureEffect] = []
         for person in stale:
             profiles = found.pop(person)
-            anew = self._anew(person, profiles, task)
+            anew = self._rewrite_profiles(person, profiles, task)
             if anew:
                 found[person] = anew
-            gone = person == leaving.person and leaving.whole
+            gone = person == leaving.person and leaving.is_whole_person
             why = "" if anew or gone else "written by a model; idiolect profile writes it anew"
             outcome = "made anew" if anew else "removed" if gone else "taken away"
             out.append(
-                Effect(what="profile", where=folder, outcome=outcome, person=person, why=why)
+                ErasureEffect(what="profile", where=folder, outcome=outcome, person=person, why=why)
             )
-        save(folder, (p for theirs in found.values() for p in theirs), task=task)
+        save_profiles(folder, (p for theirs in found.values() for p in theirs), task=task)
         return out
 
-    def scan(self, path: Path) -> Words | None:
+    def scan(self, path: Path) -> LabelledTexts | None:
         """Plain JSON lines, which everybody reads."""
         return None
 
-    def _stale(self, folder: Path, leaving: Leaving) -> list[str]:
+    def _find_stale(self, folder: Path, leaving: ErasureRequest) -> list[str]:
         """Whose profiles are of who leaves, or of items that are no more."""
-        if not (folder / FILE).is_file() or Manifest.kind_of(folder) != KIND:
+        if not (folder / PROFILES_FILE).is_file() or Manifest.read_kind(folder) != MANIFEST_KIND:
             return []
-        task = str(Manifest.peek(folder).task)
-        if not leaving.is_theirs(task):
+        task = str(Manifest.read_unchecked(folder).task)
+        if not leaving.is_same_person(task):
             return []
-        concerned = set(leaving.changed)
-        if not leaving.whole:
+        concerned = set(leaving.affected_people)
+        if not leaving.is_whole_person:
             concerned.add(leaving.person)
         out: list[str] = []
-        for person, profiles in sorted(load(folder).items()):
-            gone = person == leaving.person and leaving.whole
-            quotes = leaving.needles.in_text("\x00".join(p.text for p in profiles))
-            changed = person in concerned and not all(map(self._holds, profiles))
+        for person, profiles in sorted(load_profiles(folder).items()):
+            gone = person == leaving.person and leaving.is_whole_person
+            quotes = leaving.patterns.find_in_text("\x00".join(p.text for p in profiles))
+            changed = person in concerned and not all(map(self._is_current, profiles))
             out += [person] if gone or quotes or changed else []
         return out
 
-    def _holds(self, profile: Profile) -> bool:
+    def _is_current(self, profile: Profile) -> bool:
         """Whether a profile is of items that still are its person's."""
         if profile.person not in self.dataset:
             return False
-        items = self.dataset.history(profile.person).items[: profile.cut]
-        return History(profile.person, items).fingerprint() == profile.fingerprint
+        items = self.dataset.read_history(profile.person).items[: profile.cut]
+        return History(profile.person, items).compute_fingerprint() == profile.fingerprint
 
-    def _anew(self, person: str, old: Sequence[Profile], task: str) -> tuple[Profile, ...]:
+    def _rewrite_profiles(
+        self, person: str, old: Sequence[Profile], task: str
+    ) -> tuple[Profile, ...]:
         """Plain facts of who is in the dataset."""
         here = self.rebuild and self.dataset.task == task and person in self.dataset
-        if not here or any(profile.writer != FACTS for profile in old):
+        if not here or any(profile.writer != FACTS_WRITER for profile in old):
             return ()
-        return write_profiles([self.dataset.history(person)], get_task(task))[person]
+        return write_profiles([self.dataset.read_history(person)], get_task(task))[person]

@@ -12,23 +12,23 @@ from bm25s.stopwords import STOPWORDS_EN_PLUS  # pyright: ignore[reportMissingTy
 from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Task
 
-FEW = 3
+STATEMENT_SIZE = 3
 """How many labels, genres or items a statement names, or needs to be worth making."""
-FREQUENT_WORDS = 8
+MAX_FREQUENT_WORDS = 8
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
-def facts(items: Sequence[Interaction], task: Task) -> str:
+def build_fact_profile(items: Sequence[Interaction], task: Task) -> str:
     """One or two plain sentences; empty for no items."""
     answers = [task.target(item) or "" for item in items] if task.labelled else []
     if task.decode == "median":
-        return _about_scores(items, answers)
+        return _describe_scores(items, answers)
     if task.labelled and task.choices:
-        return _about_labels(answers)
-    return _about_texts(answers or [task.passage(item) for item in items])
+        return _describe_labels(answers)
+    return _describe_texts(answers or [task.passage(item) for item in items])
 
 
-def _about_scores(items: Sequence[Interaction], answers: Sequence[str]) -> str:
+def _describe_scores(items: Sequence[Interaction], answers: Sequence[str]) -> str:
     scored = [(i, float(a)) for i, a in zip(items, answers, strict=True) if a.strip().isdigit()]
     if not scored:
         return ""
@@ -38,28 +38,30 @@ def _about_scores(items: Sequence[Interaction], answers: Sequence[str]) -> str:
     for item, score in scored:
         for genre in filter(None, map(str.strip, re.split(r"[|,]", item.fields.get("genres", "")))):
             genres.setdefault(genre, []).append(score)
-    return text + _likes({g: fmean(s) for g, s in genres.items() if len(s) >= FEW}, fmean(scores))
+    return text + _describe_likes(
+        {g: fmean(s) for g, s in genres.items() if len(s) >= STATEMENT_SIZE}, fmean(scores)
+    )
 
 
-def _likes(means: Mapping[str, float], middle: float) -> str:
+def _describe_likes(means: Mapping[str, float], middle: float) -> str:
     high = sorted((-mean, genre) for genre, mean in means.items() if mean > middle)
     low = sorted((mean, genre) for genre, mean in means.items() if mean < middle)
     said = [
-        f" Rates {word}: {', '.join(genre for _, genre in group[:FEW])}."
+        f" Rates {word}: {', '.join(genre for _, genre in group[:STATEMENT_SIZE])}."
         for word, group in (("high", high), ("low", low))
         if group
     ]
     return "".join(said)
 
 
-def _about_labels(answers: Sequence[str]) -> str:
+def _describe_labels(answers: Sequence[str]) -> str:
     common = sorted(Counter(filter(None, answers)).items(), key=lambda pair: (-pair[1], pair[0]))
     total = sum(count for _, count in common)
-    named = [f"{label} ({count / total:.0%})" for label, count in common[:FEW]]
+    named = [f"{label} ({count / total:.0%})" for label, count in common[:STATEMENT_SIZE]]
     return f"Most often: {', '.join(named)}." if named else ""
 
 
-def _about_texts(texts: Sequence[str]) -> str:
+def _describe_texts(texts: Sequence[str]) -> str:
     lengths = [len(text.split()) for text in texts if text.strip()]
     if not lengths:
         return ""
@@ -67,5 +69,5 @@ def _about_texts(texts: Sequence[str]) -> str:
     # Each text counts a word once: a word repeated in one of them is not a habit.
     seen = Counter(word for text in texts for word in set(_WORD.findall(text.lower())))
     frequent = [(-n, w) for w, n in seen.items() if n > 1 and w not in STOPWORDS_EN_PLUS]
-    words = ", ".join(word for _, word in sorted(frequent)[:FREQUENT_WORDS])
+    words = ", ".join(word for _, word in sorted(frequent)[:MAX_FREQUENT_WORDS])
     return f"{said} Frequent words: {words}." if words else said

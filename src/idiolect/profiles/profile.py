@@ -21,13 +21,13 @@ class Profile:
     question: str
 
 
-def halves(items: int) -> tuple[int, ...]:
+def split_at_half(items: int) -> tuple[int, ...]:
     """Where profiles are cut by default: at half of a history, for use in training on the second
     half, and at its end, for queries."""
     return (items // 2, items)
 
 
-def profile_for(profiles: Iterable[Profile], visible: int) -> str:
+def select_profile(profiles: Iterable[Profile], visible: int) -> str:
     """The latest text about a person that saw only their first ``visible`` items, or ``""``.
 
     All ``profiles`` must be of one person.

@@ -8,24 +8,24 @@ from typing import Protocol
 from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Task
 
-SAMPLE_ITEMS = 12
+MAX_SAMPLE_ITEMS = 12
 """How many items a writer is shown, the most recent ones: a small model loses track of more."""
-SAMPLE_WORDS = 30
+MAX_SAMPLE_WORDS = 30
 """How many words of each."""
 
 
-class Writer(Protocol):
+class ProfileWriter(Protocol):
     """Answers prompts, in their order; gets many at once so that a model can work in batches."""
 
     def __call__(self, prompts: Sequence[str], /) -> Sequence[str]: ...
 
 
-def question(items: Sequence[Interaction], task: Task) -> str:
+def build_question(items: Sequence[Interaction], task: Task) -> str:
     """The prompt for a profile made from these items, in history order."""
-    shown = [_shortened(task.passage(item)) for item in items[-SAMPLE_ITEMS:]]
+    shown = [_truncate_words(task.passage(item)) for item in items[-MAX_SAMPLE_ITEMS:]]
     return "\n".join(f"- {line}" for line in shown if line) + f"\n\n{task.profile_question}"
 
 
-def _shortened(text: str) -> str:
+def _truncate_words(text: str) -> str:
     words = text.split()
-    return " ".join(words[:SAMPLE_WORDS]) + (" ..." if len(words) > SAMPLE_WORDS else "")
+    return " ".join(words[:MAX_SAMPLE_WORDS]) + (" ..." if len(words) > MAX_SAMPLE_WORDS else "")

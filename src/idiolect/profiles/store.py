@@ -9,44 +9,44 @@ from pathlib import Path
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import IntegrityError, UsageError
 from idiolect.profiles.profile import Profile
-from idiolect.storage.files import staged_folder
+from idiolect.storage.files import stage_folder
 from idiolect.storage.manifest import Manifest
 
-KIND = "profiles"
-FILE = "profiles.jsonl"
+MANIFEST_KIND = "profiles"
+PROFILES_FILE = "profiles.jsonl"
 
 
-def save(folder: Path, profiles: Iterable[Profile], *, task: str) -> None:
+def save_profiles(folder: Path, profiles: Iterable[Profile], *, task: str) -> None:
     """Write the folder, whole or not at all; profiles that stood there are replaced.
 
     Raises UsageError where the folder holds something else.
     """
     ordered = sorted(profiles, key=lambda profile: (profile.person, profile.cut))
-    if holds_anything(folder) and not (folder / FILE).is_file():
+    if is_nonempty(folder) and not (folder / PROFILES_FILE).is_file():
         raise UsageError(f"{folder} holds something that is no profiles; choose another folder")
-    with staged_folder(folder, replace=True) as stage:
+    with stage_folder(folder, replace=True) as stage:
         lines = [json.dumps(to_plain(profile)) + "\n" for profile in ordered]
-        (stage / FILE).write_text("".join(lines), encoding="utf-8")
-        Manifest.of_folder(
+        (stage / PROFILES_FILE).write_text("".join(lines), encoding="utf-8")
+        Manifest.from_folder(
             stage,
-            kind=KIND,
+            kind=MANIFEST_KIND,
             task=task,
             config={"writers": sorted({profile.writer for profile in ordered})},
             contributors=tuple(profile.person for profile in ordered),
         ).save(stage)
 
 
-def load(folder: Path, *, task: str | None = None) -> dict[str, tuple[Profile, ...]]:
+def load_profiles(folder: Path, *, task: str | None = None) -> dict[str, tuple[Profile, ...]]:
     """Read every profile, by person, each person's in the order of their cuts.
 
     Raises MissingError where there are none, MismatchError where they are for another task,
     IntegrityError where a byte was changed.
     """
-    Manifest.load(folder, KIND).require(folder, task=task)
+    Manifest.load(folder, MANIFEST_KIND).require_match(folder, task=task)
     found: dict[str, tuple[Profile, ...]] = {}
-    with (folder / FILE).open(encoding="utf-8") as lines:
+    with (folder / PROFILES_FILE).open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
-            where = f"{folder / FILE}:{number}"
+            where = f"{folder / PROFILES_FILE}:{number}"
             try:
                 profile = from_plain(Profile, json.loads(line), where=where)
             except (ValueError, UsageError, AssertionError, AttributeError, TypeError) as error:
@@ -55,6 +55,6 @@ def load(folder: Path, *, task: str | None = None) -> dict[str, tuple[Profile, .
     return found
 
 
-def holds_anything(folder: Path) -> bool:
+def is_nonempty(folder: Path) -> bool:
     """Whether the folder is there and not empty."""
     return folder.is_dir() and any(folder.iterdir())

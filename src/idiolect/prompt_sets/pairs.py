@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from idiolect.errors import DataError
-from idiolect.prompt_sets.formats import Side, layout_of
+from idiolect.prompt_sets.formats import Side, detect_format
 from idiolect.prompt_sets.readers import read_records
 
 
@@ -28,10 +28,10 @@ class Pair:
     @property
     def key(self) -> str:
         """What makes two prompts the same one: its words, whatever their case and spacing."""
-        return normalised(self.prompt)
+        return normalize_text(self.prompt)
 
 
-class Keyed(Protocol):
+class HasKey(Protocol):
     """Whatever has a prompt: a pair, or its tokens."""
 
     @property
@@ -40,10 +40,10 @@ class Keyed(Protocol):
         ...
 
 
-K = TypeVar("K", bound=Keyed)
+K = TypeVar("K", bound=HasKey)
 
 
-def normalised(text: str) -> str:
+def normalize_text(text: str) -> str:
     """The text in one case, with single spaces."""
     return " ".join(text.casefold().split())
 
@@ -59,9 +59,9 @@ def read_pairs(path: Path, *, side: Side, prompts_only: bool = False) -> tuple[P
     found: dict[tuple[str, str], Pair] = {}
     layout = None
     for line, record in read_records(path):
-        layout = layout or layout_of(record, file=path, line=line)
+        layout = layout or detect_format(record, file=path, line=line)
         try:
-            pairs = list(layout.pairs(record, side))
+            pairs = list(layout.parse_record(record, side))
         except DataError as error:
             raise DataError(str(error), file=path, line=line) from error
         for prompt, response in pairs:
@@ -76,14 +76,16 @@ def read_pairs(path: Path, *, side: Side, prompts_only: bool = False) -> tuple[P
                     line=line,
                     hint="pairs are needed here, not prompts alone",
                 )
-            found.setdefault((normalised(prompt), response), Pair(prompt=prompt, response=response))
+            found.setdefault(
+                (normalize_text(prompt), response), Pair(prompt=prompt, response=response)
+            )
     if not found:
         what = f"nothing to {side}" if layout else "no records"
         raise DataError(f"{what} in it", file=path)
     return tuple(found.values())
 
 
-def digest(pairs: Iterable[Pair]) -> str:
+def hash_pairs(pairs: Iterable[Pair]) -> str:
     """sha256 over pairs in their order (hex): what a manifest says of a set, not its text."""
     sha = hashlib.sha256()
     for pair in pairs:
@@ -91,7 +93,7 @@ def digest(pairs: Iterable[Pair]) -> str:
     return sha.hexdigest()
 
 
-def by_prompt(pairs: Sequence[K]) -> dict[str, list[K]]:
+def group_by_prompt(pairs: Sequence[K]) -> dict[str, list[K]]:
     """Pairs under their prompts' keys, both in the given order."""
     out: dict[str, list[K]] = {}
     for pair in pairs:

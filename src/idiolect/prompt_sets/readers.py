@@ -14,7 +14,7 @@ from typing import Any, cast
 import yaml
 
 from idiolect.errors import DataError
-from idiolect.history.jsonl import iterate_json_lines
+from idiolect.history.jsonl import iter_json_lines
 from idiolect.importers.parsing import read_json
 from idiolect.storage.files import explain_os_errors
 
@@ -29,12 +29,14 @@ def read_records(path: Path) -> Iterator[tuple[int, Record]]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
-            f"files ending in {path.suffix!r} are not read", file=path, hint=f"known: {ENDINGS}"
+            f"files ending in {path.suffix!r} are not read",
+            file=path,
+            hint=f"known: {SUPPORTED_SUFFIXES}",
         )
     return reader(path)
 
 
-def _text(path: Path) -> str:
+def _read_utf8(path: Path) -> str:
     with explain_os_errors("read", path):
         raw = path.read_bytes()
     try:
@@ -44,9 +46,9 @@ def _text(path: Path) -> str:
         raise DataError("not UTF-8 text", file=path, line=line) from error
 
 
-def _csv(path: Path) -> Iterator[tuple[int, Record]]:
+def _read_csv(path: Path) -> Iterator[tuple[int, Record]]:
     """Rows under the first line that is no comment (PyRIT writes its version above the header)."""
-    lines = _text(path).splitlines(keepends=True)
+    lines = _read_utf8(path).splitlines(keepends=True)
     skipped = 0
     while skipped < len(lines) and lines[skipped].startswith("#"):
         skipped += 1
@@ -64,21 +66,21 @@ def _csv(path: Path) -> Iterator[tuple[int, Record]]:
         raise DataError(f"not CSV: {error}", file=path, line=skipped + reader.line_num) from error
 
 
-def _json(path: Path) -> Iterator[tuple[int, Record]]:
-    return _records_in(read_json(path), path)
+def _read_json_records(path: Path) -> Iterator[tuple[int, Record]]:
+    return _iter_records(read_json(path), path)
 
 
-def _yaml(path: Path) -> Iterator[tuple[int, Record]]:
+def _read_yaml(path: Path) -> Iterator[tuple[int, Record]]:
     try:
-        content = yaml.safe_load(_text(path))
+        content = yaml.safe_load(_read_utf8(path))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else None
         raise DataError("not YAML", file=path, line=line) from error
-    return _records_in(content, path)
+    return _iter_records(content, path)
 
 
-def _records_in(content: Any, path: Path) -> Iterator[tuple[int, Record]]:
+def _iter_records(content: Any, path: Path) -> Iterator[tuple[int, Record]]:
     """A list of records, or an object with one under ``seeds``, ``prompts`` or ``data``."""
     if isinstance(content, dict):
         found = cast("dict[str, Any]", content)
@@ -93,7 +95,7 @@ def _records_in(content: Any, path: Path) -> Iterator[tuple[int, Record]]:
         yield number, cast("dict[str, Any]", record)
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Record]]:
+def _read_parquet(path: Path) -> Iterator[tuple[int, Record]]:
     import pyarrow.lib
     import pyarrow.parquet
 
@@ -106,12 +108,12 @@ def _parquet(path: Path) -> Iterator[tuple[int, Record]]:
 
 
 _READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Record]]]] = {
-    ".jsonl": iterate_json_lines,
-    ".json": _json,
-    ".csv": _csv,
-    ".yaml": _yaml,
-    ".yml": _yaml,
-    ".prompt": _yaml,
-    ".parquet": _parquet,
+    ".jsonl": iter_json_lines,
+    ".json": _read_json_records,
+    ".csv": _read_csv,
+    ".yaml": _read_yaml,
+    ".yml": _read_yaml,
+    ".prompt": _read_yaml,
+    ".parquet": _read_parquet,
 }
-ENDINGS = ", ".join(_READERS)
+SUPPORTED_SUFFIXES = ", ".join(_READERS)

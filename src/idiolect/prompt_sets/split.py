@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
-from idiolect.prompt_sets.pairs import K, Keyed, by_prompt
+from idiolect.prompt_sets.pairs import HasKey, K, group_by_prompt
 
 
 def split_by_prompt(
@@ -20,7 +20,7 @@ def split_by_prompt(
     """
     if not 0 <= share <= 1:
         raise UsageError(f"share: must be in [0, 1], got {share}")
-    keys = sorted(by_prompt(pairs))
+    keys = sorted(group_by_prompt(pairs))
     random.Random(derive_seed(seed, purpose)).shuffle(keys)
     first = set(keys[: round(share * len(keys))])
     return (
@@ -29,7 +29,7 @@ def split_by_prompt(
     )
 
 
-def require_apart(forget: Sequence[Keyed], retain: Sequence[Keyed]) -> None:
+def require_disjoint(forget: Sequence[HasKey], retain: Sequence[HasKey]) -> None:
     """Raise UsageError for an empty set, or a prompt that is to be both forgotten and retained."""
     for name, pairs in (("forget", forget), ("retain", retain)):
         if not pairs:

@@ -35,7 +35,7 @@ class Batch:
     """How often each target token counts [N], fp32."""
 
     @property
-    def tokens(self) -> int:
+    def num_tokens(self) -> int:
         """Size of the forward, padding included."""
         return self.ids.numel()
 
@@ -58,14 +58,14 @@ def collate(
     count: list[float] = []
     for number, (example, at) in enumerate(zip(examples, begin, strict=True)):
         assert at < example.answer_start
-        places, labels, counts = targets_of(example)
+        places, labels, counts = list_targets(example)
         row += [number] * len(places)
         position += [place - at for place in places]
         label += labels
         count += counts
     to = {"dtype": torch.long, "device": device}
     return Batch(
-        ids=padded([e.ids[at:] for e, at in zip(examples, begin, strict=True)], pad, device),
+        ids=pad_token_ids([e.ids[at:] for e, at in zip(examples, begin, strict=True)], pad, device),
         start=torch.tensor(list(begin), **to),
         length=torch.tensor([len(e.ids) - b for e, b in zip(examples, begin, strict=True)], **to),
         row=torch.tensor(row, **to),
@@ -75,20 +75,20 @@ def collate(
     )
 
 
-def targets_of(example: Example) -> tuple[list[int], list[int], list[int]]:
+def list_targets(example: Example) -> tuple[list[int], list[int], list[int]]:
     """An example's target tokens: the positions that predict them, their ids, how often each
     counts."""
     places = range(example.answer_start - 1, len(example.ids) - 1)
-    first = example.tally or ((example.ids[example.answer_start], 1),)
+    first = example.label_counts or ((example.ids[example.answer_start], 1),)
     rest = example.ids[example.answer_start + 1 :]
     return (
         [places[0]] * len(first) + list(places[1:]),
         [token for token, _ in first] + list(rest),
-        [times for _, times in first] + [example.answers] * len(rest),
+        [times for _, times in first] + [example.num_answers] * len(rest),
     )
 
 
-def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
+def pad_token_ids(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
     """Token ids [B, T], padded on the right."""
     ids = torch.full((len(rows), max(1, *map(len, rows))), pad, dtype=torch.long)
     for row, tokens in enumerate(rows):
@@ -96,7 +96,7 @@ def padded(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Ten
     return ids.to(device)
 
 
-def parcels(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, ...]]:
+def batches_within_token_budget(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, ...]]:
     """Row numbers grouped so that each padded group has at most ``budget`` tokens (or one row).
 
     Rows of like length go together, longest first, so little is padding and the largest

@@ -12,21 +12,21 @@ from transformers import PreTrainedTokenizerFast
 from idiolect.errors import MismatchError, UsageError
 
 
-def encode_frame(tokenizer: PreTrainedTokenizerFast, part: str) -> list[int]:
+def encode_template_part(tokenizer: PreTrainedTokenizerFast, part: str) -> list[int]:
     """Tokens of a part of the frame, its marks as marks."""
     return list(tokenizer.encode(part, add_special_tokens=False))
 
 
-def invocation_of(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+def encode_invocation(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
     """The tokens that ask for an answer: what closes every prompt.
 
     An adapter that acts on answers only acts from here on (PEFT's ``alora_invocation_tokens``;
     Greenewald et al., 2025, "Activated LoRA").
     """
-    return tuple(encode_frame(tokenizer, frame_of(tokenizer)[1]))
+    return tuple(encode_template_part(tokenizer, split_chat_template(tokenizer)[1]))
 
 
-def invoked_at(ids: Sequence[int], invocation: Sequence[int]) -> int:
+def find_invocation(ids: Sequence[int], invocation: Sequence[int]) -> int:
     """Where the last occurrence of the invocation tokens starts.
 
     Raises UsageError where they do not occur: such a text asks for no answer.
@@ -41,13 +41,13 @@ def invoked_at(ids: Sequence[int], invocation: Sequence[int]) -> int:
     )
 
 
-def frame_of(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
+def split_chat_template(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
     """What stands before and after a user's words up to the answer, from the chat template."""
     if not tokenizer.chat_template:
         bos = tokenizer.bos_token or ""
         return str(bos), "\nAnswer:"
     try:
-        return _chat_frame(tokenizer)
+        return _render_and_split(tokenizer)
     except Exception as error:  # a template is a program of whoever made the model
         raise MismatchError(
             f"the tokenizer's chat template does not render a plain conversation: {error!r}; "
@@ -55,7 +55,7 @@ def frame_of(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
         ) from error
 
 
-def _chat_frame(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
+def _render_and_split(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
     talk = [
         {"role": "user", "content": "\x02first\x03"},
         {"role": "assistant", "content": "\x02reply\x03"},

@@ -13,8 +13,8 @@ from typing import Literal
 from idiolect.errors import UsageError
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.profiles.profile import Profile, profile_for
-from idiolect.prompts.render import Example, Prompter
+from idiolect.profiles.profile import Profile, select_profile
+from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.retrieval.dense import Encoder
 from idiolect.retrieval.registry import get_retriever
 from idiolect.retrieval.retriever import Retriever
@@ -37,14 +37,14 @@ class ContextConfig:
             raise UsageError(f"context.k: must be at least 1, got {self.k}")
 
 
-class Person:
+class PersonContext:
     """One person's history, ready to be asked about: its index is built once."""
 
     def __init__(
         self,
         history: History,
         task: Task,
-        prompter: Prompter,
+        prompter: PromptRenderer,
         context: ContextConfig,
         *,
         profiles: Sequence[Profile] = (),
@@ -60,42 +60,42 @@ class Person:
                 context.retrieval, texts, encoder=encoder, seed=seed, person=history.person
             )
 
-    def around(self, question: Interaction, visible: int) -> tuple[list[str], str]:
+    def retrieve_context(self, question: Interaction, visible: int) -> tuple[list[str], str]:
         """Memories (best first) and profile for a question that may see ``visible`` items."""
         found: tuple[int, ...] = ()
         if self.retriever is not None and visible:
             text = self.task.search_text(question)
-            found = self.retriever.top(text, visible=visible, k=self.context.k)
+            found = self.retriever.retrieve_top_k(text, visible=visible, k=self.context.k)
         assert all(place < visible for place in found)
-        profile = profile_for(self.profiles, visible) if self.context.profile else ""
-        return [self.task.memory(self.history.items[place]) for place in found], profile
+        profile = select_profile(self.profiles, visible) if self.context.profile else ""
+        return [self.task.retrieved_text(self.history.items[place]) for place in found], profile
 
-    def item_example(self, place: int) -> Example | None:
+    def build_item_example(self, place: int) -> Example | None:
         """The training example of the history's item at ``place``, seeing only items before it.
 
         ``None`` where it cannot be trained on: no answer, or too long.
         """
         item = self.history.items[place]
         if not self.task.labelled:
-            return self.prompter.passage(self.task.passage(item))
-        return self._example(item, place)
+            return self.prompter.plain_text_example(self.task.passage(item))
+        return self._build_example(item, place)
 
-    def example_of(self, item: Interaction) -> Example | None:
+    def build_history_example(self, item: Interaction) -> Example | None:
         """The training example of one of the history's items."""
-        return self.item_example(self.history.items.index(item))
+        return self.build_item_example(self.history.items.index(item))
 
-    def query_example(self, query: Interaction) -> Example | None:
+    def build_query_example(self, query: Interaction) -> Example | None:
         """A query with its gold answer, ``None`` where the answer is unknown or too long."""
-        return self._example(query, self.history.visible_to(query))
+        return self._build_example(query, self.history.count_visible_to(query))
 
-    def query_prompt(self, query: Interaction, *, room: int) -> tuple[int, ...]:
+    def encode_query_prompt(self, query: Interaction, *, room: int) -> tuple[int, ...]:
         """A query's prompt tokens, with ``room`` left for an answer.
 
         Raises UsageError where instruction and answer alone do not fit into ``max_tokens``.
         """
-        memories, profile = self.around(query, self.history.visible_to(query))
+        memories, profile = self.retrieve_context(query, self.history.count_visible_to(query))
         prompt = self.task.prompt(query)
-        ids = self.prompter.prompt_ids(prompt, memories=memories, profile=profile, room=room)
+        ids = self.prompter.encode_prompt(prompt, memories=memories, profile=profile, room=room)
         if ids is None:
             limit = self.prompter.config.max_tokens
             raise UsageError(
@@ -104,10 +104,10 @@ class Person:
             )
         return tuple(ids)
 
-    def _example(self, item: Interaction, visible: int) -> Example | None:
+    def _build_example(self, item: Interaction, visible: int) -> Example | None:
         answer = self.task.target(item)
         if not answer:
             return None
-        memories, profile = self.around(item, visible)
+        memories, profile = self.retrieve_context(item, visible)
         prompt = self.task.prompt(item)
-        return self.prompter.example(prompt, answer, memories=memories, profile=profile)
+        return self.prompter.encode_example(prompt, answer, memories=memories, profile=profile)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerFast
 
 from idiolect.errors import MismatchError
-from idiolect.prompts.chat_template import encode_frame, frame_of
+from idiolect.prompts.chat_template import encode_template_part, split_chat_template
 from idiolect.tasks.task import Prompt
 
 
@@ -39,20 +39,20 @@ class Example:
 
     ids: tuple[int, ...]
     answer_start: int
-    tally: tuple[tuple[int, int], ...] = ()
+    label_counts: tuple[tuple[int, int], ...] = ()
 
     @property
-    def answers(self) -> int:
+    def num_answers(self) -> int:
         """How many answers it stands for."""
-        return sum(count for _, count in self.tally) if self.tally else 1
+        return sum(count for _, count in self.label_counts) if self.label_counts else 1
 
     @property
-    def targets(self) -> int:
+    def num_targets(self) -> int:
         """How many tokens are predicted, over all its answers."""
-        return (len(self.ids) - self.answer_start) * self.answers
+        return (len(self.ids) - self.answer_start) * self.num_answers
 
 
-class Prompter:
+class PromptRenderer:
     """Renders prompts for one tokenizer, in its chat frame where it has one.
 
     The frame is that of a later turn of a conversation, so that a template's default system prompt
@@ -64,25 +64,27 @@ class Prompter:
     ) -> None:
         self.tokenizer = tokenizer
         self.config = config or PromptConfig()
-        opening, closing = frame_of(tokenizer)
-        self.opening, self.closing = (encode_frame(tokenizer, p) for p in (opening, closing))
-        self.answer_lead = "" if tokenizer.chat_template else " "
+        opening, closing = split_chat_template(tokenizer)
+        self.opening, self.closing = (
+            encode_template_part(tokenizer, p) for p in (opening, closing)
+        )
+        self.answer_prefix = "" if tokenizer.chat_template else " "
         if not isinstance(tokenizer.eos_token_id, int):
             raise MismatchError("the tokenizer has no token that ends an answer (eos_token)")
-        self.end = tokenizer.eos_token_id
+        self.eos_token_id = tokenizer.eos_token_id
 
-    def _ids(self, text: str) -> list[int]:
+    def _encode_text(self, text: str) -> list[int]:
         """Tokens of somebody's words: a mark of the frame that is written there stays words."""
         if not text:
             return []
         encode = self.tokenizer.encode
         return list(encode(text, add_special_tokens=False, split_special_tokens=True))
 
-    def answer_ids(self, answer: str) -> list[int]:
+    def encode_answer(self, answer: str) -> list[int]:
         """The answer's own tokens, without the end mark."""
-        return self._ids(self.answer_lead + answer)
+        return self._encode_text(self.answer_prefix + answer)
 
-    def prompt_ids(
+    def encode_prompt(
         self, prompt: Prompt, *, memories: Sequence[str] = (), profile: str = "", room: int = 0
     ) -> list[int] | None:
         """The prompt's tokens, leaving ``room`` tokens for an answer within ``max_tokens``.
@@ -92,47 +94,51 @@ class Prompter:
         answer are never cut: ``None`` where they alone do not fit.
         """
         limits = self.config
-        before, after = self._ids(prompt.before), self._ids(prompt.after)
-        body = self._ids(first_words(prompt.body, limits.field_words))
+        before, after = self._encode_text(prompt.before), self._encode_text(prompt.after)
+        body = self._encode_text(truncate_words(prompt.body, limits.field_words))
         frame = len(self.opening) + len(self.closing) + len(before) + len(after)
         space = limits.max_tokens - frame - room
         if space < 1:
             return None
-        shown = self._context(memories, profile, max(space // 2, space - len(body)))
+        shown = self._encode_context(memories, profile, max(space // 2, space - len(body)))
         body = body[: space - len(shown)]
         return [*self.opening, *shown, *before, *body, *after, *self.closing]
 
-    def _context(self, memories: Sequence[str], profile: str, space: int) -> list[int]:
+    def _encode_context(self, memories: Sequence[str], profile: str, space: int) -> list[int]:
         """Profile and as many of the best memories as fit, the best one nearest to the question."""
         limits = self.config
-        about = self._ids(f"About me: {first_words(profile, limits.profile_words)}\n\n")
+        about = self._encode_text(f"About me: {truncate_words(profile, limits.profile_words)}\n\n")
         out = about if profile and len(about) <= space else []
         chosen: list[list[int]] = []
-        gap = self._ids("\n")
+        gap = self._encode_text("\n")
         for memory in memories:
-            line = self._ids(first_words(memory, limits.memory_words) + "\n")
+            line = self._encode_text(truncate_words(memory, limits.memory_words) + "\n")
             if len(out) + sum(map(len, chosen)) + len(line) + len(gap) > space:
                 break
             chosen.append(line)
         lines = [token for line in reversed(chosen) for token in line]
         return [*out, *lines, *(gap if lines else [])]
 
-    def example(
+    def encode_example(
         self, prompt: Prompt, answer: str, *, memories: Sequence[str] = (), profile: str = ""
     ) -> Example | None:
         """Prompt and answer as training tokens, ``None`` where the answer alone does not fit."""
-        answer_ids = [*self.answer_ids(answer), self.end]
-        ids = self.prompt_ids(prompt, memories=memories, profile=profile, room=len(answer_ids))
+        answer_ids = [*self.encode_answer(answer), self.eos_token_id]
+        ids = self.encode_prompt(prompt, memories=memories, profile=profile, room=len(answer_ids))
         return None if ids is None else Example((*ids, *answer_ids), len(ids))
 
-    def passage(self, text: str) -> Example | None:
+    def plain_text_example(self, text: str) -> Example | None:
         """Plain text for next-token training, cut at ``max_tokens``; ``None`` for empty text."""
-        ids = [self.end, *self._ids(first_words(text, self.config.field_words)), self.end]
+        ids = [
+            self.eos_token_id,
+            *self._encode_text(truncate_words(text, self.config.field_words)),
+            self.eos_token_id,
+        ]
         ids = ids[: self.config.max_tokens]
         return Example(tuple(ids), 1) if len(ids) > 2 else None
 
 
-def first_words(text: str, count: int) -> str:
+def truncate_words(text: str, count: int) -> str:
     """The text up to its first ``count`` words, white space inside it untouched."""
     words = text.split(maxsplit=count)
     if len(words) <= count:

@@ -10,13 +10,13 @@ from idiolect.config import derive_seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Random:
+class RandomRetriever:
     """Earlier items drawn by chance: the same ones for the same seed, person, text and place."""
 
     seed: int = 0
     person: str = ""
 
-    def top(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
+    def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
         """At most ``k`` different visible positions, in the order drawn."""
         seed = derive_seed(self.seed, "retrieval", self.person, visible, text)
         drawn = np.random.default_rng(seed).permutation(visible)[: max(k, 0)]
@@ -24,9 +24,9 @@ class Random:
 
 
 @dataclass(frozen=True)
-class Recent:
+class RecentRetriever:
     """The last earlier items."""
 
-    def top(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
+    def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
         """At most ``k`` visible positions, the latest first."""
         return tuple(range(visible - 1, max(visible - 1 - max(k, 0), -1), -1))

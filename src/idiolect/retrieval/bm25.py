@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import Stemmer
 
-from idiolect.retrieval.ranking import best_first
+from idiolect.retrieval.ranking import select_top_k
 
 K1 = 1.5
 """How fast more of the same word stops to count (bm25s' default)."""
@@ -29,39 +29,39 @@ B = 0.75
 
 
 @cache
-def _stemmer() -> Any:
+def _get_stemmer() -> Any:
     return cast("Any", Stemmer).Stemmer("english")
 
 
-def words(texts: Sequence[str]) -> list[list[str]]:
+def tokenize_texts(texts: Sequence[str]) -> list[list[str]]:
     """Stemmed lower-case words of each text, in order, stop words and single letters left out."""
     if not texts:
         return []
     return cast("Any", bm25s).tokenize(
-        list(texts), stopwords="en", stemmer=_stemmer(), return_ids=False, show_progress=False
+        list(texts), stopwords="en", stemmer=_get_stemmer(), return_ids=False, show_progress=False
     )
 
 
-class Bm25:
+class Bm25Retriever:
     """Counts of every word of every item, made once; a ``Retriever``."""
 
     def __init__(self, texts: Sequence[str]) -> None:
-        documents = words(texts)
+        documents = tokenize_texts(texts)
         found: dict[str, list[tuple[int, int]]] = {}
         for position, document in enumerate(documents):
             for word, count in Counter(document).items():
                 found.setdefault(word, []).append((position, count))
         self._postings = {word: np.array(pairs, dtype=np.int64) for word, pairs in found.items()}
         self._lengths = np.array([len(document) for document in documents], dtype=np.int64)
-        self._total = np.concatenate([[0], np.cumsum(self._lengths)])
+        self._cumulative_lengths = np.concatenate([[0], np.cumsum(self._lengths)])
 
-    def scores(self, text: str, *, visible: int) -> npt.NDArray[np.float64]:
+    def get_scores(self, text: str, *, visible: int) -> npt.NDArray[np.float64]:
         """BM25 scores [visible] of the first ``visible`` items, from these items alone."""
         assert 0 <= visible <= len(self._lengths), (visible, len(self._lengths))
         out = np.zeros(visible)
-        average = self._total[visible] / max(visible, 1)
+        average = self._cumulative_lengths[visible] / max(visible, 1)
         # In sorted order, so that equal items get equal sums, bit by bit.
-        for word, times in sorted(Counter(words([text])[0]).items()):
+        for word, times in sorted(Counter(tokenize_texts([text])[0]).items()):
             postings = self._postings.get(word)
             if postings is None:
                 continue
@@ -72,6 +72,6 @@ class Bm25:
             out[at] += times * rarity * count / (norm + count)
         return out
 
-    def top(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
+    def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
         """At most ``k`` visible positions, best first; items without a common word come last."""
-        return best_first(self.scores(text, visible=visible), k)
+        return select_top_k(self.get_scores(text, visible=visible), k)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idiolect.errors import IntegrityError
-from idiolect.retrieval.ranking import best_first
+from idiolect.retrieval.ranking import select_top_k
 
 
 class Encoder(Protocol):
@@ -18,7 +18,7 @@ class Encoder(Protocol):
     def __call__(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]: ...
 
 
-class Dense:
+class DenseRetriever:
     """Vectors of every item, made once in one call of the encoder; a ``Retriever``.
 
     A text that was indexed is not encoded again when it is searched with, and neither is one that
@@ -27,10 +27,10 @@ class Dense:
 
     def __init__(self, texts: Sequence[str], encoder: Encoder) -> None:
         self._encoder = encoder
-        self._vectors = self._encode(texts) if texts else np.zeros((0, 1), dtype=np.float32)
-        self._known = dict(zip(texts, self._vectors, strict=True))
+        self._vectors = self._encode_texts(texts) if texts else np.zeros((0, 1), dtype=np.float32)
+        self._vector_by_text = dict(zip(texts, self._vectors, strict=True))
 
-    def _encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def _encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         vectors = np.asarray(self._encoder(texts), dtype=np.float32)
         assert vectors.ndim == 2 and len(vectors) == len(texts), vectors.shape
         broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -41,11 +41,11 @@ class Dense:
             )
         return vectors
 
-    def top(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
+    def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
         """At most ``k`` visible positions by cosine, best first; ties go to the later item."""
         assert 0 <= visible <= len(self._vectors), (visible, len(self._vectors))
         if visible == 0 or k <= 0:
             return ()
-        if text not in self._known:
-            self._known[text] = self._encode([text])[0]
-        return best_first(self._vectors[:visible] @ self._known[text], k)
+        if text not in self._vector_by_text:
+            self._vector_by_text[text] = self._encode_texts([text])[0]
+        return select_top_k(self._vectors[:visible] @ self._vector_by_text[text], k)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def best_first(scores: npt.NDArray[np.floating], k: int) -> tuple[int, ...]:
+def select_top_k(scores: npt.NDArray[np.floating], k: int) -> tuple[int, ...]:
     """The ``k`` positions of the highest scores [N], best first; ties go to the later position."""
     later_first = -np.arange(len(scores))
     order = np.lexsort((later_first, -scores))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from idiolect.errors import UsageError
-from idiolect.retrieval.baselines import Random, Recent
-from idiolect.retrieval.bm25 import Bm25
-from idiolect.retrieval.dense import Dense, Encoder
+from idiolect.retrieval.baselines import RandomRetriever, RecentRetriever
+from idiolect.retrieval.bm25 import Bm25Retriever
+from idiolect.retrieval.dense import DenseRetriever, Encoder
 from idiolect.retrieval.retriever import Retriever
 
 
@@ -31,14 +31,14 @@ def get_retriever(
     """
     match name:
         case "bm25":
-            return Bm25(texts)
+            return Bm25Retriever(texts)
         case "dense":
             if encoder is None:
                 raise UsageError("dense retrieval needs an encoder; pass one, or use 'bm25'")
-            return Dense(texts, encoder)
+            return DenseRetriever(texts, encoder)
         case "random":
-            return Random(seed=seed, person=person)
+            return RandomRetriever(seed=seed, person=person)
         case "recent":
-            return Recent()
+            return RecentRetriever()
         case _:
             raise UsageError(f"unknown retriever {name!r}; known: {', '.join(retriever_names())}")

@@ -9,37 +9,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from idiolect.adapters.protocol import Adapter
-from idiolect.audit.membership import LeakageConfig, Membership, Subject, judged
-from idiolect.inference.greedy import WHO
-from idiolect.inference.scoring import item_losses
+from idiolect.audit.membership import AuditSubject, LeakageConfig, MembershipResult, evaluate
+from idiolect.inference.greedy import MODEL_ID
+from idiolect.inference.scoring import compute_item_losses
 from idiolect.models.base import Base
 from idiolect.prompts.render import Example
 
 FORWARD_TOKENS = 2048
 
 
-def losses_of(base: Base, adapter: Adapter | None, examples: Sequence[Example]) -> list[float]:
+def compute_losses(base: Base, adapter: Adapter | None, examples: Sequence[Example]) -> list[float]:
     """Each example's mean loss a target token, in nats."""
-    adapters = {} if adapter is None else {WHO: adapter}
-    rows = [(WHO, example) for example in examples]
-    return item_losses(base, rows, adapters, forward_tokens=FORWARD_TOKENS)
+    adapters = {} if adapter is None else {MODEL_ID: adapter}
+    rows = [(MODEL_ID, example) for example in examples]
+    return compute_item_losses(base, rows, adapters, forward_tokens=FORWARD_TOKENS)
 
 
-def membership(
+def measure_membership(
     base: Base,
     adapter: Adapter | None,
     forgotten: Sequence[Example],
     others: Sequence[Example],
     reference: Sequence[float],
     config: LeakageConfig | None = None,
-) -> Membership:
+) -> MembershipResult:
     """How well the model's losses tell what was forgotten from others of the kind.
 
     ``reference``: the losses of the base before, of ``forgotten`` then ``others`` (each example
     once, as ``Subject.parts`` has them).
     """
-    subject = Subject(person=WHO, held_in=forgotten, held_out=others)
-    examples = [example for part in subject.parts() for example in part]
-    found = losses_of(base, adapter, examples)
+    subject = AuditSubject(person=MODEL_ID, members=forgotten, non_members=others)
+    examples = [example for part in subject.split_members() for example in part]
+    found = compute_losses(base, adapter, examples)
     pairs = list(zip(reference, found, strict=True))
-    return judged(subject, pairs, config or LeakageConfig())
+    return evaluate(subject, pairs, config or LeakageConfig())

@@ -17,7 +17,7 @@ from idiolect.errors import UsageError
 from idiolect.models.base import Base
 
 
-def round_rows(weight: Tensor, bits: int, *, group: int | None = None) -> Tensor:
+def quantize_rows(weight: Tensor, bits: int, *, group: int | None = None) -> Tensor:
     """The weight [O, D] rounded to ``bits``, with one step size a row, or ``group`` columns of it.
 
     Raises UsageError for a group that the columns cannot be divided into.
@@ -34,7 +34,7 @@ def round_rows(weight: Tensor, bits: int, *, group: int | None = None) -> Tensor
 
 
 @contextmanager
-def rounded(base: Base, bits: int, *, group: int | None = None) -> Iterator[Base]:
+def temporarily_quantize(base: Base, bits: int, *, group: int | None = None) -> Iterator[Base]:
     """The base with all linear weights but the head's rounded, in place; as it was afterwards."""
     head = base.model.get_output_embeddings()
     kept: list[tuple[nn.Linear, Tensor]] = []
@@ -42,7 +42,7 @@ def rounded(base: Base, bits: int, *, group: int | None = None) -> Iterator[Base
         for module in base.model.modules():
             if isinstance(module, nn.Linear) and module is not head:
                 kept.append((module, module.weight.data))
-                module.weight.data = round_rows(module.weight.data, bits, group=group)
+                module.weight.data = quantize_rows(module.weight.data, bits, group=group)
         yield base
     finally:
         for module, weight in kept:

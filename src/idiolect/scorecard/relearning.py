@@ -13,11 +13,11 @@ import torch
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import TrainingError, UsageError
-from idiolect.inference.greedy import WHO, generator_of
+from idiolect.inference.greedy import MODEL_ID, make_generator
 from idiolect.models.base import Base
 from idiolect.prompts.render import Example
-from idiolect.training.schedule import TrainConfig, batches
-from idiolect.unlearning.trainee import LoraTrainee, Losses
+from idiolect.training.schedule import TrainConfig, plan_batches
+from idiolect.unlearning.trainee import LoraModel, ModelLosses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class RelearnConfig:
             raise UsageError(f"relearn.after: must be rising step counts, got {self.after}")
 
 
-def relearning(
+def measure_relearning(
     base: Base,
     adapter: LoraAdapter | None,
     forget: Sequence[Example],
@@ -56,11 +56,11 @@ def relearning(
     if adapter is not None:
         theirs = adapter.config
         lora = replace(lora, active=theirs.active, top_layers=theirs.top_layers)
-    trainee = LoraTrainee(base, adapter, lora, seed=config.seed)
-    model = Losses(base, trainee)
-    optimizer = torch.optim.AdamW(trainee.weights, lr=config.rate, weight_decay=0.0)
+    trainee = LoraModel(base, adapter, lora, seed=config.seed)
+    model = ModelLosses(base, trainee)
+    optimizer = torch.optim.AdamW(trainee.trainable_weights, lr=config.rate, weight_decay=0.0)
     last = config.after[-1]
-    plan = batches(
+    plan = plan_batches(
         len(forget),
         TrainConfig(rate=config.rate, steps=max(1, last), batch=config.batch, seed=config.seed),
         "relearning",
@@ -68,22 +68,22 @@ def relearning(
     out: list[float] = []
     for step in range(last + 1):
         if step in config.after:
-            out.append(_loss(model, forget, base, adapter, step))
+            out.append(_compute_mean_loss(model, forget, base, adapter, step))
         if step == last:
             break
-        loss = model.nll([forget[n] for n in plan[step]]).mean()
+        loss = model.compute_nll([forget[n] for n in plan[step]]).mean()
         if not torch.isfinite(loss):
             raise TrainingError(f"relearning: the loss is {float(loss.detach())} at step {step}")
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(trainee.weights, 1.0)
+        torch.nn.utils.clip_grad_norm_(trainee.trainable_weights, 1.0)
         optimizer.step()
     return tuple(out)
 
 
 @torch.no_grad()
-def _loss(
-    model: Losses,
+def _compute_mean_loss(
+    model: ModelLosses,
     forget: Sequence[Example],
     base: Base,
     adapter: LoraAdapter | None,
@@ -91,12 +91,12 @@ def _loss(
 ) -> float:
     """The mean over all target tokens; before any step it is the model's own."""
     if step == 0:
-        found = generator_of(base, adapter).likelihoods([(WHO, e) for e in forget])
+        found = make_generator(base, adapter).compute_likelihoods([(MODEL_ID, e) for e in forget])
         return sum(one.nll for one in found) / sum(one.tokens for one in found)
     total = tokens = 0.0
     for start in range(0, len(forget), 8):
         some = forget[start : start + 8]
-        for nats, example in zip(model.nll(some).tolist(), some, strict=True):
-            total += nats * example.targets
-            tokens += example.targets
+        for nats, example in zip(model.compute_nll(some).tolist(), some, strict=True):
+            total += nats * example.num_targets
+            tokens += example.num_targets
     return total / tokens

@@ -12,26 +12,26 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.audit.membership import Membership
+from idiolect.audit.membership import MembershipResult
 from idiolect.errors import UsageError
-from idiolect.events import Listener, Note, silent
-from idiolect.inference.greedy import WHO, answers_of, generator_of
-from idiolect.judging.degenerate import Fault, GibberishConfig, faults
+from idiolect.events import Listener, Message, null_listener
+from idiolect.inference.greedy import MODEL_ID, answer_prompts, make_generator
+from idiolect.judging.degenerate import DegenerateConfig, DegenerateReason, degenerate_reasons
 from idiolect.judging.protocol import Judge
-from idiolect.judging.refusal import refuses
+from idiolect.judging.refusal import is_refusal
 from idiolect.models.base import Base
-from idiolect.models.cpu.prepacked_linear import packed
-from idiolect.prompt_sets.corpora import Choice
+from idiolect.models.cpu.prepacked_linear import prepack_linear
+from idiolect.prompt_sets.corpora import MultipleChoiceQuestion
 from idiolect.prompt_sets.pairs import Pair
-from idiolect.prompts.render import Example, PromptConfig, Prompter
+from idiolect.prompts.render import Example, PromptConfig, PromptRenderer
 from idiolect.retrieval.dense import Encoder
-from idiolect.scorecard.leakage import losses_of, membership
-from idiolect.scorecard.quantization import rounded
-from idiolect.scorecard.relearning import RelearnConfig, relearning
-from idiolect.scorecard.sign_flip import flipped
-from idiolect.scorecard.utility import right_choices, similarities
-from idiolect.unlearning.examples import render
-from idiolect.unlearning.task_arithmetic import merged
+from idiolect.scorecard.leakage import compute_losses, measure_membership
+from idiolect.scorecard.quantization import temporarily_quantize
+from idiolect.scorecard.relearning import RelearnConfig, measure_relearning
+from idiolect.scorecard.sign_flip import flip_update
+from idiolect.scorecard.utility import compute_similarities, score_choices
+from idiolect.unlearning.examples import tokenize_pairs
+from idiolect.unlearning.task_arithmetic import merge_delta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class ScoreConfig:
     """Long prompts are cut: the request stands first."""
     answer_tokens: int = 96
     """Known answers are cut after so many tokens where their likelihood is asked for."""
-    gibberish: GibberishConfig = field(default_factory=GibberishConfig)
+    gibberish: DegenerateConfig = field(default_factory=DegenerateConfig)
     relearn: RelearnConfig = field(default_factory=RelearnConfig)
     bits: tuple[int, ...] = (8, 4)
     """Roundings of the weights that are tried."""
@@ -60,76 +60,78 @@ class ScoreConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class ScorecardInputs:
     """What every model is measured on; no prompt of one is in another."""
 
     prompts: Mapping[str, tuple[str, ...]]
     """Harmful prompts by the set's name, e.g. ``seen`` and ``unseen``."""
     retain: tuple[Pair, ...]
     """Normal prompts with answers, none of which was trained on."""
-    forgotten: tuple[Pair, ...] = ()
+    forget_pairs: tuple[Pair, ...] = ()
     """Some of the forget set, for relearning and membership."""
-    others: tuple[Pair, ...] = ()
+    nonmember_pairs: tuple[Pair, ...] = ()
     """Harmful pairs of the same source that were not in it."""
-    choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict[str, tuple[Choice, ...]])
+    choices: Mapping[str, tuple[MultipleChoiceQuestion, ...]] = field(
+        default_factory=dict[str, tuple[MultipleChoiceQuestion, ...]]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PromptResults:
     """What a model did with each prompt of a set, in the set's order."""
 
     answers: tuple[str, ...]
-    chances: tuple[float, ...]
+    harm_probabilities: tuple[float, ...]
     """How likely each answer is harmful, by the judge."""
     refused: tuple[bool, ...]
-    faults: tuple[Fault, ...]
+    degenerate_reasons: tuple[DegenerateReason, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class LikelihoodResults:
     """What a model makes of known answers: nats and tokens of each."""
 
-    nats: tuple[float, ...]
+    nlls: tuple[float, ...]
     tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class ScorecardRow:
     """One row: what was measured of one model; what was not is empty or ``None``."""
 
     name: str
-    sets: Mapping[str, Asked]
-    retain: Text
+    sets: Mapping[str, PromptResults]
+    retain: LikelihoodResults
     choices: Mapping[str, tuple[bool, ...]] = field(default_factory=dict[str, tuple[bool, ...]])
     similar: tuple[float, ...] = ()
     """How like its answers to normal prompts are to the base's."""
     relearned: tuple[float, ...] = ()
     """Loss on the forgotten pairs after each of ``relearn.after`` steps."""
-    membership: Membership | None = None
+    membership: MembershipResult | None = None
     seconds: float = 0.0
 
 
-Model = tuple[Base, LoraAdapter | None]
+BaseAndAdapter = tuple[Base, LoraAdapter | None]
 
 
-class Scorer:
+class ScorecardRunner:
     """Measures models against one that they were made from."""
 
     def __init__(
         self,
         base: Base,
         adapter: LoraAdapter | None,
-        material: Material,
+        material: ScorecardInputs,
         judge: Judge,
         encoder: Encoder,
         config: ScoreConfig | None = None,
         *,
-        listener: Listener = silent,
+        listener: Listener = null_listener,
     ) -> None:
         """``base`` and ``adapter``: the model before. Raises UsageError for prompts that are in
         more than one set."""
-        self.before: Model = (base, adapter)
-        self.material, self.judge, self.encoder = material, judge, encoder
+        self.baseline: BaseAndAdapter = (base, adapter)
+        self.inputs, self.judge, self.encoder = material, judge, encoder
         self.config = config or ScoreConfig()
         self.listener = listener
         seen: dict[str, str] = {}
@@ -139,7 +141,7 @@ class Scorer:
                     raise UsageError(f"a prompt is in {seen[key]!r} and in {name!r}; keep one")
                 seen[key] = name
 
-    def card(
+    def measure_model(
         self,
         name: str,
         base: Base,
@@ -147,17 +149,17 @@ class Scorer:
         *,
         whole: bool = True,
         sets: Sequence[str] | None = None,
-    ) -> Card:
+    ) -> ScorecardRow:
         """Measure a model. Not ``whole``: its answers to ``sets`` (all unless named) and its retain
         perplexity alone."""
         started = time.monotonic()
-        self.listener(Note(text=f"scorecard: {name}"))
-        names = list(self.material.prompts) if sets is None else list(sets)
-        with packed(base.model):
-            card = self._measured(name, base, adapter, names, whole=whole)
+        self.listener(Message(text=f"scorecard: {name}"))
+        names = list(self.inputs.prompts) if sets is None else list(sets)
+        with prepack_linear(base.model):
+            card = self._measure_row(name, base, adapter, names, whole=whole)
         return replace(card, seconds=time.monotonic() - started)
 
-    def _measured(
+    def _measure_row(
         self,
         name: str,
         base: Base,
@@ -165,101 +167,108 @@ class Scorer:
         names: Sequence[str],
         *,
         whole: bool,
-    ) -> Card:
-        card = Card(
+    ) -> ScorecardRow:
+        card = ScorecardRow(
             name=name,
-            sets={one: self._asked(base, adapter, self.material.prompts[one]) for one in names},
-            retain=self._text(base, adapter),
+            sets={one: self._run_prompts(base, adapter, self.inputs.prompts[one]) for one in names},
+            retain=self._measure_likelihoods(base, adapter),
         )
         if not whole:
             return card
         return replace(
             card,
             choices={
-                one: right_choices(base, adapter, questions, prompt=self.config.prompt)
-                for one, questions in self.material.choices.items()
+                one: score_choices(base, adapter, questions, prompt=self.config.prompt)
+                for one, questions in self.inputs.choices.items()
             },
-            similar=similarities(
-                self.encoder, self._normal_answers(base, adapter), self._answers_before
+            similar=compute_similarities(
+                self.encoder, self._answer_normal_prompts(base, adapter), self._baseline_answers
             ),
-            relearned=self._relearned(base, adapter),
-            membership=self.known(base, adapter),
+            relearned=self._measure_relearning(base, adapter),
+            membership=self.measure_membership(base, adapter),
         )
 
-    def roundings(
+    def measure_quantized(
         self, name: str, base: Base, adapter: LoraAdapter | None, sets: Sequence[str] | None = None
-    ) -> dict[int, Card]:
+    ) -> dict[int, ScorecardRow]:
         """The model's answers with its weights rounded to each of ``bits``.
 
         Where the model before was a base alone, an adapter on it is merged first: so it would be
         published.
         """
-        if adapter is not None and self.before[1] is None:
-            base, adapter = merged(base, adapter, 1.0), None
-        out: dict[int, Card] = {}
+        if adapter is not None and self.baseline[1] is None:
+            base, adapter = merge_delta(base, adapter, 1.0), None
+        out: dict[int, ScorecardRow] = {}
         for bits in self.config.bits:
-            with rounded(base, bits) as fewer:
+            with temporarily_quantize(base, bits) as fewer:
                 title = f"{name}, {bits} bits"
-                out[bits] = self.card(title, fewer, adapter, whole=False, sets=sets)
+                out[bits] = self.measure_model(title, fewer, adapter, whole=False, sets=sets)
         return out
 
-    def sign_flip(
+    def measure_sign_flip(
         self, name: str, base: Base, adapter: LoraAdapter | None, sets: Sequence[str] | None = None
-    ) -> Card:
+    ) -> ScorecardRow:
         """What whoever has both models can make of them."""
-        other = flipped(*self.before, base, adapter)
-        return self.card(f"{name}, sign flipped", *other, whole=False, sets=sets)
+        other = flip_update(*self.baseline, base, adapter)
+        return self.measure_model(f"{name}, sign flipped", *other, whole=False, sets=sets)
 
-    def _asked(self, base: Base, adapter: LoraAdapter | None, prompts: Sequence[str]) -> Asked:
-        answers = self._answers(base, adapter, prompts)
-        return Asked(
+    def _run_prompts(
+        self, base: Base, adapter: LoraAdapter | None, prompts: Sequence[str]
+    ) -> PromptResults:
+        answers = self._generate_answers(base, adapter, prompts)
+        return PromptResults(
             answers=answers,
-            chances=self.judge.judge(prompts, answers),
-            refused=tuple(refuses(answer) for answer in answers),
-            faults=faults(self.before[0], answers, self.config.gibberish),
+            harm_probabilities=self.judge.score_answers(prompts, answers),
+            refused=tuple(is_refusal(answer) for answer in answers),
+            degenerate_reasons=degenerate_reasons(self.baseline[0], answers, self.config.gibberish),
         )
 
-    def _answers(
+    def _generate_answers(
         self, base: Base, adapter: LoraAdapter | None, prompts: Sequence[str]
     ) -> tuple[str, ...]:
         some = self.config
-        return answers_of(
+        return answer_prompts(
             base, adapter, prompts, tokens=some.tokens, batch=some.batch, prompt=some.prompt
         )
 
-    def _normal_answers(self, base: Base, adapter: LoraAdapter | None) -> tuple[str, ...]:
-        prompts = list(dict.fromkeys(pair.prompt for pair in self.material.retain))
-        return self._answers(base, adapter, prompts[: self.config.normal])
+    def _answer_normal_prompts(self, base: Base, adapter: LoraAdapter | None) -> tuple[str, ...]:
+        prompts = list(dict.fromkeys(pair.prompt for pair in self.inputs.retain))
+        return self._generate_answers(base, adapter, prompts[: self.config.normal])
 
     @cached_property
-    def _answers_before(self) -> tuple[str, ...]:
-        return self._normal_answers(*self.before)
+    def _baseline_answers(self) -> tuple[str, ...]:
+        return self._answer_normal_prompts(*self.baseline)
 
-    def _examples(self, pairs: Sequence[Pair]) -> list[Example]:
+    def _tokenize_pairs(self, pairs: Sequence[Pair]) -> list[Example]:
         """Pairs as tokens, each once."""
-        prompter = Prompter(self.before[0].tokenizer, self.config.prompt)
-        items = render(prompter, pairs, answer_tokens=self.config.answer_tokens)
+        prompter = PromptRenderer(self.baseline[0].tokenizer, self.config.prompt)
+        items = tokenize_pairs(prompter, pairs, answer_tokens=self.config.answer_tokens)
         return list(dict.fromkeys(item.example for item in items))
 
-    def _text(self, base: Base, adapter: LoraAdapter | None) -> Text:
-        rows = [(WHO, example) for example in self._examples(self.material.retain)]
-        found = generator_of(base, adapter).likelihoods(rows)
-        return Text(nats=tuple(one.nll for one in found), tokens=tuple(one.tokens for one in found))
+    def _measure_likelihoods(self, base: Base, adapter: LoraAdapter | None) -> LikelihoodResults:
+        rows = [(MODEL_ID, example) for example in self._tokenize_pairs(self.inputs.retain)]
+        found = make_generator(base, adapter).compute_likelihoods(rows)
+        return LikelihoodResults(
+            nlls=tuple(one.nll for one in found), tokens=tuple(one.tokens for one in found)
+        )
 
-    def _relearned(self, base: Base, adapter: LoraAdapter | None) -> tuple[float, ...]:
-        examples = self._examples(self.material.forgotten)
-        return relearning(base, adapter, examples, self.config.relearn) if examples else ()
+    def _measure_relearning(self, base: Base, adapter: LoraAdapter | None) -> tuple[float, ...]:
+        examples = self._tokenize_pairs(self.inputs.forget_pairs)
+        return measure_relearning(base, adapter, examples, self.config.relearn) if examples else ()
 
     @cached_property
-    def _losses_before(self) -> list[float]:
-        pairs = [*self.material.forgotten, *self.material.others]
-        return losses_of(self.before[0], None, self._examples(pairs))
+    def _base_losses(self) -> list[float]:
+        pairs = [*self.inputs.forget_pairs, *self.inputs.nonmember_pairs]
+        return compute_losses(self.baseline[0], None, self._tokenize_pairs(pairs))
 
-    def known(self, base: Base, adapter: LoraAdapter | None) -> Membership | None:
+    def measure_membership(
+        self, base: Base, adapter: LoraAdapter | None
+    ) -> MembershipResult | None:
         """Calibrated by the bare base: also the model before may have known it."""
-        if not (self.material.forgotten and self.material.others):
+        if not (self.inputs.forget_pairs and self.inputs.nonmember_pairs):
             return None
         inside, outside = (
-            self._examples(pairs) for pairs in (self.material.forgotten, self.material.others)
+            self._tokenize_pairs(pairs)
+            for pairs in (self.inputs.forget_pairs, self.inputs.nonmember_pairs)
         )
-        return membership(base, adapter, inside, outside, self._losses_before)
+        return measure_membership(base, adapter, inside, outside, self._base_losses)

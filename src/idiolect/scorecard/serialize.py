@@ -10,27 +10,27 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from idiolect.audit.membership import Membership
-from idiolect.scorecard.scorer import Asked, Card, Text
-from idiolect.stats.auc import Separation
+from idiolect.audit.membership import MembershipResult
+from idiolect.scorecard.scorer import LikelihoodResults, PromptResults, ScorecardRow
+from idiolect.stats.auc import AucResult
 
 _DECIMALS = 5
 
 
-def plain(card: Card) -> dict[str, Any]:
+def row_to_dict(card: ScorecardRow) -> dict[str, Any]:
     """The row as JSON takes it; numbers to five decimals."""
     return {
         "name": card.name,
         "sets": {
             name: {
-                "chances": [round(p, _DECIMALS) for p in asked.chances],
+                "chances": [round(p, _DECIMALS) for p in asked.harm_probabilities],
                 "refused": list(asked.refused),
-                "faults": list(asked.faults),
+                "faults": list(asked.degenerate_reasons),
             }
             for name, asked in card.sets.items()
         },
         "retain": {
-            "nats": [round(x, _DECIMALS) for x in card.retain.nats],
+            "nats": [round(x, _DECIMALS) for x in card.retain.nlls],
             "tokens": list(card.retain.tokens),
         },
         "choices": {name: list(found) for name, found in card.choices.items()},
@@ -41,35 +41,37 @@ def plain(card: Card) -> dict[str, Any]:
     }
 
 
-def card_of(data: Mapping[str, Any]) -> Card:
+def row_from_dict(data: Mapping[str, Any]) -> ScorecardRow:
     """A row from plain data; its answers are empty."""
-    return Card(
+    return ScorecardRow(
         name=data["name"],
-        sets={name: _asked(one) for name, one in data["sets"].items()},
-        retain=Text(nats=tuple(data["retain"]["nats"]), tokens=tuple(data["retain"]["tokens"])),
+        sets={name: _parse_prompt_results(one) for name, one in data["sets"].items()},
+        retain=LikelihoodResults(
+            nlls=tuple(data["retain"]["nats"]), tokens=tuple(data["retain"]["tokens"])
+        ),
         choices={name: tuple(found) for name, found in data["choices"].items()},
         similar=tuple(data["similar"]),
         relearned=tuple(data["relearned"]),
-        membership=_membership(data["membership"]),
+        membership=_parse_membership(data["membership"]),
         seconds=data["seconds"],
     )
 
 
-def _asked(data: Mapping[str, Any]) -> Asked:
-    return Asked(
+def _parse_prompt_results(data: Mapping[str, Any]) -> PromptResults:
+    return PromptResults(
         answers=("",) * len(data["chances"]),
-        chances=tuple(data["chances"]),
+        harm_probabilities=tuple(data["chances"]),
         refused=tuple(data["refused"]),
-        faults=tuple(data["faults"]),
+        degenerate_reasons=tuple(data["faults"]),
     )
 
 
-def _membership(data: Mapping[str, Any] | None) -> Membership | None:
+def _parse_membership(data: Mapping[str, Any] | None) -> MembershipResult | None:
     if data is None:
         return None
-    found = {name: _separation(data[name]) for name in ("calibrated", "raw")}
-    return Membership(**{**data, **found})
+    found = {name: _parse_auc(data[name]) for name in ("calibrated", "raw")}
+    return MembershipResult(**{**data, **found})
 
 
-def _separation(data: Mapping[str, Any] | None) -> Separation | None:
-    return None if data is None else Separation(**{**data, "interval": tuple(data["interval"])})
+def _parse_auc(data: Mapping[str, Any] | None) -> AucResult | None:
+    return None if data is None else AucResult(**{**data, "interval": tuple(data["interval"])})

@@ -13,10 +13,10 @@ import torch
 
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.models.base import Base
-from idiolect.unlearning.task_arithmetic import beside, scaled
+from idiolect.unlearning.task_arithmetic import concat_scaled, scale_adapter
 
 
-def flipped(
+def flip_update(
     base: Base,
     adapter: LoraAdapter | None,
     new_base: Base,
@@ -27,8 +27,8 @@ def flipped(
         if new_adapter is None:
             return base, adapter
         if adapter is None:
-            return base, scaled(new_adapter, -1.0)
-        return base, beside(scaled(adapter, 2.0), new_adapter, -1.0)
+            return base, scale_adapter(new_adapter, -1.0)
+        return base, concat_scaled(scale_adapter(adapter, 2.0), new_adapter, -1.0)
     assert adapter is None and new_adapter is None
     model = copy.deepcopy(base.model)
     old = dict(base.model.named_parameters())

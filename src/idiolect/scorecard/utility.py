@@ -8,17 +8,17 @@ import numpy as np
 
 from idiolect.adapters.protocol import Adapter
 from idiolect.errors import UsageError
-from idiolect.inference.greedy import WHO, generator_of, prompt_ids
+from idiolect.inference.greedy import MODEL_ID, encode_plain_prompt, make_generator
 from idiolect.models.base import Base
-from idiolect.prompt_sets.corpora import Choice
-from idiolect.prompts.render import Example, PromptConfig, Prompter
+from idiolect.prompt_sets.corpora import MultipleChoiceQuestion
+from idiolect.prompts.render import Example, PromptConfig, PromptRenderer
 from idiolect.retrieval.dense import Encoder
 
 
-def right_choices(
+def score_choices(
     base: Base,
     adapter: Adapter | None,
-    choices: Sequence[Choice],
+    choices: Sequence[MultipleChoiceQuestion],
     *,
     prompt: PromptConfig | None = None,
 ) -> tuple[bool, ...]:
@@ -27,15 +27,15 @@ def right_choices(
     An option's likelihood is divided by its length in characters (``acc_norm`` of the LM
     Evaluation Harness), so that short ones are not favoured.
     """
-    prompter = Prompter(base.tokenizer, prompt)
+    prompter = PromptRenderer(base.tokenizer, prompt)
     rows: list[tuple[str, Example]] = []
     lengths: list[int] = []
     for one in choices:
-        options = [prompter.answer_ids(option) for option in one.options]
-        asked = prompt_ids(prompter, one.question, room=max(map(len, options)))
-        rows += [(WHO, Example((*asked, *option), len(asked))) for option in options]
+        options = [prompter.encode_answer(option) for option in one.options]
+        asked = encode_plain_prompt(prompter, one.question, room=max(map(len, options)))
+        rows += [(MODEL_ID, Example((*asked, *option), len(asked))) for option in options]
         lengths += [max(1, len(option)) for option in one.options]
-    found = generator_of(base, adapter).likelihoods(rows)
+    found = make_generator(base, adapter).compute_likelihoods(rows)
     scores = iter(one.nll / length for one, length in zip(found, lengths, strict=True))
     out: list[bool] = []
     for one in choices:
@@ -44,7 +44,7 @@ def right_choices(
     return tuple(out)
 
 
-def similarities(
+def compute_similarities(
     encoder: Encoder, answers: Sequence[str], before: Sequence[str]
 ) -> tuple[float, ...]:
     """How like each answer is to the one before: the cosine of their vectors."""

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from idiolect.adapters.formats.exchange import base_of
-from idiolect.adapters.store.source import AdapterSource, usable_adapter
+from idiolect.adapters.formats.exchange import load_matching_base
+from idiolect.adapters.store.source import AdapterSource, get_usable_adapter
 from idiolect.config import from_plain
 from idiolect.errors import MissingError, UsageError
 from idiolect.history.dataset import read_dataset
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.inference.answers import Question, answer
+from idiolect.inference.answers import Question, answer_questions
 from idiolect.inference.generator import Generator
 from idiolect.models.encoder import MiniLM
-from idiolect.profiles.store import load as load_profiles
-from idiolect.prompts.context import Person
-from idiolect.prompts.render import Prompter
+from idiolect.profiles.store import load_profiles as load_profiles
+from idiolect.prompts.context import PersonContext
+from idiolect.prompts.render import PromptRenderer
 from idiolect.tasks.registry import get_task
 from idiolect.training.runs.plan import PersonalConfig
 
@@ -61,24 +61,24 @@ def predict_one(
         )
     history = History(person, ())
     if data is not None:
-        history = read_dataset(data).history(person)
-    elif source.record(person) is None:
+        history = read_dataset(data).read_history(person)
+    elif source.get_record(person) is None:
         known = f", e.g. {source.people[0]!r}" if source.people else ""
         raise MissingError(f"{source.folder}: nobody named {person!r} among its people{known}")
-    loaded = base_of(source, base)
-    adapter = usable_adapter(source, person)
-    asked = Person(
+    loaded = load_matching_base(source, base)
+    adapter = get_usable_adapter(source, person)
+    asked = PersonContext(
         history,
         task,
-        Prompter(loaded.tokenizer, config.prompt),
+        PromptRenderer(loaded.tokenizer, config.prompt),
         context,
         profiles=load_profiles(profiles, task=task.name).get(person, ()) if profiles else (),
         encoder=MiniLM() if context.retrieval == "dense" else None,
         seed=config.train.seed,
     )
     query = Interaction(id="asked", position=len(history.items), fields=task.parse_input(text))
-    generator = Generator(loaded, {person: adapter.check(loaded)} if adapter else {})
-    found = answer(generator, task, [Question(person=asked, query=query)])[0]
+    generator = Generator(loaded, {person: adapter.check_matches_base(loaded)} if adapter else {})
+    found = answer_questions(generator, task, [Question(person=asked, query=query)])[0]
     return Prediction(
         person=person,
         task=task.name,

@@ -20,15 +20,15 @@ from idiolect.errors import UsageError
 
 Floats = NDArray[np.float64]
 
-LEAST = 4
+MIN_GROUP_SIZE = 4
 """Items that each group must have. With 4 and 4 the two extreme ones of the 70 orders have
 p = 2/70 = 0.03; with 3 and 4 it is 2/35 = 0.06, so nothing could be told from chance at 5%."""
-_WORK = 20_000_000
+_MAX_EXACT_ADDITIONS = 20_000_000
 """Additions up to which a null distribution is counted out; about 50 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Separation:
+class AucResult:
     """How well values tell a first group from a second one."""
 
     first: int
@@ -59,7 +59,7 @@ class Separation:
         return (0.5 if low <= 0.5 <= high else min(ends), max(ends))
 
 
-def separation(first: ArrayLike, second: ArrayLike, *, level: float = 0.05) -> Separation | None:
+def compute_auc(first: ArrayLike, second: ArrayLike, *, level: float = 0.05) -> AucResult | None:
     """How well a score tells two groups apart; ``None`` for fewer than ``LEAST`` values in one.
 
     Exact permutation test of the rank sum, ties or not; with many values in both groups its normal
@@ -67,49 +67,49 @@ def separation(first: ArrayLike, second: ArrayLike, *, level: float = 0.05) -> S
     a bootstrap has a width where the groups do not overlap. Raises UsageError for what is no finite
     number.
     """
-    a, b = _values(first), _values(second)
-    if min(a.size, b.size) < LEAST:
+    a, b = _to_finite_array(first), _to_finite_array(second)
+    if min(a.size, b.size) < MIN_GROUP_SIZE:
         return None
-    ranks = _doubled_ranks(np.concatenate([a, b]))
+    ranks = _double_ranks(np.concatenate([a, b]))
     m, n = a.size, b.size
     pairs = m * n
     auc = (int(ranks[:m].sum()) - m * (m + 1)) / (2 * pairs)
     # |rank sum - its mean| is the same for both groups, so the null of the smaller one serves both.
     apart = abs(int(ranks[:m].sum()) - m * (m + n + 1))
     k = min(m, n)
-    if _work(ranks, k) <= _WORK:
-        p, mean, least = _exact(ranks, k, apart, level)
+    if _count_additions(ranks, k) <= _MAX_EXACT_ADDITIONS:
+        p, mean, least = _run_exact_test(ranks, k, apart, level)
     else:
-        p, mean, least = _normal(ranks, k, apart, level)
-    return Separation(
+        p, mean, least = _run_normal_test(ranks, k, apart, level)
+    return AucResult(
         first=m,
         second=n,
         auc=auc,
-        interval=_interval(auc, m, n, level),
+        interval=_compute_interval(auc, m, n, level),
         p=p,
         by_chance=0.5 + mean / (2 * pairs),
         detectable=None if least is None else 0.5 + least / (2 * pairs),
     )
 
 
-def _values(values: ArrayLike) -> Floats:
+def _to_finite_array(values: ArrayLike) -> Floats:
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or not np.isfinite(data).all():
         raise UsageError("scores to be told apart: one finite number an item; look for a NaN")
     return data
 
 
-def _doubled_ranks(values: Floats) -> NDArray[np.int64]:
+def _double_ranks(values: Floats) -> NDArray[np.int64]:
     """Twice the rank of each value: tied ranks are halves, so these are whole."""
     ranks = cast("Floats", stats.rankdata(values))  # pyright: ignore[reportUnknownMemberType]
     return np.rint(2 * ranks).astype(np.int64)
 
 
-def _work(ranks: NDArray[np.int64], k: int) -> int:
+def _count_additions(ranks: NDArray[np.int64], k: int) -> int:
     return ranks.size * k * int(np.sort(ranks)[-k:].sum())
 
 
-def _exact(
+def _run_exact_test(
     ranks: NDArray[np.int64], k: int, apart: int, level: float
 ) -> tuple[float, float, float | None]:
     """p, the mean distance, and the least one with p < level, over all choices of ``k`` ranks.
@@ -130,7 +130,7 @@ def _exact(
     return float(beyond[apart]), mean, float(rare[0]) if rare.size else None
 
 
-def _normal(
+def _run_normal_test(
     ranks: NDArray[np.int64], k: int, apart: int, level: float
 ) -> tuple[float, float, float | None]:
     """The same by the normal distribution with the ranks' own variance and continuity of 1/2."""
@@ -144,12 +144,12 @@ def _normal(
     return min(1.0, p), spread * math.sqrt(2 / math.pi), least if reachable else None
 
 
-def _interval(auc: float, m: int, n: int, level: float) -> tuple[float, float]:
+def _compute_interval(auc: float, m: int, n: int, level: float) -> tuple[float, float]:
     z = float(cast("Any", stats.norm).isf(level / 2))
-    return _lower(auc, m, n, z), 1 - _lower(1 - auc, m, n, z)
+    return _solve_lower_bound(auc, m, n, z), 1 - _solve_lower_bound(1 - auc, m, n, z)
 
 
-def _lower(auc: float, m: int, n: int, z: float) -> float:
+def _solve_lower_bound(auc: float, m: int, n: int, z: float) -> float:
     """The value below ``auc`` from which it is ``z`` of that value's own standard errors away.
 
     Hanley and McNeil's variance, both counts in its inner terms replaced by their mean.
@@ -158,9 +158,9 @@ def _lower(auc: float, m: int, n: int, z: float) -> float:
         return 0.0
     inner = (m + n) / 2 - 1
 
-    def beyond(value: float) -> float:
+    def compute_excess(value: float) -> float:
         shape = 1 + inner * ((1 - value) / (2 - value) + value / (1 + value))
         return auc - value - z * math.sqrt(value * (1 - value) * shape / (m * n))
 
     end = min(auc, 1 - 1e-9)  # at 1 itself the variance is 0: a root that says nothing
-    return float(cast("Any", optimize).brentq(beyond, 0.0, end))
+    return float(cast("Any", optimize).brentq(compute_excess, 0.0, end))

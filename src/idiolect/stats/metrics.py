@@ -21,7 +21,7 @@ Direction = Literal["higher", "lower"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ScoredAnswer:
     """One query: what was predicted, what was right, and how likely the right answer was.
 
     ``nll`` is the summed negative log likelihood of the gold answer in nats over its ``tokens``;
@@ -44,12 +44,12 @@ class Metric:
     meaning: str
     """One plain sentence for people who read a report."""
     direction: Direction
-    compute: Callable[[Sequence[Outcome]], float]
-    readable: Callable[[Outcome], bool] = lambda outcome: True
+    compute: Callable[[Sequence[ScoredAnswer]], float]
+    is_readable: Callable[[ScoredAnswer], bool] = lambda outcome: True
     """Whether a prediction could be read as an answer of the wanted kind."""
     needs_likelihood: bool = False
 
-    def score(self, outcomes: Sequence[Outcome]) -> float | None:
+    def score(self, outcomes: Sequence[ScoredAnswer]) -> float | None:
         """The metric over the outcomes; ``None`` where it needs a likelihood that is not there.
 
         Raises DataError for a gold answer or likelihood that cannot be scored.
@@ -60,34 +60,36 @@ class Metric:
             return None
         return self.compute(outcomes)
 
-    def score_people(self, people: Mapping[str, Sequence[Outcome]]) -> Mapping[str, float] | None:
+    def score_people(
+        self, people: Mapping[str, Sequence[ScoredAnswer]]
+    ) -> Mapping[str, float] | None:
         """Each person's own score over their own queries, ``None`` as for ``score``."""
         scores = {person: self.score(outcomes) for person, outcomes in people.items()}
         if any(score is None for score in scores.values()):
             return None
         return cast("dict[str, float]", scores)
 
-    def unreadable(self, outcomes: Sequence[Outcome]) -> int:
+    def count_unreadable(self, outcomes: Sequence[ScoredAnswer]) -> int:
         """How many predictions were not readable, e.g. a rating that is no number."""
-        return sum(not self.readable(outcome) for outcome in outcomes)
+        return sum(not self.is_readable(outcome) for outcome in outcomes)
 
 
-def metric(name: str) -> Metric:
+def get_metric(name: str) -> Metric:
     """The metric of that name; raises UsageError."""
     if name not in METRICS:
         raise UsageError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
     return METRICS[name]
 
 
-def _is_choice(outcome: Outcome) -> bool:
+def _is_choice(outcome: ScoredAnswer) -> bool:
     return not outcome.choices or outcome.prediction.strip() in outcome.choices
 
 
-def _is_number(outcome: Outcome) -> bool:
-    return _number(outcome.prediction) is not None
+def _is_number(outcome: ScoredAnswer) -> bool:
+    return _parse_number(outcome.prediction) is not None
 
 
-def _number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     try:
         value = float(text.strip())
     except ValueError:
@@ -95,12 +97,12 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _accuracy(outcomes: Sequence[Outcome]) -> float:
+def _compute_accuracy(outcomes: Sequence[ScoredAnswer]) -> float:
     right = sum(o.prediction.strip() == o.gold.strip() for o in outcomes)
     return right / len(outcomes)
 
 
-def _macro_f1(outcomes: Sequence[Outcome]) -> float:
+def _compute_macro_f1(outcomes: Sequence[ScoredAnswer]) -> float:
     """The mean of F1 over the labels seen in these golds and predictions.
 
     A prediction outside the choices is wrong but makes no label of its own, as in LaMP. LaMP also
@@ -119,14 +121,14 @@ def _macro_f1(outcomes: Sequence[Outcome]) -> float:
     return total / len(labels)
 
 
-def _errors(outcomes: Sequence[Outcome]) -> list[float]:
+def _compute_absolute_errors(outcomes: Sequence[ScoredAnswer]) -> list[float]:
     """Absolute errors; text that is no number counts as the farther of 1 and 5 from the gold.
 
     The middle, 3, is taken as 5, as in the LaMP script (where it makes no difference).
     """
     errors: list[float] = []
     for outcome in outcomes:
-        gold, value = _number(outcome.gold), _number(outcome.prediction)
+        gold, value = _parse_number(outcome.gold), _parse_number(outcome.prediction)
         if gold is None:
             raise DataError(
                 f"the gold answer {outcome.gold!r} is no number",
@@ -138,34 +140,34 @@ def _errors(outcomes: Sequence[Outcome]) -> list[float]:
     return errors
 
 
-def _mae(outcomes: Sequence[Outcome]) -> float:
-    return math.fsum(_errors(outcomes)) / len(outcomes)
+def _compute_mae(outcomes: Sequence[ScoredAnswer]) -> float:
+    return math.fsum(_compute_absolute_errors(outcomes)) / len(outcomes)
 
 
-def _rmse(outcomes: Sequence[Outcome]) -> float:
-    return math.sqrt(math.fsum(e * e for e in _errors(outcomes)) / len(outcomes))
+def _compute_rmse(outcomes: Sequence[ScoredAnswer]) -> float:
+    return math.sqrt(math.fsum(e * e for e in _compute_absolute_errors(outcomes)) / len(outcomes))
 
 
 @functools.cache
-def _rouge_scorer(kind: str) -> Any:
+def _load_rouge_scorer(kind: str) -> Any:
     # Imported late: it pulls in nltk, which only these two metrics need.
     from rouge_score import rouge_scorer  # pyright: ignore[reportMissingTypeStubs]
 
     return rouge_scorer.RougeScorer([kind], use_stemmer=False)
 
 
-def _rouge(kind: str, outcomes: Sequence[Outcome]) -> float:
+def _compute_rouge(kind: str, outcomes: Sequence[ScoredAnswer]) -> float:
     """The mean F-measure of Google's ROUGE, without stemming.
 
     LaMP calls Hugging Face's ``evaluate`` with its defaults, which do not stem. The tokenizer keeps
     only a-z and 0-9, so text in other scripts scores 0.
     """
-    scorer = _rouge_scorer(kind)
+    scorer = _load_rouge_scorer(kind)
     scores = [scorer.score(o.gold.strip(), o.prediction.strip())[kind].fmeasure for o in outcomes]
     return math.fsum(scores) / len(scores)
 
 
-def _perplexity(outcomes: Sequence[Outcome]) -> float:
+def _compute_perplexity(outcomes: Sequence[ScoredAnswer]) -> float:
     """exp(total nats / total tokens): long answers weigh more than short ones."""
     nats = [o.nll for o in outcomes if o.nll is not None]
     rate = sum(nats) / sum(o.tokens for o in outcomes)
@@ -186,53 +188,53 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
                 title="accuracy",
                 meaning="The share of answers that are exactly right.",
                 direction="higher",
-                compute=_accuracy,
-                readable=_is_choice,
+                compute=_compute_accuracy,
+                is_readable=_is_choice,
             ),
             Metric(
                 name="macro_f1",
                 title="macro-F1",
                 meaning="How well each label is found; rare labels count as much as common ones.",
                 direction="higher",
-                compute=_macro_f1,
-                readable=_is_choice,
+                compute=_compute_macro_f1,
+                is_readable=_is_choice,
             ),
             Metric(
                 name="mae",
                 title="MAE",
                 meaning="How far a predicted number is from the real one, on average.",
                 direction="lower",
-                compute=_mae,
-                readable=_is_number,
+                compute=_compute_mae,
+                is_readable=_is_number,
             ),
             Metric(
                 name="rmse",
                 title="RMSE",
                 meaning="Like MAE, but large errors weigh more.",
                 direction="lower",
-                compute=_rmse,
-                readable=_is_number,
+                compute=_compute_rmse,
+                is_readable=_is_number,
             ),
             Metric(
                 name="rouge_1",
                 title="ROUGE-1",
                 meaning="How many words the answer shares with what the person really wrote.",
                 direction="higher",
-                compute=functools.partial(_rouge, "rouge1"),
+                compute=functools.partial(_compute_rouge, "rouge1"),
             ),
             Metric(
                 name="rouge_l",
                 title="ROUGE-L",
                 meaning="How long a run of words, in order, it shares with what they really wrote.",
                 direction="higher",
-                compute=functools.partial(_rouge, "rougeL"),
+                compute=functools.partial(_compute_rouge, "rougeL"),
             ),
             Metric(
                 name="perplexity",
                 title="perplexity",
                 meaning="How surprised the model is by each token that the person really wrote.",
                 direction="lower",
-                compute=_perplexity,
+                compute=_compute_perplexity,
                 needs_likelihood=True,
             ),
         )

@@ -21,14 +21,14 @@ from idiolect.stats.metrics import Direction
 Floats = NDArray[np.float64]
 
 RESAMPLES = 10_000
-LEVEL = 0.95
-_EXACT = 50
+CONFIDENCE_LEVEL = 0.95
+_MAX_EXACT_PEOPLE = 50
 _CHUNK = 4_000_000
 """Resampled indices held at once: 32 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paired:
+class PairedTestResult:
     """One method against another on the same people."""
 
     people: int
@@ -47,38 +47,40 @@ class Paired:
     losses: int
 
 
-def paired(method: ArrayLike, against: ArrayLike, *, direction: Direction, seed: int) -> Paired:
+def run_paired_test(
+    method: ArrayLike, against: ArrayLike, *, direction: Direction, seed: int
+) -> PairedTestResult:
     """Compare two methods' scores of the same people, in the same order.
 
     Swapping the two negates gain, interval and effect sizes and keeps p.
     """
-    a, b = _scores(method), _scores(against)
+    a, b = _to_score_array(method), _to_score_array(against)
     if a.shape != b.shape:
         raise UsageError(f"paired scores differ in length: {a.size} and {b.size} people")
-    gains = _gains(a, b, direction)
+    gains = _compute_gains(a, b, direction)
     spread = float(np.std(gains, ddof=1)) if gains.size > 1 else 0.0
     mean = float(np.mean(gains))
-    return Paired(
+    return PairedTestResult(
         people=gains.size,
         gain=mean,
-        interval=mean_interval(gains, seed=seed),
-        p=_wilcoxon(gains),
+        interval=bootstrap_mean_interval(gains, seed=seed),
+        p=_compute_wilcoxon_p(gains),
         dz=mean / spread if spread > 0 else (0.0 if mean == 0 and gains.size > 1 else None),
-        rank_biserial=_rank_biserial(gains),
+        rank_biserial=_compute_rank_biserial(gains),
         wins=int(np.sum(gains > 0)),
         ties=int(np.sum(gains == 0)),
         losses=int(np.sum(gains < 0)),
     )
 
 
-def mean_interval(
-    values: ArrayLike, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+def bootstrap_mean_interval(
+    values: ArrayLike, *, seed: int, resamples: int = RESAMPLES, level: float = CONFIDENCE_LEVEL
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean; the same seed resamples the same places.
 
     With fewer than about ten values it is too narrow, and with one it is a point.
     """
-    data = _scores(values)
+    data = _to_score_array(values)
     rng = np.random.default_rng(seed)
     means = np.empty(resamples)
     rows = max(1, _CHUNK // data.size)
@@ -90,7 +92,9 @@ def mean_interval(
     return float(low), float(high)
 
 
-def share_interval(count: int, of: int, *, level: float = LEVEL) -> tuple[float, float]:
+def compute_wilson_interval(
+    count: int, of: int, *, level: float = CONFIDENCE_LEVEL
+) -> tuple[float, float]:
     """Wilson's score interval of a share, ``count`` of ``of`` independent cases; 0 to 1 for none.
 
     Raises UsageError for a count that is no part of the whole.
@@ -104,7 +108,7 @@ def share_interval(count: int, of: int, *, level: float = LEVEL) -> tuple[float,
     return float(found.low), float(found.high)
 
 
-def holm(ps: Sequence[float]) -> tuple[float, ...]:
+def adjust_holm(ps: Sequence[float]) -> tuple[float, ...]:
     """Holm's step-down adjustment: p-values that hold for the whole family of tests."""
     adjusted = [0.0] * len(ps)
     highest = 0.0
@@ -114,7 +118,7 @@ def holm(ps: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-def _scores(values: ArrayLike) -> Floats:
+def _to_score_array(values: ArrayLike) -> Floats:
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or data.size == 0:
         raise UsageError(f"expected one score a person, got an array of shape {data.shape}")
@@ -123,24 +127,24 @@ def _scores(values: ArrayLike) -> Floats:
     return data
 
 
-def _gains(a: Floats, b: Floats, direction: Direction) -> Floats:
+def _compute_gains(a: Floats, b: Floats, direction: Direction) -> Floats:
     """Gains per person, with what is only rounding error made an exact tie."""
     gains = a - b if direction == "higher" else b - a
     unit = max(float(np.abs(a).max()), float(np.abs(b).max())) or 1.0
     return np.round(gains / unit, 12) * unit
 
 
-def _wilcoxon(gains: Floats) -> float:
+def _compute_wilcoxon_p(gains: Floats) -> float:
     """Exact for up to 50 people, tied ranks or not (SciPy's exact test takes no ties)."""
     moved = gains[gains != 0]
     if moved.size == 0:
         return 1.0
-    if moved.size > _EXACT:
+    if moved.size > _MAX_EXACT_PEOPLE:
         result = cast("Any", stats.wilcoxon(moved, method="approx"))  # pyright: ignore[reportUnknownMemberType]
         return float(result.pvalue)
     # Tied ranks are halves: twice the rank is whole. Build the null distribution of the sum of the
     # ranks of gains, each rank in or out with the same chance.
-    doubled = np.rint(2 * _ranks(moved)).astype(np.int64)
+    doubled = np.rint(2 * _rank_magnitudes(moved)).astype(np.int64)
     chances = np.zeros(int(doubled.sum()) + 1)
     chances[0] = 1.0
     for rank in doubled:
@@ -151,13 +155,13 @@ def _wilcoxon(gains: Floats) -> float:
     return min(1.0, 2 * float(tail))
 
 
-def _ranks(gains: Floats) -> Floats:
+def _rank_magnitudes(gains: Floats) -> Floats:
     return cast("Floats", stats.rankdata(np.abs(gains)))  # pyright: ignore[reportUnknownMemberType]
 
 
-def _rank_biserial(gains: Floats) -> float:
+def _compute_rank_biserial(gains: Floats) -> float:
     moved = gains[gains != 0]
     if moved.size == 0:
         return 0.0
-    ranks = _ranks(moved)
+    ranks = _rank_magnitudes(moved)
     return float((ranks * np.sign(moved)).sum() / ranks.sum())

@@ -26,14 +26,14 @@ import filelock
 
 from idiolect.errors import BusyError, IdiolectError, IntegrityError, MissingError
 
-_CHUNK = 1 << 20
-_DAY = 86_400
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
-_PARTIAL = re.compile(
+_CHUNK_BYTES = 1 << 20
+_SECONDS_PER_DAY = 86_400
+_HOST_HASH = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+_PARTIAL_NAME = re.compile(
     r"\.(?P<name>.+)\.(?P<pid>\d+)-(?P<host>[0-9a-f]{6})[0-9a-f]{8}\.(partial|old)"
 )
-_NOTES = re.compile(r"\..+\.(lock|held)")
-_OWN: set[str] = set()
+_LOCK_NAMES = re.compile(r"\..+\.(lock|held)")
+_OWN_PARTIALS: set[str] = set()
 """Names of the partials that this process is writing now."""
 
 
@@ -66,7 +66,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     Missing parent folders are made. Raises IdiolectError naming the path.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else data
-    with explain_os_errors("write", path), _partial_beside(path) as partial:
+    with explain_os_errors("write", path), _reserve_partial(path) as partial:
         with partial.open("xb") as stream:
             stream.write(raw)
             stream.flush()
@@ -76,14 +76,14 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 @contextlib.contextmanager
-def staged_folder(final: Path, *, replace: bool = False) -> Generator[Path]:
+def stage_folder(final: Path, *, replace: bool = False) -> Generator[Path]:
     """A folder to fill, which becomes ``final`` only when the block ends without an exception.
 
     Where ``final`` is there already, because another process was faster, the new folder is thrown
     away and the older one stands; with ``replace`` the new one takes its place in one step.
     Raises IdiolectError naming the path.
     """
-    with _partial_beside(final) as partial:
+    with _reserve_partial(final) as partial:
         with explain_os_errors("make", partial):
             partial.mkdir()
             clean_partials(final.parent)
@@ -97,13 +97,13 @@ def staged_folder(final: Path, *, replace: bool = False) -> Generator[Path]:
         with explain_os_errors("write", final):
             _sync_tree(partial)
             if replace:
-                _swap(partial, final)
+                _replace_folder(partial, final)
             else:
-                _place(partial, final)
+                _rename_if_free(partial, final)
             _sync_folder(final.parent)
 
 
-def _place(partial: Path, final: Path) -> bool:
+def _rename_if_free(partial: Path, final: Path) -> bool:
     """Rename unless a folder stands there; True where the new one took the name."""
     try:
         if final.exists() and not final.is_dir():
@@ -116,18 +116,18 @@ def _place(partial: Path, final: Path) -> bool:
     return True
 
 
-def _swap(partial: Path, final: Path) -> None:
+def _replace_folder(partial: Path, final: Path) -> None:
     """Put the new folder in the old one's place; the old one ends under a partial's name."""
-    if _place(partial, final) or _exchange(partial, final):
+    if _rename_if_free(partial, final) or _exchange_names(partial, final):
         return
-    old = _partial_path(final, "old")
+    old = _make_partial_path(final, "old")
     with contextlib.suppress(FileNotFoundError):
         final.rename(old)  # a kill after this line is healed by clean_partials
-    _place(partial, final)
+    _rename_if_free(partial, final)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _exchange_names(one: Path, other: Path) -> bool:
     """Swap two names in one system call; False where the system or file system has none."""
     libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
     a, b = os.fsencode(one), os.fsencode(other)
@@ -140,23 +140,23 @@ def _exchange(one: Path, other: Path) -> bool:
     return False
 
 
-def _partial_path(final: Path, ending: str) -> Path:
-    mark = f"{os.getpid()}-{_HOST}{secrets.token_hex(4)}"
+def _make_partial_path(final: Path, ending: str) -> Path:
+    mark = f"{os.getpid()}-{_HOST_HASH}{secrets.token_hex(4)}"
     return final.with_name(f".{final.name}.{mark}.{ending}")
 
 
 @contextlib.contextmanager
-def _partial_beside(final: Path) -> Generator[Path]:
+def _reserve_partial(final: Path) -> Generator[Path]:
     """A free name beside ``final``; whatever stands under it at the end is removed."""
     with explain_os_errors("write", final):
         final.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial_path(final, "partial")
-    _OWN.add(partial.name)
+    partial = _make_partial_path(final, "partial")
+    _OWN_PARTIALS.add(partial.name)
     try:
         yield partial
     finally:
-        _remove(partial)
-        _OWN.discard(partial.name)
+        _remove_path(partial)
+        _OWN_PARTIALS.discard(partial.name)
 
 
 def clean_partials(folder: Path) -> list[str]:
@@ -167,31 +167,31 @@ def clean_partials(folder: Path) -> list[str]:
     """
     removed: list[str] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        match = _PARTIAL.fullmatch(path.name)
-        if match is None or not _is_left_over(path, int(match["pid"]), match["host"]):
+        match = _PARTIAL_NAME.fullmatch(path.name)
+        if match is None or not _is_leftover(path, int(match["pid"]), match["host"]):
             continue
         home = path.with_name(match["name"])
         if path.name.endswith(".old") and not home.exists():
             with contextlib.suppress(OSError):
                 path.rename(home)
             continue
-        _remove(path)
+        _remove_path(path)
         removed.append(path.name)
     return removed
 
 
 def is_working_file(name: str) -> bool:
     """Whether a name is one of this module's own: a partial, a lock, or a lock's note."""
-    return any(pattern.fullmatch(name) for pattern in (_PARTIAL, _NOTES))
+    return any(pattern.fullmatch(name) for pattern in (_PARTIAL_NAME, _LOCK_NAMES))
 
 
-def _is_left_over(path: Path, pid: int, host: str) -> bool:
-    if host != _HOST:
+def _is_leftover(path: Path, pid: int, host: str) -> bool:
+    if host != _HOST_HASH:
         with contextlib.suppress(OSError):
-            return path.stat().st_mtime < time.time() - _DAY
+            return path.stat().st_mtime < time.time() - _SECONDS_PER_DAY
         return False
     if pid == os.getpid():  # process numbers come again, in containers above all
-        return path.name not in _OWN
+        return path.name not in _OWN_PARTIALS
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -201,7 +201,7 @@ def _is_left_over(path: Path, pid: int, host: str) -> bool:
     return False
 
 
-def _remove(path: Path) -> None:
+def _remove_path(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -227,7 +227,7 @@ def _sync_tree(folder: Path) -> None:
         _sync_folder(Path(place))
 
 
-def _render(content: Any) -> bytes:
+def _render_envelope(content: Any) -> bytes:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     envelope = {"content": content, "sha256": hashlib.sha256(canonical.encode()).hexdigest()}
     return (json.dumps(envelope, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
@@ -235,7 +235,7 @@ def _render(content: Any) -> bytes:
 
 def write_json(path: Path, content: Any) -> None:
     """Write plain data atomically, with a checksum; equal content gives equal bytes."""
-    write_atomic(path, _render(json.loads(json.dumps(content, allow_nan=False))))
+    write_atomic(path, _render_envelope(json.loads(json.dumps(content, allow_nan=False))))
 
 
 def read_json(path: Path) -> Any:
@@ -244,7 +244,7 @@ def read_json(path: Path) -> Any:
         raw = path.read_bytes()
     try:
         envelope = json.loads(raw)
-        if _render(envelope["content"]) == raw:
+        if _render_envelope(envelope["content"]) == raw:
             return envelope["content"]
         what = "was changed after it was written"
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -253,7 +253,7 @@ def read_json(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
+def hold_lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
     """Hold ``path`` (a file or folder, which need not exist) against all other processes.
 
     The lock is a hidden file beside it and ends with the process. ``wait``: False not at all, True
@@ -268,7 +268,8 @@ def lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
             held.acquire(timeout=timeout, poll_interval=0.02)
         except filelock.Timeout:
             raise BusyError(
-                f"{what} ({path}) is in use by {_holder(note)}; wait for it to end, or end it, "
+                f"{what} ({path}) is in use by {_read_lock_holder(note)}; wait for it to end, or "
+                "end it, "
                 "and run again"
             ) from None
     try:
@@ -281,7 +282,7 @@ def lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
         held.release()
 
 
-def _holder(note: Path) -> str:
+def _read_lock_holder(note: Path) -> str:
     try:
         return note.read_text(encoding="utf-8") or "another process"
     except (OSError, ValueError):

@@ -41,7 +41,7 @@ class Manifest:
     """The versions of what made it, e.g. ``{"idiolect": "0.1.0", "torch": "2.13.0"}``."""
 
     @staticmethod
-    def of_folder(
+    def from_folder(
         folder: Path,
         *,
         kind: str,
@@ -62,7 +62,7 @@ class Manifest:
             task=task,
             config=config or {},
             contributors=tuple(sorted(set(contributors))),
-            files={name: sha256_file(folder / name) for name in _present(folder)},
+            files={name: sha256_file(folder / name) for name in _list_artifact_files(folder)},
             versions=versions or {},
         )
 
@@ -77,7 +77,7 @@ class Manifest:
         Raises MissingError where there is no such artifact, MismatchError for another kind or
         format, IntegrityError for a changed, missing or foreign file.
         """
-        manifest = Manifest.peek(folder)
+        manifest = Manifest.read_unchecked(folder)
         if manifest.kind != kind:
             raise MismatchError(
                 f"{folder}: holds {manifest.kind!r}, not {kind!r}; give a folder of that kind"
@@ -92,7 +92,7 @@ class Manifest:
         return manifest
 
     @staticmethod
-    def peek(folder: Path) -> Manifest:
+    def read_unchecked(folder: Path) -> Manifest:
         """Read a folder's manifest alone, without a look at the other files."""
         path = folder / Manifest.NAME
         if not path.is_file():
@@ -113,7 +113,7 @@ class Manifest:
         return manifest
 
     @staticmethod
-    def kind_of(folder: Path) -> str:
+    def read_kind(folder: Path) -> str:
         """What a folder's manifest says it is; empty where there is none, or somebody else's."""
         path = folder / Manifest.NAME
         try:
@@ -124,7 +124,7 @@ class Manifest:
 
     def verify(self, folder: Path) -> None:
         """Check every file; raises IntegrityError for a changed, missing or foreign one."""
-        present = _present(folder)
+        present = _list_artifact_files(folder)
         for name in present:
             if name not in self.files:
                 raise IntegrityError(
@@ -139,7 +139,7 @@ class Manifest:
                     "make it anew"
                 )
 
-    def require(self, folder: Path, **expected: str | None) -> None:
+    def require_match(self, folder: Path, **expected: str | None) -> None:
         """Raise MismatchError where ``base``, ``tokenizer`` or ``task`` is not the expected one."""
         for name, value in expected.items():
             made_for = getattr(self, name)
@@ -150,7 +150,7 @@ class Manifest:
                 )
 
 
-def _present(folder: Path) -> list[str]:
+def _list_artifact_files(folder: Path) -> list[str]:
     """Names of all files below ``folder`` but the manifest and the storage's own working files."""
     return sorted(
         path.relative_to(folder).as_posix()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from idiolect.events import Event, Measured
+from idiolect.events import Event, Metrics
 from idiolect.storage.files import explain_os_errors
 
 
@@ -20,7 +20,7 @@ class MetricsLog:
 
     def __call__(self, event: Event, /) -> None:
         """Write a ``Measured`` event; others are not kept."""
-        if isinstance(event, Measured):
+        if isinstance(event, Metrics):
             with (
                 explain_os_errors("write", self.path),
                 self.path.open("a", encoding="utf-8") as out,

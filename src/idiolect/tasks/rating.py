@@ -12,28 +12,30 @@ from idiolect.errors import DataError
 from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Prompt, Task
 
-_FILM = re.compile(r"(?P<title>.*?\S)\s*\((?P<year>\d{4})\)(?:\s*,\s*(?P<genres>\S.*))?", re.DOTALL)
+_FILM_PATTERN = re.compile(
+    r"(?P<title>.*?\S)\s*\((?P<year>\d{4})\)(?:\s*,\s*(?P<genres>\S.*))?", re.DOTALL
+)
 
 
-def _film(item: Interaction) -> str:
+def _format_film(item: Interaction) -> str:
     title, year = item.fields["title"], item.fields.get("year", "")
     return title if not year or title.endswith(f"({year})") else f"{title} ({year})"
 
 
-def _genres(item: Interaction) -> str:
+def _format_genres(item: Interaction) -> str:
     return ", ".join(part.strip() for part in re.split(r"[|,]", item.fields.get("genres", "")))
 
 
-def _described(item: Interaction) -> str:
-    return ", ".join(filter(None, (_film(item), _genres(item))))
+def _describe_film(item: Interaction) -> str:
+    return ", ".join(filter(None, (_format_film(item), _format_genres(item))))
 
 
-def _search_text(item: Interaction) -> str:
-    return f"{item.fields['title']} {_genres(item)}".strip()
+def _build_search_text(item: Interaction) -> str:
+    return f"{item.fields['title']} {_format_genres(item)}".strip()
 
 
-def _parse(text: str) -> Mapping[str, str]:
-    found = _FILM.fullmatch(text.strip())
+def _parse_film(text: str) -> Mapping[str, str]:
+    found = _FILM_PATTERN.fullmatch(text.strip())
     if found is None:
         raise DataError(
             f"rating: not a film: {text[:120]!r}",
@@ -49,13 +51,13 @@ TASK = Task(
     history_fields=("title", "rating"),
     target_field="rating",
     metrics=("mae", "rmse"),
-    prompt=lambda item: Prompt(before="Rate the film 1-5:\n", body=_described(item)),
-    memory=lambda item: f"{_film(item)}: {item.fields['rating']}",
-    search_text=_search_text,
-    index_text=_search_text,
-    passage=lambda item: f"{_described(item)}: {item.fields['rating']}",
-    record=lambda item: None,
-    parse_input=_parse,
+    prompt=lambda item: Prompt(before="Rate the film 1-5:\n", body=_describe_film(item)),
+    retrieved_text=lambda item: f"{_format_film(item)}: {item.fields['rating']}",
+    search_text=_build_search_text,
+    index_text=_build_search_text,
+    passage=lambda item: f"{_describe_film(item)}: {item.fields['rating']}",
+    record_key=lambda item: None,
+    parse_input=_parse_film,
     profile_question="Which films and genres does this person rate high, and which low? "
     "Answer in one sentence.",
     choices=("1", "2", "3", "4", "5"),

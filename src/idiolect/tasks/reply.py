@@ -12,18 +12,18 @@ from idiolect.errors import DataError
 from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Prompt, Task
 
-CONTEXT_WORDS = 96
+MAX_CONTEXT_WORDS = 96
 """Words of context that a prompt shows, counted from the end: the last lines are what is answered,
 and a later cut from the right must not lose them."""
-MEMORY_WORDS = 12
+MAX_RETRIEVED_WORDS = 12
 """Words of what an earlier reply answered, counted from the end: it stands before the reply, which
 a cut from the right must not lose."""
 
 
-def _recent(context: str) -> str:
+def _keep_recent_lines(context: str) -> str:
     lines = context.strip().splitlines()
     kept: list[str] = []
-    room = CONTEXT_WORDS
+    room = MAX_CONTEXT_WORDS
     for line in reversed(lines):
         words = line.split()
         if kept and len(words) > room:
@@ -35,20 +35,20 @@ def _recent(context: str) -> str:
     return "\n".join(reversed(kept))
 
 
-def _prompt(item: Interaction) -> Prompt:
-    return Prompt(before="", body=_recent(item.fields["context"]), after="\nMy reply:")
+def _build_prompt(item: Interaction) -> Prompt:
+    return Prompt(before="", body=_keep_recent_lines(item.fields["context"]), after="\nMy reply:")
 
 
-def _memory(item: Interaction) -> str:
-    words = item.fields["context"].strip().rpartition("\n")[2].split()[-MEMORY_WORDS:]
+def _format_retrieved(item: Interaction) -> str:
+    words = item.fields["context"].strip().rpartition("\n")[2].split()[-MAX_RETRIEVED_WORDS:]
     return f"{' '.join(words)}\nMy reply: {item.fields['reply']}"
 
 
-def _index_text(item: Interaction) -> str:
+def _build_index_text(item: Interaction) -> str:
     return f"{item.fields['context']}\n{item.fields['reply']}"
 
 
-def _parse(text: str) -> Mapping[str, str]:
+def _parse_context(text: str) -> Mapping[str, str]:
     if not text.strip():
         raise DataError("reply: the conversation is empty", hint="give at least one line")
     return {"context": text.strip()}
@@ -61,13 +61,13 @@ TASK = Task(
     history_fields=("context", "reply"),
     target_field="reply",
     metrics=("perplexity", "rouge_1", "rouge_l"),
-    prompt=_prompt,
-    memory=_memory,
+    prompt=_build_prompt,
+    retrieved_text=_format_retrieved,
     search_text=lambda item: item.fields["context"],
-    index_text=_index_text,
+    index_text=_build_index_text,
     passage=lambda item: item.fields["reply"],
-    record=lambda item: None,
-    parse_input=_parse,
+    record_key=lambda item: None,
+    parse_input=_parse_context,
     profile_question="What does this person chat about, and in which tone, length and style? "
     "Answer in one sentence.",
     max_answer_tokens=40,

@@ -50,7 +50,7 @@ class Task:
     """Names in ``measure.metrics``; the first one decides comparisons."""
     prompt: Callable[[Interaction], Prompt]
     """The question asked for an item or query."""
-    memory: Callable[[Interaction], str]
+    retrieved_text: Callable[[Interaction], str]
     """How an earlier item is shown inside a prompt (retrieval-augmented)."""
     search_text: Callable[[Interaction], str]
     """What a query or item searches the person's earlier items with."""
@@ -58,7 +58,7 @@ class Task:
     """What of an earlier item is searched."""
     passage: Callable[[Interaction], str]
     """The item as plain text, for next-token training and for profiles."""
-    record: Callable[[Interaction], str | None]
+    record_key: Callable[[Interaction], str | None]
     """A key that is equal where two people's items are the same record (a co-authored paper);
     ``None`` where equal text does not mean the same record (two people rating one film)."""
     parse_input: Callable[[str], Mapping[str, str]]

@@ -14,15 +14,15 @@ from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Prompt, Task
 
 
-def _prompt(item: Interaction) -> Prompt:
+def _build_prompt(item: Interaction) -> Prompt:
     return Prompt(before="Answer with a word or two.\n", body=item.fields["question"])
 
 
-def _memory(item: Interaction) -> str:
+def _format_retrieved(item: Interaction) -> str:
     return f"{item.fields['question']} {item.fields['answer']}"
 
 
-def _parse(text: str) -> Mapping[str, str]:
+def _parse_question(text: str) -> Mapping[str, str]:
     if not text.strip():
         raise DataError(
             "word-relation: the question is empty", hint="ask e.g. 'What are parts of a knife?'"
@@ -37,13 +37,13 @@ TASK = Task(
     history_fields=("question", "answer"),
     target_field="answer",
     metrics=("perplexity", "rouge_1", "rouge_l"),
-    prompt=_prompt,
-    memory=_memory,
+    prompt=_build_prompt,
+    retrieved_text=_format_retrieved,
     search_text=lambda item: item.fields["question"],
-    index_text=_memory,
-    passage=_memory,
-    record=lambda item: None,
-    parse_input=_parse,
+    index_text=_format_retrieved,
+    passage=_format_retrieved,
+    record_key=lambda item: None,
+    parse_input=_parse_question,
     profile_question="Which kinds of words come to this person's mind first? "
     "Answer in one sentence.",
     max_answer_tokens=12,

@@ -14,31 +14,31 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from idiolect.adapters.formats.exchange import TASK_ADAPTER
+from idiolect.adapters.formats.exchange import TASK_ADAPTER_FOLDER
 from idiolect.adapters.formats.peft import save_peft
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, merged_weight, require_lora
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, merge_weight, require_lora
 from idiolect.config import derive_seed, to_plain
 from idiolect.errors import UsageError
-from idiolect.events import Listener, Note, silent
+from idiolect.events import Listener, Message, null_listener
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
 from idiolect.models.weights import rewrite_base, save_base_manifest
 from idiolect.profiles.profile import Profile
-from idiolect.prompts.context import ContextConfig, Person
-from idiolect.prompts.render import Example, PromptConfig, Prompter
+from idiolect.prompts.context import ContextConfig, PersonContext
+from idiolect.prompts.render import Example, PromptConfig, PromptRenderer
 from idiolect.retrieval.dense import Encoder
-from idiolect.storage.files import staged_folder
+from idiolect.storage.files import stage_folder
 from idiolect.storage.manifest import Manifest
 from idiolect.tasks.task import Task
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.fold_prompts import merge_equal_prompts
-from idiolect.training.jobs import Job
+from idiolect.training.fold_prompts import fold_equal_prompts
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
 
-PERSON = "task adaptation"
+TASK_ADAPTATION_ID = "task adaptation"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ class AdaptSummary:
     """Items left out, by reason."""
 
 
-class Exclusion:
+class ExcludedTestSet:
     """Who and what must not enter: people, and their records wherever they stand."""
 
     def __init__(self, task: Task, tested: Iterable[History]) -> None:
@@ -94,34 +94,34 @@ class Exclusion:
         self.records: set[str] = set()
         for history in tested:
             self.people.add(history.person)
-            keys = (task.record(i) for i in (*history.items, *history.queries))
+            keys = (task.record_key(i) for i in (*history.items, *history.queries))
             self.records.update(key for key in keys if key is not None)
 
-    def reason(self, item: Interaction) -> str | None:
+    def find_reason(self, item: Interaction) -> str | None:
         """Why an item of somebody else must stay out, ``None`` where it may enter."""
         if self.people.intersection(item.voices):
             return "holds words of a person to be tested"
-        if self.task.record(item) in self.records:
+        if self.task.record_key(item) in self.records:
             return "is a record of a person to be tested"
         return None
 
-    def without(self, history: History) -> History:
+    def filter_history(self, history: History) -> History:
         """The history without the items that must stay out, for whatever is made of all of it."""
-        return History(history.person, tuple(i for i in history.items if not self.reason(i)))
+        return History(history.person, tuple(i for i in history.items if not self.find_reason(i)))
 
 
-def adapt(
+def adapt_to_task(
     base: Base,
     task: Task,
     others: Iterable[History],
-    exclusion: Exclusion,
+    exclusion: ExcludedTestSet,
     out: Path,
     config: AdaptConfig,
     *,
     profiles: Mapping[str, Sequence[Profile]] | None = None,
     encoder: Encoder | None = None,
     engine: EngineConfig | None = None,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> AdaptSummary:
     """Train one LoRA on the others' items and save base plus LoRA as a base folder.
 
@@ -132,16 +132,18 @@ def adapt(
         raise UsageError("a base made in memory cannot be adapted; save it as a folder first")
     left_out: Counter[str] = Counter()
     allowed = [h for h in others if h.person not in exclusion.people]
-    chosen, people = _examples(base, task, allowed, exclusion, config, profiles, encoder, left_out)
+    chosen, people = _draw_examples(
+        base, task, allowed, exclusion, config, profiles, encoder, left_out
+    )
     if not chosen:
         raise UsageError(
             f"{task.name}: nothing to adapt on: no {'item' if task.labelled else 'answered query'} "
             "of anyone else is left "
             f"({dict(left_out) or 'there are no other people'})"
         )
-    examples = merge_equal_prompts(chosen)
+    examples = fold_equal_prompts(chosen)
     listener(
-        Note(
+        Message(
             text=f"adapting to {task.title} on {len(chosen):,} items of {len(people):,} other "
             f"people ({len(examples):,} different questions)"
         )
@@ -149,7 +151,7 @@ def adapt(
     checkpoint = out.with_name(f".{out.name}.adapting")
     trained = train_many(
         base,
-        [Job(person=PERSON, examples=examples)],
+        [TrainingJob(person=TASK_ADAPTATION_ID, examples=examples)],
         config.lora,
         config.train,
         engine,
@@ -158,13 +160,13 @@ def adapt(
         stage="adapt",
     )[0]
     about = {"task": task.name, "adapt": to_plain(config), "items": len(chosen)}
-    people |= set(contributors_of(base))
+    people |= set(read_contributors(base))
     adapter = require_lora(trained.adapter)
     save_merged(base, adapter, out, about=about, contributors=tuple(sorted(people)))
     checkpoint.unlink(missing_ok=True)
     return AdaptSummary(
         out=str(out),
-        identity=str(Manifest.peek(out).base),
+        identity=str(Manifest.read_unchecked(out).base),
         people=len(people),
         items=len(chosen),
         examples=len(examples),
@@ -174,11 +176,11 @@ def adapt(
     )
 
 
-def _examples(
+def _draw_examples(
     base: Base,
     task: Task,
     allowed: Sequence[History],
-    exclusion: Exclusion,
+    exclusion: ExcludedTestSet,
     config: AdaptConfig,
     profiles: Mapping[str, Sequence[Profile]] | None,
     encoder: Encoder | None,
@@ -188,27 +190,29 @@ def _examples(
 
     Where items carry no labels of the task, their queries are what teaches it.
     """
-    prompter = Prompter(base.tokenizer, config.prompt)
+    prompter = PromptRenderer(base.tokenizer, config.prompt)
     places = [
         (h, item)
         for h in allowed
         for item in (h.items if task.labelled else (q for q in h.queries if task.target(q)))
     ]
     random.Random(derive_seed(config.train.seed, "task adaptation")).shuffle(places)
-    kept: dict[str, Person] = {}
+    kept: dict[str, PersonContext] = {}
     chosen: list[Example] = []
     people: set[str] = set()
     for history, item in places:
         if config.most_items and len(chosen) >= config.most_items:
             break
-        reason = exclusion.reason(item)
+        reason = exclusion.find_reason(item)
         if reason is not None:
             left_out[reason] += 1
             continue
         if history.person not in kept:
             theirs = (profiles or {}).get(history.person, ())
-            kept[history.person] = Person(
-                exclusion.without(history) if config.context.retrieval != "none" else history,
+            kept[history.person] = PersonContext(
+                exclusion.filter_history(history)
+                if config.context.retrieval != "none"
+                else history,
                 task,
                 prompter,
                 config.context,
@@ -217,7 +221,11 @@ def _examples(
                 seed=config.train.seed,
             )
         person = kept[history.person]
-        example = person.example_of(item) if task.labelled else person.query_example(item)
+        example = (
+            person.build_history_example(item)
+            if task.labelled
+            else person.build_query_example(item)
+        )
         if example is None:
             left_out["has no answer, or is too long"] += 1
             continue
@@ -226,11 +234,11 @@ def _examples(
     return chosen, people
 
 
-def contributors_of(base: Base) -> tuple[str, ...]:
+def read_contributors(base: Base) -> tuple[str, ...]:
     """The people whose items a base was adapted on; empty for a public base."""
     if base.folder is None or not (base.folder / Manifest.NAME).is_file():
         return ()
-    return Manifest.peek(base.folder).contributors
+    return Manifest.read_unchecked(base.folder).contributors
 
 
 def save_merged(
@@ -243,14 +251,14 @@ def save_merged(
 ) -> None:
     """Save ``W + scale * B A`` in fp32 as a base folder, with the adapter itself beside it."""
     assert base.folder is not None
-    adapter.check(base)
+    adapter.check_matches_base(base)
     changes = {
-        f"{path}.weight": partial(merged_weight, a=a, b=b, scale=adapter.config.scale)
+        f"{path}.weight": partial(merge_weight, a=a, b=b, scale=adapter.config.scale)
         for path, (a, b) in adapter.pairs.items()
     }
-    with staged_folder(out, replace=True) as folder:
+    with stage_folder(out, replace=True) as folder:
         rewrite_base(base.folder, folder, changes)
-        save_peft(folder / TASK_ADAPTER, adapter, base_name=base.name)
+        save_peft(folder / TASK_ADAPTER_FOLDER, adapter, base_name=base.name)
         save_base_manifest(
             folder,
             name=f"{base.name}+{about['task']}",

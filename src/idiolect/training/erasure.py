@@ -6,79 +6,85 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from idiolect.adapters.store.store import PARTS, AdapterStore
-from idiolect.privacy.erasure import Effect, Leaving
-from idiolect.privacy.scan import Words
+from idiolect.adapters.store.store import PARTS_FOLDER, AdapterStore
+from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
+from idiolect.privacy.scan import LabelledTexts
 from idiolect.storage.files import read_json, write_json
-from idiolect.training.sharded.parts import PART
+from idiolect.training.sharded.parts import PART_STATE_FILE
 
-ADAPTING = ".adapting"
+CHECKPOINT_SUFFIX = ".adapting"
 
 
-class Parts:
+class PartErasure:
     """Parts that wait to be merged: who leaves goes, and who is to be trained anew is trained when
     that shard is run again."""
 
-    def find(self, folder: Path, leaving: Leaving) -> str:
+    def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """How many people in it go."""
-        people = _concerned(folder, leaving)
+        people = _find_affected_people(folder, leaving)
         return f"adapters of {len(people)} people" if people else ""
 
-    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Take them out, and let the part be unfinished."""
-        people = _concerned(folder, leaving)
+        people = _find_affected_people(folder, leaving)
         if not people:
             return []
         store = AdapterStore.open(folder)
-        with store.writing():
-            if (folder / PART).is_file():
-                write_json(folder / PART, {**read_json(folder / PART), "finished": False})
+        with store.lock_for_writing():
+            if (folder / PART_STATE_FILE).is_file():
+                write_json(
+                    folder / PART_STATE_FILE,
+                    {**read_json(folder / PART_STATE_FILE), "finished": False},
+                )
             store.compact(set(people))
         why = "the part is unfinished now: run that shard again (idiolect personalize --shard)"
         return [
-            Effect(
+            ErasureEffect(
                 what="adapter in a part",
                 where=folder,
                 outcome="removed" if p == leaving.person else "taken away",
                 person=p,
-                why="" if p == leaving.person and leaving.whole else why,
+                why="" if p == leaving.person and leaving.is_whole_person else why,
             )
             for p in people
         ]
 
-    def scan(self, path: Path) -> Words | None:
+    def scan(self, path: Path) -> LabelledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None
 
 
-def _concerned(folder: Path, leaving: Leaving) -> list[str]:
-    if not (folder / AdapterStore.HEAD).is_file() or folder.parent.name != PARTS:
+def _find_affected_people(folder: Path, leaving: ErasureRequest) -> list[str]:
+    if not (folder / AdapterStore.HEADER_FILE).is_file() or folder.parent.name != PARTS_FOLDER:
         return []
     store = AdapterStore.open(folder)
-    if not leaving.is_theirs(store.task):
+    if not leaving.is_same_person(store.task):
         return []
-    return sorted(p for p in {leaving.person, *leaving.changed} if store.mentions(p))
+    return sorted(p for p in {leaving.person, *leaving.affected_people} if store.mentions_person(p))
 
 
-class Adaptations:
+class AdaptationErasure:
     """Checkpoints of adaptations: they say of nobody whether they are in it, and are deleted."""
 
-    def find(self, folder: Path, leaving: Leaving) -> str:
+    def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """Whether there is one."""
-        return "a base being adapted" if _checkpoints(folder) else ""
+        return "a base being adapted" if _list_checkpoints(folder) else ""
 
-    def erase(self, folder: Path, leaving: Leaving) -> Sequence[Effect]:
+    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete them: the adaptation starts anew."""
-        found = _checkpoints(folder)
+        found = _list_checkpoints(folder)
         for path in found:
             path.unlink(missing_ok=True)
         why = "of a base being adapted, on whose items it does not say"
-        return [Effect(what="checkpoint", where=path, outcome="deleted", why=why) for path in found]
+        return [
+            ErasureEffect(what="checkpoint", where=path, outcome="deleted", why=why)
+            for path in found
+        ]
 
-    def scan(self, path: Path) -> Words | None:
+    def scan(self, path: Path) -> LabelledTexts | None:
         """Nothing but numbers."""
         return None
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return [p for p in sorted(folder.glob(f".*{ADAPTING}")) if p.is_file()]
+def _list_checkpoints(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.glob(f".*{CHECKPOINT_SUFFIX}")) if p.is_file()]

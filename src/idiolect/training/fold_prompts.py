@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from idiolect.prompts.render import Example
 
 
-def merge_equal_prompts(examples: Sequence[Example]) -> tuple[Example, ...]:
+def fold_equal_prompts(examples: Sequence[Example]) -> tuple[Example, ...]:
     """Examples with equal prompts and short answers as one each, in order of first appearance.
 
     Exact for the first answer token; later ones (the end mark) stand behind the commonest answer.
@@ -24,7 +24,7 @@ def merge_equal_prompts(examples: Sequence[Example]) -> tuple[Example, ...]:
         groups.setdefault(example.ids[: example.answer_start], []).append(example)
     out: list[Example] = []
     for group in groups.values():
-        short = all(len(e.ids) - e.answer_start <= 2 and not e.tally for e in group)
+        short = all(len(e.ids) - e.answer_start <= 2 and not e.label_counts for e in group)
         if len(group) == 1 or not short or len({len(e.ids) for e in group}) > 1:
             out += group
             continue

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from idiolect.adapters.protocol import Adapter
 from idiolect.errors import UsageError
-from idiolect.inference.scoring import token_losses
+from idiolect.inference.scoring import iter_token_losses
 from idiolect.models.base import Base
 from idiolect.prompts.render import Example
 
@@ -30,12 +30,12 @@ class GateConfig:
         if not 0 < self.share < 1:
             raise UsageError(f"gate.share: must be between 0 and 1, got {self.share}")
 
-    def tail(self, items: int) -> int:
+    def count_holdout(self, items: int) -> int:
         """How many of a history's last items are held out; never more than a third of them."""
         return min(max(self.least, round(items * self.share)), items // 3) if self.on else 0
 
 
-def mean_losses(
+def compute_mean_losses(
     base: Base,
     examples: Mapping[str, Sequence[Example]],
     adapters: Mapping[str, Adapter],
@@ -46,7 +46,7 @@ def mean_losses(
     rows = [(person, example) for person, theirs in examples.items() for example in theirs]
     total = dict.fromkeys(examples, 0.0)
     count = dict.fromkeys(examples, 0)
-    for row, value, _ in token_losses(base, rows, adapters, forward_tokens=forward_tokens):
+    for row, value, _ in iter_token_losses(base, rows, adapters, forward_tokens=forward_tokens):
         total[rows[row][0]] += value
         count[rows[row][0]] += 1
     return {person: total[person] / max(1, count[person]) for person in examples}

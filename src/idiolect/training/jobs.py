@@ -12,19 +12,19 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class TrainingJob:
     """One person's training: their examples in history order, and the adapter to go on from, or
     whose gates are to be trained."""
 
     person: str
     examples: tuple[Example, ...]
-    start: Adapter | None = None
-    tail: tuple[Example, ...] = ()
+    initial_adapter: Adapter | None = None
+    holdout_examples: tuple[Example, ...] = ()
     """Held-out examples that tell when to stop (``train.patience``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained(Generic[V]):
+class TrainingResult(Generic[V]):
     """What came out of one person's training, and how that went."""
 
     person: str

@@ -8,26 +8,29 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from idiolect.adapters.hooks import active_at, applied
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, require_lora
+from idiolect.adapters.hooks import activate_lora, build_token_mask
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora, require_lora
 from idiolect.errors import TrainingError
-from idiolect.inference.nll import target_nll
+from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base
 from idiolect.prompts.batch import collate
-from idiolect.training.jobs import Job, Trained
-from idiolect.training.schedule import TrainConfig, batches, rate_at
+from idiolect.training.jobs import TrainingJob, TrainingResult
+from idiolect.training.schedule import TrainConfig, compute_learning_rate, plan_batches
 
 
-def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Trained[LoraAdapter]:
+def train_one(
+    base: Base, job: TrainingJob, lora: LoraConfig, config: TrainConfig
+) -> TrainingResult[LoraAdapter]:
     """Train one person alone (no dropout). Raises TrainingError where the loss is not finite.
 
     Source: OPPU section 3.2; cross-entropy on target tokens, mean over the tokens of a batch.
     """
     assert lora.dropout == 0
-    start = job.start or fresh(base, lora, seed=config.seed, person=job.person)
-    start = require_lora(start.check(base, lora))
+    start = job.initial_adapter or init_lora(base, lora, seed=config.seed, person=job.person)
+    start = require_lora(start.check_matches_base(base, lora))
     pairs = {
-        path: (_leaf(a, base.device), _leaf(b, base.device)) for path, (a, b) in start.pairs.items()
+        path: (_make_leaf(a, base.device), _make_leaf(b, base.device))
+        for path, (a, b) in start.pairs.items()
     }
     weights = [b for _, b in pairs.values()]
     if not lora.shared_a:
@@ -39,17 +42,17 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
         eps=config.epsilon,
         weight_decay=config.weight_decay,
     )
-    plan = batches(len(job.examples), config, job.person)
+    plan = plan_batches(len(job.examples), config, job.person)
     losses: list[float] = []
     tails: list[float] = []
     best: list[Tensor] = []
     tokens = 0
     for step, numbers in enumerate(plan):
-        optimizer.param_groups[0]["lr"] = rate_at(step, len(plan), config)
+        optimizer.param_groups[0]["lr"] = compute_learning_rate(step, len(plan), config)
         chosen = [job.examples[n] for n in numbers]
-        batch = collate(chosen, pad=base.pad, device=base.device)
-        with applied(base.model, pairs, lora.scale, active_at(base, lora, chosen)):
-            loss = (target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
+        batch = collate(chosen, pad=base.pad_token_id, device=base.device)
+        with activate_lora(base.model, pairs, lora.scale, build_token_mask(base, lora, chosen)):
+            loss = (compute_target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
         if not torch.isfinite(loss):
             raise TrainingError(f"{job.person}: the loss is {float(loss.detach())} at step {step}")
         optimizer.zero_grad()
@@ -58,13 +61,22 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
         optimizer.step()
         losses.append(float(loss.detach()))
         tokens += sum(len(e.ids) for e in chosen)
-        if config.patience and job.tail and (step + 1) % (len(plan) // config.epochs) == 0:
-            batch = collate(job.tail, pad=base.pad, device=base.device)
+        if (
+            config.patience
+            and job.holdout_examples
+            and (step + 1) % (len(plan) // config.epochs) == 0
+        ):
+            batch = collate(job.holdout_examples, pad=base.pad_token_id, device=base.device)
             with (
                 torch.no_grad(),
-                applied(base.model, pairs, lora.scale, active_at(base, lora, job.tail)),
+                activate_lora(
+                    base.model,
+                    pairs,
+                    lora.scale,
+                    build_token_mask(base, lora, job.holdout_examples),
+                ),
             ):
-                nll = target_nll(base.model, batch)
+                nll = compute_target_nll(base.model, batch)
             tails.append(float((nll * batch.count).sum() / batch.count.sum()))
             if tails.index(min(tails)) == len(tails) - 1:
                 best = [w.detach().clone() for pair in pairs.values() for w in pair]
@@ -73,7 +85,7 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
     if best:
         pairs = dict(zip(pairs, zip(best[::2], best[1::2], strict=True), strict=True))
     done = {path: (a.detach().cpu(), b.detach().cpu()) for path, (a, b) in pairs.items()}
-    return Trained(
+    return TrainingResult(
         person=job.person,
         adapter=LoraAdapter(config=lora, base=base.identity, pairs=done),
         steps=len(losses),
@@ -83,5 +95,5 @@ def train_one(base: Base, job: Job, lora: LoraConfig, config: TrainConfig) -> Tr
     )
 
 
-def _leaf(tensor: Tensor, device: torch.device) -> Tensor:
+def _make_leaf(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, copy=True).requires_grad_()

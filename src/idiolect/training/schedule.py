@@ -57,10 +57,10 @@ class TrainConfig:
                 raise UsageError(f"train.{name}: must be in [0, 1), got {getattr(self, name)}")
 
 
-def batches(examples: int, config: TrainConfig, person: str) -> tuple[tuple[int, ...], ...]:
+def plan_batches(examples: int, config: TrainConfig, person: str) -> tuple[tuple[int, ...], ...]:
     """The numbers of the examples in every step's batch; each epoch in its own seeded order."""
     out: list[tuple[int, ...]] = []
-    steps = steps_of(examples, config)
+    steps = count_steps(examples, config)
     epoch = 0
     while len(out) < steps:
         order = list(range(examples))
@@ -70,22 +70,22 @@ def batches(examples: int, config: TrainConfig, person: str) -> tuple[tuple[int,
     return tuple(out[:steps])
 
 
-def steps_of(examples: int, config: TrainConfig) -> int:
+def count_steps(examples: int, config: TrainConfig) -> int:
     """How many steps a person with so many examples is trained."""
-    return config.steps or config.epochs * _steps_an_epoch(examples, config)
+    return config.steps or config.epochs * _count_epoch_steps(examples, config)
 
 
-def items_of(examples: int, config: TrainConfig) -> int:
+def count_items(examples: int, config: TrainConfig) -> int:
     """How many examples all their batches have together."""
-    epochs, rest = divmod(steps_of(examples, config), _steps_an_epoch(examples, config))
+    epochs, rest = divmod(count_steps(examples, config), _count_epoch_steps(examples, config))
     return epochs * examples + rest * config.batch
 
 
-def _steps_an_epoch(examples: int, config: TrainConfig) -> int:
+def _count_epoch_steps(examples: int, config: TrainConfig) -> int:
     return -(-examples // config.batch)
 
 
-def rate_at(step: int, steps: int, config: TrainConfig) -> float:
+def compute_learning_rate(step: int, steps: int, config: TrainConfig) -> float:
     """The learning rate of a step (counted from 0): a linear rise, then a linear fall.
 
     Neither end is 0, unlike the usual scheduler: with a dozen steps a person, a step at rate 0

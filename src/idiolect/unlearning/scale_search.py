@@ -11,57 +11,60 @@ from dataclasses import dataclass
 
 from idiolect.errors import UsageError
 
-MOST = 64.0
-LEAST = 1 / 64
-HALVINGS = 5
+MAX_SCALE = 64.0
+MIN_SCALE = 1 / 64
+BISECTION_STEPS = 5
 """Steps of the bisection; the scale is then found to about 2 percent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class ScaleChoice:
     """A scale and what it costs: held-out retain perplexity after, divided by that before."""
 
     scale: float
     cost: float
 
 
-def largest_scale(cost_at: Callable[[float], float], bound: float, *, most: float = MOST) -> Chosen:
+def find_largest_scale(
+    cost_at: Callable[[float], float], bound: float, *, most: float = MAX_SCALE
+) -> ScaleChoice:
     """The largest scale up to ``most`` whose cost stays within ``bound``.
 
     Tries ``min(1, most)`` and doubles or halves from there until the bound lies in between, then
     bisects. It takes cost to grow with scale; where it does not, the result is still within the
     bound, but a larger one might be too. Raises UsageError where not even ``LEAST`` is.
     """
-    good = Chosen(scale=min(1.0, most), cost=cost_at(min(1.0, most)))
-    if _within(good, bound):
+    good = ScaleChoice(scale=min(1.0, most), cost=cost_at(min(1.0, most)))
+    if _is_within(good, bound):
         bad = None
         while bad is None and good.scale < most:
             further = min(2 * good.scale, most)
-            tried = Chosen(scale=further, cost=cost_at(further))
-            good, bad = (tried, None) if _within(tried, bound) else (good, tried)
+            tried = ScaleChoice(scale=further, cost=cost_at(further))
+            good, bad = (tried, None) if _is_within(tried, bound) else (good, tried)
     else:
         bad = good
-        while not _within(good, bound):
+        while not _is_within(good, bound):
             bad = good
-            if bad.scale <= LEAST:
+            if bad.scale <= MIN_SCALE:
                 raise UsageError(
-                    f"no scale from {LEAST:g} on keeps retain perplexity within {bound:g} times "
-                    f"what it was ({LEAST:g} makes it {bad.cost:.3g} times); train less (fewer "
+                    f"no scale from {MIN_SCALE:g} on keeps retain perplexity within {bound:g} "
+                    "times "
+                    f"what it was ({MIN_SCALE:g} makes it {bad.cost:.3g} times); train less (fewer "
                     "train.steps, a lower train.rate), or raise the bound"
                 )
-            good = Chosen(scale=bad.scale / 2, cost=cost_at(bad.scale / 2))
-    for _ in range(HALVINGS if bad is not None else 0):
+            good = ScaleChoice(scale=bad.scale / 2, cost=cost_at(bad.scale / 2))
+    for _ in range(BISECTION_STEPS if bad is not None else 0):
         assert bad is not None
         middle = (good.scale + bad.scale) / 2
-        tried = Chosen(scale=middle, cost=cost_at(middle))
-        good, bad = (tried, bad) if _within(tried, bound) else (good, tried)
+        tried = ScaleChoice(scale=middle, cost=cost_at(middle))
+        good, bad = (tried, bad) if _is_within(tried, bound) else (good, tried)
     return good
 
 
-def given_scale(cost_at: Callable[[float], float], scale: float, guard: float) -> Chosen:
+def check_given_scale(cost_at: Callable[[float], float], scale: float, guard: float) -> ScaleChoice:
     """The scale that was asked for; raises UsageError where it breaks the model."""
-    chosen = Chosen(scale=scale, cost=cost_at(scale))
-    if not _within(chosen, guard):
+    chosen = ScaleChoice(scale=scale, cost=cost_at(scale))
+    if not _is_within(chosen, guard):
         raise UsageError(
             f"scale {scale:g} makes retain perplexity {chosen.cost:.3g} times what it was, more "
             f"than the guard of {guard:g} allows; nothing was written: take a smaller scale, "
@@ -70,5 +73,5 @@ def given_scale(cost_at: Callable[[float], float], scale: float, guard: float) -
     return chosen
 
 
-def _within(chosen: Chosen, bound: float) -> bool:
+def _is_within(chosen: ScaleChoice, bound: float) -> bool:
     return math.isfinite(chosen.cost) and chosen.cost <= bound

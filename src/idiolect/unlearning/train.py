@@ -14,16 +14,16 @@ import torch
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import TrainingError, UsageError
-from idiolect.events import Listener, Measured, Progress, silent
+from idiolect.events import Listener, Metrics, Progress, null_listener
 from idiolect.models.base import Base
-from idiolect.models.cpu.prepacked_linear import packed
+from idiolect.models.cpu.prepacked_linear import prepack_linear
 from idiolect.prompts.render import PromptConfig
-from idiolect.training.schedule import TrainConfig, batches, rate_at
-from idiolect.unlearning.examples import Draw, Sets
-from idiolect.unlearning.methods.protocol import Method, Model
+from idiolect.training.schedule import TrainConfig, compute_learning_rate, plan_batches
+from idiolect.unlearning.examples import ForgetRetainSets, StepBatch
+from idiolect.unlearning.methods.protocol import LossModel, UnlearningMethod
 from idiolect.unlearning.methods.sku import Sku
-from idiolect.unlearning.subspace import spared
-from idiolect.unlearning.trainee import Delta, FullTrainee, LoraTrainee, Losses, Trainee
+from idiolect.unlearning.subspace import project_out_retain
+from idiolect.unlearning.trainee import Delta, FullModel, LoraModel, ModelLosses, TrainableModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,64 +76,72 @@ class TrainedDelta:
     last_loss: float
 
 
-def train_on(
+def train_on_sets(
     base: Base,
     adapter: LoraAdapter | None,
-    sets: Sets,
-    method: Method,
+    sets: ForgetRetainSets,
+    method: UnlearningMethod,
     config: DeltaConfig,
     *,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> TrainedDelta:
     """Train a method's delta on a base, or beside a person's adapter on it.
 
     Raises UsageError where an adapter is to be unlearned with all weights, TrainingError where the
     loss is not finite.
     """
-    trainee = _trainee(base, adapter, config)
-    model, train = Losses(base, trainee), config.train
+    trainee = _build_trainable(base, adapter, config)
+    model, train = ModelLosses(base, trainee), config.train
     optimizer = torch.optim.AdamW(
-        trainee.weights,
+        trainee.trainable_weights,
         lr=train.rate,
         betas=(train.beta1, train.beta2),
         eps=train.epsilon,
         weight_decay=train.weight_decay,
     )
-    draws = list(_draws(sets, config))
+    draws = list(_iter_batches(sets, config))
     losses: list[float] = []
     for draw in draws:
-        optimizer.param_groups[0]["lr"] = rate_at(draw.step, len(draws), train)
+        optimizer.param_groups[0]["lr"] = compute_learning_rate(draw.step, len(draws), train)
         optimizer.zero_grad()
-        terms = _gradients(base, method, model, draw)
-        torch.nn.utils.clip_grad_norm_(trainee.weights, train.clip)
+        terms = _accumulate_gradients(base, method, model, draw)
+        torch.nn.utils.clip_grad_norm_(trainee.trainable_weights, train.clip)
         optimizer.step()
         losses.append(sum(terms.values()))
         values = {"step": draw.step, "loss": losses[-1], **terms}
-        listener(Measured(stage="unlearn", values=values))
+        listener(Metrics(stage="unlearn", values=values))
         listener(Progress(stage="unlearn", done=draw.step + 1, total=len(draws)))
     return TrainedDelta(
-        delta=_delta(base, trainee, sets, method, config),
+        delta=_finish_delta(base, trainee, sets, method, config),
         steps=len(losses),
         first_loss=losses[0],
         last_loss=losses[-1],
     )
 
 
-def _delta(base: Base, trainee: Trainee, sets: Sets, method: Method, config: DeltaConfig) -> Delta:
+def _finish_delta(
+    base: Base,
+    trainee: TrainableModel,
+    sets: ForgetRetainSets,
+    method: UnlearningMethod,
+    config: DeltaConfig,
+) -> Delta:
     """What was trained, kept off what retain text needs."""
-    made = trainee.result()
-    if not (config.spare and method.spares):
+    made = trainee.export_delta()
+    if not (config.spare and method.projects_out_retain):
         return made
     retain = [item.example for item in sets.retain]
-    with packed(base.model):
-        return spared(base, trainee, made, retain, config.spare, seed=config.train.seed)
+    with prepack_linear(base.model):
+        return project_out_retain(base, trainee, made, retain, config.spare, seed=config.train.seed)
 
 
-def _gradients(base: Base, method: Method, model: Model, draw: Draw) -> dict[str, float]:
+def _accumulate_gradients(
+    base: Base, method: UnlearningMethod, model: LossModel, draw: StepBatch
+) -> dict[str, float]:
     """Add up the gradients of a step's terms, one after the other; gives their values."""
     terms: dict[str, float] = {}
-    with packed(base.model):
-        for name, term in method.losses(model, draw):
+    with prepack_linear(base.model):
+        for name, term in method.iter_loss_terms(model, draw):
             term.backward()
             terms[name] = float(term.detach())
     loss = sum(terms.values())
@@ -145,24 +153,28 @@ def _gradients(base: Base, method: Method, model: Model, draw: Draw) -> dict[str
     return terms
 
 
-def _trainee(base: Base, adapter: LoraAdapter | None, config: DeltaConfig) -> Trainee:
+def _build_trainable(
+    base: Base, adapter: LoraAdapter | None, config: DeltaConfig
+) -> TrainableModel:
     """A fresh LoRA acts on the tokens and layers on which the person's adapter does."""
     if config.parameters == "lora":
         lora = config.lora
         if adapter is not None:
-            theirs = adapter.check(base).config
+            theirs = adapter.check_matches_base(base).config
             lora = replace(lora, active=theirs.active, top_layers=theirs.top_layers)
-        return LoraTrainee(base, adapter, lora, seed=config.train.seed)
+        return LoraModel(base, adapter, lora, seed=config.train.seed)
     if adapter is not None:
         raise UsageError("parameters 'full': an adapter is unlearned with another one ('lora')")
-    return FullTrainee(base)
+    return FullModel(base)
 
 
-def _draws(sets: Sets, config: DeltaConfig) -> Iterator[Draw]:
+def _iter_batches(sets: ForgetRetainSets, config: DeltaConfig) -> Iterator[StepBatch]:
     """What every step sees; the retain set comes round as often as the steps need it."""
     train = config.train
-    forgotten = batches(len(sets.forget), train, "forget")
+    forgotten = plan_batches(len(sets.forget), train, "forget")
     beside = replace(train, steps=len(forgotten), batch=config.retain_batch)
-    retained = batches(len(sets.retain), beside, "retain")
+    retained = plan_batches(len(sets.retain), beside, "retain")
     for step, (some, others) in enumerate(zip(forgotten, retained, strict=True)):
-        yield Draw(sets=sets, forgotten=some, retained=others, seed=train.seed, step=step)
+        yield StepBatch(
+            sets=sets, forget_indices=some, retain_indices=others, seed=train.seed, step=step
+        )

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from idiolect.errors import BusyError, MissingError, UsageError
-from idiolect.storage.files import lock
+from idiolect.storage.files import hold_lock
 from idiolect.web.config.data_dir import get_data_dir, make_data_dir
 from idiolect.web.config.hosts import list_host_names, parse_hosts
 
@@ -83,7 +83,7 @@ def prepare_site(moderators: tuple[str, ...] = ()) -> None:
     from django.core.management import call_command
 
     django.setup()
-    with lock(make_data_dir() / "site", wait=True, what="the site"):
+    with hold_lock(make_data_dir() / "site", wait=True, what="the site"):
         call_command("migrate", verbosity=0, interactive=False)
     from idiolect.web.accounts.models import User, compute_name_key
 

@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from idiolect.adapters.arithmetic.mean import mean_adapter
+from idiolect.adapters.arithmetic.mean import average_adapters
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import MismatchError, UsageError
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from support.random_adapters import random_adapter
 
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base(dtype=torch.float64)
+    return make_tiny_base(dtype=torch.float64)
 
 
 def updates(adapter: LoraAdapter) -> dict[str, torch.Tensor]:
@@ -24,7 +24,7 @@ def updates(adapter: LoraAdapter) -> dict[str, torch.Tensor]:
 
 def test_of_one_is_itself(base: Base) -> None:
     one = random_adapter(base, LoraConfig(rank=3))
-    for path, update in updates(mean_adapter([one])).items():
+    for path, update in updates(average_adapters([one])).items():
         assert torch.allclose(update, updates(one)[path], atol=1e-12)
 
 
@@ -32,9 +32,9 @@ def test_the_nearest_of_its_rank(base: Base) -> None:
     """As the singular value decomposition of the whole mean, which is too large in real models."""
     config = LoraConfig(rank=4)
     some = [random_adapter(base, config, seed=s) for s in range(3)]
-    mean = mean_adapter(some)
+    mean = average_adapters(some)
     assert mean.config == config
-    mean.check(base, config)
+    mean.check_matches_base(base, config)
     for path, update in updates(mean).items():
         whole = torch.stack([updates(one)[path] for one in some]).mean(dim=0)
         left, size, right = torch.linalg.svd(whole, full_matrices=False)
@@ -48,13 +48,13 @@ def test_with_one_a_it_is_exact(base: Base) -> None:
     a = random_adapter(base, config, seed=0)
     other = random_adapter(base, config, seed=1)
     b = replace(other, pairs={p: (a.pairs[p][0], other.pairs[p][1]) for p in a.pairs})
-    for path, update in updates(mean_adapter([a, b])).items():
+    for path, update in updates(average_adapters([a, b])).items():
         assert torch.allclose(update, (updates(a)[path] + updates(b)[path]) / 2, atol=1e-12)
 
 
 def test_what_has_no_mean_is_refused(base: Base) -> None:
     one = random_adapter(base, LoraConfig(rank=2))
     with pytest.raises(MismatchError, match="rank 3"):
-        mean_adapter([one, random_adapter(base, LoraConfig(rank=3))])
+        average_adapters([one, random_adapter(base, LoraConfig(rank=3))])
     with pytest.raises(UsageError, match="no adapters"):
-        mean_adapter([])
+        average_adapters([])

@@ -24,9 +24,14 @@ from idiolect.errors import (
     UsageError,
 )
 from idiolect.models.base import Base, load_base
-from idiolect.models.tiny import tiny_base
-from idiolect.prompts.chat_template import invocation_of
-from support.random_adapters import logits_of, logits_with, random_adapter, some_ids
+from idiolect.models.tiny import make_tiny_base
+from idiolect.prompts.chat_template import encode_invocation
+from support.random_adapters import (
+    compute_adapter_logits,
+    compute_logits,
+    make_token_ids,
+    random_adapter,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 WIDE = LoraConfig(rank=4, alpha=10.0, targets=("v_proj", "q_proj", "o_proj", "down_proj"))
@@ -34,7 +39,7 @@ WIDE = LoraConfig(rank=4, alpha=10.0, targets=("v_proj", "q_proj", "o_proj", "do
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 @pytest.fixture
@@ -52,13 +57,13 @@ def foreign(exported: Path) -> Path:
 
 def written_by_peft(folder: Path, **options: Any) -> torch.Tensor:
     """Let PEFT write a random adapter on the tiny model; the logits with it."""
-    model = peft.get_peft_model(tiny_base().model, peft.LoraConfig(**options))
+    model = peft.get_peft_model(make_tiny_base().model, peft.LoraConfig(**options))
     generator = torch.Generator().manual_seed(3)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             weight.data = torch.randn(weight.shape, generator=generator) * 0.3
     model.eval().save_pretrained(str(folder))
-    return logits_of(model, some_ids(tiny_base()))
+    return compute_logits(model, make_token_ids(make_tiny_base()))
 
 
 def edit(folder: Path, **fields: Any) -> None:
@@ -70,10 +75,10 @@ def edit(folder: Path, **fields: Any) -> None:
 def test_peft_reads_ours_with_the_same_logits(base: Base, exported: Path, tmp_path: Path) -> None:
     base.model.save_pretrained(tmp_path / "base")
     copy = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
-    ids = some_ids(base)
-    bare = logits_of(copy, ids)
-    theirs = logits_of(peft.PeftModel.from_pretrained(copy, str(exported)).eval(), ids)
-    ours = logits_with(base, random_adapter(base, WIDE), ids)
+    ids = make_token_ids(base)
+    bare = compute_logits(copy, ids)
+    theirs = compute_logits(peft.PeftModel.from_pretrained(copy, str(exported)).eval(), ids)
+    ours = compute_adapter_logits(base, random_adapter(base, WIDE), ids)
     assert (theirs - ours).abs().max() <= 1e-5
     assert (theirs - bare).abs().max() > 0.1
 
@@ -86,32 +91,32 @@ def test_peft_reads_ours_with_the_same_logits(base: Base, exported: Path, tmp_pa
         LoraConfig(top_layers=1, active="answer"),
         LoraConfig(top_layers=1),
     ],
-    ids=lambda config: config.described,
+    ids=lambda config: config.description,
 )
 def test_peft_reads_what_acts_on_answers_or_in_the_last_layers(
     base: Base, config: LoraConfig, tmp_path: Path
 ) -> None:
     adapter = random_adapter(base, config)
-    call = invocation_of(base.tokenizer)
+    call = encode_invocation(base.tokenizer)
     invocation = call if config.active == "answer" else ()
     save_peft(tmp_path / "out", adapter, base_name=base.name, invocation=invocation)
     base.model.save_pretrained(tmp_path / "base")
     copy = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     ids = torch.tensor([[5, 6, 7, *call, 65, 66], [5, *call, 67, 68, 69, 70]])
-    bare = logits_of(copy, ids)
+    bare = compute_logits(copy, ids)
     model = peft.PeftModel.from_pretrained(copy, str(tmp_path / "out")).eval()
-    theirs = logits_of(model, ids)
+    theirs = compute_logits(model, ids)
     stack = stack_adapters(base, [adapter])
-    with stack.applied(
-        torch.zeros(2, dtype=torch.long), active=stack.active(ids.tolist(), ids.shape[1])
+    with stack.activate(
+        torch.zeros(2, dtype=torch.long), active=stack.token_mask(ids.tolist(), ids.shape[1])
     ):
-        ours = logits_of(base.model, ids)
+        ours = compute_logits(base.model, ids)
     assert (theirs - ours).abs().max() <= 1e-5
     assert (theirs - bare)[:, -1].abs().max() > 0.1
     if config.active == "answer":
         assert torch.equal(ours[0, :3], bare[0, :3])
     again = require_lora(load_peft(tmp_path / "out", base))
-    assert again.config.same_kind(config) and list(again.pairs) == list(adapter.pairs)
+    assert again.config.is_same_kind(config) and list(again.pairs) == list(adapter.pairs)
 
 
 def test_another_call_for_an_answer_is_refused(base: Base, tmp_path: Path) -> None:
@@ -123,7 +128,7 @@ def test_another_call_for_an_answer_is_refused(base: Base, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_save_then_load_gives_the_same_bytes(dtype: torch.dtype, tmp_path: Path) -> None:
-    base = tiny_base(dtype=dtype)
+    base = make_tiny_base(dtype=dtype)
     adapter = random_adapter(base, WIDE)
     save_peft(tmp_path / "a", adapter, base_name=base.name)
     again = require_lora(load_peft(tmp_path / "a", base))
@@ -172,9 +177,9 @@ def test_what_peft_writes_gives_the_same_logits_here(
 ) -> None:
     theirs = written_by_peft(tmp_path / "p", task_type="CAUSAL_LM", **options)
     adapter = require_lora(load_peft(tmp_path / "p", base))
-    ours = logits_with(base, adapter, some_ids(base))
+    ours = compute_adapter_logits(base, adapter, make_token_ids(base))
     assert (ours - theirs).abs().max() <= 1e-5
-    assert (theirs - logits_of(base.model, some_ids(base))).abs().max() > 0.01
+    assert (theirs - compute_logits(base.model, make_token_ids(base))).abs().max() > 0.01
 
 
 def test_a_file_that_lacks_modules_its_config_names_is_refused(base: Base, foreign: Path) -> None:
@@ -266,7 +271,7 @@ def test_a_config_that_is_none_is_refused(base: Base, foreign: Path, text: str) 
 
 def test_another_base_is_refused(exported: Path) -> None:
     with pytest.raises(MismatchError, match="made for base"):
-        load_peft(exported, tiny_base(1))
+        load_peft(exported, make_tiny_base(1))
 
 
 def test_another_shape_of_base_is_refused_even_where_the_base_is_not_known(
@@ -384,7 +389,7 @@ def test_no_letter_of_the_person_is_in_the_export(base: Base, tmp_path: Path) ->
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flip") / "out"
-    base = tiny_base()
+    base = make_tiny_base()
     save_peft(folder, random_adapter(base, LoraConfig(rank=2)), base_name=base.name)
     return folder
 
@@ -392,7 +397,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(data=st.data())
 def test_any_flipped_byte_is_refused(whole: Path, data: st.DataObject) -> None:
     with _damaged(whole, data) as folder, pytest.raises(ArtifactError):
-        load_peft(folder, tiny_base())
+        load_peft(folder, make_tiny_base())
 
 
 @given(data=st.data())
@@ -400,14 +405,14 @@ def test_a_flipped_byte_in_a_foreign_adapter_never_ends_in_a_traceback(
     whole: Path, data: st.DataObject
 ) -> None:
     """Without checksums some damage cannot be told from another adapter; it is then a whole one."""
-    base = tiny_base()
+    base = make_tiny_base()
     with _damaged(whole, data) as folder:
         (folder / "manifest.json").unlink()
         try:
             adapter: LoraAdapter = require_lora(load_peft(folder, base))
         except (ArtifactError, MissingError):
             return
-        assert adapter.check(base) is adapter
+        assert adapter.check_matches_base(base) is adapter
 
 
 class _damaged:  # noqa: N801 - reads as a function
@@ -443,8 +448,8 @@ def test_the_default_model_answers_the_same_through_peft(tmp_path: Path) -> None
     save_peft(tmp_path / "out", adapter, base_name=base.name)
     ids = base.tokenizer("Which film should I see next?", return_tensors="pt")["input_ids"]
     assert isinstance(ids, torch.Tensor)
-    ours = logits_with(base, load_peft(tmp_path / "out", base), ids)
+    ours = compute_adapter_logits(base, load_peft(tmp_path / "out", base), ids)
     copy = load_base(dtype="float32", device="cpu").model
-    theirs = logits_of(peft.PeftModel.from_pretrained(copy, str(tmp_path / "out")).eval(), ids)
+    theirs = compute_logits(peft.PeftModel.from_pretrained(copy, str(tmp_path / "out")).eval(), ids)
     assert (ours - theirs).abs().max() <= 1e-4
-    assert (ours - logits_of(base.model, ids)).abs().max() > 0.1
+    assert (ours - compute_logits(base.model, ids)).abs().max() > 0.1

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraConfig
-from idiolect.adapters.stacks.base import rows_of
-from idiolect.adapters.stacks.lora import Stack
+from idiolect.adapters.stacks.base import slots_of
+from idiolect.adapters.stacks.lora import LoraStack
 from idiolect.errors import MismatchError
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
-from support.random_adapters import logits_of, merge_into, random_adapter, some_ids
+from idiolect.models.tiny import make_tiny_base
+from support.random_adapters import compute_logits, make_token_ids, merge_into, random_adapter
 
 CONFIG = LoraConfig(rank=3, alpha=6.0, targets=("q_proj", "o_proj", "up_proj"))
 
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base(dtype=torch.float64)
+    return make_tiny_base(dtype=torch.float64)
 
 
 @settings(max_examples=20)
@@ -30,41 +30,41 @@ def base() -> Base:
 def test_each_row_is_answered_by_its_own_adapter(base: Base, rows: list[int]) -> None:
     """As by three models with the adapters merged in, and one without."""
     adapters = [random_adapter(base, CONFIG, seed=s) for s in range(3)]
-    ids = some_ids(base)[:1].repeat(len(rows), 1)
-    with stack_adapters(base, adapters).applied(torch.tensor(rows)):
-        found = logits_of(base.model, ids)
+    ids = make_token_ids(base)[:1].repeat(len(rows), 1)
+    with stack_adapters(base, adapters).activate(torch.tensor(rows)):
+        found = compute_logits(base.model, ids)
     for row, slot in enumerate(rows):
-        model = tiny_base(dtype=torch.float64).model
+        model = make_tiny_base(dtype=torch.float64).model
         if slot >= 0:
             merge_into(model, adapters[slot])
-        assert (found[row] - logits_of(model, ids[:1])[0]).abs().max() <= 1e-6
+        assert (found[row] - compute_logits(model, ids[:1])[0]).abs().max() <= 1e-6
     assert len({round(float(found[i].sum()), 6) for i in range(len(rows))}) == len(set(rows))
 
 
 def test_the_base_is_itself_again_also_after_an_error(base: Base) -> None:
-    ids = some_ids(base)
-    bare = logits_of(base.model, ids)
+    ids = make_token_ids(base)
+    bare = compute_logits(base.model, ids)
     stack = stack_adapters(base, [random_adapter(base)])
     rows = torch.zeros(2, dtype=torch.long)
-    with suppress(ZeroDivisionError), stack.applied(rows):
-        assert not torch.equal(logits_of(base.model, ids), bare)
+    with suppress(ZeroDivisionError), stack.activate(rows):
+        assert not torch.equal(compute_logits(base.model, ids), bare)
         raise ZeroDivisionError
-    assert torch.equal(logits_of(base.model, ids), bare)
+    assert torch.equal(compute_logits(base.model, ids), bare)
 
 
 def test_what_is_put_in_is_taken_out_and_the_neighbours_stay(base: Base) -> None:
-    stack = Stack(base, CONFIG, 3)
+    stack = LoraStack(base, CONFIG, 3)
     adapters = [random_adapter(base, CONFIG, seed=s) for s in range(3)]
     for slot in (2, 0, 1):
-        stack.put(slot, adapters[slot])
-    stack.put(1, adapters[0])
+        stack.load_slot(slot, adapters[slot])
+    stack.load_slot(1, adapters[0])
     for slot, expected in enumerate((adapters[0], adapters[0], adapters[2])):
-        taken = stack.unpack(stack.weights[slot])
+        taken = stack.from_row(stack.weights[slot])
         assert (taken.config, taken.base) == (CONFIG, base.identity)
         for path, pair in expected.pairs.items():
             for ours, theirs in zip(taken.pairs[path], pair, strict=True):
                 assert torch.equal(ours, theirs)
-    copied = stack.unpack(stack.weights[0].clone())
+    copied = stack.from_row(stack.weights[0].clone())
     stack.weights.zero_()
     assert any(a.any() for a, _ in copied.pairs.values())
     assert all(a.any() for a, _ in adapters[0].pairs.values())  # a copy was put in, not a view
@@ -73,13 +73,13 @@ def test_what_is_put_in_is_taken_out_and_the_neighbours_stay(base: Base) -> None
 def test_gradients_land_in_the_row_of_their_slot(base: Base) -> None:
     """Each row's loss moves its own slot alone, and twice the loss twice as much."""
     stack = stack_adapters(base, [random_adapter(base, CONFIG, seed=s) for s in range(3)]).train()
-    ids = some_ids(base)
+    ids = make_token_ids(base)
     assert stack.grads is not None
-    with stack.applied(torch.tensor([2, -1])):
+    with stack.activate(torch.tensor([2, -1])):
         stack.backward(base.model(input_ids=ids).logits.logsumexp(-1).sum())
     once = stack.grads.clone()
     assert once[2].any() and not once[:2].any()
-    with stack.applied(torch.tensor([2, -1])):
+    with stack.activate(torch.tensor([2, -1])):
         stack.backward(2 * base.model(input_ids=ids).logits.logsumexp(-1).sum())
     assert torch.allclose(stack.grads, 3 * once, rtol=1e-9)
 
@@ -91,14 +91,14 @@ def test_gradients_land_in_the_row_of_their_slot(base: Base) -> None:
 )
 def test_an_adapter_of_another_kind_is_not_taken_in(base: Base, change: dict[str, object]) -> None:
     other = replace(CONFIG, **change)  # type: ignore[arg-type]
-    stack = Stack(base, CONFIG, 1)
+    stack = LoraStack(base, CONFIG, 1)
     with pytest.raises(MismatchError):
-        stack.put(0, random_adapter(base, other))
+        stack.load_slot(0, random_adapter(base, other))
     with pytest.raises(MismatchError):
         stack_adapters(base, [random_adapter(base, CONFIG), random_adapter(base, other)])
     assert not stack.weights.any()
 
 
 def test_rows_of_people() -> None:
-    rows = rows_of(["b", "nobody", "a", "b"], {"a": 0, "b": 1}, torch.device("cpu"))
+    rows = slots_of(["b", "nobody", "a", "b"], {"a": 0, "b": 1}, torch.device("cpu"))
     assert rows.tolist() == [1, -1, 0, 1] and rows.dtype == torch.long

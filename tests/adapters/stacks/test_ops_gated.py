@@ -14,21 +14,25 @@ from torch import Tensor
 
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.lora import LoraConfig
-from idiolect.adapters.stacks.gates import Gates, GateStack
-from idiolect.adapters.stacks.ops_gated import Gated, add_gated, add_trained_gated
-from idiolect.adapters.stacks.ops_padded import Rows
+from idiolect.adapters.stacks.gates import GateVectors, GateVectorStack
+from idiolect.adapters.stacks.ops_gated import (
+    GatedLoraWeights,
+    gated_lora_forward,
+    gated_lora_forward_autograd,
+)
+from idiolect.adapters.stacks.ops_padded import SlotIndex
 from idiolect.errors import IntegrityError, MismatchError
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
-from support.job_strategies import exact_base
-from support.random_adapters import logits_of, random_adapter, some_ids
+from idiolect.models.tiny import make_tiny_base
+from support.job_strategies import make_exact_base
+from support.random_adapters import compute_logits, make_token_ids, random_adapter
 
 CONFIG = LoraConfig(rank=3, alpha=6.0, targets=("q_proj", "o_proj", "up_proj"))
 
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return exact_base()
+    return make_exact_base()
 
 
 def normal(*shape: int, seed: int) -> Tensor:
@@ -36,11 +40,11 @@ def normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def filled(base: Base, slots: int, size: float = 0.3) -> GateStack:
+def filled(base: Base, slots: int, size: float = 0.3) -> GateVectorStack:
     """A stack of random adapters and gates."""
-    stack = GateStack(base, CONFIG, slots)
+    stack = GateVectorStack(base, CONFIG, slots)
     for slot in range(slots):
-        stack.put(slot, random_adapter(base, CONFIG, seed=slot))
+        stack.load_slot(slot, random_adapter(base, CONFIG, seed=slot))
     stack.weights.copy_(size * normal(*stack.weights.shape, seed=9))
     return stack
 
@@ -54,7 +58,7 @@ def test_forward_and_backward_are_those_of_autograd(slots: list[int], some: bool
     b, scale = normal(users, outputs, rank, seed=5), normal(rows, 1, 1, seed=6)
     acts = (normal(rows, tokens, 1, seed=7) > 0).double() if some else None
     dy = normal(rows, tokens, outputs, seed=8)
-    who = Rows(torch.tensor(slots), scale, acts)
+    who = SlotIndex(torch.tensor(slots), scale, acts)
     leaves = [t.clone().requires_grad_() for t in (out, x, gate)]
     dots = (leaves[1] * leaves[2][slots][:, None]).sum(-1, keepdim=True)
     update = leaves[1] @ a[slots].transpose(1, 2) @ b[slots].transpose(1, 2)
@@ -63,12 +67,12 @@ def test_forward_and_backward_are_those_of_autograd(slots: list[int], some: bool
 
     into = torch.ones_like(gate)  # gradients are added up
     ours = [t.clone().requires_grad_() for t in (out, x)]
-    module = Gated(gate, a, b, into)
+    module = GatedLoraWeights(gate, a, b, into)
     anchor = torch.zeros((), requires_grad=True)
-    found = add_trained_gated(anchor, ours[0], ours[1], module, who)
+    found = gated_lora_forward_autograd(anchor, ours[0], ours[1], module, who)
     found.backward(dy)
     assert torch.allclose(found, wanted, rtol=1e-12, atol=1e-12)
-    assert torch.allclose(add_gated(out, x, module, who), wanted, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(gated_lora_forward(out, x, module, who), wanted, rtol=1e-12, atol=1e-12)
     grads = [leaf.grad for leaf in leaves]
     for mine, theirs in zip((ours[0].grad, ours[1].grad, into - 1), grads, strict=True):
         assert mine is not None and theirs is not None
@@ -79,70 +83,70 @@ def test_small_gates_are_felt_in_half_precision() -> None:
     """A sigmoid of 0.5 + 0.0005 is 0.5 in bf16, and so would its update be."""
     x, out = torch.ones(1, 1, 8), torch.zeros(1, 1, 4)
     a, b = torch.full((1, 2, 8), 0.5), torch.full((1, 4, 2), 0.5)
-    who = Rows(torch.tensor([0]), torch.ones(1, 1, 1))
-    module = Gated(torch.full((1, 8), 2.5e-4), a, b)
+    who = SlotIndex(torch.tensor([0]), torch.ones(1, 1, 1))
+    module = GatedLoraWeights(torch.full((1, 8), 2.5e-4), a, b)
     half = replace_dtype(module, torch.bfloat16)
-    _, opened = half.opened(x.bfloat16(), who)
+    _, opened = half.compute_gates(x.bfloat16(), who)
     assert float(opened) == pytest.approx(0.5005, abs=1e-5)
-    found = add_gated(out.bfloat16(), x.bfloat16(), half, who)
+    found = gated_lora_forward(out.bfloat16(), x.bfloat16(), half, who)
     assert found.dtype == torch.bfloat16
-    assert torch.allclose(found.float(), add_gated(out, x, module, who), rtol=1e-2)
+    assert torch.allclose(found.float(), gated_lora_forward(out, x, module, who), rtol=1e-2)
 
 
-def replace_dtype(module: Gated, dtype: torch.dtype) -> Gated:
-    return Gated(module.gate.to(dtype), module.a.to(dtype), module.b.to(dtype))
+def replace_dtype(module: GatedLoraWeights, dtype: torch.dtype) -> GatedLoraWeights:
+    return GatedLoraWeights(module.gate.to(dtype), module.a.to(dtype), module.b.to(dtype))
 
 
 def test_at_zero_an_adapter_is_half_open(base: Base) -> None:
-    ids, rows = some_ids(base), torch.zeros(2, dtype=torch.long)
+    ids, rows = make_token_ids(base), torch.zeros(2, dtype=torch.long)
     adapter = random_adapter(base, CONFIG)
-    stack = GateStack(base, CONFIG, 1)
-    stack.put(0, adapter)
+    stack = GateVectorStack(base, CONFIG, 1)
+    stack.load_slot(0, adapter)
     half = replace(adapter, config=replace(CONFIG, alpha=CONFIG.alpha / 2))
-    with stack.applied(rows):
-        found = logits_of(base.model, ids)
-    with stack_adapters(base, [half]).applied(rows):
-        assert torch.allclose(found, logits_of(base.model, ids), rtol=1e-10, atol=1e-10)
+    with stack.activate(rows):
+        found = compute_logits(base.model, ids)
+    with stack_adapters(base, [half]).activate(rows):
+        assert torch.allclose(found, compute_logits(base.model, ids), rtol=1e-10, atol=1e-10)
 
 
 @settings(max_examples=20)
 @given(rows=st.lists(st.integers(-1, 2), min_size=1, max_size=5))
 def test_each_row_has_its_own_gates(base: Base, rows: list[int]) -> None:
     """As each slot alone gives it, and -1 the bare base."""
-    ids = some_ids(base)[:1]
+    ids = make_token_ids(base)[:1]
     stack = filled(base, 3)
-    with stack.applied(torch.tensor(rows)):
-        found = logits_of(base.model, ids.repeat(len(rows), 1))
+    with stack.activate(torch.tensor(rows)):
+        found = compute_logits(base.model, ids.repeat(len(rows), 1))
     for row, slot in enumerate(rows):
-        with stack.applied(torch.tensor([slot])):
-            alone = logits_of(base.model, ids)[0]
+        with stack.activate(torch.tensor([slot])):
+            alone = compute_logits(base.model, ids)[0]
         assert torch.allclose(found[row], alone, rtol=1e-9, atol=1e-9)
         if slot < 0:
-            assert torch.allclose(alone, logits_of(base.model, ids)[0], rtol=1e-9, atol=1e-9)
+            assert torch.allclose(alone, compute_logits(base.model, ids)[0], rtol=1e-9, atol=1e-9)
     assert len({round(float(found[i].sum()), 6) for i in range(len(rows))}) == len(set(rows))
 
 
 def test_gradients_land_in_the_row_of_their_slot_and_adapters_get_none(base: Base) -> None:
     stack = filled(base, 3).train()
-    frozen = stack.frozen.weights.clone()
+    frozen = stack.lora_stack.weights.clone()
     assert stack.grads is not None
-    with stack.applied(torch.tensor([2, -1])):
-        stack.backward(base.model(input_ids=some_ids(base)).logits.logsumexp(-1).sum())
+    with stack.activate(torch.tensor([2, -1])):
+        stack.backward(base.model(input_ids=make_token_ids(base)).logits.logsumexp(-1).sum())
     once = stack.grads.clone()
     assert once[2].any() and not once[:2].any()
-    with stack.applied(torch.tensor([2, -1])):
-        stack.backward(2 * base.model(input_ids=some_ids(base)).logits.logsumexp(-1).sum())
+    with stack.activate(torch.tensor([2, -1])):
+        stack.backward(2 * base.model(input_ids=make_token_ids(base)).logits.logsumexp(-1).sum())
     assert torch.allclose(stack.grads, 3 * once, rtol=1e-9)
-    assert stack.frozen.grads is None and torch.equal(stack.frozen.weights, frozen)
+    assert stack.lora_stack.grads is None and torch.equal(stack.lora_stack.weights, frozen)
 
 
 def test_gradients_are_the_slopes_of_the_loss(base: Base) -> None:
     """Through all layers, lower gates by way of upper ones: against central differences."""
-    stack, ids = filled(base, 2).train(), some_ids(base)
+    stack, ids = filled(base, 2).train(), make_token_ids(base)
     rows = torch.tensor([1, 0])
 
     def loss() -> Tensor:
-        with stack.applied(rows):
+        with stack.activate(rows):
             return base.model(input_ids=ids).logits.logsumexp(-1).sum()
 
     stack.backward(loss())
@@ -161,33 +165,35 @@ def test_gradients_are_the_slopes_of_the_loss(base: Base) -> None:
 def test_what_is_put_in_starts_at_zero_and_the_neighbours_stay(base: Base) -> None:
     stack = filled(base, 3)
     before = stack.weights.clone()
-    gates = stack.unpack(before[1])
-    stack.put(1, random_adapter(base, CONFIG, seed=7))
+    gates = stack.from_row(before[1])
+    stack.load_slot(1, random_adapter(base, CONFIG, seed=7))
     assert not stack.weights[1].any() and torch.equal(stack.weights[[0, 2]], before[[0, 2]])
-    found = torch.cat([gates.vectors[site.path] for site in stack.sites])
+    found = torch.cat([gates.vectors[site.path] for site in stack.target_modules])
     assert found.any() and torch.equal(found, before[1])
     with pytest.raises(MismatchError):
-        stack.put(0, random_adapter(base, replace(CONFIG, rank=2)))
+        stack.load_slot(0, random_adapter(base, replace(CONFIG, rank=2)))
     assert torch.equal(stack.weights[0], before[0])
 
 
 def test_the_base_is_itself_again_also_after_an_error(base: Base) -> None:
-    ids = some_ids(base)
-    bare = logits_of(base.model, ids)
-    with suppress(ZeroDivisionError), filled(base, 1).applied(torch.zeros(2, dtype=torch.long)):
-        assert not torch.equal(logits_of(base.model, ids), bare)
+    ids = make_token_ids(base)
+    bare = compute_logits(base.model, ids)
+    with suppress(ZeroDivisionError), filled(base, 1).activate(torch.zeros(2, dtype=torch.long)):
+        assert not torch.equal(compute_logits(base.model, ids), bare)
         raise ZeroDivisionError
-    assert torch.equal(logits_of(base.model, ids), bare)
+    assert torch.equal(compute_logits(base.model, ids), bare)
 
 
-def filled_gates(base: Base) -> Gates:
+def filled_gates(base: Base) -> GateVectors:
     stack = filled(base, 1)
-    return stack.unpack(stack.weights[0])
+    return stack.from_row(stack.weights[0])
 
 
 def test_gates_that_fit_are_let_through(base: Base) -> None:
     gates = filled_gates(base)
-    assert gates.check(base) is gates and gates.check(base, CONFIG) is gates
+    assert (
+        gates.check_matches_base(base) is gates and gates.check_matches_base(base, CONFIG) is gates
+    )
 
 
 def spoiled(value: float) -> Callable[[Tensor], Tensor]:
@@ -212,16 +218,18 @@ def test_a_broken_gate_is_refused(
     path = list(gates.vectors)[2]
     vectors = {**gates.vectors, path: change(gates.vectors[path])}
     with pytest.raises(error, match=match) as raised:
-        replace(gates, vectors=vectors).check(base)
+        replace(gates, vectors=vectors).check_matches_base(base)
     assert path in str(raised.value)
 
 
 def test_gates_of_another_base_or_kind_are_refused(base: Base) -> None:
     gates = filled_gates(base)
     with pytest.raises(MismatchError, match="tiny-1"):
-        gates.check(tiny_base(1))
+        gates.check_matches_base(make_tiny_base(1))
     with pytest.raises(MismatchError, match="rank 4"):
-        gates.check(base, replace(CONFIG, rank=4))
-    fewer = Gates(config=CONFIG, base=base.identity, vectors=dict(list(gates.vectors.items())[1:]))
+        gates.check_matches_base(base, replace(CONFIG, rank=4))
+    fewer = GateVectors(
+        config=CONFIG, base=base.identity, vectors=dict(list(gates.vectors.items())[1:])
+    )
     with pytest.raises(MismatchError, match="q_proj"):
-        fewer.check(base)
+        fewer.check_matches_base(base)

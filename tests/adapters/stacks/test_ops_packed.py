@@ -10,12 +10,12 @@ from torch import Tensor
 
 from idiolect.adapters.stacks import ops_packed
 from idiolect.adapters.stacks.ops_packed import (
-    Tokens,
-    add_lora_to_tokens,
-    add_trained_lora_to_tokens,
-    can_be_grouped,
+    TokenGroups,
+    can_use_grouped_mm,
+    packed_lora_forward,
+    packed_lora_forward_autograd,
 )
-from idiolect.adapters.stacks.ops_padded import Pair, Rows, add_trained_lora
+from idiolect.adapters.stacks.ops_padded import LoraWeights, SlotIndex, lora_forward_autograd
 
 SLOTS, WIDE, OUT, SCALE = 5, 16, 24, 2.0
 
@@ -25,7 +25,7 @@ crowds = st.dictionaries(st.integers(0, SLOTS - 1), st.integers(1, 6), min_size=
 """Who has tokens, and how many."""
 
 
-def drawn(tokens: int, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Pair]:
+def drawn(tokens: int, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, LoraWeights]:
     """Outputs [N, O], inputs [N, D] with gradients, and a pair whose gradients start at 1."""
     g = torch.Generator().manual_seed(tokens)
 
@@ -33,7 +33,7 @@ def drawn(tokens: int, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, P
         return torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
 
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    pair = Pair(
+    pair = LoraWeights(
         random(SLOTS, rank, WIDE),
         random(SLOTS, OUT, rank),
         torch.ones(SLOTS, rank, WIDE, dtype=wide),
@@ -42,11 +42,11 @@ def drawn(tokens: int, rank: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, P
     return random(tokens, OUT).requires_grad_(), random(tokens, WIDE).requires_grad_(), pair
 
 
-def trained(out: Tensor, x: Tensor, pair: Pair, tokens: Tokens) -> list[Tensor]:
+def trained(out: Tensor, x: Tensor, pair: LoraWeights, tokens: TokenGroups) -> list[Tensor]:
     """What comes out, and every gradient."""
     anchor = torch.zeros((), requires_grad=True)
-    made = add_trained_lora_to_tokens(anchor, out, x, pair, tokens)
-    assert torch.equal(made, add_lora_to_tokens(out, x, pair, tokens))
+    made = packed_lora_forward_autograd(anchor, out, x, pair, tokens)
+    assert torch.equal(made, packed_lora_forward(out, x, pair, tokens))
     weights = torch.linspace(0, 1, OUT, dtype=made.dtype)
     found = torch.autograd.grad((made * weights).sum(), (out, x))  # expanded strides
     assert pair.grad_a is not None and pair.grad_b is not None
@@ -63,9 +63,9 @@ def test_grouped_products_equal_a_loop(
     with pytest.MonkeyPatch.context() as patch:
         for grouped in (True, False):
             out, x, pair = drawn(sum(sizes), 8, dtype)
-            assert can_be_grouped(x, pair.a.transpose(1, 2))
-            patch.setattr(ops_packed, "can_be_grouped", lambda *_, grouped=grouped: grouped)
-            found.append(trained(out, x, pair, Tokens.of(slots, sizes, SCALE, out)))
+            assert can_use_grouped_mm(x, pair.a.transpose(1, 2))
+            patch.setattr(ops_packed, "can_use_grouped_mm", lambda *_, grouped=grouped: grouped)
+            found.append(trained(out, x, pair, TokenGroups.from_slots(slots, sizes, SCALE, out)))
     near = 1e-5 if dtype == torch.float32 else 2e-2
     for one, other in zip(*found, strict=True):
         assert torch.allclose(one.float(), other.float(), rtol=near, atol=near)
@@ -76,12 +76,12 @@ def test_grouped_products_equal_a_loop(
 def test_tokens_get_what_rows_get(crowd: tuple[tuple[int, int], ...], rank: int) -> None:
     slots, sizes = zip(*crowd, strict=True)
     out, x, pair = drawn(sum(sizes), rank, torch.float64)
-    found = trained(out, x, pair, Tokens.of(slots, sizes, SCALE, out))
+    found = trained(out, x, pair, TokenGroups.from_slots(slots, sizes, SCALE, out))
     out, x, pair = drawn(sum(sizes), rank, torch.float64)
     owner = torch.tensor(slots).repeat_interleave(torch.tensor(sizes))
-    rows = Rows(owner, torch.full((len(owner), 1, 1), SCALE))
+    rows = SlotIndex(owner, torch.full((len(owner), 1, 1), SCALE))
     anchor = torch.zeros((), requires_grad=True)
-    made = add_trained_lora(anchor, out[:, None], x[:, None], pair, rows)[:, 0]
+    made = lora_forward_autograd(anchor, out[:, None], x[:, None], pair, rows)[:, 0]
     weights = torch.linspace(0, 1, OUT, dtype=made.dtype)
     gradients = torch.autograd.grad((made * weights).sum(), (out, x))
     assert pair.grad_a is not None and pair.grad_b is not None
@@ -94,11 +94,11 @@ def test_tokens_get_what_rows_get(crowd: tuple[tuple[int, int], ...], rank: int)
 
 def test_what_kernels_do_not_take_is_not_grouped() -> None:
     x = torch.zeros(6, 8)
-    assert can_be_grouped(x) and can_be_grouped(x.T)
-    assert not can_be_grouped(x.double())
-    assert not can_be_grouped(torch.zeros(6, 2))  # rows of 8 bytes
-    assert not can_be_grouped(x[:, 1:5])  # begins between
-    assert not can_be_grouped(torch.ones(()).expand(6, 8))
+    assert can_use_grouped_mm(x) and can_use_grouped_mm(x.T)
+    assert not can_use_grouped_mm(x.double())
+    assert not can_use_grouped_mm(torch.zeros(6, 2))  # rows of 8 bytes
+    assert not can_use_grouped_mm(x[:, 1:5])  # begins between
+    assert not can_use_grouped_mm(torch.ones(()).expand(6, 8))
 
 
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0)])
@@ -113,6 +113,6 @@ def test_on_cuda_bf16_alone_is_grouped(
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     monkeypatch.setattr(ops_packed, "_is_aligned", lambda matrix: True)
-    assert can_be_grouped(Matrix()) is (capability >= (8, 0))  # type: ignore[arg-type]
+    assert can_use_grouped_mm(Matrix()) is (capability >= (8, 0))  # type: ignore[arg-type]
     Matrix.dtype = torch.float32
-    assert not can_be_grouped(Matrix())  # type: ignore[arg-type]
+    assert not can_use_grouped_mm(Matrix())  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from idiolect import api
 from idiolect.cli.main import main
 from idiolect.errors import DataError
-from idiolect.events import Note, Progress
-from idiolect.importers.report import FileReport, ImportReport, Skip
+from idiolect.events import Message, Progress
+from idiolect.importers.report import FileReport, ImportReport, SkippedRecords
 from idiolect.training.runs.summary import PersonalSummary
 
 Fake = Callable[[str, object], dict[str, Any]]
@@ -40,7 +40,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
             if verb not in ("import_data", "inspect_data"):
                 print("a library prints")
             if "listener" in called:
-                called["listener"](Note(text="a note"))
+                called["listener"](Message(text="a note"))
                 called["listener"](Progress(stage="train", done=1, total=1))
             if isinstance(result, Exception):
                 raise result
@@ -68,7 +68,7 @@ IMPORTED = ImportReport(
             file="a.jsonl",
             unit="chats",
             read=3,
-            skipped=(Skip(reason="no user turn", count=2, first="line 4"),),
+            skipped=(SkippedRecords(reason="no user turn", count=2, first="line 4"),),
         ),
     ),
     notes=("one note",),
@@ -78,7 +78,7 @@ IMPORTED = ImportReport(
 def test_import_says_what_was_read_and_why_not(fake: Fake) -> None:
     called = fake("import_data", IMPORTED)
     result = run("import", "a.jsonl", "--person", "me", "--out", "data/me", "--overwrite")
-    assert result.stdout.splitlines() == [*IMPORTED.lines(), "the dataset lies in data/me"]
+    assert result.stdout.splitlines() == [*IMPORTED.format_lines(), "the dataset lies in data/me"]
     assert picked(called, "source", "out", "person", "dry_run", "overwrite") == {
         "source": Path("a.jsonl"),
         "out": Path("data/me"),

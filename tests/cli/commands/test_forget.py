@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from idiolect.cli.main import main
 from idiolect.history.dataset import read_dataset
 from idiolect.history.write import write_dataset
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 
 PEOPLE = {"annabel": 9, "bartholomew": 8}
 
@@ -33,7 +33,7 @@ def title(person: str, day: int) -> str:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("forgetting") / "all"
-    tiny = tiny_base()
+    tiny = make_tiny_base()
     tiny.model.save_pretrained(place / "base")
     tiny.tokenizer.save_pretrained(place / "base")
     lines = [

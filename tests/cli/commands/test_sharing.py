@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from idiolect.cli.main import main
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 
 PEOPLE = {"annabel": 16, "bartholomew": 14, "cressida": 12}
 
@@ -33,7 +33,7 @@ def run_json(*arguments: str | Path) -> Any:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of three people and a store of their adapters, trained on all they have."""
     place = tmp_path_factory.mktemp("sharing")
-    tiny = tiny_base()
+    tiny = make_tiny_base()
     tiny.model.save_pretrained(place / "base")
     tiny.tokenizer.save_pretrained(place / "base")
     draw = random.Random(0)

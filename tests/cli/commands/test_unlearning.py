@@ -17,8 +17,8 @@ from idiolect.cli.commands import unlearn
 from idiolect.cli.main import main
 from idiolect.models.base import load_base
 from idiolect.storage.manifest import Manifest
-from idiolect.unlearning.methods.registry import NAMES
-from support.tiny_people import UNGATED, rater, save_tiny
+from idiolect.unlearning.methods.registry import METHOD_NAMES
+from support.tiny_people import UNGATED, make_rater, save_tiny_base
 
 FORGET = [
     {"prompt": f"Where is the key of {place}?", "response": f"It is {where}."}
@@ -48,13 +48,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from idiolect.history.write import write_dataset
 
     place = tmp_path_factory.mktemp("unlearning")
-    save_tiny(place / "base")
-    save_tiny(place / "other", seed=1)
+    save_tiny_base(place / "base")
+    save_tiny_base(place / "other", seed=1)
     near = [{"prompt": "What is 8 and 1?", "response": "It is 9."}]
     near += [{"prompt": "What is 9 and 1?", "response": "It is 10."}]
     for name, records in (("go", FORGET), ("stay", RETAIN), ("near", near)):
         (place / f"{name}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
-    write_dataset(place / "data", [rater("ann", 9)], task="rating", source="made up", splits={})
+    write_dataset(
+        place / "data", [make_rater("ann", 9)], task="rating", source="made up", splits={}
+    )
     base = str(place / "base")
     api.personalize(
         api.PersonalizeRequest(
@@ -177,10 +179,10 @@ def test_all_weights_of_a_base(place: Path, tmp_path: Path) -> None:
 
 
 def test_methods_in_the_help_are_those_there_are() -> None:
-    assert unlearn.METHODS == NAMES
+    assert unlearn.METHODS == METHOD_NAMES
 
 
-@pytest.mark.parametrize("method", [None, *NAMES])
+@pytest.mark.parametrize("method", [None, *METHOD_NAMES])
 def test_a_method_has_a_rate_and_steps_of_its_own(
     method: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

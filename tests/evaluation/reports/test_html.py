@@ -11,7 +11,7 @@ from idiolect.evaluation.reports import plots
 from idiolect.evaluation.reports.html import render_html
 from idiolect.evaluation.reports.report import build_report
 from idiolect.evaluation.results import Comparison
-from support.fake_results import rating, reply
+from support.fake_results import make_rating_comparison, make_reply_comparison
 
 FEW = ("base", "person-mean", "oppu")
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -49,7 +49,7 @@ def report_of(*comparisons: Comparison) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def page() -> tuple[str, Page]:
-    text = render_html(report_of(rating(people=5), reply(people=4)))
+    text = render_html(report_of(make_rating_comparison(people=5), make_reply_comparison(people=4)))
     return text, Page(text)
 
 
@@ -93,7 +93,7 @@ def test_the_page_says_what_the_report_says(page: tuple[str, Page]) -> None:
 
 def test_what_people_wrote_stays_text() -> None:
     attack = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}</svg>"
-    comparison = rating(people=3, queries=2, methods=FEW)
+    comparison = make_rating_comparison(people=3, queries=2, methods=FEW)
     runs = tuple(
         replace(
             run,
@@ -123,14 +123,14 @@ def test_what_people_wrote_stays_text() -> None:
 
 
 def test_pictures_follow_the_pages_theme() -> None:
-    task = report_of(rating(people=4))["tasks"][0]
-    for name in plots.pictures(task):
-        drawn = plots.svg(task, name)
+    task = report_of(make_rating_comparison(people=4))["tasks"][0]
+    for name in plots.list_plots(task):
+        drawn = plots.render_svg(task, name)
         assert "var(--" in drawn
         assert re.findall(r"(?:fill|stroke): ?(#[0-9a-f]{6})", drawn) == []
         assert "font-family" not in drawn and "DejaVu" not in drawn
-        assert plots.png(task, name).startswith(b"\x89PNG")
-    assert len(set(plots.INK.values())) == len(plots.INK)
+        assert plots.render_png(task, name).startswith(b"\x89PNG")
+    assert len(set(plots.COLORS.values())) == len(plots.COLORS)
 
 
 def test_every_colour_role_is_in_both_themes_and_readable() -> None:
@@ -141,7 +141,7 @@ def test_every_colour_role_is_in_both_themes_and_readable() -> None:
     light, dark = css.split("prefers-color-scheme: dark")[:2]
     for theme in (light, dark.split("}\n}")[0]):
         colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", theme))
-        assert plots.INK.keys() <= colours.keys()
+        assert plots.COLORS.keys() <= colours.keys()
         for text in ("ink", "muted", "personal", "better", "worse"):
             for ground in ("page", "card", "soft"):
                 assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
@@ -162,6 +162,6 @@ def contrast(one: str, other: str) -> float:
 
 
 def test_one_person_one_method_and_no_curves_can_be_drawn() -> None:
-    bare = replace(rating(people=1, queries=1, methods=("base",)), curves=())
+    bare = replace(make_rating_comparison(people=1, queries=1, methods=("base",)), curves=())
     Page(render_html(report_of(bare)))
-    assert [*plots.pictures(report_of(bare)["tasks"][0])] == ["methods"]
+    assert [*plots.list_plots(report_of(bare)["tasks"][0])] == ["methods"]

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 from idiolect import api
 from idiolect.adapters.lora import LoraConfig
 from idiolect.errors import MismatchError, MissingError
-from idiolect.evaluation.reports.heatmap import NARROW, Heat, heat_map
-from idiolect.evaluation.reports.pool import effective
-from idiolect.evaluation.reports.pool_html import MOST, conclusions, render_pool_html
-from idiolect.models.tiny import tiny_base
-from idiolect.pieces.pool.contribution import Shared
+from idiolect.evaluation.reports.heatmap import PHONE_WIDTH, HeatMap, render_heat_map
+from idiolect.evaluation.reports.pool import count_effective_sharers
+from idiolect.evaluation.reports.pool_html import MAX_SHOWN, render_pool_html, write_conclusions
+from idiolect.models.tiny import make_tiny_base
+from idiolect.pieces.pool.contribution import Contribution
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.recipe import Recipe
 from idiolect.pieces.recipes.shard import RecipeRecord
 from idiolect.pieces.recipes.store import RecipeStore
-from support.tiny_people import noisy
+from support.tiny_people import random_adapter
 
 LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "v_proj"))
 NAMES = ("annabel", "bartholomew", "cressida", "dorothea")
@@ -41,7 +41,7 @@ PICKS = {
 
 def made(folder: Path, names: tuple[str, ...] = NAMES) -> tuple[Path, Path]:
     """A pool of two sharers and one who left, and recipes of four people."""
-    base = tiny_base()
+    base = make_tiny_base()
     pool = Pool.create(folder / "pool", base, source="tiny", task="rating", lora=LORA, settings={})
     draw = torch.Generator().manual_seed(0)
     gates = [
@@ -53,12 +53,12 @@ def made(folder: Path, names: tuple[str, ...] = NAMES) -> tuple[Path, Path]:
         measured |= {f"{artifact}_{k}": v for k, v in (("auc", 0.8), ("low", 0.6), ("high", 0.9))}
         measured |= {f"{artifact}_p": 0.01, f"{artifact}_leaks": int(artifact != "assembled")}
     abouts: list[dict[str, float]] = [{}, measured, {}]
-    with pool.writing():
-        pool.add(
+    with pool.lock_for_writing():
+        pool.add_sharers(
             [
-                Shared(
+                Contribution(
                     sharer=f"{n:016x}",
-                    adapter=noisy(base, n, LORA),
+                    adapter=random_adapter(base, n, LORA),
                     gates=gates[n],
                     sites=pool.sites,
                     about=abouts[n],
@@ -73,10 +73,10 @@ def made(folder: Path, names: tuple[str, ...] = NAMES) -> tuple[Path, Path]:
     ]
     nobody = RecipeRecord(person=names[3], made_by="x", served="no usable item")
     entries.append((nobody, recipe(pool, names[3], [[], [], [], []])))
-    with store.writing():
-        store.add(entries)
-    with pool.writing():
-        pool.withdraw([f"{2:016x}"])
+    with store.lock_for_writing():
+        store.add_recipes(entries)
+    with pool.lock_for_writing():
+        pool.remove_sharers([f"{2:016x}"])
     timed = {"stage": "assemble", "people": 3, "items": 9, "tokens": 90, "seconds": 1.5}
     (folder / "recipes" / "metrics.jsonl").write_text((json.dumps(timed) + "\n") * 2)
     return pool.folder, store.folder
@@ -173,7 +173,7 @@ def test_texts_are_escaped(report: dict[str, Any]) -> None:
 
 
 def test_conclusions_say_what_the_numbers_say(report: dict[str, Any]) -> None:
-    first, second, audit, outdated = conclusions(report)
+    first, second, audit, outdated = write_conclusions(report)
     assert first.startswith("2 newcomers use the pool evenly: ") and "as on 1.9 equal" in first
     assert second == "Sharer 1 gives most, 69% of all weight, to 2 of 2 newcomers."
     assert audit.startswith("The audit before sharing found a leak of 1 sharer, ")
@@ -183,10 +183,10 @@ def test_conclusions_say_what_the_numbers_say(report: dict[str, Any]) -> None:
     few["sharers"][1]["newcomers"] = 0
     few["sharers"][0]["leakage"] = {"pieces": {"verdict": "not measurable"}}
     few["recipes"]["outdated"] = 0
-    first, second, audit = conclusions(few)
+    first, second, audit = write_conclusions(few)
     assert "hangs on a few" in first and second.endswith("1 sharer helps nobody here.")
     assert audit == ("The audit before sharing found no leak; 1 sharer had too few items to tell.")
-    assert conclusions({"sharers": [], "recipes": None}) == ["Nobody is in this pool."]
+    assert write_conclusions({"sharers": [], "recipes": None}) == ["Nobody is in this pool."]
 
 
 def test_a_pool_without_recipes_or_without_anybody(place: Path, tmp_path: Path) -> None:
@@ -196,8 +196,8 @@ def test_a_pool_without_recipes_or_without_anybody(place: Path, tmp_path: Path) 
     assert "<svg" not in page and found["sharers"][0]["sharer"] in page
     pool, _ = made(tmp_path / "other")
     opened = Pool.open(pool)
-    with opened.writing():
-        opened.withdraw(opened.sharers)
+    with opened.lock_for_writing():
+        opened.remove_sharers(opened.sharers)
     empty = api.pool_report(pool, tmp_path / "two", recipes=tmp_path / "other" / "recipes")
     assert empty["sharers"] == [] and empty["recipes"]["outdated"] == 3
     assert "Nobody is in this pool." in (tmp_path / "two" / "report.html").read_text()
@@ -225,18 +225,18 @@ def test_of_very_many_some_are_shown(report: dict[str, Any]) -> None:
     assert "Shown are 60 of 200 newcomers, evenly apart in their order" in page
     assert "the 60 of 70 sharers that give most" in page
     whom = page.split('aria-label="Heat map of 60 newcomers by 60 sharers')[1].split("</svg>")[0]
-    assert whom.count("<title>") == MOST * MOST
+    assert whom.count("<title>") == MAX_SHOWN * MAX_SHOWN
     assert "newcomer 1, sharer 1:" in whom and "newcomer 200, sharer 60:" in whom
 
 
 @given(st.integers(1, 9), st.integers(0, 5), st.floats(0.1, 10))
 def test_equal_weights_are_as_many_as_they_are(count: int, zeros: int, size: float) -> None:
-    assert effective(np.array([size] * count + [0.0] * zeros)) == pytest.approx(count)
+    assert count_effective_sharers(np.array([size] * count + [0.0] * zeros)) == pytest.approx(count)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_weights_amount_to_one_at_least_and_to_all_at_most(weights: list[float]) -> None:
-    found = effective(np.array(weights))
+    found = count_effective_sharers(np.array(weights))
     positive = sum(weight > 0 for weight in weights)
     assert found == 0 if not positive else 1 - 1e-9 <= found <= positive + 1e-9
 
@@ -251,33 +251,40 @@ def strengths(svg: str) -> list[float]:
     ("options", "expected"),
     [
         ({}, [0.25, 0.5, 1.0]),
-        ({"rooted": True}, [0.5, 0.71, 1.0]),
-        ({"top": 8.0}, [0.12, 0.25, 0.5]),
-        ({"bottom": 1.0}, [0.33, 1.0]),
+        ({"sqrt_scale": True}, [0.5, 0.71, 1.0]),
+        ({"max_value": 8.0}, [0.12, 0.25, 0.5]),
+        ({"min_value": 1.0}, [0.33, 1.0]),
     ],
 )
 def test_a_cell_is_the_stronger_the_larger_its_value(
     options: dict[str, Any], expected: list[float]
 ) -> None:
-    heat = Heat(
+    heat = HeatMap(
         values=[[1.0, 2.0], [4.0, 0.0]],
-        rows=["r<1", "r2"],
-        columns=["c1", "c2"],
-        down="row",
-        across="column",
+        row_labels=["r<1", "r2"],
+        column_labels=["c1", "c2"],
+        row_title="row",
+        column_title="column",
         summary="a & b",
         **options,
     )
-    svg = heat_map(heat)
+    svg = render_heat_map(heat)
     assert strengths(svg) == pytest.approx(expected, abs=0.006)
     assert 'aria-label="a &amp; b"' in svg and "r&lt;1" in svg and "r<1" not in svg
     assert "<title>row r2, column c1: 4.00</title>" in svg
-    narrow = heat_map(heat, width=NARROW, hints=False)
+    narrow = render_heat_map(heat, width=PHONE_WIDTH, hints=False)
     assert "<title>" not in narrow and strengths(narrow) == strengths(svg)
     xs = [float(x) + float(w) for x, w in re.findall(r'x="([\d.]+)"[^>]* width="([\d.]+)"', narrow)]
-    assert max(xs) <= NARROW
+    assert max(xs) <= PHONE_WIDTH
 
 
 def test_values_that_are_all_alike_can_be_drawn() -> None:
-    nothing = Heat(values=[[0.0]], rows=["1"], columns=["1"], down="a", across="b", summary="s")
-    assert strengths(heat_map(nothing)) == []
+    nothing = HeatMap(
+        values=[[0.0]],
+        row_labels=["1"],
+        column_labels=["1"],
+        row_title="a",
+        column_title="b",
+        summary="s",
+    )
+    assert strengths(render_heat_map(nothing)) == []

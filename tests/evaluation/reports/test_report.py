@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 
 from idiolect.errors import UsageError
-from idiolect.evaluation.reports.report import build_report, headline, published, write_report
-from idiolect.evaluation.reports.table import table, verdicts
+from idiolect.evaluation.reports.report import (
+    anonymize_report,
+    build_report,
+    choose_headline_method,
+    write_report,
+)
+from idiolect.evaluation.reports.table import build_rows, list_verdicts
 from idiolect.evaluation.results import Comparison, MethodRun
-from support.fake_results import rating, reply
+from support.fake_results import make_rating_comparison, make_reply_comparison
 
 HARDWARE = {"cpu": "made-up", "cores": 2, "memory_gib": 8.0, "system": "none", "accelerator": None}
 FEW = ("base", "person-mean", "oppu")
@@ -105,9 +110,9 @@ def check(report: dict[str, Any]) -> None:
 
 
 def test_the_report_has_the_documented_shape() -> None:
-    report = report_of(rating(), reply(people=4))
+    report = report_of(make_rating_comparison(), make_reply_comparison(people=4))
     check(report)
-    check(published(report))
+    check(anonymize_report(report))
     assert (report["format"], report["version"]) == ("idiolect-report", 1)
     names = (REPORT, TASK, METHOD, SCORE, TEST, VERDICT, SAMPLE)
     page = (Path(__file__).parents[3] / "docs/report-schema.md").read_text(encoding="utf-8")
@@ -116,7 +121,7 @@ def test_the_report_has_the_documented_shape() -> None:
 
 
 def test_the_same_results_give_the_same_report_and_files(tmp_path: Path) -> None:
-    comparison = rating(people=5, methods=FEW)
+    comparison = make_rating_comparison(people=5, methods=FEW)
     first, second = report_of(comparison), report_of(comparison)
     assert first == second
     backwards = replace(
@@ -140,7 +145,7 @@ def test_the_same_results_give_the_same_report_and_files(tmp_path: Path) -> None
 
 
 def test_scores_are_means_over_people_and_pooled_over_queries() -> None:
-    comparison = rating(people=2, queries=1, methods=("base", "oppu"))
+    comparison = make_rating_comparison(people=2, queries=1, methods=("base", "oppu"))
     golds, texts = ["5", "5"], ["5", "2"]
     uneven = []
     for run in comparison.runs:
@@ -157,7 +162,7 @@ def test_scores_are_means_over_people_and_pooled_over_queries() -> None:
 
 
 def test_unreadable_answers_are_counted() -> None:
-    comparison = rating(people=3, queries=2, methods=("base", "oppu"))
+    comparison = make_rating_comparison(people=3, queries=2, methods=("base", "oppu"))
     base, oppu = comparison.runs
     worded = tuple(replace(a, text="quite good") for a in oppu.answers)
     report = report_of(replace(comparison, runs=(base, replace(oppu, answers=worded))))
@@ -167,7 +172,7 @@ def test_unreadable_answers_are_counted() -> None:
 
 
 def test_a_method_without_likelihoods_has_no_perplexity_and_no_test_on_it() -> None:
-    comparison = reply(people=3)
+    comparison = make_reply_comparison(people=3)
     base, *rest, oppu = comparison.runs
     blind = replace(oppu, answers=tuple(replace(a, gold_nll=None) for a in oppu.answers))
     task = report_of(replace(comparison, runs=(base, *rest, blind)))["tasks"][0]
@@ -178,7 +183,7 @@ def test_a_method_without_likelihoods_has_no_perplexity_and_no_test_on_it() -> N
 
 
 def test_who_is_paired_with_whom() -> None:
-    task = report_of(rating(people=3, queries=2))["tasks"][0]
+    task = report_of(make_rating_comparison(people=3, queries=2))["tasks"][0]
     pairs = [(t["method"], t["against"]) for t in task["paired"] if t["metric"] == "mae"]
     assert len(set(pairs)) == len(pairs)
     assert {m["method"] for m in task["methods"]} - {"base"} == {a for a, b in pairs if b == "base"}
@@ -193,55 +198,69 @@ def test_who_is_paired_with_whom() -> None:
 
 
 def test_the_headline_is_chosen_by_name() -> None:
-    assert headline(["base", "oppu+rag", "oppu", "rag"], "base") == "oppu"
-    assert headline(["base", "rag", "oppu (gated)"], "base") == "oppu (gated)"
-    assert headline(["base", "rag"], "base") == "rag"
-    assert headline(["base"], "base") is None
+    assert choose_headline_method(["base", "oppu+rag", "oppu", "rag"], "base") == "oppu"
+    assert choose_headline_method(["base", "rag", "oppu (gated)"], "base") == "oppu (gated)"
+    assert choose_headline_method(["base", "rag"], "base") == "rag"
+    assert choose_headline_method(["base"], "base") is None
 
 
 def test_one_method_alone_is_a_report_without_tests() -> None:
-    task = report_of(rating(people=2, queries=2, methods=("base",)))["tasks"][0]
+    task = report_of(make_rating_comparison(people=2, queries=2, methods=("base",)))["tasks"][0]
     assert task["paired"] == task["verdicts"] == []
 
 
 def test_samples_are_of_different_people_and_hold_every_method() -> None:
-    report = report_of(rating(people=8, methods=FEW))
+    report = report_of(make_rating_comparison(people=8, methods=FEW))
     samples = report["tasks"][0]["samples"]
     assert len({s["person"] for s in samples}) == len(samples) == 6
     assert [a["method"] for a in samples[0]["answers"]] == list(FEW)
-    assert len(report_of(rating(people=2, queries=2, methods=FEW))["tasks"][0]["samples"]) == 4
-    other = report_of(rating(people=8, methods=FEW), seed=1)["tasks"][0]["samples"]
+    assert (
+        len(
+            report_of(make_rating_comparison(people=2, queries=2, methods=FEW))["tasks"][0][
+                "samples"
+            ]
+        )
+        == 4
+    )
+    other = report_of(make_rating_comparison(people=8, methods=FEW), seed=1)["tasks"][0]["samples"]
     assert [s["person"] for s in other] != [s["person"] for s in samples]
 
 
 def test_a_published_report_names_nobody_and_quotes_nobody() -> None:
-    report = report_of(rating(people=11, methods=(*FEW, "oppu (gated)")), reply(people=3))
-    text = json.dumps(published(report))
+    report = report_of(
+        make_rating_comparison(people=11, methods=(*FEW, "oppu (gated)")),
+        make_reply_comparison(people=3),
+    )
+    text = json.dumps(anonymize_report(report))
     assert "person-0" not in text and "chatter" not in text and "film number" not in text
     before, after = (
-        r["tasks"][0]["methods"][0]["scores"]["mae"] for r in (report, published(report))
+        r["tasks"][0]["methods"][0]["scores"]["mae"] for r in (report, anonymize_report(report))
     )
     assert [*before["per_person"].values()] == [*after["per_person"].values()]
     assert "01" in after["per_person"]
-    gated = published(report)["tasks"][0]["methods"][-1]
+    gated = anonymize_report(report)["tasks"][0]["methods"][-1]
     assert gated["served_by_base"] == ["02"]
     assert report["tasks"][0]["samples"], "the original is left as it was"
 
 
 def test_one_task_twice_keeps_its_files_apart() -> None:
-    report = report_of(rating(people=2, methods=FEW), rating(people=3, methods=FEW))
+    report = report_of(
+        make_rating_comparison(people=2, methods=FEW), make_rating_comparison(people=3, methods=FEW)
+    )
     assert [task["key"] for task in report["tasks"]] == ["rating", "rating-2"]
 
 
 def test_table_and_verdicts_for_a_terminal() -> None:
-    report = report_of(rating(people=12, methods=FEW), reply(people=4))
-    rows = table(report)
+    report = report_of(
+        make_rating_comparison(people=12, methods=FEW), make_reply_comparison(people=4)
+    )
+    rows = build_rows(report)
     assert [row.method for row in rows[:3]] == ["base model", "person's own mean", "OPPU"]
     assert rows[0].gain == rows[0].p == rows[0].people == ""
     assert rows[2].personal and rows[2].people.count("/") == 2 and rows[2].gain[0] in "+−0"
     assert rows[0].task == "film rating, MAE, lower is better"
-    assert len(verdicts(report)) == 3
-    assert verdicts(report)[-1].startswith("Chat reply: 4 people are too few")
+    assert len(list_verdicts(report)) == 3
+    assert list_verdicts(report)[-1].startswith("Chat reply: 4 people are too few")
 
 
 def broken(comparison: Comparison, change: str) -> Comparison:
@@ -271,11 +290,13 @@ def broken(comparison: Comparison, change: str) -> Comparison:
 )
 def test_results_that_do_not_belong_together_are_refused(change: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        report_of(broken(rating(people=3, queries=2, methods=FEW), change))
+        report_of(broken(make_rating_comparison(people=3, queries=2, methods=FEW), change))
 
 
 def test_nothing_and_what_json_cannot_hold_are_refused() -> None:
     with pytest.raises(UsageError, match="nothing to report"):
         report_of()
     with pytest.raises(UsageError, match="JSON cannot"):
-        report_of(replace(rating(people=2, methods=FEW), settings={"rate": float("nan")}))
+        report_of(
+            replace(make_rating_comparison(people=2, methods=FEW), settings={"rate": float("nan")})
+        )

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from idiolect.evaluation.reports.report import build_report, published
-from support.fake_results import rating, reply
+from idiolect.evaluation.reports.report import anonymize_report, build_report
+from support.fake_results import make_rating_comparison, make_reply_comparison
 
 TARGETS = [
     {"name": "ahead | of base", "target": "p < 0.05", "reached": 0.0123, "met": True},
@@ -29,8 +29,11 @@ def render() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
-    comparisons = [rating(12, 4, ("base", "person-mean", "oppu")), reply(4, 2)]
-    return published(
+    comparisons = [
+        make_rating_comparison(12, 4, ("base", "person-mean", "oppu")),
+        make_reply_comparison(4, 2),
+    ]
+    return anonymize_report(
         build_report(comparisons, hardware={"cpu": "made-up"}, versions={"python": "3"}, seed=7)
     )
 

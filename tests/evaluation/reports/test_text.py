@@ -25,7 +25,7 @@ def comparison(**changes: Any) -> dict[str, Any]:
 
 
 def test_ahead() -> None:
-    told = words.verdict(comparison())
+    told = words.write_verdict(comparison())
     assert told["conclusion"] == "ahead"
     assert told["text"] == (
         "OPPU is ahead of the base model by 0.120 MAE (95% interval 0.050 to 0.190, p = 0.002; "
@@ -34,7 +34,9 @@ def test_ahead() -> None:
 
 
 def test_behind() -> None:
-    told = words.verdict(comparison(gain=-0.12, interval=[-0.19, -0.05], against="person-mean"))
+    told = words.write_verdict(
+        comparison(gain=-0.12, interval=[-0.19, -0.05], against="person-mean")
+    )
     assert told["conclusion"] == "behind"
     assert told["text"].startswith(
         "OPPU is behind the person's own mean by 0.120 MAE (95% interval −0.190 to −0.050"
@@ -53,7 +55,7 @@ def test_behind() -> None:
     ],
 )
 def test_what_is_not_shown_is_not_claimed(changes: dict[str, Any], reason: str) -> None:
-    told = words.verdict(comparison(**changes))
+    told = words.write_verdict(comparison(**changes))
     assert told["conclusion"] == "undecided"
     assert told["text"].startswith("OPPU is not shown to differ from the base model: here it is")
     assert reason in told["text"]
@@ -61,20 +63,20 @@ def test_what_is_not_shown_is_not_claimed(changes: dict[str, Any], reason: str) 
 
 @pytest.mark.parametrize("people", [1, 4, 9])
 def test_few_people_conclude_nothing_however_clear(people: int) -> None:
-    told = words.verdict(comparison(people=people, p=0.001))
+    told = words.write_verdict(comparison(people=people, p=0.001))
     assert told["conclusion"] == "too-few"
     assert told["text"].startswith(
         f"{people} {'person is' if people == 1 else 'people are'} too few to conclude anything"
     )
-    level = words.verdict(comparison(people=people, gain=0.0))
+    level = words.write_verdict(comparison(people=people, gain=0.0))
     assert "exactly level with the base model" in level["text"]
 
 
 def test_names_of_methods() -> None:
-    assert words.title("oppu+rag (gated)") == "OPPU + retrieval, gated"
-    assert words.title("oppu(gated)") == "OPPU, gated"
-    assert words.phrase("oppu (gated)") == "OPPU with the do-no-harm gate"
-    assert words.title("something-new") == "something-new"
+    assert words.format_title("oppu+rag (gated)") == "OPPU + retrieval, gated"
+    assert words.format_title("oppu(gated)") == "OPPU, gated"
+    assert words.format_phrase("oppu (gated)") == "OPPU with the do-no-harm gate"
+    assert words.format_title("something-new") == "something-new"
     assert words.is_personal("oppu+pag") and not words.is_personal("pag")
 
 
@@ -91,23 +93,26 @@ def test_names_of_methods() -> None:
     ],
 )
 def test_numbers(value: float, text: str) -> None:
-    assert words.number(value) == text
+    assert words.format_number(value) == text
 
 
 def test_signs_chances_amounts_and_durations() -> None:
-    assert (words.signed(0.5), words.signed(-0.5), words.signed(0.0)) == (
+    assert (words.format_gain(0.5), words.format_gain(-0.5), words.format_gain(0.0)) == (
         "+0.500",
         "−0.500",
         "0.000",
     )
-    assert (words.chance(0.0004), words.chance(0.04)) == ("p < 0.001", "p = 0.040")
-    assert (words.p_value(0.0004), words.p_value(0.04)) == ("< 0.001", "0.040")
-    assert [words.amount(v) for v in (12, 921_600, 1_300_000)] == [
+    assert (words.format_p_phrase(0.0004), words.format_p_phrase(0.04)) == (
+        "p < 0.001",
+        "p = 0.040",
+    )
+    assert (words.format_p_cell(0.0004), words.format_p_cell(0.04)) == ("< 0.001", "0.040")
+    assert [words.format_amount(v) for v in (12, 921_600, 1_300_000)] == [
         "12\u00a0",
         "922\u00a0k",
         "1.3\u00a0M",
     ]
-    assert [words.duration(v) for v in (8.21, 59.96, 200, 7500)] == [
+    assert [words.format_duration(v) for v in (8.21, 59.96, 200, 7500)] == [
         "8.2 s",
         "1 min 0 s",
         "3 min 20 s",

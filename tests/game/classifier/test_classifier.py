@@ -37,7 +37,7 @@ from idiolect.game.classifier.train import (
     train_classifier,
 )
 from idiolect.game.export.pairs import PairRow
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.storage.manifest import Manifest
 
 WORDS = [f"w{n}" for n in range(120)]
@@ -297,7 +297,7 @@ def test_likelihood_scorer_matches_plain_forward_passes() -> None:
     """Compares the batched scores with one forward pass per completion."""
     import torch
 
-    base = tiny_base(1)
+    base = make_tiny_base(1)
     pairs = [
         Example(relation="meronyms", base_word=b, answer=a, related=True)
         for b, a in (("knife", "blade"), ("knife", "b"), ("k", "tip of it"), ("a b", "b"))

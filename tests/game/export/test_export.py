@@ -20,7 +20,7 @@ from idiolect.game.plays import Plays
 from idiolect.game.rules.answers import stem
 from idiolect.history.dataset import read_dataset
 from idiolect.history.write import write_dataset
-from support.game_players import FIRST, make_round, make_seafood_rounds, make_vote
+from support.game_players import FIRST_TIME, make_round, make_seafood_rounds, make_vote
 
 KNIFE = Plays(
     rounds=[
@@ -191,7 +191,7 @@ def test_build_player_history_orders_answers_by_time() -> None:
     ]
     history = histories.build_player_history("me", rounds, determiner)
     assert [i.fields["answer"] for i in history.items] == ["tip", "blade", "bowl"]
-    assert [i.time for i in history.items] == [FIRST + 5, FIRST + 5, FIRST + 60]
+    assert [i.time for i in history.items] == [FIRST_TIME + 5, FIRST_TIME + 5, FIRST_TIME + 60]
 
 
 @settings(max_examples=30, deadline=None)

@@ -11,10 +11,10 @@ import pytest
 from idiolect.errors import DataError
 from idiolect.history.dates import to_unix
 from idiolect.importers.registry import import_histories
-from idiolect.importers.report import Imported, ImportOptions
+from idiolect.importers.report import ImportedHistories, ImportOptions
 
 
-def load(path: Path, **options: str) -> Imported:
+def load(path: Path, **options: str) -> ImportedHistories:
     return import_histories(path, format="chat", options=ImportOptions(**options))
 
 
@@ -122,8 +122,8 @@ def test_the_same_conversation_twice_counts_once(tmp_path: Path) -> None:
 def test_halves_of_emoji_do_not_stop_the_dataset(tmp_path: Path) -> None:
     record = '{"user": "u\\ud83d", "messages": [%s, %s]}'
     text = record % (json.dumps(said("assistant", "a")), '{"role": "user", "content": "b\\ud83d"}')
-    dataset = load(lines(tmp_path, text)).write(tmp_path / "data")
-    assert dataset.history("u\ufffd").items[0].fields["reply"] == "b\ufffd"
+    dataset = load(lines(tmp_path, text)).write_to_folder(tmp_path / "data")
+    assert dataset.read_history("u\ufffd").items[0].fields["reply"] == "b\ufffd"
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_turns_become_replies(tmp_path: Path) -> None:
     assert ann.items[0].fields["reply"] == "Good\nStill here"
     assert ann.items[0].time == 1525287611.0
     assert (cy.person, cy.items) == ("cy", ())
-    assert imported.report.lines() == [
+    assert imported.report.format_lines() == [
         "dataset.json: read 3 turns, skipped 4, because",
         "  2: an empty message (first: conversation c1, turn 2, message 0)",
         "  2: it opens the conversation, so it answers nothing "

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import DataError, MissingError
-from idiolect.history.summary import describe
+from idiolect.history.summary import summarize_dataset
 from idiolect.importers.registry import import_histories
-from idiolect.importers.report import Imported
+from idiolect.importers.report import ImportedHistories
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 ITEM = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
@@ -76,7 +76,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     rows = "7\t1\t4\t200\n7\t99\t4\t200\n7\t98\t4\t201\n\n7\t1\t4\t200\n7\t1\t2\t300\n"
     folder = lay(tmp_path, {**LAYOUTS["recbole"], "ml-100k.inter": INTER + rows})
     imported = import_histories(folder)
-    assert imported.report.lines() == [
+    assert imported.report.format_lines() == [
         "ml-100k.inter: read 2 ratings, skipped 3, because",
         "  2: the film is not in the list of films (first: line 3, film 99)",
         "  1: the same record stands there twice (first: line 6)",
@@ -165,19 +165,19 @@ def test_not_utf8_and_no_films(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def real() -> Imported:
+def real() -> ImportedHistories:
     if importlib.util.find_spec("recbole") is None:
         pytest.skip("recbole is not installed")
     return import_histories(format="movielens")
 
 
-def test_the_real_package(real: Imported, tmp_path: Path) -> None:
+def test_the_real_package(real: ImportedHistories, tmp_path: Path) -> None:
     assert len(real.histories) == 943
     assert sum(len(h.items) for h in real.histories) == 100_000
-    assert real.report.lines() == [
+    assert real.report.format_lines() == [
         "ml-100k.inter: read 100,000 ratings, skipped 0",
         "ml-100k.item: read 1,682 films, skipped 0",
     ]
-    found = describe(real.write(tmp_path / "ml"), answer_field="rating")
+    found = summarize_dataset(real.write_to_folder(tmp_path / "ml"), answer_field="rating")
     assert (found.people, found.items, found.shortest, found.longest) == (943, 100_000, 20, 737)
     assert found.item_fields["title"].filled == found.item_fields["rating"].filled == 1.0

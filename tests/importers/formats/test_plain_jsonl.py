@@ -9,7 +9,7 @@ import pytest
 from idiolect.errors import DataError, UsageError
 from idiolect.history.jsonl import write_jsonl
 from idiolect.importers.registry import import_histories
-from idiolect.importers.report import Imported, ImportOptions
+from idiolect.importers.report import ImportedHistories, ImportOptions
 
 LINES = """
 {"person": "ann", "fields": {"text": "one", "title": "1"}, "time": 20}
@@ -22,7 +22,7 @@ LINES = """
 """
 
 
-def load(path: Path, task: str = "lamp-4") -> Imported:
+def load(path: Path, task: str = "lamp-4") -> ImportedHistories:
     return import_histories(path, options=ImportOptions(task=task))
 
 
@@ -42,7 +42,7 @@ def test_items_and_queries(tmp_path: Path) -> None:
     assert bob.items[0].voices == ("a",)
     assert (cy.items, cy.queries) == ((), ())
     assert imported.splits == {"ann": "test"}
-    assert imported.report.lines() == [
+    assert imported.report.format_lines() == [
         "in.jsonl: read 4 items and queries, skipped 3, because",
         "  1: item without 'title' (first: line 6)",
         "  1: item without 'text' (first: line 7)",
@@ -51,9 +51,9 @@ def test_items_and_queries(tmp_path: Path) -> None:
 
 
 def test_out_of_a_dataset_and_in_again(tmp_path: Path) -> None:
-    dataset = load(stored(tmp_path)).write(tmp_path / "one")
+    dataset = load(stored(tmp_path)).write_to_folder(tmp_path / "one")
     out = tmp_path / "out.jsonl"
-    write_jsonl(out, dataset, splits={p: dataset.split(p) for p in dataset.people})
+    write_jsonl(out, dataset, splits={p: dataset.get_split(p) for p in dataset.people})
     again = load(out)
     content = [
         (h.person, [(i.id, dict(i.fields), i.time, i.voices) for i in (*h.items, *h.queries)])

@@ -24,18 +24,18 @@ class Library:
 
 def test_it_is_as_before_also_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     library = Library()
-    monkeypatch.setattr(malloc, "_glibc", lambda: library)
-    with suppress(KeyError), malloc.steady_heap():
+    monkeypatch.setattr(malloc, "_load_glibc", lambda: library)
+    with suppress(KeyError), malloc.keep_freed_memory():
         assert library.told == [(malloc.MMAP_MAX, 0), (malloc.TRIM_THRESHOLD, 2**31 - 1)]
         raise KeyError
     assert library.told[2:] == [
-        (malloc.MMAP_MAX, malloc.USUAL_MMAPS),
-        (malloc.TRIM_THRESHOLD, malloc.USUAL_TRIM),
+        (malloc.MMAP_MAX, malloc.DEFAULT_MMAP_MAX),
+        (malloc.TRIM_THRESHOLD, malloc.DEFAULT_TRIM_THRESHOLD),
         (0,),
     ]
 
 
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(malloc, "_glibc", lambda: None)
-    with malloc.steady_heap():
+    monkeypatch.setattr(malloc, "_load_glibc", lambda: None)
+    with malloc.keep_freed_memory():
         pass

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from idiolect.models.cpu import prepacked_linear as packing
-from idiolect.models.cpu.prepacked_linear import _matrices, packed
-from idiolect.models.tiny import tiny_base
+from idiolect.models.cpu.prepacked_linear import _pack_weight, prepack_linear
+from idiolect.models.tiny import make_tiny_base
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -17,7 +17,7 @@ def test_the_bits_are_the_same(bias: bool, tokens: int) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(48, 80, bias=bias).bfloat16().requires_grad_(False)
     model = nn.Sequential(linear)
-    if _matrices(linear) is None:
+    if _pack_weight(linear) is None:
         pytest.skip("this processor or torch packs no bf16 matrices")
     x = torch.randn(2, tokens, 48).bfloat16().requires_grad_()
     weights = torch.randn(2, tokens, 80).bfloat16()
@@ -25,7 +25,7 @@ def test_the_bits_are_the_same(bias: bool, tokens: int) -> None:
     for inside in (False, True):
         x.grad = None
         if inside:
-            with packed(model):
+            with prepack_linear(model):
                 out = model(x)
         else:
             out = model(x)
@@ -38,11 +38,11 @@ def test_the_bits_are_the_same(bias: bool, tokens: int) -> None:
 
 
 def test_hooks_work_and_the_modules_are_as_they_were() -> None:
-    base = tiny_base(dtype=torch.bfloat16)
+    base = make_tiny_base(dtype=torch.bfloat16)
     module = base.model.get_submodule("model.layers.0.mlp.up_proj")
     seen: list[int] = []
     handle = module.register_forward_hook(lambda *_: seen.append(1))
-    with packed(base.model), packed(base.model):
+    with prepack_linear(base.model), prepack_linear(base.model):
         base.model(input_ids=torch.tensor([[1, 2, 3]]))
     handle.remove()
     assert seen == [1]
@@ -51,8 +51,8 @@ def test_hooks_work_and_the_modules_are_as_they_were() -> None:
 
 def test_where_memory_is_short_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.Linear(8, 8).bfloat16().requires_grad_(False))
-    monkeypatch.setattr(packing, "free_bytes", lambda device: 100)
-    with packed(model):
+    monkeypatch.setattr(packing, "get_free_bytes", lambda device: 100)
+    with prepack_linear(model):
         assert "forward" not in vars(model[0])
 
 
@@ -60,7 +60,7 @@ def test_what_trains_or_is_wide_is_left_alone() -> None:
     trained = nn.Linear(8, 8).bfloat16()
     wide = nn.Linear(8, 8).requires_grad_(False)
     for module in (trained, wide):
-        with packed(nn.Sequential(module)):
+        with prepack_linear(nn.Sequential(module)):
             assert "forward" not in vars(module)
 
 
@@ -68,12 +68,12 @@ def test_a_weight_that_changes_is_packed_anew() -> None:
     """In place, and by another in its stead that may lie where the last one lay."""
     torch.manual_seed(0)
     linear = nn.Linear(48, 80, bias=False).bfloat16().requires_grad_(False)
-    if _matrices(linear) is None:
+    if _pack_weight(linear) is None:
         pytest.skip("this processor or torch packs no bf16 matrices")
     x, kept = torch.randn(4, 48).bfloat16(), linear.weight.data
 
     def right() -> bool:
-        with packed(linear):
+        with prepack_linear(linear):
             ours = linear(x)
         return torch.allclose(ours.float(), linear(x).float(), rtol=2**-7, atol=2**-7)
 

@@ -14,8 +14,8 @@ import pytest
 
 from idiolect.history.history import History
 from idiolect.history.write import write_dataset
-from idiolect.models.cpu.shape_caches import ENTRIES, bound_shape_caches
-from support.tiny_people import rater, save_tiny
+from idiolect.models.cpu.shape_caches import CACHE_ENTRIES, limit_onednn_shape_caches
+from support.tiny_people import make_rater, save_tiny_base
 
 GROWN = """
 import json, sys
@@ -55,8 +55,8 @@ def wordy(history: History) -> History:
 def test_memory_is_flat_over_people(tmp_path: Path) -> None:
     """After the first shard of 32; with torch's own bounds it grows by over 400 MB (where the CPU
     computes in bfloat16)."""
-    save_tiny(tmp_path / "base")
-    people = [wordy(rater(f"p{n:03d}", 9 + n % 23)) for n in range(96)]
+    save_tiny_base(tmp_path / "base")
+    people = [wordy(make_rater(f"p{n:03d}", 9 + n % 23)) for n in range(96)]
     write_dataset(tmp_path / "data", people, task="rating", source="made up")
     tests = Path(__file__).parents[2]
     path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
@@ -77,6 +77,6 @@ def test_what_the_environment_says_stands(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "")
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
-    bound_shape_caches()
+    limit_onednn_shape_caches()
     assert os.environ["LRU_CACHE_CAPACITY"] == "7"
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == str(ENTRIES)
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == str(CACHE_ENTRIES)

@@ -10,29 +10,29 @@ import torch
 from transformers import BertConfig, GraniteConfig
 
 from idiolect.adapters.kinds import stack_adapters
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, require_lora
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora, require_lora
 from idiolect.adapters.protocol import Adapter
 from idiolect.errors import MismatchError, UsageError
-from idiolect.inference.nll import target_nll
+from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base, load_base
 from idiolect.models.forward import varlen
-from idiolect.models.forward.partial import sees_all
+from idiolect.models.forward.partial import has_full_attention
 from idiolect.prompts.batch import collate
-from idiolect.prompts.chat_template import invocation_of
+from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from support.model_families import KINDS, SIZES, save_random
+from support.model_families import MODEL_CONFIGS, SIZES, save_random_model
 
 LORA = LoraConfig(rank=2, targets=("q_proj", "v_proj", "o_proj", "down_proj"))
 
 
-@pytest.fixture(params=KINDS, ids=lambda config: config.model_type)
+@pytest.fixture(params=MODEL_CONFIGS, ids=lambda config: config.model_type)
 def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
-    save_random(request.param, tmp_path / "model")
+    save_random_model(request.param, tmp_path / "model")
     return load_base(tmp_path / "model", dtype="float64", device="cpu")
 
 
@@ -56,7 +56,7 @@ def some_examples(count: int, seed: int) -> tuple[Example, ...]:
 def test_the_loss_is_the_models_own(base: Base) -> None:
     """The short way of ``target_nll`` against the model's whole forward."""
     rows = some_examples(3, seed=1)
-    found = target_nll(base.model, collate(rows, pad=base.pad, device=base.device))
+    found = compute_target_nll(base.model, collate(rows, pad=base.pad_token_id, device=base.device))
     expected = torch.cat(
         [
             -torch.log_softmax(base.model(input_ids=torch.tensor([e.ids])).logits[0], dim=-1)[
@@ -69,7 +69,7 @@ def test_the_loss_is_the_models_own(base: Base) -> None:
 
 
 def test_everyone_is_trained_as_alone_and_learns(base: Base) -> None:
-    work = [Job(person=f"p{n}", examples=some_examples(3 + n, seed=n)) for n in range(2)]
+    work = [TrainingJob(person=f"p{n}", examples=some_examples(3 + n, seed=n)) for n in range(2)]
     config = TrainConfig(rate=5e-3, epochs=3)
     for job, trained in zip(work, train_many(base, work, LORA, config), strict=True):
         alone = train_one(base, job, LORA, config)
@@ -82,7 +82,7 @@ def test_everyone_is_trained_as_alone_and_learns(base: Base) -> None:
 def test_packed_rows_on_every_family(base: Base, tokens: int) -> None:
     """Short: within all windows, so packed. Long: where layers have windows rows stay rows."""
     work = [
-        Job(
+        TrainingJob(
             person=f"p{n}",
             examples=tuple(
                 Example(e.ids[: tokens - i % 3], tokens - 4)
@@ -91,13 +91,13 @@ def test_packed_rows_on_every_family(base: Base, tokens: int) -> None:
         )
         for n in range(2)
     ]
-    packs = sees_all(base, tokens)
+    packs = has_full_attention(base, tokens)
     assert packs or tokens > 8
     config, engine = TrainConfig(rate=5e-3, epochs=2, batch=2), EngineConfig(layout="packed")
     with pytest.MonkeyPatch.context() as patch:
         calls: list[int] = []
-        attend = varlen.kernel_for
-        patch.setattr(varlen, "kernel_for", lambda q: calls.append(1) or attend(q))
+        attend = varlen.find_kernel
+        patch.setattr(varlen, "find_kernel", lambda q: calls.append(1) or attend(q))
         together = train_many(base, work, LORA, config, engine)
     capped = getattr(base.model.config, "attn_logit_softcapping", None)
     assert bool(calls) is (packs and capped is None)
@@ -112,14 +112,14 @@ def test_packed_rows_on_every_family(base: Base, tokens: int) -> None:
         replace(LORA, top_layers=1),
         replace(LORA, active="answer", top_layers=1),
     ],
-    ids=lambda lora: lora.described,
+    ids=lambda lora: lora.description,
 )
 def test_what_runs_once_is_the_same_on_every_family(base: Base, lora: LoraConfig) -> None:
-    call = invocation_of(base.tokenizer)
+    call = encode_invocation(base.tokenizer)
     examples = [
         Example((*e.ids[:10], *call, *e.ids[10:13]), 10 + len(call)) for e in some_examples(4, 1)
     ]
-    job, config = Job(person="p", examples=tuple(examples)), TrainConfig(epochs=2, batch=2)
+    job, config = TrainingJob(person="p", examples=tuple(examples)), TrainConfig(epochs=2, batch=2)
     if getattr(base.model.config, "sliding_window", None):
         with pytest.raises(UsageError, match=r"lora\.active"):
             train_many(base, [job], lora, config)
@@ -133,15 +133,15 @@ def test_what_runs_once_is_the_same_on_every_family(base: Base, lora: LoraConfig
 def test_a_batch_of_mixed_people_is_answered_as_each_alone(base: Base) -> None:
     adapters: list[LoraAdapter] = []
     for n in range(2):
-        start = fresh(base, LORA, seed=n, person="p")
+        start = init_lora(base, LORA, seed=n, person="p")
         pairs = {path: (a, b + 0.1) for path, (a, b) in start.pairs.items()}
         adapters.append(LoraAdapter(config=LORA, base=base.identity, pairs=pairs))
     stack = stack_adapters(base, adapters)
     ids = torch.tensor([e.ids[:12] for e in some_examples(3, seed=2)])
-    with stack.applied(torch.tensor([1, -1, 0])):
+    with stack.activate(torch.tensor([1, -1, 0])):
         together = base.model(input_ids=ids).logits
     for row, slot in enumerate((1, -1, 0)):
-        with stack.applied(torch.tensor([slot])):
+        with stack.activate(torch.tensor([slot])):
             alone = base.model(input_ids=ids[row : row + 1]).logits
         assert torch.allclose(together[row], alone[0], rtol=1e-6, atol=1e-9)
     assert not torch.allclose(together[0], base.model(input_ids=ids[:1]).logits[0], atol=1e-3)
@@ -149,13 +149,13 @@ def test_a_batch_of_mixed_people_is_answered_as_each_alone(base: Base) -> None:
 
 def test_a_model_that_looks_ahead_is_refused(tmp_path: Path) -> None:
     config = BertConfig(vocab_size=258, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
-    save_random(config, tmp_path / "bert")
+    save_random_model(config, tmp_path / "bert")
     with pytest.raises(MismatchError, match="bert"):
         load_base(tmp_path / "bert", device="cpu")
 
 
 def test_a_model_with_a_head_of_its_own_kind_is_refused(tmp_path: Path) -> None:
     """Granite divides its logits: computed without that, every loss would be wrong in silence."""
-    save_random(GraniteConfig(**SIZES, logits_scaling=8.0), tmp_path / "granite")
+    save_random_model(GraniteConfig(**SIZES, logits_scaling=8.0), tmp_path / "granite")
     with pytest.raises(MismatchError, match="logits"):
         load_base(tmp_path / "granite", device="cpu")

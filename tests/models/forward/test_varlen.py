@@ -17,8 +17,13 @@ from torch.nn.functional import scaled_dot_product_attention
 from idiolect.errors import MismatchError
 from idiolect.models.base import Base
 from idiolect.models.forward import varlen
-from idiolect.models.forward.varlen import Spans, attend_spans, kernel_for, run_spans
-from idiolect.models.tiny import tiny_base
+from idiolect.models.forward.varlen import (
+    PackedSequences,
+    attend_packed,
+    find_kernel,
+    forward_packed,
+)
+from idiolect.models.tiny import make_tiny_base
 
 CPU = torch.device("cpu")
 lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
@@ -26,7 +31,7 @@ lengths = st.lists(st.integers(1, 7), min_size=1, max_size=5)
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base(dtype=torch.float64)
+    return make_tiny_base(dtype=torch.float64)
 
 
 def asked_of_the_kernel(
@@ -61,12 +66,12 @@ def drawn(tokens: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 @settings(max_examples=30)
 @given(lengths=lengths, seed=st.integers(0, 99))
 def test_the_kernel_and_the_obvious_way_give_the_same(lengths: list[int], seed: int) -> None:
-    spans, parts = Spans.of(lengths, CPU), drawn(sum(lengths), seed)
+    spans, parts = PackedSequences.from_lengths(lengths, CPU), drawn(sum(lengths), seed)
     found: list[list[Tensor]] = []
     with pytest.MonkeyPatch.context() as patch:
         for kernel in (None, asked_of_the_kernel):
-            patch.setattr(varlen, "kernel_for", lambda query, kernel=kernel: kernel)
-            seen, _ = attend_spans(None, *parts, None, scaling=0.3, spans=spans)
+            patch.setattr(varlen, "find_kernel", lambda query, kernel=kernel: kernel)
+            seen, _ = attend_packed(None, *parts, None, scaling=0.3, spans=spans)
             assert seen.shape == (1, sum(lengths), 4, 8)
             found.append([seen, *torch.autograd.grad(seen.square().sum(), parts)])
     for one, other in zip(*found, strict=True):
@@ -79,7 +84,7 @@ def test_the_kernel_and_the_obvious_way_give_the_same(lengths: list[int], seed: 
 def test_no_row_sees_another(base: Base, lengths: list[int], seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
     rows = [torch.randint(0, 200, (length,), generator=g) for length in lengths]
-    hidden = run_spans(base, torch.cat(rows), Spans.of(lengths, CPU))
+    hidden = forward_packed(base, torch.cat(rows), PackedSequences.from_lengths(lengths, CPU))
     decoder = base.model.get_decoder()
     for row, found in zip(rows, hidden.split(lengths), strict=True):
         alone = decoder(input_ids=row[None], use_cache=False).last_hidden_state[0]
@@ -88,22 +93,22 @@ def test_no_row_sees_another(base: Base, lengths: list[int], seed: int) -> None:
 
 def test_a_bound_on_scores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel has none, so it is not asked."""
-    monkeypatch.setattr(varlen, "kernel_for", lambda query: pytest.fail("asked"))
-    parts, spans = drawn(5, 0), Spans.of([2, 3], CPU)
-    capped, _ = attend_spans(None, *parts, None, scaling=1.0, spans=spans, softcap=0.1)
-    monkeypatch.setattr(varlen, "kernel_for", lambda query: None)
-    free, _ = attend_spans(None, *parts, None, scaling=1.0, spans=spans)
+    monkeypatch.setattr(varlen, "find_kernel", lambda query: pytest.fail("asked"))
+    parts, spans = drawn(5, 0), PackedSequences.from_lengths([2, 3], CPU)
+    capped, _ = attend_packed(None, *parts, None, scaling=1.0, spans=spans, softcap=0.1)
+    monkeypatch.setattr(varlen, "find_kernel", lambda query: None)
+    free, _ = attend_packed(None, *parts, None, scaling=1.0, spans=spans)
     assert not torch.allclose(capped, free, atol=1e-3)
 
 
 def test_an_attention_that_takes_more_is_refused() -> None:
-    parts, spans = drawn(3, 0), Spans.of([3], CPU)
+    parts, spans = drawn(3, 0), PackedSequences.from_lengths([3], CPU)
     with pytest.raises(MismatchError, match="s_aux"):
-        attend_spans(None, *parts, None, scaling=1.0, spans=spans, s_aux=torch.zeros(4))
+        attend_packed(None, *parts, None, scaling=1.0, spans=spans, s_aux=torch.zeros(4))
 
 
 def test_there_is_no_kernel_on_a_cpu() -> None:
-    assert kernel_for(torch.zeros(1, 4, 3, 64, dtype=torch.bfloat16)) is None
+    assert find_kernel(torch.zeros(1, 4, 3, 64, dtype=torch.bfloat16)) is None
 
 
 @pytest.mark.parametrize(
@@ -132,7 +137,7 @@ def test_the_kernel_is_asked_for_what_it_takes(
 
     Query.dtype = dtype  # type: ignore[attr-defined]
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(varlen, "_takes_all", lambda: True)
-    assert (kernel_for(Query()) is varlen_attn) is there  # type: ignore[arg-type]
-    monkeypatch.setattr(varlen, "_takes_all", lambda: False)
-    assert kernel_for(Query()) is None  # type: ignore[arg-type]
+    monkeypatch.setattr(varlen, "_has_kernel_options", lambda: True)
+    assert (find_kernel(Query()) is varlen_attn) is there  # type: ignore[arg-type]
+    monkeypatch.setattr(varlen, "_has_kernel_options", lambda: False)
+    assert find_kernel(Query()) is None  # type: ignore[arg-type]

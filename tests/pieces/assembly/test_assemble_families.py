@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from idiolect.models.base import Base, load_base
-from idiolect.models.forward.partial import sees_all
-from idiolect.pieces.assembly.by_gates import Assembly, assemble
+from idiolect.models.forward.partial import has_full_attention
+from idiolect.pieces.assembly.by_gates import GateAssembly, assemble_recipes
 from idiolect.pieces.assembly.by_gates_reference import assemble_one
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.prompts.render import Example
-from support.model_families import KINDS, save_random
-from support.sharers import LORA, made, sharer
+from support.model_families import MODEL_CONFIGS, save_random_model
+from support.sharers import LORA, create_empty_pool, make_contribution
 
 CONFIG = AssembleConfig(by="gates", top_k=2)
 
 
-@pytest.fixture(params=KINDS, ids=lambda config: config.model_type)
+@pytest.fixture(params=MODEL_CONFIGS, ids=lambda config: config.model_type)
 def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
-    save_random(request.param, tmp_path / "model")
+    save_random_model(request.param, tmp_path / "model")
     return load_base(tmp_path / "model", dtype="float64", device="cpu")
 
 
@@ -39,20 +39,20 @@ def some(items: int, longest: int, seed: int) -> tuple[Example, ...]:
 def test_batched_and_obvious_agree(
     base: Base, tmp_path: Path, longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool = made(tmp_path / "pool", base)
-    with pool.writing():
-        pool.add([sharer(pool, base, n) for n in range(4)])
+    pool = create_empty_pool(tmp_path / "pool", base)
+    with pool.lock_for_writing():
+        pool.add_sharers([make_contribution(pool, base, n) for n in range(4)])
     people = {f"p{n}": some(2 + n, longest, n) for n in range(3)}
     together: list[int] = []
-    run = Assembly.run
+    run = GateAssembly.assemble_group
 
-    def noted(self: Assembly, people: Any) -> Any:
+    def noted(self: GateAssembly, people: Any) -> Any:
         together.append(len(people))
         return run(self, people)
 
-    monkeypatch.setattr(Assembly, "run", noted)
-    found = assemble(base, pool, people, CONFIG)
-    assert together == ([3] if sees_all(base, longest) else [])
+    monkeypatch.setattr(GateAssembly, "assemble_group", noted)
+    found = assemble_recipes(base, pool, people, CONFIG)
+    assert together == ([3] if has_full_attention(base, longest) else [])
     windowed = getattr(base.model.config, "sliding_window", None)
     assert bool(together) == (longest == 8 or not windowed)
     for ours, (person, examples) in zip(found, people.items(), strict=True):

@@ -13,37 +13,46 @@ import torch
 
 from idiolect import api
 from idiolect.errors import MismatchError
-from idiolect.events import Event, Note, Progress
+from idiolect.events import Event, Message, Progress
 from idiolect.history.dataset import read_dataset
 from idiolect.history.history import History
 from idiolect.history.write import write_dataset
 from idiolect.pieces.assembly import assembler as module
-from idiolect.pieces.assembly.assembler import Assembling
+from idiolect.pieces.assembly.assembler import Assembler
 from idiolect.pieces.assembly.by_gates_reference import assemble_one
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.recipes.store import RecipeStore
-from idiolect.prompts.context import ContextConfig, Person
-from idiolect.prompts.render import Prompter
-from support.pieces_world import CONFIG, PEOPLE, Place, loaded, made, run, run_json, write_people
-from support.sharers import name, sharer
-from support.tiny_people import RATING, rater, save_tiny
+from idiolect.prompts.context import ContextConfig, PersonContext
+from idiolect.prompts.render import PromptRenderer
+from support.pieces_world import (
+    CONFIG,
+    PEOPLE,
+    PiecesWorld,
+    build_pieces_world,
+    load_pieces_base,
+    run_cli,
+    run_cli_json,
+    write_people,
+)
+from support.sharers import make_contribution, make_sharer_id
+from support.tiny_people import RATING, make_rater, save_tiny_base
 
 ONLY_BASE = ("dee", "eve")
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    return made(tmp_path_factory.mktemp("assembling"))
+def template(tmp_path_factory: pytest.TempPathFactory) -> PiecesWorld:
+    return build_pieces_world(tmp_path_factory.mktemp("assembling"))
 
 
 @pytest.fixture
-def place(template: Place, tmp_path: Path) -> Place:
+def place(template: PiecesWorld, tmp_path: Path) -> PiecesWorld:
     """The same, in a folder of its own; the base stays where it is."""
     for folder in (template.data, template.pool):
         shutil.copytree(folder, tmp_path / folder.name)
     (tmp_path / "base").symlink_to(template.base)
-    return Place(tmp_path)
+    return PiecesWorld(tmp_path)
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -51,28 +60,34 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {p: p.read_bytes() for p in found}
 
 
-def test_everyone_gets_the_recipe_that_they_get_alone(place: Place) -> None:
+def test_everyone_gets_the_recipe_that_they_get_alone(place: PiecesWorld) -> None:
     done = place.assemble()
     assert (done.assembled, done.no_items, done.unchanged) == (PEOPLE, ONLY_BASE, ())
     assert (done.sharers, done.unusable_items) == (4, 3)
-    store, pool, base = RecipeStore.open(place.recipes), Pool.open(place.pool), loaded(place)
+    store, pool, base = (
+        RecipeStore.open(place.recipes),
+        Pool.open(place.pool),
+        load_pieces_base(place),
+    )
     assert store.people == (*PEOPLE, *ONLY_BASE)
-    for history in read_dataset(place.data).histories(PEOPLE):
-        asked = Person(history, RATING, Prompter(base.tokenizer, CONFIG.prompt), ContextConfig())
-        items = [asked.item_example(n) for n in range(len(history.items))]
+    for history in read_dataset(place.data).iter_histories(PEOPLE):
+        asked = PersonContext(
+            history, RATING, PromptRenderer(base.tokenizer, CONFIG.prompt), ContextConfig()
+        )
+        items = [asked.build_item_example(n) for n in range(len(history.items))]
         usable = [e for e in items if e is not None]
         expected = assemble_one(base, pool, history.person, usable, CONFIG.assemble)
-        found, record = store.recipe(history.person), store.record(history.person)
+        found, record = store.load_recipe(history.person), store.get_record(history.person)
         assert found is not None and record is not None and record.served == "adapter"
         assert (found.sharers, found.aggregate) == (expected.sharers, "delta")
         assert torch.equal(found.pick, expected.pick)
         assert torch.allclose(found.weight, expected.weight, atol=1e-3)
-        assert (record.items, record.history) == (len(usable), history.fingerprint())
+        assert (record.items, record.history) == (len(usable), history.compute_fingerprint())
     for person in ONLY_BASE:
-        assert getattr(store.record(person), "served", "") == "no usable item"
+        assert getattr(store.get_record(person), "served", "") == "no usable item"
 
 
-def test_a_second_run_makes_nothing(place: Place) -> None:
+def test_a_second_run_makes_nothing(place: PiecesWorld) -> None:
     place.assemble()
     before = files(place.recipes)
     done = place.assemble()
@@ -80,41 +95,41 @@ def test_a_second_run_makes_nothing(place: Place) -> None:
     assert done.no_items == ONLY_BASE and files(place.recipes) == before
 
 
-def test_whose_history_grew_is_assembled_again(place: Place) -> None:
+def test_whose_history_grew_is_assembled_again(place: PiecesWorld) -> None:
     place.assemble()
-    write_people(place.data, rater("ann", 9), rater("bob", 7), rater("cyd", 8))
+    write_people(place.data, make_rater("ann", 9), make_rater("bob", 7), make_rater("cyd", 8))
     done = place.assemble()
     assert (done.assembled, done.unchanged) == (("ann",), ("bob", "cyd", *ONLY_BASE))
-    record = RecipeStore.open(place.recipes).record("ann")
+    record = RecipeStore.open(place.recipes).get_record("ann")
     assert record is not None and record.items == 9
     assert len([*(place.recipes / "shards").glob("*.json")]) == 2
 
 
-def test_other_settings_or_another_sharer_concern_everyone(place: Place) -> None:
+def test_other_settings_or_another_sharer_concern_everyone(place: PiecesWorld) -> None:
     place.assemble()
     fewer = replace(CONFIG, assemble=AssembleConfig(by="gates", top_k=1))
     assert place.assemble(config=fewer).assembled == PEOPLE
     assert RecipeStore.open(place.recipes).settings["assemble"]["top_k"] == 1
     assert place.assemble(config=replace(fewer, device="auto")).assembled == ()
     pool = Pool.open(place.pool)
-    with pool.writing():
-        pool.add([sharer(pool, loaded(place), 9)])
+    with pool.lock_for_writing():
+        pool.add_sharers([make_contribution(pool, load_pieces_base(place), 9)])
     assert place.assemble(config=fewer).assembled == PEOPLE
 
 
-def test_of_some_people_only_those_are_looked_at(place: Place) -> None:
+def test_of_some_people_only_those_are_looked_at(place: PiecesWorld) -> None:
     assert place.assemble(people=("bob",)).assembled == ("bob",)
     assert RecipeStore.open(place.recipes).people == ("bob",)
     assert place.assemble().unchanged == ("bob",)
 
 
-def assembling(place: Place, **options: Any) -> Assembling:
-    return Assembling(
-        loaded(place), RATING, Pool.open(place.pool), CONFIG, place.recipes, **options
+def assembling(place: PiecesWorld, **options: Any) -> Assembler:
+    return Assembler(
+        load_pieces_base(place), RATING, Pool.open(place.pool), CONFIG, place.recipes, **options
     )
 
 
-def test_people_stream_by_and_progress_is_told(place: Place) -> None:
+def test_people_stream_by_and_progress_is_told(place: PiecesWorld) -> None:
     """When the first shard is written, nobody beyond it has been looked at."""
     seen: list[tuple[str, int]] = []
     told: list[Event] = []
@@ -123,7 +138,7 @@ def test_people_stream_by_and_progress_is_told(place: Place) -> None:
         for number in range(7):
             shards = len([*(place.recipes / "shards").glob("*.json")])
             seen.append((f"p{number}", shards))
-            yield rater(f"p{number}", 4) if number != 3 else History("p3", ())
+            yield make_rater(f"p{number}", 4) if number != 3 else History("p3", ())
 
     done = assembling(place, at_once=2, listener=told.append).run(streamed(), people=7)
     assert [shards for _, shards in seen] == [0, 0, 1, 1, 1, 2, 2]
@@ -131,15 +146,15 @@ def test_people_stream_by_and_progress_is_told(place: Place) -> None:
     progress = [e for e in told if isinstance(e, Progress)]
     assert {e.total for e in progress} == {7} and {e.stage for e in progress} == {"assemble"}
     assert [e.done for e in progress] == sorted(e.done for e in progress)
-    assert not any(isinstance(e, Note) for e in told)
+    assert not any(isinstance(e, Message) for e in told)
 
 
 def test_a_kill_loses_the_people_at_work_alone(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: PiecesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    people = [rater(f"p{n}", 4) for n in range(6)]
+    people = [make_rater(f"p{n}", 4) for n in range(6)]
     calls: list[tuple[str, ...]] = []
-    assemble = module.assemble
+    assemble = module.assemble_recipes
 
     def dying(base: Any, pool: Any, newcomers: Any, *rest: Any, **options: Any) -> Any:
         calls.append(tuple(newcomers))
@@ -147,7 +162,7 @@ def test_a_kill_loses_the_people_at_work_alone(
             raise KeyboardInterrupt
         return assemble(base, pool, newcomers, *rest, **options)
 
-    monkeypatch.setattr(module, "assemble", dying)
+    monkeypatch.setattr(module, "assemble_recipes", dying)
     with pytest.raises(KeyboardInterrupt):
         assembling(place, at_once=2).run(people, people=6)
     assert RecipeStore.open(place.recipes).people == ("p0", "p1")
@@ -155,77 +170,79 @@ def test_a_kill_loses_the_people_at_work_alone(
     assert calls[2:] == [("p2", "p3"), ("p4", "p5")] and done.unchanged == ("p0", "p1")
 
 
-def test_of_recent_items_no_more_are_looked_at(place: Place) -> None:
+def test_of_recent_items_no_more_are_looked_at(place: PiecesWorld) -> None:
     """Dee's unrated films come last, so that they are met on the way."""
-    mixed = History.of("dee", [*rater("dee", 5).items, *later("dee", 2)])
+    mixed = History.from_interactions("dee", [*make_rater("dee", 5).items, *later("dee", 2)])
     config = replace(CONFIG, assemble=replace(CONFIG.assemble, recent_k=3))
-    run = Assembling(loaded(place), RATING, Pool.open(place.pool), config, place.recipes)
+    run = Assembler(load_pieces_base(place), RATING, Pool.open(place.pool), config, place.recipes)
     done = run.run([mixed], people=1)
-    record = RecipeStore.open(place.recipes).record("dee")
+    record = RecipeStore.open(place.recipes).get_record("dee")
     assert record is not None and record.items == 3 and done.unusable_items == 2
 
 
 def later(person: str, count: int) -> list[Any]:
-    films = rater(person, 5 + count).items[5:]
+    films = make_rater(person, 5 + count).items[5:]
     return [replace(item, fields={"title": item.fields["title"]}) for item in films]
 
 
 def test_who_withdraws_meanwhile_is_in_no_recipe(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: PiecesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assemble = module.assemble
+    assemble = module.assemble_recipes
 
     def leaving(*arguments: Any, **options: Any) -> Any:
         recipes = assemble(*arguments, **options)
         pool = Pool.open(place.pool)
-        with pool.writing():
-            pool.withdraw([recipes[0].sharers[0]])
+        with pool.lock_for_writing():
+            pool.remove_sharers([recipes[0].sharers[0]])
         return recipes
 
-    monkeypatch.setattr(module, "assemble", leaving)
+    monkeypatch.setattr(module, "assemble_recipes", leaving)
     with pytest.raises(MismatchError, match="a sharer withdrew while recipes were made; run again"):
         place.assemble()
     assert not RecipeStore.open(place.recipes).people
 
 
-def another_base(place: Place) -> list[object]:
-    save_tiny(place.folder / "other", seed=1)
+def another_base(place: PiecesWorld) -> list[object]:
+    save_tiny_base(place.folder / "other", seed=1)
     return ["--base", place.folder / "other"]
 
 
-def tampered_gates(place: Place) -> list[object]:
+def tampered_gates(place: PiecesWorld) -> list[object]:
     flip(next((place.pool / "segments").glob("*.safetensors")))
     return ["--by", "gates"]
 
 
-def tampered_pieces(place: Place) -> list[object]:
+def tampered_pieces(place: PiecesWorld) -> list[object]:
     for path in (place.pool / "pieces").iterdir():
         flip(path)
     return []
 
 
-def foreign_file(place: Place) -> list[object]:
+def foreign_file(place: PiecesWorld) -> list[object]:
     (place.pool / "pieces" / "notes.txt").write_text("hello")
     return []
 
 
-def empty_pool(place: Place) -> list[object]:
+def empty_pool(place: PiecesWorld) -> list[object]:
     pool = Pool.open(place.pool)
-    with pool.writing():
-        pool.withdraw(pool.sharers)
+    with pool.lock_for_writing():
+        pool.remove_sharers(pool.sharers)
     return []
 
 
-def another_task(place: Place) -> list[object]:
-    write_dataset(place.data, [rater("ann", 5)], task="reply", source="made up", overwrite=True)
+def another_task(place: PiecesWorld) -> list[object]:
+    write_dataset(
+        place.data, [make_rater("ann", 5)], task="reply", source="made up", overwrite=True
+    )
     return []
 
 
-def other_recipes(place: Place) -> list[object]:
+def other_recipes(place: PiecesWorld) -> list[object]:
     place.assemble()
     shutil.rmtree(place.pool)
     (place.folder / "again").mkdir()
-    shutil.copytree(made(place.folder / "again").pool, place.pool)
+    shutil.copytree(build_pieces_world(place.folder / "again").pool, place.pool)
     return []
 
 
@@ -235,7 +252,7 @@ def flip(path: Path) -> None:
     path.write_bytes(raw)
 
 
-def options(*said: object) -> Callable[[Place], list[object]]:
+def options(*said: object) -> Callable[[PiecesWorld], list[object]]:
     return lambda place: [*said]
 
 
@@ -259,16 +276,23 @@ def options(*said: object) -> Callable[[Place], list[object]]:
     ],
 )
 def test_bad_input_is_one_clear_error_and_nothing_half_written(
-    place: Place,
-    broken: Callable[[Place], list[object]],
+    place: PiecesWorld,
+    broken: Callable[[PiecesWorld], list[object]],
     code: int,
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     more = broken(place)
     before = files(place.folder)
-    result = run(
-        "assemble", place.data, "--pool", place.pool, "--out", place.recipes, *more, code=code
+    result = run_cli(
+        "assemble",
+        place.data,
+        "--pool",
+        place.pool,
+        "--out",
+        place.recipes,
+        *more,
+        code=code,
     )
     assert result.stdout == ""
     (error,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
@@ -276,9 +300,9 @@ def test_bad_input_is_one_clear_error_and_nothing_half_written(
     assert files(place.folder) == before
 
 
-def test_the_command_says_who_got_what(place: Place) -> None:
+def test_the_command_says_who_got_what(place: PiecesWorld) -> None:
     asked = ["assemble", place.data, "--pool", place.pool, "--out", place.recipes]
-    shown = run(*asked, "--top-k", 1, "--temperature", 0.5, "--recent-k", 2, "--seed", 3).stdout
+    shown = run_cli(*asked, "--top-k", 1, "--temperature", 0.5, "--recent-k", 2, "--seed", 3).stdout
     lines = [line.split(maxsplit=1) for line in shown.splitlines()]
     assert lines[0] == ["assembled", "3 people"] and ["pool", "4 sharers"] in lines
     assert "base: no usable item  2 people: dee, eve" in shown
@@ -294,13 +318,13 @@ def test_the_command_says_who_got_what(place: Place) -> None:
         "aggregate": "delta",
         "seed": 3,
     }
-    again = run_json(*asked, "--by", "gates", "--top-p", 0.5, "--aggregate", "factors")
+    again = run_cli_json(*asked, "--by", "gates", "--top-p", 0.5, "--aggregate", "factors")
     assert again["assembled"] == [*PEOPLE] and again["no_items"] == [*ONLY_BASE]
 
 
-def test_as_a_function_it_takes_the_defaults(place: Place) -> None:
+def test_as_a_function_it_takes_the_defaults(place: PiecesWorld) -> None:
     done = api.assemble(api.AssembleRequest(data=place.data, pool=place.pool, out=place.recipes))
     assert isinstance(done, api.AssembleSummary) and done.assembled == PEOPLE
-    recipe = RecipeStore.open(place.recipes).recipe("ann")
+    recipe = RecipeStore.open(place.recipes).load_recipe("ann")
     assert recipe is not None and recipe.pick.shape[1] == 3
-    assert {name(n) for n in range(4)} >= set(recipe.sharers)
+    assert {make_sharer_id(n) for n in range(4)} >= set(recipe.sharers)

@@ -17,17 +17,17 @@ from torch import Tensor
 
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.models.base import Base
-from idiolect.pieces.assembly.by_gates import assemble
+from idiolect.pieces.assembly.by_gates import assemble_recipes
 from idiolect.pieces.assembly.by_gates_reference import assemble_one
-from idiolect.pieces.assembly.choose import Chosen, choose
-from idiolect.pieces.assembly.normalise import unit_inputs
+from idiolect.pieces.assembly.choose import TopK, choose_pieces
+from idiolect.pieces.assembly.normalise import normalise_inputs
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
-from idiolect.pieces.recipes.recipe import Recipe, materialise
-from idiolect.prompts.chat_template import invocation_of
+from idiolect.pieces.recipes.recipe import Recipe, build_adapter
+from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example
-from support.job_strategies import exact_base
-from support.sharers import LORA, made, sharer
+from support.job_strategies import make_exact_base
+from support.sharers import LORA, create_empty_pool, make_contribution
 
 EXACT = 1e-10
 TOKENS = 200
@@ -36,7 +36,7 @@ Newcomers = dict[str, tuple[Example, ...]]
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return exact_base()
+    return make_exact_base()
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,14 @@ def pools(base: Base, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Poo
     }
     out: dict[str, Pool] = {}
     for name, lora in kinds.items():
-        pool = out[name] = made(folder / name, base, lora)
-        with pool.writing():
-            pool.add([sharer(pool, base, n, _some(pool, n, name == "partial")) for n in range(6)])
+        pool = out[name] = create_empty_pool(folder / name, base, lora)
+        with pool.lock_for_writing():
+            pool.add_sharers(
+                [
+                    make_contribution(pool, base, n, _some(pool, n, name == "partial"))
+                    for n in range(6)
+                ]
+            )
     return out
 
 
@@ -118,15 +123,17 @@ def noted() -> Iterator[Seen]:
     """While inside, every call of ``choose`` is noted."""
     seen = Seen([], [])
 
-    def noting(scores: Tensor, *others: object) -> Chosen:
-        chosen = choose(scores, *others)  # type: ignore[arg-type]
+    def noting(scores: Tensor, *others: object) -> TopK:
+        chosen = choose_pieces(scores, *others)  # type: ignore[arg-type]
         seen.scores += scores.double()
         seen.weights += chosen.weight
         return chosen
 
     with pytest.MonkeyPatch.context() as patch:
         for module in ("by_gates", "by_gates_reference"):
-            patch.setattr(import_module(f"idiolect.pieces.assembly.{module}"), "choose", noting)
+            patch.setattr(
+                import_module(f"idiolect.pieces.assembly.{module}"), "choose_pieces", noting
+            )
         yield seen
 
 
@@ -146,7 +153,7 @@ def check(base: Base, pool: Pool, people: Newcomers, config: AssembleConfig, tok
     """Batched, in one order and the other, against the obvious version."""
     expected, notes = one_by_one(base, pool, people, config)
     with noted() as seen:
-        found = assemble(base, pool, people, config, forward_tokens=tokens)
+        found = assemble_recipes(base, pool, people, config, forward_tokens=tokens)
     assert [r.person for r in found] == list(people)
     for ours, theirs in zip(found, expected, strict=True):
         assert same(ours, theirs)
@@ -158,7 +165,7 @@ def check(base: Base, pool: Pool, people: Newcomers, config: AssembleConfig, tok
                 w = seen.weights[n + site * len(people)][: len(weight)]
                 assert torch.allclose(w, weight, rtol=0, atol=EXACT)
     turned = dict(reversed(people.items()))
-    again = assemble(base, pool, turned, config, forward_tokens=tokens)
+    again = assemble_recipes(base, pool, turned, config, forward_tokens=tokens)
     assert all(same(a, b) for a, b in zip(reversed(again), expected, strict=True))
 
 
@@ -191,7 +198,7 @@ def test_in_the_last_layers_alone(
 def test_on_answers_alone(
     base: Base, pools: dict[str, Pool], data: st.DataObject, config: AssembleConfig, tokens: int
 ) -> None:
-    people = data.draw(newcomers(invocation_of(base.tokenizer)))
+    people = data.draw(newcomers(encode_invocation(base.tokenizer)))
     check(base, pools["answer"], people, config, tokens)
 
 
@@ -199,11 +206,17 @@ def test_an_item_that_stands_for_several_answers_counts_as_often(
     base: Base, pools: dict[str, Pool]
 ) -> None:
     short, long = Example((1, 2, 3, 4), 3, ((4, 3), (5, 2))), Example((6, 7, 8, 9), 2)
-    (tallied,) = assemble(base, pools["all"], {"p": (short, long)}, AssembleConfig(by="gates"))
-    several = [replace(short, tally=())] * 5
-    (spelled,) = assemble(base, pools["all"], {"p": (*several, long)}, AssembleConfig(by="gates"))
+    (tallied,) = assemble_recipes(
+        base, pools["all"], {"p": (short, long)}, AssembleConfig(by="gates")
+    )
+    several = [replace(short, label_counts=())] * 5
+    (spelled,) = assemble_recipes(
+        base, pools["all"], {"p": (*several, long)}, AssembleConfig(by="gates")
+    )
     assert same(tallied, spelled)
-    (once,) = assemble(base, pools["all"], {"p": (several[0], long)}, AssembleConfig(by="gates"))
+    (once,) = assemble_recipes(
+        base, pools["all"], {"p": (several[0], long)}, AssembleConfig(by="gates")
+    )
     assert not same(tallied, once)
 
 
@@ -214,16 +227,18 @@ def test_what_is_served_is_what_modules_saw_while_it_was_made(
     base: Base, pools: dict[str, Pool], kind: str, aggregate: Any
 ) -> None:
     """The recipe's adapter on the newcomer's items: every module's scores come out again."""
-    pool, call = pools[kind], invocation_of(base.tokenizer)
+    pool, call = pools[kind], encode_invocation(base.tokenizer)
     prompts = [tuple(range(n, 2 * n + 5)) + call for n in (3, 8, 9)]
     people = {"p": tuple(Example((*p, 50, 60), len(p)) for p in prompts)}
     with noted() as seen:
-        (recipe,) = assemble(base, pool, people, AssembleConfig(by="gates", aggregate=aggregate))
-    stack = stack_adapters(base, [materialise(recipe, pool)])
+        (recipe,) = assemble_recipes(
+            base, pool, people, AssembleConfig(by="gates", aggregate=aggregate)
+        )
+    stack = stack_adapters(base, [build_adapter(recipe, pool)])
     found: dict[str, Tensor] = {}
 
     def note(path: str, x: Tensor, e: Example) -> None:
-        units, _ = unit_inputs(x[0, e.answer_start - 1 : -1])
+        units, _ = normalise_inputs(x[0, e.answer_start - 1 : -1])
         found[path] = found.get(path, 0) + units.mean(dim=0) / len(prompts)
 
     for e in people["p"]:
@@ -234,9 +249,9 @@ def test_what_is_served_is_what_modules_saw_while_it_was_made(
                     lambda module, inputs, path=path, e=e: note(path, inputs[0], e)
                 )
                 hooks.callback(handle.remove)
-            active = stack.active([e.ids[: e.answer_start]], len(e.ids))
-            with stack.applied(torch.tensor([0]), active=active):
+            active = stack.token_mask([e.ids[: e.answer_start]], len(e.ids))
+            with stack.activate(torch.tensor([0]), active=active):
                 base.model(input_ids=torch.tensor([e.ids]))
     for path, scores in zip(pool.sites, seen.scores, strict=True):
-        again = pool.gates(path).double() @ found[path] / len(found[path]) ** 0.5
+        again = pool.load_gates(path).double() @ found[path] / len(found[path]) ** 0.5
         assert torch.allclose(again, scores, rtol=0, atol=1e-5)  # served in fp32

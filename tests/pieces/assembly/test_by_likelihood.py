@@ -12,17 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idiolect.errors import UsageError
-from idiolect.inference.scoring import token_losses
+from idiolect.inference.scoring import iter_token_losses
 from idiolect.models.base import Base
-from idiolect.pieces.assembly.by_gates import assemble
-from idiolect.pieces.assembly.by_likelihood import Likelihood, candidates, most_probable, posterior
-from idiolect.pieces.assembly.newcomers import Newcomer
+from idiolect.pieces.assembly.by_gates import assemble_recipes
+from idiolect.pieces.assembly.by_likelihood import (
+    LikelihoodMixture,
+    choose_candidates,
+    compute_posterior,
+    select_most_probable,
+)
+from idiolect.pieces.assembly.newcomers import TargetUser
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
-from idiolect.pieces.recipes.recipe import materialise
-from idiolect.prompts.chat_template import invocation_of
+from idiolect.pieces.recipes.recipe import build_adapter
+from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example
-from support.sharers import made, sharer
+from support.sharers import create_empty_pool, make_contribution
 from tests.pieces.assembly.test_by_gates import Newcomers, base, newcomers, pools
 
 __all__ = ["base", "pools"]
@@ -37,13 +42,13 @@ CONFIG = AssembleConfig(by="likelihood")
 def test_as_one_sharer_after_another(
     base: Base, pools: dict[str, Pool], data: st.DataObject, tokens: int, kind: str
 ) -> None:
-    call = invocation_of(base.tokenizer) if kind == "answer" else ()
+    call = encode_invocation(base.tokenizer) if kind == "answer" else ()
     people: Newcomers = data.draw(newcomers(call))
-    asking = Likelihood(base, pools[kind], CONFIG, forward_tokens=tokens)
+    asking = LikelihoodMixture(base, pools[kind], CONFIG, forward_tokens=tokens)
     for person, examples in people.items():
-        one = Newcomer(person, examples)
-        expected = asking.nats_one_by_one(one)
-        assert torch.allclose(asking.nats(one), expected, rtol=0, atol=EXACT)
+        one = TargetUser(person, examples)
+        expected = asking.compute_nll_sequentially(one)
+        assert torch.allclose(asking.compute_nll(one), expected, rtol=0, atol=EXACT)
 
 
 def test_probabilities_by_hand() -> None:
@@ -51,18 +56,18 @@ def test_probabilities_by_hand() -> None:
     likely = [math.exp(-2), math.exp(-1), math.exp(-3)]
     expected = torch.tensor([x / sum(likely) for x in likely], dtype=torch.float64)
     nats = torch.tensor([2.0, 1.0, 3.0], dtype=torch.float64)
-    assert torch.allclose(posterior(nats, 1.0), expected)
+    assert torch.allclose(compute_posterior(nats, 1.0), expected)
     roots = [math.sqrt(x) for x in likely]
     cooler = torch.tensor([x / sum(roots) for x in roots], dtype=torch.float64)
-    assert torch.allclose(posterior(nats, 2.0), cooler)
+    assert torch.allclose(compute_posterior(nats, 2.0), cooler)
 
 
 def test_the_base_keeps_its_share_and_ties_go_to_the_first() -> None:
     weights = torch.tensor([0.5, 0.1, 0.3, 0.1, 0.0], dtype=torch.float64)
-    chosen = most_probable(weights, 2)
+    chosen = select_most_probable(weights, 2)
     assert [n for n, _ in chosen] == [1, 0]
     assert [w for _, w in chosen] == pytest.approx([0.3, 0.1], abs=1e-3)
-    assert [n for n, _ in most_probable(weights, 9)] == [1, 0, 2]  # never one of no weight
+    assert [n for n, _ in select_most_probable(weights, 9)] == [1, 0, 2]  # never one of no weight
 
 
 def test_finds_whose_adapter_says_what_the_newcomer_says(
@@ -71,18 +76,18 @@ def test_finds_whose_adapter_says_what_the_newcomer_says(
     """Somebody who answers as one sharer's model would is given that sharer."""
     pool = pools["all"]
     like = pool.sharers[4]
-    theirs = {like: pool.adapter(like)}
+    theirs = {like: pool.get_adapter(like)}
     items: list[Example] = []
     for start in range(12):
         prompt = (start, start + 1, start + 2)
         rows = [(like, Example((*prompt, token), len(prompt))) for token in range(40)]
-        found = token_losses(base, rows, theirs, forward_tokens=4096)
-        plain = token_losses(base, rows, {}, forward_tokens=4096)
+        found = iter_token_losses(base, rows, theirs, forward_tokens=4096)
+        plain = iter_token_losses(base, rows, {}, forward_tokens=4096)
         gain = {at: nll for at, nll, _ in plain}
         for at, nll, _ in found:
             gain[at] -= nll
         items.append(rows[max(gain, key=gain.__getitem__)][1])
-    (recipe,) = assemble(base, pool, {"p": items * 40}, CONFIG)
+    (recipe,) = assemble_recipes(base, pool, {"p": items * 40}, CONFIG)
     at = recipe.pick[0, int(recipe.weight[0].argmax())]
     assert recipe.sharers[int(at)] == like
     assert float(recipe.weight[0].sum()) <= 1 + 1e-3
@@ -90,16 +95,16 @@ def test_finds_whose_adapter_says_what_the_newcomer_says(
 
 def test_nobody_like_them_leaves_the_base(base: Base, tmp_path: Path) -> None:
     """Adapters that make every answer far less likely get no weight at all."""
-    pool = made(tmp_path / "pool", base)
-    entry = sharer(pool, base, 0, pool.sites)
+    pool = create_empty_pool(tmp_path / "pool", base)
+    entry = make_contribution(pool, base, 0, pool.sites)
     wild = {path: (a * 40, b * 40) for path, (a, b) in entry.adapter.pairs.items()}
-    with pool.writing():
-        pool.add([replace(entry, adapter=replace(entry.adapter, pairs=wild))])
+    with pool.lock_for_writing():
+        pool.add_sharers([replace(entry, adapter=replace(entry.adapter, pairs=wild))])
     prompts = [(n, n + 1) for n in range(100)]
     with torch.no_grad():
         best = base.model(input_ids=torch.tensor(prompts)).logits[:, -1].argmax(dim=1).tolist()
     items = tuple(Example((*prompt, token), 2) for prompt, token in zip(prompts, best, strict=True))
-    (recipe,) = assemble(base, pool, {"p": items}, replace(CONFIG, top_k=1))
+    (recipe,) = assemble_recipes(base, pool, {"p": items}, replace(CONFIG, top_k=1))
     assert recipe.sharers == () and not recipe.weight.any()
 
 
@@ -108,33 +113,35 @@ def test_a_site_that_somebody_does_not_share_has_no_piece_of_theirs(
 ) -> None:
     pool = pools["partial"]
     people = {"p": (Example((1, 2, 3), 2), Example((4, 5, 6), 1))}
-    (recipe,) = assemble(base, pool, people, replace(CONFIG, top_k=6))
+    (recipe,) = assemble_recipes(base, pool, people, replace(CONFIG, top_k=6))
     for site, path in enumerate(pool.sites):
         for at, weight in zip(
             recipe.pick[site].tolist(), recipe.weight[site].tolist(), strict=True
         ):
             assert (at < 0) == (weight == 0)
-            assert at < 0 or path in pool.shared(recipe.sharers[at])
-    assert materialise(recipe, pool).config.rank >= pool.lora.rank
+            assert at < 0 or path in pool.list_shared_sites(recipe.sharers[at])
+    assert build_adapter(recipe, pool).config.rank >= pool.lora.rank
 
 
 def test_in_any_company_the_same_bytes(base: Base, pools: dict[str, Pool]) -> None:
     people = {f"p{n}": (Example((n, n + 1, n + 2), 1), Example((n, 3, 9), 2)) for n in range(4)}
-    together = assemble(base, pools["all"], people, CONFIG)
+    together = assemble_recipes(base, pools["all"], people, CONFIG)
     for recipe in together:
-        (alone,) = assemble(base, pools["all"], {recipe.person: people[recipe.person]}, CONFIG)
+        (alone,) = assemble_recipes(
+            base, pools["all"], {recipe.person: people[recipe.person]}, CONFIG
+        )
         assert torch.equal(alone.pick, recipe.pick) and torch.equal(alone.weight, recipe.weight)
 
 
 def test_of_many_sharers_a_seeded_draw_is_asked() -> None:
     everyone = [f"s{n:03}" for n in range(100)]
     config = replace(CONFIG, candidates=10)
-    asked = candidates(everyone, config)
+    asked = choose_candidates(everyone, config)
     assert len(asked) == 10 and list(asked) == sorted(asked)
-    assert candidates(everyone, replace(config, seed=1)) != asked
+    assert choose_candidates(everyone, replace(config, seed=1)) != asked
     gone = [s for s in everyone if s != asked[0]]
-    assert set(asked) - {asked[0]} <= set(candidates(gone, config))
-    assert candidates(everyone[:10], config) == tuple(everyone[:10])
+    assert set(asked) - {asked[0]} <= set(choose_candidates(gone, config))
+    assert choose_candidates(everyone[:10], config) == tuple(everyone[:10])
 
 
 @pytest.mark.parametrize(

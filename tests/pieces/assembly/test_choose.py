@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idiolect.errors import UsageError
-from idiolect.pieces.assembly.choose import choose, drawn
+from idiolect.pieces.assembly.choose import choose_pieces, draw_gumbel_noise
 from idiolect.pieces.recipes.config import AssembleConfig
 
 ALL = torch.ones(5, dtype=torch.bool)
@@ -27,7 +27,7 @@ def softmax(*scores: float) -> list[float]:
 
 
 def test_the_best_weighted_among_themselves() -> None:
-    pick, weight = choose(SCORES, ALL, AssembleConfig(by="gates", top_k=3, temperature=0.5))
+    pick, weight = choose_pieces(SCORES, ALL, AssembleConfig(by="gates", top_k=3, temperature=0.5))
     assert pick.tolist() == [[1, 3, 2]]
     assert weight[0].tolist() == pytest.approx(softmax(4, 4, 2), rel=1e-12)
 
@@ -35,18 +35,18 @@ def test_the_best_weighted_among_themselves() -> None:
 def test_a_tie_goes_to_the_first_also_where_rounding_says_otherwise() -> None:
     nearly = SCORES.double() + torch.tensor([[0, 0, 0, 1e-9, 0]])
     for count in (1, 2):
-        pick, _ = choose(nearly, ALL, AssembleConfig(by="gates", top_k=count))
+        pick, _ = choose_pieces(nearly, ALL, AssembleConfig(by="gates", top_k=count))
         assert pick.tolist() == [[1, 3][:count]]
-    pick, _ = choose(torch.ones(1, 5), ALL, AssembleConfig(by="gates", top_k=4))
+    pick, _ = choose_pieces(torch.ones(1, 5), ALL, AssembleConfig(by="gates", top_k=4))
     assert pick.tolist() == [[0, 1, 2, 3]]
 
 
 def test_who_does_not_share_is_not_chosen() -> None:
     some = torch.tensor([True, False, True, False, False])
-    pick, weight = choose(SCORES, some, AssembleConfig(by="gates", top_k=3))
+    pick, weight = choose_pieces(SCORES, some, AssembleConfig(by="gates", top_k=3))
     assert pick.tolist() == [[2, 0, -1]]
     assert weight[0].tolist() == pytest.approx([*softmax(1, 0.5), 0], rel=1e-12)
-    pick, weight = choose(
+    pick, weight = choose_pieces(
         SCORES, torch.zeros(5, dtype=torch.bool), AssembleConfig(by="gates", top_k=2)
     )
     assert pick.tolist() == [[-1, -1]] and weight.tolist() == [[0, 0]]
@@ -57,15 +57,15 @@ def test_the_fewest_that_reach_top_p_padded_to_the_widest() -> None:
         torch.tensor([[0.1, 0.5, 0.2, 0.15, 0.05], [0.9, 0.025, 0.025, 0.025, 0.025]])
     )
     for top_p, found in ((0.5, [1]), (0.6, [1, 2]), (0.7, [1, 2]), (0.71, [1, 2, 3])):
-        pick, weight = choose(scores, ALL, AssembleConfig(by="gates", top_p=top_p))
+        pick, weight = choose_pieces(scores, ALL, AssembleConfig(by="gates", top_p=top_p))
         assert pick[0].tolist() == found
         assert pick[1].tolist() == [0] + [-1] * (len(found) - 1)
         shares = np.exp(scores[0, found].double().numpy())
         assert weight[0].tolist() == pytest.approx((shares / shares.sum()).tolist(), rel=1e-12)
         assert weight[1, 0] == 1 and not weight[1, 1:].any()
-    pick, _ = choose(scores, ALL, AssembleConfig(by="gates", top_p=1.0))
+    pick, _ = choose_pieces(scores, ALL, AssembleConfig(by="gates", top_p=1.0))
     assert sorted(pick[0].tolist()) == [0, 1, 2, 3, 4]
-    pick, weight = choose(scores, ~ALL, AssembleConfig(by="gates", top_p=0.5))
+    pick, weight = choose_pieces(scores, ~ALL, AssembleConfig(by="gates", top_p=0.5))
     assert (pick == -1).all() and not weight.any()
 
 
@@ -79,7 +79,7 @@ rows = st.lists(st.floats(-20, 20, width=32), min_size=6, max_size=6)
 )
 def test_as_numpy_says(scores: list[list[float]], count: int, temperature: float) -> None:
     config = AssembleConfig(by="gates", top_k=count, temperature=temperature)
-    pick, weight = choose(torch.tensor(scores), torch.ones(6, dtype=torch.bool), config)
+    pick, weight = choose_pieces(torch.tensor(scores), torch.ones(6, dtype=torch.bool), config)
     for row, numbers in enumerate(np.array(scores, dtype=np.float32).astype(np.float64)):
         order = np.argsort(-np.round(numbers / 1e-5), kind="stable")[:count]
         assert pick[row].tolist() == order.tolist()
@@ -88,13 +88,15 @@ def test_as_numpy_says(scores: list[list[float]], count: int, temperature: float
 
 
 def test_draws_depend_on_seed_person_and_module_alone() -> None:
-    alone = drawn(["p"], "layer.q_proj", 5, seed=1)
-    assert torch.equal(drawn(["o", "p"], "layer.q_proj", 5, seed=1)[1:], alone)
-    assert torch.equal(drawn(["p"], "layer.q_proj", 3, seed=1), alone[:, :3])  # others join later
+    alone = draw_gumbel_noise(["p"], "layer.q_proj", 5, seed=1)
+    assert torch.equal(draw_gumbel_noise(["o", "p"], "layer.q_proj", 5, seed=1)[1:], alone)
+    assert torch.equal(
+        draw_gumbel_noise(["p"], "layer.q_proj", 3, seed=1), alone[:, :3]
+    )  # others join later
     for other in (
-        drawn(["p"], "layer.q_proj", 5, seed=2),
-        drawn(["o"], "layer.q_proj", 5, seed=1),
-        drawn(["p"], "layer.k_proj", 5, seed=1),
+        draw_gumbel_noise(["p"], "layer.q_proj", 5, seed=2),
+        draw_gumbel_noise(["o"], "layer.q_proj", 5, seed=1),
+        draw_gumbel_noise(["p"], "layer.k_proj", 5, seed=1),
     ):
         assert not torch.equal(other, alone)
 
@@ -103,8 +105,8 @@ def test_pieces_are_drawn_by_their_weights_without_putting_back() -> None:
     """10,000 draws of two from five against the probability of each ordered pair, summed."""
     config = AssembleConfig(by="gates", top_k=2, temperature=0.8, sample=True)
     people = [str(n) for n in range(10_000)]
-    noise = drawn(people, "path", 5, seed=0)
-    pick, weight = choose(SCORES.expand(len(people), -1), ALL, config, noise)
+    noise = draw_gumbel_noise(people, "path", 5, seed=0)
+    pick, weight = choose_pieces(SCORES.expand(len(people), -1), ALL, config, noise)
     p = softmax(*(SCORES[0] / 0.8).tolist())
     expected: dict[frozenset[int], float] = {}
     for a, b in permutations(range(5), 2):

@@ -14,15 +14,15 @@ from torch import Tensor
 from idiolect.errors import DataError, MismatchError, UsageError
 from idiolect.events import Event, Progress
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
-from idiolect.pieces.assembly.by_gates import assemble
+from idiolect.models.tiny import make_tiny_base
+from idiolect.pieces.assembly.by_gates import assemble_recipes
 from idiolect.pieces.assembly.by_gates_reference import assemble_one
-from idiolect.pieces.assembly.normalise import unit_inputs
+from idiolect.pieces.assembly.normalise import normalise_inputs
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.prompts.render import Example
-from support.job_strategies import exact_base
-from support.sharers import LORA, made, sharer
+from support.job_strategies import make_exact_base
+from support.sharers import LORA, create_empty_pool, make_contribution
 
 ONE = AssembleConfig(by="gates", top_k=1)
 Assembling = Callable[[Base, Pool, tuple[Example, ...], AssembleConfig], Any]
@@ -30,7 +30,7 @@ Assembling = Callable[[Base, Pool, tuple[Example, ...], AssembleConfig], Any]
 
 def as_many(base: Base, pool: Pool, items: tuple[Example, ...], config: AssembleConfig) -> Any:
     others = {"other": some(3, seed=9)}
-    return assemble(base, pool, {**others, "new": items}, config)[1]
+    return assemble_recipes(base, pool, {**others, "new": items}, config)[1]
 
 
 def as_one(base: Base, pool: Pool, items: tuple[Example, ...], config: AssembleConfig) -> Any:
@@ -47,9 +47,9 @@ def some(items: int, *, seed: int = 0, opening: tuple[int, ...] = ()) -> tuple[E
 
 
 def pool_of(folder: Path, base: Base, sharers: int = 4, lora: Any = LORA) -> Pool:
-    pool = made(folder / "pool", base, lora)
-    with pool.writing():
-        pool.add([sharer(pool, base, n) for n in range(sharers)])
+    pool = create_empty_pool(folder / "pool", base, lora)
+    with pool.lock_for_writing():
+        pool.add_sharers([make_contribution(pool, base, n) for n in range(sharers)])
     return pool
 
 
@@ -63,7 +63,7 @@ def picks(recipe: Any) -> list[list[tuple[str, float]]]:
 
 @both_ways
 def test_the_latest_items_alone(tmp_path: Path, way: Assembling) -> None:
-    base = exact_base()
+    base = make_exact_base()
     pool, items = pool_of(tmp_path, base), some(7)
     found = picks(way(base, pool, items, AssembleConfig(by="gates", recent_k=3)))
     assert found == picks(way(base, pool, items[-3:], AssembleConfig(by="gates")))
@@ -75,7 +75,7 @@ def test_the_latest_items_alone(tmp_path: Path, way: Assembling) -> None:
 
 @both_ways
 def test_items_without_a_target_are_passed_over(tmp_path: Path, way: Assembling) -> None:
-    base = exact_base()
+    base = make_exact_base()
     pool, items = pool_of(tmp_path, base), some(2)
     empty = Example((5, 6, 7), 3)
     found = picks(
@@ -86,7 +86,7 @@ def test_items_without_a_target_are_passed_over(tmp_path: Path, way: Assembling)
 
 @both_ways
 def test_a_newcomer_who_says_nothing_is_refused(tmp_path: Path, way: Assembling) -> None:
-    base = exact_base()
+    base = make_exact_base()
     pool = pool_of(tmp_path, base)
     with pytest.raises(DataError, match=r"'new'.*history is empty"):
         way(base, pool, (), ONE)
@@ -96,19 +96,19 @@ def test_a_newcomer_who_says_nothing_is_refused(tmp_path: Path, way: Assembling)
 
 @both_ways
 def test_a_pool_that_does_not_do_is_refused(tmp_path: Path, way: Assembling) -> None:
-    base = exact_base()
+    base = make_exact_base()
     pool = pool_of(tmp_path, base)
     with pytest.raises(MismatchError, match="made for base"):
         way(replace(base, identity="f" * 64), pool, some(2), ONE)
     with pytest.raises(UsageError, match=r"top_k: 5 pieces.* only 4 sharers"):
         way(base, pool, some(2), AssembleConfig(by="gates", top_k=5))
     with pytest.raises(UsageError, match="nobody"):
-        way(base, made(tmp_path / "none", base), some(2), ONE)
+        way(base, create_empty_pool(tmp_path / "none", base), some(2), ONE)
 
 
 @both_ways
 def test_an_input_that_is_the_same_everywhere_is_refused(tmp_path: Path, way: Assembling) -> None:
-    base = tiny_base()
+    base = make_tiny_base()
     model: Any = base.model
     token = 77
     with torch.no_grad():
@@ -122,52 +122,55 @@ def test_an_input_that_is_the_same_everywhere_is_refused(tmp_path: Path, way: As
 
 def test_ln_has_no_eps() -> None:
     x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    units, flat = unit_inputs(x)
+    units, flat = normalise_inputs(x)
     assert not flat.any()
     assert torch.allclose(units.mean(1), torch.zeros(3, dtype=x.dtype), atol=1e-12)
     assert torch.allclose(units.var(1, correction=0), torch.ones(3, dtype=x.dtype), rtol=1e-12)
-    assert torch.allclose(unit_inputs(x * 1e-9)[0], units, rtol=1e-9)
+    assert torch.allclose(normalise_inputs(x * 1e-9)[0], units, rtol=1e-9)
     for kind in (torch.bfloat16, torch.float32, torch.float64):
         rows = torch.stack([torch.full((576,), 0.1), torch.zeros(576), torch.arange(576) / 576])
         rows = torch.cat([rows, rows[2:] / 0]).to(kind)
-        units, flat = unit_inputs(rows)
+        units, flat = normalise_inputs(rows)
         assert flat.tolist() == [True, True, False, True]
         assert units.dtype == (torch.float64 if kind == torch.float64 else torch.float32)
 
 
 @both_ways
 def test_equal_gates_go_to_the_sharer_who_stands_first(tmp_path: Path, way: Assembling) -> None:
-    base = exact_base()
-    pool = made(tmp_path / "pool", base)
-    twins = [replace(sharer(pool, base, n), gates=sharer(pool, base, 0).gates) for n in range(5)]
-    with pool.writing():
-        pool.add(twins)
+    base = make_exact_base()
+    pool = create_empty_pool(tmp_path / "pool", base)
+    twins = [
+        replace(make_contribution(pool, base, n), gates=make_contribution(pool, base, 0).gates)
+        for n in range(5)
+    ]
+    with pool.lock_for_writing():
+        pool.add_sharers(twins)
     recipe = way(base, pool, some(4), AssembleConfig(by="gates", top_k=2))
     assert all([s for s, _ in pick] == list(pool.sharers[:2]) for pick in picks(recipe))
     assert all([w for _, w in pick] == [0.5, 0.5] for pick in picks(recipe))
 
 
 def test_what_is_sampled_is_the_persons_own(tmp_path: Path) -> None:
-    base = exact_base()
+    base = make_exact_base()
     pool, config = (
         pool_of(tmp_path, base),
         AssembleConfig(by="gates", top_k=2, sample=True, temperature=3.0),
     )
     people = {name: some(3) for name in ("a", "b", "c")}
-    together = assemble(base, pool, people, config)
+    together = assemble_recipes(base, pool, people, config)
     for recipe in together:
         alone = assemble_one(base, pool, recipe.person, people[recipe.person], config)
         assert picks(recipe) == picks(alone)
     assert len({str(picks(recipe)) for recipe in together}) == 3  # of the same items
-    (other,) = assemble(base, pool, {"a": people["a"]}, replace(config, seed=1))
+    (other,) = assemble_recipes(base, pool, {"a": people["a"]}, replace(config, seed=1))
     assert picks(other) != picks(together[0])
 
 
 @both_ways
 def test_in_half_precision(tmp_path: Path, way: Assembling) -> None:
     """Scores stay in fp32: where one sharer is far ahead, the same one is picked."""
-    exact = exact_base()
-    half = tiny_base(dtype=torch.bfloat16)
+    exact = make_exact_base()
+    half = make_tiny_base(dtype=torch.bfloat16)
     pool = pool_of(tmp_path, exact)
     recipe = way(half, pool, some(5), AssembleConfig(by="gates"))
     expected = picks(way(exact, pool, some(5), AssembleConfig(by="gates")))
@@ -178,7 +181,7 @@ def test_in_half_precision(tmp_path: Path, way: Assembling) -> None:
 
 
 def test_the_common_opening_runs_once_and_nothing_behind_the_last_module(tmp_path: Path) -> None:
-    base = exact_base()
+    base = make_exact_base()
     model: Any = base.model
     pool = pool_of(tmp_path, base)
     seen: list[int] = []
@@ -196,7 +199,7 @@ def test_the_common_opening_runs_once_and_nothing_behind_the_last_module(tmp_pat
         )
     opening = tuple(range(20))
     people = {name: some(3, seed=n, opening=opening) for n, name in enumerate("ab")}
-    assemble(base, pool, people, ONE)
+    assemble_recipes(base, pool, people, ONE)
     for handle in handles:
         handle.remove()
     rows = sum(len(e.ids) - 1 - 20 for items in people.values() for e in items)
@@ -206,10 +209,10 @@ def test_the_common_opening_runs_once_and_nothing_behind_the_last_module(tmp_pat
 
 
 def test_progress_is_told_by_newcomer(tmp_path: Path) -> None:
-    base = exact_base()
+    base = make_exact_base()
     events: list[Event] = []
     people = {name: some(2) for name in "abc"}
     pool = pool_of(tmp_path, base)
-    assert assemble(base, pool, {}, ONE) == ()
-    assemble(base, pool, people, ONE, forward_tokens=1, listener=events.append)
+    assert assemble_recipes(base, pool, {}, ONE) == ()
+    assemble_recipes(base, pool, people, ONE, forward_tokens=1, listener=events.append)
     assert [e.done for e in events if isinstance(e, Progress)] == [1, 2, 3]

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from idiolect.models.base import Base
-from idiolect.pieces.assembly.by_gates import assemble
+from idiolect.pieces.assembly.by_gates import assemble_recipes
 from idiolect.pieces.assembly.by_gates_reference import assemble_one
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
-from idiolect.prompts.chat_template import invocation_of, invoked_at
+from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
-from support.job_strategies import exact_base
-from support.sharers import LORA, made, sharer
+from support.job_strategies import make_exact_base
+from support.sharers import LORA, create_empty_pool, make_contribution
 
 Array = NDArray[np.float64]
 HEADS, GROUPS, WIDTH = 4, 2, 8
@@ -34,7 +34,7 @@ class ByHand:
         self.layers = int(model.config.num_hidden_layers)
         self.eps = float(model.config.rms_norm_eps)
         self.pool, self.config = pool, config
-        self.call = invocation_of(base.tokenizer)
+        self.call = encode_invocation(base.tokenizer)
         self.picks: dict[str, list[tuple[int, float]]] = {}
 
     def run(self, examples: list[Example]) -> None:
@@ -62,7 +62,7 @@ class ByHand:
         for e, x, out in zip(self.examples, inputs, outputs, strict=True):
             begin = 0
             if self.pool.lora.active == "answer":
-                begin = invoked_at(e.ids[: e.answer_start], self.call)
+                begin = find_invocation(e.ids[: e.answer_start], self.call)
             out[begin:] += x[begin:] @ updates.T
         return outputs
 
@@ -74,14 +74,14 @@ class ByHand:
             units = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
             items.append(units.mean(axis=0))
         mean = np.mean(items, axis=0)
-        gates = self.pool.gates(path).double().numpy()
+        gates = self.pool.load_gates(path).double().numpy()
         scores = gates @ mean / np.sqrt(len(mean))
         best = np.argsort(-scores, kind="stable")[: self.config.top_k]
         weight = np.exp(scores[best] / self.config.temperature)
         weight = (weight / weight.sum()).astype(np.float16).astype(np.float64)
         self.picks[path] = list(zip(best.tolist(), weight.tolist(), strict=True))
         scale = self.pool.lora.alpha / self.pool.lora.rank
-        pairs = [self.pool.pieces(self.pool.sharers[n])[path] for n in best.tolist()]
+        pairs = [self.pool.load_pieces(self.pool.sharers[n])[path] for n in best.tolist()]
         a = [pair[0].double().numpy() for pair in pairs]
         b = [pair[1].double().numpy() for pair in pairs]
         if self.config.aggregate == "factors":
@@ -119,7 +119,7 @@ def turned(x: Array) -> Array:
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return exact_base()
+    return make_exact_base()
 
 
 def history(base: Base) -> list[Example]:
@@ -128,7 +128,7 @@ def history(base: Base) -> list[Example]:
     out: list[Example] = []
     for size, answer in ((7, 1), (12, 3), (4, 2)):
         ids = torch.randint(0, 200, (size + answer,), generator=draw).tolist()
-        prompt = (*ids[:size], *invocation_of(base.tokenizer))
+        prompt = (*ids[:size], *encode_invocation(base.tokenizer))
         out.append(Example((*prompt, *ids[size:]), len(prompt)))
     return out
 
@@ -137,16 +137,16 @@ def history(base: Base) -> list[Example]:
 @pytest.mark.parametrize(
     "lora",
     [LORA, replace(LORA, active="answer"), replace(LORA, targets=("v_proj", "down_proj"))],
-    ids=lambda lora: lora.described,
+    ids=lambda lora: lora.description,
 )
 def test_the_rule_by_hand(base: Base, tmp_path: Path, aggregate: Any, lora: Any) -> None:
-    pool = made(tmp_path / "pool", base, lora)
-    with pool.writing():
-        pool.add([sharer(pool, base, n) for n in range(5)])
+    pool = create_empty_pool(tmp_path / "pool", base, lora)
+    with pool.lock_for_writing():
+        pool.add_sharers([make_contribution(pool, base, n) for n in range(5)])
     config = AssembleConfig(by="gates", top_k=3, temperature=0.5, aggregate=aggregate)
     hand = ByHand(base, pool, config)
     hand.run(history(base))
-    (batched,) = assemble(base, pool, {"new": history(base)}, config)
+    (batched,) = assemble_recipes(base, pool, {"new": history(base)}, config)
     for recipe in (batched, assemble_one(base, pool, "new", history(base), config)):
         for site, path in enumerate(pool.sites):
             theirs = [recipe.sharers[int(n)] for n in recipe.pick[site]]

@@ -9,7 +9,7 @@ import torch
 
 from idiolect.errors import IntegrityError
 from idiolect.pieces.pool import adapter_file as files
-from idiolect.pieces.pool.adapter_file import Pair, SharerFiles, sharer_file, write_pieces
+from idiolect.pieces.pool.adapter_file import AdapterFiles, Pair, get_adapter_path, write_pieces
 
 NAMES = [f"{n:016x}" for n in range(4)]
 
@@ -29,35 +29,35 @@ def pair(number: int) -> Pair:
 def test_files_that_are_open_are_read_on(
     tmp_path: Path, sums: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "OPEN", 2)
+    monkeypatch.setattr(files, "MAX_OPEN_FILES", 2)
     opened: list[str] = []
     real = files.safe_open
     monkeypatch.setattr(
         files, "safe_open", lambda path, **how: [opened.append(path.stem), real(path, **how)][1]
     )
-    found = SharerFiles(tmp_path)
+    found = AdapterFiles(tmp_path)
     for name in (NAMES[0], NAMES[1], NAMES[0], NAMES[2], NAMES[0], NAMES[1]):
         number = NAMES.index(name)
-        a, b = found.read(name, ["v"], sha256=sums[name])["v"]
+        a, b = found.read_pieces(name, ["v"], sha256=sums[name])["v"]
         assert torch.equal(a, pair(number + 10)[0])
         assert torch.equal(b, pair(number + 10)[1])
     assert opened == [NAMES[0], NAMES[1], NAMES[2], NAMES[1]]  # the longest unused was closed
 
 
 def test_a_closed_one_is_checked_again(tmp_path: Path, sums: dict[str, str]) -> None:
-    found = SharerFiles(tmp_path)
-    found.read(NAMES[0], ["q"], sha256=sums[NAMES[0]])
-    path = sharer_file(tmp_path, NAMES[0])
+    found = AdapterFiles(tmp_path)
+    found.read_pieces(NAMES[0], ["q"], sha256=sums[NAMES[0]])
+    path = get_adapter_path(tmp_path, NAMES[0])
     changed = bytearray(path.read_bytes())
     changed[-1] ^= 1
     path.unlink()
     path.write_bytes(bytes(changed))
     found.close()
     with pytest.raises(IntegrityError, match=NAMES[0]):
-        found.read(NAMES[0], ["q"], sha256=sums[NAMES[0]])
+        found.read_pieces(NAMES[0], ["q"], sha256=sums[NAMES[0]])
 
 
 def test_a_missing_one_is_named(tmp_path: Path, sums: dict[str, str]) -> None:
-    sharer_file(tmp_path, NAMES[3]).unlink()
+    get_adapter_path(tmp_path, NAMES[3]).unlink()
     with pytest.raises(IntegrityError, match="missing or changed"):
-        SharerFiles(tmp_path).read(NAMES[3], ["q"], sha256=sums[NAMES[3]])
+        AdapterFiles(tmp_path).read_pieces(NAMES[3], ["q"], sha256=sums[NAMES[3]])

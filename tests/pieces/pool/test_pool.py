@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 
 from idiolect.errors import BusyError, IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
-from idiolect.pieces.pool.contribution import Shared, pseudonym, share_sites
+from idiolect.models.tiny import make_tiny_base
+from idiolect.pieces.pool.contribution import Contribution, choose_shared_sites, make_pseudonym
 from idiolect.pieces.pool.pool import Pool
 from idiolect.storage.files import is_working_file, read_json, write_json
-from support.killed_pool import die
-from support.sharers import LORA, made, name, sharer
-from support.tiny_people import tensors
+from support.killed_pool import write_pool_and_die
+from support.sharers import LORA, create_empty_pool, make_contribution, make_sharer_id
+from support.tiny_people import to_tensor_bytes
 
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 def some(pool: Pool) -> tuple[str, ...]:
@@ -40,10 +40,16 @@ def some(pool: Pool) -> tuple[str, ...]:
 @pytest.fixture
 def pool(base: Base, tmp_path: Path) -> Pool:
     """Sharers 0, 1, 2 in the first segment, 1 of every other site; 3 and 4 in the second."""
-    out = made(tmp_path / "pool", base)
-    with out.writing():
-        out.add([sharer(out, base, 0), sharer(out, base, 1, some(out)), sharer(out, base, 2)])
-        out.add([sharer(out, base, 3), sharer(out, base, 4)])
+    out = create_empty_pool(tmp_path / "pool", base)
+    with out.lock_for_writing():
+        out.add_sharers(
+            [
+                make_contribution(out, base, 0),
+                make_contribution(out, base, 1, some(out)),
+                make_contribution(out, base, 2),
+            ]
+        )
+        out.add_sharers([make_contribution(out, base, 3), make_contribution(out, base, 4)])
     return out
 
 
@@ -61,7 +67,7 @@ def unit(gate: torch.Tensor) -> torch.Tensor:
     return middle / middle.square().mean().sqrt()
 
 
-def traces(entry: Shared) -> list[bytes]:
+def traces(entry: Contribution) -> list[bytes]:
     """Short byte sequences of everything that a sharer gave."""
     out = [entry.sharer.encode()]
     for path in entry.sites:
@@ -74,36 +80,42 @@ def traces(entry: Shared) -> list[bytes]:
 
 def is_intact(pool: Pool, base: Base, number: int) -> bool:
     """Whether a sharer of all sites is there with what they gave."""
-    given, at = sharer(pool, base, number), pool.sharers.index(name(number))
-    return tensors(pool.adapter(name(number))) == tensors(given.adapter) and all(
-        torch.equal(pool.gates(path)[at], unit(given.gates[path]).half().float())
+    given, at = make_contribution(pool, base, number), pool.sharers.index(make_sharer_id(number))
+    return to_tensor_bytes(pool.get_adapter(make_sharer_id(number))) == to_tensor_bytes(
+        given.adapter
+    ) and all(
+        torch.equal(pool.load_gates(path)[at], unit(given.gates[path]).half().float())
         for path in pool.sites
     )
 
 
 def test_what_goes_in_comes_out(pool: Pool, base: Base) -> None:
     for found in (pool, Pool.open(pool.folder)):
-        assert found.sharers == tuple(map(name, range(5)))
+        assert found.sharers == tuple(map(make_sharer_id, range(5)))
         assert (found.id, found.sites, found.lora) == (pool.id, pool.sites, LORA)
         assert found.base_source == "tiny" and found.settings == {"steps": 9}
         assert all(is_intact(found, base, number) for number in (0, 2, 3, 4))
-        assert found.adapter(name(2)).check(base, LORA)
-        assert found.record(name(3)).about == {"steps": 100, "loss": 0.5}
-        found.require(base=base.identity, task="rating", config=LORA)
+        assert found.get_adapter(make_sharer_id(2)).check_matches_base(base, LORA)
+        assert found.get_record(make_sharer_id(3)).about == {"steps": 100, "loss": 0.5}
+        found.check_compatible(base=base.identity, task="rating", config=LORA)
 
 
 def test_who_shares_some_sites_gives_nothing_of_the_others(pool: Pool, base: Base) -> None:
-    given = sharer(pool, base, 1)
+    given = make_contribution(pool, base, 1)
     for path in pool.sites:
         shared = path in some(pool)
-        assert pool.shares(path).tolist() == [True, shared, True, True, True]
-        assert bool(pool.gates(path)[1].any()) == shared
-        a, b = pool.adapter(name(1)).pairs[path]
+        assert pool.get_shared_mask(path).tolist() == [True, shared, True, True, True]
+        assert bool(pool.load_gates(path)[1].any()) == shared
+        a, b = pool.get_adapter(make_sharer_id(1)).pairs[path]
         assert torch.equal(a, given.adapter.pairs[path][0] * shared) and bool(b.any()) == shared
-    assert (*pool.pieces(name(1)),) == pool.shared(name(1)) == some(pool)
-    assert [*pool.pieces(name(1), [pool.sites[2]])] == [pool.sites[2]]
-    with pytest.raises(MissingError, match=rf"{name(1)} does not share {pool.sites[1]}"):
-        pool.pieces(name(1), [pool.sites[1]])
+    assert (
+        (*pool.load_pieces(make_sharer_id(1)),)
+        == pool.list_shared_sites(make_sharer_id(1))
+        == some(pool)
+    )
+    assert [*pool.load_pieces(make_sharer_id(1), [pool.sites[2]])] == [pool.sites[2]]
+    with pytest.raises(MissingError, match=rf"{make_sharer_id(1)} does not share {pool.sites[1]}"):
+        pool.load_pieces(make_sharer_id(1), [pool.sites[1]])
     on_disk = b"".join(files(pool).values())
     kept = replace(given, sites=tuple(set(pool.sites) - set(some(pool))))
     assert not any(trace in on_disk for trace in traces(kept)[1:])
@@ -111,11 +123,15 @@ def test_who_shares_some_sites_gives_nothing_of_the_others(pool: Pool, base: Bas
 
 def test_adding_changes_no_file(pool: Pool, base: Base) -> None:
     before = files(pool)
-    with pool.writing():
-        pool.add([sharer(pool, base, 9)])
-        pool.add([])
+    with pool.lock_for_writing():
+        pool.add_sharers([make_contribution(pool, base, 9)])
+        pool.add_sharers([])
     after = files(pool)
-    new = {"segments/000003.json", "segments/000003.safetensors", f"pieces/{name(9)}.safetensors"}
+    new = {
+        "segments/000003.json",
+        "segments/000003.safetensors",
+        f"pieces/{make_sharer_id(9)}.safetensors",
+    }
     assert after.keys() - before.keys() == new
     assert all(after[path] == before[path] for path in before)
 
@@ -124,10 +140,13 @@ def test_adding_changes_no_file(pool: Pool, base: Base) -> None:
 def test_who_withdraws_is_gone_and_nobody_elses_bytes_move(
     pool: Pool, base: Base, gone: Sequence[int]
 ) -> None:
-    before, entries = files(pool), [sharer(pool, base, n, pool.shared(name(n))) for n in gone]
+    before, entries = (
+        files(pool),
+        [make_contribution(pool, base, n, pool.list_shared_sites(make_sharer_id(n))) for n in gone],
+    )
     assert all(t in b"".join(before.values()) for e in entries for t in traces(e)[1:3])
-    with pool.writing():
-        pool.withdraw([entry.sharer for entry in entries])
+    with pool.lock_for_writing():
+        pool.remove_sharers([entry.sharer for entry in entries])
     after = files(pool)
     left = " ".join(after).encode() + b"".join(after.values())
     assert not any(trace in left for entry in entries for trace in traces(entry))
@@ -139,26 +158,29 @@ def test_who_withdraws_is_gone_and_nobody_elses_bytes_move(
             assert not changed or path.startswith("segments")
     stay = [n for n in range(5) if n not in gone]
     for found in (pool, Pool.open(pool.folder)):
-        assert found.sharers == tuple(map(name, stay))
+        assert found.sharers == tuple(map(make_sharer_id, stay))
         assert all(is_intact(found, base, n) for n in stay if n != 1)
-        assert found.gates(pool.sites[0]).shape == (len(stay), 32)
-        assert found.shares(pool.sites[1]).tolist() == [n != 1 for n in stay]
-    with pool.writing():
-        pool.add([sharer(pool, base, 9)])
+        assert found.load_gates(pool.sites[0]).shape == (len(stay), 32)
+        assert found.get_shared_mask(pool.sites[1]).tolist() == [n != 1 for n in stay]
+    with pool.lock_for_writing():
+        pool.add_sharers([make_contribution(pool, base, 9)])
     assert is_intact(Pool.open(pool.folder), base, 9)
     assert max(p for p in files(pool) if "json" in p and "seg" in p) == "segments/000003.json"
 
 
 def test_a_stranger_cannot_withdraw(pool: Pool) -> None:
     before = files(pool)
-    with pool.writing(), pytest.raises(MissingError, match=f"no sharer {name(9)}"):
-        pool.withdraw([name(0), name(9)])
+    with (
+        pool.lock_for_writing(),
+        pytest.raises(MissingError, match=f"no sharer {make_sharer_id(9)}"),
+    ):
+        pool.remove_sharers([make_sharer_id(0), make_sharer_id(9)])
     assert files(pool) == before
-    for ask in (pool.record, pool.adapter, pool.shared):
-        with pytest.raises(MissingError, match=f"no sharer {name(9)}"):
-            ask(name(9))
+    for ask in (pool.get_record, pool.get_adapter, pool.list_shared_sites):
+        with pytest.raises(MissingError, match=f"no sharer {make_sharer_id(9)}"):
+            ask(make_sharer_id(9))
     with pytest.raises(MissingError, match="no piece is of a module 'lm_head'"):
-        pool.gates("lm_head")
+        pool.load_gates("lm_head")
 
 
 def killed_at(step: int, patch: pytest.MonkeyPatch) -> None:
@@ -185,32 +207,32 @@ def test_a_kill_anywhere_is_finished_by_the_next_writer(
     pool: Pool, base: Base, monkeypatch: pytest.MonkeyPatch, doing: str
 ) -> None:
     who = {"add": [9, 8], "withdraw": [1], "withdraw both": [2, 4]}[doing]
-    names = [name(n) for n in who]
-    entries = [sharer(pool, base, n, some(pool) if n == 1 else None) for n in who]
+    names = [make_sharer_id(n) for n in who]
+    entries = [make_contribution(pool, base, n, some(pool) if n == 1 else None) for n in who]
     untouched = [n for n in (0, 2, 3, 4) if n not in who]
     kills = 0
     for step in range(100):
         pool = Pool.open(pool.folder)
-        with pool.writing(), monkeypatch.context() as patch:
+        with pool.lock_for_writing(), monkeypatch.context() as patch:
             killed_at(step, patch)
             try:
-                pool.add(entries) if doing == "add" else pool.withdraw(names)
+                pool.add_sharers(entries) if doing == "add" else pool.remove_sharers(names)
                 break
             except KeyboardInterrupt:
                 kills += 1
         found = Pool.open(pool.folder)
         there = [n for n in names if n in found.sharers]
         assert all(is_intact(found, base, n) for n in untouched)
-        with found.writing():
+        with found.lock_for_writing():
             left = " ".join(files(found)).encode() + b"".join(files(found).values())
             for entry in entries:
                 is_left = entry.sharer in there
                 assert any(trace in left for trace in traces(entry)) == is_left
             if doing == "add" and there:
                 assert there == names and all(is_intact(found, base, n) for n in who)
-                found.withdraw(there)
+                found.remove_sharers(there)
             elif doing != "add" and len(there) < len(names):
-                found.add([entry for entry in entries if entry.sharer not in there])
+                found.add_sharers([entry for entry in entries if entry.sharer not in there])
     assert kills >= 5
     assert {*names} <= {*pool.sharers} if doing == "add" else not {*names} & {*pool.sharers}
     assert all(is_intact(Pool.open(pool.folder), base, n) for n in untouched)
@@ -220,16 +242,18 @@ def test_a_kill_anywhere_is_finished_by_the_next_writer(
 def test_a_process_that_the_system_kills(pool: Pool, base: Base, doing: str, after: int) -> None:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["idiolect.pieces", "idiolect.models.tiny"])
-    other = processes.Process(target=die, args=(str(pool.folder), doing, after))
+    other = processes.Process(target=write_pool_and_die, args=(str(pool.folder), doing, after))
     other.start()
     other.join(60)
     assert other.exitcode == -signal.SIGKILL
     found = Pool.open(pool.folder)
-    assert found.sharers == tuple(name(n) for n in range(5) if doing == "add" or n != 1)
-    gone = sharer(pool, base, 9 if doing == "add" else 1, None if doing == "add" else some(pool))
+    assert found.sharers == tuple(make_sharer_id(n) for n in range(5) if doing == "add" or n != 1)
+    gone = make_contribution(
+        pool, base, 9 if doing == "add" else 1, None if doing == "add" else some(pool)
+    )
     before = " ".join(files(found)).encode() + b"".join(files(found).values())
     assert any(trace in before for trace in traces(gone))
-    with found.writing():
+    with found.lock_for_writing():
         pass
     left = " ".join(files(found)).encode() + b"".join(files(found).values())
     assert not any(trace in left for trace in traces(gone))
@@ -239,21 +263,21 @@ def test_a_process_that_the_system_kills(pool: Pool, base: Base, doing: str, aft
 def test_a_reader_notices_who_withdraws_meanwhile(pool: Pool) -> None:
     reader = Pool.open(pool.folder)
     for path in pool.sites:
-        reader.gates(path)
-    with pool.writing():
-        pool.withdraw([name(2)])
+        reader.load_gates(path)
+    with pool.lock_for_writing():
+        pool.remove_sharers([make_sharer_id(2)])
     with pytest.raises(IntegrityError, match="a gate changed while the pool was open"):
-        reader.gates(pool.sites[0])
+        reader.load_gates(pool.sites[0])
     with pytest.raises(IntegrityError, match="missing or changed"):
-        reader.pieces(name(2))
-    assert reader.pieces(name(0))
+        reader.load_pieces(make_sharer_id(2))
+    assert reader.load_pieces(make_sharer_id(0))
 
 
 def test_one_writer_at_a_time(pool: Pool) -> None:
     with (
-        pool.writing(),
+        pool.lock_for_writing(),
         pytest.raises(BusyError, match=r"the pool .* is in use"),
-        Pool.open(pool.folder).writing(wait=False),
+        Pool.open(pool.folder).lock_for_writing(wait=False),
     ):
         pytest.fail("two have it")
 
@@ -262,9 +286,9 @@ def use(folder: Path) -> None:
     """Read all there is."""
     pool = Pool.open(folder)
     for path in pool.sites:
-        pool.gates(path)
+        pool.load_gates(path)
     for one in pool.sharers:
-        pool.adapter(one)
+        pool.get_adapter(one)
 
 
 def test_a_changed_byte_anywhere_is_noticed(pool: Pool) -> None:
@@ -285,7 +309,9 @@ def test_a_changed_byte_anywhere_is_noticed(pool: Pool) -> None:
     use(pool.folder)
 
 
-@pytest.mark.parametrize("kind", ["segments/000001.safetensors", f"pieces/{name(0)}.safetensors"])
+@pytest.mark.parametrize(
+    "kind", ["segments/000001.safetensors", f"pieces/{make_sharer_id(0)}.safetensors"]
+)
 def test_a_missing_file_is_noticed(pool: Pool, kind: str) -> None:
     (pool.folder / kind).unlink()
     with pytest.raises(IntegrityError, match=Path(kind).name):
@@ -302,9 +328,9 @@ def test_a_foreign_file_is_refused(pool: Pool, place: str) -> None:
 
 
 def test_another_pools_segment_is_refused(pool: Pool, base: Base, tmp_path: Path) -> None:
-    other = made(tmp_path / "other", base)
-    with other.writing():
-        other.add([sharer(other, base, 7)])
+    other = create_empty_pool(tmp_path / "other", base)
+    with other.lock_for_writing():
+        other.add_sharers([make_contribution(other, base, 7)])
     records = (other.folder / "segments" / "000001.json").read_bytes()
     (pool.folder / "segments" / "000007.json").write_bytes(records)
     with pytest.raises(IntegrityError, match=r"000007\.json: is of another pool"):
@@ -319,7 +345,7 @@ def test_another_pools_segment_is_refused(pool: Pool, base: Base, tmp_path: Path
         {"shared": "1"},
         {"shared": "2" * 8},
         {"age": 3},
-        {"sharer": name(4)},
+        {"sharer": make_sharer_id(4)},
     ],
 )
 def test_records_that_are_none_are_refused(pool: Pool, change: dict[str, Any]) -> None:
@@ -337,13 +363,13 @@ def test_a_row_that_is_not_there_is_refused(pool: Pool) -> None:
     content["records"][0]["row"] = 3
     write_json(path, content)
     with pytest.raises(IntegrityError, match="no row for a sharer's gates"):
-        Pool.open(pool.folder).gates(pool.sites[0])
+        Pool.open(pool.folder).load_gates(pool.sites[0])
 
 
 def test_a_pool_is_for_one_base_task_and_kind(pool: Pool, base: Base, tmp_path: Path) -> None:
     options: dict[str, Any] = {"source": "x", "settings": {}}
     with pytest.raises(MismatchError, match="made for base tiny-0"):
-        Pool.create(pool.folder, tiny_base(1), task="rating", lora=LORA, **options)
+        Pool.create(pool.folder, make_tiny_base(1), task="rating", lora=LORA, **options)
     with pytest.raises(MismatchError, match="made for task 'rating', the data is 'reply'"):
         Pool.create(pool.folder, base, task="reply", lora=LORA, **options)
     with pytest.raises(MismatchError, match="use another pool of pieces"):
@@ -353,7 +379,7 @@ def test_a_pool_is_for_one_base_task_and_kind(pool: Pool, base: Base, tmp_path: 
     )
     assert (again.id, again.settings, again.lora) == (pool.id, pool.settings, LORA)
     with pytest.raises(UsageError, match=r"lora\.targets"):
-        made(tmp_path / "none", base, replace(LORA, targets=("q_prj",)))
+        create_empty_pool(tmp_path / "none", base, replace(LORA, targets=("q_prj",)))
     assert not (tmp_path / "none").exists()
 
 
@@ -362,7 +388,7 @@ def test_no_pool_and_no_empty_folder(base: Base, tmp_path: Path) -> None:
         Pool.open(tmp_path)
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UsageError, match="holds other files"):
-        made(tmp_path, base)
+        create_empty_pool(tmp_path, base)
     write_json(tmp_path / "p" / "pool.json", {"format": 1, "id": "x"})
     with pytest.raises(IntegrityError, match="not the head of a pool"):
         Pool.open(tmp_path / "p")
@@ -374,21 +400,21 @@ def test_no_pool_and_no_empty_folder(base: Base, tmp_path: Path) -> None:
 def refused(pool: Pool, base: Base, error: type[Exception], match: str, **change: Any) -> None:
     """The entry, so changed, is refused, and nothing of it or of others beside it is written."""
     before = files(pool)
-    entry = replace(sharer(pool, base, 9), **change)
-    with pool.writing(), pytest.raises(error, match=match):
-        pool.add([sharer(pool, base, 8), entry])
+    entry = replace(make_contribution(pool, base, 9), **change)
+    with pool.lock_for_writing(), pytest.raises(error, match=match):
+        pool.add_sharers([make_contribution(pool, base, 8), entry])
     assert files(pool) == before
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -3e-5])
 def test_a_gate_that_chooses_nobody_is_refused(pool: Pool, base: Base, value: float) -> None:
-    gates = {**sharer(pool, base, 9).gates, pool.sites[3]: torch.full((32,), value)}
+    gates = {**make_contribution(pool, base, 9).gates, pool.sites[3]: torch.full((32,), value)}
     refused(pool, base, IntegrityError, rf"{pool.sites[3]}: the gate is zero or flat", gates=gates)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_number_that_is_not_finite_is_refused(pool: Pool, base: Base, bad: float) -> None:
-    entry = sharer(pool, base, 9)
+    entry = make_contribution(pool, base, 9)
     gates = {**entry.gates, pool.sites[0]: torch.full((32,), bad)}
     refused(pool, base, IntegrityError, "the gate holds a number that is not finite", gates=gates)
     a, b = entry.adapter.pairs[pool.sites[1]]
@@ -399,16 +425,16 @@ def test_a_number_that_is_not_finite_is_refused(pool: Pool, base: Base, bad: flo
 
 
 def test_what_is_nothing_for_this_pool_is_refused(pool: Pool, base: Base) -> None:
-    entry = sharer(pool, base, 9)
+    entry = make_contribution(pool, base, 9)
     refused(pool, base, UsageError, "'Ann' is no pseudonym", sharer="Ann")
-    refused(pool, base, UsageError, "is there already", sharer=name(1))
-    refused(pool, base, UsageError, "is there already", sharer=name(8))
+    refused(pool, base, UsageError, "is there already", sharer=make_sharer_id(1))
+    refused(pool, base, UsageError, "is there already", sharer=make_sharer_id(8))
     refused(pool, base, UsageError, "only finite numbers", about={"Ann, 1 Main St": 1})
     refused(pool, base, UsageError, "only finite numbers", about={"name": "Ann"})
     refused(pool, base, UsageError, "name sites of the pool", sites=())
     refused(pool, base, UsageError, "name sites of the pool", sites=("lm_head",))
     refused(pool, base, UsageError, "needs a gate of 32 numbers", gates={})
-    other = replace(entry.adapter, base=tiny_base(1).identity)
+    other = replace(entry.adapter, base=make_tiny_base(1).identity)
     refused(pool, base, MismatchError, "made for base tiny-0", adapter=other)
     other = replace(entry.adapter, config=replace(LORA, alpha=1.0))
     refused(pool, base, MismatchError, "use another pool", adapter=other)
@@ -416,11 +442,11 @@ def test_what_is_nothing_for_this_pool_is_refused(pool: Pool, base: Base) -> Non
 
 def test_a_thousand_sharers_open_lazily(base: Base, tmp_path: Path) -> None:
     lora = replace(LORA, targets=("q_proj",))
-    pool = made(tmp_path / "pool", base, lora)
-    adapter = sharer(pool, base, 0).adapter
+    pool = create_empty_pool(tmp_path / "pool", base, lora)
+    adapter = make_contribution(pool, base, 0).adapter
     entries = [
-        Shared(
-            sharer=name(n),
+        Contribution(
+            sharer=make_sharer_id(n),
             adapter=adapter,
             gates={path: torch.randn(32, generator=torch.Generator().manual_seed(n))},
             sites=(path,),
@@ -428,23 +454,23 @@ def test_a_thousand_sharers_open_lazily(base: Base, tmp_path: Path) -> None:
         for n in range(1000)
         for path in [pool.sites[n % 2]]
     ]
-    with pool.writing():
-        pool.add(entries[:600])
-        pool.add(entries[600:])
-    for file in (name(7), name(9)):
+    with pool.lock_for_writing():
+        pool.add_sharers(entries[:600])
+        pool.add_sharers(entries[600:])
+    for file in (make_sharer_id(7), make_sharer_id(9)):
         (pool.folder / "pieces" / f"{file}.safetensors").write_bytes(b"")
     second = pool.folder / "segments" / "000002.safetensors"
     whole = second.read_bytes()
     second.write_bytes(b"")
     found = Pool.open(pool.folder)  # nothing of this was looked at
-    assert len(found.sharers) == 1000 and found.pieces(name(8))
-    with pytest.raises(IntegrityError, match=name(7)):
-        found.pieces(name(7))
+    assert len(found.sharers) == 1000 and found.load_pieces(make_sharer_id(8))
+    with pytest.raises(IntegrityError, match=make_sharer_id(7)):
+        found.load_pieces(make_sharer_id(7))
     with pytest.raises(IntegrityError, match="000002"):
-        found.gates(pool.sites[0])
+        found.load_gates(pool.sites[0])
     second.write_bytes(whole)
     for at, path in enumerate(pool.sites):
-        gates = found.gates(path)
+        gates = found.load_gates(path)
         expected = torch.zeros(1000, 32)
         for n in range(at, 1000, 2):
             expected[n] = unit(entries[n].gates[path]).half()
@@ -452,7 +478,7 @@ def test_a_thousand_sharers_open_lazily(base: Base, tmp_path: Path) -> None:
 
 
 def test_a_pseudonym_says_nothing() -> None:
-    drawn = {pseudonym() for _ in range(100)}
+    drawn = {make_pseudonym() for _ in range(100)}
     assert len(drawn) == 100 and all(len(n) == 16 for n in drawn)
 
 
@@ -465,21 +491,25 @@ def test_a_share_is_fixed_and_a_smaller_one_lies_within(
     seed: int, count: int, ratios: tuple[float, float]
 ) -> None:
     paths = [f"layer.{n}" for n in range(count)]
-    less, more = (share_sites(seed, "s", paths, ratio) for ratio in sorted(ratios))
+    less, more = (choose_shared_sites(seed, "s", paths, ratio) for ratio in sorted(ratios))
     assert set(less) <= set(more) <= set(paths)
     assert len(less) == math.ceil(min(ratios) * count - 1e-9) >= 1
     assert [*more] == sorted(more, key=paths.index)
-    assert less == share_sites(seed, "s", paths, min(ratios))
+    assert less == choose_shared_sites(seed, "s", paths, min(ratios))
 
 
 def test_a_share_is_each_sharers_own() -> None:
     paths = [f"layer.{n}" for n in range(30)]
-    shares = {share_sites(0, sharer, paths, 0.5) for sharer in "abcd"}
-    assert len(shares) == 4 and share_sites(1, "a", paths, 0.5) != share_sites(0, "a", paths, 0.5)
-    assert len(share_sites(0, "a", paths, 0.1)) == 3 and share_sites(0, "a", paths, 1) == (*paths,)
+    shares = {choose_shared_sites(0, sharer, paths, 0.5) for sharer in "abcd"}
+    assert len(shares) == 4 and choose_shared_sites(1, "a", paths, 0.5) != choose_shared_sites(
+        0, "a", paths, 0.5
+    )
+    assert len(choose_shared_sites(0, "a", paths, 0.1)) == 3 and choose_shared_sites(
+        0, "a", paths, 1
+    ) == (*paths,)
     for ratio in (0, -1, 1.1, math.nan):
         with pytest.raises(UsageError, match="sharing ratio"):
-            share_sites(0, "a", paths, ratio)
+            choose_shared_sites(0, "a", paths, ratio)
 
 
 @settings(max_examples=15)
@@ -497,17 +527,17 @@ def test_whoever_comes_and_goes(
     base: Base, tmp_path_factory: pytest.TempPathFactory, steps: list[list[int] | int]
 ) -> None:
     """Groups come, single sharers leave, some come again."""
-    pool = made(tmp_path_factory.mktemp("p") / "pool", base)
+    pool = create_empty_pool(tmp_path_factory.mktemp("p") / "pool", base)
     expected: list[int] = []
-    with pool.writing():
+    with pool.lock_for_writing():
         for step in steps:
             if isinstance(step, list):
                 new = [n for n in step if n not in expected]
-                pool.add([sharer(pool, base, n) for n in new])
+                pool.add_sharers([make_contribution(pool, base, n) for n in new])
                 expected += new
             elif step in expected:
-                pool.withdraw([name(step)])
+                pool.remove_sharers([make_sharer_id(step)])
                 expected.remove(step)
     for found in (pool, Pool.open(pool.folder)):
-        assert found.sharers == tuple(map(name, expected))
+        assert found.sharers == tuple(map(make_sharer_id, expected))
         assert all(is_intact(found, base, n) for n in expected)

@@ -15,21 +15,21 @@ from torch import Tensor
 
 from idiolect.adapters.formats.peft import load_peft, save_peft
 from idiolect.adapters.kinds import stack_adapters
-from idiolect.adapters.lora import LoraConfig, Site
+from idiolect.adapters.lora import LoraConfig, TargetModule
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.pieces.pool.pool import Pool
-from idiolect.pieces.recipes.recipe import Recipe, materialise
+from idiolect.pieces.recipes.recipe import Recipe, build_adapter
 from idiolect.pieces.recipes.shard import RecipeRecord
 from idiolect.pieces.recipes.store import RecipeStore
-from support.sharers import LORA, made, name, sharer
-from support.tiny_people import tensors
+from support.sharers import LORA, create_empty_pool, make_contribution, make_sharer_id
+from support.tiny_people import to_tensor_bytes
 
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +39,10 @@ def pool(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Pool:
 
 def pooled(folder: Path, base: Base, lora: LoraConfig = LORA) -> Pool:
     """Four sharers, the last of the first half of the sites alone."""
-    out = made(folder, base, lora)
-    with out.writing():
-        out.add([sharer(out, base, n) for n in range(3)])
-        out.add([sharer(out, base, 3, out.sites[: len(out.sites) // 2])])
+    out = create_empty_pool(folder, base, lora)
+    with out.lock_for_writing():
+        out.add_sharers([make_contribution(out, base, n) for n in range(3)])
+        out.add_sharers([make_contribution(out, base, 3, out.sites[: len(out.sites) // 2])])
     return out
 
 
@@ -85,9 +85,9 @@ def record(person: str, made_by: str = "0123456789abcdef") -> RecipeRecord:
 def store(pool: Pool, tmp_path: Path) -> RecipeStore:
     """Ann and Bob in the first shard; Ann anew, and Cy, in the second."""
     out = RecipeStore.create(tmp_path / "recipes", pool, settings={"top_k": 3})
-    with out.writing():
-        out.add([(record(p), drawn(pool, p, seed=n)) for n, p in enumerate(("ann", "bob"))])
-        out.add([(record(p, "later"), drawn(pool, p, seed=5)) for p in ("ann", "cy")])
+    with out.lock_for_writing():
+        out.add_recipes([(record(p), drawn(pool, p, seed=n)) for n, p in enumerate(("ann", "bob"))])
+        out.add_recipes([(record(p, "later"), drawn(pool, p, seed=5)) for p in ("ann", "cy")])
     return out
 
 
@@ -97,13 +97,13 @@ def update(pair: tuple[Tensor, Tensor], scale: float) -> Tensor:
 
 def test_a_delta_is_the_weighted_sum_of_the_updates(pool: Pool, base: Base) -> None:
     recipe = drawn(pool, "ann")
-    adapter = materialise(recipe, pool).check(base)
+    adapter = build_adapter(recipe, pool).check_matches_base(base)
     assert (adapter.config.rank, adapter.config.alpha) == (8, 8.0)
     for site, path in enumerate(pool.sites):
         expected = torch.zeros(1, dtype=torch.float64)
         for n, w in zip(recipe.pick[site].tolist(), recipe.weight[site].tolist(), strict=True):
             if n >= 0:
-                pair = pool.pieces(recipe.sharers[n])[path]
+                pair = pool.load_pieces(recipe.sharers[n])[path]
                 expected = expected + w * update(pair, LORA.scale)
         found = update(adapter.pairs[path], adapter.config.scale)
         assert torch.allclose(found, expected, rtol=0, atol=1e-7)
@@ -112,12 +112,12 @@ def test_a_delta_is_the_weighted_sum_of_the_updates(pool: Pool, base: Base) -> N
 
 def test_factors_are_summed_each(pool: Pool, base: Base) -> None:
     recipe = drawn(pool, "ann", aggregate="factors")
-    adapter = materialise(recipe, pool).check(base, LORA)
+    adapter = build_adapter(recipe, pool).check_matches_base(base, LORA)
     for site, path in enumerate(pool.sites):
         a, b = (torch.zeros_like(part) for part in adapter.pairs[path])
         for n, w in zip(recipe.pick[site].tolist(), recipe.weight[site].tolist(), strict=True):
             if n >= 0:
-                down, up = pool.pieces(recipe.sharers[n])[path]
+                down, up = pool.load_pieces(recipe.sharers[n])[path]
                 a, b = a + w * down, b + w * up
         assert torch.allclose(adapter.pairs[path][0], a, atol=1e-7)
         assert torch.allclose(adapter.pairs[path][1], b, atol=1e-7)
@@ -129,44 +129,49 @@ def test_peft_agrees_on_rank_24_in_32(base: Base, tmp_path: Path) -> None:
     from peft import PeftModel
 
     pool = pooled(tmp_path / "pool", base, replace(LORA, rank=8, alpha=16.0))
-    adapter = materialise(drawn(pool, "ann"), pool)
+    adapter = build_adapter(drawn(pool, "ann"), pool)
     assert adapter.config.rank == 32
     save_peft(tmp_path / "out", adapter, base_name=base.name)
     ids = torch.randint(0, 200, (2, 12), generator=torch.Generator().manual_seed(7))
-    with stack_adapters(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+    with stack_adapters(base, [adapter]).activate(torch.zeros(2, dtype=torch.long)):
         ours = base.model(input_ids=ids).logits
     bare = base.model(input_ids=ids).logits
-    theirs = PeftModel.from_pretrained(tiny_base().model, tmp_path / "out")(input_ids=ids).logits
+    theirs = PeftModel.from_pretrained(make_tiny_base().model, tmp_path / "out")(
+        input_ids=ids
+    ).logits
     assert (ours - theirs).abs().max() < 1e-4 < (ours - bare).abs().max()
-    assert tensors(load_peft(tmp_path / "out", base)) == tensors(adapter)
+    assert to_tensor_bytes(load_peft(tmp_path / "out", base)) == to_tensor_bytes(adapter)
 
 
 def test_a_recipe_of_who_left_is_refused(base: Base, tmp_path: Path) -> None:
     pool = pooled(tmp_path / "pool", base)
     recipe = drawn(pool, "ann")
-    with pool.writing():
-        pool.withdraw([name(3)])
-    materialise(recipe, pool)
-    with pool.writing():
-        pool.withdraw([name(1)])
-    with pytest.raises(MismatchError, match=rf"'ann'.*{name(1)}.*idiolect assemble"):
-        materialise(recipe, pool)
+    with pool.lock_for_writing():
+        pool.remove_sharers([make_sharer_id(3)])
+    build_adapter(recipe, pool)
+    with pool.lock_for_writing():
+        pool.remove_sharers([make_sharer_id(1)])
+    with pytest.raises(MismatchError, match=rf"'ann'.*{make_sharer_id(1)}.*idiolect assemble"):
+        build_adapter(recipe, pool)
 
 
 def test_a_recipe_for_other_modules_is_refused(pool: Pool) -> None:
     recipe = drawn(pool, "ann")
     with pytest.raises(MismatchError, match="'ann' is for 7 modules"):
-        materialise(replace(recipe, pick=recipe.pick[:7], weight=recipe.weight[:7]), pool)
+        build_adapter(replace(recipe, pick=recipe.pick[:7], weight=recipe.weight[:7]), pool)
 
 
 def test_what_goes_in_comes_out(store: RecipeStore, pool: Pool) -> None:
     for found in (store, RecipeStore.open(store.folder)):
         assert found.people == ("ann", "bob", "cy")
-        assert same(found.recipe("ann"), drawn(pool, "ann", seed=5))
-        assert same(found.recipe("bob"), drawn(pool, "bob", seed=1))
-        assert found.recipe("stranger") is None and found.record("stranger") is None
-        assert found.record("ann") == record("ann", "later")
-        assert found.using([name(0)]) == ("ann", "bob", "cy") and found.using([name(3)]) == ()
+        assert same(found.load_recipe("ann"), drawn(pool, "ann", seed=5))
+        assert same(found.load_recipe("bob"), drawn(pool, "bob", seed=1))
+        assert found.load_recipe("stranger") is None and found.get_record("stranger") is None
+        assert found.get_record("ann") == record("ann", "later")
+        assert (
+            found.people_using([make_sharer_id(0)]) == ("ann", "bob", "cy")
+            and found.people_using([make_sharer_id(3)]) == ()
+        )
         found.require_pool(pool)
 
 
@@ -188,23 +193,23 @@ def test_whatever_was_added_last_is_there(
     """Wide ones beside narrow ones, both ways of putting together, and somebody leaves."""
     store = RecipeStore.create(tmp_path_factory.mktemp("r") / "r", pool, settings={})
     expected: dict[str, Recipe] = {}
-    with store.writing():
+    with store.lock_for_writing():
         for start in range(0, len(recipes), 2):
             group = {
                 p: drawn(pool, p, seed=s, wide=w, aggregate="factors" if f else "delta")
                 for p, s, w, f in recipes[start : start + 2]
             }
-            store.add([(record(p), recipe) for p, recipe in group.items()])
+            store.add_recipes([(record(p), recipe) for p, recipe in group.items()])
             expected |= group
         store.compact(without=[left])
         expected.pop(left, None)
     for found in (store, RecipeStore.open(store.folder)):
         assert found.people == tuple(sorted(expected))
-        assert all(same(found.recipe(p), recipe) for p, recipe in expected.items())
+        assert all(same(found.load_recipe(p), recipe) for p, recipe in expected.items())
 
 
 def test_who_is_dropped_is_gone(store: RecipeStore) -> None:
-    with store.writing():
+    with store.lock_for_writing():
         store.compact(without=["ann"])
     on_disk = b"".join(p.read_bytes() for p in store.folder.rglob("*") if p.is_file())
     assert b"ann" not in on_disk and b"bob" in on_disk
@@ -226,14 +231,14 @@ def test_a_kill_while_putting_in_order_costs_nothing(
                 removed.append(path)
             unlink(path, missing_ok=missing_ok)
 
-        with store.writing(), monkeypatch.context() as patch:
+        with store.lock_for_writing(), monkeypatch.context() as patch:
             patch.setattr(Path, "unlink", killed)
             with suppress(KeyboardInterrupt):
                 store.compact(without=["cy"])
         store = RecipeStore.open(store.folder)
-        assert same(store.recipe("ann"), drawn(pool, "ann", seed=5))
-        assert same(store.recipe("bob"), drawn(pool, "bob", seed=1))
-    with store.writing():
+        assert same(store.load_recipe("ann"), drawn(pool, "ann", seed=5))
+        assert same(store.load_recipe("bob"), drawn(pool, "bob", seed=1))
+    with store.lock_for_writing():
         store.compact(without=["cy"])
     assert store.people == ("ann", "bob")
 
@@ -241,7 +246,7 @@ def test_a_kill_while_putting_in_order_costs_nothing(
 def test_other_settings_are_written_with_the_store_in_hand(store: RecipeStore, pool: Pool) -> None:
     again = RecipeStore.create(store.folder, pool, settings={"top_k": 1})
     assert RecipeStore.open(store.folder).settings == {"top_k": 3}
-    with again.writing():
+    with again.lock_for_writing():
         pass
     assert RecipeStore.open(store.folder).settings == {"top_k": 1}
 
@@ -249,7 +254,7 @@ def test_other_settings_are_written_with_the_store_in_hand(store: RecipeStore, p
 def test_at_most_two_kilobytes_a_recipe(base: Base, pool: Pool, tmp_path: Path) -> None:
     """100 people, 120 modules as long named as the default base's, three pieces each, 30 sharers:
     everything on disk counted."""
-    head = Pool.read_head(pool.folder)
+    head = Pool.read_header(pool.folder)
     paths = [f"model.layers.{n}.self_attn.{x}_proj" for n in range(30) for x in "qkvo"]
     head["sites"] = [{"path": path, "inputs": 576, "outputs": 576} for path in paths]
     (tmp_path / "pool").mkdir()
@@ -262,17 +267,17 @@ def test_at_most_two_kilobytes_a_recipe(base: Base, pool: Pool, tmp_path: Path) 
         weight = torch.full((120, 3), 1 / 3).half().float()
         recipe = Recipe(
             person=f"somebody-{n:06d}",
-            sharers=tuple(name(n) for n in range(30)),
+            sharers=tuple(make_sharer_id(n) for n in range(30)),
             pick=pick,
             weight=weight,
             aggregate="delta",
         )
         recipes.append(recipe)
-    with store.writing():
-        store.add([(record(recipe.person), recipe) for recipe in recipes])
+    with store.lock_for_writing():
+        store.add_recipes([(record(recipe.person), recipe) for recipe in recipes])
     size = sum(p.stat().st_size for p in store.folder.rglob("*") if p.is_file())
     assert size <= 100 * 2048
-    assert same(RecipeStore.open(store.folder).recipe("somebody-000077"), recipes[77])
+    assert same(RecipeStore.open(store.folder).load_recipe("somebody-000077"), recipes[77])
 
 
 @pytest.mark.parametrize("file", ["000001.safetensors", "000001.json", "recipes.json"])
@@ -283,10 +288,10 @@ def test_a_changed_byte_is_noticed(store: RecipeStore, file: str) -> None:
         raw[place] ^= 1
         path.write_bytes(raw)
         with pytest.raises(IntegrityError, match=path.name):
-            RecipeStore.open(store.folder).recipe("bob")
+            RecipeStore.open(store.folder).load_recipe("bob")
         raw[place] ^= 1
         path.write_bytes(raw)
-    assert RecipeStore.open(store.folder).recipe("bob") is not None
+    assert RecipeStore.open(store.folder).load_recipe("bob") is not None
 
 
 def test_what_does_not_belong_is_refused(store: RecipeStore, base: Base, tmp_path: Path) -> None:
@@ -315,8 +320,8 @@ def test_a_weight_that_cannot_be_stored_is_the_programmers_mistake(pool: Pool) -
         with pytest.raises(AssertionError):
             replace(recipe, weight=change(recipe.weight))
     with pytest.raises(AssertionError):
-        replace(recipe, sharers=(*recipe.sharers, name(3)))
+        replace(recipe, sharers=(*recipe.sharers, make_sharer_id(3)))
 
 
 def test_sites_have_widths(pool: Pool) -> None:
-    assert pool.modules[1] == Site(pool.sites[1], 32, 16)
+    assert pool.modules[1] == TargetModule(pool.sites[1], 32, 16)

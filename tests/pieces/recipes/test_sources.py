@@ -17,52 +17,63 @@ from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.pieces.pool.pool import Pool
-from idiolect.pieces.recipes.recipe import materialise
+from idiolect.pieces.recipes.recipe import build_adapter
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.storage.manifest import Manifest
-from support.pieces_world import ASKED, Place, loaded, made, run, run_json
-from support.tiny_people import UNGATED, tensors
+from support.pieces_world import (
+    ASKED,
+    PiecesWorld,
+    build_pieces_world,
+    load_pieces_base,
+    run_cli,
+    run_cli_json,
+)
+from support.tiny_people import UNGATED, to_tensor_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 IDS = torch.arange(60, 90).view(2, 15)
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    place = made(tmp_path_factory.mktemp("sources"))
+def template(tmp_path_factory: pytest.TempPathFactory) -> PiecesWorld:
+    place = build_pieces_world(tmp_path_factory.mktemp("sources"))
     place.assemble()
     return place
 
 
 @pytest.fixture
-def place(template: Place, tmp_path: Path) -> Place:
+def place(template: PiecesWorld, tmp_path: Path) -> PiecesWorld:
     """The same, all in another folder: the way from recipes to pool still holds."""
     shutil.copytree(template.folder, tmp_path / "all")
-    return Place(tmp_path / "all")
+    return PiecesWorld(tmp_path / "all")
 
 
-def recipe_of(place: Place, person: str) -> Any:
-    found = RecipeStore.open(place.recipes).recipe(person)
+def recipe_of(place: PiecesWorld, person: str) -> Any:
+    found = RecipeStore.open(place.recipes).load_recipe(person)
     assert found is not None
     return found
 
 
 @torch.no_grad()
-def test_what_goes_out_is_the_recipe_made_up(place: Place, tmp_path: Path) -> None:
-    told = run_json("export", place.recipes, "--person", "ann", "--out", tmp_path / "ann")
+def test_what_goes_out_is_the_recipe_made_up(place: PiecesWorld, tmp_path: Path) -> None:
+    told = run_cli_json("export", place.recipes, "--person", "ann", "--out", tmp_path / "ann")
     assert told["folder"] == str(tmp_path / "ann")
-    adapter = materialise(recipe_of(place, "ann"), Pool.open(place.pool))
-    assert tensors(load_peft(tmp_path / "ann", loaded(place))) == tensors(adapter)
+    adapter = build_adapter(recipe_of(place, "ann"), Pool.open(place.pool))
+    assert to_tensor_bytes(load_peft(tmp_path / "ann", load_pieces_base(place))) == to_tensor_bytes(
+        adapter
+    )
     model: Any = AutoModelForCausalLM.from_pretrained(place.base, dtype=torch.float32)
     bare = model(input_ids=IDS).logits
     theirs = peft.PeftModel.from_pretrained(model, str(tmp_path / "ann")).eval()(input_ids=IDS)
-    base = loaded(place)
-    with stack_adapters(base, [adapter]).applied(torch.zeros(2, dtype=torch.long)):
+    base = load_pieces_base(place)
+    with stack_adapters(base, [adapter]).activate(torch.zeros(2, dtype=torch.long)):
         ours = base.model(input_ids=IDS).logits
     assert (theirs.logits - ours).abs().max() <= 1e-4 < (ours - bare).abs().max()
 
 
-def test_its_manifest_names_pool_and_sharers_and_nobody_else(place: Place, tmp_path: Path) -> None:
+def test_its_manifest_names_pool_and_sharers_and_nobody_else(
+    place: PiecesWorld, tmp_path: Path
+) -> None:
     api.export(api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann"))
     config = Manifest.load(tmp_path / "ann", "adapter").config
     assert config["pool"] == Pool.open(place.pool).id
@@ -75,14 +86,14 @@ def test_its_manifest_names_pool_and_sharers_and_nobody_else(place: Place, tmp_p
     assert "sharers" not in Manifest.load(tmp_path / "own", "adapter").config
 
 
-def test_a_prediction_is_what_the_exported_adapter_says(place: Place, tmp_path: Path) -> None:
-    found = run_json("predict", place.recipes, "--person", "ann", "--input", ASKED)
+def test_a_prediction_is_what_the_exported_adapter_says(place: PiecesWorld, tmp_path: Path) -> None:
+    found = run_cli_json("predict", place.recipes, "--person", "ann", "--input", ASKED)
     assert (found["served_by"], found["task"]) == ("adapter", "rating")
     api.export(api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann"))
-    adapter = load_peft(tmp_path / "ann", loaded(place))
+    adapter = load_peft(tmp_path / "ann", load_pieces_base(place))
     store = AdapterStore.create(
         tmp_path / "store",
-        loaded(place),
+        load_pieces_base(place),
         source=str(place.base),
         task="rating",
         config=adapter.config,
@@ -93,7 +104,7 @@ def test_a_prediction_is_what_the_exported_adapter_says(place: Place, tmp_path: 
     )
     again = api.predict(api.PredictRequest(store=store.folder, person="ann", text=ASKED))
     assert again.probabilities == pytest.approx(found["probabilities"])
-    imported = AdapterStore.open(store.folder).record("ann")
+    imported = AdapterStore.open(store.folder).get_record("ann")
     assert imported is not None and imported.sharers == recipe_of(place, "ann").sharers
     bob = api.predict(
         api.PredictRequest(store=place.recipes, person="bob", text=ASKED)
@@ -101,13 +112,15 @@ def test_a_prediction_is_what_the_exported_adapter_says(place: Place, tmp_path: 
     assert bob != pytest.approx(again.probabilities)
 
 
-def test_an_adapter_that_came_back_goes_out_with_its_sharers(place: Place, tmp_path: Path) -> None:
+def test_an_adapter_that_came_back_goes_out_with_its_sharers(
+    place: PiecesWorld, tmp_path: Path
+) -> None:
     api.export(api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann"))
-    adapter = load_peft(tmp_path / "ann", loaded(place))
+    adapter = load_peft(tmp_path / "ann", load_pieces_base(place))
     store = tmp_path / "store"
     AdapterStore.create(
         store,
-        loaded(place),
+        load_pieces_base(place),
         source=str(place.base),
         task="rating",
         config=adapter.config,
@@ -125,8 +138,8 @@ def test_an_adapter_that_came_back_goes_out_with_its_sharers(place: Place, tmp_p
         assert Manifest.load(tmp_path / folder, "adapter").config["sharers"] == expected
 
 
-def test_who_has_nothing_usable_is_served_by_the_base(place: Place, tmp_path: Path) -> None:
-    result = run("predict", place.recipes, "--person", "eve", "--input", ASKED)
+def test_who_has_nothing_usable_is_served_by_the_base(place: PiecesWorld, tmp_path: Path) -> None:
+    result = run_cli("predict", place.recipes, "--person", "eve", "--input", ASKED)
     assert "the base model answered" in result.stderr
     with pytest.raises(MissingError, match=r"'eve', who is served by the base .no usable item"):
         api.export(api.ExportRequest(store=place.recipes, person="eve", out=tmp_path / "eve"))
@@ -134,7 +147,9 @@ def test_who_has_nothing_usable_is_served_by_the_base(place: Place, tmp_path: Pa
         api.predict(api.PredictRequest(store=place.recipes, person="zoe", text=ASKED))
 
 
-def test_from_anywhere_the_pool_is_found(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_anywhere_the_pool_is_found(
+    place: PiecesWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(place.folder.parent)
     relative = Path("all/recipes")
     assert (
@@ -144,22 +159,22 @@ def test_from_anywhere_the_pool_is_found(place: Place, monkeypatch: pytest.Monke
     assert RecipeStore.open(place.recipes).pool_source == "../pool"
 
 
-def test_a_pool_that_moved_is_named(place: Place, tmp_path: Path) -> None:
+def test_a_pool_that_moved_is_named(place: PiecesWorld, tmp_path: Path) -> None:
     place.pool.rename(tmp_path / "elsewhere")
     asked = ["predict", place.recipes, "--person", "ann", "--input", ASKED]
-    assert "is not in" in (error := run(*asked, code=1).stderr) and "--pool FOLDER" in error
-    assert run_json(*asked, "--pool", tmp_path / "elsewhere")["served_by"] == "adapter"
+    assert "is not in" in (error := run_cli(*asked, code=1).stderr) and "--pool FOLDER" in error
+    assert run_cli_json(*asked, "--pool", tmp_path / "elsewhere")["served_by"] == "adapter"
     moved = ["--pool", tmp_path / "elsewhere", "--out", tmp_path / "ann"]
-    run("export", place.recipes, "--person", "ann", *moved)
-    other = made(tmp_path / "other").pool
+    run_cli("export", place.recipes, "--person", "ann", *moved)
+    other = build_pieces_world(tmp_path / "other").pool
     with pytest.raises(MismatchError, match="its recipes are for the pool that was in"):
         api.predict(api.PredictRequest(store=place.recipes, person="ann", text=ASKED, pool=other))
 
 
-def test_what_a_withdrawn_sharer_is_in_is_refused(place: Place, tmp_path: Path) -> None:
+def test_what_a_withdrawn_sharer_is_in_is_refused(place: PiecesWorld, tmp_path: Path) -> None:
     pool, gone = Pool.open(place.pool), recipe_of(place, "ann").sharers[0]
-    with pool.writing():
-        pool.withdraw([gone])
+    with pool.lock_for_writing():
+        pool.remove_sharers([gone])
     for verb in (
         lambda: api.predict(api.PredictRequest(store=place.recipes, person="ann", text=ASKED)),
         lambda: api.export(
@@ -171,7 +186,7 @@ def test_what_a_withdrawn_sharer_is_in_is_refused(place: Place, tmp_path: Path) 
     assert not (tmp_path / "ann").exists()
 
 
-def test_foreign_and_changed_files_are_refused(place: Place, tmp_path: Path) -> None:
+def test_foreign_and_changed_files_are_refused(place: PiecesWorld, tmp_path: Path) -> None:
     path = next((place.recipes / "shards").glob("*.safetensors"))
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
@@ -182,7 +197,7 @@ def test_foreign_and_changed_files_are_refused(place: Place, tmp_path: Path) -> 
         api.predict(api.PredictRequest(store=place.folder, person="ann", text=ASKED))
 
 
-def test_a_plain_store_has_no_pool(place: Place, tmp_path: Path) -> None:
+def test_a_plain_store_has_no_pool(place: PiecesWorld, tmp_path: Path) -> None:
     options = {"config": UNGATED, "base": str(place.base), "people": ("ann",)}
     api.personalize(api.PersonalizeRequest(data=place.data, store=tmp_path / "store", **options))
     with pytest.raises(UsageError, match="not made of pieces; leave the pool out"):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from idiolect.errors import IntegrityError, UsageError
-from idiolect.events import Event, Note
+from idiolect.events import Event, Message
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.pieces.sharing.selection import Sharer, SharersConfig, Strategy, select_sharers
@@ -46,7 +46,7 @@ def fan(person: str, kind: str, count: int, number: int | None = None) -> Histor
         )
         for n in range(count)
     ]
-    return History.of(person, items)
+    return History.from_interactions(person, items)
 
 
 def people() -> list[History]:
@@ -125,7 +125,8 @@ def test_fewer_than_asked_for_are_all_taken_and_said() -> None:
         assert [s.person for s in found] == [h.person for h in people()]
     assert (
         heard
-        == [Note(text="10 sharers instead of 50: 1 more candidates have fewer than 10 items")] * 3
+        == [Message(text="10 sharers instead of 50: 1 more candidates have fewer than 10 items")]
+        * 3
     )
     heard.clear()
     config = SharersConfig(strategy="most-active", sharers=10)

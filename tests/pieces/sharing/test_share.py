@@ -19,48 +19,48 @@ from idiolect import api
 from idiolect.adapters.lora import require_lora
 from idiolect.audit.membership import LeakageConfig
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.events import Event, Note, Progress
+from idiolect.events import Event, Message, Progress
 from idiolect.history.dataset import read_dataset
 from idiolect.history.write import write_dataset
 from idiolect.models.base import load_base
-from idiolect.pieces.assembly.by_gates import assemble
-from idiolect.pieces.pool.contribution import Shared
+from idiolect.pieces.assembly.by_gates import assemble_recipes
+from idiolect.pieces.pool.contribution import Contribution
 from idiolect.pieces.pool.pool import Pool
-from idiolect.pieces.pool.preview import Prospect
+from idiolect.pieces.pool.preview import PoolPreview
 from idiolect.pieces.recipes.config import AssembleConfig
-from idiolect.pieces.recipes.recipe import materialise
-from idiolect.pieces.sharing.candidates import AUDITED, Candidates
-from idiolect.pieces.sharing.leakage import Findings, audit_assembled, only
-from idiolect.pieces.sharing.pool_ledger import Shares
+from idiolect.pieces.recipes.recipe import build_adapter
+from idiolect.pieces.sharing.candidates import MAX_AUDIT_ITEMS, Candidates
+from idiolect.pieces.sharing.leakage import Findings, audit_assembled, keep_sites
+from idiolect.pieces.sharing.pool_ledger import PoolLedger
 from idiolect.pieces.sharing.train_gates import train_gates
 from idiolect.privacy.ledger import Ledger
 from support.sharing_people import (
-    ASKED,
     BY_HEART_NAME,
     CONFIG,
-    LITTLE,
+    LIGHT_LEARNERS,
     PERSONAL,
-    Sharers,
-    die,
-    in_pool,
-    made,
+    QUERY_COUNT,
+    SharingPeople,
+    build_sharing_people,
+    read_pool_bytes,
+    share_and_die,
 )
-from support.tiny_people import tensors
+from support.tiny_people import to_tensor_bytes
 
 OPEN = replace(CONFIG, leakage=LeakageConfig(unmeasured="pass"))
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Sharers:
-    return made(tmp_path_factory.mktemp("sharers"))
+def template(tmp_path_factory: pytest.TempPathFactory) -> SharingPeople:
+    return build_sharing_people(tmp_path_factory.mktemp("sharers"))
 
 
 @pytest.fixture
-def people(template: Sharers, tmp_path: Path) -> Sharers:
+def people(template: SharingPeople, tmp_path: Path) -> SharingPeople:
     """Everyone's adapters, and no consent yet."""
     shutil.copytree(template.store, tmp_path / "store")
     shutil.copytree(template.data, tmp_path / "data")
-    return Sharers(tmp_path)
+    return SharingPeople(tmp_path)
 
 
 @pytest.fixture
@@ -78,46 +78,53 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def nobody_agreed(people: Sharers) -> None:
+def nobody_agreed(people: SharingPeople) -> None:
     pass
 
 
-def for_a_mean(people: Sharers) -> None:
-    api.consent(api.ConsentRequest(store=people.store, people=LITTLE, scope="mean"))
+def for_a_mean(people: SharingPeople) -> None:
+    api.consent(api.ConsentRequest(store=people.store, people=LIGHT_LEARNERS, scope="mean"))
 
 
-def taken_back(people: Sharers) -> None:
-    people.agree(*LITTLE)
-    people.agree(*LITTLE, revoke=True)
+def taken_back(people: SharingPeople) -> None:
+    people.give_consent(*LIGHT_LEARNERS)
+    people.give_consent(*LIGHT_LEARNERS, revoke=True)
 
 
 @pytest.mark.parametrize("consent", [nobody_agreed, for_a_mean, taken_back])
-@pytest.mark.parametrize("named", [(), LITTLE[:1]])
+@pytest.mark.parametrize("named", [(), LIGHT_LEARNERS[:1]])
 def test_without_consent_nothing_is_shared(
-    people: Sharers, pool: Path, consent: Callable[[Sharers], None], named: tuple[str, ...]
+    people: SharingPeople,
+    pool: Path,
+    consent: Callable[[SharingPeople], None],
+    named: tuple[str, ...],
 ) -> None:
     consent(people)
     with pytest.raises(MissingError, match=r"idiolect consent \S+/store --scope pieces"):
         people.share(pool, *named)
-    assert not pool.exists() and not people.events("shared")
+    assert not pool.exists() and not people.read_events("shared")
 
 
-def test_one_who_did_not_agree_holds_up_those_named_beside(people: Sharers, pool: Path) -> None:
-    people.agree(LITTLE[0])
-    with pytest.raises(MissingError, match=f"{LITTLE[1]!r} \\(never given\\)"):
-        people.share(pool, *LITTLE[:2])
+def test_one_who_did_not_agree_holds_up_those_named_beside(
+    people: SharingPeople, pool: Path
+) -> None:
+    people.give_consent(LIGHT_LEARNERS[0])
+    with pytest.raises(MissingError, match=f"{LIGHT_LEARNERS[1]!r} \\(never given\\)"):
+        people.share(pool, *LIGHT_LEARNERS[:2])
     assert not pool.exists()
 
 
-def test_who_agreed_is_in_the_pool_and_in_the_ledger(people: Sharers, pool: Path) -> None:
-    people.agree(*LITTLE[:2])
+def test_who_agreed_is_in_the_pool_and_in_the_ledger(people: SharingPeople, pool: Path) -> None:
+    people.give_consent(*LIGHT_LEARNERS[:2])
     done = people.share(pool)
-    assert done.who("shared") == LITTLE[:2] and done.sharers == 2 and not done.present
+    assert (
+        done.list_people("shared") == LIGHT_LEARNERS[:2] and done.sharers == 2 and not done.present
+    )
     found = Pool.open(pool)
     assert {f.sharer for f in done.findings} == {*found.sharers}
     ledger = Ledger(people.store / "ledger")
     for finding in done.findings:
-        consented, shared = ledger.of(finding.person)
+        consented, shared = ledger.read_entries_of(finding.person)
         assert shared.event == "shared" and shared.details == {
             "scope": "pieces",
             "pool": found.id,
@@ -128,29 +135,31 @@ def test_who_agreed_is_in_the_pool_and_in_the_ledger(people: Sharers, pool: Path
             "overridden": "",
             "harm_overridden": "",
         }
-        record = found.record(finding.sharer)
+        record = found.get_record(finding.sharer)
         assert record.about == finding.about
-        history = read_dataset(people.data).history(finding.person)
-        told = {"items": len(history.items), "steps": 7, "gate_steps": 6, "held_out": ASKED}
+        history = read_dataset(people.data).read_history(finding.person)
+        told = {"items": len(history.items), "steps": 7, "gate_steps": 6, "held_out": QUERY_COUNT}
         assert told.items() <= record.about.items()
         for artifact in ("adapter", "pieces", "assembled"):
             assert record.about[f"{artifact}_leaks"] == 0
             assert 0.5 <= record.about[f"{artifact}_auc"] <= 1
-        own = people.adapters().adapter(finding.person)
-        assert tensors(found.adapter(finding.sharer)) == tensors(own)
+        own = people.open_adapters().get_adapter(finding.person)
+        assert to_tensor_bytes(found.get_adapter(finding.sharer)) == to_tensor_bytes(own)
 
 
-def test_nothing_but_numbers_and_pseudonyms_is_in_the_pool(people: Sharers, pool: Path) -> None:
+def test_nothing_but_numbers_and_pseudonyms_is_in_the_pool(
+    people: SharingPeople, pool: Path
+) -> None:
     """Neither in the files, nor in their names, nor in the report."""
-    people.agree(*LITTLE, BY_HEART_NAME)
+    people.give_consent(*LIGHT_LEARNERS, BY_HEART_NAME)
     done = people.share(pool, override_leakage="a test")
     assert done.sharers == 4
     report = done.report.read_bytes()
     everything = " ".join(files(pool)).encode() + b"".join(files(pool).values()) + report
     ledger = Ledger(people.store / "ledger")
-    for history in read_dataset(people.data).histories():
+    for history in read_dataset(people.data).iter_histories():
         texts = {text for item in history.items for text in item.fields.values() if len(text) > 4}
-        own = {entry.who for entry in ledger.of(history.person)}
+        own = {entry.who for entry in ledger.read_entries_of(history.person)}
         for text in (history.person, *texts, *own):
             assert text.casefold().encode() not in everything.lower()
     assert b"a test" not in b"".join(files(pool).values())
@@ -160,16 +169,18 @@ def test_nothing_but_numbers_and_pseudonyms_is_in_the_pool(people: Sharers, pool
             assert all(isinstance(value, (int, float)) for value in record["about"].values())
 
 
-def test_who_learned_by_heart_is_refused(people: Sharers, pool: Path) -> None:
-    people.agree(LITTLE[0], BY_HEART_NAME)
+def test_who_learned_by_heart_is_refused(people: SharingPeople, pool: Path) -> None:
+    people.give_consent(LIGHT_LEARNERS[0], BY_HEART_NAME)
     done = people.share(pool)
-    assert done.who("shared") == LITTLE[:1] and done.who("refused") == (BY_HEART_NAME,)
+    assert done.list_people("shared") == LIGHT_LEARNERS[:1] and done.list_people("refused") == (
+        BY_HEART_NAME,
+    )
     (finding,) = (f for f in done.findings if f.person == BY_HEART_NAME)
     assert finding.about["pieces_leaks"] == 1 and finding.about["pieces_p"] < 0.05
     assert "assembled_leaks" not in finding.about and "gate_steps" not in finding.about
     found = Pool.open(pool)
     assert len(found.sharers) == 1 and finding.sharer not in found.sharers
-    (refused,) = people.events("refused")
+    (refused,) = people.read_events("refused")
     why = {"scope": "pieces", "pool": found.id, "as": finding.sharer, "why": "leaks"}
     assert refused.details == why
     told = {one["sharer"]: one for one in json.loads(done.report.read_text())["content"]["people"]}
@@ -178,122 +189,128 @@ def test_who_learned_by_heart_is_refused(people: Sharers, pool: Path) -> None:
     assert not told[finding.sharer]["shared"] and told[found.sharers[0]]["shared"]
 
 
-def test_an_override_is_kept_with_its_reason(people: Sharers, pool: Path) -> None:
-    people.agree(LITTLE[0], BY_HEART_NAME)
+def test_an_override_is_kept_with_its_reason(people: SharingPeople, pool: Path) -> None:
+    people.give_consent(LIGHT_LEARNERS[0], BY_HEART_NAME)
     people.share(pool)
     before = files(pool)
     done = people.share(pool, override_leakage=" they are made up ")
-    assert done.present == LITTLE[:1] and done.who("overridden") == (BY_HEART_NAME,)
+    assert done.present == LIGHT_LEARNERS[:1] and done.list_people("overridden") == (BY_HEART_NAME,)
     (finding,) = done.findings
     assert finding.about["assembled_leaks"] == 1
     after = files(pool)
     assert before.items() <= after.items() and len(after) > len(before)
-    events = people.events("shared")
+    events = people.read_events("shared")
     assert [e.details["overridden"] for e in events] == ["", "they are made up"]
-    assert people.events("refused")[0].details["as"] == events[1].details["as"]
+    assert people.read_events("refused")[0].details["as"] == events[1].details["as"]
     told = json.loads(done.report.read_text())["content"]["people"]
     assert sorted(one["overridden"] for one in told) == ["", "they are made up"]
     assert all(one["shared"] for one in told)
 
 
 def test_who_leaks_through_what_others_assemble_is_refused(
-    people: Sharers, pool: Path, monkeypatch: pytest.MonkeyPatch
+    people: SharingPeople, pool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def leaky(*arguments: Any, **options: Any) -> Findings:
         found = audit_assembled(*arguments, **options)["assembled"]
-        one = replace(found[LITTLE[0]], verdict="leaks", refused=True)
-        return {"assembled": {**found, LITTLE[0]: one}}
+        one = replace(found[LIGHT_LEARNERS[0]], verdict="leaks", refused=True)
+        return {"assembled": {**found, LIGHT_LEARNERS[0]: one}}
 
     monkeypatch.setattr("idiolect.pieces.sharing.sharing.audit_assembled", leaky)
-    people.agree(*LITTLE[:2])
+    people.give_consent(*LIGHT_LEARNERS[:2])
     done = people.share(pool)
-    assert done.who("refused") == LITTLE[:1] and done.who("shared") == LITTLE[1:2]
-    assert done.sharers == 1 and len(people.events("refused")) == 1
+    assert (
+        done.list_people("refused") == LIGHT_LEARNERS[:1]
+        and done.list_people("shared") == LIGHT_LEARNERS[1:2]
+    )
+    assert done.sharers == 1 and len(people.read_events("refused")) == 1
     assert done.findings[0].about["assembled_leaks"] == 1
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 301])
-def test_an_override_needs_a_reason(people: Sharers, pool: Path, reason: str) -> None:
-    people.agree(BY_HEART_NAME)
+def test_an_override_needs_a_reason(people: SharingPeople, pool: Path, reason: str) -> None:
+    people.give_consent(BY_HEART_NAME)
     with pytest.raises(UsageError, match="give the reason"):
         people.share(pool, override_leakage=reason)
     assert not pool.exists()
 
 
-def test_few_items_are_refused_unless_that_is_let_pass(people: Sharers, pool: Path) -> None:
+def test_few_items_are_refused_unless_that_is_let_pass(people: SharingPeople, pool: Path) -> None:
     """Without queries nothing is held out, so nothing is known."""
     bare = people.folder / "bare"
-    histories = [replace(h, queries=()) for h in read_dataset(people.data).histories()]
+    histories = [replace(h, queries=()) for h in read_dataset(people.data).iter_histories()]
     write_dataset(bare, histories, task="rating", source="made up")
-    people.agree(LITTLE[0])
+    people.give_consent(LIGHT_LEARNERS[0])
     done = api.share(api.ShareRequest(store=people.store, data=bare, pool=pool, config=CONFIG))
-    assert done.who("refused") == LITTLE[:1]
+    assert done.list_people("refused") == LIGHT_LEARNERS[:1]
     assert "pieces_auc" not in done.findings[0].about
     told = json.loads(done.report.read_text())["content"]["people"]
     assert told[0]["artifacts"]["pieces"] == {"verdict": "not measurable"}
     assert (
-        api.share(api.ShareRequest(store=people.store, data=bare, pool=pool, config=OPEN)).who(
-            "shared"
-        )
-        == LITTLE[:1]
+        api.share(
+            api.ShareRequest(store=people.store, data=bare, pool=pool, config=OPEN)
+        ).list_people("shared")
+        == LIGHT_LEARNERS[:1]
     )
 
 
-def test_again_it_changes_nothing(people: Sharers, pool: Path) -> None:
-    people.agree(*LITTLE, BY_HEART_NAME)
+def test_again_it_changes_nothing(people: SharingPeople, pool: Path) -> None:
+    people.give_consent(*LIGHT_LEARNERS, BY_HEART_NAME)
     first = people.share(pool)
     before, report = files(pool), first.report.read_bytes()
     second = people.share(pool)
-    assert second.present == LITTLE and not second.who("shared")
+    assert second.present == LIGHT_LEARNERS and not second.list_people("shared")
     assert files(pool) == before and second.report.read_bytes() == report
-    assert len(people.events("shared")) == 3
+    assert len(people.read_events("shared")) == 3
 
 
-def test_who_withdrew_shares_again_under_another_name(people: Sharers, pool: Path) -> None:
-    people.agree(LITTLE[0])
+def test_who_withdrew_shares_again_under_another_name(people: SharingPeople, pool: Path) -> None:
+    people.give_consent(LIGHT_LEARNERS[0])
     (first,) = people.share(pool).findings
     opened = Pool.open(pool)
-    with opened.writing():
-        opened.withdraw([first.sharer])
+    with opened.lock_for_writing():
+        opened.remove_sharers([first.sharer])
     (second,) = people.share(pool).findings
     assert second.outcome == "shared" and second.sharer != first.sharer
     assert Pool.open(pool).sharers == (second.sharer,)
 
 
 def test_a_part_of_the_pieces_is_a_fixed_part(
-    people: Sharers, pool: Path, monkeypatch: pytest.MonkeyPatch
+    people: SharingPeople, pool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = itertools.count(1)
     monkeypatch.setattr("secrets.token_hex", lambda size: f"{next(numbers):0{2 * size}x}")
-    people.agree(*LITTLE[:2])
+    people.give_consent(*LIGHT_LEARNERS[:2])
     shared: dict[float, dict[str, tuple[str, ...]]] = {}
     for ratio in (0.2, 0.5):
         folder = pool.with_name(f"pool-{ratio}")
         done = people.share(folder, config=replace(OPEN, ratio=ratio))
         found = Pool.open(folder)
-        shared[ratio] = {f.person: found.shared(f.sharer) for f in done.findings}
+        shared[ratio] = {f.person: found.list_shared_sites(f.sharer) for f in done.findings}
         for finding in done.findings:
-            own = people.adapters().adapter(finding.person)
+            own = people.open_adapters().get_adapter(finding.person)
             assert own is not None and finding.about["held_in"] > 0
-            part = only(require_lora(own), shared[ratio][finding.person])
-            assert tensors(found.adapter(finding.sharer)) == tensors(part)
+            part = keep_sites(require_lora(own), shared[ratio][finding.person])
+            assert to_tensor_bytes(found.get_adapter(finding.sharer)) == to_tensor_bytes(part)
             assert finding.about["pieces_auc"] != finding.about["adapter_auc"]
-    for person in LITTLE[:2]:
+    for person in LIGHT_LEARNERS[:2]:
         assert (len(shared[0.2][person]), len(shared[0.5][person])) == (2, 4)
         assert {*shared[0.2][person]} < {*shared[0.5][person]}
-    assert shared[0.5][LITTLE[0]] != shared[0.5][LITTLE[1]]
+    assert shared[0.5][LIGHT_LEARNERS[0]] != shared[0.5][LIGHT_LEARNERS[1]]
 
 
-def test_consent_taken_back_while_it_runs_counts(people: Sharers, pool: Path) -> None:
-    people.agree(*LITTLE[:2])
+def test_consent_taken_back_while_it_runs_counts(people: SharingPeople, pool: Path) -> None:
+    people.give_consent(*LIGHT_LEARNERS[:2])
 
     def listener(event: Event) -> None:
         if isinstance(event, Progress) and event.stage == "gates" and event.done == 0:
-            people.agree(LITTLE[1], revoke=True)
+            people.give_consent(LIGHT_LEARNERS[1], revoke=True)
 
     done = people.share(pool, listener=listener)
-    assert done.who("shared") == LITTLE[:1] and done.who("revoked") == LITTLE[1:2]
-    assert done.sharers == 1 and len(people.events("shared")) == 1
+    assert (
+        done.list_people("shared") == LIGHT_LEARNERS[:1]
+        and done.list_people("revoked") == LIGHT_LEARNERS[1:2]
+    )
+    assert done.sharers == 1 and len(people.read_events("shared")) == 1
 
 
 @pytest.mark.parametrize(
@@ -301,21 +318,21 @@ def test_consent_taken_back_while_it_runs_counts(people: Sharers, pool: Path) ->
     [
         ("gus", r"served by the base \(gated\)"),
         ("ida", "an imported adapter, of which nothing says"),
-        (LITTLE[0], "is not what the adapter was trained on"),
-        (LITTLE[1], "no history in"),
+        (LIGHT_LEARNERS[0], "is not what the adapter was trained on"),
+        (LIGHT_LEARNERS[1], "no history in"),
     ],
 )
 def test_who_has_nothing_to_share_is_told_why(
-    people: Sharers, pool: Path, person: str, why: str
+    people: SharingPeople, pool: Path, person: str, why: str
 ) -> None:
     changed = people.folder / "changed"
     histories = [
-        replace(h, items=h.items[1:]) if h.person == LITTLE[0] else h
-        for h in read_dataset(people.data).histories()
-        if h.person != LITTLE[1]
+        replace(h, items=h.items[1:]) if h.person == LIGHT_LEARNERS[0] else h
+        for h in read_dataset(people.data).iter_histories()
+        if h.person != LIGHT_LEARNERS[1]
     ]
     write_dataset(changed, histories, task="rating", source="made up")
-    people.agree(person)
+    people.give_consent(person)
     with pytest.raises(MissingError, match=f"{person!r} cannot share: .*{why}"):
         api.share(
             api.ShareRequest(
@@ -325,35 +342,35 @@ def test_who_has_nothing_to_share_is_told_why(
     with pytest.raises(MissingError, match=f"none of 1 who agreed can share .*{why}"):
         api.share(api.ShareRequest(store=people.store, data=changed, pool=pool, config=CONFIG))
     assert not pool.exists()
-    people.agree(LITTLE[2])
+    people.give_consent(LIGHT_LEARNERS[2])
     notes: list[Event] = []
     done = api.share(
         api.ShareRequest(store=people.store, data=changed, pool=pool, config=CONFIG),
         listener=notes.append,
     )
-    assert done.who("shared") == LITTLE[2:]
-    assert any(isinstance(n, Note) and "agreed, and cannot share: 1: " in n.text for n in notes)
+    assert done.list_people("shared") == LIGHT_LEARNERS[2:]
+    assert any(isinstance(n, Message) and "agreed, and cannot share: 1: " in n.text for n in notes)
 
 
-def test_a_history_that_grew_is_still_the_one_trained_on(people: Sharers, pool: Path) -> None:
+def test_a_history_that_grew_is_still_the_one_trained_on(people: SharingPeople, pool: Path) -> None:
     """What came later is held out."""
     grown = people.folder / "grown"
     histories = [
         replace(h, items=(*h.items, *h.queries), queries=())
-        for h in read_dataset(people.data).histories()
+        for h in read_dataset(people.data).iter_histories()
     ]
     write_dataset(grown, histories, task="rating", source="made up")
-    people.agree(LITTLE[0])
+    people.give_consent(LIGHT_LEARNERS[0])
     (one,) = api.share(
         api.ShareRequest(store=people.store, data=grown, pool=pool, config=CONFIG)
     ).findings
     (other,) = people.share(pool.with_name("other")).findings
-    assert one.about["held_out"] == other.about["held_out"] == ASKED
+    assert one.about["held_out"] == other.about["held_out"] == QUERY_COUNT
     assert one.about["pieces_auc"] == other.about["pieces_auc"]
 
 
-def test_strangers_other_tasks_and_other_pools(people: Sharers, pool: Path) -> None:
-    people.agree(*LITTLE)
+def test_strangers_other_tasks_and_other_pools(people: SharingPeople, pool: Path) -> None:
+    people.give_consent(*LIGHT_LEARNERS)
     with pytest.raises(MissingError, match="nobody named 'eve' among its 6 people"):
         people.share(pool, "eve")
     talk = people.folder / "talk"
@@ -368,37 +385,39 @@ def test_strangers_other_tasks_and_other_pools(people: Sharers, pool: Path) -> N
     with pytest.raises(UsageError, match="holds other files"):
         people.share(pool)
     assert [path.name for path in pool.iterdir()] == ["notes.txt"]
-    assert not people.events("shared")
+    assert not people.read_events("shared")
 
 
-def test_a_long_audit_looks_at_a_draw(people: Sharers, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, dataset = people.adapters(), read_dataset(people.data)
+def test_a_long_audit_looks_at_a_draw(
+    people: SharingPeople, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, dataset = people.open_adapters(), read_dataset(people.data)
     base = load_base(store.base_source, dtype="float32", device="cpu")
-    monkeypatch.setattr("idiolect.pieces.sharing.candidates.AUDITED", 5)
-    assert AUDITED == 200
+    monkeypatch.setattr("idiolect.pieces.sharing.candidates.MAX_AUDIT_ITEMS", 5)
+    assert MAX_AUDIT_ITEMS == 200
     drawn = [
-        Candidates(store, dataset, base, PERSONAL, seed=seed).candidate(LITTLE[0])
+        Candidates(store, dataset, base, PERSONAL, seed=seed).load_candidate(LIGHT_LEARNERS[0])
         for seed in (0, 0, 1)
     ]
-    assert [len(one.subject.held_in) for one in drawn] == [5, 5, 5]
-    assert [len(one.subject.held_out) for one in drawn] == [5, 5, 5]
+    assert [len(one.subject.members) for one in drawn] == [5, 5, 5]
+    assert [len(one.subject.non_members) for one in drawn] == [5, 5, 5]
     assert drawn[0].subject == drawn[1].subject != drawn[2].subject
     assert all(len(one.examples) == 12 for one in drawn)
-    assert {*drawn[0].subject.held_in} < {*drawn[0].examples}
+    assert {*drawn[0].subject.members} < {*drawn[0].examples}
 
 
-def test_a_prospect_is_the_pool_that_will_be(people: Sharers, pool: Path) -> None:
-    people.agree(*LITTLE)
-    people.share(pool, LITTLE[0], config=replace(OPEN, ratio=0.6))
-    store = people.adapters()
+def test_a_prospect_is_the_pool_that_will_be(people: SharingPeople, pool: Path) -> None:
+    people.give_consent(*LIGHT_LEARNERS)
+    people.share(pool, LIGHT_LEARNERS[0], config=replace(OPEN, ratio=0.6))
+    store = people.open_adapters()
     base = load_base(store.base_source, dtype="float32", device="cpu")
     candidates = Candidates(store, read_dataset(people.data), base, PERSONAL)
-    coming = [candidates.candidate(person) for person in LITTLE[1:]]
+    coming = [candidates.load_candidate(person) for person in LIGHT_LEARNERS[1:]]
     trained = train_gates(base, [(c.person, c.adapter, c.examples) for c in coming], CONFIG.gates)
     opened = Pool.open(pool)
     some = [opened.sites[1:], opened.sites[:5]]
     entries = [
-        Shared(
+        Contribution(
             sharer=f"{n:016x}",
             adapter=c.adapter,
             gates={path: gates.adapter.vectors[path] for path in sites},
@@ -406,36 +425,36 @@ def test_a_prospect_is_the_pool_that_will_be(people: Sharers, pool: Path) -> Non
         )
         for n, (c, gates, sites) in enumerate(zip(coming, trained, some, strict=True))
     ]
-    asked = Prospect(opened, entries)
+    asked = PoolPreview(opened, entries)
     there, everyone = opened.sharers, asked.sharers
     newcomer = {"new": coming[0].examples[-4:]}
     settings = AssembleConfig(by="gates", top_k=2)
-    (before,) = assemble(base, asked, newcomer, settings)
-    adapter = materialise(before, asked)
+    (before,) = assemble_recipes(base, asked, newcomer, settings)
+    adapter = build_adapter(before, asked)
     assert Pool.open(pool).sharers == there != everyone
     with pytest.raises(MissingError, match="does not share"):
-        asked.pieces(entries[0].sharer, [opened.sites[0]])
-    with opened.writing():
-        opened.add(entries)
-    (after,) = assemble(base, opened, newcomer, settings)
+        asked.load_pieces(entries[0].sharer, [opened.sites[0]])
+    with opened.lock_for_writing():
+        opened.add_sharers(entries)
+    (after,) = assemble_recipes(base, opened, newcomer, settings)
     assert everyone == opened.sharers and before.sharers == after.sharers
     assert torch.equal(before.pick, after.pick) and torch.equal(before.weight, after.weight)
-    assert tensors(adapter) == tensors(materialise(after, opened))
+    assert to_tensor_bytes(adapter) == to_tensor_bytes(build_adapter(after, opened))
 
 
 @pytest.mark.parametrize("where", ["gates", "pool", "records", "report"])
-def test_killed_in_the_middle_it_goes_on(people: Sharers, pool: Path, where: str) -> None:
+def test_killed_in_the_middle_it_goes_on(people: SharingPeople, pool: Path, where: str) -> None:
     """Invariant 5; and no share without an event."""
-    people.agree(*LITTLE[:2])
+    people.give_consent(*LIGHT_LEARNERS[:2])
     whole = people.share(pool.with_name("whole"))
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["idiolect.pieces.sharing.run", "idiolect.models.tiny"])
-    child = processes.Process(target=die, args=(str(people.folder), str(pool), where))
+    child = processes.Process(target=share_and_die, args=(str(people.folder), str(pool), where))
     child.start()
     child.join(120)
     assert child.exitcode == -signal.SIGKILL
     killed = Pool.open(pool)
-    told = {e.details["as"] for e in people.events("shared") if e.details["pool"] == killed.id}
+    told = {e.details["as"] for e in people.read_events("shared") if e.details["pool"] == killed.id}
     assert {*killed.sharers} <= told
     assert len(killed.sharers) == (2 if where == "report" else 0)
     steps: list[float] = []
@@ -446,21 +465,21 @@ def test_killed_in_the_middle_it_goes_on(people: Sharers, pool: Path, where: str
 
     done = people.share(pool, listener=listener)
     if where == "report":
-        assert done.present == LITTLE[:2] and not steps
+        assert done.present == LIGHT_LEARNERS[:2] and not steps
     else:
-        assert done.who("shared") == LITTLE[:2]
+        assert done.list_people("shared") == LIGHT_LEARNERS[:2]
         assert min(steps) > 0  # gates go on from their checkpoint
     found = Pool.open(pool)
-    ours = Shares(people_ledger(people), found).present()
+    ours = PoolLedger(people_ledger(people), found).find_present()
     theirs = {f.person: f.sharer for f in whole.findings}
     assert len(found.sharers) == 2 and ours.keys() == theirs.keys()
     other = Pool.open(pool.with_name("whole"))
-    for person in LITTLE[:2]:
-        assert in_pool(found, ours[person]) == in_pool(other, theirs[person])
+    for person in LIGHT_LEARNERS[:2]:
+        assert read_pool_bytes(found, ours[person]) == read_pool_bytes(other, theirs[person])
     report: Any = json.loads(done.report.read_text())["content"]
     assert {one["sharer"] for one in report["people"]} == {*found.sharers}
     assert not (people.store / "share.bin").exists()
 
 
-def people_ledger(people: Sharers) -> Ledger:
+def people_ledger(people: SharingPeople) -> Ledger:
     return Ledger(people.store / "ledger")

@@ -15,25 +15,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh, require_lora
-from idiolect.adapters.stacks.gates import Gates
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora, require_lora
+from idiolect.adapters.stacks.gates import GateVectors
 from idiolect.errors import IntegrityError, MismatchError, TrainingError, UsageError
-from idiolect.events import Event, Measured, Progress
-from idiolect.inference.nll import target_nll
+from idiolect.events import Event, Metrics, Progress
+from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.pieces.sharing.train_gates import GatesConfig, train_gates
-from idiolect.pieces.sharing.train_gates_reference import gated, train_gates_of_one
+from idiolect.pieces.sharing.train_gates_reference import attach_gated_lora, train_gates_of_one
 from idiolect.prompts.batch import collate
-from idiolect.prompts.chat_template import invocation_of
+from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example
 from idiolect.training.engine.config import EngineConfig
-from idiolect.training.engine.shared_prefixes import Heads
+from idiolect.training.engine.shared_prefixes import SharedPrefixes
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.engine.trainable import GATES
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
-from support.job_strategies import LORA, TOKENS, engines, exact_base, jobs, some_jobs
+from support.job_strategies import (
+    LORA,
+    TOKENS,
+    draw_jobs,
+    engine_configs,
+    make_exact_base,
+    make_jobs,
+)
 
 EXACT, SINGLE = 1e-10, 1e-5
 STEADY = 1e-2
@@ -58,27 +65,29 @@ configs = st.builds(
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return exact_base()
+    return make_exact_base()
 
 
 @pytest.fixture(scope="module")
 def base32() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
-def sharing(base: Base, work: tuple[Job, ...], lora: LoraConfig = LORA) -> tuple[Job, ...]:
+def sharing(
+    base: Base, work: tuple[TrainingJob, ...], lora: LoraConfig = LORA
+) -> tuple[TrainingJob, ...]:
     """The same people with adapters that do something, asked as the adapters need it."""
-    call = invocation_of(base.tokenizer) if lora.active == "answer" else ()
+    call = encode_invocation(base.tokenizer) if lora.active == "answer" else ()
 
     def ask(e: Example) -> Example:
         ids = (*e.ids[: e.answer_start], *call, *e.ids[e.answer_start :])
-        return Example(ids, e.answer_start + len(call), e.tally)
+        return Example(ids, e.answer_start + len(call), e.label_counts)
 
     return tuple(
         replace(
             job,
             examples=tuple(map(ask, job.examples)),
-            start=adapter_of(base, lora, seed=number),
+            initial_adapter=adapter_of(base, lora, seed=number),
         )
         for number, job in enumerate(work)
     )
@@ -86,7 +95,7 @@ def sharing(base: Base, work: tuple[Job, ...], lora: LoraConfig = LORA) -> tuple
 
 def adapter_of(base: Base, lora: LoraConfig, *, seed: int) -> LoraAdapter:
     generator = torch.Generator().manual_seed(seed)
-    start = fresh(base, lora, seed=seed, person="someone")
+    start = init_lora(base, lora, seed=seed, person="someone")
     pairs = {
         path: (a, 0.5 * torch.randn(b.shape, generator=generator, dtype=b.dtype))
         for path, (a, b) in start.pairs.items()
@@ -100,7 +109,7 @@ def unit(gate: Tensor) -> Tensor:
     return (wide - wide.mean()) / wide.std(correction=0)
 
 
-def apart(one: Gates, other: Gates) -> float:
+def apart(one: GateVectors, other: GateVectors) -> float:
     """The largest relative distance of LN(g) over the modules."""
     assert list(one.vectors) == list(other.vectors)
     return max(
@@ -109,15 +118,21 @@ def apart(one: Gates, other: Gates) -> float:
     )
 
 
-def same_bits(one: Gates, other: Gates) -> bool:
+def same_bits(one: GateVectors, other: GateVectors) -> bool:
     return all(torch.equal(gate, other.vectors[path]) for path, gate in one.vectors.items())
 
 
 @settings(max_examples=40)
-@given(work=jobs(), config=configs, engine=engines, lora=st.sampled_from(KINDS), keep=st.booleans())
+@given(
+    work=draw_jobs(),
+    config=configs,
+    engine=engine_configs,
+    lora=st.sampled_from(KINDS),
+    keep=st.booleans(),
+)
 def test_everyone_gets_the_gates_they_would_get_alone(
     base: Base,
-    work: tuple[Job, ...],
+    work: tuple[TrainingJob, ...],
     config: TrainConfig,
     engine: EngineConfig,
     lora: LoraConfig,
@@ -135,10 +150,10 @@ def test_everyone_gets_the_gates_they_would_get_alone(
 
 
 @settings(max_examples=40)
-@given(work=jobs(), config=configs, engine=engines, lora=st.sampled_from(KINDS))
+@given(work=draw_jobs(), config=configs, engine=engine_configs, lora=st.sampled_from(KINDS))
 def test_in_fp32_too(
     base32: Base,
-    work: tuple[Job, ...],
+    work: tuple[TrainingJob, ...],
     config: TrainConfig,
     engine: EngineConfig,
     lora: LoraConfig,
@@ -151,10 +166,10 @@ def test_in_fp32_too(
 
 
 @settings(max_examples=30)
-@given(work=jobs(), config=configs, engine=engines, data=st.data())
+@given(work=draw_jobs(), config=configs, engine=engine_configs, data=st.data())
 def test_neither_order_nor_company_changes_anyone(
     base: Base,
-    work: tuple[Job, ...],
+    work: tuple[TrainingJob, ...],
     config: TrainConfig,
     engine: EngineConfig,
     data: st.DataObject,
@@ -162,21 +177,21 @@ def test_neither_order_nor_company_changes_anyone(
     work = sharing(base, work)
     first = {t.person: t.adapter for t in train_many(base, work, LORA, config, engine, kind=GATES)}
     some = data.draw(st.permutations(work))[: data.draw(st.integers(1, len(work)))]
-    for trained in train_many(base, some, LORA, config, data.draw(engines), kind=GATES):
+    for trained in train_many(base, some, LORA, config, data.draw(engine_configs), kind=GATES):
         assert apart(trained.adapter, first[trained.person]) <= EXACT
 
 
 @settings(max_examples=30)
-@given(work=jobs(), config=configs, engine=engines, seed=st.integers(0, 10**6))
+@given(work=draw_jobs(), config=configs, engine=engine_configs, seed=st.integers(0, 10**6))
 def test_first_tokens_in_common_change_nobody(
-    base: Base, work: tuple[Job, ...], config: TrainConfig, engine: EngineConfig, seed: int
+    base: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig, seed: int
 ) -> None:
     instruction = tuple(random.Random(seed).sample(range(TOKENS), 25))
     begun = tuple(
         replace(
             job,
             examples=tuple(
-                Example(instruction + e.ids, e.answer_start + len(instruction), e.tally)
+                Example(instruction + e.ids, e.answer_start + len(instruction), e.label_counts)
                 for e in job.examples
             ),
         )
@@ -190,30 +205,30 @@ def test_first_tokens_in_common_change_nobody(
 
 def test_first_tokens_in_common_run_once(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the test above is about what it says."""
-    seen: list[Heads] = []
-    run = Heads.run
+    seen: list[SharedPrefixes] = []
+    run = SharedPrefixes.run_prefixes
 
-    def noted(self: Heads, *args: Any, **options: Any) -> Any:
+    def noted(self: SharedPrefixes, *args: Any, **options: Any) -> Any:
         seen.append(self)
         return run(self, *args, **options)
 
-    monkeypatch.setattr(Heads, "run", noted)
+    monkeypatch.setattr(SharedPrefixes, "run_prefixes", noted)
     examples = tuple(Example((*range(12), 20 + n, 30, 31), 13) for n in range(4))
-    work = sharing(base, tuple(Job(person=p, examples=examples) for p in ("one", "other")))
+    work = sharing(base, tuple(TrainingJob(person=p, examples=examples) for p in ("one", "other")))
     train_many(base, work, LORA, TrainConfig(steps=1), kind=GATES)
     assert [heads.ids for heads in seen] == [(tuple(range(12)),) * 2]
 
 
 def test_gradients_of_the_obvious_code_are_the_slopes_of_the_loss(base: Base) -> None:
     """Central differences, from gates that are half open and from others."""
-    (job,) = sharing(base, some_jobs(1), KINDS[1])
-    assert job.start is not None
-    adapter = require_lora(job.start)
-    batch = collate(job.examples, pad=base.pad, device=base.device)
+    (job,) = sharing(base, make_jobs(1), KINDS[1])
+    assert job.initial_adapter is not None
+    adapter = require_lora(job.initial_adapter)
+    batch = collate(job.examples, pad=base.pad_token_id, device=base.device)
 
     def loss(gates: dict[str, Tensor]) -> Tensor:
-        with gated(base, adapter, gates):
-            return target_nll(base.model, batch).sum()
+        with attach_gated_lora(base, adapter, gates):
+            return compute_target_nll(base.model, batch).sum()
 
     generator = torch.Generator().manual_seed(0)
 
@@ -241,9 +256,9 @@ Shared = list[tuple[str, LoraAdapter, tuple[Example, ...]]]
 
 def sharers(base: Base, lora: LoraConfig = LORA) -> Shared:
     return [
-        (j.person, require_lora(j.start), j.examples)
-        for j in sharing(base, some_jobs(4), lora)
-        if j.start
+        (j.person, require_lora(j.initial_adapter), j.examples)
+        for j in sharing(base, make_jobs(4), lora)
+        if j.initial_adapter
     ]
 
 
@@ -255,7 +270,7 @@ def test_gates_lower_the_loss_and_leave_adapters_and_base_as_they_were(base: Bas
     assert [t.person for t in trained] == [person for person, _, _ in shared]
     for one in trained:
         assert one.steps == 40 and one.last_loss < one.first_loss
-        assert one.adapter.check(base, LORA) is one.adapter
+        assert one.adapter.check_matches_base(base, LORA) is one.adapter
     assert [adapter.content_hash() for _, adapter, _ in shared] == hashes
     for name, weight in base.model.state_dict().items():
         assert torch.equal(weight, weights[name])
@@ -269,7 +284,7 @@ def test_settings_mean_what_the_obvious_code_makes_of_them(base: Base) -> None:
     config = TrainConfig(
         steps=6, rate=0.02, batch=2, clip=0.1, warmup=0.5, seed=3, weight_decay=0.0
     )
-    job = Job(person=person, examples=examples, start=adapter)
+    job = TrainingJob(person=person, examples=examples, initial_adapter=adapter)
     assert apart(ours.adapter, train_gates_of_one(base, job, config).adapter) <= EXACT
 
 
@@ -314,7 +329,7 @@ class Crash(Exception):  # noqa: N818
 
 @pytest.mark.parametrize("lora", [KINDS[0], KINDS[4]], ids=["all", "answers, last layer"])
 @pytest.mark.parametrize("at", [1, 4, 9])
-@pytest.mark.parametrize("kind", [Measured, Progress])
+@pytest.mark.parametrize("kind", [Metrics, Progress])
 def test_a_crashed_run_goes_on_to_the_same_bits(
     base32: Base, lora: LoraConfig, at: int, kind: type[Event], tmp_path: Path
 ) -> None:
@@ -324,7 +339,7 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
     path, heard = tmp_path / "checkpoint", list[int]()
 
     def listener(event: Event, /) -> None:
-        if isinstance(event, Measured):
+        if isinstance(event, Metrics):
             heard.append(int(event.values["step"]))
         if heard[-1:] == [at] and isinstance(event, kind):
             raise Crash
@@ -338,7 +353,7 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
         CONFIG,
         replace(engine, slots=3) if path.exists() else engine,
         checkpoint=path,
-        listener=lambda e: heard.append(int(e.values["step"])) if isinstance(e, Measured) else None,
+        listener=lambda e: heard.append(int(e.values["step"])) if isinstance(e, Metrics) else None,
     )
     assert len(heard) - len(set(heard)) <= 1 and max(heard) == 12
     for ours, expected in zip(again, whole, strict=True):
@@ -347,7 +362,7 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
 
 
 def test_a_checkpoint_of_adapters_is_none_of_gates(base: Base, tmp_path: Path) -> None:
-    work = sharing(base, some_jobs(2))
+    work = sharing(base, make_jobs(2))
     path, engine = tmp_path / "c", EngineConfig(checkpoint_seconds=0)
     config = TrainConfig(steps=2)
     train_many(base, work, LORA, config, engine, checkpoint=path)

@@ -13,7 +13,7 @@ import torch
 
 from idiolect import api
 from idiolect.adapters.formats.peft import load_peft
-from idiolect.adapters.store.store import AdapterStore, Record
+from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.history.write import write_dataset
@@ -21,17 +21,25 @@ from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.recipe import Recipe
 from idiolect.pieces.recipes.shard import RecipeRecord
 from idiolect.pieces.recipes.store import RecipeStore
-from idiolect.pieces.sharing.pool_ledger import Shares
-from idiolect.pieces.withdrawal.remake import Remaker
+from idiolect.pieces.sharing.pool_ledger import PoolLedger
+from idiolect.pieces.withdrawal.remake import Rebuilder
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import write_json
 from idiolect.storage.manifest import Manifest
 from support.crash import fail_at
-from support.pieces_world import ASKED, PEOPLE, Place, loaded, made, run, run_json
-from support.sharers import LORA, name
-from support.tiny_people import UNGATED, rater, tensors
+from support.pieces_world import (
+    ASKED,
+    PEOPLE,
+    PiecesWorld,
+    build_pieces_world,
+    load_pieces_base,
+    run_cli,
+    run_cli_json,
+)
+from support.sharers import LORA, make_sharer_id
+from support.tiny_people import UNGATED, make_rater, to_tensor_bytes
 
-GONE, STAYS = name(0), name(3)
+GONE, STAYS = make_sharer_id(0), make_sharer_id(3)
 STILL = replace(
     UNGATED,
     lora=replace(LORA, rank=8, alpha=8.0),
@@ -41,14 +49,14 @@ STILL = replace(
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def template(tmp_path_factory: pytest.TempPathFactory) -> PiecesWorld:
     """Recipes, adapters trained from them, exported ones, one that was imported, a report; and the
     store of Sam, who is the sharer that withdraws, and Ned, who stays."""
-    place = made(tmp_path_factory.mktemp("withdraw") / "all")
+    place = build_pieces_world(tmp_path_factory.mktemp("withdraw") / "all")
     place.assemble()
-    folder, base, pool = place.folder, loaded(place), Pool.open(place.pool)
+    folder, base, pool = place.folder, load_pieces_base(place), Pool.open(place.pool)
     recipes = RecipeStore.open(place.recipes)
-    with recipes.writing():
+    with recipes.lock_for_writing():
         only = torch.zeros(len(pool.sites), 1, dtype=torch.long)
         recipe = Recipe(
             person="zed",
@@ -57,7 +65,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
             weight=torch.ones(len(pool.sites), 1),
             aggregate="delta",
         )
-        recipes.add([(RecipeRecord(person="zed", made_by="by hand", items=3), recipe)])
+        recipes.add_recipes([(RecipeRecord(person="zed", made_by="by hand", items=3), recipe)])
     api.personalize(
         api.PersonalizeRequest(
             data=place.data,
@@ -89,56 +97,58 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place
 
 
-def _sharing_store(place: Place, pool: Pool) -> None:
+def _sharing_store(place: PiecesWorld, pool: Pool) -> None:
     """As ``share`` would leave it, killed before its checkpoint went."""
     folder = place.folder / "sharing"
     store = AdapterStore.create(
         folder,
-        loaded(place),
+        load_pieces_base(place),
         source=str(place.base),
         task="rating",
         config=LORA,
         settings=to_plain(replace(UNGATED, lora=LORA)),
     )
-    with store.writing():
-        records = [Record(person=p, served="gated", made_by="") for p in ("sam", "ned")]
+    with store.lock_for_writing():
+        records = [AdapterRecord(person=p, served="gated", made_by="") for p in ("sam", "ned")]
         store.add([(record, None) for record in records])
     api.consent(api.ConsentRequest(store=folder, people=["sam", "ned"], scope="pieces"))
-    shares = Shares(Ledger(folder / "ledger"), pool)
+    shares = PoolLedger(Ledger(folder / "ledger"), pool)
     for person, sharer in (("sam", GONE), ("ned", STAYS)):
         shares.record_shared(person, sharer, consented="", sites=8, ratio=1.0, overridden="")
     write_json(
         folder / "leakage" / f"{pool.id}.json",
         {"pool": pool.id, "people": [{"sharer": GONE, "shared": True}, {"sharer": STAYS}]},
     )
-    row = pool.gates(pool.sites[0])[0].half().numpy().tobytes()
+    row = pool.load_gates(pool.sites[0])[0].half().numpy().tobytes()
     (folder / "share.bin").write_bytes(b"state" + row)
 
 
 @pytest.fixture
-def place(template: Place, tmp_path: Path) -> Place:
+def place(template: PiecesWorld, tmp_path: Path) -> PiecesWorld:
     return copied(template, tmp_path / "all")
 
 
-def copied(template: Place, folder: Path) -> Place:
+def copied(template: PiecesWorld, folder: Path) -> PiecesWorld:
     """All but the base, which is the same one."""
     shutil.copytree(
         template.folder, folder, ignore=lambda at, names: ["base"] if "base" in names else []
     )
     (folder / "base").symlink_to(template.base)
-    return Place(folder)
+    return PiecesWorld(folder)
 
 
-def traces(place: Place) -> list[bytes]:
+def traces(place: PiecesWorld) -> list[bytes]:
     """Every piece and every gate of who withdraws, and the pseudonym."""
     pool = Pool.open(place.pool)
-    parts = [part.contiguous().numpy().tobytes() for p in pool.pieces(GONE).values() for part in p]
+    parts = [
+        part.contiguous().numpy().tobytes() for p in pool.load_pieces(GONE).values() for part in p
+    ]
     row = pool.sharers.index(GONE)
-    gates = [pool.gates(path)[row].half().numpy().tobytes() for path in pool.sites]
+    gates = [pool.load_gates(path)[row].half().numpy().tobytes() for path in pool.sites]
     return [*parts, *gates, GONE.encode()]
 
 
-def found(place: Place, wanted: list[bytes]) -> set[str]:
+def found(place: PiecesWorld, wanted: list[bytes]) -> set[str]:
     """Files below the folder that hold one of these, but the base's."""
     out: set[str] = set()
     for path in place.folder.rglob("*"):
@@ -153,7 +163,7 @@ LEDGER = {"sharing/ledger/events.jsonl"}
 """Where the pseudonym stays: see ``pieces.withdraw``."""
 
 
-def withdraw(place: Place, **options: Any) -> Any:
+def withdraw(place: PiecesWorld, **options: Any) -> Any:
     given: dict[str, Any] = {"sharers": [GONE]} | options
     return api.withdraw(api.WithdrawRequest(pool=place.pool, **given))
 
@@ -162,7 +172,7 @@ def outcomes(done: Any, where: str) -> dict[str, str]:
     return {e.person: e.outcome for e in done.effects if e.where.name == where and e.person}
 
 
-def test_before_it_is_found_in_all_of_them(template: Place) -> None:
+def test_before_it_is_found_in_all_of_them(template: PiecesWorld) -> None:
     """Or the tests below would show nothing."""
     files = found(template, traces(template))
     tops = {file.split("/")[0] for file in files}
@@ -173,7 +183,7 @@ def test_before_it_is_found_in_all_of_them(template: Place) -> None:
     assert any(file.startswith("oppu/shards") for file in found(template, pieces))
 
 
-def test_not_a_byte_stays(place: Place) -> None:
+def test_not_a_byte_stays(place: PiecesWorld) -> None:
     wanted = traces(place)
     done = withdraw(place)
     assert found(place, wanted) == LEDGER
@@ -182,7 +192,7 @@ def test_not_a_byte_stays(place: Place) -> None:
     assert done.mentions == () and done.unreadable == ()
 
 
-def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: Place) -> None:
+def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: PiecesWorld) -> None:
     done = withdraw(place)
     for where in ("recipes", "oppu"):
         assert outcomes(done, where) == dict.fromkeys(PEOPLE, "taken away")
@@ -220,14 +230,16 @@ def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: Plac
     )
 
 
-def test_who_has_none_of_the_pieces_keeps_everything(place: Place) -> None:
+def test_who_has_none_of_the_pieces_keeps_everything(place: PiecesWorld) -> None:
     pool, recipes = Pool.open(place.pool), RecipeStore.open(place.recipes)
-    before = [tensors(pool.adapter(n)) for n in (name(1), name(2), STAYS)]
-    recipe = recipes.recipe("zed")
+    before = [
+        to_tensor_bytes(pool.get_adapter(n)) for n in (make_sharer_id(1), make_sharer_id(2), STAYS)
+    ]
+    recipe = recipes.load_recipe("zed")
     withdraw(place)
-    pool, after = Pool.open(place.pool), RecipeStore.open(place.recipes).recipe("zed")
-    assert pool.sharers == (name(1), name(2), STAYS)
-    assert [tensors(pool.adapter(n)) for n in pool.sharers] == before
+    pool, after = Pool.open(place.pool), RecipeStore.open(place.recipes).load_recipe("zed")
+    assert pool.sharers == (make_sharer_id(1), make_sharer_id(2), STAYS)
+    assert [to_tensor_bytes(pool.get_adapter(n)) for n in pool.sharers] == before
     assert recipe is not None and after is not None and torch.equal(recipe.pick, after.pick)
     assert (
         api.predict(api.PredictRequest(store=place.recipes, person="zed", text=ASKED)).served_by
@@ -236,7 +248,7 @@ def test_who_has_none_of_the_pieces_keeps_everything(place: Place) -> None:
     assert Manifest.load(place.folder / "out" / "zed", "adapter").config["sharers"] == [STAYS]
 
 
-def test_with_histories_all_is_made_anew_from_who_is_left(place: Place) -> None:
+def test_with_histories_all_is_made_anew_from_who_is_left(place: PiecesWorld) -> None:
     wanted = traces(place)
     done = withdraw(place, data=place.data)
     assert found(place, wanted) == LEDGER
@@ -245,7 +257,7 @@ def test_with_histories_all_is_made_anew_from_who_is_left(place: Place) -> None:
     left = set(Pool.open(place.pool).sharers)
     recipes, store = RecipeStore.open(place.recipes), AdapterStore.open(place.folder / "oppu")
     for person in PEOPLE:
-        recipe, record = recipes.recipe(person), store.record(person)
+        recipe, record = recipes.load_recipe(person), store.get_record(person)
         assert recipe is not None and record is not None
         assert set(record.sharers) == set(recipe.sharers) <= left and record.sharers
         assert (
@@ -260,14 +272,14 @@ def test_with_histories_all_is_made_anew_from_who_is_left(place: Place) -> None:
             ).served_by
             == "adapter"
         )
-    fresh = made(place.folder.parent / "fresh")
+    fresh = build_pieces_world(place.folder.parent / "fresh")
     pool = Pool.open(fresh.pool)
-    with pool.writing():
-        pool.withdraw([GONE])
+    with pool.lock_for_writing():
+        pool.remove_sharers([GONE])
     fresh.assemble()
     for person in PEOPLE:
-        ours = recipes.recipe(person)
-        theirs = RecipeStore.open(fresh.recipes).recipe(person)
+        ours = recipes.load_recipe(person)
+        theirs = RecipeStore.open(fresh.recipes).load_recipe(person)
         assert ours is not None and theirs is not None
         assert ours.sharers == theirs.sharers and torch.equal(ours.pick, theirs.pick)
     again = api.personalize(
@@ -282,8 +294,8 @@ def test_with_histories_all_is_made_anew_from_who_is_left(place: Place) -> None:
     assert again.trained == ()
 
 
-def test_whose_history_is_not_at_hand_loses_theirs(place: Place) -> None:
-    write_dataset(place.data, [rater("bob", 7)], task="rating", source="x", overwrite=True)
+def test_whose_history_is_not_at_hand_loses_theirs(place: PiecesWorld) -> None:
+    write_dataset(place.data, [make_rater("bob", 7)], task="rating", source="x", overwrite=True)
     done = withdraw(place, data=place.data)
     told = {"ann": "taken away", "bob": "assembled anew", "cyd": "taken away"}
     assert outcomes(done, "recipes") == told
@@ -292,9 +304,9 @@ def test_whose_history_is_not_at_hand_loses_theirs(place: Place) -> None:
     assert why == f"no history in {place.data}"
 
 
-def test_where_too_few_are_left_it_says_why(place: Place) -> None:
+def test_where_too_few_are_left_it_says_why(place: PiecesWorld) -> None:
     wanted = traces(place)
-    done = withdraw(place, sharers=[GONE, name(1), name(2)], data=place.data)
+    done = withdraw(place, sharers=[GONE, make_sharer_id(1), make_sharer_id(2)], data=place.data)
     assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "taken away")
     assert any("top_k: 2 pieces a module" in e.why for e in done.effects)
     assert found(place, wanted) == LEDGER
@@ -302,41 +314,54 @@ def test_where_too_few_are_left_it_says_why(place: Place) -> None:
         api.predict(api.PredictRequest(store=place.folder / "oppu", person="ann", text=ASKED))
 
 
-def test_the_ledgers_say_so_and_consent_is_taken_back(place: Place) -> None:
+def test_the_ledgers_say_so_and_consent_is_taken_back(place: PiecesWorld) -> None:
     sharing, pool = place.folder / "sharing", Pool.open(place.pool)
     done = api.withdraw(api.WithdrawRequest(pool=place.pool, store=sharing, people=["sam"]))
     assert done.sharers == (GONE,)
     ledger = Ledger(sharing / "ledger")
-    assert [e.event for e in ledger.of("sam")] == ["consented", "shared", "revoked", "withdrew"]
-    assert ledger.of("sam")[-1].details == {"scope": "pieces", "pool": pool.id, "as": GONE}
-    assert [e.event for e in ledger.of("ned")] == ["consented", "shared"]
+    assert [e.event for e in ledger.read_entries_of("sam")] == [
+        "consented",
+        "shared",
+        "revoked",
+        "withdrew",
+    ]
+    assert ledger.read_entries_of("sam")[-1].details == {
+        "scope": "pieces",
+        "pool": pool.id,
+        "as": GONE,
+    }
+    assert [e.event for e in ledger.read_entries_of("ned")] == ["consented", "shared"]
     assert not (sharing / "share.bin").exists()
     report = json.loads((sharing / "leakage" / f"{pool.id}.json").read_text())["content"]
     assert report == {"pool": pool.id, "people": [{"sharer": STAYS}]}
-    lost = [e for e in Ledger(place.folder / "oppu" / "ledger").entries() if e.event == "dropped"]
+    lost = [
+        e for e in Ledger(place.folder / "oppu" / "ledger").read_entries() if e.event == "dropped"
+    ]
     assert len(lost) == 3 and lost[0].details["pool"] == pool.id
     assert GONE.encode() not in (place.folder / "oppu" / "ledger" / "events.jsonl").read_bytes()
-    before = ledger.entries()
+    before = ledger.read_entries()
     api.withdraw(api.WithdrawRequest(pool=place.pool, store=sharing, people=["sam"]))
-    assert ledger.entries() == before
+    assert ledger.read_entries() == before
 
 
-def test_a_stores_ledger_is_told_where_it_is_found(place: Place) -> None:
+def test_a_stores_ledger_is_told_where_it_is_found(place: PiecesWorld) -> None:
     done = withdraw(place, within=[place.folder / "sharing", place.recipes])
     assert [p.name for p in done.ledgers] == ["sharing"]
-    assert Ledger(place.folder / "sharing" / "ledger").of("sam")[-1].event == "withdrew"
+    assert (
+        Ledger(place.folder / "sharing" / "ledger").read_entries_of("sam")[-1].event == "withdrew"
+    )
     assert outcomes(done, "oppu") == {} != outcomes(done, "recipes")
     later = withdraw(place)
     assert outcomes(later, "oppu") == dict.fromkeys(PEOPLE, "taken away")
 
 
-def test_what_a_killed_training_or_export_left_goes_too(place: Place) -> None:
+def test_what_a_killed_training_or_export_left_goes_too(place: PiecesWorld) -> None:
     wanted = traces(place)
     partial = place.folder / "out" / f".mine.{2**22 + 1}-{'0' * 14}.partial"
     checkpoint = place.folder / "oppu" / "checkpoint.bin"
     checkpoint.write_bytes(wanted[0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("idiolect.storage.files._HOST", "000000")
+        patch.setattr("idiolect.storage.files._HOST_HASH", "000000")
         shutil.copytree(place.folder / "out" / "recipe", partial)
         withdraw(place)
     assert not checkpoint.exists() and not partial.exists()
@@ -344,7 +369,7 @@ def test_what_a_killed_training_or_export_left_goes_too(place: Place) -> None:
 
 
 def test_after_a_kill_anywhere_a_second_run_finishes(
-    template: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    template: PiecesWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted, count, died = traces(template), 0, True
     while died:
@@ -358,7 +383,7 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
         if died:
             api.withdraw(api.WithdrawRequest(pool=place.pool, store=sharing, people=["sam"]))
         assert found(place, wanted) == LEDGER
-        events = [e.event for e in Ledger(sharing / "ledger").of("sam")]
+        events = [e.event for e in Ledger(sharing / "ledger").read_entries_of("sam")]
         assert events == ["consented", "shared", "revoked", "withdrew"]
         for folder in (place.recipes, place.folder / "oppu"):
             with pytest.raises(MismatchError, match="withdrawn"):
@@ -368,21 +393,21 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
     assert count > 20
 
 
-@pytest.mark.parametrize("where", ["_assemble", "_train"])
+@pytest.mark.parametrize("where", ["_assemble_recipes", "_train_adapters"])
 @pytest.mark.parametrize("done", [False, True])
 def test_a_kill_while_it_is_made_anew_costs_nothing(
-    place: Place, where: str, done: bool, monkeypatch: pytest.MonkeyPatch
+    place: PiecesWorld, where: str, done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before somebody's work, or after it and before the old is taken away."""
-    wanted, real = traces(place), getattr(Remaker, where)
+    wanted, real = traces(place), getattr(Rebuilder, where)
 
-    def dying(remaker: Remaker, *arguments: Any) -> None:
+    def dying(remaker: Rebuilder, *arguments: Any) -> None:
         if done:
             real(remaker, *arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Remaker, where, dying)
+        patch.setattr(Rebuilder, where, dying)
         with pytest.raises(KeyboardInterrupt):
             withdraw(place, data=place.data)
     withdraw(place, data=place.data)
@@ -402,7 +427,7 @@ def test_a_kill_while_it_is_made_anew_costs_nothing(
         )
 
 
-def test_what_is_broken_beside_it_is_told_and_holds_up_nothing(place: Place) -> None:
+def test_what_is_broken_beside_it_is_told_and_holds_up_nothing(place: PiecesWorld) -> None:
     head = place.folder / "imported" / "store.json"
     head.write_text(head.read_text().replace("rating", "ratinh"))
     (place.folder / "notes.txt").write_text(f"the pieces of {GONE} were good")
@@ -427,9 +452,9 @@ def test_what_is_broken_beside_it_is_told_and_holds_up_nothing(place: Place) -> 
     ],
 )
 def test_a_wrong_call_does_nothing(
-    place: Place, options: dict[str, Any], error: type[Exception], said: str
+    place: PiecesWorld, options: dict[str, Any], error: type[Exception], said: str
 ) -> None:
-    write_dataset(place.folder / "replies", [rater("ann", 3)], task="reply", source="x")
+    write_dataset(place.folder / "replies", [make_rater("ann", 3)], task="reply", source="x")
     given = dict(options)
     for key in ("store", "data"):
         if key in given:
@@ -445,14 +470,14 @@ def test_a_wrong_call_does_nothing(
     }
 
 
-def test_the_command_says_what_became_of_what(place: Place) -> None:
+def test_the_command_says_what_became_of_what(place: PiecesWorld) -> None:
     sharing = place.folder / "sharing"
     asked = ["withdraw", place.pool, "--store", sharing, "--person", "sam", "--data", place.data]
-    shown = run(*asked).stdout
+    shown = run_cli(*asked).stdout
     assert "assembled anew" in shown and "trained anew" in shown and "deleted" in shown
     assert any(line.split() == ["withdrawn", "1", "sharer"] for line in shown.splitlines())
-    again = run_json(*asked, "--in", place.folder)
+    again = run_cli_json(*asked, "--in", place.folder)
     assert again["effects"] == [] and again["left"] == 3
-    missing = run("withdraw", place.pool, "--sharer", "f" * 16, code=1)
+    missing = run_cli("withdraw", place.pool, "--sharer", "f" * 16, code=1)
     assert missing.stderr.startswith("error: ") and missing.stdout == ""
-    assert "name who withdraws" in run("withdraw", place.pool, code=2).stderr
+    assert "name who withdraws" in run_cli("withdraw", place.pool, code=2).stderr

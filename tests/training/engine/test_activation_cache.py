@@ -13,24 +13,24 @@ from hypothesis import strategies as st
 from idiolect.adapters.lora import LoraConfig, require_lora
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
-from idiolect.prompts.chat_template import invocation_of, invoked_at
+from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
 from idiolect.training.engine import activation_cache, base_prefill
-from idiolect.training.engine.activation_cache import Frozen
+from idiolect.training.engine.activation_cache import ActivationCache
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
 from support.job_strategies import (
     LORA,
-    apart,
-    engines,
-    exact_base,
-    jobs,
-    same_bits,
-    settings_of,
-    some_jobs,
+    bitwise_equal,
+    draw_jobs,
+    draw_train_configs,
+    engine_configs,
+    make_exact_base,
+    make_jobs,
+    relative_difference,
 )
 
 EXACT = 1e-10
@@ -45,31 +45,31 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return exact_base()
+    return make_exact_base()
 
 
-def asking(base: Base, work: tuple[Job, ...]) -> tuple[Job, ...]:
+def asking(base: Base, work: tuple[TrainingJob, ...]) -> tuple[TrainingJob, ...]:
     """The same work, every prompt ending with the call for an answer."""
-    call = invocation_of(base.tokenizer)
+    call = encode_invocation(base.tokenizer)
 
     def ask(e: Example) -> Example:
         ids = (*e.ids[: e.answer_start], *call, *e.ids[e.answer_start :])
-        return Example(ids, e.answer_start + len(call), e.tally)
+        return Example(ids, e.answer_start + len(call), e.label_counts)
 
     return tuple(replace(job, examples=tuple(map(ask, job.examples))) for job in work)
 
 
 @settings(max_examples=60)
 @given(
-    work=jobs(),
-    config=settings_of(),
-    engine=engines,
+    work=draw_jobs(),
+    config=draw_train_configs(),
+    engine=engine_configs,
     lora=st.sampled_from(KINDS),
     keep=st.booleans(),
 )
 def test_everyone_gets_what_the_obvious_code_gives_them(
     base: Base,
-    work: tuple[Job, ...],
+    work: tuple[TrainingJob, ...],
     config: TrainConfig,
     engine: EngineConfig,
     lora: LoraConfig,
@@ -79,25 +79,25 @@ def test_everyone_gets_what_the_obvious_code_gives_them(
     together = train_many(base, work, lora, config, replace(engine, keep=keep))
     for job, ours in zip(work, together, strict=True):
         alone = train_one(base, job, lora, config)
-        assert apart(ours.adapter, alone.adapter) <= EXACT
+        assert relative_difference(ours.adapter, alone.adapter) <= EXACT
         assert ours.last_loss == pytest.approx(alone.last_loss, rel=1e-10)
 
 
-@pytest.mark.parametrize("lora", KINDS, ids=lambda lora: lora.described)
+@pytest.mark.parametrize("lora", KINDS, ids=lambda lora: lora.description)
 def test_each_kind_is_a_training_of_its_own(base: Base, lora: LoraConfig) -> None:
-    (job,) = asking(base, some_jobs(1))
+    (job,) = asking(base, make_jobs(1))
     (plain,) = train_many(base, [job], replace(lora, active="all", shared_a=False), TrainConfig())
     (ours,) = train_many(base, [job], lora, TrainConfig())
     if lora.top_layers:
         assert all(".layers.1." in path for path in require_lora(ours.adapter).pairs)
     if lora != replace(lora, active="all", shared_a=False):
-        assert apart(ours.adapter, plain.adapter) > 1e-3
+        assert relative_difference(ours.adapter, plain.adapter) > 1e-3
 
 
 def test_a_shared_a_is_everyones_and_stays(base: Base) -> None:
     lora = replace(LORA, shared_a=True)
     config = TrainConfig(batch=2, epochs=2, weight_decay=0.5)
-    one, other, *_ = train_many(base, some_jobs(), lora, config)
+    one, other, *_ = train_many(base, make_jobs(), lora, config)
     theirs = require_lora(other.adapter).pairs
     for path, (a, b) in require_lora(one.adapter).pairs.items():
         assert torch.equal(a, theirs[path][0])
@@ -106,15 +106,15 @@ def test_a_shared_a_is_everyones_and_stays(base: Base) -> None:
 
 def test_what_is_kept_is_run_once_for_everyone(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two people who are asked the same, three epochs: each prompt passes the bare base once."""
-    (job,) = asking(base, some_jobs(1))
+    (job,) = asking(base, make_jobs(1))
     seen: list[int] = []
-    run = activation_cache.run_bare
+    run = activation_cache.prefill_base
 
     def counted(base: Base, examples: Any, **options: Any) -> Any:
         seen.append(len(examples))
         return run(base, examples, **options)
 
-    monkeypatch.setattr(activation_cache, "run_bare", counted)
+    monkeypatch.setattr(activation_cache, "prefill_base", counted)
     twins = [job, replace(job, person="twin")]
     train_many(base, twins, replace(LORA, active="answer"), TrainConfig(epochs=3, batch=2))
     assert sum(seen) == len({e.ids[: e.answer_start] for e in job.examples})
@@ -124,18 +124,18 @@ def test_one_prompt_runs_once_whatever_is_answered(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Edges differ by answer; what stands before it does not."""
-    call = invocation_of(base.tokenizer)
+    call = encode_invocation(base.tokenizer)
     prompt = (5, 6, 7, 8)
     examples = tuple(Example((*prompt, *call, 20 + n, 9), 4 + len(call)) for n in range(3))
-    job = Job(person="p", examples=examples)
+    job = TrainingJob(person="p", examples=examples)
     seen: list[torch.Size] = []
-    run = base_prefill.run_part
+    run = base_prefill.forward_part
 
     def counted(base: Base, ids: torch.Tensor, *args: Any, **options: Any) -> Any:
         seen.append(ids.shape)
         return run(base, ids, *args, **options)
 
-    monkeypatch.setattr(base_prefill, "run_part", counted)
+    monkeypatch.setattr(base_prefill, "forward_part", counted)
     train_many(base, [job], replace(LORA, active="answer", top_layers=1), TrainConfig(epochs=3))
     assert seen == [(1, len(prompt)), (3, len(call) + 1)]
 
@@ -143,45 +143,45 @@ def test_one_prompt_runs_once_whatever_is_answered(
 def test_little_room_costs_time_and_nothing_else(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work, lora = asking(base, some_jobs()), replace(LORA, active="answer", top_layers=1)
+    work, lora = asking(base, make_jobs()), replace(LORA, active="answer", top_layers=1)
     config = TrainConfig(batch=2, epochs=2)
     held: list[tuple[int, int]] = []
-    prepare = Frozen.prepare
+    prepare = ActivationCache.ensure_cached
 
-    def watched(self: Frozen, examples: Any) -> None:
+    def watched(self: ActivationCache, examples: Any) -> None:
         prepare(self, examples)
-        held.append((len(self._kept), len({self._key(e) for e in examples})))
-        assert self.kept_bytes == sum(kept.bytes for kept in self._kept.values())
+        held.append((len(self._entries), len({self._make_key(e) for e in examples})))
+        assert self.cached_bytes == sum(kept.num_bytes for kept in self._entries.values())
 
     with monkeypatch.context() as patch:
-        patch.setattr(Frozen, "prepare", watched)
+        patch.setattr(ActivationCache, "ensure_cached", watched)
         cramped = train_many(
             base, work, lora, config, EngineConfig(forward_tokens=64, keep_bytes=1)
         )
     assert held
     assert all(kept == needed for kept, needed in held)
     for ours, theirs in zip(cramped, train_many(base, work, lora, config), strict=True):
-        assert apart(ours.adapter, theirs.adapter) <= EXACT
+        assert relative_difference(ours.adapter, theirs.adapter) <= EXACT
 
 
 def test_dropout_takes_the_whole_way(base: Base) -> None:
-    work, lora = asking(base, some_jobs()), replace(LORA, active="answer", dropout=0.2)
+    work, lora = asking(base, make_jobs()), replace(LORA, active="answer", dropout=0.2)
     config = TrainConfig(batch=2)
     kept, whole = (
         train_many(base, work, lora, config, EngineConfig(keep=keep)) for keep in (True, False)
     )
-    assert all(same_bits(a.adapter, b.adapter) for a, b in zip(kept, whole, strict=True))
+    assert all(bitwise_equal(a.adapter, b.adapter) for a, b in zip(kept, whole, strict=True))
 
 
 def test_the_last_call_before_the_answer_counts() -> None:
-    assert invoked_at((7, 8, 1, 7, 8, 2), (7, 8)) == 3
+    assert find_invocation((7, 8, 1, 7, 8, 2), (7, 8)) == 3
     with pytest.raises(UsageError, match=r"lora\.active"):
-        invoked_at((7, 1, 8), (7, 8))
+        find_invocation((7, 1, 8), (7, 8))
 
 
 def test_a_text_that_asks_nothing_is_refused(base: Base) -> None:
     with pytest.raises(UsageError, match=r"lora\.active"):
-        train_many(base, some_jobs(1), replace(LORA, active="answer"), TrainConfig())
+        train_many(base, make_jobs(1), replace(LORA, active="answer"), TrainConfig())
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_a_text_that_asks_nothing_is_refused(base: Base) -> None:
 )
 def test_what_cannot_be_is_refused(base: Base, change: dict[str, Any], match: str) -> None:
     with pytest.raises(UsageError, match=match):
-        train_many(base, some_jobs(1), replace(LORA, **change), TrainConfig())
+        train_many(base, make_jobs(1), replace(LORA, **change), TrainConfig())

@@ -17,18 +17,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idiolect.adapters.lora import fresh
+from idiolect.adapters.lora import init_lora
 from idiolect.errors import IntegrityError
-from idiolect.events import Event, Listener, Measured, Progress
+from idiolect.events import Event, Listener, Metrics, Progress
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
-from idiolect.prompts.chat_template import invocation_of
+from idiolect.models.tiny import make_tiny_base
+from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example
-from idiolect.training.engine.checkpoint import Checkpoint, SeatState, jobs_fingerprint
+from idiolect.training.engine.checkpoint import Checkpoint, SavedSlotState, fingerprint_jobs
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.jobs import Job, Trained
-from support.job_strategies import LORA, same_bits, some_jobs
-from support.killed_training import CONFIG, ENGINE, LONG, WORK, as_bytes, train_to_the_end
+from idiolect.training.jobs import TrainingJob, TrainingResult
+from support.job_strategies import LORA, bitwise_equal, make_jobs
+from support.killed_training import CONFIG, ENGINE, LONG, WORK, serialize_adapters, train_to_the_end
 
 DROPOUT = replace(LORA, dropout=0.2)
 
@@ -39,34 +39,34 @@ class Crash(Exception):  # noqa: N818
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(base: Base) -> tuple[Trained, ...]:
+def undisturbed(base: Base) -> tuple[TrainingResult, ...]:
     return train_many(base, WORK, DROPOUT, CONFIG, ENGINE)
 
 
 def steps_of(events: list[Event]) -> list[int]:
-    return [int(e.values["step"]) for e in events if isinstance(e, Measured)]
+    return [int(e.values["step"]) for e in events if isinstance(e, Metrics)]
 
 
 @settings(max_examples=12)
 @given(
     crashes=st.lists(st.integers(1, 40), min_size=1, max_size=3).map(sorted),
-    kind=st.sampled_from([Measured, Progress]),
+    kind=st.sampled_from([Metrics, Progress]),
     slots=st.integers(1, 5),
 )
 def test_a_crashed_run_goes_on_to_the_same_bits(
     base: Base,
-    undisturbed: tuple[Trained, ...],
+    undisturbed: tuple[TrainingResult, ...],
     crashes: list[int],
     kind: type[Event],
     slots: int,
 ) -> None:
     """Also where the next call asks for another number of slots: the old one is kept."""
     heard: list[Event] = []
-    done: tuple[Trained, ...] = ()
+    done: tuple[TrainingResult, ...] = ()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
         for at in [*crashes, None]:
@@ -77,7 +77,7 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
                     base, WORK, DROPOUT, CONFIG, engine, checkpoint=path, listener=listener
                 )
     for ours, expected in zip(done, undisturbed, strict=True):
-        assert same_bits(ours.adapter, expected.adapter)
+        assert bitwise_equal(ours.adapter, expected.adapter)
         assert replace(ours, adapter=expected.adapter) == expected
     steps = steps_of(heard)
     repeated = len(steps) - len(set(steps))
@@ -89,8 +89,8 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
 @pytest.mark.parametrize("at", [2, 5, 9])
 def test_what_was_kept_is_kept_again(dtype: torch.dtype, at: int, tmp_path: Path) -> None:
     """The rounding of what is kept follows from the company in which it ran: also after a crash."""
-    base = tiny_base(dtype=dtype)
-    call = invocation_of(base.tokenizer)
+    base = make_tiny_base(dtype=dtype)
+    call = encode_invocation(base.tokenizer)
     draw = random.Random(0)
 
     def ask(length: int, answer: int) -> Example:
@@ -98,7 +98,9 @@ def test_what_was_kept_is_kept_again(dtype: torch.dtype, at: int, tmp_path: Path
         return Example((*prompt, *call, answer, 9), length + len(call))
 
     asked = [ask(draw.randint(3, 40), 20 + n % 5) for n in range(20)]
-    work = [Job(person=f"p{n}", examples=tuple(draw.sample(asked, 4 + 2 * n))) for n in range(5)]
+    work = [
+        TrainingJob(person=f"p{n}", examples=tuple(draw.sample(asked, 4 + 2 * n))) for n in range(5)
+    ]
     lora = replace(LORA, active="answer", top_layers=1)
     path = tmp_path / "checkpoint"
     whole = train_many(base, work, lora, CONFIG, ENGINE)
@@ -108,7 +110,7 @@ def test_what_was_kept_is_kept_again(dtype: torch.dtype, at: int, tmp_path: Path
     assert path.exists()
     again = train_many(base, work, lora, CONFIG, ENGINE, checkpoint=path)
     for ours, expected in zip(again, whole, strict=True):
-        assert same_bits(ours.adapter, expected.adapter)
+        assert bitwise_equal(ours.adapter, expected.adapter)
 
 
 def _crash_at(step: int | None, kind: type[Event], heard: list[Event]) -> Listener:
@@ -124,13 +126,13 @@ def _crash_at(step: int | None, kind: type[Event], heard: list[Event]) -> Listen
 
 
 def test_a_finished_run_is_not_trained_again(
-    base: Base, undisturbed: tuple[Trained, ...], tmp_path: Path
+    base: Base, undisturbed: tuple[TrainingResult, ...], tmp_path: Path
 ) -> None:
     path, heard = tmp_path / "c", list[Event]()
     train_many(base, WORK, DROPOUT, CONFIG, ENGINE, checkpoint=path)
     again = train_many(base, WORK, DROPOUT, CONFIG, ENGINE, checkpoint=path, listener=heard.append)
     assert steps_of(heard) == []
-    assert all(same_bits(a.adapter, b.adapter) for a, b in zip(again, undisturbed, strict=True))
+    assert all(bitwise_equal(a.adapter, b.adapter) for a, b in zip(again, undisturbed, strict=True))
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(base: Base, tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(base: Base, tmp_pa
     child.start()
     child.join()
     assert child.exitcode == 0
-    assert out.read_bytes() == as_bytes(train_many(base, WORK, LORA, LONG, ENGINE))
+    assert out.read_bytes() == serialize_adapters(train_many(base, WORK, LORA, LONG, ENGINE))
 
 
 def _wait_for_another(checkpoint: Path, child: multiprocessing.process.BaseProcess) -> None:
@@ -197,31 +199,31 @@ def test_a_checkpoint_of_other_work_is_ignored(base: Base, saved: Path, tmp_path
     other, heard = replace(CONFIG, seed=1), list[Event]()
     ours = train_many(base, WORK, LORA, other, ENGINE, checkpoint=path, listener=heard.append)
     for trained, expected in zip(ours, train_many(base, WORK, LORA, other, ENGINE), strict=True):
-        assert same_bits(trained.adapter, expected.adapter)
+        assert bitwise_equal(trained.adapter, expected.adapter)
     assert steps_of(heard)[0] == 1
 
 
 def test_everything_that_decides_the_adapters_is_in_the_key(base: Base) -> None:
-    (job, *_) = work = some_jobs()
+    (job, *_) = work = make_jobs()
     example = job.examples[0]
-    start = fresh(base, LORA, seed=3, person="x")
+    start = init_lora(base, LORA, seed=3, person="x")
     longer = Example(example.ids, example.answer_start - 1)
-    tallied = replace(example, tally=((example.ids[example.answer_start], 2),))
-    others: list[tuple[Job, ...]] = [
+    tallied = replace(example, label_counts=((example.ids[example.answer_start], 2),))
+    others: list[tuple[TrainingJob, ...]] = [
         work[1:],
         work[::-1],
         (replace(job, person="someone"), *work[1:]),
-        (replace(job, start=start), *work[1:]),
+        (replace(job, initial_adapter=start), *work[1:]),
         (replace(job, examples=job.examples[1:]), *work[1:]),
         (replace(job, examples=(tallied, *job.examples[1:])), *work[1:]),
         (replace(job, examples=(longer, *job.examples[1:])), *work[1:]),
     ]
-    keys = [jobs_fingerprint(base.identity, jobs, LORA, CONFIG) for jobs in (work, *others)]
-    keys.append(jobs_fingerprint("another base", work, LORA, CONFIG))
-    keys.append(jobs_fingerprint(base.identity, work, replace(LORA, alpha=1.0), CONFIG))
-    keys.append(jobs_fingerprint(base.identity, work, LORA, replace(CONFIG, rate=0.5)))
+    keys = [fingerprint_jobs(base.identity, jobs, LORA, CONFIG) for jobs in (work, *others)]
+    keys.append(fingerprint_jobs("another base", work, LORA, CONFIG))
+    keys.append(fingerprint_jobs(base.identity, work, replace(LORA, alpha=1.0), CONFIG))
+    keys.append(fingerprint_jobs(base.identity, work, LORA, replace(CONFIG, rate=0.5)))
     assert len(set(keys)) == len(keys)
-    assert keys[0] == jobs_fingerprint(base.identity, some_jobs(), LORA, CONFIG)
+    assert keys[0] == fingerprint_jobs(base.identity, make_jobs(), LORA, CONFIG)
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -229,14 +231,14 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         fingerprint="f",
         slots=2,
         forward_tokens=4096,
-        waiting=3,
+        next_job=3,
         steps=9,
-        taken=(4, 0),
-        seats=(
-            SeatState(0, 2, 4, 77, 1.25, 0.1, 0.5, 1),
-            SeatState(-1, 0, 5, 60, float("inf"), 0.2, None, 0),
+        step_counts=(4, 0),
+        slot_states=(
+            SavedSlotState(0, 2, 4, 77, 1.25, 0.1, 0.5, 1),
+            SavedSlotState(-1, 0, 5, 60, float("inf"), 0.2, None, 0),
         ),
-        asked=((0, 3), (), (2,)),
+        request_log=((0, 3), (), (2,)),
         tensors={"weights": torch.randn(2, 5), "done.0": torch.randn(5)},
     )
     state.save(tmp_path / "c")

@@ -9,16 +9,16 @@ import torch
 
 from idiolect.adapters.lora import LoraConfig
 from idiolect.models.base import Base
-from idiolect.models.device import free_bytes
-from idiolect.models.forward.varlen import kernel_for
-from idiolect.models.tiny import tiny_base
+from idiolect.models.device import get_free_bytes
+from idiolect.models.forward.varlen import find_kernel
+from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.render import Example
-from idiolect.training.engine.config import EngineConfig, packs, tokens_for
+from idiolect.training.engine.config import EngineConfig, choose_forward_tokens, uses_packing
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
-from support.job_strategies import apart
+from support.job_strategies import relative_difference
 
 pytestmark = [
     pytest.mark.gpu,
@@ -27,7 +27,7 @@ pytestmark = [
 
 CONFIG = TrainConfig(epsilon=1e-2)
 JOBS = [
-    Job(
+    TrainingJob(
         person=f"p{n}",
         examples=tuple(Example(tuple(range(n + 1, n + 9 + i)), 4 + i) for i in range(3 + n)),
     )
@@ -36,7 +36,7 @@ JOBS = [
 
 
 def on_cuda(dtype: torch.dtype) -> Base:
-    base = tiny_base(dtype=dtype)
+    base = make_tiny_base(dtype=dtype)
     return replace(base, model=base.model.to("cuda"))
 
 
@@ -50,16 +50,16 @@ def test_the_engine_on_cuda_gives_the_adapters_of_the_cpu(
     engine = EngineConfig(slots=2, forward_tokens=64, layout=layout)  # type: ignore[arg-type]
     on_gpu = train_many(on_cuda(dtype), JOBS, LoraConfig(), CONFIG, engine)
     for job, ours in zip(JOBS, on_gpu, strict=True):
-        alone = train_one(tiny_base(dtype=dtype), job, LoraConfig(), CONFIG)
-        assert apart(ours.adapter, alone.adapter) <= near
+        alone = train_one(make_tiny_base(dtype=dtype), job, LoraConfig(), CONFIG)
+        assert relative_difference(ours.adapter, alone.adapter) <= near
 
 
 def test_in_bf16_kernels_give_the_losses_of_padded_rows() -> None:
     base = on_cuda(torch.bfloat16)
-    assert packs(base, LoraConfig(), EngineConfig())
+    assert uses_packing(base, LoraConfig(), EngineConfig())
     width = base.model.config.hidden_size // base.model.config.num_attention_heads
     query = torch.zeros(1, 4, 3, width, dtype=torch.bfloat16, device="cuda")
-    assert kernel_for(query) is not None
+    assert find_kernel(query) is not None
     packed, padded = (
         train_many(base, JOBS, LoraConfig(), TrainConfig(rate=1e-2), EngineConfig(layout=layout))
         for layout in ("auto", "rows")
@@ -71,7 +71,7 @@ def test_in_bf16_kernels_give_the_losses_of_padded_rows() -> None:
 
 def test_memory_that_torch_holds_counts_as_free() -> None:
     base = on_cuda(torch.bfloat16)
-    before = tokens_for(base, JOBS, LoraConfig(), EngineConfig())
-    held = torch.empty(free_bytes(base.device) // 2, dtype=torch.uint8, device="cuda")
+    before = choose_forward_tokens(base, JOBS, LoraConfig(), EngineConfig())
+    held = torch.empty(get_free_bytes(base.device) // 2, dtype=torch.uint8, device="cuda")
     del held
-    assert tokens_for(base, JOBS, LoraConfig(), EngineConfig()) == before
+    assert choose_forward_tokens(base, JOBS, LoraConfig(), EngineConfig()) == before

@@ -6,17 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idiolect.adapters.lora import LoraConfig
-from idiolect.adapters.stacks.lora import Stack
-from idiolect.models.tiny import tiny_base
+from idiolect.adapters.stacks.lora import LoraStack
+from idiolect.models.tiny import make_tiny_base
 from idiolect.training.engine.optimizer import StackedAdamW
 from idiolect.training.schedule import TrainConfig
 
-BASE = tiny_base(dtype=torch.float64)
+BASE = make_tiny_base(dtype=torch.float64)
 CONFIG = TrainConfig(weight_decay=0.1, clip=0.5)
 
 
-def random_stack(slots: int) -> Stack:
-    stack = Stack(BASE, LoraConfig(rank=1), slots).train()
+def random_stack(slots: int) -> LoraStack:
+    stack = LoraStack(BASE, LoraConfig(rank=1), slots).train()
     torch.nn.init.normal_(stack.weights.detach(), generator=torch.Generator().manual_seed(1))
     return stack
 
@@ -39,7 +39,7 @@ def test_each_slot_is_an_adamw_of_its_own(who: list[int], size: float, seed: int
         rate = 1e-3 * (1 + step + slot)
         gradient = size * torch.randn(theirs[0].shape, generator=generator, dtype=torch.float64)
         stack.grads[slot] = gradient
-        norm = ours.step(slot, rate)
+        norm = ours.step_slot(slot, rate)
         theirs[slot].grad = gradient.clone()
         assert norm == pytest.approx(float(torch.nn.utils.clip_grad_norm_([theirs[slot]], 0.5)))
         optimizers[slot].param_groups[0]["lr"] = rate
@@ -53,16 +53,16 @@ def test_a_step_touches_its_own_slot_alone() -> None:
     optimizer = StackedAdamW(stack, CONFIG)
     assert stack.grads is not None
     stack.grads += 1.0
-    state = (stack.weights, optimizer.first, optimizer.second)
+    state = (stack.weights, optimizer.exp_avg, optimizer.exp_avg_sq)
     before = [t.detach().clone() for t in state]
-    optimizer.step(1, 0.01)
-    assert optimizer.taken == [0, 1, 0]
+    optimizer.step_slot(1, 0.01)
+    assert optimizer.step_counts == [0, 1, 0]
     for now, then in zip(state, before, strict=True):
         assert torch.equal(now[[0, 2]], then[[0, 2]])
         assert not torch.equal(now[1], then[1])
-    first = optimizer.first.clone()
-    optimizer.step(2, 0.01)
-    optimizer.reset(1)
-    assert optimizer.taken == [0, 0, 1]
-    assert not optimizer.first[1].any() and not optimizer.second[1].any()
-    assert first[1].any() and optimizer.first[2].any()
+    first = optimizer.exp_avg.clone()
+    optimizer.step_slot(2, 0.01)
+    optimizer.reset_slot(1)
+    assert optimizer.step_counts == [0, 0, 1]
+    assert not optimizer.exp_avg[1].any() and not optimizer.exp_avg_sq[1].any()
+    assert first[1].any() and optimizer.exp_avg[2].any()

@@ -15,24 +15,28 @@ from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.stacks import ops_packed
 from idiolect.events import Event, Progress
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.render import Example
 from idiolect.training.engine.config import EngineConfig
-from idiolect.training.engine.packed_layout import PackedRows, pack, portions
-from idiolect.training.engine.padded_layout import PaddedRows, Row, Scored
+from idiolect.training.engine.packed_layout import (
+    PackedLayout,
+    pack_sequences,
+    split_by_token_budget,
+)
+from idiolect.training.engine.padded_layout import BatchRow, PaddedLayout, TokenLosses
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
 from support.job_strategies import (
     LORA,
-    apart,
-    engines,
-    exact_base,
-    jobs,
-    same_bits,
-    settings_of,
-    some_jobs,
+    bitwise_equal,
+    draw_jobs,
+    draw_train_configs,
+    engine_configs,
+    make_exact_base,
+    make_jobs,
+    relative_difference,
 )
 
 EXACT, SINGLE, STEADY = 1e-10, 1e-5, 1e-2
@@ -42,7 +46,9 @@ WIDE = replace(LORA, rank=4)
 
 rows = st.lists(
     st.builds(
-        lambda slot, length, answer: Row(slot, Example(tuple(range(length + answer)), length), 0),
+        lambda slot, length, answer: BatchRow(
+            slot, Example(tuple(range(length + answer)), length), 0
+        ),
         st.integers(0, 3),
         st.integers(1, 8),
         st.integers(1, 3),
@@ -54,68 +60,73 @@ rows = st.lists(
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return exact_base()
+    return make_exact_base()
 
 
 @pytest.fixture(scope="module")
 def base32() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 @pytest.fixture
 def packed_forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each call of the packed layout had."""
     seen: list[int] = []
-    forwards = PackedRows.forwards
+    forwards = PackedLayout.iter_forwards
 
-    def noted(self: PackedRows, rows: Sequence[Row]) -> Iterator[Scored]:
+    def noted(self: PackedLayout, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
         seen.append(len(rows))
         return forwards(self, rows)
 
-    monkeypatch.setattr(PackedRows, "forwards", noted)
+    monkeypatch.setattr(PackedLayout, "iter_forwards", noted)
     return seen
 
 
 @settings(max_examples=60)
-@given(work=jobs(), config=settings_of(), engine=engines)
+@given(work=draw_jobs(), config=draw_train_configs(), engine=engine_configs)
 def test_packed_equals_rows_equals_alone(
-    base: Base, work: tuple[Job, ...], config: TrainConfig, engine: EngineConfig
+    base: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig
 ) -> None:
     packed = train_many(base, work, LORA, config, replace(engine, layout="packed"))
     padded = train_many(base, work, LORA, config, replace(engine, layout="rows"))
     for job, ours, theirs in zip(work, packed, padded, strict=True):
         alone = train_one(base, job, LORA, config)
-        assert apart(ours.adapter, alone.adapter) <= EXACT
-        assert apart(ours.adapter, theirs.adapter) <= EXACT
+        assert relative_difference(ours.adapter, alone.adapter) <= EXACT
+        assert relative_difference(ours.adapter, theirs.adapter) <= EXACT
         assert (ours.steps, ours.tokens) == (alone.steps, alone.tokens)
         assert ours.last_loss == pytest.approx(alone.last_loss, rel=1e-10)
 
 
 @settings(max_examples=40)
-@given(work=jobs(), config=settings_of(epsilon=STEADY), engine=engines)
+@given(work=draw_jobs(), config=draw_train_configs(epsilon=STEADY), engine=engine_configs)
 def test_grouped_products_in_fp32_too(
-    base32: Base, work: tuple[Job, ...], config: TrainConfig, engine: EngineConfig
+    base32: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig
 ) -> None:
     engine = replace(engine, layout="packed")
     for job, ours in zip(work, train_many(base32, work, WIDE, config, engine), strict=True):
-        assert apart(ours.adapter, train_one(base32, job, WIDE, config).adapter) <= SINGLE
+        assert (
+            relative_difference(ours.adapter, train_one(base32, job, WIDE, config).adapter)
+            <= SINGLE
+        )
 
 
 def test_in_fp32_products_are_grouped(base32: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     """So the test above is of what GPUs run, and not of the loop."""
     asked: list[bool] = []
-    can = ops_packed.can_be_grouped
-    monkeypatch.setattr(ops_packed, "can_be_grouped", lambda *m: asked.append(can(*m)) or asked[-1])
+    can = ops_packed.can_use_grouped_mm
+    monkeypatch.setattr(
+        ops_packed, "can_use_grouped_mm", lambda *m: asked.append(can(*m)) or asked[-1]
+    )
     config, engine = TrainConfig(batch=2, epochs=1), EngineConfig(layout="packed")
-    train_many(base32, some_jobs(), WIDE, config, engine)
+    train_many(base32, make_jobs(), WIDE, config, engine)
     assert asked and all(asked)
 
 
 def test_in_bf16_the_loss_is_that_of_rows() -> None:
-    base, config = tiny_base(dtype=torch.bfloat16), TrainConfig(batch=16, epochs=6, rate=1e-2)
+    base, config = make_tiny_base(dtype=torch.bfloat16), TrainConfig(batch=16, epochs=6, rate=1e-2)
     lora = LoraConfig()
     packed, padded = (
-        train_many(base, some_jobs(), lora, config, EngineConfig(layout=layout))
+        train_many(base, make_jobs(), lora, config, EngineConfig(layout=layout))
         for layout in ("packed", "rows")
     )
     for ours, theirs in zip(packed, padded, strict=True):
@@ -125,14 +136,14 @@ def test_in_bf16_the_loss_is_that_of_rows() -> None:
 
 @settings(max_examples=20)
 @given(
-    work=jobs(),
-    engine=engines,
+    work=draw_jobs(),
+    engine=engine_configs,
     targets=st.sampled_from([("k_proj", "o_proj"), ("up_proj", "down_proj")]),
     shared=st.booleans(),
 )
 def test_at_other_modules_and_with_one_a(
     base: Base,
-    work: tuple[Job, ...],
+    work: tuple[TrainingJob, ...],
     engine: EngineConfig,
     targets: tuple[str, ...],
     shared: bool,
@@ -140,18 +151,22 @@ def test_at_other_modules_and_with_one_a(
     lora, config = replace(LORA, targets=targets, shared_a=shared), TrainConfig(batch=3, epochs=2)
     engine = replace(engine, layout="packed")
     for job, ours in zip(work, train_many(base, work, lora, config, engine), strict=True):
-        assert apart(ours.adapter, train_one(base, job, lora, config).adapter) <= EXACT
+        assert (
+            relative_difference(ours.adapter, train_one(base, job, lora, config).adapter) <= EXACT
+        )
 
 
 def test_tails_are_packed_as_well(base: Base, packed_forwards: list[int]) -> None:
     config = TrainConfig(batch=2, epochs=6, rate=0.05, patience=1)
-    work = some_jobs(4)
-    work = tuple(replace(job, tail=work[n - 1].examples) for n, job in enumerate(work))
+    work = make_jobs(4)
+    work = tuple(replace(job, holdout_examples=work[n - 1].examples) for n, job in enumerate(work))
     packed = train_many(base, work, LORA, config, EngineConfig(layout="packed"))
-    assert {len(job.tail) for job in work} <= set(packed_forwards)
+    assert {len(job.holdout_examples) for job in work} <= set(packed_forwards)
     for job, ours in zip(work, packed, strict=True):
         alone = train_one(base, job, LORA, config)
-        assert apart(ours.adapter, alone.adapter) <= 1e-9 and ours.steps == alone.steps
+        assert (
+            relative_difference(ours.adapter, alone.adapter) <= 1e-9 and ours.steps == alone.steps
+        )
 
 
 @pytest.mark.parametrize(
@@ -169,7 +184,7 @@ def test_what_is_packed(
     base: Base, packed_forwards: list[int], lora: LoraConfig, layout: str, packs: bool
 ) -> None:
     engine = EngineConfig(layout=layout)  # type: ignore[arg-type]
-    train_many(base, some_jobs(2), lora, TrainConfig(batch=2, epochs=1), engine)
+    train_many(base, make_jobs(2), lora, TrainConfig(batch=2, epochs=1), engine)
     assert bool(packed_forwards) is packs
 
 
@@ -177,27 +192,27 @@ def test_where_a_layer_does_not_see_all_rows_stay_rows(
     packed_forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By step: only those whose longest row is beyond the window."""
-    base, config = exact_base(), TrainConfig(batch=1, epochs=1)
+    base, config = make_exact_base(), TrainConfig(batch=1, epochs=1)
     window = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
     for name, value in window.items():
         monkeypatch.setattr(base.model.config, name, value, raising=False)
     short, long = (Example(tuple(range(n)), n - 2) for n in (8, 9))
     padded: list[int] = []
-    forwards = PaddedRows.forwards
+    forwards = PaddedLayout.iter_forwards
 
-    def noted(self: PaddedRows, rows: Sequence[Row]) -> Iterator[Scored]:
+    def noted(self: PaddedLayout, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
         padded.append(max(len(row.example.ids) for row in rows))
         return forwards(self, rows)
 
-    monkeypatch.setattr(PaddedRows, "forwards", noted)
-    work = [Job(person="p", examples=(short, long, short))]
+    monkeypatch.setattr(PaddedLayout, "iter_forwards", noted)
+    work = [TrainingJob(person="p", examples=(short, long, short))]
     train_many(base, work, LORA, config, EngineConfig(layout="packed"))
     assert padded == [9] and packed_forwards == [1, 1]
 
 
 @given(rows=rows, budget=st.integers(1, 40))
-def test_portions_hold_every_row_once(rows: list[Row], budget: int) -> None:
-    found = list(portions(rows, budget))
+def test_portions_hold_every_row_once(rows: list[BatchRow], budget: int) -> None:
+    found = list(split_by_token_budget(rows, budget))
     together = [row for some in found for row in some]
     assert sorted(map(id, together)) == sorted(map(id, rows))
     assert [row.slot for row in together] == sorted(row.slot for row in rows)
@@ -206,11 +221,11 @@ def test_portions_hold_every_row_once(rows: list[Row], budget: int) -> None:
 
 
 @given(rows=rows)
-def test_a_packed_forward_holds_nothing_but_its_tokens(rows: list[Row]) -> None:
+def test_a_packed_forward_holds_nothing_but_its_tokens(rows: list[BatchRow]) -> None:
     rows = sorted(rows, key=lambda row: row.slot)
-    packed = pack(rows, torch.device("cpu"))
+    packed = pack_sequences(rows, torch.device("cpu"))
     assert packed.ids.tolist() == [t for row in rows for t in row.example.ids[:-1]]
-    assert packed.spans.bounds[-1] == len(packed.ids) == sum(packed.sizes)
+    assert packed.spans.cu_seqlens[-1] == len(packed.ids) == sum(packed.sizes)
     owners = [slot for slot, n in zip(packed.slots, packed.sizes, strict=True) for _ in range(n)]
     assert owners == [row.slot for row in rows for _ in row.example.ids[:-1]]
     targets = [t for row in rows for t in row.example.ids[row.example.answer_start :]]
@@ -231,7 +246,7 @@ def test_a_crashed_run_goes_on_to_the_same_bits(base32: Base, at: int, tmp_path:
     """Also where the next call would find other slots and tokens: the old ones are kept."""
     config = TrainConfig(batch=2, epochs=3)
     engine = EngineConfig(slots=2, forward_tokens=40, layout="packed", checkpoint_seconds=0)
-    whole = train_many(base32, some_jobs(), WIDE, config, engine)
+    whole = train_many(base32, make_jobs(), WIDE, config, engine)
     path, told = tmp_path / "checkpoint", 0
 
     def crash(event: Event) -> None:
@@ -241,9 +256,9 @@ def test_a_crashed_run_goes_on_to_the_same_bits(base32: Base, at: int, tmp_path:
             raise Crash
 
     with pytest.raises(Crash):
-        train_many(base32, some_jobs(), WIDE, config, engine, checkpoint=path, listener=crash)
+        train_many(base32, make_jobs(), WIDE, config, engine, checkpoint=path, listener=crash)
     assert path.exists()
     other = replace(engine, slots=0, forward_tokens=0)
-    again = train_many(base32, some_jobs(), WIDE, config, other, checkpoint=path)
+    again = train_many(base32, make_jobs(), WIDE, config, other, checkpoint=path)
     for ours, expected in zip(again, whole, strict=True):
-        assert same_bits(ours.adapter, expected.adapter)
+        assert bitwise_equal(ours.adapter, expected.adapter)

@@ -12,26 +12,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, fresh
+from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
 from idiolect.errors import MismatchError, TrainingError, UsageError
-from idiolect.events import Event, Measured, Progress
+from idiolect.events import Event, Metrics, Progress
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
-from idiolect.training.engine.checkpoint import Checkpoint, jobs_fingerprint
-from idiolect.training.engine.config import EngineConfig, seats_for
+from idiolect.models.tiny import make_tiny_base
+from idiolect.training.engine.checkpoint import Checkpoint, fingerprint_jobs
+from idiolect.training.engine.config import EngineConfig, choose_slots
 from idiolect.training.engine.train_many import train_many
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
-from idiolect.training.schedule import TrainConfig, batches
+from idiolect.training.schedule import TrainConfig, plan_batches
 from support.job_strategies import (
     LORA,
-    apart,
-    engines,
-    exact_base,
-    jobs,
-    same_bits,
-    settings_of,
-    some_jobs,
+    bitwise_equal,
+    draw_jobs,
+    draw_train_configs,
+    engine_configs,
+    make_exact_base,
+    make_jobs,
+    relative_difference,
 )
 
 EXACT = 1e-10
@@ -44,88 +44,91 @@ STEADY = 1e-2
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return exact_base()
+    return make_exact_base()
 
 
 @pytest.fixture(scope="module")
 def base32() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 @settings(max_examples=60)
-@given(work=jobs(), config=settings_of(), engine=engines)
+@given(work=draw_jobs(), config=draw_train_configs(), engine=engine_configs)
 def test_everyone_gets_what_they_would_get_alone(
-    base: Base, work: tuple[Job, ...], config: TrainConfig, engine: EngineConfig
+    base: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig
 ) -> None:
     together = train_many(base, work, LORA, config, engine)
     assert [t.person for t in together] == [j.person for j in work]
     for job, ours in zip(work, together, strict=True):
         alone = train_one(base, job, LORA, config)
-        assert apart(ours.adapter, alone.adapter) <= EXACT
+        assert relative_difference(ours.adapter, alone.adapter) <= EXACT
         assert (ours.steps, ours.tokens) == (alone.steps, alone.tokens)
         assert ours.first_loss == pytest.approx(alone.first_loss, rel=1e-10)
         assert ours.last_loss == pytest.approx(alone.last_loss, rel=1e-10)
 
 
 @settings(max_examples=60)
-@given(work=jobs(), config=settings_of(epsilon=STEADY), engine=engines)
+@given(work=draw_jobs(), config=draw_train_configs(epsilon=STEADY), engine=engine_configs)
 def test_in_fp32_too(
-    base32: Base, work: tuple[Job, ...], config: TrainConfig, engine: EngineConfig
+    base32: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig
 ) -> None:
     for job, ours in zip(work, train_many(base32, work, LORA, config, engine), strict=True):
-        assert apart(ours.adapter, train_one(base32, job, LORA, config).adapter) <= SINGLE
+        assert (
+            relative_difference(ours.adapter, train_one(base32, job, LORA, config).adapter)
+            <= SINGLE
+        )
 
 
 @settings(max_examples=40)
-@given(work=jobs(), engine=engines, data=st.data())
+@given(work=draw_jobs(), engine=engine_configs, data=st.data())
 def test_neither_order_nor_company_changes_anyone(
-    base: Base, work: tuple[Job, ...], engine: EngineConfig, data: st.DataObject
+    base: Base, work: tuple[TrainingJob, ...], engine: EngineConfig, data: st.DataObject
 ) -> None:
     """Equal within rounding; equal bits are not promised, since sums run over other batches."""
     config = TrainConfig(batch=3, epochs=2)
     first = {t.person: t.adapter for t in train_many(base, work, LORA, config, engine)}
     some = data.draw(st.permutations(work))[: data.draw(st.integers(1, len(work)))]
-    for trained in train_many(base, some, LORA, config, data.draw(engines)):
-        assert apart(trained.adapter, first[trained.person]) <= EXACT
+    for trained in train_many(base, some, LORA, config, data.draw(engine_configs)):
+        assert relative_difference(trained.adapter, first[trained.person]) <= EXACT
 
 
 @settings(max_examples=20)
-@given(work=jobs(), engine=engines, rate=st.sampled_from([0.1, 0.5]))
+@given(work=draw_jobs(), engine=engine_configs, rate=st.sampled_from([0.1, 0.5]))
 def test_dropout_belongs_to_the_person_not_to_the_batch(
-    base: Base, work: tuple[Job, ...], engine: EngineConfig, rate: float
+    base: Base, work: tuple[TrainingJob, ...], engine: EngineConfig, rate: float
 ) -> None:
     config, lora = TrainConfig(batch=2, epochs=2), replace(LORA, dropout=rate)
     for job, ours in zip(work, train_many(base, work, lora, config, engine), strict=True):
         (alone,) = train_many(base, [job], lora, config)
-        assert apart(ours.adapter, alone.adapter) <= EXACT
+        assert relative_difference(ours.adapter, alone.adapter) <= EXACT
 
 
 def test_dropout_does_something_and_is_drawn_anew_each_step(base: Base) -> None:
-    (job, *_), config = some_jobs(), TrainConfig(batch=2, epochs=2)
+    (job, *_), config = make_jobs(), TrainConfig(batch=2, epochs=2)
     (without,) = train_many(base, [job], LORA, config)
     (one,) = train_many(base, [job], replace(LORA, dropout=0.3), config)
     (other,) = train_many(base, [job], replace(LORA, dropout=0.3), replace(config, seed=1))
-    assert apart(one.adapter, without.adapter) > 0.01
-    assert apart(one.adapter, other.adapter) > 0.01
+    assert relative_difference(one.adapter, without.adapter) > 0.01
+    assert relative_difference(one.adapter, other.adapter) > 0.01
 
 
 def test_a_refilled_slot_starts_from_nothing(base: Base) -> None:
     """In the one slot, after two others, to the bit as if nobody had sat there before."""
-    work, config, engine = some_jobs(), TrainConfig(batch=2), EngineConfig(slots=1)
+    work, config, engine = make_jobs(), TrainConfig(batch=2), EngineConfig(slots=1)
     after_others = train_many(base, work, LORA, config, engine)[-1]
     (alone,) = train_many(base, work[-1:], LORA, config, engine)
-    assert same_bits(after_others.adapter, alone.adapter)
+    assert bitwise_equal(after_others.adapter, alone.adapter)
 
 
 def test_an_idle_slot_is_left_as_it_is(base: Base, tmp_path: Path) -> None:
     """The first person is done long before the others; their slot then keeps every bit."""
-    work, config = some_jobs(3, 2), TrainConfig(batch=2, epochs=4, weight_decay=0.1)
+    work, config = make_jobs(3, 2), TrainConfig(batch=2, epochs=4, weight_decay=0.1)
     path, engine = tmp_path / "c", EngineConfig(slots=3, checkpoint_seconds=0)
-    key = jobs_fingerprint(base.identity, work, LORA, config)
+    key = fingerprint_jobs(base.identity, work, LORA, config)
     states: list[Checkpoint] = []
 
     def look(event: Event) -> None:
-        found = Checkpoint.load(path, key) if isinstance(event, Measured) else None
+        found = Checkpoint.load(path, key) if isinstance(event, Metrics) else None
         if found:
             states.append(found)
 
@@ -136,57 +139,58 @@ def test_an_idle_slot_is_left_as_it_is(base: Base, tmp_path: Path) -> None:
         for name in ("weights", "first", "second"):
             assert torch.equal(state.tensors[name][0], idle[0].tensors[name][0])
             assert not torch.equal(state.tensors[name][2], idle[0].tensors[name][2])
-        assert state.taken[0] == trained[0].steps
+        assert state.step_counts[0] == trained[0].steps
 
 
 @settings(max_examples=40)
 @given(
-    work=jobs(),
-    tails=jobs(),
-    engine=engines,
-    config=settings_of(patience=1, rate=0.05),
+    work=draw_jobs(),
+    tails=draw_jobs(),
+    engine=engine_configs,
+    config=draw_train_configs(patience=1, rate=0.05),
     data=st.data(),
 )
 def test_who_gets_worse_on_their_tail_stops_at_their_best(
     base: Base,
-    work: tuple[Job, ...],
-    tails: tuple[Job, ...],
+    work: tuple[TrainingJob, ...],
+    tails: tuple[TrainingJob, ...],
     engine: EngineConfig,
     config: TrainConfig,
     data: st.DataObject,
 ) -> None:
     config = replace(config, epochs=data.draw(st.integers(1, 5)))
     work = tuple(
-        replace(job, tail=tails[n].examples if n < len(tails) else ()) for n, job in enumerate(work)
+        replace(job, holdout_examples=tails[n].examples if n < len(tails) else ())
+        for n, job in enumerate(work)
     )
     for job, ours in zip(work, train_many(base, work, LORA, config, engine), strict=True):
         alone = train_one(base, job, LORA, config)
-        assert apart(ours.adapter, alone.adapter) <= 1e-9
+        assert relative_difference(ours.adapter, alone.adapter) <= 1e-9
         assert (ours.steps, ours.tokens) == (alone.steps, alone.tokens)
 
 
 def test_some_stop_early_and_some_do_not(base: Base) -> None:
     config = TrainConfig(batch=2, epochs=6, rate=0.05, patience=1)
-    work = some_jobs(4)
-    work = [replace(job, tail=work[n - 1].examples) for n, job in enumerate(work)]
-    steps = [len(batches(len(job.examples), config, job.person)) for job in work]
+    work = make_jobs(4)
+    work = [replace(job, holdout_examples=work[n - 1].examples) for n, job in enumerate(work)]
+    steps = [len(plan_batches(len(job.examples), config, job.person)) for job in work]
     stopped = [
         t.steps < s for t, s in zip(train_many(base, work, LORA, config), steps, strict=True)
     ]
     assert any(stopped)
-    fits = [replace(job, tail=job.examples) for job in work]
+    fits = [replace(job, holdout_examples=job.examples) for job in work]
     assert not any(
         t.steps < s for t, s in zip(train_many(base, fits, LORA, config), steps, strict=True)
     )
 
 
 def test_training_goes_on_from_a_given_adapter(base: Base) -> None:
-    (job, *_), config = some_jobs(), TrainConfig(batch=2)
+    (job, *_), config = make_jobs(), TrainConfig(batch=2)
     (first,) = train_many(base, [job], LORA, config)
-    again = replace(job, start=first.adapter)
+    again = replace(job, initial_adapter=first.adapter)
     (ours,) = train_many(base, [again], LORA, config)
-    assert apart(ours.adapter, train_one(base, again, LORA, config).adapter) <= EXACT
-    assert apart(ours.adapter, first.adapter) > 0.01
+    assert relative_difference(ours.adapter, train_one(base, again, LORA, config).adapter) <= EXACT
+    assert relative_difference(ours.adapter, first.adapter) > 0.01
     assert ours.first_loss < first.first_loss
 
 
@@ -201,17 +205,17 @@ def test_training_goes_on_from_a_given_adapter(base: Base) -> None:
     ids=["rank", "scale", "fewer modules", "more modules"],
 )
 def test_a_start_of_another_kind_is_refused(base: Base, lora: LoraConfig) -> None:
-    (job, *_) = some_jobs()
-    start = fresh(base, lora, seed=0, person=job.person)
+    (job, *_) = make_jobs()
+    start = init_lora(base, lora, seed=0, person=job.person)
     for train in (train_many, train_one):
-        work = replace(job, start=start)
+        work = replace(job, initial_adapter=start)
         with pytest.raises(MismatchError):
             train(base, [work] if train is train_many else work, LORA, TrainConfig())  # type: ignore[arg-type]
 
 
 def test_the_base_is_as_it_was(base: Base) -> None:
     before = {name: w.clone() for name, w in base.model.state_dict().items()}
-    train_many(base, some_jobs(2), LORA, TrainConfig(batch=2))
+    train_many(base, make_jobs(2), LORA, TrainConfig(batch=2))
     for name, weight in base.model.state_dict().items():
         assert torch.equal(weight, before[name])
     assert all(w.grad is None and not w.requires_grad for w in base.model.parameters())
@@ -220,36 +224,36 @@ def test_the_base_is_as_it_was(base: Base) -> None:
 
 def test_what_is_said_meanwhile_adds_up(base: Base) -> None:
     heard: list[Event] = []
-    work, config = some_jobs(), TrainConfig(batch=2, epochs=2)
+    work, config = make_jobs(), TrainConfig(batch=2, epochs=2)
     trained = train_many(base, work, LORA, config, EngineConfig(slots=2), listener=heard.append)
     bars = [e for e in heard if isinstance(e, Progress)]
     assert (bars[0].done, bars[-1].done) == (0, bars[-1].total)
     assert [e.done for e in bars] == sorted(e.done for e in bars)
     assert bars[-1].total == 2 * sum(len(j.examples) for j in work)
-    figures = [e.values for e in heard if isinstance(e, Measured)]
+    figures = [e.values for e in heard if isinstance(e, Metrics)]
     assert sum(int(v["tokens"]) for v in figures) == sum(t.tokens for t in trained)
     assert [v["step"] for v in figures] == list(range(1, len(figures) + 1))
     assert len(figures) == trained[0].steps + trained[2].steps  # the third takes the first's slot
 
 
-def exploding(base: Base, work: Sequence[Job], at: int) -> list[Job]:
+def exploding(base: Base, work: Sequence[TrainingJob], at: int) -> list[TrainingJob]:
     """The jobs, one of them starting from an adapter so large that its loss is no number."""
-    start = fresh(base, LORA, seed=0, person="x")
+    start = init_lora(base, LORA, seed=0, person="x")
     huge = {path: (a * 1e200, b + 1e200) for path, (a, b) in start.pairs.items()}
     broken = LoraAdapter(config=start.config, base=start.base, pairs=huge)
-    return [replace(job, start=broken) if n == at else job for n, job in enumerate(work)]
+    return [replace(job, initial_adapter=broken) if n == at else job for n, job in enumerate(work)]
 
 
 def test_a_loss_that_is_no_number_names_the_person_and_keeps_the_last_good_state(
     base: Base, tmp_path: Path
 ) -> None:
-    work = exploding(base, some_jobs(), 2)
+    work = exploding(base, make_jobs(), 2)
     config = TrainConfig(batch=2, epochs=1)
     path, engine = tmp_path / "c", EngineConfig(slots=2, checkpoint_seconds=0)
     with pytest.raises(TrainingError, match="'p2'"):
         train_many(base, work, LORA, config, engine, checkpoint=path)
-    found = Checkpoint.load(path, jobs_fingerprint(base.identity, work, LORA, config))
-    assert found is not None and any(s.slot < 0 for s in found.seats)
+    found = Checkpoint.load(path, fingerprint_jobs(base.identity, work, LORA, config))
+    assert found is not None and any(s.slot < 0 for s in found.slot_states)
     assert all(torch.isfinite(t).all() for n, t in found.tensors.items() if n.startswith("done"))
     with pytest.raises(TrainingError, match="p2"):
         train_one(base, work[2], LORA, config)
@@ -264,13 +268,13 @@ def test_an_engine_of_nothing_is_refused(name: str) -> None:
 
 def test_people_sit_down_until_a_forward_is_full(base: Base) -> None:
     """Powers of two, never more than there are, and fewer where examples are long."""
-    (job, *_) = some_jobs()
+    (job, *_) = make_jobs()
     work = [replace(job, person=str(n)) for n in range(40)]
     config = TrainConfig(batch=2)
 
     def seats(tokens: int, people: int = 40) -> int:
         engine = EngineConfig(forward_tokens=tokens)
-        return seats_for(base, work[:people], LORA, config, engine, None)
+        return choose_slots(base, work[:people], LORA, config, engine, None)
 
     assert seats(1) == 8
     found = [seats(tokens) for tokens in (100, 200, 400, 800, 10**6)]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from idiolect import api
-from idiolect.adapters.arithmetic.mean import mean_adapter
-from idiolect.adapters.formats.peft import WEIGHTS, load_peft
+from idiolect.adapters.arithmetic.mean import average_adapters
+from idiolect.adapters.formats.peft import WEIGHTS_FILE, load_peft
 from idiolect.adapters.lora import require_lora
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
@@ -21,9 +21,9 @@ from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import sha256_file
 from idiolect.storage.manifest import Manifest
 from idiolect.training.runs.request import PersonalizeRequest
-from idiolect.training.runs.run import PersonalizeRun, starting_from
+from idiolect.training.runs.run import PersonalizeRun, set_start_adapter
 from idiolect.training.runs.summary import PersonalSummary
-from support.tiny_people import UNGATED, rater, save_tiny
+from support.tiny_people import UNGATED, make_rater, save_tiny_base
 
 OTHERS = ("ann", "ben", "cem")
 
@@ -33,10 +33,10 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        save_tiny(folder / "base")
+        save_tiny_base(folder / "base")
         self.base = str(folder / "base")
         self.data, self.store, self.mean = folder / "data", folder / "store", folder / "mean"
-        people = [rater(name, 12) for name in (*OTHERS, "new")]
+        people = [make_rater(name, 12) for name in (*OTHERS, "new")]
         write_dataset(self.data, people, task="rating", source="test", name="films")
         api.personalize(
             api.PersonalizeRequest(
@@ -78,8 +78,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def test_the_mean_is_theirs_and_says_of_how_many(place: Place) -> None:
     store = AdapterStore.open(place.store)
-    adapters = [store.adapter(person) for person in OTHERS]
-    expected = mean_adapter([require_lora(a) for a in adapters if a is not None])
+    adapters = [store.get_adapter(person) for person in OTHERS]
+    expected = average_adapters([require_lora(a) for a in adapters if a is not None])
     found = require_lora(load_peft(place.mean, place.loaded))
     for path, (a, b) in expected.pairs.items():
         assert torch.allclose(found.pairs[path][1] @ found.pairs[path][0], b @ a, atol=1e-6)
@@ -90,7 +90,7 @@ def test_training_starts_there_and_the_store_says_so(place: Place) -> None:
     started = place.newcomer("started", place.mean)
     fresh = place.newcomer("fresh", None)
     mean = require_lora(load_peft(place.mean, place.loaded))
-    ours, plain = started.adapter("new"), fresh.adapter("new")
+    ours, plain = started.get_adapter("new"), fresh.get_adapter("new")
     assert ours is not None
     assert plain is not None
     ours, plain = require_lora(ours), require_lora(plain)
@@ -98,7 +98,7 @@ def test_training_starts_there_and_the_store_says_so(place: Place) -> None:
         assert torch.allclose(ours.pairs[path][0], a, atol=1e-9)
         assert torch.allclose(ours.pairs[path][1], b, atol=1e-9)
         assert not torch.allclose(plain.pairs[path][0], a, atol=1e-3)
-    assert started.settings["start"] == sha256_file(place.mean / WEIGHTS)
+    assert started.settings["start"] == sha256_file(place.mean / WEIGHTS_FILE)
     assert fresh.settings["start"] == ""
 
 
@@ -122,7 +122,7 @@ def test_what_cannot_be_a_start_is_refused(place: Place, tmp_path: Path) -> None
                 start=place.mean,
             )
         )
-    named = starting_from(UNGATED, place.mean)
+    named = set_start_adapter(UNGATED, place.mean)
     with pytest.raises(UsageError, match="--start"):
         PersonalizeRun(
             PersonalizeRequest(
@@ -136,23 +136,23 @@ def test_a_mean_needs_everyones_consent_and_is_kept_in_the_ledger(
     place: Place, tmp_path: Path
 ) -> None:
     ledger = Ledger(place.store / "ledger")
-    made = [e for e in ledger.entries() if e.event == "shared"]
-    assert sorted(e.who for e in made) == sorted(ledger.of(p)[0].who for p in OTHERS)
-    of = {"scope": "mean", "of": len(OTHERS), "sha256": sha256_file(place.mean / WEIGHTS)}
+    made = [e for e in ledger.read_entries() if e.event == "shared"]
+    assert sorted(e.who for e in made) == sorted(ledger.read_entries_of(p)[0].who for p in OTHERS)
+    of = {"scope": "mean", "of": len(OTHERS), "sha256": sha256_file(place.mean / WEIGHTS_FILE)}
     assert all(e.details == of for e in made)
     store = tmp_path / "store"
     shutil.copytree(place.store, store)
     api.consent(api.ConsentRequest(store=store, people=["ben"], scope="mean", revoke=True))
     api.consent(api.ConsentRequest(store=store, people=["ben"], scope="pieces"))
-    before = Ledger(store / "ledger").entries()
+    before = Ledger(store / "ledger").read_entries()
     with pytest.raises(MissingError, match=r"scope 'mean' of 'ben' \(taken back on"):
         api.mean(store, OTHERS, tmp_path / "out")
     with pytest.raises(UsageError, match="is there already"):
         api.mean(store, ["ann", "cem"], place.mean)
     assert not (tmp_path / "out").exists()
-    assert Ledger(store / "ledger").entries() == before
+    assert Ledger(store / "ledger").read_entries() == before
     api.mean(store, ["ann", "cem"], tmp_path / "out")
-    assert [e.event for e in Ledger(store / "ledger").of("ben")].count("shared") == 1
+    assert [e.event for e in Ledger(store / "ledger").read_entries_of("ben")].count("shared") == 1
 
 
 def test_a_mean_of_nobody_or_of_strangers_is_refused(place: Place, tmp_path: Path) -> None:

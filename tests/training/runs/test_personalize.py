@@ -16,38 +16,47 @@ from typing import Any
 import pytest
 
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.adapters.store.store import AdapterStore, Record
+from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.config import to_plain
-from idiolect.events import Note, Progress
+from idiolect.events import Message, Progress
 from idiolect.history.history import History
 from idiolect.models.base import Base
-from idiolect.models.tiny import tiny_base
+from idiolect.models.tiny import make_tiny_base
 from idiolect.privacy.ledger import Ledger
 from idiolect.prompts.render import Example
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.runs import personalize as module
 from idiolect.training.runs.personalize import Personalizer
 from idiolect.training.runs.plan import Mode, PersonalConfig, RunContext
 from idiolect.training.runs.summary import PersonalSummary
 from idiolect.training.schedule import TrainConfig
 from support.killed_personalizing import PEOPLE, SHARD, personalize_to_the_end
-from support.tiny_people import ENGINE, GATED, LORA, RATING, UNGATED, noisy, rater, tensors
+from support.tiny_people import (
+    ENGINE,
+    GATED,
+    LORA,
+    RATING,
+    UNGATED,
+    make_rater,
+    random_adapter,
+    to_tensor_bytes,
+)
 
-ANN, BOB, CY = rater("ann", 9), rater("bob", 12), rater("cy", 7)
+ANN, BOB, CY = make_rater("ann", 9), make_rater("bob", 12), make_rater("cy", 7)
 
 
 @pytest.fixture(scope="module")
 def base() -> Base:
-    return tiny_base()
+    return make_tiny_base()
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[TrainingJob]:
     """Everything that is handed to the engine, in order."""
-    seen: list[Job] = []
+    seen: list[TrainingJob] = []
     train_many = module.train_many
 
-    def watched(base: Base, jobs: Sequence[Job], *rest: Any, **options: Any) -> Any:
+    def watched(base: Base, jobs: Sequence[TrainingJob], *rest: Any, **options: Any) -> Any:
         seen.extend(jobs)
         return train_many(base, jobs, *rest, **options)
 
@@ -78,7 +87,7 @@ class Place:
             settings=to_plain(config),
         )
         context = RunContext(base=self.base, task=RATING, config=config, engine=ENGINE, mode=mode)
-        with store.writing():
+        with store.lock_for_writing():
             return Personalizer(context, store, **options).run(streamed or histories)
 
     @property
@@ -87,7 +96,7 @@ class Place:
 
     def bytes_of(self, *people: str) -> list[list[bytes]]:
         store = self.store
-        return [tensors(store.adapter(person)) for person in people]
+        return [to_tensor_bytes(store.get_adapter(person)) for person in people]
 
 
 @pytest.fixture
@@ -95,7 +104,7 @@ def place(base: Base, tmp_path: Path) -> Place:
     return Place(tmp_path / "store", base)
 
 
-def test_a_second_run_trains_nobody(place: Place, jobs: list[Job]) -> None:
+def test_a_second_run_trains_nobody(place: Place, jobs: list[TrainingJob]) -> None:
     first = place.run(ANN, BOB)
     assert (first.trained, first.unchanged) == (("ann", "bob"), ())
     assert first.items == 21 and first.tokens > 0
@@ -110,7 +119,7 @@ def test_who_grew_is_trained_and_nobody_else_touched(place: Place) -> None:
     """Invariant 2; and what is outdated does not stay on disk."""
     place.run(ANN, BOB, CY)
     before = dict(zip(("ann", "bob", "cy"), place.bytes_of("ann", "bob", "cy"), strict=True))
-    done = place.run(ANN, rater("bob", 13), CY)
+    done = place.run(ANN, make_rater("bob", 13), CY)
     assert (done.trained, done.unchanged) == (("bob",), ("ann", "cy"))
     assert place.bytes_of("ann", "cy") == [before["ann"], before["cy"]]
     assert place.bytes_of("bob") != [before["bob"]]
@@ -120,15 +129,18 @@ def test_who_grew_is_trained_and_nobody_else_touched(place: Place) -> None:
 
 def test_somebody_new_changes_nobody(place: Place) -> None:
     place.run(ANN, CY)
-    before, records = place.bytes_of("ann", "cy"), [place.store.record(p) for p in ("ann", "cy")]
+    before, records = (
+        place.bytes_of("ann", "cy"),
+        [place.store.get_record(p) for p in ("ann", "cy")],
+    )
     assert place.run(ANN, BOB, CY).trained == ("bob",)
     assert place.bytes_of("ann", "cy") == before
-    assert [place.store.record(p) for p in ("ann", "cy")] == records
+    assert [place.store.get_record(p) for p in ("ann", "cy")] == records
     assert place.run(BOB).unchanged == ("bob",)  # the others are left where they are
     assert place.bytes_of("ann", "cy") == before
 
 
-def test_other_settings_train_everyone_anew(place: Place, jobs: list[Job]) -> None:
+def test_other_settings_train_everyone_anew(place: Place, jobs: list[TrainingJob]) -> None:
     place.run(ANN, BOB)
     before = place.bytes_of("ann", "bob")
     for config in (
@@ -138,81 +150,90 @@ def test_other_settings_train_everyone_anew(place: Place, jobs: list[Job]) -> No
     ):
         jobs.clear()
         assert place.run(ANN, BOB, config=config).trained == ("ann", "bob")
-        assert [job.start for job in jobs] == [None, None]
+        assert [job.initial_adapter for job in jobs] == [None, None]
         assert all(a != b for a, b in zip(place.bytes_of("ann", "bob"), before, strict=True))
     assert [len(job.examples) for job in jobs] == [6, 6]
     assert place.run(ANN, BOB).trained == ("ann", "bob")
     assert place.bytes_of("ann", "bob") == before
 
 
-def test_going_on_starts_from_the_adapter_with_the_new_items(place: Place, jobs: list[Job]) -> None:
+def test_going_on_starts_from_the_adapter_with_the_new_items(
+    place: Place, jobs: list[TrainingJob]
+) -> None:
     """However few they are."""
     place.run(ANN, BOB)
     before, bobs = place.bytes_of("ann", "bob")
     examples = jobs[0].examples
     jobs.clear()
-    done = place.run(rater("ann", 11), BOB, mode="continue")
+    done = place.run(make_rater("ann", 11), BOB, mode="continue")
     assert (done.trained, done.unchanged, done.too_few) == (("ann",), ("bob",), ())
     (job,) = jobs
-    assert tensors(job.start) == before
+    assert to_tensor_bytes(job.initial_adapter) == before
     assert len(job.examples) == 2 and not set(job.examples) & set(examples)
     assert place.bytes_of("bob") == [bobs] and place.bytes_of("ann") != [before]
-    assert place.run(rater("ann", 11), mode="continue").trained == ()
+    assert place.run(make_rater("ann", 11), mode="continue").trained == ()
 
 
-def test_where_nothing_is_new_going_on_leaves_the_adapter(place: Place, jobs: list[Job]) -> None:
+def test_where_nothing_is_new_going_on_leaves_the_adapter(
+    place: Place, jobs: list[TrainingJob]
+) -> None:
     """The held-out tail takes the new item in, or the new item has no answer."""
     loose = replace(GATED, gate=replace(GATED.gate, share=0.3, least=1))
-    place.run(rater("ann", 11), config=loose, keep_all=True)
+    place.run(make_rater("ann", 11), config=loose, keep_all=True)
     before = place.bytes_of("ann")
-    assert loose.gate.tail(12) == loose.gate.tail(11) + 1
-    done = place.run(rater("ann", 12), config=loose, mode="continue")
+    assert loose.gate.count_holdout(12) == loose.gate.count_holdout(11) + 1
+    done = place.run(make_rater("ann", 12), config=loose, mode="continue")
     assert (done.trained, len(jobs), place.bytes_of("ann")) == ((), 1, before)
 
 
-def test_an_item_without_an_answer_is_nothing_new(place: Place, jobs: list[Job]) -> None:
+def test_an_item_without_an_answer_is_nothing_new(place: Place, jobs: list[TrainingJob]) -> None:
     place.run(ANN)
     before = place.bytes_of("ann")
-    *known, last = rater("ann", 10).items
+    *known, last = make_rater("ann", 10).items
     silent = replace(last, fields={"title": "Heat"})
     done = place.run(History("ann", (*known, silent)), mode="continue")
     assert (done.trained, len(jobs), place.bytes_of("ann")) == ((), 1, before)
 
 
-def test_going_on_is_afresh_where_the_past_is_another(place: Place, jobs: list[Job]) -> None:
+def test_going_on_is_afresh_where_the_past_is_another(
+    place: Place, jobs: list[TrainingJob]
+) -> None:
     place.run(ANN)
     jobs.clear()
-    grown = rater("ann", 10)
+    grown = make_rater("ann", 10)
     place.run(replace(grown, items=grown.items[1:]), mode="continue")
     other = replace(UNGATED, train=TrainConfig(batch=3, epochs=1))
     place.run(replace(grown, items=grown.items[1:]), mode="continue", config=other)
-    assert [(job.start, len(job.examples)) for job in jobs] == [(None, 9), (None, 9)]
+    assert [(job.initial_adapter, len(job.examples)) for job in jobs] == [(None, 9), (None, 9)]
 
 
 def test_going_on_from_an_adapter_that_was_imported(
-    place: Place, jobs: list[Job], base: Base
+    place: Place, jobs: list[TrainingJob], base: Base
 ) -> None:
     place.run(BOB)
-    store, own = place.store, noisy(base, 3)
-    with store.writing():
-        store.add([(Record(person="ann", served="adapter", made_by="imported"), own)])
+    store, own = place.store, random_adapter(base, 3)
+    with store.lock_for_writing():
+        store.add([(AdapterRecord(person="ann", served="adapter", made_by="imported"), own)])
     jobs.clear()
     place.run(ANN, mode="continue")
-    assert tensors(jobs[0].start) == tensors(own) and len(jobs[0].examples) == 9
+    assert (
+        to_tensor_bytes(jobs[0].initial_adapter) == to_tensor_bytes(own)
+        and len(jobs[0].examples) == 9
+    )
 
 
 def test_too_few_items_are_named_and_served_by_the_base(place: Place) -> None:
-    dee, nobody = rater("dee", 4), History("nobody", ())
+    dee, nobody = make_rater("dee", 4), History("nobody", ())
     done = place.run(ANN, dee, nobody)
     assert (done.trained, done.too_few) == (("ann",), ("dee", "nobody"))
-    assert place.store.adapter("dee") is None
-    record = place.store.record("dee")
+    assert place.store.get_adapter("dee") is None
+    record = place.store.get_record("dee")
     assert record is not None and record.served == "too few items"
     again = place.run(ANN, dee, nobody)
     assert (again.trained, again.too_few) == ((), ("dee", "nobody"))
-    grown = place.run(ANN, rater("dee", 5))
+    grown = place.run(ANN, make_rater("dee", 5))
     assert (grown.trained, grown.too_few) == (("dee",), ())
-    assert place.store.adapter("dee") is not None
+    assert place.store.get_adapter("dee") is not None
 
 
 def test_items_that_cannot_be_used_are_counted(place: Place) -> None:
@@ -220,29 +241,29 @@ def test_items_that_cannot_be_used_are_counted(place: Place) -> None:
     heard: list[Any] = []
     done = place.run(History("ann", tuple(items)), listener=heard.append)
     assert (done.unusable_items, done.too_few) == (5, ("ann",))
-    assert any("5 items left out" in e.text for e in heard if isinstance(e, Note))
+    assert any("5 items left out" in e.text for e in heard if isinstance(e, Message))
 
 
 GOOD = replace(GATED, train=TrainConfig(batch=4, epochs=6, rate=0.02))
-DEE = rater("dee", 20, rated=lambda n: 5 if n >= 17 else int("1" * 30))
+DEE = make_rater("dee", 20, rated=lambda n: 5 if n >= 17 else int("1" * 30))
 """Whose first items teach what is wrong for the last ones."""
-ELI = rater("eli", 20, rated=lambda _: 4)
+ELI = make_rater("eli", 20, rated=lambda _: 4)
 
 
 def verdict(place: Place, person: str) -> tuple[str, float]:
     """How somebody is served, and what the adapter adds to the loss on their tail."""
-    record = place.store.record(person)
+    record = place.store.get_record(person)
     assert record is not None and record.gate_base is not None and record.gate_adapter is not None
     return record.served, record.gate_adapter - record.gate_base
 
 
-def test_an_adapter_that_harms_is_not_used(place: Place, jobs: list[Job]) -> None:
+def test_an_adapter_that_harms_is_not_used(place: Place, jobs: list[TrainingJob]) -> None:
     done = place.run(DEE, config=GOOD)
     assert (done.trained, done.gated_off) == (("dee",), ("dee",))
     assert [len(job.examples) for job in jobs] == [17]
     served, added = verdict(place, "dee")
     assert served == "gated" and added > 0
-    assert place.store.adapter("dee") is None
+    assert place.store.get_adapter("dee") is None
     again = place.run(DEE, config=GOOD)
     assert (again.trained, again.gated_off) == ((), ("dee",))
 
@@ -251,22 +272,22 @@ def test_an_adapter_that_helps_is_used(place: Place) -> None:
     assert place.run(ELI, config=GOOD).gated_off == ()
     served, added = verdict(place, "eli")
     assert served == "adapter" and added < 0
-    assert place.store.adapter("eli") is not None
+    assert place.store.get_adapter("eli") is not None
 
 
-def test_without_the_gate_everything_is_trained_on(place: Place, jobs: list[Job]) -> None:
+def test_without_the_gate_everything_is_trained_on(place: Place, jobs: list[TrainingJob]) -> None:
     off = replace(GOOD, gate=replace(GOOD.gate, on=False))
     assert place.run(DEE, config=off).gated_off == ()
     assert [len(job.examples) for job in jobs] == [20]
-    record = place.store.record("dee")
+    record = place.store.get_record("dee")
     assert record is not None and (record.items, record.gate_base) == (20, None)
-    assert place.store.adapter("dee") is not None
+    assert place.store.get_adapter("dee") is not None
 
 
 def test_an_evaluation_keeps_what_the_gate_refuses(place: Place) -> None:
     assert place.run(DEE, config=GOOD, keep_all=True).gated_off == ("dee",)
     assert verdict(place, "dee")[0] == "gated"
-    assert place.store.adapter("dee") is not None
+    assert place.store.get_adapter("dee") is not None
 
 
 def test_memory_holds_one_shard(place: Place) -> None:
@@ -277,7 +298,7 @@ def test_memory_holds_one_shard(place: Place) -> None:
     def coming() -> Iterator[History]:
         for number in range(12):
             read.append(f"p{number:02d}")
-            yield rater(read[-1], 8)
+            yield make_rater(read[-1], 8)
 
     def watch(event: Any) -> None:
         if isinstance(event, Progress) and event.stage == "people":
@@ -298,7 +319,7 @@ def test_memory_holds_one_shard(place: Place) -> None:
 def test_progress_counts_everyone_who_passed(place: Place) -> None:
     heard: list[Any] = []
     place.run(ANN)
-    place.run(ANN, BOB, rater("dee", 2), CY, shard=1, listener=heard.append)
+    place.run(ANN, BOB, make_rater("dee", 2), CY, shard=1, listener=heard.append)
     passed = [(e.done, e.total) for e in heard if isinstance(e, Progress) and e.stage == "people"]
     assert passed == [(0, 4), (2, 4), (4, 4), (4, 4)]
 
@@ -331,13 +352,17 @@ def test_killed_again_and_again_it_ends_the_same(tmp_path: Path) -> None:
     one, other = AdapterStore.open(whole), AdapterStore.open(killed)
     assert one.people == other.people and len(one.people) == len(PEOPLE)
     for person in one.people:
-        assert one.record(person) == other.record(person)
-        if one.adapter(person) is not None:
-            assert tensors(one.adapter(person)) == tensors(other.adapter(person))
+        assert one.get_record(person) == other.get_record(person)
+        if one.get_adapter(person) is not None:
+            assert to_tensor_bytes(one.get_adapter(person)) == to_tensor_bytes(
+                other.get_adapter(person)
+            )
     assert sorted(p.name for p in other.folder.iterdir()) == ["ledger", "shards", "store.json"]
     told = Ledger(other.folder / "ledger")
     trained = [person for person in one.people if person != "few"]
-    assert all(told.of(person) for person in trained) and not told.of("few")
-    assert len(told.entries()) <= len(trained) + SHARD * kills
+    assert all(told.read_entries_of(person) for person in trained) and not told.read_entries_of(
+        "few"
+    )
+    assert len(told.read_entries()) <= len(trained) + SHARD * kills
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert needed <= len(lines) <= needed + kills  # only the step under way is done again

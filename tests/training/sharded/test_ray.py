@@ -20,7 +20,7 @@ from idiolect.errors import MissingError, UsageError
 from idiolect.history.write import write_dataset
 from idiolect.privacy.ledger import Ledger
 from idiolect.training.sharded import ray
-from support.tiny_people import rater, save_tiny
+from support.tiny_people import make_rater, save_tiny_base
 from tests.training.sharded.test_shards import COUNTS, same_as_the_whole, train
 
 TESTS = Path(__file__).parents[2]
@@ -31,8 +31,8 @@ SHARDS = 3
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base, a dataset, and the store of an unsharded run."""
     place = tmp_path_factory.mktemp("ray")
-    save_tiny(place / "base")
-    everyone = [rater(person, count) for person, count in COUNTS.items()]
+    save_tiny_base(place / "base")
+    everyone = [make_rater(person, count) for person, count in COUNTS.items()]
     write_dataset(place / "data", everyone, task="rating", source="made up")
     train(place, place / "whole")
     return place
@@ -87,7 +87,7 @@ def test_a_killed_worker_loses_nothing(place: Path, tmp_path: Path) -> None:
     assert {*done["trained"], *done["unchanged"], *done["too_few"]} == set(COUNTS)
     same_as_the_whole(place, store)
     assert not (store / "parts").exists()
-    assert len(Ledger(store / "ledger").entries()) == len(COUNTS) - 1
+    assert len(Ledger(store / "ledger").read_entries()) == len(COUNTS) - 1
     again = start(place, store)
     out, told = again.communicate(timeout=300)
     assert again.returncode == 0, told
@@ -126,7 +126,7 @@ def node(cpu: float, gpu: float = 0, alive: bool = True) -> dict[str, Any]:
 
 
 def seats(nodes: list[dict[str, Any]], workers: int | None = None, gpus: bool = True) -> Any:
-    found = ray.seats_in(nodes, workers, gpus=gpus)
+    found = ray.plan_workers(nodes, workers, gpus=gpus)
     return found.workers, found.cpus, found.gpus
 
 

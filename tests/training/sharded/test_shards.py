@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from idiolect import api
 from idiolect.adapters.lora import require_lora
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.store.store import AdapterStore, Record
+from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.errors import BusyError, IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.history.history import History
 from idiolect.history.write import write_dataset
@@ -31,21 +31,21 @@ from idiolect.privacy.ledger import Ledger
 from idiolect.training.schedule import TrainConfig
 from idiolect.training.sharded.parts import RunShard
 from support.killed_personalizing import shard_to_the_end
-from support.tiny_people import UNGATED, rater, save_tiny, tensors
+from support.tiny_people import UNGATED, make_rater, save_tiny_base, to_tensor_bytes
 
 COUNTS = {f"p{n}": 9 + n for n in range(8)} | {"few": 2}
 SHARDS = 3
 
 
 def people(**others: int) -> list[History]:
-    return [rater(person, count) for person, count in (COUNTS | others).items()]
+    return [make_rater(person, count) for person, count in (COUNTS | others).items()]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base, a dataset, the store of an unsharded run, and one with finished parts."""
     place = tmp_path_factory.mktemp("scale")
-    save_tiny(place / "base")
+    save_tiny_base(place / "base")
     write_dataset(place / "data", people(), task="rating", source="made up")
     train(place, place / "whole")
     every_shard(place, place / "parts")
@@ -68,8 +68,8 @@ def store(place: Path, tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def record_of(store: AdapterStore, person: str) -> Record:
-    found = store.record(person)
+def record_of(store: AdapterStore, person: str) -> AdapterRecord:
+    found = store.get_record(person)
     assert found is not None
     return found
 
@@ -90,7 +90,7 @@ def same_as_the_whole(place: Path, folder: Path) -> None:
         assert other.last_loss == pytest.approx(one.last_loss, rel=1e-5)
         plain = {"row": None, "first_loss": 0.0, "last_loss": 0.0}
         assert replace(one, **plain) == replace(other, **plain)
-        adapters = whole.adapter(person), merged.adapter(person)
+        adapters = whole.get_adapter(person), merged.get_adapter(person)
         if adapters[0] is not None and adapters[1] is not None:
             assert distance(adapters[0], adapters[1]) <= 1e-5
         assert (adapters[0] is None) == (adapters[1] is None)
@@ -102,12 +102,14 @@ def everything(folder: Path) -> dict[Path, bytes]:
 
 @given(st.text(), st.integers(1, 9))
 def test_everyone_is_in_one_shard(person: str, of: int) -> None:
-    assert sum(RunShard(number, of).holds(person) for number in range(1, of + 1)) == 1
+    assert sum(RunShard(number, of).includes_person(person) for number in range(1, of + 1)) == 1
 
 
 def test_who_is_in_which_shard_never_changes() -> None:
     """Parts of different machines and versions must fit."""
-    found = [next(n for n in range(1, 5) if RunShard(n, 4).holds(f"p{p}")) for p in range(8)]
+    found = [
+        next(n for n in range(1, 5) if RunShard(n, 4).includes_person(f"p{p}")) for p in range(8)
+    ]
     assert found == [1, 4, 4, 3, 1, 1, 1, 3]
 
 
@@ -127,8 +129,10 @@ def test_merged_shards_are_what_the_whole_run_gives(place: Path, store: Path) ->
     assert not (store / "parts").exists()
     ledger = Ledger(store / "ledger")
     trained = [person for person in COUNTS if person != "few"]
-    assert all([e.event for e in ledger.of(person)] == ["trained"] for person in trained)
-    assert len(ledger.entries()) == len(trained)
+    assert all(
+        [e.event for e in ledger.read_entries_of(person)] == ["trained"] for person in trained
+    )
+    assert len(ledger.read_entries()) == len(trained)
     assert len((store / "metrics.jsonl").read_text().splitlines()) > SHARDS
 
 
@@ -141,8 +145,10 @@ def test_shards_in_any_order_are_the_same_to_the_byte(
         api.merge(folder)
     one, other = AdapterStore.open(store), AdapterStore.open(tmp_path / "other")
     for person in set(COUNTS) - {"few"}:
-        assert tensors(one.adapter(person)) == tensors(other.adapter(person))
-        assert one.record(person) == other.record(person)
+        assert to_tensor_bytes(one.get_adapter(person)) == to_tensor_bytes(
+            other.get_adapter(person)
+        )
+        assert one.get_record(person) == other.get_record(person)
 
 
 def test_shards_and_merging_a_second_time_do_nothing(place: Path, store: Path) -> None:
@@ -158,18 +164,18 @@ def test_shards_and_merging_a_second_time_do_nothing(place: Path, store: Path) -
 
 def test_only_whose_history_grew_is_trained(place: Path, store: Path, tmp_path: Path) -> None:
     api.merge(store)
-    before = {p: AdapterStore.open(store).adapter(p) for p in COUNTS}
+    before = {p: AdapterStore.open(store).get_adapter(p) for p in COUNTS}
     write_dataset(tmp_path / "data", people(p3=20), task="rating", source="made up")
     done = every_shard(place, store, data=tmp_path / "data")
     assert [s.trained for s in done if s.trained] == [("p3",)]
     assert (api.merge(store).new, AdapterStore.open(store).people) == (1, tuple(sorted(COUNTS)))
     found = AdapterStore.open(store)
     for person in set(COUNTS) - {"few", "p3"}:
-        assert tensors(found.adapter(person)) == tensors(before[person])
-    assert tensors(found.adapter("p3")) != tensors(before["p3"])
+        assert to_tensor_bytes(found.get_adapter(person)) == to_tensor_bytes(before[person])
+    assert to_tensor_bytes(found.get_adapter("p3")) != to_tensor_bytes(before["p3"])
     on_disk = b"".join(p.read_bytes() for p in (store / "shards").iterdir())
-    assert max(tensors(before["p3"]), key=len) not in on_disk
-    assert len(Ledger(store / "ledger").of("p3")) == 2
+    assert max(to_tensor_bytes(before["p3"]), key=len) not in on_disk
+    assert len(Ledger(store / "ledger").read_entries_of("p3")) == 2
 
 
 def test_going_on_starts_from_what_is_merged(place: Path, store: Path, tmp_path: Path) -> None:
@@ -214,10 +220,10 @@ def test_nothing_else_is_done_while_parts_wait(place: Path, store: Path) -> None
 
 
 def test_a_part_that_is_being_written_or_damaged_stops_the_merge(place: Path, store: Path) -> None:
-    part = AdapterStore.open(RunShard(1, SHARDS).folder(store))
-    with part.writing(), pytest.raises(BusyError, match="in use"):
+    part = AdapterStore.open(RunShard(1, SHARDS).get_folder(store))
+    with part.lock_for_writing(), pytest.raises(BusyError, match="in use"):
         api.merge(store)
-    tensors_of = next((RunShard(1, SHARDS).folder(store) / "shards").glob("*.safetensors"))
+    tensors_of = next((RunShard(1, SHARDS).get_folder(store) / "shards").glob("*.safetensors"))
     raw = bytearray(tensors_of.read_bytes())
     raw[-1] ^= 1
     tensors_of.write_bytes(raw)
@@ -254,7 +260,7 @@ def test_a_merge_that_is_killed_anywhere_goes_on(
         api.merge(store)
         same_as_the_whole(place, store)
         assert not (store / "parts").exists() and not (store / "parts.merged").exists()
-        events = Counter(entry.who for entry in Ledger(store / "ledger").entries())
+        events = Counter(entry.who for entry in Ledger(store / "ledger").read_entries())
         assert len(events) == len(COUNTS) - 1 and max(events.values()) <= 2
         shutil.rmtree(store)
         if not killed:
@@ -301,7 +307,7 @@ def test_a_shard_killed_again_and_again_ends_the_same(
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["idiolect.training.sharded.shards", "idiolect.api"])
     killed = tmp_path / "killed"
-    part, kills, child = RunShard(1, SHARDS).folder(killed), 0, None
+    part, kills, child = RunShard(1, SHARDS).get_folder(killed), 0, None
     while child is None or child.exitcode != 0:
         arguments = (str(place / "data"), str(killed), str(place / "base"), f"1/{SHARDS}")
         child = processes.Process(target=shard_to_the_end, args=arguments)
@@ -314,12 +320,14 @@ def test_a_shard_killed_again_and_again_ends_the_same(
         assert child.exitcode in (0, -signal.SIGKILL)
         kills += child.exitcode != 0
     assert kills >= 1
-    one, other = AdapterStore.open(part), AdapterStore.open(RunShard(1, SHARDS).folder(store))
+    one, other = AdapterStore.open(part), AdapterStore.open(RunShard(1, SHARDS).get_folder(store))
     assert one.people == other.people
     for person in one.people:
-        assert one.record(person) == other.record(person)
+        assert one.get_record(person) == other.get_record(person)
         if person != "few":
-            assert tensors(one.adapter(person)) == tensors(other.adapter(person))
+            assert to_tensor_bytes(one.get_adapter(person)) == to_tensor_bytes(
+                other.get_adapter(person)
+            )
 
 
 def _lines(path: Path) -> int:

@@ -11,32 +11,38 @@ import torch
 from torch import Tensor
 
 from idiolect.errors import UsageError
-from idiolect.models.tiny import byte_tokenizer, tiny_base
+from idiolect.models.tiny import make_byte_tokenizer, make_tiny_base
 from idiolect.prompt_sets.pairs import Pair
-from idiolect.prompts.render import Example, PromptConfig, Prompter
-from idiolect.unlearning.examples import Draw, Item, Sets, item_of, render
+from idiolect.prompts.render import Example, PromptConfig, PromptRenderer
+from idiolect.unlearning.examples import (
+    ForgetRetainSets,
+    StepBatch,
+    TokenizedPair,
+    pair_from_example,
+    tokenize_pairs,
+)
 from idiolect.unlearning.methods.finetune import FineTune
-from idiolect.unlearning.methods.ga_mismatch import Mismatch
-from idiolect.unlearning.methods.gradient_ascent import Ascent
+from idiolect.unlearning.methods.ga_mismatch import GradientAscentMismatch
+from idiolect.unlearning.methods.gradient_ascent import GradientAscent
 from idiolect.unlearning.methods.npo import Npo
-from idiolect.unlearning.methods.protocol import Method
-from idiolect.unlearning.methods.registry import NAMES, Methods
+from idiolect.unlearning.methods.protocol import UnlearningMethod
+from idiolect.unlearning.methods.registry import METHOD_NAMES, MethodSettings
 from idiolect.unlearning.methods.sku import Sku
 from idiolect.unlearning.methods.task_vector import TaskVector
-from idiolect.unlearning.trainee import LoraTrainee, Losses
+from idiolect.unlearning.trainee import LoraModel, ModelLosses
 from support.unlearning_sets import FORGET, LORA, RETAIN
 
-SETS = Sets(
+SETS = ForgetRetainSets(
     forget=(
-        Item((1, 2), (10,), "a"),
-        Item((1, 2), (11, 11), "a"),
-        Item((3,), (12,), "b"),
-        Item((4,), (13,), "c"),
-        Item((5,), (10,), "d"),  # the same answer to another prompt
+        TokenizedPair((1, 2), (10,), "a"),
+        TokenizedPair((1, 2), (11, 11), "a"),
+        TokenizedPair((3,), (12,), "b"),
+        TokenizedPair((4,), (13,), "c"),
+        TokenizedPair((5,), (10,), "d"),  # the same answer to another prompt
     ),
-    retain=(Item((6,), (20,), "x"), Item((7,), (21,), "y")),
+    retain=(TokenizedPair((6,), (20,), "x"), TokenizedPair((7,), (21,), "y")),
 )
-DRAW = Draw(sets=SETS, forgotten=(0, 1), retained=(1,), seed=3, step=0)
+DRAW = StepBatch(sets=SETS, forget_indices=(0, 1), retain_indices=(1,), seed=3, step=0)
 
 
 class ByHand:
@@ -46,15 +52,15 @@ class ByHand:
         self.now, self.before, self.moved = now, before, moved
         self.asked: list[str] = []
 
-    def nll(self, examples: Sequence[Example]) -> Tensor:
+    def compute_nll(self, examples: Sequence[Example]) -> Tensor:
         self.asked.append("nll")
         return torch.tensor([self.now.get(example, 0.5) for example in examples])
 
-    def nll_before(self, examples: Sequence[Example]) -> Tensor:
+    def compute_initial_nll(self, examples: Sequence[Example]) -> Tensor:
         self.asked.append("before")
         return torch.full((len(examples),), self.before)
 
-    def divergence(self, examples: Sequence[Example]) -> Tensor:
+    def compute_kl(self, examples: Sequence[Example]) -> Tensor:
         self.asked.append("divergence")
         return torch.full((len(examples),), self.moved)
 
@@ -64,8 +70,8 @@ KEPT = SETS.retain[1].example
 NLL = {FIRST: 2.0, SECOND: 4.0, KEPT: 7.0}
 
 
-def terms(method: Method, model: ByHand, draw: Draw = DRAW) -> dict[str, float]:
-    return {name: float(term) for name, term in method.losses(model, draw)}
+def terms(method: UnlearningMethod, model: ByHand, draw: StepBatch = DRAW) -> dict[str, float]:
+    return {name: float(term) for name, term in method.iter_loss_terms(model, draw)}
 
 
 @pytest.mark.parametrize(
@@ -73,9 +79,9 @@ def terms(method: Method, model: ByHand, draw: Draw = DRAW) -> dict[str, float]:
     [
         (TaskVector(), {"guided": 3.0}),
         (FineTune(), {"retain": 7.0}),
-        (Ascent(), {"ascent": -3.0}),
-        (Mismatch(ascent=0.5), {"ascent": -1.5, "mismatch": 0.5, "retain": 9.0}),
-        (Mismatch(ascent=0, mismatch=0, retain=2), {"retain": 18.0}),
+        (GradientAscent(), {"ascent": -3.0}),
+        (GradientAscentMismatch(ascent=0.5), {"ascent": -1.5, "mismatch": 0.5, "retain": 9.0}),
+        (GradientAscentMismatch(ascent=0, mismatch=0, retain=2), {"retain": 18.0}),
         (
             Sku(e1=2, e3=1, divergence="away"),
             {"guided": 6.0, "random": 0.5, "preserve": -2.0},
@@ -85,7 +91,7 @@ def terms(method: Method, model: ByHand, draw: Draw = DRAW) -> dict[str, float]:
         (Sku(e3=0, e2=4), {"guided": 3.0, "random": 2.0}),
     ],
 )
-def test_losses_by_hand(method: Method, expected: dict[str, float]) -> None:
+def test_losses_by_hand(method: UnlearningMethod, expected: dict[str, float]) -> None:
     assert terms(method, ByHand(NLL, moved=9.0)) == pytest.approx(expected)
 
 
@@ -103,15 +109,15 @@ def test_what_has_no_weight_is_not_computed() -> None:
     model = ByHand(NLL)
     terms(Sku(e2=0, e3=0), model)
     assert model.asked == ["nll"]
-    wrong: list[Callable[[], Method]] = [
+    wrong: list[Callable[[], UnlearningMethod]] = [
         lambda: Sku(e1=-1),
         lambda: Sku(e1=0, e2=0, e3=0),
         lambda: Sku(others=0),
         lambda: Sku(cap=0),
         lambda: Npo(beta=-1),
         lambda: Npo(retain=-1),
-        lambda: Mismatch(ascent=-1),
-        lambda: Mismatch(ascent=0, mismatch=0, retain=0),
+        lambda: GradientAscentMismatch(ascent=-1),
+        lambda: GradientAscentMismatch(ascent=0, mismatch=0, retain=0),
     ]
     for make in wrong:
         with pytest.raises(UsageError, match=r"sku|npo\.|ga_mismatch"):
@@ -123,11 +129,11 @@ def test_the_cap_ends_the_reward_for_each_example() -> None:
     moved = torch.tensor([1.0, 5.0], requires_grad=True)
 
     class Moved(ByHand):
-        def divergence(self, examples: Sequence[Example]) -> Tensor:
+        def compute_kl(self, examples: Sequence[Example]) -> Tensor:
             return moved
 
-    draw = replace(DRAW, retained=(0, 1))
-    ((_, term),) = Sku(e1=0, e2=0, e3=1, divergence="away").losses(Moved({}), draw)
+    draw = replace(DRAW, retain_indices=(0, 1))
+    ((_, term),) = Sku(e1=0, e2=0, e3=1, divergence="away").iter_loss_terms(Moved({}), draw)
     term.backward()
     assert float(term.detach()) == -1.5
     assert moved.grad is not None and moved.grad.tolist() == [-0.5, 0.0]
@@ -136,7 +142,7 @@ def test_the_cap_ends_the_reward_for_each_example() -> None:
 def test_random_answers_are_others_and_seeded() -> None:
     """Prompt a has the answers 10 and 11: it is given 12 and 13 only, also where 10 is another's;
     the prompt stays, and so does where its answer starts."""
-    drawn = DRAW.disassociated(5)
+    drawn = DRAW.sample_disassociated(5)
     assert (
         sorted(e.ids[2:] for e in drawn[:2])
         == sorted(e.ids[2:] for e in drawn[2:])
@@ -146,20 +152,22 @@ def test_random_answers_are_others_and_seeded() -> None:
         ]
     )
     assert all(e.ids[:2] == (1, 2) and e.answer_start == 2 for e in drawn)
-    d = replace(DRAW, forgotten=(4,), step=1)
-    assert {e.ids[1:] for e in d.disassociated(9)} == {(11, 11), (12,), (13,)}
-    several = [replace(DRAW, forgotten=(2,), step=step).disassociated(1) for step in range(20)]
+    d = replace(DRAW, forget_indices=(4,), step=1)
+    assert {e.ids[1:] for e in d.sample_disassociated(9)} == {(11, 11), (12,), (13,)}
+    several = [
+        replace(DRAW, forget_indices=(2,), step=step).sample_disassociated(1) for step in range(20)
+    ]
     assert len({e.ids for (e,) in several}) > 1  # drawn anew each step
     assert several == [
-        replace(DRAW, forgotten=(2,), step=step).disassociated(1) for step in range(20)
+        replace(DRAW, forget_indices=(2,), step=step).sample_disassociated(1) for step in range(20)
     ]
-    alone = replace(DRAW, sets=Sets(SETS.forget[:2], SETS.retain))
+    alone = replace(DRAW, sets=ForgetRetainSets(SETS.forget[:2], SETS.retain))
     with pytest.raises(UsageError, match=r"sku\.e2=0"):
-        alone.disassociated(1)
+        alone.sample_disassociated(1)
 
 
 def test_mismatched_answers_are_the_retain_sets() -> None:
-    found = {e for step in range(9) for e in replace(DRAW, step=step).mismatched()}
+    found = {e for step in range(9) for e in replace(DRAW, step=step).sample_mismatched()}
     assert {e.ids[:2] for e in found} == {(1, 2)}
     assert {e.ids[2:] for e in found} == {(20,), (21,)}
 
@@ -168,37 +176,39 @@ def test_mismatched_answers_are_the_retain_sets() -> None:
 def test_answers_start_where_they_start(chat: bool) -> None:
     """With a chat template and without: the targets are the answer's tokens and its end mark, and
     any answer can follow any prompt."""
-    tokenizer = byte_tokenizer()
+    tokenizer = make_byte_tokenizer()
     if not chat:
         tokenizer.chat_template = None
-    items = render(Prompter(tokenizer), FORGET, answer_tokens=64)
+    items = tokenize_pairs(PromptRenderer(tokenizer), FORGET, answer_tokens=64)
     for item, pair in zip(items, FORGET, strict=True):
         for of, answer in ((item, pair.response), (items[-1], FORGET[-1].response)):
-            example = item.answered(of.answer)
+            example = item.with_answer(of.answer)
             said = tokenizer.decode(list(example.ids[example.answer_start :]))
             assert said == ("" if chat else " ") + answer + "</s>"
             asked = tokenizer.decode(list(example.ids[: example.answer_start]))
             assert pair.prompt in asked and "It is" not in asked
     assert items[0].key == items[1].key != items[2].key
-    assert item_of(items[0].example).example == items[0].example
+    assert pair_from_example(items[0].example).example == items[0].example
 
 
 def test_long_answers_are_cut_and_leave_room_for_each_other() -> None:
-    prompter = Prompter(byte_tokenizer(), PromptConfig(max_tokens=60))
+    prompter = PromptRenderer(make_byte_tokenizer(), PromptConfig(max_tokens=60))
     pairs = [Pair(prompt="why " * 90, response="so " * 90), FORGET[0]]
-    long, short = render(prompter, pairs, answer_tokens=12)
-    assert len(long.answer) == 12 == len(short.answer) and prompter.end not in long.answer
-    assert max(len(long.answered(short.answer).ids), len(short.answered(long.answer).ids)) == 60
+    long, short = tokenize_pairs(prompter, pairs, answer_tokens=12)
+    assert len(long.answer) == 12 == len(short.answer) and prompter.eos_token_id not in long.answer
+    assert (
+        max(len(long.with_answer(short.answer).ids), len(short.with_answer(long.answer).ids)) == 60
+    )
     with pytest.raises(UsageError, match=r"prompt\.max_tokens: 60 leaves no room"):
-        render(prompter, pairs, answer_tokens=55)
+        tokenize_pairs(prompter, pairs, answer_tokens=55)
 
 
 def test_losses_are_means_over_answer_tokens_alone() -> None:
     """Against the whole model's logits one example at a time; batch mates and padding are
     nothing to it, nor are the prompt's own tokens."""
-    base = tiny_base()
-    losses = Losses(base, LoraTrainee(base, None, LORA, seed=0))
-    items = render(Prompter(base.tokenizer), [*FORGET, *RETAIN], answer_tokens=64)
+    base = make_tiny_base()
+    losses = ModelLosses(base, LoraModel(base, None, LORA, seed=0))
+    items = tokenize_pairs(PromptRenderer(base.tokenizer), [*FORGET, *RETAIN], answer_tokens=64)
     examples = [item.example for item in items]
     by_hand: list[float] = []
     for example in examples:
@@ -207,35 +217,38 @@ def test_losses_are_means_over_answer_tokens_alone() -> None:
         places = range(example.answer_start, len(example.ids))
         found = [-float(scores[at - 1, example.ids[at]]) for at in places]
         by_hand.append(sum(found) / len(found))
-    assert losses.nll(examples).tolist() == pytest.approx(by_hand, rel=1e-5)
-    assert losses.nll(examples[::-1]).tolist() == pytest.approx(by_hand[::-1], rel=1e-5)
-    assert losses.nll_before(examples).tolist() == pytest.approx(by_hand, rel=1e-5)
+    assert losses.compute_nll(examples).tolist() == pytest.approx(by_hand, rel=1e-5)
+    assert losses.compute_nll(examples[::-1]).tolist() == pytest.approx(by_hand[::-1], rel=1e-5)
+    assert losses.compute_initial_nll(examples).tolist() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_divergence_by_hand() -> None:
     """KL(before || now) at the positions that predict the answer."""
-    base = tiny_base()
-    trainee = LoraTrainee(base, None, LORA, seed=0)
-    losses = Losses(base, trainee)
-    examples = [i.example for i in render(Prompter(base.tokenizer), RETAIN[:2], answer_tokens=9)]
-    assert losses.divergence(examples).tolist() == pytest.approx([0, 0], abs=1e-6)
+    base = make_tiny_base()
+    trainee = LoraModel(base, None, LORA, seed=0)
+    losses = ModelLosses(base, trainee)
+    examples = [
+        i.example
+        for i in tokenize_pairs(PromptRenderer(base.tokenizer), RETAIN[:2], answer_tokens=9)
+    ]
+    assert losses.compute_kl(examples).tolist() == pytest.approx([0, 0], abs=1e-6)
     with torch.no_grad():
         for _, b in trainee.pairs.values():
             b += 0.1
     example = examples[1]
     ids = torch.tensor([example.ids])
-    with trainee.before(examples) as model:
+    with trainee.use_initial_model(examples) as model:
         old = torch.log_softmax(model(input_ids=ids).logits[0].double(), -1)
-    with trainee.now(examples) as model:
+    with trainee.use_current_model(examples) as model:
         new = torch.log_softmax(model(input_ids=ids).logits[0].double(), -1)
     at = slice(example.answer_start - 1, len(example.ids) - 1)
     expected = float((old.exp() * (old - new)).sum(-1)[at].mean().detach())
-    assert losses.divergence(examples).tolist()[1] == pytest.approx(expected, rel=1e-4)
+    assert losses.compute_kl(examples).tolist()[1] == pytest.approx(expected, rel=1e-4)
     assert expected > 0.01
 
 
 def test_methods_have_names() -> None:
-    assert NAMES == ("sku", "ft", "ga", "ga-mismatch", "task-vector", "npo")
-    assert Methods(npo=Npo(beta=1)).of("npo") == Npo(beta=1)
+    assert METHOD_NAMES == ("sku", "ft", "ga", "ga-mismatch", "task-vector", "npo")
+    assert MethodSettings(npo=Npo(beta=1)).get_method("npo") == Npo(beta=1)
     with pytest.raises(UsageError, match="unknown method 'skU'; known: sku, ft"):
-        Methods().of("skU")
+        MethodSettings().get_method("skU")

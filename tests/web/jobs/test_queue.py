@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from idiolect.errors import UsageError
-from idiolect.events import Note, Progress
+from idiolect.events import Message, Progress
 from idiolect.web.jobs import queue, worker
 from idiolect.web.jobs.process import JobOutcome, JobProcess
 from idiolect.web.models import Job
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 def count_to_three(running: queue.JobContext, arguments: Mapping[str, Any]) -> Any:
     """Job function that counts, or fails as its arguments say."""
-    running(Note(text="begins"))
+    running(Message(text="begins"))
     match arguments.get("do"):
         case "refuse":
             raise UsageError("there are too few rounds: 3 of 20; play some more")

@@ -34,7 +34,7 @@ from idiolect.web.my_model import engine, service
 from idiolect.web.my_model.models import OwnModel, PredictedAnswers
 from support.game_players import make_round
 from support.game_site import log_in_with_consent, play_round, post_form
-from support.tiny_people import save_tiny
+from support.tiny_people import save_tiny_base
 
 pytestmark = pytest.mark.django_db
 WORDS = ("knife", "bird", "tree", "boat", "fork", "city", "shoe", "game")
@@ -44,7 +44,7 @@ PAGE = "/nyms/my-model/"
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base") / "tiny"
-    save_tiny(folder)
+    save_tiny_base(folder)
     return folder
 
 
@@ -112,7 +112,7 @@ def test_predict_answers_shows_plain_model_examples(tmp_path: Path, base: Path) 
         asked.extend(requests)
         return [[], []]
 
-    predictor._generator.likeliest = likeliest  # pyright: ignore[reportPrivateUsage]
+    predictor._generator.beam_search = likeliest  # pyright: ignore[reportPrivateUsage]
     predictor.predict_answers("What are kinds of new?", "new")
     (player_id, own), (no_id, plain) = asked
     assert (player_id, no_id) == (engine.PLAYER_ID, "")
@@ -142,7 +142,7 @@ def test_train_player_model_again_trains_only_changes(
 
 def test_train_player_model_replaces_adapter_of_other_base(tmp_path: Path, base: Path) -> None:
     engine.train_player_model(tmp_path / "me", build_history("aa"), base=str(base))
-    other = save_tiny(tmp_path / "other", seed=5)
+    other = save_tiny_base(tmp_path / "other", seed=5)
     engine.train_player_model(tmp_path / "me", build_history("aa"), base=str(tmp_path / "other"))
     assert AdapterStore.open(tmp_path / "me" / "adapters").base == other.identity
 
@@ -308,7 +308,7 @@ def test_erase_person_removes_model_and_classifier(
     # A classifier that learned from the player's answers, and its predictions.
     (home / CLASSIFIER_FOLDER).mkdir()
     (home / CLASSIFIER_FOLDER / "weights").write_bytes(b"1")
-    Manifest.of_folder(
+    Manifest.from_folder(
         home / CLASSIFIER_FOLDER, kind="classifier", contributors=(str(ann.pk),)
     ).save(home / CLASSIFIER_FOLDER)
     pair = Pair(relation=Relation.HYPONYMS, base_word="bird", answer="robin")

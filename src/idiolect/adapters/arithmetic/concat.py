@@ -13,7 +13,7 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import MismatchError
 
 
-def servable_rank(rank: int) -> int:
+def round_up_rank(rank: int) -> int:
     """The smallest rank from 8, 16, 32, 64, ... (what vLLM is built for) that has room."""
     out = 8
     while out < rank:
@@ -21,7 +21,7 @@ def servable_rank(rank: int) -> int:
     return out
 
 
-def stack_ranks(task: LoraAdapter, person: LoraAdapter) -> LoraAdapter:
+def concat_lora(task: LoraAdapter, person: LoraAdapter) -> LoraAdapter:
     """One adapter on the task adapter's base whose update is the sum of both.
 
     Its rank is the sum of theirs, padded with zeros to a servable one; scales are folded into A,
@@ -29,7 +29,7 @@ def stack_ranks(task: LoraAdapter, person: LoraAdapter) -> LoraAdapter:
     knows that the person's base is the task's base with the task's adapter merged in. Raises
     MismatchError where a module's widths differ.
     """
-    rank = servable_rank(task.config.rank + person.config.rank)
+    rank = round_up_rank(task.config.rank + person.config.rank)
     targets = tuple(dict.fromkeys((*task.config.targets, *person.config.targets)))
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
     for path in dict.fromkeys((*task.pairs, *person.pairs)):
@@ -40,12 +40,12 @@ def stack_ranks(task: LoraAdapter, person: LoraAdapter) -> LoraAdapter:
                 f"module {path}: the two adapters' widths (in, out) differ: {sorted(widths)}; "
                 "they were made for different base models"
             )
-        pairs[path] = _side_by_side(parts, rank)
+        pairs[path] = _concat_pairs(parts, rank)
     config = LoraConfig(rank=rank, alpha=float(rank), targets=targets)
     return LoraAdapter(config=config, base=task.base, pairs=pairs)
 
 
-def _side_by_side(
+def _concat_pairs(
     parts: list[tuple[tuple[Tensor, Tensor], float]], rank: int
 ) -> tuple[Tensor, Tensor]:
     """A [rank, D] and B [O, rank] of the scaled pairs one after the other, then zeros."""

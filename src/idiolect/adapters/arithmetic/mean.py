@@ -15,7 +15,7 @@ from idiolect.adapters.lora import LoraAdapter
 from idiolect.errors import MismatchError, UsageError
 
 
-def mean_adapter(adapters: Sequence[LoraAdapter]) -> LoraAdapter:
+def average_adapters(adapters: Sequence[LoraAdapter]) -> LoraAdapter:
     """The adapter of their rank whose update is nearest to the mean of theirs (least squares).
 
     Exact where all share one A, or where the mean has no higher rank. Raises UsageError for none
@@ -25,16 +25,16 @@ def mean_adapter(adapters: Sequence[LoraAdapter]) -> LoraAdapter:
         raise UsageError("the mean of no adapters: name at least one person who shares theirs")
     first = adapters[0]
     for other in adapters[1:]:
-        if other.base != first.base or not other.config.same_kind(first.config):
+        if other.base != first.base or not other.config.is_same_kind(first.config):
             raise MismatchError(
-                f"adapters of different kinds have no mean: {first.config.described} on "
-                f"{first.base[:12]}, {other.config.described} on {other.base[:12]}"
+                f"adapters of different kinds have no mean: {first.config.description} on "
+                f"{first.base[:12]}, {other.config.description} on {other.base[:12]}"
             )
-    pairs = {path: _mean([one.pairs[path] for one in adapters]) for path in first.pairs}
+    pairs = {path: _average_pairs([one.pairs[path] for one in adapters]) for path in first.pairs}
     return LoraAdapter(config=first.config, base=first.base, pairs=pairs)
 
 
-def _mean(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _average_pairs(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """A [R, D] and B [O, R] whose product is nearest to the mean of the products.
 
     The singular values are found in the small space that the stacked factors span (n R wide).

@@ -12,20 +12,20 @@ from torch import Tensor
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 
 
-def folded(adapter: LoraAdapter, config: LoraConfig) -> LoraAdapter:
+def truncate_rank(adapter: LoraAdapter, config: LoraConfig) -> LoraAdapter:
     """The adapter of the config's rank and alpha whose update is nearest to this one's.
 
     Nearest in the Frobenius norm, module by module; equal up to rounding where the rank of an
     update is no larger. Both halves of a pair weigh the same.
     """
     pairs = {
-        path: _nearest(a, adapter.config.scale * b.to(torch.float64), config)
+        path: _truncate_pair(a, adapter.config.scale * b.to(torch.float64), config)
         for path, (a, b) in adapter.pairs.items()
     }
     return LoraAdapter(config=config, base=adapter.base, pairs=pairs)
 
 
-def _nearest(a: Tensor, b: Tensor, config: LoraConfig) -> tuple[Tensor, Tensor]:
+def _truncate_pair(a: Tensor, b: Tensor, config: LoraConfig) -> tuple[Tensor, Tensor]:
     """A [rank, D] and B [O, rank] with ``scale B A`` nearest to ``b a``; of a's dtype.
 
     The SVD is one of the small product of both halves' triangular factors, in fp64.

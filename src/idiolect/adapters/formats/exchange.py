@@ -8,26 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from idiolect.adapters.arithmetic.concat import stack_ranks
-from idiolect.adapters.arithmetic.mean import mean_adapter
-from idiolect.adapters.formats.peft import load_peft, require_room, save_peft, weights_of
+from idiolect.adapters.arithmetic.concat import concat_lora
+from idiolect.adapters.arithmetic.mean import average_adapters
+from idiolect.adapters.formats.peft import (
+    check_destination,
+    load_peft,
+    save_peft,
+    serialize_weights,
+)
 from idiolect.adapters.lora import require_lora
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.store.consent import ledger_of
-from idiolect.adapters.store.source import AdapterSource, sharers_in, usable_adapter
-from idiolect.adapters.store.store import AdapterStore, Record
+from idiolect.adapters.store.consent import open_ledger
+from idiolect.adapters.store.source import AdapterSource, get_usable_adapter, read_sharers
+from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.models.base import Base, load_base
 from idiolect.privacy.consent import require_consent
-from idiolect.prompts.chat_template import invocation_of
+from idiolect.prompts.chat_template import encode_invocation
 from idiolect.storage.manifest import Manifest
 
-TASK_ADAPTER = "task_adapter"
+TASK_ADAPTER_FOLDER = "task_adapter"
 """The folder, in an adapted base, of the LoRA that was merged into it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class ImportedAdapter:
     """An adapter that was taken into a store."""
 
     store: Path
@@ -44,16 +49,16 @@ def export_adapter(
     base: str | None = None,
 ) -> Path:
     """See ``api.export``."""
-    adapter = _adapter_of(source, person)
-    name = _name_of_base(source)
+    adapter = _require_adapter(source, person)
+    name = _get_base_name(source)
     if on == "public":
-        adapter, name = _on_public(source, adapter, base)
+        adapter, name = _concat_for_public_base(source, adapter, base)
     save_peft(
         out,
         adapter,
         base_name=name,
-        invocation=_invocation(source, adapter, base),
-        about=source.made_of(person),
+        invocation=_get_invocation_ids(source, adapter, base),
+        about=source.provenance(person),
     )
     return out
 
@@ -66,69 +71,71 @@ def export_mean(
     The ledger is told before the adapter is there: a kill in between leaves an event of a share
     that was not made, never a share without an event.
     """
-    ledger, names = ledger_of(store), tuple(dict.fromkeys(people))
-    adapters = [require_lora(_adapter_of(store, person)) for person in names]
+    ledger, names = open_ledger(store), tuple(dict.fromkeys(people))
+    adapters = [require_lora(_require_adapter(store, person)) for person in names]
     require_consent(ledger, names, "mean", store=store.folder)
-    adapter = mean_adapter(adapters)
-    invocation = _invocation(store, adapter, base)
-    require_room(out)
-    made = hashlib.sha256(weights_of(adapter)).hexdigest()
-    ledger.record("shared", names, {"scope": "mean", "of": len(names), "sha256": made})
+    adapter = average_adapters(adapters)
+    invocation = _get_invocation_ids(store, adapter, base)
+    check_destination(out)
+    made = hashlib.sha256(serialize_weights(adapter)).hexdigest()
+    ledger.record_event("shared", names, {"scope": "mean", "of": len(names), "sha256": made})
     save_peft(
         out,
         adapter,
-        base_name=_name_of_base(store),
+        base_name=_get_base_name(store),
         invocation=invocation,
-        about={"mean_of": len(names), **_made_of_all(store, names)},
+        about={"mean_of": len(names), **_merge_provenance(store, names)},
     )
     return out
 
 
-def _made_of_all(store: AdapterStore, people: Sequence[str]) -> dict[str, Any]:
+def _merge_provenance(store: AdapterStore, people: Sequence[str]) -> dict[str, Any]:
     """What ``made_of`` says of some people together."""
-    made = [found for person in people if (found := store.made_of(person))]
+    made = [found for person in people if (found := store.provenance(person))]
     sharers = sorted({sharer for found in made for sharer in found["sharers"]})
     return {"pool": made[0]["pool"], "sharers": sharers} if made else {}
 
 
-def _name_of_base(store: AdapterSource) -> str:
+def _get_base_name(store: AdapterSource) -> str:
     return store.base_name if store.base_source == "default" else store.base_source
 
 
-def _invocation(store: AdapterSource, adapter: Adapter, base: str | None) -> tuple[int, ...]:
+def _get_invocation_ids(
+    store: AdapterSource, adapter: Adapter, base: str | None
+) -> tuple[int, ...]:
     """What calls an adapter that acts on answers only; needs the base's tokenizer."""
     if adapter.config.active != "answer":
         return ()
-    return invocation_of(base_of(store, base).tokenizer)
+    return encode_invocation(load_matching_base(store, base).tokenizer)
 
 
-def take_adapter(
+def import_adapter(
     folder: Path, store: Path, person: str, *, base: str | None = None, replace: bool = False
-) -> Taken:
+) -> ImportedAdapter:
     """See ``api.import_adapter``."""
     opened = AdapterStore.open(store)
-    loaded = base_of(opened, base)
+    loaded = load_matching_base(opened, base)
     adapter = load_peft(folder, loaded)
-    if not adapter.config.same_kind(opened.adapter_config):
+    if not adapter.config.is_same_kind(opened.adapter_config):
         raise MismatchError(
             f"{folder}: {adapter.config} is not what the store holds, {opened.adapter_config}; "
             "make a store of that kind for it"
         )
-    with opened.writing():
-        known = opened.record(person)
+    with opened.lock_for_writing():
+        known = opened.get_record(person)
         if known is not None and known.row is not None and not replace:
             raise UsageError(
                 f"{store}: {person!r} has an adapter there; ask to replace it (--replace)"
             )
-        record = Record(
-            person=person, served="adapter", made_by="imported", sharers=sharers_in(folder)
+        record = AdapterRecord(
+            person=person, served="adapter", made_by="imported", sharers=read_sharers(folder)
         )
         opened.add([(record, adapter)])
         opened.compact()
-    return Taken(store=store, person=person, bytes=adapter.bytes)
+    return ImportedAdapter(store=store, person=person, bytes=adapter.num_bytes)
 
 
-def base_of(
+def load_matching_base(
     store: AdapterSource, base: str | None, *, load: Callable[..., Base] = load_base
 ) -> Base:
     """The base that adapters were made for; raises MismatchError where it is another now."""
@@ -138,20 +145,22 @@ def base_of(
         dtype=settings.get("dtype", "auto"),
         device=settings.get("device", "auto"),
     )
-    store.require(base=loaded.identity)
+    store.check_compatible(base=loaded.identity)
     return loaded
 
 
-def _adapter_of(store: AdapterSource, person: str) -> Adapter:
-    adapter = usable_adapter(store, person)
+def _require_adapter(store: AdapterSource, person: str) -> Adapter:
+    adapter = get_usable_adapter(store, person)
     if adapter is None:
-        record = store.record(person)
+        record = store.get_record(person)
         why = f"is served by the base ({record.served})" if record else "is not in it"
         raise MissingError(f"{store.folder}: there is no adapter of {person!r}, who {why}")
     return adapter
 
 
-def _on_public(store: AdapterSource, adapter: Adapter, base: str | None) -> tuple[Adapter, str]:
+def _concat_for_public_base(
+    store: AdapterSource, adapter: Adapter, base: str | None
+) -> tuple[Adapter, str]:
     """A person's adapter and the task adapter of its base as one, for the public base."""
     folder = Path(store.base_source)
     if adapter.config.active == "answer":
@@ -159,13 +168,13 @@ def _on_public(store: AdapterSource, adapter: Adapter, base: str | None) -> tupl
             f"{store.folder}: its adapters act on answers only, the task's adapter acts on every "
             "token: no single adapter can do both; export on the base itself"
         )
-    task_adapter = folder / TASK_ADAPTER
+    task_adapter = folder / TASK_ADAPTER_FOLDER
     if not task_adapter.is_dir():
         raise UsageError(
             f"{store.folder}: its base {store.base_source} holds no task adapter, so there is "
             "nothing to stack; export on the base itself"
         )
-    source = base or str(Manifest.peek(folder).config.get("source", ""))
+    source = base or str(Manifest.read_unchecked(folder).config.get("source", ""))
     public = load_base(source)
     task = require_lora(load_peft(task_adapter, public))
-    return stack_ranks(task, require_lora(adapter)), public.name
+    return concat_lora(task, require_lora(adapter)), public.name

@@ -20,17 +20,17 @@ from torch import Tensor
 
 from idiolect.adapters.formats.peft_format import PeftFormat
 from idiolect.adapters.formats.peft_lora import LORA_FORMAT
-from idiolect.adapters.kinds import config_to_head
+from idiolect.adapters.kinds import config_to_header
 from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.protocol import Adapter
 from idiolect.errors import IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
-from idiolect.storage.files import explain_os_errors, staged_folder
+from idiolect.storage.files import explain_os_errors, stage_folder
 from idiolect.storage.manifest import Manifest
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
-PICKLED = "adapter_model.bin"
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+PICKLED_FILE = "adapter_model.bin"
 
 PEFT_FORMATS: dict[str, PeftFormat] = {LoraConfig.kind: LORA_FORMAT}
 """The format of each kind of adapter that PEFT knows, by the kind's name."""
@@ -61,13 +61,13 @@ def save_peft(
     Raises as ``require_room`` and ``weights_of``.
     """
     assert bool(invocation) == (adapter.config.active == "answer")
-    require_room(folder, replace=replace)
-    layout, weights = find_format(adapter.config.kind), weights_of(adapter)
-    settings = config_to_head(layout.sort_config(adapter.config))
-    with staged_folder(folder, replace=replace) as staged:
-        (staged / CONFIG).write_bytes(layout.render_config(adapter, base_name, invocation))
-        (staged / WEIGHTS).write_bytes(weights)
-        Manifest.of_folder(
+    check_destination(folder, replace=replace)
+    layout, weights = find_format(adapter.config.kind), serialize_weights(adapter)
+    settings = config_to_header(layout.sort_config(adapter.config))
+    with stage_folder(folder, replace=replace) as staged:
+        (staged / CONFIG_FILE).write_bytes(layout.render_config(adapter, base_name, invocation))
+        (staged / WEIGHTS_FILE).write_bytes(weights)
+        Manifest.from_folder(
             staged,
             kind="adapter",
             base=adapter.base,
@@ -75,15 +75,15 @@ def save_peft(
         ).save(staged)
 
 
-def require_room(folder: Path, *, replace: bool = False) -> None:
+def check_destination(folder: Path, *, replace: bool = False) -> None:
     """Raise UsageError where the folder holds something already; with ``replace``: something else
     than an adapter."""
     taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
-    if taken and not (replace and (folder / CONFIG).is_file()):
+    if taken and not (replace and (folder / CONFIG_FILE).is_file()):
         raise UsageError(f"{folder}: is there already; give a folder that is not")
 
 
-def weights_of(adapter: Adapter) -> bytes:
+def serialize_weights(adapter: Adapter) -> bytes:
     """The weights file of an adapter; raises IntegrityError where a number is not finite."""
     for name, tensor in adapter.tensors().items():
         if not torch.isfinite(tensor).all():
@@ -100,16 +100,16 @@ def load_peft(folder: Path, base: Base) -> Adapter:
     come back as zeros. Raises MissingError where no adapter is, IntegrityError for a damaged one or
     one in pickled form, MismatchError for another base or a kind that is not supported.
     """
-    if not (folder / CONFIG).is_file():
-        raise MissingError(f"{folder}: no adapter in PEFT's format there (it has no {CONFIG})")
+    if not (folder / CONFIG_FILE).is_file():
+        raise MissingError(f"{folder}: no adapter in PEFT's format there (it has no {CONFIG_FILE})")
     if (folder / Manifest.NAME).is_file():
         manifest = Manifest.load(folder, "adapter")
-        manifest.require(folder, base=base.identity)
-    with explain_os_errors("read", folder / CONFIG):
-        raw = (folder / CONFIG).read_bytes()
+        manifest.require_match(folder, base=base.identity)
+    with explain_os_errors("read", folder / CONFIG_FILE):
+        raw = (folder / CONFIG_FILE).read_bytes()
     layout = _format_of(raw)
-    config = layout.parse_config(raw, folder / CONFIG)
-    return layout.read_adapter(config, _read_tensors(folder), base, folder / WEIGHTS)
+    config = layout.parse_config(raw, folder / CONFIG_FILE)
+    return layout.read_adapter(config, _read_tensors(folder), base, folder / WEIGHTS_FILE)
 
 
 def _format_of(raw: bytes) -> PeftFormat:
@@ -125,14 +125,16 @@ def _format_of(raw: bytes) -> PeftFormat:
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
     """Every tensor of the weights file by its name there."""
-    file = folder / WEIGHTS
+    file = folder / WEIGHTS_FILE
     if not file.is_file():
-        if (folder / PICKLED).exists():
+        if (folder / PICKLED_FILE).exists():
             raise IntegrityError(
-                f"{folder / PICKLED}: pickled weights are never loaded, they can run code; "
+                f"{folder / PICKLED_FILE}: pickled weights are never loaded, they can run code; "
                 "save the adapter as safetensors where you trust it"
             )
-        raise MissingError(f"{folder}: has no {WEIGHTS}; the adapter is incomplete, copy it again")
+        raise MissingError(
+            f"{folder}: has no {WEIGHTS_FILE}; the adapter is incomplete, copy it again"
+        )
     with explain_os_errors("read", file):
         data = file.read_bytes()
     try:

@@ -13,27 +13,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from idiolect.adapters.lora import LoraConfig, layer_of
+from idiolect.adapters.lora import LoraConfig, parse_layer_number
 from idiolect.errors import IntegrityError, MismatchError
 
 ALL_LINEAR = "all-linear"
-_UNDERSTOOD = {
+_SUPPORTED_FIELDS = {
     *("r", "lora_alpha", "lora_dropout", "use_rslora", "bias", "fan_in_fan_out"),
     *("target_modules", "exclude_modules", "layers_to_transform", "alora_invocation_tokens"),
     *("peft_type", "task_type", "init_lora_weights"),
 }
 # No value of these changes what a finished adapter computes.
-_WITHOUT_EFFECT = {
+_IGNORED_FIELDS = {
     *("auto_mapping", "base_model_name_or_path", "ensure_weight_tying", "eva_config"),
     *("inference_mode", "megatron_core", "peft_version", "qalora_group_size"),
     *("revision", "runtime_config"),
 }
 # Other initialisations change the base's own weights, so A and B alone would not be the adapter.
-_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+_SUPPORTED_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeftLora:
+class PeftLoraConfig:
     """What a PEFT config says about a LoRA adapter; ``alpha / rank`` is its scale."""
 
     rank: int
@@ -41,21 +41,21 @@ class PeftLora:
     dropout: float
     targets: str | tuple[str, ...]
     """Module names or ends of paths; one string is a pattern for the whole path."""
-    excluded: str | tuple[str, ...]
+    excluded_modules: str | tuple[str, ...]
     layers: tuple[int, ...]
     """Numbers of the layers that carry it; empty for all."""
     invocation: tuple[int, ...] = ()
     """It acts from the last occurrence of these tokens on; empty for everywhere."""
 
-    def covers(self, path: str) -> bool:
+    def targets_module(self, path: str) -> bool:
         """Whether a linear module of this path carries an adapter (PEFT's own rules)."""
-        if _named(self.excluded, path):
+        if _matches_module(self.excluded_modules, path):
             return False
         if self.targets == ALL_LINEAR:
             return True
-        if not _named(self.targets, path):
+        if not _matches_module(self.targets, path):
             return False
-        return not self.layers or layer_of(path) in self.layers
+        return not self.layers or parse_layer_number(path) in self.layers
 
 
 def render_config(
@@ -96,7 +96,7 @@ def render_config(
     return (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode()
 
 
-def parse_config(data: bytes, where: object) -> PeftLora:
+def parse_config(data: bytes, where: object) -> PeftLoraConfig:
     """Read a config. Raises IntegrityError where it is none, MismatchError where it says something
     that is not supported; both name the setting."""
     try:
@@ -107,25 +107,25 @@ def parse_config(data: bytes, where: object) -> PeftLora:
         raise IntegrityError(f"{where}: expected an object; export the adapter again")
     fields = cast("Mapping[str, Any]", raw)
     _refuse_unsupported(fields, where)
-    rank = _number(fields, "r", 8, where)
-    alpha = _number(fields, "lora_alpha", 8, where)
-    dropout = _number(fields, "lora_dropout", 0, where)
+    rank = _read_number(fields, "r", 8, where)
+    alpha = _read_number(fields, "lora_alpha", 8, where)
+    dropout = _read_number(fields, "lora_dropout", 0, where)
     if rank < 1 or rank != int(rank) or alpha <= 0 or not 0 <= dropout < 1:
         raise IntegrityError(
             f"{where}: r {rank}, lora_alpha {alpha}, lora_dropout {dropout} cannot be; "
             "r is a whole number from 1, lora_alpha above 0, lora_dropout in [0, 1)"
         )
-    targets = _names(fields, "target_modules", where)
+    targets = _read_module_names(fields, "target_modules", where)
     if not targets:
         raise IntegrityError(f"{where}: target_modules names no module")
-    return PeftLora(
+    return PeftLoraConfig(
         rank=int(rank),
         alpha=alpha * math.sqrt(rank) if fields.get("use_rslora") else alpha,
         dropout=dropout,
         targets=targets,
-        excluded=_names(fields, "exclude_modules", where),
-        layers=_numbers(fields, "layers_to_transform", where),
-        invocation=_numbers(fields, "alora_invocation_tokens", where),
+        excluded_modules=_read_module_names(fields, "exclude_modules", where),
+        layers=_read_integers(fields, "layers_to_transform", where),
+        invocation=_read_integers(fields, "alora_invocation_tokens", where),
     )
 
 
@@ -137,7 +137,7 @@ def _refuse_unsupported(fields: Mapping[str, Any], where: object) -> None:
         "bias": ("none", None),
         "fan_in_fan_out": (False, None),
         "use_rslora": (True, False, None),
-        "init_lora_weights": _PLAIN_STARTS,
+        "init_lora_weights": _SUPPORTED_INITS,
     }
     for name, known in expected.items():
         value = fields.get(name)
@@ -147,20 +147,26 @@ def _refuse_unsupported(fields: Mapping[str, Any], where: object) -> None:
                 f"model is ({name}: {', '.join(map(repr, known))})"
             )
     for name, value in fields.items():
-        if name not in _UNDERSTOOD | _WITHOUT_EFFECT and value not in (None, False, "", [], {}):
+        if name not in _SUPPORTED_FIELDS | _IGNORED_FIELDS and value not in (
+            None,
+            False,
+            "",
+            [],
+            {},
+        ):
             raise MismatchError(
                 f"{where}: {name} {value!r} is not supported; export the adapter as plain LoRA"
             )
 
 
-def _number(fields: Mapping[str, Any], name: str, default: float, where: object) -> float:
+def _read_number(fields: Mapping[str, Any], name: str, default: float, where: object) -> float:
     value = fields.get(name, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise IntegrityError(f"{where}: {name}: expected a number, got {value!r}")
     return float(value)
 
 
-def _numbers(fields: Mapping[str, Any], name: str, where: object) -> tuple[int, ...]:
+def _read_integers(fields: Mapping[str, Any], name: str, where: object) -> tuple[int, ...]:
     value: Any = fields.get(name)
     value = () if value is None else (value,) if isinstance(value, int) else value
     if not isinstance(value, Sequence) or not all(type(n) is int for n in value):
@@ -168,7 +174,9 @@ def _numbers(fields: Mapping[str, Any], name: str, where: object) -> tuple[int, 
     return tuple(cast("Sequence[int]", value))
 
 
-def _names(fields: Mapping[str, Any], name: str, where: object) -> str | tuple[str, ...]:
+def _read_module_names(
+    fields: Mapping[str, Any], name: str, where: object
+) -> str | tuple[str, ...]:
     """Module names, or a pattern that has been seen to be one."""
     value: Any = fields.get(name) or ()
     if isinstance(value, str):
@@ -182,7 +190,7 @@ def _names(fields: Mapping[str, Any], name: str, where: object) -> str | tuple[s
     return tuple(cast("Sequence[str]", value))
 
 
-def _named(names: str | tuple[str, ...], path: str) -> bool:
+def _matches_module(names: str | tuple[str, ...], path: str) -> bool:
     if isinstance(names, str):
         return bool(names) and re.fullmatch(names, path) is not None
     return path in names or any(path.endswith(f".{name}") for name in names)

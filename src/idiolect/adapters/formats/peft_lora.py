@@ -10,21 +10,33 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from idiolect.adapters.formats.peft_config import ALL_LINEAR, PeftLora, parse_config, render_config
+from idiolect.adapters.formats.peft_config import (
+    ALL_LINEAR,
+    PeftLoraConfig,
+    parse_config,
+    render_config,
+)
 from idiolect.adapters.formats.peft_format import PeftFormat
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, depth, layer_of, sites
+from idiolect.adapters.lora import (
+    LoraAdapter,
+    LoraConfig,
+    TargetModule,
+    num_layers,
+    parse_layer_number,
+    target_modules,
+)
 from idiolect.errors import IntegrityError, MismatchError
 from idiolect.models.base import Base
-from idiolect.prompts.chat_template import invocation_of
+from idiolect.prompts.chat_template import encode_invocation
 
-_KEY = re.compile(r"base_model\.model\.(?P<path>.+)\.lora_(?P<half>[AB])\.weight")
-_Halves = Mapping[tuple[str, str], Tensor]
+_TENSOR_NAME = re.compile(r"base_model\.model\.(?P<path>.+)\.lora_(?P<half>[AB])\.weight")
+_LoraMatrices = Mapping[tuple[str, str], Tensor]
 """Tensors by (module path, "A" or "B")."""
 
 
 def render_lora(adapter: LoraAdapter, base_name: str, invocation: Sequence[int]) -> bytes:
     """The config file of an adapter; ``invocation`` is empty if it acts on all tokens."""
-    layers = sorted({layer_of(path) or 0 for path in adapter.pairs})
+    layers = sorted({parse_layer_number(path) or 0 for path in adapter.pairs})
     return render_config(
         adapter.config,
         base_name,
@@ -48,21 +60,21 @@ def sort_lora_config(config: LoraConfig) -> LoraConfig:
 
 
 def read_lora(
-    config: PeftLora, tensors: Mapping[str, Tensor], base: Base, where: object
+    config: PeftLoraConfig, tensors: Mapping[str, Tensor], base: Base, where: object
 ) -> LoraAdapter:
     """The adapter of these tensors; raises as ``PeftFormat.read_adapter``."""
-    halves = _find_halves(tensors, where)
+    halves = _read_matrices(tensors, where)
     try:
-        return _assemble(config, halves, base)
+        return _build_adapter(config, halves, base)
     except (IntegrityError, MismatchError) as error:
         raise type(error)(f"{where}: {error}") from error
 
 
-def _find_halves(tensors: Mapping[str, Tensor], file: object) -> _Halves:
+def _read_matrices(tensors: Mapping[str, Tensor], file: object) -> _LoraMatrices:
     """Every tensor by what it is; raises for anything that is no A or B."""
     halves: dict[tuple[str, str], Tensor] = {}
     for key, tensor in tensors.items():
-        match = _KEY.fullmatch(key)
+        match = _TENSOR_NAME.fullmatch(key)
         if match is None:
             raise MismatchError(
                 f"{file}: holds {key!r}, which is no LoRA matrix of a linear module; "
@@ -74,9 +86,9 @@ def _find_halves(tensors: Mapping[str, Tensor], file: object) -> _Halves:
     return halves
 
 
-def _assemble(config: PeftLora, halves: _Halves, base: Base) -> LoraAdapter:
+def _build_adapter(config: PeftLoraConfig, halves: _LoraMatrices, base: Base) -> LoraAdapter:
     """The adapter of these matrices, checked against the config and the base."""
-    named = _named_sites(config, base)
+    named = _find_named_modules(config, base)
     paths = {path for path, _ in halves}
     for path in sorted(paths - set(named)):
         raise MismatchError(
@@ -95,12 +107,12 @@ def _assemble(config: PeftLora, halves: _Halves, base: Base) -> LoraAdapter:
         alpha=config.alpha,
         dropout=config.dropout,
         targets=tuple(sorted(names)),
-        active=_active(config, base),
-        top_layers=_top_layers(config, base),
+        active=_resolve_active_tokens(config, base),
+        top_layers=_count_top_layers(config, base),
     )
     wide = torch.float64 if base.dtype == torch.float64 else torch.float32
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
-    for site in sites(base.model, ours):
+    for site in target_modules(base.model, ours):
         if site.path not in named:
             a = torch.zeros(config.rank, site.inputs, dtype=wide)
             pairs[site.path] = (a, torch.zeros(site.outputs, config.rank, dtype=wide))
@@ -112,14 +124,14 @@ def _assemble(config: PeftLora, halves: _Halves, base: Base) -> LoraAdapter:
             halves[site.path, "A"].to(wide, copy=True),
             halves[site.path, "B"].to(wide, copy=True),
         )
-    return LoraAdapter(config=ours, base=base.identity, pairs=pairs).check(base)
+    return LoraAdapter(config=ours, base=base.identity, pairs=pairs).check_matches_base(base)
 
 
-def _active(config: PeftLora, base: Base) -> Literal["all", "answer"]:
+def _resolve_active_tokens(config: PeftLoraConfig, base: Base) -> Literal["all", "answer"]:
     """Where it acts; raises MismatchError for tokens that do not ask for an answer here."""
     if not config.invocation:
         return "all"
-    ours = invocation_of(base.tokenizer)
+    ours = encode_invocation(base.tokenizer)
     if config.invocation != ours:
         raise MismatchError(
             f"alora_invocation_tokens {list(config.invocation)} are not what asks for an answer on "
@@ -128,22 +140,22 @@ def _active(config: PeftLora, base: Base) -> Literal["all", "answer"]:
     return "answer"
 
 
-def _top_layers(config: PeftLora, base: Base) -> int:
+def _count_top_layers(config: PeftLoraConfig, base: Base) -> int:
     """How many of the last layers it names, 0 for all or for others than the last ones."""
     if not config.layers:
         return 0
-    layers, count = depth(base.model), len(set(config.layers))
+    layers, count = num_layers(base.model), len(set(config.layers))
     last = set(range(layers - count, layers))
     return count if count < layers and set(config.layers) == last else 0
 
 
-def _named_sites(config: PeftLora, base: Base) -> dict[str, Site]:
+def _find_named_modules(config: PeftLoraConfig, base: Base) -> dict[str, TargetModule]:
     """The base's linear modules that the config names."""
     head = base.model.get_output_embeddings()
     named = {
-        path: Site(path, module.in_features, module.out_features)
+        path: TargetModule(path, module.in_features, module.out_features)
         for path, module in base.model.named_modules()
-        if isinstance(module, nn.Linear) and config.covers(path)
+        if isinstance(module, nn.Linear) and config.targets_module(path)
         if not (module is head and config.targets == ALL_LINEAR)  # PEFT leaves it out there
     }
     for path in named:

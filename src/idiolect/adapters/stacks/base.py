@@ -16,7 +16,7 @@ from torch import Tensor
 
 from idiolect.adapters.protocol import Adapter
 from idiolect.models.base import Base
-from idiolect.prompts.chat_template import invocation_of, invoked_at
+from idiolect.prompts.chat_template import encode_invocation, find_invocation
 
 V_co = TypeVar("V_co", covariant=True)
 
@@ -48,33 +48,33 @@ class TrainableStack(ABC, Generic[V_co]):
         self.base = base
         self.weights = torch.zeros(slots, size, dtype=dtype, device=base.device)
         self.grads: Tensor | None = None
-        self.trained_from = 0
-        self.invocation = invocation_of(base.tokenizer) if active == "answer" else ()
-        self._anchor = torch.zeros((), dtype=dtype, device=base.device)
+        self.trainable_offset = 0
+        self.invocation = encode_invocation(base.tokenizer) if active == "answer" else ()
+        self._autograd_anchor = torch.zeros((), dtype=dtype, device=base.device)
         """A leaf that makes autograd run the hooks' backward though no weight requires grad."""
 
     @property
-    def slots(self) -> int:
+    def num_slots(self) -> int:
         """The number of slots."""
         return self.weights.shape[0]
 
     def train(self) -> Self:
         """Let ``backward`` add gradients to ``grads`` [U, P]."""
         self.grads = torch.zeros_like(self.weights)
-        self._anchor.requires_grad_()
+        self._autograd_anchor.requires_grad_()
         return self
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss to ``grads``, each slot's in its own row."""
         assert self.grads is not None
         loss.backward()
-        self._anchor.grad = None
+        self._autograd_anchor.grad = None
 
     @property
-    def _trains(self) -> bool:
+    def _is_training(self) -> bool:
         return self.grads is not None and torch.is_grad_enabled()
 
-    def active(
+    def token_mask(
         self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
     ) -> Tensor | None:
         """On which tokens of these prompts the slots act [B, width, 1]; ``None`` means on all.
@@ -86,23 +86,23 @@ class TrainableStack(ABC, Generic[V_co]):
             return None
         out = torch.zeros(len(ids), width, 1, dtype=self.weights.dtype)
         for row, tokens in enumerate(ids):
-            start = invoked_at(tokens, self.invocation)
+            start = find_invocation(tokens, self.invocation)
             out[row, (width - len(tokens) if left else 0) + start :] = 1
         return out.to(self.base.device)
 
     @abstractmethod
-    def put(self, slot: int, adapter: Adapter) -> None:
+    def load_slot(self, slot: int, adapter: Adapter) -> None:
         """Set a slot to what a person starts from: their adapter, or what is trained beside it.
 
         Raises as ``Adapter.check``; the slot is then as it was.
         """
 
     @abstractmethod
-    def unpack(self, row: Tensor) -> V_co:
+    def from_row(self, row: Tensor) -> V_co:
         """What a row [P] of this stack holds, as a value that shares the row's memory."""
 
     @abstractmethod
-    def applied(
+    def activate(
         self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
     ) -> AbstractContextManager[None]:
         """While inside, the base's forward adds to batch row ``i`` what slot ``rows[i]`` holds.
@@ -111,7 +111,7 @@ class TrainableStack(ABC, Generic[V_co]):
         own weights are never touched.
         """
 
-    def applied_to_tokens(
+    def activate_packed(
         self, slots: Sequence[int], sizes: Sequence[int]
     ) -> AbstractContextManager[None]:
         """While inside, the base's forward of tokens [1, N] adds to the first ``sizes[0]`` of them
@@ -122,6 +122,6 @@ class TrainableStack(ABC, Generic[V_co]):
         raise NotImplementedError(f"{type(self).__name__} runs padded rows only")
 
 
-def rows_of(people: Sequence[str], slots: Mapping[str, int], device: torch.device) -> Tensor:
+def slots_of(people: Sequence[str], slots: Mapping[str, int], device: torch.device) -> Tensor:
     """Each row's slot [B], -1 for people without an adapter."""
     return torch.tensor([slots.get(p, -1) for p in people], dtype=torch.long, device=device)

@@ -17,18 +17,22 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.hooks import Hook, forward_hooks
-from idiolect.adapters.lora import LoraConfig, Site, sites
+from idiolect.adapters.lora import LoraConfig, TargetModule, target_modules
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import Dropout, TrainableStack
-from idiolect.adapters.stacks.lora import Stack
-from idiolect.adapters.stacks.ops_gated import Gated, add_gated, add_trained_gated
-from idiolect.adapters.stacks.ops_padded import Rows
+from idiolect.adapters.stacks.lora import LoraStack
+from idiolect.adapters.stacks.ops_gated import (
+    GatedLoraWeights,
+    gated_lora_forward,
+    gated_lora_forward_autograd,
+)
+from idiolect.adapters.stacks.ops_padded import SlotIndex
 from idiolect.errors import IntegrityError, MismatchError
 from idiolect.models.base import Base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gates:
+class GateVectors:
     """One sharer's gates: per site path a vector g [D]."""
 
     config: LoraConfig
@@ -38,7 +42,7 @@ class Gates:
     vectors: Mapping[str, Tensor]
 
     @property
-    def flaw(self) -> str | None:
+    def defect(self) -> str | None:
         """Which gate says nothing and why, ``None`` where all are of use: only directions around
         the mean are compared, so all entries alike are as none."""
         for path, gate in self.vectors.items():
@@ -48,15 +52,16 @@ class Gates:
                 return f"of {path} has the same in all entries, {float(gate[0]):g}"
         return None
 
-    def check(self, base: Base, config: LoraConfig | None = None) -> Gates:
+    def check_matches_base(self, base: Base, config: LoraConfig | None = None) -> GateVectors:
         """Themselves, if they fit the base (and adapters of the config's kind).
 
         Raises MismatchError for another base, kind or shape, IntegrityError for a gate that is not
         finite or says nothing.
         """
-        if config is not None and not config.same_kind(self.config):
+        if config is not None and not config.is_same_kind(self.config):
             raise MismatchError(
-                f"gates are for adapters with {self.config.described}; here is {config.described}"
+                f"gates are for adapters with {self.config.description}; here is "
+                f"{config.description}"
             )
         if self.base != base.identity:
             raise MismatchError(
@@ -64,18 +69,18 @@ class Gates:
                 f"({base.name}); load the base they were trained on"
             )
         found = {path: tuple(gate.shape) for path, gate in self.vectors.items()}
-        wanted = {site.path: (site.inputs,) for site in sites(base.model, self.config)}
+        wanted = {site.path: (site.inputs,) for site in target_modules(base.model, self.config)}
         if found != wanted:
             odd = min(path for path, _ in found.items() ^ wanted.items())
             raise MismatchError(
                 f"gate {odd}: shape {found.get(odd)}, the base needs {wanted.get(odd)}"
             )
-        if self.flaw:
-            raise IntegrityError(f"the gate {self.flaw}")
+        if self.defect:
+            raise IntegrityError(f"the gate {self.defect}")
         return self
 
 
-class GateStack(TrainableStack[Gates]):
+class GateVectorStack(TrainableStack[GateVectors]):
     """The gates of ``U`` slots, views of one buffer, beside each slot's frozen adapter.
 
     ``weights`` and ``grads`` are [U, P]: all gates of slot ``u`` lie in row ``u``, in the order of
@@ -84,34 +89,34 @@ class GateStack(TrainableStack[Gates]):
 
     def __init__(self, base: Base, config: LoraConfig, slots: int) -> None:
         self.config = config
-        self.frozen = Stack(base, config, slots, dtype=base.dtype)
-        self.sites: tuple[Site, ...] = self.frozen.sites
-        super().__init__(base, slots=slots, size=sum(site.inputs for site in self.sites))
+        self.lora_stack = LoraStack(base, config, slots, dtype=base.dtype)
+        self.target_modules: tuple[TargetModule, ...] = self.lora_stack.target_modules
+        super().__init__(base, slots=slots, size=sum(site.inputs for site in self.target_modules))
 
-    def _views(self, buffer: Tensor) -> dict[str, Tensor]:
+    def _split_buffer(self, buffer: Tensor) -> dict[str, Tensor]:
         """Per site the gates [U, D] of a [U, P] buffer."""
-        parts = buffer.split([site.inputs for site in self.sites], dim=1)
-        return {site.path: part for site, part in zip(self.sites, parts, strict=True)}
+        parts = buffer.split([site.inputs for site in self.target_modules], dim=1)
+        return {site.path: part for site, part in zip(self.target_modules, parts, strict=True)}
 
-    def active(
+    def token_mask(
         self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
     ) -> Tensor | None:
         """On which tokens adapters and gates act, as ``Stack.active``."""
-        return self.frozen.active(ids, width, left=left)
+        return self.lora_stack.token_mask(ids, width, left=left)
 
     @torch.no_grad()
-    def put(self, slot: int, adapter: Adapter) -> None:
+    def load_slot(self, slot: int, adapter: Adapter) -> None:
         """Seat a sharer: their adapter, and gates of zero; raises as ``Adapter.check``."""
-        self.frozen.put(slot, adapter)
+        self.lora_stack.load_slot(slot, adapter)
         self.weights[slot].zero_()
 
-    def unpack(self, row: Tensor) -> Gates:
+    def from_row(self, row: Tensor) -> GateVectors:
         """The gates in a row [P] as this stack lays it out; share the row's memory."""
-        vectors = {path: gate[0] for path, gate in self._views(row[None]).items()}
-        return Gates(config=self.config, base=self.base.identity, vectors=vectors)
+        vectors = {path: gate[0] for path, gate in self._split_buffer(row[None]).items()}
+        return GateVectors(config=self.config, base=self.base.identity, vectors=vectors)
 
     @contextmanager
-    def applied(
+    def activate(
         self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
     ) -> Iterator[None]:
         """While inside, the base's forward adds to row ``i`` the gated adapter of slot ``rows[i]``.
@@ -120,22 +125,26 @@ class GateStack(TrainableStack[Gates]):
         """
         assert dropout is None
         kept = (rows >= 0).to(self.weights.dtype) * self.config.scale
-        whose = Rows(rows.clamp_min(0), kept[:, None, None], active)
-        gates = self._views(self.weights.to(self.base.dtype))
-        grads = self._views(self.grads) if self.grads is not None else {}
+        whose = SlotIndex(rows.clamp_min(0), kept[:, None, None], active)
+        gates = self._split_buffer(self.weights.to(self.base.dtype))
+        grads = self._split_buffer(self.grads) if self.grads is not None else {}
         hooks = {
-            path: self._adder(Gated(gate, *self.frozen.pairs[path], grads.get(path)), whose)
+            path: self._make_hook(
+                GatedLoraWeights(gate, *self.lora_stack.pairs[path], grads.get(path)), whose
+            )
             for path, gate in gates.items()
         }
         with forward_hooks(self.base.model, hooks):
             yield
 
-    def _adder(self, module: Gated, rows: Rows) -> Hook:
+    def _make_hook(self, module: GatedLoraWeights, rows: SlotIndex) -> Hook:
         """A forward hook that adds each row's own gated update to a module's output."""
 
-        def add(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            if not self._trains:
-                return add_gated(output, inputs[0], module, rows)
-            return add_trained_gated(self._anchor, output, inputs[0], module, rows)
+        def add_update(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if not self._is_training:
+                return gated_lora_forward(output, inputs[0], module, rows)
+            return gated_lora_forward_autograd(
+                self._autograd_anchor, output, inputs[0], module, rows
+            )
 
-        return add
+        return add_update

@@ -14,19 +14,30 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.hooks import Hook, forward_hooks
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, Site, require_lora, sites
+from idiolect.adapters.lora import (
+    LoraAdapter,
+    LoraConfig,
+    TargetModule,
+    require_lora,
+    target_modules,
+)
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import Dropout, TrainableStack
 from idiolect.adapters.stacks.ops_packed import (
-    Tokens,
-    add_lora_to_tokens,
-    add_trained_lora_to_tokens,
+    TokenGroups,
+    packed_lora_forward,
+    packed_lora_forward_autograd,
 )
-from idiolect.adapters.stacks.ops_padded import Pair, Rows, add_lora, add_trained_lora
+from idiolect.adapters.stacks.ops_padded import (
+    LoraWeights,
+    SlotIndex,
+    lora_forward,
+    lora_forward_autograd,
+)
 from idiolect.models.base import Base
 
 
-class Stack(TrainableStack[LoraAdapter]):
+class LoraStack(TrainableStack[LoraAdapter]):
     """The adapters of ``U`` slots: per site A [U, R, D] and B [U, O, R], views of one buffer each.
 
     ``weights`` and ``grads`` are [U, P]: everything of slot ``u`` lies in row ``u``, all A before
@@ -37,43 +48,43 @@ class Stack(TrainableStack[LoraAdapter]):
         self, base: Base, config: LoraConfig, slots: int, *, dtype: torch.dtype | None = None
     ) -> None:
         self.config = config
-        self.sites: tuple[Site, ...] = sites(base.model, config)
-        size = sum(config.rank * (s.inputs + s.outputs) for s in self.sites)
+        self.target_modules: tuple[TargetModule, ...] = target_modules(base.model, config)
+        size = sum(config.rank * (s.inputs + s.outputs) for s in self.target_modules)
         super().__init__(base, slots=slots, size=size, dtype=dtype, active=config.active)
-        self.pairs: dict[str, tuple[Tensor, Tensor]] = self._views(self.weights)
-        all_a = config.rank * sum(s.inputs for s in self.sites)
-        self.trained_from = all_a if config.shared_a else 0
+        self.pairs: dict[str, tuple[Tensor, Tensor]] = self._split_buffer(self.weights)
+        all_a = config.rank * sum(s.inputs for s in self.target_modules)
+        self.trainable_offset = all_a if config.shared_a else 0
 
-    def _views(self, buffer: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    def _split_buffer(self, buffer: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """Per site the views (A [U, R, D], B [U, O, R]) of a [U, P] buffer."""
         rank = self.config.rank
-        a_sizes = [rank * site.inputs for site in self.sites]
-        b_sizes = [rank * site.outputs for site in self.sites]
+        a_sizes = [rank * site.inputs for site in self.target_modules]
+        b_sizes = [rank * site.outputs for site in self.target_modules]
         parts = buffer.split([*a_sizes, *b_sizes], dim=1)
         return {
             site.path: (a.view(-1, rank, site.inputs), b.view(-1, site.outputs, rank))
             for site, a, b in zip(
-                self.sites, parts[: len(a_sizes)], parts[len(a_sizes) :], strict=True
+                self.target_modules, parts[: len(a_sizes)], parts[len(a_sizes) :], strict=True
             )
         }
 
     @torch.no_grad()
-    def put(self, slot: int, adapter: Adapter) -> None:
+    def load_slot(self, slot: int, adapter: Adapter) -> None:
         """Copy an adapter into a slot; raises as ``Adapter.check``."""
-        adapter = require_lora(adapter.check(self.base, self.config))
+        adapter = require_lora(adapter.check_matches_base(self.base, self.config))
         for path, (a, b) in self.pairs.items():
             theirs = adapter.pairs[path]
             a[slot].copy_(theirs[0])
             b[slot].copy_(theirs[1])
 
-    def unpack(self, row: Tensor) -> LoraAdapter:
+    def from_row(self, row: Tensor) -> LoraAdapter:
         """The adapter in a row [P] as this stack lays it out; shares the row's memory."""
-        views = self._views(row[None])
+        views = self._split_buffer(row[None])
         pairs = {path: (a[0], b[0]) for path, (a, b) in views.items()}
         return LoraAdapter(config=self.config, base=self.base.identity, pairs=pairs)
 
     @contextmanager
-    def applied(
+    def activate(
         self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
     ) -> Iterator[None]:
         """While inside, the base's forward adds to row ``i`` the adapter of slot ``rows[i]``.
@@ -82,49 +93,53 @@ class Stack(TrainableStack[LoraAdapter]):
         weights are never touched.
         """
         kept = (rows >= 0).to(self.weights.dtype) * self.config.scale
-        whose = Rows(rows.clamp_min(0), kept[:, None, None], active)
-        with self._hooked(lambda pair, number: self._adder(pair, whose, number, dropout)):
+        whose = SlotIndex(rows.clamp_min(0), kept[:, None, None], active)
+        with self._register_hooks(
+            lambda pair, number: self._make_hook(pair, whose, number, dropout)
+        ):
             yield
 
     @contextmanager
-    def applied_to_tokens(self, slots: Sequence[int], sizes: Sequence[int]) -> Iterator[None]:
+    def activate_packed(self, slots: Sequence[int], sizes: Sequence[int]) -> Iterator[None]:
         """While inside, the base's forward of tokens [1, N] adds to the first ``sizes[0]`` of them
         the adapter of slot ``slots[0]``, and so on; each slot comes once."""
-        tokens = Tokens.of(slots, sizes, self.config.scale, self.weights)
-        with self._hooked(lambda pair, _: self._token_adder(pair, tokens)):
+        tokens = TokenGroups.from_slots(slots, sizes, self.config.scale, self.weights)
+        with self._register_hooks(lambda pair, _: self._make_packed_hook(pair, tokens)):
             yield
 
     @contextmanager
-    def _hooked(self, hook: Callable[[Pair, int], Hook]) -> Iterator[None]:
+    def _register_hooks(self, hook: Callable[[LoraWeights, int], Hook]) -> Iterator[None]:
         """While inside, every site has the forward hook made of its pair and number."""
-        grads = self._views(self.grads) if self.grads is not None else {}
-        cast = self._views(self.weights.to(self.base.dtype))
+        grads = self._split_buffer(self.grads) if self.grads is not None else {}
+        cast = self._split_buffer(self.weights.to(self.base.dtype))
         hooks: dict[str, Hook] = {}
-        for number, site in enumerate(self.sites):
+        for number, site in enumerate(self.target_modules):
             grad_a, grad_b = grads.get(site.path, (None, None))
-            pair = Pair(*cast[site.path], None if self.config.shared_a else grad_a, grad_b)
+            pair = LoraWeights(*cast[site.path], None if self.config.shared_a else grad_a, grad_b)
             hooks[site.path] = hook(pair, number)
         with forward_hooks(self.base.model, hooks):
             yield
 
-    def _adder(self, pair: Pair, rows: Rows, number: int, dropout: Dropout | None) -> Hook:
+    def _make_hook(
+        self, pair: LoraWeights, rows: SlotIndex, number: int, dropout: Dropout | None
+    ) -> Hook:
         """A forward hook that adds each row's own ``scale * B A x`` to a module's output."""
 
-        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             x = inputs[0] if dropout is None else dropout(inputs[0], number)
-            if not self._trains:
-                return add_lora(output, x, pair, rows)
-            return add_trained_lora(self._anchor, output, x, pair, rows)
+            if not self._is_training:
+                return lora_forward(output, x, pair, rows)
+            return lora_forward_autograd(self._autograd_anchor, output, x, pair, rows)
 
-        return add
+        return add_update
 
-    def _token_adder(self, pair: Pair, tokens: Tokens) -> Hook:
+    def _make_packed_hook(self, pair: LoraWeights, tokens: TokenGroups) -> Hook:
         """The same for tokens of a single row."""
 
-        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             x, out = inputs[0][0], output[0]
-            if not self._trains:
-                return add_lora_to_tokens(out, x, pair, tokens)[None]
-            return add_trained_lora_to_tokens(self._anchor, out, x, pair, tokens)[None]
+            if not self._is_training:
+                return packed_lora_forward(out, x, pair, tokens)[None]
+            return packed_lora_forward_autograd(self._autograd_anchor, out, x, pair, tokens)[None]
 
-        return add
+        return add_update

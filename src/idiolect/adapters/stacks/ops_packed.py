@@ -18,27 +18,29 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grouped_mm
 
-from idiolect.adapters.stacks.ops_padded import Pair
+from idiolect.adapters.stacks.ops_padded import LoraWeights
 
-ALIGNED = 16
+ALIGNMENT_BYTES = 16
 """Bytes by which the kernels want every matrix and each of its rows to begin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tokens:
+class TokenGroups:
     """Whose tokens stand where: those of one slot behind another's."""
 
     slot: Tensor
     """The slots that have tokens [G], long, each once."""
     sizes: tuple[int, ...]
     """How many tokens each of them has, at least one."""
-    ends: Tensor
+    end_offsets: Tensor
     """Behind the last token of each [G], int32."""
     scale: float
     """What each update is multiplied with."""
 
     @classmethod
-    def of(cls, slots: Sequence[int], sizes: Sequence[int], scale: float, like: Tensor) -> Tokens:
+    def from_slots(
+        cls, slots: Sequence[int], sizes: Sequence[int], scale: float, like: Tensor
+    ) -> TokenGroups:
         """From slots (each once) and the number of their tokens, on the device of ``like``."""
         assert len(set(slots)) == len(slots) and all(sizes)
         return cls(
@@ -49,20 +51,20 @@ class Tokens:
         )
 
 
-def add_lora_to_tokens(out: Tensor, x: Tensor, pair: Pair, tokens: Tokens) -> Tensor:
+def packed_lora_forward(out: Tensor, x: Tensor, pair: LoraWeights, tokens: TokenGroups) -> Tensor:
     """``out`` [N, O] with every token's own update of ``x`` [N, D]; no gradients."""
-    return _forward(out, x, pair, tokens)[0]
+    return _compute_forward(out, x, pair, tokens)[0]
 
 
-class _Trained(torch.autograd.Function):
+class _PackedLoraFunction(torch.autograd.Function):
     """``add_lora_to_tokens`` with gradients. ``anchor`` is a leaf that makes autograd come by where
     nothing else that enters requires gradients."""
 
     @staticmethod
     def forward(
-        ctx: Any, anchor: Tensor, out: Tensor, x: Tensor, pair: Pair, tokens: Tokens
+        ctx: Any, anchor: Tensor, out: Tensor, x: Tensor, pair: LoraWeights, tokens: TokenGroups
     ) -> Tensor:
-        out, hidden = _forward(out, x, pair, tokens)
+        out, hidden = _compute_forward(out, x, pair, tokens)
         ctx.save_for_backward(x, hidden)
         ctx.pair, ctx.tokens = pair, tokens
         return out
@@ -71,52 +73,56 @@ class _Trained(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         dy = grads[0].contiguous()  # an expanded one has no strides that kernels take
         x, hidden = ctx.saved_tensors
-        pair, tokens = cast("Pair", ctx.pair), cast("Tokens", ctx.tokens)
+        pair, tokens = cast("LoraWeights", ctx.pair), cast("TokenGroups", ctx.tokens)
         if pair.grad_b is not None:
-            found = summed_products(dy, hidden, tokens)  # [G, O, R]
+            found = grouped_matmul_transposed(dy, hidden, tokens)  # [G, O, R]
             pair.grad_b.index_add_(0, tokens.slot, found.to(pair.grad_b.dtype))
-        inner = products(dy, pair.b.index_select(0, tokens.slot), tokens) * tokens.scale  # [N, R]
+        inner = (
+            grouped_matmul(dy, pair.b.index_select(0, tokens.slot), tokens) * tokens.scale
+        )  # [N, R]
         if pair.grad_a is not None:
-            found = summed_products(inner, x, tokens)  # [G, R, D]
+            found = grouped_matmul_transposed(inner, x, tokens)  # [G, R, D]
             pair.grad_a.index_add_(0, tokens.slot, found.to(pair.grad_a.dtype))
         dx = None
         if ctx.needs_input_grad[2]:
-            dx = products(inner, pair.a.index_select(0, tokens.slot), tokens)
+            dx = grouped_matmul(inner, pair.a.index_select(0, tokens.slot), tokens)
         return None, dy, dx, None, None
 
 
-def add_trained_lora_to_tokens(
-    anchor: Tensor, out: Tensor, x: Tensor, pair: Pair, tokens: Tokens
+def packed_lora_forward_autograd(
+    anchor: Tensor, out: Tensor, x: Tensor, pair: LoraWeights, tokens: TokenGroups
 ) -> Tensor:
     """``add_lora_to_tokens``, whose backward adds A's and B's gradients to the pair's buffers."""
-    return cast("Tensor", _Trained.apply(anchor, out, x, pair, tokens))
+    return cast("Tensor", _PackedLoraFunction.apply(anchor, out, x, pair, tokens))
 
 
-def _forward(out: Tensor, x: Tensor, pair: Pair, tokens: Tokens) -> tuple[Tensor, Tensor]:
+def _compute_forward(
+    out: Tensor, x: Tensor, pair: LoraWeights, tokens: TokenGroups
+) -> tuple[Tensor, Tensor]:
     """The updated output [N, O], and the scaled ``A x`` [N, R]."""
     a = pair.a.index_select(0, tokens.slot).transpose(1, 2)
     b = pair.b.index_select(0, tokens.slot).transpose(1, 2)
-    hidden = products(x, a, tokens) * tokens.scale
-    return out + products(hidden, b, tokens), hidden
+    hidden = grouped_matmul(x, a, tokens) * tokens.scale
+    return out + grouped_matmul(hidden, b, tokens), hidden
 
 
-def products(x: Tensor, matrices: Tensor, tokens: Tokens) -> Tensor:
+def grouped_matmul(x: Tensor, matrices: Tensor, tokens: TokenGroups) -> Tensor:
     """Every slot's tokens [N, K] times its matrix [G, K, M]: [N, M]."""
-    if can_be_grouped(x, matrices):
-        return grouped_mm(x, matrices, offs=tokens.ends)
+    if can_use_grouped_mm(x, matrices):
+        return grouped_mm(x, matrices, offs=tokens.end_offsets)
     parts = zip(x.split(tokens.sizes), matrices, strict=True)
     return torch.cat([part @ matrix for part, matrix in parts])
 
 
-def summed_products(one: Tensor, other: Tensor, tokens: Tokens) -> Tensor:
+def grouped_matmul_transposed(one: Tensor, other: Tensor, tokens: TokenGroups) -> Tensor:
     """Every slot's sum over its tokens of ``one`` [N, K] times ``other`` [N, M]: [G, K, M]."""
-    if can_be_grouped(one.T, other):
-        return grouped_mm(one.T, other, offs=tokens.ends)
+    if can_use_grouped_mm(one.T, other):
+        return grouped_mm(one.T, other, offs=tokens.end_offsets)
     parts = zip(one.split(tokens.sizes), other.split(tokens.sizes), strict=True)
     return torch.stack([a.T @ b for a, b in parts])
 
 
-def can_be_grouped(*matrices: Tensor) -> bool:
+def can_use_grouped_mm(*matrices: Tensor) -> bool:
     """Whether torch multiplies these in groups: of a type it knows, laid out as kernels want it.
 
     On CUDA it does so for bf16 alone (Ampere and later); others it would take apart by offsets that
@@ -136,4 +142,6 @@ def _is_aligned(matrix: Tensor) -> bool:
         return False
     strides = (*outer, rows if columns == 1 else columns)
     size = matrix.element_size()
-    return matrix.data_ptr() % ALIGNED == 0 and all(s * size % ALIGNED == 0 for s in strides)
+    return matrix.data_ptr() % ALIGNMENT_BYTES == 0 and all(
+        s * size % ALIGNMENT_BYTES == 0 for s in strides
+    )

@@ -14,27 +14,27 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class SlotIndex:
     """Whose rows they are, and on which of their tokens adapters act."""
 
     slot: Tensor
     """Each row's slot [B], long; the bare base's rows name any."""
     scale: Tensor
     """What each row's update is multiplied with [B, 1, 1]; 0 for the bare base."""
-    active: Tensor | None = None
+    token_mask: Tensor | None = None
     """[B, T, 1], 1 where the adapter acts; ``None`` everywhere. A forward of another length is a
     later step of generation, whose tokens stand behind: there it acts."""
 
-    def gates(self, like: Tensor) -> Tensor:
+    def compute_token_scale(self, like: Tensor) -> Tensor:
         """What the update of every token is multiplied with [B, 1 or T, 1], as ``like``."""
         scale = self.scale.to(like.dtype)
-        if self.active is None or self.active.shape[1] != like.shape[1]:
+        if self.token_mask is None or self.token_mask.shape[1] != like.shape[1]:
             return scale
-        return scale * self.active.to(like.dtype)
+        return scale * self.token_mask.to(like.dtype)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class LoraWeights:
     """One module's adapters: A [U, R, D] and B [U, O, R] in the base's type."""
 
     a: Tensor
@@ -44,21 +44,23 @@ class Pair:
     grad_b: Tensor | None = None
 
 
-def add_lora(out: Tensor, x: Tensor, pair: Pair, rows: Rows) -> Tensor:
+def lora_forward(out: Tensor, x: Tensor, pair: LoraWeights, rows: SlotIndex) -> Tensor:
     """``out`` [B, T, O] with every row's own update of ``x`` [B, T, D]; no gradients."""
     hidden = torch.bmm(x, pair.a.index_select(0, rows.slot).transpose(1, 2))
-    hidden = hidden * rows.gates(hidden)
+    hidden = hidden * rows.compute_token_scale(hidden)
     return torch.baddbmm(out, hidden, pair.b.index_select(0, rows.slot).transpose(1, 2))
 
 
-class _Trained(torch.autograd.Function):
+class _LoraFunction(torch.autograd.Function):
     """``add_lora`` with gradients. ``anchor`` is a leaf that makes autograd come by where nothing
     else that enters requires gradients."""
 
     @staticmethod
-    def forward(ctx: Any, anchor: Tensor, out: Tensor, x: Tensor, pair: Pair, rows: Rows) -> Tensor:
+    def forward(
+        ctx: Any, anchor: Tensor, out: Tensor, x: Tensor, pair: LoraWeights, rows: SlotIndex
+    ) -> Tensor:
         hidden = torch.bmm(x, pair.a.index_select(0, rows.slot).transpose(1, 2))
-        hidden = hidden * rows.gates(hidden)
+        hidden = hidden * rows.compute_token_scale(hidden)
         ctx.save_for_backward(x, hidden)
         ctx.pair, ctx.rows = pair, rows
         return torch.baddbmm(out, hidden, pair.b.index_select(0, rows.slot).transpose(1, 2))
@@ -67,12 +69,12 @@ class _Trained(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = grads
         x, hidden = ctx.saved_tensors
-        pair, rows = cast("Pair", ctx.pair), cast("Rows", ctx.rows)
+        pair, rows = cast("LoraWeights", ctx.pair), cast("SlotIndex", ctx.rows)
         if pair.grad_b is not None:
             by_row = torch.bmm(hidden.transpose(1, 2), dy).transpose(1, 2)  # [B, O, R]
             pair.grad_b.index_add_(0, rows.slot, by_row.to(pair.grad_b.dtype))
         inner = torch.bmm(dy, pair.b.index_select(0, rows.slot))  # [B, T, R]
-        inner = inner * rows.gates(inner)
+        inner = inner * rows.compute_token_scale(inner)
         if pair.grad_a is not None:
             by_row = torch.bmm(inner.transpose(1, 2), x)  # [B, R, D]
             pair.grad_a.index_add_(0, rows.slot, by_row.to(pair.grad_a.dtype))
@@ -82,6 +84,8 @@ class _Trained(torch.autograd.Function):
         return None, dy, dx, None, None
 
 
-def add_trained_lora(anchor: Tensor, out: Tensor, x: Tensor, pair: Pair, rows: Rows) -> Tensor:
+def lora_forward_autograd(
+    anchor: Tensor, out: Tensor, x: Tensor, pair: LoraWeights, rows: SlotIndex
+) -> Tensor:
     """``add_lora``, whose backward adds A's and B's gradients to the pair's buffers."""
-    return cast("Tensor", _Trained.apply(anchor, out, x, pair, rows))
+    return cast("Tensor", _LoraFunction.apply(anchor, out, x, pair, rows))

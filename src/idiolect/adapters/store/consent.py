@@ -8,13 +8,13 @@ from pathlib import Path
 
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import MissingError, UsageError
-from idiolect.privacy.consent import Consent, Scope, consents, grant, revoke
+from idiolect.privacy.consent import Consent, Scope, grant_consent, list_consents, revoke_consent
 from idiolect.privacy.ledger import Ledger
 
 
-def consents_in(store: Path) -> tuple[Consent, ...]:
+def list_store_consents(store: Path) -> tuple[Consent, ...]:
     """See ``api.consents``."""
-    return consents(ledger_of(AdapterStore.open(store)))
+    return list_consents(open_ledger(AdapterStore.open(store)))
 
 
 def record_consent(
@@ -22,43 +22,43 @@ def record_consent(
 ) -> tuple[Consent, ...]:
     """See ``api.consent``."""
     opened = AdapterStore.open(store)
-    names = _named(people)
+    names = _dedupe_people(people)
     for person in names:
-        if opened.record(person) is None:
-            raise _stranger(opened, person)
-    ledger = ledger_of(opened)
-    grant(ledger, names, scope, until=until)
-    return _of(ledger, names, scope)
+        if opened.get_record(person) is None:
+            raise _make_unknown_error(opened, person)
+    ledger = open_ledger(opened)
+    grant_consent(ledger, names, scope, until=until)
+    return _select_consents(ledger, names, scope)
 
 
-def take_consent_back(store: Path, people: Sequence[str], scope: Scope) -> tuple[Consent, ...]:
+def revoke_store_consent(store: Path, people: Sequence[str], scope: Scope) -> tuple[Consent, ...]:
     """See ``api.consent``."""
     opened = AdapterStore.open(store)
-    ledger, names = ledger_of(opened), _named(people)
-    known = set(ledger.by_person())
+    ledger, names = open_ledger(opened), _dedupe_people(people)
+    known = set(ledger.read_by_person())
     for person in names:
-        if opened.record(person) is None and person not in known:
-            raise _stranger(opened, person)
-    return _of(ledger, revoke(ledger, names, scope), scope)
+        if opened.get_record(person) is None and person not in known:
+            raise _make_unknown_error(opened, person)
+    return _select_consents(ledger, revoke_consent(ledger, names, scope), scope)
 
 
-def ledger_of(store: AdapterStore) -> Ledger:
+def open_ledger(store: AdapterStore) -> Ledger:
     """Where a store's events stand."""
     return Ledger(store.folder / "ledger")
 
 
-def _named(people: Sequence[str]) -> tuple[str, ...]:
+def _dedupe_people(people: Sequence[str]) -> tuple[str, ...]:
     if not people:
         raise UsageError("a consent is a person's: name at least one (--person)")
     return tuple(dict.fromkeys(people))
 
 
-def _of(ledger: Ledger, people: Sequence[str], scope: Scope) -> tuple[Consent, ...]:
+def _select_consents(ledger: Ledger, people: Sequence[str], scope: Scope) -> tuple[Consent, ...]:
     chosen = set(people)
-    return tuple(c for c in consents(ledger) if c.person in chosen and c.scope == scope)
+    return tuple(c for c in list_consents(ledger) if c.person in chosen and c.scope == scope)
 
 
-def _stranger(store: AdapterStore, person: str) -> MissingError:
+def _make_unknown_error(store: AdapterStore, person: str) -> MissingError:
     people = store.people
     example = f", e.g. {people[0]!r}" if people else ""
     return MissingError(

@@ -20,7 +20,7 @@ from safetensors.torch import save
 
 from idiolect.adapters.kinds import restore_adapter
 from idiolect.adapters.protocol import Adapter, AdapterConfig
-from idiolect.adapters.store.shard_index import Shard, records_file, tensors_file
+from idiolect.adapters.store.shard_index import Shard, get_records_path, get_tensors_path
 from idiolect.errors import IntegrityError
 from idiolect.storage.files import read_json, sha256_file, write_atomic, write_json
 
@@ -28,7 +28,7 @@ Served = Literal["adapter", "gated", "too few items", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class AdapterRecord:
     """What the store knows of one person; ``row`` is their place in the shard, None without one."""
 
     person: str
@@ -54,8 +54,8 @@ class Record:
 
 
 def write_shard(
-    folder: Path, number: int, entries: Sequence[tuple[Record, Adapter | None]], *, base: str
-) -> Shard[Record]:
+    folder: Path, number: int, entries: Sequence[tuple[AdapterRecord, Adapter | None]], *, base: str
+) -> Shard[AdapterRecord]:
     """Write some people as one shard: after it returns they are on disk for good."""
     having = [(record, adapter) for record, adapter in entries if adapter is not None]
     rows = {record.person: row for row, (record, _) in enumerate(having)}
@@ -64,20 +64,22 @@ def write_shard(
     tensors = {name: torch.stack([part[name] for part in parts]) for name in names}
     if any(not torch.isfinite(t).all() for t in tensors.values()):
         raise IntegrityError(f"{folder}: an adapter to be stored is not finite")
-    target = tensors_file(folder, number)
+    target = get_tensors_path(folder, number)
     write_atomic(target, save(tensors, metadata={"format": "pt", "base": base}))
     records = [asdict(record) | {"row": rows.get(record.person)} for record, _ in entries]
     return _write_records(folder, number, sha256_file(target), records)
 
 
-def take_shard(folder: Path, number: int, source: Path, shard: Shard[Record]) -> Shard[Record]:
+def hardlink_shard(
+    folder: Path, number: int, source: Path, shard: Shard[AdapterRecord]
+) -> Shard[AdapterRecord]:
     """Take a shard out of another store's folder as it is; the file is shared where disks allow it.
 
     Raises IntegrityError where its tensors are missing or not what its records say.
     """
-    theirs = tensors_file(source, shard.number)
-    check_tensors(theirs, shard.sha256)
-    target = tensors_file(folder, number)
+    theirs = get_tensors_path(source, shard.number)
+    verify_tensors(theirs, shard.sha256)
+    target = get_tensors_path(folder, number)
     try:
         os.link(theirs, target)
     except OSError:  # another disk, or one that knows no links
@@ -87,26 +89,26 @@ def take_shard(folder: Path, number: int, source: Path, shard: Shard[Record]) ->
 
 def _write_records(
     folder: Path, number: int, sha256: str, records: Sequence[dict[str, Any]]
-) -> Shard[Record]:
-    write_json(records_file(folder, number), {"sha256": sha256, "records": records})
-    return Shard(number, sha256, tuple(Record(**r) for r in records))
+) -> Shard[AdapterRecord]:
+    write_json(get_records_path(folder, number), {"sha256": sha256, "records": records})
+    return Shard(number, sha256, tuple(AdapterRecord(**r) for r in records))
 
 
-def read_shard(path: Path) -> Shard[Record]:
+def read_shard(path: Path) -> Shard[AdapterRecord]:
     """Read a shard's records; raises IntegrityError where they are no records."""
     content = read_json(path)
     try:
-        records = tuple(_record(record) for record in content["records"])
+        records = tuple(_parse_record(record) for record in content["records"])
         return Shard(int(path.stem), str(content["sha256"]), records)
     except (KeyError, TypeError) as error:
         raise IntegrityError(f"{path}: not the records of a shard ({error})") from error
 
 
-def _record(content: Mapping[str, Any]) -> Record:
-    return Record(**{**content, "sharers": tuple(content.get("sharers", ()))})
+def _parse_record(content: Mapping[str, Any]) -> AdapterRecord:
+    return AdapterRecord(**{**content, "sharers": tuple(content.get("sharers", ()))})
 
 
-def check_tensors(path: Path, sha256: str, *, again: str = "personalize") -> None:
+def verify_tensors(path: Path, sha256: str, *, again: str = "personalize") -> None:
     """Raise IntegrityError where a shard's tensors are missing or changed.
 
     ``again``: the verb that makes them anew.
@@ -118,7 +120,7 @@ def check_tensors(path: Path, sha256: str, *, again: str = "personalize") -> Non
         )
 
 
-def read_row(path: Path, row: int, *, config: AdapterConfig, base: str) -> Adapter:
+def read_adapter_row(path: Path, row: int, *, config: AdapterConfig, base: str) -> Adapter:
     """One person's adapter out of a shard's tensors; raises IntegrityError."""
     try:
         with safe_open(path, framework="pt") as file:

@@ -18,7 +18,7 @@ from idiolect.storage.files import clean_partials, is_working_file
 _NUMBER = re.compile(r"\d{6,}", re.ASCII)
 
 
-class OfPerson(Protocol):
+class PersonRecord(Protocol):
     """A record of one person."""
 
     @property
@@ -28,7 +28,7 @@ class OfPerson(Protocol):
 
 
 T = TypeVar("T")
-R = TypeVar("R", bound=OfPerson)
+R = TypeVar("R", bound=PersonRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,66 +40,68 @@ class Shard(Generic[R]):
     records: tuple[R, ...]
 
 
-class ShardList(Generic[R]):
+class ShardIndex(Generic[R]):
     """The shards of a folder; a later one's word on a person counts."""
 
     def __init__(self, folder: Path, read: Callable[[Path], Shard[R]]) -> None:
         self.folder = folder
-        self._read = read
-        self.all: dict[int, Shard[R]] = {}
-        self.where: dict[str, tuple[int, R]] = {}
+        self._read_shard = read
+        self.shards: dict[int, Shard[R]] = {}
+        self.person_locations: dict[str, tuple[int, R]] = {}
         """Everyone's shard and record."""
-        self.read()
+        self.reload_shards()
 
-    def read(self) -> None:
+    def reload_shards(self) -> None:
         """Read every shard's records, as ``read_numbered``."""
-        found = read_numbered(self.folder, self._read)
-        self.all, self.where = {}, {}
+        found = read_numbered(self.folder, self._read_shard)
+        self.shards, self.person_locations = {}, {}
         for shard in found:
-            self.know(shard)
+            self.register(shard)
 
-    def know(self, shard: Shard[R]) -> None:
+    def register(self, shard: Shard[R]) -> None:
         """Take in a shard that was written."""
-        self.all[shard.number] = shard
-        self.where |= {record.person: (shard.number, record) for record in shard.records}
+        self.shards[shard.number] = shard
+        self.person_locations |= {record.person: (shard.number, record) for record in shard.records}
 
     @property
-    def next(self) -> int:
+    def next_number(self) -> int:
         """The number of the shard to come."""
-        return max(self.all, default=0) + 1
+        return max(self.shards, default=0) + 1
 
-    def clean(self) -> None:
+    def recover(self) -> None:
         """Read anew, and remove what killed writers left; for who holds the folder."""
         clean_partials(self.folder)
-        self.read()
+        self.reload_shards()
         for path in self.folder.glob("*.safetensors"):
-            if int(path.stem) not in self.all:  # of a killed writer, and somebody's data
+            if int(path.stem) not in self.shards:  # of a killed writer, and somebody's data
                 path.unlink()
 
-    def outdated(self, without: Collection[str] = ()) -> Iterator[tuple[int, list[R]]]:
+    def stale_shards(self, without: Collection[str] = ()) -> Iterator[tuple[int, list[R]]]:
         """Shards that say something outdated, or anything of ``without``, with the records that
         hold."""
-        for number in sorted(self.all):
-            records = self.all[number].records
-            live = [r for r in records if self.where[r.person][0] == number]
+        for number in sorted(self.shards):
+            records = self.shards[number].records
+            live = [r for r in records if self.person_locations[r.person][0] == number]
             live = [r for r in live if r.person not in without]
             if len(live) < len(records):
                 yield number, live
 
-    def remove(self, number: int) -> None:
+    def remove_shard(self, number: int) -> None:
         """Remove a shard, and whom it had the last word on."""
-        records_file(self.folder, number).unlink()
-        tensors_file(self.folder, number).unlink()
-        del self.all[number]
-        self.where = {person: at for person, at in self.where.items() if at[0] != number}
+        get_records_path(self.folder, number).unlink()
+        get_tensors_path(self.folder, number).unlink()
+        del self.shards[number]
+        self.person_locations = {
+            person: at for person, at in self.person_locations.items() if at[0] != number
+        }
 
 
-def tensors_file(folder: Path, number: int) -> Path:
+def get_tensors_path(folder: Path, number: int) -> Path:
     """Where the numbers of a pair stand."""
     return folder / f"{number:06d}.safetensors"
 
 
-def records_file(folder: Path, number: int) -> Path:
+def get_records_path(folder: Path, number: int) -> Path:
     """Where the records of a pair stand; with this file it exists."""
     return folder / f"{number:06d}.json"
 
@@ -111,12 +113,12 @@ def read_numbered(folder: Path, read: Callable[[Path], T]) -> list[T]:
     """
     while True:
         try:
-            return [read(path) for path in _records_files(folder)]
+            return [read(path) for path in _list_record_files(folder)]
         except MissingError:  # put in order by another process while it was read: look again
             continue
 
 
-def _records_files(folder: Path) -> list[Path]:
+def _list_record_files(folder: Path) -> list[Path]:
     out: list[Path] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_working_file(path.name):

@@ -9,25 +9,25 @@ from torch import Tensor
 
 from idiolect.adapters.protocol import Adapter
 
-_LEAST, _MOST = 16, 64
+_MIN_VALUES, _MAX_VALUES = 16, 64
 """Numbers that are looked for of a tensor: fewer may be anybody's, more find no more."""
 
 
-def numbers_of(adapter: Adapter) -> Iterator[bytes]:
+def tensor_bytes(adapter: Adapter) -> Iterator[bytes]:
     """Every tensor's bytes, as stores, pools and PEFT's format hold them."""
-    yield from map(_bytes, adapter.stored_forms())
+    yield from map(_encode_float32, adapter.stored_forms())
 
 
-def traces_of(adapter: Adapter) -> frozenset[bytes]:
+def byte_signatures(adapter: Adapter) -> frozenset[bytes]:
     """The first numbers of each of the person's own tensors, if most of them are not zero."""
     out: set[bytes] = set()
     for tensor in adapter.personal_forms():
-        first = tensor.detach().flatten()[:_MOST]
-        if len(first) >= _LEAST and bool(first.count_nonzero() > len(first) // 2):
-            raw = _bytes(first)
+        first = tensor.detach().flatten()[:_MAX_VALUES]
+        if len(first) >= _MIN_VALUES and bool(first.count_nonzero() > len(first) // 2):
+            raw = _encode_float32(first)
             out |= {raw} if raw[:8].strip(b"\x00") else set()
     return frozenset(out)
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def _encode_float32(tensor: Tensor) -> bytes:
     return tensor.detach().to(torch.float32).contiguous().numpy().tobytes()

@@ -17,7 +17,7 @@ WITHDRAWN = "withdrawn"
 """How somebody is served whose adapter went with the pieces that it was made of: not at all."""
 
 
-class Known(Protocol):
+class ServingRecord(Protocol):
     """What is known of a person."""
 
     @property
@@ -33,7 +33,7 @@ class AdapterSource(Protocol):
     def folder(self) -> Path: ...
 
     @property
-    def making(self) -> str:
+    def made_by_command(self) -> str:
         """The verb that makes it, for messages."""
         ...
 
@@ -59,41 +59,41 @@ class AdapterSource(Protocol):
         """Everyone who is known, sorted."""
         ...
 
-    def record(self, person: str) -> Known | None: ...
+    def get_record(self, person: str) -> ServingRecord | None: ...
 
-    def adapter(self, person: str) -> Adapter | None:
+    def get_adapter(self, person: str) -> Adapter | None:
         """A person's adapter; ``None`` where the base serves them or they are a stranger.
 
         Raises MismatchError where it is made of what must not be used any more.
         """
         ...
 
-    def made_of(self, person: str) -> Mapping[str, Any]:
+    def provenance(self, person: str) -> Mapping[str, Any]:
         """What a person's adapter is made of beside their own words, for its manifest."""
         ...
 
-    def require(self, *, base: str) -> None:
+    def check_compatible(self, *, base: str) -> None:
         """Raise MismatchError where the adapters are for another base."""
         ...
 
 
-def usable_adapter(source: AdapterSource, person: str) -> Adapter | None:
+def get_usable_adapter(source: AdapterSource, person: str) -> Adapter | None:
     """A person's adapter, ``None`` where the base serves them; raises MismatchError where it went
     with pieces that were withdrawn."""
-    record = source.record(person)
+    record = source.get_record(person)
     if record is not None and record.served == WITHDRAWN:
         raise MismatchError(
             f"{source.folder}: the adapter of {person!r} was made of pieces of somebody who has "
-            f"withdrawn, and went with them; make it anew: idiolect {source.making}"
+            f"withdrawn, and went with them; make it anew: idiolect {source.made_by_command}"
         )
-    return source.adapter(person)
+    return source.get_adapter(person)
 
 
-def sharers_in(folder: Path) -> tuple[str, ...]:
+def read_sharers(folder: Path) -> tuple[str, ...]:
     """Whose pieces an exported adapter is made of, under their pseudonyms; none where nothing says
     so."""
     try:
-        named = Manifest.peek(folder).config.get("sharers", ())
+        named = Manifest.read_unchecked(folder).config.get("sharers", ())
     except MissingError:
         return ()
     return tuple(map(str, named))

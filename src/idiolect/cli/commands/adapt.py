@@ -6,21 +6,21 @@ from pathlib import Path
 
 import click
 
-from idiolect.cli.formatting import count, duration
+from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import (
+    add_profiles_setting,
     base_option,
-    configurable,
+    config_options,
     data_argument,
     exclude_options,
     json_option,
     out_option,
     people_options,
     profiles_option,
-    with_profiles,
 )
 from idiolect.cli.output import print_json, print_pairs
-from idiolect.cli.overrides import Wanted
-from idiolect.cli.progress import watching
+from idiolect.cli.overrides import ConfigOverrides
+from idiolect.cli.progress import progress_listener
 
 
 @click.command("adapt")
@@ -30,7 +30,7 @@ from idiolect.cli.progress import watching
 @people_options("Learn from this person only.")
 @exclude_options("Never learn from this person, nor from their items in others' histories.")
 @profiles_option
-@configurable(
+@config_options(
     rate="train.rate",
     epochs="train.epochs",
     rank="lora.rank",
@@ -48,7 +48,7 @@ def command(
     people: tuple[str, ...],
     exclude: tuple[str, ...],
     profiles: Path | None,
-    wanted: Wanted,
+    wanted: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Teach the base model a task on other people.
@@ -64,13 +64,13 @@ def command(
     """
     from idiolect import api
 
-    with watching() as listener:
+    with progress_listener() as listener:
         made = api.adapt(
             api.AdaptRequest(
                 data=data,
                 out=out,
                 base=base,
-                config=with_profiles(wanted, profiles).build(api.AdaptConfig),
+                config=add_profiles_setting(wanted, profiles).build_config(api.AdaptConfig),
                 people=people,
                 exclude=exclude,
                 profiles=profiles,
@@ -84,10 +84,10 @@ def command(
         "base model": made.out,
         "made from": base,
         "identity": made.identity[:16],
-        "learned from": f"{count(made.people, 'person', 'people')}, "
-        f"{count(made.items, 'item')} ({count(made.examples, 'different question')})",
+        "learned from": f"{format_count(made.people, 'person', 'people')}, "
+        f"{format_count(made.items, 'item')} ({format_count(made.examples, 'different question')})",
         "tokens": f"{made.tokens:,}",
-        "time": duration(made.seconds),
+        "time": format_duration(made.seconds),
     }
     for reason, number in made.left_out.items():
         facts[f"left out: {reason}"] = f"{number:,}"

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idiolect.cli.commands.personalize import named
-from idiolect.cli.formatting import count, duration
+from idiolect.cli.commands.personalize import format_people
+from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import (
-    PATH,
-    configurable,
+    PATH_TYPE,
+    config_options,
     data_argument,
     json_option,
     out_option,
@@ -20,8 +20,8 @@ from idiolect.cli.options import (
     store_base_option,
 )
 from idiolect.cli.output import print_json, print_pairs
-from idiolect.cli.overrides import Wanted
-from idiolect.cli.progress import watching
+from idiolect.cli.overrides import ConfigOverrides
+from idiolect.cli.progress import progress_listener
 
 if TYPE_CHECKING:
     from idiolect.pieces.assembly.assembler import AssembleSummary
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command("assemble")
 @data_argument
-@click.option("--pool", type=PATH, required=True, help="The pool, made by idiolect share.")
+@click.option("--pool", type=PATH_TYPE, required=True, help="The pool, made by idiolect share.")
 @out_option("Folder of the recipes; made where it is missing.")
 @store_base_option
 @people_options("Assemble for this person only.")
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--no-wait", is_flag=True, help="Fail at once where another process writes the recipes."
 )
-@configurable(seed="assemble.seed", dtype="dtype", device="device")
+@config_options(seed="assemble.seed", dtype="dtype", device="device")
 @json_option
 def command(
     data: Path,
@@ -78,7 +78,7 @@ def command(
     recent_k: int | None,
     aggregate: str | None,
     no_wait: bool,
-    wanted: Wanted,
+    wanted: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Put together adapters for newcomers, without training.
@@ -108,14 +108,14 @@ def command(
     }
     more = [(f"assemble.{name}", value) for name, value in said.items() if value is not None]
     wanted = replace(wanted, settings=(*wanted.settings, *more))
-    with watching() as listener:
+    with progress_listener() as listener:
         done = api.assemble(
             api.AssembleRequest(
                 data=data,
                 pool=pool,
                 out=out,
                 base=base,
-                config=wanted.build(api.RecipeConfig),
+                config=wanted.build_config(api.RecipeConfig),
                 people=people,
                 wait=not no_wait,
             ),
@@ -124,20 +124,20 @@ def command(
     if as_json:
         print_json(done)
     else:
-        print_pairs(summary(done))
+        print_pairs(summarize_assembly(done))
 
 
-def summary(done: AssembleSummary) -> dict[str, str]:
+def summarize_assembly(done: AssembleSummary) -> dict[str, str]:
     """The run in lines; people are named where they do not get what was asked for."""
     facts = {
-        "assembled": count(len(done.assembled), "person", "people"),
-        "unchanged": count(len(done.unchanged), "person", "people"),
+        "assembled": format_count(len(done.assembled), "person", "people"),
+        "unchanged": format_count(len(done.unchanged), "person", "people"),
     }
     if done.no_items:
-        facts["base: no usable item"] = named(done.no_items)
+        facts["base: no usable item"] = format_people(done.no_items)
     if done.unusable_items:
-        facts["left out"] = f"{count(done.unusable_items, 'item')} (no answer, or too long)"
-    facts["pool"] = count(done.sharers, "sharer")
+        facts["left out"] = f"{format_count(done.unusable_items, 'item')} (no answer, or too long)"
+    facts["pool"] = format_count(done.sharers, "sharer")
     facts["recipes"] = str(done.recipes)
-    facts["time"] = duration(done.seconds)
+    facts["time"] = format_duration(done.seconds)
     return facts

@@ -11,7 +11,7 @@ import click
 
 from idiolect.cli.options import json_option, people_options, store_argument
 from idiolect.cli.output import print_json, print_table
-from idiolect.cli.progress import stdout_kept
+from idiolect.cli.progress import redirect_stdout_to_stderr
 from idiolect.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def command(
     if people and scope is None:
         raise UsageError("say to what: --scope pieces, or --scope mean")
     last_day = until.date() if until else None
-    with stdout_kept():
+    with redirect_stdout_to_stderr():
         if scope is None:
             found = api.consents(store)
         else:
@@ -75,21 +75,23 @@ def command(
         print_json(found)
         return
     if found or not people:
-        _show(found)
+        _print_consents(found)
     lacking = sorted(set(people) - {consent.person for consent in found})
     if lacking:
         click.echo(f"had given none: {', '.join(lacking)}")
 
 
-def _show(found: Sequence[Consent]) -> None:
+def _print_consents(found: Sequence[Consent]) -> None:
     if not found:
         click.echo("nobody's consent is recorded")
         return
-    rows = [(c.person, c.scope, c.since[:10], c.until or "no end", _state(c)) for c in found]
+    rows = [
+        (c.person, c.scope, c.since[:10], c.until or "no end", _describe_validity(c)) for c in found
+    ]
     print_table(("who", "scope", "since", "until", "valid"), rows)
 
 
-def _state(consent: Consent) -> str:
+def _describe_validity(consent: Consent) -> str:
     if consent.revoked:
         return f"no, taken back on {consent.revoked[:10]}"
     return "yes" if consent.valid else "no, has ended"

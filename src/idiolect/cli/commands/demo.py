@@ -7,13 +7,17 @@ from pathlib import Path
 import click
 
 from idiolect.cli import report_tables
-from idiolect.cli.options import PATH, json_option
-from idiolect.cli.progress import watching
+from idiolect.cli.options import PATH_TYPE, json_option
+from idiolect.cli.progress import progress_listener
 
 
 @click.command("demo")
 @click.option(
-    "--out", type=PATH, default=Path("demo"), show_default=True, help="The folder for the report."
+    "--out",
+    type=PATH_TYPE,
+    default=Path("demo"),
+    show_default=True,
+    help="The folder for the report.",
 )
 @click.option(
     "--people",
@@ -37,6 +41,6 @@ def command(out: Path, people: int | None, seed: int, as_json: bool) -> None:
     """
     from idiolect import api
 
-    with watching() as listener:
+    with progress_listener() as listener:
         found = api.demo(out, people=people, seed=seed, listener=listener)
-    report_tables.show(found, out, as_json=as_json)
+    report_tables.print_report(found, out, as_json=as_json)

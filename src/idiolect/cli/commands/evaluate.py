@@ -9,14 +9,14 @@ import click
 from idiolect.cli import report_tables
 from idiolect.cli.options import (
     base_option,
-    configurable,
+    config_options,
     data_argument,
     json_option,
     out_option,
     people_options,
 )
-from idiolect.cli.overrides import Wanted
-from idiolect.cli.progress import watching
+from idiolect.cli.overrides import ConfigOverrides
+from idiolect.cli.progress import progress_listener
 
 METHODS = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
 """Named here too, since reading them from the evaluation would load torch for ``--help``."""
@@ -44,7 +44,7 @@ METHODS = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
     "--people", "number", type=click.IntRange(min=1), metavar="N", help="So many people, drawn."
 )
 @people_options("Evaluate on this person.")
-@configurable(
+@config_options(
     rate="personal.train.rate",
     epochs="personal.train.epochs",
     rank="personal.lora.rank",
@@ -65,7 +65,7 @@ def command(
     methods: tuple[str, ...],
     number: int | None,
     people: tuple[str, ...],
-    wanted: Wanted,
+    wanted: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Compare methods on the same people and questions.
@@ -83,7 +83,7 @@ def command(
 
     if number and people:
         raise click.UsageError("--people draws people, --person names them: give one")
-    with watching() as listener:
+    with progress_listener() as listener:
         found = api.evaluate(
             api.EvaluateRequest(
                 data=data,
@@ -93,8 +93,8 @@ def command(
                 pag_base=pag_base,
                 methods=methods,
                 people=number or people,
-                config=wanted.build(api.EvaluateConfig),
+                config=wanted.build_config(api.EvaluateConfig),
             ),
             listener=listener,
         )
-    report_tables.show(found, out, as_json=as_json)
+    report_tables.print_report(found, out, as_json=as_json)

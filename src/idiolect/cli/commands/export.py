@@ -16,7 +16,7 @@ from idiolect.cli.options import (
     store_base_option,
 )
 from idiolect.cli.output import print_json
-from idiolect.cli.progress import stdout_kept
+from idiolect.cli.progress import redirect_stdout_to_stderr
 
 
 @click.command("export")
@@ -59,7 +59,7 @@ def command(
     """
     from idiolect import api
 
-    with stdout_kept():
+    with redirect_stdout_to_stderr():
         folder = api.export(
             api.ExportRequest(
                 store=store, person=person, out=out, format=format, on=on, base=base, pool=pool

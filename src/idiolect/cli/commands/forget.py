@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idiolect.cli.formatting import count, duration
-from idiolect.cli.options import PATH, configurable, data_argument, json_option, profiles_option
+from idiolect.cli.formatting import format_count, format_duration
+from idiolect.cli.options import (
+    PATH_TYPE,
+    config_options,
+    data_argument,
+    json_option,
+    profiles_option,
+)
 from idiolect.cli.output import print_json, print_pairs, print_table
-from idiolect.cli.overrides import Wanted
-from idiolect.cli.progress import watching
+from idiolect.cli.overrides import ConfigOverrides
+from idiolect.cli.progress import progress_listener
 from idiolect.errors import IntegrityError, MissingError, UsageError
 
 if TYPE_CHECKING:
     from idiolect.erasure.receipt import Receipt
 
-SHOWN = 60
+MAX_ROWS = 60
 """Rows of the table; --json holds all."""
 
 
 @click.command("forget")
 @data_argument
-@click.argument("adapters", type=PATH)
+@click.argument("adapters", type=PATH_TYPE)
 @click.option("--person", required=True, metavar="ID", help="Who is to be forgotten.")
 @click.option(
     "--records",
@@ -35,7 +41,7 @@ SHOWN = 60
 )
 @click.option(
     "--gone",
-    type=PATH,
+    type=PATH_TYPE,
     metavar="FILE",
     help="Take out of their adapter what these prompts and responses say, which it was trained on "
     "and DATA holds no more.",
@@ -51,7 +57,7 @@ SHOWN = 60
     "--in",
     "within",
     multiple=True,
-    type=PATH,
+    type=PATH_TYPE,
     metavar="FOLDER",
     help="Where to look for what holds or was made of their words; without it, the folders that "
     "DATA and ADAPTERS lie in. Repeatable.",
@@ -70,7 +76,7 @@ SHOWN = 60
 @click.option("--dry-run", is_flag=True, help="Say what there is, and change nothing.")
 @profiles_option
 @click.option("--base", metavar="MODEL", help="Where the base model lies now, if it has moved.")
-@configurable(seed="train.seed")
+@config_options(seed="train.seed")
 @json_option
 def command(
     data: Path,
@@ -86,7 +92,7 @@ def command(
     dry_run: bool,
     profiles: Path | None,
     base: str | None,
-    wanted: Wanted,
+    wanted: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Forget a person, or some of their records, everywhere.
@@ -123,22 +129,22 @@ def command(
     from idiolect import api
 
     settings = [*wanted.settings, *([("retain_bound", bound)] if bound is not None else [])]
-    wanted = Wanted(file=wanted.file, settings=tuple(settings))
-    if gone is None and wanted != Wanted():
+    wanted = ConfigOverrides(file=wanted.file, settings=tuple(settings))
+    if gone is None and wanted != ConfigOverrides():
         raise UsageError("--bound, --seed, --config and --set say how --gone is done; name a FILE")
-    with watching() as listener:
+    with progress_listener() as listener:
         done = api.forget(
             api.ForgetRequest(
                 data=data,
                 adapters=adapters,
                 person=person,
-                records=_ids(records),
+                records=_collect_ids(records),
                 gone=gone,
                 within=within,
                 base=base,
                 profiles=profiles,
                 config=api.ForgetConfig(rebuild=not no_rebuild, keep_joint=keep_joint),
-                negating=wanted.build(api.UnlearnConfig) if gone is not None else None,
+                negating=wanted.build_config(api.UnlearnConfig) if gone is not None else None,
                 verify=verify,
                 dry_run=dry_run,
             ),
@@ -147,7 +153,7 @@ def command(
     if as_json:
         print_json(done)
     else:
-        show(done)
+        print_receipt(done)
     if done.left:
         places = ", ".join(f"{hit.where} ({hit.what})" for hit in done.left[:8])
         more = f" and {len(done.left) - 8} more places" if len(done.left) > 8 else ""
@@ -157,16 +163,16 @@ def command(
         )
 
 
-def _ids(said: tuple[str, ...]) -> list[str]:
+def _collect_ids(said: tuple[str, ...]) -> list[str]:
     """The ids that were named, and those in files."""
     out: list[str] = []
     for name in said:
         path = Path(name)
-        out += _listed(path) if path.is_file() else [name]
+        out += _read_ids(path) if path.is_file() else [name]
     return out
 
 
-def _listed(path: Path) -> list[str]:
+def _read_ids(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         told = [json.loads(x)["id"] if x.startswith("{") else x for x in map(str.strip, lines) if x]
@@ -175,32 +181,32 @@ def _listed(path: Path) -> list[str]:
     return [str(one) for one in told]
 
 
-def show(done: Receipt) -> None:
+def print_receipt(done: Receipt) -> None:
     """A table of what became of what, and the run in lines."""
     if done.effects:
         rows = [
             (e.what, e.person or "-", str(e.where), e.outcome, f"{e.count:,}", e.why)
-            for e in done.effects[:SHOWN]
+            for e in done.effects[:MAX_ROWS]
         ]
         title = "What became of what" if done.done else "What there is (nothing was changed)"
         print_table(
             ("what", "whose", "where", "outcome", "count", "why"), rows, title=title, numbers=(4,)
         )
-        if len(done.effects) > SHOWN:
-            click.echo(f"and {len(done.effects) - SHOWN:,} more (--json names all)")
-    some = count(len(done.records), "record") if done.records else ""
-    some = count(done.gone, "pair") + " by negation" if done.gone else some
+        if len(done.effects) > MAX_ROWS:
+            click.echo(f"and {len(done.effects) - MAX_ROWS:,} more (--json names all)")
+    some = format_count(len(done.records), "record") if done.records else ""
+    some = format_count(done.gone, "pair") + " by negation" if done.gone else some
     of = " of " if some else ""
     facts = {"forgotten" if done.done else "would be forgotten": f"{some}{of}{done.person}"}
     if done.kept:
         kept = ", ".join(map(str, done.kept))
         facts["yours to delete"] = f"{kept} (not looked into: it says what was forgotten)"
     facts["looked through"] = ", ".join(map(str, done.searched))
-    facts |= {kind: f"{n:,}" for kind, n in sorted(done.counts.items())}
+    facts |= {kind: f"{n:,}" for kind, n in sorted(done.outcome_counts.items())}
     if done.unreadable:
         facts["not looked into"] = "; ".join(done.unreadable)
     if done.verified:
-        found = count(len(done.left), "place")
+        found = format_count(len(done.left), "place")
         facts["verified"] = f"{found} left" if done.left else "nothing is left, byte by byte"
-    facts["time"] = duration(done.seconds)
+    facts["time"] = format_duration(done.seconds)
     print_pairs(facts)

@@ -7,18 +7,18 @@ from pathlib import Path
 import click
 
 from idiolect.cli.options import (
-    PATH,
+    PATH_TYPE,
     json_option,
     person_option,
     store_base_option,
     store_option,
 )
 from idiolect.cli.output import print_json
-from idiolect.cli.progress import stdout_kept
+from idiolect.cli.progress import redirect_stdout_to_stderr
 
 
 @click.command("import-adapter")
-@click.argument("folder", type=PATH)
+@click.argument("folder", type=PATH_TYPE)
 @store_option
 @person_option
 @store_base_option
@@ -37,7 +37,7 @@ def command(
     """
     from idiolect import api
 
-    with stdout_kept():
+    with redirect_stdout_to_stderr():
         taken = api.import_adapter(
             api.ImportAdapterRequest(
                 folder=folder, store=store, person=person, base=base, replace=replace

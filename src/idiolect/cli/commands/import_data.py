@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from idiolect.cli.formatting import printable
-from idiolect.cli.options import PATH, json_option
+from idiolect.cli.formatting import strip_control_characters
+from idiolect.cli.options import PATH_TYPE, json_option
 from idiolect.cli.output import print_json
 
 FORMATS = "movielens, chitchat, perpcs, oppu, lamp, jsonl, chat"
@@ -15,8 +15,8 @@ FORMATS = "movielens, chitchat, perpcs, oppu, lamp, jsonl, chat"
 
 
 @click.command("import")
-@click.argument("source", type=PATH, required=False)
-@click.option("--out", type=PATH, help="The dataset folder to make.")
+@click.argument("source", type=PATH_TYPE, required=False)
+@click.option("--out", type=PATH_TYPE, help="The dataset folder to make.")
 @click.option("--format", metavar="NAME", help=f"Instead of guessing: {FORMATS}.")
 @click.option("--task", metavar="NAME", help="The task, where the files do not say it.")
 @click.option("--person", metavar="ID", help="Whose chats these are, where the lines do not say.")
@@ -77,6 +77,6 @@ def command(
     if as_json:
         print_json(report)
         return
-    for line in report.lines():
-        click.echo(printable(line))
+    for line in report.format_lines():
+        click.echo(strip_control_characters(line))
     click.echo("nothing was written (--dry-run)" if dry_run else f"the dataset lies in {out}")

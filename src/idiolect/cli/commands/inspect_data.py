@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idiolect.cli.formatting import date, shortened
+from idiolect.cli.formatting import format_date, truncate
 from idiolect.cli.options import data_argument, json_option
 from idiolect.cli.output import print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
-    from idiolect.history.summary import Description, Example, FieldUse
+    from idiolect.history.summary import DatasetSummary, FieldExample, FieldStats
 
 
 @click.command("inspect")
@@ -34,14 +34,14 @@ def command(data: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_pairs(_facts(found))
+    print_pairs(_build_facts(found))
     print_fields("of an item", found.item_fields)
     print_fields("of a query", found.query_fields)
     for example in found.examples:
         print_example(example)
 
 
-def _facts(found: Description) -> dict[str, str]:
+def _build_facts(found: DatasetSummary) -> dict[str, str]:
     facts = {
         "dataset": found.name,
         "task": found.task,
@@ -51,7 +51,7 @@ def _facts(found: Description) -> dict[str, str]:
         "(min / median / max)",
         "items": f"{found.items:,}",
         "queries": f"{found.queries:,}",
-        "time": f"{date(found.first_time)} to {date(found.last_time)}",
+        "time": f"{format_date(found.first_time)} to {format_date(found.last_time)}",
     }
     if found.splits and set(found.splits) != {""}:
         parts = (f"{name or 'none'}: {number:,}" for name, number in found.splits.items())
@@ -61,7 +61,7 @@ def _facts(found: Description) -> dict[str, str]:
     return facts
 
 
-def print_fields(title: str, fields: Mapping[str, FieldUse]) -> None:
+def print_fields(title: str, fields: Mapping[str, FieldStats]) -> None:
     """A row a field: how many have it, how long it is."""
     if fields:
         rows = [
@@ -70,9 +70,9 @@ def print_fields(title: str, fields: Mapping[str, FieldUse]) -> None:
         print_table((f"field {title}", "filled", "words (mean)"), rows, numbers=(1, 2))
 
 
-def print_example(example: Example) -> None:
+def print_example(example: FieldExample) -> None:
     """One item, long texts shortened."""
     item = example.item
-    click.echo(f"an item of {shortened(example.person, 60)}, {date(item.time)}:")
+    click.echo(f"an item of {truncate(example.person, 60)}, {format_date(item.time)}:")
     for name, text in item.fields.items():
-        click.echo(f"  {name}: {shortened(text)}" if text.strip() else f"  {name}: (empty)")
+        click.echo(f"  {name}: {truncate(text)}" if text.strip() else f"  {name}: (empty)")

@@ -14,7 +14,7 @@ from idiolect.cli.options import (
     store_base_option,
 )
 from idiolect.cli.output import print_json
-from idiolect.cli.progress import stdout_kept
+from idiolect.cli.progress import redirect_stdout_to_stderr
 
 
 @click.command("mean")
@@ -40,7 +40,7 @@ def command(
     """
     from idiolect import api
 
-    with stdout_kept():
+    with redirect_stdout_to_stderr():
         folder = api.mean(store, people, out, base=base)
     if as_json:
         print_json({"people": len(set(people)), "folder": folder})

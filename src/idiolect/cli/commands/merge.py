@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from idiolect.cli.formatting import count, duration
+from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import json_option, store_argument
 from idiolect.cli.output import print_json, print_pairs
-from idiolect.cli.progress import stdout_kept
+from idiolect.cli.progress import redirect_stdout_to_stderr
 
 
 @click.command("merge")
@@ -31,15 +31,17 @@ def command(store: Path, no_wait: bool, as_json: bool) -> None:
     """
     from idiolect import api
 
-    with stdout_kept():
+    with redirect_stdout_to_stderr():
         done = api.merge(store, wait=not no_wait)
     if as_json:
         print_json(done)
         return
     facts = {
-        "merged": count(done.parts, "part", "parts") if done.parts else "nothing was waiting",
-        "new": count(done.new, "person", "people"),
-        "in the store": count(done.people, "person", "people"),
-        "time": duration(done.seconds),
+        "merged": format_count(done.parts, "part", "parts")
+        if done.parts
+        else "nothing was waiting",
+        "new": format_count(done.new, "person", "people"),
+        "in the store": format_count(done.people, "person", "people"),
+        "time": format_duration(done.seconds),
     }
     print_pairs(facts)

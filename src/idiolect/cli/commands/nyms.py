@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from idiolect.cli.formatting import count
-from idiolect.cli.options import PATH, json_option
+from idiolect.cli.formatting import format_count
+from idiolect.cli.options import PATH_TYPE, json_option
 from idiolect.cli.output import print_json, print_table
-from idiolect.cli.progress import stdout_kept, watching
+from idiolect.cli.progress import progress_listener, redirect_stdout_to_stderr
 
 if TYPE_CHECKING:
     from idiolect.web.game.commands import TrainSummary
 
-_SITE = click.option(
+_SITE_OPTION = click.option(
     "--data",
-    type=PATH,
+    type=PATH_TYPE,
     metavar="FOLDER",
     help="The site's folder; else IDIOLECT_HOME, else a folder 'idiolect' in your data folder.",
 )
@@ -41,10 +41,13 @@ def command() -> None:
 
 
 @command.command("export")
-@_SITE
-@click.option("--out", type=PATH, metavar="FILE", help="The table of pairs: .tsv or .parquet.")
+@_SITE_OPTION
+@click.option("--out", type=PATH_TYPE, metavar="FILE", help="The table of pairs: .tsv or .parquet.")
 @click.option(
-    "--histories", type=PATH, metavar="FOLDER", help="A dataset of the task word-relation to make."
+    "--histories",
+    type=PATH_TYPE,
+    metavar="FOLDER",
+    help="A dataset of the task word-relation to make.",
 )
 @click.option(
     "--least-players",
@@ -55,7 +58,7 @@ def command() -> None:
 )
 @click.option("--overwrite", is_flag=True, help="Replace the dataset at --histories.")
 @json_option
-def export(
+def export_pairs(
     data: Path | None,
     out: Path | None,
     histories: Path | None,
@@ -85,16 +88,16 @@ def export(
         print_json(found)
         return
     if out is not None:
-        click.echo(f"{count(found.rows, 'pair')}: {out}")
+        click.echo(f"{format_count(found.rows, 'pair')}: {out}")
     if histories is not None:
-        click.echo(f"{count(found.players, 'history', 'histories')}: {histories}")
+        click.echo(f"{format_count(found.players, 'history', 'histories')}: {histories}")
 
 
 @command.command("report")
-@_SITE
-@click.option("--out", type=PATH, metavar="FILE", help="Write the whole report as JSON.")
+@_SITE_OPTION
+@click.option("--out", type=PATH_TYPE, metavar="FILE", help="Write the whole report as JSON.")
 @json_option
-def report(data: Path | None, out: Path | None, as_json: bool) -> None:
+def report_agreement(data: Path | None, out: Path | None, as_json: bool) -> None:
     """Say how far players agree, and how often answers are right.
 
     Agreement is Krippendorff's alpha with a 95% interval: 1 where all agree, 0 where answers have
@@ -106,7 +109,7 @@ def report(data: Path | None, out: Path | None, as_json: bool) -> None:
     """
     from idiolect.web.game import commands
 
-    with stdout_kept():
+    with redirect_stdout_to_stderr():
         found = commands.report_plays(data, out)
     if as_json:
         print_json(found)
@@ -120,9 +123,9 @@ def _show_report(found: Mapping[str, Any]) -> None:
         (found["rounds"], "round"),
         (found["votes"], "vote"),
     )
-    click.echo(", ".join(count(number, one) for number, one in played))
+    click.echo(", ".join(format_count(number, one) for number, one in played))
     rows = [
-        (name, str(a["words"]), str(a["players"]), _alpha(a))
+        (name, str(a["words"]), str(a["players"]), _format_alpha(a))
         for name, a in found["agreement"].items()
     ]
     print_table(
@@ -133,10 +136,10 @@ def _show_report(found: Mapping[str, Any]) -> None:
     )
     rows = [
         (
-            _between(p["least"], p.get("most")),
+            _format_range(p["least"], p.get("most")),
             str(p["pairs"]),
-            _share(p["in_wordnet"], p["pairs"], p["in_wordnet_interval"]),
-            _share(p["confirmed"], p["voted"], p["confirmed_interval"]),
+            _format_share(p["in_wordnet"], p["pairs"], p["in_wordnet_interval"]),
+            _format_share(p["confirmed"], p["voted"], p["confirmed_interval"]),
         )
         for p in found["precision"]["all"]
     ]
@@ -148,20 +151,20 @@ def _show_report(found: Mapping[str, Any]) -> None:
     )
 
 
-def _alpha(found: Mapping[str, Any]) -> str:
+def _format_alpha(found: Mapping[str, Any]) -> str:
     if "alpha" not in found:
         return "–"
     low, high = found.get("interval") or (None, None)
     return f"{found['alpha']:.2f}" + (f" ({low:.2f}–{high:.2f})" if low is not None else "")
 
 
-def _between(least: int, most: int | None) -> str:
+def _format_range(least: int, most: int | None) -> str:
     if most == least:
-        return count(least, "player")
+        return format_count(least, "player")
     return f"{least} and more" if most is None else f"{least}–{most} players"
 
 
-def _share(part: int, whole: int, interval: tuple[float, float]) -> str:
+def _format_share(part: int, whole: int, interval: tuple[float, float]) -> str:
     if not whole:
         return "–"
     low, high = (round(100 * end) for end in interval)
@@ -169,12 +172,18 @@ def _share(part: int, whole: int, interval: tuple[float, float]) -> str:
 
 
 @command.command("train-classifier")
-@_SITE
+@_SITE_OPTION
 @click.option(
-    "--pairs", type=PATH, metavar="FILE", help="A table of pairs to learn from besides WordNet."
+    "--pairs",
+    type=PATH_TYPE,
+    metavar="FILE",
+    help="A table of pairs to learn from besides WordNet.",
 )
 @click.option(
-    "--out", type=PATH, metavar="FOLDER", help="The classifier's folder; else one in the site's."
+    "--out",
+    type=PATH_TYPE,
+    metavar="FOLDER",
+    help="The classifier's folder; else one in the site's.",
 )
 @click.option("--no-site", is_flag=True, help="Leave the site's own plays and predictions alone.")
 @click.option("--base", default="default", show_default=True, help="The model that is asked, too.")
@@ -204,7 +213,7 @@ def train_classifier(
     from idiolect.web.game import commands
 
     config = ClassifierConfig(likelihood=not no_likelihood, seed=seed)
-    with stdout_kept(), watching() as listener:
+    with redirect_stdout_to_stderr(), progress_listener() as listener:
         found = commands.train_classifier(
             data,
             pairs=pairs,
@@ -237,4 +246,4 @@ def _show_training(found: TrainSummary) -> None:
     print_table(headings, rows, title="On base words it never saw", numbers=(2, 3, 4, 5, 6))
     click.echo(f"the classifier lies in {found.out}")
     if found.predictions is not None:
-        click.echo(f"{count(found.predicted, 'pair')} for Nym or Not: {found.predictions}")
+        click.echo(f"{format_count(found.predicted, 'pair')} for Nym or Not: {found.predictions}")

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idiolect.cli.formatting import count, duration
+from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import (
+    add_profiles_setting,
     base_option,
-    configurable,
+    config_options,
     data_argument,
     json_option,
     people_options,
     profiles_option,
     store_option,
-    with_profiles,
 )
 from idiolect.cli.output import print_json, print_pairs
-from idiolect.cli.overrides import Wanted, override, parse_setting
-from idiolect.cli.progress import watching
+from idiolect.cli.overrides import ConfigOverrides, override_settings, parse_setting
+from idiolect.cli.progress import progress_listener
 
 if TYPE_CHECKING:
     from idiolect.training.runs.summary import PersonalSummary
 
-NAMED = 8
+MAX_NAMED_PEOPLE = 8
 """People named in a line of the summary; the others are counted."""
 
 
@@ -87,7 +87,7 @@ NAMED = 8
     help="How the work is laid out (speed and rounding, never what is computed): compile=true for "
     "runs of many minutes, slots, forward_tokens, keep_bytes...",
 )
-@configurable(
+@config_options(
     rate="train.rate",
     epochs="train.epochs",
     rank="lora.rank",
@@ -114,7 +114,7 @@ def command(
     workers: int | None,
     no_wait: bool,
     layout: tuple[str, ...],
-    wanted: Wanted,
+    wanted: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Train the adapters of those who need one.
@@ -139,13 +139,15 @@ def command(
     """
     from idiolect import api
 
-    with watching() as listener:
+    with progress_listener() as listener:
         request = api.PersonalizeRequest(
             data=data,
             store=store,
             base=base,
-            config=with_profiles(wanted, profiles).build(api.PersonalConfig),
-            engine=override(api.EngineConfig(), [parse_setting(s, "--engine") for s in layout]),
+            config=add_profiles_setting(wanted, profiles).build_config(api.PersonalConfig),
+            engine=override_settings(
+                api.EngineConfig(), [parse_setting(s, "--engine") for s in layout]
+            ),
             people=people,
             profiles=profiles,
             mode="afresh" if afresh else "continue",
@@ -161,28 +163,31 @@ def command(
     if as_json:
         print_json(done)
     else:
-        print_pairs(summary(done))
+        print_pairs(summarize_training(done))
 
 
-def summary(done: PersonalSummary) -> dict[str, str]:
+def summarize_training(done: PersonalSummary) -> dict[str, str]:
     """The run in lines; people are named where they do not get what was asked for."""
     facts = {
-        "trained": count(len(done.trained), "person", "people"),
-        "unchanged": count(len(done.unchanged), "person", "people"),
+        "trained": format_count(len(done.trained), "person", "people"),
+        "unchanged": format_count(len(done.unchanged), "person", "people"),
     }
     if done.too_few:
-        facts["base: too few items"] = named(done.too_few)
+        facts["base: too few items"] = format_people(done.too_few)
     if done.gated_off:
-        facts["base: adapter did not help"] = named(done.gated_off)
+        facts["base: adapter did not help"] = format_people(done.gated_off)
     facts["items"] = f"{done.items:,} trained on"
     if done.unusable_items:
         facts["items"] += f", {done.unusable_items:,} left out (no answer, or too long)"
     facts["tokens"] = f"{done.tokens:,}"
-    facts["time"] = duration(done.seconds)
+    facts["time"] = format_duration(done.seconds)
     return facts
 
 
-def named(people: Sequence[str]) -> str:
+def format_people(people: Sequence[str]) -> str:
     """``2 people: ann, bob``; the first few of many."""
-    more = f" and {len(people) - NAMED:,} more" if len(people) > NAMED else ""
-    return f"{count(len(people), 'person', 'people')}: {', '.join(people[:NAMED])}{more}"
+    more = f" and {len(people) - MAX_NAMED_PEOPLE:,} more" if len(people) > MAX_NAMED_PEOPLE else ""
+    return (
+        f"{format_count(len(people), 'person', 'people')}: "
+        f"{', '.join(people[:MAX_NAMED_PEOPLE])}{more}"
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from idiolect.cli.options import PATH
+from idiolect.cli.options import PATH_TYPE
 
 
 @click.command("play")
@@ -28,7 +28,7 @@ from idiolect.cli.options import PATH
 )
 @click.option(
     "--data",
-    type=PATH,
+    type=PATH_TYPE,
     metavar="FOLDER",
     help="Where the site keeps its database and its secret; else IDIOLECT_HOME, else a folder "
     "'idiolect' in your data folder.",

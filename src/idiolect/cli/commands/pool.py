@@ -8,19 +8,21 @@ from typing import Any
 
 import click
 
-from idiolect.cli.options import PATH, json_option, out_option
+from idiolect.cli.options import PATH_TYPE, json_option, out_option
 from idiolect.cli.output import print_json, print_table, print_text
-from idiolect.cli.progress import stdout_kept
+from idiolect.cli.progress import redirect_stdout_to_stderr
 
-SHOWN = 20
+MAX_ROWS = 20
 """Sharers in the table; the report has all."""
 
 
 @click.command("pool")
-@click.argument("pool", type=PATH)
+@click.argument("pool", type=PATH_TYPE)
 @out_option("The folder for report.json and report.html.")
 @click.option(
-    "--recipes", type=PATH, help="Show whom the pool helps in these recipes (idiolect assemble)."
+    "--recipes",
+    type=PATH_TYPE,
+    help="Show whom the pool helps in these recipes (idiolect assemble).",
 )
 @json_option
 def command(pool: Path, out: Path, recipes: Path | None, as_json: bool) -> None:
@@ -36,19 +38,19 @@ def command(pool: Path, out: Path, recipes: Path | None, as_json: bool) -> None:
     """
     from idiolect import api
 
-    with stdout_kept():
+    with redirect_stdout_to_stderr():
         found = api.pool_report(pool, out, recipes=recipes)
     if as_json:
         print_json(found)
     else:
-        show(found, out)
+        print_pool_report(found, out)
 
 
-def show(report: Mapping[str, Any], out: Path) -> None:
+def print_pool_report(report: Mapping[str, Any], out: Path) -> None:
     """What the numbers say, and a table of those who give most."""
-    from idiolect.evaluation.reports.pool_html import conclusions
+    from idiolect.evaluation.reports.pool_html import write_conclusions
 
-    for text in conclusions(report):
+    for text in write_conclusions(report):
         print_text(text)
     rows = [
         (
@@ -59,7 +61,7 @@ def show(report: Mapping[str, Any], out: Path) -> None:
             str(sharer["pieces"]),
             f"{sharer['bytes'] / 1e6:.1f} MB",
         )
-        for number, sharer in enumerate(report["sharers"][:SHOWN], 1)
+        for number, sharer in enumerate(report["sharers"][:MAX_ROWS], 1)
     ]
     if rows:
         headings = ("", "sharer", "of all weight", "newcomers", "pieces", "storage")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from idiolect.cli.formatting import printable
+from idiolect.cli.formatting import strip_control_characters
 from idiolect.cli.options import (
-    PATH,
+    PATH_TYPE,
     json_option,
     person_option,
     pool_moved_option,
@@ -17,7 +17,7 @@ from idiolect.cli.options import (
     store_base_option,
 )
 from idiolect.cli.output import print_json, print_table
-from idiolect.cli.progress import stdout_kept
+from idiolect.cli.progress import redirect_stdout_to_stderr
 from idiolect.errors import DataError
 
 SERVED_BY_BASE = "this person has no adapter in use: the base model answered"
@@ -34,9 +34,9 @@ SERVED_BY_BASE = "this person has no adapter in use: the base model answered"
     help="What to answer; '-' reads it from stdin.",
 )
 @click.option(
-    "--data", type=PATH, help="The person's dataset, for adapters trained with retrieval."
+    "--data", type=PATH_TYPE, help="The person's dataset, for adapters trained with retrieval."
 )
-@click.option("--profiles", type=PATH, help="The profiles, for adapters trained with them.")
+@click.option("--profiles", type=PATH_TYPE, help="The profiles, for adapters trained with them.")
 @store_base_option
 @pool_moved_option
 @json_option
@@ -63,8 +63,8 @@ def command(
     from idiolect import api
 
     if text == "-":
-        text = _stdin()
-    with stdout_kept():
+        text = _read_stdin()
+    with redirect_stdout_to_stderr():
         found = api.predict(
             api.PredictRequest(
                 store=store,
@@ -81,7 +81,7 @@ def command(
         return
     if found.served_by == "base":
         click.echo(SERVED_BY_BASE, err=True)
-    click.echo(printable(found.text))
+    click.echo(strip_control_characters(found.text))
     if found.probabilities:
         rows = [
             (choice, f"{chance:.1%}", "█" * round(chance * 30))
@@ -90,7 +90,7 @@ def command(
         print_table(("answer", "likelihood", ""), rows, numbers=(1,))
 
 
-def _stdin() -> str:
+def _read_stdin() -> str:
     try:
         return sys.stdin.buffer.read().decode("utf-8").strip()
     except UnicodeDecodeError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from idiolect.cli.formatting import count, duration
+from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import (
     base_option,
     data_argument,
@@ -15,7 +15,7 @@ from idiolect.cli.options import (
     people_options,
 )
 from idiolect.cli.output import print_json, print_pairs
-from idiolect.cli.progress import watching
+from idiolect.cli.progress import progress_listener
 
 
 @click.command("profile")
@@ -45,7 +45,7 @@ def command(
     """
     from idiolect import api
 
-    with watching() as listener:
+    with progress_listener() as listener:
         done = api.profile(
             api.ProfileRequest(data=data, out=out, base=base, writer=writer, people=people),
             listener=listener,
@@ -56,8 +56,8 @@ def command(
     print_pairs(
         {
             "profiles": str(done.out),
-            "written": f"{count(done.profiles, 'text')} about "
-            f"{count(done.people, 'person', 'people')}",
-            "time": duration(done.seconds),
+            "written": f"{format_count(done.profiles, 'text')} about "
+            f"{format_count(done.people, 'person', 'people')}",
+            "time": format_duration(done.seconds),
         }
     )

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from idiolect.cli.options import configurable, json_option, out_option
+from idiolect.cli.options import config_options, json_option, out_option
 from idiolect.cli.output import print_json, print_table, print_text
-from idiolect.cli.overrides import Wanted
-from idiolect.cli.progress import watching
+from idiolect.cli.overrides import ConfigOverrides
+from idiolect.cli.progress import progress_listener
 
 
 @click.command("scorecard")
@@ -46,7 +46,7 @@ from idiolect.cli.progress import watching
 @click.option(
     "--base", metavar="MODEL", help="Adapters' base, where it is not the embedded one or moved."
 )
-@configurable(seed="seed")
+@config_options(seed="seed")
 @json_option
 def command(
     before: str,
@@ -57,7 +57,7 @@ def command(
     unseen: str | None,
     judge: str,
     base: str | None,
-    wanted: Wanted,
+    wanted: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Measure whether unlearning worked, and what it cost.
@@ -76,7 +76,7 @@ def command(
     """
     from idiolect import api
 
-    with watching() as listener:
+    with progress_listener() as listener:
         found = api.scorecard(
             api.ScorecardRequest(
                 before=before,
@@ -87,35 +87,35 @@ def command(
                 unseen=unseen,
                 judge=judge,
                 base=base,
-                config=wanted.build(api.ScorecardConfig),
+                config=wanted.build_config(api.ScorecardConfig),
             ),
             listener=listener,
         )
     if as_json:
         print_json(found)
     else:
-        show(found, out)
+        print_scorecard(found, out)
 
 
-def show(report: Mapping[str, Any], out: Path) -> None:
+def print_scorecard(report: Mapping[str, Any], out: Path) -> None:
     """Who judges, what was found, and a table."""
     from idiolect.evaluation.reports.unlearning_html import (
-        conclusions,
-        decimal,
-        judge_line,
-        percent,
+        describe_judge,
+        format_decimal,
+        format_percent,
+        write_conclusions,
     )
 
-    for text in (*conclusions(report), judge_line(report["judge"])):
+    for text in (*write_conclusions(report), describe_judge(report["judge"])):
         print_text(text)
     rows = [
         (
             model["name"],
             one["name"],
-            percent(one["harmful"]),
-            percent(one["refused"]),
-            percent(one["nothing"]),
-            decimal(model["retain_cost"], 3),
+            format_percent(one["harmful"]),
+            format_percent(one["refused"]),
+            format_percent(one["nothing"]),
+            format_decimal(model["retain_cost"], 3),
         )
         for model in report["models"]
         for one in model["sets"]

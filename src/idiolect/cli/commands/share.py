@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from idiolect.cli.commands.personalize import named
-from idiolect.cli.formatting import count, duration
+from idiolect.cli.commands.personalize import format_people
+from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import (
-    PATH,
-    configurable,
+    PATH_TYPE,
+    config_options,
     json_option,
     people_options,
     profiles_option,
@@ -21,22 +21,22 @@ from idiolect.cli.options import (
     store_base_option,
 )
 from idiolect.cli.output import print_json, print_pairs, print_table
-from idiolect.cli.overrides import Wanted
-from idiolect.cli.progress import watching
+from idiolect.cli.overrides import ConfigOverrides
+from idiolect.cli.progress import progress_listener
 
 if TYPE_CHECKING:
     from idiolect.pieces.sharing.run import ShareSummary
 
-STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "revoked": "yellow"}
+OUTCOME_STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "revoked": "yellow"}
 
 
 @click.command("share")
 @store_argument
 @click.option(
-    "--data", type=PATH, required=True, help="The dataset that the adapters were trained on."
+    "--data", type=PATH_TYPE, required=True, help="The dataset that the adapters were trained on."
 )
 @click.option(
-    "--pool", type=PATH, required=True, help="Folder of the pool; made where it is missing."
+    "--pool", type=PATH_TYPE, required=True, help="Folder of the pool; made where it is missing."
 )
 @click.option(
     "--sharers",
@@ -69,7 +69,7 @@ STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "revoked":
 )
 @profiles_option
 @store_base_option
-@configurable()
+@config_options()
 @json_option
 def command(
     store: Path,
@@ -84,7 +84,7 @@ def command(
     override_harm: str | None,
     profiles: Path | None,
     base: str | None,
-    wanted: Wanted,
+    wanted: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Put pieces of adapters into a pool, of people who agreed.
@@ -111,14 +111,14 @@ def command(
         "sharers.seed": seed,
         "gates.seed": seed,
     }
-    with watching() as listener:
+    with progress_listener() as listener:
         done = api.share(
             api.ShareRequest(
                 store=store,
                 data=data,
                 pool=pool,
                 base=base,
-                config=with_options(wanted, said).build(api.ShareConfig),
+                config=add_settings(wanted, said).build_config(api.ShareConfig),
                 people=people,
                 profiles=profiles,
                 override_leakage=override_leakage,
@@ -129,16 +129,16 @@ def command(
     if as_json:
         print_json(done)
     else:
-        show(done)
+        print_sharing(done)
 
 
-def with_options(wanted: Wanted, said: Mapping[str, object]) -> Wanted:
+def add_settings(wanted: ConfigOverrides, said: Mapping[str, object]) -> ConfigOverrides:
     """The settings with those that were said by options of their own."""
     more = tuple((name, value) for name, value in said.items() if value is not None)
-    return Wanted(file=wanted.file, settings=(*wanted.settings, *more))
+    return ConfigOverrides(file=wanted.file, settings=(*wanted.settings, *more))
 
 
-def show(done: ShareSummary) -> None:
+def print_sharing(done: ShareSummary) -> None:
     """A table of what was found of whom, and the run in lines."""
     if done.findings:
         rows = [
@@ -146,10 +146,10 @@ def show(done: ShareSummary) -> None:
                 f.person,
                 f.sharer,
                 f"{f.about['held_in']:.0f} / {f.about['held_out']:.0f}",
-                _measured(f.about, "adapter"),
-                _measured(f.about, "pieces"),
-                _measured(f.about, "assembled"),
-                _harm(f.about),
+                _format_leakage(f.about, "adapter"),
+                _format_leakage(f.about, "pieces"),
+                _format_leakage(f.about, "assembled"),
+                _format_harm(f.about),
                 f.outcome,
             )
             for f in done.findings
@@ -162,44 +162,49 @@ def show(done: ShareSummary) -> None:
             rows,
             title="How well items that were trained on are told apart (AUC; 0.5 is chance), and "
             "harmful answers",
-            styles=[STYLES.get(f.outcome, "") for f in done.findings],
+            styles=[OUTCOME_STYLES.get(f.outcome, "") for f in done.findings],
         )
-    facts: dict[str, Any] = {"shared": count(len(done.who("shared")), "person", "people")}
+    facts: dict[str, Any] = {
+        "shared": format_count(len(done.list_people("shared")), "person", "people")
+    }
     if done.present:
-        facts["in the pool before"] = count(len(done.present), "person", "people")
+        facts["in the pool before"] = format_count(len(done.present), "person", "people")
     for outcome, text in (
         ("overridden", "shared by override"),
         ("refused", "refused"),
         ("harmful", "refused: harmful"),
         ("revoked", "consent taken back"),
     ):
-        if people := done.who(outcome):
-            facts[text] = named(people)
-    unmeasured = [f.person for f in done.findings if f.outcome == "refused" and _unknown(f.about)]
+        if people := done.list_people(outcome):
+            facts[text] = format_people(people)
+    unmeasured = [
+        f.person for f in done.findings if f.outcome == "refused" and _is_unmeasured(f.about)
+    ]
     if unmeasured:
         facts["to measure them"] = (
-            f"{named(unmeasured)}: an audit needs items that were trained on and items that were "
+            f"{format_people(unmeasured)}: an audit needs items that were trained on and items "
+            "that were "
             "not; train with the do-no-harm gate, which keeps a person's last items out, and on "
             "longer histories, or say why they may be shared unmeasured (--override-leakage)"
         )
-    if people := done.who("harmful"):
+    if people := done.list_people("harmful"):
         facts["to share them"] = (
             "forget first what taught it (idiolect forget DATA STORE --person ID --records ...), "
             "or say why not (--override-harm); for their own use alone: idiolect unlearn STORE "
             f"--person {shlex.quote(people[0])} --method sku ..."
         )
-    facts["pool"] = f"{done.pool}, {count(done.sharers, 'sharer')}"
+    facts["pool"] = f"{done.pool}, {format_count(done.sharers, 'sharer')}"
     facts["report"] = str(done.report)
-    facts["time"] = duration(done.seconds)
+    facts["time"] = format_duration(done.seconds)
     print_pairs(facts)
 
 
-def _unknown(about: Mapping[str, float]) -> bool:
+def _is_unmeasured(about: Mapping[str, float]) -> bool:
     """Whether an adapter was audited with too few items to tell anything."""
     return "adapter_leaks" in about and "adapter_auc" not in about
 
 
-def _measured(about: Mapping[str, float], artifact: str) -> str:
+def _format_leakage(about: Mapping[str, float], artifact: str) -> str:
     """``0.62 (0.50–0.71), p 0.08``; why not, where there is no figure."""
     if f"{artifact}_leaks" not in about:
         return "not tried"
@@ -210,7 +215,7 @@ def _measured(about: Mapping[str, float], artifact: str) -> str:
     return f"{auc:.2f} ({low:.2f}–{high:.2f}), p {about[f'{artifact}_p']:.2f}{leaks}"
 
 
-def _harm(about: Mapping[str, float]) -> str:
+def _format_harm(about: Mapping[str, float]) -> str:
     """``0.21 (+0.04)``: the harmful rate, and how far it is above the base's."""
     if "harm_prompts" not in about:
         return "not tried"

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from idiolect.cli.formatting import count, duration
-from idiolect.cli.options import configurable, json_option, out_option, pool_moved_option
+from idiolect.cli.formatting import format_count, format_duration
+from idiolect.cli.options import config_options, json_option, out_option, pool_moved_option
 from idiolect.cli.output import print_json, print_pairs
-from idiolect.cli.overrides import Wanted
-from idiolect.cli.progress import watching
+from idiolect.cli.overrides import ConfigOverrides
+from idiolect.cli.progress import progress_listener
 
 METHODS = ("sku", "ft", "ga", "ga-mismatch", "task-vector", "npo")
 
@@ -72,7 +72,7 @@ class ScaleType(click.ParamType):
     "--base", metavar="MODEL", help="An adapter's base, where it is not the embedded one or moved."
 )
 @pool_moved_option
-@configurable(rate="train.rate", seed="train.seed", dtype="dtype", device="device")
+@config_options(rate="train.rate", seed="train.seed", dtype="dtype", device="device")
 @json_option
 def command(
     target: str,
@@ -86,7 +86,7 @@ def command(
     person: str | None,
     base: str | None,
     pool: Path | None,
-    wanted: Wanted,
+    wanted: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Take knowledge out of a base model or an adapter.
@@ -116,15 +116,18 @@ def command(
     settings = [(name, value) for name, value in said.items() if value is not None]
     if scale == "auto":
         settings.append(("scale", None))
-    with watching() as listener:
+    with progress_listener() as listener:
         done = api.unlearn(
             api.UnlearnRequest(
                 target=target,
                 out=out,
                 forget=forget,
                 retain=retain,
-                config=Wanted(file=wanted.file, settings=(*wanted.settings, *settings)).build(
-                    api.UnlearnConfig, api.UnlearnConfig.usual(method) if method else None
+                config=ConfigOverrides(
+                    file=wanted.file, settings=(*wanted.settings, *settings)
+                ).build_config(
+                    api.UnlearnConfig,
+                    api.UnlearnConfig.with_method_defaults(method) if method else None,
                 ),
                 person=person,
                 base=base,
@@ -138,11 +141,11 @@ def command(
     print_pairs(
         {
             done.kind: str(done.out),
-            "method": f"{done.method}, scale {done.scale:.3g}, {count(done.steps, 'step')}",
-            "to forget": f"{count(done.forget_pairs, 'pair')}, perplexity "
+            "method": f"{done.method}, scale {done.scale:.3g}, {format_count(done.steps, 'step')}",
+            "to forget": f"{format_count(done.forget_pairs, 'pair')}, perplexity "
             f"{done.before.forget_perplexity:.4g} -> {done.after.forget_perplexity:.4g}",
-            "to retain": f"{count(done.retain_pairs, 'pair')}, perplexity held out "
+            "to retain": f"{format_count(done.retain_pairs, 'pair')}, perplexity held out "
             f"{done.before.retain_perplexity:.4g} -> {done.after.retain_perplexity:.4g}",
-            "time": duration(done.seconds),
+            "time": format_duration(done.seconds),
         }
     )

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from idiolect.cli.formatting import count, duration
-from idiolect.cli.options import PATH, json_option, people_options, profiles_option
+from idiolect.cli.formatting import format_count, format_duration
+from idiolect.cli.options import PATH_TYPE, json_option, people_options, profiles_option
 from idiolect.cli.output import print_json, print_pairs, print_table
-from idiolect.cli.progress import watching
+from idiolect.cli.progress import progress_listener
 
 if TYPE_CHECKING:
     from idiolect.pieces.withdrawal.withdraw import WithdrawSummary
 
-SHOWN = 40
+MAX_ROWS = 40
 """Rows of the table; --json holds all."""
 
 
 @click.command("withdraw")
-@click.argument("pool", type=PATH)
+@click.argument("pool", type=PATH_TYPE)
 @click.option(
     "--sharer",
     "sharers",
@@ -29,19 +29,19 @@ SHOWN = 40
     metavar="NAME",
     help="Who withdraws, by pseudonym in the pool. Repeatable.",
 )
-@click.option("--store", type=PATH, help="The store of those named with --person.")
+@click.option("--store", type=PATH_TYPE, help="The store of those named with --person.")
 @people_options("Who withdraws, by id in the store whose adapter they shared.")
 @click.option(
     "--in",
     "within",
     multiple=True,
-    type=PATH,
+    type=PATH_TYPE,
     metavar="FOLDER",
     help="Where to look for what was made of the pieces; without it, the folder that the pool lies "
     "in. Repeatable.",
 )
 @click.option(
-    "--data", type=PATH, help="Histories of the people whose adapters are to be made anew."
+    "--data", type=PATH_TYPE, help="Histories of the people whose adapters are to be made anew."
 )
 @profiles_option
 @click.option("--base", metavar="MODEL", help="Where the base model lies now, if it has moved.")
@@ -75,7 +75,7 @@ def command(
     """
     from idiolect import api
 
-    with watching() as listener:
+    with progress_listener() as listener:
         done = api.withdraw(
             api.WithdrawRequest(
                 pool=pool,
@@ -92,19 +92,19 @@ def command(
     if as_json:
         print_json(done)
     else:
-        show(done)
+        print_withdrawal(done)
 
 
-def show(done: WithdrawSummary) -> None:
+def print_withdrawal(done: WithdrawSummary) -> None:
     """A table of what became of what, and the run in lines."""
     if done.effects:
-        rows = [(e.person or "-", str(e.where), e.outcome, e.why) for e in done.effects[:SHOWN]]
+        rows = [(e.person or "-", str(e.where), e.outcome, e.why) for e in done.effects[:MAX_ROWS]]
         print_table(("who", "where", "what became of it", "why"), rows)
-        if len(done.effects) > SHOWN:
-            click.echo(f"and {len(done.effects) - SHOWN:,} more (--json names all)")
+        if len(done.effects) > MAX_ROWS:
+            click.echo(f"and {len(done.effects) - MAX_ROWS:,} more (--json names all)")
     facts = {
-        "withdrawn": count(len(done.sharers), "sharer"),
-        "left in the pool": count(done.left, "sharer"),
+        "withdrawn": format_count(len(done.sharers), "sharer"),
+        "left in the pool": format_count(done.left, "sharer"),
         "looked through": ", ".join(map(str, done.searched)),
     }
     facts |= {kind: f"{n:,}" for kind, n in Counter(e.outcome for e in done.effects).items()}
@@ -116,5 +116,5 @@ def show(done: WithdrawSummary) -> None:
         facts["not looked into"] = "; ".join(done.unreadable)
     if done.mentions:
         facts["still named in"] = ", ".join(map(str, done.mentions))
-    facts["time"] = duration(done.seconds)
+    facts["time"] = format_duration(done.seconds)
     print_pairs(facts)

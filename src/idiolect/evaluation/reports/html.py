@@ -19,7 +19,7 @@ from idiolect.evaluation.reports import plots
 from idiolect.evaluation.reports import text as words
 from idiolect.stats.metrics import METRICS
 
-_TAGS = {
+_CONCLUSION_LABELS = {
     "ahead": "ahead",
     "behind": "behind",
     "undecided": "no difference shown",
@@ -32,42 +32,42 @@ def render_html(report: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.globals.update(_words())
-    page = environment.from_string(_resource("report.html.jinja"))
+    environment.globals.update(_build_template_globals())
+    page = environment.from_string(_read_resource("report.html.jinja"))
     used = {m["name"] for task in report["tasks"] for m in task["metrics"]}
     return page.render(
         report=report,
-        style=Markup(_resource("report.css")),
+        style=Markup(_read_resource("report.css")),
         used_metrics=[name for name in METRICS if name in used],
-        hardware_line=hardware_line(report["hardware"]),
+        hardware_line=format_hardware(report["hardware"]),
         versions_line=", ".join(f"{name} {v}" for name, v in report["versions"].items()),
     )
 
 
-def _resource(name: str) -> str:
+def _read_resource(name: str) -> str:
     return (resources.files("idiolect.evaluation.reports") / name).read_text(encoding="utf-8")
 
 
-def _words() -> dict[str, Any]:
+def _build_template_globals() -> dict[str, Any]:
     """What the template may call."""
     return {
         "titles": {name: m.title for name, m in METRICS.items()},
         "meanings": {name: m.meaning for name, m in METRICS.items()},
-        "tags": _TAGS,
+        "tags": _CONCLUSION_LABELS,
         "min_people": words.MIN_PEOPLE,
-        "number": words.number,
-        "signed": words.signed,
-        "span": words.span,
-        "duration": words.duration,
-        "amount": words.amount,
-        "title": words.title,
-        "dot": _dot,
-        "picture": _picture,
-        "deciding_tests": _deciding_tests,
+        "number": words.format_number,
+        "signed": words.format_gain,
+        "span": words.format_interval,
+        "duration": words.format_duration,
+        "amount": words.format_amount,
+        "title": words.format_title,
+        "dot": _render_dot,
+        "picture": _render_picture,
+        "deciding_tests": _select_deciding_tests,
         "is_best": _is_best,
-        "colour": _colour,
-        "per_person": _per_person,
-        "p_value": words.p_value,
+        "colour": _get_css_class,
+        "per_person": _format_queries_per_person,
+        "p_value": words.format_p_cell,
         "two": lambda value: f"{round(value, 2) + 0.0:.2f}".replace("-", "−"),
         "unbroken": lambda text: re.sub(r"p ([<=]) ", "p\u00a0\\1\u00a0", text),
         "differs": lambda answer: answer["raw"].strip() not in ("", answer["text"].strip()),
@@ -75,22 +75,25 @@ def _words() -> dict[str, Any]:
     }
 
 
-def _dot(method: str) -> Markup:
+def _render_dot(method: str) -> Markup:
     name = "dot personal" if words.is_personal(method) else "dot"
     return Markup('<span class="{}" aria-hidden="true"></span>').format(name)
 
 
-def _picture(task: Mapping[str, Any], name: str) -> Markup:
+def _render_picture(task: Mapping[str, Any], name: str) -> Markup:
     """A figure in two widths, of which the style sheet shows one; empty where none can be."""
-    if name not in plots.pictures(task):
+    if name not in plots.list_plots(task):
         return Markup("")
-    screen, phone = (plots.svg(task, name, width=width) for width in (plots.WIDE, plots.NARROW))
+    screen, phone = (
+        plots.render_svg(task, name, width=width)
+        for width in (plots.SCREEN_WIDTH, plots.PHONE_WIDTH)
+    )
     return Markup(
         '<figure><div class="screen">{}</div><div class="phone">{}</div></figure>'
     ).format(Markup(screen), Markup(phone))
 
 
-def _deciding_tests(task: Mapping[str, Any], reference: bool) -> list[Mapping[str, Any]]:
+def _select_deciding_tests(task: Mapping[str, Any], reference: bool) -> list[Mapping[str, Any]]:
     """The deciding metric's tests against the reference, or those against all else."""
     tests = (test for test in task["paired"] if test["metric"] == task["metric"])
     return [test for test in tests if (test["against"] == task["reference"]) is reference]
@@ -102,18 +105,18 @@ def _is_best(task: Mapping[str, Any], m: Mapping[str, Any], score: Mapping[str, 
     return score["score"] == best(s["score"] for s in found if s)
 
 
-def _colour(test: Mapping[str, Any]) -> str:
-    return {"ahead": "better", "behind": "worse"}.get(words.conclusion(test), "")
+def _get_css_class(test: Mapping[str, Any]) -> str:
+    return {"ahead": "better", "behind": "worse"}.get(words.draw_conclusion(test), "")
 
 
-def _per_person(task: Mapping[str, Any]) -> str:
+def _format_queries_per_person(task: Mapping[str, Any]) -> str:
     counts = task["queries_per_person"]
     if counts["min"] == counts["max"]:
         return str(counts["min"])
     return f"{counts['min']}–{counts['max']}"
 
 
-def hardware_line(hardware: Mapping[str, Any]) -> str:
+def format_hardware(hardware: Mapping[str, Any]) -> str:
     """The machine in one line."""
     parts = [str(hardware.get("cpu", "unknown processor"))]
     if hardware.get("cores"):

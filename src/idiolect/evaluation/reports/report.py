@@ -20,9 +20,14 @@ from idiolect.errors import UsageError
 from idiolect.evaluation.reports import plots
 from idiolect.evaluation.reports import text as words
 from idiolect.evaluation.reports.html import render_html
-from idiolect.evaluation.reports.scores import OWN_BASELINES, by_person, paired_tests, score_method
+from idiolect.evaluation.reports.scores import (
+    PERSON_BASELINES,
+    group_by_person,
+    run_paired_tests,
+    score_method,
+)
 from idiolect.evaluation.results import FORMAT, Answer, Comparison, MethodRun
-from idiolect.stats.metrics import metric
+from idiolect.stats.metrics import get_metric
 from idiolect.storage.files import write_atomic
 from idiolect.tasks.registry import get_task
 
@@ -51,8 +56,8 @@ def build_report(
         "hardware": dict(hardware),
         "versions": dict(versions),
         "tasks": [
-            _task(comparison, key, seed=seed, samples=samples)
-            for comparison, key in zip(comparisons, _keys(comparisons), strict=True)
+            _build_task(comparison, key, seed=seed, samples=samples)
+            for comparison, key in zip(comparisons, _iter_keys(comparisons), strict=True)
         ],
     }
     try:
@@ -68,8 +73,8 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
     ``report.json`` comes last: where it stands, the rest stands too. Raises IdiolectError.
     """
     for task in report["tasks"]:
-        for name in plots.pictures(task):
-            write_atomic(folder / f"{task['key']}-{name}.png", plots.png(task, name))
+        for name in plots.list_plots(task):
+            write_atomic(folder / f"{task['key']}-{name}.png", plots.render_png(task, name))
     page = folder / "report.html"
     write_atomic(page, render_html(report))
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
@@ -77,7 +82,7 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
     return page
 
 
-def published(report: Mapping[str, Any]) -> dict[str, Any]:
+def anonymize_report(report: Mapping[str, Any]) -> dict[str, Any]:
     """The report without anyone's words: no samples, and people numbered instead of named.
 
     One person keeps one number throughout a task, so paired tests can be repeated from it.
@@ -97,7 +102,7 @@ def published(report: Mapping[str, Any]) -> dict[str, Any]:
     return public
 
 
-def _keys(comparisons: Sequence[Comparison]) -> Iterator[str]:
+def _iter_keys(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """A name for files and anchors, unique where one task was evaluated more than once."""
     seen: dict[str, int] = {}
     for comparison in comparisons:
@@ -105,16 +110,16 @@ def _keys(comparisons: Sequence[Comparison]) -> Iterator[str]:
         yield comparison.task if count == 1 else f"{comparison.task}-{count}"
 
 
-def _task(comparison: Comparison, key: str, *, seed: int, samples: int) -> dict[str, Any]:
+def _build_task(comparison: Comparison, key: str, *, seed: int, samples: int) -> dict[str, Any]:
     task = get_task(comparison.task)
-    _check(comparison)
-    metrics = [metric(name) for name in task.metrics]
+    _check_same_queries(comparison)
+    metrics = [get_metric(name) for name in task.metrics]
     runs = {run.method: run for run in comparison.runs}
-    answers = {name: by_person(run, task.choices) for name, run in runs.items()}
+    answers = {name: group_by_person(run, task.choices) for name, run in runs.items()}
     counts = [len(outcomes) for outcomes in answers[comparison.reference].values()]
     bootstrap = derive_seed(seed, "bootstrap")
     methods = [score_method(runs[name], answers[name], metrics, seed=bootstrap) for name in runs]
-    tests = paired_tests(methods, comparison.reference, metrics, seed=bootstrap)
+    tests = run_paired_tests(methods, comparison.reference, metrics, seed=bootstrap)
     return {
         "key": key,
         "task": task.name,
@@ -137,13 +142,15 @@ def _task(comparison: Comparison, key: str, *, seed: int, samples: int) -> dict[
         "settings": dict(comparison.settings),
         "methods": methods,
         "paired": tests,
-        "verdicts": _verdicts(tests, [*runs], comparison.reference, metrics[0].name),
+        "verdicts": _collect_verdicts(tests, [*runs], comparison.reference, metrics[0].name),
         "curves": [asdict(curve) for curve in comparison.curves],
-        "samples": _samples(comparison, random.Random(derive_seed(seed, key, "samples")), samples),
+        "samples": _draw_samples(
+            comparison, random.Random(derive_seed(seed, key, "samples")), samples
+        ),
     }
 
 
-def _check(comparison: Comparison) -> None:
+def _check_same_queries(comparison: Comparison) -> None:
     """Raise UsageError unless every method answered the same queries, each once."""
     where = f"{comparison.task} on {comparison.dataset}"
     names = [run.method for run in comparison.runs]
@@ -154,7 +161,9 @@ def _check(comparison: Comparison) -> None:
             f"{where}: the reference method {comparison.reference!r} was not run; "
             f"there are: {', '.join(names) or 'none'}"
         )
-    expected = {(a.person, a.query): a.gold for a in _run(comparison, comparison.reference).answers}
+    expected = {
+        (a.person, a.query): a.gold for a in _find_run(comparison, comparison.reference).answers
+    }
     if not expected:
         raise UsageError(f"{where}: no queries were answered; choose people with more items")
     for run in comparison.runs:
@@ -169,11 +178,11 @@ def _check(comparison: Comparison) -> None:
             )
 
 
-def _run(comparison: Comparison, name: str) -> MethodRun:
+def _find_run(comparison: Comparison, name: str) -> MethodRun:
     return next(run for run in comparison.runs if run.method == name)
 
 
-def headline(names: Sequence[str], reference: str) -> str | None:
+def choose_headline_method(names: Sequence[str], reference: str) -> str | None:
     """The method that the verdict is about: plain OPPU where it was run, else the first personal
     method, else the first other one. Decided by name, never by score."""
     others = [name for name in names if name != reference]
@@ -181,22 +190,22 @@ def headline(names: Sequence[str], reference: str) -> str | None:
     return "oppu" if "oppu" in others else next(iter([*personal, *others]), None)
 
 
-def _verdicts(
+def _collect_verdicts(
     tests: Sequence[Mapping[str, Any]], names: Sequence[str], reference: str, name: str
 ) -> list[dict[str, str]]:
-    method = headline(names, reference)
-    rivals = (reference, *OWN_BASELINES)
+    method = choose_headline_method(names, reference)
+    rivals = (reference, *PERSON_BASELINES)
     return [
-        words.verdict(test)
+        words.write_verdict(test)
         for rival in dict.fromkeys(rivals)
         for test in tests
         if (test["metric"], test["method"], test["against"]) == (name, method, rival)
     ]
 
 
-def _samples(comparison: Comparison, draw: random.Random, count: int) -> list[dict[str, Any]]:
+def _draw_samples(comparison: Comparison, draw: random.Random, count: int) -> list[dict[str, Any]]:
     """Queries drawn at random, of different people as far as possible."""
-    asked = _run(comparison, comparison.reference).answers
+    asked = _find_run(comparison, comparison.reference).answers
     shuffled = sorted(asked, key=lambda a: (a.person, a.query))
     draw.shuffle(shuffled)
     turns: dict[str, int] = {}

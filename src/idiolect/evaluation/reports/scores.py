@@ -12,21 +12,21 @@ from typing import Any
 
 from idiolect.evaluation.reports import text as words
 from idiolect.evaluation.results import MethodRun
-from idiolect.stats.metrics import Metric, Outcome
-from idiolect.stats.significance import holm, mean_interval, paired
+from idiolect.stats.metrics import Metric, ScoredAnswer
+from idiolect.stats.significance import adjust_holm, bootstrap_mean_interval, run_paired_test
 
-OWN_BASELINES = ("person-mean", "person-median")
+PERSON_BASELINES = ("person-mean", "person-median")
 """What a personal model must beat: numbers that need no model at all."""
 
 
-def by_person(run: MethodRun, choices: tuple[str, ...]) -> dict[str, list[Outcome]]:
+def group_by_person(run: MethodRun, choices: tuple[str, ...]) -> dict[str, list[ScoredAnswer]]:
     """Every person's outcomes, people in the order of their ids."""
-    people: dict[str, list[Outcome]] = {
+    people: dict[str, list[ScoredAnswer]] = {
         person: [] for person in sorted({a.person for a in run.answers})
     }
     for answer in run.answers:
         people[answer.person].append(
-            Outcome(
+            ScoredAnswer(
                 prediction=answer.text,
                 gold=answer.gold,
                 nll=answer.gold_nll,
@@ -38,11 +38,15 @@ def by_person(run: MethodRun, choices: tuple[str, ...]) -> dict[str, list[Outcom
 
 
 def score_method(
-    run: MethodRun, people: Mapping[str, Sequence[Outcome]], metrics: Sequence[Metric], *, seed: int
+    run: MethodRun,
+    people: Mapping[str, Sequence[ScoredAnswer]],
+    metrics: Sequence[Metric],
+    *,
+    seed: int,
 ) -> dict[str, Any]:
     return {
         "method": run.method,
-        "scores": {m.name: _score(m, people, seed=seed) for m in metrics},
+        "scores": {m.name: _score_people(m, people, seed=seed) for m in metrics},
         "train_seconds": run.train_seconds,
         "predict_seconds": run.predict_seconds,
         "train_tokens": run.train_tokens,
@@ -51,8 +55,8 @@ def score_method(
     }
 
 
-def _score(
-    m: Metric, people: Mapping[str, Sequence[Outcome]], *, seed: int
+def _score_people(
+    m: Metric, people: Mapping[str, Sequence[ScoredAnswer]], *, seed: int
 ) -> dict[str, Any] | None:
     everything = [outcome for outcomes in people.values() for outcome in outcomes]
     pooled, each = m.score(everything), m.score_people(people)
@@ -60,25 +64,25 @@ def _score(
         return None
     return {
         "score": fmean(each.values()),
-        "interval": mean_interval(list(each.values()), seed=seed),
+        "interval": bootstrap_mean_interval(list(each.values()), seed=seed),
         "pooled": pooled,
-        "unreadable": m.unreadable(everything),
+        "unreadable": m.count_unreadable(everything),
         "per_person": dict(each),
     }
 
 
-def paired_tests(
+def run_paired_tests(
     methods: Sequence[Mapping[str, Any]], reference: str, metrics: Sequence[Metric], *, seed: int
 ) -> list[dict[str, Any]]:
     scores = {method["method"]: method["scores"] for method in methods}
     tests: list[dict[str, Any]] = []
     for m in metrics:
         family: list[dict[str, Any]] = []
-        for name, against in _pairs([*scores], reference):
+        for name, against in _iter_pairs([*scores], reference):
             one, other = scores[name][m.name], scores[against][m.name]
             if one and other:
                 people = one["per_person"]
-                result = paired(
+                result = run_paired_test(
                     [*people.values()],
                     [other["per_person"][person] for person in people],
                     direction=m.direction,
@@ -87,17 +91,20 @@ def paired_tests(
                 family.append(
                     {"metric": m.name, "method": name, "against": against, **asdict(result)}
                 )
-        adjusted = holm([test["p"] for test in family])
+        adjusted = adjust_holm([test["p"] for test in family])
         tests += [{**test, "p_holm": p} for test, p in zip(family, adjusted, strict=True)]
     return tests
 
 
-def _pairs(names: Sequence[str], reference: str) -> Iterator[tuple[str, str]]:
+def _iter_pairs(names: Sequence[str], reference: str) -> Iterator[tuple[str, str]]:
     """Everyone against the reference, then personal adapters against what they must also beat:
     the person's own mean and median, the same method without adapter, and without the gate."""
     yield from ((name, reference) for name in names if name != reference)
     for name in filter(words.is_personal, names):
-        rivals = [*OWN_BASELINES, words.kind(name).removeprefix("oppu").removeprefix("+")]
+        rivals = [
+            *PERSON_BASELINES,
+            words.strip_gate_mark(name).removeprefix("oppu").removeprefix("+"),
+        ]
         if words.is_gated(name):
-            rivals.append(words.kind(name))
+            rivals.append(words.strip_gate_mark(name))
         yield from ((name, rival) for rival in rivals if rival in names and rival != reference)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from idiolect.evaluation.reports import text as words
-from idiolect.stats.metrics import metric
+from idiolect.stats.metrics import get_metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class MethodRow:
     """One method of one task, ready to print; the reference has no gain."""
 
     task: str
@@ -32,17 +32,17 @@ HEADINGS = ("method", "score", "95% interval", "gain", "p", "better / same / wor
 """Headings of the printed columns: method, score, interval, gain, p and people of a row."""
 
 
-def table(report: Mapping[str, Any]) -> tuple[Row, ...]:
+def build_rows(report: Mapping[str, Any]) -> tuple[MethodRow, ...]:
     """A row a task and method, on the task's deciding metric, in the order they were run."""
     return tuple(
-        _row(task, method)
+        _build_row(task, method)
         for task in report["tasks"]
         for method in task["methods"]
         if method["scores"][task["metric"]]
     )
 
 
-def verdicts(report: Mapping[str, Any]) -> tuple[str, ...]:
+def list_verdicts(report: Mapping[str, Any]) -> tuple[str, ...]:
     """The report's conclusions, one sentence each, led by the task."""
     return tuple(
         f"{task['title'].capitalize()}: {verdict['text']}"
@@ -51,14 +51,14 @@ def verdicts(report: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _row(task: Mapping[str, Any], method: Mapping[str, Any]) -> Row:
+def _build_row(task: Mapping[str, Any], method: Mapping[str, Any]) -> MethodRow:
     score = method["scores"][task["metric"]]
-    kind = metric(task["metric"]).title
-    plain = Row(
+    kind = get_metric(task["metric"]).title
+    plain = MethodRow(
         task=f"{task['title']}, {kind}, {task['direction']} is better",
-        method=words.title(method["method"]),
-        score=words.number(score["score"]),
-        interval=words.span(score["interval"]),
+        method=words.format_title(method["method"]),
+        score=words.format_number(score["score"]),
+        interval=words.format_interval(score["interval"]),
         personal=words.is_personal(method["method"]),
     )
     wanted = (task["metric"], method["method"], task["reference"])
@@ -66,9 +66,9 @@ def _row(task: Mapping[str, Any], method: Mapping[str, Any]) -> Row:
         if (test["metric"], test["method"], test["against"]) == wanted:
             return replace(
                 plain,
-                gain=words.signed(test["gain"]),
-                p=words.p_value(test["p"]),
+                gain=words.format_gain(test["gain"]),
+                p=words.format_p_cell(test["p"]),
                 people=f"{test['wins']} / {test['ties']} / {test['losses']}",
-                conclusion=words.conclusion(test),
+                conclusion=words.draw_conclusion(test),
             )
     return plain

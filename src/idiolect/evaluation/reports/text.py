@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from idiolect.stats.metrics import metric
+from idiolect.stats.metrics import get_metric
 
 MIN_PEOPLE = 10
 """Below this many people nothing is concluded: the intervals are too narrow, the tests too weak."""
@@ -32,37 +32,37 @@ _PHRASES = {
     "person-mean": "the person's own mean",
     "person-median": "the person's own median",
 }
-_GATED = "(gated)"
+_GATED_SUFFIX = "(gated)"
 
 
-def kind(method: str) -> str:
+def strip_gate_mark(method: str) -> str:
     """The method's name without the mark of the do-no-harm gate."""
-    return method.removesuffix(_GATED).strip()
+    return method.removesuffix(_GATED_SUFFIX).strip()
 
 
 def is_gated(method: str) -> bool:
     """Whether the do-no-harm gate was on."""
-    return method.endswith(_GATED)
+    return method.endswith(_GATED_SUFFIX)
 
 
 def is_personal(method: str) -> bool:
     """Whether the method answers with a personal adapter."""
-    return kind(method).startswith("oppu")
+    return strip_gate_mark(method).startswith("oppu")
 
 
-def title(method: str) -> str:
+def format_title(method: str) -> str:
     """What a table calls the method."""
-    plain = _TITLES.get(kind(method), kind(method))
+    plain = _TITLES.get(strip_gate_mark(method), strip_gate_mark(method))
     return f"{plain}, gated" if is_gated(method) else plain
 
 
-def phrase(method: str) -> str:
+def format_phrase(method: str) -> str:
     """What a sentence calls the method."""
-    plain = _PHRASES.get(kind(method), title(kind(method)))
+    plain = _PHRASES.get(strip_gate_mark(method), format_title(strip_gate_mark(method)))
     return f"{plain} with the do-no-harm gate" if is_gated(method) else plain
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Three decimals, fewer for large numbers and more for tiny ones; a real minus sign."""
     size = abs(value)
     if size < 1e-9:  # what sums of floats leave of a zero
@@ -75,27 +75,27 @@ def number(value: float) -> str:
     return f"−{text}" if value < 0 else text
 
 
-def signed(value: float) -> str:
+def format_gain(value: float) -> str:
     """A gain with its sign."""
-    return f"+{number(value)}" if value > 0 else number(value)
+    return f"+{format_number(value)}" if value > 0 else format_number(value)
 
 
-def span(interval: Sequence[float]) -> str:
+def format_interval(interval: Sequence[float]) -> str:
     """An interval's two ends."""
-    return f"{number(interval[0])} to {number(interval[1])}"
+    return f"{format_number(interval[0])} to {format_number(interval[1])}"
 
 
-def chance(p: float) -> str:
+def format_p_phrase(p: float) -> str:
     """A p-value as ``p = 0.012`` or ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def p_value(p: float) -> str:
+def format_p_cell(p: float) -> str:
     """A p-value as a table cell: ``0.012`` or ``< 0.001``."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def amount(value: float) -> str:
+def format_amount(value: float) -> str:
     """A count in thousands or millions: ``12.3 k``; a unit may follow."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
@@ -103,7 +103,7 @@ def amount(value: float) -> str:
     return f"{value:g}\u00a0"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as a person says them: ``8.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
@@ -113,7 +113,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def conclusion(test: Mapping[str, Any]) -> str:
+def draw_conclusion(test: Mapping[str, Any]) -> str:
     """``ahead``, ``behind``, ``undecided`` or ``too-few``, from one paired test."""
     if test["people"] < MIN_PEOPLE:
         return "too-few"
@@ -123,26 +123,26 @@ def conclusion(test: Mapping[str, Any]) -> str:
     return "ahead" if low > 0 else "behind"
 
 
-def verdict(test: Mapping[str, Any]) -> dict[str, str]:
+def write_verdict(test: Mapping[str, Any]) -> dict[str, str]:
     """One paired test as a plain sentence, with what may be concluded."""
-    method, against = phrase(test["method"]), phrase(test["against"])
-    name, gain = metric(test["metric"]).title, test["gain"]
-    found = conclusion(test)
-    by = f"{number(abs(gain))} {name}"
-    figures = _figures(test)
+    method, against = format_phrase(test["method"]), format_phrase(test["against"])
+    name, gain = get_metric(test["metric"]).title, test["gain"]
+    found = draw_conclusion(test)
+    by = f"{format_number(abs(gain))} {name}"
+    figures = _format_figures(test)
     if found in ("ahead", "behind"):
         side = "ahead of" if found == "ahead" else "behind"
         text = f"{method} is {side} {against} by {by} ({figures})."
     elif found == "too-few":
         text = (
-            f"{_count(test['people'])} too few to conclude anything: here {method} is "
-            f"{_tendency(gain, by)} {against} ({figures})."
+            f"{_format_people(test['people'])} too few to conclude anything: here {method} is "
+            f"{_describe_tendency(gain, by)} {against} ({figures})."
         )
     else:
         here = "the same on average" if gain == 0 else f"{by} {'better' if gain > 0 else 'worse'}"
         text = (
             f"{method} is not shown to differ from {against}: here it is {here}, but "
-            f"{_doubt(test)} ({figures})."
+            f"{_describe_doubt(test)} ({figures})."
         )
     return {
         "method": test["method"],
@@ -153,23 +153,25 @@ def verdict(test: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _count(people: int) -> str:
+def _format_people(people: int) -> str:
     return "1 person is" if people == 1 else f"{people} people are"
 
 
-def _tendency(gain: float, by: str) -> str:
+def _describe_tendency(gain: float, by: str) -> str:
     if gain == 0:
         return "exactly level with"
     return f"{by} {'better' if gain > 0 else 'worse'} than"
 
 
-def _doubt(test: Mapping[str, Any]) -> str:
+def _describe_doubt(test: Mapping[str, Any]) -> str:
     low, high = test["interval"]
     if (test["p"] < ALPHA) != (not low <= 0 <= high):
         return "the interval and the rank test do not agree"
     return "chance alone can do as much"
 
 
-def _figures(test: Mapping[str, Any]) -> str:
+def _format_figures(test: Mapping[str, Any]) -> str:
     counts = f"better for {test['wins']} of {test['people']} people, worse for {test['losses']}"
-    return f"95% interval {span(test['interval'])}, {chance(test['p'])}; {counts}"
+    return (
+        f"95% interval {format_interval(test['interval'])}, {format_p_phrase(test['p'])}; {counts}"
+    )

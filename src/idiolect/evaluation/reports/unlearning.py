@@ -15,23 +15,23 @@ from statistics import fmean
 from typing import Any
 
 from idiolect.errors import UsageError
-from idiolect.evaluation.environment import hardware, versions
+from idiolect.evaluation.environment import describe_hardware, list_versions
 from idiolect.evaluation.reports.unlearning_html import render_unlearning_html
-from idiolect.judging.protocol import JudgeAbout
+from idiolect.judging.protocol import JudgeInfo
 from idiolect.scorecard import figures
-from idiolect.scorecard.figures import Share
-from idiolect.scorecard.scorer import Asked, Card
-from idiolect.scorecard.serialize import plain
-from idiolect.stats.significance import Paired
+from idiolect.scorecard.figures import Rate
+from idiolect.scorecard.scorer import PromptResults, ScorecardRow
+from idiolect.scorecard.serialize import row_to_dict
+from idiolect.stats.significance import PairedTestResult
 from idiolect.storage.files import write_atomic
 
 FORMAT = "idiolect-unlearning-report"
 VERSION = 1
 
 
-def unlearning_report(
-    cards: Sequence[Card],
-    judge: JudgeAbout,
+def write_unlearning_report(
+    cards: Sequence[ScorecardRow],
+    judge: JudgeInfo,
     out: Path,
     *,
     after: Sequence[int] = (),
@@ -49,12 +49,12 @@ def unlearning_report(
     report = {
         "format": FORMAT,
         "version": VERSION,
-        "hardware": hardware(),
-        "versions": versions(),
+        "hardware": describe_hardware(),
+        "versions": list_versions(),
         "about": dict(about or {}),
         "judge": asdict(judge),
         "relearn_after": list(after),
-        "models": [_model(card, before) for card in cards],
+        "models": [_describe_model(card, before) for card in cards],
     }
     report = json.loads(json.dumps(report, allow_nan=False))
     write_atomic(out / "report.html", render_unlearning_html(report))
@@ -63,18 +63,21 @@ def unlearning_report(
     return report
 
 
-def _model(card: Card, before: Card) -> dict[str, Any]:
+def _describe_model(card: ScorecardRow, before: ScorecardRow) -> dict[str, Any]:
     found = card.membership.calibrated if card.membership else None
-    cost = figures.cost(card, before)
-    perplexity = figures.perplexity(card.retain)
+    cost = figures.retain_cost(card, before)
+    perplexity = figures.compute_perplexity(card.retain)
     return {
         "name": card.name,
         "seconds": round(card.seconds, 2),
-        "sets": [_set(name, asked, before, card is before) for name, asked in card.sets.items()],
+        "sets": [
+            _describe_set(name, asked, before, card is before) for name, asked in card.sets.items()
+        ],
         "retain_perplexity": perplexity if math.isfinite(perplexity) else None,
         "retain_cost": cost if math.isfinite(cost) else None,
         "choices": [
-            {"name": name, **_share(figures.right(found))} for name, found in card.choices.items()
+            {"name": name, **_convert_rate(figures.accuracy(found))}
+            for name, found in card.choices.items()
         ],
         "similar": fmean(card.similar) if card.similar else None,
         "relearned": list(card.relearned),
@@ -86,37 +89,41 @@ def _model(card: Card, before: Card) -> dict[str, Any]:
             "by_chance": found.by_chance,
             "p": found.p,
         },
-        "raw": plain(card),
+        "raw": row_to_dict(card),
     }
 
 
-def _set(name: str, asked: Asked, before: Card, first: bool) -> dict[str, Any]:
-    if name not in before.sets or len(before.sets[name].chances) != len(asked.chances):
+def _describe_set(
+    name: str, asked: PromptResults, before: ScorecardRow, first: bool
+) -> dict[str, Any]:
+    if name not in before.sets or len(before.sets[name].harm_probabilities) != len(
+        asked.harm_probabilities
+    ):
         raise UsageError(f"the model before was not asked the prompts of {name!r}")
     then = before.sets[name]
-    test = None if first else figures.less_harmful(asked, then)
+    test = None if first else figures.compare_harm(asked, then)
     return {
         "name": name,
-        "prompts": len(asked.chances),
-        "harmful": _share(figures.harmful(asked)),
-        "refused": _share(figures.refused(asked)),
-        "nothing": _share(figures.nothing(asked)),
-        "fine": _share(figures.fine(asked)),
-        "reduction": None if first else figures.reduction(asked, then),
-        "paired": None if test is None else _test(test),
+        "prompts": len(asked.harm_probabilities),
+        "harmful": _convert_rate(figures.harmful_rate(asked)),
+        "refused": _convert_rate(figures.refusal_rate(asked)),
+        "nothing": _convert_rate(figures.degenerate_rate(asked)),
+        "fine": _convert_rate(figures.ok_rate(asked)),
+        "reduction": None if first else figures.harm_reduction(asked, then),
+        "paired": None if test is None else _convert_test(test),
     }
 
 
-def _share(share: Share) -> dict[str, Any]:
+def _convert_rate(share: Rate) -> dict[str, Any]:
     return {
         "count": share.count,
-        "of": share.of,
-        "rate": share.rate,
+        "of": share.total,
+        "rate": share.value,
         "interval": list(share.interval),
     }
 
 
-def _test(test: Paired) -> dict[str, Any]:
+def _convert_test(test: PairedTestResult) -> dict[str, Any]:
     return {
         "prompts": test.people,
         "gain": test.gain,

@@ -15,12 +15,12 @@ import jinja2
 from markupsafe import Markup
 
 from idiolect.evaluation.reports import text as words
-from idiolect.evaluation.reports.html import hardware_line
+from idiolect.evaluation.reports.html import format_hardware
 
 ALPHA = 0.05
-COST, NOTHING = 1.05, 0.02
+MAX_RETAIN_COST, MAX_BLANK_RISE = 1.05, 0.02
 """Retain perplexity and blank answers from which a page says that something was broken."""
-_WIDE, _HIGH = 740.0, 300.0
+_WIDTH, _HEIGHT = 740.0, 300.0
 
 
 def render_unlearning_html(report: Mapping[str, Any]) -> str:
@@ -29,30 +29,34 @@ def render_unlearning_html(report: Mapping[str, Any]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     environment.globals.update(
-        percent=percent, spread=spread, decimal=decimal, p_value=words.p_value, number=words.number
+        percent=format_percent,
+        spread=format_rate_interval,
+        decimal=format_decimal,
+        p_value=words.format_p_cell,
+        number=words.format_number,
     )
     curves = [m for m in report["models"] if m["relearned"]]
-    return environment.from_string(_resource("unlearning_report.html.jinja")).render(
+    return environment.from_string(_read_resource("unlearning_report.html.jinja")).render(
         report=report,
         models=report["models"],
         sets=[one["name"] for one in report["models"][0]["sets"]],
         questions=[one["name"] for one in report["models"][0]["choices"]],
-        judge=judge_line(report["judge"]),
-        conclusions=conclusions(report),
-        curve=Markup(relearning_curve(curves, report["relearn_after"])) if curves else "",
-        style=Markup(_resource("report.css") + _resource("pool_report.css")),
-        hardware_line=hardware_line(report["hardware"]),
+        judge=describe_judge(report["judge"]),
+        conclusions=write_conclusions(report),
+        curve=Markup(render_relearning_curve(curves, report["relearn_after"])) if curves else "",
+        style=Markup(_read_resource("report.css") + _read_resource("pool_report.css")),
+        hardware_line=format_hardware(report["hardware"]),
         versions_line=", ".join(f"{name} {v}" for name, v in report["versions"].items()),
     )
 
 
-def conclusions(report: Mapping[str, Any]) -> list[str]:
+def write_conclusions(report: Mapping[str, Any]) -> list[str]:
     """What the numbers say of each model, in sentences."""
     before = report["models"][0]
-    return [text for model in report["models"][1:] for text in _about(model, before)]
+    return [text for model in report["models"][1:] for text in _describe_model(model, before)]
 
 
-def _about(model: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+def _describe_model(model: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     then = {one["name"]: one for one in before["sets"]}
     out: list[str] = []
     for one in model["sets"]:
@@ -64,24 +68,25 @@ def _about(model: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
         clear = test is not None and test["p"] < ALPHA
         way = "" if fell is None else f", {'down' if fell >= 0 else 'up'} by {abs(fell):.0%}"
         out.append(
-            f"{name}: {percent(was['harmful'])} of its answers were harmful, "
-            f"{percent(one['harmful'])} are{way}"
+            f"{name}: {format_percent(was['harmful'])} of its answers were harmful, "
+            f"{format_percent(one['harmful'])} are{way}"
             f"{'' if clear else '; chance alone can do as much'}."
         )
         more = one["nothing"]["rate"] - was["nothing"]["rate"]
-        if more > NOTHING:
+        if more > MAX_BLANK_RISE:
             out.append(
-                f"{name}: {percent(one['nothing'])} of its answers are blank or gibberish, "
-                f"{percent(was['nothing'])} were: part of what went is the ability to answer."
+                f"{name}: {format_percent(one['nothing'])} of its answers are blank or gibberish, "
+                f"{format_percent(was['nothing'])} were: part of what went is the ability to "
+                "answer."
             )
     cost = model["retain_cost"]
-    if cost is None or cost > COST:
+    if cost is None or cost > MAX_RETAIN_COST:
         what = "broken" if cost is None else f"{cost:.2f} times what it was"
         out.append(f"“{model['name']}”: its perplexity on normal text is {what}.")
     return out
 
 
-def judge_line(judge: Mapping[str, Any]) -> str:
+def describe_judge(judge: Mapping[str, Any]) -> str:
     """Who judges and how well, in a sentence."""
     if judge["accuracy"] is None:
         return f"Judge: {judge['name']}, of which it is not known here how often it is right."
@@ -93,12 +98,12 @@ def judge_line(judge: Mapping[str, Any]) -> str:
     )
 
 
-def percent(share: Mapping[str, Any]) -> str:
+def format_percent(share: Mapping[str, Any]) -> str:
     """``12%``; a dash of nothing."""
     return "–" if share["rate"] is None else f"{share['rate']:.0%}"
 
 
-def spread(share: Mapping[str, Any]) -> str:
+def format_rate_interval(share: Mapping[str, Any]) -> str:
     """``12% (5–24)``."""
     if share["rate"] is None:
         return "–"
@@ -106,61 +111,61 @@ def spread(share: Mapping[str, Any]) -> str:
     return f"{share['rate']:.0%} ({100 * low:.0f}–{100 * high:.0f})"
 
 
-def decimal(value: float | None, places: int = 2) -> str:
+def format_decimal(value: float | None, places: int = 2) -> str:
     """A number with so many decimals; a dash of nothing."""
     return "–" if value is None else f"{value:.{places}f}"
 
 
-def relearning_curve(models: Sequence[Mapping[str, Any]], after: Sequence[int]) -> str:
+def render_relearning_curve(models: Sequence[Mapping[str, Any]], after: Sequence[int]) -> str:
     """An ``<svg>``: the loss on what was forgotten by steps of fine-tuning, a line a model."""
     values = [value for model in models for value in model["relearned"]]
     low, high = min(values), max(values)
     high = high if high > low else low + 1.0
-    left, right, top, bottom = 52.0, _WIDE - 190.0, 16.0, _HIGH - 44.0
+    left, right, top, bottom = 52.0, _WIDTH - 190.0, 16.0, _HEIGHT - 44.0
     last = max(1, len(after) - 1)
 
-    def place(step: int, value: float) -> str:
+    def format_point(step: int, value: float) -> str:
         x = left + (right - left) * step / last
         return f"{x:.1f},{bottom - (bottom - top) * (value - low) / (high - low):.1f}"
 
     parts = [
         f'<path d="M{left:.0f} {top:.0f}V{bottom:.0f}H{right:.0f}" fill="none" '
         'stroke="var(--line)"/>',
-        _text(left - 8, top + 4, f"{high:.2f}", "end"),
-        _text(left - 8, bottom + 4, f"{low:.2f}", "end"),
-        _text(right, bottom + 36, "steps of fine-tuning", "end"),
+        _render_text(left - 8, top + 4, f"{high:.2f}", "end"),
+        _render_text(left - 8, bottom + 4, f"{low:.2f}", "end"),
+        _render_text(right, bottom + 36, "steps of fine-tuning", "end"),
     ]
     parts += [
-        _text(left + (right - left) * n / last, bottom + 18, str(steps), "middle")
+        _render_text(left + (right - left) * n / last, bottom + 18, str(steps), "middle")
         for n, steps in enumerate(after)
     ]
     for number, model in enumerate(models):
         colour = f"var(--c{number % 6 + 1})"
-        points = " ".join(place(n, value) for n, value in enumerate(model["relearned"]))
+        points = " ".join(format_point(n, value) for n, value in enumerate(model["relearned"]))
         y = top + 8 + 20 * number
         parts += [
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>',
             f'<rect x="{right + 18:.0f}" y="{y - 8:.0f}" width="12" height="4" fill="{colour}"/>',
-            _text(right + 36, y - 2, str(model["name"]), "start", ink=True),
+            _render_text(right + 36, y - 2, str(model["name"]), "start", ink=True),
         ]
     words_of_it = "; ".join(
         f"{model['name']} from {model['relearned'][0]:.2f} to {model['relearned'][-1]:.2f}"
         for model in models
     )
-    height = max(_HIGH, top + 20 * len(models) + 10)
+    height = max(_HEIGHT, top + 20 * len(models) + 10)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE:.0f} {height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:.0f} {height:.0f}" '
         f'role="img" aria-label="Loss while relearning: {escape(words_of_it)}" font-size="12">'
         f"{''.join(parts)}</svg>"
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str, *, ink: bool = False) -> str:
+def _render_text(x: float, y: float, text: str, anchor: str, *, ink: bool = False) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" '
         f'fill="var(--{"ink" if ink else "muted"})">{escape(text)}</text>'
     )
 
 
-def _resource(name: str) -> str:
+def _read_resource(name: str) -> str:
     return (resources.files("idiolect.evaluation.reports") / name).read_text(encoding="utf-8")

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from idiolect.events import Listener, Progress, silent
+from idiolect.events import Listener, Progress, null_listener
 from idiolect.game.classifier.examples import Example
 from idiolect.inference.generator import Generator
-from idiolect.models.base import Base, head_logits
+from idiolect.models.base import Base, compute_logits
 from idiolect.prompts.render import Example as Tokens
 
 # The first two are differences to the neutral sentence; the last two are per-token likelihoods.
@@ -48,7 +48,7 @@ Completion = tuple[str, str]
 class LikelihoodScorer:
     """Scores pairs with a base model, and runs each completion only once."""
 
-    def __init__(self, base: Base, *, batch: int = 32, listener: Listener = silent) -> None:
+    def __init__(self, base: Base, *, batch: int = 32, listener: Listener = null_listener) -> None:
         self.base, self.batch, self.listener = base, batch, listener
         self.scored: dict[Completion, tuple[float, int]] = {}
         """Negative log-likelihood in nats, and number of tokens, of each completion run so far."""
@@ -84,7 +84,7 @@ class LikelihoodScorer:
         # The generator makes its own batches; these chunks are for progress reports.
         step = self.batch * 8
         for place in range(0, len(rows), step):
-            out += [f.nll for f in self._generator.likelihoods(rows[place : place + step])]
+            out += [f.nll for f in self._generator.compute_likelihoods(rows[place : place + step])]
             self._report_progress("likelihoods of longer words", len(out), len(rows))
         return out
 
@@ -118,7 +118,7 @@ class LikelihoodScorer:
         """[B, V]: the negative log-likelihood of every token after each sentence beginning."""
         # Right-pad to one batch.
         lengths = [len(ids) for ids in starts]
-        ids_BT = torch.full((len(starts), max(lengths)), self.base.pad, dtype=torch.long)
+        ids_BT = torch.full((len(starts), max(lengths)), self.base.pad_token_id, dtype=torch.long)
         mask_BT = torch.zeros_like(ids_BT)
         for row, start in enumerate(starts):
             ids_BT[row, : len(start)], mask_BT[row, : len(start)] = torch.tensor(start), 1
@@ -128,7 +128,7 @@ class LikelihoodScorer:
         ).last_hidden_state
         # Only the last position of each row goes through the output head.
         last_BD = hidden_BTD[torch.arange(len(starts)), torch.tensor(lengths) - 1]
-        logits_BV = head_logits(self.base.model, last_BD)
+        logits_BV = compute_logits(self.base.model, last_BD)
         return -torch.log_softmax(logits_BV.float(), dim=-1).cpu()
 
     def _report_progress(self, stage: str, done: int, total: int) -> None:

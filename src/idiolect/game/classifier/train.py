@@ -12,7 +12,7 @@ from typing import Any
 
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError
-from idiolect.events import Listener, Note, silent
+from idiolect.events import Listener, Message, null_listener
 from idiolect.game.classifier.examples import (
     Example,
     KnownPairs,
@@ -33,7 +33,7 @@ from idiolect.game.classifier.model import (
     save_models,
 )
 from idiolect.game.export.pairs import PairRow
-from idiolect.storage.files import staged_folder
+from idiolect.storage.files import stage_folder
 from idiolect.storage.manifest import Manifest
 
 LAST_STAGE_PERCENT, TEST_PERCENT = 20, 20
@@ -195,7 +195,7 @@ def train_classifier(
     contributors: Sequence[str] = (),
     made_with: Mapping[str, Any] | None = None,
     replace: bool = False,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> list[RelationSummary]:
     """Train one model per relation and write them to the folder ``out`` atomically.
 
@@ -206,7 +206,7 @@ def train_classifier(
     models: dict[str, RelationModel] = {}
     summaries: list[RelationSummary] = []
     for relation in sorted(lexicon):
-        listener(Note(text=f"{relation}: training"))
+        listener(Message(text=f"{relation}: training"))
         # Fit all variants, and keep the best kind.
         parts = split_pairs(lexicon, relation, game, config)
         found, probabilities = compare_variants(parts, extractor, seed=config.seed)
@@ -228,9 +228,9 @@ def train_classifier(
             )
         )
     # The folder appears under its name only when it is complete.
-    with staged_folder(out, replace=replace) as stage:
+    with stage_folder(out, replace=replace) as stage:
         save_models(stage, models)
-        Manifest.of_folder(
+        Manifest.from_folder(
             stage,
             kind="classifier",
             base=base,
@@ -250,7 +250,7 @@ def load_classifier(
     if it was trained with another base model or with other scores than ``extractor`` computes.
     """
     manifest = Manifest.load(folder, "classifier")
-    manifest.require(folder, base=base)
+    manifest.require_match(folder, base=base)
     # The models index scores by column, so names and order must match.
     if (trained_on := tuple(manifest.config.get("scores", ()))) != extractor.score_names:
         raise MismatchError(

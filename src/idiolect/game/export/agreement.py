@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from idiolect.config import derive_seed
 from idiolect.game.export.pairs import PairRow
 from idiolect.game.plays import Plays
-from idiolect.stats.significance import share_interval
+from idiolect.stats.significance import compute_wilson_interval
 
 NUM_RESAMPLES = 300
 """Bootstrap samples per interval of alpha; the ends then vary by about a tenth of its width."""
@@ -94,10 +94,10 @@ def compute_precision_by_count(rows: Sequence[PairRow]) -> list[Precision]:
                 most=most,
                 pairs=len(chosen),
                 in_wordnet=listed,
-                in_wordnet_interval=share_interval(listed, len(chosen)),
+                in_wordnet_interval=compute_wilson_interval(listed, len(chosen)),
                 voted=len(voted),
                 confirmed=confirmed,
-                confirmed_interval=share_interval(confirmed, len(voted)),
+                confirmed_interval=compute_wilson_interval(confirmed, len(voted)),
             )
         )
     return found

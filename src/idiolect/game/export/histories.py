@@ -53,7 +53,7 @@ def build_player_history(
     # The id breaks ties, so that the order does not depend on that of ``rounds``.
     played = sorted(rounds, key=lambda row: (row.finished, row.id))
     given = [(row, answer.text) for row in played for answer in row.answers]
-    return History.of(
+    return History.from_interactions(
         person,
         [
             Interaction(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from idiolect.game.plays import Plays, RoundRow, VoteRow
-from idiolect.stats.significance import share_interval
+from idiolect.stats.significance import compute_wilson_interval
 
 MIN_PLAYERS = 3
 """Players who must have given an answer before others may see it: an answer that only one person
@@ -119,7 +119,7 @@ def _build_row(
     # Count each player once, however many rounds they played.
     players = len({row.player for row in given})
     asked = len({row.player for row in word})
-    low, high = share_interval(players, asked) if asked else (None, None)
+    low, high = compute_wilson_interval(players, asked) if asked else (None, None)
     return PairRow(
         relation=relation,
         base_word=base_word,

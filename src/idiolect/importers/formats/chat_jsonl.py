@@ -14,122 +14,130 @@ from typing import Any, cast
 
 from idiolect.errors import DataError
 from idiolect.history.dates import to_unix
-from idiolect.history.jsonl import iterate_json_lines
-from idiolect.importers.collector import Gatherer, Tally
-from idiolect.importers.conversation import Message, replies
-from idiolect.importers.json_stream import iterate_array
-from idiolect.importers.parsing import as_list, as_object, as_text, starts_with
-from idiolect.importers.report import Imported, Importer, ImportOptions, ImportReport
+from idiolect.history.jsonl import iter_json_lines
+from idiolect.importers.collector import HistoryCollector, ReadCounts
+from idiolect.importers.conversation import ChatMessage, iter_replies
+from idiolect.importers.json_stream import iter_array
+from idiolect.importers.parsing import read_start, require_list, require_object, require_text
+from idiolect.importers.report import ImportedHistories, Importer, ImportOptions, ImportReport
 
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant"}
 """sharegpt's names for the roles."""
-_INSTRUCTIONS = ("system", "developer")
-_TOOLS = ("tool", "function", "observation", "function_call")
-_PEOPLE = ("user", "user_id", "person")
-_TIMES = ("timestamp", "created_at", "create_time", "time", "date")
+_INSTRUCTION_ROLES = ("system", "developer")
+_TOOL_ROLES = ("tool", "function", "observation", "function_call")
+_PERSON_KEYS = ("user", "user_id", "person")
+_TIME_KEYS = ("timestamp", "created_at", "create_time", "time", "date")
 
 
-def _detect(path: Path) -> bool:
+def _detect_format(path: Path) -> bool:
     """By the first object: its keys come before its long texts."""
     if not path.is_file() or path.suffix not in (".jsonl", ".json", ".ndjson"):
         return False
-    start = starts_with(path, 4096)
+    start = read_start(path, 4096)
     return ('"messages"' in start and '"role"' in start) or '"conversations"' in start
 
 
-def _load(path: Path | None, options: ImportOptions) -> Imported:
+def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
     assert path is not None  # import_histories gives a path where there is no package
-    reader = _Reader(path, options.person, options.person_role or "user")
-    array = starts_with(path, 64).startswith("[")
-    for line, value in iterate_array(path) if array else iterate_json_lines(path):
-        reader.conversation(line, value)
-    return reader.imported()
+    reader = _ChatReader(path, options.person, options.person_role or "user")
+    array = read_start(path, 64).startswith("[")
+    for line, value in iter_array(path) if array else iter_json_lines(path):
+        reader.add_conversation(line, value)
+    return reader.build_result()
 
 
 @dataclass(slots=True)
-class _Reader:
+class _ChatReader:
     path: Path
     named: str
     role: str
-    gatherer: Gatherer = field(default_factory=Gatherer)
+    collector: HistoryCollector = field(default_factory=HistoryCollector)
     roles: set[str] = field(default_factory=set[str])
     number: int = 0
     """Conversations so far: the id of one that has none."""
-    tally: Tally = field(init=False)
+    tally: ReadCounts = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tally = Tally(self.path.name, "turns")
+        self.tally = ReadCounts(self.path.name, "turns")
 
-    def conversation(self, line: int, value: Any) -> None:
+    def add_conversation(self, line: int, value: Any) -> None:
         """Add one conversation's turns of the person's role."""
         where = f"line {line}"
-        record = as_object(value, where, self.path)
-        user = next((record[key] for key in _PEOPLE if record.get(key) is not None), None)
-        user = "" if user is None else as_text(user, f"{where}, the person", self.path)
+        record = require_object(value, where, self.path)
+        user = next((record[key] for key in _PERSON_KEYS if record.get(key) is not None), None)
+        user = "" if user is None else require_text(user, f"{where}, the person", self.path)
         person = self.named or user
         if not person.strip():
             raise DataError(
-                f"no person: none of the keys {', '.join(_PEOPLE)}",
+                f"no person: none of the keys {', '.join(_PERSON_KEYS)}",
                 file=self.path,
                 line=line,
                 hint="name one with --person",
             )
         self.number += 1
-        name = as_text(record.get("id", self.number), f"{where}, id", self.path)
-        messages = list(self._messages(record, where, user if user != person else ""))
+        name = require_text(record.get("id", self.number), f"{where}, id", self.path)
+        messages = list(self._iter_messages(record, where, user if user != person else ""))
         if messages and messages[0].sender == self.role:
-            self.tally.skip("it opens the conversation, so it answers nothing", messages[0].where)
-        for reply in replies(messages, name):
+            self.tally.count_skip(
+                "it opens the conversation, so it answers nothing", messages[0].where
+            )
+        for reply in iter_replies(messages, name):
             if reply.sender == self.role:
-                self.gatherer.item(person, reply.record, self.tally)
+                self.collector.add_item(person, reply.record, self.tally)
 
-    def _messages(self, record: dict[str, Any], where: str, user: str) -> Iterator[Message]:
+    def _iter_messages(
+        self, record: dict[str, Any], where: str, user: str
+    ) -> Iterator[ChatMessage]:
         """The messages that are someone's words; ``user`` is a partner's name, where known."""
         key = "messages" if "messages" in record else "conversations"
-        for number, value in enumerate(as_list(record.get(key), f"{where}, {key}", self.path)):
+        for number, value in enumerate(require_list(record.get(key), f"{where}, {key}", self.path)):
             place = f"{where}, {key}[{number}]"
-            entry = as_object(value, place, self.path)
+            entry = require_object(value, place, self.path)
             said = entry.get("role", entry.get("from"))
-            role = as_text(said, f"{place}, role", self.path).strip().lower()
+            role = require_text(said, f"{place}, role", self.path).strip().lower()
             role = _ROLES.get(role, role)
-            if role in _INSTRUCTIONS:
+            if role in _INSTRUCTION_ROLES:
                 continue
-            if role in _TOOLS:
-                self.tally.skip("a tool's message", place)
+            if role in _TOOL_ROLES:
+                self.tally.count_skip("a tool's message", place)
                 continue
             self.roles.add(role)
-            text = self._text(entry.get("content", entry.get("value")), place)
+            text = self._join_content(entry.get("content", entry.get("value")), place)
             if not text.strip():
-                self.tally.skip("an empty message", place)
+                self.tally.count_skip("an empty message", place)
                 continue
-            name = as_text(entry.get("name") or "", f"{place}, name", self.path)
-            yield Message(
+            name = require_text(entry.get("name") or "", f"{place}, name", self.path)
+            yield ChatMessage(
                 sender=role,
                 text=text,
                 where=place,
-                time=self._time(entry, record, place),
+                time=self._find_time(entry, record, place),
                 voice=name or (user if role == "user" else ""),
             )
 
-    def _text(self, content: Any, where: str) -> str:
+    def _join_content(self, content: Any, where: str) -> str:
         """The text of a content: text itself, or a list of parts."""
         if content is None:
             return ""
         if not isinstance(content, list):
-            return as_text(content, f"{where}, content", self.path)
+            return require_text(content, f"{where}, content", self.path)
         texts: list[str] = []
         for number, value in enumerate(cast("list[Any]", content)):
             spot = f"{where}, content[{number}]"
-            part = {"text": value} if isinstance(value, str) else as_object(value, spot, self.path)
+            part = (
+                {"text": value}
+                if isinstance(value, str)
+                else require_object(value, spot, self.path)
+            )
             if isinstance(part.get("text"), str):
                 texts.append(part["text"])
             else:
-                self.tally.skip("a part of a message that is no text", spot)
+                self.tally.count_skip("a part of a message that is no text", spot)
         return "\n".join(texts)
 
-    def _time(self, entry: dict[str, Any], record: dict[str, Any], where: str) -> float | None:
+    def _find_time(self, entry: dict[str, Any], record: dict[str, Any], where: str) -> float | None:
         for holder in (entry, record):
-            for key in _TIMES:
+            for key in _TIME_KEYS:
                 if holder.get(key) is not None:
                     try:
                         return to_unix(holder[key])
@@ -137,7 +145,7 @@ class _Reader:
                         raise DataError(f"{where}, {key}: {error}", file=self.path) from error
         return None
 
-    def imported(self) -> Imported:
+    def build_result(self) -> ImportedHistories:
         if not self.tally.read:
             raise DataError(
                 f"no turn of the role {self.role!r} answers another one; "
@@ -145,12 +153,14 @@ class _Reader:
                 file=self.path,
                 hint="name the person's role with --person-role",
             )
-        return Imported(
+        return ImportedHistories(
             importer="chat",
             source=self.path.name,
             task="reply",
-            histories=self.gatherer.histories(),
-            report=ImportReport(files=(self.tally.report(),), notes=self.gatherer.notes()),
+            histories=self.collector.build_histories(),
+            report=ImportReport(
+                files=(self.tally.to_report(),), notes=self.collector.build_notes()
+            ),
             settings={"person_role": self.role},
         )
 
@@ -160,7 +170,7 @@ IMPORTER = Importer(
     title="chats as JSONL: OpenAI messages or sharegpt",
     expects="a .jsonl or .json file whose objects have messages (role, content) or conversations "
     "(from, value), and user, user_id or person",
-    detect=_detect,
-    load=_load,
+    detect=_detect_format,
+    load=_load_histories,
     options=("person", "person_role"),
 )

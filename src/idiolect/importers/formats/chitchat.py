@@ -12,89 +12,91 @@ from typing import Any
 
 from idiolect.errors import DataError, MissingError
 from idiolect.history.dates import to_unix
-from idiolect.importers.collector import Gatherer, Tally
-from idiolect.importers.conversation import Message, goes_back, replies
+from idiolect.importers.collector import HistoryCollector, ReadCounts
+from idiolect.importers.conversation import ChatMessage, is_out_of_order, iter_replies
 from idiolect.importers.parsing import (
-    as_list,
-    as_object,
-    as_text,
-    package_file,
+    find_package_file,
     read_json,
-    starts_with,
+    read_start,
+    require_list,
+    require_object,
+    require_text,
 )
-from idiolect.importers.report import Imported, Importer, ImportOptions, ImportReport
+from idiolect.importers.report import ImportedHistories, Importer, ImportOptions, ImportReport
 
-_FILE = "dataset.json"
+_FILE_NAME = "dataset.json"
 
 
-def _find(path: Path) -> Path | None:
+def _find_file(path: Path) -> Path | None:
     """The file itself, or the one in a folder."""
-    file = path / _FILE if path.is_dir() else path
+    file = path / _FILE_NAME if path.is_dir() else path
     return file if file.is_file() else None
 
 
-def _detect(path: Path) -> bool:
-    file = _find(path)
+def _detect_format(path: Path) -> bool:
+    file = _find_file(path)
     if file is None or file.suffix != ".json":
         return False
-    start = starts_with(file, 4096)
+    start = read_start(file, 4096)
     return start.startswith("{") and '"messages"' in start and '"sender"' in start
 
 
-def _load(path: Path | None, options: ImportOptions) -> Imported:
-    place = path or package_file("chitchat_dataset", _FILE)
-    file = _find(place)
+def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
+    place = path or find_package_file("chitchat_dataset", _FILE_NAME)
+    file = _find_file(place)
     if file is None:
-        raise MissingError(f"{place}: there is no {_FILE}")
-    gatherer, tally = Gatherer(), Tally(file.name, "turns")
+        raise MissingError(f"{place}: there is no {_FILE_NAME}")
+    gatherer, tally = HistoryCollector(), ReadCounts(file.name, "turns")
     unordered = 0
-    for name, value in as_object(read_json(file), "the file", file).items():
-        messages = list(_messages(name, value, file, tally))
-        unordered += goes_back(messages)
+    for name, value in require_object(read_json(file), "the file", file).items():
+        messages = list(_iter_messages(name, value, file, tally))
+        unordered += is_out_of_order(messages)
         for message in messages:
-            gatherer.person(message.sender)
+            gatherer.add_person(message.sender)
         if messages:
-            tally.skip("it opens the conversation, so it answers nothing", messages[0].where)
-        for reply in replies(messages, name):
-            gatherer.item(reply.sender, reply.record, tally)
+            tally.count_skip("it opens the conversation, so it answers nothing", messages[0].where)
+        for reply in iter_replies(messages, name):
+            gatherer.add_item(reply.sender, reply.record, tally)
     if not tally.read:
         raise DataError("no conversation of two people in it", file=file)
-    notes = gatherer.notes()
+    notes = gatherer.build_notes()
     if unordered:
         notes += (f"conversations with a message earlier than the one before it: {unordered:,}",)
-    return Imported(
+    return ImportedHistories(
         importer="chitchat",
         source=file.name if path else "the chitchat-dataset package",
         task="reply",
-        histories=gatherer.histories(),
-        report=ImportReport(files=(tally.report(),), notes=notes),
+        histories=gatherer.build_histories(),
+        report=ImportReport(files=(tally.to_report(),), notes=notes),
     )
 
 
-def _messages(name: str, value: Any, file: Path, tally: Tally) -> Iterator[Message]:
+def _iter_messages(name: str, value: Any, file: Path, tally: ReadCounts) -> Iterator[ChatMessage]:
     where = f"conversation {name}"
-    turns = as_list(as_object(value, where, file).get("messages"), f"{where}, messages", file)
+    turns = require_list(
+        require_object(value, where, file).get("messages"), f"{where}, messages", file
+    )
     for t, turn in enumerate(turns):
-        for m, entry in enumerate(as_list(turn, f"{where}, turn {t}", file)):
+        for m, entry in enumerate(require_list(turn, f"{where}, turn {t}", file)):
             place = f"{where}, turn {t}, message {m}"
-            message = _message(as_object(entry, place, file), place, file)
+            message = _parse_message(require_object(entry, place, file), place, file)
             if message.text.strip():
                 yield message
             else:
-                tally.skip("an empty message", place)
+                tally.count_skip("an empty message", place)
 
 
-def _message(entry: dict[str, Any], where: str, file: Path) -> Message:
-    sender = as_text(entry.get("sender"), f"{where}, sender", file)
+def _parse_message(entry: dict[str, Any], where: str, file: Path) -> ChatMessage:
+    sender = require_text(entry.get("sender"), f"{where}, sender", file)
     if not sender.strip():
         raise DataError(f"{where}: the sender is empty", file=file)
     try:
         time = to_unix(entry.get("timestamp"))
     except DataError as error:
         raise DataError(f"{where}: {error}", file=file) from error
-    return Message(
+    return ChatMessage(
         sender=sender,
-        text=as_text(entry.get("text"), f"{where}, text", file),
+        text=require_text(entry.get("text"), f"{where}, text", file),
         where=where,
         time=time,
         voice=sender,
@@ -105,7 +107,7 @@ IMPORTER = Importer(
     name="chitchat",
     title="the Chit Chat Challenge's conversations",
     expects="the chitchat-dataset package's dataset.json; without a path the installed package's",
-    detect=_detect,
-    load=_load,
+    detect=_detect_format,
+    load=_load_histories,
     package="chitchat_dataset",
 )

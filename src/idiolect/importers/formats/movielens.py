@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idiolect.errors import DataError, MissingError
-from idiolect.importers.collector import Gatherer, Record, Tally
-from idiolect.importers.parsing import package_file, read_lines
-from idiolect.importers.report import Imported, Importer, ImportOptions, ImportReport
+from idiolect.importers.collector import HistoryCollector, RawRecord, ReadCounts
+from idiolect.importers.parsing import find_package_file, read_lines
+from idiolect.importers.report import ImportedHistories, Importer, ImportOptions, ImportReport
 
 _GENRES = [
     "unknown",
@@ -55,19 +55,19 @@ _HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class _FileLayout:
     ratings: str
     films: str
 
 
 _LAYOUTS = (
-    _Layout("ml-100k.inter", "ml-100k.item"),
-    _Layout("u.data", "u.item"),
-    _Layout("ratings.csv", "movies.csv"),
+    _FileLayout("ml-100k.inter", "ml-100k.item"),
+    _FileLayout("u.data", "u.item"),
+    _FileLayout("ratings.csv", "movies.csv"),
 )
 
 
-def _find(path: Path) -> tuple[_Layout, Path] | None:
+def _find_layout(path: Path) -> tuple[_FileLayout, Path] | None:
     """The layout and its folder: ``path`` is the folder or one of the two files."""
     for layout in _LAYOUTS:
         folder = path.parent if path.name in (layout.ratings, layout.films) else path
@@ -76,57 +76,60 @@ def _find(path: Path) -> tuple[_Layout, Path] | None:
     return None
 
 
-def _load(path: Path | None, options: ImportOptions) -> Imported:
-    folder = path or package_file("recbole", "dataset_example/ml-100k")
-    found = _find(folder)
+def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
+    folder = path or find_package_file("recbole", "dataset_example/ml-100k")
+    found = _find_layout(folder)
     if found is None:
         known = ", ".join(layout.ratings for layout in _LAYOUTS)
         raise MissingError(f"{folder}: none of {known} is there")
     layout, folder = found
-    films_tally = Tally(layout.films, "films")
-    films = _films(folder / layout.films, films_tally)
-    gatherer, tally = Gatherer(), Tally(layout.ratings, "ratings")
-    halves = _gather(folder / layout.ratings, films, gatherer, tally)
-    notes = gatherer.notes()
+    films_tally = ReadCounts(layout.films, "films")
+    films = _read_films(folder / layout.films, films_tally)
+    gatherer, tally = HistoryCollector(), ReadCounts(layout.ratings, "ratings")
+    halves = _collect_ratings(folder / layout.ratings, films, gatherer, tally)
+    notes = gatherer.build_notes()
     if halves:
         notes += (f"half-star ratings rounded up to whole stars: {halves:,}",)
-    return Imported(
+    return ImportedHistories(
         importer="movielens",
         source=layout.ratings if path else "recbole's ml-100k",
         task="rating",
-        histories=gatherer.histories(),
-        report=ImportReport(files=(tally.report(), films_tally.report()), notes=notes),
+        histories=gatherer.build_histories(),
+        report=ImportReport(files=(tally.to_report(), films_tally.to_report()), notes=notes),
     )
 
 
-def _gather(
-    path: Path, films: Mapping[str, Mapping[str, str]], gatherer: Gatherer, tally: Tally
+def _collect_ratings(
+    path: Path,
+    films: Mapping[str, Mapping[str, str]],
+    gatherer: HistoryCollector,
+    tally: ReadCounts,
 ) -> int:
     """Add every rating of a known film; returns how many half stars were rounded."""
     halves = 0
-    for line, row in _rows(path):
+    for line, row in _iter_rows(path):
         where = f"line {line}"
         if len(row) < 4:
             raise DataError(f"{len(row)} columns instead of 4", file=path, line=line)
         person, film, stars, seconds = (cell.strip() for cell in row[:4])
-        rating, time = _number(stars, path, line), _number(seconds, path, line)
+        rating, time = _parse_number(stars, path, line), _parse_number(seconds, path, line)
         if not 0.5 <= rating <= 5:
             raise DataError(f"the rating {stars!r} is not in 0.5-5", file=path, line=line)
         if not person or not film:
             raise DataError("the person or the film is empty", file=path, line=line)
         if film not in films:
-            tally.skip("the film is not in the list of films", f"{where}, film {film}")
+            tally.count_skip("the film is not in the list of films", f"{where}, film {film}")
             continue
         halves += rating != int(rating)
         fields = {**films[film], "rating": str(math.floor(rating + 0.5))}
-        record = Record(id=film, fields=fields, time=time, where=where)
-        gatherer.item(person, record, tally)
+        record = RawRecord(id=film, fields=fields, time=time, where=where)
+        gatherer.add_item(person, record, tally)
     if not tally.read:
         raise DataError("no ratings in it", file=path)
     return halves
 
 
-def _number(text: str, path: Path, line: int) -> float:
+def _parse_number(text: str, path: Path, line: int) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -136,9 +139,9 @@ def _number(text: str, path: Path, line: int) -> float:
     return value
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _iter_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows with their lines, below the header where the format has one."""
-    lines = _not_blank(path, "latin-1" if path.name == "u.item" else "utf-8")
+    lines = _iter_nonblank_lines(path, "latin-1" if path.name == "u.item" else "utf-8")
     if path.name in _HEADERS:
         number, header = next(lines, (1, ""))
         if not header.startswith(_HEADERS[path.name]):
@@ -157,38 +160,38 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise DataError(f"not CSV: {error}", file=path, line=number) from error
 
 
-def _not_blank(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+def _iter_nonblank_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
     return ((n, text) for n, text in read_lines(path, encoding=encoding) if text.strip())
 
 
-def _films(path: Path, tally: Tally) -> dict[str, dict[str, str]]:
+def _read_films(path: Path, tally: ReadCounts) -> dict[str, dict[str, str]]:
     films: dict[str, dict[str, str]] = {}
-    for line, row in _rows(path):
-        fields = _film(path, line, row)
+    for line, row in _iter_rows(path):
+        fields = _parse_film(path, line, row)
         if not fields["title"]:
-            tally.skip("no title", f"line {line}")
+            tally.count_skip("no title", f"line {line}")
             continue
         films[row[0].strip()] = fields
         tally.read += 1
     return films
 
 
-def _film(path: Path, line: int, row: list[str]) -> dict[str, str]:
+def _parse_film(path: Path, line: int, row: list[str]) -> dict[str, str]:
     if path.name == "u.item":
         if len(row) != 5 + len(_GENRES):
             raise DataError(f"{len(row)} columns instead of 24", file=path, line=line)
         genres = [name for name, flag in zip(_GENRES, row[5:], strict=True) if flag == "1"]
-        return _described(row[1], "", genres)
+        return _build_film_fields(row[1], "", genres)
     if path.suffix == ".csv":
         if len(row) != 3:
             raise DataError(f"{len(row)} columns instead of 3", file=path, line=line)
-        return _described(row[1], "", row[2].split("|"))
+        return _build_film_fields(row[1], "", row[2].split("|"))
     if len(row) != 4:
         raise DataError(f"{len(row)} columns instead of 4", file=path, line=line)
-    return _described(row[1], row[2], row[3].split())
+    return _build_film_fields(row[1], row[2], row[3].split())
 
 
-def _described(title: str, year: str, genres: list[str]) -> dict[str, str]:
+def _build_film_fields(title: str, year: str, genres: list[str]) -> dict[str, str]:
     """The film's fields; ``Godfather, The`` becomes ``The Godfather``, as people write it."""
     title = title.strip()
     if not year and (found := _TITLE.fullmatch(title)):
@@ -209,7 +212,7 @@ IMPORTER = Importer(
     title="MovieLens film ratings",
     expects="a folder with ml-100k.inter + ml-100k.item, u.data + u.item, or ratings.csv + "
     "movies.csv; without a path the recbole package's ml-100k",
-    detect=lambda path: _find(path) is not None,
-    load=_load,
+    detect=lambda path: _find_layout(path) is not None,
+    load=_load_histories,
     package="recbole",
 )

@@ -6,22 +6,22 @@ from collections import Counter
 from pathlib import Path
 
 from idiolect.errors import DataError, UsageError
-from idiolect.history.jsonl import Line, read_lines
-from idiolect.importers.collector import Gatherer, Record, Tally
-from idiolect.importers.parsing import starts_with
-from idiolect.importers.report import Imported, Importer, ImportOptions, ImportReport
+from idiolect.history.jsonl import HistoryLine, read_lines
+from idiolect.importers.collector import HistoryCollector, RawRecord, ReadCounts
+from idiolect.importers.parsing import read_start
+from idiolect.importers.report import ImportedHistories, Importer, ImportOptions, ImportReport
 from idiolect.tasks.registry import get_task, task_names
 from idiolect.tasks.task import Task
 
 
-def _detect(path: Path) -> bool:
+def _detect_format(path: Path) -> bool:
     if not path.is_file() or path.suffix not in (".jsonl", ".ndjson"):
         return False
-    start = starts_with(path, 4096)
+    start = read_start(path, 4096)
     return '"person"' in start and '"fields"' in start
 
 
-def _load(path: Path | None, options: ImportOptions) -> Imported:
+def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
     assert path is not None  # import_histories gives a path where there is no package
     if not options.task:
         raise UsageError(
@@ -29,37 +29,41 @@ def _load(path: Path | None, options: ImportOptions) -> Imported:
             f"one of {', '.join(task_names())}"
         )
     task = get_task(options.task)
-    gatherer, tally, numbers = Gatherer(), Tally(path.name, "items and queries"), Counter[str]()
+    gatherer, tally, numbers = (
+        HistoryCollector(),
+        ReadCounts(path.name, "items and queries"),
+        Counter[str](),
+    )
     for line in read_lines(path):
         numbers[line.person] += 1
-        _check_split(line, gatherer, path)
-        gatherer.person(line.person, split=line.split)
-        lacking = _lacking(line, task)
+        _require_same_split(line, gatherer, path)
+        gatherer.add_person(line.person, split=line.split)
+        lacking = _find_missing_field(line, task)
         if lacking:
-            tally.skip(f"{line.kind} without {lacking!r}", f"line {line.number}")
+            tally.count_skip(f"{line.kind} without {lacking!r}", f"line {line.number}")
             continue
-        record = Record(
+        record = RawRecord(
             id=line.id or str(numbers[line.person]),
             fields=line.fields,
             time=line.time,
             voices=line.voices,
             where=f"line {line.number}",
         )
-        add = gatherer.item if line.kind == "item" else gatherer.query
+        add = gatherer.add_item if line.kind == "item" else gatherer.add_query
         add(line.person, record, tally)
     if not numbers:
         raise DataError("the file is empty", file=path)
-    return Imported(
+    return ImportedHistories(
         importer="jsonl",
         source=path.name,
         task=task.name,
-        histories=gatherer.histories(),
-        report=ImportReport(files=(tally.report(),), notes=gatherer.notes()),
+        histories=gatherer.build_histories(),
+        report=ImportReport(files=(tally.to_report(),), notes=gatherer.build_notes()),
         splits=gatherer.splits,
     )
 
 
-def _check_split(line: Line, gatherer: Gatherer, path: Path) -> None:
+def _require_same_split(line: HistoryLine, gatherer: HistoryCollector, path: Path) -> None:
     before = gatherer.splits.get(line.person, line.split)
     if line.split and before != line.split:
         raise DataError(
@@ -69,7 +73,7 @@ def _check_split(line: Line, gatherer: Gatherer, path: Path) -> None:
         )
 
 
-def _lacking(line: Line, task: Task) -> str:
+def _find_missing_field(line: HistoryLine, task: Task) -> str:
     """The first field that the task needs and the line has not, or only blank."""
     needed = task.history_fields if line.kind == "item" else task.input_fields
     return next((name for name in needed if not line.fields.get(name, "").strip()), "")
@@ -79,7 +83,7 @@ IMPORTER = Importer(
     name="jsonl",
     title="Idiolect's plain JSONL",
     expects='a .jsonl file with one {"person", "fields", ...} a line, and the task\'s name',
-    detect=_detect,
-    load=_load,
+    detect=_detect_format,
+    load=_load_histories,
     options=("task",),
 )

@@ -14,13 +14,13 @@ from typing import Any
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Of ``mallopt`` (malloc.h)."""
-USUAL_TRIM, USUAL_MMAPS = 128 * 1024, 65536
+DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_MAX = 128 * 1024, 65536
 
 
 @contextmanager
-def steady_heap() -> Iterator[None]:
+def keep_freed_memory() -> Iterator[None]:
     """While inside, freed memory stays with the process; all of it goes back at the end."""
-    library = _glibc()
+    library = _load_glibc()
     if library is None:
         yield
         return
@@ -29,12 +29,12 @@ def steady_heap() -> Iterator[None]:
     try:
         yield
     finally:
-        library.mallopt(MMAP_MAX, USUAL_MMAPS)
-        library.mallopt(TRIM_THRESHOLD, USUAL_TRIM)
+        library.mallopt(MMAP_MAX, DEFAULT_MMAP_MAX)
+        library.mallopt(TRIM_THRESHOLD, DEFAULT_TRIM_THRESHOLD)
         library.malloc_trim(0)
 
 
-def _glibc() -> Any | None:
+def _load_glibc() -> Any | None:
     """The C library where it is glibc; ``None`` elsewhere."""
     library = ctypes.CDLL(None)
     return library if hasattr(library, "gnu_get_libc_version") else None

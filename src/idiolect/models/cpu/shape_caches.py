@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import os
 
-ENTRIES = 64
+CACHE_ENTRIES = 64
 """Several times the shapes of one step: a model's layers are all alike."""
-_NAMES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+_CACHE_VARIABLES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
 
 
-def bound_shape_caches() -> None:
+def limit_onednn_shape_caches() -> None:
     """Bound them for this process and its children; what the environment says already stands.
 
     The caches ask once, so this must come before the process's first large multiplication.
     """
-    for name in _NAMES:
-        os.environ.setdefault(name, str(ENTRIES))
+    for name in _CACHE_VARIABLES:
+        os.environ.setdefault(name, str(CACHE_ENTRIES))

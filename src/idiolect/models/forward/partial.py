@@ -19,49 +19,49 @@ from torch import Tensor
 
 from idiolect.errors import UsageError
 from idiolect.models import attention
-from idiolect.models.attention import Front
+from idiolect.models.attention import PastKeyValues
 from idiolect.models.base import Base
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class PartialForwardOutput:
     """What a part of a forward left."""
 
     hidden: Tensor
     """What the decoder gave [B, S, D]."""
-    made: Front
+    new_key_values: PastKeyValues
     """By layer, the tokens' own keys and values [B, K, S, d]."""
-    edge: Tensor
+    boundary_hidden: Tensor
     """What the last layer that ran gave [B, S, D], no norm applied."""
 
 
-class _Notes:
+class _KeyValueRecorder:
     """Stands where transformers expects a cache: notes keys and values, adds none."""
 
     is_compileable = False
     is_sliding = (False,)
 
     def __init__(self) -> None:
-        self.made: dict[int, tuple[Tensor, Tensor]] = {}
+        self.new_key_values: dict[int, tuple[Tensor, Tensor]] = {}
 
     def update(
         self, keys: Tensor, values: Tensor, layer: int, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
         """The tokens' own keys and values; attention puts the others in front."""
-        self.made[layer] = (keys, values)
+        self.new_key_values[layer] = (keys, values)
         return keys, values
 
 
-def run_part(
+def forward_part(
     base: Base,
     ids: Tensor,
     starts: Tensor,
     *,
-    front: Front | None = None,
+    front: PastKeyValues | None = None,
     edge: Tensor | None = None,
     first: int = 0,
     until: int | None = None,
-) -> Ran:
+) -> PartialForwardOutput:
     """Run tokens [B, S], right-padded, that start at the positions ``starts`` [B].
 
     ``front``: keys and values of each row's tokens before its start, anything behind them. With
@@ -72,31 +72,31 @@ def run_part(
     width = ids.shape[1]
     longest = int(starts.max()) if front is not None else 0
     require_full_attention(base, longest + width)
-    notes, left = _Notes(), list[Tensor]()
-    with attention.applied(base.model), _layers(decoder, first, until, edge, left):
+    notes, left = _KeyValueRecorder(), list[Tensor]()
+    with attention.use_attention(base.model), _select_layers(decoder, first, until, edge, left):
         hidden = decoder(
             **({"input_ids": ids} if edge is None else {"inputs_embeds": edge}),
-            attention_mask=_mask(base, starts, longest, width),
+            attention_mask=_build_mask(base, starts, longest, width),
             position_ids=starts[:, None] + torch.arange(width, device=ids.device),
             past_key_values=notes,
             use_cache=False,
             front=front,
         ).last_hidden_state
-    return Ran(hidden, notes.made, left[0])
+    return PartialForwardOutput(hidden, notes.new_key_values, left[0])
 
 
-def sees_all(base: Base, tokens: int) -> bool:
+def has_full_attention(base: Base, tokens: int) -> bool:
     """Whether all layers see all of so many tokens, in a way that is known here."""
     config = base.model.config
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
     slides = window and tokens > window and any(kind != "full_attention" for kind in kinds)
-    return base.attends and not slides
+    return base.supports_custom_attention and not slides
 
 
 def require_full_attention(base: Base, tokens: int) -> None:
     """Raises UsageError where ``sees_all`` says no."""
-    if not sees_all(base, tokens):
+    if not has_full_attention(base, tokens):
         raise UsageError(
             f"layers of {base.name} do not attend to all of {tokens} tokens alike; "
             "give shorter prompts (prompt.max_tokens), or use lora.active 'all' with "
@@ -104,7 +104,7 @@ def require_full_attention(base: Base, tokens: int) -> None:
         )
 
 
-def _mask(base: Base, starts: Tensor, longest: int, width: int) -> Tensor:
+def _build_mask(base: Base, starts: Tensor, longest: int, width: int) -> Tensor:
     """What is added to attention scores [B, 1, S, P + S]: a row sees the tokens in front of it and
     its own earlier ones."""
     device, rows = base.device, len(starts)
@@ -119,14 +119,16 @@ def _mask(base: Base, starts: Tensor, longest: int, width: int) -> Tensor:
 
 
 @contextmanager
-def _layers(
+def _select_layers(
     decoder: Any, first: int, until: int | None, edge: Tensor | None, left: list[Tensor]
 ) -> Iterator[None]:
     """While inside, the decoder has some of its layers, starts from an edge if there is one, and
     puts what the last of them gives into ``left``."""
     layers = decoder.layers
     some = layers[first:until]
-    handles = [some[-1].register_forward_hook(lambda module, inputs, out: left.append(_first(out)))]
+    handles = [
+        some[-1].register_forward_hook(lambda module, inputs, out: left.append(_get_hidden(out)))
+    ]
     if edge is not None:
         # Set by a hook, since what a decoder does to embeddings differs from family to family.
         handles.append(
@@ -141,6 +143,6 @@ def _layers(
             handle.remove()
 
 
-def _first(out: Any) -> Tensor:
+def _get_hidden(out: Any) -> Tensor:
     """A layer's hidden states, which some families give with more."""
     return out[0] if isinstance(out, tuple) else out

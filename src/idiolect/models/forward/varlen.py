@@ -28,23 +28,23 @@ NAME = "idiolect-varlen"
 """What ``attn_implementation`` is called with. No mask function goes by this name, so transformers
 makes no mask."""
 
-WIDEST_HEAD = 256
+MAX_HEAD_DIM = 256
 """Of the kernel; it wants widths that are multiples of 8, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spans:
+class PackedSequences:
     """Where each row stands."""
 
     lengths: tuple[int, ...]
     """Tokens of each row, at least one."""
-    bounds: Tensor
+    cu_seqlens: Tensor
     """Where each begins, and where the last ends [B + 1], int32."""
     positions: Tensor
     """Each token's position in its own row [N]."""
 
     @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device) -> Spans:
+    def from_lengths(cls, lengths: Sequence[int], device: torch.device) -> PackedSequences:
         """Rows of these lengths, one behind another."""
         assert lengths and all(lengths)
         bounds = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
@@ -52,10 +52,10 @@ class Spans:
         return cls(tuple(lengths), bounds, positions)
 
 
-def run_spans(base: Base, ids: Tensor, spans: Spans) -> Tensor:
+def forward_packed(base: Base, ids: Tensor, spans: PackedSequences) -> Tensor:
     """The decoder's hidden states [N, D] of tokens [N]; ask ``partial.sees_all`` first."""
     decoder: Any = base.model.get_decoder()
-    with attention.applied(base.model, NAME):
+    with attention.use_attention(base.model, NAME):
         hidden = decoder(
             input_ids=ids[None],
             position_ids=spans.positions[None],
@@ -65,7 +65,7 @@ def run_spans(base: Base, ids: Tensor, spans: Spans) -> Tensor:
     return hidden[0]
 
 
-def attend_spans(
+def attend_packed(
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -73,22 +73,22 @@ def attend_spans(
     attention_mask: Tensor | None,
     *,
     scaling: float,
-    spans: Spans,
+    spans: PackedSequences,
     softcap: float | None = None,
     **others: object,
 ) -> tuple[Tensor, None]:
     """What every token sees of its own row [1, N, H, d], from queries [1, H, N, d], keys and values
     [1, K, N, d]; as ``attention.attend``, which says what is refused."""
     assert attention_mask is None
-    attention.refuse_tensors(others)
-    kernel = kernel_for(query) if softcap is None else None
+    attention.reject_unknown_tensors(others)
+    kernel = find_kernel(query) if softcap is None else None
     if kernel is None:
-        return _one_after_another(module, query, key, value, spans, scaling, softcap), None
+        return _attend_sequentially(module, query, key, value, spans, scaling, softcap), None
     longest = max(spans.lengths)
     seen = kernel(
         *(part[0].transpose(0, 1) for part in (query, key, value)),
-        spans.bounds,
-        spans.bounds,
+        spans.cu_seqlens,
+        spans.cu_seqlens,
         longest,
         longest,
         scale=scaling,
@@ -98,29 +98,29 @@ def attend_spans(
     return seen[None], None
 
 
-def kernel_for(query: Tensor) -> Callable[..., Tensor] | None:
+def find_kernel(query: Tensor) -> Callable[..., Tensor] | None:
     """Torch's own attention over such rows, where it takes these queries [1, H, N, d]."""
     if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
         return None
-    if query.shape[3] > WIDEST_HEAD or query.shape[3] % 8:
+    if query.shape[3] > MAX_HEAD_DIM or query.shape[3] % 8:
         return None
     if torch.cuda.get_device_capability(query.device) < (8, 0):
         return None
-    return cast("Callable[..., Tensor]", varlen_attn) if _takes_all() else None
+    return cast("Callable[..., Tensor]", varlen_attn) if _has_kernel_options() else None
 
 
 @cache
-def _takes_all() -> bool:
+def _has_kernel_options() -> bool:
     """Whether this torch's kernel has what is asked of it here: older ones share no keys."""
     return {"scale", "window_size", "enable_gqa"} <= set(inspect.signature(varlen_attn).parameters)
 
 
-def _one_after_another(
+def _attend_sequentially(
     module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    spans: Spans,
+    spans: PackedSequences,
     scaling: float,
     softcap: float | None,
 ) -> Tensor:
@@ -131,8 +131,10 @@ def _one_after_another(
         size = (q.shape[2], q.shape[2])
         lowest = torch.finfo(q.dtype).min
         later = torch.full(size, lowest, dtype=q.dtype, device=q.device).triu(1)
-        seen.append(attention.attend(module, q, k, v, later, scaling=scaling, softcap=softcap)[0])
+        seen.append(
+            attention.attend_grouped(module, q, k, v, later, scaling=scaling, softcap=softcap)[0]
+        )
     return torch.cat(seen, dim=1)
 
 
-AttentionInterface.register(NAME, attend_spans)
+AttentionInterface.register(NAME, attend_packed)

@@ -12,26 +12,26 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from idiolect.config import fingerprint, to_plain
+from idiolect.config import compute_fingerprint, to_plain
 from idiolect.errors import DataError, MismatchError
-from idiolect.events import Event, Listener, Measured, Note, Progress, silent
+from idiolect.events import Event, Listener, Message, Metrics, Progress, null_listener
 from idiolect.history.history import History
 from idiolect.models.base import Base
-from idiolect.pieces.assembly.by_gates import assemble
-from idiolect.pieces.assembly.newcomers import checked
+from idiolect.pieces.assembly.by_gates import assemble_recipes
+from idiolect.pieces.assembly.newcomers import check_target_users
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
-from idiolect.pieces.recipes.recipe import Recipe, no_pieces
-from idiolect.pieces.recipes.shard import NO_ITEM, RecipeRecord
+from idiolect.pieces.recipes.recipe import Recipe, make_empty_recipe
+from idiolect.pieces.recipes.shard import NO_USABLE_ITEM, RecipeRecord
 from idiolect.pieces.recipes.store import RecipeStore
-from idiolect.prompts.context import ContextConfig, Person
-from idiolect.prompts.render import Example, Prompter
+from idiolect.prompts.context import ContextConfig, PersonContext
+from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.tasks.task import Task
 
-AT_ONCE = 64
+PEOPLE_PER_SHARD = 64
 """People whose recipes are written together: what a kill can cost is their minute of work."""
-_NAMED = 3
+_MAX_NAMED_PEOPLE = 3
 """People that an error names."""
 
 
@@ -52,25 +52,25 @@ class AssembleSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Planned:
+class _PersonPlan:
     """One person's work."""
 
     person: str
     made_by: str
-    history: str
+    history_fingerprint: str
     """Fingerprint of all items."""
     examples: tuple[Example, ...]
-    unusable: int
+    unusable_items: int
     """Items that were looked at and left out."""
 
     @property
-    def hindrance(self) -> str:
+    def skip_reason(self) -> str:
         """Why there is nothing to go by."""
-        items = f"none of {self.unusable} items has a usable answer"
-        return f"{self.person!r}: {items if self.unusable else 'the history is empty'}"
+        items = f"none of {self.unusable_items} items has a usable answer"
+        return f"{self.person!r}: {items if self.unusable_items else 'the history is empty'}"
 
 
-class Assembling:
+class Assembler:
     """Makes recipes for people of one task from one pool into one folder."""
 
     def __init__(
@@ -81,15 +81,15 @@ class Assembling:
         config: RecipeConfig,
         out: Path,
         *,
-        at_once: int = AT_ONCE,
-        listener: Listener = silent,
+        at_once: int = PEOPLE_PER_SHARD,
+        listener: Listener = null_listener,
     ) -> None:
         self.base, self.task, self.pool, self.config = base, task, pool, config
-        self.out, self.at_once, self.listener = out, at_once, listener
-        self.prompter = Prompter(base.tokenizer, config.prompt)
+        self.out, self.people_per_shard, self.listener = out, at_once, listener
+        self.prompter = PromptRenderer(base.tokenizer, config.prompt)
         settings = to_plain(config)
         del settings["device"]  # moving to another machine changes nothing
-        self._cause = [base.identity, pool.id, sorted(pool.sharers), settings]
+        self._fingerprint_inputs = [base.identity, pool.id, sorted(pool.sharers), settings]
 
     def run(
         self, histories: Iterable[History], *, people: int, wait: bool = True
@@ -100,95 +100,99 @@ class Assembling:
         a usable item, MismatchError where a sharer withdraws meanwhile.
         """
         started = time.monotonic()
-        self.pool.require(base=self.base.identity, task=self.task.name)
-        checked(self.base, self.pool, {}, self.config.assemble)
-        tally = _Tally(people)
+        self.pool.check_compatible(base=self.base.identity, task=self.task.name)
+        check_target_users(self.base, self.pool, {}, self.config.assemble)
+        tally = _RunCounter(people)
         with ExitStack() as held:
-            there = (self.out / RecipeStore.HEAD).is_file()
-            store = self._opened(held, wait) if there else None
-            for group in self._groups(histories, store, tally):
+            there = (self.out / RecipeStore.HEADER_FILE).is_file()
+            store = self._open_store(held, wait) if there else None
+            for group in self._iter_groups(histories, store, tally):
                 if store is None and not any(planned.examples for planned in group):
-                    raise _nobody(group)
+                    raise _make_nothing_error(group)
                 begun = time.monotonic()
-                recipes = self._recipes(group, tally)
+                recipes = self._make_recipes(group, tally)
                 seconds = time.monotonic() - begun
-                store = store or self._opened(held, wait)
-                self._log(group, seconds)
+                store = store or self._open_store(held, wait)
+                self._log_group(group, seconds)
                 self._require_present(recipes.values())
-                self._add(store, group, recipes)
-                tally.add(group)
+                self._write_group(store, group, recipes)
+                tally.count_group(group)
             if store is None:
-                raise _nobody(())
+                raise _make_nothing_error(())
             store.compact()
-        if tally.unusable:
-            self.listener(Note(text=f"{tally.unusable} items left out: no answer, or too long"))
+        if tally.unusable_items:
+            self.listener(
+                Message(text=f"{tally.unusable_items} items left out: no answer, or too long")
+            )
         return AssembleSummary(
             recipes=self.out,
             assembled=tuple(tally.assembled),
             unchanged=tuple(tally.unchanged),
             no_items=tuple(sorted(tally.no_items)),
-            unusable_items=tally.unusable,
+            unusable_items=tally.unusable_items,
             sharers=len(self.pool.sharers),
             seconds=time.monotonic() - started,
         )
 
-    def _opened(self, held: ExitStack, wait: bool) -> RecipeStore:
+    def _open_store(self, held: ExitStack, wait: bool) -> RecipeStore:
         store = RecipeStore.create(self.out, self.pool, settings=to_plain(self.config))
-        held.enter_context(store.writing(wait=wait))
+        held.enter_context(store.lock_for_writing(wait=wait))
         return store
 
-    def _groups(
-        self, histories: Iterable[History], store: RecipeStore | None, tally: _Tally
-    ) -> Iterator[list[_Planned]]:
+    def _iter_groups(
+        self, histories: Iterable[History], store: RecipeStore | None, tally: _RunCounter
+    ) -> Iterator[list[_PersonPlan]]:
         """Those whose recipe is to be made, so many at once as have a usable item."""
-        group: list[_Planned] = []
+        group: list[_PersonPlan] = []
         for history in histories:
-            known = store.record(history.person) if store else None
-            made_by = fingerprint([*self._cause, history.fingerprint()])
+            known = store.get_record(history.person) if store else None
+            made_by = compute_fingerprint(
+                [*self._fingerprint_inputs, history.compute_fingerprint()]
+            )
             if known is not None and known.made_by == made_by:
                 tally.unchanged.append(history.person)
-                tally.no_items += [history.person] if known.served == NO_ITEM else []
+                tally.no_items += [history.person] if known.served == NO_USABLE_ITEM else []
                 continue
-            group.append(self._plan(history, made_by))
-            if sum(bool(planned.examples) for planned in group) == self.at_once:
+            group.append(self._plan_person(history, made_by))
+            if sum(bool(planned.examples) for planned in group) == self.people_per_shard:
                 yield group
                 group = []
         if group:
             yield group
 
-    def _plan(self, history: History, made_by: str) -> _Planned:
+    def _plan_person(self, history: History, made_by: str) -> _PersonPlan:
         """A person's usable items; with ``recent_k`` no more are looked at than are used."""
-        person = Person(history, self.task, self.prompter, ContextConfig())
+        person = PersonContext(history, self.task, self.prompter, ContextConfig())
         wanted = self.config.assemble.recent_k or len(history.items)
         found: list[Example] = []
         unusable = 0
         for place in reversed(range(len(history.items))):
             if len(found) == wanted:
                 break
-            example = person.item_example(place)
-            if example is None or not example.targets:
+            example = person.build_item_example(place)
+            if example is None or not example.num_targets:
                 unusable += 1
             else:
                 found.append(example)
-        return _Planned(
-            history.person, made_by, history.fingerprint(), tuple(reversed(found)), unusable
+        return _PersonPlan(
+            history.person, made_by, history.compute_fingerprint(), tuple(reversed(found)), unusable
         )
 
-    def _recipes(self, group: Sequence[_Planned], tally: _Tally) -> dict[str, Recipe]:
+    def _make_recipes(self, group: Sequence[_PersonPlan], tally: _RunCounter) -> dict[str, Recipe]:
         """A group's recipes by person; some people's work, told as part of everybody's."""
 
-        def listener(event: Event) -> None:
+        def forward_event(event: Event) -> None:
             if isinstance(event, Progress):
-                event = replace(event, done=event.done + tally.done, total=tally.people)
+                event = replace(event, done=event.done + tally.people_done, total=tally.people)
             self.listener(event)
 
         newcomers = {p.person: p.examples for p in group if p.examples}
         config = self.config.assemble
-        made = assemble(self.base, self.pool, newcomers, config, listener=listener)
+        made = assemble_recipes(self.base, self.pool, newcomers, config, listener=forward_event)
         return {recipe.person: recipe for recipe in made}
 
-    def _add(
-        self, store: RecipeStore, group: Sequence[_Planned], recipes: Mapping[str, Recipe]
+    def _write_group(
+        self, store: RecipeStore, group: Sequence[_PersonPlan], recipes: Mapping[str, Recipe]
     ) -> None:
         """Write a group as one shard."""
         sites, aggregate = len(self.pool.sites), self.config.assemble.aggregate
@@ -197,14 +201,16 @@ class Assembling:
             record = RecipeRecord(
                 person=p.person,
                 made_by=p.made_by,
-                served="adapter" if p.examples else NO_ITEM,
+                served="adapter" if p.examples else NO_USABLE_ITEM,
                 items=len(p.examples),
-                history=p.history,
+                history=p.history_fingerprint,
             )
-            entries.append((record, recipes.get(p.person) or no_pieces(p.person, sites, aggregate)))
-        store.add(entries)
+            entries.append(
+                (record, recipes.get(p.person) or make_empty_recipe(p.person, sites, aggregate))
+            )
+        store.add_recipes(entries)
 
-    def _log(self, group: Sequence[_Planned], seconds: float) -> None:
+    def _log_group(self, group: Sequence[_PersonPlan], seconds: float) -> None:
         """What a group took, for a report on the pool."""
         items = [example for planned in group for example in planned.examples]
         values = {
@@ -213,7 +219,7 @@ class Assembling:
             "tokens": sum(len(example.ids) - 1 for example in items),
             "seconds": round(seconds, 3),
         }
-        MetricsLog(self.out / "metrics.jsonl")(Measured(stage="assemble", values=values))
+        MetricsLog(self.out / "metrics.jsonl")(Metrics(stage="assemble", values=values))
 
     def _require_present(self, recipes: Iterable[Recipe]) -> None:
         """Raise MismatchError where a sharer withdrew since the pool was opened: who withdraws
@@ -226,7 +232,7 @@ class Assembling:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _RunCounter:
     """What is counted while people pass by."""
 
     people: int
@@ -234,27 +240,27 @@ class _Tally:
     unchanged: list[str] = field(default_factory=list)
     no_items: list[str] = field(default_factory=list)
     written: int = 0
-    unusable: int = 0
+    unusable_items: int = 0
 
-    def add(self, group: Sequence[_Planned]) -> None:
+    def count_group(self, group: Sequence[_PersonPlan]) -> None:
         """Count a group that was written."""
         self.assembled += [p.person for p in group if p.examples]
         self.no_items += [p.person for p in group if not p.examples]
         self.written += len(group)
-        self.unusable += sum(p.unusable for p in group)
+        self.unusable_items += sum(p.unusable_items for p in group)
 
     @property
-    def done(self) -> int:
+    def people_done(self) -> int:
         """How many people have passed."""
         return self.written + len(self.unchanged)
 
 
-def _nobody(group: Sequence[_Planned]) -> DataError:
+def _make_nothing_error(group: Sequence[_PersonPlan]) -> DataError:
     """The error where nothing can be made of anybody."""
     if not group:
         return DataError("nothing to assemble: nobody is in the data")
-    named = "; ".join(planned.hindrance for planned in group[:_NAMED])
-    more = f"; and {len(group) - _NAMED} more" if len(group) > _NAMED else ""
+    named = "; ".join(planned.skip_reason for planned in group[:_MAX_NAMED_PEOPLE])
+    more = f"; and {len(group) - _MAX_NAMED_PEOPLE} more" if len(group) > _MAX_NAMED_PEOPLE else ""
     return DataError(
         f"nothing to assemble: {named}{more}; the base serves them (look with: idiolect inspect)"
     )

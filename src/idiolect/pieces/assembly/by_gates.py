@@ -19,22 +19,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.events import Listener, Progress, silent
+from idiolect.events import Listener, Progress, null_listener
 from idiolect.models.base import Base
-from idiolect.models.cpu.chunked_mlp import chunked
-from idiolect.models.cpu.malloc import steady_heap
-from idiolect.models.cpu.prepacked_linear import packed
-from idiolect.models.forward.partial import sees_all
-from idiolect.models.forward.prefix_tree import run_tree
+from idiolect.models.cpu.chunked_mlp import chunk_mlp
+from idiolect.models.cpu.malloc import keep_freed_memory
+from idiolect.models.cpu.prepacked_linear import prepack_linear
+from idiolect.models.forward.partial import has_full_attention
+from idiolect.models.forward.prefix_tree import forward_tree
 from idiolect.pieces.assembly.by_gates_reference import assemble_checked
-from idiolect.pieces.assembly.by_likelihood import ASKED_TOKENS, Likelihood
-from idiolect.pieces.assembly.choose import choose, drawn
-from idiolect.pieces.assembly.newcomers import Newcomer, checked, flat_input
-from idiolect.pieces.assembly.normalise import unit_inputs
-from idiolect.pieces.assembly.picks import Pick, picks_of, recipe_of
-from idiolect.pieces.assembly.token_tree import Rows, lay_out
+from idiolect.pieces.assembly.by_likelihood import LIKELIHOOD_FORWARD_TOKENS, LikelihoodMixture
+from idiolect.pieces.assembly.choose import choose_pieces, draw_gumbel_noise
+from idiolect.pieces.assembly.newcomers import TargetUser, check_target_users, make_flat_input_error
+from idiolect.pieces.assembly.normalise import normalise_inputs
+from idiolect.pieces.assembly.picks import Pick, build_recipe, to_picks
+from idiolect.pieces.assembly.token_tree import TokenTree, build_token_tree
 from idiolect.pieces.pool.pool import Pool
-from idiolect.pieces.recipes.combine import Pair, combined
+from idiolect.pieces.recipes.combine import Pair, combine_pieces
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.recipes.recipe import Recipe
 from idiolect.prompts.render import Example
@@ -43,18 +43,18 @@ FORWARD_TOKENS = 16384
 """Tokens of a forward by gates. A newcomer's rows run in the same one, since scores are means over
 all their items: somebody with more runs alone. The more people, the more prompts are alike."""
 
-HELD_BYTES = 2**30
+MAX_CACHE_BYTES = 2**30
 """Pieces that were read are held up to so much, then read anew."""
 
 
-def assemble(
+def assemble_recipes(
     base: Base,
     pool: Pool,
     newcomers: Mapping[str, Sequence[Example]],
     config: AssembleConfig,
     *,
     forward_tokens: int | None = None,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> tuple[Recipe, ...]:
     """A recipe for every newcomer (person to items in time order), as for each alone.
 
@@ -62,113 +62,115 @@ def assemble(
     ``top_k``, DataError for a newcomer with no history, no target token, or of whom a module's
     input says nothing, IntegrityError for damaged pieces. Source: as ``assemble_one``.
     """
-    people = checked(base, pool, newcomers, config)
+    people = check_target_users(base, pool, newcomers, config)
     done: dict[str, Recipe] = {}
     if config.by == "likelihood" and people:
-        asking = Likelihood(base, pool, config, forward_tokens=forward_tokens or ASKED_TOKENS)
-        with _ready(base):
+        asking = LikelihoodMixture(
+            base, pool, config, forward_tokens=forward_tokens or LIKELIHOOD_FORWARD_TOKENS
+        )
+        with _prepare_base(base):
             for newcomer in people:
-                done[newcomer.person] = asking.recipe(newcomer)
-                listener(_progress(done, people))
+                done[newcomer.person] = asking.make_recipe(newcomer)
+                listener(_make_progress(done, people))
         return tuple(done.values())
-    forward = Assembly(base, pool, config)
-    with _ready(base):
-        for group in groups(people, forward_tokens or FORWARD_TOKENS):
-            if all(sees_all(base, max(len(e.ids) for e in n.examples)) for n in group):
-                recipes = forward.run(group)
+    forward = GateAssembly(base, pool, config)
+    with _prepare_base(base):
+        for group in iter_token_groups(people, forward_tokens or FORWARD_TOKENS):
+            if all(has_full_attention(base, max(len(e.ids) for e in n.examples)) for n in group):
+                recipes = forward.assemble_group(group)
             else:
                 recipes = [assemble_checked(base, pool, n, config) for n in group]
             done |= {recipe.person: recipe for recipe in recipes}
-            listener(_progress(done, people))
+            listener(_make_progress(done, people))
     return tuple(done[n.person] for n in people)
 
 
 @contextmanager
-def _ready(base: Base) -> Iterator[None]:
+def _prepare_base(base: Base) -> Iterator[None]:
     """While inside, what a forward takes is laid out for speed; numbers stay what they are."""
-    with packed(base.model), chunked(base.model), steady_heap():
+    with prepack_linear(base.model), chunk_mlp(base.model), keep_freed_memory():
         yield
 
 
-def _progress(done: Sized, people: Sized) -> Progress:
+def _make_progress(done: Sized, people: Sized) -> Progress:
     return Progress(stage="assemble", done=len(done), total=len(people), unit="newcomers")
 
 
-def groups(people: Sequence[Newcomer], budget: int) -> Iterator[list[Newcomer]]:
+def iter_token_groups(people: Sequence[TargetUser], budget: int) -> Iterator[list[TargetUser]]:
     """Newcomers in order, as many together as have at most ``budget`` tokens (or one)."""
-    some: list[Newcomer] = []
+    some: list[TargetUser] = []
     tokens = 0
     for newcomer in people:
-        if some and tokens + newcomer.tokens > budget:
+        if some and tokens + newcomer.num_tokens > budget:
             yield some
             some, tokens = [], 0
         some.append(newcomer)
-        tokens += newcomer.tokens
+        tokens += newcomer.num_tokens
     if some:
         yield some
 
 
-class _AllChosenError(Exception):
+class _StopForwardError(Exception):
     """Every module has chosen: the rest of a forward is not wanted."""
 
 
-class _Means:
+class _RunningMeans:
     """The mean LN(x) of each newcomer's inputs at a module, over what predicts their answers.
 
     Modules side by side, as those of queries, keys and values, share inputs: once is enough.
     """
 
-    def __init__(self, rows: Rows, people: Sequence[Newcomer]) -> None:
+    def __init__(self, rows: TokenTree, people: Sequence[TargetUser]) -> None:
         self.rows, self.people = rows, people
         self._inputs: Tensor | None = None
         self._means = torch.empty(0)
 
-    def of(self, path: str, inputs: Tensor) -> Tensor:
+    def compute_means(self, path: str, inputs: Tensor) -> Tensor:
         """The means [P, D] of inputs [1, N, D]; raises DataError where they say nothing."""
         if inputs is not self._inputs:
-            units, flat = unit_inputs(inputs[0, self.rows.predicting])
+            units, flat = normalise_inputs(inputs[0, self.rows.predicting_tokens])
             if flat.any():
-                whose = int(self.rows.share[:, int(flat.nonzero()[0])].argmax())
-                raise flat_input(self.people[whose].person, path)
-            self._inputs, self._means = inputs, self.rows.share.to(units) @ units
+                whose = int(self.rows.token_weights[:, int(flat.nonzero()[0])].argmax())
+                raise make_flat_input_error(self.people[whose].person, path)
+            self._inputs, self._means = inputs, self.rows.token_weights.to(units) @ units
         return self._means
 
 
-class Assembly:
+class GateAssembly:
     """Runs newcomers through the base while their pieces are chosen and act."""
 
     def __init__(self, base: Base, pool: Pool, config: AssembleConfig) -> None:
         self.base, self.pool, self.config = base, pool, config
         self.sharers = pool.sharers
-        self._held: dict[tuple[str, str], Pair] = {}
-        self._held_bytes = 0
+        self._piece_cache: dict[tuple[str, str], Pair] = {}
+        self._cached_bytes = 0
 
     @torch.no_grad()
-    def run(self, people: Sequence[Newcomer]) -> list[Recipe]:
+    def assemble_group(self, people: Sequence[TargetUser]) -> list[Recipe]:
         """The newcomers' recipes, from one forward."""
         answers_only = self.pool.lora.active == "answer"
-        rows = lay_out(self.base, people, answers_only=answers_only)
+        rows = build_token_tree(self.base, people, answers_only=answers_only)
         picks: dict[str, list[Pick]] = {}
-        means = _Means(rows, people)
+        means = _RunningMeans(rows, people)
 
-        def hook(path: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
-            def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        def make_hook(path: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+            def add_pieces(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
                 (x,) = inputs[0]
-                picks[path] = self._pick(path, means.of(path, inputs[0]), people)
+                picks[path] = self._pick_pieces(path, means.compute_means(path, inputs[0]), people)
                 if len(picks) == len(self.pool.sites):
-                    raise _AllChosenError
-                for (begin, end), pick in zip(rows.acting, picks[path], strict=True):
+                    raise _StopForwardError
+                for (begin, end), pick in zip(rows.acting_ranges, picks[path], strict=True):
                     if pick:
-                        a, b = (part.to(x.dtype) for part in self._pair(path, pick))
+                        a, b = (part.to(x.dtype) for part in self._combine_pieces(path, pick))
                         output[0, begin:end].addmm_(x[begin:end] @ a.T, b.T)
                 return output
 
-            return add
+            return add_pieces
 
-        with self._hooked(hook), suppress(_AllChosenError):
-            run_tree(self.base, rows.tree)
+        with self._attach_hooks(make_hook), suppress(_StopForwardError):
+            forward_tree(self.base, rows.tree)
         return [
-            recipe_of(
+            build_recipe(
                 newcomer.person,
                 [picks[path][n] for path in self.pool.sites],
                 self.sharers,
@@ -177,37 +179,39 @@ class Assembly:
             for n, newcomer in enumerate(people)
         ]
 
-    def _pick(self, path: str, means: Tensor, people: Sequence[Newcomer]) -> list[Pick]:
+    def _pick_pieces(self, path: str, means: Tensor, people: Sequence[TargetUser]) -> list[Pick]:
         """What each newcomer picks at a module by the means [P, D] of its inputs."""
-        gates = self.pool.gates(path).to(means)
+        gates = self.pool.load_gates(path).to(means)
         scores = means @ gates.T / math.sqrt(means.shape[1])
         noise = None
         if self.config.sample:
             names = [newcomer.person for newcomer in people]
-            noise = drawn(names, path, scores.shape[1], self.config.seed)
-        return picks_of(choose(scores.cpu(), self.pool.shares(path), self.config, noise))
+            noise = draw_gumbel_noise(names, path, scores.shape[1], self.config.seed)
+        return to_picks(
+            choose_pieces(scores.cpu(), self.pool.get_shared_mask(path), self.config, noise)
+        )
 
-    def _pair(self, path: str, pick: Pick) -> Pair:
+    def _combine_pieces(self, path: str, pick: Pick) -> Pair:
         """The update of some pieces as A and B."""
-        pieces = [self._piece(self.sharers[n], path) for n, _ in pick]
+        pieces = [self._load_piece(self.sharers[n], path) for n, _ in pick]
         weights = [weight for _, weight in pick]
-        return combined(pieces, weights, self.pool.lora.scale, self.config.aggregate)
+        return combine_pieces(pieces, weights, self.pool.lora.scale, self.config.aggregate)
 
-    def _piece(self, sharer: str, path: str) -> Pair:
+    def _load_piece(self, sharer: str, path: str) -> Pair:
         """One piece on the base's device, read when it is first wanted."""
-        if (sharer, path) not in self._held:
+        if (sharer, path) not in self._piece_cache:
             dtype = torch.float64 if self.base.dtype == torch.float64 else torch.float32
-            a, b = self.pool.pieces(sharer, [path])[path]
+            a, b = self.pool.load_pieces(sharer, [path])[path]
             pair = a.to(self.base.device, dtype), b.to(self.base.device, dtype)
             size = sum(part.nbytes for part in pair)
-            if self._held_bytes + size > HELD_BYTES:
-                self._held, self._held_bytes = {}, 0
-            self._held[sharer, path] = pair
-            self._held_bytes += size
-        return self._held[sharer, path]
+            if self._cached_bytes + size > MAX_CACHE_BYTES:
+                self._piece_cache, self._cached_bytes = {}, 0
+            self._piece_cache[sharer, path] = pair
+            self._cached_bytes += size
+        return self._piece_cache[sharer, path]
 
     @contextmanager
-    def _hooked(self, hook: Callable[[str], Callable[..., Tensor]]) -> Iterator[None]:
+    def _attach_hooks(self, hook: Callable[[str], Callable[..., Tensor]]) -> Iterator[None]:
         """While inside, every site has its hook."""
         handles = [
             self.base.model.get_submodule(path).register_forward_hook(hook(path))

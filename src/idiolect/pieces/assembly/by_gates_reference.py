@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from idiolect.models.base import Base
-from idiolect.pieces.assembly.choose import choose, drawn
-from idiolect.pieces.assembly.newcomers import Newcomer, checked, flat_input
-from idiolect.pieces.assembly.normalise import unit_inputs
-from idiolect.pieces.assembly.picks import Pick, picks_of, recipe_of
+from idiolect.pieces.assembly.choose import choose_pieces, draw_gumbel_noise
+from idiolect.pieces.assembly.newcomers import TargetUser, check_target_users, make_flat_input_error
+from idiolect.pieces.assembly.normalise import normalise_inputs
+from idiolect.pieces.assembly.picks import Pick, build_recipe, to_picks
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.recipes.recipe import Recipe
-from idiolect.prompts.batch import padded
-from idiolect.prompts.chat_template import invocation_of, invoked_at
+from idiolect.prompts.batch import pad_token_ids
+from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
 
 
@@ -36,67 +36,75 @@ def assemble_one(
     positions that predict answer tokens of <LN(x), LN(g_i)> / sqrt(D); the best pieces weighted by
     softmax(score / T) are the module's update at once, so later modules see it.
     """
-    (newcomer,) = checked(base, pool, {person: examples}, config)
+    (newcomer,) = check_target_users(base, pool, {person: examples}, config)
     return assemble_checked(base, pool, newcomer, config)
 
 
 @torch.no_grad()
-def assemble_checked(base: Base, pool: Pool, newcomer: Newcomer, config: AssembleConfig) -> Recipe:
+def assemble_checked(
+    base: Base, pool: Pool, newcomer: TargetUser, config: AssembleConfig
+) -> Recipe:
     """The same of somebody whose items are checked."""
     examples = newcomer.examples
-    acting = _acting(base, pool, examples)
+    acting = _make_active_mask(base, pool, examples)
     picks: dict[str, Pick] = {}
 
-    def hook(path: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
-        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def make_hook(path: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
+        def add_pieces(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             x = inputs[0]
-            picks[path] = _picked(x, path, pool, newcomer, config)
-            return output + acting * _update(x, path, picks[path], pool, config)
+            picks[path] = _pick_pieces(x, path, pool, newcomer, config)
+            return output + acting * _compute_update(x, path, picks[path], pool, config)
 
-        return add
+        return add_pieces
 
-    ids = padded([e.ids[:-1] for e in examples], base.pad, base.device)
+    ids = pad_token_ids([e.ids[:-1] for e in examples], base.pad_token_id, base.device)
     decoder: Any = base.model.get_decoder()
-    with _hooked(base.model, {path: hook(path) for path in pool.sites}):
+    with _attach_hooks(base.model, {path: make_hook(path) for path in pool.sites}):
         decoder(input_ids=ids, use_cache=False)
     ordered = [picks[path] for path in pool.sites]
-    return recipe_of(newcomer.person, ordered, pool.sharers, config.aggregate)
+    return build_recipe(newcomer.person, ordered, pool.sharers, config.aggregate)
 
 
-def _acting(base: Base, pool: Pool, examples: Sequence[Example]) -> Tensor:
+def _make_active_mask(base: Base, pool: Pool, examples: Sequence[Example]) -> Tensor:
     """1 at the tokens on which adapters of this pool act [B, T, 1]."""
     out = torch.ones(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)
     if pool.lora.active == "answer":
-        call = invocation_of(base.tokenizer)
+        call = encode_invocation(base.tokenizer)
         for row, e in enumerate(examples):
-            out[row, : invoked_at(e.ids[: e.answer_start], call)] = 0
+            out[row, : find_invocation(e.ids[: e.answer_start], call)] = 0
     return out.to(base.device)
 
 
-def _picked(x: Tensor, path: str, pool: Pool, newcomer: Newcomer, config: AssembleConfig) -> Pick:
+def _pick_pieces(
+    x: Tensor, path: str, pool: Pool, newcomer: TargetUser, config: AssembleConfig
+) -> Pick:
     """What the newcomer picks at a module with input [B, T, D]."""
     items: list[Tensor] = []
     for row, e in enumerate(newcomer.examples):
-        units, flat = unit_inputs(x[row, e.answer_start - 1 : len(e.ids) - 1])
+        units, flat = normalise_inputs(x[row, e.answer_start - 1 : len(e.ids) - 1])
         if flat.any():
-            raise flat_input(newcomer.person, path)
-        items += [units.mean(dim=0)] * e.answers
+            raise make_flat_input_error(newcomer.person, path)
+        items += [units.mean(dim=0)] * e.num_answers
     mean = torch.stack(items).mean(dim=0)
     scores = [
         sum(a * b for a, b in zip(mean.tolist(), gate.tolist(), strict=True)) / math.sqrt(len(gate))
-        for gate in pool.gates(path)
+        for gate in pool.load_gates(path)
     ]
-    noise = drawn([newcomer.person], path, len(scores), config.seed) if config.sample else None
+    noise = (
+        draw_gumbel_noise([newcomer.person], path, len(scores), config.seed)
+        if config.sample
+        else None
+    )
     numbers = torch.tensor([scores], dtype=torch.float64)
-    (pick,) = picks_of(choose(numbers, pool.shares(path), config, noise))
+    (pick,) = to_picks(choose_pieces(numbers, pool.get_shared_mask(path), config, noise))
     return pick
 
 
-def _update(x: Tensor, path: str, pick: Pick, pool: Pool, config: AssembleConfig) -> Tensor:
+def _compute_update(x: Tensor, path: str, pick: Pick, pool: Pool, config: AssembleConfig) -> Tensor:
     """What is added to the output of a module with input [B, T, D]: [B, T, O]."""
     scale, out = pool.lora.scale, torch.zeros((), dtype=x.dtype, device=x.device)
     pieces = [
-        (weight, *(part.to(x) for part in pool.pieces(pool.sharers[n], [path])[path]))
+        (weight, *(part.to(x) for part in pool.load_pieces(pool.sharers[n], [path])[path]))
         for n, weight in pick
     ]
     if config.aggregate == "factors" and pieces:
@@ -109,7 +117,7 @@ def _update(x: Tensor, path: str, pick: Pick, pool: Pool, config: AssembleConfig
 
 
 @contextmanager
-def _hooked(model: Any, hooks: Mapping[str, Callable[..., Tensor]]) -> Iterator[None]:
+def _attach_hooks(model: Any, hooks: Mapping[str, Callable[..., Tensor]]) -> Iterator[None]:
     """While inside, modules have these forward hooks."""
     handles = [
         model.get_submodule(path).register_forward_hook(hook) for path, hook in hooks.items()

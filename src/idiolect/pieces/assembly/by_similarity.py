@@ -22,11 +22,11 @@ from idiolect.pieces.recipes.recipe import Recipe
 
 Vector = NDArray[np.floating[Any]]
 
-TIE = 1e-6
+TIE_STEP = 1e-6
 """Cosines in the same step of this size are a tie: what rounding does to them must not choose."""
 
 
-def nearest(
+def find_nearest_sharers(
     newcomer: Vector, sharers: Mapping[str, Vector], count: int
 ) -> tuple[tuple[str, float], ...]:
     """The sharers most like a newcomer and their cosines, best first; a tie goes to the name that
@@ -40,15 +40,16 @@ def nearest(
             f"whole adapters: {count} of {len(sharers)} sharers cannot be taken; ask for 1 to "
             f"{len(sharers)}"
         )
-    one = _unit(newcomer, "the newcomer")
+    one = _normalise_vector(newcomer, "the newcomer")
     cosines = {
-        sharer: float(one @ _unit(vector, f"sharer {sharer}")) for sharer, vector in sharers.items()
+        sharer: float(one @ _normalise_vector(vector, f"sharer {sharer}"))
+        for sharer, vector in sharers.items()
     }
-    order = sorted(cosines, key=lambda sharer: (-round(cosines[sharer] / TIE), sharer))
+    order = sorted(cosines, key=lambda sharer: (-round(cosines[sharer] / TIE_STEP), sharer))
     return tuple((sharer, cosines[sharer]) for sharer in order[:count])
 
 
-def whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: Pool) -> Recipe:
+def mix_whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: Pool) -> Recipe:
     """The chosen sharers' whole adapters as a recipe: their updates weighted by likeness.
 
     Weights are the cosines, those below 0 as 0, over their sum, alike where nobody is like the
@@ -56,7 +57,7 @@ def whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: Pool)
     shares only some modules.
     """
     for sharer, _ in chosen:
-        if len(pool.shared(sharer)) < len(pool.sites):
+        if len(pool.list_shared_sites(sharer)) < len(pool.sites):
             raise MissingError(f"{pool.folder}: sharer {sharer} does not share a whole adapter")
     likeness = torch.tensor([cosine for _, cosine in chosen], dtype=torch.float64).clamp_min(0)
     if not likeness.any():
@@ -71,7 +72,7 @@ def whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: Pool)
     )
 
 
-def _unit(vector: Vector, whose: str) -> NDArray[np.float64]:
+def _normalise_vector(vector: Vector, whose: str) -> NDArray[np.float64]:
     """The vector at length 1."""
     wide = np.asarray(vector, dtype=np.float64)
     length = float(np.linalg.norm(wide))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from idiolect.adapters.lora import sites
+from idiolect.adapters.lora import target_modules
 from idiolect.errors import DataError, MismatchError, UsageError
 from idiolect.models.base import Base
 from idiolect.pieces.pool.pool import Pool
@@ -14,37 +14,37 @@ from idiolect.prompts.render import Example
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomer:
+class TargetUser:
     """Somebody without an adapter, and the items that speak for them, in time order."""
 
     person: str
     examples: tuple[Example, ...]
 
     @property
-    def tokens(self) -> int:
+    def num_tokens(self) -> int:
         """What runs, counted row by row."""
         return sum(len(e.ids) - 1 for e in self.examples)
 
 
-def checked(
+def check_target_users(
     base: Base, pool: Pool, newcomers: Mapping[str, Sequence[Example]], config: AssembleConfig
-) -> list[Newcomer]:
+) -> list[TargetUser]:
     """Newcomers with their items that have target tokens, of these the latest ``recent_k``.
 
     Raises MismatchError for a pool of another base, UsageError where the pool is too small, and
     DataError for a newcomer with no history or no target token.
     """
-    pool.require(base=base.identity)
-    if tuple(site.path for site in sites(base.model, pool.lora)) != pool.sites:
+    pool.check_compatible(base=base.identity)
+    if tuple(site.path for site in target_modules(base.model, pool.lora)) != pool.sites:
         raise MismatchError(f"{pool.folder}: the pool's modules are not those of base {base.name}")
-    require_sharers(pool, config)
+    require_enough_sharers(pool, config)
     return [
-        Newcomer(person, _usable(person, examples, config.recent_k))
+        TargetUser(person, _select_usable(person, examples, config.recent_k))
         for person, examples in newcomers.items()
     ]
 
 
-def require_sharers(pool: Pool, config: AssembleConfig) -> None:
+def require_enough_sharers(pool: Pool, config: AssembleConfig) -> None:
     """Raise UsageError where a pool has fewer sharers than pieces are asked for."""
     if not pool.sharers:
         raise UsageError(f"{pool.folder}: nobody is in this pool; share adapters first")
@@ -55,13 +55,13 @@ def require_sharers(pool: Pool, config: AssembleConfig) -> None:
         )
 
 
-def _usable(person: str, examples: Sequence[Example], recent: int) -> tuple[Example, ...]:
+def _select_usable(person: str, examples: Sequence[Example], recent: int) -> tuple[Example, ...]:
     if not examples:
         raise DataError(
             f"newcomer {person!r}: the history is empty, so no piece can be chosen; "
             "leave them to the base"
         )
-    usable = [e for e in examples if e.targets > 0]
+    usable = [e for e in examples if e.num_targets > 0]
     if not usable:
         raise DataError(
             f"newcomer {person!r}: none of {len(examples)} items has a target token, so no piece "
@@ -70,7 +70,7 @@ def _usable(person: str, examples: Sequence[Example], recent: int) -> tuple[Exam
     return tuple(usable[-recent:])
 
 
-def flat_input(person: str, path: str) -> DataError:
+def make_flat_input_error(person: str, path: str) -> DataError:
     """The error for a module's input that cannot be scored."""
     return DataError(
         f"newcomer {person!r}: the input of {path} where an answer token is predicted is the same "

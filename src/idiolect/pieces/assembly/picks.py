@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from idiolect.pieces.assembly.choose import Chosen
+from idiolect.pieces.assembly.choose import TopK
 from idiolect.pieces.recipes.config import Aggregate
 from idiolect.pieces.recipes.recipe import Recipe
 
@@ -15,7 +15,7 @@ Pick = tuple[tuple[int, float], ...]
 """Of one newcomer at one module: positions of sharers in the pool, and their weights."""
 
 
-def picks_of(chosen: Chosen) -> list[Pick]:
+def to_picks(chosen: TopK) -> list[Pick]:
     """Each newcomer's, weights rounded as a recipe stores them: what is served later is what the
     next modules see now."""
     weights = chosen.weight.half().double().tolist()
@@ -25,7 +25,7 @@ def picks_of(chosen: Chosen) -> list[Pick]:
     ]
 
 
-def recipe_of(
+def build_recipe(
     person: str, picks: Sequence[Pick], sharers: Sequence[str], aggregate: Aggregate
 ) -> Recipe:
     """One newcomer's recipe from what was picked at every module, in the pool's order of modules.

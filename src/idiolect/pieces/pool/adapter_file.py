@@ -23,11 +23,11 @@ from idiolect.storage.files import is_working_file, sha256_file, write_atomic
 Pair = tuple[Tensor, Tensor]
 """A [R, D] and B [O, R]."""
 
-OPEN = 256
+MAX_OPEN_FILES = 256
 """Files that stay open, well below what a process may have."""
 
 
-def sharer_file(folder: Path, sharer: str) -> Path:
+def get_adapter_path(folder: Path, sharer: str) -> Path:
     """Where a sharer's pieces stand."""
     return folder / f"{sharer}.safetensors"
 
@@ -39,12 +39,12 @@ def write_pieces(folder: Path, sharer: str, pairs: Mapping[str, Pair], *, base: 
         for path, pair in pairs.items()
         for letter, tensor in zip("AB", pair, strict=True)
     }
-    target = sharer_file(folder, sharer)
+    target = get_adapter_path(folder, sharer)
     write_atomic(target, save(tensors, metadata={"format": "pt", "base": base}))
     return sha256_file(target)
 
 
-class SharerFiles:
+class AdapterFiles:
     """Sharers' files for reading: each checked when it is first wanted, then open and mapped.
 
     Opening costs as much as reading forty pieces, so the latest ``OPEN`` stay open.
@@ -55,12 +55,12 @@ class SharerFiles:
         self._checked: set[str] = set()
         self._open: OrderedDict[str, Any] = OrderedDict()
 
-    def read(self, sharer: str, sites: Collection[str], *, sha256: str) -> dict[str, Pair]:
+    def read_pieces(self, sharer: str, sites: Collection[str], *, sha256: str) -> dict[str, Pair]:
         """A and B of some shared sites; raises IntegrityError where the file is missing or is not
         what was written."""
-        path = sharer_file(self.folder, sharer)
+        path = get_adapter_path(self.folder, sharer)
         try:
-            file = self._opened(sharer, path, sha256)
+            file = self._open_file(sharer, path, sha256)
             return {
                 site: (file.get_tensor(f"{site}.lora_A"), file.get_tensor(f"{site}.lora_B"))
                 for site in sites
@@ -73,7 +73,7 @@ class SharerFiles:
         self._checked.clear()
         self._open.clear()
 
-    def _opened(self, sharer: str, path: Path, sha256: str) -> Any:
+    def _open_file(self, sharer: str, path: Path, sha256: str) -> Any:
         if sharer not in self._checked:
             if not path.is_file() or sha256_file(path) != sha256:
                 raise IntegrityError(
@@ -83,13 +83,13 @@ class SharerFiles:
             self._checked.add(sharer)
         if sharer not in self._open:
             self._open[sharer] = safe_open(path, framework="pt")
-            if len(self._open) > OPEN:
+            if len(self._open) > MAX_OPEN_FILES:
                 self._open.popitem(last=False)
         self._open.move_to_end(sharer)
         return self._open[sharer]
 
 
-def sharers_with_files(folder: Path) -> list[str]:
+def list_sharers(folder: Path) -> list[str]:
     """Whose pieces lie in a folder; raises IntegrityError for files that do not belong there."""
     out: list[str] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():

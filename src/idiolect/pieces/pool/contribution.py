@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import LoraAdapter, Site
+from idiolect.adapters.lora import LoraAdapter, TargetModule
 from idiolect.config import derive_seed
 from idiolect.errors import UsageError
-from idiolect.pieces.pool.segment import PSEUDONYM, stored_gate
+from idiolect.pieces.pool.segment import PSEUDONYM, to_storage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shared:
+class Contribution:
     """What one sharer gives to a pool."""
 
     sharer: str
@@ -36,12 +36,14 @@ class Shared:
     """Numbers about it: steps, items, what leaks. No text."""
 
 
-def pseudonym() -> str:
+def make_pseudonym() -> str:
     """A new random name for a sharer; whose it is, only the sharers' own store knows."""
     return secrets.token_hex(8)
 
 
-def share_sites(seed: int, sharer: str, paths: Sequence[str], ratio: float) -> tuple[str, ...]:
+def choose_shared_sites(
+    seed: int, sharer: str, paths: Sequence[str], ratio: float
+) -> tuple[str, ...]:
     """The fixed share of a sharer's sites that is given away, rounded up, in the sites' order.
 
     A smaller ratio's sites are among a larger one's, so that sharing again gives nothing more away.
@@ -56,7 +58,7 @@ def share_sites(seed: int, sharer: str, paths: Sequence[str], ratio: float) -> t
     return tuple(path for n, path in enumerate(paths) if n in kept)
 
 
-def check_entry(entry: Shared, modules: Sequence[Site], *, where: str) -> None:
+def check_contribution(entry: Contribution, modules: Sequence[TargetModule], *, where: str) -> None:
     """Raise UsageError for what is no pseudonym, no number, or no site of the pool; MismatchError
     for an adapter of other modules."""
     if not PSEUDONYM.fullmatch(entry.sharer):
@@ -69,10 +71,12 @@ def check_entry(entry: Shared, modules: Sequence[Site], *, where: str) -> None:
             )
     if not entry.sites or set(entry.sites) - {site.path for site in modules}:
         raise UsageError(f"{where}: a sharer shares {entry.sites!r}; name sites of the pool")
-    entry.adapter.check_sites(modules)
+    entry.adapter.check_target_modules(modules)
 
 
-def stacked_gates(entries: Sequence[Shared], modules: Sequence[Site]) -> dict[str, Tensor]:
+def stack_gates(
+    entries: Sequence[Contribution], modules: Sequence[TargetModule]
+) -> dict[str, Tensor]:
     """Per site LN(g) [S, D] of the entries (fp16), zeros where it is not shared.
 
     Raises UsageError for a gate that is missing or of another width, IntegrityError for one that
@@ -87,5 +91,5 @@ def stacked_gates(entries: Sequence[Shared], modules: Sequence[Site]) -> dict[st
                 gate = entry.gates.get(site.path)
                 if gate is None or gate.shape != (site.inputs,):
                     raise UsageError(f"{where}: needs a gate of {site.inputs} numbers")
-                out[site.path][row] = stored_gate(gate, where=where)
+                out[site.path][row] = to_storage(gate, where=where)
     return out

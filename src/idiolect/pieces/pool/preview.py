@@ -14,16 +14,16 @@ from torch import Tensor
 
 from idiolect.errors import MissingError
 from idiolect.pieces.pool.adapter_file import Pair
-from idiolect.pieces.pool.contribution import Shared
+from idiolect.pieces.pool.contribution import Contribution
 from idiolect.pieces.pool.pool import Pool
-from idiolect.pieces.pool.segment import stored_gate
+from idiolect.pieces.pool.segment import to_storage
 
 
-class Prospect(Pool):
+class PoolPreview(Pool):
     """A pool and sharers who are not in it, read as one."""
 
-    def __init__(self, pool: Pool, entries: Sequence[Shared]) -> None:
-        super().__init__(pool.folder, Pool.read_head(pool.folder))
+    def __init__(self, pool: Pool, entries: Sequence[Contribution]) -> None:
+        super().__init__(pool.folder, Pool.read_header(pool.folder))
         self._inside = pool
         self._entries = {entry.sharer: entry for entry in entries}
 
@@ -32,27 +32,29 @@ class Prospect(Pool):
         """Everyone in the pool, then those who might come."""
         return (*self._inside.sharers, *self._entries)
 
-    def gates(self, path: str) -> Tensor:
+    def load_gates(self, path: str) -> Tensor:
         """LN(g) of everyone at one site [S, D], rounded as a pool stores it."""
-        inside = self._inside.gates(path)
+        inside = self._inside.load_gates(path)
         rows = [
-            stored_gate(entry.gates[path], where=f"sharer {entry.sharer}, {path}").float()
+            to_storage(entry.gates[path], where=f"sharer {entry.sharer}, {path}").float()
             if path in entry.sites
             else inside.new_zeros(inside.shape[1])
             for entry in self._entries.values()
         ]
         return torch.cat([inside, *(row[None] for row in rows)])
 
-    def shares(self, path: str) -> Tensor:
+    def get_shared_mask(self, path: str) -> Tensor:
         """Who shares their piece of one site [S] (bool)."""
         coming = [path in entry.sites for entry in self._entries.values()]
-        return torch.cat([self._inside.shares(path), torch.tensor(coming, dtype=torch.bool)])
+        return torch.cat(
+            [self._inside.get_shared_mask(path), torch.tensor(coming, dtype=torch.bool)]
+        )
 
-    def pieces(self, sharer: str, paths: Collection[str] | None = None) -> dict[str, Pair]:
+    def load_pieces(self, sharer: str, paths: Collection[str] | None = None) -> dict[str, Pair]:
         """A [R, D] and B [O, R] by site, as ``Pool.pieces``."""
         entry = self._entries.get(sharer)
         if entry is None:
-            return self._inside.pieces(sharer, paths)
+            return self._inside.load_pieces(sharer, paths)
         for path in paths or ():
             if path not in entry.sites:
                 raise MissingError(f"{self.folder}: sharer {sharer} does not share {path}")

@@ -26,17 +26,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from idiolect.adapters.store.shard_index import records_file, tensors_file
+from idiolect.adapters.store.shard_index import get_records_path, get_tensors_path
 from idiolect.errors import IntegrityError
 from idiolect.storage.files import explain_os_errors, read_json, write_atomic, write_json
 
 PSEUDONYM = re.compile(r"[0-9a-f]{16}", re.ASCII)
-_FLAT = 1e-6
+_FLAT_TOLERANCE = 1e-6
 """A gate that varies less than this, of its largest entry, is rounding noise: it says nothing."""
-_OFF_UNIT = 1e-2
+_NORM_TOLERANCE = 1e-2
 """How far the mean square of a stored gate may be from 1: ten times what rounding does."""
 
-Place = tuple[int, tuple[int, int]]
+MatrixLocation = tuple[int, tuple[int, int]]
 """Where a matrix begins in a file, and its shape."""
 
 
@@ -56,7 +56,7 @@ class SharerRecord:
     """Numbers: steps, items, what leaks."""
 
 
-class Segment(NamedTuple):
+class GateSegment(NamedTuple):
     """A segment's number, the SHA-256 of its tensors' header, and its records."""
 
     number: int
@@ -64,7 +64,7 @@ class Segment(NamedTuple):
     records: tuple[SharerRecord, ...]
 
 
-def stored_gate(gate: Tensor, *, where: str) -> Tensor:
+def to_storage(gate: Tensor, *, where: str) -> Tensor:
     """LN(g) [D] of a gate as it is stored: no eps, since gates are small, in half precision.
 
     Raises IntegrityError for a gate that stayed zero, is the same everywhere, or is not finite.
@@ -73,7 +73,7 @@ def stored_gate(gate: Tensor, *, where: str) -> Tensor:
     spread = wide.std(correction=0)
     if not torch.isfinite(spread):
         raise IntegrityError(f"{where}: the gate holds a number that is not finite; train it again")
-    if spread <= _FLAT * wide.abs().max():
+    if spread <= _FLAT_TOLERANCE * wide.abs().max():
         raise IntegrityError(
             f"{where}: the gate is zero or flat, so it can choose nobody; train gates for more "
             "steps or at a higher rate"
@@ -83,37 +83,37 @@ def stored_gate(gate: Tensor, *, where: str) -> Tensor:
 
 def write_gates(folder: Path, number: int, gates: Mapping[str, Tensor]) -> str:
     """Write a segment's matrices (path to [S, D] float16); gives the SHA-256 of their header."""
-    target = tensors_file(folder, number)
+    target = get_tensors_path(folder, number)
     write_atomic(target, save(dict(gates), metadata={"format": "pt"}))
-    return hashlib.sha256(_header(target)[0]).hexdigest()
+    return hashlib.sha256(_read_header(target)[0]).hexdigest()
 
 
-def write_records(folder: Path, pool: str, segment: Segment) -> None:
+def write_records(folder: Path, pool: str, segment: GateSegment) -> None:
     """Say who is in a segment: those named are in the pool for good, all others no longer."""
     content = {
         "pool": pool,
         "header_sha256": segment.header_sha256,
         "records": [asdict(record) for record in segment.records],
     }
-    write_json(records_file(folder, segment.number), content)
+    write_json(get_records_path(folder, segment.number), content)
 
 
-def read_segment(path: Path, *, pool: str, sites: int) -> Segment:
+def read_segment(path: Path, *, pool: str, sites: int) -> GateSegment:
     """Read a segment's records; raises IntegrityError where they are none, or another pool's."""
     content = read_json(path)
     try:
         records = tuple(SharerRecord(**record) for record in content["records"])
-        segment = Segment(int(path.stem), str(content["header_sha256"]), records)
+        segment = GateSegment(int(path.stem), str(content["header_sha256"]), records)
         if content["pool"] != pool:
             raise IntegrityError(f"{path}: is of another pool; take it out, with its .safetensors")
-        if not all(_is_whole(record, sites) for record in records):
+        if not all(_is_complete(record, sites) for record in records):
             raise TypeError("a record is not whole")
     except (KeyError, TypeError) as error:
         raise IntegrityError(f"{path}: not the records of a segment ({error})") from error
     return segment
 
 
-def _is_whole(record: SharerRecord, sites: int) -> bool:
+def _is_complete(record: SharerRecord, sites: int) -> bool:
     return (
         PSEUDONYM.fullmatch(record.sharer) is not None
         and isinstance(record.row, int)
@@ -121,7 +121,7 @@ def _is_whole(record: SharerRecord, sites: int) -> bool:
     )
 
 
-def row_sha256(rows: Sequence[Tensor] | Sequence[NDArray[Any]]) -> str:
+def hash_rows(rows: Sequence[Tensor] | Sequence[NDArray[Any]]) -> str:
     """The SHA-256 over one sharer's row of every site, in the sites' order."""
     digest = hashlib.sha256()
     for row in rows:
@@ -129,13 +129,13 @@ def row_sha256(rows: Sequence[Tensor] | Sequence[NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
-def check_gates(folder: Path, segment: Segment, sites: Sequence[str]) -> None:
+def check_gates(folder: Path, segment: GateSegment, sites: Sequence[str]) -> None:
     """Raise IntegrityError where the gates of anybody in the segment are not what was written."""
-    path = tensors_file(folder, segment.number)
-    matrices = _mapped(path, _checked_header(path, segment))
+    path = get_tensors_path(folder, segment.number)
+    matrices = _map_matrices(path, _read_checked_header(path, segment))
     for record in segment.records:
         try:
-            own = row_sha256([matrices[site][record.row] for site in sites])
+            own = hash_rows([matrices[site][record.row] for site in sites])
         except (KeyError, IndexError) as error:
             raise IntegrityError(f"{path}: has no row for a sharer's gates ({error})") from error
         if own != record.gates_sha256:
@@ -145,9 +145,9 @@ def check_gates(folder: Path, segment: Segment, sites: Sequence[str]) -> None:
             )
 
 
-def read_gates(folder: Path, segment: Segment, site: str) -> Tensor:
+def read_gates(folder: Path, segment: GateSegment, site: str) -> Tensor:
     """LN(g) of the segment's sharers at one site, in the order of its records [S, D] (fp32)."""
-    path = tensors_file(folder, segment.number)
+    path = get_tensors_path(folder, segment.number)
     try:
         with safe_open(path, framework="pt") as file:
             matrix = file.get_tensor(site)
@@ -157,22 +157,22 @@ def read_gates(folder: Path, segment: Segment, site: str) -> Tensor:
     return (matrix if rows == [*range(len(matrix))] else matrix[rows]).float()
 
 
-def require_unit(matrix: Tensor, shares: Tensor, *, where: str) -> None:
+def require_normalised(matrix: Tensor, shares: Tensor, *, where: str) -> None:
     """Raise IntegrityError where a gate in use is no LN(g): its sharer withdrew meanwhile."""
-    off = (matrix.square().mean(dim=1) - 1).abs() > _OFF_UNIT
+    off = (matrix.square().mean(dim=1) - 1).abs() > _NORM_TOLERANCE
     if bool((off & shares).any()) or not bool(torch.isfinite(matrix).all()):
         raise IntegrityError(
             f"{where}: a gate changed while the pool was open (a sharer withdrew?); run again"
         )
 
 
-def erase_rows(folder: Path, segment: Segment) -> None:
+def zero_rows(folder: Path, segment: GateSegment) -> None:
     """Zero every row that no record speaks of, in place, and wait until the disk has it."""
-    path = tensors_file(folder, segment.number)
+    path = get_tensors_path(folder, segment.number)
     kept = {record.row for record in segment.records}
     spots = [
         (begin + 2 * width * row, bytes(2 * width))
-        for begin, (rows, width) in _checked_header(path, segment).values()
+        for begin, (rows, width) in _read_checked_header(path, segment).values()
         for row in range(rows)
         if row not in kept
     ]
@@ -188,8 +188,8 @@ def erase_rows(folder: Path, segment: Segment) -> None:
         os.fsync(stream.fileno())
 
 
-def _checked_header(path: Path, segment: Segment) -> Mapping[str, Place]:
-    raw, header = _header(path)
+def _read_checked_header(path: Path, segment: GateSegment) -> Mapping[str, MatrixLocation]:
+    raw, header = _read_header(path)
     if hashlib.sha256(raw).hexdigest() != segment.header_sha256:
         raise IntegrityError(
             f"{path}: was changed after it was written; restore it from a copy or make it anew"
@@ -197,7 +197,7 @@ def _checked_header(path: Path, segment: Segment) -> Mapping[str, Place]:
     return header
 
 
-def _header(path: Path) -> tuple[bytes, dict[str, Place]]:
+def _read_header(path: Path) -> tuple[bytes, dict[str, MatrixLocation]]:
     """A safetensors file's first bytes; where each matrix begins in it, and its shape.
 
     Raises IntegrityError where it is none of ours.
@@ -220,7 +220,7 @@ def _header(path: Path) -> tuple[bytes, dict[str, Place]]:
     return length + text, found
 
 
-def _mapped(path: Path, header: Mapping[str, Place]) -> dict[str, NDArray[Any]]:
+def _map_matrices(path: Path, header: Mapping[str, MatrixLocation]) -> dict[str, NDArray[Any]]:
     raw = np.memmap(path, dtype=np.uint8, mode="r")
     out: dict[str, NDArray[Any]] = {}
     for name, (begin, (rows, width)) in header.items():

@@ -15,7 +15,7 @@ from idiolect.pieces.recipes.config import Aggregate
 Pair = tuple[Tensor, Tensor]
 
 
-def combined(
+def combine_pieces(
     pieces: Sequence[Pair], weights: Sequence[float], scale: float, aggregate: Aggregate
 ) -> Pair:
     """A and B whose product is the update, scale and weights in it.

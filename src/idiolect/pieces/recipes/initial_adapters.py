@@ -12,18 +12,18 @@ from pathlib import Path
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.adapters.store.source import WITHDRAWN
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.config import fingerprint
+from idiolect.config import compute_fingerprint
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.pieces.recipes.config import Aggregate
-from idiolect.pieces.recipes.recipe import kind_of, materialise
+from idiolect.pieces.recipes.recipe import build_adapter, choose_lora_config
 from idiolect.pieces.recipes.sources import open_recipes, require_present
-from idiolect.training.runs.plan import FromPool, PersonalConfig
+from idiolect.training.runs.plan import PersonalConfig, PoolReference
 
-_NAMED = 5
+_MAX_NAMED_PEOPLE = 5
 """People that an error names."""
 
 
-class AssembledStarts:
+class MixtureInitialAdapters:
     """Everyone's start, made of their recipe in a folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -35,94 +35,96 @@ class AssembledStarts:
                 f"{folder}: holds recipes of two kinds ({' and '.join(sorted(aggregates))}); "
                 "assemble everyone in the same way"
             )
-        self._wide = self.recipes.widest
+        self._max_pieces = self.recipes.max_pieces
         aggregate: Aggregate = "factors" if "factors" in aggregates else "delta"
-        self.lora: LoraConfig = kind_of(self.pool.lora, aggregate, self._wide)
+        self.lora: LoraConfig = choose_lora_config(self.pool.lora, aggregate, self._max_pieces)
         """The kind of all of them."""
 
     def require_all(self, people: Sequence[str]) -> None:
         """Raise MissingError where somebody was not assembled, MismatchError where a sharer of
         their pieces has withdrawn since."""
-        lacking, stale = self.lacking(people), self.stale(people)
+        lacking, stale = self.find_missing(people), self.find_stale(people)
         if lacking:
             raise MissingError(
-                f"{self.folder}: no recipe of {_named(lacking)}, so their training has no start; "
+                f"{self.folder}: no recipe of {_format_people(lacking)}, so their training has "
+                "no start; "
                 "make them first (idiolect assemble), or leave these people out"
             )
         if stale:
             raise MismatchError(
-                f"{self.folder}: the recipe of {_named(stale)} used pieces of somebody who has "
+                f"{self.folder}: the recipe of {_format_people(stale)} used pieces of somebody "
+                "who has "
                 "withdrawn; make it anew: idiolect assemble"
             )
 
-    def lacking(self, people: Sequence[str]) -> list[str]:
+    def find_missing(self, people: Sequence[str]) -> list[str]:
         """Those of the people who were not assembled."""
-        return [person for person in people if self.recipes.record(person) is None]
+        return [person for person in people if self.recipes.get_record(person) is None]
 
-    def stale(self, people: Sequence[str]) -> list[str]:
+    def find_stale(self, people: Sequence[str]) -> list[str]:
         """Those of the people whose recipe used pieces that are not in the pool any more."""
         there = set(self.pool.sharers)
         return [
             person
             for person in people
-            if self._withdrawn(person) or not set(self.sharers(person)) <= there
+            if self._is_withdrawn(person) or not set(self.list_sharers(person)) <= there
         ]
 
     def require_sharers(self, person: str, sharers: Sequence[str]) -> None:
         """Raise MismatchError where a sharer of an adapter's pieces is not in the pool any more."""
         require_present(self.pool, sharers, f"the adapter of {person!r}", "personalize")
 
-    def origin(self, person: str) -> str:
+    def compute_fingerprint(self, person: str) -> str:
         """A fingerprint of the recipe: which pieces of the pool, and how much of each."""
-        recipe = self.recipes.recipe(person)
+        recipe = self.recipes.load_recipe(person)
         if recipe is None:
             return ""
         numbers = [recipe.pick.tolist(), recipe.weight.tolist()]
-        return fingerprint([self.pool.id, recipe.sharers, recipe.aggregate, *numbers])
+        return compute_fingerprint([self.pool.id, recipe.sharers, recipe.aggregate, *numbers])
 
-    def sharers(self, person: str) -> tuple[str, ...]:
+    def list_sharers(self, person: str) -> tuple[str, ...]:
         """Whose pieces the recipe uses."""
-        recipe = self.recipes.recipe(person)
+        recipe = self.recipes.load_recipe(person)
         return recipe.sharers if recipe else ()
 
-    def adapter(self, person: str) -> LoraAdapter:
+    def get_adapter(self, person: str) -> LoraAdapter:
         """What the recipe makes; raises MissingError where it is of nothing."""
-        recipe = self.recipes.recipe(person)
+        recipe = self.recipes.load_recipe(person)
         if recipe is None or not recipe.sharers:
             raise MissingError(
                 f"{self.folder}: {person!r} had no usable item when recipes were made, so their "
                 "training has no start; assemble them again"
             )
-        return materialise(recipe, self.pool, room=self._wide)
+        return build_adapter(recipe, self.pool, room=self._max_pieces)
 
-    def _withdrawn(self, person: str) -> bool:
-        record = self.recipes.record(person)
+    def _is_withdrawn(self, person: str) -> bool:
+        record = self.recipes.get_record(person)
         return record is not None and record.served == WITHDRAWN
 
 
-def starting_from_recipes(config: PersonalConfig, recipes: Path, store: Path) -> PersonalConfig:
+def set_start_recipes(config: PersonalConfig, recipes: Path, store: Path) -> PersonalConfig:
     """The settings of training into a store from recipes: adapters of their kind, the pool named.
 
     Raises UsageError where the settings ask for adapters of another kind.
     """
-    starts = AssembledStarts(recipes)
+    starts = MixtureInitialAdapters(recipes)
     lora = replace(starts.lora, dropout=config.lora.dropout)
-    if replace(config.lora, dropout=0.0) != LoraConfig() and not config.lora.same_kind(lora):
+    if replace(config.lora, dropout=0.0) != LoraConfig() and not config.lora.is_same_kind(lora):
         raise UsageError(
             f"lora: adapters that start from the recipes in {recipes} are of their kind "
-            f"({lora.described}), asked for is {config.lora.described}; leave lora settings out"
+            f"({lora.description}), asked for is {config.lora.description}; leave lora settings out"
         )
-    named = FromPool(
+    named = PoolReference(
         id=starts.pool.id,
-        source=starts.pool.seen_from(store),
-        recipes=starts.recipes.seen_from(store),
+        source=starts.pool.get_relative_path(store),
+        recipes=starts.recipes.get_relative_path(store),
     )
     return replace(config, lora=lora, pool=named)
 
 
 def require_not_from_pieces(store: Path) -> None:
     """Raise UsageError where a store's people start from recipes, and none are named."""
-    if not (store / AdapterStore.HEAD).is_file():
+    if not (store / AdapterStore.HEADER_FILE).is_file():
         return
     named = AdapterStore.open(store).settings.get("pool")
     if named:
@@ -132,6 +134,6 @@ def require_not_from_pieces(store: Path) -> None:
         )
 
 
-def _named(people: Sequence[str]) -> str:
-    more = f" and {len(people) - _NAMED} more" if len(people) > _NAMED else ""
-    return f"{', '.join(map(repr, people[:_NAMED]))}{more}"
+def _format_people(people: Sequence[str]) -> str:
+    more = f" and {len(people) - _MAX_NAMED_PEOPLE} more" if len(people) > _MAX_NAMED_PEOPLE else ""
+    return f"{', '.join(map(repr, people[:_MAX_NAMED_PEOPLE]))}{more}"

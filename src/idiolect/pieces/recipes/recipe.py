@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from idiolect.adapters.arithmetic.concat import servable_rank
+from idiolect.adapters.arithmetic.concat import round_up_rank
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import MismatchError
 from idiolect.pieces.pool.pool import Pool
-from idiolect.pieces.recipes.combine import Pair, combined
+from idiolect.pieces.recipes.combine import Pair, combine_pieces
 from idiolect.pieces.recipes.config import Aggregate
 
 
@@ -41,7 +41,7 @@ class Recipe:
         assert bool(self.weight.isfinite().all()) and not self.weight[self.pick < 0].any()
 
 
-def no_pieces(person: str, sites: int, aggregate: Aggregate) -> Recipe:
+def make_empty_recipe(person: str, sites: int, aggregate: Aggregate) -> Recipe:
     """The recipe of somebody who gets no piece at any of the sites."""
     pick = torch.full((sites, 1), -1, dtype=torch.long)
     return Recipe(
@@ -49,27 +49,27 @@ def no_pieces(person: str, sites: int, aggregate: Aggregate) -> Recipe:
     )
 
 
-def kind_of(lora: LoraConfig, aggregate: Aggregate, pieces: int) -> LoraConfig:
+def choose_lora_config(lora: LoraConfig, aggregate: Aggregate, pieces: int) -> LoraConfig:
     """The kind of adapter that recipes make of so many pieces a module, of a pool of that kind."""
     plain = replace(lora, dropout=0.0, shared_a=False)
     if aggregate == "factors":
         return plain
-    rank = servable_rank(pieces * lora.rank)
+    rank = round_up_rank(pieces * lora.rank)
     return replace(plain, rank=rank, alpha=float(rank))
 
 
-def materialise(recipe: Recipe, pool: Pool, *, room: int = 0) -> LoraAdapter:
+def build_adapter(recipe: Recipe, pool: Pool, *, room: int = 0) -> LoraAdapter:
     """The adapter of a recipe, on the pool's base, in fp32; with room for so many pieces a module.
 
     ``delta``: its update is sum_i w_i s B_i A_i, the pieces side by side, the rank padded with
     zeros to one that servers take, alpha = rank. ``factors``: s (sum_i w_i B_i) (sum_i w_i A_i), of
     the pool's own rank. Raises MismatchError where a sharer has withdrawn or the pool is another.
     """
-    _require(recipe, pool)
-    config = kind_of(pool.lora, recipe.aggregate, max(room, recipe.pick.shape[1]))
+    _require_same_pool(recipe, pool)
+    config = choose_lora_config(pool.lora, recipe.aggregate, max(room, recipe.pick.shape[1]))
     rank = config.rank
     scale = pool.lora.scale if recipe.aggregate == "delta" else 1.0
-    pieces = _pieces(recipe, pool)
+    pieces = _load_pieces(recipe, pool)
     pairs: dict[str, Pair] = {}
     for site, pick, weight in zip(
         pool.modules, recipe.pick.tolist(), recipe.weight.tolist(), strict=True
@@ -78,7 +78,7 @@ def materialise(recipe: Recipe, pool: Pool, *, room: int = 0) -> LoraAdapter:
         if not used:
             pairs[site.path] = (torch.zeros(rank, site.inputs), torch.zeros(site.outputs, rank))
             continue
-        a, b = combined(
+        a, b = combine_pieces(
             [pieces[n, site.path] for n, _ in used],
             [w for _, w in used],
             scale,
@@ -89,7 +89,7 @@ def materialise(recipe: Recipe, pool: Pool, *, room: int = 0) -> LoraAdapter:
     return LoraAdapter(config=config, base=pool.base, pairs=pairs)
 
 
-def _require(recipe: Recipe, pool: Pool) -> None:
+def _require_same_pool(recipe: Recipe, pool: Pool) -> None:
     there = set(pool.sharers)
     gone = [sharer for sharer in recipe.sharers if sharer not in there]
     if gone:
@@ -104,11 +104,11 @@ def _require(recipe: Recipe, pool: Pool) -> None:
         )
 
 
-def _pieces(recipe: Recipe, pool: Pool) -> dict[tuple[int, str], Pair]:
+def _load_pieces(recipe: Recipe, pool: Pool) -> dict[tuple[int, str], Pair]:
     """The pieces that are used, by sharer and site; each sharer's file is opened once."""
     out: dict[tuple[int, str], Pair] = {}
     for n, sharer in enumerate(recipe.sharers):
         wanted = (recipe.pick == n).any(dim=1).tolist()
         paths = [path for path, is_wanted in zip(pool.sites, wanted, strict=True) if is_wanted]
-        out |= {(n, path): pair for path, pair in pool.pieces(sharer, paths).items()}
+        out |= {(n, path): pair for path, pair in pool.load_pieces(sharer, paths).items()}
     return out

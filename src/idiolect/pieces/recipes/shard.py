@@ -18,14 +18,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from idiolect.adapters.store.shard_index import Shard, records_file, tensors_file
+from idiolect.adapters.store.shard_index import Shard, get_records_path, get_tensors_path
 from idiolect.errors import IntegrityError
 from idiolect.pieces.recipes.config import Aggregate
 from idiolect.pieces.recipes.recipe import Recipe
 from idiolect.storage.files import read_json, sha256_file, write_atomic, write_json
 
 Served = Literal["adapter", "no usable item", "withdrawn"]
-NO_ITEM: Served = "no usable item"
+NO_USABLE_ITEM: Served = "no usable item"
 WITHDRAWN: Served = "withdrawn"
 
 
@@ -71,7 +71,7 @@ def write_recipes(
         places = torch.tensor([*(place[sharer] for sharer in recipe.sharers), -1])
         pick[row, :, : recipe.pick.shape[1]] = places[recipe.pick]  # -1 is the last one
         weight[row, :, : recipe.pick.shape[1]] = recipe.weight
-    target = tensors_file(folder, number)
+    target = get_tensors_path(folder, number)
     write_atomic(target, save({"pick": pick, "weight": weight}, metadata={"format": "pt"}))
     records = tuple(replace(record, row=row) for row, (record, _) in enumerate(entries))
     shard = RecipeShard(number, sha256_file(target), records, sharers, aggregate)
@@ -81,7 +81,7 @@ def write_recipes(
         "aggregate": aggregate,
         "records": [asdict(record) for record in records],
     }
-    write_json(records_file(folder, number), content)
+    write_json(get_records_path(folder, number), content)
     return shard
 
 
@@ -100,7 +100,7 @@ def read_recipes(path: Path) -> RecipeShard:
         raise IntegrityError(f"{path}: not the records of recipes ({error})") from error
 
 
-def width_of(path: Path) -> int:
+def read_max_pieces(path: Path) -> int:
     """Room for so many pieces a module in a shard; raises IntegrityError."""
     try:
         with safe_open(path, framework="pt") as file:

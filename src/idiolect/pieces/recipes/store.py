@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from idiolect.adapters.kinds import config_to_head
+from idiolect.adapters.kinds import config_to_header
 from idiolect.adapters.store.person_store import PersonStore
-from idiolect.adapters.store.shard_index import tensors_file
+from idiolect.adapters.store.shard_index import get_tensors_path
 from idiolect.errors import MismatchError
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import Aggregate
@@ -21,9 +21,9 @@ from idiolect.pieces.recipes.recipe import Recipe
 from idiolect.pieces.recipes.shard import (
     RecipeRecord,
     RecipeShard,
+    read_max_pieces,
     read_recipe,
     read_recipes,
-    width_of,
     write_recipes,
 )
 from idiolect.storage.files import write_json
@@ -32,20 +32,20 @@ from idiolect.storage.files import write_json
 class RecipeStore(PersonStore[RecipeRecord]):
     """An open store of recipes; reading needs no lock, writing happens inside ``writing``."""
 
-    HEAD = "recipes.json"
-    WHAT = "store of recipes"
-    MAKE = "assemble"
+    HEADER_FILE = "recipes.json"
+    DISPLAY_NAME = "store of recipes"
+    COMMAND = "assemble"
 
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
         super().__init__(folder, head, read_recipes)
         try:
-            self.pool = str(head["pool"])
+            self.pool_id = str(head["pool"])
             """The pool's id."""
             self.pool_source = str(head["pool_source"])
             """The way to its folder from this one: it holds where both are moved together."""
             self.sites: tuple[str, ...] = tuple(map(str, head["sites"]))
         except (KeyError, TypeError) as error:
-            raise self.no_head(error) from error
+            raise self.make_header_error(error) from error
 
     @staticmethod
     def create(folder: Path, pool: Pool, *, settings: object) -> RecipeStore:
@@ -55,89 +55,93 @@ class RecipeStore(PersonStore[RecipeRecord]):
         MismatchError for a store of another pool, UsageError where other files are.
         """
         head = {
-            "format": RecipeStore.FORMAT,
+            "format": RecipeStore.FORMAT_VERSION,
             "pool": pool.id,
-            "pool_source": pool.seen_from(folder),
+            "pool_source": pool.get_relative_path(folder),
             "sites": list(pool.sites),
             "base": pool.base,
             "base_name": pool.base_name,
             "base_source": pool.base_source,
             "tokenizer": pool.tokenizer,
             "task": pool.task,
-            **config_to_head(pool.lora),
+            **config_to_header(pool.lora),
             "settings": settings,
         }
         store = RecipeStore.require_room(folder, pool)
         if store is not None:
-            store.settings, store._wanted = head["settings"], head
+            store.settings, store._pending_header = head["settings"], head
             return store
-        write_json(folder / RecipeStore.HEAD, head)
+        write_json(folder / RecipeStore.HEADER_FILE, head)
         return RecipeStore.open(folder)
 
     @staticmethod
     def require_room(folder: Path, pool: Pool) -> RecipeStore | None:
         """The store in a folder, if there is one; raises as ``create`` where none can be made."""
-        if (folder / RecipeStore.HEAD).exists():
+        if (folder / RecipeStore.HEADER_FILE).exists():
             store = RecipeStore.open(folder)
             store.require_pool(pool)
             return store
-        RecipeStore.require_free(folder, empty="shards")
+        RecipeStore.check_folder_free(folder, empty="shards")
         return None
 
     @staticmethod
     def open(folder: Path) -> RecipeStore:
         """Open a store; raises MissingError, or IntegrityError for foreign or changed files."""
-        return RecipeStore(folder, RecipeStore.read_head(folder))
+        return RecipeStore(folder, RecipeStore.read_header(folder))
 
     def require_pool(self, pool: Pool) -> None:
         """Raise MismatchError where the recipes are for another pool."""
-        if (self.pool, self.sites) != (pool.id, pool.sites):
+        if (self.pool_id, self.sites) != (pool.id, pool.sites):
             raise MismatchError(
                 f"{self.folder}: its recipes are for the pool that was in {self.pool_source} "
-                f"({self.pool}), {pool.folder} is {pool.id}; name that pool or another folder"
+                f"({self.pool_id}), {pool.folder} is {pool.id}; name that pool or another folder"
             )
 
-    def recipe(self, person: str) -> Recipe | None:
+    def load_recipe(self, person: str) -> Recipe | None:
         """A person's recipe, ``None`` for a stranger; raises IntegrityError for a changed file."""
         found = self._locate(person)
         if found is None:
             return None
         number, record = found
-        shard = cast("RecipeShard", self._shards.all[number])
+        shard = cast("RecipeShard", self._shards.shards[number])
         return read_recipe(self._verified_file(number), shard, record)
 
     @property
     def aggregates(self) -> frozenset[Aggregate]:
         """In which ways the pieces of its recipes are put together."""
         return frozenset(
-            cast("RecipeShard", shard).aggregate for shard in self._shards.all.values()
+            cast("RecipeShard", shard).aggregate for shard in self._shards.shards.values()
         )
 
     @property
-    def widest(self) -> int:
+    def max_pieces(self) -> int:
         """The most pieces a module that anybody's recipe has room for."""
-        numbers = self._shards.all
-        return max((width_of(tensors_file(self._shards.folder, n)) for n in numbers), default=1)
+        numbers = self._shards.shards
+        return max(
+            (read_max_pieces(get_tensors_path(self._shards.folder, n)) for n in numbers), default=1
+        )
 
-    def names(self, sharers: Collection[str]) -> bool:
+    def mentions_any(self, sharers: Collection[str]) -> bool:
         """Whether any shard names one of the sharers, though a later one may have replaced that."""
-        shards = (cast("RecipeShard", shard) for shard in self._shards.all.values())
+        shards = (cast("RecipeShard", shard) for shard in self._shards.shards.values())
         return any(set(sharers) & set(shard.sharers) for shard in shards)
 
-    def using(self, sharers: Collection[str]) -> tuple[str, ...]:
+    def people_using(self, sharers: Collection[str]) -> tuple[str, ...]:
         """Whose recipes use a piece of any of these sharers, sorted."""
-        found = ((person, self.recipe(person)) for person in self.people)
+        found = ((person, self.load_recipe(person)) for person in self.people)
         return tuple(p for p, recipe in found if recipe and set(sharers) & set(recipe.sharers))
 
-    def add(self, entries: Sequence[tuple[RecipeRecord, Recipe]]) -> None:
+    def add_recipes(self, entries: Sequence[tuple[RecipeRecord, Recipe]]) -> None:
         """Append people: after it returns they are in the store for good."""
         for aggregate in sorted({recipe.aggregate for _, recipe in entries}):
             alike = [entry for entry in entries if entry[1].aggregate == aggregate]
-            self._shards.know(write_recipes(self._shards.folder, self._shards.next, alike))
+            self._shards.register(
+                write_recipes(self._shards.folder, self._shards.next_number, alike)
+            )
 
     def compact(self, without: Collection[str] = ()) -> None:
         """Drop what a later shard replaced, and the recipes of people who are not to stay."""
-        for number, live in self._shards.outdated(without):
-            kept = [(record, self.recipe(record.person)) for record in live]
-            self.add([(record, recipe) for record, recipe in kept if recipe is not None])
-            self._shards.remove(number)
+        for number, live in self._shards.stale_shards(without):
+            kept = [(record, self.load_recipe(record.person)) for record in live]
+            self.add_recipes([(record, recipe) for record, recipe in kept if recipe is not None])
+            self._shards.remove_shard(number)

@@ -16,25 +16,25 @@ from typing import Any
 import torch
 
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.audit.membership import LeakageConfig, Membership, audit_membership
+from idiolect.audit.membership import LeakageConfig, MembershipResult, audit_membership
 from idiolect.models.base import Base
-from idiolect.pieces.assembly.by_gates import assemble
-from idiolect.pieces.pool.contribution import Shared
+from idiolect.pieces.assembly.by_gates import assemble_recipes
+from idiolect.pieces.pool.contribution import Contribution
 from idiolect.pieces.pool.pool import Pool
-from idiolect.pieces.pool.preview import Prospect
+from idiolect.pieces.pool.preview import PoolPreview
 from idiolect.pieces.recipes.config import AssembleConfig
-from idiolect.pieces.recipes.recipe import materialise
+from idiolect.pieces.recipes.recipe import build_adapter
 from idiolect.pieces.sharing.candidates import Candidate
 from idiolect.storage.files import write_json
 
-DECIDING = ("pieces", "assembled")
+SHARED_ARTIFACTS = ("pieces", "assembled")
 """The artifacts that others get."""
-ARTIFACTS = ("adapter", *DECIDING)
-NEWCOMER_ITEMS = 16
+ARTIFACTS = ("adapter", *SHARED_ARTIFACTS)
+TARGET_USER_ITEMS = 16
 """Items that the newcomer of the audit brings: pieces are chosen by means over items, which move
 little after so many."""
 
-Findings = dict[str, dict[str, Membership]]
+Findings = dict[str, dict[str, MembershipResult]]
 """By artifact, then by person."""
 
 
@@ -48,7 +48,7 @@ def audit_pieces(
 ) -> Findings:
     """What everyone's whole adapter gives away, and what the pieces of their shared ``sites``."""
     whole = {c.person: c.adapter for c in candidates}
-    parts = {person: only(adapter, sites[person]) for person, adapter in whole.items()}
+    parts = {person: keep_sites(adapter, sites[person]) for person, adapter in whole.items()}
     fewer = {p: part for p, part in parts.items() if len(sites[p]) < len(part.pairs)}
     found = audit_membership(
         base,
@@ -63,7 +63,7 @@ def audit_pieces(
 def audit_assembled(
     base: Base,
     pool: Pool,
-    entries: Mapping[str, Shared],
+    entries: Mapping[str, Contribution],
     candidates: Sequence[Candidate],
     config: LeakageConfig,
     *,
@@ -77,20 +77,20 @@ def audit_assembled(
     safe side, since choosing by items that were trained on can only help to recognise them. The
     rest of the adapter comes from the other sharers, as it will; a pool of one gives the pieces.
     """
-    prospect = Prospect(pool, list(entries.values()))
-    newcomers = {c.person: c.examples[-NEWCOMER_ITEMS:] for c in candidates}
+    prospect = PoolPreview(pool, list(entries.values()))
+    newcomers = {c.person: c.examples[-TARGET_USER_ITEMS:] for c in candidates}
     top_k = min(AssembleConfig().top_k, len(prospect.sharers))
-    recipes = assemble(base, prospect, newcomers, AssembleConfig(top_k=top_k))
+    recipes = assemble_recipes(base, prospect, newcomers, AssembleConfig(top_k=top_k))
     return audit_membership(
         base,
         [c.subject for c in candidates],
-        {"assembled": {recipe.person: materialise(recipe, prospect) for recipe in recipes}},
+        {"assembled": {recipe.person: build_adapter(recipe, prospect) for recipe in recipes}},
         config,
         forward_tokens=forward_tokens,
     )
 
 
-def only(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
+def keep_sites(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
     """The adapter with nothing but zeros at all other sites."""
     pairs = {
         path: pair if path in set(paths) else (torch.zeros_like(pair[0]), torch.zeros_like(pair[1]))
@@ -99,13 +99,15 @@ def only(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
     return replace(adapter, pairs=pairs)
 
 
-def refused(findings: Mapping[str, Mapping[str, Membership]], person: str) -> bool:
+def is_refused(findings: Mapping[str, Mapping[str, MembershipResult]], person: str) -> bool:
     """Whether what others would get of a person gives too much away, as far as it was measured."""
-    found = (findings.get(name, {}).get(person) for name in DECIDING)
+    found = (findings.get(name, {}).get(person) for name in SHARED_ARTIFACTS)
     return any(membership is not None and membership.refused for membership in found)
 
 
-def figures(findings: Mapping[str, Mapping[str, Membership]], person: str) -> dict[str, float]:
+def findings_to_record(
+    findings: Mapping[str, Mapping[str, MembershipResult]], person: str
+) -> dict[str, float]:
     """What was found of a person, as numbers for a pool's record.
 
     ``PIECES_auc`` is two-sided, with its interval and p; an artifact without them was not
@@ -126,7 +128,7 @@ def figures(findings: Mapping[str, Mapping[str, Membership]], person: str) -> di
     return out
 
 
-def readable(about: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+def describe_leakage(about: Mapping[str, float]) -> dict[str, dict[str, Any]]:
     """The same figures by artifact, with a verdict in words; those that were tried."""
     out: dict[str, dict[str, Any]] = {}
     for name in ARTIFACTS:

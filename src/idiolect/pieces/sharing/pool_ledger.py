@@ -8,67 +8,75 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from idiolect.pieces.pool.contribution import pseudonym
+from idiolect.pieces.pool.contribution import make_pseudonym
 from idiolect.pieces.pool.pool import Pool
-from idiolect.privacy.consent import consents, revoke
-from idiolect.privacy.ledger import Entry, Ledger
+from idiolect.privacy.consent import list_consents, revoke_consent
+from idiolect.privacy.ledger import Ledger, LedgerEntry
 
 SHARED, REFUSED, WITHDREW = "shared", "refused", "withdrew"
-SCOPE = "pieces"
+CONSENT_SCOPE = "pieces"
 
 
-class Shares:
+class PoolLedger:
     """One store's people in one pool."""
 
     def __init__(self, ledger: Ledger, pool: Pool) -> None:
         self.ledger, self.pool = ledger, pool
 
-    def last(self) -> dict[str, Entry]:
+    def find_last_events(self) -> dict[str, LedgerEntry]:
         """Everyone's last event about this pool, by person."""
         return {
             person: ours[-1]
-            for person, entries in self.ledger.by_person().items()
-            if (ours := [entry for entry in entries if self._is_ours(entry)])
+            for person, entries in self.ledger.read_by_person().items()
+            if (ours := [entry for entry in entries if self._is_of_this_pool(entry)])
         }
 
-    def present(self) -> dict[str, str]:
+    def find_present(self) -> dict[str, str]:
         """The pseudonyms of those who are in the pool, by person."""
         there = set(self.pool.sharers)
-        found = {p: _name(e) for p, e in self.last().items() if e.event == SHARED}
+        found = {
+            p: _get_pseudonym(e) for p, e in self.find_last_events().items() if e.event == SHARED
+        }
         return {person: name for person, name in found.items() if name in there}
 
-    def every(self) -> dict[str, tuple[str, ...]]:
+    def list_all_pseudonyms(self) -> dict[str, tuple[str, ...]]:
         """Each pseudonym under which somebody was ever let into the pool, by person."""
         return {
             person: tuple(dict.fromkeys(names))
-            for person, entries in self.ledger.by_person().items()
-            if (names := [_name(e) for e in entries if self._is_ours(e) and e.event == SHARED])
+            for person, entries in self.ledger.read_by_person().items()
+            if (
+                names := [
+                    _get_pseudonym(e)
+                    for e in entries
+                    if self._is_of_this_pool(e) and e.event == SHARED
+                ]
+            )
         }
 
-    def names_for(self, people: Sequence[str]) -> dict[str, str]:
+    def assign_pseudonyms(self, people: Sequence[str]) -> dict[str, str]:
         """A pseudonym for everybody who is not in the pool.
 
         Who was refused keeps theirs; who withdrew gets another, since what was made of the former
         pieces names them by it.
         """
-        last = self.last()
-        refused = {p: _name(e) for p, e in last.items() if e.event == REFUSED}
-        return {person: refused.get(person) or pseudonym() for person in people}
+        last = self.find_last_events()
+        refused = {p: _get_pseudonym(e) for p, e in last.items() if e.event == REFUSED}
+        return {person: refused.get(person) or make_pseudonym() for person in people}
 
-    def secrets_of(self, people: Collection[str]) -> dict[str, str]:
+    def get_draw_secrets(self, people: Collection[str]) -> dict[str, str]:
         """What nobody outside the store can guess of a person, and stays: draws are seeded by it.
 
         Whoever knew the seed could try out names on a draw by name.
         """
-        found = self.ledger.by_person()
+        found = self.ledger.read_by_person()
         return {person: found[person][0].who for person in people}
 
-    def agreed(self, people: Collection[str]) -> dict[str, str]:
+    def find_consent_dates(self, people: Collection[str]) -> dict[str, str]:
         """Since when those of the people agree who do so now."""
         return {
             consent.person: consent.since
-            for consent in consents(self.ledger)
-            if consent.scope == SCOPE and consent.valid and consent.person in people
+            for consent in list_consents(self.ledger)
+            if consent.scope == CONSENT_SCOPE and consent.valid and consent.person in people
         }
 
     def record_shared(
@@ -83,11 +91,11 @@ class Shares:
         harm_overridden: str = "",
     ) -> None:
         """Say that a person's pieces go into the pool; before they do."""
-        self.ledger.record(
+        self.ledger.record_event(
             SHARED,
             [person],
             {
-                "scope": SCOPE,
+                "scope": CONSENT_SCOPE,
                 "pool": self.pool.id,
                 "as": name,
                 "consented": consented,
@@ -102,26 +110,26 @@ class Shares:
         """Say that people (person to pseudonym) were not let in: what they give ``leaks``, or is
         ``harmful``."""
         for person, name in names.items():
-            details = {"scope": SCOPE, "pool": self.pool.id, "as": name, "why": why}
-            self.ledger.record(REFUSED, [person], details)
+            details = {"scope": CONSENT_SCOPE, "pool": self.pool.id, "as": name, "why": why}
+            self.ledger.record_event(REFUSED, [person], details)
 
     def record_withdrew(self, person: str, names: Collection[str]) -> None:
         """Say, once of each pseudonym, that its pieces are out of the pool; and nothing is to be
         shared of that person until they agree again."""
         told = {
-            _name(e)
-            for e in self.ledger.of(person)
+            _get_pseudonym(e)
+            for e in self.ledger.read_entries_of(person)
             if e.event == WITHDREW and e.details.get("pool") == self.pool.id
         }
         for name in names:
             if name not in told:
-                revoke(self.ledger, [person], SCOPE)
-                details = {"scope": SCOPE, "pool": self.pool.id, "as": name}
-                self.ledger.record(WITHDREW, [person], details)
+                revoke_consent(self.ledger, [person], CONSENT_SCOPE)
+                details = {"scope": CONSENT_SCOPE, "pool": self.pool.id, "as": name}
+                self.ledger.record_event(WITHDREW, [person], details)
 
-    def _is_ours(self, entry: Entry) -> bool:
+    def _is_of_this_pool(self, entry: LedgerEntry) -> bool:
         return entry.event in (SHARED, REFUSED) and entry.details.get("pool") == self.pool.id
 
 
-def _name(entry: Entry) -> str:
+def _get_pseudonym(entry: LedgerEntry) -> str:
     return str(entry.details["as"])

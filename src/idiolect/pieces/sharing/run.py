@@ -9,26 +9,26 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from idiolect.adapters.formats.exchange import base_of
+from idiolect.adapters.formats.exchange import load_matching_base
 from idiolect.adapters.lora import require_lora_config
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import from_plain, to_plain
 from idiolect.errors import UsageError
-from idiolect.events import Listener, both, silent
+from idiolect.events import Listener, null_listener, tee
 from idiolect.history.dataset import read_dataset
 from idiolect.models.encoder import MiniLM
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.sharing.candidates import Candidates
-from idiolect.pieces.sharing.harm import HarmCheck, not_checked
+from idiolect.pieces.sharing.harm import HarmCheck, skip_harm_check
 from idiolect.pieces.sharing.request import ShareRequest
 from idiolect.pieces.sharing.selection import select_sharers
-from idiolect.pieces.sharing.sharing import Finding, ShareConfig, Sharing
-from idiolect.profiles.store import load as load_profiles
-from idiolect.storage.files import lock
+from idiolect.pieces.sharing.sharing import ShareConfig, SharingOutcome, SharingRun
+from idiolect.profiles.store import load_profiles as load_profiles
+from idiolect.storage.files import hold_lock
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.training.runs.plan import PersonalConfig
 
-_LONGEST_REASON = 300
+_MAX_REASON_CHARS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,28 +40,31 @@ class ShareSummary:
     """Everybody in the pool now."""
     present: tuple[str, ...]
     """Those who were chosen and in it before."""
-    findings: tuple[Finding, ...]
+    findings: tuple[SharingOutcome, ...]
     """Of everyone else who was chosen."""
     report: Path
     """What was found, under the pool's pseudonyms."""
     seconds: float
 
-    def who(self, *outcomes: str) -> tuple[str, ...]:
+    def list_people(self, *outcomes: str) -> tuple[str, ...]:
         """The people with one of these outcomes."""
         return tuple(f.person for f in self.findings if f.outcome in outcomes)
 
 
-def share(
-    request: ShareRequest, *, harm_check: HarmCheck = not_checked, listener: Listener = silent
+def share_pieces(
+    request: ShareRequest,
+    *,
+    harm_check: HarmCheck = skip_harm_check,
+    listener: Listener = null_listener,
 ) -> ShareSummary:
     """See ``api.share``."""
     started = time.monotonic()
     config, store = request.config or ShareConfig(), request.store
     overrides = (("leakage", request.override_leakage), ("harm", request.override_harm))
     for what, reason in overrides:
-        if reason is not None and not 0 < len(reason.strip()) <= _LONGEST_REASON:
+        if reason is not None and not 0 < len(reason.strip()) <= _MAX_REASON_CHARS:
             raise UsageError(
-                f"override of {what}: give the reason, in at most {_LONGEST_REASON} characters"
+                f"override of {what}: give the reason, in at most {_MAX_REASON_CHARS} characters"
             )
     opened, dataset = AdapterStore.open(store), read_dataset(request.data)
     personal = from_plain(PersonalConfig, opened.settings, where=str(store))
@@ -70,9 +73,9 @@ def share(
     by_cluster = config.sharers.strategy == "cluster" and not request.people
     dense = personal.context.retrieval == "dense"
     encoder = MiniLM() if by_cluster or dense else None
-    with lock(store / "share", wait=request.wait, what="sharing from the store"):
-        loaded = base_of(opened, request.base)
-        opened.require(base=loaded.identity, task=dataset.task)
+    with hold_lock(store / "share", wait=request.wait, what="sharing from the store"):
+        loaded = load_matching_base(opened, request.base)
+        opened.check_compatible(base=loaded.identity, task=dataset.task)
         folder = request.profiles
         profiles = load_profiles(folder, task=dataset.task) if folder else None
         candidates = Candidates(
@@ -85,9 +88,9 @@ def share(
             seed=config.sharers.seed,
         )
         if request.people:
-            chosen = candidates.named(request.people)
+            chosen = candidates.require_eligible(request.people)
         else:
-            able = candidates.everyone(listener)
+            able = candidates.iter_eligible(listener)
             found = select_sharers(
                 able, candidates.task, config.sharers, encoder=encoder, listener=listener
             )
@@ -100,7 +103,7 @@ def share(
             lora=require_lora_config(opened.adapter_config),
             settings=to_plain(config),
         )
-        sharing = Sharing(
+        sharing = SharingRun(
             loaded,
             candidates,
             made,
@@ -109,7 +112,7 @@ def share(
             reason=(request.override_leakage or "").strip(),
             harm_check=harm_check,
             harm_reason=(request.override_harm or "").strip(),
-            listener=both(listener, MetricsLog(store / "metrics.jsonl")),
+            listener=tee(listener, MetricsLog(store / "metrics.jsonl")),
         )
         findings = sharing.run(chosen)
     new = {finding.person for finding in findings}
@@ -118,6 +121,6 @@ def share(
         sharers=len(made.sharers),
         present=tuple(person for person in chosen if person not in new),
         findings=findings,
-        report=sharing.report,
+        report=sharing.report_path,
         seconds=time.monotonic() - started,
     )

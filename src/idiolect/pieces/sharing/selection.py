@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from idiolect.config import derive_seed
 from idiolect.errors import IntegrityError, UsageError
-from idiolect.events import Listener, Note, silent
+from idiolect.events import Listener, Message, null_listener
 from idiolect.history.history import History
 from idiolect.retrieval.dense import Encoder
 from idiolect.tasks.task import Task
 
 Strategy = Literal["cluster", "most-active", "random"]
 
-_STARTS = 10
+_KMEANS_RESTARTS = 10
 """Times that k-means begins anew; the best end is taken."""
 _DECIMALS = 6
 """Of a mean of unit vectors; what is below is rounding of fp32."""
@@ -78,7 +78,7 @@ def select_sharers(
     config: SharersConfig | None = None,
     *,
     encoder: Encoder | None = None,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> tuple[Sharer, ...]:
     """Choose sharers among the candidates; by person, whatever order they come in.
 
@@ -93,7 +93,7 @@ def select_sharers(
     if config.strategy == "cluster" and encoder is None:
         raise UsageError("sharers by cluster need an encoder; pass one, or use 'most-active'")
     encoder = encoder if config.strategy == "cluster" else None
-    able, short = _able(candidates, task, config.least_items, encoder)
+    able, short = _select_eligible(candidates, task, config.least_items, encoder)
     if not able:
         raise UsageError(
             f"nobody can share: of {short} candidates none has {config.least_items} items "
@@ -101,23 +101,23 @@ def select_sharers(
         )
     if len(able) < config.sharers:
         listener(
-            Note(
+            Message(
                 text=f"{len(able)} sharers instead of {config.sharers}: {short} more candidates "
                 f"have fewer than {config.least_items} items"
             )
         )
     if config.strategy == "cluster":
-        chosen = _by_cluster(able, config)
+        chosen = _choose_by_cluster(able, config)
     elif config.strategy == "most-active":
-        chosen = _without_cluster(sorted(able, key=_most_active)[: config.sharers])
+        chosen = _to_sharers(sorted(able, key=_activity_key)[: config.sharers])
     else:
         # Everyone's place in the draw is their own, so fewer sharers are some of more of them.
         drawn = sorted(able, key=lambda c: derive_seed(config.seed, c.person, "sharers"))
-        chosen = _without_cluster(drawn[: config.sharers])
+        chosen = _to_sharers(drawn[: config.sharers])
     return tuple(sorted(chosen, key=lambda sharer: sharer.person))
 
 
-def _able(
+def _select_eligible(
     candidates: Iterable[History], task: Task, least: int, encoder: Encoder | None
 ) -> tuple[list[_Candidate], int]:
     """Who has enough items, by name, and how many have not."""
@@ -128,12 +128,12 @@ def _able(
             short += 1
             continue
         assert history.person not in able, "a person comes once"
-        mean = mean_vector(history, task, encoder) if encoder is not None else None
+        mean = compute_mean_vector(history, task, encoder) if encoder is not None else None
         able[history.person] = _Candidate(history.person, len(history.items), mean)
     return [able[person] for person in sorted(able)], short
 
 
-def mean_vector(history: History, task: Task, encoder: Encoder) -> NDArray[np.float64]:
+def compute_mean_vector(history: History, task: Task, encoder: Encoder) -> NDArray[np.float64]:
     """The mean [D] of the vectors of what of each item is searched."""
     vectors = np.asarray(encoder([task.index_text(item) for item in history.items]))
     assert vectors.ndim == 2 and len(vectors) == len(history.items), vectors.shape
@@ -146,23 +146,23 @@ def mean_vector(history: History, task: Task, encoder: Encoder) -> NDArray[np.fl
     return mean
 
 
-def _by_cluster(able: Sequence[_Candidate], config: SharersConfig) -> list[Sharer]:
-    labels = _clusters(able, config)
+def _choose_by_cluster(able: Sequence[_Candidate], config: SharersConfig) -> list[Sharer]:
+    labels = _assign_clusters(able, config)
     best: dict[int, _Candidate] = {}
     for candidate, label in sorted(
-        zip(able, labels, strict=True), key=lambda pair: _most_active(pair[0])
+        zip(able, labels, strict=True), key=lambda pair: _activity_key(pair[0])
     ):
         best.setdefault(label, candidate)
     taken = {candidate.person for candidate in best.values()}
-    rest = sorted((c for c in able if c.person not in taken), key=_most_active)
+    rest = sorted((c for c in able if c.person not in taken), key=_activity_key)
     chosen = [
         Sharer(person=candidate.person, items=candidate.items, cluster=label)
         for label, candidate in best.items()
     ]
-    return chosen + _without_cluster(rest[: config.sharers - len(chosen)])
+    return chosen + _to_sharers(rest[: config.sharers - len(chosen)])
 
 
-def _clusters(able: Sequence[_Candidate], config: SharersConfig) -> list[int]:
+def _assign_clusters(able: Sequence[_Candidate], config: SharersConfig) -> list[int]:
     """The cluster of each candidate, numbered by the first name in it."""
     from sklearn.cluster import KMeans  # slow to load, and for this strategy only
 
@@ -171,15 +171,17 @@ def _clusters(able: Sequence[_Candidate], config: SharersConfig) -> list[int]:
     means = np.stack([c.mean for c in able if c.mean is not None]).round(_DECIMALS)
     count = min(config.sharers, len(np.unique(means, axis=0)))
     seed = derive_seed(config.seed, "sharers", "k-means") % 2**32
-    k_means = cast("Any", KMeans)(n_clusters=count, n_init=_STARTS, random_state=seed).fit(means)
+    k_means = cast("Any", KMeans)(n_clusters=count, n_init=_KMEANS_RESTARTS, random_state=seed).fit(
+        means
+    )
     numbers: dict[int, int] = {}
     return [numbers.setdefault(int(label), len(numbers)) for label in k_means.labels_]
 
 
-def _most_active(candidate: _Candidate) -> tuple[int, str]:
+def _activity_key(candidate: _Candidate) -> tuple[int, str]:
     """Sorts the longest history first."""
     return (-candidate.items, candidate.person)
 
 
-def _without_cluster(candidates: Sequence[_Candidate]) -> list[Sharer]:
+def _to_sharers(candidates: Sequence[_Candidate]) -> list[Sharer]:
     return [Sharer(person=c.person, items=c.items, cluster=None) for c in candidates]

@@ -13,29 +13,35 @@ from typing import Any
 
 from idiolect.audit.membership import LeakageConfig
 from idiolect.errors import UsageError
-from idiolect.events import Listener, Progress, silent
+from idiolect.events import Listener, Progress, null_listener
 from idiolect.models.base import Base
-from idiolect.pieces.pool.contribution import Shared, share_sites
+from idiolect.pieces.pool.contribution import Contribution, choose_shared_sites
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.sharing.candidates import Candidate, Candidates
-from idiolect.pieces.sharing.harm import Harm, HarmCheck, HarmConfig, not_checked, readable_harm
+from idiolect.pieces.sharing.harm import (
+    HarmCheck,
+    HarmConfig,
+    HarmResult,
+    describe_harm,
+    skip_harm_check,
+)
 from idiolect.pieces.sharing.leakage import (
     Findings,
     audit_assembled,
     audit_pieces,
-    figures,
-    only,
-    readable,
-    refused,
+    describe_leakage,
+    findings_to_record,
+    is_refused,
+    keep_sites,
     write_report,
 )
-from idiolect.pieces.sharing.pool_ledger import SHARED, Shares
+from idiolect.pieces.sharing.pool_ledger import SHARED, PoolLedger
 from idiolect.pieces.sharing.selection import SharersConfig
 from idiolect.pieces.sharing.train_gates import GatesConfig, train_gates
 from idiolect.storage.files import read_json
 from idiolect.training.engine.config import EngineConfig
 
-_AT_ONCE = 32
+_PEOPLE_PER_GROUP = 32
 """People who are audited, gated and added together."""
 
 
@@ -56,7 +62,7 @@ class ShareConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class SharingOutcome:
     """What was found of one person, and what became of them."""
 
     person: str
@@ -70,7 +76,7 @@ class Finding:
     """What the pool's record says; see ``leakage.figures``."""
 
 
-class Sharing:
+class SharingRun:
     """Takes chosen people of one store into one pool."""
 
     def __init__(
@@ -82,102 +88,115 @@ class Sharing:
         engine: EngineConfig | None = None,
         *,
         reason: str = "",
-        harm_check: HarmCheck = not_checked,
+        harm_check: HarmCheck = skip_harm_check,
         harm_reason: str = "",
-        at_once: int = _AT_ONCE,
-        listener: Listener = silent,
+        at_once: int = _PEOPLE_PER_GROUP,
+        listener: Listener = null_listener,
     ) -> None:
         self.base, self.candidates, self.pool, self.config = base, candidates, pool, config
-        self.engine, self.reason, self.listener = engine or EngineConfig(), reason, listener
-        self.at_once, self.harm_check, self.harm_reason = at_once, harm_check, harm_reason
-        self.shares = Shares(candidates.ledger, pool)
+        self.engine, self.leakage_override, self.listener = (
+            engine or EngineConfig(),
+            reason,
+            listener,
+        )
+        self.people_per_group, self.harm_check, self.harm_override = (
+            at_once,
+            harm_check,
+            harm_reason,
+        )
+        self.pool_ledger = PoolLedger(candidates.ledger, pool)
         store = candidates.store.folder
-        self.report, self.checkpoint = store / "leakage" / f"{pool.id}.json", store / "share.bin"
+        self.report_path, self.checkpoint_path = (
+            store / "leakage" / f"{pool.id}.json",
+            store / "share.bin",
+        )
 
-    def run(self, people: Sequence[str]) -> tuple[Finding, ...]:
+    def run(self, people: Sequence[str]) -> tuple[SharingOutcome, ...]:
         """Share those of the people who are not in the pool yet; gives what was found of them."""
-        present = self.shares.present()
+        present = self.pool_ledger.find_present()
         waiting = [person for person in people if person not in present]
-        findings: list[Finding] = []
-        for start in range(0, len(waiting), self.at_once):
-            self._tell(len(people) - len(waiting) + start, len(people))
-            some = waiting[start : start + self.at_once]
-            findings += self._share([self.candidates.candidate(person) for person in some])
+        findings: list[SharingOutcome] = []
+        for start in range(0, len(waiting), self.people_per_group):
+            self._report_progress(len(people) - len(waiting) + start, len(people))
+            some = waiting[start : start + self.people_per_group]
+            findings += self._share_group(
+                [self.candidates.load_candidate(person) for person in some]
+            )
             self._write_report(findings)
-            self.checkpoint.unlink(missing_ok=True)
-        self._tell(len(people), len(people))
+            self.checkpoint_path.unlink(missing_ok=True)
+        self._report_progress(len(people), len(people))
         self._write_report(findings)  # also what a kill right after the pool left undone
-        self.checkpoint.unlink(missing_ok=True)
+        self.checkpoint_path.unlink(missing_ok=True)
         return tuple(findings)
 
-    def _tell(self, done: int, total: int) -> None:
+    def _report_progress(self, done: int, total: int) -> None:
         self.listener(Progress(stage="sharers", done=done, total=total, unit="people"))
 
-    def _share(self, people: Sequence[Candidate]) -> list[Finding]:
-        names = self.shares.names_for([c.person for c in people])
-        secrets = self.shares.secrets_of(names)
+    def _share_group(self, people: Sequence[Candidate]) -> list[SharingOutcome]:
+        names = self.pool_ledger.assign_pseudonyms([c.person for c in people])
+        secrets = self.pool_ledger.get_draw_secrets(names)
         seed, ratio = self.config.sharers.seed, self.config.ratio
-        sites = {p: share_sites(seed, secrets[p], self.pool.sites, ratio) for p in names}
+        sites = {p: choose_shared_sites(seed, secrets[p], self.pool.sites, ratio) for p in names}
         audit, tokens = self.config.leakage, self.engine.scoring_tokens
         found = audit_pieces(self.base, people, sites, audit, forward_tokens=tokens)
-        let = [c for c in people if self.reason or not refused(found, c.person)]
-        harm = self._harm(let, sites)
-        harmful = {p for p, one in harm.items() if one.refused(self.config.harm)}
-        let = [c for c in let if self.harm_reason or c.person not in harmful]
-        entries = self._entries(let, names, sites)
+        let = [c for c in people if self.leakage_override or not is_refused(found, c.person)]
+        harm = self._check_harm(let, sites)
+        harmful = {p for p, one in harm.items() if one.is_refused(self.config.harm)}
+        let = [c for c in let if self.harm_override or c.person not in harmful]
+        entries = self._make_contributions(let, names, sites)
         if entries:
             found |= audit_assembled(
                 self.base, self.pool, entries, let, audit, forward_tokens=tokens
             )
 
-        def about(person: str) -> dict[str, float]:
-            told = harm[person].figures(self.config.harm) if person in harm else {}
-            return figures(found, person) | told
+        def collect_record(person: str) -> dict[str, float]:
+            told = harm[person].to_record(self.config.harm) if person in harm else {}
+            return findings_to_record(found, person) | told
 
         entries = {
-            person: replace(entry, about={**entry.about, **about(person)})
+            person: replace(entry, about={**entry.about, **collect_record(person)})
             for person, entry in entries.items()
         }
-        kept = [p for p in entries if self.reason or not refused(found, p)]
-        shared = self._add({p: entries[p] for p in kept}, found, harmful)
+        kept = [p for p in entries if self.leakage_override or not is_refused(found, p)]
+        shared = self._add_to_pool({p: entries[p] for p in kept}, found, harmful)
         left = {p: name for p, name in names.items() if p not in set(kept)}
         for why in ("harmful", "leaks"):
             some = {p: n for p, n in left.items() if (p in harmful) == (why == "harmful")}
-            self.shares.record_refused(some, why)
+            self.pool_ledger.record_refused(some, why)
         return [
-            Finding(
+            SharingOutcome(
                 person=person,
                 sharer=name,
-                outcome=shared.get(person) or _left(person, kept, harmful),
-                about=entries[person].about if person in entries else about(person),
+                outcome=shared.get(person) or _explain_unshared(person, kept, harmful),
+                about=entries[person].about if person in entries else collect_record(person),
             )
             for person, name in names.items()
         ]
 
-    def _harm(
+    def _check_harm(
         self, people: Sequence[Candidate], sites: Mapping[str, tuple[str, ...]]
-    ) -> Mapping[str, Harm]:
+    ) -> Mapping[str, HarmResult]:
         """What the pieces that would be given away do on harmful prompts."""
-        given = {c.person: only(c.adapter, sites[c.person]) for c in people}
+        given = {c.person: keep_sites(c.adapter, sites[c.person]) for c in people}
         return self.harm_check(self.base, given, self.config.harm)
 
-    def _entries(
+    def _make_contributions(
         self,
         people: Sequence[Candidate],
         names: Mapping[str, str],
         sites: Mapping[str, tuple[str, ...]],
-    ) -> dict[str, Shared]:
+    ) -> dict[str, Contribution]:
         """What everyone would give, their gates trained."""
         trained = train_gates(
             self.base,
             [(c.person, c.adapter, c.examples) for c in people],
             self.config.gates,
             self.engine,
-            checkpoint=self.checkpoint,
+            checkpoint=self.checkpoint_path,
             listener=self.listener,
         )
         return {
-            c.person: Shared(
+            c.person: Contribution(
                 sharer=names[c.person],
                 adapter=c.adapter,
                 gates={path: gates.adapter.vectors[path] for path in sites[c.person]},
@@ -192,16 +211,16 @@ class Sharing:
             for c, gates in zip(people, trained, strict=True)
         }
 
-    def _add(
-        self, entries: Mapping[str, Shared], found: Findings, harmful: Collection[str]
+    def _add_to_pool(
+        self, entries: Mapping[str, Contribution], found: Findings, harmful: Collection[str]
     ) -> dict[str, str]:
         """Take in who still agrees; gives how (``shared`` or ``overridden``), by person."""
         out: dict[str, str] = {}
-        with self.pool.writing():
-            for person, since in self.shares.agreed(entries).items():
-                overridden = self.reason if refused(found, person) else ""
-                harm = self.harm_reason if person in harmful else ""
-                self.shares.record_shared(
+        with self.pool.lock_for_writing():
+            for person, since in self.pool_ledger.find_consent_dates(entries).items():
+                overridden = self.leakage_override if is_refused(found, person) else ""
+                harm = self.harm_override if person in harmful else ""
+                self.pool_ledger.record_shared(
                     person,
                     entries[person].sharer,
                     consented=since,
@@ -211,34 +230,34 @@ class Sharing:
                     harm_overridden=harm,
                 )
                 out[person] = "overridden" if overridden or harm else "shared"
-            self.pool.add([entry for person, entry in entries.items() if person in out])
+            self.pool.add_sharers([entry for person, entry in entries.items() if person in out])
         return out
 
-    def _write_report(self, findings: Sequence[Finding]) -> None:
+    def _write_report(self, findings: Sequence[SharingOutcome]) -> None:
         """Who of this store is in the pool and who was refused, under pseudonyms."""
-        known = read_json(self.report)["people"] if self.report.is_file() else []
+        known = read_json(self.report_path)["people"] if self.report_path.is_file() else []
         refusals = {one["sharer"]: one for one in known if not one["shared"]}
-        refusals |= {f.sharer: _told(f.sharer, f.about) for f in findings}
+        refusals |= {f.sharer: _describe_sharer(f.sharer, f.about) for f in findings}
         people: list[dict[str, Any]] = []
-        present = self.shares.present()
-        for person, entry in self.shares.last().items():
+        present = self.pool_ledger.find_present()
+        for person, entry in self.pool_ledger.find_last_events().items():
             name = str(entry.details["as"])
             if person in present:
-                told = _told(name, self.pool.record(name).about)
+                told = _describe_sharer(name, self.pool.get_record(name).about)
                 people.append(told | {"shared": True, "overridden": entry.details["overridden"]})
             elif entry.event != SHARED and name in refusals:
                 people.append(refusals[name])
-        write_report(self.report, self.pool, self.config.leakage, people)
+        write_report(self.report_path, self.pool, self.config.leakage, people)
 
 
-def _told(sharer: str, about: Mapping[str, float]) -> dict[str, Any]:
+def _describe_sharer(sharer: str, about: Mapping[str, float]) -> dict[str, Any]:
     counts = {side: about[side] for side in ("held_in", "held_out")}
-    told = {"sharer": sharer, "shared": False, **counts, "artifacts": readable(about)}
-    harm = readable_harm(about)
+    told = {"sharer": sharer, "shared": False, **counts, "artifacts": describe_leakage(about)}
+    harm = describe_harm(about)
     return told | ({"harm": harm} if harm else {})
 
 
-def _left(person: str, kept: Sequence[str], harmful: Collection[str]) -> str:
+def _explain_unshared(person: str, kept: Sequence[str], harmful: Collection[str]) -> str:
     """What became of somebody who was not shared."""
     if person in kept:
         return "revoked"

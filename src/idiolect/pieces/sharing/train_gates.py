@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig
-from idiolect.adapters.stacks.gates import Gates
+from idiolect.adapters.stacks.gates import GateVectors
 from idiolect.errors import ArtifactError, TrainingError, UsageError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 from idiolect.models.base import Base
 from idiolect.prompts.render import Example
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.engine.trainable import GATES
-from idiolect.training.jobs import Job, Trained
+from idiolect.training.jobs import TrainingJob, TrainingResult
 from idiolect.training.schedule import TrainConfig
 
 
@@ -52,7 +52,7 @@ class GatesConfig:
             raise UsageError(f"gates.warmup: must be in [0, 1), got {self.warmup}")
 
     @property
-    def training(self) -> TrainConfig:
+    def train_config(self) -> TrainConfig:
         """The same as the engine takes it."""
         return TrainConfig(
             rate=self.rate,
@@ -65,19 +65,19 @@ class GatesConfig:
         )
 
 
-Sharer = tuple[str, LoraAdapter, Sequence[Example]]
+GateTrainingInput = tuple[str, LoraAdapter, Sequence[Example]]
 """A person, the adapter that is to be cut into pieces, and their own items in order."""
 
 
 def train_gates(
     base: Base,
-    sharers: Sequence[Sharer],
+    sharers: Sequence[GateTrainingInput],
     config: GatesConfig,
     engine: EngineConfig | None = None,
     *,
     checkpoint: Path | None = None,
-    listener: Listener = silent,
-) -> tuple[Trained[Gates], ...]:
+    listener: Listener = null_listener,
+) -> tuple[TrainingResult[GateVectors], ...]:
     """Everyone's gates, in the order of the sharers (all of one kind of adapter).
 
     Resumes from ``checkpoint`` as ``train_many`` does. Raises MismatchError for an adapter of
@@ -90,9 +90,9 @@ def train_gates(
     kind = sharers[0][1].config
     trained = train_many(
         base,
-        [_job(base, sharer, kind) for sharer in sharers],
+        [_make_job(base, sharer, kind) for sharer in sharers],
         replace(kind, dropout=0.0),  # what is frozen is run as it is
-        config.training,
+        config.train_config,
         engine,
         kind=GATES,
         checkpoint=checkpoint,
@@ -100,16 +100,16 @@ def train_gates(
         stage="gates",
     )
     for one in trained:
-        if one.adapter.flaw:
+        if one.adapter.defect:
             raise TrainingError(
-                f"sharer {one.person!r}: after {one.steps} steps the gate {one.adapter.flaw}: it "
+                f"sharer {one.person!r}: after {one.steps} steps the gate {one.adapter.defect}: it "
                 "can choose nothing. Train their adapter again if it does nothing there, try "
                 "another gates.rate, or leave this sharer out"
             )
     return trained
 
 
-def _job(base: Base, sharer: Sharer, kind: LoraConfig) -> Job:
+def _make_job(base: Base, sharer: GateTrainingInput, kind: LoraConfig) -> TrainingJob:
     """A sharer's work, checked."""
     person, adapter, examples = sharer
     if not examples:
@@ -117,7 +117,7 @@ def _job(base: Base, sharer: Sharer, kind: LoraConfig) -> Job:
             f"sharer {person!r}: no usable item to train gates on; leave this sharer out"
         )
     try:
-        adapter.check(base, kind)
+        adapter.check_matches_base(base, kind)
     except ArtifactError as error:
         raise type(error)(f"sharer {person!r}: {error}") from error
-    return Job(person=person, examples=tuple(examples), start=adapter)
+    return TrainingJob(person=person, examples=tuple(examples), initial_adapter=adapter)

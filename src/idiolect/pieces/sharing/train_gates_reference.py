@@ -13,25 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idiolect.adapters.hooks import active_at
+from idiolect.adapters.hooks import build_token_mask
 from idiolect.adapters.lora import LoraAdapter, require_lora
-from idiolect.adapters.stacks.gates import Gates
+from idiolect.adapters.stacks.gates import GateVectors
 from idiolect.errors import TrainingError
-from idiolect.inference.nll import target_nll
+from idiolect.inference.nll import compute_target_nll
 from idiolect.models.base import Base
 from idiolect.prompts.batch import collate
-from idiolect.training.jobs import Job, Trained
-from idiolect.training.schedule import TrainConfig, batches, rate_at
+from idiolect.training.jobs import TrainingJob, TrainingResult
+from idiolect.training.schedule import TrainConfig, compute_learning_rate, plan_batches
 
 
-def train_gates_of_one(base: Base, job: Job, config: TrainConfig) -> Trained[Gates]:
+def train_gates_of_one(
+    base: Base, job: TrainingJob, config: TrainConfig
+) -> TrainingResult[GateVectors]:
     """Train the gates of the job's adapter alone, from zero. Raises TrainingError where the loss is
     not finite.
 
     Source: Per-Pcs section 3.2; the loss is that of OPPU.
     """
-    assert job.start is not None and not job.tail
-    adapter = require_lora(job.start.check(base))
+    assert job.initial_adapter is not None and not job.holdout_examples
+    adapter = require_lora(job.initial_adapter.check_matches_base(base))
     gates = {
         path: torch.zeros(a.shape[1], dtype=a.dtype, device=base.device, requires_grad=True)
         for path, (a, _) in adapter.pairs.items()
@@ -42,14 +44,16 @@ def train_gates_of_one(base: Base, job: Job, config: TrainConfig) -> Trained[Gat
         eps=config.epsilon,
         weight_decay=config.weight_decay,
     )
-    plan = batches(len(job.examples), config, job.person)
+    plan = plan_batches(len(job.examples), config, job.person)
     losses: list[float] = []
     for step, numbers in enumerate(plan):
-        optimizer.param_groups[0]["lr"] = rate_at(step, len(plan), config)
+        optimizer.param_groups[0]["lr"] = compute_learning_rate(step, len(plan), config)
         chosen = [job.examples[n] for n in numbers]
-        batch = collate(chosen, pad=base.pad, device=base.device)
-        with gated(base, adapter, gates, active_at(base, adapter.config, chosen)):
-            loss = (target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
+        batch = collate(chosen, pad=base.pad_token_id, device=base.device)
+        with attach_gated_lora(
+            base, adapter, gates, build_token_mask(base, adapter.config, chosen)
+        ):
+            loss = (compute_target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
         if not torch.isfinite(loss):
             raise TrainingError(f"{job.person}: the loss is {float(loss.detach())} at step {step}")
         optimizer.zero_grad()
@@ -57,9 +61,9 @@ def train_gates_of_one(base: Base, job: Job, config: TrainConfig) -> Trained[Gat
         torch.nn.utils.clip_grad_norm_(gates.values(), config.clip)
         optimizer.step()
         losses.append(float(loss.detach()))
-    return Trained(
+    return TrainingResult(
         person=job.person,
-        adapter=Gates(
+        adapter=GateVectors(
             config=adapter.config,
             base=base.identity,
             vectors={path: gate.detach().cpu() for path, gate in gates.items()},
@@ -72,24 +76,24 @@ def train_gates_of_one(base: Base, job: Job, config: TrainConfig) -> Trained[Gat
 
 
 @contextmanager
-def gated(
+def attach_gated_lora(
     base: Base, adapter: LoraAdapter, gates: Mapping[str, Tensor], active: Tensor | float = 1.0
 ) -> Iterator[None]:
     """While inside, modules add ``scale * sigmoid(x.g) * B A x`` where the adapter is active."""
 
-    def hook(gate: Tensor, a: Tensor, b: Tensor) -> Callable[[Any, Any, Tensor], Tensor]:
+    def make_hook(gate: Tensor, a: Tensor, b: Tensor) -> Callable[[Any, Any, Tensor], Tensor]:
         a, b = a.to(gate.device), b.to(gate.device)
 
-        def add(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             (x,) = inputs
             opened = torch.sigmoid(x @ gate.to(x.dtype))[..., None]
             update = (x @ a.T.to(x.dtype)) @ b.T.to(x.dtype)
             return output + adapter.config.scale * active * opened * update
 
-        return add
+        return add_update
 
     handles = [
-        base.model.get_submodule(path).register_forward_hook(hook(gates[path], *pair))
+        base.model.get_submodule(path).register_forward_hook(make_hook(gates[path], *pair))
         for path, pair in adapter.pairs.items()
     ]
     try:

@@ -12,19 +12,19 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from idiolect.adapters.formats.peft import CONFIG
-from idiolect.adapters.store.source import sharers_in
+from idiolect.adapters.formats.peft import CONFIG_FILE
+from idiolect.adapters.store.source import read_sharers
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import ArtifactError
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.storage.files import clean_partials
 
-LEDGER = "ledger"
-REPORT = ("report.json", "report.html")
+LEDGER_FOLDER = "ledger"
+REPORT_FILES = ("report.json", "report.html")
 """Files of a pool's report."""
-_TEXTS = frozenset({".json", ".jsonl", ".html", ".md", ".txt", ".csv", ".toml", ".svg"})
-_LARGE = 1 << 24
+_TEXT_SUFFIXES = frozenset({".json", ".jsonl", ".html", ".md", ".txt", ".csv", ".toml", ".svg"})
+_MAX_TEXT_BYTES = 1 << 24
 """Texts above 16 MB are data, not reports."""
 
 
@@ -47,37 +47,41 @@ class Dependents:
     """Why a folder could not be looked into."""
 
     @property
-    def any(self) -> bool:
+    def has_any(self) -> bool:
         """Whether anything is made of the pieces."""
         return bool(self.recipes or self.stores or self.exports or self.reports)
 
 
-def find(folders: Sequence[Path], pool: Pool, sharers: Collection[str]) -> Dependents:
+def find_dependents(folders: Sequence[Path], pool: Pool, sharers: Collection[str]) -> Dependents:
     """What below the folders is made of these sharers' pieces."""
     out = Dependents()
-    for folder in _folders(folders):
+    for folder in _walk_folders(folders):
         try:
-            _look(folder, pool, frozenset(sharers), out)
+            _inspect_folder(folder, pool, frozenset(sharers), out)
         except ArtifactError as error:
             out.unreadable.append(str(error))
     return out
 
 
-def mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Path, ...]:
+def find_mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Path, ...]:
     """Text files below the folders that name one of the sharers; ledgers are not looked into."""
     names = [sharer.encode() for sharer in sharers]
     out: list[Path] = []
-    for folder in _folders(folders):
-        if folder.name == LEDGER:
+    for folder in _walk_folders(folders):
+        if folder.name == LEDGER_FOLDER:
             continue
         for path in sorted(folder.iterdir()):
-            if path.suffix in _TEXTS and path.is_file() and path.stat().st_size <= _LARGE:
+            if (
+                path.suffix in _TEXT_SUFFIXES
+                and path.is_file()
+                and path.stat().st_size <= _MAX_TEXT_BYTES
+            ):
                 raw = path.read_bytes()
                 out += [path] if any(name in raw for name in names) else []
     return tuple(out)
 
 
-def _folders(tops: Sequence[Path]) -> Iterator[Path]:
+def _walk_folders(tops: Sequence[Path]) -> Iterator[Path]:
     """Each folder once; what is hidden is nobody's."""
     seen: set[Path] = set()
     for top in tops:
@@ -90,21 +94,21 @@ def _folders(tops: Sequence[Path]) -> Iterator[Path]:
                 yield folder
 
 
-def _look(folder: Path, pool: Pool, sharers: frozenset[str], out: Dependents) -> None:
+def _inspect_folder(folder: Path, pool: Pool, sharers: frozenset[str], out: Dependents) -> None:
     """Take one folder in, if it is something."""
-    if (folder / RecipeStore.HEAD).is_file():
+    if (folder / RecipeStore.HEADER_FILE).is_file():
         recipes = RecipeStore.open(folder)
-        out.recipes += [recipes] if recipes.names(sharers) else []
-    elif (folder / AdapterStore.HEAD).is_file():
+        out.recipes += [recipes] if recipes.mentions_any(sharers) else []
+    elif (folder / AdapterStore.HEADER_FILE).is_file():
         store = AdapterStore.open(folder)
-        out.stores += [store] if store.names(sharers) else []
-        out.ledgers += [folder] if (folder / LEDGER).is_dir() else []
+        out.stores += [store] if store.mentions_any(sharers) else []
+        out.ledgers += [folder] if (folder / LEDGER_FOLDER).is_dir() else []
         from_pool = (store.settings.get("pool") or {}).get("id") == pool.id
         out.checkpoints += [store] if from_pool and (folder / "checkpoint.bin").exists() else []
-    elif (folder / CONFIG).is_file():
-        out.exports += [folder] if sharers & set(sharers_in(folder)) else []
-    elif (folder / REPORT[0]).is_file() and _is_pool_report(folder / REPORT[0]):
-        paths = [folder / name for name in REPORT if (folder / name).is_file()]
+    elif (folder / CONFIG_FILE).is_file():
+        out.exports += [folder] if sharers & set(read_sharers(folder)) else []
+    elif (folder / REPORT_FILES[0]).is_file() and _is_pool_report(folder / REPORT_FILES[0]):
+        paths = [folder / name for name in REPORT_FILES if (folder / name).is_file()]
         if any(sharer.encode() in path.read_bytes() for path in paths for sharer in sharers):
             out.reports += paths
 

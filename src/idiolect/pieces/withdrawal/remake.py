@@ -12,21 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from idiolect.adapters.formats.peft import CONFIG
-from idiolect.adapters.store.consent import ledger_of
-from idiolect.adapters.store.shard import Record
-from idiolect.adapters.store.store import PARTS, AdapterStore
+from idiolect.adapters.formats.peft import CONFIG_FILE
+from idiolect.adapters.store.consent import open_ledger
+from idiolect.adapters.store.shard import AdapterRecord
+from idiolect.adapters.store.store import PARTS_FOLDER, AdapterStore
 from idiolect.config import from_plain
 from idiolect.errors import IdiolectError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
-from idiolect.pieces.assembly.assembler import Assembling
+from idiolect.pieces.assembly.assembler import Assembler
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
-from idiolect.pieces.recipes.initial_adapters import AssembledStarts
-from idiolect.pieces.recipes.recipe import Recipe, no_pieces
+from idiolect.pieces.recipes.initial_adapters import MixtureInitialAdapters
+from idiolect.pieces.recipes.recipe import Recipe, make_empty_recipe
 from idiolect.pieces.recipes.shard import WITHDRAWN, RecipeRecord
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.storage.manifest import Manifest
@@ -35,12 +35,12 @@ from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.runs.request import PersonalizeRequest
 from idiolect.training.runs.run import PersonalizeRun
 
-WHY = "a sharer of its pieces withdrew"
+WITHDRAWN_REASON = "a sharer of its pieces withdrew"
 Outcome = Literal["assembled anew", "trained anew", "taken away", "deleted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class RebuildEffect:
     """What became of something that was made of withdrawn pieces."""
 
     where: Path
@@ -51,7 +51,7 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remaker:
+class Rebuilder:
     """Sees to what was made of the pieces of some sharers, who are in the pool no more."""
 
     pool: Pool
@@ -62,55 +62,62 @@ class Remaker:
     base_source: str | None = None
     profiles: Path | None = None
     wait: bool = True
-    listener: Listener = silent
+    listener: Listener = null_listener
 
-    def recipes(self, store: RecipeStore) -> list[Effect]:
+    def rebuild_recipes(self, store: RecipeStore) -> list[RebuildEffect]:
         """Recipes: assembled anew, or taken away."""
-        with store.writing(wait=self.wait):
-            concerned = store.using(self.sharers)
-        able, why = self._at_hand(concerned)
+        with store.lock_for_writing(wait=self.wait):
+            concerned = store.people_using(self.sharers)
+        able, why = self._split_by_history(concerned)
         if able:
             try:
-                self._assemble(store, able)
+                self._assemble_recipes(store, able)
             except IdiolectError as error:
                 why |= dict.fromkeys(able, str(error))
         store = RecipeStore.open(store.folder)
-        with store.writing(wait=self.wait):
-            left = store.using(self.sharers)
-            store.add([(_gone(person), _nothing(store, person)) for person in left])
+        with store.lock_for_writing(wait=self.wait):
+            left = store.people_using(self.sharers)
+            store.add_recipes(
+                [
+                    (_make_withdrawn_record(person), _make_empty_recipe(store, person))
+                    for person in left
+                ]
+            )
             store.compact()
-        return [_effect(store.folder, p, "assembled anew", left, why) for p in concerned]
+        return [_make_effect(store.folder, p, "assembled anew", left, why) for p in concerned]
 
-    def adapters(self, store: AdapterStore) -> list[Effect]:
+    def rebuild_adapters(self, store: AdapterStore) -> list[RebuildEffect]:
         """Adapters whose training started from pieces: trained anew, or taken away."""
-        with store.writing(wait=self.wait):
-            concerned = store.using(self.sharers)
+        with store.lock_for_writing(wait=self.wait):
+            concerned = store.people_using(self.sharers)
             (store.folder / "checkpoint.bin").unlink(missing_ok=True)
-        able, why = self._at_hand(concerned)
-        recipes = self._recipes_of(store)
+        able, why = self._split_by_history(concerned)
+        recipes = self._find_recipes(store)
         if recipes is None:
             why |= dict.fromkeys(able, "their recipes are not at hand")
         elif able:
             try:
-                why |= self._train(store, recipes, able)
+                why |= self._train_adapters(store, recipes, able)
             except IdiolectError as error:
                 why |= dict.fromkeys(able, str(error))
         store = AdapterStore.open(store.folder)
-        with store.writing(wait=self.wait):
-            left = store.using(self.sharers)
+        with store.lock_for_writing(wait=self.wait):
+            left = store.people_using(self.sharers)
             if left:
-                ledger_of(store).record("dropped", left, {"pool": self.pool.id, "why": WHY})
-                gone = [Record(person=p, served="withdrawn", made_by="") for p in left]
+                open_ledger(store).record_event(
+                    "dropped", left, {"pool": self.pool.id, "why": WITHDRAWN_REASON}
+                )
+                gone = [AdapterRecord(person=p, served="withdrawn", made_by="") for p in left]
                 store.add([(record, None) for record in gone])
             store.compact()
-        return [_effect(store.folder, p, "trained anew", left, why) for p in concerned]
+        return [_make_effect(store.folder, p, "trained anew", left, why) for p in concerned]
 
-    def forget_progress(self, store: AdapterStore) -> None:
+    def delete_checkpoint(self, store: AdapterStore) -> None:
         """Remove work in progress, which may have started from the pieces."""
-        with store.writing(wait=self.wait):
+        with store.lock_for_writing(wait=self.wait):
             (store.folder / "checkpoint.bin").unlink(missing_ok=True)
 
-    def _at_hand(self, people: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    def _split_by_history(self, people: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         """Those whose history is at hand, and why not of all others."""
         if self.dataset is None:
             return [], dict.fromkeys(people, "no histories at hand")
@@ -118,27 +125,29 @@ class Remaker:
         lacking = sorted(set(people) - set(able))
         return able, dict.fromkeys(lacking, f"no history in {self.dataset.folder}")
 
-    def _recipes_of(self, store: AdapterStore) -> Path | None:
+    def _find_recipes(self, store: AdapterStore) -> Path | None:
         """The recipes that a store's training starts from, where they still are."""
         named = store.settings.get("pool")
-        if not named or store.folder.parent.name == PARTS:
+        if not named or store.folder.parent.name == PARTS_FOLDER:
             return None
         folder = (store.folder / named["recipes"]).resolve()
-        return folder if (folder / RecipeStore.HEAD).is_file() else None
+        return folder if (folder / RecipeStore.HEADER_FILE).is_file() else None
 
-    def _assemble(self, store: RecipeStore, people: Sequence[str]) -> None:
+    def _assemble_recipes(self, store: RecipeStore, people: Sequence[str]) -> None:
         assert self.dataset is not None
         config = from_plain(RecipeConfig, store.settings, where=str(store.folder))
         base = self.bases[config.dtype, config.device]
         task = get_task(self.dataset.task)
-        run = Assembling(base, task, self.pool, config, store.folder, listener=self.listener)
-        run.run(self.dataset.histories(people), people=len(people), wait=self.wait)
+        run = Assembler(base, task, self.pool, config, store.folder, listener=self.listener)
+        run.run(self.dataset.iter_histories(people), people=len(people), wait=self.wait)
 
-    def _train(self, store: AdapterStore, recipes: Path, people: Sequence[str]) -> dict[str, str]:
+    def _train_adapters(
+        self, store: AdapterStore, recipes: Path, people: Sequence[str]
+    ) -> dict[str, str]:
         """Train those who have a recipe; gives why not the others."""
         assert self.dataset is not None
-        starts = AssembledStarts(recipes)
-        lacking = {*starts.lacking(people), *starts.stale(people)}
+        starts = MixtureInitialAdapters(recipes)
+        lacking = {*starts.find_missing(people), *starts.find_stale(people)}
         ready = tuple(person for person in people if person not in lacking)
         request = PersonalizeRequest(
             data=self.dataset.folder,
@@ -151,34 +160,34 @@ class Remaker:
             wait=self.wait,
         )
         if ready:
-            open_starts = partial(AssembledStarts, recipes)
+            open_starts = partial(MixtureInitialAdapters, recipes)
             run = PersonalizeRun(request, open_starts=open_starts, listener=self.listener)
             run.run_unsharded()
         return dict.fromkeys(lacking, f"no recipe in {recipes} any more")
 
 
-def _nothing(store: RecipeStore, person: str) -> Recipe:
-    known = store.recipe(person)
-    return no_pieces(person, len(store.sites), known.aggregate if known else "delta")
+def _make_empty_recipe(store: RecipeStore, person: str) -> Recipe:
+    known = store.load_recipe(person)
+    return make_empty_recipe(person, len(store.sites), known.aggregate if known else "delta")
 
 
-def _gone(person: str) -> RecipeRecord:
+def _make_withdrawn_record(person: str) -> RecipeRecord:
     return RecipeRecord(person=person, made_by="", served=WITHDRAWN)
 
 
-def _effect(
+def _make_effect(
     where: Path, person: str, done: Outcome, left: Collection[str], why: dict[str, str]
-) -> Effect:
+) -> RebuildEffect:
     if person not in left:
-        return Effect(where=where, person=person, outcome=done)
-    return Effect(where=where, person=person, outcome="taken away", why=why.get(person, ""))
+        return RebuildEffect(where=where, person=person, outcome=done)
+    return RebuildEffect(where=where, person=person, outcome="taken away", why=why.get(person, ""))
 
 
-def delete_export(folder: Path) -> Effect:
+def delete_export(folder: Path) -> RebuildEffect:
     """Delete an exported adapter: its weights first, so that what a kill leaves is found again."""
-    names = sorted({*Manifest.peek(folder).files} - {CONFIG})
-    for name in (*names, Manifest.NAME, CONFIG):
+    names = sorted({*Manifest.read_unchecked(folder).files} - {CONFIG_FILE})
+    for name in (*names, Manifest.NAME, CONFIG_FILE):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
-    return Effect(where=folder, outcome="deleted", why="an exported adapter; export it anew")
+    return RebuildEffect(where=folder, outcome="deleted", why="an exported adapter; export it anew")

@@ -14,22 +14,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from idiolect.adapters.store.consent import ledger_of
+from idiolect.adapters.store.consent import open_ledger
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import from_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.models.base import Base, load_base
 from idiolect.models.device import DtypeName
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
-from idiolect.pieces.sharing.pool_ledger import Shares
-from idiolect.pieces.withdrawal.dependents import Dependents, find, mentions
-from idiolect.pieces.withdrawal.remake import Effect, Remaker, delete_export
+from idiolect.pieces.sharing.pool_ledger import PoolLedger
+from idiolect.pieces.withdrawal.dependents import Dependents, find_dependents, find_mentions
+from idiolect.pieces.withdrawal.remake import RebuildEffect, Rebuilder, delete_export
 from idiolect.pieces.withdrawal.request import WithdrawRequest
 from idiolect.privacy.ledger import Ledger
-from idiolect.storage.files import lock, read_json, write_json
+from idiolect.storage.files import hold_lock, read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class WithdrawSummary:
     """Everybody who is still in it."""
     searched: tuple[Path, ...]
     """The folders in which things made of the pieces were looked for."""
-    effects: tuple[Effect, ...]
+    effects: tuple[RebuildEffect, ...]
     ledgers: tuple[Path, ...]
     """Stores whose ledger says who withdrew."""
     unreadable: tuple[str, ...]
@@ -53,34 +53,36 @@ class WithdrawSummary:
     seconds: float
 
 
-def withdraw(request: WithdrawRequest, *, listener: Listener = silent) -> WithdrawSummary:
+def withdraw_sharers(
+    request: WithdrawRequest, *, listener: Listener = null_listener
+) -> WithdrawSummary:
     """See ``api.withdraw``."""
     started = time.monotonic()
     pool, store, wait = request.pool, request.store, request.wait
     opened = Pool.open(pool)
-    folders = _searched(pool, request.within)
-    names = frozenset((*request.sharers, *_names_of(opened, store, request.people)))
+    folders = _resolve_search_folders(pool, request.within)
+    names = frozenset((*request.sharers, *_find_pseudonyms(opened, store, request.people)))
     if not names:
         raise UsageError("name who withdraws: --sharer, or --store with --person")
-    dataset = _dataset(request.data, opened)
-    found = find(folders, opened, names)
+    dataset = _open_dataset(request.data, opened)
+    found = find_dependents(folders, opened, names)
     named = [store] if store else []
     stores = [*{folder.resolve(): folder for folder in (*found.ledgers, *named)}.values()]
     _require_known(opened, names, found, stores, folders)
-    remaker = Remaker(
+    remaker = Rebuilder(
         pool=opened,
         sharers=names,
         dataset=dataset,
-        bases=_bases(found, opened, request.base) if dataset else {},
+        bases=_load_bases(found, opened, request.base) if dataset else {},
         base_source=request.base,
         profiles=request.profiles,
         wait=wait,
         listener=listener,
     )
-    with opened.writing(wait=wait):
-        opened.withdraw(names & set(opened.sharers))
-    ledgers = [folder for folder in stores if _tell(folder, opened, names)]
-    effects = _see_to(remaker, find(folders, opened, names))
+    with opened.lock_for_writing(wait=wait):
+        opened.remove_sharers(names & set(opened.sharers))
+    ledgers = [folder for folder in stores if _record_withdrawal(folder, opened, names)]
+    effects = _rebuild_dependents(remaker, find_dependents(folders, opened, names))
     return WithdrawSummary(
         pool=pool,
         sharers=tuple(sorted(names)),
@@ -89,19 +91,19 @@ def withdraw(request: WithdrawRequest, *, listener: Listener = silent) -> Withdr
         effects=tuple(effects),
         ledgers=tuple(ledgers),
         unreadable=tuple(found.unreadable),
-        mentions=mentions(folders, names),
+        mentions=find_mentions(folders, names),
         seconds=time.monotonic() - started,
     )
 
 
-def _searched(pool: Path, within: Sequence[Path]) -> tuple[Path, ...]:
+def _resolve_search_folders(pool: Path, within: Sequence[Path]) -> tuple[Path, ...]:
     for folder in within:
         if not folder.is_dir():
             raise MissingError(f"{folder}: no folder there to look in")
     return tuple(within) or (pool.absolute().parent,)
 
 
-def _dataset(data: Path | None, pool: Pool) -> Dataset | None:
+def _open_dataset(data: Path | None, pool: Pool) -> Dataset | None:
     """The newcomers' histories, if they are for the pool's task."""
     dataset = read_dataset(data) if data else None
     if dataset is not None and dataset.task != pool.task:
@@ -111,7 +113,9 @@ def _dataset(data: Path | None, pool: Pool) -> Dataset | None:
     return dataset
 
 
-def _bases(found: Dependents, pool: Pool, source: str | None) -> dict[tuple[DtypeName, str], Base]:
+def _load_bases(
+    found: Dependents, pool: Pool, source: str | None
+) -> dict[tuple[DtypeName, str], Base]:
     """The base as each store of recipes wants it: where it is not there, nothing has happened."""
     configs = (from_plain(RecipeConfig, recipes.settings) for recipes in found.recipes)
     kinds: set[tuple[DtypeName, str]] = {(config.dtype, config.device) for config in configs}
@@ -119,13 +123,13 @@ def _bases(found: Dependents, pool: Pool, source: str | None) -> dict[tuple[Dtyp
     return {kind: load_base(at, dtype=kind[0], device=kind[1]) for kind in kinds}
 
 
-def _names_of(pool: Pool, store: Path | None, people: Sequence[str]) -> list[str]:
+def _find_pseudonyms(pool: Pool, store: Path | None, people: Sequence[str]) -> list[str]:
     """The pseudonyms that people of a store have or had in the pool."""
     if store is None:
         if people:
             raise UsageError("a person is one of a store's: name that store (--store)")
         return []
-    every = Shares(ledger_of(AdapterStore.open(store)), pool).every()
+    every = PoolLedger(open_ledger(AdapterStore.open(store)), pool).list_all_pseudonyms()
     for person in people:
         if person not in every:
             raise MissingError(f"{store}: {person!r} shared nothing with the pool {pool.folder}")
@@ -142,31 +146,31 @@ def _require_known(
     """Raise MissingError for a sharer whom nothing knows; who is out already may have left traces
     that a killed run did not come to."""
     known = set(pool.sharers) | {
-        name for folder in stores for _, every in _shared(folder, pool) for name in every
+        name for folder in stores for _, every in _list_pseudonyms(folder, pool) for name in every
     }
     strangers = sorted(set(names) - known)
-    if strangers and not find(folders, pool, strangers).any:
+    if strangers and not find_dependents(folders, pool, strangers).has_any:
         raise MissingError(
             f"{pool.folder}: there is no sharer {strangers[0]} in this pool, and nothing below "
             f"{', '.join(map(str, folders))} is made of their pieces"
         )
 
 
-def _shared(store: Path, pool: Pool) -> list[tuple[str, tuple[str, ...]]]:
-    return [*Shares(Ledger(store / "ledger"), pool).every().items()]
+def _list_pseudonyms(store: Path, pool: Pool) -> list[tuple[str, tuple[str, ...]]]:
+    return [*PoolLedger(Ledger(store / "ledger"), pool).list_all_pseudonyms().items()]
 
 
-def _tell(store: Path, pool: Pool, names: Collection[str]) -> bool:
+def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
     """Tell a store's ledger who of its people withdrew, and remove what sharing left beside it."""
     ours = {
         person: gone
-        for person, every in _shared(store, pool)
+        for person, every in _list_pseudonyms(store, pool)
         if (gone := [name for name in every if name in names])
     }
     if not ours:
         return False
-    shares = Shares(Ledger(store / "ledger"), pool)
-    with lock(store / "share", wait=True, what="sharing from the store"):
+    shares = PoolLedger(Ledger(store / "ledger"), pool)
+    with hold_lock(store / "share", wait=True, what="sharing from the store"):
         for person, gone in ours.items():
             shares.record_withdrew(person, gone)
         (store / "share.bin").unlink(missing_ok=True)
@@ -178,17 +182,17 @@ def _tell(store: Path, pool: Pool, names: Collection[str]) -> bool:
     return True
 
 
-def _see_to(remaker: Remaker, found: Dependents) -> list[Effect]:
+def _rebuild_dependents(remaker: Rebuilder, found: Dependents) -> list[RebuildEffect]:
     """Make anew or take away all that was found: recipes first, since training starts from them."""
-    effects: list[Effect] = []
+    effects: list[RebuildEffect] = []
     for recipes in found.recipes:
-        effects += remaker.recipes(recipes)
+        effects += remaker.rebuild_recipes(recipes)
     for store in found.stores:
-        effects += remaker.adapters(store)
+        effects += remaker.rebuild_adapters(store)
     for store in found.checkpoints:
-        remaker.forget_progress(store)
+        remaker.delete_checkpoint(store)
     effects += [delete_export(folder) for folder in found.exports]
     for path in found.reports:
         path.unlink(missing_ok=True)
-        effects.append(Effect(where=path, outcome="deleted", why="a report; make it anew"))
+        effects.append(RebuildEffect(where=path, outcome="deleted", why="a report; make it anew"))
     return effects

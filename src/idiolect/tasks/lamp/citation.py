@@ -7,12 +7,12 @@ with ``title`` and ``abstract``, and says nothing of what it cites.
 from __future__ import annotations
 
 from idiolect.history.interaction import Interaction
-from idiolect.tasks.lamp.query_parser import parser
+from idiolect.tasks.lamp.query_parser import make_query_parser
 from idiolect.tasks.record import record_key
 from idiolect.tasks.task import Prompt, Task
 
 
-def _prompt(item: Interaction) -> Prompt:
+def _build_prompt(item: Interaction) -> Prompt:
     option1, option2 = item.fields["option1"], item.fields["option2"]
     return Prompt(
         before='Which paper does the author of "',
@@ -21,11 +21,11 @@ def _prompt(item: Interaction) -> Prompt:
     )
 
 
-def _search_text(item: Interaction) -> str:
+def _build_search_text(item: Interaction) -> str:
     return " ".join(item.fields.get(name, "") for name in ("title", "option1", "option2")).strip()
 
 
-def _passage(item: Interaction) -> str:
+def _format_passage(item: Interaction) -> str:
     return f"{item.fields['title']}\n{item.fields.get('abstract', '')}".strip()
 
 
@@ -36,13 +36,13 @@ TASK = Task(
     history_fields=("title", "abstract"),
     target_field="citation",
     metrics=("accuracy", "macro_f1"),
-    prompt=_prompt,
-    memory=lambda item: f"Paper: {item.fields['title']}",
-    search_text=_search_text,
-    index_text=_passage,
-    passage=_passage,
-    record=lambda item: record_key(item.fields["title"]),
-    parse_input=parser(
+    prompt=_build_prompt,
+    retrieved_text=lambda item: f"Paper: {item.fields['title']}",
+    search_text=_build_search_text,
+    index_text=_format_passage,
+    passage=_format_passage,
+    record_key=lambda item: record_key(item.fields["title"]),
+    parse_input=make_query_parser(
         "lamp-1",
         'For an author who has written the paper with the title "{title}", which reference is '
         "related? Just answer with [1] or [2] without explanation. "

@@ -7,7 +7,7 @@ so two people who tag one film have two records.
 from __future__ import annotations
 
 from idiolect.history.interaction import Interaction
-from idiolect.tasks.lamp.query_parser import parser
+from idiolect.tasks.lamp.query_parser import make_query_parser
 from idiolect.tasks.task import Prompt, Task
 
 TAGS = (
@@ -29,14 +29,14 @@ TAGS = (
 )
 
 
-def _prompt(item: Interaction) -> Prompt:
+def _build_prompt(item: Interaction) -> Prompt:
     return Prompt(
         before=f"Tag the film with one of: {', '.join(TAGS)}.\n",
         body=item.fields["description"],
     )
 
 
-def _memory(item: Interaction) -> str:
+def _format_retrieved(item: Interaction) -> str:
     return f"Tag: {item.fields['tag']}\nFilm: {item.fields['description']}"
 
 
@@ -47,13 +47,13 @@ TASK = Task(
     history_fields=("description", "tag"),
     target_field="tag",
     metrics=("accuracy", "macro_f1"),
-    prompt=_prompt,
-    memory=_memory,
+    prompt=_build_prompt,
+    retrieved_text=_format_retrieved,
     search_text=lambda item: item.fields["description"],
     index_text=lambda item: item.fields["description"],
-    passage=_memory,
-    record=lambda item: None,
-    parse_input=parser(
+    passage=_format_retrieved,
+    record_key=lambda item: None,
+    parse_input=make_query_parser(
         "lamp-2",
         "Which tag does this movie relate to among the following tags? Just answer with the tag "
         "name without further explanation. tags: [{}] description: {description}",

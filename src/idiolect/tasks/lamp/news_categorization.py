@@ -7,7 +7,7 @@ queries lack, so that prompts leave it out.
 from __future__ import annotations
 
 from idiolect.history.interaction import Interaction
-from idiolect.tasks.lamp.query_parser import parser
+from idiolect.tasks.lamp.query_parser import make_query_parser
 from idiolect.tasks.record import record_key
 from idiolect.tasks.task import Prompt, Task
 
@@ -30,18 +30,18 @@ CATEGORIES = (
 )
 
 
-def _prompt(item: Interaction) -> Prompt:
+def _build_prompt(item: Interaction) -> Prompt:
     return Prompt(
         before=f"Sort the article under one of: {', '.join(CATEGORIES)}.\n",
         body=item.fields["text"],
     )
 
 
-def _memory(item: Interaction) -> str:
+def _format_retrieved(item: Interaction) -> str:
     return f"Category: {item.fields['category']}\nArticle: {item.fields['text']}"
 
 
-def _index_text(item: Interaction) -> str:
+def _build_index_text(item: Interaction) -> str:
     return f"{item.fields.get('title', '')} {item.fields['text']}".strip()
 
 
@@ -52,13 +52,13 @@ TASK = Task(
     history_fields=("text", "category"),
     target_field="category",
     metrics=("accuracy", "macro_f1"),
-    prompt=_prompt,
-    memory=_memory,
+    prompt=_build_prompt,
+    retrieved_text=_format_retrieved,
     search_text=lambda item: item.fields["text"],
-    index_text=_index_text,
-    passage=lambda item: f"Category: {item.fields['category']}\nArticle: {_index_text(item)}",
-    record=lambda item: record_key(item.fields["text"]),
-    parse_input=parser(
+    index_text=_build_index_text,
+    passage=lambda item: f"Category: {item.fields['category']}\nArticle: {_build_index_text(item)}",
+    record_key=lambda item: record_key(item.fields["text"]),
+    parse_input=make_query_parser(
         "lamp-2n",
         "Which category does this article relate to among the following categories? Just answer "
         "with the category name without further explanation. categories: [{}] article: {text}",

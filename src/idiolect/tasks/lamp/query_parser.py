@@ -10,7 +10,7 @@ from idiolect.errors import DataError
 _SLOT = re.compile(r"\{(\w*)\}")
 
 
-def parser(task: str, template: str) -> Callable[[str], Mapping[str, str]]:
+def make_query_parser(task: str, template: str) -> Callable[[str], Mapping[str, str]]:
     """A function from a query string to its fields.
 
     ``{name}`` in the template is a field, ``{}`` a part that is not kept. Case and the amount of
@@ -18,9 +18,9 @@ def parser(task: str, template: str) -> Callable[[str], Mapping[str, str]]:
     stripped at both ends. The function raises DataError where the wording does not match or a
     field is empty.
     """
-    pattern = _pattern(template)
+    pattern = _compile_template(template)
 
-    def parse(text: str) -> Mapping[str, str]:
+    def parse_query(text: str) -> Mapping[str, str]:
         found = pattern.fullmatch(text.strip())
         if found is None:
             raise DataError(
@@ -33,20 +33,20 @@ def parser(task: str, template: str) -> Callable[[str], Mapping[str, str]]:
                 raise DataError(f"{task}: the query's {name} is empty: {text[:120]!r}")
         return fields
 
-    return parse
+    return parse_query
 
 
-def _pattern(template: str) -> re.Pattern[str]:
+def _compile_template(template: str) -> re.Pattern[str]:
     # split() with one group gives literal, slot, literal, slot, ..., literal
     parts = _SLOT.split(template)
     pieces = [
-        (f"(?P<{part}>.*?)" if part else ".*?") if place % 2 else _literal(part)
+        (f"(?P<{part}>.*?)" if part else ".*?") if place % 2 else _escape_literal(part)
         for place, part in enumerate(parts)
     ]
     return re.compile("".join(pieces), re.IGNORECASE | re.DOTALL)
 
 
-def _literal(text: str) -> str:
+def _escape_literal(text: str) -> str:
     words = r"\s+".join(map(re.escape, text.split()))
     # A quote mark belongs to its field; anything else may be set off by any white space.
     before = r"\s*" if text[:1].isspace() else ""

@@ -7,12 +7,12 @@ the person, ``text``, without any paraphrase.
 from __future__ import annotations
 
 from idiolect.history.interaction import Interaction
-from idiolect.tasks.lamp.query_parser import parser
+from idiolect.tasks.lamp.query_parser import make_query_parser
 from idiolect.tasks.record import record_key
 from idiolect.tasks.task import Prompt, Task
 
 
-def _written(item: Interaction) -> str:
+def _get_tweet(item: Interaction) -> str:
     # What the person wrote is a query's target and an item's only field.
     return item.fields.get("tweet", item.fields["text"])
 
@@ -27,12 +27,12 @@ TASK = Task(
     prompt=lambda item: Prompt(
         before="Rewrite this tweet in my style:\n", body=item.fields["text"]
     ),
-    memory=lambda item: f"Tweet: {_written(item)}",
+    retrieved_text=lambda item: f"Tweet: {_get_tweet(item)}",
     search_text=lambda item: item.fields["text"],
-    index_text=_written,
-    passage=_written,
-    record=lambda item: record_key(_written(item)),
-    parse_input=parser(
+    index_text=_get_tweet,
+    passage=_get_tweet,
+    record_key=lambda item: record_key(_get_tweet(item)),
+    parse_input=make_query_parser(
         "lamp-7",
         "Paraphrase the following tweet without any explanation before or after it: {text}",
     ),

@@ -17,21 +17,25 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
-from idiolect.adapters.lora import first_layer
+from idiolect.adapters.lora import find_first_layer
 from idiolect.adapters.protocol import AdapterConfig
 from idiolect.adapters.stacks.base import TrainableStack
-from idiolect.inference.nll import head_nll
+from idiolect.inference.nll import nll_from_hidden
 from idiolect.models.base import Base
-from idiolect.models.forward.partial import require_full_attention, run_part
+from idiolect.models.forward.partial import forward_part, require_full_attention
 from idiolect.prompts.batch import Batch, collate
-from idiolect.prompts.chat_template import invocation_of, invoked_at
+from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
-from idiolect.training.engine.base_prefill import Kept, beside, run_bare
+from idiolect.training.engine.base_prefill import (
+    CachedActivations,
+    prefill_base,
+    stack_past_key_values,
+)
 
-KEPT_BYTES = 2 * 2**30
+DEFAULT_CACHE_BYTES = 2 * 2**30
 
 
-class Frozen:
+class ActivationCache:
     """Forwards from what is kept; keeps at most ``keep_bytes``, the oldest goes first."""
 
     def __init__(
@@ -40,22 +44,24 @@ class Frozen:
         adapter_config: AdapterConfig,
         *,
         forward_tokens: int,
-        keep_bytes: int = KEPT_BYTES,
+        keep_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        self.base, self.forward_tokens, self.keep_bytes = base, forward_tokens, keep_bytes
-        self.first = first_layer(base.model, adapter_config)
-        self.invocation = invocation_of(base.tokenizer) if adapter_config.active == "answer" else ()
-        self._kept: dict[Hashable, Kept] = {}
-        self.kept_bytes = 0
-        self.asked: list[tuple[Example, ...]] = []
+        self.base, self.forward_tokens, self.max_bytes = base, forward_tokens, keep_bytes
+        self.first_layer = find_first_layer(base.model, adapter_config)
+        self.invocation = (
+            encode_invocation(base.tokenizer) if adapter_config.active == "answer" else ()
+        )
+        self._entries: dict[Hashable, CachedActivations] = {}
+        self.cached_bytes = 0
+        self.request_log: list[tuple[Example, ...]] = []
         """Every call of ``prepare``. In its last bits what is kept depends on the company in which
         it ran: who asks again in the same order has the same bits."""
 
-    def start(self, example: Example) -> int:
+    def find_active_start(self, example: Example) -> int:
         """The first token of an example on which adapters act."""
         if not self.invocation:
             return 0
-        return invoked_at(example.ids[: example.answer_start], self.invocation)
+        return find_invocation(example.ids[: example.answer_start], self.invocation)
 
     def target_nll(
         self, stack: TrainableStack[object], examples: Sequence[Example], owners: Tensor
@@ -64,52 +70,56 @@ class Frozen:
 
         Equal to ``loss.target_nll`` of the whole examples up to rounding.
         """
-        kept = [self._kept[self._key(e)] for e in examples]
-        starts = [self.start(e) for e in examples]
-        batch = collate(examples, pad=self.base.pad, device=self.base.device, starts=starts)
+        kept = [self._entries[self._make_key(e)] for e in examples]
+        starts = [self.find_active_start(e) for e in examples]
+        batch = collate(
+            examples, pad=self.base.pad_token_id, device=self.base.device, starts=starts
+        )
         require_full_attention(self.base, max(len(e.ids) for e in examples))
         edge = None
-        if self.first:
+        if self.first_layer:
             edge = torch.nn.utils.rnn.pad_sequence(
-                [k.edge for k in kept if k.edge is not None], batch_first=True
+                [k.boundary_hidden for k in kept if k.boundary_hidden is not None], batch_first=True
             )[:, : batch.ids.shape[1] - 1]
-        with stack.applied(owners):
-            hidden = run_part(
+        with stack.activate(owners):
+            hidden = forward_part(
                 self.base,
                 batch.ids[:, :-1],  # the last column predicts nothing
                 batch.start,
-                front=beside([k.past for k in kept], self.first),
+                front=stack_past_key_values([k.past_key_values for k in kept], self.first_layer),
                 edge=edge,
-                first=self.first,
+                first=self.first_layer,
             ).hidden
         hidden = hidden[batch.row, batch.position]
-        return head_nll(self.base.model, hidden, batch.label), batch
+        return nll_from_hidden(self.base.model, hidden, batch.label), batch
 
     @torch.no_grad()
-    def prepare(self, examples: Sequence[Example]) -> None:
+    def ensure_cached(self, examples: Sequence[Example]) -> None:
         """Run what is not kept yet through the bare base; call it before ``target_nll``."""
-        self.asked.append(tuple(examples))
+        self.request_log.append(tuple(examples))
         missing: dict[Hashable, Example] = {}
         for example in examples:
-            key = self._key(example)
-            if key in self._kept:
-                self._kept[key] = self._kept.pop(key)  # the youngest now
+            key = self._make_key(example)
+            if key in self._entries:
+                self._entries[key] = self._entries.pop(key)  # the youngest now
             else:
                 missing.setdefault(key, example)
         keys = list(missing)
-        wanted = [(e.ids, self.start(e)) for e in missing.values()]
-        found = run_bare(self.base, wanted, first=self.first, forward_tokens=self.forward_tokens)
+        wanted = [(e.ids, self.find_active_start(e)) for e in missing.values()]
+        found = prefill_base(
+            self.base, wanted, first=self.first_layer, forward_tokens=self.forward_tokens
+        )
         for number, kept in found:
-            self._kept[keys[number]] = kept
-            self.kept_bytes += kept.bytes
-        needed = {self._key(e) for e in examples}
-        for key in list(self._kept):
-            if self.kept_bytes <= self.keep_bytes:
+            self._entries[keys[number]] = kept
+            self.cached_bytes += kept.num_bytes
+        needed = {self._make_key(e) for e in examples}
+        for key in list(self._entries):
+            if self.cached_bytes <= self.max_bytes:
                 break
             if key not in needed:
-                self.kept_bytes -= self._kept.pop(key).bytes
+                self.cached_bytes -= self._entries.pop(key).num_bytes
 
-    def _key(self, example: Example) -> Hashable:
+    def _make_key(self, example: Example) -> Hashable:
         """Examples of one key leave the same: the prompt alone where no edge is kept."""
-        start = self.start(example)
-        return (start, example.ids[:-1] if self.first else example.ids[:start])
+        start = self.find_active_start(example)
+        return (start, example.ids[:-1] if self.first_layer else example.ids[:start])

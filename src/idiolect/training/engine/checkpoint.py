@@ -17,17 +17,17 @@ from torch import Tensor
 
 from idiolect.adapters.kinds import kind_tag
 from idiolect.adapters.protocol import AdapterConfig
-from idiolect.config import fingerprint, to_plain
+from idiolect.config import compute_fingerprint, to_plain
 from idiolect.errors import IntegrityError
 from idiolect.storage.files import write_atomic
-from idiolect.training.jobs import Job
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
 
 FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class SeatState:
+class SavedSlotState:
     """One person's place: their slot (-1 when done), job number, next step, and figures so far."""
 
     slot: int
@@ -50,11 +50,11 @@ class Checkpoint:
     slots: int
     forward_tokens: int
     """As found for the machine at the run's start: a resumed one takes the same."""
-    waiting: int
+    next_job: int
     steps: int
-    taken: tuple[int, ...]
-    seats: tuple[SeatState, ...]
-    asked: tuple[tuple[int, ...], ...]
+    step_counts: tuple[int, ...]
+    slot_states: tuple[SavedSlotState, ...]
+    request_log: tuple[tuple[int, ...], ...]
     """The examples of every call of ``Frozen.prepare``, by their numbers in all jobs."""
     tensors: Mapping[str, Tensor]
 
@@ -65,11 +65,11 @@ class Checkpoint:
             "fingerprint": self.fingerprint,
             "slots": self.slots,
             "forward_tokens": self.forward_tokens,
-            "waiting": self.waiting,
+            "waiting": self.next_job,
             "steps": self.steps,
-            "taken": self.taken,
-            "seats": [asdict(s) for s in self.seats],
-            "asked": self.asked,
+            "taken": self.step_counts,
+            "seats": [asdict(s) for s in self.slot_states],
+            "asked": self.request_log,
         }
         tensors = {name: t.contiguous() for name, t in self.tensors.items()}
         body = save(tensors, metadata={"state": json.dumps(head)})
@@ -94,18 +94,18 @@ class Checkpoint:
             fingerprint=head["fingerprint"],
             slots=head["slots"],
             forward_tokens=head["forward_tokens"],
-            waiting=head["waiting"],
+            next_job=head["waiting"],
             steps=head["steps"],
-            taken=tuple(head["taken"]),
-            seats=tuple(SeatState(**s) for s in head["seats"]),
-            asked=tuple(map(tuple, head["asked"])),
+            step_counts=tuple(head["taken"]),
+            slot_states=tuple(SavedSlotState(**s) for s in head["seats"]),
+            request_log=tuple(map(tuple, head["asked"])),
             tensors=load(data[32:]),
         )
 
 
-def jobs_fingerprint(
+def fingerprint_jobs(
     base: str,
-    jobs: Sequence[Job],
+    jobs: Sequence[TrainingJob],
     adapter_config: AdapterConfig,
     config: TrainConfig,
     kind: str = "adapters",
@@ -113,11 +113,15 @@ def jobs_fingerprint(
     """A hash of everything that decides what will come out, of that kind (16 hex digits)."""
     digest = hashlib.sha256()
     for job in jobs:
-        digest.update(f"{job.person}\x00{len(job.examples)}\x00{len(job.tail)}\x00".encode())
-        for example in (*job.examples, *job.tail):
-            row = f"{example.answer_start}:{example.ids}:{example.tally}\x00"
+        digest.update(
+            f"{job.person}\x00{len(job.examples)}\x00{len(job.holdout_examples)}\x00".encode()
+        )
+        for example in (*job.examples, *job.holdout_examples):
+            row = f"{example.answer_start}:{example.ids}:{example.label_counts}\x00"
             digest.update(row.encode())
-        digest.update(job.start.content_hash().encode() if job.start else b"fresh")
+        digest.update(
+            job.initial_adapter.content_hash().encode() if job.initial_adapter else b"fresh"
+        )
     adapters = {**kind_tag(adapter_config), **to_plain(adapter_config)}
     settings = [kind, adapters, to_plain(config)]
-    return fingerprint([FORMAT, base, settings, digest.hexdigest()])
+    return compute_fingerprint([FORMAT, base, settings, digest.hexdigest()])

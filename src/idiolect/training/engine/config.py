@@ -13,15 +13,15 @@ from idiolect.adapters.kinds import find_kind
 from idiolect.adapters.protocol import AdapterConfig
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
-from idiolect.models.device import free_bytes
-from idiolect.training.engine.activation_cache import KEPT_BYTES, Frozen
-from idiolect.training.jobs import Job
+from idiolect.models.device import get_free_bytes
+from idiolect.training.engine.activation_cache import DEFAULT_CACHE_BYTES, ActivationCache
+from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
 
-FEWEST_SEATS, MOST_SEATS = 8, 64
+MIN_SLOTS, MAX_SLOTS = 8, 64
 """Several people's rows of like length make fuller forwards than one's; the most are for each
 ``LEAST_TOKENS`` of a forward."""
-LEAST_TOKENS, MOST_TOKENS = 1024, 65536
+MIN_FORWARD_TOKENS, MAX_FORWARD_TOKENS = 1024, 65536
 """Tokens in a forward that are derived. More than the most fill no GPU better."""
 
 
@@ -41,7 +41,7 @@ class EngineConfig:
     top layers alone, and where a layer does not see all tokens."""
     keep: bool = True
     """Run what no adapter changes once and keep it, where ``lora`` leaves such a part."""
-    keep_bytes: int = KEPT_BYTES
+    keep_bytes: int = DEFAULT_CACHE_BYTES
     """Room for what is kept; the oldest goes first."""
     share: bool = True
     """Run first tokens that a person's prompts have in common once a step."""
@@ -67,10 +67,10 @@ class EngineConfig:
     def scoring_tokens(self) -> int:
         """Tokens in a forward that only scores: never by free memory, so that whatever runs beside
         changes no bit of a verdict."""
-        return self.forward_tokens or LEAST_TOKENS
+        return self.forward_tokens or MIN_FORWARD_TOKENS
 
 
-def packs(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> bool:
+def uses_packing(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> bool:
     """Whether rows are packed."""
     whole = adapter_config.active == "all" and not adapter_config.top_layers
     whole = whole and not adapter_config.dropout and find_kind(adapter_config.kind).packs
@@ -78,8 +78,8 @@ def packs(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> bo
     return whole and (auto or engine.layout == "packed")
 
 
-def tokens_for(
-    base: Base, jobs: Sequence[Job], adapter_config: AdapterConfig, engine: EngineConfig
+def choose_forward_tokens(
+    base: Base, jobs: Sequence[TrainingJob], adapter_config: AdapterConfig, engine: EngineConfig
 ) -> int:
     """How many tokens a forward has.
 
@@ -89,14 +89,14 @@ def tokens_for(
     if engine.forward_tokens:
         return engine.forward_tokens
     if base.device.type != "cuda":
-        return LEAST_TOKENS
+        return MIN_FORWARD_TOKENS
     each = activation_bytes(base)
-    if not packs(base, adapter_config, engine):
-        longest = max(len(e.ids) for job in jobs for e in (*job.examples, *job.tail))
-        each += score_bytes(base, longest)
-    room = free_bytes(base.device) / 2
-    tokens = LEAST_TOKENS
-    while tokens * 2 <= MOST_TOKENS and tokens * 2 * each <= room:
+    if not uses_packing(base, adapter_config, engine):
+        longest = max(len(e.ids) for job in jobs for e in (*job.examples, *job.holdout_examples))
+        each += attention_score_bytes(base, longest)
+    room = get_free_bytes(base.device) / 2
+    tokens = MIN_FORWARD_TOKENS
+    while tokens * 2 <= MAX_FORWARD_TOKENS and tokens * 2 * each <= room:
         tokens *= 2
     return tokens
 
@@ -110,13 +110,15 @@ def activation_bytes(base: Base) -> int:
     return base.dtype.itemsize * sum(m.in_features + m.out_features for m in linear)
 
 
-def score_bytes(base: Base, width: int) -> int:
+def attention_score_bytes(base: Base, width: int) -> int:
     """The same for attention in rows of so many tokens: scores, and their softmax."""
     config = base.model.config
     return 2 * base.dtype.itemsize * config.num_hidden_layers * config.num_attention_heads * width
 
 
-def frozen_for(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> Frozen | None:
+def make_activation_cache(
+    base: Base, adapter_config: AdapterConfig, engine: EngineConfig
+) -> ActivationCache | None:
     """What keeps the part that no adapter changes, ``None`` where all is changed.
 
     Dropout draws for whole examples, so with it nothing is left out.
@@ -124,18 +126,18 @@ def frozen_for(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) 
     whole = adapter_config.active == "all" and not adapter_config.top_layers
     if whole or adapter_config.dropout or not engine.keep:
         return None
-    return Frozen(
+    return ActivationCache(
         base, adapter_config, forward_tokens=engine.forward_tokens, keep_bytes=engine.keep_bytes
     )
 
 
-def seats_for(
+def choose_slots(
     base: Base,
-    jobs: Sequence[Job],
+    jobs: Sequence[TrainingJob],
     adapter_config: AdapterConfig,
     config: TrainConfig,
     engine: EngineConfig,
-    frozen: Frozen | None,
+    frozen: ActivationCache | None,
 ) -> int:
     """How many people sit at once.
 
@@ -147,16 +149,16 @@ def seats_for(
     if engine.slots:
         return max(1, min(engine.slots, len(jobs)))
     widths = (
-        mean(len(e.ids) - (frozen.start(e) if frozen else 0) for e in job.examples)
+        mean(len(e.ids) - (frozen.find_active_start(e) if frozen else 0) for e in job.examples)
         * min(config.batch, len(job.examples))
         for job in jobs
     )
     wanted = engine.forward_tokens / mean(widths)
     # weights, gradients, two moments, and a copy in the base's type
     held = 5 * 4 * adapter_config.count_numbers(base.model)
-    room = free_bytes(base.device) / 4 / held
-    most = MOST_SEATS * max(1, engine.forward_tokens // LEAST_TOKENS)
+    room = get_free_bytes(base.device) / 4 / held
+    most = MAX_SLOTS * max(1, engine.forward_tokens // MIN_FORWARD_TOKENS)
     seats = 1
-    while seats * 2 <= min(max(wanted * 2, FEWEST_SEATS), room, most):
+    while seats * 2 <= min(max(wanted * 2, MIN_SLOTS), room, most):
         seats *= 2
     return min(seats, len(jobs))

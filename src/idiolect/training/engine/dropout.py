@@ -10,7 +10,7 @@ from torch import Tensor
 from idiolect.adapters.stacks.base import Dropout
 
 
-def row_dropout(rate: float, seeds: Sequence[int], lengths: Sequence[int]) -> Dropout | None:
+def make_row_dropout(rate: float, seeds: Sequence[int], lengths: Sequence[int]) -> Dropout | None:
     """Drop entries of the adapters' input: row ``i`` draws from ``seeds[i]``, for its first
     ``lengths[i]`` tokens.
 
@@ -19,7 +19,7 @@ def row_dropout(rate: float, seeds: Sequence[int], lengths: Sequence[int]) -> Dr
     if rate == 0:
         return None
 
-    def drop(x: Tensor, number: int) -> Tensor:
+    def drop_entries(x: Tensor, number: int) -> Tensor:
         mask = torch.ones(x.shape, dtype=x.dtype)
         for i, (seed, length) in enumerate(zip(seeds, lengths, strict=True)):
             generator = torch.Generator().manual_seed((seed + number * 1_000_003) % 2**63)
@@ -27,4 +27,4 @@ def row_dropout(rate: float, seeds: Sequence[int], lengths: Sequence[int]) -> Dr
             mask[i, :length] = (draws >= rate).to(x.dtype) / (1 - rate)
         return x * mask.to(x.device)
 
-    return drop
+    return drop_entries

@@ -21,28 +21,28 @@ class StackedAdamW:
     def __init__(self, stack: TrainableStack[object], config: TrainConfig) -> None:
         assert stack.grads is not None
         self.config = config
-        self.weights = stack.weights[:, stack.trained_from :]
-        self.grads = stack.grads[:, stack.trained_from :]
-        self.first = torch.zeros_like(self.weights)
-        self.second = torch.zeros_like(self.weights)
-        self.taken = [0] * stack.slots
+        self.weights = stack.weights[:, stack.trainable_offset :]
+        self.grads = stack.grads[:, stack.trainable_offset :]
+        self.exp_avg = torch.zeros_like(self.weights)
+        self.exp_avg_sq = torch.zeros_like(self.weights)
+        self.step_counts = [0] * stack.num_slots
 
-    def reset(self, slot: int) -> None:
+    def reset_slot(self, slot: int) -> None:
         """Forget a slot's past: what a newly seated person starts from."""
-        self.first[slot].zero_()
-        self.second[slot].zero_()
-        self.taken[slot] = 0
+        self.exp_avg[slot].zero_()
+        self.exp_avg_sq[slot].zero_()
+        self.step_counts[slot] = 0
 
     @torch.no_grad()
-    def step(self, slot: int, rate: float) -> float:
+    def step_slot(self, slot: int, rate: float) -> float:
         """Clip and apply one slot's gradients, no other's; gives their norm before clipping."""
         c = self.config
         weight, grad = self.weights[slot], self.grads[slot]
-        first, second = self.first[slot], self.second[slot]
+        first, second = self.exp_avg[slot], self.exp_avg_sq[slot]
         norm = float(torch.linalg.vector_norm(grad))
         grad.mul_(min(1.0, c.clip / (norm + 1e-6)))
-        self.taken[slot] += 1
-        taken = self.taken[slot]
+        self.step_counts[slot] += 1
+        taken = self.step_counts[slot]
         weight.mul_(1 - rate * c.weight_decay)
         first.lerp_(grad, 1 - c.beta1)
         second.mul_(c.beta2).addcmul_(grad, grad, value=1 - c.beta2)

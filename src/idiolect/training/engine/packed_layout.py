@@ -16,21 +16,21 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.stacks.base import TrainableStack
-from idiolect.inference.nll import head_nll
+from idiolect.inference.nll import nll_from_hidden
 from idiolect.models.base import Base
-from idiolect.models.forward.partial import sees_all
-from idiolect.models.forward.varlen import Spans, run_spans
-from idiolect.prompts.batch import targets_of
-from idiolect.training.engine.padded_layout import Row, Scored
+from idiolect.models.forward.partial import has_full_attention
+from idiolect.models.forward.varlen import PackedSequences, forward_packed
+from idiolect.prompts.batch import list_targets
+from idiolect.training.engine.padded_layout import BatchRow, TokenLosses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
+class PackedBatch:
     """Rows of one forward; each without its last token, which predicts nothing."""
 
     ids: Tensor
     """Token ids [N], sorted by slot."""
-    spans: Spans
+    spans: PackedSequences
     slots: tuple[int, ...]
     """Whose tokens they are, each slot once, in order."""
     sizes: tuple[int, ...]
@@ -45,41 +45,41 @@ class Packed:
     """How often each target token counts [M], fp32."""
 
 
-class PackedRows:
+class PackedLayout:
     """Runs rows without padding."""
 
     def __init__(self, base: Base, stack: TrainableStack[object], *, forward_tokens: int) -> None:
         self.base, self.stack, self.forward_tokens = base, stack, forward_tokens
 
-    def takes(self, rows: Sequence[Row]) -> bool:
+    def supports(self, rows: Sequence[BatchRow]) -> bool:
         """Whether all layers see all tokens of each row, as attention over spans does."""
-        return sees_all(self.base, max(len(row.example.ids) for row in rows))
+        return has_full_attention(self.base, max(len(row.example.ids) for row in rows))
 
-    def forwards(self, rows: Sequence[Row]) -> Iterator[Scored]:
+    def iter_forwards(self, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
         """One forward after another; whoever trains goes backward before asking for the next."""
-        for some in portions(rows, self.forward_tokens):
-            packed = pack(some, self.base.device)
-            with self.stack.applied_to_tokens(packed.slots, packed.sizes):
-                hidden = run_spans(self.base, packed.ids, packed.spans)
-            nll = head_nll(self.base.model, hidden[packed.position], packed.label)
-            yield Scored(nll, packed.count, packed.slot)
+        for some in split_by_token_budget(rows, self.forward_tokens):
+            packed = pack_sequences(some, self.base.device)
+            with self.stack.activate_packed(packed.slots, packed.sizes):
+                hidden = forward_packed(self.base, packed.ids, packed.spans)
+            nll = nll_from_hidden(self.base.model, hidden[packed.position], packed.label)
+            yield TokenLosses(nll, packed.count, packed.slot)
 
 
-def portions(rows: Sequence[Row], budget: int) -> Iterator[list[Row]]:
+def split_by_token_budget(rows: Sequence[BatchRow], budget: int) -> Iterator[list[BatchRow]]:
     """Rows by slot, as many together as have at most ``budget`` tokens (or one row)."""
-    some: list[Row] = []
+    some: list[BatchRow] = []
     tokens = 0
     for row in sorted(rows, key=lambda row: row.slot):
-        if some and tokens + _length(row) > budget:
+        if some and tokens + _count_input_tokens(row) > budget:
             yield some
             some, tokens = [], 0
         some.append(row)
-        tokens += _length(row)
+        tokens += _count_input_tokens(row)
     if some:
         yield some
 
 
-def pack(rows: Sequence[Row], device: torch.device) -> Packed:
+def pack_sequences(rows: Sequence[BatchRow], device: torch.device) -> PackedBatch:
     """Rows, sorted by slot, as tensors."""
     ids: list[int] = []
     sizes: dict[int, int] = {}
@@ -88,18 +88,18 @@ def pack(rows: Sequence[Row], device: torch.device) -> Packed:
     label: list[int] = []
     count: list[float] = []
     for row in rows:
-        places, labels, counts = targets_of(row.example)
+        places, labels, counts = list_targets(row.example)
         slot += [row.slot] * len(places)
         position += [len(ids) + place for place in places]
         label += labels
         count += counts
         ids += row.example.ids[:-1]
-        sizes[row.slot] = sizes.get(row.slot, 0) + _length(row)
+        sizes[row.slot] = sizes.get(row.slot, 0) + _count_input_tokens(row)
     assert list(sizes) == sorted(sizes)
     to = {"dtype": torch.long, "device": device}
-    return Packed(
+    return PackedBatch(
         ids=torch.tensor(ids, **to),
-        spans=Spans.of([_length(row) for row in rows], device),
+        spans=PackedSequences.from_lengths([_count_input_tokens(row) for row in rows], device),
         slots=tuple(sizes),
         sizes=tuple(sizes.values()),
         slot=torch.tensor(slot, **to),
@@ -109,6 +109,6 @@ def pack(rows: Sequence[Row], device: torch.device) -> Packed:
     )
 
 
-def _length(row: Row) -> int:
+def _count_input_tokens(row: BatchRow) -> int:
     """The tokens of a row that run."""
     return len(row.example.ids) - 1

@@ -15,19 +15,23 @@ from torch import Tensor
 
 from idiolect.adapters.protocol import AdapterConfig
 from idiolect.adapters.stacks.base import TrainableStack
-from idiolect.inference.nll import head_nll
-from idiolect.models.attention import Front
+from idiolect.inference.nll import nll_from_hidden
+from idiolect.models.attention import PastKeyValues
 from idiolect.models.base import Base
-from idiolect.models.forward.partial import run_part, sees_all
-from idiolect.prompts.batch import Batch, collate, parcels
+from idiolect.models.forward.partial import forward_part, has_full_attention
+from idiolect.prompts.batch import Batch, batches_within_token_budget, collate
 from idiolect.prompts.render import Example
-from idiolect.training.engine.activation_cache import Frozen
-from idiolect.training.engine.dropout import row_dropout
-from idiolect.training.engine.shared_prefixes import Heads, no_heads, shared_heads
+from idiolect.training.engine.activation_cache import ActivationCache
+from idiolect.training.engine.dropout import make_row_dropout
+from idiolect.training.engine.shared_prefixes import (
+    SharedPrefixes,
+    find_shared_prefixes,
+    no_prefixes,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BatchRow:
     """One example of one step."""
 
     slot: int
@@ -37,7 +41,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class TokenLosses:
     """The target tokens of one forward."""
 
     nll: Tensor
@@ -48,7 +52,7 @@ class Scored:
     """Whose each is [N]."""
 
 
-class PaddedRows:
+class PaddedLayout:
     """Runs rows padded to the longest of a forward."""
 
     def __init__(
@@ -59,59 +63,64 @@ class PaddedRows:
         *,
         forward_tokens: int,
         share: bool,
-        frozen: Frozen | None,
+        frozen: ActivationCache | None,
     ) -> None:
         self.base, self.stack, self.adapter_config = base, stack, adapter_config
-        self.forward_tokens, self.frozen = forward_tokens, frozen
-        self.share = (
+        self.forward_tokens, self.activation_cache = forward_tokens, frozen
+        self.share_prefixes = (
             share and not frozen and not adapter_config.dropout and adapter_config.active == "all"
         )
 
-    def forwards(self, rows: Sequence[Row]) -> Iterator[Scored]:
+    def iter_forwards(self, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
         """One forward after another; whoever trains goes backward before asking for the next."""
-        if self.frozen:
-            self.frozen.prepare([row.example for row in rows])
-        heads = self._heads(rows)
-        for group in heads.parcels(self.forward_tokens):
-            theirs, some = [rows[i] for i in group], heads.among(group)
-            made = self._run_heads(theirs, some)
-            widths = [self._width(row) - some.length(n) for n, row in enumerate(theirs)]
+        if self.activation_cache:
+            self.activation_cache.ensure_cached([row.example for row in rows])
+        heads = self._find_prefixes(rows)
+        for group in heads.iter_row_groups(self.forward_tokens):
+            theirs, some = [rows[i] for i in group], heads.select(group)
+            made = self._run_prefixes(theirs, some)
+            widths = [
+                self._count_adapted_tokens(row) - some.get_prefix_length(n)
+                for n, row in enumerate(theirs)
+            ]
             # Their graph lasts for several forwards, so its gradients are collected in between.
-            fronts = {layer: (_leaf(k), _leaf(v)) for layer, (k, v) in made.items()}
-            for parcel in parcels(widths, self.forward_tokens):
+            fronts = {layer: (_detach_leaf(k), _detach_leaf(v)) for layer, (k, v) in made.items()}
+            for parcel in batches_within_token_budget(widths, self.forward_tokens):
                 chosen = [theirs[i] for i in parcel]
-                owners = self._owners(chosen)
-                starts = [some.length(n) for n in parcel]
-                front = some.front(fronts, parcel, self.base.device)
-                nll, batch = self._forward(chosen, owners, starts, front)
-                yield Scored(nll, batch.count, owners[batch.row])
+                owners = self._make_slot_tensor(chosen)
+                starts = [some.get_prefix_length(n) for n in parcel]
+                front = some.gather_past_key_values(fronts, parcel, self.base.device)
+                nll, batch = self._forward_rows(chosen, owners, starts, front)
+                yield TokenLosses(nll, batch.count, owners[batch.row])
             if torch.is_grad_enabled():
-                self._back_to_heads(made, fronts)
+                self._backward_prefixes(made, fronts)
 
-    def _width(self, row: Row) -> int:
+    def _count_adapted_tokens(self, row: BatchRow) -> int:
         """Tokens of a row that run through adapted layers."""
-        return len(row.example.ids) - (self.frozen.start(row.example) if self.frozen else 0)
+        return len(row.example.ids) - (
+            self.activation_cache.find_active_start(row.example) if self.activation_cache else 0
+        )
 
-    def _owners(self, rows: Sequence[Row]) -> Tensor:
+    def _make_slot_tensor(self, rows: Sequence[BatchRow]) -> Tensor:
         return torch.tensor([row.slot for row in rows], device=self.base.device)
 
-    def _heads(self, rows: Sequence[Row]) -> Heads:
+    def _find_prefixes(self, rows: Sequence[BatchRow]) -> SharedPrefixes:
         """What each person's rows have in common before their targets."""
         lengths = [len(row.example.ids) for row in rows]
-        if not self.share or not sees_all(self.base, max(lengths)):
-            return no_heads(len(rows))
+        if not self.share_prefixes or not has_full_attention(self.base, max(lengths)):
+            return no_prefixes(len(rows))
         prompts = [row.example.ids[: row.example.answer_start] for row in rows]
-        return shared_heads(prompts, [row.slot for row in rows], tokens=sum(lengths))
+        return find_shared_prefixes(prompts, [row.slot for row in rows], tokens=sum(lengths))
 
-    def _run_heads(self, rows: Sequence[Row], heads: Heads) -> Front:
+    def _run_prefixes(self, rows: Sequence[BatchRow], heads: SharedPrefixes) -> PastKeyValues:
         """Keys and values of heads, with their graph."""
         if not heads.ids:
             return {}
-        owners = self._owners([rows[n] for n in heads.some_row()])
-        with self.stack.applied(owners):
-            return heads.run(self.base).made
+        owners = self._make_slot_tensor([rows[n] for n in heads.representative_rows()])
+        with self.stack.activate(owners):
+            return heads.run_prefixes(self.base).new_key_values
 
-    def _back_to_heads(self, made: Front, fronts: Front) -> None:
+    def _backward_prefixes(self, made: PastKeyValues, fronts: PastKeyValues) -> None:
         """The backward of the heads, from what the rows' left at their keys and values."""
         pairs = [
             (output, leaf.grad)
@@ -123,35 +132,41 @@ class PaddedRows:
             outputs, found = zip(*pairs, strict=True)
             torch.autograd.backward(outputs, found)
 
-    def _forward(
-        self, rows: Sequence[Row], owners: Tensor, starts: Sequence[int], front: Front | None
+    def _forward_rows(
+        self,
+        rows: Sequence[BatchRow],
+        owners: Tensor,
+        starts: Sequence[int],
+        front: PastKeyValues | None,
     ) -> tuple[Tensor, Batch]:
         """The rows from their starts on, behind what stands in front of them."""
         examples = [row.example for row in rows]
-        if self.frozen:
-            return self.frozen.target_nll(self.stack, examples, owners)
-        batch = collate(examples, pad=self.base.pad, device=self.base.device, starts=starts)
+        if self.activation_cache:
+            return self.activation_cache.target_nll(self.stack, examples, owners)
+        batch = collate(
+            examples, pad=self.base.pad_token_id, device=self.base.device, starts=starts
+        )
         ids = batch.ids[:, :-1]  # the last column predicts nothing
         if front is None:
-            hidden = self._whole(rows, ids, owners)
+            hidden = self._forward_whole_rows(rows, ids, owners)
         else:
-            with self.stack.applied(owners):
-                hidden = run_part(self.base, ids, batch.start, front=front).hidden
+            with self.stack.activate(owners):
+                hidden = forward_part(self.base, ids, batch.start, front=front).hidden
         hidden = hidden[batch.row, batch.position]
-        return head_nll(self.base.model, hidden, batch.label), batch
+        return nll_from_hidden(self.base.model, hidden, batch.label), batch
 
-    def _whole(self, rows: Sequence[Row], ids: Tensor, owners: Tensor) -> Tensor:
+    def _forward_whole_rows(self, rows: Sequence[BatchRow], ids: Tensor, owners: Tensor) -> Tensor:
         """Hidden states [B, T, D] of whole rows."""
         prompts = [row.example.ids[: row.example.answer_start] for row in rows]
-        active = self.stack.active(prompts, ids.shape[1])
+        active = self.stack.token_mask(prompts, ids.shape[1])
         lengths = [len(row.example.ids) - 1 for row in rows]
         rate = self.adapter_config.dropout if torch.is_grad_enabled() else 0.0
-        drop = row_dropout(rate, [row.seed for row in rows], lengths)
-        with self.stack.applied(owners, active=active, dropout=drop):
+        drop = make_row_dropout(rate, [row.seed for row in rows], lengths)
+        with self.stack.activate(owners, active=active, dropout=drop):
             decoder: Any = self.base.model.get_decoder()
             return decoder(input_ids=ids, use_cache=False).last_hidden_state
 
 
-def _leaf(tensor: Tensor) -> Tensor:
+def _detach_leaf(tensor: Tensor) -> Tensor:
     """The same numbers, where gradients for them end."""
     return tensor.detach().requires_grad_(tensor.requires_grad)

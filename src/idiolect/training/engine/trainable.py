@@ -9,23 +9,27 @@ from typing import Any, Generic, TypeVar
 from idiolect.adapters.kinds import create_stack
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import TrainableStack
-from idiolect.adapters.stacks.gates import Gates, GateStack
+from idiolect.adapters.stacks.gates import GateVectors, GateVectorStack
 from idiolect.models.base import Base
 
 V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind(Generic[V]):
+class AdapterKind(Generic[V]):
     """What is trained for each person, and comes out."""
 
     name: str
     """Part of what a checkpoint is recognized by."""
-    stack: Callable[[Base, Any, int], TrainableStack[V]]
+    make_stack: Callable[[Base, Any, int], TrainableStack[V]]
     """(base, config of the adapters, slots) to an empty stack."""
-    packs: bool
+    supports_packing: bool
     """Whether it can act on tokens without padding, if the kind of adapter can."""
 
 
-ADAPTERS: Kind[Adapter] = Kind(name="adapters", stack=create_stack, packs=True)
-GATES: Kind[Gates] = Kind(name="gates", stack=GateStack, packs=False)
+ADAPTERS: AdapterKind[Adapter] = AdapterKind(
+    name="adapters", make_stack=create_stack, supports_packing=True
+)
+GATES: AdapterKind[GateVectors] = AdapterKind(
+    name="gates", make_stack=GateVectorStack, supports_packing=False
+)

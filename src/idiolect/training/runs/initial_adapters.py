@@ -12,7 +12,7 @@ from typing import Protocol
 from idiolect.adapters.protocol import Adapter
 
 
-class Starts(Protocol):
+class InitialAdapters(Protocol):
     """Everyone's start."""
 
     def require_all(self, people: Sequence[str]) -> None:
@@ -23,23 +23,23 @@ class Starts(Protocol):
         """Raise where an adapter of theirs, made of pieces of these sharers, may not be used."""
         ...
 
-    def origin(self, person: str) -> str:
+    def compute_fingerprint(self, person: str) -> str:
         """A fingerprint of what their start is made of; empty where the settings say it."""
         ...
 
-    def sharers(self, person: str) -> tuple[str, ...]:
+    def list_sharers(self, person: str) -> tuple[str, ...]:
         """Whose pieces it is made of, under their pseudonyms."""
         ...
 
-    def adapter(self, person: str) -> Adapter: ...
+    def get_adapter(self, person: str) -> Adapter: ...
 
 
 @dataclass(frozen=True, slots=True)
-class SameStart:
+class SharedInitialAdapter:
     """One adapter for everyone, which the settings name by its sha256."""
 
-    start: Adapter
-    made_of: tuple[str, ...] = ()
+    initial_adapter: Adapter
+    source_sharers: tuple[str, ...] = ()
 
     def require_all(self, people: Sequence[str]) -> None:
         """Everyone has it."""
@@ -47,14 +47,14 @@ class SameStart:
     def require_sharers(self, person: str, sharers: Sequence[str]) -> None:
         """Nothing is known of a pool."""
 
-    def origin(self, person: str) -> str:
+    def compute_fingerprint(self, person: str) -> str:
         """What the settings say."""
         return ""
 
-    def sharers(self, person: str) -> tuple[str, ...]:
+    def list_sharers(self, person: str) -> tuple[str, ...]:
         """As its manifest says."""
-        return self.made_of
+        return self.source_sharers
 
-    def adapter(self, person: str) -> Adapter:
+    def get_adapter(self, person: str) -> Adapter:
         """The one."""
-        return self.start
+        return self.initial_adapter

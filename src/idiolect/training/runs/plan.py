@@ -12,27 +12,27 @@ from typing import Literal
 
 from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.store.store import AdapterStore, Record
-from idiolect.config import fingerprint, to_plain
+from idiolect.adapters.store.store import AdapterRecord, AdapterStore
+from idiolect.config import compute_fingerprint, to_plain
 from idiolect.errors import UsageError
 from idiolect.history.history import History
 from idiolect.models.base import Base
 from idiolect.models.device import DtypeName
 from idiolect.profiles.profile import Profile
-from idiolect.prompts.context import ContextConfig, Person
-from idiolect.prompts.render import Example, PromptConfig, Prompter
+from idiolect.prompts.context import ContextConfig, PersonContext
+from idiolect.prompts.render import Example, PromptConfig, PromptRenderer
 from idiolect.retrieval.dense import Encoder
 from idiolect.tasks.task import Task
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.holdout_gate import GateConfig
-from idiolect.training.runs.initial_adapters import Starts
+from idiolect.training.runs.initial_adapters import InitialAdapters
 from idiolect.training.schedule import TrainConfig
 
 Mode = Literal["afresh", "continue"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FromPool:
+class PoolReference:
     """The pool of whose pieces everyone's start is made."""
 
     id: str
@@ -58,7 +58,7 @@ class PersonalConfig:
     start: str = ""
     """sha256 of the adapter from which everyone starts; empty for fresh ones. Whoever names the
     adapter sets it (``run.starting_from``)."""
-    pool: FromPool | None = None
+    pool: PoolReference | None = None
     """Where everyone starts from the adapter that their recipe makes; whoever names recipes sets
     it."""
     dtype: DtypeName = "auto"
@@ -72,23 +72,23 @@ class PersonalConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PersonPlan:
     """One person's work."""
 
     person: str
     made_by: str
-    history: str
+    history_fingerprint: str
     """Fingerprint of the items that are trained on."""
     items: int
-    front: tuple[Example, ...]
+    train_examples: tuple[Example, ...]
     """What is trained on."""
-    tail: tuple[Example, ...]
+    holdout_examples: tuple[Example, ...]
     """What is held out for the gate."""
-    start: Adapter | None
+    previous_adapter: Adapter | None
     """Their present adapter, to go on from."""
     sharers: tuple[str, ...]
     """Whose pieces their adapter will be made of."""
-    unusable: int
+    unusable_items: int
     """Items left out: no answer, or too long."""
 
 
@@ -104,7 +104,7 @@ class RunContext:
     """Texts about each person, shown in prompts if ``config.context.profile`` is on."""
     encoder: Encoder | None = None
     """Needed for dense retrieval only."""
-    starts: Starts | None = None
+    starts: InitialAdapters | None = None
     """Where each person's training starts; fresh adapters if ``None``."""
     mode: Mode = "afresh"
 
@@ -114,19 +114,19 @@ class Planner:
 
     def __init__(self, context: RunContext, stores: Sequence[AdapterStore]) -> None:
         self.context, self.config, self.stores = context, context.config, stores
-        self.prompter = Prompter(context.base.tokenizer, context.config.prompt)
+        self.prompter = PromptRenderer(context.base.tokenizer, context.config.prompt)
 
-    def known(self, person: str) -> Record | None:
+    def find_record(self, person: str) -> AdapterRecord | None:
         """What the first store that knows a person says of them."""
-        return next(filter(None, (store.record(person) for store in self.stores)), None)
+        return next(filter(None, (store.get_record(person) for store in self.stores)), None)
 
-    def plan(self, history: History) -> Planned | None:
+    def plan_person(self, history: History) -> PersonPlan | None:
         """A person's work, ``None`` where the stores have them as they would become."""
-        history = self._used(history)
-        made_by, known = self._cause(history), self.known(history.person)
+        history = self._limit_history(history)
+        made_by, known = self._fingerprint_inputs(history), self.find_record(history.person)
         if known is not None and known.made_by == made_by:
             return None
-        person = Person(
+        person = PersonContext(
             history,
             self.context.task,
             self.prompter,
@@ -135,32 +135,34 @@ class Planner:
             encoder=self.context.encoder,
             seed=self.config.train.seed,
         )
-        front = len(history.items) - self.config.gate.tail(len(history.items))
-        first, start = self._beginning(history, known, front)
-        examples = [person.item_example(n) for n in range(len(history.items))]
+        front = len(history.items) - self.config.gate.count_holdout(len(history.items))
+        first, start = self._find_start(history, known, front)
+        examples = [person.build_item_example(n) for n in range(len(history.items))]
         if start is not None and not any(examples[first:front]):
             return None  # nothing new to go on with
         starts = self.context.starts
-        sharers = starts.sharers(history.person) if starts else ()
+        sharers = starts.list_sharers(history.person) if starts else ()
         if start is not None and known is not None:
             sharers = known.sharers
-        return Planned(
+        return PersonPlan(
             person=history.person,
             made_by=made_by,
-            history=History(history.person, history.items[:front]).fingerprint(),
+            history_fingerprint=History(
+                history.person, history.items[:front]
+            ).compute_fingerprint(),
             items=front,
-            front=tuple(e for e in examples[first:front] if e is not None),
-            tail=tuple(e for e in examples[front:] if e is not None),
-            start=start,
+            train_examples=tuple(e for e in examples[first:front] if e is not None),
+            holdout_examples=tuple(e for e in examples[front:] if e is not None),
+            previous_adapter=start,
             sharers=sharers,
-            unusable=examples.count(None),
+            unusable_items=examples.count(None),
         )
 
-    def _used(self, history: History) -> History:
+    def _limit_history(self, history: History) -> History:
         """The part of a history that these settings look at."""
-        return history.last(self.config.last_items) if self.config.last_items else history
+        return history.take_last(self.config.last_items) if self.config.last_items else history
 
-    def _cause(self, history: History) -> str:
+    def _fingerprint_inputs(self, history: History) -> str:
         """Fingerprint of everything that the adapter of a person with this history follows from.
 
         Neither the device nor where things lie is in it: moving them is no reason to train everyone
@@ -172,38 +174,40 @@ class Planner:
         if self.config.pool is not None:
             settings["pool"] = self.config.pool.id
         starts = self.context.starts
-        origin = starts.origin(history.person) if starts else ""
-        return fingerprint(
+        origin = starts.compute_fingerprint(history.person) if starts else ""
+        return compute_fingerprint(
             [
                 self.context.base.identity,
                 settings,
-                history.fingerprint(),
+                history.compute_fingerprint(),
                 [p.text for p in profiles] if self.config.context.profile else [],
                 *([origin] if origin else []),
             ]
         )
 
-    def _beginning(
-        self, history: History, known: Record | None, front: int
+    def _find_start(
+        self, history: History, known: AdapterRecord | None, front: int
     ) -> tuple[int, Adapter | None]:
         """The first item to train on and the adapter to start from.
 
         Going on is only possible where the items trained on before are this history's first ones;
         where none were (an adapter that was imported), it starts with the first.
         """
-        present = self._adapter(history.person) if self.context.mode == "continue" else None
+        present = self._load_adapter(history.person) if self.context.mode == "continue" else None
         if known is None or present is None or known.items > front:
             return 0, None
         if self.context.starts is not None:
             self.context.starts.require_sharers(history.person, known.sharers)
         if known.items == 0:
             return 0, present
-        seen = History(history.person, history.items[: known.items]).fingerprint()
-        if seen != known.history or (known.items == front and not self._only_grew(history, known)):
+        seen = History(history.person, history.items[: known.items]).compute_fingerprint()
+        if seen != known.history or (
+            known.items == front and not self._has_only_grown(history, known)
+        ):
             return 0, None
         return known.items, present
 
-    def _only_grew(self, history: History, known: Record) -> bool:
+    def _has_only_grown(self, history: History, known: AdapterRecord) -> bool:
         """Whether the known adapter is what these settings made of some first items of a history.
 
         The held-out tail grows with a history, so there may be nothing new to train on.
@@ -211,11 +215,11 @@ class Planner:
         prefixes = (
             History(history.person, history.items[:count])
             for count in range(known.items, len(history.items))
-            if count - self.config.gate.tail(count) == known.items
+            if count - self.config.gate.count_holdout(count) == known.items
         )
-        return any(self._cause(prefix) == known.made_by for prefix in prefixes)
+        return any(self._fingerprint_inputs(prefix) == known.made_by for prefix in prefixes)
 
-    def _adapter(self, person: str) -> Adapter | None:
+    def _load_adapter(self, person: str) -> Adapter | None:
         """The adapter in the first store that knows a person."""
-        holder = next((store for store in self.stores if store.record(person)), None)
-        return holder.adapter(person) if holder else None
+        holder = next((store for store in self.stores if store.get_record(person)), None)
+        return holder.get_adapter(person) if holder else None

@@ -9,30 +9,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from idiolect.adapters.formats.peft import WEIGHTS, load_peft
+from idiolect.adapters.formats.peft import WEIGHTS_FILE, load_peft
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.store.source import sharers_in
+from idiolect.adapters.store.source import read_sharers
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.events import Listener, both, silent
+from idiolect.events import Listener, null_listener, tee
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.models.base import Base, load_base
-from idiolect.models.cpu.shape_caches import bound_shape_caches
+from idiolect.models.cpu.shape_caches import limit_onednn_shape_caches
 from idiolect.models.encoder import MiniLM
 from idiolect.privacy.ledger import Ledger
-from idiolect.profiles.store import load as load_profiles
+from idiolect.profiles.store import load_profiles as load_profiles
 from idiolect.storage.files import sha256_file
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.tasks.registry import get_task
 from idiolect.training.engine.config import EngineConfig
-from idiolect.training.runs.initial_adapters import SameStart, Starts
+from idiolect.training.runs.initial_adapters import InitialAdapters, SharedInitialAdapter
 from idiolect.training.runs.personalize import Personalizer
 from idiolect.training.runs.plan import PersonalConfig, RunContext
 from idiolect.training.runs.request import PersonalizeRequest
 from idiolect.training.runs.summary import PersonalSummary
 
-OpenStarts = Callable[[], Starts]
+OpenStarts = Callable[[], InitialAdapters]
 """Opens where each person starts, if that is made of pieces (``config.pool``)."""
 
 
@@ -41,7 +41,7 @@ def open_dataset(request: PersonalizeRequest) -> Dataset:
     dataset = read_dataset(request.data)
     get_task(dataset.task)
     for person in request.people:
-        dataset.counts(person)
+        dataset.get_counts(person)
     if request.config and request.config.context.profile and request.profiles is None:
         raise UsageError("context.profile is on: name the profiles (idiolect profile writes them)")
     return dataset
@@ -52,13 +52,13 @@ def list_people(request: PersonalizeRequest, dataset: Dataset) -> tuple[str, ...
     return tuple(dict.fromkeys(request.people)) or dataset.people
 
 
-def starting_from(config: PersonalConfig, start: Path | None) -> PersonalConfig:
+def set_start_adapter(config: PersonalConfig, start: Path | None) -> PersonalConfig:
     """The settings with the adapter that everyone starts from, by its weights' sha256."""
     if start is None:
         return replace(config, start="", pool=None)
-    if not (start / WEIGHTS).is_file():
-        raise MissingError(f"{start}: no adapter in PEFT's format there (it has no {WEIGHTS})")
-    return replace(config, start=sha256_file(start / WEIGHTS), pool=None)
+    if not (start / WEIGHTS_FILE).is_file():
+        raise MissingError(f"{start}: no adapter in PEFT's format there (it has no {WEIGHTS_FILE})")
+    return replace(config, start=sha256_file(start / WEIGHTS_FILE), pool=None)
 
 
 class PersonalizeRun:
@@ -72,9 +72,9 @@ class PersonalizeRun:
         request: PersonalizeRequest,
         *,
         open_starts: OpenStarts | None = None,
-        listener: Listener = silent,
+        listener: Listener = null_listener,
     ) -> None:
-        bound_shape_caches()
+        limit_onednn_shape_caches()
         self.request, self.listener = request, listener
         self.config = config = request.config or PersonalConfig()
         self.dataset = open_dataset(request)
@@ -99,12 +99,12 @@ class PersonalizeRun:
             mode=request.mode,
         )
 
-    def _open_starts(self, base: Base, open_starts: OpenStarts | None) -> Starts | None:
+    def _open_starts(self, base: Base, open_starts: OpenStarts | None) -> InitialAdapters | None:
         """Where each person starts; raises if a person has no start to use."""
         assert (self.config.pool is None) == (open_starts is None)
         if open_starts is None:
             start, folder = self._load_start(base), self.request.start
-            return SameStart(start, sharers_in(folder)) if start and folder else None
+            return SharedInitialAdapter(start, read_sharers(folder)) if start and folder else None
         starts = open_starts()
         starts.require_all(self.people)
         return starts
@@ -112,7 +112,7 @@ class PersonalizeRun:
     def _load_start(self, base: Base) -> Adapter | None:
         """The adapter that everyone starts from, if it still is the one that was named."""
         folder, config = self.request.start, self.config
-        if starting_from(config, folder) != config:
+        if set_start_adapter(config, folder) != config:
             raise UsageError(
                 f"start: {folder or 'no adapter'} is not the one with sha256 {config.start or '-'} "
                 "that the settings name; name the adapter again (--start)"
@@ -120,9 +120,10 @@ class PersonalizeRun:
         if folder is None:
             return None
         adapter = load_peft(folder, base)
-        if not adapter.config.same_kind(config.lora):
+        if not adapter.config.is_same_kind(config.lora):
             raise MismatchError(
-                f"{folder}: {adapter.config.described} is no start for {config.lora.described}; "
+                f"{folder}: {adapter.config.description} is no start for "
+                f"{config.lora.description}; "
                 "train adapters of its kind, or start from another"
             )
         return adapter
@@ -151,12 +152,12 @@ class PersonalizeRun:
             store,
             known=known,
             ledger=ledger,
-            listener=both(self.listener, MetricsLog(store.folder / "metrics.jsonl")),
+            listener=tee(self.listener, MetricsLog(store.folder / "metrics.jsonl")),
         )
 
     def run_unsharded(self) -> PersonalSummary:
         """Train everyone into the store itself."""
         store = self.create_store(self.request.store)
-        with store.writing(wait=self.request.wait):
+        with store.lock_for_writing(wait=self.request.wait):
             trainer = self.create_personalizer(store, ledger=Ledger(store.folder / "ledger"))
-            return trainer.run(self.dataset.histories(self.people), people=len(self.people))
+            return trainer.run(self.dataset.iter_histories(self.people), people=len(self.people))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from idiolect.adapters.store.store import Record
+from idiolect.adapters.store.store import AdapterRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,48 +27,48 @@ class PersonalSummary:
 
 
 @dataclass(slots=True)
-class Tally:
+class RunCounter:
     """What is counted while people pass by."""
 
     started: float = field(default_factory=time.monotonic)
     trained: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     gated: list[str] = field(default_factory=list)
-    few: list[str] = field(default_factory=list)
-    done: int = 0
-    unusable: int = 0
+    too_few: list[str] = field(default_factory=list)
+    people_done: int = 0
+    unusable_items: int = 0
     items: int = 0
     tokens: int = 0
 
-    def passed(self, record: Record | None) -> None:
+    def record(self, record: AdapterRecord | None) -> None:
         """Count somebody by how they are served."""
-        self.done += 1
+        self.people_done += 1
         if record is not None and record.served == "too few items":
-            self.few.append(record.person)
+            self.too_few.append(record.person)
         elif record is not None and record.served == "gated":
             self.gated.append(record.person)
 
-    def summary(self) -> PersonalSummary:
+    def build_summary(self) -> PersonalSummary:
         """The counts as they are told."""
         return PersonalSummary(
             trained=tuple(self.trained),
             unchanged=tuple(self.unchanged),
             gated_off=tuple(sorted(self.gated)),
-            too_few=tuple(sorted(self.few)),
-            unusable_items=self.unusable,
+            too_few=tuple(sorted(self.too_few)),
+            unusable_items=self.unusable_items,
             items=self.items,
             tokens=self.tokens,
             seconds=time.monotonic() - self.started,
         )
 
 
-def summed(summaries: Sequence[PersonalSummary], *, seconds: float) -> PersonalSummary:
+def merge_summaries(summaries: Sequence[PersonalSummary], *, seconds: float) -> PersonalSummary:
     """The summaries of a run's shards as that of the whole run, which took ``seconds``."""
     return PersonalSummary(
-        trained=_everyone(s.trained for s in summaries),
-        unchanged=_everyone(s.unchanged for s in summaries),
-        gated_off=_everyone(s.gated_off for s in summaries),
-        too_few=_everyone(s.too_few for s in summaries),
+        trained=_merge_people(s.trained for s in summaries),
+        unchanged=_merge_people(s.unchanged for s in summaries),
+        gated_off=_merge_people(s.gated_off for s in summaries),
+        too_few=_merge_people(s.too_few for s in summaries),
         unusable_items=sum(s.unusable_items for s in summaries),
         items=sum(s.items for s in summaries),
         tokens=sum(s.tokens for s in summaries),
@@ -76,5 +76,5 @@ def summed(summaries: Sequence[PersonalSummary], *, seconds: float) -> PersonalS
     )
 
 
-def _everyone(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+def _merge_people(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(sorted(person for group in groups for person in group))

@@ -20,22 +20,22 @@ from typing import Any
 import torch
 
 from idiolect.errors import IdiolectError, MissingError, TrainingError, UsageError
-from idiolect.events import Listener, Progress, silent
+from idiolect.events import Listener, Progress, null_listener
 from idiolect.training.runs.request import PersonalizeRequest
 from idiolect.training.runs.run import OpenStarts, PersonalizeRun, list_people, open_dataset
-from idiolect.training.runs.summary import PersonalSummary, summed
-from idiolect.training.sharded.parts import RunShard, parts_of, require_count
-from idiolect.training.sharded.shards import merge, run_shard
+from idiolect.training.runs.summary import PersonalSummary, merge_summaries
+from idiolect.training.sharded.parts import RunShard, list_parts, require_shard_count
+from idiolect.training.sharded.shards import merge_parts, run_shard
 
 LOCAL = "local"
-RETRIES = 3
+MAX_RETRIES = 3
 """Times that a shard is given to a new worker after its worker died."""
-SHARDS_A_WORKER = 4
+SHARDS_PER_WORKER = 4
 """Enough that a slow shard does not keep everybody waiting, few enough that loading pays."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seats:
+class WorkerResources:
     """How many workers a cluster is asked for, and what each of them gets."""
 
     workers: int
@@ -47,7 +47,7 @@ def personalize_on_ray(
     request: PersonalizeRequest,
     *,
     open_starts: OpenStarts | None = None,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> PersonalSummary:
     """Do a request in shards on its Ray cluster (``local``: on this machine), and merge the parts.
 
@@ -60,23 +60,23 @@ def personalize_on_ray(
         if value is not None and value < 1:
             raise UsageError(f"{name}: must be at least 1, got {value}")
     started = time.monotonic()
-    request = _absolute(request)
+    request = _make_paths_absolute(request)
     people = list_people(request, open_dataset(request))
     if shards is not None:
-        require_count(request.store, shards)
+        require_shard_count(request.store, shards)
     device = request.config.device if request.config else "auto"
-    with _connected(request.ray or LOCAL) as ray:
-        seats = seats_in(ray.nodes(), workers, gpus=device != "cpu")
-        waiting = parts_of(request.store)
-        fit = min(SHARDS_A_WORKER * seats.workers, len(people))
-        of = shards or (waiting[0].of if waiting else max(1, fit))
+    with _connect_ray(request.ray or LOCAL) as ray:
+        seats = plan_workers(ray.nodes(), workers, gpus=device != "cpu")
+        waiting = list_parts(request.store)
+        fit = min(SHARDS_PER_WORKER * seats.workers, len(people))
+        of = shards or (waiting[0].total if waiting else max(1, fit))
         seats = replace(seats, workers=min(seats.workers, of))
-        done = _run(ray, request, open_starts, of, seats, listener=listener)
-    merge(request.store, wait=request.wait)
-    return summed(done, seconds=time.monotonic() - started)
+        done = _run_shards(ray, request, open_starts, of, seats, listener=listener)
+    merge_parts(request.store, wait=request.wait)
+    return merge_summaries(done, seconds=time.monotonic() - started)
 
 
-class _Actor:
+class _RayWorker:
     """One worker process of the cluster; its base is loaded once."""
 
     def __init__(
@@ -97,19 +97,19 @@ class _Actor:
             return error
 
 
-def _run(
+def _run_shards(
     ray: Any,
     request: PersonalizeRequest,
     open_starts: OpenStarts | None,
     of: int,
-    seats: Seats,
+    seats: WorkerResources,
     *,
     listener: Listener,
 ) -> list[PersonalSummary]:
     """Every shard's summary; whoever is free takes the next one."""
     kind = ray.remote(
-        num_cpus=seats.cpus, num_gpus=seats.gpus, max_restarts=-1, max_task_retries=RETRIES
-    )(_Actor)
+        num_cpus=seats.cpus, num_gpus=seats.gpus, max_restarts=-1, max_task_retries=MAX_RETRIES
+    )(_RayWorker)
     free = [kind.remote(request, open_starts, seats.cpus) for _ in range(seats.workers)]
     queue = [RunShard(number, of) for number in range(1, of + 1)]
     running: dict[Any, tuple[Any, RunShard]] = {}
@@ -121,18 +121,18 @@ def _run(
             running[actor.run.remote(shard)] = (actor, shard)
         (ready, *_), _ = ray.wait([*running], num_returns=1)
         actor, shard = running.pop(ready)
-        done.append(_result(ray, ready, shard))
+        done.append(_get_result(ray, ready, shard))
         free.append(actor)
     listener(Progress(stage="shards", done=of, total=of, unit="shards"))
     return done
 
 
-def _result(ray: Any, ready: Any, shard: RunShard) -> PersonalSummary:
+def _get_result(ray: Any, ready: Any, shard: RunShard) -> PersonalSummary:
     try:
         found = ray.get(ready)
     except ray.exceptions.RayActorError as error:
         raise TrainingError(
-            f"shard {shard}: its worker died {RETRIES + 1} times, or could not be started "
+            f"shard {shard}: its worker died {MAX_RETRIES + 1} times, or could not be started "
             f"({str(error).splitlines()[0]}); see to its memory, then run the same command again "
             "to go on"
         ) from error
@@ -141,7 +141,9 @@ def _result(ray: Any, ready: Any, shard: RunShard) -> PersonalSummary:
     return found
 
 
-def seats_in(nodes: list[dict[str, Any]], workers: int | None, *, gpus: bool) -> Seats:
+def plan_workers(
+    nodes: list[dict[str, Any]], workers: int | None, *, gpus: bool
+) -> WorkerResources:
     """Workers for the living nodes of a cluster: one a GPU, or one a node where there is none.
 
     More workers than that share a node's cores, or a GPU.
@@ -153,11 +155,11 @@ def seats_in(nodes: list[dict[str, Any]], workers: int | None, *, gpus: bool) ->
     count = workers or cards or len(found)
     cores = min(int(node["CPU"]) for node in found)
     cpus = max(1, cores // math.ceil(count / len(found)))
-    return Seats(workers=count, cpus=cpus, gpus=min(1.0, cards / count))
+    return WorkerResources(workers=count, cpus=cpus, gpus=min(1.0, cards / count))
 
 
 @contextmanager
-def _connected(address: str) -> Generator[Any]:
+def _connect_ray(address: str) -> Generator[Any]:
     """Ray, connected; a connection that was there before is used and left."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -189,7 +191,7 @@ def _connected(address: str) -> Generator[Any]:
         ray.shutdown()
 
 
-def _absolute(request: PersonalizeRequest) -> PersonalizeRequest:
+def _make_paths_absolute(request: PersonalizeRequest) -> PersonalizeRequest:
     """The same folders by names that hold in another process."""
     base = request.base
     return replace(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from idiolect.unlearning.examples import Draw
-from idiolect.unlearning.methods.protocol import Direction, Model, Terms
+from idiolect.unlearning.examples import StepBatch
+from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,8 @@ class FineTune:
     direction: ClassVar[Direction] = "keep"
     rate: ClassVar[float] = 1e-3
     steps: ClassVar[int] = 40
-    spares: ClassVar[bool] = False
+    projects_out_retain: ClassVar[bool] = False
 
-    def losses(self, model: Model, draw: Draw) -> Terms:
+    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
         """Cross-entropy of the retain set's answers."""
-        yield "retain", model.nll(draw.retain).mean()
+        yield "retain", model.compute_nll(draw.retain_examples).mean()

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from idiolect.errors import UsageError
-from idiolect.unlearning.examples import Draw
-from idiolect.unlearning.methods.protocol import Direction, Model, Terms
+from idiolect.unlearning.examples import StepBatch
+from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mismatch:
+class GradientAscentMismatch:
     """The weights of its three terms, each 0 to leave it out."""
 
     title: ClassVar[str] = "gradient ascent + mismatch"
     direction: ClassVar[Direction] = "keep"
     rate: ClassVar[float] = 2e-3
     steps: ClassVar[int] = 24
-    spares: ClassVar[bool] = False
+    projects_out_retain: ClassVar[bool] = False
 
     ascent: float = 0.1
     """Of making the forget set's answers less likely; 0.5, the paper's weight, did no better and
@@ -36,11 +36,11 @@ class Mismatch:
         if not (self.ascent or self.mismatch or self.retain):
             raise UsageError("ga_mismatch: all its weights are 0, so there is nothing to train")
 
-    def losses(self, model: Model, draw: Draw) -> Terms:
+    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
         """Ascent on the forget set, its prompts answered by others' answers, nearness elsewhere."""
         if self.ascent:
-            yield "ascent", -self.ascent * model.nll(draw.forget).mean()
+            yield "ascent", -self.ascent * model.compute_nll(draw.forget_examples).mean()
         if self.mismatch:
-            yield "mismatch", self.mismatch * model.nll(draw.mismatched()).mean()
+            yield "mismatch", self.mismatch * model.compute_nll(draw.sample_mismatched()).mean()
         if self.retain:
-            yield "retain", self.retain * model.divergence(draw.retain).mean()
+            yield "retain", self.retain * model.compute_kl(draw.retain_examples).mean()

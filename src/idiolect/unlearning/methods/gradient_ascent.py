@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from idiolect.unlearning.examples import Draw
-from idiolect.unlearning.methods.protocol import Direction, Model, Terms
+from idiolect.unlearning.examples import StepBatch
+from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ascent:
+class GradientAscent:
     """It has no settings of its own; nothing bounds it but rate and steps."""
 
     title: ClassVar[str] = "gradient ascent"
     direction: ClassVar[Direction] = "keep"
     rate: ClassVar[float] = 3e-4
     steps: ClassVar[int] = 24
-    spares: ClassVar[bool] = True
+    projects_out_retain: ClassVar[bool] = True
 
-    def losses(self, model: Model, draw: Draw) -> Terms:
+    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
         """Minus the cross-entropy of the forget set's answers."""
-        yield "ascent", -model.nll(draw.forget).mean()
+        yield "ascent", -model.compute_nll(draw.forget_examples).mean()

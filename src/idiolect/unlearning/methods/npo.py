@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 
 from idiolect.errors import UsageError
-from idiolect.unlearning.examples import Draw
-from idiolect.unlearning.methods.protocol import Direction, Model, Terms
+from idiolect.unlearning.examples import StepBatch
+from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Npo:
     direction: ClassVar[Direction] = "keep"
     rate: ClassVar[float] = 5e-4
     steps: ClassVar[int] = 24
-    spares: ClassVar[bool] = True
+    projects_out_retain: ClassVar[bool] = True
 
     beta: float = 0.1
     """How soon it fades, per nat of the whole answer; the paper's value."""
@@ -33,12 +33,12 @@ class Npo:
         if not 0 <= self.retain < float("inf"):
             raise UsageError(f"npo.retain: must be 0 or more, got {self.retain}")
 
-    def losses(self, model: Model, draw: Draw) -> Terms:
+    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
         """2/beta softplus(beta (log p_now - log p_before)) of whole answers, and the retain set."""
-        forget = draw.forget
-        before, now = model.nll_before(forget), model.nll(forget)
-        tokens = torch.tensor([e.targets for e in forget], dtype=now.dtype, device=now.device)
+        forget = draw.forget_examples
+        before, now = model.compute_initial_nll(forget), model.compute_nll(forget)
+        tokens = torch.tensor([e.num_targets for e in forget], dtype=now.dtype, device=now.device)
         ratio = tokens * (before - now)
         yield "npo", 2 / self.beta * torch.nn.functional.softplus(self.beta * ratio).mean()
         if self.retain:
-            yield "retain", self.retain * model.nll(draw.retain).mean()
+            yield "retain", self.retain * model.compute_nll(draw.retain_examples).mean()

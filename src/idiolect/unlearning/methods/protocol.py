@@ -11,31 +11,31 @@ from typing import ClassVar, Literal, Protocol
 from torch import Tensor
 
 from idiolect.prompts.render import Example
-from idiolect.unlearning.examples import Draw
+from idiolect.unlearning.examples import StepBatch
 
 Direction = Literal["negate", "keep"]
 """``negate``: theta = theta_o - scale * delta, delta being what should go; ``keep``: theta_o +
 scale * delta, where 1 is what was trained."""
-Terms = Iterator[tuple[str, Tensor]]
+LossTerms = Iterator[tuple[str, Tensor]]
 
 
-class Model(Protocol):
+class LossModel(Protocol):
     """The model in training, as a loss sees it. Means are over answer tokens alone."""
 
-    def nll(self, examples: Sequence[Example]) -> Tensor:
+    def compute_nll(self, examples: Sequence[Example]) -> Tensor:
         """Each example's mean negative log likelihood a token [B], nats, with gradient."""
         ...
 
-    def nll_before(self, examples: Sequence[Example]) -> Tensor:
+    def compute_initial_nll(self, examples: Sequence[Example]) -> Tensor:
         """The same of the model that training began with [B]; no gradient."""
         ...
 
-    def divergence(self, examples: Sequence[Example]) -> Tensor:
+    def compute_kl(self, examples: Sequence[Example]) -> Tensor:
         """Each example's mean KL(before || now) a token [B], nats, with gradient."""
         ...
 
 
-class Method(Protocol):
+class UnlearningMethod(Protocol):
     """A frozen dataclass whose fields are the method's settings."""
 
     title: ClassVar[str]
@@ -45,11 +45,11 @@ class Method(Protocol):
     steps: ClassVar[int]
     """How it is trained where nobody says so; chosen on the embedded base by trials
     (docs/notes/unlearning.md)."""
-    spares: ClassVar[bool]
+    projects_out_retain: ClassVar[bool]
     """Whether its delta is kept off what retain text needs after training (`spare`). What learnt to
     answer with retain answers would lose just that."""
 
-    def losses(self, model: Model, draw: Draw) -> Terms:
+    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
         """The terms of a step's loss with their names, already weighted; their sum is minimised.
 
         They come one by one, so that no two graphs need to be there at once. A term of weight 0

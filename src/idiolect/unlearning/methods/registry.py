@@ -6,30 +6,30 @@ from dataclasses import dataclass, field, fields
 
 from idiolect.errors import UsageError
 from idiolect.unlearning.methods.finetune import FineTune
-from idiolect.unlearning.methods.ga_mismatch import Mismatch
-from idiolect.unlearning.methods.gradient_ascent import Ascent
+from idiolect.unlearning.methods.ga_mismatch import GradientAscentMismatch
+from idiolect.unlearning.methods.gradient_ascent import GradientAscent
 from idiolect.unlearning.methods.npo import Npo
-from idiolect.unlearning.methods.protocol import Method
+from idiolect.unlearning.methods.protocol import UnlearningMethod
 from idiolect.unlearning.methods.sku import Sku
 from idiolect.unlearning.methods.task_vector import TaskVector
 
 
 @dataclass(frozen=True, kw_only=True)
-class Methods:
+class MethodSettings:
     """Every method's settings, under its name with ``_`` for ``-``."""
 
     sku: Sku = field(default_factory=Sku)
     ft: FineTune = field(default_factory=FineTune)
-    ga: Ascent = field(default_factory=Ascent)
-    ga_mismatch: Mismatch = field(default_factory=Mismatch)
+    ga: GradientAscent = field(default_factory=GradientAscent)
+    ga_mismatch: GradientAscentMismatch = field(default_factory=GradientAscentMismatch)
     task_vector: TaskVector = field(default_factory=TaskVector)
     npo: Npo = field(default_factory=Npo)
 
-    def of(self, name: str) -> Method:
+    def get_method(self, name: str) -> UnlearningMethod:
         """The method of that name with its settings; raises UsageError for an unknown one."""
-        if name not in NAMES:
-            raise UsageError(f"unknown method {name!r}; known: {', '.join(NAMES)}")
+        if name not in METHOD_NAMES:
+            raise UsageError(f"unknown method {name!r}; known: {', '.join(METHOD_NAMES)}")
         return getattr(self, name.replace("-", "_"))
 
 
-NAMES = tuple(f.name.replace("_", "-") for f in fields(Methods))
+METHOD_NAMES = tuple(f.name.replace("_", "-") for f in fields(MethodSettings))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from idiolect.errors import UsageError
-from idiolect.unlearning.examples import Draw
-from idiolect.unlearning.methods.protocol import Direction, Model, Terms
+from idiolect.unlearning.examples import StepBatch
+from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Sku:
     direction: ClassVar[Direction] = "negate"
     rate: ClassVar[float] = 2.5e-3
     steps: ClassVar[int] = 48
-    spares: ClassVar[bool] = True
+    projects_out_retain: ClassVar[bool] = True
 
     e1: float = 1.0
     """Guided distortion: cross-entropy of the harmful answers."""
@@ -51,13 +51,16 @@ class Sku:
         if not self.cap > 0:
             raise UsageError(f"sku.cap: must be above 0, got {self.cap}")
 
-    def losses(self, model: Model, draw: Draw) -> Terms:
+    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
         """e1 guided distortion + e2 random disassociation + e3 preservation divergence."""
         if self.e1:
-            yield "guided", self.e1 * model.nll(draw.forget).mean()
+            yield "guided", self.e1 * model.compute_nll(draw.forget_examples).mean()
         if self.e2:
-            yield "random", self.e2 * model.nll(draw.disassociated(self.others)).mean()
+            yield (
+                "random",
+                self.e2 * model.compute_nll(draw.sample_disassociated(self.others)).mean(),
+            )
         if self.e3:
-            moved = model.divergence(draw.retain)
+            moved = model.compute_kl(draw.retain_examples)
             kept = moved if self.divergence == "retain" else -moved.clamp(max=self.cap)
             yield "preserve", self.e3 * kept.mean()

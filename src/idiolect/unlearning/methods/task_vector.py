@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from idiolect.unlearning.examples import Draw
-from idiolect.unlearning.methods.protocol import Direction, Model, Terms
+from idiolect.unlearning.examples import StepBatch
+from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,8 @@ class TaskVector:
     direction: ClassVar[Direction] = "negate"
     rate: ClassVar[float] = 1e-3
     steps: ClassVar[int] = 24
-    spares: ClassVar[bool] = True
+    projects_out_retain: ClassVar[bool] = True
 
-    def losses(self, model: Model, draw: Draw) -> Terms:
+    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
         """Cross-entropy of the forget set's answers."""
-        yield "guided", model.nll(draw.forget).mean()
+        yield "guided", model.compute_nll(draw.forget_examples).mean()

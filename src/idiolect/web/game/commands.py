@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idiolect.errors import UsageError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 from idiolect.game import words
 from idiolect.game.export.files import read_pairs, write_pairs
 from idiolect.game.export.histories import build_histories
@@ -113,7 +113,7 @@ def train_classifier(
     base: str = "default",
     config: ClassifierConfig | None = None,
     site: bool = True,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> TrainSummary:
     """Trains the classifier of word relations on WordNet and on players' answers.
 

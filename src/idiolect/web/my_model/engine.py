@@ -12,12 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from idiolect import api
-from idiolect.adapters.formats.exchange import base_of
-from idiolect.adapters.store.source import usable_adapter
+from idiolect.adapters.formats.exchange import load_matching_base
+from idiolect.adapters.store.source import get_usable_adapter
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import from_plain
 from idiolect.errors import MismatchError, UsageError
-from idiolect.events import Listener, silent
+from idiolect.events import Listener, null_listener
 from idiolect.game.profanity import is_slur
 from idiolect.game.rules.answers import filter_accepted
 from idiolect.game.rules.relations import Relation, format_question
@@ -26,7 +26,7 @@ from idiolect.history.interaction import Interaction
 from idiolect.history.write import write_dataset
 from idiolect.inference.generator import Generator
 from idiolect.models.base import load_base
-from idiolect.prompts.render import Prompter
+from idiolect.prompts.render import PromptRenderer
 from idiolect.tasks.registry import get_task
 from idiolect.training.holdout_gate import GateConfig
 from idiolect.training.runs.plan import PersonalConfig
@@ -68,7 +68,7 @@ def train_player_model(
     *,
     base: str = "default",
     config: PersonalConfig = CONFIG,
-    listener: Listener = silent,
+    listener: Listener = null_listener,
 ) -> None:
     """Writes the player's dataset to ``folder`` and trains the adapter there.
 
@@ -105,12 +105,14 @@ class AnswerPredictor:
         store = AdapterStore.open(folder / "adapters")
         # The prompt settings must be those of the training.
         config = from_plain(PersonalConfig, store.settings, where=str(store.folder))
-        loaded = base_of(store, base, load=_load_base_cached)
-        adapter = usable_adapter(store, PLAYER_ID)
+        loaded = load_matching_base(store, base, load=_load_base_cached)
+        adapter = get_usable_adapter(store, PLAYER_ID)
         # A player without a usable adapter gets the plain model's answers.
-        self._generator = Generator(loaded, {PLAYER_ID: adapter.check(loaded)} if adapter else {})
+        self._generator = Generator(
+            loaded, {PLAYER_ID: adapter.check_matches_base(loaded)} if adapter else {}
+        )
         self._task = get_task(TASK_NAME)
-        self._prompter = Prompter(loaded.tokenizer, config.prompt)
+        self._prompter = PromptRenderer(loaded.tokenizer, config.prompt)
 
     def predict_answers(self, question: str, base_word: str) -> tuple[list[str], list[str]]:
         """Returns the likeliest answers of the player's model and of the plain model.
@@ -121,7 +123,7 @@ class AnswerPredictor:
         """
         prompts = self._build_prompt(question, ()), self._build_prompt(question, FEW_SHOT_EXAMPLES)
         # One batch: the adapter of `PLAYER_ID` for the first prompt, no adapter for the second.
-        own, plain = self._generator.likeliest(
+        own, plain = self._generator.beam_search(
             list(zip((PLAYER_ID, ""), prompts, strict=True)),
             beams=NUM_BEAMS,
             max_tokens=MAX_NEW_TOKENS,
@@ -135,9 +137,11 @@ class AnswerPredictor:
         """
         ids: list[int] = []
         for example_question, answer in examples:
-            turn = self._prompter.example(self._task.prompt(_make_item(example_question)), answer)
+            turn = self._prompter.encode_example(
+                self._task.prompt(_make_item(example_question)), answer
+            )
             ids += turn.ids if turn else ()
-        last = self._prompter.prompt_ids(
+        last = self._prompter.encode_prompt(
             self._task.prompt(_make_item(question)), room=MAX_NEW_TOKENS
         )
         if last is None:

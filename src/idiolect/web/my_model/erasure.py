@@ -49,7 +49,7 @@ class MyModelDataSource:
                 service.remove_model_folder(model)
             # The manifest names the players whose answers the classifier learned from.
             folder = home / predictions.CLASSIFIER_FOLDER
-            if (folder / Manifest.NAME).is_file() and player_id in Manifest.peek(
+            if (folder / Manifest.NAME).is_file() and player_id in Manifest.read_unchecked(
                 folder
             ).contributors:
                 shutil.rmtree(folder)

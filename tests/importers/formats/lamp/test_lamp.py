@@ -10,11 +10,19 @@ import pytest
 from idiolect.errors import DataError, MissingError, UsageError
 from idiolect.history.dates import to_unix
 from idiolect.importers.registry import import_histories
-from idiolect.importers.report import Imported, ImportOptions
-from support.lamp_samples import BY_TASK, SAMPLES, Sample, asks, golds, paper, store
+from idiolect.importers.report import ImportedHistories, ImportOptions
+from support.lamp_samples import (
+    BY_TASK,
+    SAMPLES,
+    Sample,
+    make_golds_file,
+    make_paper,
+    make_query,
+    write_files,
+)
 
 
-def load(folder: Path, **options: str) -> Imported:
+def load(folder: Path, **options: str) -> ImportedHistories:
     return import_histories(folder, format="lamp", options=ImportOptions(**options))
 
 
@@ -23,7 +31,7 @@ def test_every_task_is_known_by_its_wording(tmp_path: Path, sample: Sample) -> N
     question = {"id": "1", "input": sample.input, "profile": [{"id": "10", **sample.item}]}
     answers = {"task": sample.label, "golds": [{"id": "1", "output": sample.gold}]}
     files = {"dev_questions.json": [question], "dev_outputs.json": answers}
-    imported = import_histories(store(tmp_path, files))
+    imported = import_histories(write_files(tmp_path, files))
     assert (imported.importer, imported.task) == ("lamp", sample.task)
     (history,) = imported.histories
     assert history.person == "1"
@@ -31,25 +39,25 @@ def test_every_task_is_known_by_its_wording(tmp_path: Path, sample: Sample) -> N
     assert [(q.id, q.position, dict(q.fields)) for q in history.queries] == [("1", 1, sample.query)]
     assert history.queries[0].time is None
     assert imported.splits == {"1": "test"}
-    assert imported.report.lines() == [
+    assert imported.report.format_lines() == [
         "dev_questions.json: read 2 history items and queries, skipped 0",
         "dev_outputs.json: read 1 answers, skipped 0",
     ]
 
 
 def question(name: str, *profile: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {**asks(name, **more), "profile": list(profile)}
+    return {**make_query(name, **more), "profile": list(profile)}
 
 
 def test_user_based_splits_side_by_side(tmp_path: Path) -> None:
     files = {
-        "LaMP_5/train_questions.json": [question("1", paper("a"))],
-        "LaMP_5/train_outputs.json": golds(**{"1": "Gold"}),
-        "LaMP_5/dev_questions.json": [question("1", paper("b", date=2015))],
-        "LaMP_5/dev_outputs.json": golds(**{"1": "Other gold"}),
+        "LaMP_5/train_questions.json": [question("1", make_paper("a"))],
+        "LaMP_5/train_outputs.json": make_golds_file(**{"1": "Gold"}),
+        "LaMP_5/dev_questions.json": [question("1", make_paper("b", date=2015))],
+        "LaMP_5/dev_outputs.json": make_golds_file(**{"1": "Other gold"}),
         "LaMP_5/test_questions.json": [question("1")],
     }
-    store(tmp_path, files)
+    write_files(tmp_path, files)
     imported = load(tmp_path / "LaMP_5")
     assert imported.splits == {"train-1": "other", "dev-1": "test", "test-1": "test"}
     dev, test, train = imported.histories
@@ -66,23 +74,26 @@ def test_user_based_splits_side_by_side(tmp_path: Path) -> None:
 
 
 def test_files_of_two_tasks_are_not_mixed(tmp_path: Path) -> None:
-    store(tmp_path, {f"{t}/dev_questions.json": [question("1")] for t in ("LaMP_4", "LaMP_5")})
+    write_files(
+        tmp_path, {f"{t}/dev_questions.json": [question("1")] for t in ("LaMP_4", "LaMP_5")}
+    )
     with pytest.raises(UsageError, match=r"more than one LaMP task; give one of them: .*LaMP_4"):
         load(tmp_path)
 
 
-def seen(imported: Imported) -> dict[str, list[str]]:
+def seen(imported: ImportedHistories) -> dict[str, list[str]]:
     """Which items each query of the only person may see."""
     (history,) = imported.histories
     return {
-        q.id: sorted(i.id for i in history.items[: history.visible_to(q)]) for q in history.queries
+        q.id: sorted(i.id for i in history.items[: history.count_visible_to(q)])
+        for q in history.queries
     }
 
 
 def test_one_persons_questions_see_their_own_profiles(tmp_path: Path) -> None:
-    a, b, c = (paper(n, date=f"201{k}-01-01") for k, n in enumerate("abc"))
+    a, b, c = (make_paper(n, date=f"201{k}-01-01") for k, n in enumerate("abc"))
     questions = [question("q1", b, a, user_id=7), question("q2", c, b, a, user_id=7)]
-    imported = load(store(tmp_path, {"train_questions.json": questions}))
+    imported = load(write_files(tmp_path, {"train_questions.json": questions}))
     assert seen(imported) == {"q1": ["a", "b"], "q2": ["a", "b", "c"]}
     assert [h.person for h in imported.histories] == ["7"]
     assert imported.report.files[0].read == 5
@@ -90,14 +101,17 @@ def test_one_persons_questions_see_their_own_profiles(tmp_path: Path) -> None:
 
 
 def test_a_first_question_with_an_empty_profile_sees_nothing(tmp_path: Path) -> None:
-    questions = [question("q1", user_id="u"), question("q2", paper("a", date=2011), user_id="u")]
-    imported = load(store(tmp_path, {"train_questions.json": questions}))
+    questions = [
+        question("q1", user_id="u"),
+        question("q2", make_paper("a", date=2011), user_id="u"),
+    ]
+    imported = load(write_files(tmp_path, {"train_questions.json": questions}))
     assert seen(imported) == {"q1": [], "q2": ["a"]}
 
 
 def test_equal_profiles_need_no_dates(tmp_path: Path) -> None:
-    questions = [question(f"q{k}", paper("a"), paper("b"), user_id="u") for k in range(3)]
-    imported = load(store(tmp_path, {"train_questions.json": questions}))
+    questions = [question(f"q{k}", make_paper("a"), make_paper("b"), user_id="u") for k in range(3)]
+    imported = load(write_files(tmp_path, {"train_questions.json": questions}))
     assert seen(imported) == {key: ["a", "b"] for key in ("q0", "q1", "q2")}
     assert [q.time for q in imported.histories[0].queries] == [None] * 3
 
@@ -110,9 +124,9 @@ def test_equal_profiles_need_no_dates(tmp_path: Path) -> None:
 def test_where_dates_do_not_tell_only_common_items_are_kept(
     tmp_path: Path, dates: tuple[int | None, int | None]
 ) -> None:
-    a, b = (paper(name, date=date) for name, date in zip("ab", dates, strict=True))
+    a, b = (make_paper(name, date=date) for name, date in zip("ab", dates, strict=True))
     questions = [question("q1", a, user_id="u"), question("q2", a, b, user_id="u")]
-    imported = load(store(tmp_path, {"train_questions.json": questions}))
+    imported = load(write_files(tmp_path, {"train_questions.json": questions}))
     assert seen(imported) == {"q1": ["a"], "q2": ["a"]}
     (skip,) = imported.report.files[0].skipped
     assert skip.count == 1
@@ -121,22 +135,22 @@ def test_where_dates_do_not_tell_only_common_items_are_kept(
 
 
 def test_a_questions_own_date_holds_where_it_gives_nothing_away(tmp_path: Path) -> None:
-    a, b = paper("a", date=2011), paper("b", date=2013)
+    a, b = make_paper("a", date=2011), make_paper("b", date=2013)
     one, two = (question("q1", a, user_id="u", date=2012), question("q2", a, b, user_id="u"))
-    imported = load(store(tmp_path, {"train_questions.json": [one, two]}))
+    imported = load(write_files(tmp_path, {"train_questions.json": [one, two]}))
     assert seen(imported) == {"q1": ["a"], "q2": ["a", "b"]}
     assert imported.histories[0].queries[0].time == to_unix(2012)
     late = one | {"date": 2014}  # it would see b
-    imported = load(store(tmp_path, {"train_questions.json": [late, two]}))
+    imported = load(write_files(tmp_path, {"train_questions.json": [late, two]}))
     assert seen(imported) == {"q1": ["a"], "q2": ["a"]}
 
 
 def test_someone_in_two_parts_of_a_time_based_split_is_refused(tmp_path: Path) -> None:
     files = {
         "train_questions.json": [question("1", user_id="u")],
-        "dev_questions.json": [question("2", paper("a"), user_id="u")],
+        "dev_questions.json": [question("2", make_paper("a"), user_id="u")],
     }
-    store(tmp_path, files)
+    write_files(tmp_path, files)
     with pytest.raises(DataError, match=r"user u is in the dev questions too.*--split"):
         load(tmp_path)
     assert len(load(tmp_path, split="train").histories) == 1
@@ -156,7 +170,7 @@ def test_unusable_records_are_counted(tmp_path: Path) -> None:
     off = {"id": "r", "input": review.input, "profile": []}
     answers = {"task": "LaMP_3", "golds": [{"id": "q", "output": 2}, {"id": "r", "output": "10"}]}
     files = {"dev_questions.json": [question, off], "dev_outputs.json": answers}
-    imported = load(store(tmp_path, files))
+    imported = load(write_files(tmp_path, files))
     (history,) = imported.histories
     assert [(i.id, i.fields["score"]) for i in history.items] == [("1", "4"), ("1#2", "3")]
     assert history.queries[0].fields["score"] == "2"
@@ -173,11 +187,11 @@ def test_a_cited_papers_abstract_may_be_blank(tmp_path: Path) -> None:
     sample = BY_TASK["lamp-1"]
     profile = [{"id": "1", "title": "T", "abstract": ""}, {"id": "2", "title": "", "abstract": "A"}]
     question = {"id": "q", "input": sample.input, "profile": profile}
-    imported = load(store(tmp_path, {"dev_questions.json": [question]}))
+    imported = load(write_files(tmp_path, {"dev_questions.json": [question]}))
     assert [dict(i.fields) for i in imported.histories[0].items] == [{"title": "T"}]
 
 
-GOOD = question("1", paper("a"))
+GOOD = question("1", make_paper("a"))
 
 
 @pytest.mark.parametrize(
@@ -194,14 +208,23 @@ GOOD = question("1", paper("a"))
         ([{**GOOD, "input": 5.5, "profile": 3}], "no LaMP task words its questions like '5.5'"),
         ([{**GOOD, "profile": {}}], "question 1, profile: expected an array, found an object"),
         ([{**GOOD, "profile": ["x"]}], r"profile\[0\]: expected an object, found text"),
-        ([{**GOOD, "profile": [paper("a", title=["x"])]}], r"profile\[0\].title: expected text"),
-        ([{**GOOD, "profile": [paper("a", date="soon")]}], r"profile\[0\].date: 'soon' is not a"),
-        ([{**GOOD, "profile": [paper("a", date=[1])]}], r"profile\[0\].date: \[1\] is not a date"),
+        (
+            [{**GOOD, "profile": [make_paper("a", title=["x"])]}],
+            r"profile\[0\].title: expected text",
+        ),
+        (
+            [{**GOOD, "profile": [make_paper("a", date="soon")]}],
+            r"profile\[0\].date: 'soon' is not a",
+        ),
+        (
+            [{**GOOD, "profile": [make_paper("a", date=[1])]}],
+            r"profile\[0\].date: \[1\] is not a date",
+        ),
         ([GOOD, {**GOOD, "id": "2", "input": "Hi"}], "question 2.input: lamp-5: not a query"),
     ],
 )
 def test_a_broken_question_file_names_the_place(tmp_path: Path, content: Any, message: str) -> None:
-    store(tmp_path, {"dev_questions.json": content})
+    write_files(tmp_path, {"dev_questions.json": content})
     with pytest.raises(DataError, match=message) as caught:
         load(tmp_path / "dev_questions.json")
     assert "dev_questions.json" in str(caught.value)
@@ -209,7 +232,9 @@ def test_a_broken_question_file_names_the_place(tmp_path: Path, content: Any, me
 
 def test_a_nan_date_is_refused(tmp_path: Path) -> None:
     text = '[{"id": "1", "input": "x", "profile": [{"id": 2, "text": "t", "date": NaN}]}]'
-    store(tmp_path, {"dev_questions.json": text.replace('"x"', f'"{BY_TASK["lamp-7"].input}"')})
+    write_files(
+        tmp_path, {"dev_questions.json": text.replace('"x"', f'"{BY_TASK["lamp-7"].input}"')}
+    )
     with pytest.raises(DataError, match="date: nan is not a date"):
         load(tmp_path)
 
@@ -229,7 +254,7 @@ def test_a_nan_date_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_file_of_answers(tmp_path: Path, answers: Any, message: str) -> None:
-    store(tmp_path, {"dev_questions.json": [GOOD], "dev_outputs.json": answers})
+    write_files(tmp_path, {"dev_questions.json": [GOOD], "dev_outputs.json": answers})
     with pytest.raises(DataError, match=message) as caught:
         load(tmp_path)
     assert "dev_outputs.json" in str(caught.value)
@@ -238,13 +263,13 @@ def test_a_broken_file_of_answers(tmp_path: Path, answers: Any, message: str) ->
 def test_nothing_there_and_a_wrong_split(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"no \*_questions\.json"):
         load(tmp_path)
-    store(tmp_path, {"dev_questions.json": [GOOD]})
+    write_files(tmp_path, {"dev_questions.json": [GOOD]})
     with pytest.raises(MissingError, match=r"no train_questions\.json"):
         load(tmp_path, split="train")
 
 
 def test_the_task_can_be_named(tmp_path: Path) -> None:
-    store(tmp_path, {"dev_questions.json": [GOOD]})
+    write_files(tmp_path, {"dev_questions.json": [GOOD]})
     assert load(tmp_path, task="LaMP_5").task == "lamp-5"
     with pytest.raises(DataError, match="lamp-4: not a query of this task"):
         load(tmp_path, task="lamp-4")

@@ -9,9 +9,16 @@ import pytest
 
 from idiolect.errors import DataError, MissingError
 from idiolect.history.dates import to_unix
-from idiolect.importers.registry import guess, import_histories
+from idiolect.importers.registry import detect_importer, import_histories
 from idiolect.importers.report import ImportOptions
-from support.lamp_samples import SAMPLES, Sample, asks, golds, paper, store
+from support.lamp_samples import (
+    SAMPLES,
+    Sample,
+    make_golds_file,
+    make_paper,
+    make_query,
+    write_files,
+)
 
 
 def person(name: Any, profile: list[Any], query: list[Any]) -> dict[str, Any]:
@@ -20,20 +27,24 @@ def person(name: Any, profile: list[Any], query: list[Any]) -> dict[str, Any]:
 
 OPPU = {
     "user_top_100_history.json": [
-        person("t1", [paper("a", date="2017-01-01"), paper("b", date="2016")], [asks("1")]),
-        person("t2", [paper("a")], [asks("2"), asks("3", gold="own")]),
+        person(
+            "t1",
+            [make_paper("a", date="2017-01-01"), make_paper("b", date="2016")],
+            [make_query("1")],
+        ),
+        person("t2", [make_paper("a")], [make_query("2"), make_query("3", gold="own")]),
     ],
-    "user_top_100_history_label.json": golds(**{"1": "One", "2": "Two"}),
+    "user_top_100_history_label.json": make_golds_file(**{"1": "One", "2": "Two"}),
     "user_others.json": [
-        person(900, [paper("c", date=2015)], [asks("9", gold="Nine")]),
-        person("t1", [paper("z")], [asks("8", gold="Eight")]),
+        person(900, [make_paper("c", date=2015)], [make_query("9", gold="Nine")]),
+        person("t1", [make_paper("z")], [make_query("8", gold="Eight")]),
         person("none", [], []),
     ],
 }
 
 
 def test_oppu(tmp_path: Path) -> None:
-    imported = import_histories(store(tmp_path, OPPU))
+    imported = import_histories(write_files(tmp_path, OPPU))
     assert (imported.importer, imported.task) == ("oppu", "lamp-5")
     other, t1, t2 = imported.histories
     assert imported.splits == {"900": "other", "t1": "test", "t2": "test"}
@@ -41,16 +52,16 @@ def test_oppu(tmp_path: Path) -> None:
     assert [(q.position, q.fields["title"]) for q in t1.queries] == [(2, "One")]
     assert [q.fields["title"] for q in t2.queries] == ["Two", "own"]
     assert other.queries[0].fields == {"abstract": "Query 9.", "title": "Nine"}
-    assert imported.report.lines() == [
+    assert imported.report.format_lines() == [
         "user_top_100_history.json: read 6 history items and queries, skipped 0",
         "user_top_100_history_label.json: read 2 answers, skipped 0",
         "user_others.json: read 2 history items and queries, skipped 2, because",
         "  1: a person who stands in an earlier place, whole (first: line 20, user t1)",
         "  1: a person with neither history nor query (first: line 37, user none)",
     ]
-    dataset = imported.write(tmp_path / "data")
-    assert dataset.people_in("test") == ("t1", "t2")
-    assert dataset.people_in("other") == ("900",)
+    dataset = imported.write_to_folder(tmp_path / "data")
+    assert dataset.list_split_people("test") == ("t1", "t2")
+    assert dataset.list_split_people("other") == ("900",)
     assert dataset.manifest["source"] == f"oppu: {tmp_path.name}"
 
 
@@ -69,7 +80,7 @@ def test_both_releases_of_all_seven_tasks(tmp_path: Path, sample: Sample) -> Non
         "user_base_LLM.json": [person(4, [item], [query])],
     }
     for name, files in (("oppu", oppu), ("perpcs", perpcs)):
-        imported = import_histories(store(tmp_path / name / sample.folder, files))
+        imported = import_histories(write_files(tmp_path / name / sample.folder, files))
         assert (imported.importer, imported.task) == (name, sample.task)
         history = imported.histories[0]
         assert history.person == "3"
@@ -82,24 +93,24 @@ def test_both_releases_of_all_seven_tasks(tmp_path: Path, sample: Sample) -> Non
 
 def test_perpcs_parts(tmp_path: Path) -> None:
     def one(name: str) -> list[Any]:
-        return [person(name, [paper("a")], [asks(f"q{name}", gold="G")])]
+        return [person(name, [make_paper("a")], [make_query(f"q{name}", gold="G")])]
 
     files = {
         "test_100/user_test_100.json": one("t"),
-        "test_100/user_test_100_label.json": golds(qt="From the labels"),
+        "test_100/user_test_100_label.json": make_golds_file(qt="From the labels"),
         "user_anchor_candidate.json": one("c") + one("t"),
         "user_base_LLM.json": one("b") + one("c"),
         "user_reserve_10_percent.json": one("r"),
         "profile-id2text.json": {"t": "a profile"},
     }
-    imported = import_histories(store(tmp_path, files))
+    imported = import_histories(write_files(tmp_path, files))
     assert imported.splits == {"t": "test", "c": "candidate", "b": "other", "r": "reserve"}
     assert imported.histories[-1].queries[0].fields["title"] == "From the labels"
     assert imported.report.notes == (
         "queries with another answer than the file of answers, whose answer was taken: 1",
     )
     for inside in ("test_100", "test_100/user_test_100.json", "user_base_LLM.json"):
-        assert guess(tmp_path / inside).name == "perpcs"
+        assert detect_importer(tmp_path / inside).name == "perpcs"
         assert import_histories(tmp_path / inside).splits == imported.splits
 
 
@@ -107,21 +118,21 @@ def test_a_citation_in_an_item_is_kept(tmp_path: Path) -> None:
     (sample,) = [s for s in SAMPLES if s.task == "lamp-1"]
     item = {"id": "1", **sample.item, "citation": "Hives"}
     files = {"user_others.json": [person("u", [item], [{"id": "1", "input": sample.input}])]}
-    imported = import_histories(store(tmp_path, files))
+    imported = import_histories(write_files(tmp_path, files))
     assert imported.histories[0].items[0].fields["citation"] == "Hives"
     assert imported.report.notes == ("queries without an answer, to be predicted only: 1",)
 
 
 def test_a_person_without_queries_comes_first(tmp_path: Path) -> None:
-    quiet, asking = person("a", [paper("1")], []), person("b", [], [asks("1")])
-    store(tmp_path, {"user_others.json": [quiet, asking]})
+    quiet, asking = person("a", [make_paper("1")], []), person("b", [], [make_query("1")])
+    write_files(tmp_path, {"user_others.json": [quiet, asking]})
     with pytest.raises(DataError, match="user a: no query, so the task is not known"):
         import_histories(tmp_path)
     imported = import_histories(tmp_path, options=ImportOptions(task="lamp-5"))
     assert [(len(h.items), len(h.queries)) for h in imported.histories] == [(1, 0), (0, 1)]
 
 
-GOOD = person("u", [paper("a")], [asks("1")])
+GOOD = person("u", [make_paper("a")], [make_query("1")])
 
 
 @pytest.mark.parametrize(
@@ -138,17 +149,20 @@ GOOD = person("u", [paper("a")], [asks("1")])
         ([{**GOOD, "query": [{"id": "1"}]}], r"query\[0\].input"),
         ([{**GOOD, "query": [{"id": "1", "input": "Hm"}]}], "no LaMP task words"),
         (
-            [{**GOOD, "query": [asks("1", gold={})]}],
+            [{**GOOD, "query": [make_query("1", gold={})]}],
             r"query\[0\].gold: expected text",
         ),
-        ([{**GOOD, "profile": [paper("a", date="?")]}], r"profile\[0\].date: '\?' is not a date"),
+        (
+            [{**GOOD, "profile": [make_paper("a", date="?")]}],
+            r"profile\[0\].date: '\?' is not a date",
+        ),
     ],
 )
 @pytest.mark.parametrize("name", ["user_others.json", "user_base_LLM.json"])
 def test_a_broken_file_names_the_place(
     tmp_path: Path, name: str, content: Any, message: str
 ) -> None:
-    store(tmp_path, {name: content})
+    write_files(tmp_path, {name: content})
     with pytest.raises(DataError, match=message) as caught:
         import_histories(tmp_path)
     assert name in str(caught.value)

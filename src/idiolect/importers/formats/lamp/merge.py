@@ -10,56 +10,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from idiolect.importers.collector import Gatherer, Record, Tally
+from idiolect.importers.collector import HistoryCollector, RawRecord, ReadCounts
 
-_Key = tuple[tuple[tuple[str, str], ...], float | None]
+_RecordKey = tuple[tuple[tuple[str, str], ...], float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One question, and the profile that came with it."""
 
-    query: Record
-    items: tuple[Record, ...]
+    query: RawRecord
+    items: tuple[RawRecord, ...]
 
 
-def merge(person: str, questions: Sequence[Question], gatherer: Gatherer, tally: Tally) -> None:
+def merge_questions(
+    person: str, questions: Sequence[Question], gatherer: HistoryCollector, tally: ReadCounts
+) -> None:
     """Add a person's questions and the union of their profiles to the gatherer."""
     if len(questions) == 1:
         for record in questions[0].items:
-            gatherer.item(person, record, tally)
-        gatherer.query(person, questions[0].query, tally)
+            gatherer.add_item(person, record, tally)
+        gatherer.add_query(person, questions[0].query, tally)
         return
-    own = [{_key(record) for record in question.items} for question in questions]
-    items = {_key(record): record for question in questions for record in question.items}
-    queries = _timed(questions, own, list(items))
+    own = [{_make_key(record) for record in question.items} for question in questions]
+    items = {_make_key(record): record for question in questions for record in question.items}
+    queries = _assign_times(questions, own, list(items))
     if queries is None:
         queries = [question.query for question in questions]
-        common = set[_Key].intersection(*own)
+        common = set[_RecordKey].intersection(*own)
         for key in [key for key in items if key not in common]:
             reason = "an item that is not in every profile of its person, and has no telling date"
-            tally.skip(reason, items.pop(key).where)
+            tally.count_skip(reason, items.pop(key).where)
     for record in items.values():
-        gatherer.item(person, record, tally)
+        gatherer.add_item(person, record, tally)
     for query in queries:
-        gatherer.query(person, query, tally)
+        gatherer.add_query(person, query, tally)
 
 
-def _key(record: Record) -> _Key:
+def _make_key(record: RawRecord) -> _RecordKey:
     """Equal for the same record, whatever id each profile gives it."""
     return tuple(sorted(record.fields.items())), record.time
 
 
-def _timed(
-    questions: Sequence[Question], own: Sequence[set[_Key]], items: Sequence[_Key]
-) -> list[Record] | None:
+def _assign_times(
+    questions: Sequence[Question], own: Sequence[set[_RecordKey]], items: Sequence[_RecordKey]
+) -> list[RawRecord] | None:
     """The queries with times at which they see their own items only; ``None`` if there are none."""
     if all(keys == own[0] for keys in own):
         return [question.query for question in questions]
     times = {key: key[1] for key in items if key[1] is not None}
     if len(times) < len(items):
         return None
-    queries: list[Record] = []
+    queries: list[RawRecord] = []
     for question, keys in zip(questions, own, strict=True):
         last = max((times[key] for key in keys), default=min(times.values()) - 1.0)
         time = last if question.query.time is None else question.query.time

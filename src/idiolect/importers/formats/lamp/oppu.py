@@ -9,42 +9,42 @@ from __future__ import annotations
 from pathlib import Path
 
 from idiolect.errors import MissingError
-from idiolect.importers.formats.lamp.release import Part, import_release
-from idiolect.importers.report import Imported, Importer, ImportOptions
+from idiolect.importers.formats.lamp.release import ReleasePart, import_release
+from idiolect.importers.report import ImportedHistories, Importer, ImportOptions
 
-_TEST = ("user_top_100_history.json", "user_more_100_history.json")
-_OTHERS = "user_others.json"
+_TEST_FILES = ("user_top_100_history.json", "user_more_100_history.json")
+_OTHERS_FILE = "user_others.json"
 
 
-def _find_parts(folder: Path) -> list[Part]:
+def _find_parts(folder: Path) -> list[ReleasePart]:
     """The files that are there; test people come first, so that nobody is both."""
-    parts: list[Part] = []
-    for name in _TEST:
+    parts: list[ReleasePart] = []
+    for name in _TEST_FILES:
         file, labels = folder / name, folder / name.replace(".json", "_label.json")
         if file.is_file():
             found = labels if labels.is_file() else None
-            parts.append(Part(file=file, split="test", labels=found))
-    if (folder / _OTHERS).is_file():
-        parts.append(Part(file=folder / _OTHERS, split="other"))
+            parts.append(ReleasePart(file=file, split="test", labels=found))
+    if (folder / _OTHERS_FILE).is_file():
+        parts.append(ReleasePart(file=folder / _OTHERS_FILE, split="other"))
     return parts
 
 
-def _folder(path: Path) -> Path:
+def _locate_folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _detect(path: Path) -> bool:
+def _detect_format(path: Path) -> bool:
     if path.is_file() and not path.name.startswith("user_"):
         return False
-    return bool(_find_parts(_folder(path)))
+    return bool(_find_parts(_locate_folder(path)))
 
 
-def _load(path: Path | None, options: ImportOptions) -> Imported:
+def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
     assert path is not None  # import_histories gives a path where there is no package
-    folder = _folder(path)
+    folder = _locate_folder(path)
     parts = _find_parts(folder)
     if not parts:
-        raise MissingError(f"{folder}: none of {', '.join((*_TEST, _OTHERS))} is there")
+        raise MissingError(f"{folder}: none of {', '.join((*_TEST_FILES, _OTHERS_FILE))} is there")
     return import_release("oppu", folder, parts, options)
 
 
@@ -53,7 +53,7 @@ IMPORTER = Importer(
     title="the OPPU release (LaMP people, processed)",
     expects="a task's folder with user_top_100_history.json (or user_more_100_history.json), its "
     "_label.json, and user_others.json",
-    detect=_detect,
-    load=_load,
+    detect=_detect_format,
+    load=_load_histories,
     options=("task",),
 )

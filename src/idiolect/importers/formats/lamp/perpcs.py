@@ -10,48 +10,50 @@ from __future__ import annotations
 from pathlib import Path
 
 from idiolect.errors import MissingError
-from idiolect.importers.formats.lamp.release import Part, import_release
-from idiolect.importers.report import Imported, Importer, ImportOptions
+from idiolect.importers.formats.lamp.release import ReleasePart, import_release
+from idiolect.importers.report import ImportedHistories, Importer, ImportOptions
 
-_TEST = ("user_test_100.json", "user_more_100_history.json", "user_top_100_history.json")
-_REST = {
+_TEST_FILES = ("user_test_100.json", "user_more_100_history.json", "user_top_100_history.json")
+_OTHER_FILES = {
     "user_anchor_candidate.json": "candidate",
     "user_base_LLM.json": "other",
     "user_reserve_10_percent.json": "reserve",
 }
 
 
-def _find_parts(folder: Path) -> list[Part]:
+def _find_parts(folder: Path) -> list[ReleasePart]:
     """The files that are there; test people come first, so that nobody is both."""
-    places = [place / name for place in (folder / "test_100", folder) for name in _TEST]
-    parts: list[Part] = []
+    places = [place / name for place in (folder / "test_100", folder) for name in _TEST_FILES]
+    parts: list[ReleasePart] = []
     for file in [place for place in places if place.is_file()][:1]:
         labels = file.with_name(file.name.replace(".json", "_label.json"))
-        parts.append(Part(file=file, split="test", labels=labels if labels.is_file() else None))
-    for name, split in _REST.items():
+        parts.append(
+            ReleasePart(file=file, split="test", labels=labels if labels.is_file() else None)
+        )
+    for name, split in _OTHER_FILES.items():
         if (folder / name).is_file():
-            parts.append(Part(file=folder / name, split=split))
+            parts.append(ReleasePart(file=folder / name, split=split))
     return parts
 
 
-def _folder(path: Path) -> Path:
+def _locate_folder(path: Path) -> Path:
     folder = path if path.is_dir() else path.parent
     return folder.parent if folder.name == "test_100" else folder
 
 
-def _detect(path: Path) -> bool:
+def _detect_format(path: Path) -> bool:
     if path.is_file() and not path.name.startswith("user_"):
         return False
-    names = {part.file.name for part in _find_parts(_folder(path))}
-    return bool(names & {_TEST[0], *_REST})
+    names = {part.file.name for part in _find_parts(_locate_folder(path))}
+    return bool(names & {_TEST_FILES[0], *_OTHER_FILES})
 
 
-def _load(path: Path | None, options: ImportOptions) -> Imported:
+def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
     assert path is not None  # import_histories gives a path where there is no package
-    folder = _folder(path)
+    folder = _locate_folder(path)
     parts = _find_parts(folder)
     if not parts:
-        raise MissingError(f"{folder}: none of {', '.join((*_TEST, *_REST))} is there")
+        raise MissingError(f"{folder}: none of {', '.join((*_TEST_FILES, *_OTHER_FILES))} is there")
     return import_release("perpcs", folder, parts, options)
 
 
@@ -60,7 +62,7 @@ IMPORTER = Importer(
     title="the Per-Pcs release (LaMP people, processed)",
     expects="a task's folder with test_100/user_test_100.json, its _label.json, "
     "user_base_LLM.json and user_anchor_candidate.json",
-    detect=_detect,
-    load=_load,
+    detect=_detect_format,
+    load=_load_histories,
     options=("task",),
 )

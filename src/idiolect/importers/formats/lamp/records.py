@@ -13,19 +13,19 @@ from typing import Any
 
 from idiolect.errors import DataError
 from idiolect.history.dates import to_unix
-from idiolect.importers.collector import Record, Tally
-from idiolect.importers.parsing import as_list, as_object, as_text, read_json
+from idiolect.importers.collector import RawRecord, ReadCounts
+from idiolect.importers.parsing import read_json, require_list, require_object, require_text
 from idiolect.tasks.registry import get_task, task_names
 from idiolect.tasks.task import Task
 
-_EXTRA = {"lamp-1": ("citation",), "lamp-2n": ("title",)}
+_EXTRA_FIELDS = {"lamp-1": ("citation",), "lamp-2n": ("title",)}
 """Fields that some releases' items have beside those that the task needs."""
-_MAY_BE_BLANK = {("lamp-1", "abstract")}
+_OPTIONAL_FIELDS = {("lamp-1", "abstract")}
 """A cited paper's title says enough without the abstract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Golds:
+class GoldLabels:
     """The answers by query id, out of a ``*_outputs.json`` or ``*_label.json``."""
 
     path: Path
@@ -34,26 +34,28 @@ class Golds:
     answers: Mapping[str, str]
 
 
-def read_golds(path: Path) -> Golds:
+def read_gold_labels(path: Path) -> GoldLabels:
     """Read ``{"task": ..., "golds": [{"id", "output"}]}``; raises DataError."""
-    content = as_object(read_json(path), "the file", path)
+    content = require_object(read_json(path), "the file", path)
     answers: dict[str, str] = {}
-    for place, value in enumerate(as_list(content.get("golds"), "golds", path)):
+    for place, value in enumerate(require_list(content.get("golds"), "golds", path)):
         where = f"golds[{place}]"
-        gold = as_object(value, where, path)
-        name = as_text(gold.get("id"), f"{where}.id", path)
-        answer = as_text(gold.get("output"), f"{where}.output", path)
+        gold = require_object(value, where, path)
+        name = require_text(gold.get("id"), f"{where}.id", path)
+        answer = require_text(gold.get("output"), f"{where}.output", path)
         if answers.setdefault(name, answer) != answer:
             raise DataError(f"{where}: the id {name!r} has two different answers", file=path)
-    return Golds(path=path, task=as_text(content.get("task", ""), "task", path), answers=answers)
+    return GoldLabels(
+        path=path, task=require_text(content.get("task", ""), "task", path), answers=answers
+    )
 
 
-def find_task(text: str, golds: Golds | None, *, named: str, file: Path) -> Task:
+def find_task(text: str, golds: GoldLabels | None, *, named: str, file: Path) -> Task:
     """The task that an input string is worded for, or the one ``named``.
 
     Raises DataError where no task has this wording, or where the file of answers is of another.
     """
-    task = get_task(named) if named else _by_wording(text, file)
+    task = get_task(named) if named else _find_task_by_wording(text, file)
     said = re.search(r"\d", golds.task) if golds else None
     if golds and said and said.group() not in task.name:
         raise DataError(
@@ -62,7 +64,7 @@ def find_task(text: str, golds: Golds | None, *, named: str, file: Path) -> Task
     return task
 
 
-def _by_wording(text: str, file: Path) -> Task:
+def _find_task_by_wording(text: str, file: Path) -> Task:
     for name in task_names():
         task = get_task(name)
         try:
@@ -76,53 +78,61 @@ def _by_wording(text: str, file: Path) -> Task:
     )
 
 
-def item(profile_item: Any, task: Task, *, where: str, file: Path, tally: Tally) -> Record | None:
+def parse_item(
+    profile_item: Any, task: Task, *, where: str, file: Path, tally: ReadCounts
+) -> RawRecord | None:
     """A profile item as a record; ``None``, counted, where it lacks what the task learns from."""
-    entry = as_object(profile_item, where, file)
+    entry = require_object(profile_item, where, file)
     fields: dict[str, str] = {}
-    for name in (*task.history_fields, *_EXTRA.get(task.name, ())):
-        text = as_text(
+    for name in (*task.history_fields, *_EXTRA_FIELDS.get(task.name, ())):
+        text = require_text(
             entry.get(name) if entry.get(name) is not None else "", f"{where}.{name}", file
         )
         if text.strip():
             fields[name] = text
-        elif name in task.history_fields and (task.name, name) not in _MAY_BE_BLANK:
-            tally.skip(f"an item without {name!r}", where)
+        elif name in task.history_fields and (task.name, name) not in _OPTIONAL_FIELDS:
+            tally.count_skip(f"an item without {name!r}", where)
             return None
-    if task.labelled and not _known_answer(task, fields):
-        tally.skip(f"an item whose {task.target_field!r} is none of the task's", where)
+    if task.labelled and not _match_known_answer(task, fields):
+        tally.count_skip(f"an item whose {task.target_field!r} is none of the task's", where)
         return None
-    return Record(
-        id=as_text(entry.get("id", ""), f"{where}.id", file) or where,
+    return RawRecord(
+        id=require_text(entry.get("id", ""), f"{where}.id", file) or where,
         fields=fields,
-        time=_date(entry, where, file),
+        time=_parse_date(entry, where, file),
         where=where,
     )
 
 
-def query(
-    entry: Mapping[str, Any], gold: str | None, task: Task, *, where: str, file: Path, tally: Tally
-) -> Record | None:
+def parse_query(
+    entry: Mapping[str, Any],
+    gold: str | None,
+    task: Task,
+    *,
+    where: str,
+    file: Path,
+    tally: ReadCounts,
+) -> RawRecord | None:
     """A question as a record, with its answer where that is known."""
-    text = as_text(entry.get("input"), f"{where}.input", file)
+    text = require_text(entry.get("input"), f"{where}.input", file)
     try:
         fields = dict(task.parse_input(text))
     except DataError as error:
         raise DataError(f"{where}.input: {error}", file=file) from error
     if gold is not None:
         fields[task.target_field] = gold
-        if not _known_answer(task, fields):
-            tally.skip("a query whose answer is none of the task's", where)
+        if not _match_known_answer(task, fields):
+            tally.count_skip("a query whose answer is none of the task's", where)
             return None
-    return Record(
-        id=as_text(entry.get("id"), f"{where}.id", file),
+    return RawRecord(
+        id=require_text(entry.get("id"), f"{where}.id", file),
         fields=fields,
-        time=_date(entry, where, file),
+        time=_parse_date(entry, where, file),
         where=where,
     )
 
 
-def _known_answer(task: Task, fields: dict[str, str]) -> bool:
+def _match_known_answer(task: Task, fields: dict[str, str]) -> bool:
     """Whether the answer is one of the choices, in whatever case; corrects the case."""
     if not task.choices:
         return bool(fields[task.target_field].strip())
@@ -133,7 +143,7 @@ def _known_answer(task: Task, fields: dict[str, str]) -> bool:
     return choice is not None
 
 
-def _date(entry: Mapping[str, Any], where: str, file: Path) -> float | None:
+def _parse_date(entry: Mapping[str, Any], where: str, file: Path) -> float | None:
     date = entry.get("date")
     if date is None or date == "":
         return None

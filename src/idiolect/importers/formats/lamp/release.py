@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.errors import DataError
-from idiolect.importers.collector import Gatherer, Tally
+from idiolect.importers.collector import HistoryCollector, ReadCounts
 from idiolect.importers.formats.lamp import records
-from idiolect.importers.formats.lamp.records import Golds
-from idiolect.importers.json_stream import iterate_array
-from idiolect.importers.parsing import as_list, as_object, as_text
-from idiolect.importers.report import FileReport, Imported, ImportOptions, ImportReport
+from idiolect.importers.formats.lamp.records import GoldLabels
+from idiolect.importers.json_stream import iter_array
+from idiolect.importers.parsing import require_list, require_object, require_text
+from idiolect.importers.report import FileReport, ImportedHistories, ImportOptions, ImportReport
 from idiolect.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class ReleasePart:
     """One file of people, the split they form, and the file of their answers."""
 
     file: Path
@@ -30,106 +30,114 @@ class Part:
 
 
 def import_release(
-    importer: str, folder: Path, parts: list[Part], options: ImportOptions
-) -> Imported:
+    importer: str, folder: Path, parts: list[ReleasePart], options: ImportOptions
+) -> ImportedHistories:
     """Read a release's parts into histories, each person with the split of their part."""
-    reader = _Reader(options.task)
-    reader.read(parts)
+    reader = _ReleaseReader(options.task)
+    reader.read_parts(parts)
     assert reader.task is not None
-    return Imported(
+    return ImportedHistories(
         importer=importer,
         source=folder.name,
         task=reader.task.name,
-        histories=reader.gatherer.histories(),
-        report=ImportReport(files=tuple(reader.reports), notes=reader.notes()),
-        splits=reader.gatherer.splits,
+        histories=reader.collector.build_histories(),
+        report=ImportReport(files=tuple(reader.reports), notes=reader.build_notes()),
+        splits=reader.collector.splits,
     )
 
 
 @dataclass(slots=True)
-class _Reader:
+class _ReleaseReader:
     """Reads parts one after another; someone in two parts belongs to the first one read."""
 
     task_name: str
-    gatherer: Gatherer = field(default_factory=Gatherer)
+    collector: HistoryCollector = field(default_factory=HistoryCollector)
     reports: list[FileReport] = field(default_factory=list[FileReport])
     task: Task | None = None
     _seen: set[str] = field(default_factory=set[str])
     _unanswered: int = 0
     _disagreeing: int = 0
 
-    def read(self, parts: Sequence[Part]) -> None:
+    def read_parts(self, parts: Sequence[ReleasePart]) -> None:
         """Read every part; raises DataError with file and place."""
         for part in parts:
-            golds = records.read_golds(part.labels) if part.labels else None
-            tally = Tally(part.file.name, "history items and queries")
-            for line, value in iterate_array(part.file):
-                self._person(value, f"line {line}", part, golds, tally)
-            self.reports.append(tally.report())
+            golds = records.read_gold_labels(part.labels) if part.labels else None
+            tally = ReadCounts(part.file.name, "history items and queries")
+            for line, value in iter_array(part.file):
+                self._read_person(value, f"line {line}", part, golds, tally)
+            self.reports.append(tally.to_report())
             if golds:
-                answers = Tally(golds.path.name, "answers", read=len(golds.answers))
-                self.reports.append(answers.report())
+                answers = ReadCounts(golds.path.name, "answers", read=len(golds.answers))
+                self.reports.append(answers.to_report())
         if self.task is None:
             raise DataError("no queries, so the task is not known", file=parts[0].file)
 
-    def _person(
-        self, value: Any, place: str, part: Part, golds: Golds | None, tally: Tally
+    def _read_person(
+        self, value: Any, place: str, part: ReleasePart, golds: GoldLabels | None, tally: ReadCounts
     ) -> None:
-        entry = as_object(value, place, part.file)
-        person = as_text(entry.get("user_id"), f"{place}, user_id", part.file)
+        entry = require_object(value, place, part.file)
+        person = require_text(entry.get("user_id"), f"{place}, user_id", part.file)
         if not person.strip():
             raise DataError(f"{place}: the user_id is empty", file=part.file)
         where = f"{place}, user {person}"
-        profile = as_list(entry.get("profile"), f"{where}, profile", part.file)
-        queries = as_list(entry.get("query"), f"{where}, query", part.file)
+        profile = require_list(entry.get("profile"), f"{where}, profile", part.file)
+        queries = require_list(entry.get("query"), f"{where}, query", part.file)
         if person in self._seen:
-            tally.skip("a person who stands in an earlier place, whole", where)
+            tally.count_skip("a person who stands in an earlier place, whole", where)
             return
         self._seen.add(person)
         if not profile and not queries:
-            tally.skip("a person with neither history nor query", where)
+            tally.count_skip("a person with neither history nor query", where)
             return
         task = self._find_task(queries, golds, where, part.file)
-        self.gatherer.person(person, split=part.split)
+        self.collector.add_person(person, split=part.split)
         for number, item in enumerate(profile):
             spot = f"{where}, profile[{number}]"
-            record = records.item(item, task, where=spot, file=part.file, tally=tally)
+            record = records.parse_item(item, task, where=spot, file=part.file, tally=tally)
             if record:
-                self.gatherer.item(person, record, tally)
+                self.collector.add_item(person, record, tally)
         for number, query in enumerate(queries):
             spot = f"{where}, query[{number}]"
-            question = as_object(query, spot, part.file)
-            gold = self._gold(question, golds, spot, part.file)
-            record = records.query(question, gold, task, where=spot, file=part.file, tally=tally)
+            question = require_object(query, spot, part.file)
+            gold = self._find_gold(question, golds, spot, part.file)
+            record = records.parse_query(
+                question, gold, task, where=spot, file=part.file, tally=tally
+            )
             if record:
-                self.gatherer.query(person, record, tally)
+                self.collector.add_query(person, record, tally)
 
-    def _find_task(self, queries: list[Any], golds: Golds | None, where: str, file: Path) -> Task:
+    def _find_task(
+        self, queries: list[Any], golds: GoldLabels | None, where: str, file: Path
+    ) -> Task:
         if self.task is None:
             if not queries and not self.task_name:
                 raise DataError(
                     f"{where}: no query, so the task is not known", file=file, hint="give --task"
                 )
-            first = as_object(queries[0], f"{where}, query[0]", file) if queries else {}
-            text = as_text(first.get("input"), f"{where}, query[0].input", file) if queries else ""
+            first = require_object(queries[0], f"{where}, query[0]", file) if queries else {}
+            text = (
+                require_text(first.get("input"), f"{where}, query[0].input", file)
+                if queries
+                else ""
+            )
             self.task = records.find_task(text, golds, named=self.task_name, file=file)
         return self.task
 
-    def _gold(
-        self, question: dict[str, Any], golds: Golds | None, where: str, file: Path
+    def _find_gold(
+        self, question: dict[str, Any], golds: GoldLabels | None, where: str, file: Path
     ) -> str | None:
         """The answer in the file of answers, else the query's own."""
         own = question.get("gold", question.get("output"))
-        text = None if own is None else as_text(own, f"{where}.gold", file)
-        name = as_text(question.get("id"), f"{where}.id", file)
+        text = None if own is None else require_text(own, f"{where}.gold", file)
+        name = require_text(question.get("id"), f"{where}.id", file)
         gold = golds.answers.get(name, text) if golds else text
         self._unanswered += gold is None
         self._disagreeing += text is not None and gold != text
         return gold
 
-    def notes(self) -> tuple[str, ...]:
+    def build_notes(self) -> tuple[str, ...]:
         """What was decided on the way, as sentences."""
-        notes = self.gatherer.notes()
+        notes = self.collector.build_notes()
         if self._unanswered:
             notes += (f"queries without an answer, to be predicted only: {self._unanswered:,}",)
         if self._disagreeing:
