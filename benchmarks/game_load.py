@@ -1,11 +1,11 @@
-"""How many players the game bears: simulated players against the site, on this machine alone.
+"""A load test of the game: simulated players against the site, both on this machine.
 
     python benchmarks/game_load.py --json docs/results/nyms_load.json [--players N] [--seconds S]
 
-Twice, each time on a new site: once undisturbed, for the figures; once with the site killed with
-SIGKILL half-way and started again. In the end each player's own tally is compared with what the
-site says of them, and the site's sums with its rounds: no round may be lost or counted twice.
-Site and players share the processors this runs on: `taskset -c 0,1` makes it two.
+Runs twice, each time with a new site: once undisturbed, for the latencies, and once with the site
+killed (SIGKILL) halfway and restarted. At the end compares each player's own record with what the
+site reports, and the site's totals with its rounds: no round may be lost or counted twice. Site and
+players share the processors of the process; `taskset -c 0,1` limits both to two.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ REQUESTS = ("start", "question", "score", "result")
 
 
 def run_players(site: SiteProcess, folder: Path, *, players: int, seconds: float) -> dict[str, Any]:
-    """Run the players: they come in evenly over one pace, then ``seconds`` are measured.
+    """Run the players: they arrive evenly during one `PACE`, then ``seconds`` are measured.
 
-    Their notes, the window measured, and the processors' seconds that site and players took.
+    Returns the players' notes, the measured time window, and the CPU seconds of site and players.
     """
     notes = folder / "notes.jsonl"
     pace = simulated.PACE
@@ -52,12 +52,14 @@ def run_players(site: SiteProcess, folder: Path, *, players: int, seconds: float
     before, of_site = resource.getrusage(resource.RUSAGE_CHILDREN), site.measure_cpu_seconds()
     subprocess.run(
         command,
-        check=False,  # requests that failed while the site was down make its status 1
+        # Locust exits with 1 if requests failed, which is expected while the site is down.
+        check=False,
         env=os.environ | {"NYMS_NOTES": str(notes), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         timeout=seconds + 300,
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # The window opens when all players have arrived.
     lines = [json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines()]
     first = min(request[1] for line in lines for request in line["requests"])
     return {
@@ -69,7 +71,7 @@ def run_players(site: SiteProcess, folder: Path, *, players: int, seconds: float
 
 
 def compare_tallies(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Rounds that players know, and how many of them the site lost, changed or invented."""
+    """Compare the players' records with the site: rounds lost, changed or unknown, wrong totals."""
     lost = sum(1 for line in lines for name in line["known"] if name not in line["finished"])
     changed = sum(
         1
@@ -78,6 +80,7 @@ def compare_tallies(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if line["finished"].get(name, points) != points
     )
     unknown = sum(1 for line in lines for name in line["finished"] if name not in line["known"])
+    # The site's totals must equal the sums over its own rounds.
     sums = sum(
         1
         for line in lines
@@ -91,14 +94,14 @@ def compare_tallies(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "late": sum(line["late"] for line in lines),
         "lost": lost,
         "changed": changed,
-        # Sent, scored, and the player stopped before they read the result.
+        # Scored, but the player stopped before reading the result.
         "unread": unknown,
         "wrong_sums": sums,
     }
 
 
 def summarize_requests(run: dict[str, Any], name: str) -> dict[str, float]:
-    """Of one request in the window: how many, how many failed, how long they took."""
+    """Number, failures and latency percentiles of one kind of request within the time window."""
     start, end = run["window"]
     asked = [r for line in run["lines"] for r in line["requests"] if r[0] == name]
     asked = [(took, well) for _, began, took, well in asked if start <= began < end]
@@ -115,7 +118,7 @@ def summarize_requests(run: dict[str, Any], name: str) -> dict[str, float]:
 
 
 def kill_and_restart(site: SiteProcess, after: float) -> threading.Thread:
-    """Kill the site after so many seconds, and start it again at once."""
+    """Kill the site after ``after`` seconds and restart it at once, in a thread."""
 
     def kill_then_start() -> None:
         time.sleep(after)
@@ -128,7 +131,8 @@ def kill_and_restart(site: SiteProcess, after: float) -> threading.Thread:
 
 
 def measure_game(players: int, seconds: float, workers: int) -> dict[str, Any]:
-    """Both runs, as the result's JSON."""
+    """Run both tests; returns the result as JSON data."""
+    # Other load on the machine would distort the latencies, so record it.
     busy = os.getloadavg()[0]
     runs: dict[str, dict[str, Any]] = {}
     for name in ("undisturbed", "killed"):
@@ -141,14 +145,15 @@ def measure_game(players: int, seconds: float, workers: int) -> dict[str, Any]:
                 runs[name] = run_players(site, folder, players=players, seconds=seconds)
                 if killer is not None:
                     killer.join()
+    # Summarize, and compare with the targets.
     asked = {
         name: {request: summarize_requests(run, request) for request in REQUESTS}
         for name, run in runs.items()
     }
     tallies = {name: compare_tallies(run["lines"]) for name, run in runs.items()}
     return {
-        "what": f"{players} simulated players of the game at once, site and players on the same "
-        "processors: how fast it scores, and whether it loses a round",
+        "what": f"{players} simulated players at the same time, with site and players on the same "
+        "processors: how fast the site scores rounds, and whether it loses any",
         "environment": {
             "hardware": describe_hardware() | {"cores": len(os.sched_getaffinity(0))},
             "versions": {name: version(name) for name in ("django", "uvicorn", "locust")},
@@ -163,7 +168,7 @@ def measure_game(players: int, seconds: float, workers: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, and write the result."""
+    """Run the load test and write the result."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--players", type=int, default=load_result.PLAYERS)
     options.add_argument("--seconds", type=float, default=60.0)

@@ -1,10 +1,10 @@
-"""Word relations: how well a classifier tells them, and how often players' answers are right.
+"""A benchmark of the word relation classifier, and of the precision of players' answers.
 
     python benchmarks/game_relations.py --json docs/results/nyms.json --data FILE [--work FOLDER]
 
-``--data`` is the original game's table of (base word, answer, count), all of them parts and given
-at least five times; it is no part of the package. Likelihoods are kept in ``--work``, so that a
-stopped benchmark goes on.
+``--data`` is the table of the original game (base word, answer, count). All of its rows are
+meronyms that at least five players gave. It is not part of the package. ``--work`` caches
+likelihoods, so that an interrupted benchmark can resume.
 """
 
 from __future__ import annotations
@@ -45,13 +45,15 @@ from suites.game.relations import (
 )
 
 CONFIG = ClassifierConfig(pairs=1500, scored=100)
-"""Fewer than by default: the base model reads what the last stage learns from and is judged on."""
+"""Fewer pairs than by default, since the base model has to score those of the last stage and of the
+evaluation."""
 MIN_AUC, MAX_CALIBRATION_ERROR = 0.8, 0.05
 GAME_PAIRS = "the original game's parts"
 
 
 def measure_relations(data: Path, base: str, work: Path, listener: Listener) -> dict[str, Any]:
-    """Everything, as the result's JSON."""
+    """Run all parts of the benchmark; returns the result as JSON data."""
+    # Load the data and the models; likelihoods come from the cache if possible.
     rows = mark_listed(read_pairs(data))
     lexicon = build_lexicon(load_table())
     loaded = load_base(base)
@@ -59,26 +61,27 @@ def measure_relations(data: Path, base: str, work: Path, listener: Listener) -> 
     scorer = LikelihoodCache(
         LikelihoodScorer(loaded, listener=listener), work / f"{loaded.identity[:16]}.json"
     )
-    describe = FeatureExtractor(MiniLM(), scorer, SCORE_NAMES)
-    wordnet = evaluate_on_wordnet(lexicon, describe, CONFIG)
-    game = evaluate_on_game(lexicon, rows, describe, CONFIG)
-    added = evaluate_with_game_pairs(lexicon, rows, describe, CONFIG)
+    extractor = FeatureExtractor(MiniLM(), scorer, SCORE_NAMES)
+    wordnet = evaluate_on_wordnet(lexicon, extractor, CONFIG)
+    game = evaluate_on_game(lexicon, rows, extractor, CONFIG)
+    added = evaluate_with_game_pairs(lexicon, rows, extractor, CONFIG)
     loop = measure_crowd(rows, base, work / "crowd", seed=CONFIG.seed, listener=listener)
     return {
-        "what": "Word relations: a classifier of them; the game's answers by how many gave them",
+        "what": "Word relations: a classifier, and the precision of the game's answers by the "
+        "number of players who gave them",
         "environment": {"hardware": describe_hardware(), "versions": list_versions()},
         "seeds": [CONFIG.seed],
         "targets": [*build_targets(wordnet, game), build_loop_target(loop)],
         "notes": build_notes(rows),
         "tables": [
             build_outcome_table(
-                "Parts that players of the original game gave, against sampled pairs", game
+                "Meronyms that players of the original game gave, against sampled pairs", game
             ),
             *(
                 build_outcome_table(f"WordNet's {relation}, against sampled pairs", found)
                 for relation, found in wordnet.items()
             ),
-            build_outcome_table("WordNet's meronyms, the game's parts learnt from too", added),
+            build_outcome_table("WordNet's meronyms, trained also on the game's pairs", added),
             build_auc_table({GAME_PAIRS: game[len(game) // 2 :], **wordnet}),
             build_precision_table(compute_precision_by_count([r for r in rows if r.rounds])),
             build_loop_table(loop),
@@ -87,7 +90,7 @@ def measure_relations(data: Path, base: str, work: Path, listener: Listener) -> 
 
 
 def mark_listed(rows: Sequence[PairRow]) -> list[PairRow]:
-    """The rows with what WordNet lists; ``rounds`` says whether it has the base word at all."""
+    """The rows with `in_wordnet` set; ``rounds`` is 1 if our table has the base word, else 0."""
     words = load_table()
     bases = set(words.base_words(Relation.MERONYMS))
     return [
@@ -100,22 +103,25 @@ def mark_listed(rows: Sequence[PairRow]) -> list[PairRow]:
     ]
 
 
-def find_outcome(found: Sequence[RelationOutcome], way: str, learnt: str) -> RelationOutcome:
-    """One way's outcome."""
-    return next(o for o in found if (o.way, o.learnt) == (way, learnt))
+def find_outcome(
+    found: Sequence[RelationOutcome], variant: str, trained_on: str
+) -> RelationOutcome:
+    """The outcome of one variant and training set."""
+    return next(o for o in found if (o.variant, o.trained_on) == (variant, trained_on))
 
 
 def build_targets(
     wordnet: Mapping[str, Sequence[RelationOutcome]], game: Sequence[RelationOutcome]
 ) -> list[dict[str, Any]]:
-    """What was wanted of the MLP, which is the default's richest kind, and what it reached."""
+    """Targets of the MLP, the largest kind of model, with the values that it reached."""
     plain, joined = (
-        find_outcome(game, "mlp", learnt) for learnt in ("WordNet", "WordNet and the game")
+        find_outcome(game, "mlp", trained_on) for trained_on in ("WordNet", "WordNet and the game")
     )
-    singles = [o.figures.auc.value for o in game if o.way.endswith("alone")]
+    singles = [o.figures.auc.value for o in game if o.variant.endswith("alone")]
+    # The MLP on the game's pairs: trained on WordNet only, and also on the game.
     found = [
         (
-            "AUC on the original game's parts, nothing of it learnt",
+            "AUC on the original game's pairs, trained on WordNet only",
             f"at least {MIN_AUC}",
             str(plain.figures.auc),
             plain.figures.auc.value >= MIN_AUC,
@@ -127,21 +133,22 @@ def build_targets(
             plain.figures.auc.value > max(singles),
         ),
         (
-            "AUC with the game's other words learnt from, too",
+            "AUC, trained also on the game's pairs of other words",
             f"above {plain.figures.auc.value:.3f}",
             str(joined.figures.auc),
             joined.figures.auc.value > plain.figures.auc.value,
         ),
         (
-            "Calibration error on the game's parts, its other words learnt from",
+            "Calibration error on the game's pairs, trained also on its other words",
             f"at most {MAX_CALIBRATION_ERROR}",
             str(joined.figures.calibration_error),
             joined.figures.calibration_error.value <= MAX_CALIBRATION_ERROR,
         ),
     ]
+    # For each relation, the MLP must beat the best single score.
     for relation, outcomes_ in wordnet.items():
         best = find_outcome(outcomes_, "mlp", "WordNet").figures.auc
-        alone = max(o.figures.auc.value for o in outcomes_ if o.way.endswith("alone"))
+        alone = max(o.figures.auc.value for o in outcomes_ if o.variant.endswith("alone"))
         found.append(
             (
                 f"AUC on WordNet's {relation}, above every single feature",
@@ -155,56 +162,55 @@ def build_targets(
 
 
 def build_loop_target(loop: Mapping[str, Any]) -> dict[str, Any]:
-    """What was wanted of the loop, and what it reached."""
+    """The target of the loop (a model trained on answers), with the value that it reached."""
     low, high = (100 * end for end in loop["interval"])
     return {
-        "name": "Answers among a model's ten likeliest, points more than the non-personal model",
-        "target": "more, with 95%",
+        "name": "Answers among the model's ten likeliest, in points above the non-personal model",
+        "target": "above 0 with 95% confidence",
         "reached": f"{100 * loop['gain']:+.0f} ({low:+.0f} to {high:+.0f})",
         "met": low > 0,
     }
 
 
 def build_notes(rows: Sequence[PairRow]) -> list[str]:
-    """How to read it."""
+    """Notes on how to read the result."""
     return [
         f"The original game's table: {len(rows)} pairs of {len({r.base_word for r in rows})} base "
-        "words, each given by at least five players. Each true pair stands beside a false one, "
-        "made of the very words that true ones have: another base word's answer, the same word's "
-        "answer in another relation, or the pair the wrong way round. A sampled pair may hold all "
-        "the same (a monkey has skin): nobody reaches 1.",
-        "No base word is both learnt from and judged; the game's own words are left out of what "
-        "is learnt from WordNet, too. With the game's data: five folds over its base words.",
-        "Intervals are 95%, base words resampled: pairs of one word are not independent. Two "
-        "values inside each other's interval are not told apart by this, met or missed.",
-        "majority: always the commoner label; cosine: of the two words' vectors; likelihoods: how "
-        "much likelier the base model finds one word beside the other, both ways; scores: logistic "
-        "regression over all of these; vectors: over difference and product of the vectors; "
-        "logistic and mlp: the scores together with what logistic regression or a small network "
-        "makes of the vectors.",
-        f"Learnt from {CONFIG.pairs} true pairs of a relation for the vectors and {CONFIG.scored} "
-        "for the scores, as many false ones beside them.",
-        f"The loop: a model that learnt what the crowd said of {LEARNED_WORDS} words is asked "
-        "about "
-        f"{ASKED_WORDS} others, beside the same model without that, which is shown four examples "
-        "of the "
-        "game. The table has no players, so this is how a player fares who thinks as the crowd "
-        "does; words are resampled for the interval.",
-        "Precision by count: WordNet lists fewer parts than there are, so that these shares are "
-        "lower bounds; base words that its table lacks are left out.",
+        "words, each given by at least five players. For each true pair there is a false one made "
+        "of the same words: another base word's answer, the same word's answer in another "
+        "relation, or the pair reversed. A sampled pair may hold by chance (a monkey has skin), so "
+        "an AUC of 1 cannot be reached.",
+        "No base word is used for both training and evaluation; training on WordNet omits the "
+        "base words of the game, too. With the game's data: five folds over its base words.",
+        "Intervals are 95% bootstrap intervals over base words, since pairs of one word are not "
+        "independent. If two values are inside each other's interval, this benchmark cannot tell "
+        "which is higher, whether the target is met or missed.",
+        "majority: always the more frequent label; cosine: of the two words' vectors; likelihoods: "
+        "how much likelier one word makes the other in the base model, in both directions; scores: "
+        "logistic regression on all of these; vectors: on difference and product of the vectors; "
+        "logistic and mlp: the scores together with the output of logistic regression or a small "
+        "network on the vectors.",
+        f"Trained on {CONFIG.pairs} true pairs per relation for the vectors and {CONFIG.scored} "
+        "for the scores, and on the same number of false pairs.",
+        f"The loop: a model trained on the crowd's answers to {LEARNED_WORDS} words is asked about "
+        f"{ASKED_WORDS} others. It is compared with the untrained model, whose prompt has four "
+        "examples from the game. The table has no individual players, so this shows the result for "
+        "a player who answers like the crowd. The interval is a bootstrap over words.",
+        "Precision by count: WordNet does not list all parts, so these shares are lower bounds; "
+        "base words that are not in our table are left out.",
     ]
 
 
 def build_outcome_table(title: str, found: Sequence[RelationOutcome]) -> dict[str, Any]:
-    """A table of ways."""
+    """A table with one row per variant and training set."""
     first = found[0].figures
     return {
         "title": f"{title} ({first.pairs} pairs, {first.words} base words)",
-        "columns": ["learnt from", "by", "accuracy", "F1", "AUC", "Brier", "calibration error"],
+        "columns": ["trained on", "variant", "accuracy", "F1", "AUC", "Brier", "calibration error"],
         "rows": [
             [
-                o.learnt,
-                o.way,
+                o.trained_on,
+                o.variant,
                 str(o.figures.accuracy),
                 str(o.figures.f1),
                 str(o.figures.auc),
@@ -217,23 +223,26 @@ def build_outcome_table(title: str, found: Sequence[RelationOutcome]) -> dict[st
 
 
 def build_auc_table(found: Mapping[str, Sequence[RelationOutcome]]) -> dict[str, Any]:
-    """AUC against each kind of false pair."""
+    """A table of the AUC against each kind of false pair."""
     kinds = ("other word", "other relation", "reversed")
+    # Three variants are enough to compare: a single score, all scores, and the MLP.
     rows: list[list[str]] = []
     for name, outcomes_ in found.items():
         for o in outcomes_:
-            if o.way in ("cosine alone", "scores", "mlp"):
-                cells = [o.by_how.get(kind) for kind in kinds]
-                rows.append([name, o.way, *(f"{c[1]:.2f} ({c[0]})" if c else "–" for c in cells)])
+            if o.variant in ("cosine alone", "scores", "mlp"):
+                cells = [o.auc_by_origin.get(kind) for kind in kinds]
+                rows.append(
+                    [name, o.variant, *(f"{c[1]:.2f} ({c[0]})" if c else "–" for c in cells)]
+                )
     return {
-        "title": "AUC by kind of false pair (how many there are)",
-        "columns": ["pairs", "by", *kinds],
+        "title": "AUC by kind of false pair (number of pairs)",
+        "columns": ["pairs", "variant", *kinds],
         "rows": rows,
     }
 
 
 def build_precision_table(found: Sequence[Precision]) -> dict[str, Any]:
-    """How often WordNet lists what players gave."""
+    """A table of the share of players' answers that WordNet lists, by number of players."""
     return {
         "title": "Precision of the game's data by count",
         "columns": ["players who gave it", "pairs", "listed by WordNet", "95% interval"],
@@ -251,31 +260,32 @@ def build_precision_table(found: Sequence[Precision]) -> dict[str, Any]:
 
 
 def build_loop_table(loop: Mapping[str, Any]) -> dict[str, Any]:
-    """How many answers each model has, word by word."""
+    """A table of the number of answers that each model finds, per word."""
     rows = [
         [one["word"], one["answers"], one["own_found"], one["plain_found"]] for one in loop["words"]
     ]
     means = [f"{100 * loop[name]:.0f}%" for name in ("own", "plain")]
     return {
-        "title": f"The loop: parts among the ten likeliest answers, {loop['items']} answers learnt",
-        "columns": ["word", "answers given", "of the model that learnt", "of the plain model"],
+        "title": f"The loop: meronyms among the ten likeliest answers, trained on {loop['items']} "
+        "answers",
+        "columns": ["word", "answers given", "found by trained model", "found by plain model"],
         "rows": [*rows, ["mean share", None, *means]],
     }
 
 
 def main() -> int:
-    """Measure and write the result; 1 or 2 where that cannot be done."""
+    """Run the benchmark and write the result; returns 1 or 2 on failure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, help="where the result goes")
-    parser.add_argument("--data", type=Path, required=True, help="the original game's table")
-    parser.add_argument("--base", default="default", help="the model whose likelihoods count")
-    parser.add_argument("--work", type=Path, help="where likelihoods are kept")
+    parser.add_argument("--json", type=Path, required=True, help="output file of the result")
+    parser.add_argument("--data", type=Path, required=True, help="table of the original game")
+    parser.add_argument("--base", default="default", help="base model for the likelihoods")
+    parser.add_argument("--work", type=Path, help="folder that caches likelihoods")
     options = parser.parse_args()
     return run_to_exit_code(lambda: write_result(options))
 
 
 def write_result(options: argparse.Namespace) -> int:
-    """Everything, written as JSON."""
+    """Run the benchmark and write the result as JSON."""
     with tempfile.TemporaryDirectory() as fresh, progress_listener() as listener:
         result = measure_relations(
             options.data, options.base, options.work or Path(fresh), listener

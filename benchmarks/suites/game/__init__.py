@@ -1,1 +1,1 @@
-"""The parts of ``benchmarks/game_relations.py``."""
+"""Modules of ``benchmarks/game_relations.py`` and ``benchmarks/game_load.py``."""

@@ -1,10 +1,10 @@
-"""Simulated players of the game, for locust; each keeps its own tally and compares in the end.
+"""Simulated players of the game, as a locust file that `game_load.py` runs.
 
-A player becomes a guest, then plays a round about every `PACE` seconds: start, read the question,
-think, send answers, read the result. What the site does not answer (it may be killed) is sent again
-as a browser with patience would. At the end each fetches its plays and writes a line of JSON into
-``NYMS_NOTES``: what it knows of its rounds, what the site says, and every request it made. Whoever
-could not says why. `game_load.py` runs this.
+A player signs in as a guest and plays a round about every `PACE` seconds: start, read the question,
+think, send answers, read the result. It repeats requests that the site does not answer, since the
+site may be killed. At the end each player downloads its plays and appends a line of JSON to the
+file ``NYMS_NOTES``: its own record of rounds, the site's record, and all requests. If that failed,
+the line contains the error.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from locust import FastHttpUser, events, task
 from locust.exception import StopUser
 
 PACE = 10.0
-"""Seconds a round, of which thinking takes the most: 200 players make 20 rounds a second."""
+"""Mean seconds between the starts of a player's rounds: 200 players play 20 rounds per second."""
 PACE_SPREAD = (0.7, 1.3)
-"""How much of that lies between a player's two rounds, drawn anew for each."""
+"""Range of the factor on `PACE`, drawn for each round."""
 THINKING_SECONDS = (1.0, 6.0)
 RETRY_SECONDS = 60.0
-"""Seconds that a request is repeated for; a killed site is back before."""
+"""Seconds for which a request is repeated; a killed site is back earlier."""
 WORDS = (
     *("thing", "part", "kind", "way", "head", "end", "time", "day", "man", "hand", "place"),
     *("side", "line", "form", "body", "point", "water", "light", "work", "house", "road"),
@@ -42,7 +42,7 @@ _numbers = itertools.count()
 
 
 class SimulatedPlayer(FastHttpUser):
-    """One person at a browser."""
+    """One simulated player with a browser session."""
 
     network_timeout = connection_timeout = RETRY_SECONDS
 
@@ -53,35 +53,37 @@ class SimulatedPlayer(FastHttpUser):
         self.token = ""
         self.next_at = 0.0
         self.known_points: dict[str, int] = {}
-        """Points of rounds that the site said are finished, by id."""
+        """Points by round id, of the rounds whose results this player has read."""
         self.late_rounds = 0
         self.requests: list[tuple[str, float, float, bool]] = []
-        """Name, when it began (seconds since 1970), how long it took (ms), whether it went well."""
+        """(name, start in Unix seconds, duration in ms, whether it succeeded) of each request."""
         self.trouble = ""
         PLAYERS.append(self)
 
     def on_start(self) -> None:
-        """Agree to the notice, which starts the first round: it is played as the others are."""
+        """Accept the notice. This signs in as a guest and starts the first round, which
+        `play_round` continues."""
         page = self._get_page("/nyms/notice/", "notice")
         self.token = _TOKEN.findall(page.text)[0]
         self._post_form("/nyms/notice/", "agree", {})
-        # Signing in as a guest made a new token.
+        # Signing in as a guest rotates the CSRF token.
         self.token = _TOKEN.findall(self._get_page("/nyms/", "home").text)[0]
         self.next_at = time.monotonic()
 
     def wait_time(self) -> float:
-        """Until the next round: one every `PACE` seconds, not as a metronome would."""
+        """Seconds until the next round: about `PACE` after the last one began, with jitter."""
         now = time.monotonic()
         self.next_at = max(now, self.next_at + self.draw.uniform(*PACE_SPREAD) * PACE)
         return self.next_at - now
 
     @task
     def play_round(self) -> None:
-        """A round, from its start to its result."""
+        """Play one round, from its start to its result."""
         started = self._post_form("/nyms/play/", "start", {})
         found = _ROUND.search(started.headers.get("Location", ""))
         if found is None:
             raise RuntimeError(f"no round began: status {started.status_code}")
+        # Read the question, think, and send five answers.
         path = found[0]
         self._get_page(path, "question")
         gevent.sleep(self.draw.uniform(*THINKING_SECONDS))
@@ -92,7 +94,7 @@ class SimulatedPlayer(FastHttpUser):
             self.known_points[found[1]] = int(points[1])
 
     def write_note(self) -> None:
-        """Write down what this player knows and what the site says."""
+        """Append this player's record, the site's record and all requests to the notes file."""
         plays: dict[str, Any] = {"rounds": [], "totals": []}
         try:
             if self.token:
@@ -131,6 +133,7 @@ class SimulatedPlayer(FastHttpUser):
                 headers=_FORM if body else {},
                 allow_redirects=False,
             )
+            # 404 and 409 are answers too: the round is unknown, or late.
             well = answer.status_code in (200, 302, 404, 409)
             self.requests.append((name, began, 1000 * (time.perf_counter() - clock), well))
             if well:

@@ -1,8 +1,8 @@
-"""How well word relations are told from sampled pairs: on WordNet's words and the original game's.
+"""Evaluation of the word relation classifier on pairs from WordNet and from the original game.
 
-No base word that is judged was learnt from. For the original game's pairs that means: once by a
-classifier of WordNet's other words alone, and once, in folds over its base words, with the game's
-pairs of the other folds beside them.
+No base word is used for both training and evaluation. The original game's pairs are evaluated
+twice: with a classifier trained only on WordNet's other words, and by cross-validation over base
+words with a classifier trained also on the game's pairs of the other folds.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ from idiolect.storage.files import write_atomic
 
 FOLDS = 5
 PARTS = "meronyms"
-SINGLE_FEATURE_WAYS = (
+SINGLE_FEATURE_VARIANTS = (
     "majority",
     "cosine alone",
     "answer given word alone",
     "word given answer alone",
 )
-TRAINED_WAYS = ("scores", "vectors", "logistic", "mlp")
+TRAINED_VARIANTS = ("scores", "vectors", "logistic", "mlp")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelationOutcome:
-    """One way's figures on one set of pairs."""
+    """Metrics of one variant of the classifier on one set of pairs."""
 
     pairs: str
-    learnt: str
-    """What it was trained on."""
-    way: str
+    trained_on: str
+    """The training data."""
+    variant: str
     figures: ClassifierMetrics
-    by_how: dict[str, tuple[int, float]]
+    auc_by_origin: dict[str, tuple[int, float]]
 
 
 class LikelihoodCache:
-    """Likelihoods that are kept in a file, so that a second run need not run the base again."""
+    """A scorer that caches likelihoods in a file, so that a second run needs no forward passes."""
 
     def __init__(self, likelihoods: LikelihoodScorer, path: Path) -> None:
         self.likelihoods, self.path = likelihoods, path
@@ -69,6 +69,7 @@ class LikelihoodCache:
             likelihoods.scored.update({(a, b): (nats, n) for a, b, nats, n in rows})
 
     def __call__(self, pairs: Sequence[Example]) -> np.ndarray:
+        # Save every 100 pairs, so that little is lost if the benchmark is interrupted.
         order = sorted(range(len(pairs)), key=lambda n: pairs[n].word_pair)
         for start in range(0, len(order), 100):
             before = len(self.likelihoods.scored)
@@ -83,38 +84,46 @@ class LikelihoodCache:
 
 
 def evaluate_on_wordnet(
-    lexicon: Lexicon, describe: FeatureExtractor, config: ClassifierConfig
+    lexicon: Lexicon, extractor: FeatureExtractor, config: ClassifierConfig
 ) -> dict[str, list[RelationOutcome]]:
-    """Every way on WordNet's pairs, by relation."""
+    """The outcomes of all variants on WordNet's pairs, by relation."""
     found: dict[str, list[RelationOutcome]] = {}
     for relation in sorted(lexicon):
         parts = split_pairs(lexicon, relation, [], config)
-        _, chances = compare_variants(parts, describe, seed=config.seed)
-        found[relation] = compute_outcomes(relation, "WordNet", parts.test, chances, config.seed)
+        _, probabilities = compare_variants(parts, extractor, seed=config.seed)
+        found[relation] = compute_outcomes(
+            relation, "WordNet", parts.test, probabilities, config.seed
+        )
     return found
 
 
 def compute_outcomes(
-    name: str, learnt: str, test: Sequence[Example], chances: dict[str, Doubles], seed: int
+    name: str,
+    trained_on: str,
+    test: Sequence[Example],
+    probabilities: dict[str, Doubles],
+    seed: int,
 ) -> list[RelationOutcome]:
-    """The figures of all ways."""
+    """The outcomes of all variants that are reported."""
     return [
         RelationOutcome(
             pairs=name,
-            learnt=learnt,
-            way=way,
-            figures=compute_metrics(test, chances[way], seed=seed),
-            by_how=dict(compute_auc_by_origin(test, chances[way])),
+            trained_on=trained_on,
+            variant=variant,
+            figures=compute_metrics(test, probabilities[variant], seed=seed),
+            auc_by_origin=dict(compute_auc_by_origin(test, probabilities[variant])),
         )
-        for way in (*SINGLE_FEATURE_WAYS, *TRAINED_WAYS)
-        if way in chances
+        for variant in (*SINGLE_FEATURE_VARIANTS, *TRAINED_VARIANTS)
+        if variant in probabilities
     ]
 
 
 def evaluate_on_game(
-    lexicon: Lexicon, rows: Sequence[PairRow], describe: FeatureExtractor, config: ClassifierConfig
+    lexicon: Lexicon, rows: Sequence[PairRow], extractor: FeatureExtractor, config: ClassifierConfig
 ) -> list[RelationOutcome]:
-    """Every way on the original game's parts, without and with its pairs of other base words."""
+    """The outcomes of all variants on the original game's meronyms: trained on WordNet only, and
+    trained also on the game's pairs of other base words."""
+    # Train on WordNet without the base words of the game.
     true = from_game(rows, PARTS)
     known = KnownPairs(lexicon, rows)
     words = {example.base_word for example in true}
@@ -125,26 +134,29 @@ def evaluate_on_game(
         return str(assign_bucket(word, config.seed + 1, FOLDS))
 
     pairs = add_false_pairs(true, known, lexicon, seed=config.seed, part=assign_fold)
-    # A pair reversed has another base word, which WordNet's part may not have either.
+    # Reversed pairs have other base words, which must not be in the training data either.
     bases = {example.base_word for example in pairs}
     plain = DataSplit(
-        many=tuple(e for e in plain.many if e.base_word not in bases),
-        apart=tuple(e for e in plain.apart if e.base_word not in bases),
+        first_stage=tuple(e for e in plain.first_stage if e.base_word not in bases),
+        last_stage=tuple(e for e in plain.last_stage if e.base_word not in bases),
         test=tuple(pairs),
     )
-    _, alone = compare_variants(plain, describe, seed=config.seed)
-    joined = {way: np.zeros(len(pairs)) for way in alone}
+    _, alone = compare_variants(plain, extractor, seed=config.seed)
+    # Cross-validation: add the game's pairs of the other folds to WordNet's.
+    joined = {variant: np.zeros(len(pairs)) for variant in alone}
     for number in range(FOLDS):
         asked = [n for n, e in enumerate(pairs) if assign_fold(e.base_word) == str(number)]
         others = [e for e in pairs if assign_fold(e.base_word) != str(number)]
-        apart = [e for e in others if assign_part(e.base_word, config.seed) == "apart"]
+        last_stage = [e for e in others if assign_part(e.base_word, config.seed) == "last_stage"]
         parts = DataSplit(
-            many=(*plain.many, *(e for e in others if e not in set(apart))),
-            apart=(*plain.apart, *apart),
+            first_stage=(*plain.first_stage, *(e for e in others if e not in set(last_stage))),
+            last_stage=(*plain.last_stage, *last_stage),
             test=tuple(pairs[n] for n in asked),
         )
-        for way, chances in compare_variants(parts, describe, seed=config.seed)[1].items():
-            joined[way][asked] = chances
+        for variant, probabilities in compare_variants(parts, extractor, seed=config.seed)[
+            1
+        ].items():
+            joined[variant][asked] = probabilities
     name = "the original game's parts"
     return [
         *compute_outcomes(name, "WordNet", pairs, alone, config.seed),
@@ -153,14 +165,14 @@ def evaluate_on_game(
 
 
 def evaluate_with_game_pairs(
-    lexicon: Lexicon, rows: Sequence[PairRow], describe: FeatureExtractor, config: ClassifierConfig
+    lexicon: Lexicon, rows: Sequence[PairRow], extractor: FeatureExtractor, config: ClassifierConfig
 ) -> list[RelationOutcome]:
-    """WordNet's parts judged by a classifier that learnt from the game's pairs too, but for those
-    of the base words that are judged."""
+    """The outcomes on WordNet's meronyms, trained also on the game's pairs of other base words."""
+    # Leave out the game's pairs of the evaluation words, and evaluate on WordNet's pairs only.
     judged_words = {e.base_word for e in split_pairs(lexicon, PARTS, [], config).test}
     usable = [row for row in rows if row.base_word not in judged_words]
     parts = split_pairs(lexicon, PARTS, usable, config)
     plain = split_pairs(lexicon, PARTS, [], config)
     parts = replace(parts, test=plain.test)
-    _, chances = compare_variants(parts, describe, seed=config.seed)
-    return compute_outcomes(PARTS, "WordNet and the game", parts.test, chances, config.seed)
+    _, probabilities = compare_variants(parts, extractor, seed=config.seed)
+    return compute_outcomes(PARTS, "WordNet and the game", parts.test, probabilities, config.seed)

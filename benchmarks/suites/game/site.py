@@ -1,4 +1,4 @@
-"""The site as its own process, as `idiolect play` starts it; it can be killed and started again."""
+"""The site as a subprocess, started with `idiolect play`, that can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrom
 
 
 class SiteProcess:
-    """A site whose data lies in ``folder``, on one port of this machine."""
+    """A site with its data in ``folder``, on a local port."""
 
     def __init__(self, folder: Path, *, port: int = 0, workers: int = 1) -> None:
         self.folder, self._port, self._workers = folder, port, workers
@@ -26,14 +26,16 @@ class SiteProcess:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it listens; a second start takes the same port."""
+        """Start the site and wait until it listens; later starts use the same port."""
         command = [sys.executable, "-m", "idiolect", "play", "--no-browser"]
         command += ["--port", str(self._port), "--workers", str(self._workers)]
+        # The environment must not point the site to other settings or data.
         kept = {
             name: value
             for name, value in os.environ.items()
             if name not in ("DJANGO_SETTINGS_MODULE", "IDIOLECT_HOME", "IDIOLECT_HOSTS")
         }
+        # A session of its own, so that `stop` reaches all workers.
         self._process = subprocess.Popen(
             [*command, "--data", str(self.folder)],
             stdout=subprocess.PIPE,
@@ -46,17 +48,17 @@ class SiteProcess:
             if found := re.search(r"http://\S+:(\d+)", line):
                 self.address, self._port = found[0], int(found[1])
                 return
-        raise SystemExit("the site did not start; its errors stand above")
+        raise SystemExit("the site did not start; see its errors above")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it with its workers; SIGKILL gives none of them a chance."""
+        """Send a signal to the site and its workers, and wait for the site to exit."""
         if self._process is not None:
             os.killpg(self._process.pid, how)
             self._process.wait()
             self._process = None
 
     def measure_cpu_seconds(self) -> float:
-        """Processor time of the site and its workers so far."""
+        """CPU seconds of the site and its workers so far."""
         if self._process is None:
             return 0.0
         site = psutil.Process(self._process.pid)

@@ -115,13 +115,21 @@ def test_split_pairs_puts_each_base_word_in_one_part() -> None:
     game += [make_pair_row(w, f"{w}-kindx", yes=1, no=5) for w in WORDS[:40]]
     config = ClassifierConfig(pairs=150, scored=40)
     parts = split_pairs(LEXICON, "meronyms", game, config)
-    words = [{e.base_word for e in part} for part in (parts.many, parts.apart, parts.test)]
+    words = [
+        {e.base_word for e in part} for part in (parts.first_stage, parts.last_stage, parts.test)
+    ]
     assert min(map(len, words)) > 10
     assert not words[0] & words[1] | words[1] & words[2] | words[0] & words[2]
-    true = [sum(e.related for e in part) for part in (parts.many, parts.apart, parts.test)]
+    true = [
+        sum(e.related for e in part) for part in (parts.first_stage, parts.last_stage, parts.test)
+    ]
     assert [n >= least for n, least in zip(true, (150, 40, 40), strict=True)] == [True] * 3
     assert (
-        sum(e.origin == "rejected" for part in (parts.many, parts.apart, parts.test) for e in part)
+        sum(
+            e.origin == "rejected"
+            for part in (parts.first_stage, parts.last_stage, parts.test)
+            for e in part
+        )
         == 40
     )
 
@@ -157,7 +165,7 @@ def extract_features(
         return FeatureMatrix.from_pairs(kept, FeatureExtractor(encoder)), kept
 
     test, asked = extract(parts.test)
-    return extract(parts.many)[0], extract(parts.apart)[0], test, asked
+    return extract(parts.first_stage)[0], extract(parts.last_stage)[0], test, asked
 
 
 def predict(model: RelationModel, features: FeatureMatrix) -> NDArray[np.float64]:
@@ -166,8 +174,8 @@ def predict(model: RelationModel, features: FeatureMatrix) -> NDArray[np.float64
 
 @pytest.mark.parametrize("kind", ["logistic", "mlp"])
 def test_stage_fitter_generalizes_to_new_words(kind: Kind) -> None:
-    many, apart, test, asked = extract_features()
-    probabilities = predict(StageFitter(many, apart, seed=0).fit(kind, (0,)), test)
+    first_stage, last_stage, test, asked = extract_features()
+    probabilities = predict(StageFitter(first_stage, last_stage, seed=0).fit(kind, (0,)), test)
     found = compute_metrics(asked, probabilities, seed=0)
     assert found.auc.value > 0.85 and found.auc.low <= found.auc.value <= found.auc.high
     assert found.brier.value < 0.2
@@ -182,59 +190,66 @@ def test_stage_fitter_generalizes_to_new_words(kind: Kind) -> None:
 
 
 def test_stage_fitter_without_inputs_predicts_majority() -> None:
-    many, apart, test, _ = extract_features()
-    probabilities = predict(StageFitter(many, apart, seed=0).fit("scores", ()), test)
-    assert np.ptp(probabilities) == 0 and probabilities[0] == pytest.approx(apart.labels.mean())
+    first_stage, last_stage, test, _ = extract_features()
+    probabilities = predict(StageFitter(first_stage, last_stage, seed=0).fit("scores", ()), test)
+    assert np.ptp(probabilities) == 0 and probabilities[0] == pytest.approx(
+        last_stage.labels.mean()
+    )
 
 
 def test_relation_model_matches_scikit_learn_predictions() -> None:
     """Compares our two stages with a scikit-learn pipeline on the same features."""
-    many, apart, test, _ = extract_features()
-    model = StageFitter(many, apart, seed=0).fit("logistic", (0,))
-    middle, spread = many.vectors.mean(axis=0, dtype=float), many.vectors.std(axis=0, dtype=float)
+    first_stage, last_stage, test, _ = extract_features()
+    model = StageFitter(first_stage, last_stage, seed=0).fit("logistic", (0,))
+    middle, spread = (
+        first_stage.vectors.mean(axis=0, dtype=float),
+        first_stage.vectors.std(axis=0, dtype=float),
+    )
     errors = []
     # The fitter chooses one of the penalties; one of the pipelines must agree.
     for strength in INVERSE_PENALTIES:
         first = LogisticRegression(C=strength, max_iter=300)
-        first.fit((many.vectors - middle) / spread, many.labels)
+        first.fit((first_stage.vectors - middle) / spread, first_stage.labels)
         stacked, asked = (
             np.column_stack([first.decision_function((d.vectors - middle) / spread), d.scores])
-            for d in (apart, test)
+            for d in (last_stage, test)
         )
-        last = make_pipeline(StandardScaler(), LogisticRegression(C=1.0)).fit(stacked, apart.labels)
+        last = make_pipeline(StandardScaler(), LogisticRegression(C=1.0)).fit(
+            stacked, last_stage.labels
+        )
         errors.append(np.abs(last.predict_proba(asked)[:, 1] - predict(model, test)).max())
     assert min(errors) < 1e-6
 
 
 def test_stage_fitter_is_calibrated_on_noisy_labels() -> None:
     """With a third of the labels flipped, confident predictions would be badly calibrated."""
-    many, apart, test, asked = extract_features(noise_share=0.33)
-    model = StageFitter(many, apart, seed=0).fit("mlp", (0,))
+    first_stage, last_stage, test, asked = extract_features(noise_share=0.33)
+    model = StageFitter(first_stage, last_stage, seed=0).fit("mlp", (0,))
     found = compute_metrics(asked, predict(model, test), seed=0)
     assert found.brier.value < 0.27 and found.calibration_error.value < 0.2
 
 
 def test_stage_fitter_with_scores_ignores_vectors() -> None:
-    many, apart, test, _ = extract_features()
-    model = StageFitter(many, apart, seed=0).fit("scores", (0,))
+    first_stage, last_stage, test, _ = extract_features()
+    model = StageFitter(first_stage, last_stage, seed=0).fit("scores", (0,))
     other = model.predict_proba(np.zeros_like(test.vectors), test.scores)
     assert (other == predict(model, test)).all()
 
 
 def test_stage_fitter_rejects_too_few_pairs() -> None:
-    many, apart, _, asked = extract_features()
+    first_stage, last_stage, _, asked = extract_features()
     few = FeatureMatrix.from_pairs(asked[:12], FeatureExtractor(encoder))
-    for part in ((few, apart), (many, few)):
+    for part in ((few, last_stage), (first_stage, few)):
         with pytest.raises(DataError, match="too few to train on"):
             StageFitter(*part, seed=0).fit("logistic", (0,))
 
 
 def test_load_models_returns_what_was_saved(tmp_path: Path) -> None:
-    many, apart, test, _ = extract_features()
+    first_stage, last_stage, test, _ = extract_features()
     models = {
-        "meronyms": StageFitter(many, apart, seed=0).fit("mlp", (0,)),
-        "hyponyms": StageFitter(many, apart, seed=0).fit("logistic", ()),
-        "synonyms": StageFitter(many, apart, seed=0).fit("scores", (0,)),
+        "meronyms": StageFitter(first_stage, last_stage, seed=0).fit("mlp", (0,)),
+        "hyponyms": StageFitter(first_stage, last_stage, seed=0).fit("logistic", ()),
+        "synonyms": StageFitter(first_stage, last_stage, seed=0).fit("scores", (0,)),
     }
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -60,18 +60,19 @@ class FeatureMatrix:
 class StageFitter:
     """Fits both stages, and reuses fitted first stages between calls of `fit`.
 
-    ``many`` is for the first stage; ``apart`` is for the last stage and for the choice of the
-    first stage's penalty. Raises DataError if either has too few pairs of a label.
+    ``first_stage`` holds the pairs of the first stage. ``last_stage`` holds those of the last
+    stage; they also decide on the first stage's penalty. Raises DataError if either has too few
+    pairs of a label.
     """
 
-    def __init__(self, many: FeatureMatrix, apart: FeatureMatrix, *, seed: int) -> None:
-        self.many, self.apart, self.seed = many, apart, seed
+    def __init__(self, first_stage: FeatureMatrix, last_stage: FeatureMatrix, *, seed: int) -> None:
+        self.first_stage, self.last_stage, self.seed = first_stage, last_stage, seed
         # Standardize by the first stage's pairs; constant columns keep their scale.
-        spread = many.vectors.std(axis=0, dtype=np.float64)
-        self._mean = many.vectors.mean(axis=0, dtype=np.float64)
+        spread = first_stage.vectors.std(axis=0, dtype=np.float64)
+        self._mean = first_stage.vectors.mean(axis=0, dtype=np.float64)
         self._scale = np.where(spread > 0, spread, 1.0)
         self._layers: dict[Kind, list[Layers]] = {"scores": [()]}
-        _require_enough_pairs(apart)
+        _require_enough_pairs(last_stage)
 
     def fit(self, kind: Kind, uses: Sequence[int]) -> RelationModel:
         """Fit a model: ``kind`` of first stage, and the columns ``uses`` of the scores.
@@ -79,9 +80,11 @@ class StageFitter:
         Of the penalties tried for the first stage, returns the model with the lowest loss.
         """
         if kind not in self._layers:
-            _require_enough_pairs(self.many)
-            x = (self.many.vectors - self._mean) / self._scale
-            self._layers[kind] = list(_fit_first_stages(kind, x, self.many.labels, self.seed))
+            _require_enough_pairs(self.first_stage)
+            x = (self.first_stage.vectors - self._mean) / self._scale
+            self._layers[kind] = list(
+                _fit_first_stages(kind, x, self.first_stage.labels, self.seed)
+            )
         found = [self._fit_last_stage(kind, tuple(uses), layers) for layers in self._layers[kind]]
         return min(found, key=lambda model: model.loss)
 
@@ -97,8 +100,8 @@ class StageFitter:
             offset=0.0,
             loss=0.0,
         )
-        labels = self.apart.labels
-        x = bare.build_inputs(self.apart.vectors, self.apart.scores)
+        labels = self.last_stage.labels
+        x = bare.build_inputs(self.last_stage.vectors, self.last_stage.scores)
         if not x.shape[1]:
             # No inputs: predict the share of true pairs.
             share = float(labels.mean())

@@ -51,7 +51,7 @@ class ClassifierConfig:
     """True pairs from WordNet for the last stage, and the same number for evaluation. The same
     number of false pairs is added to each. The base model scores all of these pairs."""
     pairs_of_a_word: int = 4
-    """Maximum number of pairs per base word: many words teach more than many pairs of few words."""
+    """Maximum number of pairs per base word: many words teach more than many pairs of few."""
     likelihood: bool = True
     """Whether to add the base model's likelihoods to the scores."""
     seed: int = 0
@@ -61,9 +61,9 @@ class ClassifierConfig:
 class DataSplit:
     """Pairs in three parts that share no base word."""
 
-    many: tuple[Example, ...]
+    first_stage: tuple[Example, ...]
     """For the first stage."""
-    apart: tuple[Example, ...]
+    last_stage: tuple[Example, ...]
     """For the last stage."""
     test: tuple[Example, ...]
     """For evaluation only."""
@@ -112,14 +112,14 @@ class RelationSummary:
 
 
 def assign_part(word: str, seed: int) -> str:
-    """The part of a base word ("many", "apart" or "test"); it depends only on word and seed."""
+    """The field of `DataSplit` for a base word; it depends only on word and seed."""
     place = assign_bucket(word, seed)
     return (
-        "apart"
+        "last_stage"
         if place < LAST_STAGE_PERCENT
         else "test"
         if place < LAST_STAGE_PERCENT + TEST_PERCENT
-        else "many"
+        else "first_stage"
     )
 
 
@@ -135,7 +135,7 @@ def split_pairs(
     seen = {example.word_pair for example in played}
     drawn = from_lexicon(lexicon, relation, per_word=config.pairs_of_a_word, seed=config.seed)
     # All pairs of the game count; those of WordNet are added until each part is full.
-    room = {"many": config.pairs, "apart": config.scored, "test": config.scored}
+    room = {"first_stage": config.pairs, "last_stage": config.scored, "test": config.scored}
     true = [example for example in played if example.related]
     # A pair of WordNet that players also gave is not added twice.
     for example in drawn:
@@ -148,7 +148,7 @@ def split_pairs(
     )
     pairs += [example for example in played if not example.related]
     # Reversed pairs have another base word, but `add_false_pairs` keeps it in the same part.
-    by_part: dict[str, list[Example]] = {"many": [], "apart": [], "test": []}
+    by_part: dict[str, list[Example]] = {"first_stage": [], "last_stage": [], "test": []}
     for example in pairs:
         by_part[assign_part(example.base_word, config.seed)].append(example)
     return DataSplit(**{name: tuple(found) for name, found in by_part.items()})
@@ -170,9 +170,11 @@ def compare_variants(
 ) -> tuple[dict[str, RelationModel], dict[str, Doubles]]:
     """Fit all variants; returns their models and their probabilities on ``parts.test``."""
     # The first stage uses only vectors, so its pairs need no scores.
-    many = FeatureMatrix.from_pairs(parts.many, extractor, scored=False)
-    apart, test = (FeatureMatrix.from_pairs(part, extractor) for part in (parts.apart, parts.test))
-    fitter = StageFitter(many, apart, seed=seed)
+    first_stage = FeatureMatrix.from_pairs(parts.first_stage, extractor, scored=False)
+    last_stage, test = (
+        FeatureMatrix.from_pairs(part, extractor) for part in (parts.last_stage, parts.test)
+    )
+    fitter = StageFitter(first_stage, last_stage, seed=seed)
     variants = list_variants(extractor.score_names)
     models = {name: fitter.fit(*variant) for name, variant in variants.items()}
     return models, {n: m.predict_proba(test.vectors, test.scores) for n, m in models.items()}
@@ -214,7 +216,7 @@ def train_classifier(
         models[relation] = found[chosen]
         # Report the metrics of all variants on the evaluation pairs.
         played = {example.word_pair for example in from_game(game, relation)}
-        learned = (*parts.many, *parts.apart)
+        learned = (*parts.first_stage, *parts.last_stage)
         summaries.append(
             RelationSummary(
                 relation=relation,
