@@ -290,7 +290,7 @@ def test_whoever_is_in_the_store_is_served_and_forgotten(
     assert not any(trace in raw for trace in traces for raw in files)
     with pytest.raises(MismatchError, match="withdrawn"):
         get_usable_adapter(left, "copy")
-    with pytest.raises(MissingError, match="nobody named"):
+    with pytest.raises(MissingError, match="no person named"):
         api.predict(asked)
 
 

@@ -104,7 +104,7 @@ def test_the_engine_takes_its_layout_from_the_command_line(place: Path, tmp_path
 def test_predictions_are_served_by_who_has_an_adapter(place: Path) -> None:
     arguments = ["predict", place / "store", "--input", "Film 3 (1990), Drama", "--person"]
     strangers = run(*arguments, "eve", code=1)
-    assert "nobody named 'eve'" in strangers.stderr
+    assert "no person named 'eve'" in strangers.stderr
     found = run_json(*arguments, "dee")
     assert found["served_by"] == "base"
     assert found["text"] in found["probabilities"]
@@ -154,7 +154,7 @@ def test_others_start_from_the_mean(place: Path, tmp_path: Path) -> None:
     started = [*newcomers, *options, "--start", mean, "--epochs", "1"]
     assert run_json(*started)["trained"] == ["cy"]
     assert run_json(*started)["unchanged"] == ["cy"]
-    assert "is there already" in run("mean", store, *agreed, "--out", mean, code=2).stderr
+    assert "already exists" in run("mean", store, *agreed, "--out", mean, code=2).stderr
 
 
 def test_consents_are_given_listed_and_taken_back(place: Path, tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_consents_are_given_listed_and_taken_back(place: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (["--person", "eve", "--scope", "mean"], 1, "nobody named 'eve' among its 4 people"),
-        (["--person", "eve", "--scope", "mean", "--revoke"], 1, "nobody named 'eve'"),
+        (["--person", "eve", "--scope", "mean"], 1, "no person named 'eve' among its 4 people"),
+        (["--person", "eve", "--scope", "mean", "--revoke"], 1, "no person named 'eve'"),
         (["--person", "ann"], 2, "--scope pieces, or --scope mean"),
         (["--scope", "mean"], 2, "name whose consent"),
         (["--revoke"], 2, "name whose consent"),

@@ -434,7 +434,7 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
     [
         ({"person": "nobody"}, MissingError, "nothing of 'nobody' is in"),
         ({"records": ["annabel-99"]}, MissingError, "has no record 'annabel-99'"),
-        ({"person": "nobody", "records": ["x"]}, MissingError, "nobody named 'nobody'"),
+        ({"person": "nobody", "records": ["x"]}, MissingError, "no person named 'nobody'"),
         ({"within": ["nothing"]}, MissingError, "no folder there to look in"),
     ],
 )

@@ -140,7 +140,7 @@ def _name(history: History) -> str:
 
 
 def test_someone_unknown_is_a_missing_error(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="nobody named 'zoe' among its 3 people"):
+    with pytest.raises(MissingError, match="no person named 'zoe' among its 3 people"):
         written(tmp_path / "data").read_history("zoe")
 
 

@@ -48,7 +48,7 @@ def adapt(request: AdaptRequest, *, listener: Listener = null_listener) -> Adapt
     able = dataset.list_split_people("other") or dataset.people
     chosen = [p for p in (request.people or able) if p not in set(apart)]
     if out.exists():
-        raise UsageError(f"{out}: is there already; name a folder that is not")
+        raise UsageError(f"{out}: already exists; name a new folder")
     profiles = request.profiles
     return adapt_base(
         load_base(request.base, dtype=config.dtype, device=config.device),

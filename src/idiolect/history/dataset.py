@@ -85,7 +85,7 @@ class Dataset:
         if person not in self._locations:
             example = f", e.g. {next(iter(self._locations))!r}" if self._locations else ""
             raise MissingError(
-                f"{self.folder}: nobody named {person!r} among its {len(self)} people{example}"
+                f"{self.folder}: no person named {person!r} among its {len(self)} people{example}"
             )
         return self._locations[person]
 

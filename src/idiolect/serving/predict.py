@@ -64,7 +64,7 @@ def predict_one(
         history = read_dataset(data).read_history(person)
     elif source.get_record(person) is None:
         known = f", e.g. {source.people[0]!r}" if source.people else ""
-        raise MissingError(f"{source.folder}: nobody named {person!r} among its people{known}")
+        raise MissingError(f"{source.folder}: no person named {person!r} among its people{known}")
     loaded = load_matching_base(source, base)
     adapter = get_usable_adapter(source, person)
     asked = PersonContext(

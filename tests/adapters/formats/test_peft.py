@@ -365,13 +365,13 @@ def test_an_extra_file_beside_ours_is_refused_and_beside_a_foreign_one_is_not(
 def test_what_stands_there_is_never_overwritten_by_accident(base: Base, exported: Path) -> None:
     adapter = random_adapter(base, seed=5)
     before = (exported / "adapter_model.safetensors").read_bytes()
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         save_peft(exported, adapter, base_name=base.name)
     assert (exported / "adapter_model.safetensors").read_bytes() == before
     letters = exported.with_name("letters")
     letters.mkdir()
     (letters / "dear.txt").write_text("...")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         save_peft(letters, adapter, base_name=base.name, replace=True)
     assert (letters / "dear.txt").exists()
     save_peft(exported, adapter, base_name=base.name, replace=True)

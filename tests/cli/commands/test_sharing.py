@@ -120,7 +120,7 @@ def test_a_pool_is_reported_on_with_whom_it_helps(place: Path, tmp_path: Path) -
         (["--override-harm", ""], 2, "override of harm: give the reason"),
         (["--set", "harm.threshold=2"], 2, "harm.threshold: must be at least 0 and below 1"),
         (["--set", "gates.stops=1"], 2, "unknown setting 'stops'"),
-        (["--person", "eve"], 1, "nobody named 'eve' among its 3 people"),
+        (["--person", "eve"], 1, "no person named 'eve' among its 3 people"),
     ],
 )
 def test_what_cannot_be_shared_is_explained(

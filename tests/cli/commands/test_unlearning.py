@@ -163,7 +163,7 @@ def test_what_is_refused_leaves_nothing(
 
 def test_what_is_there_is_not_written_over(place: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
-    assert "is there already" in run(*asked(place, place / "base", tmp_path), code=2).stderr
+    assert "already exists" in run(*asked(place, place / "base", tmp_path), code=2).stderr
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -271,7 +271,7 @@ def options(*said: object) -> Callable[[PiecesWorld], list[object]]:
         (options("--top-p", 0.5), 2, "say assemble.by = 'gates'"),
         (options("--person", "eve"), 1, "'eve': the history is empty; the base serves them"),
         (options("--person", "dee"), 1, "'dee': none of 3 items has a usable answer"),
-        (options("--person", "zoe"), 1, "nobody named 'zoe' among its 5 people"),
+        (options("--person", "zoe"), 1, "no person named 'zoe' among its 5 people"),
         (options("--set", "prompt.max_tokens=5"), 1, "'ann': none of 6 items has a usable answer"),
     ],
 )

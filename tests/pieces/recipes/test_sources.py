@@ -143,7 +143,7 @@ def test_who_has_nothing_usable_is_served_by_the_base(place: PiecesWorld, tmp_pa
     assert "the base model answered" in result.stderr
     with pytest.raises(MissingError, match=r"'eve', who is served by the base .no usable item"):
         api.export(api.ExportRequest(store=place.recipes, person="eve", out=tmp_path / "eve"))
-    with pytest.raises(MissingError, match=r"nobody named 'zoe'.*'ann'"):
+    with pytest.raises(MissingError, match=r"no person named 'zoe'.*'ann'"):
         api.predict(api.PredictRequest(store=place.recipes, person="zoe", text=ASKED))
 
 

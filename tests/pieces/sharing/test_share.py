@@ -371,7 +371,7 @@ def test_a_history_that_grew_is_still_the_one_trained_on(people: SharingPeople, 
 
 def test_strangers_other_tasks_and_other_pools(people: SharingPeople, pool: Path) -> None:
     people.give_consent(*LIGHT_LEARNERS)
-    with pytest.raises(MissingError, match="nobody named 'eve' among its 6 people"):
+    with pytest.raises(MissingError, match="no person named 'eve' among its 6 people"):
         people.share(pool, "eve")
     talk = people.folder / "talk"
     write_dataset(talk, [], task="reply", source="made up")

@@ -147,7 +147,7 @@ def test_a_mean_needs_everyones_consent_and_is_kept_in_the_ledger(
     before = Ledger(store / "ledger").read_entries()
     with pytest.raises(MissingError, match=r"scope 'mean' of 'ben' \(taken back on"):
         api.mean(store, OTHERS, tmp_path / "out")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         api.mean(store, ["ann", "cem"], place.mean)
     assert not (tmp_path / "out").exists()
     assert Ledger(store / "ledger").read_entries() == before

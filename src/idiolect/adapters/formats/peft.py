@@ -80,7 +80,7 @@ def check_destination(folder: Path, *, replace: bool = False) -> None:
     than an adapter."""
     taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
     if taken and not (replace and (folder / CONFIG_FILE).is_file()):
-        raise UsageError(f"{folder}: is there already; give a folder that is not")
+        raise UsageError(f"{folder}: already exists; name a new folder")
 
 
 def serialize_weights(adapter: Adapter) -> bytes:

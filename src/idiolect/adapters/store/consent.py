@@ -62,5 +62,5 @@ def _make_unknown_error(store: AdapterStore, person: str) -> MissingError:
     people = store.people
     example = f", e.g. {people[0]!r}" if people else ""
     return MissingError(
-        f"{store.folder}: nobody named {person!r} among its {len(people)} people{example}"
+        f"{store.folder}: no person named {person!r} among its {len(people)} people{example}"
     )

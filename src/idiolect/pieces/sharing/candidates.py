@@ -82,7 +82,7 @@ class Candidates:
         for person in names:
             if self.store.get_record(person) is None:
                 raise MissingError(
-                    f"{self.store.folder}: nobody named {person!r} among its "
+                    f"{self.store.folder}: no person named {person!r} among its "
                     f"{len(self.store.people)} people"
                 )
         require_consent(self.ledger, names, "pieces", store=self.store.folder)
