@@ -51,6 +51,7 @@ docs: setup
 	$(BIN)/python docs/build/scale.py
 	$(BIN)/python docs/build/pieces.py
 	$(BIN)/python docs/build/cli.py
+	$(BIN)/python docs/build/readability.py
 
 wordnet: setup
 	$(BIN)/python -m idiolect.game.wordnet.build
