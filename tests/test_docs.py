@@ -21,7 +21,7 @@ PAGES = (
     "docs/files.md",
     "docs/invariants.md",
 )
-PATH = re.compile(r"`((?:tests|src|docs|benchmarks|\.ci)/[\w./-]*[\w/])`")
+PATH = re.compile(r"`((?:tests|src|docs|benchmarks|examples|\.ci)/[\w./-]*[\w/])`")
 MODULE = re.compile(r"`([a-z][\w/]*/[\w/]*\.py)`")
 OUTSIDE = ("benchmarks/", "docs/", "examples/", "tests/")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)\)")
