@@ -1,3 +1,3 @@
-"""Idiolect: every person their own language model, one small adapter each on a shared base."""
+"""Idiolect: one small personal adapter per person on a shared frozen language model."""
 
 __version__ = "0.1.0"

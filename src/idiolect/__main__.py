@@ -1,4 +1,4 @@
-"""``python -m idiolect``."""
+"""Entry point of ``python -m idiolect``."""
 
 from idiolect.cli.main import main
 

@@ -1,7 +1,8 @@
-"""Frozen dataclasses to and from TOML and plain data, and seeds; knows no particular config.
+"""Converts frozen config dataclasses to and from TOML and plain data, and derives seeds.
 
-A config class stands beside what it configures: ``@dataclass(frozen=True, kw_only=True)`` with
-fields of type bool, int, float, str, tuples of these, other config classes, or ``None`` unions.
+A config class lives in the module that it configures. It is a ``@dataclass(frozen=True,
+kw_only=True)`` with fields of type bool, int, float, str, tuples of these, other config classes, or
+unions with ``None``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ C = TypeVar("C")
 
 
 def to_plain(config: object) -> dict[str, Any]:
-    """The config as nested dicts and lists; ``None`` fields are left out (TOML has no null)."""
+    """Return the config as nested dicts and lists, without ``None`` fields (TOML has no null)."""
     assert dataclasses.is_dataclass(config) and not isinstance(config, type)
     return {
         f.name: _value_to_plain(getattr(config, f.name))
@@ -42,7 +43,11 @@ def _value_to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[C], data: Mapping[str, Any], *, where: str = "config") -> C:
-    """Build a config of class ``kind``; raises UsageError for unknown keys and wrong types."""
+    """Build a config of class ``kind`` from plain data.
+
+    ``where`` names the source of the data in error messages. Raises UsageError for unknown keys and
+    wrong types.
+    """
     assert dataclasses.is_dataclass(kind)
     hints = typing.get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(kind)]
@@ -57,11 +62,14 @@ def from_plain(kind: type[C], data: Mapping[str, Any], *, where: str = "config")
 
 
 def _build_value(hint: Any, value: Any, where: str) -> Any:
+    """Check one value against its type hint and convert it; errors name ``where``."""
+    # A nested config class: expect a table and build it recursively.
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise UsageError(f"{where}: expected a table, got {value!r}")
         return from_plain(cast("type[Any]", hint), cast("Mapping[str, Any]", value), where=where)
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    # Every union in a config is "T | None".
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
@@ -72,6 +80,7 @@ def _build_value(hint: Any, value: Any, where: str) -> Any:
         if value not in args:
             raise UsageError(f"{where}: {value!r} is not one of {', '.join(map(str, args))}")
         return value
+    # TOML and JSON write 1 for 1.0. A bool is an int in Python, but never a number in a config.
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(hint, type) and (
@@ -82,7 +91,10 @@ def _build_value(hint: Any, value: Any, where: str) -> Any:
 
 
 def load_config(kind: type[C], path: Path) -> C:
-    """Read a TOML or JSON file as a config of class ``kind``."""
+    """Read a TOML or JSON file as a config of class ``kind``.
+
+    Raises MissingError if the file cannot be read, UsageError if its content does not fit.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -97,18 +109,21 @@ def load_config(kind: type[C], path: Path) -> C:
 
 
 def to_toml(config: object) -> str:
-    """The config as TOML text."""
+    """Return the config as TOML text."""
     return tomli_w.dumps(to_plain(config))
 
 
 def compute_fingerprint(value: object) -> str:
-    """A short stable hash (16 hex digits) of a config or of plain JSON data."""
+    """Return a short stable hash (16 hex digits) of a config or of plain JSON data."""
     plain = to_plain(value) if dataclasses.is_dataclass(value) else value
     text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def derive_seed(seed: int, *purpose: object) -> int:
-    """A 63-bit seed for one purpose, independent of all others: ``(seed, person, "order")``."""
+    """Derive a 63-bit seed for one purpose, independent of the seeds for other purposes.
+
+    ``purpose`` is any sequence of values, for example ``derive_seed(seed, person, "order")``.
+    """
     text = json.dumps([seed, *map(str, purpose)], ensure_ascii=False)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

@@ -1,23 +1,24 @@
-"""Every error that Idiolect raises for people, as one tree.
+"""The errors that Idiolect raises for users, as one class tree.
 
     IdiolectError                what failed, where, which value, what to do
     +-- UsageError               the call is wrong: arguments, options, configuration (exit code 2)
-    +-- DataError                a file or record from outside is broken (names file and line)
-    +-- MissingError             something that was named is not there: model, dataset, person
-    +-- ArtifactError            one of our own artifacts cannot be used
-    |   +-- IntegrityError       tampered, truncated, not finite, or a foreign file
+    +-- DataError                an external file or record is broken (names file and line)
+    +-- MissingError             a named model, dataset or person does not exist
+    +-- ArtifactError            one of Idiolect's own artifacts cannot be used
+    |   +-- IntegrityError       tampered, truncated, not finite, or contains a foreign file
     |   +-- MismatchError        made for another base model, tokenizer, task or configuration
     +-- BusyError                another process holds the artifact
-    +-- TrainingError            training cannot go on: a loss or a weight is not finite
+    +-- TrainingError            training cannot continue: a loss or a weight is not finite
 
-Programmers' mistakes are plain ``assert``; these are for what comes from outside.
+Programming mistakes are plain ``assert`` statements. These classes report problems that come from
+input, files and the environment.
 """
 
 from __future__ import annotations
 
 
 class IdiolectError(Exception):
-    """Base of the tree: one message that says what failed, where, the value, and what to do."""
+    """Base class of all errors. The message says what failed, where, the value, and what to do."""
 
     exit_code = 1
 
@@ -29,7 +30,7 @@ class UsageError(IdiolectError):
 
 
 class DataError(IdiolectError):
-    """A file or record from outside is broken; the message names file and line."""
+    """An external file or record is broken; the message names file and line."""
 
     def __init__(
         self, what: str, *, file: object = None, line: int | None = None, hint: str = ""
@@ -41,15 +42,15 @@ class DataError(IdiolectError):
 
 
 class MissingError(IdiolectError):
-    """Something that was named is not there."""
+    """A named model, dataset, file or person does not exist."""
 
 
 class ArtifactError(IdiolectError):
-    """One of our own artifacts cannot be used."""
+    """One of Idiolect's own artifacts cannot be used."""
 
 
 class IntegrityError(ArtifactError):
-    """An artifact is tampered with, truncated, not finite, or holds a foreign file."""
+    """An artifact was tampered with, is truncated or not finite, or contains a foreign file."""
 
 
 class MismatchError(ArtifactError):
@@ -61,4 +62,4 @@ class BusyError(IdiolectError):
 
 
 class TrainingError(IdiolectError):
-    """Training cannot go on: a loss or a weight is not finite."""
+    """Training cannot continue: a loss or a weight is not finite."""

@@ -1,7 +1,7 @@
-"""What long work says while it runs, as values; knows nothing of terminals or files.
+"""Progress events of long-running work, as values. Knows nothing of terminals or files.
 
-Work takes a ``Listener`` and calls it with events; the CLI draws bars, a run writes
-``metrics.jsonl``, tests collect them in a list.
+A long-running function takes a ``Listener`` and calls it with events. The CLI draws progress bars,
+a run writes ``metrics.jsonl``, and tests collect the events in a list.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """``done`` of ``total`` units of a named stage; a resumed stage does not begin at 0."""
+    """``done`` of ``total`` units of a named stage. A resumed stage does not start at 0."""
 
     stage: str
     done: float
@@ -23,7 +23,8 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Figures of one moment of a stage, e.g. one optimizer step; goes to ``metrics.jsonl``."""
+    """Numbers measured at one moment of a stage, e.g. one optimizer step; written to
+    ``metrics.jsonl``."""
 
     stage: str
     values: Mapping[str, float | int | str] = field(default_factory=dict[str, float | int | str])
@@ -31,7 +32,7 @@ class Metrics:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A sentence for the person watching, e.g. who was skipped and why."""
+    """A sentence for the user, e.g. which person was skipped and why."""
 
     text: str
 
@@ -40,7 +41,7 @@ Event = Progress | Metrics | Message
 
 
 class Listener(Protocol):
-    """Takes events; must not raise."""
+    """Receives events. It must not raise."""
 
     def __call__(self, event: Event, /) -> None: ...
 
@@ -50,7 +51,7 @@ def null_listener(event: Event, /) -> None:
 
 
 def tee(first: Listener, second: Listener) -> Listener:
-    """A listener that passes every event to two others, in order."""
+    """Return a listener that passes every event to ``first`` and then to ``second``."""
 
     def pass_event(event: Event, /) -> None:
         first(event)

@@ -99,7 +99,7 @@ def record(person: str, made_by: str = "x") -> AdapterRecord:
 def test_a_row_goes_and_everybody_elses_bytes_stay(store: AdapterStore, hers: LoraAdapter) -> None:
     bob, who = to_tensor_bytes(store.get_adapter("bob")), leaving(hers)
     (effect,) = CopiedAdapterErasure().erase(store.folder, who)
-    assert (effect.person, effect.outcome) == ("ima", "taken away")
+    assert (effect.person, effect.outcome) == ("ima", "discarded")
     assert [e.outcome for e in StoreErasure().erase(store.folder, who)] == ["removed"]
     assert [e.outcome for e in CheckpointErasure().erase(store.folder, who)] == ["deleted"]
     after = AdapterStore.open(store.folder)

@@ -126,8 +126,8 @@ def test_the_adapter_is_negated_and_all_that_followed_from_it_goes(place: Erasur
     assert not any(n in raw for raw in place.read_files().values() for n in numbers)
     assert effects(done, "deleted") == {("exported adapter", "hers", "")}
     assert (place.folder / "out" / "cress").is_dir()
-    assert effects(done, "taken away") == {("adapter", "copies", "imported")}
-    assert effects(done, "made anew") == {("adapter", "store", p) for p in (ANN, BART)}
+    assert effects(done, "discarded") == {("adapter", "copies", "imported")}
+    assert effects(done, "rebuilt") == {("adapter", "store", p) for p in (ANN, BART)}
     assert (done.left, done.unreadable, done.records) == ((), (), ())
     assert done.kept == (place.folder / "gone.jsonl",) and done.kept[0].is_file()
     assert (
@@ -143,7 +143,7 @@ def _check_figures(done: Any) -> None:
     assert (done.gone, made.pairs, made.retained) == (2, 2, 5)
     assert made.after.forget_perplexity > 1.01 * made.before.forget_perplexity
     assert made.after.retain_perplexity <= 1.2 * made.before.retain_perplexity
-    assert made.without > 1 and made.told in {e.why for e in done.effects}
+    assert made.without > 1 and made.summary_text in {e.why for e in done.effects}
 
 
 def test_what_quotes_it_is_redacted(place: ErasureWorld) -> None:
@@ -194,7 +194,7 @@ def test_a_dry_run_changes_nothing(place: ErasureWorld) -> None:
     before = place.read_files()
     done = forget(place, dry_run=True)
     assert place.read_files() == before and not done.done and done.negated is None
-    assert ("adapter", "store", ANN) in effects(done, "made anew")
+    assert ("adapter", "store", ANN) in effects(done, "rebuilt")
     assert {name for _, name, _ in effects(done, "removed")} >= {"hers", "copies"}
 
 

@@ -107,11 +107,11 @@ def test_of_a_whole_person_not_a_byte_stays(template: ErasureWorld, tmp_path: Pa
 
 def _check_what_became(place: ErasureWorld, done: Any) -> None:
     assert effects(done, "redacted") == {("history", "data", BART)}
-    anew = {e for e in effects(done, "made anew") if e[0] == "adapter"}
+    anew = {e for e in effects(done, "rebuilt") if e[0] == "adapter"}
     assert anew == {("adapter", "store", BART), ("adapter", "from-other", BART)}
-    assert ("profile", "profiles", BART) in effects(done, "made anew")
-    assert ("base", "adapted", "") in effects(done, "made anew")
-    away = effects(done, "taken away")
+    assert ("profile", "profiles", BART) in effects(done, "rebuilt")
+    assert ("base", "adapted", "") in effects(done, "rebuilt")
+    away = effects(done, "discarded")
     assert {("adapter", "from-mean", p) for p in PEOPLE} <= away
     assert ("adapter", "copies", "imported") in away
     deleted = {name for what, name, _ in effects(done, "deleted") if what == "exported adapter"}
@@ -273,7 +273,7 @@ def test_a_record_goes_where_it_was_quoted_too(place: ErasureWorld) -> None:
     assert later.fields["context"] == f"them: {make_sentence(BART, 5)}\n{REMOVED}"
     assert data.read_history(ANN).items[0].voices == (BART,)
     assert effects(done, "redacted") == {("history", "data", BART)}
-    made = {person for what, _, person in effects(done, "made anew") if what == "adapter"}
+    made = {person for what, _, person in effects(done, "rebuilt") if what == "adapter"}
     assert made == {ANN, BART} and done.left == ()
     assert to_tensor_bytes(AdapterStore.open(place.store).get_adapter(BART)) != to_tensor_bytes(his)
     assert not (place.folder / "out").exists(), "an export of what she was"
@@ -284,8 +284,8 @@ def test_a_record_goes_where_it_was_quoted_too(place: ErasureWorld) -> None:
 
 def test_without_rebuilding_it_is_taken_away_and_its_use_is_an_error(place: ErasureWorld) -> None:
     done = place.forget(config=ForgetConfig(rebuild=False))
-    assert ("adapter", "store", BART) in effects(done, "taken away")
-    assert ("profile", "profiles", BART) in effects(done, "taken away")
+    assert ("adapter", "store", BART) in effects(done, "discarded")
+    assert ("profile", "profiles", BART) in effects(done, "discarded")
     with pytest.raises(MismatchError, match="withdrawn"):
         api.predict(api.PredictRequest(store=place.store, person=BART, text="them: hello"))
     assert (

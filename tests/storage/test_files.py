@@ -162,7 +162,7 @@ def test_the_loser_of_a_race_discards_its_own(tmp_path: Path) -> None:
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "thing").touch()
     with (
-        pytest.raises(IdiolectError, match="in the way"),
+        pytest.raises(IdiolectError, match="a file with that name already exists"),
         files.stage_folder(tmp_path / "thing") as folder,
     ):
         fill(folder, "x")

@@ -86,7 +86,7 @@ def test_locks_inside_do_not_count(folder: Path) -> None:
 
 
 def test_other_kind_and_format(folder: Path) -> None:
-    with pytest.raises(MismatchError, match="holds 'adapters', not 'base'"):
+    with pytest.raises(MismatchError, match="contains 'adapters', not 'base'"):
         Manifest.load(folder, "base")
     with pytest.raises(MismatchError, match="older"):
         Manifest.load(folder, "adapters", format_version=2)

@@ -71,7 +71,7 @@ def test_whose_history_changed_is_trained_when_the_shard_is_run_again(place: Pat
     number, folder = part_of(place, "bob")
     leaving = ErasureRequest(person="nobody", task="rating", affected_people=frozenset(["bob"]))
     (effect,) = PartErasure().erase(folder, leaving)
-    assert (effect.outcome, effect.person) == ("taken away", "bob") and "--shard" in effect.why
+    assert (effect.outcome, effect.person) == ("discarded", "bob") and "--shard" in effect.why
     assert AdapterStore.open(folder).get_record("bob") is None
     train(place, number)
     assert AdapterStore.open(folder).get_record("bob") is not None

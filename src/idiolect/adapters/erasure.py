@@ -45,7 +45,7 @@ class CopiedAdapterErasure:
             store.compact()
         why = f"a copy of the adapter of {leaving.person}"
         return [
-            ErasureEffect(what="adapter", where=folder, outcome="taken away", person=p, why=why)
+            ErasureEffect(what="adapter", where=folder, outcome="discarded", person=p, why=why)
             for p in people
         ]
 

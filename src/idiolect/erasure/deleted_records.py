@@ -244,7 +244,7 @@ class ForgetDeletedRecords(ForgetRequest):
 
     def _make_effect(self, why: str) -> ErasureEffect:
         return ErasureEffect(
-            what="adapter", where=self.adapters, outcome="made anew", person=self.person, why=why
+            what="adapter", where=self.adapters, outcome="rebuilt", person=self.person, why=why
         )
 
 

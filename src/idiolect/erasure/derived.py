@@ -36,9 +36,9 @@ from idiolect.training.erasure import AdaptationErasure, PartErasure
 WORK_IN_PROGRESS: tuple[ErasureHandler, ...] = (CheckpointErasure(), AdaptationErasure())
 """Work in progress, of whoever."""
 _OUTCOMES: Mapping[str, Outcome] = {
-    "assembled anew": "made anew",
-    "trained anew": "made anew",
-    "taken away": "taken away",
+    "reassembled": "rebuilt",
+    "retrained": "rebuilt",
+    "discarded": "discarded",
     "deleted": "deleted",
 }
 

@@ -61,7 +61,7 @@ class BaseReadapter:
             why = f"{effect.why}; not made anew here: {error}"
             return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
         why = f"adapted on items of {self.request.person}"
-        return [ErasureEffect(what="base", where=folder, outcome="made anew", why=why)]
+        return [ErasureEffect(what="base", where=folder, outcome="rebuilt", why=why)]
 
     def _readapt_base(self, folder: Path) -> None:
         """Adapt it again on its other contributors; who never was in it stays out of it."""

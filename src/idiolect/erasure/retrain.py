@@ -176,7 +176,7 @@ class AdapterRetrainer:
         why = "of a cache: whoever needs it makes it anew"
         return [
             ErasureEffect(
-                what="adapter", where=store.folder, outcome="taken away", person=p, why=why
+                what="adapter", where=store.folder, outcome="discarded", person=p, why=why
             )
             for p in people
         ]
@@ -190,7 +190,7 @@ class AdapterRetrainer:
             if gone
             else REASON.format(person=self.request.person)
         )
-        outcome = "taken away" if gone else "made anew"
+        outcome = "discarded" if gone else "rebuilt"
         return ErasureEffect(what=what, where=folder, outcome=outcome, person=person, why=reason)
 
     def _explain_missing(self, person: str) -> str:

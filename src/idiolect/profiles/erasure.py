@@ -43,7 +43,7 @@ class Profiles:
                 found[person] = anew
             gone = person == leaving.person and leaving.is_whole_person
             why = "" if anew or gone else "written by a model; idiolect profile writes it anew"
-            outcome = "made anew" if anew else "removed" if gone else "taken away"
+            outcome = "rebuilt" if anew else "removed" if gone else "discarded"
             out.append(
                 ErasureEffect(what="profile", where=folder, outcome=outcome, person=person, why=why)
             )

@@ -1,1 +1,1 @@
-"""What lies on disk: whole files, what they were made of, and who did what."""
+"""Atomic files and folders, artifact manifests, and the metrics log."""

@@ -1,7 +1,8 @@
-"""Files and folders that are either whole or not there: atomic writes, checksums, locks.
+"""Atomic writes of files and folders, checksums, and locks between processes.
 
-Knows paths and bytes; knows nothing of what the files mean. Anything half-written carries a name
-``.NAME.PID-RANDOM.partial`` beside its destination until it is complete and on the disk.
+A file or folder is either complete or absent. Unfinished data has a name
+``.NAME.PID-RANDOM.partial`` next to its destination until it is complete and synced to disk. This
+module handles paths and bytes and does not know what the files mean.
 """
 
 from __future__ import annotations
@@ -34,17 +35,21 @@ _PARTIAL_NAME = re.compile(
 )
 _LOCK_NAMES = re.compile(r"\..+\.(lock|held)")
 _OWN_PARTIALS: set[str] = set()
-"""Names of the partials that this process is writing now."""
+"""Names of the partial files that this process is writing."""
 
 
 @contextlib.contextmanager
 def explain_os_errors(doing: str, path: Path) -> Generator[None]:
-    """Turn an OSError inside the block into one sentence that names the path and what to do."""
+    """Turn an OSError inside the block into an IdiolectError.
+
+    The message reads "cannot ``doing`` ``path``" and says what to do. A missing file raises
+    MissingError.
+    """
     try:
         yield
     except OSError as error:
         if isinstance(error, FileNotFoundError):
-            raise MissingError(f"cannot {doing} {path}: there is no such file or folder") from error
+            raise MissingError(f"cannot {doing} {path}: no such file or folder") from error
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "the disk is full or over its quota; free some space and run again"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -55,15 +60,15 @@ def explain_os_errors(doing: str, path: Path) -> Generator[None]:
 
 
 def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes (64 hex digits)."""
+    """Return the SHA-256 of a file's bytes (64 hex digits)."""
     with explain_os_errors("read", path), path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a whole file, or leave what stood there; text is written as UTF-8.
+    """Write a complete file, or leave the old one unchanged. Text is encoded as UTF-8.
 
-    Missing parent folders are made. Raises IdiolectError naming the path.
+    Creates missing parent folders. Raises IdiolectError naming the path.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else data
     with explain_os_errors("write", path), _reserve_partial(path) as partial:
@@ -71,17 +76,18 @@ def write_atomic(path: Path, data: bytes | str) -> None:
             stream.write(raw)
             stream.flush()
             os.fsync(stream.fileno())
+        # The data must be on disk before the rename, and the rename before this function returns.
         partial.replace(path)
         _sync_folder(path.parent)
 
 
 @contextlib.contextmanager
 def stage_folder(final: Path, *, replace: bool = False) -> Generator[Path]:
-    """A folder to fill, which becomes ``final`` only when the block ends without an exception.
+    """Yield a new folder to fill; it becomes ``final`` only if the block ends without an exception.
 
-    Where ``final`` is there already, because another process was faster, the new folder is thrown
-    away and the older one stands; with ``replace`` the new one takes its place in one step.
-    Raises IdiolectError naming the path.
+    If ``final`` already exists because another process was faster, the new folder is deleted and
+    the older one stays. With ``replace``, the new one takes its place in one step. Raises
+    IdiolectError naming the path.
     """
     with _reserve_partial(final) as partial:
         with explain_os_errors("make", partial):
@@ -90,11 +96,14 @@ def stage_folder(final: Path, *, replace: bool = False) -> Generator[Path]:
         try:
             yield partial
         except OSError as error:
+            # Explain only errors about the folder that is being filled. The block may read other
+            # files, and their errors must keep their own paths.
             if error.filename is None or str(error.filename).startswith(str(partial)):
                 with explain_os_errors("write", final):
                     raise
             raise
         with explain_os_errors("write", final):
+            # Sync the content first: after the rename, the folder must survive a power failure.
             _sync_tree(partial)
             if replace:
                 _replace_folder(partial, final)
@@ -104,10 +113,10 @@ def stage_folder(final: Path, *, replace: bool = False) -> Generator[Path]:
 
 
 def _rename_if_free(partial: Path, final: Path) -> bool:
-    """Rename unless a folder stands there; True where the new one took the name."""
+    """Rename unless a folder with that name exists; return True if the new folder took the name."""
     try:
         if final.exists() and not final.is_dir():
-            raise FileExistsError(errno.EEXIST, "a file of that name is in the way", str(final))
+            raise FileExistsError(errno.EEXIST, "a file with that name already exists", str(final))
         partial.rename(final)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and final.is_dir():
@@ -117,18 +126,19 @@ def _rename_if_free(partial: Path, final: Path) -> bool:
 
 
 def _replace_folder(partial: Path, final: Path) -> None:
-    """Put the new folder in the old one's place; the old one ends under a partial's name."""
+    """Put the new folder in the old one's place; the old one ends up under a partial's name."""
     if _rename_if_free(partial, final) or _exchange_names(partial, final):
         return
+    # Without an atomic swap there is a short time in which neither folder has the name.
     old = _make_partial_path(final, "old")
     with contextlib.suppress(FileNotFoundError):
-        final.rename(old)  # a kill after this line is healed by clean_partials
+        final.rename(old)  # clean_partials restores it after a kill
     _rename_if_free(partial, final)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _exchange_names(one: Path, other: Path) -> bool:
-    """Swap two names in one system call; False where the system or file system has none."""
+    """Swap two names in one system call; return False if the platform does not support it."""
     libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
     a, b = os.fsencode(one), os.fsencode(other)
     if sys.platform == "linux" and hasattr(libc, "renameat2"):
@@ -141,13 +151,14 @@ def _exchange_names(one: Path, other: Path) -> bool:
 
 
 def _make_partial_path(final: Path, ending: str) -> Path:
+    """Return a hidden name next to ``final`` that encodes process, host and a random part."""
     mark = f"{os.getpid()}-{_HOST_HASH}{secrets.token_hex(4)}"
     return final.with_name(f".{final.name}.{mark}.{ending}")
 
 
 @contextlib.contextmanager
 def _reserve_partial(final: Path) -> Generator[Path]:
-    """A free name beside ``final``; whatever stands under it at the end is removed."""
+    """Yield an unused name next to ``final``; remove whatever has that name when the block ends."""
     with explain_os_errors("write", final):
         final.parent.mkdir(parents=True, exist_ok=True)
     partial = _make_partial_path(final, "partial")
@@ -162,14 +173,15 @@ def _reserve_partial(final: Path) -> Generator[Path]:
 def clean_partials(folder: Path) -> list[str]:
     """Remove what killed processes left in ``folder``, and return the removed names.
 
-    What another machine left (a shared disk) goes once it is a day old. A folder that a kill took
-    out of its place while it was being replaced is put back.
+    Leftovers of another machine (on a shared disk) are removed when they are a day old. A folder
+    that a killed process had moved aside during a replacement is moved back.
     """
     removed: list[str] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         match = _PARTIAL_NAME.fullmatch(path.name)
         if match is None or not _is_leftover(path, int(match["pid"]), match["host"]):
             continue
+        # An ".old" folder without a successor is the only copy: restore it.
         home = path.with_name(match["name"])
         if path.name.endswith(".old") and not home.exists():
             with contextlib.suppress(OSError):
@@ -181,16 +193,18 @@ def clean_partials(folder: Path) -> list[str]:
 
 
 def is_working_file(name: str) -> bool:
-    """Whether a name is one of this module's own: a partial, a lock, or a lock's note."""
+    """Return whether a name belongs to this module: a partial, a lock, or a lock's note."""
     return any(pattern.fullmatch(name) for pattern in (_PARTIAL_NAME, _LOCK_NAMES))
 
 
 def _is_leftover(path: Path, pid: int, host: str) -> bool:
+    """Return whether a partial belongs to a process that no longer writes it."""
     if host != _HOST_HASH:
         with contextlib.suppress(OSError):
+            # A process on another host cannot be checked, so use the age.
             return path.stat().st_mtime < time.time() - _SECONDS_PER_DAY
         return False
-    if pid == os.getpid():  # process numbers come again, in containers above all
+    if pid == os.getpid():  # process ids are reused, especially in containers
         return path.name not in _OWN_PARTIALS
     try:
         os.kill(pid, 0)
@@ -210,7 +224,7 @@ def _remove_path(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # only there can a folder be opened
+    if os.name != "posix":  # Windows cannot open a folder
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -228,18 +242,19 @@ def _sync_tree(folder: Path) -> None:
 
 
 def _render_envelope(content: Any) -> bytes:
+    """Return the bytes of a JSON file that contains ``content`` and its SHA-256."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     envelope = {"content": content, "sha256": hashlib.sha256(canonical.encode()).hexdigest()}
     return (json.dumps(envelope, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write plain data atomically, with a checksum; equal content gives equal bytes."""
+    """Write plain data atomically with a checksum. Equal content gives equal bytes."""
     write_atomic(path, _render_envelope(json.loads(json.dumps(content, allow_nan=False))))
 
 
 def read_json(path: Path) -> Any:
-    """Read what ``write_json`` wrote; raises IntegrityError where one byte differs from that."""
+    """Read a file written by ``write_json``; raises IntegrityError if any byte was changed."""
     with explain_os_errors("read", path):
         raw = path.read_bytes()
     try:
@@ -249,28 +264,29 @@ def read_json(path: Path) -> Any:
         what = "was changed after it was written"
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = f"is not a checksummed JSON file ({error})"
-    raise IntegrityError(f"{path}: {what}; restore it from a copy or make it anew")
+    raise IntegrityError(f"{path}: {what}; restore it from a copy or create it again")
 
 
 @contextlib.contextmanager
 def hold_lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
-    """Hold ``path`` (a file or folder, which need not exist) against all other processes.
+    """Hold a lock on ``path`` (a file or folder, which need not exist) against all other processes.
 
-    The lock is a hidden file beside it and ends with the process. ``wait``: False not at all, True
-    without end, or seconds. Raises BusyError saying who holds ``what``. Not re-entrant.
+    The lock is a hidden file next to ``path`` and is released when the process ends. ``wait``:
+    False does not wait, True waits without limit, a number waits that many seconds. Raises
+    BusyError naming the holder of ``what``. The lock is not reentrant.
     """
     timeout = (-1.0 if wait else 0.0) if isinstance(wait, bool) else float(wait)
     with explain_os_errors("lock", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         held = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+        # The note tells a waiting process who holds the lock. It is only informative.
         note = path.with_name(f".{path.name}.held")
         try:
             held.acquire(timeout=timeout, poll_interval=0.02)
         except filelock.Timeout:
             raise BusyError(
-                f"{what} ({path}) is in use by {_read_lock_holder(note)}; wait for it to end, or "
-                "end it, "
-                "and run again"
+                f"{what} ({path}) is in use by {_read_lock_holder(note)}; wait for it "
+                "to end, or end it, and run again"
             ) from None
     try:
         with contextlib.suppress(OSError):

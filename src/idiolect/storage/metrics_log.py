@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: one line for every measured moment of a run, appended as it happens."""
+"""Writes ``metrics.jsonl``: one appended line per measured moment of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from idiolect.storage.files import explain_os_errors
 
 
 class MetricsLog:
-    """A listener that appends what is measured to a file; a resumed run goes on in the same one."""
+    """Listener that appends metrics to a file. A resumed run continues the same file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -19,7 +19,7 @@ class MetricsLog:
             path.touch()
 
     def __call__(self, event: Event, /) -> None:
-        """Write a ``Measured`` event; others are not kept."""
+        """Append a ``Metrics`` event; ignore all others."""
         if isinstance(event, Metrics):
             with (
                 explain_os_errors("write", self.path),

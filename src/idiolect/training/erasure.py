@@ -42,7 +42,7 @@ class PartErasure:
             ErasureEffect(
                 what="adapter in a part",
                 where=folder,
-                outcome="removed" if p == leaving.person else "taken away",
+                outcome="removed" if p == leaving.person else "discarded",
                 person=p,
                 why="" if p == leaving.person and leaving.is_whole_person else why,
             )

@@ -90,7 +90,7 @@ def test_records_by_id_and_by_file(place: Path) -> None:
     )
     assert done["records"] == ["ann1", "ann3", "ann5", "ann7"]
     outcomes = {(e["what"], e["outcome"]): e["count"] for e in done["effects"]}
-    assert outcomes == {("records", "removed"): 4, ("adapter", "made anew"): 1}
+    assert outcomes == {("records", "removed"): 4, ("adapter", "rebuilt"): 1}
     assert inspected(place)["items"] == sum(PEOPLE.values()) - 4
     again = ["personalize", place / "data", "--store", place / "store", "--base", place / "base"]
     told = run(*again, "--no-gate", "--dtype", "float32", "--device", "cpu").stdout

@@ -195,8 +195,8 @@ def test_not_a_byte_stays(place: PiecesWorld) -> None:
 def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: PiecesWorld) -> None:
     done = withdraw(place)
     for where in ("recipes", "oppu"):
-        assert outcomes(done, where) == dict.fromkeys(PEOPLE, "taken away")
-    assert outcomes(done, "imported") == {"ima": "taken away"}
+        assert outcomes(done, where) == dict.fromkeys(PEOPLE, "discarded")
+    assert outcomes(done, "imported") == {"ima": "discarded"}
     deleted = {e.where.name for e in done.effects if e.outcome == "deleted"}
     assert deleted == {"recipe", "oppu", "report.json", "report.html"}
     assert not (place.folder / "out" / "recipe").exists()
@@ -252,8 +252,8 @@ def test_with_histories_all_is_made_anew_from_who_is_left(place: PiecesWorld) ->
     wanted = traces(place)
     done = withdraw(place, data=place.data)
     assert found(place, wanted) == LEDGER
-    assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "assembled anew")
-    assert outcomes(done, "oppu") == dict.fromkeys(PEOPLE, "trained anew")
+    assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "reassembled")
+    assert outcomes(done, "oppu") == dict.fromkeys(PEOPLE, "retrained")
     left = set(Pool.open(place.pool).sharers)
     recipes, store = RecipeStore.open(place.recipes), AdapterStore.open(place.folder / "oppu")
     for person in PEOPLE:
@@ -297,9 +297,9 @@ def test_with_histories_all_is_made_anew_from_who_is_left(place: PiecesWorld) ->
 def test_whose_history_is_not_at_hand_loses_theirs(place: PiecesWorld) -> None:
     write_dataset(place.data, [make_rater("bob", 7)], task="rating", source="x", overwrite=True)
     done = withdraw(place, data=place.data)
-    told = {"ann": "taken away", "bob": "assembled anew", "cyd": "taken away"}
+    told = {"ann": "discarded", "bob": "reassembled", "cyd": "discarded"}
     assert outcomes(done, "recipes") == told
-    assert outcomes(done, "oppu") == told | {"bob": "trained anew"}
+    assert outcomes(done, "oppu") == told | {"bob": "retrained"}
     (why,) = {e.why for e in done.effects if e.person == "ann" and e.where.name == "recipes"}
     assert why == f"no history in {place.data}"
 
@@ -307,7 +307,7 @@ def test_whose_history_is_not_at_hand_loses_theirs(place: PiecesWorld) -> None:
 def test_where_too_few_are_left_it_says_why(place: PiecesWorld) -> None:
     wanted = traces(place)
     done = withdraw(place, sharers=[GONE, make_sharer_id(1), make_sharer_id(2)], data=place.data)
-    assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "taken away")
+    assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "discarded")
     assert any("top_k: 2 pieces a module" in e.why for e in done.effects)
     assert found(place, wanted) == LEDGER
     with pytest.raises(MismatchError, match=r"withdrawn.*make it anew"):
@@ -352,7 +352,7 @@ def test_a_stores_ledger_is_told_where_it_is_found(place: PiecesWorld) -> None:
     )
     assert outcomes(done, "oppu") == {} != outcomes(done, "recipes")
     later = withdraw(place)
-    assert outcomes(later, "oppu") == dict.fromkeys(PEOPLE, "taken away")
+    assert outcomes(later, "oppu") == dict.fromkeys(PEOPLE, "discarded")
 
 
 def test_what_a_killed_training_or_export_left_goes_too(place: PiecesWorld) -> None:
@@ -474,7 +474,7 @@ def test_the_command_says_what_became_of_what(place: PiecesWorld) -> None:
     sharing = place.folder / "sharing"
     asked = ["withdraw", place.pool, "--store", sharing, "--person", "sam", "--data", place.data]
     shown = run_cli(*asked).stdout
-    assert "assembled anew" in shown and "trained anew" in shown and "deleted" in shown
+    assert "reassembled" in shown and "retrained" in shown and "deleted" in shown
     assert any(line.split() == ["withdrawn", "1", "sharer"] for line in shown.splitlines())
     again = run_cli_json(*asked, "--in", place.folder)
     assert again["effects"] == [] and again["left"] == 3

@@ -36,7 +36,7 @@ from idiolect.training.runs.request import PersonalizeRequest
 from idiolect.training.runs.run import PersonalizeRun
 
 WITHDRAWN_REASON = "a sharer of its pieces withdrew"
-Outcome = Literal["assembled anew", "trained anew", "taken away", "deleted"]
+Outcome = Literal["reassembled", "retrained", "discarded", "deleted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Rebuilder:
                 ]
             )
             store.compact()
-        return [_make_effect(store.folder, p, "assembled anew", left, why) for p in concerned]
+        return [_make_effect(store.folder, p, "reassembled", left, why) for p in concerned]
 
     def rebuild_adapters(self, store: AdapterStore) -> list[RebuildEffect]:
         """Adapters whose training started from pieces: trained anew, or taken away."""
@@ -110,7 +110,7 @@ class Rebuilder:
                 gone = [AdapterRecord(person=p, served="withdrawn", made_by="") for p in left]
                 store.add([(record, None) for record in gone])
             store.compact()
-        return [_make_effect(store.folder, p, "trained anew", left, why) for p in concerned]
+        return [_make_effect(store.folder, p, "retrained", left, why) for p in concerned]
 
     def delete_checkpoint(self, store: AdapterStore) -> None:
         """Remove work in progress, which may have started from the pieces."""
@@ -180,7 +180,7 @@ def _make_effect(
 ) -> RebuildEffect:
     if person not in left:
         return RebuildEffect(where=where, person=person, outcome=done)
-    return RebuildEffect(where=where, person=person, outcome="taken away", why=why.get(person, ""))
+    return RebuildEffect(where=where, person=person, outcome="discarded", why=why.get(person, ""))
 
 
 def delete_export(folder: Path) -> RebuildEffect:
