@@ -1,4 +1,4 @@
-"""The verbs on real folders: personalize, predict, export, take back, evaluate; what fails."""
+"""The API functions on real folders: adapt, personalize, predict, export, import, evaluate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from idiolect.training.schedule import TrainConfig
 from support.tiny_people import LORA, RATING, UNGATED, make_rater, save_tiny_base, to_tensor_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-ASKED = "Film 3 (1990), Drama"
+QUESTION = "Film 3 (1990), Drama"
 IDS = torch.arange(60, 90).view(2, 15)
 ADAPT = AdaptConfig(
     lora=replace(LORA, rank=3, targets=("q_proj", "down_proj")),
@@ -45,7 +45,7 @@ ADAPT = AdaptConfig(
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two bases, a dataset of tested and other people, and a store on the first base."""
+    """Two base models, a dataset with a test split, and a store on the first base."""
     place = tmp_path_factory.mktemp("api")
     save_tiny_base(place / "base")
     save_tiny_base(place / "other-base", seed=1)
@@ -58,8 +58,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_adapters_on_answers_need_answers_in_the_histories(place: Path) -> None:
-    """Papers of LaMP-1 have none; nothing is made."""
+def test_personalize_with_answer_only_adapters_needs_answers_in_histories(place: Path) -> None:
+    """Items of LaMP-1 are papers without answers. The error leaves no store behind."""
     papers = [
         Interaction(id=str(n), position=n, fields={"title": f"T {n}", "abstract": "a b"})
         for n in range(8)
@@ -84,15 +84,16 @@ def personalize(place: Path, store: Path, base: str = "base", **options: Any) ->
 
 
 @torch.no_grad()
-def logits_in_peft(base: Path, folder: Path) -> torch.Tensor:
-    """What PEFT makes of an exported adapter, on a model that transformers loads."""
+def compute_peft_logits(base: Path, folder: Path) -> torch.Tensor:
+    """Logits of an exported adapter in PEFT, on a model that transformers loads."""
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     with_adapter = peft.PeftModel.from_pretrained(model, str(folder)).eval()
     return with_adapter(input_ids=IDS).logits
 
 
 @torch.no_grad()
-def logits_here(base: Path, store: Path, person: str) -> torch.Tensor:
+def compute_store_logits(base: Path, store: Path, person: str) -> torch.Tensor:
+    """Logits of a stored adapter in our own stack."""
     loaded = load_base(base, dtype="float32", device="cpu")
     adapter = AdapterStore.open(store).get_adapter(person)
     assert adapter is not None
@@ -100,28 +101,30 @@ def logits_here(base: Path, store: Path, person: str) -> torch.Tensor:
         return loaded.model(input_ids=IDS).logits
 
 
-def test_an_exported_adapter_is_the_same_in_peft(place: Path, tmp_path: Path) -> None:
-    """Invariant 3, the whole way from training."""
+def test_export_gives_same_logits_in_peft(place: Path, tmp_path: Path) -> None:
+    """Invariant 3, on adapters that were trained by ``personalize``."""
     assert (
         api.export(api.ExportRequest(store=place / "store", person="ann", out=tmp_path / "ann"))
         == tmp_path / "ann"
     )
-    found = logits_in_peft(place / "base", tmp_path / "ann")
-    assert (found - logits_here(place / "base", place / "store", "ann")).abs().max() <= 1e-4
-    bob = logits_here(place / "base", place / "store", "bob")
+    found = compute_peft_logits(place / "base", tmp_path / "ann")
+    assert (
+        found - compute_store_logits(place / "base", place / "store", "ann")
+    ).abs().max() <= 1e-4
+    bob = compute_store_logits(place / "base", place / "store", "bob")
     assert (found - bob).abs().max() > 1e-3
     assert b"ann" not in b"".join(p.read_bytes() for p in (tmp_path / "ann").iterdir())
 
 
-def test_a_prediction_is_what_the_exported_adapter_says(place: Path, tmp_path: Path) -> None:
-    found = api.predict(api.PredictRequest(store=place / "store", person="ann", text=ASKED))
+def test_predict_equals_likelihoods_of_exported_adapter(place: Path, tmp_path: Path) -> None:
+    found = api.predict(api.PredictRequest(store=place / "store", person="ann", text=QUESTION))
     assert (found.person, found.task, found.served_by) == ("ann", "rating", "adapter")
     assert list(found.probabilities) == list(RATING.choices)
     api.export(api.ExportRequest(store=place / "store", person="ann", out=tmp_path / "ann"))
     loaded = load_base(place / "base", dtype="float32", device="cpu")
     model = peft.PeftModel.from_pretrained(loaded.model, str(tmp_path / "ann")).eval()
     prompter = PromptRenderer(loaded.tokenizer, UNGATED.prompt)
-    item = replace(make_rater("x", 1).items[0], fields=RATING.parse_input(ASKED))
+    item = replace(make_rater("x", 1).items[0], fields=RATING.parse_input(QUESTION))
     ids = prompter.encode_prompt(RATING.prompt(item), room=1)
     with torch.no_grad():
         last = model(input_ids=torch.tensor([ids])).logits[0, -1]
@@ -132,17 +135,17 @@ def test_a_prediction_is_what_the_exported_adapter_says(place: Path, tmp_path: P
     assert found.text == RATING.choices[next(n for n, s in enumerate(below) if s >= 0.5)]
 
 
-def test_who_has_no_adapter_is_served_by_the_base(place: Path) -> None:
+def test_predict_without_adapter_is_served_by_base(place: Path) -> None:
     assert (
-        api.predict(api.PredictRequest(store=place / "store", person="dee", text=ASKED)).served_by
+        api.predict(
+            api.PredictRequest(store=place / "store", person="dee", text=QUESTION)
+        ).served_by
         == "base"
     )
     assert AdapterStore.open(place / "store").get_record("dee") is not None
 
 
-def test_an_adapter_on_an_adapted_base_goes_out_for_the_public_one(
-    place: Path, tmp_path: Path
-) -> None:
+def test_export_on_public_stacks_task_adapter(place: Path, tmp_path: Path) -> None:
     adapted = api.adapt(
         api.AdaptRequest(
             data=place / "data", out=tmp_path / "adapted", base=str(place / "base"), config=ADAPT
@@ -152,11 +155,13 @@ def test_an_adapter_on_an_adapted_base_goes_out_for_the_public_one(
     assert Manifest.read_unchecked(tmp_path / "adapted").contributors == ("oli", "ova")
     store, options = tmp_path / "store", {"base": str(tmp_path / "adapted")}
     personalize(place, store, people=("ann",), **options)
-    expected = logits_here(tmp_path / "adapted", store, "ann")
+    expected = compute_store_logits(tmp_path / "adapted", store, "ann")
     api.export(api.ExportRequest(store=store, person="ann", out=tmp_path / "own"))
-    assert (logits_in_peft(tmp_path / "adapted", tmp_path / "own") - expected).abs().max() <= 1e-4
+    assert (
+        compute_peft_logits(tmp_path / "adapted", tmp_path / "own") - expected
+    ).abs().max() <= 1e-4
     api.export(api.ExportRequest(store=store, person="ann", out=tmp_path / "stacked", on="public"))
-    stacked = logits_in_peft(place / "base", tmp_path / "stacked")
+    stacked = compute_peft_logits(place / "base", tmp_path / "stacked")
     assert (stacked - expected).abs().max() <= 1e-4
     loaded = load_base(place / "base", dtype="float32", device="cpu")
     assert require_lora(load_peft(tmp_path / "stacked", loaded)).config.rank == 8
@@ -169,15 +174,15 @@ def test_an_adapter_on_an_adapted_base_goes_out_for_the_public_one(
     assert not (tmp_path / "nothing").exists()
 
 
-def test_an_adapter_goes_out_and_comes_back_byte_by_byte(place: Path, tmp_path: Path) -> None:
+def test_import_adapter_restores_exported_bytes(place: Path, tmp_path: Path) -> None:
     shutil.copytree(place / "store", tmp_path / "store")
     api.export(api.ExportRequest(store=place / "store", person="ann", out=tmp_path / "ann"))
-    taken = api.import_adapter(
+    imported = api.import_adapter(
         api.ImportAdapterRequest(folder=tmp_path / "ann", store=tmp_path / "store", person="zoe")
     )
     before, after = AdapterStore.open(place / "store"), AdapterStore.open(tmp_path / "store")
     adapter = before.get_adapter("ann")
-    assert adapter is not None and taken.bytes == adapter.num_bytes
+    assert adapter is not None and imported.bytes == adapter.num_bytes
     assert to_tensor_bytes(after.get_adapter("zoe")) == to_tensor_bytes(adapter)
     assert after.people == (*before.people, "zoe")
     with pytest.raises(UsageError, match="'bob' has an adapter there"):
@@ -196,14 +201,16 @@ def test_an_adapter_goes_out_and_comes_back_byte_by_byte(place: Path, tmp_path: 
     ) == to_tensor_bytes(adapter)
     shown = [
         api.predict(
-            api.PredictRequest(store=tmp_path / "store", person=p, text=ASKED)
+            api.PredictRequest(store=tmp_path / "store", person=p, text=QUESTION)
         ).probabilities
         for p in ("ann", "zoe")
     ]
     assert shown[0] == shown[1]
 
 
-def test_an_adapter_of_another_kind_or_base_stays_out(place: Path, tmp_path: Path) -> None:
+def test_import_adapter_and_personalize_refuse_other_config_or_base(
+    place: Path, tmp_path: Path
+) -> None:
     wide = replace(UNGATED, lora=replace(LORA, rank=4))
     personalize(place, tmp_path / "wide", config=wide, people=("ann",))
     api.export(api.ExportRequest(store=tmp_path / "wide", person="ann", out=tmp_path / "out"))
@@ -216,7 +223,7 @@ def test_an_adapter_of_another_kind_or_base_stays_out(place: Path, tmp_path: Pat
     with pytest.raises(MismatchError, match="made for base"):
         api.predict(
             api.PredictRequest(
-                store=place / "store", person="ann", text=ASKED, base=str(place / "other-base")
+                store=place / "store", person="ann", text=QUESTION, base=str(place / "other-base")
             )
         )
     with pytest.raises(MismatchError, match="made for base"):
@@ -224,9 +231,9 @@ def test_an_adapter_of_another_kind_or_base_stays_out(place: Path, tmp_path: Pat
     assert AdapterStore.open(place / "store").get_record("zoe") is None
 
 
-def test_wrong_names_are_said(place: Path, tmp_path: Path) -> None:
+def test_functions_name_unknown_people_stores_and_formats(place: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"no person named 'eve' among its people, e\.g\. 'ann'"):
-        api.predict(api.PredictRequest(store=place / "store", person="eve", text=ASKED))
+        api.predict(api.PredictRequest(store=place / "store", person="eve", text=QUESTION))
     with pytest.raises(MissingError, match="'dee', who is served by the base"):
         api.export(api.ExportRequest(store=place / "store", person="dee", out=tmp_path / "out"))
     with pytest.raises(MissingError, match="'eve', who is not in it"):
@@ -236,7 +243,7 @@ def test_wrong_names_are_said(place: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
     none = tmp_path / "none"
     with pytest.raises(MissingError, match="no adapter store there"):
-        api.predict(api.PredictRequest(store=none, person="ann", text=ASKED))
+        api.predict(api.PredictRequest(store=none, person="ann", text=QUESTION))
     with pytest.raises(MissingError, match="no adapter store there"):
         api.export(api.ExportRequest(store=none, person="ann", out=tmp_path / "out"))
     with pytest.raises(UsageError, match="unknown format 'gguf'"):
@@ -248,37 +255,38 @@ def test_wrong_names_are_said(place: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_what_stands_beside_a_question_must_be_given(place: Path, tmp_path: Path) -> None:
+def test_functions_require_profiles_and_data_that_prompts_need(place: Path, tmp_path: Path) -> None:
     config = replace(UNGATED, context=ContextConfig(retrieval="bm25", profile=True))
     with pytest.raises(UsageError, match="name the profiles"):
         personalize(place, tmp_path / "store", config=config)
-    told = tmp_path / "profiles"
+    profiles = tmp_path / "profiles"
     assert (
-        api.profile(api.ProfileRequest(data=place / "data", out=told, writer="facts")).people == 5
+        api.profile(api.ProfileRequest(data=place / "data", out=profiles, writer="facts")).people
+        == 5
     )
-    personalize(place, tmp_path / "store", config=config, profiles=told, people=("ann",))
-    asked = api.PredictRequest(store=tmp_path / "store", person="ann", text=ASKED)
+    personalize(place, tmp_path / "store", config=config, profiles=profiles, people=("ann",))
+    request = api.PredictRequest(store=tmp_path / "store", person="ann", text=QUESTION)
     with pytest.raises(UsageError, match=r"with bm25 retrieval; name .* dataset"):
-        api.predict(replace(asked, profiles=told))
+        api.predict(replace(request, profiles=profiles))
     with pytest.raises(UsageError, match="trained with profiles"):
-        api.predict(replace(asked, data=place / "data"))
-    found = api.predict(replace(asked, data=place / "data", profiles=told))
+        api.predict(replace(request, data=place / "data"))
+    found = api.predict(replace(request, data=place / "data", profiles=profiles))
     assert found.served_by == "adapter" and sum(found.probabilities.values()) == pytest.approx(1)
 
 
-def test_two_at_once_wait_or_say_so(place: Path) -> None:
+def test_personalize_on_locked_store_raises_busy_error(place: Path) -> None:
     with AdapterStore.open(place / "store").lock_for_writing():
         with pytest.raises(BusyError, match=r"the adapter store .* is in use"):
             personalize(place, place / "store", wait=False)
         assert (
             api.predict(
-                api.PredictRequest(store=place / "store", person="ann", text=ASKED)
+                api.PredictRequest(store=place / "store", person="ann", text=QUESTION)
             ).served_by
             == "adapter"
         )
 
 
-def test_an_evaluation_leaves_a_report(place: Path, tmp_path: Path) -> None:
+def test_evaluate_writes_report(place: Path, tmp_path: Path) -> None:
     config = EvaluateConfig(personal=UNGATED, queries=2, dtype="float32", device="cpu")
     out, options = tmp_path / "report", {"base": str(place / "base"), "config": config}
     report = api.evaluate(
@@ -296,7 +304,7 @@ def test_an_evaluation_leaves_a_report(place: Path, tmp_path: Path) -> None:
         api.evaluate(api.EvaluateRequest(data=place / "data", out=out, people=("eve",), **options))
 
 
-def test_adapting_needs_a_new_folder_and_somebody_else(place: Path, tmp_path: Path) -> None:
+def test_adapt_requires_new_folder_and_remaining_people(place: Path, tmp_path: Path) -> None:
     options = {"base": str(place / "base"), "config": ADAPT}
     with pytest.raises(UsageError, match="already exists"):
         api.adapt(api.AdaptRequest(data=place / "data", out=tmp_path, **options))
@@ -309,7 +317,7 @@ def test_adapting_needs_a_new_folder_and_somebody_else(place: Path, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_settings_come_from_the_api_without_torch_at_first() -> None:
+def test_api_exports_config_classes_lazily() -> None:
     assert api.PersonalConfig is PersonalConfig and api.AdaptConfig is AdaptConfig
     with pytest.raises(AttributeError):
         _ = api.Nothing

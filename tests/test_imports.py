@@ -1,4 +1,4 @@
-"""Importing the package and asking for help never load the heavy libraries."""
+"""Importing the package and showing help do not import the heavy libraries."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ except SystemExit as end:
 """
 
 
-def loaded_after(code: str) -> tuple[list[str], str]:
-    """Which heavy libraries a fresh process has loaded at its end, and what it printed."""
+def run_and_list_heavy(code: str) -> tuple[list[str], str]:
+    """Run code in a fresh process; return the heavy libraries it imported, and its stdout."""
     report = f"\nprint(json.dumps([n for n in {HEAVY!r} if n in sys.modules]), file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", f"import json, sys\n{code}{report}"],
@@ -38,11 +38,11 @@ def loaded_after(code: str) -> tuple[list[str], str]:
 
 
 @pytest.mark.parametrize("code", [IMPORT, "import idiolect.api"])
-def test_importing_the_package_loads_nothing_heavy(code: str) -> None:
-    assert loaded_after(code) == ([], "")
+def test_package_import_loads_nothing_heavy(code: str) -> None:
+    assert run_and_list_heavy(code) == ([], "")
 
 
-VERBS = (
+COMMANDS = (
     "demo",
     "import",
     "inspect",
@@ -68,15 +68,15 @@ VERBS = (
     "arguments", [["--help"], ["personalize", "--help"], ["play", "--help"], ["nyms", "--help"]]
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
-    heavy, printed = loaded_after(HELP.format(arguments=arguments))
+    heavy, printed = run_and_list_heavy(HELP.format(arguments=arguments))
     assert heavy == []
     assert printed
 
 
-def test_help_names_every_verb() -> None:
-    _, printed = loaded_after(HELP.format(arguments=["--help"]))
-    assert [verb for verb in VERBS if f"\n  {verb} " not in printed] == []
+def test_help_lists_every_command() -> None:
+    _, printed = run_and_list_heavy(HELP.format(arguments=["--help"]))
+    assert [name for name in COMMANDS if f"\n  {name} " not in printed] == []
 
 
-def test_the_check_itself_notices() -> None:
-    assert loaded_after("import sklearn")[0] == ["sklearn"]
+def test_run_and_list_heavy_finds_heavy_import() -> None:
+    assert run_and_list_heavy("import sklearn")[0] == ["sklearn"]

@@ -1,7 +1,11 @@
-"""The verbs: what the commands do, as functions. Heavy imports stand inside them.
+"""The Python API: one function for each command of the ``idiolect`` command line.
 
-Paths come in, plain values go out; progress is told to a ``Listener``. Every verb raises errors of
-the tree in ``errors.py`` and leaves nothing half-written.
+Most functions take one frozen request object and return a frozen summary. Paths are
+``pathlib.Path``. Long-running functions report progress to a ``Listener``, a callable that takes
+events (``idiolect.events``). All errors are subclasses of ``idiolect.errors.IdiolectError``; a
+function that fails leaves no partly written files.
+
+Importing this package does not import torch: each function imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -125,10 +129,11 @@ _LAZY_EXPORTS = {
     "UnlearnConfig": "idiolect.unlearning.run",
     "WithdrawSummary": "idiolect.pieces.withdrawal.withdraw",
 }
-"""These classes are part of the verbs, yet loading them loads torch."""
+"""Classes that ``__getattr__`` imports on first use, because their modules import torch."""
 
 
 def __getattr__(name: str) -> Any:
+    """Import a lazy export on first use. Raises AttributeError if the name is not exported."""
     if name in _LAZY_EXPORTS:
         import importlib
 

@@ -1,4 +1,4 @@
-"""What people bring: foreign exports read, datasets looked into, profiles written."""
+"""API functions that make data: import exports, summarize datasets, write profiles."""
 
 from __future__ import annotations
 
@@ -15,30 +15,41 @@ if TYPE_CHECKING:
     from idiolect.history.summary import DatasetSummary
     from idiolect.importers.report import ImportReport
 
+PROFILE_BATCH = 8
+"""Number of profiles that the base model generates at a time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileSummary:
-    """What writing profiles did."""
+    """The result of ``profile``."""
 
     out: Path
+    """Folder that holds the profiles."""
     writer: str
+    """``model`` or ``facts``."""
     people: int
+    """Number of people with profiles."""
     profiles: int
+    """Number of profiles; each person has one for each part of their history."""
     seconds: float
 
 
 def import_data(request: ImportRequest) -> ImportReport:
-    """Read a foreign export into a dataset folder; with ``dry_run`` only report.
+    """Read an export of another program and write it as a dataset folder.
+
+    With ``dry_run``, the function reads everything and reports, but writes nothing.
 
     Args:
-        request: Which export, and into which dataset.
+        request: The export to read and the dataset folder to write.
 
     Returns:
-        What was read of each file, and what was skipped.
+        The number of records read from each file, and the records skipped, with reasons.
 
     Raises:
-        DataError: For an export that cannot be read.
-        UsageError: If neither ``out`` nor ``dry_run`` is given.
+        DataError: If a file or record is broken.
+        MissingError: If ``source`` does not exist.
+        UsageError: If neither ``out`` nor ``dry_run`` is given, if the format is unknown, or if it
+            does not take one of the options.
 
     Example:
         >>> import_data(ImportRequest(source=Path("export.zip"), out=Path("data/me")))
@@ -54,7 +65,8 @@ def import_data(request: ImportRequest) -> ImportReport:
     )
     out = request.out
     if out is None and not request.dry_run:
-        raise UsageError("name the dataset folder to write, or ask for a dry run")
+        raise UsageError("no output folder: set out to a dataset folder, or set dry_run")
+    # Read everything before writing anything: a broken file leaves no dataset behind.
     imported = import_histories(request.source, format=request.format or "", options=options)
     if not request.dry_run and out is not None:
         imported.write_to_folder(out, name=request.name or "", overwrite=request.overwrite)
@@ -62,7 +74,22 @@ def import_data(request: ImportRequest) -> ImportReport:
 
 
 def inspect_data(data: Path) -> DatasetSummary:
-    """What stands in a dataset."""
+    """Summarize a dataset: people, splits, history lengths, dates, fields, and example items.
+
+    Args:
+        data: Folder of the dataset.
+
+    Returns:
+        Counts and lengths, plus at most three example items.
+
+    Raises:
+        MissingError: If ``data`` is not a dataset folder.
+        IntegrityError: If a file of the dataset was changed or truncated.
+
+    Example:
+        >>> inspect_data(Path("data/films")).people
+        671
+    """
     from idiolect.history.dataset import read_dataset
     from idiolect.history.summary import summarize_dataset
     from idiolect.tasks.registry import get_task
@@ -72,17 +99,22 @@ def inspect_data(data: Path) -> DatasetSummary:
 
 
 def profile(request: ProfileRequest, *, listener: Listener = null_listener) -> ProfileSummary:
-    """Write textual profiles of a dataset's people: by the base model, or as plain facts.
+    """Write textual profiles of the people in a dataset.
+
+    The base model writes them, or a writer of plain facts that needs no model. A person gets
+    several profiles, each from an earlier part of their history, so that training never shows an
+    item together with a profile that was made from it (PAG).
 
     Args:
-        request: About whom, and who writes.
-        listener: Called with progress.
+        request: The dataset, the people, and the writer.
+        listener: Receives progress events.
 
     Returns:
-        How many profiles were written, and where.
+        The number of people and profiles, and the folder.
 
     Raises:
-        UsageError: For an unknown writer.
+        MissingError: If the dataset, or a person in it, does not exist.
+        UsageError: If the writer is unknown, or if ``out`` holds files that are not profiles.
 
     Example:
         >>> profile(ProfileRequest(data=Path("data"), out=Path("profiles"), writer="facts"))
@@ -97,22 +129,22 @@ def profile(request: ProfileRequest, *, listener: Listener = null_listener) -> P
     task = get_task(dataset.task)
     out, writer = request.out, request.writer
     if writer == FACTS_WRITER:
-        made = write_profiles(histories, task, folder=out, listener=listener)
+        profiles = write_profiles(histories, task, folder=out, listener=listener)
     elif writer == "model":
+        # Only this writer needs torch and a base model.
         from idiolect.inference.profile_writer import ModelProfileWriter
         from idiolect.models.base import load_base
 
         by = ModelProfileWriter(load_base(request.base))
-        made = write_profiles(
-            histories, task, by, name=by.name, folder=out, batch=8, listener=listener
+        profiles = write_profiles(
+            histories, task, by, name=by.name, folder=out, batch=PROFILE_BATCH, listener=listener
         )
     else:
         raise UsageError(f"unknown writer {writer!r}; known: model, {FACTS_WRITER}")
-    count = sum(map(len, made.values()))
     return ProfileSummary(
         out=out,
         writer=writer,
-        people=len(made),
-        profiles=count,
+        people=len(profiles),
+        profiles=sum(map(len, profiles.values())),
         seconds=time.monotonic() - started,
     )

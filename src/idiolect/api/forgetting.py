@@ -1,4 +1,4 @@
-"""Forgetting people, or some of their records, wherever something of them is."""
+"""The API function that deletes a person, or some of their records, and everything derived."""
 
 from __future__ import annotations
 
@@ -14,27 +14,35 @@ if TYPE_CHECKING:
 
 
 def forget(request: ForgetRequest, *, listener: Listener = null_listener) -> Receipt:
-    """Forget a person, or some of their records, in a dataset, a store and all that followed.
+    """Delete a person, or some of their records, and everything derived from them.
 
-    Gone are rows in datasets, words inside others' histories, profiles, adapters and copies of
-    them, pieces in pools, recipes, exports, reports, caches, and the way from the person to their
-    pseudonym in ledgers. What others have that followed from their words is made again or removed.
+    Without ``records`` and ``gone``, the whole person is deleted: rows in datasets, their words
+    inside other people's histories, profiles, adapters and copies of them, pieces in pools,
+    recipes, exports, reports, caches, and the link from the person to their pseudonym in ledgers.
+    Artifacts of other people that depend on these words are rebuilt or removed.
 
-    Records are forgotten exactly: the adapter is trained again on what is left, to the same bytes
-    as if they had never been there. With ``gone`` the adapter is negated instead and keeps its
-    rank; what followed from it is treated as with records, and training again remains the exact
-    way. After a kill at any moment the same call finishes.
+    With ``records``, the dataset is rewritten without these records, and the person's adapter is
+    retrained on the remaining items. The result is exact: the same bytes as if the records had
+    never existed.
+
+    With ``gone``, the records are no longer in the dataset. The adapter is changed by negation
+    (SKU) and keeps its rank; dependent artifacts are treated as with ``records``. Negation is
+    approximate; retraining is the exact method.
+
+    If the process is killed, the same call completes the work.
 
     Args:
-        request: Whom or what to forget, and where.
-        listener: Called with progress.
+        request: The person or records to delete, and the folders to search.
+        listener: Receives progress events.
 
     Returns:
-        What was found, what became of it, and (``verify``) what is left.
+        The receipt: what was found, what happened to it, and, with ``verify``, what remains.
 
     Raises:
-        MissingError: If nothing of the person is there, or a record is not.
-        UsageError: If negation is not what is wanted, or fails; nothing is changed then.
+        MissingError: If nothing of the person is found, or if a record does not exist.
+        UsageError: If both ``records`` and ``gone`` are given, or if negation fails; nothing is
+            changed then.
+        BusyError: If another process writes one of the artifacts and ``wait`` is not set.
 
     Example:
         >>> forget(ForgetRequest(data=Path("data"), adapters=Path("mine"), person="ann"))
@@ -46,9 +54,10 @@ def forget(request: ForgetRequest, *, listener: Listener = null_listener) -> Rec
 
     if request.gone is not None and request.records:
         raise UsageError(
-            "records that are in the data, and others that are gone from it, are forgotten one "
-            "after the other: say --records or --gone"
+            "records that are still in the dataset and records that are no longer in it need "
+            "separate runs: give --records or --gone, not both"
         )
+    # Reports, cached answers and cached bases belong to a higher layer than `erasure`.
     forgetting = ForgetRequest(
         data=request.data,
         adapters=request.adapters,
@@ -63,7 +72,8 @@ def forget(request: ForgetRequest, *, listener: Listener = null_listener) -> Rec
         listener=listener,
     )
     if request.gone is not None:
-        same = {one.name: getattr(forgetting, one.name) for one in fields(forgetting)}
+        # Same call, but the adapter is negated instead of retrained.
+        same = {field.name: getattr(forgetting, field.name) for field in fields(forgetting)}
         negating = request.negating or UnlearnConfig()
         forgetting = ForgetDeletedRecords(**same, pairs_file=request.gone, unlearn_config=negating)
     return forgetting.run(verify=request.verify, dry_run=request.dry_run)

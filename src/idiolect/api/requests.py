@@ -1,7 +1,8 @@
-"""What the API can be asked for, as values: the commands build them, the functions take them.
+"""Request classes: the arguments of the API functions as frozen dataclasses.
 
-Every field is given by its name. Loads no torch. The requests of longer work (``personalize``,
-``share``, ``assemble``, ``withdraw``, ``evaluate``) are defined beside that work.
+The command line builds them, the API functions take them. All fields are keyword-only. The requests
+of longer work (``personalize``, ``share``, ``assemble``, ``withdraw``, ``evaluate``) are defined in
+the packages that do this work. Importing this module does not import torch.
 """
 
 from __future__ import annotations
@@ -22,213 +23,219 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest:
-    """Which export to read, and into which dataset."""
+    """The arguments of ``import_data``: the export to read and the dataset to write."""
 
     source: Path | None
-    """The export's file or folder; ``None`` if the format downloads its data itself."""
+    """The export's file or folder; ``None`` for a format that is installed as a package."""
     out: Path | None = None
-    """Folder of the dataset; needed unless ``dry_run`` is set."""
+    """Dataset folder to write; required unless ``dry_run`` is set."""
     format: str | None = None
-    """Name of the format; recognized from the files if ``None``."""
+    """Name of the format; detected from the files if ``None``."""
     task: str | None = None
-    """Name of the task, if the format serves several."""
+    """Name of the task; required if the format serves several tasks."""
     person: str | None = None
-    """Whose data it is, if the export does not say it."""
+    """Id of the person whose data it is; required if the export does not contain it."""
     person_role: str | None = None
-    """The role under which the person speaks in chats."""
+    """The person's role in chats; ``user`` if ``None``."""
     split: str | None = None
-    """The part of a benchmark to read."""
+    """The split of a benchmark to read; all splits if ``None``."""
     name: str | None = None
-    """Name of the dataset."""
+    """Name of the dataset; the folder's name if ``None``."""
     overwrite: bool = False
-    """Replace a dataset that is already in ``out``."""
+    """Replace an existing dataset in ``out``."""
     dry_run: bool = False
-    """Only report what would be read."""
+    """Read and report, but write nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileRequest:
-    """About whom to write profiles, and who writes them."""
+    """The arguments of ``profile``: the people to describe, and the writer."""
 
     data: Path
     """Folder of the dataset."""
     out: Path
-    """Folder of the profiles."""
+    """Folder for the profiles."""
     base: str = "default"
     """The model that writes: ``default`` (embedded), a folder, or a hub id."""
     writer: str = "model"
     """``model``, or ``facts`` for plain facts without a model."""
     people: Sequence[str] = ()
-    """Only these people; all of the dataset if empty."""
+    """Ids of the people to describe; all people of the dataset if empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptRequest:
-    """Which base to adapt, and on whose histories."""
+    """The arguments of ``adapt``: the base model and the people to train it on."""
 
     data: Path
     """Folder of the dataset."""
     out: Path
-    """Folder of the new base; must not exist yet."""
+    """Folder for the new base model; must not exist."""
     base: str = "default"
     """The base model: ``default`` (embedded), a folder, or a hub id."""
     config: AdaptConfig | None = None
-    """How it is trained; its defaults if ``None``."""
+    """Training settings; the defaults if ``None``."""
     people: Sequence[str] = ()
-    """Train on these people; if empty, on all who are not in a test split."""
+    """Ids of the people to train on; if empty, all people who are not in the test split."""
     exclude: Sequence[str] = ()
-    """Never train on these people, nor on their items in the histories of others."""
+    """Ids of people to exclude from training, with their items in other people's histories."""
     profiles: Path | None = None
-    """Folder of profiles; needed if ``config.context.profile`` is on."""
+    """Folder of profiles; required if ``config.context.profile`` is on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest:
-    """Which question to answer, and as whom."""
+    """The arguments of ``predict``: the question and the person."""
 
     store: Path
-    """Folder of adapters, or of recipes."""
+    """Folder of adapters or of recipes."""
     person: str
-    """As whom to answer."""
+    """Id of the person whose adapter answers."""
     text: str
-    """The question, in the words of the store's task."""
+    """The question, in the input format of the store's task."""
     base: str | None = None
-    """Where the store's base lies now, if it has moved."""
+    """Current location of the store's base model, if it has moved."""
     data: Path | None = None
-    """The person's dataset, if adapters were trained with retrieval."""
+    """The person's dataset; required if the adapters were trained with retrieval."""
     profiles: Path | None = None
-    """Folder of profiles, if adapters were trained with profiles."""
+    """Folder of profiles; required if the adapters were trained with profiles."""
     pool: Path | None = None
-    """Where the recipes' pool lies now, if it has moved."""
+    """Current location of the recipes' pool, if it has moved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """Whose adapter to write in a foreign format."""
+    """The arguments of ``export``: the adapter to write and its format."""
 
     store: Path
-    """Folder of adapters, or of recipes."""
+    """Folder of adapters or of recipes."""
     person: str
-    """Whose adapter."""
+    """Id of the person whose adapter is written."""
     out: Path
     """Folder to write."""
     format: str = "peft"
-    """``peft`` is the only one."""
+    """The file format; ``peft`` is the only one."""
     on: Literal["base", "public"] = "base"
-    """``public`` stacks it with its base's task adapter, so that it runs on the public base."""
+    """The base model that the exported adapter is for: ``base`` is the store's own base model;
+    ``public`` is the model that this base was task-adapted from, and the export then also contains
+    the task adapter."""
     base: str | None = None
-    """Where the store's base lies now, if it has moved."""
+    """Current location of the store's base model, if it has moved."""
     pool: Path | None = None
-    """Where the recipes' pool lies now, if it has moved."""
+    """Current location of the recipes' pool, if it has moved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportAdapterRequest:
-    """Which PEFT adapter to take into a store, and as whose."""
+    """The arguments of ``import_adapter``: the PEFT adapter, the store, and the person."""
 
     folder: Path
     """Folder of the adapter in PEFT's format."""
     store: Path
-    """Folder of the adapters; made if it is missing."""
+    """Folder of the adapters; must exist."""
     person: str
-    """Whose adapter it becomes."""
+    """Id of the person who gets the adapter."""
     base: str | None = None
-    """The base that it was trained on, if its files do not say where that lies."""
+    """Current location of the store's base model, if it has moved."""
     replace: bool = False
-    """Replace an adapter that the person already has."""
+    """Replace an existing adapter of the person."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConsentRequest:
-    """Who agrees to a scope of sharing, or takes that back."""
+    """The arguments of ``consent``: the people, the scope, and how long the consent is valid."""
 
     store: Path
     """Folder of the adapters."""
     people: Sequence[str]
-    """Who agrees."""
+    """Ids of the people who give or revoke consent."""
     scope: Scope
-    """To what: ``pieces`` (in a pool) or ``mean``."""
+    """``pieces`` (pieces of the adapter go into a pool) or ``mean`` (the adapter becomes part of
+    a mean of adapters)."""
     until: date | None = None
-    """The last day on which it holds (UTC)."""
+    """The last day on which the consent is valid (UTC); no end if ``None``."""
     revoke: bool = False
-    """Take it back instead."""
+    """Revoke the consent instead of recording it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnRequest:
-    """What to take out of which model."""
+    """The arguments of ``unlearn``: the model, and what to forget and to retain."""
 
     target: str | Path
-    """``default``, a model's folder or hub id; a folder in PEFT's format; or a store, of which
-    ``person``'s adapter is meant."""
+    """The model: ``default``, a folder or hub id of a base model, a folder of an adapter in PEFT's
+    format, or a store of adapters (with ``person``)."""
     out: Path
-    """Folder of the result: a base, or an adapter in PEFT's format."""
+    """Folder for the result: a base model, or an adapter in PEFT's format."""
     forget: str | Path
-    """What to forget: a file of pairs, or ``pyrit`` or ``truthfulqa``."""
+    """The forget set: a file of prompts and responses, or ``pyrit`` or ``truthfulqa``."""
     retain: str | Path
-    """What to keep, likewise."""
+    """The retain set: a file of prompts and responses, or ``pyrit`` or ``truthfulqa``."""
     config: UnlearnConfig | None = None
-    """The method and its settings; its defaults if ``None``."""
+    """The method and its settings; the defaults if ``None``."""
     person: str | None = None
-    """Whose adapter, if ``target`` is a store."""
+    """Id of the person; required if ``target`` is a store."""
     base: str | None = None
-    """The base of an adapter, if it has moved."""
+    """Current location of an adapter's base model, if it has moved."""
     pool: Path | None = None
-    """Where the recipes' pool lies now, if it has moved."""
+    """Current location of the recipes' pool, if it has moved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScorecardRequest:
-    """Which models to measure, before and after unlearning."""
+    """The arguments of ``scorecard``: the models before and after unlearning, and the prompts."""
 
     before: str | Path
-    """The model before: ``default``, a model's folder or hub id, or a folder in PEFT's format."""
+    """The model before unlearning: ``default``, a folder or hub id of a base model, or a folder of
+    an adapter in PEFT's format."""
     after: Sequence[str | Path]
-    """The models that unlearning made of it."""
+    """The models after unlearning, one or more."""
     out: Path
-    """Folder of the report."""
+    """Folder for the report."""
     forget: str | Path
-    """What was to be forgotten: a file of pairs, or ``pyrit`` or ``truthfulqa``."""
+    """The forget set: a file of prompts and responses, or ``pyrit`` or ``truthfulqa``."""
     retain: str | Path
-    """What was to be kept, likewise; both are better of prompts that were not trained on."""
+    """The retain set, in the same forms. Prefer prompts that were not trained on, here and in
+    ``forget``."""
     unseen: str | Path | None = None
-    """Harmful prompts that were not in the forget set, with or without answers."""
+    """Harmful prompts that were not in the forget set, with or without responses."""
     judge: str = "default"
-    """Who says what is harmful; see ``judging.judges.HOW``."""
+    """The judge that decides what is harmful: ``default``, ``guard:MODEL``, ``ask:MODEL``,
+    ``label:LABEL:MODEL``, or ``http://HOST/v1#MODEL``."""
     base: str | None = None
-    """The base of adapters, if it has moved."""
+    """Current location of the adapters' base model, if it has moved."""
     config: ScorecardConfig | None = None
-    """What is measured; its defaults if ``None``."""
+    """The measurements to run; the defaults if ``None``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetRequest:
-    """Whom, or which of their records, to forget, and where."""
+    """The arguments of ``forget``: the person or records to delete, and the folders to search."""
 
     data: Path
     """Folder of the dataset."""
     adapters: Path
     """Folder of the adapters."""
     person: str
-    """Who is forgotten, or whose records."""
+    """Id of the person to delete, or of the owner of the records."""
     records: Sequence[str] = ()
-    """Ids of records; the whole person if empty."""
+    """Ids of the records to delete; the whole person if empty."""
     gone: Path | None = None
-    """A file of prompts and responses that the adapter was trained on and ``data`` no longer holds:
-    the adapter is negated on them, which is not exact."""
+    """File of prompts and responses that the adapter was trained on and that are no longer in
+    ``data``. The adapter is negated on them, which is approximate."""
     within: Sequence[Path] = ()
-    """Folders to look through; those that ``data`` and ``adapters`` lie in if empty."""
+    """Folders to search; if empty, the parent folders of ``data`` and ``adapters``."""
     base: str | None = None
-    """Where the store's base lies now, if it has moved."""
+    """Current location of the store's base model, if it has moved."""
     profiles: Path | None = None
-    """Folder of profiles, if adapters were trained with profiles."""
+    """Folder of profiles; required if the adapters were trained with profiles."""
     config: ForgetConfig | None = None
-    """What becomes of the adapters and words of others; its defaults if ``None``."""
+    """What happens to other people's adapters and records; the defaults if ``None``."""
     negating: UnlearnConfig | None = None
-    """With ``gone``: how the adapter is negated; its defaults if ``None``."""
+    """Settings of the negation, with ``gone``; the defaults if ``None``."""
     verify: bool = False
-    """Afterwards look through every byte; what is found is in the receipt's ``left``."""
+    """Search every byte of the folders afterwards; matches are in the receipt's ``left``."""
     dry_run: bool = False
-    """Only say what there is."""
+    """Report what would be deleted, and change nothing."""
     wait: bool = True
-    """Wait if another process writes what must change; otherwise raise BusyError."""
+    """Wait if another process writes an artifact that must change; otherwise raise BusyError."""

@@ -1,4 +1,4 @@
-"""What adapters and recipes are used for: answers, comparisons, exchange with PEFT, the demo."""
+"""API functions that use adapters: predict, evaluate, exchange with PEFT, and the demo."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ if TYPE_CHECKING:
 
 
 def predict(request: PredictRequest) -> Prediction:
-    """Answer one question of the store's task as one person would.
+    """Answer one question with one person's adapter.
+
+    The base model answers if the person has no adapter in use.
 
     Args:
-        request: The question, and as whom to answer it. A store whose adapters were trained with
-            retrieval needs ``data``, one with profiles ``profiles``.
+        request: The question and the person. ``data`` is required if the adapters were trained with
+            retrieval, ``profiles`` if they were trained with profiles.
 
     Returns:
-        The answer, by whom it was served, and the likelihoods of given answers.
+        The answer, whether the adapter or the base model gave it, and, if the task has a fixed set
+        of answers, the likelihood of each.
 
     Raises:
-        MissingError: If the store does not know the person.
-        MismatchError: For another base than that of the store.
+        MissingError: If the store does not exist or does not contain the person.
+        MismatchError: If the base model is not the one that the adapters were trained on.
+        UsageError: If ``data`` or ``profiles`` is required and missing.
 
     Example:
         >>> predict(PredictRequest(store=Path("mine"), person="ann", text="Heat (1995)"))
@@ -35,6 +39,7 @@ def predict(request: PredictRequest) -> Prediction:
     from idiolect.pieces.recipes.sources import open_source
     from idiolect.serving.predict import predict_one
 
+    # The folder holds adapters or recipes; a recipe's adapter is assembled when it is needed.
     return predict_one(
         open_source(request.store, request.pool),
         request.person,
@@ -46,20 +51,24 @@ def predict(request: PredictRequest) -> Prediction:
 
 
 def evaluate(request: EvaluateRequest, *, listener: Listener = null_listener) -> dict[str, Any]:
-    """Compare methods on a dataset's people and write the report.
+    """Compare methods on the same people and questions, and write a report.
 
-    OPPU adapts one base with retrieval and one with profiles; without ``rag_base`` and ``pag_base``
-    the methods that use these run on ``base``.
+    ``out`` gets ``report.json``, ``report.html`` and the figures. The OPPU paper uses a base model
+    adapted with retrieval and one adapted with profiles (``rag_base``, ``pag_base``); without them,
+    the methods that retrieve or use profiles run on ``base``. After an interruption, the same call
+    resumes.
 
     Args:
-        request: Which methods, and on whom.
-        listener: Called with progress.
+        request: The dataset, the methods, and the people.
+        listener: Receives progress events.
 
     Returns:
-        The report's content.
+        The content of ``report.json``.
 
     Raises:
-        UsageError: For more people than can be tested, or people whom a base was adapted on.
+        MissingError: If the dataset, or a person in it, does not exist.
+        UsageError: If more people are requested than can be tested, if a method is unknown, or if
+            the base model was adapted on one of the people.
 
     Example:
         >>> evaluate(EvaluateRequest(data=Path("data"), out=Path("report"), people=60))
@@ -73,14 +82,15 @@ def export(request: ExportRequest) -> Path:
     """Write a person's adapter in PEFT's format.
 
     Args:
-        request: Whose adapter, and where to write it.
+        request: The person, the store, and the folder to write.
 
     Returns:
         The folder that was written.
 
     Raises:
-        UsageError: For an unknown format.
-        MissingError: For a person without an adapter.
+        MissingError: If the store does not exist, or if the person has no adapter in it.
+        UsageError: If the format is unknown, if ``out`` is not empty, or if ``on`` is ``"public"``
+            and the base model contains no task adapter.
 
     Example:
         >>> export(ExportRequest(store=Path("mine"), person="ann", out=Path("ann")))
@@ -95,17 +105,18 @@ def export(request: ExportRequest) -> Path:
 
 
 def import_adapter(request: ImportAdapterRequest) -> ImportedAdapter:
-    """Take a PEFT adapter into a store as a person's own.
+    """Add an adapter in PEFT's format to a store, as the adapter of one person.
 
     Args:
-        request: Which adapter, and as whose.
+        request: The adapter, the store, and the person.
 
     Returns:
-        The store, and the adapter's size.
+        The store, the person, and the adapter's size in bytes.
 
     Raises:
-        MismatchError: For an adapter of another base or kind than the store's.
-        UsageError: If the person already has one and ``replace`` is not set.
+        MissingError: If the store or the adapter does not exist.
+        MismatchError: If the adapter's base model or configuration differs from the store's.
+        UsageError: If the person already has an adapter and ``replace`` is not set.
 
     Example:
         >>> import_adapter(
@@ -130,7 +141,27 @@ def demo(
     seed: int = 0,
     listener: Listener = null_listener,
 ) -> dict[str, Any]:
-    """The whole way on real people, in minutes; writes the report and gives its content."""
+    """Train and evaluate adapters for people of two small public datasets, in minutes.
+
+    The datasets are film ratings (MovieLens) and chats (chitchat). ``out`` gets ``report.json``,
+    ``report.html``, and the work files.
+
+    Args:
+        out: Folder for the report.
+        people: Number of people per dataset; by default 8 for films and 4 for chats.
+        seed: Seed of all random choices.
+        listener: Receives progress events.
+
+    Returns:
+        The content of ``report.json``.
+
+    Raises:
+        UsageError: If the datasets have fewer people than requested.
+        MissingError: If the package of a dataset is not installed.
+
+    Example:
+        >>> demo(Path("demo"), people=3)
+    """
     from idiolect.evaluation.run import run_demo
 
     return run_demo(out, people=people, seed=seed, listener=listener)

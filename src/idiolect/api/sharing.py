@@ -1,4 +1,4 @@
-"""What people give others: consent, pieces in pools, recipes made of them, and leaving again."""
+"""API functions for sharing: consent, pools of pieces, recipes, means, and withdrawal."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 
 def consent(request: ConsentRequest) -> tuple[Consent, ...]:
-    """Record that some of a store's people agree to a scope of sharing, or take that back.
+    """Record or revoke the consent of people to one scope of sharing.
 
     Args:
-        request: Who agrees, and to what.
+        request: The people, the scope, and whether to revoke.
 
     Returns:
-        What now stands of them; who takes back what they never gave is not among them.
+        The current consents of these people to this scope. People who revoke a consent that they
+        never gave are left out.
 
     Raises:
-        MissingError: For a stranger.
-        UsageError: For an unknown scope, a day that has passed, or if nobody is named; nothing is
-            recorded then.
+        MissingError: If the store does not exist or does not contain a person.
+        UsageError: If no person is named, if the scope is unknown, or if ``until`` has passed or is
+            combined with ``revoke``; nothing is recorded then.
 
     Example:
         >>> consent(ConsentRequest(store=Path("mine"), people=["ann"], scope="pieces"))
@@ -42,72 +43,112 @@ def consent(request: ConsentRequest) -> tuple[Consent, ...]:
     if not request.revoke:
         return record_consent(request.store, request.people, request.scope, until=request.until)
     if request.until is not None:
-        raise UsageError("a consent is taken back at once: leave the day until which it holds out")
+        raise UsageError("a revocation takes effect at once: leave --until out")
     return revoke_store_consent(request.store, request.people, request.scope)
 
 
 def consents(store: Path) -> tuple[Consent, ...]:
-    """Everyone's consents, by person and scope, with whether they hold now."""
+    """List all consents that a store's ledger records.
+
+    Args:
+        store: Folder of the adapters.
+
+    Returns:
+        The consents, sorted by person and scope, each with its dates and whether it is valid now.
+
+    Raises:
+        MissingError: If the store does not exist.
+
+    Example:
+        >>> [consent.person for consent in consents(Path("mine")) if consent.valid]
+        ['ann']
+    """
     from idiolect.adapters.store.consent import list_store_consents
 
     return list_store_consents(store)
 
 
 def share(request: ShareRequest, *, listener: Listener = null_listener) -> ShareSummary:
-    """Cut adapters of people who agreed into gated pieces, and put them into a pool.
+    """Split adapters of consenting people into gated pieces and add them to a pool (Per-Pcs).
 
-    Sharers are chosen among those whose consent (scope ``pieces``) holds, or named. Nothing but
-    numbers goes into the pool, under a pseudonym drawn for it. People whose adapter gives too much
-    away are left out, unless ``override_leakage`` says why not; so are people whose pieces answer
-    harmful prompts more often than the base, unless ``override_harm`` does. A second call goes on
-    with those whom the first had not finished, and leaves alone who is in the pool.
+    The sharers are the people in ``people``, or a selection of the people with a valid consent to
+    the scope ``pieces``. The pool contains only numbers, under a random pseudonym for each sharer.
+
+    Two audits run first. A membership inference audit refuses a person whose adapter reveals which
+    items it was trained on, unless ``override_leakage`` gives a reason. A harm audit refuses a
+    person whose pieces answer harmful prompts more often than the base model, unless
+    ``override_harm`` gives a reason.
+
+    After an interruption, the same call resumes; it does not change sharers who are already in the
+    pool.
 
     Args:
-        request: Whose adapters, and into which pool.
-        listener: Called with progress.
+        request: The people, their store, and the pool.
+        listener: Receives progress events.
 
     Returns:
-        Who is in the pool, and what was found about each person.
+        The number of sharers in the pool, and the audit's findings and outcome for each person.
 
     Raises:
-        MissingError: If nobody agreed, or a named person did not.
+        MissingError: If no person has a valid consent, or if a named person has none.
+        UsageError: If a setting is invalid or the reason of an override is empty.
+        MismatchError: If the pool was made for another base model or configuration.
 
     Example:
         >>> share(ShareRequest(store=Path("mine"), data=Path("data"), pool=Path("pool")))
     """
     from idiolect.judging.harm_check import DefaultHarmCheck
-    from idiolect.pieces.sharing.run import share_pieces as share_pieces
+    from idiolect.pieces.sharing.run import share_pieces
 
     return share_pieces(request, harm_check=DefaultHarmCheck(listener=listener), listener=listener)
 
 
 def pool_report(pool: Path, out: Path, *, recipes: Path | None = None) -> dict[str, Any]:
-    """Write a report of a pool, and of whom it helps in some recipes; gives its content.
+    """Write a report on a pool: its sharers, and with ``recipes`` how recipes use their pieces.
 
-    ``out`` gets ``report.json`` and ``report.html``. Sharers stand in them under the pool's
-    pseudonyms, people with recipes as numbers. Raises MismatchError for recipes of another pool.
+    ``out`` gets ``report.json`` and ``report.html``. They name sharers by the pool's pseudonyms and
+    target users by numbers.
+
+    Args:
+        pool: Folder of the pool.
+        out: Folder for the report.
+        recipes: Folder of recipes that were assembled from this pool.
+
+    Returns:
+        The content of ``report.json``.
+
+    Raises:
+        MissingError: If the pool or the recipes do not exist.
+        MismatchError: If the recipes were made from another pool.
+
+    Example:
+        >>> pool_report(Path("pool"), Path("report"), recipes=Path("recipes"))
     """
-    from idiolect.evaluation.reports.pool import write_pool_report as report
+    from idiolect.evaluation.reports.pool import write_pool_report
 
-    return report(pool, out, recipes=recipes)
+    return write_pool_report(pool, out, recipes=recipes)
 
 
 def assemble(request: AssembleRequest, *, listener: Listener = null_listener) -> AssembleSummary:
-    """Make the recipes of a dataset's people from a pool of pieces: only of those who need one.
+    """Assemble adapters for target users from a pool of pieces, without training (Per-Pcs).
 
-    A recipe says which pieces make a person's adapter; ``predict``, ``export`` and ``personalize``
-    take the folder ``out``. People without a usable item are served by the base.
+    The result for each target user is a recipe: the pieces that make up the adapter, and their
+    weights. ``predict``, ``export`` and ``personalize`` accept the folder ``out``. A person without
+    a usable item is served by the base model. A later call makes only the recipes that have
+    changed.
 
     Args:
-        request: For whom, and from which pool.
-        listener: Called with progress.
+        request: The target users' dataset and the pool.
+        listener: Receives progress events.
 
     Returns:
-        Who was assembled, and who is served by the base.
+        The people whose recipes were made, and the people whom the base model serves.
 
     Raises:
-        DataError: If nobody has a usable item.
-        UsageError: If the pool has too few sharers.
+        DataError: If no person has a usable item.
+        MissingError: If the dataset or the pool does not exist.
+        MismatchError: If the base model or the task differs from the pool's.
+        UsageError: If the pool has fewer sharers than the settings require.
 
     Example:
         >>> assemble(AssembleRequest(data=Path("new"), pool=Path("pool"), out=Path("recipes")))
@@ -118,36 +159,54 @@ def assemble(request: AssembleRequest, *, listener: Listener = null_listener) ->
 
 
 def withdraw(request: WithdrawRequest, *, listener: Listener = null_listener) -> WithdrawSummary:
-    """Take sharers out of a pool, and what was made of their pieces out of the folders ``within``.
+    """Remove sharers from a pool, and remove or rebuild what was made from their pieces.
 
-    Recipes, and adapters trained from them, of people in ``data`` are made again; all others are
-    removed, exported adapters and reports deleted. A second call finishes what a kill left.
+    The folders ``within`` are searched. Recipes of people in ``data``, and adapters trained from
+    these recipes, are rebuilt from the remaining sharers. Those of other people are removed, and
+    exported adapters and reports are deleted. After an interruption, the same call completes the
+    work.
 
     Args:
-        request: Who leaves, and where to look.
-        listener: Called with progress.
+        request: The sharers and the folders to search.
+        listener: Receives progress events.
 
     Returns:
-        What was found, and what became of it.
+        What was found, and what happened to it.
 
     Raises:
-        MissingError: For sharers whom nothing knows.
-        UsageError: If nobody is named; nothing has happened then.
+        MissingError: If a sharer is unknown, or if a folder to search does not exist.
+        UsageError: If no sharer is named; nothing is changed then.
 
     Example:
         >>> withdraw(WithdrawRequest(pool=Path("pool"), store=Path("mine"), people=["ann"]))
     """
-    from idiolect.pieces.withdrawal.withdraw import withdraw_sharers as withdraw_sharers
+    from idiolect.pieces.withdrawal.withdraw import withdraw_sharers
 
     return withdraw_sharers(request, listener=listener)
 
 
 def mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = None) -> Path:
-    """Write the mean of some people's adapters in PEFT's format: where others' training can start.
+    """Write the mean of several people's adapters in PEFT's format.
 
-    What is common to their words is in it, so each of them must have agreed (``consent``, scope
-    ``mean``); the store's ledger keeps that it was made. Raises UsageError where nobody is named,
-    MissingError for who has no adapter and who has not agreed.
+    Training of other people can start from it (``PersonalizeRequest.start``). It contains what
+    these people have in common, so each of them must have a valid consent to the scope ``mean``.
+    The store's ledger records that it was made.
+
+    Args:
+        store: Folder of the adapters.
+        people: Ids of the people.
+        out: Folder to write; must not exist, or be empty.
+        base: Current location of the store's base model, if it has moved.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        MissingError: If a person has no adapter or no valid consent.
+        UsageError: If no person is named, or if ``out`` is not empty.
+
+    Example:
+        >>> mean(Path("mine"), ["ann", "ben"], Path("start"))
     """
     from idiolect.adapters.formats.exchange import export_mean
     from idiolect.pieces.recipes.sources import open_store

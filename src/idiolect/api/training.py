@@ -1,4 +1,4 @@
-"""Bases adapted to a task, people's adapters trained and merged."""
+"""API functions that train: adapt a base model, personalize, and merge sharded runs."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ if TYPE_CHECKING:
 
 
 def adapt(request: AdaptRequest, *, listener: Listener = null_listener) -> AdaptSummary:
-    """Adapt a base to the dataset's task on its people, without those of its test split.
+    """Adapt a base model to a dataset's task, without the people of its test split.
+
+    Trains one adapter on the items of many people, merges it into the base model, and writes the
+    result as a new base model. Personal adapters that are trained on the new base model learn what
+    is personal instead of what the task is.
 
     Args:
-        request: Which base, and on whose histories.
-        listener: Called with progress.
+        request: The base model, the dataset, and the people.
+        listener: Receives progress events.
 
     Returns:
-        The new base, and on how many people and items it was trained.
+        The new base model, and the number of people, items and tokens it was trained on.
 
     Raises:
-        UsageError: If ``out`` exists, or nobody is left to train on.
+        MissingError: If the dataset, or a person in it, does not exist.
+        UsageError: If ``out`` exists, if a setting is invalid, or if no items are left to train on.
 
     Example:
         >>> adapt(AdaptRequest(data=Path("data/films"), out=Path("film-base")))
@@ -36,25 +41,25 @@ def adapt(request: AdaptRequest, *, listener: Listener = null_listener) -> Adapt
     from idiolect.history.dataset import read_dataset
     from idiolect.models.base import load_base
     from idiolect.models.encoder import MiniLM
-    from idiolect.profiles.store import load_profiles as load_profiles
+    from idiolect.profiles.store import load_profiles
     from idiolect.tasks.registry import get_task
-    from idiolect.training.adapt_base import AdaptConfig, ExcludedTestSet
-    from idiolect.training.adapt_base import adapt_to_task as adapt_base
+    from idiolect.training.adapt_base import AdaptConfig, ExcludedTestSet, adapt_to_task
 
     config, out = request.config or AdaptConfig(), request.out
     dataset = read_dataset(request.data)
     task = get_task(dataset.task)
-    apart = [*dict.fromkeys([*request.exclude, *dataset.list_split_people("test")])]
-    able = dataset.list_split_people("other") or dataset.people
-    chosen = [p for p in (request.people or able) if p not in set(apart)]
+    # People of the test split are excluded even if they are named: evaluation needs unseen people.
+    excluded = [*dict.fromkeys([*request.exclude, *dataset.list_split_people("test")])]
+    candidates = request.people or dataset.list_split_people("other") or dataset.people
+    chosen = [person for person in candidates if person not in set(excluded)]
     if out.exists():
         raise UsageError(f"{out}: already exists; name a new folder")
     profiles = request.profiles
-    return adapt_base(
+    return adapt_to_task(
         load_base(request.base, dtype=config.dtype, device=config.device),
         task,
         list(dataset.iter_histories(chosen)),
-        ExcludedTestSet(task, dataset.iter_histories(apart)),
+        ExcludedTestSet(task, dataset.iter_histories(excluded)),
         out,
         config,
         profiles=load_profiles(profiles, task=task.name) if profiles else None,
@@ -66,17 +71,26 @@ def adapt(request: AdaptRequest, *, listener: Listener = null_listener) -> Adapt
 def personalize(
     request: PersonalizeRequest, *, listener: Listener = null_listener
 ) -> PersonalSummary:
-    """Train the adapters of a dataset's people into a store, but only of those who need it.
+    """Train one adapter for each person of a dataset and write the adapters to a store.
+
+    Only people without an up-to-date adapter are trained, so the same call resumes after an
+    interruption and trains people whose history has changed. The base model serves people with too
+    few items, and people whose adapter does not help on the last part of their own history (the
+    do-no-harm gate). See ``PersonalizeRequest`` for shards, Ray, and other starting points.
 
     Args:
-        request: Whose adapters to train, on what, and into which store.
-        listener: Called with progress.
+        request: The dataset, the store, the base model, and the settings.
+        listener: Receives progress events.
 
     Returns:
-        Who was trained, who was left as they were, and who is served by the base.
+        The people who were trained, those who were unchanged, and those whom the base model serves.
 
     Raises:
-        IdiolectError: If the data, the base or the settings do not fit together, or training fails.
+        MissingError: If the dataset, a person, profiles, or recipes do not exist.
+        MismatchError: If the store was made for another base model, task or configuration.
+        UsageError: If settings are invalid or do not fit the task.
+        BusyError: If another process writes the store and ``wait`` is not set.
+        TrainingError: If a loss or a weight is not finite.
 
     Example:
         >>> personalize(PersonalizeRequest(data=Path("data/me"), store=Path("mine")))
@@ -91,6 +105,7 @@ def personalize(
     from idiolect.training.runs.plan import PersonalConfig
     from idiolect.training.runs.run import PersonalizeRun, set_start_adapter
 
+    # Training starts from fresh adapters, from one given adapter, or from each person's recipe.
     config = set_start_adapter(request.config or PersonalConfig(), request.start)
     open_starts = None
     if request.pieces is not None:
@@ -99,6 +114,7 @@ def personalize(
     else:
         require_not_from_pieces(request.store)
     request = replace(request, config=config)
+    # Run all shards on Ray, one shard, or everything in this process.
     if request.ray is not None:
         from idiolect.training.sharded.ray import personalize_on_ray
 
@@ -116,7 +132,25 @@ def personalize(
 
 
 def merge(store: Path, *, wait: bool = True) -> MergeSummary:
-    """Take the parts that the shards of a run left into their store; again, it does nothing."""
-    from idiolect.training.sharded.shards import merge_parts as merge_parts
+    """Merge the parts of a sharded run into their store and remove the parts.
+
+    Repeating the call does nothing.
+
+    Args:
+        store: Folder of the adapters.
+        wait: Wait if another process writes the store; otherwise raise BusyError.
+
+    Returns:
+        The number of parts, and the number of new people and of all people in the store.
+
+    Raises:
+        MissingError: If a part is missing or unfinished, or if there is no store.
+        MismatchError: If the parts belong to different runs.
+        BusyError: If another process writes the store and ``wait`` is not set.
+
+    Example:
+        >>> merge(Path("raters"))
+    """
+    from idiolect.training.sharded.shards import merge_parts
 
     return merge_parts(store, wait=wait)

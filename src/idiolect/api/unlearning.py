@@ -1,4 +1,4 @@
-"""Knowledge taken out of a base or an adapter."""
+"""API functions for unlearning: remove knowledge from a model, and measure the effect."""
 
 from __future__ import annotations
 
@@ -15,34 +15,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnSummary:
-    """What unlearning did."""
+    """The result of ``unlearn``."""
 
     out: Path
+    """Folder of the new model."""
     kind: str
     """``base`` or ``adapter``."""
     method: str
+    """Name of the unlearning method."""
     scale: float
+    """Factor by which the trained update was subtracted."""
     before: Perplexities
+    """Perplexities of the model before unlearning."""
     after: Perplexities
+    """Perplexities of the new model."""
     forget_pairs: int
+    """Number of prompts and responses in the forget set."""
     retain_pairs: int
+    """Number of prompts and responses in the retain set."""
     steps: int
+    """Number of optimizer steps."""
     seconds: float
 
 
 def unlearn(request: UnlearnRequest, *, listener: Listener = null_listener) -> UnlearnSummary:
-    """Take what the forget set says out of a model, keep what the retain set says, write it.
+    """Remove the forget set's content from a model, preserve the retain set's, and write the model.
+
+    The target itself is not changed.
 
     Args:
-        request: What to take out of which model.
-        listener: Called with progress.
+        request: The model, the forget set, the retain set, and the method.
+        listener: Receives progress events.
 
     Returns:
-        What was done, with perplexities before and after.
+        The method's scale, and perplexities on both sets before and after.
 
     Raises:
-        UsageError: If forget and retain set overlap, or if a scale breaks the model; nothing is
-            written then.
+        DataError: If a file of prompts and responses is broken.
+        MissingError: If the target, or a file, does not exist.
+        MismatchError: If an adapter was made for another base model.
+        UsageError: If the sets overlap, if ``out`` is not empty, or if a fixed ``scale`` raises the
+            perplexity on the retain set beyond ``guard``; nothing is written then.
 
     Example:
         >>> unlearn(
@@ -59,10 +72,12 @@ def unlearn(request: UnlearnRequest, *, listener: Listener = null_listener) -> U
     from idiolect.unlearning.target import open_target
 
     config, out = request.config or UnlearnConfig(), request.out
+    # Training all weights requires float32.
     if config.parameters == "full" and config.dtype == "auto":
         config = replace(config, dtype="float32")
-    going, staying = load_set(request.forget, "forget"), load_set(request.retain, "retain")
-    require_disjoint(going.pairs, staying.pairs)
+    # Check the sets and the output folder before any long work.
+    forget_set, retain_set = load_set(request.forget, "forget"), load_set(request.retain, "retain")
+    require_disjoint(forget_set.pairs, retain_set.pairs)
     opened = open_target(
         str(request.target),
         person=request.person,
@@ -72,45 +87,49 @@ def unlearn(request: UnlearnRequest, *, listener: Listener = null_listener) -> U
         device=config.device,
     )
     require_publishable(opened, out)
-    made = unlearn_model(
-        opened.base, opened.adapter, going.pairs, staying.pairs, config, listener=listener
+    result = unlearn_model(
+        opened.base, opened.adapter, forget_set.pairs, retain_set.pairs, config, listener=listener
     )
+    # The manifest records the settings and the sets' digests, but none of their text.
     about = {
         "method": config.method,
         "config": config.effective_settings,
-        "scale": made.scale,
-        "forget": going.summary,
-        "retain": staying.summary,
+        "scale": result.scale,
+        "forget": forget_set.summary,
+        "retain": retain_set.summary,
     }
-    publish_model(opened, made, out, about)
+    publish_model(opened, result, out, about)
     return UnlearnSummary(
         out=out,
         kind=opened.kind,
         method=config.method,
-        scale=made.scale,
-        before=made.before,
-        after=made.after,
-        forget_pairs=len(going.pairs),
-        retain_pairs=len(staying.pairs),
-        steps=made.steps,
-        seconds=made.seconds,
+        scale=result.scale,
+        before=result.before,
+        after=result.after,
+        forget_pairs=len(forget_set.pairs),
+        retain_pairs=len(retain_set.pairs),
+        steps=result.steps,
+        seconds=result.seconds,
     )
 
 
 def scorecard(request: ScorecardRequest, *, listener: Listener = null_listener) -> dict[str, Any]:
     """Measure whether unlearning worked and what it cost, and write a report.
 
-    ``out`` gets ``report.json`` and ``report.html``, without any prompt or answer.
+    All models get the same prompts. ``out`` gets ``report.json`` and ``report.html``, which contain
+    no prompt and no answer.
 
     Args:
-        request: Which models to measure, with which prompts.
-        listener: Called with progress.
+        request: The models, the prompts, and the judge.
+        listener: Receives progress events.
 
     Returns:
-        The report's content.
+        The content of ``report.json``.
 
     Raises:
-        UsageError: If the models cannot be compared.
+        DataError: If a file of prompts is broken.
+        MissingError: If a model, or a file, does not exist.
+        UsageError: If the models cannot be compared, or if the judge is unknown.
 
     Example:
         >>> scorecard(
@@ -123,11 +142,11 @@ def scorecard(request: ScorecardRequest, *, listener: Listener = null_listener) 
         ...     )
         ... )
     """
-    from idiolect.evaluation.run_scorecard import run_scorecard as measure
+    from idiolect.evaluation.run_scorecard import run_scorecard
 
-    return measure(
+    return run_scorecard(
         str(request.before),
-        [str(one) for one in request.after],
+        [str(model) for model in request.after],
         request.out,
         forget=request.forget,
         retain=request.retain,
