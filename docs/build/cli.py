@@ -62,14 +62,14 @@ def build_page() -> str:
     settings = {**idiolect.context_settings, "terminal_width": WIDTH}
     top = click.Context(idiolect, info_name="idiolect", **settings)
     parts = [HEAD, _format_block("## `idiolect`", idiolect.get_help(top))]
-    for verb in COMMANDS:
-        command = idiolect.get_command(top, verb)
+    for name in COMMANDS:
+        command = idiolect.get_command(top, name)
         assert command is not None
-        context = click.Context(command, info_name=verb, parent=top, terminal_width=WIDTH)
-        parts.append(_format_block(f"## `idiolect {verb}`", command.get_help(context)))
-        for name, under in getattr(command, "commands", {}).items():
-            inner = click.Context(under, info_name=name, parent=context, terminal_width=WIDTH)
-            parts.append(_format_block(f"### `idiolect {verb} {name}`", under.get_help(inner)))
+        context = click.Context(command, info_name=name, parent=top, terminal_width=WIDTH)
+        parts.append(_format_block(f"## `idiolect {name}`", command.get_help(context)))
+        for part, under in getattr(command, "commands", {}).items():
+            inner = click.Context(under, info_name=part, parent=context, terminal_width=WIDTH)
+            parts.append(_format_block(f"### `idiolect {name} {part}`", under.get_help(inner)))
     return "\n".join([*parts, SETTINGS, *_format_defaults()])
 
 
@@ -92,8 +92,8 @@ def _format_defaults() -> list[str]:
         "unlearn": api.UnlearnConfig,
     }
     return [
-        _format_block(f"### `idiolect {verb}`", to_toml(kind()), "toml")
-        for verb, kind in kinds.items()
+        _format_block(f"### `idiolect {name}`", to_toml(kind()), "toml")
+        for name, kind in kinds.items()
     ]
 
 

@@ -113,6 +113,7 @@ def _iter_section(result: Mapping[str, Any]) -> Iterator[str]:
                 for t in result["targets"]
             ],
         )
+    # How to read the figures, then the figures themselves.
     if result.get("notes"):
         yield "\n".join(f"- {_escape_text(note)}" for note in result["notes"])
     for picture in result.get("pictures", ()):
@@ -123,6 +124,7 @@ def _iter_section(result: Mapping[str, Any]) -> Iterator[str]:
     report = result.get("report")
     for task in report["tasks"] if report else ():
         yield from _iter_task(task)
+    # What is needed to repeat the run.
     made_on = result.get("environment") or _get_environment(report)
     if made_on:
         yield f"Measured on: {_escape_text(_flatten_mapping(made_on))}."
@@ -252,6 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="the documentation folder")
     chosen = parser.parse_args(arguments)
+    # Build all pages before any is written, so that a broken result changes nothing.
     try:
         texts = {
             chosen.docs / f"{name}.md": text

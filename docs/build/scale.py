@@ -119,6 +119,7 @@ def compute_extrapolation(measured: ScaleResult) -> list[tuple[str, str, str]]:
     run = measured.runs[-1]
     rate = 3600 * run["trained"] / run["seconds"]
     hours = MILLION / rate
+    # GPU machines are priced per GPU, other machines per core.
     paid, unit, price = (
         (hours, "GPU-hours", GPU_HOUR_DOLLARS)
         if measured.gpu
@@ -126,6 +127,7 @@ def compute_extrapolation(measured: ScaleResult) -> list[tuple[str, str, str]]:
     )
     each, shards = run["store_bytes"] / run["people"], MILLION // PEOPLE_PER_SHARD
     kept = each * MILLION / 1e9
+    # The time to open a store is proportional to the number of people.
     opening = run["open_seconds"] / run["people"] * MILLION
     return [
         ("one such machine", f"{rate:,.0f} people/hour", f"{hours:,.0f} hours"),
@@ -215,6 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for p in sorted((chosen.docs / "results").glob("scale*.json"))
         ]
         text = replace_between_marks(page, format_figures(results))
+        # The picture shows the first result; --check compares the text only.
         if not chosen.check:
             write_atomic(page, text)
             if results:
