@@ -394,7 +394,7 @@ def test_planted_databases_tables_and_numbers_are_found(place: ErasureWorld) -> 
     done = place.forget(verify=True)
     found = {hit.where.name: hit.what for hit in done.left}
     assert found.keys() == {"weights.bin", "site.db", "t.parquet"}
-    assert found["weights.bin"] == "numbers of their adapter" and found["site.db"] == "the id"
+    assert found["weights.bin"] == "weights of their adapter" and found["site.db"] == "the id"
     assert found["t.parquet"] == "words that only they wrote"
 
 

@@ -77,7 +77,7 @@ def test_who_lacks_one_is_named_with_why(tmp_path: Path) -> None:
             ledger, ["dee", "ann", "ben", "o'neil"], "mean", store=Path("my store"), at=days(1)
         )
     for part in (
-        f"'ann' (ended on {TODAY}), 'ben' (taken back on {TODAY}), \"o'neil\" (never given)",
+        f"'ann' (expired on {TODAY}), 'ben' (revoked on {TODAY}), \"o'neil\" (never given)",
         "run: idiolect consent 'my store' --scope mean --person ann --person ben --person ",
         "'o'\"'\"'neil'",
     ):

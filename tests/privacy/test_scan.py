@@ -17,7 +17,7 @@ from idiolect.privacy.patterns import (
     MIN_PATTERN_CHARS,
     TENSORS_FOUND,
     SearchPatterns,
-    normalise,
+    normalize_text,
     split_into_patterns,
 )
 from idiolect.privacy.scan import WORDS_FOUND, ScanHit, scan_tree
@@ -50,7 +50,7 @@ def test_short_texts_tell_nothing_and_long_ones_are_found_by_a_part() -> None:
     assert NEEDLES.find_in_text(f"as they say:\n{SENTENCE[:40].upper()}...")
     assert NEEDLES.find_in_text(SENTENCE[-34:].replace(" ", "  \n"))
     assert not NEEDLES.find_in_text("The heron has been seen at noon, by the inlet")
-    assert normalise("  Ａ\tB ") == "a b"
+    assert normalize_text("  Ａ\tB ") == "a b"
 
 
 def found(folder: Path, person: str = "annabel") -> list[tuple[str, str]]:
@@ -140,7 +140,7 @@ def test_where_a_number_is_somebody_else_only_texts_count(tmp_path: Path) -> Non
     for name in ("films", "chats"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.json").write_text(json.dumps({"person": "42", "t": SENTENCE}))
-    hits = scan_tree([tmp_path], "42", NEEDLES, others=[tmp_path / "films"])
+    hits = scan_tree([tmp_path], "42", NEEDLES, foreign_folders=[tmp_path / "films"])
     assert [(hit.where.parent.name, hit.what) for hit in hits] == [
         ("chats", "the id"),
         ("chats", WORDS_FOUND),
@@ -151,7 +151,7 @@ def test_where_a_number_is_somebody_else_only_texts_count(tmp_path: Path) -> Non
 def test_a_file_that_is_spared_is_passed_by(tmp_path: Path) -> None:
     for name in ("theirs.txt", "other.txt"):
         (tmp_path / name).write_text(SENTENCE)
-    hits = scan_tree([tmp_path], "", NEEDLES, spared=[tmp_path / "." / "theirs.txt"])
+    hits = scan_tree([tmp_path], "", NEEDLES, excluded=[tmp_path / "." / "theirs.txt"])
     assert [hit.where.name for hit in hits] == ["other.txt"]
 
 

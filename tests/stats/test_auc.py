@@ -138,5 +138,5 @@ def test_intervals_cover_about_as_often_as_they_say(m: int, n: int, shift: float
 
 @pytest.mark.parametrize("broken", [[1, 2, 3, math.nan], [1, 2, 3, math.inf], [[1], [2], [3], [4]]])
 def test_what_is_no_number_is_refused(broken: object) -> None:
-    with pytest.raises(UsageError, match="one finite number an item"):
+    with pytest.raises(UsageError, match="expected one finite score per item"):
         compute_auc(broken, [1, 2, 3, 4])  # pyright: ignore[reportArgumentType]

@@ -68,7 +68,7 @@ def test_a_rating_that_is_no_number_counts_as_the_farthest(
 
 
 def test_a_gold_rating_that_is_no_number_is_refused() -> None:
-    with pytest.raises(DataError, match="'great' is no number"):
+    with pytest.raises(DataError, match="'great' is not a number"):
         get_metric("mae").score(outcomes(("4", "great")))
 
 
@@ -104,7 +104,7 @@ def test_perplexity_needs_every_likelihood() -> None:
 
 @pytest.mark.parametrize("nll", [math.nan, math.inf, -1.0])
 def test_a_broken_likelihood_is_refused(nll: float) -> None:
-    with pytest.raises(DataError, match="nats a token"):
+    with pytest.raises(DataError, match="nats per token"):
         get_metric("perplexity").score([ScoredAnswer(prediction="", gold="a", nll=nll, tokens=1)])
 
 

@@ -150,7 +150,7 @@ def test_holm_known_values_and_order() -> None:
     ("a", "b", "message"),
     [
         ([1.0], [1.0, 2.0], "differ in length"),
-        ([], [], "one score a person"),
+        ([], [], "one score per person"),
         ([float("nan")], [1.0], "not a finite number"),
     ],
 )
@@ -172,5 +172,5 @@ def test_a_share_has_wilsons_interval(count: int, rest: int) -> None:
 
 
 def test_a_share_is_a_part_of_a_whole() -> None:
-    with pytest.raises(UsageError, match="3 of 2 is none"):
+    with pytest.raises(UsageError, match="got 3 of 2"):
         compute_wilson_interval(3, 2)

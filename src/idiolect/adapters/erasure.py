@@ -11,7 +11,7 @@ from pathlib import Path
 from idiolect.adapters.formats.peft import CONFIG_FILE, WEIGHTS_FILE
 from idiolect.adapters.store.store import PARTS_FOLDER, AdapterRecord, AdapterStore
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest, delete_files
-from idiolect.privacy.scan import LabelledTexts
+from idiolect.privacy.scan import LabeledTexts
 from idiolect.storage.files import sha256_file
 from idiolect.storage.manifest import Manifest
 
@@ -49,7 +49,7 @@ class CopiedAdapterErasure:
             for p in people
         ]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None
 
@@ -86,7 +86,7 @@ class StoreErasure:
             ErasureEffect(what="adapter", where=folder, outcome="removed", person=leaving.person)
         ]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None
 
@@ -113,7 +113,7 @@ class CheckpointErasure:
                 path.unlink(missing_ok=True)
         return [ErasureEffect(what="work in progress", where=p, outcome="deleted") for p in paths]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Nothing but numbers."""
         return None
 
@@ -148,6 +148,6 @@ class ExportErasure:
         delete_files(folder, [*sorted(names), Manifest.NAME, WEIGHTS_FILE, CONFIG_FILE])
         return [ErasureEffect(what="exported adapter", where=folder, outcome="deleted", why=what)]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None

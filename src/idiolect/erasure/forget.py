@@ -271,8 +271,8 @@ class ForgetRequest:
             whose,
             found.request.patterns,
             readers=readers,
-            others=found.foreign_folders,
-            spared=self._caller_files,
+            foreign_folders=found.foreign_folders,
+            excluded=self._caller_files,
         )
 
     def _explain_nothing_found(self, main: Redaction) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from idiolect.evaluation.results import FORMAT
 from idiolect.models.erasure import BaseModelErasure
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest, delete_files
-from idiolect.privacy.scan import LabelledTexts, scan_file
+from idiolect.privacy.scan import LabeledTexts, scan_file
 from idiolect.storage.manifest import Manifest
 
 ANSWERS_FOLDER = "answers"
@@ -49,7 +49,7 @@ class Reports:
             ErasureEffect(what="report", where=folder / "report.json", outcome="deleted", why=why)
         ]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """JSON and HTML, which everybody reads."""
         return None
 
@@ -75,7 +75,7 @@ class Answers:
             ErasureEffect(what="answers", where=folder, outcome="deleted", count=count, why=why)
         ]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """JSON, which everybody reads."""
         return None
 
@@ -98,7 +98,7 @@ class CachedBases:
         why = "of a cache: whoever needs it makes it anew"
         return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Safetensors and JSON, which everybody reads."""
         return None
 

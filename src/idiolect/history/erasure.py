@@ -12,7 +12,7 @@ from idiolect.history.parquet import read_cells
 from idiolect.history.redact import REDACTED_TEXT, AuthoredText, Redaction
 from idiolect.history.write import write_dataset
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
-from idiolect.privacy.scan import LabelledTexts
+from idiolect.privacy.scan import LabeledTexts
 
 
 class DatasetErasure:
@@ -39,7 +39,7 @@ class DatasetErasure:
         rewrite_dataset(found, folder)
         return list_effects(found, folder)
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Every text of a Parquet file."""
         return read_cells(path) if path.suffix == ".parquet" else None
 

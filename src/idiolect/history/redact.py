@@ -16,7 +16,7 @@ from idiolect.history.interaction import Interaction
 from idiolect.privacy.patterns import (
     MIN_PATTERN_CHARS,
     SearchPatterns,
-    normalise,
+    normalize_text,
     split_into_patterns,
 )
 
@@ -72,7 +72,7 @@ class Redaction:
         said = [text for i in gone for text in self._iter_own_texts(i, quoted=not records)]
         said += texts
         self._own_lines = {
-            normalise(line) for text in said for line in (text, *text.splitlines())
+            normalize_text(line) for text in said for line in (text, *text.splitlines())
         } - {""}
         self._own_patterns = SearchPatterns(split_into_patterns(said))
         self.unique_patterns = self._own_patterns.excluding(
@@ -157,7 +157,7 @@ class Redaction:
 
     def _repeats_own_text(self, line: str) -> bool:
         """Whether a line of a conversation is one of their texts, or the end of one."""
-        said = normalise(line.removeprefix(OWN_LINE_PREFIX).removeprefix(OTHERS_LINE_PREFIX))
+        said = normalize_text(line.removeprefix(OWN_LINE_PREFIX).removeprefix(OTHERS_LINE_PREFIX))
         if said in self._own_lines:
             return True
         return len(said) >= MIN_PATTERN_CHARS and any(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from idiolect.errors import MissingError
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest, delete_files
-from idiolect.privacy.scan import LabelledTexts
+from idiolect.privacy.scan import LabeledTexts
 from idiolect.storage.manifest import Manifest
 
 MANIFEST_KIND = "base"
@@ -37,7 +37,7 @@ class BaseModelErasure:
         why = f"adapted on items of {leaving.person}; idiolect adapt makes it anew"
         return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
-from idiolect.privacy.scan import LabelledTexts
+from idiolect.privacy.scan import LabeledTexts
 
 
 class RecipeErasure:
@@ -32,6 +32,6 @@ class RecipeErasure:
             ErasureEffect(what="recipe", where=folder, outcome="removed", person=leaving.person)
         ]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None

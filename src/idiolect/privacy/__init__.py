@@ -1,1 +1,1 @@
-"""Consent, the ledger, the erasure protocol and the search for personal text."""
+"""Consent, the event ledger, the erasure protocol, and the search for personal text in files."""

@@ -1,7 +1,7 @@
-"""Who agreed to share what, until when: events of a ledger, and what they come to.
+"""Consent to sharing: who agreed to which scope, until when, as events of the ledger.
 
-The last event of a person and a scope counts: ``consented`` or ``revoked``. Knows the ledger; knows
-nothing of what is shared. Nothing made of a person's adapter leaves a store without a valid one.
+The last event of a person and a scope counts: ``consented`` or ``revoked``. Knows the ledger, but
+not what is shared. Nothing derived from a person's adapter leaves a store without valid consent.
 """
 
 from __future__ import annotations
@@ -18,35 +18,36 @@ from idiolect.privacy.ledger import Ledger, LedgerEntry
 
 Scope = Literal["pieces", "mean"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""What one can agree to: that pieces of one's adapter go into a pool, that it enters a mean."""
+"""What people can agree to: sharing pieces of their adapter in a pool, or entering a mean
+adapter."""
 CONSENTED, REVOKED = "consented", "revoked"
 _MAX_NAMED_PEOPLE = 5
-"""People that a message names."""
+"""The maximum number of people that an error message names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """What one person said last about one scope."""
+    """The last statement of one person about one scope."""
 
     person: str
     scope: Scope
     since: str
-    """When they agreed: UTC, ISO 8601."""
+    """When the person agreed: UTC, ISO 8601."""
     until: str
-    """The last day (UTC) on which it holds; empty where it has no end."""
+    """The last day (UTC) on which the consent is valid; empty if it has no end."""
     revoked: str
-    """When they took it back; empty where they did not."""
+    """When the person revoked it: UTC, ISO 8601; empty if they did not."""
     valid: bool
-    """Whether it holds at the time that was asked about."""
+    """Whether the consent is valid at the requested time."""
 
 
 def grant_consent(
     ledger: Ledger, people: Sequence[str], scope: Scope, *, until: date | None = None
 ) -> None:
-    """Record that these people agree, from now to the end of the day ``until`` (UTC).
+    """Record that these people consent, from now to the end of the day ``until`` (UTC).
 
-    It replaces what they said before of that scope. Raises UsageError for an unknown scope and a
-    day that has passed.
+    Replaces their earlier consent to the scope. Raises UsageError for an unknown scope or a past
+    day.
     """
     _require_known_scope(scope)
     today = datetime.now(UTC).date()
@@ -56,18 +57,19 @@ def grant_consent(
 
 
 def revoke_consent(ledger: Ledger, people: Sequence[str], scope: Scope) -> tuple[str, ...]:
-    """Record that these people take their consent back; gives those who had one to take back."""
+    """Record that these people revoke their consent; returns those who had a consent to revoke."""
     _require_known_scope(scope)
-    given = {c.person for c in list_consents(ledger) if c.scope == scope and not c.revoked}
-    found = tuple(person for person in people if person in given)
+    granted = {c.person for c in list_consents(ledger) if c.scope == scope and not c.revoked}
+    found = tuple(person for person in people if person in granted)
     ledger.record_event(REVOKED, found, {"scope": scope})
     return found
 
 
 def list_consents(ledger: Ledger, *, at: datetime | None = None) -> tuple[Consent, ...]:
-    """Everyone's consents, by person and scope; ``at`` (with a zone) is now unless told.
+    """Return the consents of all people, sorted by person and scope.
 
-    People whose pseudonym was destroyed are not among them.
+    ``at`` (with a time zone) is the time at which validity is evaluated; the default is now. People
+    whose pseudonym was destroyed are not included.
     """
     found = (
         _find_latest_consent(person, scope, entries, at)
@@ -80,17 +82,19 @@ def list_consents(ledger: Ledger, *, at: datetime | None = None) -> tuple[Consen
 def require_consent(
     ledger: Ledger, people: Iterable[str], scope: Scope, *, store: Path, at: datetime | None = None
 ) -> None:
-    """Raise MissingError where somebody's consent to a scope does not hold, with what to run.
+    """Raise MissingError unless each person's consent to the scope is valid.
 
-    ``store`` is the folder whose ledger it is.
+    ``store`` is the folder that the ledger belongs to; the message names the command to run.
     """
     _require_known_scope(scope)
-    said = {c.person: c for c in list_consents(ledger, at=at) if c.scope == scope}
-    lacking = [p for p in dict.fromkeys(people) if p not in said or not said[p].valid]
+    # Collect the people without valid consent, each one once, in the given order.
+    consents = {c.person: c for c in list_consents(ledger, at=at) if c.scope == scope}
+    lacking = [p for p in dict.fromkeys(people) if p not in consents or not consents[p].valid]
     if not lacking:
         return
+    # Name the first few with the reason, and suggest a command that covers all of them.
     named = ", ".join(
-        f"{p!r} ({_explain_invalid(said.get(p))})" for p in lacking[:_MAX_NAMED_PEOPLE]
+        f"{p!r} ({_explain_invalid(consents.get(p))})" for p in lacking[:_MAX_NAMED_PEOPLE]
     )
     more = (
         f" and {len(lacking) - _MAX_NAMED_PEOPLE} more" if len(lacking) > _MAX_NAMED_PEOPLE else ""
@@ -101,23 +105,27 @@ def require_consent(
         else "--people-file FILE"
     )
     raise MissingError(
-        f"{store}: no valid consent to scope {scope!r} of {named}{more}; where they agree, run: "
+        f"{store}: no valid consent to scope {scope!r} of {named}{more}; if they agree, run: "
         f"idiolect consent {shlex.quote(str(store))} --scope {scope} {who}"
     )
 
 
 def _explain_invalid(consent: Consent | None) -> str:
+    """Say why a consent is not valid, for an error message."""
     if consent is None:
         return "never given"
     if consent.revoked:
-        return f"taken back on {consent.revoked[:10]}"
-    return f"ended on {consent.until}"
+        return f"revoked on {consent.revoked[:10]}"
+    return f"expired on {consent.until}"
 
 
 def _find_latest_consent(
     person: str, scope: Scope, entries: Sequence[LedgerEntry], at: datetime | None
 ) -> Consent | None:
-    """What the events up to ``at`` come to; by their order, since clocks are set back at times."""
+    """Replay the events up to ``at`` and return the resulting consent; ``None`` if never given.
+
+    Uses the order of the events, not their times, because clocks are sometimes set back.
+    """
     day = (at or datetime.now(UTC)).astimezone(UTC).date()
     since = until = revoked = ""
     for entry in entries:

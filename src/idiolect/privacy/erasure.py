@@ -1,7 +1,9 @@
-"""Whoever holds personal data on disk: what they can be asked when somebody leaves.
+"""The protocol for erasing a person's data: what every package that stores personal data
+implements.
 
-Each package says beside what it writes how that is found, erased and read; ``forget`` asks them
-all. Knows folders and people; knows nothing of what the folders hold.
+Each package defines, next to the code that writes its files, how personal data in them is found,
+erased and read. ``forget`` calls all these handlers. This module knows folders and people, but not
+what the folders contain.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from idiolect.privacy.patterns import SearchPatterns
-from idiolect.privacy.scan import LabelledTexts
+from idiolect.privacy.scan import LabeledTexts
 from idiolect.storage.files import clean_partials, is_working_file
 
 Outcome = Literal[
@@ -26,97 +28,117 @@ Outcome = Literal[
     "destroyed",
     "kept",
 ]
-"""``removed``: their part of something that stays. ``taken away``: of somebody else, and made of
-what left. ``refused``: left as it is, and its use is an error. ``destroyed``: the way from them to
-their pseudonym."""
+"""What happened to an artifact.
+
+- ``removed``: the person's own part was removed from something that remains.
+- ``redacted``: the person's words were replaced inside another person's data.
+- ``deleted``: the whole file or folder was deleted.
+- ``rebuilt``: it depended on the erased data and was computed again without it.
+- ``discarded``: it belonged to another person, depended on the erased data, and was not rebuilt.
+- ``refused``: it remains unchanged, and using it is an error.
+- ``destroyed``: the link from the person to their pseudonym was destroyed.
+- ``kept``: it remains and stays usable.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureEffect:
-    """What became of something, for the receipt."""
+    """What happened to one artifact, for the receipt."""
 
     what: str
     """E.g. ``dataset``, ``adapter``, ``report``."""
     where: Path
     outcome: Outcome
     person: str = ""
-    """Whose it was, where it was somebody's."""
+    """The person it belonged to; empty if it belonged to no single person."""
     count: int = 1
     why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErasureRequest:
-    """Who leaves, or which of their records; and what is known of them while that goes on."""
+    """The person to erase, or some of their records, and what is known about them during the
+    erasure."""
 
     person: str
     records: frozenset[str] = frozenset()
-    """Ids of the records that are forgotten; empty for the whole person."""
+    """Ids of the records to erase; empty for the whole person."""
     task: str = ""
-    """The task of the dataset that they leave."""
+    """The task of the dataset that the person is erased from."""
     patterns: SearchPatterns = field(default_factory=SearchPatterns)
-    """Texts that nobody else wrote, and numbers of their adapters."""
+    """Texts that only this person wrote, and weights of their adapters."""
     affected_people: frozenset[str] = frozenset()
-    """Others in whose histories their words stood."""
+    """Other people whose histories quote the person."""
     files: frozenset[str] = frozenset()
-    """sha256 of files that are made of their adapter (means)."""
+    """SHA-256 of files that were computed from the person's adapter (means)."""
 
     @property
     def is_whole_person(self) -> bool:
-        """Whether it is the person, not some of their records."""
+        """Whether the whole person is erased, not only some records."""
         return not self.records
 
     @property
     def has_numeric_id(self) -> bool:
-        """Whether the id is a plain number: the same one may be somebody else's elsewhere."""
+        """Whether the id is a plain number; other datasets may use the same number for another
+        person."""
         return self.person.isdigit()
 
     def is_same_person(self, task: str) -> bool:
-        """Whether somebody of that id, in something of that task, is this person."""
+        """Whether this id means the same person in an artifact of the given task."""
         return not self.has_numeric_id or task == self.task
 
 
 class ErasureHandler(Protocol):
-    """One kind of thing that holds personal data."""
+    """Finds, erases and reads one kind of artifact that contains personal data."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """What the folder holds of who leaves, in a few words; empty where nothing.
+        """Describe in a few words what the folder contains of the person; empty if nothing.
 
-        Raises ArtifactError where it is of this kind, and cannot be read.
+        Raises ArtifactError if the folder is of this kind but cannot be read.
         """
         ...
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Take it out; nothing happens where ``find`` found nothing. After a kill, again."""
+        """Erase the person's data; does nothing if ``find`` finds nothing.
+
+        An interrupted call can be repeated.
+        """
         ...
 
-    def scan(self, path: Path) -> LabelledTexts | None:
-        """Every text in a file of a format that only this holder reads; ``None`` for others."""
+    def scan(self, path: Path) -> LabeledTexts | None:
+        """Yield every text of a file whose format only this handler reads; ``None`` for other
+        files."""
         ...
 
 
-def walk_folders(tops: Sequence[Path]) -> Iterator[Path]:
-    """Each folder once, in order, without what killed writers left in it; hidden ones are
-    nobody's."""
+def walk_folders(roots: Sequence[Path]) -> Iterator[Path]:
+    """Yield each folder below ``roots`` once, in sorted order.
+
+    Removes what killed writers left in each folder. Hidden folders are skipped.
+    """
     seen: set[Path] = set()
-    for top in tops:
-        for place, below, _ in os.walk(top):
-            folder = Path(place)
+    for root in roots:
+        for path, subfolders, _ in os.walk(root):
+            folder = Path(path)
             clean_partials(folder)
-            below[:] = sorted(name for name in below if not name.startswith("."))
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             if folder.resolve() not in seen:
                 seen.add(folder.resolve())
                 yield folder
 
 
 def delete_files(folder: Path, names: Sequence[str]) -> None:
-    """Delete files of a folder, in this order: the last one is what makes it be something, so that
-    a kill leaves what is found again. The folder goes where nothing else is in it."""
+    """Delete files of a folder in the given order.
+
+    The last file is the one that identifies the artifact, so that after a kill the rest is still
+    found. Folders that contain nothing else are removed as well.
+    """
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    for place, _, _ in os.walk(folder, topdown=False):
-        below = Path(place)
-        if all(is_working_file(path.name) and path.is_file() for path in below.iterdir()):
-            for path in below.iterdir():
+    # Bottom-up, so that a folder whose subfolders were removed is empty when its turn comes.
+    for walked, _, _ in os.walk(folder, topdown=False):
+        subfolder = Path(walked)
+        if all(is_working_file(path.name) and path.is_file() for path in subfolder.iterdir()):
+            for path in subfolder.iterdir():
                 path.unlink(missing_ok=True)
-            below.rmdir()
+            subfolder.rmdir()

@@ -1,9 +1,9 @@
-"""Who trained, shared, withdrew, was deleted: an append-only file that knows pseudonyms only.
+"""The event ledger: an append-only record of who trained, shared, withdrew or was deleted.
 
-``events.jsonl`` holds one event a line, each line with a hash over itself and the line before, so
-that an edited, moved or removed line in the middle is noticed (whole lines cut off at the end are
-not). ``people.json`` beside it maps people to random pseudonyms; once a person's entry there is
-destroyed, nothing leads from the events to them.
+``events.jsonl`` contains one event per line and only pseudonyms. Each line has a hash over itself
+and the line before it, so that an edited, moved or removed line is detected (lines removed at the
+end are not). ``people.json`` next to it maps people to random pseudonyms. After a person's entry
+there is destroyed, nothing leads from the events to the person.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class LedgerEntry:
     """UTC, ISO 8601, to the second."""
     event: str
     who: str
-    """A random pseudonym."""
+    """The person's random pseudonym."""
     details: Mapping[str, Detail] = field(default_factory=dict[str, Detail])
 
 
 class Ledger:
-    """The events of one folder; many processes may write to it."""
+    """The events of one folder. Several processes may append concurrently."""
 
     def __init__(self, folder: Path) -> None:
         self._events_file = folder / "events.jsonl"
@@ -48,20 +48,23 @@ class Ledger:
     def record_event(
         self, event: str, people: Sequence[str], details: Mapping[str, Detail] | None = None
     ) -> None:
-        """Append one event for each person; on the disk when this returns.
+        """Append one event per person; it is synced to disk when this function returns.
 
-        ``details`` must not name anybody. Raises IntegrityError where the ledger was edited.
+        ``details`` must not contain anything that identifies a person. Raises IntegrityError if the
+        ledger was edited.
         """
         if not people:
             return
         time = datetime.now(UTC).isoformat(timespec="seconds")
         with hold_lock(self._events_file, wait=True, what="the ledger"):
+            # Store new pseudonyms before events that use them.
             pseudonyms = self._ensure_pseudonyms(people)
             with (
                 explain_os_errors("write", self._events_file),
                 self._events_file.open("ab+") as stream,
             ):
                 last, whole = _read_last_line(stream, self._events_file)
+                # Drop a line that a killed process wrote only partly, then continue the hash chain.
                 stream.truncate(whole)
                 lines: list[bytes] = []
                 for person in people:
@@ -75,25 +78,28 @@ class Ledger:
                 os.fsync(stream.fileno())
 
     def read_entries(self) -> tuple[LedgerEntry, ...]:
-        """All events, oldest first; raises IntegrityError, with the line, for an edited one."""
+        """Return all events, oldest first. Raises IntegrityError naming the line if one was
+        edited."""
         if not self._events_file.exists():
             return ()
         with explain_os_errors("read", self._events_file):
             raw = self._events_file.read_bytes()
         found: list[LedgerEntry] = []
         last = _FIRST_HASH
-        for number, line in enumerate(raw.split(b"\n")[:-1], 1):  # a torn last line has no end
+        # A partly written last line has no newline: it is the element that is dropped here.
+        for number, line in enumerate(raw.split(b"\n")[:-1], 1):
             entry, last = _read_line(line, last, f"{self._events_file}:{number}")
             found.append(entry)
         return tuple(found)
 
     def read_entries_of(self, person: str) -> tuple[LedgerEntry, ...]:
-        """The events of one person; none once their pseudonym is destroyed."""
+        """Return the events of one person; empty after their pseudonym was destroyed."""
         who = self._read_pseudonyms().get(person)
         return tuple(entry for entry in self.read_entries() if entry.who == who)
 
     def read_by_person(self) -> dict[str, tuple[LedgerEntry, ...]]:
-        """Everyone's events in one reading; not of those whose pseudonym is destroyed."""
+        """Return the events of all people in one pass, without people whose pseudonym was
+        destroyed."""
         people = {who: person for person, who in self._read_pseudonyms().items()}
         out: dict[str, list[LedgerEntry]] = {person: [] for person in people.values()}
         for entry in self.read_entries():
@@ -102,7 +108,7 @@ class Ledger:
         return {person: tuple(entries) for person, entries in out.items()}
 
     def forget_person(self, person: str) -> bool:
-        """Destroy the link from a person to their events; False where there was none."""
+        """Destroy the link from a person to their events; returns False if there was none."""
         with hold_lock(self._events_file, wait=True, what="the ledger"):
             mapping = self._read_pseudonyms()
             if mapping.pop(person, None) is None:
@@ -118,6 +124,8 @@ class Ledger:
         )
 
     def _ensure_pseudonyms(self, people: Sequence[str]) -> dict[str, str]:
+        """Return the map from people to pseudonyms, with new random ones for people who had
+        none."""
         mapping = self._read_pseudonyms()
         new = {person: secrets.token_hex(8) for person in people if person not in mapping}
         if new:
@@ -127,6 +135,8 @@ class Ledger:
 
 
 def _format_line(entry: LedgerEntry, before: str) -> tuple[bytes, str]:
+    """Return an entry as a line of the file, and the line's hash over ``before`` and the
+    content."""
     content = {
         "time": entry.time,
         "event": entry.event,
@@ -141,7 +151,7 @@ def _format_line(entry: LedgerEntry, before: str) -> tuple[bytes, str]:
 
 
 def _read_line(line: bytes, before: str | None, where: str) -> tuple[LedgerEntry, str]:
-    """One line, checked against the line before where that is known."""
+    """Parse one line; check it against the hash of the line before if that is given."""
     try:
         content: Any = json.loads(line)
         entry = LedgerEntry(**content["entry"])
@@ -149,13 +159,15 @@ def _read_line(line: bytes, before: str | None, where: str) -> tuple[LedgerEntry
             return entry, str(content["hash"])
         what = "was changed after it was written"
     except (ValueError, KeyError, TypeError) as error:
-        what = f"is no entry of a ledger ({error})"
+        what = f"is not a ledger entry ({error})"
     raise IntegrityError(f"{where}: {what}; restore the ledger from a copy")
 
 
 def _read_last_line(stream: Any, path: Path) -> tuple[str, int]:
-    """The last whole line's hash, and the length of the file without a torn line at its end."""
+    """Return the hash of the last complete line, and the file length without a partly written
+    line."""
     size = stream.seek(0, os.SEEK_END)
+    # Two maximum line lengths always contain one complete line.
     start = max(0, size - 2 * _MAX_LINE_BYTES)
     stream.seek(start)
     tail = cast("bytes", stream.read())

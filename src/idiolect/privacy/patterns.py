@@ -1,4 +1,4 @@
-"""Many short byte strings looked for at once in long ones; knows no files and nothing of meaning.
+"""Searches for many short byte patterns at once in long texts and bytes. Knows no files.
 
 Texts are compared without regard to case and spacing, tensors byte by byte.
 """
@@ -14,37 +14,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_PATTERN_CHARS = 20
-"""Characters from which a text can tell anything: shorter ones are written by everybody."""
+"""Minimum length of a text pattern. Shorter texts are too common to identify a person."""
 PATTERN_CHARS = 32
-"""Longer texts are looked for in pieces, so that a part of one is found, too."""
+"""Longer texts are split into pieces of this length, so that a part of a text is found, too."""
 HASH_PREFIX_BYTES = 16
-"""Bytes by which a place is chosen for a whole comparison."""
+"""Length of the prefix that is hashed to select positions for a full comparison."""
 HASH_BITS = 22
-"""Of a hash: with 50,000 heads one place in a hundred is compared for nothing."""
+"""Bits of the prefix hash. With 50,000 prefixes, one position in a hundred is a false candidate."""
 HASH_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _CHUNK_SIZE = 1 << 22
 
 
-def normalise(text: str) -> str:
-    """The text as it is compared: one form of each letter, small, single spaces."""
+def normalize_text(text: str) -> str:
+    """Return the text in the form used for comparison: NFKC, case-folded, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def split_into_patterns(texts: Iterable[str]) -> frozenset[str]:
-    """What is looked for of some texts: each line in pieces of at least ``LEAST`` characters."""
+    """Split texts into search patterns: each line in pieces of at least ``MIN_PATTERN_CHARS``
+    characters."""
     out: set[str] = set()
     for text in texts:
         for line in (text, *text.splitlines()):
-            line = normalise(line)
+            line = normalize_text(line)
             starts = range(0, max(1, len(line) - MIN_PATTERN_CHARS + 1), PATTERN_CHARS)
             out |= {line[at : at + PATTERN_CHARS].strip() for at in starts}
+            # The regular pieces may leave a short rest: also search for the end of the line.
             out.add(line[-PATTERN_CHARS:].strip())
     return frozenset(piece for piece in out if len(piece) >= MIN_PATTERN_CHARS)
 
 
 @dataclass(frozen=True)
 class SearchPatterns:
-    """What is looked for: pieces of texts (see ``pieces_of``), and bytes of tensors."""
+    """Patterns to search for: pieces of texts (see ``split_into_patterns``), and bytes of
+    tensors."""
 
     texts: frozenset[str] = frozenset()
     tensors: frozenset[bytes] = frozenset()
@@ -53,42 +56,45 @@ class SearchPatterns:
         return bool(self.texts or self.tensors)
 
     def excluding(self, common: Collection[str]) -> SearchPatterns:
-        """Those that are not among these texts."""
+        """Return the patterns without these texts."""
         return SearchPatterns(self.texts.difference(common), self.tensors)
 
     def find_in_text(self, text: str) -> set[str]:
-        """Which texts stand in a text."""
+        """Return which text patterns occur in a text."""
         return {
-            self._text_by_bytes[n] for n in self._text_search.find_all(normalise(text).encode())
+            self._text_by_bytes[n]
+            for n in self._text_search.find_all(normalize_text(text).encode())
         }
 
     def find_in_texts(self, texts: Iterable[str]) -> Iterator[str]:
-        """Which texts stand in many texts, some of them at a time; one may come more than once."""
-        waiting: list[str] = []
+        """Yield the text patterns that occur in many texts, searched in batches; may repeat a
+        pattern."""
+        pending: list[str] = []
         size = 0
         for text in texts:
-            waiting.append(normalise(text))
+            pending.append(normalize_text(text))
             size += len(text)
             if size >= _CHUNK_SIZE:
-                yield from self.find_in_text("\x00".join(waiting))
-                waiting, size = [], 0
-        yield from self.find_in_text("\x00".join(waiting))
+                yield from self.find_in_text("\x00".join(pending))
+                pending, size = [], 0
+        yield from self.find_in_text("\x00".join(pending))
 
     def find_in_bytes(self, raw: bytes) -> set[str]:
-        """Which texts, and whether tensors (as ``TENSORS``), stand in bytes that nothing decodes.
+        """Return which text patterns occur in undecoded bytes, and ``TENSORS_FOUND`` if tensors do.
 
-        Only the case of ASCII letters is disregarded there.
+        In bytes, only the case of ASCII letters is ignored.
         """
+        # Text patterns are lower case already. Tensor bytes must match exactly.
         out = {self._text_by_bytes[n] for n in self._text_search.find_all(raw.lower())}
         return out | ({TENSORS_FOUND} if self._tensor_search.find_all(raw) else set())
 
     def contains_tensors(self, raw: bytes) -> bool:
-        """Whether bytes of the tensors stand in these."""
+        """Whether bytes of the tensors occur in ``raw``."""
         return bool(self._tensor_search.find_all(raw))
 
     @property
     def max_pattern_bytes(self) -> int:
-        """Bytes that the longest one has."""
+        """Length in bytes of the longest pattern."""
         return max((len(n) for n in (*self._text_by_bytes, *self.tensors)), default=0)
 
     @cached_property
@@ -104,41 +110,47 @@ class SearchPatterns:
         return _MultiPatternSearch(self.tensors)
 
 
-TENSORS_FOUND = "numbers of their adapter"
-"""What ``in_bytes`` calls tensors."""
+TENSORS_FOUND = "weights of their adapter"
+"""What ``find_in_bytes`` reports for tensors."""
 
 
 class _MultiPatternSearch:
-    """Finds any of some byte strings: a place is compared in full where a hash of what begins there
-    is that of one of their heads."""
+    """Finds any of a set of byte patterns (Rabin-Karp).
 
-    def __init__(self, wanted: Collection[bytes]) -> None:
-        assert all(len(one) >= HASH_PREFIX_BYTES for one in wanted)
+    Hashes the bytes at each position. A position is compared in full only if its hash equals the
+    hash of a pattern's prefix.
+    """
+
+    def __init__(self, patterns: Collection[bytes]) -> None:
+        assert all(len(pattern) >= HASH_PREFIX_BYTES for pattern in patterns)
         self._patterns_by_prefix: dict[bytes, list[bytes]] = {}
-        for one in wanted:
-            self._patterns_by_prefix.setdefault(one[:HASH_PREFIX_BYTES], []).append(one)
+        for pattern in patterns:
+            self._patterns_by_prefix.setdefault(pattern[:HASH_PREFIX_BYTES], []).append(pattern)
         self._is_prefix_hash = np.zeros(1 << HASH_BITS, dtype=np.bool_)
         for head in self._patterns_by_prefix:
             self._is_prefix_hash[_hash_windows(head)] = True
 
     def find_all(self, raw: bytes) -> set[bytes]:
-        """Those that stand in ``raw``."""
+        """Return the patterns that occur in ``raw``."""
         out: set[bytes] = set()
         if not self._patterns_by_prefix:
             return out
         for start in range(0, len(raw) - HASH_PREFIX_BYTES + 1, _CHUNK_SIZE):
+            # Hash one chunk at a time; chunks overlap, so that no position is missed.
             likely = self._is_prefix_hash[
                 _hash_windows(raw[start : start + _CHUNK_SIZE + HASH_PREFIX_BYTES - 1])
             ]
+            # Compare the candidates in full. Different patterns may share a prefix.
             for at in (np.flatnonzero(likely) + start).tolist():
-                for one in self._patterns_by_prefix.get(raw[at : at + HASH_PREFIX_BYTES], ()):
-                    if raw.startswith(one, at):
-                        out.add(one)
+                for pattern in self._patterns_by_prefix.get(raw[at : at + HASH_PREFIX_BYTES], ()):
+                    if raw.startswith(pattern, at):
+                        out.add(pattern)
         return out
 
 
 def _hash_windows(raw: bytes) -> NDArray[np.uint64]:
-    """A hash of the ``_HEAD`` bytes from each place on at which there are so many."""
+    """Hash the ``HASH_PREFIX_BYTES`` bytes that start at each position of ``raw``."""
+    # Read each window as two 64-bit words and mix them by multiplication.
     part = np.frombuffer(raw, dtype=np.uint8)
     windows = np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(part, 8))
     words = windows.view(np.uint64)[:, 0]

@@ -1,7 +1,7 @@
-"""Looks through every byte below some folders for somebody's id, texts and numbers.
+"""Searches every file below some folders for a person's id, texts and adapter weights.
 
-Files are decoded by what they are: JSON, JSON lines, gzip, zip, SQLite, safetensors, text; formats
-that only a holder knows are decoded by it. Whatever else there is, is looked through as bytes.
+Files are decoded by format: JSON, JSON lines, gzip, zip, SQLite, safetensors, text. Formats that
+only one package knows are decoded by that package's reader. Every file is also searched as bytes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any, cast
 from idiolect.privacy.patterns import TENSORS_FOUND, SearchPatterns
 from idiolect.storage.files import explain_os_errors
 
-LabelledTexts = Iterator[tuple[str, str]]
-"""Texts of a file, each with the names under which it stands (``people.3.person``)."""
-TextReader = Callable[[Path], "LabelledTexts | None"]
+LabeledTexts = Iterator[tuple[str, str]]
+"""Texts of a file, each with the keys that lead to it (``people.3.person``)."""
+TextReader = Callable[[Path], "LabeledTexts | None"]
 
 WORDS_FOUND = "words that only they wrote"
 _TEXT_SUFFIXES = frozenset(
@@ -36,102 +36,112 @@ _PERSON_KEYS = re.compile(
     r"person|people|user|who|voice|contributor|author|sender|speaker|member|player|account|served",
     re.IGNORECASE,
 )
-"""Names under which a short id or a plain number is taken for somebody's."""
+"""Keys under which a short or numeric value is considered a person's id."""
 _MIN_ID_CHARS = 3
 _DISTINCTIVE_ID_CHARS = 16
-"""An id of so many characters, or with a digit or a sign in it, is no ordinary word."""
+"""An id of this length, or one with a digit or sign, is not mistaken for an ordinary word."""
 _CHUNK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanHit:
-    """Something of somebody in a file."""
+    """One trace of a person in a file."""
 
     where: Path
     what: str
-    """``the id``, ``the id in its name``, ``WORDS`` or ``TENSORS``."""
+    """``the id``, ``the id in its name``, ``WORDS_FOUND`` or ``TENSORS_FOUND``."""
 
 
 def scan_tree(
-    tops: Sequence[Path],
+    roots: Sequence[Path],
     person: str,
-    needles: SearchPatterns,
+    patterns: SearchPatterns,
     *,
     readers: Sequence[TextReader] = (),
-    others: Collection[Path] = (),
-    spared: Collection[Path] = (),
+    foreign_folders: Collection[Path] = (),
+    excluded: Collection[Path] = (),
 ) -> tuple[ScanHit, ...]:
-    """Everything below the folders that still holds the person's id, texts or numbers.
+    """Find everything below the folders that still contains the person's id, texts or weights.
 
-    ``person`` may be empty: then no id is looked for. ``others``: folders in which the id, a plain
-    number, is somebody else's. ``spared``: files that are not looked into.
+    If ``person`` is empty, no id is searched for. ``readers`` decode additional formats. In
+    ``foreign_folders``, the (numeric) id belongs to another person and is not searched for. Files
+    in ``excluded`` are skipped.
     """
     ids = _PersonId(person)
-    apart = [folder.resolve() for folder in others]
-    passed = {path.resolve() for path in spared}
+    foreign = [folder.resolve() for folder in foreign_folders]
+    skipped = {path.resolve() for path in excluded}
     out: list[ScanHit] = []
-    for top, path in _iter_files(tops):
-        if path.resolve() in passed:
+    # Search the path below the root first, then the content.
+    for root, path in _iter_files(roots):
+        if path.resolve() in skipped:
             continue
-        elsewhere = any(path.resolve().is_relative_to(folder) for folder in apart)
-        told = _PersonId("") if elsewhere else ids
-        if told.matches_prose(" ".join(path.relative_to(top).parts)):
+        is_foreign = any(path.resolve().is_relative_to(folder) for folder in foreign)
+        searched_id = _PersonId("") if is_foreign else ids
+        if searched_id.matches_prose(" ".join(path.relative_to(root).parts)):
             out.append(ScanHit(where=path, what="the id in its name"))
-        out += [ScanHit(where=path, what=what) for what in _scan_file(path, told, needles, readers)]
+        out += [
+            ScanHit(where=path, what=what)
+            for what in _scan_file(path, searched_id, patterns, readers)
+        ]
     return tuple(out)
 
 
-def scan_file(path: Path, person: str, needles: SearchPatterns) -> list[str]:
-    """What of somebody stands in one file, as in a ``Hit``."""
-    return _scan_file(path, _PersonId(person), needles, ())
+def scan_file(path: Path, person: str, patterns: SearchPatterns) -> list[str]:
+    """Return what one file contains of a person, in the words of ``ScanHit.what``."""
+    return _scan_file(path, _PersonId(person), patterns, ())
 
 
-def _iter_files(tops: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Every file once, hidden ones too, with the folder it was found below."""
+def _iter_files(roots: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Yield every file once, hidden files included, with the root folder it was found below."""
     seen: set[Path] = set()
-    for top in tops:
-        for place, below, names in os.walk(top):
-            below.sort()
+    for root in roots:
+        for folder, subfolders, names in os.walk(root):
+            subfolders.sort()
             for name in sorted(names):
-                path = Path(place, name)
+                path = Path(folder, name)
                 if path.is_file() and path.resolve() not in seen:
                     seen.add(path.resolve())
-                    yield top, path
+                    yield root, path
 
 
 def _scan_file(
-    path: Path, ids: _PersonId, needles: SearchPatterns, readers: Sequence[TextReader]
+    path: Path, ids: _PersonId, patterns: SearchPatterns, readers: Sequence[TextReader]
 ) -> list[str]:
+    """Search one file, first as raw bytes and then decoded."""
     found: set[str] = set()
-    named = False
+    found_id = False
     with explain_os_errors("read", path):
-        for raw in _read_chunks(path, needles.max_pattern_bytes):
-            found |= needles.find_in_bytes(raw)
-            named = named or ids.matches_bytes(raw)
-        for inner, words in _decode_file(path, readers):
+        # Raw bytes: covers unknown formats and damaged files.
+        for raw in _read_chunks(path, patterns.max_pattern_bytes):
+            found |= patterns.find_in_bytes(raw)
+            found_id = found_id or ids.matches_bytes(raw)
+        # Decoded content: finds texts that are compressed or escaped, and ids under known keys.
+        for is_structured, words in _decode_file(path, readers):
             texts: list[str] = []
             for keys, text in words:
                 texts.append(text)
-                named = named or (
-                    ids.matches_value(keys, text) if inner else ids.matches_prose(text)
+                found_id = found_id or (
+                    ids.matches_value(keys, text) if is_structured else ids.matches_prose(text)
                 )
-            found.update(needles.find_in_texts(texts))
-    out = ["the id"] if named else []
+            found.update(patterns.find_in_texts(texts))
+    out = ["the id"] if found_id else []
     out += [WORDS_FOUND] if found - {TENSORS_FOUND} else []
     return out + ([TENSORS_FOUND] if TENSORS_FOUND in found else [])
 
 
-def _read_chunks(path: Path, longest: int) -> Iterator[bytes]:
-    """The file in parts that overlap by what is looked for."""
+def _read_chunks(path: Path, overlap: int) -> Iterator[bytes]:
+    """Yield the file in chunks that overlap by ``overlap`` bytes, so that no match is cut."""
     with path.open("rb") as stream:
         before = b""
         while part := stream.read(_CHUNK_BYTES):
             yield before + part
-            before = part[-longest:] if longest else b""
+            before = part[-overlap:] if overlap else b""
 
 
-def _decode_file(path: Path, readers: Sequence[TextReader]) -> Iterator[tuple[bool, LabelledTexts]]:
-    """The texts of a file, and whether they stand in a structure (prose does not)."""
+def _decode_file(path: Path, readers: Sequence[TextReader]) -> Iterator[tuple[bool, LabeledTexts]]:
+    """Yield the texts of a file, each with whether it is structured data (True) or prose
+    (False)."""
+    # A package's own reader takes precedence over the file's signature.
     for reader in readers:
         words = reader(path)
         if words is not None:
@@ -154,15 +164,16 @@ def _decode_file(path: Path, readers: Sequence[TextReader]) -> Iterator[tuple[bo
 
 
 def _read_gzip(path: Path) -> bytes:
+    """Return the decompressed content; empty if the file is truncated."""
     try:
         with gzip.open(path) as stream:
             return stream.read()
     except (OSError, EOFError, zlib.error):
-        return b""  # cut off: what there is was looked through as bytes
+        return b""  # truncated: its bytes were searched already
 
 
-def _parse_content(name: str, raw: bytes) -> tuple[bool, LabelledTexts]:
-    """The texts of a file's content, by its name."""
+def _parse_content(name: str, raw: bytes) -> tuple[bool, LabeledTexts]:
+    """Return whether the content is structured, and its texts; the file name gives the format."""
     path = Path(name)
     text = _decode_text(raw)
     try:
@@ -178,12 +189,13 @@ def _parse_content(name: str, raw: bytes) -> tuple[bool, LabelledTexts]:
 
 
 def _decode_text(raw: bytes) -> str:
+    """Decode UTF-16 with a byte order mark, otherwise UTF-8; replaces invalid bytes."""
     wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
     return raw.decode("utf-16" if wide else "utf-8", errors="replace")
 
 
-def _walk_json(value: Any, keys: str) -> LabelledTexts:
-    """Every text in plain data, names of objects included."""
+def _walk_json(value: Any, keys: str) -> LabeledTexts:
+    """Yield every text and whole number in plain data, keys of objects included."""
     if isinstance(value, str):
         yield keys, value
     elif isinstance(value, dict):
@@ -197,13 +209,14 @@ def _walk_json(value: Any, keys: str) -> LabelledTexts:
         yield keys, str(value)
 
 
-def _read_sqlite(path: Path) -> LabelledTexts:
-    """Every cell of every table."""
+def _read_sqlite(path: Path) -> LabeledTexts:
+    """Yield every cell of every table."""
+    # Read-only and immutable: the scan must not create lock or journal files.
     place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(place, uri=True)) as db:
         named = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         tables = [str(name) for (name,) in named]
-        db.text_factory = bytes  # a column may hold what is no UTF-8
+        db.text_factory = bytes  # a text column may contain invalid UTF-8
         for table in tables:
             rows = db.execute(f'SELECT * FROM "{table}"')
             columns = [f"{table}.{column[0]}" for column in rows.description]
@@ -215,8 +228,11 @@ def _read_sqlite(path: Path) -> LabelledTexts:
                         yield keys, value.decode("utf-8", errors="replace")
 
 
-def _read_tensor_header(path: Path) -> LabelledTexts:
-    """What the header of a safetensors file says, also behind a checkpoint's checksum."""
+def _read_tensor_header(path: Path) -> LabeledTexts:
+    """Yield the texts in the header of a safetensors file, or of a checkpoint.
+
+    A checkpoint has a 32-byte checksum before the safetensors header.
+    """
     for start in (0, 32):
         with path.open("rb") as stream:
             stream.seek(start)
@@ -228,6 +244,7 @@ def _read_tensor_header(path: Path) -> LabelledTexts:
             except ValueError:
                 continue
         yield from _walk_json(content, path.stem)
+        # Metadata values are JSON as text.
         for text in cast("dict[str, Any]", content).get("__metadata__", {}).values():
             try:
                 yield from _walk_json(json.loads(text), "metadata")
@@ -236,10 +253,11 @@ def _read_tensor_header(path: Path) -> LabelledTexts:
 
 
 class _PersonId:
-    """How an id is recognised: the shorter it is, the surer its place must be."""
+    """Matches a person's id. The less distinctive the id, the more context a match needs."""
 
     def __init__(self, person: str) -> None:
         self.person = person
+        # A number or a one- or two-letter id occurs everywhere.
         self._is_ambiguous = person.isdigit() or len(person) < _MIN_ID_CHARS
         self._is_distinctive = not self._is_ambiguous and (
             len(person) >= _DISTINCTIVE_ID_CHARS or not person.isalpha()
@@ -248,8 +266,11 @@ class _PersonId:
         self._bytes_pattern = re.compile(rb"(?<![\w])" + re.escape(person.encode()) + rb"(?![\w])")
 
     def matches_value(self, keys: str, text: str) -> bool:
-        """In data: as a whole value under a name that is about people, or anywhere where the id is
-        no plain number; within a longer text only where it is no ordinary word."""
+        """Whether a value in structured data is or contains the id.
+
+        A whole value matches under a key about people, or anywhere if the id is not ambiguous.
+        Inside a longer text, only a distinctive id matches.
+        """
         if not self.person:
             return False
         if text == self.person:
@@ -257,11 +278,11 @@ class _PersonId:
         return self._is_distinctive and bool(self._text_pattern.search(text))
 
     def matches_prose(self, text: str) -> bool:
-        """In free text: as a word of its own."""
+        """Whether free text contains the id as a separate word; never for an ambiguous id."""
         return (
             bool(self.person) and not self._is_ambiguous and bool(self._text_pattern.search(text))
         )
 
     def matches_bytes(self, raw: bytes) -> bool:
-        """In bytes that nothing decodes: only what is no ordinary word."""
+        """Whether undecoded bytes contain the id; only for a distinctive id."""
         return bool(self.person) and self._is_distinctive and bool(self._bytes_pattern.search(raw))

@@ -8,7 +8,7 @@ from pathlib import Path
 from idiolect.history.dataset import Dataset
 from idiolect.history.history import History
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
-from idiolect.privacy.scan import LabelledTexts
+from idiolect.privacy.scan import LabeledTexts
 from idiolect.profiles.profile import Profile
 from idiolect.profiles.store import MANIFEST_KIND, PROFILES_FILE, load_profiles, save_profiles
 from idiolect.profiles.write import FACTS_WRITER, write_profiles
@@ -50,7 +50,7 @@ class Profiles:
         save_profiles(folder, (p for theirs in found.values() for p in theirs), task=task)
         return out
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Plain JSON lines, which everybody reads."""
         return None
 

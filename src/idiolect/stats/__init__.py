@@ -1,1 +1,1 @@
-"""Numbers in, numbers out: what an answer is worth, and whether a difference is real."""
+"""Statistics of evaluations: metrics, paired tests, and AUC."""

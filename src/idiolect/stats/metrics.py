@@ -1,9 +1,9 @@
-"""What a set of answers is worth: the LaMP metrics, and perplexity.
+"""Metrics of answers: those of LaMP, and perplexity.
 
-Knows predictions, gold answers and likelihoods; knows no task, no model and no person. Every metric
-takes any set of outcomes, so one person's score is the metric over that person's queries and the
-pooled score is the metric over everyone's. Follows the evaluation script of the LaMP benchmark
-(github.com/LaMP-Benchmark/LaMP, ``eval/evaluation.py``); where it differs, it says so.
+Knows predictions, gold answers and likelihoods, but no task, model or person. Each metric takes any
+set of answers: over one person's queries it gives the person's score, over the queries of all
+people the pooled score. Follows the evaluation script of the LaMP benchmark
+(github.com/LaMP-Benchmark/LaMP, ``eval/evaluation.py``); the docstrings name the differences.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Direction = Literal["higher", "lower"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredAnswer:
-    """One query: what was predicted, what was right, and how likely the right answer was.
+    """One query: the prediction, the gold answer, and the gold answer's likelihood.
 
-    ``nll`` is the summed negative log likelihood of the gold answer in nats over its ``tokens``;
-    ``choices`` are the possible answers, empty where any text is one.
+    ``nll`` is the summed negative log likelihood of the gold answer in nats over its ``tokens``.
+    ``choices`` are the possible answers; empty if any text is allowed.
     """
 
     prediction: str
@@ -37,25 +37,26 @@ class ScoredAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A way to score answers, and which way is better."""
+    """A way to score answers, and which direction is better."""
 
     name: str
     title: str
     meaning: str
-    """One plain sentence for people who read a report."""
+    """One plain sentence for readers of a report."""
     direction: Direction
     compute: Callable[[Sequence[ScoredAnswer]], float]
     is_readable: Callable[[ScoredAnswer], bool] = lambda outcome: True
-    """Whether a prediction could be read as an answer of the wanted kind."""
+    """Whether a prediction can be parsed as an answer of the expected kind."""
     needs_likelihood: bool = False
 
     def score(self, outcomes: Sequence[ScoredAnswer]) -> float | None:
-        """The metric over the outcomes; ``None`` where it needs a likelihood that is not there.
+        """Return the metric over the answers; ``None`` if it needs likelihoods and one is missing.
 
-        Raises DataError for a gold answer or likelihood that cannot be scored.
+        Raises UsageError if there are no answers, DataError if a gold answer or likelihood cannot
+        be scored.
         """
         if not outcomes:
-            raise UsageError(f"{self.name}: there are no answers to score; give at least one")
+            raise UsageError(f"{self.name}: no answers to score; give at least one")
         if self.needs_likelihood and any(o.nll is None or o.tokens < 1 for o in outcomes):
             return None
         return self.compute(outcomes)
@@ -63,19 +64,19 @@ class Metric:
     def score_people(
         self, people: Mapping[str, Sequence[ScoredAnswer]]
     ) -> Mapping[str, float] | None:
-        """Each person's own score over their own queries, ``None`` as for ``score``."""
+        """Return each person's score over their own queries; ``None`` as for ``score``."""
         scores = {person: self.score(outcomes) for person, outcomes in people.items()}
         if any(score is None for score in scores.values()):
             return None
         return cast("dict[str, float]", scores)
 
     def count_unreadable(self, outcomes: Sequence[ScoredAnswer]) -> int:
-        """How many predictions were not readable, e.g. a rating that is no number."""
+        """Count the predictions that cannot be parsed, e.g. a rating that is not a number."""
         return sum(not self.is_readable(outcome) for outcome in outcomes)
 
 
 def get_metric(name: str) -> Metric:
-    """The metric of that name; raises UsageError."""
+    """Return the metric with that name; raises UsageError if it is unknown."""
     if name not in METRICS:
         raise UsageError(f"unknown metric {name!r}; known: {', '.join(METRICS)}")
     return METRICS[name]
@@ -103,11 +104,11 @@ def _compute_accuracy(outcomes: Sequence[ScoredAnswer]) -> float:
 
 
 def _compute_macro_f1(outcomes: Sequence[ScoredAnswer]) -> float:
-    """The mean of F1 over the labels seen in these golds and predictions.
+    """Return the mean F1 over the labels that occur in these gold answers and predictions.
 
-    A prediction outside the choices is wrong but makes no label of its own, as in LaMP. LaMP also
-    counts labels that are neither predicted nor gold (as 0); over one person's few queries that
-    would measure which labels they lack, so here unseen labels do not count.
+    As in LaMP, a prediction outside the choices is wrong but does not add a label. LaMP also counts
+    labels that are neither predicted nor gold (as 0). Over one person's few queries, that would
+    measure which labels the person lacks, so unseen labels do not count here.
     """
     golds = [o.gold.strip() for o in outcomes]
     predictions = [o.prediction.strip() for o in outcomes]
@@ -122,16 +123,16 @@ def _compute_macro_f1(outcomes: Sequence[ScoredAnswer]) -> float:
 
 
 def _compute_absolute_errors(outcomes: Sequence[ScoredAnswer]) -> list[float]:
-    """Absolute errors; text that is no number counts as the farther of 1 and 5 from the gold.
+    """Return absolute errors; text that is not a number counts as 1 or 5, whichever is farther.
 
-    The middle, 3, is taken as 5, as in the LaMP script (where it makes no difference).
+    For a gold answer of 3 it counts as 5, as in the LaMP script (both give the same error).
     """
     errors: list[float] = []
     for outcome in outcomes:
         gold, value = _parse_number(outcome.gold), _parse_number(outcome.prediction)
         if gold is None:
             raise DataError(
-                f"the gold answer {outcome.gold!r} is no number",
+                f"the gold answer {outcome.gold!r} is not a number",
                 hint="choose a task or metric that fits this dataset",
             )
         if value is None:
@@ -150,14 +151,14 @@ def _compute_rmse(outcomes: Sequence[ScoredAnswer]) -> float:
 
 @functools.cache
 def _load_rouge_scorer(kind: str) -> Any:
-    # Imported late: it pulls in nltk, which only these two metrics need.
+    # Imported here because it loads nltk, which only the two ROUGE metrics need.
     from rouge_score import rouge_scorer  # pyright: ignore[reportMissingTypeStubs]
 
     return rouge_scorer.RougeScorer([kind], use_stemmer=False)
 
 
 def _compute_rouge(kind: str, outcomes: Sequence[ScoredAnswer]) -> float:
-    """The mean F-measure of Google's ROUGE, without stemming.
+    """Return the mean F-measure of Google's ROUGE, without stemming.
 
     LaMP calls Hugging Face's ``evaluate`` with its defaults, which do not stem. The tokenizer keeps
     only a-z and 0-9, so text in other scripts scores 0.
@@ -168,13 +169,13 @@ def _compute_rouge(kind: str, outcomes: Sequence[ScoredAnswer]) -> float:
 
 
 def _compute_perplexity(outcomes: Sequence[ScoredAnswer]) -> float:
-    """exp(total nats / total tokens): long answers weigh more than short ones."""
+    """Return exp(total nats / total tokens): long answers weigh more than short ones."""
     nats = [o.nll for o in outcomes if o.nll is not None]
     rate = sum(nats) / sum(o.tokens for o in outcomes)
     if not 0 <= rate < 700:
         raise DataError(
-            f"a likelihood of {rate} nats a token is not usable",
-            hint="the model that gave it is broken, or trained to not-a-number",
+            f"a likelihood of {rate} nats per token is not usable",
+            hint="the model's weights are broken, e.g. NaN after training",
         )
     return math.exp(rate)
 
@@ -240,4 +241,4 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         )
     }
 )
-"""Every metric by name."""
+"""All metrics by name."""

@@ -1,8 +1,8 @@
-"""Whether a difference between two methods is real: paired tests over people.
+"""Paired significance tests over people: is the difference between two methods real?
 
-Knows arrays of one score per person; knows no metric beyond which way is better. A person is the
-unit: their queries are not independent of each other, so they are scored together first.
-Differences are given as *gains*: positive where the method is better, whatever the metric.
+Takes arrays with one score per person. A person is the statistical unit: their queries are not
+independent, so they are combined into one score first. Differences are *gains*: positive if the
+method is better, for metrics of either direction.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ RESAMPLES = 10_000
 CONFIDENCE_LEVEL = 0.95
 _MAX_EXACT_PEOPLE = 50
 _CHUNK = 4_000_000
-"""Resampled indices held at once: 32 MB."""
+"""Maximum number of resampled indices in memory: 32 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedTestResult:
-    """One method against another on the same people."""
+    """The comparison of one method with another on the same people."""
 
     people: int
     gain: float
-    """Mean gain in the metric's unit, positive where the method is better."""
+    """Mean gain in the metric's unit; positive if the method is better."""
     interval: tuple[float, float]
-    """95% bootstrap interval of the mean gain, people resampled."""
+    """95% bootstrap interval of the mean gain; people are resampled."""
     p: float
-    """Two-sided Wilcoxon signed-rank test, people without a difference left out."""
+    """Two-sided Wilcoxon signed-rank test; people without a difference are left out."""
     dz: float | None
-    """Cohen's dz, mean gain over its standard deviation; ``None`` where that is not defined."""
+    """Cohen's dz: mean gain divided by its standard deviation; ``None`` if undefined."""
     rank_biserial: float
-    """From -1 (everyone worse) to 1 (everyone better), by ranks of the gains."""
+    """From -1 (all people worse) to 1 (all people better), by ranks of the gains."""
     wins: int
     ties: int
     losses: int
@@ -52,7 +52,8 @@ def run_paired_test(
 ) -> PairedTestResult:
     """Compare two methods' scores of the same people, in the same order.
 
-    Swapping the two negates gain, interval and effect sizes and keeps p.
+    Swapping the methods negates gain, interval and effect sizes, and keeps p. Raises UsageError if
+    the arrays differ in length, are empty, or contain a value that is not finite.
     """
     a, b = _to_score_array(method), _to_score_array(against)
     if a.shape != b.shape:
@@ -76,13 +77,14 @@ def run_paired_test(
 def bootstrap_mean_interval(
     values: ArrayLike, *, seed: int, resamples: int = RESAMPLES, level: float = CONFIDENCE_LEVEL
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean; the same seed resamples the same places.
+    """Return the percentile bootstrap interval of the mean; equal seeds give equal resamples.
 
-    With fewer than about ten values it is too narrow, and with one it is a point.
+    With fewer than about ten values the interval is too narrow; with one value it is a point.
     """
     data = _to_score_array(values)
     rng = np.random.default_rng(seed)
     means = np.empty(resamples)
+    # Resample in blocks to bound the memory. The blocks do not change the random draws.
     rows = max(1, _CHUNK // data.size)
     for start in range(0, resamples, rows):
         stop = min(start + rows, resamples)
@@ -95,12 +97,12 @@ def bootstrap_mean_interval(
 def compute_wilson_interval(
     count: int, of: int, *, level: float = CONFIDENCE_LEVEL
 ) -> tuple[float, float]:
-    """Wilson's score interval of a share, ``count`` of ``of`` independent cases; 0 to 1 for none.
+    """Return Wilson's score interval of the proportion ``count / of``; (0, 1) if ``of`` is 0.
 
-    Raises UsageError for a count that is no part of the whole.
+    Raises UsageError if ``count`` is not between 0 and ``of``.
     """
     if not 0 <= count <= of:
-        raise UsageError(f"a share is a part of a whole: {count} of {of} is none")
+        raise UsageError(f"a proportion needs 0 <= count <= total; got {count} of {of}")
     if of == 0:
         return 0.0, 1.0
     test = cast("Any", stats.binomtest(count, of))  # pyright: ignore[reportUnknownMemberType]
@@ -109,10 +111,11 @@ def compute_wilson_interval(
 
 
 def adjust_holm(ps: Sequence[float]) -> tuple[float, ...]:
-    """Holm's step-down adjustment: p-values that hold for the whole family of tests."""
+    """Apply Holm's step-down adjustment: p-values that account for the whole family of tests."""
     adjusted = [0.0] * len(ps)
     highest = 0.0
     for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        # Adjusted values must not decrease with the rank.
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
         adjusted[place] = highest
     return tuple(adjusted)
@@ -121,29 +124,32 @@ def adjust_holm(ps: Sequence[float]) -> tuple[float, ...]:
 def _to_score_array(values: ArrayLike) -> Floats:
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or data.size == 0:
-        raise UsageError(f"expected one score a person, got an array of shape {data.shape}")
+        raise UsageError(f"expected one score per person, got an array of shape {data.shape}")
     if not np.isfinite(data).all():
         raise UsageError("a score is not a finite number; look for a broken model or metric")
     return data
 
 
 def _compute_gains(a: Floats, b: Floats, direction: Direction) -> Floats:
-    """Gains per person, with what is only rounding error made an exact tie."""
+    """Return gains per person; differences that are only rounding error become exact ties."""
     gains = a - b if direction == "higher" else b - a
     unit = max(float(np.abs(a).max()), float(np.abs(b).max())) or 1.0
     return np.round(gains / unit, 12) * unit
 
 
 def _compute_wilcoxon_p(gains: Floats) -> float:
-    """Exact for up to 50 people, tied ranks or not (SciPy's exact test takes no ties)."""
+    """Return the two-sided p-value; exact for up to 50 people, even with tied ranks.
+
+    SciPy's exact test does not support ties.
+    """
     moved = gains[gains != 0]
     if moved.size == 0:
         return 1.0
     if moved.size > _MAX_EXACT_PEOPLE:
         result = cast("Any", stats.wilcoxon(moved, method="approx"))  # pyright: ignore[reportUnknownMemberType]
         return float(result.pvalue)
-    # Tied ranks are halves: twice the rank is whole. Build the null distribution of the sum of the
-    # ranks of gains, each rank in or out with the same chance.
+    # Tied ranks are multiples of 1/2, so doubled ranks are integers. Build the null distribution
+    # of the sum of the positive gains' ranks: each rank is included with probability 1/2.
     doubled = np.rint(2 * _rank_magnitudes(moved)).astype(np.int64)
     chances = np.zeros(int(doubled.sum()) + 1)
     chances[0] = 1.0
@@ -156,10 +162,12 @@ def _compute_wilcoxon_p(gains: Floats) -> float:
 
 
 def _rank_magnitudes(gains: Floats) -> Floats:
+    """Rank the absolute gains; ties get their mean rank."""
     return cast("Floats", stats.rankdata(np.abs(gains)))  # pyright: ignore[reportUnknownMemberType]
 
 
 def _compute_rank_biserial(gains: Floats) -> float:
+    """Return the signed rank sum divided by the rank sum."""
     moved = gains[gains != 0]
     if moved.size == 0:
         return 0.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from idiolect.adapters.store.store import PARTS_FOLDER, AdapterStore
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
-from idiolect.privacy.scan import LabelledTexts
+from idiolect.privacy.scan import LabeledTexts
 from idiolect.storage.files import read_json, write_json
 from idiolect.training.sharded.parts import PART_STATE_FILE
 
@@ -49,7 +49,7 @@ class PartErasure:
             for p in people
         ]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Its files are safetensors and JSON, which everybody reads."""
         return None
 
@@ -81,7 +81,7 @@ class AdaptationErasure:
             for path in found
         ]
 
-    def scan(self, path: Path) -> LabelledTexts | None:
+    def scan(self, path: Path) -> LabeledTexts | None:
         """Nothing but numbers."""
         return None
 

@@ -145,7 +145,7 @@ def test_a_mean_needs_everyones_consent_and_is_kept_in_the_ledger(
     api.consent(api.ConsentRequest(store=store, people=["ben"], scope="mean", revoke=True))
     api.consent(api.ConsentRequest(store=store, people=["ben"], scope="pieces"))
     before = Ledger(store / "ledger").read_entries()
-    with pytest.raises(MissingError, match=r"scope 'mean' of 'ben' \(taken back on"):
+    with pytest.raises(MissingError, match=r"scope 'mean' of 'ben' \(revoked on"):
         api.mean(store, OTHERS, tmp_path / "out")
     with pytest.raises(UsageError, match="already exists"):
         api.mean(store, ["ann", "cem"], place.mean)
