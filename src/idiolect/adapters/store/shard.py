@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from idiolect.adapters.kinds import restore_adapter
 from idiolect.adapters.protocol import Adapter, AdapterConfig
 from idiolect.adapters.store.shard_index import Shard, get_records_path, get_tensors_path
+from idiolect.adapters.store.tensor_file import serialize_tensors
 from idiolect.errors import IntegrityError
 from idiolect.storage.files import read_json, sha256_file, write_atomic, write_json
 
@@ -65,7 +65,7 @@ def write_shard(
     if any(not torch.isfinite(t).all() for t in tensors.values()):
         raise IntegrityError(f"{folder}: an adapter to be stored is not finite")
     target = get_tensors_path(folder, number)
-    write_atomic(target, save(tensors, metadata={"format": "pt", "base": base}))
+    write_atomic(target, serialize_tensors(tensors, base=base))
     records = [asdict(record) | {"row": rows.get(record.person)} for record, _ in entries]
     return _write_records(folder, number, sha256_file(target), records)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from idiolect.adapters.store.tensor_file import serialize_tensors
 from idiolect.errors import IntegrityError
 from idiolect.pieces.pool.segment import PSEUDONYM
 from idiolect.storage.files import is_working_file, sha256_file, write_atomic
@@ -40,7 +40,7 @@ def write_pieces(folder: Path, sharer: str, pairs: Mapping[str, Pair], *, base: 
         for letter, tensor in zip("AB", pair, strict=True)
     }
     target = get_adapter_path(folder, sharer)
-    write_atomic(target, save(tensors, metadata={"format": "pt", "base": base}))
+    write_atomic(target, serialize_tensors(tensors, base=base))
     return sha256_file(target)
 
 
