@@ -166,7 +166,7 @@ def test_a_changed_byte_is_refused(tmp_path: Path, name: str, where: float) -> N
 def test_a_cut_or_missing_file_is_refused(tmp_path: Path, name: str) -> None:
     path = written(tmp_path / "data").folder / name
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(IntegrityError, match="changed or cut"):
+    with pytest.raises(IntegrityError, match="changed or truncated"):
         read_dataset(tmp_path / "data")
     path.unlink()
     with pytest.raises(IntegrityError, match="is missing"):
@@ -187,10 +187,10 @@ def test_another_version_or_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="dataset version 99"):
         read_dataset(tmp_path / "data")
     write_json(path, manifest | {"format": "idiolect-adapter"})
-    with pytest.raises(IntegrityError, match="something else than a dataset"):
+    with pytest.raises(IntegrityError, match="not the manifest of a dataset"):
         read_dataset(tmp_path / "data")
     write_json(path, manifest | {"items": 11})
-    with pytest.raises(IntegrityError, match="not as many as its manifest says"):
+    with pytest.raises(IntegrityError, match="number of rows or people differs from the manifest"):
         read_dataset(tmp_path / "data")
 
 
@@ -207,7 +207,7 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
 
 def test_an_existing_dataset_is_replaced_only_when_told(tmp_path: Path) -> None:
     written(tmp_path / "data")
-    with pytest.raises(UsageError, match="holds a dataset already"):
+    with pytest.raises(UsageError, match="already contains a dataset"):
         write_dataset(tmp_path / "data", some(1), task="t", source="s")
     assert len(read_dataset(tmp_path / "data")) == 3
     assert len(write_dataset(tmp_path / "data", some(1), task="t", source="s", overwrite=True)) == 1
@@ -216,7 +216,7 @@ def test_an_existing_dataset_is_replaced_only_when_told(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(UsageError, match="no dataset"):
+    with pytest.raises(UsageError, match="not a dataset"):
         write_dataset(tmp_path / "thesis", some(), task="t", source="s", overwrite=True)
     assert (tmp_path / "thesis" / "chapter.txt").read_text(encoding="utf-8") == "years of work"
     (tmp_path / "file").write_text("", encoding="utf-8")
@@ -231,9 +231,9 @@ def item(name: str, position: int, time: float | None = None, text: str = "x") -
 @pytest.mark.parametrize(
     ("history", "message"),
     [
-        (History("", ()), "without a name"),
-        (History("a", (item("1", 0), item("1", 1))), "person 'a', item '1': the id comes twice"),
-        (History("a", (), (item("1", 0), item("1", 1))), "query '1': the id comes twice"),
+        (History("", ()), "without an id"),
+        (History("a", (item("1", 0), item("1", 1))), "person 'a', item '1': the id appears twice"),
+        (History("a", (), (item("1", 0), item("1", 1))), "query '1': the id appears twice"),
         (History("a", (item("1", 0, math.nan),)), "the time is nan"),
         (History("a", (item("1", 0, math.inf),)), "the time is inf"),
         (History("a", (item("1", 1), item("2", 0))), r"not in the order of \(time, position\)"),
@@ -251,7 +251,7 @@ def test_what_could_not_be_read_back_is_refused_and_nothing_stays(
 
 def test_a_person_twice_or_out_of_order_is_refused(tmp_path: Path) -> None:
     one, two = some(2)
-    with pytest.raises(DataError, match="person 'p0' comes twice"):
+    with pytest.raises(DataError, match="person 'p0' appears twice"):
         write_dataset(tmp_path / "data", [one, two, one], task="t", source="s")
     with pytest.raises(UsageError, match="sorted by person: 'p0' is after 'p1'"):
         write_dataset(tmp_path / "data", iter([two, one]), task="t", source="s")

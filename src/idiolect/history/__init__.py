@@ -1,1 +1,1 @@
-"""What people wrote and chose: frozen values, and datasets of them on disk."""
+"""Histories of people as frozen values, and datasets of histories on disk."""

@@ -1,7 +1,7 @@
-"""A dataset on disk: a folder of histories, read lazily; knows no task beyond its name.
+"""A dataset on disk: a folder of histories, read lazily. Knows a task only by its name.
 
-The folder holds ``interactions.parquet`` (one row per item or query, a person's rows together),
-``people.parquet`` (one row per person: split, counts, where their rows are) and ``manifest.json``.
+The folder contains ``interactions.parquet`` (one row per item or query, a person's rows together),
+``people.parquet`` (one row per person: split, counts, location of the rows) and ``manifest.json``.
 """
 
 from __future__ import annotations
@@ -21,42 +21,43 @@ ROWS_FILE, PEOPLE_FILE, MANIFEST_FILE = "interactions.parquet", "people.parquet"
 
 
 class Dataset:
-    """Histories on disk; in memory are only the index of people and one row group.
+    """Histories on disk. Only the index of people and one row group are in memory.
 
-    Iterating gives one ``History`` at a time, in the order of ``people``.
+    Iterating yields one ``History`` at a time, in the order of ``people``.
     """
 
     def __init__(
-        self, folder: Path, manifest: Mapping[str, Any], places: Iterable[RowLocation]
+        self, folder: Path, manifest: Mapping[str, Any], locations: Iterable[RowLocation]
     ) -> None:
         self.folder = folder
         self.manifest = manifest
-        """What the dataset was made of: source, settings, counts, checksums."""
+        """Where the dataset came from: source, settings, counts, checksums."""
         self.name = str(manifest["name"])
         self.task = str(manifest["task"])
-        self._locations = {place.person: place for place in places}
+        self._locations = {location.person: location for location in locations}
         self._row_reader = RowReader(folder / ROWS_FILE)
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Every person, sorted."""
+        """All people, sorted."""
         return tuple(self._locations)
 
     def list_split_people(self, split: str) -> tuple[str, ...]:
-        """The people of one split (``test``, ``other`` or empty), sorted."""
+        """Return the people of one split (``test``, ``other`` or empty), sorted."""
         return tuple(p.person for p in self._locations.values() if p.split == split)
 
     def get_split(self, person: str) -> str:
-        """Which part of the source the person came from: ``test``, ``other``, or empty."""
+        """Return the split that the person belongs to: ``test``, ``other``, or empty."""
         return self._locate_person(person).split
 
     def get_counts(self, person: str) -> tuple[int, int]:
-        """How many items and queries a person has, without reading them."""
-        place = self._locate_person(person)
-        return place.items, place.queries
+        """Return the number of items and of queries of a person, without reading them."""
+        location = self._locate_person(person)
+        return location.items, location.queries
 
     def read_history(self, person: str) -> History:
-        """One person's history; raises MissingError for someone who is not in the dataset."""
+        """Read one person's history; raises MissingError if the dataset does not contain the
+        person."""
         rows = self._row_reader.read_person(self._locate_person(person))
         return History(
             person,
@@ -65,7 +66,8 @@ class Dataset:
         )
 
     def iter_histories(self, people: Iterable[str] | None = None) -> Iterator[History]:
-        """The histories of some people in the order given, or of all, one at a time."""
+        """Yield the histories of the given people in the given order, or of all people, one at a
+        time."""
         for person in self.people if people is None else people:
             yield self.read_history(person)
 
@@ -91,29 +93,30 @@ class Dataset:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Open a dataset folder after checking every byte of it.
+    """Open a dataset folder after verifying the checksums of its files.
 
-    Raises MissingError where there is no such dataset; IntegrityError for a changed or truncated
-    file, a file that does not belong there, or a version this Idiolect does not know.
+    Raises MissingError if there is no such dataset; IntegrityError if a file was changed, truncated
+    or does not belong there, or if the version is not supported.
     """
     if not folder.is_dir():
-        raise MissingError(f"{folder}: no such dataset folder; make one with `idiolect import`")
+        raise MissingError(f"{folder}: no such dataset folder; create one with `idiolect import`")
     if not (folder / MANIFEST_FILE).is_file():
-        raise MissingError(f"{folder}: not a dataset, it has no {MANIFEST_FILE}")
+        raise MissingError(f"{folder}: not a dataset (it has no {MANIFEST_FILE})")
     manifest = _read_manifest(folder / MANIFEST_FILE)
     _check_files(folder, cast("dict[str, str]", manifest["files"]))
-    places = read_locations(folder / PEOPLE_FILE)
+    locations = read_locations(folder / PEOPLE_FILE)
+    # The checksums cover the files; this also detects a manifest of another dataset.
     rows = count_rows(folder / ROWS_FILE)
-    if rows != manifest["items"] + manifest["queries"] or len(places) != manifest["people"]:
-        raise IntegrityError(f"{folder}: its rows are not as many as its manifest says")
-    return Dataset(folder, manifest, places)
+    if rows != manifest["items"] + manifest["queries"] or len(locations) != manifest["people"]:
+        raise IntegrityError(f"{folder}: the number of rows or people differs from the manifest")
+    return Dataset(folder, manifest, locations)
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     manifest = read_json(path)
     found = cast("dict[str, Any]", manifest) if isinstance(manifest, dict) else {}
     if found.get("format") != FORMAT:
-        raise IntegrityError(f"{path}: the manifest of something else than a dataset")
+        raise IntegrityError(f"{path}: not the manifest of a dataset")
     if found.get("version") != VERSION:
         raise IntegrityError(
             f"{path}: dataset version {found.get('version')!r}, but this Idiolect reads version "
@@ -123,14 +126,15 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, checksums: Mapping[str, str]) -> None:
+    """Raise IntegrityError if a file is foreign, missing, or differs from its checksum."""
     for path in sorted(folder.iterdir()):
         if path.name not in (ROWS_FILE, PEOPLE_FILE, MANIFEST_FILE) and not is_working_file(
             path.name
         ):
-            raise IntegrityError(f"{path}: a foreign file in a dataset; take it out of the folder")
+            raise IntegrityError(f"{path}: a foreign file in a dataset; move it out of the folder")
     for name in (ROWS_FILE, PEOPLE_FILE):
         path = folder / name
         if not path.is_file():
             raise IntegrityError(f"{path} is missing; import the data again")
         if sha256_file(path) != checksums.get(name):
-            raise IntegrityError(f"{path} was changed or cut since it was written; import it again")
+            raise IntegrityError(f"{path} was changed or truncated; import the data again")

@@ -1,4 +1,4 @@
-"""Dates of many spellings to Unix seconds (UTC); knows no file format."""
+"""Converts dates in many formats to Unix seconds (UTC). Knows no file format."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MIN_SECONDS, _MAX_SECONDS = -12_219_292_800.0, 32_503_680_000.0
 
 
 def to_unix(value: object) -> float:
-    """Unix seconds of a date as exports write it; a date without a zone is taken as UTC.
+    """Return the Unix seconds of a date as data exports write it; a date without a zone is UTC.
 
-    Takes ISO 8601 text (``2017-01-01 00:00:00``, ``2017-01``), e-mail and tweet dates, years,
+    Accepts ISO 8601 text (``2017-01-01 00:00:00``, ``2017-01``), e-mail and tweet dates, years,
     ``YYYYMM`` and ``YYYYMMDD`` as text or number, and Unix seconds, milliseconds or microseconds
-    of 100,000,000 seconds (1973) and later. Raises DataError for anything else.
+    from 100,000,000 seconds (1973) on. Raises DataError for any other value.
     """
     if isinstance(value, bool):
         raise _make_date_error(value)
@@ -35,7 +35,8 @@ def _make_date_error(value: object) -> DataError:
 
 
 def _parse_number(value: float) -> float:
-    if not 0 <= value <= 1e17:  # NaN fails this too
+    """Parse a year, YYYYMM, YYYYMMDD, or Unix time."""
+    if not 0 <= value <= 1e17:  # NaN also fails this
         raise _make_date_error(value)
     if value == int(value) and 1583 <= value <= 99_991_231:
         return _parse_digits(str(int(value)))
@@ -46,6 +47,7 @@ def _parse_number(value: float) -> float:
 
 
 def _parse_digits(digits: str) -> float:
+    """Parse a year, YYYYMM or YYYYMMDD."""
     year, month, day = digits[:4], digits[4:6] or "01", digits[6:8] or "01"
     try:
         if len(digits) not in (4, 6, 8):
@@ -69,7 +71,7 @@ def _parse_text(text: str) -> float:
 
 
 def _parse_mail_date(text: str) -> float:
-    """``Mon, 06 Apr 2009 22:19:45 -0700`` and ``Mon Apr 06 22:19:45 PDT 2009``."""
+    """Parse ``Mon, 06 Apr 2009 22:19:45 -0700`` or ``Mon Apr 06 22:19:45 PDT 2009``."""
     parts = parsedate_tz(text) if re.match(r"[A-Za-z]{3}\b", text) else None
     try:
         seconds = None if parts is None else float(mktime_tz(parts))
@@ -81,6 +83,7 @@ def _parse_mail_date(text: str) -> float:
 
 
 def _to_timestamp(moment: datetime) -> float:
+    """Return Unix seconds; raises DataError for dates outside 1582 to 3000."""
     try:
         seconds = moment.timestamp()
     except OverflowError:

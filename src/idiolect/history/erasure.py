@@ -1,4 +1,5 @@
-"""Datasets as holders of personal data: found, rewritten without somebody, and read for a scan."""
+"""Erases a person from datasets: finds them, rewrites the dataset without them, reads it for a
+scan."""
 
 from __future__ import annotations
 
@@ -16,13 +17,18 @@ from idiolect.privacy.scan import LabeledTexts
 
 
 class DatasetErasure:
-    """Dataset folders; ``task_of`` says of a task whose words stand in which field."""
+    """Erasure handler of dataset folders.
+
+    ``task_of`` returns a task by name; the task says which field contains whose words.
+    ``keep_joint`` keeps records that the person shares with others (co-authored papers) in the
+    others' histories.
+    """
 
     def __init__(self, task_of: Callable[[str], AuthoredText], *, keep_joint: bool = False) -> None:
         self.task_of, self.keep_joint = task_of, keep_joint
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """How many rows, and others with their words in theirs."""
+        """Describe how many records the person has, and how many other histories quote them."""
         found = self.plan_redaction(folder, leaving)
         if found is None or not found.is_needed:
             return ""
@@ -32,7 +38,7 @@ class DatasetErasure:
         )
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Rewrite the dataset in one step."""
+        """Rewrite the dataset without the person, in one atomic step."""
         found = self.plan_redaction(folder, leaving)
         if found is None or not found.is_needed:
             return []
@@ -40,11 +46,15 @@ class DatasetErasure:
         return list_effects(found, folder)
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Every text of a Parquet file."""
+        """Yield every text of a Parquet file; ``None`` for other files."""
         return read_cells(path) if path.suffix == ".parquet" else None
 
     def plan_redaction(self, folder: Path, leaving: ErasureRequest) -> Redaction | None:
-        """What goes of a dataset; ``None`` where the folder is none, or that id is another's."""
+        """Compute what to remove from a dataset.
+
+        Returns ``None`` if the folder is not a dataset, or if the id belongs to another person
+        there.
+        """
         if not is_dataset(folder):
             return None
         dataset = read_dataset(folder)
@@ -61,31 +71,40 @@ class DatasetErasure:
 
 
 def is_dataset(folder: Path) -> bool:
-    """Whether a folder is one."""
+    """Whether a folder is a dataset."""
     return all((folder / name).is_file() for name in (MANIFEST_FILE, ROWS_FILE, PEOPLE_FILE))
 
 
 def rewrite_dataset(found: Redaction, into: Path) -> Dataset:
-    """Write what stays of a dataset into a folder, in the place of what is there."""
+    """Write what remains of a dataset into a folder, replacing its content."""
     dataset = found.dataset
-    told = dataset.manifest
-    stay = [p for p in dataset.people if p != found.person or found.records]
-    whole = not found.records
+    manifest = dataset.manifest
+    remaining = [p for p in dataset.people if p != found.person or found.records]
+    is_whole_person = not found.records
     return write_dataset(
         into,
         found.iter_histories(),
         task=dataset.task,
-        source=_remove_person_id(found.person, told["source"]) if whole else told["source"],
-        name=_remove_person_id(found.person, told["name"]) if whole else told["name"],
-        splits={person: dataset.get_split(person) for person in stay if dataset.get_split(person)},
-        settings=_remove_person_id(found.person, told["settings"]) if whole else told["settings"],
+        source=_remove_person_id(found.person, manifest["source"])
+        if is_whole_person
+        else manifest["source"],
+        name=_remove_person_id(found.person, manifest["name"])
+        if is_whole_person
+        else manifest["name"],
+        splits={
+            person: dataset.get_split(person) for person in remaining if dataset.get_split(person)
+        },
+        settings=_remove_person_id(found.person, manifest["settings"])
+        if is_whole_person
+        else manifest["settings"],
         overwrite=True,
     )
 
 
 def list_effects(found: Redaction, where: Path) -> list[ErasureEffect]:
-    """What rewriting does, for the receipt."""
+    """Return what rewriting the dataset does, for the receipt."""
     out: list[ErasureEffect] = []
+    # The person's own rows.
     if found.removed_count or not found.records:
         what = "records" if found.records else "history"
         out.append(
@@ -97,29 +116,33 @@ def list_effects(found: Redaction, where: Path) -> list[ErasureEffect]:
                 count=found.removed_count,
             )
         )
-    quoting = set(found.affected_people)
+    # Other histories that quote them, and their own if only records are erased.
+    quoting_people = set(found.affected_people)
     if found.quotes_removed:
-        quoting.add(found.person)
+        quoting_people.add(found.person)
     out += [
         ErasureEffect(
             what="history",
             where=where,
             outcome="redacted",
             person=person,
-            why=f"words of {found.person} stood in it",
+            why=f"it quoted {found.person}",
         )
-        for person in sorted(quoting)
+        for person in sorted(quoting_people)
     ]
     return out
 
 
 def _remove_person_id(person: str, value: Any) -> Any:
-    """Plain data in which an id that is no plain number stands no more."""
+    """Return plain data with the person's id replaced.
+
+    An id that is a plain number is replaced only if it is a whole value.
+    """
     if isinstance(value, dict):
-        told = cast("dict[str, Any]", value)
-        return {name: _remove_person_id(person, below) for name, below in told.items()}
+        entries = cast("dict[str, Any]", value)
+        return {name: _remove_person_id(person, inner) for name, inner in entries.items()}
     if isinstance(value, list):
-        return [_remove_person_id(person, below) for below in cast("list[Any]", value)]
+        return [_remove_person_id(person, inner) for inner in cast("list[Any]", value)]
     if not isinstance(value, str):
         return value
     if value == person:

@@ -11,10 +11,10 @@ from idiolect.history.interaction import Interaction
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What one person wrote or chose (``items``), and what is to be predicted (``queries``).
+    """What one person wrote or chose (``items``), and what to predict for them (``queries``).
 
-    Both are ordered by (time, source position). A query holds the same fields as an item; its
-    target field is absent where the answer is not known.
+    Both are sorted by (time, source position). A query has the same fields as an item; its target
+    field is missing if the answer is unknown.
     """
 
     person: str
@@ -25,7 +25,7 @@ class History:
     def from_interactions(
         person: str, items: Sequence[Interaction], queries: Sequence[Interaction] = ()
     ) -> History:
-        """Order the items and queries and make a history of them."""
+        """Sort items and queries and return them as a history."""
         return History(
             person,
             tuple(sorted(items, key=lambda i: i.sort_key)),
@@ -33,7 +33,7 @@ class History:
         )
 
     def compute_fingerprint(self) -> str:
-        """A hash of the items' order and content (16 hex digits); queries do not count."""
+        """Return a hash of the items' order and content (16 hex digits); ignores queries."""
         digest = hashlib.sha256()
         for item in self.items:
             digest.update(
@@ -42,18 +42,21 @@ class History:
         return digest.hexdigest()[:16]
 
     def take_last(self, count: int) -> History:
-        """The same history with at most its last ``count`` items."""
+        """Return the history with at most its last ``count`` items."""
         return replace(self, items=self.items[-count:] if count else ())
 
     def hold_out(self, count: int) -> History:
-        """Turn the last ``count`` items into queries; queries that came with the data are kept
-        only where ``count`` is 0."""
+        """Turn the last ``count`` items into queries.
+
+        The original queries are dropped, unless ``count`` is 0.
+        """
         if count == 0:
             return self
         return History(self.person, self.items[:-count], self.items[-count:])
 
     def count_visible_to(self, query: Interaction) -> int:
-        """How many items a query may see: those strictly earlier, all where it has no time."""
+        """Count the items that a query may see: those strictly earlier, or all if it has no
+        time."""
         if query.time is None:
             return len(self.items)
         return sum(item.sort_key < query.sort_key for item in self.items)

@@ -1,4 +1,4 @@
-"""One thing a person wrote or chose, as a frozen value; knows no task and no file format."""
+"""One thing that a person wrote or chose, as a frozen value. Knows no task and no file format."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interaction:
-    """One item of a history, or one query: named text fields at a place in time.
+    """One item of a history, or one query: named text fields with a time.
 
-    ``time`` is in Unix seconds, ``None`` where the source has none; ``position`` is the place in
+    ``time`` is in Unix seconds, ``None`` if the source has none. ``position`` is the position in
     the source and breaks ties (many real items share a timestamp). ``voices`` names *other* people
-    whose words stand in the fields, e.g. the chat partner quoted as context.
+    whose words occur in the fields, e.g. the chat partner who is quoted as context.
     """
 
     id: str
@@ -29,6 +29,7 @@ class Interaction:
         return (float("-inf") if self.time is None else self.time, self.position)
 
     def compute_fingerprint(self) -> str:
-        """A hash of the content, equal for the same record wherever it stands (32 hex digits)."""
+        """Return a hash of the fields (32 hex digits), equal for equal records in different
+        places."""
         text = json.dumps(dict(sorted(self.fields.items())), ensure_ascii=False)
         return hashlib.sha256(text.casefold().encode()).hexdigest()[:32]

@@ -1,8 +1,8 @@
-"""Idiolect's own plain JSONL of histories, in and out: one item or query a line.
+"""Reads and writes Idiolect's plain JSONL format of histories: one item or query per line.
 
 ``{"person": "ann", "id": "7", "time": 1700000000, "kind": "item", "fields": {"text": "..."},
-"voices": ["bob"], "split": "test"}``; only ``person`` and ``fields`` are needed. ``time`` is Unix
-seconds, or a date as text (see ``dates.py``); lines without an ``id`` are numbered per person.
+"voices": ["bob"], "split": "test"}``; only ``person`` and ``fields`` are required. ``time`` is Unix
+seconds or a date as text (see ``dates.py``). Lines without an ``id`` are numbered per person.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _KEYS = ("person", "id", "time", "kind", "fields", "voices", "split")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryLine:
-    """One line of the file, checked; ``id`` is empty where the line has none."""
+    """One validated line of the file; ``id`` is empty if the line has none."""
 
     number: int
     person: str
@@ -37,13 +37,14 @@ class HistoryLine:
 
 
 def iter_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The JSON objects of a file, with line numbers from 1; blank lines are passed over.
+    """Yield the JSON objects of a file with line numbers from 1; skips blank lines.
 
-    Raises DataError with file and line for text that is not UTF-8, not JSON, or no object.
+    Raises DataError with file and line for text that is not UTF-8, not JSON, or not an object.
     """
     with explain_os_errors("read", path), path.open("rb") as stream:
         for number, raw in enumerate(stream, start=1):
             try:
+                # Only the first line can begin with a byte order mark.
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 if not text:
                     continue
@@ -62,7 +63,7 @@ def iter_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def read_lines(path: Path) -> Iterator[HistoryLine]:
-    """The checked lines of a file of ours; raises DataError with file and line."""
+    """Yield the validated lines of a file; raises DataError with file and line."""
     for number, record in iter_json_lines(path):
         try:
             yield _parse_line(number, record)
@@ -71,9 +72,11 @@ def read_lines(path: Path) -> Iterator[HistoryLine]:
 
 
 def _parse_line(number: int, record: Mapping[str, Any]) -> HistoryLine:
+    """Validate one record; raises DataError without file and line (the caller adds them)."""
     for key in record:
         if key not in _KEYS:
             raise DataError(f"unknown key {key!r}", hint=f"known: {', '.join(_KEYS)}")
+    # Check the container types first; _require_text and _parse_time check the values.
     kind = record.get("kind", "item")
     if kind not in ("item", "query"):
         raise DataError(f'\'kind\' is {kind!r}, not "item" or "query"')
@@ -99,6 +102,7 @@ def _parse_line(number: int, record: Mapping[str, Any]) -> HistoryLine:
 
 
 def _require_text(value: Any, what: str, *, needed: bool = False) -> str:
+    """Return the value as text; numbers are accepted and converted."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         value = str(value)
     if not isinstance(value, str):
@@ -109,7 +113,7 @@ def _require_text(value: Any, what: str, *, needed: bool = False) -> str:
 
 
 def replace_surrogates(text: str) -> str:
-    """The text with halves of broken emoji (lone surrogates, which no file can hold) replaced."""
+    """Replace lone surrogates (halves of broken emoji), which UTF-8 files cannot contain."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -119,14 +123,14 @@ def _parse_time(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if not -1e15 < value < 1e15:  # NaN fails this too
+        if not -1e15 < value < 1e15:  # NaN also fails this
             raise DataError(f"'time' is {value!r}, not Unix seconds")
         return float(value)
     return to_unix(value)
 
 
 def write_jsonl(path: Path, histories: Iterable[History], *, splits: Mapping[str, str]) -> None:
-    """Write histories as plain JSONL, whole or not at all; ``splits`` may be empty."""
+    """Write histories as plain JSONL atomically; ``splits`` may be empty."""
     lines = [line for history in histories for line in _format_lines(history, splits)]
     write_atomic(path, "".join(lines))
 

@@ -1,4 +1,5 @@
-"""The two Parquet files of a dataset, as rows of plain values; alone in knowing pyarrow."""
+"""The two Parquet files of a dataset, as rows of plain values. The only module that uses
+pyarrow."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from idiolect.errors import DataError, IntegrityError
 from idiolect.history.interaction import Interaction
 from idiolect.storage.files import explain_os_errors
 
-_pa = cast("Any", pyarrow)  # it ships no types
+_pa = cast("Any", pyarrow)  # pyarrow has no type information
 _pq = cast("Any", pyarrow.parquet)
 
 GROUP_ROWS = 4096
-"""Rows after which a row group ends at the next person: about what is in memory at a time."""
+"""A row group ends at the first person boundary after this many rows; bounds the memory use."""
 
 _ROW_SCHEMA = _pa.schema(
     [
@@ -43,7 +44,7 @@ _LOCATION_SCHEMA = _pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParquetRow:
-    """One item or query, and whose it is."""
+    """One item or query, and the person it belongs to."""
 
     person: str
     kind: str
@@ -53,7 +54,7 @@ class ParquetRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowLocation:
-    """One person's counts, and where their rows are: a row group and the first row in it."""
+    """One person's counts, and the location of their rows: a row group and the first row in it."""
 
     person: str
     split: str
@@ -64,12 +65,12 @@ class RowLocation:
 
     @property
     def row_count(self) -> int:
-        """How many rows the person has."""
+        """The number of rows of the person."""
         return self.items + self.queries
 
 
 class RowWriter:
-    """Writes rows into a Parquet file, a person's rows never apart."""
+    """Writes rows into a Parquet file; a person's rows are never split over row groups."""
 
     def __init__(self, path: Path) -> None:
         self._file = _pq.ParquetWriter(path, _ROW_SCHEMA, compression="zstd")
@@ -78,20 +79,22 @@ class RowWriter:
 
     def write_person(self, rows: Iterable[ParquetRow]) -> tuple[int, int]:
         """Add one person's rows; returns their row group and the first row in it."""
-        place = (self._group_index, len(self._pending_rows))
+        location = (self._group_index, len(self._pending_rows))
         self._pending_rows += [_flatten_row(row) for row in rows]
         if len(self._pending_rows) >= GROUP_ROWS:
             self._flush_group()
-        return place
+        return location
 
     def _flush_group(self) -> None:
         if not self._pending_rows:
             return
         try:
+            # Arrow rejects values that do not fit the schema, e.g. lone surrogates.
             table = _pa.Table.from_pylist(self._pending_rows, schema=_ROW_SCHEMA)
         except (_pa.ArrowInvalid, _pa.ArrowTypeError, UnicodeEncodeError) as error:
             people = f"{self._pending_rows[0]['person']!r} to {self._pending_rows[-1]['person']!r}"
             raise DataError(f"people {people}: a value cannot be stored: {error}") from error
+        # Write the rows as exactly one row group, so that the group index stays valid.
         self._file.write_table(table, row_group_size=len(self._pending_rows))
         self._pending_rows, self._group_index = [], self._group_index + 1
 
@@ -125,22 +128,26 @@ def _flatten_row(row: ParquetRow) -> dict[str, Any]:
 
 
 class RowReader:
-    """Reads rows of a Parquet file; holds the row group it read last."""
+    """Reads rows of a Parquet file and caches the row group that it read last."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._cached_group: tuple[int, Any] = (-1, None)
 
-    def read_person(self, place: RowLocation) -> list[ParquetRow]:
-        """The rows of one person."""
-        if not place.row_count:
+    def read_person(self, location: RowLocation) -> list[ParquetRow]:
+        """Read the rows of one person; raises IntegrityError if the index does not match the
+        file."""
+        if not location.row_count:
             return []
-        if self._cached_group[0] != place.group:
-            self._cached_group = (place.group, self._read_group(place.group))
-        found = self._cached_group[1].slice(place.offset, place.row_count).to_pylist()
-        if len(found) != place.row_count or any(row["person"] != place.person for row in found):
+        if self._cached_group[0] != location.group:
+            self._cached_group = (location.group, self._read_group(location.group))
+        # Check against the index: a wrong location must never return another person's rows.
+        found = self._cached_group[1].slice(location.offset, location.row_count).to_pylist()
+        if len(found) != location.row_count or any(
+            row["person"] != location.person for row in found
+        ):
             raise IntegrityError(
-                f"{self._path}: the rows of {place.person!r} are not in their place"
+                f"{self._path}: the rows of {location.person!r} are not where the index says"
             )
         return [
             ParquetRow(
@@ -166,14 +173,16 @@ class RowReader:
                 raise IntegrityError(f"{self._path}: row group {group}: {error}") from error
 
 
-def write_locations(path: Path, places: Iterable[RowLocation]) -> None:
+def write_locations(path: Path, locations: Iterable[RowLocation]) -> None:
     """Write the index of people."""
-    table = _pa.Table.from_pylist([asdict(place) for place in places], schema=_LOCATION_SCHEMA)
+    table = _pa.Table.from_pylist(
+        [asdict(location) for location in locations], schema=_LOCATION_SCHEMA
+    )
     _pq.write_table(table, path, compression="zstd")
 
 
 def read_locations(path: Path) -> list[RowLocation]:
-    """The index of people; raises IntegrityError where the file is none."""
+    """Read the index of people; raises IntegrityError if the file is not such an index."""
     with explain_os_errors("read", path):
         try:
             table = _pq.read_table(path)
@@ -186,12 +195,13 @@ def read_locations(path: Path) -> list[RowLocation]:
 
 
 def read_cells(path: Path) -> Iterator[tuple[str, str]]:
-    """Every text in any Parquet file, and every whole number, each with its column's name.
+    """Yield every text and whole number in any Parquet file, with its column's name.
 
-    Raises IntegrityError where the file is none.
+    Raises IntegrityError if the file is not Parquet.
     """
     with explain_os_errors("read", path):
         try:
+            # One row group at a time keeps the memory bounded.
             with _pq.ParquetFile(path) as file:
                 for group in range(file.num_row_groups):
                     table = file.read_row_group(group)
@@ -203,17 +213,19 @@ def read_cells(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _iter_texts(value: Any) -> Iterator[str]:
+    """Yield the texts and whole numbers in a nested value, as text."""
     if isinstance(value, dict):
         value = list(cast("dict[Any, Any]", value).items())
     if isinstance(value, (list, tuple)):
-        for below in cast("list[Any]", value):
-            yield from _iter_texts(below)
+        for inner in cast("list[Any]", value):
+            yield from _iter_texts(inner)
     elif isinstance(value, (str, int)) and not isinstance(value, bool):
         yield str(value)
 
 
 def count_rows(path: Path) -> int:
-    """How many rows the file has; raises IntegrityError where it has other columns than ours."""
+    """Count the rows of the file; raises IntegrityError if its columns are not those of a
+    dataset."""
     with explain_os_errors("read", path):
         try:
             with _pq.ParquetFile(path) as file:

@@ -1,7 +1,8 @@
-"""What of a dataset is somebody's words, in their own history and inside others', and without it.
+"""Removes one person's words from a dataset: from their own history and from others' quotes of
+them.
 
-Knows histories, and what a task says of whose words stand in which field; knows no files but
-datasets. Only rows change that hold their words: everybody else's history stays as it is.
+Uses what the task says about which field contains whose words. Only rows that contain the person's
+words change; all other histories stay the same.
 """
 
 from __future__ import annotations
@@ -21,32 +22,33 @@ from idiolect.privacy.patterns import (
 )
 
 REDACTED_TEXT = "[removed]"
-"""What stands in the place of a line that is gone."""
+"""Replaces a removed line."""
 OWN_LINE_PREFIX = "me:"
-"""Lines of a conversation that are the person's own begin so (``importers.conversation``)."""
+"""Prefix of conversation lines by the history's own person (see ``importers.conversation``)."""
 OTHERS_LINE_PREFIX = "them:"
 
 
 class AuthoredText(Protocol):
-    """What a task says of whose words stand where."""
+    """What a task says about which field contains whose words."""
 
     @property
     def target_field(self) -> str:
-        """The field that holds the person's own words, where others' stand in the rest."""
+        """The field with the person's own words; other fields may contain others' words."""
         ...
 
     @property
     def record_key(self) -> Callable[[Interaction], str | None]:
-        """A key that is equal where two people's items are one record."""
+        """Returns a key that is equal for two people's items if they are the same record."""
         ...
 
 
 class Redaction:
     """One dataset without one person, or without some of their records.
 
-    ``records`` are ids of their items and queries; none for the whole person. Records that are
-    others' as well (a co-authored paper) go there, too, unless ``keep_joint``. ``texts``: what they
-    wrote in records that are in no row any more, and may be quoted still.
+    ``records`` are ids of the person's items and queries to remove; empty for the whole person.
+    Records that are others' as well (a co-authored paper) are removed there too, unless
+    ``keep_joint``. ``texts`` are the person's words in records that no row contains any more but
+    others may still quote. ``known`` are patterns of such texts from elsewhere.
     """
 
     def __init__(
@@ -62,88 +64,107 @@ class Redaction:
     ) -> None:
         self.dataset, self.person, self.task = dataset, person, task
         self.records = frozenset(records)
+        # What the person loses: their rows, and the keys of records they share with others.
         own = dataset.read_history(person) if person in dataset else History(person, ())
-        gone = [i for i in (*own.items, *own.queries) if not records or i.id in self.records]
-        self.removed_count = len(gone)
-        """Rows of theirs that go."""
+        removed = [i for i in (*own.items, *own.queries) if not records or i.id in self.records]
+        self.removed_count = len(removed)
+        """The number of the person's rows that are removed."""
         self._joint_keys: set[str | None] = set()
         if not keep_joint:
-            self._joint_keys = {task.record_key(i) for i in gone} - {None}
-        said = [text for i in gone for text in self._iter_own_texts(i, quoted=not records)]
-        said += texts
+            self._joint_keys = {task.record_key(i) for i in removed} - {None}
+        # The person's words, as whole lines (for exact matches) and as search patterns.
+        own_texts = [text for i in removed for text in self._iter_own_texts(i, quoted=not records)]
+        own_texts += texts
         self._own_lines = {
-            normalize_text(line) for text in said for line in (text, *text.splitlines())
+            normalize_text(line) for text in own_texts for line in (text, *text.splitlines())
         } - {""}
-        self._own_patterns = SearchPatterns(split_into_patterns(said))
+        self._own_patterns = SearchPatterns(split_into_patterns(own_texts))
+        # Texts that other people wrote too are not evidence of the person.
         self.unique_patterns = self._own_patterns.excluding(
             set(self._own_patterns.find_in_texts(self._iter_other_texts()))
         )
-        """Their texts that nobody else wrote."""
+        """Patterns of the person's texts that no other person wrote."""
+        # Dry run over the dataset: which other histories change.
         known = known or SearchPatterns()
         self._quoted_patterns = SearchPatterns(self.unique_patterns.texts | known.texts)
         self.affected_people = frozenset(
             h.person for h in dataset if h.person != person and self.redact_history(h) != h
         )
-        """Others in whose histories their words stood."""
+        """Other people whose histories contain the person's words or joint records."""
         self.quotes_removed = (
             bool(self.records) and not self.removed_count and self.redact_history(own) != own
         )
-        """Whether no row of theirs goes, and another one quotes what does."""
+        """Whether the person's own history changes only because one of its rows quotes a removed
+        record."""
 
     @property
     def is_needed(self) -> bool:
-        """Whether the dataset holds anything of what is to go."""
-        here = self.person in self.dataset
+        """Whether the dataset contains anything that must be removed."""
+        is_present = self.person in self.dataset
         return bool(self.removed_count or self.affected_people or self.quotes_removed) or (
-            here and not self.records
+            is_present and not self.records
         )
 
     def redact_history(self, history: History) -> History:
-        """A history without it; the person's own as well, where only records go."""
-        mine = history.person == self.person
-        every = (*history.items, *history.queries)
-        shown = (text for i in every if i.voices for text in i.fields.values())
-        hot = bool(self._quoted_patterns.find_in_text("\x00".join(shown)))
+        """Return a history without the removed words; also for the person's own if only records
+        go."""
+        is_own = history.person == self.person
+        interactions = (*history.items, *history.queries)
+        # One search over the whole history saves searching each line of most histories.
+        quoted_texts = (text for i in interactions if i.voices for text in i.fields.values())
+        may_quote = bool(self._quoted_patterns.find_in_text("\x00".join(quoted_texts)))
         items = [
-            self._redact_item(i, mine, hot) for i in history.items if not self._is_removed(i, mine)
+            self._redact_item(i, is_own, may_quote)
+            for i in history.items
+            if not self._is_removed(i, is_own)
         ]
         queries = [
-            self._redact_item(q, mine, hot)
+            self._redact_item(q, is_own, may_quote)
             for q in history.queries
-            if not self._is_removed(q, mine)
+            if not self._is_removed(q, is_own)
         ]
-        if len(items) + len(queries) < len(every):
+        if len(items) + len(queries) < len(interactions):
             items, queries = _renumber_positions(items, queries)
         return History(history.person, tuple(items), tuple(queries))
 
     def iter_histories(self) -> Iterator[History]:
-        """Everybody's who stays, sorted by person."""
+        """Yield the remaining histories, sorted by person."""
         for history in self.dataset:
             if history.person == self.person and not self.records:
                 continue
-            touched = history.person == self.person or history.person in self.affected_people
-            yield self.redact_history(history) if touched else history
+            is_affected = history.person == self.person or history.person in self.affected_people
+            yield self.redact_history(history) if is_affected else history
 
-    def _is_removed(self, item: Interaction, mine: bool) -> bool:
-        if mine:
+    def _is_removed(self, item: Interaction, is_own: bool) -> bool:
+        """Whether the item itself is removed: one of the records, or a joint record."""
+        if is_own:
             return item.id in self.records
         return bool(self._joint_keys) and self.task.record_key(item) in self._joint_keys
 
-    def _redact_item(self, item: Interaction, mine: bool, hot: bool) -> Interaction:
-        """One item without their words; the same one where it holds none. ``hot``: the history may
-        quote them."""
-        if not item.voices and not mine:
+    def _redact_item(self, item: Interaction, is_own: bool, may_quote: bool) -> Interaction:
+        """Return one item without the person's words, or the same object if it has none.
+
+        ``is_own``: the item belongs to the person. ``may_quote``: the history may quote their
+        unique texts.
+        """
+        if not item.voices and not is_own:
             return item
-        near = mine or self.person in item.voices
+        may_be_own = is_own or self.person in item.voices
 
         def redact_line(line: str) -> str:
-            own = line.startswith(OWN_LINE_PREFIX)
-            if near and not self.records:
-                goes = not own
+            # Remove a line by who said it. For a whole person in a group chat, it is not known
+            # which "them:" line is theirs, so all of them are removed.
+            is_own_line = line.startswith(OWN_LINE_PREFIX)
+            if may_be_own and not self.records:
+                is_removed = not is_own_line
             else:
-                goes = near and own == mine and self._repeats_own_text(line)
-            goes = goes or (hot and own == mine and bool(self._quoted_patterns.find_in_text(line)))
-            return REDACTED_TEXT if goes and line.strip() else line
+                is_removed = may_be_own and is_own_line == is_own and self._repeats_own_text(line)
+            is_removed = is_removed or (
+                may_quote
+                and is_own_line == is_own
+                and bool(self._quoted_patterns.find_in_text(line))
+            )
+            return REDACTED_TEXT if is_removed and line.strip() else line
 
         fields = dict(item.fields)
         for name in fields.keys() - {self.task.target_field} if item.voices else ():
@@ -151,22 +172,26 @@ class Redaction:
         voices = item.voices
         if not self.records:
             voices = tuple(v for v in voices if v != self.person)
+        # Keep the identity of unchanged items: callers compare histories.
         if fields == item.fields and voices == item.voices:
             return item
         return replace(item, fields=fields, voices=voices)
 
     def _repeats_own_text(self, line: str) -> bool:
-        """Whether a line of a conversation is one of their texts, or the end of one."""
-        said = normalize_text(line.removeprefix(OWN_LINE_PREFIX).removeprefix(OTHERS_LINE_PREFIX))
-        if said in self._own_lines:
+        """Whether a conversation line repeats one of the person's texts, or the end of one."""
+        text = normalize_text(line.removeprefix(OWN_LINE_PREFIX).removeprefix(OTHERS_LINE_PREFIX))
+        if text in self._own_lines:
             return True
-        return len(said) >= MIN_PATTERN_CHARS and any(
-            text.endswith(said) for text in self._own_lines
+        return len(text) >= MIN_PATTERN_CHARS and any(
+            own_line.endswith(text) for own_line in self._own_lines
         )
 
     def _iter_own_texts(self, item: Interaction, *, quoted: bool = True) -> Iterator[str]:
-        """What somebody wrote in an item of theirs: all of it, where no others' words are in it.
-        ``quoted``: also their earlier lines of the conversation."""
+        """Yield what the person wrote in one of their items; all of it if it quotes no other
+        person.
+
+        ``quoted``: also their earlier lines of the conversation.
+        """
         for name, text in item.fields.items():
             if not item.voices or name == self.task.target_field:
                 yield text
@@ -175,23 +200,26 @@ class Redaction:
                 yield from (line.removeprefix(OWN_LINE_PREFIX) for line in lines)
 
     def _iter_other_texts(self) -> Iterator[str]:
-        """What everybody else wrote, joint records that go left out; and their own that stay."""
+        """Yield what all other people wrote, without joint records, and the person's remaining
+        texts."""
         for history in self.dataset:
-            mine = history.person == self.person
-            if mine and not self.records:
+            is_own = history.person == self.person
+            if is_own and not self.records:
                 continue
             for item in (*history.items, *history.queries):
-                if not self._is_removed(item, mine):  # their earlier lines may be just what goes
-                    yield from self._iter_own_texts(item, quoted=not mine)
+                # The person's earlier lines may repeat the removed records: leave them out.
+                if not self._is_removed(item, is_own):
+                    yield from self._iter_own_texts(item, quoted=not is_own)
 
 
 def _renumber_positions(
     items: list[Interaction], queries: list[Interaction]
 ) -> tuple[list[Interaction], list[Interaction]]:
-    """Positions without gaps, in the same order: as in a source that never had the others."""
-    order = sorted({i.position for i in (*items, *queries)})
-    place = {position: n for n, position in enumerate(order)}
+    """Renumber positions without gaps, in the same order, as if the removed rows had never
+    existed."""
+    old_positions = sorted({i.position for i in (*items, *queries)})
+    new_position = {position: n for n, position in enumerate(old_positions)}
     return (
-        [replace(i, position=place[i.position]) for i in items],
-        [replace(q, position=place[q.position]) for q in queries],
+        [replace(i, position=new_position[i.position]) for i in items],
+        [replace(q, position=new_position[q.position]) for q in queries],
     )

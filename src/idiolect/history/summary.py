@@ -1,4 +1,4 @@
-"""What stands in a dataset, as figures for ``idiolect inspect``; reads one person at a time."""
+"""Summary statistics of a dataset for ``idiolect inspect``; reads one person at a time."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from idiolect.history.interaction import Interaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldStats:
-    """One field over all items (or queries): the share that have it filled, and its length."""
+    """One field over all items (or queries): how many have it, and its length."""
 
     filled: float
-    """Share of the items in which the field is there and not blank, 0 to 1."""
+    """Fraction of the items in which the field is present and not blank, 0 to 1."""
     mean_words: float
-    """Mean number of words where it is filled."""
+    """Mean number of words in the items that have the field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldExample:
-    """One item, and whose it is."""
+    """One item, and the person it belongs to."""
 
     person: str
     item: Interaction
@@ -31,18 +31,18 @@ class FieldExample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSummary:
-    """The figures of one dataset; times are Unix seconds, ``None`` where nothing has a time."""
+    """The statistics of one dataset; times are Unix seconds, ``None`` if no item has a time."""
 
     name: str
     task: str
     source: str
     people: int
     splits: Mapping[str, int]
-    """How many people each split has."""
+    """Number of people per split."""
     items: int
     queries: int
     queries_with_answer: int | None
-    """Queries that hold ``answer_field``; ``None`` where no field was named."""
+    """Number of queries that have ``answer_field``; ``None`` if no field was given."""
     shortest: int
     median: float
     longest: int
@@ -51,7 +51,7 @@ class DatasetSummary:
     item_fields: Mapping[str, FieldStats]
     query_fields: Mapping[str, FieldStats]
     examples: tuple[FieldExample, ...]
-    """At most three items: of the first, the middle and the last person who has any."""
+    """Up to three items: one of the first, middle and last person who has any."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class _FieldCounts:
 
 @dataclass(slots=True)
 class _SummaryCounts:
-    """What is added up while the histories pass by."""
+    """Running totals while the histories are read."""
 
     items: dict[str, _FieldCounts] = field(default_factory=dict[str, _FieldCounts])
     queries: dict[str, _FieldCounts] = field(default_factory=dict[str, _FieldCounts])
@@ -77,6 +77,7 @@ class _SummaryCounts:
             self.answered += bool(query.fields.get(answer_field, "").strip())
         times = [i.time for i in history.items if i.time is not None]
         if times:
+            # Only the first and last time are kept.
             self.times = [min([*self.times, *times]), max([*self.times, *times])]
 
 
@@ -96,10 +97,11 @@ def _summarize_fields(uses: Mapping[str, _FieldCounts], total: int) -> dict[str,
 
 
 def summarize_dataset(dataset: Dataset, *, answer_field: str = "") -> DatasetSummary:
-    """Count what the dataset holds; ``answer_field`` is its task's target field."""
+    """Summarize a dataset; ``answer_field`` is its task's target field."""
     sums = _SummaryCounts()
     lengths: list[int] = []
     splits: dict[str, int] = {}
+    # One pass over the histories; only totals stay in memory.
     for history in dataset:
         sums.add_history(history, answer_field)
         lengths.append(len(history.items))

@@ -1,4 +1,4 @@
-"""Writes histories as a dataset folder, whole or not at all; the layout is ``dataset.py``'s."""
+"""Writes histories as a dataset folder atomically. ``dataset.py`` defines the layout."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ def write_dataset(
 ) -> Dataset:
     """Write histories as a dataset folder and open it.
 
-    A sequence is sorted by person; any other iterable must come sorted and is written as it comes,
-    so that it need not fit in memory. ``source`` says where the data is from, ``splits`` gives
-    people a part of the dataset, ``settings`` is plain data.
-    Raises UsageError where the folder is there already and ``overwrite`` is not given, DataError
-    for a history that could not be read back as it is.
+    A sequence is sorted by person. Any other iterable must be sorted already and is written as it
+    is read, so that it need not fit in memory. ``source`` says where the data comes from,
+    ``splits`` maps people to a part of the dataset, ``settings`` is plain data. Raises UsageError
+    if the folder exists and ``overwrite`` is not set, DataError if a history could not be read back
+    unchanged.
     """
     _require_writable_folder(folder, overwrite)
     if isinstance(histories, Sequence):
         histories = sorted(histories, key=lambda h: h.person)
+    # The folder appears under its name only when all files are complete.
     with stage_folder(folder, replace=overwrite) as stage:
-        places = _write_rows(stage / ROWS_FILE, histories, splits or {})
-        write_locations(stage / PEOPLE_FILE, places)
+        locations = _write_rows(stage / ROWS_FILE, histories, splits or {})
+        write_locations(stage / PEOPLE_FILE, locations)
         manifest = {
             "format": FORMAT,
             "version": VERSION,
@@ -56,41 +57,44 @@ def write_dataset(
             "task": task,
             "source": source,
             "settings": dict(settings or {}),
-            "people": len(places),
-            "items": sum(place.items for place in places),
-            "queries": sum(place.queries for place in places),
+            "people": len(locations),
+            "items": sum(location.items for location in locations),
+            "queries": sum(location.queries for location in locations),
             "files": {file: sha256_file(stage / file) for file in (ROWS_FILE, PEOPLE_FILE)},
         }
         write_json(stage / MANIFEST_FILE, manifest)
     dataset = read_dataset(folder)
-    if dataset.manifest != manifest:  # without overwrite the faster process wins
-        raise UsageError(f"{folder}: another process has just written a dataset there; look at it")
+    # Without overwrite, the faster of two processes wins.
+    if dataset.manifest != manifest:
+        raise UsageError(f"{folder}: another process has just written a dataset there; check it")
     return dataset
 
 
 def _require_writable_folder(folder: Path, overwrite: bool) -> None:
-    """Only a dataset or an empty folder is ever replaced: a mistyped name must not cost data."""
+    """Allow only a new folder, an empty one, or a dataset: a mistyped name must not destroy
+    data."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file; choose another folder for the dataset")
     if any(folder.iterdir()) and not (folder / ROWS_FILE).is_file():
-        raise UsageError(f"{folder} holds something that is no dataset; choose another folder")
+        raise UsageError(f"{folder} contains files but is not a dataset; choose another folder")
     if any(folder.iterdir()) and not overwrite:
         raise UsageError(
-            f"{folder} holds a dataset already; choose another folder or allow overwriting it"
+            f"{folder} already contains a dataset; choose another folder or allow overwriting"
         )
 
 
 def _write_rows(
     path: Path, histories: Iterable[History], splits: Mapping[str, str]
 ) -> list[RowLocation]:
-    places: list[RowLocation] = []
+    """Write all rows and return the location of each person's rows."""
+    locations: list[RowLocation] = []
     with RowWriter(path) as writer:
         for history in histories:
-            _check_history(history, places[-1].person if places else "")
+            _check_history(history, locations[-1].person if locations else "")
             group, offset = writer.write_person(_iter_rows(history))
-            places.append(
+            locations.append(
                 RowLocation(
                     person=history.person,
                     split=splits.get(history.person, ""),
@@ -100,7 +104,7 @@ def _write_rows(
                     offset=offset,
                 )
             )
-    return places
+    return locations
 
 
 def _iter_rows(history: History) -> Iterator[ParquetRow]:
@@ -110,11 +114,12 @@ def _iter_rows(history: History) -> Iterator[ParquetRow]:
 
 
 def _check_history(history: History, last: str) -> None:
+    """Raise an error if the history cannot be written; ``last`` is the person before it."""
     person = history.person
     if not person:
-        raise DataError("a person without a name cannot be written", hint="name everyone")
+        raise DataError("a person without an id cannot be written", hint="give each person an id")
     if person == last:
-        raise DataError(f"person {person!r} comes twice", hint="merge their histories")
+        raise DataError(f"person {person!r} appears twice", hint="merge their histories")
     if person < last:
         raise UsageError(f"histories must come sorted by person: {person!r} is after {last!r}")
     _check_interactions(f"person {person!r}, item", history.items)
@@ -122,10 +127,11 @@ def _check_history(history: History, last: str) -> None:
 
 
 def _check_interactions(whose: str, interactions: Sequence[Interaction]) -> None:
+    """Check that ids are unique, times finite, and the order is that of (time, position)."""
     seen: set[str] = set()
     for i in interactions:
         if i.id in seen:
-            raise DataError(f"{whose} {i.id!r}: the id comes twice", hint="number them")
+            raise DataError(f"{whose} {i.id!r}: the id appears twice", hint="make the ids unique")
         if i.time is not None and not math.isfinite(i.time):
             raise DataError(f"{whose} {i.id!r}: the time is {i.time}", hint="use Unix seconds")
         seen.add(i.id)
@@ -133,5 +139,5 @@ def _check_interactions(whose: str, interactions: Sequence[Interaction]) -> None
         if one.sort_key >= other.sort_key:
             raise DataError(
                 f"{whose}s {one.id!r}, {other.id!r}: not in the order of (time, position)",
-                hint="make histories with History.of",
+                hint="create histories with History.from_interactions",
             )
