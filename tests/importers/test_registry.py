@@ -50,7 +50,7 @@ def test_foreign_files_beside_do_not_confuse(tmp_path: Path) -> None:
     assert detect_importer(tmp_path).name == "movielens"
     for name in ("notes.json", "report.pdf"):
         write_files(tmp_path, {name: "{}"})
-        with pytest.raises(UsageError, match="not a format that is known by its files"):
+        with pytest.raises(UsageError, match="the format cannot be detected"):
             detect_importer(tmp_path / name)
 
 

@@ -1,1 +1,1 @@
-"""Histories out of foreign exports: one file a format, found by name or guessed from a path."""
+"""Importers of data exports: one module per format, selected by name or detected from a path."""

@@ -1,4 +1,5 @@
-"""Collects records of many people into histories, and counts what is left out; knows no format."""
+"""Collects the records of many people into histories and counts what is skipped. Knows no
+format."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from idiolect.importers.report import FileReport, SkippedRecords
 
 @dataclass(slots=True)
 class ReadCounts:
-    """Counts what one file gave while it is read."""
+    """Counts what was read from one file and what was skipped."""
 
     file: str
     unit: str
@@ -21,7 +22,7 @@ class ReadCounts:
     _skips: dict[str, SkippedRecords] = field(default_factory=dict[str, SkippedRecords])
 
     def count_skip(self, reason: str, where: str) -> None:
-        """Count one record left out."""
+        """Count one skipped record; keeps the place of the first one per reason."""
         seen = self._skips.get(reason)
         self._skips[reason] = SkippedRecords(
             reason=reason,
@@ -30,7 +31,7 @@ class ReadCounts:
         )
 
     def to_report(self) -> FileReport:
-        """The counts so far, as a value."""
+        """Return the current counts as a value."""
         return FileReport(
             file=self.file, unit=self.unit, read=self.read, skipped=tuple(self._skips.values())
         )
@@ -38,7 +39,7 @@ class ReadCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawRecord:
-    """One item or query as an importer found it; ``where`` is its place in the file."""
+    """One item or query as an importer read it; ``where`` is its place in the file."""
 
     id: str
     fields: Mapping[str, str]
@@ -49,13 +50,14 @@ class RawRecord:
 
 @dataclass(slots=True)
 class _PersonRecords:
-    """One person's records of one kind, in source order, with ids that are one of a kind."""
+    """One person's items or queries in source order, with unique ids."""
 
     records: list[Interaction] = field(default_factory=list[Interaction])
     same_id: dict[str, list[Interaction]] = field(default_factory=dict[str, list[Interaction]])
     used_ids: set[str] = field(default_factory=set[str])
 
     def reserve_id(self, wanted: str) -> str:
+        """Return an unused id: ``wanted``, or ``wanted#2``, ``wanted#3``, ..."""
         name, copy = wanted, 2
         while name in self.used_ids:
             name, copy = f"{wanted}#{copy}", copy + 1
@@ -65,15 +67,15 @@ class _PersonRecords:
 
 @dataclass(slots=True)
 class HistoryCollector:
-    """People's items and queries as they come; positions follow the order of arrival.
+    """Collects people's items and queries; positions follow the order in which they are added.
 
-    The same record twice (same id, time and fields) is skipped; another record under an id that
-    the person has already is kept as ``ID#2``.
+    A record that occurs twice (same id, time and fields) is skipped. A different record under an id
+    that the person already has is kept as ``ID#2``.
     """
 
     splits: dict[str, str] = field(default_factory=dict[str, str])
     renamed_count: int = 0
-    """How many records got another id because theirs was taken."""
+    """The number of records that got another id because theirs was in use."""
     _items: dict[str, _PersonRecords] = field(default_factory=dict[str, _PersonRecords])
     _queries: dict[str, _PersonRecords] = field(default_factory=dict[str, _PersonRecords])
 
@@ -86,7 +88,7 @@ class HistoryCollector:
         self._add_record(self._queries, person, record, tally)
 
     def add_person(self, person: str, *, split: str = "") -> None:
-        """Make sure that someone is there, with or without a record."""
+        """Make sure that a person is included, even without records."""
         self._items.setdefault(replace_surrogates(person), _PersonRecords())
         if split:
             self.splits[replace_surrogates(person)] = split
@@ -99,10 +101,11 @@ class HistoryCollector:
             replace_surrogates(name): replace_surrogates(text)
             for name, text in record.fields.items()
         }
+        # Only records with the same source id can be duplicates.
         wanted = replace_surrogates(record.id)
         same_id = rows.same_id.setdefault(wanted, [])
         if any(r.fields == fields and r.time == record.time for r in same_id):
-            tally.count_skip("the same record stands there twice", record.where)
+            tally.count_skip("a duplicate of an earlier record", record.where)
             return
         name = rows.reserve_id(wanted)
         self.renamed_count += name != wanted
@@ -118,7 +121,7 @@ class HistoryCollector:
         tally.read += 1
 
     def build_histories(self) -> tuple[History, ...]:
-        """Everyone's history, sorted by person; queries stand after all items."""
+        """Return the histories of all people, sorted by person; queries come after all items."""
         return tuple(
             self._build_history(person) for person in sorted({*self._items, *self._queries})
         )
@@ -126,14 +129,14 @@ class HistoryCollector:
     def _build_history(self, person: str) -> History:
         items = self._items.get(person, _PersonRecords()).records
         queries = self._queries.get(person, _PersonRecords()).records
-        behind = [replace(q, position=len(items) + q.position) for q in queries]
-        return History.from_interactions(person, items, behind)
+        queries_after = [replace(q, position=len(items) + q.position) for q in queries]
+        return History.from_interactions(person, items, queries_after)
 
     def build_notes(self) -> tuple[str, ...]:
-        """What was decided on the way, as sentences."""
+        """Return what the collector decided, as sentences for the report."""
         if not self.renamed_count:
             return ()
         return (
-            "records under an id that another one of the same person has, "
+            "records with an id that the person already has, "
             f"kept as ID#2, ID#3, ...: {self.renamed_count:,}",
         )

@@ -1,6 +1,6 @@
-"""What a person answered in a conversation, as items of the *reply* task; knows no file format.
+"""Turns conversations into items of the *reply* task. Knows no file format.
 
-A turn is what one sender wrote without another's word in between.
+A turn is the sequence of messages that one sender wrote without a message by another in between.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from idiolect.importers.collector import RawRecord
 
 CONTEXT_TURNS = 3
 CONTEXT_WORDS = 60
-"""What of the conversation stands before an answer: at most so many turns, and so many words."""
+"""The context of an answer: at most ``CONTEXT_TURNS`` turns and ``CONTEXT_WORDS`` words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +25,13 @@ class ChatMessage:
     where: str
     time: float | None = None
     voice: str = ""
-    """The sender as a person who is quoted; empty where it is none (an assistant)."""
+    """The person whose words these are, if another person's context quotes them; empty if the
+    sender is not a person (an assistant)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyRecord:
-    """One turn that follows another sender's, and what stands before it."""
+    """One turn that answers another sender's turn, with its context."""
 
     sender: str
     record: RawRecord
@@ -40,20 +41,23 @@ Turn = tuple[ChatMessage, ...]
 
 
 def iter_replies(messages: Iterable[ChatMessage], prefix: str) -> Iterator[ReplyRecord]:
-    """Every turn but the first, with fields ``context`` and ``reply``.
+    """Yield every turn but the first, with fields ``context`` and ``reply``.
 
-    Context lines start with ``them:`` or ``me:``, a line a turn, the latest last; the messages of
-    a reply stand one a line. Ids are ``PREFIX:N`` with N the turn's place in the conversation; the
-    time is that of the turn's first message.
+    Context has one line per turn, latest last, each starting with ``them:`` or ``me:``. A reply has
+    one line per message. Ids are ``PREFIX:N`` with N the position of the turn in the conversation.
+    The time is that of the turn's first message.
     """
+    # Group consecutive messages by sender.
     turns = [tuple(turn) for _, turn in groupby(messages, key=lambda m: m.sender)]
     for place in range(1, len(turns)):
         first = turns[place][0]
         shown = _fit_context(turns[max(0, place - CONTEXT_TURNS) : place])
+        # From the view of the answering sender: "me" for their own turns.
         lines = [
             f"{'me' if turn[0].sender == first.sender else 'them'}: {' '.join(words)}"
             for turn, words in shown
         ]
+        # Other people who are quoted in the context, for erasure.
         voices = {turn[0].voice for turn, _ in shown if turn[0].sender != first.sender}
         yield ReplyRecord(
             sender=first.sender,
@@ -71,19 +75,22 @@ def iter_replies(messages: Iterable[ChatMessage], prefix: str) -> Iterator[Reply
 
 
 def _fit_context(turns: list[Turn]) -> list[tuple[Turn, list[str]]]:
-    """The last turns that fit with their words; the very last always, its last words only."""
-    room = CONTEXT_WORDS
+    """Return the last turns that fit into the word limit, with their words.
+
+    The very last turn is always included, cut to its last words if it is too long.
+    """
+    words_left = CONTEXT_WORDS
     shown: list[tuple[Turn, list[str]]] = []
     for turn in reversed(turns):
         words = [word for message in turn for word in message.text.split()]
-        if shown and len(words) > room:
+        if shown and len(words) > words_left:
             break
         shown.insert(0, (turn, words[-CONTEXT_WORDS:]))
-        room -= len(words)
+        words_left -= len(words)
     return shown
 
 
 def is_out_of_order(messages: Iterable[ChatMessage]) -> bool:
-    """Whether a message has an earlier time than the one before it."""
+    """Whether a message has an earlier time than the message before it."""
     times = [m.time for m in messages if m.time is not None]
     return any(a > b for a, b in pairwise(times))

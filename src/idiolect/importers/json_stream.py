@@ -1,4 +1,4 @@
-"""Reads a JSON array of any size one element at a time, knowing the line of each."""
+"""Reads a JSON array of any size, one element at a time, with line numbers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from idiolect.storage.files import explain_os_errors
 _DECODER = json.JSONDecoder()
 _NOT_SPACE = re.compile(r"\S")
 _VALUE_ENDINGS = tuple(" \t\r\n,]")
-"""A value ends before these; before anything else a number may go on in the next part."""
+"""A value ends before one of these characters. Otherwise a number may continue in the next part."""
 _READ_BYTES = 1 << 20
-"""Bytes that are read at least at a time."""
+"""Minimum number of bytes per read."""
 
 
 def iter_array(path: Path) -> Iterator[tuple[int, Any]]:
-    """The elements of a file that is one JSON array, each with its first line, one at a time.
+    """Yield the elements of a file that is one JSON array, each with the line where it starts.
 
-    The file (the largest released one has 2.8 GB) is never in memory as a whole. Raises DataError
-    with the line for anything but an array of JSON values.
+    The file (the largest released one has 2.8 GB) is never completely in memory. Raises DataError
+    with the line if the file is not an array of JSON values.
     """
     with explain_os_errors("read", path), path.open("rb") as stream:
         text = _TextWindow(path, stream)
@@ -36,6 +36,7 @@ def iter_array(path: Path) -> Iterator[tuple[int, Any]]:
         if text.peek_character() == "]":
             text.skip_characters(1)
         else:
+            # Alternate between a value and the comma or bracket after it.
             mark = ","
             while mark == ",":
                 text.peek_character()
@@ -48,6 +49,7 @@ def iter_array(path: Path) -> Iterator[tuple[int, Any]]:
                     )
                 text.skip_characters(1)
                 yield line, value
+        # Nothing but white space may follow the closing bracket.
         if text.peek_character():
             raise DataError(
                 f"the array has ended, but {text.preview_text()} follows", file=path, line=text.line
@@ -55,7 +57,7 @@ def iter_array(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 class _TextWindow:
-    """The part of a text file that is being parsed, and the line it starts in."""
+    """The part of a text file that is being parsed, and the line where it starts."""
 
     def __init__(self, path: Path, stream: BinaryIO) -> None:
         self.line = 1
@@ -64,7 +66,7 @@ class _TextWindow:
         self._text, self._start, self._lines_read, self._ended = "", 0, 0, False
 
     def peek_character(self) -> str:
-        """The next character that is no white space; empty at the end of the file."""
+        """Return the next character that is not white space; empty at the end of the file."""
         while True:
             found = _NOT_SPACE.search(self._text, self._start)
             self.skip_characters((found.start() if found else len(self._text)) - self._start)
@@ -73,16 +75,18 @@ class _TextWindow:
             self._read_more()
 
     def skip_characters(self, count: int) -> None:
-        """Go on by ``count`` characters."""
+        """Move forward by ``count`` characters and count their lines."""
         self.line += self._text.count("\n", self._start, self._start + count)
         self._start += count
 
     def parse_value(self) -> Any:
-        """The JSON value that starts here."""
+        """Parse the JSON value that starts here, reading more of the file until it is complete."""
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._start)
             except json.JSONDecodeError as error:
+                # Before the end of the file, an error may only mean that the value is not complete
+                # yet.
                 if self._ended:
                     line = self.line + self._text.count("\n", self._start, error.pos)
                     raise DataError(f"not JSON: {error.msg}", file=self._path, line=line) from error
@@ -95,14 +99,14 @@ class _TextWindow:
             self._read_more()
 
     def preview_text(self) -> str:
-        """The next characters, for a message."""
+        """Return the next characters for an error message."""
         while len(self._text) < self._start + 20 and not self._ended:
             self._read_more()
         shown = self._text[self._start : self._start + 20]
         return repr(shown) if shown else "nothing"
 
     def _read_more(self) -> None:
-        """Read on; each time as much again as there is, so that a long value costs little."""
+        """Read at least as much again as is buffered, so that a long value takes linear time."""
         rest = self._text[self._start :]
         raw = self._stream.read(max(_READ_BYTES, len(rest)))
         try:

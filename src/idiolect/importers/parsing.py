@@ -1,4 +1,4 @@
-"""Opens foreign files so that whatever is wrong is one DataError with file and line."""
+"""Reads files of other programs; every defect is a DataError with file and line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from idiolect.storage.files import explain_os_errors
 
 
 def read_lines(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """The lines of a text file without their ends, numbered from 1."""
+    """Yield the lines of a text file without line ends, numbered from 1."""
     with explain_os_errors("read", path), path.open("rb") as stream:
         for number, raw in enumerate(stream, start=1):
             try:
@@ -29,7 +29,7 @@ def read_lines(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, st
 
 
 def read_json(path: Path) -> Any:
-    """A whole JSON file; the error names the line, also where the text is not UTF-8."""
+    """Read a whole JSON file; the error names the line, even if the text is not UTF-8."""
     with explain_os_errors("read", path):
         raw = path.read_bytes()
     if not raw.strip():
@@ -46,32 +46,33 @@ def read_json(path: Path) -> Any:
 
 
 def read_start(path: Path, length: int) -> str:
-    """About the first ``length`` characters of a text file, without leading white space."""
+    """Return about the first ``length`` characters of a text file, without leading white space."""
     with explain_os_errors("read", path), path.open("rb") as stream:
         return stream.read(length).decode("utf-8-sig", "replace").lstrip()
 
 
 def require_object(value: Any, what: str, path: Path) -> dict[str, Any]:
-    """The value as a JSON object; raises DataError naming ``what``, its place in the file."""
+    """Return the value as a JSON object; raises DataError naming ``what``, its place in the
+    file."""
     if not isinstance(value, dict):
         raise DataError(f"{what}: expected an object, found {_describe_kind(value)}", file=path)
     return cast("dict[str, Any]", value)
 
 
 def require_list(value: Any, what: str, path: Path) -> list[Any]:
-    """The value as a JSON array; raises DataError naming ``what``, its place in the file."""
+    """Return the value as a JSON array; raises DataError naming ``what``, its place in the file."""
     if not isinstance(value, list):
         raise DataError(f"{what}: expected an array, found {_describe_kind(value)}", file=path)
     return cast("list[Any]", value)
 
 
 def require_text(value: Any, what: str, path: Path) -> str:
-    """A text, or a number as text (ids and scores come both ways); raises DataError."""
+    """Return a text, or a number as text (ids and scores occur as both); raises DataError."""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
-            raise DataError(f"{what}: {value} is no value", file=path)
+            raise DataError(f"{what}: {value} is not a valid value", file=path)
         return str(int(value)) if value == int(value) else str(value)
     raise DataError(f"{what}: expected text, found {_describe_kind(value)}", file=path)
 
@@ -82,9 +83,9 @@ def _describe_kind(value: object) -> str:
 
 
 def find_package_file(package: str, inside: str) -> Path:
-    """A data file inside an installed package, found without importing the package.
+    """Return a data file inside an installed package, without importing the package.
 
-    Raises MissingError where the package or the file is not there.
+    Raises MissingError if the package or the file does not exist.
     """
     found = importlib.util.find_spec(package)
     for place in (found.submodule_search_locations or ()) if found else ():

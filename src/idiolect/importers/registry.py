@@ -1,4 +1,4 @@
-"""The importers by name, and which one a path is for; knows no format itself."""
+"""The importers by name, and the detection of a path's format. Knows no format itself."""
 
 from __future__ import annotations
 
@@ -16,30 +16,28 @@ IMPORTERS: Mapping[str, Importer] = {
     module.IMPORTER.name: module.IMPORTER
     for module in (movielens, chitchat, perpcs, oppu, lamp, plain_jsonl, chat_jsonl)
 }
-"""In the order in which they are tried on a path."""
+"""In the order in which detection tries them."""
 
 
 def detect_importer(path: Path) -> Importer:
-    """The importer whose files stand at ``path``; raises MissingError or UsageError."""
+    """Return the importer for the files at ``path``; raises MissingError or UsageError."""
     if not path.exists():
         raise MissingError(f"{path}: no such file or folder")
     for importer in IMPORTERS.values():
         if importer.detect(path):
             return importer
     known = "\n".join(f"  {i.name}: {i.expects}" for i in IMPORTERS.values())
-    raise UsageError(
-        f"{path}: not a format that is known by its files; name one with --format:\n{known}"
-    )
+    raise UsageError(f"{path}: the format cannot be detected; name it with --format:\n{known}")
 
 
 def import_histories(
     path: Path | None = None, *, format: str = "", options: ImportOptions | None = None
 ) -> ImportedHistories:
-    """Read a foreign export; nothing is written.
+    """Read a data export; writes nothing.
 
-    ``path`` may be left out where the format names an installed package. Raises UsageError for an
-    unknown format or an option it does not take, MissingError for files that are not there, and
-    DataError, with file and line or record, for broken ones.
+    ``path`` is optional if the format reads an installed package. Raises UsageError for an unknown
+    format or an option that the format does not take, MissingError if files are missing, and
+    DataError, with file and line or record, if they are broken.
     """
     if format and format not in IMPORTERS:
         raise UsageError(f"unknown format {format!r}; known: {', '.join(IMPORTERS)}")
@@ -49,6 +47,7 @@ def import_histories(
     if path is not None and not path.exists():
         raise MissingError(f"{path}: no such file or folder")
     importer = IMPORTERS[format] if format or path is None else detect_importer(path)
+    # Reject options that the format would ignore.
     options = options or ImportOptions()
     for option in fields(options):
         if getattr(options, option.name) and option.name not in importer.options:

@@ -1,4 +1,4 @@
-"""What an importer gives back: histories, and a report of what was read, skipped and why."""
+"""The result of an import: histories, and a report of what was read, what was skipped, and why."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from idiolect.history.write import write_dataset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedRecords:
-    """Records left out for one reason."""
+    """Records that were skipped for one reason."""
 
     reason: str
     count: int
     first: str
-    """Where the first of them is: a line, or a record's place and key."""
+    """The place of the first of them: a line, or a record's position and key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileReport:
-    """What one file gave."""
+    """What was read from one file."""
 
     file: str
     unit: str
-    """What was counted: ``ratings``, ``turns``, ``history items and queries``."""
+    """What is counted: ``ratings``, ``turns``, ``history items and queries``."""
     read: int
     skipped: tuple[SkippedRecords, ...] = ()
 
     def format_lines(self) -> list[str]:
-        """``FILE: read N UNIT, skipped M``, and one line a reason."""
+        """Return ``FILE: read N UNIT, skipped M``, and one line per reason."""
         total = sum(s.count for s in self.skipped)
         head = f"{self.file}: read {self.read:,} {self.unit}, skipped {total:,}"
         if not self.skipped:
@@ -45,13 +45,13 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What every file gave, and what was decided on the way."""
+    """What was read from each file, and what the importer decided."""
 
     files: tuple[FileReport, ...]
     notes: tuple[str, ...] = ()
 
     def format_lines(self) -> list[str]:
-        """The report as ``--dry-run`` prints it."""
+        """Return the report as ``--dry-run`` prints it."""
         return [line for file in self.files for line in file.format_lines()] + [
             f"note: {note}" for note in self.notes
         ]
@@ -59,7 +59,7 @@ class ImportReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedHistories:
-    """Histories out of a foreign export, not yet written anywhere."""
+    """Histories from a data export, not written yet."""
 
     importer: str
     source: str
@@ -68,7 +68,7 @@ class ImportedHistories:
     """Sorted by person."""
     report: ImportReport
     splits: Mapping[str, str] = field(default_factory=dict[str, str])
-    """A person's part of the source, ``test`` or ``other``; absent where it has no parts."""
+    """The split of each person, ``test`` or ``other``; empty if the source has no splits."""
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def write_to_folder(self, folder: Path, *, name: str = "", overwrite: bool = False) -> Dataset:
@@ -87,14 +87,14 @@ class ImportedHistories:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """What can be said to an importer beside the path; each importer names those it takes."""
+    """Options of an import besides the path; each importer lists those it takes."""
 
     task: str = ""
-    """The task's name, where the files do not say."""
+    """The name of the task, if the files do not name it."""
     person: str = ""
-    """Whose chats these are, where the lines do not say."""
+    """The person whose chats these are, if the file does not say."""
     person_role: str = ""
-    """The role whose words are the person's own; ``user`` where not given."""
+    """The role whose words are the person's own; empty means ``user``."""
     split: str = ""
     """Only this split of the benchmark: ``train``, ``dev`` or ``test``."""
 
@@ -106,11 +106,11 @@ class Importer:
     name: str
     title: str
     expects: str
-    """Which files, in a sentence."""
+    """The files it reads, as one phrase."""
     detect: Callable[[Path], bool]
-    """Whether a path looks like this format, from names and first bytes only."""
+    """Whether a path looks like this format; checks only names and first bytes."""
     load: Callable[[Path | None, ImportOptions], ImportedHistories]
     options: tuple[str, ...] = ()
-    """The fields of ``ImportOptions`` that it takes."""
+    """The fields of ``ImportOptions`` that the format takes."""
     package: str = ""
-    """The installed package that is read where no path is given."""
+    """The installed package that is read if no path is given; empty if there is none."""

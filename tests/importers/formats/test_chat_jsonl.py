@@ -52,10 +52,10 @@ def test_openai_messages(tmp_path: Path) -> None:
         ("c:4", {"context": "them: Soup.\nme: too hot !!\nthem: Ice.", "reply": "yes"}, None, ()),
     ]
     assert {(s.reason, s.count) for s in imported.report.files[0].skipped} == {
-        ("it opens the conversation, so it answers nothing", 1),
-        ("a part of a message that is no text", 1),
+        ("the first turn of a conversation answers no other", 1),
+        ("a non-text part of a message", 1),
         ("an empty message", 1),
-        ("a tool's message", 1),
+        ("a tool message", 1),
     }
 
 
@@ -116,7 +116,7 @@ def test_the_same_conversation_twice_counts_once(tmp_path: Path) -> None:
     other = {"user": "u", "id": "c", "messages": [said("assistant", "x"), said("user", "y")]}
     imported = load(lines(tmp_path, record, record, other))
     assert [i.id for i in imported.histories[0].items] == ["c:1", "c:1#2"]
-    assert imported.report.files[0].skipped[0].reason == "the same record stands there twice"
+    assert imported.report.files[0].skipped[0].reason == "a duplicate of an earlier record"
 
 
 def test_halves_of_emoji_do_not_stop_the_dataset(tmp_path: Path) -> None:

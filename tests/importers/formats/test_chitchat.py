@@ -56,7 +56,7 @@ def test_turns_become_replies(tmp_path: Path) -> None:
     assert imported.report.format_lines() == [
         "dataset.json: read 3 turns, skipped 4, because",
         "  2: an empty message (first: conversation c1, turn 2, message 0)",
-        "  2: it opens the conversation, so it answers nothing "
+        "  2: the first turn of a conversation answers no other "
         "(first: conversation c1, turn 0, message 0)",
     ]
 
@@ -81,7 +81,7 @@ def test_a_conversation_that_goes_back_in_time_is_noted(tmp_path: Path) -> None:
     turns = [says("a", 30, "x"), says("b", 10, "y")]
     imported = import_histories(stored(tmp_path, {"c": {"messages": turns}}))
     assert imported.report.notes == (
-        "conversations with a message earlier than the one before it: 1",
+        "conversations with a message earlier than the previous one: 1",
     )
 
 
@@ -123,7 +123,7 @@ def test_broken_json_names_the_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"dataset\.json: the file is empty"):
         import_histories(path, format="chitchat")
     path.unlink()
-    with pytest.raises(MissingError, match=r"there is no dataset\.json"):
+    with pytest.raises(MissingError, match=r"no dataset\.json"):
         import_histories(tmp_path, format="chitchat")
 
 
@@ -133,7 +133,7 @@ def test_the_real_package() -> None:
     assert len(imported.histories) == 1_315
     assert imported.report.files[0].read == sum(len(h.items) for h in imported.histories) == 131_548
     assert [(s.reason, s.count) for s in imported.report.files[0].skipped] == [
-        ("it opens the conversation, so it answers nothing", 7_168),
+        ("the first turn of a conversation answers no other", 7_168),
         ("an empty message", 33),
     ]
     for history in imported.histories:

@@ -79,10 +79,9 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert imported.report.format_lines() == [
         "ml-100k.inter: read 2 ratings, skipped 3, because",
         "  2: the film is not in the list of films (first: line 3, film 99)",
-        "  1: the same record stands there twice (first: line 6)",
+        "  1: a duplicate of an earlier record (first: line 6)",
         "ml-100k.item: read 2 films, skipped 0",
-        "note: records under an id that another one of the same person has, "
-        "kept as ID#2, ID#3, ...: 1",
+        "note: records with an id that the person already has, kept as ID#2, ID#3, ...: 1",
     ]
     assert [i.id for i in imported.histories[0].items] == ["1", "1#2"]
 
@@ -122,7 +121,7 @@ def test_titles_and_years(tmp_path: Path) -> None:
         ("ml-100k.inter", INTER + "\t1\t4\t200\n", ":2", "the person or the film is empty"),
         ("ml-100k.inter", "7\t1\t4\t200\n", ":1", "expected the header"),
         ("ml-100k.inter", "", ":1", "expected the header"),
-        ("ml-100k.inter", INTER, "", "no ratings in it"),
+        ("ml-100k.inter", INTER, "", "the file contains no ratings"),
         ("ml-100k.item", ITEM + "1\tHeat\n", ":2", "2 columns instead of 4"),
     ],
 )

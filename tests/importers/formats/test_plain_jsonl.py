@@ -68,7 +68,7 @@ def test_out_of_a_dataset_and_in_again(tmp_path: Path) -> None:
 
 
 def test_the_task_must_be_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"name it with --task, one of lamp-1, .*reply"):
+    with pytest.raises(UsageError, match=r"give it with --task, one of lamp-1, .*reply"):
         load(stored(tmp_path), task="")
     with pytest.raises(UsageError, match="unknown task 'poetry'"):
         load(stored(tmp_path), task="poetry")
@@ -78,7 +78,7 @@ def test_broken_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"in\.jsonl:3: 'fields' must be an object"):
         load(stored(tmp_path, LINES[: LINES.index("}, ") + 1] + '}\n{"person": "p", "fields": []}'))
     one = '{"person": "p", "fields": {"text": "t", "title": "u"}, "split": "%s"}\n'
-    with pytest.raises(DataError, match=r"in\.jsonl:2: 'p' is in split 'b', but in 'a' above"):
+    with pytest.raises(DataError, match=r"in\.jsonl:2: 'p' is in split 'b' here, but in 'a' above"):
         load(stored(tmp_path, one % "a" + one % "b"))
     empty = stored(tmp_path, "\n")
     with pytest.raises(DataError, match=r"in\.jsonl: the file is empty"):

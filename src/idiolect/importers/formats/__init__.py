@@ -1,1 +1,1 @@
-"""One module per export format."""
+"""Import formats, one module each."""

@@ -1,8 +1,8 @@
-"""Chats with an assistant or with people, one JSON object each, as items of the *reply* task.
+"""Imports chats with an assistant or between people, one JSON object each, for the *reply* task.
 
-OpenAI's ``messages`` (role, content) and sharegpt's ``conversations`` (from, value), as JSONL or as
-one JSON array. The person is named by ``user``, ``user_id`` or ``person``; their words are those of
-one role, ``user`` unless said otherwise.
+Reads OpenAI's ``messages`` (role, content) and ShareGPT's ``conversations`` (from, value), as JSONL
+or as one JSON array. ``user``, ``user_id`` or ``person`` names the person. Their words are those of
+one role, ``user`` by default.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from idiolect.importers.parsing import read_start, require_list, require_object,
 from idiolect.importers.report import ImportedHistories, Importer, ImportOptions, ImportReport
 
 _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant"}
-"""sharegpt's names for the roles."""
+"""ShareGPT's names of the roles."""
 _INSTRUCTION_ROLES = ("system", "developer")
 _TOOL_ROLES = ("tool", "function", "observation", "function_call")
 _PERSON_KEYS = ("user", "user_id", "person")
@@ -30,7 +30,7 @@ _TIME_KEYS = ("timestamp", "created_at", "create_time", "time", "date")
 
 
 def _detect_format(path: Path) -> bool:
-    """By the first object: its keys come before its long texts."""
+    """Check the first object; its keys come before its long texts."""
     if not path.is_file() or path.suffix not in (".jsonl", ".json", ".ndjson"):
         return False
     start = read_start(path, 4096)
@@ -38,7 +38,7 @@ def _detect_format(path: Path) -> bool:
 
 
 def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
-    assert path is not None  # import_histories gives a path where there is no package
+    assert path is not None  # import_histories requires a path for formats without a package
     reader = _ChatReader(path, options.person, options.person_role or "user")
     array = read_start(path, 64).startswith("[")
     for line, value in iter_array(path) if array else iter_json_lines(path):
@@ -48,24 +48,27 @@ def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistor
 
 @dataclass(slots=True)
 class _ChatReader:
+    """Reads the conversations of one file. ``named`` is the person for all of them, or empty."""
+
     path: Path
     named: str
     role: str
     collector: HistoryCollector = field(default_factory=HistoryCollector)
     roles: set[str] = field(default_factory=set[str])
     number: int = 0
-    """Conversations so far: the id of one that has none."""
+    """Number of conversations so far; the id of a conversation without one."""
     tally: ReadCounts = field(init=False)
 
     def __post_init__(self) -> None:
         self.tally = ReadCounts(self.path.name, "turns")
 
     def add_conversation(self, line: int, value: Any) -> None:
-        """Add one conversation's turns of the person's role."""
+        """Add the turns of one conversation in which the person's role answers."""
         where = f"line {line}"
         record = require_object(value, where, self.path)
         user = next((record[key] for key in _PERSON_KEYS if record.get(key) is not None), None)
         user = "" if user is None else require_text(user, f"{where}, the person", self.path)
+        # An explicitly given person overrides the names in the file.
         person = self.named or user
         if not person.strip():
             raise DataError(
@@ -76,10 +79,11 @@ class _ChatReader:
             )
         self.number += 1
         name = require_text(record.get("id", self.number), f"{where}, id", self.path)
+        # If --person replaced the user's name, the original name is quoted as a voice.
         messages = list(self._iter_messages(record, where, user if user != person else ""))
         if messages and messages[0].sender == self.role:
             self.tally.count_skip(
-                "it opens the conversation, so it answers nothing", messages[0].where
+                "the first turn of a conversation answers no other", messages[0].where
             )
         for reply in iter_replies(messages, name):
             if reply.sender == self.role:
@@ -88,7 +92,8 @@ class _ChatReader:
     def _iter_messages(
         self, record: dict[str, Any], where: str, user: str
     ) -> Iterator[ChatMessage]:
-        """The messages that are someone's words; ``user`` is a partner's name, where known."""
+        """Yield the messages that contain someone's words; ``user`` is the partner's name, if
+        known."""
         key = "messages" if "messages" in record else "conversations"
         for number, value in enumerate(require_list(record.get(key), f"{where}, {key}", self.path)):
             place = f"{where}, {key}[{number}]"
@@ -96,10 +101,11 @@ class _ChatReader:
             said = entry.get("role", entry.get("from"))
             role = require_text(said, f"{place}, role", self.path).strip().lower()
             role = _ROLES.get(role, role)
+            # Instructions are no part of the conversation; tool output is counted as skipped.
             if role in _INSTRUCTION_ROLES:
                 continue
             if role in _TOOL_ROLES:
-                self.tally.count_skip("a tool's message", place)
+                self.tally.count_skip("a tool message", place)
                 continue
             self.roles.add(role)
             text = self._join_content(entry.get("content", entry.get("value")), place)
@@ -116,7 +122,7 @@ class _ChatReader:
             )
 
     def _join_content(self, content: Any, where: str) -> str:
-        """The text of a content: text itself, or a list of parts."""
+        """Return the text of a message's content, which is text or a list of parts."""
         if content is None:
             return ""
         if not isinstance(content, list):
@@ -132,23 +138,25 @@ class _ChatReader:
             if isinstance(part.get("text"), str):
                 texts.append(part["text"])
             else:
-                self.tally.count_skip("a part of a message that is no text", spot)
+                self.tally.count_skip("a non-text part of a message", spot)
         return "\n".join(texts)
 
     def _find_time(self, entry: dict[str, Any], record: dict[str, Any], where: str) -> float | None:
-        for holder in (entry, record):
+        """Return the time of the message, else that of the conversation, else ``None``."""
+        for source in (entry, record):
             for key in _TIME_KEYS:
-                if holder.get(key) is not None:
+                if source.get(key) is not None:
                     try:
-                        return to_unix(holder[key])
+                        return to_unix(source[key])
                     except DataError as error:
                         raise DataError(f"{where}, {key}: {error}", file=self.path) from error
         return None
 
     def build_result(self) -> ImportedHistories:
+        """Return everything that was read; raises DataError if it is nothing."""
         if not self.tally.read:
             raise DataError(
-                f"no turn of the role {self.role!r} answers another one; "
+                f"no turn of the role {self.role!r} answers another turn; "
                 f"roles found: {', '.join(sorted(self.roles)) or 'none'}",
                 file=self.path,
                 hint="name the person's role with --person-role",
@@ -167,7 +175,7 @@ class _ChatReader:
 
 IMPORTER = Importer(
     name="chat",
-    title="chats as JSONL: OpenAI messages or sharegpt",
+    title="chats as JSONL: OpenAI messages or ShareGPT",
     expects="a .jsonl or .json file whose objects have messages (role, content) or conversations "
     "(from, value), and user, user_id or person",
     detect=_detect_format,

@@ -1,6 +1,6 @@
-"""The Chit Chat Challenge (package ``chitchat-dataset``): conversations of two people.
+"""Imports the Chit Chat Challenge (package ``chitchat-dataset``): conversations of two people.
 
-One item per turn of a sender that follows the other's; times are the messages' own (a
+Creates one item per turn that follows the other person's turn. Times are those of the messages (a
 conversation's ``start`` is in another time zone and is not used).
 """
 
@@ -28,7 +28,7 @@ _FILE_NAME = "dataset.json"
 
 
 def _find_file(path: Path) -> Path | None:
-    """The file itself, or the one in a folder."""
+    """Return ``path`` itself if it is a file, or the dataset file in the folder."""
     file = path / _FILE_NAME if path.is_dir() else path
     return file if file.is_file() else None
 
@@ -45,28 +45,30 @@ def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistor
     place = path or find_package_file("chitchat_dataset", _FILE_NAME)
     file = _find_file(place)
     if file is None:
-        raise MissingError(f"{place}: there is no {_FILE_NAME}")
-    gatherer, tally = HistoryCollector(), ReadCounts(file.name, "turns")
+        raise MissingError(f"{place}: no {_FILE_NAME} found")
+    collector, tally = HistoryCollector(), ReadCounts(file.name, "turns")
     unordered = 0
     for name, value in require_object(read_json(file), "the file", file).items():
         messages = list(_iter_messages(name, value, file, tally))
         unordered += is_out_of_order(messages)
+        # People who only open conversations are kept, without items.
         for message in messages:
-            gatherer.add_person(message.sender)
+            collector.add_person(message.sender)
         if messages:
-            tally.count_skip("it opens the conversation, so it answers nothing", messages[0].where)
+            tally.count_skip("the first turn of a conversation answers no other", messages[0].where)
         for reply in iter_replies(messages, name):
-            gatherer.add_item(reply.sender, reply.record, tally)
+            collector.add_item(reply.sender, reply.record, tally)
     if not tally.read:
-        raise DataError("no conversation of two people in it", file=file)
-    notes = gatherer.build_notes()
+        raise DataError("the file contains no conversation of two people", file=file)
+    # Out-of-order messages are only noted: the order in the file is kept.
+    notes = collector.build_notes()
     if unordered:
-        notes += (f"conversations with a message earlier than the one before it: {unordered:,}",)
+        notes += (f"conversations with a message earlier than the previous one: {unordered:,}",)
     return ImportedHistories(
         importer="chitchat",
         source=file.name if path else "the chitchat-dataset package",
         task="reply",
-        histories=gatherer.build_histories(),
+        histories=collector.build_histories(),
         report=ImportReport(files=(tally.to_report(),), notes=notes),
     )
 

@@ -1,6 +1,7 @@
-"""MovieLens ratings: recbole's copy of ml-100k, GroupLens' ``u.data``, and ``ratings.csv``.
+"""Imports MovieLens ratings: recbole's copy of ml-100k, GroupLens' ``u.data``, and ``ratings.csv``.
 
-One item per rating, fields title, year, genres (comma-separated) and rating (``1`` to ``5``).
+Creates one item per rating with the fields title, year, genres (comma-separated) and rating (``1``
+to ``5``).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _GENRES = [
     "War",
     "Western",
 ]
-"""The order of the flags in ``u.item``, from the README of ml-100k."""
+"""The genre flags of ``u.item`` in order, from the README of ml-100k."""
 _TITLE = re.compile(r"(?P<title>.*\S)\s*\((?P<year>\d{4})\)\s*", re.DOTALL)
 _ARTICLE = re.compile(
     r"(?P<rest>[^()]+), (?P<article>The|A|An|La|Le|Les|Il|El|Das|Der|Die|L')(?P<more> \(.*\))?"
@@ -51,11 +52,13 @@ _HEADERS = {
     "ratings.csv": "userId,movieId,rating,timestamp",
     "movies.csv": "movieId,title,genres",
 }
-"""The columns by name; ``u.data`` and ``u.item`` have no header."""
+"""Header lines by file name; ``u.data`` and ``u.item`` have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class _FileLayout:
+    """The names of the ratings file and the films file of one layout."""
+
     ratings: str
     films: str
 
@@ -68,7 +71,7 @@ _LAYOUTS = (
 
 
 def _find_layout(path: Path) -> tuple[_FileLayout, Path] | None:
-    """The layout and its folder: ``path`` is the folder or one of the two files."""
+    """Return the layout and its folder; ``path`` is the folder or one of the two files."""
     for layout in _LAYOUTS:
         folder = path.parent if path.name in (layout.ratings, layout.films) else path
         if (folder / layout.ratings).is_file():
@@ -81,20 +84,21 @@ def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistor
     found = _find_layout(folder)
     if found is None:
         known = ", ".join(layout.ratings for layout in _LAYOUTS)
-        raise MissingError(f"{folder}: none of {known} is there")
+        raise MissingError(f"{folder}: none of {known} found")
     layout, folder = found
+    # Read the films first: a rating is stored with its film's fields.
     films_tally = ReadCounts(layout.films, "films")
     films = _read_films(folder / layout.films, films_tally)
-    gatherer, tally = HistoryCollector(), ReadCounts(layout.ratings, "ratings")
-    halves = _collect_ratings(folder / layout.ratings, films, gatherer, tally)
-    notes = gatherer.build_notes()
-    if halves:
-        notes += (f"half-star ratings rounded up to whole stars: {halves:,}",)
+    collector, tally = HistoryCollector(), ReadCounts(layout.ratings, "ratings")
+    rounded_count = _collect_ratings(folder / layout.ratings, films, collector, tally)
+    notes = collector.build_notes()
+    if rounded_count:
+        notes += (f"half-star ratings rounded up to whole stars: {rounded_count:,}",)
     return ImportedHistories(
         importer="movielens",
         source=layout.ratings if path else "recbole's ml-100k",
         task="rating",
-        histories=gatherer.build_histories(),
+        histories=collector.build_histories(),
         report=ImportReport(files=(tally.to_report(), films_tally.to_report()), notes=notes),
     )
 
@@ -102,11 +106,12 @@ def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistor
 def _collect_ratings(
     path: Path,
     films: Mapping[str, Mapping[str, str]],
-    gatherer: HistoryCollector,
+    collector: HistoryCollector,
     tally: ReadCounts,
 ) -> int:
-    """Add every rating of a known film; returns how many half stars were rounded."""
-    halves = 0
+    """Add every rating of a known film; returns the number of half-star ratings that were
+    rounded."""
+    rounded_count = 0
     for line, row in _iter_rows(path):
         where = f"line {line}"
         if len(row) < 4:
@@ -120,16 +125,18 @@ def _collect_ratings(
         if film not in films:
             tally.count_skip("the film is not in the list of films", f"{where}, film {film}")
             continue
-        halves += rating != int(rating)
+        # Half stars round up, so that ratings are the whole numbers 1 to 5.
+        rounded_count += rating != int(rating)
         fields = {**films[film], "rating": str(math.floor(rating + 0.5))}
         record = RawRecord(id=film, fields=fields, time=time, where=where)
-        gatherer.add_item(person, record, tally)
+        collector.add_item(person, record, tally)
     if not tally.read:
-        raise DataError("no ratings in it", file=path)
-    return halves
+        raise DataError("the file contains no ratings", file=path)
+    return rounded_count
 
 
 def _parse_number(text: str, path: Path, line: int) -> float:
+    """Parse a finite number; raises DataError with file and line."""
     try:
         value = float(text)
     except ValueError:
@@ -140,7 +147,7 @@ def _parse_number(text: str, path: Path, line: int) -> float:
 
 
 def _iter_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows with their lines, below the header where the format has one."""
+    """Yield the rows with their line numbers, without the header if the format has one."""
     lines = _iter_nonblank_lines(path, "latin-1" if path.name == "u.item" else "utf-8")
     if path.name in _HEADERS:
         number, header = next(lines, (1, ""))
@@ -150,6 +157,7 @@ def _iter_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                 file=path,
                 line=number,
             )
+    # u.item separates columns by "|", CSV by commas, the other files by tabs.
     for number, text in lines:
         if path.suffix != ".csv":
             yield number, text.split("|" if path.name == "u.item" else "\t")
@@ -165,6 +173,7 @@ def _iter_nonblank_lines(path: Path, encoding: str) -> Iterator[tuple[int, str]]
 
 
 def _read_films(path: Path, tally: ReadCounts) -> dict[str, dict[str, str]]:
+    """Return the fields of each film by its id."""
     films: dict[str, dict[str, str]] = {}
     for line, row in _iter_rows(path):
         fields = _parse_film(path, line, row)
@@ -177,6 +186,7 @@ def _read_films(path: Path, tally: ReadCounts) -> dict[str, dict[str, str]]:
 
 
 def _parse_film(path: Path, line: int, row: list[str]) -> dict[str, str]:
+    """Return the fields of one row of a films file."""
     if path.name == "u.item":
         if len(row) != 5 + len(_GENRES):
             raise DataError(f"{len(row)} columns instead of 24", file=path, line=line)
@@ -192,8 +202,9 @@ def _parse_film(path: Path, line: int, row: list[str]) -> dict[str, str]:
 
 
 def _build_film_fields(title: str, year: str, genres: list[str]) -> dict[str, str]:
-    """The film's fields; ``Godfather, The`` becomes ``The Godfather``, as people write it."""
+    """Return a film's fields; ``Godfather, The`` becomes ``The Godfather``, as people write it."""
     title = title.strip()
+    # Only recbole has the year in a column of its own.
     if not year and (found := _TITLE.fullmatch(title)):
         title, year = found["title"], found["year"]
     if moved := _ARTICLE.fullmatch(title):

@@ -1,4 +1,4 @@
-"""Idiolect's own plain JSONL (see ``history/jsonl.py``): any task's items and queries."""
+"""Imports Idiolect's plain JSONL (see ``history/jsonl.py``): items and queries of any task."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ def _detect_format(path: Path) -> bool:
 
 
 def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
-    assert path is not None  # import_histories gives a path where there is no package
+    assert path is not None  # import_histories requires a path for formats without a package
     if not options.task:
         raise UsageError(
-            f"{path}: plain JSONL does not say its task; name it with --task, "
+            f"{path}: plain JSONL does not name its task; give it with --task, "
             f"one of {', '.join(task_names())}"
         )
     task = get_task(options.task)
-    gatherer, tally, numbers = (
+    collector, tally, numbers = (
         HistoryCollector(),
         ReadCounts(path.name, "items and queries"),
         Counter[str](),
     )
     for line in read_lines(path):
         numbers[line.person] += 1
-        _require_same_split(line, gatherer, path)
-        gatherer.add_person(line.person, split=line.split)
+        _require_same_split(line, collector, path)
+        collector.add_person(line.person, split=line.split)
         lacking = _find_missing_field(line, task)
         if lacking:
             tally.count_skip(f"{line.kind} without {lacking!r}", f"line {line.number}")
             continue
+        # Lines without an id are numbered per person, counting skipped lines too.
         record = RawRecord(
             id=line.id or str(numbers[line.person]),
             fields=line.fields,
@@ -49,7 +50,7 @@ def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistor
             voices=line.voices,
             where=f"line {line.number}",
         )
-        add = gatherer.add_item if line.kind == "item" else gatherer.add_query
+        add = collector.add_item if line.kind == "item" else collector.add_query
         add(line.person, record, tally)
     if not numbers:
         raise DataError("the file is empty", file=path)
@@ -57,24 +58,25 @@ def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistor
         importer="jsonl",
         source=path.name,
         task=task.name,
-        histories=gatherer.build_histories(),
-        report=ImportReport(files=(tally.to_report(),), notes=gatherer.build_notes()),
-        splits=gatherer.splits,
+        histories=collector.build_histories(),
+        report=ImportReport(files=(tally.to_report(),), notes=collector.build_notes()),
+        splits=collector.splits,
     )
 
 
-def _require_same_split(line: HistoryLine, gatherer: HistoryCollector, path: Path) -> None:
-    before = gatherer.splits.get(line.person, line.split)
+def _require_same_split(line: HistoryLine, collector: HistoryCollector, path: Path) -> None:
+    """Raise DataError if an earlier line puts the person into another split."""
+    before = collector.splits.get(line.person, line.split)
     if line.split and before != line.split:
         raise DataError(
-            f"{line.person!r} is in split {line.split!r}, but in {before!r} above",
+            f"{line.person!r} is in split {line.split!r} here, but in {before!r} above",
             file=path,
             line=line.number,
         )
 
 
 def _find_missing_field(line: HistoryLine, task: Task) -> str:
-    """The first field that the task needs and the line has not, or only blank."""
+    """Return the first field that the task needs and the line lacks; empty if there is none."""
     needed = task.history_fields if line.kind == "item" else task.input_fields
     return next((name for name in needed if not line.fields.get(name, "").strip()), "")
 

@@ -65,7 +65,7 @@ def test_user_based_splits_side_by_side(tmp_path: Path) -> None:
     assert dev.items[0].time == to_unix("2015-01-01")
     assert train.queries[0].fields["title"] == "Gold"
     assert "title" not in test.queries[0].fields
-    assert imported.report.notes == ("queries without an answer, to be predicted only: 1",)
+    assert imported.report.notes == ("queries without an answer (prediction only): 1",)
     only = load(tmp_path / "LaMP_5", split="dev")
     assert [h.person for h in only.histories] == ["1"]
     assert load(tmp_path / "LaMP_5" / "dev_questions.json").histories == only.histories
@@ -151,7 +151,7 @@ def test_someone_in_two_parts_of_a_time_based_split_is_refused(tmp_path: Path) -
         "dev_questions.json": [question("2", make_paper("a"), user_id="u")],
     }
     write_files(tmp_path, files)
-    with pytest.raises(DataError, match=r"user u is in the dev questions too.*--split"):
+    with pytest.raises(DataError, match=r"user u is also in the dev questions.*--split"):
         load(tmp_path)
     assert len(load(tmp_path, split="train").histories) == 1
 
@@ -177,9 +177,9 @@ def test_unusable_records_are_counted(tmp_path: Path) -> None:
     assert {(s.reason, s.count) for s in imported.report.files[0].skipped} == {
         ("an item without 'text'", 1),
         ("an item without 'score'", 1),
-        ("an item whose 'score' is none of the task's", 1),
-        ("a query whose answer is none of the task's", 1),
-        ("the same record stands there twice", 1),
+        ("an item whose 'score' is not a choice of the task", 1),
+        ("a query whose answer is not a choice of the task", 1),
+        ("a duplicate of an earlier record", 1),
     }
 
 
@@ -202,10 +202,10 @@ GOOD = question("1", make_paper("a"))
         ("[\n\n{]", ":3: not JSON"),
         ("[\n3", ":2: expected ',' or ']', found nothing"),
         ("[] []", ":1: the array has ended"),
-        ("[]", "no questions in it"),
+        ("[]", "the file contains no questions"),
         ("[3]", "line 1: expected an object, found 3"),
         ([{**GOOD, "id": None}], "line 2, id: expected text, found nothing"),
-        ([{**GOOD, "input": 5.5, "profile": 3}], "no LaMP task words its questions like '5.5'"),
+        ([{**GOOD, "input": 5.5, "profile": 3}], "no LaMP task has questions like '5.5'"),
         ([{**GOOD, "profile": {}}], "question 1, profile: expected an array, found an object"),
         ([{**GOOD, "profile": ["x"]}], r"profile\[0\]: expected an object, found text"),
         (
@@ -249,7 +249,10 @@ def test_a_nan_date_is_refused(tmp_path: Path) -> None:
             {"golds": [{"id": "1", "output": "a"}, {"id": "1", "output": "b"}]},
             "two different answers",
         ),
-        ({"task": "LaMP_4", "golds": []}, "the answers are of LaMP_4, but the questions of lamp-5"),
+        (
+            {"task": "LaMP_4", "golds": []},
+            "the answers are for LaMP_4, but the questions for lamp-5",
+        ),
         ('{"task":\n }', "dev_outputs.json:2: not JSON"),
     ],
 )

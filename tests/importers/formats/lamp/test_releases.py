@@ -56,7 +56,7 @@ def test_oppu(tmp_path: Path) -> None:
         "user_top_100_history.json: read 6 history items and queries, skipped 0",
         "user_top_100_history_label.json: read 2 answers, skipped 0",
         "user_others.json: read 2 history items and queries, skipped 2, because",
-        "  1: a person who stands in an earlier place, whole (first: line 20, user t1)",
+        "  1: a person who is already in an earlier part (first: line 20, user t1)",
         "  1: a person with neither history nor query (first: line 37, user none)",
     ]
     dataset = imported.write_to_folder(tmp_path / "data")
@@ -107,7 +107,7 @@ def test_perpcs_parts(tmp_path: Path) -> None:
     assert imported.splits == {"t": "test", "c": "candidate", "b": "other", "r": "reserve"}
     assert imported.histories[-1].queries[0].fields["title"] == "From the labels"
     assert imported.report.notes == (
-        "queries with another answer than the file of answers, whose answer was taken: 1",
+        "queries whose own answer differs from the label file, which was used: 1",
     )
     for inside in ("test_100", "test_100/user_test_100.json", "user_base_LLM.json"):
         assert detect_importer(tmp_path / inside).name == "perpcs"
@@ -120,13 +120,13 @@ def test_a_citation_in_an_item_is_kept(tmp_path: Path) -> None:
     files = {"user_others.json": [person("u", [item], [{"id": "1", "input": sample.input}])]}
     imported = import_histories(write_files(tmp_path, files))
     assert imported.histories[0].items[0].fields["citation"] == "Hives"
-    assert imported.report.notes == ("queries without an answer, to be predicted only: 1",)
+    assert imported.report.notes == ("queries without an answer (prediction only): 1",)
 
 
 def test_a_person_without_queries_comes_first(tmp_path: Path) -> None:
     quiet, asking = person("a", [make_paper("1")], []), person("b", [], [make_query("1")])
     write_files(tmp_path, {"user_others.json": [quiet, asking]})
-    with pytest.raises(DataError, match="user a: no query, so the task is not known"):
+    with pytest.raises(DataError, match="user a: no query, so the task is unknown"):
         import_histories(tmp_path)
     imported = import_histories(tmp_path, options=ImportOptions(task="lamp-5"))
     assert [(len(h.items), len(h.queries)) for h in imported.histories] == [(1, 0), (0, 1)]
@@ -141,13 +141,13 @@ GOOD = person("u", [make_paper("a")], [make_query("1")])
         ("{", ":1: expected a JSON array"),
         ("[3 4]", ":1: expected ',' or ']'"),
         ('[{"a": \n', ":2: not JSON"),
-        ([], "no queries, so the task is not known"),
+        ([], "no queries, so the task is unknown"),
         ([{}], "line 2, user_id: expected text, found nothing"),
         ([{**GOOD, "user_id": " "}], "line 2: the user_id is empty"),
         ([{**GOOD, "profile": None}], "line 2, user u, profile: expected an array"),
         ([{**GOOD, "query": 7}], "line 2, user u, query: expected an array, found 7"),
         ([{**GOOD, "query": [{"id": "1"}]}], r"query\[0\].input"),
-        ([{**GOOD, "query": [{"id": "1", "input": "Hm"}]}], "no LaMP task words"),
+        ([{**GOOD, "query": [{"id": "1", "input": "Hm"}]}], "no LaMP task has questions like"),
         (
             [{**GOOD, "query": [make_query("1", gold={})]}],
             r"query\[0\].gold: expected text",
@@ -170,5 +170,5 @@ def test_a_broken_file_names_the_place(
 
 @pytest.mark.parametrize("name", ["oppu", "perpcs"])
 def test_an_empty_folder(tmp_path: Path, name: str) -> None:
-    with pytest.raises(MissingError, match=r"none of user_.* is there"):
+    with pytest.raises(MissingError, match=r"none of user_.* found"):
         import_histories(tmp_path, format=name)

@@ -1,1 +1,1 @@
-"""The LaMP benchmark and the releases of OPPU and Per-Pcs."""
+"""Imports the LaMP benchmark and the releases of OPPU and Per-Pcs."""

@@ -1,7 +1,8 @@
-"""The LaMP benchmark as published: ``*_questions.json`` with ``*_outputs.json``.
+"""Imports the LaMP benchmark as published: ``*_questions.json`` with ``*_outputs.json``.
 
-In the user-based split a question is a person; in the time-based one ``user_id`` joins questions.
-People of ``train`` files form the split ``other``, those of ``dev`` and ``test`` files ``test``.
+In the user-based split, each question is a person. In the time-based split, ``user_id`` joins the
+questions of a person. People of ``train`` files form the split ``other``, those of ``dev`` and
+``test`` files the split ``test``.
 """
 
 from __future__ import annotations
@@ -37,15 +38,18 @@ _SPLITS = {"train": "other", "dev": "test", "test": "test", "": ""}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _QuestionFile:
+    """One file of questions, and the file with their answers."""
+
     questions: Path
     outputs: Path | None
     split: str
-    """``train``, ``dev``, ``test``, or empty where the name does not say."""
+    """``train``, ``dev``, ``test``, or empty if the name does not say."""
 
 
 def _find_files(path: Path) -> list[_QuestionFile]:
-    """The question files at a path: itself, in the folder, or one folder below."""
+    """Find the question files: the path itself, in the folder, or one folder below."""
     if path.is_file():
+        # A file of answers selects its file of questions.
         path = path.with_name(path.name.replace("outputs", "questions"))
         found = [path] if path.is_file() and _QUESTIONS_NAME.fullmatch(path.name) else []
     else:
@@ -72,15 +76,15 @@ def _list_question_files(paths: Iterator[Path]) -> list[Path]:
 
 
 def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
-    assert path is not None  # import_histories gives a path where there is no package
+    assert path is not None  # import_histories requires a path for formats without a package
     files = [f for f in _find_files(path) if options.split in ("", f.split)]
     if not files:
         wanted = f"{options.split}_questions.json" if options.split else "*_questions.json"
-        raise MissingError(f"{path}: there is no {wanted}")
+        raise MissingError(f"{path}: no {wanted} found")
     splits = [f.split for f in files]
     if len(set(splits)) < len(splits):
         places = ", ".join(sorted(str(f.questions.parent) for f in files))
-        raise UsageError(f"{path} holds more than one LaMP task; give one of them: {places}")
+        raise UsageError(f"{path} contains more than one LaMP task; give one of them: {places}")
     reader = _QuestionReader(options.task, several=len(files) > 1)
     for file in files:
         reader.read_file(file)
@@ -89,6 +93,11 @@ def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistor
 
 @dataclass(slots=True)
 class _QuestionReader:
+    """Reads question files and collects the questions per person.
+
+    ``several``: more than one file is read, so ids are prefixed with the split.
+    """
+
     task_name: str
     several: bool
     task: Task | None = None
@@ -99,6 +108,7 @@ class _QuestionReader:
     unanswered: int = 0
 
     def read_file(self, file: _QuestionFile) -> None:
+        """Read one file of questions with its answers."""
         golds = records.read_gold_labels(file.outputs) if file.outputs else None
         tally = ReadCounts(file.questions.name, "history items and queries")
         self.tallies[file.split] = tally
@@ -117,12 +127,15 @@ class _QuestionReader:
         golds: GoldLabels | None,
         tally: ReadCounts,
     ) -> None:
+        """Read one question and its profile, and add them to the person."""
         path = file.questions
         name = require_text(entry.get("id"), f"{place}, id", path)
         where = f"{place}, question {name}"
+        # The first question determines the task of all.
         if self.task is None:
             text = require_text(entry.get("input"), f"{where}, input", path)
             self.task = records.find_task(text, golds, named=self.task_name, file=path)
+        # Parse everything before the check for a usable query, so that all skips are counted.
         person = self._identify_person(entry, name, where, file)
         gold = golds.answers.get(name) if golds else None
         query = records.parse_query(entry, gold, self.task, where=where, file=path, tally=tally)
@@ -141,38 +154,40 @@ class _QuestionReader:
     def _identify_person(
         self, entry: dict[str, Any], name: str, where: str, file: _QuestionFile
     ) -> str:
-        """The person's name; raises DataError for one who stands in two splits."""
-        if entry.get("user_id") is None:  # ids start anew in every file
+        """Return the person's id; raises DataError for a person in two splits."""
+        # Without a user id the question id is the person; these ids restart in every file.
+        if entry.get("user_id") is None:
             person = f"{file.split}-{name}" if self.several else name
         else:
             person = require_text(entry["user_id"], f"{where}, user_id", file.questions)
         if self.splits.setdefault(person, file.split) != file.split:
             raise DataError(
-                f"{where}: user {person} is in the {self.splits[person]} questions too",
+                f"{where}: user {person} is also in the {self.splits[person]} questions",
                 file=file.questions,
-                hint="a time-based split; import one part of it with --split",
+                hint="this is a time-based split; import one part of it with --split",
             )
         return person
 
     def build_result(self, source: str) -> ImportedHistories:
+        """Merge each person's questions and return the histories of all people."""
         if self.task is None:
-            raise DataError("no questions in it", file=source)
-        gatherer = HistoryCollector()
+            raise DataError("the file contains no questions", file=source)
+        collector = HistoryCollector()
         for person, questions in self.people.items():
             split = self.splits[person]
-            gatherer.add_person(person, split=_SPLITS[split])
-            merge_questions(person, questions, gatherer, self.tallies[split])
-        notes = gatherer.build_notes()
+            collector.add_person(person, split=_SPLITS[split])
+            merge_questions(person, questions, collector, self.tallies[split])
+        notes = collector.build_notes()
         if self.unanswered:
-            notes += (f"queries without an answer, to be predicted only: {self.unanswered:,}",)
+            notes += (f"queries without an answer (prediction only): {self.unanswered:,}",)
         files = tuple(tally.to_report() for tally in self.tallies.values())
         return ImportedHistories(
             importer="lamp",
             source=source,
             task=self.task.name,
-            histories=gatherer.build_histories(),
+            histories=collector.build_histories(),
             report=ImportReport(files=(*files, *self.answers), notes=notes),
-            splits=gatherer.splits,
+            splits=collector.splits,
         )
 
 

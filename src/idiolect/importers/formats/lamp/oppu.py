@@ -1,6 +1,6 @@
-"""The OPPU release: test people, their answers, and the others used for task adaptation.
+"""Imports the OPPU release: test people, their answers, and other people for task adaptation.
 
-A folder per task with ``user_top_100_history.json`` (tweets: ``user_more_100_history.json``), the
+One folder per task with ``user_top_100_history.json`` (tweets: ``user_more_100_history.json``), the
 same with ``_label``, and ``user_others.json``.
 """
 
@@ -17,7 +17,8 @@ _OTHERS_FILE = "user_others.json"
 
 
 def _find_parts(folder: Path) -> list[ReleasePart]:
-    """The files that are there; test people come first, so that nobody is both."""
+    """List the existing files; test people come first, because the first part with a person
+    counts."""
     parts: list[ReleasePart] = []
     for name in _TEST_FILES:
         file, labels = folder / name, folder / name.replace(".json", "_label.json")
@@ -40,11 +41,11 @@ def _detect_format(path: Path) -> bool:
 
 
 def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
-    assert path is not None  # import_histories gives a path where there is no package
+    assert path is not None  # import_histories requires a path for formats without a package
     folder = _locate_folder(path)
     parts = _find_parts(folder)
     if not parts:
-        raise MissingError(f"{folder}: none of {', '.join((*_TEST_FILES, _OTHERS_FILE))} is there")
+        raise MissingError(f"{folder}: none of {', '.join((*_TEST_FILES, _OTHERS_FILE))} found")
     return import_release("oppu", folder, parts, options)
 
 

@@ -1,6 +1,6 @@
-"""The Per-Pcs release: people for the base, candidates for sharing, and test people.
+"""Imports the Per-Pcs release: people for the base, candidates for sharing, and test people.
 
-A folder per task with ``user_base_LLM.json`` (split ``other``), ``user_anchor_candidate.json``
+One folder per task with ``user_base_LLM.json`` (split ``other``), ``user_anchor_candidate.json``
 (``candidate``), ``user_reserve_10_percent.json`` (``reserve``) and ``test_100/user_test_100.json``
 with its ``_label.json`` (``test``; tweets: ``user_more_100_history.json``).
 """
@@ -22,7 +22,8 @@ _OTHER_FILES = {
 
 
 def _find_parts(folder: Path) -> list[ReleasePart]:
-    """The files that are there; test people come first, so that nobody is both."""
+    """List the existing files; test people come first, because the first part with a person
+    counts."""
     places = [place / name for place in (folder / "test_100", folder) for name in _TEST_FILES]
     parts: list[ReleasePart] = []
     for file in [place for place in places if place.is_file()][:1]:
@@ -49,11 +50,11 @@ def _detect_format(path: Path) -> bool:
 
 
 def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
-    assert path is not None  # import_histories gives a path where there is no package
+    assert path is not None  # import_histories requires a path for formats without a package
     folder = _locate_folder(path)
     parts = _find_parts(folder)
     if not parts:
-        raise MissingError(f"{folder}: none of {', '.join((*_TEST_FILES, *_OTHER_FILES))} is there")
+        raise MissingError(f"{folder}: none of {', '.join((*_TEST_FILES, *_OTHER_FILES))} found")
     return import_release("perpcs", folder, parts, options)
 
 

@@ -1,6 +1,6 @@
-"""What a record of the LaMP benchmark is, whatever file it stands in: profile items and queries.
+"""Parses records of the LaMP benchmark from any of its file layouts: profile items and queries.
 
-Knows the seven tasks' keys; the wording of the inputs belongs to ``idiolect.tasks``.
+Knows the keys of the seven tasks. The wording of the inputs is defined in ``idiolect.tasks``.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from idiolect.tasks.registry import get_task, task_names
 from idiolect.tasks.task import Task
 
 _EXTRA_FIELDS = {"lamp-1": ("citation",), "lamp-2n": ("title",)}
-"""Fields that some releases' items have beside those that the task needs."""
+"""Fields that some releases have in addition to those that the task needs."""
 _OPTIONAL_FIELDS = {("lamp-1", "abstract")}
-"""A cited paper's title says enough without the abstract."""
+"""The title of a cited paper is enough without the abstract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldLabels:
-    """The answers by query id, out of a ``*_outputs.json`` or ``*_label.json``."""
+    """The gold answers by query id, from a ``*_outputs.json`` or ``*_label.json`` file."""
 
     path: Path
     task: str
-    """What the file says its task is, e.g. ``LaMP_5``."""
+    """The task that the file names, e.g. ``LaMP_5``."""
     answers: Mapping[str, str]
 
 
@@ -51,15 +51,15 @@ def read_gold_labels(path: Path) -> GoldLabels:
 
 
 def find_task(text: str, golds: GoldLabels | None, *, named: str, file: Path) -> Task:
-    """The task that an input string is worded for, or the one ``named``.
+    """Return the task ``named``, or the one whose wording matches an input string.
 
-    Raises DataError where no task has this wording, or where the file of answers is of another.
+    Raises DataError if no task has this wording, or if the file of answers belongs to another task.
     """
     task = get_task(named) if named else _find_task_by_wording(text, file)
-    said = re.search(r"\d", golds.task) if golds else None
-    if golds and said and said.group() not in task.name:
+    number = re.search(r"\d", golds.task) if golds else None
+    if golds and number and number.group() not in task.name:
         raise DataError(
-            f"the answers are of {golds.task}, but the questions of {task.name}", file=golds.path
+            f"the answers are for {golds.task}, but the questions for {task.name}", file=golds.path
         )
     return task
 
@@ -73,17 +73,17 @@ def _find_task_by_wording(text: str, file: Path) -> Task:
             continue
         if name.startswith("lamp-"):
             return task
-    raise DataError(
-        f"no LaMP task words its questions like {text[:80]!r}", file=file, hint="give --task"
-    )
+    raise DataError(f"no LaMP task has questions like {text[:80]!r}", file=file, hint="give --task")
 
 
 def parse_item(
     profile_item: Any, task: Task, *, where: str, file: Path, tally: ReadCounts
 ) -> RawRecord | None:
-    """A profile item as a record; ``None``, counted, where it lacks what the task learns from."""
+    """Return a profile item as a record; ``None``, counted as skipped, if it lacks what the task
+    needs."""
     entry = require_object(profile_item, where, file)
     fields: dict[str, str] = {}
+    # Collect the fields; a missing one is an error only if the task needs it.
     for name in (*task.history_fields, *_EXTRA_FIELDS.get(task.name, ())):
         text = require_text(
             entry.get(name) if entry.get(name) is not None else "", f"{where}.{name}", file
@@ -94,7 +94,7 @@ def parse_item(
             tally.count_skip(f"an item without {name!r}", where)
             return None
     if task.labelled and not _match_known_answer(task, fields):
-        tally.count_skip(f"an item whose {task.target_field!r} is none of the task's", where)
+        tally.count_skip(f"an item whose {task.target_field!r} is not a choice of the task", where)
         return None
     return RawRecord(
         id=require_text(entry.get("id", ""), f"{where}.id", file) or where,
@@ -113,16 +113,20 @@ def parse_query(
     file: Path,
     tally: ReadCounts,
 ) -> RawRecord | None:
-    """A question as a record, with its answer where that is known."""
+    """Return a question as a record, with its answer if that is known.
+
+    Returns ``None``, counted as skipped, if the answer is not a choice of the task.
+    """
     text = require_text(entry.get("input"), f"{where}.input", file)
     try:
         fields = dict(task.parse_input(text))
     except DataError as error:
         raise DataError(f"{where}.input: {error}", file=file) from error
+    # The answer becomes the query's target field.
     if gold is not None:
         fields[task.target_field] = gold
         if not _match_known_answer(task, fields):
-            tally.count_skip("a query whose answer is none of the task's", where)
+            tally.count_skip("a query whose answer is not a choice of the task", where)
             return None
     return RawRecord(
         id=require_text(entry.get("id"), f"{where}.id", file),
@@ -133,7 +137,10 @@ def parse_query(
 
 
 def _match_known_answer(task: Task, fields: dict[str, str]) -> bool:
-    """Whether the answer is one of the choices, in whatever case; corrects the case."""
+    """Whether the answer is one of the choices, ignoring case; corrects the case in ``fields``.
+
+    For a task without choices: whether the answer is not blank.
+    """
     if not task.choices:
         return bool(fields[task.target_field].strip())
     choices = {choice.casefold(): choice for choice in task.choices}

@@ -1,6 +1,7 @@
-"""What the OPPU and Per-Pcs releases share: files of ``{user_id, profile, query}`` per person.
+"""Reads what the OPPU and Per-Pcs releases share: files of ``{user_id, profile, query}`` per
+person.
 
-Which file holds whom is the layouts' (``oppu.py``, ``perpcs.py``).
+``oppu.py`` and ``perpcs.py`` know which file contains which people.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from idiolect.tasks.task import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasePart:
-    """One file of people, the split they form, and the file of their answers."""
+    """One file of people, the split they form, and the file with their answers."""
 
     file: Path
     split: str
@@ -32,7 +33,7 @@ class ReleasePart:
 def import_release(
     importer: str, folder: Path, parts: list[ReleasePart], options: ImportOptions
 ) -> ImportedHistories:
-    """Read a release's parts into histories, each person with the split of their part."""
+    """Read the parts of a release into histories; each person gets the split of their part."""
     reader = _ReleaseReader(options.task)
     reader.read_parts(parts)
     assert reader.task is not None
@@ -48,7 +49,7 @@ def import_release(
 
 @dataclass(slots=True)
 class _ReleaseReader:
-    """Reads parts one after another; someone in two parts belongs to the first one read."""
+    """Reads parts one after another. A person in two parts belongs to the first one."""
 
     task_name: str
     collector: HistoryCollector = field(default_factory=HistoryCollector)
@@ -70,11 +71,12 @@ class _ReleaseReader:
                 answers = ReadCounts(golds.path.name, "answers", read=len(golds.answers))
                 self.reports.append(answers.to_report())
         if self.task is None:
-            raise DataError("no queries, so the task is not known", file=parts[0].file)
+            raise DataError("no queries, so the task is unknown", file=parts[0].file)
 
     def _read_person(
         self, value: Any, place: str, part: ReleasePart, golds: GoldLabels | None, tally: ReadCounts
     ) -> None:
+        """Read one person's profile and queries."""
         entry = require_object(value, place, part.file)
         person = require_text(entry.get("user_id"), f"{place}, user_id", part.file)
         if not person.strip():
@@ -82,13 +84,15 @@ class _ReleaseReader:
         where = f"{place}, user {person}"
         profile = require_list(entry.get("profile"), f"{where}, profile", part.file)
         queries = require_list(entry.get("query"), f"{where}, query", part.file)
+        # Skip people of an earlier part, and people without data.
         if person in self._seen:
-            tally.count_skip("a person who stands in an earlier place, whole", where)
+            tally.count_skip("a person who is already in an earlier part", where)
             return
         self._seen.add(person)
         if not profile and not queries:
             tally.count_skip("a person with neither history nor query", where)
             return
+        # The first query of the file determines the task.
         task = self._find_task(queries, golds, where, part.file)
         self.collector.add_person(person, split=part.split)
         for number, item in enumerate(profile):
@@ -99,6 +103,7 @@ class _ReleaseReader:
         for number, query in enumerate(queries):
             spot = f"{where}, query[{number}]"
             question = require_object(query, spot, part.file)
+            # Answers come from the label file, or from the query itself.
             gold = self._find_gold(question, golds, spot, part.file)
             record = records.parse_query(
                 question, gold, task, where=spot, file=part.file, tally=tally
@@ -109,10 +114,11 @@ class _ReleaseReader:
     def _find_task(
         self, queries: list[Any], golds: GoldLabels | None, where: str, file: Path
     ) -> Task:
+        """Return the task, determined by the first person's first query unless it was named."""
         if self.task is None:
             if not queries and not self.task_name:
                 raise DataError(
-                    f"{where}: no query, so the task is not known", file=file, hint="give --task"
+                    f"{where}: no query, so the task is unknown", file=file, hint="give --task"
                 )
             first = require_object(queries[0], f"{where}, query[0]", file) if queries else {}
             text = (
@@ -126,7 +132,7 @@ class _ReleaseReader:
     def _find_gold(
         self, question: dict[str, Any], golds: GoldLabels | None, where: str, file: Path
     ) -> str | None:
-        """The answer in the file of answers, else the query's own."""
+        """Return the answer in the label file, or else the query's own."""
         own = question.get("gold", question.get("output"))
         text = None if own is None else require_text(own, f"{where}.gold", file)
         name = require_text(question.get("id"), f"{where}.id", file)
@@ -136,13 +142,13 @@ class _ReleaseReader:
         return gold
 
     def build_notes(self) -> tuple[str, ...]:
-        """What was decided on the way, as sentences."""
+        """Return what the reader decided, as sentences for the report."""
         notes = self.collector.build_notes()
         if self._unanswered:
-            notes += (f"queries without an answer, to be predicted only: {self._unanswered:,}",)
+            notes += (f"queries without an answer (prediction only): {self._unanswered:,}",)
         if self._disagreeing:
             notes += (
-                "queries with another answer than the file of answers, whose answer was taken: "
+                "queries whose own answer differs from the label file, which was used: "
                 f"{self._disagreeing:,}",
             )
         return notes
