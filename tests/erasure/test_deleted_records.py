@@ -233,7 +233,9 @@ def test_a_bound_that_cannot_be_kept_changes_nothing(
     worse = replace(hers(place), pairs={p: (a, b + 3) for p, (a, b) in hers(place).pairs.items()})
     before = place.read_files()
     monkeypatch.setattr(unlearning_run, "truncate_rank", lambda adapter, config: worse)
-    with pytest.raises(UsageError, match=r"no scale .* keeps retain perplexity within 1\.2 times"):
+    with pytest.raises(
+        UsageError, match=r"no scale .* keeps the retain perplexity within 1\.2 times"
+    ):
         forget(place)
     assert place.read_files() == before
 

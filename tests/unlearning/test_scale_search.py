@@ -44,8 +44,8 @@ def test_what_costs_nothing_ends_at_the_most() -> None:
 def test_what_breaks_is_never_chosen(broken: float) -> None:
     chosen = find_largest_scale(lambda s: 1.0 if s < 3 else broken, 1.05)
     assert 2.9 < chosen.scale < 3
-    with pytest.raises(UsageError, match=r"no scale from 0\.015625 on keeps .* 1\.05 times"):
+    with pytest.raises(UsageError, match=r"no scale from 0\.015625 up keeps .* 1\.05 times"):
         find_largest_scale(lambda s: 1.0 if s < MIN_SCALE else broken, 1.05)
-    with pytest.raises(UsageError, match=r"scale 4 makes .* guard of 1\.5 .* nothing was written"):
+    with pytest.raises(UsageError, match=r"scale 4 makes .* guard is 1\.5, .* nothing was written"):
         check_given_scale(lambda s: broken, 4.0, 1.5)
     assert check_given_scale(lambda s: 1.4, 4.0, 1.5).cost == 1.4

@@ -106,7 +106,7 @@ def test_all_weights_at_once() -> None:
 def test_a_scale_that_breaks_the_model_is_refused(taught: LoraAdapter) -> None:
     base = make_tiny_base()
     state = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
-    with pytest.raises(UsageError, match=r"scale 500 makes retain perplexity .* guard of 1\.5"):
+    with pytest.raises(UsageError, match=r"scale 500 makes the retain perplexity .* guard is 1\.5"):
         run(base, taught, scale=500.0)
     assert all(torch.equal(state[name], t) for name, t in base.model.state_dict().items())
 

@@ -1,1 +1,1 @@
-"""Knowledge taken out of a base model or an adapter, and the proof that it is gone."""
+"""Removes knowledge from a base model or an adapter. ``scorecard`` measures the result."""

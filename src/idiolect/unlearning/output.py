@@ -1,7 +1,8 @@
-"""What was unlearned as a folder: a base merged, an adapter with its ranks stacked.
+"""Writes an unlearned model to a folder: a merged base, or an adapter with concatenated ranks.
 
-The delta itself is never written: it is the model that should not be. Whoever has both the model
-before and the one after can work it out, so what should not be had is not to be passed on either.
+The delta itself is never written. For a method that negates, the base plus the delta is the harmful
+model. Anyone who has the models before and after can compute the delta, so do not publish both if
+the delta must stay private.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from idiolect.unlearning.task_arithmetic import weight_updates
 
 
 def require_publishable(target: UnlearnTarget, out: Path) -> None:
-    """Raise UsageError where ``out`` is taken, or the base has no files to be written anew."""
+    """Raise UsageError if ``out`` already exists, or if the base has no files to rewrite."""
     check_destination(out)
     if target.adapter is None and target.base.folder is None:
         raise UsageError("a base made in memory cannot be published; save it as a folder first")
@@ -32,9 +33,9 @@ def require_publishable(target: UnlearnTarget, out: Path) -> None:
 def publish_model(
     target: UnlearnTarget, made: UnlearnResult, out: Path, about: Mapping[str, Any]
 ) -> None:
-    """Write the model after unlearning, whole or not at all; equal runs give equal bytes.
+    """Write the unlearned model atomically. Equal runs write equal bytes.
 
-    ``about``: what the manifest says of how it was made.
+    ``about``: the manifest's record of how the model was made.
     """
     if target.adapter is None:
         _publish_base(target, made, out, about)
@@ -53,9 +54,11 @@ def publish_model(
 def _publish_base(
     target: UnlearnTarget, made: UnlearnResult, out: Path, about: Mapping[str, Any]
 ) -> None:
-    """The weights, merged in fp32, as a base folder that names its parent and its people."""
+    """Write the weights, merged in fp32, as a base folder whose manifest names the parent and the
+    contributors."""
     base = target.base
     assert base.folder is not None
+    # A base that was unlearned before keeps its earlier records.
     known = (
         Manifest.read_unchecked(base.folder).config
         if (base.folder / Manifest.NAME).is_file()

@@ -1,6 +1,6 @@
-"""Knowledge taken out of a base or of a person's adapter, in memory: train, choose a scale, apply.
+"""Unlearns a base or a person's adapter in memory: trains a delta, chooses a scale, applies it.
 
-Knows no files; ``publish.py`` writes what comes out.
+Reads and writes no files; ``output.py`` writes the result.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ from idiolect.unlearning.train import DeltaConfig, train_on_sets
 from idiolect.unlearning.trainee import Delta
 
 MAX_MEASURED_PAIRS = 128
-"""Pairs, at most, on which perplexity and forgetting are measured."""
+"""Upper limit on the pairs that perplexity and forgetting are measured on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnConfig(DeltaConfig, MethodSettings):
-    """Which method, how its delta is trained, and how far the model moves along it."""
+    """The method, how its delta is trained, and how much of the delta is applied."""
 
     method: str = "sku"
     scale: float | None = None
-    """How much of the delta is applied; ``None``: the largest that ``retain_bound`` allows (at most
-    what was trained, for a method that keeps its delta)."""
+    """How much of the delta is applied. ``None`` finds the largest scale within ``retain_bound``
+    (at most 1 for a method that keeps its delta)."""
     retain_bound: float = 1.05
-    """How many times its value the perplexity on held-out retain text may become."""
+    """Upper limit on the perplexity on held-out retain text, relative to its value before."""
     guard: float = 1.5
-    """The same for a scale that was asked for: beyond it nothing is written."""
+    """The same limit for an explicit ``scale``. If it is exceeded, nothing is written."""
     held_out: float = 0.2
-    """Share of the retain set's prompts that is measured on and not trained on."""
+    """Fraction of the retain set's prompts that is measured on and not trained on."""
     dtype: DtypeName = "auto"
     device: str = "auto"
 
@@ -72,7 +72,8 @@ class UnlearnConfig(DeltaConfig, MethodSettings):
 
     @classmethod
     def with_method_defaults(cls, method: str) -> UnlearnConfig:
-        """The defaults with a method's own rate and steps; raises UsageError for an unknown one."""
+        """Return the defaults with the method's own learning rate and steps. Raises UsageError if
+        the method is unknown."""
         plain = cls(method=method)
         own = {"rate": plain.selected_method.rate, "steps": plain.selected_method.steps}
         return replace(plain, train=replace(plain.train, **own))
@@ -84,7 +85,8 @@ class UnlearnConfig(DeltaConfig, MethodSettings):
 
     @property
     def effective_settings(self) -> dict[str, Any]:
-        """The settings that took part, plain: those of the other methods are left out."""
+        """The settings that affect the result, as plain data; settings of the other methods are
+        left out."""
         others = {
             name for name in to_plain(MethodSettings()) if name != self.method.replace("-", "_")
         }
@@ -93,7 +95,7 @@ class UnlearnConfig(DeltaConfig, MethodSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Perplexities:
-    """What a model is like on both sets; perplexities a token."""
+    """A model's perplexity per token on both sets."""
 
     retain_perplexity: float
     """On held-out retain pairs."""
@@ -103,15 +105,17 @@ class Perplexities:
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnResult:
-    """What came of unlearning, in memory. Whoever has the delta has the model that must not be."""
+    """The result of unlearning, in memory. Do not publish ``delta``: for a method that negates, the
+    base plus the delta is the harmful model."""
 
     base: Base
     adapter: LoraAdapter | None
-    """The model after unlearning: an adapter on the base, or a changed base alone."""
+    """The model after unlearning is this adapter on ``base``, or a changed ``base`` alone if
+    ``None``."""
     delta: Delta
     scale: float
     factor: float
-    """What the delta was multiplied with: minus the scale where it was negated."""
+    """The factor applied to the delta: the scale, negative if the method negates."""
     before: Perplexities
     after: Perplexities
     steps: int
@@ -129,17 +133,17 @@ def unlearn(
     *,
     listener: Listener = null_listener,
 ) -> UnlearnResult:
-    """Take what the forget set says out of a base, or out of a person's adapter on it.
+    """Remove what the forget set says from a base, or from a person's adapter on it.
 
-    The base is never written to. Raises UsageError for empty or overlapping sets and for a scale
-    that breaks the model, TrainingError where training does not stay finite.
+    The base is never modified. Raises UsageError if a set is empty, if the sets overlap, or if the
+    scale breaks the model, and TrainingError if the loss becomes non-finite.
     """
     prompter = PromptRenderer(base.tokenizer, config.prompt)
-    going, staying = (
+    forget_items, retain_items = (
         tokenize_pairs(prompter, pairs, answer_tokens=config.answer_tokens)
         for pairs in (forget, retain)
     )
-    return unlearn_items(base, adapter, going, staying, config, listener=listener)
+    return unlearn_items(base, adapter, forget_items, retain_items, config, listener=listener)
 
 
 def unlearn_items(
@@ -152,33 +156,41 @@ def unlearn_items(
     shape: Callable[[LoraAdapter], LoraAdapter] | None = None,
     listener: Listener = null_listener,
 ) -> UnlearnResult:
-    """The same of sets that are tokens already.
+    """Like ``unlearn``, for sets that are already tokenized.
 
-    ``shape``: what becomes of an adapter that comes out, at every scale that is tried; it is the
-    shaped one that keeps within the bounds, and is measured.
+    ``shape`` post-processes the resulting adapter at every scale that is tried (for example,
+    truncates its rank). Bounds and measurements apply to the processed adapter.
     """
     started = time.monotonic()
-    method, given = config.selected_method, _prepare_sets(forget, retain, config)
+    method, prepared = config.selected_method, _prepare_sets(forget, retain, config)
     listener(
         Message(
-            text=f"{method.title}: {len(forget):,} pairs to forget, {len(given.sets.retain):,} to "
-            f"retain, {len(given.holdout_examples):,} more to measure on"
+            text=f"{method.title}: {len(forget):,} pairs to forget, "
+            f"{len(prepared.sets.retain):,} to retain, "
+            f"{len(prepared.holdout_examples):,} more to measure on"
         )
     )
-    before = given.measure_perplexities(base, adapter)
-    trained = train_on_sets(base, adapter, given.sets, method, config, listener=listener)
+    # Perplexities before training are the reference for every scale.
+    before = prepared.measure_perplexities(base, adapter)
+    # Stage 1: train the delta on top of the frozen model.
+    trained = train_on_sets(base, adapter, prepared.sets, method, config, listener=listener)
 
+    # Stage 2: apply the delta at different scales and measure what each one costs on retain text.
     def model_at(scale: float) -> tuple[Base, LoraAdapter | None]:
-        model, beside = apply_delta(base, adapter, trained.delta, signed_factor(method, scale))
-        return model, (shape(beside) if shape is not None and beside is not None else beside)
+        model, combined = apply_delta(base, adapter, trained.delta, signed_factor(method, scale))
+        if shape is not None and combined is not None:
+            combined = shape(combined)
+        return model, combined
 
     def measure_cost(scale: float) -> float:
         cost = (
-            compute_perplexity(*model_at(scale), given.holdout_examples) / before.retain_perplexity
+            compute_perplexity(*model_at(scale), prepared.holdout_examples)
+            / before.retain_perplexity
         )
         listener(Message(text=f"scale {scale:.3g}: retain perplexity {cost:.3f} times what it was"))
         return cost
 
+    # The chosen model is rebuilt, because candidates are not kept in memory.
     chosen = _choose_scale(measure_cost, config)
     new_base, new_adapter = model_at(chosen.scale)
     return UnlearnResult(
@@ -188,7 +200,7 @@ def unlearn_items(
         scale=chosen.scale,
         factor=signed_factor(method, chosen.scale),
         before=before,
-        after=given.measure_perplexities(new_base, new_adapter),
+        after=prepared.measure_perplexities(new_base, new_adapter),
         steps=trained.steps,
         first_loss=trained.first_loss,
         last_loss=trained.last_loss,
@@ -205,9 +217,10 @@ def unlearn_adapter(
     *,
     listener: Listener = null_listener,
 ) -> UnlearnResult:
-    """Take what the forget set says out of an adapter, and keep its settings: rank and modules.
+    """Remove what the forget set says from an adapter, and keep the adapter's rank and target
+    modules.
 
-    Raises as ``unlearn``, and MismatchError for an adapter that is not LoRA.
+    Raises the same errors as ``unlearn``, and MismatchError if the adapter is not LoRA.
     """
     own = require_lora(adapter)
     # A delta on other modules, or of a higher rank in sum, would not fit into what is stored.
@@ -218,16 +231,16 @@ def unlearn_adapter(
 
 @dataclass(frozen=True, kw_only=True)
 class _PreparedSets:
-    """Both sets as tokens: what is trained on, and what is measured on."""
+    """Tokenized sets, split into what is trained on and what is measured on."""
 
     sets: ForgetRetainSets
     holdout_examples: tuple[Example, ...]
-    """Of the retain set, not trained on."""
+    """Retain examples that are not trained on."""
     forget_examples: tuple[Example, ...]
-    """Of the forget set."""
+    """Forget examples to measure on; they are trained on as well."""
 
     def measure_perplexities(self, base: Base, adapter: LoraAdapter | None) -> Perplexities:
-        """What a model is like on both."""
+        """Measure a model's perplexity on both sets."""
         return Perplexities(
             retain_perplexity=compute_perplexity(base, adapter, self.holdout_examples),
             forget_perplexity=compute_perplexity(base, adapter, self.forget_examples),
@@ -249,7 +262,8 @@ def _prepare_sets(
 
 
 def _choose_scale(cost_at: Callable[[float], float], config: UnlearnConfig) -> ScaleChoice:
-    """The scale that was asked for, or the largest; a kept delta goes no further than trained."""
+    """Check the explicit scale, or search for the largest one. For a kept delta the search stops at
+    1, the trained model."""
     if config.scale is not None:
         return check_given_scale(cost_at, config.scale, config.guard)
     most = MAX_SCALE if config.selected_method.direction == "negate" else 1.0
@@ -259,11 +273,11 @@ def _choose_scale(cost_at: Callable[[float], float], config: UnlearnConfig) -> S
 def compute_perplexity(
     base: Base, adapter: LoraAdapter | None, examples: Sequence[Example]
 ) -> float:
-    """exp of the mean negative log likelihood a target token, over all of them; infinite where it
-    is more than a float holds."""
-    whose = {} if adapter is None else {"it": adapter}
+    """Return exp of the mean negative log-likelihood per target token over all examples, or
+    infinity if that overflows a float."""
+    adapters = {} if adapter is None else {"it": adapter}
     with prepack_linear(base.model):
-        found = Generator(base, whose).compute_likelihoods(
+        found = Generator(base, adapters).compute_likelihoods(
             [("it", example) for example in examples]
         )
     mean = sum(one.nll for one in found) / sum(one.tokens for one in found)
@@ -273,17 +287,19 @@ def compute_perplexity(
 def _split_holdout(
     retain: Sequence[K], config: UnlearnConfig
 ) -> tuple[tuple[K, ...], tuple[K, ...]]:
-    """Retain pairs to measure on, and to train on; no prompt is among both."""
+    """Split retain pairs into those to measure on and those to train on. No prompt is in both."""
     prompts = len({pair.key for pair in retain})
     if prompts < 2:
         raise UsageError("the retain set has a single prompt; at least two are needed")
+    # Both parts get at least one prompt.
     share = min(max(config.held_out, 1 / prompts), 1 - 1 / prompts)
     measured, rest = split_by_prompt(retain, share, seed=config.train.seed, purpose="held out")
     return cap_measured_pairs(measured, config.train.seed), rest
 
 
 def cap_measured_pairs(pairs: Sequence[K], seed: int) -> tuple[K, ...]:
-    """All pairs, or those of so many seeded prompts that they are about ``MEASURED``."""
+    """Return all pairs, or the pairs of a seeded sample of prompts if there are more than
+    ``MAX_MEASURED_PAIRS``."""
     if len(pairs) <= MAX_MEASURED_PAIRS:
         return tuple(pairs)
     some, _ = split_by_prompt(pairs, MAX_MEASURED_PAIRS / len(pairs), seed=seed, purpose="measured")

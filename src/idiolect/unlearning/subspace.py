@@ -1,10 +1,12 @@
-"""The step after training: a delta is kept off what retain text gives each module to read.
+"""Projects a delta off the directions in which retain text drives each module's inputs.
 
-The directions in which a module's inputs are largest on retain text are taken out of what the delta
-reads, so that it changes little there and bears a larger scale. That updates orthogonal to old
-inputs leave old behaviour alone is gradient projection memory's idea (Saha et al., 2021,
-arXiv:2103.09762), and AlphaEdit's (Fang et al., 2025, arXiv:2410.02355).
-Shapes: ``N`` tokens, ``D`` width of a module's input, ``K`` directions.
+After training, the top singular directions of a module's inputs on retain text are removed from the
+input side of its update. The delta then changes little on retain text and tolerates a larger scale.
+Updates orthogonal to old inputs preserve old behavior: this is the idea of gradient projection
+memory (Saha et al., 2021, arXiv:2103.09762) and AlphaEdit (Fang et al., 2025, arXiv:2410.02355).
+
+Shapes: ``B`` rows, ``T`` positions, ``N`` tokens, ``O`` outputs of a module, ``D`` width of its
+input, ``K`` directions.
 """
 
 from __future__ import annotations
@@ -27,11 +29,12 @@ from idiolect.prompts.render import Example
 from idiolect.unlearning.trainee import FORWARD_TOKENS, Delta, TrainableModel, WeightDelta
 
 SAMPLE_TOKENS = 2048
-"""Retain pairs of about so many tokens, drawn by the seed, say what a module reads."""
+"""Approximate number of retain tokens, from a seeded sample, on which inputs are recorded."""
 MAX_FRACTION = 1 / 8
-"""Of a module's width: of a delta that is blind to more, too little is left."""
+"""Upper limit on the removed directions as a fraction of a module's width. A delta that loses more
+retains too little of its effect."""
 RANK_TOLERANCE = 2e-7
-"""Squared singular values below so much of the largest are rounding."""
+"""Squared singular values below this fraction of the largest are rounding noise."""
 
 
 def project_out_retain(
@@ -43,10 +46,10 @@ def project_out_retain(
     *,
     seed: int,
 ) -> Delta:
-    """The delta, blind to the ``count`` largest directions of each module's inputs on retain text.
+    """Remove the ``count`` largest input directions of each module on retain text from the delta.
 
-    At most an eighth of a module's width is taken. Embeddings, norms and biases of a full delta
-    stay as they are.
+    At most ``MAX_FRACTION`` of a module's width is removed. Embeddings, norms, and biases of a full
+    delta stay unchanged.
     """
     paths = [path for path in _list_module_paths(base, delta) if _cap_rank(base, path, count)]
     found = _collect_inputs(base, trainee, paths, retain, seed)
@@ -59,28 +62,34 @@ def project_out_retain(
     )
 
 
-def top_singular_vectors(inputs: Tensor, count: int) -> Tensor:
-    """The right singular vectors [K, D] of inputs [N, D] with the largest singular values; fewer
-    where inputs have fewer."""
-    wide = inputs.shape[0] < inputs.shape[1]
-    products = inputs @ inputs.T if wide else inputs.T @ inputs
-    start = np.ones(len(products), dtype=np.float32)  # else it is drawn, by nobody's seed
+def top_singular_vectors(inputs_ND: Tensor, count: int) -> Tensor:
+    """Return the right singular vectors [K, D] of inputs with the largest singular values;
+    fewer than ``count`` if the rank of the inputs is lower."""
+    # The eigenvectors of the smaller Gram matrix give the singular vectors, [N, N] or [D, D].
+    wide = inputs_ND.shape[0] < inputs_ND.shape[1]
+    products = inputs_ND @ inputs_ND.T if wide else inputs_ND.T @ inputs_ND
+    # Without a start vector eigsh draws an unseeded random one.
+    start = np.ones(len(products), dtype=np.float32)
+    # eigsh requires fewer vectors than the matrix has rows.
     count = min(count, len(products) - 1)
     if count < 1:
-        return inputs[:0]
+        return inputs_ND[:0]
     values, found = eigsh(products.cpu().numpy(), k=count, v0=start)
     there = values > RANK_TOLERANCE * values.max()
-    vectors = torch.from_numpy(np.ascontiguousarray(found.T[there])).to(inputs)
-    return torch.nn.functional.normalize(vectors @ inputs) if wide else vectors
+    vectors = torch.from_numpy(np.ascontiguousarray(found.T[there])).to(inputs_ND)
+    # Left singular vectors times the inputs are the right ones, up to their lengths.
+    return torch.nn.functional.normalize(vectors @ inputs_ND) if wide else vectors
 
 
 def project_out(delta: Delta, directions: Mapping[str, Tensor]) -> Delta:
-    """The delta with W (1 - V' V) for each module's W; V: its orthonormal directions [K, D]."""
+    """Replace each module's update W with W (1 - V' V), where V holds its orthonormal directions
+    [K, D]."""
     if isinstance(delta, WeightDelta):
         tensors = dict(delta.tensors)
-        for path, some in directions.items():
-            tensors[f"{path}.weight"] = _project(tensors[f"{path}.weight"], some)
+        for path, directions_KD in directions.items():
+            tensors[f"{path}.weight"] = _project(tensors[f"{path}.weight"], directions_KD)
         return replace(delta, tensors=tensors)
+    # A LoRA's update is B A, so projecting A alone projects the product.
     pairs = {
         path: (_project(a, directions[path]) if path in directions else a, b)
         for path, (a, b) in delta.pairs.items()
@@ -88,15 +97,17 @@ def project_out(delta: Delta, directions: Mapping[str, Tensor]) -> Delta:
     return replace(delta, pairs=pairs)
 
 
-def _project(weight: Tensor, some: Tensor) -> Tensor:
-    some = some.to(weight)
-    return weight - (weight @ some.T) @ some
+def _project(weight_OD: Tensor, directions_KD: Tensor) -> Tensor:
+    directions_KD = directions_KD.to(weight_OD)
+    return weight_OD - (weight_OD @ directions_KD.T) @ directions_KD
 
 
 def _list_module_paths(base: Base, delta: Delta) -> list[str]:
+    """Return the paths of the linear modules that the delta changes, without the output head."""
     if not isinstance(delta, WeightDelta):
         return list(delta.pairs)
-    decoder = {id(module) for module in base.model.get_decoder().modules()}  # not the output head
+    # The decoder excludes the output head.
+    decoder = {id(module) for module in base.model.get_decoder().modules()}
     return [
         path
         for path, module in base.model.named_modules()
@@ -105,31 +116,35 @@ def _list_module_paths(base: Base, delta: Delta) -> list[str]:
 
 
 def _cap_rank(base: Base, path: str, count: int) -> int:
+    """Return the number of directions to remove from a module, at most ``MAX_FRACTION`` of its
+    width."""
     return min(count, int(base.model.get_submodule(path).in_features * MAX_FRACTION))
 
 
 def _collect_inputs(
     base: Base, trainee: TrainableModel, paths: Sequence[str], retain: Sequence[Example], seed: int
 ) -> dict[str, list[Tensor]]:
-    """What each module reads in the model that training began with, of about ``TOKENS`` tokens."""
+    """Record each module's inputs on about ``SAMPLE_TOKENS`` retain tokens, in the model before
+    training. Returns a list of [N, D] tensors per module path."""
     found: dict[str, list[Tensor]] = {path: [] for path in paths}
     some = _sample_examples(retain, seed)
     for parcel in batches_within_token_budget([len(e.ids) for e in some], FORWARD_TOKENS):
         rows = [some[i] for i in parcel]
         batch = collate(rows, pad=base.pad_token_id, device=base.device)
-        # The last token predicts nothing that is trained on.
-        places = torch.arange(batch.ids.shape[1] - 1, device=base.device)
-        kept = places < batch.length[:, None] - 1
+        # The last token predicts nothing that is trained on, so its inputs are left out.
+        positions_T = torch.arange(batch.ids.shape[1] - 1, device=base.device)
+        kept_BT = positions_T < batch.length[:, None] - 1
         with (
             torch.no_grad(),
             trainee.use_initial_model(rows) as model,
-            _record_inputs(model, kept, found),
+            _record_inputs(model, kept_BT, found),
         ):
             model.get_decoder()(input_ids=batch.ids[:, :-1], use_cache=False)
     return found
 
 
 def _sample_examples(retain: Sequence[Example], seed: int) -> list[Example]:
+    """Return a seeded sample of examples with about ``SAMPLE_TOKENS`` tokens in total."""
     left, found = SAMPLE_TOKENS, list[Example]()
     for example in random.Random(derive_seed(seed, "spare")).sample(retain, len(retain)):
         if left <= 0:
@@ -140,11 +155,14 @@ def _sample_examples(retain: Sequence[Example], seed: int) -> list[Example]:
 
 
 @contextmanager
-def _record_inputs(model: Any, kept: Tensor, found: Mapping[str, list[Tensor]]) -> Iterator[None]:
-    """Add what modules read, where ``kept`` [B, T] is true, in a forward."""
+def _record_inputs(
+    model: Any, kept_BT: Tensor, found: Mapping[str, list[Tensor]]
+) -> Iterator[None]:
+    """Append what each module reads at the positions where ``kept_BT`` is true, during a
+    forward."""
 
     def make_hook(parts: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, args: parts.append(args[0].detach()[kept])
+        return lambda _, args: parts.append(args[0].detach()[kept_BT])
 
     handles = [
         model.get_submodule(path).register_forward_pre_hook(make_hook(parts))

@@ -1,4 +1,5 @@
-"""What a verb is asked to unlearn: a base, an exported adapter, or somebody's in a store."""
+"""Opens the model that a command unlearns: a base, an exported adapter, or a person's adapter in a
+store."""
 
 from __future__ import annotations
 
@@ -21,14 +22,15 @@ from idiolect.storage.manifest import Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnTarget:
-    """A model to unlearn, in memory, and what is known of it."""
+    """A model to unlearn, in memory, and its metadata."""
 
     base: Base
     adapter: LoraAdapter | None = None
     base_name: str = ""
-    """How an adapter's folder names its base."""
+    """The name of the base in an exported adapter's files."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What its manifest says beside base and kind, e.g. whose pieces it is made of."""
+    """Manifest entries other than base and kind, for example whose pieces the adapter is made
+    of."""
 
     @property
     def kind(self) -> str:
@@ -45,19 +47,23 @@ def open_target(
     dtype: DtypeName = "auto",
     device: str = "auto",
 ) -> UnlearnTarget:
-    """Open what ``target`` names: ``default``, a model's folder or hub id; a folder in PEFT's
-    format; a store of adapters or recipes, of which ``person``'s is meant.
+    """Open ``target``: ``default``, a model's folder or hub id; a folder in PEFT format; or a store
+    of adapters or recipes, from which ``person``'s is taken.
 
-    ``base``: the adapter's base, the embedded one unless said. Raises UsageError where that or the
-    person does not fit the kind, MismatchError for another base than the adapter's.
+    ``base`` is the adapter's base, by default the bundled one. Raises UsageError if ``base`` or
+    ``person`` does not apply to this kind of target, and MismatchError if the adapter was made for
+    another base.
     """
     folder = Path(target)
+    # What is in the folder decides the kind of target.
     is_store = any((folder / kind.HEADER_FILE).is_file() for kind in (AdapterStore, RecipeStore))
     is_adapter = (folder / CONFIG_FILE).is_file()
     if person is not None and not is_store:
-        raise UsageError(f"{target}: is no store of adapters, so there is nobody's to name")
+        raise UsageError(f"{target}: is not a store of adapters, so --person does not apply")
+    # One person's adapter from a store.
     if is_store:
         return _open_from_store(folder, person, base, pool, dtype, device)
+    # An exported adapter; its manifest entries are carried over to the result.
     if is_adapter:
         loaded = load_base(base or "default", dtype=dtype, device=device)
         about = _read_provenance(folder)
@@ -68,8 +74,9 @@ def open_target(
             base_name=name,
             provenance=about,
         )
+    # Anything else is a base model.
     if base is not None:
-        raise UsageError(f"{target}: is no adapter, so it is on no base; leave --base out")
+        raise UsageError(f"{target}: is not an adapter, so --base does not apply; omit it")
     return UnlearnTarget(base=load_base(target, dtype=dtype, device=device))
 
 
@@ -82,13 +89,13 @@ def _open_from_store(
     device: str,
 ) -> UnlearnTarget:
     if person is None:
-        raise UsageError(f"{folder}: is a store of many people's adapters; name one with --person")
+        raise UsageError(f"{folder}: is a store of several people; choose one with --person")
     source = open_source(folder, pool)
     adapter = get_usable_adapter(source, person)
     if adapter is None:
         record = source.get_record(person)
-        why = f"the base serves them ({record.served})" if record else "it does not know them"
-        raise MissingError(f"{folder}: there is no adapter of {person!r}: {why}")
+        why = f"the base serves them ({record.served})" if record else "it is not in the store"
+        raise MissingError(f"{folder}: no adapter of {person!r}: {why}")
     loaded = load_base(base or source.base_source, dtype=dtype, device=device)
     source.check_compatible(base=loaded.identity)
     name = source.base_name if source.base_source == "default" else source.base_source
@@ -101,7 +108,8 @@ def _open_from_store(
 
 
 def _read_provenance(folder: Path) -> dict[str, Any]:
-    """What an exported adapter's manifest says of it; nothing where PEFT alone wrote it."""
+    """Return the manifest entries of an exported adapter, or nothing if PEFT wrote it without a
+    manifest."""
     if not (folder / Manifest.NAME).is_file():
         return {}
     config = dict(Manifest.read_unchecked(folder).config)

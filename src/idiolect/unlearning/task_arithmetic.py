@@ -1,7 +1,8 @@
-"""Stage 2: a delta added to the model with a factor, below zero where it is negated.
+"""Stage 2 of unlearning: adds a delta to the model with a signed factor (task arithmetic).
 
-On a base it is merged; beside a person's adapter ranks are stacked: ``B1 A1 + f B2 A2`` is
-``[B1, f B2] [A1; A2]`` exactly, while subtracting factors one by one would be something else.
+On a base the delta is merged into the weights. On a person's adapter the ranks are concatenated:
+``B1 A1 + f B2 A2`` equals ``[B1, f B2] [A1; A2]`` exactly, while subtracting the factors separately
+would not.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from idiolect.unlearning.trainee import Delta, WeightDelta
 
 
 def signed_factor(method: UnlearningMethod, scale: float) -> float:
-    """What the delta is multiplied with."""
+    """Return the factor for the delta: the scale, negative if the method negates."""
     return -scale if method.direction == "negate" else scale
 
 
 def scale_adapter(adapter: LoraAdapter, factor: float) -> LoraAdapter:
-    """The adapter whose update is ``factor`` times this one's."""
+    """Return an adapter whose update is ``factor`` times this one's."""
     return replace(adapter, pairs={p: (a, factor * b) for p, (a, b) in adapter.pairs.items()})
 
 
 def concat_scaled(personal: LoraAdapter, delta: LoraAdapter, factor: float) -> LoraAdapter:
-    """A person's adapter plus ``factor`` times a delta trained beside it, as one adapter."""
+    """Return a person's adapter plus ``factor`` times a delta that was trained on top of it, as one
+    adapter."""
     theirs, ours = personal.config, delta.config
     assert (theirs.active, theirs.top_layers) == (ours.active, ours.top_layers)
     stacked = concat_lora(personal, scale_adapter(delta, factor))
@@ -44,9 +46,9 @@ def concat_scaled(personal: LoraAdapter, delta: LoraAdapter, factor: float) -> L
 def apply_delta(
     base: Base, personal: LoraAdapter | None, delta: Delta, factor: float
 ) -> tuple[Base, LoraAdapter | None]:
-    """The model after unlearning, as a base and an adapter on it, in memory.
+    """Return the unlearned model, in memory, as a base and an adapter on it.
 
-    Without a person's adapter a LoRA delta is given as an adapter, which is what merging it does.
+    Without a personal adapter, a LoRA delta becomes the adapter, which is equivalent to merging it.
     """
     if isinstance(delta, WeightDelta):
         assert personal is None
@@ -57,14 +59,15 @@ def apply_delta(
 
 
 def merge_delta(base: Base, delta: Delta, factor: float) -> Base:
-    """A copy of the base in memory with ``factor`` times the delta in its weights.
+    """Return a copy of the base in memory with ``factor`` times the delta added to its weights.
 
-    Its identity is of its own: a hash over the base's, the factor and the delta.
+    Its identity is a hash of the base's identity, the factor, and the changed weights.
     """
     model = copy.deepcopy(base.model)
     sha = hashlib.sha256(f"{base.identity} {factor!r}".encode())
     weights = dict(model.named_parameters())
     with torch.no_grad():
+        # Sorted, so that the hash does not depend on the order of the modules.
         for name, change in sorted(weight_updates(delta, factor).items()):
             weights[name].copy_(change(weights[name].cpu()))
             sha.update(name.encode() + weights[name].cpu().float().numpy().tobytes())
@@ -72,8 +75,8 @@ def merge_delta(base: Base, delta: Delta, factor: float) -> Base:
 
 
 def weight_updates(delta: Delta, factor: float) -> Mapping[str, Callable[[Tensor], Tensor]]:
-    """What becomes of each weight that the delta touches, by its name in the model: in fp32, or in
-    fp64 where the weight is."""
+    """Map the name of each weight that the delta changes to a function that returns the new weight,
+    in fp32 (fp64 if the weight is fp64)."""
     if isinstance(delta, WeightDelta):
         return {
             name: partial(_add_scaled, part=part, factor=factor)

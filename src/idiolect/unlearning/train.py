@@ -1,6 +1,7 @@
-"""Stage 1 of every method: its loss, minimised over a fresh delta. Obvious code, one delta at once.
+"""Stage 1 of unlearning: minimizes a method's loss over a new delta. Simple code that trains one
+delta at a time.
 
-What comes out stays in memory: for the methods that negate it is the model that must not be.
+The result stays in memory. For a method that negates, the base plus the delta is the harmful model.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from idiolect.unlearning.trainee import Delta, FullModel, LoraModel, ModelLosses
 
 @dataclass(frozen=True, kw_only=True)
 class DeltaConfig:
-    """How a delta is trained, the same for every method."""
+    """How a delta is trained, the same for all methods."""
 
     parameters: Literal["lora", "full"] = "lora"
-    """A LoRA, or all weights (of a base; in float32, and with a rate about a hundredth)."""
+    """A LoRA, or all weights (base models only, in float32, with a learning rate about a
+    hundredth)."""
     lora: LoraConfig = field(
         default_factory=lambda: LoraConfig(
             rank=8, alpha=16.0, targets=("q_proj", "v_proj", "o_proj", "down_proj")
@@ -42,16 +44,18 @@ class DeltaConfig:
             rate=Sku.rate, steps=Sku.steps, batch=4, weight_decay=0.0
         )
     )
-    """A step takes ``batch`` items of the forget set. Other methods have rates of their own:
-    ``UnlearnConfig.usual``."""
+    """A step takes ``batch`` items of the forget set. Other methods have other rates: see
+    ``UnlearnConfig.with_method_defaults``."""
     retain_batch: int = 8
-    """Items of the retain set that a step takes."""
+    """Items of the retain set per step."""
     spare: int = 32
-    """Directions of each module's inputs on retain text that the delta is kept off, at most an
-    eighth of all; 0 leaves that out. For methods that do not answer with retain answers."""
+    """Number of input directions per module that are projected out of the delta because retain text
+    uses them, at most an eighth of the module's width. 0 turns this off. Not applied to methods
+    that train on retain answers."""
     prompt: PromptConfig = field(default_factory=PromptConfig)
     answer_tokens: int = 96
-    """Answers are cut after so many tokens: what is said first decides what is said."""
+    """Answers are truncated after this number of tokens; the beginning of an answer decides the
+    rest."""
 
     def __post_init__(self) -> None:
         if self.answer_tokens < 1:
@@ -63,12 +67,12 @@ class DeltaConfig:
         if self.lora.dropout:
             raise UsageError(f"lora.dropout: must be 0 in unlearning, got {self.lora.dropout}")
         if self.train.patience:
-            raise UsageError("train.patience: unlearning trains all its steps; leave it 0")
+            raise UsageError("train.patience: unlearning has no early stopping; leave it 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedDelta:
-    """A delta, and how its training went."""
+    """A trained delta with a summary of its training."""
 
     delta: Delta
     steps: int
@@ -85,10 +89,10 @@ def train_on_sets(
     *,
     listener: Listener = null_listener,
 ) -> TrainedDelta:
-    """Train a method's delta on a base, or beside a person's adapter on it.
+    """Train a method's delta on a base, or on top of a person's adapter on it.
 
-    Raises UsageError where an adapter is to be unlearned with all weights, TrainingError where the
-    loss is not finite.
+    Raises UsageError if an adapter is to be unlearned with all weights, and TrainingError if the
+    loss becomes non-finite.
     """
     trainee = _build_trainable(base, adapter, config)
     model, train = ModelLosses(base, trainee), config.train
@@ -99,18 +103,21 @@ def train_on_sets(
         eps=train.epsilon,
         weight_decay=train.weight_decay,
     )
-    draws = list(_iter_batches(sets, config))
+    # All batches are planned first: the learning rate schedule needs the number of steps.
+    batches = list(_iter_batches(sets, config))
     losses: list[float] = []
-    for draw in draws:
-        optimizer.param_groups[0]["lr"] = compute_learning_rate(draw.step, len(draws), train)
+    for batch in batches:
+        optimizer.param_groups[0]["lr"] = compute_learning_rate(batch.step, len(batches), train)
         optimizer.zero_grad()
-        terms = _accumulate_gradients(base, method, model, draw)
+        # Each term runs backward separately, so only one graph is in memory at a time.
+        terms = _accumulate_gradients(base, method, model, batch)
         torch.nn.utils.clip_grad_norm_(trainee.trainable_weights, train.clip)
         optimizer.step()
         losses.append(sum(terms.values()))
-        values = {"step": draw.step, "loss": losses[-1], **terms}
+        values = {"step": batch.step, "loss": losses[-1], **terms}
         listener(Metrics(stage="unlearn", values=values))
-        listener(Progress(stage="unlearn", done=draw.step + 1, total=len(draws)))
+        listener(Progress(stage="unlearn", done=batch.step + 1, total=len(batches)))
+    # Only the finished delta is projected; training itself is unconstrained.
     return TrainedDelta(
         delta=_finish_delta(base, trainee, sets, method, config),
         steps=len(losses),
@@ -126,7 +133,8 @@ def _finish_delta(
     method: UnlearningMethod,
     config: DeltaConfig,
 ) -> Delta:
-    """What was trained, kept off what retain text needs."""
+    """Export the trained delta and project retain directions out of it, if the method allows
+    that."""
     made = trainee.export_delta()
     if not (config.spare and method.projects_out_retain):
         return made
@@ -136,18 +144,18 @@ def _finish_delta(
 
 
 def _accumulate_gradients(
-    base: Base, method: UnlearningMethod, model: LossModel, draw: StepBatch
+    base: Base, method: UnlearningMethod, model: LossModel, batch: StepBatch
 ) -> dict[str, float]:
-    """Add up the gradients of a step's terms, one after the other; gives their values."""
+    """Run backward for each loss term of a step, and return the terms' values by name."""
     terms: dict[str, float] = {}
     with prepack_linear(base.model):
-        for name, term in method.iter_loss_terms(model, draw):
+        for name, term in method.iter_loss_terms(model, batch):
             term.backward()
             terms[name] = float(term.detach())
     loss = sum(terms.values())
     if not math.isfinite(loss):
         raise TrainingError(
-            f"{method.title}: the loss is {loss} at step {draw.step}; lower train.rate or "
+            f"{method.title}: the loss is {loss} at step {batch.step}; lower train.rate or "
             "train.steps"
         )
     return terms
@@ -156,7 +164,8 @@ def _accumulate_gradients(
 def _build_trainable(
     base: Base, adapter: LoraAdapter | None, config: DeltaConfig
 ) -> TrainableModel:
-    """A fresh LoRA acts on the tokens and layers on which the person's adapter does."""
+    """Create what is trained. A LoRA on top of a person's adapter acts on the same tokens and
+    layers as that adapter."""
     if config.parameters == "lora":
         lora = config.lora
         if adapter is not None:
@@ -164,17 +173,17 @@ def _build_trainable(
             lora = replace(lora, active=theirs.active, top_layers=theirs.top_layers)
         return LoraModel(base, adapter, lora, seed=config.train.seed)
     if adapter is not None:
-        raise UsageError("parameters 'full': an adapter is unlearned with another one ('lora')")
+        raise UsageError("parameters 'full': an adapter can only be unlearned with a LoRA ('lora')")
     return FullModel(base)
 
 
 def _iter_batches(sets: ForgetRetainSets, config: DeltaConfig) -> Iterator[StepBatch]:
-    """What every step sees; the retain set comes round as often as the steps need it."""
+    """Yield the data of each step. The retain set repeats as often as the steps need it."""
     train = config.train
     forgotten = plan_batches(len(sets.forget), train, "forget")
-    beside = replace(train, steps=len(forgotten), batch=config.retain_batch)
-    retained = plan_batches(len(sets.retain), beside, "retain")
-    for step, (some, others) in enumerate(zip(forgotten, retained, strict=True)):
+    retain_config = replace(train, steps=len(forgotten), batch=config.retain_batch)
+    retained = plan_batches(len(sets.retain), retain_config, "retain")
+    for step, (forget, retain) in enumerate(zip(forgotten, retained, strict=True)):
         yield StepBatch(
-            sets=sets, forget_indices=some, retain_indices=others, seed=train.seed, step=step
+            sets=sets, forget_indices=forget, retain_indices=retain, seed=train.seed, step=step
         )

@@ -1,7 +1,11 @@
-"""What training changes, while it does: a fresh LoRA, or a copy of all weights.
+"""What unlearning trains: a new LoRA, or a copy of all weights; and the losses of the model with
+it.
 
-The base that it is given is never written to: a LoRA stands beside it, full weights are trained in
-a copy. Nothing of it touches the disk. Shapes: ``B`` examples, ``N`` target tokens.
+The given base is never modified: a LoRA is added through hooks, and full weights are trained in a
+copy. Nothing is written to disk.
+
+Shapes: ``B`` examples, ``T`` positions, ``N`` target tokens of all examples,
+``D`` hidden size, ``V`` vocabulary.
 """
 
 from __future__ import annotations
@@ -24,15 +28,15 @@ from idiolect.prompts.batch import Batch, batches_within_token_budget, collate
 from idiolect.prompts.render import Example
 
 FORWARD_TOKENS = 1024
-"""Tokens of a forward: on CPUs its activations then stay in the caches."""
+"""Token budget of one forward; on CPUs its activations then fit into the caches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightDelta:
-    """The difference of all of a base's weights, by their names in the model."""
+    """The difference of all weights of a base, by parameter name."""
 
     base: str
-    """The identity of the base it was made on."""
+    """Identity of the base that the delta was trained on."""
     tensors: Mapping[str, Tensor]
 
 
@@ -40,33 +44,33 @@ Delta = LoraAdapter | WeightDelta
 
 
 class TrainableModel(Protocol):
-    """What is trained, and the model before and with it."""
+    """The trainable weights, and contexts for the model before training and with them."""
 
     @property
     def trainable_weights(self) -> Sequence[Tensor]:
-        """What the optimizer changes."""
+        """The tensors that the optimizer updates."""
         ...
 
     @property
     def trains_head(self) -> bool:
-        """Whether the output head is among it."""
+        """Whether the output head is trained."""
         ...
 
     def use_initial_model(self, examples: Sequence[Example]) -> Any:
-        """A context in which the model is the one that training began with; gives it."""
+        """Return a context manager that yields the model before training."""
         ...
 
     def use_current_model(self, examples: Sequence[Example]) -> Any:
-        """A context in which the model is the one in training; gives it."""
+        """Return a context manager that yields the model with the weights in training."""
         ...
 
     def export_delta(self) -> Delta:
-        """What was trained so far, on the CPU."""
+        """Return the current delta on the CPU."""
         ...
 
 
 class LoraModel:
-    """A fresh LoRA on a base, or beside a person's frozen adapter on it."""
+    """A new LoRA on a base, or on top of a person's frozen adapter."""
 
     trains_head = False
 
@@ -82,13 +86,13 @@ class LoraModel:
 
     @property
     def trainable_weights(self) -> list[Tensor]:
-        """All B, and all A unless those are shared."""
+        """All B matrices, and all A matrices unless A is shared."""
         shared = self.config.shared_a
         return [t for a, b in self.pairs.values() for t in ((b,) if shared else (a, b))]
 
     @contextmanager
     def use_initial_model(self, examples: Sequence[Example]) -> Iterator[Any]:
-        """The base, with the person's adapter where there is one."""
+        """Yield the base with the person's adapter, if there is one."""
         with ExitStack() as stack:
             if self.personal is not None:
                 theirs = self.personal.config
@@ -100,7 +104,7 @@ class LoraModel:
 
     @contextmanager
     def use_current_model(self, examples: Sequence[Example]) -> Iterator[Any]:
-        """The same and the LoRA in training."""
+        """Yield the initial model plus the LoRA in training."""
         active = build_token_mask(self.base, self.config, examples)
         with (
             self.use_initial_model(examples) as model,
@@ -109,70 +113,71 @@ class LoraModel:
             yield model
 
     def export_delta(self) -> LoraAdapter:
-        """The LoRA."""
+        """Return the LoRA."""
         pairs = {p: (a.detach().cpu(), b.detach().cpu()) for p, (a, b) in self.pairs.items()}
         return LoraAdapter(config=self.config, base=self.base.identity, pairs=pairs)
 
 
 class FullModel:
-    """All weights of a base, in a copy of its model; its difference is the delta."""
+    """All weights of a base, trained in a copy of its model. The delta is copy minus base."""
 
     trains_head = True
 
     def __init__(self, base: Base) -> None:
         if base.dtype not in (torch.float32, torch.float64):
             raise UsageError(
-                f"parameters 'full': the base is loaded in {base.dtype}, too coarse to be trained; "
-                "set dtype to float32"
+                f"parameters 'full': the base is loaded in {base.dtype}, which is too coarse for "
+                "training; set dtype to float32"
             )
         self.base = base
         self.model = copy.deepcopy(base.model).requires_grad_(True)
 
     @property
     def trainable_weights(self) -> list[Tensor]:
-        """Every parameter once, also one that stands in two places."""
+        """Each parameter once, also if modules share it."""
         return list(self.model.parameters())
 
     @contextmanager
     def use_initial_model(self, examples: Sequence[Example]) -> Iterator[Any]:
-        """The base."""
+        """Yield the base's model."""
         yield self.base.model
 
     @contextmanager
     def use_current_model(self, examples: Sequence[Example]) -> Iterator[Any]:
-        """The copy."""
+        """Yield the copy in training."""
         yield self.model
 
     def export_delta(self) -> WeightDelta:
-        """Copy minus base, weight by weight."""
+        """Return copy minus base for each parameter."""
         old = dict(self.base.model.named_parameters())
         moved = {n: (t.detach() - old[n]).cpu() for n, t in self.model.named_parameters()}
         return WeightDelta(base=self.base.identity, tensors=moved)
 
 
 class ModelLosses:
-    """The ``Model`` that methods see, of a trainee."""
+    """Implements ``LossModel`` for a trainable model."""
 
     def __init__(self, base: Base, trainee: TrainableModel) -> None:
         self.base, self.trainable = base, trainee
 
     def compute_nll(self, examples: Sequence[Example]) -> Tensor:
-        """Each example's mean negative log likelihood a target token [B], nats."""
+        """Mean negative log-likelihood per target token of each example [B], in nats."""
         return self._average_per_example(examples, self._forward_nll)
 
     @torch.no_grad()
     def compute_initial_nll(self, examples: Sequence[Example]) -> Tensor:
-        """The same of the model that training began with [B]; no gradient."""
+        """The same for the model before training [B]; no gradient."""
         return self._average_per_example(examples, self._forward_initial_nll)
 
     def compute_kl(self, examples: Sequence[Example]) -> Tensor:
-        """Each example's mean KL(before || now) a target token [B], nats."""
+        """Mean KL(before || now) per target token of each example [B], in nats."""
         return self._average_per_example(examples, self._forward_kl)
 
     def _average_per_example(
         self, examples: Sequence[Example], values: Callable[[Sequence[Example], Batch], Tensor]
     ) -> Tensor:
-        """The mean of each example's values [B]; rows of like length share a forward."""
+        """Mean of each example's per-token values [B]. Examples of similar length share a
+        forward."""
         found: list[Tensor] = []
         order: list[int] = []
         for parcel in batches_within_token_budget([len(e.ids) for e in examples], FORWARD_TOKENS):
@@ -180,16 +185,18 @@ class ModelLosses:
             batch = collate(some, pad=self.base.pad_token_id, device=self.base.device)
             found.append(_average_by_row(values(some, batch), batch, len(some)))
             order += parcel
-        places = torch.tensor(order, device=self.base.device).argsort()
-        return torch.cat(found)[places]
+        # Batches are grouped by length; restore the order of the examples.
+        positions_B = torch.tensor(order, device=self.base.device).argsort()
+        return torch.cat(found)[positions_B]
 
     def _forward_nll(self, examples: Sequence[Example], batch: Batch) -> Tensor:
         with self.trainable.use_current_model(examples) as model:
             if self.trainable.trains_head:
                 return compute_target_nll(model, batch)
+            # With a frozen head the logits of all positions need not be kept for the backward.
             decoder = model.get_decoder()
-            hidden = decoder(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
-            return nll_from_hidden(model, hidden[batch.row, batch.position], batch.label)
+            hidden_BTD = decoder(input_ids=batch.ids[:, :-1], use_cache=False).last_hidden_state
+            return nll_from_hidden(model, hidden_BTD[batch.row, batch.position], batch.label)
 
     def _forward_initial_nll(self, examples: Sequence[Example], batch: Batch) -> Tensor:
         with self.trainable.use_initial_model(examples) as model:
@@ -197,21 +204,22 @@ class ModelLosses:
 
     def _forward_kl(self, examples: Sequence[Example], batch: Batch) -> Tensor:
         with torch.no_grad(), self.trainable.use_initial_model(examples) as model:
-            old = _compute_log_probs(compute_target_logits(model, batch))
+            old_NV = _compute_log_probs(compute_target_logits(model, batch))
         with self.trainable.use_current_model(examples) as model:
-            new = _compute_log_probs(compute_target_logits(model, batch))
-        return (old.exp() * (old - new)).sum(-1)
+            new_NV = _compute_log_probs(compute_target_logits(model, batch))
+        return (old_NV.exp() * (old_NV - new_NV)).sum(-1)
 
 
-def _average_by_row(values: Tensor, batch: Batch, rows: int) -> Tensor:
-    """The mean over each example's own target tokens [B] of values of all of them [N]."""
-    total = values.new_zeros(rows).index_add(0, batch.row, values)
-    return total / torch.bincount(batch.row, minlength=rows)
+def _average_by_row(values_N: Tensor, batch: Batch, rows: int) -> Tensor:
+    """Average values of all target tokens [N] over each example's own tokens [B]."""
+    total_B = values_N.new_zeros(rows).index_add(0, batch.row, values_N)
+    return total_B / torch.bincount(batch.row, minlength=rows)
 
 
-def _compute_log_probs(logits: Tensor) -> Tensor:
-    wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    return torch.log_softmax(logits, dim=-1, dtype=wide)
+def _compute_log_probs(logits_NV: Tensor) -> Tensor:
+    # At least float32: a half-precision softmax over the vocabulary loses small probabilities.
+    wide = torch.float64 if logits_NV.dtype == torch.float64 else torch.float32
+    return torch.log_softmax(logits_NV, dim=-1, dtype=wide)
 
 
 def _make_leaf(tensor: Tensor, base: Base) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fine-tuning on what is to stay, in the hope that the rest is forgotten."""
+"""Fine-tuning on the retain set alone, in the hope that the model forgets the rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune:
-    """It has no settings of its own."""
+    """Has no settings of its own."""
 
     title: ClassVar[str] = "fine-tuning"
     direction: ClassVar[Direction] = "keep"
@@ -19,6 +19,6 @@ class FineTune:
     steps: ClassVar[int] = 40
     projects_out_retain: ClassVar[bool] = False
 
-    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
-        """Cross-entropy of the retain set's answers."""
-        yield "retain", model.compute_nll(draw.retain_examples).mean()
+    def iter_loss_terms(self, model: LossModel, batch: StepBatch) -> LossTerms:
+        """Yield the cross-entropy of the retain set's answers."""
+        yield "retain", model.compute_nll(batch.retain_examples).mean()

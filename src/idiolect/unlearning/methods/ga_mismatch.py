@@ -1,4 +1,4 @@
-"""Gradient ascent with mismatched answers and a leash (Yao et al., 2023, arXiv:2310.10683)."""
+"""Gradient ascent with mismatched answers and a KL term (Yao et al., 2023, arXiv:2310.10683)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAscentMismatch:
-    """The weights of its three terms, each 0 to leave it out."""
+    """The weights of the three terms; 0 leaves a term out."""
 
     title: ClassVar[str] = "gradient ascent + mismatch"
     direction: ClassVar[Direction] = "keep"
@@ -21,12 +21,12 @@ class GradientAscentMismatch:
     projects_out_retain: ClassVar[bool] = False
 
     ascent: float = 0.1
-    """Of making the forget set's answers less likely; 0.5, the paper's weight, did no better and
+    """Weight of the ascent on the forget set's answers. The paper's weight, 0.5, was no better and
     left more answers blank (docs/notes/unlearning.md)."""
     mismatch: float = 1.0
-    """Of answering its prompts with the retain set's answers."""
+    """Weight of the cross-entropy of retain answers after forget prompts."""
     retain: float = 1.0
-    """Of staying near the model on the retain set (KL)."""
+    """Weight of KL(before || now) on the retain set."""
 
     def __post_init__(self) -> None:
         for name in ("ascent", "mismatch", "retain"):
@@ -34,13 +34,14 @@ class GradientAscentMismatch:
                 value = getattr(self, name)
                 raise UsageError(f"ga_mismatch.{name}: must be 0 or more, got {value}")
         if not (self.ascent or self.mismatch or self.retain):
-            raise UsageError("ga_mismatch: all its weights are 0, so there is nothing to train")
+            raise UsageError("ga_mismatch: all weights are 0, so there is nothing to train")
 
-    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
-        """Ascent on the forget set, its prompts answered by others' answers, nearness elsewhere."""
+    def iter_loss_terms(self, model: LossModel, batch: StepBatch) -> LossTerms:
+        """Yield ascent on forget answers, descent on mismatched answers, and KL on the retain
+        set."""
         if self.ascent:
-            yield "ascent", -self.ascent * model.compute_nll(draw.forget_examples).mean()
+            yield "ascent", -self.ascent * model.compute_nll(batch.forget_examples).mean()
         if self.mismatch:
-            yield "mismatch", self.mismatch * model.compute_nll(draw.sample_mismatched()).mean()
+            yield "mismatch", self.mismatch * model.compute_nll(batch.sample_mismatched()).mean()
         if self.retain:
-            yield "retain", self.retain * model.compute_kl(draw.retain_examples).mean()
+            yield "retain", self.retain * model.compute_kl(batch.retain_examples).mean()

@@ -1,4 +1,4 @@
-"""Gradient ascent: what is to go is made less likely, nothing else (Jang et al., 2023)."""
+"""Gradient ascent: makes the forget set less likely, and nothing else (Jang et al., 2023)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAscent:
-    """It has no settings of its own; nothing bounds it but rate and steps."""
+    """Has no settings of its own. Only the learning rate and the steps limit it."""
 
     title: ClassVar[str] = "gradient ascent"
     direction: ClassVar[Direction] = "keep"
@@ -19,6 +19,6 @@ class GradientAscent:
     steps: ClassVar[int] = 24
     projects_out_retain: ClassVar[bool] = True
 
-    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
-        """Minus the cross-entropy of the forget set's answers."""
-        yield "ascent", -model.compute_nll(draw.forget_examples).mean()
+    def iter_loss_terms(self, model: LossModel, batch: StepBatch) -> LossTerms:
+        """Yield minus the cross-entropy of the forget set's answers."""
+        yield "ascent", -model.compute_nll(batch.forget_examples).mean()

@@ -14,7 +14,7 @@ from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 @dataclass(frozen=True, kw_only=True)
 class Npo:
-    """Gradient ascent that stops by itself: each answer's gradient fades as it becomes unlikely."""
+    """Gradient ascent whose gradient for an answer vanishes as that answer becomes unlikely."""
 
     title: ClassVar[str] = "NPO"
     direction: ClassVar[Direction] = "keep"
@@ -23,9 +23,9 @@ class Npo:
     projects_out_retain: ClassVar[bool] = True
 
     beta: float = 0.1
-    """How soon it fades, per nat of the whole answer; the paper's value."""
+    """How fast the gradient vanishes, per nat of the whole answer. 0.1 is the paper's value."""
     retain: float = 1.0
-    """Weight of the cross-entropy on the retain set (the paper's NPO+RT); 0 leaves it out."""
+    """Weight of the cross-entropy on the retain set (NPO+RT in the paper); 0 leaves it out."""
 
     def __post_init__(self) -> None:
         if not 0 < self.beta < float("inf"):
@@ -33,12 +33,14 @@ class Npo:
         if not 0 <= self.retain < float("inf"):
             raise UsageError(f"npo.retain: must be 0 or more, got {self.retain}")
 
-    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
-        """2/beta softplus(beta (log p_now - log p_before)) of whole answers, and the retain set."""
-        forget = draw.forget_examples
+    def iter_loss_terms(self, model: LossModel, batch: StepBatch) -> LossTerms:
+        """Yield 2/beta softplus(beta (log p_now - log p_before)) over whole answers, and the retain
+        term."""
+        forget = batch.forget_examples
         before, now = model.compute_initial_nll(forget), model.compute_nll(forget)
         tokens = torch.tensor([e.num_targets for e in forget], dtype=now.dtype, device=now.device)
+        # Log-ratios of whole answers: mean nats per token times the number of tokens.
         ratio = tokens * (before - now)
         yield "npo", 2 / self.beta * torch.nn.functional.softplus(self.beta * ratio).mean()
         if self.retain:
-            yield "retain", self.retain * model.compute_nll(draw.retain_examples).mean()
+            yield "retain", self.retain * model.compute_nll(batch.retain_examples).mean()

@@ -1,6 +1,6 @@
-"""What a method of unlearning is: its loss, and what becomes of the delta that it trains.
+"""The protocol of an unlearning method: its loss, and how its trained delta is applied.
 
-Knows no particular method and no model; ``registry.py`` lists the methods.
+Contains no method and no model; ``registry.py`` lists the methods.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from idiolect.prompts.render import Example
 from idiolect.unlearning.examples import StepBatch
 
 Direction = Literal["negate", "keep"]
-"""``negate``: theta = theta_o - scale * delta, delta being what should go; ``keep``: theta_o +
-scale * delta, where 1 is what was trained."""
+"""``negate``: theta = theta_o - scale * delta, where delta learns what should be forgotten.
+``keep``: theta = theta_o + scale * delta, where scale 1 is the trained model."""
 LossTerms = Iterator[tuple[str, Tensor]]
 
 
 class LossModel(Protocol):
-    """The model in training, as a loss sees it. Means are over answer tokens alone."""
+    """The model in training, as a loss sees it. Means are over answer tokens only."""
 
     def compute_nll(self, examples: Sequence[Example]) -> Tensor:
-        """Each example's mean negative log likelihood a token [B], nats, with gradient."""
+        """Mean negative log-likelihood per token of each example [B], in nats, with gradient."""
         ...
 
     def compute_initial_nll(self, examples: Sequence[Example]) -> Tensor:
-        """The same of the model that training began with [B]; no gradient."""
+        """The same for the model before training [B]; no gradient."""
         ...
 
     def compute_kl(self, examples: Sequence[Example]) -> Tensor:
-        """Each example's mean KL(before || now) a token [B], nats, with gradient."""
+        """Mean KL(before || now) per token of each example [B], in nats, with gradient."""
         ...
 
 
@@ -39,20 +39,20 @@ class UnlearningMethod(Protocol):
     """A frozen dataclass whose fields are the method's settings."""
 
     title: ClassVar[str]
-    """What it is, in a few words, for tables."""
+    """Short name for tables."""
     direction: ClassVar[Direction]
     rate: ClassVar[float]
     steps: ClassVar[int]
-    """How it is trained where nobody says so; chosen on the embedded base by trials
+    """Default learning rate (``rate``) and number of steps, tuned on the bundled base
     (docs/notes/unlearning.md)."""
     projects_out_retain: ClassVar[bool]
-    """Whether its delta is kept off what retain text needs after training (`spare`). What learnt to
-    answer with retain answers would lose just that."""
+    """Whether retain directions are projected out of the delta after training (setting ``spare``).
+    Methods that train on retain answers must not do this: it would remove what they learned."""
 
-    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
-        """The terms of a step's loss with their names, already weighted; their sum is minimised.
+    def iter_loss_terms(self, model: LossModel, batch: StepBatch) -> LossTerms:
+        """Yield the named, weighted terms of a step's loss. Training minimizes their sum.
 
-        They come one by one, so that no two graphs need to be there at once. A term of weight 0
-        does not come, nor is anything computed for it.
+        Terms are yielded one by one, so that only one graph is in memory at a time. A term of
+        weight 0 is neither computed nor yielded.
         """
         ...

@@ -1,4 +1,5 @@
-"""The methods by name, each with its settings: a new one is a file and a line here."""
+"""The unlearning methods by name, with their settings. To add a method, add a module and a field
+here."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from idiolect.unlearning.methods.task_vector import TaskVector
 
 @dataclass(frozen=True, kw_only=True)
 class MethodSettings:
-    """Every method's settings, under its name with ``_`` for ``-``."""
+    """The settings of all methods. A field is the method's name with ``_`` for ``-``."""
 
     sku: Sku = field(default_factory=Sku)
     ft: FineTune = field(default_factory=FineTune)
@@ -26,7 +27,8 @@ class MethodSettings:
     npo: Npo = field(default_factory=Npo)
 
     def get_method(self, name: str) -> UnlearningMethod:
-        """The method of that name with its settings; raises UsageError for an unknown one."""
+        """Return the method of this name with its settings. Raises UsageError if the name is
+        unknown."""
         if name not in METHOD_NAMES:
             raise UsageError(f"unknown method {name!r}; known: {', '.join(METHOD_NAMES)}")
         return getattr(self, name.replace("-", "_"))

@@ -1,7 +1,8 @@
 """SKU, Selective Knowledge negation Unlearning (Liu et al., 2024, arXiv:2402.10058).
 
-Stage 1 trains what should go into a delta: harmful answers, harmful answers to the wrong prompts,
-and its distance to the base on normal prompts. Stage 2 subtracts it, here after `spare`.
+Stage 1 trains a delta with three losses: harmful answers (guided distortion), harmful answers to
+other prompts (random disassociation), and the divergence from the base on normal prompts
+(preservation divergence). Stage 2 subtracts the delta, here after the projection of ``spare``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 @dataclass(frozen=True, kw_only=True)
 class Sku:
-    """The three modules' weights, each 0 to leave it out, and how the last one is meant."""
+    """The weights of the three losses (0 leaves one out), and the direction of the third."""
 
     title: ClassVar[str] = "SKU"
     direction: ClassVar[Direction] = "negate"
@@ -27,18 +28,20 @@ class Sku:
     e1: float = 1.0
     """Guided distortion: cross-entropy of the harmful answers."""
     e2: float = 1.0
-    """Random disassociation: the mean of it over ``others`` harmful answers to other prompts."""
+    """Random disassociation: mean cross-entropy of ``others`` harmful answers to other prompts."""
     e3: float = 20.0
-    """Preservation divergence on normal prompts; in nats it is far smaller than the other two."""
+    """Preservation divergence on normal prompts. Its values in nats are far smaller than the other
+    two."""
     others: int = 1
-    """Answers to other prompts, drawn anew for each prompt and step; never one of its own. The
-    paper has 5, which takes longer a step."""
+    """Number of answers to other prompts per prompt, sampled in each step and never the prompt's
+    own. The paper uses 5, which makes steps slower."""
     divergence: Literal["away", "retain"] = "retain"
-    """``retain``: the delta stays near the base on normal prompts. ``away``, as released: it moves
-    away; negated it costs several times as much there (docs/notes/unlearning.md)."""
+    """``retain``: the delta stays near the base on normal prompts. ``away``, as in the released
+    code: it moves away; after negation this costs several times as much on normal prompts
+    (docs/notes/unlearning.md)."""
     cap: float = 2.0
-    """Nats a token from which on moving ``away`` is not rewarded any more: unbounded, it would take
-    over."""
+    """Limit in nats per token above which moving ``away`` earns no more reward; without it this
+    term would dominate."""
 
     def __post_init__(self) -> None:
         for name in ("e1", "e2", "e3"):
@@ -51,16 +54,17 @@ class Sku:
         if not self.cap > 0:
             raise UsageError(f"sku.cap: must be above 0, got {self.cap}")
 
-    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
-        """e1 guided distortion + e2 random disassociation + e3 preservation divergence."""
+    def iter_loss_terms(self, model: LossModel, batch: StepBatch) -> LossTerms:
+        """Yield e1 * guided distortion, e2 * random disassociation, and e3 * preservation
+        divergence."""
         if self.e1:
-            yield "guided", self.e1 * model.compute_nll(draw.forget_examples).mean()
+            yield "guided", self.e1 * model.compute_nll(batch.forget_examples).mean()
         if self.e2:
             yield (
                 "random",
-                self.e2 * model.compute_nll(draw.sample_disassociated(self.others)).mean(),
+                self.e2 * model.compute_nll(batch.sample_disassociated(self.others)).mean(),
             )
         if self.e3:
-            moved = model.compute_kl(draw.retain_examples)
-            kept = moved if self.divergence == "retain" else -moved.clamp(max=self.cap)
-            yield "preserve", self.e3 * kept.mean()
+            kl_B = model.compute_kl(batch.retain_examples)
+            loss_B = kl_B if self.divergence == "retain" else -kl_B.clamp(max=self.cap)
+            yield "preserve", self.e3 * loss_B.mean()

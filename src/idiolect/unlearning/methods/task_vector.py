@@ -1,4 +1,5 @@
-"""The task vector: what is to go is learned, and subtracted (Ilharco et al., 2023)."""
+"""Task vector negation: trains on the forget set and subtracts the result (Ilharco et al.,
+2023)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from idiolect.unlearning.methods.protocol import Direction, LossModel, LossTerms
 
 @dataclass(frozen=True, kw_only=True)
 class TaskVector:
-    """It has no settings of its own."""
+    """Has no settings of its own."""
 
     title: ClassVar[str] = "task vector"
     direction: ClassVar[Direction] = "negate"
@@ -19,6 +20,6 @@ class TaskVector:
     steps: ClassVar[int] = 24
     projects_out_retain: ClassVar[bool] = True
 
-    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
-        """Cross-entropy of the forget set's answers."""
-        yield "guided", model.compute_nll(draw.forget_examples).mean()
+    def iter_loss_terms(self, model: LossModel, batch: StepBatch) -> LossTerms:
+        """Yield the cross-entropy of the forget set's answers."""
+        yield "guided", model.compute_nll(batch.forget_examples).mean()
