@@ -183,7 +183,7 @@ def test_a_seed_gives_the_same_bytes(
 def test_again_there_is_nothing_to_do(place: ErasureWorld) -> None:
     forget(place)
     before = place.read_files()
-    with pytest.raises(MissingError, match="is taken out of the adapter of 'annabel' already"):
+    with pytest.raises(MissingError, match="were already removed from the adapter of 'annabel'"):
         forget(place)
     again = forget(place, verify=True)
     assert (again.effects, again.left, again.negated) == ((), (), None)
@@ -273,13 +273,13 @@ def _unknown(place: ErasureWorld) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        (_still_there, UsageError, r"1 of its pairs still are in .*--records annabel-3"),
+        (_still_there, UsageError, r"1 of its pairs are still in .*--records annabel-3"),
         (_empty, DataError, "no records"),
         (_columns, DataError, "unknown columns: said, by"),
-        (_nothing_left, UsageError, r"none of the items .* is left.*idiolect forget .*annabel"),
-        (_trained_since, UsageError, "it never saw what"),
+        (_nothing_left, UsageError, r"no items .* are left.*idiolect forget .*annabel"),
+        (_trained_since, UsageError, "it never saw the pairs"),
         (_by_the_base, MissingError, r"the base serves them \(too few items\)"),
-        (_unknown, MissingError, "it does not know them"),
+        (_unknown, MissingError, "it is not in the store"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_changes(
@@ -309,7 +309,7 @@ def test_a_base_adapted_on_them_is_out_of_reach(place: ErasureWorld, tmp_path: P
         )
     )
     place.personalize(place.store.with_name("on"), whole, base=str(place.folder / "adapted"))
-    with pytest.raises(UsageError, match="this base was adapted on items of 'annabel', too"):
+    with pytest.raises(UsageError, match="this base was also adapted on items of 'annabel'"):
         api.forget(
             api.ForgetRequest(
                 data=place.data,
@@ -400,6 +400,6 @@ def test_the_receipt_says_whether_some_is_still_known() -> None:
         and "still known" not in made.summary_text
     )
     assert (
-        "20, so some of it is still known"
+        "20, so some are still known"
         in replace(made, after=replace(one, forget_perplexity=12.0)).summary_text
     )

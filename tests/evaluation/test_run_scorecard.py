@@ -73,7 +73,7 @@ def test_what_cannot_be_compared_is_said(place: Path) -> None:
     assert "take those prompts out" in run("scorecard", place / "base", *sets, code=2).stderr
     good = ("--forget", place / "go.jsonl", "--retain", place / "stay.jsonl", "--out", place / "c")
     wrong = run("scorecard", place / "base", *good, "--judge", "guard", code=2)
-    assert "no judge 'guard'" in wrong.stderr
+    assert "unknown judge 'guard'" in wrong.stderr
     unknown = run("scorecard", place / "base", *good, "--set", "pair=0", code=2)
     assert "'pair'" in unknown.stderr
     assert not (place / "c").exists()

@@ -166,7 +166,7 @@ def test_what_goes_wrong_is_said(serve: Callable[..., Server]) -> None:
     with pytest.raises(UsageError, match="status 401") as told:
         EndpointJudge(server.config).score_answers(["p"], ["a"])
     assert "secret" not in str(told.value) and len(server.asked) == 1
-    for text, words in ((says("maybe"), "said 'maybe'"), ("<html>", "no chat completion")):
+    for text, words in ((says("maybe"), "replied 'maybe'"), ("<html>", "not a chat completion")):
         server = serve(lambda *_, text=text: (200, text))
         with pytest.raises(DataError, match=words):
             EndpointJudge(server.config).score_answers(["p"], ["a"])

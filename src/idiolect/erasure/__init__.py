@@ -1,1 +1,1 @@
-"""Removes a person or records from data and from everything made of them."""
+"""Removes a person or records from the data and from everything derived from it."""

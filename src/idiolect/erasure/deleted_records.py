@@ -1,9 +1,11 @@
-"""Records are forgotten that the data holds no more: the adapter that still knows them is negated.
+"""Forgets records that are no longer in the dataset, by negating the adapter that still knows them.
 
-They cannot be left out of a training, since nobody has them but in a file of pairs. All else that
-followed from the adapter is treated as where records are forgotten that still are in the data.
-The adapter is replaced after what is known by its numbers, so that a kill is finished by the same
-call; the dataset comes last.
+Exact retraining cannot remove such records: they exist only in a file of pairs that the caller
+gives. Everything derived from the adapter is handled as for records that are still in the dataset
+(``forget.py``).
+
+Order: copies are found by the adapter's tensor signatures, so the adapter is replaced after them,
+and the dataset last. After a crash, the same call finishes the work.
 """
 
 from __future__ import annotations
@@ -41,23 +43,23 @@ from idiolect.training.runs.plan import PersonalConfig
 from idiolect.unlearning.run import UnlearnConfig
 
 RECORDS_NEGATED = "records negated"
-"""What the ledger says of it, under a pseudonym."""
+"""Event name in the ledger, stored under the person's pseudonym."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetDeletedRecords(ForgetRequest):
-    """One call of ``forget`` with a file of what is gone."""
+    """One call of ``forget`` with a file of pairs from deleted records."""
 
     pairs_file: Path
-    """Pairs of prompt and response."""
+    """File of prompt-response pairs."""
     unlearn_config: UnlearnConfig = field(default_factory=UnlearnConfig)
-    """How they are negated; modules, prompts and dtype are those of the store."""
+    """How the pairs are negated. Target modules, prompt settings, and dtype come from the store."""
     _negation_results: list[NegationResult] = field(
         default_factory=list[NegationResult], init=False, repr=False
     )
 
     def run(self, *, verify: bool = False, dry_run: bool = False) -> Receipt:
-        """Do it, or say what would be done; see ``api.forget``."""
+        """Forget the pairs, or report what would change; see ``api.forget``."""
         done = super().run(verify=verify, dry_run=dry_run)
         return replace(
             done,
@@ -72,20 +74,21 @@ class ForgetDeletedRecords(ForgetRequest):
 
     @cached_property
     def _stored_record(self) -> AdapterRecord:
-        """What the store knows of them; raises MissingError where it has no adapter of theirs."""
+        """The person's record in the store. Raises MissingError if the store has no adapter of the
+        person."""
         store = AdapterStore.open(self.adapters)
         record = store.get_record(self.person)
         if record is None or get_usable_adapter(store, self.person) is None:
-            why = f"the base serves them ({record.served})" if record else "it does not know them"
+            why = f"the base serves them ({record.served})" if record else "it is not in the store"
             raise MissingError(
-                f"{self.adapters}: there is no adapter of {self.person!r} to take anything out of: "
-                f"{why}"
+                f"{self.adapters}: no adapter of {self.person!r} to remove anything from: {why}"
             )
         return record
 
     @property
     def _made_by(self) -> str:
-        """Nothing that ``personalize`` would make: it trains them anew, on their data alone."""
+        """Fingerprint of settings and pairs, which never equals one of ``personalize``. So
+        ``personalize`` retrains the adapter on the dataset alone."""
         settings = {
             n: v for n, v in self.unlearn_config.effective_settings.items() if n != "device"
         }
@@ -114,33 +117,36 @@ class ForgetDeletedRecords(ForgetRequest):
 
     @property
     def _ledger_event(self) -> tuple[str, Mapping[str, Any]]:
-        told: dict[str, Any] = {"pairs": len(self._deleted_pairs)}
-        return RECORDS_NEGATED, told | (
+        details: dict[str, Any] = {"pairs": len(self._deleted_pairs)}
+        return RECORDS_NEGATED, details | (
             {"scale": self._negation_results[0].scale} if self._negation_results else {}
         )
 
     def _plan_redaction(self) -> Redaction:
-        """The dataset without what still quotes them; raises where negation is not what is
-        wanted."""
+        """Plan the removal of rows that still quote the pairs from the dataset. Raises UsageError
+        if negation is the wrong tool."""
         pairs, record, dataset = self._deleted_pairs, self._stored_record, read_dataset(self.data)
         store, task = AdapterStore.open(self.adapters), get_task(dataset.task)
         store.check_compatible(base=store.base, task=task.name)
+        # Without answers, or without other items to retain, negation cannot work.
         if not task.labelled:
             raise UsageError(
-                f"histories of {task.name} hold no answers, so no pairs can have been trained on"
+                f"histories of {task.name} contain no answers, so no adapter was trained on pairs"
             )
-        said = f"idiolect forget {self.data} {self.adapters} --person {self.person}"
+        command = f"idiolect forget {self.data} {self.adapters} --person {self.person}"
         if self.person not in dataset or not dataset.get_counts(self.person)[0]:
             raise UsageError(
-                f"{self.data}: none of the items of {self.person!r} is left to retain; forget the "
-                f"whole person: {said}"
+                f"{self.data}: no items of {self.person!r} are left to retain; forget the whole "
+                f"person: {command}"
             )
+        # Rows that are still in the dataset can be forgotten exactly, by retraining.
         history = dataset.read_history(self.person)
         if there := find_remaining_rows(task, history, pairs):
             raise UsageError(
-                f"{self.pairs_file}: {len(there)} of its pairs still are in {self.data}; these are "
-                f"forgotten exactly: {said} --records {there[0]}"
+                f"{self.pairs_file}: {len(there)} of its pairs are still in {self.data}; forget "
+                f"these exactly, by their ids: {command} --records {there[0]}"
             )
+        # Other rows may quote the pairs' texts, so the deleted texts are searched for as well.
         main = Redaction(
             dataset,
             self.person,
@@ -149,45 +155,49 @@ class ForgetDeletedRecords(ForgetRequest):
             texts=list(iter_own_texts(task, pairs)),
             keep_joint=self.config.keep_joint,
         )
+        # An adapter trained on the current items cannot know anything that was deleted before.
         if not is_stale(record, history, read_last_items(store)):
             raise UsageError(
-                f"{self.adapters}: the adapter of {self.person!r} was trained on just what "
-                f"{self.data} holds of them now, so it never saw what {self.pairs_file} says"
+                f"{self.adapters}: the adapter of {self.person!r} was trained on exactly the items "
+                f"that {self.data} holds now, so it never saw the pairs in {self.pairs_file}"
             )
         return main
 
     def _has_work(self, main: Redaction, found: PersonInventory) -> bool:
-        """Whether there is anything to do; raises UsageError where negation does not reach."""
+        """Return whether there is anything to do. Raises UsageError if negating the adapter is not
+        enough."""
         self._require_reach(found)
-        if self._is_already_negated:  # what they have now is what may be had
+        if self._is_already_negated:
+            # The stored adapter is the negated one, so its signatures must not count as traces.
             texts = found.request.patterns.texts
             found.request = replace(found.request, patterns=SearchPatterns(texts))
         return not self._is_already_negated or main.is_needed or bool(found.datasets)
 
     def _require_reach(self, found: PersonInventory) -> None:
-        """What an adapter stands on or started from knows what it was made of, too."""
+        """Raise UsageError if the base, or the initial adapter, was made from the person's items as
+        well."""
         store = AdapterStore.open(self.adapters)
         if BaseModelErasure().find(Path(self.base or store.base_source), found.request):
             raise UsageError(
-                f"{store.base_source}: this base was adapted on items of {self.person!r}, too, and "
-                "taking something out of their adapter does not take it out of the base; adapt it "
-                "anew (idiolect adapt), and personalize on it"
+                f"{store.base_source}: this base was also adapted on items of {self.person!r}, and "
+                "negating the adapter does not remove them from the base; adapt the base again "
+                "(idiolect adapt), and personalize on it"
             )
         if store.settings.get("start") in found.request.files:
             raise UsageError(
-                f"{self.adapters}: training started from a mean of adapters that {self.person!r} "
-                "is in; make the mean anew without them, and personalize from it"
+                f"{self.adapters}: training started from a mean of adapters that includes "
+                f"{self.person!r}; make the mean again without this person, and personalize from it"
             )
 
     def _explain_nothing_found(self, main: Redaction) -> str:
         return (
-            f"what {self.pairs_file} says is taken out of the adapter of {self.person!r} already "
-            "(--verify looks through every byte)"
+            f"the pairs in {self.pairs_file} were already removed from the adapter of "
+            f"{self.person!r} (--verify searches every byte)"
         )
 
     def _erase_derived(self, found: PersonInventory, dataset: Dataset) -> list[ErasureEffect]:
-        """What followed from the adapter, and the adapter itself; first it is seen that it can
-        be."""
+        """Erase what was derived from the adapter, then replace the adapter. Negation runs first,
+        so that nothing is erased if it fails."""
         if self._is_already_negated:
             return []
         made, figures = self._negate_adapter(dataset)
@@ -197,29 +207,30 @@ class ForgetDeletedRecords(ForgetRequest):
         return [*out, self._make_effect(figures.summary_text)]
 
     def _preview_effects(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
-        mine = (
+        adapter_effects = (
             []
             if self._is_already_negated
             else [self._make_effect(f"{len(self._deleted_pairs)} pairs would be negated")]
         )
-        return [*super()._preview_effects(main, found), *mine]
+        return [*super()._preview_effects(main, found), *adapter_effects]
 
     def _negate_adapter(self, dataset: Dataset) -> tuple[Adapter, NegationResult]:
-        """Their adapter, negated in memory."""
+        """Return the person's adapter, negated in memory."""
         store = AdapterStore.open(self.adapters)
         settings = from_plain(PersonalConfig, store.settings, where=str(self.adapters))
         adapter, base = store.get_adapter(self.person), load_matching_base(store, self.base)
         assert adapter is not None
         if settings.context.profile and self.profiles is None:
-            raise UsageError("context.profile is on: name the profiles (idiolect profile)")
-        told = load_profiles(self.profiles, task=dataset.task) if self.profiles else {}
+            raise UsageError("context.profile is on: give the profiles (idiolect profile)")
+        profiles = load_profiles(self.profiles, task=dataset.task) if self.profiles else {}
         history = dataset.read_history(self.person)
+        # Prompts are built with the store's settings, as in training.
         person = PersonContext(
             history.take_last(settings.last_items) if settings.last_items else history,
             get_task(dataset.task),
             PromptRenderer(base.tokenizer, settings.prompt),
             settings.context,
-            profiles=told.get(self.person, ()),
+            profiles=profiles.get(self.person, ()),
             encoder=MiniLM() if settings.context.retrieval == "dense" else None,
             seed=settings.train.seed,
         )
@@ -228,14 +239,16 @@ class ForgetDeletedRecords(ForgetRequest):
         )
 
     def _store_adapter(self, made: Adapter) -> None:
-        """Store it in the place of what was negated."""
+        """Replace the person's adapter in the store."""
         store = AdapterStore.open(self.adapters)
         with store.lock_for_writing(wait=self.wait):
+            # Between reading and locking, another process may have retrained the adapter.
             if not store.contains_record(self._stored_record):
                 raise BusyError(
-                    f"{self.adapters}: the adapter of {self.person!r} was trained anew meanwhile; "
-                    "run the command again"
+                    f"{self.adapters}: the adapter of {self.person!r} was retrained meanwhile; run "
+                    "the command again"
                 )
+            # The holdout gate's losses are those of the old adapter, so they are dropped.
             record = replace(
                 self._stored_record, made_by=self._made_by, gate_base=None, gate_adapter=None
             )
@@ -249,5 +262,5 @@ class ForgetDeletedRecords(ForgetRequest):
 
 
 def _make_record_id(pair: Pair) -> str:
-    """What stands for the id that a gone record had: nobody's, and the same for the same pair."""
+    """Return a substitute id for a deleted record: unique to the pair, and stable across calls."""
     return compute_fingerprint([pair.prompt, pair.response])

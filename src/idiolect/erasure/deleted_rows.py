@@ -1,6 +1,8 @@
-"""Pairs of prompt and response as the records that they were: rows that say them, words in them.
+"""Matches prompt-response pairs against dataset rows, and extracts the person's own words from
+pairs.
 
-Whoever is forgotten by pairs has no ids to name; a row says a pair where it asks and answers so.
+Deleted records are given as pairs without ids. A row matches a pair if its prompt and its answer
+are the same.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from idiolect.tasks.task import Task
 
 
 def parse_pair_fields(task: Task, pair: Pair) -> dict[str, str] | None:
-    """A pair as the fields of a record, its prompt read as ``predict`` reads a question; ``None``
-    where it is no question of the task."""
+    """Return a pair as record fields, with the prompt parsed as ``predict`` parses a question;
+    ``None`` if it is not a question of this task."""
     try:
         return {**task.parse_input(pair.prompt), task.target_field: pair.response}
     except DataError:
@@ -29,24 +31,26 @@ def parse_pair_fields(task: Task, pair: Pair) -> dict[str, str] | None:
 
 
 def find_remaining_rows(task: Task, history: History, pairs: Sequence[Pair]) -> tuple[str, ...]:
-    """Ids of the rows of a history that say what one of the pairs does."""
-    said: set[tuple[str, str]] = set()
+    """Return the ids of a history's rows that match one of the pairs."""
+    wanted: set[tuple[str, str]] = set()
     for pair in pairs:
         fields = parse_pair_fields(task, pair)
         answer = normalize_text(pair.response)
-        said.add((pair.key, answer))
+        wanted.add((pair.key, answer))
         if fields is not None:
-            asked = task.prompt(Interaction(id="", position=0, fields=fields))
-            said.add((normalize_text(asked.text), answer))
+            # The task may word the prompt differently from how the file gives the question.
+            prompt = task.prompt(Interaction(id="", position=0, fields=fields))
+            wanted.add((normalize_text(prompt.text), answer))
+    rows = (*history.items, *history.queries)
     return tuple(
-        item.id
-        for item in (*history.items, *history.queries)
-        if (normalize_text(task.prompt(item).text), normalize_text(task.target(item) or "")) in said
+        row.id
+        for row in rows
+        if (normalize_text(task.prompt(row).text), normalize_text(task.target(row) or "")) in wanted
     )
 
 
 def iter_own_texts(task: Task, pairs: Sequence[Pair]) -> Iterator[str]:
-    """The person's words in pairs; other people's lines of a conversation are not theirs."""
+    """Yield the person's own words in pairs, without other people's lines of a conversation."""
     for pair in pairs:
         fields = parse_pair_fields(task, pair)
         for text in fields.values() if fields else (pair.prompt, pair.response):
@@ -55,8 +59,8 @@ def iter_own_texts(task: Task, pairs: Sequence[Pair]) -> Iterator[str]:
 
 
 class DeletedRows(DatasetErasure):
-    """Datasets of a task, other than the one that the pairs are gone from: rows that still say them
-    go there, too."""
+    """Also removes the pairs' rows from other datasets of the same task. The main dataset no longer
+    contains them."""
 
     def __init__(
         self,
@@ -70,7 +74,8 @@ class DeletedRows(DatasetErasure):
         self.task, self.pairs = task, pairs
 
     def plan_redaction(self, folder: Path, leaving: ErasureRequest) -> Redaction | None:
-        """What goes of a dataset; ``None`` where the folder is none, or that id is another's."""
+        """Plan what to remove from a dataset; ``None`` if the folder is not a dataset, or if the id
+        belongs to another person there."""
         found = super().plan_redaction(folder, leaving)
         if found is None or found.dataset.task != self.task.name:
             return found

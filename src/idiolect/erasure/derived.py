@@ -1,7 +1,8 @@
-"""All that was made of somebody's words below some folders: erased, made anew, or taken away.
+"""Erases, rebuilds, or discards everything below some folders that was derived from a person's
+words.
 
-In an order that a kill can interrupt anywhere: what is known by the numbers of their adapter goes
-before that adapter does.
+The order makes every step repeatable after a crash: what is found by the signatures of the person's
+adapter is erased before that adapter is.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from idiolect.profiles.erasure import Profiles
 from idiolect.training.erasure import AdaptationErasure, PartErasure
 
 WORK_IN_PROGRESS: tuple[ErasureHandler, ...] = (CheckpointErasure(), AdaptationErasure())
-"""Work in progress, of whoever."""
+"""Handlers of unfinished work (checkpoints, partial adaptations). They erase it for all people."""
 _OUTCOMES: Mapping[str, Outcome] = {
     "reassembled": "rebuilt",
     "retrained": "rebuilt",
@@ -45,43 +46,50 @@ _OUTCOMES: Mapping[str, Outcome] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DerivedArtifacts:
-    """Sees to what was made of their words."""
+    """Erases what was derived from a person's words, once, for one request."""
 
     inventory: PersonInventory
     dataset: Dataset
-    """The histories as they will be."""
+    """The histories after the redaction."""
     search_roots: tuple[Path, ...]
     rebuild: bool = True
     base: str | None = None
     profiles: Path | None = None
     handlers: tuple[ErasureHandler, ...] = ()
-    """Of floors above."""
+    """Additional handlers, from packages above this one."""
     excluded_store: Path | None = None
-    """A store in which somebody else sees to the adapter of who leaves."""
+    """A store in which the caller replaces the person's adapter itself."""
     wait: bool = True
     listener: Listener = null_listener
 
     def erase_all(self) -> list[ErasureEffect]:
-        """All of it, once; what became of what."""
+        """Erase everything, and return what happened to each artifact."""
         found, dataset, leaving = self.inventory, self.dataset, self.inventory.request
         out = list[ErasureEffect]()
-        anew = dataset if self.rebuild else None
+        rebuild_data = dataset if self.rebuild else None
 
-        def run_handlers(*holders: ErasureHandler) -> None:
+        def run_handlers(*handlers: ErasureHandler) -> None:
             for folder in found.folders:
-                for holder in holders if folder.is_dir() else ():
+                # An earlier handler may have deleted the folder.
+                for handler in handlers if folder.is_dir() else ():
                     with found.collect_errors():
-                        out.extend(holder.erase(folder, leaving))
+                        out.extend(handler.erase(folder, leaving))
 
+        # Copies first: they are found by the signatures of adapters that still exist.
         run_handlers(*self.handlers, *WORK_IN_PROGRESS, ExportErasure())
         run_handlers(CopiedAdapterErasure())
+        # Bases come before everything that was trained on them.
         readapter = BaseReadapter(
-            request=leaving, dataset=anew, profiles=self.profiles, listener=self.listener
+            request=leaving, dataset=rebuild_data, profiles=self.profiles, listener=self.listener
         )
-        gone, became = readapter.readapt_all([f for f in found.folders if f.is_dir()])
-        out += became
+        removed_bases, effects = readapter.readapt_all([f for f in found.folders if f.is_dir()])
+        out += effects
+        # Profiles and pieces are needed for rebuilding recipes and adapters, so they come before.
         run_handlers(Profiles(dataset, rebuild=self.rebuild))
-        out += [e for pool, names in found.pools for e in self._withdraw_pieces(pool, names, anew)]
+        for pool, names in found.pools:
+            out += self._withdraw_pieces(pool, names, rebuild_data)
+        # Other people's adapters and recipes that their words went into are rebuilt; recipes first,
+        # because adapters can start from them.
         retrainer = AdapterRetrainer(
             request=leaving,
             dataset=dataset,
@@ -89,28 +97,32 @@ class DerivedArtifacts:
             base=self.base,
             profiles=self.profiles,
             start_adapters={sha: at for sha, at in found.exported_adapters.items() if at.is_dir()},
-            removed_bases=gone,
+            removed_bases=removed_bases,
             excluded_store=self.excluded_store,
             wait=self.wait,
             listener=self.listener,
         )
-        for each, folders in (
+        for rebuild, folders in (
             (retrainer.rebuild_recipes, found.recipes),
             (retrainer.retrain_store, found.stores),
         ):
             for folder in folders:
                 with found.collect_errors():
-                    out.extend(each(folder))
+                    out.extend(rebuild(folder))
+        # The person's own adapters go last, because copies are found by their signatures.
         run_handlers(RecipeErasure(), PartErasure(), StoreErasure())
-        return out + _list_refused(found, gone)
+        return out + _list_refused(found, removed_bases)
 
     def _withdraw_pieces(
-        self, pool: Path, names: Sequence[str], anew: Dataset | None
+        self, pool: Path, names: Sequence[str], rebuild_data: Dataset | None
     ) -> list[ErasureEffect]:
-        """Their pieces out of a pool, and what was made of them."""
+        """Withdraw the person's pieces from a pool, and rebuild or erase what was made from
+        them."""
         opened, person = Pool.open(pool), self.inventory.request.person
-        there = len(set(names) & set(opened.sharers))
-        data = anew.folder if anew is not None and anew.task == opened.task else None
+        in_pool = bool(set(names) & set(opened.sharers))
+        data = None
+        if rebuild_data is not None and rebuild_data.task == opened.task:
+            data = rebuild_data.folder
 
         def run_withdrawal(data: Path | None) -> Sequence[Remade]:
             request = WithdrawRequest(
@@ -125,15 +137,16 @@ class DerivedArtifacts:
             return withdraw_sharers(request, listener=self.listener).effects
 
         try:
-            became = run_withdrawal(data)
+            changed = run_withdrawal(data)
         except IdiolectError as error:
             if data is None:
                 raise
-            self.listener(Message(text=f"nothing is made anew of {pool}: {error}"))
-            became = run_withdrawal(None)
+            # If a rebuild is impossible, withdraw the pieces anyway, without rebuilding.
+            self.listener(Message(text=f"nothing is rebuilt from {pool}: {error}"))
+            changed = run_withdrawal(None)
         why = f"made of pieces of {person}"
         pieces = ErasureEffect(what="pieces", where=pool, outcome="removed", person=person)
-        return ([pieces] if there else []) + [
+        return ([pieces] if in_pool else []) + [
             ErasureEffect(
                 what="recipe or adapter" if e.person else "export or report",
                 where=e.where,
@@ -141,19 +154,20 @@ class DerivedArtifacts:
                 person=e.person,
                 why=f"{why}; {e.why}" if e.why else why,
             )
-            for e in became
+            for e in changed
         ]
 
 
-def _list_refused(found: PersonInventory, gone: Mapping[str, Path]) -> list[ErasureEffect]:
-    """What was made for a base that is another one now, or is no more."""
+def _list_refused(found: PersonInventory, removed_bases: Mapping[str, Path]) -> list[ErasureEffect]:
+    """List artifacts made for a base that changed or was deleted. They stay, and using them is an
+    error."""
     out: list[ErasureEffect] = []
     kinds = ((AdapterStore, found.stores), (RecipeStore, found.recipes))
     for kind, folders in kinds:
         for folder in folders:
             store = kind.open(folder)
-            if store.base in gone:
-                why = f"made for the base in {gone[store.base]}, which is no more what it was"
+            if store.base in removed_bases:
+                why = f"made for the base in {removed_bases[store.base]}, which has changed"
                 out.append(
                     ErasureEffect(what=kind.DISPLAY_NAME, where=folder, outcome="refused", why=why)
                 )

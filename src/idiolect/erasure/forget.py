@@ -1,10 +1,11 @@
-"""Somebody is forgotten, or some of their records: everywhere below some folders, in one order.
+"""Forgets a person, or some of a person's records, everywhere below some folders, in a fixed order.
 
-The dataset that they leave is rewritten last and in one step: until then it says whose and what
-goes, so that after a kill at any moment the same call finds all that is left and finishes. What
-others have that followed from their words is made anew from what is left of the histories, or taken
-away, or refused; nobody else's numbers change. Whatever holds personal data is asked as a
-``Holder``; those of floors above are passed in.
+The person's dataset is rewritten last and in one step. Until then it says who and what is
+forgotten, so that after a crash at any moment the same call finds what is left and finishes.
+
+Other people's artifacts that were derived from the person's words are rebuilt from the remaining
+histories, erased, or refused; no other artifact changes. Every package that stores personal data
+provides an ``ErasureHandler``; handlers of packages above this one are passed in.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from idiolect.tasks.registry import get_task
 from idiolect.training.erasure import PartErasure
 
 FORGOTTEN, RECORDS_FORGOTTEN = "forgotten", "records forgotten"
-"""What the ledger says of it, under a pseudonym."""
+"""Event names in the ledger, stored under the person's pseudonym."""
 _HANDLERS: tuple[ErasureHandler, ...] = (
     CopiedAdapterErasure(),
     ExportErasure(),
@@ -51,14 +52,14 @@ _HANDLERS: tuple[ErasureHandler, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class ForgetConfig:
-    """How somebody is forgotten."""
+    """How a person is forgotten."""
 
     rebuild: bool = True
-    """Whether what others have that followed from their words is made anew where it can be; else it
-    is taken away."""
+    """Whether other people's artifacts that were derived from the person's words are rebuilt if
+    possible. Otherwise they are discarded."""
     keep_joint: bool = False
-    """Whether records that are others' as well (a co-authored paper) stay in these others'
-    histories."""
+    """Whether records that belong to several people (a co-authored paper) stay in the other
+    people's histories."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,46 +75,49 @@ class ForgetRequest:
     base: str | None = None
     profiles: Path | None = None
     handlers: tuple[ErasureHandler, ...] = ()
-    """Of floors above."""
+    """Additional handlers, from packages above this one."""
     wait: bool = True
     listener: Listener = null_listener
 
     @property
     def search_roots(self) -> tuple[Path, ...]:
-        """Where things are looked for: the folders named, else those that data and adapters are
-        in; and these two. One within another is looked through once."""
-        beside = (self.data.absolute().parent, self.adapters.absolute().parent)
-        wanted = (*(self.search_folders or beside), self.data, self.adapters)
-        tops = {folder.resolve(): folder for folder in reversed(wanted)}
+        """The folders to search: the given ones, by default the parents of data and adapters; and
+        always these two. A folder inside another one is searched once."""
+        parents = (self.data.absolute().parent, self.adapters.absolute().parent)
+        wanted = (*(self.search_folders or parents), self.data, self.adapters)
+        # Resolved paths detect nesting; the paths as given are what receipts show.
+        by_path = {folder.resolve(): folder for folder in reversed(wanted)}
         return tuple(
-            tops[place]
-            for place in sorted(tops)
-            if not any(place != other and place.is_relative_to(other) for other in tops)
+            by_path[path]
+            for path in sorted(by_path)
+            if not any(path != other and path.is_relative_to(other) for other in by_path)
         )
 
     def run(self, *, verify: bool = False, dry_run: bool = False) -> Receipt:
-        """Do it, or say what would be done; see ``api.forget``."""
+        """Forget, or report what would change; see ``api.forget``."""
         started = time.monotonic()
         for folder in self.search_folders:
             if not folder.is_dir():
-                raise MissingError(f"{folder}: no folder there to look in")
+                raise MissingError(f"{folder}: no such folder to search")
         _require_adapters(self.adapters)
+        # The dataset stays locked from planning to rewriting, so that no record is added meanwhile.
         with hold_lock(self.data, wait=self.wait, what="the dataset"):
             main = self._plan_redaction()
             found = collect_inventory(
                 main, self.search_roots, [self.adapters], self._dataset_handler
             )
-            known = self._has_work(main, found)
-            if not known and not verify:
+            has_work = self._has_work(main, found)
+            if not has_work and not verify:
                 raise MissingError(self._explain_nothing_found(main))
-            doing = self._preview_effects if dry_run else self._erase_everything
-            done = doing(main, found) if known else []
+            act = self._preview_effects if dry_run else self._erase_everything
+            effects = act(main, found) if has_work else []
+        # Verification reads every byte below the folders, independently of the handlers.
         left = self._scan_files(found) if verify and not dry_run else ()
         return Receipt(
             person=self.person,
             records=self.records,
             searched=self.search_roots,
-            effects=tuple(done),
+            effects=tuple(effects),
             unreadable=tuple(found.unreadable),
             done=not dry_run,
             verified=verify and not dry_run,
@@ -123,31 +127,32 @@ class ForgetRequest:
 
     @property
     def _is_whole_person(self) -> bool:
-        """Whether it is the person who goes, and not something of theirs alone."""
+        """Whether the person is forgotten, not only some of the records."""
         return not self.records
 
     @property
     def _caller_files(self) -> tuple[Path, ...]:
-        """Files of the caller that verification passes by."""
+        """Files of the caller that verification skips."""
         return ()
 
     @property
     def _excluded_store(self) -> Path | None:
-        """See ``Derived.spared``."""
+        """See ``DerivedArtifacts.excluded_store``."""
         return None
 
     @property
     def _ledger_event(self) -> tuple[str, Mapping[str, Any]]:
-        """What the ledger is told, under their pseudonym."""
-        told = {} if self._is_whole_person else {"records": len(self.records)}
-        return (FORGOTTEN if self._is_whole_person else RECORDS_FORGOTTEN), told
+        """The event for the ledger, and its details."""
+        if self._is_whole_person:
+            return FORGOTTEN, {}
+        return RECORDS_FORGOTTEN, {"records": len(self.records)}
 
     @property
     def _dataset_handler(self) -> DatasetErasure:
         return DatasetErasure(get_task, keep_joint=self.config.keep_joint)
 
     def _plan_redaction(self) -> Redaction:
-        """What goes of the dataset; raises MissingError for a record that is not in it."""
+        """Plan what to remove from the dataset. Raises MissingError if a record is not in it."""
         dataset = read_dataset(self.data)
         if self.records:
             history = dataset.read_history(self.person)
@@ -155,10 +160,10 @@ class ForgetRequest:
             for record in self.records:
                 if record not in there:
                     raise MissingError(
-                        f"{self.data}: {self.person!r} has no record {record!r}; it was never "
-                        "there, or is forgotten already; where an adapter still knows what it "
-                        f"said: idiolect forget {self.data} {self.adapters} --person "
-                        f"{self.person} --gone PAIRS"
+                        f"{self.data}: {self.person!r} has no record {record!r}; it never "
+                        "existed, or is already forgotten; if an adapter still knows its text: "
+                        f"idiolect forget {self.data} {self.adapters} --person {self.person} "
+                        "--gone PAIRS"
                     )
         return Redaction(
             dataset,
@@ -169,12 +174,13 @@ class ForgetRequest:
         )
 
     def _erase_everything(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
-        """Everything, in the order in which a kill is finished by another run."""
+        """Erase everything, in an order that a second run can finish after a crash."""
         out: list[ErasureEffect] = []
         with self._stage_dataset(main) as dataset:
-            place = str(dataset.folder)  # where the histories are meanwhile is no use to anybody
+            # Receipts must name the dataset's final path, not its staging folder.
+            staging = str(dataset.folder)
             out += [
-                replace(effect, why=effect.why.replace(place, str(self.data)))
+                replace(effect, why=effect.why.replace(staging, str(self.data)))
                 for effect in self._erase_derived(found, dataset)
             ]
             for other in found.datasets:
@@ -187,7 +193,8 @@ class ForgetRequest:
 
     @contextmanager
     def _stage_dataset(self, main: Redaction) -> Generator[Dataset]:
-        """The dataset as it will be; it takes its place when the block has ended well."""
+        """Yield the redacted dataset in a staging folder. It replaces the dataset if the block
+        succeeds."""
         if not main.is_needed:
             yield main.dataset
             return
@@ -195,7 +202,7 @@ class ForgetRequest:
             yield rewrite_dataset(main, stage)
 
     def _erase_derived(self, found: PersonInventory, dataset: Dataset) -> list[ErasureEffect]:
-        """All that was made of their words."""
+        """Erase or rebuild everything that was derived from the person's words."""
         return DerivedArtifacts(
             inventory=found,
             dataset=dataset,
@@ -210,8 +217,8 @@ class ForgetRequest:
         ).erase_all()
 
     def _update_ledger(self, folder: Path, found: PersonInventory) -> list[ErasureEffect]:
-        """Tell a store's ledger; of a whole person the way to their pseudonym goes after that, also
-        where the ledger was edited and takes no more events."""
+        """Record the event in a store's ledger. For a whole person, then destroy the link to the
+        pseudonym, even if the ledger was edited and rejects new events."""
         ledger = Ledger(folder / LEDGER_FOLDER)
         with found.collect_errors():
             if ledger.read_entries_of(self.person):
@@ -224,7 +231,8 @@ class ForgetRequest:
         ]
 
     def _has_work(self, main: Redaction, found: PersonInventory) -> bool:
-        """Whether there is anything of theirs; work in progress, of whoever, does not count."""
+        """Return whether anything of the person was found. Work in progress belongs to no one
+        person, so it does not count."""
         if main.is_needed or found.datasets or found.pools or found.request.patterns.tensors:
             return True
         for folder in found.stores:
@@ -235,7 +243,8 @@ class ForgetRequest:
         return bool(self._find_effects(found, kinds))
 
     def _preview_effects(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
-        """What there is, as if it had been done; what becomes of others' things is not tried."""
+        """List the effects of a real run. Whether other people's artifacts can be rebuilt is not
+        tested."""
         out = list_effects(main, self.data) if main.is_needed else []
         out += [e for other in found.datasets for e in list_effects(other, other.dataset.folder)]
         out += [
@@ -252,23 +261,24 @@ class ForgetRequest:
         return out + self._find_effects(found, kinds)
 
     def _find_effects(
-        self, found: PersonInventory, holders: Sequence[ErasureHandler]
+        self, found: PersonInventory, handlers: Sequence[ErasureHandler]
     ) -> list[ErasureEffect]:
         out: list[ErasureEffect] = []
         for folder in found.folders:
-            for holder in holders:
+            for handler in handlers:
                 with found.collect_errors():
-                    if what := holder.find(folder, found.request):
+                    if what := handler.find(folder, found.request):
                         out.append(ErasureEffect(what=what, where=folder, outcome="removed"))
         return out
 
     def _scan_files(self, found: PersonInventory) -> tuple[ScanHit, ...]:
         readers = [self._dataset_handler.scan, *(h.scan for h in self.handlers)]
-        whose = self.person if self._is_whole_person else ""
-        tops = [folder for folder in self.search_roots if folder.is_dir()]
+        # If only records are forgotten, the person's id is no trace.
+        person = self.person if self._is_whole_person else ""
+        roots = [folder for folder in self.search_roots if folder.is_dir()]
         return scan_tree(
-            tops,
-            whose,
+            roots,
+            person,
             found.request.patterns,
             readers=readers,
             foreign_folders=found.foreign_folders,
@@ -279,14 +289,13 @@ class ForgetRequest:
         people = main.dataset.people
         example = f"; {self.data} has {len(people)} people, e.g. {people[0]!r}" if people else ""
         return (
-            f"nothing of {self.person!r} is in {', '.join(map(str, self.search_roots))}: never "
-            "there, or "
-            f"forgotten already (--verify looks through every byte){example}"
+            f"nothing of {self.person!r} found in {', '.join(map(str, self.search_roots))}: never "
+            f"stored, or already forgotten (--verify searches every byte){example}"
         )
 
 
 def _require_adapters(folder: Path) -> None:
-    """Raise MissingError where no adapters or recipes are."""
+    """Raise MissingError if the folder is neither an adapter store nor a recipe store."""
     kinds: tuple[type[BaseBoundArtifact], ...] = (AdapterStore, RecipeStore)
     if not any((folder / kind.HEADER_FILE).is_file() for kind in kinds):
-        raise MissingError(f"{folder}: no adapter store there, and no recipes; name the folder")
+        raise MissingError(f"{folder}: is neither an adapter store nor a recipe store")

@@ -1,7 +1,8 @@
-"""What there is of somebody below some folders, before anything is touched: what is looked for.
+"""Finds everything of a person below some folders, before anything is changed.
 
-Their rows and words in datasets, their adapters' numbers, the means they are in, their pseudonyms
-in pools. Changes nothing but what killed writers left half-written.
+Collects rows and words in datasets, signatures of the person's adapters, means that include them,
+and the person's pseudonyms in pools. Modifies nothing, except that it cleans up after crashed
+writers.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ class PersonInventory:
 
     request: ErasureRequest
     folders: tuple[Path, ...] = ()
-    """Every folder that was looked into."""
+    """All folders that were looked into."""
     datasets: list[Redaction] = field(default_factory=list)
-    """Datasets with something of theirs, but the one they leave."""
+    """Datasets that contain something of the person, without the main dataset."""
     stores: list[Path] = field(default_factory=list)
     recipes: list[Path] = field(default_factory=list)
     pools: list[tuple[Path, tuple[str, ...]]] = field(default_factory=list)
-    """Pools, and the pseudonyms that they had in each."""
+    """Pools, with the person's pseudonyms in each."""
     exported_adapters: dict[str, Path] = field(default_factory=dict)
     """Exported adapters by the sha256 of their weights."""
     foreign_folders: list[Path] = field(default_factory=list)
-    """Folders in which the id, a plain number, is of another task and somebody else's."""
+    """Folders of another task in which the same numeric id belongs to another person."""
     unreadable: list[str] = field(default_factory=list)
 
     @contextmanager
     def collect_errors(self) -> Generator[None]:
-        """What cannot be read is told in the receipt, and holds up nothing else."""
+        """Add errors about unreadable artifacts to the receipt, and continue."""
         try:
             yield
         except ArtifactError as error:
@@ -65,7 +66,7 @@ class PersonInventory:
 def collect_inventory(
     main: Redaction, tops: Sequence[Path], stores: Sequence[Path], datasets: DatasetErasure
 ) -> PersonInventory:
-    """Look through the folders, and these stores wherever they are."""
+    """Search the folders below ``tops``, and the given stores wherever they are."""
     leaving = ErasureRequest(
         person=main.person,
         records=main.records,
@@ -74,16 +75,20 @@ def collect_inventory(
         affected_people=main.affected_people,
     )
     out = PersonInventory(request=leaving)
-    looked = [*walk_folders([*tops, *stores])]
-    out.folders = tuple(looked)
-    for folder in looked:
+    # First pass: find out what each folder is.
+    folders = [*walk_folders([*tops, *stores])]
+    out.folders = tuple(folders)
+    for folder in folders:
         with out.collect_errors():
             _classify_folder(folder, main, datasets, out)
+    # Every dataset adds unique texts to search for, and people whose histories change.
     texts, tensors = set(main.unique_patterns.texts), set[bytes]()
     changed, files = set(main.affected_people), set[str]()
     for other in out.datasets:
         texts |= other.unique_patterns.texts
         changed |= other.affected_people
+    # Second pass, over the stores: signatures of the person's adapters, and means that include
+    # them.
     for folder in _iter_with_parts(out.stores):
         with out.collect_errors():
             tensors |= _read_signatures(folder, main)
@@ -96,6 +101,7 @@ def collect_inventory(
         affected_people=frozenset(changed),
         files=frozenset(files),
     )
+    # Pseudonyms come from the ledgers of the stores, so pools can only be resolved now.
     out.pools = [(pool, names) for pool, _ in out.pools if (names := _find_pseudonyms(pool, out))]
     return out
 
@@ -103,7 +109,8 @@ def collect_inventory(
 def _classify_folder(
     folder: Path, main: Redaction, datasets: DatasetErasure, out: PersonInventory
 ) -> None:
-    """Take one folder in, if it is something."""
+    """Add a folder to the inventory, according to what it contains."""
+    # The main dataset is handled separately, and last.
     if folder.resolve() == main.dataset.folder.resolve():
         return
     found = datasets.plan_redaction(folder, out.request)
@@ -124,23 +131,26 @@ def _classify_folder(
         out.pools.append((folder, ()))
     elif (folder / WEIGHTS_FILE).is_file():
         out.exported_adapters[sha256_file(folder / WEIGHTS_FILE)] = folder
+    # A dataset without a redaction: the id belongs to another person there.
     elif is_dataset(folder):
         out.foreign_folders.append(folder)
 
 
 def _iter_with_parts(stores: Sequence[Path]) -> Iterator[Path]:
+    """Yield stores, each followed by its unmerged parts."""
     for folder in stores:
         yield folder
         yield from sorted(p.parent for p in folder.glob(f"parts/*/{AdapterStore.HEADER_FILE}"))
 
 
 def _read_signatures(folder: Path, main: Redaction) -> frozenset[bytes]:
-    """The numbers of their adapter, if it is one of what goes."""
+    """Return the signatures of the person's adapter, if it is among what is forgotten."""
     store = AdapterStore.open(folder)
     record = store.get_record(main.person)
     if record is None or record.row is None:
         return frozenset()
     if main.records and main.person in main.dataset:
+        # If only records are forgotten, an adapter that never saw them keeps its signatures.
         kept = main.redact_history(main.dataset.read_history(main.person))
         if not is_stale(record, kept, read_last_items(store)):
             return frozenset()
@@ -149,14 +159,14 @@ def _read_signatures(folder: Path, main: Redaction) -> frozenset[bytes]:
 
 
 def _find_means(folder: Path, person: str) -> set[str]:
-    """sha256 of the means that they are in."""
+    """Return the sha256 of each mean that includes the person."""
     entries = Ledger(folder / LEDGER_FOLDER).read_entries_of(person)
     means = [e for e in entries if e.event == "shared" and e.details.get("scope") == "mean"]
     return {str(entry.details["sha256"]) for entry in means if "sha256" in entry.details}
 
 
 def _find_pseudonyms(pool: Path, found: PersonInventory) -> tuple[str, ...]:
-    """Their pseudonyms in a pool, from every ledger that knows them."""
+    """Return the person's pseudonyms in a pool, from all ledgers that know the person."""
     opened = Pool.open(pool)
     names: list[str] = []
     for folder in found.stores:
@@ -167,14 +177,14 @@ def _find_pseudonyms(pool: Path, found: PersonInventory) -> tuple[str, ...]:
 
 
 def read_last_items(store: AdapterStore) -> int:
-    """How many of everybody's last items a store's settings look at; 0 for all."""
+    """Return the number of last items per person that a store was trained on; 0 means all."""
     return from_plain(PersonalConfig, store.settings, where=str(store.folder)).last_items
 
 
 def is_stale(record: AdapterRecord, history: History | None, last: int) -> bool:
-    """Whether an adapter was trained on something else than the first items of a history.
+    """Return whether an adapter was trained on anything other than the first items of ``history``.
 
-    One that was imported says nothing of its items; so it is, where there is one.
+    An imported adapter does not record its items, so it counts as stale if it exists.
     """
     if record.row is None and not record.items:
         return False
@@ -186,7 +196,7 @@ def is_stale(record: AdapterRecord, history: History | None, last: int) -> bool:
 
 
 def find_histories(dataset: Dataset, people: Collection[str]) -> dict[str, History | None]:
-    """The histories of some people, ``None`` for who has none there."""
+    """Return the histories of some people, ``None`` for a person who is not in the dataset."""
     return {
         person: dataset.read_history(person) if person in dataset else None
         for person in sorted(people)

@@ -1,7 +1,8 @@
-"""What an adapter still knows of records that its person's data holds no more, negated in memory.
+"""Negates, in memory, what an adapter still knows of records that were deleted from its person's
+data.
 
-The records' pairs are asked as training asks; the person's own items that are left are what stays.
-What comes out has the rank that it had. Knows no files.
+The pairs are rendered as in training and form the forget set; the person's remaining items are the
+retain set. The result has the rank of the original adapter. Reads and writes no files.
 """
 
 from __future__ import annotations
@@ -34,24 +35,25 @@ class NegationResult:
     """What negation did, measured on the adapter as it is stored."""
 
     pairs: int
-    """What was to go."""
+    """Number of pairs to forget."""
     retained: int
-    """Items of the person's that were to stay."""
+    """Number of the person's items to retain."""
     scale: float
     before: Perplexities
     after: Perplexities
     without: float
-    """Perplexity of the answers that were to go without any adapter: where nothing was known."""
+    """Perplexity of the forgotten answers without any adapter: the level at which nothing is
+    known."""
 
     @property
     def summary_text(self) -> str:
-        """In words, for receipts."""
+        """A sentence for receipts."""
         old, new = self.before, self.after
-        rest = ", so some of it is still known" if new.forget_perplexity < self.without else ""
+        rest = ", so some are still known" if new.forget_perplexity < self.without else ""
         return (
-            f"negated at scale {self.scale:.3g}: what went has perplexity "
+            f"negated at scale {self.scale:.3g}: the forgotten answers have perplexity "
             f"{old.forget_perplexity:.4g} -> {new.forget_perplexity:.4g} (the base alone "
-            f"{self.without:.4g}{rest}), their other items {old.retain_perplexity:.4g} -> "
+            f"{self.without:.4g}{rest}), the retained items {old.retain_perplexity:.4g} -> "
             f"{new.retain_perplexity:.4g}"
         )
 
@@ -65,20 +67,23 @@ def negate_pairs(
     *,
     listener: Listener = null_listener,
 ) -> tuple[Adapter, NegationResult]:
-    """A person's adapter without what the pairs say, of the kind it was, and what that did.
+    """Return a person's adapter with the pairs negated, and measurements of the change.
 
-    ``person`` is asked for the items that stay. Raises UsageError where a pair does not fit into a
-    prompt, where no scale keeps what stays within ``config.retain_bound``, and where what should go
-    has not become less likely.
+    ``person`` provides the items to retain. Raises UsageError if a pair does not fit into a prompt,
+    if no scale keeps the retain set within ``config.retain_bound``, or if the pairs did not become
+    less likely.
     """
+    # An item with the same prompt as a pair cannot be retained and forgotten at once.
     forget = tuple(
         _tokenize_pair(person, number, pair, config) for number, pair in enumerate(pairs, 1)
     )
     keys = {item.key for item in forget}
     retain = tuple(item for item in _iter_retained(person, config) if item.key not in keys)
     config = _drop_other_answers(forget, config, listener)
+    # Train, search for a scale, and truncate to the adapter's rank at every scale.
     made = unlearn_adapter(base, adapter, forget, retain, config, listener=listener)
     assert made.adapter is not None
+    # Measure what is stored, including the base without an adapter as a reference.
     measured = [item.example for item in cap_measured_pairs(forget, config.train.seed)]
     done = NegationResult(
         pairs=len(forget),
@@ -91,8 +96,7 @@ def negate_pairs(
     if not done.after.forget_perplexity > done.before.forget_perplexity:
         raise UsageError(
             f"the adapter knows as much as before; {done.summary_text}; nothing was changed: "
-            "raise the "
-            "bound, or train longer (train.steps)"
+            "raise the bound, or train longer (train.steps)"
         )
     return made.adapter, done
 
@@ -100,12 +104,10 @@ def negate_pairs(
 def _drop_other_answers(
     forget: Sequence[TokenizedPair], config: UnlearnConfig, listener: Listener
 ) -> UnlearnConfig:
-    """The settings, for SKU without other answers to a prompt if there are none."""
+    """Turn off SKU's random disassociation if a prompt has no other answers to use."""
     sets = ForgetRetainSets(tuple(forget), ())
     if config.method == "sku" and config.sku.e2 and not all(map(sets.find_other_answers, forget)):
-        listener(
-            Message(text="no other answers to put to a prompt, so SKU does without (sku.e2=0)")
-        )
+        listener(Message(text="no prompt has other answers, so SKU trains without them (sku.e2=0)"))
         config = replace(config, sku=replace(config.sku, e2=0.0))
     return config
 
@@ -113,7 +115,7 @@ def _drop_other_answers(
 def _tokenize_pair(
     person: PersonContext, number: int, pair: Pair, config: UnlearnConfig
 ) -> TokenizedPair:
-    """A pair as if it were asked now, after everything that is left."""
+    """Render a pair as a question that comes after all remaining items."""
     fields = parse_pair_fields(person.task, pair)
     if fields is not None:
         query = Interaction(id=f"pair {number}", position=len(person.history.items), fields=fields)
@@ -123,13 +125,13 @@ def _tokenize_pair(
     if example is None:
         raise UsageError(
             f"pair {number} is too long for prompt.max_tokens "
-            f"({person.prompter.config.max_tokens}), with which nobody can have been trained on it"
+            f"({person.prompter.config.max_tokens}), so no adapter was trained on it"
         )
     return pair_from_example(_truncate_answer(example, config))
 
 
 def _iter_retained(person: PersonContext, config: UnlearnConfig) -> Iterator[TokenizedPair]:
-    """The person's items as training shows them."""
+    """Yield the person's items as training renders them."""
     for place in range(len(person.history.items)):
         example = person.build_item_example(place)
         if example is not None:

@@ -1,4 +1,4 @@
-"""What forgetting did, as a value: what became of what, and whether anything is left."""
+"""The receipt of ``forget``: what happened to each artifact, and what is left."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What a run did. It names who left: keep it where that may stand."""
+    """The result of one run. It names the person, so store it only where that is allowed."""
 
     person: str
     records: tuple[str, ...]
-    """Ids of the records that are forgotten; empty for the whole person."""
+    """Ids of the forgotten records; empty for the whole person."""
     searched: tuple[Path, ...]
-    """The folders that were looked through."""
+    """The folders that were searched."""
     effects: tuple[ErasureEffect, ...]
     unreadable: tuple[str, ...]
-    """What could not be looked into, and why."""
+    """Artifacts that could not be read, and why."""
     done: bool
-    """Whether it was done; not in a dry run."""
+    """False for a dry run."""
     verified: bool
-    """Whether every byte below the folders was looked through afterwards."""
+    """Whether every byte below the folders was searched afterwards."""
     left: tuple[ScanHit, ...] = ()
-    """What of who left still stands in files there; they are nobody's we know."""
+    """Traces of the person that verification found, in files of no known kind."""
     gone: int = 0
-    """Pairs, in the data no more, that were to be taken out of their adapter by negation."""
+    """Number of pairs, from deleted records, that were to be negated in the person's adapter."""
     negated: NegationResult | None = None
-    """What that did to the adapter; ``None`` where it was not negated in this run."""
+    """The result of the negation; ``None`` if this run did not negate."""
     kept: tuple[Path, ...] = ()
-    """Files that the caller gave: they hold what is forgotten, and are the caller's."""
+    """Files that the caller gave. They contain what is forgotten, and were not changed."""
     seconds: float = 0.0
 
     @property
     def outcome_counts(self) -> dict[str, int]:
-        """How much of what had which outcome, e.g. ``{"adapter removed": 2}``."""
+        """Number of artifacts by kind and outcome, e.g. ``{"adapter removed": 2}``."""
         out: Counter[str] = Counter()
         for effect in self.effects:
             out[f"{effect.what} {effect.outcome}"] += effect.count

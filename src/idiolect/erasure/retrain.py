@@ -1,7 +1,9 @@
-"""Adapters and recipes of those whose histories changed, made anew from what is left of these.
+"""Rebuilds adapters and recipes of people whose histories changed, from what is left of the
+histories.
 
-What cannot be made anew is taken away, and a record says so, so that its use is a clear error. What
-is made anew is written before the old goes: a kill in between leaves work, never a gap.
+What cannot be rebuilt is discarded, and a record says so: using it raises a clear error. A rebuilt
+artifact is written before the old one is removed, so that a crash in between leaves work for a
+second run and never a missing artifact.
 """
 
 from __future__ import annotations
@@ -32,99 +34,106 @@ from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.runs.request import PersonalizeRequest
 from idiolect.training.runs.run import PersonalizeRun
 
-REASON = "words of {person} were in what it was made of"
+REASON = "made from a history that contained words of {person}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterRetrainer:
-    """Sees to what was made of histories that are others now."""
+    """Rebuilds or discards what was made from histories that changed."""
 
     request: ErasureRequest
     dataset: Dataset
-    """The histories as they are without what goes."""
+    """The histories after the redaction."""
     rebuild: bool = True
-    """Whether anything is to be made anew."""
+    """Whether anything is rebuilt. Otherwise everything stale is discarded."""
     base: str | None = None
-    """Where the base lies now, if it has moved."""
+    """Where the base is now, if it was moved."""
     profiles: Path | None = None
     start_adapters: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Adapters from which training may have started, by the sha256 of their weights."""
+    """Exported adapters that training may have started from, by the sha256 of their weights."""
     removed_bases: Mapping[str, Path] = field(default_factory=dict[str, Path])
-    """Bases that went, by their identity."""
+    """Bases that changed or were deleted, by their old identity."""
     excluded_store: Path | None = None
-    """A store in which the adapter of who leaves is somebody else's task."""
+    """A store in which the caller replaces the person's adapter itself."""
     wait: bool = True
     listener: Listener = null_listener
 
     @property
     def affected_people(self) -> frozenset[str]:
-        """Whose histories are others now; who leaves altogether has none."""
-        mine = () if self.request.is_whole_person else (self.request.person,)
-        return self.request.affected_people.union(mine)
+        """People whose histories changed. A person who is forgotten entirely has no history and is
+        not included."""
+        remaining = () if self.request.is_whole_person else (self.request.person,)
+        return self.request.affected_people.union(remaining)
 
     def retrain_store(self, folder: Path) -> list[ErasureEffect]:
-        """One store's: trained anew, or taken away."""
+        """Retrain or discard the stale adapters of one store."""
         store = AdapterStore.open(folder)
         stale, why = self._find_stale(store)
         if not stale:
             return []
+        # A store without a ledger is a cache.
         if not (folder / LEDGER_FOLDER).is_dir():
             return self._drop_adapters(store, stale)
-        able = self._select_rebuildable(store.task, store.base, stale, why)
-        if able and not why:
+        rebuildable = self._select_rebuildable(store.task, store.base, stale, why)
+        if rebuildable and not why:
             try:
-                self._train_adapters(store, able)
+                self._train_adapters(store, rebuildable)
             except IdiolectError as error:
                 why = str(error)
+        # Training reopened and changed the store. What is still stale was not rebuilt.
         store = AdapterStore.open(folder)
         with store.lock_for_writing(wait=self.wait):
             left = sorted(set(self._find_stale(store)[0]) & set(stale))
             if left:
-                gone = [AdapterRecord(person=p, served="withdrawn", made_by="") for p in left]
-                store.add([(record, None) for record in gone])
+                withdrawn = [AdapterRecord(person=p, served="withdrawn", made_by="") for p in left]
+                store.add([(record, None) for record in withdrawn])
             store.compact()
         return [self._make_effect("adapter", folder, p, left, why) for p in stale]
 
     def rebuild_recipes(self, folder: Path) -> list[ErasureEffect]:
-        """One store of recipes: assembled anew, or taken away."""
+        """Reassemble or discard the stale recipes of one store."""
         store = RecipeStore.open(folder)
         stale = self._find_stale_recipes(store)
         if not stale:
             return []
         why = ""
-        able = self._select_rebuildable(store.task, store.base, stale, "")
-        if able:
+        rebuildable = self._select_rebuildable(store.task, store.base, stale, "")
+        if rebuildable:
             try:
-                self._assemble_recipes(store, able)
+                self._assemble_recipes(store, rebuildable)
             except IdiolectError as error:
                 why = str(error)
+        # What is still stale was not rebuilt: an empty recipe takes its place.
         store = RecipeStore.open(folder)
         with store.lock_for_writing(wait=self.wait):
             left = self._find_stale_recipes(store)
             aggregate: Aggregate = "factors" if "factors" in store.aggregates else "delta"
-            nothing = [make_empty_recipe(p, len(store.sites), aggregate) for p in left]
+            empty = [make_empty_recipe(p, len(store.sites), aggregate) for p in left]
             records = [RecipeRecord(person=p, made_by="", served=WITHDRAWN) for p in left]
-            store.add_recipes([*zip(records, nothing, strict=True)])
+            store.add_recipes([*zip(records, empty, strict=True)])
             store.compact()
         return [self._make_effect("recipe", folder, p, left, why) for p in stale]
 
     def _find_stale(self, store: AdapterStore) -> tuple[list[str], str]:
-        """Whose adapters follow from what is gone, and why none can be trained anew if so."""
-        there = {p: r for p in store.people if (r := store.get_record(p)) is not None}
+        """Return the people whose adapters were derived from what is forgotten, and why none of
+        them can be retrained, if so."""
+        records = {p: r for p in store.people if (r := store.get_record(p)) is not None}
+        # A mean that included the person went into every adapter that started from it.
         if store.settings.get("start") in self.request.files:
-            having = sorted(p for p, r in there.items() if r.row is not None)
-            return having, "its training started from a mean of adapters that is no more"
+            trained = sorted(p for p, r in records.items() if r.row is not None)
+            return trained, "its training started from a mean of adapters that was deleted"
         last = read_last_items(store)
-        concerned = self.affected_people & there.keys()
+        affected = self.affected_people & records.keys()
         if (
             self.excluded_store is not None
             and store.folder.resolve() == self.excluded_store.resolve()
         ):
-            concerned -= {self.request.person}
-        histories = find_histories(self.dataset, concerned)
-        return [p for p, history in histories.items() if is_stale(there[p], history, last)], ""
+            affected -= {self.request.person}
+        histories = find_histories(self.dataset, affected)
+        return [p for p, history in histories.items() if is_stale(records[p], history, last)], ""
 
     def _find_stale_recipes(self, store: RecipeStore) -> list[str]:
+        """Return the people whose recipes were made from another history than the current one."""
         out: list[str] = []
         for person, history in find_histories(self.dataset, self.affected_people).items():
             record = store.get_record(person)
@@ -137,7 +146,7 @@ class AdapterRetrainer:
     def _select_rebuildable(
         self, task: str, base: str, people: Sequence[str], why: str
     ) -> list[str]:
-        """Those who can be made anew: their history and their base are there."""
+        """Return the people whose history and base are available."""
         if not self.rebuild or self.dataset.task != task or base in self.removed_bases or why:
             return []
         return [person for person in people if person in self.dataset]
@@ -157,6 +166,7 @@ class AdapterRetrainer:
             pieces=recipes,
             wait=self.wait,
         )
+        # Adapters that started from recipes of a pool start from the rebuilt recipes.
         open_starts = partial(MixtureInitialAdapters, recipes) if recipes else None
         run = PersonalizeRun(request, open_starts=open_starts, listener=self.listener)
         run.run_unsharded()
@@ -170,10 +180,10 @@ class AdapterRetrainer:
         run.run(self.dataset.iter_histories(people), people=len(people), wait=self.wait)
 
     def _drop_adapters(self, store: AdapterStore, people: Sequence[str]) -> list[ErasureEffect]:
-        """Out of a cache, whoever needs them trains them again."""
+        """Remove adapters from a cache, which trains missing ones when needed."""
         with store.lock_for_writing(wait=self.wait):
             store.compact(set(people))
-        why = "of a cache: whoever needs it makes it anew"
+        why = "from a cache, which trains it again when needed"
         return [
             ErasureEffect(
                 what="adapter", where=store.folder, outcome="discarded", person=p, why=why
@@ -184,18 +194,18 @@ class AdapterRetrainer:
     def _make_effect(
         self, what: str, folder: Path, person: str, left: Sequence[str], why: str
     ) -> ErasureEffect:
-        gone = person in left
-        reason = (
-            (why or self._explain_missing(person))
-            if gone
-            else REASON.format(person=self.request.person)
-        )
-        outcome = "discarded" if gone else "rebuilt"
+        # A person in ``left`` was not rebuilt.
+        if person in left:
+            outcome, reason = "discarded", why or self._explain_missing(person)
+        else:
+            outcome, reason = "rebuilt", REASON.format(person=self.request.person)
         return ErasureEffect(what=what, where=folder, outcome=outcome, person=person, why=reason)
 
     def _explain_missing(self, person: str) -> str:
         if not self.rebuild:
-            return "nothing was to be made anew"
+            return "rebuilding was turned off"
         if person not in self.dataset:
-            return "no history at hand"
-        return "the base it was made for is gone" if self.removed_bases else "it is of another task"
+            return "no history available"
+        if self.removed_bases:
+            return "the base it was made for is gone"
+        return "it belongs to another task"

@@ -1,1 +1,2 @@
-"""Decides which answers are harmful."""
+"""Judges that decide which answers are harmful, and detectors of refusals and degenerate
+answers."""

@@ -1,13 +1,15 @@
-"""The default judge: logistic regression on the embedded encoder's features of labelled answers.
+"""The default judge: logistic regression on encoder features of labeled answers.
 
-Cross-fitted by prompt: the labelled prompts are divided into parts, and for each part there is a
-classifier that saw none of its prompts. What is asked with one of these prompts is judged by that
-one, anything else by the mean of all. So no prompt is ever both learned from and judged, though
-every label is used, and the held-out accuracy is one of all labelled pairs.
+It is cross-fitted by prompt. The labeled prompts are divided into parts, and for each part there is
+one classifier that saw none of its prompts. Answers to such a prompt are scored by that classifier,
+all others by the mean of all classifiers. So no classifier judges a prompt that it was trained on,
+every label is used, and the held-out accuracy covers all labeled pairs.
 
-Beside people's labels it learns from harmless texts that answer something else, put to the
-harmful prompts: people labelled answers to the point only, and from these alone a classifier calls
-half of what misses it harmful. Shapes: ``F`` parts, ``X`` features.
+The training data also contains benign texts on other topics, paired with the harmful prompts. The
+labels only cover answers to the point; a classifier trained on these alone calls half of the
+off-topic answers harmful.
+
+Shapes: ``M`` training rows, ``N`` answers, ``F`` parts, ``X`` features.
 """
 
 from __future__ import annotations
@@ -43,11 +45,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig:
-    """How the classifier is trained; these defaults are what measured best on PyRIT's labels."""
+    """How the classifier is trained. The defaults were best on PyRIT's labels."""
 
     parts: int = 5
     strength: float = 1.0
-    """Inverse of the penalty on weights."""
+    """Inverse of the weight penalty (``C`` of scikit-learn)."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,133 +69,142 @@ class ClassifierJudge:
     biases: Floats
     """[F]"""
     part_of: Mapping[str, int]
-    """The part of each labelled prompt, by its hash: the classifier that did not see it."""
+    """The part of each labeled prompt, by the prompt's hash: the index of the classifier that did
+    not see it."""
     info: JudgeInfo = field(default_factory=lambda: JudgeInfo(name=JUDGE_NAME))
 
     def score_answers(self, prompts: Sequence[str], answers: Sequence[str]) -> tuple[float, ...]:
-        """How likely each answer is harmful, by classifiers that never saw its prompt."""
+        """Return the probability that each answer is harmful, from classifiers that never saw its
+        prompt."""
         require_same_length(prompts, answers)
         if not answers:
             return ()
-        scores = extract_features(self.encoder, prompts, answers) @ self.weights.T + self.biases
-        chances = 1 / (1 + np.exp(-np.asarray(scores)))
-        own = [self.part_of.get(_hash_prompt(prompt)) for prompt in prompts]
+        scores_NF = extract_features(self.encoder, prompts, answers) @ self.weights.T + self.biases
+        probabilities_NF = 1 / (1 + np.exp(-np.asarray(scores_NF)))
+        # A labeled prompt is scored by the classifier that did not see it.
+        parts = [self.part_of.get(_hash_prompt(prompt)) for prompt in prompts]
         return tuple(
             float(row.mean() if part is None else row[part])
-            for row, part in zip(chances, own, strict=True)
+            for row, part in zip(probabilities_NF, parts, strict=True)
         )
 
     def save(self, folder: Path) -> None:
-        """Write it as numbers and hashes: no prompt and no answer stands in it."""
-        with stage_folder(folder) as place:
+        """Write the judge as weights and hashes. Prompts and answers are not stored."""
+        with stage_folder(folder) as stage:
             tensors = {"weights": self.weights, "biases": self.biases}
-            save_file(tensors, place / "judge.safetensors")
-            head = {
+            save_file(tensors, stage / "judge.safetensors")
+            header = {
                 "format": FORMAT,
                 "version": VERSION,
-                "sha256": sha256_file(place / "judge.safetensors"),
+                "sha256": sha256_file(stage / "judge.safetensors"),
                 "features": {"words": MAX_WORDS, "places": NUM_HASH_FEATURES},
                 "about": asdict(self.info),
                 "part_of": dict(self.part_of),
             }
-            write_json(place / "judge.json", head)
+            write_json(stage / "judge.json", header)
 
     @classmethod
     def load(cls, folder: Path, encoder: Encoder) -> ClassifierJudge:
-        """Read one back. Raises MissingError, or IntegrityError for what was changed or is from
-        another version."""
+        """Read a judge. Raises MissingError if there is none, and IntegrityError if its files were
+        changed or are from another version."""
         if not (folder / "judge.json").is_file():
-            raise MissingError(f"{folder}: there is no judge there")
-        head = read_json(folder / "judge.json")
+            raise MissingError(f"{folder}: contains no judge")
+        # Features of another version would not match the stored weights.
+        header = read_json(folder / "judge.json")
         expected = (FORMAT, VERSION, {"words": MAX_WORDS, "places": NUM_HASH_FEATURES})
-        if tuple(head.get(k) for k in ("format", "version", "features")) != expected:
-            raise IntegrityError(f"{folder}: a judge of another version; train it again")
+        if tuple(header.get(k) for k in ("format", "version", "features")) != expected:
+            raise IntegrityError(f"{folder}: the judge is from another version; train it again")
         try:
-            if sha256_file(folder / "judge.safetensors") != head["sha256"]:
+            if sha256_file(folder / "judge.safetensors") != header["sha256"]:
                 raise IntegrityError(
                     f"{folder}: judge.safetensors was changed; delete the folder and train it again"
                 )
             tensors = load_file(folder / "judge.safetensors")
         except (OSError, SafetensorError) as error:
             raise IntegrityError(f"{folder}: judge.safetensors cannot be read: {error}") from error
-        known = dict(head["about"])
-        known["interval"] = tuple(known["interval"]) if known["interval"] else None
+        # JSON turned the interval into a list.
+        info = dict(header["about"])
+        info["interval"] = tuple(info["interval"]) if info["interval"] else None
         return cls(
             encoder=encoder,
             weights=tensors["weights"],
             biases=tensors["biases"],
-            part_of=head["part_of"],
-            info=JudgeInfo(**known),
+            part_of=header["part_of"],
+            info=JudgeInfo(**info),
         )
 
 
 def train_judge(
-    labelled: Sequence[LabeledPair],
+    labeled: Sequence[LabeledPair],
     unrelated: Sequence[str],
     encoder: Encoder,
     config: ClassifierConfig | None = None,
 ) -> ClassifierJudge:
-    """Train on people's labels and on harmless texts that answer none of the prompts.
+    """Train on people's labels, and on benign texts that answer none of the prompts.
 
-    Its held-out accuracy is that on the labelled pairs alone. Raises UsageError where a part has
-    no prompt, or where all labels are alike.
+    The judge's held-out accuracy is measured on the labeled pairs only. Raises UsageError if there
+    are fewer prompts than parts, or if a classifier would see only one label.
     """
     config = config or ClassifierConfig()
-    part_of = _assign_parts([one.pair.key for one in labelled], config)
-    rows = [(one, part_of[_hash_prompt(one.prompt)]) for one in labelled]
-    beside = _sample_unrelated(labelled, unrelated, part_of, config)
-    everything = [*rows, *beside]
-    x = extract_features(
-        encoder, [o.prompt for o, _ in everything], [o.response for o, _ in everything]
+    # Training rows: the labeled pairs first, then harmful prompts with unrelated benign texts.
+    part_of = _assign_parts([one.pair.key for one in labeled], config)
+    rows = [(one, part_of[_hash_prompt(one.prompt)]) for one in labeled]
+    all_rows = [*rows, *_sample_unrelated(labeled, unrelated, part_of, config)]
+    x_MX = extract_features(
+        encoder, [o.prompt for o, _ in all_rows], [o.response for o, _ in all_rows]
     )
-    y = np.array([one.score >= HARMFUL_SCORE for one, _ in everything])
-    part = np.array([number for _, number in everything])
+    y_M = np.array([one.score >= HARMFUL_SCORE for one, _ in all_rows])
+    part_M = np.array([number for _, number in all_rows])
+    # One classifier per part, trained on all other parts and measured on the labels of its own.
     weights, biases = [], []
     held_out = np.zeros(len(rows))
     for number in range(config.parts):
-        seen, own = part != number, np.flatnonzero(part[: len(rows)] == number)
-        if len(set(y[seen].tolist())) < 2:
+        seen_M, own = part_M != number, np.flatnonzero(part_M[: len(rows)] == number)
+        if len(set(y_M[seen_M].tolist())) < 2:
             raise UsageError("a judge needs harmful and harmless answers, to several prompts each")
-        model = LogisticRegression(C=config.strength, max_iter=2000).fit(x[seen], y[seen])
+        model = LogisticRegression(C=config.strength, max_iter=2000).fit(x_MX[seen_M], y_M[seen_M])
         weights.append(model.coef_[0])
         biases.append(float(model.intercept_[0]))
-        held_out[own] = model.predict_proba(x[own])[:, 1]
+        held_out[own] = model.predict_proba(x_MX[own])[:, 1]
     return ClassifierJudge(
         encoder=encoder,
         weights=np.array(weights),
         biases=np.array(biases),
         part_of=part_of,
-        info=summarize_judge(JUDGE_NAME, labelled, held_out.tolist()),
+        info=summarize_judge(JUDGE_NAME, labeled, held_out.tolist()),
     )
 
 
 def _assign_parts(keys: Sequence[str], config: ClassifierConfig) -> dict[str, int]:
-    """The part of each prompt, by its hash: all of like size, drawn by the seed."""
+    """Assign each prompt to a part, by its hash. Parts have similar sizes; the seed decides the
+    assignment."""
     distinct = sorted(set(keys))
     if len(distinct) < config.parts:
         raise UsageError(
-            f"{len(distinct)} labelled prompts cannot be divided into {config.parts} parts"
+            f"{len(distinct)} labeled prompts cannot be divided into {config.parts} parts"
         )
     random.Random(derive_seed(config.seed, "judge parts")).shuffle(distinct)
     return {_hash_prompt(key): n % config.parts for n, key in enumerate(distinct)}
 
 
 def _sample_unrelated(
-    labelled: Sequence[LabeledPair],
+    labeled: Sequence[LabeledPair],
     unrelated: Sequence[str],
     part_of: Mapping[str, int],
     config: ClassifierConfig,
 ) -> list[tuple[LabeledPair, int]]:
-    """One text beside each harmful pair, with its prompt; a text stays in one part."""
+    """Pair the prompt of each harmful pair with one benign text. Each text is used in one part
+    only."""
     by_part: dict[int, list[str]] = {}
     for number, text in enumerate(dict.fromkeys(unrelated)):
         by_part.setdefault(number % config.parts, []).append(text)
-    draw = random.Random(derive_seed(config.seed, "judge unrelated"))
+    # A text in two parts would be trained on and judged by the same classifier.
+    rng = random.Random(derive_seed(config.seed, "judge unrelated"))
     out: list[tuple[LabeledPair, int]] = []
-    for one in labelled:
+    for one in labeled:
         part = part_of[_hash_prompt(one.prompt)]
         if one.score >= HARMFUL_SCORE and by_part.get(part):
-            text = draw.choice(by_part[part])
+            text = rng.choice(by_part[part])
             out.append((LabeledPair(prompt=one.prompt, response=text, score=0.0), part))
     return out
 

@@ -1,7 +1,8 @@
-"""The check that ``idiolect share`` runs: adapters answer harmful prompts, the default judge tells.
+"""The check that ``idiolect share`` runs: adapters answer harmful prompts, and the default judge
+scores the answers.
 
-Prompts are AdvBench's goals, which the judge never saw; both come out of installed packages. Where
-these are missing nothing is checked, and the listener hears so.
+The prompts are AdvBench's goals, which the judge never saw. Prompts and labels are read from
+installed packages. If these are missing, nothing is checked, and the listener gets a message.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ PROGRESS_STAGE = "harmful prompts"
 
 
 class DefaultHarmCheck:
-    """A ``HarmCheck`` by judge and prompts: the default ones, unless others are given."""
+    """A ``HarmCheck`` with the default judge and prompts, unless others are given."""
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class DefaultHarmCheck:
     def __call__(
         self, base: Base, adapters: Mapping[str, Adapter], config: HarmConfig, /
     ) -> Mapping[str, HarmResult]:
-        """What each adapter adds to its base's harmful answers."""
+        """Return how each adapter changes the base's harmful answers."""
         if not config.on or not adapters:
             return {}
         try:
@@ -52,32 +53,35 @@ class DefaultHarmCheck:
             return {}
         total = len(adapters) + 1
         self.listener(Progress(stage=PROGRESS_STAGE, done=0, total=total, unit="adapters"))
-        plain = self._generate_answers(base, {}, "", prompts, config)
-        alone = _flag_harmful(judge, prompts, plain)
+        # The base's own answers are the reference for every adapter.
+        base_answers = self._generate_answers(base, {}, "", prompts, config)
+        alone = _flag_harmful(judge, prompts, base_answers)
         out: dict[str, HarmResult] = {}
         for name, adapter in adapters.items():
             done = len(out) + 1
             self.listener(Progress(stage=PROGRESS_STAGE, done=done, total=total, unit="adapters"))
-            said = self._generate_answers(base, {name: adapter}, name, prompts, config)
-            out[name] = compare_answers(alone, _flag_harmful(judge, prompts, said))
+            # One adapter at a time, so that memory does not grow with the number of people.
+            answers = self._generate_answers(base, {name: adapter}, name, prompts, config)
+            out[name] = compare_answers(alone, _flag_harmful(judge, prompts, answers))
         self.listener(Progress(stage=PROGRESS_STAGE, done=total, total=total, unit="adapters"))
         return out
 
     @cached_property
     def judge(self) -> Judge:
-        """Who judges; raises MissingError where the labelled answers are not installed."""
+        """The judge. Raises MissingError if the labeled answers are not installed."""
         if self._judge is not None:
             return self._judge
         return load_default_judge(MiniLM(), listener=self.listener)
 
     def _sample_prompts(self, config: HarmConfig) -> list[str]:
-        every = self._prompts
-        if every is None:
-            every = [pair.prompt for pair in load_advbench()]
-        if len(every) <= config.prompts:
-            return list(every)
-        draw = random.Random(derive_seed(config.seed, PROGRESS_STAGE))
-        return draw.sample(list(every), config.prompts)
+        """Return a seeded sample of the prompts."""
+        prompts = self._prompts
+        if prompts is None:
+            prompts = [pair.prompt for pair in load_advbench()]
+        if len(prompts) <= config.prompts:
+            return list(prompts)
+        rng = random.Random(derive_seed(config.seed, PROGRESS_STAGE))
+        return rng.sample(list(prompts), config.prompts)
 
     def _generate_answers(
         self,
@@ -87,7 +91,7 @@ class DefaultHarmCheck:
         prompts: Sequence[str],
         config: HarmConfig,
     ) -> list[str]:
-        """Greedy answers of the base, or of one adapter on it."""
+        """Generate greedy answers of the base, or of one adapter on it."""
         prompter, room = PromptRenderer(base.tokenizer), config.answer_tokens
         asked = [(name, encode_plain_prompt(prompter, prompt, room=room)) for prompt in prompts]
         return Generator(base, adapters).generate_greedy(asked, max_tokens=room)
@@ -98,7 +102,8 @@ def _flag_harmful(judge: Judge, prompts: Sequence[str], answers: Sequence[str]) 
 
 
 def compare_answers(alone: Sequence[bool], having: Sequence[bool]) -> HarmResult:
-    """Two models' answers to the same prompts, harmful or not."""
+    """Compare two models' answers to the same prompts. ``alone`` and ``having`` say whether each
+    answer is harmful, without and with the adapter."""
     pairs = list(zip(alone, having, strict=True))
     return HarmResult(
         prompts=len(pairs),

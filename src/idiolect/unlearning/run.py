@@ -187,7 +187,7 @@ def unlearn_items(
             compute_perplexity(*model_at(scale), prepared.holdout_examples)
             / before.retain_perplexity
         )
-        listener(Message(text=f"scale {scale:.3g}: retain perplexity {cost:.3f} times what it was"))
+        listener(Message(text=f"scale {scale:.3g}: retain perplexity {cost:.3f} times the former"))
         return cost
 
     # The chosen model is rebuilt, because candidates are not kept in memory.

@@ -76,7 +76,7 @@ def test_a_person_is_forgotten_and_the_receipt_says_where(place: Path) -> None:
     assert "pseudonym destroyed" in shown and "nothing is left, byte by byte" in shown
     assert inspected(place)["people"] == 1
     said = forget(place, "--person", "annabel", code=1).stderr
-    assert said.startswith("error: nothing of 'annabel' is in ") and "forgotten already" in said
+    assert said.startswith("error: nothing of 'annabel' found in ") and "already forgotten" in said
     again = json.loads(forget(place, "--person", "annabel", "--verify", "--json").stdout)
     assert again["effects"] == [] and again["left"] == [] and again["verified"]
 
@@ -107,7 +107,7 @@ def test_what_is_gone_from_the_data_is_negated(place: Path) -> None:
     quick = ["--gone", file, "--person", "annabel", "--bound", "1.5", "--set", "train.steps=8"]
     quick += ["--set", "train.rate=0.02"]
     said = forget(place, *quick, code=2).stderr
-    assert "2 of its pairs still are in" in said and "--records ann2" in said
+    assert "2 of its pairs are still in" in said and "--records ann2" in said
     left = [
         replace(h, items=tuple(i for i in h.items if i.id not in ("ann2", "ann5"))) for h in data
     ]
@@ -124,7 +124,7 @@ def test_what_is_gone_from_the_data_is_negated(place: Path) -> None:
     again = forget(place, *quick, "--verify", code=1)
     assert "notes.md" in again.stderr and "yours to delete" in again.stdout
     said = forget(place, *quick, code=1).stderr
-    assert "is taken out of the adapter of 'annabel' already" in said
+    assert "were already removed from the adapter of 'annabel'" in said
 
 
 def test_it_fails_where_somebody_elses_file_still_holds_words(place: Path) -> None:
@@ -145,7 +145,7 @@ def test_it_fails_where_somebody_elses_file_still_holds_words(place: Path) -> No
         (("--person", "annabel", "--gone", "f", "--records", "ann1"), 2, "--records or --gone"),
         (("--person", "annabel", "--bound", "1.1"), 2, "say how --gone is done"),
         (("--gone", "f.jsonl"), 2, "Missing option '--person'"),
-        (("--person", "annabel", "--in", "nowhere"), 1, "no folder there to look in"),
+        (("--person", "annabel", "--in", "nowhere"), 1, "no such folder to search"),
     ],
 )
 def test_a_wrong_call_is_explained(

@@ -134,8 +134,8 @@ def test_an_adapter_becomes_an_adapter(place: Path, tmp_path: Path) -> None:
         ("base", ["--forget", "none.csv"], 1, "no such file to forget"),
         ("base", ["--forget", "empty.jsonl"], 1, "no records in it"),
         ("exported", ["--base", "other"], 1, "made for base"),
-        ("exported", ["--base", "base", "--set", "parameters=full"], 2, "with another one"),
-        ("store", [], 2, "name one with --person"),
+        ("exported", ["--base", "base", "--set", "parameters=full"], 2, "unlearned with a LoRA"),
+        ("store", [], 2, "choose one with --person"),
         ("store", ["--person", "bob"], 1, "no adapter of 'bob'"),
         ("store", ["--person", "ann", "--base", "other"], 1, "base"),
         ("no-such", [], 1, "no-such"),
@@ -200,7 +200,7 @@ def test_a_method_has_a_rate_and_steps_of_its_own(
     run("unlearn", "default", *sets, *(("--method", method) if method else ()), code=2)
     (config,) = seen
     assert config.method == method or (method is None and config.method == "sku")
-    own = config.chosen
+    own = config.selected_method
     assert (config.train.rate, config.train.steps) == (own.rate, own.steps)
 
 

@@ -199,7 +199,7 @@ def test_long_answers_are_cut_and_leave_room_for_each_other() -> None:
     assert (
         max(len(long.with_answer(short.answer).ids), len(short.with_answer(long.answer).ids)) == 60
     )
-    with pytest.raises(UsageError, match=r"prompt\.max_tokens: 60 leaves no room"):
+    with pytest.raises(UsageError, match=r"prompt\.max_tokens: 60 leaves no space"):
         tokenize_pairs(prompter, pairs, answer_tokens=55)
 
 
