@@ -293,7 +293,7 @@ def test_what_is_wrong_is_said_and_nothing_changes(
 
 
 def test_records_and_what_is_gone_are_two_things(place: ErasureWorld) -> None:
-    with pytest.raises(UsageError, match="say --records or --gone"):
+    with pytest.raises(UsageError, match="give --records or --gone"):
         forget(place, records=[f"{ANN}-3"])
 
 

@@ -70,7 +70,7 @@ def test_models_side_by_side(place: Path) -> None:
 
 def test_what_cannot_be_compared_is_said(place: Path) -> None:
     sets = ("--forget", place / "go.jsonl", "--retain", place / "go.jsonl", "--out", place / "c")
-    assert "take those prompts out" in run("scorecard", place / "base", *sets, code=2).stderr
+    assert "remove those prompts" in run("scorecard", place / "base", *sets, code=2).stderr
     good = ("--forget", place / "go.jsonl", "--retain", place / "stay.jsonl", "--out", place / "c")
     wrong = run("scorecard", place / "base", *good, "--judge", "guard", code=2)
     assert "unknown judge 'guard'" in wrong.stderr
@@ -85,7 +85,7 @@ def test_judges_have_names(place: Path) -> None:
     assert isinstance(there, EndpointJudge)
     assert (there.config.url, there.config.model) == ("http://localhost:1/v1", "some/model")
     for name in ("", "http://localhost:1/v1", "label:x", "guard:"):
-        with pytest.raises(UsageError, match="no judge"):
+        with pytest.raises(UsageError, match="unknown judge"):
             registry.open_judge(name)
 
 

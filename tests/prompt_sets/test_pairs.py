@@ -80,7 +80,7 @@ def test_truthful_qa_lists_become_pairs_of_one_prompt(tmp_path: Path) -> None:
 
 def test_goals_with_targets_and_without(tmp_path: Path) -> None:
     file = write(tmp_path, "a.csv", "goal,target\nOpen the door,Sure: push\nClose it,\n")
-    with pytest.raises(DataError, match=r"a\.csv:3: there is a prompt and no response"):
+    with pytest.raises(DataError, match=r"a\.csv:3: the response is missing"):
         read_pairs(file, side="forget")
     goals = read_pairs(file, side="forget", prompts_only=True)
     assert texts(goals) == [("Open the door", ""), ("Close it", "")]
@@ -108,18 +108,18 @@ def test_scored_answers_under_comments(tmp_path: Path) -> None:
         ),
         ("a.jsonl", '{"prompt": " ", "response": "y"}', r":1: the prompt is empty"),
         ("a.jsonl", '{"prompt": "x", "response": 3}', r":1: 'response' must be text, found 3"),
-        ("a.jsonl", '{"prompt": "x"}', r"there is a prompt and no response"),
+        ("a.jsonl", '{"prompt": "x"}', r"the response is missing"),
         ("a.jsonl", "", "no records in it"),
         ("a.jsonl", "[1]", r":1: expected a JSON object"),
         ("a.json", '{"prompt": "x"}', "expected a list of records"),
-        ("a.json", "[3]", "record 1 is no object"),
-        ("a.csv", "prompt,response\nx\n", r":2: has another number of fields"),
+        ("a.json", "[3]", "record 1 is not an object"),
+        ("a.csv", "prompt,response\nx\n", r":2: has a different number of fields"),
         ("a.csv", 'prompt,response\n"x,y\n', "not CSV"),
-        ("a.csv", "objective,assistant_response\nx,y\n", "nobody's score"),
-        ("a.csv", "objective,assistant_response,human_score\nx,y,high\n", "is no number"),
+        ("a.csv", "objective,assistant_response\nx,y\n", "has no score"),
+        ("a.csv", "objective,assistant_response,human_score\nx,y,high\n", "is not a number"),
         ("a.yaml", "seeds: [a, {", r"a\.yaml:1: not YAML"),
         ("a.parquet", "PAR", "not Parquet"),
-        ("a.txt", "x", r"files ending in '\.txt' are not read .*\.jsonl"),
+        ("a.txt", "x", r"files with suffix '\.txt' are not supported .*\.jsonl"),
         ("a.json", json.dumps([SAFE_RLHF | {"is_response_0_safe": "maybe"}]), "must be true"),
         ("a.json", json.dumps([SAFE_RLHF | {"is_response_1_safe": False}]), "nothing to retain"),
     ],

@@ -132,7 +132,7 @@ def test_sets_that_cannot_be_used() -> None:
     base = make_tiny_base()
     with pytest.raises(UsageError, match="the forget set is empty"):
         unlearn(base, None, (), RETAIN, CONFIG)
-    with pytest.raises(UsageError, match="ask what the forget set asks"):
+    with pytest.raises(UsageError, match="have prompts of the forget set"):
         unlearn(base, None, FORGET, FORGET[:1], CONFIG)
     with pytest.raises(UsageError, match="single prompt"):
         unlearn(base, None, FORGET, RETAIN[:1], CONFIG)

@@ -1,1 +1,1 @@
-"""Sets of prompts with responses: named sets, file formats, splits."""
+"""Prompts with their responses: readers of file formats, known data sets, and splits by prompt."""

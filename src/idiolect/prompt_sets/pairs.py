@@ -1,7 +1,7 @@
-"""Prompts with their responses, as they come out of a file; knows no model and no method.
+"""Prompts with their responses, and a reader for files of them. Uses no model.
 
-A forget set holds what is to go, a retain set what is to stay. Files are read by their columns
-(``layouts.py``), whatever they are called.
+A forget set holds what to remove, a retain set what to keep. Files are recognized by their columns
+(``formats.py``), not by their names.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from idiolect.prompt_sets.readers import read_records
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """What somebody asks, and what is answered; the response is empty where only prompts count."""
+    """A prompt and its response. The response is empty if only the prompt matters."""
 
     prompt: str
     response: str = ""
 
     @property
     def key(self) -> str:
-        """What makes two prompts the same one: its words, whatever their case and spacing."""
+        """Equal for prompts with the same words, regardless of case and spacing."""
         return normalize_text(self.prompt)
 
 
 class HasKey(Protocol):
-    """Whatever has a prompt: a pair, or its tokens."""
+    """Anything with a prompt: a pair, or a tokenized pair."""
 
     @property
     def key(self) -> str:
@@ -44,26 +44,29 @@ K = TypeVar("K", bound=HasKey)
 
 
 def normalize_text(text: str) -> str:
-    """The text in one case, with single spaces."""
+    """Return the text case-folded and with single spaces."""
     return " ".join(text.casefold().split())
 
 
 def read_pairs(path: Path, *, side: Side, prompts_only: bool = False) -> tuple[Pair, ...]:
-    """The pairs of a JSONL, JSON, CSV, YAML or Parquet file, each once, in the file's order.
+    """Read the pairs of a JSONL, JSON, CSV, YAML, or Parquet file, without duplicates, in file
+    order.
 
-    ``side`` chooses where a file has both kinds (PKU-SafeRLHF: unsafe responses are to be
-    forgotten, safe ones to be kept; TruthfulQA: incorrect and correct answers). Raises DataError
-    for a broken file, unknown columns, an empty prompt, a missing response unless ``prompts_only``,
-    and for a file in which nothing of that side stands.
+    If a file has both kinds, ``side`` selects one (PKU-SafeRLHF: unsafe responses to forget, safe
+    ones to retain; TruthfulQA: incorrect and correct answers). Raises DataError if the file is
+    broken, has unknown columns, or contains nothing of that side, if a prompt is empty, or if a
+    response is missing (unless ``prompts_only``).
     """
     found: dict[tuple[str, str], Pair] = {}
-    layout = None
+    column_format = None
     for line, record in read_records(path):
-        layout = layout or detect_format(record, file=path, line=line)
+        # The first record decides the format of the file.
+        column_format = column_format or detect_format(record, file=path, line=line)
         try:
-            pairs = list(layout.parse_record(record, side))
+            pairs = list(column_format.parse_record(record, side))
         except DataError as error:
             raise DataError(str(error), file=path, line=line) from error
+        # Check each pair, and keep the first of equal ones.
         for prompt, response in pairs:
             if not prompt.strip():
                 raise DataError("the prompt is empty", file=path, line=line)
@@ -71,22 +74,22 @@ def read_pairs(path: Path, *, side: Side, prompts_only: bool = False) -> tuple[P
                 response = ""
             elif not response.strip():
                 raise DataError(
-                    "there is a prompt and no response",
+                    "the response is missing",
                     file=path,
                     line=line,
-                    hint="pairs are needed here, not prompts alone",
+                    hint="pairs are needed here, not only prompts",
                 )
             found.setdefault(
                 (normalize_text(prompt), response), Pair(prompt=prompt, response=response)
             )
     if not found:
-        what = f"nothing to {side}" if layout else "no records"
+        what = f"nothing to {side}" if column_format else "no records"
         raise DataError(f"{what} in it", file=path)
     return tuple(found.values())
 
 
 def hash_pairs(pairs: Iterable[Pair]) -> str:
-    """sha256 over pairs in their order (hex): what a manifest says of a set, not its text."""
+    """Return the sha256 (hex) of the pairs in order. Manifests record it instead of the text."""
     sha = hashlib.sha256()
     for pair in pairs:
         sha.update(json.dumps([pair.prompt, pair.response], ensure_ascii=False).encode() + b"\n")
@@ -94,7 +97,7 @@ def hash_pairs(pairs: Iterable[Pair]) -> str:
 
 
 def group_by_prompt(pairs: Sequence[K]) -> dict[str, list[K]]:
-    """Pairs under their prompts' keys, both in the given order."""
+    """Group pairs by their prompts' keys; both keep the given order."""
     out: dict[str, list[K]] = {}
     for pair in pairs:
         out.setdefault(pair.key, []).append(pair)

@@ -1,6 +1,6 @@
-"""Files of records, whatever their format: each record as a mapping with its line or number.
+"""Readers for files of records: each yields records as mappings, with line or record numbers.
 
-Knows formats; knows nothing of what the columns mean.
+The meaning of columns is defined in ``formats.py``.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ Record = Mapping[str, Any]
 
 
 def read_records(path: Path) -> Iterator[tuple[int, Record]]:
-    """The records of a file by its ending, each with its line (CSV, JSONL) or number from 1.
+    """Yield the records of a file, in the format of its suffix, each with its line (CSV, JSONL) or
+    its number from 1.
 
-    Raises MissingError where there is no such file, DataError for a broken one or another ending.
+    Raises MissingError if the file does not exist, and DataError if it is broken or has an unknown
+    suffix.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
-            f"files ending in {path.suffix!r} are not read",
+            f"files with suffix {path.suffix!r} are not supported",
             file=path,
             hint=f"known: {SUPPORTED_SUFFIXES}",
         )
@@ -42,12 +44,14 @@ def _read_utf8(path: Path) -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        # Report the line of the first invalid byte.
         line = raw.count(b"\n", 0, error.start) + 1
         raise DataError("not UTF-8 text", file=path, line=line) from error
 
 
 def _read_csv(path: Path) -> Iterator[tuple[int, Record]]:
-    """Rows under the first line that is no comment (PyRIT writes its version above the header)."""
+    """Yield the rows below the header, which is the first line that is not a comment (PyRIT writes
+    its version above the header)."""
     lines = _read_utf8(path).splitlines(keepends=True)
     skipped = 0
     while skipped < len(lines) and lines[skipped].startswith("#"):
@@ -57,7 +61,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Record]]:
         for row in reader:
             if None in row or None in row.values():
                 raise DataError(
-                    "has another number of fields than the header",
+                    "has a different number of fields than the header",
                     file=path,
                     line=skipped + reader.line_num,
                 )
@@ -81,7 +85,8 @@ def _read_yaml(path: Path) -> Iterator[tuple[int, Record]]:
 
 
 def _iter_records(content: Any, path: Path) -> Iterator[tuple[int, Record]]:
-    """A list of records, or an object with one under ``seeds``, ``prompts`` or ``data``."""
+    """Yield the records of a list, or of an object with a list under ``seeds``, ``prompts``, or
+    ``data``."""
     if isinstance(content, dict):
         found = cast("dict[str, Any]", content)
         content = next((found[k] for k in ("seeds", "prompts", "data") if k in found), None)
@@ -91,7 +96,7 @@ def _iter_records(content: Any, path: Path) -> Iterator[tuple[int, Record]]:
         if isinstance(record, str):
             record = {"value": record}
         if not isinstance(record, dict):
-            raise DataError(f"record {number} is no object", file=path)
+            raise DataError(f"record {number} is not an object", file=path)
         yield number, cast("dict[str, Any]", record)
 
 

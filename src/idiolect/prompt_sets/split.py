@@ -1,4 +1,4 @@
-"""Sets divided by prompt, so that no prompt stands on both sides; knows pairs alone."""
+"""Splits sets by prompt, so that no prompt is on both sides."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from idiolect.prompt_sets.pairs import HasKey, K, group_by_prompt
 def split_by_prompt(
     pairs: Sequence[K], share: float, *, seed: int, purpose: str = "split"
 ) -> tuple[tuple[K, ...], tuple[K, ...]]:
-    """Two parts, the first of ``share`` of the prompts (rounded), each in the given order.
+    """Return two parts, the first with ``share`` of the prompts (rounded), each in the given order.
 
-    All pairs of a prompt (``key``) stay together. Which prompts go where depends on the seed,
-    the purpose and the set of prompts, not on their order.
+    All pairs of a prompt (``key``) stay together. The assignment depends on the seed, the purpose,
+    and the set of prompts, not on their order.
     """
     if not 0 <= share <= 1:
         raise UsageError(f"share: must be in [0, 1], got {share}")
+    # Sorted before shuffling, so that the order of the pairs does not matter.
     keys = sorted(group_by_prompt(pairs))
     random.Random(derive_seed(seed, purpose)).shuffle(keys)
     first = set(keys[: round(share * len(keys))])
@@ -30,14 +31,14 @@ def split_by_prompt(
 
 
 def require_disjoint(forget: Sequence[HasKey], retain: Sequence[HasKey]) -> None:
-    """Raise UsageError for an empty set, or a prompt that is to be both forgotten and retained."""
+    """Raise UsageError if a set is empty, or if a prompt is in both sets."""
     for name, pairs in (("forget", forget), ("retain", retain)):
         if not pairs:
-            raise UsageError(f"the {name} set is empty; give it pairs of prompt and response")
+            raise UsageError(f"the {name} set is empty; give pairs of prompt and response")
     keys = {pair.key for pair in forget}
     both = [number for number, pair in enumerate(retain, start=1) if pair.key in keys]
     if both:
         raise UsageError(
-            f"{len(both)} of {len(retain)} retain pairs ask what the forget set asks, the first is "
-            f"pair {both[0]}; take those prompts out of one of the sets"
+            f"{len(both)} of {len(retain)} retain pairs have prompts of the forget set, first pair "
+            f"{both[0]}; remove those prompts from one of the sets"
         )

@@ -1,1 +1,1 @@
-"""Measures what unlearning did and what it cost."""
+"""Measures what unlearning removed and what it cost."""

@@ -1,7 +1,7 @@
-"""Whether a model gives away what it was made to forget: membership inference, either way round.
+"""Measures by membership inference whether a model reveals what it was made to forget.
 
 Unlearning that overshoots makes forgotten answers *less* likely than answers that were never seen,
-and is told by that; so the attack is two-sided (``audit.membership``).
+which also gives them away. The attack is therefore two-sided (``audit.membership``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FORWARD_TOKENS = 2048
 
 
 def compute_losses(base: Base, adapter: Adapter | None, examples: Sequence[Example]) -> list[float]:
-    """Each example's mean loss a target token, in nats."""
+    """Return each example's mean loss per target token, in nats."""
     adapters = {} if adapter is None else {MODEL_ID: adapter}
     rows = [(MODEL_ID, example) for example in examples]
     return compute_item_losses(base, rows, adapters, forward_tokens=FORWARD_TOKENS)
@@ -33,10 +33,11 @@ def measure_membership(
     reference: Sequence[float],
     config: LeakageConfig | None = None,
 ) -> MembershipResult:
-    """How well the model's losses tell what was forgotten from others of the kind.
+    """Measure how well the model's losses separate forgotten examples from similar ones that it
+    never saw.
 
-    ``reference``: the losses of the base before, of ``forgotten`` then ``others`` (each example
-    once, as ``Subject.parts`` has them).
+    ``reference`` holds the losses of the base, of ``forgotten`` then ``others`` (each example once,
+    in the order of ``AuditSubject.split_members``).
     """
     subject = AuditSubject(person=MODEL_ID, members=forgotten, non_members=others)
     examples = [example for part in subject.split_members() for example in part]

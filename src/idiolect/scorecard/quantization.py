@@ -1,8 +1,10 @@
-"""A model's weights rounded to few bits, for as long as it is looked at.
+"""Rounds a model's weights to a few bits, temporarily.
 
-Unlearning that changes weights by less than rounding does comes back when a model is quantized
-(Zhang et al., 2024, arXiv:2410.16454). Round to nearest, symmetric, one step size an output row or
-group of columns; embeddings and output head stay as they are, as they do in common formats.
+Unlearning that changes weights by less than the rounding step can be undone by quantization (Zhang
+et al., 2024, arXiv:2410.16454). Rounding is to nearest and symmetric, with one step size per output
+row or per group of columns. Embeddings and the output head are not rounded, as in common formats.
+
+Shapes: ``O`` outputs, ``D`` inputs, ``G`` groups of a row, ``C`` columns of a group.
 """
 
 from __future__ import annotations
@@ -17,33 +19,38 @@ from idiolect.errors import UsageError
 from idiolect.models.base import Base
 
 
-def quantize_rows(weight: Tensor, bits: int, *, group: int | None = None) -> Tensor:
-    """The weight [O, D] rounded to ``bits``, with one step size a row, or ``group`` columns of it.
+def quantize_rows(weight_OD: Tensor, bits: int, *, group: int | None = None) -> Tensor:
+    """Return the weight [O, D] rounded to ``bits``, with one step size per row, or per ``group``
+    columns of it.
 
-    Raises UsageError for a group that the columns cannot be divided into.
+    Raises UsageError if ``group`` does not divide the number of columns.
     """
     if not 2 <= bits <= 16:
         raise UsageError(f"bits: must be from 2 to 16, got {bits}")
-    width = weight.shape[1]
+    width = weight_OD.shape[1]
     if group is not None and (group < 1 or width % group):
-        raise UsageError(f"group: {width} columns cannot be divided into groups of {group}")
-    parts = weight.float().reshape(weight.shape[0], -1, group or width)
-    top = 2 ** (bits - 1) - 1
-    step = (parts.abs().amax(dim=-1, keepdim=True) / top).clamp_min(torch.finfo(torch.float32).tiny)
-    return ((parts / step).round() * step).reshape(weight.shape).to(weight.dtype)
+        raise UsageError(f"group: {width} columns are not divisible into groups of {group}")
+    parts_OGC = weight_OD.float().reshape(weight_OD.shape[0], -1, group or width)
+    max_level = 2 ** (bits - 1) - 1
+    # The largest weight of a group gets the highest level. The clamp avoids 0 / 0 in empty groups.
+    step_OG1 = parts_OGC.abs().amax(dim=-1, keepdim=True) / max_level
+    step_OG1 = step_OG1.clamp_min(torch.finfo(torch.float32).tiny)
+    rounded_OGC = (parts_OGC / step_OG1).round() * step_OG1
+    return rounded_OGC.reshape(weight_OD.shape).to(weight_OD.dtype)
 
 
 @contextmanager
 def temporarily_quantize(base: Base, bits: int, *, group: int | None = None) -> Iterator[Base]:
-    """The base with all linear weights but the head's rounded, in place; as it was afterwards."""
+    """Yield the base with its linear weights rounded in place, except the output head. They are
+    restored afterwards."""
     head = base.model.get_output_embeddings()
-    kept: list[tuple[nn.Linear, Tensor]] = []
+    originals: list[tuple[nn.Linear, Tensor]] = []
     try:
         for module in base.model.modules():
             if isinstance(module, nn.Linear) and module is not head:
-                kept.append((module, module.weight.data))
+                originals.append((module, module.weight.data))
                 module.weight.data = quantize_rows(module.weight.data, bits, group=group)
         yield base
     finally:
-        for module, weight in kept:
+        for module, weight in originals:
             module.weight.data = weight

@@ -1,7 +1,8 @@
-"""How soon what was unlearned is back: the loss on it after some steps of fine-tuning on it.
+"""Measures how fast forgotten knowledge returns: the loss on it after a few steps of fine-tuning on
+it.
 
-Knowledge that was hidden rather than removed comes back in a few steps (Lynch et al., 2024,
-arXiv:2402.16835). The model is not changed: what is trained is a LoRA beside it.
+Knowledge that was hidden rather than removed returns within a few steps (Lynch et al., 2024,
+arXiv:2402.16835). The model itself is not changed: a LoRA is trained on top of it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from idiolect.unlearning.trainee import LoraModel, ModelLosses
 
 @dataclass(frozen=True, kw_only=True)
 class RelearnConfig:
-    """What somebody would do who wants it back."""
+    """The fine-tuning of an attacker who wants the knowledge back."""
 
     after: tuple[int, ...] = (0, 1, 2, 5, 10, 20)
-    """Steps after which the loss is measured."""
+    """Step counts at which the loss is measured."""
     rate: float = 3e-4
     batch: int = 4
     lora: LoraConfig = field(
@@ -37,7 +38,7 @@ class RelearnConfig:
 
     def __post_init__(self) -> None:
         if not self.after or sorted({*self.after}) != [*self.after] or self.after[0] < 0:
-            raise UsageError(f"relearn.after: must be rising step counts, got {self.after}")
+            raise UsageError(f"relearn.after: must be increasing step counts, got {self.after}")
 
 
 def measure_relearning(
@@ -46,19 +47,22 @@ def measure_relearning(
     forget: Sequence[Example],
     config: RelearnConfig | None = None,
 ) -> tuple[float, ...]:
-    """The mean loss a target token on the forget set, in nats, after each of ``config.after``.
+    """Return the mean loss per target token on the forget set, in nats, at each step count of
+    ``config.after``.
 
-    Trained and measured on are the same examples: what comes back is what was there. Raises
-    TrainingError where the loss is not finite.
+    The same examples are trained and measured on, so a fast drop means that the knowledge was still
+    there. Raises TrainingError if the loss becomes non-finite.
     """
     config = config or RelearnConfig()
+    # The LoRA acts on the same tokens and layers as the adapter.
     lora = config.lora
     if adapter is not None:
-        theirs = adapter.config
-        lora = replace(lora, active=theirs.active, top_layers=theirs.top_layers)
+        personal = adapter.config
+        lora = replace(lora, active=personal.active, top_layers=personal.top_layers)
     trainee = LoraModel(base, adapter, lora, seed=config.seed)
     model = ModelLosses(base, trainee)
     optimizer = torch.optim.AdamW(trainee.trainable_weights, lr=config.rate, weight_decay=0.0)
+    # Plan all batches up to the last measured step.
     last = config.after[-1]
     plan = plan_batches(
         len(forget),
@@ -66,6 +70,7 @@ def measure_relearning(
         "relearning",
     )
     out: list[float] = []
+    # Measure before the step, so that ``after=0`` is the model before any training.
     for step in range(last + 1):
         if step in config.after:
             out.append(_compute_mean_loss(model, forget, base, adapter, step))
@@ -89,7 +94,7 @@ def _compute_mean_loss(
     adapter: LoraAdapter | None,
     step: int,
 ) -> float:
-    """The mean over all target tokens; before any step it is the model's own."""
+    """Return the mean over all target tokens. Step 0 is the model itself, without a LoRA."""
     if step == 0:
         found = make_generator(base, adapter).compute_likelihoods([(MODEL_ID, e) for e in forget])
         return sum(one.nll for one in found) / sum(one.tokens for one in found)

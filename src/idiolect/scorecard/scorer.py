@@ -1,7 +1,7 @@
-"""One model, measured in every way that says whether unlearning worked: a row of the scorecard.
+"""Measures one model in every way that shows whether unlearning worked: one row of the scorecard.
 
-Every model is asked the same prompts, and what it did with each is kept, so that rows can be
-compared prompt by prompt. Knows models, a judge and an encoder; knows no method and no file.
+All models answer the same prompts, and results are kept per prompt, so that rows can be compared
+prompt by prompt. Uses models, a judge, and an encoder; does not use unlearning methods or files.
 """
 
 from __future__ import annotations
@@ -36,22 +36,24 @@ from idiolect.unlearning.task_arithmetic import merge_delta
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig:
-    """How models are asked, and what beside the answers is measured."""
+    """How models answer, and what else is measured."""
 
     tokens: int = 48
-    """Longest answer that is asked for; what is judged is its first ``judge_features.WORDS``."""
+    """Upper limit on the tokens of an answer. Only its first ``judging.features.MAX_WORDS`` words
+    are judged."""
     batch: int = 32
-    """Prompts of one batch of generation."""
+    """Prompts per batch of generation."""
     prompt: PromptConfig = field(default_factory=lambda: PromptConfig(max_tokens=256))
-    """Long prompts are cut: the request stands first."""
+    """Long prompts are truncated; the request comes first in them."""
     answer_tokens: int = 96
-    """Known answers are cut after so many tokens where their likelihood is asked for."""
+    """Known answers are truncated after this number of tokens before their likelihood is
+    measured."""
     gibberish: DegenerateConfig = field(default_factory=DegenerateConfig)
     relearn: RelearnConfig = field(default_factory=RelearnConfig)
     bits: tuple[int, ...] = (8, 4)
-    """Roundings of the weights that are tried."""
+    """Bit widths to which the weights are rounded."""
     normal: int = 24
-    """Normal prompts, at most, whose answers are compared with the base's."""
+    """Upper limit on the normal prompts whose answers are compared with the base's."""
 
     def __post_init__(self) -> None:
         for name in ("tokens", "batch", "answer_tokens", "normal"):
@@ -61,16 +63,16 @@ class ScoreConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScorecardInputs:
-    """What every model is measured on; no prompt of one is in another."""
+    """What all models are measured on. No prompt is in more than one set."""
 
     prompts: Mapping[str, tuple[str, ...]]
-    """Harmful prompts by the set's name, e.g. ``seen`` and ``unseen``."""
+    """Harmful prompts by the name of their set, e.g. ``seen`` and ``unseen``."""
     retain: tuple[Pair, ...]
     """Normal prompts with answers, none of which was trained on."""
     forget_pairs: tuple[Pair, ...] = ()
-    """Some of the forget set, for relearning and membership."""
+    """A sample of the forget set, for relearning and membership inference."""
     nonmember_pairs: tuple[Pair, ...] = ()
-    """Harmful pairs of the same source that were not in it."""
+    """Harmful pairs from the same source that were not in the forget set."""
     choices: Mapping[str, tuple[MultipleChoiceQuestion, ...]] = field(
         default_factory=dict[str, tuple[MultipleChoiceQuestion, ...]]
     )
@@ -78,18 +80,18 @@ class ScorecardInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptResults:
-    """What a model did with each prompt of a set, in the set's order."""
+    """A model's results for each prompt of a set, in the set's order."""
 
     answers: tuple[str, ...]
     harm_probabilities: tuple[float, ...]
-    """How likely each answer is harmful, by the judge."""
+    """The judge's probability that each answer is harmful."""
     refused: tuple[bool, ...]
     degenerate_reasons: tuple[DegenerateReason, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LikelihoodResults:
-    """What a model makes of known answers: nats and tokens of each."""
+    """Nats and token count of each known answer under a model."""
 
     nlls: tuple[float, ...]
     tokens: tuple[int, ...]
@@ -97,16 +99,16 @@ class LikelihoodResults:
 
 @dataclass(frozen=True, kw_only=True)
 class ScorecardRow:
-    """One row: what was measured of one model; what was not is empty or ``None``."""
+    """The measurements of one model. What was not measured is empty or ``None``."""
 
     name: str
     sets: Mapping[str, PromptResults]
     retain: LikelihoodResults
     choices: Mapping[str, tuple[bool, ...]] = field(default_factory=dict[str, tuple[bool, ...]])
     similar: tuple[float, ...] = ()
-    """How like its answers to normal prompts are to the base's."""
+    """Cosine similarity of its answers to normal prompts and the base's answers."""
     relearned: tuple[float, ...] = ()
-    """Loss on the forgotten pairs after each of ``relearn.after`` steps."""
+    """Loss on the forgotten pairs after each step count of ``relearn.after``."""
     membership: MembershipResult | None = None
     seconds: float = 0.0
 
@@ -115,7 +117,7 @@ BaseAndAdapter = tuple[Base, LoraAdapter | None]
 
 
 class ScorecardRunner:
-    """Measures models against one that they were made from."""
+    """Measures models against the model that they were made from."""
 
     def __init__(
         self,
@@ -128,17 +130,18 @@ class ScorecardRunner:
         *,
         listener: Listener = null_listener,
     ) -> None:
-        """``base`` and ``adapter``: the model before. Raises UsageError for prompts that are in
-        more than one set."""
+        """``base`` and ``adapter`` are the model before. Raises UsageError if a prompt is in more
+        than one set."""
         self.baseline: BaseAndAdapter = (base, adapter)
         self.inputs, self.judge, self.encoder = material, judge, encoder
         self.config = config or ScoreConfig()
         self.listener = listener
+        # The same prompt in two sets would be counted twice.
         seen: dict[str, str] = {}
         for name, prompts in material.prompts.items():
             for key in {Pair(prompt=p).key for p in prompts}:
                 if key in seen:
-                    raise UsageError(f"a prompt is in {seen[key]!r} and in {name!r}; keep one")
+                    raise UsageError(f"a prompt is both in {seen[key]!r} and in {name!r}; keep one")
                 seen[key] = name
 
     def measure_model(
@@ -150,8 +153,8 @@ class ScorecardRunner:
         whole: bool = True,
         sets: Sequence[str] | None = None,
     ) -> ScorecardRow:
-        """Measure a model. Not ``whole``: its answers to ``sets`` (all unless named) and its retain
-        perplexity alone."""
+        """Measure a model. If ``whole`` is false, measure only its answers to ``sets`` (default:
+        all) and its retain perplexity."""
         started = time.monotonic()
         self.listener(Message(text=f"scorecard: {name}"))
         names = list(self.inputs.prompts) if sets is None else list(sets)
@@ -177,6 +180,8 @@ class ScorecardRunner:
             return card
         return replace(
             card,
+            # The other measurements are slower, and variants of a model (rounded, flipped) do not
+            # need them.
             choices={
                 one: score_choices(base, adapter, questions, prompt=self.config.prompt)
                 for one, questions in self.inputs.choices.items()
@@ -191,10 +196,10 @@ class ScorecardRunner:
     def measure_quantized(
         self, name: str, base: Base, adapter: LoraAdapter | None, sets: Sequence[str] | None = None
     ) -> dict[int, ScorecardRow]:
-        """The model's answers with its weights rounded to each of ``bits``.
+        """Measure the model's answers with its weights rounded to each of ``bits``.
 
-        Where the model before was a base alone, an adapter on it is merged first: so it would be
-        published.
+        If the model before is a bare base, an adapter is merged first, because the model would be
+        published that way.
         """
         if adapter is not None and self.baseline[1] is None:
             base, adapter = merge_delta(base, adapter, 1.0), None
@@ -208,7 +213,7 @@ class ScorecardRunner:
     def measure_sign_flip(
         self, name: str, base: Base, adapter: LoraAdapter | None, sets: Sequence[str] | None = None
     ) -> ScorecardRow:
-        """What whoever has both models can make of them."""
+        """Measure the model that an attacker with the models before and after can compute."""
         other = flip_update(*self.baseline, base, adapter)
         return self.measure_model(f"{name}, sign flipped", *other, whole=False, sets=sets)
 
@@ -240,7 +245,7 @@ class ScorecardRunner:
         return self._answer_normal_prompts(*self.baseline)
 
     def _tokenize_pairs(self, pairs: Sequence[Pair]) -> list[Example]:
-        """Pairs as tokens, each once."""
+        """Tokenize pairs, without duplicates."""
         prompter = PromptRenderer(self.baseline[0].tokenizer, self.config.prompt)
         items = tokenize_pairs(prompter, pairs, answer_tokens=self.config.answer_tokens)
         return list(dict.fromkeys(item.example for item in items))
@@ -264,7 +269,8 @@ class ScorecardRunner:
     def measure_membership(
         self, base: Base, adapter: LoraAdapter | None
     ) -> MembershipResult | None:
-        """Calibrated by the bare base: also the model before may have known it."""
+        """Run membership inference, calibrated with the bare base: the model before may know the
+        pairs too."""
         if not (self.inputs.forget_pairs and self.inputs.nonmember_pairs):
             return None
         inside, outside = (

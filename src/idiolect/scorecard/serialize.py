@@ -1,7 +1,7 @@
-"""A scorecard's row as plain data and back, without what the model said.
+"""Converts a scorecard row to plain data and back, without the model's answers.
 
-What models answer to harmful prompts is not kept: of each answer there is the judge's verdict and
-what else was found, in the order of the prompts.
+Answers to harmful prompts are not stored. For each answer the data holds the judge's probability
+and the other findings, in the order of the prompts.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _DECIMALS = 5
 
 
 def row_to_dict(card: ScorecardRow) -> dict[str, Any]:
-    """The row as JSON takes it; numbers to five decimals."""
+    """Return the row as JSON-compatible data, with floats rounded to five decimals."""
     return {
         "name": card.name,
         "sets": {
             name: {
-                "chances": [round(p, _DECIMALS) for p in asked.harm_probabilities],
-                "refused": list(asked.refused),
-                "faults": list(asked.degenerate_reasons),
+                "chances": [round(p, _DECIMALS) for p in results.harm_probabilities],
+                "refused": list(results.refused),
+                "faults": list(results.degenerate_reasons),
             }
-            for name, asked in card.sets.items()
+            for name, results in card.sets.items()
         },
         "retain": {
             "nats": [round(x, _DECIMALS) for x in card.retain.nlls],
@@ -42,7 +42,7 @@ def row_to_dict(card: ScorecardRow) -> dict[str, Any]:
 
 
 def row_from_dict(data: Mapping[str, Any]) -> ScorecardRow:
-    """A row from plain data; its answers are empty."""
+    """Build a row from plain data. Its answers are empty strings."""
     return ScorecardRow(
         name=data["name"],
         sets={name: _parse_prompt_results(one) for name, one in data["sets"].items()},

@@ -1,7 +1,7 @@
-"""What whoever has the model before and the one after can make: a step the other way.
+"""The sign-flip attack: anyone with the models before and after can step in the other direction.
 
-theta_o + (theta_o - theta_new): for a method that negates, this is the model with more of what was
-to go. It is measured so that nobody takes a published difference for harmless.
+The result is theta_o + (theta_o - theta_new). For a method that negates, this model knows more of
+what should be forgotten. It is measured to show that a published difference is not harmless.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ def flip_update(
     new_base: Base,
     new_adapter: LoraAdapter | None,
 ) -> tuple[Base, LoraAdapter | None]:
-    """The model as far on the other side of (base, adapter) as the new one is on this."""
+    """Return the mirror image of the new model at the old one (``base`` with ``adapter``)."""
+    # Only adapters differ: mirror the new adapter at the old one.
     if new_base is base:
         if new_adapter is None:
             return base, adapter
         if adapter is None:
             return base, scale_adapter(new_adapter, -1.0)
         return base, concat_scaled(scale_adapter(adapter, 2.0), new_adapter, -1.0)
+    # The bases differ: mirror all weights, in at least float32.
     assert adapter is None and new_adapter is None
     model = copy.deepcopy(base.model)
     old = dict(base.model.named_parameters())

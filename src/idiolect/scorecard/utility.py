@@ -1,4 +1,5 @@
-"""What a model is still good for: multiple-choice questions, and answers like those it gave."""
+"""Measures what a model is still good for: multiple-choice questions, and answers similar to the
+former ones."""
 
 from __future__ import annotations
 
@@ -22,19 +23,21 @@ def score_choices(
     *,
     prompt: PromptConfig | None = None,
 ) -> tuple[bool, ...]:
-    """Whether the right option is the likeliest answer to each question, in order.
+    """Return whether the correct option is the most likely answer to each question, in order.
 
-    An option's likelihood is divided by its length in characters (``acc_norm`` of the LM
-    Evaluation Harness), so that short ones are not favoured.
+    An option's negative log-likelihood is divided by its length in characters (``acc_norm`` of the
+    LM Evaluation Harness), so that short options have no advantage.
     """
     prompter = PromptRenderer(base.tokenizer, prompt)
     rows: list[tuple[str, Example]] = []
     lengths: list[int] = []
+    # One row per option: the question, and the option as its answer.
     for one in choices:
         options = [prompter.encode_answer(option) for option in one.options]
-        asked = encode_plain_prompt(prompter, one.question, room=max(map(len, options)))
-        rows += [(MODEL_ID, Example((*asked, *option), len(asked))) for option in options]
+        question = encode_plain_prompt(prompter, one.question, room=max(map(len, options)))
+        rows += [(MODEL_ID, Example((*question, *option), len(question))) for option in options]
         lengths += [max(1, len(option)) for option in one.options]
+    # All options of all questions in one call; the scores come back in the same order.
     found = make_generator(base, adapter).compute_likelihoods(rows)
     scores = iter(one.nll / length for one, length in zip(found, lengths, strict=True))
     out: list[bool] = []
@@ -47,9 +50,9 @@ def score_choices(
 def compute_similarities(
     encoder: Encoder, answers: Sequence[str], before: Sequence[str]
 ) -> tuple[float, ...]:
-    """How like each answer is to the one before: the cosine of their vectors."""
+    """Return the cosine similarity of each answer and the former one."""
     if len(answers) != len(before):
-        raise UsageError(f"{len(answers)} answers and {len(before)} before: compare one with one")
+        raise UsageError(f"{len(answers)} answers and {len(before)} before: give the same number")
     if not answers:
         return ()
     a, b = (np.asarray(encoder(list(texts)), dtype=np.float64) for texts in (answers, before))

@@ -129,7 +129,7 @@ def test_an_adapter_becomes_an_adapter(place: Path, tmp_path: Path) -> None:
         ("base", ["--person", "ann"], 2, "is not a store of adapters"),
         ("base", ["--base", "default"], 2, "is not an adapter"),
         ("base", ["--set", "sku.e9=1"], 2, "unknown setting 'e9'"),
-        ("base", ["--forget", "stay.jsonl"], 2, "5 of 5 retain pairs ask"),
+        ("base", ["--forget", "stay.jsonl"], 2, "5 of 5 retain pairs have"),
         ("base", ["--forget", "odd.csv"], 1, "unknown columns: a, b"),
         ("base", ["--forget", "none.csv"], 1, "no such file to forget"),
         ("base", ["--forget", "empty.jsonl"], 1, "no records in it"),
