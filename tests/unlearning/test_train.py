@@ -77,10 +77,10 @@ class Counts(FineTune):
 
     seen: list[tuple[int, int]]
 
-    def iter_loss_terms(self, model: LossModel, draw: StepBatch) -> LossTerms:
+    def iter_loss_terms(self, model: LossModel, batch: StepBatch) -> LossTerms:
         """As fine-tuning."""
-        self.seen.append((len(draw.forget_examples), len(draw.retain_examples)))
-        return super().iter_loss_terms(model, draw)
+        self.seen.append((len(batch.forget_examples), len(batch.retain_examples)))
+        return super().iter_loss_terms(model, batch)
 
 
 def test_a_step_takes_as_many_retain_items_as_it_is_told() -> None:
