@@ -165,7 +165,7 @@ def test_export_on_public_stacks_task_adapter(place: Path, tmp_path: Path) -> No
     assert (stacked - expected).abs().max() <= 1e-4
     loaded = load_base(place / "base", dtype="float32", device="cpu")
     assert require_lora(load_peft(tmp_path / "stacked", loaded)).config.rank == 8
-    with pytest.raises(UsageError, match="holds no task adapter"):
+    with pytest.raises(UsageError, match="has no task adapter"):
         api.export(
             api.ExportRequest(
                 store=place / "store", person="ann", out=tmp_path / "nothing", on="public"
@@ -185,7 +185,7 @@ def test_import_adapter_restores_exported_bytes(place: Path, tmp_path: Path) -> 
     assert adapter is not None and imported.bytes == adapter.num_bytes
     assert to_tensor_bytes(after.get_adapter("zoe")) == to_tensor_bytes(adapter)
     assert after.people == (*before.people, "zoe")
-    with pytest.raises(UsageError, match="'bob' has an adapter there"):
+    with pytest.raises(UsageError, match="'bob' already has an adapter"):
         api.import_adapter(
             api.ImportAdapterRequest(
                 folder=tmp_path / "ann", store=tmp_path / "store", person="bob"
@@ -214,7 +214,7 @@ def test_import_adapter_and_personalize_refuse_other_config_or_base(
     wide = replace(UNGATED, lora=replace(LORA, rank=4))
     personalize(place, tmp_path / "wide", config=wide, people=("ann",))
     api.export(api.ExportRequest(store=tmp_path / "wide", person="ann", out=tmp_path / "out"))
-    with pytest.raises(MismatchError, match="is not what the store holds"):
+    with pytest.raises(MismatchError, match="does not match the store"):
         api.import_adapter(
             api.ImportAdapterRequest(folder=tmp_path / "out", store=place / "store", person="zoe")
         )
@@ -236,7 +236,7 @@ def test_functions_name_unknown_people_stores_and_formats(place: Path, tmp_path:
         api.predict(api.PredictRequest(store=place / "store", person="eve", text=QUESTION))
     with pytest.raises(MissingError, match="'dee', who is served by the base"):
         api.export(api.ExportRequest(store=place / "store", person="dee", out=tmp_path / "out"))
-    with pytest.raises(MissingError, match="'eve', who is not in it"):
+    with pytest.raises(MissingError, match="'eve', who is not in the store"):
         api.export(api.ExportRequest(store=place / "store", person="eve", out=tmp_path / "out"))
     with pytest.raises(MissingError, match="no person named 'eve'"):
         personalize(place, tmp_path / "store", people=("ann", "eve"))

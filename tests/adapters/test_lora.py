@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused(base: Base) -> None:
         (with_pair(adapter, PATH, (a, b.T)), "q_proj"),
         (with_pair(adapter, "model.layers.9.self_attn.q_proj", (a, b)), r"layers\.9"),
         (replace(adapter, pairs=fewer), PATH),
-        (replace(adapter, config=other_kind), "do not fit"),
+        (replace(adapter, config=other_kind), "do not match"),
     ]
     for broken, words in refused:
         with pytest.raises(MismatchError, match=words):

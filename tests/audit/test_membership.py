@@ -247,7 +247,7 @@ def test_what_cannot_be_audited_is_said(
     base: Base, learned: tuple[AuditSubject, LoraAdapter]
 ) -> None:
     ann, adapter = learned
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match="given twice"):
         audit_membership(base, [ann, ann], {})
     with pytest.raises(UsageError, match="no items of 'eve'"):
         audit_membership(base, [ann], {"adapter": {"eve": adapter}})

@@ -135,7 +135,7 @@ def test_an_adapter_goes_out_and_comes_back(place: Path, tmp_path: Path) -> None
     told = run_json("export", store, "--person", "ann", "--out", out)
     assert told["folder"] == str(out) and (out / "adapter_config.json").is_file()
     again = ["import-adapter", out, "--store", store, "--person", "ann"]
-    assert "has an adapter there" in run(*again, code=2).stderr
+    assert "already has an adapter" in run(*again, code=2).stderr
     run(*again, "--replace")
     assert run_json(*asked) == before and before["served_by"] == "adapter"
 

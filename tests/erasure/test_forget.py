@@ -308,10 +308,10 @@ def test_an_adapted_base_that_cannot_be_rebuilt_is_refused(
 ) -> None:
     place = copy_world(template, tmp_path / "all")
     place.forget(config=ForgetConfig(rebuild=False))
-    with pytest.raises(MissingError, match=r"somebody who has left.*idiolect adapt"):
+    with pytest.raises(MissingError, match=r"a person who has been erased.*idiolect adapt"):
         load_base(place.folder / "adapted")
     assert [p.name for p in (place.folder / "adapted").iterdir()] == ["manifest.json"]
-    with pytest.raises(MissingError, match="somebody who has left"):
+    with pytest.raises(MissingError, match="a person who has been erased"):
         api.predict(
             api.PredictRequest(
                 store=place.folder / "on-adapted",

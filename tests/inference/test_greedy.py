@@ -35,7 +35,7 @@ def test_an_adapter_speaks_where_there_is_one() -> None:
 
 
 def test_a_frame_without_room_is_refused() -> None:
-    with pytest.raises(UsageError, match="leaves no room"):
+    with pytest.raises(UsageError, match="leaves no space"):
         answer_prompts(
             make_tiny_base(), None, PROMPTS, tokens=10, prompt=PromptConfig(max_tokens=12)
         )

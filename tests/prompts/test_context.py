@@ -153,7 +153,7 @@ def test_a_question_that_cannot_fit_is_refused() -> None:
     prompter = PromptRenderer(make_byte_tokenizer(), PromptConfig(max_tokens=20))
     history = make_rater("ann", 1)
     person = PersonContext(history, RATING, prompter, ContextConfig())
-    with pytest.raises(UsageError, match="max_tokens: 20 is too few"):
+    with pytest.raises(UsageError, match="max_tokens: 20 is not enough"):
         person.encode_query_prompt(history.items[0], room=1)
     with pytest.raises(UsageError, match="must be at least 1"):
         ContextConfig(k=0)

@@ -79,7 +79,7 @@ class BiasAdapter:
     def check_matches_base(self, base: Base, config: AdapterConfig | None = None) -> BiasAdapter:
         if config is not None and not self.config.is_same_kind(config):
             raise MismatchError(
-                f"adapter is {self.config.description}; here is {config.description}"
+                f"adapter is {self.config.description}, expected {config.description}"
             )
         if self.base != base.identity:
             raise MismatchError(f"adapter was made for base {self.base[:12]}")

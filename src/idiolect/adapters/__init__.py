@@ -1,2 +1,2 @@
-"""Adapters as values, stacked for many people, in PEFT's format, and in the packed store; gates on
-them."""
+"""Adapters as values, with stacks that run many at once, arithmetic, the store, and PEFT's
+format."""

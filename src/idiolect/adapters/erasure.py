@@ -1,6 +1,7 @@
-"""Stores of adapters and exported adapters as holders of personal data.
+"""Erasure of a person from adapter stores, work in progress, and exported adapters.
 
-A store names who is in it. An exported adapter names nobody: it is known by the numbers in it.
+A store names the people in it. An exported adapter names no person, so its tensors are compared
+with those of the person's adapter. Each class implements the protocol of ``privacy.erasure``.
 """
 
 from __future__ import annotations
@@ -16,25 +17,29 @@ from idiolect.storage.files import sha256_file
 from idiolect.storage.manifest import Manifest
 
 IN_PROGRESS_FILES = ("checkpoint.bin", "share.bin")
-"""Files of work in progress in a store."""
+"""Files of unfinished work in a store."""
 
 
 def is_store(folder: Path) -> bool:
-    """Whether a folder is a store of adapters, and no part of one."""
+    """Whether a folder is an adapter store of its own, not a part of a sharded run."""
     return (folder / AdapterStore.HEADER_FILE).is_file() and folder.parent.name != PARTS_FOLDER
 
 
 class CopiedAdapterErasure:
-    """Adapters of others in a store that hold the numbers of who leaves (an imported copy): taken
-    away. Ask before the adapter that they are known by is gone."""
+    """Imported copies of a person's adapter, stored under other people's names: marks them
+    withdrawn.
+
+    It finds copies by the tensors of the person's own adapter, so call ``find`` before that adapter
+    is erased.
+    """
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Whose adapters are copies."""
+        """Describes whose adapters are copies; empty if there are none."""
         people = _find_copies(folder, leaving)
         return f"copies of their adapter ({', '.join(people)})" if people else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Take them away; using one is an error then."""
+        """Withdraws the copies; using one raises an error from then on."""
         people = _find_copies(folder, leaving)
         if not people:
             return []
@@ -50,7 +55,7 @@ class CopiedAdapterErasure:
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Its files are safetensors and JSON, which everybody reads."""
+        """Returns None: the generic scan reads safetensors and JSON files."""
         return None
 
 
@@ -65,10 +70,10 @@ def _find_copies(folder: Path, leaving: ErasureRequest) -> list[str]:
 
 
 class StoreErasure:
-    """Stores: who leaves goes with their row, everybody else's stays byte by byte."""
+    """The person's own adapter in a store: removes the row; all other rows keep their bytes."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Whether the person is in it."""
+        """Describes the person's adapter; empty if the store has none."""
         if not leaving.is_whole_person or not is_store(folder):
             return ""
         store = AdapterStore.open(folder)
@@ -76,7 +81,7 @@ class StoreErasure:
         return "their adapter" if there else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Take out their row."""
+        """Removes the person's row from the store."""
         if not self.find(folder, leaving):
             return []
         store = AdapterStore.open(folder)
@@ -87,21 +92,21 @@ class StoreErasure:
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Its files are safetensors and JSON, which everybody reads."""
+        """Returns None: the generic scan reads safetensors and JSON files."""
         return None
 
 
 class CheckpointErasure:
-    """Work in progress in a store, of whoever: it goes, as it may be of who leaves."""
+    """Unfinished work in a store: deletes all of it, because it may contain the person's data."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Whether there is some."""
+        """Names the files of unfinished work; empty if there are none."""
         if not (folder / AdapterStore.HEADER_FILE).is_file():
             return ""
         return ", ".join(name for name in IN_PROGRESS_FILES if (folder / name).exists())
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Delete it: that work starts anew."""
+        """Deletes the files; the work has to start again."""
         if not self.find(folder, leaving):
             return []
         store = AdapterStore.open(folder)
@@ -114,18 +119,19 @@ class CheckpointErasure:
         return [ErasureEffect(what="work in progress", where=p, outcome="deleted") for p in paths]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Nothing but numbers."""
+        """Returns None: the files hold numbers only."""
         return None
 
 
 class ExportErasure:
-    """Exported adapters: deleted where they hold the numbers of who leaves, or are a mean of them
-    and others."""
+    """Exported adapters: deletes those that hold the person's tensors or are a mean that includes
+    them."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Whether it is made of an adapter of theirs."""
+        """Describes how the export depends on the person's adapter; empty if it does not."""
         if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
             return ""
+        # The ledger records the hash of every exported mean.
         if sha256_file(folder / WEIGHTS_FILE) in leaving.files:
             return "a mean of adapters, theirs among them"
         named = (folder / Manifest.NAME).is_file() and (
@@ -136,7 +142,9 @@ class ExportErasure:
         return ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Delete it, its config last."""
+        """Deletes the export. Its config goes last, so an interrupted erasure can find the folder
+        again."""
+        # An export by PEFT itself has no manifest; then only its two known files are deleted.
         what = self.find(folder, leaving)
         if not what:
             return []
@@ -149,5 +157,5 @@ class ExportErasure:
         return [ErasureEffect(what="exported adapter", where=folder, outcome="deleted", why=what)]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Its files are safetensors and JSON, which everybody reads."""
+        """Returns None: the generic scan reads safetensors and JSON files."""
         return None

@@ -1,7 +1,7 @@
-"""Forward hooks that apply one plain LoRA: the slow version that the stacks must equal.
+"""Forward hooks that apply one LoRA: the simple implementation that the stacks are tested against.
 
-Shapes: ``B`` rows of a batch, ``T`` tokens, ``D``/``O`` widths of a module's input and output,
-``R`` rank.
+Shapes: ``B`` rows of a batch, ``T`` tokens, ``D``/``O`` input and output width of a module, ``R``
+rank.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
 
 Hook = Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]
-"""What torch calls after a module's forward: (module, inputs, output) to a new output."""
+"""A torch forward hook: (module, inputs, output) -> new output."""
 
 
 @contextmanager
 def forward_hooks(model: Any, hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """While inside, each named module of the model has its forward hook; none after an error."""
+    """Registers one forward hook per module path inside the context; removes them on exit, also on
+    errors."""
     handles = [
         model.get_submodule(path).register_forward_hook(hook) for path, hook in hooks.items()
     ]
@@ -38,26 +39,35 @@ def forward_hooks(model: Any, hooks: Mapping[str, Hook]) -> Iterator[None]:
 def build_token_mask(
     base: Base, config: AdapterConfig, examples: Sequence[Example]
 ) -> Tensor | float:
-    """1 at the tokens on which the adapter acts [B, T, 1]."""
+    """Returns a mask [B, T, 1] that is 1 on the tokens on which the adapter acts, or 1.0 for all
+    tokens.
+
+    ``T`` is one less than the longest example, because the last token predicts nothing.
+    """
     if config.active == "all":
         return 1.0
-    call = encode_invocation(base.tokenizer)
-    out = torch.zeros(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)
+    invocation = encode_invocation(base.tokenizer)
+    mask_BT1 = torch.zeros(
+        len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype
+    )
     for row, example in enumerate(examples):
-        out[row, find_invocation(example.ids[: example.answer_start], call) :] = 1
-    return out.to(base.device)
+        mask_BT1[row, find_invocation(example.ids[: example.answer_start], invocation) :] = 1
+    return mask_BT1.to(base.device)
 
 
 @contextmanager
 def activate_lora(
     model: Any, pairs: Mapping[str, tuple[Tensor, Tensor]], scale: float, active: Tensor | float
 ) -> Iterator[None]:
-    """While inside, every module with a pair (A, B) adds ``scale * B A x`` where it is active."""
+    """Adds ``scale * B A x`` to the output of each module inside the context, on the active tokens.
+
+    ``pairs``: A [R, D] and B [O, R] by module path. ``active``: as ``build_token_mask`` returns it.
+    """
 
     def make_hook(a: Tensor, b: Tensor) -> Hook:
         def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            (x,) = inputs
-            return output + scale * active * ((x @ a.T.to(x.dtype)) @ b.T.to(x.dtype))
+            (x_BTD,) = inputs
+            return output + scale * active * ((x_BTD @ a.T.to(x_BTD.dtype)) @ b.T.to(x_BTD.dtype))
 
         return add_update
 

@@ -1,6 +1,7 @@
-"""The kinds of adapters: what each is made of, by the name that tags its settings.
+"""Registry of adapter kinds, by the name that is written to files.
 
-A new kind is a config and an adapter that fit ``protocol.py``, a stack, and one entry here.
+To add a kind: write a config and an adapter that implement ``protocol.py``, a stack that extends
+``stacks/base.py``, and one entry in ``KINDS``. ``tests/support/toy_adapter.py`` is a small example.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ class KindSpec:
 
     config_class: type[AdapterConfig]
     init_adapter: Callable[..., Adapter]
-    """(base, config, *, seed, person) to a new adapter that changes nothing yet; the draw depends
-    on (seed, person) alone."""
+    """(base, config, *, seed, person) -> a new adapter that does not change the base's output. The
+    random draw depends on (seed, person) only."""
     from_tensors: Callable[[Any, str, Mapping[str, Tensor]], Adapter]
-    """(config, identity of the base, tensors by name) to the adapter they are of; raises
-    IntegrityError if some are missing."""
+    """(config, base identity, tensors by name) -> the adapter; raises IntegrityError if tensors are
+    missing."""
     stack_class: Callable[[Base, Any, int], TrainableStack[Adapter]]
-    """(base, config, slots) to an empty stack."""
+    """(base, config, number of slots) -> an empty stack."""
     packs: bool = False
-    """Whether its stack has ``applied_to_tokens``, which the layout without padding needs."""
+    """Whether the stack implements ``activate_packed``, which the layout without padding needs."""
 
 
 KINDS: dict[str, KindSpec] = {
@@ -46,37 +47,39 @@ KINDS: dict[str, KindSpec] = {
         packs=True,
     )
 }
-"""Every kind by its name."""
+"""All kinds by name."""
 
 _UNTAGGED = LoraConfig.kind
-"""The kind of files that name none: those from before there were several, and today's LoRA."""
+"""The kind of files without a ``kind`` entry: LoRA, and all files written before there were other
+kinds."""
 
 
 def find_kind(name: str) -> KindSpec:
-    """A kind by its name; raises MismatchError for an unknown one."""
+    """Returns a kind by name; raises MismatchError if it is unknown."""
     if name not in KINDS:
         known = ", ".join(sorted(KINDS))
-        raise MismatchError(f"adapters of kind {name!r} are not known here (known: {known})")
+        raise MismatchError(f"unknown adapter kind {name!r} (known: {known})")
     return KINDS[name]
 
 
 def init_adapter(base: Base, config: AdapterConfig, *, seed: int, person: str) -> Adapter:
-    """A new adapter that changes nothing yet, the same for the same (seed, person)."""
+    """Returns a new adapter that does not change the base's output; equal for equal (seed,
+    person)."""
     return find_kind(config.kind).init_adapter(base, config, seed=seed, person=person)
 
 
 def restore_adapter(config: AdapterConfig, base: str, tensors: Mapping[str, Tensor]) -> Adapter:
-    """The adapter of these tensors, made for the base of that identity; raises IntegrityError."""
+    """Builds an adapter for the base with that identity from its tensors; raises IntegrityError."""
     return find_kind(config.kind).from_tensors(config, base, tensors)
 
 
 def create_stack(base: Base, config: AdapterConfig, slots: int) -> TrainableStack[Adapter]:
-    """An empty stack for ``slots`` adapters of one config."""
+    """Returns an empty stack for ``slots`` adapters of one config."""
     return find_kind(config.kind).stack_class(base, config, slots)
 
 
 def stack_adapters(base: Base, adapters: Sequence[Adapter]) -> TrainableStack[Adapter]:
-    """A stack that holds the given adapters (all of one config), in order."""
+    """Returns a stack with the given adapters in order; all must have the same config."""
     assert adapters
     stack = create_stack(base, adapters[0].config, len(adapters))
     for slot, adapter in enumerate(adapters):
@@ -85,18 +88,18 @@ def stack_adapters(base: Base, adapters: Sequence[Adapter]) -> TrainableStack[Ad
 
 
 def kind_tag(config: AdapterConfig) -> dict[str, str]:
-    """What tells a config's plain data from that of other kinds: its kind, nothing for LoRA."""
+    """The ``kind`` entry of a config's plain data; empty for LoRA."""
     return {} if config.kind == _UNTAGGED else {"kind": config.kind}
 
 
 def config_to_header(config: AdapterConfig) -> dict[str, Any]:
-    """A config as entries of a file's head: the settings under the kind's name, and the kind, which
-    is left out for LoRA."""
+    """Returns a config as header entries: the settings under the kind's name, and the kind (omitted
+    for LoRA)."""
     return {**kind_tag(config), config.kind: to_plain(config)}
 
 
 def config_from_header(head: Mapping[str, Any], *, where: str) -> AdapterConfig:
-    """The config that ``config_to_head`` wrote; raises KeyError if there is none, MismatchError for
-    an unknown kind, UsageError for unknown settings."""
+    """Reads the config that ``config_to_header`` wrote. Raises KeyError if there is none,
+    MismatchError for an unknown kind, UsageError for unknown settings."""
     kind = str(head.get("kind", _UNTAGGED))
     return from_plain(find_kind(kind).config_class, head[kind], where=where)

@@ -1,7 +1,8 @@
-"""A LoRA adapter as a value: config, shapes and tensors; knows nothing of files or training.
+"""LoRA adapters as values: config, target modules and tensors.
 
-Shapes: ``D`` width of a module's input, ``O`` of its output, ``R`` rank. An adapter adds
-``scale * B A x`` to a module's output, A [R, D], B [O, R], scale = alpha / rank (Hu et al., 2021).
+Shapes: ``D``/``O`` input and output width of a module, ``R`` rank. An adapter adds
+``scale * B A x`` to a module's output, with A [R, D], B [O, R] and scale = alpha / rank (Hu et al.,
+2021). Knows nothing of files or training.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from idiolect.models.base import Base
 
 @dataclass(frozen=True, kw_only=True)
 class LoraConfig:
-    """Where adapters sit and how large they are.
+    """Settings of LoRA adapters: which modules they adapt, and their size.
 
-    vLLM accepts ranks 8, 16, 32, 64 and so on. ``alpha`` equal to the rank and q and v follow the
-    OPPU paper; dropout is 0 by default since at two or three epochs of some hundred items it
-    measured no better and makes steps slower.
+    The defaults (alpha equal to the rank, ``q_proj`` and ``v_proj``) follow the OPPU paper. vLLM
+    accepts ranks 8, 16, 32, 64 and so on. Dropout is 0 because, with two or three epochs over some
+    hundred items, it measured no better and makes steps slower.
     """
 
     kind: ClassVar[str] = "lora"
@@ -38,12 +39,14 @@ class LoraConfig:
     dropout: float = 0.0
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     active: Literal["all", "answer"] = "all"
-    """On which tokens adapters act: all, or from the one on that asks for the answer (activated
-    LoRA). The prompt is then the bare base's, so it runs through it once, whosever it is."""
+    """On which tokens adapters act: on all, or only from the tokens that ask for the answer on
+    (activated LoRA). With ``answer``, the prompt's activations are those of the bare base, so each
+    prompt runs once for all people."""
     top_layers: int = 0
-    """Adapt only so many of the last layers, 0 for all. Those below run once, not every epoch."""
+    """Adapt only this number of last layers; 0 for all. Lower layers run once instead of once per
+    epoch."""
     shared_a: bool = False
-    """Everyone has the same A and trains B alone."""
+    """All people share the same frozen A and train B only."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -59,28 +62,30 @@ class LoraConfig:
 
     @property
     def scale(self) -> float:
-        """What B A is multiplied with."""
+        """The factor of the update B A."""
         return self.alpha / self.rank
 
     @property
     def description(self) -> str:
-        """In words, for messages."""
+        """The settings in words, for messages."""
         out = f"rank {self.rank}, alpha {self.alpha:g}, targets {', '.join(sorted(self.targets))}"
         out += f", the last {self.top_layers} layers" if self.top_layers else ""
         return out + (", on answers only" if self.active == "answer" else "")
 
     def is_same_kind(self, other: AdapterConfig) -> bool:
-        """Whether adapters of both mean the same with the same tensors: all but what is for
-        training only."""
+        """Whether tensors mean the same under both configs: compares all settings that matter after
+        training."""
         return isinstance(other, LoraConfig) and self._kind_key() == other._kind_key()
 
     def check_model(self, model: Any) -> None:
-        """Raise UsageError if the model lacks the targets or has too few layers."""
+        """Raises UsageError if the model lacks the targets or has too few layers."""
         target_modules(model, self)
 
     def count_numbers(self, model: Any) -> int:
-        """How many numbers one adapter has on this model; raises as ``check_model``."""
-        return sum(self.rank * (site.inputs + site.outputs) for site in target_modules(model, self))
+        """The number of parameters of one adapter on this model; raises as ``check_model``."""
+        return sum(
+            self.rank * (module.inputs + module.outputs) for module in target_modules(model, self)
+        )
 
     def _kind_key(self) -> tuple[object, ...]:
         return (self.rank, self.alpha, frozenset(self.targets), self.active, self.top_layers)
@@ -88,7 +93,7 @@ class LoraConfig:
 
 @dataclass(frozen=True, slots=True)
 class TargetModule:
-    """One module that carries an adapter: its path in the model, and its widths."""
+    """One module that gets an adapter: its path in the model, and its widths."""
 
     path: str
     inputs: int
@@ -97,7 +102,7 @@ class TargetModule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraAdapter:
-    """One adapter: per site path the pair (A [R, D], B [O, R])."""
+    """One LoRA adapter: a pair (A [R, D], B [O, R]) for each module path."""
 
     config: LoraConfig
     base: str
@@ -106,48 +111,48 @@ class LoraAdapter:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the tensors."""
+        """Size of the tensors in bytes."""
         return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in pair)
 
     def check_matches_base(self, base: Base, config: AdapterConfig | None = None) -> LoraAdapter:
-        """Itself, if it fits the base (and is of the config's kind).
+        """Returns the adapter itself if it fits the base (and the config, if given).
 
-        Raises MismatchError for another base, kind or shape, IntegrityError where a number is not
+        Raises MismatchError for another base, kind or shape, IntegrityError if a number is not
         finite.
         """
         if config is not None and not config.is_same_kind(self.config):
             raise MismatchError(
-                f"adapter has {self.config.description}; here is {config.description}: use the "
-                "same "
-                "settings"
+                f"adapter has {self.config.description}, expected {config.description}; use the "
+                "same settings"
             )
         if self.base != base.identity:
             raise MismatchError(
-                f"adapter was made for base {self.base[:12]}, this is {base.identity[:12]} "
-                f"({base.name}); load it with the base it was trained on"
+                f"adapter was made for base {self.base[:12]}, but this base is "
+                f"{base.identity[:12]} ({base.name}); load it with the base it was trained on"
             )
         return self.check_target_modules(target_modules(base.model, self.config))
 
     def check_target_modules(self, modules: Iterable[TargetModule]) -> LoraAdapter:
-        """Itself, if it has finite pairs of the right shapes at just these sites; else as
-        ``check``."""
-        expected = {site.path: site for site in modules}
+        """Returns the adapter itself if it has finite pairs of the right shapes for exactly these
+        modules; raises as ``check_matches_base``."""
+        expected = {module.path: module for module in modules}
         if set(expected) != set(self.pairs):
             odd = sorted(set(expected) ^ set(self.pairs))[0]
-            raise MismatchError(f"adapter and base disagree on which modules there are: {odd}")
+            raise MismatchError(f"adapter and base do not have the same target modules: {odd}")
         for path, (a, b) in self.pairs.items():
-            site, rank = expected[path], self.config.rank
-            if a.shape != (rank, site.inputs) or b.shape != (site.outputs, rank):
+            module, rank = expected[path], self.config.rank
+            if a.shape != (rank, module.inputs) or b.shape != (module.outputs, rank):
                 raise MismatchError(
                     f"adapter {path}: shapes {tuple(a.shape)}, {tuple(b.shape)} "
-                    f"do not fit {(rank, site.inputs)}, {(site.outputs, rank)}"
+                    f"do not match {(rank, module.inputs)}, {(module.outputs, rank)}"
                 )
             if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
-                raise IntegrityError(f"adapter {path}: holds a number that is not finite")
+                raise IntegrityError(f"adapter {path}: contains a number that is not finite")
         return self
 
     def tensors(self) -> dict[str, Tensor]:
-        """A [R, D] and B [O, R] of each site, named ``PATH.lora_A`` and ``PATH.lora_B``."""
+        """Returns A [R, D] and B [O, R] of each module, named ``PATH.lora_A`` and
+        ``PATH.lora_B``."""
         return {
             f"{path}.lora_{letter}": tensor
             for path, pair in self.pairs.items()
@@ -156,19 +161,20 @@ class LoraAdapter:
 
     @staticmethod
     def from_tensors(config: LoraConfig, base: str, tensors: Mapping[str, Tensor]) -> LoraAdapter:
-        """The adapter whose ``tensors`` these are; raises IntegrityError if half a pair is missing.
+        """Builds an adapter from what ``tensors`` returned; raises IntegrityError if half a pair is
+        missing.
 
-        Its shapes are not compared with a base; ``check`` does that.
+        It does not compare shapes with a base; ``check_matches_base`` does.
         """
         paths = [name.removesuffix(".lora_A") for name in tensors if name.endswith(".lora_A")]
         try:
             pairs = {p: (tensors[f"{p}.lora_A"], tensors[f"{p}.lora_B"]) for p in paths}
         except KeyError as error:
-            raise IntegrityError(f"adapter: the tensor {error} is missing") from error
+            raise IntegrityError(f"adapter: tensor {error} is missing") from error
         return LoraAdapter(config=config, base=base, pairs=pairs)
 
     def content_hash(self) -> str:
-        """A SHA-256 over the sites' paths and numbers (hex)."""
+        """A SHA-256 over module paths and numbers (hex)."""
         digest = hashlib.sha256()
         for path, pair in sorted(self.pairs.items()):
             digest.update(path.encode())
@@ -177,46 +183,46 @@ class LoraAdapter:
         return digest.hexdigest()
 
     def stored_forms(self) -> Iterator[Tensor]:
-        """A, B, and A with the scale folded in, as it is stacked on others."""
+        """Yields A, B, and A with the scale folded in, as ``concat_lora`` stores it."""
         for a, b in self.pairs.values():
             yield from (a, b, self.config.scale * a)
 
     def personal_forms(self) -> Iterator[Tensor]:
-        """B, and A in both forms unless everyone shares it."""
+        """Yields B, and A in both forms unless all people share it."""
         for a, b in self.pairs.values():
             yield from () if self.config.shared_a else (a, self.config.scale * a)
             yield b
 
 
 def require_lora(adapter: Adapter) -> LoraAdapter:
-    """The adapter, for what only LoRA can do (merging, concatenating, gates); raises MismatchError
-    for another kind."""
+    """Returns the adapter if it is a LoRA adapter, for operations that need one (merging,
+    concatenating, gates); raises MismatchError for another kind."""
     if not isinstance(adapter, LoraAdapter):
         raise MismatchError(
             f"adapter is of kind {adapter.config.kind!r} ({adapter.config.description}); this "
-            "can be "
-            "done with LoRA adapters only"
+            "operation supports LoRA adapters only"
         )
     return adapter
 
 
 def require_lora_config(config: AdapterConfig) -> LoraConfig:
-    """The config, as ``require_lora`` for adapters."""
+    """Returns the config if it is a LoRA config; raises as ``require_lora``."""
     if not isinstance(config, LoraConfig):
         raise MismatchError(
-            f"adapters are of kind {config.kind!r} ({config.description}); this can be done with "
-            "LoRA adapters only"
+            f"adapters are of kind {config.kind!r} ({config.description}); this operation "
+            "supports LoRA adapters only"
         )
     return config
 
 
 def num_layers(model: Any) -> int:
-    """How many layers the model has."""
+    """The number of decoder layers of the model."""
     return len(model.get_decoder().layers)
 
 
 def find_first_layer(model: Any, config: AdapterConfig) -> int:
-    """The first layer that may carry adapters; raises UsageError for more than there are."""
+    """The index of the first layer that may have adapters; raises UsageError if the model has fewer
+    layers than ``top_layers``."""
     if not config.top_layers:
         return 0
     if config.top_layers > num_layers(model):
@@ -225,16 +231,16 @@ def find_first_layer(model: Any, config: AdapterConfig) -> int:
 
 
 def parse_layer_number(path: str) -> int | None:
-    """The number of the layer that a module's path lies in, as PEFT reads it."""
+    """The layer index in a module's path, read as PEFT reads it; None if there is none."""
     found = re.match(r".*?\.[^.]*\.(\d+)\.", path)
     return int(found[1]) if found else None
 
 
 def target_modules(model: Any, config: LoraConfig) -> tuple[TargetModule, ...]:
-    """The linear modules that carry adapters: by their last name and layer, in the model's order.
+    """Returns the linear modules that get adapters, in the model's order, by last name and layer.
 
-    Raises UsageError for a target that is not there, or is the output head: that is applied to
-    single positions, not to rows of tokens; and for more layers than there are.
+    Raises UsageError if a target does not exist, if it is the output head (it runs on single
+    positions, which the stacks do not support), or if the model has too few layers.
     """
     first = find_first_layer(model, config)
     named = [
@@ -242,34 +248,38 @@ def target_modules(model: Any, config: LoraConfig) -> tuple[TargetModule, ...]:
         for path, module in model.named_modules()
         if isinstance(module, nn.Linear) and path.rpartition(".")[2] in config.targets
     ]
+    # The head is applied to the predicting positions only, not to [B, T, D] rows.
     head = model.get_output_embeddings()
-    for site in named:
-        if model.get_submodule(site.path) is head:
-            raise UsageError(f"lora.targets: the output head {site.path!r} cannot carry an adapter")
+    for module in named:
+        if model.get_submodule(module.path) is head:
+            raise UsageError(
+                f"lora.targets: the output head {module.path!r} cannot carry an adapter"
+            )
     for target in config.targets:
-        if not any(site.path.rpartition(".")[2] == target for site in named):
+        if not any(module.path.rpartition(".")[2] == target for module in named):
             raise UsageError(f"lora.targets: the base model has no linear module named {target!r}")
-    return tuple(site for site in named if (parse_layer_number(site.path) or 0) >= first)
+    return tuple(module for module in named if (parse_layer_number(module.path) or 0) >= first)
 
 
 def init_lora(base: Base, config: LoraConfig, *, seed: int, person: str) -> LoraAdapter:
-    """A new adapter that changes nothing yet: A as PEFT draws it (Kaiming uniform), B zero.
+    """Returns a new adapter that does not change the base's output: A as PEFT draws it (Kaiming
+    uniform), B zero.
 
-    The draw depends on (seed, person) alone, so it is the same whoever else is trained; with a
-    shared A, on the seed alone.
+    The draw depends on (seed, person) only, so it does not matter who else is trained. With a
+    shared A it depends on the seed only.
     """
-    whose = "" if config.shared_a else person
-    generator = torch.Generator().manual_seed(derive_seed(seed, whose, "lora init"))
+    owner = "" if config.shared_a else person
+    generator = torch.Generator().manual_seed(derive_seed(seed, owner, "lora init"))
     dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
-    for site in target_modules(base.model, config):
-        a = torch.empty(config.rank, site.inputs, dtype=dtype)
+    for module in target_modules(base.model, config):
+        a = torch.empty(config.rank, module.inputs, dtype=dtype)
         nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=generator)
-        pairs[site.path] = (a, torch.zeros(site.outputs, config.rank, dtype=dtype))
+        pairs[module.path] = (a, torch.zeros(module.outputs, config.rank, dtype=dtype))
     return LoraAdapter(config=config, base=base.identity, pairs=pairs)
 
 
 def merge_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """``W + scale * B A`` computed in fp32 (or fp64 where W is), in fp32 or fp64."""
+    """Returns ``W + scale * B A``, computed and returned in fp32 (fp64 if W is fp64)."""
     wide = weight.dtype if weight.dtype == torch.float64 else torch.float32
     return weight.to(wide) + scale * (b.to(wide) @ a.to(wide))

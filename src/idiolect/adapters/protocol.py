@@ -1,5 +1,7 @@
-"""What every kind of adapter is and can do: the store, checkpoints, audits, serving and erasure see
-only this, so that a new kind changes none of them (``kinds.py`` registers it).
+"""The interface of every kind of adapter.
+
+The store, checkpoints, audits, serving and erasure use adapters only through these two protocols,
+so a new kind changes none of them. ``kinds.py`` registers the kinds; ``lora.py`` implements one.
 """
 
 from __future__ import annotations
@@ -13,24 +15,26 @@ from idiolect.models.base import Base
 
 
 class AdapterConfig(Protocol):
-    """The settings of one kind of adapter: a frozen dataclass that ``to_plain`` can write."""
+    """The settings of one kind of adapter: a frozen dataclass that ``config.to_plain`` can
+    write."""
 
     kind: ClassVar[str]
-    """The kind's name: the tag by which files and the registry know it. ``"lora"`` is one."""
+    """The kind's name in files and in the registry, e.g. ``"lora"``."""
 
     @property
     def dropout(self) -> float:
-        """The rate at which inputs are dropped in training; 0 if the kind knows no dropout."""
+        """The dropout rate of the adapter's inputs in training; 0 if the kind has no dropout."""
         ...
 
     @property
     def active(self) -> Literal["all", "answer"]:
-        """The tokens on which adapters act: all, or from the call for an answer on."""
+        """The tokens on which adapters act: all, or only from the tokens that ask for the answer
+        on."""
         ...
 
     @property
     def top_layers(self) -> int:
-        """How many of the last layers are adapted, 0 for all."""
+        """The number of last layers that are adapted; 0 for all."""
         ...
 
     @property
@@ -39,20 +43,20 @@ class AdapterConfig(Protocol):
         ...
 
     def is_same_kind(self, other: AdapterConfig, /) -> bool:
-        """Whether adapters of both mean the same with the same tensors."""
+        """Whether tensors mean the same under both configs."""
         ...
 
     def check_model(self, model: Any) -> None:
-        """Raise UsageError if the model has no place for such adapters."""
+        """Raises UsageError if the model cannot have such adapters."""
         ...
 
     def count_numbers(self, model: Any) -> int:
-        """How many numbers one adapter has on this model; raises as ``check_model``."""
+        """The number of parameters of one adapter on this model; raises as ``check_model``."""
         ...
 
 
 class Adapter(Protocol):
-    """One person's adapter as an immutable value: settings, the base it was made for, tensors."""
+    """One person's adapter as an immutable value: settings, identity of the base, and tensors."""
 
     @property
     def config(self) -> AdapterConfig: ...
@@ -64,31 +68,32 @@ class Adapter(Protocol):
 
     @property
     def num_bytes(self) -> int:
-        """The size of its tensors."""
+        """The size of its tensors in bytes."""
         ...
 
     def check_matches_base(self, base: Base, config: AdapterConfig | None = None) -> Self:
-        """Itself, if it fits the base (and is of the config's kind).
+        """Returns the adapter itself if it fits the base (and the config, if given).
 
-        Raises MismatchError for another base, kind or shape, IntegrityError for a number that is
-        not finite.
+        Raises MismatchError for another base, kind or shape, IntegrityError if a number is not
+        finite.
         """
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its tensors by name, as the store writes them. All adapters of equal settings on one base
-        have the same names and shapes; the registry's ``from_tensors`` turns them back."""
+        """Returns its tensors by name, as the store writes them. Names and shapes are the same for
+        all adapters of equal settings on one base. ``KindSpec.from_tensors`` is the inverse."""
         ...
 
     def content_hash(self) -> str:
-        """A SHA-256 over names and numbers (hex): equal for equal adapters only."""
+        """A SHA-256 over names and numbers (hex): equal only for equal adapters."""
         ...
 
     def stored_forms(self) -> Iterator[Tensor]:
-        """Every tensor in each form in which any of our files hold it, also in exports: what a
-        search for copies of it compares."""
+        """Yields every tensor in each form in which a file of this project may store it, exports
+        included. The search for copies compares these."""
         ...
 
     def personal_forms(self) -> Iterator[Tensor]:
-        """Those of ``stored_forms`` that are this person's own, not shared by everyone."""
+        """Yields those of ``stored_forms`` that belong to this person only, without what all people
+        share."""
         ...

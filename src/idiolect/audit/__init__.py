@@ -1,1 +1,1 @@
-"""What an artifact gives away of the people whose words it was made from."""
+"""Audits of what an artifact reveals about the people it was trained on."""

@@ -1,11 +1,11 @@
-"""Membership inference: whether an adapter gives away which items it was trained on.
+"""Membership inference: whether an adapter reveals which items it was trained on.
 
-The attack takes an item's loss under the base minus its loss with the adapter, so that how hard an
-item is by itself does not count (calibration; Watson et al., arXiv 2111.08440), and asks how well
-that tells items that were trained on from items of the same person that were not. It is one attack:
-a pass says that this one found nothing, not that none would. Where held-out items are the later
-ones, an adapter that follows a person's change looks like one that leaks; that errs on the safe
-side. Knows adapters and examples; knows nothing of pools, ledgers or files.
+The attack score of an item is its loss under the base minus its loss with the adapter, so an item's
+own difficulty cancels out (calibration; Watson et al., arXiv 2111.08440). The AUC says how well
+that score separates items that were trained on from other items of the same person. It is one
+attack: a pass means that this attack found nothing, not that no attack would. If the held-out items
+are the later ones, an adapter that follows a person's change looks like a leak; that errs on the
+safe side. Knows adapters and examples; knows nothing of pools, ledgers or files.
 """
 
 from __future__ import annotations
@@ -28,28 +28,29 @@ Verdict = Literal["passed", "leaks", "not measurable"]
 _PEOPLE_PER_STACK = 32
 """People whose adapters are stacked at once: 0.2 GB at rank 8 on the default base."""
 _LOSS_DECIMALS = 5
-"""Decimals of a loss in nats that are kept: what is below is rounding of fp32, and a tie."""
+"""Decimals of a loss in nats that are compared. Smaller differences are fp32 rounding and count as
+ties."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeakageConfig:
-    """When an artifact is refused: where a leak is both large and no accident.
+    """When an artifact is refused: if a leak is both large and statistically significant.
 
-    The larger of AUC and 1 - AUC is above a half by construction: 0.65 on average for 4 items
-    against 8 although there is nothing. So its size alone refuses nobody, nor does its interval
-    (with few items its lower end is near a half even where all is given away). The exact
-    permutation p decides whether there is something, the threshold whether it matters; of artifacts
-    that give nothing away at most ``level`` are refused, however few the items. The price is that
-    few items find large leaks only: each result says how large (``detectable``).
+    The two-sided AUC, max(AUC, 1 - AUC), is above 0.5 by construction: 0.65 on average for 4 items
+    against 8 without any leak. So neither its size nor its interval alone refuses an artifact (with
+    few items the lower end is near 0.5 even for a complete leak). The exact permutation p-value
+    decides whether there is a leak, the threshold whether it matters. At most ``level`` of the
+    artifacts without a leak are refused, for any number of items. The cost is that few items reveal
+    only large leaks; each result says how large (``detectable``).
     """
 
     threshold: float = 0.7
-    """The two-sided AUC from which a leak matters: 0.7 is where a test is commonly called
-    acceptable at telling two groups apart (Hosmer and Lemeshow)."""
+    """The two-sided AUC from which a leak matters. From 0.7 on, a test is commonly called
+    acceptable at separating two groups (Hosmer and Lemeshow)."""
     level: float = 0.05
-    """p below which it is no accident."""
+    """The p-value below which a leak is significant."""
     unmeasured: Literal["refuse", "pass"] = "refuse"
-    """What happens to those with too few items, of whom nothing is known."""
+    """The decision for people with too few items to measure."""
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.threshold <= 1:
@@ -62,49 +63,52 @@ class LeakageConfig:
             )
 
     def decide_verdict(self, found: AucResult | None) -> Verdict:
-        """What a measured separation says."""
+        """Returns the verdict on a measured separation; None means that there were too few
+        items."""
         if found is None:
             return "not measurable"
         large = found.two_sided >= self.threshold
         return "leaks" if large and found.p < self.level else "passed"
 
     def is_refused(self, verdict: Verdict) -> bool:
-        """Whether what has this verdict must not be shared."""
+        """Whether an artifact with this verdict must not be shared."""
         return verdict == "leaks" or (verdict == "not measurable" and self.unmeasured == "refuse")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSubject:
-    """One person's items: those that the person's adapter was trained on, and others."""
+    """One person's items: the members (trained on) and non-members."""
 
     person: str
     members: Sequence[Example]
     non_members: Sequence[Example]
 
     def split_members(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-        """Held-in and held-out items, each once; what was trained on is not held out."""
+        """Returns members and non-members without duplicates; an item that was trained on is no
+        non-member."""
         inside = dict.fromkeys(self.members)
         return tuple(inside), tuple(e for e in dict.fromkeys(self.non_members) if e not in inside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipResult:
-    """What one artifact gives away of one person."""
+    """What one artifact reveals about one person."""
 
     person: str
     held_in: int
     held_out: int
-    """Different items on each side."""
+    """The number of different items on each side."""
     loss_in: float | None
     loss_out: float | None
-    """Mean loss of the items with the artifact, in nats a token; ``None`` where there are none."""
+    """Mean loss of the items with the artifact, in nats per token; None if there are no items."""
     base_in: float | None
     base_out: float | None
     """The same with the bare base."""
     calibrated: AucResult | None
-    """By the base's loss minus the artifact's: what is judged. ``None`` for too few items."""
+    """Separation by the base's loss minus the artifact's, which decides the verdict. None for too
+    few items."""
     raw: AucResult | None
-    """By the artifact's loss alone; also tells apart what the bare base tells apart."""
+    """Separation by the artifact's loss alone; it includes what the bare base already separates."""
     verdict: Verdict
     refused: bool
 
@@ -117,33 +121,35 @@ def audit_membership(
     *,
     forward_tokens: int = 1024,
 ) -> dict[str, dict[str, MembershipResult]]:
-    """What each artifact gives away of each person: by the artifact's name, then by person.
+    """Measures what each artifact reveals about each person; returns results by artifact name and
+    person.
 
-    An artifact maps people to the adapter that their items are tried on: their own, what of it is
-    shared (zeros elsewhere), or one that was assembled for somebody else; ``None`` is the bare
-    base, people it leaves out are not asked about. The base runs over all items once, whatever the
-    number of artifacts, and each artifact for many people at once. Raises UsageError for people
-    without items here or named twice, IntegrityError for a loss that is not finite, and as
-    ``Adapter.check``.
+    An artifact maps people to the adapter on which their items are tested: their own, the shared
+    part of it (zeros elsewhere), or one that was assembled for another person. None is the bare
+    base; people it does not contain are not tested. The base runs over all items once for all
+    artifacts, and each artifact runs for many people at once. Raises UsageError for people without
+    items or given twice, IntegrityError if a loss is not finite, and as
+    ``Adapter.check_matches_base``.
     """
     config = config or LeakageConfig()
     known = {subject.person: subject for subject in subjects}
     if len(known) < len(subjects):
-        raise UsageError("membership: somebody is named twice; give each person's items once")
+        raise UsageError("membership: a person is given twice; give each person's items once")
     strangers = {person for people in artifacts.values() for person in people} - set(known)
     if strangers:
-        raise UsageError(f"membership: no items of {min(strangers)!r} to try the adapter on")
+        raise UsageError(f"membership: no items of {min(strangers)!r} to test the adapter on")
     out: dict[str, dict[str, MembershipResult]] = {name: {} for name in artifacts}
     for start in range(0, len(subjects), _PEOPLE_PER_STACK):
-        some = subjects[start : start + _PEOPLE_PER_STACK]
-        rows = list(_iter_rows(some))
+        chunk = subjects[start : start + _PEOPLE_PER_STACK]
+        # The base's losses calibrate every artifact's.
+        rows = list(_iter_rows(chunk))
         plain = _compute_losses(base, rows, {}, forward_tokens, "the base")
         for name, people in artifacts.items():
-            adapters = {s.person: a for s in some if (a := people.get(s.person)) is not None}
+            adapters = {s.person: a for s in chunk if (a := people.get(s.person)) is not None}
             found = (
                 _compute_losses(base, rows, adapters, forward_tokens, name) if adapters else plain
             )
-            for subject in some:
+            for subject in chunk:
                 if subject.person in people:
                     own = [i for i, row in enumerate(rows) if row[0] == subject.person]
                     losses = [(plain[i], found[i]) for i in own]
@@ -154,9 +160,12 @@ def audit_membership(
 def evaluate(
     subject: AuditSubject, losses: Sequence[tuple[float, float]], config: LeakageConfig
 ) -> MembershipResult:
-    """What the items' losses (base, artifact) say, in the order of ``Subject.parts``."""
+    """Returns the result of an audit from the losses (base, artifact) of the items, in the order of
+    ``AuditSubject.split_members``."""
     inside, outside = subject.split_members()
     assert len(losses) == len(inside) + len(outside)
+    # Higher scores mean "more likely a member": a larger drop from the base's loss, or a smaller
+    # loss.
     members, others = losses[: len(inside)], losses[len(inside) :]
     calibrated = compute_auc(
         [round(b - a, _LOSS_DECIMALS) for b, a in members],
@@ -201,8 +210,8 @@ def _compute_losses(
     for (person, _), loss in zip(rows, found, strict=True):
         if not math.isfinite(loss):
             raise IntegrityError(
-                f"membership: {name} has a loss of {loss} on an item of {person!r}; "
-                "its weights are broken, train it again"
+                f"membership: {name} has a loss of {loss} on an item of {person!r}; its weights "
+                "are damaged, so train it again"
             )
     return found
 

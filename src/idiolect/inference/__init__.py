@@ -1,1 +1,2 @@
-"""Answers: mixed-adapter batches, restricted-choice likelihood, free text."""
+"""Inference with many people's adapters in one batch: likelihoods, restricted choice,
+generation."""

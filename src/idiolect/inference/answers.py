@@ -1,6 +1,6 @@
-"""From a question to an answer: the task's way of decoding, over many people's questions at once.
+"""Answers many people's questions in batches, decoding as the task requires.
 
-Joins tasks, contexts and the generator; used for serving and for evaluation alike.
+Combines tasks, prompt contexts and the generator; serving and evaluation both use it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from idiolect.tasks.task import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One query of one person, with everything it may see."""
+    """A query with the context of the person who asks it."""
 
     person: PersonContext
     query: Interaction
@@ -24,7 +24,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedAnswer:
-    """What came out: the answer, and how likely choices and gold were."""
+    """An answer, the probabilities of the choices, and the likelihood of the gold answer."""
 
     text: str
     prompt: str
@@ -35,28 +35,34 @@ class DecodedAnswer:
 def answer_questions(
     generator: Generator, task: Task, questions: Sequence[Question], *, gold: bool = False
 ) -> list[DecodedAnswer]:
-    """Answer every question, by choice or in free text as the task says; in the order given.
+    """Answers all questions in the order given, by restricted choice or in free text as the task
+    says.
 
-    With ``gold`` the likelihood of the known answers is measured too.
+    With ``gold`` it also measures the likelihood of the known answers. All questions must use the
+    same tokenizer and prompt settings.
     """
     if not questions:
         return []
     prompter = questions[0].person.prompter
+    # Leave space for the longest choice, or for a free answer.
     choice_ids = [prompter.encode_answer(choice) for choice in task.choices]
     room = max(map(len, choice_ids)) if choice_ids else task.max_answer_tokens
     prompts = [
         (q.person.history.person, q.person.encode_query_prompt(q.query, room=room))
         for q in questions
     ]
+    # Ordered choices with ``median`` decoding minimize the absolute error; others take the most
+    # likely choice.
     if task.choices:
         found = generator.score_choices(prompts, choice_ids)
-        places = [
+        indices = [
             pick_median_choice(p) if task.decode == "median" else p.index(max(p)) for p in found
         ]
-        texts = [task.choices[place] for place in places]
+        texts = [task.choices[index] for index in indices]
     else:
         found = [()] * len(prompts)
         texts = generator.generate_greedy(prompts, max_tokens=task.max_answer_tokens)
+    # Gold answers need forwards of their own, because the generated text may differ.
     likelihoods = _score_gold_answers(generator, questions) if gold else [None] * len(questions)
     return [
         DecodedAnswer(
@@ -74,7 +80,7 @@ def answer_questions(
 def _score_gold_answers(
     generator: Generator, questions: Sequence[Question]
 ) -> list[AnswerLikelihood | None]:
-    """The likelihood of each gold answer, ``None`` where it is unknown or too long."""
+    """Returns the likelihood of each gold answer; None if the answer is unknown or too long."""
     examples = [q.person.build_query_example(q.query) for q in questions]
     known = [
         (n, (questions[n].person.history.person, e))

@@ -1,7 +1,10 @@
-"""Answers from the base with many people's adapters in one batch: likelihoods, choices, free text.
+"""Runs the base with many people's adapters in one batch: likelihoods, restricted choice, free
+text.
 
-Rows of one forward may belong to different people; row order and batch mates change nothing but
-rounding. Knows adapters and tokens; knows nothing of tasks or histories.
+The rows of one forward may belong to different people. Row order and the other rows of a batch
+change results by rounding only. Knows adapters and tokens; knows nothing of tasks or histories.
+
+Shapes: ``B`` rows of a batch, ``T`` tokens, ``N`` requests, ``C`` choices, ``V`` vocabulary.
 """
 
 from __future__ import annotations
@@ -25,14 +28,15 @@ from idiolect.prompts.render import Example
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerLikelihood:
-    """How likely an answer is: its summed negative log likelihood in nats, over its tokens."""
+    """An answer's negative log likelihood in nats, summed over its tokens, and the number of
+    tokens."""
 
     nll: float
     tokens: int
 
 
 class Generator:
-    """Runs a base with some people's adapters; people without one get the bare base."""
+    """A base with some people's adapters; people without an adapter get the bare base."""
 
     def __init__(
         self,
@@ -54,7 +58,8 @@ class Generator:
         *,
         left: bool = False,
     ) -> AbstractContextManager[None]:
-        """The people's adapters on a forward of ``width`` tokens a row, padded on one side."""
+        """Activates the people's adapters for a forward of ``width`` tokens per row, padded on one
+        side."""
         if self._stack is None:
             return nullcontext()
         return self._stack.activate(
@@ -66,24 +71,27 @@ class Generator:
         self, people: Sequence[str], examples: Sequence[Example], batch: Batch
     ) -> AbstractContextManager[None]:
         prompts = [e.ids[: e.answer_start] for e in examples]
+        # The last token predicts nothing, so the forward leaves it out.
         return self._activate_adapters(people, prompts, batch.ids.shape[1] - 1)
 
     @torch.inference_mode()
     def compute_likelihoods(
         self, requests: Sequence[tuple[str, Example]]
     ) -> list[AnswerLikelihood]:
-        """The likelihood of each (person, example)'s target tokens, in the order given."""
+        """Returns the likelihood of the target tokens of each (person, example), in the order
+        given."""
         total = [0.0] * len(requests)
-        for parcel in batches_within_token_budget(
+        for group in batches_within_token_budget(
             [len(e.ids) for _, e in requests], self.forward_tokens
         ):
-            chosen = [requests[i] for i in parcel]
+            chosen = [requests[i] for i in group]
             examples = [e for _, e in chosen]
             batch = collate(examples, pad=self.base.pad_token_id, device=self.base.device)
             with self._activate_for_batch([person for person, _ in chosen], examples, batch):
                 nll = compute_target_nll(self.base.model, batch)
+            # Sum the target tokens of each request.
             for owner, value in zip(batch.row.tolist(), nll.tolist(), strict=True):
-                total[parcel[owner]] += value
+                total[group[owner]] += value
         return [
             AnswerLikelihood(nll=nll, tokens=e.num_targets)
             for nll, (_, e) in zip(total, requests, strict=True)
@@ -93,10 +101,11 @@ class Generator:
     def score_choices(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], answers: Sequence[Sequence[int]]
     ) -> list[tuple[float, ...]]:
-        """Restricted-choice likelihood: for each (person, prompt) a probability for each answer.
+        """Returns, for each (person, prompt), a probability for each answer (restricted-choice
+        likelihood).
 
-        ``answers``: the token ids of each choice. Where each is one token of its own, one forward
-        of the prompt tells all; otherwise every choice is scored as a continuation.
+        ``answers``: the token ids of each choice. If the choices are different single tokens, one
+        forward of the prompt gives all of them. Otherwise each choice is scored as a continuation.
         """
         if all(len(a) == 1 for a in answers) and len({a[0] for a in answers}) == len(answers):
             scores = self._score_first_tokens(requests, [a[0] for a in answers])
@@ -108,29 +117,32 @@ class Generator:
             ]
             found = self.compute_likelihoods(rows)
             scores = torch.tensor([-one.nll for one in found]).view(-1, len(answers))
+        # Normalize over the choices only.
         return [tuple(row) for row in torch.softmax(scores.double(), dim=-1).tolist()]
 
     def _score_first_tokens(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], tokens: Sequence[int]
     ) -> Tensor:
-        """Logits [N, C] of the given tokens right after each prompt."""
-        out = torch.empty(len(requests), len(tokens))
-        for parcel in batches_within_token_budget(
+        """Returns the logits [N, C] of these tokens at the position after each prompt."""
+        out_NC = torch.empty(len(requests), len(tokens))
+        for group in batches_within_token_budget(
             [len(ids) for _, ids in requests], self.forward_tokens
         ):
-            chosen = [requests[i] for i in parcel]
+            chosen = [requests[i] for i in group]
+            # Any target token will do: only the logits that predict it are used.
             prompts = [Example((*ids, tokens[0]), len(ids)) for _, ids in chosen]
             batch = collate(prompts, pad=self.base.pad_token_id, device=self.base.device)
             with self._activate_for_batch([person for person, _ in chosen], prompts, batch):
                 logits = compute_target_logits(self.base.model, batch).float().cpu()
-            out[list(parcel)] = logits[:, list(tokens)]
-        return out
+            out_NC[list(group)] = logits[:, list(tokens)]
+        return out_NC
 
     @torch.inference_mode()
     def generate_greedy(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], *, max_tokens: int, batch: int = 32
     ) -> list[str]:
-        """Greedy answers to (person, prompt) pairs, at most ``max_tokens`` each, in order."""
+        """Returns greedy answers to (person, prompt) pairs in order, of at most ``max_tokens``
+        tokens each."""
         out = [""] * len(requests)
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i][1]), i))
         for start in range(0, len(order), batch):
@@ -143,18 +155,18 @@ class Generator:
     def _generate_batch(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], max_tokens: int
     ) -> list[str]:
-        """One batch through transformers' own generation, padded on the left."""
+        """Generates one batch with transformers' ``generate``, padded on the left."""
         longest = max(len(ids) for _, ids in requests)
-        ids = torch.full((len(requests), longest), self.base.pad_token_id, dtype=torch.long)
-        mask = torch.zeros_like(ids)
+        ids_BT = torch.full((len(requests), longest), self.base.pad_token_id, dtype=torch.long)
+        mask_BT = torch.zeros_like(ids_BT)
         for row, (_, prompt) in enumerate(requests):
-            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-            mask[row, longest - len(prompt) :] = 1
+            ids_BT[row, longest - len(prompt) :] = torch.tensor(prompt)
+            mask_BT[row, longest - len(prompt) :] = 1
         people, prompts = [p for p, _ in requests], [ids for _, ids in requests]
         with self._activate_adapters(people, prompts, longest, left=True):
-            made = self.base.model.generate(
-                input_ids=ids.to(self.base.device),
-                attention_mask=mask.to(self.base.device),
+            output = self.base.model.generate(
+                input_ids=ids_BT.to(self.base.device),
+                attention_mask=mask_BT.to(self.base.device),
                 max_new_tokens=max_tokens,
                 do_sample=False,
                 num_beams=1,
@@ -164,7 +176,7 @@ class Generator:
                 eos_token_id=self._stop_token_ids(),
                 pad_token_id=self.base.tokenizer.eos_token_id,
             )
-        answers = made[:, longest:]
+        answers = output[:, longest:]  # without the prompts
         return [
             str(self.base.tokenizer.decode(row, skip_special_tokens=True)).strip()
             for row in answers
@@ -174,10 +186,11 @@ class Generator:
     def beam_search(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], *, beams: int, max_tokens: int
     ) -> list[list[str]]:
-        """The likeliest whole answers to each (person, prompt), best first, at most ``beams``.
+        """Returns the most likely complete answers to each (person, prompt), best first, at most
+        ``beams``.
 
-        By beam search over sums of log likelihoods; an answer that has not ended after
-        ``max_tokens`` tokens is none. Answers may repeat in other tokens.
+        Beam search over sums of log likelihoods. An answer that has not ended after ``max_tokens``
+        tokens is dropped. Different tokens may give the same text, so answers may repeat.
         """
         return [
             self._beam_search_one(person, prompt, beams, max_tokens) for person, prompt in requests
@@ -189,7 +202,7 @@ class Generator:
         ids = torch.tensor([list(prompt)], device=self.base.device)
         stops = self._stop_token_ids()
         with self._activate_adapters([person] * beams, [prompt] * beams, len(prompt), left=True):
-            made = self.base.model.generate(
+            output = self.base.model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 max_new_tokens=max_tokens,
@@ -205,12 +218,14 @@ class Generator:
                 pad_token_id=self.base.tokenizer.eos_token_id,
                 logits_processor=[_ForceEosAtLimit(stops, len(prompt) + max_tokens)],
             )
-        whole = [row for row in made[:, len(prompt) :].tolist() if set(stops) & set(row)]
+        # Keep sequences that ended.
+        complete = [row for row in output[:, len(prompt) :].tolist() if set(stops) & set(row)]
         decode = self.base.tokenizer.decode
-        return [str(decode(row, skip_special_tokens=True)).strip() for row in whole]
+        return [str(decode(row, skip_special_tokens=True)).strip() for row in complete]
 
     def _stop_token_ids(self) -> list[int]:
-        """Every token that ends an answer, by the tokenizer and by the model's own settings."""
+        """All tokens that end an answer, from the tokenizer and from the model's generation
+        config."""
         stops = self.base.model.generation_config.eos_token_id
         listed = stops if isinstance(stops, list) else [stops]
         own = self.base.tokenizer.eos_token_id
@@ -218,14 +233,14 @@ class Generator:
 
 
 class _ForceEosAtLimit(LogitsProcessor):
-    """Lets nothing but an end stand in the last place, at the likelihood that it has there: else
-    answers that were cut off would crowd out whole ones."""
+    """Allows only end tokens at the last position, with their own likelihood. Otherwise truncated
+    answers would push complete ones out of the beams."""
 
     def __init__(self, stops: Sequence[int], length: int) -> None:
         self.stop_token_ids, self.max_length = list(stops), length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores [B, V] for the token after ``input_ids`` [B, T]."""
+        """Returns the scores [B, V] for the token after ``input_ids`` [B, T]."""
         if input_ids.shape[1] + 1 < self.max_length:
             return scores
         ends = torch.full_like(scores, -torch.inf)
@@ -234,11 +249,11 @@ class _ForceEosAtLimit(LogitsProcessor):
 
 
 def pick_median_choice(probabilities: Sequence[float]) -> int:
-    """The place of the median of a distribution over ordered choices: it minimises the expected
-    absolute error."""
+    """Returns the index of the median of a distribution over ordered choices; it minimizes the
+    expected absolute error."""
     total = 0.0
-    for place, probability in enumerate(probabilities):
+    for index, probability in enumerate(probabilities):
         total += probability
         if total >= 0.5:
-            return place
+            return index
     return len(probabilities) - 1

@@ -1,6 +1,6 @@
-"""What a model says to prompts: greedy, in batches, the same for the same model every time.
+"""Greedy answers of one model to plain prompts, in batches.
 
-Greedy answers need no seed and no sampling noise stands between two models that are compared.
+Greedy decoding needs no seed, and no sampling noise affects the comparison of two models.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from idiolect.prompts.render import PromptConfig, PromptRenderer
 from idiolect.tasks.task import Prompt
 
 MODEL_ID = "it"
-"""The name under which a generator knows the one adapter."""
+"""The person name under which the generator holds the single adapter."""
 
 
 def make_generator(base: Base, adapter: Adapter | None) -> Generator:
-    """A generator of one model; ask it as ``WHO``."""
+    """Returns a generator with one adapter or none; use ``MODEL_ID`` as the person."""
     return Generator(base, {} if adapter is None else {MODEL_ID: adapter.check_matches_base(base)})
 
 
 def encode_plain_prompt(prompter: PromptRenderer, prompt: str, *, room: int) -> tuple[int, ...]:
-    """A prompt's tokens in its frame; raises UsageError where the frame alone does not fit."""
+    """Returns a prompt's tokens in the chat template; raises UsageError if the template alone does
+    not fit."""
     ids = prompter.encode_prompt(Prompt(before="", body=prompt), room=room)
     if ids is None:
         raise UsageError(
-            f"prompt.max_tokens: {prompter.config.max_tokens} leaves no room for a prompt beside "
-            f"{room} tokens of an answer"
+            f"prompt.max_tokens: {prompter.config.max_tokens} leaves no space for a prompt in "
+            f"addition to {room} answer tokens"
         )
     return tuple(ids)
 
@@ -43,11 +44,11 @@ def answer_prompts(
     batch: int = 32,
     prompt: PromptConfig | None = None,
 ) -> tuple[str, ...]:
-    """The model's answer to each prompt, at most ``tokens`` long, in order."""
+    """Returns the model's answer to each prompt in order, of at most ``tokens`` tokens."""
     prompter = PromptRenderer(base.tokenizer, prompt)
-    asked = [(MODEL_ID, encode_plain_prompt(prompter, text, room=tokens)) for text in prompts]
-    if not asked:
+    requests = [(MODEL_ID, encode_plain_prompt(prompter, text, room=tokens)) for text in prompts]
+    if not requests:
         return ()
     return tuple(
-        make_generator(base, adapter).generate_greedy(asked, max_tokens=tokens, batch=batch)
+        make_generator(base, adapter).generate_greedy(requests, max_tokens=tokens, batch=batch)
     )

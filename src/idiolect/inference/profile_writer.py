@@ -1,4 +1,4 @@
-"""A base model as the writer of profiles; fits the ``Writer`` protocol of ``profiles``."""
+"""Writes profiles with a base model; implements the ``Writer`` protocol of ``profiles``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROMPT_TOKENS = 640
 
 
 class ModelProfileWriter:
-    """Asks the base itself, greedily; always the same answer to the same prompt."""
+    """Generates greedily with the bare base, so the same prompt always gives the same profile."""
 
     def __init__(self, base: Base) -> None:
         config = PromptConfig(max_tokens=PROMPT_TOKENS, field_words=PROMPT_TOKENS)
@@ -23,11 +23,12 @@ class ModelProfileWriter:
         self.name = f"{base.name} {base.identity[:12]}"
 
     def __call__(self, prompts: Sequence[str], /) -> list[str]:
-        """The answers, in order."""
-        asked = []
+        """Returns the answers in order."""
+        requests = []
         for text in prompts:
+            # The last line is the instruction: it stays if the items before it are cut.
             head, _, question = text.rpartition("\n")
             prompt = Prompt(before="", body=head, after=f"\n{question}")
             ids = self.prompter.encode_prompt(prompt, room=ANSWER_TOKENS)
-            asked.append(("", tuple(ids or ())))
-        return self.generator.generate_greedy(asked, max_tokens=ANSWER_TOKENS, batch=8)
+            requests.append(("", tuple(ids or ())))
+        return self.generator.generate_greedy(requests, max_tokens=ANSWER_TOKENS, batch=8)

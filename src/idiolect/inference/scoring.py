@@ -1,4 +1,4 @@
-"""What bases and adapters lose on given examples, token by token; trains nothing."""
+"""Losses of bases and adapters on given examples, token by token, without training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from idiolect.prompts.batch import batches_within_token_budget, collate
 from idiolect.prompts.render import Example
 
 PersonExample = tuple[str, Example]
-"""An example and whose it is."""
+"""A person and one of their examples."""
 
 
 @torch.no_grad()
@@ -26,17 +26,18 @@ def iter_token_losses(
     *,
     forward_tokens: int,
 ) -> Iterator[tuple[int, float, float]]:
-    """The loss of every target token in nats, with its person's adapter where they have one.
+    """Yields the loss of each target token in nats, with the person's adapter if there is one.
 
-    Gives (row, loss, how often the token counts), a forward of at most ``forward_tokens`` tokens
-    after the other. The forwards are the same whoever has an adapter, so that an adapter that
-    changes nothing gives the base's losses to the last bit.
+    It yields (row, loss, how often the token counts). Each forward has at most ``forward_tokens``
+    tokens. The batches do not depend on who has an adapter, so an adapter that changes nothing
+    gives exactly the base's losses.
     """
     slots = {person: slot for slot, person in enumerate(adapters)}
     stack = stack_adapters(base, list(adapters.values())) if adapters else None
-    for parcel in batches_within_token_budget([len(e.ids) for _, e in rows], forward_tokens):
-        chosen = [rows[i] for i in parcel]
+    for group in batches_within_token_budget([len(e.ids) for _, e in rows], forward_tokens):
+        chosen = [rows[i] for i in group]
         batch = collate([e for _, e in chosen], pad=base.pad_token_id, device=base.device)
+        # Apply each row's adapter; people without one have slot -1, the bare base.
         if stack is None:
             nll = compute_target_nll(base.model, batch)
         else:
@@ -46,7 +47,7 @@ def iter_token_losses(
             with stack.activate(owners, active=active):
                 nll = compute_target_nll(base.model, batch)
         found = zip(batch.row.tolist(), nll.tolist(), batch.count.tolist(), strict=True)
-        yield from ((parcel[row], value, count) for row, value, count in found)
+        yield from ((group[row], value, count) for row, value, count in found)
 
 
 def compute_item_losses(
@@ -56,7 +57,8 @@ def compute_item_losses(
     *,
     forward_tokens: int,
 ) -> list[float]:
-    """Each row's mean loss a target token in nats, with its person's adapter if they have one."""
+    """Returns each row's mean loss per target token in nats, with the person's adapter if there is
+    one."""
     total, weight = [0.0] * len(rows), [0.0] * len(rows)
     for row, value, count in iter_token_losses(base, rows, adapters, forward_tokens=forward_tokens):
         total[row] += value * count

@@ -1,1 +1,2 @@
-"""Base models, the sentence encoder, and prompts as tokens. Torch starts on this floor."""
+"""Base models, their forward passes, and the sentence encoder. The lowest package that imports
+torch."""

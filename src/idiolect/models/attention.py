@@ -1,11 +1,11 @@
-"""Attention for training at short lengths, as one of transformers' attention functions.
+"""An attention function for transformers that is fast on short sequences.
 
-What it does better than the plain one: heads that share keys and values stand beside each other in
-one product, so nothing is repeated; and keys and values of earlier tokens (``front``) are a part of
-their own, which costs no gradients where they need none.
+It differs from the eager attention of transformers in two ways. Query heads that share keys and
+values are stacked in one product, so keys and values are not repeated. Keys and values of earlier
+tokens (``front``) are a separate operand, so they need no gradients.
 
-Shapes: ``B`` rows, ``H`` heads in ``K`` groups that share keys and values, ``S`` tokens, ``P``
-tokens in front of them, ``d`` the width of a head.
+Shapes: ``B`` rows, ``H`` query heads in ``K`` groups that share keys and values, ``S`` tokens,
+``P`` tokens in front of them, ``d`` width of a head.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from transformers.masking_utils import AttentionMaskInterface, eager_mask
 from idiolect.errors import MismatchError
 
 NAME = "idiolect"
-"""What ``attn_implementation`` is called with."""
+"""The value of ``attn_implementation`` that selects it."""
 
 PastKeyValues = Mapping[int, tuple[Tensor, Tensor]]
 """By layer, the keys and values [B, K, P, d] of the tokens in front."""
@@ -42,43 +42,50 @@ def attend_grouped(
     front: PastKeyValues | None = None,
     **others: object,
 ) -> tuple[Tensor, None]:
-    """What every token sees [B, S, H, d], from queries [B, H, S, d], keys and values [B, K, S, d].
+    """Returns the attention output [B, S, H, d] of queries [B, H, S, d], keys and values
+    [B, K, S, d], and None for the attention weights.
 
-    ``attention_mask``: added to scores, [B, 1, S, P + S]. No dropout: the base is frozen.
-    Raises MismatchError for a model whose attention takes more (sinks, say).
+    ``attention_mask`` [B, 1, S, P + S] is added to the scores. There is no dropout, because the
+    base is frozen. Raises MismatchError if the model passes other tensors (for example sinks).
     """
     reject_unknown_tensors(others)
     rows, heads, tokens, width = query.shape
     groups = key.shape[1]
-    grouped = (query * scaling).reshape(rows, groups, -1, width)
-    scores = grouped @ key.transpose(2, 3)
-    before = front[module.layer_idx] if front is not None else None
-    if before is not None:
-        scores = torch.cat([grouped @ before[0].transpose(2, 3), scores], dim=3)
+    # The H / K query heads of a group are stacked along the token dimension: [B, K, H / K * S, d].
+    grouped_query = (query * scaling).reshape(rows, groups, -1, width)
+    scores = grouped_query @ key.transpose(2, 3)
+    past = front[module.layer_idx] if front is not None else None
+    if past is not None:
+        past_keys_BKPd, _ = past
+        scores = torch.cat([grouped_query @ past_keys_BKPd.transpose(2, 3), scores], dim=3)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
+    # The mask is the same for all heads: back to [B, H, S, P + S].
     scores = scores.view(rows, heads, tokens, -1)
     if attention_mask is not None:
         scores = scores + attention_mask
     weights = scores.softmax(dim=-1).view(rows, groups, heads // groups * tokens, -1)
-    if before is None:
-        seen = weights @ value
+    if past is None:
+        output = weights @ value
     else:
-        theirs, own = weights.split([before[1].shape[2], tokens], dim=3)
-        seen = theirs @ before[1] + own @ value
-    return seen.view(rows, heads, tokens, width).transpose(1, 2), None
+        # Two products instead of one over concatenated values, which would copy the past.
+        _, past_values_BKPd = past
+        past_weights, own_weights = weights.split([past_values_BKPd.shape[2], tokens], dim=3)
+        output = past_weights @ past_values_BKPd + own_weights @ value
+    return output.view(rows, heads, tokens, width).transpose(1, 2), None
 
 
 def reject_unknown_tensors(others: Mapping[str, object]) -> None:
-    """Raises MismatchError where a model hands its attention a tensor that is not known here."""
+    """Raises MismatchError if a model passes its attention a tensor that this module does not
+    support."""
     for name, value in others.items():
         if isinstance(value, Tensor) and name not in _IGNORED_TENSORS:
-            raise MismatchError(f"an attention with {name!r} is not supported here")
+            raise MismatchError(f"attention with {name!r} is not supported")
 
 
 @contextmanager
 def use_attention(model: Any, name: str = NAME) -> Iterator[None]:
-    """While inside, the model attends with ``attend``, or with the function of another name."""
+    """Inside the context, the model uses the attention function of this name."""
     usual = model.config._attn_implementation
     model.config._attn_implementation = name
     try:

@@ -1,6 +1,6 @@
-"""The frozen base model: the embedded default, a local folder, or a hub id, through one call.
+"""Loads frozen base models: the embedded default, a local folder, or a Hugging Face hub id.
 
-Knows transformers; knows nothing of adapters or people.
+Knows nothing of adapters or people.
 """
 
 from __future__ import annotations
@@ -28,51 +28,52 @@ DEFAULT = "default"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """A frozen causal language model, ready to run, with the hash that identifies it."""
+    """A frozen causal language model in eval mode, and the hash that identifies it."""
 
     name: str
     identity: str
-    """sha256 over the weight files: what adapters are bound to (hex)."""
+    """SHA-256 over the weight files (hex). Adapters are bound to it."""
     tokenizer_identity: str
     model: Any
-    """The transformers model, in eval mode, no parameter requiring gradients."""
+    """The transformers model; no parameter requires gradients."""
     tokenizer: PreTrainedTokenizerFast
     source: str = ""
-    """What ``load_base`` was called with: ``default``, a folder or a hub id."""
+    """The argument of ``load_base``: ``default``, a folder or a hub id."""
     folder: Path | None = None
-    """Where the weights lie; ``None`` for a model made in memory."""
+    """The folder of the weights; None for a model that was created in memory."""
     supports_custom_attention: bool = True
-    """Whether ``models.attention`` computes what the model's own attention does."""
+    """Whether ``models.attention`` gives the same output as the model's own attention."""
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.model.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are held in."""
+        """The dtype of the weights."""
         return next(self.model.parameters()).dtype
 
     @property
     def pad_token_id(self) -> int:
-        """The token that fills rows up; which one does not matter, it is never attended to."""
+        """The token that pads rows. Any token would do, because no real token attends to
+        padding."""
         return int(self.model.config.vocab_size) - 1
 
     @property
     def max_tokens(self) -> int:
-        """The longest sequence the model was made for, in tokens."""
+        """The longest sequence that the model supports, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", 2048))
 
 
 def load_base(
     source: str | Path = DEFAULT, *, dtype: DtypeName = "auto", device: str = "auto"
 ) -> Base:
-    """Load a base model: ``"default"``, a local folder, or a hub id.
+    """Loads a base model: ``"default"``, a local folder, or a hub id.
 
-    Raises MissingError where it is not there, IntegrityError where its weights are not safetensors,
-    not whole, or differ from its manifest, MismatchError for what is no causal language model or
-    makes its logits in a way that is not known here.
+    Raises MissingError if it does not exist; IntegrityError if its weights are not safetensors, are
+    incomplete, or do not match its manifest; MismatchError if it is not a causal language model or
+    computes its logits in an unsupported way.
     """
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
@@ -83,7 +84,7 @@ def load_base(
     manifest = _read_manifest(folder)
     if not any(folder.glob("*.safetensors")):
         raise IntegrityError(
-            f"{folder}: no .safetensors weights there; pickled weights are never loaded, "
+            f"{folder}: no .safetensors weights there; pickled weights are never loaded, so "
             "convert the model to safetensors first"
         )
     tokenizer = _load_pretrained(AutoTokenizer, folder)
@@ -94,17 +95,18 @@ def load_base(
         use_safetensors=True,
         attn_implementation="eager" if where.type == "cpu" else "sdpa",
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # so that they can be named
+        ignore_mismatched_sizes=True,  # reported below with their names
     )
+    # Transformers initializes missing weights at random; that must never happen silently.
     for key in sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"]))):
         raise IntegrityError(
-            f"{folder}: the weights lack {key}, or have it in another shape than the config says; "
-            "copy the model again"
+            f"{folder}: the weights lack {key}, or its shape differs from the config; copy the "
+            "model again"
         )
     model.requires_grad_(False).eval().to(where)
     attends = _probe_model(model, folder)
     if attends and where.type == "cpu":
-        # The fused attention's backward costs a fifth of a step there at these short lengths.
+        # On CPUs the backward of fused attention takes a fifth of a step at short lengths.
         model.set_attn_implementation(attention.NAME)
     return Base(
         name=str(manifest.config.get("name", name)) if manifest else name,
@@ -119,25 +121,26 @@ def load_base(
 
 
 def hash_tokenizer(tokenizer: PreTrainedTokenizerFast) -> str:
-    """sha256 of what the tokenizer does: its full serialised state and chat template (hex)."""
+    """SHA-256 of the tokenizer's serialized state and chat template (hex)."""
     text = tokenizer.backend_tokenizer.to_str() + repr(tokenizer.chat_template)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a base that we made, its files checked; ``None`` for anybody's folder."""
+    """Reads the manifest of a base that this project wrote, and verifies its files; None for other
+    folders."""
     if not (folder / "manifest.json").is_file():
         return None
     return Manifest.load(folder, "base")
 
 
 def _resolve_folder(source: str) -> Path:
-    """The local folder of a folder path or hub id (from the local hub cache or downloaded)."""
+    """Returns the local folder of a path or hub id (from the hub cache, or downloaded)."""
     path = Path(source).expanduser()
     if path.is_dir():
         reject_removed_base(path)
         if not (path / "config.json").is_file():
-            raise MissingError(f"{path}: no config.json there, so it is no model folder")
+            raise MissingError(f"{path}: no config.json there, so it is not a model folder")
         return path
     if path.exists() or source.count("/") > 1 or source.startswith((".", "~", "/")):
         raise MissingError(f"{source}: no model folder there")
@@ -149,13 +152,14 @@ def _resolve_folder(source: str) -> Path:
     except Exception as error:  # the hub client's errors share no base class
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingError(
-            f"base model {source!r} is neither a local folder nor to be had from the hub "
-            f"({reason}); give a folder, or 'default' for the embedded model"
+            f"base model {source!r} is not a local folder, and the hub does not provide it "
+            f"({reason}); name a folder, or 'default' for the embedded model"
         ) from error
 
 
 def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
-    """``from_pretrained`` from a local folder, without noise, remote code or the network."""
+    """Calls ``from_pretrained`` on a local folder, without messages, remote code or network
+    access."""
     try:
         with silence_transformers():
             return kind.from_pretrained(
@@ -163,9 +167,9 @@ def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
             )
     except SafetensorError as error:
         raise IntegrityError(
-            f"{folder}: its weights are cut off or damaged ({error}); copy the model again"
+            f"{folder}: its weights are truncated or damaged ({error}); copy the model again"
         ) from error
-    except Exception as error:  # what a broken folder makes transformers raise shares no base class
+    except Exception as error:  # transformers' errors for broken folders share no base class
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise MismatchError(
             f"{folder}: cannot be loaded as a causal language model: {reason}"
@@ -173,7 +177,8 @@ def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
 
 
 def compute_logits(model: Any, hidden: Tensor) -> Tensor:
-    """Logits [..., V] of the decoder's hidden states [..., D], as the model itself makes them."""
+    """Returns logits [..., V] of the decoder's hidden states [..., D], as the model computes
+    them."""
     logits = model.get_output_embeddings()(hidden)
     cap = getattr(model.config, "final_logit_softcapping", None)  # Gemma 2
     return logits if cap is None else cap * torch.tanh(logits / cap)
@@ -181,8 +186,12 @@ def compute_logits(model: Any, hidden: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _probe_model(model: Any, folder: Path) -> bool:
-    """Run six tokens, to see what training takes for granted: finite logits that are
-    ``head_logits``, and that no token changes what stands before it; gives ``Base.attends``."""
+    """Runs six tokens to check what training relies on; returns ``Base.supports_custom_attention``.
+
+    Logits must be finite and equal those of ``compute_logits``, and no token may change the logits
+    of earlier positions.
+    """
+    # The two rows differ in the last token only, so a causal model gives equal logits before it.
     ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
     try:
         logits = model(input_ids=ids, use_cache=False).logits
@@ -193,15 +202,18 @@ def _probe_model(model: Any, folder: Path) -> bool:
             f"{folder}: does not run as a causal language model: {error}"
         ) from error
     if not torch.isfinite(logits).all():
-        raise IntegrityError(f"{folder}: its weights hold a number that is not finite")
-    near = 0.01 * float(logits.abs().max())
-    if (logits[0, :2] - logits[1, :2]).abs().max() > near:
-        raise MismatchError(f"{folder}: looks ahead, so it is no causal language model")
-    if (logits - ours).abs().max() > near:
-        raise MismatchError(f"{folder}: makes its logits in a way that is not supported")
+        raise IntegrityError(f"{folder}: its weights contain a number that is not finite")
+    # A tolerance for rounding in bf16.
+    tolerance = 0.01 * float(logits.abs().max())
+    if (logits[0, :2] - logits[1, :2]).abs().max() > tolerance:
+        raise MismatchError(
+            f"{folder}: attends to later tokens, so it is not a causal language model"
+        )
+    if (logits - ours).abs().max() > tolerance:
+        raise MismatchError(f"{folder}: computes its logits in a way that is not supported")
     try:
         with attention.use_attention(model):
             same = model(input_ids=ids, use_cache=False).logits
-    except Exception:  # an attention that takes what ours does not know
+    except Exception:  # the model passes its attention arguments that ours does not support
         return False
-    return bool((logits - same).abs().max() <= near)
+    return bool((logits - same).abs().max() <= tolerance)

@@ -1,4 +1,5 @@
-"""The embedded default model: a GGUF file in a package, converted once into the user's cache."""
+"""The embedded default model: a GGUF file in a Python package, converted once into the user's
+cache."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def get_cache_folder() -> Path:
 
 
 def prepare_bundled_model() -> Path:
-    """The embedded model as safetensors in the cache, converted at first use (about 20 s)."""
+    """Returns the cache folder of the embedded model as safetensors; converts it on first use
+    (about 20 s)."""
     spec = importlib.util.find_spec(BUNDLED_PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingError(
@@ -36,6 +38,7 @@ def prepare_bundled_model() -> Path:
     stamp = f"{gguf.stat().st_size:x}-v{CONVERSION_VERSION}"
     final = get_cache_folder() / "base" / f"{BUNDLED_NAME}-{stamp}"
     if not (final / "manifest.json").is_file():
+        # Check again with the lock held: another process may have converted it meanwhile.
         with hold_lock(final, wait=600, what="the model conversion"):
             if not (final / "manifest.json").is_file():
                 _convert_gguf(gguf, final)
@@ -43,7 +46,7 @@ def prepare_bundled_model() -> Path:
 
 
 def _convert_gguf(gguf: Path, final: Path) -> None:
-    """Read the GGUF file as dense fp32 weights and save them as a folder of safetensors."""
+    """Loads the GGUF file as dense fp32 weights and saves them as a folder of safetensors."""
     from transformers import GgufConfig
 
     with silence_transformers():

@@ -1,8 +1,12 @@
-"""What stands between a model's matrix products (norms, rotations, gates), by torch.compile.
+"""Compiles the operations between a model's matrix products (norms, rotations, gates) with
+torch.compile.
 
-In plain torch each of these is ten passes over the activations, forward and backward: on two cores
-two fifths of a training step. Compiled they are one pass each. Only what provably is the usual
-mathematics is exchanged: a model's own part stays where it gives other numbers on a probe.
+In eager torch each of them takes about ten passes over the activations, forward and backward: two
+fifths of a training step on two cores. Compiled, each takes one pass. A module is replaced only if
+it gives the same output as the reference function on a probe; otherwise it keeps its own code.
+
+Shapes: ``N`` rows, ``B`` rows of a batch, ``H`` heads, ``S`` tokens, ``D`` width of the model,
+``d`` width of a head.
 """
 
 from __future__ import annotations
@@ -20,24 +24,25 @@ from idiolect.errors import UsageError
 
 AnyFunction = Callable[..., Any]
 ROPE_FUNCTION = "apply_rotary_pos_emb"
-"""What transformers calls the rotation of queries and keys, in each family's module."""
+"""The name of transformers' function that rotates queries and keys, in each model family's
+module."""
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-    """RMSNorm of rows [N, D] (Zhang & Sennrich, 2019), its mean square in fp32 or wider."""
-    wide = x if x.dtype == torch.float64 else x.float()
-    scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon)
-    return weight * scaled.to(x.dtype)
+    """RMSNorm of rows [N, D] (Zhang & Sennrich, 2019); the mean square is in fp32 or wider."""
+    wide_ND = x if x.dtype == torch.float64 else x.float()
+    normed_ND = wide_ND * torch.rsqrt(wide_ND.pow(2).mean(-1, keepdim=True) + epsilon)
+    return weight * normed_ND.to(x.dtype)
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    """SwiGLU's product of rows [N, D] (Shazeer, 2020)."""
+    """The product in SwiGLU of rows [N, D] (Shazeer, 2020)."""
     return nn.functional.silu(gate) * up
 
 
 def apply_rope(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """Queries and keys [B, H, S, d] turned by their positions' angles [B, S, d] (Su et al., 2021),
-    the two halves of a head being the pairs' members."""
+    """Rotates queries and keys [B, H, S, d] by their positions' angles [B, S, d] (RoPE; Su et al.,
+    2021). A pair is made of the same entry of both halves of a head."""
     cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
     return query * cos + _rotate_half(query) * sin, key * cos + _rotate_half(key) * sin
 
@@ -49,33 +54,37 @@ def _rotate_half(x: Tensor) -> Tensor:
 
 @contextmanager
 def compile_elementwise(model: Any, *, backend: str = "inductor") -> Iterator[int]:
-    """While inside, a decoder's norms, gates and rotations run compiled; gives how many do.
+    """Inside the context, a decoder's norms, gates and rotations run compiled; yields the number
+    replaced.
 
-    The first forward and backward of a process take some 20 seconds more. Hooks on modules work as
-    ever. Raises UsageError where torch cannot compile here.
+    The first forward and backward of a process take about 20 seconds longer. Hooks on modules still
+    work. Raises UsageError if torch cannot compile on this machine.
     """
     changed: list[nn.Module] = []
     decoder = model.get_decoder()
     families = {sys.modules[type(module).__module__] for module in decoder.modules()}
-    turning: dict[Any, AnyFunction] = {}
+    original_ropes: dict[Any, AnyFunction] = {}
     try:
         _require_compiler(backend)
+        # Norms and MLPs: an instance attribute ``forward`` overrides the class's method. Modules
+        # that another context has already patched stay as they are.
         for module in decoder.modules():
-            own = _compile_module(module, backend)
-            if own is not None and "forward" not in vars(module):
-                vars(module)["forward"] = own
+            compiled = _compile_module(module, backend)
+            if compiled is not None and "forward" not in vars(module):
+                vars(module)["forward"] = compiled
                 changed.append(module)
+        # Rotations are module-level functions, one per model family.
         for family in families:
-            theirs = getattr(family, ROPE_FUNCTION, None)
-            if theirs and theirs.__module__ != __name__ and _is_standard_rope(theirs):
-                turning[family] = theirs
-                setattr(family, ROPE_FUNCTION, _compile_rope(theirs, backend))
-        yield len(changed) + len(turning)
+            rope = getattr(family, ROPE_FUNCTION, None)
+            if rope and rope.__module__ != __name__ and _is_standard_rope(rope):
+                original_ropes[family] = rope
+                setattr(family, ROPE_FUNCTION, _compile_rope(rope, backend))
+        yield len(changed) + len(original_ropes)
     finally:
         for module in changed:
             del vars(module)["forward"]
-        for family, theirs in turning.items():
-            setattr(family, ROPE_FUNCTION, theirs)
+        for family, rope in original_ropes.items():
+            setattr(family, ROPE_FUNCTION, rope)
 
 
 @cache
@@ -85,19 +94,19 @@ def _compile_cached(part: AnyFunction, backend: str) -> AnyFunction:
 
 @cache
 def _require_compiler(backend: str) -> None:
-    """Raise UsageError where nothing can be compiled, as without a C++ compiler."""
+    """Raises UsageError if nothing can be compiled, for example without a C++ compiler."""
     try:
         _compile_cached(swiglu, backend)(torch.ones(2, 8), torch.ones(2, 8))
-    except Exception as error:  # whatever a compiler's absence looks like
+    except Exception as error:  # the errors of a missing compiler share no base class
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(
-            f"engine.compile: torch.compile does not work here ({first}); install a C++ compiler "
-            "or leave it off"
+            f"engine.compile: torch.compile does not work on this machine ({first}); install a C++ "
+            "compiler, or turn the option off"
         ) from error
 
 
 def _compile_module(module: nn.Module, backend: str) -> Callable[[Tensor], Tensor] | None:
-    """A forward for a module that is one of the usual ones, ``None`` for any other."""
+    """Returns a compiled forward for a supported module; None for any other."""
     name = type(module).__name__
     if name.endswith("RMSNorm"):
         epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
@@ -137,31 +146,32 @@ def _compile_mlp(module: Any, backend: str) -> Callable[[Tensor], Tensor] | None
         return None
 
     def forward(x: Tensor) -> Tensor:
-        one, other = gate(x), up(x)
-        flat = (one.reshape(-1, one.shape[-1]), other.reshape(-1, other.shape[-1]))
-        return cast("Tensor", down(_compile_cached(swiglu, backend)(*flat).view(one.shape)))
+        gates, values = gate(x), up(x)
+        flat = (gates.reshape(-1, gates.shape[-1]), values.reshape(-1, values.shape[-1]))
+        return cast("Tensor", down(_compile_cached(swiglu, backend)(*flat).view(gates.shape)))
 
     return forward
 
 
-def _is_standard_rope(theirs: AnyFunction) -> bool:
+def _is_standard_rope(function: AnyFunction) -> bool:
     like = torch.empty(0)
     query, key = _make_probe(like, 1, 2, 3, 8), _make_probe(like, 1, 1, 3, 8)
     half = _make_probe(like, 1, 3, 4)
     cos, sin = torch.cat([half, half], -1).cos(), torch.cat([half, half], -1).sin()
     try:
-        found = theirs(query, key, cos, sin)
-    except (TypeError, RuntimeError, ValueError):  # a rotation of another kind
+        found = function(query, key, cos, sin)
+    except (TypeError, RuntimeError, ValueError):  # another signature or rotation
         return False
     return all(map(_is_close, found, apply_rope(query, key, cos, sin)))
 
 
-def _compile_rope(theirs: AnyFunction, backend: str) -> AnyFunction:
+def _compile_rope(original: AnyFunction, backend: str) -> AnyFunction:
     def rotate_or_delegate(
         query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, *rest: Any, **more: Any
     ) -> Any:
+        # Partial rotations and other options use the model's own function.
         if rest or more or cos.shape[-1] != query.shape[-1]:
-            return theirs(query, key, cos, sin, **more)
+            return original(query, key, cos, sin, **more)
         return _compile_cached(apply_rope, backend)(query, key, cos, sin)
 
     return rotate_or_delegate
@@ -169,16 +179,16 @@ def _compile_rope(theirs: AnyFunction, backend: str) -> AnyFunction:
 
 @torch.no_grad()
 def _make_probe(like: Tensor, *shape: int) -> Tensor:
-    """Numbers of both signs, the same each time."""
+    """Returns fixed values of both signs in the dtype and on the device of ``like``."""
     count = torch.Size(shape).numel()
     line = torch.linspace(-2.0, 3.0, count, dtype=torch.float64)
     return line.view(shape).to(like.device, like.dtype if like.is_floating_point() else None)
 
 
-def _is_close(one: Tensor, other: Tensor) -> bool:
-    """Whether two results differ by rounding alone."""
-    if one.shape != other.shape or one.dtype != other.dtype:
+def _is_close(left: Tensor, right: Tensor) -> bool:
+    """Whether two results are equal up to rounding."""
+    if left.shape != right.shape or left.dtype != right.dtype:
         return False
-    size = float(other.detach().abs().max()) or 1.0
-    slack = 8 * torch.finfo(one.dtype).eps * size
-    return float((one.detach() - other.detach()).abs().max()) <= slack
+    size = float(right.detach().abs().max()) or 1.0
+    tolerance = 8 * torch.finfo(left.dtype).eps * size
+    return float((left.detach() - right.detach()).abs().max()) <= tolerance

@@ -1,4 +1,4 @@
-"""Where and in which precision a model runs: chosen by itself, or as named."""
+"""Selects the device and dtype of a model, automatically or by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ DtypeName = Literal["auto", "bfloat16", "float32", "float64"]
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """CUDA, else MPS, else CPU; or the one named. Raises UsageError for an unusable name."""
+    """Returns CUDA if available, else MPS, else CPU; or the named device. Raises UsageError if the
+    named device is not usable."""
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -23,12 +24,12 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {name!r} cannot be used here: {error}") from error
+        raise UsageError(f"device {name!r} is not usable on this machine: {error}") from error
     return device
 
 
 def pick_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
-    """The named dtype; ``auto`` is bfloat16 where the device computes in it, else float32."""
+    """Returns the named dtype; ``auto`` is bfloat16 if the device computes in it, else float32."""
     if name != "auto":
         if name not in ("bfloat16", "float32", "float64"):
             raise UsageError(f"dtype {name!r} is not one of auto, bfloat16, float32, float64")
@@ -41,8 +42,8 @@ def pick_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
 
 
 def get_free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device, or held by torch for reuse, in bytes; half of what there is
-    where it does not tell."""
+    """Returns the free memory of a device in bytes, including what torch holds for reuse; half of
+    the total if the system does not report it."""
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + held

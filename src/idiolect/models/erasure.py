@@ -1,5 +1,4 @@
-"""Adapted bases as holders of personal data: the words of those whose items they were adapted on
-are in their weights."""
+"""Erasure of people from adapted bases, whose weights were trained on their items."""
 
 from __future__ import annotations
 
@@ -16,10 +15,11 @@ _REMOVED_KEY = "gone"
 
 
 class BaseModelErasure:
-    """Folders of bases; in the place of one that goes stays a word that its use is an error."""
+    """Adapted bases: deletes the weights and leaves a manifest that makes using the base an
+    error."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Whether its manifest names who leaves."""
+        """Describes the base if its manifest names the person; empty otherwise."""
         manifest = read_base_manifest(folder)
         if manifest is None or leaving.person not in manifest.contributors:
             return ""
@@ -27,31 +27,32 @@ class BaseModelErasure:
         return "a base adapted on their items" if theirs else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Delete its weights; the manifest goes last, so that a kill is finished."""
+        """Deletes the weights. The manifest is replaced last, so an interrupted erasure can be
+        repeated."""
         if not self.find(folder, leaving):
             return []
         manifest = Manifest.read_unchecked(folder)
         delete_files(folder, sorted(manifest.files))
         config = {"name": manifest.config.get("name", folder.name), _REMOVED_KEY: True}
         Manifest(kind=MANIFEST_KIND, config=config).save(folder)
-        why = f"adapted on items of {leaving.person}; idiolect adapt makes it anew"
+        why = f"adapted on items of {leaving.person}; make it again: idiolect adapt"
         return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Its files are safetensors and JSON, which everybody reads."""
+        """Returns None: the generic scan reads safetensors and JSON files."""
         return None
 
 
 def read_base_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a base that was made here; ``None`` for other folders."""
+    """Reads the manifest of a base that this project wrote; None for other folders."""
     return Manifest.read_unchecked(folder) if Manifest.read_kind(folder) == MANIFEST_KIND else None
 
 
 def reject_removed_base(folder: Path) -> None:
-    """Raise MissingError where a base went because somebody in it left."""
+    """Raises MissingError if the base was removed because a person in it was erased."""
     manifest = read_base_manifest(folder)
     if manifest is not None and manifest.config.get(_REMOVED_KEY):
         raise MissingError(
-            f"{folder}: this base was adapted on items of somebody who has left, and went with "
-            "them; make it anew: idiolect adapt, or name another base"
+            f"{folder}: this base was adapted on items of a person who has been erased, so it was "
+            "removed; make it again: idiolect adapt, or name another base"
         )

@@ -1,4 +1,4 @@
-"""A seeded two-layer Llama-shaped model and a byte tokenizer: for tests, no weights needed."""
+"""A random two-layer Llama model and a byte tokenizer, for tests without weight files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ CHAT_TEMPLATE = (
 
 
 def make_byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a byte, and ``<s>``, ``</s>``; with a small chat template."""
+    """Returns a tokenizer with one token per byte, plus ``<s>`` and ``</s>``, and a small chat
+    template."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     inner = Tokenizer(BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -32,7 +33,7 @@ def make_byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_tiny_base(seed: int = 0, *, dtype: torch.dtype = torch.float32) -> Base:
-    """A random two-layer Llama of width 32 (four heads, two of keys and values) on the CPU."""
+    """Returns a random two-layer Llama of width 32 on the CPU (four heads, two key-value heads)."""
     tokenizer = make_byte_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -48,6 +49,7 @@ def make_tiny_base(seed: int = 0, *, dtype: torch.dtype = torch.float32) -> Base
         initializer_range=0.2,
         tie_word_embeddings=False,
     )
+    # The seed must not change the caller's random state.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: Any = LlamaForCausalLM(config)

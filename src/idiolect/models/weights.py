@@ -1,5 +1,5 @@
-"""A base model's folder: the hash that identifies its weights, its manifest, its files written anew
-with other weights, quiet loading."""
+"""The folder of a base model: its weight hash, its manifest, copies with changed weights, quiet
+loading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from idiolect.storage.manifest import Manifest
 
 
 def hash_weights(folder: Path) -> str:
-    """sha256 over the names and sha256 sums of a folder's safetensors files (hex)."""
+    """SHA-256 over the names and SHA-256 sums of a folder's safetensors files (hex)."""
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         digest.update(f"{file.name}\x00{sha256_file(file)}\x00".encode())
@@ -29,7 +29,7 @@ def hash_weights(folder: Path) -> str:
 def save_base_manifest(
     folder: Path, *, name: str, source: str, contributors: tuple[str, ...] = (), **config: object
 ) -> None:
-    """Write the manifest of a base folder: its name, what it was made from, its files' hashes."""
+    """Writes the manifest of a base folder: its name, its source, and the hashes of its files."""
     Manifest.from_folder(
         folder,
         kind="base",
@@ -42,31 +42,33 @@ def save_base_manifest(
 def rewrite_base(
     source: Path, folder: Path, changes: Mapping[str, Callable[[Tensor], Tensor]]
 ) -> None:
-    """Copy a model's files into ``folder`` with some weights changed, by their names in the model.
+    """Copies a model's files to ``folder`` and changes some weights, given by their names in the
+    model.
 
-    The manifest is left to the caller. Raises MismatchError where the weight files do not name a
-    weight as the model does.
+    The caller writes the manifest. Raises MismatchError if the weight files use other names than
+    the model.
     """
-    left = set(changes)
+    remaining = set(changes)
     for file in sorted(source.iterdir()):
         if file.suffix == ".safetensors":
             tensors = load_file(file)
-            for name in left & set(tensors):
+            for name in remaining & set(tensors):
                 tensors[name] = changes[name](tensors[name]).contiguous()
-            left -= set(tensors)
+            remaining -= set(tensors)
             save_file(tensors, folder / file.name, metadata={"format": "pt"})
         elif file.is_file() and file.name != Manifest.NAME:
             shutil.copyfile(file, folder / file.name)
-    if left:
+    if remaining:
         raise MismatchError(
-            f"{source}: its weight files have another name for {min(left)!r} than the model; "
+            f"{source}: its weight files have no weight named {min(remaining)!r} as in the model; "
             "such a base cannot be rewritten"
         )
 
 
 @contextmanager
 def silence_transformers() -> Iterator[None]:
-    """Hold back transformers' own bars and advice: progress is told through ``events``."""
+    """Inside the context, transformers shows no progress bars or advice; this project reports
+    progress through ``events``."""
     level = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

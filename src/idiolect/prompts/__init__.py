@@ -1,1 +1,1 @@
-"""Prompts as tokens: chat template, rendering, context, batches."""
+"""From tasks and histories to tokens: prompt context, chat template, truncation, batches."""

@@ -1,7 +1,7 @@
-"""From examples to tensors: right padding, and where the answer tokens are predicted.
+"""Turns examples into padded batches, with the positions that predict the target tokens.
 
 Shapes: ``B`` rows, ``T`` tokens, ``N`` target tokens of the whole batch. Attention is causal and
-padding stands behind every real token, so no attention mask is needed and padding changes nothing.
+padding is on the right, so no attention mask is needed: no real token attends to padding.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from idiolect.prompts.render import Example
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rows of examples as tensors."""
+    """Examples as tensors."""
 
     ids: Tensor
-    """Token ids [B, T] from each row's start on, padded on the right."""
+    """Token ids [B, T] from each row's start on, right-padded."""
     start: Tensor
-    """Where each row starts in its example [B]; 0 for a whole one."""
+    """The index in its example at which each row starts [B]; 0 for a whole example."""
     length: Tensor
-    """How many tokens of each row are no padding [B]."""
+    """The number of real tokens of each row [B]."""
     row: Tensor
     """The row of each target token [N]."""
     position: Tensor
-    """The position that predicts it [N] (the one before its own)."""
+    """The position that predicts each target token [N] (the one before its own)."""
     label: Tensor
-    """The target tokens' ids [N]."""
+    """The ids of the target tokens [N]."""
     count: Tensor
-    """How often each target token counts [N], fp32."""
+    """The weight of each target token [N], fp32: how often it counts."""
 
     @property
     def num_tokens(self) -> int:
-        """Size of the forward, padding included."""
+        """The number of tokens of the forward, with padding."""
         return self.ids.numel()
 
 
@@ -47,11 +47,12 @@ def collate(
     device: torch.device,
     starts: Sequence[int] | None = None,
 ) -> Batch:
-    """Examples as one batch, or with ``starts`` what of each stands from there on.
+    """Builds a batch of whole examples, or with ``starts`` of their tokens from these indices on.
 
-    A start lies before its example's first target is predicted.
+    Each start must be before the position that predicts the example's first target.
     """
     begin = starts or [0] * len(examples)
+    # Flat lists over the target tokens of all rows.
     row: list[int] = []
     position: list[int] = []
     label: list[int] = []
@@ -60,6 +61,7 @@ def collate(
         assert at < example.answer_start
         places, labels, counts = list_targets(example)
         row += [number] * len(places)
+        # Positions count from the row's start, not from the example's.
         position += [place - at for place in places]
         label += labels
         count += counts
@@ -76,8 +78,9 @@ def collate(
 
 
 def list_targets(example: Example) -> tuple[list[int], list[int], list[int]]:
-    """An example's target tokens: the positions that predict them, their ids, how often each
-    counts."""
+    """Returns, for an example's target tokens, the positions that predict them, their ids, and how
+    often each counts."""
+    # With label counts, the first target is a distribution over tokens at one position.
     places = range(example.answer_start - 1, len(example.ids) - 1)
     first = example.label_counts or ((example.ids[example.answer_start], 1),)
     rest = example.ids[example.answer_start + 1 :]
@@ -89,7 +92,7 @@ def list_targets(example: Example) -> tuple[list[int], list[int], list[int]]:
 
 
 def pad_token_ids(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
-    """Token ids [B, T], padded on the right."""
+    """Returns token ids [B, T], right-padded."""
     ids = torch.full((len(rows), max(1, *map(len, rows))), pad, dtype=torch.long)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens)
@@ -97,9 +100,9 @@ def pad_token_ids(rows: Sequence[Sequence[int]], pad: int, device: torch.device)
 
 
 def batches_within_token_budget(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, ...]]:
-    """Row numbers grouped so that each padded group has at most ``budget`` tokens (or one row).
+    """Yields groups of row indices; each padded group has at most ``budget`` tokens (or one row).
 
-    Rows of like length go together, longest first, so little is padding and the largest
+    Rows of similar length form a group, longest first, so there is little padding and the largest
     allocation comes first.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))

@@ -1,6 +1,6 @@
-"""The chat frame around a person's words, and the place from which an answer is asked for.
+"""The chat template around a user message, and the tokens that ask for the answer.
 
-Knows tokenizers and their chat templates; knows no tasks.
+Knows tokenizers; knows no tasks.
 """
 
 from __future__ import annotations
@@ -13,49 +13,52 @@ from idiolect.errors import MismatchError, UsageError
 
 
 def encode_template_part(tokenizer: PreTrainedTokenizerFast, part: str) -> list[int]:
-    """Tokens of a part of the frame, its marks as marks."""
+    """Encodes a part of the template; its special tokens stay special tokens."""
     return list(tokenizer.encode(part, add_special_tokens=False))
 
 
 def encode_invocation(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    """The tokens that ask for an answer: what closes every prompt.
+    """Returns the tokens that ask for the answer: the end of every prompt.
 
-    An adapter that acts on answers only acts from here on (PEFT's ``alora_invocation_tokens``;
-    Greenewald et al., 2025, "Activated LoRA").
+    An adapter that acts on answers only acts from these tokens on (PEFT's
+    ``alora_invocation_tokens``; Greenewald et al., 2025, "Activated LoRA").
     """
     return tuple(encode_template_part(tokenizer, split_chat_template(tokenizer)[1]))
 
 
 def find_invocation(ids: Sequence[int], invocation: Sequence[int]) -> int:
-    """Where the last occurrence of the invocation tokens starts.
+    """Returns the index at which the last occurrence of the invocation tokens starts.
 
-    Raises UsageError where they do not occur: such a text asks for no answer.
+    Raises UsageError if they do not occur, that is, if the text does not ask for an answer.
     """
     size = len(invocation)
     for start in range(len(ids) - size, -1, -1):
         if tuple(ids[start : start + size]) == tuple(invocation):
             return start
     raise UsageError(
-        "lora.active 'answer': a text that asks for no answer cannot be trained on "
+        "lora.active 'answer': a text that does not ask for an answer cannot be trained on "
         "(the task's histories have no labels); use 'all'"
     )
 
 
 def split_chat_template(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
-    """What stands before and after a user's words up to the answer, from the chat template."""
+    """Returns the template's text before and after a user message, up to the start of the
+    answer."""
     if not tokenizer.chat_template:
         bos = tokenizer.bos_token or ""
         return str(bos), "\nAnswer:"
     try:
         return _render_and_split(tokenizer)
-    except Exception as error:  # a template is a program of whoever made the model
+    except Exception as error:  # a template is a program of the model's author
         raise MismatchError(
             f"the tokenizer's chat template does not render a plain conversation: {error!r}; "
-            "mend it, or take it out of the model's folder"
+            "fix it, or remove it from the model's folder"
         ) from error
 
 
 def _render_and_split(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
+    # Render a conversation of three marked messages, and cut the text at the marks. The second user
+    # message gives a later turn, without the template's default system prompt.
     talk = [
         {"role": "user", "content": "\x02first\x03"},
         {"role": "assistant", "content": "\x02reply\x03"},
@@ -66,6 +69,7 @@ def _render_and_split(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
     end_of_turn = until_reply.split("\x02reply\x03")[1]
     between = text.split("\x02reply\x03")[1].split("\x02second\x03")[0]
     closing = text.split("\x02second\x03")[1]
+    # The text between reply and next message ends the reply's turn and opens the user's.
     opening, bos = between.removeprefix(end_of_turn), str(tokenizer.bos_token or "")
     if bos and text.startswith(bos) and not opening.startswith(bos):
         opening = bos + opening

@@ -1,7 +1,7 @@
-"""What stands beside a person's question: earlier items found by retrieval, and their profile.
+"""The context of a person's question: retrieved earlier items, and the person's profile.
 
-Everything that a question may see is *strictly earlier* (design, invariant 4): this module is the
-only place where a history turns into prompts, for training and for serving alike.
+This is the only module that turns a history into prompts, for training and for serving. A question
+may use only *strictly earlier* items (design, invariant 4).
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ RetrieverName = Literal["none", "bm25", "dense", "recent", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class ContextConfig:
-    """What is shown beside a question."""
+    """What a prompt contains besides the question."""
 
     retrieval: RetrieverName = "none"
     k: int = 4
-    """Retrieved items; a large number with ``recent`` gives the whole history as far as it fits."""
+    """The number of retrieved items. A large number with ``recent`` gives the whole history as far
+    as it fits."""
     profile: bool = False
 
     def __post_init__(self) -> None:
@@ -38,7 +39,7 @@ class ContextConfig:
 
 
 class PersonContext:
-    """One person's history, ready to be asked about: its index is built once."""
+    """One person's history with its retrieval index, which is built once."""
 
     def __init__(
         self,
@@ -61,19 +62,22 @@ class PersonContext:
             )
 
     def retrieve_context(self, question: Interaction, visible: int) -> tuple[list[str], str]:
-        """Memories (best first) and profile for a question that may see ``visible`` items."""
+        """Returns memories (best first) and the profile for a question that may use the first
+        ``visible`` items."""
         found: tuple[int, ...] = ()
         if self.retriever is not None and visible:
             text = self.task.search_text(question)
             found = self.retriever.retrieve_top_k(text, visible=visible, k=self.context.k)
+        # Invariant 4: no later item enters a prompt.
         assert all(place < visible for place in found)
         profile = select_profile(self.profiles, visible) if self.context.profile else ""
         return [self.task.retrieved_text(self.history.items[place]) for place in found], profile
 
     def build_item_example(self, place: int) -> Example | None:
-        """The training example of the history's item at ``place``, seeing only items before it.
+        """Returns the training example of the item at index ``place``; its context uses only items
+        before it.
 
-        ``None`` where it cannot be trained on: no answer, or too long.
+        Returns None if the item cannot be trained on: it has no answer, or is too long.
         """
         item = self.history.items[place]
         if not self.task.labelled:
@@ -81,17 +85,17 @@ class PersonContext:
         return self._build_example(item, place)
 
     def build_history_example(self, item: Interaction) -> Example | None:
-        """The training example of one of the history's items."""
+        """Returns the training example of one of the history's items, or None."""
         return self.build_item_example(self.history.items.index(item))
 
     def build_query_example(self, query: Interaction) -> Example | None:
-        """A query with its gold answer, ``None`` where the answer is unknown or too long."""
+        """Returns a query with its gold answer; None if the answer is unknown or too long."""
         return self._build_example(query, self.history.count_visible_to(query))
 
     def encode_query_prompt(self, query: Interaction, *, room: int) -> tuple[int, ...]:
-        """A query's prompt tokens, with ``room`` left for an answer.
+        """Returns a query's prompt tokens, with space for ``room`` answer tokens.
 
-        Raises UsageError where instruction and answer alone do not fit into ``max_tokens``.
+        Raises UsageError if the instruction and the answer do not fit into ``max_tokens``.
         """
         memories, profile = self.retrieve_context(query, self.history.count_visible_to(query))
         prompt = self.task.prompt(query)
@@ -99,7 +103,7 @@ class PersonContext:
         if ids is None:
             limit = self.prompter.config.max_tokens
             raise UsageError(
-                f"prompt.max_tokens: {limit} is too few for a {self.task.name} question "
+                f"prompt.max_tokens: {limit} is not enough for a {self.task.name} question "
                 f"and {room} answer tokens"
             )
         return tuple(ids)

@@ -1,4 +1,4 @@
-"""From a task's prompt to tokens: the chat frame, what is shown beside it, truncation, answer span.
+"""Renders a task's prompt as tokens: chat template, context, truncation, and the answer span.
 
 Knows the tokenizer and its chat template; knows nothing of training or retrieval.
 """
@@ -17,24 +17,27 @@ from idiolect.tasks.task import Prompt
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
-    """How much of everything fits into a prompt."""
+    """Length limits of the parts of a prompt."""
 
     max_tokens: int = 512
-    """The longest sequence, prompt and answer; the reference uses 2048 for a 7B model."""
+    """The longest sequence of prompt and answer, in tokens; the reference code uses 2048 for a 7B
+    model."""
     field_words: int = 128
-    """Words kept of the input field; the reference uses 768."""
+    """The words of the input field that are kept; the reference code uses 768."""
     memory_words: int = 40
-    """Words kept of one retrieved item; the reference uses 368."""
+    """The words of one retrieved item that are kept; the reference code uses 368."""
     profile_words: int = 60
+    """The words of the profile that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Tokens of a prompt and its answer; ``ids[answer_start:]`` are the target tokens.
+    """The tokens of a prompt and its answer; ``ids[answer_start:]`` are the target tokens.
 
-    ``answer_start`` is at least 1: every target is predicted from the position before it.
-    ``tally`` is for one prompt that was answered more than once: it holds (token, count) pairs that
-    stand in place of the first target token, and every later target counts as often as all of them.
+    ``answer_start`` is at least 1, because the position before a target predicts it.
+    ``label_counts`` is for a prompt that has several known answers: it holds (token, count) pairs
+    that replace the first target token, and each later target counts as often as all of them
+    together.
     """
 
     ids: tuple[int, ...]
@@ -43,20 +46,20 @@ class Example:
 
     @property
     def num_answers(self) -> int:
-        """How many answers it stands for."""
+        """The number of answers that the example stands for."""
         return sum(count for _, count in self.label_counts) if self.label_counts else 1
 
     @property
     def num_targets(self) -> int:
-        """How many tokens are predicted, over all its answers."""
+        """The number of predicted tokens, over all its answers."""
         return (len(self.ids) - self.answer_start) * self.num_answers
 
 
 class PromptRenderer:
-    """Renders prompts for one tokenizer, in its chat frame where it has one.
+    """Renders prompts for one tokenizer, in its chat template if it has one.
 
-    The frame is that of a later turn of a conversation, so that a template's default system prompt
-    (20 tokens and more on every item of a short history) does not enter.
+    It uses the template of a later turn, so that a default system prompt (20 or more tokens on each
+    item of a short history) is left out.
     """
 
     def __init__(
@@ -70,42 +73,47 @@ class PromptRenderer:
         )
         self.answer_prefix = "" if tokenizer.chat_template else " "
         if not isinstance(tokenizer.eos_token_id, int):
-            raise MismatchError("the tokenizer has no token that ends an answer (eos_token)")
+            raise MismatchError("the tokenizer has no end-of-sequence token (eos_token)")
         self.eos_token_id = tokenizer.eos_token_id
 
     def _encode_text(self, text: str) -> list[int]:
-        """Tokens of somebody's words: a mark of the frame that is written there stays words."""
+        """Encodes a person's text. Special tokens of the template that occur in it stay plain text,
+        so that a text cannot end its own turn."""
         if not text:
             return []
         encode = self.tokenizer.encode
         return list(encode(text, add_special_tokens=False, split_special_tokens=True))
 
     def encode_answer(self, answer: str) -> list[int]:
-        """The answer's own tokens, without the end mark."""
+        """Returns the answer's tokens without the end token."""
         return self._encode_text(self.answer_prefix + answer)
 
     def encode_prompt(
         self, prompt: Prompt, *, memories: Sequence[str] = (), profile: str = "", room: int = 0
     ) -> list[int] | None:
-        """The prompt's tokens, leaving ``room`` tokens for an answer within ``max_tokens``.
+        """Returns the prompt's tokens, leaving space for ``room`` answer tokens within
+        ``max_tokens``.
 
-        What does not fit goes in this order: the least relevant memories (they stand last in
-        ``memories``) down to half of the space, then the end of the input field. Instruction and
-        answer are never cut: ``None`` where they alone do not fit.
+        If the prompt is too long, it loses, in this order: the least relevant memories (the last
+        ones in ``memories``) until the context takes half of the space, then the end of the input
+        field. Instruction and answer are never cut; returns None if they alone do not fit.
         """
         limits = self.config
         before, after = self._encode_text(prompt.before), self._encode_text(prompt.after)
         body = self._encode_text(truncate_words(prompt.body, limits.field_words))
+        # These parts always stay; the rest shares ``space``.
         frame = len(self.opening) + len(self.closing) + len(before) + len(after)
         space = limits.max_tokens - frame - room
         if space < 1:
             return None
+        # The context may take all that the body leaves, and at least half of the space.
         shown = self._encode_context(memories, profile, max(space // 2, space - len(body)))
         body = body[: space - len(shown)]
         return [*self.opening, *shown, *before, *body, *after, *self.closing]
 
     def _encode_context(self, memories: Sequence[str], profile: str, space: int) -> list[int]:
-        """Profile and as many of the best memories as fit, the best one nearest to the question."""
+        """Encodes the profile and as many of the best memories as fit; the best memory comes last,
+        next to the question."""
         limits = self.config
         about = self._encode_text(f"About me: {truncate_words(profile, limits.profile_words)}\n\n")
         out = about if profile and len(about) <= space else []
@@ -116,19 +124,22 @@ class PromptRenderer:
             if len(out) + sum(map(len, chosen)) + len(line) + len(gap) > space:
                 break
             chosen.append(line)
+        # Best memory last.
         lines = [token for line in reversed(chosen) for token in line]
         return [*out, *lines, *(gap if lines else [])]
 
     def encode_example(
         self, prompt: Prompt, answer: str, *, memories: Sequence[str] = (), profile: str = ""
     ) -> Example | None:
-        """Prompt and answer as training tokens, ``None`` where the answer alone does not fit."""
+        """Returns prompt and answer as a training example; None if instruction and answer do not
+        fit."""
         answer_ids = [*self.encode_answer(answer), self.eos_token_id]
         ids = self.encode_prompt(prompt, memories=memories, profile=profile, room=len(answer_ids))
         return None if ids is None else Example((*ids, *answer_ids), len(ids))
 
     def plain_text_example(self, text: str) -> Example | None:
-        """Plain text for next-token training, cut at ``max_tokens``; ``None`` for empty text."""
+        """Returns an example for next-token training on plain text, cut at ``max_tokens``; None if
+        the text is empty."""
         ids = [
             self.eos_token_id,
             *self._encode_text(truncate_words(text, self.config.field_words)),
@@ -139,7 +150,7 @@ class PromptRenderer:
 
 
 def truncate_words(text: str, count: int) -> str:
-    """The text up to its first ``count`` words, white space inside it untouched."""
+    """Returns the text up to its first ``count`` words; white space between them stays as it is."""
     words = text.split(maxsplit=count)
     if len(words) <= count:
         return text

@@ -1,1 +1,1 @@
-"""Answers for people from their adapters."""
+"""Serves predictions from people's adapters."""

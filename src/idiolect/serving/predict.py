@@ -1,4 +1,4 @@
-"""One answer for one person, wherever their adapter comes from."""
+"""Predicts one answer for one person from any source of adapters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Prediction:
     text: str
     served_by: Literal["adapter", "base"]
     probabilities: Mapping[str, float]
-    """Restricted-choice likelihood, where the task has few answers."""
+    """The probability of each choice if the task has choices; empty otherwise."""
 
 
 def predict_one(
@@ -46,28 +46,32 @@ def predict_one(
     profiles: Path | None = None,
 ) -> Prediction:
     """See ``api.predict``."""
+    # Prompts must look as in training, so retrieval and profiles need the same inputs.
     config = from_plain(PersonalConfig, source.settings, where=str(source.folder))
     task = get_task(source.task)
     context = config.context
     if data is None and (context.retrieval != "none" or context.profile):
-        beside = "profiles" if context.retrieval == "none" else f"{context.retrieval} retrieval"
+        used = "profiles" if context.retrieval == "none" else f"{context.retrieval} retrieval"
         raise UsageError(
-            f"{source.folder}: its adapters were trained with {beside}; name the person's dataset, "
-            "too"
+            f"{source.folder}: its adapters were trained with {used}; also name the person's "
+            "dataset"
         )
     if context.profile and profiles is None:
         raise UsageError(
-            f"{source.folder}: its adapters were trained with profiles; name them, too"
+            f"{source.folder}: its adapters were trained with profiles; also name the profiles"
         )
+    # Without a dataset the person must be in the source.
     history = History(person, ())
     if data is not None:
         history = read_dataset(data).read_history(person)
     elif source.get_record(person) is None:
         known = f", e.g. {source.people[0]!r}" if source.people else ""
         raise MissingError(f"{source.folder}: no person named {person!r} among its people{known}")
+    # Build the person's context and decode one question, with the bare base if they have no
+    # adapter.
     loaded = load_matching_base(source, base)
     adapter = get_usable_adapter(source, person)
-    asked = PersonContext(
+    person_context = PersonContext(
         history,
         task,
         PromptRenderer(loaded.tokenizer, config.prompt),
@@ -78,7 +82,7 @@ def predict_one(
     )
     query = Interaction(id="asked", position=len(history.items), fields=task.parse_input(text))
     generator = Generator(loaded, {person: adapter.check_matches_base(loaded)} if adapter else {})
-    found = answer_questions(generator, task, [Question(person=asked, query=query)])[0]
+    found = answer_questions(generator, task, [Question(person=person_context, query=query)])[0]
     return Prediction(
         person=person,
         task=task.name,

@@ -205,8 +205,12 @@ def spoiled(value: float) -> Callable[[Tensor], Tensor]:
     [
         (spoiled(float("nan")), IntegrityError, "not finite"),
         (spoiled(float("inf")), IntegrityError, "not finite"),
-        (torch.zeros_like, IntegrityError, "same in all entries, 0"),
-        (lambda gate: torch.full_like(gate, 0.25), IntegrityError, "same in all entries, 0.25"),
+        (torch.zeros_like, IntegrityError, "same value in all entries, 0"),
+        (
+            lambda gate: torch.full_like(gate, 0.25),
+            IntegrityError,
+            "value in all entries, 0.25",
+        ),
         (lambda gate: gate[1:], MismatchError, "shape"),
     ],
     ids=["nan", "infinite", "zero", "constant", "short"],

@@ -182,7 +182,7 @@ def test_a_foreign_file_is_refused(store: AdapterStore, name: str) -> None:
 @pytest.mark.parametrize("content", [{}, {"sha256": "", "records": [{"person": "a", "age": 3}]}])
 def test_records_that_are_none_are_refused(store: AdapterStore, content: object) -> None:
     write_json(store.folder / "shards" / "000003.json", content)
-    with pytest.raises(IntegrityError, match="not the records of a shard"):
+    with pytest.raises(IntegrityError, match="not valid records of a shard"):
         AdapterStore.open(store.folder)
 
 
@@ -190,7 +190,7 @@ def test_a_store_is_for_one_base_task_and_kind(store: AdapterStore, base: Base) 
     options = {"source": "x", "settings": SETTINGS}
     with pytest.raises(MismatchError, match="made for base tiny-0"):
         AdapterStore.create(store.folder, make_tiny_base(1), task="rating", config=LORA, **options)
-    with pytest.raises(MismatchError, match="made for task 'rating', the data is 'reply'"):
+    with pytest.raises(MismatchError, match="task 'rating', but the data is for task 'reply'"):
         AdapterStore.create(store.folder, base, task="reply", config=LORA, **options)
     for other in (
         replace(LORA, rank=4),
@@ -219,7 +219,7 @@ def test_no_store_and_no_empty_folder(base: Base, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no adapter store there"):
         AdapterStore.open(tmp_path)
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UsageError, match="holds other files and is no adapter store"):
+    with pytest.raises(UsageError, match="holds other files, but no adapter store"):
         made(tmp_path, base)
     (tmp_path / "s" / "shards").mkdir(parents=True)  # as a killed creation leaves it
     assert made(tmp_path / "s", base).people == ()

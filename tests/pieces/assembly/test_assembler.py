@@ -264,7 +264,7 @@ def options(*said: object) -> Callable[[PiecesWorld], list[object]]:
         (tampered_pieces, 1, "missing or changed after it was written"),
         (foreign_file, 1, "notes.txt: a foreign file in a pool"),
         (empty_pool, 2, "nobody is in this pool; share adapters first"),
-        (another_task, 1, "made for task 'rating', the data is 'reply'"),
+        (another_task, 1, "made for task 'rating', but the data is for task 'reply'"),
         (other_recipes, 1, "its recipes are for the pool that was in"),
         (options("--top-k", 9), 2, "top_k: 9 pieces a module, but"),
         (options("--by", "gates", "--top-p", 2), 2, "top_p: must be in"),

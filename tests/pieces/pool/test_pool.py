@@ -370,7 +370,7 @@ def test_a_pool_is_for_one_base_task_and_kind(pool: Pool, base: Base, tmp_path: 
     options: dict[str, Any] = {"source": "x", "settings": {}}
     with pytest.raises(MismatchError, match="made for base tiny-0"):
         Pool.create(pool.folder, make_tiny_base(1), task="rating", lora=LORA, **options)
-    with pytest.raises(MismatchError, match="made for task 'rating', the data is 'reply'"):
+    with pytest.raises(MismatchError, match="task 'rating', but the data is for task 'reply'"):
         Pool.create(pool.folder, base, task="reply", lora=LORA, **options)
     with pytest.raises(MismatchError, match="use another pool of pieces"):
         Pool.create(pool.folder, base, task="rating", lora=replace(LORA, rank=4), **options)
@@ -390,10 +390,10 @@ def test_no_pool_and_no_empty_folder(base: Base, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds other files"):
         create_empty_pool(tmp_path, base)
     write_json(tmp_path / "p" / "pool.json", {"format": 1, "id": "x"})
-    with pytest.raises(IntegrityError, match="not the head of a pool"):
+    with pytest.raises(IntegrityError, match="not a valid pool of pieces header"):
         Pool.open(tmp_path / "p")
     write_json(tmp_path / "p" / "pool.json", {"format": 2})
-    with pytest.raises(MismatchError, match="not a pool of pieces of format 1"):
+    with pytest.raises(MismatchError, match="no pool of pieces of format 1"):
         Pool.open(tmp_path / "p")
 
 

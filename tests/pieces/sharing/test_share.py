@@ -375,7 +375,7 @@ def test_strangers_other_tasks_and_other_pools(people: SharingPeople, pool: Path
         people.share(pool, "eve")
     talk = people.folder / "talk"
     write_dataset(talk, [], task="reply", source="made up")
-    with pytest.raises(MismatchError, match="made for task 'rating', the data is 'reply'"):
+    with pytest.raises(MismatchError, match="task 'rating', but the data is for task 'reply'"):
         api.share(api.ShareRequest(store=people.store, data=talk, pool=pool, config=CONFIG))
     with pytest.raises(UsageError, match="ratio: must be above 0"):
         replace(CONFIG, ratio=0.0)

@@ -390,7 +390,7 @@ def test_an_adapter_that_does_nothing_leaves_a_gate_that_says_nothing(base: Base
     a, b = adapter.pairs[path]
     empty = replace(adapter, pairs={**adapter.pairs, path: (a, torch.zeros_like(b))})
     shared[2] = (person, empty, examples)
-    with pytest.raises(TrainingError, match=r"sharer 'p2'.*same in all entries, 0") as raised:
+    with pytest.raises(TrainingError, match=r"sharer 'p2'.*same value in all entries, 0") as raised:
         train_gates(base, shared, CONFIG)
     assert path in str(raised.value)
 

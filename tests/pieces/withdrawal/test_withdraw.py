@@ -310,7 +310,7 @@ def test_where_too_few_are_left_it_says_why(place: PiecesWorld) -> None:
     assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "discarded")
     assert any("top_k: 2 pieces a module" in e.why for e in done.effects)
     assert found(place, wanted) == LEDGER
-    with pytest.raises(MismatchError, match=r"withdrawn.*make it anew"):
+    with pytest.raises(MismatchError, match=r"withdrawn.*make it again"):
         api.predict(api.PredictRequest(store=place.folder / "oppu", person="ann", text=ASKED))
 
 

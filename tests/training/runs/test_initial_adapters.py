@@ -156,7 +156,7 @@ def test_a_mean_needs_everyones_consent_and_is_kept_in_the_ledger(
 
 
 def test_a_mean_of_nobody_or_of_strangers_is_refused(place: Place, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="mean of no adapters"):
+    with pytest.raises(UsageError, match="no adapters to average"):
         api.mean(place.store, (), tmp_path / "out")
     with pytest.raises(MissingError, match="nobody"):
         api.mean(place.store, ("ann", "nobody"), tmp_path / "out")

@@ -1,7 +1,11 @@
-"""Two adapters on top of each other as one of a higher rank; knows no files.
+"""Concatenation of two LoRA adapters into one of a higher rank.
 
-A person's adapter is trained on a base with the task's adapter merged in. Where only the public
-base is at hand, both go out as one: ``s1 B1 A1 + s2 B2 A2 = [B1 B2] [s1 A1; s2 A2]``, exactly.
+A person's adapter is trained on a base that has the task adapter merged in. To run it on the public
+base, which lacks that merge, both adapters are exported as one, which is exact:
+
+    s1 B1 A1 + s2 B2 A2 = [B1 B2] [s1 A1; s2 A2]
+
+Shapes: ``D``/``O`` input and output width of a module, ``R`` rank.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from idiolect.errors import MismatchError
 
 
 def round_up_rank(rank: int) -> int:
-    """The smallest rank from 8, 16, 32, 64, ... (what vLLM is built for) that has room."""
+    """The smallest of the ranks 8, 16, 32, 64, ... (those that vLLM supports) that is at least
+    ``rank``."""
     out = 8
     while out < rank:
         out *= 2
@@ -22,12 +27,12 @@ def round_up_rank(rank: int) -> int:
 
 
 def concat_lora(task: LoraAdapter, person: LoraAdapter) -> LoraAdapter:
-    """One adapter on the task adapter's base whose update is the sum of both.
+    """Returns one adapter for the task adapter's base whose update is the sum of both updates.
 
-    Its rank is the sum of theirs, padded with zeros to a servable one; scales are folded into A,
-    so alpha equals the rank. Modules that only one of them has keep that one's update. The caller
-    knows that the person's base is the task's base with the task's adapter merged in. Raises
-    MismatchError where a module's widths differ.
+    The rank is the sum of both ranks, rounded up and padded with zeros. The scales are folded into
+    A, so alpha equals the rank. A module that only one adapter has keeps that adapter's update. The
+    caller must make sure that the person's base is the task's base with the task adapter merged in.
+    Raises MismatchError if the widths of a module differ.
     """
     rank = round_up_rank(task.config.rank + person.config.rank)
     targets = tuple(dict.fromkeys((*task.config.targets, *person.config.targets)))
@@ -37,8 +42,8 @@ def concat_lora(task: LoraAdapter, person: LoraAdapter) -> LoraAdapter:
         widths = {(a.shape[1], b.shape[0]) for (a, b), _ in parts}
         if len(widths) > 1:
             raise MismatchError(
-                f"module {path}: the two adapters' widths (in, out) differ: {sorted(widths)}; "
-                "they were made for different base models"
+                f"module {path}: the (input, output) widths of the two adapters differ: "
+                f"{sorted(widths)}; they were made for different base models"
             )
         pairs[path] = _concat_pairs(parts, rank)
     config = LoraConfig(rank=rank, alpha=float(rank), targets=targets)
@@ -48,17 +53,18 @@ def concat_lora(task: LoraAdapter, person: LoraAdapter) -> LoraAdapter:
 def _concat_pairs(
     parts: list[tuple[tuple[Tensor, Tensor], float]], rank: int
 ) -> tuple[Tensor, Tensor]:
-    """A [rank, D] and B [O, rank] of the scaled pairs one after the other, then zeros."""
+    """Returns A [R, D] and B [O, R] for ``rank`` R: the scaled pairs in order, then zeros."""
     (first_a, first_b), _ = parts[0]
+    # The widest of all dtypes, so that no pair loses precision.
     dtype = torch.float32
     for (a, b), _ in parts:
         dtype = torch.promote_types(torch.promote_types(dtype, a.dtype), b.dtype)
-    down = torch.zeros(rank, first_a.shape[1], dtype=dtype)
-    up = torch.zeros(first_b.shape[0], rank, dtype=dtype)
-    at = 0
+    a_RD = torch.zeros(rank, first_a.shape[1], dtype=dtype)
+    b_OR = torch.zeros(first_b.shape[0], rank, dtype=dtype)
+    start = 0
     for (a, b), scale in parts:
-        end = at + a.shape[0]
-        down[at:end] = scale * a.to(dtype)
-        up[:, at:end] = b.to(dtype)
-        at = end
-    return down, up
+        end = start + a.shape[0]
+        a_RD[start:end] = scale * a.to(dtype)
+        b_OR[:, start:end] = b.to(dtype)
+        start = end
+    return a_RD, b_OR

@@ -1,7 +1,9 @@
-"""An adapter pressed into a lower rank, as little of its update lost as can be; no files.
+"""Truncation of a LoRA adapter to a lower rank with the least loss of its update.
 
-What is stacked (a person's adapter and a negated delta beside it) has the sum of their ranks, and
-stores hold one rank: by Eckart and Young, 1936, nothing of that rank is nearer than truncated SVD.
+A concatenation (a person's adapter and a negated delta) has the sum of both ranks, but a store
+holds one rank. Truncated SVD gives the nearest update of that rank (Eckart and Young, 1936).
+
+Shapes: ``D``/``O`` input and output width of a module, ``R`` rank of the result.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig
 
 
 def truncate_rank(adapter: LoraAdapter, config: LoraConfig) -> LoraAdapter:
-    """The adapter of the config's rank and alpha whose update is nearest to this one's.
+    """Returns the adapter of the config's rank and alpha whose update is nearest to this adapter's.
 
-    Nearest in the Frobenius norm, module by module; equal up to rounding where the rank of an
-    update is no larger. Both halves of a pair weigh the same.
+    Nearest means the Frobenius norm, module by module. The updates are equal up to rounding if
+    their rank is not larger. A and B get the same norm.
     """
     pairs = {
         path: _truncate_pair(a, adapter.config.scale * b.to(torch.float64), config)
@@ -26,17 +28,18 @@ def truncate_rank(adapter: LoraAdapter, config: LoraConfig) -> LoraAdapter:
 
 
 def _truncate_pair(a: Tensor, b: Tensor, config: LoraConfig) -> tuple[Tensor, Tensor]:
-    """A [rank, D] and B [O, rank] with ``scale B A`` nearest to ``b a``; of a's dtype.
+    """Returns A [R, D] and B [O, R] with ``scale B A`` nearest to ``b a``, in the dtype of ``a``.
 
-    The SVD is one of the small product of both halves' triangular factors, in fp64.
+    The SVD is that of the small product of the triangular factors of both QRs, in fp64.
     """
-    left, inner_left = torch.linalg.qr(b)
-    right, inner_right = torch.linalg.qr(a.to(torch.float64).T)
-    u, s, vh = torch.linalg.svd(inner_left @ inner_right.T, full_matrices=False)
-    kept = min(config.rank, len(s))
-    root = (s[:kept] / config.scale).sqrt()
-    down = torch.zeros(config.rank, a.shape[1], dtype=a.dtype)
-    up = torch.zeros(b.shape[0], config.rank, dtype=a.dtype)
-    down[:kept] = (root[:, None] * (vh[:kept] @ right.T)).to(a.dtype)
-    up[:, :kept] = (left @ u[:, :kept] * root).to(a.dtype)
-    return down, up
+    out_basis, out_factor = torch.linalg.qr(b)
+    in_basis, in_factor = torch.linalg.qr(a.to(torch.float64).T)
+    u, singular, vh = torch.linalg.svd(out_factor @ in_factor.T, full_matrices=False)
+    kept = min(config.rank, len(singular))
+    # Both factors get the square root of the singular values, without the new config's scale.
+    root = (singular[:kept] / config.scale).sqrt()
+    a_RD = torch.zeros(config.rank, a.shape[1], dtype=a.dtype)
+    b_OR = torch.zeros(b.shape[0], config.rank, dtype=a.dtype)
+    a_RD[:kept] = (root[:, None] * (vh[:kept] @ in_basis.T)).to(a.dtype)
+    b_OR[:, :kept] = (out_basis @ u[:, :kept] * root).to(a.dtype)
+    return a_RD, b_OR

@@ -1,4 +1,4 @@
-"""Adapters out of a store into PEFT's format and back in."""
+"""Export of adapters from a store to PEFT's format, and import back into a store."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from idiolect.prompts.chat_template import encode_invocation
 from idiolect.storage.manifest import Manifest
 
 TASK_ADAPTER_FOLDER = "task_adapter"
-"""The folder, in an adapted base, of the LoRA that was merged into it."""
+"""Subfolder of an adapted base with the LoRA that was merged into it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedAdapter:
-    """An adapter that was taken into a store."""
+    """Summary of an adapter that was imported into a store."""
 
     store: Path
     person: str
@@ -51,6 +51,7 @@ def export_adapter(
     """See ``api.export``."""
     adapter = _require_adapter(source, person)
     name = _get_base_name(source)
+    # The public base lacks the task adapter, so both adapters are exported as one.
     if on == "public":
         adapter, name = _concat_for_public_base(source, adapter, base)
     save_peft(
@@ -68,8 +69,8 @@ def export_mean(
 ) -> Path:
     """See ``api.mean``.
 
-    The ledger is told before the adapter is there: a kill in between leaves an event of a share
-    that was not made, never a share without an event.
+    The ledger entry is written before the adapter. If the process is killed in between, the ledger
+    has an entry for an export that does not exist, but there is never an export without an entry.
     """
     ledger, names = open_ledger(store), tuple(dict.fromkeys(people))
     adapters = [require_lora(_require_adapter(store, person)) for person in names]
@@ -90,7 +91,7 @@ def export_mean(
 
 
 def _merge_provenance(store: AdapterStore, people: Sequence[str]) -> dict[str, Any]:
-    """What ``made_of`` says of some people together."""
+    """The provenance of several people's adapters together, for the manifest."""
     made = [found for person in people if (found := store.provenance(person))]
     sharers = sorted({sharer for found in made for sharer in found["sharers"]})
     return {"pool": made[0]["pool"], "sharers": sharers} if made else {}
@@ -103,7 +104,7 @@ def _get_base_name(store: AdapterSource) -> str:
 def _get_invocation_ids(
     store: AdapterSource, adapter: Adapter, base: str | None
 ) -> tuple[int, ...]:
-    """What calls an adapter that acts on answers only; needs the base's tokenizer."""
+    """The tokens that activate an adapter that acts on answers only; needs the base's tokenizer."""
     if adapter.config.active != "answer":
         return ()
     return encode_invocation(load_matching_base(store, base).tokenizer)
@@ -118,19 +119,20 @@ def import_adapter(
     adapter = load_peft(folder, loaded)
     if not adapter.config.is_same_kind(opened.adapter_config):
         raise MismatchError(
-            f"{folder}: {adapter.config} is not what the store holds, {opened.adapter_config}; "
-            "make a store of that kind for it"
+            f"{folder}: {adapter.config} does not match the store's {opened.adapter_config}; "
+            "import it into a store with the same settings"
         )
     with opened.lock_for_writing():
         known = opened.get_record(person)
         if known is not None and known.row is not None and not replace:
             raise UsageError(
-                f"{store}: {person!r} has an adapter there; ask to replace it (--replace)"
+                f"{store}: {person!r} already has an adapter; use --replace to replace it"
             )
         record = AdapterRecord(
             person=person, served="adapter", made_by="imported", sharers=read_sharers(folder)
         )
         opened.add([(record, adapter)])
+        # The replaced adapter's numbers must not stay on disk.
         opened.compact()
     return ImportedAdapter(store=store, person=person, bytes=adapter.num_bytes)
 
@@ -138,7 +140,8 @@ def import_adapter(
 def load_matching_base(
     store: AdapterSource, base: str | None, *, load: Callable[..., Base] = load_base
 ) -> Base:
-    """The base that adapters were made for; raises MismatchError where it is another now."""
+    """Loads the base that the adapters were made for; raises MismatchError if its weights
+    differ."""
     settings = store.settings
     loaded = load(
         base or store.base_source,
@@ -153,26 +156,27 @@ def _require_adapter(store: AdapterSource, person: str) -> Adapter:
     adapter = get_usable_adapter(store, person)
     if adapter is None:
         record = store.get_record(person)
-        why = f"is served by the base ({record.served})" if record else "is not in it"
-        raise MissingError(f"{store.folder}: there is no adapter of {person!r}, who {why}")
+        why = f"is served by the base ({record.served})" if record else "is not in the store"
+        raise MissingError(f"{store.folder}: no adapter for {person!r}, who {why}")
     return adapter
 
 
 def _concat_for_public_base(
     store: AdapterSource, adapter: Adapter, base: str | None
 ) -> tuple[Adapter, str]:
-    """A person's adapter and the task adapter of its base as one, for the public base."""
+    """Returns the person's adapter and the base's task adapter as one, and the public base's
+    name."""
     folder = Path(store.base_source)
     if adapter.config.active == "answer":
         raise UsageError(
-            f"{store.folder}: its adapters act on answers only, the task's adapter acts on every "
-            "token: no single adapter can do both; export on the base itself"
+            f"{store.folder}: its adapters act on answers only, but the task adapter acts on every "
+            "token; one adapter cannot do both; export for the adapted base instead"
         )
     task_adapter = folder / TASK_ADAPTER_FOLDER
     if not task_adapter.is_dir():
         raise UsageError(
-            f"{store.folder}: its base {store.base_source} holds no task adapter, so there is "
-            "nothing to stack; export on the base itself"
+            f"{store.folder}: its base {store.base_source} has no task adapter to add; export "
+            "for the base itself"
         )
     source = base or str(Manifest.read_unchecked(folder).config.get("source", ""))
     public = load_base(source)

@@ -1,9 +1,8 @@
-"""One adapter as a folder in PEFT's format: for vLLM, llama.cpp's converter, the hub, and back.
+"""Reads and writes one adapter as a folder in PEFT's format, which vLLM and llama.cpp can load.
 
-``adapter_config.json`` and ``adapter_model.safetensors`` are what PEFT writes and reads; our
-``manifest.json`` beside them, which PEFT does not look at, binds them to a base and holds
-checksums. Whose adapter it is stands nowhere. Pickled weights are never read. What the two files
-say of one kind of adapter is that kind's ``PeftFormat``.
+``adapter_config.json`` and ``adapter_model.safetensors`` are PEFT's own files. A ``manifest.json``,
+which PEFT ignores, adds the base's identity and checksums. No file names the person. Pickled
+weights are never read. ``PeftFormat`` defines the contents of both files for one kind of adapter.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 PICKLED_FILE = "adapter_model.bin"
 
 PEFT_FORMATS: dict[str, PeftFormat] = {LoraConfig.kind: LORA_FORMAT}
-"""The format of each kind of adapter that PEFT knows, by the kind's name."""
+"""The format of each kind of adapter that PEFT supports, by the kind's name."""
 
 
 def find_format(kind: str) -> PeftFormat:
-    """A kind's format; raises MismatchError if PEFT has none for it."""
+    """Returns a kind's format; raises MismatchError if PEFT does not support the kind."""
     if kind not in PEFT_FORMATS:
         raise MismatchError(
-            f"adapters of kind {kind!r} cannot be exported: PEFT does not know them"
+            f"adapters of kind {kind!r} cannot be exported: PEFT does not support them"
         )
     return PEFT_FORMATS[kind]
 
@@ -54,16 +53,17 @@ def save_peft(
     about: Mapping[str, Any] | None = None,
     replace: bool = False,
 ) -> None:
-    """Write an adapter as PEFT does, whole or not at all; equal adapters give equal bytes.
+    """Writes an adapter in PEFT's format, atomically; equal adapters give equal bytes.
 
-    ``invocation``: the tokens that call an adapter which acts on answers only (``invocation_of``
-    the base's tokenizer); PEFT then needs to be told, too. ``about``: what else its manifest says.
-    Raises as ``require_room`` and ``weights_of``.
+    ``invocation``: the tokens that activate an adapter that acts on answers only
+    (``encode_invocation`` of the base's tokenizer); empty for other adapters. ``about``: more
+    entries for the manifest. Raises as ``check_destination`` and ``serialize_weights``.
     """
     assert bool(invocation) == (adapter.config.active == "answer")
     check_destination(folder, replace=replace)
     layout, weights = find_format(adapter.config.kind), serialize_weights(adapter)
     settings = config_to_header(layout.sort_config(adapter.config))
+    # All files appear at once, so a killed process leaves no partial adapter.
     with stage_folder(folder, replace=replace) as staged:
         (staged / CONFIG_FILE).write_bytes(layout.render_config(adapter, base_name, invocation))
         (staged / WEIGHTS_FILE).write_bytes(weights)
@@ -76,32 +76,32 @@ def save_peft(
 
 
 def check_destination(folder: Path, *, replace: bool = False) -> None:
-    """Raise UsageError where the folder holds something already; with ``replace``: something else
-    than an adapter."""
+    """Raises UsageError if the folder is not empty; with ``replace``, an adapter in it is
+    allowed."""
     taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
     if taken and not (replace and (folder / CONFIG_FILE).is_file()):
         raise UsageError(f"{folder}: already exists; name a new folder")
 
 
 def serialize_weights(adapter: Adapter) -> bytes:
-    """The weights file of an adapter; raises IntegrityError where a number is not finite."""
+    """Returns the bytes of the weights file; raises IntegrityError if a number is not finite."""
     for name, tensor in adapter.tensors().items():
         if not torch.isfinite(tensor).all():
-            raise IntegrityError(f"adapter {name}: holds a number that is not finite")
+            raise IntegrityError(f"adapter {name}: contains a number that is not finite")
     named = find_format(adapter.config.kind).name_tensors(adapter)
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in named.items()}
     return save(tensors, metadata={"format": "pt"})
 
 
 def load_peft(folder: Path, base: Base) -> Adapter:
-    """Read an adapter that we or PEFT wrote, in fp32 (fp64 where the base is).
+    """Reads an adapter that Idiolect or PEFT wrote, in fp32 (fp64 if the base is fp64).
 
-    Modules that its config leaves out although others of the same name carry it (single layers)
-    come back as zeros. Raises MissingError where no adapter is, IntegrityError for a damaged one or
-    one in pickled form, MismatchError for another base or a kind that is not supported.
+    If the config adapts only some layers, the same modules of the other layers get zeros. Raises
+    MissingError if the folder has no adapter, IntegrityError if it is damaged or pickled,
+    MismatchError if it is for another base or of an unsupported kind.
     """
     if not (folder / CONFIG_FILE).is_file():
-        raise MissingError(f"{folder}: no adapter in PEFT's format there (it has no {CONFIG_FILE})")
+        raise MissingError(f"{folder}: no adapter in PEFT's format there (no {CONFIG_FILE})")
     if (folder / Manifest.NAME).is_file():
         manifest = Manifest.load(folder, "adapter")
         manifest.require_match(folder, base=base.identity)
@@ -113,7 +113,7 @@ def load_peft(folder: Path, base: Base) -> Adapter:
 
 
 def _format_of(raw: bytes) -> PeftFormat:
-    """The format that a config names; LoRA's, which refuses what it is not, if none is known."""
+    """Returns the format that a config names, or LoRA's, whose parser rejects other kinds."""
     try:
         fields: Any = json.loads(raw)
     except (ValueError, RecursionError):
@@ -124,16 +124,16 @@ def _format_of(raw: bytes) -> PeftFormat:
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of the weights file by its name there."""
+    """Returns all tensors of the weights file by name."""
     file = folder / WEIGHTS_FILE
     if not file.is_file():
         if (folder / PICKLED_FILE).exists():
             raise IntegrityError(
-                f"{folder / PICKLED_FILE}: pickled weights are never loaded, they can run code; "
-                "save the adapter as safetensors where you trust it"
+                f"{folder / PICKLED_FILE}: pickled weights can run code, so they are never loaded; "
+                "save the adapter as safetensors on a machine where you trust it"
             )
         raise MissingError(
-            f"{folder}: has no {WEIGHTS_FILE}; the adapter is incomplete, copy it again"
+            f"{folder}: has no {WEIGHTS_FILE}; the adapter is incomplete, so copy it again"
         )
     with explain_os_errors("read", file):
         data = file.read_bytes()
@@ -141,5 +141,5 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         return load(data)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise IntegrityError(
-            f"{file}: cut off or damaged ({error}); restore it from a copy"
+            f"{file}: truncated or damaged ({error}); restore it from a copy"
         ) from error

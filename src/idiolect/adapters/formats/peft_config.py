@@ -1,7 +1,8 @@
-"""PEFT's ``adapter_config.json``: what ours says, and what we understand of anybody's.
+"""Reads and writes PEFT's ``adapter_config.json`` for LoRA.
 
-Knows PEFT's rules for which modules a config names; knows nothing of tensors. A setting that would
-change what the adapter computes and that is not understood is refused, never ignored.
+It applies PEFT's rules for which modules a config targets; it does not handle tensors. A setting
+that would change the adapter's output and that is not supported raises an error; it is never
+ignored.
 """
 
 from __future__ import annotations
@@ -22,33 +23,33 @@ _SUPPORTED_FIELDS = {
     *("target_modules", "exclude_modules", "layers_to_transform", "alora_invocation_tokens"),
     *("peft_type", "task_type", "init_lora_weights"),
 }
-# No value of these changes what a finished adapter computes.
+# These settings do not change the output of a trained adapter.
 _IGNORED_FIELDS = {
     *("auto_mapping", "base_model_name_or_path", "ensure_weight_tying", "eva_config"),
     *("inference_mode", "megatron_core", "peft_version", "qalora_group_size"),
     *("revision", "runtime_config"),
 }
-# Other initialisations change the base's own weights, so A and B alone would not be the adapter.
+# Other initializations change the base's weights, so A and B would not be the whole adapter.
 _SUPPORTED_INITS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeftLoraConfig:
-    """What a PEFT config says about a LoRA adapter; ``alpha / rank`` is its scale."""
+    """The settings of a PEFT config that describe a LoRA adapter; the scale is ``alpha / rank``."""
 
     rank: int
     alpha: float
     dropout: float
     targets: str | tuple[str, ...]
-    """Module names or ends of paths; one string is a pattern for the whole path."""
+    """Module names or path endings; a single string is a regular expression for the whole path."""
     excluded_modules: str | tuple[str, ...]
     layers: tuple[int, ...]
-    """Numbers of the layers that carry it; empty for all."""
+    """Indices of the adapted layers; empty for all layers."""
     invocation: tuple[int, ...] = ()
-    """It acts from the last occurrence of these tokens on; empty for everywhere."""
+    """The adapter acts from the last occurrence of these tokens on; empty for all tokens."""
 
     def targets_module(self, path: str) -> bool:
-        """Whether a linear module of this path carries an adapter (PEFT's own rules)."""
+        """Whether the linear module at this path gets an adapter, by PEFT's rules."""
         if _matches_module(self.excluded_modules, path):
             return False
         if self.targets == ALL_LINEAR:
@@ -65,10 +66,12 @@ def render_config(
     layers: Sequence[int] | None = None,
     invocation: Sequence[int] | None = None,
 ) -> bytes:
-    """The file that PEFT would write; equal configs give equal bytes.
+    """Returns the file as PEFT would write it; equal configs give equal bytes.
 
-    ``layers`` and ``invocation``: as in ``PeftLora``, ``None`` for all and everywhere.
+    ``layers`` and ``invocation``: as in ``PeftLoraConfig``; ``None`` for all layers and all tokens.
     """
+    # PEFT writes a whole alpha as an integer. All fields are written, so that every version of PEFT
+    # reads the same settings.
     whole = float(config.alpha).is_integer()
     fields = {
         "alora_invocation_tokens": None if invocation is None else list(invocation),
@@ -97,8 +100,8 @@ def render_config(
 
 
 def parse_config(data: bytes, where: object) -> PeftLoraConfig:
-    """Read a config. Raises IntegrityError where it is none, MismatchError where it says something
-    that is not supported; both name the setting."""
+    """Parses a config. Raises IntegrityError if it is malformed, MismatchError if a setting is not
+    supported; both name the setting."""
     try:
         raw: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -107,17 +110,19 @@ def parse_config(data: bytes, where: object) -> PeftLoraConfig:
         raise IntegrityError(f"{where}: expected an object; export the adapter again")
     fields = cast("Mapping[str, Any]", raw)
     _refuse_unsupported(fields, where)
+    # The defaults are PEFT's own.
     rank = _read_number(fields, "r", 8, where)
     alpha = _read_number(fields, "lora_alpha", 8, where)
     dropout = _read_number(fields, "lora_dropout", 0, where)
     if rank < 1 or rank != int(rank) or alpha <= 0 or not 0 <= dropout < 1:
         raise IntegrityError(
-            f"{where}: r {rank}, lora_alpha {alpha}, lora_dropout {dropout} cannot be; "
-            "r is a whole number from 1, lora_alpha above 0, lora_dropout in [0, 1)"
+            f"{where}: r {rank}, lora_alpha {alpha}, lora_dropout {dropout} are not valid; r must "
+            "be an integer of at least 1, lora_alpha above 0, lora_dropout in [0, 1)"
         )
     targets = _read_module_names(fields, "target_modules", where)
     if not targets:
-        raise IntegrityError(f"{where}: target_modules names no module")
+        raise IntegrityError(f"{where}: target_modules is empty")
+    # Rank-stabilized LoRA scales by alpha / sqrt(r); a larger alpha gives the same scale.
     return PeftLoraConfig(
         rank=int(rank),
         alpha=alpha * math.sqrt(rank) if fields.get("use_rslora") else alpha,
@@ -130,7 +135,7 @@ def parse_config(data: bytes, where: object) -> PeftLoraConfig:
 
 
 def _refuse_unsupported(fields: Mapping[str, Any], where: object) -> None:
-    """Raise MismatchError for what would make the adapter something else than plain LoRA."""
+    """Raises MismatchError if a setting makes the adapter something other than plain LoRA."""
     expected = {
         "peft_type": ("LORA",),
         "task_type": ("CAUSAL_LM", None),
@@ -139,13 +144,15 @@ def _refuse_unsupported(fields: Mapping[str, Any], where: object) -> None:
         "use_rslora": (True, False, None),
         "init_lora_weights": _SUPPORTED_INITS,
     }
+    # Settings that are known, but only with these values.
     for name, known in expected.items():
         value = fields.get(name)
         if not any(value is k or (isinstance(k, str) and value == k) for k in known):
             raise MismatchError(
-                f"{where}: {name} {value!r} is not supported; plain LoRA on a causal language "
-                f"model is ({name}: {', '.join(map(repr, known))})"
+                f"{where}: {name} {value!r} is not supported; only plain LoRA on a causal "
+                f"language model is ({name}: {', '.join(map(repr, known))})"
             )
+    # Unknown settings, such as those of later PEFT versions, must be off.
     for name, value in fields.items():
         if name not in _SUPPORTED_FIELDS | _IGNORED_FIELDS and value not in (
             None,
@@ -170,23 +177,27 @@ def _read_integers(fields: Mapping[str, Any], name: str, where: object) -> tuple
     value: Any = fields.get(name)
     value = () if value is None else (value,) if isinstance(value, int) else value
     if not isinstance(value, Sequence) or not all(type(n) is int for n in value):
-        raise IntegrityError(f"{where}: {name}: expected numbers, got {value!r}")
+        raise IntegrityError(f"{where}: {name}: expected integers, got {value!r}")
     return tuple(cast("Sequence[int]", value))
 
 
 def _read_module_names(
     fields: Mapping[str, Any], name: str, where: object
 ) -> str | tuple[str, ...]:
-    """Module names, or a pattern that has been seen to be one."""
+    """Returns module names, or one string that compiles as a regular expression."""
     value: Any = fields.get(name) or ()
     if isinstance(value, str):
         try:
             re.compile(value)
         except (re.error, RecursionError, OverflowError) as error:
-            raise IntegrityError(f"{where}: {name} {value!r} is no pattern: {error}") from error
+            raise IntegrityError(
+                f"{where}: {name} {value!r} is not a valid regular expression: {error}"
+            ) from error
         return value
     if not isinstance(value, Sequence) or not all(isinstance(n, str) for n in value):
-        raise IntegrityError(f"{where}: {name}: expected names or a pattern, got {value!r}")
+        raise IntegrityError(
+            f"{where}: {name}: expected names or a regular expression, got {value!r}"
+        )
     return tuple(cast("Sequence[str]", value))
 
 

@@ -1,4 +1,4 @@
-"""What PEFT's two files say of one kind of adapter: a value that each kind fills in."""
+"""Interface between PEFT's two files and one kind of adapter."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from idiolect.models.base import Base
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeftFormat:
-    """How one kind of adapter is written as PEFT writes it, and read back."""
+    """Functions that write one kind of adapter as PEFT does, and read it back."""
 
     peft_type: str
-    """What ``peft_type`` says in the config file, e.g. ``LORA``."""
+    """The value of ``peft_type`` in the config file, e.g. ``LORA``."""
     render_config: Callable[[Any, str, Sequence[int]], bytes]
-    """(adapter, name of the base, invocation tokens) to the config file."""
+    """(adapter, base name, invocation tokens) -> bytes of the config file."""
     name_tensors: Callable[[Any], Mapping[str, Tensor]]
-    """(adapter) to its tensors under PEFT's names."""
+    """(adapter) -> its tensors under PEFT's names."""
     sort_config: Callable[[Any], AdapterConfig]
-    """(config) to the config that equal adapters have in common, for the manifest."""
+    """(config) -> a canonical config for the manifest: equal for equal adapters."""
     parse_config: Callable[[bytes, object], Any]
-    """(config file, where it is) to its settings; raises IntegrityError for a broken file,
-    MismatchError for what is not supported."""
+    """(config file, its path for messages) -> settings; raises IntegrityError if the file is
+    malformed, MismatchError if a setting is not supported."""
     read_adapter: Callable[[Any, Mapping[str, Tensor], Base, object], Adapter]
-    """(settings, tensors under PEFT's names, base, where they are) to the adapter, checked against
-    the base; raises IntegrityError or MismatchError."""
+    """(settings, tensors under PEFT's names, base, path for messages) -> the adapter, checked
+    against the base; raises IntegrityError or MismatchError."""

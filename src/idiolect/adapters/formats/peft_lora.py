@@ -1,4 +1,4 @@
-"""LoRA in PEFT's format: its tensors' names, and what its config says of modules and layers."""
+"""LoRA in PEFT's format: tensor names, and the modules and layers that a config targets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LoraMatrices = Mapping[tuple[str, str], Tensor]
 
 
 def render_lora(adapter: LoraAdapter, base_name: str, invocation: Sequence[int]) -> bytes:
-    """The config file of an adapter; ``invocation`` is empty if it acts on all tokens."""
+    """Returns the config file of an adapter; ``invocation`` is empty if it acts on all tokens."""
     layers = sorted({parse_layer_number(path) or 0 for path in adapter.pairs})
     return render_config(
         adapter.config,
@@ -46,7 +46,7 @@ def render_lora(adapter: LoraAdapter, base_name: str, invocation: Sequence[int])
 
 
 def name_lora_tensors(adapter: LoraAdapter) -> dict[str, Tensor]:
-    """A and B of each module under PEFT's names."""
+    """Returns A and B of each module under PEFT's names."""
     return {
         f"base_model.model.{path}.lora_{half}.weight": tensor
         for path, pair in adapter.pairs.items()
@@ -55,14 +55,14 @@ def name_lora_tensors(adapter: LoraAdapter) -> dict[str, Tensor]:
 
 
 def sort_lora_config(config: LoraConfig) -> LoraConfig:
-    """The same with its modules sorted."""
+    """Returns the config with sorted targets."""
     return replace(config, targets=tuple(sorted(config.targets)))
 
 
 def read_lora(
     config: PeftLoraConfig, tensors: Mapping[str, Tensor], base: Base, where: object
 ) -> LoraAdapter:
-    """The adapter of these tensors; raises as ``PeftFormat.read_adapter``."""
+    """Builds the adapter from PEFT's tensors; raises as ``PeftFormat.read_adapter``."""
     halves = _read_matrices(tensors, where)
     try:
         return _build_adapter(config, halves, base)
@@ -71,36 +71,39 @@ def read_lora(
 
 
 def _read_matrices(tensors: Mapping[str, Tensor], file: object) -> _LoraMatrices:
-    """Every tensor by what it is; raises for anything that is no A or B."""
+    """Returns each tensor by module path and half; raises MismatchError if a tensor is not an A or
+    B."""
     halves: dict[tuple[str, str], Tensor] = {}
     for key, tensor in tensors.items():
         match = _TENSOR_NAME.fullmatch(key)
         if match is None:
             raise MismatchError(
-                f"{file}: holds {key!r}, which is no LoRA matrix of a linear module; "
-                "only plain LoRA adapters are supported"
+                f"{file}: {key!r} is not a LoRA matrix of a linear module; only plain LoRA "
+                "adapters are supported"
             )
         if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-            raise MismatchError(f"{file}: {key!r} is {tensor.dtype}, which is not supported")
+            raise MismatchError(f"{file}: {key!r} has an unsupported dtype, {tensor.dtype}")
         halves[match["path"], match["half"]] = tensor
     return halves
 
 
 def _build_adapter(config: PeftLoraConfig, halves: _LoraMatrices, base: Base) -> LoraAdapter:
-    """The adapter of these matrices, checked against the config and the base."""
+    """Builds the adapter from its matrices and checks them against the config and the base."""
+    # Every matrix must belong to a module that the config targets, and have the config's rank.
     named = _find_named_modules(config, base)
     paths = {path for path, _ in halves}
     for path in sorted(paths - set(named)):
         raise MismatchError(
-            f"module {path!r} is not in the base {base.name}, or not among the config's "
-            "target_modules; load it with the base it was trained on"
+            f"module {path!r} is not in the base {base.name} or not in the config's "
+            "target_modules; load the adapter with the base it was trained on"
         )
     for (path, half), tensor in halves.items():
         if tensor.dim() != 2 or tensor.shape["AB".index(half)] != config.rank:
             raise MismatchError(
-                f"lora_{half} of {path!r} has shape {tuple(tensor.shape)}, the config rank "
-                f"{config.rank}; the two files do not belong together"
+                f"lora_{half} of {path!r} has shape {tuple(tensor.shape)}, but the config has "
+                f"rank {config.rank}; the two files are from different adapters"
             )
+    # Express the config in this project's terms: module names and the number of top layers.
     names = {path.rpartition(".")[2] for path in named}
     ours = LoraConfig(
         rank=config.rank,
@@ -110,38 +113,44 @@ def _build_adapter(config: PeftLoraConfig, halves: _LoraMatrices, base: Base) ->
         active=_resolve_active_tokens(config, base),
         top_layers=_count_top_layers(config, base),
     )
+    # A config of this project targets the same modules in each layer. Modules that PEFT's config
+    # leaves out get zeros, which change nothing.
     wide = torch.float64 if base.dtype == torch.float64 else torch.float32
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
-    for site in target_modules(base.model, ours):
-        if site.path not in named:
-            a = torch.zeros(config.rank, site.inputs, dtype=wide)
-            pairs[site.path] = (a, torch.zeros(site.outputs, config.rank, dtype=wide))
+    for module in target_modules(base.model, ours):
+        if module.path not in named:
+            a = torch.zeros(config.rank, module.inputs, dtype=wide)
+            pairs[module.path] = (a, torch.zeros(module.outputs, config.rank, dtype=wide))
             continue
         for half in "AB":
-            if (site.path, half) not in halves:
-                raise IntegrityError(f"lora_{half} of {site.path!r} is missing; copy it again")
-        pairs[site.path] = (
-            halves[site.path, "A"].to(wide, copy=True),
-            halves[site.path, "B"].to(wide, copy=True),
+            if (module.path, half) not in halves:
+                raise IntegrityError(
+                    f"lora_{half} of {module.path!r} is missing; copy the adapter again"
+                )
+        pairs[module.path] = (
+            halves[module.path, "A"].to(wide, copy=True),
+            halves[module.path, "B"].to(wide, copy=True),
         )
     return LoraAdapter(config=ours, base=base.identity, pairs=pairs).check_matches_base(base)
 
 
 def _resolve_active_tokens(config: PeftLoraConfig, base: Base) -> Literal["all", "answer"]:
-    """Where it acts; raises MismatchError for tokens that do not ask for an answer here."""
+    """The tokens on which the adapter acts; raises MismatchError for other invocation tokens than
+    the base's."""
     if not config.invocation:
         return "all"
     ours = encode_invocation(base.tokenizer)
     if config.invocation != ours:
         raise MismatchError(
-            f"alora_invocation_tokens {list(config.invocation)} are not what asks for an answer on "
-            f"the base {base.name}, {list(ours)}; it can only be served where they are the same"
+            f"alora_invocation_tokens {list(config.invocation)} differ from the tokens that ask "
+            f"for an answer on the base {base.name}, {list(ours)}; use the base it was made for"
         )
     return "answer"
 
 
 def _count_top_layers(config: PeftLoraConfig, base: Base) -> int:
-    """How many of the last layers it names, 0 for all or for others than the last ones."""
+    """The number of last layers that the config names; 0 for all layers, or for other layers than
+    the last."""
     if not config.layers:
         return 0
     layers, count = num_layers(base.model), len(set(config.layers))
@@ -150,20 +159,20 @@ def _count_top_layers(config: PeftLoraConfig, base: Base) -> int:
 
 
 def _find_named_modules(config: PeftLoraConfig, base: Base) -> dict[str, TargetModule]:
-    """The base's linear modules that the config names."""
+    """Returns the base's linear modules that the config targets, by path."""
     head = base.model.get_output_embeddings()
     named = {
         path: TargetModule(path, module.in_features, module.out_features)
         for path, module in base.model.named_modules()
         if isinstance(module, nn.Linear) and config.targets_module(path)
-        if not (module is head and config.targets == ALL_LINEAR)  # PEFT leaves it out there
+        if not (module is head and config.targets == ALL_LINEAR)  # as PEFT does
     }
     for path in named:
         if base.model.get_submodule(path) is head:
             raise MismatchError(f"adapters on the output head ({path!r}) are not supported")
     if not named:
         raise MismatchError(
-            f"target_modules {config.targets!r} name no linear module of the base {base.name}"
+            f"target_modules {config.targets!r} match no linear module of the base {base.name}"
         )
     return named
 

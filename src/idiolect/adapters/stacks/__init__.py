@@ -1,1 +1,1 @@
-"""Many adapters stacked for one forward pass."""
+"""Many adapters stacked in one buffer, so that one forward applies each to its own rows."""

@@ -1,7 +1,8 @@
-"""What every stack shares: one row of numbers for each slot, its gradients, and where it acts.
+"""Base class of all stacks: one row of parameters per slot, its gradients, and the token mask.
 
-Shapes: ``U`` slots, ``P`` numbers of a slot, ``B`` rows of a batch, ``T`` tokens, ``D`` width of a
-module's input. Row ``i`` of a batch belongs to slot ``rows[i]``; slot -1 is the bare base.
+Shapes: ``U`` slots, ``P`` parameters of a slot, ``B`` rows of a batch, ``T`` tokens, ``N`` tokens
+without padding, ``D`` input width of a module. Row ``i`` of a batch belongs to slot ``rows[i]``;
+slot -1 is the bare base.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from idiolect.prompts.chat_template import encode_invocation, find_invocation
 V_co = TypeVar("V_co", covariant=True)
 
 Dropout = Callable[[Tensor, int], Tensor]
-"""Takes a module's input [B, T, D] and the module's number, returns it with entries dropped."""
+"""(input of a module [B, T, D], number of the module) -> the input with entries dropped."""
 
 
 class TrainableStack(ABC, Generic[V_co]):
-    """``U`` slots of numbers that act in one forward of the base, each on its own rows.
+    """``U`` slots of parameters that one forward of the base applies, each slot to its own rows.
 
-    ``weights`` and ``grads`` are [U, P]: all numbers of slot ``u`` lie in row ``u``, so an
-    optimizer works on one person's row as a whole, from column ``trained_from`` on. A subclass
-    says what the numbers mean (``V_co``: what one row becomes) and how they act.
+    ``weights`` and ``grads`` are [U, P]: row ``u`` holds all parameters of slot ``u``, so an
+    optimizer updates one person's row as a whole, from column ``trainable_offset`` on. A subclass
+    defines the value that one row stands for (``V_co``), and the forward hooks.
     """
 
     def __init__(
@@ -41,8 +42,8 @@ class TrainableStack(ABC, Generic[V_co]):
         dtype: torch.dtype | None = None,
         active: Literal["all", "answer"] = "all",
     ) -> None:
-        """Allocate zeros for ``slots`` rows of ``size`` numbers, in fp32 (fp64 if the base is)
-        unless ``dtype`` says otherwise."""
+        """Allocates zeros for ``slots`` rows of ``size`` parameters, in ``dtype`` or by default in
+        fp32 (fp64 if the base is fp64)."""
         if dtype is None:
             dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
         self.base = base
@@ -51,7 +52,8 @@ class TrainableStack(ABC, Generic[V_co]):
         self.trainable_offset = 0
         self.invocation = encode_invocation(base.tokenizer) if active == "answer" else ()
         self._autograd_anchor = torch.zeros((), dtype=dtype, device=base.device)
-        """A leaf that makes autograd run the hooks' backward though no weight requires grad."""
+        """A leaf that requires grad in training, so that autograd runs the hooks' backward although
+        no weight of the base requires grad."""
 
     @property
     def num_slots(self) -> int:
@@ -59,13 +61,13 @@ class TrainableStack(ABC, Generic[V_co]):
         return self.weights.shape[0]
 
     def train(self) -> Self:
-        """Let ``backward`` add gradients to ``grads`` [U, P]."""
+        """Allocates ``grads`` [U, P], to which ``backward`` then adds gradients."""
         self.grads = torch.zeros_like(self.weights)
         self._autograd_anchor.requires_grad_()
         return self
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss to ``grads``, each slot's in its own row."""
+        """Adds the gradients of a loss to ``grads``, each slot's in its own row."""
         assert self.grads is not None
         loss.backward()
         self._autograd_anchor.grad = None
@@ -77,51 +79,53 @@ class TrainableStack(ABC, Generic[V_co]):
     def token_mask(
         self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
     ) -> Tensor | None:
-        """On which tokens of these prompts the slots act [B, width, 1]; ``None`` means on all.
+        """Returns a mask [B, width, 1] that is 1 on the tokens on which the slots act; None means
+        on all tokens.
 
-        ``left``: the rows are padded on the left. Raises UsageError for a text that asks for no
-        answer.
+        ``ids``: the prompts, one per row. ``left``: rows are padded on the left. Raises UsageError
+        if a prompt does not ask for an answer.
         """
         if not self.invocation:
             return None
-        out = torch.zeros(len(ids), width, 1, dtype=self.weights.dtype)
+        mask_BT1 = torch.zeros(len(ids), width, 1, dtype=self.weights.dtype)
         for row, tokens in enumerate(ids):
             start = find_invocation(tokens, self.invocation)
-            out[row, (width - len(tokens) if left else 0) + start :] = 1
-        return out.to(self.base.device)
+            mask_BT1[row, (width - len(tokens) if left else 0) + start :] = 1
+        return mask_BT1.to(self.base.device)
 
     @abstractmethod
     def load_slot(self, slot: int, adapter: Adapter) -> None:
-        """Set a slot to what a person starts from: their adapter, or what is trained beside it.
+        """Sets a slot to a person's adapter, or to the parameters that are trained on top of it.
 
-        Raises as ``Adapter.check``; the slot is then as it was.
+        Raises as ``Adapter.check_matches_base``; the slot is then unchanged.
         """
 
     @abstractmethod
     def from_row(self, row: Tensor) -> V_co:
-        """What a row [P] of this stack holds, as a value that shares the row's memory."""
+        """Returns the value that a row [P] of this stack stands for; it shares the row's memory."""
 
     @abstractmethod
     def activate(
         self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
     ) -> AbstractContextManager[None]:
-        """While inside, the base's forward adds to batch row ``i`` what slot ``rows[i]`` holds.
+        """Inside the context, the base's forward applies slot ``rows[i]`` to batch row ``i``.
 
-        ``rows``: [B] long, -1 for the bare base. ``active``: as ``active`` returns it. The base's
-        own weights are never touched.
+        ``rows``: [B] long, -1 for the bare base. ``active``: what ``token_mask`` returned. The
+        base's own weights do not change.
         """
 
     def activate_packed(
         self, slots: Sequence[int], sizes: Sequence[int]
     ) -> AbstractContextManager[None]:
-        """While inside, the base's forward of tokens [1, N] adds to the first ``sizes[0]`` of them
-        what slot ``slots[0]`` holds, and so on; each slot comes once.
+        """Inside the context, the base's forward of tokens [1, N] applies slot ``slots[0]`` to the
+        first ``sizes[0]`` tokens, slot ``slots[1]`` to the next ``sizes[1]``, and so on.
 
-        Only stacks of kinds that say so have it; others raise NotImplementedError.
+        Each slot occurs once. Only kinds with ``KindSpec.packs`` implement this; other stacks raise
+        NotImplementedError.
         """
         raise NotImplementedError(f"{type(self).__name__} runs padded rows only")
 
 
 def slots_of(people: Sequence[str], slots: Mapping[str, int], device: torch.device) -> Tensor:
-    """Each row's slot [B], -1 for people without an adapter."""
+    """Returns the slot of each row [B]; -1 for people without an adapter."""
     return torch.tensor([slots.get(p, -1) for p in people], dtype=torch.long, device=device)

@@ -1,9 +1,10 @@
-"""The gates of sharers: as a value, and many stacked for one forward.
+"""The gates of sharers (Per-Pcs): one sharer's gates as a value, and the gates of many in a stack.
 
-A gate opens a module's frozen adapter token by token (``gated.py``). What it learned is in which
-activations it opens: the direction of ``g``, by which pieces are chosen later.
+A gate scales a module's frozen adapter token by token (``ops_gated.py``). Its direction ``g`` shows
+on which activations it opens; assembly later chooses pieces by it.
 
-Shapes: ``U`` slots, ``B`` rows of a batch, ``D`` width of a module's input.
+Shapes: ``U`` slots, ``P`` parameters of a slot, ``B`` rows of a batch, ``D`` input width of a
+module.
 """
 
 from __future__ import annotations
@@ -33,47 +34,47 @@ from idiolect.models.base import Base
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateVectors:
-    """One sharer's gates: per site path a vector g [D]."""
+    """One sharer's gates: a vector g [D] for each module path."""
 
     config: LoraConfig
-    """Of the adapter that they open."""
+    """The config of the adapter that they scale."""
     base: str
-    """The identity of the base that they were trained on."""
+    """The identity of the base on which they were trained."""
     vectors: Mapping[str, Tensor]
 
     @property
     def defect(self) -> str | None:
-        """Which gate says nothing and why, ``None`` where all are of use: only directions around
-        the mean are compared, so all entries alike are as none."""
+        """The first unusable gate and why, None if all are usable. Assembly compares directions
+        around the mean, so a gate with all entries equal has no direction."""
         for path, gate in self.vectors.items():
             if not torch.isfinite(gate).all():
-                return f"of {path} holds a number that is not finite"
+                return f"of {path} contains a number that is not finite"
             if bool((gate == gate[0]).all()):
-                return f"of {path} has the same in all entries, {float(gate[0]):g}"
+                return f"of {path} has the same value in all entries, {float(gate[0]):g}"
         return None
 
     def check_matches_base(self, base: Base, config: LoraConfig | None = None) -> GateVectors:
-        """Themselves, if they fit the base (and adapters of the config's kind).
+        """Returns the gates themselves if they fit the base (and the config, if given).
 
-        Raises MismatchError for another base, kind or shape, IntegrityError for a gate that is not
-        finite or says nothing.
+        Raises MismatchError for another base, kind or shape, IntegrityError if a gate has a defect.
         """
         if config is not None and not config.is_same_kind(self.config):
             raise MismatchError(
-                f"gates are for adapters with {self.config.description}; here is "
+                f"gates are for adapters with {self.config.description}, expected "
                 f"{config.description}"
             )
         if self.base != base.identity:
             raise MismatchError(
-                f"gates were made for base {self.base[:12]}, this is {base.identity[:12]} "
-                f"({base.name}); load the base they were trained on"
+                f"gates were made for base {self.base[:12]}, but this base is "
+                f"{base.identity[:12]} ({base.name}); load the base they were trained on"
             )
+        # Compare paths and shapes together; name the first difference.
         found = {path: tuple(gate.shape) for path, gate in self.vectors.items()}
-        wanted = {site.path: (site.inputs,) for site in target_modules(base.model, self.config)}
-        if found != wanted:
-            odd = min(path for path, _ in found.items() ^ wanted.items())
+        expected = {site.path: (site.inputs,) for site in target_modules(base.model, self.config)}
+        if found != expected:
+            path = min(path for path, _ in found.items() ^ expected.items())
             raise MismatchError(
-                f"gate {odd}: shape {found.get(odd)}, the base needs {wanted.get(odd)}"
+                f"gate {path}: shape {found.get(path)}, the base needs {expected.get(path)}"
             )
         if self.defect:
             raise IntegrityError(f"the gate {self.defect}")
@@ -81,10 +82,10 @@ class GateVectors:
 
 
 class GateVectorStack(TrainableStack[GateVectors]):
-    """The gates of ``U`` slots, views of one buffer, beside each slot's frozen adapter.
+    """The gates of ``U`` slots in one buffer, next to each slot's frozen adapter.
 
-    ``weights`` and ``grads`` are [U, P]: all gates of slot ``u`` lie in row ``u``, in the order of
-    the sites, and all of it is trained.
+    ``weights`` and ``grads`` are [U, P]: row ``u`` holds all gates of slot ``u`` in the order of
+    the modules, and all of it is trained.
     """
 
     def __init__(self, base: Base, config: LoraConfig, slots: int) -> None:
@@ -94,24 +95,25 @@ class GateVectorStack(TrainableStack[GateVectors]):
         super().__init__(base, slots=slots, size=sum(site.inputs for site in self.target_modules))
 
     def _split_buffer(self, buffer: Tensor) -> dict[str, Tensor]:
-        """Per site the gates [U, D] of a [U, P] buffer."""
+        """Returns the gates [U, D] of each module as views of a [U, P] buffer."""
         parts = buffer.split([site.inputs for site in self.target_modules], dim=1)
         return {site.path: part for site, part in zip(self.target_modules, parts, strict=True)}
 
     def token_mask(
         self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
     ) -> Tensor | None:
-        """On which tokens adapters and gates act, as ``Stack.active``."""
+        """As ``TrainableStack.token_mask``; gates act on the same tokens as the adapters."""
         return self.lora_stack.token_mask(ids, width, left=left)
 
     @torch.no_grad()
     def load_slot(self, slot: int, adapter: Adapter) -> None:
-        """Seat a sharer: their adapter, and gates of zero; raises as ``Adapter.check``."""
+        """Loads a sharer's adapter and sets the gates to zero; raises as
+        ``Adapter.check_matches_base``."""
         self.lora_stack.load_slot(slot, adapter)
         self.weights[slot].zero_()
 
     def from_row(self, row: Tensor) -> GateVectors:
-        """The gates in a row [P] as this stack lays it out; share the row's memory."""
+        """Returns the gates in a row [P] of this stack; they share the row's memory."""
         vectors = {path: gate[0] for path, gate in self._split_buffer(row[None]).items()}
         return GateVectors(config=self.config, base=self.base.identity, vectors=vectors)
 
@@ -119,18 +121,20 @@ class GateVectorStack(TrainableStack[GateVectors]):
     def activate(
         self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
     ) -> Iterator[None]:
-        """While inside, the base's forward adds to row ``i`` the gated adapter of slot ``rows[i]``.
+        """Inside the context, the base's forward adds the gated adapter of slot ``rows[i]`` to row
+        ``i``.
 
-        As ``Stack.applied``; a frozen adapter is run without dropout.
+        As ``TrainableStack.activate``, but the frozen adapter runs without dropout.
         """
         assert dropout is None
-        kept = (rows >= 0).to(self.weights.dtype) * self.config.scale
-        whose = SlotIndex(rows.clamp_min(0), kept[:, None, None], active)
+        # Rows of the bare base use slot 0 at scale 0.
+        scale_B = (rows >= 0).to(self.weights.dtype) * self.config.scale
+        slot_index = SlotIndex(rows.clamp_min(0), scale_B[:, None, None], active)
         gates = self._split_buffer(self.weights.to(self.base.dtype))
         grads = self._split_buffer(self.grads) if self.grads is not None else {}
         hooks = {
             path: self._make_hook(
-                GatedLoraWeights(gate, *self.lora_stack.pairs[path], grads.get(path)), whose
+                GatedLoraWeights(gate, *self.lora_stack.pairs[path], grads.get(path)), slot_index
             )
             for path, gate in gates.items()
         }
@@ -138,7 +142,7 @@ class GateVectorStack(TrainableStack[GateVectors]):
             yield
 
     def _make_hook(self, module: GatedLoraWeights, rows: SlotIndex) -> Hook:
-        """A forward hook that adds each row's own gated update to a module's output."""
+        """Returns a forward hook that adds each row's gated update to a module's output."""
 
         def add_update(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             if not self._is_training:

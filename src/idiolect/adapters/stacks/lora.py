@@ -1,7 +1,8 @@
-"""Many people's adapters in one forward: stacked tensors, and the hooks that apply them.
+"""The LoRA adapters of many people in one forward: stacked tensors, and the hooks that apply them.
 
-Shapes: ``U`` slots, ``B`` rows of a batch, ``T`` tokens, ``D``/``O`` widths in and out, ``R`` rank.
-Row ``i`` of a batch belongs to slot ``rows[i]``; slot -1 is the bare base.
+Shapes: ``U`` slots, ``P`` parameters of a slot, ``B`` rows of a batch, ``T`` tokens, ``N`` tokens
+without padding, ``D``/``O`` input and output width of a module, ``R`` rank. Row ``i`` of a batch
+belongs to slot ``rows[i]``; slot -1 is the bare base.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ from idiolect.models.base import Base
 
 
 class LoraStack(TrainableStack[LoraAdapter]):
-    """The adapters of ``U`` slots: per site A [U, R, D] and B [U, O, R], views of one buffer each.
+    """The LoRA adapters of ``U`` slots: A [U, R, D] and B [U, O, R] of each module as views of one
+    buffer.
 
-    ``weights`` and ``grads`` are [U, P]: everything of slot ``u`` lies in row ``u``, all A before
-    all B, so an optimizer works on a person's row as a whole, from ``trained_from`` on.
+    ``weights`` and ``grads`` are [U, P]: row ``u`` holds everything of slot ``u``, all A before all
+    B, so an optimizer updates one person's row as a whole, from column ``trainable_offset`` on.
     """
 
     def __init__(
@@ -52,11 +54,12 @@ class LoraStack(TrainableStack[LoraAdapter]):
         size = sum(config.rank * (s.inputs + s.outputs) for s in self.target_modules)
         super().__init__(base, slots=slots, size=size, dtype=dtype, active=config.active)
         self.pairs: dict[str, tuple[Tensor, Tensor]] = self._split_buffer(self.weights)
+        # A shared A is frozen: only the columns of B, which come after all A, are trained.
         all_a = config.rank * sum(s.inputs for s in self.target_modules)
         self.trainable_offset = all_a if config.shared_a else 0
 
     def _split_buffer(self, buffer: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Per site the views (A [U, R, D], B [U, O, R]) of a [U, P] buffer."""
+        """Returns the views (A [U, R, D], B [U, O, R]) of each module into a [U, P] buffer."""
         rank = self.config.rank
         a_sizes = [rank * site.inputs for site in self.target_modules]
         b_sizes = [rank * site.outputs for site in self.target_modules]
@@ -70,15 +73,15 @@ class LoraStack(TrainableStack[LoraAdapter]):
 
     @torch.no_grad()
     def load_slot(self, slot: int, adapter: Adapter) -> None:
-        """Copy an adapter into a slot; raises as ``Adapter.check``."""
+        """Copies an adapter into a slot; raises as ``Adapter.check_matches_base``."""
         adapter = require_lora(adapter.check_matches_base(self.base, self.config))
         for path, (a, b) in self.pairs.items():
-            theirs = adapter.pairs[path]
-            a[slot].copy_(theirs[0])
-            b[slot].copy_(theirs[1])
+            source = adapter.pairs[path]
+            a[slot].copy_(source[0])
+            b[slot].copy_(source[1])
 
     def from_row(self, row: Tensor) -> LoraAdapter:
-        """The adapter in a row [P] as this stack lays it out; shares the row's memory."""
+        """Returns the adapter in a row [P] of this stack; it shares the row's memory."""
         views = self._split_buffer(row[None])
         pairs = {path: (a[0], b[0]) for path, (a, b) in views.items()}
         return LoraAdapter(config=self.config, base=self.base.identity, pairs=pairs)
@@ -87,59 +90,65 @@ class LoraStack(TrainableStack[LoraAdapter]):
     def activate(
         self, rows: Tensor, *, active: Tensor | None = None, dropout: Dropout | None = None
     ) -> Iterator[None]:
-        """While inside, the base's forward adds to row ``i`` the adapter of slot ``rows[i]``.
+        """Inside the context, the base's forward adds the adapter of slot ``rows[i]`` to row ``i``.
 
-        ``rows``: [B] long, -1 for the bare base. ``active``: as ``active`` gives it. The base's own
-        weights are never touched.
+        ``rows``: [B] long, -1 for the bare base. ``active``: what ``token_mask`` returned. The
+        base's own weights do not change.
         """
-        kept = (rows >= 0).to(self.weights.dtype) * self.config.scale
-        whose = SlotIndex(rows.clamp_min(0), kept[:, None, None], active)
+        # Rows of the bare base use slot 0 at scale 0.
+        scale_B = (rows >= 0).to(self.weights.dtype) * self.config.scale
+        slot_index = SlotIndex(rows.clamp_min(0), scale_B[:, None, None], active)
         with self._register_hooks(
-            lambda pair, number: self._make_hook(pair, whose, number, dropout)
+            lambda pair, number: self._make_hook(pair, slot_index, number, dropout)
         ):
             yield
 
     @contextmanager
     def activate_packed(self, slots: Sequence[int], sizes: Sequence[int]) -> Iterator[None]:
-        """While inside, the base's forward of tokens [1, N] adds to the first ``sizes[0]`` of them
-        the adapter of slot ``slots[0]``, and so on; each slot comes once."""
+        """Inside the context, the base's forward of tokens [1, N] adds the adapter of slot
+        ``slots[0]`` to the first ``sizes[0]`` tokens, that of ``slots[1]`` to the next
+        ``sizes[1]``, and so on; each slot occurs once."""
         tokens = TokenGroups.from_slots(slots, sizes, self.config.scale, self.weights)
         with self._register_hooks(lambda pair, _: self._make_packed_hook(pair, tokens)):
             yield
 
     @contextmanager
     def _register_hooks(self, hook: Callable[[LoraWeights, int], Hook]) -> Iterator[None]:
-        """While inside, every site has the forward hook made of its pair and number."""
+        """Inside the context, each module has the forward hook that ``hook`` makes from its weights
+        and number."""
         grads = self._split_buffer(self.grads) if self.grads is not None else {}
+        # The hooks compute in the base's dtype; gradients are added in the dtype of ``weights``.
         cast = self._split_buffer(self.weights.to(self.base.dtype))
         hooks: dict[str, Hook] = {}
-        for number, site in enumerate(self.target_modules):
-            grad_a, grad_b = grads.get(site.path, (None, None))
-            pair = LoraWeights(*cast[site.path], None if self.config.shared_a else grad_a, grad_b)
-            hooks[site.path] = hook(pair, number)
+        for number, module in enumerate(self.target_modules):
+            grad_a, grad_b = grads.get(module.path, (None, None))
+            pair = LoraWeights(*cast[module.path], None if self.config.shared_a else grad_a, grad_b)
+            hooks[module.path] = hook(pair, number)
         with forward_hooks(self.base.model, hooks):
             yield
 
     def _make_hook(
         self, pair: LoraWeights, rows: SlotIndex, number: int, dropout: Dropout | None
     ) -> Hook:
-        """A forward hook that adds each row's own ``scale * B A x`` to a module's output."""
+        """Returns a forward hook that adds each row's ``scale * B A x`` to a module's output."""
 
         def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            x = inputs[0] if dropout is None else dropout(inputs[0], number)
+            x_BTD = inputs[0] if dropout is None else dropout(inputs[0], number)
             if not self._is_training:
-                return lora_forward(output, x, pair, rows)
-            return lora_forward_autograd(self._autograd_anchor, output, x, pair, rows)
+                return lora_forward(output, x_BTD, pair, rows)
+            return lora_forward_autograd(self._autograd_anchor, output, x_BTD, pair, rows)
 
         return add_update
 
     def _make_packed_hook(self, pair: LoraWeights, tokens: TokenGroups) -> Hook:
-        """The same for tokens of a single row."""
+        """The same for the tokens of one packed row."""
 
         def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            x, out = inputs[0][0], output[0]
+            x_ND, out_NO = inputs[0][0], output[0]
             if not self._is_training:
-                return packed_lora_forward(out, x, pair, tokens)[None]
-            return packed_lora_forward_autograd(self._autograd_anchor, out, x, pair, tokens)[None]
+                return packed_lora_forward(out_NO, x_ND, pair, tokens)[None]
+            return packed_lora_forward_autograd(self._autograd_anchor, out_NO, x_ND, pair, tokens)[
+                None
+            ]
 
         return add_update

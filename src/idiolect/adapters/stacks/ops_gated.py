@@ -1,9 +1,11 @@
-"""The arithmetic of gates on many people's LoRA at one module, forward and backward, by hand.
+"""Forward and backward of many people's gated LoRA at one module (Per-Pcs).
 
-``out_i + scale * sigmoid(x_i . g_u) * B_u A_u x_i`` for row ``i`` of slot ``u``, one sigmoid a
-token (Per-Pcs). The gates' gradients go straight into the stack's buffer; A and B are frozen.
+Computes ``out_i + scale * sigmoid(x_i . g_u) * B_u A_u x_i`` for row ``i`` of slot ``u``, with one
+sigmoid per token. Only gates are trained: their gradients are added to the stack's buffer directly,
+and A and B are frozen.
 
-Shapes: ``U`` slots, ``B`` rows of a batch, ``T`` tokens, ``D``/``O`` widths in and out, ``R`` rank.
+Shapes: ``U`` slots, ``B`` rows of a batch, ``T`` tokens, ``D``/``O`` input and output width of the
+module, ``R`` rank.
 """
 
 from __future__ import annotations
@@ -19,20 +21,20 @@ from idiolect.adapters.stacks.ops_padded import SlotIndex
 
 @dataclass(frozen=True, slots=True)
 class GatedLoraWeights:
-    """One module's gates g [U, D], A [U, R, D] and B [U, O, R], all in the base's type."""
+    """One module's gates g [U, D], A [U, R, D] and B [U, O, R], all in the base's dtype."""
 
     gate: Tensor
     a: Tensor
     b: Tensor
     grad: Tensor | None = None
-    """Where the gates' gradients are added up [U, D], in the stack's type."""
+    """The buffer for the gates' gradients [U, D], in the stack's dtype."""
 
     def compute_gates(self, x: Tensor, rows: SlotIndex) -> tuple[Tensor, Tensor]:
-        """``A x`` [B, T, R] and ``sigmoid(x.g)`` [B, T, 1], wide: near 0 a gate's effect on the
-        sigmoid is lost in bf16."""
-        hidden = torch.bmm(x, self.a.index_select(0, rows.slot).transpose(1, 2))
-        dots = torch.bmm(x, self.gate.index_select(0, rows.slot)[:, :, None])
-        return _upcast(hidden), torch.sigmoid(_upcast(dots))
+        """Returns ``A x`` [B, T, R] and ``sigmoid(x . g)`` [B, T, 1], both in fp32 or wider: bf16
+        would lose the effect of gates near 0."""
+        hidden_BTR = torch.bmm(x, self.a.index_select(0, rows.slot).transpose(1, 2))
+        dots_BT1 = torch.bmm(x, self.gate.index_select(0, rows.slot)[:, :, None])
+        return _upcast(hidden_BTR), torch.sigmoid(_upcast(dots_BT1))
 
 
 def _upcast(x: Tensor) -> Tensor:
@@ -40,51 +42,62 @@ def _upcast(x: Tensor) -> Tensor:
 
 
 def gated_lora_forward(out: Tensor, x: Tensor, module: GatedLoraWeights, rows: SlotIndex) -> Tensor:
-    """``out`` [B, T, O] with every row's own gated update of ``x`` [B, T, D]; no gradients."""
+    """Returns ``out`` [B, T, O] plus each row's gated update of ``x`` [B, T, D], without
+    gradients."""
     return _add_gated_update(out, *module.compute_gates(x, rows), module, rows)
 
 
 def _add_gated_update(
-    out: Tensor, hidden: Tensor, open_: Tensor, module: GatedLoraWeights, rows: SlotIndex
+    out: Tensor, hidden_BTR: Tensor, gate_BT1: Tensor, module: GatedLoraWeights, rows: SlotIndex
 ) -> Tensor:
-    inner = (hidden * open_ * rows.compute_token_scale(hidden)).to(out.dtype)
-    return torch.baddbmm(out, inner, module.b.index_select(0, rows.slot).transpose(1, 2))
+    gated_BTR = (hidden_BTR * gate_BT1 * rows.compute_token_scale(hidden_BTR)).to(out.dtype)
+    return torch.baddbmm(out, gated_BTR, module.b.index_select(0, rows.slot).transpose(1, 2))
 
 
 class _GatedLoraFunction(torch.autograd.Function):
-    """``add_gated`` with gradients. ``anchor`` is a leaf that makes autograd come by where nothing
-    else that enters requires gradients."""
+    """``gated_lora_forward`` with gradients.
+
+    ``anchor`` is a leaf that requires grad. Without it, autograd would skip the backward of the
+    first adapted layer, because none of its other inputs requires grad.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, anchor: Tensor, out: Tensor, x: Tensor, module: GatedLoraWeights, rows: SlotIndex
     ) -> Tensor:
-        hidden, open_ = module.compute_gates(x, rows)
-        ctx.save_for_backward(x, hidden, open_)
+        hidden_BTR, gate_BT1 = module.compute_gates(x, rows)
+        ctx.save_for_backward(x, hidden_BTR, gate_BT1)
         ctx.module, ctx.rows = module, rows
-        return _add_gated_update(out, hidden, open_, module, rows)
+        return _add_gated_update(out, hidden_BTR, gate_BT1, module, rows)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (dy,) = grads
-        x, hidden, open_ = ctx.saved_tensors
+        (dout_BTO,) = grads
+        x_BTD, hidden_BTR, gate_BT1 = ctx.saved_tensors
         module, rows = cast("GatedLoraWeights", ctx.module), cast("SlotIndex", ctx.rows)
-        inner = _upcast(torch.bmm(dy, module.b.index_select(0, rows.slot)))  # [B, T, R]
-        inner = inner * (open_ * rows.compute_token_scale(inner))
-        # sigmoid' = sigmoid * (1 - sigmoid), and one sigmoid is in ``inner`` already.
-        dots = ((inner * hidden).sum(-1, keepdim=True) * (1 - open_)).to(x.dtype)  # [B, T, 1]
+        # The gradient with respect to A x: scale * gate * B^T dout.
+        dhidden_BTR = _upcast(torch.bmm(dout_BTO, module.b.index_select(0, rows.slot)))
+        dhidden_BTR = dhidden_BTR * (gate_BT1 * rows.compute_token_scale(dhidden_BTR))
+        # The gradient with respect to x . g. sigmoid' = sigmoid * (1 - sigmoid), and ``dhidden``
+        # already has one factor sigmoid.
+        ddots_BT1 = ((dhidden_BTR * hidden_BTR).sum(-1, keepdim=True) * (1 - gate_BT1)).to(
+            x_BTD.dtype
+        )
         assert module.grad is not None
-        by_row = torch.bmm(dots.transpose(1, 2), x)[:, 0]  # [B, D]
-        module.grad.index_add_(0, rows.slot, by_row.to(module.grad.dtype))
-        dx = None
+        dgate_BD = torch.bmm(ddots_BT1.transpose(1, 2), x_BTD)[:, 0]
+        module.grad.index_add_(0, rows.slot, dgate_BD.to(module.grad.dtype))
+        dx_BTD = None
         if ctx.needs_input_grad[2]:
-            dx = torch.bmm(inner.to(x.dtype), module.a.index_select(0, rows.slot))
-            dx = torch.baddbmm(dx, dots, module.gate.index_select(0, rows.slot)[:, None])
-        return None, dy, dx, None, None
+            # x acts through A x and through x . g.
+            dx_BTD = torch.bmm(dhidden_BTR.to(x_BTD.dtype), module.a.index_select(0, rows.slot))
+            dx_BTD = torch.baddbmm(
+                dx_BTD, ddots_BT1, module.gate.index_select(0, rows.slot)[:, None]
+            )
+        return None, dout_BTO, dx_BTD, None, None
 
 
 def gated_lora_forward_autograd(
     anchor: Tensor, out: Tensor, x: Tensor, module: GatedLoraWeights, rows: SlotIndex
 ) -> Tensor:
-    """``add_gated``, whose backward adds the gates' gradients to the module's buffer."""
+    """``gated_lora_forward`` whose backward adds the gates' gradients to ``module.grad``."""
     return cast("Tensor", _GatedLoraFunction.apply(anchor, out, x, module, rows))

@@ -1,7 +1,11 @@
-"""The arithmetic of many people's LoRA at one module, forward and backward, by hand.
+"""Forward and backward of many people's LoRA at one module, on padded rows.
 
-``out_i + scale * B_u A_u x_i`` for row ``i`` of slot ``u``. Gradients go straight into the buffers
-of the stack: autograd would hold a copy of every matrix for every row, and add up in bf16.
+Computes ``out_i + scale * B_u A_u x_i`` for row ``i`` of slot ``u``. The backward is written by
+hand and adds gradients to the stack's buffers directly. Autograd would keep a copy of each matrix
+for each row and add up in bf16.
+
+Shapes: ``U`` slots, ``B`` rows of a batch, ``T`` tokens, ``D``/``O`` input and output width of the
+module, ``R`` rank.
 """
 
 from __future__ import annotations
@@ -15,18 +19,20 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class SlotIndex:
-    """Whose rows they are, and on which of their tokens adapters act."""
+    """The slot of each row, and the tokens on which adapters act."""
 
     slot: Tensor
-    """Each row's slot [B], long; the bare base's rows name any."""
+    """Each row's slot [B], long; any slot for rows of the bare base."""
     scale: Tensor
-    """What each row's update is multiplied with [B, 1, 1]; 0 for the bare base."""
+    """The factor of each row's update [B, 1, 1]; 0 for the bare base."""
     token_mask: Tensor | None = None
-    """[B, T, 1], 1 where the adapter acts; ``None`` everywhere. A forward of another length is a
-    later step of generation, whose tokens stand behind: there it acts."""
+    """[B, T, 1], 1 on tokens where the adapter acts; None for all. A forward of another length is a
+    later step of generation: its tokens come after the prompt, so the adapter acts on all of
+    them."""
 
     def compute_token_scale(self, like: Tensor) -> Tensor:
-        """What the update of every token is multiplied with [B, 1 or T, 1], as ``like``."""
+        """Returns the factor of each token's update [B, 1 or T, 1], in the dtype of ``like`` [B, T,
+        R]."""
         scale = self.scale.to(like.dtype)
         if self.token_mask is None or self.token_mask.shape[1] != like.shape[1]:
             return scale
@@ -35,57 +41,62 @@ class SlotIndex:
 
 @dataclass(frozen=True, slots=True)
 class LoraWeights:
-    """One module's adapters: A [U, R, D] and B [U, O, R] in the base's type."""
+    """One module's adapters: A [U, R, D] and B [U, O, R] in the base's dtype."""
 
     a: Tensor
     b: Tensor
     grad_a: Tensor | None = None
-    """Where gradients are added up [U, R, D] in the stack's type; ``None`` where A is frozen."""
+    """The buffer for A's gradients [U, R, D], in the stack's dtype; None if A is frozen."""
     grad_b: Tensor | None = None
+    """The buffer for B's gradients [U, O, R]."""
 
 
 def lora_forward(out: Tensor, x: Tensor, pair: LoraWeights, rows: SlotIndex) -> Tensor:
-    """``out`` [B, T, O] with every row's own update of ``x`` [B, T, D]; no gradients."""
-    hidden = torch.bmm(x, pair.a.index_select(0, rows.slot).transpose(1, 2))
-    hidden = hidden * rows.compute_token_scale(hidden)
-    return torch.baddbmm(out, hidden, pair.b.index_select(0, rows.slot).transpose(1, 2))
+    """Returns ``out`` [B, T, O] plus each row's update of ``x`` [B, T, D], without gradients."""
+    hidden_BTR = torch.bmm(x, pair.a.index_select(0, rows.slot).transpose(1, 2))
+    hidden_BTR = hidden_BTR * rows.compute_token_scale(hidden_BTR)
+    return torch.baddbmm(out, hidden_BTR, pair.b.index_select(0, rows.slot).transpose(1, 2))
 
 
 class _LoraFunction(torch.autograd.Function):
-    """``add_lora`` with gradients. ``anchor`` is a leaf that makes autograd come by where nothing
-    else that enters requires gradients."""
+    """``lora_forward`` with gradients.
+
+    ``anchor`` is a leaf that requires grad. Without it, autograd would skip the backward of the
+    first adapted layer, because none of its other inputs requires grad.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, anchor: Tensor, out: Tensor, x: Tensor, pair: LoraWeights, rows: SlotIndex
     ) -> Tensor:
-        hidden = torch.bmm(x, pair.a.index_select(0, rows.slot).transpose(1, 2))
-        hidden = hidden * rows.compute_token_scale(hidden)
-        ctx.save_for_backward(x, hidden)
+        hidden_BTR = torch.bmm(x, pair.a.index_select(0, rows.slot).transpose(1, 2))
+        hidden_BTR = hidden_BTR * rows.compute_token_scale(hidden_BTR)
+        ctx.save_for_backward(x, hidden_BTR)
         ctx.pair, ctx.rows = pair, rows
-        return torch.baddbmm(out, hidden, pair.b.index_select(0, rows.slot).transpose(1, 2))
+        return torch.baddbmm(out, hidden_BTR, pair.b.index_select(0, rows.slot).transpose(1, 2))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (dy,) = grads
-        x, hidden = ctx.saved_tensors
+        (dout_BTO,) = grads
+        x_BTD, hidden_BTR = ctx.saved_tensors
         pair, rows = cast("LoraWeights", ctx.pair), cast("SlotIndex", ctx.rows)
         if pair.grad_b is not None:
-            by_row = torch.bmm(hidden.transpose(1, 2), dy).transpose(1, 2)  # [B, O, R]
-            pair.grad_b.index_add_(0, rows.slot, by_row.to(pair.grad_b.dtype))
-        inner = torch.bmm(dy, pair.b.index_select(0, rows.slot))  # [B, T, R]
-        inner = inner * rows.compute_token_scale(inner)
+            # The scale of B's gradient is already in ``hidden``. Rows of one slot add up.
+            db_BOR = torch.bmm(hidden_BTR.transpose(1, 2), dout_BTO).transpose(1, 2)
+            pair.grad_b.index_add_(0, rows.slot, db_BOR.to(pair.grad_b.dtype))
+        dhidden_BTR = torch.bmm(dout_BTO, pair.b.index_select(0, rows.slot))
+        dhidden_BTR = dhidden_BTR * rows.compute_token_scale(dhidden_BTR)
         if pair.grad_a is not None:
-            by_row = torch.bmm(inner.transpose(1, 2), x)  # [B, R, D]
-            pair.grad_a.index_add_(0, rows.slot, by_row.to(pair.grad_a.dtype))
-        dx = None
+            da_BRD = torch.bmm(dhidden_BTR.transpose(1, 2), x_BTD)
+            pair.grad_a.index_add_(0, rows.slot, da_BRD.to(pair.grad_a.dtype))
+        dx_BTD = None
         if ctx.needs_input_grad[2]:
-            dx = torch.bmm(inner, pair.a.index_select(0, rows.slot))
-        return None, dy, dx, None, None
+            dx_BTD = torch.bmm(dhidden_BTR, pair.a.index_select(0, rows.slot))
+        return None, dout_BTO, dx_BTD, None, None
 
 
 def lora_forward_autograd(
     anchor: Tensor, out: Tensor, x: Tensor, pair: LoraWeights, rows: SlotIndex
 ) -> Tensor:
-    """``add_lora``, whose backward adds A's and B's gradients to the pair's buffers."""
+    """``lora_forward`` whose backward adds the gradients of A and B to the pair's buffers."""
     return cast("Tensor", _LoraFunction.apply(anchor, out, x, pair, rows))

@@ -1,1 +1,1 @@
-"""The adapter store on disk."""
+"""The store of many people's adapters on disk, and what it shares with other stores and pools."""

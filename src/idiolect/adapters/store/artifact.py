@@ -1,7 +1,7 @@
-"""A folder that grows, and the head that says which base, task and kind of adapter it is for.
+"""Base class of folders that are bound to one base, task and kind of adapter by a header file.
 
-The store of adapters, the pool of pieces and the store of recipes are such folders. Knows nothing
-of what they hold beside their head.
+The adapter store, the pool of pieces and the store of recipes are such folders. This module knows
+only the header.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from idiolect.storage.files import is_working_file, read_json
 
 
 class BaseBoundArtifact:
-    """What a head says, as attributes; subclasses say what the folder is."""
+    """A folder with a header whose entries become attributes; subclasses define the contents."""
 
     HEADER_FILE: ClassVar[str]
-    """The head's file."""
+    """The name of the header file."""
     DISPLAY_NAME: ClassVar[str]
-    """What the folder is, for messages."""
+    """The name of the kind of folder, for messages."""
     COMMAND: ClassVar[str]
-    """The verb that makes one, for messages."""
+    """The command that creates such a folder, for messages."""
     FORMAT_VERSION: ClassVar[int] = 1
 
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
@@ -36,37 +36,37 @@ class BaseBoundArtifact:
             self.base = str(head["base"])
             self.base_name = str(head["base_name"])
             self.base_source = str(head["base_source"])
-            """What ``load_base`` was called with: ``default``, a folder or a hub id."""
+            """The argument of ``load_base``: ``default``, a folder or a hub id."""
             self.tokenizer = str(head["tokenizer"])
             self.task = str(head["task"])
             self.adapter_config = config_from_header(head, where=str(folder / self.HEADER_FILE))
             self.settings: Mapping[str, Any] = head["settings"]
-            """The resolved configuration it was made with, plain data."""
+            """The resolved configuration that created the folder, as plain data."""
         except (KeyError, TypeError) as error:
             raise self.make_header_error(error) from error
 
     @property
     def made_by_command(self) -> str:
-        """The verb that makes one."""
+        """The command that creates such a folder."""
         return self.COMMAND
 
     def get_relative_path(self, folder: Path) -> str:
-        """The way here from another folder, for what is made from it to name: it holds where both
-        are moved together."""
+        """Returns the path to this folder relative to ``folder``. A derived artifact stores it, so
+        the reference stays valid if both folders move together."""
         try:
             return os.path.relpath(self.folder, folder)
-        except ValueError:  # there is none between two drives
+        except ValueError:  # Windows: no relative path between two drives
             return str(self.folder.absolute())
 
     def make_header_error(self, why: object) -> IntegrityError:
-        """The error for a head that does not say what it must."""
+        """Returns the error for a header with missing or invalid entries."""
         return IntegrityError(
-            f"{self.folder / self.HEADER_FILE}: not the head of a {self.DISPLAY_NAME} ({why})"
+            f"{self.folder / self.HEADER_FILE}: not a valid {self.DISPLAY_NAME} header ({why})"
         )
 
     @classmethod
     def read_header(cls, folder: Path) -> dict[str, Any]:
-        """The head in a folder; raises MissingError, MismatchError or IntegrityError."""
+        """Reads the header of a folder; raises MissingError, MismatchError or IntegrityError."""
         if not (folder / cls.HEADER_FILE).is_file():
             raise MissingError(
                 f"{folder}: no {cls.DISPLAY_NAME} there; make one: idiolect {cls.COMMAND}"
@@ -74,8 +74,8 @@ class BaseBoundArtifact:
         head = read_json(folder / cls.HEADER_FILE)
         if not isinstance(head, dict) or head.get("format") != cls.FORMAT_VERSION:
             raise MismatchError(
-                f"{folder}: not a {cls.DISPLAY_NAME} of format {cls.FORMAT_VERSION}; made by "
-                "another version"
+                f"{folder}: no {cls.DISPLAY_NAME} of format {cls.FORMAT_VERSION}; another "
+                "version wrote it"
             )
         return head
 
@@ -83,7 +83,7 @@ class BaseBoundArtifact:
     def make_header(
         cls, base: Base, *, source: str, task: str, config: AdapterConfig, settings: object
     ) -> dict[str, Any]:
-        """The head of a new one, plain data."""
+        """Returns the header of a new folder as plain data."""
         return {
             "format": cls.FORMAT_VERSION,
             "base": base.identity,
@@ -99,35 +99,37 @@ class BaseBoundArtifact:
     def check_folder_free(
         cls, folder: Path, *, known: Collection[str] = (), empty: str = ""
     ) -> None:
-        """Raise UsageError where one cannot be made: other files than the ``known`` are there.
+        """Raises UsageError if the folder holds files other than the ``known`` ones.
 
-        ``empty``: a folder within, which may be there without anything in it.
+        ``empty``: a subfolder that may exist if it is empty.
         """
         within = (_list_files(folder / name) for name in (empty,) if empty)
         if any(p.name not in (*known, empty) for p in _list_files(folder)) or any(within):
             raise UsageError(
-                f"{folder}: holds other files and is no {cls.DISPLAY_NAME}; name another folder"
+                f"{folder}: holds other files, but no {cls.DISPLAY_NAME}; name another folder"
             )
 
     def check_compatible(
         self, *, base: str, task: str | None = None, config: AdapterConfig | None = None
     ) -> None:
-        """Raise MismatchError where the folder was made for something else."""
+        """Raises MismatchError if the folder was made for another base, task or kind of adapter."""
         if self.base != base:
             raise MismatchError(
-                f"{self.folder}: made for base {self.base_name} ({self.base[:12]}), this base is "
-                f"{base[:12]}; use --base {self.base_source} or another {self.DISPLAY_NAME}"
+                f"{self.folder}: made for base {self.base_name} ({self.base[:12]}), but this base "
+                f"is {base[:12]}; use --base {self.base_source} or another {self.DISPLAY_NAME}"
             )
         if task is not None and self.task != task:
-            raise MismatchError(f"{self.folder}: made for task {self.task!r}, the data is {task!r}")
+            raise MismatchError(
+                f"{self.folder}: made for task {self.task!r}, but the data is for task {task!r}"
+            )
         if config is not None and not self.adapter_config.is_same_kind(config):
             raise MismatchError(
-                f"{self.folder}: holds adapters of {to_plain(self.adapter_config)}, asked for "
-                f"{to_plain(config)}; use another {self.DISPLAY_NAME}"
+                f"{self.folder}: holds adapters with {to_plain(self.adapter_config)}, but the "
+                f"settings are {to_plain(config)}; use another {self.DISPLAY_NAME}"
             )
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """What stands in a folder, but locks and what is half-written; nothing where there is none."""
+    """Lists the files of a folder without locks and partial files; empty if there is no folder."""
     found = folder.iterdir() if folder.is_dir() else ()
     return [path for path in found if not is_working_file(path.name)]

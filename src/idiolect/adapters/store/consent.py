@@ -1,4 +1,4 @@
-"""Consents of a store's people: who may be named, and where they are recorded."""
+"""Consents of the people in a store, recorded in the store's ledger."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def revoke_store_consent(store: Path, people: Sequence[str], scope: Scope) -> tu
     """See ``api.consent``."""
     opened = AdapterStore.open(store)
     ledger, names = open_ledger(opened), _dedupe_people(people)
+    # People who are no longer in the store may still revoke a consent in the ledger.
     known = set(ledger.read_by_person())
     for person in names:
         if opened.get_record(person) is None and person not in known:
@@ -43,13 +44,13 @@ def revoke_store_consent(store: Path, people: Sequence[str], scope: Scope) -> tu
 
 
 def open_ledger(store: AdapterStore) -> Ledger:
-    """Where a store's events stand."""
+    """Returns the ledger of a store's events."""
     return Ledger(store.folder / "ledger")
 
 
 def _dedupe_people(people: Sequence[str]) -> tuple[str, ...]:
     if not people:
-        raise UsageError("a consent is a person's: name at least one (--person)")
+        raise UsageError("name at least one person who consents (--person)")
     return tuple(dict.fromkeys(people))
 
 

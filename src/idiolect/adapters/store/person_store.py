@@ -1,7 +1,7 @@
-"""What both stores share: one record and one row of numbers for each person, in shards.
+"""Base class of the adapter store and the recipe store: one record and one row of data per person.
 
-A head says what the store is for; people are in ``shards/``, and what a later shard says about a
-person replaces what an earlier one says. Knows nothing of what a row holds.
+A header describes what the store is for. ``shards/`` holds the people; a later shard's entry for a
+person replaces an earlier one's. This module does not know what a row holds.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ R = TypeVar("R", bound=PersonRecord)
 
 
 class PersonStore(BaseBoundArtifact, Generic[R]):
-    """An open store; reading needs no lock, writing happens inside ``writing``.
+    """An open store. Reading needs no lock; write only inside ``lock_for_writing``.
 
-    ``R`` is the record of one person. ``read_shard`` reads the records of one shard.
+    ``R`` is the record of one person. ``read_shard`` reads the records of one shard from its JSON
+    file.
     """
 
     def __init__(
@@ -30,15 +31,19 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
     ) -> None:
         super().__init__(folder, head)
         self._header = self._pending_header = head
-        """What is on disk, and what the next writer puts there."""
+        """The header on disk, and the header that the next writer saves."""
         self._shards: ShardIndex[R] = ShardIndex(folder / "shards", read_shard)
         self._verified: set[tuple[int, int]] = set()
-        """Tensor files whose checksum was compared, by inode and time of change: a shard's number
-        is used again after the last shard was dropped."""
+        """Tensor files whose checksum was verified, by inode and modification time. A path is no
+        key, because the number of a removed last shard is used again."""
 
     @contextmanager
     def lock_for_writing(self, *, wait: bool | float = True) -> Generator[None]:
-        """Hold the store against other writers; what they wrote meanwhile is read first."""
+        """Locks the store against other writers, after reading what they have written.
+
+        ``wait``: whether to wait for the lock, or the longest wait in seconds.
+        """
+        # With the lock held, all partial files are leftovers of killed writers.
         with hold_lock(self.folder, wait=wait, what=f"the {self.DISPLAY_NAME}"):
             clean_partials(self.folder)
             self._shards.recover()
@@ -49,24 +54,25 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Everyone the store knows of, sorted."""
+        """All people in the store, sorted."""
         return tuple(sorted(self._shards.person_locations))
 
     def get_record(self, person: str) -> R | None:
-        """What is known of a person, ``None`` for a stranger."""
+        """Returns a person's record, None if the store does not know them."""
         found = self._shards.person_locations.get(person)
         return found[1] if found else None
 
     def mentions_person(self, person: str) -> bool:
-        """Whether any shard names a person, though a later shard may have replaced that."""
+        """Whether any shard names the person, even if a later shard has replaced the entry."""
         return any(
             r.person == person for shard in self._shards.shards.values() for r in shard.records
         )
 
     def _locate(self, person: str) -> tuple[int, R] | None:
-        """A person's shard number and record, ``None`` for a stranger.
+        """Returns a person's shard number and record, None if the store does not know them.
 
-        If the shard's file is gone, another process has compacted the store: it is read again.
+        If the shard's file is missing, another process has compacted the store, so the shards are
+        read again.
         """
         found = self._shards.person_locations.get(person)
         if found and not get_tensors_path(self._shards.folder, found[0]).is_file():
@@ -75,7 +81,8 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
         return found
 
     def _verified_file(self, number: int) -> Path:
-        """A shard's tensor file; raises IntegrityError if it is missing or was changed."""
+        """Returns the path of a shard's tensors; raises IntegrityError if they are missing or
+        changed."""
         path = get_tensors_path(self._shards.folder, number)
         now = path.stat() if path.is_file() else None
         if now is None or (now.st_ino, now.st_mtime_ns) not in self._verified:

@@ -1,9 +1,9 @@
-"""One shard of a store on disk: stacked adapters of some people, and the records of who they are.
+"""One shard of an adapter store: the stacked adapters of some people, and their records.
 
-``NNNNNN.safetensors`` holds an adapter's tensors, each stacked over people [U, ...]: for LoRA A
-[U, R, D] and B [U, O, R] of each site. ``NNNNNN.json`` says who is in which row, with a checksum of
-the tensors. The JSON is written last and makes the shard exist. Knows nothing of the store's other
-shards.
+``NNNNNN.safetensors`` holds the adapters' tensors, each stacked over people [U, ...]; for LoRA, A
+[U, R, D] and B [U, O, R] of each module. ``NNNNNN.json`` maps people to rows and has a checksum of
+the tensors. The JSON file is written last: a shard without it does not exist. This module does not
+know other shards.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ Served = Literal["adapter", "gated", "too few items", "withdrawn"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterRecord:
-    """What the store knows of one person; ``row`` is their place in the shard, None without one."""
+    """The store's record of one person; ``row`` is their row in the shard, None without an
+    adapter."""
 
     person: str
     served: Served
-    """``adapter``, or why the base serves them instead; ``withdrawn`` is whose adapter went with
-    pieces it was made of, and nobody serves them until they are trained anew."""
+    """``adapter``, or why the base serves the person instead. ``withdrawn``: the adapter was
+    removed together with pieces that it was made of; predictions fail until it is trained again."""
     made_by: str
-    """Fingerprint of everything the adapter follows from: settings, base, history, profile."""
+    """Fingerprint of all inputs of the adapter: settings, base, history, profile."""
     items: int = 0
-    """Items of the history that were trained on (its first ones)."""
+    """The number of items of the history that were trained on (its first ones)."""
     history: str = ""
     """Fingerprint of those items."""
     steps: int = 0
@@ -46,26 +47,28 @@ class AdapterRecord:
     first_loss: float = 0.0
     last_loss: float = 0.0
     gate_base: float | None = None
-    """Mean loss of the base on the held-out tail, in nats a token."""
+    """Mean loss of the base on the held-out tail, in nats per token."""
     gate_adapter: float | None = None
+    """The same with the adapter."""
     sharers: tuple[str, ...] = ()
-    """Whose pieces it is made of, under their pseudonyms."""
+    """Pseudonyms of the sharers whose pieces the adapter is made of."""
     row: int | None = None
 
 
 def write_shard(
     folder: Path, number: int, entries: Sequence[tuple[AdapterRecord, Adapter | None]], *, base: str
 ) -> Shard[AdapterRecord]:
-    """Write some people as one shard: after it returns they are on disk for good."""
+    """Writes some people as one shard; after it returns, the shard is durable."""
     having = [(record, adapter) for record, adapter in entries if adapter is not None]
     rows = {record.person: row for row, (record, _) in enumerate(having)}
     parts = [adapter.tensors() for _, adapter in having]
     names = parts[0] if parts else ()
     tensors = {name: torch.stack([part[name] for part in parts]) for name in names}
     if any(not torch.isfinite(t).all() for t in tensors.values()):
-        raise IntegrityError(f"{folder}: an adapter to be stored is not finite")
+        raise IntegrityError(f"{folder}: an adapter to store contains a number that is not finite")
     target = get_tensors_path(folder, number)
     write_atomic(target, serialize_tensors(tensors, base=base))
+    # The records are written after the tensors, and make the shard visible.
     records = [asdict(record) | {"row": rows.get(record.person)} for record, _ in entries]
     return _write_records(folder, number, sha256_file(target), records)
 
@@ -73,16 +76,16 @@ def write_shard(
 def hardlink_shard(
     folder: Path, number: int, source: Path, shard: Shard[AdapterRecord]
 ) -> Shard[AdapterRecord]:
-    """Take a shard out of another store's folder as it is; the file is shared where disks allow it.
+    """Copies a shard from another store without decoding it; hard-links the tensors if possible.
 
-    Raises IntegrityError where its tensors are missing or not what its records say.
+    Raises IntegrityError if its tensors are missing or do not match the checksum in its records.
     """
     theirs = get_tensors_path(source, shard.number)
     verify_tensors(theirs, shard.sha256)
     target = get_tensors_path(folder, number)
     try:
         os.link(theirs, target)
-    except OSError:  # another disk, or one that knows no links
+    except OSError:  # another disk, or a file system without hard links
         write_atomic(target, theirs.read_bytes())
     return _write_records(folder, number, shard.sha256, [asdict(r) for r in shard.records])
 
@@ -95,13 +98,13 @@ def _write_records(
 
 
 def read_shard(path: Path) -> Shard[AdapterRecord]:
-    """Read a shard's records; raises IntegrityError where they are no records."""
+    """Reads a shard's records; raises IntegrityError if the file is malformed."""
     content = read_json(path)
     try:
         records = tuple(_parse_record(record) for record in content["records"])
         return Shard(int(path.stem), str(content["sha256"]), records)
     except (KeyError, TypeError) as error:
-        raise IntegrityError(f"{path}: not the records of a shard ({error})") from error
+        raise IntegrityError(f"{path}: not valid records of a shard ({error})") from error
 
 
 def _parse_record(content: Mapping[str, Any]) -> AdapterRecord:
@@ -109,9 +112,9 @@ def _parse_record(content: Mapping[str, Any]) -> AdapterRecord:
 
 
 def verify_tensors(path: Path, sha256: str, *, again: str = "personalize") -> None:
-    """Raise IntegrityError where a shard's tensors are missing or changed.
+    """Raises IntegrityError if a shard's tensors are missing or changed.
 
-    ``again``: the verb that makes them anew.
+    ``again``: the command that makes them, for the message.
     """
     if not path.is_file() or sha256_file(path) != sha256:
         raise IntegrityError(
@@ -121,7 +124,7 @@ def verify_tensors(path: Path, sha256: str, *, again: str = "personalize") -> No
 
 
 def read_adapter_row(path: Path, row: int, *, config: AdapterConfig, base: str) -> Adapter:
-    """One person's adapter out of a shard's tensors; raises IntegrityError."""
+    """Reads one person's adapter from a shard's tensors; raises IntegrityError."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {

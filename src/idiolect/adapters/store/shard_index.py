@@ -1,7 +1,7 @@
-"""Numbered pairs of files in a folder, of which later ones replace what earlier ones say.
+"""Index of a folder's shards: numbered pairs of files, of which later ones replace earlier ones.
 
-``NNNNNN.safetensors`` holds numbers, ``NNNNNN.json`` who they are of; the JSON is written last and
-makes the pair exist. Knows nothing of what the numbers are.
+``NNNNNN.safetensors`` holds data, ``NNNNNN.json`` the records of the people it belongs to. The JSON
+file is written last: a shard without it does not exist. This module does not know the data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class PersonRecord(Protocol):
 
     @property
     def person(self) -> str:
-        """Whose it is."""
+        """The person it belongs to."""
         ...
 
 
@@ -41,44 +41,46 @@ class Shard(Generic[R]):
 
 
 class ShardIndex(Generic[R]):
-    """The shards of a folder; a later one's word on a person counts."""
+    """All shards of a folder, and the latest record of each person."""
 
     def __init__(self, folder: Path, read: Callable[[Path], Shard[R]]) -> None:
         self.folder = folder
         self._read_shard = read
         self.shards: dict[int, Shard[R]] = {}
         self.person_locations: dict[str, tuple[int, R]] = {}
-        """Everyone's shard and record."""
+        """Each person's shard number and latest record."""
         self.reload_shards()
 
     def reload_shards(self) -> None:
-        """Read every shard's records, as ``read_numbered``."""
+        """Reads the records of all shards; raises as ``read_numbered``."""
         found = read_numbered(self.folder, self._read_shard)
         self.shards, self.person_locations = {}, {}
         for shard in found:
             self.register(shard)
 
     def register(self, shard: Shard[R]) -> None:
-        """Take in a shard that was written."""
+        """Adds a shard that was just written or read; its records replace earlier ones."""
         self.shards[shard.number] = shard
         self.person_locations |= {record.person: (shard.number, record) for record in shard.records}
 
     @property
     def next_number(self) -> int:
-        """The number of the shard to come."""
+        """The number of the next shard."""
         return max(self.shards, default=0) + 1
 
     def recover(self) -> None:
-        """Read anew, and remove what killed writers left; for who holds the folder."""
+        """Reloads all shards and deletes leftovers of killed writers. Call it with the folder's
+        lock held."""
         clean_partials(self.folder)
         self.reload_shards()
         for path in self.folder.glob("*.safetensors"):
-            if int(path.stem) not in self.shards:  # of a killed writer, and somebody's data
+            # Tensors without records are of a killed writer, and they are personal data.
+            if int(path.stem) not in self.shards:
                 path.unlink()
 
     def stale_shards(self, without: Collection[str] = ()) -> Iterator[tuple[int, list[R]]]:
-        """Shards that say something outdated, or anything of ``without``, with the records that
-        hold."""
+        """Yields each shard that has replaced records, or records of people in ``without``, with
+        the records to keep."""
         for number in sorted(self.shards):
             records = self.shards[number].records
             live = [r for r in records if self.person_locations[r.person][0] == number]
@@ -87,7 +89,8 @@ class ShardIndex(Generic[R]):
                 yield number, live
 
     def remove_shard(self, number: int) -> None:
-        """Remove a shard, and whom it had the last word on."""
+        """Deletes a shard and forgets the people whose latest record is in it."""
+        # The records go first: a kill after this leaves an orphan, which ``recover`` deletes.
         get_records_path(self.folder, number).unlink()
         get_tensors_path(self.folder, number).unlink()
         del self.shards[number]
@@ -97,24 +100,24 @@ class ShardIndex(Generic[R]):
 
 
 def get_tensors_path(folder: Path, number: int) -> Path:
-    """Where the numbers of a pair stand."""
+    """The path of a shard's tensors."""
     return folder / f"{number:06d}.safetensors"
 
 
 def get_records_path(folder: Path, number: int) -> Path:
-    """Where the records of a pair stand; with this file it exists."""
+    """The path of a shard's records, which make the shard exist."""
     return folder / f"{number:06d}.json"
 
 
 def read_numbered(folder: Path, read: Callable[[Path], T]) -> list[T]:
-    """What ``read`` says of each pair, in order; tensors without records are a killed writer's.
+    """Returns ``read(path)`` for each shard's JSON file, in order; ignores tensors without records.
 
-    Raises IntegrityError for files that do not belong there.
+    Raises IntegrityError if the folder holds other files.
     """
     while True:
         try:
             return [read(path) for path in _list_record_files(folder)]
-        except MissingError:  # put in order by another process while it was read: look again
+        except MissingError:  # another process compacted the folder meanwhile: list it again
             continue
 
 
@@ -124,7 +127,7 @@ def _list_record_files(folder: Path) -> list[Path]:
         if is_working_file(path.name):
             continue
         if path.suffix not in (".json", ".safetensors") or not _NUMBER.fullmatch(path.stem):
-            raise IntegrityError(f"{path}: a foreign file among our own; take it out")
+            raise IntegrityError(f"{path}: a foreign file among the shards; remove it")
         if path.suffix == ".json":
             out.append(path)
     return out

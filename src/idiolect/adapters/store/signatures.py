@@ -1,4 +1,4 @@
-"""An adapter's own numbers as byte strings: by them it is found wherever it was copied to."""
+"""Byte signatures of an adapter's tensors, which find copies of it in other files."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from torch import Tensor
 from idiolect.adapters.protocol import Adapter
 
 _MIN_VALUES, _MAX_VALUES = 16, 64
-"""Numbers that are looked for of a tensor: fewer may be anybody's, more find no more."""
+"""The number of values of a signature: fewer could match by chance, more would not find more."""
 
 
 def tensor_bytes(adapter: Adapter) -> Iterator[bytes]:
-    """Every tensor's bytes, as stores, pools and PEFT's format hold them."""
+    """Yields the bytes of each tensor as stores, pools and PEFT's format hold them."""
     yield from map(_encode_float32, adapter.stored_forms())
 
 
 def byte_signatures(adapter: Adapter) -> frozenset[bytes]:
-    """The first numbers of each of the person's own tensors, if most of them are not zero."""
+    """Returns the first values of each personal tensor as bytes, unless they are mostly zeros."""
     out: set[bytes] = set()
     for tensor in adapter.personal_forms():
         first = tensor.detach().flatten()[:_MAX_VALUES]
         if len(first) >= _MIN_VALUES and bool(first.count_nonzero() > len(first) // 2):
+            # A signature that starts with zero bytes would match the zeros of other files.
             raw = _encode_float32(first)
             out |= {raw} if raw[:8].strip(b"\x00") else set()
     return frozenset(out)

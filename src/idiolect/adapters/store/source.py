@@ -1,6 +1,7 @@
-"""Where people's adapters come from: a store of them, or what makes them when they are wanted.
+"""The interface of sources of people's adapters: a store, or a store of recipes that makes them on
+demand.
 
-Whoever serves or hands out an adapter takes one of these; the store is the plainest.
+Serving and export take any ``AdapterSource``; ``AdapterStore`` is the simplest one.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ from idiolect.errors import MismatchError, MissingError
 from idiolect.storage.manifest import Manifest
 
 WITHDRAWN = "withdrawn"
-"""How somebody is served whose adapter went with the pieces that it was made of: not at all."""
+"""The ``served`` value of people whose adapter was removed with the pieces it was made of."""
 
 
 class ServingRecord(Protocol):
-    """What is known of a person."""
+    """A person's record in a source."""
 
     @property
     def served(self) -> str:
-        """``adapter``, or why there is none."""
+        """``adapter``, or why the person has none."""
         ...
 
 
 class AdapterSource(Protocol):
-    """People's adapters, and what they were all made for."""
+    """Adapters of many people, and the base, task and settings that all of them were made for."""
 
     @property
     def folder(self) -> Path: ...
 
     @property
     def made_by_command(self) -> str:
-        """The verb that makes it, for messages."""
+        """The command that creates the source, for messages."""
         ...
 
     @property
@@ -51,47 +52,48 @@ class AdapterSource(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """How their items were shown, plain data: some of the settings of ``personalize``."""
+        """How the people's items were rendered: some settings of ``personalize``, as plain data."""
         ...
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Everyone who is known, sorted."""
+        """All people in the source, sorted."""
         ...
 
     def get_record(self, person: str) -> ServingRecord | None: ...
 
     def get_adapter(self, person: str) -> Adapter | None:
-        """A person's adapter; ``None`` where the base serves them or they are a stranger.
+        """Returns a person's adapter; None if the base serves them or they are unknown.
 
-        Raises MismatchError where it is made of what must not be used any more.
+        Raises MismatchError if the adapter is made of pieces that must not be used any more.
         """
         ...
 
     def provenance(self, person: str) -> Mapping[str, Any]:
-        """What a person's adapter is made of beside their own words, for its manifest."""
+        """The pool and sharers a person's adapter is made of, for its manifest; empty if there are
+        none."""
         ...
 
     def check_compatible(self, *, base: str) -> None:
-        """Raise MismatchError where the adapters are for another base."""
+        """Raises MismatchError if the adapters are for another base."""
         ...
 
 
 def get_usable_adapter(source: AdapterSource, person: str) -> Adapter | None:
-    """A person's adapter, ``None`` where the base serves them; raises MismatchError where it went
-    with pieces that were withdrawn."""
+    """Returns a person's adapter, None if the base serves them; raises MismatchError if it was
+    removed with withdrawn pieces."""
     record = source.get_record(person)
     if record is not None and record.served == WITHDRAWN:
         raise MismatchError(
-            f"{source.folder}: the adapter of {person!r} was made of pieces of somebody who has "
-            f"withdrawn, and went with them; make it anew: idiolect {source.made_by_command}"
+            f"{source.folder}: the adapter of {person!r} was made of pieces that a sharer has "
+            f"withdrawn, so it was removed; make it again: idiolect {source.made_by_command}"
         )
     return source.get_adapter(person)
 
 
 def read_sharers(folder: Path) -> tuple[str, ...]:
-    """Whose pieces an exported adapter is made of, under their pseudonyms; none where nothing says
-    so."""
+    """Returns the pseudonyms of the sharers an exported adapter is made of; empty if its manifest
+    names none."""
     try:
         named = Manifest.read_unchecked(folder).config.get("sharers", ())
     except MissingError:

@@ -1,7 +1,7 @@
-"""Everyone's adapters in one folder: shards, and what they were all made for.
+"""The store of all people's adapters in one folder.
 
-``store.json`` says for which base, task and kind of adapter; people stand in ``shards/``, and a
-later shard's word on a person replaces an earlier one's. Knows nothing of training.
+``store.json`` names the base, task and kind of adapter that the store is for. ``shards/`` holds the
+people; a later shard's entry for a person replaces an earlier one's. Knows nothing of training.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from idiolect.privacy.patterns import SearchPatterns
 from idiolect.storage.files import write_json
 
 PARTS_FOLDER = "parts"
-"""Folder, in a store, of the parts of a sharded run that wait to be merged into it."""
+"""Subfolder of a store for the parts of a sharded run, until they are merged."""
 
 
 class AdapterStore(PersonStore[AdapterRecord]):
-    """An open store; reading needs no lock, writing happens inside ``writing``."""
+    """An open store. Reading needs no lock; write only inside ``lock_for_writing``."""
 
     HEADER_FILE = "store.json"
     DISPLAY_NAME = "adapter store"
@@ -45,10 +45,11 @@ class AdapterStore(PersonStore[AdapterRecord]):
     def create(
         folder: Path, base: Base, *, source: str, task: str, config: AdapterConfig, settings: object
     ) -> AdapterStore:
-        """Make a store, or open the one there if it was made for the same things.
+        """Creates a store, or opens the existing one if it was made for the same base, task and
+        kind.
 
-        Other settings than the ones there are written by ``writing``, not before. Raises
-        UsageError for adapters that the base has no place for; nothing is made then.
+        New settings are saved by ``lock_for_writing``, not before. Raises UsageError if the base
+        cannot have such adapters; then nothing is created.
         """
         config.check_model(base.model)
         return _open_or_create(
@@ -60,47 +61,48 @@ class AdapterStore(PersonStore[AdapterRecord]):
 
     @staticmethod
     def create_like(folder: Path, other: AdapterStore) -> AdapterStore:
-        """Make a store for the same things as another one, or open the one there, as ``create``."""
+        """Creates or opens a store with the header of another one; see ``create``."""
         return _open_or_create(folder, other._pending_header)
 
     @staticmethod
     def open(folder: Path) -> AdapterStore:
-        """Open a store; raises MissingError, or IntegrityError for foreign or changed files."""
+        """Opens a store; raises MissingError, or IntegrityError for foreign or changed files."""
         return AdapterStore(folder, AdapterStore.read_header(folder))
 
     def get_adapter(self, person: str) -> Adapter | None:
-        """A person's adapter; ``None`` where the base serves them or they are a stranger."""
+        """Returns a person's adapter; None if the base serves them or they are unknown."""
         found = self._locate(person)
         return self._read_adapter(*found) if found else None
 
     def provenance(self, person: str) -> Mapping[str, Any]:
-        """Whose pieces a person's adapter is made of, if it is, and of which pool."""
+        """The pool and sharers a person's adapter is made of; empty if there are none."""
         record, pool = self.get_record(person), self.settings.get("pool") or {}
         if record is None or not record.sharers:
             return {}
         return {"pool": pool.get("id", ""), "sharers": list(record.sharers)}
 
     def people_using(self, sharers: Collection[str]) -> tuple[str, ...]:
-        """Whose adapters are made of pieces of any of these sharers, sorted."""
+        """People whose adapters are made of pieces of any of these sharers, sorted."""
         where = self._shards.person_locations.items()
         return tuple(sorted(p for p, (_, record) in where if set(sharers) & set(record.sharers)))
 
     def mentions_any(self, sharers: Collection[str]) -> bool:
-        """Whether any shard names one of the sharers, though a later one may have replaced that."""
+        """Whether any shard names one of the sharers, even if a later shard has replaced the
+        entry."""
         records = (record for shard in self._shards.shards.values() for record in shard.records)
         return any(set(sharers) & set(record.sharers) for record in records)
 
     def add(self, entries: Sequence[tuple[AdapterRecord, Adapter | None]]) -> None:
-        """Append people as one shard: after it returns they are in the store for good."""
+        """Appends people as one shard; after it returns, they are durable."""
         self._shards.register(
             write_shard(self._shards.folder, self._shards.next_number, entries, base=self.base)
         )
 
     def merge_from(self, other: AdapterStore) -> None:
-        """Take over what another store knows and this one does not.
+        """Adds all records of another store that this store lacks.
 
-        Shards are taken as they are, so that nothing is decoded or written anew; call it inside
-        ``writing``, and again after a kill.
+        Shards are linked as files, not decoded. Call it inside ``lock_for_writing``; after a kill,
+        call it again.
         """
         for shard in other._shards.shards.values():
             if not all(self.contains_record(record) for record in shard.records):
@@ -111,19 +113,20 @@ class AdapterStore(PersonStore[AdapterRecord]):
                 )
 
     def find_missing_records(self, other: AdapterStore) -> tuple[AdapterRecord, ...]:
-        """What another store says and this one does not."""
-        said = (record for shard in other._shards.shards.values() for record in shard.records)
-        return tuple(record for record in said if not self.contains_record(record))
+        """Returns the records of another store that this store lacks."""
+        records = (record for shard in other._shards.shards.values() for record in shard.records)
+        return tuple(record for record in records if not self.contains_record(record))
 
     def contains_record(self, record: AdapterRecord) -> bool:
-        """Whether the store says just that of a person, wherever their adapter stands."""
+        """Whether the store has this record for the person, ignoring the row number."""
         own = self.get_record(record.person)
         return own is not None and replace(own, row=record.row) == record
 
     def people_matching(self, needles: SearchPatterns) -> tuple[str, ...]:
-        """Whose adapters hold some of these numbers, sorted."""
+        """People whose adapters contain one of these byte signatures, sorted."""
         out: list[str] = []
         for number in self._shards.shards:
+            # Search the whole file first; decode its adapters only after a hit.
             path = get_tensors_path(self._shards.folder, number)
             if not needles.tensors or not needles.contains_tensors(path.read_bytes()):
                 continue
@@ -134,9 +137,10 @@ class AdapterStore(PersonStore[AdapterRecord]):
         return tuple(sorted(out))
 
     def compact(self, without: Collection[str] = ()) -> None:
-        """Drop the rows of people whom a later shard replaced, and of people who are not to stay:
-        nothing outdated stays on disk."""
+        """Removes the rows of replaced records and of the people in ``without``, so that no
+        outdated data stays on disk."""
         for number, live in self._shards.stale_shards(without):
+            # Write the kept rows to a new shard before the old one goes, so that a kill loses none.
             if live:
                 self.add([(r, self._read_adapter(number, r)) for r in live])
             self._shards.remove_shard(number)
@@ -150,7 +154,7 @@ class AdapterStore(PersonStore[AdapterRecord]):
 
 
 def _open_or_create(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
-    """The store in a folder, which is to have that head; a new one where there is none."""
+    """Opens the store in a folder and checks its header, or creates a store with this header."""
     if (folder / AdapterStore.HEADER_FILE).exists():
         store = AdapterStore.open(folder)
         config = config_from_header(head, where=str(folder))
@@ -159,7 +163,7 @@ def _open_or_create(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
         new = {config.kind: head[config.kind], "settings": head["settings"]}
         store._pending_header = {**store._header, **new}
         return store
-    shards = folder / "shards"  # an empty one is what a killed creation leaves
+    shards = folder / "shards"  # may be left empty by a killed creation
     AdapterStore.check_folder_free(folder, known=(PARTS_FOLDER,), empty=shards.name)
     shards.mkdir(parents=True, exist_ok=True)
     write_json(folder / AdapterStore.HEADER_FILE, head)
@@ -167,6 +171,6 @@ def _open_or_create(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
 
 
 def load_adapters(store: AdapterStore, people: Iterable[str]) -> dict[str, Adapter]:
-    """The adapters of those of the people who have one."""
+    """Returns the adapters of those of these people who have one."""
     found = ((person, store.get_adapter(person)) for person in people)
     return {person: adapter for person, adapter in found if adapter is not None}

@@ -1,1 +1,1 @@
-"""Faster operations on CPUs."""
+"""Optimizations for CPUs."""

@@ -1,8 +1,8 @@
-"""Feed-forward layers of a CPU some tokens at a time, so that what is between stays in the caches.
+"""Runs feed-forward layers on CPUs in chunks of tokens, so that activations stay in the caches.
 
-A layer's widest tensors are between its two products. For thousands of tokens they go through the
-memory five times; for ``TOKENS`` they never leave the processor. One core took 10 % less for a
-forward of 4,000 tokens, and the results were the same bits.
+The widest tensors of a layer are those between its two products. With thousands of tokens they go
+through main memory five times; with ``CHUNK_TOKENS`` they stay in the caches. On one core, a
+forward of 4,000 tokens took 10% less time, and the results were bit-identical.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import torch
 from torch import Tensor, nn
 
 CHUNK_TOKENS = 256
-"""128 and 512 measured less good."""
+"""128 and 512 measured slower."""
 
 
 @contextmanager
 def chunk_mlp(model: nn.Module) -> Iterator[None]:
-    """While inside, feed-forward layers run in portions where nobody looks into them: without
-    gradients, on a CPU, with no hook on any of their modules."""
+    """Inside the context, feed-forward layers run in chunks if no gradients are needed, the input
+    is on a CPU, and none of their modules has a hook."""
     changed = [
         m for name, m in model.named_modules() if name.endswith("mlp") and _is_pointwise_mlp(m)
     ]
+    # Leave modules alone that another context has patched.
     changed = [m for m in changed if "forward" not in vars(m)]
     for module in changed:
         vars(module)["forward"] = _make_forward(module, module.forward)
@@ -35,8 +36,8 @@ def chunk_mlp(model: nn.Module) -> Iterator[None]:
 
 
 def _is_pointwise_mlp(module: nn.Module) -> bool:
-    """Whether a module is products and activations alone, so that no token matters to another;
-    by its name ``mlp`` it is the decoder layer's part that comes after attention."""
+    """Whether a module has only linear layers and activations, so that tokens do not interact.
+    Modules named ``mlp`` are the feed-forward part of a decoder layer."""
     children = list(module.children())
     linear = [child for child in children if isinstance(child, nn.Linear)]
     others = [child for child in children if not isinstance(child, nn.Linear)]
@@ -44,17 +45,18 @@ def _is_pointwise_mlp(module: nn.Module) -> bool:
 
 
 def _make_forward(
-    module: nn.Module, whole: Callable[[Tensor], Tensor]
+    module: nn.Module, original: Callable[[Tensor], Tensor]
 ) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
-        alone = not torch.is_grad_enabled() and x.device.type == "cpu" and not _has_hooks(module)
-        if not alone or x.dim() != 3 or x.shape[0] != 1 or x.shape[1] <= CHUNK_TOKENS:
-            return whole(x)
-        return torch.cat([whole(some) for some in x.split(CHUNK_TOKENS, dim=1)], dim=1)
+        on_cpu = x.device.type == "cpu"
+        can_split = not torch.is_grad_enabled() and on_cpu and not _has_hooks(module)
+        if not can_split or x.dim() != 3 or x.shape[0] != 1 or x.shape[1] <= CHUNK_TOKENS:
+            return original(x)
+        return torch.cat([original(chunk) for chunk in x.split(CHUNK_TOKENS, dim=1)], dim=1)
 
     return forward
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    """Whether a hook sees what goes through a part of it: it wants all tokens at once."""
+    """Whether a submodule has a hook: hooks expect all tokens at once."""
     return any(part._forward_hooks or part._forward_pre_hooks for part in module.children())

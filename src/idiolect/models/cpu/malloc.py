@@ -1,8 +1,7 @@
-"""Keeps the C library from handing large blocks back to the system between two steps.
+"""Keeps glibc from returning large freed blocks to the system between two training steps.
 
-A step's activations and logits are freed and asked for again at once; glibc gives blocks of 32 MB
-and more back each time, so every step pays for fresh, zeroed pages: a tenth of the time on two
-cores.
+Each step frees its activations and logits and allocates them again. glibc returns blocks of 32 MB
+and more every time, so every step pays for new, zeroed pages: a tenth of the time on two cores.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
-"""Of ``mallopt`` (malloc.h)."""
+"""Options of ``mallopt`` (malloc.h)."""
 DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_MAX = 128 * 1024, 65536
 
 
 @contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """While inside, freed memory stays with the process; all of it goes back at the end."""
+    """Inside the context, freed memory stays with the process; all of it is returned at the end."""
     library = _load_glibc()
     if library is None:
         yield
@@ -35,6 +34,6 @@ def keep_freed_memory() -> Iterator[None]:
 
 
 def _load_glibc() -> Any | None:
-    """The C library where it is glibc; ``None`` elsewhere."""
+    """Returns the C library if it is glibc, else None."""
     library = ctypes.CDLL(None)
     return library if hasattr(library, "gnu_get_libc_version") else None

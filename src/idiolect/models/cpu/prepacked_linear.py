@@ -1,9 +1,11 @@
-"""Frozen linear maps on CPUs, with their matrices laid out for the processor once.
+"""Prepacks the weights of frozen linear layers on CPUs.
 
-oneDNN brings a bf16 matrix into its own layout before every product. Of a frozen matrix that can be
-done once, for the forward and, transposed, for the gradient of the input: the results are the same
-bits, and on two cores the products were 1.2 (1,000 tokens) to 1.6 times as fast (100 tokens). It
-takes the memory of two more copies of the weights.
+oneDNN reorders a bf16 matrix into its own layout before every product. For frozen weights this
+module does so once: for the forward, and transposed for the gradient of the input. Results are
+bit-identical. On two cores the products were 1.2 times (1,000 tokens) to 1.6 times (100 tokens) as
+fast. It needs the memory of two more copies of the weights.
+
+Shapes: ``D``/``O`` input and output width of a layer.
 """
 
 from __future__ import annotations
@@ -23,20 +25,20 @@ PackedMatrices = tuple[Tensor, Tensor]
 """A packed weight [O, D], and the same transposed [D, O]."""
 
 MAX_FREE_MEMORY_FRACTION = 0.25
-"""Packed matrices may take so much of the free memory."""
+"""The largest part of the free memory that packed matrices may take."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PackedWeight:
-    """A module's matrices, and the weight that they were made of."""
+    """A module's packed matrices, and the weight from which they were made."""
 
     matrices: PackedMatrices
     weight: Tensor
-    """Held, or a later weight could lie where it lay."""
+    """A reference keeps its memory in use, so that no later weight can have the same address."""
     version: int
 
     def is_current(self, module: nn.Linear) -> bool:
-        """Whether the module's weight is still the one that was packed, unchanged."""
+        """Whether the module still has the weight that was packed, unchanged."""
         now = module.weight
         return now.data_ptr() == self.weight.data_ptr() and now._version == self.version
 
@@ -62,12 +64,12 @@ def _multiply_packed(x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
 
 @contextmanager
 def prepack_linear(model: nn.Module) -> Iterator[None]:
-    """While inside, the model's linear modules use their packed matrices, where that is possible:
-    frozen, bf16, on a CPU that has such products, with memory to spare. Hooks on the modules work
-    as ever.
-    """
+    """Inside the context, the model's linear layers use packed matrices if they are frozen, in
+    bf16, on a CPU that supports it, and if there is enough free memory. Hooks on the modules still
+    work."""
     changed: list[nn.Module] = []
     linear = [m for m in model.modules() if isinstance(m, nn.Linear) and _can_prepack(m)]
+    # Pack all layers or none: a part of them would not give a predictable speed.
     missing = sum(2 * m.weight.nbytes for m in linear if _get_packed(m) is None)
     if missing > get_free_bytes(torch.device("cpu")) * MAX_FREE_MEMORY_FRACTION:
         linear = []
@@ -99,18 +101,18 @@ def _can_prepack(module: nn.Linear) -> bool:
 
 
 def _pack_weight(module: nn.Linear) -> PackedMatrices | None:
-    """A module's matrices, packed the first time; ``None`` where that fails."""
-    known = _get_packed(module)
-    if known is not None:
-        return known
+    """Returns a module's packed matrices, from the cache if it has them; None if packing fails."""
+    cached = _get_packed(module)
+    if cached is not None:
+        return cached
     weight = module.weight.detach()
     try:
         pair = [_ops._reorder_linear_weight(w.contiguous()) for w in (weight, weight.T)]
-    except (AttributeError, RuntimeError):  # a torch or a processor without it
+    except (AttributeError, RuntimeError):  # a torch build or processor without support
         return None
-    made = _PackedWeight(matrices=(pair[0], pair[1]), weight=weight, version=weight._version)
-    _packed_weights[module] = made
-    return made.matrices
+    packed = _PackedWeight(matrices=(pair[0], pair[1]), weight=weight, version=weight._version)
+    _packed_weights[module] = packed
+    return packed.matrices
 
 
 def _get_packed(module: nn.Linear) -> PackedMatrices | None:

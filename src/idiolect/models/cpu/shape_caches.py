@@ -1,9 +1,9 @@
-"""Bounds what torch keeps for every matrix shape it has met on a CPU.
+"""Limits the caches that torch fills with compiled code for each matrix shape on a CPU.
 
-For bfloat16, torch and its oneDNN both cache compiled code by shape, 1,024 entries each. People's
-batches hardly ever repeat a shape, so the caches fill for hundreds of people with what is not used
-again: 1.2 GB instead of 0.6 GB for 230 people on the tiny model, and no faster. One step's shapes
-fit into far fewer entries.
+For bf16, torch and its oneDNN both cache compiled code by shape, 1,024 entries each. Batches of
+different people rarely repeat a shape, so the caches fill with code that is not used again: 1.2 GB
+instead of 0.6 GB for 230 people on the tiny model, at the same speed. One step needs far fewer
+entries.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 
 CACHE_ENTRIES = 64
-"""Several times the shapes of one step: a model's layers are all alike."""
+"""Several times the number of shapes of one step; all layers of a model have the same shapes."""
 _CACHE_VARIABLES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
 
 
 def limit_onednn_shape_caches() -> None:
-    """Bound them for this process and its children; what the environment says already stands.
+    """Limits the caches of this process and its children; existing environment variables win.
 
-    The caches ask once, so this must come before the process's first large multiplication.
+    Torch reads the variables once, so call this before the first large matrix product of the
+    process.
     """
     for name in _CACHE_VARIABLES:
         os.environ.setdefault(name, str(CACHE_ENTRIES))

@@ -1,1 +1,1 @@
-"""Parts and variants of the forward pass of the base model."""
+"""Partial and packed forward passes of the base model."""

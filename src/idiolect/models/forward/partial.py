@@ -1,10 +1,11 @@
-"""Parts of a forward: from a later token on, from a higher layer on.
+"""Partial forward passes: from a later token on, or from a higher layer on.
 
-What stands before (keys and values of earlier tokens, activations at the lower edge of a layer) was
-run already, alone or in the company of others. The mathematics is that of the whole forward.
+Earlier results (keys and values of earlier tokens, activations at the lower boundary of a layer)
+come from an earlier forward, possibly of another batch. The output equals that of a full forward up
+to rounding.
 
-Shapes: ``B`` rows, ``K`` heads of keys, ``P`` tokens in front, ``S`` tokens that run, ``d``/``D``
-widths of a head and of the model.
+Shapes: ``B`` rows, ``K`` key-value heads, ``P`` tokens in front, ``S`` tokens that run, ``d`` width
+of a head, ``D`` width of the model.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from idiolect.models.base import Base
 
 @dataclass(frozen=True, slots=True)
 class PartialForwardOutput:
-    """What a part of a forward left."""
+    """The results of a partial forward."""
 
     hidden: Tensor
-    """What the decoder gave [B, S, D]."""
+    """The decoder's output [B, S, D]."""
     new_key_values: PastKeyValues
-    """By layer, the tokens' own keys and values [B, K, S, d]."""
+    """By layer, the keys and values [B, K, S, d] of the tokens that ran."""
     boundary_hidden: Tensor
-    """What the last layer that ran gave [B, S, D], no norm applied."""
+    """The output of the last layer that ran [B, S, D], before the final norm."""
 
 
 class _KeyValueRecorder:
-    """Stands where transformers expects a cache: notes keys and values, adds none."""
+    """Takes the place of transformers' cache: records new keys and values, and adds no old ones."""
 
     is_compileable = False
     is_sliding = (False,)
@@ -47,7 +48,8 @@ class _KeyValueRecorder:
     def update(
         self, keys: Tensor, values: Tensor, layer: int, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """The tokens' own keys and values; attention puts the others in front."""
+        """Records and returns the new keys and values; the attention function adds those in
+        front."""
         self.new_key_values[layer] = (keys, values)
         return keys, values
 
@@ -62,79 +64,85 @@ def forward_part(
     first: int = 0,
     until: int | None = None,
 ) -> PartialForwardOutput:
-    """Run tokens [B, S], right-padded, that start at the positions ``starts`` [B].
+    """Runs tokens [B, S], right-padded, at the positions from ``starts`` [B] on.
 
-    ``front``: keys and values of each row's tokens before its start, anything behind them. With
-    ``edge`` [B, S, D] the layers from ``first`` on run, from it; with ``until`` those before it.
-    Raises UsageError where layers do not see all tokens.
+    ``front``: keys and values [B, K, P, d] of each row's tokens before its start; entries after
+    them are ignored. ``edge`` [B, S, D]: the input of layer ``first``; only layers from there on
+    run. ``until``: only layers before this one run. Raises UsageError if some layers do not attend
+    to all tokens.
     """
     decoder: Any = base.model.get_decoder()
     width = ids.shape[1]
+    # ``longest`` is P, the width of the keys and values in front.
     longest = int(starts.max()) if front is not None else 0
     require_full_attention(base, longest + width)
-    notes, left = _KeyValueRecorder(), list[Tensor]()
-    with attention.use_attention(base.model), _select_layers(decoder, first, until, edge, left):
-        hidden = decoder(
+    recorder, boundary = _KeyValueRecorder(), list[Tensor]()
+    with attention.use_attention(base.model), _select_layers(decoder, first, until, edge, boundary):
+        # Extra keyword arguments such as ``front`` reach the attention function.
+        hidden_BSD = decoder(
             **({"input_ids": ids} if edge is None else {"inputs_embeds": edge}),
             attention_mask=_build_mask(base, starts, longest, width),
             position_ids=starts[:, None] + torch.arange(width, device=ids.device),
-            past_key_values=notes,
+            past_key_values=recorder,
             use_cache=False,
             front=front,
         ).last_hidden_state
-    return PartialForwardOutput(hidden, notes.new_key_values, left[0])
+    return PartialForwardOutput(hidden_BSD, recorder.new_key_values, boundary[0])
 
 
 def has_full_attention(base: Base, tokens: int) -> bool:
-    """Whether all layers see all of so many tokens, in a way that is known here."""
+    """Whether all layers attend to all of ``tokens`` tokens through a supported attention."""
     config = base.model.config
     window = getattr(config, "sliding_window", None)
+    # Configs without layer types use the sliding window in every layer.
     kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
     slides = window and tokens > window and any(kind != "full_attention" for kind in kinds)
     return base.supports_custom_attention and not slides
 
 
 def require_full_attention(base: Base, tokens: int) -> None:
-    """Raises UsageError where ``sees_all`` says no."""
+    """Raises UsageError if ``has_full_attention`` is False."""
     if not has_full_attention(base, tokens):
         raise UsageError(
-            f"layers of {base.name} do not attend to all of {tokens} tokens alike; "
-            "give shorter prompts (prompt.max_tokens), or use lora.active 'all' with "
-            "lora.top_layers 0"
+            f"some layers of {base.name} do not attend to all of {tokens} tokens; use shorter "
+            "prompts (prompt.max_tokens), or lora.active 'all' with lora.top_layers 0"
         )
 
 
 def _build_mask(base: Base, starts: Tensor, longest: int, width: int) -> Tensor:
-    """What is added to attention scores [B, 1, S, P + S]: a row sees the tokens in front of it and
-    its own earlier ones."""
+    """Returns the additive attention mask [B, 1, S, P + S]: each token attends to the tokens in
+    front of its row and to the row's own tokens up to itself."""
     device, rows = base.device, len(starts)
-    behind = torch.arange(longest, device=device) < starts.to(device)[:, None]  # [B, P]
-    causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
-    seen = torch.cat(
-        [behind[:, None].expand(rows, width, longest), causal.expand(rows, width, width)], dim=2
+    past_BP = torch.arange(longest, device=device) < starts.to(device)[:, None]
+    causal_SS = torch.ones(width, width, dtype=torch.bool, device=device).tril()
+    visible = torch.cat(
+        [past_BP[:, None].expand(rows, width, longest), causal_SS.expand(rows, width, width)],
+        dim=2,
     )
     lowest = torch.finfo(base.dtype).min
     mask = torch.zeros(rows, 1, width, longest + width, dtype=base.dtype, device=device)
-    return mask.masked_fill_(~seen[:, None], lowest)
+    return mask.masked_fill_(~visible[:, None], lowest)
 
 
 @contextmanager
 def _select_layers(
-    decoder: Any, first: int, until: int | None, edge: Tensor | None, left: list[Tensor]
+    decoder: Any, first: int, until: int | None, edge: Tensor | None, boundary: list[Tensor]
 ) -> Iterator[None]:
-    """While inside, the decoder has some of its layers, starts from an edge if there is one, and
-    puts what the last of them gives into ``left``."""
+    """Inside the context, the decoder has only layers ``first`` to ``until``. The first of them
+    gets ``edge`` as input if it is given; the output of the last is appended to ``boundary``."""
     layers = decoder.layers
-    some = layers[first:until]
+    selected = layers[first:until]
     handles = [
-        some[-1].register_forward_hook(lambda module, inputs, out: left.append(_get_hidden(out)))
+        selected[-1].register_forward_hook(
+            lambda module, inputs, out: boundary.append(_get_hidden(out))
+        )
     ]
     if edge is not None:
-        # Set by a hook, since what a decoder does to embeddings differs from family to family.
+        # A hook sets the input, because families differ in what they do to the embeddings.
         handles.append(
-            some[0].register_forward_pre_hook(lambda module, inputs: (edge, *inputs[1:]))
+            selected[0].register_forward_pre_hook(lambda module, inputs: (edge, *inputs[1:]))
         )
-    decoder.layers = some
+    decoder.layers = selected
     try:
         yield
     finally:
@@ -144,5 +152,5 @@ def _select_layers(
 
 
 def _get_hidden(out: Any) -> Tensor:
-    """A layer's hidden states, which some families give with more."""
+    """Returns a layer's hidden states; some families return them in a tuple."""
     return out[0] if isinstance(out, tuple) else out

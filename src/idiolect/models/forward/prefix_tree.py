@@ -1,14 +1,14 @@
-"""Rows that begin alike in one forward, without padding: a tree of spans of tokens.
+"""One forward without padding of rows that share prefixes: a tree of token spans.
 
-A span runs once, however many others go on from it, and all of them pass each layer together. So
-whatever is found on the way (in ``pieces``: which updates a person's tokens get) can rest on all of
-a person's rows, and holds for what they have in common. Attention is one of transformers' attention
-functions again (as ``attention.py``): spans of like length in groups, the others' keys and values
-in front of them.
+Each span runs once, however many rows continue it, and all spans of a person pass each layer
+together. So anything that is computed per layer (in ``pieces``: which pieces a person's tokens use)
+can depend on all of the person's rows. Attention is a transformers attention function (see
+``attention.py``): spans of similar length form groups, with the keys and values of their prefixes
+in front.
 
-Shapes: ``N`` tokens of all spans; ``B`` spans of a group, ``S`` tokens of its longest, ``P`` most
-tokens in front of one; ``H`` heads in ``K`` groups that share keys and values, ``d``/``D`` widths
-of a head and of the model.
+Shapes: ``N`` tokens of all spans; ``B`` spans of a group, ``S`` tokens of its longest span, ``P``
+longest prefix of the group, ``M`` tokens of the group without padding; ``H`` query heads in ``K``
+groups that share keys and values, ``d`` width of a head, ``D`` width of the model.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from idiolect.models import attention
 from idiolect.models.base import Base
 
 NAME = "idiolect-tree"
-"""What ``attn_implementation`` is called with. No mask function goes by this name, so transformers
-makes no mask."""
+"""The value of ``attn_implementation`` that selects it. No mask function is registered under this
+name, so transformers builds no mask."""
 
 MAX_GROUP_TOKENS = 4096
-"""Tokens of a group of spans, those in front of them and padding included: what a group's scores
-take stays in the caches."""
+"""The largest number of tokens of a group, with prefixes and padding, so that its scores stay in
+the caches."""
 
 MAX_PADDING_FACTOR = 1.5
-"""A group's scores may be so many times those of its spans without padding."""
+"""The largest ratio of a group's scores to those of its spans without padding."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeNode:
-    """Tokens that stand one behind another."""
+    """A span of consecutive tokens."""
 
     ids: tuple[int, ...]
     """At least one."""
     parent: int = -1
-    """The number of the span that they go on from, an earlier one; -1 for none."""
+    """The index of the span that it continues, an earlier one; -1 for none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,38 +53,39 @@ class AttentionGroup:
     """Spans that attend in one product."""
 
     token_indices: Tensor
-    """Each span's tokens [B, S], any behind its end."""
+    """The indices of each span's tokens [B, S]; arbitrary in padding."""
     prefix_indices: Tensor
-    """The tokens in front of each [B, P], any behind their end."""
+    """The indices of each span's prefix tokens [B, P]; arbitrary in padding."""
     mask: Tensor
-    """What is added to attention scores [B, 1, S, P + S]."""
+    """The additive attention mask [B, 1, S, P + S]."""
     unpadded_positions: Tensor
-    """Which of the flattened ``own`` are no padding [M]."""
+    """The positions [M] in the flattened ``token_indices`` that are not padding."""
     output_indices: Tensor
-    """Which tokens these are [M]."""
+    """The token indices [M] of these positions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrefixTree:
-    """Spans as tensors."""
+    """A tree of spans as tensors."""
 
     ids: Tensor
-    """The tokens [N], span after span."""
+    """The token ids [N], span after span."""
     positions: Tensor
     """Each token's position in its text [N]."""
     node_starts: tuple[int, ...]
-    """Where each span begins among the tokens."""
+    """The index of each span's first token."""
     prefix_lengths: tuple[int, ...]
-    """How many tokens stand in front of each span."""
+    """The number of tokens in front of each span."""
     groups: tuple[AttentionGroup, ...]
 
     @classmethod
     def from_nodes(cls, spans: Sequence[TreeNode], base: Base) -> PrefixTree:
-        """The spans laid out for a base, in order."""
+        """Builds the tensors of spans in this order, on the base's device."""
         begins: list[int] = []
         depths: list[int] = []
-        places: list[tuple[int, ...]] = []  # of a span's tokens, and of all in front of them
+        places: list[tuple[int, ...]] = []  # token indices of a span's prefix and of itself
         count = 0
+        # Parents come first, so the indices of each prefix are known.
         for number, span in enumerate(spans):
             assert span.ids and span.parent < number
             begins.append(count)
@@ -93,8 +94,9 @@ class PrefixTree:
             places.append((*front, *range(count, count + len(span.ids))))
             count += len(span.ids)
         positions = [d + n for d, s in zip(depths, spans, strict=True) for n in range(len(s.ids))]
-        whole = _merge_chains(spans, depths)
-        sizes, fronts = [len(places[n]) for n, _ in whole], [front for _, front in whole]
+        # Attention runs on whole chains, in groups of similar size.
+        chains = _merge_chains(spans, depths)
+        sizes, fronts = [len(places[n]) for n, _ in chains], [front for _, front in chains]
         device = base.device
         return cls(
             ids=torch.tensor([token for span in spans for token in span.ids], device=device),
@@ -102,14 +104,15 @@ class PrefixTree:
             node_starts=tuple(begins),
             prefix_lengths=tuple(depths),
             groups=tuple(
-                _build_group([places[whole[n][0]] for n in some], [fronts[n] for n in some], base)
+                _build_group([places[chains[n][0]] for n in some], [fronts[n] for n in some], base)
                 for some in _group_by_size(sizes, fronts)
             ),
         )
 
 
 def forward_tree(base: Base, tree: PrefixTree) -> Tensor:
-    """The decoder's hidden states [N, D] of a tree; ask ``partial.sees_all`` first."""
+    """Returns the decoder's hidden states [N, D] of a tree; check ``partial.has_full_attention``
+    first."""
     decoder: Any = base.model.get_decoder()
     with attention.use_attention(base.model, NAME):
         hidden = decoder(
@@ -131,11 +134,12 @@ def attend_tree(
     tree: PrefixTree,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """What every token sees of its own text [1, N, H, d], from queries [1, H, N, d], keys and
-    values [1, K, N, d]; as ``attention.attend``, which says what is refused."""
+    """Returns the attention output [1, N, H, d], each token over its own text, of queries
+    [1, H, N, d], keys and values [1, K, N, d]. Raises as ``attention.attend_grouped``."""
     assert attention_mask is None
-    seen = query.new_empty(query.shape[2], query.shape[1], query.shape[3])
+    output_NHd = query.new_empty(query.shape[2], query.shape[1], query.shape[3])
     for group in tree.groups:
+        # Keys and values of the prefixes, which other spans computed in this layer.
         front = None
         if group.prefix_indices.shape[1]:
             front = {
@@ -145,21 +149,25 @@ def attend_tree(
                 )
             }
         q, k, v = (_gather_tokens(part, group.token_indices) for part in (query, key, value))
-        some, _ = attention.attend_grouped(module, q, k, v, group.mask, front=front, **options)
-        seen[group.output_indices] = some.flatten(0, 1)[group.unpadded_positions]
-    return seen[None], None
+        found, _ = attention.attend_grouped(module, q, k, v, group.mask, front=front, **options)
+        # Drop the padding and write each token's output to its own index.
+        output_NHd[group.output_indices] = found.flatten(0, 1)[group.unpadded_positions]
+    return output_NHd[None], None
 
 
-def _gather_tokens(part: Tensor, places: Tensor) -> Tensor:
-    """Of [1, H, N, d] what stands at the places [B, S]: [B, H, S, d]. Taken token by token, as they
-    lie in memory: head by head all of them would be copied first, for each group."""
-    found = part[0].transpose(0, 1).index_select(0, places.flatten())
-    return found.view(*places.shape, *found.shape[1:]).transpose(1, 2)
+def _gather_tokens(part_1HNd: Tensor, indices_BS: Tensor) -> Tensor:
+    """Returns the tokens at these indices as [B, H, S, d].
+
+    It gathers along the tokens, which are the outer dimension in memory. Gathering per head would
+    first copy the whole tensor for each group.
+    """
+    found = part_1HNd[0].transpose(0, 1).index_select(0, indices_BS.flatten())
+    return found.view(*indices_BS.shape, *found.shape[1:]).transpose(1, 2)
 
 
 def _merge_chains(spans: Sequence[TreeNode], depths: Sequence[int]) -> list[tuple[int, int]]:
-    """Runs of spans that attend as one, since each is all that goes on from the one before: the
-    last one's number, and how many tokens stand in front of the first."""
+    """Merges chains of spans that attend as one because each has a single continuation. Returns,
+    for each chain, the index of its last span and the number of tokens in front of its first."""
     followers = Counter(span.parent for span in spans)
     fronts = [*depths]
     for n, span in enumerate(spans):
@@ -169,53 +177,56 @@ def _merge_chains(spans: Sequence[TreeNode], depths: Sequence[int]) -> list[tupl
 
 
 def _group_by_size(sizes: Sequence[int], depths: Sequence[int]) -> Iterator[list[int]]:
-    """Numbers of spans in groups of like size (tokens with those in front), so that a group has at
-    most ``GROUP`` tokens (or one span) and little more scores than its spans alone."""
-    some: list[int] = []
+    """Yields groups of span indices of similar size (tokens with prefix). A group has at most
+    ``MAX_GROUP_TOKENS`` tokens (or one span), and few more scores than its spans alone."""
+    group: list[int] = []
     own = front = scores = 0
+    # Grow a group while its padded size stays within both limits.
     for n in sorted(range(len(sizes)), key=lambda n: (sizes[n], depths[n], n)):
         size = sizes[n] - depths[n]
         own, front, scores = max(own, size), max(front, depths[n]), scores + size * sizes[n]
-        tokens = (len(some) + 1) * (own + front)
-        if some and (
+        tokens = (len(group) + 1) * (own + front)
+        if group and (
             tokens > MAX_GROUP_TOKENS
             or own * tokens > MAX_PADDING_FACTOR * scores + MAX_GROUP_TOKENS
         ):
-            yield some
-            some, own, front, scores = [], size, depths[n], size * sizes[n]
-        some.append(n)
-    if some:
-        yield some
+            yield group
+            group, own, front, scores = [], size, depths[n], size * sizes[n]
+        group.append(n)
+    if group:
+        yield group
 
 
 def _build_group(
     places: Sequence[tuple[int, ...]], depths: Sequence[int], base: Base
 ) -> AttentionGroup:
-    """Spans by the places of their tokens and of those in front."""
-    own, sizes = _pad_sequences([p[d:] for p, d in zip(places, depths, strict=True)])
-    front, before = _pad_sequences([p[:d] for p, d in zip(places, depths, strict=True)])
-    width = own.shape[1]
-    behind = torch.arange(front.shape[1]) < before[:, None]  # [B, P]
-    causal = torch.ones(width, width, dtype=torch.bool).tril()
-    seen = torch.cat(
-        [behind[:, None].expand(-1, width, -1), causal.expand(len(places), -1, -1)], dim=2
+    """Builds a group from the token indices of each span with its prefix, and the prefix
+    lengths."""
+    own_BS, sizes_B = _pad_sequences([p[d:] for p, d in zip(places, depths, strict=True)])
+    front_BP, depths_B = _pad_sequences([p[:d] for p, d in zip(places, depths, strict=True)])
+    width = own_BS.shape[1]
+    # Each token attends to its whole prefix and causally to its own span.
+    past_BP = torch.arange(front_BP.shape[1]) < depths_B[:, None]
+    causal_SS = torch.ones(width, width, dtype=torch.bool).tril()
+    visible = torch.cat(
+        [past_BP[:, None].expand(-1, width, -1), causal_SS.expand(len(places), -1, -1)], dim=2
     )
-    mask = torch.zeros(seen.shape, dtype=base.dtype).masked_fill_(
-        ~seen, torch.finfo(base.dtype).min
+    mask = torch.zeros(visible.shape, dtype=base.dtype).masked_fill_(
+        ~visible, torch.finfo(base.dtype).min
     )
-    real = (torch.arange(width) < sizes[:, None]).flatten().nonzero()[:, 0]
-    to = base.device
+    unpadded_M = (torch.arange(width) < sizes_B[:, None]).flatten().nonzero()[:, 0]
+    device = base.device
     return AttentionGroup(
-        token_indices=own.to(to),
-        prefix_indices=front.to(to),
-        mask=mask[:, None].to(to),
-        unpadded_positions=real.to(to),
-        output_indices=own.flatten()[real].to(to),
+        token_indices=own_BS.to(device),
+        prefix_indices=front_BP.to(device),
+        mask=mask[:, None].to(device),
+        unpadded_positions=unpadded_M.to(device),
+        output_indices=own_BS.flatten()[unpadded_M].to(device),
     )
 
 
 def _pad_sequences(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Rows of numbers [B, longest], zeros behind each, and their lengths [B]."""
+    """Returns integer rows right-padded with zeros [B, longest], and their lengths [B]."""
     tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
     return pad_sequence(tensors, batch_first=True), torch.tensor([len(row) for row in rows])
 

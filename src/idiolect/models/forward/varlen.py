@@ -1,11 +1,11 @@
-"""A forward of rows of any length that stand one behind another, without padding between them.
+"""One forward of rows of different lengths, concatenated without padding.
 
-Attention is one of transformers' attention functions again (as ``attention.py``): torch's kernel
-for such rows where there is one, else one row after another. Nobody builds a mask over all tokens
-at once.
+Attention is a transformers attention function (see ``attention.py``). It uses torch's variable
+length kernel if it supports the queries, else one row after another. No mask over all tokens is
+built.
 
-Shapes: ``B`` rows of ``N`` tokens together, ``H`` heads in ``K`` groups that share keys and values,
-``d``/``D`` widths of a head and of the model.
+Shapes: ``B`` rows with ``N`` tokens in total, ``H`` query heads in ``K`` groups that share keys and
+values, ``d`` width of a head, ``D`` width of the model.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from idiolect.models import attention
 from idiolect.models.base import Base
 
 NAME = "idiolect-varlen"
-"""What ``attn_implementation`` is called with. No mask function goes by this name, so transformers
-makes no mask."""
+"""The value of ``attn_implementation`` that selects it. No mask function is registered under this
+name, so transformers builds no mask."""
 
 MAX_HEAD_DIM = 256
-"""Of the kernel; it wants widths that are multiples of 8, too."""
+"""The kernel's limit; it also needs a multiple of 8."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedSequences:
-    """Where each row stands."""
+    """The lengths and offsets of concatenated rows."""
 
     lengths: tuple[int, ...]
-    """Tokens of each row, at least one."""
+    """The number of tokens of each row, at least one."""
     cu_seqlens: Tensor
-    """Where each begins, and where the last ends [B + 1], int32."""
+    """The start of each row and the end of the last [B + 1], int32."""
     positions: Tensor
     """Each token's position in its own row [N]."""
 
     @classmethod
     def from_lengths(cls, lengths: Sequence[int], device: torch.device) -> PackedSequences:
-        """Rows of these lengths, one behind another."""
+        """Builds the offsets of rows of these lengths, in order."""
         assert lengths and all(lengths)
         bounds = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
         positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
@@ -53,7 +53,8 @@ class PackedSequences:
 
 
 def forward_packed(base: Base, ids: Tensor, spans: PackedSequences) -> Tensor:
-    """The decoder's hidden states [N, D] of tokens [N]; ask ``partial.sees_all`` first."""
+    """Returns the decoder's hidden states [N, D] of tokens [N]; check
+    ``partial.has_full_attention`` first."""
     decoder: Any = base.model.get_decoder()
     with attention.use_attention(base.model, NAME):
         hidden = decoder(
@@ -77,15 +78,16 @@ def attend_packed(
     softcap: float | None = None,
     **others: object,
 ) -> tuple[Tensor, None]:
-    """What every token sees of its own row [1, N, H, d], from queries [1, H, N, d], keys and values
-    [1, K, N, d]; as ``attention.attend``, which says what is refused."""
+    """Returns the attention output [1, N, H, d], each token over its own row, of queries
+    [1, H, N, d], keys and values [1, K, N, d]. Raises as ``attention.attend_grouped``."""
     assert attention_mask is None
     attention.reject_unknown_tensors(others)
+    # The kernel has no soft cap.
     kernel = find_kernel(query) if softcap is None else None
     if kernel is None:
         return _attend_sequentially(module, query, key, value, spans, scaling, softcap), None
     longest = max(spans.lengths)
-    seen = kernel(
+    output_NHd = kernel(
         *(part[0].transpose(0, 1) for part in (query, key, value)),
         spans.cu_seqlens,
         spans.cu_seqlens,
@@ -95,11 +97,12 @@ def attend_packed(
         window_size=(-1, 0),  # causal
         enable_gqa=True,
     )
-    return seen[None], None
+    return output_NHd[None], None
 
 
 def find_kernel(query: Tensor) -> Callable[..., Tensor] | None:
-    """Torch's own attention over such rows, where it takes these queries [1, H, N, d]."""
+    """Returns torch's variable length attention if it supports these queries [1, H, N, d], else
+    None."""
     if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
         return None
     if query.shape[3] > MAX_HEAD_DIM or query.shape[3] % 8:
@@ -111,7 +114,7 @@ def find_kernel(query: Tensor) -> Callable[..., Tensor] | None:
 
 @cache
 def _has_kernel_options() -> bool:
-    """Whether this torch's kernel has what is asked of it here: older ones share no keys."""
+    """Whether this torch's kernel has the options used here; older ones lack grouped queries."""
     return {"scale", "window_size", "enable_gqa"} <= set(inspect.signature(varlen_attn).parameters)
 
 
@@ -124,17 +127,17 @@ def _attend_sequentially(
     scaling: float,
     softcap: float | None,
 ) -> Tensor:
-    """The obvious way [1, N, H, d]."""
+    """The simple implementation [1, N, H, d]: one row after another."""
     rows = zip(*(part.split(spans.lengths, dim=2) for part in (query, key, value)), strict=True)
-    seen: list[Tensor] = []
+    outputs: list[Tensor] = []
     for q, k, v in rows:
         size = (q.shape[2], q.shape[2])
         lowest = torch.finfo(q.dtype).min
-        later = torch.full(size, lowest, dtype=q.dtype, device=q.device).triu(1)
-        seen.append(
-            attention.attend_grouped(module, q, k, v, later, scaling=scaling, softcap=softcap)[0]
+        causal = torch.full(size, lowest, dtype=q.dtype, device=q.device).triu(1)
+        outputs.append(
+            attention.attend_grouped(module, q, k, v, causal, scaling=scaling, softcap=softcap)[0]
         )
-    return torch.cat(seen, dim=1)
+    return torch.cat(outputs, dim=1)
 
 
 AttentionInterface.register(NAME, attend_packed)
