@@ -1,4 +1,4 @@
-"""Datasets on disk: what is written is read back, whole, checked and lazily."""
+"""Tests of datasets on disk: round trip, checks on reading, and atomic writes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def histories(draw: st.DrawFn) -> list[History]:
         ]
 
     people = draw(st.lists(TEXT.filter(bool), unique=True, max_size=5))
-    made: list[History] = []
+    drawn: list[History] = []
     for person in people:
         items = interactions(0)
-        made.append(History.from_interactions(person, items, interactions(len(items))))
-    return made
+        drawn.append(History.from_interactions(person, items, interactions(len(items))))
+    return drawn
 
 
-def some(people: int = 3, items: int = 4) -> list[History]:
+def make_histories(people: int = 3, items: int = 4) -> list[History]:
     return [
         History.from_interactions(
             f"p{u}",
@@ -66,13 +66,15 @@ def some(people: int = 3, items: int = 4) -> list[History]:
     ]
 
 
-def written(folder: Path) -> Dataset:
-    return write_dataset(folder, some(), task="lamp-7", source="test", splits={"p1": "test"})
+def write_sample(folder: Path) -> Dataset:
+    return write_dataset(
+        folder, make_histories(), task="lamp-7", source="test", splits={"p1": "test"}
+    )
 
 
 @settings(max_examples=40, deadline=None)
 @given(people=histories())
-def test_what_is_written_is_read_back(
+def test_write_dataset_round_trips(
     people: list[History], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("round") / "data"
@@ -88,10 +90,10 @@ def test_what_is_written_is_read_back(
         assert dataset.read_history(history.person) == history
 
 
-def test_the_manifest_says_what_it_is_made_of(tmp_path: Path) -> None:
+def test_write_dataset_stores_source_settings_and_splits(tmp_path: Path) -> None:
     dataset = write_dataset(
         tmp_path / "films",
-        some(),
+        make_histories(),
         task="rating",
         source="movielens: u.data",
         settings={"importer": "movielens"},
@@ -109,42 +111,42 @@ def test_the_manifest_says_what_it_is_made_of(tmp_path: Path) -> None:
     assert [h.person for h in dataset.iter_histories(["p2", "p0"])] == ["p2", "p0"]
 
 
-def test_equal_histories_give_equal_bytes(tmp_path: Path) -> None:
-    one, other = written(tmp_path / "a" / "data"), written(tmp_path / "b" / "data")
+def test_write_dataset_gives_equal_bytes_for_equal_histories(tmp_path: Path) -> None:
+    one, other = write_sample(tmp_path / "a" / "data"), write_sample(tmp_path / "b" / "data")
     for path in sorted(one.folder.iterdir()):
         assert path.read_bytes() == (other.folder / path.name).read_bytes()
 
 
-def test_people_keep_together_over_row_groups(
+def test_write_dataset_keeps_people_within_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet, "GROUP_ROWS", 7)
-    people = some(people=12, items=4)
+    people = make_histories(people=12, items=4)
     dataset = write_dataset(
-        tmp_path / "data", iter(sorted(people, key=_name)), task="t", source="s"
+        tmp_path / "data", iter(sorted(people, key=get_name)), task="t", source="s"
     )
     groups: list[int] = []
     original = parquet.RowReader._read_group  # pyright: ignore[reportPrivateUsage]
 
-    def counted(self: parquet.RowReader, group: int) -> object:
+    def count_group_reads(self: parquet.RowReader, group: int) -> object:
         groups.append(group)
         return original(self, group)
 
-    monkeypatch.setattr(parquet.RowReader, "_read_group", counted)
-    assert list(dataset) == sorted(people, key=_name)
-    assert groups == list(range(6))  # 12 people of 5 rows, two a group, each group read once
+    monkeypatch.setattr(parquet.RowReader, "_read_group", count_group_reads)
+    assert list(dataset) == sorted(people, key=get_name)
+    assert groups == list(range(6))  # 12 people with 5 rows, two per group; each group is read once
 
 
-def _name(history: History) -> str:
+def get_name(history: History) -> str:
     return history.person
 
 
-def test_someone_unknown_is_a_missing_error(tmp_path: Path) -> None:
+def test_read_history_raises_for_unknown_person(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no person named 'zoe' among its 3 people"):
-        written(tmp_path / "data").read_history("zoe")
+        write_sample(tmp_path / "data").read_history("zoe")
 
 
-def test_no_folder_or_no_dataset_is_a_missing_error(tmp_path: Path) -> None:
+def test_read_dataset_raises_if_there_is_no_dataset(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such dataset folder"):
         read_dataset(tmp_path / "nowhere")
     with pytest.raises(MissingError, match="not a dataset"):
@@ -153,8 +155,8 @@ def test_no_folder_or_no_dataset_is_a_missing_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["interactions.parquet", "people.parquet", "manifest.json"])
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
-def test_a_changed_byte_is_refused(tmp_path: Path, name: str, where: float) -> None:
-    path = written(tmp_path / "data").folder / name
+def test_read_dataset_refuses_changed_byte(tmp_path: Path, name: str, where: float) -> None:
+    path = write_sample(tmp_path / "data").folder / name
     raw = bytearray(path.read_bytes())
     raw[int(len(raw) * where)] ^= 1
     path.write_bytes(raw)
@@ -163,8 +165,8 @@ def test_a_changed_byte_is_refused(tmp_path: Path, name: str, where: float) -> N
 
 
 @pytest.mark.parametrize("name", ["interactions.parquet", "people.parquet"])
-def test_a_cut_or_missing_file_is_refused(tmp_path: Path, name: str) -> None:
-    path = written(tmp_path / "data").folder / name
+def test_read_dataset_refuses_truncated_or_missing_file(tmp_path: Path, name: str) -> None:
+    path = write_sample(tmp_path / "data").folder / name
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(IntegrityError, match="changed or truncated"):
         read_dataset(tmp_path / "data")
@@ -173,15 +175,15 @@ def test_a_cut_or_missing_file_is_refused(tmp_path: Path, name: str) -> None:
         read_dataset(tmp_path / "data")
 
 
-def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
-    written(tmp_path / "data")
+def test_read_dataset_refuses_foreign_file(tmp_path: Path) -> None:
+    write_sample(tmp_path / "data")
     (tmp_path / "data" / "more.parquet").write_bytes(b"?")
     with pytest.raises(IntegrityError, match=r"more\.parquet: a foreign file"):
         read_dataset(tmp_path / "data")
 
 
-def test_another_version_or_kind_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path / "data").folder / "manifest.json"
+def test_read_dataset_refuses_other_version_or_kind(tmp_path: Path) -> None:
+    path = write_sample(tmp_path / "data").folder / "manifest.json"
     manifest = read_json(path)
     write_json(path, manifest | {"version": 99})
     with pytest.raises(IntegrityError, match="dataset version 99"):
@@ -194,9 +196,9 @@ def test_another_version_or_kind_is_refused(tmp_path: Path) -> None:
         read_dataset(tmp_path / "data")
 
 
-def test_other_columns_are_refused(tmp_path: Path) -> None:
-    """Also where every checksum is right."""
-    folder = written(tmp_path / "data").folder
+def test_read_dataset_refuses_other_columns(tmp_path: Path) -> None:
+    """Even if all checksums match."""
+    folder = write_sample(tmp_path / "data").folder
     (folder / "interactions.parquet").write_bytes((folder / "people.parquet").read_bytes())
     manifest = read_json(folder / "manifest.json")
     manifest["files"]["interactions.parquet"] = manifest["files"]["people.parquet"]
@@ -205,26 +207,33 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
         read_dataset(folder)
 
 
-def test_an_existing_dataset_is_replaced_only_when_told(tmp_path: Path) -> None:
-    written(tmp_path / "data")
+def test_write_dataset_replaces_dataset_only_with_overwrite(tmp_path: Path) -> None:
+    write_sample(tmp_path / "data")
     with pytest.raises(UsageError, match="already contains a dataset"):
-        write_dataset(tmp_path / "data", some(1), task="t", source="s")
+        write_dataset(tmp_path / "data", make_histories(1), task="t", source="s")
     assert len(read_dataset(tmp_path / "data")) == 3
-    assert len(write_dataset(tmp_path / "data", some(1), task="t", source="s", overwrite=True)) == 1
+    assert (
+        len(
+            write_dataset(
+                tmp_path / "data", make_histories(1), task="t", source="s", overwrite=True
+            )
+        )
+        == 1
+    )
 
 
-def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path: Path) -> None:
+def test_write_dataset_never_replaces_folder_that_is_not_a_dataset(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(UsageError, match="not a dataset"):
-        write_dataset(tmp_path / "thesis", some(), task="t", source="s", overwrite=True)
+        write_dataset(tmp_path / "thesis", make_histories(), task="t", source="s", overwrite=True)
     assert (tmp_path / "thesis" / "chapter.txt").read_text(encoding="utf-8") == "years of work"
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UsageError, match="is a file"):
-        write_dataset(tmp_path / "file", some(), task="t", source="s", overwrite=True)
+        write_dataset(tmp_path / "file", make_histories(), task="t", source="s", overwrite=True)
 
 
-def item(name: str, position: int, time: float | None = None, text: str = "x") -> Interaction:
+def make_item(name: str, position: int, time: float | None = None, text: str = "x") -> Interaction:
     return Interaction(id=name, position=position, fields={"text": text}, time=time)
 
 
@@ -232,16 +241,28 @@ def item(name: str, position: int, time: float | None = None, text: str = "x") -
     ("history", "message"),
     [
         (History("", ()), "without an id"),
-        (History("a", (item("1", 0), item("1", 1))), "person 'a', item '1': the id appears twice"),
-        (History("a", (), (item("1", 0), item("1", 1))), "query '1': the id appears twice"),
-        (History("a", (item("1", 0, math.nan),)), "the time is nan"),
-        (History("a", (item("1", 0, math.inf),)), "the time is inf"),
-        (History("a", (item("1", 1), item("2", 0))), r"not in the order of \(time, position\)"),
-        (History("a", (item("1", 0), item("2", 0))), r"not in the order of \(time, position\)"),
-        (History("a", (item("1", 0, text="\ud800"),)), "people 'a' to 'a': a value cannot"),
+        (
+            History("a", (make_item("1", 0), make_item("1", 1))),
+            "person 'a', item '1': the id appears twice",
+        ),
+        (
+            History("a", (), (make_item("1", 0), make_item("1", 1))),
+            "query '1': the id appears twice",
+        ),
+        (History("a", (make_item("1", 0, math.nan),)), "the time is nan"),
+        (History("a", (make_item("1", 0, math.inf),)), "the time is inf"),
+        (
+            History("a", (make_item("1", 1), make_item("2", 0))),
+            r"not in the order of \(time, position\)",
+        ),
+        (
+            History("a", (make_item("1", 0), make_item("2", 0))),
+            r"not in the order of \(time, position\)",
+        ),
+        (History("a", (make_item("1", 0, text="\ud800"),)), "people 'a' to 'a': a value cannot"),
     ],
 )
-def test_what_could_not_be_read_back_is_refused_and_nothing_stays(
+def test_write_dataset_refuses_unreadable_history_and_leaves_nothing(
     tmp_path: Path, history: History, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
@@ -249,8 +270,8 @@ def test_what_could_not_be_read_back_is_refused_and_nothing_stays(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_person_twice_or_out_of_order_is_refused(tmp_path: Path) -> None:
-    one, two = some(2)
+def test_write_dataset_refuses_duplicate_or_unsorted_people(tmp_path: Path) -> None:
+    one, two = make_histories(2)
     with pytest.raises(DataError, match="person 'p0' appears twice"):
         write_dataset(tmp_path / "data", [one, two, one], task="t", source="s")
     with pytest.raises(UsageError, match="sorted by person: 'p0' is after 'p1'"):
@@ -258,14 +279,14 @@ def test_a_person_twice_or_out_of_order_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_in_the_source_leaves_the_older_dataset(tmp_path: Path) -> None:
-    def broken() -> Iterator[History]:
-        yield from some(1)
+def test_write_dataset_keeps_old_dataset_after_error_in_source(tmp_path: Path) -> None:
+    def iter_broken() -> Iterator[History]:
+        yield from make_histories(1)
         raise DataError("line 7 is broken", file="in.jsonl", line=7)
 
-    written(tmp_path / "data")
+    write_sample(tmp_path / "data")
     with pytest.raises(DataError, match=r"in\.jsonl:7"):
-        write_dataset(tmp_path / "data", broken(), task="t", source="s", overwrite=True)
+        write_dataset(tmp_path / "data", iter_broken(), task="t", source="s", overwrite=True)
     assert len(read_dataset(tmp_path / "data")) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -289,33 +310,35 @@ KILLED = """
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_a_killed_write_leaves_what_was_there(tmp_path: Path) -> None:
-    written(tmp_path / "data")
+def test_write_dataset_keeps_old_dataset_after_kill(tmp_path: Path) -> None:
+    write_sample(tmp_path / "data")
     code = textwrap.dedent(KILLED)
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "data")], check=False)
     assert ended.returncode == -signal.SIGKILL
     assert len(read_dataset(tmp_path / "data")) == 3
-    written_again = write_dataset(tmp_path / "data", some(1), task="t", source="s", overwrite=True)
+    written_again = write_dataset(
+        tmp_path / "data", make_histories(1), task="t", source="s", overwrite=True
+    )
     assert len(written_again) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]  # the partial is swept away
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]  # the partial folder is removed
 
 
-def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+def test_write_dataset_accepts_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    assert len(written(tmp_path / "data")) == 3
+    assert len(write_sample(tmp_path / "data")) == 3
 
 
-def test_who_is_slower_is_told(tmp_path: Path) -> None:
-    def slow() -> Iterator[History]:
-        yield from some(1)
-        written(tmp_path / "data")  # meanwhile, by someone else
+def test_write_dataset_raises_if_other_process_was_faster(tmp_path: Path) -> None:
+    def iter_slowly() -> Iterator[History]:
+        yield from make_histories(1)
+        write_sample(tmp_path / "data")  # meanwhile, by another process
 
     with pytest.raises(UsageError, match="another process has just written"):
-        write_dataset(tmp_path / "data", slow(), task="t", source="s")
+        write_dataset(tmp_path / "data", iter_slowly(), task="t", source="s")
     assert len(read_dataset(tmp_path / "data")) == 3
 
 
-def test_every_error_is_of_the_tree(tmp_path: Path) -> None:
+def test_write_dataset_raises_idiolect_error_for_os_error(tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("", encoding="utf-8")
     with pytest.raises(IdiolectError, match="blocked"):
-        write_dataset(tmp_path / "blocked" / "data", some(), task="t", source="s")
+        write_dataset(tmp_path / "blocked" / "data", make_histories(), task="t", source="s")

@@ -1,4 +1,4 @@
-"""Dates of many spellings: each to the right second, or a DataError."""
+"""Tests of date parsing: each format gives the right second or a DataError."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from idiolect.errors import DataError
 from idiolect.history.dates import to_unix
 
 
-def utc(*parts: int) -> float:
+def make_utc(*parts: int) -> float:
     return datetime(*parts, tzinfo=UTC).timestamp()  # type: ignore[arg-type,misc]
 
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
-        ("2017", utc(2017, 1, 1)),
-        (2017, utc(2017, 1, 1)),
-        (2017.0, utc(2017, 1, 1)),
-        ("2017-03", utc(2017, 3, 1)),
-        (201703, utc(2017, 3, 1)),
-        (20170304, utc(2017, 3, 4)),
-        ("20170304", utc(2017, 3, 4)),
-        ("2017-03-04", utc(2017, 3, 4)),
-        (" 2017-03-04 05:06:07 ", utc(2017, 3, 4, 5, 6, 7)),
-        ("2017-03-04T05:06:07Z", utc(2017, 3, 4, 5, 6, 7)),
-        ("2017-03-04T05:06:07+02:00", utc(2017, 3, 4, 3, 6, 7)),
-        ("1850-01-01", utc(1850, 1, 1)),
+        ("2017", make_utc(2017, 1, 1)),
+        (2017, make_utc(2017, 1, 1)),
+        (2017.0, make_utc(2017, 1, 1)),
+        ("2017-03", make_utc(2017, 3, 1)),
+        (201703, make_utc(2017, 3, 1)),
+        (20170304, make_utc(2017, 3, 4)),
+        ("20170304", make_utc(2017, 3, 4)),
+        ("2017-03-04", make_utc(2017, 3, 4)),
+        (" 2017-03-04 05:06:07 ", make_utc(2017, 3, 4, 5, 6, 7)),
+        ("2017-03-04T05:06:07Z", make_utc(2017, 3, 4, 5, 6, 7)),
+        ("2017-03-04T05:06:07+02:00", make_utc(2017, 3, 4, 3, 6, 7)),
+        ("1850-01-01", make_utc(1850, 1, 1)),
         (881250949, 881250949.0),
         ("881250949", 881250949.0),
         (1700000000.5, 1700000000.5),
         (1700000000123, 1700000000.123),
         (1700000000123456, 1700000000.123456),
-        ("Mon Apr 06 22:19:45 PDT 2009", utc(2009, 4, 7, 5, 19, 45)),
-        ("Mon, 06 Apr 2009 22:19:45 -0700", utc(2009, 4, 7, 5, 19, 45)),
+        ("Mon Apr 06 22:19:45 PDT 2009", make_utc(2009, 4, 7, 5, 19, 45)),
+        ("Mon, 06 Apr 2009 22:19:45 -0700", make_utc(2009, 4, 7, 5, 19, 45)),
     ],
 )
-def test_known_spellings(value: object, seconds: float) -> None:
+def test_to_unix_reads_known_formats(value: object, seconds: float) -> None:
     assert to_unix(value) == pytest.approx(seconds, abs=1e-6)
 
 
@@ -53,7 +53,7 @@ def test_known_spellings(value: object, seconds: float) -> None:
         *(math.nan, math.inf, -math.inf, 10**400),
     ],
 )
-def test_anything_else_is_refused_with_the_value(value: object) -> None:
+def test_to_unix_refuses_other_values(value: object) -> None:
     with pytest.raises(DataError, match="is not a date"):
         to_unix(value)
 
@@ -61,7 +61,7 @@ def test_anything_else_is_refused_with_the_value(value: object) -> None:
 @given(
     st.text(max_size=30) | st.integers() | st.floats() | st.text("0123456789-T:Z+ .", max_size=20)
 )
-def test_never_anything_but_a_finite_second_or_a_data_error(value: object) -> None:
+def test_to_unix_returns_finite_seconds_or_raises(value: object) -> None:
     try:
         seconds = to_unix(value)
     except DataError:
@@ -70,5 +70,5 @@ def test_never_anything_but_a_finite_second_or_a_data_error(value: object) -> No
 
 
 @given(st.datetimes(datetime(1700, 1, 1), datetime(2999, 1, 1), timezones=st.just(UTC)))
-def test_iso_text_is_exact(moment: datetime) -> None:
+def test_to_unix_is_exact_for_iso_text(moment: datetime) -> None:
     assert to_unix(moment.isoformat()) == moment.timestamp()

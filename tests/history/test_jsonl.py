@@ -1,4 +1,4 @@
-"""Our plain JSONL: out and in again; a broken line names itself."""
+"""Tests of the plain JSONL format: round trip, and errors with line numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from idiolect.history.interaction import Interaction
 from idiolect.history.jsonl import HistoryLine, read_lines, replace_surrogates, write_jsonl
 
 
-def test_out_and_in_again(tmp_path: Path) -> None:
+def test_write_jsonl_round_trips(tmp_path: Path) -> None:
     item = Interaction(id="7", position=0, fields={"text": "naïve 🙂"}, time=1.5, voices=("bob",))
     query = Interaction(id="q", position=1, fields={"text": "?"})
     path = tmp_path / "out.jsonl"
@@ -42,7 +42,7 @@ def test_out_and_in_again(tmp_path: Path) -> None:
     ]
 
 
-def test_short_lines_blank_lines_marks_and_dates(tmp_path: Path) -> None:
+def test_read_lines_accepts_minimal_lines_blank_lines_bom_and_dates(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(
         b'\xef\xbb\xbf{"person": 3, "fields": {"text": "a"}, "time": "1970-01-02"}\r\n'
@@ -76,7 +76,9 @@ def test_short_lines_blank_lines_marks_and_dates(tmp_path: Path) -> None:
         (b"\xff\xfe{".decode("latin-1"), "not UTF-8"),
     ],
 )
-def test_a_broken_line_names_file_and_line(tmp_path: Path, line: str, message: str) -> None:
+def test_read_lines_names_file_and_line_of_broken_line(
+    tmp_path: Path, line: str, message: str
+) -> None:
     path = tmp_path / "in.jsonl"
     good = json.dumps({"person": "p", "fields": {"a": "b"}})
     path.write_bytes(f"{good}\n{line}\n".encode("latin-1"))
@@ -85,12 +87,12 @@ def test_a_broken_line_names_file_and_line(tmp_path: Path, line: str, message: s
     assert str(caught.value).startswith(f"{path}:2: ")
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_read_lines_raises_if_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"no\.jsonl"):
         list(read_lines(tmp_path / "no.jsonl"))
 
 
-def test_halves_of_broken_emoji_are_replaced() -> None:
+def test_replace_surrogates_replaces_lone_halves() -> None:
     assert replace_surrogates("a\ud83db") == "a\ufffdb"
     assert replace_surrogates("\ud83d\ude42") == "🙂"
     assert replace_surrogates("plain") == "plain"

@@ -1,4 +1,4 @@
-"""What ``idiolect inspect`` shows, counted by hand."""
+"""Tests of dataset summaries against hand-counted values."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from idiolect.history.summary import FieldStats, summarize_dataset
 from idiolect.history.write import write_dataset
 
 
-def row(position: int, time: float | None = None, **fields: str) -> Interaction:
+def make_item(position: int, time: float | None = None, **fields: str) -> Interaction:
     return Interaction(id=str(position), position=position, fields=fields, time=time)
 
 
-def test_figures(tmp_path: Path) -> None:
+def test_summarize_dataset_counts_items_and_fields(tmp_path: Path) -> None:
     people = [
         History.from_interactions(
-            "ann", [row(0, 30.0, text="one two", score="5"), row(1, 10.0, text=" ")]
+            "ann", [make_item(0, 30.0, text="one two", score="5"), make_item(1, 10.0, text=" ")]
         ),
-        History.from_interactions("bob", [], [row(0, text="a b c", score="1"), row(1, text="d")]),
-        History.from_interactions("cy", [row(k, text="one two three four") for k in range(3)]),
+        History.from_interactions(
+            "bob", [], [make_item(0, text="a b c", score="1"), make_item(1, text="d")]
+        ),
+        History.from_interactions(
+            "cy", [make_item(k, text="one two three four") for k in range(3)]
+        ),
     ]
     dataset = write_dataset(
         tmp_path / "data", people, task="lamp-3", source="made up", splits={"bob": "test"}
@@ -40,7 +44,7 @@ def test_figures(tmp_path: Path) -> None:
     assert found.examples[1].item in people[2].items
 
 
-def test_a_dataset_of_nobody(tmp_path: Path) -> None:
+def test_summarize_dataset_without_people_is_empty(tmp_path: Path) -> None:
     found = summarize_dataset(write_dataset(tmp_path / "data", [], task="reply", source="none"))
     assert (found.people, found.items, found.median, found.examples) == (0, 0, 0.0, ())
     assert (found.first_time, found.queries_with_answer) == (None, None)

@@ -1,4 +1,4 @@
-"""The streaming reader against ``json.loads``, whatever the size of its parts."""
+"""Tests of the streaming JSON reader against ``json.loads``, with parts of any size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VALUES = st.recursive(
     ascii_only=st.booleans(),
     part=st.integers(1, 40),
 )
-def test_like_json_loads(
+def test_iter_array_equals_json_loads(
     content: list[Any],
     indent: int | None,
     ascii_only: bool,
@@ -47,7 +47,9 @@ def test_like_json_loads(
 
 
 @pytest.mark.parametrize("part", [1, 7, 1 << 20])
-def test_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+def test_iter_array_yields_line_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
     monkeypatch.setattr(json_stream, "_READ_BYTES", part)
     path = tmp_path / "in.json"
     path.write_text('\ufeff[\n{"a":\n1}, {"b": 2},\n\n 17 ]\n', encoding="utf-8")
@@ -70,7 +72,7 @@ def test_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> No
         (b"[" * 100_000, r"in\.json:1: not JSON"),
     ],
 )
-def test_what_is_broken_names_its_line(
+def test_iter_array_names_line_of_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, message: str, part: int
 ) -> None:
     monkeypatch.setattr(json_stream, "_READ_BYTES", part)

@@ -1,4 +1,4 @@
-"""Which importer a path is for, what each takes, and that a dry run writes nothing."""
+"""Tests of format detection, import options, and dry runs."""
 
 from __future__ import annotations
 
@@ -38,14 +38,16 @@ FILES: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "file", "content"), FILES, ids=lambda v: str(v)[:30])
-def test_files_are_recognized(tmp_path: Path, name: str, file: str, content: Any) -> None:
+def test_detect_importer_recognizes_each_format(
+    tmp_path: Path, name: str, file: str, content: Any
+) -> None:
     write_files(tmp_path, {file: content})
     if name not in ("jsonl", "chat"):
         assert detect_importer(tmp_path).name == name
     assert detect_importer(tmp_path / file).name == name
 
 
-def test_foreign_files_beside_do_not_confuse(tmp_path: Path) -> None:
+def test_detect_importer_ignores_foreign_files(tmp_path: Path) -> None:
     write_files(tmp_path, {"u.data": "1\t1\t1\t1\n", "notes.json": "{}", "dev_questions.json": []})
     assert detect_importer(tmp_path).name == "movielens"
     for name in ("notes.json", "report.pdf"):
@@ -54,7 +56,7 @@ def test_foreign_files_beside_do_not_confuse(tmp_path: Path) -> None:
             detect_importer(tmp_path / name)
 
 
-def test_an_unknown_path_or_format() -> None:
+def test_import_histories_refuses_unknown_path_or_format() -> None:
     with pytest.raises(MissingError, match="no such file or folder"):
         import_histories(Path("nowhere"))
     with pytest.raises(MissingError, match="no such file or folder"):
@@ -66,13 +68,13 @@ def test_an_unknown_path_or_format() -> None:
             import_histories(format=name)
 
 
-def test_an_option_that_a_format_does_not_take(tmp_path: Path) -> None:
+def test_import_histories_refuses_option_of_other_format(tmp_path: Path) -> None:
     write_files(tmp_path, {"u.data": ""})
     with pytest.raises(UsageError, match="movielens has no option 'person'; it takes: none"):
         import_histories(tmp_path, options=ImportOptions(person="ann"))
 
 
-def test_every_importer_says_what_it_is() -> None:
+def test_importers_describe_themselves() -> None:
     assert list(IMPORTERS) == [
         "movielens",
         "chitchat",
@@ -88,14 +90,14 @@ def test_every_importer_says_what_it_is() -> None:
         assert importer.expects
 
 
-def test_a_package_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_histories_names_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType]
     for name, package in (("movielens", "recbole"), ("chitchat", "chitchat-dataset")):
         with pytest.raises(MissingError, match=f"pip install --no-deps {package}"):
             import_histories(format=name)
 
 
-def test_reading_writes_nothing_and_writing_keeps_the_source(tmp_path: Path) -> None:
+def test_import_histories_writes_nothing_until_write_to_folder(tmp_path: Path) -> None:
     write_files(tmp_path / "in", {"user_others.json": PEOPLE})
     imported = import_histories(tmp_path / "in")
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
@@ -108,7 +110,7 @@ def test_reading_writes_nothing_and_writing_keeps_the_source(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("name", "file", "content"), FILES, ids=lambda v: str(v)[:30])
-def test_a_binary_file_is_one_clear_error(
+def test_import_histories_raises_one_error_for_binary_file(
     tmp_path: Path, name: str, file: str, content: Any
 ) -> None:
     headers = {"movies.csv": "movieId,title,genres", "u.item": "", "ml-100k.item": ITEM}

@@ -1,4 +1,4 @@
-"""A consent holds from when it is given to when it ends or is taken back, for its scope alone."""
+"""Tests of consent: validity by person, scope and time, and its errors."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ NOW = datetime.now(UTC)
 TODAY = NOW.date()
 
 
-def days(count: int) -> datetime:
+def after_days(count: int) -> datetime:
     return NOW + timedelta(days=count)
 
 
 def is_valid(ledger: Ledger, person: str, scope: str, *, at: datetime | None = None) -> bool:
-    """Whether a person's consent to a scope is among those that hold."""
+    """Return whether a person's consent to a scope is valid."""
     return any(
         c.valid for c in list_consents(ledger, at=at) if (c.person, c.scope) == (person, scope)
     )
 
 
-def test_it_is_given_for_a_person_and_a_scope(tmp_path: Path) -> None:
+def test_grant_consent_applies_to_person_and_scope(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.record_event("trained", ["ann", "ben"])
     grant_consent(ledger, ["ann"], "mean")
     assert is_valid(ledger, "ann", "mean")
     assert not is_valid(ledger, "ann", "pieces")
     assert not is_valid(ledger, "ben", "mean")
-    assert not is_valid(ledger, "nobody", "mean")
-    assert not is_valid(ledger, "ann", "mean", at=days(-1))
-    assert is_valid(ledger, "ann", "mean", at=days(10_000))
+    assert not is_valid(ledger, "unknown", "mean")
+    assert not is_valid(ledger, "ann", "mean", at=after_days(-1))
+    assert is_valid(ledger, "ann", "mean", at=after_days(10_000))
     assert [(c.person, c.scope) for c in list_consents(ledger)] == [("ann", "mean")]
 
 
-def test_it_ends_after_its_last_day(tmp_path: Path) -> None:
+def test_grant_consent_expires_after_last_day(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     grant_consent(ledger, ["ann"], "pieces", until=TODAY + timedelta(days=5))
-    assert is_valid(ledger, "ann", "pieces", at=days(5))
-    assert not is_valid(ledger, "ann", "pieces", at=days(6))
-    (late,) = list_consents(ledger, at=days(6))
+    assert is_valid(ledger, "ann", "pieces", at=after_days(5))
+    assert not is_valid(ledger, "ann", "pieces", at=after_days(6))
+    (late,) = list_consents(ledger, at=after_days(6))
     assert (late.valid, late.revoked, late.until) == (False, "", str(TODAY + timedelta(days=5)))
     grant_consent(ledger, ["ann"], "pieces")
-    assert is_valid(ledger, "ann", "pieces", at=days(6))
+    assert is_valid(ledger, "ann", "pieces", at=after_days(6))
 
 
-def test_the_last_word_counts(tmp_path: Path) -> None:
+def test_list_consents_uses_last_event(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     grant_consent(ledger, ["ann", "ben"], "mean")
     grant_consent(ledger, ["ann"], "pieces")
@@ -65,29 +65,33 @@ def test_the_last_word_counts(tmp_path: Path) -> None:
     assert is_valid(ledger, "ann", "mean")
 
 
-def test_who_lacks_one_is_named_with_why(tmp_path: Path) -> None:
+def test_require_consent_names_people_without_consent_and_reason(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     grant_consent(ledger, ["ann", "ben", "dee"], "mean")
     revoke_consent(ledger, ["ben"], "mean")
     grant_consent(ledger, ["ann"], "mean", until=TODAY)
     require_consent(ledger, ["ann", "dee"], "mean", store=tmp_path)
     require_consent(ledger, [], "mean", store=tmp_path)
-    with pytest.raises(MissingError) as told:
+    with pytest.raises(MissingError) as caught:
         require_consent(
-            ledger, ["dee", "ann", "ben", "o'neil"], "mean", store=Path("my store"), at=days(1)
+            ledger,
+            ["dee", "ann", "ben", "o'neil"],
+            "mean",
+            store=Path("my store"),
+            at=after_days(1),
         )
     for part in (
         f"'ann' (expired on {TODAY}), 'ben' (revoked on {TODAY}), \"o'neil\" (never given)",
         "run: idiolect consent 'my store' --scope mean --person ann --person ben --person ",
         "'o'\"'\"'neil'",
     ):
-        assert part in str(told.value)
-    assert "dee" not in str(told.value)
+        assert part in str(caught.value)
+    assert "dee" not in str(caught.value)
     with pytest.raises(MissingError, match=r"'p4' \(never given\) and 35 more.*--people-file FILE"):
         require_consent(ledger, [f"p{n}" for n in range(40)], "mean", store=tmp_path)
 
 
-def test_what_cannot_be_agreed_to_is_refused(tmp_path: Path) -> None:
+def test_consent_refuses_unknown_scope_and_past_day(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for call in (grant_consent, revoke_consent):
         with pytest.raises(UsageError, match="'all' of a consent; known: pieces, mean"):
@@ -99,7 +103,7 @@ def test_what_cannot_be_agreed_to_is_refused(tmp_path: Path) -> None:
     assert ledger.read_entries() == ()
 
 
-def test_whoever_is_forgotten_has_agreed_to_nothing(tmp_path: Path) -> None:
+def test_list_consents_omits_forgotten_person(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     grant_consent(ledger, ["ann", "ben"], "mean")
     ledger.forget_person("ann")
@@ -108,7 +112,7 @@ def test_whoever_is_forgotten_has_agreed_to_nothing(tmp_path: Path) -> None:
     assert set(ledger.read_by_person()) == {"ben"}
 
 
-def test_an_edited_ledger_gives_no_consent(tmp_path: Path) -> None:
+def test_require_consent_refuses_edited_ledger(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     grant_consent(ledger, ["ann"], "mean", until=TODAY)
     path = tmp_path / "events.jsonl"

@@ -1,4 +1,5 @@
-"""The ledger keeps every event, notices edits, survives kills, and can forget a person."""
+"""Tests of the event ledger: completeness, detection of edits, recovery, and erasure of a
+person."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from idiolect.errors import IntegrityError
 from idiolect.privacy.ledger import Ledger
 
 
-def small(folder: Path) -> Ledger:
+def make_ledger(folder: Path) -> Ledger:
     ledger = Ledger(folder)
     ledger.record_event("trained", ["ann", "bob"], {"steps": 12})
     ledger.record_event("shared", ["ann"])
@@ -20,21 +21,21 @@ def small(folder: Path) -> Ledger:
     return ledger
 
 
-def test_events_in_order(tmp_path: Path) -> None:
-    ledger = small(tmp_path)
+def test_ledger_returns_events_in_order(tmp_path: Path) -> None:
+    ledger = make_ledger(tmp_path)
     assert [e.event for e in ledger.read_entries()] == ["trained", "trained", "shared"]
     assert [e.event for e in ledger.read_entries_of("ann")] == ["trained", "shared"]
     assert ledger.read_entries_of("ann")[0].details == {"steps": 12}
-    assert ledger.read_entries_of("nobody") == ()
+    assert ledger.read_entries_of("unknown") == ()
 
 
-def test_an_empty_ledger(tmp_path: Path) -> None:
+def test_ledger_without_events_is_empty(tmp_path: Path) -> None:
     assert Ledger(tmp_path / "new").read_entries() == ()
     assert not Ledger(tmp_path / "new").forget_person("ann")
 
 
-def test_only_pseudonyms_and_none_after_forgetting(tmp_path: Path) -> None:
-    ledger = small(tmp_path)
+def test_forget_person_removes_name_and_pseudonym_link(tmp_path: Path) -> None:
+    ledger = make_ledger(tmp_path)
     before = ledger.read_entries()
     assert b"ann" not in (tmp_path / "events.jsonl").read_bytes()
     assert ledger.forget_person("ann")
@@ -48,8 +49,8 @@ def test_only_pseudonyms_and_none_after_forgetting(tmp_path: Path) -> None:
     assert again.who not in {entry.who for entry in before}
 
 
-def test_edited_removed_and_moved_lines_are_noticed(tmp_path: Path) -> None:
-    ledger = small(tmp_path)
+def test_read_entries_detects_edited_removed_and_moved_lines(tmp_path: Path) -> None:
+    ledger = make_ledger(tmp_path)
     path = tmp_path / "events.jsonl"
     whole = path.read_bytes()
     one, two, three = whole.splitlines(keepends=True)
@@ -65,8 +66,8 @@ def test_edited_removed_and_moved_lines_are_noticed(tmp_path: Path) -> None:
     assert len(ledger.read_entries()) == 3
 
 
-def test_a_torn_last_line_is_recovered(tmp_path: Path) -> None:
-    ledger = small(tmp_path)
+def test_record_event_recovers_from_partial_last_line(tmp_path: Path) -> None:
+    ledger = make_ledger(tmp_path)
     path = tmp_path / "events.jsonl"
     whole = path.read_bytes()
     ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
@@ -78,7 +79,7 @@ def test_a_torn_last_line_is_recovered(tmp_path: Path) -> None:
         assert [e.event for e in ledger.read_entries()][kept:] == ["withdrew"]
 
 
-def test_two_processes_append_without_loss(tmp_path: Path) -> None:
+def test_record_event_from_two_processes_loses_nothing(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
@@ -94,14 +95,14 @@ def test_two_processes_append_without_loss(tmp_path: Path) -> None:
     assert [len(ledger.read_entries_of(who)) for who in ("a", "b", "both")] == [15, 15, 30]
 
 
-def test_many_events(tmp_path: Path) -> None:
+def test_record_event_appends_many_events(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for turn in range(3):
         ledger.record_event("trained", [f"p{n}" for n in range(400)], {"turn": turn})
     assert len(ledger.read_entries()) == 1200
 
 
-def test_a_foreign_file_is_not_emptied(tmp_path: Path) -> None:
+def test_record_event_does_not_truncate_foreign_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"x" * 200_000)
     with pytest.raises(IntegrityError, match="has no lines"):

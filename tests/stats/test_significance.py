@@ -1,3 +1,5 @@
+"""Tests of paired tests, bootstrap and Wilson intervals, and Holm's adjustment."""
+
 from __future__ import annotations
 
 import itertools
@@ -23,9 +25,7 @@ pairs = st.lists(st.tuples(score, score), min_size=1, max_size=15)
 
 @settings(max_examples=40, deadline=None)
 @given(pairs, st.sampled_from(["higher", "lower"]))
-def test_swapping_the_methods_negates_the_comparison(
-    data: list[tuple[float, float]], direction: str
-) -> None:
+def test_run_paired_test_is_antisymmetric(data: list[tuple[float, float]], direction: str) -> None:
     a, b = zip(*data, strict=True)
     one = run_paired_test(a, b, direction=direction, seed=3)  # pyright: ignore[reportArgumentType]
     two = run_paired_test(b, a, direction=direction, seed=3)  # pyright: ignore[reportArgumentType]
@@ -39,7 +39,7 @@ def test_swapping_the_methods_negates_the_comparison(
 
 @settings(max_examples=40, deadline=None)
 @given(pairs)
-def test_counts_and_ranks_are_the_naive_ones(data: list[tuple[float, float]]) -> None:
+def test_run_paired_test_matches_naive_counts_and_ranks(data: list[tuple[float, float]]) -> None:
     a, b = zip(*data, strict=True)
     result = run_paired_test(a, b, direction="lower", seed=0)
     assert result.wins == sum(round(y - x, 6) > 0 for x, y in data)
@@ -56,13 +56,15 @@ def test_counts_and_ranks_are_the_naive_ones(data: list[tuple[float, float]]) ->
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(score, min_size=1, max_size=12), st.integers(0, 2**32))
-def test_the_interval_lies_within_the_values_and_repeats(values: list[float], seed: int) -> None:
+def test_bootstrap_mean_interval_is_within_values_and_repeatable(
+    values: list[float], seed: int
+) -> None:
     low, high = bootstrap_mean_interval(values, seed=seed)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
     assert (low, high) == bootstrap_mean_interval(values, seed=seed)
 
 
-def test_the_interval_is_that_of_a_plain_loop() -> None:
+def test_bootstrap_mean_interval_matches_plain_loop() -> None:
     values = [0.2, 0.5, 0.9, 1.4, 0.1, 0.8, 0.3, 0.7]
     draw = random.Random(5)
     means = sorted(sum(draw.choices(values, k=8)) / 8 for _ in range(20_000))
@@ -71,14 +73,16 @@ def test_the_interval_is_that_of_a_plain_loop() -> None:
     assert high == pytest.approx(means[-500], abs=0.015)
 
 
-def test_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_mean_interval_is_independent_of_chunk_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     values = np.linspace(0, 1, 30)
     whole = bootstrap_mean_interval(values, seed=2)
     monkeypatch.setattr("idiolect.stats.significance._CHUNK", 64)
     assert bootstrap_mean_interval(values, seed=2) == whole
 
 
-def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:
+def test_bootstrap_mean_interval_has_nominal_coverage() -> None:
     rng = np.random.default_rng(0)
     covered = 0
     for trial in range(200):
@@ -87,20 +91,20 @@ def test_intervals_cover_the_mean_about_as_often_as_they_say() -> None:
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def test_no_difference_at_all() -> None:
+def test_run_paired_test_of_equal_scores_finds_nothing() -> None:
     result = run_paired_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], direction="lower", seed=0)
     assert (result.gain, result.interval, result.p) == (0.0, (0.0, 0.0), 1.0)
     assert (result.dz, result.rank_biserial, result.ties) == (0.0, 0.0, 3)
 
 
-def test_rounding_errors_are_ties() -> None:
+def test_run_paired_test_counts_rounding_errors_as_ties() -> None:
     result = run_paired_test([0.1 + 0.2, 1e6], [0.3, 1e6 + 1e-9], direction="higher", seed=0)
     assert (result.wins, result.ties, result.losses) == (0, 2, 0)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
-def test_wilcoxon_is_exact_under_ties(gains: list[int]) -> None:
+def test_run_paired_test_p_is_exact_under_ties(gains: list[int]) -> None:
     moved = [g for g in gains if g]
     ranks = {
         size: sum(abs(g) < size for g in moved) + (sum(abs(g) == size for g in moved) + 1) / 2
@@ -118,15 +122,15 @@ def test_wilcoxon_is_exact_under_ties(gains: list[int]) -> None:
 
 
 @pytest.mark.parametrize(("people", "method"), [(20, "exact"), (50, "exact"), (80, "approx")])
-def test_wilcoxon_is_scipys(people: int, method: str) -> None:
+def test_run_paired_test_p_equals_scipy(people: int, method: str) -> None:
     gains = np.random.default_rng(people).normal(0.2, 1, people)
     expected = stats.wilcoxon(gains, method=method).pvalue  # pyright: ignore
     result = run_paired_test(gains, np.zeros(people), direction="higher", seed=0)
     assert result.p == pytest.approx(expected)
 
 
-def test_known_wilcoxon_values() -> None:
-    # Six people all better: 2 of the 2^6 sign patterns are as extreme.
+def test_run_paired_test_matches_known_p_values() -> None:
+    # All six people are better: 2 of the 2^6 sign patterns are as extreme.
     six = run_paired_test(range(1, 7), [0] * 6, direction="higher", seed=0)
     assert six.p == pytest.approx(2 / 64)
     assert six.dz == pytest.approx(3.5 / np.std(range(1, 7), ddof=1))
@@ -135,12 +139,12 @@ def test_known_wilcoxon_values() -> None:
     )
 
 
-def test_the_effect_size_of_a_constant_gain_is_undefined() -> None:
+def test_run_paired_test_dz_of_constant_gain_is_undefined() -> None:
     assert run_paired_test([2, 3], [1, 2], direction="higher", seed=0).dz is None
     assert run_paired_test([2], [1], direction="higher", seed=0).dz is None
 
 
-def test_holm_known_values_and_order() -> None:
+def test_adjust_holm_matches_known_values() -> None:
     assert adjust_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
     assert adjust_holm([0.9, 0.8]) == (1.0, 1.0)
     assert adjust_holm([]) == ()
@@ -154,13 +158,15 @@ def test_holm_known_values_and_order() -> None:
         ([float("nan")], [1.0], "not a finite number"),
     ],
 )
-def test_broken_scores_are_refused(a: list[float], b: list[float], message: str) -> None:
+def test_run_paired_test_refuses_invalid_scores(
+    a: list[float], b: list[float], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         run_paired_test(a, b, direction="higher", seed=0)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_a_share_has_wilsons_interval(count: int, rest: int) -> None:
+def test_compute_wilson_interval_solves_its_equation(count: int, rest: int) -> None:
     low, high = compute_wilson_interval(count, count + rest)
     assert 0 <= low <= count / max(1, count + rest) + 1e-12 and high <= 1
     if not count + rest:
@@ -171,6 +177,6 @@ def test_a_share_has_wilsons_interval(count: int, rest: int) -> None:
         assert (count / n - end) ** 2 == pytest.approx(z**2 * end * (1 - end) / n, abs=1e-6)
 
 
-def test_a_share_is_a_part_of_a_whole() -> None:
+def test_compute_wilson_interval_refuses_count_above_total() -> None:
     with pytest.raises(UsageError, match="got 3 of 2"):
         compute_wilson_interval(3, 2)

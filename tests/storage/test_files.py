@@ -1,4 +1,4 @@
-"""Whole or not there: atomic files, staged folders, locks."""
+"""Tests of atomic files, staged folders, partial files and locks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLAIN = st.recursive(
 )
 
 
-def names(folder: Path) -> list[str]:
+def list_names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
@@ -39,47 +39,47 @@ def run_python(code: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def test_write_atomic_makes_parents_and_replaces(tmp_path: Path) -> None:
+def test_write_atomic_creates_parents_and_replaces(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.txt"
     files.write_atomic(path, "one")
     files.write_atomic(path, "zwei é")
     assert path.read_text(encoding="utf-8") == "zwei é"
-    assert names(path.parent) == ["file.txt"]
+    assert list_names(path.parent) == ["file.txt"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_full_disk_leaves_the_old_file(
+def test_write_atomic_on_full_disk_keeps_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     path = tmp_path / "file"
     files.write_atomic(path, "old")
 
-    def full(_: int) -> None:
+    def raise_disk_full(_: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", raise_disk_full)
     with pytest.raises(IdiolectError, match="disk is full"):
         files.write_atomic(path, "new")
     with pytest.raises(IdiolectError, match="disk is full"), files.stage_folder(tmp_path / "f"):
         os.fsync(0)
     assert path.read_text() == "old"
-    assert names(tmp_path) == ["file"]
+    assert list_names(tmp_path) == ["file"]
 
 
-def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
+def test_write_atomic_names_parent_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(IdiolectError, match=r"cannot write .*file/inner"):
         files.write_atomic(tmp_path / "file" / "inner", "x")
 
 
-def test_missing_file(tmp_path: Path) -> None:
+def test_sha256_file_raises_if_file_is_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="gone"):
         files.sha256_file(tmp_path / "gone")
 
 
 @settings(max_examples=40)
 @given(content=PLAIN)
-def test_json_round_trip_and_equal_bytes(
+def test_write_json_round_trips_with_equal_bytes(
     content: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("json") / "a.json"
@@ -90,12 +90,12 @@ def test_json_round_trip_and_equal_bytes(
     assert path.read_bytes() == first
 
 
-def test_json_keys_may_be_numbers(tmp_path: Path) -> None:
+def test_write_json_turns_number_keys_into_text(tmp_path: Path) -> None:
     files.write_json(tmp_path / "a", {1: "a", 10: "b", 2: "c"})
     assert files.read_json(tmp_path / "a") == {"1": "a", "10": "b", "2": "c"}
 
 
-def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
+def test_read_json_detects_every_changed_byte(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     files.write_json(path, {"weights": [1.5, 2], "who": "ann"})
     whole = path.read_bytes()
@@ -110,38 +110,38 @@ def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b"\xff\xfe", b"[" * 100_000])
-def test_foreign_json(tmp_path: Path, raw: bytes) -> None:
+def test_read_json_refuses_foreign_json(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "a").write_bytes(raw)
     with pytest.raises(IntegrityError):
         files.read_json(tmp_path / "a")
 
 
-def fill(folder: Path, text: str) -> None:
+def fill_folder(folder: Path, text: str) -> None:
     (folder / "inner").mkdir()
     (folder / "inner" / "a").write_text(text)
 
 
 def fill_and_fail(folder: Path) -> None:
-    fill(folder, "x")
+    fill_folder(folder, "x")
     raise ValueError("broken")
 
 
-def test_staged_folder_appears_whole(tmp_path: Path) -> None:
+def test_stage_folder_appears_only_when_complete(tmp_path: Path) -> None:
     final = tmp_path / "deep" / "thing"
     with files.stage_folder(final) as folder:
-        fill(folder, "x")
+        fill_folder(folder, "x")
         assert not final.exists()
     assert (final / "inner" / "a").read_text() == "x"
-    assert names(final.parent) == ["thing"]
+    assert list_names(final.parent) == ["thing"]
 
 
-def test_staged_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_stage_folder_leaves_nothing_after_exception(tmp_path: Path) -> None:
     with pytest.raises(ValueError), files.stage_folder(tmp_path / "t") as folder:
         fill_and_fail(folder)
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
-def test_errors_of_other_files_pass_through(tmp_path: Path) -> None:
+def test_stage_folder_passes_errors_of_other_files_through(tmp_path: Path) -> None:
     with (
         pytest.raises(FileNotFoundError, match="input"),
         files.stage_folder(tmp_path / "t"),
@@ -149,32 +149,32 @@ def test_errors_of_other_files_pass_through(tmp_path: Path) -> None:
         (tmp_path / "input").read_text()
 
 
-def test_the_loser_of_a_race_discards_its_own(tmp_path: Path) -> None:
+def test_stage_folder_keeps_folder_of_faster_process(tmp_path: Path) -> None:
     final = tmp_path / "thing"
     with files.stage_folder(final) as slow:
         with files.stage_folder(final) as fast:
-            fill(fast, "fast")
-        fill(slow, "slow")
+            fill_folder(fast, "fast")
+        fill_folder(slow, "slow")
     assert (final / "inner" / "a").read_text() == "fast"
-    assert names(tmp_path) == ["thing"]
+    assert list_names(tmp_path) == ["thing"]
 
 
-def test_a_file_in_the_way(tmp_path: Path) -> None:
+def test_stage_folder_refuses_name_of_existing_file(tmp_path: Path) -> None:
     (tmp_path / "thing").touch()
     with (
         pytest.raises(IdiolectError, match="a file with that name already exists"),
         files.stage_folder(tmp_path / "thing") as folder,
     ):
-        fill(folder, "x")
-    assert names(tmp_path) == ["thing"]
+        fill_folder(folder, "x")
+    assert list_names(tmp_path) == ["thing"]
 
 
-def no_exchange(_one: Path, _other: Path) -> bool:
+def fail_to_exchange(_one: Path, _other: Path) -> bool:
     return False
 
 
-@pytest.mark.parametrize("exchange", [None, no_exchange], ids=["exchange", "two renames"])
-def test_replace(
+@pytest.mark.parametrize("exchange", [None, fail_to_exchange], ids=["exchange", "two renames"])
+def test_stage_folder_replaces_old_folder(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     exchange: Callable[[Path, Path], bool] | None,
@@ -184,16 +184,16 @@ def test_replace(
     final = tmp_path / "thing"
     for text in ("old", "new"):
         with files.stage_folder(final, replace=True) as folder:
-            fill(folder, text)
+            fill_folder(folder, text)
         assert (final / "inner" / "a").read_text() == text
-    assert names(tmp_path) == ["thing"]
+    assert list_names(tmp_path) == ["thing"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="one system call swaps on Linux")
-def test_a_reader_always_finds_a_folder(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux swaps names in one system call")
+def test_stage_folder_replaces_without_gap_for_readers(tmp_path: Path) -> None:
     final = tmp_path / "thing"
     with files.stage_folder(final) as folder:
-        fill(folder, "0")
+        fill_folder(folder, "0")
     over, missing = threading.Event(), 0
 
     def watch() -> None:
@@ -205,13 +205,13 @@ def test_a_reader_always_finds_a_folder(tmp_path: Path) -> None:
     watcher.start()
     for turn in range(30):
         with files.stage_folder(final, replace=True) as folder:
-            fill(folder, str(turn))
+            fill_folder(folder, str(turn))
     over.set()
     watcher.join()
     assert missing == 0
 
 
-def test_leftovers_of_killed_processes_go(tmp_path: Path) -> None:
+def test_clean_partials_removes_leftovers_of_killed_process(tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
@@ -224,29 +224,29 @@ def test_leftovers_of_killed_processes_go(tmp_path: Path) -> None:
     child = run_python(code, tmp_path / "thing")
     assert child.stdout is not None
     assert child.stdout.readline() == "in\n"
-    (left,) = names(tmp_path)
+    (left,) = list_names(tmp_path)
     assert files.is_working_file(left)
-    assert files.clean_partials(tmp_path) == []  # it lives
+    assert files.clean_partials(tmp_path) == []  # the process is still running
     child.send_signal(signal.SIGKILL)
     child.communicate()
     assert files.clean_partials(tmp_path) == [left]
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
-def test_cleaning_keeps_what_is_not_ours(tmp_path: Path) -> None:
-    recent = ".thing.1-abcdef01234567.partial"  # another machine's, on a shared disk
+def test_clean_partials_keeps_foreign_and_recent_files(tmp_path: Path) -> None:
+    recent = ".thing.1-abcdef01234567.partial"  # of another machine, on a shared disk
     old = ".thing.2-abcdef01234567.partial"
     for name in (recent, old, ".hidden.partial", "data"):
         (tmp_path / name).touch()
     os.utime(tmp_path / old, (0, 0))
     assert files.clean_partials(tmp_path) == [old]
-    assert names(tmp_path) == sorted([recent, ".hidden.partial", "data"])
+    assert list_names(tmp_path) == sorted([recent, ".hidden.partial", "data"])
     assert files.clean_partials(tmp_path / "gone") == []
 
 
-def test_a_kill_while_replacing_is_healed(tmp_path: Path) -> None:
+def test_clean_partials_restores_folder_after_kill_during_replace(tmp_path: Path) -> None:
     with files.stage_folder(tmp_path / "thing") as folder:
-        fill(folder, "old")
+        fill_folder(folder, "old")
         mark = folder.name.removesuffix(".partial")
     (tmp_path / "thing").rename(tmp_path / f"{mark}.old")
     files.clean_partials(tmp_path)
@@ -263,7 +263,7 @@ HOLD = """if True:
 """
 
 
-def test_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
+def test_hold_lock_names_holder_and_ends_with_its_process(tmp_path: Path) -> None:
     child = run_python(HOLD, tmp_path / "store")
     assert child.stdout is not None
     assert child.stdout.readline() == "in\n"
@@ -276,10 +276,10 @@ def test_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
     child.kill()
     child.communicate()
     with files.hold_lock(tmp_path / "store", wait=True, what="the store"):
-        assert all(files.is_working_file(name) for name in names(tmp_path))
+        assert all(files.is_working_file(name) for name in list_names(tmp_path))
 
 
-def test_lock_waits(tmp_path: Path) -> None:
+def test_hold_lock_waits_for_holder(tmp_path: Path) -> None:
     child = run_python(HOLD, tmp_path / "store")
     assert child.stdout is not None
     assert child.stdout.readline() == "in\n"

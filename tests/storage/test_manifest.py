@@ -1,4 +1,4 @@
-"""A manifest notices whatever its folder no longer is."""
+"""Tests of artifact manifests: round trip and detection of every change."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def folder(tmp_path: Path) -> Path:
     (folder / "inner").mkdir(parents=True)
     (folder / "weights").write_bytes(bytes(range(50)))
     (folder / "inner" / "notes").write_text("x")
-    make(folder).save(folder)
+    make_manifest(folder).save(folder)
     return folder
 
 
-def make(folder: Path) -> Manifest:
+def make_manifest(folder: Path) -> Manifest:
     return Manifest.from_folder(
         folder,
         kind="adapters",
@@ -36,20 +36,20 @@ def make(folder: Path) -> Manifest:
     )
 
 
-def test_round_trip(folder: Path) -> None:
+def test_manifest_round_trips(folder: Path) -> None:
     manifest = Manifest.load(folder, "adapters")
-    assert manifest == make(folder)
+    assert manifest == make_manifest(folder)
     assert manifest.contributors == ("ann", "zoe")
     assert set(manifest.files) == {"weights", "inner/notes"}
 
 
-def test_equal_making_gives_equal_bytes(folder: Path) -> None:
+def test_manifest_of_equal_files_has_equal_bytes(folder: Path) -> None:
     before = (folder / Manifest.NAME).read_bytes()
-    make(folder).save(folder)
+    make_manifest(folder).save(folder)
     assert (folder / Manifest.NAME).read_bytes() == before
 
 
-def test_every_changed_byte_is_refused(folder: Path) -> None:
+def test_load_refuses_every_changed_byte(folder: Path) -> None:
     for name in ("weights", Manifest.NAME):
         whole = (folder / name).read_bytes()
         for place in range(0, len(whole), 7):
@@ -62,40 +62,40 @@ def test_every_changed_byte_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["foreign.pkl", "inner/.hidden", "inner/manifest.json"])
-def test_foreign_file_is_refused(folder: Path, name: str) -> None:
+def test_load_refuses_foreign_file(folder: Path, name: str) -> None:
     (folder / name).touch()
     with pytest.raises(IntegrityError, match="does not list"):
         Manifest.load(folder, "adapters")
 
 
-def test_dangling_link_is_refused(folder: Path) -> None:
+def test_load_refuses_dangling_link(folder: Path) -> None:
     (folder / "link").symlink_to(folder / "nowhere")
     with pytest.raises(IntegrityError, match="'link'"):
         Manifest.load(folder, "adapters")
 
 
-def test_missing_file_is_refused(folder: Path) -> None:
+def test_load_refuses_missing_file(folder: Path) -> None:
     (folder / "weights").unlink()
     with pytest.raises(IntegrityError, match="'weights' is missing"):
         Manifest.load(folder, "adapters")
 
 
-def test_locks_inside_do_not_count(folder: Path) -> None:
+def test_load_ignores_lock_files(folder: Path) -> None:
     with hold_lock(folder / "weights", wait=False, what="the weights"):
         Manifest.load(folder, "adapters")
 
 
-def test_other_kind_and_format(folder: Path) -> None:
+def test_load_refuses_other_kind_or_format(folder: Path) -> None:
     with pytest.raises(MismatchError, match="contains 'adapters', not 'base'"):
         Manifest.load(folder, "base")
     with pytest.raises(MismatchError, match="older"):
         Manifest.load(folder, "adapters", format_version=2)
-    replace(make(folder), format_version=3).save(folder)
+    replace(make_manifest(folder), format_version=3).save(folder)
     with pytest.raises(MismatchError, match="newer"):
         Manifest.load(folder, "adapters", format_version=2)
 
 
-def test_not_an_artifact(tmp_path: Path) -> None:
+def test_load_raises_if_folder_is_not_an_artifact(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "gone"):
         with pytest.raises(MissingError, match=r"no manifest\.json"):
             Manifest.load(place, "base")
@@ -113,21 +113,21 @@ def test_not_an_artifact(tmp_path: Path) -> None:
         {"contributors": [1]},
     ],
 )
-def test_a_well_formed_lie_is_refused(folder: Path, change: dict[str, Any]) -> None:
+def test_load_refuses_valid_json_with_invalid_content(folder: Path, change: dict[str, Any]) -> None:
     content = read_json(folder / Manifest.NAME)
     write_json(folder / Manifest.NAME, content | change)
     with pytest.raises(IntegrityError):
         Manifest.load(folder, "adapters")
 
 
-def test_a_list_is_no_manifest(folder: Path) -> None:
+def test_load_refuses_list_as_manifest(folder: Path) -> None:
     write_json(folder / Manifest.NAME, [1, 2])
     with pytest.raises(IntegrityError):
         Manifest.load(folder, "adapters")
 
 
-def test_require(folder: Path) -> None:
-    manifest = make(folder)
+def test_require_match_raises_for_other_base(folder: Path) -> None:
+    manifest = make_manifest(folder)
     manifest.require_match(folder, base="b" * 64, tokenizer=None, task="rating")
     with pytest.raises(MismatchError, match=r"made for base bbb.* not for ccc"):
         manifest.require_match(folder, base="c" * 64)

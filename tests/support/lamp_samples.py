@@ -1,4 +1,4 @@
-"""Made-up records of the LaMP tasks, as the benchmark and the releases made from it write them."""
+"""Sample records of the LaMP tasks, in the format of the benchmark and the releases based on it."""
 
 from __future__ import annotations
 
@@ -114,22 +114,22 @@ TITLE = "Generate a title for the following abstract of a paper: "
 
 
 def make_paper(name: str, **more: Any) -> dict[str, Any]:
-    """A profile item of LaMP-5."""
+    """Return a profile item of LaMP-5."""
     return {"id": name, "abstract": f"Abstract {name}.", "title": f"Title {name}", **more}
 
 
 def make_query(name: str, **more: Any) -> dict[str, Any]:
-    """A query of LaMP-5."""
+    """Return a query of LaMP-5."""
     return {"id": name, "input": f"{TITLE}Query {name}.", **more}
 
 
 def make_golds_file(**answers: str) -> dict[str, Any]:
-    """A file of answers of LaMP-5."""
+    """Return the content of an answer file of LaMP-5."""
     return {"task": "LaMP_5", "golds": [{"id": k, "output": v} for k, v in answers.items()]}
 
 
 def write_files(folder: Path, files: dict[str, Any]) -> Path:
-    """Write each file as JSON, text as it is; returns the folder."""
+    """Write each file as JSON, or unchanged if its content is text; returns the folder."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The chitchat package's file, good and broken."""
+"""Tests of the import of the chitchat package, valid and broken."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from idiolect.errors import DataError, MissingError
 from idiolect.importers.registry import import_histories
 
 
-def says(sender: str, second: int, *texts: str) -> list[dict[str, str]]:
+def make_turn(sender: str, second: int, *texts: str) -> list[dict[str, str]]:
     return [
         {"sender": sender, "text": text, "timestamp": f"2018-05-02T19:00:{second + n:02}Z"}
         for n, text in enumerate(texts)
     ]
 
 
-def stored(folder: Path, content: Any) -> Path:
+def write_chats(folder: Path, content: Any) -> Path:
     path = folder / "dataset.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
 
 
-def test_turns_become_replies(tmp_path: Path) -> None:
+def test_chitchat_turns_become_replies(tmp_path: Path) -> None:
     turns = [
-        says("ann", 0, "Hi", "How are you?"),
-        says("bob", 5, "fine ", "and you?"),
-        says("ann", 10, "", "Good"),
-        says("bob", 20, " "),
-        says("ann", 30, "Still here"),
-        says("bob", 40, "bye"),
+        make_turn("ann", 0, "Hi", "How are you?"),
+        make_turn("bob", 5, "fine ", "and you?"),
+        make_turn("ann", 10, "", "Good"),
+        make_turn("bob", 20, " "),
+        make_turn("ann", 30, "Still here"),
+        make_turn("bob", 40, "bye"),
     ]
     chat = {"messages": turns, "start": "2018-05-03T01:00:00Z", "prompt": "p"}
-    alone = {"messages": [says("cy", 0, "anyone?")], "start": "2018-05-03T01:00:00Z"}
-    imported = import_histories(stored(tmp_path, {"c1": chat, "c2": alone}))
+    alone = {"messages": [make_turn("cy", 0, "anyone?")], "start": "2018-05-03T01:00:00Z"}
+    imported = import_histories(write_chats(tmp_path, {"c1": chat, "c2": alone}))
     assert (imported.importer, imported.task) == ("chitchat", "reply")
     ann, bob, cy = imported.histories
     assert [i.fields for i in bob.items] == [
@@ -61,31 +61,31 @@ def test_turns_become_replies(tmp_path: Path) -> None:
     ]
 
 
-def test_context_is_at_most_three_turns_and_sixty_words(tmp_path: Path) -> None:
+def test_chitchat_context_has_at_most_three_turns_and_sixty_words(tmp_path: Path) -> None:
     long = " ".join(f"w{k}" for k in range(100))
     some = " ".join(f"v{k}" for k in range(50))
     turns = [
-        says(s, n, text)
+        make_turn(s, n, text)
         for n, (s, text) in enumerate(
             zip("abababab", ["1", "2", "3", "4", "5", long, some, "8"], strict=True)
         )
     ]
-    imported = import_histories(stored(tmp_path, {"c": {"messages": turns}}))
+    imported = import_histories(write_chats(tmp_path, {"c": {"messages": turns}}))
     contexts = {i.id: i.fields["context"] for h in imported.histories for i in h.items}
     assert contexts["c:4"] == "them: 2\nme: 3\nthem: 4"
     assert contexts["c:6"] == "them: " + " ".join(long.split()[-60:])
     assert contexts["c:7"] == "them: " + some
 
 
-def test_a_conversation_that_goes_back_in_time_is_noted(tmp_path: Path) -> None:
-    turns = [says("a", 30, "x"), says("b", 10, "y")]
-    imported = import_histories(stored(tmp_path, {"c": {"messages": turns}}))
+def test_chitchat_notes_conversation_out_of_order(tmp_path: Path) -> None:
+    turns = [make_turn("a", 30, "x"), make_turn("b", 10, "y")]
+    imported = import_histories(write_chats(tmp_path, {"c": {"messages": turns}}))
     assert imported.report.notes == (
         "conversations with a message earlier than the previous one: 1",
     )
 
 
-GOOD = says("a", 0, "x")
+GOOD = make_turn("a", 0, "x")
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ GOOD = says("a", 0, "x")
         ({"c": {"messages": [[GOOD[0] | {"sender": " "}]]}}, "the sender is empty"),
     ],
 )
-def test_a_broken_file_names_the_place(tmp_path: Path, content: Any, message: str) -> None:
-    path = stored(tmp_path, content)
+def test_chitchat_names_place_of_error(tmp_path: Path, content: Any, message: str) -> None:
+    path = write_chats(tmp_path, content)
     with pytest.raises(DataError, match=message) as caught:
         import_histories(path, format="chitchat")
     assert str(caught.value).startswith(str(path))
 
 
-def test_broken_json_names_the_line(tmp_path: Path) -> None:
+def test_chitchat_names_line_of_broken_json(tmp_path: Path) -> None:
     path = tmp_path / "dataset.json"
     path.write_bytes(b'{\n"c": {\n')
     with pytest.raises(DataError, match=r"dataset\.json:3: not JSON"):
@@ -128,7 +128,7 @@ def test_broken_json_names_the_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("chitchat_dataset") is None, reason="not installed")
-def test_the_real_package() -> None:
+def test_chitchat_imports_real_package() -> None:
     imported = import_histories(format="chitchat")
     assert len(imported.histories) == 1_315
     assert imported.report.files[0].read == sum(len(h.items) for h in imported.histories) == 131_548

@@ -1,4 +1,4 @@
-"""MovieLens in its three layouts, good and broken."""
+"""Tests of the import of MovieLens in its three layouts, valid and broken."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RATED = "userId,movieId,rating,timestamp\n"
 MOVIES = "movieId,title,genres\n"
 
 
-def flags(*places: int) -> str:
+def make_flags(*places: int) -> str:
     return "|".join("1" if place in places else "0" for place in range(19))
 
 
@@ -30,8 +30,8 @@ LAYOUTS = {
     },
     "grouplens": {
         "u.data": "7\t1\t4\t200\n7\t2\t2\t100\n9\t1\t5\t300\n",
-        "u.item": f"1|Godfather, The (1972)|01-Jan-1972||http://x|{flags(1, 6)}\n"
-        f"2|Nénette et Boni (1996)|01-Jan-1996||http://x|{flags(8)}\n",
+        "u.item": f"1|Godfather, The (1972)|01-Jan-1972||http://x|{make_flags(1, 6)}\n"
+        f"2|Nénette et Boni (1996)|01-Jan-1996||http://x|{make_flags(8)}\n",
     },
     "csv": {
         "ratings.csv": RATED + "7,1,3.5,200\n7,2,1.5,100\n9,1,5.0,300\n",
@@ -41,7 +41,7 @@ LAYOUTS = {
 }
 
 
-def lay(folder: Path, files: dict[str, str]) -> Path:
+def write_layout(folder: Path, files: dict[str, str]) -> Path:
     for name, text in files.items():
         encoding = "latin-1" if name == "u.item" else "utf-8"
         (folder / name).write_bytes(text.encode(encoding))
@@ -49,8 +49,8 @@ def lay(folder: Path, files: dict[str, str]) -> Path:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_three_layouts_one_result(tmp_path: Path, layout: str) -> None:
-    folder = lay(tmp_path, LAYOUTS[layout])
+def test_movielens_layouts_give_equal_histories(tmp_path: Path, layout: str) -> None:
+    folder = write_layout(tmp_path, LAYOUTS[layout])
     imported = import_histories(folder)
     assert (imported.importer, imported.task) == ("movielens", "rating")
     seven, nine = imported.histories
@@ -64,17 +64,17 @@ def test_three_layouts_one_result(tmp_path: Path, layout: str) -> None:
     assert one_file.histories == imported.histories
 
 
-def test_half_stars_are_rounded_up_and_said(tmp_path: Path) -> None:
+def test_movielens_rounds_half_stars_up_with_note(tmp_path: Path) -> None:
     rows = "".join(f"{u},1,{(u + 1) / 2},{u}\n" for u in range(10))
-    folder = lay(tmp_path, {**LAYOUTS["csv"], "ratings.csv": RATED + rows})
+    folder = write_layout(tmp_path, {**LAYOUTS["csv"], "ratings.csv": RATED + rows})
     imported = import_histories(folder)
     assert [h.items[0].fields["rating"] for h in imported.histories] == list("1122334455")
     assert imported.report.notes == ("half-star ratings rounded up to whole stars: 5",)
 
 
-def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+def test_movielens_counts_skipped_records(tmp_path: Path) -> None:
     rows = "7\t1\t4\t200\n7\t99\t4\t200\n7\t98\t4\t201\n\n7\t1\t4\t200\n7\t1\t2\t300\n"
-    folder = lay(tmp_path, {**LAYOUTS["recbole"], "ml-100k.inter": INTER + rows})
+    folder = write_layout(tmp_path, {**LAYOUTS["recbole"], "ml-100k.inter": INTER + rows})
     imported = import_histories(folder)
     assert imported.report.format_lines() == [
         "ml-100k.inter: read 2 ratings, skipped 3, because",
@@ -86,7 +86,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert [i.id for i in imported.histories[0].items] == ["1", "1#2"]
 
 
-def test_titles_and_years(tmp_path: Path) -> None:
+def test_movielens_parses_titles_and_years(tmp_path: Path) -> None:
     films = MOVIES + (
         '1,"Misérables, Les (1995)",Drama\n'
         '2,"Double vie de Véronique, La (Double Life of Veronique, The) (1991)",Drama\n'
@@ -96,7 +96,7 @@ def test_titles_and_years(tmp_path: Path) -> None:
         "6,  ,Drama\n"
     )
     rows = RATED + "".join(f"1,{film},3,{film}\n" for film in range(1, 7))
-    imported = import_histories(lay(tmp_path, {"ratings.csv": rows, "movies.csv": films}))
+    imported = import_histories(write_layout(tmp_path, {"ratings.csv": rows, "movies.csv": films}))
     found = [
         (i.fields["title"], i.fields["year"], i.fields["genres"])
         for i in imported.histories[0].items
@@ -125,10 +125,10 @@ def test_titles_and_years(tmp_path: Path) -> None:
         ("ml-100k.item", ITEM + "1\tHeat\n", ":2", "2 columns instead of 4"),
     ],
 )
-def test_a_broken_file_names_file_and_line(
+def test_movielens_names_file_and_line_of_error(
     tmp_path: Path, name: str, text: str, place: str, message: str
 ) -> None:
-    lay(tmp_path, {**LAYOUTS["recbole"], name: text})
+    write_layout(tmp_path, {**LAYOUTS["recbole"], name: text})
     with pytest.raises(DataError, match=message) as caught:
         import_histories(tmp_path)
     assert f"{tmp_path / name}{place}: " in str(caught.value)
@@ -143,16 +143,16 @@ def test_a_broken_file_names_file_and_line(
         ("csv", "ratings.csv", "user,movie\n1,2\n", "ratings.csv:1: expected the header"),
     ],
 )
-def test_broken_files_of_the_other_layouts(
+def test_movielens_names_errors_in_other_layouts(
     tmp_path: Path, layout: str, name: str, text: str, message: str
 ) -> None:
-    lay(tmp_path, {**LAYOUTS[layout], name: text})
+    write_layout(tmp_path, {**LAYOUTS[layout], name: text})
     with pytest.raises(DataError, match=message):
         import_histories(tmp_path)
 
 
-def test_not_utf8_and_no_films(tmp_path: Path) -> None:
-    lay(tmp_path, LAYOUTS["csv"])
+def test_movielens_refuses_wrong_encoding_and_missing_films(tmp_path: Path) -> None:
+    write_layout(tmp_path, LAYOUTS["csv"])
     (tmp_path / "movies.csv").write_bytes(MOVIES.encode() + b"1,N\xe9nette,Drama\n")
     with pytest.raises(DataError, match=r"movies\.csv:2: not utf-8 text"):
         import_histories(tmp_path)
@@ -170,7 +170,7 @@ def real() -> ImportedHistories:
     return import_histories(format="movielens")
 
 
-def test_the_real_package(real: ImportedHistories, tmp_path: Path) -> None:
+def test_movielens_imports_real_package(real: ImportedHistories, tmp_path: Path) -> None:
     assert len(real.histories) == 943
     assert sum(len(h.items) for h in real.histories) == 100_000
     assert real.report.format_lines() == [

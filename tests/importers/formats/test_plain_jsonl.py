@@ -1,4 +1,4 @@
-"""Our plain JSONL through the importer, and back out of a dataset."""
+"""Tests of the import of plain JSONL, and of the round trip through a dataset."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ LINES = """
 """
 
 
-def load(path: Path, task: str = "lamp-4") -> ImportedHistories:
+def import_jsonl(path: Path, task: str = "lamp-4") -> ImportedHistories:
     return import_histories(path, options=ImportOptions(task=task))
 
 
-def stored(folder: Path, text: str = LINES) -> Path:
+def write_jsonl_file(folder: Path, text: str = LINES) -> Path:
     path = folder / "in.jsonl"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def test_items_and_queries(tmp_path: Path) -> None:
-    imported = load(stored(tmp_path))
+def test_plain_jsonl_imports_items_and_queries(tmp_path: Path) -> None:
+    imported = import_jsonl(write_jsonl_file(tmp_path))
     assert (imported.importer, imported.task) == ("jsonl", "lamp-4")
     ann, bob, cy = imported.histories
     assert [(i.id, i.position, i.time) for i in ann.items] == [("2", 1, 10.0), ("1", 0, 20.0)]
@@ -50,11 +50,11 @@ def test_items_and_queries(tmp_path: Path) -> None:
     ]
 
 
-def test_out_of_a_dataset_and_in_again(tmp_path: Path) -> None:
-    dataset = load(stored(tmp_path)).write_to_folder(tmp_path / "one")
+def test_plain_jsonl_round_trips_dataset(tmp_path: Path) -> None:
+    dataset = import_jsonl(write_jsonl_file(tmp_path)).write_to_folder(tmp_path / "one")
     out = tmp_path / "out.jsonl"
     write_jsonl(out, dataset, splits={p: dataset.get_split(p) for p in dataset.people})
-    again = load(out)
+    again = import_jsonl(out)
     content = [
         (h.person, [(i.id, dict(i.fields), i.time, i.voices) for i in (*h.items, *h.queries)])
         for h in dataset
@@ -67,19 +67,23 @@ def test_out_of_a_dataset_and_in_again(tmp_path: Path) -> None:
     assert again.splits == {"ann": "test"}
 
 
-def test_the_task_must_be_named(tmp_path: Path) -> None:
+def test_plain_jsonl_requires_task(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"give it with --task, one of lamp-1, .*reply"):
-        load(stored(tmp_path), task="")
+        import_jsonl(write_jsonl_file(tmp_path), task="")
     with pytest.raises(UsageError, match="unknown task 'poetry'"):
-        load(stored(tmp_path), task="poetry")
+        import_jsonl(write_jsonl_file(tmp_path), task="poetry")
 
 
-def test_broken_files(tmp_path: Path) -> None:
+def test_plain_jsonl_names_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"in\.jsonl:3: 'fields' must be an object"):
-        load(stored(tmp_path, LINES[: LINES.index("}, ") + 1] + '}\n{"person": "p", "fields": []}'))
+        import_jsonl(
+            write_jsonl_file(
+                tmp_path, LINES[: LINES.index("}, ") + 1] + '}\n{"person": "p", "fields": []}'
+            )
+        )
     one = '{"person": "p", "fields": {"text": "t", "title": "u"}, "split": "%s"}\n'
     with pytest.raises(DataError, match=r"in\.jsonl:2: 'p' is in split 'b' here, but in 'a' above"):
-        load(stored(tmp_path, one % "a" + one % "b"))
-    empty = stored(tmp_path, "\n")
+        import_jsonl(write_jsonl_file(tmp_path, one % "a" + one % "b"))
+    empty = write_jsonl_file(tmp_path, "\n")
     with pytest.raises(DataError, match=r"in\.jsonl: the file is empty"):
         import_histories(empty, format="jsonl", options=ImportOptions(task="reply"))

@@ -1,4 +1,4 @@
-"""The OPPU and Per-Pcs releases, good and broken."""
+"""Tests of the import of the OPPU and Per-Pcs releases, valid and broken."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from support.lamp_samples import (
 )
 
 
-def person(name: Any, profile: list[Any], query: list[Any]) -> dict[str, Any]:
+def make_person(name: Any, profile: list[Any], query: list[Any]) -> dict[str, Any]:
     return {"user_id": name, "profile": profile, "query": query}
 
 
 OPPU = {
     "user_top_100_history.json": [
-        person(
+        make_person(
             "t1",
             [make_paper("a", date="2017-01-01"), make_paper("b", date="2016")],
             [make_query("1")],
         ),
-        person("t2", [make_paper("a")], [make_query("2"), make_query("3", gold="own")]),
+        make_person("t2", [make_paper("a")], [make_query("2"), make_query("3", gold="own")]),
     ],
     "user_top_100_history_label.json": make_golds_file(**{"1": "One", "2": "Two"}),
     "user_others.json": [
-        person(900, [make_paper("c", date=2015)], [make_query("9", gold="Nine")]),
-        person("t1", [make_paper("z")], [make_query("8", gold="Eight")]),
-        person("none", [], []),
+        make_person(900, [make_paper("c", date=2015)], [make_query("9", gold="Nine")]),
+        make_person("t1", [make_paper("z")], [make_query("8", gold="Eight")]),
+        make_person("none", [], []),
     ],
 }
 
 
-def test_oppu(tmp_path: Path) -> None:
+def test_oppu_imports_people_answers_and_splits(tmp_path: Path) -> None:
     imported = import_histories(write_files(tmp_path, OPPU))
     assert (imported.importer, imported.task) == ("oppu", "lamp-5")
     other, t1, t2 = imported.histories
@@ -66,18 +66,18 @@ def test_oppu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sample", [s for s in SAMPLES if s.folder], ids=lambda s: s.task)
-def test_both_releases_of_all_seven_tasks(tmp_path: Path, sample: Sample) -> None:
+def test_oppu_and_perpcs_import_all_tasks(tmp_path: Path, sample: Sample) -> None:
     item = {"id": 10, "date": 20170304, **sample.item}  # numbers, as in the releases
     query = {"id": 1, "input": sample.input, "gold": sample.gold}
     test = "user_more_100_history" if sample.task == "lamp-7" else "user_top_100_history"
     answers = {"task": sample.label, "golds": [{"id": 1, "output": sample.gold}]}
-    people = [person(3, [item], [query])]
+    people = [make_person(3, [item], [query])]
     oppu = {f"{test}.json": people, f"{test}_label.json": answers}
     perpcs_test = "user_more_100_history" if sample.task == "lamp-7" else "test_100/user_test_100"
     perpcs = {
         f"{perpcs_test}.json": people,
         f"{perpcs_test}_label.json": answers,
-        "user_base_LLM.json": [person(4, [item], [query])],
+        "user_base_LLM.json": [make_person(4, [item], [query])],
     }
     for name, files in (("oppu", oppu), ("perpcs", perpcs)):
         imported = import_histories(write_files(tmp_path / name / sample.folder, files))
@@ -91,9 +91,9 @@ def test_both_releases_of_all_seven_tasks(tmp_path: Path, sample: Sample) -> Non
     assert imported.splits == {"3": "test", "4": "other"}
 
 
-def test_perpcs_parts(tmp_path: Path) -> None:
+def test_perpcs_imports_all_parts(tmp_path: Path) -> None:
     def one(name: str) -> list[Any]:
-        return [person(name, [make_paper("a")], [make_query(f"q{name}", gold="G")])]
+        return [make_person(name, [make_paper("a")], [make_query(f"q{name}", gold="G")])]
 
     files = {
         "test_100/user_test_100.json": one("t"),
@@ -114,17 +114,17 @@ def test_perpcs_parts(tmp_path: Path) -> None:
         assert import_histories(tmp_path / inside).splits == imported.splits
 
 
-def test_a_citation_in_an_item_is_kept(tmp_path: Path) -> None:
+def test_oppu_keeps_citation_of_item(tmp_path: Path) -> None:
     (sample,) = [s for s in SAMPLES if s.task == "lamp-1"]
     item = {"id": "1", **sample.item, "citation": "Hives"}
-    files = {"user_others.json": [person("u", [item], [{"id": "1", "input": sample.input}])]}
+    files = {"user_others.json": [make_person("u", [item], [{"id": "1", "input": sample.input}])]}
     imported = import_histories(write_files(tmp_path, files))
     assert imported.histories[0].items[0].fields["citation"] == "Hives"
     assert imported.report.notes == ("queries without an answer (prediction only): 1",)
 
 
-def test_a_person_without_queries_comes_first(tmp_path: Path) -> None:
-    quiet, asking = person("a", [make_paper("1")], []), person("b", [], [make_query("1")])
+def test_oppu_needs_task_if_first_person_has_no_query(tmp_path: Path) -> None:
+    quiet, asking = make_person("a", [make_paper("1")], []), make_person("b", [], [make_query("1")])
     write_files(tmp_path, {"user_others.json": [quiet, asking]})
     with pytest.raises(DataError, match="user a: no query, so the task is unknown"):
         import_histories(tmp_path)
@@ -132,7 +132,7 @@ def test_a_person_without_queries_comes_first(tmp_path: Path) -> None:
     assert [(len(h.items), len(h.queries)) for h in imported.histories] == [(1, 0), (0, 1)]
 
 
-GOOD = person("u", [make_paper("a")], [make_query("1")])
+GOOD = make_person("u", [make_paper("a")], [make_query("1")])
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ GOOD = person("u", [make_paper("a")], [make_query("1")])
     ],
 )
 @pytest.mark.parametrize("name", ["user_others.json", "user_base_LLM.json"])
-def test_a_broken_file_names_the_place(
+def test_releases_name_place_of_error(
     tmp_path: Path, name: str, content: Any, message: str
 ) -> None:
     write_files(tmp_path, {name: content})
@@ -169,6 +169,6 @@ def test_a_broken_file_names_the_place(
 
 
 @pytest.mark.parametrize("name", ["oppu", "perpcs"])
-def test_an_empty_folder(tmp_path: Path, name: str) -> None:
+def test_releases_raise_for_empty_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(MissingError, match=r"none of user_.* found"):
         import_histories(tmp_path, format=name)
