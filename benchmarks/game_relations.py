@@ -35,9 +35,9 @@ from idiolect.models.base import load_base
 from idiolect.models.encoder import MiniLM
 from idiolect.storage.files import write_atomic
 from kit.cli import run_to_exit_code
+from kit.resumable import LikelihoodCache
 from suites.game.crowd import ASKED_WORDS, LEARNED_WORDS, measure_crowd
 from suites.game.relations import (
-    LikelihoodCache,
     RelationOutcome,
     evaluate_on_game,
     evaluate_on_wordnet,

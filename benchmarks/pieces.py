@@ -1,14 +1,14 @@
-"""Personalized pieces: what an adapter assembled from others' is worth, what it costs, what leaks.
+"""Personalized pieces: quality, cost and leakage of adapters assembled from other people's pieces.
 
     python benchmarks/pieces.py --prepare --work FOLDER --base rating=FOLDER --base reply=FOLDER \\
         [--only TASK] [--minutes 40]
     python benchmarks/pieces.py --json docs/results/pieces.json --work FOLDER \\
         --base rating=FOLDER --base reply=FOLDER
 
-The first trains sharers' adapters and gates, and newcomers' own adapters, in parts of at most so
-many minutes: run it until it exits with 0 (3: there is more to do). The second measures. Bases are
-those that ``benchmarks/quality.py`` or ``idiolect adapt`` left, adapted on other people. --develop
-measures gate steps and rates on people who take no other part.
+The first command trains sharers' adapters and gates and target users' own adapters, for at most
+``--minutes``: repeat it until it exits with 0 (3: there is more to do). The second one measures.
+The bases are those that ``benchmarks/quality.py`` or ``idiolect adapt`` wrote, adapted on other
+people. ``--develop`` tries steps and rates of gate training on people with no other role.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from suites.pieces.tune_gates import tune_gate_settings
 from suites.pieces.workspace import Workspace
 
 UNFINISHED_EXIT_CODE = 3
-"""Exit status where there is more to prepare."""
+"""Exit code if there is more to prepare."""
 
 
 def iter_workspaces(options: argparse.Namespace, listener: Listener) -> Iterator[Workspace]:
-    """Each task's place; raises UsageError for a base that is not named."""
+    """Yield the workspace of each task; raises UsageError if --base does not name its base."""
     named = dict(one.split("=", 1) for one in options.base if "=" in one)
     for task in options.only or SETTINGS:
         if task not in named:
@@ -53,7 +53,7 @@ def iter_workspaces(options: argparse.Namespace, listener: Listener) -> Iterator
 
 
 def run_preparation(options: argparse.Namespace) -> int:
-    """Stage A, as far as the minutes go."""
+    """Run stage A within the given minutes; return the exit code."""
     clock = TimeBudget(options.minutes)
     with progress_listener() as listener:
         for place in iter_workspaces(options, listener):
@@ -67,7 +67,7 @@ def run_preparation(options: argparse.Namespace) -> int:
 
 
 def run_measurement(options: argparse.Namespace) -> None:
-    """Stage B, written as JSON. Raises MissingError where something was not prepared."""
+    """Run stage B and write the result as JSON; raises MissingError if stage A is not finished."""
     raw: dict[str, Any] = {}
     with progress_listener() as listener:
         for place in iter_workspaces(options, listener):
@@ -81,26 +81,26 @@ def run_measurement(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Prepare or measure; 2 where the command line cannot be followed."""
+    """Prepare or measure; return the exit code (2: the command line is not valid)."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where the result goes")
+    parser.add_argument("--json", type=Path, help="output file of the result")
     parser.add_argument("--work", type=Path, default=Path("runs/pieces"))
     parser.add_argument("--base", action="append", default=[], metavar="TASK=FOLDER")
     parser.add_argument("--only", choices=tuple(SETTINGS), action="append")
     parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--develop", action="store_true")
-    parser.add_argument("--minutes", type=float, default=40, help="of one part")
+    parser.add_argument("--minutes", type=float, default=40, help="minutes of one run of --prepare")
     parser.add_argument("--quick", action="store_true", help="sizes for tests")
     options = parser.parse_args()
     return run_to_exit_code(lambda: run_stage(options))
 
 
 def run_stage(options: argparse.Namespace) -> int:
-    """Prepare, or measure. Raises UsageError where neither is said."""
+    """Prepare or measure; raises UsageError if the options ask for neither."""
     if options.prepare or options.develop:
         return run_preparation(options)
     if options.json is None:
-        raise UsageError("say --prepare, --develop or --json FILE")
+        raise UsageError("give --prepare, --develop or --json FILE")
     run_measurement(options)
     return 0
 

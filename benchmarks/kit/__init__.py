@@ -1,1 +1,1 @@
-"""What all benchmarks share."""
+"""Parts that all benchmarks share; imports nothing from ``suites``."""

@@ -1,4 +1,4 @@
-"""How a benchmark ends that cannot go on, or is stopped: in one line, with a status for it."""
+"""Turns errors and Ctrl-C into one line of text and an exit code."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable
 from idiolect.errors import IdiolectError
 
 INTERRUPTED_EXIT_CODE = 130
-"""Of a program that Ctrl-C stopped, as shells have it."""
+"""The exit code that shells use for a program stopped by Ctrl-C."""
 
 
 def run_to_exit_code(run: Callable[[], int]) -> int:
-    """The exit status of a run; an error of ours, or Ctrl-C, is told in a line."""
+    """Run, and return the exit code; prints an Idiolect error or an interruption in one line."""
     try:
         return run()
     except IdiolectError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("stopped; the same command goes on with what is kept in --work", file=sys.stderr)
+        print("stopped; the same command resumes from the results in --work", file=sys.stderr)
         return INTERRUPTED_EXIT_CODE

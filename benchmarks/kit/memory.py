@@ -1,4 +1,4 @@
-"""A process's largest resident memory since a moment; needs nothing but Python and Linux."""
+"""Peak resident memory of this process since a reset; needs only Python, and Linux to reset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CLEAR_REFS, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 def reset_peak() -> bool:
-    """Start counting from here; False where the system cannot (loading then counts too)."""
+    """Reset the peak; return False if the system cannot, so that earlier memory counts too."""
     try:
         _CLEAR_REFS.write_text("5")
     except OSError:
@@ -19,7 +19,7 @@ def reset_peak() -> bool:
 
 
 def read_peak_mib() -> float:
-    """The largest resident memory so far, in MiB."""
+    """Return the largest resident memory since the reset, in MiB."""
     try:
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,29 +1,39 @@
-"""What was measured is kept: a run that was stopped goes on with what is not there yet."""
+"""Caches that let an interrupted benchmark resume: results as JSON files, likelihoods in one."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from idiolect.config import compute_fingerprint
-from idiolect.retrieval.dense import Encoder
-from idiolect.storage.files import read_json, write_json
+from idiolect.game.classifier.examples import Example
+from idiolect.game.classifier.likelihood import LikelihoodScorer
+from idiolect.storage.files import read_json, write_atomic, write_json
+
+PAIRS_PER_SAVE = 100
 
 
 class ResultCache:
-    """Results by name, as JSON in a folder, valid for one fingerprint of what they follow from."""
+    """Results by name, as JSON files in a folder.
+
+    ``follows_from`` is JSON data that the results depend on. A file is used only if it was written
+    with the same fingerprint of this data.
+    """
 
     def __init__(self, folder: Path, follows_from: Any) -> None:
         self.folder = folder
         self.key = compute_fingerprint(follows_from)
 
     def get_or_make(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What is kept under the name, or made now; with ``seconds`` that making it took."""
+        """Return the result of this name, from its file or from ``make``.
+
+        A new result gets the key ``seconds``: the time that ``make`` took.
+        """
         known = self._read_valid(name)
         if known is not None:
             return known["made"]
@@ -34,7 +44,7 @@ class ResultCache:
         return made
 
     def add_elapsed(self, seconds: float) -> float:
-        """What all runs of this took together, these seconds with them."""
+        """Add the seconds of this run to those of earlier runs; return the sum."""
         known = self._read_valid("elapsed")
         whole = seconds + (known["seconds"] if known else 0.0)
         write_json(self._make_path("elapsed"), {"key": self.key, "seconds": whole})
@@ -49,16 +59,26 @@ class ResultCache:
         return known if known is not None and known["key"] == self.key else None
 
 
-class CachingEncoder:
-    """An encoder that runs every text once."""
+class LikelihoodCache:
+    """A scorer that caches likelihoods in a file, so that a second run needs no forward passes."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-        self.vectors_by_text: dict[str, NDArray[np.float32]] = {}
+    def __init__(self, likelihoods: LikelihoodScorer, path: Path) -> None:
+        self.likelihoods, self.path = likelihoods, path
+        if path.is_file():
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            likelihoods.scored.update({(a, b): (nats, n) for a, b, nats, n in rows})
 
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors [N, D]."""
-        new = [text for text in dict.fromkeys(texts) if text not in self.vectors_by_text]
-        if new:
-            self.vectors_by_text |= dict(zip(new, np.asarray(self.encoder(new)), strict=True))
-        return np.stack([self.vectors_by_text[text] for text in texts])
+    def __call__(self, pairs: Sequence[Example]) -> np.ndarray:
+        """Return the scores of the pairs, as ``LikelihoodScorer`` does."""
+        # Save after each group of pairs, so that little is lost if the benchmark is interrupted.
+        order = sorted(range(len(pairs)), key=lambda n: pairs[n].word_pair)
+        for start in range(0, len(order), PAIRS_PER_SAVE):
+            before = len(self.likelihoods.scored)
+            self.likelihoods([pairs[n] for n in order[start : start + PAIRS_PER_SAVE]])
+            if len(self.likelihoods.scored) > before:
+                self._save_cache()
+        return self.likelihoods(pairs)
+
+    def _save_cache(self) -> None:
+        rows = [[a, b, nats, n] for (a, b), (nats, n) in self.likelihoods.scored.items()]
+        write_atomic(self.path, json.dumps(rows))

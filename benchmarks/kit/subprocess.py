@@ -1,4 +1,4 @@
-"""The benchmark's end of the talk with a method's process (``orders.py`` is the other)."""
+"""The benchmark's side of the protocol with a method's process (the other is ``orders.py``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ BENCHMARKS = Path(__file__).resolve().parents[1]
 
 
 class MethodProcess:
-    """A running method; inside ``with`` only. Raises TrainingError where it ended unasked."""
+    """A running process of a method; use it in a ``with`` block.
+
+    The calls raise TrainingError with the last lines of its log if the process has ended.
+    """
 
     def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
         self.name, self.log = name, log
@@ -45,13 +48,13 @@ class MethodProcess:
         self.process.communicate()
 
     def wait_until_ready(self) -> None:
-        """Until it has loaded what it needs."""
+        """Wait until the process has loaded what it needs."""
         self._read_answer()
 
     def send_order(self, order: Any) -> Any:
-        """Its answer to an order."""
+        """Send an order and return the answer, both as JSON data."""
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # reading the answer says why
+        with suppress(BrokenPipeError):  # reading the answer raises the error
             self.process.stdin.write(json.dumps(order) + "\n")
             self.process.stdin.flush()
         return self._read_answer()

@@ -1,4 +1,4 @@
-"""A part of the preparation ends in time: asked between one piece of work and the next."""
+"""A time limit that is checked between groups of work."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ T = TypeVar("T")
 
 
 class TimeIsUpError(Exception):
-    """The part's minutes are over; what was finished is on disk."""
+    """The minutes are used up; finished groups are on disk."""
 
 
 class TimeBudget:
-    """Counts a part's minutes, and stops before a piece of work that would not fit in."""
+    """Limits the minutes of a run: it stops before a group that would take too long."""
 
     def __init__(self, minutes: float) -> None:
         self.end = time.monotonic() + 60 * minutes
 
     def iter_groups(self, work: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-        """The work in pieces of so many; raises TimeIsUpError where the next, taking as long as
-        the longest before it, would end too late."""
+        """Yield the work in groups of ``size``.
+
+        Raises TimeIsUpError if the next group would end too late, assuming that it takes as long
+        as the longest group so far.
+        """
         longest = 0.0
         for start in range(0, len(work), size):
             if time.monotonic() + longest > self.end:
@@ -32,7 +35,7 @@ class TimeBudget:
 
 
 def iter_groups(clock: TimeBudget | None, work: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The work in pieces of so many, or all at once where there is no clock."""
+    """Yield the work in groups of ``size`` within the time; one group without a clock."""
     if clock is not None:
         yield from clock.iter_groups(work, size)
     elif work:

@@ -49,7 +49,7 @@ def draw_picture(task: str, data: Mapping[str, Any]) -> bytes:
     )
     left.legend(frameon=False, fontsize=8)
     fewer = [n.split()[0] for n in data["tried"] if n.endswith(" sharers") and "," not in n]
-    counts = [*map(int, fewer), data["people"]["sharers of a strategy"]]
+    counts = [*map(int, fewer), data["people"]["sharers per strategy"]]
     _draw_line(right, scores, counts, [*(f"{n} sharers" for n in fewer), "as it is"], "pieces")
     names = [*(f"likely, {n} sharers" for n in fewer), "likely, as it is"]
     _draw_line(right, scores, counts, names, "likely")

@@ -1,14 +1,14 @@
+"""The pieces benchmark on made-up people and a tiny base."""
+
 from __future__ import annotations
 
 import json
 import random
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -38,13 +38,14 @@ from suites.pieces.scoring import HeldOutScorer
 from suites.pieces.settings import QUICK, SEED
 from suites.pieces.tune_gates import list_choice_ids
 from suites.pieces.workspace import Workspace
+from support.letter_encoder import make_letter_encoder
 from support.tiny_people import make_rater, random_adapter, save_tiny_base
 
 PEOPLE = 22
 
 
-def chatter(person: str, count: int) -> History:
-    """Somebody who answers a bot."""
+def make_chatter(person: str, count: int) -> History:
+    """Return a person who answers a bot."""
     draw = random.Random(person)
     items = [
         Interaction(
@@ -58,26 +59,23 @@ def chatter(person: str, count: int) -> History:
     return History.from_interactions(person, items)
 
 
-def letters(texts: Sequence[str]) -> Any:
-    """An encoder: how often each of some letters is there, unit length."""
-    found = np.array([[1 + text.count(c) for c in "aeiouDCW123"] for text in texts], dtype=float)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+encode_letters = make_letter_encoder("aeiouDCW123")
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up people in place of real ones."""
+    """Use made-up people instead of real ones."""
 
-    def everyone(setting: Any) -> list[History]:
+    def load_everyone(setting: Any) -> list[History]:
         if setting.subject.task == "rating":
             return [make_rater(f"p{n:02}", 30 + n) for n in range(PEOPLE)]
-        return [chatter(f"p{n:02}", 24 + n) for n in range(PEOPLE)]
+        return [make_chatter(f"p{n:02}", 24 + n) for n in range(PEOPLE)]
 
-    monkeypatch.setattr(who, "load_histories", everyone)
+    monkeypatch.setattr(who, "load_histories", load_everyone)
     monkeypatch.setattr(
         who, "find_unseen_people", lambda setting: {f"p{n:02}" for n in range(PEOPLE)}
     )
-    monkeypatch.setattr(who, "make_encoder", lambda: letters)
+    monkeypatch.setattr(who, "make_encoder", lambda: encode_letters)
 
 
 @pytest.fixture(scope="module")
@@ -87,47 +85,49 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "tiny"
 
 
-def place_of(base: Path, folder: Path, task: str = "rating") -> Workspace:
+def open_workspace(base: Path, folder: Path, task: str = "rating") -> Workspace:
     loaded = load_base(base, dtype="float32", device="cpu")
     return Workspace(name=task, base=loaded, folder=folder / task, sizes=QUICK)
 
 
 @pytest.fixture
 def place(world: None, base: Path, tmp_path: Path) -> Workspace:
-    return place_of(base, tmp_path)
+    return open_workspace(base, tmp_path)
 
 
-def test_nobody_takes_part_twice_and_a_second_run_draws_the_same(
+def test_load_people_gives_each_person_one_role_and_repeats_the_draw(
     place: Workspace, base: Path, tmp_path: Path
 ) -> None:
     people = place.people
-    assert len(people.newcomers) == QUICK.newcomers
-    assert all(len(h.items) == QUICK.longest_history for h in people.newcomers)
-    assert all(len(h.queries) == people.setting.queries for h in people.newcomers)
+    assert len(people.target_users) == QUICK.target_users
+    assert all(len(h.items) == QUICK.longest_history for h in people.target_users)
+    assert all(len(h.queries) == people.setting.queries for h in people.target_users)
     assert {len(some) for some in people.chosen.values()} == {QUICK.sharers}
     assert all(len(h.items) <= QUICK.history for h in people.sharers.values())
-    new = {h.person for h in (*people.newcomers, *people.development)}
+    new = {h.person for h in (*people.target_users, *people.development)}
     assert not new & set(people.sharers)
-    again = place_of(base, tmp_path).people
+    again = open_workspace(base, tmp_path).people
     assert again == people
 
 
-def test_contributors_of_the_base_take_no_part(
+def test_load_people_excludes_contributors_of_the_base(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(who, "read_contributors", lambda base: ("p21", "p20"))
     people = place.people
-    drawn = [h.person for h in (*people.newcomers, *people.development)]
+    drawn = [h.person for h in (*people.target_users, *people.development)]
     assert not {"p21", "p20"} & {*drawn, *people.sharers}
 
 
-def test_too_few_people_are_said(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_people_refuses_too_few_people(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(who, "read_contributors", lambda base: [f"p{n:02}" for n in range(18)])
-    with pytest.raises(UsageError, match="6 newcomers"):
+    with pytest.raises(UsageError, match="6 target users"):
         _ = place.people
 
 
-def test_preparing_stops_in_time_and_goes_on(
+def test_prepare_task_stops_in_time_and_resumes(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
@@ -145,12 +145,14 @@ def test_preparing_stops_in_time_and_goes_on(
     kept = json.loads((place.folder / "seconds.json").read_text(encoding="utf-8"))
     prepare_task(place, TimeBudget(60))
     assert json.loads((place.folder / "seconds.json").read_text(encoding="utf-8")) == kept
-    assert set(place.read_adapters("own-2-2", [h.person for h in place.people.newcomers])) == {
-        h.person for h in place.people.newcomers
+    assert set(place.read_adapters("own-2-2", [h.person for h in place.people.target_users])) == {
+        h.person for h in place.people.target_users
     }
 
 
-def test_a_part_of_a_pool_is_as_a_pool_made_of_that_part(place: Workspace, tmp_path: Path) -> None:
+def test_pool_subset_assembles_like_a_pool_built_from_the_subset(
+    place: Workspace, tmp_path: Path
+) -> None:
     train_sharers(place, TimeBudget(60))
     train_sharer_gates(place, TimeBudget(60))
     view = open_pool_subset(place, "cluster", count=3, ratio=0.5)
@@ -171,7 +173,7 @@ def test_a_part_of_a_pool_is_as_a_pool_made_of_that_part(place: Workspace, tmp_p
     ]
     with real.lock_for_writing():
         real.add_sharers(entries)
-    items = {h.person: place.build_examples(h) for h in place.people.newcomers}
+    items = {h.person: place.build_examples(h) for h in place.people.target_users}
     config = AssembleConfig(by="gates", top_k=2)
     for one, other in zip(
         assemble_recipes(place.base, view, items, config),
@@ -188,9 +190,9 @@ def test_a_part_of_a_pool_is_as_a_pool_made_of_that_part(place: Workspace, tmp_p
 
 
 @pytest.mark.parametrize("active", ["answer", "all"])
-def test_scores_are_those_of_the_generator(place: Workspace, active: str) -> None:
+def test_held_out_scorer_agrees_with_the_generator(place: Workspace, active: str) -> None:
     lora = replace(place.lora, active=active)
-    people = place.people.newcomers
+    people = place.people.target_users
     asked = {h.person: place.build_query_examples(h) for h in people}
     adapters = {h.person: random_adapter(place.base, n, lora) for n, h in enumerate(people[1:])}
     scores = HeldOutScorer(place.base, lora, asked, choices=list_choice_ids(place)).score_adapters(
@@ -208,24 +210,24 @@ def test_scores_are_those_of_the_generator(place: Workspace, active: str) -> Non
         assert scores.nats[n] == pytest.approx(sum(nats) / len(nats), rel=1e-4)
 
 
-def test_a_made_up_pool_is_whole(place: Workspace, tmp_path: Path) -> None:
+def test_make_random_pool_writes_a_usable_pool(place: Workspace, tmp_path: Path) -> None:
     train_sharers(place, TimeBudget(60))
     train_sharer_gates(place, TimeBudget(60))
     make_random_pool(Pool.open(place.artifact_folder / "pool"), tmp_path / "many", 30)
     pool = Pool.open(tmp_path / "many")
     assert len(pool.sharers) == 30
-    history = place.people.newcomers[0]
+    history = place.people.target_users[0]
     items = {history.person: place.build_examples(history)}
     (recipe,) = assemble_recipes(place.base, pool, items, AssembleConfig(by="gates"))
     assert (recipe.pick >= 0).all() and build_adapter(recipe, pool).pairs
 
 
-def test_operations_are_counted_as_for_throughput(
+def test_count_way_operations_agrees_with_the_throughput_benchmark(
     place: Workspace,
 ) -> None:
     train_sharers(place, TimeBudget(60))
     train_sharer_gates(place, TimeBudget(60))
-    pool, history = Pool.open(place.artifact_folder / "pool"), place.people.newcomers[0]
+    pool, history = Pool.open(place.artifact_folder / "pool"), place.people.target_users[0]
     counted = {
         w: count_way_operations(place, pool, w, history)
         for w in (EXACT, ANSWERS, WHOLE, "pieces 2")
@@ -239,7 +241,7 @@ def test_operations_are_counted_as_for_throughput(
     assert counted[EXACT] > counted[ANSWERS] > counted[WHOLE] > 2 * counted["pieces 2"]
 
 
-def test_the_whole_way(
+def test_pieces_benchmark_develops_prepares_and_measures(
     world: None, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "results" / "pieces.json"
@@ -259,7 +261,7 @@ def test_the_whole_way(
     leaks = raw["rating"]["leaks"]
     assert len(leaks) == 5 and leaks[0]["people"] == QUICK.leaking and not raw["reply"]["leaks"]
     for data in raw.values():
-        assert {len(s["nats"]) for s in data["scores"].values()} == {QUICK.newcomers}
+        assert {len(s["nats"]) for s in data["scores"].values()} == {QUICK.target_users}
         assert data["scores"]["own 6"] != data["scores"]["base"]
         assert data["scores"]["pieces 6"] != data["scores"]["pieces at random"]
         assert data["scores"]["likely 6"] != data["scores"]["base"]
@@ -267,11 +269,14 @@ def test_the_whole_way(
     assert render.main(["--docs", str(tmp_path)]) == 0
     assert pieces_page.main(["--docs", str(tmp_path)]) == 0
     page = (tmp_path / "pieces.md").read_text(encoding="utf-8")
-    assert "who wins in MAE" in page and "images/pieces-reply.png" in page
+    assert (
+        "the better of assembling and own training in MAE" in page
+        and "images/pieces-reply.png" in page
+    )
     assert (tmp_path / "images" / "pieces-rating.png").stat().st_size > 10_000
 
 
-def test_a_base_that_is_not_named_is_said(
+def test_pieces_benchmark_names_a_missing_base_option(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["pieces.py", "--prepare", "--only", "reply"])

@@ -1,3 +1,5 @@
+"""The throughput benchmark: ratios, tables, targets, and a run on a tiny model."""
+
 from __future__ import annotations
 
 import json
@@ -22,12 +24,12 @@ from suites.throughput.work import make_random_work
 SECONDS = {"peer-a": (35.0, 36.0), "peer-b": (20.0, 24.0), "ours": (10.0, 10.0)}
 PACKED = "ours, without padding"
 OTHER = {"careful": 1.0, "careless": 0.5}
-"""Other mathematics: one keeps the loss, the faster one does not."""
+"""Methods with other mathematics: one keeps the loss, the faster one does not."""
 LOSSES = {"peer-a": 1.01, "peer-b": 1.0, "ours": 1.0, "careful": 1.005, "careless": 1.2}
 
 
-def outcome(task: str) -> ThroughputOutcome:
-    """A made-up run of one task."""
+def make_outcome(task: str) -> ThroughputOutcome:
+    """Return a made-up run of one task."""
     seconds = {**SECONDS, **{name: (s, s) for name, s in OTHER.items()}}
     kinds = {"ours": "exact", "careful": "measured", "careless": "measured"}
     return ThroughputOutcome(
@@ -54,14 +56,14 @@ def outcome(task: str) -> ThroughputOutcome:
     )
 
 
-def test_ratios_are_taken_within_a_repetition() -> None:
-    measured = outcome("rating").measured
+def test_compute_ratios_compares_within_a_repetition() -> None:
+    measured = make_outcome("rating").measured
     assert measured.compute_ratios("rating", "ours", "peer-b") == (2.0, 2.4)
     assert measured.compute_ratios("rating", "ours", "peer-c") == ()
 
 
-def test_the_table_of_a_task() -> None:
-    table, *_ = iter_tables(outcome("rating"))
+def test_iter_tables_summarizes_a_task() -> None:
+    table, *_ = iter_tables(make_outcome("rating"))
     rows = {row[0]: dict(zip(table["columns"], row, strict=True)) for row in table["rows"]}
     assert table["title"].startswith("Film ratings: 4 people, 20 items of 10 tokens (1 targets)")
     ours = rows["ours"]
@@ -74,8 +76,8 @@ def test_the_table_of_a_task() -> None:
     assert rows["careful"]["of the peak"] == "–"
 
 
-def test_targets_name_what_was_reached_by_methods_that_keep_the_loss() -> None:
-    found = {t["name"]: t for t in build_cpu_targets(outcome("rating"), minutes=16)}
+def test_targets_count_only_methods_that_keep_the_loss() -> None:
+    found = {t["name"]: t for t in build_cpu_targets(make_outcome("rating"), minutes=16)}
     exact = found["Exact on film ratings, times peer-b"]
     assert exact["reached"] == "2.20 (2.00–2.40) (ours)" and exact["met"] is True
     assert found["Exact on film ratings, times peer-a"]["met"] is True
@@ -85,14 +87,14 @@ def test_targets_name_what_was_reached_by_methods_that_keep_the_loss() -> None:
     assert found["MFU on one GPU at 8B, operations executed alone"]["met"] is None
     whole = found["The whole run, minutes on 2 cores"]
     assert whole["met"] is None and whole["reached"] == "16.0, 1 task of 3"
-    on_gpu = {t["name"]: t["met"] for t in build_cuda_targets(outcome("8b"), "8b")}
+    on_gpu = {t["name"]: t["met"] for t in build_cuda_targets(make_outcome("8b"), "8b")}
     assert on_gpu == {
         "Exact on one GPU at 8B, times peer-b": False,
         "MFU on one GPU at 8B, operations executed alone": True,
     }
 
 
-def test_the_order_alternates_and_everyone_is_first_and_last() -> None:
+def test_order_methods_alternates_and_puts_each_method_first() -> None:
     names = ("a", "b", "c")
     orders = [order_methods(names, n) for n in range(6)]
     assert all(sorted(o) == sorted(names) for o in orders)
@@ -100,14 +102,14 @@ def test_the_order_alternates_and_everyone_is_first_and_last() -> None:
     assert orders[0] != orders[1] != orders[2]
 
 
-def test_peer_c_takes_part_only_where_its_python_is_named() -> None:
+def test_list_contenders_includes_peer_c_only_with_its_python() -> None:
     assert "peer-c" not in {c.name for c in list_contenders(None)}
     (peer,) = (c for c in list_contenders("some/python") if c.name == "peer-c")
     assert peer.python == "some/python"
     assert peer.runs_on("rating") and not peer.runs_on("reply")
 
 
-def test_a_process_that_ends_says_why(tmp_path: Path) -> None:
+def test_method_process_reports_why_it_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "raise SystemExit('no model here')"]
     with (
         MethodProcess("x", command, tmp_path / "log") as process,
@@ -116,7 +118,7 @@ def test_a_process_that_ends_says_why(tmp_path: Path) -> None:
         process.wait_until_ready()
 
 
-def test_peak_memory_sees_what_was_held_for_a_moment() -> None:
+def test_read_peak_mib_includes_memory_that_was_freed() -> None:
     if not memory.reset_peak():
         pytest.skip("this system does not reset the peak")
     before = memory.read_peak_mib()
@@ -126,12 +128,14 @@ def test_peak_memory_sees_what_was_held_for_a_moment() -> None:
     assert memory.reset_peak() and memory.read_peak_mib() < before + 30
 
 
-def test_the_whole_way_on_a_tiny_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throughput_benchmark_measures_a_tiny_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "speed.json"
     arguments = ["--json", str(out), "--shape", "tiny", "--people", "2", "--items", "8"]
     more = ["--repeats", "1", "--device", "cpu", "--method", "peer-b", "--method", "ours"]
     more += ["--method", PACKED]
-    monkeypatch.setattr(sys, "argv", ["train_throughput.py", *arguments, *more])
+    monkeypatch.setattr(sys, "argv", ["throughput.py", *arguments, *more])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert throughput.main() == 0
     result: Any = json.loads(out.read_text(encoding="utf-8"))
@@ -148,10 +152,10 @@ def test_the_whole_way_on_a_tiny_shape(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(t["seconds"] > 0 and t["peak_mib"] > 0 for t in result["raw"]["timings"])
 
 
-def test_an_unknown_method_is_named(
+def test_throughput_benchmark_names_an_unknown_method(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--json", "x.json", "--shape", "tiny", "--method", "peer-z"]
-    monkeypatch.setattr(sys, "argv", ["train_throughput.py", *arguments])
+    monkeypatch.setattr(sys, "argv", ["throughput.py", *arguments])
     assert throughput.main() == 2
     assert "peer-z" in capsys.readouterr().err

@@ -1,12 +1,12 @@
+"""The unlearning benchmark on made-up sets and a tiny base."""
+
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import unlearning
@@ -17,10 +17,10 @@ from idiolect.history.interaction import Interaction
 from idiolect.prompt_sets.corpora import LabeledPair, MultipleChoiceQuestion
 from idiolect.prompt_sets.pairs import Pair
 from idiolect.unlearning.run import UnlearnConfig, unlearn
-from kit.resumable import ResultCache
 from suites.unlearning import material, models
 from suites.unlearning.material import Sources, divide_sources
 from suites.unlearning.settings import ABLATIONS, METHODS, QUICK, Settings, make_quick_settings
+from support.letter_encoder import make_letter_encoder
 from support.tiny_people import save_tiny_base
 
 PLACES = [f"place{n}" for n in range(14)]
@@ -52,27 +52,24 @@ SOURCES = Sources(
 )
 
 
-def letters(texts: Sequence[str]) -> Any:
-    """An encoder: how often each of some letters is there, unit length."""
-    found = np.array([[1 + text.count(c) for c in "aeiouhkr"] for text in texts], dtype=float)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+encode_letters = make_letter_encoder("aeiouhkr")
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up sets and people in place of real ones."""
+    """Use made-up sets and people instead of real ones."""
     items = [
         Interaction(id=f"i{n}", position=n, fields={"context": f"line {n}", "reply": f"so {n}"})
         for n in range(QUICK.records + QUICK.held_out)
     ]
     monkeypatch.setattr(material, "load_sources", lambda: SOURCES)
     monkeypatch.setattr(
-        material, "select_people", lambda sizes: (History.from_interactions("somebody", items),)
+        material, "select_people", lambda sizes: (History.from_interactions("person", items),)
     )
-    monkeypatch.setattr(unlearning, "MiniLM", lambda **_: letters)
+    monkeypatch.setattr(unlearning, "MiniLM", lambda **_: encode_letters)
 
 
-def test_the_sets_are_apart() -> None:
+def test_divide_sources_keeps_the_sets_disjoint() -> None:
     found = divide_sources(SOURCES, QUICK)
     data = found.material
     forgotten = {pair.key for pair in found.forget}
@@ -88,15 +85,17 @@ def test_the_sets_are_apart() -> None:
     assert len(found.unrelated) == QUICK.unrelated and found.unrelated[0].count("It is") == 2
 
 
-def test_quick_measures_everything_and_goes_on_where_it_stopped(
+def test_unlearning_benchmark_measures_all_methods_and_reuses_results(
     world: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def but_one(base: Any, adapter: Any, forget: Any, retain: Any, config: Any, **rest: Any) -> Any:
+    def fail_for_gradient_ascent(
+        base: Any, adapter: Any, forget: Any, retain: Any, config: Any, **rest: Any
+    ) -> Any:
         if config.method == "ga":
             raise UsageError("no scale will do")
         return unlearn(base, adapter, forget, retain, config, **rest)
 
-    monkeypatch.setattr(models, "unlearn", but_one)
+    monkeypatch.setattr(models, "unlearn", fail_for_gradient_ascent)
     save_tiny_base(tmp_path / "tiny")
     out = tmp_path / "results" / "unlearning.json"
     out.parent.mkdir()
@@ -125,15 +124,7 @@ def test_quick_measures_everything_and_goes_on_where_it_stopped(
     assert again == result["raw"]
 
 
-def test_what_is_kept_is_of_the_same_settings(tmp_path: Path) -> None:
-    one, other = ResultCache(tmp_path, {"a": 1}), ResultCache(tmp_path, {"a": 2})
-    assert one.get_or_make("x", lambda: {"n": 1})["n"] == 1
-    assert one.get_or_make("x", lambda: {"n": 2})["n"] == 1
-    assert other.get_or_make("x", lambda: {"n": 3})["n"] == 3
-    assert [one.add_elapsed(2.0), one.add_elapsed(3.0), other.add_elapsed(1.0)] == [2.0, 5.0, 1.0]
-
-
-def test_every_ablation_is_sku_without_something() -> None:
+def test_configure_method_changes_one_part_of_sku_per_ablation() -> None:
     settings = Settings()
     sku = settings.configure_method("sku").sku
     changed = {name: settings.configure_method(name) for name in ABLATIONS}

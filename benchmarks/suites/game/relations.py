@@ -7,10 +7,8 @@ words with a classifier trained also on the game's pairs of the other folds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +22,6 @@ from idiolect.game.classifier.examples import (
 )
 from idiolect.game.classifier.features import FeatureExtractor
 from idiolect.game.classifier.judge import ClassifierMetrics, compute_auc_by_origin, compute_metrics
-from idiolect.game.classifier.likelihood import LikelihoodScorer
 from idiolect.game.classifier.model import Doubles
 from idiolect.game.classifier.train import (
     ClassifierConfig,
@@ -34,7 +31,6 @@ from idiolect.game.classifier.train import (
     split_pairs,
 )
 from idiolect.game.export.pairs import PairRow
-from idiolect.storage.files import write_atomic
 
 FOLDS = 5
 PARTS = "meronyms"
@@ -57,30 +53,6 @@ class RelationOutcome:
     variant: str
     figures: ClassifierMetrics
     auc_by_origin: dict[str, tuple[int, float]]
-
-
-class LikelihoodCache:
-    """A scorer that caches likelihoods in a file, so that a second run needs no forward passes."""
-
-    def __init__(self, likelihoods: LikelihoodScorer, path: Path) -> None:
-        self.likelihoods, self.path = likelihoods, path
-        if path.is_file():
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            likelihoods.scored.update({(a, b): (nats, n) for a, b, nats, n in rows})
-
-    def __call__(self, pairs: Sequence[Example]) -> np.ndarray:
-        # Save every 100 pairs, so that little is lost if the benchmark is interrupted.
-        order = sorted(range(len(pairs)), key=lambda n: pairs[n].word_pair)
-        for start in range(0, len(order), 100):
-            before = len(self.likelihoods.scored)
-            self.likelihoods([pairs[n] for n in order[start : start + 100]])
-            if len(self.likelihoods.scored) > before:
-                self._save_cache()
-        return self.likelihoods(pairs)
-
-    def _save_cache(self) -> None:
-        rows = [[a, b, nats, n] for (a, b), (nats, n) in self.likelihoods.scored.items()]
-        write_atomic(self.path, json.dumps(rows))
 
 
 def evaluate_on_wordnet(

@@ -1,1 +1,1 @@
-"""The parts of ``benchmarks/pieces.py``: who takes part, what is prepared, what is measured."""
+"""The parts of ``benchmarks/pieces.py``: settings, people, preparation, measurement, result."""

@@ -1,7 +1,8 @@
-"""Newcomers' recipes by likelihood: what each sharer would lose, found once, by lengths of history.
+"""Target users' recipes by likelihood, at several lengths of history.
 
-Losses add up over items, so those of a longer history go on from a shorter one's, and fewer
-sharers, other weights and other numbers of pieces follow from the same numbers.
+The losses under all sharers' adapters are computed once. They add up over items, so those of a
+longer history continue from a shorter one. Recipes from fewer sharers or with other weights use the
+same losses.
 """
 
 from __future__ import annotations
@@ -29,23 +30,26 @@ from suites.pieces.settings import BY_LIKELIHOOD
 from suites.pieces.workspace import Workspace
 
 PEOPLE_PER_GROUP = 2
-"""People between which a stop costs nothing."""
+"""Losses are saved after each group, so that an interrupted run repeats at most one."""
 
 Losses = dict[str, dict[int, Tensor]]
-"""By newcomer and length: what the base and every sharer lose on the last items [1 + C]."""
+"""By target user and length: loss on the last items under the base and each sharer [1 + C]."""
 
 
 def select_lengths(place: Workspace) -> tuple[int, ...]:
-    """At which lengths of history newcomers' recipes are made by likelihood."""
+    """Return the lengths of history that recipes are made for by likelihood."""
     most = place.people.setting.likely
     return tuple(length for length in place.sizes.lengths if length <= most)
 
 
 def compute_losses(place: Workspace, clock: TimeBudget | None = None) -> Losses:
-    """Everybody's, once found they are kept. Raises TimeIsUpError."""
+    """Return the losses of all target users; computes only those that the work folder lacks.
+
+    Raises TimeIsUpError.
+    """
     path = place.artifact_folder / "likely.json"
     kept: dict[str, dict[str, list[float]]] = read_json(path) if path.is_file() else {}
-    waiting = [h for h in place.people.newcomers if h.person not in kept]
+    waiting = [h for h in place.people.target_users if h.person not in kept]
     if waiting:
         pool = open_pool_subset(place)
         asking = LikelihoodMixture(
@@ -68,6 +72,7 @@ def compute_losses(place: Workspace, clock: TimeBudget | None = None) -> Losses:
 def _sum_by_length(
     asking: LikelihoodMixture, examples: Sequence[Example], wanted: Sequence[int]
 ) -> dict[int, Tensor]:
+    """Return the losses on the last items [1 + C], for each number of items."""
     out: dict[int, Tensor] = {}
     total, done = torch.zeros(1 + len(asking.candidates), dtype=torch.float64), 0
     for length in sorted(wanted):
@@ -86,7 +91,7 @@ def build_recipes(
     sharers: int = 0,
     config: AssembleConfig = BY_LIKELIHOOD,
 ) -> dict[str, Recipe]:
-    """Newcomers' recipes by their last items, of all sharers or of some."""
+    """Return target users' recipes from their last items; ``sharers`` 0 uses all sharers."""
     whole = open_pool_subset(place)
     pool = open_pool_subset(place, count=sharers)
     columns = [0, *(1 + n for n, sharer in enumerate(whole.sharers) if sharer in pool.sharers)]
@@ -95,7 +100,7 @@ def build_recipes(
         h.person: recipe_from_nll(
             h.person, found[h.person][length][columns], pool, config, asked=pool.sharers
         )
-        for h in place.people.newcomers
+        for h in place.people.target_users
     }
 
 
@@ -107,7 +112,7 @@ def assemble_adapters(
     sharers: int = 0,
     config: AssembleConfig = BY_LIKELIHOOD,
 ) -> dict[str, LoraAdapter]:
-    """The adapters of these recipes, all of one kind."""
+    """Return the adapters of these recipes, all of the same rank."""
     pool = open_pool_subset(place)
     made = build_recipes(place, length, clock=clock, sharers=sharers, config=config)
     return {p: build_adapter(r, pool, room=config.top_k) for p, r in made.items()}

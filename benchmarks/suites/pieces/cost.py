@@ -1,9 +1,9 @@
-"""What assembling costs against personal training, on the same people in the same run.
+"""Cost of assembling compared with personal training, on the same people in the same run.
 
-Operations are those that the mathematics needs, counted like ``throughput/counted.py``: two for
-each number of the decoder's matrices and token forward, as many for the gradient of the
-activations, the head on target tokens alone; here adapters count, too (their own gradient as well).
-What is shared between rows is counted for each row.
+Operations are those that the mathematics requires, counted as in ``throughput/counted.py``: two per
+parameter of the decoder's matrices and token in the forward pass, as many for the gradient of the
+activations, and the head on target tokens only. Here adapters count too, including their own
+gradient. Work that rows share counts for each row.
 """
 
 from __future__ import annotations
@@ -29,37 +29,42 @@ from suites.pieces.workspace import Workspace
 from suites.throughput.counted import count_parameters
 
 TIMED_LENGTHS = 2
-"""Lengths of history at which asking every sharer is timed: twice as long takes twice the time."""
+"""Number of lengths that assembling by likelihood is timed at; time is proportional to length."""
 GROUP_COUNT = 2
-"""Groups of people; each gives a ratio."""
+"""Groups of people; each gives one ratio."""
 EXACT, ANSWERS, WHOLE, ALONE = "exact training", "training on answers", "pieces", "pieces, alone"
 LIKELY = "likely"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WayTiming:
-    """One way with one group of people."""
+    """The cost of one method with one group of people."""
 
     what: str
     group: int
     seconds: float
-    """A person."""
+    """Per person."""
     operations: float
-    """A person."""
+    """Per person."""
 
 
 def measure_costs(place: Workspace) -> list[dict[str, Any]]:
-    """Timings of all ways, group by group in alternating order; once made they are kept."""
+    """Time all methods, group by group in alternating order; return one row per method and group.
+
+    Measured once per work folder.
+    """
     path = place.artifact_folder / "cost.json"
     if path.is_file():
         return read_json(path)["timed"]
     began = time.perf_counter()
     pool = Pool.open(place.artifact_folder / POOL_FOLDER)
     count = min(place.sizes.timed, place.people.setting.timed)
-    people, at_once = place.people.newcomers[:count], count // GROUP_COUNT
+    people, at_once = place.people.target_users[:count], count // GROUP_COUNT
     ways = _build_ways(place, pool)
-    for way in ways.values():  # the first one of a kind prepares
+    # Warm up: the first call of each method prepares the base.
+    for way in ways.values():
         way(people[:1], 1)
+    # Reverse the order in every second group, so that drift affects all methods alike.
     out: list[WayTiming] = []
     for group, start in enumerate(range(0, count, at_once)):
         some = people[start : start + at_once]
@@ -75,10 +80,11 @@ def measure_costs(place: Workspace) -> list[dict[str, Any]]:
 
 
 Way = Callable[[Sequence[History], int], object]
-"""Does it for some people, with at most so many items each (0 for all)."""
+"""Runs a method for some people, with at most this number of items each (0 for all)."""
 
 
 def _build_ways(place: Workspace, pool: Pool) -> dict[str, Way]:
+    """Return the methods to time, by name."""
     exact, chosen = replace(place.lora, active="all"), open_pool_subset(place)
 
     def make_training(lora: LoraConfig) -> Way:
@@ -108,6 +114,7 @@ def _build_ways(place: Workspace, pool: Pool) -> dict[str, Way]:
             config,
         )
 
+    # Training, pieces by gates (in one call or one per person), and pieces from the last items.
     out: dict[str, Way] = {
         EXACT: make_training(exact),
         ANSWERS: make_training(place.lora),
@@ -127,7 +134,7 @@ def _time_way(way: Way, people: Sequence[History]) -> float:
 
 
 def count_way_operations(place: Workspace, pool: Pool, what: str, history: History) -> float:
-    """What a way needs for one person."""
+    """Return the operations that a method requires for one person."""
     examples = place.build_examples(history)
     if what in (EXACT, ANSWERS):
         return (
@@ -142,7 +149,7 @@ def count_way_operations(place: Workspace, pool: Pool, what: str, history: Histo
 
 
 def _count_assembly(place: Workspace, pool: Pool, examples: Sequence[Example]) -> float:
-    """One forward without the head; scores of all gates once, the chosen pieces on every token."""
+    """One forward pass without head, all gates' scores once, the chosen pieces on each token."""
     body, _ = count_parameters(place.base.model)
     tokens = sum(len(e.ids) - 1 for e in examples)
     gates = 2 * len(pool.sharers) * sum(site.inputs for site in pool.modules)
@@ -153,7 +160,7 @@ def _count_assembly(place: Workspace, pool: Pool, examples: Sequence[Example]) -
 
 
 def _count_likelihood_assembly(place: Workspace, examples: Sequence[Example]) -> float:
-    """Prompts once, answers by the base and by every sharer, with the head."""
+    """Prompts once; answers under the base and under each sharer's adapter, with the head."""
     body, head = count_parameters(place.base.model)
     asked = 1 + place.sizes.sharers
     prompts = sum(find_first_active_token(place.base, place.lora, e) for e in examples)
@@ -170,7 +177,7 @@ def _count_exact_training(place: Workspace, examples: Sequence[Example]) -> floa
 
 
 def _count_answer_training(place: Workspace, examples: Sequence[Example]) -> float:
-    """All epochs where prompts run once."""
+    """All epochs; prompts run once."""
     body, head = count_parameters(place.base.model)
     prompts = sum(find_first_active_token(place.base, place.lora, e) for e in examples)
     rest = sum(len(e.ids) for e in examples) - prompts
@@ -180,13 +187,13 @@ def _count_answer_training(place: Workspace, examples: Sequence[Example]) -> flo
 
 
 def find_first_active_token(base: Base, lora: LoraConfig, example: Example) -> int:
-    """The first token of an example on which adapters act."""
+    """Return the index of the first token that adapters act on."""
     if lora.active == "all":
         return 0
     return find_invocation(example.ids[: example.answer_start], encode_invocation(base.tokenizer))
 
 
 def count_adapter_parameters(place: Workspace) -> int:
-    """Numbers of one adapter."""
+    """Return the number of parameters of one adapter."""
     found = target_modules(place.base.model, place.lora)
     return sum(place.lora.rank * (site.inputs + site.outputs) for site in found)

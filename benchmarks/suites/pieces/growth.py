@@ -1,6 +1,8 @@
-"""Assembling over pools of 10 to 10,000 sharers. Beyond the real ones all is made up: gates are
-random numbers, and everyone's pieces are links to real files, so that such a pool takes a gigabyte
-and not forty. It is a pool like any other: opened, checked and read as those are.
+"""Times of assembling with pools of 10 to 10,000 sharers.
+
+The additional sharers are artificial: their gates are random numbers, and their pieces are links to
+real files, so that the pool takes one gigabyte instead of forty. The pool is opened, checked and
+read like any other.
 """
 
 from __future__ import annotations
@@ -33,13 +35,15 @@ from suites.pieces.settings import ASSEMBLE, BY_LIKELIHOOD, SEED
 from suites.pieces.workspace import Workspace
 
 SHARERS_PER_SEGMENT = 1_000
-"""Sharers of a segment."""
 REPEATS = 3
 
 
 def measure_growth(place: Workspace) -> list[dict[str, Any]]:
-    """By sharers: seconds to open a pool and choose for the first time (all gates are checked
-    then), seconds for a newcomer after that, and bytes of gates a sharer."""
+    """Time each size of pool; return one row per size. Sizes in the work folder are not repeated.
+
+    A row holds the seconds to open the pool and assemble for the first time (which checks all
+    gates), the seconds for one target user after that, and the bytes of gates per sharer.
+    """
     path = place.artifact_folder / "growth.json"
     rows: list[dict[str, Any]] = read_json(path)["rows"] if path.is_file() else []
     for count in place.sizes.pools:
@@ -60,16 +64,16 @@ def measure_growth(place: Workspace) -> list[dict[str, Any]]:
 
 def _time_pool(place: Workspace, folder: Path, count: int) -> dict[str, Any]:
     config = replace(ASSEMBLE, recent_k=place.people.setting.few)
-    history = place.people.newcomers[0]
+    history = place.people.target_users[0]
     examples = {history.person: place.build_examples(history)}
-    assemble_recipes(
-        place.base, Pool.open(place.artifact_folder / POOL_FOLDER), examples, config
-    )  # prepares the base
+    # Prepare the base with the real pool, so that this does not count.
+    assemble_recipes(place.base, Pool.open(place.artifact_folder / POOL_FOLDER), examples, config)
     began = time.perf_counter()
     pool = Pool.open(folder)
     opened = time.perf_counter() - began
     assemble_recipes(place.base, pool, examples, config)
     first = time.perf_counter() - began
+    # The first time has checked all gates; the median of the next ones is the lasting cost.
     again: list[float] = []
     for _ in range(REPEATS):
         began = time.perf_counter()
@@ -91,7 +95,7 @@ def _time_pool(place: Workspace, folder: Path, count: int) -> dict[str, Any]:
 
 
 def make_random_pool(real: Pool, folder: Path, count: int) -> None:
-    """A pool of so many sharers with random gates; their pieces are those of the real ones."""
+    """Write a pool of ``count`` sharers with random gates and links to the real sharers' pieces."""
     (folder / "segments").mkdir(parents=True)
     (folder / "pieces").mkdir()
     shutil.copyfile(real.folder / Pool.HEADER_FILE, folder / Pool.HEADER_FILE)
@@ -99,11 +103,13 @@ def make_random_pool(real: Pool, folder: Path, count: int) -> None:
     whole = "1" * len(real.sites)
     for number, start in enumerate(range(0, count, SHARERS_PER_SEGMENT), 1):
         rows = range(start, min(count, start + SHARERS_PER_SEGMENT))
+        # Each segment has the gates of its sharers as rows of one tensor per module.
         gates = dict(_iter_random_gates(real, len(rows), draw))
         header = write_gates(folder / "segments", number, gates)
         records: list[SharerRecord] = []
         for row, sharer in enumerate(rows):
             lender = real.sharers[sharer % len(real.sharers)]
+            # A hard link to the pieces of a real sharer, in turn.
             name = f"{sharer:016x}"
             os.link(
                 get_adapter_path(real.folder / "pieces", lender),

@@ -1,4 +1,4 @@
-"""What sharing gives away of some sharers, and what ratio, dropout and fewer steps do to it."""
+"""Leakage of shared artifacts, and the effect of sharing ratio, dropout and epochs on it."""
 
 from __future__ import annotations
 
@@ -26,17 +26,23 @@ from suites.pieces.workspace import Workspace
 
 
 def measure_leaks(place: Workspace) -> list[dict[str, Any]]:
-    """A row an artifact: mean AUC over sharers (1: all their items told apart), and verdicts."""
+    """Attack each kind of artifact; return one row per artifact.
+
+    A row holds each sharer's AUC (1: the attack identifies all training items) and the verdicts.
+    Computed once per work folder.
+    """
     path = place.artifact_folder / "leaks.json"
     if path.is_file():
         return read_json(path)["rows"]
     began = time.perf_counter()
+    # Losses under the bare base calibrate the attack.
     people = select_leak_people(place)
     subjects = {h.person: _make_subject(place, h) for h in people}
     parts = {person: subject.split_members() for person, subject in subjects.items()}
     asked = {person: [*inside, *outside] for person, (inside, outside) in parts.items()}
     scorer = HeldOutScorer(place.base, place.lora, asked)
     plain = _compute_mean_losses(scorer, {})
+    # Attack each artifact with the same items.
     rows: list[dict[str, Any]] = []
     for name, adapters in iter_artifacts(place, people):
         found = _compute_mean_losses(scorer, adapters)
@@ -68,7 +74,11 @@ def measure_leaks(place: Workspace) -> list[dict[str, Any]]:
 def iter_artifacts(
     place: Workspace, people: list[History]
 ) -> Iterator[tuple[str, Mapping[str, LoraAdapter]]]:
-    """What may be given away, and variants of it."""
+    """Yield the name and the adapters by sharer of each artifact that the attack examines.
+
+    These are shared pieces at several ratios, whole adapters trained in other ways, and for each
+    sharer the assembled adapter in which they have the largest weight.
+    """
     names = [h.person for h in people]
     whole = place.read_adapters("adapters", names)
     paths = tuple(next(iter(whole.values())).pairs)
@@ -77,21 +87,21 @@ def iter_artifacts(
         parts = {p: keep_modules(whole[p], kept[p]) for p in names}
         yield f"pieces, ratio {ratio:g}, {TRAIN.epochs} epochs", parts
     for store, epochs, dropout in iter_leak_stores(place):
-        told = f", dropout {dropout:g}" if dropout else ""
-        yield f"whole adapter, {epochs} epochs{told}", place.read_adapters(store, names)
+        more = f", dropout {dropout:g}" if dropout else ""
+        yield f"whole adapter, {epochs} epochs{more}", place.read_adapters(store, names)
     made, pool = build_recipes(place, place.sizes.longest_history), open_pool_subset(place)
     most = {
         p: max(made.values(), key=lambda r, p=p: compute_sharer_weight(r, place.make_pseudonym(p)))
         for p in names
     }
     yield (
-        "assembled for the newcomer who takes most",
+        "assembled for the target user with the largest weight of the sharer",
         {p: build_adapter(recipe, pool) for p, recipe in most.items()},
     )
 
 
 def compute_sharer_weight(recipe: Recipe, sharer: str) -> float:
-    """How much of a recipe is a sharer's: the mean weight over the modules."""
+    """Return the mean weight of a sharer's pieces in a recipe, over the modules."""
     if sharer not in recipe.sharers:
         return 0.0
     theirs = recipe.pick == recipe.sharers.index(sharer)
@@ -99,7 +109,7 @@ def compute_sharer_weight(recipe: Recipe, sharer: str) -> float:
 
 
 def keep_modules(adapter: LoraAdapter, paths: tuple[str, ...]) -> LoraAdapter:
-    """The adapter with nothing but zeros at all other modules."""
+    """Return the adapter with B set to zero in all other modules."""
     pairs = {
         path: (a, b if path in paths else torch.zeros_like(b))
         for path, (a, b) in adapter.pairs.items()
@@ -117,7 +127,7 @@ def _make_subject(place: Workspace, history: History) -> AuditSubject:
 def _compute_mean_losses(
     scorer: HeldOutScorer, adapters: Mapping[str, LoraAdapter]
 ) -> dict[str, list[float]]:
-    """Each item's mean loss, by person."""
+    """Return the mean loss of each item, by person."""
     out: dict[str, list[float]] = {person: [] for person in scorer.people}
     for (person, _), nats in zip(scorer.rows, scorer.compute_losses(adapters), strict=True):
         out[person].append(fmean(nats))

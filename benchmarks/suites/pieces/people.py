@@ -1,7 +1,7 @@
-"""Who is who: newcomers, development newcomers, sharers by each strategy; nobody twice.
+"""The people of the benchmark: target users, development users, and sharers by each strategy.
 
-Nobody of them went into the base; newcomers' words stand in no item that the base or a sharer was
-trained on either.
+No person has two roles, and none of them was used to adapt the base. No item that the base or a
+sharer was trained on contains words of a target user.
 """
 
 from __future__ import annotations
@@ -35,29 +35,33 @@ from idiolect.storage.files import read_json, write_json
 from idiolect.tasks.registry import get_task
 from idiolect.tasks.task import Task
 from idiolect.training.adapt_base import ExcludedTestSet, read_contributors
+from kit.memo_encoder import CachingEncoder
 from suites.pieces.settings import SEED, SETTINGS, Setting, Sizes
 
 EXCLUDED_PEOPLE = 60
-"""People of ``quality.py`` whom, and whose words, the bases it leaves never saw."""
+"""The number of tested people of ``quality.py``: its adapted bases saw none of their words."""
+STORED_NAME = "new" + "comers"
+"""How work folders call the target users. The draw depends on it, so another name would draw other
+people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class People:
-    """Everyone who takes part, in time order what they wrote."""
+    """All people of the benchmark, with their items in time order."""
 
     task: Task
     setting: Setting
-    newcomers: tuple[History, ...]
-    """Their histories, and as queries the items behind."""
+    target_users: tuple[History, ...]
+    """Histories to assemble or train from; the items after them are the queries."""
     development: tuple[History, ...]
     sharers: dict[str, History]
-    """What each is trained on; as queries the items behind, for the audit."""
+    """Items that each sharer is trained on; the items after them are the queries, for the audit."""
     chosen: dict[str, tuple[str, ...]]
     """Sharers by strategy."""
     candidates: int
 
     def build_examples(self, history: History, prompter: PromptRenderer) -> tuple[Example, ...]:
-        """The items as training examples."""
+        """Return the items as training examples."""
         person = PersonContext(history, self.task, prompter, ContextConfig())
         found = (person.build_item_example(place) for place in range(len(history.items)))
         return tuple(e for e in found if e is not None)
@@ -65,57 +69,47 @@ class People:
     def build_query_examples(
         self, history: History, prompter: PromptRenderer
     ) -> tuple[Example, ...]:
-        """The queries with their answers."""
+        """Return the queries with their answers."""
         person = PersonContext(history, self.task, prompter, ContextConfig())
         found = (person.build_query_example(query) for query in history.queries)
         return tuple(e for e in found if e is not None)
 
 
-class CachingEncoder:
-    """An encoder that runs every text once."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-        self.vectors_by_text: dict[str, NDArray[np.float32]] = {}
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors [N, D]."""
-        new = [text for text in dict.fromkeys(texts) if text not in self.vectors_by_text]
-        if new:
-            self.vectors_by_text |= dict(zip(new, np.asarray(self.encoder(new)), strict=True))
-        return np.stack([self.vectors_by_text[text] for text in texts])
-
-
 def load_histories(setting: Setting) -> Sequence[History]:
-    """Everyone of the task's dataset."""
+    """Load all people of the task's dataset."""
     return list(import_histories(format=setting.subject.format).histories)
 
 
 def find_unseen_people(setting: Setting) -> set[str]:
-    """People whose words the base never saw, also not in others' items."""
+    """Find people whose words the base never saw, not even within the items of other people."""
     tested, _ = draw_people(setting.subject, EXCLUDED_PEOPLE, seed=SEED)
     return {history.person for history in tested}
 
 
 def make_encoder() -> Encoder:
-    """What finds like people."""
+    """Return the encoder that compares people."""
     return MiniLM()
 
 
 def compute_mean_vectors(people: People, folder: Path) -> dict[str, NDArray[np.float64]]:
-    """Newcomers' and sharers' mean vectors, once made they are kept: of sharers by what their
-    adapter saw."""
+    """Return the mean vector [D] of each target user and sharer; computed once per folder.
+
+    A sharer's vector covers the items that the adapter was trained on.
+    """
     path = folder / "means.json"
     if not path.is_file():
         memo = CachingEncoder(make_encoder())
-        everyone = [*people.newcomers, *people.sharers.values()]
+        everyone = [*people.target_users, *people.sharers.values()]
         made = {h.person: compute_mean_vector(h, people.task, memo).tolist() for h in everyone}
         write_json(path, made)
     return {person: np.array(mean) for person, mean in read_json(path).items()}
 
 
 def load_people(base: Base, name: str, sizes: Sizes, folder: Path) -> People:
-    """Everyone; a draw that was made before is taken from the folder."""
+    """Return all people: those drawn before if the folder has a draw, else a new draw.
+
+    Raises UsageError if the folder's draw belongs to another base or other sizes.
+    """
     task, setting = get_task(name), SETTINGS[name]
     prompter = PromptRenderer(base.tokenizer)
     seen = set(read_contributors(base))
@@ -125,19 +119,21 @@ def load_people(base: Base, name: str, sizes: Sizes, folder: Path) -> People:
     if path.is_file():
         kept = read_json(path)
         if kept["cause"] != cause:
-            raise UsageError(f"{path}: of another base or other sizes; name another --work folder")
+            raise UsageError(
+                f"{path}: made for another base or other sizes; choose another --work folder"
+            )
     else:
         kept = {"cause": cause, **_draw_people(everyone, task, setting, sizes, prompter)}
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, kept)
 
-    def make_newcomer(person: str) -> History:
+    def make_target_user(person: str) -> History:
         usable = _keep_usable_items(everyone[person], task, prompter)
         return usable.take_last(sizes.longest_history + setting.queries).hold_out(setting.queries)
 
-    newcomers = tuple(make_newcomer(person) for person in kept["newcomers"])
-    development = tuple(make_newcomer(person) for person in kept["development"])
-    kept_out = ExcludedTestSet(task, (everyone[h.person] for h in (*newcomers, *development)))
+    target_users = tuple(make_target_user(person) for person in kept[STORED_NAME])
+    development = tuple(make_target_user(person) for person in kept["development"])
+    kept_out = ExcludedTestSet(task, (everyone[h.person] for h in (*target_users, *development)))
     chosen = {strategy: tuple(kept["chosen"][strategy]) for strategy in setting.strategies}
     union = sorted({person for some in chosen.values() for person in some})
     sharers = {
@@ -149,7 +145,7 @@ def load_people(base: Base, name: str, sizes: Sizes, folder: Path) -> People:
     people = People(
         task=task,
         setting=setting,
-        newcomers=newcomers,
+        target_users=target_users,
         development=development,
         sharers=sharers,
         chosen=chosen,
@@ -166,12 +162,11 @@ def _draw_people(
     sizes: Sizes,
     prompter: PromptRenderer,
 ) -> dict[str, Any]:
-    """Names of newcomers, development newcomers and sharers."""
-    wanted = sizes.newcomers + sizes.development
+    """Draw target users, development users and sharers; return their names as JSON data."""
+    wanted = sizes.target_users + sizes.development
     long = sizes.longest_history + setting.queries
-    free = (
-        find_unseen_people(setting) if task.name == "reply" else set(everyone)
-    )  # nobody else's words there
+    # In chats, other people's words appear in a person's items, so fewer people qualify.
+    free = find_unseen_people(setting) if task.name == "reply" else set(everyone)
     able = sorted(
         person
         for person, history in everyone.items()
@@ -179,10 +174,11 @@ def _draw_people(
     )
     if len(able) < wanted:
         raise UsageError(
-            f"{task.name}: {wanted} newcomers with {long} items are wanted, and this base leaves "
-            f"{len(able)}; adapt it with more people excluded (benchmarks/quality.py does)"
+            f"{task.name}: the benchmark needs {wanted} target users with {long} items, but only "
+            f"{len(able)} were not used to adapt this base; adapt one with more people excluded "
+            "(benchmarks/quality.py does)"
         )
-    drawn = random.Random(derive_seed(SEED, task.name, "newcomers")).sample(able, wanted)
+    drawn = random.Random(derive_seed(SEED, task.name, STORED_NAME)).sample(able, wanted)
     kept_out = ExcludedTestSet(task, (everyone[person] for person in drawn))
     least = sizes.history // 2 + sizes.held_out
     rest = {
@@ -194,7 +190,10 @@ def _draw_people(
     order = sorted(names, key=lambda person: derive_seed(SEED, person, "candidates"))
     candidates = [rest[person].take_last(sizes.known) for person in order[: sizes.candidates]]
     if len(candidates) < sizes.sharers:
-        raise UsageError(f"{task.name}: {len(candidates)} people can share; {sizes.sharers} wanted")
+        raise UsageError(
+            f"{task.name}: the benchmark needs {sizes.sharers} sharers, but only {len(candidates)} "
+            "people have enough items to share"
+        )
     memo = CachingEncoder(make_encoder())
     chosen = {
         strategy: [
@@ -211,15 +210,15 @@ def _draw_people(
         for strategy in get_args(Strategy)
     }
     return {
-        "newcomers": drawn[: sizes.newcomers],
-        "development": drawn[sizes.newcomers :],
+        STORED_NAME: drawn[: sizes.target_users],
+        "development": drawn[sizes.target_users :],
         "candidates": len(candidates),
         "chosen": chosen,
     }
 
 
 def _keep_usable_items(history: History, task: Task, prompter: PromptRenderer) -> History:
-    """The history's items that can be trained on."""
+    """Return the history with only the items that can be trained on."""
     person = PersonContext(history, task, prompter, ContextConfig())
     some = [i for n, i in enumerate(history.items) if person.build_item_example(n) is not None]
     return History(history.person, tuple(some))
@@ -228,20 +227,23 @@ def _keep_usable_items(history: History, task: Task, prompter: PromptRenderer) -
 def _keep_shareable_items(
     history: History, kept_out: ExcludedTestSet, task: Task, prompter: PromptRenderer
 ) -> History:
-    """What somebody may share: nothing in which a newcomer speaks."""
+    """Return the usable items that contain no words of a target user."""
     return _keep_usable_items(kept_out.filter_history(history), task, prompter)
 
 
 def _sizes_to_plain(sizes: Sizes) -> dict[str, Any]:
-    """The sizes that decide who takes part, as JSON gives them back."""
-    names = ("newcomers", "development", "candidates", "sharers", "history", "known", "held_out")
+    """Return the sizes that the draw depends on, as they are stored in the work folder."""
+    names = ("development", "candidates", "sharers", "history", "known", "held_out")
     plain = asdict(sizes)
-    return {name: plain[name] for name in names} | {"most": sizes.longest_history}
+    return {name: plain[name] for name in names} | {
+        STORED_NAME: sizes.target_users,
+        "most": sizes.longest_history,
+    }
 
 
 def _require_disjoint(people: People, seen: set[str]) -> None:
-    """Nobody takes part twice, or went into the base."""
-    new = {h.person for h in people.newcomers}
+    """Assert that no person has two roles or was used to adapt the base."""
+    target = {h.person for h in people.target_users}
     development = {h.person for h in people.development}
-    groups = [new, development, set(people.sharers), seen]
-    assert sum(map(len, groups)) == len(set[str]().union(*groups)), "somebody takes part twice"
+    groups = [target, development, set(people.sharers), seen]
+    assert sum(map(len, groups)) == len(set[str]().union(*groups)), "a person has two roles"

@@ -1,6 +1,6 @@
-"""A pool as if only some of its sharers were there, with a part of their pieces: no bytes copied.
+"""A view of a pool with only some of its sharers and a part of their pieces; copies no files.
 
-A test holds it against a pool that was made of just these.
+A test compares it with a pool that was built from these sharers only.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from suites.pieces.settings import SEED
 
 
 class PoolSubset(Pool):
-    """Reads only what is left of a pool."""
+    """Reads the chosen part of a pool."""
 
     def __init__(self, folder: Path, sharers: Sequence[str], ratio: float = 1.0) -> None:
         super().__init__(folder, Pool.read_header(folder))
         self._full_pool = Pool.open(folder)
         everyone = self._full_pool.sharers
-        assert set(sharers) <= set(everyone), "somebody is not in the pool"
+        assert set(sharers) <= set(everyone), "a sharer is not in the pool"
         self._rows = [row for row, sharer in enumerate(everyone) if sharer in sharers]
         self._kept_sharers = tuple(everyone[row] for row in self._rows)
         self._sites_of = {
@@ -34,20 +34,20 @@ class PoolSubset(Pool):
 
     @property
     def sharers(self) -> tuple[str, ...]:
-        """Those who are left."""
+        """The chosen sharers."""
         return self._kept_sharers
 
     def load_gates(self, path: str) -> Tensor:
-        """LN(g) of those who are left [S, D], zeros where they do not share."""
+        """Return LN(g) of the chosen sharers [S, D]; zeros if they do not share this piece."""
         if path not in self._cached_gates:
             flags = self.get_shared_mask(path)[:, None]
             self._cached_gates[path] = self._full_pool.load_gates(path)[self._rows] * flags
         return self._cached_gates[path]
 
     def get_shared_mask(self, path: str) -> Tensor:
-        """Who of them shares their piece of one site [S]."""
+        """Return whether each chosen sharer shares the piece of a module [S]."""
         return torch.tensor([path in self._sites_of[sharer] for sharer in self._kept_sharers])
 
     def list_shared_sites(self, sharer: str) -> tuple[str, ...]:
-        """The sites that a sharer shares here."""
+        """Return the modules whose pieces a sharer shares in this view."""
         return tuple(path for path in self.sites if path in self._sites_of[sharer])

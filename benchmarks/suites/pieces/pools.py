@@ -1,4 +1,4 @@
-"""The benchmark's pool, and what it would be if only some had shared, or a part of their pieces."""
+"""Opens the benchmark's pool, reduced to a strategy's sharers or to a part of their pieces."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ POOL_FOLDER = "pool"
 def open_pool_subset(
     place: Workspace, strategy: str = "cluster", count: int = 0, ratio: float = 1.0
 ) -> Pool:
-    """The pool as if only some had shared: a strategy's people, so many of them, in part."""
+    """Open the pool with only ``count`` sharers of a strategy (0: all), each sharing ``ratio``."""
     people = place.people.chosen[strategy]
-    if count:  # fewer are always among more
+    if count:
+        # The order is fixed, so that a larger pool contains all sharers of a smaller one.
         order = sorted(people, key=lambda person: derive_seed(SEED, person, "fewer sharers"))
         people = tuple(order[:count])
     return PoolSubset(

@@ -1,6 +1,6 @@
-"""Every way of answering on the same newcomers and queries, scored person by person.
+"""Scores of all methods for the same target users and queries, person by person.
 
-Finished ones are kept in the task's folder under what they follow from.
+Finished scores are saved in the work folder.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ BASE, NEAREST, AVERAGE, PIECES, LIKELY, OWN, FROM_PIECES, FROM_LIKELY = (
 
 @dataclass(frozen=True, kw_only=True)
 class TriedSettings:
-    """One setting of the sharers and of assembling, tried with few items of a newcomer."""
+    """A setting of the pool and of assembling, tried with few items of each target user."""
 
     strategy: str = "cluster"
     sharers: int = 0
@@ -56,7 +56,7 @@ class TriedSettings:
 
 
 class QualityBenchmark:
-    """Scores by name; ``own 20`` is with the last 20 items, ``own 50, 1 epoch`` says itself."""
+    """Scores by name: ``own 20`` uses the last 20 items, ``own 50, 1 epoch`` trains for 1 epoch."""
 
     def __init__(self, place: Workspace) -> None:
         self.place, self.sizes = place, place.sizes
@@ -71,17 +71,17 @@ class QualityBenchmark:
 
     @property
     def scorer(self) -> HeldOutScorer:
-        """The newcomers' queries, ready."""
+        """The scorer of the target users' queries, made on first use."""
         if self._scorer is None:
             asked = {
-                h.person: self.place.build_query_examples(h) for h in self.place.people.newcomers
+                h.person: self.place.build_query_examples(h) for h in self.place.people.target_users
             }
             options = list_choice_ids(self.place)
             self._scorer = HeldOutScorer(self.place.base, self.place.lora, asked, choices=options)
         return self._scorer
 
     def measure_all(self) -> dict[str, Scores]:
-        """Everything, measured where it is not yet."""
+        """Return the scores of all methods; measures only what the work folder lacks."""
         for name, make in (*self._iter_methods(), *self._iter_recent(), *self._iter_tried()):
             if name not in self.scores:
                 began = time.perf_counter()
@@ -93,11 +93,13 @@ class QualityBenchmark:
         return self.scores
 
     def _iter_methods(self) -> Iterator[tuple[str, Callable[[], Adapters]]]:
-        """The ways that are compared, and those with personal training by length of history."""
+        """Yield name and adapters of each method that is compared, by length of history."""
         most = self.sizes.longest_history
+        # Methods without training for the target user.
         yield BASE, dict
         yield NEAREST, lambda: self._mix_nearest(1)
         yield AVERAGE, lambda: self._mix_nearest(ASSEMBLE.top_k)
+        # Pieces by gates, own training, and training that starts from these pieces.
         for length in self.sizes.lengths:
             yield f"{PIECES} {length}", lambda n=length: assemble_adapters(self.place, n)
             yield f"{OWN} {length}", lambda n=length: self._load_stored(format_own_store(n))
@@ -106,6 +108,7 @@ class QualityBenchmark:
                     f"{FROM_PIECES} {length}",
                     lambda n=length: self._load_stored(format_pieces_store(n)),
                 )
+        # The same by likelihood.
         for length in by_likelihood.select_lengths(self.place):
             yield (
                 f"{LIKELY} {length}",
@@ -115,12 +118,14 @@ class QualityBenchmark:
                 f"{FROM_LIKELY} {length}",
                 lambda n=length: self._load_stored(format_likelihood_store(n)),
             )
+        # Other numbers of epochs, for the loss by steps.
         yield f"{OWN} {most}, 1 epoch", lambda: self._load_stored(format_own_store(most, 1))
         if most in select_start_lengths(self.place):
             name = f"{FROM_PIECES} {most}, {TRAIN.epochs} epochs"
             yield name, lambda: self._load_stored(format_pieces_store(most, TRAIN.epochs))
 
     def _iter_recent(self) -> Iterator[tuple[str, Callable[[], Adapters]]]:
+        """Yield pieces from the last items, for numbers of items that are no length of history."""
         for items in self.sizes.recent:
             if items not in self.sizes.lengths:
                 config = replace(ASSEMBLE, recent_k=items)
@@ -130,6 +135,7 @@ class QualityBenchmark:
                 )
 
     def _iter_tried(self) -> Iterator[tuple[str, Callable[[], Adapters]]]:
+        """Yield pieces with one setting changed at a time."""
         for name, tried in list_tries(self.place).items():
             yield name, lambda t=tried: self._assemble_tried(t)
         for name, (sharers, config) in list_likelihood_tries(self.place).items():
@@ -149,19 +155,19 @@ class QualityBenchmark:
         return self._assemble_from(pool, replace(tried.assemble, recent_k=few, top_k=top_k))
 
     def _assemble_from(self, pool: Pool, config: AssembleConfig) -> Adapters:
-        items = {h.person: self.place.build_examples(h) for h in self.place.people.newcomers}
+        items = {h.person: self.place.build_examples(h) for h in self.place.people.target_users}
         recipes = assemble_recipes(self.place.base, pool, items, config)
         return {recipe.person: build_adapter(recipe, pool) for recipe in recipes}
 
     def _mix_nearest(self, count: int) -> Adapters:
-        """Adapters of the sharers who are most like each newcomer."""
+        """Return the mean of the ``count`` most similar sharers' adapters, by target user."""
         pool = open_pool_subset(self.place)
         vectors = compute_mean_vectors(self.place.people, self.place.folder)
         sharers = {
             self.place.make_pseudonym(p): vectors[p] for p in self.place.people.chosen["cluster"]
         }
         out: dict[str, LoraAdapter] = {}
-        for history in self.place.people.newcomers:
+        for history in self.place.people.target_users:
             chosen = find_nearest_sharers(vectors[history.person], sharers, count)
             out[history.person] = build_adapter(
                 mix_whole_adapters(history.person, chosen, pool), pool
@@ -169,11 +175,11 @@ class QualityBenchmark:
         return out
 
     def _load_stored(self, store: str) -> Adapters:
-        return self.place.read_adapters(store, [h.person for h in self.place.people.newcomers])
+        return self.place.read_adapters(store, [h.person for h in self.place.people.target_users])
 
 
 def list_tries(place: Workspace) -> dict[str, TriedSettings]:
-    """One setting after another beside the default ones, by name."""
+    """Return the settings by name: the defaults, and the defaults with one change each."""
     sizes = place.sizes
     out = {"as it is": TriedSettings()}
     out |= {f"{n} sharers": TriedSettings(sharers=n) for n in sizes.fewer}
@@ -181,13 +187,14 @@ def list_tries(place: Workspace) -> dict[str, TriedSettings]:
     out |= {f"top {k}": TriedSettings(assemble=replace(ASSEMBLE, top_k=k)) for k in sizes.top_k}
     out |= {f"sharers {s}": TriedSettings(strategy=s) for s in place.people.setting.strategies[1:]}
     out["factors"] = TriedSettings(assemble=replace(ASSEMBLE, aggregate="factors"))
+    # At this temperature all pieces are equally probable.
     drawn = replace(ASSEMBLE, sample=True, temperature=1e6)
     out["pieces at random"] = TriedSettings(assemble=drawn)
     return out
 
 
 def list_likelihood_tries(place: Workspace) -> dict[str, tuple[int, AssembleConfig]]:
-    """The same by likelihood: so many sharers (0 for all), and settings."""
+    """Return the same by likelihood: number of sharers (0 for all) and settings, by name."""
     out = {"likely, as it is": (0, BY_LIKELIHOOD)}
     out |= {f"likely, {n} sharers": (n, BY_LIKELIHOOD) for n in place.sizes.fewer}
     for k in place.sizes.top_k:
@@ -196,15 +203,15 @@ def list_likelihood_tries(place: Workspace) -> dict[str, tuple[int, AssembleConf
 
 
 def measure_adapter_bytes(place: Workspace, store: str) -> int:
-    """Of one newcomer's adapter, as it is stored."""
-    (adapter,) = place.read_adapters(store, [place.people.newcomers[0].person]).values()
+    """Return the stored bytes of one target user's adapter."""
+    (adapter,) = place.read_adapters(store, [place.people.target_users[0].person]).values()
     return adapter.num_bytes
 
 
 def measure_recipe_bytes(place: Workspace) -> float:
-    """Of one newcomer's recipe: their store's files over the people in it."""
+    """Return the bytes of the recipe store divided by the number of target users."""
     folder = place.artifact_folder / f"recipes-{place.sizes.longest_history}"
-    return _measure_folder_bytes(folder) / len(place.people.newcomers)
+    return _measure_folder_bytes(folder) / len(place.people.target_users)
 
 
 def _measure_folder_bytes(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""The benchmark's JSON: raw numbers without names, targets, tables and notes from them."""
+"""The result of the pieces benchmark as JSON: raw numbers without names; targets, tables, notes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from suites.pieces.workspace import Workspace
 
 MIN_SPEEDUP, MIN_RECENT_SPEEDUP, MAX_RECIPE_BYTES, MAX_MINUTES = 6, 50, 2048, 20
 MAX_LOSS_INCREASE = 0.02
-"""Nats a token by which pieces from few items may be worse than from all and still hold."""
+"""Nats per token that pieces from few items may lose against pieces from all items."""
 
 
 def measure_task(place: Workspace, *, grows: bool) -> dict[str, Any]:
-    """A task's raw numbers, measured where they are not yet."""
+    """Return a task's raw numbers; measures only what the work folder lacks."""
     sizes, people = place.sizes, place.people
     scores = QualityBenchmark(place).measure_all()
     timed = measure_costs(place)
@@ -42,11 +42,11 @@ def measure_task(place: Workspace, *, grows: bool) -> dict[str, Any]:
     path = place.folder / RESULT_FILE
     return {
         "people": {
-            "newcomers, each asked " + f"{people.setting.queries} times": len(people.newcomers),
-            "candidates for sharing": people.candidates,
-            "sharers of a strategy": sizes.sharers,
-            "sharers of all strategies together": len(people.sharers),
-            "people on whom settings were chosen": len(people.development),
+            f"target users, with {people.setting.queries} queries each": len(people.target_users),
+            "candidate sharers": people.candidates,
+            "sharers per strategy": sizes.sharers,
+            "sharers in all strategies together": len(people.sharers),
+            "people used to choose settings": len(people.development),
         },
         "most": sizes.longest_history,
         "few": people.setting.few,
@@ -73,11 +73,12 @@ def measure_task(place: Workspace, *, grows: bool) -> dict[str, Any]:
 
 
 def build_result(raw: Mapping[str, Any], name: str, command: str) -> dict[str, Any]:
-    """The benchmark's JSON."""
+    """Return the result as JSON data."""
     return {
         "name": name,
         "page": "pieces",
-        "what": "Personalized pieces: adapters assembled from others', against own training",
+        "what": "Personalized pieces: adapters assembled from other people's pieces, compared with "
+        "own training",
         "command": command,
         "environment": {"hardware": describe_hardware(), "versions": list_versions()},
         "seeds": [SEED],
@@ -86,7 +87,8 @@ def build_result(raw: Mapping[str, Any], name: str, command: str) -> dict[str, A
         "pictures": [
             {
                 "file": f"pieces-{task}.png",
-                "alt": f"{t.TITLES[task]}: gain over the base by history, and by sharers",
+                "alt": f"{t.TITLES[task]}: gain over the base, by length of history and by number "
+                "of sharers",
             }
             for task in raw
         ],
@@ -96,13 +98,14 @@ def build_result(raw: Mapping[str, Any], name: str, command: str) -> dict[str, A
 
 
 def iter_targets(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every figure that is asked for, what was reached, and whether that meets it."""
+    """Yield each target with the value reached, and whether that meets it."""
     for task, data in raw.items():
         title = t.TITLES[task].lower()
         yield _make_people_target(title, data)
         whole = t.compute_speedups(data, "exact training", "pieces")
         yield _make_target(
-            f"Assembling on {title}, whole history, against exact training (`train_many`)",
+            f"Assembling on {title} from the whole history, compared with exact training "
+            "(`train_many`)",
             f"at least {MIN_SPEEDUP} x faster",
             f"{median(whole):.1f} x ({min(whole):.1f}–{max(whole):.1f})",
             median(whole) >= MIN_SPEEDUP,
@@ -112,12 +115,12 @@ def iter_targets(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield _make_target(
             f"Bytes of a recipe on {title}",
             f"at most {MAX_RECIPE_BYTES:,}",
-            f"{size:,.0f}, {own / size:,.0f} x less than an adapter",
+            f"{size:,.0f}, {own / size:,.0f} x fewer than an adapter",
             size <= MAX_RECIPE_BYTES,
         )
     seconds = sum(sum(data["seconds"].values()) for data in raw.values())
     yield _make_target(
-        "The benchmark itself, minutes",
+        "Duration of the benchmark, minutes",
         f"under {MAX_MINUTES}",
         f"{seconds / 60:.1f}",
         seconds < 60 * MAX_MINUTES,
@@ -125,18 +128,18 @@ def iter_targets(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _make_people_target(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    newcomers = len(data["scores"]["base"]["nats"])
-    sharers = data["people"]["sharers of a strategy"]
+    target_users = len(data["scores"]["base"]["nats"])
+    sharers = data["people"]["sharers per strategy"]
     return _make_target(
         f"People on {title}",
-        "at least 30 sharers and 40 newcomers, nobody of them in the base",
-        f"{sharers} and {newcomers}",
-        sharers >= 30 and newcomers >= 40,
+        "at least 30 sharers and 40 target users, none of them in the base's training data",
+        f"{sharers} and {target_users}",
+        sharers >= 30 and target_users >= 40,
     )
 
 
 def _make_recent_target(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
-    """The most items that are fast enough, and whether their quality holds."""
+    """The target for the largest number of items that is fast enough: does its quality hold?"""
     fast: list[tuple[int, float]] = []
     for count in data["recent"]:
         found = t.compute_speedups(data, "exact training", f"pieces {count}")
@@ -144,7 +147,7 @@ def _make_recent_target(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
             fast.append((count, median(found)))
     name, goal = (
         f"Assembling on {title}, `recent_k`",
-        f"at least {MIN_RECENT_SPEEDUP} x, quality holds",
+        f"at least {MIN_RECENT_SPEEDUP} x faster, with no loss of quality",
     )
     if not fast:
         best = max(
@@ -155,7 +158,8 @@ def _make_recent_target(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
     count, faster = max(fast)
     test = t.compare_ways(data["scores"], f"pieces {count}", f"pieces {data['most']}", "nats")
     reached = (
-        f"{faster:.0f} x with {count} items, {t.format_gain(test)} nats against the whole history"
+        f"{faster:.0f} x with {count} items; gain over the whole history in nats: "
+        f"{t.format_gain(test)}"
     )
     return _make_target(name, goal, reached, test.interval[0] > -MAX_LOSS_INCREASE)
 
@@ -165,52 +169,56 @@ def _make_target(name: str, target: str, reached: str, met: bool) -> dict[str, A
 
 
 def build_notes(raw: Mapping[str, Any]) -> list[str]:
-    """How to read the tables, and where pieces beat own training."""
+    """Return notes on how to read the tables, and where pieces beat own training."""
     out = [describe_winners(task, data) for task, data in raw.items()]
     parts = {task: sum(data["prepared_seconds"].values()) for task, data in raw.items()}
-    told = ", ".join(f"{t.TITLES[k].lower()} {v / 60:.0f} minutes" for k, v in parts.items())
+    durations = ", ".join(f"{t.TITLES[k].lower()} {v / 60:.0f} minutes" for k, v in parts.items())
     return [
         *out,
-        "Nobody who shares or is a newcomer went into the base; no item that a sharer was trained "
-        "on holds a newcomer's words. Newcomers' last items are asked and never seen; a history of "
-        "n items is the n before these.",
-        "Gains are paired by person, positive where the first is better, with 95% bootstrap "
-        "intervals and p of a two-sided Wilcoxon test. They are not adjusted for their number: of "
-        "twenty settings that change nothing one is expected below 0.05.",
-        f"Adapters act on answers only, on q, k, v and o at rank 8. Gates: {GATES.steps} steps of "
-        f"{GATES.batch} items at rate {GATES.rate:g}. Own training: {TRAIN.epochs} epochs; from "
-        "pieces: one, and the adapter keeps the rank of the assembled one.",
-        "Own adapters and those from pieces were trained beforehand, with the pool "
-        f"({told} in all); what is timed was trained anew, on the same people as assembling.",
+        "No sharer or target user was used to adapt the base, and no item that a sharer was "
+        "trained on contains words of a target user. The queries are the last items of each "
+        "target user, which no method sees; a history of n items is the n items before these.",
+        "Gains are paired by person; a positive gain means that the first method is better. "
+        "Intervals are 95% bootstrap intervals, and p is from a two-sided Wilcoxon test. There is "
+        "no correction for multiple comparisons: among twenty settings without any effect, one is "
+        "expected below 0.05.",
+        f"Adapters act on answers only, on q, k, v and o, at rank 8. Gates: {GATES.steps} steps of "
+        f"{GATES.batch} items at rate {GATES.rate:g}. Own training: {TRAIN.epochs} epochs. "
+        "Training that starts from pieces: one epoch, at the rank of the assembled adapter.",
+        "Own adapters and adapters started from pieces were trained in advance, together with the "
+        f"pool ({durations} in all). For the timings, training was repeated on the same people as "
+        "assembling.",
         "Exact training is `train_many` with its defaults on all tokens, the fastest exact trainer "
-        "on the performance page; 'pieces, alone' assembles one newcomer at a time.",
-        "One setting after another was tried with few items of each newcomer, for time. 'Pieces at "
-        "random' are drawn at each module alike, without looking at the newcomer.",
-        "Leakage: an attack by each item's loss, calibrated by the base. AUC 0.5 says nothing was "
-        "told apart; the two-sided one is above that by chance, by as much as stands beside it.",
-        "In pools for growth gates are random numbers and all pieces links to real files.",
+        "on the performance page. 'One person at a time' assembles for one target user per call.",
+        "The comparison of settings uses few items of each target user, to save time. 'Pieces at "
+        "random' draws all pieces with equal probability, in each module, without using the target "
+        "user's items.",
+        "Leakage: a membership attack that uses the loss of each item, calibrated by the base. At "
+        "AUC 0.5 the attack cannot tell training items from others. The two-sided AUC is above "
+        "that by chance alone; the column 'by chance' shows how much.",
+        "In the pools of the growth table, gates are random numbers, and all pieces are links to "
+        "real files.",
     ]
 
 
 def describe_winners(task: str, data: Mapping[str, Any]) -> str:
-    """At which lengths of history assembling beats own training."""
-    scores = data["scores"]
-    told: list[str] = []
+    """Say at which lengths of history assembling beats own training, in the first metric."""
+    scores, metric = data["scores"], t.list_metrics(data["scores"])[0]
+    found: list[str] = []
     for way in ("pieces", "likely"):
         parts: list[str] = []
         for length in data["lengths"]:
             if f"{way} {length}" not in scores:
                 continue
-            test = t.compare_ways(
-                scores, f"{way} {length}", f"own {length}", t.list_metrics(scores)[0]
-            )
+            test = t.compare_ways(scores, f"{way} {length}", f"own {length}", metric)
+            # Only an interval that excludes 0 shows a difference.
             clear = test.interval[0] > 0 or test.interval[1] < 0
             word = ("assembled" if test.gain > 0 else "own training") if clear else "no difference"
             parts.append(f"{length} items: {word}")
-        told.append(f"{NAMES[way]}, {', '.join(parts)}")
-    base = fmean(t.get_scores(scores, "base", t.list_metrics(scores)[0]))
+        found.append(f"{NAMES[way]}, {', '.join(parts)}")
+    base = fmean(t.get_scores(scores, "base", metric))
     return (
-        f"{t.TITLES[task]}, who wins in {t.list_headings(scores)[0]} (base {base:.3f}) where "
-        "intervals "
-        f"tell: {'; '.join(told)}."
+        f"{t.TITLES[task]}: the better of assembling and own training in "
+        f"{t.list_headings(scores)[0]} (base {base:.3f}), if the interval of the gain excludes "
+        f"zero. {'; '.join(found)}."
     )

@@ -1,7 +1,7 @@
-"""Everyone's held-out items under many sets of adapters: losses, and the likelihood of choices.
+"""Losses of people's held-out items, and likelihoods of choices, under many sets of adapters.
 
-Where adapters act on answers alone, prompts are run once for all of them (``training.frozen``): the
-same mathematics as serving, a fraction of the time. A test holds it against the generator.
+If adapters act on answers only, each prompt runs once for all of them (``ActivationCache``): the
+same mathematics as serving, in a fraction of the time. A test compares it with the generator.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from idiolect.training.engine.activation_cache import ActivationCache
 
 FORWARD_TOKENS = 1024
 STACKED_PEOPLE = 10
-"""People whose adapters are stacked: assembled ones have four times the rank of a trained one."""
+"""People whose adapters are stacked at once: assembled ones have four times the usual rank."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One way of answering, person by person in the order they were given."""
+    """The scores of one method, one per person in the given order."""
 
     nats: tuple[float, ...]
-    """Mean loss a target token; for ratings of the gold answer and its end."""
+    """Mean loss per target token; for ratings, of the gold answer and the end of the answer."""
     mae: tuple[float, ...] = ()
-    """Mean absolute error, where answers are numbers."""
+    """Mean absolute error, if answers are numbers."""
 
 
 class HeldOutScorer:
-    """Held-out items of some people, ready to be scored with any adapters of a kind."""
+    """Held-out items of some people, prepared to be scored with any adapters of one config."""
 
     def __init__(
         self,
@@ -64,13 +64,14 @@ class HeldOutScorer:
                 self.activation_cache.ensure_cached([e for _, e in self.rows])
 
     def score_adapters(self, adapters: Mapping[str, LoraAdapter]) -> Scores:
-        """Everyone's scores, with their adapter where they have one."""
+        """Return the scores of all people, with the base if a person has no adapter."""
         found = self.compute_losses(adapters)
         per: dict[str, list[list[float]]] = {person: [] for person in self.people}
         golds: dict[str, list[int]] = {person: [] for person in self.people}
         for (person, _), nats, gold in zip(self.rows, found, self.gold_ids, strict=True):
             per[person].append(nats)
             golds[person].append(gold)
+        # Free text: the mean over all target tokens. Choices: the gold choice, and the median.
         if not self.choices:
             flat = [[n for nats in per[p] for n in nats] for p in self.people]
             return Scores(nats=tuple(map(fmean, flat)))
@@ -82,8 +83,10 @@ class HeldOutScorer:
 
     @torch.inference_mode()
     def compute_losses(self, adapters: Mapping[str, LoraAdapter]) -> list[list[float]]:
-        """Of every row the loss of each target in nats; with choices, of each choice and then of
-        what follows the gold one."""
+        """Return the loss of each target token in nats, for each row.
+
+        With choices: the loss of each choice, then of the tokens that follow the gold one.
+        """
         out: list[list[float]] = [[] for _ in self.rows]
         for start in range(0, len(self.people), STACKED_PEOPLE):
             people = self.people[start : start + STACKED_PEOPLE]
@@ -97,6 +100,7 @@ class HeldOutScorer:
     def _iter_losses(
         self, rows: Sequence[PersonExample], adapters: Mapping[str, LoraAdapter]
     ) -> Iterator[tuple[int, float]]:
+        """Yield row number and loss of each target token, in order within a row."""
         if self.activation_cache is None or not adapters:
             for row, nats, _ in iter_token_losses(
                 self.base, rows, adapters, forward_tokens=FORWARD_TOKENS
@@ -114,18 +118,18 @@ class HeldOutScorer:
                 yield parcel[row], nats
 
     def _expand_choices(self, example: Example) -> Example:
-        """With choices, an example that asks for the likelihood of each in one forward."""
+        """With choices, return an example that scores each of them in one forward pass."""
         if not self.choices:
             return example
         return replace(example, label_counts=tuple((choice, 1) for choice in self.choices))
 
     def _average_gold_nats(self, nats: Sequence[float], gold: int) -> float:
-        """The mean over the gold choice's token and those behind it."""
+        """Return the mean over the gold choice's token and those that follow it."""
         behind = nats[len(self.choices) :]
         return (nats[self.choices.index(gold)] + sum(behind)) / (1 + len(behind))
 
     def _compute_error(self, nats: Sequence[float], gold: int) -> float:
-        """How far the median of the choices' likelihood is from the gold one."""
+        """Return the distance of the median choice (by likelihood) from the gold one."""
         weights = [math.exp(-n) for n in nats[: len(self.choices)]]
         chances = [weight / sum(weights) for weight in weights]
         return float(abs(pick_median_choice(chances) - self.choices.index(gold)))

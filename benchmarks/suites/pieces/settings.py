@@ -1,4 +1,4 @@
-"""Sizes and settings of the pieces benchmark, each with its reason; knows no model."""
+"""Sizes and settings of the pieces benchmark, each with its reason."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from idiolect.training.schedule import TrainConfig
 SEED = 0
 
 LORA = LoraConfig(targets=("q_proj", "k_proj", "v_proj", "o_proj"), active="answer")
-"""The paper's modules. On answers only: cheaper, and on film ratings measured no worse."""
+"""The paper's modules. Active on answers only: cheaper, and no worse on film ratings."""
 
 TRAIN = TrainConfig(seed=SEED)
 GATES = GatesConfig(steps=20, rate=1e-2, seed=SEED)
-"""Of five ways tried on 8 development raters the one with the lowest loss, by little (0.6529 nats;
-20 steps at 1e-3 0.6576, 50 at 1e-3 0.6564; without pieces 0.6538): ``--develop`` measures it."""
+"""The best of five settings on 8 development users who rate films, by a small margin: 0.6529 nats
+(20 steps at 1e-3: 0.6576; 50 at 1e-3: 0.6564; without pieces: 0.6538). See ``--develop``."""
 ASSEMBLE = AssembleConfig(by="gates", seed=SEED)
-"""As the paper assembles."""
+"""Assembling as in the paper."""
 BY_LIKELIHOOD = AssembleConfig(by="likelihood", seed=SEED)
 GATES_TRIED = ((5, 1e-3), (20, 1e-4), (20, 1e-3), (20, 1e-2), (50, 1e-3))
 """(steps, rate) of ``--develop``."""
@@ -31,21 +31,21 @@ GATES_TRIED = ((5, 1e-3), (20, 1e-4), (20, 1e-3), (20, 1e-2), (50, 1e-3))
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How many of everything."""
+    """Numbers of people, items and repetitions."""
 
-    newcomers: int = 40
+    target_users: int = 40
     development: int = 8
-    """Newcomers on whom settings are chosen; nobody of them is among the others."""
+    """People on whom settings are chosen; they are not among the target users."""
     candidates: int = 90
-    """People who may share, a seeded draw: three ways to choose 30 then take 60 or so together."""
+    """Candidate sharers, a seeded draw. Three strategies that choose 30 each use about 60 to 70."""
     sharers: int = 30
     fewer: tuple[int, ...] = (5, 10, 20)
     history: int = 50
-    """Last items that are trained on."""
+    """Each sharer's last items that are trained on."""
     known: int = 250
-    """Last items by which sharers are chosen."""
+    """Each candidate's last items that sharers are chosen by."""
     held_out: int = 12
-    """Of a sharer, behind those: for the leakage audit."""
+    """A sharer's items after the trained ones, for the leakage audit."""
     lengths: tuple[int, ...] = (5, 10, 20, 50)
     recent: tuple[int, ...] = (1, 2, 5, 10, 20)
     ratios: tuple[float, ...] = (0.2, 0.5)
@@ -56,19 +56,19 @@ class Sizes:
     leak_dropout: float = 0.1
     leak_ratios: tuple[float, ...] = (1.0, 0.5, 0.2)
     timed: int = 8
-    """Newcomers at most whose assembling and training are timed, in two groups."""
+    """Maximum number of target users that are timed, in two groups."""
     pools: tuple[int, ...] = (10, 100, 1_000, 10_000)
     group: int = 8
-    """People of one piece of preparation, between which a stop costs nothing."""
+    """People per group of preparation; an interrupted run repeats at most one group."""
 
     @property
     def longest_history(self) -> int:
-        """The longest history of a newcomer."""
+        """The longest history of a target user."""
         return max(self.lengths)
 
 
 QUICK = Sizes(
-    newcomers=4,
+    target_users=4,
     development=2,
     candidates=10,
     sharers=4,
@@ -87,32 +87,32 @@ QUICK = Sizes(
     pools=(5, 20),
     group=3,
 )
-"""For tests on the tiny model."""
+"""Sizes for tests on the tiny model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is particular to a task."""
+    """The settings of one task."""
 
     subject: DemoTask
     queries: int
-    """Last items of a newcomer that are asked."""
+    """Number of a target user's last items that serve as queries."""
     strategies: tuple[Strategy, ...] = ("cluster", "most-active", "random")
-    """By which sharers are chosen; pieces come from the first one's but where they are compared."""
+    """Strategies that choose sharers. Except in their comparison, the first one is used."""
     few: int
-    """Items from which pieces are chosen where one setting after another is tried, for time."""
+    """Items to assemble from when one setting at a time is changed; few, to save time."""
     likely: int
-    """The longest history by which pieces are chosen by likelihood."""
+    """The longest history that is assembled from by likelihood."""
     started: int
-    """The longest history with which training starts from pieces."""
+    """The longest history for training that starts from pieces."""
     leaks: bool = True
     """Whether leakage is measured."""
     timed: int = 8
-    """Newcomers whose assembling and training are timed."""
+    """Target users that are timed."""
     train_seconds: float
-    """Of one item trained on two cores, for the estimate."""
+    """Seconds to train on one item on two cores, for the estimate of the duration."""
     assemble_seconds: float
-    """Of one item assembled."""
+    """Seconds to assemble from one item on two cores."""
 
 
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
@@ -129,10 +129,10 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "reply": Setting(
             subject=CHATS,
             queries=12,
-            strategies=("cluster",),  # an item takes three times as long as a rating
+            strategies=("cluster",),  # an item takes three times as long as in rating
             few=5,
-            likely=20,  # every sharer says every answer, and answers are long
-            started=20,  # the rest, and leakage, would take half an hour more
+            likely=20,  # every sharer's adapter scores every answer, and answers are long
+            started=20,  # the longest history and leakage would take another half hour
             leaks=False,
             timed=4,
             train_seconds=0.1,

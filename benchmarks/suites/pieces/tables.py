@@ -1,8 +1,15 @@
-"""What was measured as tables of text; from the JSON's raw numbers alone."""
+"""The tables of the pieces benchmark, declared one by one; from the raw numbers of a result.
+
+``TABLES`` lists them in the order of the page. To add a table, write a function that yields its
+rows, and add a ``TableSpec``. Titles and columns may refer to the fields of ``TaskData.words``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean, median
 from typing import Any
 
@@ -18,225 +25,330 @@ from kit.paired_scores import (
     list_headings,
     list_metrics,
 )
-from suites.pieces.tables_cost import (
-    build_cost_table,
-    build_growth_table,
-    build_leak_table,
-    build_people_table,
-    build_tuning_table,
-)
 
 NAMES = {
-    "base": "non-personalized",
-    "nearest adapter": "PEFT retrieval, the nearest",
-    "average adapter": "PEFT retrieval, average of 3",
+    "base": "base model, not personalized",
+    "nearest adapter": "PEFT retrieval, nearest adapter",
+    "average adapter": "PEFT retrieval, mean of 3",
     "pieces": "Per-Pcs, pieces by gates",
     "likely": "adapters by likelihood",
     "own": "OPPU (own training)",
-    "from pieces": "OPPU from pieces by gates",
-    "from likely": "OPPU from adapters by likelihood",
+    "from pieces": "OPPU started from pieces by gates",
+    "from likely": "OPPU started from adapters by likelihood",
 }
 BY_LENGTH = ("pieces", "likely", "own", "from pieces", "from likely")
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """One task's raw numbers, and what the tables derive from them."""
+
+    title: str
+    raw: Mapping[str, Any]
+
+    @property
+    def scores(self) -> Scores:
+        """Each person's scores, by method."""
+        return self.raw["scores"]
+
+    @property
+    def most(self) -> int:
+        """The longest history."""
+        return self.raw["most"]
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The metrics to show."""
+        return list_metrics(self.scores)
+
+    @cached_property
+    def words(self) -> dict[str, Any]:
+        """The values that titles and columns may refer to."""
+        means = [fmean(get_scores(self.scores, "base", metric)) for metric in self.metrics]
+        growth, leaks = self.raw["growth"], self.raw["leaks"]
+        return {
+            "task": self.title,
+            "most": self.most,
+            "few": self.raw["few"],
+            "base_scores": ", ".join(f"{mean:.3f}" for mean in means),
+            "items": growth[0]["items"] if growth else 0,
+            "leaking": leaks[0]["people"] if leaks else 0,
+        }
+
+    def find_longest(self, method: str) -> str:
+        """The scores of a method with the longest history that it was measured with."""
+        lengths = range(self.most, 0, -1)
+        return next(f"{method} {n}" for n in lengths if f"{method} {n}" in self.scores)
+
+    def format_scores(self, name: str, other: str) -> list[str]:
+        """All metrics of a method, and its gain over another in each; dashes for itself."""
+        means = [format_mean(self.scores, name, metric) for metric in self.metrics]
+        return means + (
+            [DASH] * len(means) if name == other else self.format_gains(name, other, self.metrics)
+        )
+
+    def format_gains(self, name: str, other: str, metrics: Sequence[str]) -> list[str]:
+        """The gain of a method over another, in each metric."""
+        return [format_gain(compare_ways(self.scores, name, other, m)) for m in metrics]
+
+
+Rows = Callable[[TaskData], Iterator[list[str]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """A table of one task.
+
+    A column that contains ``{metric}`` stands for one column per metric, ``{first metric}`` for the
+    first metric only, and ``{method}`` for one column per metric and method of ``BY_LENGTH``.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Rows
+    is_wanted: Callable[[TaskData], bool] = field(default=lambda data: True)
+
+    def build(self, data: TaskData) -> Table:
+        """The table as JSON data."""
+        columns: list[str] = []
+        headings = list_headings(data.scores)
+        for column in self.columns:
+            for heading in headings if "{metric}" in column else headings[:1]:
+                text = column.replace("{metric}", heading).replace("{first metric}", headings[0])
+                ways = [NAMES[way] for way in BY_LENGTH] if "{method}" in text else [""]
+                columns += [text.replace("{method}", way) for way in ways]
+        return {
+            "title": self.title.format(**data.words),
+            "columns": columns,
+            "rows": list(self.rows(data)),
+        }
 
 
 def iter_tables(raw: Mapping[str, Any]) -> Iterator[Table]:
-    """All of a task, then the next task's."""
-    for task, data in raw.items():
-        title = TITLES.get(task, task)
-        yield build_people_table(title, data)
-        yield build_method_table(title, data)
-        yield build_length_table(title, data)
-        yield build_own_gain_table(title, data)
-        if f"from pieces {data['most']}" in data["scores"]:
-            yield build_epoch_table(title, data)
-        yield build_recent_table(title, data)
-        yield build_tried_table(title, data)
-        yield build_cost_table(title, data)
-        if data["growth"]:
-            yield build_growth_table(title, data)
-        if data["leaks"]:
-            yield build_leak_table(title, data)
-        if data["develop"]:
-            yield build_tuning_table(title, data)
+    """All tables of the first task, then those of the next one."""
+    for task, numbers in raw.items():
+        data = TaskData(TITLES.get(task, task), numbers)
+        yield from (spec.build(data) for spec in TABLES if spec.is_wanted(data))
 
 
-def format_line(scores: Scores, name: str, other: str) -> list[str]:
-    """Both metrics of a way, and its gain over another in both."""
-    out = [format_mean(scores, name, m) for m in list_metrics(scores)]
-    if name == other:
-        return [*out, *["–"] * len(out)]
-    return out + [format_gain(compare_ways(scores, name, other, m)) for m in list_metrics(scores)]
+def format_way(name: str) -> str:
+    """The title of a method as it is named in the raw scores and timings.
+
+    For example, "pieces 20" gives "pieces, last 20 items" and "likely, as it is" gives "by
+    likelihood, default settings".
+    """
+    name = name.replace("as it is", "default settings")
+    name = name.replace("pieces, alone", "pieces, one person at a time")
+    name = re.sub(r"^(pieces|likely) (\d+)$", r"\1, last \2 items", name)
+    return re.sub(r"^likely\b", "by likelihood", name)
 
 
-def build_method_table(title: str, data: Mapping[str, Any]) -> Table:
-    """The ways side by side, with the whole history."""
-    scores, most = data["scores"], data["most"]
-    rows: list[list[str]] = []
-    for key, name in NAMES.items():
-        found = key if key in scores else _find_longest(scores, key, most)
-        if key not in scores and found != f"{key} {most}":
-            name = f"{name} ({found.split()[-1]} items)"
-        size = f"{data['bytes'][key]:,.0f}" if key in data["bytes"] else "–"
-        rows.append(
-            [
-                name,
-                *format_line(scores, found, "base"),
-                *_format_pieces_gain(scores, found, most),
-                size,
-            ]
-        )
-    heads = list_headings(scores)
-    return {
-        "title": f"{title}: ways to answer, {most} items of each newcomer",
-        "columns": [
-            "way",
-            *heads,
-            *(f"gain over the base, {h}" for h in heads),
-            f"gain of pieces by gates over it, {heads[0]}",
-            "bytes a person",
-        ],
-        "rows": rows,
-    }
+def iter_people_rows(data: TaskData) -> Iterator[list[str]]:
+    """The number of people in each role, the largest group of roles first."""
+    for role, number in sorted(data.raw["people"].items()):
+        yield [role, f"{number:,}"]
 
 
-def _find_longest(scores: Scores, key: str, most: int) -> str:
-    """A way with the longest history with which it was made."""
-    return next(f"{key} {n}" for n in range(most, 0, -1) if f"{key} {n}" in scores)
+def iter_method_rows(data: TaskData) -> Iterator[list[str]]:
+    """All methods, each with the longest history that it was measured with."""
+    pieces = f"pieces {data.most}"
+    for key, title in NAMES.items():
+        found = key if key in data.scores else data.find_longest(key)
+        if key not in data.scores and found != f"{key} {data.most}":
+            title = f"{title} ({found.split()[-1]} items)"
+        stored = data.raw["bytes"]
+        yield [
+            title,
+            *data.format_scores(found, "base"),
+            *([DASH] if found == pieces else data.format_gains(pieces, found, data.metrics[:1])),
+            f"{stored[key]:,.0f}" if key in stored else DASH,
+        ]
 
 
-def _format_pieces_gain(scores: Scores, found: str, most: int) -> list[str]:
-    pieces = f"pieces {most}"
-    if found == pieces:
-        return ["–"]
-    return [format_gain(compare_ways(scores, pieces, found, list_metrics(scores)[0]))]
-
-
-def build_length_table(title: str, data: Mapping[str, Any]) -> Table:
-    """Pieces beside own training at each length of history: where they win is the point."""
-    scores = data["scores"]
-    heads = list_headings(scores)
-    rows = [
-        [
+def iter_length_rows(data: TaskData) -> Iterator[list[str]]:
+    """The mean of each method at each length of history: shows where pieces beat own training."""
+    for length in data.raw["lengths"]:
+        names = [(f"{way} {length}", metric) for metric in data.metrics for way in BY_LENGTH]
+        yield [
             str(length),
             *(
-                _format_plain_mean(scores, f"{way} {length}", m)
-                for m in list_metrics(scores)
-                for way in BY_LENGTH
+                f"{fmean(get_scores(data.scores, name, metric)):.3f}"
+                if name in data.scores
+                else DASH
+                for name, metric in names
             ),
         ]
-        for length in data["lengths"]
-    ]
-    base = [f"{fmean(get_scores(scores, 'base', m)):.3f}" for m in list_metrics(scores)]
-    return {
-        "title": f"{title}: by the newcomer's last items (base: {', '.join(base)})",
-        "columns": [
-            "items",
-            *(f"{NAMES[way]}, {h}" for h in heads for way in BY_LENGTH),
-        ],
-        "rows": rows,
-    }
 
 
-def _format_plain_mean(scores: Scores, name: str, metric: str) -> str:
-    return f"{fmean(get_scores(scores, name, metric)):.3f}" if name in scores else "–"
+def iter_own_gain_rows(data: TaskData) -> Iterator[list[str]]:
+    """The gain over own training on the same items, paired by person."""
+    for way in (way for way in BY_LENGTH if way != "own"):
+        for length in data.raw["lengths"]:
+            if f"{way} {length}" in data.scores:
+                gains = data.format_gains(f"{way} {length}", f"own {length}", data.metrics)
+                yield [str(length), NAMES[way], *gains]
 
 
-def build_own_gain_table(title: str, data: Mapping[str, Any]) -> Table:
-    """Where assembling wins over own training by the same items, paired."""
-    scores = data["scores"]
-    ways = [way for way in BY_LENGTH if way != "own"]
-    rows = [
-        [
-            str(length),
-            NAMES[way],
-            *(
-                format_gain(compare_ways(scores, f"{way} {length}", f"own {length}", m))
-                for m in list_metrics(scores)
-            ),
-        ]
-        for way in ways
-        for length in data["lengths"]
-        if f"{way} {length}" in scores
-    ]
-    heads = list_headings(scores)
-    return {
-        "title": f"{title}: gain over own training by the same items",
-        "columns": ["items", "way", *heads],
-        "rows": rows,
-    }
-
-
-def build_epoch_table(title: str, data: Mapping[str, Any]) -> Table:
-    """Held-out loss by where training starts and how many steps it takes."""
-    scores, most, epochs, steps = data["scores"], data["most"], data["epochs"], data["steps"]
+def iter_epoch_rows(data: TaskData) -> Iterator[list[str]]:
+    """Held-out loss by initial adapter and number of steps."""
+    most, epochs, steps = data.most, data.raw["epochs"], data.raw["steps"]
     fresh = ["base", f"own {most}, 1 epoch", f"own {most}"]
     pieces = [f"pieces {most}", f"from pieces {most}", f"from pieces {most}, {epochs} epochs"]
-    counts = [0, steps, epochs * steps]
-    rows = [
-        [
-            f"{count}",
-            format_mean(scores, a, "nats"),
-            format_mean(scores, b, "nats"),
-            format_gain(compare_ways(scores, b, a, "nats")),
-        ]
-        for count, a, b in zip(counts, fresh, pieces, strict=True)
+    counts = [f"{n}" for n in (0, steps, epochs * steps)]
+    # The same number of steps from both; at last fewer steps from pieces.
+    lines = [
+        *zip(counts, fresh, pieces, strict=True),
+        (f"{steps} from pieces, {epochs * steps} from a new adapter", fresh[2], pieces[1]),
     ]
-    rows.append(
-        [
-            f"{steps} from pieces, {epochs * steps} afresh",
-            format_mean(scores, fresh[2], "nats"),
-            format_mean(scores, pieces[1], "nats"),
-            format_gain(compare_ways(scores, pieces[1], fresh[2], "nats")),
-        ]
-    )
-    return {
-        "title": f"{title}: loss by steps of personal training, {most} items",
-        "columns": ["steps", "afresh, nats", "from pieces, nats", "gain"],
-        "rows": rows,
-    }
+    for count, a, b in lines:
+        means = [format_mean(data.scores, name, "nats") for name in (a, b)]
+        yield [count, *means, *data.format_gains(b, a, ["nats"])]
 
 
-def build_recent_table(title: str, data: Mapping[str, Any]) -> Table:
-    """Assembling from the last items only."""
-    scores, most = data["scores"], data["most"]
-    counts = sorted({*data["recent"], *data["lengths"]})
-    timed = [t["what"] for t in data["timed"]]
-    rows = []
+def iter_recent_rows(data: TaskData) -> Iterator[list[str]]:
+    """Assembling from the last items only, compared with the longest history."""
+    timed = {t["what"] for t in data.raw["timed"]}
     for way in ("pieces", "likely"):
-        longest = _find_longest(scores, way, most)
-        for count in counts:
+        longest = data.find_longest(way)
+        for count in sorted({*data.raw["recent"], *data.raw["lengths"]}):
             name = f"{way} {count}"
-            if name not in scores:
-                continue
-            speed = "–"
-            what = way if name == f"pieces {most}" else name
-            if what in timed:
-                speed = f"{median(compute_speedups(data, 'exact training', what)):.1f} x"
-            rows.append([NAMES[way], str(count), *format_line(scores, name, longest), speed])
-    heads = list_headings(scores)
-    return {
-        "title": f"{title}: assembled by the last items alone (`recent_k`)",
-        "columns": [
-            "way",
+            if name in data.scores:
+                what, speed = way if name == f"pieces {data.most}" else name, DASH
+                if what in timed:
+                    speed = f"{median(compute_speedups(data.raw, 'exact training', what)):.1f} x"
+                yield [NAMES[way], str(count), *data.format_scores(name, longest), speed]
+
+
+def iter_tried_rows(data: TaskData) -> Iterator[list[str]]:
+    """One setting changed at a time."""
+    for name in data.raw["tried"]:
+        default = "likely, as it is" if "likely" in name else "as it is"
+        yield [format_way(name), *data.format_scores(name, default)]
+
+
+def iter_cost_rows(data: TaskData) -> Iterator[list[str]]:
+    """Seconds and operations per person, and the ratio of exact training to them."""
+    timed = data.raw["timed"]
+    for what in dict.fromkeys(t["what"] for t in timed):
+        own = [t for t in timed if t["what"] == what]
+        faster = compute_speedups(data.raw, "exact training", what)
+        fewer = compute_speedups(data.raw, "exact training", what, "operations")
+        yield [
+            format_way(what),
+            f"{fmean(t['seconds'] for t in own):.2f}",
+            f"{median(faster):.1f} ({min(faster):.1f}–{max(faster):.1f})",
+            f"{fmean(t['operations'] for t in own) / 1e9:,.0f}",
+            f"{median(fewer):.1f}",
+        ]
+
+
+def iter_growth_rows(data: TaskData) -> Iterator[list[str]]:
+    """Times and sizes by number of sharers in the pool."""
+    cells = ("sharers:,", "seconds:.2f", "first:.2f", "opened:.3f", "likely:.2f")
+    for row in data.raw["growth"]:
+        yield [*(f"{{{cell}}}".format(**row) for cell in cells), f"{row['gate_bytes'] / 1e3:,.0f}"]
+
+
+def iter_leak_rows(data: TaskData) -> Iterator[list[str]]:
+    """The result of the membership attack on each artifact."""
+    for row in data.raw["leaks"]:
+        if row["auc"]:
+            yield [
+                row["artifact"],
+                f"{fmean(row['auc']):.2f} ({row['interval'][0]:.2f}–{row['interval'][1]:.2f})",
+                f"{row['two_sided']:.2f}",
+                f"{row['by_chance']:.2f}",
+                f"{row['leaks']} of {row['people']}",
+                f"{row['loss_in']:.3f} / {row['loss_out']:.3f}",
+            ]
+
+
+def iter_tuning_rows(data: TaskData) -> Iterator[list[str]]:
+    """The loss of each setting of gate training."""
+    return ([name, f"{nats:.4f}"] for name, nats in data.raw["develop"].items())
+
+
+TABLES = (
+    TableSpec(title="{task}: people", columns=("role", "people"), rows=iter_people_rows),
+    TableSpec(
+        title="{task}: methods, with the last {most} items of each target user",
+        columns=(
+            "method",
+            "{metric}",
+            "gain over the base, {metric}",
+            "gain of pieces by gates over it, {first metric}",
+            "bytes per person",
+        ),
+        rows=iter_method_rows,
+    ),
+    TableSpec(
+        title="{task}: by number of the target user's last items (base: {base_scores})",
+        columns=("items", "{method}, {metric}"),
+        rows=iter_length_rows,
+    ),
+    TableSpec(
+        title="{task}: gain over own training on the same items",
+        columns=("items", "method", "{metric}"),
+        rows=iter_own_gain_rows,
+    ),
+    TableSpec(
+        title="{task}: loss by steps of personal training, {most} items",
+        columns=("steps", "from a new adapter, nats", "from pieces, nats", "gain"),
+        rows=iter_epoch_rows,
+        is_wanted=lambda data: f"from pieces {data.most}" in data.scores,
+    ),
+    TableSpec(
+        title="{task}: assembled from the last items only (`recent_k`)",
+        columns=(
+            "method",
             "items",
-            *heads,
-            *(f"against the most items, {h}" for h in heads),
+            "{metric}",
+            "gain over the longest history, {metric}",
             "faster than exact training",
-        ],
-        "rows": rows,
-    }
-
-
-def build_tried_table(title: str, data: Mapping[str, Any]) -> Table:
-    """One setting after another."""
-    scores = data["scores"]
-    heads = list_headings(scores)
-    rows = [
-        [name, *format_line(scores, name, "likely, as it is" if "likely" in name else "as it is")]
-        for name in data["tried"]
-    ]
-    return {
-        "title": f"{title}: one setting changed at a time, pieces by the last {data['few']} items",
-        "columns": ["changed", *heads, *(f"gain over as it is, {h}" for h in heads)],
-        "rows": rows,
-    }
+        ),
+        rows=iter_recent_rows,
+    ),
+    TableSpec(
+        title="{task}: one setting changed at a time, pieces from the last {few} items",
+        columns=("changed", "{metric}", "gain over the default settings, {metric}"),
+        rows=iter_tried_rows,
+    ),
+    TableSpec(
+        title="{task}: cost per person, {most} items, on the same people",
+        columns=("method", "seconds", "times faster", "GFLOP", "times fewer"),
+        rows=iter_cost_rows,
+    ),
+    TableSpec(
+        title="{task}: one target user with {items} items, by number of sharers (random gates)",
+        columns=(
+            "sharers",
+            "seconds",
+            "first time, s",
+            "opening within the first time, s",
+            "by likelihood, s",
+            "kB of gates per sharer",
+        ),
+        rows=iter_growth_rows,
+        is_wanted=lambda data: bool(data.raw["growth"]),
+    ),
+    TableSpec(
+        title="{task}: leakage of {leaking} sharers",
+        columns=(
+            "artifact",
+            "AUC (held-in above held-out)",
+            "two-sided",
+            "by chance",
+            "refused",
+            "loss held-in / held-out",
+        ),
+        rows=iter_leak_rows,
+        is_wanted=lambda data: bool(data.raw["leaks"]),
+    ),
+    TableSpec(
+        title="{task}: gate training by steps and rate, on people with no other role",
+        columns=("setting", "nats"),
+        rows=iter_tuning_rows,
+        is_wanted=lambda data: bool(data.raw["develop"]),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Steps and rate of the gates, measured on people who take no other part."""
+"""Tries steps and rates of gate training, on people with no other role."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ SHARER_COUNT = 8
 
 
 def tune_gate_settings(place: Workspace, clock: TimeBudget) -> dict[str, Any]:
-    """Development newcomers' losses with pieces of 8 sharers, gates trained in several ways.
+    """Measure the development users' loss with pieces of 8 sharers, for each setting of the gates.
 
-    Beside them the bare base, and pieces drawn at random. Raises TimeIsUpError.
+    Also measures the bare base, and pieces drawn at random. Raises TimeIsUpError.
     """
     path = place.folder / RESULT_FILE
     kept: dict[str, Any] = read_json(path) if path.is_file() else {"rows": {}}
     train_sharers(place, clock)
     chosen = place.people.chosen["cluster"][:SHARER_COUNT]
     scorer = make_scorer(place)
+    # Finished rows are in the work folder.
     if "base" not in kept["rows"]:
         kept["rows"]["base"] = fmean(scorer.score_adapters({}).nats)
     for steps, rate in GATES_TRIED:
@@ -51,7 +52,7 @@ def tune_gate_settings(place: Workspace, clock: TimeBudget) -> dict[str, Any]:
 def measure_loss(
     place: Workspace, scorer: HeldOutScorer, pool: Pool, config: AssembleConfig
 ) -> float:
-    """Development newcomers' mean loss with pieces from a pool."""
+    """Return the mean loss of the development users with pieces from a pool."""
     few = place.people.setting.few
     config = replace(config, recent_k=few, top_k=min(config.top_k, len(pool.sharers)))
     items = {h.person: place.build_examples(h) for h in place.people.development}
@@ -60,13 +61,13 @@ def measure_loss(
 
 
 def make_scorer(place: Workspace) -> HeldOutScorer:
-    """Development newcomers' queries."""
+    """Return a scorer of the development users' queries."""
     asked = {h.person: place.build_query_examples(h) for h in place.people.development}
     return HeldOutScorer(place.base, place.lora, asked, choices=list_choice_ids(place))
 
 
 def list_choice_ids(place: Workspace) -> list[int]:
-    """The token of each answer of a task with few answers."""
+    """Return the token of each answer, for a task with a fixed set of answers."""
     found = [place.prompter.encode_answer(choice) for choice in place.people.task.choices]
     assert all(len(ids) == 1 for ids in found)
     return [ids[0] for ids in found]

@@ -1,4 +1,4 @@
-"""One task's folder: base, people, and what is prepared for the benchmark, each part resumable."""
+"""The work folder of one task: base, people, and prepared adapters, gates and pools."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from suites.pieces.settings import GATES, LORA, SEED, TRAIN, Sizes
 
 @dataclass
 class Workspace:
-    """A task's base, people and folder."""
+    """A task's base, people and folder. All preparation is resumable."""
 
     name: str
     base: Base
@@ -47,7 +47,7 @@ class Workspace:
 
     @cached_property
     def artifact_folder(self) -> Path:
-        """What follows from how adapters and gates are trained: other settings, another folder."""
+        """The folder of results that depend on how adapters and gates are trained."""
         cause = [self.base.identity, to_plain(GATES), to_plain(TRAIN), to_plain(self.lora)]
         folder = self.folder / f"made-{compute_fingerprint(cause)}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,25 +55,27 @@ class Workspace:
 
     @cached_property
     def people(self) -> People:
-        """Who takes part."""
+        """The people of the benchmark."""
         return load_people(self.base, self.name, self.sizes, self.folder)
 
     @cached_property
     def prompter(self) -> PromptRenderer:
-        """Makes examples."""
+        """The renderer of examples."""
         return PromptRenderer(self.base.tokenizer)
 
     def build_examples(self, history: History) -> tuple[Example, ...]:
-        """A history's items as training examples."""
+        """Return a history's items as training examples."""
         return self.people.build_examples(history, self.prompter)
 
     def build_query_examples(self, history: History) -> tuple[Example, ...]:
-        """A history's queries with their answers."""
+        """Return a history's queries with their answers."""
         return self.people.build_query_examples(history, self.prompter)
 
     def make_pseudonym(self, person: str) -> str:
-        """A sharer's pseudonym in every pool here: drawn by the seed, so that a run can be
-        repeated with the same shares of their pieces."""
+        """Return a sharer's pseudonym in all pools of this task.
+
+        It depends on the seed only, so that a repeated run shares the same pieces.
+        """
         return f"{derive_seed(SEED, self.name, person, 'pseudonym') % 2**64:016x}"
 
     def train_adapters(
@@ -84,16 +86,18 @@ class Workspace:
         config: TrainConfig,
         clock: TimeBudget | None = None,
     ) -> None:
-        """Everyone's adapter in the named store; who is in it already is not trained again.
+        """Train the adapters that the named store lacks, and record the seconds.
 
-        Raises TimeIsUpError; what it cost is noted beside the store.
+        Raises TimeIsUpError if the time is used up between two groups.
         """
+        # An adapter is valid if items, initial adapter and settings have the same fingerprint.
         made = self._open_store(store, lora, config)
         causes = {job.person: _fingerprint_job(job, lora, config) for job in jobs}
         known = {job.person: made.get_record(job.person) for job in jobs}
         waiting = [
             j for j in jobs if (k := known[j.person]) is None or k.made_by != causes[j.person]
         ]
+        # Train in groups; add each to the store before the next one starts.
         checkpoint = self.folder / f"{store}.checkpoint"
         for group in iter_groups(clock, waiting, self.sizes.group):
             began = time.perf_counter()
@@ -129,7 +133,7 @@ class Workspace:
             self.record_seconds(store, time.perf_counter() - began)
 
     def read_adapters(self, store: str, people: Sequence[str]) -> dict[str, LoraAdapter]:
-        """The adapters of those people in the named store."""
+        """Return the adapters of these people in the named store."""
         found = load_adapters(AdapterStore.open(self.folder / store), people)
         return {person: require_lora(adapter) for person, adapter in found.items()}
 
@@ -140,7 +144,8 @@ class Workspace:
         config: GatesConfig,
         clock: TimeBudget | None = None,
     ) -> dict[str, dict[str, Tensor]]:
-        """Sharers' gates, by person and module; whose lie in the folder are not trained again."""
+        """Return sharers' gates by person and module; trains those that the folder lacks."""
+        # A gate file is valid for one base and one pair of settings.
         place = self.folder / folder
         place.mkdir(parents=True, exist_ok=True)
         cause = compute_fingerprint([self.base.identity, to_plain(config), to_plain(self.lora)])
@@ -167,7 +172,7 @@ class Workspace:
         return {p: load_file(self._make_gate_path(place, p, cause)) for p in people}
 
     def build_pool(self, folder: Path, gates: Mapping[str, Mapping[str, Tensor]]) -> Pool:
-        """A pool of those sharers with all their pieces."""
+        """Build a pool of these sharers with all their pieces, or add those that it lacks."""
         pool = Pool.create(
             folder,
             self.base,
@@ -196,14 +201,14 @@ class Workspace:
     def make_job(
         self, history: History, *, start: LoraAdapter | None = None, last: int = 0
     ) -> TrainingJob:
-        """A person's training on all their items, or on the last."""
+        """Return a training job on all items of a person, or on the ``last`` items."""
         history = history.take_last(last) if last else history
         return TrainingJob(
             person=history.person, examples=self.build_examples(history), initial_adapter=start
         )
 
     def record_seconds(self, what: str, seconds: float, *, folder: Path | None = None) -> None:
-        """Add to what a part has cost, of the preparation where no folder is named."""
+        """Add to the recorded seconds of a part; ``folder`` defaults to that of the preparation."""
         path = (folder or self.folder) / "seconds.json"
         kept = read_json(path) if path.is_file() else {}
         write_json(path, kept | {what: kept.get(what, 0.0) + seconds})
@@ -223,7 +228,7 @@ class Workspace:
 
 
 def _fingerprint_job(job: TrainingJob, lora: LoraConfig, config: TrainConfig) -> str:
-    """Fingerprint of what an adapter follows from, beside the base."""
+    """Return the fingerprint of all inputs of a training job, except the base."""
     digest = hashlib.sha256()
     for path, pair in (
         require_lora(job.initial_adapter).pairs if job.initial_adapter else {}
@@ -236,5 +241,5 @@ def _fingerprint_job(job: TrainingJob, lora: LoraConfig, config: TrainConfig) ->
 
 
 def set_epochs(config: TrainConfig, epochs: int) -> TrainConfig:
-    """The same for another number of epochs."""
+    """Return the config with another number of epochs."""
     return replace(config, epochs=epochs)

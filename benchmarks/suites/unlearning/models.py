@@ -25,7 +25,8 @@ from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one
 from idiolect.unlearning.examples import tokenize_pairs
 from idiolect.unlearning.run import UnlearnResult, compute_perplexity, unlearn
-from kit.resumable import CachingEncoder, ResultCache
+from kit.memo_encoder import CachingEncoder
+from kit.resumable import ResultCache
 from suites.unlearning import material
 from suites.unlearning.material import DividedSets, Sources
 from suites.unlearning.settings import ABLATIONS, METHODS, PERSONAL, Settings
