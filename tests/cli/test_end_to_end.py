@@ -1,4 +1,4 @@
-"""The commands on real folders with a tiny model, one after the other as a person would."""
+"""The commands on real folders with a tiny base model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from idiolect.cli.main import main
 from idiolect.models.tiny import make_tiny_base
 
 PEOPLE = {"ann": 16, "bob": 12, "cy": 14, "dee": 2}
-"""How many films each of them rated."""
+"""Number of films that each person rated."""
 
 
 def run(*arguments: str | Path, code: int = 0) -> Result:
@@ -41,9 +41,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.tokenizer.save_pretrained(place / "base")
     draw = random.Random(0)
     lines = [
-        {"person": person, "fields": film(draw), "time": 86400 * day}
-        for person, rated in PEOPLE.items()
-        for day in range(rated)
+        {"person": person, "fields": make_film(draw), "time": 86400 * day}
+        for person, count in PEOPLE.items()
+        for day in range(count)
     ]
     (place / "ratings.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
     run("import", place / "ratings.jsonl", "--task", "rating", "--out", place / "data")
@@ -51,23 +51,23 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def film(draw: random.Random) -> dict[str, str]:
+def make_film(draw: random.Random) -> dict[str, str]:
     number, rating = draw.randint(1, 99), str(draw.randint(1, 5))
     return {"title": f"Film {number}", "year": "1990", "genres": "Drama", "rating": rating}
 
 
-def test_inspect_counts_what_was_imported(place: Path) -> None:
+def test_inspect_counts_imported_items(place: Path) -> None:
     found = run_json("inspect", place / "data")
     assert (found["people"], found["items"]) == (4, sum(PEOPLE.values()))
     assert (found["shortest"], found["median"], found["longest"]) == (2, 13.0, 16)
     text = run("inspect", place / "data").stdout
-    assert "2 / 13 / 16 items a person" in text
+    assert "2 / 13 / 16 items per person" in text
     assert "1970-01-01 to 1970-01-16" in text
     assert text.count("\n  title: Film ") == 3
     assert [line for line in text.splitlines() if line.split()[:2] == ["genres", "100.0%"]]
 
 
-def test_a_broken_import_leaves_nothing(place: Path, tmp_path: Path) -> None:
+def test_import_of_broken_file_leaves_nothing(place: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jsonl"
     broken.write_text((place / "ratings.jsonl").read_text() + "{oops\n")
     result = run("import", broken, "--task", "rating", "--out", tmp_path / "data", code=1)
@@ -76,23 +76,23 @@ def test_a_broken_import_leaves_nothing(place: Path, tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == [broken]
 
 
-def test_personalizing_again_trains_nobody(place: Path) -> None:
+def test_personalize_again_trains_no_one(place: Path) -> None:
     arguments = ["personalize", place / "data", "--store", place / "store", "--base"]
     done = run_json(*arguments, place / "base")
     assert (done["trained"], done["unchanged"], done["too_few"]) == ([], [*PEOPLE], ["dee"])
 
 
-def test_the_engine_takes_its_layout_from_the_command_line(place: Path, tmp_path: Path) -> None:
+def test_personalize_passes_engine_settings(place: Path, tmp_path: Path) -> None:
     arguments = ["personalize", place / "data", "--base", place / "base", "--store"]
     run(*arguments, tmp_path / "one", "--engine", "slots=1", "--engine", "pack=false")
     run(*arguments, tmp_path / "many")
 
-    def seated(store: Path) -> set[int]:
+    def read_slot_counts(store: Path) -> set[int]:
         lines = map(json.loads, (store / "metrics.jsonl").read_text().splitlines())
         return {line["people"] for line in lines if "people" in line}
 
-    assert seated(tmp_path / "one") == {1}
-    assert max(seated(tmp_path / "many")) == 3
+    assert read_slot_counts(tmp_path / "one") == {1}
+    assert max(read_slot_counts(tmp_path / "many")) == 3
     settings = [json.loads((tmp_path / s / "store.json").read_text()) for s in ("one", "many")]
     assert settings[0] == settings[1]
     wrong = run(*arguments, tmp_path / "wrong", "--engine", "slots", code=2).stderr
@@ -101,17 +101,17 @@ def test_the_engine_takes_its_layout_from_the_command_line(place: Path, tmp_path
     assert not (tmp_path / "wrong").exists()
 
 
-def test_predictions_are_served_by_who_has_an_adapter(place: Path) -> None:
+def test_predict_without_adapter_is_served_by_base(place: Path) -> None:
     arguments = ["predict", place / "store", "--input", "Film 3 (1990), Drama", "--person"]
-    strangers = run(*arguments, "eve", code=1)
-    assert "no person named 'eve'" in strangers.stderr
+    unknown = run(*arguments, "eve", code=1)
+    assert "no person named 'eve'" in unknown.stderr
     found = run_json(*arguments, "dee")
     assert found["served_by"] == "base"
     assert found["text"] in found["probabilities"]
     assert sum(found["probabilities"].values()) == pytest.approx(1)
 
 
-def test_shards_are_trained_one_by_one_and_merged(place: Path, tmp_path: Path) -> None:
+def test_personalize_shards_then_merge(place: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     arguments = ["personalize", place / "data", "--store", store, "--base", place / "base"]
     done = [run_json(*arguments, "--shard", f"{k}/2") for k in (2, 1)]
@@ -120,102 +120,102 @@ def test_shards_are_trained_one_by_one_and_merged(place: Path, tmp_path: Path) -
     assert "write K/N" in run(*arguments, "--shard", "2", code=2).stderr
     merged = run_json("merge", store)
     assert (merged["parts"], merged["new"], merged["people"]) == (2, 4, 4)
-    assert "nothing was waiting" in run("merge", store).stdout
+    assert "no parts to merge" in run("merge", store).stdout
     assert run_json(*arguments)["unchanged"] == [*PEOPLE]
-    asked = ["predict", store, "--person", "dee", "--input", "Film 3 (1990), Drama"]
-    assert run_json(*asked)["served_by"] == "base"
+    predict = ["predict", store, "--person", "dee", "--input", "Film 3 (1990), Drama"]
+    assert run_json(*predict)["served_by"] == "base"
 
 
-def test_an_adapter_goes_out_and_comes_back(place: Path, tmp_path: Path) -> None:
+def test_export_then_import_adapter_keeps_predictions(place: Path, tmp_path: Path) -> None:
     store, out = tmp_path / "store", tmp_path / "adapter"
     options = ["--base", place / "base", "--no-gate"]
     run("personalize", place / "data", "--store", store, "--person", "ann", *options)
-    asked = ["predict", store, "--person", "ann", "--input", "Film 3 (1990), Drama"]
-    before = run_json(*asked)
-    told = run_json("export", store, "--person", "ann", "--out", out)
-    assert told["folder"] == str(out) and (out / "adapter_config.json").is_file()
+    predict = ["predict", store, "--person", "ann", "--input", "Film 3 (1990), Drama"]
+    before = run_json(*predict)
+    exported = run_json("export", store, "--person", "ann", "--out", out)
+    assert exported["folder"] == str(out) and (out / "adapter_config.json").is_file()
     again = ["import-adapter", out, "--store", store, "--person", "ann"]
     assert "already has an adapter" in run(*again, code=2).stderr
     run(*again, "--replace")
-    assert run_json(*asked) == before and before["served_by"] == "adapter"
+    assert run_json(*predict) == before and before["served_by"] == "adapter"
 
 
-def test_others_start_from_the_mean(place: Path, tmp_path: Path) -> None:
+def test_personalize_starts_from_mean(place: Path, tmp_path: Path) -> None:
     store, mean = tmp_path / "store", tmp_path / "mean"
     options = ["--base", place / "base", "--no-gate"]
     run("personalize", place / "data", "--store", store, *options)
     assert "at least one person" in run("mean", store, "--out", mean, code=2).stderr
-    agreed = ["--person", "ann", "--person", "bob"]
-    asked = run("mean", store, *agreed, "--out", mean, code=1).stderr
-    command = asked.strip().split("run: idiolect ")[1]
+    people = ["--person", "ann", "--person", "bob"]
+    refusal = run("mean", store, *people, "--out", mean, code=1).stderr
+    command = refusal.strip().split("run: idiolect ")[1]
     run(*shlex.split(command))
-    assert run_json("mean", store, *agreed, "--out", mean) == {"people": 2, "folder": str(mean)}
-    newcomers = ["personalize", place / "data", "--store", tmp_path / "new", "--person", "cy"]
-    started = [*newcomers, *options, "--start", mean, "--epochs", "1"]
+    assert run_json("mean", store, *people, "--out", mean) == {"people": 2, "folder": str(mean)}
+    new = ["personalize", place / "data", "--store", tmp_path / "new", "--person", "cy"]
+    started = [*new, *options, "--start", mean, "--epochs", "1"]
     assert run_json(*started)["trained"] == ["cy"]
     assert run_json(*started)["unchanged"] == ["cy"]
-    assert "already exists" in run("mean", store, *agreed, "--out", mean, code=2).stderr
+    assert "already exists" in run("mean", store, *people, "--out", mean, code=2).stderr
 
 
-def test_consents_are_given_listed_and_taken_back(place: Path, tmp_path: Path) -> None:
+def test_consent_is_recorded_listed_and_revoked(place: Path, tmp_path: Path) -> None:
     store, today = tmp_path / "store", datetime.now(UTC).date().isoformat()
     shutil.copytree(place / "store", store)
-    assert run("consent", store).stdout == "nobody's consent is recorded\n"
-    given = ["consent", store, "--person", "ann", "--person", "dee", "--scope", "mean"]
-    (ann, dee) = run_json(*given, "--until", "2999-12-31")
+    assert run("consent", store).stdout == "no consents are recorded\n"
+    record = ["consent", store, "--person", "ann", "--person", "dee", "--scope", "mean"]
+    (ann, dee) = run_json(*record, "--until", "2999-12-31")
     assert (ann["person"], ann["scope"], ann["until"]) == ("ann", "mean", "2999-12-31")
     assert ann["valid"] and dee["valid"] and ann["since"].startswith(today)
     run("consent", store, "--person", "bob", "--scope", "pieces")
-    taken = run(
+    revoked = run(
         "consent", store, "--person", "dee", "--person", "cy", "--revoke", "--scope", "mean"
     )
-    assert taken.stdout.endswith("had given none: cy\n") and "dee" in taken.stdout
+    assert revoked.stdout.endswith("no consent to revoke: cy\n") and "dee" in revoked.stdout
     none = run("consent", store, "--person", "cy", "--revoke", "--scope", "mean")
-    assert none.stdout == "had given none: cy\n"
+    assert none.stdout == "no consent to revoke: cy\n"
     shown = run("consent", store).stdout.splitlines()
     rows = [line.split() for line in shown if today in line]
     assert rows == [
         ["ann", "mean", today, "2999-12-31", "yes"],
         ["bob", "pieces", today, "no", "end", "yes"],
-        ["dee", "mean", today, "2999-12-31", "no,", "taken", "back", "on", today],
+        ["dee", "mean", today, "2999-12-31", "no,", "revoked", "on", today],
     ]
     assert [c["person"] for c in run_json("consent", store)] == ["ann", "bob", "dee"]
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         (["--person", "eve", "--scope", "mean"], 1, "no person named 'eve' among its 4 people"),
         (["--person", "eve", "--scope", "mean", "--revoke"], 1, "no person named 'eve'"),
-        (["--person", "ann"], 2, "--scope pieces, or --scope mean"),
-        (["--scope", "mean"], 2, "name whose consent"),
-        (["--revoke"], 2, "name whose consent"),
+        (["--person", "ann"], 2, "--scope pieces or --scope mean"),
+        (["--scope", "mean"], 2, "no person given"),
+        (["--revoke"], 2, "no person given"),
         (["--person", "ann", "--scope", "all"], 2, "'all' is not one of 'pieces', 'mean'"),
         (["--person", "ann", "--scope", "mean", "--until", "2020-01-01"], 2, "has passed"),
         (["--person", "ann", "--scope", "mean", "--until", "soon"], 2, "'soon' does not match"),
         (
             ["--person", "ann", "--scope", "mean", "--until", "2999-01-01", "--revoke"],
             2,
-            "leave the day",
+            "leave --until out",
         ),
     ],
 )
-def test_a_consent_that_cannot_be_is_explained(
-    place: Path, tmp_path: Path, options: list[str], code: int, said: str
+def test_consent_explains_refusals(
+    place: Path, tmp_path: Path, options: list[str], code: int, message: str
 ) -> None:
     store = tmp_path / "store"
     shutil.copytree(place / "store", store)
     before = (store / "ledger" / "events.jsonl").read_bytes()
     result = run("consent", store, *options, code=code)
-    assert result.stdout == "" and said in result.stderr
+    assert result.stdout == "" and message in result.stderr
     assert (store / "ledger" / "events.jsonl").read_bytes() == before
 
 
-def test_adapting_leaves_out_whom_it_must(place: Path, tmp_path: Path) -> None:
+def test_adapt_excludes_named_people(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapted"
     options = ["--base", place / "base", "--exclude", "ann", "--out", out]
-    made = run_json("adapt", place / "data", *options)
-    assert made["people"] == 3 and (out / "manifest.json").is_file()
+    adapted = run_json("adapt", place / "data", *options)
+    assert adapted["people"] == 3 and (out / "manifest.json").is_file()
     report = ["evaluate", place / "data", "--base", out, "--out", tmp_path / "report"]
     assert "was adapted on" in run(*report, "--person", "bob", code=1).stderr
     found = run_json(*report, "--person", "ann")
@@ -223,7 +223,7 @@ def test_adapting_leaves_out_whom_it_must(place: Path, tmp_path: Path) -> None:
     assert (tmp_path / "report" / "report.html").is_file()
 
 
-def test_profiles_are_written_without_a_model(place: Path, tmp_path: Path) -> None:
+def test_profile_writes_facts_without_model(place: Path, tmp_path: Path) -> None:
     options = ["--writer", "facts", "--out", tmp_path / "profiles"]
     done = run_json("profile", place / "data", *options)
     assert done["people"] == 4 and done["profiles"] >= 4
@@ -251,7 +251,7 @@ def test_profiles_are_written_without_a_model(place: Path, tmp_path: Path) -> No
         ["import", "nothing", "--out", "o"],
     ],
 )
-def test_a_wrong_path_is_named(
+def test_commands_name_missing_path(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -261,7 +261,7 @@ def test_a_wrong_path_is_named(
     assert [*tmp_path.iterdir()] == []
 
 
-CALL = """
+SCRIPT = """
 import sys
 from idiolect.cli.main import main
 sys.argv = ["idiolect", *{arguments}]
@@ -274,12 +274,12 @@ print([n for n in ("torch", "transformers", "peft") if n in sys.modules], file=s
 
 
 @pytest.mark.parametrize("json_option", [[], ["--json"]])
-def test_import_and_inspect_load_no_torch(
+def test_import_and_inspect_do_not_load_torch(
     place: Path, tmp_path: Path, json_option: list[str]
 ) -> None:
     source, data = str(place / "ratings.jsonl"), str(tmp_path / "data")
     for arguments in (["import", source, "--task", "rating", "--out", data], ["inspect", data]):
-        code = CALL.format(arguments=[*arguments, *json_option])
+        code = SCRIPT.format(arguments=[*arguments, *json_option])
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )

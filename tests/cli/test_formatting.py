@@ -1,4 +1,4 @@
-"""Numbers, times and texts as a terminal shows them."""
+"""Formatting of numbers, times and untrusted text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from idiolect.cli.formatting import (
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0, "0.0 s"),
         (59.94, "59.9 s"),
@@ -26,36 +26,36 @@ from idiolect.cli.formatting import (
         (7500, "2 h 5 min"),
     ],
 )
-def test_durations(seconds: float, said: str) -> None:
-    assert format_duration(seconds) == said
+def test_format_duration_rounds_to_two_units(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
-def test_counts() -> None:
+def test_format_count_uses_singular_and_plural() -> None:
     assert format_count(1, "person", "people") == "1 person"
     assert format_count(1204, "person", "people") == "1,204 people"
     assert format_count(0, "token") == "0 tokens"
 
 
-def test_dates_are_utc() -> None:
+def test_format_date_uses_utc() -> None:
     assert format_date(0) == "1970-01-01"
     assert format_date(86399.9) == "1970-01-01"
     assert format_date(None) == "unknown"
 
 
-def test_nothing_in_a_text_steers_the_terminal() -> None:
+def test_strip_control_characters_keeps_only_printable_text() -> None:
     assert (
         strip_control_characters("a\x1b[31mb\x07c\x9bd\r\ne\tf é 漢 👍") == "a[31mbcd\ne\tf é 漢 👍"
     )
 
 
 @given(st.text(), st.integers(min_value=20, max_value=200))
-def test_a_shortened_text_is_one_line_of_that_width(text: str, width: int) -> None:
+def test_truncate_returns_one_line_within_width(text: str, width: int) -> None:
     line = truncate(text, width)
     assert len(line) <= width
     assert "\n" not in line and "\x1b" not in line
 
 
-def test_a_shortened_text_keeps_both_ends() -> None:
+def test_truncate_keeps_both_ends() -> None:
     words = " ".join(str(n) for n in range(200))
     line = truncate(words, 60)
     assert line.startswith("0 1 2 ") and line.endswith(" 198 199") and " … " in line

@@ -1,4 +1,4 @@
-"""``docs/cli.md`` is what the commands say of themselves."""
+"""``docs/cli.md`` equals the help pages of the commands."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from docs.build import cli as cli_page
 from idiolect.cli.main import COMMANDS
 
 
-def test_the_page_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cli_page_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli_page.main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_the_page_has_every_command() -> None:
+def test_build_page_contains_every_command() -> None:
     text = cli_page.build_page()
-    assert [verb for verb in COMMANDS if f"\n## `idiolect {verb}`\n" not in text] == []
+    assert [name for name in COMMANDS if f"\n## `idiolect {name}`\n" not in text] == []
     assert "\nrate = " in text
 
 
-def test_the_check_notices(
+def test_main_check_detects_missing_and_changed_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cli_page, "PAGE", tmp_path / "cli.md")

@@ -1,4 +1,4 @@
-"""The command itself: verbs, endings, exit codes."""
+"""The ``idiolect`` command line: commands, help, errors, and exit codes."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ from idiolect.cli.commands import evaluate, import_data
 from idiolect.cli.main import COMMANDS, main, print_error
 from idiolect.errors import BusyError, DataError, UsageError
 
-END = "import sys; from idiolect.cli.main import main; sys.argv[0] = 'idiolect'; main()"
+MAIN = "import sys; from idiolect.cli.main import main; sys.argv[0] = 'idiolect'; main()"
 
 
 @pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
-    """Runs a verb that ends with an exception."""
+def run_failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], Result]:
+    """Returns a function that runs a command which raises an exception."""
 
     def run(error: BaseException) -> Result:
         @click.command("demo")
-        def failing() -> None:
+        def raise_error() -> None:
             raise error
 
         monkeypatch.setattr(
-            importlib.import_module("idiolect.cli.commands.demo"), "command", failing
+            importlib.import_module("idiolect.cli.commands.demo"), "demo_command", raise_error
         )
         return CliRunner().invoke(main, ["demo"])
 
     return run
 
 
-def test_an_error_is_one_line_on_stderr(ends: Callable[[BaseException], Result]) -> None:
-    result = ends(DataError("no such field 'x'", file="a.jsonl", line=3, hint="name it"))
+def test_main_prints_error_as_one_line_on_stderr(
+    run_failing: Callable[[BaseException], Result],
+) -> None:
+    result = run_failing(DataError("no such field 'x'", file="a.jsonl", line=3, hint="name it"))
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "error: a.jsonl:3: no such field 'x' (name it)\n"
 
@@ -57,42 +59,42 @@ def test_an_error_is_one_line_on_stderr(ends: Callable[[BaseException], Result])
         (
             ValueError("odd"),
             1,
-            "error: ValueError: odd (unexpected; IDIOLECT_DEBUG=1 shows where)",
+            "error: ValueError: odd (unexpected; set IDIOLECT_DEBUG=1 to see the traceback)",
         ),
         (
             MemoryError(),
             1,
-            "error: MemoryError (unexpected; IDIOLECT_DEBUG=1 shows where)",
+            "error: MemoryError (unexpected; set IDIOLECT_DEBUG=1 to see the traceback)",
         ),
-        (KeyboardInterrupt(), 130, "\nstopped; run the same command again to go on"),
+        (KeyboardInterrupt(), 130, "\nstopped; run the same command again to resume"),
         (BrokenPipeError(32, "Broken pipe"), 1, ""),
     ],
 )
-def test_every_end_has_its_code_and_line(
-    ends: Callable[[BaseException], Result], error: BaseException, code: int, line: str
+def test_main_exits_with_code_and_line_of_error(
+    run_failing: Callable[[BaseException], Result], error: BaseException, code: int, line: str
 ) -> None:
-    result = ends(error)
+    result = run_failing(error)
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.rstrip("\n") == line
 
 
-def test_debugging_shows_where(
-    ends: Callable[[BaseException], Result], monkeypatch: pytest.MonkeyPatch
+def test_main_prints_traceback_with_debug_variable(
+    run_failing: Callable[[BaseException], Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IDIOLECT_DEBUG", "1")
-    assert "Traceback" in ends(DataError("broken")).stderr
+    assert "Traceback" in run_failing(DataError("broken")).stderr
     monkeypatch.setenv("IDIOLECT_DEBUG", "0")
-    assert "Traceback" not in ends(DataError("broken")).stderr
+    assert "Traceback" not in run_failing(DataError("broken")).stderr
 
 
-def test_errors_are_red_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_error_is_red_on_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with click.Context(main, color=True):
         print_error("broken")
     assert capsys.readouterr().err == "\x1b[31m\x1b[1merror:\x1b[0m broken\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["personalise"], "no command 'personalise'; did you mean personalize?"),
         (["zzz"], "no command 'zzz'; known: demo, import,"),
@@ -105,32 +107,32 @@ def test_errors_are_red_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> Non
         (["export", "s", "--person", "p", "--out", "o", "--format", "gguf"], "'gguf'"),
     ],
 )
-def test_wrong_calls_are_explained(arguments: list[str], said: str) -> None:
+def test_main_explains_wrong_usage(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(main, arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     error, hint = result.stderr.splitlines()
-    assert error.startswith("error: ") and said in error
+    assert error.startswith("error: ") and message in error
     assert re.fullmatch(r"try: \S+( [\w-]+)? --help", hint)
 
 
-def test_without_a_verb_the_help_is_shown() -> None:
+def test_main_without_command_shows_help() -> None:
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 2
     assert "Commands:" in result.stderr
 
 
-def test_the_version() -> None:
+def test_main_prints_version() -> None:
     result = CliRunner().invoke(main, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"idiolect {__version__}\n")
 
 
-@pytest.mark.parametrize("verb", COMMANDS)
-def test_every_verb_has_help_with_an_example(verb: str) -> None:
-    command = main.get_command(click.Context(main), verb)
-    assert command is not None and command.name == verb
-    text = CliRunner().invoke(main, [verb, "--help"]).stdout
-    assert text.strip().splitlines()[2].strip() == COMMANDS[verb][1]
-    assert f"\n  $ idiolect {verb}" in text
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_help_has_summary_and_example(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None and command.name == name
+    text = CliRunner().invoke(main, [name, "--help"]).stdout
+    assert text.strip().splitlines()[2].strip() == COMMANDS[name][1]
+    assert f"\n  $ idiolect {name}" in text
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
             assert parameter.make_metavar(click.Context(command)).strip("[]") in text
@@ -138,25 +140,23 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
             assert parameter.help
 
 
-@pytest.mark.parametrize("verb", COMMANDS)
-def test_the_examples_are_understood(
-    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_examples_parse(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "testers.txt").write_text("ann\nbob\n")
-    command = main.get_command(click.Context(main), verb)
+    command = main.get_command(click.Context(main), name)
     assert command is not None and command.help
-    for line in re.findall(rf"^\$ idiolect {verb}(.*)$", command.help, re.MULTILINE):
-        command.make_context(verb, shlex.split(line))
+    for line in re.findall(rf"^\$ idiolect {name}(.*)$", command.help, re.MULTILINE):
+        command.make_context(name, shlex.split(line))
 
 
-def test_formats_named_in_the_help_are_those_there_are() -> None:
+def test_import_data_formats_equal_registry() -> None:
     from idiolect.importers.registry import IMPORTERS
 
     assert import_data.FORMATS.split(", ") == list(IMPORTERS)
 
 
-def test_methods_named_in_the_help_are_those_there_are() -> None:
+def test_evaluate_methods_equal_registry() -> None:
     from idiolect.evaluation.methods import select_methods
 
     names = [method.name for method in select_methods(evaluate.METHODS, k=1)]
@@ -165,7 +165,7 @@ def test_methods_named_in_the_help_are_those_there_are() -> None:
         select_methods(["no such method"], k=1)
 
 
-def test_the_module_runs_as_the_command_does() -> None:
+def test_package_runs_as_module() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "idiolect", "--help"], capture_output=True, text=True, check=False
     )
@@ -173,7 +173,7 @@ def test_the_module_runs_as_the_command_does() -> None:
     assert done.stdout.startswith("Usage: idiolect [OPTIONS]")
 
 
-def test_completion_lists_verbs_and_options() -> None:
+def test_completion_lists_commands() -> None:
     environment = {
         **os.environ,
         "_IDIOLECT_COMPLETE": "bash_complete",
@@ -181,14 +181,14 @@ def test_completion_lists_verbs_and_options() -> None:
         "COMP_CWORD": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", END], capture_output=True, text=True, check=False, env=environment
+        [sys.executable, "-c", MAIN], capture_output=True, text=True, check=False, env=environment
     )
     assert done.stdout.split() == ["plain,personalize"]
 
 
-def test_ctrl_c_stops_with_130(tmp_path: Path) -> None:
+def test_main_exits_with_130_on_ctrl_c(tmp_path: Path) -> None:
     fifo = tmp_path / "ids"
-    os.mkfifo(fifo)  # reading it waits until somebody writes, as long work would
+    os.mkfifo(fifo)  # reading blocks until the test writes, like long work
     running = subprocess.Popen(
         [
             sys.executable,
@@ -205,14 +205,14 @@ def test_ctrl_c_stops_with_130(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    with fifo.open("w"):  # opens only when the command reads
+    with fifo.open("w"):  # blocks until the command opens it for reading
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (130, "")
-    assert err.strip() == "stopped; run the same command again to go on"
+    assert err.strip() == "stopped; run the same command again to resume"
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_main_ignores_closed_pipe() -> None:
     command = f"{sys.executable} -m idiolect import --help | true"
     script = f"set -o pipefail; {command}; exit 0"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)

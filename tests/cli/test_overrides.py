@@ -1,4 +1,4 @@
-"""Settings said on the command line."""
+"""Settings from the command line."""
 
 from __future__ import annotations
 
@@ -59,22 +59,22 @@ class Outer:
         ("on", "false", Outer(on=False)),
     ],
 )
-def test_a_setting_replaces_one_field(name: str, value: object, expected: Outer) -> None:
+def test_override_settings_replaces_one_field(name: str, value: object, expected: Outer) -> None:
     assert override_settings(Outer(), [(name, value)]) == expected
 
 
-def test_later_settings_win_and_others_stay() -> None:
+def test_override_settings_uses_last_value_and_keeps_others() -> None:
     found = override_settings(Outer(on=False), [("inner.epochs", "1"), ("inner.epochs", "2")])
     assert found == Outer(on=False, inner=Inner(epochs=2))
 
 
-def test_without_settings_the_config_is_the_same_object() -> None:
+def test_override_settings_without_settings_returns_same_object() -> None:
     config = Outer()
     assert override_settings(config, []) is config
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("inner.rat", "1", "unknown setting 'rat'; known: rate, epochs"),
         ("outer", "1", "unknown setting 'outer'"),
@@ -84,34 +84,34 @@ def test_without_settings_the_config_is_the_same_object() -> None:
         ("inner.how", "bm24", "'bm24' is not one of none, bm25"),
         ("inner.rate", "-1", "inner.rate: must be above 0"),
         ("inner", "1", "inner: expected a table"),
-        ("on.off", "1", "on is one value; it has no 'off'"),
-        ("inner.rate.x", "1", "inner.rate is one value; it has no 'x'"),
+        ("on.off", "1", "on is a single value and has no setting 'off'"),
+        ("inner.rate.x", "1", "inner.rate is a single value and has no setting 'x'"),
     ],
 )
-def test_a_wrong_setting_is_named(name: str, value: str, said: str) -> None:
+def test_override_settings_names_wrong_setting(name: str, value: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         override_settings(Outer(), [(name, value)])
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @given(st.floats(min_value=1e-12, max_value=1e12))
-def test_every_number_arrives_as_it_was_written(rate: float) -> None:
+def test_override_settings_parses_floats_exactly(rate: float) -> None:
     assert override_settings(Outer(), [("inner.rate", repr(rate))]).inner.rate == rate
 
 
-def test_the_file_comes_before_the_settings(tmp_path: Path) -> None:
+def test_build_config_applies_settings_after_file(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text("on = false\n[inner]\nepochs = 5\nrate = 0.1\n")
-    wanted = ConfigOverrides(file=file, settings=(("inner.rate", 0.2),))
-    assert wanted.build_config(Outer) == Outer(on=False, inner=Inner(epochs=5, rate=0.2))
+    overrides = ConfigOverrides(file=file, settings=(("inner.rate", 0.2),))
+    assert overrides.build_config(Outer) == Outer(on=False, inner=Inner(epochs=5, rate=0.2))
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_build_config_names_missing_file(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"nothing\.toml"):
         ConfigOverrides(file=tmp_path / "nothing.toml").build_config(Outer)
 
 
-def test_a_setting_is_name_and_value() -> None:
+def test_parse_setting_requires_name_and_value() -> None:
     assert parse_setting("a.b = c=d") == ("a.b", "c=d")
     for broken in ("rate", "=1", ""):
         with pytest.raises(UsageError, match="NAME=VALUE"):

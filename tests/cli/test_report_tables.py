@@ -1,4 +1,4 @@
-"""An evaluation's report in the terminal."""
+"""Printing of an evaluation report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support import fake_results
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
+def report() -> dict[str, Any]:
     comparisons = [
         fake_results.make_rating_comparison(
             methods=("base", "person-mean", "oppu", "oppu (gated)")
@@ -24,10 +24,10 @@ def found() -> dict[str, Any]:
     return build_report(comparisons, hardware={}, versions={}, seed=0)
 
 
-def test_a_table_a_task_and_what_may_be_concluded(
-    found: dict[str, Any], capsys: pytest.CaptureFixture[str]
+def test_print_report_prints_table_and_conclusions_per_task(
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report_tables.print_report(found, Path("out"), as_json=False)
+    report_tables.print_report(report, Path("out"), as_json=False)
     text = capsys.readouterr().out
     lines = [line.rstrip() for line in text.splitlines()]
     assert "\x1b" not in text
@@ -35,7 +35,7 @@ def test_a_table_a_task_and_what_may_be_concluded(
     for method in ("base model", "person's own mean", "OPPU", "OPPU, gated"):
         (row,) = [line for line in lines if line.strip().startswith(f"{method}  ")][:1]
         assert any(character.isdigit() for character in row)
-    for task in found["tasks"]:
+    for task in report["tasks"]:
         for verdict in task["verdicts"]:
             assert verdict["text"] in lines
     assert (
@@ -44,8 +44,8 @@ def test_a_table_a_task_and_what_may_be_concluded(
     assert lines[-2].endswith("report.html") and lines[-1].endswith("report.json")
 
 
-def test_json_is_the_report_itself(
-    found: dict[str, Any], capsys: pytest.CaptureFixture[str]
+def test_print_report_as_json_prints_report(
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report_tables.print_report(found, Path("out"), as_json=True)
-    assert json.loads(capsys.readouterr().out) == found
+    report_tables.print_report(report, Path("out"), as_json=True)
+    assert json.loads(capsys.readouterr().out) == report

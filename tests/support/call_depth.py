@@ -1,4 +1,4 @@
-"""How many calls lie between a command and the optimizer step, counted while it runs."""
+"""Counts the calls between a command and the optimizer step while the command runs."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from support.tiny_people import make_rater, save_tiny_base
 
 PACKAGE = Path(idiolect.__file__).parent
 Call = tuple[str, str]
-"""A module of the package, without its name, and the function in it."""
+"""A module, without the package's name, and the qualified name of a function in it."""
 
 
-def package_calls() -> tuple[Call, ...]:
-    """The package's functions on the stack, outermost first; those of libraries are left out."""
-    found: list[Call] = []
+def list_package_calls() -> tuple[Call, ...]:
+    """Return the package's functions on the stack, outermost first, without those of libraries."""
+    calls: list[Call] = []
     for frame in reversed(inspect.stack()):
         file = Path(frame.filename)
         if file.is_relative_to(PACKAGE):
             module = ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
             code = frame.frame.f_code
-            found.append((module, code.co_qualname))
-    return tuple(found)
+            calls.append((module, code.co_qualname))
+    return tuple(calls)
 
 
-def calls_to_optimizer(folder: Path) -> tuple[Call, ...]:
-    """Run ``idiolect personalize`` on a tiny base; gives the calls from command to optimizer step.
+def record_calls_to_optimizer(folder: Path) -> tuple[Call, ...]:
+    """Run ``idiolect personalize`` on a tiny base; return the calls from command to optimizer step.
 
-    The first is the command's function, the last ``StackedAdamW.step``. Raises AssertionError if
-    the command fails or takes no step.
+    The first call is the command's function, the last ``StackedAdamW.step_slot``. Raises
+    AssertionError if the command fails or takes no optimizer step.
     """
     save_tiny_base(folder / "base")
     people = [make_rater("ann", 9)]
@@ -44,7 +44,7 @@ def calls_to_optimizer(folder: Path) -> tuple[Call, ...]:
     step = StackedAdamW.step_slot
 
     def watch_step(self: StackedAdamW, slot: int, rate: float) -> float:
-        stacks.append(package_calls())
+        stacks.append(list_package_calls())
         return step(self, slot, rate)
 
     options = ["--store", str(folder / "store"), "--base", str(folder / "base"), "--no-gate"]
@@ -53,5 +53,5 @@ def calls_to_optimizer(folder: Path) -> tuple[Call, ...]:
     assert result.exit_code == 0, result.output
     assert stacks, "no optimizer step was taken"
     calls = stacks[0]
-    first = calls.index(("cli.commands.personalize", "command"))
+    first = calls.index(("cli.commands.personalize", "personalize_command"))
     return (*calls[first:], ("training.engine.optimizer", step.__qualname__))

@@ -1,1 +1,1 @@
-"""The commands, one file a verb: parse, build a config, call one verb of ``api``, print."""
+"""The command line: each command parses options, calls one function of ``api``, and prints."""

@@ -1,4 +1,4 @@
-"""Numbers, times and people's texts as a terminal shows them; knows nothing of what they mean."""
+"""Formats numbers, times and untrusted text for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 
 def format_duration(seconds: float) -> str:
-    """``8.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Return e.g. ``8.2 s``, ``3 min 20 s``, or ``2 h 5 min``."""
+    # Round first, so that 59.96 s becomes 1 min 0 s and not 60.0 s.
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -17,26 +18,27 @@ def format_duration(seconds: float) -> str:
 
 
 def format_count(number: float, one: str, many: str = "") -> str:
-    """``1 person``, ``1,204 people``."""
+    """Return e.g. ``1 person`` or ``1,204 people``; the default plural is ``one`` with an s."""
     return f"{number:,.0f} {one if number == 1 else many or one + 's'}"
 
 
 def format_date(seconds: float | None) -> str:
-    """Unix seconds as a UTC date; ``unknown`` for ``None``."""
+    """Return Unix seconds as a UTC date (ISO 8601), or ``unknown`` for ``None``."""
     if seconds is None:
         return "unknown"
     return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def strip_control_characters(text: str) -> str:
-    """The text without control characters, which could steer a terminal; line breaks stay."""
+    """Remove control characters, which could control the terminal; keep line breaks and tabs."""
+    # Cc: controls, including escape. Cs: surrogates. Co: private use.
     return "".join(
         c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs", "Co")
     )
 
 
 def truncate(text: str, width: int = 160) -> str:
-    """The text on one line, its middle left out where it is longer than ``width``."""
+    """Return the text on one line; if it is longer than ``width``, replace its middle with …."""
     line = " ".join(strip_control_characters(text).split())
     if len(line) <= width:
         return line

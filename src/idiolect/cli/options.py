@@ -1,9 +1,9 @@
-"""Options and arguments that several verbs share, so that they read the same everywhere."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -22,65 +22,77 @@ store_option = click.option(
     "--store",
     type=PATH_TYPE,
     required=True,
-    help="Folder of the adapters; made where it is missing.",
+    help="Folder of the adapters; created if it is missing.",
 )
 profiles_option = click.option(
     "--profiles",
     type=PATH_TYPE,
-    help="Show the model each person's profile, from this folder (PAG).",
+    help="Folder of profiles to put into the prompts (PAG).",
 )
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print the result as JSON on stdout, nothing else."
+    "--json", "as_json", is_flag=True, help="Print the result as one JSON document."
 )
 base_option = click.option(
     "--base",
     default="default",
     show_default=True,
     metavar="MODEL",
-    help="The base model: 'default' (embedded), a folder, or a hub id.",
+    help="Base model: 'default' (embedded), a folder, or a hub id.",
 )
 store_base_option = click.option(
-    "--base", metavar="MODEL", help="Where the store's base model lies now, if it has moved."
+    "--base", metavar="MODEL", help="Current location of the base model, if it has moved."
 )
 pool_moved_option = click.option(
-    "--pool", type=PATH_TYPE, help="Where the pool of the recipes lies now, if it has moved."
+    "--pool", type=PATH_TYPE, help="Current location of the recipes' pool, if it has moved."
 )
-person_option = click.option("--person", required=True, metavar="ID", help="Whose adapter.")
+person_option = click.option("--person", required=True, metavar="ID", help="Id of the person.")
 
 
-def add_profiles_setting(wanted: ConfigOverrides, profiles: Path | None) -> ConfigOverrides:
-    """Naming profiles asks for them to be shown."""
-    said = (("context.profile", True),) if profiles else ()
-    return replace(wanted, settings=(*wanted.settings, *said))
+def add_profiles_setting(overrides: ConfigOverrides, profiles: Path | None) -> ConfigOverrides:
+    """Turn the setting ``context.profile`` on if a folder of profiles is given."""
+    return add_settings(overrides, {"context.profile": True if profiles else None})
 
 
-def out_option(what: str) -> Callable[[F], F]:
-    """``--out``, required: where the result goes."""
-    return click.option("--out", type=PATH_TYPE, required=True, help=what)
+def add_settings(overrides: ConfigOverrides, values: Mapping[str, object]) -> ConfigOverrides:
+    """Add the values that a command's own options gave; ``None`` means not given."""
+    given = ((name, value) for name, value in values.items() if value is not None)
+    return replace(overrides, settings=(*overrides.settings, *given))
 
 
-def people_options(what: str) -> Callable[[F], F]:
-    """``--person ID`` (repeatable) and ``--people-file FILE``, passed on as ``people``."""
-    return _add_id_options("people", "--person", "--people-file", what)
+def out_option(help: str) -> Callable[[F], F]:
+    """Add ``--out FOLDER``, required."""
+    return click.option("--out", type=PATH_TYPE, required=True, help=help)
 
 
-def exclude_options(what: str) -> Callable[[F], F]:
-    """``--exclude ID`` (repeatable) and ``--exclude-file FILE``, passed on as ``exclude``."""
-    return _add_id_options("exclude", "--exclude", "--exclude-file", what)
+def people_options(help: str) -> Callable[[F], F]:
+    """Add ``--person ID`` (repeatable) and ``--people-file FILE``; both become ``people``."""
+    return _add_id_options("people", "--person", "--people-file", help)
 
 
-def _add_id_options(name: str, one: str, file: str, what: str) -> Callable[[F], F]:
+def exclude_options(help: str) -> Callable[[F], F]:
+    """Add ``--exclude ID`` (repeatable) and ``--exclude-file FILE``; both become ``exclude``."""
+    return _add_id_options("exclude", "--exclude", "--exclude-file", help)
+
+
+def _add_id_options(name: str, flag: str, file_flag: str, help: str) -> Callable[[F], F]:
+    """Add an option for ids and one for a file of ids; pass the unique ids on as ``name``."""
+
     def decorate_command(command: F) -> F:
+        # Click passes all options by keyword; `with_ids` replaces two of them with one.
         @functools.wraps(command)
         def with_ids(**values: Any) -> Any:
             ids = [*values.pop(f"{name}_named"), *_read_lines(values.pop(f"{name}_listed"))]
             return command(**{name: tuple(dict.fromkeys(ids))}, **values)
 
+        # The two options have names of their own in click, so that --people can mean a number.
         named = click.option(
-            one, f"{name}_named", multiple=True, metavar="ID", help=f"{what} Repeatable."
+            flag, f"{name}_named", multiple=True, metavar="ID", help=f"{help} Repeatable."
         )
         listed = click.option(
-            file, f"{name}_listed", type=PATH_TYPE, help=f"The ids for {one}, one a line."
+            file_flag,
+            f"{name}_listed",
+            type=PATH_TYPE,
+            help=f"File of ids for {flag}, one per line.",
         )
         return cast("F", named(listed(with_ids)))
 
@@ -88,6 +100,7 @@ def _add_id_options(name: str, one: str, file: str, what: str) -> Callable[[F], 
 
 
 def _read_lines(file: Path | None) -> list[str]:
+    """Return a file's lines that are not blank. Raises MissingError if it cannot be read."""
     if file is None:
         return []
     try:
@@ -99,66 +112,73 @@ def _read_lines(file: Path | None) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOption:
-    """A setting that is common enough to have an option of its own."""
+    """The option of a config setting that is common enough to have its own option."""
 
     flag: str
     help: str
     value_type: Any = None
-    """Click's type of the value; for a switch without a value, the value that it stands for."""
+    """Click's type of the value; for a switch, the value that it sets."""
     is_switch: bool = False
+    """Whether the option takes no value."""
     metavar: str | None = None
 
 
-CONFIG_OPTIONS = {
+CONFIG_OPTIONS: Mapping[str, ConfigOption] = {
     "rate": ConfigOption(flag="--rate", value_type=float, help="Learning rate."),
     "epochs": ConfigOption(
-        flag="--epochs", value_type=int, help="Times that every item is trained on."
+        flag="--epochs", value_type=int, help="Number of passes over the items."
     ),
     "rank": ConfigOption(
-        flag="--rank", value_type=int, help="Rank of the adapters; they are scaled by alpha / rank."
+        flag="--rank", value_type=int, help="LoRA rank; updates are scaled by alpha / rank."
     ),
-    "seed": ConfigOption(flag="--seed", value_type=int, help="Seed of every draw."),
+    "seed": ConfigOption(flag="--seed", value_type=int, help="Seed of all random choices."),
     "retrieval": ConfigOption(
         flag="--retrieval",
         value_type=str,
         metavar="KIND",
-        help="Show earlier items found by: bm25, dense, recent, random.",
+        help="Retriever of earlier items for the prompt: bm25, dense, recent, or random.",
     ),
-    "k": ConfigOption(flag="--k", value_type=int, help="How many items are shown."),
+    "k": ConfigOption(flag="--k", value_type=int, help="Number of retrieved items."),
     "gate": ConfigOption(
         flag="--no-gate",
         value_type=False,
         is_switch=True,
-        help="Keep adapters that do not help, too.",
+        help="Use adapters even if they do not help on held-out items.",
     ),
     "dtype": ConfigOption(
-        flag="--dtype", value_type=str, metavar="TYPE", help="float32, bfloat16, or auto."
+        flag="--dtype",
+        value_type=str,
+        metavar="TYPE",
+        help="Number type: float32, bfloat16, or auto.",
     ),
     "device": ConfigOption(
-        flag="--device", value_type=str, metavar="NAME", help="cpu, cuda, mps, or auto."
+        flag="--device", value_type=str, metavar="NAME", help="Device: cpu, cuda, mps, or auto."
     ),
 }
 
 
-def config_options(**dials: str) -> Callable[[F], F]:
-    """``--config``, ``--set`` and the named dials, passed on as ``wanted``.
+def config_options(**options: str) -> Callable[[F], F]:
+    """Add ``--config``, ``--set`` and some of ``CONFIG_OPTIONS``; they become ``overrides``.
 
-    Each dial is given the dotted name of the setting that it stands for.
+    The keywords are keys of ``CONFIG_OPTIONS``; the values are the dotted names of the settings
+    that the options set in the command's config.
     """
 
     def decorate_command(command: F) -> F:
         @functools.wraps(command)
         def with_config(**values: Any) -> Any:
-            said = [parse_setting(text) for text in values.pop("settings")]
-            for name, setting in dials.items():
-                value = values.pop(f"dial_{name}")
+            # Later settings win, so an option overrides --set.
+            settings = [parse_setting(text) for text in values.pop("settings")]
+            for name, setting in options.items():
+                value = values.pop(f"setting_{name}")
                 if value is not None:
-                    said.append((setting, value))
-            wanted = ConfigOverrides(file=values.pop("config_file"), settings=tuple(said))
-            return command(wanted=wanted, **values)
+                    settings.append((setting, value))
+            overrides = ConfigOverrides(file=values.pop("config_file"), settings=tuple(settings))
+            return command(overrides=overrides, **values)
 
+        # Decorators apply from the inside out: reverse them to keep the order in --help.
         decorated = with_config
-        for option in reversed([_make_option(name) for name in dials] + _GENERAL_OPTIONS):
+        for option in reversed([_make_option(name) for name in options] + _GENERAL_OPTIONS):
             decorated = option(decorated)
         return cast("F", decorated)
 
@@ -166,13 +186,14 @@ def config_options(**dials: str) -> Callable[[F], F]:
 
 
 def _make_option(name: str) -> Callable[[Any], Any]:
-    dial = CONFIG_OPTIONS[name]
-    if dial.is_switch:
+    """Make the click option of one of ``CONFIG_OPTIONS``; its value is ``None`` if not given."""
+    option, key = CONFIG_OPTIONS[name], f"setting_{name}"
+    if option.is_switch:
         return click.option(
-            dial.flag, f"dial_{name}", flag_value=dial.value_type, default=None, help=dial.help
+            option.flag, key, flag_value=option.value_type, default=None, help=option.help
         )
     return click.option(
-        dial.flag, f"dial_{name}", type=dial.value_type, metavar=dial.metavar, help=dial.help
+        option.flag, key, type=option.value_type, metavar=option.metavar, help=option.help
     )
 
 
@@ -181,13 +202,13 @@ _GENERAL_OPTIONS = [
         "--config",
         "config_file",
         type=PATH_TYPE,
-        help="Settings in a TOML or JSON file (docs/cli.md).",
+        help="TOML or JSON file of settings (see docs/cli.md).",
     ),
     click.option(
         "--set",
         "settings",
         multiple=True,
         metavar="NAME=VALUE",
-        help="Any one setting by its dotted name, e.g. train.rate=1e-4. Repeatable.",
+        help="One setting by its dotted name, e.g. train.rate=1e-4. Repeatable.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Puts results on stdout: as JSON, or as tables; knows no particular result."""
+"""Prints results on stdout, as JSON or as tables."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PIPE_WIDTH = 120
-"""Columns of a table that does not go to a terminal."""
+"""Width of tables, in columns, if stdout is not a terminal."""
 
 
 def print_json(result: object) -> None:
-    """One JSON document; paths become texts, dataclasses objects."""
+    """Print one JSON document; see ``to_json_value`` for the conversions."""
     click.echo(json.dumps(to_json_value(result), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def to_json_value(value: Any) -> Any:
-    """The value as JSON knows it."""
+    """Convert a result for JSON: dataclasses become objects, tuples lists, and paths strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json_value(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -36,26 +36,26 @@ def to_json_value(value: Any) -> Any:
 
 
 def make_console() -> Console:
-    """Stdout for tables; a pipe gets a fixed width instead of 80 columns."""
+    """Return a rich console on stdout; if stdout is no terminal, its width is ``PIPE_WIDTH``."""
     from rich.console import Console
 
-    plain_console = Console(highlight=False, emoji=False, markup=False)
-    if not plain_console.is_terminal:
-        plain_console.width = PIPE_WIDTH
-    return plain_console
+    console = Console(highlight=False, emoji=False, markup=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
 
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
-    """Names and values, aligned."""
+    """Print names and values in two aligned columns."""
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
         click.echo(f"{name:<{width}}  {strip_control_characters(value)}")
 
 
 def print_text(text: str) -> None:
-    """A paragraph, broken between words on a terminal and left alone in a pipe."""
-    screen = make_console()
-    screen.print(strip_control_characters(text), soft_wrap=not screen.is_terminal)
+    """Print a paragraph; wrap it between words only on a terminal."""
+    console = make_console()
+    console.print(strip_control_characters(text), soft_wrap=not console.is_terminal)
 
 
 def print_table(
@@ -66,19 +66,28 @@ def print_table(
     numbers: Sequence[int] = (),
     styles: Sequence[str] = (),
 ) -> None:
-    """A table; ``numbers`` are the columns set to the right, ``styles`` one a row or none."""
+    """Print a table.
+
+    Args:
+        headings: the headings of the columns.
+        rows: the cells of each row.
+        title: a line above the table.
+        numbers: indices of the columns that are aligned to the right.
+        styles: a rich style for each row; no styles if empty.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, heading in enumerate(headings):
-        right = place in numbers
+    for index, heading in enumerate(headings):
+        right = index in numbers
         table.add_column(heading, justify="right" if right else "left", no_wrap=right)
-    for place, row in enumerate(rows):
-        style = styles[place] if styles else None
+    # Cells are Text objects, so rich does not read people's brackets as markup.
+    for index, row in enumerate(rows):
+        style = styles[index] if styles else None
         table.add_row(*(Text(strip_control_characters(cell)) for cell in row), style=style)
-    screen = make_console()
+    console = make_console()
     if title:
-        screen.print(Text(f"\n{strip_control_characters(title)}", style="bold"))
-    screen.print(table)
+        console.print(Text(f"\n{strip_control_characters(title)}", style="bold"))
+    console.print(table)

@@ -1,12 +1,12 @@
-"""Settings said on the command line, put over those of a config file or the defaults.
+"""Settings from the command line, which override a config file or the defaults.
 
-Knows nested frozen dataclasses and dotted names (``train.rate=1e-4``); knows no particular config.
+Works on any nested frozen dataclass; settings have dotted names (``train.rate=1e-4``).
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,26 +16,30 @@ from idiolect.errors import UsageError
 
 C = TypeVar("C")
 
-
-EXAMPLES = {"--set": "train.rate=1e-4", "--engine": "compile=true"}
+EXAMPLES: Mapping[str, str] = {"--set": "train.rate=1e-4", "--engine": "compile=true"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOverrides:
-    """What the command line says about a config that is not built yet."""
+    """The settings that the command line gives, before the config is built."""
 
     file: Path | None = None
+    """TOML or JSON file of settings."""
     settings: tuple[tuple[str, object], ...] = ()
-    """Dotted names and their values; a later one wins. A text is read as TOML would be."""
+    """Dotted names and values; a later one overrides an earlier one. Strings are parsed as TOML."""
 
-    def build_config(self, kind: type[C], usual: C | None = None) -> C:
-        """The config: the file, else ``usual`` or the defaults; the settings. Raises UsageError."""
-        config = load_config(kind, self.file) if self.file else usual or kind()
+    def build_config(self, kind: type[C], defaults: C | None = None) -> C:
+        """Build a config from the file, or else from ``defaults``, and apply the settings.
+
+        Raises UsageError if a setting is unknown or invalid, MissingError if the file cannot be
+        read.
+        """
+        config = load_config(kind, self.file) if self.file else defaults or kind()
         return override_settings(config, self.settings)
 
 
 def parse_setting(text: str, option: str = "--set") -> tuple[str, str]:
-    """``NAME=VALUE`` as a pair; raises UsageError."""
+    """Split ``NAME=VALUE``. Raises UsageError if the text has another form."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UsageError(f"{option} {text!r}: write NAME=VALUE, e.g. {EXAMPLES[option]}")
@@ -43,35 +47,41 @@ def parse_setting(text: str, option: str = "--set") -> tuple[str, str]:
 
 
 def override_settings(config: C, settings: Iterable[tuple[str, object]]) -> C:
-    """The config with settings replaced; raises UsageError for unknown names and wrong values."""
+    """Return the config with the settings replaced.
+
+    Raises UsageError if a name is unknown or a value is invalid.
+    """
     settings = list(settings)
     if not settings:
         return config
     plain = to_plain(config)
     for name, value in settings:
+        # Walk down to the table that holds the setting; `from_plain` reports unknown names.
         *tables, last = name.split(".")
         table = plain
-        for step, inner in enumerate(tables):
+        for depth, inner in enumerate(tables, 1):
             table = table.setdefault(inner, {})
             if not isinstance(table, dict):
-                raise UsageError(f"{'.'.join(tables[: step + 1])} is one value; it has no {last!r}")
+                raise UsageError(
+                    f"{'.'.join(tables[:depth])} is a single value and has no setting {last!r}"
+                )
         table[last] = _parse_value(value, like=table.get(last))
     return from_plain(type(config), plain)
 
 
 def _parse_value(value: object, *, like: object) -> Any:
-    """A text as the kind of value that stood there before; ``a,b`` is a list."""
+    """Parse a string as the type of the present value ``like``; for a list, accept ``a,b``."""
     if not isinstance(value, str):
         return value
     if isinstance(like, list) and not value.startswith("["):
-        texts = like and isinstance(like[0], str)
+        has_strings = like and isinstance(like[0], str)
         parts = [part.strip() for part in value.split(",") if part.strip()]
-        return parts if texts else [_parse_literal(part) for part in parts]
+        return parts if has_strings else [_parse_literal(part) for part in parts]
     return value if isinstance(like, str) else _parse_literal(value)
 
 
 def _parse_literal(text: str) -> Any:
-    """What TOML reads in the text; the text itself where it reads nothing."""
+    """Parse a string as a TOML value; return the string itself if it is not one."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

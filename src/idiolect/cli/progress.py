@@ -1,4 +1,4 @@
-"""Shows what long work says while it runs: bars on a terminal, elsewhere a line now and then."""
+"""Shows the progress of long work on stderr: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from idiolect.events import Listener
 
 @contextmanager
 def progress_listener() -> Iterator[Listener]:
-    """A listener for the work inside the block, which prints nothing on stdout."""
+    """Yield a listener that shows progress on stderr; stdout goes to stderr inside the block."""
     with redirect_stdout_to_stderr():
         if sys.stderr.isatty():
-            from idiolect.cli import progress_bars
+            from idiolect.cli import progress_bars  # imports rich
 
             if progress_bars.is_supported():
                 with progress_bars.draw_bars() as listener:
@@ -25,5 +25,5 @@ def progress_listener() -> Iterator[Listener]:
 
 
 def redirect_stdout_to_stderr() -> AbstractContextManager[object]:
-    """Whatever a library prints inside the block goes to stderr: stdout is for the result."""
+    """Send what libraries print inside the block to stderr: stdout is for the result."""
     return redirect_stdout(sys.stderr)

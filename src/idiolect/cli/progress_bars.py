@@ -1,4 +1,4 @@
-"""Progress bars of long work on a terminal; imported only where there is one."""
+"""Progress bars on a terminal, drawn with rich."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from idiolect.events import Event, Listener, Message, Metrics, Progress
 
 
 def is_supported() -> bool:
-    """Whether the terminal at stderr can redraw a line."""
+    """Return whether the terminal at stderr can redraw a line."""
     return not Console(stderr=True).is_dumb_terminal
 
 
 @contextmanager
 def draw_bars(console: Console | None = None) -> Iterator[Listener]:
-    """A listener that draws a bar a stage: done, rate, time left and the latest loss."""
+    """Yield a listener that draws a bar for each stage: units done, rate, time left, and loss."""
     display = progress.Progress(
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(bar_width=20),
@@ -36,13 +36,15 @@ def draw_bars(console: Console | None = None) -> Iterator[Listener]:
 
 
 class _RateColumn(progress.ProgressColumn):
+    """Units per second or minute."""
+
     def render(self, task: progress.Task) -> Text:
         rate = task.finished_speed or task.speed
         return Text(format_speed(rate) if rate else "", style="progress.data.speed")
 
 
 class BarProgress:
-    """One bar a stage; a stage that begins again begins its bar again."""
+    """Draws one bar for each stage; a stage that starts again resets its bar."""
 
     def __init__(self, display: progress.Progress) -> None:
         self.display = display
@@ -63,7 +65,7 @@ class BarProgress:
         if bar is None:
             self.display.add_task(event.stage, unit=event.unit, loss="", total=event.total)
             bar = self.bars[event.stage] = self.display.tasks[-1]
-            bar.completed = event.done  # what an earlier run did is not counted as speed
+            bar.completed = event.done  # work of an earlier run must not count as speed
         elif bar.finished or event.done < bar.completed:
             done = int(event.done)
             self.display.reset(bar.id, total=event.total, completed=done, loss="", unit=event.unit)

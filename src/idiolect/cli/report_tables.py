@@ -1,4 +1,4 @@
-"""Prints an evaluation's report: a table a task, then what may be concluded, then where it lies."""
+"""Prints an evaluation report: a table and conclusions for each task, then the files' paths."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ CONCLUSION_STYLES = {"ahead": "green", "behind": "red"}
 
 
 def print_report(report: Mapping[str, Any], out: Path, *, as_json: bool) -> None:
-    """The report as JSON, or as tables with its conclusions in words."""
+    """Print the report as JSON, or as tables and sentences."""
     if as_json:
         print_json(report)
         return
     from idiolect.evaluation.reports import table
+
+    # Green rows are better than the base model, red rows are worse; others are not separated.
 
     for task in report["tasks"]:
         rows = table.build_rows({"tasks": [task]})
@@ -31,10 +33,14 @@ def print_report(report: Mapping[str, Any], out: Path, *, as_json: bool) -> None
             numbers=NUMERIC_COLUMNS,
             styles=[CONCLUSION_STYLES.get(row.conclusion, "") for row in rows],
         )
-        who = format_count(task["people"], "person", "people")
-        print_text(
-            f"{task['dataset']}: {who}, {format_count(task['queries'], 'question')}. {task['base']}"
-        )
+        people = format_count(task["people"], "person", "people")
+        questions = format_count(task["queries"], "question")
+        print_text(f"{task['dataset']}: {people}, {questions}. {task['base']}")
         for verdict in task["verdicts"]:
             print_text(verdict["text"])
-    click.echo(f"\nTo look at: {out / 'report.html'}\nTo compute with: {out / 'report.json'}")
+    print_report_paths(out)
+
+
+def print_report_paths(out: Path) -> None:
+    """Print where the page and the data of a report are."""
+    click.echo(f"\nReport: {out / 'report.html'}\nData: {out / 'report.json'}")

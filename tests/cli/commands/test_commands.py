@@ -1,4 +1,4 @@
-"""Each command calls its verb with what was asked for, and prints what it gives back."""
+"""Each command passes its options to its API function and prints the result."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from idiolect.events import Message, Progress
 from idiolect.importers.report import FileReport, ImportReport, SkippedRecords
 from idiolect.training.runs.summary import PersonalSummary
 
-Fake = Callable[[str, object], dict[str, Any]]
+ApiFaker = Callable[[str, object], dict[str, Any]]
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Puts a result in place of a verb; gives a dict that will hold what it was called with."""
+def fake(monkeypatch: pytest.MonkeyPatch) -> ApiFaker:
+    """Replaces an API function with one that returns a result and records its arguments."""
 
-    def put(verb: str, result: object) -> dict[str, Any]:
+    def replace_function(name: str, result: object) -> dict[str, Any]:
         called: dict[str, Any] = {}
-        signature = inspect.signature(getattr(api, verb))
+        signature = inspect.signature(getattr(api, name))
 
-        def answer(*arguments: Any, **named: Any) -> object:
-            bound = signature.bind(*arguments, **named)  # the real one must take the call, too
+        def return_result(*arguments: Any, **named: Any) -> object:
+            bound = signature.bind(*arguments, **named)  # the real function must accept the call
             bound.apply_defaults()
             called.update(bound.arguments)
             request = called.pop("request", None)
             if request is not None:
                 called.update({f.name: getattr(request, f.name) for f in fields(request)})
-            if verb not in ("import_data", "inspect_data"):
-                print("a library prints")
+            if name not in ("import_data", "inspect_data"):
+                print("library output")
             if "listener" in called:
                 called["listener"](Message(text="a note"))
                 called["listener"](Progress(stage="train", done=1, total=1))
@@ -46,10 +46,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
                 raise result
             return result
 
-        monkeypatch.setattr(api, verb, answer)
+        monkeypatch.setattr(api, name, return_result)
         return called
 
-    return put
+    return replace_function
 
 
 def run(*arguments: str, input: str | bytes | None = None) -> Result:
@@ -58,7 +58,7 @@ def run(*arguments: str, input: str | bytes | None = None) -> Result:
     return result
 
 
-def picked(called: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def pick(called: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: called[name] for name in names}
 
 
@@ -75,11 +75,11 @@ IMPORTED = ImportReport(
 )
 
 
-def test_import_says_what_was_read_and_why_not(fake: Fake) -> None:
+def test_import_prints_report(fake: ApiFaker) -> None:
     called = fake("import_data", IMPORTED)
     result = run("import", "a.jsonl", "--person", "me", "--out", "data/me", "--overwrite")
-    assert result.stdout.splitlines() == [*IMPORTED.format_lines(), "the dataset lies in data/me"]
-    assert picked(called, "source", "out", "person", "dry_run", "overwrite") == {
+    assert result.stdout.splitlines() == [*IMPORTED.format_lines(), "wrote the dataset to data/me"]
+    assert pick(called, "source", "out", "person", "dry_run", "overwrite") == {
         "source": Path("a.jsonl"),
         "out": Path("data/me"),
         "person": "me",
@@ -88,10 +88,10 @@ def test_import_says_what_was_read_and_why_not(fake: Fake) -> None:
     }
 
 
-def test_import_needs_no_out_to_only_look(fake: Fake) -> None:
+def test_import_dry_run_needs_no_out(fake: ApiFaker) -> None:
     called = fake("import_data", IMPORTED)
     result = run("import", "--format", "movielens", "--dry-run")
-    assert picked(called, "source", "out", "dry_run") == {
+    assert pick(called, "source", "out", "dry_run") == {
         "source": None,
         "out": None,
         "dry_run": True,
@@ -102,7 +102,7 @@ def test_import_needs_no_out_to_only_look(fake: Fake) -> None:
     assert "--out" in wrong.stderr and "try: idiolect import --help" in wrong.stderr
 
 
-def test_import_as_json(fake: Fake) -> None:
+def test_import_prints_json(fake: ApiFaker) -> None:
     fake("import_data", IMPORTED)
     found = json.loads(run("import", "a.jsonl", "--out", "d", "--json").stdout)
     assert found["files"][0]["skipped"] == [
@@ -122,7 +122,7 @@ DONE = PersonalSummary(
 )
 
 
-def test_personalize_says_who_got_what(fake: Fake) -> None:
+def test_personalize_prints_summary(fake: ApiFaker) -> None:
     called = fake("personalize", DONE)
     result = run("personalize", "data", "--store", "mine")
     assert [line.split(maxsplit=1)[0] for line in result.stdout.splitlines()] == [
@@ -136,9 +136,9 @@ def test_personalize_says_who_got_what(fake: Fake) -> None:
     ]
     assert "2 people" in result.stdout and "1 person: bob" in result.stdout
     assert "12 people: p0, p1, p2, p3, p4, p5, p6, p7 and 4 more" in result.stdout
-    assert "1,234 trained on, 3 left out" in result.stdout and "1 min 15 s" in result.stdout
-    assert "a note" in result.stderr and "a library prints" in result.stderr
-    assert picked(called, "data", "store", "base", "people", "mode", "wait", "config") == {
+    assert "1,234 trained on, 3 skipped" in result.stdout and "1 min 15 s" in result.stdout
+    assert "a note" in result.stderr and "library output" in result.stderr
+    assert pick(called, "data", "store", "base", "people", "mode", "wait", "config") == {
         "data": Path("data"),
         "store": Path("mine"),
         "base": "default",
@@ -149,7 +149,7 @@ def test_personalize_says_who_got_what(fake: Fake) -> None:
     }
 
 
-def test_personalize_in_shards(fake: Fake) -> None:
+def test_personalize_passes_shard_and_ray_options(fake: ApiFaker) -> None:
     called = fake("personalize", DONE)
     names = ("shard", "ray", "shards", "workers")
     for options, expected in (
@@ -158,20 +158,20 @@ def test_personalize_in_shards(fake: Fake) -> None:
         (["--ray", "local", "--shards", "9", "--workers", "2"], (None, "local", 9, 2)),
     ):
         run("personalize", "d", "--store", "s", *options)
-        assert tuple(picked(called, *names).values()) == expected
+        assert tuple(pick(called, *names).values()) == expected
 
 
-def test_merge_says_what_came_in(fake: Fake) -> None:
+def test_merge_prints_summary(fake: ApiFaker) -> None:
     done = api.MergeSummary(store=Path("s"), parts=8, new=41, people=1234, seconds=1.5)
     called = fake("merge", done)
     shown = [line.split(maxsplit=1) for line in run("merge", "s", "--no-wait").stdout.splitlines()]
     assert shown[:2] == [["merged", "8 parts"], ["new", "41 people"]]
     assert ["in", "the store  1,234 people"] in shown
-    assert picked(called, "store", "wait") == {"store": Path("s"), "wait": False}
+    assert pick(called, "store", "wait") == {"store": Path("s"), "wait": False}
     assert json.loads(run("merge", "s", "--json").stdout)["parts"] == 8
 
 
-def test_personalize_takes_settings_from_file_and_options(fake: Fake, tmp_path: Path) -> None:
+def test_personalize_combines_settings_of_file_and_options(fake: ApiFaker, tmp_path: Path) -> None:
     called = fake("personalize", DONE)
     (tmp_path / "run.toml").write_text("least_items = 9\n[train]\nrate = 0.5\nepochs = 7\n")
     (tmp_path / "ids").write_text("bob\n\n ann \n")
@@ -183,7 +183,7 @@ def test_personalize_takes_settings_from_file_and_options(fake: Fake, tmp_path: 
     assert (config.train.rate, config.train.epochs, config.train.batch) == (1e-4, 7, 8)
     assert (config.least_items, config.lora.rank, config.gate.on) == (9, 4, False)
     assert (config.context.retrieval, config.context.k) == ("bm25", 2)
-    assert picked(called, "people", "mode", "wait") == {
+    assert pick(called, "people", "mode", "wait") == {
         "people": ("cy", "bob", "ann"),
         "mode": "continue",
         "wait": False,
@@ -191,50 +191,54 @@ def test_personalize_takes_settings_from_file_and_options(fake: Fake, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         (["--set", "train.rat=1"], 2, "unknown setting 'rat'"),
         (["--set", "train"], 2, "NAME=VALUE"),
         (["--rate", "0"], 2, "train.rate: must be above 0"),
         (["--retrieval", "bm24"], 2, "'bm24' is not one of none, bm25"),
         (["--config", "nothing.toml"], 1, "nothing.toml: cannot read the config"),
-        (["--people-file", "nobody.txt"], 1, "nobody.txt: cannot read the list of people"),
+        (["--people-file", "none.txt"], 1, "none.txt: cannot read the list of people"),
     ],
 )
-def test_wrong_settings_end_before_any_work(
-    fake: Fake, options: list[str], code: int, said: str
+def test_personalize_rejects_wrong_settings_before_work(
+    fake: ApiFaker, options: list[str], code: int, message: str
 ) -> None:
     called = fake("personalize", DONE)
     result = CliRunner().invoke(main, ["personalize", "d", "--store", "s", *options])
     assert (result.exit_code, result.stdout, called) == (code, "", {})
-    assert said in result.stderr
+    assert message in result.stderr
 
 
-def test_a_failure_leaves_stdout_empty(fake: Fake) -> None:
+def test_personalize_failure_leaves_stdout_empty(fake: ApiFaker) -> None:
     fake("personalize", DataError("broken", file="people.parquet"))
     result = CliRunner().invoke(main, ["personalize", "d", "--store", "s", "--json"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1] == "error: people.parquet: broken"
 
 
-def test_personalize_as_json(fake: Fake) -> None:
+def test_personalize_prints_json(fake: ApiFaker) -> None:
     fake("personalize", DONE)
     result = run("personalize", "data", "--store", "mine", "--json")
     found = json.loads(result.stdout)
     assert found["trained"] == ["ann", "bob"] and found["tokens"] == 56789
-    assert "a library prints" in result.stderr
+    assert "library output" in result.stderr
 
 
-def test_predict_prints_the_answer_and_its_chances(fake: Fake) -> None:
-    chances = {"1": 0.25, "2": 0.75}
+def test_predict_prints_answer_and_likelihoods(fake: ApiFaker) -> None:
+    probabilities = {"1": 0.25, "2": 0.75}
     answer = api.Prediction(
-        person="me", task="rating", text="2\x1b[31m", served_by="adapter", probabilities=chances
+        person="me",
+        task="rating",
+        text="2\x1b[31m",
+        served_by="adapter",
+        probabilities=probabilities,
     )
     called = fake("predict", answer)
     lines = run("predict", "mine", "--person", "me", "--input", "Heat (1995)").stdout.splitlines()
     assert lines[0] == "2[31m"
     assert [line.split()[:2] for line in lines if "%" in line] == [["1", "25.0%"], ["2", "75.0%"]]
-    assert picked(called, "store", "person", "text", "base", "data") == {
+    assert pick(called, "store", "person", "text", "base", "data") == {
         "store": Path("mine"),
         "person": "me",
         "text": "Heat (1995)",
@@ -243,7 +247,7 @@ def test_predict_prints_the_answer_and_its_chances(fake: Fake) -> None:
     }
 
 
-def test_predict_says_when_the_base_answers(fake: Fake) -> None:
+def test_predict_says_that_base_answered(fake: ApiFaker) -> None:
     answer = api.Prediction(
         person="me", task="reply", text="hi", served_by="base", probabilities={}
     )
@@ -255,15 +259,15 @@ def test_predict_says_when_the_base_answers(fake: Fake) -> None:
     assert json.loads(result.stdout)["served_by"] == "base"
 
 
-def test_predict_refuses_input_that_is_no_text(fake: Fake) -> None:
+def test_predict_rejects_input_that_is_not_utf8(fake: ApiFaker) -> None:
     called = fake("predict", None)
     arguments = ["predict", "m", "--person", "me", "--input", "-"]
     result = CliRunner().invoke(main, arguments, input=b"\xff\xfe")
     assert (result.exit_code, result.stdout, called) == (1, "", {})
-    assert result.stderr.startswith("error: stdin: is no UTF-8 text")
+    assert result.stderr.startswith("error: stdin: is not UTF-8 text")
 
 
-def test_profiles_that_are_named_are_shown(fake: Fake) -> None:
+def test_personalize_with_profiles_turns_setting_on(fake: ApiFaker) -> None:
     called = fake("personalize", DONE)
     run("personalize", "d", "--store", "s", "--profiles", "p")
     assert called["config"].context.profile is True and called["profiles"] == Path("p")
@@ -272,30 +276,30 @@ def test_profiles_that_are_named_are_shown(fake: Fake) -> None:
 REPORT: dict[str, Any] = {"tasks": []}
 
 
-def test_evaluate_draws_people_or_takes_them(fake: Fake) -> None:
+def test_evaluate_samples_people_or_takes_names(fake: ApiFaker) -> None:
     called = fake("evaluate", REPORT)
     run("evaluate", "d", "--out", "o")
-    assert picked(called, "people", "methods") == {"people": (), "methods": ()}
+    assert pick(called, "people", "methods") == {"people": (), "methods": ()}
     options = ["--method", "base", "--method", "oppu+rag", "--seed", "7", "--k", "2"]
     result = run("evaluate", "d", "--out", "o", "--people", "60", *options)
-    assert picked(called, "people", "methods") == {"people": 60, "methods": ("base", "oppu+rag")}
+    assert pick(called, "people", "methods") == {"people": 60, "methods": ("base", "oppu+rag")}
     assert (called["config"].personal.train.seed, called["config"].k) == (7, 2)
     assert result.stdout.splitlines()[-2:] == [
-        f"To look at: {Path('o/report.html')}",
-        f"To compute with: {Path('o/report.json')}",
+        f"Report: {Path('o/report.html')}",
+        f"Data: {Path('o/report.json')}",
     ]
     wrong = CliRunner().invoke(main, ["evaluate", "d", "--out", "o", "--people", "6", "--person=a"])
-    assert wrong.exit_code == 2 and "give one" in wrong.stderr
+    assert wrong.exit_code == 2 and "give only one of them" in wrong.stderr
 
 
-def test_demo_goes_to_a_folder_of_its_own(fake: Fake) -> None:
+def test_demo_writes_to_folder_demo_by_default(fake: ApiFaker) -> None:
     called = fake("demo", REPORT)
     run("demo")
-    assert picked(called, "out", "people", "seed") == {
+    assert pick(called, "out", "people", "seed") == {
         "out": Path("demo"),
         "people": None,
         "seed": 0,
     }
     result = run("demo", "--people", "3", "--seed", "5", "--out", "x", "--json")
     assert json.loads(result.stdout) == REPORT
-    assert picked(called, "out", "people", "seed") == {"out": Path("x"), "people": 3, "seed": 5}
+    assert pick(called, "out", "people", "seed") == {"out": Path("x"), "people": 3, "seed": 5}

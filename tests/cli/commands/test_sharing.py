@@ -1,4 +1,4 @@
-"""Sharing from the command line, from the first refusal to a pool, on a tiny model."""
+"""``idiolect consent``, ``share``, ``assemble`` and ``pool`` on a tiny base model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_json(*arguments: str | Path) -> Any:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of three people and a store of their adapters, trained on all they have."""
+    """A dataset of three people and a store of their adapters, trained on all items."""
     place = tmp_path_factory.mktemp("sharing")
     tiny = make_tiny_base()
     tiny.model.save_pretrained(place / "base")
@@ -48,8 +48,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             },
             "time": 86400 * day,
         }
-        for person, rated in PEOPLE.items()
-        for day in range(rated)
+        for person, count in PEOPLE.items()
+        for day in range(count)
     ]
     (place / "ratings.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
     run("import", place / "ratings.jsonl", "--task", "rating", "--out", place / "data")
@@ -58,20 +58,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_from_the_first_refusal_to_a_pool(place: Path, tmp_path: Path) -> None:
+def test_share_requires_consent_audits_and_adds_to_pool(place: Path, tmp_path: Path) -> None:
     store, pool = place / "store", tmp_path / "pool"
-    asked = ["share", store, "--data", place / "data", "--pool", pool, "--set", "gates.steps=3"]
-    asked += ["--set", "harm.on=false"]
+    share = ["share", store, "--data", place / "data", "--pool", pool, "--set", "gates.steps=3"]
+    share += ["--set", "harm.on=false"]
     two = ["--person", "annabel", "--person", "bartholomew"]
-    said = run(*asked, *two, code=1).stderr
-    assert "no valid consent to scope 'pieces'" in said and not pool.exists()
-    run(*shlex.split(said.strip().split("run: idiolect ")[1]))
-    shown = run(*asked, "--strategy", "most-active").stdout
-    assert shown.count("too few items") == 4 and shown.count("not tried") == 4
+    message = run(*share, *two, code=1).stderr
+    assert "no valid consent to scope 'pieces'" in message and not pool.exists()
+    run(*shlex.split(message.strip().split("run: idiolect ")[1]))
+    shown = run(*share, "--strategy", "most-active").stdout
+    assert shown.count("too few items") == 4 and shown.count("not measured") == 4
     assert re.search("refused +2 people: annabel, bartholomew\n", shown)
     assert "0 sharers" in shown
     assert "train with the do-no-harm gate" in re.sub(r"\s+", " ", shown)
-    passed = [*asked, "--strategy", "most-active", "--set", "leakage.unmeasured=pass"]
+    passed = [*share, "--strategy", "most-active", "--set", "leakage.unmeasured=pass"]
     done = run_json(*passed, "--sharers", "1", "--ratio", "0.5", "--seed", "3")
     (finding,) = done["findings"]
     assert (finding["person"], finding["outcome"]) == ("annabel", "shared")
@@ -80,7 +80,7 @@ def test_from_the_first_refusal_to_a_pool(place: Path, tmp_path: Path) -> None:
     assert head["settings"]["gates"]["steps"] == 3
     shown = run(*passed).stdout
     assert re.search(r"shared +1 person\n", shown)
-    assert re.search(r"in the pool before +1 person\n", shown) and "2 sharers" in shown
+    assert re.search(r"already in the pool +1 person\n", shown) and "2 sharers" in shown
     report = json.loads(Path(done["report"]).read_text())["content"]
     assert [one["shared"] for one in report["people"]] == [True, True]
     everything = b"".join(p.read_bytes() for p in pool.rglob("*") if p.is_file())
@@ -88,7 +88,7 @@ def test_from_the_first_refusal_to_a_pool(place: Path, tmp_path: Path) -> None:
     assert b"Film" not in everything
 
 
-def test_a_pool_is_reported_on_with_whom_it_helps(place: Path, tmp_path: Path) -> None:
+def test_pool_reports_use_by_recipes(place: Path, tmp_path: Path) -> None:
     store, pool, out = tmp_path / "store", tmp_path / "pool", tmp_path / "report"
     shutil.copytree(place / "store", store)
     two = ["--person", "annabel", "--person", "bartholomew"]
@@ -112,7 +112,7 @@ def test_a_pool_is_reported_on_with_whom_it_helps(place: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         (["--ratio", "1.5"], 2, "ratio: must be above 0"),
         (["--sharers", "0"], 2, "0 is not in the range"),
@@ -123,9 +123,9 @@ def test_a_pool_is_reported_on_with_whom_it_helps(place: Path, tmp_path: Path) -
         (["--person", "eve"], 1, "no person named 'eve' among its 3 people"),
     ],
 )
-def test_what_cannot_be_shared_is_explained(
-    place: Path, tmp_path: Path, options: list[str], code: int, said: str
+def test_share_explains_refusals(
+    place: Path, tmp_path: Path, options: list[str], code: int, message: str
 ) -> None:
-    asked = ["share", place / "store", "--data", place / "data", "--pool", tmp_path / "pool"]
-    assert said in run(*asked, *options, code=code).stderr
+    share = ["share", place / "store", "--data", place / "data", "--pool", tmp_path / "pool"]
+    assert message in run(*share, *options, code=code).stderr
     assert not (tmp_path / "pool").exists()

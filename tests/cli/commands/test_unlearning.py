@@ -1,4 +1,4 @@
-"""``idiolect unlearn`` from files to artifacts, on a tiny model and invented places."""
+"""``idiolect unlearn`` on a tiny base model and made-up facts."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def run(*arguments: str | Path, code: int = 0) -> Result:
     return result
 
 
-def files_of(folder: Path) -> Mapping[str, bytes]:
+def read_files(folder: Path) -> Mapping[str, bytes]:
     return {p.name: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two bases, both sets, a store of one person's adapter, and that exported."""
+    """Two base models, both sets, a store with one person's adapter, and its export."""
     from idiolect import api
     from idiolect.history.write import write_dataset
 
@@ -67,43 +67,45 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def asked(place: Path, target: str | Path, out: Path, *more: str | Path) -> list[str | Path]:
+def make_arguments(
+    place: Path, target: str | Path, out: Path, *more: str | Path
+) -> list[str | Path]:
     sets = ["--forget", place / "go.jsonl", "--retain", place / "stay.jsonl"]
     return ["unlearn", target, *sets, "--out", out, *QUICK, *more]
 
 
-def test_a_base_becomes_a_base(place: Path, tmp_path: Path) -> None:
-    """It loads, names its parent and how it was made, says nothing of what went, and is the same
-    bytes the second time; nothing in it is the delta."""
+def test_unlearn_of_base_writes_reproducible_base(place: Path, tmp_path: Path) -> None:
+    """The new base loads. Its manifest names the parent and the method, but contains no text of the
+    forget set. A second run gives the same bytes. The folder does not contain the delta."""
     out, again = tmp_path / "out", tmp_path / "again"
-    shown = run(*asked(place, place / "base", out)).stdout
-    assert "3 pairs" in shown and "method     sku, scale" in shown
-    done = json.loads(run(*asked(place, place / "base", again, "--json")).stdout)
-    assert files_of(out) == files_of(again)
+    shown = run(*make_arguments(place, place / "base", out)).stdout
+    assert "3 pairs" in shown and "method      sku, scale" in shown
+    done = json.loads(run(*make_arguments(place, place / "base", again, "--json")).stdout)
+    assert read_files(out) == read_files(again)
     assert (done["kind"], done["method"], done["steps"]) == ("base", "sku", 3)
     assert done["after"]["retain_perplexity"] <= 1.05 * done["before"]["retain_perplexity"]
     old, new = load_base(place / "base"), load_base(out)
     assert old.identity != new.identity and new.name == "base-sku"
     manifest = Manifest.load(out, "base")
     assert manifest.config["parent"] == old.identity
-    (made,) = manifest.config["unlearned"]
-    assert made["config"]["train"]["steps"] == 3 and "npo" not in made["config"]
-    assert made["forget"]["pairs"] == 3 and len(made["forget"]["sha256"]) == 64
-    assert made["scale"] == done["scale"]
+    (record,) = manifest.config["unlearned"]
+    assert record["config"]["train"]["steps"] == 3 and "npo" not in record["config"]
+    assert record["forget"]["pairs"] == 3 and len(record["forget"]["sha256"]) == 64
+    assert record["scale"] == done["scale"]
     text = (out / Manifest.NAME).read_text()
     assert "Orlond" not in text and "ferry" not in text
-    assert set(files_of(out)) == {*files_of(place / "base"), Manifest.NAME}
+    assert set(read_files(out)) == {*read_files(place / "base"), Manifest.NAME}
     third = tmp_path / "third"
-    run(*asked(place, out, third, "--method", "npo"))
+    run(*make_arguments(place, out, third, "--method", "npo"))
     assert len(Manifest.load(third, "base").config["unlearned"]) == 2
 
 
-def test_an_adapter_becomes_an_adapter(place: Path, tmp_path: Path) -> None:
-    """Out of its folder or out of the store: the same bytes, for the same base."""
+def test_unlearn_of_adapter_writes_adapter(place: Path, tmp_path: Path) -> None:
+    """The adapter's folder and the store as the target give the same bytes."""
     base = place / "base"
-    run(*asked(place, place / "exported", tmp_path / "a", "--base", base))
-    run(*asked(place, place / "store", tmp_path / "b", "--person", "ann"))
-    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+    run(*make_arguments(place, place / "exported", tmp_path / "a", "--base", base))
+    run(*make_arguments(place, place / "store", tmp_path / "b", "--person", "ann"))
+    assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
     loaded = load_base(base, dtype="float32")
     gone = require_lora(load_peft(tmp_path / "a", loaded))
     kept = require_lora(load_peft(place / "exported", loaded))
@@ -116,7 +118,7 @@ def test_an_adapter_becomes_an_adapter(place: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "more", "code", "said"),
+    ("target", "more", "code", "message"),
     [
         (
             "base",
@@ -141,72 +143,75 @@ def test_an_adapter_becomes_an_adapter(place: Path, tmp_path: Path) -> None:
         ("no-such", [], 1, "no-such"),
     ],
 )
-def test_what_is_refused_leaves_nothing(
+def test_unlearn_refusal_leaves_nothing(
     place: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     target: str,
     more: list[str],
     code: int,
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(place)
     Path("odd.csv").write_text("a,b\nx,y\n")
     Path("empty.jsonl").write_text("")
-    before = files_of(place / "base")
+    before = read_files(place / "base")
     out = tmp_path / "out"
-    where = f"./{target}"
-    result = run(*asked(place, where, out, *more), code=code)
-    assert said in result.stderr and result.stdout == ""
-    assert list(tmp_path.iterdir()) == [] and files_of(place / "base") == before
+    result = run(*make_arguments(place, f"./{target}", out, *more), code=code)
+    assert message in result.stderr and result.stdout == ""
+    assert list(tmp_path.iterdir()) == [] and read_files(place / "base") == before
 
 
-def test_what_is_there_is_not_written_over(place: Path, tmp_path: Path) -> None:
+def test_unlearn_does_not_overwrite_folder(place: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
-    assert "already exists" in run(*asked(place, place / "base", tmp_path), code=2).stderr
+    assert "already exists" in run(*make_arguments(place, place / "base", tmp_path), code=2).stderr
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_all_weights_of_a_base(place: Path, tmp_path: Path) -> None:
+def test_unlearn_with_full_parameters_changes_all_weights(place: Path, tmp_path: Path) -> None:
     full = ("--set", "parameters=full", "--set", "train.rate=1e-3", "--scale", "1", "--guard", "99")
-    asking = [a for a in asked(place, place / "base", tmp_path / "out", *full) if a != "0.02"]
-    asking.remove("--rate")
-    done = json.loads(run(*asking, "--json").stdout)
+    arguments = [
+        a for a in make_arguments(place, place / "base", tmp_path / "out", *full) if a != "0.02"
+    ]
+    arguments.remove("--rate")
+    done = json.loads(run(*arguments, "--json").stdout)
     assert done["scale"] == 1.0
     old, new = (load_base(f, dtype="float32").model for f in (place / "base", tmp_path / "out"))
     moved = [n for n, t in old.named_parameters() if not torch.equal(t, new.get_parameter(n))]
     assert any("embed" in n for n in moved) and any("norm" in n for n in moved)
 
 
-def test_methods_in_the_help_are_those_there_are() -> None:
+def test_unlearn_methods_equal_registry() -> None:
     assert unlearn.METHODS == METHOD_NAMES
 
 
 @pytest.mark.parametrize("method", [None, *METHOD_NAMES])
-def test_a_method_has_a_rate_and_steps_of_its_own(
+def test_unlearn_method_sets_own_rate_and_steps(
     method: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from idiolect import api
     from idiolect.errors import UsageError
 
-    seen: list[Any] = []
+    configs: list[Any] = []
 
-    def taken(request: api.UnlearnRequest, **more: Any) -> Any:
-        seen.append(request.config)
-        raise UsageError("that is enough")
+    def record_config(request: api.UnlearnRequest, **more: Any) -> Any:
+        configs.append(request.config)
+        raise UsageError("stop here")
 
-    monkeypatch.setattr(api, "unlearn", taken)
+    monkeypatch.setattr(api, "unlearn", record_config)
     sets = ("--forget", "pyrit", "--retain", "truthfulqa", "--out", tmp_path / "out")
     run("unlearn", "default", *sets, *(("--method", method) if method else ()), code=2)
-    (config,) = seen
+    (config,) = configs
     assert config.method == method or (method is None and config.method == "sku")
     own = config.selected_method
     assert (config.train.rate, config.train.steps) == (own.rate, own.steps)
 
 
-def test_scale_auto_wins_over_a_file(place: Path, tmp_path: Path) -> None:
+def test_unlearn_scale_auto_overrides_file(place: Path, tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("scale = 900.0\n")
     more = ("--config", file, "--scale", "auto", "--json")
-    done: Any = json.loads(run(*asked(place, place / "base", tmp_path / "out", *more)).stdout)
+    done: Any = json.loads(
+        run(*make_arguments(place, place / "base", tmp_path / "out", *more)).stdout
+    )
     assert done["scale"] != 900

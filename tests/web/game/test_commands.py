@@ -129,7 +129,7 @@ def test_nyms_report_measures_agreement_and_precision(tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     said = run_nyms(["report", "--out", str(out)]).stdout
     assert "6 players, 12 rounds, 3 votes" in said
-    assert "How far players agree" in said and "5–9 players" in said
+    assert "Agreement between players" in said and "5–9 players" in said
     found: dict[str, Any] = json.loads(out.read_text())
     assert found["agreement"]["hyponyms"]["alpha"] > 0.5
     assert found["relations"]["hyponyms"] == {

@@ -1,1 +1,1 @@
-"""The commands, one module each."""
+"""One module per command; each defines a click command called ``<module>_command``."""

@@ -1,4 +1,4 @@
-"""``idiolect adapt``: teach the base model a task on other people."""
+"""``idiolect adapt``: adapt the base model to a task on other people's data."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from idiolect.cli.progress import progress_listener
 
 @click.command("adapt")
 @data_argument
-@out_option("The folder for the new base model.")
+@out_option("Folder for the new base model.")
 @base_option
-@people_options("Learn from this person only.")
-@exclude_options("Never learn from this person, nor from their items in others' histories.")
+@people_options("Train on this person only.")
+@exclude_options("Exclude this person, and their items in other people's histories.")
 @profiles_option
 @config_options(
     rate="train.rate",
@@ -41,23 +41,24 @@ from idiolect.cli.progress import progress_listener
     device="device",
 )
 @json_option
-def command(
+def adapt_command(
     data: Path,
     out: Path,
     base: str,
     people: tuple[str, ...],
     exclude: tuple[str, ...],
     profiles: Path | None,
-    wanted: ConfigOverrides,
+    overrides: ConfigOverrides,
     as_json: bool,
 ) -> None:
-    """Teach the base model a task on other people.
+    """Adapt the base model to a task on other people's data.
 
-    Trains one adapter on the queries of people in DATA, merges it into the base model, and writes
-    the result to --out as a base model of its own. Personal adapters are then trained on that one
-    (`idiolect personalize --base OUT`), and learn what is personal instead of what the task is.
-    People whom you will evaluate on must not take part: name them with --exclude. People of the
-    dataset's test split never do.
+    Trains one adapter on the queries of the people in DATA, merges it into the base model, and
+    writes the result to --out as a new base model. Train personal adapters on that one (`idiolect
+    personalize --base OUT`): they then learn what is personal instead of what the task is.
+
+    Exclude the people whom you will evaluate on with --exclude. People of the dataset's test split
+    are always excluded.
 
     \b
     $ idiolect adapt data/films --exclude-file testers.txt --out film-base
@@ -65,12 +66,12 @@ def command(
     from idiolect import api
 
     with progress_listener() as listener:
-        made = api.adapt(
+        summary = api.adapt(
             api.AdaptRequest(
                 data=data,
                 out=out,
                 base=base,
-                config=add_profiles_setting(wanted, profiles).build_config(api.AdaptConfig),
+                config=add_profiles_setting(overrides, profiles).build_config(api.AdaptConfig),
                 people=people,
                 exclude=exclude,
                 profiles=profiles,
@@ -78,17 +79,19 @@ def command(
             listener=listener,
         )
     if as_json:
-        print_json(made)
+        print_json(summary)
         return
+    # Labels and values, then one line for each reason why items were left out.
     facts = {
-        "base model": made.out,
-        "made from": base,
-        "identity": made.identity[:16],
-        "learned from": f"{format_count(made.people, 'person', 'people')}, "
-        f"{format_count(made.items, 'item')} ({format_count(made.examples, 'different question')})",
-        "tokens": f"{made.tokens:,}",
-        "time": format_duration(made.seconds),
+        "base model": summary.out,
+        "adapted from": base,
+        "identity": summary.identity[:16],
+        "trained on": f"{format_count(summary.people, 'person', 'people')}, "
+        f"{format_count(summary.items, 'item')} "
+        f"({format_count(summary.examples, 'different question')})",
+        "tokens": f"{summary.tokens:,}",
+        "time": format_duration(summary.seconds),
     }
-    for reason, number in made.left_out.items():
+    for reason, number in summary.left_out.items():
         facts[f"left out: {reason}"] = f"{number:,}"
     print_pairs(facts)

@@ -1,8 +1,7 @@
-"""``idiolect assemble``: adapters for newcomers out of a pool of pieces, without training."""
+"""``idiolect assemble``: adapters for target users from a pool of pieces, without training."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from idiolect.cli.commands.personalize import format_people
 from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import (
     PATH_TYPE,
+    add_settings,
     config_options,
     data_argument,
     json_option,
@@ -29,42 +29,47 @@ if TYPE_CHECKING:
 
 @click.command("assemble")
 @data_argument
-@click.option("--pool", type=PATH_TYPE, required=True, help="The pool, made by idiolect share.")
-@out_option("Folder of the recipes; made where it is missing.")
+@click.option(
+    "--pool", type=PATH_TYPE, required=True, help="Folder of the pool (made by idiolect share)."
+)
+@out_option("Folder for the recipes; created if it is missing.")
 @store_base_option
-@people_options("Assemble for this person only.")
+@people_options("Assemble an adapter for this person only.")
 @click.option(
     "--by",
     type=click.Choice(["likelihood", "gates"]),
-    help="Whole adapters by how well they predict the history's answers (the default), or pieces, "
-    "module by module, by the gates that fit: faster, and as the Per-Pcs paper does.",
+    help="Select whole adapters by the likelihood of the history's answers, or pieces of each "
+    "module by their gates (faster, as in the Per-Pcs paper).  [default: likelihood]",
 )
-@click.option("--top-k", type=int, metavar="K", help="Sharers, or pieces a module.  [default: 3]")
+@click.option(
+    "--top-k",
+    type=int,
+    metavar="K",
+    help="Number of sharers, or of pieces per module.  [default: 3]",
+)
 @click.option(
     "--top-p",
     type=float,
     metavar="P",
-    help="By gates, instead: the fewest pieces whose weights reach P.",
+    help="With gates, instead of --top-k: the fewest pieces whose weights reach P.",
 )
-@click.option("--sample", is_flag=True, help="By gates: draw pieces by weight.")
+@click.option("--sample", is_flag=True, help="With gates: sample the pieces by weight.")
 @click.option(
-    "--temperature", type=float, metavar="T", help="Above 1 weights are more alike.  [default: 1]"
+    "--temperature", type=float, metavar="T", help="Above 1, weights are more even.  [default: 1]"
 )
 @click.option(
-    "--recent-k", type=int, metavar="N", help="Look at the latest N items alone.  [default: all]"
+    "--recent-k", type=int, metavar="N", help="Use only the latest N items.  [default: all]"
 )
 @click.option(
     "--aggregate",
     type=click.Choice(["delta", "factors"]),
-    help="By gates: sum the pieces' updates (the default), or A and B each: a third of the rank, "
-    "and another update.",
+    help="With gates: sum the pieces' updates, or their A and B factors separately (a third of the "
+    "rank, and a different update).  [default: delta]",
 )
-@click.option(
-    "--no-wait", is_flag=True, help="Fail at once where another process writes the recipes."
-)
+@click.option("--no-wait", is_flag=True, help="Fail at once if another process writes the recipes.")
 @config_options(seed="assemble.seed", dtype="dtype", device="device")
 @json_option
-def command(
+def assemble_command(
     data: Path,
     pool: Path,
     out: Path,
@@ -78,26 +83,31 @@ def command(
     recent_k: int | None,
     aggregate: str | None,
     no_wait: bool,
-    wanted: ConfigOverrides,
+    overrides: ConfigOverrides,
     as_json: bool,
 ) -> None:
-    """Put together adapters for newcomers, without training.
+    """Assemble adapters for target users from a pool, without training.
 
-    For each person in DATA the sharers who would most probably have answered as they did are
-    chosen, and weighted by that; with --by gates, for each module the pieces whose gates fit the
-    history best. What is kept of that is a recipe, some 2 KB a person; `predict`,
-    `export` and `personalize --pieces` take the folder --out as they take one of adapters, and
-    make the adapter where it is wanted. Run it again at any time: it goes on after an interruption,
-    and later makes only the recipes of people whose history has changed, or all where settings or
-    the pool have. People without a usable item are served by the base model, and named.
+    For each person in DATA, selects the sharers whose adapters give the highest likelihood to the
+    answers in the person's history, and weights them by it. With --by gates, selects for each
+    module the pieces whose gates fit the history best (Per-Pcs).
+
+    The result is a recipe of about 2 KB for each person. `predict`, `export` and `personalize
+    --pieces` accept the folder --out like a folder of adapters, and assemble an adapter when they
+    need it.
+
+    Run it again at any time: it resumes after an interruption, and later makes only the recipes of
+    people whose history has changed, or all recipes if the settings or the pool have changed. The
+    base model serves people without a usable item; they are listed.
 
     \b
-    $ idiolect assemble data/newcomers --pool pool --out recipes
+    $ idiolect assemble data/new --pool pool --out recipes
     $ idiolect predict recipes --person ann --input "Heat (1995)"
     """
     from idiolect import api
 
-    said = {
+    # The options set fields of the config's table `assemble`; None keeps the field's value.
+    values: dict[str, object] = {
         "by": by,
         "top_k": top_k,
         "top_p": top_p,
@@ -106,38 +116,39 @@ def command(
         "recent_k": recent_k,
         "aggregate": aggregate,
     }
-    more = [(f"assemble.{name}", value) for name, value in said.items() if value is not None]
-    wanted = replace(wanted, settings=(*wanted.settings, *more))
+    overrides = add_settings(overrides, {f"assemble.{name}": v for name, v in values.items()})
     with progress_listener() as listener:
-        done = api.assemble(
+        summary = api.assemble(
             api.AssembleRequest(
                 data=data,
                 pool=pool,
                 out=out,
                 base=base,
-                config=wanted.build_config(api.RecipeConfig),
+                config=overrides.build_config(api.RecipeConfig),
                 people=people,
                 wait=not no_wait,
             ),
             listener=listener,
         )
     if as_json:
-        print_json(done)
+        print_json(summary)
     else:
-        print_pairs(summarize_assembly(done))
+        print_pairs(summarize_assembly(summary))
 
 
-def summarize_assembly(done: AssembleSummary) -> dict[str, str]:
-    """The run in lines; people are named where they do not get what was asked for."""
+def summarize_assembly(summary: AssembleSummary) -> dict[str, str]:
+    """Return the run as labels and values; people without an assembled adapter are listed."""
     facts = {
-        "assembled": format_count(len(done.assembled), "person", "people"),
-        "unchanged": format_count(len(done.unchanged), "person", "people"),
+        "assembled": format_count(len(summary.assembled), "person", "people"),
+        "unchanged": format_count(len(summary.unchanged), "person", "people"),
     }
-    if done.no_items:
-        facts["base: no usable item"] = format_people(done.no_items)
-    if done.unusable_items:
-        facts["left out"] = f"{format_count(done.unusable_items, 'item')} (no answer, or too long)"
-    facts["pool"] = format_count(done.sharers, "sharer")
-    facts["recipes"] = str(done.recipes)
-    facts["time"] = format_duration(done.seconds)
+    if summary.no_items:
+        facts["base: no usable item"] = format_people(summary.no_items)
+    if summary.unusable_items:
+        facts["skipped"] = (
+            f"{format_count(summary.unusable_items, 'item')} (no answer, or too long)"
+        )
+    facts["pool"] = format_count(summary.sharers, "sharer")
+    facts["recipes"] = str(summary.recipes)
+    facts["time"] = format_duration(summary.seconds)
     return facts

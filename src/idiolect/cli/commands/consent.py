@@ -1,4 +1,4 @@
-"""``idiolect consent``: who agrees that what is made of their adapter is shared."""
+"""``idiolect consent``: record, revoke or list consent to sharing."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 @click.command("consent")
 @store_argument
-@people_options("Who agrees, or with --revoke takes it back.")
+@people_options("Id of the person who consents, or with --revoke revokes.")
 @click.option(
     "--scope",
     type=click.Choice(["pieces", "mean"]),
-    help="To what: 'pieces' of the adapter in a pool, or the adapter in a 'mean' of many.",
+    help="'pieces' of the adapter go into a pool, or the adapter into a 'mean' of several.",
 )
 @click.option(
     "--until",
     type=click.DateTime(["%Y-%m-%d"]),
     metavar="DATE",
-    help="The last day on which it holds (UTC), e.g. 2030-12-31; without it there is no end.",
+    help="Last valid day (UTC), e.g. 2030-12-31.  [default: no end]",
 )
-@click.option("--revoke", is_flag=True, help="Take the consent back.")
+@click.option("--revoke", is_flag=True, help="Revoke the consent.")
 @json_option
-def command(
+def consent_command(
     store: Path,
     people: tuple[str, ...],
     scope: Scope | None,
@@ -42,12 +42,14 @@ def command(
     revoke: bool,
     as_json: bool,
 ) -> None:
-    """Record who agrees to share, or list it.
+    """Record, revoke or list consent to sharing.
 
-    STORE is a folder of adapters made by `idiolect personalize`. Nothing made of a person's adapter
-    is shared unless they agreed to that scope; the last word counts. Taking it back stops what
-    would be shared from then on; what was made before is not changed (pieces in a pool: `idiolect
-    withdraw`). Without --person everyone's consents are listed.
+    STORE is a folder of adapters made by `idiolect personalize`. Nothing that is made from a
+    person's adapter is shared unless the person has consented to that scope. The latest entry
+    counts. Without --person, all consents are listed.
+
+    Revoking stops future sharing. It does not change what was made before; to remove pieces from a
+    pool, use `idiolect withdraw`.
 
     \b
     $ idiolect consent raters --person ann --person ben --scope mean --until 2030-12-31
@@ -56,11 +58,12 @@ def command(
     """
     from idiolect import api
 
-    asked = scope is not None or until is not None or revoke
-    if not people and asked:
-        raise UsageError("name whose consent it is: --person ID, or --people-file FILE")
+    # Without people the command lists consents, so no other option makes sense.
+    changes = scope is not None or until is not None or revoke
+    if not people and changes:
+        raise UsageError("no person given: name them with --person ID or --people-file FILE")
     if people and scope is None:
-        raise UsageError("say to what: --scope pieces, or --scope mean")
+        raise UsageError("no scope given: add --scope pieces or --scope mean")
     last_day = until.date() if until else None
     with redirect_stdout_to_stderr():
         if scope is None:
@@ -76,22 +79,23 @@ def command(
         return
     if found or not people:
         _print_consents(found)
-    lacking = sorted(set(people) - {consent.person for consent in found})
-    if lacking:
-        click.echo(f"had given none: {', '.join(lacking)}")
+    # Revoking a consent that was never given records nothing.
+    without = sorted(set(people) - {consent.person for consent in found})
+    if without:
+        click.echo(f"no consent to revoke: {', '.join(without)}")
 
 
 def _print_consents(found: Sequence[Consent]) -> None:
     if not found:
-        click.echo("nobody's consent is recorded")
+        click.echo("no consents are recorded")
         return
     rows = [
         (c.person, c.scope, c.since[:10], c.until or "no end", _describe_validity(c)) for c in found
     ]
-    print_table(("who", "scope", "since", "until", "valid"), rows)
+    print_table(("person", "scope", "since", "until", "valid"), rows)
 
 
 def _describe_validity(consent: Consent) -> str:
     if consent.revoked:
-        return f"no, taken back on {consent.revoked[:10]}"
-    return "yes" if consent.valid else "no, has ended"
+        return f"no, revoked on {consent.revoked[:10]}"
+    return "yes" if consent.valid else "no, expired"

@@ -1,4 +1,4 @@
-"""``idiolect demo``: the whole way on real people, in minutes."""
+"""``idiolect demo``: train and compare adapters on real people, in minutes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from idiolect.cli.progress import progress_listener
     type=PATH_TYPE,
     default=Path("demo"),
     show_default=True,
-    help="The folder for the report.",
+    help="Folder for the report.",
 )
 @click.option(
     "--people",
     type=click.IntRange(min=1),
     metavar="N",
-    help="People of each kind; else 8 who rate films and 4 who chat.",
+    help="Number of people per dataset.  [default: 8 for films, 4 for chats]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
 @json_option
-def command(out: Path, people: int | None, seed: int, as_json: bool) -> None:
-    """The whole way on real people, in minutes.
+def demo_command(out: Path, people: int | None, seed: int, as_json: bool) -> None:
+    """Train and compare adapters on real people, in minutes.
 
-    Takes people who rated films (MovieLens) and people who chatted (chitchat), at most their last
-    40 items, trains an adapter for each, and asks the base model, the base model with retrieval,
-    and the personal model for what was held back. Nothing is fixed beforehand: where the personal
-    model does not win, it says so.
+    Takes people who rated films (MovieLens) and people who chatted (chitchat), at most the last 40
+    items of each, and trains an adapter for each person. Then compares the base model, the base
+    model with retrieval, and the personal model on held-out items. The outcome is not fixed: the
+    report says so if the personal model does not win.
 
     \b
     $ idiolect demo
@@ -42,5 +42,5 @@ def command(out: Path, people: int | None, seed: int, as_json: bool) -> None:
     from idiolect import api
 
     with progress_listener() as listener:
-        found = api.demo(out, people=people, seed=seed, listener=listener)
-    report_tables.print_report(found, out, as_json=as_json)
+        report = api.demo(out, people=people, seed=seed, listener=listener)
+    report_tables.print_report(report, out, as_json=as_json)

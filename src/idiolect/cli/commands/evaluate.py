@@ -1,4 +1,4 @@
-"""``idiolect evaluate``: methods side by side on the same people and questions."""
+"""``idiolect evaluate``: compare methods on the same people and questions."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
 
 METHODS = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
-"""Named here too, since reading them from the evaluation would load torch for ``--help``."""
+"""The names of all methods, repeated here because the registry of methods imports torch."""
 
 
 @click.command("evaluate")
 @data_argument
-@out_option("The folder for report.json, report.html and the pictures.")
+@out_option("Folder for report.json, report.html and the figures.")
 @base_option
 @click.option(
-    "--rag-base", metavar="MODEL", help="A base adapted with retrieval, for methods that retrieve."
+    "--rag-base",
+    metavar="MODEL",
+    help="Base model adapted with retrieval, for methods that retrieve.",
 )
 @click.option(
-    "--pag-base", metavar="MODEL", help="A base adapted with profiles, for methods that use them."
+    "--pag-base",
+    metavar="MODEL",
+    help="Base model adapted with profiles, for methods that use them.",
 )
 @click.option(
     "--method",
@@ -41,7 +45,7 @@ METHODS = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
     help=f"One of {', '.join(METHODS)}. Repeatable.  [default: base, rag, oppu]",
 )
 @click.option(
-    "--people", "number", type=click.IntRange(min=1), metavar="N", help="So many people, drawn."
+    "--people", "number", type=click.IntRange(min=1), metavar="N", help="Sample N people."
 )
 @people_options("Evaluate on this person.")
 @config_options(
@@ -56,7 +60,7 @@ METHODS = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
     device="device",
 )
 @json_option
-def command(
+def evaluate_command(
     data: Path,
     out: Path,
     base: str,
@@ -65,15 +69,16 @@ def command(
     methods: tuple[str, ...],
     number: int | None,
     people: tuple[str, ...],
-    wanted: ConfigOverrides,
+    overrides: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Compare methods on the same people and questions.
 
-    DATA is a dataset folder. Each person's latest items, or the dataset's own queries, are asked of
-    every method; personal adapters are trained on what came before. Prints each method's score with
-    its interval, its gain over the base model, and what may be concluded. Run it again after an
-    interruption and it goes on.
+    DATA is a dataset folder. The questions are each person's latest items, or the dataset's own
+    queries; personal adapters are trained on the earlier items. Prints each method's score with its
+    confidence interval, its gain over the base model, and conclusions.
+
+    Run it again after an interruption, and it resumes.
 
     \b
     $ idiolect evaluate data/films --people 60 --out report
@@ -81,10 +86,13 @@ def command(
     """
     from idiolect import api
 
+    # --people N and --person ID both set the request's `people`.
     if number and people:
-        raise click.UsageError("--people draws people, --person names them: give one")
+        raise click.UsageError(
+            "--people samples people and --person names them: give only one of them"
+        )
     with progress_listener() as listener:
-        found = api.evaluate(
+        report = api.evaluate(
             api.EvaluateRequest(
                 data=data,
                 out=out,
@@ -93,8 +101,8 @@ def command(
                 pag_base=pag_base,
                 methods=methods,
                 people=number or people,
-                config=wanted.build_config(api.EvaluateConfig),
+                config=overrides.build_config(api.EvaluateConfig),
             ),
             listener=listener,
         )
-    report_tables.print_report(found, out, as_json=as_json)
+    report_tables.print_report(report, out, as_json=as_json)

@@ -1,4 +1,4 @@
-"""``idiolect export``: one person's adapter in a format that other tools read."""
+"""``idiolect export``: write one person's adapter in a format that other tools read."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from idiolect.cli.progress import redirect_stdout_to_stderr
 @click.command("export")
 @store_argument
 @person_option
-@out_option("The folder to make.")
+@out_option("Folder to write.")
 @click.option(
-    "--format", type=click.Choice(["peft"]), default="peft", show_default=True, help="The format."
+    "--format", type=click.Choice(["peft"]), default="peft", show_default=True, help="File format."
 )
 @click.option(
     "--on",
     type=click.Choice(["base", "public"]),
     default="base",
     show_default=True,
-    help="Which base model it is for: the store's own one, or the public one that this was "
-    "task-adapted from (then the task's adapter is put into it).",
+    help="Target base model: the store's own, or the public one it was adapted from (adds the task "
+    "adapter).",
 )
 @store_base_option
 @pool_moved_option
 @json_option
-def command(
+def export_command(
     store: Path,
     person: str,
     out: Path,
@@ -47,18 +47,21 @@ def command(
     pool: Path | None,
     as_json: bool,
 ) -> None:
-    """Hand out one person's adapter in PEFT's format.
+    """Write one person's adapter in PEFT's format.
 
     STORE is a folder of adapters made by `idiolect personalize`, or of recipes made by `idiolect
-    assemble`. Writes adapter_config.json and adapter_model.safetensors, which PEFT, vLLM and others
-    load. The adapter is made of the person's own words: treat it like them. Where it is made of
-    pieces, its manifest names the pool and, by pseudonym, the sharers.
+    assemble`. Writes adapter_config.json and adapter_model.safetensors, which PEFT, vLLM and other
+    tools load.
+
+    The adapter is derived from the person's own words: protect it like them. If it was assembled
+    from pieces, its manifest names the pool and the sharers' pseudonyms.
 
     \b
     $ idiolect export mine --person me --out my-adapter
     """
     from idiolect import api
 
+    # Libraries print on stdout while they load the base model.
     with redirect_stdout_to_stderr():
         folder = api.export(
             api.ExportRequest(
@@ -68,4 +71,4 @@ def command(
     if as_json:
         print_json({"person": person, "format": format, "on": on, "folder": folder})
     else:
-        click.echo(f"the adapter of {person} lies in {folder}")
+        click.echo(f"wrote the adapter of {person} to {folder}")

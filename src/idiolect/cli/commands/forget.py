@@ -1,4 +1,4 @@
-"""``idiolect forget``: a person, or some of their records, gone from everywhere."""
+"""``idiolect forget``: delete a person, or some of their records, everywhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import (
     PATH_TYPE,
+    add_settings,
     config_options,
     data_argument,
     json_option,
@@ -25,33 +26,34 @@ if TYPE_CHECKING:
     from idiolect.erasure.receipt import Receipt
 
 MAX_ROWS = 60
-"""Rows of the table; --json holds all."""
+"""Maximum number of rows in the table; ``--json`` prints all."""
+MAX_NAMED_PLACES = 8
+"""Number of places that the error message names."""
 
 
 @click.command("forget")
 @data_argument
 @click.argument("adapters", type=PATH_TYPE)
-@click.option("--person", required=True, metavar="ID", help="Who is to be forgotten.")
+@click.option("--person", required=True, metavar="ID", help="Id of the person.")
 @click.option(
     "--records",
     multiple=True,
     metavar="ID|FILE",
-    help="Forget these records of theirs only: an id, or a file with ids, one a line (or JSON "
-    "lines with an id). Repeatable.",
+    help="Delete only this record: an id, or a file of ids (one per line, or JSON lines with an "
+    "id). Repeatable.",
 )
 @click.option(
     "--gone",
     type=PATH_TYPE,
     metavar="FILE",
-    help="Take out of their adapter what these prompts and responses say, which it was trained on "
-    "and DATA holds no more.",
+    help="File of prompts and responses to remove from the adapter, if DATA no longer holds them.",
 )
 @click.option(
     "--bound",
     type=float,
     metavar="R",
-    help="How many times its value the perplexity on their other items may become, with --gone.  "
-    "[default: 1.05]",
+    help="With --gone: maximum factor by which perplexity on the other items may rise.  [default: "
+    "1.05]",
 )
 @click.option(
     "--in",
@@ -59,26 +61,27 @@ MAX_ROWS = 60
     multiple=True,
     type=PATH_TYPE,
     metavar="FOLDER",
-    help="Where to look for what holds or was made of their words; without it, the folders that "
-    "DATA and ADAPTERS lie in. Repeatable.",
+    help="Folder to search. Repeatable.  [default: the parent folders of DATA and ADAPTERS]",
 )
 @click.option(
     "--no-rebuild",
     is_flag=True,
-    help="Take away what others have that followed from their words, instead of making it anew.",
+    help="Remove other people's artifacts that depend on these words instead of rebuilding them.",
 )
 @click.option(
     "--keep-joint",
     is_flag=True,
-    help="Leave records that are others' as well (a co-authored paper) in these others' histories.",
+    help="Keep records shared with other people (co-authored papers) in their histories.",
 )
-@click.option("--verify", is_flag=True, help="Look through every byte of the folders afterwards.")
-@click.option("--dry-run", is_flag=True, help="Say what there is, and change nothing.")
+@click.option("--verify", is_flag=True, help="Search every byte of the folders afterwards.")
+@click.option("--dry-run", is_flag=True, help="Report what would be deleted, and change nothing.")
 @profiles_option
-@click.option("--base", metavar="MODEL", help="Where the base model lies now, if it has moved.")
+@click.option(
+    "--base", metavar="MODEL", help="Current location of the base model, if it has moved."
+)
 @config_options(seed="train.seed")
 @json_option
-def command(
+def forget_command(
     data: Path,
     adapters: Path,
     person: str,
@@ -92,33 +95,36 @@ def command(
     dry_run: bool,
     profiles: Path | None,
     base: str | None,
-    wanted: ConfigOverrides,
+    overrides: ConfigOverrides,
     as_json: bool,
 ) -> None:
-    """Forget a person, or some of their records, everywhere.
+    """Delete a person, or some of their records, everywhere.
 
-    DATA is the dataset they are in, ADAPTERS the store that has their adapter. With --records the
-    dataset is rewritten without these, and their adapter is trained anew from the base on what is
-    left: the same bytes as if the records had never been there. Without, the whole person goes:
-    rows, words inside others' histories (a line says [removed] there), profile, adapter and copies
-    of it, work in progress, pieces in pools, recipe, exports, reports, and in ledgers the way from
-    them to their pseudonym. What others have that followed from their words (adapters trained on
-    redacted histories, bases adapted on their items, means, recipes of their pieces) is made anew,
-    or taken away, or refused; nobody else's numbers change.
+    DATA is the person's dataset, ADAPTERS the store that holds their adapter. Without --records,
+    the whole person is deleted: rows, words inside other people's histories (replaced by
+    [removed]), profile, adapter and copies of it, work in progress, pieces in pools, recipe,
+    exports, reports, and the link to their pseudonym in ledgers.
 
-    The receipt says what became of what; it names the person. --verify decodes every file below
-    the folders and looks for the id, for texts of 20 characters and more that only they wrote, and
-    for the numbers of their adapter; if anything is left, the command fails and names it. Copies
-    elsewhere are out of reach. After an interruption the same command goes on.
+    With --records, the dataset is rewritten without these records, and the adapter is retrained
+    from the base model on the remaining items: the same bytes as if the records had never existed.
 
-    Records that are gone from DATA already cannot be left out of a training. --gone FILE takes out
-    of the adapter what it still knows of them, by negation (SKU): the prompts, as predict takes
-    them, and responses of FILE are to go, their items in DATA are to stay. The adapter keeps its
-    rank; where what went has not become less likely, or what stays leaves --bound, nothing is
-    changed. All that followed from the adapter goes as with --records. FILE stays: it is yours, and
-    --verify passes it by. Negation is no proof: the exact way is to train them anew without the
-    records, which the next personalize does. --seed, --config and --set say how it is done, as for
-    unlearn.
+    Artifacts of other people that depend on these words (adapters trained on redacted histories,
+    base models adapted on the items, means, recipes with the pieces) are rebuilt, removed, or
+    refused. No other artifacts change.
+
+    The receipt lists what happened to each artifact; it names the person. With --verify, the
+    command decodes every file in the folders and searches for the id, for texts of 20 or more
+    characters that only this person wrote, and for the adapter's numbers. If anything is left, the
+    command fails and names it. Copies elsewhere are out of reach. After an interruption, run the
+    same command again.
+
+    Records that are no longer in DATA cannot be left out of a training run. --gone FILE removes
+    from the adapter what it still knows of them by negation (SKU): the prompts (in the form that
+    `predict` takes) and responses in FILE are the forget set, the person's items in DATA the retain
+    set. The adapter keeps its rank. If the forget set has not become less likely, or the retain set
+    exceeds --bound, nothing is changed. FILE itself is yours to delete; --verify skips it. --seed,
+    --config and --set set the method, as for `unlearn`. Negation is approximate: the exact way is
+    to retrain the adapter, which the next `personalize` does.
 
     \b
     $ idiolect forget data/films raters --person 42 --verify
@@ -128,12 +134,12 @@ def command(
     """
     from idiolect import api
 
-    settings = [*wanted.settings, *([("retain_bound", bound)] if bound is not None else [])]
-    wanted = ConfigOverrides(file=wanted.file, settings=tuple(settings))
-    if gone is None and wanted != ConfigOverrides():
-        raise UsageError("--bound, --seed, --config and --set say how --gone is done; name a FILE")
+    # These settings configure negation only: exact deletion has nothing to tune.
+    overrides = add_settings(overrides, {"retain_bound": bound})
+    if gone is None and overrides != ConfigOverrides():
+        raise UsageError("--bound, --seed, --config and --set require --gone FILE")
     with progress_listener() as listener:
-        done = api.forget(
+        receipt = api.forget(
             api.ForgetRequest(
                 data=data,
                 adapters=adapters,
@@ -144,69 +150,79 @@ def command(
                 base=base,
                 profiles=profiles,
                 config=api.ForgetConfig(rebuild=not no_rebuild, keep_joint=keep_joint),
-                negating=wanted.build_config(api.UnlearnConfig) if gone is not None else None,
+                negating=overrides.build_config(api.UnlearnConfig) if gone is not None else None,
                 verify=verify,
                 dry_run=dry_run,
             ),
             listener=listener,
         )
     if as_json:
-        print_json(done)
+        print_json(receipt)
     else:
-        print_receipt(done)
-    if done.left:
-        places = ", ".join(f"{hit.where} ({hit.what})" for hit in done.left[:8])
-        more = f" and {len(done.left) - 8} more places" if len(done.left) > 8 else ""
+        print_receipt(receipt)
+    # Remains in files that the command may not delete are a failure, with the paths.
+    if receipt.left:
+        named = receipt.left[:MAX_NAMED_PLACES]
+        places = ", ".join(f"{hit.where} ({hit.what})" for hit in named)
+        hidden = len(receipt.left) - len(named)
+        more = f" and {hidden} more places" if hidden else ""
         raise IntegrityError(
-            f"{done.person!r} is not gone yet, since files that are none of ours still hold "
-            f"something: {places}{more}; delete them, or take it out"
+            f"{receipt.person!r} is not completely deleted: files that Idiolect did not write "
+            f"still contain something: {places}{more}; delete these files or edit them"
         )
 
 
-def _collect_ids(said: tuple[str, ...]) -> list[str]:
-    """The ids that were named, and those in files."""
-    out: list[str] = []
-    for name in said:
-        path = Path(name)
-        out += _read_ids(path) if path.is_file() else [name]
-    return out
+def _collect_ids(values: tuple[str, ...]) -> list[str]:
+    """Return the ids that were given, and the ids in the files that were given."""
+    ids: list[str] = []
+    for value in values:
+        path = Path(value)
+        ids += _read_ids(path) if path.is_file() else [value]
+    return ids
 
 
 def _read_ids(path: Path) -> list[str]:
+    """Read ids, one per line; a line may be a JSON object with an ``id``. Raises MissingError."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        told = [json.loads(x)["id"] if x.startswith("{") else x for x in map(str.strip, lines) if x]
+        ids = [json.loads(x)["id"] if x.startswith("{") else x for x in map(str.strip, lines) if x]
     except (OSError, ValueError, KeyError) as error:
         raise MissingError(f"{path}: cannot read the list of records ({error})") from error
-    return [str(one) for one in told]
+    return [str(record) for record in ids]
 
 
-def print_receipt(done: Receipt) -> None:
-    """A table of what became of what, and the run in lines."""
-    if done.effects:
+def print_receipt(receipt: Receipt) -> None:
+    """Print a table of the effects, and the run as labels and values."""
+    if receipt.effects:
         rows = [
             (e.what, e.person or "-", str(e.where), e.outcome, f"{e.count:,}", e.why)
-            for e in done.effects[:MAX_ROWS]
+            for e in receipt.effects[:MAX_ROWS]
         ]
-        title = "What became of what" if done.done else "What there is (nothing was changed)"
+        title = "Effects" if receipt.done else "What would be affected (nothing was changed)"
         print_table(
-            ("what", "whose", "where", "outcome", "count", "why"), rows, title=title, numbers=(4,)
+            ("what", "person", "where", "outcome", "count", "reason"),
+            rows,
+            title=title,
+            numbers=(4,),
         )
-        if len(done.effects) > MAX_ROWS:
-            click.echo(f"and {len(done.effects) - MAX_ROWS:,} more (--json names all)")
-    some = format_count(len(done.records), "record") if done.records else ""
-    some = format_count(done.gone, "pair") + " by negation" if done.gone else some
-    of = " of " if some else ""
-    facts = {"forgotten" if done.done else "would be forgotten": f"{some}{of}{done.person}"}
-    if done.kept:
-        kept = ", ".join(map(str, done.kept))
-        facts["yours to delete"] = f"{kept} (not looked into: it says what was forgotten)"
-    facts["looked through"] = ", ".join(map(str, done.searched))
-    facts |= {kind: f"{n:,}" for kind, n in sorted(done.outcome_counts.items())}
-    if done.unreadable:
-        facts["not looked into"] = "; ".join(done.unreadable)
-    if done.verified:
-        found = format_count(len(done.left), "place")
-        facts["verified"] = f"{found} left" if done.left else "nothing is left, byte by byte"
-    facts["time"] = format_duration(done.seconds)
+        if len(receipt.effects) > MAX_ROWS:
+            click.echo(f"and {len(receipt.effects) - MAX_ROWS:,} more (--json prints all)")
+    # What was deleted: a person, some of their records, or pairs by negation.
+    subject = receipt.person
+    if receipt.gone:
+        subject = f"{format_count(receipt.gone, 'pair')} by negation of {subject}"
+    elif receipt.records:
+        subject = f"{format_count(len(receipt.records), 'record')} of {subject}"
+    facts = {"deleted" if receipt.done else "would be deleted": subject}
+    if receipt.kept:
+        kept = ", ".join(map(str, receipt.kept))
+        facts["yours to delete"] = f"{kept} (not searched: it contains what was deleted)"
+    facts["searched"] = ", ".join(map(str, receipt.searched))
+    facts |= {kind: f"{n:,}" for kind, n in sorted(receipt.outcome_counts.items())}
+    if receipt.unreadable:
+        facts["not searched"] = "; ".join(receipt.unreadable)
+    if receipt.verified:
+        places = format_count(len(receipt.left), "place")
+        facts["verified"] = f"{places} left" if receipt.left else "nothing is left in any file"
+    facts["time"] = format_duration(receipt.seconds)
     print_pairs(facts)

@@ -1,4 +1,4 @@
-"""``idiolect import-adapter``: the way back of ``idiolect export``."""
+"""``idiolect import-adapter``: add an adapter in PEFT's format to a store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from idiolect.cli.options import (
     json_option,
     person_option,
     store_base_option,
-    store_option,
 )
 from idiolect.cli.output import print_json
 from idiolect.cli.progress import redirect_stdout_to_stderr
@@ -19,18 +18,18 @@ from idiolect.cli.progress import redirect_stdout_to_stderr
 
 @click.command("import-adapter")
 @click.argument("folder", type=PATH_TYPE)
-@store_option
+@click.option("--store", type=PATH_TYPE, required=True, help="Folder of the adapters.")
 @person_option
 @store_base_option
-@click.option("--replace", is_flag=True, help="Replace the adapter that the person has.")
+@click.option("--replace", is_flag=True, help="Replace the person's present adapter.")
 @json_option
-def command(
+def import_adapter_command(
     folder: Path, store: Path, person: str, base: str | None, replace: bool, as_json: bool
 ) -> None:
-    """Take an adapter in PEFT's format into a store.
+    """Add an adapter in PEFT's format to a store.
 
     FOLDER holds adapter_config.json and adapter_model.safetensors, as PEFT or `idiolect export`
-    writes them. It must be a plain LoRA of the store's shape, for the store's base model.
+    writes them. The adapter must be a plain LoRA with the store's configuration and base model.
 
     \b
     $ idiolect import-adapter my-adapter --store mine --person me
@@ -38,12 +37,12 @@ def command(
     from idiolect import api
 
     with redirect_stdout_to_stderr():
-        taken = api.import_adapter(
+        imported = api.import_adapter(
             api.ImportAdapterRequest(
                 folder=folder, store=store, person=person, base=base, replace=replace
             )
         )
     if as_json:
-        print_json(taken)
+        print_json(imported)
     else:
-        click.echo(f"the adapter of {person} is in {taken.store} ({taken.bytes:,} bytes)")
+        click.echo(f"added the adapter of {person} to {imported.store} ({imported.bytes:,} bytes)")

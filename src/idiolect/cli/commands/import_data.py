@@ -1,4 +1,4 @@
-"""``idiolect import``: a foreign export becomes a dataset folder."""
+"""``idiolect import``: convert an export of another program into a dataset folder."""
 
 from __future__ import annotations
 
@@ -11,28 +11,26 @@ from idiolect.cli.options import PATH_TYPE, json_option
 from idiolect.cli.output import print_json
 
 FORMATS = "movielens, chitchat, perpcs, oppu, lamp, jsonl, chat"
-"""Named here too, since reading them from the importers would load them for ``--help``."""
+"""The names of all formats, repeated here because the registry imports all importers."""
 
 
 @click.command("import")
 @click.argument("source", type=PATH_TYPE, required=False)
-@click.option("--out", type=PATH_TYPE, help="The dataset folder to make.")
-@click.option("--format", metavar="NAME", help=f"Instead of guessing: {FORMATS}.")
-@click.option("--task", metavar="NAME", help="The task, where the files do not say it.")
-@click.option("--person", metavar="ID", help="Whose chats these are, where the lines do not say.")
+@click.option("--out", type=PATH_TYPE, help="Dataset folder to write.")
+@click.option("--format", metavar="NAME", help=f"Format, if it is not detected: {FORMATS}.")
+@click.option("--task", metavar="NAME", help="Task, if the files do not name it.")
+@click.option("--person", metavar="ID", help="Id of the person, if the lines do not name one.")
 @click.option(
     "--person-role",
     metavar="ROLE",
-    help="In chats: the role whose words are the person's own; else user.",
+    help="For chats: the role that is the person.  [default: user]",
 )
-@click.option(
-    "--split", metavar="NAME", help="In LaMP's files: read this split only, e.g. train or dev."
-)
-@click.option("--name", metavar="NAME", help="What to call the dataset; else the folder's name.")
-@click.option("--overwrite", is_flag=True, help="Replace the dataset at --out.")
-@click.option("--dry-run", is_flag=True, help="Read everything, report, write nothing.")
+@click.option("--split", metavar="NAME", help="For LaMP: the split to read, e.g. train or dev.")
+@click.option("--name", metavar="NAME", help="Name of the dataset.  [default: the folder's name]")
+@click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
+@click.option("--dry-run", is_flag=True, help="Read and report, but write nothing.")
 @json_option
-def command(
+def import_data_command(
     source: Path | None,
     out: Path | None,
     format: str | None,
@@ -45,12 +43,14 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Turn a foreign export into a dataset folder.
+    """Convert an export into a dataset folder.
 
-    SOURCE is a file or folder: LaMP's questions and outputs, the OPPU or the Per-Pcs release,
-    MovieLens, chitchat, chats as JSONL (OpenAI's or ShareGPT's), or Idiolect's plain JSONL. The
-    formats movielens and chitchat come with the set-up and need no SOURCE. Says of every file what
-    was read, and what was skipped and why. A broken file leaves nothing behind.
+    SOURCE is a file or folder: questions and outputs of LaMP, the OPPU or the Per-Pcs release,
+    MovieLens, chitchat, chats as JSONL (in the format of OpenAI or ShareGPT), or Idiolect's plain
+    JSONL. The formats movielens and chitchat are installed as packages and need no SOURCE.
+
+    Reports for each file what was read, and what was skipped and why. If a file is broken, nothing
+    is written.
 
     \b
     $ idiolect import chats.jsonl --person me --out data/me --dry-run
@@ -58,8 +58,9 @@ def command(
     """
     from idiolect import api
 
+    # The API checks this, too; here the message can name the options.
     if out is None and not dry_run:
-        raise click.UsageError("say with --out where the dataset goes, or --dry-run to only look")
+        raise click.UsageError("no output folder: give --out FOLDER, or --dry-run to only report")
     report = api.import_data(
         api.ImportRequest(
             source=source,
@@ -79,4 +80,4 @@ def command(
         return
     for line in report.format_lines():
         click.echo(strip_control_characters(line))
-    click.echo("nothing was written (--dry-run)" if dry_run else f"the dataset lies in {out}")
+    click.echo("nothing was written (--dry-run)" if dry_run else f"wrote the dataset to {out}")

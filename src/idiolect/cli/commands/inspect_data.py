@@ -1,4 +1,4 @@
-"""``idiolect inspect``: what a dataset holds."""
+"""``idiolect inspect``: summarize a dataset."""
 
 from __future__ import annotations
 
@@ -19,60 +19,60 @@ if TYPE_CHECKING:
 @click.command("inspect")
 @data_argument
 @json_option
-def command(data: Path, as_json: bool) -> None:
-    """Show what a dataset holds.
+def inspect_data_command(data: Path, as_json: bool) -> None:
+    """Summarize a dataset.
 
-    DATA is a dataset folder made by `idiolect import`. Shows its people, how long their histories
-    are, from when to when, which fields are filled, and three items.
+    DATA is a dataset folder made by `idiolect import`. Shows the number of people, the lengths of
+    their histories, the dates, how often each field is filled, and three example items.
 
     \b
     $ idiolect inspect data/films
     """
     from idiolect import api
 
-    found = api.inspect_data(data)
+    summary = api.inspect_data(data)
     if as_json:
-        print_json(found)
+        print_json(summary)
         return
-    print_pairs(_build_facts(found))
-    print_fields("of an item", found.item_fields)
-    print_fields("of a query", found.query_fields)
-    for example in found.examples:
+    print_pairs(_build_facts(summary))
+    print_fields("of items", summary.item_fields)
+    print_fields("of queries", summary.query_fields)
+    for example in summary.examples:
         print_example(example)
 
 
-def _build_facts(found: DatasetSummary) -> dict[str, str]:
+def _build_facts(summary: DatasetSummary) -> dict[str, str]:
+    """Return the figures of the dataset as labels and values."""
     facts = {
-        "dataset": found.name,
-        "task": found.task,
-        "source": found.source,
-        "people": f"{found.people:,}",
-        "history": f"{found.shortest:,} / {found.median:,g} / {found.longest:,} items a person "
-        "(min / median / max)",
-        "items": f"{found.items:,}",
-        "queries": f"{found.queries:,}",
-        "time": f"{format_date(found.first_time)} to {format_date(found.last_time)}",
+        "dataset": summary.name,
+        "task": summary.task,
+        "source": summary.source,
+        "people": f"{summary.people:,}",
+        "history": f"{summary.shortest:,} / {summary.median:,g} / {summary.longest:,} items per "
+        "person (min / median / max)",
+        "items": f"{summary.items:,}",
+        "queries": f"{summary.queries:,}",
+        "time": f"{format_date(summary.first_time)} to {format_date(summary.last_time)}",
     }
-    if found.splits and set(found.splits) != {""}:
-        parts = (f"{name or 'none'}: {number:,}" for name, number in found.splits.items())
+    # A dataset without splits has one nameless split.
+    if summary.splits and set(summary.splits) != {""}:
+        parts = (f"{name or 'none'}: {number:,}" for name, number in summary.splits.items())
         facts["people"] += f" ({', '.join(parts)})"
-    if found.queries and found.queries_with_answer is not None:
-        facts["queries"] += f", {found.queries_with_answer:,} of them with their answer"
+    if summary.queries and summary.queries_with_answer is not None:
+        facts["queries"] += f", {summary.queries_with_answer:,} of them with an answer"
     return facts
 
 
 def print_fields(title: str, fields: Mapping[str, FieldStats]) -> None:
-    """A row a field: how many have it, how long it is."""
+    """Print a row for each field: the share of items that have it, and its mean length."""
     if fields:
-        rows = [
-            (name, f"{use.filled:.1%}", f"{use.mean_words:,.1f}") for name, use in fields.items()
-        ]
+        rows = [(name, f"{s.filled:.1%}", f"{s.mean_words:,.1f}") for name, s in fields.items()]
         print_table((f"field {title}", "filled", "words (mean)"), rows, numbers=(1, 2))
 
 
 def print_example(example: FieldExample) -> None:
-    """One item, long texts shortened."""
+    """Print one item; long texts are shortened."""
     item = example.item
-    click.echo(f"an item of {truncate(example.person, 60)}, {format_date(item.time)}:")
+    click.echo(f"Item of {truncate(example.person, 60)}, {format_date(item.time)}:")
     for name, text in item.fields.items():
         click.echo(f"  {name}: {truncate(text)}" if text.strip() else f"  {name}: (empty)")

@@ -1,4 +1,4 @@
-"""``idiolect mean``: one adapter of many people's, from which others' training starts."""
+"""``idiolect mean``: average several people's adapters into one starting point."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ from idiolect.cli.progress import redirect_stdout_to_stderr
 
 @click.command("mean")
 @store_argument
-@people_options("Somebody who agreed that their adapter takes part.")
-@out_option("The folder to make.")
+@people_options("Id of a person with consent to the scope 'mean'.")
+@out_option("Folder to write.")
 @store_base_option
 @json_option
-def command(
+def mean_command(
     store: Path, people: tuple[str, ...], out: Path, base: str | None, as_json: bool
 ) -> None:
-    """Make one adapter of many people's, to start others from.
+    """Average several people's adapters into one starting point.
 
     STORE is a folder of adapters made by `idiolect personalize`. Writes, in PEFT's format, the
-    adapter whose update is nearest to the mean of theirs. What these people's words have in common
-    is in it, so each of them must have agreed (`idiolect consent`); its manifest says how many they
-    were, and the store's ledger, under pseudonyms, who.
+    adapter whose update is nearest to the mean of the people's updates. It contains what these
+    people have in common, so each of them must have given consent (`idiolect consent`).
+
+    The adapter's manifest records the number of people. The store's ledger records, under
+    pseudonyms, who they are.
 
     \b
     $ idiolect consent raters --person ann --person ben --scope mean
     $ idiolect mean raters --person ann --person ben --out start
-    $ idiolect personalize data/newcomers --store newcomers --start start --epochs 1
+    $ idiolect personalize data/new --store new --start start --epochs 1
     """
     from idiolect import api
 
@@ -45,4 +47,4 @@ def command(
     if as_json:
         print_json({"people": len(set(people)), "folder": folder})
     else:
-        click.echo(f"the mean of {len(set(people))} people's adapters lies in {folder}")
+        click.echo(f"wrote the mean of {len(set(people))} people's adapters to {folder}")

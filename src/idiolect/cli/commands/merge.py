@@ -1,4 +1,4 @@
-"""``idiolect merge``: take the parts of a sharded run into their store."""
+"""``idiolect merge``: merge the parts of a sharded run into their store."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from idiolect.cli.progress import redirect_stdout_to_stderr
 
 @click.command("merge")
 @store_argument
-@click.option(
-    "--no-wait", is_flag=True, help="Fail at once where another process writes the store."
-)
+@click.option("--no-wait", is_flag=True, help="Fail at once if another process writes the store.")
 @json_option
-def command(store: Path, no_wait: bool, as_json: bool) -> None:
-    """Take the parts of a sharded run into their store.
+def merge_command(store: Path, no_wait: bool, as_json: bool) -> None:
+    """Merge the parts of a sharded run into their store.
 
     After `idiolect personalize ... --store STORE --shard K/N` has run for every K from 1 to N, this
-    takes all parts into STORE and removes them. It loads no model and copies no adapter that it can
-    share. Parts that are missing, unfinished or of another run are named, and nothing is taken. Run
-    it again at any time: after an interruption it goes on, and where nothing waits it does nothing.
+    command moves all parts into STORE. It loads no model, and links adapter files instead of
+    copying them where the file system allows that.
+
+    If a part is missing, unfinished, or from another run, the command names it and merges nothing.
+    Run it again at any time: it resumes after an interruption, and does nothing if there are no
+    parts.
 
     \b
     $ idiolect merge raters
@@ -32,16 +33,15 @@ def command(store: Path, no_wait: bool, as_json: bool) -> None:
     from idiolect import api
 
     with redirect_stdout_to_stderr():
-        done = api.merge(store, wait=not no_wait)
+        summary = api.merge(store, wait=not no_wait)
     if as_json:
-        print_json(done)
+        print_json(summary)
         return
+    # "new" counts people whose adapter was added or replaced.
     facts = {
-        "merged": format_count(done.parts, "part", "parts")
-        if done.parts
-        else "nothing was waiting",
-        "new": format_count(done.new, "person", "people"),
-        "in the store": format_count(done.people, "person", "people"),
-        "time": format_duration(done.seconds),
+        "merged": format_count(summary.parts, "part") if summary.parts else "no parts to merge",
+        "new": format_count(summary.new, "person", "people"),
+        "in the store": format_count(summary.people, "person", "people"),
+        "time": format_duration(summary.seconds),
     }
     print_pairs(facts)

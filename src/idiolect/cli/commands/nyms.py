@@ -1,6 +1,7 @@
-"""``idiolect nyms``: data out of the word game, and a classifier of word relations.
+"""``idiolect nyms``: export and analyze the word game's data, and train a classifier on it.
 
-Calls the game's own verbs: the game stands above the floor of ``api``.
+Calls ``web.game.commands`` directly: these functions read the site's database, and the site is on a
+higher layer than ``api``.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ _SITE_OPTION = click.option(
     "--data",
     type=PATH_TYPE,
     metavar="FOLDER",
-    help="The site's folder; else IDIOLECT_HOME, else a folder 'idiolect' in your data folder.",
+    help="Folder of the site.  [default: IDIOLECT_HOME, or 'idiolect' in your data folder]",
 )
 
 
 @click.group("nyms")
-def command() -> None:
-    """Data out of the word game: pairs, histories, a classifier.
+def nyms_command() -> None:
+    """Export and analyze the word game's data.
 
-    Works on a site that was started with `idiolect play`, whether it runs or not.
+    Works on the data of a site that `idiolect play` has started, whether the site is running or
+    not.
 
     \b
     $ idiolect nyms export --out pairs.tsv --histories data/nyms
@@ -40,23 +42,25 @@ def command() -> None:
     """
 
 
-@command.command("export")
+@nyms_command.command("export")
 @_SITE_OPTION
-@click.option("--out", type=PATH_TYPE, metavar="FILE", help="The table of pairs: .tsv or .parquet.")
+@click.option(
+    "--out", type=PATH_TYPE, metavar="FILE", help="Table of pairs to write: .tsv or .parquet."
+)
 @click.option(
     "--histories",
     type=PATH_TYPE,
     metavar="FOLDER",
-    help="A dataset of the task word-relation to make.",
+    help="Dataset of the task word-relation to write.",
 )
 @click.option(
     "--least-players",
     type=click.IntRange(1),
     default=3,
     show_default=True,
-    help="Leave out answers that fewer players gave: such an answer may be about somebody.",
+    help="Leave out answers that fewer players gave; they may reveal a player.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the dataset at --histories.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
 @json_option
 def export_pairs(
     data: Path | None,
@@ -66,12 +70,15 @@ def export_pairs(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Write what was played, without names.
+    """Export the answers of all rounds, without players' names.
 
-    A row of the table is a base word and an answer: how many players gave it and of how many, its
-    share of the rounds, whether WordNet has it, votes from Nym or Not, agreement with its 95%
-    interval. Histories hold all that each player answered, under pseudonyms drawn for this export
-    alone and with times cut to the day; whoever knows how somebody plays may still know them in it.
+    Each row of the table is a base word and an answer: the number of players who gave it and of
+    players who were asked, its share of the rounds, whether WordNet contains it, the votes in Nym
+    or Not, and the agreement with its 95% interval.
+
+    Histories contain all answers of each player, under random pseudonyms that are new in each
+    export, with times cut to the day. A reader who knows how a person plays may still recognize
+    them.
 
     \b
     $ idiolect nyms export --out pairs.tsv
@@ -80,7 +87,8 @@ def export_pairs(
     from idiolect.web.game import commands
 
     if out is None and histories is None:
-        raise click.UsageError("say with --out, --histories or both what to write")
+        raise click.UsageError("nothing to write: give --out, --histories, or both")
+    # Histories hold rare answers; the table leaves them out, see --least-players.
     found = commands.export_plays(
         data, pairs=out, histories=histories, least_players=least_players, overwrite=overwrite
     )
@@ -93,16 +101,21 @@ def export_pairs(
         click.echo(f"{format_count(found.players, 'history', 'histories')}: {histories}")
 
 
-@command.command("report")
+@nyms_command.command("report")
 @_SITE_OPTION
-@click.option("--out", type=PATH_TYPE, metavar="FILE", help="Write the whole report as JSON.")
+@click.option(
+    "--out",
+    type=PATH_TYPE,
+    metavar="FILE",
+    help="Also write the full report to this file, as JSON.",
+)
 @json_option
 def report_agreement(data: Path | None, out: Path | None, as_json: bool) -> None:
-    """Say how far players agree, and how often answers are right.
+    """Report how far players agree and how often their answers are correct.
 
-    Agreement is Krippendorff's alpha with a 95% interval: 1 where all agree, 0 where answers have
-    nothing to do with the word. Right is what WordNet lists or, in Nym or Not, most players
-    confirmed.
+    Agreement is Krippendorff's alpha with a 95% interval: 1 if all players agree, 0 if the answers
+    are unrelated to the word. An answer is correct if WordNet lists it or if most voters in Nym or
+    Not confirmed it.
 
     \b
     $ idiolect nyms report --out report.json
@@ -114,16 +127,18 @@ def report_agreement(data: Path | None, out: Path | None, as_json: bool) -> None
     if as_json:
         print_json(found)
     else:
-        _show_report(found)
+        _print_report(found)
 
 
-def _show_report(found: Mapping[str, Any]) -> None:
+def _print_report(found: Mapping[str, Any]) -> None:
+    """Print the counts, a table of agreement per relation, and a table of precision."""
     played = (
         (found["players"], "player"),
         (found["rounds"], "round"),
         (found["votes"], "vote"),
     )
     click.echo(", ".join(format_count(number, one) for number, one in played))
+    # One row per relation.
     rows = [
         (name, str(a["words"]), str(a["players"]), _format_alpha(a))
         for name, a in found["agreement"].items()
@@ -131,9 +146,10 @@ def _show_report(found: Mapping[str, Any]) -> None:
     print_table(
         ("agreement", "words", "players", "alpha (95% interval)"),
         rows,
-        title="How far players agree",
+        title="Agreement between players",
         numbers=(1, 2, 3),
     )
+    # One row per number of players who gave the same answer.
     rows = [
         (
             _format_range(p["least"], p.get("most")),
@@ -144,14 +160,15 @@ def _show_report(found: Mapping[str, Any]) -> None:
         for p in found["precision"]["all"]
     ]
     print_table(
-        ("given by", "pairs", "in WordNet", "confirmed of those voted on"),
+        ("given by", "pairs", "in WordNet", "confirmed, of pairs with votes"),
         rows,
-        title="How often answers are right",
+        title="Correct answers",
         numbers=(1, 2, 3),
     )
 
 
 def _format_alpha(found: Mapping[str, Any]) -> str:
+    """Return e.g. ``0.62 (0.50–0.71)``, or a dash if there are too few answers."""
     if "alpha" not in found:
         return "–"
     low, high = found.get("interval") or (None, None)
@@ -159,36 +176,45 @@ def _format_alpha(found: Mapping[str, Any]) -> str:
 
 
 def _format_range(least: int, most: int | None) -> str:
+    """Return e.g. ``2–3 players``; ``most`` is ``None`` for a range without an upper end."""
     if most == least:
         return format_count(least, "player")
-    return f"{least} and more" if most is None else f"{least}–{most} players"
+    return f"{least} or more" if most is None else f"{least}–{most} players"
 
 
 def _format_share(part: int, whole: int, interval: tuple[float, float]) -> str:
+    """Return e.g. ``40% (30–51)``, or a dash if ``whole`` is 0."""
     if not whole:
         return "–"
     low, high = (round(100 * end) for end in interval)
     return f"{100 * part / whole:.0f}% ({low}–{high})"
 
 
-@command.command("train-classifier")
+@nyms_command.command("train-classifier")
 @_SITE_OPTION
 @click.option(
     "--pairs",
     type=PATH_TYPE,
     metavar="FILE",
-    help="A table of pairs to learn from besides WordNet.",
+    help="Table of pairs to train on, in addition to WordNet.",
 )
 @click.option(
     "--out",
     type=PATH_TYPE,
     metavar="FOLDER",
-    help="The classifier's folder; else one in the site's.",
+    help="Folder for the classifier.  [default: a folder of the site]",
 )
-@click.option("--no-site", is_flag=True, help="Leave the site's own plays and predictions alone.")
-@click.option("--base", default="default", show_default=True, help="The model that is asked, too.")
-@click.option("--no-likelihood", is_flag=True, help="Do not ask a base model: faster, less sure.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws pairs and weights.")
+@click.option(
+    "--no-site", is_flag=True, help="Do not read the site's answers or write its predictions."
+)
+@click.option(
+    "--base",
+    default="default",
+    show_default=True,
+    help="Base model whose likelihoods are features.",
+)
+@click.option("--no-likelihood", is_flag=True, help="Use no base model: faster, less accurate.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random choices.")
 @json_option
 def train_classifier(
     data: Path | None,
@@ -200,10 +226,11 @@ def train_classifier(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Teach a classifier which words are another's kinds, parts, synonyms, opposites.
+    """Train a classifier of word relations: kinds, parts, synonyms, and opposites.
 
-    It learns from WordNet's pairs and from what was played, is judged on base words it never saw,
-    and predicts pairs for Nym or Not to ask, in the site's folder.
+    Trains on WordNet's pairs and on players' answers, and evaluates on base words that were not
+    trained on. Then writes the pairs that it predicts into the site's folder; Nym or Not asks
+    players about them.
 
     \b
     $ idiolect nyms train-classifier
@@ -212,6 +239,7 @@ def train_classifier(
     from idiolect.game.classifier.train import ClassifierConfig
     from idiolect.web.game import commands
 
+    # Progress and library output go to stderr, so stdout holds only the result.
     config = ClassifierConfig(likelihood=not no_likelihood, seed=seed)
     with redirect_stdout_to_stderr(), progress_listener() as listener:
         found = commands.train_classifier(
@@ -226,24 +254,25 @@ def train_classifier(
     if as_json:
         print_json(found)
     else:
-        _show_training(found)
+        _print_training(found)
 
 
-def _show_training(found: TrainSummary) -> None:
+def _print_training(found: TrainSummary) -> None:
+    """Print a table of the held-out accuracy per relation, and the paths."""
     rows = [
         (
-            one.relation,
-            one.chosen,
-            f"{one.pairs:,}",
-            f"{one.game_pairs:,}",
-            str(one.judged["cosine alone"].auc),
-            str(one.judged[one.chosen].auc),
-            str(one.judged[one.chosen].accuracy),
+            summary.relation,
+            summary.chosen,
+            f"{summary.pairs:,}",
+            f"{summary.game_pairs:,}",
+            str(summary.judged["cosine alone"].auc),
+            str(summary.judged[summary.chosen].auc),
+            str(summary.judged[summary.chosen].accuracy),
         )
-        for one in found.relations
+        for summary in found.relations
     ]
-    headings = ("relation", "kind", "pairs", "played", "AUC of the cosine", "AUC", "accuracy")
-    print_table(headings, rows, title="On base words it never saw", numbers=(2, 3, 4, 5, 6))
-    click.echo(f"the classifier lies in {found.out}")
+    headings = ("relation", "kind", "pairs", "played", "AUC of cosine", "AUC", "accuracy")
+    print_table(headings, rows, title="On held-out base words", numbers=(2, 3, 4, 5, 6))
+    click.echo(f"wrote the classifier to {found.out}")
     if found.predictions is not None:
         click.echo(f"{format_count(found.predicted, 'pair')} for Nym or Not: {found.predictions}")

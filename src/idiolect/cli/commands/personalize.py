@@ -1,4 +1,4 @@
-"""``idiolect personalize``: train the adapters of those who need one."""
+"""``idiolect personalize``: train one adapter for each person."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import (
+    PATH_TYPE,
     add_profiles_setting,
     base_option,
     config_options,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from idiolect.training.runs.summary import PersonalSummary
 
 MAX_NAMED_PEOPLE = 8
-"""People named in a line of the summary; the others are counted."""
+"""Number of people that a line of the summary names; the others are counted."""
 
 
 @click.command("personalize")
@@ -39,53 +40,50 @@ MAX_NAMED_PEOPLE = 8
 @click.option(
     "--afresh/--continue",
     default=True,
-    help="Whose history has grown: train anew on all of it (the default), or go on from their "
-    "present adapter with the new items.",
+    help="If a history has grown: retrain on all items (the default), or continue training the "
+    "present adapter on the new ones.",
 )
 @click.option(
     "--start",
-    type=click.Path(path_type=Path),
+    type=PATH_TYPE,
     metavar="FOLDER",
-    help="Start everyone from this adapter in PEFT's format (idiolect mean makes one), not from "
-    "fresh ones.",
+    help="Start training from this adapter in PEFT's format (made by idiolect mean).",
 )
 @click.option(
     "--pieces",
-    type=click.Path(path_type=Path),
+    type=PATH_TYPE,
     metavar="RECIPES",
-    help="Start each person from the adapter that their recipe makes (idiolect assemble makes "
-    "recipes). Adapters are then of that kind, so lora settings stay out.",
+    help="Start training from each person's recipe (made by idiolect assemble); the recipes set "
+    "the LoRA configuration.",
 )
 @click.option(
     "--shard",
     metavar="K/N",
-    help="Train the people of shard K of N alone, into a part of the store: run all N, anywhere "
-    "and in any order, then idiolect merge.",
+    help="Train only shard K of N, into a part of the store. Run all N in any order, then idiolect "
+    "merge.",
 )
 @click.option(
     "--ray",
     metavar="ADDRESS|local",
-    help="Train in shards on a Ray cluster, or with Ray on this machine, and merge them.",
+    help="Train all shards on a Ray cluster or with local Ray, then merge them.",
 )
 @click.option(
-    "--shards", type=int, metavar="N", help="With --ray: how many shards; by default 4 a worker."
+    "--shards", type=int, metavar="N", help="With --ray: number of shards.  [default: 4 per worker]"
 )
 @click.option(
     "--workers",
     type=int,
     metavar="N",
-    help="With --ray: how many workers; by default one a GPU, without GPUs one a machine.",
+    help="With --ray: number of workers.  [default: 1 per GPU, or 1 per machine without GPUs]",
 )
-@click.option(
-    "--no-wait", is_flag=True, help="Fail at once where another process writes the store."
-)
+@click.option("--no-wait", is_flag=True, help="Fail at once if another process writes the store.")
 @click.option(
     "--engine",
-    "layout",
+    "engine_settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="How the work is laid out (speed and rounding, never what is computed): compile=true for "
-    "runs of many minutes, slots, forward_tokens, keep_bytes...",
+    help="Engine setting, which changes only speed and rounding: slots, forward_tokens, "
+    "keep_bytes, compile=true (for long runs), and others. Repeatable.",
 )
 @config_options(
     rate="train.rate",
@@ -99,7 +97,7 @@ MAX_NAMED_PEOPLE = 8
     device="device",
 )
 @json_option
-def command(
+def personalize_command(
     data: Path,
     store: Path,
     base: str,
@@ -113,23 +111,24 @@ def command(
     shards: int | None,
     workers: int | None,
     no_wait: bool,
-    layout: tuple[str, ...],
-    wanted: ConfigOverrides,
+    engine_settings: tuple[str, ...],
+    overrides: ConfigOverrides,
     as_json: bool,
 ) -> None:
-    """Train the adapters of those who need one.
+    """Train one adapter for each person.
 
-    Trains one adapter for each person in DATA, many at a time, into the folder --store. Run it
-    again at any time: after an interruption it goes on, and later it trains only people whose
-    history has changed. People with too few items, and people whom their adapter does not help on
-    the last part of their own history (the do-no-harm gate), are served by the base model, and
-    named.
+    Trains an adapter for each person in DATA, many at a time, into the folder --store. The base
+    model serves people with too few items, and people whose adapter does not help on the last part
+    of their own history (the do-no-harm gate); they are listed.
 
-    With --pieces everyone must have a recipe: who was not assembled is named, and nobody is
-    trained. Who had no usable item then is served by the base here as well; whoever has too few
-    items to train on can still be served by the recipe itself (predict RECIPES).
+    Run it again at any time: it resumes after an interruption, and later trains only people whose
+    history has changed.
 
-    Very many people are trained in shards, on many machines: docs/scale.md.
+    With --pieces, each person must have a recipe. If recipes are missing, the people are named and
+    no one is trained. The base model also serves people who had no usable item when recipes were
+    made. The recipe itself can serve people with too few items (`predict RECIPES`).
+
+    Very large runs are split into shards on many machines: see docs/scale.md.
 
     \b
     $ idiolect personalize data/me --store mine
@@ -139,14 +138,15 @@ def command(
     """
     from idiolect import api
 
+    # Everything is checked before work begins: building the request raises UsageError.
     with progress_listener() as listener:
         request = api.PersonalizeRequest(
             data=data,
             store=store,
             base=base,
-            config=add_profiles_setting(wanted, profiles).build_config(api.PersonalConfig),
+            config=add_profiles_setting(overrides, profiles).build_config(api.PersonalConfig),
             engine=override_settings(
-                api.EngineConfig(), [parse_setting(s, "--engine") for s in layout]
+                api.EngineConfig(), [parse_setting(s, "--engine") for s in engine_settings]
             ),
             people=people,
             profiles=profiles,
@@ -159,33 +159,33 @@ def command(
             workers=workers,
             wait=not no_wait,
         )
-        done = api.personalize(request, listener=listener)
+        summary = api.personalize(request, listener=listener)
     if as_json:
-        print_json(done)
+        print_json(summary)
     else:
-        print_pairs(summarize_training(done))
+        print_pairs(summarize_training(summary))
 
 
-def summarize_training(done: PersonalSummary) -> dict[str, str]:
-    """The run in lines; people are named where they do not get what was asked for."""
+def summarize_training(summary: PersonalSummary) -> dict[str, str]:
+    """Return the run as labels and values; people whom the base model serves are listed."""
     facts = {
-        "trained": format_count(len(done.trained), "person", "people"),
-        "unchanged": format_count(len(done.unchanged), "person", "people"),
+        "trained": format_count(len(summary.trained), "person", "people"),
+        "unchanged": format_count(len(summary.unchanged), "person", "people"),
     }
-    if done.too_few:
-        facts["base: too few items"] = format_people(done.too_few)
-    if done.gated_off:
-        facts["base: adapter did not help"] = format_people(done.gated_off)
-    facts["items"] = f"{done.items:,} trained on"
-    if done.unusable_items:
-        facts["items"] += f", {done.unusable_items:,} left out (no answer, or too long)"
-    facts["tokens"] = f"{done.tokens:,}"
-    facts["time"] = format_duration(done.seconds)
+    if summary.too_few:
+        facts["base: too few items"] = format_people(summary.too_few)
+    if summary.gated_off:
+        facts["base: adapter did not help"] = format_people(summary.gated_off)
+    facts["items"] = f"{summary.items:,} trained on"
+    if summary.unusable_items:
+        facts["items"] += f", {summary.unusable_items:,} skipped (no answer, or too long)"
+    facts["tokens"] = f"{summary.tokens:,}"
+    facts["time"] = format_duration(summary.seconds)
     return facts
 
 
 def format_people(people: Sequence[str]) -> str:
-    """``2 people: ann, bob``; the first few of many."""
+    """Return e.g. ``2 people: ann, bob``; at most ``MAX_NAMED_PEOPLE`` are named."""
     more = f" and {len(people) - MAX_NAMED_PEOPLE:,} more" if len(people) > MAX_NAMED_PEOPLE else ""
     return (
         f"{format_count(len(people), 'person', 'people')}: "

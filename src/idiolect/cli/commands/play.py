@@ -1,6 +1,6 @@
-"""``idiolect play``: the word game in the browser.
+"""``idiolect play``: play the word game in the browser.
 
-It is the site itself that starts here, which stands above the floor of ``api``.
+Calls ``web.run`` directly: the site is on a higher layer than ``api``.
 """
 
 from __future__ import annotations
@@ -17,38 +17,37 @@ from idiolect.cli.options import PATH_TYPE
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The address to listen on; 0.0.0.0 lets other machines of the network play too.",
+    help="Address to listen on; 0.0.0.0 for other machines of the network.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8000,
     show_default=True,
-    help="The port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 for a free one.",
 )
 @click.option(
     "--data",
     type=PATH_TYPE,
     metavar="FOLDER",
-    help="Where the site keeps its database and its secret; else IDIOLECT_HOME, else a folder "
-    "'idiolect' in your data folder.",
+    help="Folder of the site.  [default: IDIOLECT_HOME, or 'idiolect' in your data folder]",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="How many processes answer requests; one is enough for some hundred players.",
+    help="Number of server processes; one serves a few hundred players.",
 )
 @click.option(
     "--moderator",
     "moderators",
     multiple=True,
     metavar="NAME",
-    help="An account that may decide on challenges from now on, at /admin/. Can be repeated.",
+    help="Account that becomes a moderator, with access to /admin/. Repeatable.",
 )
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
-def command(
+def play_command(
     host: str,
     port: int,
     data: Path | None,
@@ -58,17 +57,19 @@ def command(
 ) -> None:
     """Play the word game in the browser.
 
-    Starts the site on this machine and opens it. What people play is kept in one folder: a
-    database (SQLite, or PostgreSQL named by DATABASE_URL) and a secret that is made on the first
-    start. To be reached under a name of its own, say which: IDIOLECT_HOSTS=https://nyms.example.org
-    (https is the work of a proxy in front, whose address IDIOLECT_PROXY names).
+    Starts the site on this machine and opens it in the browser. The site keeps its data in one
+    folder: a database (SQLite, or the PostgreSQL database in DATABASE_URL) and a secret key that is
+    made on the first start.
+
+    To serve the site under a public name, set IDIOLECT_HOSTS=https://nyms.example.org, and let a
+    proxy terminate HTTPS; set IDIOLECT_PROXY to the proxy's address.
 
     \b
     $ idiolect play
     $ idiolect play --data class --host 0.0.0.0 --port 8080 --no-browser
     $ DATABASE_URL=postgresql://nyms:secret@localhost/nyms idiolect play --workers 2
     """
-    from idiolect.web.run import serve
+    from idiolect.web.run import serve  # imports Django
 
     serve(
         host=host,

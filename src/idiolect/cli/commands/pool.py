@@ -1,4 +1,4 @@
-"""``idiolect pool``: a report on a pool of pieces and on whom it helps."""
+"""``idiolect pool``: report on a pool of pieces."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ import click
 from idiolect.cli.options import PATH_TYPE, json_option, out_option
 from idiolect.cli.output import print_json, print_table, print_text
 from idiolect.cli.progress import redirect_stdout_to_stderr
+from idiolect.cli.report_tables import print_report_paths
 
 MAX_ROWS = 20
-"""Sharers in the table; the report has all."""
+"""Maximum number of sharers in the table; the report lists all."""
 
 
 @click.command("pool")
 @click.argument("pool", type=PATH_TYPE)
-@out_option("The folder for report.json and report.html.")
+@out_option("Folder for report.json and report.html.")
 @click.option(
     "--recipes",
     type=PATH_TYPE,
-    help="Show whom the pool helps in these recipes (idiolect assemble).",
+    help="Recipes made from the pool (by idiolect assemble), to show how they use it.",
 )
 @json_option
-def command(pool: Path, out: Path, recipes: Path | None, as_json: bool) -> None:
-    """Report on a pool: who helps whom, and what it costs.
+def pool_command(pool: Path, out: Path, recipes: Path | None, as_json: bool) -> None:
+    """Report on a pool: its sharers, their use, and their cost.
 
-    POOL is a folder made by `idiolect share`. Writes a page to look at and a file to compute with:
-    the sharers and what the audit found of them, and with --recipes how much of whom is in which
-    newcomer's adapter, which layers and modules choose whom, and how many sharers that amounts to.
-    Sharers stand there under the pool's pseudonyms, newcomers as numbers.
+    POOL is a folder made by `idiolect share`. Writes a page (report.html) and its data
+    (report.json): the sharers and the results of their audits.
+
+    With --recipes, the report also shows how much of each sharer is in each target user's adapter,
+    which layers and modules use which sharers, and the effective number of sharers. Sharers appear
+    under the pool's pseudonyms, target users as numbers.
 
     \b
     $ idiolect pool pool --recipes recipes --out pool-report
@@ -39,19 +42,20 @@ def command(pool: Path, out: Path, recipes: Path | None, as_json: bool) -> None:
     from idiolect import api
 
     with redirect_stdout_to_stderr():
-        found = api.pool_report(pool, out, recipes=recipes)
+        report = api.pool_report(pool, out, recipes=recipes)
     if as_json:
-        print_json(found)
+        print_json(report)
     else:
-        print_pool_report(found, out)
+        print_pool_report(report, out)
 
 
 def print_pool_report(report: Mapping[str, Any], out: Path) -> None:
-    """What the numbers say, and a table of those who give most."""
+    """Print conclusions and a table of the sharers whose pieces are used most."""
     from idiolect.evaluation.reports.pool_html import write_conclusions
 
     for text in write_conclusions(report):
         print_text(text)
+    # A dash means that no recipes were given.
     rows = [
         (
             str(number),
@@ -64,6 +68,6 @@ def print_pool_report(report: Mapping[str, Any], out: Path) -> None:
         for number, sharer in enumerate(report["sharers"][:MAX_ROWS], 1)
     ]
     if rows:
-        headings = ("", "sharer", "of all weight", "newcomers", "pieces", "storage")
+        headings = ("", "sharer", "of all weight", "target users", "pieces", "storage")
         print_table(headings, rows, numbers=(0, 2, 3, 4, 5))
-    click.echo(f"\nTo look at: {out / 'report.html'}\nTo compute with: {out / 'report.json'}")
+    print_report_paths(out)

@@ -1,4 +1,4 @@
-"""``idiolect predict``: one answer for one person."""
+"""``idiolect predict``: answer one question with one person's adapter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from idiolect.cli.output import print_json, print_table
 from idiolect.cli.progress import redirect_stdout_to_stderr
 from idiolect.errors import DataError
 
-SERVED_BY_BASE = "this person has no adapter in use: the base model answered"
+SERVED_BY_BASE = "this person has no adapter in use; the base model answered"
 
 
 @click.command("predict")
@@ -31,16 +31,18 @@ SERVED_BY_BASE = "this person has no adapter in use: the base model answered"
     "text",
     required=True,
     metavar="TEXT",
-    help="What to answer; '-' reads it from stdin.",
+    help="Question to answer; '-' reads it from stdin.",
 )
 @click.option(
-    "--data", type=PATH_TYPE, help="The person's dataset, for adapters trained with retrieval."
+    "--data", type=PATH_TYPE, help="The person's dataset, if adapters were trained with retrieval."
 )
-@click.option("--profiles", type=PATH_TYPE, help="The profiles, for adapters trained with them.")
+@click.option(
+    "--profiles", type=PATH_TYPE, help="Folder of profiles, if adapters were trained with them."
+)
 @store_base_option
 @pool_moved_option
 @json_option
-def command(
+def predict_command(
     store: Path,
     person: str,
     text: str,
@@ -50,12 +52,14 @@ def command(
     pool: Path | None,
     as_json: bool,
 ) -> None:
-    """Answer one question as one person would.
+    """Answer one question with one person's adapter.
 
     STORE is a folder of adapters made by `idiolect personalize`, or of recipes made by `idiolect
-    assemble`. The input is what the store's task asks about: a message to reply to, a film to rate,
-    an abstract to find a title for. Where the task has few answers, the likelihood of each is
-    shown, too. Whoever has no adapter there is answered by the base model.
+    assemble`. The input has the form of the store's task: a message to reply to, a film to rate, an
+    abstract to find a title for.
+
+    If the task has a fixed set of answers, the likelihood of each is shown. The base model answers
+    if the person has no adapter in use.
 
     \b
     $ idiolect predict mine --person me --input "How was your weekend?"
@@ -65,7 +69,7 @@ def command(
     if text == "-":
         text = _read_stdin()
     with redirect_stdout_to_stderr():
-        found = api.predict(
+        prediction = api.predict(
             api.PredictRequest(
                 store=store,
                 person=person,
@@ -77,21 +81,23 @@ def command(
             )
         )
     if as_json:
-        print_json(found)
+        print_json(prediction)
         return
-    if found.served_by == "base":
+    if prediction.served_by == "base":
         click.echo(SERVED_BY_BASE, err=True)
-    click.echo(strip_control_characters(found.text))
-    if found.probabilities:
+    click.echo(strip_control_characters(prediction.text))
+    if prediction.probabilities:
+        # A bar of at most 30 blocks next to each likelihood.
         rows = [
             (choice, f"{chance:.1%}", "█" * round(chance * 30))
-            for choice, chance in found.probabilities.items()
+            for choice, chance in prediction.probabilities.items()
         ]
         print_table(("answer", "likelihood", ""), rows, numbers=(1,))
 
 
 def _read_stdin() -> str:
+    """Read stdin as UTF-8. Raises DataError if it is something else."""
     try:
         return sys.stdin.buffer.read().decode("utf-8").strip()
     except UnicodeDecodeError as error:
-        raise DataError(f"is no UTF-8 text ({error})", file="stdin") from error
+        raise DataError(f"is not UTF-8 text ({error})", file="stdin") from error

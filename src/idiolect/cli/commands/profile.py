@@ -1,4 +1,4 @@
-"""``idiolect profile``: a short text about each person."""
+"""``idiolect profile``: write short textual profiles of each person."""
 
 from __future__ import annotations
 
@@ -20,44 +20,45 @@ from idiolect.cli.progress import progress_listener
 
 @click.command("profile")
 @data_argument
-@out_option("The folder for the profiles.")
+@out_option("Folder for the profiles.")
 @base_option
 @click.option(
     "--writer",
     type=click.Choice(["model", "facts"]),
     default="model",
     show_default=True,
-    help="Who writes: the base model, or plain counting without a model.",
+    help="Writer: the base model, or facts that are counted without a model.",
 )
-@people_options("Write about this person only.")
+@people_options("Describe this person only.")
 @json_option
-def command(
+def profile_command(
     data: Path, out: Path, base: str, writer: str, people: tuple[str, ...], as_json: bool
 ) -> None:
-    """Write a short text about each person.
+    """Write short textual profiles of each person.
 
-    For each person in DATA, some texts of what their history says about them, each made from an
-    earlier part of it, so that training never shows an item a profile that has seen it. Give the
-    folder to `idiolect personalize --profiles` or `idiolect adapt --profiles` (PAG).
+    Writes several profiles for each person in DATA, each from an earlier part of their history, so
+    that training never shows an item together with a profile that was made from it. Give the folder
+    to `idiolect personalize --profiles` or `idiolect adapt --profiles` (PAG).
 
     \b
     $ idiolect profile data/films --out film-profiles
     """
     from idiolect import api
 
+    # The writer "facts" loads no model, so it takes seconds.
     with progress_listener() as listener:
-        done = api.profile(
+        summary = api.profile(
             api.ProfileRequest(data=data, out=out, base=base, writer=writer, people=people),
             listener=listener,
         )
     if as_json:
-        print_json(done)
+        print_json(summary)
         return
     print_pairs(
         {
-            "profiles": str(done.out),
-            "written": f"{format_count(done.profiles, 'text')} about "
-            f"{format_count(done.people, 'person', 'people')}",
-            "time": format_duration(done.seconds),
+            "folder": str(summary.out),
+            "written": f"{format_count(summary.profiles, 'profile')} of "
+            f"{format_count(summary.people, 'person', 'people')}",
+            "time": format_duration(summary.seconds),
         }
     )

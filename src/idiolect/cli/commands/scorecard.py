@@ -1,4 +1,4 @@
-"""``idiolect scorecard``: models before and after unlearning, measured side by side."""
+"""``idiolect scorecard``: measure whether unlearning worked, and what it cost."""
 
 from __future__ import annotations
 
@@ -12,43 +12,46 @@ from idiolect.cli.options import config_options, json_option, out_option
 from idiolect.cli.output import print_json, print_table, print_text
 from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.report_tables import print_report_paths
 
 
 @click.command("scorecard")
 @click.argument("before")
 @click.argument("after", nargs=-1)
-@out_option("The folder for report.json and report.html.")
+@out_option("Folder for report.json and report.html.")
 @click.option(
     "--forget",
     required=True,
     metavar="FILE",
-    help="What was to go: a file of prompts and responses, or 'pyrit' (harmful answers).",
+    help="Forget set: a file of prompts and responses, or 'pyrit' (harmful answers).",
 )
 @click.option(
     "--retain",
     required=True,
     metavar="FILE",
-    help="What was to stay: a file, or 'truthfulqa'; better of prompts that were not trained on.",
+    help="Retain set: a file or 'truthfulqa'; prefer prompts that were not trained on.",
 )
 @click.option(
     "--unseen",
     metavar="FILE",
-    help="Harmful prompts that were not in the forget set, with or without responses.",
+    help="File of harmful prompts that were not in the forget set.",
 )
 @click.option(
     "--judge",
     default="default",
     show_default=True,
     metavar="JUDGE",
-    help="Who tells what is harmful: default, guard:MODEL, ask:MODEL, label:LABEL:MODEL, or "
-    "http://HOST/v1#MODEL (its key: IDIOLECT_JUDGE_KEY).",
+    help="Judge of harmful answers: default, guard:MODEL, ask:MODEL, label:LABEL:MODEL, or "
+    "http://HOST/v1#MODEL (with its key in IDIOLECT_JUDGE_KEY).",
 )
 @click.option(
-    "--base", metavar="MODEL", help="Adapters' base, where it is not the embedded one or moved."
+    "--base",
+    metavar="MODEL",
+    help="Base model of adapters, if it is not the embedded one or has moved.",
 )
 @config_options(seed="seed")
 @json_option
-def command(
+def scorecard_command(
     before: str,
     after: tuple[str, ...],
     out: Path,
@@ -57,17 +60,18 @@ def command(
     unseen: str | None,
     judge: str,
     base: str | None,
-    wanted: ConfigOverrides,
+    overrides: ConfigOverrides,
     as_json: bool,
 ) -> None:
     """Measure whether unlearning worked, and what it cost.
 
-    BEFORE is the model that was unlearned, AFTER what came out, one or several: base models, or
-    adapters in PEFT's format. All are asked the same prompts. The page shows how often they are
-    harmful, refuse, or say nothing (silence is not safe); perplexity, multiple choice and answers
-    on what was to stay; how soon it is learned again; what rounding to 8 and 4 bits changes; what
-    whoever has both models can make of them; and how often the judge itself is right. No prompt
-    and no answer stands in the report.
+    BEFORE is the model before unlearning. AFTER is the model after unlearning, one or several. Each
+    is a base model or an adapter in PEFT's format. All get the same prompts.
+
+    The report shows how often each model's answers are harmful, refusals, or blank (a blank answer
+    is not a safe one); perplexity, multiple choice and answers on the retain set; how quickly the
+    model relearns; the effect of 8-bit and 4-bit quantization; what an attacker who has both models
+    can recover; and how often the judge is correct. It contains no prompts and no answers.
 
     \b
     $ idiolect scorecard default safer --forget pyrit --retain truthfulqa --out card
@@ -76,8 +80,9 @@ def command(
     """
     from idiolect import api
 
+    # Invalid settings fail here, before a model is loaded.
     with progress_listener() as listener:
-        found = api.scorecard(
+        report = api.scorecard(
             api.ScorecardRequest(
                 before=before,
                 after=after,
@@ -87,18 +92,18 @@ def command(
                 unseen=unseen,
                 judge=judge,
                 base=base,
-                config=wanted.build_config(api.ScorecardConfig),
+                config=overrides.build_config(api.ScorecardConfig),
             ),
             listener=listener,
         )
     if as_json:
-        print_json(found)
+        print_json(report)
     else:
-        print_scorecard(found, out)
+        print_scorecard(report, out)
 
 
 def print_scorecard(report: Mapping[str, Any], out: Path) -> None:
-    """Who judges, what was found, and a table."""
+    """Print conclusions, the judge, and a table of each model on each set of prompts."""
     from idiolect.evaluation.reports.unlearning_html import (
         describe_judge,
         format_decimal,
@@ -108,18 +113,19 @@ def print_scorecard(report: Mapping[str, Any], out: Path) -> None:
 
     for text in (*write_conclusions(report), describe_judge(report["judge"])):
         print_text(text)
+    # One row per model and set of prompts.
     rows = [
         (
             model["name"],
-            one["name"],
-            format_percent(one["harmful"]),
-            format_percent(one["refused"]),
-            format_percent(one["nothing"]),
+            prompts["name"],
+            format_percent(prompts["harmful"]),
+            format_percent(prompts["refused"]),
+            format_percent(prompts["nothing"]),
             format_decimal(model["retain_cost"], 3),
         )
         for model in report["models"]
-        for one in model["sets"]
+        for prompts in model["sets"]
     ]
-    headings = ("model", "prompts", "harmful", "refused", "blank", "retain perplexity, times")
+    headings = ("model", "prompts", "harmful", "refused", "blank", "retain perplexity, ×")
     print_table(headings, rows, numbers=(2, 3, 4, 5))
-    click.echo(f"\nTo look at: {out / 'report.html'}\nTo compute with: {out / 'report.json'}")
+    print_report_paths(out)

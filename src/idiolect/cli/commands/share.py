@@ -1,4 +1,4 @@
-"""``idiolect share``: pieces of the adapters of people who agreed, into a pool."""
+"""``idiolect share``: add pieces of consenting people's adapters to a pool."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from idiolect.cli.commands.personalize import format_people
 from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import (
     PATH_TYPE,
+    add_settings,
     config_options,
     json_option,
     people_options,
@@ -33,45 +34,43 @@ OUTCOME_STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "r
 @click.command("share")
 @store_argument
 @click.option(
-    "--data", type=PATH_TYPE, required=True, help="The dataset that the adapters were trained on."
+    "--data", type=PATH_TYPE, required=True, help="Dataset that the adapters were trained on."
 )
 @click.option(
-    "--pool", type=PATH_TYPE, required=True, help="Folder of the pool; made where it is missing."
+    "--pool", type=PATH_TYPE, required=True, help="Folder of the pool; created if it is missing."
 )
 @click.option(
     "--sharers",
     type=click.IntRange(min=1),
     metavar="N",
-    help="How many people share, at most.  [default: 50]",
+    help="Maximum number of sharers.  [default: 50]",
 )
 @click.option(
     "--strategy",
     type=click.Choice(["cluster", "most-active", "random"]),
-    help="Who: the most active of each cluster of people who are alike (the default), the most "
-    "active of all, or a draw.",
+    help="Select the most active person of each cluster of similar people, the most active people, "
+    "or random people.  [default: cluster]",
 )
 @click.option(
-    "--ratio", type=float, metavar="R", help="Which part of their pieces each gives.  [default: 1]"
+    "--ratio", type=float, metavar="R", help="Share of each sharer's pieces.  [default: 1]"
 )
-@people_options("Share of this person, and of nobody who is not named.")
-@click.option("--seed", type=int, help="Seed of every draw.")
+@people_options("Share this person's pieces, instead of selecting sharers.")
+@click.option("--seed", type=int, help="Seed of all random choices.")
 @click.option(
     "--override-leakage",
     metavar="REASON",
-    help="Share although an audit refuses it, of everyone whom this run is about. The reason is "
-    "kept in the ledger: name nobody in it.",
+    help="Share even if the leakage audit refuses; the reason goes into the ledger.",
 )
 @click.option(
     "--override-harm",
     metavar="REASON",
-    help="Share although answers to harmful prompts become harmful with the adapter. The reason is "
-    "kept in the ledger: name nobody in it.",
+    help="Share even if the harm audit refuses; the reason goes into the ledger.",
 )
 @profiles_option
 @store_base_option
 @config_options()
 @json_option
-def command(
+def share_command(
     store: Path,
     data: Path,
     pool: Path,
@@ -84,18 +83,25 @@ def command(
     override_harm: str | None,
     profiles: Path | None,
     base: str | None,
-    wanted: ConfigOverrides,
+    overrides: ConfigOverrides,
     as_json: bool,
 ) -> None:
-    """Put pieces of adapters into a pool, of people who agreed.
+    """Add pieces of consenting people's adapters to a pool.
 
-    STORE is a folder of adapters made by `idiolect personalize`. Among those whose consent holds
-    (`idiolect consent --scope pieces`) a few are chosen who between them are like most others.
-    Before anything of them is shared, an audit asks how well it tells which of their items were
-    trained on: whoever is found out is left out. So is whose pieces answer harmful prompts more
-    often than the base does (harm.threshold; harm.on=false asks none). Then gates are trained,
-    which say what each piece is good for, and the pieces go into the pool under a pseudonym:
-    numbers, no text, no name. Run it again after an interruption and it goes on.
+    STORE is a folder of adapters made by `idiolect personalize`. Of the people with a valid consent
+    (`idiolect consent --scope pieces`), selects a few who together represent most others.
+
+    Before anything is shared, two audits run. A person is refused if the adapter reveals which
+    items it was trained on, or if the pieces answer harmful prompts more often than the base model
+    does (harm.threshold; harm.on=false skips this audit).
+
+    Then trains the gates, which describe what each piece is good for, and adds the pieces to the
+    pool under a random pseudonym. The pool contains numbers, but no text and no names.
+
+    With --override-leakage or --override-harm, a refused person is shared anyway. The ledger keeps
+    the reason: do not name people in it.
+
+    Run it again after an interruption, and it resumes.
 
     \b
     $ idiolect consent raters --person ann --person ben --scope pieces
@@ -104,7 +110,8 @@ def command(
     """
     from idiolect import api
 
-    said = {
+    # The options set fields of the config; None keeps the field's value.
+    values = {
         "sharers.sharers": sharers,
         "sharers.strategy": strategy,
         "ratio": ratio,
@@ -112,13 +119,13 @@ def command(
         "gates.seed": seed,
     }
     with progress_listener() as listener:
-        done = api.share(
+        summary = api.share(
             api.ShareRequest(
                 store=store,
                 data=data,
                 pool=pool,
                 base=base,
-                config=add_settings(wanted, said).build_config(api.ShareConfig),
+                config=add_settings(overrides, values).build_config(api.ShareConfig),
                 people=people,
                 profiles=profiles,
                 override_leakage=override_leakage,
@@ -127,20 +134,15 @@ def command(
             listener=listener,
         )
     if as_json:
-        print_json(done)
+        print_json(summary)
     else:
-        print_sharing(done)
+        print_sharing(summary)
 
 
-def add_settings(wanted: ConfigOverrides, said: Mapping[str, object]) -> ConfigOverrides:
-    """The settings with those that were said by options of their own."""
-    more = tuple((name, value) for name, value in said.items() if value is not None)
-    return ConfigOverrides(file=wanted.file, settings=(*wanted.settings, *more))
-
-
-def print_sharing(done: ShareSummary) -> None:
-    """A table of what was found of whom, and the run in lines."""
-    if done.findings:
+def print_sharing(summary: ShareSummary) -> None:
+    """Print a table of the audits' findings, and the run as labels and values."""
+    # One row per person: the audits of the whole adapter, its pieces, and an assembled adapter.
+    if summary.findings:
         rows = [
             (
                 f.person,
@@ -152,62 +154,64 @@ def print_sharing(done: ShareSummary) -> None:
                 _format_harm(f.about),
                 f.outcome,
             )
-            for f in done.findings
+            for f in summary.findings
         ]
         print_table(
             (
-                *("who", "in the pool", "items in / out", "adapter", "pieces", "assembled"),
+                *("person", "pseudonym", "items in / out", "adapter", "pieces", "assembled"),
                 *("harmful", "outcome"),
             ),
             rows,
-            title="How well items that were trained on are told apart (AUC; 0.5 is chance), and "
-            "harmful answers",
-            styles=[OUTCOME_STYLES.get(f.outcome, "") for f in done.findings],
+            title="Membership inference (AUC, 0.5 is chance) and harmful answers",
+            styles=[OUTCOME_STYLES.get(f.outcome, "") for f in summary.findings],
         )
     facts: dict[str, Any] = {
-        "shared": format_count(len(done.list_people("shared")), "person", "people")
+        "shared": format_count(len(summary.list_people("shared")), "person", "people")
     }
-    if done.present:
-        facts["in the pool before"] = format_count(len(done.present), "person", "people")
-    for outcome, text in (
+    if summary.present:
+        facts["already in the pool"] = format_count(len(summary.present), "person", "people")
+    # One line per outcome, with the people, and hints for those who were refused.
+    for outcome, label in (
         ("overridden", "shared by override"),
         ("refused", "refused"),
         ("harmful", "refused: harmful"),
-        ("revoked", "consent taken back"),
+        ("revoked", "consent revoked"),
     ):
-        if people := done.list_people(outcome):
-            facts[text] = format_people(people)
+        if people := summary.list_people(outcome):
+            facts[label] = format_people(people)
+    # Too few items is the most common refusal, and the user can do something about it.
     unmeasured = [
-        f.person for f in done.findings if f.outcome == "refused" and _is_unmeasured(f.about)
+        f.person for f in summary.findings if f.outcome == "refused" and _is_unmeasured(f.about)
     ]
     if unmeasured:
         facts["to measure them"] = (
-            f"{format_people(unmeasured)}: an audit needs items that were trained on and items "
-            "that were "
-            "not; train with the do-no-harm gate, which keeps a person's last items out, and on "
-            "longer histories, or say why they may be shared unmeasured (--override-leakage)"
+            f"{format_people(unmeasured)}: the audit needs items that were trained on and items "
+            "that were not; train with the do-no-harm gate, which holds out a person's last items, "
+            "and on longer histories, or give a reason to share them unmeasured "
+            "(--override-leakage)"
         )
-    if people := done.list_people("harmful"):
+    if people := summary.list_people("harmful"):
         facts["to share them"] = (
-            "forget first what taught it (idiolect forget DATA STORE --person ID --records ...), "
-            "or say why not (--override-harm); for their own use alone: idiolect unlearn STORE "
+            "first forget the records that caused it (idiolect forget DATA STORE --person ID "
+            "--records ...), or give a reason to share them (--override-harm); for their own use "
+            "only: idiolect unlearn STORE "
             f"--person {shlex.quote(people[0])} --method sku ..."
         )
-    facts["pool"] = f"{done.pool}, {format_count(done.sharers, 'sharer')}"
-    facts["report"] = str(done.report)
-    facts["time"] = format_duration(done.seconds)
+    facts["pool"] = f"{summary.pool}, {format_count(summary.sharers, 'sharer')}"
+    facts["report"] = str(summary.report)
+    facts["time"] = format_duration(summary.seconds)
     print_pairs(facts)
 
 
 def _is_unmeasured(about: Mapping[str, float]) -> bool:
-    """Whether an adapter was audited with too few items to tell anything."""
+    """Return whether the audit had too few items for a result."""
     return "adapter_leaks" in about and "adapter_auc" not in about
 
 
 def _format_leakage(about: Mapping[str, float], artifact: str) -> str:
-    """``0.62 (0.50–0.71), p 0.08``; why not, where there is no figure."""
+    """Return e.g. ``0.62 (0.50–0.71), p 0.08``, or the reason why there is no figure."""
     if f"{artifact}_leaks" not in about:
-        return "not tried"
+        return "not measured"
     if f"{artifact}_auc" not in about:
         return "too few items"
     auc, low, high = (about[f"{artifact}_{key}"] for key in ("auc", "low", "high"))
@@ -216,7 +220,7 @@ def _format_leakage(about: Mapping[str, float], artifact: str) -> str:
 
 
 def _format_harm(about: Mapping[str, float]) -> str:
-    """``0.21 (+0.04)``: the harmful rate, and how far it is above the base's."""
+    """Return e.g. ``0.21 (+0.04)``: the harmful rate, and its difference from the base model."""
     if "harm_prompts" not in about:
-        return "not tried"
+        return "not measured"
     return f"{about['harm_rate']:.2f} ({about['harm_rise']:+.2f})"

@@ -1,28 +1,36 @@
-"""``idiolect unlearn``: knowledge taken out of a base model or an adapter."""
+"""``idiolect unlearn``: remove knowledge from a base model or an adapter."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from idiolect.cli.formatting import format_count, format_duration
-from idiolect.cli.options import config_options, json_option, out_option, pool_moved_option
+from idiolect.cli.options import (
+    add_settings,
+    config_options,
+    json_option,
+    out_option,
+    pool_moved_option,
+)
 from idiolect.cli.output import print_json, print_pairs
 from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
 
-METHODS = ("sku", "ft", "ga", "ga-mismatch", "task-vector", "npo")
+METHODS: tuple[str, ...] = ("sku", "ft", "ga", "ga-mismatch", "task-vector", "npo")
+"""The names of all methods, repeated here because the registry of methods imports torch."""
 
 
 class ScaleType(click.ParamType):
-    """``auto``, or a number."""
+    """A click type: ``auto`` or a number."""
 
     name = "auto|X"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float | str:
-        """``auto`` as it is, a number as a float."""
+        """Return ``auto`` unchanged, or the number."""
         if value == "auto":
             return value
         try:
@@ -37,44 +45,46 @@ class ScaleType(click.ParamType):
     "--forget",
     required=True,
     metavar="FILE",
-    help="What is to go: a file of prompts and responses, or 'pyrit' (harmful answers).",
+    help="Forget set: a file of prompts and responses, or 'pyrit' (harmful answers).",
 )
 @click.option(
     "--retain",
     required=True,
     metavar="FILE",
-    help="What is to stay: a file of prompts and responses, or 'truthfulqa'. Nothing is guarded "
-    "but the kinds of text in it.",
+    help="Retain set: a file of prompts and responses, or 'truthfulqa'. Only its kinds of text are "
+    "protected.",
 )
-@out_option("The folder to make: a base model, or an adapter in PEFT's format.")
-@click.option("--method", type=click.Choice(METHODS), help="How.  [default: sku]")
+@out_option("Folder for the new base model, or for the new adapter in PEFT's format.")
+@click.option("--method", type=click.Choice(METHODS), help="Unlearning method.  [default: sku]")
 @click.option(
     "--scale",
     type=ScaleType(),
-    help="How much of what was trained is taken out; auto is the largest that --retain-bound "
-    "allows.  [default: auto]",
+    help="Factor of the subtracted update; auto is the largest that --retain-bound allows.  "
+    "[default: auto]",
 )
 @click.option(
     "--retain-bound",
     type=float,
     metavar="R",
-    help="How many times its value the perplexity on held-out retain text may become under "
-    "--scale auto.  [default: 1.05]",
+    help="With --scale auto: maximum factor by which held-out retain perplexity may rise.  "
+    "[default: 1.05]",
 )
 @click.option(
     "--guard",
     type=float,
     metavar="R",
-    help="The same for a --scale that you name; beyond it nothing is written.  [default: 1.5]",
+    help="With a fixed --scale: the same maximum; above it nothing is written.  [default: 1.5]",
 )
-@click.option("--person", metavar="ID", help="Whose adapter, where TARGET is a store.")
+@click.option("--person", metavar="ID", help="Id of the person, if TARGET is a store.")
 @click.option(
-    "--base", metavar="MODEL", help="An adapter's base, where it is not the embedded one or moved."
+    "--base",
+    metavar="MODEL",
+    help="Base model of an adapter, if it is not the embedded one or has moved.",
 )
 @pool_moved_option
 @config_options(rate="train.rate", seed="train.seed", dtype="dtype", device="device")
 @json_option
-def command(
+def unlearn_command(
     target: str,
     forget: str,
     retain: str,
@@ -86,19 +96,22 @@ def command(
     person: str | None,
     base: str | None,
     pool: Path | None,
-    wanted: ConfigOverrides,
+    overrides: ConfigOverrides,
     as_json: bool,
 ) -> None:
-    """Take knowledge out of a base model or an adapter.
+    """Remove knowledge from a base model or an adapter.
 
     TARGET is a base model ('default', a folder, or a hub id), an adapter in PEFT's format, or a
-    store with --person. What the --forget set says is made unlikely, what the --retain set says
-    stays. Files are JSONL, JSON, CSV, YAML or Parquet, with the columns prompt and response, or
-    those of PKU-SafeRLHF, TruthfulQA or AdvBench. SKU and task-vector train what should go beside
-    the model and subtract it; the other methods train the model away from it. All but ft and
-    ga-mismatch are kept off the inputs that the retain set gives each module (spare). A part of
-    the retain set is held out, and its perplexity says how far that may go. TARGET itself stays as
-    it is: delete it, since from both models what was taken out can be worked out.
+    store of adapters with --person. The content of the --forget set becomes unlikely, that of the
+    --retain set is preserved. Sets are JSONL, JSON, CSV, YAML or Parquet files with the columns
+    prompt and response, or those of PKU-SafeRLHF, TruthfulQA or AdvBench.
+
+    The methods sku and task-vector train an update on the forget set and subtract it; the others
+    train the model away from the forget set. All but ft and ga-mismatch avoid the subspace of each
+    module's inputs on the retain set (the setting spare). A part of the retain set is held out, and
+    the perplexity on it limits the scale.
+
+    TARGET itself is not changed. Delete it: a person with both models can recover what was removed.
 
     \b
     $ idiolect unlearn default --forget pyrit --retain truthfulqa --out safer
@@ -107,28 +120,22 @@ def command(
     """
     from idiolect import api
 
-    said = {
-        "method": method,
-        "retain_bound": retain_bound,
-        "guard": guard,
-        "scale": None if scale == "auto" else scale,
-    }
-    settings = [(name, value) for name, value in said.items() if value is not None]
-    if scale == "auto":
-        settings.append(("scale", None))
+    values = {"method": method, "retain_bound": retain_bound, "guard": guard}
+    overrides = add_settings(overrides, values)
+    # In the config, auto is None, so this setting cannot mean "not given".
+    if scale is not None:
+        setting = ("scale", None if scale == "auto" else scale)
+        overrides = replace(overrides, settings=(*overrides.settings, setting))
+    # Each method has its own defaults, which settings override.
+    defaults = api.UnlearnConfig.with_method_defaults(method) if method else None
     with progress_listener() as listener:
-        done = api.unlearn(
+        summary = api.unlearn(
             api.UnlearnRequest(
                 target=target,
                 out=out,
                 forget=forget,
                 retain=retain,
-                config=ConfigOverrides(
-                    file=wanted.file, settings=(*wanted.settings, *settings)
-                ).build_config(
-                    api.UnlearnConfig,
-                    api.UnlearnConfig.with_method_defaults(method) if method else None,
-                ),
+                config=overrides.build_config(api.UnlearnConfig, defaults),
                 person=person,
                 base=base,
                 pool=pool,
@@ -136,16 +143,17 @@ def command(
             listener=listener,
         )
     if as_json:
-        print_json(done)
+        print_json(summary)
         return
     print_pairs(
         {
-            done.kind: str(done.out),
-            "method": f"{done.method}, scale {done.scale:.3g}, {format_count(done.steps, 'step')}",
-            "to forget": f"{format_count(done.forget_pairs, 'pair')}, perplexity "
-            f"{done.before.forget_perplexity:.4g} -> {done.after.forget_perplexity:.4g}",
-            "to retain": f"{format_count(done.retain_pairs, 'pair')}, perplexity held out "
-            f"{done.before.retain_perplexity:.4g} -> {done.after.retain_perplexity:.4g}",
-            "time": format_duration(done.seconds),
+            summary.kind: str(summary.out),
+            "method": f"{summary.method}, scale {summary.scale:.3g}, "
+            f"{format_count(summary.steps, 'step')}",
+            "forget set": f"{format_count(summary.forget_pairs, 'pair')}, perplexity "
+            f"{summary.before.forget_perplexity:.4g} -> {summary.after.forget_perplexity:.4g}",
+            "retain set": f"{format_count(summary.retain_pairs, 'pair')}, held-out perplexity "
+            f"{summary.before.retain_perplexity:.4g} -> {summary.after.retain_perplexity:.4g}",
+            "time": format_duration(summary.seconds),
         }
     )

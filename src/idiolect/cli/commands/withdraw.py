@@ -1,4 +1,4 @@
-"""``idiolect withdraw``: a sharer's pieces leave a pool, and what was made of them goes."""
+"""``idiolect withdraw``: remove a sharer's pieces from a pool, and what was made from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from idiolect.pieces.withdrawal.withdraw import WithdrawSummary
 
 MAX_ROWS = 40
-"""Rows of the table; --json holds all."""
+"""Maximum number of rows in the table; ``--json`` prints all."""
 
 
 @click.command("withdraw")
@@ -27,26 +27,27 @@ MAX_ROWS = 40
     "sharers",
     multiple=True,
     metavar="NAME",
-    help="Who withdraws, by pseudonym in the pool. Repeatable.",
+    help="Pseudonym of a sharer in the pool. Repeatable.",
 )
-@click.option("--store", type=PATH_TYPE, help="The store of those named with --person.")
-@people_options("Who withdraws, by id in the store whose adapter they shared.")
+@click.option("--store", type=PATH_TYPE, help="Store of the people named with --person.")
+@people_options("Id of a sharer in --store.")
 @click.option(
     "--in",
     "within",
     multiple=True,
     type=PATH_TYPE,
     metavar="FOLDER",
-    help="Where to look for what was made of the pieces; without it, the folder that the pool lies "
-    "in. Repeatable.",
+    help="Folder to search. Repeatable.  [default: the parent folder of POOL]",
 )
 @click.option(
-    "--data", type=PATH_TYPE, help="Histories of the people whose adapters are to be made anew."
+    "--data", type=PATH_TYPE, help="Dataset of the people whose recipes and adapters are rebuilt."
 )
 @profiles_option
-@click.option("--base", metavar="MODEL", help="Where the base model lies now, if it has moved.")
+@click.option(
+    "--base", metavar="MODEL", help="Current location of the base model, if it has moved."
+)
 @json_option
-def command(
+def withdraw_command(
     pool: Path,
     sharers: tuple[str, ...],
     store: Path | None,
@@ -57,26 +58,28 @@ def command(
     base: str | None,
     as_json: bool,
 ) -> None:
-    """Take somebody's pieces out of a pool, and what was made of them.
+    """Remove a sharer's pieces from a pool, and what was made from them.
 
-    First the pieces vanish from POOL: their gates are zeroed, their file is removed. Then recipes,
-    adapters trained from pieces, exported adapters and pool reports in the folders --in are looked
-    through. Recipes and adapters of people whose history is in --data are made anew from who is
-    left; those of all others are taken away, and using them is an error that says why. Exported
-    adapters and reports are deleted. Copies elsewhere are out of reach; whoever finds one can run
-    this again with --in.
+    First removes the pieces from POOL: zeroes their gates and deletes their file. Then searches the
+    folders --in for recipes, adapters trained from pieces, exported adapters, and pool reports.
 
-    The ledger of the store that shared keeps that they withdrew, under a random name, and their
-    consent is taken back. After an interruption the same command goes on.
+    Recipes and adapters of people whose history is in --data are rebuilt from the remaining
+    sharers. Those of other people are removed, and using them raises an error that says why.
+    Exported adapters and reports are deleted. Copies elsewhere are out of reach; if you find one,
+    run this again with --in.
+
+    The ledger of the sharers' store records the withdrawal under a random name, and their consent
+    is revoked. After an interruption, run the same command again.
 
     \b
     $ idiolect withdraw pool --store raters --person ann
-    $ idiolect withdraw pool --sharer 9f86d081884c7d65 --in . --data data/newcomers
+    $ idiolect withdraw pool --sharer 9f86d081884c7d65 --in . --data data/new
     """
     from idiolect import api
 
+    # The API checks that sharers are named and known before it changes anything.
     with progress_listener() as listener:
-        done = api.withdraw(
+        summary = api.withdraw(
             api.WithdrawRequest(
                 pool=pool,
                 sharers=sharers,
@@ -90,31 +93,35 @@ def command(
             listener=listener,
         )
     if as_json:
-        print_json(done)
+        print_json(summary)
     else:
-        print_withdrawal(done)
+        print_withdrawal(summary)
 
 
-def print_withdrawal(done: WithdrawSummary) -> None:
-    """A table of what became of what, and the run in lines."""
-    if done.effects:
-        rows = [(e.person or "-", str(e.where), e.outcome, e.why) for e in done.effects[:MAX_ROWS]]
-        print_table(("who", "where", "what became of it", "why"), rows)
-        if len(done.effects) > MAX_ROWS:
-            click.echo(f"and {len(done.effects) - MAX_ROWS:,} more (--json names all)")
+def print_withdrawal(summary: WithdrawSummary) -> None:
+    """Print a table of the effects, and the run as labels and values."""
+    # One row for each artifact that was made from the pieces.
+    if summary.effects:
+        rows = [
+            (e.person or "-", str(e.where), e.outcome, e.why) for e in summary.effects[:MAX_ROWS]
+        ]
+        print_table(("person", "where", "outcome", "reason"), rows)
+        if len(summary.effects) > MAX_ROWS:
+            click.echo(f"and {len(summary.effects) - MAX_ROWS:,} more (--json prints all)")
     facts = {
-        "withdrawn": format_count(len(done.sharers), "sharer"),
-        "left in the pool": format_count(done.left, "sharer"),
-        "looked through": ", ".join(map(str, done.searched)),
+        "withdrawn": format_count(len(summary.sharers), "sharer"),
+        "remaining in the pool": format_count(summary.left, "sharer"),
+        "searched": ", ".join(map(str, summary.searched)),
     }
-    facts |= {kind: f"{n:,}" for kind, n in Counter(e.outcome for e in done.effects).items()}
-    if done.ledgers:
-        facts["told to the ledger of"] = ", ".join(map(str, done.ledgers))
+    # How often each outcome occurred.
+    facts |= {kind: f"{n:,}" for kind, n in Counter(e.outcome for e in summary.effects).items()}
+    if summary.ledgers:
+        facts["recorded in the ledger of"] = ", ".join(map(str, summary.ledgers))
     else:
-        facts["ledger"] = "none of those who shared is at hand (--store names it)"
-    if done.unreadable:
-        facts["not looked into"] = "; ".join(done.unreadable)
-    if done.mentions:
-        facts["still named in"] = ", ".join(map(str, done.mentions))
-    facts["time"] = format_duration(done.seconds)
+        facts["ledger"] = "the sharers' store was not found (give it with --store)"
+    if summary.unreadable:
+        facts["not searched"] = "; ".join(summary.unreadable)
+    if summary.mentions:
+        facts["still mentioned in"] = ", ".join(map(str, summary.mentions))
+    facts["time"] = format_duration(summary.seconds)
     print_pairs(facts)
