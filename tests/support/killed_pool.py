@@ -1,4 +1,4 @@
-"""A writer of a pool in a process of its own, that is killed in the middle."""
+"""A process that writes to a pool and is killed midway."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from support.sharers import make_contribution, make_sharer_id
 
 
 def write_pool_and_die(folder: str, doing: str, after: int) -> None:
-    """Add sharer 9, or withdraw sharer 1; the system kills this process at some ``os.fsync``."""
+    """Adds sharer 9 or removes sharer 1; kills this process at the ``after``-th ``os.fsync``."""
     base = make_tiny_base()
     pool = Pool.open(Path(folder))
     entry = make_contribution(pool, base, 9)
     fsync, calls = os.fsync, [0]
 
-    def failing_fsync(handle: int) -> None:
+    def kill_at_fsync(handle: int) -> None:
         if calls[0] == after:
             os.kill(os.getpid(), signal.SIGKILL)
         calls[0] += 1
         fsync(handle)
 
-    with pool.lock_for_writing(), mock.patch("os.fsync", failing_fsync):
+    with pool.lock_for_writing(), mock.patch("os.fsync", kill_at_fsync):
         if doing == "add":
             pool.add_sharers([entry])
         else:

@@ -1,4 +1,4 @@
-"""A base on disk, a dataset of newcomers, and a pool of drawn sharers, for the verbs on pieces."""
+"""Builds a base on disk, a dataset of target users, and a pool of sharers, for tests of pieces."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ ASKED = "Film 3 (1990), Drama"
 
 
 def run_cli(*arguments: object, code: int = 0) -> Result:
+    """Runs the CLI and checks the exit code."""
     result = CliRunner().invoke(main, [str(a) for a in arguments])
     assert result.exit_code == code, result.stderr
     return result
 
 
 def run_cli_json(*arguments: object) -> Any:
+    """Runs the CLI with ``--json`` and returns the parsed output."""
     return json.loads(run_cli(*arguments, "--json").stdout)
 
 
 def make_unanswered(person: str, count: int) -> History:
-    """Somebody who saw films and rated none."""
+    """A person who saw films and rated none."""
     items = [
         Interaction(id=f"{person}-{n}", position=n, time=86_400.0 * n, fields={"title": f"F {n}"})
         for n in range(count)
@@ -47,7 +49,7 @@ def make_unanswered(person: str, count: int) -> History:
 
 @dataclass(frozen=True)
 class PiecesWorld:
-    """A folder with ``base``, ``data`` and ``pool``; recipes come into ``recipes``."""
+    """A folder with ``base``, ``data`` and ``pool``; recipes go into ``recipes``."""
 
     folder: Path
 
@@ -68,6 +70,7 @@ class PiecesWorld:
         return self.folder / "recipes"
 
     def assemble(self, **options: Any) -> Any:
+        """Assembles all people of the dataset; ``options`` override the defaults of the request."""
         given: dict[str, Any] = {"config": CONFIG} | options
         return api.assemble(
             api.AssembleRequest(data=self.data, pool=self.pool, out=self.recipes, **given)
@@ -75,7 +78,7 @@ class PiecesWorld:
 
 
 def build_pieces_world(folder: Path, *, sharers: int = 4, lora: LoraConfig = LORA) -> PiecesWorld:
-    """Three people who rated films, one who rated none, one without any item."""
+    """Creates three people who rated films, one who rated none, and one without any item."""
     place = PiecesWorld(folder)
     base = save_tiny_base(place.base)
     write_people(place.data, *(make_rater(p, 6 + n) for n, p in enumerate(PEOPLE)))
@@ -88,7 +91,7 @@ def build_pieces_world(folder: Path, *, sharers: int = 4, lora: LoraConfig = LOR
 
 
 def write_people(folder: Path, *histories: History) -> None:
-    """The dataset of these people, and of two without anything usable."""
+    """Writes a dataset of these people, and of two people without any usable item."""
     everyone = [*histories, make_unanswered("dee", 3), History("eve", ())]
     write_dataset(folder, everyone, task="rating", source="made up", overwrite=True)
 

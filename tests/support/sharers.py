@@ -1,4 +1,4 @@
-"""Sharers of the tiny model: random adapters, random gates, and a pool of some of them."""
+"""Sharers of the tiny model: random adapters, random gates, and a pool for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LORA = LoraConfig(rank=2, alpha=4.0, targets=("q_proj", "k_proj", "v_proj", "o_p
 
 
 def make_sharer_id(number: int) -> str:
-    """A pseudonym that says the sharer's number."""
+    """A pseudonym that encodes the sharer's number."""
     return f"{number:016x}"
 
 
@@ -29,7 +29,7 @@ def create_empty_pool(folder: Path, base: Base, lora: LoraConfig = LORA) -> Pool
 def make_contribution(
     pool: Pool, base: Base, number: int, sites: Sequence[str] | None = None
 ) -> Contribution:
-    """What sharer ``number`` gives: of all sites, or of some."""
+    """The contribution of sharer ``number``, for all sites or for some."""
     draw = torch.Generator().manual_seed(1000 + number)
     shared = tuple(pool.sites if sites is None else sites)
     gates = {site.path: torch.randn(site.inputs, generator=draw) * 1e-4 for site in pool.modules}

@@ -1,4 +1,5 @@
-"""People of a store who might share: some who learned little, one who learned by heart."""
+"""People of a store who might share: some whose adapters leak little, and one whose adapter
+leaks."""
 
 from __future__ import annotations
 
@@ -44,12 +45,12 @@ CONFIG = ShareConfig(
 )
 ENGINE = EngineConfig(slots=2, checkpoint_seconds=0)
 LIGHT_LEARNERS = ("annabel", "bartholomew", "cressida")
-"""Those who learned little."""
+"""People whose adapters leak little."""
 BY_HEART_NAME = "leopoldine"
-"""Liked all films that her adapter was trained on, and none of the others: to the audit, which does
-not ask why, that is learned by heart. The tiny model cannot learn a list."""
+"""A person who liked all films that her adapter was trained on, and none of the others. The audit
+cannot tell this from memorization. The tiny model is too small to memorize a list."""
 QUERY_COUNT = 8
-"""Queries with an answer that each of them has."""
+"""Number of queries with a known answer that each person has."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class SharingPeople:
 
 
 def build_sharing_people(folder: Path) -> SharingPeople:
-    """Everybody rated films; ``gus`` has no adapter, ``ida`` brought one from elsewhere."""
+    """Creates people who rated films; ``gus`` has no adapter, and ``ida``'s adapter was
+    imported."""
     base = save_tiny_base(folder / "base")
     names = (*LIGHT_LEARNERS, BY_HEART_NAME, "gus", "ida")
     rated = {BY_HEART_NAME: lambda n: 5 if n < 15 else 1}
@@ -124,23 +126,23 @@ def _make_entry(
         return record, None
     if history.person != BY_HEART_NAME:
         return record, random_adapter(base, number, LORA, size=0.05)
-    asked = PersonContext(
+    context = PersonContext(
         history, RATING, PromptRenderer(base.tokenizer, PERSONAL.prompt), ContextConfig()
     )
-    examples = [asked.build_item_example(n) for n in range(len(history.items))]
+    examples = [context.build_item_example(n) for n in range(len(history.items))]
     job = TrainingJob(person=history.person, examples=tuple(e for e in examples if e is not None))
     return record, train_one(base, job, LORA, BY_HEART_TRAINING).adapter
 
 
 def read_pool_bytes(pool: Pool, sharer: str) -> list[bytes]:
-    """All that a pool holds of a sharer."""
+    """The bytes of all gates and pieces that a pool holds of a sharer."""
     rows = [pool.load_gates(path)[pool.sharers.index(sharer)] for path in pool.sites]
     parts = [part for pair in pool.load_pieces(sharer).values() for part in pair]
     return [t.contiguous().numpy().tobytes() for t in (*rows, *parts)]
 
 
 def share_and_die(folder: str, pool: str, where: str) -> None:
-    """Share everyone who agreed, in a process that is killed at a place."""
+    """Shares all people with consent, in a process that kills itself at a given point."""
     torch.set_num_threads(1)
     people = SharingPeople(Path(folder))
 

@@ -19,7 +19,7 @@ from idiolect.pieces.assembly.by_likelihood import (
     LikelihoodMixture,
     recipe_from_nll,
 )
-from idiolect.pieces.assembly.newcomers import TargetUser
+from idiolect.pieces.assembly.target_users import TargetUser
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.recipes.recipe import Recipe, build_adapter
 from idiolect.prompts.render import Example

@@ -1,1 +1,2 @@
-"""Personalized pieces: sharers' adapters cut into gated pieces, pooled, and put together anew."""
+"""Personalized pieces (Per-Pcs): sharers' adapters are split into gated pieces, pooled, and
+assembled into adapters for target users."""

@@ -1,4 +1,5 @@
-"""Stores of recipes as holders of personal data: whose recipe it is stands in them."""
+"""Erases people from stores of recipes, which hold personal data: each recipe is keyed by
+person."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ from idiolect.privacy.scan import LabeledTexts
 
 
 class RecipeErasure:
-    """Who leaves goes with their recipe; everybody else's stays as it is."""
+    """Removes a person's recipe from a store; the recipes of all other people stay unchanged."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Whether they have one."""
+        """Returns a description of what the folder holds of the person; empty if there is
+        nothing."""
         if not leaving.is_whole_person or not (folder / RecipeStore.HEADER_FILE).is_file():
             return ""
         store = RecipeStore.open(folder)
@@ -22,16 +24,17 @@ class RecipeErasure:
         return "their recipe" if theirs else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Take it out."""
+        """Removes the person's recipe and returns what was done."""
         if not self.find(folder, leaving):
             return []
         store = RecipeStore.open(folder)
         with store.lock_for_writing():
+            # Rewrites the affected shards without this person.
             store.compact({leaving.person})
         return [
             ErasureEffect(what="recipe", where=folder, outcome="removed", person=leaving.person)
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Its files are safetensors and JSON, which everybody reads."""
+        """Returns None: all files are safetensors and JSON, which the generic scan reads."""
         return None

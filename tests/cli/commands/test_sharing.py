@@ -116,8 +116,8 @@ def test_pool_reports_use_by_recipes(place: Path, tmp_path: Path) -> None:
     [
         (["--ratio", "1.5"], 2, "ratio: must be above 0"),
         (["--sharers", "0"], 2, "0 is not in the range"),
-        (["--override-leakage", " "], 2, "override of leakage: give the reason"),
-        (["--override-harm", ""], 2, "override of harm: give the reason"),
+        (["--override-leakage", " "], 2, "override of leakage: the reason must have"),
+        (["--override-harm", ""], 2, "override of harm: the reason must have"),
         (["--set", "harm.threshold=2"], 2, "harm.threshold: must be at least 0 and below 1"),
         (["--set", "gates.stops=1"], 2, "unknown setting 'stops'"),
         (["--person", "eve"], 1, "no person named 'eve' among its 3 people"),

@@ -1,4 +1,4 @@
-"""Assembling on every kind of model that is promised, also where the batched way does not go."""
+"""Assembling on every supported model family, including those without batched assembly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
     return load_base(tmp_path / "model", dtype="float64", device="cpu")
 
 
-def some(items: int, longest: int, seed: int) -> tuple[Example, ...]:
+def make_items(items: int, longest: int, seed: int) -> tuple[Example, ...]:
     draw = torch.Generator().manual_seed(seed)
     opening = (1, 2, 3, 4, 5)[: longest - 3]
     rows = (
@@ -36,21 +36,21 @@ def some(items: int, longest: int, seed: int) -> tuple[Example, ...]:
 
 
 @pytest.mark.parametrize("longest", [8, 20])
-def test_batched_and_obvious_agree(
+def test_assemble_recipes_equals_reference_on_each_family(
     base: Base, tmp_path: Path, longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = create_empty_pool(tmp_path / "pool", base)
     with pool.lock_for_writing():
         pool.add_sharers([make_contribution(pool, base, n) for n in range(4)])
-    people = {f"p{n}": some(2 + n, longest, n) for n in range(3)}
+    people = {f"p{n}": make_items(2 + n, longest, n) for n in range(3)}
     together: list[int] = []
     run = GateAssembly.assemble_group
 
-    def noted(self: GateAssembly, people: Any) -> Any:
+    def record_call(self: GateAssembly, people: Any) -> Any:
         together.append(len(people))
         return run(self, people)
 
-    monkeypatch.setattr(GateAssembly, "assemble_group", noted)
+    monkeypatch.setattr(GateAssembly, "assemble_group", record_call)
     found = assemble_recipes(base, pool, people, CONFIG)
     assert together == ([3] if has_full_attention(base, longest) else [])
     windowed = getattr(base.model.config, "sliding_window", None)

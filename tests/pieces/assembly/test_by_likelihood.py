@@ -1,4 +1,4 @@
-"""Whole adapters by likelihood: as the obvious version, as worked by hand, and who it finds."""
+"""Whole adapters weighted by likelihood: equal to the sequential version and to values by hand."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from idiolect.pieces.assembly.by_likelihood import (
     compute_posterior,
     select_most_probable,
 )
-from idiolect.pieces.assembly.newcomers import TargetUser
+from idiolect.pieces.assembly.target_users import TargetUser
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.recipes.recipe import build_adapter
 from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example
+from support.gate_pools import TargetUsers, base, draw_target_users, pools
 from support.sharers import create_empty_pool, make_contribution
-from tests.pieces.assembly.test_by_gates import Newcomers, base, newcomers, pools
 
 __all__ = ["base", "pools"]
 
@@ -39,20 +39,21 @@ CONFIG = AssembleConfig(by="likelihood")
 @settings(max_examples=30)
 @given(data=st.data(), tokens=st.sampled_from([1, 60, 10**6]))
 @pytest.mark.parametrize("kind", ["all", "partial", "top", "answer"])
-def test_as_one_sharer_after_another(
+def test_compute_nll_equals_sequential_version(
     base: Base, pools: dict[str, Pool], data: st.DataObject, tokens: int, kind: str
 ) -> None:
     call = encode_invocation(base.tokenizer) if kind == "answer" else ()
-    people: Newcomers = data.draw(newcomers(call))
-    asking = LikelihoodMixture(base, pools[kind], CONFIG, forward_tokens=tokens)
+    people: TargetUsers = data.draw(draw_target_users(call))
+    mixture = LikelihoodMixture(base, pools[kind], CONFIG, forward_tokens=tokens)
     for person, examples in people.items():
         one = TargetUser(person, examples)
-        expected = asking.compute_nll_sequentially(one)
-        assert torch.allclose(asking.compute_nll(one), expected, rtol=0, atol=EXACT)
+        expected = mixture.compute_nll_sequentially(one)
+        assert torch.allclose(mixture.compute_nll(one), expected, rtol=0, atol=EXACT)
 
 
-def test_probabilities_by_hand() -> None:
-    """Losses of 2, 1 and 3 nats: e^-2, e^-1 and e^-3 over their sum; at temperature 2 the roots."""
+def test_compute_posterior_equals_values_by_hand() -> None:
+    """Losses of 2, 1 and 3 nats: e^-2, e^-1 and e^-3 over their sum; at temperature 2, their
+    roots."""
     likely = [math.exp(-2), math.exp(-1), math.exp(-3)]
     expected = torch.tensor([x / sum(likely) for x in likely], dtype=torch.float64)
     nats = torch.tensor([2.0, 1.0, 3.0], dtype=torch.float64)
@@ -62,18 +63,16 @@ def test_probabilities_by_hand() -> None:
     assert torch.allclose(compute_posterior(nats, 2.0), cooler)
 
 
-def test_the_base_keeps_its_share_and_ties_go_to_the_first() -> None:
+def test_select_most_probable_skips_base_and_breaks_ties_by_order() -> None:
     weights = torch.tensor([0.5, 0.1, 0.3, 0.1, 0.0], dtype=torch.float64)
     chosen = select_most_probable(weights, 2)
     assert [n for n, _ in chosen] == [1, 0]
     assert [w for _, w in chosen] == pytest.approx([0.3, 0.1], abs=1e-3)
-    assert [n for n, _ in select_most_probable(weights, 9)] == [1, 0, 2]  # never one of no weight
+    assert [n for n, _ in select_most_probable(weights, 9)] == [1, 0, 2]  # none of weight 0
 
 
-def test_finds_whose_adapter_says_what_the_newcomer_says(
-    base: Base, pools: dict[str, Pool]
-) -> None:
-    """Somebody who answers as one sharer's model would is given that sharer."""
+def test_assemble_by_likelihood_finds_matching_sharer(base: Base, pools: dict[str, Pool]) -> None:
+    """A person who answers as one sharer's model would gets that sharer."""
     pool = pools["all"]
     like = pool.sharers[4]
     theirs = {like: pool.get_adapter(like)}
@@ -93,8 +92,8 @@ def test_finds_whose_adapter_says_what_the_newcomer_says(
     assert float(recipe.weight[0].sum()) <= 1 + 1e-3
 
 
-def test_nobody_like_them_leaves_the_base(base: Base, tmp_path: Path) -> None:
-    """Adapters that make every answer far less likely get no weight at all."""
+def test_assemble_by_likelihood_without_similar_sharer_is_empty(base: Base, tmp_path: Path) -> None:
+    """Adapters that make every answer far less likely get no weight."""
     pool = create_empty_pool(tmp_path / "pool", base)
     entry = make_contribution(pool, base, 0, pool.sites)
     wild = {path: (a * 40, b * 40) for path, (a, b) in entry.adapter.pairs.items()}
@@ -108,7 +107,7 @@ def test_nobody_like_them_leaves_the_base(base: Base, tmp_path: Path) -> None:
     assert recipe.sharers == () and not recipe.weight.any()
 
 
-def test_a_site_that_somebody_does_not_share_has_no_piece_of_theirs(
+def test_assemble_by_likelihood_skips_sites_that_are_not_shared(
     base: Base, pools: dict[str, Pool]
 ) -> None:
     pool = pools["partial"]
@@ -123,7 +122,9 @@ def test_a_site_that_somebody_does_not_share_has_no_piece_of_theirs(
     assert build_adapter(recipe, pool).config.rank >= pool.lora.rank
 
 
-def test_in_any_company_the_same_bytes(base: Base, pools: dict[str, Pool]) -> None:
+def test_assemble_by_likelihood_does_not_depend_on_other_people(
+    base: Base, pools: dict[str, Pool]
+) -> None:
     people = {f"p{n}": (Example((n, n + 1, n + 2), 1), Example((n, 3, 9), 2)) for n in range(4)}
     together = assemble_recipes(base, pools["all"], people, CONFIG)
     for recipe in together:
@@ -133,19 +134,19 @@ def test_in_any_company_the_same_bytes(base: Base, pools: dict[str, Pool]) -> No
         assert torch.equal(alone.pick, recipe.pick) and torch.equal(alone.weight, recipe.weight)
 
 
-def test_of_many_sharers_a_seeded_draw_is_asked() -> None:
-    everyone = [f"s{n:03}" for n in range(100)]
+def test_choose_candidates_draws_stable_sample() -> None:
+    sharers = [f"s{n:03}" for n in range(100)]
     config = replace(CONFIG, candidates=10)
-    asked = choose_candidates(everyone, config)
+    asked = choose_candidates(sharers, config)
     assert len(asked) == 10 and list(asked) == sorted(asked)
-    assert choose_candidates(everyone, replace(config, seed=1)) != asked
-    gone = [s for s in everyone if s != asked[0]]
+    assert choose_candidates(sharers, replace(config, seed=1)) != asked
+    gone = [s for s in sharers if s != asked[0]]
     assert set(asked) - {asked[0]} <= set(choose_candidates(gone, config))
-    assert choose_candidates(everyone[:10], config) == tuple(everyone[:10])
+    assert choose_candidates(sharers[:10], config) == tuple(sharers[:10])
 
 
 @pytest.mark.parametrize(
-    ("settings_", "word"),
+    ("values", "word"),
     [
         ({"by": "luck"}, "assemble.by"),
         ({"by": "likelihood", "aggregate": "factors"}, "by gates"),
@@ -154,6 +155,8 @@ def test_of_many_sharers_a_seeded_draw_is_asked() -> None:
         ({"candidates": 0}, "assemble.candidates"),
     ],
 )
-def test_settings_that_cannot_be(settings_: dict[str, object], word: str) -> None:
+def test_assemble_config_rejects_invalid_likelihood_settings(
+    values: dict[str, object], word: str
+) -> None:
     with pytest.raises(UsageError, match=word):
-        AssembleConfig(**settings_)  # type: ignore[arg-type]
+        AssembleConfig(**values)  # type: ignore[arg-type]

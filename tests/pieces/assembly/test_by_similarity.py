@@ -1,3 +1,5 @@
+"""Mixing whole adapters of similar people."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -31,58 +33,58 @@ def pool(base: Base, tmp_path: Path) -> Pool:
     return pool
 
 
-def update(adapter: LoraAdapter, path: str) -> torch.Tensor:
+def compute_update(adapter: LoraAdapter, path: str) -> torch.Tensor:
     a, b = adapter.pairs[path]
     return adapter.config.scale * b @ a
 
 
-def test_the_most_like_come_first_and_length_does_not_count() -> None:
-    newcomer = np.array([1.0, 1.0 + 1e-3])
-    found = find_nearest_sharers(newcomer, VECTORS, 3)
+def test_find_nearest_sharers_orders_by_cosine() -> None:
+    target_user = np.array([1.0, 1.0 + 1e-3])
+    found = find_nearest_sharers(target_user, VECTORS, 3)
     assert [sharer for sharer, _ in found] == ["c", "a", "b"]
     assert found[0][1] == pytest.approx(0.7074604, abs=1e-6)
-    assert find_nearest_sharers(newcomer, VECTORS, 2) == found[:2]
+    assert find_nearest_sharers(target_user, VECTORS, 2) == found[:2]
 
 
 @pytest.mark.parametrize("count", [0, 4])
-def test_more_than_there_are_is_refused(count: int) -> None:
+def test_find_nearest_sharers_rejects_bad_count(count: int) -> None:
     with pytest.raises(UsageError, match=f"{count} of 3 sharers"):
         find_nearest_sharers(np.array([1.0, 0.0]), VECTORS, count)
 
 
 @pytest.mark.parametrize("bad", [np.zeros(2), np.array([np.nan, 1.0])])
-def test_a_vector_without_direction_is_refused(bad: np.ndarray) -> None:
-    with pytest.raises(IntegrityError, match="the newcomer"):
+def test_find_nearest_sharers_rejects_vector_without_direction(bad: np.ndarray) -> None:
+    with pytest.raises(IntegrityError, match="the target user"):
         find_nearest_sharers(bad, VECTORS, 1)
     with pytest.raises(IntegrityError, match="sharer d"):
         find_nearest_sharers(np.array([1.0, 0.0]), {"d": bad}, 1)
 
 
-def test_the_nearest_ones_whole_adapter_is_theirs(pool: Pool) -> None:
+def test_mix_whole_adapters_of_one_equals_their_adapter(pool: Pool) -> None:
     adapter = build_adapter(mix_whole_adapters("new", [(make_sharer_id(1), 0.3)], pool), pool)
     for path in pool.sites:
         torch.testing.assert_close(
-            update(adapter, path), update(pool.get_adapter(make_sharer_id(1)), path)
+            compute_update(adapter, path), compute_update(pool.get_adapter(make_sharer_id(1)), path)
         )
 
 
-def test_several_are_weighted_by_likeness(pool: Pool) -> None:
+def test_mix_whole_adapters_weights_by_similarity(pool: Pool) -> None:
     recipe = mix_whole_adapters(
         "new", [(make_sharer_id(2), 0.6), (make_sharer_id(0), 0.2), (make_sharer_id(1), -0.5)], pool
     )
     adapter = build_adapter(recipe, pool)
     for path in pool.sites:
-        wanted = 0.75 * update(pool.get_adapter(make_sharer_id(2)), path)
-        wanted = wanted + 0.25 * update(pool.get_adapter(make_sharer_id(0)), path)
-        torch.testing.assert_close(update(adapter, path), wanted)
+        wanted = 0.75 * compute_update(pool.get_adapter(make_sharer_id(2)), path)
+        wanted = wanted + 0.25 * compute_update(pool.get_adapter(make_sharer_id(0)), path)
+        torch.testing.assert_close(compute_update(adapter, path), wanted)
 
 
-def test_where_nobody_is_like_the_newcomer_all_count_alike(pool: Pool) -> None:
+def test_mix_whole_adapters_without_similar_sharers_is_uniform(pool: Pool) -> None:
     recipe = mix_whole_adapters("new", [(make_sharer_id(0), -0.1), (make_sharer_id(1), 0.0)], pool)
     assert recipe.weight.unique().tolist() == [0.5]
 
 
-def test_a_part_of_an_adapter_or_a_stranger_is_refused(pool: Pool, base: Base) -> None:
+def test_mix_whole_adapters_rejects_partial_or_unknown_sharer(pool: Pool, base: Base) -> None:
     with pool.lock_for_writing():
         pool.add_sharers([make_contribution(pool, base, 7, sites=pool.sites[:3])])
     with pytest.raises(MissingError, match="whole adapter"):

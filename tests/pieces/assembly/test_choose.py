@@ -1,4 +1,4 @@
-"""Choosing pieces from scores, against numpy and by hand."""
+"""Choosing pieces from scores, compared with numpy and with values by hand."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def softmax(*scores: float) -> list[float]:
     return (powers / powers.sum()).tolist()
 
 
-def test_the_best_weighted_among_themselves() -> None:
+def test_choose_pieces_weights_top_k_by_softmax() -> None:
     pick, weight = choose_pieces(SCORES, ALL, AssembleConfig(by="gates", top_k=3, temperature=0.5))
     assert pick.tolist() == [[1, 3, 2]]
     assert weight[0].tolist() == pytest.approx(softmax(4, 4, 2), rel=1e-12)
 
 
-def test_a_tie_goes_to_the_first_also_where_rounding_says_otherwise() -> None:
+def test_choose_pieces_breaks_ties_by_order() -> None:
     nearly = SCORES.double() + torch.tensor([[0, 0, 0, 1e-9, 0]])
     for count in (1, 2):
         pick, _ = choose_pieces(nearly, ALL, AssembleConfig(by="gates", top_k=count))
@@ -41,7 +41,7 @@ def test_a_tie_goes_to_the_first_also_where_rounding_says_otherwise() -> None:
     assert pick.tolist() == [[0, 1, 2, 3]]
 
 
-def test_who_does_not_share_is_not_chosen() -> None:
+def test_choose_pieces_skips_sharers_without_this_piece() -> None:
     some = torch.tensor([True, False, True, False, False])
     pick, weight = choose_pieces(SCORES, some, AssembleConfig(by="gates", top_k=3))
     assert pick.tolist() == [[2, 0, -1]]
@@ -52,7 +52,7 @@ def test_who_does_not_share_is_not_chosen() -> None:
     assert pick.tolist() == [[-1, -1]] and weight.tolist() == [[0, 0]]
 
 
-def test_the_fewest_that_reach_top_p_padded_to_the_widest() -> None:
+def test_choose_pieces_with_top_p_keeps_fewest_and_pads() -> None:
     scores = torch.log(
         torch.tensor([[0.1, 0.5, 0.2, 0.15, 0.05], [0.9, 0.025, 0.025, 0.025, 0.025]])
     )
@@ -77,7 +77,9 @@ rows = st.lists(st.floats(-20, 20, width=32), min_size=6, max_size=6)
     count=st.integers(1, 6),
     temperature=st.sampled_from([0.1, 1.0, 7.0]),
 )
-def test_as_numpy_says(scores: list[list[float]], count: int, temperature: float) -> None:
+def test_choose_pieces_equals_numpy(
+    scores: list[list[float]], count: int, temperature: float
+) -> None:
     config = AssembleConfig(by="gates", top_k=count, temperature=temperature)
     pick, weight = choose_pieces(torch.tensor(scores), torch.ones(6, dtype=torch.bool), config)
     for row, numbers in enumerate(np.array(scores, dtype=np.float32).astype(np.float64)):
@@ -87,12 +89,12 @@ def test_as_numpy_says(scores: list[list[float]], count: int, temperature: float
         assert np.allclose(weight[row], powers / powers.sum(), rtol=1e-9, atol=1e-300)
 
 
-def test_draws_depend_on_seed_person_and_module_alone() -> None:
+def test_draw_gumbel_noise_depends_on_seed_person_and_module() -> None:
     alone = draw_gumbel_noise(["p"], "layer.q_proj", 5, seed=1)
     assert torch.equal(draw_gumbel_noise(["o", "p"], "layer.q_proj", 5, seed=1)[1:], alone)
     assert torch.equal(
         draw_gumbel_noise(["p"], "layer.q_proj", 3, seed=1), alone[:, :3]
-    )  # others join later
+    )  # unchanged if more sharers join
     for other in (
         draw_gumbel_noise(["p"], "layer.q_proj", 5, seed=2),
         draw_gumbel_noise(["o"], "layer.q_proj", 5, seed=1),
@@ -101,8 +103,8 @@ def test_draws_depend_on_seed_person_and_module_alone() -> None:
         assert not torch.equal(other, alone)
 
 
-def test_pieces_are_drawn_by_their_weights_without_putting_back() -> None:
-    """10,000 draws of two from five against the probability of each ordered pair, summed."""
+def test_choose_pieces_samples_by_weight_without_replacement() -> None:
+    """10,000 draws of two from five, compared with the summed probability of each ordered pair."""
     config = AssembleConfig(by="gates", top_k=2, temperature=0.8, sample=True)
     people = [str(n) for n in range(10_000)]
     noise = draw_gumbel_noise(people, "path", 5, seed=0)
@@ -136,7 +138,7 @@ def test_pieces_are_drawn_by_their_weights_without_putting_back() -> None:
         ("aggregate", "sum"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(field: str, value: Any) -> None:
+def test_assemble_config_rejects_invalid_values(field: str, value: Any) -> None:
     with pytest.raises(UsageError, match=rf"assemble\.{field}: .*{value}"):
         replace(AssembleConfig(by="gates"), **{field: value})
     with pytest.raises(UsageError, match="top_p"):

@@ -1,4 +1,5 @@
-"""The rule of assembling, by hand in numpy: scores, choice, and what the next modules see."""
+"""The rule of assembling by gates, reimplemented in numpy: scores, choice, and effect on later
+modules."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ HEADS, GROUPS, WIDTH = 4, 2, 8
 
 
 class ByHand:
-    """The tiny Llama in numpy, one text a row, with updates that are chosen on the way."""
+    """The tiny Llama in numpy, one item at a time, with updates chosen on the way."""
 
     def __init__(self, base: Base, pool: Pool, config: AssembleConfig) -> None:
         model: Any = base.model
@@ -58,7 +59,7 @@ class ByHand:
         outputs = [x @ self.weights[f"{path}.weight"].T for x in inputs]
         if path not in self.pool.sites:
             return outputs
-        updates = self.chosen(path, inputs)
+        updates = self.choose_update(path, inputs)
         for e, x, out in zip(self.examples, inputs, outputs, strict=True):
             begin = 0
             if self.pool.lora.active == "answer":
@@ -66,8 +67,8 @@ class ByHand:
             out[begin:] += x[begin:] @ updates.T
         return outputs
 
-    def chosen(self, path: str, inputs: list[Array]) -> Array:
-        """The update [O, D] of one module, from its inputs [T, D] in every item."""
+    def choose_update(self, path: str, inputs: list[Array]) -> Array:
+        """The update [O, D] of one module, from its inputs [T, D] in each item."""
         items: list[Array] = []
         for e, x in zip(self.examples, inputs, strict=True):
             x = x[e.answer_start - 1 : len(e.ids) - 1]
@@ -101,14 +102,14 @@ class ByHand:
             own = slice(head * WIDTH, (head + 1) * WIDTH)
             group = head * GROUPS // HEADS
             theirs = slice(group * WIDTH, (group + 1) * WIDTH)
-            scores = turned(q[:, own]) @ turned(k[:, theirs]).T / np.sqrt(WIDTH)
+            scores = rotate(q[:, own]) @ rotate(k[:, theirs]).T / np.sqrt(WIDTH)
             scores[np.triu_indices(length, 1)] = -np.inf
             weights = np.exp(scores - scores.max(axis=1, keepdims=True))
             out[:, own] = weights / weights.sum(axis=1, keepdims=True) @ v[:, theirs]
         return out
 
 
-def turned(x: Array) -> Array:
+def rotate(x: Array) -> Array:
     """Rotary embedding of positions 0, 1, ... [T, d]."""
     half = WIDTH // 2
     angle = np.arange(len(x))[:, None] * 10000.0 ** (-np.arange(half) / half)
@@ -122,8 +123,8 @@ def base() -> Base:
     return make_exact_base()
 
 
-def history(base: Base) -> list[Example]:
-    """Three items of unlike lengths, with answers of one to three tokens."""
+def make_items(base: Base) -> list[Example]:
+    """Three items of different lengths, with answers of one to three tokens."""
     draw = torch.Generator().manual_seed(3)
     out: list[Example] = []
     for size, answer in ((7, 1), (12, 3), (4, 2)):
@@ -139,15 +140,17 @@ def history(base: Base) -> list[Example]:
     [LORA, replace(LORA, active="answer"), replace(LORA, targets=("v_proj", "down_proj"))],
     ids=lambda lora: lora.description,
 )
-def test_the_rule_by_hand(base: Base, tmp_path: Path, aggregate: Any, lora: Any) -> None:
+def test_assemble_recipes_and_reference_equal_numpy(
+    base: Base, tmp_path: Path, aggregate: Any, lora: Any
+) -> None:
     pool = create_empty_pool(tmp_path / "pool", base, lora)
     with pool.lock_for_writing():
         pool.add_sharers([make_contribution(pool, base, n) for n in range(5)])
     config = AssembleConfig(by="gates", top_k=3, temperature=0.5, aggregate=aggregate)
     hand = ByHand(base, pool, config)
-    hand.run(history(base))
-    (batched,) = assemble_recipes(base, pool, {"new": history(base)}, config)
-    for recipe in (batched, assemble_one(base, pool, "new", history(base), config)):
+    hand.run(make_items(base))
+    (batched,) = assemble_recipes(base, pool, {"new": make_items(base)}, config)
+    for recipe in (batched, assemble_one(base, pool, "new", make_items(base), config)):
         for site, path in enumerate(pool.sites):
             theirs = [recipe.sharers[int(n)] for n in recipe.pick[site]]
             assert theirs == [pool.sharers[n] for n, _ in hand.picks[path]]

@@ -1,4 +1,5 @@
-"""The pool: who comes and who leaves changes nobody else's bytes, whoever is killed or tampers."""
+"""The pool: adding and removing sharers leaves all other bytes unchanged, despite kills and
+tampering."""
 
 from __future__ import annotations
 
@@ -32,20 +33,21 @@ def base() -> Base:
     return make_tiny_base()
 
 
-def some(pool: Pool) -> tuple[str, ...]:
-    """Every other site."""
+def list_every_other_site(pool: Pool) -> tuple[str, ...]:
+    """Every other site of the pool."""
     return pool.sites[::2]
 
 
 @pytest.fixture
 def pool(base: Base, tmp_path: Path) -> Pool:
-    """Sharers 0, 1, 2 in the first segment, 1 of every other site; 3 and 4 in the second."""
+    """Sharers 0, 1, 2 in the first segment, where 1 shares every other site; 3 and 4 in the
+    second."""
     out = create_empty_pool(tmp_path / "pool", base)
     with out.lock_for_writing():
         out.add_sharers(
             [
                 make_contribution(out, base, 0),
-                make_contribution(out, base, 1, some(out)),
+                make_contribution(out, base, 1, list_every_other_site(out)),
                 make_contribution(out, base, 2),
             ]
         )
@@ -53,7 +55,7 @@ def pool(base: Base, tmp_path: Path) -> Pool:
     return out
 
 
-def files(pool: Pool) -> dict[str, bytes]:
+def read_files(pool: Pool) -> dict[str, bytes]:
     return {
         str(p.relative_to(pool.folder)): p.read_bytes()
         for p in pool.folder.rglob("*")
@@ -61,35 +63,35 @@ def files(pool: Pool) -> dict[str, bytes]:
     }
 
 
-def unit(gate: torch.Tensor) -> torch.Tensor:
-    """LN(g), by hand."""
+def normalize(gate: torch.Tensor) -> torch.Tensor:
+    """LN(g), computed by hand."""
     middle = gate.double() - gate.double().mean()
     return middle / middle.square().mean().sqrt()
 
 
-def traces(entry: Contribution) -> list[bytes]:
-    """Short byte sequences of everything that a sharer gave."""
+def list_traces(entry: Contribution) -> list[bytes]:
+    """Short byte sequences of everything that a sharer contributed."""
     out = [entry.sharer.encode()]
     for path in entry.sites:
         gate = entry.gates[path]
-        for whole in (*entry.adapter.pairs[path], gate, unit(gate).half()):
+        for whole in (*entry.adapter.pairs[path], gate, normalize(gate).half()):
             raw = whole.contiguous().numpy().tobytes()
             out += [raw[at : at + 16] for at in range(0, len(raw) - 15, 16)]
     return out
 
 
 def is_intact(pool: Pool, base: Base, number: int) -> bool:
-    """Whether a sharer of all sites is there with what they gave."""
+    """Returns whether a sharer of all sites is in the pool with all that they contributed."""
     given, at = make_contribution(pool, base, number), pool.sharers.index(make_sharer_id(number))
     return to_tensor_bytes(pool.get_adapter(make_sharer_id(number))) == to_tensor_bytes(
         given.adapter
     ) and all(
-        torch.equal(pool.load_gates(path)[at], unit(given.gates[path]).half().float())
+        torch.equal(pool.load_gates(path)[at], normalize(given.gates[path]).half().float())
         for path in pool.sites
     )
 
 
-def test_what_goes_in_comes_out(pool: Pool, base: Base) -> None:
+def test_pool_returns_what_was_added(pool: Pool, base: Base) -> None:
     for found in (pool, Pool.open(pool.folder)):
         assert found.sharers == tuple(map(make_sharer_id, range(5)))
         assert (found.id, found.sites, found.lora) == (pool.id, pool.sites, LORA)
@@ -100,10 +102,10 @@ def test_what_goes_in_comes_out(pool: Pool, base: Base) -> None:
         found.check_compatible(base=base.identity, task="rating", config=LORA)
 
 
-def test_who_shares_some_sites_gives_nothing_of_the_others(pool: Pool, base: Base) -> None:
+def test_pool_holds_only_shared_sites(pool: Pool, base: Base) -> None:
     given = make_contribution(pool, base, 1)
     for path in pool.sites:
-        shared = path in some(pool)
+        shared = path in list_every_other_site(pool)
         assert pool.get_shared_mask(path).tolist() == [True, shared, True, True, True]
         assert bool(pool.load_gates(path)[1].any()) == shared
         a, b = pool.get_adapter(make_sharer_id(1)).pairs[path]
@@ -111,22 +113,22 @@ def test_who_shares_some_sites_gives_nothing_of_the_others(pool: Pool, base: Bas
     assert (
         (*pool.load_pieces(make_sharer_id(1)),)
         == pool.list_shared_sites(make_sharer_id(1))
-        == some(pool)
+        == list_every_other_site(pool)
     )
     assert [*pool.load_pieces(make_sharer_id(1), [pool.sites[2]])] == [pool.sites[2]]
     with pytest.raises(MissingError, match=rf"{make_sharer_id(1)} does not share {pool.sites[1]}"):
         pool.load_pieces(make_sharer_id(1), [pool.sites[1]])
-    on_disk = b"".join(files(pool).values())
-    kept = replace(given, sites=tuple(set(pool.sites) - set(some(pool))))
-    assert not any(trace in on_disk for trace in traces(kept)[1:])
+    on_disk = b"".join(read_files(pool).values())
+    kept = replace(given, sites=tuple(set(pool.sites) - set(list_every_other_site(pool))))
+    assert not any(trace in on_disk for trace in list_traces(kept)[1:])
 
 
-def test_adding_changes_no_file(pool: Pool, base: Base) -> None:
-    before = files(pool)
+def test_add_sharers_changes_no_existing_file(pool: Pool, base: Base) -> None:
+    before = read_files(pool)
     with pool.lock_for_writing():
         pool.add_sharers([make_contribution(pool, base, 9)])
         pool.add_sharers([])
-    after = files(pool)
+    after = read_files(pool)
     new = {
         "segments/000003.json",
         "segments/000003.safetensors",
@@ -137,24 +139,24 @@ def test_adding_changes_no_file(pool: Pool, base: Base) -> None:
 
 
 @pytest.mark.parametrize("gone", [[1], [0, 3], [0, 1, 2], [4, 3, 2, 1, 0]])
-def test_who_withdraws_is_gone_and_nobody_elses_bytes_move(
+def test_remove_sharers_erases_only_their_bytes(
     pool: Pool, base: Base, gone: Sequence[int]
 ) -> None:
     before, entries = (
-        files(pool),
+        read_files(pool),
         [make_contribution(pool, base, n, pool.list_shared_sites(make_sharer_id(n))) for n in gone],
     )
-    assert all(t in b"".join(before.values()) for e in entries for t in traces(e)[1:3])
+    assert all(t in b"".join(before.values()) for e in entries for t in list_traces(e)[1:3])
     with pool.lock_for_writing():
         pool.remove_sharers([entry.sharer for entry in entries])
-    after = files(pool)
+    after = read_files(pool)
     left = " ".join(after).encode() + b"".join(after.values())
-    assert not any(trace in left for entry in entries for trace in traces(entry))
+    assert not any(trace in left for entry in entries for trace in list_traces(entry))
     for path in after:
         if path.endswith(".safetensors"):
             assert len(after[path]) == len(before[path])
             changed = [a for a, b in zip(after[path], before[path], strict=True) if a != b]
-            assert not any(changed)  # nothing is written but zeros
+            assert not any(changed)  # only zeros are written
             assert not changed or path.startswith("segments")
     stay = [n for n in range(5) if n not in gone]
     for found in (pool, Pool.open(pool.folder)):
@@ -165,31 +167,33 @@ def test_who_withdraws_is_gone_and_nobody_elses_bytes_move(
     with pool.lock_for_writing():
         pool.add_sharers([make_contribution(pool, base, 9)])
     assert is_intact(Pool.open(pool.folder), base, 9)
-    assert max(p for p in files(pool) if "json" in p and "seg" in p) == "segments/000003.json"
+    assert max(p for p in read_files(pool) if "json" in p and "seg" in p) == "segments/000003.json"
 
 
-def test_a_stranger_cannot_withdraw(pool: Pool) -> None:
-    before = files(pool)
+def test_remove_sharers_rejects_unknown_sharer(pool: Pool) -> None:
+    before = read_files(pool)
     with (
         pool.lock_for_writing(),
         pytest.raises(MissingError, match=f"no sharer {make_sharer_id(9)}"),
     ):
         pool.remove_sharers([make_sharer_id(0), make_sharer_id(9)])
-    assert files(pool) == before
+    assert read_files(pool) == before
     for ask in (pool.get_record, pool.get_adapter, pool.list_shared_sites):
         with pytest.raises(MissingError, match=f"no sharer {make_sharer_id(9)}"):
             ask(make_sharer_id(9))
-    with pytest.raises(MissingError, match="no piece is of a module 'lm_head'"):
+    with pytest.raises(MissingError, match="the pool has no module 'lm_head'"):
         pool.load_gates("lm_head")
 
 
-def killed_at(step: int, patch: pytest.MonkeyPatch) -> None:
-    """End the process at a step, a step being a rename, a sync or a removal."""
+def kill_at_step(step: int, patch: pytest.MonkeyPatch) -> None:
+    """Interrupts the process at a step; steps are renames, syncs and removals."""
     calls, unlink = [0], Path.unlink
 
-    def deadly(inner: Callable[..., Any]) -> Callable[..., Any]:
+    def wrap(inner: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
-            is_partial = inner == unlink and is_working_file(args[0].name)  # goes with its process
+            is_partial = inner == unlink and is_working_file(
+                args[0].name
+            )  # removed with its process
             calls[0] += not is_partial
             if calls[0] > step and not is_partial:
                 raise KeyboardInterrupt
@@ -197,24 +201,27 @@ def killed_at(step: int, patch: pytest.MonkeyPatch) -> None:
 
         return call
 
-    patch.setattr(os, "fsync", deadly(os.fsync))
-    patch.setattr(Path, "replace", deadly(Path.replace))
-    patch.setattr(Path, "unlink", deadly(Path.unlink))
+    patch.setattr(os, "fsync", wrap(os.fsync))
+    patch.setattr(Path, "replace", wrap(Path.replace))
+    patch.setattr(Path, "unlink", wrap(Path.unlink))
 
 
 @pytest.mark.parametrize("doing", ["add", "withdraw", "withdraw both"])
-def test_a_kill_anywhere_is_finished_by_the_next_writer(
+def test_pool_writer_completes_interrupted_change(
     pool: Pool, base: Base, monkeypatch: pytest.MonkeyPatch, doing: str
 ) -> None:
     who = {"add": [9, 8], "withdraw": [1], "withdraw both": [2, 4]}[doing]
     names = [make_sharer_id(n) for n in who]
-    entries = [make_contribution(pool, base, n, some(pool) if n == 1 else None) for n in who]
+    entries = [
+        make_contribution(pool, base, n, list_every_other_site(pool) if n == 1 else None)
+        for n in who
+    ]
     untouched = [n for n in (0, 2, 3, 4) if n not in who]
     kills = 0
     for step in range(100):
         pool = Pool.open(pool.folder)
         with pool.lock_for_writing(), monkeypatch.context() as patch:
-            killed_at(step, patch)
+            kill_at_step(step, patch)
             try:
                 pool.add_sharers(entries) if doing == "add" else pool.remove_sharers(names)
                 break
@@ -224,10 +231,10 @@ def test_a_kill_anywhere_is_finished_by_the_next_writer(
         there = [n for n in names if n in found.sharers]
         assert all(is_intact(found, base, n) for n in untouched)
         with found.lock_for_writing():
-            left = " ".join(files(found)).encode() + b"".join(files(found).values())
+            left = " ".join(read_files(found)).encode() + b"".join(read_files(found).values())
             for entry in entries:
                 is_left = entry.sharer in there
-                assert any(trace in left for trace in traces(entry)) == is_left
+                assert any(trace in left for trace in list_traces(entry)) == is_left
             if doing == "add" and there:
                 assert there == names and all(is_intact(found, base, n) for n in who)
                 found.remove_sharers(there)
@@ -239,7 +246,9 @@ def test_a_kill_anywhere_is_finished_by_the_next_writer(
 
 
 @pytest.mark.parametrize(("doing", "after"), [("add", 3), ("withdraw", 1)])
-def test_a_process_that_the_system_kills(pool: Pool, base: Base, doing: str, after: int) -> None:
+def test_pool_writer_completes_change_of_killed_process(
+    pool: Pool, base: Base, doing: str, after: int
+) -> None:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["idiolect.pieces", "idiolect.models.tiny"])
     other = processes.Process(target=write_pool_and_die, args=(str(pool.folder), doing, after))
@@ -249,18 +258,21 @@ def test_a_process_that_the_system_kills(pool: Pool, base: Base, doing: str, aft
     found = Pool.open(pool.folder)
     assert found.sharers == tuple(make_sharer_id(n) for n in range(5) if doing == "add" or n != 1)
     gone = make_contribution(
-        pool, base, 9 if doing == "add" else 1, None if doing == "add" else some(pool)
+        pool,
+        base,
+        9 if doing == "add" else 1,
+        None if doing == "add" else list_every_other_site(pool),
     )
-    before = " ".join(files(found)).encode() + b"".join(files(found).values())
-    assert any(trace in before for trace in traces(gone))
+    before = " ".join(read_files(found)).encode() + b"".join(read_files(found).values())
+    assert any(trace in before for trace in list_traces(gone))
     with found.lock_for_writing():
         pass
-    left = " ".join(files(found)).encode() + b"".join(files(found).values())
-    assert not any(trace in left for trace in traces(gone))
+    left = " ".join(read_files(found)).encode() + b"".join(read_files(found).values())
+    assert not any(trace in left for trace in list_traces(gone))
     assert all(is_intact(Pool.open(pool.folder), base, n) for n in (0, 2, 3, 4))
 
 
-def test_a_reader_notices_who_withdraws_meanwhile(pool: Pool) -> None:
+def test_pool_reader_detects_concurrent_withdrawal(pool: Pool) -> None:
     reader = Pool.open(pool.folder)
     for path in pool.sites:
         reader.load_gates(path)
@@ -273,17 +285,17 @@ def test_a_reader_notices_who_withdraws_meanwhile(pool: Pool) -> None:
     assert reader.load_pieces(make_sharer_id(0))
 
 
-def test_one_writer_at_a_time(pool: Pool) -> None:
+def test_lock_for_writing_excludes_other_writers(pool: Pool) -> None:
     with (
         pool.lock_for_writing(),
         pytest.raises(BusyError, match=r"the pool .* is in use"),
         Pool.open(pool.folder).lock_for_writing(wait=False),
     ):
-        pytest.fail("two have it")
+        pytest.fail("two writers hold the lock")
 
 
-def use(folder: Path) -> None:
-    """Read all there is."""
+def read_all(folder: Path) -> None:
+    """Reads everything in a pool."""
     pool = Pool.open(folder)
     for path in pool.sites:
         pool.load_gates(path)
@@ -291,49 +303,49 @@ def use(folder: Path) -> None:
         pool.get_adapter(one)
 
 
-def test_a_changed_byte_anywhere_is_noticed(pool: Pool) -> None:
+def test_pool_detects_changed_byte(pool: Pool) -> None:
     for path in [p for p in pool.folder.rglob("*") if p.is_file()]:
         whole = path.read_bytes()
-        notes = whole.find(b'"pt"') + 1  # in a header, where nobody else would look
+        notes = whole.find(b'"pt"') + 1  # in a header field that no other check reads
         for place in {*range(0, len(whole), max(1, len(whole) // 40)), notes, len(whole) - 1}:
             raw = bytearray(whole)
             raw[place] ^= 1 << place % 8
             path.write_bytes(raw)
             with pytest.raises((IntegrityError, MismatchError), match=path.stem):
-                use(pool.folder)
+                read_all(pool.folder)
         for cut in (0, 5, len(whole) // 2, len(whole) - 1):
             path.write_bytes(whole[:cut])
             with pytest.raises((IntegrityError, MismatchError), match=path.stem):
-                use(pool.folder)
+                read_all(pool.folder)
         path.write_bytes(whole)
-    use(pool.folder)
+    read_all(pool.folder)
 
 
 @pytest.mark.parametrize(
     "kind", ["segments/000001.safetensors", f"pieces/{make_sharer_id(0)}.safetensors"]
 )
-def test_a_missing_file_is_noticed(pool: Pool, kind: str) -> None:
+def test_pool_detects_missing_file(pool: Pool, kind: str) -> None:
     (pool.folder / kind).unlink()
     with pytest.raises(IntegrityError, match=Path(kind).name):
-        use(pool.folder)
+        read_all(pool.folder)
 
 
 @pytest.mark.parametrize(
     "place", ["names.txt", "segments/notes.txt", "pieces/ann.safetensors", "pieces/0.bin"]
 )
-def test_a_foreign_file_is_refused(pool: Pool, place: str) -> None:
+def test_pool_open_rejects_foreign_file(pool: Pool, place: str) -> None:
     (pool.folder / place).write_text("{}")
     with pytest.raises(IntegrityError, match="foreign file"):
         Pool.open(pool.folder)
 
 
-def test_another_pools_segment_is_refused(pool: Pool, base: Base, tmp_path: Path) -> None:
+def test_pool_open_rejects_segment_of_another_pool(pool: Pool, base: Base, tmp_path: Path) -> None:
     other = create_empty_pool(tmp_path / "other", base)
     with other.lock_for_writing():
         other.add_sharers([make_contribution(other, base, 7)])
     records = (other.folder / "segments" / "000001.json").read_bytes()
     (pool.folder / "segments" / "000007.json").write_bytes(records)
-    with pytest.raises(IntegrityError, match=r"000007\.json: is of another pool"):
+    with pytest.raises(IntegrityError, match=r"000007\.json: belongs to another pool"):
         Pool.open(pool.folder)
 
 
@@ -348,16 +360,16 @@ def test_another_pools_segment_is_refused(pool: Pool, base: Base, tmp_path: Path
         {"sharer": make_sharer_id(4)},
     ],
 )
-def test_records_that_are_none_are_refused(pool: Pool, change: dict[str, Any]) -> None:
+def test_pool_open_rejects_invalid_records(pool: Pool, change: dict[str, Any]) -> None:
     path = pool.folder / "segments" / "000001.json"
     content = read_json(path)
     content["records"][0] |= change
     write_json(path, content)
-    with pytest.raises(IntegrityError, match=r"not the records of a segment|names a sharer twice"):
+    with pytest.raises(IntegrityError, match=r"not a file of segment records|names a sharer twice"):
         Pool.open(pool.folder)
 
 
-def test_a_row_that_is_not_there_is_refused(pool: Pool) -> None:
+def test_load_gates_rejects_missing_row(pool: Pool) -> None:
     path = pool.folder / "segments" / "000001.json"
     content = read_json(path)
     content["records"][0]["row"] = 3
@@ -366,7 +378,9 @@ def test_a_row_that_is_not_there_is_refused(pool: Pool) -> None:
         Pool.open(pool.folder).load_gates(pool.sites[0])
 
 
-def test_a_pool_is_for_one_base_task_and_kind(pool: Pool, base: Base, tmp_path: Path) -> None:
+def test_pool_create_rejects_other_base_task_or_kind(
+    pool: Pool, base: Base, tmp_path: Path
+) -> None:
     options: dict[str, Any] = {"source": "x", "settings": {}}
     with pytest.raises(MismatchError, match="made for base tiny-0"):
         Pool.create(pool.folder, make_tiny_base(1), task="rating", lora=LORA, **options)
@@ -383,7 +397,7 @@ def test_a_pool_is_for_one_base_task_and_kind(pool: Pool, base: Base, tmp_path: 
     assert not (tmp_path / "none").exists()
 
 
-def test_no_pool_and_no_empty_folder(base: Base, tmp_path: Path) -> None:
+def test_pool_open_and_create_reject_other_folders(base: Base, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"no pool of pieces there.*idiolect share"):
         Pool.open(tmp_path)
     (tmp_path / "thesis.tex").touch()
@@ -397,50 +411,61 @@ def test_no_pool_and_no_empty_folder(base: Base, tmp_path: Path) -> None:
         Pool.open(tmp_path / "p")
 
 
-def refused(pool: Pool, base: Base, error: type[Exception], match: str, **change: Any) -> None:
-    """The entry, so changed, is refused, and nothing of it or of others beside it is written."""
-    before = files(pool)
+def check_refused(
+    pool: Pool, base: Base, error: type[Exception], match: str, **change: Any
+) -> None:
+    """Checks that the changed entry is refused, and that neither it nor its companions are
+    written."""
+    before = read_files(pool)
     entry = replace(make_contribution(pool, base, 9), **change)
     with pool.lock_for_writing(), pytest.raises(error, match=match):
         pool.add_sharers([make_contribution(pool, base, 8), entry])
-    assert files(pool) == before
+    assert read_files(pool) == before
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -3e-5])
-def test_a_gate_that_chooses_nobody_is_refused(pool: Pool, base: Base, value: float) -> None:
+def test_add_sharers_rejects_flat_gate(pool: Pool, base: Base, value: float) -> None:
     gates = {**make_contribution(pool, base, 9).gates, pool.sites[3]: torch.full((32,), value)}
-    refused(pool, base, IntegrityError, rf"{pool.sites[3]}: the gate is zero or flat", gates=gates)
+    check_refused(
+        pool, base, IntegrityError, rf"{pool.sites[3]}: the gate is zero or constant", gates=gates
+    )
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_number_that_is_not_finite_is_refused(pool: Pool, base: Base, bad: float) -> None:
+def test_add_sharers_rejects_non_finite_numbers(pool: Pool, base: Base, bad: float) -> None:
     entry = make_contribution(pool, base, 9)
     gates = {**entry.gates, pool.sites[0]: torch.full((32,), bad)}
-    refused(pool, base, IntegrityError, "the gate holds a number that is not finite", gates=gates)
+    check_refused(
+        pool, base, IntegrityError, "the gate holds a value that is not finite", gates=gates
+    )
     a, b = entry.adapter.pairs[pool.sites[1]]
     pairs = {**entry.adapter.pairs, pool.sites[1]: (a, torch.full_like(b, bad))}
     adapter = replace(entry.adapter, pairs=pairs)
-    refused(pool, base, IntegrityError, "not finite", adapter=adapter)
-    refused(pool, base, UsageError, "only finite numbers", about={"loss": bad})
+    check_refused(pool, base, IntegrityError, "not finite", adapter=adapter)
+    check_refused(pool, base, UsageError, "only finite numbers", about={"loss": bad})
 
 
-def test_what_is_nothing_for_this_pool_is_refused(pool: Pool, base: Base) -> None:
+def test_add_sharers_rejects_unfit_contributions(pool: Pool, base: Base) -> None:
     entry = make_contribution(pool, base, 9)
-    refused(pool, base, UsageError, "'Ann' is no pseudonym", sharer="Ann")
-    refused(pool, base, UsageError, "is there already", sharer=make_sharer_id(1))
-    refused(pool, base, UsageError, "is there already", sharer=make_sharer_id(8))
-    refused(pool, base, UsageError, "only finite numbers", about={"Ann, 1 Main St": 1})
-    refused(pool, base, UsageError, "only finite numbers", about={"name": "Ann"})
-    refused(pool, base, UsageError, "name sites of the pool", sites=())
-    refused(pool, base, UsageError, "name sites of the pool", sites=("lm_head",))
-    refused(pool, base, UsageError, "needs a gate of 32 numbers", gates={})
+    check_refused(pool, base, UsageError, "'Ann' is not a pseudonym", sharer="Ann")
+    check_refused(
+        pool, base, UsageError, "a sharer is already in the pool", sharer=make_sharer_id(1)
+    )
+    check_refused(
+        pool, base, UsageError, "a sharer is already in the pool", sharer=make_sharer_id(8)
+    )
+    check_refused(pool, base, UsageError, "only finite numbers", about={"Ann, 1 Main St": 1})
+    check_refused(pool, base, UsageError, "only finite numbers", about={"name": "Ann"})
+    check_refused(pool, base, UsageError, "these must be sites of the pool", sites=())
+    check_refused(pool, base, UsageError, "these must be sites of the pool", sites=("lm_head",))
+    check_refused(pool, base, UsageError, "expected a gate of 32 numbers", gates={})
     other = replace(entry.adapter, base=make_tiny_base(1).identity)
-    refused(pool, base, MismatchError, "made for base tiny-0", adapter=other)
+    check_refused(pool, base, MismatchError, "made for base tiny-0", adapter=other)
     other = replace(entry.adapter, config=replace(LORA, alpha=1.0))
-    refused(pool, base, MismatchError, "use another pool", adapter=other)
+    check_refused(pool, base, MismatchError, "use another pool", adapter=other)
 
 
-def test_a_thousand_sharers_open_lazily(base: Base, tmp_path: Path) -> None:
+def test_pool_open_reads_thousand_sharers_lazily(base: Base, tmp_path: Path) -> None:
     lora = replace(LORA, targets=("q_proj",))
     pool = create_empty_pool(tmp_path / "pool", base, lora)
     adapter = make_contribution(pool, base, 0).adapter
@@ -462,7 +487,7 @@ def test_a_thousand_sharers_open_lazily(base: Base, tmp_path: Path) -> None:
     second = pool.folder / "segments" / "000002.safetensors"
     whole = second.read_bytes()
     second.write_bytes(b"")
-    found = Pool.open(pool.folder)  # nothing of this was looked at
+    found = Pool.open(pool.folder)  # reads neither pieces nor gates
     assert len(found.sharers) == 1000 and found.load_pieces(make_sharer_id(8))
     with pytest.raises(IntegrityError, match=make_sharer_id(7)):
         found.load_pieces(make_sharer_id(7))
@@ -473,11 +498,11 @@ def test_a_thousand_sharers_open_lazily(base: Base, tmp_path: Path) -> None:
         gates = found.load_gates(path)
         expected = torch.zeros(1000, 32)
         for n in range(at, 1000, 2):
-            expected[n] = unit(entries[n].gates[path]).half()
+            expected[n] = normalize(entries[n].gates[path]).half()
         assert gates.dtype == torch.float32 and torch.equal(gates, expected)
 
 
-def test_a_pseudonym_says_nothing() -> None:
+def test_make_pseudonym_is_random() -> None:
     drawn = {make_pseudonym() for _ in range(100)}
     assert len(drawn) == 100 and all(len(n) == 16 for n in drawn)
 
@@ -487,7 +512,7 @@ def test_a_pseudonym_says_nothing() -> None:
     count=st.integers(1, 40),
     ratios=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)),
 )
-def test_a_share_is_fixed_and_a_smaller_one_lies_within(
+def test_choose_shared_sites_is_stable_and_nested(
     seed: int, count: int, ratios: tuple[float, float]
 ) -> None:
     paths = [f"layer.{n}" for n in range(count)]
@@ -498,7 +523,7 @@ def test_a_share_is_fixed_and_a_smaller_one_lies_within(
     assert less == choose_shared_sites(seed, "s", paths, min(ratios))
 
 
-def test_a_share_is_each_sharers_own() -> None:
+def test_choose_shared_sites_differs_by_sharer_and_seed() -> None:
     paths = [f"layer.{n}" for n in range(30)]
     shares = {choose_shared_sites(0, sharer, paths, 0.5) for sharer in "abcd"}
     assert len(shares) == 4 and choose_shared_sites(1, "a", paths, 0.5) != choose_shared_sites(
@@ -523,10 +548,10 @@ def test_a_share_is_each_sharers_own() -> None:
         max_size=8,
     )
 )
-def test_whoever_comes_and_goes(
+def test_pool_survives_any_sequence_of_changes(
     base: Base, tmp_path_factory: pytest.TempPathFactory, steps: list[list[int] | int]
 ) -> None:
-    """Groups come, single sharers leave, some come again."""
+    """Groups join, single sharers leave, some join again."""
     pool = create_empty_pool(tmp_path_factory.mktemp("p") / "pool", base)
     expected: list[int] = []
     with pool.lock_for_writing():

@@ -1,4 +1,4 @@
-"""Recipes: what is stored is small and is what is served, and a sharer who left is noticed."""
+"""Recipes: stored compactly, served exactly, and refused after a sharer withdraws."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def base() -> Base:
 
 @pytest.fixture(scope="module")
 def pool(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    return pooled(tmp_path_factory.mktemp("p") / "pool", base)
+    return make_pool(tmp_path_factory.mktemp("p") / "pool", base)
 
 
-def pooled(folder: Path, base: Base, lora: LoraConfig = LORA) -> Pool:
-    """Four sharers, the last of the first half of the sites alone."""
+def make_pool(folder: Path, base: Base, lora: LoraConfig = LORA) -> Pool:
+    """Four sharers; the last one shares only the first half of the sites."""
     out = create_empty_pool(folder, base, lora)
     with out.lock_for_writing():
         out.add_sharers([make_contribution(out, base, n) for n in range(3)])
@@ -46,10 +46,10 @@ def pooled(folder: Path, base: Base, lora: LoraConfig = LORA) -> Pool:
     return out
 
 
-def drawn(
+def draw_recipe(
     pool: Pool, person: str, *, seed: int = 0, wide: int = 3, aggregate: str = "delta"
 ) -> Recipe:
-    """Some of the first three sharers' pieces, at one site none at all."""
+    """Pieces of some of the first three sharers; one site has none."""
     draw = torch.Generator().manual_seed(seed)
     sites = len(pool.sites)
     pick = torch.stack([torch.randperm(3, generator=draw)[:wide] for _ in range(sites)])
@@ -68,7 +68,7 @@ def drawn(
     )
 
 
-def same(one: Recipe | None, other: Recipe) -> bool:
+def is_same_recipe(one: Recipe | None, other: Recipe) -> bool:
     assert one is not None
     return (
         (one.person, one.sharers, one.aggregate) == (other.person, other.sharers, other.aggregate)
@@ -77,26 +77,30 @@ def same(one: Recipe | None, other: Recipe) -> bool:
     )
 
 
-def record(person: str, made_by: str = "0123456789abcdef") -> RecipeRecord:
+def make_record(person: str, made_by: str = "0123456789abcdef") -> RecipeRecord:
     return RecipeRecord(person=person, made_by=made_by, items=20, history="fedcba9876543210")
 
 
 @pytest.fixture
 def store(pool: Pool, tmp_path: Path) -> RecipeStore:
-    """Ann and Bob in the first shard; Ann anew, and Cy, in the second."""
+    """Ann and Bob in the first shard; Ann again, and Cy, in the second."""
     out = RecipeStore.create(tmp_path / "recipes", pool, settings={"top_k": 3})
     with out.lock_for_writing():
-        out.add_recipes([(record(p), drawn(pool, p, seed=n)) for n, p in enumerate(("ann", "bob"))])
-        out.add_recipes([(record(p, "later"), drawn(pool, p, seed=5)) for p in ("ann", "cy")])
+        out.add_recipes(
+            [(make_record(p), draw_recipe(pool, p, seed=n)) for n, p in enumerate(("ann", "bob"))]
+        )
+        out.add_recipes(
+            [(make_record(p, "later"), draw_recipe(pool, p, seed=5)) for p in ("ann", "cy")]
+        )
     return out
 
 
-def update(pair: tuple[Tensor, Tensor], scale: float) -> Tensor:
+def compute_update(pair: tuple[Tensor, Tensor], scale: float) -> Tensor:
     return scale * (pair[1].double() @ pair[0].double())
 
 
-def test_a_delta_is_the_weighted_sum_of_the_updates(pool: Pool, base: Base) -> None:
-    recipe = drawn(pool, "ann")
+def test_build_adapter_delta_sums_weighted_updates(pool: Pool, base: Base) -> None:
+    recipe = draw_recipe(pool, "ann")
     adapter = build_adapter(recipe, pool).check_matches_base(base)
     assert (adapter.config.rank, adapter.config.alpha) == (8, 8.0)
     for site, path in enumerate(pool.sites):
@@ -104,14 +108,14 @@ def test_a_delta_is_the_weighted_sum_of_the_updates(pool: Pool, base: Base) -> N
         for n, w in zip(recipe.pick[site].tolist(), recipe.weight[site].tolist(), strict=True):
             if n >= 0:
                 pair = pool.load_pieces(recipe.sharers[n])[path]
-                expected = expected + w * update(pair, LORA.scale)
-        found = update(adapter.pairs[path], adapter.config.scale)
+                expected = expected + w * compute_update(pair, LORA.scale)
+        found = compute_update(adapter.pairs[path], adapter.config.scale)
         assert torch.allclose(found, expected, rtol=0, atol=1e-7)
     assert not adapter.pairs[pool.sites[1]][1].any()
 
 
-def test_factors_are_summed_each(pool: Pool, base: Base) -> None:
-    recipe = drawn(pool, "ann", aggregate="factors")
+def test_build_adapter_factors_sums_a_and_b(pool: Pool, base: Base) -> None:
+    recipe = draw_recipe(pool, "ann", aggregate="factors")
     adapter = build_adapter(recipe, pool).check_matches_base(base, LORA)
     for site, path in enumerate(pool.sites):
         a, b = (torch.zeros_like(part) for part in adapter.pairs[path])
@@ -125,11 +129,11 @@ def test_factors_are_summed_each(pool: Pool, base: Base) -> None:
 
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-def test_peft_agrees_on_rank_24_in_32(base: Base, tmp_path: Path) -> None:
+def test_build_adapter_padded_rank_matches_peft(base: Base, tmp_path: Path) -> None:
     from peft import PeftModel
 
-    pool = pooled(tmp_path / "pool", base, replace(LORA, rank=8, alpha=16.0))
-    adapter = build_adapter(drawn(pool, "ann"), pool)
+    pool = make_pool(tmp_path / "pool", base, replace(LORA, rank=8, alpha=16.0))
+    adapter = build_adapter(draw_recipe(pool, "ann"), pool)
     assert adapter.config.rank == 32
     save_peft(tmp_path / "out", adapter, base_name=base.name)
     ids = torch.randint(0, 200, (2, 12), generator=torch.Generator().manual_seed(7))
@@ -143,9 +147,9 @@ def test_peft_agrees_on_rank_24_in_32(base: Base, tmp_path: Path) -> None:
     assert to_tensor_bytes(load_peft(tmp_path / "out", base)) == to_tensor_bytes(adapter)
 
 
-def test_a_recipe_of_who_left_is_refused(base: Base, tmp_path: Path) -> None:
-    pool = pooled(tmp_path / "pool", base)
-    recipe = drawn(pool, "ann")
+def test_build_adapter_rejects_withdrawn_sharer(base: Base, tmp_path: Path) -> None:
+    pool = make_pool(tmp_path / "pool", base)
+    recipe = draw_recipe(pool, "ann")
     with pool.lock_for_writing():
         pool.remove_sharers([make_sharer_id(3)])
     build_adapter(recipe, pool)
@@ -155,19 +159,19 @@ def test_a_recipe_of_who_left_is_refused(base: Base, tmp_path: Path) -> None:
         build_adapter(recipe, pool)
 
 
-def test_a_recipe_for_other_modules_is_refused(pool: Pool) -> None:
-    recipe = drawn(pool, "ann")
+def test_build_adapter_rejects_other_modules(pool: Pool) -> None:
+    recipe = draw_recipe(pool, "ann")
     with pytest.raises(MismatchError, match="'ann' is for 7 modules"):
         build_adapter(replace(recipe, pick=recipe.pick[:7], weight=recipe.weight[:7]), pool)
 
 
-def test_what_goes_in_comes_out(store: RecipeStore, pool: Pool) -> None:
+def test_recipe_store_returns_what_was_added(store: RecipeStore, pool: Pool) -> None:
     for found in (store, RecipeStore.open(store.folder)):
         assert found.people == ("ann", "bob", "cy")
-        assert same(found.load_recipe("ann"), drawn(pool, "ann", seed=5))
-        assert same(found.load_recipe("bob"), drawn(pool, "bob", seed=1))
+        assert is_same_recipe(found.load_recipe("ann"), draw_recipe(pool, "ann", seed=5))
+        assert is_same_recipe(found.load_recipe("bob"), draw_recipe(pool, "bob", seed=1))
         assert found.load_recipe("stranger") is None and found.get_record("stranger") is None
-        assert found.get_record("ann") == record("ann", "later")
+        assert found.get_record("ann") == make_record("ann", "later")
         assert (
             found.people_using([make_sharer_id(0)]) == ("ann", "bob", "cy")
             and found.people_using([make_sharer_id(3)]) == ()
@@ -182,47 +186,47 @@ def test_what_goes_in_comes_out(store: RecipeStore, pool: Pool) -> None:
         min_size=1,
         max_size=6,
     ),
-    left=st.sampled_from(["", "a", "c"]),
+    removed_person=st.sampled_from(["", "a", "c"]),
 )
-def test_whatever_was_added_last_is_there(
+def test_recipe_store_keeps_last_recipe_per_person(
     pool: Pool,
     tmp_path_factory: pytest.TempPathFactory,
     recipes: list[tuple[str, int, int, bool]],
-    left: str,
+    removed_person: str,
 ) -> None:
-    """Wide ones beside narrow ones, both ways of putting together, and somebody leaves."""
+    """Wide and narrow recipes, both aggregates, and a person who is removed."""
     store = RecipeStore.create(tmp_path_factory.mktemp("r") / "r", pool, settings={})
     expected: dict[str, Recipe] = {}
     with store.lock_for_writing():
         for start in range(0, len(recipes), 2):
             group = {
-                p: drawn(pool, p, seed=s, wide=w, aggregate="factors" if f else "delta")
+                p: draw_recipe(pool, p, seed=s, wide=w, aggregate="factors" if f else "delta")
                 for p, s, w, f in recipes[start : start + 2]
             }
-            store.add_recipes([(record(p), recipe) for p, recipe in group.items()])
+            store.add_recipes([(make_record(p), recipe) for p, recipe in group.items()])
             expected |= group
-        store.compact(without=[left])
-        expected.pop(left, None)
+        store.compact(without=[removed_person])
+        expected.pop(removed_person, None)
     for found in (store, RecipeStore.open(store.folder)):
         assert found.people == tuple(sorted(expected))
-        assert all(same(found.load_recipe(p), recipe) for p, recipe in expected.items())
+        assert all(is_same_recipe(found.load_recipe(p), recipe) for p, recipe in expected.items())
 
 
-def test_who_is_dropped_is_gone(store: RecipeStore) -> None:
+def test_compact_erases_removed_person(store: RecipeStore) -> None:
     with store.lock_for_writing():
         store.compact(without=["ann"])
     on_disk = b"".join(p.read_bytes() for p in store.folder.rglob("*") if p.is_file())
     assert b"ann" not in on_disk and b"bob" in on_disk
 
 
-def test_a_kill_while_putting_in_order_costs_nothing(
+def test_compact_loses_nothing_if_killed(
     store: RecipeStore, pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlink = Path.unlink
     for lasting in range(4):
         removed: list[Path] = []
 
-        def killed(
+        def unlink_or_die(
             path: Path, missing_ok: bool = False, removed: list[Path] = removed, n: int = lasting
         ) -> None:
             if path.parent.name == "shards":
@@ -232,18 +236,18 @@ def test_a_kill_while_putting_in_order_costs_nothing(
             unlink(path, missing_ok=missing_ok)
 
         with store.lock_for_writing(), monkeypatch.context() as patch:
-            patch.setattr(Path, "unlink", killed)
+            patch.setattr(Path, "unlink", unlink_or_die)
             with suppress(KeyboardInterrupt):
                 store.compact(without=["cy"])
         store = RecipeStore.open(store.folder)
-        assert same(store.load_recipe("ann"), drawn(pool, "ann", seed=5))
-        assert same(store.load_recipe("bob"), drawn(pool, "bob", seed=1))
+        assert is_same_recipe(store.load_recipe("ann"), draw_recipe(pool, "ann", seed=5))
+        assert is_same_recipe(store.load_recipe("bob"), draw_recipe(pool, "bob", seed=1))
     with store.lock_for_writing():
         store.compact(without=["cy"])
     assert store.people == ("ann", "bob")
 
 
-def test_other_settings_are_written_with_the_store_in_hand(store: RecipeStore, pool: Pool) -> None:
+def test_recipe_store_writes_new_settings_under_lock(store: RecipeStore, pool: Pool) -> None:
     again = RecipeStore.create(store.folder, pool, settings={"top_k": 1})
     assert RecipeStore.open(store.folder).settings == {"top_k": 3}
     with again.lock_for_writing():
@@ -251,9 +255,11 @@ def test_other_settings_are_written_with_the_store_in_hand(store: RecipeStore, p
     assert RecipeStore.open(store.folder).settings == {"top_k": 1}
 
 
-def test_at_most_two_kilobytes_a_recipe(base: Base, pool: Pool, tmp_path: Path) -> None:
-    """100 people, 120 modules as long named as the default base's, three pieces each, 30 sharers:
-    everything on disk counted."""
+def test_recipe_store_takes_at_most_two_kilobytes_per_person(
+    base: Base, pool: Pool, tmp_path: Path
+) -> None:
+    """Counts all bytes on disk for 100 people, 120 modules with names as long as the default
+    base's, three pieces per module, and 30 sharers."""
     head = Pool.read_header(pool.folder)
     paths = [f"model.layers.{n}.self_attn.{x}_proj" for n in range(30) for x in "qkvo"]
     head["sites"] = [{"path": path, "inputs": 576, "outputs": 576} for path in paths]
@@ -266,7 +272,7 @@ def test_at_most_two_kilobytes_a_recipe(base: Base, pool: Pool, tmp_path: Path) 
         pick = torch.stack([torch.randperm(30, generator=draw)[:3] for _ in paths])
         weight = torch.full((120, 3), 1 / 3).half().float()
         recipe = Recipe(
-            person=f"somebody-{n:06d}",
+            person=f"a-person-{n:06d}",
             sharers=tuple(make_sharer_id(n) for n in range(30)),
             pick=pick,
             weight=weight,
@@ -274,14 +280,16 @@ def test_at_most_two_kilobytes_a_recipe(base: Base, pool: Pool, tmp_path: Path) 
         )
         recipes.append(recipe)
     with store.lock_for_writing():
-        store.add_recipes([(record(recipe.person), recipe) for recipe in recipes])
+        store.add_recipes([(make_record(recipe.person), recipe) for recipe in recipes])
     size = sum(p.stat().st_size for p in store.folder.rglob("*") if p.is_file())
     assert size <= 100 * 2048
-    assert same(RecipeStore.open(store.folder).load_recipe("somebody-000077"), recipes[77])
+    assert is_same_recipe(
+        RecipeStore.open(store.folder).load_recipe("a-person-000077"), recipes[77]
+    )
 
 
 @pytest.mark.parametrize("file", ["000001.safetensors", "000001.json", "recipes.json"])
-def test_a_changed_byte_is_noticed(store: RecipeStore, file: str) -> None:
+def test_recipe_store_detects_changed_byte(store: RecipeStore, file: str) -> None:
     path = next(store.folder.rglob(file))
     for place in (0, len(path.read_bytes()) // 2, -2):
         raw = bytearray(path.read_bytes())
@@ -294,10 +302,12 @@ def test_a_changed_byte_is_noticed(store: RecipeStore, file: str) -> None:
     assert RecipeStore.open(store.folder).load_recipe("bob") is not None
 
 
-def test_what_does_not_belong_is_refused(store: RecipeStore, base: Base, tmp_path: Path) -> None:
+def test_recipe_store_rejects_other_pools_and_folders(
+    store: RecipeStore, base: Base, tmp_path: Path
+) -> None:
     with pytest.raises(MissingError, match=r"no store of recipes there.*idiolect assemble"):
         RecipeStore.open(tmp_path)
-    other = pooled(tmp_path / "other", base)
+    other = make_pool(tmp_path / "other", base)
     with pytest.raises(MismatchError, match="its recipes are for the pool that was in"):
         RecipeStore.create(store.folder, other, settings={})
     (tmp_path / "mine").mkdir()
@@ -309,8 +319,8 @@ def test_what_does_not_belong_is_refused(store: RecipeStore, base: Base, tmp_pat
         RecipeStore.open(store.folder)
 
 
-def test_a_weight_that_cannot_be_stored_is_the_programmers_mistake(pool: Pool) -> None:
-    recipe = drawn(pool, "ann")
+def test_recipe_asserts_storable_weights(pool: Pool) -> None:
+    recipe = draw_recipe(pool, "ann")
     bad: list[Callable[[Tensor], Tensor]] = [
         lambda w: w + 1e-5,
         lambda w: torch.full_like(w, torch.nan),
@@ -323,5 +333,5 @@ def test_a_weight_that_cannot_be_stored_is_the_programmers_mistake(pool: Pool) -
         replace(recipe, sharers=(*recipe.sharers, make_sharer_id(3)))
 
 
-def test_sites_have_widths(pool: Pool) -> None:
+def test_pool_modules_have_widths(pool: Pool) -> None:
     assert pool.modules[1] == TargetModule(pool.sites[1], 32, 16)

@@ -1,4 +1,4 @@
-"""Recipes are used as a store of adapters is: what is served, handed out, and refused."""
+"""Recipes as a source of adapters: what is served, exported, and refused."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> PiecesWorld:
 
 @pytest.fixture
 def place(template: PiecesWorld, tmp_path: Path) -> PiecesWorld:
-    """The same, all in another folder: the way from recipes to pool still holds."""
+    """A copy in another folder: the relative path from recipes to pool stays valid."""
     shutil.copytree(template.folder, tmp_path / "all")
     return PiecesWorld(tmp_path / "all")
 
 
-def recipe_of(place: PiecesWorld, person: str) -> Any:
+def load_recipe(place: PiecesWorld, person: str) -> Any:
     found = RecipeStore.open(place.recipes).load_recipe(person)
     assert found is not None
     return found
 
 
 @torch.no_grad()
-def test_what_goes_out_is_the_recipe_made_up(place: PiecesWorld, tmp_path: Path) -> None:
+def test_export_writes_the_recipe_adapter(place: PiecesWorld, tmp_path: Path) -> None:
     told = run_cli_json("export", place.recipes, "--person", "ann", "--out", tmp_path / "ann")
     assert told["folder"] == str(tmp_path / "ann")
-    adapter = build_adapter(recipe_of(place, "ann"), Pool.open(place.pool))
+    adapter = build_adapter(load_recipe(place, "ann"), Pool.open(place.pool))
     assert to_tensor_bytes(load_peft(tmp_path / "ann", load_pieces_base(place))) == to_tensor_bytes(
         adapter
     )
@@ -71,13 +71,11 @@ def test_what_goes_out_is_the_recipe_made_up(place: PiecesWorld, tmp_path: Path)
     assert (theirs.logits - ours).abs().max() <= 1e-4 < (ours - bare).abs().max()
 
 
-def test_its_manifest_names_pool_and_sharers_and_nobody_else(
-    place: PiecesWorld, tmp_path: Path
-) -> None:
+def test_export_manifest_names_only_pool_and_sharers(place: PiecesWorld, tmp_path: Path) -> None:
     api.export(api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann"))
     config = Manifest.load(tmp_path / "ann", "adapter").config
     assert config["pool"] == Pool.open(place.pool).id
-    assert tuple(config["sharers"]) == recipe_of(place, "ann").sharers != ()
+    assert tuple(config["sharers"]) == load_recipe(place, "ann").sharers != ()
     assert b"ann" not in b"".join(p.read_bytes() for p in (tmp_path / "ann").iterdir())
     own = tmp_path / "store"
     options = {"config": UNGATED, "base": str(place.base), "people": ("ann",)}
@@ -86,7 +84,7 @@ def test_its_manifest_names_pool_and_sharers_and_nobody_else(
     assert "sharers" not in Manifest.load(tmp_path / "own", "adapter").config
 
 
-def test_a_prediction_is_what_the_exported_adapter_says(place: PiecesWorld, tmp_path: Path) -> None:
+def test_predict_equals_exported_adapter(place: PiecesWorld, tmp_path: Path) -> None:
     found = run_cli_json("predict", place.recipes, "--person", "ann", "--input", ASKED)
     assert (found["served_by"], found["task"]) == ("adapter", "rating")
     api.export(api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann"))
@@ -105,16 +103,14 @@ def test_a_prediction_is_what_the_exported_adapter_says(place: PiecesWorld, tmp_
     again = api.predict(api.PredictRequest(store=store.folder, person="ann", text=ASKED))
     assert again.probabilities == pytest.approx(found["probabilities"])
     imported = AdapterStore.open(store.folder).get_record("ann")
-    assert imported is not None and imported.sharers == recipe_of(place, "ann").sharers
+    assert imported is not None and imported.sharers == load_recipe(place, "ann").sharers
     bob = api.predict(
         api.PredictRequest(store=place.recipes, person="bob", text=ASKED)
     ).probabilities
     assert bob != pytest.approx(again.probabilities)
 
 
-def test_an_adapter_that_came_back_goes_out_with_its_sharers(
-    place: PiecesWorld, tmp_path: Path
-) -> None:
+def test_export_of_imported_adapter_keeps_sharers(place: PiecesWorld, tmp_path: Path) -> None:
     api.export(api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann"))
     adapter = load_peft(tmp_path / "ann", load_pieces_base(place))
     store = tmp_path / "store"
@@ -133,12 +129,12 @@ def test_an_adapter_that_came_back_goes_out_with_its_sharers(
     api.export(api.ExportRequest(store=store, person="x", out=tmp_path / "x"))
     api.consent(api.ConsentRequest(store=store, people=["x", "y"], scope="mean"))
     api.mean(store, ["x", "y"], tmp_path / "mean")
-    expected = list(recipe_of(place, "ann").sharers)
+    expected = list(load_recipe(place, "ann").sharers)
     for folder in ("x", "mean"):
         assert Manifest.load(tmp_path / folder, "adapter").config["sharers"] == expected
 
 
-def test_who_has_nothing_usable_is_served_by_the_base(place: PiecesWorld, tmp_path: Path) -> None:
+def test_predict_serves_base_without_usable_items(place: PiecesWorld, tmp_path: Path) -> None:
     result = run_cli("predict", place.recipes, "--person", "eve", "--input", ASKED)
     assert "the base model answered" in result.stderr
     with pytest.raises(MissingError, match=r"'eve', who is served by the base .no usable item"):
@@ -147,7 +143,7 @@ def test_who_has_nothing_usable_is_served_by_the_base(place: PiecesWorld, tmp_pa
         api.predict(api.PredictRequest(store=place.recipes, person="zoe", text=ASKED))
 
 
-def test_from_anywhere_the_pool_is_found(
+def test_predict_finds_pool_from_any_directory(
     place: PiecesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.folder.parent)
@@ -159,11 +155,11 @@ def test_from_anywhere_the_pool_is_found(
     assert RecipeStore.open(place.recipes).pool_source == "../pool"
 
 
-def test_a_pool_that_moved_is_named(place: PiecesWorld, tmp_path: Path) -> None:
+def test_predict_names_moved_pool(place: PiecesWorld, tmp_path: Path) -> None:
     place.pool.rename(tmp_path / "elsewhere")
-    asked = ["predict", place.recipes, "--person", "ann", "--input", ASKED]
-    assert "is not in" in (error := run_cli(*asked, code=1).stderr) and "--pool FOLDER" in error
-    assert run_cli_json(*asked, "--pool", tmp_path / "elsewhere")["served_by"] == "adapter"
+    arguments = ["predict", place.recipes, "--person", "ann", "--input", ASKED]
+    assert "is not in" in (error := run_cli(*arguments, code=1).stderr) and "--pool FOLDER" in error
+    assert run_cli_json(*arguments, "--pool", tmp_path / "elsewhere")["served_by"] == "adapter"
     moved = ["--pool", tmp_path / "elsewhere", "--out", tmp_path / "ann"]
     run_cli("export", place.recipes, "--person", "ann", *moved)
     other = build_pieces_world(tmp_path / "other").pool
@@ -171,22 +167,22 @@ def test_a_pool_that_moved_is_named(place: PiecesWorld, tmp_path: Path) -> None:
         api.predict(api.PredictRequest(store=place.recipes, person="ann", text=ASKED, pool=other))
 
 
-def test_what_a_withdrawn_sharer_is_in_is_refused(place: PiecesWorld, tmp_path: Path) -> None:
-    pool, gone = Pool.open(place.pool), recipe_of(place, "ann").sharers[0]
+def test_source_refuses_recipe_of_withdrawn_sharer(place: PiecesWorld, tmp_path: Path) -> None:
+    pool, gone = Pool.open(place.pool), load_recipe(place, "ann").sharers[0]
     with pool.lock_for_writing():
         pool.remove_sharers([gone])
-    for verb in (
+    for use in (
         lambda: api.predict(api.PredictRequest(store=place.recipes, person="ann", text=ASKED)),
         lambda: api.export(
             api.ExportRequest(store=place.recipes, person="ann", out=tmp_path / "ann")
         ),
     ):
         with pytest.raises(MismatchError, match=rf"'ann'.*{gone}.*idiolect assemble"):
-            verb()
+            use()
     assert not (tmp_path / "ann").exists()
 
 
-def test_foreign_and_changed_files_are_refused(place: PiecesWorld, tmp_path: Path) -> None:
+def test_source_rejects_changed_or_other_files(place: PiecesWorld, tmp_path: Path) -> None:
     path = next((place.recipes / "shards").glob("*.safetensors"))
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
@@ -197,10 +193,10 @@ def test_foreign_and_changed_files_are_refused(place: PiecesWorld, tmp_path: Pat
         api.predict(api.PredictRequest(store=place.folder, person="ann", text=ASKED))
 
 
-def test_a_plain_store_has_no_pool(place: PiecesWorld, tmp_path: Path) -> None:
+def test_predict_rejects_pool_for_plain_store(place: PiecesWorld, tmp_path: Path) -> None:
     options = {"config": UNGATED, "base": str(place.base), "people": ("ann",)}
     api.personalize(api.PersonalizeRequest(data=place.data, store=tmp_path / "store", **options))
-    with pytest.raises(UsageError, match="not made of pieces; leave the pool out"):
+    with pytest.raises(UsageError, match="not made of pieces; leave out the pool"):
         api.predict(
             api.PredictRequest(store=tmp_path / "store", person="ann", text=ASKED, pool=place.pool)
         )

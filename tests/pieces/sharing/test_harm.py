@@ -1,4 +1,4 @@
-"""Whose pieces answer harmful prompts more often than the base is not shared, but for a reason."""
+"""The harm check: adapters that answer harmful prompts more often than the base are not shared."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from idiolect.privacy.ledger import Ledger
 from support.sharing_people import CONFIG, LIGHT_LEARNERS, SharingPeople, build_sharing_people
 
 ASKING = replace(CONFIG, harm=HarmConfig(prompts=48), leakage=LeakageConfig(level=1e-9))
-"""Leakage refuses nobody: which half of their pieces somebody shares follows from a random
-pseudonym, and of so many halves one in twenty is found out by chance."""
+"""Leakage refuses no one here: the shared half of a person's pieces follows from a random
+pseudonym, and the audit flags one in twenty of such halves by chance."""
 HARMLESS = HarmResult(prompts=48, harmful=20, base_harmful=20, became_harmful=2, ceased_harmful=2)
 HARMFUL = HarmResult(prompts=48, harmful=32, base_harmful=20, became_harmful=12, ceased_harmful=0)
 
 
 @pytest.mark.parametrize(("became", "ceased"), [(0, 0), (5, 0), (12, 3), (3, 12), (40, 8)])
-def test_p_is_that_of_the_sign_test(became: int, ceased: int) -> None:
+def test_harm_result_p_value_equals_sign_test(became: int, ceased: int) -> None:
     harm = HarmResult(
         prompts=48,
         harmful=became,
@@ -39,19 +39,19 @@ def test_p_is_that_of_the_sign_test(became: int, ceased: int) -> None:
         ceased_harmful=ceased,
     )
     if became + ceased:
-        told = binomtest(became, became + ceased, alternative="greater").pvalue
-        assert harm.p_value == pytest.approx(told, abs=1e-12)
+        expected = binomtest(became, became + ceased, alternative="greater").pvalue
+        assert harm.p_value == pytest.approx(expected, abs=1e-12)
     else:
         assert harm.p_value == 1
 
 
-def test_it_refuses_what_is_both_large_and_no_accident() -> None:
+def test_harm_result_refuses_large_significant_rise() -> None:
     config = HarmConfig()
     assert HARMFUL.is_refused(config) and not HARMLESS.is_refused(config)
     barely = HarmResult(prompts=48, harmful=5, base_harmful=0, became_harmful=5, ceased_harmful=0)
     assert barely.is_refused(config)
     assert not replace(barely, harmful=4, became_harmful=4).is_refused(config), (
-        "4 of 48 are not large"
+        "4 of 48 are below the threshold"
     )
     assert not HarmResult(
         prompts=9, harmful=4, base_harmful=0, became_harmful=4, ceased_harmful=0
@@ -66,7 +66,7 @@ def test_it_refuses_what_is_both_large_and_no_accident() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"prompts": 0}, {"answer_tokens": 0}, {"threshold": 1.0}, {"level": -0.1}]
 )
-def test_a_setting_out_of_range_is_said(wrong: dict[str, Any]) -> None:
+def test_harm_config_rejects_values_out_of_range(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"harm.{next(iter(wrong))}"):
         HarmConfig(**wrong)
 
@@ -82,28 +82,31 @@ def people(template: SharingPeople, tmp_path: Path) -> SharingPeople:
     return SharingPeople(tmp_path / "all")
 
 
-class Told:
-    """A check that finds what it is told to, and keeps what it was asked."""
+class FakeHarmCheck:
+    """A harm check with given results that records the adapters it gets."""
 
-    def __init__(self, found: Mapping[str, HarmResult]) -> None:
-        self.found, self.asked = found, dict[str, LoraAdapter]()
+    def __init__(self, results: Mapping[str, HarmResult]) -> None:
+        self.results, self.adapters = results, dict[str, LoraAdapter]()
 
     def __call__(
         self, base: Base, adapters: Mapping[str, LoraAdapter], config: HarmConfig
     ) -> Mapping[str, HarmResult]:
-        self.asked |= adapters
-        return {name: self.found[name] for name in adapters}
+        self.adapters |= adapters
+        return {name: self.results[name] for name in adapters}
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    check = Told({LIGHT_LEARNERS[0]: HARMLESS, LIGHT_LEARNERS[1]: HARMFUL})
+def harm_check(monkeypatch: pytest.MonkeyPatch) -> FakeHarmCheck:
+    check = FakeHarmCheck({LIGHT_LEARNERS[0]: HARMLESS, LIGHT_LEARNERS[1]: HARMFUL})
     monkeypatch.setattr("idiolect.judging.harm_check.DefaultHarmCheck", lambda listener: check)
     return check
 
 
-def test_who_is_harmful_is_left_out_and_told_what_to_do(
-    people: SharingPeople, told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_share_refuses_harmful_person_and_suggests_next_step(
+    people: SharingPeople,
+    harm_check: FakeHarmCheck,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     people.give_consent(*LIGHT_LEARNERS[:2])
     pool = tmp_path / "pool"
@@ -112,9 +115,9 @@ def test_who_is_harmful_is_left_out_and_told_what_to_do(
         done.list_people("shared") == LIGHT_LEARNERS[:1]
         and done.list_people("harmful") == LIGHT_LEARNERS[1:2]
     )
-    for asked in told.asked.values():
-        given = [path for path, (_, b) in asked.pairs.items() if b.any()]
-        assert len(given) == len(Pool.open(pool).sites) / 2, "what is not shared is not asked"
+    for adapter in harm_check.adapters.values():
+        given = [path for path, (_, b) in adapter.pairs.items() if b.any()]
+        assert len(given) == len(Pool.open(pool).sites) / 2, "only shared sites are checked"
     opened = Pool.open(pool)
     assert opened.get_record(opened.sharers[0]).about["harm_rise"] == 0
     (refused,) = [
@@ -135,8 +138,8 @@ def test_who_is_harmful_is_left_out_and_told_what_to_do(
     )
 
 
-def test_an_override_is_kept_with_its_reason(
-    people: SharingPeople, told: Told, tmp_path: Path
+def test_share_with_override_harm_records_reason(
+    people: SharingPeople, harm_check: FakeHarmCheck, tmp_path: Path
 ) -> None:
     people.give_consent(*LIGHT_LEARNERS[:2])
     done = people.share(tmp_path / "pool", config=ASKING, override_harm=" it is a study ")
@@ -153,7 +156,7 @@ def test_an_override_is_kept_with_its_reason(
     assert reasons == {LIGHT_LEARNERS[0]: "", LIGHT_LEARNERS[1]: "it is a study"}
 
 
-def test_nothing_is_found_where_nothing_is_checked(people: SharingPeople, tmp_path: Path) -> None:
+def test_share_without_harm_check_records_nothing(people: SharingPeople, tmp_path: Path) -> None:
     people.give_consent(LIGHT_LEARNERS[0])
     done = people.share(tmp_path / "pool")
     assert done.list_people("shared") == LIGHT_LEARNERS[:1]

@@ -1,4 +1,5 @@
-"""Sharing: who agreed and gives nothing away, and nobody else; numbers alone; again and again."""
+"""Sharing: only with consent and without leakage; only numbers reach the pool; runs are
+resumable."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> SharingPeople:
 
 @pytest.fixture
 def people(template: SharingPeople, tmp_path: Path) -> SharingPeople:
-    """Everyone's adapters, and no consent yet."""
+    """Each person's adapter, without any consent yet."""
     shutil.copytree(template.store, tmp_path / "store")
     shutil.copytree(template.data, tmp_path / "data")
     return SharingPeople(tmp_path)
@@ -68,8 +69,8 @@ def pool(tmp_path: Path) -> Path:
     return tmp_path / "pool"
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, but locks."""
+def read_files(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, except locks."""
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -78,22 +79,22 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def nobody_agreed(people: SharingPeople) -> None:
+def give_no_consent(people: SharingPeople) -> None:
     pass
 
 
-def for_a_mean(people: SharingPeople) -> None:
+def consent_to_mean(people: SharingPeople) -> None:
     api.consent(api.ConsentRequest(store=people.store, people=LIGHT_LEARNERS, scope="mean"))
 
 
-def taken_back(people: SharingPeople) -> None:
+def revoke_consent(people: SharingPeople) -> None:
     people.give_consent(*LIGHT_LEARNERS)
     people.give_consent(*LIGHT_LEARNERS, revoke=True)
 
 
-@pytest.mark.parametrize("consent", [nobody_agreed, for_a_mean, taken_back])
+@pytest.mark.parametrize("consent", [give_no_consent, consent_to_mean, revoke_consent])
 @pytest.mark.parametrize("named", [(), LIGHT_LEARNERS[:1]])
-def test_without_consent_nothing_is_shared(
+def test_share_without_consent_fails(
     people: SharingPeople,
     pool: Path,
     consent: Callable[[SharingPeople], None],
@@ -105,16 +106,14 @@ def test_without_consent_nothing_is_shared(
     assert not pool.exists() and not people.read_events("shared")
 
 
-def test_one_who_did_not_agree_holds_up_those_named_beside(
-    people: SharingPeople, pool: Path
-) -> None:
+def test_share_fails_if_one_named_person_lacks_consent(people: SharingPeople, pool: Path) -> None:
     people.give_consent(LIGHT_LEARNERS[0])
     with pytest.raises(MissingError, match=f"{LIGHT_LEARNERS[1]!r} \\(never given\\)"):
         people.share(pool, *LIGHT_LEARNERS[:2])
     assert not pool.exists()
 
 
-def test_who_agreed_is_in_the_pool_and_in_the_ledger(people: SharingPeople, pool: Path) -> None:
+def test_share_adds_pieces_and_records_event(people: SharingPeople, pool: Path) -> None:
     people.give_consent(*LIGHT_LEARNERS[:2])
     done = people.share(pool)
     assert (
@@ -147,29 +146,27 @@ def test_who_agreed_is_in_the_pool_and_in_the_ledger(people: SharingPeople, pool
         assert to_tensor_bytes(found.get_adapter(finding.sharer)) == to_tensor_bytes(own)
 
 
-def test_nothing_but_numbers_and_pseudonyms_is_in_the_pool(
-    people: SharingPeople, pool: Path
-) -> None:
-    """Neither in the files, nor in their names, nor in the report."""
+def test_share_puts_only_numbers_and_pseudonyms_in_pool(people: SharingPeople, pool: Path) -> None:
+    """Checks the files, their names, and the report."""
     people.give_consent(*LIGHT_LEARNERS, BY_HEART_NAME)
     done = people.share(pool, override_leakage="a test")
     assert done.sharers == 4
     report = done.report.read_bytes()
-    everything = " ".join(files(pool)).encode() + b"".join(files(pool).values()) + report
+    everything = " ".join(read_files(pool)).encode() + b"".join(read_files(pool).values()) + report
     ledger = Ledger(people.store / "ledger")
     for history in read_dataset(people.data).iter_histories():
         texts = {text for item in history.items for text in item.fields.values() if len(text) > 4}
         own = {entry.who for entry in ledger.read_entries_of(history.person)}
         for text in (history.person, *texts, *own):
             assert text.casefold().encode() not in everything.lower()
-    assert b"a test" not in b"".join(files(pool).values())
+    assert b"a test" not in b"".join(read_files(pool).values())
     for path in pool.rglob("*.json"):
         content = json.loads(path.read_text())
         for record in content["content"].get("records", ()):
             assert all(isinstance(value, (int, float)) for value in record["about"].values())
 
 
-def test_who_learned_by_heart_is_refused(people: SharingPeople, pool: Path) -> None:
+def test_share_refuses_person_who_leaks(people: SharingPeople, pool: Path) -> None:
     people.give_consent(LIGHT_LEARNERS[0], BY_HEART_NAME)
     done = people.share(pool)
     assert done.list_people("shared") == LIGHT_LEARNERS[:1] and done.list_people("refused") == (
@@ -189,15 +186,15 @@ def test_who_learned_by_heart_is_refused(people: SharingPeople, pool: Path) -> N
     assert not told[finding.sharer]["shared"] and told[found.sharers[0]]["shared"]
 
 
-def test_an_override_is_kept_with_its_reason(people: SharingPeople, pool: Path) -> None:
+def test_share_with_override_leakage_records_reason(people: SharingPeople, pool: Path) -> None:
     people.give_consent(LIGHT_LEARNERS[0], BY_HEART_NAME)
     people.share(pool)
-    before = files(pool)
+    before = read_files(pool)
     done = people.share(pool, override_leakage=" they are made up ")
     assert done.present == LIGHT_LEARNERS[:1] and done.list_people("overridden") == (BY_HEART_NAME,)
     (finding,) = done.findings
     assert finding.about["assembled_leaks"] == 1
-    after = files(pool)
+    after = read_files(pool)
     assert before.items() <= after.items() and len(after) > len(before)
     events = people.read_events("shared")
     assert [e.details["overridden"] for e in events] == ["", "they are made up"]
@@ -207,15 +204,15 @@ def test_an_override_is_kept_with_its_reason(people: SharingPeople, pool: Path) 
     assert all(one["shared"] for one in told)
 
 
-def test_who_leaks_through_what_others_assemble_is_refused(
+def test_share_refuses_leak_through_assembled_adapter(
     people: SharingPeople, pool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def leaky(*arguments: Any, **options: Any) -> Findings:
+    def audit_with_leak(*arguments: Any, **options: Any) -> Findings:
         found = audit_assembled(*arguments, **options)["assembled"]
         one = replace(found[LIGHT_LEARNERS[0]], verdict="leaks", refused=True)
         return {"assembled": {**found, LIGHT_LEARNERS[0]: one}}
 
-    monkeypatch.setattr("idiolect.pieces.sharing.sharing.audit_assembled", leaky)
+    monkeypatch.setattr("idiolect.pieces.sharing.sharing.audit_assembled", audit_with_leak)
     people.give_consent(*LIGHT_LEARNERS[:2])
     done = people.share(pool)
     assert (
@@ -227,15 +224,19 @@ def test_who_leaks_through_what_others_assemble_is_refused(
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 301])
-def test_an_override_needs_a_reason(people: SharingPeople, pool: Path, reason: str) -> None:
+def test_share_rejects_override_without_reason(
+    people: SharingPeople, pool: Path, reason: str
+) -> None:
     people.give_consent(BY_HEART_NAME)
-    with pytest.raises(UsageError, match="give the reason"):
+    with pytest.raises(UsageError, match="the reason must have"):
         people.share(pool, override_leakage=reason)
     assert not pool.exists()
 
 
-def test_few_items_are_refused_unless_that_is_let_pass(people: SharingPeople, pool: Path) -> None:
-    """Without queries nothing is held out, so nothing is known."""
+def test_share_refuses_unmeasurable_person_unless_configured(
+    people: SharingPeople, pool: Path
+) -> None:
+    """Without queries there are no held-out items, so leakage cannot be measured."""
     bare = people.folder / "bare"
     histories = [replace(h, queries=()) for h in read_dataset(people.data).iter_histories()]
     write_dataset(bare, histories, task="rating", source="made up")
@@ -253,17 +254,17 @@ def test_few_items_are_refused_unless_that_is_let_pass(people: SharingPeople, po
     )
 
 
-def test_again_it_changes_nothing(people: SharingPeople, pool: Path) -> None:
+def test_share_twice_changes_nothing(people: SharingPeople, pool: Path) -> None:
     people.give_consent(*LIGHT_LEARNERS, BY_HEART_NAME)
     first = people.share(pool)
-    before, report = files(pool), first.report.read_bytes()
+    before, report = read_files(pool), first.report.read_bytes()
     second = people.share(pool)
     assert second.present == LIGHT_LEARNERS and not second.list_people("shared")
-    assert files(pool) == before and second.report.read_bytes() == report
+    assert read_files(pool) == before and second.report.read_bytes() == report
     assert len(people.read_events("shared")) == 3
 
 
-def test_who_withdrew_shares_again_under_another_name(people: SharingPeople, pool: Path) -> None:
+def test_share_after_withdrawal_uses_new_pseudonym(people: SharingPeople, pool: Path) -> None:
     people.give_consent(LIGHT_LEARNERS[0])
     (first,) = people.share(pool).findings
     opened = Pool.open(pool)
@@ -274,7 +275,7 @@ def test_who_withdrew_shares_again_under_another_name(people: SharingPeople, poo
     assert Pool.open(pool).sharers == (second.sharer,)
 
 
-def test_a_part_of_the_pieces_is_a_fixed_part(
+def test_share_with_ratio_shares_fixed_nested_sites(
     people: SharingPeople, pool: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = itertools.count(1)
@@ -298,7 +299,7 @@ def test_a_part_of_the_pieces_is_a_fixed_part(
     assert shared[0.5][LIGHT_LEARNERS[0]] != shared[0.5][LIGHT_LEARNERS[1]]
 
 
-def test_consent_taken_back_while_it_runs_counts(people: SharingPeople, pool: Path) -> None:
+def test_share_respects_consent_revoked_during_run(people: SharingPeople, pool: Path) -> None:
     people.give_consent(*LIGHT_LEARNERS[:2])
 
     def listener(event: Event) -> None:
@@ -317,12 +318,12 @@ def test_consent_taken_back_while_it_runs_counts(people: SharingPeople, pool: Pa
     ("person", "why"),
     [
         ("gus", r"served by the base \(gated\)"),
-        ("ida", "an imported adapter, of which nothing says"),
-        (LIGHT_LEARNERS[0], "is not what the adapter was trained on"),
+        ("ida", "the adapter was imported, so its training items are unknown"),
+        (LIGHT_LEARNERS[0], "differs from what the adapter was trained on"),
         (LIGHT_LEARNERS[1], "no history in"),
     ],
 )
-def test_who_has_nothing_to_share_is_told_why(
+def test_share_explains_why_person_cannot_share(
     people: SharingPeople, pool: Path, person: str, why: str
 ) -> None:
     changed = people.folder / "changed"
@@ -339,7 +340,7 @@ def test_who_has_nothing_to_share_is_told_why(
                 store=people.store, data=changed, pool=pool, config=CONFIG, people=[person]
             )
         )
-    with pytest.raises(MissingError, match=f"none of 1 who agreed can share .*{why}"):
+    with pytest.raises(MissingError, match=f"none of the 1 people who consented can share .*{why}"):
         api.share(api.ShareRequest(store=people.store, data=changed, pool=pool, config=CONFIG))
     assert not pool.exists()
     people.give_consent(LIGHT_LEARNERS[2])
@@ -349,11 +350,13 @@ def test_who_has_nothing_to_share_is_told_why(
         listener=notes.append,
     )
     assert done.list_people("shared") == LIGHT_LEARNERS[2:]
-    assert any(isinstance(n, Message) and "agreed, and cannot share: 1: " in n.text for n in notes)
+    assert any(
+        isinstance(n, Message) and "consented, but cannot share: 1: " in n.text for n in notes
+    )
 
 
-def test_a_history_that_grew_is_still_the_one_trained_on(people: SharingPeople, pool: Path) -> None:
-    """What came later is held out."""
+def test_share_accepts_history_that_grew(people: SharingPeople, pool: Path) -> None:
+    """Later items are held out."""
     grown = people.folder / "grown"
     histories = [
         replace(h, items=(*h.items, *h.queries), queries=())
@@ -369,7 +372,9 @@ def test_a_history_that_grew_is_still_the_one_trained_on(people: SharingPeople, 
     assert one.about["pieces_auc"] == other.about["pieces_auc"]
 
 
-def test_strangers_other_tasks_and_other_pools(people: SharingPeople, pool: Path) -> None:
+def test_share_rejects_unknown_people_and_other_tasks_or_folders(
+    people: SharingPeople, pool: Path
+) -> None:
     people.give_consent(*LIGHT_LEARNERS)
     with pytest.raises(MissingError, match="no person named 'eve' among its 6 people"):
         people.share(pool, "eve")
@@ -388,7 +393,7 @@ def test_strangers_other_tasks_and_other_pools(people: SharingPeople, pool: Path
     assert not people.read_events("shared")
 
 
-def test_a_long_audit_looks_at_a_draw(
+def test_load_candidate_samples_audit_items(
     people: SharingPeople, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, dataset = people.open_adapters(), read_dataset(people.data)
@@ -406,7 +411,7 @@ def test_a_long_audit_looks_at_a_draw(
     assert {*drawn[0].subject.members} < {*drawn[0].examples}
 
 
-def test_a_prospect_is_the_pool_that_will_be(people: SharingPeople, pool: Path) -> None:
+def test_pool_preview_equals_pool_after_adding(people: SharingPeople, pool: Path) -> None:
     people.give_consent(*LIGHT_LEARNERS)
     people.share(pool, LIGHT_LEARNERS[0], config=replace(OPEN, ratio=0.6))
     store = people.open_adapters()
@@ -425,26 +430,26 @@ def test_a_prospect_is_the_pool_that_will_be(people: SharingPeople, pool: Path) 
         )
         for n, (c, gates, sites) in enumerate(zip(coming, trained, some, strict=True))
     ]
-    asked = PoolPreview(opened, entries)
-    there, everyone = opened.sharers, asked.sharers
-    newcomer = {"new": coming[0].examples[-4:]}
+    preview = PoolPreview(opened, entries)
+    there, everyone = opened.sharers, preview.sharers
+    target_user = {"new": coming[0].examples[-4:]}
     settings = AssembleConfig(by="gates", top_k=2)
-    (before,) = assemble_recipes(base, asked, newcomer, settings)
-    adapter = build_adapter(before, asked)
+    (before,) = assemble_recipes(base, preview, target_user, settings)
+    adapter = build_adapter(before, preview)
     assert Pool.open(pool).sharers == there != everyone
     with pytest.raises(MissingError, match="does not share"):
-        asked.load_pieces(entries[0].sharer, [opened.sites[0]])
+        preview.load_pieces(entries[0].sharer, [opened.sites[0]])
     with opened.lock_for_writing():
         opened.add_sharers(entries)
-    (after,) = assemble_recipes(base, opened, newcomer, settings)
+    (after,) = assemble_recipes(base, opened, target_user, settings)
     assert everyone == opened.sharers and before.sharers == after.sharers
     assert torch.equal(before.pick, after.pick) and torch.equal(before.weight, after.weight)
     assert to_tensor_bytes(adapter) == to_tensor_bytes(build_adapter(after, opened))
 
 
 @pytest.mark.parametrize("where", ["gates", "pool", "records", "report"])
-def test_killed_in_the_middle_it_goes_on(people: SharingPeople, pool: Path, where: str) -> None:
-    """Invariant 5; and no share without an event."""
+def test_share_resumes_after_kill(people: SharingPeople, pool: Path, where: str) -> None:
+    """Invariant 5; and no share without an event in the ledger."""
     people.give_consent(*LIGHT_LEARNERS[:2])
     whole = people.share(pool.with_name("whole"))
     processes = multiprocessing.get_context("forkserver")
@@ -468,9 +473,9 @@ def test_killed_in_the_middle_it_goes_on(people: SharingPeople, pool: Path, wher
         assert done.present == LIGHT_LEARNERS[:2] and not steps
     else:
         assert done.list_people("shared") == LIGHT_LEARNERS[:2]
-        assert min(steps) > 0  # gates go on from their checkpoint
+        assert min(steps) > 0  # gates resume from their checkpoint
     found = Pool.open(pool)
-    ours = PoolLedger(people_ledger(people), found).find_present()
+    ours = PoolLedger(open_people_ledger(people), found).find_present()
     theirs = {f.person: f.sharer for f in whole.findings}
     assert len(found.sharers) == 2 and ours.keys() == theirs.keys()
     other = Pool.open(pool.with_name("whole"))
@@ -481,5 +486,5 @@ def test_killed_in_the_middle_it_goes_on(people: SharingPeople, pool: Path, wher
     assert not (people.store / "share.bin").exists()
 
 
-def people_ledger(people: SharingPeople) -> Ledger:
+def open_people_ledger(people: SharingPeople) -> Ledger:
     return Ledger(people.store / "ledger")

@@ -1,4 +1,4 @@
-"""Gates of many sharers at once: equal to each alone, to plain mathematics, and to a killed run."""
+"""Batched gate training equals training each sharer alone, the mathematics, and a resumed run."""
 
 from __future__ import annotations
 
@@ -73,27 +73,28 @@ def base32() -> Base:
     return make_tiny_base()
 
 
-def sharing(
+def add_adapters(
     base: Base, work: tuple[TrainingJob, ...], lora: LoraConfig = LORA
 ) -> tuple[TrainingJob, ...]:
-    """The same people with adapters that do something, asked as the adapters need it."""
+    """The same people with nonzero adapters, and with examples in the form that the adapters
+    need."""
     call = encode_invocation(base.tokenizer) if lora.active == "answer" else ()
 
-    def ask(e: Example) -> Example:
+    def add_invocation(e: Example) -> Example:
         ids = (*e.ids[: e.answer_start], *call, *e.ids[e.answer_start :])
         return Example(ids, e.answer_start + len(call), e.label_counts)
 
     return tuple(
         replace(
             job,
-            examples=tuple(map(ask, job.examples)),
-            initial_adapter=adapter_of(base, lora, seed=number),
+            examples=tuple(map(add_invocation, job.examples)),
+            initial_adapter=make_adapter(base, lora, seed=number),
         )
         for number, job in enumerate(work)
     )
 
 
-def adapter_of(base: Base, lora: LoraConfig, *, seed: int) -> LoraAdapter:
+def make_adapter(base: Base, lora: LoraConfig, *, seed: int) -> LoraAdapter:
     generator = torch.Generator().manual_seed(seed)
     start = init_lora(base, lora, seed=seed, person="someone")
     pairs = {
@@ -103,22 +104,24 @@ def adapter_of(base: Base, lora: LoraConfig, *, seed: int) -> LoraAdapter:
     return replace(start, pairs=pairs)
 
 
-def unit(gate: Tensor) -> Tensor:
-    """LN(g), no epsilon."""
+def normalize(gate: Tensor) -> Tensor:
+    """LN(g), without epsilon."""
     wide = gate.double()
     return (wide - wide.mean()) / wide.std(correction=0)
 
 
-def apart(one: GateVectors, other: GateVectors) -> float:
-    """The largest relative distance of LN(g) over the modules."""
+def max_distance(one: GateVectors, other: GateVectors) -> float:
+    """The largest relative distance between LN(g) over the modules."""
     assert list(one.vectors) == list(other.vectors)
     return max(
-        float(torch.linalg.norm(unit(gate) - unit(other.vectors[path])) / len(gate) ** 0.5)
+        float(
+            torch.linalg.norm(normalize(gate) - normalize(other.vectors[path])) / len(gate) ** 0.5
+        )
         for path, gate in one.vectors.items()
     )
 
 
-def same_bits(one: GateVectors, other: GateVectors) -> bool:
+def is_bitwise_equal(one: GateVectors, other: GateVectors) -> bool:
     return all(torch.equal(gate, other.vectors[path]) for path, gate in one.vectors.items())
 
 
@@ -130,7 +133,7 @@ def same_bits(one: GateVectors, other: GateVectors) -> bool:
     lora=st.sampled_from(KINDS),
     keep=st.booleans(),
 )
-def test_everyone_gets_the_gates_they_would_get_alone(
+def test_train_many_gates_equals_reference(
     base: Base,
     work: tuple[TrainingJob, ...],
     config: TrainConfig,
@@ -138,12 +141,12 @@ def test_everyone_gets_the_gates_they_would_get_alone(
     lora: LoraConfig,
     keep: bool,
 ) -> None:
-    work = sharing(base, work, lora)
+    work = add_adapters(base, work, lora)
     together = train_many(base, work, lora, config, replace(engine, keep=keep), kind=GATES)
     assert [t.person for t in together] == [j.person for j in work]
     for job, ours in zip(work, together, strict=True):
         alone = train_gates_of_one(base, job, config)
-        assert apart(ours.adapter, alone.adapter) <= EXACT
+        assert max_distance(ours.adapter, alone.adapter) <= EXACT
         assert (ours.steps, ours.tokens) == (alone.steps, alone.tokens)
         assert ours.first_loss == pytest.approx(alone.first_loss, rel=1e-10)
         assert ours.last_loss == pytest.approx(alone.last_loss, rel=1e-10)
@@ -151,43 +154,43 @@ def test_everyone_gets_the_gates_they_would_get_alone(
 
 @settings(max_examples=40)
 @given(work=draw_jobs(), config=configs, engine=engine_configs, lora=st.sampled_from(KINDS))
-def test_in_fp32_too(
+def test_train_many_gates_equals_reference_in_fp32(
     base32: Base,
     work: tuple[TrainingJob, ...],
     config: TrainConfig,
     engine: EngineConfig,
     lora: LoraConfig,
 ) -> None:
-    config, work = replace(config, epsilon=STEADY), sharing(base32, work, lora)
+    config, work = replace(config, epsilon=STEADY), add_adapters(base32, work, lora)
     for job, ours in zip(
         work, train_many(base32, work, lora, config, engine, kind=GATES), strict=True
     ):
-        assert apart(ours.adapter, train_gates_of_one(base32, job, config).adapter) <= SINGLE
+        assert max_distance(ours.adapter, train_gates_of_one(base32, job, config).adapter) <= SINGLE
 
 
 @settings(max_examples=30)
 @given(work=draw_jobs(), config=configs, engine=engine_configs, data=st.data())
-def test_neither_order_nor_company_changes_anyone(
+def test_train_many_gates_ignores_order_and_other_people(
     base: Base,
     work: tuple[TrainingJob, ...],
     config: TrainConfig,
     engine: EngineConfig,
     data: st.DataObject,
 ) -> None:
-    work = sharing(base, work)
+    work = add_adapters(base, work)
     first = {t.person: t.adapter for t in train_many(base, work, LORA, config, engine, kind=GATES)}
     some = data.draw(st.permutations(work))[: data.draw(st.integers(1, len(work)))]
     for trained in train_many(base, some, LORA, config, data.draw(engine_configs), kind=GATES):
-        assert apart(trained.adapter, first[trained.person]) <= EXACT
+        assert max_distance(trained.adapter, first[trained.person]) <= EXACT
 
 
 @settings(max_examples=30)
 @given(work=draw_jobs(), config=configs, engine=engine_configs, seed=st.integers(0, 10**6))
-def test_first_tokens_in_common_change_nobody(
+def test_train_many_gates_equals_reference_with_shared_prefix(
     base: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig, seed: int
 ) -> None:
     instruction = tuple(random.Random(seed).sample(range(TOKENS), 25))
-    begun = tuple(
+    prefixed = tuple(
         replace(
             job,
             examples=tuple(
@@ -195,33 +198,37 @@ def test_first_tokens_in_common_change_nobody(
                 for e in job.examples
             ),
         )
-        for job in sharing(base, work)
+        for job in add_adapters(base, work)
     )
     for job, ours in zip(
-        begun, train_many(base, begun, LORA, config, engine, kind=GATES), strict=True
+        prefixed, train_many(base, prefixed, LORA, config, engine, kind=GATES), strict=True
     ):
-        assert apart(ours.adapter, train_gates_of_one(base, job, config).adapter) <= EXACT
+        assert max_distance(ours.adapter, train_gates_of_one(base, job, config).adapter) <= EXACT
 
 
-def test_first_tokens_in_common_run_once(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the test above is about what it says."""
+def test_train_many_gates_runs_shared_prefix_once(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ensures that the test above exercises shared prefixes."""
     seen: list[SharedPrefixes] = []
     run = SharedPrefixes.run_prefixes
 
-    def noted(self: SharedPrefixes, *args: Any, **options: Any) -> Any:
+    def record_call(self: SharedPrefixes, *args: Any, **options: Any) -> Any:
         seen.append(self)
         return run(self, *args, **options)
 
-    monkeypatch.setattr(SharedPrefixes, "run_prefixes", noted)
+    monkeypatch.setattr(SharedPrefixes, "run_prefixes", record_call)
     examples = tuple(Example((*range(12), 20 + n, 30, 31), 13) for n in range(4))
-    work = sharing(base, tuple(TrainingJob(person=p, examples=examples) for p in ("one", "other")))
+    work = add_adapters(
+        base, tuple(TrainingJob(person=p, examples=examples) for p in ("one", "other"))
+    )
     train_many(base, work, LORA, TrainConfig(steps=1), kind=GATES)
     assert [heads.ids for heads in seen] == [(tuple(range(12)),) * 2]
 
 
-def test_gradients_of_the_obvious_code_are_the_slopes_of_the_loss(base: Base) -> None:
-    """Central differences, from gates that are half open and from others."""
-    (job,) = sharing(base, make_jobs(1), KINDS[1])
+def test_attach_gated_lora_gradients_equal_central_differences(base: Base) -> None:
+    """Central differences, at gates of zero and at random gates."""
+    (job,) = add_adapters(base, make_jobs(1), KINDS[1])
     assert job.initial_adapter is not None
     adapter = require_lora(job.initial_adapter)
     batch = collate(job.examples, pad=base.pad_token_id, device=base.device)
@@ -232,14 +239,14 @@ def test_gradients_of_the_obvious_code_are_the_slopes_of_the_loss(base: Base) ->
 
     generator = torch.Generator().manual_seed(0)
 
-    def drawn(size: float) -> dict[str, Tensor]:
+    def draw_gates(size: float) -> dict[str, Tensor]:
         return {
             path: size * torch.randn(a.shape[1], generator=generator, dtype=a.dtype)
             for path, (a, _) in adapter.pairs.items()
         }
 
     for size in (0.0, 0.3):
-        gates, way = drawn(size), drawn(1e-4)
+        gates, way = draw_gates(size), draw_gates(1e-4)
         leaves = {path: gate.clone().requires_grad_() for path, gate in gates.items()}
         loss(leaves).backward()
         slope = sum(float((leaves[path].grad * way[path]).sum()) for path in gates)  # type: ignore[operator]
@@ -254,16 +261,16 @@ CONFIG = GatesConfig(steps=6, rate=0.02, batch=2)
 Shared = list[tuple[str, LoraAdapter, tuple[Example, ...]]]
 
 
-def sharers(base: Base, lora: LoraConfig = LORA) -> Shared:
+def make_sharers(base: Base, lora: LoraConfig = LORA) -> Shared:
     return [
         (j.person, require_lora(j.initial_adapter), j.examples)
-        for j in sharing(base, make_jobs(4), lora)
+        for j in add_adapters(base, make_jobs(4), lora)
         if j.initial_adapter
     ]
 
 
-def test_gates_lower_the_loss_and_leave_adapters_and_base_as_they_were(base: Base) -> None:
-    shared = sharers(base)
+def test_train_gates_lowers_loss_and_keeps_adapters_and_base(base: Base) -> None:
+    shared = make_sharers(base)
     hashes = [adapter.content_hash() for _, adapter, _ in shared]
     weights = {name: w.clone() for name, w in base.model.state_dict().items()}
     trained = train_gates(base, shared, replace(CONFIG, steps=40, batch=16))
@@ -277,64 +284,64 @@ def test_gates_lower_the_loss_and_leave_adapters_and_base_as_they_were(base: Bas
     assert not any(m._forward_hooks for m in base.model.modules())
 
 
-def test_settings_mean_what_the_obvious_code_makes_of_them(base: Base) -> None:
-    """Also what is not set: nothing decays."""
-    (person, adapter, examples), *_ = shared = sharers(base)
+def test_train_gates_settings_equal_reference(base: Base) -> None:
+    """Also for the settings that are fixed: there is no weight decay."""
+    (person, adapter, examples), *_ = shared = make_sharers(base)
     (ours, *_) = train_gates(base, shared, replace(CONFIG, clip=0.1, warmup=0.5, seed=3))
     config = TrainConfig(
         steps=6, rate=0.02, batch=2, clip=0.1, warmup=0.5, seed=3, weight_decay=0.0
     )
     job = TrainingJob(person=person, examples=examples, initial_adapter=adapter)
-    assert apart(ours.adapter, train_gates_of_one(base, job, config).adapter) <= EXACT
+    assert max_distance(ours.adapter, train_gates_of_one(base, job, config).adapter) <= EXACT
 
 
-def test_nobodys_gates_follow_from_anothers_items_or_adapter(base: Base) -> None:
-    shared = sharers(base)
-    others = [(p, adapter_of(base, LORA, seed=77), e[::-1]) for p, _, e in shared[1:]]
+def test_train_gates_does_not_depend_on_other_sharers(base: Base) -> None:
+    shared = make_sharers(base)
+    others = [(p, make_adapter(base, LORA, seed=77), e[::-1]) for p, _, e in shared[1:]]
     one, other = (train_gates(base, some, CONFIG)[0] for some in (shared, [shared[0], *others]))
-    assert apart(one.adapter, other.adapter) <= EXACT
+    assert max_distance(one.adapter, other.adapter) <= EXACT
 
 
-def test_each_opens_for_their_own(base: Base) -> None:
-    first, second, *_ = train_gates(base, sharers(base), CONFIG)
-    assert apart(first.adapter, second.adapter) > 0.1
+def test_train_gates_differ_between_sharers(base: Base) -> None:
+    first, second, *_ = train_gates(base, make_sharers(base), CONFIG)
+    assert max_distance(first.adapter, second.adapter) > 0.1
 
 
 @pytest.mark.parametrize("change", [{"steps": 7}, {"rate": 0.01}, {"seed": 1}, {"batch": 3}])
-def test_every_setting_counts(base: Base, change: dict[str, Any]) -> None:
-    shared = sharers(base)[3:]
+def test_gates_config_settings_change_result(base: Base, change: dict[str, Any]) -> None:
+    shared = make_sharers(base)[3:]
     ours, other = (train_gates(base, shared, c)[0] for c in (CONFIG, replace(CONFIG, **change)))
-    assert not same_bits(ours.adapter, other.adapter)
+    assert not is_bitwise_equal(ours.adapter, other.adapter)
 
 
-def test_gates_are_trained_in_rows_whatever_layout_is_asked_for(base: Base) -> None:
+def test_train_gates_ignores_engine_layout(base: Base) -> None:
     rows, packed = (
-        train_gates(base, sharers(base), CONFIG, EngineConfig(layout=layout))
+        train_gates(base, make_sharers(base), CONFIG, EngineConfig(layout=layout))
         for layout in ("rows", "packed")
     )
-    assert all(same_bits(a.adapter, b.adapter) for a, b in zip(rows, packed, strict=True))
+    assert all(is_bitwise_equal(a.adapter, b.adapter) for a, b in zip(rows, packed, strict=True))
 
 
-def test_dropout_of_the_adapters_training_is_over(base: Base) -> None:
-    plain, dropped = sharers(base), sharers(base, replace(LORA, dropout=0.5))
+def test_train_gates_ignores_adapter_dropout(base: Base) -> None:
+    plain, dropped = make_sharers(base), make_sharers(base, replace(LORA, dropout=0.5))
     for ours, theirs in zip(
         train_gates(base, plain, CONFIG), train_gates(base, dropped, CONFIG), strict=True
     ):
-        assert same_bits(ours.adapter, theirs.adapter)
+        assert is_bitwise_equal(ours.adapter, theirs.adapter)
 
 
 class Crash(Exception):  # noqa: N818
-    """What stops a run from outside."""
+    """Interrupts a run from outside."""
 
 
 @pytest.mark.parametrize("lora", [KINDS[0], KINDS[4]], ids=["all", "answers, last layer"])
 @pytest.mark.parametrize("at", [1, 4, 9])
 @pytest.mark.parametrize("kind", [Metrics, Progress])
-def test_a_crashed_run_goes_on_to_the_same_bits(
+def test_train_gates_resumes_to_same_bits(
     base32: Base, lora: LoraConfig, at: int, kind: type[Event], tmp_path: Path
 ) -> None:
-    """Two sit at once, so the frozen adapters of those seated, done and waiting all count."""
-    shared, engine = sharers(base32, lora), EngineConfig(slots=2, checkpoint_seconds=0)
+    """Two slots, so that sharers in training, finished and waiting all have frozen adapters."""
+    shared, engine = make_sharers(base32, lora), EngineConfig(slots=2, checkpoint_seconds=0)
     whole = train_gates(base32, shared, CONFIG, engine)
     path, heard = tmp_path / "checkpoint", list[int]()
 
@@ -357,24 +364,24 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
     )
     assert len(heard) - len(set(heard)) <= 1 and max(heard) == 12
     for ours, expected in zip(again, whole, strict=True):
-        assert same_bits(ours.adapter, expected.adapter)
+        assert is_bitwise_equal(ours.adapter, expected.adapter)
         assert replace(ours, adapter=expected.adapter) == expected
 
 
-def test_a_checkpoint_of_adapters_is_none_of_gates(base: Base, tmp_path: Path) -> None:
-    work = sharing(base, make_jobs(2))
+def test_train_many_gates_ignores_checkpoint_of_adapters(base: Base, tmp_path: Path) -> None:
+    work = add_adapters(base, make_jobs(2))
     path, engine = tmp_path / "c", EngineConfig(checkpoint_seconds=0)
     config = TrainConfig(steps=2)
     train_many(base, work, LORA, config, engine, checkpoint=path)
     ours = train_many(base, work, LORA, config, engine, checkpoint=path, kind=GATES)
-    fresh_ones = train_many(base, work, LORA, config, engine, kind=GATES)
-    for one, expected in zip(ours, fresh_ones, strict=True):
-        assert same_bits(one.adapter, expected.adapter)
+    fresh = train_many(base, work, LORA, config, engine, kind=GATES)
+    for one, expected in zip(ours, fresh, strict=True):
+        assert is_bitwise_equal(one.adapter, expected.adapter)
 
 
-def test_progress_adds_up_in_steps_that_cut_epochs(base: Base) -> None:
+def test_train_gates_progress_adds_up_with_partial_epochs(base: Base) -> None:
     heard: list[Event] = []
-    shared = sharers(base)
+    shared = make_sharers(base)
     train_gates(base, shared, replace(CONFIG, steps=5), listener=heard.append)
     bars = [e for e in heard if isinstance(e, Progress)]
     assert (bars[0].done, bars[-1].done) == (0, bars[-1].total)
@@ -383,8 +390,8 @@ def test_progress_adds_up_in_steps_that_cut_epochs(base: Base) -> None:
     assert bars[-1].total == (5 + 4) + (7 + 2) + 9 + 10
 
 
-def test_an_adapter_that_does_nothing_leaves_a_gate_that_says_nothing(base: Base) -> None:
-    shared = sharers(base)
+def test_train_gates_rejects_adapter_without_effect(base: Base) -> None:
+    shared = make_sharers(base)
     person, adapter, examples = shared[2]
     path = list(adapter.pairs)[1]
     a, b = adapter.pairs[path]
@@ -395,8 +402,8 @@ def test_an_adapter_that_does_nothing_leaves_a_gate_that_says_nothing(base: Base
     assert path in str(raised.value)
 
 
-def test_a_loss_that_is_no_number_names_the_sharer(base: Base) -> None:
-    shared = sharers(base)
+def test_train_gates_names_sharer_with_non_finite_loss(base: Base) -> None:
+    shared = make_sharers(base)
     person, adapter, examples = shared[1]
     huge = {path: (a * 1e200, b * 1e200) for path, (a, b) in adapter.pairs.items()}
     shared[1] = (person, replace(adapter, pairs=huge), examples)
@@ -426,16 +433,16 @@ def test_a_loss_that_is_no_number_names_the_sharer(base: Base) -> None:
     ],
     ids=["no items", "base", "kind", "nan"],
 )
-def test_a_sharer_who_cannot_be_trained_is_named(
+def test_train_gates_names_invalid_sharer(
     base: Base, change: Any, error: type[Exception], match: str
 ) -> None:
-    shared = sharers(base)
+    shared = make_sharers(base)
     shared[3] = change(*shared[3])
     with pytest.raises(error, match=rf"sharer 'p3'.*{match}"):
         train_gates(base, shared, CONFIG)
 
 
-def test_nobody_shares_nothing(base: Base) -> None:
+def test_train_gates_without_sharers_returns_nothing(base: Base) -> None:
     assert train_gates(base, [], CONFIG) == ()
 
 
@@ -443,6 +450,6 @@ def test_nobody_shares_nothing(base: Base) -> None:
     ("name", "value"),
     [("steps", 0), ("batch", 0), ("rate", 0.0), ("clip", float("nan")), ("warmup", 1.0)],
 )
-def test_settings_that_cannot_be_are_refused(name: str, value: Any) -> None:
+def test_gates_config_rejects_invalid_values(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=rf"gates\.{name}"):
         GatesConfig(**{name: value})

@@ -1,4 +1,4 @@
-"""Who withdraws is gone: from the pool, from all that was made of the pieces, byte by byte."""
+"""Withdrawal: a sharer's bytes are gone from the pool and from all that was made of the pieces."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ STILL = replace(
     lora=replace(LORA, rank=8, alpha=8.0),
     train=replace(UNGATED.train, rate=1e-12),
 )
-"""Training that moves nothing, so that pieces would be found in what comes of it."""
+"""Training that changes nothing, so that the pieces would be found in its result."""
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> PiecesWorld:
-    """Recipes, adapters trained from them, exported ones, one that was imported, a report; and the
-    store of Sam, who is the sharer that withdraws, and Ned, who stays."""
+    """Recipes, adapters trained from them, exported adapters, an imported one, and a report. Also
+    the store of Sam, the sharer who withdraws, and Ned, who stays."""
     place = build_pieces_world(tmp_path_factory.mktemp("withdraw") / "all")
     place.assemble()
     folder, base, pool = place.folder, load_pieces_base(place), Pool.open(place.pool)
@@ -93,12 +93,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> PiecesWorld:
         )
     )
     api.pool_report(place.pool, folder / "report", recipes=place.recipes)
-    _sharing_store(place, pool)
+    _create_sharing_store(place, pool)
     return place
 
 
-def _sharing_store(place: PiecesWorld, pool: Pool) -> None:
-    """As ``share`` would leave it, killed before its checkpoint went."""
+def _create_sharing_store(place: PiecesWorld, pool: Pool) -> None:
+    """The state that ``share`` leaves if it is killed before it deletes its checkpoint."""
     folder = place.folder / "sharing"
     store = AdapterStore.create(
         folder,
@@ -125,11 +125,11 @@ def _sharing_store(place: PiecesWorld, pool: Pool) -> None:
 
 @pytest.fixture
 def place(template: PiecesWorld, tmp_path: Path) -> PiecesWorld:
-    return copied(template, tmp_path / "all")
+    return copy_world(template, tmp_path / "all")
 
 
-def copied(template: PiecesWorld, folder: Path) -> PiecesWorld:
-    """All but the base, which is the same one."""
+def copy_world(template: PiecesWorld, folder: Path) -> PiecesWorld:
+    """Copies everything except the base, which is a link."""
     shutil.copytree(
         template.folder, folder, ignore=lambda at, names: ["base"] if "base" in names else []
     )
@@ -137,8 +137,8 @@ def copied(template: PiecesWorld, folder: Path) -> PiecesWorld:
     return PiecesWorld(folder)
 
 
-def traces(place: PiecesWorld) -> list[bytes]:
-    """Every piece and every gate of who withdraws, and the pseudonym."""
+def list_traces(place: PiecesWorld) -> list[bytes]:
+    """The bytes of every piece and gate of the sharer who withdraws, and the pseudonym."""
     pool = Pool.open(place.pool)
     parts = [
         part.contiguous().numpy().tobytes() for p in pool.load_pieces(GONE).values() for part in p
@@ -148,8 +148,8 @@ def traces(place: PiecesWorld) -> list[bytes]:
     return [*parts, *gates, GONE.encode()]
 
 
-def found(place: PiecesWorld, wanted: list[bytes]) -> set[str]:
-    """Files below the folder that hold one of these, but the base's."""
+def find_traces(place: PiecesWorld, wanted: list[bytes]) -> set[str]:
+    """Files below the folder, except the base's, that contain one of the traces."""
     out: set[str] = set()
     for path in place.folder.rglob("*"):
         within = path.relative_to(place.folder)
@@ -160,7 +160,7 @@ def found(place: PiecesWorld, wanted: list[bytes]) -> set[str]:
 
 
 LEDGER = {"sharing/ledger/events.jsonl"}
-"""Where the pseudonym stays: see ``pieces.withdraw``."""
+"""The only file that keeps the pseudonym: see ``pieces.withdrawal.withdraw``."""
 
 
 def withdraw(place: PiecesWorld, **options: Any) -> Any:
@@ -168,39 +168,39 @@ def withdraw(place: PiecesWorld, **options: Any) -> Any:
     return api.withdraw(api.WithdrawRequest(pool=place.pool, **given))
 
 
-def outcomes(done: Any, where: str) -> dict[str, str]:
+def list_outcomes(done: Any, where: str) -> dict[str, str]:
     return {e.person: e.outcome for e in done.effects if e.where.name == where and e.person}
 
 
-def test_before_it_is_found_in_all_of_them(template: PiecesWorld) -> None:
-    """Or the tests below would show nothing."""
-    files = found(template, traces(template))
+def test_find_traces_finds_all_artifacts_before_withdrawal(template: PiecesWorld) -> None:
+    """Otherwise the tests below would prove nothing."""
+    files = find_traces(template, list_traces(template))
     tops = {file.split("/")[0] for file in files}
     assert tops == {"pool", "recipes", "oppu", "out", "imported", "report", "sharing"}
     weights = {file for file in files if file.endswith("adapter_model.safetensors")}
     assert weights == {f"out/{n}/adapter_model.safetensors" for n in ("recipe", "oppu")}
-    pieces = [trace for trace in traces(template) if len(trace) > 64]
-    assert any(file.startswith("oppu/shards") for file in found(template, pieces))
+    pieces = [trace for trace in list_traces(template) if len(trace) > 64]
+    assert any(file.startswith("oppu/shards") for file in find_traces(template, pieces))
 
 
-def test_not_a_byte_stays(place: PiecesWorld) -> None:
-    wanted = traces(place)
+def test_withdraw_leaves_no_byte(place: PiecesWorld) -> None:
+    wanted = list_traces(place)
     done = withdraw(place)
-    assert found(place, wanted) == LEDGER
-    assert found(place, [t for t in wanted if t != GONE.encode()]) == set()
+    assert find_traces(place, wanted) == LEDGER
+    assert find_traces(place, [t for t in wanted if t != GONE.encode()]) == set()
     assert (done.sharers, done.left) == ((GONE,), 3)
     assert done.mentions == () and done.unreadable == ()
 
 
-def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: PiecesWorld) -> None:
+def test_withdraw_without_histories_removes_dependents(place: PiecesWorld) -> None:
     done = withdraw(place)
     for where in ("recipes", "oppu"):
-        assert outcomes(done, where) == dict.fromkeys(PEOPLE, "discarded")
-    assert outcomes(done, "imported") == {"ima": "discarded"}
+        assert list_outcomes(done, where) == dict.fromkeys(PEOPLE, "discarded")
+    assert list_outcomes(done, "imported") == {"ima": "discarded"}
     deleted = {e.where.name for e in done.effects if e.outcome == "deleted"}
     assert deleted == {"recipe", "oppu", "report.json", "report.html"}
     assert not (place.folder / "out" / "recipe").exists()
-    for folder, person, verb in (
+    for folder, person, command in (
         (place.recipes, "ann", "assemble"),
         (place.folder / "oppu", "bob", "personalize"),
         (place.folder / "imported", "ima", "personalize"),
@@ -213,7 +213,7 @@ def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: Piec
                 api.ExportRequest(store=f, person=p, out=place.folder / "x")
             ),
         ):
-            with pytest.raises(MismatchError, match=rf"'{person}'.*withdrawn.*idiolect {verb}$"):
+            with pytest.raises(MismatchError, match=rf"'{person}'.*withdrawn.*idiolect {command}$"):
                 use()
     with pytest.raises(MismatchError, match="the recipe of 'ann'"):
         api.personalize(
@@ -230,7 +230,7 @@ def test_without_histories_all_is_taken_away_and_its_use_is_an_error(place: Piec
     )
 
 
-def test_who_has_none_of_the_pieces_keeps_everything(place: PiecesWorld) -> None:
+def test_withdraw_keeps_what_does_not_use_the_pieces(place: PiecesWorld) -> None:
     pool, recipes = Pool.open(place.pool), RecipeStore.open(place.recipes)
     before = [
         to_tensor_bytes(pool.get_adapter(n)) for n in (make_sharer_id(1), make_sharer_id(2), STAYS)
@@ -248,12 +248,12 @@ def test_who_has_none_of_the_pieces_keeps_everything(place: PiecesWorld) -> None
     assert Manifest.load(place.folder / "out" / "zed", "adapter").config["sharers"] == [STAYS]
 
 
-def test_with_histories_all_is_made_anew_from_who_is_left(place: PiecesWorld) -> None:
-    wanted = traces(place)
+def test_withdraw_with_histories_rebuilds_from_other_sharers(place: PiecesWorld) -> None:
+    wanted = list_traces(place)
     done = withdraw(place, data=place.data)
-    assert found(place, wanted) == LEDGER
-    assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "reassembled")
-    assert outcomes(done, "oppu") == dict.fromkeys(PEOPLE, "retrained")
+    assert find_traces(place, wanted) == LEDGER
+    assert list_outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "reassembled")
+    assert list_outcomes(done, "oppu") == dict.fromkeys(PEOPLE, "retrained")
     left = set(Pool.open(place.pool).sharers)
     recipes, store = RecipeStore.open(place.recipes), AdapterStore.open(place.folder / "oppu")
     for person in PEOPLE:
@@ -294,27 +294,27 @@ def test_with_histories_all_is_made_anew_from_who_is_left(place: PiecesWorld) ->
     assert again.trained == ()
 
 
-def test_whose_history_is_not_at_hand_loses_theirs(place: PiecesWorld) -> None:
+def test_withdraw_removes_dependents_of_people_without_history(place: PiecesWorld) -> None:
     write_dataset(place.data, [make_rater("bob", 7)], task="rating", source="x", overwrite=True)
     done = withdraw(place, data=place.data)
     told = {"ann": "discarded", "bob": "reassembled", "cyd": "discarded"}
-    assert outcomes(done, "recipes") == told
-    assert outcomes(done, "oppu") == told | {"bob": "retrained"}
+    assert list_outcomes(done, "recipes") == told
+    assert list_outcomes(done, "oppu") == told | {"bob": "retrained"}
     (why,) = {e.why for e in done.effects if e.person == "ann" and e.where.name == "recipes"}
     assert why == f"no history in {place.data}"
 
 
-def test_where_too_few_are_left_it_says_why(place: PiecesWorld) -> None:
-    wanted = traces(place)
+def test_withdraw_explains_removal_if_too_few_sharers_remain(place: PiecesWorld) -> None:
+    wanted = list_traces(place)
     done = withdraw(place, sharers=[GONE, make_sharer_id(1), make_sharer_id(2)], data=place.data)
-    assert outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "discarded")
-    assert any("top_k: 2 pieces a module" in e.why for e in done.effects)
-    assert found(place, wanted) == LEDGER
+    assert list_outcomes(done, "recipes") == dict.fromkeys(PEOPLE, "discarded")
+    assert any("top_k: 2 pieces per module" in e.why for e in done.effects)
+    assert find_traces(place, wanted) == LEDGER
     with pytest.raises(MismatchError, match=r"withdrawn.*make it again"):
         api.predict(api.PredictRequest(store=place.folder / "oppu", person="ann", text=ASKED))
 
 
-def test_the_ledgers_say_so_and_consent_is_taken_back(place: PiecesWorld) -> None:
+def test_withdraw_records_events_and_revokes_consent(place: PiecesWorld) -> None:
     sharing, pool = place.folder / "sharing", Pool.open(place.pool)
     done = api.withdraw(api.WithdrawRequest(pool=place.pool, store=sharing, people=["sam"]))
     assert done.sharers == (GONE,)
@@ -344,19 +344,19 @@ def test_the_ledgers_say_so_and_consent_is_taken_back(place: PiecesWorld) -> Non
     assert ledger.read_entries() == before
 
 
-def test_a_stores_ledger_is_told_where_it_is_found(place: PiecesWorld) -> None:
+def test_withdraw_records_event_in_ledgers_it_finds(place: PiecesWorld) -> None:
     done = withdraw(place, within=[place.folder / "sharing", place.recipes])
     assert [p.name for p in done.ledgers] == ["sharing"]
     assert (
         Ledger(place.folder / "sharing" / "ledger").read_entries_of("sam")[-1].event == "withdrew"
     )
-    assert outcomes(done, "oppu") == {} != outcomes(done, "recipes")
+    assert list_outcomes(done, "oppu") == {} != list_outcomes(done, "recipes")
     later = withdraw(place)
-    assert outcomes(later, "oppu") == dict.fromkeys(PEOPLE, "discarded")
+    assert list_outcomes(later, "oppu") == dict.fromkeys(PEOPLE, "discarded")
 
 
-def test_what_a_killed_training_or_export_left_goes_too(place: PiecesWorld) -> None:
-    wanted = traces(place)
+def test_withdraw_deletes_leftovers_of_killed_runs(place: PiecesWorld) -> None:
+    wanted = list_traces(place)
     partial = place.folder / "out" / f".mine.{2**22 + 1}-{'0' * 14}.partial"
     checkpoint = place.folder / "oppu" / "checkpoint.bin"
     checkpoint.write_bytes(wanted[0])
@@ -365,15 +365,15 @@ def test_what_a_killed_training_or_export_left_goes_too(place: PiecesWorld) -> N
         shutil.copytree(place.folder / "out" / "recipe", partial)
         withdraw(place)
     assert not checkpoint.exists() and not partial.exists()
-    assert found(place, wanted) == LEDGER
+    assert find_traces(place, wanted) == LEDGER
 
 
-def test_after_a_kill_anywhere_a_second_run_finishes(
+def test_withdraw_completes_after_kill(
     template: PiecesWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted, count, died = traces(template), 0, True
+    wanted, count, died = list_traces(template), 0, True
     while died:
-        place = copied(template, tmp_path / str(count))
+        place = copy_world(template, tmp_path / str(count))
         sharing, died = place.folder / "sharing", False
         for _ in fail_at(count, monkeypatch):
             try:
@@ -382,7 +382,7 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
                 died = True
         if died:
             api.withdraw(api.WithdrawRequest(pool=place.pool, store=sharing, people=["sam"]))
-        assert found(place, wanted) == LEDGER
+        assert find_traces(place, wanted) == LEDGER
         events = [e.event for e in Ledger(sharing / "ledger").read_entries_of("sam")]
         assert events == ["consented", "shared", "revoked", "withdrew"]
         for folder in (place.recipes, place.folder / "oppu"):
@@ -395,23 +395,23 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
 
 @pytest.mark.parametrize("where", ["_assemble_recipes", "_train_adapters"])
 @pytest.mark.parametrize("done", [False, True])
-def test_a_kill_while_it_is_made_anew_costs_nothing(
+def test_withdraw_completes_after_kill_during_rebuild(
     place: PiecesWorld, where: str, done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before somebody's work, or after it and before the old is taken away."""
-    wanted, real = traces(place), getattr(Rebuilder, where)
+    """A kill before the rebuild, or after it and before the original is removed."""
+    wanted, real = list_traces(place), getattr(Rebuilder, where)
 
-    def dying(remaker: Rebuilder, *arguments: Any) -> None:
+    def rebuild_and_die(remaker: Rebuilder, *arguments: Any) -> None:
         if done:
             real(remaker, *arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rebuilder, where, dying)
+        patch.setattr(Rebuilder, where, rebuild_and_die)
         with pytest.raises(KeyboardInterrupt):
             withdraw(place, data=place.data)
     withdraw(place, data=place.data)
-    assert found(place, wanted) == LEDGER
+    assert find_traces(place, wanted) == LEDGER
     for person in PEOPLE:
         assert (
             api.predict(
@@ -427,7 +427,7 @@ def test_a_kill_while_it_is_made_anew_costs_nothing(
         )
 
 
-def test_what_is_broken_beside_it_is_told_and_holds_up_nothing(place: PiecesWorld) -> None:
+def test_withdraw_reports_unreadable_folders_and_continues(place: PiecesWorld) -> None:
     head = place.folder / "imported" / "store.json"
     head.write_text(head.read_text().replace("rating", "ratinh"))
     (place.folder / "notes.txt").write_text(f"the pieces of {GONE} were good")
@@ -439,19 +439,19 @@ def test_what_is_broken_beside_it_is_told_and_holds_up_nothing(place: PiecesWorl
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"sharers": []}, UsageError, "name who withdraws"),
+        ({"sharers": []}, UsageError, "name the sharers who withdraw"),
         ({"sharers": [], "people": ["sam"]}, UsageError, "name that store"),
-        ({"sharers": ["f" * 16]}, MissingError, f"there is no sharer {'f' * 16} in this pool"),
-        ({"sharers": [GONE, "f" * 16]}, MissingError, "there is no sharer"),
+        ({"sharers": ["f" * 16]}, MissingError, f"no sharer {'f' * 16} in this pool"),
+        ({"sharers": [GONE, "f" * 16]}, MissingError, "no sharer"),
         ({"store": "sharing", "people": ["zoe"]}, MissingError, "'zoe' shared nothing with"),
         ({"store": "nothing", "people": ["sam"]}, MissingError, "no adapter store there"),
-        ({"within": ["nothing"]}, MissingError, "no folder there to look in"),
+        ({"within": ["nothing"]}, MissingError, "no such folder to search"),
         ({"data": "nothing"}, MissingError, "no such dataset folder"),
-        ({"data": "replies"}, MismatchError, "holds histories of task 'reply'"),
+        ({"data": "replies"}, MismatchError, "has histories of task 'reply'"),
         ({"data": "data", "base": "/nothing"}, MissingError, "no model folder there"),
     ],
 )
-def test_a_wrong_call_does_nothing(
+def test_withdraw_rejects_bad_request_without_changes(
     place: PiecesWorld, options: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     write_dataset(place.folder / "replies", [make_rater("ann", 3)], task="reply", source="x")
@@ -470,14 +470,23 @@ def test_a_wrong_call_does_nothing(
     }
 
 
-def test_the_command_says_what_became_of_what(place: PiecesWorld) -> None:
+def test_withdraw_command_prints_outcomes(place: PiecesWorld) -> None:
     sharing = place.folder / "sharing"
-    asked = ["withdraw", place.pool, "--store", sharing, "--person", "sam", "--data", place.data]
-    shown = run_cli(*asked).stdout
+    arguments = [
+        "withdraw",
+        place.pool,
+        "--store",
+        sharing,
+        "--person",
+        "sam",
+        "--data",
+        place.data,
+    ]
+    shown = run_cli(*arguments).stdout
     assert "reassembled" in shown and "retrained" in shown and "deleted" in shown
     assert any(line.split() == ["withdrawn", "1", "sharer"] for line in shown.splitlines())
-    again = run_cli_json(*asked, "--in", place.folder)
+    again = run_cli_json(*arguments, "--in", place.folder)
     assert again["effects"] == [] and again["left"] == 3
     missing = run_cli("withdraw", place.pool, "--sharer", "f" * 16, code=1)
     assert missing.stderr.startswith("error: ") and missing.stdout == ""
-    assert "name who withdraws" in run_cli("withdraw", place.pool, code=2).stderr
+    assert "name the sharers who withdraw" in run_cli("withdraw", place.pool, code=2).stderr

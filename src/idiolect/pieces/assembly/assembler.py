@@ -1,7 +1,7 @@
-"""Recipes for everyone of a dataset who needs one: some people at a time, into a store of recipes.
+"""Assembles recipes for the people of a dataset, group by group, into a store of recipes.
 
-Histories stream by: the examples of a group are in memory, of everyone else a name. Idempotent: a
-run that was killed, or is run again, makes only the recipes it must.
+Histories are streamed: only the examples of the current group are in memory. Runs are idempotent:
+after a kill, or if called again, only missing and outdated recipes are made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from idiolect.events import Event, Listener, Message, Metrics, Progress, null_li
 from idiolect.history.history import History
 from idiolect.models.base import Base
 from idiolect.pieces.assembly.by_gates import assemble_recipes
-from idiolect.pieces.assembly.newcomers import check_target_users
+from idiolect.pieces.assembly.target_users import check_target_users
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
 from idiolect.pieces.recipes.recipe import Recipe, make_empty_recipe
@@ -30,48 +30,48 @@ from idiolect.storage.metrics_log import MetricsLog
 from idiolect.tasks.task import Task
 
 PEOPLE_PER_SHARD = 64
-"""People whose recipes are written together: what a kill can cost is their minute of work."""
+"""People whose recipes are written together; a kill loses at most the work on one group."""
 _MAX_NAMED_PEOPLE = 3
-"""People that an error names."""
+"""Maximum number of people that an error message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AssembleSummary:
-    """What a run did, in people."""
+    """The result of a run, in people."""
 
     recipes: Path
     assembled: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
     no_items: tuple[str, ...] = ()
-    """Without a usable item; the base serves them."""
+    """People without a usable item; the base serves them."""
     unusable_items: int = 0
-    """Items without an answer or too long for the prompt, left out."""
+    """Items that were left out: without an answer, or too long for the prompt."""
     sharers: int = 0
-    """Everybody in the pool."""
+    """Number of sharers in the pool."""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _PersonPlan:
-    """One person's work."""
+    """The planned work for one person."""
 
     person: str
     made_by: str
     history_fingerprint: str
-    """Fingerprint of all items."""
+    """Fingerprint of the whole history."""
     examples: tuple[Example, ...]
     unusable_items: int
-    """Items that were looked at and left out."""
+    """Number of items that were examined and left out."""
 
     @property
     def skip_reason(self) -> str:
-        """Why there is nothing to go by."""
+        """Why this person gets no pieces, as text."""
         items = f"none of {self.unusable_items} items has a usable answer"
         return f"{self.person!r}: {items if self.unusable_items else 'the history is empty'}"
 
 
 class Assembler:
-    """Makes recipes for people of one task from one pool into one folder."""
+    """Assembles recipes for people of one task, from one pool into one folder."""
 
     def __init__(
         self,
@@ -88,37 +88,42 @@ class Assembler:
         self.out, self.people_per_shard, self.listener = out, at_once, listener
         self.prompter = PromptRenderer(base.tokenizer, config.prompt)
         settings = to_plain(config)
-        del settings["device"]  # moving to another machine changes nothing
+        del settings["device"]  # recipes do not depend on the device
         self._fingerprint_inputs = [base.identity, pool.id, sorted(pool.sharers), settings]
 
     def run(
         self, histories: Iterable[History], *, people: int, wait: bool = True
     ) -> AssembleSummary:
-        """Make the recipe of everyone who needs one; ``people`` is how many histories will come.
+        """Makes the recipe of each person who needs one; ``people`` is the number of histories.
 
-        The folder is made with the first recipe. Raises as ``assemble``, DataError where nobody has
-        a usable item, MismatchError where a sharer withdraws meanwhile.
+        The folder is created with the first recipe. Raises as ``api.assemble``, DataError if no
+        person has a usable item, MismatchError if a sharer withdraws during the run.
         """
         started = time.monotonic()
         self.pool.check_compatible(base=self.base.identity, task=self.task.name)
         check_target_users(self.base, self.pool, {}, self.config.assemble)
         tally = _RunCounter(people)
-        with ExitStack() as held:
-            there = (self.out / RecipeStore.HEADER_FILE).is_file()
-            store = self._open_store(held, wait) if there else None
+        with ExitStack() as stack:
+            # An existing store is locked at once. A new one is created only when there is
+            # something to write, so that a failed run leaves no folder.
+            store_exists = (self.out / RecipeStore.HEADER_FILE).is_file()
+            store = self._open_store(stack, wait) if store_exists else None
             for group in self._iter_groups(histories, store, tally):
                 if store is None and not any(planned.examples for planned in group):
                     raise _make_nothing_error(group)
-                begun = time.monotonic()
+                group_started = time.monotonic()
+                # Assemble the group (the slow part), check that no sharer withdrew meanwhile,
+                # then commit.
                 recipes = self._make_recipes(group, tally)
-                seconds = time.monotonic() - begun
-                store = store or self._open_store(held, wait)
+                seconds = time.monotonic() - group_started
+                store = store or self._open_store(stack, wait)
                 self._log_group(group, seconds)
                 self._require_present(recipes.values())
                 self._write_group(store, group, recipes)
                 tally.count_group(group)
             if store is None:
                 raise _make_nothing_error(())
+            # Remove records that this run replaced.
             store.compact()
         if tally.unusable_items:
             self.listener(
@@ -134,18 +139,21 @@ class Assembler:
             seconds=time.monotonic() - started,
         )
 
-    def _open_store(self, held: ExitStack, wait: bool) -> RecipeStore:
+    def _open_store(self, stack: ExitStack, wait: bool) -> RecipeStore:
         store = RecipeStore.create(self.out, self.pool, settings=to_plain(self.config))
-        held.enter_context(store.lock_for_writing(wait=wait))
+        stack.enter_context(store.lock_for_writing(wait=wait))
         return store
 
     def _iter_groups(
         self, histories: Iterable[History], store: RecipeStore | None, tally: _RunCounter
     ) -> Iterator[list[_PersonPlan]]:
-        """Those whose recipe is to be made, so many at once as have a usable item."""
+        """Yields the people whose recipe must be made, in groups with ``people_per_shard`` usable
+        people."""
         group: list[_PersonPlan] = []
         for history in histories:
             known = store.get_record(history.person) if store else None
+            # The fingerprint covers everything the recipe depends on: if it is unchanged, so is
+            # the recipe.
             made_by = compute_fingerprint(
                 [*self._fingerprint_inputs, history.compute_fingerprint()]
             )
@@ -161,11 +169,13 @@ class Assembler:
             yield group
 
     def _plan_person(self, history: History, made_by: str) -> _PersonPlan:
-        """A person's usable items; with ``recent_k`` no more are looked at than are used."""
+        """Collects a person's usable items; with ``recent_k``, from the latest backward until there
+        are enough."""
         person = PersonContext(history, self.task, self.prompter, ContextConfig())
         wanted = self.config.assemble.recent_k or len(history.items)
         found: list[Example] = []
         unusable = 0
+        # Backward, so that ``recent_k`` renders no more items than it uses.
         for place in reversed(range(len(history.items))):
             if len(found) == wanted:
                 break
@@ -179,22 +189,23 @@ class Assembler:
         )
 
     def _make_recipes(self, group: Sequence[_PersonPlan], tally: _RunCounter) -> dict[str, Recipe]:
-        """A group's recipes by person; some people's work, told as part of everybody's."""
+        """Returns a group's recipes by person; reports progress relative to the whole run."""
 
         def forward_event(event: Event) -> None:
             if isinstance(event, Progress):
+                # Groups report their own progress; shift it to that of the whole run.
                 event = replace(event, done=event.done + tally.people_done, total=tally.people)
             self.listener(event)
 
-        newcomers = {p.person: p.examples for p in group if p.examples}
+        target_users = {p.person: p.examples for p in group if p.examples}
         config = self.config.assemble
-        made = assemble_recipes(self.base, self.pool, newcomers, config, listener=forward_event)
+        made = assemble_recipes(self.base, self.pool, target_users, config, listener=forward_event)
         return {recipe.person: recipe for recipe in made}
 
     def _write_group(
         self, store: RecipeStore, group: Sequence[_PersonPlan], recipes: Mapping[str, Recipe]
     ) -> None:
-        """Write a group as one shard."""
+        """Writes a group as one shard."""
         sites, aggregate = len(self.pool.sites), self.config.assemble.aggregate
         entries: list[tuple[RecipeRecord, Recipe]] = []
         for p in group:
@@ -211,7 +222,7 @@ class Assembler:
         store.add_recipes(entries)
 
     def _log_group(self, group: Sequence[_PersonPlan], seconds: float) -> None:
-        """What a group took, for a report on the pool."""
+        """Logs the size and duration of a group, for the pool report."""
         items = [example for planned in group for example in planned.examples]
         values = {
             "people": sum(bool(planned.examples) for planned in group),
@@ -222,18 +233,23 @@ class Assembler:
         MetricsLog(self.out / "metrics.jsonl")(Metrics(stage="assemble", values=values))
 
     def _require_present(self, recipes: Iterable[Recipe]) -> None:
-        """Raise MismatchError where a sharer withdrew since the pool was opened: who withdraws
-        looks for recipes after that, so none may come later."""
-        there = set(Pool.open(self.pool.folder).sharers)
-        if any(set(recipe.sharers) - there for recipe in recipes):
+        """Raises MismatchError if a sharer withdrew since the pool was opened.
+
+        A withdrawal looks for recipes only after it changed the pool, so recipes with its pieces
+        must not be written later.
+        """
+        # Read the folder again: ``self.pool`` is the state at the start of the run.
+        present = set(Pool.open(self.pool.folder).sharers)
+        if any(set(recipe.sharers) - present for recipe in recipes):
             raise MismatchError(
-                f"{self.pool.folder}: a sharer withdrew while recipes were made; run again"
+                f"{self.pool.folder}: a sharer withdrew while recipes were made; run the command "
+                "again"
             )
 
 
 @dataclass(slots=True)
 class _RunCounter:
-    """What is counted while people pass by."""
+    """Counters of a run."""
 
     people: int
     assembled: list[str] = field(default_factory=list)
@@ -243,7 +259,7 @@ class _RunCounter:
     unusable_items: int = 0
 
     def count_group(self, group: Sequence[_PersonPlan]) -> None:
-        """Count a group that was written."""
+        """Counts a group that was written."""
         self.assembled += [p.person for p in group if p.examples]
         self.no_items += [p.person for p in group if not p.examples]
         self.written += len(group)
@@ -251,16 +267,17 @@ class _RunCounter:
 
     @property
     def people_done(self) -> int:
-        """How many people have passed."""
+        """Number of people handled so far."""
         return self.written + len(self.unchanged)
 
 
 def _make_nothing_error(group: Sequence[_PersonPlan]) -> DataError:
-    """The error where nothing can be made of anybody."""
+    """Returns the error for a run in which no person has a usable item."""
     if not group:
-        return DataError("nothing to assemble: nobody is in the data")
+        return DataError("nothing to assemble: the dataset has no people")
     named = "; ".join(planned.skip_reason for planned in group[:_MAX_NAMED_PEOPLE])
     more = f"; and {len(group) - _MAX_NAMED_PEOPLE} more" if len(group) > _MAX_NAMED_PEOPLE else ""
     return DataError(
-        f"nothing to assemble: {named}{more}; the base serves them (look with: idiolect inspect)"
+        f"nothing to assemble: {named}{more}; the base serves them (to look at the items: "
+        "idiolect inspect)"
     )

@@ -1,12 +1,13 @@
-"""Newcomers' adapters from a pool of pieces, without training: many in one forward.
+"""Assembles target users' adapters from pieces by gate scores, without training, many in one
+forward.
 
-In each forward several newcomers' rows stand one behind another (``rows.py``) and pass the modules
-in order. At each one everybody's score is one product with the gates of all sharers; what is
-chosen acts at once on their tokens, so the next modules see it. ``assemble_single`` is the obvious
-version.
+Each forward processes the token trees of several target users (``token_tree.py``) module by module.
+At each module one matrix product scores the gates of all sharers. The chosen pieces act at once on
+the target user's tokens, so later modules see their effect. ``by_gates_reference.py`` is the
+readable reference.
 
-Shapes: ``P`` newcomers, ``S`` sharers, ``N`` tokens, ``M`` positions that predict answer tokens,
-``D``/``O`` widths of a module in and out.
+Shapes: ``P`` target users, ``S`` sharers, ``N`` tokens, ``M`` positions that predict answer tokens,
+``D``/``O`` input and output widths of a module, ``R`` rank.
 """
 
 from __future__ import annotations
@@ -29,9 +30,13 @@ from idiolect.models.forward.prefix_tree import forward_tree
 from idiolect.pieces.assembly.by_gates_reference import assemble_checked
 from idiolect.pieces.assembly.by_likelihood import LIKELIHOOD_FORWARD_TOKENS, LikelihoodMixture
 from idiolect.pieces.assembly.choose import choose_pieces, draw_gumbel_noise
-from idiolect.pieces.assembly.newcomers import TargetUser, check_target_users, make_flat_input_error
-from idiolect.pieces.assembly.normalise import normalise_inputs
+from idiolect.pieces.assembly.normalize import normalize_inputs
 from idiolect.pieces.assembly.picks import Pick, build_recipe, to_picks
+from idiolect.pieces.assembly.target_users import (
+    TargetUser,
+    check_target_users,
+    make_flat_input_error,
+)
 from idiolect.pieces.assembly.token_tree import TokenTree, build_token_tree
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.combine import Pair, combine_pieces
@@ -40,39 +45,44 @@ from idiolect.pieces.recipes.recipe import Recipe
 from idiolect.prompts.render import Example
 
 FORWARD_TOKENS = 16384
-"""Tokens of a forward by gates. A newcomer's rows run in the same one, since scores are means over
-all their items: somebody with more runs alone. The more people, the more prompts are alike."""
+"""Maximum tokens per forward by gates. All items of a target user run in the same forward, since
+scores are means over all their items; a target user with more tokens runs alone. More people per
+forward share more prompt prefixes."""
 
 MAX_CACHE_BYTES = 2**30
-"""Pieces that were read are held up to so much, then read anew."""
+"""The cache of pieces is cleared when it would exceed this size."""
 
 
 def assemble_recipes(
     base: Base,
     pool: Pool,
-    newcomers: Mapping[str, Sequence[Example]],
+    target_users: Mapping[str, Sequence[Example]],
     config: AssembleConfig,
     *,
     forward_tokens: int | None = None,
     listener: Listener = null_listener,
 ) -> tuple[Recipe, ...]:
-    """A recipe for every newcomer (person to items in time order), as for each alone.
+    """Returns a recipe for each target user (person to items in time order), equal to one made
+    alone.
 
-    Raises MismatchError for a pool of another base, UsageError where it has fewer sharers than
-    ``top_k``, DataError for a newcomer with no history, no target token, or of whom a module's
-    input says nothing, IntegrityError for damaged pieces. Source: as ``assemble_one``.
+    Raises MismatchError for a pool of another base, UsageError if the pool has fewer sharers than
+    ``top_k``, DataError for a target user with no history, no target token, or a flat input at a
+    module, IntegrityError for damaged pieces. Source: as ``assemble_one``.
     """
-    people = check_target_users(base, pool, newcomers, config)
+    people = check_target_users(base, pool, target_users, config)
     done: dict[str, Recipe] = {}
+    # By likelihood: whole adapters, one target user after another.
     if config.by == "likelihood" and people:
-        asking = LikelihoodMixture(
+        mixture = LikelihoodMixture(
             base, pool, config, forward_tokens=forward_tokens or LIKELIHOOD_FORWARD_TOKENS
         )
         with _prepare_base(base):
-            for newcomer in people:
-                done[newcomer.person] = asking.make_recipe(newcomer)
+            for target_user in people:
+                done[target_user.person] = mixture.make_recipe(target_user)
                 listener(_make_progress(done, people))
         return tuple(done.values())
+    # By gates: several target users per forward, or the reference for models whose attention does
+    # not support token trees at this length.
     forward = GateAssembly(base, pool, config)
     with _prepare_base(base):
         for group in iter_token_groups(people, forward_tokens or FORWARD_TOKENS):
@@ -87,37 +97,38 @@ def assemble_recipes(
 
 @contextmanager
 def _prepare_base(base: Base) -> Iterator[None]:
-    """While inside, what a forward takes is laid out for speed; numbers stay what they are."""
+    """Prepares the base model for fast forwards while inside; results stay the same."""
     with prepack_linear(base.model), chunk_mlp(base.model), keep_freed_memory():
         yield
 
 
 def _make_progress(done: Sized, people: Sized) -> Progress:
-    return Progress(stage="assemble", done=len(done), total=len(people), unit="newcomers")
+    return Progress(stage="assemble", done=len(done), total=len(people), unit="target users")
 
 
 def iter_token_groups(people: Sequence[TargetUser], budget: int) -> Iterator[list[TargetUser]]:
-    """Newcomers in order, as many together as have at most ``budget`` tokens (or one)."""
+    """Yields target users in order, in groups of at most ``budget`` tokens (or of one)."""
     some: list[TargetUser] = []
     tokens = 0
-    for newcomer in people:
-        if some and tokens + newcomer.num_tokens > budget:
+    for target_user in people:
+        if some and tokens + target_user.num_tokens > budget:
             yield some
             some, tokens = [], 0
-        some.append(newcomer)
-        tokens += newcomer.num_tokens
+        some.append(target_user)
+        tokens += target_user.num_tokens
     if some:
         yield some
 
 
 class _StopForwardError(Exception):
-    """Every module has chosen: the rest of a forward is not wanted."""
+    """Ends a forward early: every module has chosen its pieces."""
 
 
 class _RunningMeans:
-    """The mean LN(x) of each newcomer's inputs at a module, over what predicts their answers.
+    """The mean LN(x) of each target user's inputs at a module, over the positions that predict
+    answers.
 
-    Modules side by side, as those of queries, keys and values, share inputs: once is enough.
+    Modules that share an input, such as the query, key and value projections, reuse the result.
     """
 
     def __init__(self, rows: TokenTree, people: Sequence[TargetUser]) -> None:
@@ -125,19 +136,21 @@ class _RunningMeans:
         self._inputs: Tensor | None = None
         self._means = torch.empty(0)
 
-    def compute_means(self, path: str, inputs: Tensor) -> Tensor:
-        """The means [P, D] of inputs [1, N, D]; raises DataError where they say nothing."""
-        if inputs is not self._inputs:
-            units, flat = normalise_inputs(inputs[0, self.rows.predicting_tokens])
-            if flat.any():
-                whose = int(self.rows.token_weights[:, int(flat.nonzero()[0])].argmax())
+    def compute_means(self, path: str, inputs_1ND: Tensor) -> Tensor:
+        """Returns the means [P, D] of inputs [1, N, D]. Raises DataError if an input is flat."""
+        # The same tensor object: the same values, since nothing writes to a module's input.
+        if inputs_1ND is not self._inputs:
+            units_MD, flat_M = normalize_inputs(inputs_1ND[0, self.rows.predicting_tokens])
+            if flat_M.any():
+                # The target user to whom the first flat position belongs.
+                whose = int(self.rows.token_weights[:, int(flat_M.nonzero()[0])].argmax())
                 raise make_flat_input_error(self.people[whose].person, path)
-            self._inputs, self._means = inputs, self.rows.token_weights.to(units) @ units
+            self._inputs, self._means = inputs_1ND, self.rows.token_weights.to(units_MD) @ units_MD
         return self._means
 
 
 class GateAssembly:
-    """Runs newcomers through the base while their pieces are chosen and act."""
+    """Runs target users through the base while their pieces are chosen and applied."""
 
     def __init__(self, base: Base, pool: Pool, config: AssembleConfig) -> None:
         self.base, self.pool, self.config = base, pool, config
@@ -147,23 +160,28 @@ class GateAssembly:
 
     @torch.no_grad()
     def assemble_group(self, people: Sequence[TargetUser]) -> list[Recipe]:
-        """The newcomers' recipes, from one forward."""
+        """Returns the target users' recipes, from one forward."""
         answers_only = self.pool.lora.active == "answer"
         rows = build_token_tree(self.base, people, answers_only=answers_only)
         picks: dict[str, list[Pick]] = {}
         means = _RunningMeans(rows, people)
 
         def make_hook(path: str) -> Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]:
-            def add_pieces(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-                (x,) = inputs[0]
+            def add_pieces(module: Any, inputs: tuple[Tensor, ...], output_1NO: Tensor) -> Tensor:
+                (x_ND,) = inputs[0]
+                # Choose by the input, which includes the effect of the pieces at earlier modules.
                 picks[path] = self._pick_pieces(path, means.compute_means(path, inputs[0]), people)
                 if len(picks) == len(self.pool.sites):
+                    # The output of the last module affects no choice.
                     raise _StopForwardError
+                # Apply each target user's update in place, to their own tokens only.
                 for (begin, end), pick in zip(rows.acting_ranges, picks[path], strict=True):
                     if pick:
-                        a, b = (part.to(x.dtype) for part in self._combine_pieces(path, pick))
-                        output[0, begin:end].addmm_(x[begin:end] @ a.T, b.T)
-                return output
+                        a_RD, b_OR = (
+                            part.to(x_ND.dtype) for part in self._combine_pieces(path, pick)
+                        )
+                        output_1NO[0, begin:end].addmm_(x_ND[begin:end] @ a_RD.T, b_OR.T)
+                return output_1NO
 
             return add_pieces
 
@@ -171,35 +189,37 @@ class GateAssembly:
             forward_tree(self.base, rows.tree)
         return [
             build_recipe(
-                newcomer.person,
+                target_user.person,
                 [picks[path][n] for path in self.pool.sites],
                 self.sharers,
                 self.config.aggregate,
             )
-            for n, newcomer in enumerate(people)
+            for n, target_user in enumerate(people)
         ]
 
-    def _pick_pieces(self, path: str, means: Tensor, people: Sequence[TargetUser]) -> list[Pick]:
-        """What each newcomer picks at a module by the means [P, D] of its inputs."""
-        gates = self.pool.load_gates(path).to(means)
-        scores = means @ gates.T / math.sqrt(means.shape[1])
-        noise = None
+    def _pick_pieces(self, path: str, means_PD: Tensor, people: Sequence[TargetUser]) -> list[Pick]:
+        """Returns each target user's pieces at a module, given the means [P, D] of its inputs."""
+        gates_SD = self.pool.load_gates(path).to(means_PD)
+        scores_PS = means_PD @ gates_SD.T / math.sqrt(means_PD.shape[1])
+        noise_PS = None
         if self.config.sample:
-            names = [newcomer.person for newcomer in people]
-            noise = draw_gumbel_noise(names, path, scores.shape[1], self.config.seed)
+            # Noise depends on the person, not on their place in the group.
+            names = [target_user.person for target_user in people]
+            noise_PS = draw_gumbel_noise(names, path, scores_PS.shape[1], self.config.seed)
         return to_picks(
-            choose_pieces(scores.cpu(), self.pool.get_shared_mask(path), self.config, noise)
+            choose_pieces(scores_PS.cpu(), self.pool.get_shared_mask(path), self.config, noise_PS)
         )
 
     def _combine_pieces(self, path: str, pick: Pick) -> Pair:
-        """The update of some pieces as A and B."""
+        """Returns the update of some pieces as A and B."""
         pieces = [self._load_piece(self.sharers[n], path) for n, _ in pick]
         weights = [weight for _, weight in pick]
         return combine_pieces(pieces, weights, self.pool.lora.scale, self.config.aggregate)
 
     def _load_piece(self, sharer: str, path: str) -> Pair:
-        """One piece on the base's device, read when it is first wanted."""
+        """Returns one piece on the base's device, from the cache if possible."""
         if (sharer, path) not in self._piece_cache:
+            # Pieces keep full precision until they are combined; the hook casts the result.
             dtype = torch.float64 if self.base.dtype == torch.float64 else torch.float32
             a, b = self.pool.load_pieces(sharer, [path])[path]
             pair = a.to(self.base.device, dtype), b.to(self.base.device, dtype)
@@ -212,7 +232,7 @@ class GateAssembly:
 
     @contextmanager
     def _attach_hooks(self, hook: Callable[[str], Callable[..., Tensor]]) -> Iterator[None]:
-        """While inside, every site has its hook."""
+        """Attaches a forward hook to every site of the pool while inside."""
         handles = [
             self.base.model.get_submodule(path).register_forward_hook(hook(path))
             for path in self.pool.sites

@@ -1,12 +1,12 @@
-"""Whole adapters weighted by how likely they make a newcomer's own answers.
+"""Weights whole adapters by the likelihood they give to a target user's own answers.
 
-The other way to choose, beside gates: each sharer's adapter, and the bare base, predicts the
-answers of the newcomer's history. What each would have lost says how probable it is that they are
-the one who answers like this (Bayes' rule, all alike beforehand). Sharers' updates get these
-probabilities as weights; the base keeps its own, so who is like nobody stays near the base. A
-newcomer's items run alone: nobody else's change a bit of their recipe.
+This is the alternative to gates. Each sharer's adapter, and the bare base, predicts the answers of
+the target user's history. By Bayes' rule with a uniform prior, the losses give the probability of
+each model. The sharers' updates get these probabilities as weights. The base keeps its own share,
+so a target user who is unlike all sharers stays near the base. Each target user's items run
+separately, so a recipe does not depend on other target users.
 
-Shapes: ``C`` sharers who are asked; ``N`` tokens.
+Shapes: ``C`` candidate sharers, ``N`` tokens.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from idiolect.inference.scoring import iter_token_losses
 from idiolect.models.base import Base
 from idiolect.models.forward.partial import has_full_attention
 from idiolect.models.forward.prefix_tree import PrefixTree, TreeNode, forward_tree
-from idiolect.pieces.assembly.newcomers import TargetUser
 from idiolect.pieces.assembly.picks import Pick, build_recipe
+from idiolect.pieces.assembly.target_users import TargetUser
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.recipes.recipe import Recipe
@@ -33,14 +33,15 @@ from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
 
 LIKELIHOOD_FORWARD_TOKENS = 4096
-"""Tokens of a forward by likelihood: nearly all predict, over the whole vocabulary."""
+"""Maximum tokens per forward by likelihood: nearly all predict, over the whole vocabulary."""
 
 TIE_STEP = 1e-4
-"""Probabilities in the same step of this size are a tie: rounding must not choose."""
+"""Probabilities within one step of this size are a tie, so that rounding does not choose."""
 
 
 class LikelihoodMixture:
-    """Asks a pool's sharers what they would lose on newcomers' answers."""
+    """Computes the loss of a pool's sharers on target users' answers, and the recipes that
+    follow."""
 
     def __init__(
         self, base: Base, pool: Pool, config: AssembleConfig, *, forward_tokens: int
@@ -49,46 +50,54 @@ class LikelihoodMixture:
         self.forward_tokens = forward_tokens
         self.candidates = choose_candidates(pool.sharers, config)
         self.adapters = {sharer: pool.get_adapter(sharer) for sharer in self.candidates}
-        self.stack = LoraStack(
-            base, pool.lora, len(self.candidates) + 1
-        )  # the last slot stays zero
+        # The last slot stays zero: it is the bare base.
+        self.stack = LoraStack(base, pool.lora, len(self.candidates) + 1)
         for slot, adapter in enumerate(self.adapters.values()):
             self.stack.load_slot(slot, adapter)
         self._invocation = encode_invocation(base.tokenizer) if pool.lora.active == "answer" else ()
 
-    def make_recipe(self, newcomer: TargetUser) -> Recipe:
-        """A newcomer's recipe: the most probable sharers' updates, each by its probability."""
+    def make_recipe(self, target_user: TargetUser) -> Recipe:
+        """Returns a target user's recipe: the most probable sharers' updates, weighted by
+        probability."""
         return recipe_from_nll(
-            newcomer.person,
-            self.compute_nll(newcomer),
+            target_user.person,
+            self.compute_nll(target_user),
             self.pool,
             self.config,
             asked=self.candidates,
         )
 
     @torch.no_grad()
-    def compute_nll(self, newcomer: TargetUser) -> Tensor:
-        """What the base and every asked sharer lose on all answers together [1 + C], fp64."""
-        longest = max(len(e.ids) for e in newcomer.examples)
+    def compute_nll(self, target_user: TargetUser) -> Tensor:
+        """Returns the summed loss of the base and of every candidate over all answers [1 + C],
+        fp64."""
+        longest = max(len(e.ids) for e in target_user.examples)
         if not has_full_attention(self.base, longest):
-            return self.compute_nll_sequentially(newcomer)
+            return self.compute_nll_sequentially(target_user)
         total = torch.zeros(1 + len(self.candidates), dtype=torch.float64)
-        for examples in self._iter_item_groups(newcomer.examples):
+        for examples in self._iter_item_groups(target_user.examples):
             total += self._forward_items(examples)
         return total
 
-    def compute_nll_sequentially(self, newcomer: TargetUser) -> Tensor:
-        """The same as obviously as can be: whole rows, one sharer after another."""
+    def compute_nll_sequentially(self, target_user: TargetUser) -> Tensor:
+        """Returns the same as ``compute_nll`` with the plainest code: whole rows, one sharer at a
+        time.
+
+        Also serves models whose attention does not support token trees.
+        """
         total: list[float] = []
         for sharer in ("", *self.candidates):
-            rows = [(sharer, example) for example in newcomer.examples]
+            rows = [(sharer, example) for example in target_user.examples]
             some = {sharer: self.adapters[sharer]} if sharer else {}
             found = iter_token_losses(self.base, rows, some, forward_tokens=self.forward_tokens)
             total.append(sum(nll * times for _, nll, times in found))
         return torch.tensor(total, dtype=torch.float64)
 
     def _forward_items(self, examples: Sequence[Example]) -> Tensor:
-        """Some items: the prompts once, behind them every candidate's answers [1 + C]."""
+        """Returns the losses [1 + C] of some items: the prompts run once, the answers once per
+        candidate."""
+        # Prompt nodes first, one per distinct prompt. Adapters do not act on them, so all
+        # candidates share them.
         starts = [self._find_active_start(e) for e in examples]
         spans: list[TreeNode] = []
         behind: dict[tuple[int, ...], int] = {(): -1}
@@ -96,17 +105,22 @@ class LikelihoodMixture:
             if example.ids[:start] not in behind:
                 behind[example.ids[:start]] = len(spans)
                 spans.append(TreeNode(example.ids[:start]))
+        # Then the answers: one copy for the base, one for each candidate, each attached to its
+        # prompt.
         first = len(spans)
         answers = [
             TreeNode(e.ids[s:-1], behind[e.ids[:s]]) for e, s in zip(examples, starts, strict=True)
         ]
         spans += answers * (1 + len(self.candidates))
         tree = PrefixTree.from_nodes(spans, self.base)
+        # The base (zero slot) covers the prompts and its own answers; then come the candidates'
+        # answers.
         own = sum(len(span.ids) for span in answers)
         bare = len(tree.ids) - own * len(self.candidates)
         slots = [len(self.candidates), *range(len(self.candidates))]
         with self.stack.activate_packed(slots, [bare, *[own] * len(self.candidates)]):
-            hidden = forward_tree(self.base, tree)
+            hidden_ND = forward_tree(self.base, tree)
+        # Collect the positions that predict answer tokens, in the order of the answer nodes.
         places: list[int] = []
         labels: list[int] = []
         times: list[int] = []
@@ -116,19 +130,22 @@ class LikelihoodMixture:
             places += [tree.node_starts[number] - tree.prefix_lengths[number] + at for at in where]
             labels += what
             times += count
-        label = torch.tensor(labels, device=self.base.device)
-        nll = nll_from_hidden(
-            self.base.model, hidden[torch.tensor(places, device=label.device)], label
+        label_M = torch.tensor(labels, device=self.base.device)
+        nll_M = nll_from_hidden(
+            self.base.model, hidden_ND[torch.tensor(places, device=label_M.device)], label_M
         )
-        weighted = nll.double() * torch.tensor(times, device=label.device)
-        return weighted.view(1 + len(self.candidates), -1).sum(dim=1).cpu()
+        # Sum per model, counting an item with several answers once per answer.
+        weighted_M = nll_M.double() * torch.tensor(times, device=label_M.device)
+        return weighted_M.view(1 + len(self.candidates), -1).sum(dim=1).cpu()
 
     def _iter_item_groups(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
-        """Items in order, as many together as have at most so many tokens (or one)."""
+        """Yields items in order, in groups of at most ``forward_tokens`` tokens (or of one
+        item)."""
         some: list[Example] = []
         tokens = 0
         for example in examples:
             start = self._find_active_start(example)
+            # The prompt runs once, the answer once for the base and once per candidate.
             size = start + (len(example.ids) - 1 - start) * (1 + len(self.candidates))
             if some and tokens + size > self.forward_tokens:
                 yield some
@@ -139,7 +156,7 @@ class LikelihoodMixture:
             yield some
 
     def _find_active_start(self, example: Example) -> int:
-        """The first token of an example on which adapters act."""
+        """Returns the index of an example's first token on which adapters act."""
         return (
             find_invocation(example.ids[: example.answer_start], self._invocation)
             if self._invocation
@@ -148,10 +165,14 @@ class LikelihoodMixture:
 
 
 def choose_candidates(sharers: Sequence[str], config: AssembleConfig) -> tuple[str, ...]:
-    """Who is asked: everyone, or of more than ``config.candidates`` a draw, the same for all
-    newcomers and little changed by who comes or goes."""
+    """Returns the sharers to score: all, or a seeded draw of ``config.candidates`` from a larger
+    pool.
+
+    The draw is the same for all target users, and a sharer who joins or leaves changes it little.
+    """
     if len(sharers) <= config.candidates:
         return tuple(sharers)
+    # Each sharer's rank depends only on (seed, sharer), so the draw is stable.
     drawn = sorted(sharers, key=lambda sharer: derive_seed(config.seed, sharer, "candidate"))
     asked = set(drawn[: config.candidates])
     return tuple(sharer for sharer in sharers if sharer in asked)
@@ -160,26 +181,34 @@ def choose_candidates(sharers: Sequence[str], config: AssembleConfig) -> tuple[s
 def recipe_from_nll(
     person: str, nats: Tensor, pool: Pool, config: AssembleConfig, *, asked: Sequence[str]
 ) -> Recipe:
-    """The recipe that follows from what the base and every asked sharer of a pool lose [1 + C]."""
+    """Returns the recipe that follows from the losses of the base and every candidate [1 + C]."""
     place = {sharer: n for n, sharer in enumerate(pool.sharers)}
     chosen = select_most_probable(compute_posterior(nats, config.temperature), config.top_k)
     picks: list[Pick] = []
     for path in pool.sites:
         shares = pool.get_shared_mask(path)
-        here = [(place[asked[n]], weight) for n, weight in chosen]
-        picks.append(tuple((n, weight) for n, weight in here if shares[n]))
+        # A sharer who does not share this site contributes nothing here.
+        picked = [(place[asked[n]], weight) for n, weight in chosen]
+        picks.append(tuple((n, weight) for n, weight in picked if shares[n]))
     return build_recipe(person, picks, pool.sharers, "delta")
 
 
 def compute_posterior(nats: Tensor, temperature: float) -> Tensor:
-    """Probabilities [1 + C] from summed losses in nats [1 + C], all alike beforehand; a temperature
-    above 1 trusts the losses less."""
+    """Returns probabilities [1 + C] from summed losses in nats [1 + C], for a uniform prior.
+
+    A temperature above 1 trusts the losses less.
+    """
     return (-nats / temperature).softmax(dim=0)
 
 
 def select_most_probable(weights: Tensor, count: int) -> list[tuple[int, float]]:
-    """The sharers of highest probability and these, best first, as a recipe stores them; ties go to
-    who stands first. The base, at place 0, is left out: its share is what is not given away."""
+    """Returns the most probable sharers (index, weight), best first, with weights as a recipe
+    stores them.
+
+    Ties go to the sharer who comes first. The base, at index 0, is excluded; its share is not
+    reassigned.
+    """
+    # Compare the weights as they are stored, in half precision.
     stored = weights[1:].half().double().tolist()
     order = sorted(range(len(stored)), key=lambda n: (-round(stored[n] / TIE_STEP), n))
     return [(n, stored[n]) for n in order[:count] if stored[n] > 0]

@@ -1,10 +1,10 @@
-"""Whole adapters of like people: the simpler way that choosing piece by piece must beat.
+"""Mixes whole adapters of similar people: the simpler baseline that assembling by pieces must beat.
 
-Per-Pcs (arXiv 2406.10471, section 4.1) calls it PEFT retrieval: of all sharers those whose
-histories are most like a newcomer's, each adapter as a whole. Knows vectors and a pool; how
-histories become vectors is the caller's (``sharers.mean_vector``).
+Per-Pcs (arXiv 2406.10471, section 4.1) calls it PEFT retrieval: of all sharers, those whose
+histories are most similar to the target user's, each adapter as a whole. This module knows vectors
+and a pool; the caller embeds the histories (``sharing.selection.compute_mean_vector``).
 
-Shapes: ``D`` width of the encoder, ``K`` sharers that are taken.
+Shapes: ``D`` width of the encoder, ``K`` chosen sharers.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from idiolect.pieces.recipes.recipe import Recipe
 Vector = NDArray[np.floating[Any]]
 
 TIE_STEP = 1e-6
-"""Cosines in the same step of this size are a tie: what rounding does to them must not choose."""
+"""Cosines within one step of this size are a tie, so that rounding does not choose."""
 
 
 def find_nearest_sharers(
-    newcomer: Vector, sharers: Mapping[str, Vector], count: int
+    target_user: Vector, sharers: Mapping[str, Vector], count: int
 ) -> tuple[tuple[str, float], ...]:
-    """The sharers most like a newcomer and their cosines, best first; a tie goes to the name that
-    sorts first.
+    """Returns the ``count`` sharers most similar to a target user with their cosines, best first.
 
-    ``newcomer`` and each sharer: the mean [D] of the vectors of a history. Raises UsageError for
-    more than there are, IntegrityError for a vector without a direction.
+    ``target_user`` and each sharer: the mean vector [D] of a history. Ties go to the pseudonym that
+    sorts first. Raises UsageError if ``count`` exceeds the number of sharers, IntegrityError for a
+    zero or non-finite vector.
     """
     if not 1 <= count <= len(sharers):
         raise UsageError(
-            f"whole adapters: {count} of {len(sharers)} sharers cannot be taken; ask for 1 to "
+            f"whole adapters: cannot take {count} of {len(sharers)} sharers; choose 1 to "
             f"{len(sharers)}"
         )
-    one = _normalise_vector(newcomer, "the newcomer")
+    one = _normalize_vector(target_user, "the target user")
     cosines = {
-        sharer: float(one @ _normalise_vector(vector, f"sharer {sharer}"))
+        sharer: float(one @ _normalize_vector(vector, f"sharer {sharer}"))
         for sharer, vector in sharers.items()
     }
     order = sorted(cosines, key=lambda sharer: (-round(cosines[sharer] / TIE_STEP), sharer))
@@ -50,18 +50,20 @@ def find_nearest_sharers(
 
 
 def mix_whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: Pool) -> Recipe:
-    """The chosen sharers' whole adapters as a recipe: their updates weighted by likeness.
+    """Returns a recipe of the chosen sharers' whole adapters, weighted by similarity.
 
-    Weights are the cosines, those below 0 as 0, over their sum, alike where nobody is like the
-    newcomer; the same at every module. Raises MissingError for a sharer who is not in the pool, or
-    shares only some modules.
+    Weights are the cosines, with negative ones set to 0, divided by their sum; they are uniform if
+    all are 0. They are the same at every module. Raises MissingError for a sharer who is not in the
+    pool or shares only some modules.
     """
     for sharer, _ in chosen:
         if len(pool.list_shared_sites(sharer)) < len(pool.sites):
             raise MissingError(f"{pool.folder}: sharer {sharer} does not share a whole adapter")
     likeness = torch.tensor([cosine for _, cosine in chosen], dtype=torch.float64).clamp_min(0)
+    # No sharer is similar: fall back to uniform weights.
     if not likeness.any():
         likeness = torch.ones_like(likeness)
+    # Round as the recipe stores weights.
     weight = (likeness / likeness.sum()).half().float()
     return Recipe(
         person=person,
@@ -72,8 +74,8 @@ def mix_whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: P
     )
 
 
-def _normalise_vector(vector: Vector, whose: str) -> NDArray[np.float64]:
-    """The vector at length 1."""
+def _normalize_vector(vector: Vector, whose: str) -> NDArray[np.float64]:
+    """Returns the vector scaled to length 1."""
     wide = np.asarray(vector, dtype=np.float64)
     length = float(np.linalg.norm(wide))
     if not np.isfinite(length) or length == 0:

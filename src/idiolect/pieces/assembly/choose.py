@@ -1,6 +1,6 @@
-"""From scores to pieces and weights at one module: numbers in, numbers out.
+"""Chooses pieces and weights at one module from scores. Pure tensor code.
 
-Shapes: ``P`` newcomers, ``S`` sharers, ``K`` pieces chosen.
+Shapes: ``P`` target users, ``S`` sharers, ``K`` chosen pieces.
 """
 
 from __future__ import annotations
@@ -15,62 +15,71 @@ from idiolect.config import derive_seed
 from idiolect.pieces.recipes.config import AssembleConfig
 
 TIE_STEP = 1e-5
-"""Scores in the same step of this size are a tie: what rounding does to them must not choose."""
+"""Scores within one step of this size are a tie, so that rounding does not choose."""
 
 _TOP_P_TOLERANCE = 1e-9
-"""Weights that lack no more than this have reached ``top_p``: sums of them are rounded."""
+"""Sums of weights within this distance of ``top_p`` have reached it; absorbs rounding."""
 
 
 class TopK(NamedTuple):
     """The chosen pieces, best first."""
 
     pick: Tensor
-    """Positions of sharers [P, K], -1 for none."""
+    """Indices of sharers [P, K]; -1 for none."""
     weight: Tensor
-    """What each is multiplied with [P, K], fp64; 0 for none."""
+    """The weight of each piece [P, K], fp64; 0 for none."""
 
 
 def choose_pieces(
-    scores: Tensor, shared: Tensor, config: AssembleConfig, noise: Tensor | None = None
+    scores_PS: Tensor, shared_S: Tensor, config: AssembleConfig, noise_PS: Tensor | None = None
 ) -> TopK:
-    """The best pieces by scores [P, S], weighted by softmax(score / T) over those chosen.
+    """Returns the best pieces by scores [P, S], weighted by softmax(score / T) over the chosen
+    ones.
 
-    ``shared``: who shares this piece [S]; others are never chosen. ``noise`` [P, S]: as ``drawn``
-    gives it where pieces are sampled. A tie goes to the sharer who stands first.
+    ``shared_S``: which sharers share this piece; others are never chosen. ``noise_PS``: from
+    ``draw_gumbel_noise`` if pieces are sampled. Ties go to the sharer who comes first.
     """
-    scores = scores.double() / config.temperature
-    scores = scores.masked_fill(~shared, -torch.inf)
-    keys = scores if noise is None else scores + noise
-    count = min(config.top_k, scores.shape[1])
+    scores_PS = scores_PS.double() / config.temperature
+    # A score of -inf gets weight 0 and is never chosen.
+    scores_PS = scores_PS.masked_fill(~shared_S, -torch.inf)
+    keys_PS = scores_PS if noise_PS is None else scores_PS + noise_PS
+    count = min(config.top_k, scores_PS.shape[1])
     if config.top_p:
-        count = scores.shape[1]
+        count = scores_PS.shape[1]
+    # Rank by scores rounded to steps. ``order`` is below 1, so it only breaks ties, by index.
     step = TIE_STEP / config.temperature
-    order = torch.arange(scores.shape[1], device=scores.device) / scores.shape[1]
-    pick = ((keys / step).round() - order).topk(count, dim=1).indices
-    found = scores.gather(1, pick)
-    if noise is not None:
-        found, best = found.sort(dim=1, descending=True, stable=True)
-        pick = pick.gather(1, best)
+    order_S = torch.arange(scores_PS.shape[1], device=scores_PS.device) / scores_PS.shape[1]
+    pick_PK = ((keys_PS / step).round() - order_S).topk(count, dim=1).indices
+    found_PK = scores_PS.gather(1, pick_PK)
+    # The noise decides which pieces are drawn; sort those by score.
+    if noise_PS is not None:
+        found_PK, best_PK = found_PK.sort(dim=1, descending=True, stable=True)
+        pick_PK = pick_PK.gather(1, best_PK)
     if config.top_p:
-        weight = _softmax_or_zeros(found)
-        kept = weight.cumsum(dim=1) - weight < config.top_p - _TOP_P_TOLERANCE
-        found = found.masked_fill(~kept, -torch.inf)
-        widest = int(kept.sum(dim=1).max())
-        pick, found = pick[:, :widest], found[:, :widest]
-    return TopK(pick.masked_fill(found.isneginf(), -1), _softmax_or_zeros(found))
+        # Keep the shortest prefix of weights that reaches ``top_p``.
+        weight_PK = _softmax_or_zeros(found_PK)
+        kept_PK = weight_PK.cumsum(dim=1) - weight_PK < config.top_p - _TOP_P_TOLERANCE
+        found_PK = found_PK.masked_fill(~kept_PK, -torch.inf)
+        widest = int(kept_PK.sum(dim=1).max())
+        pick_PK, found_PK = pick_PK[:, :widest], found_PK[:, :widest]
+    return TopK(pick_PK.masked_fill(found_PK.isneginf(), -1), _softmax_or_zeros(found_PK))
 
 
-def _softmax_or_zeros(scores: Tensor) -> Tensor:
-    """Along the last dimension; zeros where nobody is left."""
-    return scores.softmax(dim=1).nan_to_num(0.0)
+def _softmax_or_zeros(scores_PK: Tensor) -> Tensor:
+    """Softmax over the last dimension; zeros for a row without any piece."""
+    return scores_PK.softmax(dim=1).nan_to_num(0.0)
 
 
 def draw_gumbel_noise(people: Sequence[str], path: str, sharers: int, seed: int) -> Tensor:
-    """Noise [P, S] that turns the best into a draw without putting back (Gumbel's top-k trick; Kool
-    et al., 2019). A person's depends on (seed, person, path) alone."""
+    """Returns Gumbel noise [P, S]; taking the top K of score + noise samples without replacement.
+
+    The Gumbel top-k trick; Kool et al., 2019. A person's noise depends only on (seed, person,
+    path).
+    """
     rows: list[Tensor] = []
     for person in people:
         generator = torch.Generator().manual_seed(derive_seed(seed, person, path, "assemble"))
-        uniform = torch.rand(sharers, generator=generator, dtype=torch.float64)
-        rows.append(-(-uniform.clamp_min(1e-300).log()).log())
+        # Clamp away from 0, whose logarithm is infinite.
+        uniform_S = torch.rand(sharers, generator=generator, dtype=torch.float64)
+        rows.append(-(-uniform_S.clamp_min(1e-300).log()).log())
     return torch.stack(rows)

@@ -1,4 +1,4 @@
-"""What was chosen at each module, as it is stored, and the recipe that it makes."""
+"""The pieces chosen at each module, as they are stored, and the recipe they make."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from idiolect.pieces.recipes.config import Aggregate
 from idiolect.pieces.recipes.recipe import Recipe
 
 Pick = tuple[tuple[int, float], ...]
-"""Of one newcomer at one module: positions of sharers in the pool, and their weights."""
+"""One target user's pieces at one module: indices of sharers in the pool, and their weights."""
 
 
 def to_picks(chosen: TopK) -> list[Pick]:
-    """Each newcomer's, weights rounded as a recipe stores them: what is served later is what the
-    next modules see now."""
+    """Returns each target user's pieces, with weights rounded as a recipe stores them.
+
+    The rounding makes later modules see now exactly what is served later.
+    """
     weights = chosen.weight.half().double().tolist()
     return [
         tuple((n, w) for n, w in zip(row, theirs, strict=True) if n >= 0)
@@ -28,13 +30,15 @@ def to_picks(chosen: TopK) -> list[Pick]:
 def build_recipe(
     person: str, picks: Sequence[Pick], sharers: Sequence[str], aggregate: Aggregate
 ) -> Recipe:
-    """One newcomer's recipe from what was picked at every module, in the pool's order of modules.
+    """Builds one target user's recipe from the pieces at every module, in the pool's order of
+    modules.
 
-    ``sharers``: the pool's.
+    ``sharers``: those of the pool.
     """
+    # The recipe lists only the sharers it uses; renumber the pool's indices accordingly.
     used = sorted({n for pick in picks for n, _ in pick})
     number = {n: at for at, n in enumerate(used)}
-    widest = max(1, *map(len, picks))
+    widest = max(1, *map(len, picks))  # at least one column, also without any piece
     pick = torch.full((len(picks), widest), -1, dtype=torch.long)
     weight: Tensor = torch.zeros(len(picks), widest)
     for site, theirs in enumerate(picks):

@@ -1,4 +1,4 @@
-"""One call of ``assemble`` as a value, shared by command, API and work; loads no torch."""
+"""One call of ``assemble`` as a value, shared by CLI, API and jobs; does not import torch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class AssembleRequest:
-    """For whom to make recipes, and from which pool."""
+    """The people to assemble recipes for, and the pool to assemble from."""
 
     data: Path
     """Folder of the dataset."""
     pool: Path
     """Folder of the pool."""
     out: Path
-    """Folder of the recipes; made if it is missing."""
+    """Folder of the recipes; created if it is missing."""
     base: str | None = None
-    """Where the pool's base lies now, if it has moved."""
+    """Current location of the pool's base, if it has moved."""
     config: RecipeConfig | None = None
-    """How pieces are picked; its defaults if ``None``."""
+    """How pieces are chosen; the defaults if ``None``."""
     people: Sequence[str] = ()
-    """Only these people; all of the dataset if empty."""
+    """Only these people; all people of the dataset if empty."""
     wait: bool = True
     """Wait if another process writes the recipes; otherwise raise BusyError."""

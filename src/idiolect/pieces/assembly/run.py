@@ -1,6 +1,6 @@
-"""The whole way from a dataset and a pool to recipes: opens what is needed.
+"""Runs ``assemble`` from a request: opens the dataset, the pool and the base.
 
-Knows folders and settings; the work itself is in ``assembling.py``.
+This module knows folders and settings; ``assembler.py`` does the work.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import read_dataset
 from idiolect.models.base import load_base
 from idiolect.pieces.assembly.assembler import Assembler, AssembleSummary
-from idiolect.pieces.assembly.newcomers import require_enough_sharers
 from idiolect.pieces.assembly.request import AssembleRequest
+from idiolect.pieces.assembly.target_users import require_enough_sharers
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import RecipeConfig
 from idiolect.pieces.recipes.store import RecipeStore
@@ -20,11 +20,12 @@ from idiolect.tasks.registry import get_task
 def assemble_data(
     request: AssembleRequest, *, listener: Listener = null_listener
 ) -> AssembleSummary:
-    """See ``api.assemble``; everything that can be known to be wrong is said before a model is
-    loaded."""
+    """Implements ``api.assemble``. All checks that need no model run before the base is loaded."""
     config, out = request.config or RecipeConfig(), request.out
     dataset, opened = read_dataset(request.data), Pool.open(request.pool)
     task = get_task(dataset.task)
+    # Cheap checks first: unknown people, another task or base, a pool that is too small, a folder
+    # that holds other files.
     names = tuple(dict.fromkeys(request.people)) or dataset.people
     for person in names:
         dataset.get_counts(person)

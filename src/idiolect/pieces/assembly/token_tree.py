@@ -1,9 +1,10 @@
-"""Newcomers' items as one tree of tokens: whose updates act where, and where answers are predicted.
+"""Target users' items as one token tree, with the tokens that adapters act on and that predict
+answers.
 
-First tokens that a newcomer's rows have in common run once. Where adapters act on answers alone,
-prompts are the bare base's: equal ones, and what they begin with, run once for everybody.
+A prefix shared by rows of one target user runs once. If adapters act only on answers, the bare base
+processes the prompts, so equal prompts and shared prompt prefixes run once for all target users.
 
-Shapes: ``P`` newcomers, ``N`` tokens of the tree, ``M`` positions that predict answer tokens.
+Shapes: ``P`` target users, ``N`` tokens of the tree, ``M`` positions that predict answer tokens.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from idiolect.models.base import Base
 from idiolect.models.forward.prefix_tree import PrefixTree, TreeNode
-from idiolect.pieces.assembly.newcomers import TargetUser
+from idiolect.pieces.assembly.target_users import TargetUser
 from idiolect.prompts.chat_template import encode_invocation, find_invocation
 from idiolect.prompts.render import Example
 from idiolect.training.engine.shared_prefixes import find_shared_prefixes
@@ -27,56 +28,62 @@ TokenIds = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenTree:
-    """Some newcomers' rows, ready to run."""
+    """The rows of some target users, ready for a forward."""
 
     tree: PrefixTree
     acting_ranges: tuple[tuple[int, int], ...]
-    """Each newcomer's tokens on which their update acts: from, to."""
+    """Each target user's tokens on which their update acts: (begin, end)."""
     predicting_tokens: Tensor
-    """The tokens that predict answer tokens [M]."""
+    """Indices of the tokens that predict answer tokens [M]."""
     token_weights: Tensor
-    """What each of these counts for each newcomer [P, M], fp64: items alike, an item's alike."""
+    """The weight of each such token for each target user [P, M], fp64: uniform over items, and over
+    an item's tokens."""
 
 
 def build_token_tree(
-    base: Base, newcomers: Sequence[TargetUser], *, answers_only: bool
+    base: Base, target_users: Sequence[TargetUser], *, answers_only: bool
 ) -> TokenTree:
-    """The newcomers' rows up to what predicts their last tokens.
+    """Builds the tree of the target users' rows, without their last tokens, which predict nothing.
 
     Raises UsageError with ``answers_only`` for a text that asks for no answer.
     """
     spans: list[TreeNode] = []
     call = encode_invocation(base.tokenizer) if answers_only else ()
+    # The first token of each item on which adapters act.
     starts = [
         [find_invocation(e.ids[: e.answer_start], call) if answers_only else 0 for e in n.examples]
-        for n in newcomers
+        for n in target_users
     ]
+    # With ``answers_only``: distinct prompts first, common to all target users. Otherwise there
+    # are none.
     prompts = dict.fromkeys(
         e.ids[:start]
-        for n, theirs in zip(newcomers, starts, strict=True)
+        for n, theirs in zip(target_users, starts, strict=True)
         for e, start in zip(n.examples, theirs, strict=True)
         if start
     )
     behind = {(): -1} | dict(zip(prompts, _append_rows(spans, [*prompts], [*prompts]), strict=True))
+    # Then, target user by target user, the tokens on which their own update acts.
     first_acting = len(spans)
     last: list[int] = []
-    rows: list[list[int]] = []  # the span that each item ends with
-    for newcomer, theirs in zip(newcomers, starts, strict=True):
+    rows: list[list[int]] = []  # per target user, the node that each item ends with
+    for target_user, theirs in zip(target_users, starts, strict=True):
         if answers_only:
             rows.append([])
-            for e, start in zip(newcomer.examples, theirs, strict=True):
+            for e, start in zip(target_user.examples, theirs, strict=True):
                 rows[-1].append(len(spans))
                 spans.append(TreeNode(e.ids[start:-1], behind[e.ids[:start]]))
         else:
-            own = [e.ids[: e.answer_start] for e in newcomer.examples]
-            rows.append(_append_rows(spans, [e.ids[:-1] for e in newcomer.examples], own))
+            own = [e.ids[: e.answer_start] for e in target_user.examples]
+            rows.append(_append_rows(spans, [e.ids[:-1] for e in target_user.examples], own))
         last.append(len(spans))
     tree = PrefixTree.from_nodes(spans, base)
+    # Nodes are stored in order, so each target user's tokens are one range.
     ends = [*tree.node_starts, len(tree.ids)]
     bounds = [ends[first_acting], *(ends[n] for n in last)]
     places = [
         [_find_predicting_tokens(tree, span, e) for span, e in zip(theirs, n.examples, strict=True)]
-        for n, theirs in zip(newcomers, rows, strict=True)
+        for n, theirs in zip(target_users, rows, strict=True)
     ]
     return TokenTree(
         tree=tree,
@@ -84,14 +91,16 @@ def build_token_tree(
         predicting_tokens=torch.tensor(
             [place for theirs in places for item in theirs for place in item], device=base.device
         ),
-        token_weights=_compute_token_weights(newcomers).to(base.device),
+        token_weights=_compute_token_weights(target_users).to(base.device),
     )
 
 
 def _append_rows(
     spans: list[TreeNode], rows: Sequence[TokenIds], prompts: Sequence[TokenIds]
 ) -> list[int]:
-    """Put rows into ``spans``, behind what their prompts have in common; gives their numbers."""
+    """Appends rows to ``spans``, behind the shared prefixes of their prompts; returns their
+    indices."""
+    # Shared prefixes become nodes of their own; each row follows the longest one it begins with.
     heads = find_shared_prefixes(prompts, [None] * len(prompts), tokens=0)
     first = len(spans)
     spans += [TreeNode(head) for head in heads.ids]
@@ -103,19 +112,24 @@ def _append_rows(
 
 
 def _find_predicting_tokens(tree: PrefixTree, span: int, example: Example) -> range:
-    """The tokens that predict an example's targets, which its last span holds."""
+    """Returns the tree tokens that predict an example's targets, all in its last node."""
     begin = tree.node_starts[span] - tree.prefix_lengths[span]
     return range(begin + example.answer_start - 1, begin + len(example.ids) - 1)
 
 
-def _compute_token_weights(newcomers: Sequence[TargetUser]) -> Tensor:
-    """The mean over items of the mean over positions, as weights [P, M]; an item that stands for
-    several answers counts as often."""
-    items = [(n, e) for n, newcomer in enumerate(newcomers) for e in newcomer.examples]
-    answers = [sum(e.num_answers for e in newcomer.examples) for newcomer in newcomers]
+def _compute_token_weights(target_users: Sequence[TargetUser]) -> Tensor:
+    """Returns the mean over items of the mean over positions, as weights [P, M].
+
+    An item with several answers counts once per answer.
+    """
+    items = [(n, e) for n, target_user in enumerate(target_users) for e in target_user.examples]
+    answers = [sum(e.num_answers for e in target_user.examples) for target_user in target_users]
+    # An item's weight is spread evenly over its target tokens.
     sizes = torch.tensor([len(e.ids) - e.answer_start for _, e in items])
-    each = torch.tensor([e.num_answers / answers[n] for n, e in items], dtype=torch.float64) / sizes
-    owner = torch.tensor([n for n, _ in items]).repeat_interleave(sizes)
-    share = torch.zeros(len(newcomers), len(owner), dtype=torch.float64)
-    share[owner, torch.arange(len(owner))] = each.repeat_interleave(sizes)
-    return share
+    item_weights = (
+        torch.tensor([e.num_answers / answers[n] for n, e in items], dtype=torch.float64) / sizes
+    )
+    owner_M = torch.tensor([n for n, _ in items]).repeat_interleave(sizes)
+    weights_PM = torch.zeros(len(target_users), len(owner_M), dtype=torch.float64)
+    weights_PM[owner_M, torch.arange(len(owner_M))] = item_weights.repeat_interleave(sizes)
+    return weights_PM

@@ -1,7 +1,7 @@
-"""One sharer's pieces as a file: A and B of the modules they share.
+"""One sharer's pieces as a file: A and B of each shared module.
 
-``SHARER.safetensors`` holds per shared site A [R, D] and B [O, R] in fp32; its checksum stands in
-the sharer's record. Knows nothing of gates or of the pool.
+``SHARER.safetensors`` holds A [R, D] and B [O, R] in fp32 per shared site. The sharer's record in
+the pool stores the checksum of the file. This module knows nothing of gates or of the pool.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Pair = tuple[Tensor, Tensor]
 """A [R, D] and B [O, R]."""
 
 MAX_OPEN_FILES = 256
-"""Files that stay open, well below what a process may have."""
+"""Maximum number of files kept open; well below the usual limit of a process."""
 
 
 def get_adapter_path(folder: Path, sharer: str) -> Path:
-    """Where a sharer's pieces stand."""
+    """Returns the path of a sharer's file of pieces."""
     return folder / f"{sharer}.safetensors"
 
 
 def write_pieces(folder: Path, sharer: str, pairs: Mapping[str, Pair], *, base: str) -> str:
-    """Write a sharer's pieces; gives the SHA-256 of the file."""
+    """Writes a sharer's pieces (site to A and B) and returns the SHA-256 of the file."""
     tensors = {
         f"{path}.lora_{letter}": tensor.detach().cpu().to(torch.float32).contiguous().clone()
         for path, pair in pairs.items()
@@ -45,9 +45,10 @@ def write_pieces(folder: Path, sharer: str, pairs: Mapping[str, Pair], *, base: 
 
 
 class AdapterFiles:
-    """Sharers' files for reading: each checked when it is first wanted, then open and mapped.
+    """Reads sharers' files. Each file is verified on first use, then stays open and memory-mapped.
 
-    Opening costs as much as reading forty pieces, so the latest ``OPEN`` stay open.
+    Opening a file costs as much as reading forty pieces, so the ``MAX_OPEN_FILES`` most recently
+    used files stay open.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,8 +57,10 @@ class AdapterFiles:
         self._open: OrderedDict[str, Any] = OrderedDict()
 
     def read_pieces(self, sharer: str, sites: Collection[str], *, sha256: str) -> dict[str, Pair]:
-        """A and B of some shared sites; raises IntegrityError where the file is missing or is not
-        what was written."""
+        """Returns A and B by site for some shared sites.
+
+        Raises IntegrityError if the file is missing or its checksum differs.
+        """
         path = get_adapter_path(self.folder, sharer)
         try:
             file = self._open_file(sharer, path, sha256)
@@ -69,11 +72,12 @@ class AdapterFiles:
             raise IntegrityError(f"{path}: not a readable file of pieces ({error})") from error
 
     def close(self) -> None:
-        """Keep none open; each is checked again when it is wanted."""
+        """Closes all files; each is verified again on its next use."""
         self._checked.clear()
         self._open.clear()
 
     def _open_file(self, sharer: str, path: Path, sha256: str) -> Any:
+        # Hash the file only once; reading pieces later costs no second pass.
         if sharer not in self._checked:
             if not path.is_file() or sha256_file(path) != sha256:
                 raise IntegrityError(
@@ -83,6 +87,7 @@ class AdapterFiles:
             self._checked.add(sharer)
         if sharer not in self._open:
             self._open[sharer] = safe_open(path, framework="pt")
+            # Evict the least recently used file.
             if len(self._open) > MAX_OPEN_FILES:
                 self._open.popitem(last=False)
         self._open.move_to_end(sharer)
@@ -90,12 +95,15 @@ class AdapterFiles:
 
 
 def list_sharers(folder: Path) -> list[str]:
-    """Whose pieces lie in a folder; raises IntegrityError for files that do not belong there."""
+    """Returns the pseudonyms of the sharers with a file in the folder.
+
+    Raises IntegrityError if the folder holds a file that does not belong to a pool.
+    """
     out: list[str] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_working_file(path.name):
             continue
         if path.suffix != ".safetensors" or not PSEUDONYM.fullmatch(path.stem):
-            raise IntegrityError(f"{path}: a foreign file in a pool; take it out")
+            raise IntegrityError(f"{path}: a foreign file in a pool; remove it")
         out.append(path.stem)
     return out

@@ -1,8 +1,8 @@
-"""What one sharer gives to a pool, and whether it is something a pool takes.
+"""One sharer's contribution to a pool, and the checks it must pass.
 
-Knows no folder: the pool writes what is good.
+This module knows no folder; the pool writes contributions that pass.
 
-Shapes: ``S`` sharers, ``D`` width of a module's input.
+Shapes: ``S`` sharers, ``D`` input width of a module.
 """
 
 from __future__ import annotations
@@ -23,64 +23,76 @@ from idiolect.pieces.pool.segment import PSEUDONYM, to_storage
 
 @dataclass(frozen=True, kw_only=True)
 class Contribution:
-    """What one sharer gives to a pool."""
+    """One sharer's adapter and gates, to be added to a pool."""
 
     sharer: str
-    """A pseudonym of this pool, see ``pseudonym``."""
+    """The sharer's pseudonym in this pool; see ``make_pseudonym``."""
     adapter: LoraAdapter
     gates: Mapping[str, Tensor]
-    """The trained gate [D] of every shared site."""
+    """The trained gate [D] of each shared site."""
     sites: tuple[str, ...]
-    """Paths of the shared sites, see ``share_sites``."""
+    """Paths of the shared sites; see ``choose_shared_sites``."""
     about: Mapping[str, float] = field(default_factory=dict)
-    """Numbers about it: steps, items, what leaks. No text."""
+    """Numbers for the sharer's record: steps, items, leakage. No text."""
 
 
 def make_pseudonym() -> str:
-    """A new random name for a sharer; whose it is, only the sharers' own store knows."""
+    """Returns a new random pseudonym. Only the ledger of the sharer's own store links it to a
+    person."""
     return secrets.token_hex(8)
 
 
 def choose_shared_sites(
     seed: int, sharer: str, paths: Sequence[str], ratio: float
 ) -> tuple[str, ...]:
-    """The fixed share of a sharer's sites that is given away, rounded up, in the sites' order.
+    """Draws the sites that a sharer gives away: ``ratio`` of all sites, rounded up, in their order.
 
-    A smaller ratio's sites are among a larger one's, so that sharing again gives nothing more away.
-    Raises UsageError for a ratio outside (0, 1].
+    The draw is fixed by (seed, sharer). The sites of a smaller ratio are a subset of those of a
+    larger one, so sharing again gives nothing more away. Raises UsageError if the ratio is not in
+    (0, 1].
     """
     if not 0 < ratio <= 1:
         raise UsageError(f"sharing ratio: must be above 0 and at most 1, got {ratio}")
     generator = torch.Generator().manual_seed(derive_seed(seed, sharer, "sharing ratio"))
+    # A fixed permutation per sharer: a prefix of it is the shared set, so ratios nest.
     order = torch.randperm(len(paths), generator=generator).tolist()
-    count = math.ceil(ratio * len(paths) - 1e-9)  # 0.1 of 30 are 3, whatever floats say
+    # The tolerance absorbs float error: 0.1 of 30 sites must be 3, not 4.
+    count = math.ceil(ratio * len(paths) - 1e-9)
     kept = set(order[:count])
     return tuple(path for n, path in enumerate(paths) if n in kept)
 
 
 def check_contribution(entry: Contribution, modules: Sequence[TargetModule], *, where: str) -> None:
-    """Raise UsageError for what is no pseudonym, no number, or no site of the pool; MismatchError
-    for an adapter of other modules."""
+    """Checks a contribution against the modules of a pool.
+
+    Raises UsageError for an invalid pseudonym, a value that is not a finite number, or a site that
+    is not in the pool; MismatchError for an adapter of other modules.
+    """
     if not PSEUDONYM.fullmatch(entry.sharer):
-        raise UsageError(f"{where}: {entry.sharer!r} is no pseudonym; take pieces.pseudonym()")
+        raise UsageError(
+            f"{where}: {entry.sharer!r} is not a pseudonym; create one with make_pseudonym()"
+        )
     for name, number in entry.about.items():
         is_number = isinstance(number, (int, float)) and math.isfinite(number)
         if not (is_number and name.isidentifier()):
             raise UsageError(
-                f"{where}: {name!r} of a sharer is {number!r}; only finite numbers go in"
+                f"{where}: {name!r} of a sharer is {number!r}; a record takes only finite numbers"
             )
     if not entry.sites or set(entry.sites) - {site.path for site in modules}:
-        raise UsageError(f"{where}: a sharer shares {entry.sites!r}; name sites of the pool")
+        raise UsageError(
+            f"{where}: a sharer shares {entry.sites!r}; these must be sites of the pool"
+        )
     entry.adapter.check_target_modules(modules)
 
 
 def stack_gates(
     entries: Sequence[Contribution], modules: Sequence[TargetModule]
 ) -> dict[str, Tensor]:
-    """Per site LN(g) [S, D] of the entries (fp16), zeros where it is not shared.
+    """Returns per site LN(g) [S, D] of the entries (fp16); rows of sites that are not shared are
+    zero.
 
-    Raises UsageError for a gate that is missing or of another width, IntegrityError for one that
-    chooses nobody.
+    Raises UsageError if a gate is missing or has the wrong width, IntegrityError if a gate is flat
+    or not finite.
     """
     out: dict[str, Tensor] = {}
     for site in modules:
@@ -90,6 +102,6 @@ def stack_gates(
                 where = f"sharer {entry.sharer}, {site.path}"
                 gate = entry.gates.get(site.path)
                 if gate is None or gate.shape != (site.inputs,):
-                    raise UsageError(f"{where}: needs a gate of {site.inputs} numbers")
+                    raise UsageError(f"{where}: expected a gate of {site.inputs} numbers")
                 out[site.path][row] = to_storage(gate, where=where)
     return out

@@ -1,10 +1,11 @@
-"""A pool of pieces in one folder: what sharers gave, under pseudonyms, and what all was made for.
+"""A pool of pieces in one folder: what sharers gave, under pseudonyms.
 
-``pool.json`` says for which base, task and kind of adapter; ``segments/`` holds the gates and makes
-a sharer exist, ``pieces/`` one file a sharer. Who comes adds files and changes none; who leaves
-changes nobody else's bytes. Knows nothing of people, training or choosing.
+``pool.json`` names the base, the task and the kind of adapter. ``segments/`` holds the gates and
+the records that define who is in the pool. ``pieces/`` holds one file per sharer. Adding a sharer
+adds files and changes none; removing a sharer leaves the bytes of all others unchanged. This module
+knows nothing of people, training or assembly.
 
-Shapes: ``S`` sharers, ``D``/``O`` widths of a module in and out, ``R`` rank.
+Shapes: ``S`` sharers, ``M`` sites, ``D``/``O`` input and output widths of a module, ``R`` rank.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from idiolect.pieces.pool.segment import (
     hash_rows,
     read_gates,
     read_segment,
-    require_normalised,
+    require_normalized,
     write_gates,
     write_records,
     zero_rows,
@@ -51,12 +52,12 @@ from idiolect.pieces.pool.segment import (
 from idiolect.storage.files import clean_partials, hold_lock, is_working_file, write_json
 
 MAX_CACHE_BYTES = 2**28
-"""Gates of a pool that takes no more than this are held once they are read: 1,000 sharers' of a
+"""Gates are cached in memory if all gates of the pool take at most this: about 1,000 sharers on a
 base of 135M parameters."""
 
 
 class Pool(BaseBoundArtifact):
-    """An open pool; reading needs no lock, writing happens inside ``writing``."""
+    """An open pool. Reading needs no lock; write inside ``lock_for_writing``."""
 
     HEADER_FILE = "pool.json"
     DISPLAY_NAME = "pool of pieces"
@@ -65,7 +66,9 @@ class Pool(BaseBoundArtifact):
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
         super().__init__(folder, head)
         if not isinstance(self.adapter_config, LoraConfig):
-            raise self.make_header_error(f"pieces are of LoRA, not of {self.adapter_config.kind}")
+            raise self.make_header_error(
+                f"pieces need LoRA adapters, not {self.adapter_config.kind}"
+            )
         self.lora: LoraConfig = self.adapter_config
         try:
             self.id = str(head["id"])
@@ -77,24 +80,26 @@ class Pool(BaseBoundArtifact):
         self._segments: dict[int, GateSegment] = {}
         self._records: dict[str, tuple[int, SharerRecord]] = {}
         self._verified: set[int] = set()
-        """Numbers of segments."""
+        """Numbers of the segments whose checksums were verified."""
         self._gate_cache: dict[str, Tensor] = {}
-        """Gates that were read, of pools that are small enough."""
+        """Gates [S, D] by site, if the pool is small enough to cache."""
         self._gate_cache_version: tuple[tuple[int, int], ...] = ()
         self._files = AdapterFiles(self._pieces_folder)
         self._shared_flags: Tensor | None = None
-        """Who shares which site [S * M], once somebody asked."""
+        """Which sharer shares which site [S * M]; computed on first use."""
         self._read_records()
 
     @staticmethod
     def create(
         folder: Path, base: Base, *, source: str, task: str, lora: LoraConfig, settings: object
     ) -> Pool:
-        """Make a pool, or open the one there if it was made for the same base, task and kind.
+        """Creates a pool, or opens the existing one if it has the same base, task and kind of
+        adapter.
 
-        The head is written once: a pool keeps the settings it was made with. Raises UsageError for
-        adapters that the base has no place for, or where other files are.
+        The header is written once, so a pool keeps the settings it was created with. Raises
+        UsageError if the base lacks the adapter's target modules or the folder holds other files.
         """
+        # Check the base before touching the folder.
         found = target_modules(base.model, lora)
         with hold_lock(folder, wait=True, what="the pool"):
             if not (folder / Pool.HEADER_FILE).exists():
@@ -110,12 +115,14 @@ class Pool(BaseBoundArtifact):
 
     @staticmethod
     def open(folder: Path) -> Pool:
-        """Open a pool; raises MissingError, or IntegrityError for foreign or changed files."""
+        """Opens a pool. Raises MissingError if there is none, IntegrityError for unknown or changed
+        files."""
         return Pool(folder, Pool.read_header(folder))
 
     @contextmanager
     def lock_for_writing(self, *, wait: bool | float = True) -> Generator[None]:
-        """Hold the pool against other writers; what a killed one left is finished first."""
+        """Locks the pool against other writers and first completes what a killed writer left
+        behind."""
         with hold_lock(self.folder, wait=wait, what="the pool"):
             for folder in (self.folder, self._gates_folder, self._pieces_folder):
                 clean_partials(folder)
@@ -125,18 +132,19 @@ class Pool(BaseBoundArtifact):
 
     @property
     def sharers(self) -> tuple[str, ...]:
-        """Everyone in the pool, in the order of their rows."""
+        """All sharers in the pool, in the order of their gate rows."""
         return tuple(self._records)
 
     def get_record(self, sharer: str) -> SharerRecord:
-        """What is known of a sharer; raises MissingError for a stranger."""
+        """Returns a sharer's record. Raises MissingError if the sharer is not in the pool."""
         return self._find_sharer(sharer)[1]
 
     def load_gates(self, path: str) -> Tensor:
-        """LN(g) of everyone at one site [S, D] (fp32), zeros where they do not share it.
+        """Returns LN(g) of all sharers at one site [S, D] (fp32); zeros if a sharer does not share
+        it.
 
-        All gates are checked when they are first used; those of a pool that takes no more than
-        ``HELD_BYTES`` stay in memory until somebody withdraws. Raises IntegrityError.
+        All gates are verified on first use. If they take at most ``MAX_CACHE_BYTES``, they stay in
+        memory until the pool's records change. Raises IntegrityError if a gate is damaged.
         """
         if 4 * len(self._records) * sum(site.inputs for site in self.modules) > MAX_CACHE_BYTES:
             return self._read_checked_gates(path)
@@ -148,25 +156,28 @@ class Pool(BaseBoundArtifact):
         return self._gate_cache[path]
 
     def _read_file_versions(self) -> tuple[tuple[int, int], ...]:
-        """Which files the records stand in: to withdraw writes them anew."""
+        """Returns inode and mtime of each file of records. Removing a sharer rewrites these files,
+        so a change invalidates cached gates."""
         found = (get_records_path(self._gates_folder, number) for number in self._segments)
         stats = (path.stat() for path in found if path.is_file())
         return tuple((stat.st_ino, stat.st_mtime_ns) for stat in stats)
 
     def _read_checked_gates(self, path: str) -> Tensor:
         at = self._find_site_index(path)
+        # Each segment is verified once per open pool: the check hashes all of its gates.
         used = [segment for segment in self._segments.values() if segment.records]
         for segment in used:
             if segment.number not in self._verified:
                 check_gates(self._gates_folder, segment, self.sites)
                 self._verified.add(segment.number)
         parts = [read_gates(self._gates_folder, segment, path) for segment in used]
-        matrix = torch.cat([torch.zeros(0, self.modules[at].inputs), *parts])
-        require_normalised(matrix, self.get_shared_mask(path), where=f"{self.folder}: {path}")
-        return matrix
+        gates_SD = torch.cat([torch.zeros(0, self.modules[at].inputs), *parts])
+        # A sharer may have withdrawn (their row is zeroed) between the check and this read.
+        require_normalized(gates_SD, self.get_shared_mask(path), where=f"{self.folder}: {path}")
+        return gates_SD
 
     def get_shared_mask(self, path: str) -> Tensor:
-        """Who shares their piece of one site [S] (bool)."""
+        """Returns which sharers share their piece of one site [S] (bool)."""
         if self._shared_flags is None:
             flags = "".join(record.shared for _, record in self._records.values())
             self._shared_flags = torch.tensor(bytearray(flags, "ascii"), dtype=torch.uint8) == ord(
@@ -175,14 +186,15 @@ class Pool(BaseBoundArtifact):
         return self._shared_flags.view(-1, len(self.sites))[:, self._find_site_index(path)]
 
     def list_shared_sites(self, sharer: str) -> tuple[str, ...]:
-        """The sites that a sharer shares."""
+        """Returns the sites that a sharer shares."""
         given = self.get_record(sharer).shared
         return tuple(path for path, flag in zip(self.sites, given, strict=True) if flag == "1")
 
     def load_pieces(self, sharer: str, paths: Collection[str] | None = None) -> dict[str, Pair]:
-        """A [R, D] and B [O, R] (fp32) by site: of all sites that a sharer shares, or of some.
+        """Returns A [R, D] and B [O, R] (fp32) by site: all shared sites of a sharer, or only
+        ``paths``.
 
-        Raises MissingError for a stranger or a site they do not share, IntegrityError for a
+        Raises MissingError for an unknown sharer or a site they do not share, IntegrityError for a
         changed file.
         """
         record, shared = self.get_record(sharer), self.list_shared_sites(sharer)
@@ -193,7 +205,7 @@ class Pool(BaseBoundArtifact):
         return self._files.read_pieces(sharer, wanted, sha256=record.pieces_sha256)
 
     def get_adapter(self, sharer: str) -> LoraAdapter:
-        """A sharer's pieces as an adapter, zeros at the sites they do not share."""
+        """Returns a sharer's pieces as an adapter, with zeros at the sites they do not share."""
         rank = self.lora.rank
         pairs = {
             site.path: (torch.zeros(rank, site.inputs), torch.zeros(site.outputs, rank))
@@ -203,20 +215,25 @@ class Pool(BaseBoundArtifact):
         return LoraAdapter(config=self.lora, base=self.base, pairs=pairs)
 
     def add_sharers(self, entries: Sequence[Contribution]) -> None:
-        """Take sharers in, in files of their own: after it returns they are in for good.
+        """Adds sharers, in files of their own. After this returns they are durably in the pool.
 
-        Raises UsageError for what is no pseudonym or no number, MismatchError for an adapter of
-        another base or kind, IntegrityError for numbers that are not finite and gates that choose
-        nobody; then nobody is taken in.
+        Raises UsageError for an invalid pseudonym or number, MismatchError for an adapter of
+        another base or kind, IntegrityError for numbers that are not finite or flat gates. If it
+        raises, no sharer is added.
         """
         if not entries:
             return
+        # Validate all entries before the first write.
         for entry in entries:
             self.check_compatible(base=entry.adapter.base, config=entry.adapter.config)
             check_contribution(entry, self.modules, where=str(self.folder))
         names = [entry.sharer for entry in entries]
         if len(set(names)) < len(names) or self._records.keys() & set(names):
-            raise UsageError(f"{self.folder}: a sharer is there already; draw another pseudonym")
+            raise UsageError(
+                f"{self.folder}: a sharer is already in the pool; create another pseudonym"
+            )
+        # Write pieces and gates first. Without records they do not count: if this process is
+        # killed here, the next writer deletes them.
         gates = stack_gates(entries, self.modules)
         number = max(self._segments, default=0) + 1
         sums = [
@@ -240,17 +257,19 @@ class Pool(BaseBoundArtifact):
             )
             for row, entry in enumerate(entries)
         )
+        # Commit: writing the records makes the sharers exist.
         segment = GateSegment(number, header, records)
         write_records(self._gates_folder, self.id, segment)
         self._register_segment(segment)
 
     def remove_sharers(self, sharers: Collection[str]) -> None:
-        """Take sharers out: after it returns nothing of them is left in the folder.
+        """Removes sharers. After this returns nothing of them is left in the folder.
 
-        What a kill leaves, the next writer finishes. Raises MissingError for a stranger; then
-        everybody stays.
+        If this process is killed, the next writer completes the removal. Raises MissingError for an
+        unknown sharer; then no sharer is removed.
         """
         numbers = {self._find_sharer(sharer)[0] for sharer in sharers}
+        # Drop the records first, so that the sharers no longer exist; then erase their bytes.
         for number in sorted(numbers):
             segment = self._segments[number]
             kept = tuple(r for r in segment.records if r.sharer not in sharers)
@@ -259,33 +278,35 @@ class Pool(BaseBoundArtifact):
         self._erase_unrecorded()
 
     def _erase_unrecorded(self) -> None:
-        """Erase whatever no record speaks of: of killed writers, and of those who withdrew.
+        """Erases data without a record: of killed writers, and of sharers who withdrew.
 
-        A segment that nobody is left in keeps its records' file, so that its number is not taken
-        again.
+        A segment without sharers keeps its file of records, so that its number is never reused.
         """
+        # Gates: zero the rows of those who left; a segment without sharers goes as a whole.
         for path in self._gates_folder.glob("*.safetensors"):
             segment = self._segments.get(int(path.stem))
             if segment and segment.records:
                 zero_rows(self._gates_folder, segment)
             else:
                 path.unlink()
+        # Pieces: delete the files of those who left.
         for sharer in list_sharers(self._pieces_folder):
             if sharer not in self._records:
                 get_adapter_path(self._pieces_folder, sharer).unlink()
 
     def _find_sharer(self, sharer: str) -> tuple[int, SharerRecord]:
         if sharer not in self._records:
-            raise MissingError(f"{self.folder}: there is no sharer {sharer} in this pool")
+            raise MissingError(f"{self.folder}: no sharer {sharer} in this pool")
         return self._records[sharer]
 
     def _find_site_index(self, path: str) -> int:
         if path not in self.sites:
-            raise MissingError(f"{self.folder}: no piece is of a module {path!r}")
+            raise MissingError(f"{self.folder}: the pool has no module {path!r}")
         return self.sites.index(path)
 
     def _read_records(self) -> None:
-        """Read every segment's records; raises IntegrityError for files that do not belong."""
+        """Reads the records of every segment. Raises IntegrityError for files that do not belong to
+        a pool."""
         self._refuse_foreign()
         found = read_numbered(
             self._gates_folder, lambda path: read_segment(path, pool=self.id, sites=len(self.sites))
@@ -303,14 +324,15 @@ class Pool(BaseBoundArtifact):
                 self._pieces_folder.name,
             )
             if not ours and not is_working_file(path.name):
-                raise IntegrityError(f"{path}: a foreign file in a pool; take it out")
+                raise IntegrityError(f"{path}: a foreign file in a pool; remove it")
         list_sharers(self._pieces_folder)
 
     def _register_segment(self, segment: GateSegment) -> None:
         names = [record.sharer for record in segment.records]
         if len(set(names)) < len(names) or self._records.keys() & set(names):
             path = get_records_path(self._gates_folder, segment.number)
-            raise IntegrityError(f"{path}: names a sharer twice; restore it from a copy")
+            raise IntegrityError(f"{path}: names a sharer twice; restore it from a backup")
+        # Both are computed from all records: start again.
         self._shared_flags, self._gate_cache = None, {}
         self._segments[segment.number] = segment
         self._records |= {record.sharer: (segment.number, record) for record in segment.records}

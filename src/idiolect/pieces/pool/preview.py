@@ -1,8 +1,9 @@
-"""A pool as it would be with some more sharers in it: what newcomers would be assembled from.
+"""A pool with additional sharers, in memory only: to audit what target users would get from it.
 
-Nothing is written; who is only asked about is never in the folder.
+Nothing is written, so a sharer who is only a candidate never reaches the folder.
 
-Shapes: ``S`` sharers, of the pool and those after them; ``D`` width of a module's input.
+Shapes: ``S`` sharers, those of the pool followed by the additional ones; ``D`` input width of a
+module.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from idiolect.pieces.pool.segment import to_storage
 
 
 class PoolPreview(Pool):
-    """A pool and sharers who are not in it, read as one."""
+    """A pool and additional sharers who are not in it, read as one pool."""
 
     def __init__(self, pool: Pool, entries: Sequence[Contribution]) -> None:
         super().__init__(pool.folder, Pool.read_header(pool.folder))
@@ -29,11 +30,11 @@ class PoolPreview(Pool):
 
     @property
     def sharers(self) -> tuple[str, ...]:
-        """Everyone in the pool, then those who might come."""
+        """All sharers in the pool, then the additional ones."""
         return (*self._inside.sharers, *self._entries)
 
     def load_gates(self, path: str) -> Tensor:
-        """LN(g) of everyone at one site [S, D], rounded as a pool stores it."""
+        """Returns LN(g) of all sharers at one site [S, D], rounded as a pool stores it."""
         inside = self._inside.load_gates(path)
         rows = [
             to_storage(entry.gates[path], where=f"sharer {entry.sharer}, {path}").float()
@@ -44,14 +45,14 @@ class PoolPreview(Pool):
         return torch.cat([inside, *(row[None] for row in rows)])
 
     def get_shared_mask(self, path: str) -> Tensor:
-        """Who shares their piece of one site [S] (bool)."""
+        """Returns which sharers share their piece of one site [S] (bool)."""
         coming = [path in entry.sites for entry in self._entries.values()]
         return torch.cat(
             [self._inside.get_shared_mask(path), torch.tensor(coming, dtype=torch.bool)]
         )
 
     def load_pieces(self, sharer: str, paths: Collection[str] | None = None) -> dict[str, Pair]:
-        """A [R, D] and B [O, R] by site, as ``Pool.pieces``."""
+        """Returns A [R, D] and B [O, R] by site, as ``Pool.load_pieces`` does."""
         entry = self._entries.get(sharer)
         if entry is None:
             return self._inside.load_pieces(sharer, paths)

@@ -1,11 +1,12 @@
-"""One segment of a pool on disk: the gates of sharers who were added together, and who they are.
+"""One segment of a pool on disk: the gates of sharers who were added together, and their records.
 
-``NNNNNN.safetensors`` holds per site LN(g) of every sharer's gate [S, D] in half precision, zeros
-where a sharer does not share the site; ``NNNNNN.json`` says whose each row is, with checksums, and
-makes the sharers exist. Who withdraws loses their record first, then their row is zeroed in place,
-so that nobody else's bytes move. Knows nothing of the pool's other segments.
+``NNNNNN.safetensors`` holds per site LN(g) of every sharer's gate [S, D] in half precision, with
+zeros if a sharer does not share the site. ``NNNNNN.json`` names the sharer of each row, holds the
+checksums, and makes the sharers exist. A withdrawal first removes the sharer's record, then zeros
+their row in place, so that no other byte moves. This module knows nothing of the pool's other
+segments.
 
-Shapes: ``S`` sharers of the segment, ``D`` width of a module's input.
+Shapes: ``S`` sharers of the segment, ``D`` input width of a module.
 """
 
 from __future__ import annotations
@@ -32,32 +33,32 @@ from idiolect.storage.files import explain_os_errors, read_json, write_atomic, w
 
 PSEUDONYM = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _FLAT_TOLERANCE = 1e-6
-"""A gate that varies less than this, of its largest entry, is rounding noise: it says nothing."""
+"""A gate whose spread is below this fraction of its largest entry is rounding noise."""
 _NORM_TOLERANCE = 1e-2
-"""How far the mean square of a stored gate may be from 1: ten times what rounding does."""
+"""Allowed deviation of a stored gate's mean square from 1: ten times the rounding error."""
 
 MatrixLocation = tuple[int, tuple[int, int]]
-"""Where a matrix begins in a file, and its shape."""
+"""A matrix's byte offset in a file, and its shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharerRecord:
-    """What a pool knows of one sharer: a pseudonym and numbers."""
+    """What a pool knows of one sharer: a pseudonym, checksums and numbers."""
 
     sharer: str
     row: int
     shared: str
-    """For every site of the pool ``1`` where its piece is shared, else ``0``."""
+    """One character per site of the pool: ``1`` if its piece is shared, else ``0``."""
     gates_sha256: str
-    """Over the bytes of the row, site by site."""
+    """SHA-256 over the bytes of the sharer's row, site by site."""
     pieces_sha256: str
-    """Over the file of the pieces."""
+    """SHA-256 of the sharer's file of pieces."""
     about: Mapping[str, float] = field(default_factory=dict)
-    """Numbers: steps, items, what leaks."""
+    """Numbers: steps, items, leakage."""
 
 
 class GateSegment(NamedTuple):
-    """A segment's number, the SHA-256 of its tensors' header, and its records."""
+    """A segment's number, the SHA-256 of its safetensors header, and its records."""
 
     number: int
     header_sha256: str
@@ -65,31 +66,32 @@ class GateSegment(NamedTuple):
 
 
 def to_storage(gate: Tensor, *, where: str) -> Tensor:
-    """LN(g) [D] of a gate as it is stored: no eps, since gates are small, in half precision.
+    """Returns LN(g) [D] of a gate in half precision, without eps because gates are small.
 
-    Raises IntegrityError for a gate that stayed zero, is the same everywhere, or is not finite.
+    Raises IntegrityError if a gate is zero, constant, or not finite.
     """
     wide = gate.detach().cpu().to(torch.float64)
     spread = wide.std(correction=0)
     if not torch.isfinite(spread):
-        raise IntegrityError(f"{where}: the gate holds a number that is not finite; train it again")
+        raise IntegrityError(f"{where}: the gate holds a value that is not finite; train it again")
     if spread <= _FLAT_TOLERANCE * wide.abs().max():
         raise IntegrityError(
-            f"{where}: the gate is zero or flat, so it can choose nobody; train gates for more "
-            "steps or at a higher rate"
+            f"{where}: the gate is zero or constant, so it cannot rank pieces; train gates for "
+            "more steps or at a higher rate"
         )
     return ((wide - wide.mean()) / spread).to(torch.float16)
 
 
 def write_gates(folder: Path, number: int, gates: Mapping[str, Tensor]) -> str:
-    """Write a segment's matrices (path to [S, D] float16); gives the SHA-256 of their header."""
+    """Writes a segment's matrices (site to [S, D] float16) and returns the SHA-256 of their
+    header."""
     target = get_tensors_path(folder, number)
     write_atomic(target, save(dict(gates), metadata={"format": "pt"}))
     return hashlib.sha256(_read_header(target)[0]).hexdigest()
 
 
 def write_records(folder: Path, pool: str, segment: GateSegment) -> None:
-    """Say who is in a segment: those named are in the pool for good, all others no longer."""
+    """Writes a segment's records. Sharers with a record are in the pool; all others are not."""
     content = {
         "pool": pool,
         "header_sha256": segment.header_sha256,
@@ -99,17 +101,22 @@ def write_records(folder: Path, pool: str, segment: GateSegment) -> None:
 
 
 def read_segment(path: Path, *, pool: str, sites: int) -> GateSegment:
-    """Read a segment's records; raises IntegrityError where they are none, or another pool's."""
+    """Reads a segment's records.
+
+    Raises IntegrityError if the file is not a valid segment or belongs to another pool.
+    """
     content = read_json(path)
     try:
         records = tuple(SharerRecord(**record) for record in content["records"])
         segment = GateSegment(int(path.stem), str(content["header_sha256"]), records)
         if content["pool"] != pool:
-            raise IntegrityError(f"{path}: is of another pool; take it out, with its .safetensors")
+            raise IntegrityError(
+                f"{path}: belongs to another pool; remove it together with its .safetensors file"
+            )
         if not all(_is_complete(record, sites) for record in records):
-            raise TypeError("a record is not whole")
+            raise TypeError("a record is incomplete")
     except (KeyError, TypeError) as error:
-        raise IntegrityError(f"{path}: not the records of a segment ({error})") from error
+        raise IntegrityError(f"{path}: not a file of segment records ({error})") from error
     return segment
 
 
@@ -122,7 +129,7 @@ def _is_complete(record: SharerRecord, sites: int) -> bool:
 
 
 def hash_rows(rows: Sequence[Tensor] | Sequence[NDArray[Any]]) -> str:
-    """The SHA-256 over one sharer's row of every site, in the sites' order."""
+    """Returns the SHA-256 over one sharer's rows, in the order of the sites."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update((row.numpy() if isinstance(row, Tensor) else row).data)
@@ -130,46 +137,51 @@ def hash_rows(rows: Sequence[Tensor] | Sequence[NDArray[Any]]) -> str:
 
 
 def check_gates(folder: Path, segment: GateSegment, sites: Sequence[str]) -> None:
-    """Raise IntegrityError where the gates of anybody in the segment are not what was written."""
+    """Raises IntegrityError if the gates of any sharer in the segment differ from what was
+    written."""
     path = get_tensors_path(folder, segment.number)
     matrices = _map_matrices(path, _read_checked_header(path, segment))
     for record in segment.records:
         try:
             own = hash_rows([matrices[site][record.row] for site in sites])
         except (KeyError, IndexError) as error:
-            raise IntegrityError(f"{path}: has no row for a sharer's gates ({error})") from error
+            raise IntegrityError(f"{path}: no row for a sharer's gates ({error})") from error
         if own != record.gates_sha256:
             raise IntegrityError(
-                f"{path}: gates of sharer {record.sharer} were changed after they were written; "
-                "restore the file from a copy, or withdraw that sharer"
+                f"{path}: the gates of sharer {record.sharer} changed after they were written; "
+                "restore the file from a backup, or withdraw that sharer"
             )
 
 
 def read_gates(folder: Path, segment: GateSegment, site: str) -> Tensor:
-    """LN(g) of the segment's sharers at one site, in the order of its records [S, D] (fp32)."""
+    """Returns LN(g) of the segment's sharers at one site [S, D] (fp32), in the order of its
+    records."""
     path = get_tensors_path(folder, segment.number)
     try:
         with safe_open(path, framework="pt") as file:
             matrix = file.get_tensor(site)
     except (SafetensorError, OSError) as error:
         raise IntegrityError(f"{path}: not a readable safetensors file ({error})") from error
+    # After a withdrawal the records skip rows; select those that are left.
     rows = [record.row for record in segment.records]
     return (matrix if rows == [*range(len(matrix))] else matrix[rows]).float()
 
 
-def require_normalised(matrix: Tensor, shares: Tensor, *, where: str) -> None:
-    """Raise IntegrityError where a gate in use is no LN(g): its sharer withdrew meanwhile."""
-    off = (matrix.square().mean(dim=1) - 1).abs() > _NORM_TOLERANCE
-    if bool((off & shares).any()) or not bool(torch.isfinite(matrix).all()):
+def require_normalized(gates_SD: Tensor, shares_S: Tensor, *, where: str) -> None:
+    """Raises IntegrityError if a shared gate is not an LN(g), as after a concurrent withdrawal."""
+    # The mean square of LN(g) is 1; a zeroed row has 0.
+    off_S = (gates_SD.square().mean(dim=1) - 1).abs() > _NORM_TOLERANCE
+    if bool((off_S & shares_S).any()) or not bool(torch.isfinite(gates_SD).all()):
         raise IntegrityError(
             f"{where}: a gate changed while the pool was open (a sharer withdrew?); run again"
         )
 
 
 def zero_rows(folder: Path, segment: GateSegment) -> None:
-    """Zero every row that no record speaks of, in place, and wait until the disk has it."""
+    """Zeros every row without a record, in place, and waits until the disk has it (fsync)."""
     path = get_tensors_path(folder, segment.number)
     kept = {record.row for record in segment.records}
+    # Byte ranges in the file: 2 bytes per fp16 entry.
     spots = [
         (begin + 2 * width * row, bytes(2 * width))
         for begin, (rows, width) in _read_checked_header(path, segment).values()
@@ -178,6 +190,8 @@ def zero_rows(folder: Path, segment: GateSegment) -> None:
     ]
     if not spots:
         return
+    # Rows that are already zero are not written again, so repeated calls leave the file
+    # untouched.
     with explain_os_errors("write", path), path.open("r+b") as stream:
         for at, zeros in spots:
             stream.seek(at)
@@ -192,18 +206,20 @@ def _read_checked_header(path: Path, segment: GateSegment) -> Mapping[str, Matri
     raw, header = _read_header(path)
     if hashlib.sha256(raw).hexdigest() != segment.header_sha256:
         raise IntegrityError(
-            f"{path}: was changed after it was written; restore it from a copy or make it anew"
+            f"{path}: changed after it was written; restore it from a backup or create it again"
         )
     return header
 
 
 def _read_header(path: Path) -> tuple[bytes, dict[str, MatrixLocation]]:
-    """A safetensors file's first bytes; where each matrix begins in it, and its shape.
+    """Returns the raw header bytes of a safetensors file, and each matrix's location by name.
 
-    Raises IntegrityError where it is none of ours.
+    Raises IntegrityError if the file is missing or not in the expected format.
     """
     try:
         with path.open("rb") as stream:
+            # safetensors: 8 bytes with the length of the JSON header, the header, then the data.
+            # The cap keeps a damaged length from reading a whole file.
             length = stream.read(8)
             text = stream.read(min(int.from_bytes(length, "little"), 1 << 26))
         entries = json.loads(text)
@@ -215,7 +231,7 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, MatrixLocation]]:
         }
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise IntegrityError(
-            f"{path}: missing or changed after it was written ({error}); restore it from a copy"
+            f"{path}: missing or changed after it was written ({error}); restore it from a backup"
         ) from error
     return length + text, found
 
@@ -226,6 +242,6 @@ def _map_matrices(path: Path, header: Mapping[str, MatrixLocation]) -> dict[str,
     for name, (begin, (rows, width)) in header.items():
         end = begin + 2 * rows * width
         if end > len(raw):
-            raise IntegrityError(f"{path}: is cut off; restore it from a copy")
+            raise IntegrityError(f"{path}: the file is truncated; restore it from a backup")
         out[name] = raw[begin:end].view(np.float16).reshape(rows, width)
     return out

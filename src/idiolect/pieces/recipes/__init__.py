@@ -1,1 +1,1 @@
-"""Recipes: which pieces make an adapter, and how much of each."""
+"""Recipes: which pieces make up a person's adapter, and the weight of each."""

@@ -1,6 +1,6 @@
-"""Several weighted pieces of one module as one pair A, B; numbers in, numbers out.
+"""Combines several weighted pieces of one module into one pair (A, B). Pure tensor code.
 
-Shapes: ``K`` pieces, ``R`` rank, ``D``/``O`` widths of the module in and out.
+Shapes: ``K`` pieces, ``R`` rank, ``D``/``O`` input and output widths of the module.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ Pair = tuple[Tensor, Tensor]
 def combine_pieces(
     pieces: Sequence[Pair], weights: Sequence[float], scale: float, aggregate: Aggregate
 ) -> Pair:
-    """A and B whose product is the update, scale and weights in it.
+    """Returns A and B whose product is the weighted update, with ``scale`` and the weights folded
+    in.
 
-    ``delta``: sum_i w_i s B_i A_i, pieces side by side, A [K R, D], B [O, K R]. ``factors``:
-    s (sum_i w_i B_i) (sum_i w_i A_i), A [R, D], B [O, R].
+    ``delta``: sum_i w_i s B_i A_i, as concatenated factors A [K R, D], B [O, K R]. ``factors``: s
+    (sum_i w_i B_i) (sum_i w_i A_i), with A [R, D], B [O, R].
     """
     if aggregate == "factors":
         a = sum(w * a for w, (a, _) in zip(weights, pieces, strict=True))

@@ -1,4 +1,4 @@
-"""What can be set about assembling, as a value."""
+"""Settings of assembling, as values."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ By = Literal["gates", "likelihood"]
 
 @dataclass(frozen=True, kw_only=True)
 class AssembleConfig:
-    """How a newcomer's adapter is put together out of others'.
+    """How a target user's adapter is assembled from sharers' adapters.
 
-    Three pieces a module, temperature 1 and the whole history are the Per-Pcs paper's.
+    Three pieces per module, temperature 1 and the whole history are the settings of the Per-Pcs
+    paper.
     """
 
     by: By = "likelihood"
-    """``likelihood``: whole adapters, by how well they predict the history's answers; on both tasks
-    measured the better way (``docs/pieces.md``). ``gates``: pieces, module by module, by the gates
-    that fit the history's activations, as the paper does; in one forward, whatever the pool's size.
-    """
+    """``likelihood``: weights whole adapters by how well they predict the answers in the history;
+    the better way on both measured tasks (``docs/pieces.md``). ``gates``: weights pieces, module by
+    module, by how well their gates fit the history's activations, as in the paper; takes one
+    forward, whatever the size of the pool."""
     top_k: int = 3
     top_p: float = 0.0
-    """Instead of ``top_k``: the fewest pieces whose weights reach it; 0 for off."""
+    """If set, replaces ``top_k``: the fewest pieces whose weights sum to at least this; 0 for
+    off."""
     sample: bool = False
-    """Draw ``top_k`` pieces by their weights, without putting back, instead of taking the best."""
+    """Sample ``top_k`` pieces by their weights, without replacement, instead of taking the best."""
     temperature: float = 1.0
     recent_k: int = 0
-    """Look at so many of the latest items alone, 0 for all."""
+    """Use only the latest n items; 0 for all."""
     aggregate: Aggregate = "delta"
-    """The weighted sum of the pieces' updates B A; ``factors`` sums A and B each, as the published
-    code does, which is another update of a third of the rank."""
+    """``delta``: the weighted sum of the pieces' updates B A. ``factors``: sums A and B separately,
+    as the published code does; this is a different update, of a third of the rank."""
     candidates: int = 32
-    """By likelihood: at most so many sharers are asked, a seeded draw of larger pools."""
+    """For ``likelihood``: the maximum number of sharers to score; a seeded draw from larger
+    pools."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -46,8 +49,8 @@ class AssembleConfig:
             raise UsageError(f"assemble.by: must be 'gates' or 'likelihood', got {self.by!r}")
         if self.by == "likelihood" and (self.top_p or self.sample or self.aggregate != "delta"):
             raise UsageError(
-                "assemble.by: top_p, sample and aggregate 'factors' choose pieces by gates; say "
-                "assemble.by = 'gates' (--by gates) with them"
+                "assemble.by: top_p, sample and aggregate 'factors' need pieces chosen by gates; "
+                "set assemble.by = 'gates' (--by gates) to use them"
             )
         if self.candidates < 1:
             raise UsageError(f"assemble.candidates: must be at least 1, got {self.candidates}")
@@ -56,7 +59,7 @@ class AssembleConfig:
         if not 0 <= self.top_p <= 1:
             raise UsageError(f"assemble.top_p: must be in (0, 1], or 0 for off, got {self.top_p}")
         if self.top_p and self.sample:
-            raise UsageError("assemble.sample: draws top_k pieces; leave assemble.top_p at 0")
+            raise UsageError("assemble.sample: draws top_k pieces; set assemble.top_p to 0")
         if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise UsageError(f"assemble.temperature: must be above 0, got {self.temperature}")
         if self.recent_k < 0:
@@ -69,7 +72,7 @@ class AssembleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeConfig:
-    """Everything that decides what people's recipes become."""
+    """Everything that determines people's recipes."""
 
     assemble: AssembleConfig = field(default_factory=AssembleConfig)
     prompt: PromptConfig = field(default_factory=PromptConfig)

@@ -1,6 +1,7 @@
-"""Training that starts from pieces: each person from the adapter that their recipe makes.
+"""Initial adapters for training, assembled from each person's recipe.
 
-All of one kind, so that they fit into one store. Knows recipes and their pool; trains nobody.
+All of them have the same kind, so that they fit into one store. This module knows recipes and their
+pool; it does not train.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from idiolect.pieces.recipes.sources import open_recipes, require_present
 from idiolect.training.runs.plan import PersonalConfig, PoolReference
 
 _MAX_NAMED_PEOPLE = 5
-"""People that an error names."""
+"""Maximum number of people that an error message names."""
 
 
 class MixtureInitialAdapters:
-    """Everyone's start, made of their recipe in a folder."""
+    """The initial adapter of each person, built from their recipe in a folder of recipes."""
 
     def __init__(self, folder: Path) -> None:
         opened = open_recipes(folder)
@@ -33,67 +34,71 @@ class MixtureInitialAdapters:
         if len(aggregates) > 1:
             raise MismatchError(
                 f"{folder}: holds recipes of two kinds ({' and '.join(sorted(aggregates))}); "
-                "assemble everyone in the same way"
+                "assemble all people with the same assemble.aggregate"
             )
         self._max_pieces = self.recipes.max_pieces
         aggregate: Aggregate = "factors" if "factors" in aggregates else "delta"
         self.lora: LoraConfig = choose_lora_config(self.pool.lora, aggregate, self._max_pieces)
-        """The kind of all of them."""
+        """The common LoRA configuration of all these adapters."""
 
     def require_all(self, people: Sequence[str]) -> None:
-        """Raise MissingError where somebody was not assembled, MismatchError where a sharer of
-        their pieces has withdrawn since."""
-        lacking, stale = self.find_missing(people), self.find_stale(people)
-        if lacking:
+        """Checks that each of these people has a usable recipe.
+
+        Raises MissingError if a person was not assembled, MismatchError if a sharer of their pieces
+        has withdrawn since.
+        """
+        missing, stale = self.find_missing(people), self.find_stale(people)
+        if missing:
             raise MissingError(
-                f"{self.folder}: no recipe of {_format_people(lacking)}, so their training has "
-                "no start; "
-                "make them first (idiolect assemble), or leave these people out"
+                f"{self.folder}: no recipe for {_format_people(missing)}, so their training has no "
+                "initial adapter; make the recipes first (idiolect assemble), or leave these "
+                "people out"
             )
         if stale:
             raise MismatchError(
-                f"{self.folder}: the recipe of {_format_people(stale)} used pieces of somebody "
-                "who has "
-                "withdrawn; make it anew: idiolect assemble"
+                f"{self.folder}: the recipe of {_format_people(stale)} used pieces of a sharer "
+                "who has withdrawn; make it again: idiolect assemble"
             )
 
     def find_missing(self, people: Sequence[str]) -> list[str]:
-        """Those of the people who were not assembled."""
+        """Returns those of the people who were not assembled."""
         return [person for person in people if self.recipes.get_record(person) is None]
 
     def find_stale(self, people: Sequence[str]) -> list[str]:
-        """Those of the people whose recipe used pieces that are not in the pool any more."""
-        there = set(self.pool.sharers)
+        """Returns those of the people whose recipe used pieces that are no longer in the pool."""
+        present = set(self.pool.sharers)
         return [
             person
             for person in people
-            if self._is_withdrawn(person) or not set(self.list_sharers(person)) <= there
+            if self._is_withdrawn(person) or not set(self.list_sharers(person)) <= present
         ]
 
     def require_sharers(self, person: str, sharers: Sequence[str]) -> None:
-        """Raise MismatchError where a sharer of an adapter's pieces is not in the pool any more."""
+        """Raises MismatchError if a sharer of an adapter's pieces is no longer in the pool."""
         require_present(self.pool, sharers, f"the adapter of {person!r}", "personalize")
 
     def compute_fingerprint(self, person: str) -> str:
-        """A fingerprint of the recipe: which pieces of the pool, and how much of each."""
+        """Returns a fingerprint of the recipe: which pieces of the pool, and the weight of each."""
         recipe = self.recipes.load_recipe(person)
         if recipe is None:
             return ""
+        # The weights as stored, so that the fingerprint follows the adapter exactly.
         numbers = [recipe.pick.tolist(), recipe.weight.tolist()]
         return compute_fingerprint([self.pool.id, recipe.sharers, recipe.aggregate, *numbers])
 
     def list_sharers(self, person: str) -> tuple[str, ...]:
-        """Whose pieces the recipe uses."""
+        """Returns the sharers whose pieces the recipe uses."""
         recipe = self.recipes.load_recipe(person)
         return recipe.sharers if recipe else ()
 
     def get_adapter(self, person: str) -> LoraAdapter:
-        """What the recipe makes; raises MissingError where it is of nothing."""
+        """Builds the adapter of the person's recipe. Raises MissingError if the recipe has no
+        pieces."""
         recipe = self.recipes.load_recipe(person)
         if recipe is None or not recipe.sharers:
             raise MissingError(
                 f"{self.folder}: {person!r} had no usable item when recipes were made, so their "
-                "training has no start; assemble them again"
+                "training has no initial adapter; assemble them again"
             )
         return build_adapter(recipe, self.pool, room=self._max_pieces)
 
@@ -103,16 +108,19 @@ class MixtureInitialAdapters:
 
 
 def set_start_recipes(config: PersonalConfig, recipes: Path, store: Path) -> PersonalConfig:
-    """The settings of training into a store from recipes: adapters of their kind, the pool named.
+    """Returns the settings for training into ``store`` from ``recipes``: LoRA of the recipes' kind,
+    with a reference to the pool.
 
-    Raises UsageError where the settings ask for adapters of another kind.
+    Raises UsageError if the settings ask for another kind of LoRA.
     """
     starts = MixtureInitialAdapters(recipes)
     lora = replace(starts.lora, dropout=config.lora.dropout)
+    # Default LoRA settings mean "not chosen" and follow the recipes; dropout is free.
     if replace(config.lora, dropout=0.0) != LoraConfig() and not config.lora.is_same_kind(lora):
         raise UsageError(
-            f"lora: adapters that start from the recipes in {recipes} are of their kind "
-            f"({lora.description}), asked for is {config.lora.description}; leave lora settings out"
+            f"lora: adapters that start from the recipes in {recipes} have their kind "
+            f"({lora.description}), but {config.lora.description} was requested; leave out the "
+            "lora settings"
         )
     named = PoolReference(
         id=starts.pool.id,
@@ -123,14 +131,15 @@ def set_start_recipes(config: PersonalConfig, recipes: Path, store: Path) -> Per
 
 
 def require_not_from_pieces(store: Path) -> None:
-    """Raise UsageError where a store's people start from recipes, and none are named."""
+    """Raises UsageError if the people of a store start from recipes, for a call that names no
+    recipes."""
     if not (store / AdapterStore.HEADER_FILE).is_file():
         return
     named = AdapterStore.open(store).settings.get("pool")
     if named:
         raise UsageError(
             f"{store}: training into it starts from the recipes in "
-            f"{(store / named['recipes']).resolve()}; name them (--pieces), or another store"
+            f"{(store / named['recipes']).resolve()}; pass them (--pieces), or name another store"
         )
 
 

@@ -1,7 +1,8 @@
-"""A recipe: whose pieces make a newcomer's adapter, and the adapter that they make.
+"""A recipe: the sharers and weights that make up a target user's adapter, and building that
+adapter.
 
-Shapes: ``M`` sites of the pool, ``K`` pieces a site, ``R`` rank, ``D``/``O`` widths of a module in
-and out.
+Shapes: ``M`` sites of the pool, ``K`` pieces per site, ``R`` rank, ``D``/``O`` input and output
+widths of a module.
 """
 
 from __future__ import annotations
@@ -22,16 +23,15 @@ from idiolect.pieces.recipes.config import Aggregate
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Recipe:
-    """Which sharers' pieces a person's adapter is made of, and how much of each."""
+    """The sharers whose pieces make up a person's adapter, and the weight of each piece."""
 
     person: str
     sharers: tuple[str, ...]
-    """Those whose pieces are used, under their pseudonyms."""
+    """The sharers whose pieces are used, by pseudonym."""
     pick: Tensor
-    """Numbers of sharers [M, K] (int64), sites in the pool's order; -1 for none."""
+    """Indices into ``sharers`` [M, K] (int64), sites in the pool's order; -1 for none."""
     weight: Tensor
-    """What each piece is multiplied with [M, K], rounded to half precision as it is stored; 0 for
-    none."""
+    """The weight of each piece [M, K], rounded to half precision as it is stored; 0 for none."""
     aggregate: Aggregate
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class Recipe:
 
 
 def make_empty_recipe(person: str, sites: int, aggregate: Aggregate) -> Recipe:
-    """The recipe of somebody who gets no piece at any of the sites."""
+    """Returns the recipe of a person who gets no piece at any site."""
     pick = torch.full((sites, 1), -1, dtype=torch.long)
     return Recipe(
         person=person, sharers=(), pick=pick, weight=torch.zeros(sites, 1), aggregate=aggregate
@@ -50,7 +50,8 @@ def make_empty_recipe(person: str, sites: int, aggregate: Aggregate) -> Recipe:
 
 
 def choose_lora_config(lora: LoraConfig, aggregate: Aggregate, pieces: int) -> LoraConfig:
-    """The kind of adapter that recipes make of so many pieces a module, of a pool of that kind."""
+    """Returns the LoRA configuration of adapters built from recipes with up to ``pieces`` pieces
+    per module, for a pool with configuration ``lora``."""
     plain = replace(lora, dropout=0.0, shared_a=False)
     if aggregate == "factors":
         return plain
@@ -59,15 +60,19 @@ def choose_lora_config(lora: LoraConfig, aggregate: Aggregate, pieces: int) -> L
 
 
 def build_adapter(recipe: Recipe, pool: Pool, *, room: int = 0) -> LoraAdapter:
-    """The adapter of a recipe, on the pool's base, in fp32; with room for so many pieces a module.
+    """Builds the adapter of a recipe on the pool's base, in fp32, with rank for at least ``room``
+    pieces per module.
 
-    ``delta``: its update is sum_i w_i s B_i A_i, the pieces side by side, the rank padded with
-    zeros to one that servers take, alpha = rank. ``factors``: s (sum_i w_i B_i) (sum_i w_i A_i), of
-    the pool's own rank. Raises MismatchError where a sharer has withdrawn or the pool is another.
+    ``delta``: the update is sum_i w_i s B_i A_i; the pieces' factors are concatenated, the rank is
+    zero-padded to a rank that servers accept, and alpha = rank. ``factors``: s (sum_i w_i B_i)
+    (sum_i w_i A_i), of the pool's own rank. Raises MismatchError if a sharer has withdrawn or the
+    recipe is for another pool.
     """
     _require_same_pool(recipe, pool)
     config = choose_lora_config(pool.lora, recipe.aggregate, max(room, recipe.pick.shape[1]))
     rank = config.rank
+    # For ``delta``, alpha = rank gives a scale of 1, so the pool's scale is folded into B. For
+    # ``factors``, the adapter keeps the pool's configuration, which applies the scale itself.
     scale = pool.lora.scale if recipe.aggregate == "delta" else 1.0
     pieces = _load_pieces(recipe, pool)
     pairs: dict[str, Pair] = {}
@@ -84,30 +89,32 @@ def build_adapter(recipe: Recipe, pool: Pool, *, room: int = 0) -> LoraAdapter:
             scale,
             recipe.aggregate,
         )
+        # Zero rows of A and zero columns of B pad the rank and add nothing to the update.
         room = rank - len(a)
         pairs[site.path] = (pad(a, (0, 0, 0, room)), pad(b, (0, room)))
     return LoraAdapter(config=config, base=pool.base, pairs=pairs)
 
 
 def _require_same_pool(recipe: Recipe, pool: Pool) -> None:
-    there = set(pool.sharers)
-    gone = [sharer for sharer in recipe.sharers if sharer not in there]
+    present = set(pool.sharers)
+    gone = [sharer for sharer in recipe.sharers if sharer not in present]
     if gone:
         raise MismatchError(
             f"the recipe of {recipe.person!r} uses pieces of sharer {gone[0]}, who is not in the "
-            f"pool {pool.folder} any more; make it anew: idiolect assemble"
+            f"pool {pool.folder} any more; make it again: idiolect assemble"
         )
     if len(recipe.pick) != len(pool.sites):
         raise MismatchError(
             f"the recipe of {recipe.person!r} is for {len(recipe.pick)} modules, the pool "
-            f"{pool.folder} has {len(pool.sites)}; make it anew: idiolect assemble"
+            f"{pool.folder} has {len(pool.sites)}; make it again: idiolect assemble"
         )
 
 
 def _load_pieces(recipe: Recipe, pool: Pool) -> dict[tuple[int, str], Pair]:
-    """The pieces that are used, by sharer and site; each sharer's file is opened once."""
+    """Returns the pieces in use, by index of the sharer and site. Opens each sharer's file once."""
     out: dict[tuple[int, str], Pair] = {}
     for n, sharer in enumerate(recipe.sharers):
+        # Only the sites at which this sharer's piece is used.
         wanted = (recipe.pick == n).any(dim=1).tolist()
         paths = [path for path, is_wanted in zip(pool.sites, wanted, strict=True) if is_wanted]
         out |= {(n, path): pair for path, pair in pool.load_pieces(sharer, paths).items()}

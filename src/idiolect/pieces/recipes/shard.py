@@ -1,10 +1,11 @@
-"""One shard of recipes on disk: what some people's adapters are made of.
+"""One shard of recipes on disk: the recipes of some people.
 
-``NNNNNN.safetensors`` holds ``pick`` [U, M, K], numbers in the shard's own list of sharers, -1 for
-none, and ``weight`` [U, M, K] in half precision; ``NNNNNN.json`` that list, and who is in which
-row. Knows nothing of the store's other shards.
+``NNNNNN.safetensors`` holds ``pick`` [U, M, K], indices into the shard's own list of sharers, -1
+for none, and ``weight`` [U, M, K] in half precision. ``NNNNNN.json`` holds that list and the person
+of each row. This module knows nothing of the store's other shards.
 
-Shapes: ``U`` people of the shard, ``M`` sites, ``K`` pieces a site (the most that anybody has).
+Shapes: ``U`` people of the shard, ``M`` sites, ``K`` pieces per site (the maximum over the shard's
+people).
 """
 
 from __future__ import annotations
@@ -35,20 +36,22 @@ class RecipeRecord:
 
     person: str
     made_by: str
-    """Fingerprint of everything the recipe follows from: settings, pool, history."""
+    """Fingerprint of everything that determines the recipe: settings, pool, history."""
     served: Served = "adapter"
-    """``adapter``, or why there is none: the base serves who has no usable item; ``withdrawn`` is
-    who had pieces of a sharer who left, and nobody serves them until they are assembled anew."""
+    """``adapter``, or why there is none. ``no usable item``: the base serves this person.
+    ``withdrawn``: a sharer of their pieces withdrew, and the person is not served until they are
+    assembled again."""
     items: int = 0
-    """Items of the history that were looked at."""
+    """Number of items of the history that were used."""
     history: str = ""
-    """Fingerprint of those items."""
+    """Fingerprint of the person's whole history."""
     row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RecipeShard(Shard[RecipeRecord]):
-    """A shard's records, whose pieces its recipes use, and how they are put together."""
+    """A shard's records, the sharers whose pieces its recipes use, and how pieces are
+    aggregated."""
 
     sharers: tuple[str, ...]
     aggregate: Aggregate
@@ -57,22 +60,27 @@ class RecipeShard(Shard[RecipeRecord]):
 def write_recipes(
     folder: Path, number: int, entries: Sequence[tuple[RecipeRecord, Recipe]]
 ) -> RecipeShard:
-    """Write some people's recipes as one shard: after it returns they are on disk for good."""
+    """Writes some people's recipes as one shard. After this returns they are durably on disk.
+
+    All recipes must have the same ``aggregate``.
+    """
     recipes = [recipe for _, recipe in entries]
     aggregate = recipes[0].aggregate
     assert all(recipe.aggregate == aggregate for recipe in recipes)
     sharers = tuple(sorted({sharer for recipe in recipes for sharer in recipe.sharers}))
     place = {sharer: n for n, sharer in enumerate(sharers)}
     sites, widest = len(recipes[0].pick), max(recipe.pick.shape[1] for recipe in recipes)
+    # Recipes have different widths K: pad them to the widest, in the narrowest index type.
     narrow = torch.int16 if len(sharers) <= torch.iinfo(torch.int16).max else torch.int32
-    pick = torch.full((len(recipes), sites, widest), -1, dtype=narrow)
-    weight = torch.zeros(len(recipes), sites, widest, dtype=torch.float16)
+    pick_UMK = torch.full((len(recipes), sites, widest), -1, dtype=narrow)
+    weight_UMK = torch.zeros(len(recipes), sites, widest, dtype=torch.float16)
     for row, recipe in enumerate(recipes):
+        # The recipe's own indices become indices into the shard's list; -1 selects the last entry.
         places = torch.tensor([*(place[sharer] for sharer in recipe.sharers), -1])
-        pick[row, :, : recipe.pick.shape[1]] = places[recipe.pick]  # -1 is the last one
-        weight[row, :, : recipe.pick.shape[1]] = recipe.weight
+        pick_UMK[row, :, : recipe.pick.shape[1]] = places[recipe.pick]
+        weight_UMK[row, :, : recipe.pick.shape[1]] = recipe.weight
     target = get_tensors_path(folder, number)
-    write_atomic(target, save({"pick": pick, "weight": weight}, metadata={"format": "pt"}))
+    write_atomic(target, save({"pick": pick_UMK, "weight": weight_UMK}, metadata={"format": "pt"}))
     records = tuple(replace(record, row=row) for row, (record, _) in enumerate(entries))
     shard = RecipeShard(number, sha256_file(target), records, sharers, aggregate)
     content = {
@@ -81,12 +89,13 @@ def write_recipes(
         "aggregate": aggregate,
         "records": [asdict(record) for record in records],
     }
+    # Commit: the tensors count only once the records name them.
     write_json(get_records_path(folder, number), content)
     return shard
 
 
 def read_recipes(path: Path) -> RecipeShard:
-    """Read a shard's records; raises IntegrityError where they are no records."""
+    """Reads a shard's records. Raises IntegrityError if the file holds none."""
     content = read_json(path)
     try:
         records = tuple(RecipeRecord(**record) for record in content["records"])
@@ -97,11 +106,11 @@ def read_recipes(path: Path) -> RecipeShard:
             int(path.stem), str(content["sha256"]), records, sharers, content["aggregate"]
         )
     except (KeyError, TypeError) as error:
-        raise IntegrityError(f"{path}: not the records of recipes ({error})") from error
+        raise IntegrityError(f"{path}: not a file of recipe records ({error})") from error
 
 
 def read_max_pieces(path: Path) -> int:
-    """Room for so many pieces a module in a shard; raises IntegrityError."""
+    """Returns the number of pieces per module that a shard has room for. Raises IntegrityError."""
     try:
         with safe_open(path, framework="pt") as file:
             return int(file.get_slice("pick").get_shape()[2])
@@ -110,22 +119,24 @@ def read_max_pieces(path: Path) -> int:
 
 
 def read_recipe(path: Path, shard: RecipeShard, record: RecipeRecord) -> Recipe:
-    """One person's recipe out of a shard; raises IntegrityError."""
+    """Reads one person's recipe from a shard. Raises IntegrityError."""
     try:
         with safe_open(path, framework="pt") as file:
             row = slice(record.row, record.row + 1)
-            pick = file.get_slice("pick")[row][0].long()
-            weight = file.get_slice("weight")[row][0].float()
+            pick_MK = file.get_slice("pick")[row][0].long()
+            weight_MK = file.get_slice("weight")[row][0].float()
     except (SafetensorError, OSError, IndexError) as error:
         raise IntegrityError(f"{path}: not a readable file of recipes ({error})") from error
-    wide = max([1, *((pick >= 0).any(dim=0).nonzero().flatten() + 1).tolist()])
-    used = sorted(set(pick.flatten().tolist()) - {-1})
+    # Undo the shard's padding, and turn indices into the shard's list of sharers into indices
+    # into the recipe's own list. ``number`` has an extra last entry, so that -1 stays -1.
+    wide = max([1, *((pick_MK >= 0).any(dim=0).nonzero().flatten() + 1).tolist()])
+    used = sorted(set(pick_MK.flatten().tolist()) - {-1})
     number = torch.full((len(shard.sharers) + 1,), -1)
     number[torch.tensor(used, dtype=torch.long)] = torch.arange(len(used))
     return Recipe(
         person=record.person,
         sharers=tuple(shard.sharers[n] for n in used),
-        pick=number[pick[:, :wide]],
-        weight=weight[:, :wide].clone(),
+        pick=number[pick_MK[:, :wide]],
+        weight=weight_MK[:, :wide].clone(),
         aggregate=shard.aggregate,
     )

@@ -1,6 +1,6 @@
-"""A folder opened as a source of adapters: recipes with their pool, or a store of adapters.
+"""Opens a folder as a source of adapters: recipes with their pool, or a store of adapters.
 
-Where a pool is at hand, nothing that is made of the pieces of somebody who left is given out.
+If the pool is available, adapters made of the pieces of a withdrawn sharer are refused.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from idiolect.pieces.recipes.shard import RecipeRecord
 from idiolect.pieces.recipes.store import RecipeStore
 
 _PROMPT_SETTINGS = ("prompt", "dtype", "device")
-"""The settings of recipes that say how items were shown; those of a store have the same names."""
+"""Settings of recipes that determine how items are rendered; a store of adapters uses the same
+names."""
 
 
 class MixtureSource:
-    """Recipes and the pool that they are for, as a source of adapters."""
+    """Recipes and their pool, as a source of adapters."""
 
     def __init__(self, recipes: RecipeStore, pool: Pool) -> None:
         recipes.require_pool(pool)
@@ -36,33 +37,36 @@ class MixtureSource:
 
     @property
     def people(self) -> tuple[str, ...]:
-        """Everyone who has a recipe, or nothing to make one of, sorted."""
+        """All people with a record, including those without pieces, sorted."""
         return self.recipes.people
 
     def get_record(self, person: str) -> RecipeRecord | None:
-        """What is known of a person's recipe, ``None`` for a stranger."""
+        """Returns the record of a person's recipe, or None for an unknown person."""
         return self.recipes.get_record(person)
 
     def get_adapter(self, person: str) -> Adapter | None:
-        """The adapter of a person's recipe; raises as ``materialise``."""
+        """Builds the adapter of a person's recipe, or returns None if there is none; raises as
+        ``build_adapter``."""
         recipe = self.recipes.load_recipe(person)
         return build_adapter(recipe, self.pool) if recipe and recipe.sharers else None
 
     def provenance(self, person: str) -> Mapping[str, Any]:
-        """Whose pieces a person's adapter is made of, and of which pool."""
+        """Returns the pool and the sharers whose pieces make up a person's adapter."""
         recipe = self.recipes.load_recipe(person)
         return {"pool": self.pool.id, "sharers": list(recipe.sharers)} if recipe else {}
 
 
 class CheckedAdapterStore(AdapterStore):
-    """A store of adapters whose training started from pieces of a pool that is at hand."""
+    """A store of adapters whose training started from pieces, with their pool available for
+    checks."""
 
     def __init__(self, folder: Path, pool: Pool) -> None:
         super().__init__(folder, AdapterStore.read_header(folder))
         self._pool = pool
 
     def get_adapter(self, person: str) -> Adapter | None:
-        """A person's adapter; raises MismatchError where a sharer of its pieces has withdrawn."""
+        """Returns a person's adapter. Raises MismatchError if a sharer of its pieces has
+        withdrawn."""
         record = self.get_record(person)
         if record is not None:
             require_present(
@@ -74,22 +78,25 @@ class CheckedAdapterStore(AdapterStore):
         return super().get_adapter(person)
 
 
-def require_present(pool: Pool, sharers: Sequence[str], what: str, making: str) -> None:
-    """Raise MismatchError where somebody whose pieces ``what`` is made of is not in the pool."""
-    there = set(pool.sharers)
-    gone = [sharer for sharer in sharers if sharer not in there]
+def require_present(pool: Pool, sharers: Sequence[str], what: str, command: str) -> None:
+    """Raises MismatchError if a sharer of the pieces in ``what`` is no longer in the pool.
+
+    ``command`` names the command that makes ``what``.
+    """
+    present = set(pool.sharers)
+    gone = [sharer for sharer in sharers if sharer not in present]
     if gone:
         raise MismatchError(
             f"{what} is made of pieces of sharer {gone[0]}, who is not in the pool {pool.folder} "
-            f"any more; make it anew: idiolect {making}"
+            f"any more; make it again: idiolect {command}"
         )
 
 
 def open_source(folder: Path, pool: Path | None = None) -> AdapterSource:
-    """Open recipes or a store of adapters, whichever is there.
+    """Opens the recipes or the store of adapters in a folder.
 
-    ``pool``: where their pool lies now, if that has moved. Raises MissingError where there is
-    neither, IntegrityError for foreign or changed files, MismatchError for another pool.
+    ``pool``: the current folder of the pool, if it has moved. Raises MissingError if the folder
+    holds neither, IntegrityError for foreign or changed files, MismatchError for another pool.
     """
     if (folder / RecipeStore.HEADER_FILE).is_file():
         return open_recipes(folder, pool)
@@ -97,29 +104,31 @@ def open_source(folder: Path, pool: Path | None = None) -> AdapterSource:
 
 
 def open_recipes(folder: Path, pool: Path | None = None) -> MixtureSource:
-    """Open recipes with their pool; raises as ``open_source``."""
+    """Opens recipes with their pool; raises as ``open_source``."""
     recipes = RecipeStore.open(folder)
     at = pool or folder / recipes.pool_source
     if pool is None and not (at / Pool.HEADER_FILE).is_file():
         raise MissingError(
-            f"{folder}: the pool that its recipes are for is not in {at.resolve()} any more; say "
-            "where it lies now: --pool FOLDER"
+            f"{folder}: the pool of its recipes is not in {at.resolve()} any more; pass "
+            "its current folder: --pool FOLDER"
         )
     return MixtureSource(recipes, Pool.open(at))
 
 
 def open_store(folder: Path, pool: Path | None = None) -> AdapterStore:
-    """Open a store of adapters; raises as ``open_source``."""
+    """Opens a store of adapters; raises as ``open_source``."""
     store = AdapterStore.open(folder)
     named = store.settings.get("pool")
     if not named:
         if pool is not None:
-            raise UsageError(f"{folder}: its adapters are not made of pieces; leave the pool out")
+            raise UsageError(f"{folder}: its adapters are not made of pieces; leave out the pool")
         return store
     at = pool or folder / named["source"]
+    # Without the pool the adapters still work; only the check for withdrawn sharers is lost.
     if not (at / Pool.HEADER_FILE).is_file() and pool is None:
         return store
     opened = Pool.open(at)
+    # A different pool in that place is an error only if the caller named it.
     if opened.id == named["id"]:
         return CheckedAdapterStore(folder, opened)
     if pool is None:

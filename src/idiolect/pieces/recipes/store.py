@@ -1,8 +1,8 @@
-"""Everyone's recipes in one folder: shards, and the pool and base that they are for.
+"""A store of recipes in one folder: shards, and the pool and base that the recipes are for.
 
-``recipes.json`` names the pool; people stand in ``shards/``, and a later shard's word on a person
-replaces an earlier one's. Some 2 KB a person; an adapter is made of it where it is wanted. Knows
-nothing of assembling.
+``recipes.json`` names the pool. The recipes are in ``shards/``; a later shard's record of a person
+replaces an earlier one. A recipe takes about 2 KB per person; adapters are built from it on demand.
+This module knows nothing of assembling.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from idiolect.storage.files import write_json
 
 
 class RecipeStore(PersonStore[RecipeRecord]):
-    """An open store of recipes; reading needs no lock, writing happens inside ``writing``."""
+    """An open store of recipes. Reading needs no lock; write inside ``lock_for_writing``."""
 
     HEADER_FILE = "recipes.json"
     DISPLAY_NAME = "store of recipes"
@@ -42,17 +42,18 @@ class RecipeStore(PersonStore[RecipeRecord]):
             self.pool_id = str(head["pool"])
             """The pool's id."""
             self.pool_source = str(head["pool_source"])
-            """The way to its folder from this one: it holds where both are moved together."""
+            """The pool's folder relative to this one; stays valid if both move together."""
             self.sites: tuple[str, ...] = tuple(map(str, head["sites"]))
         except (KeyError, TypeError) as error:
             raise self.make_header_error(error) from error
 
     @staticmethod
     def create(folder: Path, pool: Pool, *, settings: object) -> RecipeStore:
-        """Make a store for a pool's recipes, or open the one there if it is for the same pool.
+        """Creates a store for a pool's recipes, or opens the existing one if it is for the same
+        pool.
 
-        Other settings than the ones there are written by ``writing``, not before. Raises
-        MismatchError for a store of another pool, UsageError where other files are.
+        Changed settings are written by ``lock_for_writing``, not before. Raises MismatchError for a
+        store of another pool, UsageError if the folder holds other files.
         """
         head = {
             "format": RecipeStore.FORMAT_VERSION,
@@ -67,6 +68,7 @@ class RecipeStore(PersonStore[RecipeRecord]):
             **config_to_header(pool.lora),
             "settings": settings,
         }
+        # An existing store keeps its header file until the caller holds the lock.
         store = RecipeStore.require_room(folder, pool)
         if store is not None:
             store.settings, store._pending_header = head["settings"], head
@@ -76,7 +78,8 @@ class RecipeStore(PersonStore[RecipeRecord]):
 
     @staticmethod
     def require_room(folder: Path, pool: Pool) -> RecipeStore | None:
-        """The store in a folder, if there is one; raises as ``create`` where none can be made."""
+        """Returns the store in a folder, or None if a new one can be created; raises as
+        ``create``."""
         if (folder / RecipeStore.HEADER_FILE).exists():
             store = RecipeStore.open(folder)
             store.require_pool(pool)
@@ -86,19 +89,22 @@ class RecipeStore(PersonStore[RecipeRecord]):
 
     @staticmethod
     def open(folder: Path) -> RecipeStore:
-        """Open a store; raises MissingError, or IntegrityError for foreign or changed files."""
+        """Opens a store. Raises MissingError if there is none, IntegrityError for unknown or
+        changed files."""
         return RecipeStore(folder, RecipeStore.read_header(folder))
 
     def require_pool(self, pool: Pool) -> None:
-        """Raise MismatchError where the recipes are for another pool."""
+        """Raises MismatchError if the recipes are for another pool."""
         if (self.pool_id, self.sites) != (pool.id, pool.sites):
             raise MismatchError(
                 f"{self.folder}: its recipes are for the pool that was in {self.pool_source} "
-                f"({self.pool_id}), {pool.folder} is {pool.id}; name that pool or another folder"
+                f"({self.pool_id}), but {pool.folder} is pool {pool.id}; name that pool or "
+                "another folder"
             )
 
     def load_recipe(self, person: str) -> Recipe | None:
-        """A person's recipe, ``None`` for a stranger; raises IntegrityError for a changed file."""
+        """Returns a person's recipe, or None for an unknown person. Raises IntegrityError for a
+        changed file."""
         found = self._locate(person)
         if found is None:
             return None
@@ -108,31 +114,33 @@ class RecipeStore(PersonStore[RecipeRecord]):
 
     @property
     def aggregates(self) -> frozenset[Aggregate]:
-        """In which ways the pieces of its recipes are put together."""
+        """The ways in which pieces are aggregated in these recipes."""
         return frozenset(
             cast("RecipeShard", shard).aggregate for shard in self._shards.shards.values()
         )
 
     @property
     def max_pieces(self) -> int:
-        """The most pieces a module that anybody's recipe has room for."""
+        """The maximum number of pieces per module over all recipes."""
         numbers = self._shards.shards
         return max(
             (read_max_pieces(get_tensors_path(self._shards.folder, n)) for n in numbers), default=1
         )
 
     def mentions_any(self, sharers: Collection[str]) -> bool:
-        """Whether any shard names one of the sharers, though a later one may have replaced that."""
+        """Returns whether any shard names one of the sharers, including records that were
+        replaced."""
         shards = (cast("RecipeShard", shard) for shard in self._shards.shards.values())
         return any(set(sharers) & set(shard.sharers) for shard in shards)
 
     def people_using(self, sharers: Collection[str]) -> tuple[str, ...]:
-        """Whose recipes use a piece of any of these sharers, sorted."""
+        """Returns the people whose recipes use a piece of any of these sharers, sorted."""
         found = ((person, self.load_recipe(person)) for person in self.people)
         return tuple(p for p, recipe in found if recipe and set(sharers) & set(recipe.sharers))
 
     def add_recipes(self, entries: Sequence[tuple[RecipeRecord, Recipe]]) -> None:
-        """Append people: after it returns they are in the store for good."""
+        """Appends people's recipes. After this returns they are durably in the store."""
+        # A shard holds recipes of one aggregate only.
         for aggregate in sorted({recipe.aggregate for _, recipe in entries}):
             alike = [entry for entry in entries if entry[1].aggregate == aggregate]
             self._shards.register(
@@ -140,8 +148,11 @@ class RecipeStore(PersonStore[RecipeRecord]):
             )
 
     def compact(self, without: Collection[str] = ()) -> None:
-        """Drop what a later shard replaced, and the recipes of people who are not to stay."""
+        """Rewrites shards without replaced records and without the recipes of the people in
+        ``without``."""
         for number, live in self._shards.stale_shards(without):
+            # Write the live recipes into a new shard before the old one goes: a kill loses
+            # nothing.
             kept = [(record, self.load_recipe(record.person)) for record in live]
             self.add_recipes([(record, recipe) for record, recipe in kept if recipe is not None])
             self._shards.remove_shard(number)

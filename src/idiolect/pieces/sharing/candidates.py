@@ -1,8 +1,9 @@
-"""Who can share: people of a store who agreed, whose adapter and whose history are both at hand.
+"""Candidates for sharing: people of a store with consent, an adapter, and the history it was
+trained on.
 
-An adapter may only be cut up where it is known which items it was trained on: they train its gates,
-and whether it gives them away is measured on them. Knows the store, the ledger of consents and the
-dataset; chooses nobody, and writes nothing.
+An adapter can be shared only if its training items are known: they train its gates, and the audit
+measures leakage on them. This module reads the store, the consent ledger and the dataset; it
+selects no sharers and writes nothing.
 """
 
 from __future__ import annotations
@@ -32,26 +33,27 @@ from idiolect.tasks.registry import get_task
 from idiolect.training.runs.plan import PersonalConfig
 
 MAX_AUDIT_ITEMS = 200
-"""Items on each side of an audit at most, drawn by the seed: with 200 against 20 an AUC is known
-to 0.1, and more of those trained on would tell no more."""
+"""Maximum items on each side of an audit, a seeded draw. 200 against 20 items determine an AUC to
+0.1; more training items add no precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """Somebody who may be asked for pieces, with what those are made of."""
+    """A person whose pieces may be shared, with the data that making them needs."""
 
     person: str
     adapter: LoraAdapter
     steps: int
-    """Of the adapter's training."""
+    """Steps of the adapter's training."""
     examples: tuple[Example, ...]
     """The usable items that the adapter was trained on, in time order."""
     subject: AuditSubject
-    """For the audit: some of them, and some of the same person that were not trained on."""
+    """For the audit: a sample of the training items, and items of the same person outside
+    training."""
 
 
 class Candidates:
-    """The people of one store, asked with their histories in one dataset.
+    """The people of one store, with their histories in one dataset.
 
     ``config``: the settings that their adapters were trained with.
     """
@@ -74,9 +76,9 @@ class Candidates:
         self.ledger = open_ledger(store)
 
     def require_eligible(self, people: Sequence[str]) -> tuple[str, ...]:
-        """These people, if each of them can share.
+        """Returns these people without duplicates, if each of them can share.
 
-        Raises MissingError for who is a stranger, has not agreed, or has nothing to share.
+        Raises MissingError for a person who is unknown, has not consented, or has nothing to share.
         """
         names = tuple(dict.fromkeys(people))
         for person in names:
@@ -92,63 +94,72 @@ class Candidates:
         return names
 
     def iter_eligible(self, listener: Listener = null_listener) -> Iterator[History]:
-        """The histories of all who agreed and can share, by name; the listener hears how many
-        cannot, and why. Raises MissingError where nobody is left."""
-        agreed = [c.person for c in list_consents(self.ledger) if c.scope == "pieces" and c.valid]
-        if not agreed:
+        """Yields the histories of all people who consented and can share, sorted by person.
+
+        Reports to the listener how many cannot share, and why. Raises MissingError if no person
+        can.
+        """
+        consenting = [
+            c.person for c in list_consents(self.ledger) if c.scope == "pieces" and c.valid
+        ]
+        if not consenting:
             raise MissingError(
-                f"{self.store.folder}: nobody agreed that pieces of their adapter are shared; "
-                "where they do, run: idiolect consent "
+                f"{self.store.folder}: no person has consented to sharing pieces of their adapter; "
+                "to record consent, run: idiolect consent "
                 f"{shlex.quote(str(self.store.folder))} --scope pieces --person ID"
             )
         reasons: Counter[str] = Counter()
-        for person in agreed:
+        for person in consenting:
             if reason := self.explain_ineligible(person):
                 reasons[reason] += 1
             else:
                 yield self.read_history(person)
-        told = "; ".join(f"{count}: {reason}" for reason, count in reasons.most_common())
-        if reasons.total() == len(agreed):
+        # Report reasons and counts, not names.
+        summary = "; ".join(f"{count}: {reason}" for reason, count in reasons.most_common())
+        if reasons.total() == len(consenting):
             raise MissingError(
-                f"{self.store.folder}: none of {len(agreed)} who agreed can share ({told})"
+                f"{self.store.folder}: none of the {len(consenting)} people who consented can "
+                f"share ({summary})"
             )
-        if told:
-            listener(Message(text=f"agreed, and cannot share: {told}"))
+        if summary:
+            listener(Message(text=f"consented, but cannot share: {summary}"))
 
     def explain_ineligible(self, person: str) -> str:
-        """Why somebody has nothing that can be shared; empty where they can."""
+        """Returns why a person has nothing to share; empty if they can share."""
         record = self.store.get_record(person)
         if record is None or record.row is None:
             return f"served by the base ({record.served})" if record else "not in the store"
         if record.sharers:
-            return "an adapter made of others' pieces, which are not theirs to share"
+            return "the adapter is made of other people's pieces, which this person cannot share"
         if record.items == 0:
-            return "an imported adapter, of which nothing says what it was trained on"
+            return "the adapter was imported, so its training items are unknown"
         if person not in self.dataset:
             return f"no history in {self.dataset.folder}"
+        # The training items must be a prefix of the history, as recorded by their fingerprint.
         seen = self.read_history(person).items[: record.items]
         if History(person, seen).compute_fingerprint() != record.history:
             return (
-                f"the history in {self.dataset.folder} is not what the adapter was trained on; "
-                "train it again (idiolect personalize)"
+                f"the history in {self.dataset.folder} differs from what the adapter was trained "
+                "on; train it again (idiolect personalize)"
             )
         return ""
 
     def read_history(self, person: str) -> History:
-        """What the store's settings look at of a person's history."""
+        """Returns the part of a person's history that the store's settings use."""
         history = self.dataset.read_history(person)
         return history.take_last(self.config.last_items) if self.config.last_items else history
 
     def load_candidate(self, person: str) -> Candidate:
-        """Somebody without hindrance, with their adapter and items.
+        """Loads the adapter and items of an eligible person.
 
-        Held out are the items after those that were trained on, and queries whose answer is known;
-        where histories hold no answers these are another kind of text, and left out.
+        Held out are the items after the training items, and queries with a known answer. If
+        histories hold no answers, queries are a different kind of text and are left out.
         """
         record, adapter = self.store.get_record(person), self.store.get_adapter(person)
         assert record is not None and adapter is not None
         history = self.read_history(person)
-        asked = PersonContext(
+        # Build the examples exactly as training did.
+        context = PersonContext(
             history,
             self.task,
             self.prompter,
@@ -157,10 +168,11 @@ class Candidates:
             encoder=self.encoder,
             seed=self.config.train.seed,
         )
-        items = [asked.build_item_example(n) for n in range(len(history.items))]
+        items = [context.build_item_example(n) for n in range(len(history.items))]
         queries = (
-            [asked.build_query_example(q) for q in history.queries] if self.task.labelled else []
+            [context.build_query_example(q) for q in history.queries] if self.task.labelled else []
         )
+        # Training items come first in the history; everything later is held out.
         inside = tuple(e for e in items[: record.items] if e is not None)
         outside = tuple(e for e in (*items[record.items :], *queries) if e is not None)
         return Candidate(
@@ -178,7 +190,7 @@ class Candidates:
     def _sample_examples(
         self, person: str, side: str, examples: tuple[Example, ...]
     ) -> tuple[Example, ...]:
-        """At most ``AUDITED`` of the examples, in their order."""
+        """Returns at most ``MAX_AUDIT_ITEMS`` of the examples, in their order."""
         if len(examples) <= MAX_AUDIT_ITEMS:
             return examples
         draw = random.Random(derive_seed(self.seed, person, "audit", side))

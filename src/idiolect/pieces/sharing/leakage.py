@@ -1,9 +1,9 @@
-"""What shared pieces give away: three artifacts of each sharer, audited before anything is shared.
+"""Leakage audit before sharing: membership inference against three artifacts of each sharer.
 
-``adapter`` is the whole adapter, which stays in its store and is measured to compare; ``pieces`` is
-what of it would lie in the pool; ``assembled`` is the adapter that a newcomer just like the sharer
-would get. The last two decide. Figures go into the pool as plain numbers, and into a report beside
-the store's ledger under the pool's pseudonyms.
+``adapter`` is the whole adapter, which stays in its store and is measured for comparison.
+``pieces`` is the part of it that would be in the pool. ``assembled`` is the adapter that a target
+user just like the sharer would get. The last two decide. The pool's record keeps the figures as
+plain numbers; a report in the sharers' own store lists them under the pool's pseudonyms.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from idiolect.pieces.sharing.candidates import Candidate
 from idiolect.storage.files import write_json
 
 SHARED_ARTIFACTS = ("pieces", "assembled")
-"""The artifacts that others get."""
+"""The artifacts that other people get."""
 ARTIFACTS = ("adapter", *SHARED_ARTIFACTS)
 TARGET_USER_ITEMS = 16
-"""Items that the newcomer of the audit brings: pieces are chosen by means over items, which move
-little after so many."""
+"""Items of the audit's target user. Pieces are chosen by means over items, which change little with
+more."""
 
 Findings = dict[str, dict[str, MembershipResult]]
-"""By artifact, then by person."""
+"""Audit results by artifact, then by person."""
 
 
 def audit_pieces(
@@ -46,9 +46,10 @@ def audit_pieces(
     *,
     forward_tokens: int,
 ) -> Findings:
-    """What everyone's whole adapter gives away, and what the pieces of their shared ``sites``."""
+    """Audits each person's whole adapter, and their pieces at the shared ``sites``."""
     whole = {c.person: c.adapter for c in candidates}
     parts = {person: keep_sites(adapter, sites[person]) for person, adapter in whole.items()}
+    # If all sites are shared, the pieces are the whole adapter: reuse its result.
     fewer = {p: part for p, part in parts.items() if len(sites[p]) < len(part.pairs)}
     found = audit_membership(
         base,
@@ -69,18 +70,22 @@ def audit_assembled(
     *,
     forward_tokens: int,
 ) -> Findings:
-    """What an adapter assembled from the pool and these entries (by person) gives away of each.
+    """Audits adapters assembled from the pool and these entries (by person), for leakage of each
+    person.
 
-    Everyone who asks a pool gets another adapter. The newcomer that is tried here brings the latest
-    items of the sharer themselves: nobody's history fits somebody's gates better, so hardly any
-    newcomer gets more of the sharer's pieces, and no other person's data is needed. It errs on the
-    safe side, since choosing by items that were trained on can only help to recognise them. The
-    rest of the adapter comes from the other sharers, as it will; a pool of one gives the pieces.
+    Every target user gets a different adapter. The target user simulated here brings the sharer's
+    own latest items: no other history fits the sharer's gates better, so hardly any real target
+    user gets more of the sharer's pieces, and no other person's data is needed. This errs on the
+    safe side, because choosing pieces by training items can only help to recognize them. The rest
+    of the adapter comes from the other sharers, as in practice; in a pool of one, the sharer's
+    pieces are the adapter.
     """
+    # The pool as it would be with these entries; nothing is written.
     prospect = PoolPreview(pool, list(entries.values()))
-    newcomers = {c.person: c.examples[-TARGET_USER_ITEMS:] for c in candidates}
+    target_users = {c.person: c.examples[-TARGET_USER_ITEMS:] for c in candidates}
+    # A small pool may have fewer sharers than the default ``top_k``.
     top_k = min(AssembleConfig().top_k, len(prospect.sharers))
-    recipes = assemble_recipes(base, prospect, newcomers, AssembleConfig(top_k=top_k))
+    recipes = assemble_recipes(base, prospect, target_users, AssembleConfig(top_k=top_k))
     return audit_membership(
         base,
         [c.subject for c in candidates],
@@ -91,7 +96,7 @@ def audit_assembled(
 
 
 def keep_sites(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
-    """The adapter with nothing but zeros at all other sites."""
+    """Returns the adapter with zeros at all other sites."""
     pairs = {
         path: pair if path in set(paths) else (torch.zeros_like(pair[0]), torch.zeros_like(pair[1]))
         for path, pair in adapter.pairs.items()
@@ -100,7 +105,10 @@ def keep_sites(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
 
 
 def is_refused(findings: Mapping[str, Mapping[str, MembershipResult]], person: str) -> bool:
-    """Whether what others would get of a person gives too much away, as far as it was measured."""
+    """Returns whether the artifacts that other people get leak too much about a person.
+
+    Artifacts that were not measured do not count.
+    """
     found = (findings.get(name, {}).get(person) for name in SHARED_ARTIFACTS)
     return any(membership is not None and membership.refused for membership in found)
 
@@ -108,10 +116,10 @@ def is_refused(findings: Mapping[str, Mapping[str, MembershipResult]], person: s
 def findings_to_record(
     findings: Mapping[str, Mapping[str, MembershipResult]], person: str
 ) -> dict[str, float]:
-    """What was found of a person, as numbers for a pool's record.
+    """Returns the findings about a person as numbers for a pool's record.
 
-    ``PIECES_auc`` is two-sided, with its interval and p; an artifact without them was not
-    measurable, one without ``PIECES_leaks`` was not tried.
+    ``ARTIFACT_auc`` is two-sided, with its interval and p. It is missing if the artifact could not
+    be measured; ``ARTIFACT_leaks`` is missing if it was not audited.
     """
     out: dict[str, float] = {}
     for name in ARTIFACTS:
@@ -120,6 +128,7 @@ def findings_to_record(
             continue
         out |= {"held_in": found.held_in, "held_out": found.held_out}
         out[f"{name}_leaks"] = int(found.verdict == "leaks")
+        # Without enough items there is a verdict, but no figures.
         if found.calibrated is not None:
             low, high = found.calibrated.two_sided_interval
             values = {"auc": found.calibrated.two_sided, "low": low, "high": high}
@@ -129,7 +138,8 @@ def findings_to_record(
 
 
 def describe_leakage(about: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """The same figures by artifact, with a verdict in words; those that were tried."""
+    """Returns the figures of a record by artifact, with a verdict; only artifacts that were
+    audited."""
     out: dict[str, dict[str, Any]] = {}
     for name in ARTIFACTS:
         if f"{name}_leaks" not in about:
@@ -145,7 +155,7 @@ def describe_leakage(about: Mapping[str, float]) -> dict[str, dict[str, Any]]:
 def write_report(
     path: Path, pool: Pool, config: LeakageConfig, people: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write the report of one pool; ``people`` carry no names."""
+    """Writes the report of one pool; ``people`` contains pseudonyms only."""
     content = {
         "format": 1,
         "pool": pool.id,

@@ -1,7 +1,8 @@
-"""What a store's ledger says of one pool: who is in it, as whom; who was refused, who withdrew.
+"""What a store's ledger says about one pool: who is in it, under which pseudonym, who was refused,
+and who withdrew.
 
-The way from a person to their pseudonym in a pool is here alone. Knows the ledger and the pool;
-knows nothing of adapters or audits.
+Only the ledger links a person to their pseudonym in a pool. This module knows nothing of adapters
+or audits.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ CONSENT_SCOPE = "pieces"
 
 
 class PoolLedger:
-    """One store's people in one pool."""
+    """The people of one store in one pool."""
 
     def __init__(self, ledger: Ledger, pool: Pool) -> None:
         self.ledger, self.pool = ledger, pool
 
     def find_last_events(self) -> dict[str, LedgerEntry]:
-        """Everyone's last event about this pool, by person."""
+        """Returns each person's last event about this pool."""
         return {
             person: ours[-1]
             for person, entries in self.ledger.read_by_person().items()
@@ -32,15 +33,15 @@ class PoolLedger:
         }
 
     def find_present(self) -> dict[str, str]:
-        """The pseudonyms of those who are in the pool, by person."""
-        there = set(self.pool.sharers)
+        """Returns the pseudonyms of the people who are in the pool, by person."""
+        present = set(self.pool.sharers)
         found = {
             p: _get_pseudonym(e) for p, e in self.find_last_events().items() if e.event == SHARED
         }
-        return {person: name for person, name in found.items() if name in there}
+        return {person: name for person, name in found.items() if name in present}
 
     def list_all_pseudonyms(self) -> dict[str, tuple[str, ...]]:
-        """Each pseudonym under which somebody was ever let into the pool, by person."""
+        """Returns every pseudonym under which a person was ever added to the pool, by person."""
         return {
             person: tuple(dict.fromkeys(names))
             for person, entries in self.ledger.read_by_person().items()
@@ -54,25 +55,26 @@ class PoolLedger:
         }
 
     def assign_pseudonyms(self, people: Sequence[str]) -> dict[str, str]:
-        """A pseudonym for everybody who is not in the pool.
+        """Returns a pseudonym for each of these people, who are not in the pool.
 
-        Who was refused keeps theirs; who withdrew gets another, since what was made of the former
-        pieces names them by it.
+        A person who was refused keeps their pseudonym. A person who withdrew gets a new one,
+        because artifacts made of their former pieces name the old one.
         """
         last = self.find_last_events()
         refused = {p: _get_pseudonym(e) for p, e in last.items() if e.event == REFUSED}
         return {person: refused.get(person) or make_pseudonym() for person in people}
 
     def get_draw_secrets(self, people: Collection[str]) -> dict[str, str]:
-        """What nobody outside the store can guess of a person, and stays: draws are seeded by it.
+        """Returns a stable per-person value that is unknown outside the store, as the seed of
+        draws.
 
-        Whoever knew the seed could try out names on a draw by name.
+        With a public seed and the person's name, others could test names against the shared sites.
         """
         found = self.ledger.read_by_person()
         return {person: found[person][0].who for person in people}
 
     def find_consent_dates(self, people: Collection[str]) -> dict[str, str]:
-        """Since when those of the people agree who do so now."""
+        """Returns the date of the current consent of those of the people who consent now."""
         return {
             consent.person: consent.since
             for consent in list_consents(self.ledger)
@@ -90,7 +92,7 @@ class PoolLedger:
         overridden: str,
         harm_overridden: str = "",
     ) -> None:
-        """Say that a person's pieces go into the pool; before they do."""
+        """Records that a person's pieces go into the pool. Call this before they do."""
         self.ledger.record_event(
             SHARED,
             [person],
@@ -107,22 +109,23 @@ class PoolLedger:
         )
 
     def record_refused(self, names: Mapping[str, str], why: str) -> None:
-        """Say that people (person to pseudonym) were not let in: what they give ``leaks``, or is
-        ``harmful``."""
+        """Records that people (person to pseudonym) were refused, because their pieces ``leaks`` or
+        are ``harmful``."""
         for person, name in names.items():
             details = {"scope": CONSENT_SCOPE, "pool": self.pool.id, "as": name, "why": why}
             self.ledger.record_event(REFUSED, [person], details)
 
     def record_withdrew(self, person: str, names: Collection[str]) -> None:
-        """Say, once of each pseudonym, that its pieces are out of the pool; and nothing is to be
-        shared of that person until they agree again."""
-        told = {
+        """Records, once per pseudonym, that its pieces are out of the pool, and revokes the
+        person's consent to sharing."""
+        recorded = {
             _get_pseudonym(e)
             for e in self.ledger.read_entries_of(person)
             if e.event == WITHDREW and e.details.get("pool") == self.pool.id
         }
+        # Revoke before recording: after a kill in between, the next call records the event.
         for name in names:
-            if name not in told:
+            if name not in recorded:
                 revoke_consent(self.ledger, [person], CONSENT_SCOPE)
                 details = {"scope": CONSENT_SCOPE, "pool": self.pool.id, "as": name}
                 self.ledger.record_event(WITHDREW, [person], details)

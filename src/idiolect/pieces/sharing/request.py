@@ -1,4 +1,4 @@
-"""One call of ``share`` as a value, shared by command, API and work; loads no torch."""
+"""One call of ``share`` as a value, shared by CLI, API and jobs; does not import torch."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ShareRequest:
-    """Whose adapters to cut into pieces, and into which pool the pieces go."""
+    """The people whose adapters become pieces, and the pool that the pieces go into."""
 
     store: Path
     """Folder of the adapters."""
     data: Path
-    """Folder of the dataset that they were trained on."""
+    """Folder of the dataset that the adapters were trained on."""
     pool: Path
-    """Folder of the pool; made if it is missing."""
+    """Folder of the pool; created if it is missing."""
     base: str | None = None
-    """Where the store's base lies now, if it has moved."""
+    """Current location of the store's base, if it has moved."""
     config: ShareConfig | None = None
-    """Who is chosen and how adapters are cut; its defaults if ``None``."""
+    """How sharers are chosen and adapters are split; the defaults if ``None``."""
     engine: EngineConfig | None = None
-    """How training is laid out: speed and rounding, never what is computed."""
+    """How the engine batches training; affects speed and rounding only."""
     people: Sequence[str] = ()
-    """Share these people's adapters; if empty, sharers are chosen among those who agreed."""
+    """Share these people's adapters; if empty, sharers are selected among the people who
+    consented."""
     profiles: Path | None = None
     """Folder of profiles, if the adapters were trained with profiles."""
     override_leakage: str | None = None
-    """The reason why a person is shared although the audit finds a leak; the ledger keeps it."""
+    """A reason to share a person although the audit finds leakage; recorded in the ledger."""
     override_harm: str | None = None
-    """The reason why a person is shared although their pieces answer harmful prompts more often
-    than the base; the ledger keeps it."""
+    """A reason to share a person although their pieces answer harmful prompts more often than the
+    base; recorded in the ledger."""
     wait: bool = True
-    """Wait if another process writes store or pool; otherwise raise BusyError."""
+    """Wait if another process writes the store or the pool; otherwise raise BusyError."""

@@ -1,6 +1,7 @@
-"""The whole way from a store of adapters into a pool: opens what is needed, says what was done.
+"""Runs ``share`` from a request: opens the store, dataset, base and pool, and summarizes the
+result.
 
-Knows folders and settings; the work itself is in ``sharing.py``.
+This module knows folders and settings; ``sharing.py`` does the work.
 """
 
 from __future__ import annotations
@@ -33,21 +34,21 @@ _MAX_REASON_CHARS = 300
 
 @dataclass(frozen=True, kw_only=True)
 class ShareSummary:
-    """What a run did."""
+    """The result of a run."""
 
     pool: Path
     sharers: int
-    """Everybody in the pool now."""
+    """Number of sharers now in the pool."""
     present: tuple[str, ...]
-    """Those who were chosen and in it before."""
+    """People who were selected and already in the pool."""
     findings: tuple[SharingOutcome, ...]
-    """Of everyone else who was chosen."""
+    """The outcome of each other selected person."""
     report: Path
-    """What was found, under the pool's pseudonyms."""
+    """The leakage report, under the pool's pseudonyms."""
     seconds: float
 
     def list_people(self, *outcomes: str) -> tuple[str, ...]:
-        """The people with one of these outcomes."""
+        """Returns the people with one of these outcomes."""
         return tuple(f.person for f in self.findings if f.outcome in outcomes)
 
 
@@ -57,56 +58,63 @@ def share_pieces(
     harm_check: HarmCheck = skip_harm_check,
     listener: Listener = null_listener,
 ) -> ShareSummary:
-    """See ``api.share``."""
+    """Implements ``api.share``."""
     started = time.monotonic()
     config, store = request.config or ShareConfig(), request.store
+    # Check what needs no model first.
     overrides = (("leakage", request.override_leakage), ("harm", request.override_harm))
     for what, reason in overrides:
         if reason is not None and not 0 < len(reason.strip()) <= _MAX_REASON_CHARS:
             raise UsageError(
-                f"override of {what}: give the reason, in at most {_MAX_REASON_CHARS} characters"
+                f"override of {what}: the reason must have 1 to {_MAX_REASON_CHARS} characters"
             )
     opened, dataset = AdapterStore.open(store), read_dataset(request.data)
     personal = from_plain(PersonalConfig, opened.settings, where=str(store))
     if personal.context.profile and request.profiles is None:
-        raise UsageError(f"{store}: its adapters were trained with profiles; name them, too")
+        raise UsageError(
+            f"{store}: its adapters were trained with profiles; pass the profiles, too"
+        )
+    # The encoder embeds histories for clustering, and items for dense retrieval.
     by_cluster = config.sharers.strategy == "cluster" and not request.people
     dense = personal.context.retrieval == "dense"
     encoder = MiniLM() if by_cluster or dense else None
     with hold_lock(store / "share", wait=request.wait, what="sharing from the store"):
-        loaded = load_matching_base(opened, request.base)
-        opened.check_compatible(base=loaded.identity, task=dataset.task)
+        # One run per store at a time: sharing reads and writes the store's ledger and checkpoint.
+        base = load_matching_base(opened, request.base)
+        opened.check_compatible(base=base.identity, task=dataset.task)
         folder = request.profiles
         profiles = load_profiles(folder, task=dataset.task) if folder else None
         candidates = Candidates(
             opened,
             dataset,
-            loaded,
+            base,
             personal,
             profiles=profiles,
             encoder=encoder,
             seed=config.sharers.seed,
         )
+        # Named people must all be eligible; otherwise select among the eligible ones.
         if request.people:
             chosen = candidates.require_eligible(request.people)
         else:
-            able = candidates.iter_eligible(listener)
+            eligible = candidates.iter_eligible(listener)
             found = select_sharers(
-                able, candidates.task, config.sharers, encoder=encoder, listener=listener
+                eligible, candidates.task, config.sharers, encoder=encoder, listener=listener
             )
             chosen = tuple(sharer.person for sharer in found)
-        made = Pool.create(
+        # Audit, train gates, and add the pieces to the pool.
+        pool = Pool.create(
             request.pool,
-            loaded,
+            base,
             source=request.base or opened.base_source,
             task=opened.task,
             lora=require_lora_config(opened.adapter_config),
             settings=to_plain(config),
         )
         sharing = SharingRun(
-            loaded,
+            base,
             candidates,
-            made,
+            pool,
             config,
             request.engine,
             reason=(request.override_leakage or "").strip(),
@@ -118,7 +126,7 @@ def share_pieces(
     new = {finding.person for finding in findings}
     return ShareSummary(
         pool=request.pool,
-        sharers=len(made.sharers),
+        sharers=len(pool.sharers),
         present=tuple(person for person in chosen if person not in new),
         findings=findings,
         report=sharing.report_path,

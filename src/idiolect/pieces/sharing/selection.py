@@ -1,9 +1,9 @@
-"""Whose adapters are cut into pieces: a few people who between them are like most others.
+"""Selects sharers: a few people who together represent most others.
 
 Per-Pcs (arXiv 2406.10471, section 3.1): each candidate is the mean of their items' embeddings,
-k-means puts like ones together, and of each cluster the most active person is taken. Two plainer
-ways stand beside it for comparison. Knows histories and an encoder; knows nothing of adapters or of
-consent: candidates are those who may be asked.
+k-means clusters the candidates, and the most active person of each cluster is selected. Two simpler
+strategies exist for comparison. This module knows histories and an encoder, not adapters or
+consent: the caller passes eligible candidates.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ from idiolect.tasks.task import Task
 Strategy = Literal["cluster", "most-active", "random"]
 
 _KMEANS_RESTARTS = 10
-"""Times that k-means begins anew; the best end is taken."""
+"""Number of k-means restarts; the best result is used."""
 _DECIMALS = 6
-"""Of a mean of unit vectors; what is below is rounding of fp32."""
+"""Decimals kept of a mean of unit vectors; the rest is fp32 rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharersConfig:
-    """Who is taken, and how many."""
+    """How sharers are selected, and how many."""
 
     strategy: Strategy = "cluster"
-    """``cluster``: the most active person of each of that many clusters; ``most-active``;
-    ``random``: a draw that only grows when more are asked for."""
+    """``cluster``: the most active person of each cluster, with as many clusters as sharers.
+    ``most-active``: the longest histories. ``random``: a draw that only grows if more sharers are
+    requested."""
     sharers: int = 50
-    """As in the paper."""
+    """Number of sharers; 50 as in the paper."""
     least_items: int = 10
-    """Nobody with a shorter history, as in the paper: their pieces would be made of little."""
+    """Minimum history length, as in the paper; shorter histories give poorly trained pieces."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -55,13 +56,13 @@ class SharersConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharer:
-    """Somebody who was chosen."""
+    """A selected person."""
 
     person: str
     items: int
     cluster: int | None
-    """The cluster whose most active person it is; ``None`` without clusters, and for who fills a
-    place for which there was none."""
+    """The cluster whose most active person this is; ``None`` without clusters, and for a person who
+    fills a place that no cluster took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class _Candidate:
     person: str
     items: int
     mean: NDArray[np.float64] | None
-    """[D] for clusters."""
+    """Mean embedding [D], for clustering."""
 
 
 def select_sharers(
@@ -80,23 +81,26 @@ def select_sharers(
     encoder: Encoder | None = None,
     listener: Listener = null_listener,
 ) -> tuple[Sharer, ...]:
-    """Choose sharers among the candidates; by person, whatever order they come in.
+    """Selects sharers among the candidates; the result is sorted by person, whatever the input
+    order.
 
-    Histories stream by: of each a name, a count and one vector stay. Ties go to the name that sorts
-    first. Where fewer have ``least_items`` than are asked for, all of those are taken and the
-    listener is told: the number is an upper bound on who gives something away, and a small group
-    need not know its own size. Where people are too alike for so many clusters, the places left
-    over go to the most active of the rest. Raises UsageError where nobody can be taken, and for
-    clusters without an encoder; IntegrityError for an encoder that gives no finite numbers.
+    Histories are streamed: a name, a count and one vector of each are kept. Ties go to the name
+    that sorts first. If fewer candidates than requested have ``least_items``, all of those are
+    selected and the listener gets a message: the number is an upper bound, and a small group need
+    not know its own size. If people are too similar for the number of clusters, the remaining
+    places go to the most active of the rest. Raises UsageError if no candidate is eligible, or for
+    clusters without an encoder; IntegrityError if the encoder returns values that are not finite.
     """
     config = config or SharersConfig()
     if config.strategy == "cluster" and encoder is None:
-        raise UsageError("sharers by cluster need an encoder; pass one, or use 'most-active'")
+        raise UsageError(
+            "sharers.strategy 'cluster' needs an encoder; pass one, or use 'most-active'"
+        )
     encoder = encoder if config.strategy == "cluster" else None
     able, short = _select_eligible(candidates, task, config.least_items, encoder)
     if not able:
         raise UsageError(
-            f"nobody can share: of {short} candidates none has {config.least_items} items "
+            f"no person can share: none of {short} candidates has {config.least_items} items "
             "(sharers.least_items)"
         )
     if len(able) < config.sharers:
@@ -111,7 +115,8 @@ def select_sharers(
     elif config.strategy == "most-active":
         chosen = _to_sharers(sorted(able, key=_activity_key)[: config.sharers])
     else:
-        # Everyone's place in the draw is their own, so fewer sharers are some of more of them.
+        # Each person's rank depends only on (seed, person), so a smaller draw is a subset of a
+        # larger one.
         drawn = sorted(able, key=lambda c: derive_seed(config.seed, c.person, "sharers"))
         chosen = _to_sharers(drawn[: config.sharers])
     return tuple(sorted(chosen, key=lambda sharer: sharer.person))
@@ -120,7 +125,7 @@ def select_sharers(
 def _select_eligible(
     candidates: Iterable[History], task: Task, least: int, encoder: Encoder | None
 ) -> tuple[list[_Candidate], int]:
-    """Who has enough items, by name, and how many have not."""
+    """Returns the candidates with enough items, sorted by name, and the number of the others."""
     able: dict[str, _Candidate] = {}
     short = 0
     for history in candidates:
@@ -134,20 +139,22 @@ def _select_eligible(
 
 
 def compute_mean_vector(history: History, task: Task, encoder: Encoder) -> NDArray[np.float64]:
-    """The mean [D] of the vectors of what of each item is searched."""
+    """Returns the mean [D] of the embeddings of the items' search texts."""
     vectors = np.asarray(encoder([task.index_text(item) for item in history.items]))
     assert vectors.ndim == 2 and len(vectors) == len(history.items), vectors.shape
+    # Accumulate in fp64, so that the order of items hardly matters.
     mean = vectors.mean(axis=0, dtype=np.float64)
     if not np.isfinite(mean).all():
         raise IntegrityError(
-            f"the encoder gave a vector that is not finite for an item of {history.person!r}; its "
-            "weights are damaged: fetch them again"
+            f"the encoder returned a vector that is not finite for an item of {history.person!r}; "
+            "its weights are damaged: download them again"
         )
     return mean
 
 
 def _choose_by_cluster(able: Sequence[_Candidate], config: SharersConfig) -> list[Sharer]:
     labels = _assign_clusters(able, config)
+    # The most active person of each cluster; then fill the remaining places by activity.
     best: dict[int, _Candidate] = {}
     for candidate, label in sorted(
         zip(able, labels, strict=True), key=lambda pair: _activity_key(pair[0])
@@ -163,14 +170,15 @@ def _choose_by_cluster(able: Sequence[_Candidate], config: SharersConfig) -> lis
 
 
 def _assign_clusters(able: Sequence[_Candidate], config: SharersConfig) -> list[int]:
-    """The cluster of each candidate, numbered by the first name in it."""
-    from sklearn.cluster import KMeans  # slow to load, and for this strategy only
+    """Returns the cluster of each candidate, numbered in the order of their first members."""
+    from sklearn.cluster import KMeans  # slow to import, and needed only here
 
-    # More clusters than different points would leave some empty, and k-means would complain; points
-    # that differ by rounding alone are the same.
+    # k-means warns if there are more clusters than distinct points. Points that differ only by
+    # rounding are not distinct.
     means = np.stack([c.mean for c in able if c.mean is not None]).round(_DECIMALS)
     count = min(config.sharers, len(np.unique(means, axis=0)))
     seed = derive_seed(config.seed, "sharers", "k-means") % 2**32
+    # The cast hides sklearn's incomplete type hints.
     k_means = cast("Any", KMeans)(n_clusters=count, n_init=_KMEANS_RESTARTS, random_state=seed).fit(
         means
     )
@@ -179,7 +187,7 @@ def _assign_clusters(able: Sequence[_Candidate], config: SharersConfig) -> list[
 
 
 def _activity_key(candidate: _Candidate) -> tuple[int, str]:
-    """Sorts the longest history first."""
+    """Sort key: longest history first, then by name."""
     return (-candidate.items, candidate.person)
 
 

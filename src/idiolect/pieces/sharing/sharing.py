@@ -1,8 +1,10 @@
-"""Sharing: chosen people are audited, their adapters cut into gated pieces, and taken into a pool.
+"""Shares selected people: audits them, splits their adapters into gated pieces, and adds these to a
+pool.
 
-Some people at a time: their adapters and gates are in memory, of everyone else a name. A second run
-goes on: who is in the pool is left alone, gates at work are checkpointed. The ledger is told of a
-share before the pool has it: a kill in between leaves an event too many, never a share without one.
+People are processed in groups, so that only one group's adapters and gates are in memory. A second
+run resumes: people in the pool are skipped, and gate training continues from its checkpoint. The
+ledger records a share before the pool holds it: a kill in between leaves an extra event, never an
+unrecorded share.
 """
 
 from __future__ import annotations
@@ -42,16 +44,16 @@ from idiolect.storage.files import read_json
 from idiolect.training.engine.config import EngineConfig
 
 _PEOPLE_PER_GROUP = 32
-"""People who are audited, gated and added together."""
+"""People who are audited, whose gates are trained, and who are added together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShareConfig:
-    """Who shares, how much of their adapter, and when it is refused."""
+    """How sharers are selected, how much of their adapter they share, and when they are refused."""
 
     sharers: SharersConfig = field(default_factory=SharersConfig)
     ratio: float = 1.0
-    """Which part of a sharer's pieces is given away."""
+    """Fraction of a sharer's pieces that is given away."""
     gates: GatesConfig = field(default_factory=GatesConfig)
     leakage: LeakageConfig = field(default_factory=LeakageConfig)
     harm: HarmConfig = field(default_factory=HarmConfig)
@@ -63,21 +65,21 @@ class ShareConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingOutcome:
-    """What was found of one person, and what became of them."""
+    """The findings about one person, and the outcome."""
 
     person: str
     sharer: str
     """The pseudonym in the pool and in the report."""
     outcome: str
-    """``shared``, ``overridden`` (shared although it gives too much away or is harmful, with a
-    reason), ``refused`` (it gives too much away), ``harmful`` (refused for that), or ``revoked``:
-    consent was taken back while this ran."""
+    """``shared``; ``overridden`` (shared with a reason, although it leaks or is harmful);
+    ``refused`` (it leaks); ``harmful`` (refused for that); or ``revoked`` (consent was revoked
+    during the run)."""
     about: Mapping[str, float]
-    """What the pool's record says; see ``leakage.figures``."""
+    """The numbers of the pool's record; see ``leakage.findings_to_record``."""
 
 
 class SharingRun:
-    """Takes chosen people of one store into one pool."""
+    """Adds selected people of one store to one pool."""
 
     def __init__(
         self,
@@ -94,29 +96,22 @@ class SharingRun:
         listener: Listener = null_listener,
     ) -> None:
         self.base, self.candidates, self.pool, self.config = base, candidates, pool, config
-        self.engine, self.leakage_override, self.listener = (
-            engine or EngineConfig(),
-            reason,
-            listener,
-        )
-        self.people_per_group, self.harm_check, self.harm_override = (
-            at_once,
-            harm_check,
-            harm_reason,
-        )
+        self.engine, self.listener = engine or EngineConfig(), listener
+        self.people_per_group, self.harm_check = at_once, harm_check
+        # Reasons to share in spite of a refusal; empty for none.
+        self.leakage_override, self.harm_override = reason, harm_reason
         self.pool_ledger = PoolLedger(candidates.ledger, pool)
         store = candidates.store.folder
-        self.report_path, self.checkpoint_path = (
-            store / "leakage" / f"{pool.id}.json",
-            store / "share.bin",
-        )
+        self.report_path = store / "leakage" / f"{pool.id}.json"
+        self.checkpoint_path = store / "share.bin"
 
     def run(self, people: Sequence[str]) -> tuple[SharingOutcome, ...]:
-        """Share those of the people who are not in the pool yet; gives what was found of them."""
+        """Shares those of the people who are not in the pool yet, and returns their outcomes."""
         present = self.pool_ledger.find_present()
         waiting = [person for person in people if person not in present]
         findings: list[SharingOutcome] = []
         for start in range(0, len(waiting), self.people_per_group):
+            # People who were already in the pool count as done.
             self._report_progress(len(people) - len(waiting) + start, len(people))
             some = waiting[start : start + self.people_per_group]
             findings += self._share_group(
@@ -125,7 +120,7 @@ class SharingRun:
             self._write_report(findings)
             self.checkpoint_path.unlink(missing_ok=True)
         self._report_progress(len(people), len(people))
-        self._write_report(findings)  # also what a kill right after the pool left undone
+        self._write_report(findings)  # completes a run that was killed after adding to the pool
         self.checkpoint_path.unlink(missing_ok=True)
         return tuple(findings)
 
@@ -133,36 +128,44 @@ class SharingRun:
         self.listener(Progress(stage="sharers", done=done, total=total, unit="people"))
 
     def _share_group(self, people: Sequence[Candidate]) -> list[SharingOutcome]:
+        """Audits one group of people and adds those who pass; returns an outcome for each."""
+        # Pseudonyms, and the sites that each person would share.
         names = self.pool_ledger.assign_pseudonyms([c.person for c in people])
         secrets = self.pool_ledger.get_draw_secrets(names)
         seed, ratio = self.config.sharers.seed, self.config.ratio
         sites = {p: choose_shared_sites(seed, secrets[p], self.pool.sites, ratio) for p in names}
+        # The cheap checks first: leakage of the pieces, then harm. Gates are trained only for
+        # people who pass both.
         audit, tokens = self.config.leakage, self.engine.scoring_tokens
         found = audit_pieces(self.base, people, sites, audit, forward_tokens=tokens)
-        let = [c for c in people if self.leakage_override or not is_refused(found, c.person)]
-        harm = self._check_harm(let, sites)
+        passed = [c for c in people if self.leakage_override or not is_refused(found, c.person)]
+        harm = self._check_harm(passed, sites)
         harmful = {p for p, one in harm.items() if one.is_refused(self.config.harm)}
-        let = [c for c in let if self.harm_override or c.person not in harmful]
-        entries = self._make_contributions(let, names, sites)
+        passed = [c for c in passed if self.harm_override or c.person not in harmful]
+        # The second audit needs trained gates: leakage of an assembled adapter.
+        entries = self._make_contributions(passed, names, sites)
         if entries:
             found |= audit_assembled(
-                self.base, self.pool, entries, let, audit, forward_tokens=tokens
+                self.base, self.pool, entries, passed, audit, forward_tokens=tokens
             )
 
         def collect_record(person: str) -> dict[str, float]:
-            told = harm[person].to_record(self.config.harm) if person in harm else {}
-            return findings_to_record(found, person) | told
+            harm_record = harm[person].to_record(self.config.harm) if person in harm else {}
+            return findings_to_record(found, person) | harm_record
 
         entries = {
             person: replace(entry, about={**entry.about, **collect_record(person)})
             for person, entry in entries.items()
         }
+        # Add those who still pass, and record a refusal for the others.
         kept = [p for p in entries if self.leakage_override or not is_refused(found, p)]
         shared = self._add_to_pool({p: entries[p] for p in kept}, found, harmful)
-        left = {p: name for p, name in names.items() if p not in set(kept)}
+        refused = {p: name for p, name in names.items() if p not in set(kept)}
         for why in ("harmful", "leaks"):
-            some = {p: n for p, n in left.items() if (p in harmful) == (why == "harmful")}
-            self.pool_ledger.record_refused(some, why)
+            people_refused = {
+                p: n for p, n in refused.items() if (p in harmful) == (why == "harmful")
+            }
+            self.pool_ledger.record_refused(people_refused, why)
         return [
             SharingOutcome(
                 person=person,
@@ -176,7 +179,7 @@ class SharingRun:
     def _check_harm(
         self, people: Sequence[Candidate], sites: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, HarmResult]:
-        """What the pieces that would be given away do on harmful prompts."""
+        """Checks the pieces that would be shared on harmful prompts; returns results by person."""
         given = {c.person: keep_sites(c.adapter, sites[c.person]) for c in people}
         return self.harm_check(self.base, given, self.config.harm)
 
@@ -186,7 +189,7 @@ class SharingRun:
         names: Mapping[str, str],
         sites: Mapping[str, tuple[str, ...]],
     ) -> dict[str, Contribution]:
-        """What everyone would give, their gates trained."""
+        """Trains the gates of these people and returns their contributions, by person."""
         trained = train_gates(
             self.base,
             [(c.person, c.adapter, c.examples) for c in people],
@@ -195,6 +198,7 @@ class SharingRun:
             checkpoint=self.checkpoint_path,
             listener=self.listener,
         )
+        # ``about`` holds numbers only: the pool's records must not reveal any text.
         return {
             c.person: Contribution(
                 sharer=names[c.person],
@@ -214,9 +218,11 @@ class SharingRun:
     def _add_to_pool(
         self, entries: Mapping[str, Contribution], found: Findings, harmful: Collection[str]
     ) -> dict[str, str]:
-        """Take in who still agrees; gives how (``shared`` or ``overridden``), by person."""
+        """Adds the people who still consent; returns how (``shared`` or ``overridden``), by
+        person."""
         out: dict[str, str] = {}
         with self.pool.lock_for_writing():
+            # Consent is read again under the lock: it may have been revoked during training.
             for person, since in self.pool_ledger.find_consent_dates(entries).items():
                 overridden = self.leakage_override if is_refused(found, person) else ""
                 harm = self.harm_override if person in harmful else ""
@@ -234,7 +240,10 @@ class SharingRun:
         return out
 
     def _write_report(self, findings: Sequence[SharingOutcome]) -> None:
-        """Who of this store is in the pool and who was refused, under pseudonyms."""
+        """Writes which people of this store are in the pool and which were refused, under
+        pseudonyms."""
+        # Refusals exist only in the previous report and in this run's findings; everything about
+        # sharers is in the pool.
         known = read_json(self.report_path)["people"] if self.report_path.is_file() else []
         refusals = {one["sharer"]: one for one in known if not one["shared"]}
         refusals |= {f.sharer: _describe_sharer(f.sharer, f.about) for f in findings}
@@ -242,9 +251,12 @@ class SharingRun:
         present = self.pool_ledger.find_present()
         for person, entry in self.pool_ledger.find_last_events().items():
             name = str(entry.details["as"])
+            # In the pool: its record is the truth.
             if person in present:
-                told = _describe_sharer(name, self.pool.get_record(name).about)
-                people.append(told | {"shared": True, "overridden": entry.details["overridden"]})
+                description = _describe_sharer(name, self.pool.get_record(name).about)
+                people.append(
+                    description | {"shared": True, "overridden": entry.details["overridden"]}
+                )
             elif entry.event != SHARED and name in refusals:
                 people.append(refusals[name])
         write_report(self.report_path, self.pool, self.config.leakage, people)
@@ -252,13 +264,18 @@ class SharingRun:
 
 def _describe_sharer(sharer: str, about: Mapping[str, float]) -> dict[str, Any]:
     counts = {side: about[side] for side in ("held_in", "held_out")}
-    told = {"sharer": sharer, "shared": False, **counts, "artifacts": describe_leakage(about)}
+    description = {
+        "sharer": sharer,
+        "shared": False,
+        **counts,
+        "artifacts": describe_leakage(about),
+    }
     harm = describe_harm(about)
-    return told | ({"harm": harm} if harm else {})
+    return description | ({"harm": harm} if harm else {})
 
 
 def _explain_unshared(person: str, kept: Sequence[str], harmful: Collection[str]) -> str:
-    """What became of somebody who was not shared."""
+    """Returns the outcome of a person who was not shared."""
     if person in kept:
         return "revoked"
     return "harmful" if person in harmful else "refused"

@@ -1,7 +1,8 @@
-"""Train the gates of all sharers at once: which activations open each piece of their adapters.
+"""Trains the gates of many sharers at once: which activations open each piece of their adapters.
 
-The engine that trains adapters does it, with the adapters frozen and gates in their place; every
-sharer's gates are those that ``gates_single.py`` would give them alone. Knows no pool.
+The training engine runs with the adapters frozen and gates as the trainable parameters. Each
+sharer's gates equal those that ``train_gates_reference.py`` trains for them alone. This module
+knows no pool.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ from idiolect.training.schedule import TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class GatesConfig:
-    """How gates are trained: so many steps for everyone, however long their histories are.
+    """How gates are trained: the same number of steps for each sharer, whatever the history length.
 
-    Per-Pcs takes 200 steps at rate 2e-5. Of a gate only the direction is used, so it need not go
-    far: of five ways tried on film ratings the steps and the rate here did best, by little
-    (``docs/notes/pieces.md``). No weight decay, as there.
+    Per-Pcs uses 200 steps at learning rate 2e-5. Only the direction of a gate is used, so few steps
+    suffice: of five settings tried on film ratings, these steps and this rate did best, by a small
+    margin (``docs/notes/pieces.md``). No weight decay, as in the paper.
     """
 
     steps: int = 20
     rate: float = 1e-2
     batch: int = 16
     clip: float = 1.0
-    """Largest gradient norm of one sharer's step."""
+    """Maximum gradient norm per sharer and step."""
     warmup: float = 0.1
-    """Share of the steps over which the rate rises."""
+    """Fraction of the steps over which the learning rate rises."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class GatesConfig:
 
     @property
     def train_config(self) -> TrainConfig:
-        """The same as the engine takes it."""
+        """The same settings as the training engine takes them."""
         return TrainConfig(
             rate=self.rate,
             steps=self.steps,
@@ -66,7 +67,7 @@ class GatesConfig:
 
 
 GateTrainingInput = tuple[str, LoraAdapter, Sequence[Example]]
-"""A person, the adapter that is to be cut into pieces, and their own items in order."""
+"""A person, the adapter to split into pieces, and their own items in time order."""
 
 
 def train_gates(
@@ -78,11 +79,11 @@ def train_gates(
     checkpoint: Path | None = None,
     listener: Listener = null_listener,
 ) -> tuple[TrainingResult[GateVectors], ...]:
-    """Everyone's gates, in the order of the sharers (all of one kind of adapter).
+    """Trains the gates of all sharers; returns them in the same order.
 
-    Resumes from ``checkpoint`` as ``train_many`` does. Raises MismatchError for an adapter of
-    another base or kind, UsageError for a sharer without examples, TrainingError where a loss or a
-    gate is not finite, or a gate learned nothing.
+    All adapters must be of one kind. Resumes from ``checkpoint`` as ``train_many`` does. Raises
+    MismatchError for an adapter of another base or kind, UsageError for a sharer without examples,
+    TrainingError if a loss or a gate is not finite, or a gate learned nothing.
     """
     if not sharers:
         return ()
@@ -91,7 +92,7 @@ def train_gates(
     trained = train_many(
         base,
         [_make_job(base, sharer, kind) for sharer in sharers],
-        replace(kind, dropout=0.0),  # what is frozen is run as it is
+        replace(kind, dropout=0.0),  # no dropout in frozen adapters
         config.train_config,
         engine,
         kind=GATES,
@@ -100,17 +101,18 @@ def train_gates(
         stage="gates",
     )
     for one in trained:
+        # A gate that is zero or constant would rank pieces by rounding noise.
         if one.adapter.defect:
             raise TrainingError(
                 f"sharer {one.person!r}: after {one.steps} steps the gate {one.adapter.defect}: it "
-                "can choose nothing. Train their adapter again if it does nothing there, try "
+                "cannot rank pieces. Train their adapter again if it has no effect there, try "
                 "another gates.rate, or leave this sharer out"
             )
     return trained
 
 
 def _make_job(base: Base, sharer: GateTrainingInput, kind: LoraConfig) -> TrainingJob:
-    """A sharer's work, checked."""
+    """Checks a sharer's input and returns their training job."""
     person, adapter, examples = sharer
     if not examples:
         raise UsageError(

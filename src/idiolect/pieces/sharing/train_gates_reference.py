@@ -1,7 +1,9 @@
-"""Train one sharer's gates: the obvious code, and the oracle that the batched engine must equal.
+"""Trains one sharer's gates: readable code, and the oracle for the batched engine.
 
-One sharer, one optimizer from torch, autograd; the adapter is frozen and each module's update is
-multiplied by ``sigmoid(x.g)``.
+One sharer, one torch optimizer, autograd. The adapter is frozen, and ``sigmoid(x.g)`` scales each
+module's update.
+
+Shapes: ``B`` rows, ``T`` tokens, ``D``/``O`` input and output widths of a module, ``R`` rank.
 """
 
 from __future__ import annotations
@@ -27,13 +29,14 @@ from idiolect.training.schedule import TrainConfig, compute_learning_rate, plan_
 def train_gates_of_one(
     base: Base, job: TrainingJob, config: TrainConfig
 ) -> TrainingResult[GateVectors]:
-    """Train the gates of the job's adapter alone, from zero. Raises TrainingError where the loss is
-    not finite.
+    """Trains the gates of the job's adapter, starting from zero. Raises TrainingError if the loss
+    is not finite.
 
-    Source: Per-Pcs section 3.2; the loss is that of OPPU.
+    Source: Per-Pcs (arXiv 2406.10471), section 3.2; the loss is that of OPPU.
     """
     assert job.initial_adapter is not None and not job.holdout_examples
     adapter = require_lora(job.initial_adapter.check_matches_base(base))
+    # One gate vector [D] per module is the only parameter.
     gates = {
         path: torch.zeros(a.shape[1], dtype=a.dtype, device=base.device, requires_grad=True)
         for path, (a, _) in adapter.pairs.items()
@@ -47,12 +50,14 @@ def train_gates_of_one(
     plan = plan_batches(len(job.examples), config, job.person)
     losses: list[float] = []
     for step, numbers in enumerate(plan):
+        # The batches and learning rates are those of the engine, so that results match.
         optimizer.param_groups[0]["lr"] = compute_learning_rate(step, len(plan), config)
         chosen = [job.examples[n] for n in numbers]
         batch = collate(chosen, pad=base.pad_token_id, device=base.device)
         with attach_gated_lora(
             base, adapter, gates, build_token_mask(base, adapter.config, chosen)
         ):
+            # Mean loss over target tokens, weighted by how often each counts.
             loss = (compute_target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
         if not torch.isfinite(loss):
             raise TrainingError(f"{job.person}: the loss is {float(loss.detach())} at step {step}")
@@ -77,18 +82,22 @@ def train_gates_of_one(
 
 @contextmanager
 def attach_gated_lora(
-    base: Base, adapter: LoraAdapter, gates: Mapping[str, Tensor], active: Tensor | float = 1.0
+    base: Base, adapter: LoraAdapter, gates: Mapping[str, Tensor], active_BT1: Tensor | float = 1.0
 ) -> Iterator[None]:
-    """While inside, modules add ``scale * sigmoid(x.g) * B A x`` where the adapter is active."""
+    """Adds ``scale * sigmoid(x.g) * B A x`` to module outputs while inside, at the ``active``
+    tokens."""
 
-    def make_hook(gate: Tensor, a: Tensor, b: Tensor) -> Callable[[Any, Any, Tensor], Tensor]:
-        a, b = a.to(gate.device), b.to(gate.device)
+    def make_hook(
+        gate_D: Tensor, a_RD: Tensor, b_OR: Tensor
+    ) -> Callable[[Any, Any, Tensor], Tensor]:
+        a_RD, b_OR = a_RD.to(gate_D.device), b_OR.to(gate_D.device)
 
-        def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            (x,) = inputs
-            opened = torch.sigmoid(x @ gate.to(x.dtype))[..., None]
-            update = (x @ a.T.to(x.dtype)) @ b.T.to(x.dtype)
-            return output + adapter.config.scale * active * opened * update
+        def add_update(module: Any, inputs: tuple[Tensor, ...], output_BTO: Tensor) -> Tensor:
+            (x_BTD,) = inputs
+            # The gate: one scalar per token and module.
+            opened_BT1 = torch.sigmoid(x_BTD @ gate_D.to(x_BTD.dtype))[..., None]
+            update_BTO = (x_BTD @ a_RD.T.to(x_BTD.dtype)) @ b_OR.T.to(x_BTD.dtype)
+            return output_BTO + adapter.config.scale * active_BT1 * opened_BT1 * update_BTO
 
         return add_update
 

@@ -1,7 +1,8 @@
-"""What was made of some sharers' pieces, below some folders: found by records and manifests.
+"""Finds what was made of some sharers' pieces in some folders, by records and manifests.
 
-Recipes, adapters whose training started from pieces, exported adapters, and reports. Nothing is
-changed here but what killed writers left half-written, which nobody could ever find again.
+These are recipes, adapters whose training started from pieces, exported adapters, and reports. The
+search changes nothing, except that it deletes temporary files of killed writers, which nothing else
+would find.
 """
 
 from __future__ import annotations
@@ -22,38 +23,38 @@ from idiolect.storage.files import clean_partials
 
 LEDGER_FOLDER = "ledger"
 REPORT_FILES = ("report.json", "report.html")
-"""Files of a pool's report."""
+"""Files of a pool report."""
 _TEXT_SUFFIXES = frozenset({".json", ".jsonl", ".html", ".md", ".txt", ".csv", ".toml", ".svg"})
 _MAX_TEXT_BYTES = 1 << 24
-"""Texts above 16 MB are data, not reports."""
+"""Text files above 16 MB are data, not reports."""
 
 
 @dataclass(kw_only=True)
 class Dependents:
-    """What was found."""
+    """The result of a search."""
 
     recipes: list[RecipeStore] = field(default_factory=list)
     """Stores of recipes that name one of the sharers."""
     stores: list[AdapterStore] = field(default_factory=list)
-    """Stores with adapters that are made of their pieces."""
+    """Stores with adapters that are made of the sharers' pieces."""
     exports: list[Path] = field(default_factory=list)
     reports: list[Path] = field(default_factory=list)
-    """Files."""
+    """Files of pool reports that name one of the sharers."""
     checkpoints: list[AdapterStore] = field(default_factory=list)
-    """Stores that train from the pool and hold work in progress, of whoever."""
+    """Stores that train from the pool and hold a training checkpoint, of any person."""
     ledgers: list[Path] = field(default_factory=list)
-    """Stores with a ledger, whatever it says."""
+    """Stores with a ledger, whatever its content."""
     unreadable: list[str] = field(default_factory=list)
-    """Why a folder could not be looked into."""
+    """Why a folder could not be searched, one message each."""
 
     @property
     def has_any(self) -> bool:
-        """Whether anything is made of the pieces."""
+        """Whether anything made of the pieces was found."""
         return bool(self.recipes or self.stores or self.exports or self.reports)
 
 
 def find_dependents(folders: Sequence[Path], pool: Pool, sharers: Collection[str]) -> Dependents:
-    """What below the folders is made of these sharers' pieces."""
+    """Searches the folders, with all folders below, for what is made of these sharers' pieces."""
     out = Dependents()
     for folder in _walk_folders(folders):
         try:
@@ -64,7 +65,7 @@ def find_dependents(folders: Sequence[Path], pool: Pool, sharers: Collection[str
 
 
 def find_mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Path, ...]:
-    """Text files below the folders that name one of the sharers; ledgers are not looked into."""
+    """Returns text files below the folders that name one of the sharers; ledgers are skipped."""
     names = [sharer.encode() for sharer in sharers]
     out: list[Path] = []
     for folder in _walk_folders(folders):
@@ -82,12 +83,13 @@ def find_mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Pa
 
 
 def _walk_folders(tops: Sequence[Path]) -> Iterator[Path]:
-    """Each folder once; what is hidden is nobody's."""
+    """Yields each folder once; hidden folders are skipped."""
     seen: set[Path] = set()
     for top in tops:
         for place, below, _ in os.walk(top):
             folder = Path(place)
             clean_partials(folder)
+            # Editing the list in place makes os.walk skip hidden folders and go in a fixed order.
             below[:] = sorted(name for name in below if not name.startswith("."))
             if folder.resolve() not in seen:
                 seen.add(folder.resolve())
@@ -95,7 +97,7 @@ def _walk_folders(tops: Sequence[Path]) -> Iterator[Path]:
 
 
 def _inspect_folder(folder: Path, pool: Pool, sharers: frozenset[str], out: Dependents) -> None:
-    """Take one folder in, if it is something."""
+    """Adds one folder to the result, if it is of a known type and made of the pieces."""
     if (folder / RecipeStore.HEADER_FILE).is_file():
         recipes = RecipeStore.open(folder)
         out.recipes += [recipes] if recipes.mentions_any(sharers) else []
@@ -103,6 +105,7 @@ def _inspect_folder(folder: Path, pool: Pool, sharers: frozenset[str], out: Depe
         store = AdapterStore.open(folder)
         out.stores += [store] if store.mentions_any(sharers) else []
         out.ledgers += [folder] if (folder / LEDGER_FOLDER).is_dir() else []
+        # A checkpoint cannot tell whose pieces it started from, so any of this pool counts.
         from_pool = (store.settings.get("pool") or {}).get("id") == pool.id
         out.checkpoints += [store] if from_pool and (folder / "checkpoint.bin").exists() else []
     elif (folder / CONFIG_FILE).is_file():

@@ -1,7 +1,8 @@
-"""What was made of withdrawn pieces, made anew where histories are at hand, else taken away.
+"""Rebuilds what was made of withdrawn pieces if histories are available; otherwise removes it.
 
-Whose recipe or adapter goes keeps a record that says why, so that using it is a clear error. What
-is made anew is written before the old goes: a kill in between leaves work, never a gap.
+A person whose recipe or adapter is removed keeps a record with the reason, so that using it raises
+a clear error. The replacement is written before the original is deleted: after a kill in between,
+work remains, but nothing is lost.
 """
 
 from __future__ import annotations
@@ -41,39 +42,42 @@ Outcome = Literal["reassembled", "retrained", "discarded", "deleted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebuildEffect:
-    """What became of something that was made of withdrawn pieces."""
+    """What happened to one artifact that was made of withdrawn pieces."""
 
     where: Path
     person: str = ""
-    """Whose recipe or adapter it was; empty for exported adapters and reports, which do not say."""
+    """The person of the recipe or adapter; empty for exported adapters and reports, which name no
+    person."""
     outcome: Outcome
     why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuilder:
-    """Sees to what was made of the pieces of some sharers, who are in the pool no more."""
+    """Rebuilds or removes what was made of the pieces of sharers who are no longer in the pool."""
 
     pool: Pool
     sharers: frozenset[str]
     dataset: Dataset | None = None
     bases: Mapping[tuple[DtypeName, str], Base] = field(default_factory=dict)
-    """The pool's base by dtype and device, as recipes want it."""
+    """The pool's base by dtype and device, as the recipes' settings need it."""
     base_source: str | None = None
     profiles: Path | None = None
     wait: bool = True
     listener: Listener = null_listener
 
     def rebuild_recipes(self, store: RecipeStore) -> list[RebuildEffect]:
-        """Recipes: assembled anew, or taken away."""
+        """Assembles recipes again, or removes them."""
         with store.lock_for_writing(wait=self.wait):
             concerned = store.people_using(self.sharers)
+        # Assemble again for people with a history; what fails is removed below, with the reason.
         able, why = self._split_by_history(concerned)
         if able:
             try:
                 self._assemble_recipes(store, able)
             except IdiolectError as error:
                 why |= dict.fromkeys(able, str(error))
+        # Read the store again: people who still use the pieces were not rebuilt.
         store = RecipeStore.open(store.folder)
         with store.lock_for_writing(wait=self.wait):
             left = store.people_using(self.sharers)
@@ -87,19 +91,22 @@ class Rebuilder:
         return [_make_effect(store.folder, p, "reassembled", left, why) for p in concerned]
 
     def rebuild_adapters(self, store: AdapterStore) -> list[RebuildEffect]:
-        """Adapters whose training started from pieces: trained anew, or taken away."""
+        """Trains adapters again whose training started from pieces, or removes them."""
         with store.lock_for_writing(wait=self.wait):
             concerned = store.people_using(self.sharers)
             (store.folder / "checkpoint.bin").unlink(missing_ok=True)
+        # Train again from the new recipes if possible. Whatever fails is removed below.
         able, why = self._split_by_history(concerned)
         recipes = self._find_recipes(store)
+        # Recipes were rebuilt before, so training starts from the new ones.
         if recipes is None:
-            why |= dict.fromkeys(able, "their recipes are not at hand")
+            why |= dict.fromkeys(able, "their recipes were not found")
         elif able:
             try:
                 why |= self._train_adapters(store, recipes, able)
             except IdiolectError as error:
                 why |= dict.fromkeys(able, str(error))
+        # Adapters that still use the pieces were not rebuilt: record why, and drop them.
         store = AdapterStore.open(store.folder)
         with store.lock_for_writing(wait=self.wait):
             left = store.people_using(self.sharers)
@@ -113,21 +120,22 @@ class Rebuilder:
         return [_make_effect(store.folder, p, "retrained", left, why) for p in concerned]
 
     def delete_checkpoint(self, store: AdapterStore) -> None:
-        """Remove work in progress, which may have started from the pieces."""
+        """Deletes a training checkpoint, which may have started from the pieces."""
         with store.lock_for_writing(wait=self.wait):
             (store.folder / "checkpoint.bin").unlink(missing_ok=True)
 
     def _split_by_history(self, people: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """Those whose history is at hand, and why not of all others."""
+        """Returns the people with an available history, and the reason for each of the others."""
         if self.dataset is None:
-            return [], dict.fromkeys(people, "no histories at hand")
+            return [], dict.fromkeys(people, "no histories were given")
         able = [person for person in people if person in self.dataset]
         lacking = sorted(set(people) - set(able))
         return able, dict.fromkeys(lacking, f"no history in {self.dataset.folder}")
 
     def _find_recipes(self, store: AdapterStore) -> Path | None:
-        """The recipes that a store's training starts from, where they still are."""
+        """Returns the recipes that a store's training starts from, if they still exist."""
         named = store.settings.get("pool")
+        # A part of a sharded run is trained by that run, not here.
         if not named or store.folder.parent.name == PARTS_FOLDER:
             return None
         folder = (store.folder / named["recipes"]).resolve()
@@ -144,11 +152,11 @@ class Rebuilder:
     def _train_adapters(
         self, store: AdapterStore, recipes: Path, people: Sequence[str]
     ) -> dict[str, str]:
-        """Train those who have a recipe; gives why not the others."""
+        """Trains the people who have a recipe; returns the reason for each of the others."""
         assert self.dataset is not None
         starts = MixtureInitialAdapters(recipes)
-        lacking = {*starts.find_missing(people), *starts.find_stale(people)}
-        ready = tuple(person for person in people if person not in lacking)
+        missing = {*starts.find_missing(people), *starts.find_stale(people)}
+        ready = tuple(person for person in people if person not in missing)
         request = PersonalizeRequest(
             data=self.dataset.folder,
             store=store.folder,
@@ -163,7 +171,7 @@ class Rebuilder:
             open_starts = partial(MixtureInitialAdapters, recipes)
             run = PersonalizeRun(request, open_starts=open_starts, listener=self.listener)
             run.run_unsharded()
-        return dict.fromkeys(lacking, f"no recipe in {recipes} any more")
+        return dict.fromkeys(missing, f"no recipe in {recipes} any more")
 
 
 def _make_empty_recipe(store: RecipeStore, person: str) -> Recipe:
@@ -184,10 +192,16 @@ def _make_effect(
 
 
 def delete_export(folder: Path) -> RebuildEffect:
-    """Delete an exported adapter: its weights first, so that what a kill leaves is found again."""
+    """Deletes an exported adapter.
+
+    The manifest and the configuration go last, so that the next run finds what a killed one left.
+    """
+    # The weights go first: without them nothing of the sharers is left.
     names = sorted({*Manifest.read_unchecked(folder).files} - {CONFIG_FILE})
     for name in (*names, Manifest.NAME, CONFIG_FILE):
         (folder / name).unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()
-    return RebuildEffect(where=folder, outcome="deleted", why="an exported adapter; export it anew")
+    return RebuildEffect(
+        where=folder, outcome="deleted", why="an exported adapter; export it again"
+    )

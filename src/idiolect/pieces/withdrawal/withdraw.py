@@ -1,10 +1,11 @@
-"""A sharer leaves a pool: their pieces vanish, and all that was made of them, where it is found.
+"""Withdraws sharers from a pool: deletes their pieces, and rebuilds or removes what was made of
+them.
 
-The pieces go first: from then on nothing made of them is given out where the pool is at hand. What
-was made of them follows, folder by folder. A kill at any moment is finished by the same call. The
-ledger of the sharer's own store alone still knows the pseudonym: it is append-only, a withdrawal by
-name must find what a kill left, and it stands beside that person's whole adapter in any case. It is
-gone with the person's entry there (``Ledger.forget``).
+The pieces are deleted first; from then on, anything made of them is refused if the pool is
+available. Dependents follow, folder by folder. If a run is killed, the same call completes it. Only
+the ledger of the sharers' own store still knows the pseudonym: it is append-only, a withdrawal by
+person must find what a killed run left, and the store holds that person's whole adapter anyway.
+Erasing the person from that ledger removes it (``Ledger.forget_person``).
 """
 
 from __future__ import annotations
@@ -34,42 +35,43 @@ from idiolect.storage.files import hold_lock, read_json, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class WithdrawSummary:
-    """What a run did."""
+    """The result of a run."""
 
     pool: Path
     sharers: tuple[str, ...]
-    """Whose pieces are out of the pool, under their pseudonyms."""
+    """The sharers whose pieces are out of the pool, by pseudonym."""
     left: int
-    """Everybody who is still in it."""
+    """Number of sharers still in the pool."""
     searched: tuple[Path, ...]
-    """The folders in which things made of the pieces were looked for."""
+    """The folders that were searched for what was made of the pieces."""
     effects: tuple[RebuildEffect, ...]
     ledgers: tuple[Path, ...]
-    """Stores whose ledger says who withdrew."""
+    """Stores whose ledger records the withdrawal."""
     unreadable: tuple[str, ...]
-    """What could not be looked into, and why."""
+    """What could not be searched, and why."""
     mentions: tuple[Path, ...]
-    """Texts that still name one of the sharers; they are nobody's we know."""
+    """Text files of unknown origin that still name one of the sharers."""
     seconds: float
 
 
 def withdraw_sharers(
     request: WithdrawRequest, *, listener: Listener = null_listener
 ) -> WithdrawSummary:
-    """See ``api.withdraw``."""
+    """Implements ``api.withdraw``."""
     started = time.monotonic()
     pool, store, wait = request.pool, request.store, request.wait
     opened = Pool.open(pool)
     folders = _resolve_search_folders(pool, request.within)
+    # Resolve and check everything, and load the bases, before the first change.
     names = frozenset((*request.sharers, *_find_pseudonyms(opened, store, request.people)))
     if not names:
-        raise UsageError("name who withdraws: --sharer, or --store with --person")
+        raise UsageError("name the sharers who withdraw: --sharer, or --store with --person")
     dataset = _open_dataset(request.data, opened)
     found = find_dependents(folders, opened, names)
     named = [store] if store else []
     stores = [*{folder.resolve(): folder for folder in (*found.ledgers, *named)}.values()]
     _require_known(opened, names, found, stores, folders)
-    remaker = Rebuilder(
+    rebuilder = Rebuilder(
         pool=opened,
         sharers=names,
         dataset=dataset,
@@ -79,10 +81,12 @@ def withdraw_sharers(
         wait=wait,
         listener=listener,
     )
+    # From here on the sharers are out; a second call completes a run that is killed below.
     with opened.lock_for_writing(wait=wait):
         opened.remove_sharers(names & set(opened.sharers))
     ledgers = [folder for folder in stores if _record_withdrawal(folder, opened, names)]
-    effects = _rebuild_dependents(remaker, find_dependents(folders, opened, names))
+    # Search again: dependents may have been written before the pool changed.
+    effects = _rebuild_dependents(rebuilder, find_dependents(folders, opened, names))
     return WithdrawSummary(
         pool=pool,
         sharers=tuple(sorted(names)),
@@ -99,16 +103,17 @@ def withdraw_sharers(
 def _resolve_search_folders(pool: Path, within: Sequence[Path]) -> tuple[Path, ...]:
     for folder in within:
         if not folder.is_dir():
-            raise MissingError(f"{folder}: no folder there to look in")
+            raise MissingError(f"{folder}: no such folder to search")
     return tuple(within) or (pool.absolute().parent,)
 
 
 def _open_dataset(data: Path | None, pool: Pool) -> Dataset | None:
-    """The newcomers' histories, if they are for the pool's task."""
+    """Opens the target users' histories. Raises MismatchError if they are for another task."""
     dataset = read_dataset(data) if data else None
     if dataset is not None and dataset.task != pool.task:
         raise MismatchError(
-            f"{data}: holds histories of task {dataset.task!r}, {pool.folder} is for {pool.task!r}"
+            f"{data}: has histories of task {dataset.task!r}, but {pool.folder} is for "
+            f"{pool.task!r}"
         )
     return dataset
 
@@ -116,7 +121,8 @@ def _open_dataset(data: Path | None, pool: Pool) -> Dataset | None:
 def _load_bases(
     found: Dependents, pool: Pool, source: str | None
 ) -> dict[tuple[DtypeName, str], Base]:
-    """The base as each store of recipes wants it: where it is not there, nothing has happened."""
+    """Loads the base as each store of recipes needs it, before the pool changes, so that a missing
+    base has no effect."""
     configs = (from_plain(RecipeConfig, recipes.settings) for recipes in found.recipes)
     kinds: set[tuple[DtypeName, str]] = {(config.dtype, config.device) for config in configs}
     at = source or pool.base_source
@@ -124,10 +130,10 @@ def _load_bases(
 
 
 def _find_pseudonyms(pool: Pool, store: Path | None, people: Sequence[str]) -> list[str]:
-    """The pseudonyms that people of a store have or had in the pool."""
+    """Returns all pseudonyms that these people of a store have or had in the pool."""
     if store is None:
         if people:
-            raise UsageError("a person is one of a store's: name that store (--store)")
+            raise UsageError("people are named by their ids in a store: name that store (--store)")
         return []
     every = PoolLedger(open_ledger(AdapterStore.open(store)), pool).list_all_pseudonyms()
     for person in people:
@@ -143,15 +149,17 @@ def _require_known(
     stores: Sequence[Path],
     folders: Sequence[Path],
 ) -> None:
-    """Raise MissingError for a sharer whom nothing knows; who is out already may have left traces
-    that a killed run did not come to."""
+    """Raises MissingError for a sharer that is unknown to the pool, the ledgers and all dependents.
+
+    A sharer who is already out of the pool is accepted if a killed run left artifacts of theirs.
+    """
     known = set(pool.sharers) | {
         name for folder in stores for _, every in _list_pseudonyms(folder, pool) for name in every
     }
     strangers = sorted(set(names) - known)
     if strangers and not find_dependents(folders, pool, strangers).has_any:
         raise MissingError(
-            f"{pool.folder}: there is no sharer {strangers[0]} in this pool, and nothing below "
+            f"{pool.folder}: no sharer {strangers[0]} in this pool, and nothing below "
             f"{', '.join(map(str, folders))} is made of their pieces"
         )
 
@@ -161,7 +169,11 @@ def _list_pseudonyms(store: Path, pool: Pool) -> list[tuple[str, tuple[str, ...]
 
 
 def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
-    """Tell a store's ledger who of its people withdrew, and remove what sharing left beside it."""
+    """Records in a store's ledger who withdrew, and deletes what sharing left in that store.
+
+    Returns whether any of the sharers is from this store.
+    """
+    # The sharers of this store among those who withdraw, by person.
     ours = {
         person: gone
         for person, every in _list_pseudonyms(store, pool)
@@ -173,6 +185,7 @@ def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
     with hold_lock(store / "share", wait=True, what="sharing from the store"):
         for person, gone in ours.items():
             shares.record_withdrew(person, gone)
+        # The checkpoint and the leakage report hold data of the sharers, too.
         (store / "share.bin").unlink(missing_ok=True)
         report = store / "leakage" / f"{pool.id}.json"
         if report.is_file():
@@ -182,17 +195,17 @@ def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
     return True
 
 
-def _rebuild_dependents(remaker: Rebuilder, found: Dependents) -> list[RebuildEffect]:
-    """Make anew or take away all that was found: recipes first, since training starts from them."""
+def _rebuild_dependents(rebuilder: Rebuilder, found: Dependents) -> list[RebuildEffect]:
+    """Rebuilds or removes all dependents; recipes first, because training starts from them."""
     effects: list[RebuildEffect] = []
     for recipes in found.recipes:
-        effects += remaker.rebuild_recipes(recipes)
+        effects += rebuilder.rebuild_recipes(recipes)
     for store in found.stores:
-        effects += remaker.rebuild_adapters(store)
+        effects += rebuilder.rebuild_adapters(store)
     for store in found.checkpoints:
-        remaker.delete_checkpoint(store)
+        rebuilder.delete_checkpoint(store)
     effects += [delete_export(folder) for folder in found.exports]
     for path in found.reports:
         path.unlink(missing_ok=True)
-        effects.append(RebuildEffect(where=path, outcome="deleted", why="a report; make it anew"))
+        effects.append(RebuildEffect(where=path, outcome="deleted", why="a report; make it again"))
     return effects

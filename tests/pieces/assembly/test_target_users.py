@@ -1,4 +1,4 @@
-"""Who can be assembled and who cannot; what is looked at; what is run, and in which precision."""
+"""Which target users can be assembled, which items are used, what runs, and in which precision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.pieces.assembly.by_gates import assemble_recipes
 from idiolect.pieces.assembly.by_gates_reference import assemble_one
-from idiolect.pieces.assembly.normalise import normalise_inputs
+from idiolect.pieces.assembly.normalize import normalize_inputs
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.prompts.render import Example
@@ -28,33 +28,37 @@ ONE = AssembleConfig(by="gates", top_k=1)
 Assembling = Callable[[Base, Pool, tuple[Example, ...], AssembleConfig], Any]
 
 
-def as_many(base: Base, pool: Pool, items: tuple[Example, ...], config: AssembleConfig) -> Any:
-    others = {"other": some(3, seed=9)}
+def assemble_batched(
+    base: Base, pool: Pool, items: tuple[Example, ...], config: AssembleConfig
+) -> Any:
+    others = {"other": make_items(3, seed=9)}
     return assemble_recipes(base, pool, {**others, "new": items}, config)[1]
 
 
-def as_one(base: Base, pool: Pool, items: tuple[Example, ...], config: AssembleConfig) -> Any:
+def assemble_alone(
+    base: Base, pool: Pool, items: tuple[Example, ...], config: AssembleConfig
+) -> Any:
     return assemble_one(base, pool, "new", items, config)
 
 
-both_ways = pytest.mark.parametrize("way", [as_many, as_one])
+both_ways = pytest.mark.parametrize("way", [assemble_batched, assemble_alone])
 
 
-def some(items: int, *, seed: int = 0, opening: tuple[int, ...] = ()) -> tuple[Example, ...]:
+def make_items(items: int, *, seed: int = 0, opening: tuple[int, ...] = ()) -> tuple[Example, ...]:
     draw = torch.Generator().manual_seed(seed)
     rows = (torch.randint(0, 200, (8 + n,), generator=draw).tolist() for n in range(items))
     return tuple(Example((*opening, *ids), len(opening) + 4 + n % 3) for n, ids in enumerate(rows))
 
 
-def pool_of(folder: Path, base: Base, sharers: int = 4, lora: Any = LORA) -> Pool:
+def make_pool(folder: Path, base: Base, sharers: int = 4, lora: Any = LORA) -> Pool:
     pool = create_empty_pool(folder / "pool", base, lora)
     with pool.lock_for_writing():
         pool.add_sharers([make_contribution(pool, base, n) for n in range(sharers)])
     return pool
 
 
-def picks(recipe: Any) -> list[list[tuple[str, float]]]:
-    """By module: sharers and weights."""
+def list_picks(recipe: Any) -> list[list[tuple[str, float]]]:
+    """Sharers and weights by module."""
     return [
         [(recipe.sharers[int(n)], float(w)) for n, w in zip(pick, weight, strict=True) if n >= 0]
         for pick, weight in zip(recipe.pick, recipe.weight, strict=True)
@@ -62,32 +66,32 @@ def picks(recipe: Any) -> list[list[tuple[str, float]]]:
 
 
 @both_ways
-def test_the_latest_items_alone(tmp_path: Path, way: Assembling) -> None:
+def test_assemble_with_recent_k_uses_latest_items(tmp_path: Path, way: Assembling) -> None:
     base = make_exact_base()
-    pool, items = pool_of(tmp_path, base), some(7)
-    found = picks(way(base, pool, items, AssembleConfig(by="gates", recent_k=3)))
-    assert found == picks(way(base, pool, items[-3:], AssembleConfig(by="gates")))
-    assert found != picks(way(base, pool, items, AssembleConfig(by="gates")))
-    assert picks(way(base, pool, items, AssembleConfig(by="gates", recent_k=9))) == picks(
+    pool, items = make_pool(tmp_path, base), make_items(7)
+    found = list_picks(way(base, pool, items, AssembleConfig(by="gates", recent_k=3)))
+    assert found == list_picks(way(base, pool, items[-3:], AssembleConfig(by="gates")))
+    assert found != list_picks(way(base, pool, items, AssembleConfig(by="gates")))
+    assert list_picks(way(base, pool, items, AssembleConfig(by="gates", recent_k=9))) == list_picks(
         way(base, pool, items, AssembleConfig(by="gates"))
     )
 
 
 @both_ways
-def test_items_without_a_target_are_passed_over(tmp_path: Path, way: Assembling) -> None:
+def test_assemble_skips_items_without_target(tmp_path: Path, way: Assembling) -> None:
     base = make_exact_base()
-    pool, items = pool_of(tmp_path, base), some(2)
+    pool, items = make_pool(tmp_path, base), make_items(2)
     empty = Example((5, 6, 7), 3)
-    found = picks(
+    found = list_picks(
         way(base, pool, (items[0], empty, items[1], empty), AssembleConfig(by="gates", recent_k=2))
     )
-    assert found == picks(way(base, pool, items, AssembleConfig(by="gates")))
+    assert found == list_picks(way(base, pool, items, AssembleConfig(by="gates")))
 
 
 @both_ways
-def test_a_newcomer_who_says_nothing_is_refused(tmp_path: Path, way: Assembling) -> None:
+def test_assemble_rejects_target_user_without_targets(tmp_path: Path, way: Assembling) -> None:
     base = make_exact_base()
-    pool = pool_of(tmp_path, base)
+    pool = make_pool(tmp_path, base)
     with pytest.raises(DataError, match=r"'new'.*history is empty"):
         way(base, pool, (), ONE)
     with pytest.raises(DataError, match=r"'new'.*none of 2 items has a target token"):
@@ -95,48 +99,48 @@ def test_a_newcomer_who_says_nothing_is_refused(tmp_path: Path, way: Assembling)
 
 
 @both_ways
-def test_a_pool_that_does_not_do_is_refused(tmp_path: Path, way: Assembling) -> None:
+def test_assemble_rejects_unfit_pool(tmp_path: Path, way: Assembling) -> None:
     base = make_exact_base()
-    pool = pool_of(tmp_path, base)
+    pool = make_pool(tmp_path, base)
     with pytest.raises(MismatchError, match="made for base"):
-        way(replace(base, identity="f" * 64), pool, some(2), ONE)
+        way(replace(base, identity="f" * 64), pool, make_items(2), ONE)
     with pytest.raises(UsageError, match=r"top_k: 5 pieces.* only 4 sharers"):
-        way(base, pool, some(2), AssembleConfig(by="gates", top_k=5))
-    with pytest.raises(UsageError, match="nobody"):
-        way(base, create_empty_pool(tmp_path / "none", base), some(2), ONE)
+        way(base, pool, make_items(2), AssembleConfig(by="gates", top_k=5))
+    with pytest.raises(UsageError, match="this pool has no sharers"):
+        way(base, create_empty_pool(tmp_path / "none", base), make_items(2), ONE)
 
 
 @both_ways
-def test_an_input_that_is_the_same_everywhere_is_refused(tmp_path: Path, way: Assembling) -> None:
+def test_assemble_rejects_flat_input(tmp_path: Path, way: Assembling) -> None:
     base = make_tiny_base()
     model: Any = base.model
     token = 77
     with torch.no_grad():
         model.model.layers[0].input_layernorm.weight.fill_(1)
         model.get_input_embeddings().weight[token] = 0.3
-    pool = pool_of(tmp_path, base)
-    way(base, pool, (Example((token, 5, 6, 7), 3),), ONE)  # there it predicts nothing
+    pool = make_pool(tmp_path, base)
+    way(base, pool, (Example((token, 5, 6, 7), 3),), ONE)  # this token predicts no answer
     with pytest.raises(DataError, match=r"'new'.*layers\.0\.self_attn\.q_proj"):
-        way(base, pool, (*some(2), Example((5, 6, token, 7), 3)), ONE)
+        way(base, pool, (*make_items(2), Example((5, 6, token, 7), 3)), ONE)
 
 
-def test_ln_has_no_eps() -> None:
+def test_normalize_inputs_uses_no_eps() -> None:
     x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    units, flat = normalise_inputs(x)
+    units, flat = normalize_inputs(x)
     assert not flat.any()
     assert torch.allclose(units.mean(1), torch.zeros(3, dtype=x.dtype), atol=1e-12)
     assert torch.allclose(units.var(1, correction=0), torch.ones(3, dtype=x.dtype), rtol=1e-12)
-    assert torch.allclose(normalise_inputs(x * 1e-9)[0], units, rtol=1e-9)
+    assert torch.allclose(normalize_inputs(x * 1e-9)[0], units, rtol=1e-9)
     for kind in (torch.bfloat16, torch.float32, torch.float64):
         rows = torch.stack([torch.full((576,), 0.1), torch.zeros(576), torch.arange(576) / 576])
         rows = torch.cat([rows, rows[2:] / 0]).to(kind)
-        units, flat = normalise_inputs(rows)
+        units, flat = normalize_inputs(rows)
         assert flat.tolist() == [True, True, False, True]
         assert units.dtype == (torch.float64 if kind == torch.float64 else torch.float32)
 
 
 @both_ways
-def test_equal_gates_go_to_the_sharer_who_stands_first(tmp_path: Path, way: Assembling) -> None:
+def test_assemble_breaks_ties_by_pool_order(tmp_path: Path, way: Assembling) -> None:
     base = make_exact_base()
     pool = create_empty_pool(tmp_path / "pool", base)
     twins = [
@@ -145,52 +149,52 @@ def test_equal_gates_go_to_the_sharer_who_stands_first(tmp_path: Path, way: Asse
     ]
     with pool.lock_for_writing():
         pool.add_sharers(twins)
-    recipe = way(base, pool, some(4), AssembleConfig(by="gates", top_k=2))
-    assert all([s for s, _ in pick] == list(pool.sharers[:2]) for pick in picks(recipe))
-    assert all([w for _, w in pick] == [0.5, 0.5] for pick in picks(recipe))
+    recipe = way(base, pool, make_items(4), AssembleConfig(by="gates", top_k=2))
+    assert all([s for s, _ in pick] == list(pool.sharers[:2]) for pick in list_picks(recipe))
+    assert all([w for _, w in pick] == [0.5, 0.5] for pick in list_picks(recipe))
 
 
-def test_what_is_sampled_is_the_persons_own(tmp_path: Path) -> None:
+def test_assemble_samples_per_person(tmp_path: Path) -> None:
     base = make_exact_base()
     pool, config = (
-        pool_of(tmp_path, base),
+        make_pool(tmp_path, base),
         AssembleConfig(by="gates", top_k=2, sample=True, temperature=3.0),
     )
-    people = {name: some(3) for name in ("a", "b", "c")}
+    people = {name: make_items(3) for name in ("a", "b", "c")}
     together = assemble_recipes(base, pool, people, config)
     for recipe in together:
         alone = assemble_one(base, pool, recipe.person, people[recipe.person], config)
-        assert picks(recipe) == picks(alone)
-    assert len({str(picks(recipe)) for recipe in together}) == 3  # of the same items
+        assert list_picks(recipe) == list_picks(alone)
+    assert len({str(list_picks(recipe)) for recipe in together}) == 3  # of the same items
     (other,) = assemble_recipes(base, pool, {"a": people["a"]}, replace(config, seed=1))
-    assert picks(other) != picks(together[0])
+    assert list_picks(other) != list_picks(together[0])
 
 
 @both_ways
-def test_in_half_precision(tmp_path: Path, way: Assembling) -> None:
-    """Scores stay in fp32: where one sharer is far ahead, the same one is picked."""
+def test_assemble_in_bf16_picks_clear_winners(tmp_path: Path, way: Assembling) -> None:
+    """Scores stay in fp32: if one sharer is far ahead, the same one is picked."""
     exact = make_exact_base()
     half = make_tiny_base(dtype=torch.bfloat16)
-    pool = pool_of(tmp_path, exact)
-    recipe = way(half, pool, some(5), AssembleConfig(by="gates"))
-    expected = picks(way(exact, pool, some(5), AssembleConfig(by="gates")))
-    for ours, theirs in zip(picks(recipe), expected, strict=True):
+    pool = make_pool(tmp_path, exact)
+    recipe = way(half, pool, make_items(5), AssembleConfig(by="gates"))
+    expected = list_picks(way(exact, pool, make_items(5), AssembleConfig(by="gates")))
+    for ours, theirs in zip(list_picks(recipe), expected, strict=True):
         assert sum(w for _, w in ours) == pytest.approx(1, abs=1e-3)
         for sharer_, weight in theirs:
             assert dict(ours).get(sharer_, 0) == pytest.approx(weight, abs=0.1)
 
 
-def test_the_common_opening_runs_once_and_nothing_behind_the_last_module(tmp_path: Path) -> None:
+def test_assemble_runs_shared_prefix_once_and_stops_at_last_module(tmp_path: Path) -> None:
     base = make_exact_base()
     model: Any = base.model
-    pool = pool_of(tmp_path, base)
+    pool = make_pool(tmp_path, base)
     seen: list[int] = []
     above: list[str] = []
 
-    def note(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def record_length(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         seen.append(output.shape[1])
 
-    handles = [model.get_input_embeddings().register_forward_hook(note)]
+    handles = [model.get_input_embeddings().register_forward_hook(record_length)]
     for name in ("model.norm", "lm_head", "model.layers.1.mlp"):
         handles.append(
             model.get_submodule(name).register_forward_hook(
@@ -198,7 +202,7 @@ def test_the_common_opening_runs_once_and_nothing_behind_the_last_module(tmp_pat
             )
         )
     opening = tuple(range(20))
-    people = {name: some(3, seed=n, opening=opening) for n, name in enumerate("ab")}
+    people = {name: make_items(3, seed=n, opening=opening) for n, name in enumerate("ab")}
     assemble_recipes(base, pool, people, ONE)
     for handle in handles:
         handle.remove()
@@ -208,11 +212,11 @@ def test_the_common_opening_runs_once_and_nothing_behind_the_last_module(tmp_pat
     assert not any(m._forward_hooks for m in model.modules())
 
 
-def test_progress_is_told_by_newcomer(tmp_path: Path) -> None:
+def test_assemble_recipes_reports_progress_per_target_user(tmp_path: Path) -> None:
     base = make_exact_base()
     events: list[Event] = []
-    people = {name: some(2) for name in "abc"}
-    pool = pool_of(tmp_path, base)
+    people = {name: make_items(2) for name in "abc"}
+    pool = make_pool(tmp_path, base)
     assert assemble_recipes(base, pool, {}, ONE) == ()
     assemble_recipes(base, pool, people, ONE, forward_tokens=1, listener=events.append)
     assert [e.done for e in events if isinstance(e, Progress)] == [1, 2, 3]
