@@ -30,7 +30,7 @@ def test_reports_are_made_without_torch() -> None:
     code = (
         "import sys; import idiolect.evaluation.environment as e; "
         "import idiolect.evaluation.reports.report, idiolect.evaluation.reports.table; "
-        "e.versions(); e.hardware(); print([m for m in ('torch', 'transformers', "
+        "e.list_versions(); e.describe_hardware(); print([m for m in ('torch', 'transformers', "
         "'matplotlib.pyplot') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
