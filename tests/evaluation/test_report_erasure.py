@@ -1,4 +1,4 @@
-"""Reports and answers with somebody in them are found and deleted; those without stay."""
+"""Erasure of reports, cached answers and cached bases that include a person."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.fake_results import make_rating_comparison
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """As ``evaluate`` leaves it."""
+    """The output folder of ``evaluate``, with a report and two files of cached answers."""
     report = build_report([make_rating_comparison(people=3)], hardware={}, versions={}, seed=0)
     (tmp_path / "report.json").write_text(json.dumps(report))
     for name in ("report.html", "rating-people.png", "other.png"):
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_report_goes_with_its_page_and_pictures(folder: Path) -> None:
+def test_reports_erase_deletes_report_page_and_pictures(folder: Path) -> None:
     assert read_report_tasks(folder / "report.json") == ["rating"]
     stranger = ErasureRequest(person="person-777", task="rating")
     assert Reports().find(folder, stranger) == "" and Reports().erase(folder, stranger) == []
@@ -40,7 +40,7 @@ def test_a_report_goes_with_its_page_and_pictures(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["other.png", "work"]
 
 
-def test_words_and_those_who_answered_to_them_count_too(folder: Path) -> None:
+def test_reports_find_matches_texts_and_affected_people(folder: Path) -> None:
     sample = json.loads((folder / "report.json").read_text())["tasks"][0]["samples"][0]
     text = SearchPatterns(split_into_patterns([sample["prompt"]]))
     assert text and Reports().find(
@@ -50,20 +50,20 @@ def test_words_and_those_who_answered_to_them_count_too(folder: Path) -> None:
     assert Reports().find(folder, changed)
 
 
-def test_of_answers_only_the_files_with_them_go(folder: Path) -> None:
+def test_answers_erase_deletes_only_files_with_the_person(folder: Path) -> None:
     answers = folder / "work" / "answers"
     (effect,) = Answers().erase(answers, ErasureRequest(person="person-001", task="rating"))
     assert effect.count == 1 and [p.name for p in answers.iterdir()] == ["b.json"]
 
 
-def test_a_number_is_somebody_else_in_a_report_on_another_task(folder: Path) -> None:
+def test_reports_find_ignores_numeric_id_in_another_task(folder: Path) -> None:
     path = folder / "report.json"
     path.write_text(path.read_text().replace("person-001", "7"))
     assert Reports().find(folder, ErasureRequest(person="7", task="rating"))
     assert not Reports().find(folder, ErasureRequest(person="7", task="reply"))
 
 
-def test_cached_bases_go_as_a_whole(tmp_path: Path) -> None:
+def test_cached_bases_erase_deletes_the_whole_base(tmp_path: Path) -> None:
     folder = tmp_path / f"base-{'0a' * 8}"
     (folder / "task_adapter").mkdir(parents=True)
     for name in ("model.safetensors", "task_adapter/x.safetensors"):

@@ -1,4 +1,4 @@
-"""``idiolect scorecard`` on tiny models, and judges by their names."""
+"""``idiolect scorecard`` on tiny models, and judges that are opened by name."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ QUICK = (
 )
 
 
-def letters(texts: Sequence[str]) -> Any:
-    """An encoder: how often each of some letters is there, unit length."""
+def encode_letters(texts: Sequence[str]) -> Any:
+    """Encode texts as unit vectors of letter counts."""
     found = np.array([[1 + text.count(c) for c in "aeiouhkr"] for text in texts], dtype=float)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def run(*arguments: str | Path, code: int = 0) -> Result:
+def run_command(*arguments: str | Path, code: int = 0) -> Result:
     result = CliRunner().invoke(main, [str(a) for a in arguments])
     assert result.exit_code == code, result.stderr
     return result
@@ -43,8 +43,8 @@ def run(*arguments: str | Path, code: int = 0) -> Result:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two bases and three sets."""
-    monkeypatch.setattr(module, "MiniLM", lambda: letters)
+    """A folder with two bases and three sets of prompts."""
+    monkeypatch.setattr(module, "MiniLM", lambda: encode_letters)
     save_tiny_base(tmp_path / "base")
     save_tiny_base(tmp_path / "other", seed=1)
     for name, records in (("go", FORGET), ("stay", RETAIN), ("more", UNSEEN)):
@@ -52,34 +52,34 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_models_side_by_side(place: Path) -> None:
+def test_scorecard_compares_models_with_the_original(place: Path) -> None:
     base, other = place / "base", place / "other"
     sets = ("--forget", place / "go.jsonl", "--retain", place / "stay.jsonl")
     more = ("--unseen", place / "more.jsonl", "--judge", f"ask:{base}", "--out", place / "card")
-    told = run("scorecard", base, other, *sets, *more, *QUICK)
-    assert "Judge: base, of which it is not known here" in " ".join(told.stdout.split())
+    result = run_command("scorecard", base, other, *sets, *more, *QUICK)
+    assert "Judge: base; its accuracy was not measured." in " ".join(result.stdout.split())
     report = json.loads((place / "card" / "report.json").read_text())
     names = ["before", "other", "other, 4 bits", "other, sign flipped"]
     assert [model["name"] for model in report["models"]] == names
     assert [one["name"] for one in report["models"][0]["sets"]] == ["seen", "unseen"]
     assert [one["prompts"] for one in report["models"][0]["sets"]] == [3, 3]
-    assert report["models"][0]["membership"] is None  # the unseen ones have no answers
+    assert report["models"][0]["membership"] is None  # the unseen prompts have no answers
     text = (place / "card" / "report.html").read_text()
     assert "hole" not in text.replace("whole", "") and "lamp" not in text
 
 
-def test_what_cannot_be_compared_is_said(place: Path) -> None:
+def test_scorecard_rejects_invalid_inputs(place: Path) -> None:
     sets = ("--forget", place / "go.jsonl", "--retain", place / "go.jsonl", "--out", place / "c")
-    assert "remove those prompts" in run("scorecard", place / "base", *sets, code=2).stderr
+    assert "remove those prompts" in run_command("scorecard", place / "base", *sets, code=2).stderr
     good = ("--forget", place / "go.jsonl", "--retain", place / "stay.jsonl", "--out", place / "c")
-    wrong = run("scorecard", place / "base", *good, "--judge", "guard", code=2)
+    wrong = run_command("scorecard", place / "base", *good, "--judge", "guard", code=2)
     assert "unknown judge 'guard'" in wrong.stderr
-    unknown = run("scorecard", place / "base", *good, "--set", "pair=0", code=2)
+    unknown = run_command("scorecard", place / "base", *good, "--set", "pair=0", code=2)
     assert "'pair'" in unknown.stderr
     assert not (place / "c").exists()
 
 
-def test_judges_have_names(place: Path) -> None:
+def test_open_judge_selects_kind_by_name(place: Path) -> None:
     assert isinstance(registry.open_judge(f"guard:{place / 'base'}"), GuardJudge)
     there = registry.open_judge("http://localhost:1/v1#some/model")
     assert isinstance(there, EndpointJudge)
@@ -89,7 +89,7 @@ def test_judges_have_names(place: Path) -> None:
             registry.open_judge(name)
 
 
-def test_the_default_judge_is_trained_once_and_kept(
+def test_load_default_judge_trains_once_and_checks_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from idiolect.prompt_sets.pairs import Pair
@@ -99,10 +99,10 @@ def test_the_default_judge_is_trained_once_and_kept(
     monkeypatch.setattr(registry, "load_judged_answers", lambda root: LABELLED)
     monkeypatch.setattr(registry, "load_truthful_qa", lambda root: tuple(normal))
     assert len(registry.benign_answers(normal, LABELLED)) == 9
-    made = registry.load_default_judge(KeywordEncoder(), cache=tmp_path)
-    monkeypatch.setattr(registry, "train_judge", None)  # not again
+    first = registry.load_default_judge(KeywordEncoder(), cache=tmp_path)
+    monkeypatch.setattr(registry, "train_judge", None)  # must not be called again
     again = registry.load_default_judge(KeywordEncoder(), cache=tmp_path)
-    assert again.score_answers(["p"], ["The key"]) == made.score_answers(["p"], ["The key"])
+    assert again.score_answers(["p"], ["The key"]) == first.score_answers(["p"], ["The key"])
     (kept,) = (tmp_path / "judge").iterdir()
     (kept / "judge.safetensors").write_bytes(b"other")
     with pytest.raises(IntegrityError, match="train it again"):

@@ -1,4 +1,4 @@
-"""Whole studies on tiny people: every method on the same queries, and nothing done twice."""
+"""Complete experiments on tiny histories: all methods on the same queries, with cached parts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def base(place: Path) -> Base:
 
 
 @pytest.fixture(scope="module")
-def found(base: Base, place: Path) -> Comparison:
+def comparison(base: Base, place: Path) -> Comparison:
     return run(base, place / "work")
 
 
@@ -72,44 +72,44 @@ def run(base: Base, work: Path, config: ExperimentConfig = CONFIG) -> Comparison
     return run_experiment(base, RATING, TESTED, OTHERS, config, work, dataset="tiny")
 
 
-def by_name(found: Comparison) -> dict[str, MethodRun]:
-    return {run.method: run for run in found.runs}
+def group_by_method(comparison: Comparison) -> dict[str, MethodRun]:
+    return {run.method: run for run in comparison.runs}
 
 
-def test_every_method_answers_the_same_people_and_queries(found: Comparison) -> None:
+def test_run_experiment_asks_all_methods_the_same_queries(comparison: Comparison) -> None:
     gated = [f"{name} (gated)" for name in ALL if name.startswith("oppu")]
-    assert set(by_name(found)) == {"person-mean", "person-median", *ALL, *gated}
-    asked = [(a.person, a.query, a.gold, a.prompt) for a in found.runs[0].answers]
-    assert len(asked) == 2 + 2 + 2 + 1  # of "few" a quarter, of "short" none
+    assert set(group_by_method(comparison)) == {"person-mean", "person-median", *ALL, *gated}
+    asked = [(a.person, a.query, a.gold, a.prompt) for a in comparison.runs[0].answers]
+    assert len(asked) == 2 + 2 + 2 + 1  # a quarter of "few", none of "short"
     assert [a[2] for a in asked[:2]] == [i.fields["rating"] for i in TESTED[0].items[-2:]]
-    for one in found.runs:
+    for one in comparison.runs:
         assert [(a.person, a.query, a.gold, a.prompt) for a in one.answers] == asked
-    assert found.seeds == (0,) and found.dataset == "tiny" and found.task == "rating"
-    assert "task-adapted to film rating on 4 other people" in found.base
+    assert comparison.seeds == (0,) and comparison.dataset == "tiny" and comparison.task == "rating"
+    assert "task-adapted to film rating on 4 other people" in comparison.base
 
 
-def test_answers_hold_what_scores_need(found: Comparison) -> None:
-    for one in found.runs[2:]:
+def test_run_experiment_records_choices_and_likelihoods(comparison: Comparison) -> None:
+    for one in comparison.runs[2:]:
         for a in one.answers:
             assert a.text in RATING.choices
             assert sum(a.choice_probabilities) == pytest.approx(1)
             assert a.gold_nll is not None and a.gold_nll > 0 and a.gold_tokens == 2
-    assert len({tuple(a.gold_nll for a in r.answers) for r in found.runs[2:]}) >= len(ALL)
+    assert len({tuple(a.gold_nll for a in r.answers) for r in comparison.runs[2:]}) >= len(ALL)
 
 
-def test_what_training_cost_is_told(found: Comparison) -> None:
-    runs = by_name(found)
+def test_run_experiment_records_training_costs_and_curves(comparison: Comparison) -> None:
+    runs = group_by_method(comparison)
     for name in ALL:
         trained = name.startswith("oppu")
         assert (runs[name].train_tokens > 0) == trained
         assert (runs[name].train_seconds > 0) == trained
         assert (runs[name].bytes_per_person > 0) == trained
-    assert [c.name for c in found.curves] == ["oppu", "oppu+rag", "oppu+pag"]
-    assert all(len(c.steps) == len(c.losses) > 0 for c in found.curves)
+    assert [c.name for c in comparison.curves] == ["oppu", "oppu+rag", "oppu+pag"]
+    assert all(len(c.steps) == len(c.losses) > 0 for c in comparison.curves)
 
 
-def test_gated_people_get_the_answers_of_the_base(found: Comparison) -> None:
-    runs = by_name(found)
+def test_gated_run_uses_base_answers_for_rejected_adapters(comparison: Comparison) -> None:
+    runs = group_by_method(comparison)
     for with_adapter, without in (("oppu", "base"), ("oppu+rag", "rag"), ("oppu+pag", "pag")):
         own, gated = runs[with_adapter], runs[f"{with_adapter} (gated)"]
         assert set(own.served_by_base) == {"few"}  # too few items left to train on
@@ -119,7 +119,9 @@ def test_gated_people_get_the_answers_of_the_base(found: Comparison) -> None:
             assert answer == (bare if answer.person in gated.served_by_base else personal)
 
 
-def test_nobody_tested_is_in_a_base(found: Comparison, place: Path) -> None:
+def test_run_experiment_adapts_bases_on_other_people_only(
+    comparison: Comparison, place: Path
+) -> None:
     folders = sorted((place / "work").glob("base-*"))
     assert len(folders) == 3  # plain, with retrieval, with profiles
     for folder in folders:
@@ -128,25 +130,27 @@ def test_nobody_tested_is_in_a_base(found: Comparison, place: Path) -> None:
 
 
 @pytest.fixture
-def idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No work may be done."""
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training, answering and writing profiles fail the test."""
 
     def fail(*_: Any, **__: Any) -> None:
-        raise AssertionError("was done again")
+        raise AssertionError("computed again")
 
     for module in (personalizing, adapting):
         monkeypatch.setattr(module, "train_many", fail)
-    for name in ("choices", "texts", "likelihoods"):
+    for name in ("score_choices", "generate_greedy", "compute_likelihoods"):
         monkeypatch.setattr(Generator, name, fail)
     monkeypatch.setattr(ModelProfileWriter, "__call__", fail)
 
 
-@pytest.mark.usefixtures("idle")
-def test_a_second_study_does_nothing_again(found: Comparison, base: Base, place: Path) -> None:
-    assert run(base, place / "work") == found
+@pytest.mark.usefixtures("no_work")
+def test_run_experiment_reuses_all_finished_parts(
+    comparison: Comparison, base: Base, place: Path
+) -> None:
+    assert run(base, place / "work") == comparison
 
 
-def test_a_damaged_answer_is_given_again(base: Base, tmp_path: Path) -> None:
+def test_run_experiment_replaces_damaged_cached_answers(base: Base, tmp_path: Path) -> None:
     config = replace(PLAIN, evaluate=replace(PLAIN.evaluate, methods=("base",)))
     first = run(base, tmp_path, config)
     (file,) = (tmp_path / "answers").iterdir()
@@ -155,10 +159,10 @@ def test_a_damaged_answer_is_given_again(base: Base, tmp_path: Path) -> None:
     assert again.runs[-1].answers == first.runs[-1].answers
 
 
-def test_a_killed_study_goes_on(
-    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: Comparison
+def test_run_experiment_resumes_after_interruption(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comparison: Comparison
 ) -> None:
-    """Stopped while it answers; what was trained before is there."""
+    """The run is interrupted while it answers; its trained adapters are used again."""
 
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -169,22 +173,25 @@ def test_a_killed_study_goes_on(
         with pytest.raises(KeyboardInterrupt):
             run(base, tmp_path, config)
     monkeypatch.setattr(personalizing, "train_many", stop)
-    assert by_name(run(base, tmp_path, config))["oppu"].answers == by_name(found)["oppu"].answers
+    assert (
+        group_by_method(run(base, tmp_path, config))["oppu"].answers
+        == group_by_method(comparison)["oppu"].answers
+    )
 
 
-def test_people_do_not_change_each_others_answers(
-    base: Base, tmp_path: Path, found: Comparison
+def test_run_experiment_answers_do_not_depend_on_other_people(
+    base: Base, tmp_path: Path, comparison: Comparison
 ) -> None:
-    """Invariant 2, through adaptation, training and answering."""
+    """Invariant 2: results for a person do not depend on the other people of the run."""
     config = replace(CONFIG, evaluate=replace(CONFIG.evaluate, methods=("oppu",)))
     alone = run_experiment(base, RATING, TESTED[1:2], OTHERS, config, tmp_path, dataset="tiny")
-    together = [a for a in by_name(found)["oppu"].answers if a.person == "bob"]
-    for one, other in zip(by_name(alone)["oppu"].answers, together, strict=True):
+    together = [a for a in group_by_method(comparison)["oppu"].answers if a.person == "bob"]
+    for one, other in zip(group_by_method(alone)["oppu"].answers, together, strict=True):
         assert one.query == other.query
         assert one.gold_nll == pytest.approx(other.gold_nll, abs=1e-3)
 
 
-def test_free_text_without_gate_or_adaptation(base: Base, tmp_path: Path) -> None:
+def test_compare_methods_handles_free_text_without_gate(base: Base, tmp_path: Path) -> None:
     titles = get_task("lamp-5")
     papers = [
         Interaction(
@@ -194,27 +201,27 @@ def test_free_text_without_gate_or_adaptation(base: Base, tmp_path: Path) -> Non
     ]
     config = EvaluateConfig(methods=("base", "oppu"), personal=UNGATED, queries=2)
     runner = EvaluationRunner({"plain": base}, titles, config, tmp_path, engine=ENGINE)
-    found = runner.compare_methods(
+    comparison = runner.compare_methods(
         [History.from_interactions("ann", papers)], dataset="d", base="b"
     )
-    assert [run.method for run in found.runs] == ["base", "oppu"]
-    for one in found.runs:
+    assert [run.method for run in comparison.runs] == ["base", "oppu"]
+    for one in comparison.runs:
         assert [(a.query, a.gold) for a in one.answers] == [("7", "7 ants"), ("8", "8 ants")]
         assert all(a.gold_nll and a.choice_probabilities == () for a in one.answers)
-    one, other = ([a.gold_nll for a in run.answers] for run in found.runs)
+    one, other = ([a.gold_nll for a in run.answers] for run in comparison.runs)
     assert one != other
 
 
-def test_nobody_to_ask_is_said(base: Base, tmp_path: Path) -> None:
+def test_compare_methods_without_queries_raises(base: Base, tmp_path: Path) -> None:
     runner = EvaluationRunner({"plain": base}, RATING, CONFIG.evaluate, tmp_path)
-    with pytest.raises(UsageError, match="tiny: nobody has a query with a known answer"):
+    with pytest.raises(UsageError, match="tiny: no person has a query with a known answer"):
         runner.compare_methods(TESTED[-1:], dataset="tiny", base="b")
     with pytest.raises(UsageError, match="queries: must be at least 1"):
         EvaluateConfig(queries=0)
 
 
-def test_whom_a_base_has_seen_it_is_not_tested_on(
-    base: Base, place: Path, found: Comparison
+def test_require_unseen_rejects_people_the_base_was_adapted_on(
+    base: Base, place: Path, comparison: Comparison
 ) -> None:
     adapted = load_base(sorted((place / "work").glob("base-*"))[0], dtype="float32", device="cpu")
     require_unseen(adapted, [h.person for h in TESTED])
@@ -224,7 +231,7 @@ def test_whom_a_base_has_seen_it_is_not_tested_on(
         require_unseen(adapted, ["ann", seen])
 
 
-def test_methods_are_found_by_name() -> None:
+def test_select_methods_returns_named_methods_once() -> None:
     assert [m.name for m in select_methods(("oppu", "base", "oppu"), k=3)] == ["oppu", "base"]
     table = {m.name: m for m in select_methods(ALL, k=3)}
     for name, method in table.items():
@@ -235,22 +242,22 @@ def test_methods_are_found_by_name() -> None:
         select_methods(("opu",), k=1)
 
 
-def values(run: MethodRun) -> Sequence[str]:
+def list_texts(run: MethodRun) -> Sequence[str]:
     return [a.text for a in run.answers]
 
 
-def test_a_persons_own_mean_and_median() -> None:
+def test_per_person_baselines_answer_with_mean_and_median() -> None:
     history = make_rater("ann", 7, rated=lambda n: (1, 1, 2, 5, 5, 3, 4)[n]).hold_out(2)
-    nobody = History("new", (), history.queries[:1])
-    mean, median = per_person_baselines(RATING, [history, nobody])
+    unknown = History("new", (), history.queries[:1])
+    mean, median = per_person_baselines(RATING, [history, unknown])
     assert (mean.method, median.method) == ("person-mean", "person-median")
-    assert values(mean) == ["2.8", "2.8", "3"] and values(median) == ["2", "2", "3"]
+    assert list_texts(mean) == ["2.8", "2.8", "3"] and list_texts(median) == ["2", "2", "3"]
     assert [a.gold for a in mean.answers] == ["3", "4", "3"]
     assert isinstance(mean.answers[0], Answer)
     assert per_person_baselines(get_task("lamp-5"), [history]) == ()
 
 
-def test_queries_are_the_datas_own_or_the_last_items() -> None:
+def test_ensure_queries_takes_own_queries_or_holds_out_last_items() -> None:
     history = make_rater("ann", 12)
     held = ensure_queries(history, RATING, EvaluateConfig(queries=10))
     assert (len(held.items), held.queries) == (9, history.items[-3:])

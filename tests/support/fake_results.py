@@ -1,4 +1,4 @@
-"""Results of no real model, drawn at random: what the tests of reports are made from."""
+"""Random evaluation results without a model, for the tests of reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METHOD_ERRORS = {
     "oppu+pag": 0.85,
     "oppu (gated)": 0.78,
 }
-"""Typical error of each made-up method."""
+"""Standard deviation of the rating error of each fake method."""
 
 
 def make_rating_comparison(
@@ -28,10 +28,11 @@ def make_rating_comparison(
     methods: tuple[str, ...] = tuple(METHOD_ERRORS),
     seed: int = 0,
 ) -> Comparison:
-    """A rating comparison; every hundredth answer is no number."""
+    """Return a comparison on ratings; about 1% of the models' answers are not numbers."""
     draw = random.Random(seed)
-    taste = {f"person-{p:03d}": draw.uniform(-0.7, 1.0) for p in range(people)}
-    golds = {(p, f"q{q}"): draw.randint(1, 5) for p in taste for q in range(queries)}
+    # Each person is harder or easier to predict, for all methods alike.
+    difficulty = {f"person-{p:03d}": draw.uniform(-0.7, 1.0) for p in range(people)}
+    golds = {(p, f"q{q}"): draw.randint(1, 5) for p in difficulty for q in range(queries)}
     runs = [
         MethodRun(
             method=method,
@@ -41,7 +42,7 @@ def make_rating_comparison(
                     person,
                     query,
                     gold,
-                    METHOD_ERRORS[method] * (1 + taste[person] / 3),
+                    METHOD_ERRORS[method] * (1 + difficulty[person] / 3),
                     method,
                 )
                 for (person, query), gold in golds.items()
@@ -57,7 +58,7 @@ def make_rating_comparison(
     return Comparison(
         task="rating",
         dataset="made-up films",
-        base="A made-up base, task-adapted on nobody.",
+        base="A made-up base, not task-adapted.",
         runs=tuple(runs),
         curves=tuple(_make_curve(draw, name) for name in methods if name.startswith("oppu")),
         seeds=(seed,),
@@ -81,7 +82,7 @@ def _make_rating_answer(
 
 
 def make_reply_comparison(people: int = 12, queries: int = 6, seed: int = 1) -> Comparison:
-    """A reply comparison with likelihoods; ``person-mean`` has none here."""
+    """Return a comparison on chat replies, with likelihoods."""
     draw = random.Random(seed)
     golds = {
         (f"chatter-{p:02d}", f"q{q}"): " ".join(draw.choices(WORDS, k=draw.randint(3, 24)))
@@ -102,7 +103,7 @@ def make_reply_comparison(people: int = 12, queries: int = 6, seed: int = 1) -> 
     return Comparison(
         task="reply",
         dataset="made-up chats",
-        base="The made-up base as it comes.",
+        base="The made-up base, not adapted.",
         runs=tuple(runs),
         curves=(_make_curve(draw, "oppu"),),
         seeds=(seed,),

@@ -1,1 +1,1 @@
-"""."""
+"""Evaluation: compares methods on the same people and queries, and writes reports."""

@@ -1,4 +1,4 @@
-"""The demo: real people of two kinds, everything from import to report, in minutes on two cores."""
+"""The demo: imports two real datasets, adapts, trains and compares; minutes on two CPU cores."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from idiolect.training.schedule import TrainConfig
 
 NUM_RATERS, NUM_CHATTERS = 8, 4
 LAST_ITEMS = 40
+"""Number of items that are kept of each tested person, the last ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoTask:
-    """One real dataset of the demo and of the benchmark: whose data, and who may be tested."""
+    """One real dataset of the demo and of the benchmarks, and the size of testable histories."""
 
     format: str
     task: str
     dataset: str
     min_items: int
     max_items: int
-    """Testable people have so many items, at least and at most."""
+    """A testable person has ``min_items`` to ``max_items`` items."""
 
 
 FILMS = DemoTask(
@@ -56,13 +57,16 @@ CHATS = DemoTask(
 def draw_people(
     subject: DemoTask, count: int, *, seed: int, purpose: str = "tested", last: int = LAST_ITEMS
 ) -> tuple[list[History], list[History]]:
-    """The tested people, cut to their last items, and everyone else. A seeded draw.
+    """Draw ``count`` people to test; return their histories and those of all other people.
 
-    Different purposes draw from disjoint halves of the people, so that defaults found on one
-    ("development") are never judged on those they were found on ("tested").
-    Raises UsageError where there are not so many people.
+    The tested histories are cut to their ``last`` items (0 keeps all). The two purposes draw from
+    disjoint halves of the people, so that defaults that were tuned on one half ("development") are
+    always tested on the other ("tested"). Raises UsageError if there are fewer testable people
+    than ``count``.
     """
+    # The datasets are in installed packages, so nothing is downloaded.
     histories = list(import_histories(format=subject.format).histories)
+    # A hash of the person decides the half, so that it does not depend on the seed of the draw.
     half = 0 if purpose == "tested" else 1
     able = [
         h.person
@@ -81,12 +85,13 @@ def draw_people(
 
 
 def make_experiment_config(subject: DemoTask, *, seed: int, quick: bool) -> ExperimentConfig:
-    """Settings of a study of a subject; ``quick`` is the demo's size."""
+    """Return the settings for one dataset; ``quick`` gives the size of the demo."""
     personal = PersonalConfig(train=TrainConfig(seed=seed))
     evaluate = EvaluateConfig(methods=("base", "oppu", "rag"), personal=personal, queries=10)
     adapting = AdaptConfig()
     rated = subject.task == "rating"
-    # Ratings of one film by many people are one question, so all of them cost no more than some.
+    # 0 means all items. Ratings of one film by many people share one prompt, so all items cost
+    # about as much as a sample of them.
     items = 0 if rated else (300 if quick else 1000)
     epochs = (1 if quick else 2) if rated else 1
     train = replace(adapting.train, seed=seed, epochs=epochs, batch=16)
@@ -100,10 +105,10 @@ def make_experiment_config(subject: DemoTask, *, seed: int, quick: bool) -> Expe
 def compare_demo_tasks(
     base: Base, work: Path, *, people: int | None, seed: int, listener: Listener
 ) -> Sequence[Comparison]:
-    """Both studies; ``people`` of each kind instead of 8 who rate and 4 who chat."""
+    """Run both experiments; ``people`` is the number of tested people of each (default 8 and 4)."""
     out: list[Comparison] = []
     for subject, usual in ((FILMS, NUM_RATERS), (CHATS, NUM_CHATTERS)):
-        listener(Message(text=f"{subject.dataset}: drawing people"))
+        listener(Message(text=f"{subject.dataset}: importing and drawing people"))
         tested, others = draw_people(subject, people or usual, seed=seed)
         out.append(
             run_experiment(

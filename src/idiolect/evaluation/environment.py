@@ -1,6 +1,6 @@
-"""On what a report was made: the machine and the versions, without loading torch.
+"""Describes the machine and the package versions for a report, without loading torch.
 
-Names no host, user or path: a report is published.
+The description has no host name, user name or path, because reports are published.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _PACKAGES = (
 
 
 def describe_hardware(accelerator: str | None = None) -> dict[str, Any]:
-    """CPU model, cores, memory (GiB), system; ``accelerator`` is named by the caller."""
+    """Return CPU model, number of cores, memory in GiB, and system.
+
+    The caller names the ``accelerator``, because this module does not load torch.
+    """
     return {
         "cpu": _read_cpu_model(),
         "cores": os.cpu_count() or 1,
@@ -39,7 +42,7 @@ def describe_hardware(accelerator: str | None = None) -> dict[str, Any]:
 
 
 def list_versions() -> dict[str, str]:
-    """Python and the packages that numbers depend on; absent packages are left out."""
+    """Return the versions of Python and of the packages that affect the results, if installed."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -48,14 +51,16 @@ def list_versions() -> dict[str, str]:
 
 
 def _read_cpu_model() -> str:
+    # Linux
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.lower().startswith("model name"):
                 return line.split(":", 1)[1].strip()
+    # macOS
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-        return told.stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        return done.stdout.strip()
     return platform.processor() or platform.machine() or "unknown"
 
 

@@ -1,7 +1,7 @@
-"""Reports and what evaluations keep beside them, as holders of personal data.
+"""Erases a person from reports, and from the answers and bases that evaluations cache.
 
-Everybody's scores and some people's words stand in a report: one with who leaves in it is deleted
-as a whole, since its figures are of them, too.
+A report has the scores of all people, and texts of some. A report that includes the erased person
+is deleted as a whole, because its averages include that person's scores.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ _CACHED_BASE = re.compile(r"base-[0-9a-f]{16}")
 
 
 class Reports:
-    """Reports of evaluations, with their page and pictures."""
+    """Erases evaluation reports, with their page and pictures."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Whether one names or quotes who leaves, or somebody whose answers followed from them."""
+        """Say that the report includes the erased person or an affected one; empty if not."""
         path = folder / "report.json"
         tasks = read_report_tasks(path)
+        # A numeric id means another person in another task.
         if not tasks or not any(map(leaving.is_same_person, tasks)):
             return ""
+        # Affected people have texts of the erased person in their histories.
         people = {leaving.person, *leaving.affected_people}
         named = any(scan_file(path, person, leaving.patterns) for person in sorted(people))
-        return "a report with them in it" if named else ""
+        return "a report that includes this person" if named else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Delete it, ``report.json`` last."""
+        """Delete the report, ``report.json`` last: an interrupted erasure can then be repeated."""
         if not self.find(folder, leaving):
             return []
         pictures = sorted(
@@ -44,72 +46,75 @@ class Reports:
         )
         for name in (*pictures, "report.html", "report.json"):
             (folder / name).unlink(missing_ok=True)
-        why = "it has them in it; idiolect evaluate makes it anew"
+        why = "the report includes this person; run idiolect evaluate to write a new one"
         return [
             ErasureEffect(what="report", where=folder / "report.json", outcome="deleted", why=why)
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """JSON and HTML, which everybody reads."""
+        """Return ``None``: JSON and HTML are searched as plain text."""
         return None
 
 
 class Answers:
-    """Answers that evaluations keep: a file that has who leaves in it goes, it is a cache."""
+    """Erases cached answers of evaluations: deletes each file that includes the person."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """How many files."""
+        """Say how many files include the erased person or an affected one; empty if none."""
         found = _find_cached_answers(folder, leaving)
         return f"{len(found)} files of answers" if found else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Delete them."""
+        """Delete these files."""
         found = _find_cached_answers(folder, leaving)
         for path in found:
             path.unlink(missing_ok=True)
-        why = "of a cache: whoever needs them asks again"
         if not found:
             return []
+        why = "cached answers; the next evaluation computes them again"
         count = len(found)
         return [
             ErasureEffect(what="answers", where=folder, outcome="deleted", count=count, why=why)
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """JSON, which everybody reads."""
+        """Return ``None``: JSON is searched as plain text."""
         return None
 
 
 class CachedBases:
-    """Bases that evaluations adapted for themselves: deleted, they are made anew on other people's
-    items by whoever needs them."""
+    """Erases bases that evaluations adapted and cached: deletes each whose training data includes
+    the person."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Whether who leaves is in it."""
+        """Say that the base was adapted on the person's items; empty if not."""
         return (
             BaseModelErasure().find(folder, leaving) if _CACHED_BASE.fullmatch(folder.name) else ""
         )
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Delete all of it, the manifest last."""
+        """Delete the base, the manifest last: an interrupted erasure can then be repeated."""
         if not self.find(folder, leaving):
             return []
         delete_files(folder, [*sorted(Manifest.read_unchecked(folder).files), Manifest.NAME])
-        why = "of a cache: whoever needs it makes it anew"
+        why = "cached base; the next evaluation adapts a new one without this person"
         return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Safetensors and JSON, which everybody reads."""
+        """Return ``None``: safetensors and JSON need no reader of their own."""
         return None
 
 
 def _find_cached_answers(folder: Path, leaving: ErasureRequest) -> list[Path]:
-    """Files of answers with who leaves in them, or with answers that followed from them."""
+    """Return the answer files that include the erased person, or a person whose history had texts
+    of the erased one."""
     if folder.name != ANSWERS_FOLDER:
         return []
-    beside = folder.parent.parent / "report.json"
+    # ``OUT/work/answers`` belongs to ``OUT/report.json``, which says the task. A numeric id means
+    # another person in another task.
+    report = folder.parent.parent / "report.json"
     if leaving.has_numeric_id and not any(
-        map(leaving.is_same_person, read_report_tasks(beside) or [leaving.task])
+        map(leaving.is_same_person, read_report_tasks(report) or [leaving.task])
     ):
         return []
     people = sorted({leaving.person, *leaving.affected_people})
@@ -121,7 +126,7 @@ def _find_cached_answers(folder: Path, leaving: ErasureRequest) -> list[Path]:
 
 
 def read_report_tasks(path: Path) -> list[str]:
-    """The tasks of an evaluation's report; none where the file is no such report."""
+    """Return the tasks of an evaluation report; empty if the file is not such a report."""
     return [str(task["task"]) for task in _read_report(path).get("tasks", ())]
 
 
@@ -130,6 +135,7 @@ def _read_task_keys(folder: Path) -> list[str]:
 
 
 def _read_report(path: Path) -> dict[str, Any]:
+    """Return the content of an evaluation report, or an empty object if it is another file."""
     try:
         content = json.loads(path.read_bytes()) if path.is_file() else None
     except ValueError:

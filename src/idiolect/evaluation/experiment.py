@@ -1,7 +1,8 @@
-"""One whole study of one task: adapt the base on other people, write profiles, compare methods.
+"""One complete experiment on one task: adapt the base, write profiles, compare methods.
 
-The demo and the benchmark are two studies each with their own sizes. Everything made lies in a work
-folder under the fingerprint of what it follows from, and is used again.
+The base is adapted on other people than the tested ones. The demo and the quality benchmark are
+such experiments of different sizes. Bases, profiles, adapters and answers are kept in a work folder
+and used again, each under a hash of everything that affects it.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ from idiolect.training.engine.config import EngineConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """Sizes and settings of one study."""
+    """Sizes and settings of one experiment."""
 
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     adapt: AdaptConfig | None = field(default_factory=AdaptConfig)
-    """How the base is adapted to the task; ``None`` leaves it as it is."""
+    """Settings of the task adaptation of the base; ``None`` uses the base unchanged."""
     context_items: int = 800
-    """Items on which the bases with retrieval and with profiles go on from the adapted one."""
+    """Number of items on which the adapted base is trained further for prompts with retrieval, and
+    with profiles."""
     engine: EngineConfig = field(default_factory=EngineConfig)
 
 
@@ -58,33 +60,38 @@ def run_experiment(
     further: Mapping[str, Base] | None = None,
     listener: Listener = null_listener,
 ) -> Comparison:
-    """Adapt on ``others``, compare on ``tested``; nobody tested takes part in the adaptation.
+    """Adapt the base on ``others``, and compare the methods on ``tested``.
 
-    ``further``: bases that were adapted before with retrieval (``rag``) and with profiles
-    (``pag``), where none is to be made here.
+    No item of a tested person is used in the adaptation. ``further``: bases that were adapted
+    beforehand with retrieval (``rag``) and with profiles (``pag``), for a ``config`` without
+    adaptation.
     """
-    asked = [ensure_queries(h, task, config.evaluate) for h in tested]
+    # Fix the queries first: whatever follows sees the histories without them.
+    histories = [ensure_queries(h, task, config.evaluate) for h in tested]
     settings = config.evaluate
     chosen = select_methods(settings.methods, k=settings.k, retriever=settings.retriever)
     encoder = MiniLM() if settings.retriever == "dense" else None
     writing = any(m.context.profile for m in chosen)
     profiles: dict[str, tuple[Profile, ...]] = {}
     if writing:
-        profiles = _write_profiles(base, task, asked, work, listener)
+        profiles = _write_profiles(base, task, histories, work, listener)
     bases: dict[str, Base] = {"plain": base, **(further or {})}
     if config.adapt is not None:
+        # Adapt the base to the task, then further for prompts with retrieval and with profiles.
         maker = BaseAdapter(
-            task, others, ExcludedTestSet(task, asked), work, config, encoder, listener
+            task, others, ExcludedTestSet(task, histories), work, config, encoder, listener
         )
         bases["plain"] = maker.load_or_adapt(base, config.adapt, {})
         wanted = {m.base: m.context for m in chosen if m.base != "plain"}
         if "rag" in wanted:
             bases["rag"] = maker.adapt_further(bases["plain"], wanted["rag"], {})
         if "pag" in wanted:
-            theirs = maker.sample_people(others)
-            written = _write_profiles(base, task, theirs, work, listener)
-            maker.others = theirs
+            # Profiles are expensive, so they are written for some of the other people only.
+            sampled = maker.sample_people(others)
+            written = _write_profiles(base, task, sampled, work, listener)
+            maker.others = sampled
             bases["pag"] = maker.adapt_further(bases["plain"], wanted["pag"], written)
+    # Train and answer with every method on these bases.
     runner = EvaluationRunner(
         bases,
         task,
@@ -95,11 +102,13 @@ def run_experiment(
         engine=config.engine,
         listener=listener,
     )
-    return runner.compare_methods(asked, dataset=dataset, base=_describe_base(bases["plain"], task))
+    return runner.compare_methods(
+        histories, dataset=dataset, base=_describe_base(bases["plain"], task)
+    )
 
 
 def require_unseen(base: Base, people: Sequence[str]) -> None:
-    """Raise MismatchError where the base was adapted on somebody who is to be tested."""
+    """Raise MismatchError if the base was adapted on data of one of ``people``."""
     seen = sorted(set(read_contributors(base)).intersection(people))
     if seen:
         raise MismatchError(
@@ -109,20 +118,18 @@ def require_unseen(base: Base, people: Sequence[str]) -> None:
 
 
 def _describe_base(base: Base, task: Task) -> str:
-    """What the base is, for the report."""
+    """Describe the base in one sentence for the report."""
     people = len(read_contributors(base))
     if not people:
-        return f"{base.name} as it is, not adapted to the task"
+        return f"{base.name} unchanged, not adapted to the task"
     name = base.name.removesuffix(f"+{task.name}")
-    return (
-        f"{name}, task-adapted to {task.title} on {people:,} other people "
-        "(nobody tested among them)"
-    )
+    return f"{name}, task-adapted to {task.title} on {people:,} other people (none of them tested)"
 
 
 def _write_profiles(
     base: Base, task: Task, histories: Sequence[History], work: Path, listener: Listener
 ) -> dict[str, tuple[Profile, ...]]:
+    """Return the profiles that the base model wrote of each history, by person."""
     writer = ModelProfileWriter(base)
     return write_profiles(
         list(histories),
@@ -137,11 +144,13 @@ def _write_profiles(
 
 @dataclass
 class BaseAdapter:
-    """Makes adapted bases, each once."""
+    """Adapts bases on the other people; an adapted base that is in the work folder is loaded."""
 
     task: Task
     others: Sequence[History]
+    """Histories of the people on whom bases are adapted."""
     exclusion: ExcludedTestSet
+    """The tested people and their texts, which no base may be trained on."""
     work: Path
     config: ExperimentConfig
     encoder: Encoder | None
@@ -150,7 +159,7 @@ class BaseAdapter:
     def load_or_adapt(
         self, base: Base, config: AdaptConfig, profiles: Mapping[str, Sequence[Profile]]
     ) -> Base:
-        """The adapted base, from the work folder where it was made before."""
+        """Return the adapted base; adapt it first if it is not in the work folder."""
         people = sorted(self.exclusion.people)
         others = [h.compute_fingerprint() for h in self.others]
         key = compute_fingerprint([base.identity, self.task.name, to_plain(config), people, others])
@@ -173,7 +182,7 @@ class BaseAdapter:
     def adapt_further(
         self, base: Base, context: ContextConfig, profiles: Mapping[str, Sequence[Profile]]
     ) -> Base:
-        """A base that goes on from the adapted one with retrieved items or profiles beside."""
+        """Train the adapted base for one more epoch with retrieval or profiles in the prompts."""
         assert self.config.adapt is not None
         config = replace(
             self.config.adapt,
@@ -184,9 +193,11 @@ class BaseAdapter:
         return self.load_or_adapt(base, config, profiles)
 
     def sample_people(self, histories: Sequence[History]) -> list[History]:
-        """Few enough other people that writing their profiles is affordable: the longest
-        histories that together hold the items wanted, without anything of a tested person: a
-        profile must not tell of it either."""
+        """Return the longest histories that together have twice ``context_items`` items.
+
+        Each is cut to its last 64 items, so that writing the profiles is affordable. Texts of
+        tested people are removed, because a profile must not contain them either.
+        """
         out: list[History] = []
         for history in sorted(histories, key=lambda h: (-len(h.items), h.person)):
             if history.person in self.exclusion.people:

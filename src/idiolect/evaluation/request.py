@@ -1,4 +1,4 @@
-"""One call of ``evaluate`` as a value, shared by command, API and work; loads no torch."""
+"""The arguments of one call of ``evaluate``, shared by the command and the API; loads no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
-    """Which methods to compare, and on whom."""
+    """The methods to compare, the data, and the folder of the report."""
 
     data: Path
     """Folder of the dataset."""
@@ -22,12 +22,13 @@ class EvaluateRequest:
     base: str = "default"
     """The base model: ``default`` (embedded), a folder, or a hub id."""
     rag_base: str | None = None
-    """A base adapted with retrieval, for the methods that use it; ``base`` if ``None``."""
+    """The base for the methods with retrieval, adapted with it; ``base`` if ``None``."""
     pag_base: str | None = None
-    """A base adapted with profiles, for the methods that use them; ``base`` if ``None``."""
+    """The base for the methods with profiles, adapted with them; ``base`` if ``None``."""
     methods: Sequence[str] = ()
-    """Names of the methods; those of ``config`` if empty."""
+    """Names of the methods; the methods of ``config`` if empty."""
     people: Sequence[str] | int = ()
-    """These people, a seeded draw of that many, or all who can be tested if empty."""
+    """Ids of the people, or the number of people to draw with the seed; if empty, all people who
+    can be tested."""
     config: EvaluateConfig | None = None
-    """How methods are trained and asked; its defaults if ``None``."""
+    """Settings of training and prediction; the defaults if ``None``."""

@@ -1,4 +1,4 @@
-"""Whole evaluations: from a dataset, or the demo's people, to a report on disk."""
+"""Complete evaluations: from a dataset, or from the demo's data, to a report on disk."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ from idiolect.tasks.registry import get_task
 def evaluate_dataset(
     request: EvaluateRequest, *, listener: Listener = null_listener
 ) -> dict[str, Any]:
-    """See ``api.evaluate``."""
+    """Compare methods on a dataset and write the report; see ``api.evaluate``."""
     config, out = request.config or EvaluateConfig(), request.out
     if request.methods:
         config = replace(config, methods=tuple(request.methods))
     dataset = read_dataset(request.data)
+    # Choose the people before the models are loaded: a wrong name fails at once.
     personal = config.personal
     chosen = _sample_people(dataset, request.people, personal.train.seed, personal.least_items)
     loaded = load_base(request.base, dtype=config.dtype, device=config.device)
@@ -43,9 +44,11 @@ def evaluate_dataset(
         for kind, source in (("rag", request.rag_base), ("pag", request.pag_base))
         if source is not None
     }
+    # A base that was trained on the tested people would make the scores too good.
     for one in (loaded, *further.values()):
         require_unseen(one, [h.person for h in chosen])
-    compared = run_experiment(
+    # The bases are used unchanged, so there are no other people to adapt them on.
+    comparison = run_experiment(
         loaded,
         get_task(dataset.task),
         chosen,
@@ -56,28 +59,28 @@ def evaluate_dataset(
         further=further,
         listener=tee(listener, MetricsLog(out / "metrics.jsonl")),
     )
-    return report_comparisons([compared], out, loaded, config.personal.train.seed)
+    return report_comparisons([comparison], out, loaded, config.personal.train.seed)
 
 
 def run_demo(
     out: Path, *, people: int | None = None, seed: int = 0, listener: Listener = null_listener
 ) -> dict[str, Any]:
-    """See ``api.demo``."""
+    """Run the demo and write its report; see ``api.demo``."""
     base = load_base()
-    told = tee(listener, MetricsLog(out / "metrics.jsonl"))
-    compared = compare_demo_tasks(base, out / "work", people=people, seed=seed, listener=told)
-    return report_comparisons(compared, out, base, seed)
+    logged = tee(listener, MetricsLog(out / "metrics.jsonl"))
+    comparisons = compare_demo_tasks(base, out / "work", people=people, seed=seed, listener=logged)
+    return report_comparisons(comparisons, out, base, seed)
 
 
 def report_comparisons(
-    compared: Sequence[Comparison], out: Path, base: Base, seed: int
+    comparisons: Sequence[Comparison], out: Path, base: Base, seed: int
 ) -> dict[str, Any]:
-    """Write the report of some studies; gives its content."""
+    """Write the report of some comparisons to ``out``, and return its content."""
     accelerator = None
     if base.device.type == "cuda":
         accelerator = torch.cuda.get_device_name()
     report = build_report(
-        compared, hardware=describe_hardware(accelerator), versions=list_versions(), seed=seed
+        comparisons, hardware=describe_hardware(accelerator), versions=list_versions(), seed=seed
     )
     write_report(out, report)
     return report
@@ -86,9 +89,14 @@ def report_comparisons(
 def _sample_people(
     dataset: Dataset, people: Sequence[str] | int, seed: int, least: int
 ) -> list[History]:
-    """The people named, a seeded draw of so many, or all who may be tested."""
+    """Return the named people, ``people`` of them drawn with the seed, or all who can be tested.
+
+    A person can be tested with at least ``least`` items, or with queries of the dataset's own.
+    Raises UsageError if the dataset has fewer such people than ``people``.
+    """
     if not isinstance(people, int) and people:
         return list(dataset.iter_histories(people))
+    # Prefer the dataset's test split, if it has one.
     able = [
         p
         for p in dataset.list_split_people("test") or dataset.people

@@ -1,4 +1,4 @@
-"""Models before and after unlearning, opened by name, measured side by side, as a report."""
+"""Measures models before and after unlearning, and writes the scorecard report."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ from idiolect.unlearning.target import UnlearnTarget, open_target
 
 @dataclass(frozen=True, kw_only=True)
 class ScorecardConfig:
-    """How much is asked, and how."""
+    """Numbers of prompts and questions, and the settings of the measurement."""
 
     prompts: int = 64
-    """Prompts of each harmful set; with as many a rate's interval is about 12 points to a side."""
+    """Number of prompts of each harmful set; the interval of a rate over 64 prompts is about
+    ±12 percentage points."""
     retain: int = 64
-    """Normal pairs."""
+    """Number of normal pairs, from the retain set."""
     pairs: int = 32
-    """Forgotten and other pairs for relearning and membership."""
+    """Number of pairs for relearning and membership inference: from the forget set, and unseen."""
     questions: int = 50
-    """Multiple-choice questions of each set, where they are installed."""
+    """Number of multiple-choice questions of each set, if the sets are installed; 0 for none."""
     forms: bool = True
-    """Whether roundings and the flipped sign are measured, too."""
+    """Whether quantized forms and the sign-flipped model are measured as well."""
     seed: int = 0
     score: ScoreConfig = field(default_factory=ScoreConfig)
 
@@ -63,26 +64,32 @@ def run_scorecard(
     encoder: Encoder | None = None,
     listener: Listener = null_listener,
 ) -> dict[str, Any]:
-    """See ``api.scorecard``."""
+    """Measure ``before`` and each model of ``after``; see ``api.scorecard``."""
     config = config or ScorecardConfig()
-    material = _load_inputs(forget, retain, unseen, config)
+    # Check all inputs before a model is loaded.
+    inputs = _load_inputs(forget, retain, unseen, config)
     encoder = encoder or MiniLM()
     first = open_target(before, base=base)
-    told = judge
-    if isinstance(told, str):
-        told = open_judge(told, encoder=encoder, listener=listener)
+    if isinstance(judge, str):
+        judge = open_judge(judge, encoder=encoder, listener=listener)
+    # All models share one scorer, so they answer the same prompts and have the same judge.
     scorer = ScorecardRunner(
-        first.base, first.adapter, material, told, encoder, config.score, listener=listener
+        first.base, first.adapter, inputs, judge, encoder, config.score, listener=listener
     )
+    # The original model first, then each model after unlearning.
     cards = [scorer.measure_model("before", first.base, first.adapter)]
     for name, source in zip(_name_models(after), after, strict=True):
         model = _share_base(open_target(source, base=base if _is_adapter(source) else None), first)
         cards.append(scorer.measure_model(name, model.base, model.adapter))
         if config.forms:
-            few = scorer.measure_quantized(name, model.base, model.adapter)
-            cards += [*few.values(), scorer.measure_sign_flip(name, model.base, model.adapter)]
+            # Does what was unlearned come back in the quantized model, or with the sign flipped?
+            quantized = scorer.measure_quantized(name, model.base, model.adapter)
+            cards += [
+                *quantized.values(),
+                scorer.measure_sign_flip(name, model.base, model.adapter),
+            ]
     return write_unlearning_report(
-        cards, told.info, out, after=config.score.relearn.after, about={"base": first.base.name}
+        cards, judge.info, out, after=config.score.relearn.after, about={"base": first.base.name}
     )
 
 
@@ -91,22 +98,23 @@ def _is_adapter(source: str) -> bool:
 
 
 def _share_base(model: UnlearnTarget, first: UnlearnTarget) -> UnlearnTarget:
-    """The model on the very base of the first one, where it is the same.
+    """Return the model on the base object of the first one if both bases are the same.
 
-    Raises UsageError for an adapter before and another base after: nothing can be compared.
+    Raises UsageError if the bases differ and one of the models is an adapter, because such models
+    cannot be compared.
     """
     if model.base.identity == first.base.identity:
         return UnlearnTarget(base=first.base, adapter=model.adapter)
     if first.adapter is not None or model.adapter is not None:
         raise UsageError(
-            f"{model.base.name}: is another base than that of the model before; compare adapters "
-            "on one base, or bases alone"
+            f"{model.base.name}: is another base than that of the original model; compare adapters "
+            "of one base, or base models without adapters"
         )
     return model
 
 
 def _name_models(after: Sequence[str]) -> list[str]:
-    """What each is called: its folder, numbered where two are alike."""
+    """Name each model after its folder; number the folders that have the same name."""
     names = [Path(one).name or one for one in after]
     return [f"{name} {n}" if names.count(name) > 1 else name for n, name in enumerate(names, 1)]
 
@@ -114,27 +122,32 @@ def _name_models(after: Sequence[str]) -> list[str]:
 def _load_inputs(
     forget: str | Path, retain: str | Path, unseen: str | Path | None, config: ScorecardConfig
 ) -> ScorecardInputs:
-    """Seeded draws from the given sets. Raises UsageError where a prompt is in two of them."""
-    going, staying = (load_set(forget, "forget").pairs, load_set(retain, "retain").pairs)
-    require_disjoint(going, staying)
-    prompts = {"seen": _sample_pairs(going, config.prompts, config.seed)}
+    """Draw prompts and pairs from the given sets with the seed.
+
+    Raises UsageError if a prompt is in two of the sets.
+    """
+    forgotten, retained = load_set(forget, "forget").pairs, load_set(retain, "retain").pairs
+    require_disjoint(forgotten, retained)
+    prompts = {"seen": _sample_pairs(forgotten, config.prompts, config.seed)}
     others: tuple[Pair, ...] = ()
     if unseen is not None:
+        # Harmful prompts that were not used in unlearning show whether it generalizes.
         more = _read_unseen_pairs(Path(unseen))
-        require_disjoint(going, more)
+        require_disjoint(forgotten, more)
         prompts["unseen"] = _sample_pairs(more, config.prompts, config.seed)
+        # Unseen pairs are the nonmembers of membership inference, which needs their answers.
         others = tuple(p for p in _sample_pairs(more, config.pairs, config.seed) if p.response)
     return ScorecardInputs(
         prompts={name: tuple(pair.prompt for pair in pairs) for name, pairs in prompts.items()},
-        retain=_sample_pairs(staying, config.retain, config.seed),
-        forget_pairs=_sample_pairs(going, config.pairs, config.seed),
+        retain=_sample_pairs(retained, config.retain, config.seed),
+        forget_pairs=_sample_pairs(forgotten, config.pairs, config.seed),
         nonmember_pairs=others,
         choices=_load_choices(config.questions),
     )
 
 
 def _read_unseen_pairs(file: Path) -> tuple[Pair, ...]:
-    """Pairs, or prompts alone where answers are missing."""
+    """Read pairs, or prompts without responses if some response is missing."""
     try:
         return read_pairs(file, side="forget")
     except DataError:
@@ -142,14 +155,14 @@ def _read_unseen_pairs(file: Path) -> tuple[Pair, ...]:
 
 
 def _sample_pairs(pairs: Sequence[Pair], count: int, seed: int) -> tuple[Pair, ...]:
-    """One pair each of so many prompts at most, drawn by the seed."""
-    kinds = group_by_prompt(pairs)
-    part, _ = split_by_prompt(pairs, min(1.0, count / len(kinds)), seed=seed, purpose="scorecard")
+    """Draw at most ``count`` prompts with the seed; return one pair of each."""
+    prompts = group_by_prompt(pairs)
+    part, _ = split_by_prompt(pairs, min(1.0, count / len(prompts)), seed=seed, purpose="scorecard")
     return tuple(found[0] for found in group_by_prompt(part).values())
 
 
 def _load_choices(count: int) -> dict[str, tuple[MultipleChoiceQuestion, ...]]:
-    """Multiple choice, where the package with it is installed."""
+    """Return about ``count`` questions of each multiple-choice set; empty if none is installed."""
     if not count:
         return {}
     with contextlib.suppress(MissingError):
@@ -157,5 +170,6 @@ def _load_choices(count: int) -> dict[str, tuple[MultipleChoiceQuestion, ...]]:
             "OpenBookQA": corpora.load_open_book_qa(),
             "CommonsenseQA": corpora.load_commonsense_qa(),
         }
+        # Evenly spaced questions, because the sets are not shuffled.
         return {name: one[:: max(1, len(one) // count)][:count] for name, one in found.items()}
     return {}

@@ -1,6 +1,7 @@
-"""Methods side by side on the same people and queries; every finished part is kept on disk.
+"""Runs methods on the same people and queries; keeps adapters and answers on disk.
 
-Trains where a method needs adapters, answers, and hands over plain results; knows no statistics.
+Trains adapters if a method needs them, answers the queries, and returns plain results. Computes no
+scores.
 """
 
 from __future__ import annotations
@@ -38,20 +39,21 @@ DEFAULT_METHODS = ("base", "rag", "oppu")
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """What is compared, and how."""
+    """The methods of an evaluation, and the settings of training and prediction."""
 
     methods: tuple[str, ...] = DEFAULT_METHODS
     personal: PersonalConfig = field(default_factory=PersonalConfig)
+    """Settings of the personal adapters: training, gate, prompt format."""
     k: int = 4
-    """Retrieved items of the methods with retrieval."""
+    """Number of retrieved items in the prompts of the methods with retrieval."""
     retriever: RetrieverName = "bm25"
     queries: int = 10
-    """Last items of each history that become queries, where the data has no queries of its own;
-    never more than a quarter of a history."""
+    """Number of last items of each history that are held out as queries, if the dataset has no
+    queries of its own; at most a quarter of a history."""
     dtype: DtypeName = "auto"
     device: str = "auto"
     most_queries: int = 0
-    """Use at most so many of a person's queries (the first ones); 0 for all."""
+    """Maximum number of queries per person, the first ones; 0 for all."""
 
     def __post_init__(self) -> None:
         if self.queries < 1:
@@ -59,7 +61,10 @@ class EvaluateConfig:
 
 
 def ensure_queries(history: History, task: Task, config: EvaluateConfig) -> History:
-    """The history with queries whose answer is known: its own, or its last items held out."""
+    """Return the history with queries whose answers are known.
+
+    The queries are the dataset's own, or else the last items, which are then held out.
+    """
     if not history.queries:
         history = history.hold_out(min(config.queries, len(history.items) // 4))
     known = tuple(q for q in history.queries if task.target(q))
@@ -67,7 +72,11 @@ def ensure_queries(history: History, task: Task, config: EvaluateConfig) -> Hist
 
 
 class EvaluationRunner:
-    """Evaluates one task; everything it makes lies in ``work`` and is used again."""
+    """Evaluates one task; reuses the adapters and answers that an earlier run left in ``work``.
+
+    ``bases`` has the base ``plain``, and optionally ``rag`` and ``pag``, which were adapted with
+    retrieved items and with profiles in the prompt. ``profiles``: by person.
+    """
 
     def __init__(
         self,
@@ -86,25 +95,31 @@ class EvaluationRunner:
         self.profiles, self.encoder = profiles or {}, encoder
         self.engine, self.listener = engine, listener
         self.curves: list[LossCurve] = []
+        """Training curves of the methods that have run."""
 
     def compare_methods(
         self, histories: Sequence[History], *, dataset: str, base: str, names: Sequence[str] = ()
     ) -> Comparison:
-        """Every method on everybody's queries; raises UsageError where nobody has any."""
-        asked = [
+        """Answer all queries of all people with each method.
+
+        ``names``: the methods, those of the settings if empty; ``dataset`` and ``base`` describe
+        the data and the base in the report. Raises UsageError if no person has a query.
+        """
+        # All methods answer the same queries; people without a query are left out.
+        tested = [
             h for h in (ensure_queries(h, self.task, self.config) for h in histories) if h.queries
         ]
-        if not asked:
-            raise UsageError(f"{dataset}: nobody has a query with a known answer")
-        runs = list(per_person_baselines(self.task, asked))
+        if not tested:
+            raise UsageError(f"{dataset}: no person has a query with a known answer")
+        runs = list(per_person_baselines(self.task, tested))
         for method in select_methods(
             names or self.config.methods, k=self.config.k, retriever=self.config.retriever
         ):
             self.listener(Message(text=f"{self.task.title}: {method.name}"))
             runs += (
-                self._run_with_adapter(method, asked)
+                self._run_with_adapter(method, tested)
                 if method.adapter
-                else [self._run_without_adapter(method, asked)]
+                else [self._run_without_adapter(method, tested)]
             )
         return Comparison(
             task=self.task.name,
@@ -117,18 +132,24 @@ class EvaluationRunner:
         )
 
     def _select_base(self, method: Method) -> Base:
+        """Return the base for the method's context, or the plain one if there is no such base."""
         return self.bases.get(method.base, self.bases["plain"])
 
     def _run_without_adapter(self, method: Method, histories: Sequence[History]) -> MethodRun:
-        """A method without adapters."""
+        """Answer all queries with the base model."""
         answers, seconds = self._answer_queries(method, histories, {})
         return MethodRun(method=method.name, answers=tuple(answers), predict_seconds=seconds)
 
     def _run_with_adapter(self, method: Method, histories: Sequence[History]) -> list[MethodRun]:
-        """A method with adapters: everyone's used, and used only where the gate lets it."""
+        """Train an adapter for each person and answer their queries with it.
+
+        If the do-no-harm gate is on, there is a second run, in which people whose adapter the gate
+        rejected get the answers of the base.
+        """
         store, summary = self._train_adapters(method, histories)
         adapters = load_adapters(store, [h.person for h in histories])
         answers, seconds = self._answer_queries(method, histories, adapters)
+        # People with too few items have no adapter; the base answers their queries.
         size = max((a.num_bytes for a in adapters.values()), default=0)
         few = tuple(sorted(h.person for h in histories if h.person not in adapters))
         run = MethodRun(
@@ -142,13 +163,14 @@ class EvaluationRunner:
         )
         if not self.config.personal.gate.on:
             return [run]
-        closed = {p for p in adapters if getattr(store.get_record(p), "served", "") == "gated"}
+        # The gated run needs no new answers: it combines those with and without an adapter.
+        rejected = {p for p in adapters if getattr(store.get_record(p), "served", "") == "gated"}
         without, _ = self._answer_queries(replace(method, adapter=False), histories, {})
         gated = [
-            base if base.person in closed else own
+            base if base.person in rejected else own
             for own, base in zip(answers, without, strict=True)
         ]
-        served = tuple(sorted({*few, *closed}))
+        served = tuple(sorted({*few, *rejected}))
         return [
             run,
             replace(
@@ -159,7 +181,7 @@ class EvaluationRunner:
     def _train_adapters(
         self, method: Method, histories: Sequence[History]
     ) -> tuple[AdapterStore, Mapping[str, float]]:
-        """The method's store, trained for these people; what it cost is kept beside it."""
+        """Train the missing adapters; return the store, and the costs of all runs so far."""
         base = self._select_base(method)
         config = replace(self.config.personal, context=method.context)
         context = RunContext(
@@ -170,15 +192,16 @@ class EvaluationRunner:
             profiles=self.profiles or {},
             encoder=self.encoder,
         )
-        folder = self.work / method.name
+        # An existing store is opened again; people whose adapter is in it are not trained again.
         store = AdapterStore.create(
-            folder,
+            self.work / method.name,
             base,
             source=base.source or base.name,
             task=self.task.name,
             config=config.lora,
             settings=to_plain(config),
         )
+        # Step -> losses of the batches of people at that step.
         losses: dict[int, list[float]] = {}
 
         def record_loss(event: Event) -> None:
@@ -189,6 +212,7 @@ class EvaluationRunner:
             summary = Personalizer(
                 context, store, keep_all=True, listener=tee(self.listener, record_loss)
             ).run(histories)
+        # The costs and the curve of an interrupted run count, too: they are kept in a file.
         cost = self._update_cost(method.name, summary, losses)
         steps = sorted(int(s) for s in cost["curve"])
         if steps:
@@ -199,29 +223,36 @@ class EvaluationRunner:
     def _update_cost(
         self, name: str, summary: PersonalSummary, losses: Mapping[int, list[float]]
     ) -> dict[str, Any]:
-        """Seconds and tokens of all training of a method so far, also of runs that were killed."""
+        """Add this run's seconds, tokens and losses to the method's cost file; return the sums.
+
+        The sums include runs that were interrupted.
+        """
         path = self.work / f"{name}.cost.json"
         past = read_json(path) if path.is_file() else {"seconds": 0.0, "tokens": 0, "curve": {}}
         if not summary.trained:
             return past
         curve = {str(step): sum(v) / len(v) for step, v in losses.items()}
-        now = {
+        total = {
             "seconds": past["seconds"] + summary.seconds,
             "tokens": past["tokens"] + summary.tokens,
             "curve": past["curve"] | curve,
         }
-        write_json(path, now)
-        return now
+        write_json(path, total)
+        return total
 
     def _answer_queries(
         self, method: Method, histories: Sequence[History], adapters: Mapping[str, Any]
     ) -> tuple[list[Answer], float]:
-        """Answers to every query and the seconds they took, kept on disk by their causes."""
+        """Return the answers to all queries and the seconds they took.
+
+        Answers are cached under a hash of everything that affects them.
+        """
         base = self._select_base(method)
         config = replace(self.config.personal, context=method.context)
         store = AdapterStore.open(self.work / method.name) if adapters else None
-        made = [getattr(store.get_record(p), "made_by", "") for p in adapters] if store else []
-        told = [[p.text for p in self.profiles.get(h.person, ())] for h in histories]
+        # The cache key: base, prompts, histories, adapters (by the hash of their making), profiles.
+        made_by = [getattr(store.get_record(p), "made_by", "") for p in adapters] if store else []
+        profiles = [[p.text for p in self.profiles.get(h.person, ())] for h in histories]
         key = compute_fingerprint(
             [
                 base.identity,
@@ -237,8 +268,8 @@ class EvaluationRunner:
                     ]
                     for h in histories
                 ],
-                made,
-                told if method.context.profile else [],
+                made_by,
+                profiles if method.context.profile else [],
             ]
         )
         path = self.work / "answers" / f"{key}.json"
@@ -247,12 +278,14 @@ class EvaluationRunner:
                 kept = read_json(path)
                 return [_to_answer(a) for a in kept["answers"]], float(kept["seconds"])
             except IntegrityError:
+                # A damaged cache file is replaced.
                 path.unlink()
         started = time.monotonic()
         prompter = PromptRenderer(base.tokenizer, config.prompt)
         generator = Generator(base, adapters)
         stage = f"answer {method.name}"
         out: list[Answer] = []
+        # Groups of 8 people: enough for full batches, and progress is reported often.
         for number in range(0, len(histories), 8):
             group = histories[number : number + 8]
             self.listener(Progress(stage=stage, done=number, total=len(histories), unit="people"))
@@ -261,18 +294,19 @@ class EvaluationRunner:
                 for person in (self._build_context(h, prompter, method) for h in group)
                 for query in person.history.queries
             ]
-            found = answer_questions(generator, self.task, questions, gold=True)
-            for question, one in zip(questions, found, strict=True):
+            # ``gold=True`` also measures the likelihood of the person's real answer.
+            replies = answer_questions(generator, self.task, questions, gold=True)
+            for question, reply in zip(questions, replies, strict=True):
                 out.append(
                     Answer(
                         person=question.person.history.person,
                         query=question.query.id,
-                        prompt=one.prompt,
+                        prompt=reply.prompt,
                         gold=self.task.target(question.query) or "",
-                        text=one.text,
-                        gold_nll=one.gold.nll if one.gold else None,
-                        gold_tokens=one.gold.tokens if one.gold else 0,
-                        choice_probabilities=one.probabilities,
+                        text=reply.text,
+                        gold_nll=reply.gold.nll if reply.gold else None,
+                        gold_tokens=reply.gold.tokens if reply.gold else 0,
+                        choice_probabilities=reply.probabilities,
                     )
                 )
         self.listener(
@@ -285,6 +319,7 @@ class EvaluationRunner:
     def _build_context(
         self, history: History, prompter: PromptRenderer, method: Method
     ) -> PersonContext:
+        """Return what prompts of this person are made of: history, profiles, retrieval."""
         return PersonContext(
             history,
             self.task,
@@ -297,4 +332,5 @@ class EvaluationRunner:
 
 
 def _to_answer(plain: Mapping[str, Any]) -> Answer:
+    # JSON has lists only.
     return Answer(**{**plain, "choice_probabilities": tuple(plain["choice_probabilities"])})

@@ -18,7 +18,7 @@ VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """The tags of a page; fails on tags that do not close."""
+    """Parses a page into tags and text; fails if a tag is not closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -43,17 +43,19 @@ class Page(HTMLParser):
         self.words += data
 
 
-def report_of(*comparisons: Comparison) -> dict[str, Any]:
+def build_fake_report(*comparisons: Comparison) -> dict[str, Any]:
     return build_report(comparisons, hardware={"cpu": "<i>made-up</i>"}, versions={}, seed=0)
 
 
 @pytest.fixture(scope="module")
 def page() -> tuple[str, Page]:
-    text = render_html(report_of(make_rating_comparison(people=5), make_reply_comparison(people=4)))
+    text = render_html(
+        build_fake_report(make_rating_comparison(people=5), make_reply_comparison(people=4))
+    )
     return text, Page(text)
 
 
-def test_the_page_needs_no_network_and_runs_nothing(page: tuple[str, Page]) -> None:
+def test_render_html_needs_no_network_or_scripts(page: tuple[str, Page]) -> None:
     text, parsed = page
     assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in parsed.tags}
     for _, attributes in parsed.tags:
@@ -65,7 +67,7 @@ def test_the_page_needs_no_network_and_runs_nothing(page: tuple[str, Page]) -> N
     assert "http" not in without_names.replace("http-equiv", "")
 
 
-def test_the_page_is_accessible(page: tuple[str, Page]) -> None:
+def test_render_html_is_accessible(page: tuple[str, Page]) -> None:
     _, parsed = page
     assert ("html", {"lang": "en"}) in parsed.tags
     assert any(a.get("name") == "viewport" for tag, a in parsed.tags if tag == "meta")
@@ -80,7 +82,7 @@ def test_the_page_is_accessible(page: tuple[str, Page]) -> None:
         assert target is None or target.removeprefix("#") in ids
 
 
-def test_the_page_says_what_the_report_says(page: tuple[str, Page]) -> None:
+def test_render_html_shows_verdicts_methods_and_samples(page: tuple[str, Page]) -> None:
     _, parsed = page
     for words in (
         "too few to conclude",
@@ -91,7 +93,7 @@ def test_the_page_says_what_the_report_says(page: tuple[str, Page]) -> None:
         assert words in parsed.words
 
 
-def test_what_people_wrote_stays_text() -> None:
+def test_render_html_escapes_texts_of_the_report() -> None:
     attack = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}</svg>"
     comparison = make_rating_comparison(people=3, queries=2, methods=FEW)
     runs = tuple(
@@ -114,7 +116,7 @@ def test_what_people_wrote_stays_text() -> None:
         dataset=attack,
         settings={attack: attack},
     )
-    text = render_html(report_of(evil))
+    text = render_html(build_fake_report(evil))
     parsed = Page(text)
     assert not {"script", "img", "i"} & {tag for tag, a in parsed.tags if "style" not in a}
     assert not any("onerror" in a for _, a in parsed.tags)
@@ -122,8 +124,8 @@ def test_what_people_wrote_stays_text() -> None:
     assert "<i>made-up</i>" in parsed.words
 
 
-def test_pictures_follow_the_pages_theme() -> None:
-    task = report_of(make_rating_comparison(people=4))["tasks"][0]
+def test_render_svg_uses_theme_colors_only() -> None:
+    task = build_fake_report(make_rating_comparison(people=4))["tasks"][0]
     for name in plots.list_plots(task):
         drawn = plots.render_svg(task, name)
         assert "var(--" in drawn
@@ -133,35 +135,35 @@ def test_pictures_follow_the_pages_theme() -> None:
     assert len(set(plots.COLORS.values())) == len(plots.COLORS)
 
 
-def test_every_colour_role_is_in_both_themes_and_readable() -> None:
+def test_report_css_defines_all_colors_with_enough_contrast() -> None:
     from importlib import resources
 
     reports = resources.files("idiolect.evaluation.reports")
     css = (reports / "report.css").read_text(encoding="utf-8")
     light, dark = css.split("prefers-color-scheme: dark")[:2]
     for theme in (light, dark.split("}\n}")[0]):
-        colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", theme))
-        assert plots.COLORS.keys() <= colours.keys()
+        colors = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", theme))
+        assert plots.COLORS.keys() <= colors.keys()
         for text in ("ink", "muted", "personal", "better", "worse"):
             for ground in ("page", "card", "soft"):
-                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+                assert compute_contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
         for mark in ("plain", "c1", "c2", "c3", "c4", "c5", "c6"):
-            assert contrast(colours[mark], colours["card"]) >= 3, mark
+            assert compute_contrast(colors[mark], colors["card"]) >= 3, mark
 
 
-def contrast(one: str, other: str) -> float:
-    """The WCAG contrast ratio."""
+def compute_contrast(one: str, other: str) -> float:
+    """Return the WCAG contrast ratio of two colors."""
 
-    def light(colour: str) -> float:
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    def compute_luminance(color: str) -> float:
+        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
         linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    a, b = sorted((light(one), light(other)), reverse=True)
+    a, b = sorted((compute_luminance(one), compute_luminance(other)), reverse=True)
     return (a + 0.05) / (b + 0.05)
 
 
-def test_one_person_one_method_and_no_curves_can_be_drawn() -> None:
+def test_render_html_handles_one_person_and_one_method() -> None:
     bare = replace(make_rating_comparison(people=1, queries=1, methods=("base",)), curves=())
-    Page(render_html(report_of(bare)))
-    assert [*plots.list_plots(report_of(bare)["tasks"][0])] == ["methods"]
+    Page(render_html(build_fake_report(bare)))
+    assert [*plots.list_plots(build_fake_report(bare)["tasks"][0])] == ["methods"]

@@ -1,4 +1,4 @@
-"""The report of a pool: its numbers by hand, nobody's name, and a page that stands alone."""
+"""The report on a pool: numbers computed by hand, no names, and the page with its heat maps."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ PICKS = {
     "bartholomew": [[(1, 1.0)], [(1, 1.0)], [(1, 1.0)], [(1, 1.0)]],
     "cressida": [[(2, 1.0)], [(2, 1.0)], [(2, 1.0)], [(2, 1.0)]],
 }
-"""Sharer and weight by module; sharer 2 will have left."""
+"""By person, for each module: sharers with weights. Sharer 2 leaves the pool later."""
 
 
-def made(folder: Path, names: tuple[str, ...] = NAMES) -> tuple[Path, Path]:
-    """A pool of two sharers and one who left, and recipes of four people."""
+def write_pool_and_recipes(folder: Path, names: tuple[str, ...] = NAMES) -> tuple[Path, Path]:
+    """Write a pool of two sharers and one who left, and recipes of four people."""
     base = make_tiny_base()
     pool = Pool.create(folder / "pool", base, source="tiny", task="rating", lora=LORA, settings={})
     draw = torch.Generator().manual_seed(0)
@@ -48,6 +48,7 @@ def made(folder: Path, names: tuple[str, ...] = NAMES) -> tuple[Path, Path]:
         {site.path: torch.randn(site.inputs, generator=draw) for site in pool.modules}
         for _ in range(3)
     ]
+    # Sharer 1 was audited, and leaks.
     measured = {"held_in": 9, "held_out": 8, "items": 9}
     for artifact in ("adapter", "pieces", "assembled"):
         measured |= {f"{artifact}_{k}": v for k, v in (("auc", 0.8), ("low", 0.6), ("high", 0.9))}
@@ -68,11 +69,15 @@ def made(folder: Path, names: tuple[str, ...] = NAMES) -> tuple[Path, Path]:
         )
     store = RecipeStore.create(folder / "recipes", pool, settings={"top_k": 2})
     entries = [
-        (RecipeRecord(person=name, made_by="x", items=3, history="h"), recipe(pool, name, picks))
+        (
+            RecipeRecord(person=name, made_by="x", items=3, history="h"),
+            make_recipe(pool, name, picks),
+        )
         for name, picks in zip(names, PICKS.values(), strict=False)
     ]
-    nobody = RecipeRecord(person=names[3], made_by="x", served="no usable item")
-    entries.append((nobody, recipe(pool, names[3], [[], [], [], []])))
+    # The fourth person has no usable item, the third one only pieces of the sharer who leaves.
+    unserved = RecipeRecord(person=names[3], made_by="x", served="no usable item")
+    entries.append((unserved, make_recipe(pool, names[3], [[], [], [], []])))
     with store.lock_for_writing():
         store.add_recipes(entries)
     with pool.lock_for_writing():
@@ -82,7 +87,7 @@ def made(folder: Path, names: tuple[str, ...] = NAMES) -> tuple[Path, Path]:
     return pool.folder, store.folder
 
 
-def recipe(pool: Pool, person: str, picks: list[list[tuple[int, float]]]) -> Recipe:
+def make_recipe(pool: Pool, person: str, picks: list[list[tuple[int, float]]]) -> Recipe:
     used = sorted({n for pick in picks for n, _ in pick})
     pick, weight = torch.full((4, 2), -1), torch.zeros(4, 2)
     for site, theirs in enumerate(picks):
@@ -95,7 +100,7 @@ def recipe(pool: Pool, person: str, picks: list[list[tuple[int, float]]]) -> Rec
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pool-report")
-    made(folder)
+    write_pool_and_recipes(folder)
     return folder
 
 
@@ -104,7 +109,7 @@ def report(place: Path) -> dict[str, Any]:
     return api.pool_report(place / "pool", place / "report", recipes=place / "recipes")
 
 
-def test_the_numbers_are_those_by_hand(place: Path, report: dict[str, Any]) -> None:
+def test_pool_report_has_numbers_computed_by_hand(place: Path, report: dict[str, Any]) -> None:
     recipes, (first, second) = report["recipes"], report["sharers"]
     assert (recipes["newcomers"], recipes["without"], recipes["outdated"]) == (2, 1, 1)
     # annabel: 2.5 of 4 modules are sharer 0's, 1.5 sharer 1's; bartholomew's are all sharer 1's.
@@ -130,25 +135,25 @@ def test_the_numbers_are_those_by_hand(place: Path, report: dict[str, Any]) -> N
     assert first["leakage"]["pieces"]["verdict"] == "leaks" and second["leakage"] == {}
 
 
-def test_what_is_written_is_what_is_given(place: Path, report: dict[str, Any]) -> None:
+def test_pool_report_writes_what_it_returns(place: Path, report: dict[str, Any]) -> None:
     assert json.loads((place / "report" / "report.json").read_text()) == report
     page = (place / "report" / "report.html").read_text()
     assert page == render_pool_html(report)
     assert {path.name for path in (place / "report").iterdir()} == {"report.json", "report.html"}
 
 
-def test_nobody_is_named_and_names_change_nothing(
+def test_pool_report_has_no_names_and_ignores_their_order(
     place: Path, report: dict[str, Any], tmp_path: Path
 ) -> None:
     for path in (place / "report").iterdir():
         assert not any(name in path.read_text() for name in NAMES)
-    pool, recipes = made(tmp_path, names=NAMES[::-1])
+    pool, recipes = write_pool_and_recipes(tmp_path, names=NAMES[::-1])
     other = api.pool_report(pool, tmp_path / "report", recipes=recipes)
     assert other["recipes"]["who_helps_whom"] == report["recipes"]["who_helps_whom"]
     assert other["sharers"] == report["sharers"]
 
 
-def test_the_page_needs_no_network_and_runs_nothing(report: dict[str, Any]) -> None:
+def test_render_pool_html_needs_no_network_or_scripts(report: dict[str, Any]) -> None:
     page = render_pool_html(report)
     assert not re.search(r"<(script|link|img|iframe|object)|@import|url\(|\bon\w+=", page)
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
@@ -159,11 +164,11 @@ def test_the_page_needs_no_network_and_runs_nothing(report: dict[str, Any]) -> N
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(set(ids)) == len(ids)
     assert {*re.findall(r'aria-labelledby="([^"]+)"', page)} <= {*ids}
-    assert "1.5" not in re.findall(r"assembling one</dt><dd>([^<]+)", page)
-    assert re.findall(r"assembling one</dt><dd>([^<]+)", page) == ["0.5 s"]
+    assert "1.5" not in re.findall(r"time per assembly</dt><dd>([^<]+)", page)
+    assert re.findall(r"time per assembly</dt><dd>([^<]+)", page) == ["0.5 s"]
 
 
-def test_texts_are_escaped(report: dict[str, Any]) -> None:
+def test_render_pool_html_escapes_texts(report: dict[str, Any]) -> None:
     changed = copy.deepcopy(report)
     changed["pool"]["adapters"] = changed["sharers"][0]["sharer"] = "<b>me</b>"
     changed["recipes"]["modules"][0]["kind"] = "<i>q"
@@ -172,11 +177,13 @@ def test_texts_are_escaped(report: dict[str, Any]) -> None:
     assert page.count("&lt;b&gt;me") == 2 and "&lt;i&gt;q" in page
 
 
-def test_conclusions_say_what_the_numbers_say(report: dict[str, Any]) -> None:
+def test_write_conclusions_describes_usage_audit_and_outdated_recipes(
+    report: dict[str, Any],
+) -> None:
     first, second, audit, outdated = write_conclusions(report)
-    assert first.startswith("2 newcomers use the pool evenly: ") and "as on 1.9 equal" in first
-    assert second == "Sharer 1 gives most, 69% of all weight, to 2 of 2 newcomers."
-    assert audit.startswith("The audit before sharing found a leak of 1 sharer, ")
+    assert first.startswith("2 target users use the pool evenly: ") and "is 1.9 of 2;" in first
+    assert second == "Sharer 1 contributes most: 69% of the total weight, to 2 of 2 target users."
+    assert audit.startswith("The audit before sharing found a leak for 1 sharer, ")
     assert outdated.startswith("1 recipe cannot be used any more")
     few = copy.deepcopy(report)
     few["recipes"]["effective"]["all"] = 0.4
@@ -184,27 +191,28 @@ def test_conclusions_say_what_the_numbers_say(report: dict[str, Any]) -> None:
     few["sharers"][0]["leakage"] = {"pieces": {"verdict": "not measurable"}}
     few["recipes"]["outdated"] = 0
     first, second, audit = write_conclusions(few)
-    assert "hangs on a few" in first and second.endswith("1 sharer helps nobody here.")
-    assert audit == ("The audit before sharing found no leak; 1 sharer had too few items to tell.")
-    assert write_conclusions({"sharers": [], "recipes": None}) == ["Nobody is in this pool."]
+    assert "mostly a few sharers" in first
+    assert second.endswith("1 sharer contributes to no target user.")
+    assert audit == ("The audit before sharing found no leak; 1 sharer had too few items to audit.")
+    assert write_conclusions({"sharers": [], "recipes": None}) == ["This pool has no sharers."]
 
 
-def test_a_pool_without_recipes_or_without_anybody(place: Path, tmp_path: Path) -> None:
+def test_pool_report_without_recipes_or_sharers(place: Path, tmp_path: Path) -> None:
     found = api.pool_report(place / "pool", tmp_path / "one")
     assert found["recipes"] is None and found["sharers"][0]["given"] is None
     page = (tmp_path / "one" / "report.html").read_text()
     assert "<svg" not in page and found["sharers"][0]["sharer"] in page
-    pool, _ = made(tmp_path / "other")
+    pool, _ = write_pool_and_recipes(tmp_path / "other")
     opened = Pool.open(pool)
     with opened.lock_for_writing():
         opened.remove_sharers(opened.sharers)
     empty = api.pool_report(pool, tmp_path / "two", recipes=tmp_path / "other" / "recipes")
     assert empty["sharers"] == [] and empty["recipes"]["outdated"] == 3
-    assert "Nobody is in this pool." in (tmp_path / "two" / "report.html").read_text()
+    assert "This pool has no sharers." in (tmp_path / "two" / "report.html").read_text()
 
 
-def test_recipes_of_another_pool_are_refused(place: Path, tmp_path: Path) -> None:
-    _, recipes = made(tmp_path / "other")
+def test_pool_report_rejects_recipes_of_another_pool(place: Path, tmp_path: Path) -> None:
+    _, recipes = write_pool_and_recipes(tmp_path / "other")
     with pytest.raises(MismatchError, match="its recipes are for the pool"):
         api.pool_report(place / "pool", tmp_path / "report", recipes=recipes)
     with pytest.raises(MissingError, match="no pool of pieces there"):
@@ -212,7 +220,7 @@ def test_recipes_of_another_pool_are_refused(place: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "report").exists()
 
 
-def test_of_very_many_some_are_shown(report: dict[str, Any]) -> None:
+def test_render_pool_html_shows_a_sample_of_many_target_users(report: dict[str, Any]) -> None:
     many = copy.deepcopy(report)
     people, sharers = 200, 70
     many["sharers"] = [dict(report["sharers"][0]) for _ in range(sharers)]
@@ -222,27 +230,27 @@ def test_of_very_many_some_are_shown(report: dict[str, Any]) -> None:
     for module in recipes["modules"]:
         module["weights"] = [1 / sharers] * sharers
     page = render_pool_html(many)
-    assert "Shown are 60 of 200 newcomers, evenly apart in their order" in page
-    assert "the 60 of 70 sharers that give most" in page
-    whom = page.split('aria-label="Heat map of 60 newcomers by 60 sharers')[1].split("</svg>")[0]
+    assert "The picture shows 60 of 200 target users, evenly spaced in their order" in page
+    assert "the 60 of 70 sharers that contribute most" in page
+    whom = page.split('aria-label="Heat map of 60 target users by 60 sharers')[1].split("</svg>")[0]
     assert whom.count("<title>") == MAX_SHOWN * MAX_SHOWN
-    assert "newcomer 1, sharer 1:" in whom and "newcomer 200, sharer 60:" in whom
+    assert "target user 1, sharer 1:" in whom and "target user 200, sharer 60:" in whom
 
 
 @given(st.integers(1, 9), st.integers(0, 5), st.floats(0.1, 10))
-def test_equal_weights_are_as_many_as_they_are(count: int, zeros: int, size: float) -> None:
+def test_count_effective_sharers_counts_equal_weights(count: int, zeros: int, size: float) -> None:
     assert count_effective_sharers(np.array([size] * count + [0.0] * zeros)) == pytest.approx(count)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
-def test_weights_amount_to_one_at_least_and_to_all_at_most(weights: list[float]) -> None:
+def test_count_effective_sharers_is_between_one_and_all(weights: list[float]) -> None:
     found = count_effective_sharers(np.array(weights))
     positive = sum(weight > 0 for weight in weights)
     assert found == 0 if not positive else 1 - 1e-9 <= found <= positive + 1e-9
 
 
-def strengths(svg: str) -> list[float]:
-    """Of the cells, not of the legend."""
+def read_opacities(svg: str) -> list[float]:
+    """Return the opacities of the cells, without those of the legend."""
     cells = svg.split('<g fill="var(--personal)">')[1].split("</g>")[0]
     return [float(found) for found in re.findall(r'fill-opacity="([\d.]+)"', cells)]
 
@@ -256,7 +264,7 @@ def strengths(svg: str) -> list[float]:
         ({"min_value": 1.0}, [0.33, 1.0]),
     ],
 )
-def test_a_cell_is_the_stronger_the_larger_its_value(
+def test_render_heat_map_opacity_grows_with_the_value(
     options: dict[str, Any], expected: list[float]
 ) -> None:
     heat = HeatMap(
@@ -269,16 +277,16 @@ def test_a_cell_is_the_stronger_the_larger_its_value(
         **options,
     )
     svg = render_heat_map(heat)
-    assert strengths(svg) == pytest.approx(expected, abs=0.006)
+    assert read_opacities(svg) == pytest.approx(expected, abs=0.006)
     assert 'aria-label="a &amp; b"' in svg and "r&lt;1" in svg and "r<1" not in svg
     assert "<title>row r2, column c1: 4.00</title>" in svg
     narrow = render_heat_map(heat, width=PHONE_WIDTH, hints=False)
-    assert "<title>" not in narrow and strengths(narrow) == strengths(svg)
+    assert "<title>" not in narrow and read_opacities(narrow) == read_opacities(svg)
     xs = [float(x) + float(w) for x, w in re.findall(r'x="([\d.]+)"[^>]* width="([\d.]+)"', narrow)]
     assert max(xs) <= PHONE_WIDTH
 
 
-def test_values_that_are_all_alike_can_be_drawn() -> None:
+def test_render_heat_map_handles_equal_values() -> None:
     nothing = HeatMap(
         values=[[0.0]],
         row_labels=["1"],
@@ -287,4 +295,4 @@ def test_values_that_are_all_alike_can_be_drawn() -> None:
         column_title="b",
         summary="s",
     )
-    assert strengths(render_heat_map(nothing)) == []
+    assert read_opacities(render_heat_map(nothing)) == []

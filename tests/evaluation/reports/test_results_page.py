@@ -38,17 +38,21 @@ def report() -> dict[str, Any]:
     )
 
 
-def put(docs: Path, name: str, **more: Any) -> None:
-    """A benchmark's result in the folder."""
+def write_result(docs: Path, name: str, **more: Any) -> None:
+    """Write a benchmark's result to the folder."""
     (docs / "results").mkdir(parents=True, exist_ok=True)
     result = {"name": name, "what": "How good.", "command": f"run {name}", "targets": [], **more}
     (docs / "results" / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
 
 
-def test_a_page_of_everything(render: ModuleType, report: dict[str, Any], tmp_path: Path) -> None:
-    put(tmp_path, "quality", targets=TARGETS, report=report)
+def test_render_writes_tables_verdicts_and_environment(
+    render: ModuleType, report: dict[str, Any], tmp_path: Path
+) -> None:
+    write_result(tmp_path, "quality", targets=TARGETS, report=report)
     table = {"title": "Rates", "columns": ["size", "rate"], "rows": [[8, 12.5], ["<b>", None]]}
-    put(tmp_path, "speed", tables=[table], environment={"cpu": {"model": "x"}}, seeds=[1, 2])
+    write_result(
+        tmp_path, "speed", tables=[table], environment={"cpu": {"model": "x"}}, seeds=[1, 2]
+    )
     assert render.main(["--docs", str(tmp_path)]) == 0
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     for line in (
@@ -71,16 +75,16 @@ def test_a_page_of_everything(render: ModuleType, report: dict[str, Any], tmp_pa
     assert cells and len(cells) <= 2
 
 
-def test_check_tells_whether_the_page_is_up_to_date(
+def test_render_check_compares_without_writing(
     render: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put(tmp_path, "speed")
+    write_result(tmp_path, "speed")
     docs = ["--docs", str(tmp_path)]
     assert render.main([*docs, "--check"]) == 1
     assert not (tmp_path / "results.md").exists()
     assert render.main(docs) == 0
     assert render.main([*docs, "--check"]) == 0
-    put(tmp_path, "speed", targets=TARGETS)
+    write_result(tmp_path, "speed", targets=TARGETS)
     assert render.main([*docs, "--check"]) == 1
     assert "run `make docs`" in capsys.readouterr().err
 
@@ -102,7 +106,7 @@ def test_check_tells_whether_the_page_is_up_to_date(
         ),
     ],
 )
-def test_a_broken_result_is_named_and_nothing_is_written(
+def test_render_names_broken_result_and_writes_nothing(
     render: ModuleType,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -112,10 +116,10 @@ def test_a_broken_result_is_named_and_nothing_is_written(
     (tmp_path / "results").mkdir()
     (tmp_path / "results/x.json").write_text(content, encoding="utf-8")
     assert render.main(["--docs", str(tmp_path)]) == 1
-    told = capsys.readouterr().err
-    assert message in told and "x.json" in told
+    errors = capsys.readouterr().err
+    assert message in errors and "x.json" in errors
     assert not (tmp_path / "results.md").exists()
 
 
-def test_the_committed_page_is_up_to_date(render: ModuleType) -> None:
+def test_committed_results_page_is_up_to_date(render: ModuleType) -> None:
     assert render.main(["--check"]) == 0

@@ -7,8 +7,8 @@ import pytest
 from idiolect.evaluation.reports import text as words
 
 
-def comparison(**changes: Any) -> dict[str, Any]:
-    """A paired test as in a report."""
+def make_test_entry(**changes: Any) -> dict[str, Any]:
+    """Return a paired test as in a report."""
     usual = {
         "metric": "mae",
         "method": "oppu",
@@ -24,21 +24,21 @@ def comparison(**changes: Any) -> dict[str, Any]:
     return {**usual, **changes}
 
 
-def test_ahead() -> None:
-    told = words.write_verdict(comparison())
-    assert told["conclusion"] == "ahead"
-    assert told["text"] == (
+def test_write_verdict_ahead_gives_gain_and_figures() -> None:
+    verdict = words.write_verdict(make_test_entry())
+    assert verdict["conclusion"] == "ahead"
+    assert verdict["text"] == (
         "OPPU is ahead of the base model by 0.120 MAE (95% interval 0.050 to 0.190, p = 0.002; "
         "better for 41 of 60 people, worse for 15)."
     )
 
 
-def test_behind() -> None:
-    told = words.write_verdict(
-        comparison(gain=-0.12, interval=[-0.19, -0.05], against="person-mean")
+def test_write_verdict_behind_gives_gain_and_figures() -> None:
+    verdict = words.write_verdict(
+        make_test_entry(gain=-0.12, interval=[-0.19, -0.05], against="person-mean")
     )
-    assert told["conclusion"] == "behind"
-    assert told["text"].startswith(
+    assert verdict["conclusion"] == "behind"
+    assert verdict["text"].startswith(
         "OPPU is behind the person's own mean by 0.120 MAE (95% interval −0.190 to −0.050"
     )
 
@@ -54,25 +54,25 @@ def test_behind() -> None:
         ({"p": 1.0, "gain": 0.0, "interval": [0.0, 0.0]}, "the same on average, but chance"),
     ],
 )
-def test_what_is_not_shown_is_not_claimed(changes: dict[str, Any], reason: str) -> None:
-    told = words.write_verdict(comparison(**changes))
-    assert told["conclusion"] == "undecided"
-    assert told["text"].startswith("OPPU is not shown to differ from the base model: here it is")
-    assert reason in told["text"]
+def test_write_verdict_undecided_gives_reason(changes: dict[str, Any], reason: str) -> None:
+    verdict = words.write_verdict(make_test_entry(**changes))
+    assert verdict["conclusion"] == "undecided"
+    assert verdict["text"].startswith("OPPU is not shown to differ from the base model: here it is")
+    assert reason in verdict["text"]
 
 
 @pytest.mark.parametrize("people", [1, 4, 9])
-def test_few_people_conclude_nothing_however_clear(people: int) -> None:
-    told = words.write_verdict(comparison(people=people, p=0.001))
-    assert told["conclusion"] == "too-few"
-    assert told["text"].startswith(
+def test_write_verdict_with_few_people_concludes_nothing(people: int) -> None:
+    verdict = words.write_verdict(make_test_entry(people=people, p=0.001))
+    assert verdict["conclusion"] == "too-few"
+    assert verdict["text"].startswith(
         f"{people} {'person is' if people == 1 else 'people are'} too few to conclude anything"
     )
-    level = words.write_verdict(comparison(people=people, gain=0.0))
+    level = words.write_verdict(make_test_entry(people=people, gain=0.0))
     assert "exactly level with the base model" in level["text"]
 
 
-def test_names_of_methods() -> None:
+def test_format_title_and_phrase_name_methods() -> None:
     assert words.format_title("oppu+rag (gated)") == "OPPU + retrieval, gated"
     assert words.format_title("oppu(gated)") == "OPPU, gated"
     assert words.format_phrase("oppu (gated)") == "OPPU with the do-no-harm gate"
@@ -92,11 +92,11 @@ def test_names_of_methods() -> None:
         (-0.00042, "−4.2e-04"),
     ],
 )
-def test_numbers(value: float, text: str) -> None:
+def test_format_number_chooses_decimals(value: float, text: str) -> None:
     assert words.format_number(value) == text
 
 
-def test_signs_chances_amounts_and_durations() -> None:
+def test_format_functions_for_gains_p_values_amounts_and_durations() -> None:
     assert (words.format_gain(0.5), words.format_gain(-0.5), words.format_gain(0.0)) == (
         "+0.500",
         "−0.500",

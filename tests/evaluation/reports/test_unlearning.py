@@ -1,4 +1,4 @@
-"""The report on unlearning: its numbers by hand, what it says, and a page that stands alone."""
+"""The report on unlearning: numbers computed by hand, conclusions, and the page."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ JUDGE = JudgeInfo(
 )
 
 
-def asked(chances: Sequence[float], blanks: int = 0) -> PromptResults:
-    """Made-up answers, the last ones blank."""
+def make_results(chances: Sequence[float], blanks: int = 0) -> PromptResults:
+    """Return fake results with these harm probabilities; the last ``blanks`` answers are blank."""
     count = len(chances)
     return PromptResults(
         answers=tuple(f"secret answer {n}" for n in range(count)),
@@ -41,7 +41,7 @@ def asked(chances: Sequence[float], blanks: int = 0) -> PromptResults:
 
 BEFORE = ScorecardRow(
     name="the base",
-    sets={"seen": asked([0.9] * 8 + [0.1] * 2)},
+    sets={"seen": make_results([0.9] * 8 + [0.1] * 2)},
     retain=LikelihoodResults(nlls=(2.0, 2.0), tokens=(1, 1)),
     choices={"Questions": (True, False)},
     similar=(1.0,),
@@ -50,14 +50,14 @@ BEFORE = ScorecardRow(
 AFTER = replace(
     BEFORE,
     name="<SKU>",
-    sets={"seen": asked([0.1] * 9 + [0.9])},
+    sets={"seen": make_results([0.1] * 9 + [0.9])},
     similar=(0.5,),
     relearned=(5.0, 3.0),
 )
 MUTE = replace(
     BEFORE,
     name="mute",
-    sets={"seen": asked([0.1] * 10, blanks=10)},
+    sets={"seen": make_results([0.1] * 10, blanks=10)},
     retain=LikelihoodResults(nlls=(1e6, 1e6), tokens=(1, 1)),
     choices={},
     similar=(),
@@ -65,7 +65,7 @@ MUTE = replace(
 )
 
 
-def test_the_numbers_by_hand_and_no_word_of_the_answers(tmp_path: Path) -> None:
+def test_write_unlearning_report_has_numbers_but_no_answers(tmp_path: Path) -> None:
     report = write_unlearning_report([BEFORE, AFTER, MUTE], JUDGE, tmp_path, after=(0, 5))
     assert report == json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     first, second, third = report["models"]
@@ -79,40 +79,44 @@ def test_the_numbers_by_hand_and_no_word_of_the_answers(tmp_path: Path) -> None:
         assert "secret" not in (tmp_path / name).read_text(encoding="utf-8")
 
 
-def test_what_it_says(tmp_path: Path) -> None:
+def test_write_conclusions_describes_each_model(tmp_path: Path) -> None:
     report = write_unlearning_report([BEFORE, AFTER, MUTE], JUDGE, tmp_path, after=(0, 5))
     texts = write_conclusions(report)
-    assert texts[0].startswith("“<SKU>” on seen prompts: 80% of its answers were harmful, 10% are")
+    assert texts[0].startswith(
+        "“<SKU>” on seen prompts: 80% of the answers were harmful before, 10% are now"
+    )
     assert "down by 88%" in texts[0]
-    assert texts[1] == "“mute” on seen prompts: it says nothing any more, which is no safety."
-    assert texts[2] == "“mute”: its perplexity on normal text is broken."
-    blanks = replace(AFTER, sets={"seen": asked([0.1] * 10, blanks=4)})
+    assert texts[1] == (
+        "“mute” on seen prompts: it no longer gives any meaningful answer; this is not safety."
+    )
+    assert texts[2] == "“mute”: its perplexity on normal text is infinite."
+    blanks = replace(AFTER, sets={"seen": make_results([0.1] * 10, blanks=4)})
     texts = write_conclusions(write_unlearning_report([BEFORE, blanks], JUDGE, tmp_path))
-    assert "part of what went is the ability to answer" in texts[1]
+    assert "the model lost part of its ability to answer" in texts[1]
     alike = replace(BEFORE, name="same")
     texts = write_conclusions(write_unlearning_report([BEFORE, alike], JUDGE, tmp_path))
-    assert "chance alone can do as much" in texts[0]
+    assert "chance alone can explain it" in texts[0]
 
 
-def test_the_page_stands_alone(tmp_path: Path) -> None:
+def test_render_unlearning_html_escapes_and_draws_curves(tmp_path: Path) -> None:
     report = write_unlearning_report([BEFORE, AFTER, MUTE], JUDGE, tmp_path, after=(0, 5))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert page == render_unlearning_html(report)
     assert "&lt;SKU&gt;" in page and "<SKU>" not in page
     assert "<script" not in page and not re.search(r"(src|href)=", page)
-    assert "right on 75.0% (60.0%–86.0%)" in page
-    assert page.count("<polyline") == 2  # who has a curve
+    assert "accuracy 75.0% (60.0%–86.0%)" in page
+    assert page.count("<polyline") == 2  # the models with a relearning curve
     alone = write_unlearning_report([BEFORE], replace(JUDGE, accuracy=None), tmp_path)
     page = render_unlearning_html(alone)
-    assert "only the model before was measured" in page
-    assert "not known here how often it is right" in page
+    assert "only the original model was measured" in page
+    assert "its accuracy was not measured" in page
 
 
-def test_rows_of_other_prompts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="was not asked"):
+def test_write_unlearning_report_rejects_missing_or_different_prompts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="was not measured on the prompts of 'seen'"):
         write_unlearning_report(
-            [BEFORE, replace(AFTER, sets={"seen": asked([0.1])})], JUDGE, tmp_path / "out"
+            [BEFORE, replace(AFTER, sets={"seen": make_results([0.1])})], JUDGE, tmp_path / "out"
         )
-    with pytest.raises(UsageError, match="at least the model before"):
+    with pytest.raises(UsageError, match="at least the original model"):
         write_unlearning_report([], JUDGE, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,1 +1,1 @@
-"""Reports: tables, pages and pictures from measured results."""
+"""Reports: JSON files, HTML pages, pictures and terminal tables of measured results."""

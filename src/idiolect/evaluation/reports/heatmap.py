@@ -1,7 +1,7 @@
-"""Heat maps as SVG for a page: cells in one colour of the page, the stronger the larger the value.
+"""Renders heat maps as SVG: all cells have one color, with an opacity that grows with the value.
 
-Knows numbers and labels; the colour is a variable of the page's style sheet, so that one picture
-reads well in a light page and in a dark one. No scripts, no ids.
+The color is a CSS variable of the page, so that one picture suits the light and the dark theme. The
+SVG has no scripts and no ids.
 """
 
 from __future__ import annotations
@@ -12,40 +12,46 @@ from dataclasses import dataclass
 from html import escape
 
 SCREEN_WIDTH, PHONE_WIDTH = 740.0, 318.0
-"""Widths in CSS pixels: for a screen and for a phone."""
+"""Widths in CSS pixels for a screen and for a phone."""
 _FONT_SIZE, _LINE_HEIGHT = 11.0, 15.0
-"""Size of the labels, and the least room between two of them."""
+"""Font size of the labels, and the minimum distance between two of them, in CSS pixels."""
 _LEGEND_STEPS = 5
 _FEW_ROWS = 8
-"""Rows that have room for their labels on any screen."""
+"""Up to this number of rows, rows have their full height, so that all labels fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeatMap:
-    """What one heat map shows."""
+    """The values and labels of one heat map."""
 
     values: Sequence[Sequence[float]]
-    """[rows, columns]"""
+    """Indexed by row, then column."""
     row_labels: Sequence[str]
     column_labels: Sequence[str]
     row_title: str
+    """What a row is, e.g. ``sharer``."""
     column_title: str
-    """What rows and columns are."""
     summary: str
-    """The picture in words, for those who do not see it."""
+    """The alt text."""
     max_value: float | None = None
-    """The value of the full colour; the largest one unless told."""
+    """The value with full opacity; the largest value if ``None``."""
     min_value: float = 0.0
-    """The value of no colour."""
+    """The value with no opacity."""
     sqrt_scale: bool = False
-    """Whether the colour grows with the square root, so that small values are seen beside large."""
+    """Whether the opacity grows with the square root of the value, so that small values are visible
+    next to large ones."""
     max_row_height: float = 17.0
-    """Height of a row at most."""
+    """Maximum height of a row in CSS pixels."""
     decimals: int = 2
+    """Number of decimals of the values in the legend and in the hints."""
 
 
 def render_heat_map(heat: HeatMap, *, width: float = SCREEN_WIDTH, hints: bool = True) -> str:
-    """An ``<svg>`` element; with ``hints`` a cell says its value where a pointer rests on it."""
+    """Return an ``<svg>`` element; ``hints``: cells show their value as a tooltip.
+
+    Pages draw a heat map twice, for a screen and for a phone, where tooltips are of no use.
+    """
+    # The left margin fits the longest row label; cells share the rest of the width.
     left = 10 + 6.9 * max([len(heat.row_title), *map(len, heat.row_labels)])
     cell = min((width - left - 2) / max(1, len(heat.column_labels)), 30.0)
     height = (
@@ -53,6 +59,7 @@ def render_heat_map(heat: HeatMap, *, width: float = SCREEN_WIDTH, hints: bool =
         if len(heat.row_labels) > _FEW_ROWS
         else heat.max_row_height
     )
+    # Space above the cells for the column labels and the column title.
     above = 2.4 * _LINE_HEIGHT
     right, bottom = left + cell * len(heat.column_labels), above + height * len(heat.row_labels)
     parts = [
@@ -62,6 +69,7 @@ def render_heat_map(heat: HeatMap, *, width: float = SCREEN_WIDTH, hints: bool =
         f'height="{bottom - above:.1f}" fill="var(--soft)"/>',
         *_render_labels(heat, left, above, cell, height),
     ]
+    # Cells below a visible opacity are left out: they would only make the page larger.
     gap = 1.0 if min(cell, height) >= 7 else 0.4
     parts.append('<g fill="var(--personal)">')
     for r, row in enumerate(heat.values):
@@ -81,6 +89,7 @@ def render_heat_map(heat: HeatMap, *, width: float = SCREEN_WIDTH, hints: bool =
                 f'width="{cell - gap:.1f}" height="{height - gap:.1f}" '
                 f'fill-opacity="{strength:.2f}">{hint}</rect>'
             )
+    # The legend is below the cells.
     parts += ["</g>", *_render_legend(heat, left, bottom + 14)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {bottom + 46:.0f}" '
@@ -90,14 +99,14 @@ def render_heat_map(heat: HeatMap, *, width: float = SCREEN_WIDTH, hints: bool =
 
 
 def _get_max_value(heat: HeatMap) -> float:
-    """The value of the full colour."""
+    """Return the value with full opacity; always greater than ``min_value``."""
     largest = max((max(row, default=0.0) for row in heat.values), default=0.0)
-    found = heat.max_value if heat.max_value is not None else largest
-    return found if found > heat.min_value else heat.min_value + 1.0
+    value = heat.max_value if heat.max_value is not None else largest
+    return value if value > heat.min_value else heat.min_value + 1.0
 
 
 def _compute_opacity(heat: HeatMap, value: float) -> float:
-    """How much of the colour a value has, from 0 to 1."""
+    """Return the opacity of a value, from 0 to 1."""
     part = (value - heat.min_value) / (_get_max_value(heat) - heat.min_value)
     part = min(1.0, max(0.0, part))
     return math.sqrt(part) if heat.sqrt_scale else part
@@ -106,7 +115,8 @@ def _compute_opacity(heat: HeatMap, value: float) -> float:
 def _render_labels(
     heat: HeatMap, left: float, above: float, cell: float, height: float
 ) -> list[str]:
-    """Row and column labels, so many as have room."""
+    """Return row and column labels; skip labels if they would overlap."""
+    # Estimates: a character is about 6.4 pixels wide.
     widest = 6.4 * max(map(len, heat.column_labels), default=1) + 5
     out: list[str] = []
     for c in range(0, len(heat.column_labels), math.ceil(widest / cell)):
@@ -123,10 +133,11 @@ def _render_labels(
 
 
 def _render_legend(heat: HeatMap, x: float, y: float) -> list[str]:
-    """Five steps of the colour, and the values of every second one."""
+    """Return five steps of opacity, with the values of every second step."""
     out: list[str] = []
     for step in range(_LEGEND_STEPS):
         strength = step / (_LEGEND_STEPS - 1)
+        # The inverse of ``_compute_opacity``.
         part = strength**2 if heat.sqrt_scale else strength
         value = heat.min_value + part * (_get_max_value(heat) - heat.min_value)
         out.append(
@@ -141,8 +152,8 @@ def _render_legend(heat: HeatMap, x: float, y: float) -> list[str]:
 
 
 def _render_text(x: float, y: float, text: str, anchor: str, *, muted: bool = False) -> str:
-    colour = "muted" if muted else "ink"
+    color = "muted" if muted else "ink"
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="var(--{colour})">'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="var(--{color})">'
         f"{escape(text)}</text>"
     )

@@ -1,8 +1,8 @@
-"""Pictures of one task of a report: methods, people, training; as PNG and as SVG for the page.
+"""Draws the pictures of one task of a report: methods, people, training; as PNG, and as SVG.
 
-Knows a task's plain data as in ``report.json``; draws with Matplotlib's object interface only, so
-nothing global is left behind. The SVG's colours are CSS variables of the page, so that one picture
-reads well in a light and in a dark one.
+The input is a task's entry in ``report.json``. Matplotlib's object interface is used, without the
+global state of pyplot. The SVG's colors are CSS variables of the page, so that one picture suits
+the light and the dark theme.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ COLORS: Mapping[str, str] = MappingProxyType(
         "c6": "#b3274f",
     }
 )
-"""Role -> light colour. Every role has a colour of its own, for it is found again in the SVG."""
+"""Role -> color in the light theme. All colors differ, because ``_prepare_svg`` replaces each color
+by the CSS variable of its role."""
 
 SCREEN_WIDTH, PHONE_WIDTH = 7.6, 4.0
-"""Widths in inches: for a screen and for a phone."""
+"""Widths in inches for a screen and for a phone."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -60,10 +61,14 @@ _STYLE: dict[Any, Any] = {
 }
 
 DrawFunction = Callable[[Mapping[str, Any], Axes], None]
+"""Draws a task on axes."""
 
 
 def list_plots(task: Mapping[str, Any]) -> dict[str, tuple[DrawFunction, float, str]]:
-    """What can be drawn of a task: name -> (how, height in inches, what it shows in words)."""
+    """Return the pictures that the task has data for.
+
+    Name -> (drawing function, height in inches, alt text).
+    """
     deciding = get_metric(task["metric"]).title
     scored = [m for m in task["methods"] if m["scores"][task["metric"]]]
     found: dict[str, tuple[DrawFunction, float, str]] = {
@@ -74,6 +79,7 @@ def list_plots(task: Mapping[str, Any]) -> dict[str, tuple[DrawFunction, float, 
             + "; ".join(_describe_method(m, task["metric"]) for m in scored),
         )
     }
+    # Gains of each person, if there are two methods to compare.
     test = _find_headline_test(task)
     if test is not None:
         found["people"] = (
@@ -81,9 +87,9 @@ def list_plots(task: Mapping[str, Any]) -> dict[str, tuple[DrawFunction, float, 
             2.7,
             f"Gain in {deciding} of each person by {words.format_phrase(test['method'])} over "
             f"{words.format_phrase(test['against'])}, sorted: {test['wins']} better, "
-            f"{test['ties']} "
-            f"the same, {test['losses']} worse.",
+            f"{test['ties']} the same, {test['losses']} worse.",
         )
+    # Training curves, if a method was trained in this run.
     if any(curve["steps"] for curve in task["curves"]):
         found["training"] = (
             _draw_training,
@@ -100,7 +106,8 @@ def list_plots(task: Mapping[str, Any]) -> dict[str, tuple[DrawFunction, float, 
 
 
 def render_png(task: Mapping[str, Any], name: str) -> bytes:
-    """The picture on white with a heading, at 160 dots an inch."""
+    """Return the picture as PNG with white background and heading, at 160 dots per inch."""
+    # On a white background, unlike the SVG: a PNG cannot follow the reader's theme.
     with matplotlib.rc_context(_STYLE):
         figure = _draw_figure(task, name, SCREEN_WIDTH)
         figure.set_facecolor("white")
@@ -113,7 +120,11 @@ def render_png(task: Mapping[str, Any], name: str) -> bytes:
 
 
 def render_svg(task: Mapping[str, Any], name: str, *, width: float = SCREEN_WIDTH) -> str:
-    """The picture as an ``<svg>`` element for the page: its own ids, no fonts, no fixed size."""
+    """Return the picture as an ``<svg>`` element for the page.
+
+    Its ids are unique in the page; it has no fonts and no fixed size.
+    """
+    # The prefix also seeds the ids, so that the same data gives the same bytes.
     prefix = re.sub(r"\W", "-", f"{task['key']}-{name}-{width:g}")
     with matplotlib.rc_context({**_STYLE, "svg.hashsalt": prefix}):
         stream = io.StringIO()
@@ -124,13 +135,17 @@ def render_svg(task: Mapping[str, Any], name: str, *, width: float = SCREEN_WIDT
 
 
 def _prepare_svg(text: str, prefix: str, label: str) -> str:
+    """Turn Matplotlib's SVG document into an element that can be embedded in the page."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+    # Several pictures share a page: prefix the ids, and the references to them.
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
     text = re.sub(r"font-family: [^;\"]*;? ?", "", text)
-    for role, colour in COLORS.items():
-        text = text.replace(colour, f"var(--{role})")
+    # The page decides font and colors.
+    for role, color in COLORS.items():
+        text = text.replace(color, f"var(--{role})")
+    # Keep the view box, but not the fixed size; a screen reader reads the label.
     box = re.search(r'viewBox="[^"]+"', text)
     assert box is not None
     head = (
@@ -151,9 +166,10 @@ def _draw_figure(task: Mapping[str, Any], name: str, width: float) -> Figure:
 
 
 def _draw_methods(task: Mapping[str, Any], axes: Axes) -> None:
-    """One row a method: dot, interval, value; a line down from the reference."""
+    """Draw one row per method: score, interval and value; a dashed line marks the reference."""
     name = task["metric"]
     rows = [m for m in task["methods"] if m["scores"][name]]
+    # Personal methods have another color than the others.
     for row, method in enumerate(rows):
         score = method["scores"][name]
         role = "personal" if words.is_personal(method["method"]) else "plain"
@@ -165,6 +181,7 @@ def _draw_methods(task: Mapping[str, Any], axes: Axes) -> None:
         )  # fmt: skip
         if method["method"] == task["reference"]:
             axes.axvline(score["score"], color=COLORS["plain"], lw=1, ls=(0, (3, 3)), zorder=0)
+    # The first method is at the top.
     axes.set_yticks(
         range(len(rows)), [_shorten_title(m["method"]) for m in rows], color=COLORS["ink"]
     )
@@ -175,15 +192,17 @@ def _draw_methods(task: Mapping[str, Any], axes: Axes) -> None:
 
 
 def _draw_people(task: Mapping[str, Any], axes: Axes) -> None:
-    """One bar a person, largest gain first, with the mean gain as a line."""
+    """Draw one bar per person, largest gain first; a dashed line marks the mean gain."""
     test = _find_headline_test(task)
     assert test is not None
     gains = sorted(_compute_gains(task, test), reverse=True)
-    places = range(1, len(gains) + 1)
-    colours = [COLORS["better"] if gain > 0 else COLORS["worse"] for gain in gains]
-    axes.bar(places, gains, width=0.82 if len(gains) < 150 else 1.0, color=colours)
+    positions = range(1, len(gains) + 1)
+    colors = [COLORS["better"] if gain > 0 else COLORS["worse"] for gain in gains]
+    # Beyond 150 people, gaps between the bars would be narrower than a pixel.
+    axes.bar(positions, gains, width=0.82 if len(gains) < 150 else 1.0, color=colors)
     axes.axhline(0, color=COLORS["plain"], lw=1)
     axes.axhline(test["gain"], color=COLORS["ink"], lw=1, ls=(0, (3, 3)))
+    # Write the mean above its line, or below if it is negative.
     axes.annotate(
         f"mean {words.format_gain(test['gain'])}", (1, test["gain"]),
         xycoords=("axes fraction", "data"),
@@ -205,30 +224,31 @@ def _draw_people(task: Mapping[str, Any], axes: Axes) -> None:
 
 
 def _draw_training(task: Mapping[str, Any], axes: Axes) -> None:
-    """Mean loss by step, one line a curve."""
-    for place, curve in enumerate(c for c in task["curves"] if c["steps"]):
-        colour = COLORS[f"c{place % 6 + 1}"]
-        style = ("-", "--", ":")[place // 6 % 3]
-        alone = "o" if len(curve["steps"]) == 1 else None
+    """Draw the mean loss by step, one line per curve."""
+    for number, curve in enumerate(c for c in task["curves"] if c["steps"]):
+        # 6 colors, then the same colors dashed and dotted; a single step is drawn as a dot.
+        color = COLORS[f"c{number % 6 + 1}"]
+        style = ("-", "--", ":")[number // 6 % 3]
+        marker = "o" if len(curve["steps"]) == 1 else None
         label = _shorten_title(curve["name"])
         axes.plot(
-            curve["steps"], curve["losses"], style, marker=alone, color=colour, lw=1.8, label=label
+            curve["steps"], curve["losses"], style, marker=marker, color=color, lw=1.8, label=label
         )
     axes.grid(axis="y", lw=0.7)
     axes.set_axisbelow(True)
     axes.set_xlabel("training step")
-    axes.set_ylabel("mean loss (nats a token)")
+    axes.set_ylabel("mean loss (nats per token)")
     axes.legend(frameon=False, loc="upper right", labelcolor=COLORS["ink"])
 
 
 def _shorten_title(method: str) -> str:
-    """A title that leaves room for the picture."""
+    """Return the method's title, cut to 26 characters."""
     title = words.format_title(method)
     return title if len(title) <= 26 else title[:25].rstrip() + "…"
 
 
 def _find_headline_test(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The paired test that the task's first verdict is about."""
+    """Return the paired test of the task's first verdict, or ``None`` if there is no verdict."""
     for verdict in task["verdicts"]:
         for test in task["paired"]:
             if all(test[key] == verdict[key] for key in ("method", "against", "metric")):
@@ -237,8 +257,10 @@ def _find_headline_test(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _compute_gains(task: Mapping[str, Any], test: Mapping[str, Any]) -> list[float]:
+    """Return each person's gain, positive if the tested method is better."""
     scores = {m["method"]: m["scores"][test["metric"]] for m in task["methods"]}
     one, other = (scores[test[side]]["per_person"] for side in ("method", "against"))
+    # A lower error is a gain.
     sign = 1 if get_metric(test["metric"]).direction == "higher" else -1
     return [sign * (one[person] - other[person]) for person in one]
 

@@ -1,9 +1,10 @@
-"""What a pool of pieces holds and whom it helps, as plain data: ``report.json`` and its page.
+"""Builds and writes the report on a pool: its contents, and which sharers help which target users.
 
-Sharers stand in it under the pool's pseudonyms, newcomers as numbers in the order of what they were
-given. Knows pools and recipes; needs no model.
+Sharers appear under the pool's pseudonyms. Target users appear as numbers, in an order that depends
+on their recipes only. Needs pools and recipes, but no model. In ``report.json``, target users are
+called ``newcomers``.
 
-Shapes: ``P`` newcomers, ``M`` modules, ``S`` sharers.
+Shapes: ``P`` target users, ``M`` modules, ``S`` sharers.
 """
 
 from __future__ import annotations
@@ -27,15 +28,17 @@ from idiolect.storage.files import write_atomic
 FORMAT = "idiolect-pool-report"
 VERSION = 1
 _DECIMALS = 5
+"""Decimals of the weights in ``report.json``."""
 
 FloatArray = NDArray[np.float64]
 
 
 def write_pool_report(pool: Path, out: Path, *, recipes: Path | None = None) -> dict[str, Any]:
-    """See ``api.pool_report``."""
+    """Write ``report.json`` and ``report.html`` to ``out``; see ``api.pool_report``."""
     opened = Pool.open(pool)
-    used = _measure_usage(RecipeStore.open(recipes), opened) if recipes is not None else None
-    report = json.loads(json.dumps(_build_report(opened, used), allow_nan=False))
+    usage = _measure_usage(RecipeStore.open(recipes), opened) if recipes is not None else None
+    # Convert to JSON and back: the returned value equals what a reader of the file gets.
+    report = json.loads(json.dumps(_build_report(opened, usage), allow_nan=False))
     write_atomic(out / "report.html", render_pool_html(report))
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomic(out / "report.json", text + "\n")
@@ -44,48 +47,53 @@ def write_pool_report(pool: Path, out: Path, *, recipes: Path | None = None) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class PoolUsage:
-    """Whose pieces a store of recipes uses, and how much."""
+    """How much the recipes of a store use each sharer's pieces."""
 
-    newcomer_weights: FloatArray
-    """Mean weight over modules of each sharer in each newcomer's adapter [P, S]."""
+    user_weights: FloatArray
+    """[P, S]: weight of each sharer in each target user's adapter, mean over modules."""
     module_weights: FloatArray
-    """Mean weight over newcomers of each sharer in each module [M, S]."""
+    """[M, S]: weight of each sharer in each module, mean over target users."""
     without_recipe: int
-    """People in the store whom the base serves."""
+    """Number of people without usable items; the base serves them."""
     outdated: int
-    """Recipes that cannot be used any more: they name a sharer who left."""
+    """Number of recipes that cannot be used any more: they use pieces of a sharer who left."""
     bytes: int
+    """Size of all recipes on disk."""
     timings: Mapping[str, float]
-    """``people``, ``items``, ``tokens`` and ``seconds`` of assembling, where they were kept."""
+    """``people``, ``items``, ``tokens`` and ``seconds`` of the assembly; empty if not recorded."""
     settings: Mapping[str, Any]
+    """Settings of the assembly."""
 
 
 def _measure_usage(store: RecipeStore, pool: Pool) -> PoolUsage:
-    """Read every recipe once. Raises MismatchError for recipes of another pool."""
+    """Read all recipes, one at a time. Raises MismatchError if they are of another pool."""
     store.require_pool(pool)
-    place = {sharer: n for n, sharer in enumerate(pool.sharers)}
-    modules = np.zeros((len(pool.sites), len(place)))
-    newcomers: list[FloatArray] = []
+    column = {sharer: n for n, sharer in enumerate(pool.sharers)}
+    sum_MS = np.zeros((len(pool.sites), len(column)))
+    rows: list[FloatArray] = []
     without = outdated = 0
     for person in store.people:
         recipe, record = store.load_recipe(person), store.get_record(person)
         assert recipe is not None and record is not None
-        if not set(recipe.sharers) <= place.keys() or record.served == "withdrawn":
+        if not set(recipe.sharers) <= column.keys() or record.served == "withdrawn":
             outdated += 1
             continue
         if not recipe.sharers:
             without += 1
             continue
-        own = np.zeros_like(modules)
+        # A recipe has, for each module, picks (indexes into its own list of sharers, -1 for none)
+        # with weights. Add each weight to the pool's column of that sharer; ``add.at`` also adds
+        # up repeated indexes.
+        own_MS = np.zeros_like(sum_MS)
         pick, weight = recipe.pick.numpy(), recipe.weight.double().numpy()
-        at, rank = np.nonzero(pick >= 0)
-        number = np.array([place[sharer] for sharer in recipe.sharers])
-        np.add.at(own, (at, number[pick[at, rank]]), weight[at, rank])
-        modules += own
-        newcomers.append(own.mean(axis=0))
+        module, rank = np.nonzero(pick >= 0)
+        columns = np.array([column[sharer] for sharer in recipe.sharers])
+        np.add.at(own_MS, (module, columns[pick[module, rank]]), weight[module, rank])
+        sum_MS += own_MS
+        rows.append(own_MS.mean(axis=0))
     return PoolUsage(
-        newcomer_weights=np.array(newcomers) if newcomers else np.zeros((0, len(place))),
-        module_weights=modules / max(1, len(newcomers)),
+        user_weights=np.array(rows) if rows else np.zeros((0, len(column))),
+        module_weights=sum_MS / max(1, len(rows)),
         without_recipe=without,
         outdated=outdated,
         bytes=_count_bytes(store.folder / "shards"),
@@ -94,12 +102,15 @@ def _measure_usage(store: RecipeStore, pool: Pool) -> PoolUsage:
     )
 
 
-def _build_report(pool: Pool, used: PoolUsage | None) -> dict[str, Any]:
-    given = used.newcomer_weights.mean(axis=0) if used and len(used.newcomer_weights) else None
-    helped = (used.newcomer_weights > 0).sum(axis=0) if used else None
+def _build_report(pool: Pool, usage: PoolUsage | None) -> dict[str, Any]:
+    """Return the content of ``report.json``; ``usage``: of the recipes, if there are any."""
+    given_S = usage.user_weights.mean(axis=0) if usage and len(usage.user_weights) else None
+    helped_S = (usage.user_weights > 0).sum(axis=0) if usage else None
+    # Sharers by descending weight; without recipes in the order in which they joined.
     order = [*range(len(pool.sharers))]
-    if given is not None:
-        order.sort(key=lambda n: -given[n])
+    if given_S is not None:
+        order.sort(key=lambda n: -given_S[n])
+    # The pool itself, its sharers, then the recipes.
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -124,33 +135,36 @@ def _build_report(pool: Pool, used: PoolUsage | None) -> dict[str, Any]:
                 "bytes": (pool.folder / "pieces" / f"{pool.sharers[n]}.safetensors").stat().st_size,
                 "about": dict(pool.get_record(pool.sharers[n]).about),
                 "leakage": describe_leakage(pool.get_record(pool.sharers[n]).about),
-                "given": None if given is None else round(float(given[n]), _DECIMALS),
-                "newcomers": None if helped is None else int(helped[n]),
+                "given": None if given_S is None else round(float(given_S[n]), _DECIMALS),
+                "newcomers": None if helped_S is None else int(helped_S[n]),
             }
             for n in order
         ],
-        "recipes": _describe_recipes(pool, used, order) if used is not None else None,
+        "recipes": _describe_recipes(pool, usage, order) if usage is not None else None,
     }
 
 
-def _describe_recipes(pool: Pool, used: PoolUsage, order: list[int]) -> dict[str, Any]:
-    newcomers, modules = used.newcomer_weights[:, order], used.module_weights[:, order]
-    alike = sorted(range(len(newcomers)), key=lambda p: _get_sort_key(newcomers[p]))
-    found = [count_effective_sharers(row) for row in newcomers]
+def _describe_recipes(pool: Pool, usage: PoolUsage, order: list[int]) -> dict[str, Any]:
+    """Return the report's entry on the recipes; ``order``: the sharers' order in the report."""
+    weights_PS, weights_MS = usage.user_weights[:, order], usage.module_weights[:, order]
+    # Sort target users by their weights, so that their place says nothing about who they are.
+    users = sorted(range(len(weights_PS)), key=lambda p: _get_sort_key(weights_PS[p]))
+    effective_P = [count_effective_sharers(row) for row in weights_PS]
     return {
-        "newcomers": len(newcomers),
-        "without": used.without_recipe,
-        "outdated": used.outdated,
-        "settings": dict(used.settings),
-        "bytes": used.bytes,
-        "seconds": used.timings.get("seconds"),
-        "timed": dict(used.timings),
+        "newcomers": len(weights_PS),
+        "without": usage.without_recipe,
+        "outdated": usage.outdated,
+        "settings": dict(usage.settings),
+        "bytes": usage.bytes,
+        "seconds": usage.timings.get("seconds"),
+        "timed": dict(usage.timings),
+        # Effective numbers of sharers: for all target users together, for one, and for a module.
         "effective": {
-            "all": count_effective_sharers(newcomers.sum(axis=0)),
-            "newcomer": _summarize_values(found),
-            "module": _summarize_values([count_effective_sharers(row) for row in modules]),
+            "all": count_effective_sharers(weights_PS.sum(axis=0)),
+            "newcomer": _summarize_values(effective_P),
+            "module": _summarize_values([count_effective_sharers(row) for row in weights_MS]),
         },
-        "who_helps_whom": _round_matrix(newcomers[alike]),
+        "who_helps_whom": _round_matrix(weights_PS[users]),
         "modules": [
             {
                 "path": path,
@@ -159,28 +173,31 @@ def _describe_recipes(pool: Pool, used: PoolUsage, order: list[int]) -> dict[str
                 "effective": round(count_effective_sharers(row), 3),
                 "weights": [round(float(value), _DECIMALS) for value in row],
             }
-            for path, row in zip(pool.sites, modules, strict=True)
+            for path, row in zip(pool.sites, weights_MS, strict=True)
         ],
     }
 
 
-def count_effective_sharers(weights: FloatArray) -> float:
-    """How many sharers these weights [S] amount to: exp of their entropy; 0 where all are zero."""
-    total = weights.sum()
+def count_effective_sharers(weights_S: FloatArray) -> float:
+    """Return the effective number of sharers: exp of the entropy of the weights [S].
+
+    n equal weights give n; zero if all weights are zero.
+    """
+    total = weights_S.sum()
     if total <= 0:
         return 0.0
-    shares = weights / total
+    shares = weights_S / total
     shares = shares[shares > 0]
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def _get_sort_key(row: FloatArray) -> tuple[float, ...]:
-    """Sorts newcomers by whom they have most of, and by how much; never by who they are."""
-    return (float(row.argmax()), -float(row.max()), *row.tolist())
+def _get_sort_key(row_S: FloatArray) -> tuple[float, ...]:
+    """Return a key that sorts target users by their main sharer, then by its weight."""
+    return (float(row_S.argmax()), -float(row_S.max()), *row_S.tolist())
 
 
 def _summarize_values(values: list[float]) -> dict[str, float] | None:
-    """Least, middle and largest; ``None`` of nothing."""
+    """Return minimum, median and maximum; ``None`` if there are no values."""
     if not values:
         return None
     return {
@@ -191,7 +208,7 @@ def _summarize_values(values: list[float]) -> dict[str, float] | None:
 
 
 def _parse_layer(path: str) -> int:
-    """The number in a module's path, counted from 0; -1 without one."""
+    """Return the layer's number in a module's path, from 0; -1 if there is none."""
     return next((int(part) for part in path.split(".") if part.isdigit()), -1)
 
 
@@ -204,7 +221,7 @@ def _count_bytes(folder: Path) -> int:
 
 
 def _sum_timings(path: Path) -> dict[str, float]:
-    """What ``assemble`` measured of its work, summed over its runs."""
+    """Return people, items, tokens and seconds of ``assemble``, summed over its runs."""
     out: dict[str, float] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         values = json.loads(line)

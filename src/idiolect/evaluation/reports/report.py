@@ -1,7 +1,7 @@
-"""Turns what an evaluation found into ``report.json``: scores, paired tests, verdicts, samples.
+"""Builds and writes ``report.json``: scores, paired tests, verdicts, samples.
 
-Knows answers and statistics; knows no model. The result is plain JSON data, described and versioned
-in ``docs/report-schema.md``; pages, pictures and tables are made from it alone.
+Works on stored answers; needs no model. The report is plain JSON data; its format is described in
+``docs/report-schema.md``. Pages, pictures and tables are made from the JSON only.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from idiolect.storage.files import write_atomic
 from idiolect.tasks.registry import get_task
 
 VERSION = 1
+"""Version of the format; increases if a field is removed or changes its meaning."""
 
 
 def build_report(
@@ -42,10 +43,11 @@ def build_report(
     seed: int,
     samples: int = 6,
 ) -> dict[str, Any]:
-    """The content of ``report.json``; the same answers and seed give the same report.
+    """Return the content of ``report.json``; the same answers and seed give the same report.
 
-    ``samples`` queries a task are drawn at random and shown with everyone's answers. Raises
-    UsageError where methods did not answer the same queries of the same people.
+    ``samples``: the number of queries per task that are drawn at random and shown with the answers
+    of all methods. Raises UsageError if ``comparisons`` is empty, if the methods of a task did not
+    answer the same queries of the same people, or if JSON cannot represent a value.
     """
     if not comparisons:
         raise UsageError("there is nothing to report: no task was evaluated")
@@ -61,18 +63,20 @@ def build_report(
         ],
     }
     try:
-        # Through JSON once, so that what is returned is what a reader of the file gets.
+        # Convert to JSON and back: the returned value equals what a reader of the file gets.
         return json.loads(json.dumps(report, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise UsageError(f"the report holds something that JSON cannot: {error}") from error
+        raise UsageError(f"the report has a value that JSON cannot represent: {error}") from error
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
-    """Write ``report.json``, ``report.html`` and a PNG a picture, each whole; gives the page.
+    """Write ``report.json``, ``report.html`` and one PNG per picture; return the page's path.
 
-    ``report.json`` comes last: where it stands, the rest stands too. Raises IdiolectError.
+    Each file is written atomically, ``report.json`` last: if it exists, the report is complete.
+    Raises IdiolectError if a file cannot be written.
     """
     for task in report["tasks"]:
+        # Pictures for use outside the page, which embeds its own as SVG.
         for name in plots.list_plots(task):
             write_atomic(folder / f"{task['key']}-{name}.png", plots.render_png(task, name))
     page = folder / "report.html"
@@ -83,15 +87,16 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> Path:
 
 
 def anonymize_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The report without anyone's words: no samples, and people numbered instead of named.
+    """Return the report without personal data: no samples, and numbers instead of people's ids.
 
-    One person keeps one number throughout a task, so paired tests can be repeated from it.
+    A person has the same number throughout a task, so that paired tests can be repeated.
     """
     public = copy.deepcopy(dict(report))
     for task in public["tasks"]:
         task["samples"] = []
         scores = [s for method in task["methods"] for s in method["scores"].values() if s]
         people = sorted({person for score in scores for person in score["per_person"]})
+        # Equal widths, so that the numbers sort as the ids did.
         width = len(str(len(people)))
         numbers = {person: f"{place:0{width}d}" for place, person in enumerate(people, 1)}
         for method in task["methods"]:
@@ -103,7 +108,7 @@ def anonymize_report(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _iter_keys(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """A name for files and anchors, unique where one task was evaluated more than once."""
+    """Yield a unique key per comparison for file names and anchors: ``rating``, ``rating-2``."""
     seen: dict[str, int] = {}
     for comparison in comparisons:
         seen[comparison.task] = count = seen.get(comparison.task, 0) + 1
@@ -111,15 +116,18 @@ def _iter_keys(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _build_task(comparison: Comparison, key: str, *, seed: int, samples: int) -> dict[str, Any]:
+    """Return the report of one task: scores of each method, paired tests, verdicts, samples."""
     task = get_task(comparison.task)
     _check_same_queries(comparison)
     metrics = [get_metric(name) for name in task.metrics]
     runs = {run.method: run for run in comparison.runs}
     answers = {name: group_by_person(run, task.choices) for name, run in runs.items()}
     counts = [len(outcomes) for outcomes in answers[comparison.reference].values()]
+    # One bootstrap seed for all: methods are compared on the same resamples of people.
     bootstrap = derive_seed(seed, "bootstrap")
     methods = [score_method(runs[name], answers[name], metrics, seed=bootstrap) for name in runs]
     tests = run_paired_tests(methods, comparison.reference, metrics, seed=bootstrap)
+    # The first metric of the task is the deciding one: verdicts are about it.
     return {
         "key": key,
         "task": task.name,
@@ -155,12 +163,13 @@ def _check_same_queries(comparison: Comparison) -> None:
     where = f"{comparison.task} on {comparison.dataset}"
     names = [run.method for run in comparison.runs]
     if len(set(names)) < len(names):
-        raise UsageError(f"{where}: a method is there twice: {', '.join(names)}")
+        raise UsageError(f"{where}: a method occurs twice: {', '.join(names)}")
     if comparison.reference not in names:
         raise UsageError(
             f"{where}: the reference method {comparison.reference!r} was not run; "
             f"there are: {', '.join(names) or 'none'}"
         )
+    # All other methods must match the reference: the same people, queries and gold answers.
     expected = {
         (a.person, a.query): a.gold for a in _find_run(comparison, comparison.reference).answers
     }
@@ -171,6 +180,7 @@ def _check_same_queries(comparison: Comparison) -> None:
         if len(found) < len(run.answers):
             raise UsageError(f"{where}: {run.method} answered a query twice")
         if found != expected:
+            # Name one query that is in one of the two only, or that has two gold answers.
             odd = min(expected.items() ^ found.items())[0]
             raise UsageError(
                 f"{where}: {run.method} and {comparison.reference} do not agree on query "
@@ -179,12 +189,16 @@ def _check_same_queries(comparison: Comparison) -> None:
 
 
 def _find_run(comparison: Comparison, name: str) -> MethodRun:
+    """Return the run of the named method, which must be there."""
     return next(run for run in comparison.runs if run.method == name)
 
 
 def choose_headline_method(names: Sequence[str], reference: str) -> str | None:
-    """The method that the verdict is about: plain OPPU where it was run, else the first personal
-    method, else the first other one. Decided by name, never by score."""
+    """Return the method that the verdicts are about, or ``None`` if only the reference was run.
+
+    It is plain OPPU if it was run, else the first personal method, else the first other one. It is
+    chosen by name, never by score.
+    """
     others = [name for name in names if name != reference]
     personal = [name for name in others if words.is_personal(name)]
     return "oppu" if "oppu" in others else next(iter([*personal, *others]), None)
@@ -193,6 +207,7 @@ def choose_headline_method(names: Sequence[str], reference: str) -> str | None:
 def _collect_verdicts(
     tests: Sequence[Mapping[str, Any]], names: Sequence[str], reference: str, name: str
 ) -> list[dict[str, str]]:
+    """Write the verdicts: the headline method against the reference and the person baselines."""
     method = choose_headline_method(names, reference)
     rivals = (reference, *PERSON_BASELINES)
     return [
@@ -204,17 +219,22 @@ def _collect_verdicts(
 
 
 def _draw_samples(comparison: Comparison, draw: random.Random, count: int) -> list[dict[str, Any]]:
-    """Queries drawn at random, of different people as far as possible."""
-    asked = _find_run(comparison, comparison.reference).answers
-    shuffled = sorted(asked, key=lambda a: (a.person, a.query))
+    """Draw ``count`` queries at random, from as many different people as possible."""
+    # Sort before the shuffle: the draw must not depend on the order of the answers.
+    answers = _find_run(comparison, comparison.reference).answers
+    shuffled = sorted(answers, key=lambda a: (a.person, a.query))
     draw.shuffle(shuffled)
+    # Take the first query of each person, then the second of each, and so on.
     turns: dict[str, int] = {}
     order: list[tuple[int, Answer]] = []
     for answer in shuffled:
         turns[answer.person] = turn = turns.get(answer.person, -1) + 1
         order.append((turn, answer))
     picked = [answer for _, answer in sorted(order, key=lambda pair: pair[0])[:count]]
-    told = {run.method: {(a.person, a.query): a for a in run.answers} for run in comparison.runs}
+    by_method = {
+        run.method: {(a.person, a.query): a for a in run.answers} for run in comparison.runs
+    }
+    # Show each drawn query with the answers of all methods.
     return [
         {
             "person": answer.person,
@@ -223,7 +243,7 @@ def _draw_samples(comparison: Comparison, draw: random.Random, count: int) -> li
             "gold": answer.gold,
             "answers": [
                 {"method": name, "text": a.text, "raw": a.raw}
-                for name, by_query in told.items()
+                for name, by_query in by_method.items()
                 for a in (by_query[answer.person, answer.query],)
             ],
         }

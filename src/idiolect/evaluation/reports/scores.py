@@ -1,7 +1,4 @@
-"""Scores of each method and paired tests between methods, as plain data for the report.
-
-Knows answers, metrics and tests; knows no files and no words.
-"""
+"""Computes the scores of each method and the paired tests between methods, as plain data."""
 
 from __future__ import annotations
 
@@ -16,11 +13,11 @@ from idiolect.stats.metrics import Metric, ScoredAnswer
 from idiolect.stats.significance import adjust_holm, bootstrap_mean_interval, run_paired_test
 
 PERSON_BASELINES = ("person-mean", "person-median")
-"""What a personal model must beat: numbers that need no model at all."""
+"""Baselines that need no model; a personal model must beat them."""
 
 
 def group_by_person(run: MethodRun, choices: tuple[str, ...]) -> dict[str, list[ScoredAnswer]]:
-    """Every person's outcomes, people in the order of their ids."""
+    """Return each person's scored answers; people are sorted by id."""
     people: dict[str, list[ScoredAnswer]] = {
         person: [] for person in sorted({a.person for a in run.answers})
     }
@@ -44,6 +41,10 @@ def score_method(
     *,
     seed: int,
 ) -> dict[str, Any]:
+    """Return the report's entry of one method: its scores on each metric, and its costs.
+
+    ``people``: the answers of ``run`` by person. ``seed``: of the bootstrap.
+    """
     return {
         "method": run.method,
         "scores": {m.name: _score_people(m, people, seed=seed) for m in metrics},
@@ -58,6 +59,11 @@ def score_method(
 def _score_people(
     m: Metric, people: Mapping[str, Sequence[ScoredAnswer]], *, seed: int
 ) -> dict[str, Any] | None:
+    """Return the mean score over people, its bootstrap interval, and the score over all answers.
+
+    ``None`` if the metric needs likelihoods and the method has none.
+    """
+    # Each person has the same weight in ``score``; each answer in ``pooled``.
     everything = [outcome for outcomes in people.values() for outcome in outcomes]
     pooled, each = m.score(everything), m.score_people(people)
     if pooled is None or each is None:
@@ -74,13 +80,20 @@ def _score_people(
 def run_paired_tests(
     methods: Sequence[Mapping[str, Any]], reference: str, metrics: Sequence[Metric], *, seed: int
 ) -> list[dict[str, Any]]:
+    """Return the paired tests of all metrics; people are the pairs.
+
+    ``methods``: as returned by ``score_method``. The p-values of one metric are adjusted together
+    (Holm).
+    """
     scores = {method["method"]: method["scores"] for method in methods}
     tests: list[dict[str, Any]] = []
     for m in metrics:
         family: list[dict[str, Any]] = []
+        # A pair without likelihoods has no score on this metric, so it is not tested.
         for name, against in _iter_pairs([*scores], reference):
             one, other = scores[name][m.name], scores[against][m.name]
             if one and other:
+                # Both runs have the same people; pair their scores by id.
                 people = one["per_person"]
                 result = run_paired_test(
                     [*people.values()],
@@ -97,8 +110,11 @@ def run_paired_tests(
 
 
 def _iter_pairs(names: Sequence[str], reference: str) -> Iterator[tuple[str, str]]:
-    """Everyone against the reference, then personal adapters against what they must also beat:
-    the person's own mean and median, the same method without adapter, and without the gate."""
+    """Yield the pairs (method, against) to test.
+
+    First each method against the reference; then each personal method against what it must also
+    beat: the person's own mean and median, the same method without adapter, and without the gate.
+    """
     yield from ((name, reference) for name in names if name != reference)
     for name in filter(words.is_personal, names):
         rivals = [

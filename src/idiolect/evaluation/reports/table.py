@@ -1,4 +1,4 @@
-"""A report as short lines of text for a terminal; knows the report's plain data, draws nothing."""
+"""An evaluation report as table rows and sentences for a terminal."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from idiolect.stats.metrics import get_metric
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRow:
-    """One method of one task, ready to print; the reference has no gain."""
+    """One method of one task with formatted values; the reference method has no gain."""
 
     task: str
-    """Heading, e.g. ``film rating, MAE, lower is better``."""
+    """Heading of the task, e.g. ``film rating, MAE, lower is better``."""
     method: str
     score: str
     interval: str
     gain: str = ""
     p: str = ""
     people: str = ""
-    """Better / same / worse."""
+    """Number of people with a better / the same / a worse score than with the reference."""
     personal: bool = False
     conclusion: str = ""
-    """``ahead``, ``behind``, ``undecided``, ``too-few``; empty for the reference."""
+    """``ahead``, ``behind``, ``undecided``, ``too-few``; empty for the reference
+    method."""
 
 
 HEADINGS = ("method", "score", "95% interval", "gain", "p", "better / same / worse")
-"""Headings of the printed columns: method, score, interval, gain, p and people of a row."""
+"""Headings of the columns ``method`` to ``people`` of a row."""
 
 
 def build_rows(report: Mapping[str, Any]) -> tuple[MethodRow, ...]:
-    """A row a task and method, on the task's deciding metric, in the order they were run."""
+    """Return one row per task and method with its deciding metric, in the order of the report."""
     return tuple(
         _build_row(task, method)
         for task in report["tasks"]
@@ -43,7 +44,7 @@ def build_rows(report: Mapping[str, Any]) -> tuple[MethodRow, ...]:
 
 
 def list_verdicts(report: Mapping[str, Any]) -> tuple[str, ...]:
-    """The report's conclusions, one sentence each, led by the task."""
+    """Return the verdicts of all tasks as sentences that start with the task's title."""
     return tuple(
         f"{task['title'].capitalize()}: {verdict['text']}"
         for task in report["tasks"]
@@ -61,6 +62,7 @@ def _build_row(task: Mapping[str, Any], method: Mapping[str, Any]) -> MethodRow:
         interval=words.format_interval(score["interval"]),
         personal=words.is_personal(method["method"]),
     )
+    # Only the test against the reference is shown; the reference itself has none.
     wanted = (task["metric"], method["method"], task["reference"])
     for test in task["paired"]:
         if (test["metric"], test["method"], test["against"]) == wanted:

@@ -1,7 +1,7 @@
-"""How a report puts methods and numbers into words; knows the report's fields, no files.
+"""Texts of reports: names of methods, formatted numbers, and verdicts as sentences.
 
-A verdict is generated from the numbers alone. It claims a difference only where the bootstrap
-interval and the rank test both show one, over enough people; otherwise it says that it cannot.
+A verdict depends on the numbers only. It claims a difference only if the bootstrap interval and the
+rank test both show one, with enough people; otherwise it says that no difference is shown.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from typing import Any
 from idiolect.stats.metrics import get_metric
 
 MIN_PEOPLE = 10
-"""Below this many people nothing is concluded: the intervals are too narrow, the tests too weak."""
+"""Minimum number of people for a conclusion: with fewer, bootstrap intervals are too narrow, and
+the rank test is too weak."""
 ALPHA = 0.05
+"""Significance level of the rank test."""
 
+# Names in tables and pictures.
 _TITLES = {
     "base": "base model",
     "rag": "base + retrieval",
@@ -26,6 +29,7 @@ _TITLES = {
     "person-mean": "person's own mean",
     "person-median": "person's own median",
 }
+# Names in sentences, if they differ from the titles.
 _PHRASES = {
     "base": "the base model",
     "oppu": "OPPU",
@@ -36,36 +40,39 @@ _GATED_SUFFIX = "(gated)"
 
 
 def strip_gate_mark(method: str) -> str:
-    """The method's name without the mark of the do-no-harm gate."""
+    """Return the method's name without the suffix of the do-no-harm gate."""
     return method.removesuffix(_GATED_SUFFIX).strip()
 
 
 def is_gated(method: str) -> bool:
-    """Whether the do-no-harm gate was on."""
+    """Return whether the do-no-harm gate was on."""
     return method.endswith(_GATED_SUFFIX)
 
 
 def is_personal(method: str) -> bool:
-    """Whether the method answers with a personal adapter."""
+    """Return whether the method uses personal adapters."""
     return strip_gate_mark(method).startswith("oppu")
 
 
 def format_title(method: str) -> str:
-    """What a table calls the method."""
+    """Return the method's name for a table."""
     plain = _TITLES.get(strip_gate_mark(method), strip_gate_mark(method))
     return f"{plain}, gated" if is_gated(method) else plain
 
 
 def format_phrase(method: str) -> str:
-    """What a sentence calls the method."""
+    """Return the method's name for a sentence."""
     plain = _PHRASES.get(strip_gate_mark(method), format_title(strip_gate_mark(method)))
     return f"{plain} with the do-no-harm gate" if is_gated(method) else plain
 
 
 def format_number(value: float) -> str:
-    """Three decimals, fewer for large numbers and more for tiny ones; a real minus sign."""
+    """Format with three decimals, fewer if the value is large, and scientific if it is tiny.
+
+    The minus sign is the typographic one (U+2212).
+    """
     size = abs(value)
-    if size < 1e-9:  # what sums of floats leave of a zero
+    if size < 1e-9:  # A sum of floats that should be zero.
         return "0.000"
     if size >= 0.001:
         decimals = 3 if size < 10 else 2 if size < 100 else 1
@@ -76,27 +83,28 @@ def format_number(value: float) -> str:
 
 
 def format_gain(value: float) -> str:
-    """A gain with its sign."""
+    """Format a gain with its sign."""
     return f"+{format_number(value)}" if value > 0 else format_number(value)
 
 
 def format_interval(interval: Sequence[float]) -> str:
-    """An interval's two ends."""
+    """Format an interval: ``0.050 to 0.190``."""
     return f"{format_number(interval[0])} to {format_number(interval[1])}"
 
 
 def format_p_phrase(p: float) -> str:
-    """A p-value as ``p = 0.012`` or ``p < 0.001``."""
+    """Format a p-value for a sentence: ``p = 0.012`` or ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def format_p_cell(p: float) -> str:
-    """A p-value as a table cell: ``0.012`` or ``< 0.001``."""
+    """Format a p-value for a table cell: ``0.012`` or ``< 0.001``."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def format_amount(value: float) -> str:
-    """A count in thousands or millions: ``12.3 k``; a unit may follow."""
+    """Format a count with an SI prefix: ``12.3 k``; the caller may append a unit."""
+    # A no-break space keeps number and unit on one line.
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}\u00a0{unit}"
@@ -104,7 +112,8 @@ def format_amount(value: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a person says them: ``8.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Format seconds as ``8.2 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    # Round first: 59.96 s is "1 min 0 s", not "60.0 s".
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -114,7 +123,10 @@ def format_duration(seconds: float) -> str:
 
 
 def draw_conclusion(test: Mapping[str, Any]) -> str:
-    """``ahead``, ``behind``, ``undecided`` or ``too-few``, from one paired test."""
+    """Return ``ahead``, ``behind``, ``undecided`` or ``too-few`` for one paired test.
+
+    ``ahead`` and ``behind`` need a p-value below ``ALPHA`` and an interval without zero.
+    """
     if test["people"] < MIN_PEOPLE:
         return "too-few"
     low, high = test["interval"]
@@ -124,22 +136,24 @@ def draw_conclusion(test: Mapping[str, Any]) -> str:
 
 
 def write_verdict(test: Mapping[str, Any]) -> dict[str, str]:
-    """One paired test as a plain sentence, with what may be concluded."""
+    """Return one paired test as a sentence, with its conclusion."""
     method, against = format_phrase(test["method"]), format_phrase(test["against"])
     name, gain = get_metric(test["metric"]).title, test["gain"]
-    found = draw_conclusion(test)
+    # The conclusion decides the form of the sentence; the figures follow in parentheses.
+    conclusion = draw_conclusion(test)
     by = f"{format_number(abs(gain))} {name}"
     figures = _format_figures(test)
-    if found in ("ahead", "behind"):
-        side = "ahead of" if found == "ahead" else "behind"
+    if conclusion in ("ahead", "behind"):
+        side = "ahead of" if conclusion == "ahead" else "behind"
         text = f"{method} is {side} {against} by {by} ({figures})."
-    elif found == "too-few":
+    elif conclusion == "too-few":
         text = (
             f"{_format_people(test['people'])} too few to conclude anything: here {method} is "
             f"{_describe_tendency(gain, by)} {against} ({figures})."
         )
     else:
         here = "the same on average" if gain == 0 else f"{by} {'better' if gain > 0 else 'worse'}"
+        # Undecided: give the measured difference, and the reason why it proves nothing.
         text = (
             f"{method} is not shown to differ from {against}: here it is {here}, but "
             f"{_describe_doubt(test)} ({figures})."
@@ -148,7 +162,7 @@ def write_verdict(test: Mapping[str, Any]) -> dict[str, str]:
         "method": test["method"],
         "against": test["against"],
         "metric": test["metric"],
-        "conclusion": found,
+        "conclusion": conclusion,
         "text": text[0].upper() + text[1:],
     }
 
@@ -164,10 +178,11 @@ def _describe_tendency(gain: float, by: str) -> str:
 
 
 def _describe_doubt(test: Mapping[str, Any]) -> str:
+    """Say why a test is undecided."""
     low, high = test["interval"]
     if (test["p"] < ALPHA) != (not low <= 0 <= high):
         return "the interval and the rank test do not agree"
-    return "chance alone can do as much"
+    return "chance alone can explain it"
 
 
 def _format_figures(test: Mapping[str, Any]) -> str:
