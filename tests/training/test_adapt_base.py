@@ -236,5 +236,5 @@ def test_where_items_have_no_labels_others_queries_teach_the_task(
     ((example,),) = (job.examples for job in seen)
     assert str(base.tokenizer.decode(list(example.ids[example.answer_start :]))) == "[2]</s>"
     assert done.items == 1 and Manifest.read_unchecked(tmp_path / "out").contributors == ("ann",)
-    with pytest.raises(UsageError, match="no answered query of anyone else is left"):
+    with pytest.raises(UsageError, match="no answered query of other people is left"):
         adapt_to_task(base, cites, others[1:2], exclusion, tmp_path / "no", CONFIG, engine=ENGINE)

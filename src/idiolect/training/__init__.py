@@ -1,1 +1,1 @@
-"""Training: one person in obvious code, many people at once, checkpoints."""
+"""Training of adapters: the reference loop, the engine for many people, runs, and sharded runs."""

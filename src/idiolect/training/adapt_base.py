@@ -1,7 +1,7 @@
-"""Task adaptation: one LoRA on *other* people's items, merged in fp32, saved as a base of its own.
+"""Task adaptation: one LoRA on other people's items, merged in fp32 and saved as a new base.
 
-Whoever is to be tested later must not be in it, nor their records in other people's histories
-(design, invariant 4). Source: OPPU section 3.2, "task-specific" base.
+People who are tested later must not be part of it, nor their records in other people's histories
+(docs/invariants.md, invariant 4). Source: the task-specific base of OPPU, section 3.2.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TASK_ADAPTATION_ID = "task adaptation"
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptConfig:
-    """How a base is adapted to a task."""
+    """Settings of task adaptation."""
 
     lora: LoraConfig = field(
         default_factory=lambda: LoraConfig(
@@ -56,8 +56,9 @@ class AdaptConfig:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     context: ContextConfig = field(default_factory=ContextConfig)
     most_items: int = 4000
-    """Items drawn from other people's histories, 0 for all; items that ask the same question are
-    folded into one afterwards, so for film ratings all cost little more than some."""
+    """Maximum number of items drawn from other people's histories; 0: all. Items with the same
+    question are then folded into one example, so for film ratings all items cost little more than a
+    few."""
 
     dtype: DtypeName = "auto"
     device: str = "auto"
@@ -78,15 +79,15 @@ class AdaptSummary:
     people: int
     items: int
     examples: int
-    """Training examples after items that ask the same question were folded into one."""
+    """Training examples, after items with the same question were folded into one."""
     tokens: int
     seconds: float
     left_out: Mapping[str, int]
-    """Items left out, by reason."""
+    """Number of items left out, by reason."""
 
 
 class ExcludedTestSet:
-    """Who and what must not enter: people, and their records wherever they stand."""
+    """People who must not enter the adaptation, and their records, wherever they occur."""
 
     def __init__(self, task: Task, tested: Iterable[History]) -> None:
         self.task = task
@@ -98,7 +99,7 @@ class ExcludedTestSet:
             self.records.update(key for key in keys if key is not None)
 
     def find_reason(self, item: Interaction) -> str | None:
-        """Why an item of somebody else must stay out, ``None`` where it may enter."""
+        """Return why an item of another person must stay out; ``None`` if it may enter."""
         if self.people.intersection(item.voices):
             return "holds words of a person to be tested"
         if self.task.record_key(item) in self.records:
@@ -106,7 +107,8 @@ class ExcludedTestSet:
         return None
 
     def filter_history(self, history: History) -> History:
-        """The history without the items that must stay out, for whatever is made of all of it."""
+        """Return the history without the items that must stay out, for uses of the whole
+        history."""
         return History(history.person, tuple(i for i in history.items if not self.find_reason(i)))
 
 
@@ -123,13 +125,18 @@ def adapt_to_task(
     engine: EngineConfig | None = None,
     listener: Listener = null_listener,
 ) -> AdaptSummary:
-    """Train one LoRA on the others' items and save base plus LoRA as a base folder.
+    """Train one LoRA on other people's items; save base plus LoRA as a base folder at ``out``.
 
-    Raises UsageError where nothing is left to train on or the base has no folder of weights.
+    ``others`` are histories; those of people in ``exclusion`` are skipped. A killed run resumes
+    from a checkpoint beside ``out``. Raises UsageError if no items are left to train on, or if the
+    base has no folder of weights.
     """
     started = time.monotonic()
     if base.folder is None:
-        raise UsageError("a base made in memory cannot be adapted; save it as a folder first")
+        raise UsageError(
+            "cannot adapt a base that exists only in memory; save it to a folder first"
+        )
+    # Stage 1: draw examples, without the people to be tested and their records.
     left_out: Counter[str] = Counter()
     allowed = [h for h in others if h.person not in exclusion.people]
     chosen, people = _draw_examples(
@@ -138,9 +145,10 @@ def adapt_to_task(
     if not chosen:
         raise UsageError(
             f"{task.name}: nothing to adapt on: no {'item' if task.labelled else 'answered query'} "
-            "of anyone else is left "
+            "of other people is left "
             f"({dict(left_out) or 'there are no other people'})"
         )
+    # Stage 2: fold equal prompts, then train one adapter. The engine sees a single job.
     examples = fold_equal_prompts(chosen)
     listener(
         Message(
@@ -159,6 +167,8 @@ def adapt_to_task(
         listener=listener,
         stage="adapt",
     )[0]
+    # Stage 3: merge and save. The manifest names all contributors, also those of the parent base,
+    # so that erasure finds this base.
     about = {"task": task.name, "adapt": to_plain(config), "items": len(chosen)}
     people |= set(read_contributors(base))
     adapter = require_lora(trained.adapter)
@@ -186,18 +196,21 @@ def _draw_examples(
     encoder: Encoder | None,
     left_out: Counter[str],
 ) -> tuple[list[Example], set[str]]:
-    """A seeded draw of the others' items as examples, and whose they are.
+    """Draw the other people's items in a seeded order; returns examples and their people.
 
-    Where items carry no labels of the task, their queries are what teaches it.
+    If items have no labels of the task, the people's answered queries are used instead. Counts the
+    items left out in ``left_out``.
     """
     prompter = PromptRenderer(base.tokenizer, config.prompt)
+    # All candidates, in a seeded order; the first most_items usable ones are taken.
     places = [
         (h, item)
         for h in allowed
         for item in (h.items if task.labelled else (q for q in h.queries if task.target(q)))
     ]
     random.Random(derive_seed(config.train.seed, "task adaptation")).shuffle(places)
-    kept: dict[str, PersonContext] = {}
+    # A person's context (index of their items, profiles) is built once, at their first item.
+    contexts: dict[str, PersonContext] = {}
     chosen: list[Example] = []
     people: set[str] = set()
     for history, item in places:
@@ -207,9 +220,9 @@ def _draw_examples(
         if reason is not None:
             left_out[reason] += 1
             continue
-        if history.person not in kept:
+        if history.person not in contexts:
             theirs = (profiles or {}).get(history.person, ())
-            kept[history.person] = PersonContext(
+            contexts[history.person] = PersonContext(
                 exclusion.filter_history(history)
                 if config.context.retrieval != "none"
                 else history,
@@ -220,7 +233,8 @@ def _draw_examples(
                 encoder=encoder,
                 seed=config.train.seed,
             )
-        person = kept[history.person]
+        person = contexts[history.person]
+        # Other items of the history may be shown in the prompt, hence the filtered history above.
         example = (
             person.build_history_example(item)
             if task.labelled
@@ -235,7 +249,7 @@ def _draw_examples(
 
 
 def read_contributors(base: Base) -> tuple[str, ...]:
-    """The people whose items a base was adapted on; empty for a public base."""
+    """Return the people whose items a base was adapted on; empty for a public base."""
     if base.folder is None or not (base.folder / Manifest.NAME).is_file():
         return ()
     return Manifest.read_unchecked(base.folder).contributors
@@ -249,9 +263,10 @@ def save_merged(
     about: Mapping[str, object],
     contributors: tuple[str, ...],
 ) -> None:
-    """Save ``W + scale * B A`` in fp32 as a base folder, with the adapter itself beside it."""
+    """Save ``W + scale * B A`` in fp32 as a base folder, together with the adapter itself."""
     assert base.folder is not None
     adapter.check_matches_base(base)
+    # Lazy: each merged weight is computed when its tensor is rewritten, so one is in memory.
     changes = {
         f"{path}.weight": partial(merge_weight, a=a, b=b, scale=adapter.config.scale)
         for path, (a, b) in adapter.pairs.items()

@@ -1,5 +1,5 @@
-"""What training leaves while it goes on, as holders of personal data: parts of sharded runs, and
-checkpoints of a base being adapted."""
+"""Erasure of what training leaves on disk: parts of sharded runs, and checkpoints of task
+adaptation."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ CHECKPOINT_SUFFIX = ".adapting"
 
 
 class PartErasure:
-    """Parts that wait to be merged: who leaves goes, and who is to be trained anew is trained when
-    that shard is run again."""
+    """Erasure from parts that wait to be merged.
+
+    Adapters of the person to erase are removed. Adapters of people who must be trained again are
+    removed too, and the part becomes unfinished until its shard runs again.
+    """
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """How many people in it go."""
+        """Say how many people's adapters are affected; empty if none."""
         people = _find_affected_people(folder, leaving)
         return f"adapters of {len(people)} people" if people else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Take them out, and let the part be unfinished."""
+        """Remove the affected adapters and mark the part as unfinished."""
         people = _find_affected_people(folder, leaving)
         if not people:
             return []
         store = AdapterStore.open(folder)
+        # Mark as unfinished before removing: a kill in between must not leave a finished part with
+        # people missing.
         with store.lock_for_writing():
             if (folder / PART_STATE_FILE).is_file():
                 write_json(
@@ -37,7 +42,7 @@ class PartErasure:
                     {**read_json(folder / PART_STATE_FILE), "finished": False},
                 )
             store.compact(set(people))
-        why = "the part is unfinished now: run that shard again (idiolect personalize --shard)"
+        why = "the part is now unfinished; run its shard again (idiolect personalize --shard)"
         return [
             ErasureEffect(
                 what="adapter in a part",
@@ -50,11 +55,12 @@ class PartErasure:
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Its files are safetensors and JSON, which everybody reads."""
+        """Return ``None``: a part holds safetensors and JSON, which the general scan reads."""
         return None
 
 
 def _find_affected_people(folder: Path, leaving: ErasureRequest) -> list[str]:
+    """List the people of a part whose adapters must go; empty if the folder is no part."""
     if not (folder / AdapterStore.HEADER_FILE).is_file() or folder.parent.name != PARTS_FOLDER:
         return []
     store = AdapterStore.open(folder)
@@ -64,25 +70,26 @@ def _find_affected_people(folder: Path, leaving: ErasureRequest) -> list[str]:
 
 
 class AdaptationErasure:
-    """Checkpoints of adaptations: they say of nobody whether they are in it, and are deleted."""
+    """Erasure of task adaptation's checkpoints. They do not name their people, so all are
+    deleted."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Whether there is one."""
-        return "a base being adapted" if _list_checkpoints(folder) else ""
+        """Say whether the folder holds such a checkpoint; empty if not."""
+        return "checkpoint of a task adaptation" if _list_checkpoints(folder) else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Delete them: the adaptation starts anew."""
+        """Delete the checkpoints; the adaptation then starts from the beginning."""
         found = _list_checkpoints(folder)
         for path in found:
             path.unlink(missing_ok=True)
-        why = "of a base being adapted, on whose items it does not say"
+        why = "of an unfinished task adaptation; it does not name the people whose items it used"
         return [
             ErasureEffect(what="checkpoint", where=path, outcome="deleted", why=why)
             for path in found
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Nothing but numbers."""
+        """Return ``None``: a checkpoint holds numbers only."""
         return None
 
 

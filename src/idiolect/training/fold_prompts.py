@@ -1,8 +1,8 @@
-"""Fold examples with the same prompt into one: the same loss for a fraction of the tokens.
+"""Folding of examples with the same prompt into one: the same loss with fewer tokens.
 
-Task adaptation sees one prompt many times where many people answer the same question (a film with
-three hundred ratings). Cross-entropy is linear in the label, so the sum over them equals
-one forward with the counts of the answers as label: 100,000 ratings become 1,682 prompts.
+Task adaptation sees the same prompt many times if many people answer the same question (300 ratings
+of one film). Cross-entropy is linear in the label, so the sum over these examples equals one
+forward whose label is the count of each answer: 100,000 ratings become 1,682 prompts.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from idiolect.prompts.render import Example
 
 
 def fold_equal_prompts(examples: Sequence[Example]) -> tuple[Example, ...]:
-    """Examples with equal prompts and short answers as one each, in order of first appearance.
+    """Fold examples with equal prompts and short answers; keeps the order of first appearance.
 
-    Exact for the first answer token; later ones (the end mark) stand behind the commonest answer.
-    Answers of more than one token and the end mark, or of unequal length, are left as they are.
+    The loss of the first answer token is exact. Later tokens (the end mark) follow the most
+    frequent answer. Not folded: answers of more than one token plus the end mark, and answers of
+    unequal length.
     """
     groups: dict[tuple[int, ...], list[Example]] = {}
     for example in examples:
         groups.setdefault(example.ids[: example.answer_start], []).append(example)
     out: list[Example] = []
     for group in groups.values():
+        # Foldable: one answer token, maybe an end mark, and not folded before.
         short = all(len(e.ids) - e.answer_start <= 2 and not e.label_counts for e in group)
         if len(group) == 1 or not short or len({len(e.ids) for e in group}) > 1:
             out += group
             continue
+        # The label of the first answer token is a count per token; ties go to the smaller id.
         counts = Counter(e.ids[e.answer_start] for e in group)
         commonest = max(counts, key=lambda token: (counts[token], -token))
         model = next(e for e in group if e.ids[e.answer_start] == commonest)

@@ -1,6 +1,6 @@
-"""The do-no-harm gate: an adapter is kept only where it helps on a held-out tail of its history.
+"""The holdout gate: an adapter is kept only if it helps on held-out items of the person's history.
 
-Compares mean losses on the tail, base against base with adapter; knows nothing of files.
+The gate compares mean losses on the last items of a history, with and without the adapter.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from idiolect.prompts.render import Example
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
-    """The held-out tail. Off is the paper's protocol: everyone's adapter is used, every item is
-    trained on."""
+    """Settings of the held-out items."""
 
     on: bool = True
+    """If off, as in the papers, all items are trained on and each person's adapter is used."""
     share: float = 0.1
     """Share of a history that is held out, from its end."""
     least: int = 3
-    """Items held out at least."""
+    """Minimum number of held-out items."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise UsageError(f"gate.share: must be between 0 and 1, got {self.share}")
 
     def count_holdout(self, items: int) -> int:
-        """How many of a history's last items are held out; never more than a third of them."""
+        """Return the number of held-out items of a history; never more than a third of its
+        items."""
         return min(max(self.least, round(items * self.share)), items // 3) if self.on else 0
 
 
@@ -42,7 +43,8 @@ def compute_mean_losses(
     *,
     forward_tokens: int,
 ) -> dict[str, float]:
-    """Everyone's mean loss per target token, in nats, with their adapter where they have one."""
+    """Return each person's mean loss per target token in nats, with their adapter if they have
+    one."""
     rows = [(person, example) for person, theirs in examples.items() for example in theirs]
     total = dict.fromkeys(examples, 0.0)
     count = dict.fromkeys(examples, 0)

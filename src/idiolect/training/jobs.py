@@ -1,4 +1,4 @@
-"""What there is to train, as a value: one person's examples and where their training starts."""
+"""The input and output of training as values: one person's job and one person's result."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """One person's training: their examples in history order, and the adapter to go on from, or
-    whose gates are to be trained."""
+    """One person's training job."""
 
     person: str
     examples: tuple[Example, ...]
+    """In history order."""
     initial_adapter: Adapter | None = None
+    """The adapter that training starts from (or whose gates are trained); ``None``: a new one."""
     holdout_examples: tuple[Example, ...] = ()
-    """Held-out examples that tell when to stop (``train.patience``)."""
+    """Held-out examples for early stopping (``train.patience``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult(Generic[V]):
-    """What came out of one person's training, and how that went."""
+    """The result of one person's training, with its counts and losses."""
 
     person: str
     adapter: V
-    """Their adapter, or what else was trained of it."""
+    """The person's adapter, or what else the engine's ``AdapterKind`` trains."""
     steps: int
     tokens: int
-    """Tokens of all its batches, padding not counted."""
+    """Tokens of all batches, without padding."""
     first_loss: float
+    """Loss of the first step, in nats per target token."""
     last_loss: float

@@ -1,6 +1,6 @@
-"""What one person's training consists of: settings, batches of items, and the rate of each step.
+"""One person's training schedule: settings, batches, and the learning rate of each step.
 
-Pure: knows no model. Everything of a person follows from (seed, person, their number of examples).
+No model is involved. Everything follows from (seed, person, number of examples).
 """
 
 from __future__ import annotations
@@ -14,29 +14,31 @@ from idiolect.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How one person's adapter is trained; the same for every person of a run.
+    """Settings of one person's training, the same for all people of a run.
 
-    A step is one batch of ``batch`` of the person's items; token mean over the batch. The OPPU
-    paper's settings for 7B are rate 1e-4, batch 16, clip 0.3, 2 epochs; on the 135M base those
-    hardly move, and few large steps do worse than more small ones (docs/notes/defaults.md).
+    A step is one batch of ``batch`` items; its loss is the token mean over the batch. The OPPU
+    paper's settings for a 7B model are rate 1e-4, batch 16, clip 0.3, 2 epochs. On the 135M base
+    these change little, and a few large steps are worse than more small steps
+    (docs/notes/defaults.md).
     """
 
     rate: float = 2e-3
+    """Peak learning rate."""
     epochs: int = 2
     steps: int | None = None
-    """So many steps for everyone, over the items again and again; ``None`` for whole epochs."""
+    """Number of steps for each person, cycling over the items; ``None``: whole epochs."""
     batch: int = 8
     weight_decay: float = 1e-2
     clip: float = 1.0
-    """Largest gradient norm of one person's step."""
+    """Maximum gradient norm of one person's step."""
     warmup: float = 0.1
-    """Share of the steps over which the rate rises."""
+    """Share of the steps over which the learning rate rises."""
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
     patience: int = 0
-    """Stop after so many epochs in a row without a lower loss on the person's held-out tail, and
-    give the best epoch's adapter; 0 trains all epochs."""
+    """Stop after this many epochs in a row without a lower loss on the person's held-out items, and
+    return the best epoch's adapter. 0: train all epochs."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,14 +53,16 @@ class TrainConfig:
         if self.patience < 0:
             raise UsageError(f"train.patience: must be 0 (off) or more, got {self.patience}")
         if self.patience and self.steps is not None:
-            raise UsageError("train.patience: counts epochs; set it, or train.steps, not both")
+            raise UsageError(
+                "train.patience counts epochs: set train.patience or train.steps, not both"
+            )
         for name in ("warmup", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"train.{name}: must be in [0, 1), got {getattr(self, name)}")
 
 
 def plan_batches(examples: int, config: TrainConfig, person: str) -> tuple[tuple[int, ...], ...]:
-    """The numbers of the examples in every step's batch; each epoch in its own seeded order."""
+    """Return the example numbers of each step's batch; each epoch has its own seeded order."""
     out: list[tuple[int, ...]] = []
     steps = count_steps(examples, config)
     epoch = 0
@@ -71,25 +75,26 @@ def plan_batches(examples: int, config: TrainConfig, person: str) -> tuple[tuple
 
 
 def count_steps(examples: int, config: TrainConfig) -> int:
-    """How many steps a person with so many examples is trained."""
+    """Return the number of steps for a person with this number of examples."""
     return config.steps or config.epochs * _count_epoch_steps(examples, config)
 
 
 def count_items(examples: int, config: TrainConfig) -> int:
-    """How many examples all their batches have together."""
+    """Return the number of examples in all batches of a person together."""
     epochs, rest = divmod(count_steps(examples, config), _count_epoch_steps(examples, config))
     return epochs * examples + rest * config.batch
 
 
 def _count_epoch_steps(examples: int, config: TrainConfig) -> int:
+    """Return the number of batches in one epoch; the last may be smaller."""
     return -(-examples // config.batch)
 
 
 def compute_learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """The learning rate of a step (counted from 0): a linear rise, then a linear fall.
+    """Return the learning rate of a step (counted from 0): linear warmup, then linear decay.
 
-    Neither end is 0, unlike the usual scheduler: with a dozen steps a person, a step at rate 0
-    would be a twelfth of the training thrown away.
+    Unlike in the usual scheduler, neither end is 0: a person may have only a dozen steps, and a
+    step with rate 0 would waste a twelfth of the training.
     """
     rise = int(config.warmup * steps)
     if step < rise:

@@ -277,7 +277,7 @@ def test_share_rejects_adapter_made_of_pieces(place: PiecesWorld) -> None:
 def test_personalize_rejects_other_kinds_and_starts(place: PiecesWorld, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"have their kind \(rank 8.*but rank 2.* was requested"):
         personalize(place, config=UNGATED)
-    with pytest.raises(UsageError, match="from one adapter or from pieces"):
+    with pytest.raises(UsageError, match="start from one adapter, or from pieces"):
         personalize(place, start=tmp_path)
     with pytest.raises(MissingError, match="no store of recipes there"):
         personalize(place, pieces=tmp_path)

@@ -112,7 +112,7 @@ def test_what_cannot_be_a_start_is_refused(place: Place, tmp_path: Path) -> None
     with pytest.raises(MissingError, match="no adapter in PEFT's format"):
         place.newcomer("x1", tmp_path)
     wider = replace(UNGATED, lora=replace(UNGATED.lora, rank=4))
-    with pytest.raises(MismatchError, match="is no start for"):
+    with pytest.raises(MismatchError, match="cannot be the start for"):
         api.personalize(
             api.PersonalizeRequest(
                 data=place.data,

@@ -106,9 +106,9 @@ def test_without_ray_it_says_how_to_get_it(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"shards": 2}, "are for a run on Ray"),
-        ({"workers": 2}, "are for a run on Ray"),
-        ({"ray": "local", "shard": "1/2"}, "say one of the two"),
+        ({"shards": 2}, "shards and workers need ray"),
+        ({"workers": 2}, "shards and workers need ray"),
+        ({"ray": "local", "shard": "1/2"}, "shard and ray exclude each other"),
         ({"ray": "local", "shards": 0}, "shards: must be at least 1, got 0"),
         ({"ray": "local", "workers": -1}, "workers: must be at least 1, got -1"),
     ],

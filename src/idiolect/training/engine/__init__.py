@@ -1,1 +1,1 @@
-"""The training engine: many people at once."""
+"""The training engine: trains many people at once."""

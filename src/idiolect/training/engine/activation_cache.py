@@ -1,13 +1,13 @@
-"""What of an example no adapter changes: run through the bare base once, kept, and gone on from.
+"""A cache of activations that no adapter changes: computed once by the base, reused in each step.
 
-Where adapters act from the call for an answer on (``lora.active``), the prompt before it leaves
-nothing but keys and values (activated LoRA; Greenewald et al., 2025). Where they sit in the last
-layers (``lora.top_layers``), the layers below leave the activations at their upper edge. Both are
-the same in every epoch, and for everyone who is asked the same. The mathematics is that of the
-whole forward: only what would come out equal again is not computed again.
+Two settings leave such a part. If adapters act only from the call for an answer on
+(``lora.active``), the prompt before it contributes only keys and values (activated LoRA; Greenewald
+et al., 2025). If adapters are only in the last layers (``lora.top_layers``), the layers below
+contribute the hidden states at their upper boundary. Both are the same in all epochs, and for all
+people with the same prompt. The result equals that of the whole forward, up to rounding.
 
-Shapes: ``L`` adapted layers (the last ones), ``B`` rows, ``H`` heads of keys, ``P`` tokens of the
-prompt that are gone past, ``S`` the others, ``d``/``D`` widths of a head and of the model.
+Shapes: ``B`` rows, ``S`` tokens from each row's start on, ``N`` target tokens, ``D`` width of the
+model.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ DEFAULT_CACHE_BYTES = 2 * 2**30
 
 
 class ActivationCache:
-    """Forwards from what is kept; keeps at most ``keep_bytes``, the oldest goes first."""
+    """Caches the activations of examples and runs forwards from them.
+
+    Holds at most ``keep_bytes`` (more only if one call needs it); the least recently used entry is
+    dropped first.
+    """
 
     def __init__(
         self,
@@ -54,11 +58,11 @@ class ActivationCache:
         self._entries: dict[Hashable, CachedActivations] = {}
         self.cached_bytes = 0
         self.request_log: list[tuple[Example, ...]] = []
-        """Every call of ``prepare``. In its last bits what is kept depends on the company in which
-        it ran: who asks again in the same order has the same bits."""
+        """The examples of each call of ``ensure_cached``. The last bits of an entry depend on the
+        other rows of its forward; the same calls in the same order give the same bits."""
 
     def find_active_start(self, example: Example) -> int:
-        """The first token of an example on which adapters act."""
+        """Return the position of the first token of an example on which adapters act."""
         if not self.invocation:
             return 0
         return find_invocation(example.ids[: example.answer_start], self.invocation)
@@ -66,52 +70,60 @@ class ActivationCache:
     def target_nll(
         self, stack: TrainableStack[object], examples: Sequence[Example], owners: Tensor
     ) -> tuple[Tensor, Batch]:
-        """Each target token's negative log likelihood [N] in nats, row ``i`` of slot ``owners[i]``.
+        """Compute the negative log likelihood of each target token [N], in nats, and the batch.
 
-        Equal to ``loss.target_nll`` of the whole examples up to rounding.
+        Row ``i`` uses slot ``owners[i]``. All examples must be cached (``ensure_cached``). Equal to
+        ``compute_target_nll`` of the whole examples, up to rounding.
         """
-        kept = [self._entries[self._make_key(e)] for e in examples]
+        entries = [self._entries[self._make_key(e)] for e in examples]
         starts = [self.find_active_start(e) for e in examples]
         batch = collate(
             examples, pad=self.base.pad_token_id, device=self.base.device, starts=starts
         )
         require_full_attention(self.base, max(len(e.ids) for e in examples))
-        edge = None
+        # The hidden states that enter the first adapted layer [B, S, D], if layers below it exist.
+        boundary_BSD = None
         if self.first_layer:
-            edge = torch.nn.utils.rnn.pad_sequence(
-                [k.boundary_hidden for k in kept if k.boundary_hidden is not None], batch_first=True
+            boundary_BSD = torch.nn.utils.rnn.pad_sequence(
+                [e.boundary_hidden for e in entries if e.boundary_hidden is not None],
+                batch_first=True,
             )[:, : batch.ids.shape[1] - 1]
+        # Run the adapted layers on the tokens from each row's start on; attention also sees the
+        # cached keys and values of the tokens before it.
         with stack.activate(owners):
-            hidden = forward_part(
+            hidden_BSD = forward_part(
                 self.base,
                 batch.ids[:, :-1],  # the last column predicts nothing
                 batch.start,
-                front=stack_past_key_values([k.past_key_values for k in kept], self.first_layer),
-                edge=edge,
+                front=stack_past_key_values([e.past_key_values for e in entries], self.first_layer),
+                edge=boundary_BSD,
                 first=self.first_layer,
             ).hidden
-        hidden = hidden[batch.row, batch.position]
-        return nll_from_hidden(self.base.model, hidden, batch.label), batch
+        hidden_ND = hidden_BSD[batch.row, batch.position]
+        return nll_from_hidden(self.base.model, hidden_ND, batch.label), batch
 
     @torch.no_grad()
     def ensure_cached(self, examples: Sequence[Example]) -> None:
-        """Run what is not kept yet through the bare base; call it before ``target_nll``."""
+        """Run the examples that are not cached through the base; call it before ``target_nll``."""
         self.request_log.append(tuple(examples))
+        # Find what is missing. A dict keeps insertion order, so its first key is the oldest entry.
         missing: dict[Hashable, Example] = {}
         for example in examples:
             key = self._make_key(example)
             if key in self._entries:
-                self._entries[key] = self._entries.pop(key)  # the youngest now
+                self._entries[key] = self._entries.pop(key)  # now the most recently used
             else:
                 missing.setdefault(key, example)
+        # Run the missing examples through the base and store what they leave.
         keys = list(missing)
         wanted = [(e.ids, self.find_active_start(e)) for e in missing.values()]
         found = prefill_base(
             self.base, wanted, first=self.first_layer, forward_tokens=self.forward_tokens
         )
-        for number, kept in found:
-            self._entries[keys[number]] = kept
-            self.cached_bytes += kept.num_bytes
+        for number, entry in found:
+            self._entries[keys[number]] = entry
+            self.cached_bytes += entry.num_bytes
+        # Drop the oldest entries beyond the limit, but none that this step needs.
         needed = {self._make_key(e) for e in examples}
         for key in list(self._entries):
             if self.cached_bytes <= self.max_bytes:
@@ -120,6 +132,9 @@ class ActivationCache:
                 self.cached_bytes -= self._entries.pop(key).num_bytes
 
     def _make_key(self, example: Example) -> Hashable:
-        """Examples of one key leave the same: the prompt alone where no edge is kept."""
+        """Return a key that is equal for examples with equal activations.
+
+        Without cached hidden states that is the prompt alone.
+        """
         start = self.find_active_start(example)
         return (start, example.ids[:-1] if self.first_layer else example.ids[:start])

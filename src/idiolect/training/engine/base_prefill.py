@@ -1,10 +1,10 @@
-"""What rows leave in the bare base: keys and values in every layer, activations at an edge.
+"""Prefill of rows in the base model without adapters: keys and values, and boundary hidden states.
 
-Nobody's adapter acts here, so rows of all people share: equal ones run once, first tokens in common
-run once.
+No adapter acts here, so rows of all people share work: equal rows run once, and shared prefixes run
+once.
 
-Shapes: ``L`` layers, ``H`` heads of keys, ``T`` tokens of a row, ``S`` of its answer part, ``d``/
-``D`` widths of a head and of the model.
+Shapes: ``L`` layers, ``B`` rows, ``K`` heads of keys, ``T`` tokens of a row, ``S`` tokens of its
+active part, ``d``/``D`` width of a head and of the model.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from idiolect.training.engine.shared_prefixes import find_shared_prefixes
 TokenIds = tuple[int, ...]
 
 FORWARDS_PER_CHUNK = 8
-"""Prompts of so many forwards are held with all their layers at once."""
+"""Prompts of this number of forwards hold the keys and values of all layers at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrefillOutput:
-    """What one row leaves."""
+    """The activations of one row."""
 
     key_values: Tensor
-    """Keys and values [L, 2, H, T, d]."""
+    """Keys and values [L, 2, K, T, d]."""
     boundary_hidden: Tensor
-    """What the last layer that ran gave [T, D]."""
+    """The output of the last layer that ran [T, D]."""
 
 
 @dataclass(frozen=True, slots=True)
 class CachedActivations:
-    """What one example leaves for adapted layers to go on from."""
+    """The activations of one example from which its adapted layers continue."""
 
     past_key_values: Tensor | None
-    """Keys and values of its prompt in the adapted layers; ``None`` where nothing is gone past."""
+    """Keys and values of the prompt in the adapted layers [L, 2, K, T, d]; ``None`` without a
+    cached prompt."""
     boundary_hidden: Tensor | None
-    """What enters the first adapted layer [S, D]; ``None`` where that is the first of all."""
+    """The input of the first adapted layer [S, D]; ``None`` if that is the first layer of all."""
 
     @property
     def num_bytes(self) -> int:
@@ -60,8 +61,12 @@ class CachedActivations:
 def prefill_base(
     base: Base, examples: Sequence[tuple[TokenIds, int]], *, first: int, forward_tokens: int
 ) -> Iterator[tuple[int, CachedActivations]]:
-    """What examples (tokens, where adapters start to act) leave below the layer ``first``: their
-    numbers, in any order, and what is kept of each."""
+    """Yield (number, activations) of each example, in any order.
+
+    An example is its tokens and the position at which adapters start to act. ``first`` is the first
+    adapted layer.
+    """
+    # Examples with the same prompt share its keys and values. Sorted prompts share more prefixes.
     by_prompt: dict[TokenIds, list[int]] = {}
     for number, (ids, start) in enumerate(examples):
         by_prompt.setdefault(ids[:start], []).append(number)
@@ -83,58 +88,72 @@ def _prefill_prompts(
     first: int,
     forward_tokens: int,
 ) -> Iterator[tuple[int, CachedActivations]]:
-    """The examples of some prompts."""
+    """Prefill all examples that have one of these prompts."""
+    # The prompts, through all layers: [L, 2, K, T, d] each; the cache keeps the adapted layers.
     pasts = {
         prompt: left.key_values
         for prompt, left in _prefill_rows(base, [p for p in prompts if p], None, forward_tokens)
     }
-    kept = {prompt: past[first:].clone() for prompt, past in pasts.items()}
-    numbers = [number for prompt in prompts for number in by_prompt[prompt]]
-    edges: dict[int, Tensor] = {}
+    cached = {prompt: past[first:].clone() for prompt, past in pasts.items()}
+    example_numbers = [number for prompt in prompts for number in by_prompt[prompt]]
+    # The tokens after the prompt, through the layers below the first adapted one.
+    boundaries: dict[int, Tensor] = {}
     if first:
-        rows = [(n, examples[n][0][examples[n][1] : -1]) for n in numbers]
+        rows = [(n, examples[n][0][examples[n][1] : -1]) for n in example_numbers]
         if pasts:
-            edges = dict(_run_after_prompts(base, examples, rows, pasts, first, forward_tokens))
+            boundaries = dict(
+                _run_after_prompts(base, examples, rows, pasts, first, forward_tokens)
+            )
         else:
             found = dict(_prefill_rows(base, [row for _, row in rows], first, forward_tokens))
-            edges = {n: found[row].boundary_hidden for n, row in rows}
-    for number in numbers:
+            boundaries = {n: found[row].boundary_hidden for n, row in rows}
+    for number in example_numbers:
         ids, start = examples[number]
-        yield number, CachedActivations(kept.get(ids[:start]), edges.get(number))
+        yield number, CachedActivations(cached.get(ids[:start]), boundaries.get(number))
 
 
 def _prefill_rows(
     base: Base, rows: Sequence[TokenIds], until: int | None, forward_tokens: int
 ) -> Iterator[tuple[TokenIds, PrefillOutput]]:
-    """What each of the rows leaves that differ; first tokens in common run once."""
+    """Yield the activations of each distinct row; prefixes that rows share run once.
+
+    ``until``: run only the layers before this one.
+    """
     rows = list(dict.fromkeys(rows))
-    heads = find_shared_prefixes(rows, [None] * len(rows), tokens=sum(map(len, rows)))
-    widths = [len(row) - heads.get_prefix_length(n) for n, row in enumerate(rows)]
-    for parcel in batches_within_token_budget(widths, forward_tokens):
-        some = heads.select(parcel)
-        begin = [some.get_prefix_length(n) for n in range(len(parcel))]
-        head = some.run_prefixes(base, until=until) if some.ids else None
-        ran = forward_part(
+    shared = find_shared_prefixes(rows, [None] * len(rows), tokens=sum(map(len, rows)))
+    widths = [len(row) - shared.get_prefix_length(n) for n, row in enumerate(rows)]
+    for batch in batches_within_token_budget(widths, forward_tokens):
+        # The prefixes of this batch, in one forward of their own.
+        prefixes = shared.select(batch)
+        starts = [prefixes.get_prefix_length(n) for n in range(len(batch))]
+        prefix_out = prefixes.run_prefixes(base, until=until) if prefixes.ids else None
+        # The rest of each row, which attends to its prefix.
+        out = forward_part(
             base,
             pad_token_ids(
-                [rows[n][at:] for n, at in zip(parcel, begin, strict=True)],
+                [rows[n][start:] for n, start in zip(batch, starts, strict=True)],
                 base.pad_token_id,
                 base.device,
             ),
-            torch.tensor(begin, device=base.device),
-            front=some.gather_past_key_values(head.new_key_values, range(len(parcel)), base.device)
-            if head
+            torch.tensor(starts, device=base.device),
+            front=prefixes.gather_past_key_values(
+                prefix_out.new_key_values, range(len(batch)), base.device
+            )
+            if prefix_out
             else None,
             until=until,
         )
-        own, before = _stack_new_key_values(ran), _stack_new_key_values(head) if head else None
-        for place, (n, at) in enumerate(zip(parcel, begin, strict=True)):
-            past, edge = own[:, :, place, :, : widths[n]], ran.boundary_hidden[place, : widths[n]]
-            if at and head and before is not None:
-                which = some.prefix_of_row[place]
-                past = torch.cat([before[:, :, which, :, :at], past], dim=3)
-                edge = torch.cat([head.boundary_hidden[which, :at], edge])
-            yield rows[n], PrefillOutput(past, edge.clone())
+        # Cut off the padding and put each row's prefix in front of it.
+        own_L2BKTd = _stack_new_key_values(out)
+        prefix_L2BKTd = _stack_new_key_values(prefix_out) if prefix_out else None
+        for place, (n, start) in enumerate(zip(batch, starts, strict=True)):
+            past_L2KTd = own_L2BKTd[:, :, place, :, : widths[n]]
+            hidden_TD = out.boundary_hidden[place, : widths[n]]
+            if start and prefix_out and prefix_L2BKTd is not None:
+                which = prefixes.prefix_of_row[place]
+                past_L2KTd = torch.cat([prefix_L2BKTd[:, :, which, :, :start], past_L2KTd], dim=3)
+                hidden_TD = torch.cat([prefix_out.boundary_hidden[which, :start], hidden_TD])
+            yield rows[n], PrefillOutput(past_L2KTd, hidden_TD.clone())
 
 
 def _run_after_prompts(
@@ -145,14 +164,18 @@ def _run_after_prompts(
     first: int,
     forward_tokens: int,
 ) -> Iterator[tuple[int, Tensor]]:
-    """What the tokens behind prompts leave at the edge, by number."""
-    for parcel in batches_within_token_budget([len(row) for _, row in rows], forward_tokens):
-        chosen = [rows[n] for n in parcel]
+    """Yield (number, boundary hidden states [S, D]) of the tokens after the prompts.
+
+    ``rows`` are (example number, tokens after its prompt); ``pasts`` are keys and values by prompt.
+    """
+    for batch in batches_within_token_budget([len(row) for _, row in rows], forward_tokens):
+        chosen = [rows[n] for n in batch]
         starts = [examples[n][1] for n, _ in chosen]
+        # Keys and values of each row's prompt; rows without a prompt get zeros, which are masked.
         front = stack_past_key_values(
             [pasts.get(examples[n][0][: examples[n][1]]) for n, _ in chosen]
         )
-        ran = forward_part(
+        out = forward_part(
             base,
             pad_token_ids([row for _, row in chosen], base.pad_token_id, base.device),
             torch.tensor(starts, device=base.device),
@@ -160,26 +183,30 @@ def _run_after_prompts(
             until=first,
         )
         for place, (n, row) in enumerate(chosen):
-            yield n, ran.boundary_hidden[place, : len(row)].clone()
+            # A copy, so that the padded tensor of the whole batch can be freed.
+            yield n, out.boundary_hidden[place, : len(row)].clone()
 
 
-def _stack_new_key_values(ran: PartialForwardOutput) -> Tensor:
-    """Keys and values of all layers that ran [L, 2, B, H, T, d]."""
+def _stack_new_key_values(out: PartialForwardOutput) -> Tensor:
+    """Stack the new keys and values of all layers that ran, as [L, 2, B, K, T, d]."""
     return torch.stack(
-        [torch.stack(ran.new_key_values[layer]) for layer in sorted(ran.new_key_values)]
+        [torch.stack(out.new_key_values[layer]) for layer in sorted(out.new_key_values)]
     )
 
 
 def stack_past_key_values(pasts: Sequence[Tensor | None], first: int = 0) -> PastKeyValues | None:
-    """Keys and values of many rows, by layer from ``first`` on [B, H, T, d], zeros where a row's
-    tokens end."""
-    some = [p for p in pasts if p is not None]
-    if not some:
+    """Stack keys and values [L, 2, K, T, d] of rows, by layer: [B, K, T, d] each, padded with
+    zeros.
+
+    Layers are numbered from ``first`` on. ``None`` if no row has any.
+    """
+    present = [p for p in pasts if p is not None]
+    if not present:
         return None
-    layers, two, heads, _, width = some[0].shape
-    longest = max(p.shape[3] for p in some)
-    out = some[0].new_zeros(layers, two, len(pasts), heads, longest, width)
-    for row, past in enumerate(pasts):
-        if past is not None:
-            out[:, :, row, :, : past.shape[3]] = past
-    return {first + n: (both[0], both[1]) for n, both in enumerate(out)}
+    layers, two, heads, _, width = present[0].shape
+    longest = max(p.shape[3] for p in present)
+    out_L2BKTd = present[0].new_zeros(layers, two, len(pasts), heads, longest, width)
+    for row, past_L2KTd in enumerate(pasts):
+        if past_L2KTd is not None:
+            out_L2BKTd[:, :, row, :, : past_L2KTd.shape[3]] = past_L2KTd
+    return {first + n: (both[0], both[1]) for n, both in enumerate(out_L2BKTd)}

@@ -1,7 +1,7 @@
-"""The engine's state in one file, written atomically: what a killed run goes on from.
+"""The engine's state in one file, written atomically, so that a killed run can resume.
 
 One safetensors file; everything that is not a tensor is JSON in its header. A checkpoint of other
-work (other people, examples, settings or base) is ignored, a broken one refused.
+work (other people, examples, settings or base) is ignored. A damaged one is an error.
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ FORMAT = 4
 
 @dataclass(frozen=True, slots=True)
 class SavedSlotState:
-    """One person's place: their slot (-1 when done), job number, next step, and figures so far."""
+    """One person's progress."""
 
     slot: int
+    """The person's slot; -1 if finished."""
     job: int
     step: int
+    """The next step."""
     tokens: int
     first_loss: float
     last_loss: float
     best: float | None
-    """The lowest loss on the tail so far."""
+    """The lowest holdout loss so far."""
     worse: int
-    """Epochs since then."""
+    """Epochs since the lowest holdout loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,17 +51,17 @@ class Checkpoint:
     fingerprint: str
     slots: int
     forward_tokens: int
-    """As found for the machine at the run's start: a resumed one takes the same."""
+    """Tokens per forward, as chosen at the run's start; a resumed run uses the same."""
     next_job: int
     steps: int
     step_counts: tuple[int, ...]
     slot_states: tuple[SavedSlotState, ...]
     request_log: tuple[tuple[int, ...], ...]
-    """The examples of every call of ``Frozen.prepare``, by their numbers in all jobs."""
+    """The calls of ``ActivationCache.ensure_cached``, as numbers of examples over all jobs."""
     tensors: Mapping[str, Tensor]
 
     def save(self, path: Path) -> None:
-        """Write it, atomically."""
+        """Write the checkpoint atomically, with its SHA-256 digest in front."""
         head = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
@@ -77,15 +79,16 @@ class Checkpoint:
 
     @staticmethod
     def load(path: Path, expected: str) -> Checkpoint | None:
-        """Read it; ``None`` where there is none or it is of other work.
+        """Read a checkpoint; returns ``None`` if there is none, or if it is of other work.
 
-        Raises IntegrityError for a damaged file: deleting it starts that work again.
+        ``expected`` is the fingerprint of the work. Raises IntegrityError if the file is damaged.
         """
         if not path.is_file():
             return None
         data = path.read_bytes()
         if hashlib.sha256(data[32:]).digest() != data[:32]:
             raise IntegrityError(f"{path}: the checkpoint is damaged; delete it to start over")
+        # safetensors: 8 bytes with the header's size, then the header as JSON, then the tensors.
         head_size = int.from_bytes(data[32:40], "little")
         head = json.loads(json.loads(data[40 : 40 + head_size])["__metadata__"]["state"])
         if head["format"] != FORMAT or head["fingerprint"] != expected:
@@ -110,7 +113,7 @@ def fingerprint_jobs(
     config: TrainConfig,
     kind: str = "adapters",
 ) -> str:
-    """A hash of everything that decides what will come out, of that kind (16 hex digits)."""
+    """Return a hash (16 hex digits) of everything that decides the result of the training."""
     digest = hashlib.sha256()
     for job in jobs:
         digest.update(

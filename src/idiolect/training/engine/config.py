@@ -1,4 +1,4 @@
-"""How the engine's work is laid out: people at once, tokens in a forward, what is kept."""
+"""Settings of the engine: people at once, tokens per forward, layout and caches."""
 
 from __future__ import annotations
 
@@ -19,37 +19,39 @@ from idiolect.training.jobs import TrainingJob
 from idiolect.training.schedule import TrainConfig
 
 MIN_SLOTS, MAX_SLOTS = 8, 64
-"""Several people's rows of like length make fuller forwards than one's; the most are for each
-``LEAST_TOKENS`` of a forward."""
+"""Bounds of the derived number of slots. Rows of several people are easier to group by length, so
+forwards are fuller. ``MAX_SLOTS`` is per ``MIN_FORWARD_TOKENS`` tokens of a forward."""
 MIN_FORWARD_TOKENS, MAX_FORWARD_TOKENS = 1024, 65536
-"""Tokens in a forward that are derived. More than the most fill no GPU better."""
+"""Bounds of the derived number of tokens per forward. More than the maximum makes no GPU faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """How the work is laid out; changes speed and rounding, never what is computed."""
+    """Settings that change speed and rounding, but not what the engine computes."""
 
     slots: int = 0
-    """People trained at once; 0 for as many as fill a forward, as far as memory goes."""
+    """People trained at once. 0: as many as fill a forward, limited by free memory."""
     forward_tokens: int = 0
-    """Tokens in one forward, padding included; bounds memory. 0: 1,024 (on two cores 600 to 1,200
-    were a tenth faster than 2,048: activations then stay in the caches), on CUDA as many as
-    memory allows."""
+    """Tokens in one forward, padding included; bounds memory. 0: 1,024 on a CPU (on two cores, 600
+    to 1,200 were a tenth faster than 2,048, because activations stay in the CPU caches), and on
+    CUDA as many as memory allows."""
     layout: Literal["auto", "rows", "packed"] = "auto"
-    """Rows padded to like length, or packed one behind another with grouped products; ``auto``:
-    packed on CUDA, rows elsewhere. Rows stay rows with dropout, where adapters act on answers or in
-    top layers alone, and where a layer does not see all tokens."""
+    """``rows``: padded rows of similar length. ``packed``: sequences without padding, with grouped
+    matrix products. ``auto``: packed on CUDA, rows elsewhere. Rows are always used with dropout,
+    with adapters that act on answers only or in top layers only, and if a layer does not attend to
+    all tokens."""
     keep: bool = True
-    """Run what no adapter changes once and keep it, where ``lora`` leaves such a part."""
+    """Run the part that no adapter changes once, and cache its activations (if ``lora`` leaves such
+    a part)."""
     keep_bytes: int = DEFAULT_CACHE_BYTES
-    """Room for what is kept; the oldest goes first."""
+    """Size of this cache; the least recently used entry is dropped first."""
     share: bool = True
-    """Run first tokens that a person's prompts have in common once a step."""
+    """Run prefixes that a person's prompts share once per step."""
     pack: bool = True
-    """Lay the base's matrices out for the processor once, where that is possible."""
+    """Prepack the base's weight matrices for the CPU once, if possible."""
     compile: bool = False
-    """Run what stands between matrix products compiled: a tenth faster, once a process has spent
-    some 20 seconds on it. For runs of many minutes."""
+    """Compile the elementwise operations between matrix products: a tenth faster, after about 20
+    seconds of compilation per process. Useful for runs of many minutes."""
     checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
@@ -65,13 +67,14 @@ class EngineConfig:
 
     @property
     def scoring_tokens(self) -> int:
-        """Tokens in a forward that only scores: never by free memory, so that whatever runs beside
-        changes no bit of a verdict."""
+        """Tokens in a forward that only scores. Never derived from free memory, so that other
+        processes change no bit of a gate's decision."""
         return self.forward_tokens or MIN_FORWARD_TOKENS
 
 
 def uses_packing(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> bool:
-    """Whether rows are packed."""
+    """Return whether sequences are packed without padding."""
+    # Packing needs adapters that act on all tokens of all layers, without dropout.
     whole = adapter_config.active == "all" and not adapter_config.top_layers
     whole = whole and not adapter_config.dropout and find_kind(adapter_config.kind).packs
     auto = engine.layout == "auto" and base.device.type == "cuda"
@@ -81,15 +84,16 @@ def uses_packing(base: Base, adapter_config: AdapterConfig, engine: EngineConfig
 def choose_forward_tokens(
     base: Base, jobs: Sequence[TrainingJob], adapter_config: AdapterConfig, engine: EngineConfig
 ) -> int:
-    """How many tokens a forward has.
+    """Choose the number of tokens of a forward.
 
-    On CUDA the power of two whose activations take at most half of the free memory: the other half
-    is for seats, and for what such an estimate misses.
+    On CUDA: the largest power of two whose activations take at most half of the free memory. The
+    other half is for the slots, and for the error of this estimate.
     """
     if engine.forward_tokens:
         return engine.forward_tokens
     if base.device.type != "cuda":
         return MIN_FORWARD_TOKENS
+    # Bytes per token: activations, plus attention scores if rows are padded.
     each = activation_bytes(base)
     if not uses_packing(base, adapter_config, engine):
         longest = max(len(e.ids) for job in jobs for e in (*job.examples, *job.holdout_examples))
@@ -102,16 +106,19 @@ def choose_forward_tokens(
 
 
 def activation_bytes(base: Base) -> int:
-    """What a forward keeps of a token for its backward: what enters and leaves each matrix of the
-    decoder, once. Norms in fp32 and what the activation function keeps are about what that counts
-    too often."""
+    """Estimate the bytes that a forward keeps per token for its backward pass.
+
+    Counts the input and output of each linear layer of the decoder once. This counts some tensors
+    twice, which about equals the norms in fp32 and the activation function that it leaves out.
+    """
     decoder = base.model.get_decoder()
     linear = (m for m in decoder.modules() if isinstance(m, nn.Linear))
     return base.dtype.itemsize * sum(m.in_features + m.out_features for m in linear)
 
 
 def attention_score_bytes(base: Base, width: int) -> int:
-    """The same for attention in rows of so many tokens: scores, and their softmax."""
+    """Estimate the bytes per token for attention in padded rows of ``width`` tokens: scores and
+    softmax."""
     config = base.model.config
     return 2 * base.dtype.itemsize * config.num_hidden_layers * config.num_attention_heads * width
 
@@ -119,9 +126,9 @@ def attention_score_bytes(base: Base, width: int) -> int:
 def make_activation_cache(
     base: Base, adapter_config: AdapterConfig, engine: EngineConfig
 ) -> ActivationCache | None:
-    """What keeps the part that no adapter changes, ``None`` where all is changed.
+    """Make the cache for the part that no adapter changes; ``None`` if adapters change everything.
 
-    Dropout draws for whole examples, so with it nothing is left out.
+    ``None`` with dropout too, because dropout draws for whole examples.
     """
     whole = adapter_config.active == "all" and not adapter_config.top_layers
     if whole or adapter_config.dropout or not engine.keep:
@@ -139,26 +146,28 @@ def choose_slots(
     engine: EngineConfig,
     frozen: ActivationCache | None,
 ) -> int:
-    """How many people sit at once.
+    """Choose how many people are trained at once.
 
-    As many as fill a forward with one step of each, in powers of two, so that a little more or
-    less free memory changes nothing (and with it no bit of the result). ``engine`` says how many
-    tokens a forward has.
+    As many as fill a forward with one step of each person. The number is a power of two, so that a
+    small change of free memory changes nothing, and no bit of the result. ``engine.forward_tokens``
+    must be set.
     """
     assert engine.forward_tokens
     if engine.slots:
         return max(1, min(engine.slots, len(jobs)))
+    # Mean tokens of one person's step that run through adapted layers.
     widths = (
         mean(len(e.ids) - (frozen.find_active_start(e) if frozen else 0) for e in job.examples)
         * min(config.batch, len(job.examples))
         for job in jobs
     )
     wanted = engine.forward_tokens / mean(widths)
-    # weights, gradients, two moments, and a copy in the base's type
+    # Bytes per slot: weights, gradients, two moments, and a copy in the base's dtype.
     held = 5 * 4 * adapter_config.count_numbers(base.model)
+    # At most a quarter of the free memory goes to slots.
     room = get_free_bytes(base.device) / 4 / held
     most = MAX_SLOTS * max(1, engine.forward_tokens // MIN_FORWARD_TOKENS)
-    seats = 1
-    while seats * 2 <= min(max(wanted * 2, MIN_SLOTS), room, most):
-        seats *= 2
-    return min(seats, len(jobs))
+    slots = 1
+    while slots * 2 <= min(max(wanted * 2, MIN_SLOTS), room, most):
+        slots *= 2
+    return min(slots, len(jobs))

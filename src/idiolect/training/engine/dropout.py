@@ -1,4 +1,4 @@
-"""Dropout whose draws belong to a person's own step and item, not to their place in a batch."""
+"""Dropout whose random draws depend on a person's step and example, not on the place in a batch."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from idiolect.adapters.stacks.base import Dropout
 
 
 def make_row_dropout(rate: float, seeds: Sequence[int], lengths: Sequence[int]) -> Dropout | None:
-    """Drop entries of the adapters' input: row ``i`` draws from ``seeds[i]``, for its first
-    ``lengths[i]`` tokens.
+    """Make a function that drops entries of the adapters' input; ``None`` if the rate is 0.
 
-    ``None`` where the rate is 0. Slow by nature (a generator for every row and module).
+    Row ``i`` draws from ``seeds[i]``, for its first ``lengths[i]`` tokens. Slow, because each row
+    and module needs its own generator.
     """
     if rate == 0:
         return None
 
-    def drop_entries(x: Tensor, number: int) -> Tensor:
-        mask = torch.ones(x.shape, dtype=x.dtype)
+    def drop_entries(x_BTD: Tensor, number: int) -> Tensor:
+        mask_BTD = torch.ones(x_BTD.shape, dtype=x_BTD.dtype)
         for i, (seed, length) in enumerate(zip(seeds, lengths, strict=True)):
+            # One stream of draws for each row and module (``number``), always on the CPU.
             generator = torch.Generator().manual_seed((seed + number * 1_000_003) % 2**63)
-            draws = torch.rand(length, x.shape[2], generator=generator)
-            mask[i, :length] = (draws >= rate).to(x.dtype) / (1 - rate)
-        return x * mask.to(x.device)
+            draws = torch.rand(length, x_BTD.shape[2], generator=generator)
+            mask_BTD[i, :length] = (draws >= rate).to(x_BTD.dtype) / (1 - rate)
+        return x_BTD * mask_BTD.to(x_BTD.device)
 
     return drop_entries

@@ -1,8 +1,10 @@
-"""One step's losses and gradients of everyone who is seated, in as few forwards as fit.
+"""Losses and gradients of one step, for all people in slots, in as few forwards as fit.
 
-A person's loss is the mean over their own target tokens; losses are summed over people, so no
-gradient of one depends on another. How rows become forwards is the layout's: ``rows.py``, or
-``packed_rows.py``.
+A person's loss is the mean over their own target tokens. Losses are summed over people, so no
+gradient of one person depends on another. The layout decides how rows become forwards:
+``padded_layout.py`` or ``packed_layout.py``.
+
+Shapes: ``U`` slots, ``N`` target tokens of one forward.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from idiolect.training.engine.padded_layout import BatchRow, PaddedLayout
 
 
 class StepRunner:
-    """Runs rows forward and backward; the gradients end in the stack's buffer."""
+    """Runs rows forward and backward; the gradients end in the stack's ``grads``."""
 
     def __init__(
         self,
@@ -43,32 +45,37 @@ class StepRunner:
             self.packed_layout = PackedLayout(base, stack, forward_tokens=forward_tokens)
 
     def forward_backward(self, rows: Sequence[BatchRow]) -> Tensor:
-        """Each slot's mean loss per target token [U], fp64 on the CPU."""
+        """Compute losses and gradients; returns each slot's mean loss [U], in nats, fp64 on the
+        CPU."""
         assert self.stack.grads is not None
         self.stack.grads.zero_()
         return self._run_layout(rows, backward=True)
 
     @torch.no_grad()
     def forward(self, rows: Sequence[BatchRow]) -> Tensor:
-        """As ``add`` gives, without gradients."""
+        """Compute the same losses without gradients."""
         return self._run_layout(rows, backward=False)
 
     def _run_layout(self, rows: Sequence[BatchRow], *, backward: bool) -> Tensor:
+        """Run all rows through the layout; with ``backward``, add each forward's gradients."""
+        # A target token's weight is 1 / (target tokens of its slot in this step), over all
+        # forwards.
         targets = [0] * self.stack.num_slots
         for row in rows:
             targets[row.slot] += row.example.num_targets
-        share = torch.tensor([1 / max(1, n) for n in targets], dtype=torch.float64)
+        weight_U = torch.tensor([1 / max(1, n) for n in targets], dtype=torch.float64)
         slots: list[Tensor] = []
         found: list[Tensor] = []
+        # Packed rows need attention over all tokens; otherwise this step's rows are padded.
         packed = self.packed_layout
         layout = packed if packed is not None and packed.supports(rows) else self.padded_layout
         for scored in layout.iter_forwards(rows):
-            nll, slot = scored.nll, scored.slot
-            terms = nll * scored.count * share.to(nll.dtype).to(nll.device)[slot]
+            nll_N, slot_N = scored.nll, scored.slot
+            terms_N = nll_N * scored.count * weight_U.to(nll_N.dtype).to(nll_N.device)[slot_N]
             if backward:
-                self.stack.backward(terms.sum())
-            slots.append(slot)
-            found.append(terms.detach())
-        # Read at the end: a device is not waited for between forwards.
+                self.stack.backward(terms_N.sum())
+            slots.append(slot_N)
+            found.append(terms_N.detach())
+        # Read the losses at the end: copying to the CPU earlier would wait for the device.
         losses = torch.zeros(self.stack.num_slots, dtype=torch.float64)
         return losses.index_add_(0, torch.cat(slots).cpu(), torch.cat(found).cpu().double())

@@ -1,10 +1,10 @@
-"""A step's examples one behind another, without padding: the layout for GPUs.
+"""The packed layout: a step's examples one after another, without padding. For GPUs.
 
-A forward is one row of tokens, those of a person together, so that adapters are grouped products
-(``adapters.ragged``) and attention runs over spans (``models.varlen``). It computes what padded
-rows do, for adapters that act on all tokens of all layers.
+A forward is one row of tokens, sorted by person, so that adapters are grouped matrix products
+(``adapters/stacks/``) and attention runs within each sequence (``models/forward/varlen.py``). The
+result equals that of padded rows, for adapters that act on all tokens of all layers.
 
-Shapes: ``N`` tokens of a forward, ``M`` target tokens.
+Shapes: ``T`` tokens of a forward, ``N`` target tokens, ``D`` width of the model.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from idiolect.training.engine.padded_layout import BatchRow, TokenLosses
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedBatch:
-    """Rows of one forward; each without its last token, which predicts nothing."""
+    """The rows of one forward, each without its last token, which predicts nothing."""
 
     ids: Tensor
-    """Token ids [N], sorted by slot."""
+    """Token ids [T], sorted by slot."""
     spans: PackedSequences
+    """The lengths of the sequences."""
     slots: tuple[int, ...]
-    """Whose tokens they are, each slot once, in order."""
+    """The slots of this forward, each once, in ascending order."""
     sizes: tuple[int, ...]
-    """How many tokens each of these slots has."""
+    """The number of tokens of each of these slots."""
     slot: Tensor
-    """The slot of each target token [M]."""
+    """The slot of each target token [N]."""
     position: Tensor
-    """The place in ``ids`` that predicts it [M]."""
+    """The position in ``ids`` that predicts each target token [N]."""
     label: Tensor
-    """The target tokens' ids [M]."""
+    """The ids of the target tokens [N]."""
     count: Tensor
-    """How often each target token counts [M], fp32."""
+    """How often each target token counts [N], fp32."""
 
 
 class PackedLayout:
@@ -52,41 +53,45 @@ class PackedLayout:
         self.base, self.stack, self.forward_tokens = base, stack, forward_tokens
 
     def supports(self, rows: Sequence[BatchRow]) -> bool:
-        """Whether all layers see all tokens of each row, as attention over spans does."""
+        """Return whether all layers attend to all tokens of each row, as packed attention does."""
         return has_full_attention(self.base, max(len(row.example.ids) for row in rows))
 
     def iter_forwards(self, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
-        """One forward after another; whoever trains goes backward before asking for the next."""
-        for some in split_by_token_budget(rows, self.forward_tokens):
-            packed = pack_sequences(some, self.base.device)
+        """Yield the losses of one forward after another.
+
+        When training, run the backward pass of one before asking for the next.
+        """
+        for group in split_by_token_budget(rows, self.forward_tokens):
+            packed = pack_sequences(group, self.base.device)
             with self.stack.activate_packed(packed.slots, packed.sizes):
-                hidden = forward_packed(self.base, packed.ids, packed.spans)
-            nll = nll_from_hidden(self.base.model, hidden[packed.position], packed.label)
-            yield TokenLosses(nll, packed.count, packed.slot)
+                hidden_TD = forward_packed(self.base, packed.ids, packed.spans)
+            nll_N = nll_from_hidden(self.base.model, hidden_TD[packed.position], packed.label)
+            yield TokenLosses(nll_N, packed.count, packed.slot)
 
 
 def split_by_token_budget(rows: Sequence[BatchRow], budget: int) -> Iterator[list[BatchRow]]:
-    """Rows by slot, as many together as have at most ``budget`` tokens (or one row)."""
-    some: list[BatchRow] = []
+    """Yield groups of rows, sorted by slot, with at most ``budget`` tokens each (or one row)."""
+    group: list[BatchRow] = []
     tokens = 0
     for row in sorted(rows, key=lambda row: row.slot):
-        if some and tokens + _count_input_tokens(row) > budget:
-            yield some
-            some, tokens = [], 0
-        some.append(row)
+        if group and tokens + _count_input_tokens(row) > budget:
+            yield group
+            group, tokens = [], 0
+        group.append(row)
         tokens += _count_input_tokens(row)
-    if some:
-        yield some
+    if group:
+        yield group
 
 
 def pack_sequences(rows: Sequence[BatchRow], device: torch.device) -> PackedBatch:
-    """Rows, sorted by slot, as tensors."""
+    """Pack rows, sorted by slot, into tensors."""
     ids: list[int] = []
     sizes: dict[int, int] = {}
     slot: list[int] = []
     position: list[int] = []
     label: list[int] = []
     count: list[float] = []
+    # Positions count from the start of the packed row, hence the offset len(ids).
     for row in rows:
         places, labels, counts = list_targets(row.example)
         slot += [row.slot] * len(places)
@@ -95,6 +100,7 @@ def pack_sequences(rows: Sequence[BatchRow], device: torch.device) -> PackedBatc
         count += counts
         ids += row.example.ids[:-1]
         sizes[row.slot] = sizes.get(row.slot, 0) + _count_input_tokens(row)
+    # Grouped products need the tokens of a slot together, in the order of ``slots``.
     assert list(sizes) == sorted(sizes)
     to = {"dtype": torch.long, "device": device}
     return PackedBatch(
@@ -110,5 +116,5 @@ def pack_sequences(rows: Sequence[BatchRow], device: torch.device) -> PackedBatc
 
 
 def _count_input_tokens(row: BatchRow) -> int:
-    """The tokens of a row that run."""
+    """Count the tokens of a row that run: all but the last."""
     return len(row.example.ids) - 1

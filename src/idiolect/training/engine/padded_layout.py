@@ -1,7 +1,10 @@
-"""A step's examples as padded rows of like length: the layout for every kind of adapter.
+"""The padded layout: a step's examples as padded rows of similar length, for all kinds of adapters.
 
-Rows go on from what the bare base leaves (``frozen.py``), or from first tokens that they have in
-common (``heads.py``), or run whole, with dropout where it is asked for.
+A row can continue from cached activations of the base (``activation_cache.py``), or from a prefix
+that it shares with other rows of the person (``shared_prefixes.py``); otherwise it runs whole, with
+dropout if configured.
+
+Shapes: ``B`` rows, ``T`` tokens, ``N`` target tokens of a forward, ``D`` width of the model.
 """
 
 from __future__ import annotations
@@ -35,25 +38,26 @@ class BatchRow:
     """One example of one step."""
 
     slot: int
+    """The person's slot in the stack."""
     example: Example
     seed: int
-    """What its dropout is drawn from."""
+    """Seed of the row's dropout."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLosses:
-    """The target tokens of one forward."""
+    """The losses of the target tokens of one forward."""
 
     nll: Tensor
-    """Negative log likelihood of each [N], in nats, with its graph."""
+    """Negative log likelihood [N], in nats, with its graph."""
     count: Tensor
-    """How often each counts [N]."""
+    """How often each target token counts [N]."""
     slot: Tensor
-    """Whose each is [N]."""
+    """The slot of each target token [N]."""
 
 
 class PaddedLayout:
-    """Runs rows padded to the longest of a forward."""
+    """Runs rows, padded to the longest of their forward."""
 
     def __init__(
         self,
@@ -72,101 +76,116 @@ class PaddedLayout:
         )
 
     def iter_forwards(self, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
-        """One forward after another; whoever trains goes backward before asking for the next."""
+        """Yield the losses of one forward after another.
+
+        When training, run the backward pass of one before asking for the next.
+        """
         if self.activation_cache:
             self.activation_cache.ensure_cached([row.example for row in rows])
-        heads = self._find_prefixes(rows)
-        for group in heads.iter_row_groups(self.forward_tokens):
-            theirs, some = [rows[i] for i in group], heads.select(group)
-            made = self._run_prefixes(theirs, some)
+        all_prefixes = self._find_prefixes(rows)
+        for group in all_prefixes.iter_row_groups(self.forward_tokens):
+            # Stage 1: run the prefixes that rows of this group share.
+            group_rows, prefixes = [rows[i] for i in group], all_prefixes.select(group)
+            prefix_kv = self._run_prefixes(group_rows, prefixes)
             widths = [
-                self._count_adapted_tokens(row) - some.get_prefix_length(n)
-                for n, row in enumerate(theirs)
+                self._count_adapted_tokens(row) - prefixes.get_prefix_length(n)
+                for n, row in enumerate(group_rows)
             ]
-            # Their graph lasts for several forwards, so its gradients are collected in between.
-            fronts = {layer: (_detach_leaf(k), _detach_leaf(v)) for layer, (k, v) in made.items()}
-            for parcel in batches_within_token_budget(widths, self.forward_tokens):
-                chosen = [theirs[i] for i in parcel]
-                owners = self._make_slot_tensor(chosen)
-                starts = [some.get_prefix_length(n) for n in parcel]
-                front = some.gather_past_key_values(fronts, parcel, self.base.device)
-                nll, batch = self._forward_rows(chosen, owners, starts, front)
-                yield TokenLosses(nll, batch.count, owners[batch.row])
+            # Stage 2: run the rest of the rows, in several forwards. Each forward's backward frees
+            # its graph, but the prefixes' graph is needed for all of them. So rows see detached
+            # keys and values, and their gradients add up in these leaves.
+            leaf_kv = {
+                layer: (_detach_leaf(k), _detach_leaf(v)) for layer, (k, v) in prefix_kv.items()
+            }
+            for numbers in batches_within_token_budget(widths, self.forward_tokens):
+                chosen = [group_rows[i] for i in numbers]
+                owners_B = self._make_slot_tensor(chosen)
+                starts = [prefixes.get_prefix_length(n) for n in numbers]
+                past_kv = prefixes.gather_past_key_values(leaf_kv, numbers, self.base.device)
+                nll_N, batch = self._forward_rows(chosen, owners_B, starts, past_kv)
+                yield TokenLosses(nll_N, batch.count, owners_B[batch.row])
+            # Stage 3: one backward through the prefixes, from the summed gradients of their leaves.
             if torch.is_grad_enabled():
-                self._backward_prefixes(made, fronts)
+                self._backward_prefixes(prefix_kv, leaf_kv)
 
     def _count_adapted_tokens(self, row: BatchRow) -> int:
-        """Tokens of a row that run through adapted layers."""
+        """Count the tokens of a row that run through adapted layers."""
         return len(row.example.ids) - (
             self.activation_cache.find_active_start(row.example) if self.activation_cache else 0
         )
 
     def _make_slot_tensor(self, rows: Sequence[BatchRow]) -> Tensor:
+        """Return the slot of each row [B]."""
         return torch.tensor([row.slot for row in rows], device=self.base.device)
 
     def _find_prefixes(self, rows: Sequence[BatchRow]) -> SharedPrefixes:
-        """What each person's rows have in common before their targets."""
+        """Find the prefixes that rows of one person share, within their prompts."""
         lengths = [len(row.example.ids) for row in rows]
         if not self.share_prefixes or not has_full_attention(self.base, max(lengths)):
             return no_prefixes(len(rows))
         prompts = [row.example.ids[: row.example.answer_start] for row in rows]
         return find_shared_prefixes(prompts, [row.slot for row in rows], tokens=sum(lengths))
 
-    def _run_prefixes(self, rows: Sequence[BatchRow], heads: SharedPrefixes) -> PastKeyValues:
-        """Keys and values of heads, with their graph."""
-        if not heads.ids:
+    def _run_prefixes(self, rows: Sequence[BatchRow], prefixes: SharedPrefixes) -> PastKeyValues:
+        """Compute the keys and values of prefixes, with their graph; empty without prefixes."""
+        if not prefixes.ids:
             return {}
-        owners = self._make_slot_tensor([rows[n] for n in heads.representative_rows()])
-        with self.stack.activate(owners):
-            return heads.run_prefixes(self.base).new_key_values
+        owners_B = self._make_slot_tensor([rows[n] for n in prefixes.representative_rows()])
+        with self.stack.activate(owners_B):
+            return prefixes.run_prefixes(self.base).new_key_values
 
-    def _backward_prefixes(self, made: PastKeyValues, fronts: PastKeyValues) -> None:
-        """The backward of the heads, from what the rows' left at their keys and values."""
+    def _backward_prefixes(self, prefix_kv: PastKeyValues, leaf_kv: PastKeyValues) -> None:
+        """Run the backward of the prefixes from the gradients that rows left at their keys and
+        values."""
         pairs = [
             (output, leaf.grad)
-            for layer, both in made.items()
-            for output, leaf in zip(both, fronts[layer], strict=True)
+            for layer, both in prefix_kv.items()
+            for output, leaf in zip(both, leaf_kv[layer], strict=True)
             if leaf.grad is not None
         ]
         if pairs:
-            outputs, found = zip(*pairs, strict=True)
-            torch.autograd.backward(outputs, found)
+            outputs, gradients = zip(*pairs, strict=True)
+            torch.autograd.backward(outputs, gradients)
 
     def _forward_rows(
         self,
         rows: Sequence[BatchRow],
-        owners: Tensor,
+        owners_B: Tensor,
         starts: Sequence[int],
-        front: PastKeyValues | None,
+        past_kv: PastKeyValues | None,
     ) -> tuple[Tensor, Batch]:
-        """The rows from their starts on, behind what stands in front of them."""
+        """Run rows from their starts on, after the keys and values before them; losses [N] and
+        batch."""
         examples = [row.example for row in rows]
         if self.activation_cache:
-            return self.activation_cache.target_nll(self.stack, examples, owners)
+            return self.activation_cache.target_nll(self.stack, examples, owners_B)
         batch = collate(
             examples, pad=self.base.pad_token_id, device=self.base.device, starts=starts
         )
-        ids = batch.ids[:, :-1]  # the last column predicts nothing
-        if front is None:
-            hidden = self._forward_whole_rows(rows, ids, owners)
+        ids_BT = batch.ids[:, :-1]  # the last column predicts nothing
+        if past_kv is None:
+            hidden_BTD = self._forward_whole_rows(rows, ids_BT, owners_B)
         else:
-            with self.stack.activate(owners):
-                hidden = forward_part(self.base, ids, batch.start, front=front).hidden
-        hidden = hidden[batch.row, batch.position]
-        return nll_from_hidden(self.base.model, hidden, batch.label), batch
+            with self.stack.activate(owners_B):
+                hidden_BTD = forward_part(self.base, ids_BT, batch.start, front=past_kv).hidden
+        # The output head is the largest matrix: apply it at the predicting positions only.
+        hidden_ND = hidden_BTD[batch.row, batch.position]
+        return nll_from_hidden(self.base.model, hidden_ND, batch.label), batch
 
-    def _forward_whole_rows(self, rows: Sequence[BatchRow], ids: Tensor, owners: Tensor) -> Tensor:
-        """Hidden states [B, T, D] of whole rows."""
+    def _forward_whole_rows(
+        self, rows: Sequence[BatchRow], ids_BT: Tensor, owners_B: Tensor
+    ) -> Tensor:
+        """Run whole rows, with dropout if training; returns hidden states [B, T, D]."""
         prompts = [row.example.ids[: row.example.answer_start] for row in rows]
-        active = self.stack.token_mask(prompts, ids.shape[1])
+        active = self.stack.token_mask(prompts, ids_BT.shape[1])
         lengths = [len(row.example.ids) - 1 for row in rows]
         rate = self.adapter_config.dropout if torch.is_grad_enabled() else 0.0
         drop = make_row_dropout(rate, [row.seed for row in rows], lengths)
-        with self.stack.activate(owners, active=active, dropout=drop):
+        with self.stack.activate(owners_B, active=active, dropout=drop):
             decoder: Any = self.base.model.get_decoder()
-            return decoder(input_ids=ids, use_cache=False).last_hidden_state
+            return decoder(input_ids=ids_BT, use_cache=False).last_hidden_state
 
 
 def _detach_leaf(tensor: Tensor) -> Tensor:
-    """The same numbers, where gradients for them end."""
+    """Return a leaf with the same data, at which the gradient stops."""
     return tensor.detach().requires_grad_(tensor.requires_grad)

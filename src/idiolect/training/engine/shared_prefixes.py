@@ -1,8 +1,8 @@
-"""First tokens that rows have in common: run once, and gone on from by each.
+"""Prefixes that rows share: run once, then continued by each row.
 
-Prompts of one kind begin alike (an instruction, a person's profile). Causal attention makes what
-such a head leaves the same in each row, so only its keys and values have to reach the rows; their
-gradients come back the same way and add up.
+Prompts of one kind begin with the same tokens (an instruction, a person's profile). With causal
+attention, the prefix has the same keys and values in each row, so one forward computes them for all
+rows. The gradients from the rows add up at these keys and values.
 """
 
 from __future__ import annotations
@@ -21,57 +21,62 @@ from idiolect.models.forward.partial import PartialForwardOutput, forward_part
 from idiolect.prompts.batch import batches_within_token_budget, pad_token_ids
 
 MIN_PREFIX_TOKENS, MIN_SAVED_FRACTION = 6, 0.15
-"""Tokens of a head, and the share of all tokens saved by heads, that are worth forwards of their
-own: those are short ones, which fill no processor."""
+"""Minimum tokens of a prefix, and minimum share of all tokens that prefixes must save. Below that,
+their own short forwards cost more than they save."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedPrefixes:
-    """Which first tokens are run once, and by whom they are gone on from."""
+    """The prefixes of some rows, and which row continues which prefix."""
 
     ids: tuple[tuple[int, ...], ...]
-    """Each head's tokens."""
+    """The tokens of each prefix."""
     prefix_of_row: tuple[int, ...]
-    """Each row's head; -1 for none."""
+    """The prefix of each row; -1 for none."""
 
     def get_prefix_length(self, row: int) -> int:
-        """The tokens of a row's head; 0 for none."""
+        """Return the number of tokens of a row's prefix; 0 for none."""
         return len(self.ids[self.prefix_of_row[row]]) if self.prefix_of_row[row] >= 0 else 0
 
     def select(self, rows: Sequence[int]) -> SharedPrefixes:
-        """Those of some rows alone, numbered anew."""
+        """Return the prefixes of some rows only, renumbered."""
         used = sorted({self.prefix_of_row[row] for row in rows} - {-1})
-        number = {-1: -1, **{head: n for n, head in enumerate(used)}}
+        number = {-1: -1, **{prefix: n for n, prefix in enumerate(used)}}
         return SharedPrefixes(
-            ids=tuple(self.ids[head] for head in used),
+            ids=tuple(self.ids[prefix] for prefix in used),
             prefix_of_row=tuple(number[self.prefix_of_row[row]] for row in rows),
         )
 
     def representative_rows(self) -> tuple[int, ...]:
-        """For each head a row that goes on from it."""
-        return tuple(self.prefix_of_row.index(head) for head in range(len(self.ids)))
+        """Return one row for each prefix."""
+        return tuple(self.prefix_of_row.index(prefix) for prefix in range(len(self.ids)))
 
     def iter_row_groups(self, budget: int) -> Iterator[tuple[int, ...]]:
-        """Row numbers in groups whose heads, padded, have at most ``budget`` tokens (or one head);
-        rows without a head come first."""
-        rows = [row for row, head in enumerate(self.prefix_of_row) if head < 0]
-        for parcel in batches_within_token_budget([len(ids) for ids in self.ids], budget):
-            rows += [row for row, head in enumerate(self.prefix_of_row) if head in parcel]
+        """Yield row numbers in groups whose padded prefixes have at most ``budget`` tokens.
+
+        A group has at least one prefix. Rows without a prefix are in the first group.
+        """
+        rows = [row for row, prefix in enumerate(self.prefix_of_row) if prefix < 0]
+        for batch in batches_within_token_budget([len(ids) for ids in self.ids], budget):
+            rows += [row for row, prefix in enumerate(self.prefix_of_row) if prefix in batch]
             yield tuple(rows)
             rows = []
         if rows:
             yield tuple(rows)
 
     def run_prefixes(self, base: Base, *, until: int | None = None) -> PartialForwardOutput:
-        """The heads' own forward [heads, longest], as ``run_part``."""
+        """Run the prefixes, right-padded, in one forward; ``until``: the layers before this one."""
         ids = pad_token_ids(self.ids, base.pad_token_id, base.device)
         return forward_part(base, ids, ids.new_zeros(len(ids)), until=until)
 
     def gather_past_key_values(
-        self, made: PastKeyValues, rows: Sequence[int], device: torch.device
+        self, prefix_kv: PastKeyValues, rows: Sequence[int], device: torch.device
     ) -> PastKeyValues | None:
-        """Keys and values for some rows, from those of all the heads; ``None`` where no row has
-        one. Rows without a head get any, which nobody attends to."""
+        """Return keys and values for some rows, from those of all prefixes.
+
+        ``None`` if no row has a prefix. A row without one gets those of another, which its
+        attention mask hides.
+        """
         longest = max(map(self.get_prefix_length, rows))
         if not longest:
             return None
@@ -81,44 +86,45 @@ class SharedPrefixes:
                 keys[:, :, :longest].index_select(0, which),
                 values[:, :, :longest].index_select(0, which),
             )
-            for layer, (keys, values) in made.items()
+            for layer, (keys, values) in prefix_kv.items()
         }
 
 
 def no_prefixes(rows: int) -> SharedPrefixes:
-    """For rows that are run whole."""
+    """Return the value for rows that run whole."""
     return SharedPrefixes((), (-1,) * rows)
 
 
 def find_shared_prefixes(
     prompts: Sequence[Sequence[int]], whose: Sequence[Hashable], *, tokens: int
 ) -> SharedPrefixes:
-    """The heads that save most tokens, each shared by rows of one owner; none where that is little
-    of the ``tokens`` of all rows.
+    """Find the prefixes that save most tokens; rows of different owners never share one.
 
-    At least one token of every prompt stays behind its head.
+    Returns no prefixes if they save too little of ``tokens``, the tokens of all rows. At least one
+    token of each prompt stays after its prefix.
     """
     by_owner: dict[Hashable, list[int]] = {}
     for row, owner in enumerate(whose):
         by_owner.setdefault(owner, []).append(row)
-    heads: list[tuple[int, ...]] = []
+    prefixes: list[tuple[int, ...]] = []
     of_row, saved = [-1] * len(prompts), 0
     for rows in by_owner.values():
+        # Sorted prompts with a common prefix are neighbors, so only neighbors must be compared.
         rows.sort(key=lambda row: tuple(prompts[row]))
-        cut = [tuple(prompts[row])[:-1] for row in rows]
-        best = _find_best_grouping([_count_common_tokens(a, b) for a, b in pairwise(cut)])
+        prompts_cut = [tuple(prompts[row])[:-1] for row in rows]
+        best = _find_best_grouping([_count_common_tokens(a, b) for a, b in pairwise(prompts_cut)])
         saved += best.saved_tokens
         for members, length in best.groups:
             for member in members:
-                of_row[rows[member]] = len(heads)
-            heads.append(cut[members[0]][:length])
+                of_row[rows[member]] = len(prefixes)
+            prefixes.append(prompts_cut[members[0]][:length])
     if saved < MIN_SAVED_FRACTION * tokens:
         return no_prefixes(len(prompts))
-    return SharedPrefixes(tuple(heads), tuple(of_row))
+    return SharedPrefixes(tuple(prefixes), tuple(of_row))
 
 
 def _count_common_tokens(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many first tokens two prompts have in common."""
+    """Count the equal tokens at the start of two prompts."""
     for n, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return n
@@ -126,40 +132,45 @@ def _count_common_tokens(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 class _Grouping(NamedTuple):
-    """How some prompts are grouped best."""
+    """A grouping of prompts, and what it saves."""
 
     saved_tokens: int
-    """Tokens that are not run again."""
+    """Tokens that do not run again."""
     groups: list[tuple[list[int], int]]
-    """Prompts that share a head, and its tokens."""
+    """(prompts, number of tokens of their shared prefix) of each group."""
     ungrouped: list[int]
-    """Prompts in no group, which may join one that is around these."""
+    """Prompts in no group; a larger group around them may take them."""
 
 
 def _find_best_grouping(common: Sequence[int]) -> _Grouping:
-    """The best groups of prompts in order.
+    """Find the grouping of sorted prompts that saves most tokens.
 
-    ``common``: the first tokens that each has in common with the next; all of a span share the
-    least of these. Either the prompts that stay loose in deeper groups make one there (whose head
-    runs once), or they join one around it.
+    ``common[i]`` is the number of tokens that prompts ``i`` and ``i + 1`` share; a range of prompts
+    shares the minimum over the range. Dynamic programming over ranges: the prompts that smaller
+    groups leave over either form a group of the whole range (whose prefix runs once), or join a
+    group around it.
     """
 
     @cache
     def solve_range(start: int, end: int, around: int) -> _Grouping:
-        """Of prompts ``start`` to ``end``; one that joins a group around them saves ``around``."""
+        """Solve prompts ``start`` to ``end``, if each ungrouped one saves ``around`` tokens."""
         if start == end:
             return _Grouping(around, [], [start])
         least = min(common[start:end])
-        apart = split_range(start, end, least, around)
+        # Choice 1: no group of this range; ungrouped prompts may join one around it.
+        separate = split_range(start, end, least, around)
         if least < MIN_PREFIX_TOKENS:
-            return apart
-        one = split_range(start, end, least, least)
-        if one.saved_tokens - least <= apart.saved_tokens:
-            return apart
-        return _Grouping(one.saved_tokens - least, [*one.groups, (one.ungrouped, least)], [])
+            return separate
+        # Choice 2: one group of all ungrouped prompts; its prefix runs once, hence minus least.
+        grouped = split_range(start, end, least, least)
+        if grouped.saved_tokens - least <= separate.saved_tokens:
+            return separate
+        return _Grouping(
+            grouped.saved_tokens - least, [*grouped.groups, (grouped.ungrouped, least)], []
+        )
 
     def split_range(start: int, end: int, least: int, around: int) -> _Grouping:
-        """The best groups of the parts that have more than the least in common, together."""
+        """Split the range at the least common places, and solve the parts."""
         cuts = [n for n in range(start, end) if common[n] == least]
         parts = [
             solve_range(one, other, around)

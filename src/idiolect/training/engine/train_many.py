@@ -1,10 +1,24 @@
-"""Train many people's adapters at once: the engine.
+"""The training engine: trains the adapters of many people at once.
 
-Every person gets the adapter that ``single.py`` would give them alone (design, invariant 1): each
-step takes one batch of every seated person, runs them together through the frozen base, and lets
-every person's own optimizer row, schedule and clipping act on their own gradients. A seat refills
-when its person is done. Losses are token means per person, summed over people, so no gradient of
-one person depends on another.
+Each person gets the adapter that ``training/reference.py`` would give them alone
+(docs/invariants.md, invariant 1). Read that file first; then read ``train_many`` and ``Engine``
+here, top down.
+
+How it works. The engine has ``U`` slots; a person occupies one slot from their first step to their
+last. All slots share the frozen base. In each step:
+
+1. Each person in a slot contributes the next batch of their own plan; all batches become one list
+   of rows (``train_step``).
+2. The rows run through the base together, each with its own slot's adapter (``gradients.py``; the
+   layouts pad or pack the rows). A person's loss is the mean over their own target tokens. The
+   losses are summed over people, so no gradient of one person depends on another.
+3. Each slot has its own learning rate, gradient clipping and AdamW moments (``optimizer.py``).
+4. People whose plan is complete leave their slot, and waiting people move in (``advance_slots``).
+
+Between steps the engine can save its whole state (``checkpoint.py``). A killed run resumes from it,
+and its result is the same to the bit.
+
+Shapes: ``U`` slots, ``P`` numbers of one person's adapter.
 """
 
 from __future__ import annotations
@@ -57,18 +71,21 @@ def train_many(
     listener: Listener = null_listener,
     stage: str = "train",
 ) -> tuple[TrainingResult[V], ...]:
-    """Train what ``kind`` says (adapters, or gates on them) for each person.
+    """Train one adapter (or what else ``kind`` names, such as gates) for each job.
 
-    Takes one job for each person, and returns the results in the order of the jobs.
+    One job is one person. The results come in the order of the jobs.
 
-    With ``checkpoint``, training resumes from that file if it is of the same work (then its own
-    slots and tokens of a forward are used, so that the result is the same to the bit), and the
-    caller removes it at the end. Raises TrainingError if a loss is not finite; the checkpoint then
-    still holds the last good state.
+    If ``checkpoint`` names a file of the same work, training resumes from it, with the number of
+    slots and of tokens per forward stored there. The engine writes this file while it trains, and
+    the caller removes it at the end. Raises TrainingError if a loss is not finite; the checkpoint
+    then still holds the last good state.
     """
     engine = engine or EngineConfig()
+    # What is trained may not support the packed layout; then rows are padded.
     if not kind.supports_packing:
         engine = replace(engine, layout="rows")
+    # These context managers speed up the base (prepacked matrices, compiled elementwise
+    # operations). They restore it when the run ends.
     model = base.model
     with (
         prepack_linear(model) if engine.pack else nullcontext(),
@@ -86,20 +103,24 @@ def train_many(
 
 @dataclass(slots=True)
 class SlotState:
-    """A person in a slot."""
+    """The progress of the person in one slot."""
 
     job_index: int
+    """The person's place in the list of jobs."""
     batch_plan: tuple[tuple[int, ...], ...]
+    """The example numbers of each step's batch."""
     step: int = 0
+    """The next step: an index into ``batch_plan``."""
     tokens: int = 0
     first_loss: float = 0.0
     last_loss: float = 0.0
     best_loss: float | None = None
+    """The lowest holdout loss so far; ``None`` before the first epoch ends."""
     epochs_without_improvement: int = 0
 
 
 class Engine(Generic[V]):
-    """One run of the engine: the stack, who sits where, who waits, who is done."""
+    """One run of the engine: the stack of adapters, the optimizer, and who is in which slot."""
 
     def __init__(
         self,
@@ -113,10 +134,13 @@ class Engine(Generic[V]):
         listener: Listener,
         stage: str,
     ) -> None:
+        # The settings. A job without examples cannot be trained; the caller leaves it out.
         assert all(job.examples for job in jobs)
         self.base, self.jobs, self.adapter_config, self.config = base, jobs, adapter_config, config
         self.checkpoint_path, self.listener, self.stage = checkpoint, listener, stage
         self.fingerprint = fingerprint_jobs(base.identity, jobs, adapter_config, config, kind.name)
+        # Sizes of the work: tokens per forward and number of slots. They change rounding, so a
+        # resumed run takes them from its checkpoint instead of from the free memory of now.
         found = Checkpoint.load(checkpoint, self.fingerprint) if checkpoint else None
         tokens = (
             found.forward_tokens
@@ -129,6 +153,7 @@ class Engine(Generic[V]):
         slots = slots or choose_slots(
             base, jobs, adapter_config, config, engine, self.activation_cache
         )
+        # The state: weights and gradients [U, P] in the stack, moments [U, P] in the optimizer.
         self.stack = kind.make_stack(base, adapter_config, slots).train()
         self.optimizer = StackedAdamW(self.stack, config)
         self.step_runner = StepRunner(
@@ -141,6 +166,7 @@ class Engine(Generic[V]):
             packed=uses_packing(base, adapter_config, engine),
         )
         self.best_weights = torch.zeros_like(self.stack.weights) if config.patience else None
+        # The queue is the jobs from next_job on. Finished people keep a row [P] on the CPU.
         self.slots: list[SlotState | None] = [None] * slots
         self.next_job = 0
         self.steps = 0
@@ -152,17 +178,54 @@ class Engine(Generic[V]):
         self.total_items = sum(count_items(len(job.examples), config) for job in jobs)
 
     def start_run(self) -> None:
-        """Give the first people their slots, and report where the run begins."""
+        """Put the first people into slots, and report the progress at the start."""
         self.saved_at = time.monotonic()
         self._report_progress()
         self._fill_slots()
 
     def has_work(self) -> bool:
-        """Whether a slot still holds a person to train."""
+        """Return whether any slot still holds a person to train."""
         return any(self.slots)
 
+    def train_step(self) -> None:
+        """Take one optimizer step for each person in a slot.
+
+        Raises TrainingError if a loss or the norm of a gradient is not finite.
+        """
+        started = time.monotonic()
+        occupied = [(slot, state) for slot, state in enumerate(self.slots) if state]
+        # Stage 1: collect the next batch of each person in one list of rows.
+        rows: list[BatchRow] = []
+        for slot, state in occupied:
+            for number in state.batch_plan[state.step]:
+                example = self.jobs[state.job_index].examples[number]
+                rows.append(BatchRow(slot, example, self._derive_dropout_seed(state, number)))
+                state.tokens += len(example.ids)
+        # Stage 2: one forward and backward over all rows, split by the token budget. losses: [U].
+        losses = self.step_runner.forward_backward(rows).tolist()
+        # Stage 3: one optimizer step per slot, with its own learning rate, clipping and moments.
+        for slot, state in occupied:
+            norm = self.optimizer.step_slot(
+                slot, compute_learning_rate(state.step, len(state.batch_plan), self.config)
+            )
+            self._count_step(state, losses[slot], norm)
+        # Stage 4: early stopping, for people whose epoch ends with this step.
+        if self.best_weights is not None:
+            self._evaluate_holdouts(occupied)
+        self.steps += 1
+        # Stage 5: report the metrics of the step.
+        values = {
+            "step": self.steps,
+            "loss": sum(losses[slot] for slot, _ in occupied) / len(occupied),
+            "people": len(occupied),
+            "tokens": sum(len(row.example.ids) for row in rows),
+            "seconds": time.monotonic() - started,
+        }
+        self.listener(Metrics(stage=self.stage, values=values))
+
     def advance_slots(self) -> None:
-        """Between two steps: refill the slots of people who are done; save a checkpoint if due."""
+        """Between two steps: free finished slots, refill them, and save a checkpoint if one is
+        due."""
         self._free_finished_slots()
         self._fill_slots()
         self._report_progress()
@@ -176,13 +239,14 @@ class Engine(Generic[V]):
             self._build_checkpoint().save(self.checkpoint_path)
 
     def collect_results(self) -> tuple[TrainingResult[V], ...]:
-        """What was trained, in the order of the jobs."""
+        """Return one result for each job, in the order of the jobs."""
         return tuple(self._build_result(number) for number in range(len(self.jobs)))
 
     def _fill_slots(self) -> None:
-        """Fill free slots from the queue: fresh weights and zero optimizer state."""
-        for slot, seat in enumerate(self.slots):
-            if seat is None and self.next_job < len(self.jobs):
+        """Put waiting people into free slots, with their initial weights and zero optimizer
+        state."""
+        for slot, state in enumerate(self.slots):
+            if state is None and self.next_job < len(self.jobs):
                 job = self.jobs[self.next_job]
                 self._load_slot(slot, job)
                 self.optimizer.reset_slot(slot)
@@ -191,120 +255,99 @@ class Engine(Generic[V]):
                 self.next_job += 1
 
     def _load_slot(self, slot: int, job: TrainingJob) -> None:
-        """A slot as it is when somebody takes it."""
+        """Set a slot's weights to a person's initial adapter; a new random one if the job has
+        none."""
         start = job.initial_adapter or init_adapter(
             self.base, self.adapter_config, seed=self.config.seed, person=job.person
         )
         self.stack.load_slot(slot, start)
 
-    def train_step(self) -> None:
-        """Take one optimizer step for each person in a slot.
-
-        Raises TrainingError if a loss or the norm of a gradient is not finite.
-        """
-        started = time.monotonic()
-        seated = [(slot, seat) for slot, seat in enumerate(self.slots) if seat]
-        # The next batch of each person, all in one list of rows.
-        rows: list[BatchRow] = []
-        for slot, seat in seated:
-            for number in seat.batch_plan[seat.step]:
-                example = self.jobs[seat.job_index].examples[number]
-                rows.append(BatchRow(slot, example, self._derive_dropout_seed(seat, number)))
-                seat.tokens += len(example.ids)
-        losses = self.step_runner.forward_backward(rows).tolist()
-        # Each slot has its own schedule, clipping and moments.
-        for slot, seat in seated:
-            norm = self.optimizer.step_slot(
-                slot, compute_learning_rate(seat.step, len(seat.batch_plan), self.config)
-            )
-            self._count_step(seat, losses[slot], norm)
-        if self.best_weights is not None:
-            self._evaluate_holdouts(seated)
-        self.steps += 1
-        values = {
-            "step": self.steps,
-            "loss": sum(losses[slot] for slot, _ in seated) / len(seated),
-            "people": len(seated),
-            "tokens": sum(len(row.example.ids) for row in rows),
-            "seconds": time.monotonic() - started,
-        }
-        self.listener(Metrics(stage=self.stage, values=values))
-
-    def _derive_dropout_seed(self, seat: SlotState, number: int) -> int:
+    def _derive_dropout_seed(self, state: SlotState, number: int) -> int:
+        """Return a seed that depends on the person, step and example, never on slot or company."""
         if self.adapter_config.dropout == 0:
             return 0
-        person = self.jobs[seat.job_index].person
-        return derive_seed(self.config.seed, person, "dropout", seat.step, number)
+        person = self.jobs[state.job_index].person
+        return derive_seed(self.config.seed, person, "dropout", state.step, number)
 
-    def _count_step(self, seat: SlotState, loss: float, norm: float) -> None:
-        """Note a person's step; raises TrainingError if its loss or gradient is not finite."""
+    def _count_step(self, state: SlotState, loss: float, norm: float) -> None:
+        """Record a person's step. Raises TrainingError if its loss or gradient norm is not
+        finite."""
         if not (torch.isfinite(torch.tensor([loss, norm])).all()):
-            person = self.jobs[seat.job_index].person
+            person = self.jobs[state.job_index].person
             raise TrainingError(
-                f"person {person!r}: loss {loss}, gradient norm {norm} at step {seat.step}; "
+                f"person {person!r}: loss {loss}, gradient norm {norm} at step {state.step}; "
                 "try a lower train.rate or dtype float32"
             )
-        if seat.step == 0:
-            seat.first_loss = loss
-        seat.last_loss = loss
-        seat.step += 1
+        if state.step == 0:
+            state.first_loss = loss
+        state.last_loss = loss
+        state.step += 1
 
-    def _evaluate_holdouts(self, seated: Sequence[tuple[int, SlotState]]) -> None:
-        """Where an epoch is over: keep the best epoch's weights, and stop whom more only harms."""
+    def _evaluate_holdouts(self, occupied: Sequence[tuple[int, SlotState]]) -> None:
+        """At the end of a person's epoch: measure the holdout loss, and keep the best weights.
+
+        Takes (slot, state) pairs. People without holdout examples are skipped.
+        """
         assert self.best_weights is not None
+        # People whose epoch just ended. An epoch has the same number of steps each time.
         ended = [
-            (slot, seat)
-            for slot, seat in seated
-            if self.jobs[seat.job_index].holdout_examples
-            and seat.step % (len(seat.batch_plan) // self.config.epochs) == 0
+            (slot, state)
+            for slot, state in occupied
+            if self.jobs[state.job_index].holdout_examples
+            and state.step % (len(state.batch_plan) // self.config.epochs) == 0
         ]
         rows = [
             BatchRow(slot, e, 0)
-            for slot, seat in ended
-            for e in self.jobs[seat.job_index].holdout_examples
+            for slot, state in ended
+            for e in self.jobs[state.job_index].holdout_examples
         ]
+        # One forward over all their holdout examples, without gradients and dropout.
         losses = self.step_runner.forward(rows) if rows else torch.empty(0)
-        for slot, seat in ended:
+        for slot, state in ended:
             loss = float(losses[slot])
-            if seat.best_loss is None or loss < seat.best_loss:
-                seat.best_loss, seat.epochs_without_improvement = loss, 0
+            if state.best_loss is None or loss < state.best_loss:
+                state.best_loss, state.epochs_without_improvement = loss, 0
                 self.best_weights[slot] = self.stack.weights[slot]
             else:
-                seat.epochs_without_improvement += 1
+                state.epochs_without_improvement += 1
 
-    def _is_finished(self, seat: SlotState) -> bool:
-        stopped = self.config.patience and seat.epochs_without_improvement >= self.config.patience
-        return bool(stopped) or seat.step == len(seat.batch_plan)
+    def _is_finished(self, state: SlotState) -> bool:
+        """Return whether the plan is complete, or ``patience`` epochs brought no lower loss."""
+        stopped = self.config.patience and state.epochs_without_improvement >= self.config.patience
+        return bool(stopped) or state.step == len(state.batch_plan)
 
     def _free_finished_slots(self) -> None:
-        """Take the finished out of their slots."""
-        for slot, seat in enumerate(self.slots):
-            if seat and self._is_finished(seat):
+        """Copy the weights of finished people out of the stack, and free their slots."""
+        for slot, state in enumerate(self.slots):
+            if state and self._is_finished(state):
+                # With early stopping the result is the best epoch's row, not the last one.
                 source = self.stack.weights
-                if self.best_weights is not None and seat.best_loss is not None:
+                if self.best_weights is not None and state.best_loss is not None:
                     source = self.best_weights
-                self.result_rows[seat.job_index] = source[slot].detach().cpu().clone()
-                self.finished[seat.job_index] = seat
+                self.result_rows[state.job_index] = source[slot].detach().cpu().clone()
+                self.finished[state.job_index] = state
                 self.slots[slot] = None
 
     def _report_progress(self) -> None:
+        """Report how many items were trained on. A person who stopped early counts in full."""
         done = sum(count_items(len(self.jobs[n].examples), self.config) for n in self.finished)
         done += sum(sum(map(len, s.batch_plan[: s.step])) for s in self.slots if s)
         self.listener(Progress(stage=self.stage, done=done, total=self.total_items, unit="items"))
 
     def _build_result(self, number: int) -> TrainingResult[V]:
-        seat = self.finished[number]
+        state = self.finished[number]
         return TrainingResult(
             person=self.jobs[number].person,
             adapter=self.stack.from_row(self.result_rows[number]),
-            steps=seat.step,
-            tokens=seat.tokens,
-            first_loss=seat.first_loss,
-            last_loss=seat.last_loss,
+            steps=state.step,
+            tokens=state.tokens,
+            first_loss=state.first_loss,
+            last_loss=state.last_loss,
         )
 
     def _build_checkpoint(self) -> Checkpoint:
-        """Everything that the next step depends on."""
+        """Collect everything that the next step depends on."""
+        # Slot -1 marks people who are finished: their progress is needed for the results.
         states = [
             SavedSlotState(
                 slot,
@@ -338,10 +381,11 @@ class Engine(Generic[V]):
         )
 
     def _list_examples(self) -> list[Example]:
-        """Everybody's examples, by number."""
+        """Return all examples of all jobs; their position is the number in the request log."""
         return [e for job in self.jobs for e in (*job.examples, *job.holdout_examples)]
 
     def _build_request_log(self) -> tuple[tuple[int, ...], ...]:
+        """Return the calls of the activation cache, as example numbers; empty without a cache."""
         if not self.activation_cache:
             return ()
         number = {example: n for n, example in enumerate(self._list_examples())}
@@ -349,27 +393,36 @@ class Engine(Generic[V]):
 
     @torch.no_grad()
     def _restore_checkpoint(self, found: Checkpoint) -> None:
+        """Set the engine to the state of a checkpoint of the same work."""
+        # Fill the activation cache by the same calls in the same order, so that it has the same
+        # bits.
         if self.activation_cache:
             examples = self._list_examples()
             for call in found.request_log:
                 self.activation_cache.ensure_cached([examples[n] for n in call])
+        # load_slot also sets parts of the stack that are not trained and not in the checkpoint.
         for s in found.slot_states:
             if s.slot >= 0:
-                self._load_slot(s.slot, self.jobs[s.job])  # also what is not trained
+                self._load_slot(s.slot, self.jobs[s.job])
+        # Trained weights and the optimizer's moments.
         self.stack.weights.copy_(found.tensors["weights"])
         self.optimizer.exp_avg.copy_(found.tensors["first"])
         self.optimizer.exp_avg_sq.copy_(found.tensors["second"])
         if self.best_weights is not None:
             self.best_weights.copy_(found.tensors["best"])
+        # Who is in which slot, and who is finished.
         self.optimizer.step_counts = list(found.step_counts)
         self.next_job, self.steps = found.next_job, found.steps
         for s in found.slot_states:
             job = self.jobs[s.job]
             plan = plan_batches(len(job.examples), self.config, job.person)
-            seat = SlotState(
+            state = SlotState(
                 s.job, plan, s.step, s.tokens, s.first_loss, s.last_loss, s.best, s.worse
             )
             if s.slot < 0:
-                self.finished[s.job], self.result_rows[s.job] = seat, found.tensors[f"done.{s.job}"]
+                self.finished[s.job], self.result_rows[s.job] = (
+                    state,
+                    found.tensors[f"done.{s.job}"],
+                )
             else:
-                self.slots[s.slot] = seat
+                self.slots[s.slot] = state

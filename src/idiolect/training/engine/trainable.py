@@ -1,4 +1,7 @@
-"""What the engine can train: rows of numbers, one for each seat, that act in the base's forward."""
+"""The kinds of things that the engine can train: adapters, or gates on adapters.
+
+Each is a row of numbers per slot that acts in the base's forward.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterKind(Generic[V]):
-    """What is trained for each person, and comes out."""
+    """What the engine trains for each person, and returns."""
 
     name: str
-    """Part of what a checkpoint is recognized by."""
+    """Part of the fingerprint of a checkpoint."""
     make_stack: Callable[[Base, Any, int], TrainableStack[V]]
-    """(base, config of the adapters, slots) to an empty stack."""
+    """Takes (base, config of the adapters, number of slots) and returns an empty stack."""
     supports_packing: bool
-    """Whether it can act on tokens without padding, if the kind of adapter can."""
+    """Whether it can act on packed sequences, if the kind of adapter can."""
 
 
 ADAPTERS: AdapterKind[Adapter] = AdapterKind(

@@ -1,1 +1,1 @@
-"""Training runs: plan, train, store."""
+"""Runs of personalization: plan each person's work, train, gate, and write to the store."""

@@ -1,6 +1,6 @@
-"""Where people's training starts, when not from fresh adapters; knows no files.
+"""Where each person's training starts, if not from a new adapter.
 
-What is made of pieces of a pool is made above this floor, and passed in.
+Adapters assembled from pieces of a pool are built in a higher layer and passed in.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from idiolect.adapters.protocol import Adapter
 
 
 class InitialAdapters(Protocol):
-    """Everyone's start."""
+    """The initial adapter of each person."""
 
     def require_all(self, people: Sequence[str]) -> None:
-        """Raise where somebody has none that may be used; before anything is trained."""
+        """Raise, before training, if a person has no usable initial adapter."""
         ...
 
     def require_sharers(self, person: str, sharers: Sequence[str]) -> None:
-        """Raise where an adapter of theirs, made of pieces of these sharers, may not be used."""
+        """Raise if a person's adapter, made of pieces of these sharers, must not be used."""
         ...
 
     def compute_fingerprint(self, person: str) -> str:
-        """A fingerprint of what their start is made of; empty where the settings say it."""
+        """Return a fingerprint of the person's initial adapter; empty if the settings identify
+        it."""
         ...
 
     def list_sharers(self, person: str) -> tuple[str, ...]:
-        """Whose pieces it is made of, under their pseudonyms."""
+        """Return the pseudonyms of the people whose pieces it is made of."""
         ...
 
     def get_adapter(self, person: str) -> Adapter: ...
@@ -36,25 +37,25 @@ class InitialAdapters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SharedInitialAdapter:
-    """One adapter for everyone, which the settings name by its sha256."""
+    """One initial adapter for all people; the settings name it by its SHA-256."""
 
     initial_adapter: Adapter
     source_sharers: tuple[str, ...] = ()
 
     def require_all(self, people: Sequence[str]) -> None:
-        """Everyone has it."""
+        """Do nothing: each person has it."""
 
     def require_sharers(self, person: str, sharers: Sequence[str]) -> None:
-        """Nothing is known of a pool."""
+        """Do nothing: no pool is involved."""
 
     def compute_fingerprint(self, person: str) -> str:
-        """What the settings say."""
+        """Return an empty string: the settings identify it."""
         return ""
 
     def list_sharers(self, person: str) -> tuple[str, ...]:
-        """As its manifest says."""
+        """Return the sharers that its manifest names."""
         return self.source_sharers
 
     def get_adapter(self, person: str) -> Adapter:
-        """The one."""
+        """Return the shared adapter."""
         return self.initial_adapter

@@ -1,7 +1,7 @@
-"""From histories to a store of adapters: trained shard by shard, gated, written.
+"""Personalization: from histories to a store of adapters, in groups of people: train, gate, write.
 
-Histories stream by: the examples and adapters of one shard are in memory, of everyone else a name.
-Idempotent: a run that was killed, or is run again, trains only whom it must, and ends the same.
+Histories are streamed: only the examples and adapters of one group are in memory. A run that was
+killed, or is run again, trains only the people who need it, and its result is the same.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from idiolect.training.runs.summary import PersonalSummary, RunCounter
 class Personalizer:
     """Trains people of one task into one store.
 
-    Who does not go on from an adapter of their own begins where ``starts`` says, or with a fresh
-    one.
-    ``known`` are other stores that are asked, and not written, where ``store`` does not know
-    somebody. The ledger is told of everyone before their shard is written: a kill in between
+    A person who does not continue from their own adapter starts from ``context.starts``, or from a
+    new adapter. ``known`` are other stores, read only, for people that ``store`` does not have. The
+    ledger gets an event for each trained person before their group is written: a kill in between
     leaves two events of one training, never none.
     """
 
@@ -52,19 +51,21 @@ class Personalizer:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the shard at work is checkpointed."""
+        """The checkpoint of the group in training."""
         return self.store.folder / "checkpoint.bin"
 
     def run(self, histories: Iterable[History], *, people: int | None = None) -> PersonalSummary:
-        """Train everyone who must be trained; call it inside ``store.writing()``.
+        """Train all people who need it; call it inside ``store.lock_for_writing()``.
 
-        ``people`` is how many histories will come, for the progress, where they cannot tell.
+        ``people`` is the number of histories, for the progress, if the iterable does not know its
+        length.
         """
         tally = RunCounter()
         total = length_hint(histories) if people is None else people
         waiting: list[PersonPlan] = []
         few: list[AdapterRecord] = []
         self._report_progress(tally, total)
+        # Plan each person; train whenever a full group of people waits.
         for history in histories:
             planned = self.planner.plan_person(history)
             if planned is None:
@@ -94,20 +95,23 @@ class Personalizer:
         return tally.build_summary()
 
     def _report_progress(self, tally: RunCounter, total: int) -> None:
+        """Report how many people are done."""
         total = max(total, tally.people_done)
         self.listener(Progress(stage="people", done=tally.people_done, total=total, unit="people"))
 
     def _train_shard(
         self, people: Sequence[PersonPlan], few: Sequence[AdapterRecord], tally: RunCounter
     ) -> None:
-        """Train, gate and write one shard: ``people``, and records of who has too ``few`` items.
+        """Train, gate and write one group: ``people``, and records of people with too ``few``
+        items.
 
-        The checkpoint of the shard is removed when it is written.
+        The checkpoint of the group is removed after the write.
         """
         if not people and not few:
             return
         entries: list[tuple[AdapterRecord, Adapter | None]] = [(record, None) for record in few]
         if people:
+            # All people of the group in one run of the engine.
             trained = train_many(
                 self.context.base,
                 [self._make_job(planned) for planned in people],
@@ -117,6 +121,7 @@ class Personalizer:
                 checkpoint=self.checkpoint_path,
                 listener=self.listener,
             )
+            # The gate decides per person whether the adapter is kept.
             verdicts = self._evaluate_gate(people, trained)
             for planned, result in zip(people, trained, strict=True):
                 entries.append(self._build_entry(planned, result, verdicts.get(planned.person)))
@@ -138,9 +143,10 @@ class Personalizer:
         trained: TrainingResult[Adapter],
         losses: tuple[float, float] | None,
     ) -> tuple[AdapterRecord, Adapter | None]:
-        """A trained person's record, and the adapter if it is kept.
+        """Return a trained person's record, and the adapter if it is kept.
 
-        ``losses`` are those of the gate, without and with the adapter.
+        ``losses`` are the holdout losses (without the adapter, with it); ``None`` without holdout
+        items.
         """
         without, having = losses or (None, None)
         helps = without is None or having is None or having <= without
@@ -152,6 +158,7 @@ class Personalizer:
         return record, trained.adapter if kept else None
 
     def _make_job(self, planned: PersonPlan) -> TrainingJob:
+        """Build the engine's job of a planned person."""
         tail = planned.holdout_examples if self.config.train.patience else ()
         start, starts = planned.previous_adapter, self.context.starts
         if start is None and starts is not None:
@@ -166,7 +173,8 @@ class Personalizer:
     def _evaluate_gate(
         self, people: Sequence[PersonPlan], trained: Sequence[TrainingResult[Adapter]]
     ) -> dict[str, tuple[float, float]]:
-        """Mean loss on everyone's tail without and with the adapter."""
+        """Return each person's mean holdout loss (without the adapter, with it), in nats per
+        token."""
         tails = {p.person: p.holdout_examples for p in people if p.holdout_examples}
         if not tails:
             return {}
@@ -184,6 +192,7 @@ class Personalizer:
         without: float | None = None,
         having: float | None = None,
     ) -> AdapterRecord:
+        """Build the store's record of a person."""
         return AdapterRecord(
             person=planned.person,
             served=served,

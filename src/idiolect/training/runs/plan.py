@@ -1,7 +1,7 @@
-"""Whose adapter must be trained, on what, and from where it starts; trains nobody.
+"""Plans of a run: which people to train, on which items, and from which adapter. Trains nothing.
 
-A person's record in the store says what their adapter was made by; whoever would get the same again
-has no work.
+A person's record in the store has a fingerprint of everything their adapter was made from
+(``made_by``). If it is unchanged, the person has no work.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Mode = Literal["afresh", "continue"]
 
 @dataclass(frozen=True, kw_only=True)
 class PoolReference:
-    """The pool of whose pieces everyone's start is made."""
+    """The pool whose pieces make each person's initial adapter."""
 
     id: str
     source: str
-    """The way to it from the store."""
+    """Path to the pool, relative to the store."""
     recipes: str
-    """The way to the recipes from the store."""
+    """Path to the recipes, relative to the store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +52,14 @@ class PersonalConfig:
     context: ContextConfig = field(default_factory=ContextConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     least_items: int = 5
-    """People with fewer usable items to train on are served by the base."""
+    """The base serves people with fewer usable training items than this."""
     last_items: int = 0
-    """Use at most so many of a person's last items; 0 for all."""
+    """Use at most this many of a person's last items; 0: all."""
     start: str = ""
-    """sha256 of the adapter from which everyone starts; empty for fresh ones. Whoever names the
-    adapter sets it (``run.starting_from``)."""
+    """SHA-256 of the adapter from which each person starts; empty: new adapters. Set by
+    ``set_start_adapter``."""
     pool: PoolReference | None = None
-    """Where everyone starts from the adapter that their recipe makes; whoever names recipes sets
-    it."""
+    """Set if each person starts from the adapter that their recipe makes."""
     dtype: DtypeName = "auto"
     device: str = "auto"
 
@@ -73,58 +72,64 @@ class PersonalConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonPlan:
-    """One person's work."""
+    """One person's planned work."""
 
     person: str
     made_by: str
+    """Fingerprint of everything that the adapter follows from."""
     history_fingerprint: str
-    """Fingerprint of the items that are trained on."""
+    """Fingerprint of the training items."""
     items: int
+    """Number of items before the held-out ones."""
     train_examples: tuple[Example, ...]
-    """What is trained on."""
+    """Examples to train on."""
     holdout_examples: tuple[Example, ...]
-    """What is held out for the gate."""
+    """Examples held out for the gate."""
     previous_adapter: Adapter | None
-    """Their present adapter, to go on from."""
+    """The person's present adapter, if training continues from it."""
     sharers: tuple[str, ...]
-    """Whose pieces their adapter will be made of."""
+    """The people whose pieces their adapter will be made of."""
     unusable_items: int
-    """Items left out: no answer, or too long."""
+    """Number of items left out: no answer, or too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What every step of a run needs: loaded once, then passed on whole."""
+    """What each step of a run needs: loaded once, then passed as one value."""
 
     base: Base
     task: Task
     config: PersonalConfig
     engine: EngineConfig = field(default_factory=EngineConfig)
     profiles: Mapping[str, Sequence[Profile]] = field(default_factory=dict)
-    """Texts about each person, shown in prompts if ``config.context.profile`` is on."""
+    """Profiles of each person, shown in prompts if ``config.context.profile`` is on."""
     encoder: Encoder | None = None
     """Needed for dense retrieval only."""
     starts: InitialAdapters | None = None
-    """Where each person's training starts; fresh adapters if ``None``."""
+    """Each person's initial adapter; new adapters if ``None``."""
     mode: Mode = "afresh"
 
 
 class Planner:
-    """Decides for one person at a time; ``stores`` are asked in order what is known of them."""
+    """Plans the work of one person at a time.
+
+    A person is looked up in ``stores`` in order; the first one that has them counts.
+    """
 
     def __init__(self, context: RunContext, stores: Sequence[AdapterStore]) -> None:
         self.context, self.config, self.stores = context, context.config, stores
         self.prompter = PromptRenderer(context.base.tokenizer, context.config.prompt)
 
     def find_record(self, person: str) -> AdapterRecord | None:
-        """What the first store that knows a person says of them."""
+        """Return a person's record in the first store that has one."""
         return next(filter(None, (store.get_record(person) for store in self.stores)), None)
 
     def plan_person(self, history: History) -> PersonPlan | None:
-        """A person's work, ``None`` where the stores have them as they would become."""
+        """Return a person's plan; ``None`` if their adapter is up to date."""
         history = self._limit_history(history)
-        made_by, known = self._fingerprint_inputs(history), self.find_record(history.person)
-        if known is not None and known.made_by == made_by:
+        # Skip the person if the same inputs made their present adapter.
+        made_by, record = self._fingerprint_inputs(history), self.find_record(history.person)
+        if record is not None and record.made_by == made_by:
             return None
         person = PersonContext(
             history,
@@ -135,38 +140,40 @@ class Planner:
             encoder=self.context.encoder,
             seed=self.config.train.seed,
         )
-        front = len(history.items) - self.config.gate.count_holdout(len(history.items))
-        first, start = self._find_start(history, known, front)
+        # Items before ``train_end`` are for training, the rest for the gate. Training starts at
+        # item ``first``: 0, or the first new item if it continues.
+        train_end = len(history.items) - self.config.gate.count_holdout(len(history.items))
+        first, start = self._find_start(history, record, train_end)
         examples = [person.build_item_example(n) for n in range(len(history.items))]
-        if start is not None and not any(examples[first:front]):
-            return None  # nothing new to go on with
+        if start is not None and not any(examples[first:train_end]):
+            return None  # no new item to train on
+        # A continued adapter keeps its sharers; a new one has those of its initial adapter.
         starts = self.context.starts
         sharers = starts.list_sharers(history.person) if starts else ()
-        if start is not None and known is not None:
-            sharers = known.sharers
+        if start is not None and record is not None:
+            sharers = record.sharers
         return PersonPlan(
             person=history.person,
             made_by=made_by,
             history_fingerprint=History(
-                history.person, history.items[:front]
+                history.person, history.items[:train_end]
             ).compute_fingerprint(),
-            items=front,
-            train_examples=tuple(e for e in examples[first:front] if e is not None),
-            holdout_examples=tuple(e for e in examples[front:] if e is not None),
+            items=train_end,
+            train_examples=tuple(e for e in examples[first:train_end] if e is not None),
+            holdout_examples=tuple(e for e in examples[train_end:] if e is not None),
             previous_adapter=start,
             sharers=sharers,
             unusable_items=examples.count(None),
         )
 
     def _limit_history(self, history: History) -> History:
-        """The part of a history that these settings look at."""
+        """Return the part of a history that the settings use."""
         return history.take_last(self.config.last_items) if self.config.last_items else history
 
     def _fingerprint_inputs(self, history: History) -> str:
-        """Fingerprint of everything that the adapter of a person with this history follows from.
+        """Return a fingerprint of everything that a person's adapter follows from.
 
-        Neither the device nor where things lie is in it: moving them is no reason to train everyone
-        again.
+        It contains neither the device nor paths: moving folders must not train all people again.
         """
         profiles = self.context.profiles.get(history.person, ())
         settings = to_plain(self.config)
@@ -186,40 +193,40 @@ class Planner:
         )
 
     def _find_start(
-        self, history: History, known: AdapterRecord | None, front: int
+        self, history: History, record: AdapterRecord | None, train_end: int
     ) -> tuple[int, Adapter | None]:
-        """The first item to train on and the adapter to start from.
+        """Return the first item to train on, and the adapter to start from.
 
-        Going on is only possible where the items trained on before are this history's first ones;
-        where none were (an adapter that was imported), it starts with the first.
+        Training can continue only if the items of the previous training are the first items of this
+        history. An imported adapter has no training items, so training starts at the first item.
         """
-        present = self._load_adapter(history.person) if self.context.mode == "continue" else None
-        if known is None or present is None or known.items > front:
+        previous = self._load_adapter(history.person) if self.context.mode == "continue" else None
+        if record is None or previous is None or record.items > train_end:
             return 0, None
         if self.context.starts is not None:
-            self.context.starts.require_sharers(history.person, known.sharers)
-        if known.items == 0:
-            return 0, present
-        seen = History(history.person, history.items[: known.items]).compute_fingerprint()
-        if seen != known.history or (
-            known.items == front and not self._has_only_grown(history, known)
+            self.context.starts.require_sharers(history.person, record.sharers)
+        if record.items == 0:
+            return 0, previous
+        seen = History(history.person, history.items[: record.items]).compute_fingerprint()
+        if seen != record.history or (
+            record.items == train_end and not self._has_only_grown(history, record)
         ):
             return 0, None
-        return known.items, present
+        return record.items, previous
 
-    def _has_only_grown(self, history: History, known: AdapterRecord) -> bool:
-        """Whether the known adapter is what these settings made of some first items of a history.
+    def _has_only_grown(self, history: History, record: AdapterRecord) -> bool:
+        """Return whether these settings made the recorded adapter from a prefix of the history.
 
-        The held-out tail grows with a history, so there may be nothing new to train on.
+        The holdout grows with the history, so there may be no new item to train on.
         """
         prefixes = (
             History(history.person, history.items[:count])
-            for count in range(known.items, len(history.items))
-            if count - self.config.gate.count_holdout(count) == known.items
+            for count in range(record.items, len(history.items))
+            if count - self.config.gate.count_holdout(count) == record.items
         )
-        return any(self._fingerprint_inputs(prefix) == known.made_by for prefix in prefixes)
+        return any(self._fingerprint_inputs(prefix) == record.made_by for prefix in prefixes)
 
     def _load_adapter(self, person: str) -> Adapter | None:
-        """The adapter in the first store that knows a person."""
+        """Return the person's adapter from the first store that has a record of them."""
         holder = next((store for store in self.stores if store.get_record(person)), None)
         return holder.get_adapter(person) if holder else None

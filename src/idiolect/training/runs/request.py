@@ -1,6 +1,6 @@
-"""One call of ``personalize`` as a value: the command, the API and the run share it.
+"""One call of ``personalize`` as a value, shared by the command, the API and the run.
 
-Loads no torch, and is plain enough to be sent to another machine that sees the same folders.
+Imports no torch, and can be sent to another machine that sees the same folders.
 """
 
 from __future__ import annotations
@@ -19,49 +19,53 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalizeRequest:
-    """Whose adapters to train, on what, and into which store.
+    """Whose adapters to train, on which data, into which store.
 
-    Raises UsageError for fields that exclude each other.
+    Raises UsageError if fields exclude each other.
     """
 
     data: Path
     """Folder of the dataset."""
     store: Path
-    """Folder of the adapters; made if it is missing."""
+    """Folder of the adapters; created if missing."""
     base: str = "default"
     """The base model: ``default`` (embedded), a folder, or a hub id."""
     config: PersonalConfig | None = None
-    """What decides what the adapters become; its defaults if ``None``."""
+    """Settings that decide what the adapters become; defaults if ``None``."""
     engine: EngineConfig | None = None
-    """How the work is laid out: speed and rounding, never what is computed."""
+    """Settings that affect speed and rounding only."""
     people: Sequence[str] = ()
-    """Only these people; all of the dataset if empty."""
+    """Only these people; all people of the dataset if empty."""
     profiles: Path | None = None
-    """Folder of profiles; needed if ``config.context.profile`` is on."""
+    """Folder of profiles; required if ``config.context.profile`` is on."""
     mode: Mode = "afresh"
-    """If a history has grown: train on all of it, or ``continue`` from the present adapter."""
+    """For a history that has grown: ``afresh`` trains on all of it, ``continue`` trains the present
+    adapter on the new items."""
     start: Path | None = None
-    """Folder of a PEFT adapter from which each person's training starts (``mean`` makes one); the
-    store's manifest names its weights' sha256."""
+    """Folder of a PEFT adapter from which each person's training starts (``mean`` makes one). The
+    store's manifest has its weights' SHA-256."""
     pieces: Path | None = None
-    """Folder of recipes (``assemble``): each person's training starts from the adapter that their
-    recipe makes, and all adapters are of its kind; the store names the pool, each record the
-    sharers."""
+    """Folder of recipes (``assemble``). Each person's training starts from the adapter of their
+    recipe, and all adapters are of that kind. The store names the pool, each record the sharers."""
     shard: str | None = None
     """``k/N``: train only the people of shard k of N, into a part of the store (see ``merge``)."""
     ray: str | None = None
-    """A Ray cluster's address, or ``local``: train all shards there, and merge them."""
+    """Address of a Ray cluster, or ``local``: train all shards there, and merge them."""
     shards: int | None = None
-    """With ``ray``: the number of shards."""
+    """Number of shards; only with ``ray``."""
     workers: int | None = None
-    """With ``ray``: the number of workers."""
+    """Number of workers; only with ``ray``."""
     wait: bool = True
-    """Wait if another process writes the store; otherwise raise BusyError."""
+    """If another process writes the store: wait for it. Otherwise raise BusyError."""
 
     def __post_init__(self) -> None:
         if self.ray is None and (self.shards, self.workers) != (None, None):
-            raise UsageError("shards and workers are for a run on Ray: name a cluster, or 'local'")
+            raise UsageError("shards and workers need ray: give a cluster's address, or 'local'")
         if self.shard is not None and self.ray is not None:
-            raise UsageError("one shard or all of them on Ray: say one of the two")
+            raise UsageError(
+                "shard and ray exclude each other: train one shard, or all shards on Ray"
+            )
         if self.start is not None and self.pieces is not None:
-            raise UsageError("training starts from one adapter or from pieces: say one of the two")
+            raise UsageError(
+                "start and pieces exclude each other: start from one adapter, or from pieces"
+            )

@@ -1,6 +1,7 @@
-"""Does what a ``PersonalizeRequest`` asks for, with base, data and profiles loaded once.
+"""Runs a ``PersonalizeRequest``: loads base, data and profiles once, and makes the
+``Personalizer``.
 
-Knows folders and how a ``Personalizer`` is made; knows nothing of shards or clusters.
+Shards and clusters are handled in ``training/sharded/``.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ from idiolect.training.runs.request import PersonalizeRequest
 from idiolect.training.runs.summary import PersonalSummary
 
 OpenStarts = Callable[[], InitialAdapters]
-"""Opens where each person starts, if that is made of pieces (``config.pool``)."""
+"""Opens each person's initial adapter, if these are made of pieces (``config.pool``)."""
 
 
 def open_dataset(request: PersonalizeRequest) -> Dataset:
-    """The dataset of a request; raises what can be wrong with it before anything is made."""
+    """Open the dataset of a request, and check the request against it before any work."""
     dataset = read_dataset(request.data)
     get_task(dataset.task)
+    # Raises if a named person is not in the dataset.
     for person in request.people:
         dataset.get_counts(person)
     if request.config and request.config.context.profile and request.profiles is None:
@@ -48,23 +50,23 @@ def open_dataset(request: PersonalizeRequest) -> Dataset:
 
 
 def list_people(request: PersonalizeRequest, dataset: Dataset) -> tuple[str, ...]:
-    """The people of a request: those it names, or all of the dataset."""
+    """Return the people of a request: those it names, or all people of the dataset."""
     return tuple(dict.fromkeys(request.people)) or dataset.people
 
 
 def set_start_adapter(config: PersonalConfig, start: Path | None) -> PersonalConfig:
-    """The settings with the adapter that everyone starts from, by its weights' sha256."""
+    """Return the settings with the initial adapter of all people, named by its weights' SHA-256."""
     if start is None:
         return replace(config, start="", pool=None)
     if not (start / WEIGHTS_FILE).is_file():
-        raise MissingError(f"{start}: no adapter in PEFT's format there (it has no {WEIGHTS_FILE})")
+        raise MissingError(f"{start}: no adapter in PEFT's format (no {WEIGHTS_FILE} in it)")
     return replace(config, start=sha256_file(start / WEIGHTS_FILE), pool=None)
 
 
 class PersonalizeRun:
-    """Does a request, or shards of it, with one base.
+    """Runs a request, or shards of it, with one loaded base.
 
-    ``open_starts`` is given if, and only if, the settings name a pool.
+    ``open_starts`` must be given if, and only if, the settings name a pool.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class PersonalizeRun:
         open_starts: OpenStarts | None = None,
         listener: Listener = null_listener,
     ) -> None:
+        # Stage 1: check settings and data before the base is loaded, which is slow.
         limit_onednn_shape_caches()
         self.request, self.listener = request, listener
         self.config = config = request.config or PersonalConfig()
@@ -85,6 +88,7 @@ class PersonalizeRun:
                 "use 'all'"
             )
         self.people = list_people(request, self.dataset)
+        # Stage 2: load what all people share.
         folder = request.profiles
         profiles = load_profiles(folder, task=task.name) if folder else {}
         base = load_base(request.base, dtype=config.dtype, device=config.device)
@@ -100,7 +104,7 @@ class PersonalizeRun:
         )
 
     def _open_starts(self, base: Base, open_starts: OpenStarts | None) -> InitialAdapters | None:
-        """Where each person starts; raises if a person has no start to use."""
+        """Open the initial adapters; raises if a person has none that can be used."""
         assert (self.config.pool is None) == (open_starts is None)
         if open_starts is None:
             start, folder = self._load_start(base), self.request.start
@@ -110,26 +114,27 @@ class PersonalizeRun:
         return starts
 
     def _load_start(self, base: Base) -> Adapter | None:
-        """The adapter that everyone starts from, if it still is the one that was named."""
+        """Load the initial adapter of all people; raises if it is not the one that the settings
+        name."""
         folder, config = self.request.start, self.config
         if set_start_adapter(config, folder) != config:
             raise UsageError(
-                f"start: {folder or 'no adapter'} is not the one with sha256 {config.start or '-'} "
-                "that the settings name; name the adapter again (--start)"
+                f"start: {folder or 'no adapter'} does not have the sha256 {config.start or '-'} "
+                "that the settings name; give the right adapter (--start)"
             )
         if folder is None:
             return None
         adapter = load_peft(folder, base)
         if not adapter.config.is_same_kind(config.lora):
             raise MismatchError(
-                f"{folder}: {adapter.config.description} is no start for "
+                f"{folder}: {adapter.config.description} cannot be the start for "
                 f"{config.lora.description}; "
-                "train adapters of its kind, or start from another"
+                "train adapters of the same kind, or start from another adapter"
             )
         return adapter
 
     def create_store(self, folder: Path) -> AdapterStore:
-        """The store in a folder, made for this request if there is none."""
+        """Open the store in a folder; create it for this request if there is none."""
         return AdapterStore.create(
             folder,
             self.context.base,
@@ -146,7 +151,8 @@ class PersonalizeRun:
         known: Sequence[AdapterStore] = (),
         ledger: Ledger | None = None,
     ) -> Personalizer:
-        """A ``Personalizer`` that trains people into a store, and logs into its folder."""
+        """Make a ``Personalizer`` that trains people into a store and logs metrics in its
+        folder."""
         return Personalizer(
             self.context,
             store,
@@ -156,7 +162,7 @@ class PersonalizeRun:
         )
 
     def run_unsharded(self) -> PersonalSummary:
-        """Train everyone into the store itself."""
+        """Train all people of the request into the store itself."""
         store = self.create_store(self.request.store)
         with store.lock_for_writing(wait=self.request.wait):
             trainer = self.create_personalizer(store, ledger=Ledger(store.folder / "ledger"))

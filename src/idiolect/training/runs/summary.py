@@ -1,4 +1,4 @@
-"""What a run of personalizing did, counted while people pass by: names and sums, nothing heavy."""
+"""Counts of a run of personalization, collected person by person."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from idiolect.adapters.store.store import AdapterRecord
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalSummary:
-    """What a run did, in people."""
+    """What a run did: the people by outcome, and totals."""
 
     trained: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
     gated_off: tuple[str, ...] = ()
-    """Trained, but their adapter did not help on their held-out tail; the base serves them."""
+    """Trained, but the adapter did not help on the held-out items; the base serves them."""
     too_few: tuple[str, ...] = ()
     """Too few usable items; the base serves them."""
     unusable_items: int = 0
-    """Items without an answer or too long for the prompt, left out."""
+    """Items left out: no answer, or too long for the prompt."""
     items: int = 0
     tokens: int = 0
     seconds: float = 0.0
@@ -28,7 +28,7 @@ class PersonalSummary:
 
 @dataclass(slots=True)
 class RunCounter:
-    """What is counted while people pass by."""
+    """The counts of a run so far."""
 
     started: float = field(default_factory=time.monotonic)
     trained: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class RunCounter:
     tokens: int = 0
 
     def record(self, record: AdapterRecord | None) -> None:
-        """Count somebody by how they are served."""
+        """Count a person as done, by how they are served."""
         self.people_done += 1
         if record is not None and record.served == "too few items":
             self.too_few.append(record.person)
@@ -49,7 +49,7 @@ class RunCounter:
             self.gated.append(record.person)
 
     def build_summary(self) -> PersonalSummary:
-        """The counts as they are told."""
+        """Return the counts as a summary."""
         return PersonalSummary(
             trained=tuple(self.trained),
             unchanged=tuple(self.unchanged),
@@ -63,7 +63,7 @@ class RunCounter:
 
 
 def merge_summaries(summaries: Sequence[PersonalSummary], *, seconds: float) -> PersonalSummary:
-    """The summaries of a run's shards as that of the whole run, which took ``seconds``."""
+    """Merge the summaries of a run's shards into one of the whole run, which took ``seconds``."""
     return PersonalSummary(
         trained=_merge_people(s.trained for s in summaries),
         unchanged=_merge_people(s.unchanged for s in summaries),
@@ -77,4 +77,5 @@ def merge_summaries(summaries: Sequence[PersonalSummary], *, seconds: float) -> 
 
 
 def _merge_people(groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Concatenate groups of people, sorted."""
     return tuple(sorted(person for group in groups for person in group))

@@ -1,1 +1,1 @@
-"""Training in shards, on several machines or on Ray."""
+"""Runs of personalization in shards, on several machines or on Ray."""

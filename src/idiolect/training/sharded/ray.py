@@ -1,8 +1,9 @@
-"""The shards of a run on Ray: actors that hold the base, one shard at a time each; then merging.
+"""A sharded run on Ray: actors load the base once and train one shard at a time; then parts are
+merged.
 
-Every actor writes only the part of its shard, so a killed one loses at most what it did since its
-last checkpoint: Ray starts another, which goes on with that part. All machines must see the same
-folders. Ray is imported when it is used, and told nothing that must be remembered.
+Each actor writes only the part of its shard, so a killed actor loses at most the work since its
+last checkpoint: Ray starts another one, which resumes that part. All machines must see the same
+folders. Ray is imported on use.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from idiolect.training.sharded.shards import merge_parts, run_shard
 
 LOCAL = "local"
 MAX_RETRIES = 3
-"""Times that a shard is given to a new worker after its worker died."""
+"""How often a shard is given to a new worker after its worker died."""
 SHARDS_PER_WORKER = 4
-"""Enough that a slow shard does not keep everybody waiting, few enough that loading pays."""
+"""Enough that one slow shard does not delay the end, few enough that loading the base pays."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerResources:
-    """How many workers a cluster is asked for, and what each of them gets."""
+    """The number of workers to request from a cluster, and the resources of each."""
 
     workers: int
     cpus: int
@@ -49,16 +50,17 @@ def personalize_on_ray(
     open_starts: OpenStarts | None = None,
     listener: Listener = null_listener,
 ) -> PersonalSummary:
-    """Do a request in shards on its Ray cluster (``local``: on this machine), and merge the parts.
+    """Run a request in shards on its Ray cluster (``local``: on this machine), and merge the parts.
 
-    Without ``shards`` it goes on with as many as wait in the store, or makes four a worker.
-    Raises MissingError where Ray or the cluster is not there, TrainingError where a shard's worker
-    died again and again; the same call goes on.
+    If ``shards`` is not set, the number of waiting parts' shards is used, or four per worker.
+    Running the same call again resumes. Raises MissingError if Ray or the cluster is not available,
+    TrainingError if a shard's worker died repeatedly.
     """
     shards, workers = request.shards, request.workers
     for name, value in (("shards", shards), ("workers", workers)):
         if value is not None and value < 1:
             raise UsageError(f"{name}: must be at least 1, got {value}")
+    # Check the request before connecting: a wrong person or shard count fails at once.
     started = time.monotonic()
     request = _make_paths_absolute(request)
     people = list_people(request, open_dataset(request))
@@ -66,18 +68,21 @@ def personalize_on_ray(
         require_shard_count(request.store, shards)
     device = request.config.device if request.config else "auto"
     with _connect_ray(request.ray or LOCAL) as ray:
-        seats = plan_workers(ray.nodes(), workers, gpus=device != "cpu")
+        # Size of the run: workers from the cluster's resources, shards from the waiting parts, else
+        # from the workers; never more shards than people.
+        resources = plan_workers(ray.nodes(), workers, gpus=device != "cpu")
         waiting = list_parts(request.store)
-        fit = min(SHARDS_PER_WORKER * seats.workers, len(people))
+        fit = min(SHARDS_PER_WORKER * resources.workers, len(people))
         of = shards or (waiting[0].total if waiting else max(1, fit))
-        seats = replace(seats, workers=min(seats.workers, of))
-        done = _run_shards(ray, request, open_starts, of, seats, listener=listener)
+        resources = replace(resources, workers=min(resources.workers, of))
+        done = _run_shards(ray, request, open_starts, of, resources, listener=listener)
+    # Merge after the workers are released.
     merge_parts(request.store, wait=request.wait)
     return merge_summaries(done, seconds=time.monotonic() - started)
 
 
 class _RayWorker:
-    """One worker process of the cluster; its base is loaded once."""
+    """One worker process of the cluster; it loads its base once."""
 
     def __init__(
         self, request: PersonalizeRequest, open_starts: OpenStarts | None, threads: int
@@ -87,7 +92,8 @@ class _RayWorker:
         self.personalizing: PersonalizeRun | None = None
 
     def run(self, shard: RunShard) -> PersonalSummary | IdiolectError:
-        """Do a shard; what is to be said to people comes back as a value, without a trace."""
+        """Train a shard. An error with a message for the user is returned as a value, without a
+        trace."""
         try:
             self.personalizing = self.personalizing or PersonalizeRun(
                 self.request, open_starts=self.open_starts
@@ -102,15 +108,19 @@ def _run_shards(
     request: PersonalizeRequest,
     open_starts: OpenStarts | None,
     of: int,
-    seats: WorkerResources,
+    resources: WorkerResources,
     *,
     listener: Listener,
 ) -> list[PersonalSummary]:
-    """Every shard's summary; whoever is free takes the next one."""
+    """Return the summary of each shard; a free worker takes the next shard."""
     kind = ray.remote(
-        num_cpus=seats.cpus, num_gpus=seats.gpus, max_restarts=-1, max_task_retries=MAX_RETRIES
+        num_cpus=resources.cpus,
+        num_gpus=resources.gpus,
+        max_restarts=-1,
+        max_task_retries=MAX_RETRIES,
     )(_RayWorker)
-    free = [kind.remote(request, open_starts, seats.cpus) for _ in range(seats.workers)]
+    # One actor per worker. ``running`` maps Ray's reference of a result to its actor and shard.
+    free = [kind.remote(request, open_starts, resources.cpus) for _ in range(resources.workers)]
     queue = [RunShard(number, of) for number in range(1, of + 1)]
     running: dict[Any, tuple[Any, RunShard]] = {}
     done: list[PersonalSummary] = []
@@ -119,6 +129,7 @@ def _run_shards(
         while queue and free:
             actor, shard = free.pop(), queue.pop(0)
             running[actor.run.remote(shard)] = (actor, shard)
+        # Wait for any shard to finish; its actor is free again.
         (ready, *_), _ = ray.wait([*running], num_returns=1)
         actor, shard = running.pop(ready)
         done.append(_get_result(ray, ready, shard))
@@ -128,13 +139,14 @@ def _run_shards(
 
 
 def _get_result(ray: Any, ready: Any, shard: RunShard) -> PersonalSummary:
+    """Return a shard's summary, or raise the error that stopped it."""
     try:
         found = ray.get(ready)
     except ray.exceptions.RayActorError as error:
         raise TrainingError(
             f"shard {shard}: its worker died {MAX_RETRIES + 1} times, or could not be started "
-            f"({str(error).splitlines()[0]}); see to its memory, then run the same command again "
-            "to go on"
+            f"({str(error).splitlines()[0]}); check its memory, then run the same command again "
+            "to resume"
         ) from error
     if isinstance(found, IdiolectError):
         raise found
@@ -144,9 +156,10 @@ def _get_result(ray: Any, ready: Any, shard: RunShard) -> PersonalSummary:
 def plan_workers(
     nodes: list[dict[str, Any]], workers: int | None, *, gpus: bool
 ) -> WorkerResources:
-    """Workers for the living nodes of a cluster: one a GPU, or one a node where there is none.
+    """Plan the workers for a cluster's live nodes: one per GPU, or one per node without GPUs.
 
-    More workers than that share a node's cores, or a GPU.
+    If ``workers`` is larger, workers share a node's cores or a GPU. Raises MissingError if no live
+    node has a CPU.
     """
     found = [node["Resources"] for node in nodes if node["Alive"] and "CPU" in node["Resources"]]
     if not found:
@@ -160,8 +173,8 @@ def plan_workers(
 
 @contextmanager
 def _connect_ray(address: str) -> Generator[Any]:
-    """Ray, connected; a connection that was there before is used and left."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    """Connect to Ray while inside; an existing connection is used and left open."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # send no usage statistics
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         ray = importlib.import_module("ray")
@@ -182,7 +195,7 @@ def _connect_ray(address: str) -> Generator[Any]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingError(
-            f"no Ray cluster at {address!r} ({reason}); give its address, 'auto' on one of its "
+            f"no Ray cluster at {address!r} ({reason}); give its address, or 'auto' on one of its "
             "machines, or 'local'"
         ) from error
     try:
@@ -192,7 +205,7 @@ def _connect_ray(address: str) -> Generator[Any]:
 
 
 def _make_paths_absolute(request: PersonalizeRequest) -> PersonalizeRequest:
-    """The same folders by names that hold in another process."""
+    """Return the request with absolute paths, which are valid in another process."""
     base = request.base
     return replace(
         request,
