@@ -1,1 +1,1 @@
-"""Short texts about people, made from what they wrote: by a model, or as plain facts."""
+"""Profiles: short texts about people, made from what they wrote, by a model or as plain facts."""

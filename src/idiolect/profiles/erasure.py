@@ -1,4 +1,4 @@
-"""Profiles as holders of personal data: of who leaves, and of those whose items changed."""
+"""Erasure of profiles: of an erased person, and of people whose items changed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from idiolect.tasks.registry import get_task
 
 
 class Profiles:
-    """Folders of profiles. ``dataset`` is what is left; with ``rebuild`` plain facts are written
-    anew from it. What a model wrote is taken away."""
+    """Erasure from folders of profiles.
+
+    ``dataset`` is what remains after the erasure. If ``rebuild`` is on, profiles of plain facts are
+    rewritten from it; profiles that a model wrote are removed.
+    """
 
     def __init__(self, dataset: Dataset, *, rebuild: bool = True) -> None:
         self.dataset, self.rebuild = dataset, rebuild
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """How many people's profiles go or must be written anew."""
+        """Say how many people's profiles must be removed or rewritten; empty if none."""
         stale = self._find_stale(folder, leaving)
         return f"profiles of {len(stale)} people" if stale else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Rewrite the folder in one step."""
+        """Rewrite the folder in one atomic step."""
         stale = self._find_stale(folder, leaving)
         if not stale:
             return []
@@ -38,12 +41,17 @@ class Profiles:
         out: list[ErasureEffect] = []
         for person in stale:
             profiles = found.pop(person)
-            anew = self._rewrite_profiles(person, profiles, task)
-            if anew:
-                found[person] = anew
+            # Facts can be rewritten from the remaining items; a model's text cannot.
+            rewritten = self._rewrite_profiles(person, profiles, task)
+            if rewritten:
+                found[person] = rewritten
             gone = person == leaving.person and leaving.is_whole_person
-            why = "" if anew or gone else "written by a model; idiolect profile writes it anew"
-            outcome = "rebuilt" if anew else "removed" if gone else "discarded"
+            why = (
+                ""
+                if rewritten or gone
+                else "written by a model; run idiolect profile to write it again"
+            )
+            outcome = "rebuilt" if rewritten else "removed" if gone else "discarded"
             out.append(
                 ErasureEffect(what="profile", where=folder, outcome=outcome, person=person, why=why)
             )
@@ -51,16 +59,18 @@ class Profiles:
         return out
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Plain JSON lines, which everybody reads."""
+        """Return ``None``: profiles are plain JSON lines, which the general scan reads."""
         return None
 
     def _find_stale(self, folder: Path, leaving: ErasureRequest) -> list[str]:
-        """Whose profiles are of who leaves, or of items that are no more."""
+        """List people whose profiles must go: erased people, quotes of erased text, and changed
+        items."""
         if not (folder / PROFILES_FILE).is_file() or Manifest.read_kind(folder) != MANIFEST_KIND:
             return []
         task = str(Manifest.read_unchecked(folder).task)
         if not leaving.is_same_person(task):
             return []
+        # People whose items may have changed. Their profiles are kept if the items are the same.
         concerned = set(leaving.affected_people)
         if not leaving.is_whole_person:
             concerned.add(leaving.person)
@@ -73,7 +83,7 @@ class Profiles:
         return out
 
     def _is_current(self, profile: Profile) -> bool:
-        """Whether a profile is of items that still are its person's."""
+        """Return whether a profile's items are still in the dataset, unchanged."""
         if profile.person not in self.dataset:
             return False
         items = self.dataset.read_history(profile.person).items[: profile.cut]
@@ -82,7 +92,8 @@ class Profiles:
     def _rewrite_profiles(
         self, person: str, old: Sequence[Profile], task: str
     ) -> tuple[Profile, ...]:
-        """Plain facts of who is in the dataset."""
+        """Write new profiles of plain facts; empty if the person is gone or a model wrote the old
+        ones."""
         here = self.rebuild and self.dataset.task == task and person in self.dataset
         if not here or any(profile.writer != FACTS_WRITER for profile in old):
             return ()

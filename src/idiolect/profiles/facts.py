@@ -1,4 +1,4 @@
-"""A profile without a model: plain counts over a person's items."""
+"""The facts writer: profiles without a model, from counts over a person's items."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Task
 
 STATEMENT_SIZE = 3
-"""How many labels, genres or items a statement names, or needs to be worth making."""
+"""Maximum labels, genres or items in a statement, and minimum ratings of a genre to name it."""
 MAX_FREQUENT_WORDS = 8
+"""Maximum frequent words in a profile."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def build_fact_profile(items: Sequence[Interaction], task: Task) -> str:
-    """One or two plain sentences; empty for no items."""
+    """Return one to three plain sentences about the items; empty without items."""
     answers = [task.target(item) or "" for item in items] if task.labelled else []
     if task.decode == "median":
         return _describe_scores(items, answers)
@@ -29,6 +30,7 @@ def build_fact_profile(items: Sequence[Interaction], task: Task) -> str:
 
 
 def _describe_scores(items: Sequence[Interaction], answers: Sequence[str]) -> str:
+    """Describe ratings: mean, median and count, then genres rated above and below the mean."""
     scored = [(i, float(a)) for i, a in zip(items, answers, strict=True) if a.strip().isdigit()]
     if not scored:
         return ""
@@ -44,6 +46,7 @@ def _describe_scores(items: Sequence[Interaction], answers: Sequence[str]) -> st
 
 
 def _describe_likes(means: Mapping[str, float], middle: float) -> str:
+    """Name the genres with the highest means above ``middle``, and the lowest below it."""
     high = sorted((-mean, genre) for genre, mean in means.items() if mean > middle)
     low = sorted((mean, genre) for genre, mean in means.items() if mean < middle)
     said = [
@@ -55,6 +58,7 @@ def _describe_likes(means: Mapping[str, float], middle: float) -> str:
 
 
 def _describe_labels(answers: Sequence[str]) -> str:
+    """Name the most frequent labels with their shares."""
     common = sorted(Counter(filter(None, answers)).items(), key=lambda pair: (-pair[1], pair[0]))
     total = sum(count for _, count in common)
     named = [f"{label} ({count / total:.0%})" for label, count in common[:STATEMENT_SIZE]]
@@ -62,11 +66,12 @@ def _describe_labels(answers: Sequence[str]) -> str:
 
 
 def _describe_texts(texts: Sequence[str]) -> str:
+    """Describe texts: usual length and frequent words."""
     lengths = [len(text.split()) for text in texts if text.strip()]
     if not lengths:
         return ""
     said = f"Usual length {median(lengths):g} words."
-    # Each text counts a word once: a word repeated in one of them is not a habit.
+    # Count a word once per text: repetition within one text is not a habit.
     seen = Counter(word for text in texts for word in set(_WORD.findall(text.lower())))
     frequent = [(-n, w) for w, n in seen.items() if n > 1 and w not in STOPWORDS_EN_PLUS]
     words = ", ".join(word for _, word in sorted(frequent)[:MAX_FREQUENT_WORDS])

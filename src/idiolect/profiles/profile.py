@@ -1,4 +1,4 @@
-"""A profile: what a person's earlier items say about them, as a short text with its origin."""
+"""The profile of a person: a short text made from their earlier items, with its origin."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A text about one person, made from the first ``cut`` items of their history and no others.
+    """A text about one person, made only from the first ``cut`` items of their history.
 
-    ``fingerprint`` is that of these items, ``question`` the hash of what the writer was asked.
+    ``fingerprint`` is that of these items; ``question`` is the hash of the writer's prompt.
     """
 
     person: str
@@ -22,13 +22,15 @@ class Profile:
 
 
 def split_at_half(items: int) -> tuple[int, ...]:
-    """Where profiles are cut by default: at half of a history, for use in training on the second
-    half, and at its end, for queries."""
+    """Return the default cuts of a history with this number of items: its half and its end.
+
+    The first profile is for training on the second half, the second for queries.
+    """
     return (items // 2, items)
 
 
 def select_profile(profiles: Iterable[Profile], visible: int) -> str:
-    """The latest text about a person that saw only their first ``visible`` items, or ``""``.
+    """Return the latest text made from the first ``visible`` items only, or ``""``.
 
     All ``profiles`` must be of one person.
     """

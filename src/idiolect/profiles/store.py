@@ -1,4 +1,4 @@
-"""Profiles on disk: one JSON line each, beside a manifest of what they were made of."""
+"""Profiles on disk: one JSON line each, with a manifest of what they were made from."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PROFILES_FILE = "profiles.jsonl"
 
 
 def save_profiles(folder: Path, profiles: Iterable[Profile], *, task: str) -> None:
-    """Write the folder, whole or not at all; profiles that stood there are replaced.
+    """Write a folder of profiles atomically; profiles in it are replaced.
 
-    Raises UsageError where the folder holds something else.
+    Raises UsageError if the folder holds something else.
     """
     ordered = sorted(profiles, key=lambda profile: (profile.person, profile.cut))
     if is_nonempty(folder) and not (folder / PROFILES_FILE).is_file():
-        raise UsageError(f"{folder} holds something that is no profiles; choose another folder")
+        raise UsageError(f"{folder} holds files that are not profiles; choose another folder")
     with stage_folder(folder, replace=True) as stage:
         lines = [json.dumps(to_plain(profile)) + "\n" for profile in ordered]
         (stage / PROFILES_FILE).write_text("".join(lines), encoding="utf-8")
@@ -37,10 +37,10 @@ def save_profiles(folder: Path, profiles: Iterable[Profile], *, task: str) -> No
 
 
 def load_profiles(folder: Path, *, task: str | None = None) -> dict[str, tuple[Profile, ...]]:
-    """Read every profile, by person, each person's in the order of their cuts.
+    """Read all profiles, by person, each person's in the order of their cuts.
 
-    Raises MissingError where there are none, MismatchError where they are for another task,
-    IntegrityError where a byte was changed.
+    Raises MissingError if there are none, MismatchError if they are for another task,
+    IntegrityError if the files were changed.
     """
     Manifest.load(folder, MANIFEST_KIND).require_match(folder, task=task)
     found: dict[str, tuple[Profile, ...]] = {}
@@ -56,5 +56,5 @@ def load_profiles(folder: Path, *, task: str | None = None) -> dict[str, tuple[P
 
 
 def is_nonempty(folder: Path) -> bool:
-    """Whether the folder is there and not empty."""
+    """Return whether the folder exists and is not empty."""
     return folder.is_dir() and any(folder.iterdir())

@@ -1,4 +1,7 @@
-"""Makes the profiles of many people, and makes none twice; knows no model but a ``Writer``."""
+"""Writing of profiles for many people, without writing an unchanged profile twice.
+
+The only model here is the ``ProfileWriter`` that is passed in.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ FACTS_WRITER = "facts"
 
 @dataclass(frozen=True, slots=True)
 class _ProfileJob:
-    """A profile still without its text, and what it is to be made from."""
+    """A profile without its text, and what the text is to be made from."""
 
     blank: Profile
     items: tuple[Interaction, ...]
@@ -43,31 +46,39 @@ def write_profiles(
     batch: int = 16,
     listener: Listener = null_listener,
 ) -> dict[str, tuple[Profile, ...]]:
-    """Profiles of everyone in ``histories``, by person, in the order of their cuts.
+    """Write profiles of all people in ``histories``; returns them by person, in the order of their
+    cuts.
 
-    ``writer`` answers prompts and is called once for ``batch`` people; ``name`` is what it is known
-    by and should change whenever its answers may (name the model and its weights' hash). Without
-    a writer, plain facts are written. ``cuts`` maps the number of items to the cuts.
+    ``writer`` answers prompts; it is called once per ``batch`` people. ``name`` identifies it and
+    should change if its answers may change (name the model and the hash of its weights). Without a
+    writer, plain facts are written. ``cuts`` maps the number of items to the cuts.
 
-    With a ``folder``, what it holds is kept, what is unchanged in it (items, question and writer)
-    is not written again, and it is saved after each batch, so that a killed run loses one batch.
-    Raises MismatchError where it is for another task, IntegrityError where it was tampered with.
+    With a ``folder``, existing profiles are kept, and unchanged ones (same items, question and
+    writer) are not written again. The folder is saved after each batch, so a killed run loses one
+    batch. Raises MismatchError if the folder is for another task, IntegrityError if its files were
+    changed.
     """
-    assert (writer is None) == (name == FACTS_WRITER), "a writer has a name of its own"
+    assert (writer is None) == (name == FACTS_WRITER), "a writer needs its own name"
     holding = nullcontext() if folder is None else hold_lock(folder, wait=True, what="the profiles")
+    # The lock keeps a second process from replacing the folder meanwhile.
     with holding:
         stored = load_profiles(folder, task=task.name) if folder and is_nonempty(folder) else {}
         made: dict[str, tuple[Profile, ...]] = {}
         listener(Progress(stage="profiles", done=0, total=len(histories), unit="people"))
         for group in _iter_batches(histories, batch):
+            # One batch of people: find which texts are unchanged, and write the others in one call.
+            # Facts are cheap, so they are always written.
             jobs = [job for history in group for job in _iter_jobs(history, task, name, cuts)]
-            kept = _find_unchanged(jobs, stored) if writer else {}
-            written = _write_texts([job for job in jobs if job.blank not in kept], task, writer)
-            done = kept | written
+            unchanged = _find_unchanged(jobs, stored) if writer else {}
+            written = _write_texts(
+                [job for job in jobs if job.blank not in unchanged], task, writer
+            )
+            done = unchanged | written
             for history in group:
                 made[history.person] = tuple(
                     done[job.blank] for job in jobs if job.blank.person == history.person
                 )
+            # Save after each batch, but only if something changed.
             now = stored | {history.person: made[history.person] for history in group}
             now = {person: profiles for person, profiles in now.items() if profiles}
             if folder is not None and (now != stored or not is_nonempty(folder)):
@@ -82,6 +93,7 @@ def write_profiles(
 
 
 def _iter_batches(histories: Collection[History], size: int) -> Iterator[list[History]]:
+    """Yield the histories in lists of at most ``size``."""
     rest = iter(histories)
     while group := list(islice(rest, size)):
         yield group
@@ -90,6 +102,7 @@ def _iter_batches(histories: Collection[History], size: int) -> Iterator[list[Hi
 def _iter_jobs(
     history: History, task: Task, writer: str, cuts: Callable[[int], Sequence[int]]
 ) -> Iterator[_ProfileJob]:
+    """Yield a job for each cut of a history; cuts at 0 are skipped."""
     for cut in sorted({cut for cut in cuts(len(history.items)) if cut > 0}):
         assert cut <= len(history.items), (cut, len(history.items))
         items = history.items[:cut]
@@ -108,7 +121,7 @@ def _iter_jobs(
 def _find_unchanged(
     jobs: Sequence[_ProfileJob], stored: dict[str, tuple[Profile, ...]]
 ) -> dict[Profile, Profile]:
-    """Stored profiles by their blanks, where all but the text is what a job asks for."""
+    """Return stored profiles that equal a job except for the text, by the job's blank profile."""
     asked = {job.blank for job in jobs}
     found = {
         replace(profile, text=""): profile
@@ -121,11 +134,14 @@ def _find_unchanged(
 def _write_texts(
     jobs: Sequence[_ProfileJob], task: Task, writer: ProfileWriter | None
 ) -> dict[Profile, Profile]:
+    """Write the texts of jobs; returns the finished profiles by their blanks."""
     if writer is None:
         texts: Sequence[str] = [build_fact_profile(job.items, task) for job in jobs]
     else:
         texts = writer([job.prompt for job in jobs]) if jobs else []
-    assert len(texts) == len(jobs), f"the writer gave {len(texts)} texts for {len(jobs)} prompts"
+    assert len(texts) == len(jobs), (
+        f"the writer returned {len(texts)} texts for {len(jobs)} prompts"
+    )
     return {
         job.blank: replace(job.blank, text=" ".join(text.split()))
         for job, text in zip(jobs, texts, strict=True)

@@ -1,1 +1,1 @@
-"""Picks earlier items of one person for a prompt, never one that is not earlier."""
+"""Retrieval of a person's earlier items for a prompt; never of items that are not earlier."""

@@ -1,4 +1,4 @@
-"""Retrievers that do not look at the text: any earlier items, and the most recent ones."""
+"""Baseline retrievers that do not look at the text: random items, and the most recent ones."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from idiolect.config import derive_seed
 
 @dataclass(frozen=True, kw_only=True)
 class RandomRetriever:
-    """Earlier items drawn by chance: the same ones for the same seed, person, text and place."""
+    """Retrieves random earlier items: the same for the same seed, person, text and ``visible``."""
 
     seed: int = 0
     person: str = ""
 
     def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
-        """At most ``k`` different visible positions, in the order drawn."""
+        """Return at most ``k`` different visible positions, in the order drawn."""
         seed = derive_seed(self.seed, "retrieval", self.person, visible, text)
         drawn = np.random.default_rng(seed).permutation(visible)[: max(k, 0)]
         return tuple(int(position) for position in drawn)
@@ -25,8 +25,8 @@ class RandomRetriever:
 
 @dataclass(frozen=True)
 class RecentRetriever:
-    """The last earlier items."""
+    """Retrieves the most recent earlier items."""
 
     def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
-        """At most ``k`` visible positions, the latest first."""
+        """Return at most ``k`` visible positions, the latest first."""
         return tuple(range(visible - 1, max(visible - 1 - max(k, 0), -1), -1))

@@ -1,11 +1,11 @@
-"""BM25 over one person's earlier items; knows texts and positions, not tasks.
+"""BM25 over one person's earlier items.
 
-Words come from bm25s (its token pattern and stop words, with the Snowball stemmer), and scores are
-those of its default method (Lucene's BM25). Its own index is not used, because it stores finished
-scores: document frequencies and the average length of the *whole* history are inside them, so that
-later items would speak in the ranking of earlier ones. Here the words are counted once a person,
-and both statistics are taken over the visible items when asked; a bm25s index built anew on the
-visible items gives the same scores (a test says so).
+Tokenization comes from bm25s (its token pattern and stop words, with the Snowball stemmer), and the
+scores equal those of its default method (Lucene's BM25). The index of bm25s is not used, because it
+stores final scores, which contain document frequencies and the average length of the whole history:
+later items would influence the ranking of earlier ones. Here words are counted once per person, and
+both statistics are computed over the visible items at query time. A test compares the scores with a
+bm25s index of the visible items.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ import Stemmer
 from idiolect.retrieval.ranking import select_top_k
 
 K1 = 1.5
-"""How fast more of the same word stops to count (bm25s' default)."""
+"""How fast repetitions of a word stop to count (the default of bm25s)."""
 B = 0.75
-"""How much long items are held back (bm25s' default)."""
+"""How much long items are penalized (the default of bm25s)."""
 
 
 @cache
 def _get_stemmer() -> Any:
+    """Return the English Snowball stemmer, created once."""
     return cast("Any", Stemmer).Stemmer("english")
 
 
 def tokenize_texts(texts: Sequence[str]) -> list[list[str]]:
-    """Stemmed lower-case words of each text, in order, stop words and single letters left out."""
+    """Return the stemmed lowercase words of each text, in order, without stop words and single
+    letters."""
     if not texts:
         return []
     return cast("Any", bm25s).tokenize(
@@ -43,7 +45,7 @@ def tokenize_texts(texts: Sequence[str]) -> list[list[str]]:
 
 
 class Bm25Retriever:
-    """Counts of every word of every item, made once; a ``Retriever``."""
+    """A ``Retriever`` over word counts of all items, counted once."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         documents = tokenize_texts(texts)
@@ -51,27 +53,33 @@ class Bm25Retriever:
         for position, document in enumerate(documents):
             for word, count in Counter(document).items():
                 found.setdefault(word, []).append((position, count))
+        # Postings of a word: rows of (position, count), sorted by position.
         self._postings = {word: np.array(pairs, dtype=np.int64) for word, pairs in found.items()}
         self._lengths = np.array([len(document) for document in documents], dtype=np.int64)
         self._cumulative_lengths = np.concatenate([[0], np.cumsum(self._lengths)])
 
     def get_scores(self, text: str, *, visible: int) -> npt.NDArray[np.float64]:
-        """BM25 scores [visible] of the first ``visible`` items, from these items alone."""
+        """Return BM25 scores [visible] of the first ``visible`` items, from these items alone."""
         assert 0 <= visible <= len(self._lengths), (visible, len(self._lengths))
         out = np.zeros(visible)
         average = self._cumulative_lengths[visible] / max(visible, 1)
-        # In sorted order, so that equal items get equal sums, bit by bit.
+        # Sorted words: sums in one order, so that equal items have equal scores to the bit.
         for word, times in sorted(Counter(tokenize_texts([text])[0]).items()):
             postings = self._postings.get(word)
             if postings is None:
                 continue
-            seen = int(np.searchsorted(postings[:, 0], visible))
-            at, count = postings[:seen, 0], postings[:seen, 1]
-            rarity = np.log1p((visible - seen + 0.5) / (seen + 0.5))
+            # Postings are sorted, so the visible ones are a prefix; its length is the document
+            # frequency.
+            document_frequency = int(np.searchsorted(postings[:, 0], visible))
+            at, count = postings[:document_frequency, 0], postings[:document_frequency, 1]
+            # Lucene's BM25: idf times term frequency, saturated by K1 and normalized by length with
+            # B.
+            idf = np.log1p((visible - document_frequency + 0.5) / (document_frequency + 0.5))
             norm = K1 * (1 - B + B * self._lengths[at] / max(average, 1e-9))
-            out[at] += times * rarity * count / (norm + count)
+            out[at] += times * idf * count / (norm + count)
         return out
 
     def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
-        """At most ``k`` visible positions, best first; items without a common word come last."""
+        """Return at most ``k`` visible positions, best first; items without a common word come
+        last."""
         return select_top_k(self.get_scores(text, visible=visible), k)

@@ -1,4 +1,9 @@
-"""Nearest earlier items by sentence vectors; the encoder is passed in, so no torch here."""
+"""Dense retrieval: nearest earlier items by sentence vectors.
+
+The encoder is passed in, so this module does not import torch.
+
+Shapes: ``N`` texts, ``D`` width of a vector.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +18,16 @@ from idiolect.retrieval.ranking import select_top_k
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors, [N] -> [N, D] float32 of unit length, in the order of the texts."""
+    """Encodes texts [N] into vectors [N, D], float32 of unit length, in the order of the texts."""
 
     def __call__(self, texts: Sequence[str], /) -> npt.NDArray[np.float32]: ...
 
 
 class DenseRetriever:
-    """Vectors of every item, made once in one call of the encoder; a ``Retriever``.
+    """A ``Retriever`` over the vectors of all items, encoded once in one call of the encoder.
 
-    A text that was indexed is not encoded again when it is searched with, and neither is one that
-    was searched with before. Raises IntegrityError where the encoder gives no finite numbers.
+    Vectors are cached by text, so no text is encoded twice. Raises IntegrityError if the encoder
+    returns numbers that are not finite.
     """
 
     def __init__(self, texts: Sequence[str], encoder: Encoder) -> None:
@@ -31,21 +36,25 @@ class DenseRetriever:
         self._vector_by_text = dict(zip(texts, self._vectors, strict=True))
 
     def _encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        vectors = np.asarray(self._encoder(texts), dtype=np.float32)
-        assert vectors.ndim == 2 and len(vectors) == len(texts), vectors.shape
-        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        """Encode texts into vectors [N, D]; raises IntegrityError for a vector that is not
+        finite."""
+        vectors_ND = np.asarray(self._encoder(texts), dtype=np.float32)
+        assert vectors_ND.ndim == 2 and len(vectors_ND) == len(texts), vectors_ND.shape
+        broken = np.flatnonzero(~np.isfinite(vectors_ND).all(axis=1))
         if len(broken):
             raise IntegrityError(
-                "the encoder gave a vector that is not finite for the text "
+                "the encoder returned a vector that is not finite for the text "
                 f"{texts[int(broken[0])][:80]!r}; its weights are damaged: fetch them again"
             )
-        return vectors
+        return vectors_ND
 
     def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
-        """At most ``k`` visible positions by cosine, best first; ties go to the later item."""
+        """Return at most ``k`` visible positions by cosine, best first; ties go to the later
+        item."""
         assert 0 <= visible <= len(self._vectors), (visible, len(self._vectors))
         if visible == 0 or k <= 0:
             return ()
         if text not in self._vector_by_text:
             self._vector_by_text[text] = self._encode_texts([text])[0]
+        # Vectors have unit length, so the dot product is the cosine.
         return select_top_k(self._vectors[:visible] @ self._vector_by_text[text], k)

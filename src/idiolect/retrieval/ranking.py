@@ -1,4 +1,4 @@
-"""Puts scored positions in order; knows nothing of where scores come from."""
+"""Ranking of scored positions, the same for all retrievers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 
 def select_top_k(scores: npt.NDArray[np.floating], k: int) -> tuple[int, ...]:
-    """The ``k`` positions of the highest scores [N], best first; ties go to the later position."""
+    """Return the ``k`` positions of the highest scores [N], best first; ties go to the later
+    one."""
     later_first = -np.arange(len(scores))
     order = np.lexsort((later_first, -scores))
     return tuple(int(position) for position in order[: max(k, 0)])

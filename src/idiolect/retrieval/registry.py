@@ -1,4 +1,4 @@
-"""The retrievers by name."""
+"""The registry of retrievers by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from idiolect.retrieval.retriever import Retriever
 
 
 def retriever_names() -> tuple[str, ...]:
-    """The names of all retrievers."""
+    """Return the names of all retrievers."""
     return ("bm25", "dense", "random", "recent")
 
 
@@ -24,10 +24,10 @@ def get_retriever(
     seed: int = 0,
     person: str = "",
 ) -> Retriever:
-    """Index one person's texts, in history order, with the retriever of that name.
+    """Index one person's texts, in history order, with the retriever of this name.
 
-    ``dense`` needs an encoder; ``seed`` and ``person`` matter to ``random`` only. Raises UsageError
-    for an unknown name and for ``dense`` without an encoder.
+    ``dense`` needs an encoder; only ``random`` uses ``seed`` and ``person``. Raises UsageError for
+    an unknown name, and for ``dense`` without an encoder.
     """
     match name:
         case "bm25":
@@ -36,6 +36,7 @@ def get_retriever(
             if encoder is None:
                 raise UsageError("dense retrieval needs an encoder; pass one, or use 'bm25'")
             return DenseRetriever(texts, encoder)
+        # The baselines do not look at the texts.
         case "random":
             return RandomRetriever(seed=seed, person=person)
         case "recent":

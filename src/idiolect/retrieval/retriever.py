@@ -1,4 +1,4 @@
-"""What every retriever does: pick earlier items of one person; never one that is not earlier."""
+"""The protocol of all retrievers: search a person's earlier items, and only these."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ class Retriever(Protocol):
     """Searches one person's items, indexed once, in history order."""
 
     def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
-        """At most ``k`` positions in ``range(visible)``, best first; ties go to the later item.
+        """Return at most ``k`` positions in ``range(visible)``, best first; ties go to the later
+        item.
 
-        Only the first ``visible`` items of the history may be seen (design, invariant 4).
+        The result may depend only on the first ``visible`` items of the history
+        (docs/invariants.md, invariant 4).
         """
         ...

@@ -1,7 +1,7 @@
-"""What is asked of a person's model: one file a task, found by name.
+"""Tasks: what a person's model is asked, one file per task, looked up by name.
 
-Wordings are short, since each token of a prompt costs time on a small machine. A prompt's parts
-meet at line breaks or quotes, because they become tokens one by one; the answer's turn is opened by
-whoever renders the chat. Memories and passages may be shortened from the right by whoever shows
-them, so what matters most stands first there.
+Prompts are short, because each token costs time on a small machine. The parts of a prompt meet at
+line breaks or quotes, because each part is tokenized separately. The chat template adds the turn
+markers. Items and passages may be shortened from the right when shown, so the most important text
+comes first.
 """

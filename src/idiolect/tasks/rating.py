@@ -1,6 +1,6 @@
-"""Rating films, 1 to 5: what a person will think of a film, from its title, year and genres.
+"""Film rating, 1 to 5: what a person will think of a film, from its title, year and genres.
 
-Queries and items have ``title`` and ``rating``, and where known ``year`` and ``genres``.
+Queries and items have ``title`` and ``rating``, and ``year`` and ``genres`` if known.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ _FILM_PATTERN = re.compile(
 
 
 def _format_film(item: Interaction) -> str:
+    """Format the title with its year, unless the title already ends with it."""
     title, year = item.fields["title"], item.fields.get("year", "")
     return title if not year or title.endswith(f"({year})") else f"{title} ({year})"
 
 
 def _format_genres(item: Interaction) -> str:
+    """Join genres separated by ``|`` or commas with ", "."""
     return ", ".join(part.strip() for part in re.split(r"[|,]", item.fields.get("genres", "")))
 
 
@@ -35,6 +37,7 @@ def _build_search_text(item: Interaction) -> str:
 
 
 def _parse_film(text: str) -> Mapping[str, str]:
+    """Parse "Title (1995), Genre, Genre"; raises DataError."""
     found = _FILM_PATTERN.fullmatch(text.strip())
     if found is None:
         raise DataError(

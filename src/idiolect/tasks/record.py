@@ -1,4 +1,4 @@
-"""When two people's items are one record (a co-authored paper); knows no task."""
+"""Keys that tell whether items of two people are the same record (a co-authored paper)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import unicodedata
 
 
 def record_key(text: str) -> str | None:
-    """A key (32 hex digits) equal for texts that differ only in case, spacing or punctuation.
+    """Return a key (32 hex digits) that ignores case, spacing and punctuation.
 
-    ``None`` for a text without a letter or digit: two such texts need not be one record.
+    ``None`` for a text without a letter or digit: two such texts may be different records.
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
     letters = "".join(character for character in plain if character.isalnum())

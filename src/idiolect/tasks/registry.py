@@ -1,4 +1,4 @@
-"""The tasks by name."""
+"""The registry of tasks by name."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _TASKS = {
 
 
 def task_names() -> tuple[str, ...]:
-    """The names of all tasks, the benchmark's in its own order first."""
+    """Return the names of all tasks, those of the LaMP benchmark first, in its order."""
     return tuple(_TASKS)
 
 
 def get_task(name: str) -> Task:
-    """The task of that name; ``LaMP_5``, ``lamp5`` and ``lamp-5`` are one. Raises UsageError."""
+    """Return a task by name; ``LaMP_5``, ``lamp5`` and ``lamp-5`` are equal. Raises UsageError."""
     known = re.sub(r"^lamp[-_ ]?(?=\d)", "lamp-", name.strip().lower())
     if known not in _TASKS:
         raise UsageError(f"unknown task {name!r}; known: {', '.join(_TASKS)}")

@@ -1,4 +1,4 @@
-"""Chat: what a person answers to the last lines of a conversation.
+"""Chat reply: how a person answers the last lines of a conversation.
 
 Queries and items have ``context`` (earlier lines, oldest first; other people's words, see
 ``Interaction.voices``) and ``reply`` (the person's own words).
@@ -13,17 +13,20 @@ from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Prompt, Task
 
 MAX_CONTEXT_WORDS = 96
-"""Words of context that a prompt shows, counted from the end: the last lines are what is answered,
-and a later cut from the right must not lose them."""
+"""Maximum words of context in a prompt, counted from the end: the reply answers the last lines, and
+a later cut from the right must not lose them."""
 MAX_RETRIEVED_WORDS = 12
-"""Words of what an earlier reply answered, counted from the end: it stands before the reply, which
-a cut from the right must not lose."""
+"""Maximum words of context before a retrieved reply, counted from the end: a cut from the right
+must not lose the reply."""
 
 
 def _keep_recent_lines(context: str) -> str:
+    """Keep the last whole lines within ``MAX_CONTEXT_WORDS``; a long last line loses its
+    beginning."""
     lines = context.strip().splitlines()
     kept: list[str] = []
     room = MAX_CONTEXT_WORDS
+    # From the last line backward, as long as whole lines fit.
     for line in reversed(lines):
         words = line.split()
         if kept and len(words) > room:
@@ -40,6 +43,7 @@ def _build_prompt(item: Interaction) -> Prompt:
 
 
 def _format_retrieved(item: Interaction) -> str:
+    """Show the end of the last line before the reply, then the reply."""
     words = item.fields["context"].strip().rpartition("\n")[2].split()[-MAX_RETRIEVED_WORDS:]
     return f"{' '.join(words)}\nMy reply: {item.fields['reply']}"
 
@@ -49,6 +53,7 @@ def _build_index_text(item: Interaction) -> str:
 
 
 def _parse_context(text: str) -> Mapping[str, str]:
+    """Parse a conversation; raises DataError if it is empty."""
     if not text.strip():
         raise DataError("reply: the conversation is empty", hint="give at least one line")
     return {"context": text.strip()}

@@ -1,6 +1,6 @@
-"""What a task is: which fields of an interaction make prompt and target, and what scores it.
+"""The definition of a task: which fields make prompt and target, and which metrics score it.
 
-A task is a value; knows nothing of models, tokens or retrieval methods.
+A task is a value; it does not know models, tokens or retrieval methods.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from idiolect.history.interaction import Interaction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """A prompt in three parts; only ``body``, the input field, may be shortened to fit.
+    """A prompt in three parts, ``before + body + after``.
 
-    The full text is ``before + body + after``.
+    Only ``body``, the input field, may be shortened to fit.
     """
 
     before: str
@@ -33,46 +33,46 @@ class Prompt:
 class Task:
     """One personal task.
 
-    ``labelled`` is False where history items carry no labels of the task (LaMP-1, LaMP-7): then a
-    person's adapter learns by next-token loss on ``passage`` instead of on ``target``.
+    If ``labelled`` is False, history items have no labels of the task (LaMP-1, LaMP-7). A person's
+    adapter then learns by next-token loss on ``passage`` instead of ``target``.
     """
 
     name: str
     title: str
-    """What the task is, in a few words, for reports."""
+    """The task in a few words, for reports."""
     input_fields: tuple[str, ...]
-    """Fields that a query must have."""
+    """Required fields of a query."""
     history_fields: tuple[str, ...]
-    """Fields that a history item must have."""
+    """Required fields of a history item."""
     target_field: str
-    """The field of a query (and of a labelled history item) that holds the answer."""
+    """The field of a query, or of a labeled history item, with the answer."""
     metrics: tuple[str, ...]
-    """Names in ``measure.metrics``; the first one decides comparisons."""
+    """Names of metrics; comparisons use the first one."""
     prompt: Callable[[Interaction], Prompt]
-    """The question asked for an item or query."""
+    """The question for an item or query."""
     retrieved_text: Callable[[Interaction], str]
-    """How an earlier item is shown inside a prompt (retrieval-augmented)."""
+    """How a retrieved item is shown in a prompt."""
     search_text: Callable[[Interaction], str]
-    """What a query or item searches the person's earlier items with."""
+    """The search text of a query or item, for retrieval from the person's earlier items."""
     index_text: Callable[[Interaction], str]
-    """What of an earlier item is searched."""
+    """The text of an earlier item that is searched."""
     passage: Callable[[Interaction], str]
     """The item as plain text, for next-token training and for profiles."""
     record_key: Callable[[Interaction], str | None]
-    """A key that is equal where two people's items are the same record (a co-authored paper);
-    ``None`` where equal text does not mean the same record (two people rating one film)."""
+    """A key that is equal if items of two people are the same record (a co-authored paper);
+    ``None`` if equal text is not the same record (two people rate one film)."""
     parse_input: Callable[[str], Mapping[str, str]]
-    """The fields inside a LaMP-style query string; raises DataError."""
+    """Parses a LaMP-style query string into fields; raises DataError."""
     profile_question: str
-    """What a profile writer is asked about a person's items."""
+    """The question about a person's items that a profile writer answers."""
     labelled: bool = True
     choices: tuple[str, ...] = ()
-    """The possible answers, where they are few: scored by restricted-choice likelihood."""
+    """The possible answers, if there are few; scored by their likelihood."""
     decode: Literal["generate", "argmax", "median"] = "generate"
-    """How an answer is made: free text, the likeliest choice, or the median of the likelihood over
-    ordered choices (what minimises the absolute error)."""
+    """How an answer is made: free text; the most likely choice; or the median of the likelihood
+    over ordered choices, which minimizes the absolute error."""
     max_answer_tokens: int = 48
 
     def target(self, item: Interaction) -> str | None:
-        """The answer of an item or query, ``None`` where it is not known."""
+        """Return the answer of an item or query; ``None`` if unknown."""
         return item.fields.get(self.target_field)

@@ -1,8 +1,8 @@
-"""The word game: what a player answers when asked for a word's synonyms, opposites, kinds or parts.
+"""The word game: a player's answer when asked for synonyms, opposites, kinds or parts of a word.
 
-Queries and items have ``question``, as the player was asked it ("What are parts of a knife?"), and
-``answer``. A round with five answers is five items: alike as questions, so that a player's model
-learns how likely each answer is, and not the order in which they were typed.
+Queries and items have ``question``, as the player saw it ("What are parts of a knife?"), and
+``answer``. A round with five answers is five items with the same question, so a player's model
+learns the probability of each answer, not the order of typing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def _format_retrieved(item: Interaction) -> str:
 
 
 def _parse_question(text: str) -> Mapping[str, str]:
+    """Parse a question; raises DataError if it is empty."""
     if not text.strip():
         raise DataError(
             "word-relation: the question is empty", hint="ask e.g. 'What are parts of a knife?'"

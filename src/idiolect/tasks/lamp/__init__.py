@@ -1,1 +1,1 @@
-"""The seven tasks of the LaMP benchmark."""
+"""The tasks of the LaMP benchmark, LaMP-1 to LaMP-7 and LaMP-2N."""

@@ -1,7 +1,7 @@
 """LaMP-1: which of two papers an author cites; the answer is ``[1]`` or ``[2]``.
 
-A query has ``title``, ``option1``, ``option2`` and ``citation``; an item is a paper of the author
-with ``title`` and ``abstract``, and says nothing of what it cites.
+A query has ``title``, ``option1``, ``option2`` and ``citation``. An item is a paper of the author
+with ``title`` and ``abstract``; it does not contain its citations.
 """
 
 from __future__ import annotations

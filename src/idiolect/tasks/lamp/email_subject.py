@@ -1,4 +1,4 @@
-"""LaMP-6: the subject line that a person gives to an email.
+"""LaMP-6: the subject line that a person writes for an email.
 
 Queries and items have ``text`` and ``title``.
 """

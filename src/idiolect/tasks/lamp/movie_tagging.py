@@ -1,7 +1,7 @@
-"""LaMP-2: the tag that a person would give to a film, one of fifteen.
+"""LaMP-2: the tag, one of fifteen, that a person gives to a film.
 
-Queries and items have ``description`` and ``tag``. The description is not the person's own text,
-so two people who tag one film have two records.
+Queries and items have ``description`` and ``tag``. The description is not the person's own text, so
+the same film tagged by two people is two records.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""LaMP-2N: the category that an author's news article stands in, one of fifteen.
+"""LaMP-2N: the category, one of fifteen, of an author's news article.
 
-Queries and items have ``text`` and ``category``; an item may have its headline as ``title``, which
-queries lack, so that prompts leave it out.
+Queries and items have ``text`` and ``category``. An item may have its headline as ``title``;
+queries have none, so prompts do not show it.
 """
 
 from __future__ import annotations

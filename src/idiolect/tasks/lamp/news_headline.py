@@ -1,4 +1,4 @@
-"""LaMP-4: the headline that a journalist gives to an article.
+"""LaMP-4: the headline that a journalist writes for an article.
 
 Queries and items have ``text`` and ``title``.
 """

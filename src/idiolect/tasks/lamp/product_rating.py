@@ -1,4 +1,4 @@
-"""LaMP-3: the score, 1 to 5, that a person gave with a review.
+"""LaMP-3: the score, 1 to 5, that a person gives with a product review.
 
 Queries and items have ``text`` (the review) and ``score``.
 """

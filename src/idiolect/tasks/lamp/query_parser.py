@@ -1,4 +1,4 @@
-"""Takes the query strings of the LaMP benchmark apart; knows no task and no file."""
+"""A parser for the query strings of the LaMP benchmark."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 
 from idiolect.errors import DataError
 
-_SLOT = re.compile(r"\{(\w*)\}")
+_FIELD = re.compile(r"\{(\w*)\}")
 
 
 def make_query_parser(task: str, template: str) -> Callable[[str], Mapping[str, str]]:
-    """A function from a query string to its fields.
+    """Make a function that parses a query string into its fields.
 
-    ``{name}`` in the template is a field, ``{}`` a part that is not kept. Case and the amount of
-    white space in the wording do not matter (the benchmark's releases differ in both); fields are
-    stripped at both ends. The function raises DataError where the wording does not match or a
-    field is empty.
+    In the template, ``{name}`` is a field and ``{}`` is text to skip. Case and the amount of white
+    space in the wording do not matter, because the benchmark's releases differ in both. Fields are
+    stripped at both ends. The function raises DataError if the wording does not match or if a field
+    is empty.
     """
     pattern = _compile_template(template)
 
@@ -37,8 +37,9 @@ def make_query_parser(task: str, template: str) -> Callable[[str], Mapping[str, 
 
 
 def _compile_template(template: str) -> re.Pattern[str]:
-    # split() with one group gives literal, slot, literal, slot, ..., literal
-    parts = _SLOT.split(template)
+    # split() with one group returns literal, field, literal, field, ..., literal.
+    """Compile a template into a regular expression with one named group per field."""
+    parts = _FIELD.split(template)
     pieces = [
         (f"(?P<{part}>.*?)" if part else ".*?") if place % 2 else _escape_literal(part)
         for place, part in enumerate(parts)
@@ -47,8 +48,10 @@ def _compile_template(template: str) -> re.Pattern[str]:
 
 
 def _escape_literal(text: str) -> str:
+    """Return a pattern for the template's own words, with any amount of white space between
+    them."""
     words = r"\s+".join(map(re.escape, text.split()))
-    # A quote mark belongs to its field; anything else may be set off by any white space.
+    # White space around the words is optional where the template has it. A quote mark has none.
     before = r"\s*" if text[:1].isspace() else ""
     after = r"\s*" if text[-1:].isspace() else ""
     return before + words + after

@@ -1,7 +1,7 @@
 """LaMP-7: a tweet in the person's own words, from a neutral paraphrase of it.
 
-A query has ``text`` (the paraphrase) and ``tweet`` (what the person wrote); an item is a tweet of
-the person, ``text``, without any paraphrase.
+A query has ``text`` (the paraphrase) and ``tweet`` (what the person wrote). An item is a tweet of
+the person in ``text``, without a paraphrase.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from idiolect.tasks.task import Prompt, Task
 
 
 def _get_tweet(item: Interaction) -> str:
-    # What the person wrote is a query's target and an item's only field.
+    # The person's own words are a query's target ("tweet"), but an item's only field ("text").
     return item.fields.get("tweet", item.fields["text"])
 
 
