@@ -99,7 +99,10 @@ def test_request_classes_are_frozen_with_keyword_only_fields(name: str) -> None:
         ({"shards": 2}, "shards and workers need ray"),
         ({"workers": 2}, "shards and workers need ray"),
         ({"shard": "1/2", "ray": "local"}, "shard and ray exclude each other"),
-        ({"start": Path("mean"), "pieces": Path("recipes")}, "start from one adapter, or from pieces"),
+        (
+            {"start": Path("mean"), "pieces": Path("recipes")},
+            "start from one adapter, or from pieces",
+        ),
     ],
 )
 def test_personalize_request_refuses_fields_that_exclude_each_other(

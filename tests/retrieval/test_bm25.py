@@ -1,3 +1,5 @@
+"""BM25: scores, ranking, and independence of later items."""
+
 from __future__ import annotations
 
 from typing import Any, cast
@@ -16,8 +18,8 @@ texts = st.lists(st.sampled_from(VOCABULARY), max_size=8).map(" ".join)
 histories = st.lists(texts, max_size=12)
 
 
-def rebuilt(texts: list[str], query: str) -> npt.NDArray[np.float64]:
-    """The slow obvious version: a new bm25s index on exactly the visible items."""
+def score_with_bm25s(texts: list[str], query: str) -> npt.NDArray[np.float64]:
+    """Score with the slow reference: a new bm25s index of exactly the visible items."""
     documents = tokenize_texts(texts)
     if not any(documents):
         return np.zeros(len(texts))
@@ -29,17 +31,19 @@ def rebuilt(texts: list[str], query: str) -> npt.NDArray[np.float64]:
 
 @settings(max_examples=60)
 @given(histories, texts, st.data())
-def test_scores_are_those_of_an_index_built_anew_on_the_visible_items(
+def test_get_scores_equals_bm25s_index_of_visible_items(
     history: list[str], query: str, data: st.DataObject
 ) -> None:
     visible = data.draw(st.integers(0, len(history)))
     scores = Bm25Retriever(history).get_scores(query, visible=visible)
-    np.testing.assert_allclose(scores, rebuilt(history[:visible], query), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        scores, score_with_bm25s(history[:visible], query), rtol=1e-9, atol=1e-12
+    )
 
 
 @settings(max_examples=60)
 @given(histories, histories, texts, st.data())
-def test_items_that_are_not_earlier_change_nothing(
+def test_get_scores_ignores_later_items(
     history: list[str], others: list[str], query: str, data: st.DataObject
 ) -> None:
     visible = data.draw(st.integers(0, len(history)))
@@ -50,7 +54,7 @@ def test_items_that_are_not_earlier_change_nothing(
 
 @settings(max_examples=60)
 @given(histories, texts, st.integers(0, 15), st.data())
-def test_top_is_best_first_and_ties_go_to_the_later_item(
+def test_bm25_retrieve_top_k_is_best_first_with_ties_to_later_item(
     history: list[str], query: str, k: int, data: st.DataObject
 ) -> None:
     visible = data.draw(st.integers(0, len(history)))
@@ -60,23 +64,23 @@ def test_top_is_best_first_and_ties_go_to_the_later_item(
     assert index.retrieve_top_k(query, visible=visible, k=k) == tuple(expected)
 
 
-def test_it_finds_the_item_about_the_same_thing() -> None:
+def test_bm25_retrieve_top_k_finds_item_with_same_stems() -> None:
     index = Bm25Retriever(["walking robots on sand", "a film about cooking", "cooking for two"])
     assert index.retrieve_top_k("a robot that walks", visible=3, k=1) == (0,)
     assert index.retrieve_top_k("cook", visible=2, k=2) == (1, 0)
 
 
-def test_long_items_are_held_back() -> None:
+def test_bm25_retrieve_top_k_penalizes_long_items() -> None:
     index = Bm25Retriever(["robots", "robots " + "terrain stable walking " * 5])
     assert index.retrieve_top_k("robots", visible=2, k=1) == (0,)
 
 
 @pytest.mark.parametrize("history", [[], [""], ["", "!!"], ["the a"]])
-def test_histories_without_a_word_give_the_latest_items(history: list[str]) -> None:
+def test_bm25_retrieve_top_k_without_words_returns_latest_items(history: list[str]) -> None:
     found = Bm25Retriever(history).retrieve_top_k("robots", visible=len(history), k=5)
     assert found == tuple(reversed(range(len(history))))
 
 
-def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+def test_bm25_retriever_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     Bm25Retriever(["walking robots"]).retrieve_top_k("robot", visible=1, k=1)
     assert capfd.readouterr() == ("", "")

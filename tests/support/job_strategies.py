@@ -1,4 +1,4 @@
-"""Work to train on, drawn by hypothesis; and how far two adapters are apart."""
+"""Hypothesis strategies for training jobs, fixed jobs, and comparison of adapters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ TOKENS = 200
 
 
 def make_exact_base() -> Base:
-    """The tiny model in fp64 throughout: transformers' own norm rounds to fp32 on its way."""
+    """Make the tiny model in fp64 throughout; the norm of transformers would round to fp32
+    inside."""
     base = make_tiny_base(dtype=torch.float64)
     model: Any = base.model
     for path, module in list(model.named_modules()):
@@ -36,11 +37,11 @@ def make_exact_base() -> Base:
 
 @st.composite
 def draw_example(draw: st.DrawFn) -> Example:
-    """A prompt of 3 to 24 tokens and an answer of 1 to 4, some with a tally.
+    """Draw a prompt of 3 to 24 tokens and an answer of 1 to 4; some have answer counts.
 
-    Lengths are hypothesis' to choose, tokens are thrown: where a prompt repeats one token,
-    attention has nothing to choose from, the gradient of q_proj is 0, and what comes out in its
-    place is rounding, of which nothing can be said.
+    Hypothesis chooses the lengths; a seeded generator draws distinct tokens. If a prompt repeated
+    one token, attention would have nothing to choose from: the gradient of q_proj would be 0, and
+    its rounding noise cannot be compared.
     """
     generator = random.Random(draw(st.integers(0, 10**6)))
     prompt = generator.sample(range(TOKENS), draw(st.integers(3, 24)))
@@ -52,7 +53,7 @@ def draw_example(draw: st.DrawFn) -> Example:
 
 @st.composite
 def draw_jobs(draw: st.DrawFn, *, people: int = 4) -> tuple[TrainingJob, ...]:
-    """One to four people with one to six examples each."""
+    """Draw one to four people with one to six examples each."""
     histories = draw(
         st.lists(st.lists(draw_example(), min_size=1, max_size=6), min_size=1, max_size=people)
     )
@@ -67,7 +68,7 @@ engine_configs = st.builds(
 
 
 def draw_train_configs(**options: Any) -> st.SearchStrategy[TrainConfig]:
-    """Short trainings that differ in batches, epochs and seed."""
+    """Draw short trainings that differ in batch, epochs, seed and warmup."""
     return st.builds(
         lambda **drawn: TrainConfig(**drawn, **options),
         batch=st.integers(1, 4),
@@ -78,7 +79,7 @@ def draw_train_configs(**options: Any) -> st.SearchStrategy[TrainConfig]:
 
 
 def make_jobs(people: int = 3, items: int = 5) -> tuple[TrainingJob, ...]:
-    """Fixed work: people with ever more examples, of uneven lengths."""
+    """Make fixed jobs: each person has more examples than the one before, of different lengths."""
     generator = torch.Generator().manual_seed(people * 100 + items)
 
     def draw_tokens(count: int) -> tuple[int, ...]:
@@ -97,7 +98,7 @@ def make_jobs(people: int = 3, items: int = 5) -> tuple[TrainingJob, ...]:
 
 
 def relative_difference(one: Adapter, other: Adapter) -> float:
-    """The largest ||B1 A1 - B2 A2|| / ||B2 A2|| over the modules (design, invariant 1)."""
+    """Return the largest ||B1 A1 - B2 A2|| / ||B2 A2|| over the modules (invariant 1)."""
     one, other = require_lora(one), require_lora(other)
     assert set(one.pairs) == set(other.pairs)
     out = 0.0
@@ -109,6 +110,6 @@ def relative_difference(one: Adapter, other: Adapter) -> float:
 
 
 def bitwise_equal(one: Adapter, other: Adapter) -> bool:
-    """Whether two adapters are equal to the last bit."""
+    """Return whether two adapters are equal to the bit."""
     ours, theirs = one.tensors(), other.tensors()
     return set(ours) == set(theirs) and all(torch.equal(t, theirs[n]) for n, t in ours.items())

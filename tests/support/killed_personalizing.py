@@ -1,4 +1,4 @@
-"""Personalizing in a process of its own, to be killed."""
+"""Runs of personalization in their own process, which a test kills."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CONFIG = replace(UNGATED, train=TrainConfig(batch=3, epochs=3))
 SHARD = 2
 
 
-def personalize_to_the_end(folder: str, metrics: str) -> None:
-    """Train everyone into a store, saving after every step."""
+def personalize_all(folder: str, metrics: str) -> None:
+    """Train all people into a store, with a checkpoint after each step."""
     torch.set_num_threads(1)
     base = make_tiny_base()
     store = AdapterStore.create(
@@ -51,7 +51,7 @@ def personalize_to_the_end(folder: str, metrics: str) -> None:
         ).run(PEOPLE)
 
 
-def shard_to_the_end(data: str, store: str, base: str, shard: str) -> None:
+def train_shard(data: str, store: str, base: str, shard: str) -> None:
     """Train one shard of a run."""
     torch.set_num_threads(1)
     api.personalize(

@@ -1,4 +1,4 @@
-"""A training in a process of its own, to be killed."""
+"""A training in its own process, which a test kills."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from support.job_strategies import LORA, make_jobs
 WORK = make_jobs(4, 6)
 CONFIG = TrainConfig(batch=2, epochs=3)
 LONG = replace(CONFIG, epochs=12)
-"""Some hundred steps, so that it cannot be over before it is killed."""
+"""About a hundred steps, so that it cannot finish before it is killed."""
 ENGINE = EngineConfig(slots=2, checkpoint_seconds=0)
 
 
-def train_to_the_end(checkpoint: str, out: str) -> None:
-    """Train, saving after every step, and write the adapters to ``out``."""
+def train_and_save(checkpoint: str, out: str) -> None:
+    """Train with a checkpoint after each step, and write the adapters to ``out``."""
     torch.set_num_threads(1)
     done = train_many(make_tiny_base(), WORK, LORA, LONG, ENGINE, checkpoint=Path(checkpoint))
     write_atomic(Path(out), serialize_adapters(done))
 
 
 def serialize_adapters(done: tuple[TrainingResult, ...]) -> bytes:
-    """Everyone's tensors as one file."""
+    """Return the tensors of all people as one file."""
     tensors = {
         f"{trained.person}.{path}.{half}": tensor.contiguous().clone()
         for trained in done

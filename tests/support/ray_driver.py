@@ -1,4 +1,4 @@
-"""A run on Ray in a process of its own, which prints what was done."""
+"""A run on Ray in its own process, which prints the summary as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.tiny_people import UNGATED
 
 
 def main(place: Path, store: Path, shards: int) -> None:
-    """Personalize everyone in ``place/data`` on a local cluster of one worker."""
+    """Personalize all people in ``place/data`` on a local cluster with one worker."""
     done = api.personalize(
         api.PersonalizeRequest(
             data=place / "data",

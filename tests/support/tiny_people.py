@@ -1,4 +1,4 @@
-"""People, a base on disk and small settings, for tests of everything that trains or serves."""
+"""People, a base on disk and small settings, for tests of training and serving."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from idiolect.training.holdout_gate import GateConfig
 from idiolect.training.runs.plan import PersonalConfig
 from idiolect.training.schedule import TrainConfig
 
-torch.set_num_threads(1)  # faster for so small a model, and other cores are left to others
+torch.set_num_threads(1)  # faster for such a small model, and leaves cores to other processes
 
 RATING = get_task("rating")
 LORA = LoraConfig(rank=2, alpha=4.0)
@@ -38,7 +38,7 @@ ENGINE = EngineConfig(slots=2)
 
 
 def save_tiny_base(folder: Path, seed: int = 0) -> Base:
-    """The tiny model as a folder, loaded from there."""
+    """Save the tiny model to a folder, and load it from there."""
     tiny = make_tiny_base(seed)
     tiny.model.save_pretrained(folder)
     tiny.tokenizer.save_pretrained(folder)
@@ -48,7 +48,7 @@ def save_tiny_base(folder: Path, seed: int = 0) -> Base:
 def make_rater(
     person: str, count: int, *, seed: int = 0, rated: Callable[[int], int] | None = None
 ) -> History:
-    """Somebody who rated ``count`` films, one a day."""
+    """Make a person who rated ``count`` films, one per day."""
     draw = random.Random(f"{seed}{person}")
     items = [
         Interaction(
@@ -68,7 +68,7 @@ def make_rater(
 
 
 def to_tensor_bytes(adapter: Adapter | None) -> list[bytes]:
-    """An adapter's bytes, in order."""
+    """Return the bytes of an adapter's tensors, in order of their names."""
     assert adapter is not None
     named: list[Any] = [tensor for _, tensor in sorted(adapter.tensors().items())]
     return [t.contiguous().numpy().tobytes() for t in named]
@@ -77,7 +77,7 @@ def to_tensor_bytes(adapter: Adapter | None) -> list[bytes]:
 def random_adapter(
     base: Base, seed: int, config: LoraConfig = LORA, size: float = 0.3
 ) -> LoraAdapter:
-    """An adapter that changes something."""
+    """Make an adapter with random B, which changes the model's output."""
     made = init_lora(base, config, seed=seed, person="someone")
     draw = torch.Generator().manual_seed(seed)
     pairs = {

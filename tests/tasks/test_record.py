@@ -1,3 +1,5 @@
+"""Record keys: which items of two people are the same record."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,21 +11,21 @@ from idiolect.tasks.record import record_key
 from idiolect.tasks.registry import get_task
 
 
-def item(**fields: str) -> Interaction:
+def make_item(**fields: str) -> Interaction:
     return Interaction(id="i", position=0, fields=fields)
 
 
 @given(st.text(alphabet="abcé1", min_size=1), st.lists(st.sampled_from(" .,-\n!"), max_size=5))
-def test_case_spacing_and_punctuation_do_not_matter(text: str, noise: list[str]) -> None:
+def test_record_key_ignores_case_spacing_and_punctuation(text: str, noise: list[str]) -> None:
     assert record_key("".join(noise) + text.upper() + " ".join(noise)) == record_key(text)
 
 
 @given(st.text(alphabet="ab1"), st.text(alphabet="ab1"))
-def test_different_words_are_different_records(one: str, other: str) -> None:
+def test_record_key_differs_for_different_words(one: str, other: str) -> None:
     assert (record_key(one) == record_key(other)) == (one == other)
 
 
-def test_a_text_without_a_letter_is_no_record() -> None:
+def test_record_key_without_letter_is_none() -> None:
     assert record_key("") is record_key("... !") is None
 
 
@@ -39,11 +41,11 @@ def test_a_text_without_a_letter_is_no_record() -> None:
         ("lamp-7", {"text": "neutral", "tweet": "A b!"}, {"text": "a b"}),
     ],
 )
-def test_a_query_and_the_item_that_holds_it_are_one_record(
+def test_task_record_key_is_equal_for_query_and_item(
     name: str, query: dict[str, str], earlier: dict[str, str]
 ) -> None:
     record = get_task(name).record_key
-    assert record(item(**query)) == record(item(**earlier)) is not None
+    assert record(make_item(**query)) == record(make_item(**earlier)) is not None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +56,7 @@ def test_a_query_and_the_item_that_holds_it_are_one_record(
         ("reply", {"context": "hi", "reply": "hello"}),
     ],
 )
-def test_choices_about_the_same_thing_are_not_the_same_record(
+def test_task_record_key_is_none_for_judgments_of_shared_things(
     name: str, fields: dict[str, str]
 ) -> None:
-    assert get_task(name).record_key(item(**fields)) is None
+    assert get_task(name).record_key(make_item(**fields)) is None

@@ -1,4 +1,4 @@
-"""Task adaptation: whose words enter, what comes out, and what a kill leaves."""
+"""Task adaptation: whose words enter, what it saves, and what a kill leaves."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ CONFIG = AdaptConfig(
 ENGINE = EngineConfig(checkpoint_seconds=0)
 
 
-def author(person: str, *papers: str, voices: dict[str, str] | None = None) -> History:
-    """Somebody whose papers are called ``papers``; some with another's words in them."""
+def make_author(person: str, *papers: str, voices: dict[str, str] | None = None) -> History:
+    """Make a person with papers of these titles; ``voices`` maps titles to people they quote."""
     return History.from_interactions(
         person,
         [
@@ -59,12 +59,12 @@ def author(person: str, *papers: str, voices: dict[str, str] | None = None) -> H
     )
 
 
-TESTED = author("tess", "Secrets", "Joint work")
+TESTED = make_author("tess", "Secrets", "Joint work")
 OTHERS = [
-    author("ann", "Ants", "Joint work", "Apes", "Asps"),
-    author("bob", "Bees", "Quoting Tess", "Bats", voices={"Quoting Tess": "tess"}),
+    make_author("ann", "Ants", "Joint work", "Apes", "Asps"),
+    make_author("bob", "Bees", "Quoting Tess", "Bats", voices={"Quoting Tess": "tess"}),
     TESTED,
-    author("cy", "  JOINT: Work!  "),
+    make_author("cy", "  JOINT: Work!  "),
 ]
 FORBIDDEN = ("secrets", "joint", "quoting tess")
 
@@ -74,26 +74,27 @@ def base(tmp_path: Path) -> Base:
     return save_tiny_base(tmp_path / "base")
 
 
-def run(base: Base, out: Path, config: AdaptConfig = CONFIG, **options: Any) -> AdaptSummary:
+def adapt(base: Base, out: Path, config: AdaptConfig = CONFIG, **options: Any) -> AdaptSummary:
+    """Adapt the base to the titles task with default options."""
     given = {"others": OTHERS, "exclusion": ExcludedTestSet(TITLES, [TESTED]), "engine": ENGINE}
     return adapt_to_task(base, TITLES, out=out, config=config, **(given | options))
 
 
 @pytest.mark.parametrize("retrieval", ["none", "bm25", "recent"])
-def test_no_word_of_a_tested_person_enters(
+def test_adapt_to_task_excludes_all_words_of_tested_people(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retrieval: Any
 ) -> None:
-    """Neither by name, nor quoted by others, nor as a co-author, nor by retrieval."""
+    """Neither their items, nor quotes by others, nor co-authored records, nor retrieved items."""
     seen: list[TrainingJob] = []
     train_many = module.train_many
 
-    def watched(base: Base, jobs: Sequence[TrainingJob], *rest: Any, **options: Any) -> Any:
+    def record_jobs(base: Base, jobs: Sequence[TrainingJob], *rest: Any, **options: Any) -> Any:
         seen.extend(jobs)
         return train_many(base, jobs, *rest, **options)
 
-    monkeypatch.setattr(module, "train_many", watched)
+    monkeypatch.setattr(module, "train_many", record_jobs)
     config = replace(CONFIG, context=ContextConfig(retrieval=retrieval, k=9))
-    done = run(base, tmp_path / "out", config)
+    done = adapt(base, tmp_path / "out", config)
     (job,) = seen
     texts = [str(base.tokenizer.decode(list(e.ids))).casefold() for e in job.examples]
     assert len(texts) == done.items == 5
@@ -112,8 +113,8 @@ def test_no_word_of_a_tested_person_enters(
     assert manifest.base == done.identity
 
 
-def test_it_answers_as_the_base_with_the_adapter(base: Base, tmp_path: Path) -> None:
-    done = run(base, tmp_path / "out")
+def test_adapt_to_task_saves_base_equal_to_base_with_adapter(base: Base, tmp_path: Path) -> None:
+    done = adapt(base, tmp_path / "out")
     adapted = load_base(tmp_path / "out", dtype="float32", device="cpu")
     assert adapted.identity == done.identity != base.identity
     assert adapted.tokenizer_identity == base.tokenizer_identity
@@ -128,22 +129,22 @@ def test_it_answers_as_the_base_with_the_adapter(base: Base, tmp_path: Path) -> 
     assert (found - bare).abs().max() > 0.01
 
 
-def test_whoever_went_into_the_parent_stays_named(base: Base, tmp_path: Path) -> None:
+def test_adapt_to_task_keeps_contributors_of_parent_base(base: Base, tmp_path: Path) -> None:
     assert read_contributors(base) == ()
-    run(base, tmp_path / "first")
+    adapt(base, tmp_path / "first")
     first = load_base(tmp_path / "first", dtype="float32", device="cpu")
-    run(first, tmp_path / "second", others=[author("dee", "Dogs", "Deer")])
+    adapt(first, tmp_path / "second", others=[make_author("dee", "Dogs", "Deer")])
     second = load_base(tmp_path / "second", dtype="float32", device="cpu")
     assert read_contributors(second) == ("ann", "bob", "dee")
     assert Manifest.read_unchecked(tmp_path / "second").config["parent"] == first.identity
 
 
 class Crash(Exception):  # noqa: N818
-    """What stops a run from outside."""
+    """Stops a run from outside."""
 
 
-def test_a_crashed_adaptation_goes_on(base: Base, tmp_path: Path) -> None:
-    run(base, tmp_path / "whole")
+def test_adapt_to_task_resumes_after_crash_with_same_bytes(base: Base, tmp_path: Path) -> None:
+    adapt(base, tmp_path / "whole")
     steps: list[int] = []
 
     def listener(event: Event, /) -> None:
@@ -153,9 +154,9 @@ def test_a_crashed_adaptation_goes_on(base: Base, tmp_path: Path) -> None:
                 raise Crash
 
     with pytest.raises(Crash):
-        run(base, tmp_path / "out", listener=listener)
+        adapt(base, tmp_path / "out", listener=listener)
     assert not (tmp_path / "out").exists()
-    run(base, tmp_path / "out", listener=listener)
+    adapt(base, tmp_path / "out", listener=listener)
     assert steps == [1, 2, 3, 3, 4, 5, 6]
     for file in sorted((tmp_path / "whole").rglob("*")):
         other = tmp_path / "out" / file.relative_to(tmp_path / "whole")
@@ -163,75 +164,75 @@ def test_a_crashed_adaptation_goes_on(base: Base, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["base", "out", "whole"]
 
 
-def test_the_folder_is_whole_or_not_there(
+def test_adapt_to_task_writes_folder_atomically(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any, **__: Any) -> None:
+    def raise_crash(*_: Any, **__: Any) -> None:
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "save_peft", full)
+        patch.setattr(module, "save_peft", raise_crash)
         with pytest.raises(Crash):
-            run(base, tmp_path / "out")
+            adapt(base, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".out.adapting", "base"]
-    run(base, tmp_path / "out")
+    adapt(base, tmp_path / "out")
     Manifest.load(tmp_path / "out", "base").verify(tmp_path / "out")
 
 
-def test_weights_of_other_names_are_not_passed_over(base: Base, tmp_path: Path) -> None:
+def test_adapt_to_task_refuses_base_with_other_weight_names(base: Base, tmp_path: Path) -> None:
     (tmp_path / "renamed").mkdir()
     tensors = load_file(tmp_path / "base" / "model.safetensors")
     renamed = {f"language_{name}": tensor for name, tensor in tensors.items()}
     save_file(renamed, tmp_path / "renamed" / "model.safetensors")
     with pytest.raises(MismatchError, match="no weight named"):
-        run(replace(base, folder=tmp_path / "renamed"), tmp_path / "out")
+        adapt(replace(base, folder=tmp_path / "renamed"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_nobody_left_is_said(base: Base, tmp_path: Path) -> None:
+def test_adapt_to_task_without_items_says_why(base: Base, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to adapt on"):
-        run(base, tmp_path / "out", others=[TESTED])
+        adapt(base, tmp_path / "out", others=[TESTED])
     with pytest.raises(UsageError, match="is a record of a person to be tested"):
-        run(base, tmp_path / "out", others=[author("cy", "joint work")])
+        adapt(base, tmp_path / "out", others=[make_author("cy", "joint work")])
     with pytest.raises(UsageError, match="in memory"):
-        run(replace(base, folder=None), tmp_path / "out")
+        adapt(replace(base, folder=None), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_draw_of_items_is_seeded(base: Base, tmp_path: Path) -> None:
+def test_adapt_to_task_draws_items_by_seed(base: Base, tmp_path: Path) -> None:
     few = replace(CONFIG, most_items=2)
-    one, other = (run(base, tmp_path / name, few) for name in ("one", "other"))
+    one, other = (adapt(base, tmp_path / name, few) for name in ("one", "other"))
     assert one.items == 2 and one.identity == other.identity
     seeded = replace(few, train=replace(few.train, seed=5))
-    assert run(base, tmp_path / "third", seeded).identity != one.identity
+    assert adapt(base, tmp_path / "third", seeded).identity != one.identity
 
 
-def test_where_items_have_no_labels_others_queries_teach_the_task(
+def test_adapt_to_task_without_item_labels_uses_answered_queries(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LaMP-1: items say nothing of what is cited."""
+    """LaMP-1: items do not contain citations."""
     cites = get_task("lamp-1")
 
-    def asked(person: str, title: str, answer: str | None) -> History:
+    def make_person_with_query(person: str, title: str, answer: str | None) -> History:
         fields = {"title": title, "option1": "On ants", "option2": "On bees"}
         known = {"citation": answer} if answer else {}
         query = Interaction(id="q", position=9, fields={**fields, **known})
-        return replace(author(person, f"Paper of {person}"), queries=(query,))
+        return replace(make_author(person, f"Paper of {person}"), queries=(query,))
 
     seen: list[TrainingJob] = []
     train_many = module.train_many
 
-    def watched(base: Base, jobs: Sequence[TrainingJob], *rest: Any, **options: Any) -> Any:
+    def record_jobs(base: Base, jobs: Sequence[TrainingJob], *rest: Any, **options: Any) -> Any:
         seen.extend(jobs)
         return train_many(base, jobs, *rest, **options)
 
-    monkeypatch.setattr(module, "train_many", watched)
+    monkeypatch.setattr(module, "train_many", record_jobs)
     others = [
-        asked("ann", "Mine", "[2]"),
-        asked("bob", "Unknown", None),
-        asked("cy", "Ours", "[1]"),
+        make_person_with_query("ann", "Mine", "[2]"),
+        make_person_with_query("bob", "Unknown", None),
+        make_person_with_query("cy", "Ours", "[1]"),
     ]
-    exclusion = ExcludedTestSet(cites, [asked("tess", "ours", "[1]")])
+    exclusion = ExcludedTestSet(cites, [make_person_with_query("tess", "ours", "[1]")])
     done = adapt_to_task(base, cites, others, exclusion, tmp_path / "out", CONFIG, engine=ENGINE)
     ((example,),) = (job.examples for job in seen)
     assert str(base.tokenizer.decode(list(example.ids[example.answer_start :]))) == "[2]</s>"

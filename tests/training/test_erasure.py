@@ -1,4 +1,4 @@
-"""Parts of a sharded run and checkpoints: who leaves is out of them, and the shard is run again."""
+"""Erasure from parts of sharded runs and from checkpoints; then the shard runs again."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ def train(place: Path, number: int) -> None:
     )
 
 
-def part_of(place: Path, person: str) -> tuple[int, Path]:
+def find_part(place: Path, person: str) -> tuple[int, Path]:
+    """Return the number and the folder of the part with a person."""
     number = 1 if RunShard(1, 2).includes_person(person) else 2
     return number, RunShard(number, 2).get_folder(place / "store")
 
 
-def test_who_leaves_is_out_of_their_part_and_the_others_stay(place: Path) -> None:
-    number, folder = part_of(place, "ann")
-    _, elsewhere = part_of(place, "bob")
+def test_part_erasure_removes_person_and_keeps_others(place: Path) -> None:
+    number, folder = find_part(place, "ann")
+    _, elsewhere = find_part(place, "bob")
     others = [p for p in AdapterStore.open(folder).people if p != "ann"]
     before = {p: to_tensor_bytes(AdapterStore.open(folder).get_adapter(p)) for p in others}
     leaving = ErasureRequest(person="ann", task="rating")
@@ -67,8 +68,8 @@ def test_who_leaves_is_out_of_their_part_and_the_others_stay(place: Path) -> Non
     assert api.merge(place / "store").people == len(PEOPLE)
 
 
-def test_whose_history_changed_is_trained_when_the_shard_is_run_again(place: Path) -> None:
-    number, folder = part_of(place, "bob")
+def test_part_erasure_removes_changed_person_until_shard_runs_again(place: Path) -> None:
+    number, folder = find_part(place, "bob")
     leaving = ErasureRequest(person="nobody", task="rating", affected_people=frozenset(["bob"]))
     (effect,) = PartErasure().erase(folder, leaving)
     assert (effect.outcome, effect.person) == ("discarded", "bob") and "--shard" in effect.why
@@ -77,7 +78,7 @@ def test_whose_history_changed_is_trained_when_the_shard_is_run_again(place: Pat
     assert AdapterStore.open(folder).get_record("bob") is not None
 
 
-def test_checkpoints_of_adaptations_go(tmp_path: Path) -> None:
+def test_adaptation_erasure_deletes_checkpoints(tmp_path: Path) -> None:
     leaving = ErasureRequest(person="ann")
     assert AdaptationErasure().erase(tmp_path, leaving) == []
     (tmp_path / ".film-base.adapting").write_bytes(b"numbers")

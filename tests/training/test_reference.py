@@ -1,4 +1,4 @@
-"""The oracle itself against PEFT, torch's AdamW and torch's schedule."""
+"""The reference loop against PEFT, torch's AdamW and torch's scheduler."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from support.job_strategies import LORA, draw_train_configs, make_exact_base, re
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
 
-def trained_by_peft(start: LoraAdapter, job: TrainingJob, config: TrainConfig) -> LoraAdapter:
-    """The usual way: a wrapped model, labels of -100, an optimizer, a scheduler, a loop."""
+def train_with_peft(start: LoraAdapter, job: TrainingJob, config: TrainConfig) -> LoraAdapter:
+    """Train with PEFT as usual: a wrapped model, labels of -100, an optimizer, a scheduler, a
+    loop."""
     base = make_exact_base()
     options = {"r": LORA.rank, "lora_alpha": int(LORA.alpha), "target_modules": list(LORA.targets)}
     model: Any = peft.get_peft_model(base.model, peft.LoraConfig(**options))  # type: ignore[arg-type]
@@ -43,8 +44,9 @@ def trained_by_peft(start: LoraAdapter, job: TrainingJob, config: TrainConfig) -
             compute_learning_rate(min(step, len(plan) - 1), len(plan), config) / config.rate
         ),
     )
+    # One optimizer step per batch of the same plan; the labels mask prompt and padding.
     for numbers in plan:
-        ids, mask, labels = padded([job.examples[n] for n in numbers])
+        ids, mask, labels = pad_examples([job.examples[n] for n in numbers])
         logits = model(input_ids=ids, attention_mask=mask).logits
         loss = torch.nn.functional.cross_entropy(
             logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100
@@ -58,8 +60,8 @@ def trained_by_peft(start: LoraAdapter, job: TrainingJob, config: TrainConfig) -
     return LoraAdapter(config=LORA, base=start.base, pairs=pairs)
 
 
-def padded(rows: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, attention mask and labels [B, T], the prompt and padding masked out of the labels."""
+def pad_examples(rows: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ids, attention mask and labels [B, T]; labels of prompt and padding are -100."""
     shape = (len(rows), max(len(e.ids) for e in rows))
     ids, mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     labels = torch.full(shape, -100)
@@ -76,7 +78,7 @@ def padded(rows: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
     config=draw_train_configs(),
     seed=st.integers(0, 1000),
 )
-def test_one_person_equals_peft_with_torch(
+def test_train_one_equals_peft_with_torch(
     lengths: list[tuple[int, int]], config: TrainConfig, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -87,7 +89,7 @@ def test_one_person_equals_peft_with_torch(
     base, job = make_exact_base(), TrainingJob(person="p", examples=examples)
     ours = train_one(base, job, LORA, config)
     start = init_lora(base, LORA, seed=config.seed, person="p")
-    theirs = trained_by_peft(start, job, config)
+    theirs = train_with_peft(start, job, config)
     assert relative_difference(ours.adapter, theirs) <= 1e-10
     assert ours.adapter.num_bytes == theirs.num_bytes
     assert (ours.steps, ours.tokens) == (

@@ -1,3 +1,5 @@
+"""The training schedule: settings, batches and learning rates."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -25,7 +27,7 @@ from idiolect.training.schedule import (
     epochs=st.integers(1, 4),
     seed=st.integers(0, 9),
 )
-def test_every_epoch_sees_every_example_once(
+def test_plan_batches_uses_each_example_once_per_epoch(
     examples: int, batch: int, epochs: int, seed: int
 ) -> None:
     plan = plan_batches(examples, TrainConfig(batch=batch, epochs=epochs, seed=seed), "p")
@@ -38,10 +40,10 @@ def test_every_epoch_sees_every_example_once(
 
 
 @given(examples=st.integers(1, 40), batch=st.integers(1, 20), steps=st.integers(1, 50))
-def test_so_many_steps_go_through_the_items_again_and_again(
+def test_plan_batches_with_steps_cycles_over_examples(
     examples: int, batch: int, steps: int
 ) -> None:
-    """The first of what epochs without end would be, wherever that is cut."""
+    """The plan is a prefix of the plan of many epochs."""
     config = TrainConfig(batch=batch, epochs=50, steps=steps)
     plan = plan_batches(examples, config, "p")
     assert len(plan) == steps == count_steps(examples, config)
@@ -52,19 +54,19 @@ def test_so_many_steps_go_through_the_items_again_and_again(
     assert count_steps(examples, whole) == len(plan_batches(examples, whole, "p"))
 
 
-def test_settings_without_steps_are_written_as_before_there_were_any() -> None:
-    """Stores say by a hash of them what made an adapter."""
+def test_train_config_without_steps_omits_it_in_plain_form() -> None:
+    """Stores identify adapters by a hash of this form, which must not change."""
     assert "steps" not in to_plain(TrainConfig())
     assert to_plain(TrainConfig(steps=3))["steps"] == 3
     assert from_plain(TrainConfig, {"steps": 3}) == TrainConfig(steps=3)
 
 
-def test_patience_counts_epochs() -> None:
+def test_train_config_refuses_patience_with_steps() -> None:
     with pytest.raises(UsageError, match=r"train\.patience"):
         TrainConfig(patience=1, steps=3)
 
 
-def test_the_order_is_the_persons_own() -> None:
+def test_plan_batches_order_depends_on_person_seed_and_epoch() -> None:
     config = TrainConfig(batch=4)
     plan = plan_batches(40, config, "p")
     assert plan == plan_batches(40, config, "p")
@@ -74,7 +76,9 @@ def test_the_order_is_the_persons_own() -> None:
 
 
 @given(steps=st.integers(1, 200), warmup=st.floats(0, 0.99))
-def test_the_rate_rises_to_its_peak_then_falls_and_is_never_zero(steps: int, warmup: float) -> None:
+def test_compute_learning_rate_rises_then_falls_and_is_never_zero(
+    steps: int, warmup: float
+) -> None:
     config = TrainConfig(rate=0.01, warmup=warmup)
     rates = [compute_learning_rate(step, steps, config) for step in range(steps)]
     peak = rates.index(max(rates))
@@ -100,6 +104,6 @@ def test_the_rate_rises_to_its_peak_then_falls_and_is_never_zero(steps: int, war
         ("beta2", -0.1),
     ],
 )
-def test_settings_that_cannot_be_are_refused(name: str, value: Any) -> None:
+def test_train_config_refuses_invalid_values(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"train.{name}"):
         TrainConfig(**{name: value})

@@ -1,4 +1,4 @@
-"""The benchmark's own query strings, written out here as its papers and data give them."""
+"""The query parser on the official wordings of the LaMP benchmark, written out here."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ LAMP = sorted(OFFICIAL)
 values = st.text(min_size=1, max_size=60).map(str.strip).filter(bool)
 
 
-def unambiguous(values: Mapping[str, str]) -> bool:
-    """Whether no field holds the wording that ends it."""
+def is_unambiguous(values: Mapping[str, str]) -> bool:
+    """Return whether no field contains the text that ends it."""
     return '"' not in "".join(values.values()) or len(values) == 1
 
 
 @given(st.data())
-def test_official_strings_come_back_as_their_fields(data: st.DataObject) -> None:
+def test_parse_input_of_official_query_returns_fields(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(LAMP))
     task = get_task(name)
     fields = data.draw(
-        st.fixed_dictionaries(dict.fromkeys(task.input_fields, values)).filter(unambiguous)
+        st.fixed_dictionaries(dict.fromkeys(task.input_fields, values)).filter(is_unambiguous)
     )
     assert task.parse_input(OFFICIAL[name].format(**fields)) == fields
 
@@ -58,32 +58,32 @@ def test_official_strings_come_back_as_their_fields(data: st.DataObject) -> None
 @given(values, st.sampled_from([name for name in LAMP if name != "lamp-1"]))
 @example('He said: "[2]: tags: [a] description: b"', "lamp-2")
 @example("Generate a headline for the following article: again", "lamp-4")
-def test_a_text_may_hold_the_wording_itself(text: str, name: str) -> None:
+def test_parse_input_accepts_text_that_contains_wording(text: str, name: str) -> None:
     task = get_task(name)
     (field,) = task.input_fields
     assert task.parse_input(OFFICIAL[name].format(**{field: text})) == {field: text}
 
 
-def test_titles_with_quotes_keep_their_options_apart() -> None:
+def test_parse_input_of_citation_accepts_quotes_in_titles() -> None:
     fields = {"title": 'On "deep" nets', "option1": "A: [2] of it", "option2": '"B"'}
     assert get_task("lamp-1").parse_input(OFFICIAL["lamp-1"].format(**fields)) == fields
 
 
 @pytest.mark.parametrize("name", LAMP)
-def test_case_and_white_space_of_the_wording_do_not_matter(name: str) -> None:
+def test_parse_input_ignores_case_and_white_space_of_wording(name: str) -> None:
     task = get_task(name)
     fields = dict.fromkeys(task.input_fields, "some words")
     wording = OFFICIAL[name].replace(" [", "\n[").replace("Just", "just").replace(": {", ":\n  {")
     assert task.parse_input(f" {wording.format(**fields)}\n") == fields
 
 
-def test_any_order_of_tags_is_read() -> None:
+def test_parse_input_of_movie_tagging_accepts_any_tag_list() -> None:
     text = OFFICIAL["lamp-2"].replace(TAGS, "violence, comedy").format(description="A film.")
     assert get_task("lamp-2").parse_input(text) == {"description": "A film."}
 
 
 @pytest.mark.parametrize("name", LAMP)
-def test_another_tasks_query_is_refused_with_its_text(name: str) -> None:
+def test_parse_input_refuses_query_of_other_task(name: str) -> None:
     with pytest.raises(DataError, match=rf"{name}: not a query of this task: 'Sing a song'"):
         get_task(name).parse_input("Sing a song")
     with pytest.raises(DataError, match=name):
@@ -91,7 +91,7 @@ def test_another_tasks_query_is_refused_with_its_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAMP)
-def test_an_empty_field_is_refused(name: str) -> None:
+def test_parse_input_refuses_empty_field(name: str) -> None:
     task = get_task(name)
     last = task.input_fields[-1]
     fields = dict.fromkeys(task.input_fields, "words") | {last: " "}

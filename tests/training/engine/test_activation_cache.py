@@ -1,4 +1,7 @@
-"""Adapters on answers, in the last layers, with one A: the kept forward equals the whole one."""
+"""The activation cache: forwards from cached activations equal whole forwards.
+
+Covers adapters on answers only, adapters in the last layers, and a shared A.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +51,8 @@ def base() -> Base:
     return make_exact_base()
 
 
-def asking(base: Base, work: tuple[TrainingJob, ...]) -> tuple[TrainingJob, ...]:
-    """The same work, every prompt ending with the call for an answer."""
+def append_invocation(base: Base, work: tuple[TrainingJob, ...]) -> tuple[TrainingJob, ...]:
+    """Append the call for an answer to each prompt."""
     call = encode_invocation(base.tokenizer)
 
     def ask(e: Example) -> Example:
@@ -67,7 +70,7 @@ def asking(base: Base, work: tuple[TrainingJob, ...]) -> tuple[TrainingJob, ...]
     lora=st.sampled_from(KINDS),
     keep=st.booleans(),
 )
-def test_everyone_gets_what_the_obvious_code_gives_them(
+def test_train_many_with_cache_equals_reference(
     base: Base,
     work: tuple[TrainingJob, ...],
     config: TrainConfig,
@@ -75,7 +78,7 @@ def test_everyone_gets_what_the_obvious_code_gives_them(
     lora: LoraConfig,
     keep: bool,
 ) -> None:
-    work = asking(base, work)
+    work = append_invocation(base, work)
     together = train_many(base, work, lora, config, replace(engine, keep=keep))
     for job, ours in zip(work, together, strict=True):
         alone = train_one(base, job, lora, config)
@@ -84,8 +87,8 @@ def test_everyone_gets_what_the_obvious_code_gives_them(
 
 
 @pytest.mark.parametrize("lora", KINDS, ids=lambda lora: lora.description)
-def test_each_kind_is_a_training_of_its_own(base: Base, lora: LoraConfig) -> None:
-    (job,) = asking(base, make_jobs(1))
+def test_train_many_trains_each_lora_variant_differently(base: Base, lora: LoraConfig) -> None:
+    (job,) = append_invocation(base, make_jobs(1))
     (plain,) = train_many(base, [job], replace(lora, active="all", shared_a=False), TrainConfig())
     (ours,) = train_many(base, [job], lora, TrainConfig())
     if lora.top_layers:
@@ -94,7 +97,7 @@ def test_each_kind_is_a_training_of_its_own(base: Base, lora: LoraConfig) -> Non
         assert relative_difference(ours.adapter, plain.adapter) > 1e-3
 
 
-def test_a_shared_a_is_everyones_and_stays(base: Base) -> None:
+def test_train_many_with_shared_a_keeps_a_equal_for_all_people(base: Base) -> None:
     lora = replace(LORA, shared_a=True)
     config = TrainConfig(batch=2, epochs=2, weight_decay=0.5)
     one, other, *_ = train_many(base, make_jobs(), lora, config)
@@ -104,26 +107,28 @@ def test_a_shared_a_is_everyones_and_stays(base: Base) -> None:
         assert not torch.equal(b, theirs[path][1])
 
 
-def test_what_is_kept_is_run_once_for_everyone(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two people who are asked the same, three epochs: each prompt passes the bare base once."""
-    (job,) = asking(base, make_jobs(1))
+def test_activation_cache_runs_each_prompt_once_for_all_people(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people with the same prompts, three epochs: the base runs each prompt once."""
+    (job,) = append_invocation(base, make_jobs(1))
     seen: list[int] = []
     run = activation_cache.prefill_base
 
-    def counted(base: Base, examples: Any, **options: Any) -> Any:
+    def record_call(base: Base, examples: Any, **options: Any) -> Any:
         seen.append(len(examples))
         return run(base, examples, **options)
 
-    monkeypatch.setattr(activation_cache, "prefill_base", counted)
+    monkeypatch.setattr(activation_cache, "prefill_base", record_call)
     twins = [job, replace(job, person="twin")]
     train_many(base, twins, replace(LORA, active="answer"), TrainConfig(epochs=3, batch=2))
     assert sum(seen) == len({e.ids[: e.answer_start] for e in job.examples})
 
 
-def test_one_prompt_runs_once_whatever_is_answered(
+def test_prefill_base_runs_prompt_once_for_several_answers(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Edges differ by answer; what stands before it does not."""
+    """Boundary hidden states differ by answer; the prompt before it does not."""
     call = encode_invocation(base.tokenizer)
     prompt = (5, 6, 7, 8)
     examples = tuple(Example((*prompt, *call, 20 + n, 9), 4 + len(call)) for n in range(3))
@@ -131,30 +136,30 @@ def test_one_prompt_runs_once_whatever_is_answered(
     seen: list[torch.Size] = []
     run = base_prefill.forward_part
 
-    def counted(base: Base, ids: torch.Tensor, *args: Any, **options: Any) -> Any:
+    def record_call(base: Base, ids: torch.Tensor, *args: Any, **options: Any) -> Any:
         seen.append(ids.shape)
         return run(base, ids, *args, **options)
 
-    monkeypatch.setattr(base_prefill, "forward_part", counted)
+    monkeypatch.setattr(base_prefill, "forward_part", record_call)
     train_many(base, [job], replace(LORA, active="answer", top_layers=1), TrainConfig(epochs=3))
     assert seen == [(1, len(prompt)), (3, len(call) + 1)]
 
 
-def test_little_room_costs_time_and_nothing_else(
+def test_activation_cache_with_little_memory_gives_equal_adapters(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work, lora = asking(base, make_jobs()), replace(LORA, active="answer", top_layers=1)
+    work, lora = append_invocation(base, make_jobs()), replace(LORA, active="answer", top_layers=1)
     config = TrainConfig(batch=2, epochs=2)
     held: list[tuple[int, int]] = []
-    prepare = ActivationCache.ensure_cached
+    ensure_cached = ActivationCache.ensure_cached
 
-    def watched(self: ActivationCache, examples: Any) -> None:
-        prepare(self, examples)
+    def check_entries(self: ActivationCache, examples: Any) -> None:
+        ensure_cached(self, examples)
         held.append((len(self._entries), len({self._make_key(e) for e in examples})))
         assert self.cached_bytes == sum(kept.num_bytes for kept in self._entries.values())
 
     with monkeypatch.context() as patch:
-        patch.setattr(ActivationCache, "ensure_cached", watched)
+        patch.setattr(ActivationCache, "ensure_cached", check_entries)
         cramped = train_many(
             base, work, lora, config, EngineConfig(forward_tokens=64, keep_bytes=1)
         )
@@ -164,8 +169,8 @@ def test_little_room_costs_time_and_nothing_else(
         assert relative_difference(ours.adapter, theirs.adapter) <= EXACT
 
 
-def test_dropout_takes_the_whole_way(base: Base) -> None:
-    work, lora = asking(base, make_jobs()), replace(LORA, active="answer", dropout=0.2)
+def test_train_many_with_dropout_ignores_cache(base: Base) -> None:
+    work, lora = append_invocation(base, make_jobs()), replace(LORA, active="answer", dropout=0.2)
     config = TrainConfig(batch=2)
     kept, whole = (
         train_many(base, work, lora, config, EngineConfig(keep=keep)) for keep in (True, False)
@@ -173,13 +178,13 @@ def test_dropout_takes_the_whole_way(base: Base) -> None:
     assert all(bitwise_equal(a.adapter, b.adapter) for a, b in zip(kept, whole, strict=True))
 
 
-def test_the_last_call_before_the_answer_counts() -> None:
+def test_find_invocation_returns_last_match() -> None:
     assert find_invocation((7, 8, 1, 7, 8, 2), (7, 8)) == 3
     with pytest.raises(UsageError, match=r"lora\.active"):
         find_invocation((7, 1, 8), (7, 8))
 
 
-def test_a_text_that_asks_nothing_is_refused(base: Base) -> None:
+def test_train_many_refuses_prompt_without_invocation(base: Base) -> None:
     with pytest.raises(UsageError, match=r"lora\.active"):
         train_many(base, make_jobs(1), replace(LORA, active="answer"), TrainConfig())
 
@@ -192,6 +197,8 @@ def test_a_text_that_asks_nothing_is_refused(base: Base) -> None:
         ({"top_layers": 3}, r"lora\.top_layers: 3, the base has 2"),
     ],
 )
-def test_what_cannot_be_is_refused(base: Base, change: dict[str, Any], match: str) -> None:
+def test_train_many_refuses_invalid_lora_settings(
+    base: Base, change: dict[str, Any], match: str
+) -> None:
     with pytest.raises(UsageError, match=match):
         train_many(base, make_jobs(1), replace(LORA, **change), TrainConfig())

@@ -1,4 +1,4 @@
-"""Invariant 5: a run killed at any point goes on, and ends with the same adapters."""
+"""Invariant 5: a run killed at any point resumes, and ends with the same adapters."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from idiolect.training.engine.checkpoint import Checkpoint, SavedSlotState, fing
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.jobs import TrainingJob, TrainingResult
 from support.job_strategies import LORA, bitwise_equal, make_jobs
-from support.killed_training import CONFIG, ENGINE, LONG, WORK, serialize_adapters, train_to_the_end
+from support.killed_training import CONFIG, ENGINE, LONG, WORK, serialize_adapters, train_and_save
 
 DROPOUT = replace(LORA, dropout=0.2)
 
 
 class Crash(Exception):  # noqa: N818
-    """What stops a run from outside."""
+    """Stops a run from outside."""
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,12 @@ def base() -> Base:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(base: Base) -> tuple[TrainingResult, ...]:
+def uninterrupted(base: Base) -> tuple[TrainingResult, ...]:
     return train_many(base, WORK, DROPOUT, CONFIG, ENGINE)
 
 
-def steps_of(events: list[Event]) -> list[int]:
+def list_steps(events: list[Event]) -> list[int]:
+    """Return the step numbers of metrics events."""
     return [int(e.values["step"]) for e in events if isinstance(e, Metrics)]
 
 
@@ -57,14 +58,14 @@ def steps_of(events: list[Event]) -> list[int]:
     kind=st.sampled_from([Metrics, Progress]),
     slots=st.integers(1, 5),
 )
-def test_a_crashed_run_goes_on_to_the_same_bits(
+def test_train_many_resumes_after_crash_with_same_bits(
     base: Base,
-    undisturbed: tuple[TrainingResult, ...],
+    uninterrupted: tuple[TrainingResult, ...],
     crashes: list[int],
     kind: type[Event],
     slots: int,
 ) -> None:
-    """Also where the next call asks for another number of slots: the old one is kept."""
+    """Also if the next call has another number of slots: the checkpoint's number is used."""
     heard: list[Event] = []
     done: tuple[TrainingResult, ...] = ()
     with TemporaryDirectory() as folder:
@@ -76,30 +77,33 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
                 done = train_many(
                     base, WORK, DROPOUT, CONFIG, engine, checkpoint=path, listener=listener
                 )
-    for ours, expected in zip(done, undisturbed, strict=True):
+    for ours, expected in zip(done, uninterrupted, strict=True):
         assert bitwise_equal(ours.adapter, expected.adapter)
         assert replace(ours, adapter=expected.adapter) == expected
-    steps = steps_of(heard)
+    steps = list_steps(heard)
     repeated = len(steps) - len(set(steps))
-    assert repeated <= len(crashes)  # no more than the step that was under way
+    assert repeated <= len(crashes)  # at most the interrupted step
     assert sorted(set(steps)) == list(range(1, max(steps) + 1))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("at", [2, 5, 9])
-def test_what_was_kept_is_kept_again(dtype: torch.dtype, at: int, tmp_path: Path) -> None:
-    """The rounding of what is kept follows from the company in which it ran: also after a crash."""
+def test_train_many_restores_activation_cache_to_the_bit(
+    dtype: torch.dtype, at: int, tmp_path: Path
+) -> None:
+    """The rounding of cached activations depends on their batch; a resumed run must repeat it."""
     base = make_tiny_base(dtype=dtype)
     call = encode_invocation(base.tokenizer)
     draw = random.Random(0)
 
-    def ask(length: int, answer: int) -> Example:
+    def make_example(length: int, answer: int) -> Example:
         prompt = tuple(draw.choices(range(200), k=length))
         return Example((*prompt, *call, answer, 9), length + len(call))
 
-    asked = [ask(draw.randint(3, 40), 20 + n % 5) for n in range(20)]
+    examples = [make_example(draw.randint(3, 40), 20 + n % 5) for n in range(20)]
     work = [
-        TrainingJob(person=f"p{n}", examples=tuple(draw.sample(asked, 4 + 2 * n))) for n in range(5)
+        TrainingJob(person=f"p{n}", examples=tuple(draw.sample(examples, 4 + 2 * n)))
+        for n in range(5)
     ]
     lora = replace(LORA, active="answer", top_layers=1)
     path = tmp_path / "checkpoint"
@@ -114,57 +118,61 @@ def test_what_was_kept_is_kept_again(dtype: torch.dtype, at: int, tmp_path: Path
 
 
 def _crash_at(step: int | None, kind: type[Event], heard: list[Event]) -> Listener:
-    """Write down what is said, and stop the run at the first such event from that step on."""
+    """Return a listener that records events and stops the run at this step, at an event of the
+    kind."""
 
     def listener(event: Event, /) -> None:
         heard.append(event)
-        now = steps_of(heard)[-1:]
+        now = list_steps(heard)[-1:]
         if step is not None and now >= [step] and isinstance(event, kind):
             raise Crash
 
     return listener
 
 
-def test_a_finished_run_is_not_trained_again(
-    base: Base, undisturbed: tuple[TrainingResult, ...], tmp_path: Path
+def test_train_many_of_finished_checkpoint_takes_no_step(
+    base: Base, uninterrupted: tuple[TrainingResult, ...], tmp_path: Path
 ) -> None:
     path, heard = tmp_path / "c", list[Event]()
     train_many(base, WORK, DROPOUT, CONFIG, ENGINE, checkpoint=path)
     again = train_many(base, WORK, DROPOUT, CONFIG, ENGINE, checkpoint=path, listener=heard.append)
-    assert steps_of(heard) == []
-    assert all(bitwise_equal(a.adapter, b.adapter) for a, b in zip(again, undisturbed, strict=True))
+    assert list_steps(heard) == []
+    assert all(
+        bitwise_equal(a.adapter, b.adapter) for a, b in zip(again, uninterrupted, strict=True)
+    )
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(base: Base, tmp_path: Path) -> None:
-    """``kill -9``, four times, in the middle of steps and of writing checkpoints."""
+def test_train_many_resumes_after_sigkill_with_same_bytes(base: Base, tmp_path: Path) -> None:
+    """``kill -9``, four times, during steps and during writes of the checkpoint."""
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["idiolect.training", "idiolect.models.tiny"])
     checkpoint, out = tmp_path / "checkpoint", tmp_path / "adapters"
     moments = random.Random(0)
     for _ in range(4):
-        child = processes.Process(target=train_to_the_end, args=(str(checkpoint), str(out)))
+        child = processes.Process(target=train_and_save, args=(str(checkpoint), str(out)))
         child.start()
         for _ in range(moments.randint(1, 4)):
-            _wait_for_another(checkpoint, child)
+            _wait_for_new_file(checkpoint, child)
         time.sleep(moments.random() * 0.02)
         child.kill()
         child.join()
         assert child.exitcode == -signal.SIGKILL and not out.exists()
-    child = processes.Process(target=train_to_the_end, args=(str(checkpoint), str(out)))
+    child = processes.Process(target=train_and_save, args=(str(checkpoint), str(out)))
     child.start()
     child.join()
     assert child.exitcode == 0
     assert out.read_bytes() == serialize_adapters(train_many(base, WORK, LORA, LONG, ENGINE))
 
 
-def _wait_for_another(checkpoint: Path, child: multiprocessing.process.BaseProcess) -> None:
-    """Until the file is another one than it is now."""
-    seen = _face(checkpoint)
-    while child.is_alive() and _face(checkpoint) == seen:
+def _wait_for_new_file(checkpoint: Path, child: multiprocessing.process.BaseProcess) -> None:
+    """Wait until the checkpoint is another file than now."""
+    seen = _stat_file(checkpoint)
+    while child.is_alive() and _stat_file(checkpoint) == seen:
         time.sleep(0.0005)
 
 
-def _face(file: Path) -> tuple[int, int] | None:
+def _stat_file(file: Path) -> tuple[int, int] | None:
+    """Return inode and modification time of a file; ``None`` if it does not exist."""
     if not file.exists():
         return None
     status = file.stat()
@@ -179,7 +187,7 @@ def saved(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(data=st.data())
-def test_a_damaged_checkpoint_is_refused(base: Base, saved: Path, data: st.DataObject) -> None:
+def test_checkpoint_load_refuses_damaged_file(base: Base, saved: Path, data: st.DataObject) -> None:
     raw = bytearray(saved.read_bytes())
     at = data.draw(st.one_of(st.integers(0, 2000), st.integers(0, len(raw) - 1)))
     if data.draw(st.booleans()):
@@ -190,20 +198,22 @@ def test_a_damaged_checkpoint_is_refused(base: Base, saved: Path, data: st.DataO
     damaged.write_bytes(raw)
     with pytest.raises(IntegrityError, match="damaged"):
         train_many(base, WORK, LORA, CONFIG, ENGINE, checkpoint=damaged)
-    assert damaged.read_bytes() == raw  # left for whoever wants to look
+    assert damaged.read_bytes() == raw  # the file is left for inspection
 
 
-def test_a_checkpoint_of_other_work_is_ignored(base: Base, saved: Path, tmp_path: Path) -> None:
+def test_train_many_ignores_checkpoint_of_other_work(
+    base: Base, saved: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "c"
     path.write_bytes(saved.read_bytes())
     other, heard = replace(CONFIG, seed=1), list[Event]()
     ours = train_many(base, WORK, LORA, other, ENGINE, checkpoint=path, listener=heard.append)
     for trained, expected in zip(ours, train_many(base, WORK, LORA, other, ENGINE), strict=True):
         assert bitwise_equal(trained.adapter, expected.adapter)
-    assert steps_of(heard)[0] == 1
+    assert list_steps(heard)[0] == 1
 
 
-def test_everything_that_decides_the_adapters_is_in_the_key(base: Base) -> None:
+def test_fingerprint_jobs_depends_on_all_inputs(base: Base) -> None:
     (job, *_) = work = make_jobs()
     example = job.examples[0]
     start = init_lora(base, LORA, seed=3, person="x")
@@ -226,7 +236,7 @@ def test_everything_that_decides_the_adapters_is_in_the_key(base: Base) -> None:
     assert keys[0] == fingerprint_jobs(base.identity, make_jobs(), LORA, CONFIG)
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_checkpoint_load_returns_saved_state(tmp_path: Path) -> None:
     state = Checkpoint(
         fingerprint="f",
         slots=2,

@@ -1,4 +1,4 @@
-"""How much a forward holds: by the settings, and by free memory on GPUs."""
+"""The engine's sizes: from the settings, and from free memory on GPUs."""
 
 from __future__ import annotations
 
@@ -35,17 +35,18 @@ from support.job_strategies import LORA, make_jobs
 JOBS = make_jobs()
 
 
-def on_cuda(base: Base) -> Any:
-    """The base as if it were on a GPU."""
+def pretend_cuda(base: Base) -> Any:
+    """Return a stand-in for the base that reports a CUDA device."""
     return SimpleNamespace(model=base.model, dtype=base.dtype, device=torch.device("cuda"))
 
 
-def with_free(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
+def set_free_bytes(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
+    """Make the engine see this number of free bytes."""
     monkeypatch.setattr(config, "get_free_bytes", lambda device: free)
 
 
-def test_on_a_cpu_memory_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_free(monkeypatch, 1e15)
+def test_choose_forward_tokens_on_cpu_ignores_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_free_bytes(monkeypatch, 1e15)
     assert (
         choose_forward_tokens(make_tiny_base(), JOBS, LORA, EngineConfig())
         == MIN_FORWARD_TOKENS
@@ -53,18 +54,22 @@ def test_on_a_cpu_memory_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize("base", [make_tiny_base(), on_cuda(make_tiny_base())], ids=["cpu", "cuda"])
-def test_what_is_asked_for_stands(base: Any) -> None:
+@pytest.mark.parametrize(
+    "base", [make_tiny_base(), pretend_cuda(make_tiny_base())], ids=["cpu", "cuda"]
+)
+def test_choose_forward_tokens_keeps_configured_value(base: Any) -> None:
     assert choose_forward_tokens(base, JOBS, LORA, EngineConfig(forward_tokens=77)) == 77
 
 
-def test_on_cuda_half_of_the_free_memory_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In powers of two, so that a little more or less changes nothing."""
-    base = on_cuda(make_tiny_base())
+def test_choose_forward_tokens_on_cuda_fills_half_of_free_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The result is a power of two, so a small change of free memory changes nothing."""
+    base = pretend_cuda(make_tiny_base())
     each = activation_bytes(base)
 
     def tokens(free: float) -> int:
-        with_free(monkeypatch, free)
+        set_free_bytes(monkeypatch, free)
         return choose_forward_tokens(base, JOBS, LORA, EngineConfig())
 
     assert tokens(0) == MIN_FORWARD_TOKENS
@@ -73,9 +78,11 @@ def test_on_cuda_half_of_the_free_memory_is_filled(monkeypatch: pytest.MonkeyPat
     assert tokens(1e15) == MAX_FORWARD_TOKENS
 
 
-def test_padded_rows_take_more_the_longer_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    base = on_cuda(make_tiny_base())
-    with_free(monkeypatch, 2 * 4096 * activation_bytes(base))
+def test_choose_forward_tokens_counts_attention_of_long_padded_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = pretend_cuda(make_tiny_base())
+    set_free_bytes(monkeypatch, 2 * 4096 * activation_bytes(base))
     long = TrainingJob(person="p", examples=(Example(tuple(range(250)) * 8, 5),))
     for engine, lora in (
         (EngineConfig(layout="rows"), LORA),
@@ -89,8 +96,8 @@ def test_padded_rows_take_more_the_longer_they_are(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_the_estimate_is_what_autograd_keeps(dtype: torch.dtype) -> None:
-    """Of a forward whose attention keeps next to nothing: its rows have two tokens."""
+def test_activation_bytes_estimates_memory_of_autograd(dtype: torch.dtype) -> None:
+    """Measured on rows of two tokens, whose attention keeps almost nothing."""
     base, lora = make_tiny_base(dtype=dtype), LoraConfig()
     stack = LoraStack(base, lora, 1).train()
     stack.load_slot(0, init_lora(base, lora, seed=0, person="p"))
@@ -112,32 +119,36 @@ def test_the_estimate_is_what_autograd_keeps(dtype: torch.dtype) -> None:
     assert 0.7 < activation_bytes(base) / found < 1.4
 
 
-def test_a_forward_of_more_tokens_seats_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_free(monkeypatch, 1e15)
+def test_choose_slots_grows_with_forward_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_free_bytes(monkeypatch, 1e15)
     work = [TrainingJob(person=str(n), examples=JOBS[0].examples[:1]) for n in range(600)]
 
-    def seats(tokens: int) -> int:
+    def count_slots(tokens: int) -> int:
         engine = EngineConfig(forward_tokens=tokens)
         return choose_slots(make_tiny_base(), work, LORA, TrainConfig(), engine, None)
 
-    assert seats(1024) == 64 and seats(4096) == 256 and seats(65536) == 600
+    assert count_slots(1024) == 64 and count_slots(4096) == 256 and count_slots(65536) == 600
 
 
-def test_a_gpu_packs_by_itself() -> None:
-    assert uses_packing(on_cuda(make_tiny_base()), LORA, EngineConfig())
-    assert not uses_packing(on_cuda(make_tiny_base()), LORA, EngineConfig(layout="rows"))
-    assert not uses_packing(on_cuda(make_tiny_base()), LoraConfig(active="answer"), EngineConfig())
-    assert not uses_packing(on_cuda(make_tiny_base()), LoraConfig(dropout=0.1), EngineConfig())
-    assert not uses_packing(on_cuda(make_tiny_base()), LoraConfig(top_layers=1), EngineConfig())
+def test_uses_packing_is_automatic_on_cuda() -> None:
+    assert uses_packing(pretend_cuda(make_tiny_base()), LORA, EngineConfig())
+    assert not uses_packing(pretend_cuda(make_tiny_base()), LORA, EngineConfig(layout="rows"))
+    assert not uses_packing(
+        pretend_cuda(make_tiny_base()), LoraConfig(active="answer"), EngineConfig()
+    )
+    assert not uses_packing(pretend_cuda(make_tiny_base()), LoraConfig(dropout=0.1), EngineConfig())
+    assert not uses_packing(
+        pretend_cuda(make_tiny_base()), LoraConfig(top_layers=1), EngineConfig()
+    )
     assert not uses_packing(make_tiny_base(), LORA, EngineConfig())
 
 
-def test_verdicts_do_not_hang_on_free_memory() -> None:
+def test_scoring_tokens_ignores_free_memory() -> None:
     assert EngineConfig().scoring_tokens == MIN_FORWARD_TOKENS
     assert EngineConfig(forward_tokens=5).scoring_tokens == 5
 
 
-def test_an_unknown_layout_is_refused() -> None:
+def test_engine_config_refuses_unknown_layout() -> None:
     wrong: Any = "columns"
     with pytest.raises(UsageError, match=r"engine\.layout.*'columns'"):
         EngineConfig(layout=wrong)

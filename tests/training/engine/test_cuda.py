@@ -1,4 +1,4 @@
-"""The engine on a CUDA device: off by default (``pytest -m gpu``)."""
+"""The engine on a CUDA device; off by default (``pytest -m gpu``)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ JOBS = [
 ]
 
 
-def on_cuda(dtype: torch.dtype) -> Base:
+def make_cuda_base(dtype: torch.dtype) -> Base:
     base = make_tiny_base(dtype=dtype)
     return replace(base, model=base.model.to("cuda"))
 
@@ -44,18 +44,18 @@ def on_cuda(dtype: torch.dtype) -> Base:
 @pytest.mark.parametrize(
     ("dtype", "near"), [(torch.float64, 1e-6), (torch.float32, 1e-3)], ids=["fp64", "fp32"]
 )
-def test_the_engine_on_cuda_gives_the_adapters_of_the_cpu(
+def test_train_many_on_cuda_equals_cpu_reference(
     layout: str, dtype: torch.dtype, near: float
 ) -> None:
     engine = EngineConfig(slots=2, forward_tokens=64, layout=layout)  # type: ignore[arg-type]
-    on_gpu = train_many(on_cuda(dtype), JOBS, LoraConfig(), CONFIG, engine)
+    on_gpu = train_many(make_cuda_base(dtype), JOBS, LoraConfig(), CONFIG, engine)
     for job, ours in zip(JOBS, on_gpu, strict=True):
         alone = train_one(make_tiny_base(dtype=dtype), job, LoraConfig(), CONFIG)
         assert relative_difference(ours.adapter, alone.adapter) <= near
 
 
-def test_in_bf16_kernels_give_the_losses_of_padded_rows() -> None:
-    base = on_cuda(torch.bfloat16)
+def test_train_many_with_bf16_kernels_reaches_loss_of_padded() -> None:
+    base = make_cuda_base(torch.bfloat16)
     assert uses_packing(base, LoraConfig(), EngineConfig())
     width = base.model.config.hidden_size // base.model.config.num_attention_heads
     query = torch.zeros(1, 4, 3, width, dtype=torch.bfloat16, device="cuda")
@@ -69,8 +69,8 @@ def test_in_bf16_kernels_give_the_losses_of_padded_rows() -> None:
         assert ours.last_loss < ours.first_loss
 
 
-def test_memory_that_torch_holds_counts_as_free() -> None:
-    base = on_cuda(torch.bfloat16)
+def test_choose_forward_tokens_counts_cached_memory_as_free() -> None:
+    base = make_cuda_base(torch.bfloat16)
     before = choose_forward_tokens(base, JOBS, LoraConfig(), EngineConfig())
     held = torch.empty(get_free_bytes(base.device) // 2, dtype=torch.uint8, device="cuda")
     del held

@@ -1,3 +1,5 @@
+"""AdamW over a stack: each slot equals its own ``torch.optim.AdamW``."""
+
 from __future__ import annotations
 
 import pytest
@@ -15,7 +17,7 @@ BASE = make_tiny_base(dtype=torch.float64)
 CONFIG = TrainConfig(weight_decay=0.1, clip=0.5)
 
 
-def random_stack(slots: int) -> LoraStack:
+def make_random_stack(slots: int) -> LoraStack:
     stack = LoraStack(BASE, LoraConfig(rank=1), slots).train()
     torch.nn.init.normal_(stack.weights.detach(), generator=torch.Generator().manual_seed(1))
     return stack
@@ -27,9 +29,9 @@ def random_stack(slots: int) -> LoraStack:
     size=st.sampled_from([1e-3, 1.0, 100.0]),
     seed=st.integers(0, 99),
 )
-def test_each_slot_is_an_adamw_of_its_own(who: list[int], size: float, seed: int) -> None:
-    """Slots step in any order, at their own rates, with gradients below and above the clip."""
-    stack = random_stack(3)
+def test_stacked_adamw_slot_equals_torch_adamw(who: list[int], size: float, seed: int) -> None:
+    """Slots step in any order, with their own rates, with gradients below and above the clip."""
+    stack = make_random_stack(3)
     ours = StackedAdamW(stack, CONFIG)
     theirs = [torch.nn.Parameter(row.clone()) for row in stack.weights.detach()]
     optimizers = [torch.optim.AdamW([w], weight_decay=0.1) for w in theirs]
@@ -48,8 +50,8 @@ def test_each_slot_is_an_adamw_of_its_own(who: list[int], size: float, seed: int
             assert torch.allclose(row, weight.detach(), rtol=1e-12, atol=1e-14)
 
 
-def test_a_step_touches_its_own_slot_alone() -> None:
-    stack = random_stack(3)
+def test_step_slot_changes_only_its_slot() -> None:
+    stack = make_random_stack(3)
     optimizer = StackedAdamW(stack, CONFIG)
     assert stack.grads is not None
     stack.grads += 1.0

@@ -1,4 +1,4 @@
-"""Packed rows: invariant 1 holds for them as for padded ones, on the code that GPUs run."""
+"""The packed layout: invariant 1 holds as for padded rows, on the code that GPUs run."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from support.job_strategies import (
 )
 
 EXACT, SINGLE, STEADY = 1e-10, 1e-5, 1e-2
-"""As in ``test_batched.py``."""
+"""As in ``test_train_many.py``."""
 WIDE = replace(LORA, rank=4)
-"""Wide enough for grouped products, which the rank of other tests is not."""
+"""Wide enough for grouped matrix products; the rank of the other tests is too small."""
 
 rows = st.lists(
     st.builds(
@@ -70,21 +70,21 @@ def base32() -> Base:
 
 @pytest.fixture
 def packed_forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many rows each call of the packed layout had."""
+    """Record the number of rows of each call of the packed layout."""
     seen: list[int] = []
     forwards = PackedLayout.iter_forwards
 
-    def noted(self: PackedLayout, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
+    def record_rows(self: PackedLayout, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
         seen.append(len(rows))
         return forwards(self, rows)
 
-    monkeypatch.setattr(PackedLayout, "iter_forwards", noted)
+    monkeypatch.setattr(PackedLayout, "iter_forwards", record_rows)
     return seen
 
 
 @settings(max_examples=60)
 @given(work=draw_jobs(), config=draw_train_configs(), engine=engine_configs)
-def test_packed_equals_rows_equals_alone(
+def test_train_many_packed_equals_padded_and_reference(
     base: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig
 ) -> None:
     packed = train_many(base, work, LORA, config, replace(engine, layout="packed"))
@@ -99,7 +99,7 @@ def test_packed_equals_rows_equals_alone(
 
 @settings(max_examples=40)
 @given(work=draw_jobs(), config=draw_train_configs(epsilon=STEADY), engine=engine_configs)
-def test_grouped_products_in_fp32_too(
+def test_train_many_packed_in_fp32_equals_reference(
     base32: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig
 ) -> None:
     engine = replace(engine, layout="packed")
@@ -110,19 +110,21 @@ def test_grouped_products_in_fp32_too(
         )
 
 
-def test_in_fp32_products_are_grouped(base32: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So the test above is of what GPUs run, and not of the loop."""
-    asked: list[bool] = []
+def test_train_many_packed_in_fp32_uses_grouped_products(
+    base32: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the test above covers the code of GPUs, not the fallback loop."""
+    results: list[bool] = []
     can = ops_packed.can_use_grouped_mm
     monkeypatch.setattr(
-        ops_packed, "can_use_grouped_mm", lambda *m: asked.append(can(*m)) or asked[-1]
+        ops_packed, "can_use_grouped_mm", lambda *m: results.append(can(*m)) or results[-1]
     )
     config, engine = TrainConfig(batch=2, epochs=1), EngineConfig(layout="packed")
     train_many(base32, make_jobs(), WIDE, config, engine)
-    assert asked and all(asked)
+    assert results and all(results)
 
 
-def test_in_bf16_the_loss_is_that_of_rows() -> None:
+def test_train_many_packed_in_bf16_reaches_loss_of_padded() -> None:
     base, config = make_tiny_base(dtype=torch.bfloat16), TrainConfig(batch=16, epochs=6, rate=1e-2)
     lora = LoraConfig()
     packed, padded = (
@@ -141,7 +143,7 @@ def test_in_bf16_the_loss_is_that_of_rows() -> None:
     targets=st.sampled_from([("k_proj", "o_proj"), ("up_proj", "down_proj")]),
     shared=st.booleans(),
 )
-def test_at_other_modules_and_with_one_a(
+def test_train_many_packed_equals_reference_for_other_targets_and_shared_a(
     base: Base,
     work: tuple[TrainingJob, ...],
     engine: EngineConfig,
@@ -156,7 +158,7 @@ def test_at_other_modules_and_with_one_a(
         )
 
 
-def test_tails_are_packed_as_well(base: Base, packed_forwards: list[int]) -> None:
+def test_train_many_packed_packs_holdout_examples(base: Base, packed_forwards: list[int]) -> None:
     config = TrainConfig(batch=2, epochs=6, rate=0.05, patience=1)
     work = make_jobs(4)
     work = tuple(replace(job, holdout_examples=work[n - 1].examples) for n, job in enumerate(work))
@@ -180,7 +182,7 @@ def test_tails_are_packed_as_well(base: Base, packed_forwards: list[int]) -> Non
     ],
     ids=["packed", "rows", "auto on a CPU", "dropout", "top layers"],
 )
-def test_what_is_packed(
+def test_train_many_packs_only_supported_settings(
     base: Base, packed_forwards: list[int], lora: LoraConfig, layout: str, packs: bool
 ) -> None:
     engine = EngineConfig(layout=layout)  # type: ignore[arg-type]
@@ -188,10 +190,10 @@ def test_what_is_packed(
     assert bool(packed_forwards) is packs
 
 
-def test_where_a_layer_does_not_see_all_rows_stay_rows(
+def test_train_many_pads_rows_beyond_attention_window(
     packed_forwards: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By step: only those whose longest row is beyond the window."""
+    """Decided per step: only steps whose longest row exceeds the window are padded."""
     base, config = make_exact_base(), TrainConfig(batch=1, epochs=1)
     window = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
     for name, value in window.items():
@@ -200,28 +202,30 @@ def test_where_a_layer_does_not_see_all_rows_stay_rows(
     padded: list[int] = []
     forwards = PaddedLayout.iter_forwards
 
-    def noted(self: PaddedLayout, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
+    def record_rows(self: PaddedLayout, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:
         padded.append(max(len(row.example.ids) for row in rows))
         return forwards(self, rows)
 
-    monkeypatch.setattr(PaddedLayout, "iter_forwards", noted)
+    monkeypatch.setattr(PaddedLayout, "iter_forwards", record_rows)
     work = [TrainingJob(person="p", examples=(short, long, short))]
     train_many(base, work, LORA, config, EngineConfig(layout="packed"))
     assert padded == [9] and packed_forwards == [1, 1]
 
 
 @given(rows=rows, budget=st.integers(1, 40))
-def test_portions_hold_every_row_once(rows: list[BatchRow], budget: int) -> None:
+def test_split_by_token_budget_yields_each_row_once_within_budget(
+    rows: list[BatchRow], budget: int
+) -> None:
     found = list(split_by_token_budget(rows, budget))
-    together = [row for some in found for row in some]
+    together = [row for group in found for row in group]
     assert sorted(map(id, together)) == sorted(map(id, rows))
     assert [row.slot for row in together] == sorted(row.slot for row in rows)
-    for some in found:
-        assert len(some) == 1 or sum(len(row.example.ids) - 1 for row in some) <= budget
+    for group in found:
+        assert len(group) == 1 or sum(len(row.example.ids) - 1 for row in group) <= budget
 
 
 @given(rows=rows)
-def test_a_packed_forward_holds_nothing_but_its_tokens(rows: list[BatchRow]) -> None:
+def test_pack_sequences_holds_exactly_the_input_tokens(rows: list[BatchRow]) -> None:
     rows = sorted(rows, key=lambda row: row.slot)
     packed = pack_sequences(rows, torch.device("cpu"))
     assert packed.ids.tolist() == [t for row in rows for t in row.example.ids[:-1]]
@@ -230,7 +234,7 @@ def test_a_packed_forward_holds_nothing_but_its_tokens(rows: list[BatchRow]) -> 
     assert owners == [row.slot for row in rows for _ in row.example.ids[:-1]]
     targets = [t for row in rows for t in row.example.ids[row.example.answer_start :]]
     assert packed.label.tolist() == targets
-    # In these rows each token is the one before it and 1.
+    # In these rows each token is its predecessor plus 1.
     assert (packed.ids[packed.position] + 1).tolist() == targets
     assert packed.slot.tolist() == [
         row.slot for row in rows for _ in row.example.ids[row.example.answer_start :]
@@ -238,21 +242,24 @@ def test_a_packed_forward_holds_nothing_but_its_tokens(rows: list[BatchRow]) -> 
 
 
 class Crash(Exception):  # noqa: N818
-    """What stops a run from outside."""
+    """Stops a run from outside."""
 
 
 @pytest.mark.parametrize("at", [3, 5, 9])
-def test_a_crashed_run_goes_on_to_the_same_bits(base32: Base, at: int, tmp_path: Path) -> None:
-    """Also where the next call would find other slots and tokens: the old ones are kept."""
+def test_train_many_packed_resumes_after_crash_with_same_bits(
+    base32: Base, at: int, tmp_path: Path
+) -> None:
+    """Also if the next call would choose other slots and tokens: those of the checkpoint are
+    used."""
     config = TrainConfig(batch=2, epochs=3)
     engine = EngineConfig(slots=2, forward_tokens=40, layout="packed", checkpoint_seconds=0)
     whole = train_many(base32, make_jobs(), WIDE, config, engine)
-    path, told = tmp_path / "checkpoint", 0
+    path, heard = tmp_path / "checkpoint", 0
 
     def crash(event: Event) -> None:
-        nonlocal told
-        told += isinstance(event, Progress)
-        if told == at:
+        nonlocal heard
+        heard += isinstance(event, Progress)
+        if heard == at:
             raise Crash
 
     with pytest.raises(Crash):

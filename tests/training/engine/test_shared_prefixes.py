@@ -1,4 +1,4 @@
-"""First tokens that rows have in common: which are found, and that sharing them changes nothing."""
+"""Shared prefixes: which prefixes are found, and that sharing them does not change the adapters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ instructions = st.builds(
     st.integers(0, 10**6),
     st.integers(2 * MIN_PREFIX_TOKENS, 30),
 )
-"""Tokens that differ, for the reason that ``drawn_jobs.examples`` gives."""
+"""Distinct tokens, for the reason given in ``job_strategies.draw_example``."""
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,10 @@ def base() -> Base:
     return make_exact_base()
 
 
-def introduced(
+def prepend_instruction(
     work: tuple[TrainingJob, ...], instruction: tuple[int, ...]
 ) -> tuple[TrainingJob, ...]:
-    """The same work, every prompt beginning with an instruction; every second person's with half
-    of it."""
+    """Prepend an instruction to each prompt; half of it for each second person."""
 
     def begin(e: Example, tokens: int) -> Example:
         return Example(instruction[:tokens] + e.ids, e.answer_start + tokens, e.label_counts)
@@ -69,14 +68,14 @@ def introduced(
 @given(
     work=draw_jobs(), config=draw_train_configs(), engine=engine_configs, instruction=instructions
 )
-def test_sharing_changes_nobody(
+def test_train_many_with_shared_prefixes_equals_reference(
     base: Base,
     work: tuple[TrainingJob, ...],
     config: TrainConfig,
     engine: EngineConfig,
     instruction: tuple[int, ...],
 ) -> None:
-    work = introduced(work, instruction)
+    work = prepend_instruction(work, instruction)
     for targets in (("q_proj", "v_proj"), ("k_proj", "down_proj")):
         lora = replace(LORA, targets=targets)
         for job, ours in zip(work, train_many(base, work, lora, config, engine), strict=True):
@@ -85,32 +84,35 @@ def test_sharing_changes_nobody(
             assert ours.last_loss == pytest.approx(alone.last_loss, rel=1e-10)
 
 
-def test_a_head_runs_once_a_step(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two people, three forwards of rows each step: every head is run once, with its own owner."""
+def test_padded_layout_runs_each_prefix_once_per_step(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people, three forwards of rows per step: each prefix runs once, in its owner's slot."""
     instruction = tuple(range(12))
     examples = tuple(Example((*instruction, 20 + n, 30, 31), 13) for n in range(4))
     twins = [TrainingJob(person=name, examples=examples) for name in ("one", "other")]
     seen: list[SharedPrefixes] = []
     run = PaddedLayout._run_prefixes
 
-    def noted(self: PaddedLayout, rows: object, heads: SharedPrefixes) -> object:
-        seen.append(heads)
-        return run(self, rows, heads)  # type: ignore[arg-type]
+    def record_prefixes(self: PaddedLayout, rows: object, prefixes: SharedPrefixes) -> object:
+        seen.append(prefixes)
+        return run(self, rows, prefixes)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(PaddedLayout, "_run_prefixes", noted)
+    monkeypatch.setattr(PaddedLayout, "_run_prefixes", record_prefixes)
     train_many(base, twins, LORA, TrainConfig(epochs=1), EngineConfig(forward_tokens=24))
-    (heads,) = seen
-    assert heads.ids == (instruction, instruction)
+    (prefixes,) = seen
+    assert prefixes.ids == (instruction, instruction)
 
 
-def saved(heads: SharedPrefixes) -> int:
-    return sum(map(heads.get_prefix_length, range(len(heads.prefix_of_row)))) - sum(
-        map(len, heads.ids)
+def count_saved_tokens(prefixes: SharedPrefixes) -> int:
+    """Count the tokens that rows do not run themselves, minus the tokens of the prefixes."""
+    return sum(map(prefixes.get_prefix_length, range(len(prefixes.prefix_of_row)))) - sum(
+        map(len, prefixes.ids)
     )
 
 
-def most_saved(prompts: Prompts) -> int:
-    """The obvious way: any set of rows may share what all of it have in common."""
+def find_most_saved_tokens(prompts: Prompts) -> int:
+    """Find the maximum by brute force: any set of rows may share its common prefix."""
     if len(prompts) < 2:
         return 0
     best = 0
@@ -123,11 +125,11 @@ def most_saved(prompts: Prompts) -> int:
                 common += 1
             gain = common * size if common >= MIN_PREFIX_TOKENS else 0
             others = [p for i, p in enumerate(rest) if i not in chosen]
-            best = max(best, gain + most_saved(others))
+            best = max(best, gain + find_most_saved_tokens(others))
     return best
 
 
-prompts_alike = st.builds(
+similar_prompts = st.builds(
     lambda stem, branches, tails: [
         stem + branches[n % len(branches)] + tail for n, tail in enumerate(tails)
     ],
@@ -138,26 +140,26 @@ prompts_alike = st.builds(
 
 
 @settings(max_examples=200)
-@given(prompts=prompts_alike)
-def test_no_other_heads_save_more(prompts: Prompts) -> None:
-    heads = find_shared_prefixes(prompts, [0] * len(prompts), tokens=0)
-    assert saved(heads) == most_saved(prompts)
+@given(prompts=similar_prompts)
+def test_find_shared_prefixes_saves_most_tokens(prompts: Prompts) -> None:
+    prefixes = find_shared_prefixes(prompts, [0] * len(prompts), tokens=0)
+    assert count_saved_tokens(prefixes) == find_most_saved_tokens(prompts)
     for row, prompt in enumerate(prompts):
-        length = heads.get_prefix_length(row)
+        length = prefixes.get_prefix_length(row)
         assert length < len(prompt)
         if length:
-            assert heads.ids[heads.prefix_of_row[row]] == prompt[:length]
+            assert prefixes.ids[prefixes.prefix_of_row[row]] == prompt[:length]
 
 
-def test_nobody_shares_with_another(base: Base) -> None:
+def test_find_shared_prefixes_never_shares_between_owners(base: Base) -> None:
     prompts = [(*range(10), n) for n in range(4)]
-    heads = find_shared_prefixes(prompts, ["a", "b", "a", "b"], tokens=44)
-    assert heads.prefix_of_row == (0, 1, 0, 1)
-    assert heads.ids == (tuple(range(10)),) * 2
-    assert heads.select([1, 3]) == SharedPrefixes((tuple(range(10)),), (0, 0))
+    prefixes = find_shared_prefixes(prompts, ["a", "b", "a", "b"], tokens=44)
+    assert prefixes.prefix_of_row == (0, 1, 0, 1)
+    assert prefixes.ids == (tuple(range(10)),) * 2
+    assert prefixes.select([1, 3]) == SharedPrefixes((tuple(range(10)),), (0, 0))
 
 
-def test_little_is_not_worth_it() -> None:
+def test_find_shared_prefixes_returns_none_if_savings_are_small() -> None:
     prompts = [(*range(10), n) for n in range(2)]
     assert find_shared_prefixes(prompts, [0, 0], tokens=22).ids
     assert not find_shared_prefixes(prompts, [0, 0], tokens=2200).ids
@@ -168,13 +170,18 @@ def test_little_is_not_worth_it() -> None:
     budget=st.integers(1, 30),
     data=st.data(),
 )
-def test_parcels_hold_every_row_once(lengths: list[int], budget: int, data: st.DataObject) -> None:
+def test_iter_row_groups_yields_each_row_once_within_budget(
+    lengths: list[int], budget: int, data: st.DataObject
+) -> None:
     row = st.integers(-1, len(lengths) - 1)
     rows = data.draw(st.lists(row, max_size=8).map(tuple))
-    heads = SharedPrefixes(tuple(tuple(range(n)) for n in lengths), rows)
-    heads = heads.select(range(len(rows)))
-    groups = list(heads.iter_row_groups(budget))
+    prefixes = SharedPrefixes(tuple(tuple(range(n)) for n in lengths), rows)
+    prefixes = prefixes.select(range(len(rows)))
+    groups = list(prefixes.iter_row_groups(budget))
     assert sorted(r for group in groups for r in group) == list(range(len(rows)))
     for group in groups:
-        theirs = heads.select(group)
-        assert len(theirs.ids) <= 1 or len(theirs.ids) * max(map(len, theirs.ids)) <= budget
+        group_prefixes = prefixes.select(group)
+        assert (
+            len(group_prefixes.ids) <= 1
+            or len(group_prefixes.ids) * max(map(len, group_prefixes.ids)) <= budget
+        )

@@ -1,4 +1,5 @@
-"""Invariants 1 and 2: many at once equals alone, and nobody changes anybody."""
+"""Invariants 1 and 2: training together equals training alone, and people do not affect each
+other."""
 
 from __future__ import annotations
 
@@ -36,9 +37,9 @@ from support.job_strategies import (
 
 EXACT = 1e-10
 SINGLE = 1e-5
-# Adam divides by sqrt(v) + epsilon. With the usual 1e-8 it blows the rounding of vanishing fp32
-# gradients up to whole steps; that is Adam's doing, not the engine's (fp64 shows it). The worst of
-# 450 random people was 2e-5 apart with 1e-4, 5e-6 with 1e-3, 1.5e-6 with 1e-2.
+# Adam divides by sqrt(v) + epsilon. With the usual 1e-8 it amplifies the rounding of vanishing
+# fp32 gradients to full steps. The cause is Adam, not the engine: fp64 has no such difference. The
+# largest difference of 450 random people was 2e-5 with 1e-4, 5e-6 with 1e-3, 1.5e-6 with 1e-2.
 STEADY = 1e-2
 
 
@@ -54,7 +55,7 @@ def base32() -> Base:
 
 @settings(max_examples=60)
 @given(work=draw_jobs(), config=draw_train_configs(), engine=engine_configs)
-def test_everyone_gets_what_they_would_get_alone(
+def test_train_many_equals_reference(
     base: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig
 ) -> None:
     together = train_many(base, work, LORA, config, engine)
@@ -69,7 +70,7 @@ def test_everyone_gets_what_they_would_get_alone(
 
 @settings(max_examples=60)
 @given(work=draw_jobs(), config=draw_train_configs(epsilon=STEADY), engine=engine_configs)
-def test_in_fp32_too(
+def test_train_many_in_fp32_equals_reference(
     base32: Base, work: tuple[TrainingJob, ...], config: TrainConfig, engine: EngineConfig
 ) -> None:
     for job, ours in zip(work, train_many(base32, work, LORA, config, engine), strict=True):
@@ -81,10 +82,10 @@ def test_in_fp32_too(
 
 @settings(max_examples=40)
 @given(work=draw_jobs(), engine=engine_configs, data=st.data())
-def test_neither_order_nor_company_changes_anyone(
+def test_train_many_ignores_order_and_other_people(
     base: Base, work: tuple[TrainingJob, ...], engine: EngineConfig, data: st.DataObject
 ) -> None:
-    """Equal within rounding; equal bits are not promised, since sums run over other batches."""
+    """Equal within rounding, not to the bit, because sums run over other batches."""
     config = TrainConfig(batch=3, epochs=2)
     first = {t.person: t.adapter for t in train_many(base, work, LORA, config, engine)}
     some = data.draw(st.permutations(work))[: data.draw(st.integers(1, len(work)))]
@@ -94,7 +95,7 @@ def test_neither_order_nor_company_changes_anyone(
 
 @settings(max_examples=20)
 @given(work=draw_jobs(), engine=engine_configs, rate=st.sampled_from([0.1, 0.5]))
-def test_dropout_belongs_to_the_person_not_to_the_batch(
+def test_train_many_draws_dropout_per_person(
     base: Base, work: tuple[TrainingJob, ...], engine: EngineConfig, rate: float
 ) -> None:
     config, lora = TrainConfig(batch=2, epochs=2), replace(LORA, dropout=rate)
@@ -103,7 +104,7 @@ def test_dropout_belongs_to_the_person_not_to_the_batch(
         assert relative_difference(ours.adapter, alone.adapter) <= EXACT
 
 
-def test_dropout_does_something_and_is_drawn_anew_each_step(base: Base) -> None:
+def test_train_many_with_dropout_depends_on_seed(base: Base) -> None:
     (job, *_), config = make_jobs(), TrainConfig(batch=2, epochs=2)
     (without,) = train_many(base, [job], LORA, config)
     (one,) = train_many(base, [job], replace(LORA, dropout=0.3), config)
@@ -112,27 +113,27 @@ def test_dropout_does_something_and_is_drawn_anew_each_step(base: Base) -> None:
     assert relative_difference(one.adapter, other.adapter) > 0.01
 
 
-def test_a_refilled_slot_starts_from_nothing(base: Base) -> None:
-    """In the one slot, after two others, to the bit as if nobody had sat there before."""
+def test_train_many_resets_refilled_slot(base: Base) -> None:
+    """With one slot, the last of three people gets the same bits as alone."""
     work, config, engine = make_jobs(), TrainConfig(batch=2), EngineConfig(slots=1)
     after_others = train_many(base, work, LORA, config, engine)[-1]
     (alone,) = train_many(base, work[-1:], LORA, config, engine)
     assert bitwise_equal(after_others.adapter, alone.adapter)
 
 
-def test_an_idle_slot_is_left_as_it_is(base: Base, tmp_path: Path) -> None:
-    """The first person is done long before the others; their slot then keeps every bit."""
+def test_train_many_leaves_idle_slot_unchanged(base: Base, tmp_path: Path) -> None:
+    """The first person finishes long before the others; their slot then keeps each bit."""
     work, config = make_jobs(3, 2), TrainConfig(batch=2, epochs=4, weight_decay=0.1)
     path, engine = tmp_path / "c", EngineConfig(slots=3, checkpoint_seconds=0)
     key = fingerprint_jobs(base.identity, work, LORA, config)
     states: list[Checkpoint] = []
 
-    def look(event: Event) -> None:
+    def load_state(event: Event) -> None:
         found = Checkpoint.load(path, key) if isinstance(event, Metrics) else None
         if found:
             states.append(found)
 
-    trained = train_many(base, work, LORA, config, engine, checkpoint=path, listener=look)
+    trained = train_many(base, work, LORA, config, engine, checkpoint=path, listener=load_state)
     idle = states[trained[0].steps - 1 :]
     assert len(idle) > 5
     for state in idle[1:]:
@@ -150,7 +151,7 @@ def test_an_idle_slot_is_left_as_it_is(base: Base, tmp_path: Path) -> None:
     config=draw_train_configs(patience=1, rate=0.05),
     data=st.data(),
 )
-def test_who_gets_worse_on_their_tail_stops_at_their_best(
+def test_train_many_with_patience_equals_reference(
     base: Base,
     work: tuple[TrainingJob, ...],
     tails: tuple[TrainingJob, ...],
@@ -169,7 +170,7 @@ def test_who_gets_worse_on_their_tail_stops_at_their_best(
         assert (ours.steps, ours.tokens) == (alone.steps, alone.tokens)
 
 
-def test_some_stop_early_and_some_do_not(base: Base) -> None:
+def test_train_many_with_patience_stops_only_people_who_get_worse(base: Base) -> None:
     config = TrainConfig(batch=2, epochs=6, rate=0.05, patience=1)
     work = make_jobs(4)
     work = [replace(job, holdout_examples=work[n - 1].examples) for n, job in enumerate(work)]
@@ -184,7 +185,7 @@ def test_some_stop_early_and_some_do_not(base: Base) -> None:
     )
 
 
-def test_training_goes_on_from_a_given_adapter(base: Base) -> None:
+def test_train_many_starts_from_initial_adapter(base: Base) -> None:
     (job, *_), config = make_jobs(), TrainConfig(batch=2)
     (first,) = train_many(base, [job], LORA, config)
     again = replace(job, initial_adapter=first.adapter)
@@ -204,7 +205,7 @@ def test_training_goes_on_from_a_given_adapter(base: Base) -> None:
     ],
     ids=["rank", "scale", "fewer modules", "more modules"],
 )
-def test_a_start_of_another_kind_is_refused(base: Base, lora: LoraConfig) -> None:
+def test_train_many_refuses_initial_adapter_of_other_kind(base: Base, lora: LoraConfig) -> None:
     (job, *_) = make_jobs()
     start = init_lora(base, lora, seed=0, person=job.person)
     for train in (train_many, train_one):
@@ -213,7 +214,7 @@ def test_a_start_of_another_kind_is_refused(base: Base, lora: LoraConfig) -> Non
             train(base, [work] if train is train_many else work, LORA, TrainConfig())  # type: ignore[arg-type]
 
 
-def test_the_base_is_as_it_was(base: Base) -> None:
+def test_train_many_leaves_base_unchanged(base: Base) -> None:
     before = {name: w.clone() for name, w in base.model.state_dict().items()}
     train_many(base, make_jobs(2), LORA, TrainConfig(batch=2))
     for name, weight in base.model.state_dict().items():
@@ -222,7 +223,7 @@ def test_the_base_is_as_it_was(base: Base) -> None:
     assert not any(m._forward_hooks for m in base.model.modules())
 
 
-def test_what_is_said_meanwhile_adds_up(base: Base) -> None:
+def test_train_many_reports_consistent_events(base: Base) -> None:
     heard: list[Event] = []
     work, config = make_jobs(), TrainConfig(batch=2, epochs=2)
     trained = train_many(base, work, LORA, config, EngineConfig(slots=2), listener=heard.append)
@@ -236,18 +237,18 @@ def test_what_is_said_meanwhile_adds_up(base: Base) -> None:
     assert len(figures) == trained[0].steps + trained[2].steps  # the third takes the first's slot
 
 
-def exploding(base: Base, work: Sequence[TrainingJob], at: int) -> list[TrainingJob]:
-    """The jobs, one of them starting from an adapter so large that its loss is no number."""
+def make_one_job_explode(base: Base, work: Sequence[TrainingJob], at: int) -> list[TrainingJob]:
+    """Give one of the jobs an initial adapter so large that its loss is not finite."""
     start = init_lora(base, LORA, seed=0, person="x")
     huge = {path: (a * 1e200, b + 1e200) for path, (a, b) in start.pairs.items()}
     broken = LoraAdapter(config=start.config, base=start.base, pairs=huge)
     return [replace(job, initial_adapter=broken) if n == at else job for n, job in enumerate(work)]
 
 
-def test_a_loss_that_is_no_number_names_the_person_and_keeps_the_last_good_state(
+def test_train_many_with_infinite_loss_names_person_and_keeps_checkpoint(
     base: Base, tmp_path: Path
 ) -> None:
-    work = exploding(base, make_jobs(), 2)
+    work = make_one_job_explode(base, make_jobs(), 2)
     config = TrainConfig(batch=2, epochs=1)
     path, engine = tmp_path / "c", EngineConfig(slots=2, checkpoint_seconds=0)
     with pytest.raises(TrainingError, match="'p2'"):
@@ -260,24 +261,24 @@ def test_a_loss_that_is_no_number_names_the_person_and_keeps_the_last_good_state
 
 
 @pytest.mark.parametrize("name", ["slots", "forward_tokens", "keep_bytes"])
-def test_an_engine_of_nothing_is_refused(name: str) -> None:
+def test_engine_config_refuses_negative_sizes(name: str) -> None:
     wrong: dict[str, Any] = {name: -1}
     with pytest.raises(UsageError, match=name):
         EngineConfig(**wrong)
 
 
-def test_people_sit_down_until_a_forward_is_full(base: Base) -> None:
-    """Powers of two, never more than there are, and fewer where examples are long."""
+def test_choose_slots_fills_forward(base: Base) -> None:
+    """Powers of two, at most the number of people, and fewer if examples are long."""
     (job, *_) = make_jobs()
     work = [replace(job, person=str(n)) for n in range(40)]
     config = TrainConfig(batch=2)
 
-    def seats(tokens: int, people: int = 40) -> int:
+    def count_slots(tokens: int, people: int = 40) -> int:
         engine = EngineConfig(forward_tokens=tokens)
         return choose_slots(base, work[:people], LORA, config, engine, None)
 
-    assert seats(1) == 8
-    found = [seats(tokens) for tokens in (100, 200, 400, 800, 10**6)]
+    assert count_slots(1) == 8
+    found = [count_slots(tokens) for tokens in (100, 200, 400, 800, 10**6)]
     assert found == sorted(found) and found[-1] == 40
     assert all(number in (8, 16, 32, 40) for number in found) and len(set(found)) > 2
-    assert seats(10**6, 5) == 5
+    assert count_slots(10**6, 5) == 5

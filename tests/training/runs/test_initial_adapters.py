@@ -1,4 +1,4 @@
-"""Training that starts from the mean of others' adapters: made, used, declared, checked."""
+"""Training from the mean of other people's adapters: consent, use, and checks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OTHERS = ("ann", "ben", "cem")
 
 
 class Place:
-    """A base, people with adapters, a newcomer, and the mean of the others' adapters."""
+    """A base, people with adapters, a new person, and the mean of the others' adapters."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,7 +51,8 @@ class Place:
         return load_base(self.base, dtype="float32", device="cpu")
 
     def train(self, store: str, start: Path | None) -> PersonalSummary:
-        """Trains the newcomer into a store of their own, too little to move."""
+        """Train the new person into their own store, with too small a rate to change the
+        adapter."""
         config = replace(UNGATED, train=replace(UNGATED.train, rate=1e-12))
         folder = self.folder / store
         return api.personalize(
@@ -65,8 +66,8 @@ class Place:
             )
         )
 
-    def newcomer(self, store: str, start: Path | None) -> AdapterStore:
-        """That store."""
+    def train_new_person(self, store: str, start: Path | None) -> AdapterStore:
+        """Train the new person and open the store."""
         self.train(store, start)
         return AdapterStore.open(self.folder / store)
 
@@ -76,7 +77,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("start"))
 
 
-def test_the_mean_is_theirs_and_says_of_how_many(place: Place) -> None:
+def test_mean_averages_adapters_and_records_their_number(place: Place) -> None:
     store = AdapterStore.open(place.store)
     adapters = [store.get_adapter(person) for person in OTHERS]
     expected = average_adapters([require_lora(a) for a in adapters if a is not None])
@@ -86,9 +87,9 @@ def test_the_mean_is_theirs_and_says_of_how_many(place: Place) -> None:
     assert Manifest.load(place.mean, "adapter").config["mean_of"] == len(OTHERS)
 
 
-def test_training_starts_there_and_the_store_says_so(place: Place) -> None:
-    started = place.newcomer("started", place.mean)
-    fresh = place.newcomer("fresh", None)
+def test_personalize_starts_from_mean_and_records_it(place: Place) -> None:
+    started = place.train_new_person("started", place.mean)
+    fresh = place.train_new_person("fresh", None)
     mean = require_lora(load_peft(place.mean, place.loaded))
     ours, plain = started.get_adapter("new"), fresh.get_adapter("new")
     assert ours is not None
@@ -102,15 +103,15 @@ def test_training_starts_there_and_the_store_says_so(place: Place) -> None:
     assert fresh.settings["start"] == ""
 
 
-def test_another_start_is_another_training(place: Place) -> None:
+def test_personalize_with_other_start_trains_again(place: Place) -> None:
     place.train("again", place.mean)
     assert place.train("again", place.mean).unchanged == ("new",)
     assert place.train("again", None).trained == ("new",)
 
 
-def test_what_cannot_be_a_start_is_refused(place: Place, tmp_path: Path) -> None:
+def test_personalize_refuses_unusable_start(place: Place, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no adapter in PEFT's format"):
-        place.newcomer("x1", tmp_path)
+        place.train_new_person("x1", tmp_path)
     wider = replace(UNGATED, lora=replace(UNGATED.lora, rank=4))
     with pytest.raises(MismatchError, match="cannot be the start for"):
         api.personalize(
@@ -132,14 +133,16 @@ def test_what_cannot_be_a_start_is_refused(place: Place, tmp_path: Path) -> None
     assert not any(tmp_path.iterdir())
 
 
-def test_a_mean_needs_everyones_consent_and_is_kept_in_the_ledger(
-    place: Place, tmp_path: Path
-) -> None:
+def test_mean_needs_consent_of_all_people_and_writes_ledger(place: Place, tmp_path: Path) -> None:
     ledger = Ledger(place.store / "ledger")
-    made = [e for e in ledger.read_entries() if e.event == "shared"]
-    assert sorted(e.who for e in made) == sorted(ledger.read_entries_of(p)[0].who for p in OTHERS)
-    of = {"scope": "mean", "of": len(OTHERS), "sha256": sha256_file(place.mean / WEIGHTS_FILE)}
-    assert all(e.details == of for e in made)
+    shared = [e for e in ledger.read_entries() if e.event == "shared"]
+    assert sorted(e.who for e in shared) == sorted(ledger.read_entries_of(p)[0].who for p in OTHERS)
+    details = {
+        "scope": "mean",
+        "of": len(OTHERS),
+        "sha256": sha256_file(place.mean / WEIGHTS_FILE),
+    }
+    assert all(e.details == details for e in shared)
     store = tmp_path / "store"
     shutil.copytree(place.store, store)
     api.consent(api.ConsentRequest(store=store, people=["ben"], scope="mean", revoke=True))
@@ -155,7 +158,7 @@ def test_a_mean_needs_everyones_consent_and_is_kept_in_the_ledger(
     assert [e.event for e in Ledger(store / "ledger").read_entries_of("ben")].count("shared") == 1
 
 
-def test_a_mean_of_nobody_or_of_strangers_is_refused(place: Place, tmp_path: Path) -> None:
+def test_mean_refuses_empty_or_unknown_people(place: Place, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no adapters to average"):
         api.mean(place.store, (), tmp_path / "out")
     with pytest.raises(MissingError, match="nobody"):

@@ -1,4 +1,4 @@
-"""Who is trained and who is left as they are; the gate; and kills."""
+"""Personalizer: who is trained and who is unchanged; the gate; and kills."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from idiolect.training.runs.personalize import Personalizer
 from idiolect.training.runs.plan import Mode, PersonalConfig, RunContext
 from idiolect.training.runs.summary import PersonalSummary
 from idiolect.training.schedule import TrainConfig
-from support.killed_personalizing import PEOPLE, SHARD, personalize_to_the_end
+from support.killed_personalizing import PEOPLE, SHARD, personalize_all
 from support.tiny_people import (
     ENGINE,
     GATED,
@@ -52,20 +52,20 @@ def base() -> Base:
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[TrainingJob]:
-    """Everything that is handed to the engine, in order."""
+    """All jobs that the engine gets, in order."""
     seen: list[TrainingJob] = []
     train_many = module.train_many
 
-    def watched(base: Base, jobs: Sequence[TrainingJob], *rest: Any, **options: Any) -> Any:
+    def record_jobs(base: Base, jobs: Sequence[TrainingJob], *rest: Any, **options: Any) -> Any:
         seen.extend(jobs)
         return train_many(base, jobs, *rest, **options)
 
-    monkeypatch.setattr(module, "train_many", watched)
+    monkeypatch.setattr(module, "train_many", record_jobs)
     return seen
 
 
 class Place:
-    """A store that is personalized again and again."""
+    """A store that is personalized several times."""
 
     def __init__(self, folder: Path, base: Base) -> None:
         self.folder, self.base = folder, base
@@ -94,7 +94,7 @@ class Place:
     def store(self) -> AdapterStore:
         return AdapterStore.open(self.folder)
 
-    def bytes_of(self, *people: str) -> list[list[bytes]]:
+    def read_bytes_of(self, *people: str) -> list[list[bytes]]:
         store = self.store
         return [to_tensor_bytes(store.get_adapter(person)) for person in people]
 
@@ -104,7 +104,7 @@ def place(base: Base, tmp_path: Path) -> Place:
     return Place(tmp_path / "store", base)
 
 
-def test_a_second_run_trains_nobody(place: Place, jobs: list[TrainingJob]) -> None:
+def test_personalizer_second_run_changes_nothing(place: Place, jobs: list[TrainingJob]) -> None:
     first = place.run(ANN, BOB)
     assert (first.trained, first.unchanged) == (("ann", "bob"), ())
     assert first.items == 21 and first.tokens > 0
@@ -115,34 +115,36 @@ def test_a_second_run_trains_nobody(place: Place, jobs: list[TrainingJob]) -> No
     assert {p: p.read_bytes() for p in place.folder.rglob("*") if p.is_file()} == files
 
 
-def test_who_grew_is_trained_and_nobody_else_touched(place: Place) -> None:
-    """Invariant 2; and what is outdated does not stay on disk."""
+def test_personalizer_trains_only_grown_history(place: Place) -> None:
+    """Invariant 2; and the outdated adapter does not stay on disk."""
     place.run(ANN, BOB, CY)
-    before = dict(zip(("ann", "bob", "cy"), place.bytes_of("ann", "bob", "cy"), strict=True))
+    before = dict(zip(("ann", "bob", "cy"), place.read_bytes_of("ann", "bob", "cy"), strict=True))
     done = place.run(ANN, make_rater("bob", 13), CY)
     assert (done.trained, done.unchanged) == (("bob",), ("ann", "cy"))
-    assert place.bytes_of("ann", "cy") == [before["ann"], before["cy"]]
-    assert place.bytes_of("bob") != [before["bob"]]
+    assert place.read_bytes_of("ann", "cy") == [before["ann"], before["cy"]]
+    assert place.read_bytes_of("bob") != [before["bob"]]
     shards = b"".join(p.read_bytes() for p in (place.folder / "shards").iterdir())
     assert max(before["bob"], key=len) not in shards
 
 
-def test_somebody_new_changes_nobody(place: Place) -> None:
+def test_personalizer_with_new_person_leaves_others_unchanged(place: Place) -> None:
     place.run(ANN, CY)
     before, records = (
-        place.bytes_of("ann", "cy"),
+        place.read_bytes_of("ann", "cy"),
         [place.store.get_record(p) for p in ("ann", "cy")],
     )
     assert place.run(ANN, BOB, CY).trained == ("bob",)
-    assert place.bytes_of("ann", "cy") == before
+    assert place.read_bytes_of("ann", "cy") == before
     assert [place.store.get_record(p) for p in ("ann", "cy")] == records
-    assert place.run(BOB).unchanged == ("bob",)  # the others are left where they are
-    assert place.bytes_of("ann", "cy") == before
+    assert place.run(BOB).unchanged == ("bob",)  # the others stay in the store
+    assert place.read_bytes_of("ann", "cy") == before
 
 
-def test_other_settings_train_everyone_anew(place: Place, jobs: list[TrainingJob]) -> None:
+def test_personalizer_with_other_settings_trains_all_people_again(
+    place: Place, jobs: list[TrainingJob]
+) -> None:
     place.run(ANN, BOB)
-    before = place.bytes_of("ann", "bob")
+    before = place.read_bytes_of("ann", "bob")
     for config in (
         replace(UNGATED, train=TrainConfig(batch=4, epochs=1, rate=0.01)),
         replace(UNGATED, lora=replace(LORA, dropout=0.5)),
@@ -151,18 +153,18 @@ def test_other_settings_train_everyone_anew(place: Place, jobs: list[TrainingJob
         jobs.clear()
         assert place.run(ANN, BOB, config=config).trained == ("ann", "bob")
         assert [job.initial_adapter for job in jobs] == [None, None]
-        assert all(a != b for a, b in zip(place.bytes_of("ann", "bob"), before, strict=True))
+        assert all(a != b for a, b in zip(place.read_bytes_of("ann", "bob"), before, strict=True))
     assert [len(job.examples) for job in jobs] == [6, 6]
     assert place.run(ANN, BOB).trained == ("ann", "bob")
-    assert place.bytes_of("ann", "bob") == before
+    assert place.read_bytes_of("ann", "bob") == before
 
 
-def test_going_on_starts_from_the_adapter_with_the_new_items(
+def test_personalizer_continue_trains_previous_adapter_on_new_items(
     place: Place, jobs: list[TrainingJob]
 ) -> None:
-    """However few they are."""
+    """Even if there are fewer new items than ``least_items``."""
     place.run(ANN, BOB)
-    before, bobs = place.bytes_of("ann", "bob")
+    before, bobs = place.read_bytes_of("ann", "bob")
     examples = jobs[0].examples
     jobs.clear()
     done = place.run(make_rater("ann", 11), BOB, mode="continue")
@@ -170,32 +172,34 @@ def test_going_on_starts_from_the_adapter_with_the_new_items(
     (job,) = jobs
     assert to_tensor_bytes(job.initial_adapter) == before
     assert len(job.examples) == 2 and not set(job.examples) & set(examples)
-    assert place.bytes_of("bob") == [bobs] and place.bytes_of("ann") != [before]
+    assert place.read_bytes_of("bob") == [bobs] and place.read_bytes_of("ann") != [before]
     assert place.run(make_rater("ann", 11), mode="continue").trained == ()
 
 
-def test_where_nothing_is_new_going_on_leaves_the_adapter(
+def test_personalizer_continue_without_new_items_keeps_adapter(
     place: Place, jobs: list[TrainingJob]
 ) -> None:
-    """The held-out tail takes the new item in, or the new item has no answer."""
+    """The growing holdout takes the new item."""
     loose = replace(GATED, gate=replace(GATED.gate, share=0.3, least=1))
     place.run(make_rater("ann", 11), config=loose, keep_all=True)
-    before = place.bytes_of("ann")
+    before = place.read_bytes_of("ann")
     assert loose.gate.count_holdout(12) == loose.gate.count_holdout(11) + 1
     done = place.run(make_rater("ann", 12), config=loose, mode="continue")
-    assert (done.trained, len(jobs), place.bytes_of("ann")) == ((), 1, before)
+    assert (done.trained, len(jobs), place.read_bytes_of("ann")) == ((), 1, before)
 
 
-def test_an_item_without_an_answer_is_nothing_new(place: Place, jobs: list[TrainingJob]) -> None:
+def test_personalizer_continue_ignores_item_without_answer(
+    place: Place, jobs: list[TrainingJob]
+) -> None:
     place.run(ANN)
-    before = place.bytes_of("ann")
+    before = place.read_bytes_of("ann")
     *known, last = make_rater("ann", 10).items
     silent = replace(last, fields={"title": "Heat"})
     done = place.run(History("ann", (*known, silent)), mode="continue")
-    assert (done.trained, len(jobs), place.bytes_of("ann")) == ((), 1, before)
+    assert (done.trained, len(jobs), place.read_bytes_of("ann")) == ((), 1, before)
 
 
-def test_going_on_is_afresh_where_the_past_is_another(
+def test_personalizer_continue_with_changed_past_trains_afresh(
     place: Place, jobs: list[TrainingJob]
 ) -> None:
     place.run(ANN)
@@ -207,7 +211,7 @@ def test_going_on_is_afresh_where_the_past_is_another(
     assert [(job.initial_adapter, len(job.examples)) for job in jobs] == [(None, 9), (None, 9)]
 
 
-def test_going_on_from_an_adapter_that_was_imported(
+def test_personalizer_continue_starts_from_imported_adapter(
     place: Place, jobs: list[TrainingJob], base: Base
 ) -> None:
     place.run(BOB)
@@ -222,7 +226,7 @@ def test_going_on_from_an_adapter_that_was_imported(
     )
 
 
-def test_too_few_items_are_named_and_served_by_the_base(place: Place) -> None:
+def test_personalizer_with_too_few_items_reports_them_without_adapter(place: Place) -> None:
     dee, nobody = make_rater("dee", 4), History("nobody", ())
     done = place.run(ANN, dee, nobody)
     assert (done.trained, done.too_few) == (("ann",), ("dee", "nobody"))
@@ -236,7 +240,7 @@ def test_too_few_items_are_named_and_served_by_the_base(place: Place) -> None:
     assert place.store.get_adapter("dee") is not None
 
 
-def test_items_that_cannot_be_used_are_counted(place: Place) -> None:
+def test_personalizer_counts_unusable_items(place: Place) -> None:
     items = [replace(i, fields={"title": "Heat"}) if i.position < 5 else i for i in ANN.items]
     heard: list[Any] = []
     done = place.run(History("ann", tuple(items)), listener=heard.append)
@@ -246,36 +250,38 @@ def test_items_that_cannot_be_used_are_counted(place: Place) -> None:
 
 GOOD = replace(GATED, train=TrainConfig(batch=4, epochs=6, rate=0.02))
 DEE = make_rater("dee", 20, rated=lambda n: 5 if n >= 17 else int("1" * 30))
-"""Whose first items teach what is wrong for the last ones."""
+"""The first items teach what is wrong for the last ones."""
 ELI = make_rater("eli", 20, rated=lambda _: 4)
 
 
-def verdict(place: Place, person: str) -> tuple[str, float]:
-    """How somebody is served, and what the adapter adds to the loss on their tail."""
+def get_gate_decision(place: Place, person: str) -> tuple[str, float]:
+    """Return how a person is served, and by how much the adapter raises the holdout loss."""
     record = place.store.get_record(person)
     assert record is not None and record.gate_base is not None and record.gate_adapter is not None
     return record.served, record.gate_adapter - record.gate_base
 
 
-def test_an_adapter_that_harms_is_not_used(place: Place, jobs: list[TrainingJob]) -> None:
+def test_gate_rejects_harmful_adapter(place: Place, jobs: list[TrainingJob]) -> None:
     done = place.run(DEE, config=GOOD)
     assert (done.trained, done.gated_off) == (("dee",), ("dee",))
     assert [len(job.examples) for job in jobs] == [17]
-    served, added = verdict(place, "dee")
+    served, added = get_gate_decision(place, "dee")
     assert served == "gated" and added > 0
     assert place.store.get_adapter("dee") is None
     again = place.run(DEE, config=GOOD)
     assert (again.trained, again.gated_off) == ((), ("dee",))
 
 
-def test_an_adapter_that_helps_is_used(place: Place) -> None:
+def test_gate_keeps_helpful_adapter(place: Place) -> None:
     assert place.run(ELI, config=GOOD).gated_off == ()
-    served, added = verdict(place, "eli")
+    served, added = get_gate_decision(place, "eli")
     assert served == "adapter" and added < 0
     assert place.store.get_adapter("eli") is not None
 
 
-def test_without_the_gate_everything_is_trained_on(place: Place, jobs: list[TrainingJob]) -> None:
+def test_personalizer_without_gate_trains_on_all_items(
+    place: Place, jobs: list[TrainingJob]
+) -> None:
     off = replace(GOOD, gate=replace(GOOD.gate, on=False))
     assert place.run(DEE, config=off).gated_off == ()
     assert [len(job.examples) for job in jobs] == [20]
@@ -284,18 +290,18 @@ def test_without_the_gate_everything_is_trained_on(place: Place, jobs: list[Trai
     assert place.store.get_adapter("dee") is not None
 
 
-def test_an_evaluation_keeps_what_the_gate_refuses(place: Place) -> None:
+def test_personalizer_with_keep_all_keeps_gated_adapter(place: Place) -> None:
     assert place.run(DEE, config=GOOD, keep_all=True).gated_off == ("dee",)
-    assert verdict(place, "dee")[0] == "gated"
+    assert get_gate_decision(place, "dee")[0] == "gated"
     assert place.store.get_adapter("dee") is not None
 
 
-def test_memory_holds_one_shard(place: Place) -> None:
-    """Of people who passed nothing heavy stays, and nobody is read ahead of their shard."""
+def test_personalizer_holds_one_group_in_memory(place: Place) -> None:
+    """No adapter of an earlier group stays in memory, and no history is read before its group."""
     read: list[str] = []
     seen: list[tuple[int, int, int]] = []
 
-    def coming() -> Iterator[History]:
+    def stream_histories() -> Iterator[History]:
         for number in range(12):
             read.append(f"p{number:02d}")
             yield make_rater(read[-1], 8)
@@ -309,14 +315,14 @@ def test_memory_holds_one_shard(place: Place) -> None:
     gc.collect()
     before = [type(thing) for thing in gc.get_objects()]
     adapters, examples = before.count(LoraAdapter), before.count(Example)
-    done = place.run(streamed=coming(), shard=3, listener=watch)
+    done = place.run(streamed=stream_histories(), shard=3, listener=watch)
     assert len(done.trained) == 12
     assert [pulled for pulled, _, _ in seen[:-1]] == [0, 3, 6, 9, 12]
     assert max(kept for _, kept, _ in seen) <= adapters + 3
     assert max(count for _, _, count in seen) <= examples + 3 * 8
 
 
-def test_progress_counts_everyone_who_passed(place: Place) -> None:
+def test_personalizer_progress_counts_all_people(place: Place) -> None:
     heard: list[Any] = []
     place.run(ANN)
     place.run(ANN, BOB, make_rater("dee", 2), CY, shard=1, listener=heard.append)
@@ -324,24 +330,24 @@ def test_progress_counts_everyone_who_passed(place: Place) -> None:
     assert passed == [(0, 4), (2, 4), (4, 4), (4, 4)]
 
 
-def steps_in(metrics: Path) -> int:
+def count_steps(metrics: Path) -> int:
     return len(metrics.read_text().splitlines()) if metrics.exists() else 0
 
 
-def test_killed_again_and_again_it_ends_the_same(tmp_path: Path) -> None:
-    """Invariant 5: ``kill -9`` in the middle of steps, of shards and between them."""
+def test_personalizer_killed_repeatedly_ends_with_same_bytes(tmp_path: Path) -> None:
+    """Invariant 5: ``kill -9`` during steps, during groups and between them."""
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["idiolect.training.runs.personalize", "idiolect.models.tiny"])
     whole, metrics = tmp_path / "whole", tmp_path / "whole.jsonl"
-    personalize_to_the_end(str(whole), str(metrics))
-    needed = steps_in(metrics)
+    personalize_all(str(whole), str(metrics))
+    needed = count_steps(metrics)
     killed, metrics = tmp_path / "killed", tmp_path / "killed.jsonl"
     moments, kills, child = random.Random(1), 0, None
     while child is None or child.exitcode != 0:
-        child = processes.Process(target=personalize_to_the_end, args=(str(killed), str(metrics)))
+        child = processes.Process(target=personalize_all, args=(str(killed), str(metrics)))
         child.start()
-        until = steps_in(metrics) + moments.randint(1, needed // 3)
-        while child.is_alive() and (steps_in(metrics) < until or kills == 5):
+        until = count_steps(metrics) + moments.randint(1, needed // 3)
+        while child.is_alive() and (count_steps(metrics) < until or kills == 5):
             time.sleep(0.001)
         time.sleep(moments.random() * 0.02)
         child.kill()
@@ -358,11 +364,11 @@ def test_killed_again_and_again_it_ends_the_same(tmp_path: Path) -> None:
                 other.get_adapter(person)
             )
     assert sorted(p.name for p in other.folder.iterdir()) == ["ledger", "shards", "store.json"]
-    told = Ledger(other.folder / "ledger")
+    ledger = Ledger(other.folder / "ledger")
     trained = [person for person in one.people if person != "few"]
-    assert all(told.read_entries_of(person) for person in trained) and not told.read_entries_of(
+    assert all(ledger.read_entries_of(person) for person in trained) and not ledger.read_entries_of(
         "few"
     )
-    assert len(told.read_entries()) <= len(trained) + SHARD * kills
+    assert len(ledger.read_entries()) <= len(trained) + SHARD * kills
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
-    assert needed <= len(lines) <= needed + kills  # only the step under way is done again
+    assert needed <= len(lines) <= needed + kills  # only the interrupted step runs again

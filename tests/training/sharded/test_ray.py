@@ -1,4 +1,4 @@
-"""Shards on Ray: a worker that is killed costs nothing; what is wrong is said."""
+"""Shards on Ray: a killed worker loses nothing; errors have clear messages."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from idiolect.errors import MissingError, UsageError
 from idiolect.history.write import write_dataset
 from idiolect.privacy.ledger import Ledger
 from idiolect.training.sharded import ray
+from support.sharded_runs import COUNTS, assert_equals_whole_run, train
 from support.tiny_people import make_rater, save_tiny_base
-from tests.training.sharded.test_shards import COUNTS, same_as_the_whole, train
 
 TESTS = Path(__file__).parents[2]
 SHARDS = 3
@@ -38,8 +38,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def start(place: Path, store: Path) -> subprocess.Popen[str]:
-    """A driver, which starts Ray and works until everything is merged."""
+def start_driver(place: Path, store: Path) -> subprocess.Popen[str]:
+    """Start a driver process, which starts Ray and works until all parts are merged."""
     paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [
@@ -57,8 +57,8 @@ def start(place: Path, store: Path) -> subprocess.Popen[str]:
     )
 
 
-def writer_of(store: Path) -> int | None:
-    """The process that holds a part of the store and has begun to train."""
+def find_writer(store: Path) -> int | None:
+    """Return the process that holds a part of the store and has begun to train."""
     for note in store.glob("parts/.*.held"):
         part = store / "parts" / note.name.removeprefix(".").removesuffix(".held")
         metrics = part / "metrics.jsonl"
@@ -71,30 +71,30 @@ def writer_of(store: Path) -> int | None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-def test_a_killed_worker_loses_nothing(place: Path, tmp_path: Path) -> None:
-    """Invariant 5: a worker is killed in the middle of a shard; another goes on."""
+def test_personalize_on_ray_survives_killed_worker(place: Path, tmp_path: Path) -> None:
+    """Invariant 5: a worker is killed in the middle of a shard; another one resumes it."""
     store = tmp_path / "store"
-    driver = start(place, store)
+    driver = start_driver(place, store)
     victim = None
     while victim is None and driver.poll() is None:
-        victim = writer_of(store)
+        victim = find_writer(store)
         time.sleep(0.002)
     assert victim is not None and victim != driver.pid, driver.communicate()
     os.kill(victim, signal.SIGKILL)
-    out, told = driver.communicate(timeout=300)
-    assert driver.returncode == 0, told
+    out, err = driver.communicate(timeout=300)
+    assert driver.returncode == 0, err
     done = json.loads(out.splitlines()[-1])
     assert {*done["trained"], *done["unchanged"], *done["too_few"]} == set(COUNTS)
-    same_as_the_whole(place, store)
+    assert_equals_whole_run(place, store)
     assert not (store / "parts").exists()
     assert len(Ledger(store / "ledger").read_entries()) == len(COUNTS) - 1
-    again = start(place, store)
-    out, told = again.communicate(timeout=300)
-    assert again.returncode == 0, told
+    again = start_driver(place, store)
+    out, err = again.communicate(timeout=300)
+    assert again.returncode == 0, err
     assert json.loads(out.splitlines()[-1])["trained"] == []
 
 
-def test_without_ray_it_says_how_to_get_it(
+def test_personalize_without_ray_says_how_to_install_it(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -104,7 +104,7 @@ def test_without_ray_it_says_how_to_get_it(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"shards": 2}, "shards and workers need ray"),
         ({"workers": 2}, "shards and workers need ray"),
@@ -113,29 +113,29 @@ def test_without_ray_it_says_how_to_get_it(
         ({"ray": "local", "workers": -1}, "workers: must be at least 1, got -1"),
     ],
 )
-def test_what_does_not_go_together(
-    place: Path, tmp_path: Path, options: dict[str, Any], said: str
+def test_personalize_refuses_conflicting_ray_options(
+    place: Path, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         train(place, tmp_path / "store", **options)
     assert not (tmp_path / "store").exists()
 
 
-def node(cpu: float, gpu: float = 0, alive: bool = True) -> dict[str, Any]:
+def make_node(cpu: float, gpu: float = 0, alive: bool = True) -> dict[str, Any]:
     return {"Alive": alive, "Resources": {"CPU": cpu} | ({"GPU": gpu} if gpu else {})}
 
 
-def seats(nodes: list[dict[str, Any]], workers: int | None = None, gpus: bool = True) -> Any:
+def plan(nodes: list[dict[str, Any]], workers: int | None = None, gpus: bool = True) -> Any:
     found = ray.plan_workers(nodes, workers, gpus=gpus)
     return found.workers, found.cpus, found.gpus
 
 
-def test_workers_follow_from_what_the_cluster_has() -> None:
-    assert seats([node(2)]) == (1, 2, 0)
-    assert seats([node(8), node(4), node(16, alive=False)]) == (2, 4, 0)
-    assert seats([node(16, 4), node(16, 4)]) == (8, 4, 1)
-    assert seats([node(16, 4)], gpus=False) == (1, 16, 0)
-    assert seats([node(16, 1)], workers=2) == (2, 8, 0.5)
-    assert seats([node(2)], workers=3) == (3, 1, 0)
+def test_plan_workers_follows_resources_of_cluster() -> None:
+    assert plan([make_node(2)]) == (1, 2, 0)
+    assert plan([make_node(8), make_node(4), make_node(16, alive=False)]) == (2, 4, 0)
+    assert plan([make_node(16, 4), make_node(16, 4)]) == (8, 4, 1)
+    assert plan([make_node(16, 4)], gpus=False) == (1, 16, 0)
+    assert plan([make_node(16, 1)], workers=2) == (2, 8, 0.5)
+    assert plan([make_node(2)], workers=3) == (3, 1, 0)
     with pytest.raises(MissingError, match="no CPU to give"):
-        seats([node(4, alive=False)])
+        plan([make_node(4, alive=False)])
