@@ -49,8 +49,10 @@ def from_plain(kind: type[C], data: Mapping[str, Any], *, where: str = "config")
     wrong types.
     """
     assert dataclasses.is_dataclass(kind)
+    # Resolves the annotations, which are strings in modules with postponed evaluation.
     hints = typing.get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(kind)]
+    # A misspelled setting must not be ignored silently.
     for key in data:
         if key not in names:
             raise UsageError(f"{where}: unknown setting {key!r}; known: {', '.join(names)}")
@@ -116,6 +118,7 @@ def to_toml(config: object) -> str:
 def compute_fingerprint(value: object) -> str:
     """Return a short stable hash (16 hex digits) of a config or of plain JSON data."""
     plain = to_plain(value) if dataclasses.is_dataclass(value) else value
+    # Canonical JSON: the hash must not depend on the order of keys or on spacing.
     text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -85,6 +85,7 @@ class Dataset:
 
     def _locate_person(self, person: str) -> RowLocation:
         if person not in self._locations:
+            # Show one existing id, since ids may differ only in a prefix.
             example = f", e.g. {next(iter(self._locations))!r}" if self._locations else ""
             raise MissingError(
                 f"{self.folder}: no person named {person!r} among its {len(self)} people{example}"

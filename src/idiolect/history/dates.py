@@ -38,6 +38,7 @@ def _parse_number(value: float) -> float:
     """Parse a year, YYYYMM, YYYYMMDD, or Unix time."""
     if not 0 <= value <= 1e17:  # NaN also fails this
         raise _make_date_error(value)
+    # Small whole numbers are calendar dates: 2017, 201703 or 20170304.
     if value == int(value) and 1583 <= value <= 99_991_231:
         return _parse_digits(str(int(value)))
     for scale in (1.0, 1e3, 1e6):  # seconds, milliseconds, microseconds
@@ -58,6 +59,7 @@ def _parse_digits(digits: str) -> float:
 
 
 def _parse_text(text: str) -> float:
+    # datetime.fromisoformat does not accept a month without a day.
     text = text.strip()
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
         text += "-01"
@@ -67,11 +69,13 @@ def _parse_text(text: str) -> float:
         found = datetime.fromisoformat(text)
     except ValueError:
         return _parse_mail_date(text)
+    # A date without a zone counts as UTC.
     return _to_timestamp(found if found.tzinfo else found.replace(tzinfo=UTC))
 
 
 def _parse_mail_date(text: str) -> float:
     """Parse ``Mon, 06 Apr 2009 22:19:45 -0700`` or ``Mon Apr 06 22:19:45 PDT 2009``."""
+    # parsedate_tz accepts almost any text, so require a weekday first.
     parts = parsedate_tz(text) if re.match(r"[A-Za-z]{3}\b", text) else None
     try:
         seconds = None if parts is None else float(mktime_tz(parts))

@@ -1,5 +1,4 @@
-"""Erases a person from datasets: finds them, rewrites the dataset without them, reads it for a
-scan."""
+"""Erases a person from datasets: the erasure handler of dataset folders."""
 
 from __future__ import annotations
 
@@ -27,9 +26,9 @@ class DatasetErasure:
     def __init__(self, task_of: Callable[[str], AuthoredText], *, keep_joint: bool = False) -> None:
         self.task_of, self.keep_joint = task_of, keep_joint
 
-    def find(self, folder: Path, leaving: ErasureRequest) -> str:
+    def find(self, folder: Path, request: ErasureRequest) -> str:
         """Describe how many records the person has, and how many other histories quote them."""
-        found = self.plan_redaction(folder, leaving)
+        found = self.plan_redaction(folder, request)
         if found is None or not found.is_needed:
             return ""
         return (
@@ -37,9 +36,9 @@ class DatasetErasure:
             "histories"
         )
 
-    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+    def erase(self, folder: Path, request: ErasureRequest) -> Sequence[ErasureEffect]:
         """Rewrite the dataset without the person, in one atomic step."""
-        found = self.plan_redaction(folder, leaving)
+        found = self.plan_redaction(folder, request)
         if found is None or not found.is_needed:
             return []
         rewrite_dataset(found, folder)
@@ -49,7 +48,7 @@ class DatasetErasure:
         """Yield every text of a Parquet file; ``None`` for other files."""
         return read_cells(path) if path.suffix == ".parquet" else None
 
-    def plan_redaction(self, folder: Path, leaving: ErasureRequest) -> Redaction | None:
+    def plan_redaction(self, folder: Path, request: ErasureRequest, /) -> Redaction | None:
         """Compute what to remove from a dataset.
 
         Returns ``None`` if the folder is not a dataset, or if the id belongs to another person
@@ -58,15 +57,16 @@ class DatasetErasure:
         if not is_dataset(folder):
             return None
         dataset = read_dataset(folder)
-        if not leaving.is_same_person(dataset.task):
+        # A numeric id names another person in a dataset of another task.
+        if not request.is_same_person(dataset.task):
             return None
         return Redaction(
             dataset,
-            leaving.person,
+            request.person,
             self.task_of(dataset.task),
-            records=leaving.records,
+            records=request.records,
             keep_joint=self.keep_joint,
-            known=leaving.patterns,
+            known=request.patterns,
         )
 
 
@@ -76,27 +76,27 @@ def is_dataset(folder: Path) -> bool:
 
 
 def rewrite_dataset(found: Redaction, into: Path) -> Dataset:
-    """Write what remains of a dataset into a folder, replacing its content."""
+    """Write what remains of a dataset into a folder, replacing its content.
+
+    If the whole person is erased, their id is also removed from source, name and settings.
+    """
     dataset = found.dataset
     manifest = dataset.manifest
     remaining = [p for p in dataset.people if p != found.person or found.records]
-    is_whole_person = not found.records
+
+    def clean_value(value: Any) -> Any:
+        return value if found.records else _remove_person_id(found.person, value)
+
     return write_dataset(
         into,
         found.iter_histories(),
         task=dataset.task,
-        source=_remove_person_id(found.person, manifest["source"])
-        if is_whole_person
-        else manifest["source"],
-        name=_remove_person_id(found.person, manifest["name"])
-        if is_whole_person
-        else manifest["name"],
+        source=clean_value(manifest["source"]),
+        name=clean_value(manifest["name"]),
         splits={
             person: dataset.get_split(person) for person in remaining if dataset.get_split(person)
         },
-        settings=_remove_person_id(found.person, manifest["settings"])
-        if is_whole_person
-        else manifest["settings"],
+        settings=clean_value(manifest["settings"]),
         overwrite=True,
     )
 

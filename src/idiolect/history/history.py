@@ -36,6 +36,7 @@ class History:
         """Return a hash of the items' order and content (16 hex digits); ignores queries."""
         digest = hashlib.sha256()
         for item in self.items:
+            # Separators keep different sequences from giving the same bytes.
             digest.update(
                 f"{item.id}\x00{item.sort_key}\x00{item.compute_fingerprint()}\x01".encode()
             )

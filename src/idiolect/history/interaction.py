@@ -31,5 +31,6 @@ class Interaction:
     def compute_fingerprint(self) -> str:
         """Return a hash of the fields (32 hex digits), equal for equal records in different
         places."""
+        # Case and the order of fields do not count; id, time and position do not either.
         text = json.dumps(dict(sorted(self.fields.items())), ensure_ascii=False)
         return hashlib.sha256(text.casefold().encode()).hexdigest()[:32]

@@ -139,6 +139,7 @@ def _format_lines(history: History, splits: Mapping[str, str]) -> Iterator[str]:
     for kind, interactions in (("item", history.items), ("query", history.queries)):
         for i in interactions:
             record: dict[str, Any] = {"person": history.person, "id": i.id, "kind": kind}
+            # Leave out what has no value, as in a file written by hand.
             if i.time is not None:
                 record["time"] = i.time
             record["fields"] = dict(i.fields)

@@ -1,8 +1,7 @@
-"""Removes one person's words from a dataset: from their own history and from others' quotes of
-them.
+"""Removes one person's words from a dataset.
 
-Uses what the task says about which field contains whose words. Only rows that contain the person's
-words change; all other histories stay the same.
+Removes them from the person's own history and from other histories that quote them. Uses what the
+task says about which field contains whose words. Only rows that contain the person's words change.
 """
 
 from __future__ import annotations
@@ -106,8 +105,8 @@ class Redaction:
         )
 
     def redact_history(self, history: History) -> History:
-        """Return a history without the removed words; also for the person's own if only records
-        go."""
+        """Return a history without the removed words; also the person's own if only records are
+        removed."""
         is_own = history.person == self.person
         interactions = (*history.items, *history.queries)
         # One search over the whole history saves searching each line of most histories.
@@ -130,6 +129,7 @@ class Redaction:
     def iter_histories(self) -> Iterator[History]:
         """Yield the remaining histories, sorted by person."""
         for history in self.dataset:
+            # The whole person is removed.
             if history.person == self.person and not self.records:
                 continue
             is_affected = history.person == self.person or history.person in self.affected_people
@@ -169,6 +169,7 @@ class Redaction:
         fields = dict(item.fields)
         for name in fields.keys() - {self.task.target_field} if item.voices else ():
             fields[name] = "\n".join(map(redact_line, fields[name].split("\n")))
+        # If only records are removed, other words of the person may remain in the item.
         voices = item.voices
         if not self.records:
             voices = tuple(v for v in voices if v != self.person)
@@ -180,6 +181,7 @@ class Redaction:
     def _repeats_own_text(self, line: str) -> bool:
         """Whether a conversation line repeats one of the person's texts, or the end of one."""
         text = normalize_text(line.removeprefix(OWN_LINE_PREFIX).removeprefix(OTHERS_LINE_PREFIX))
+        # A context is cut at its beginning, so a quote may be only the end of a text.
         if text in self._own_lines:
             return True
         return len(text) >= MIN_PATTERN_CHARS and any(
@@ -187,8 +189,7 @@ class Redaction:
         )
 
     def _iter_own_texts(self, item: Interaction, *, quoted: bool = True) -> Iterator[str]:
-        """Yield what the person wrote in one of their items; all of it if it quotes no other
-        person.
+        """Yield what the person wrote in one of their items: all of it if it quotes no one else.
 
         ``quoted``: also their earlier lines of the conversation.
         """
@@ -200,7 +201,7 @@ class Redaction:
                 yield from (line.removeprefix(OWN_LINE_PREFIX) for line in lines)
 
     def _iter_other_texts(self) -> Iterator[str]:
-        """Yield what all other people wrote, without joint records, and the person's remaining
+        """Yield what all other people wrote without joint records, and the person's remaining
         texts."""
         for history in self.dataset:
             is_own = history.person == self.person
@@ -215,8 +216,7 @@ class Redaction:
 def _renumber_positions(
     items: list[Interaction], queries: list[Interaction]
 ) -> tuple[list[Interaction], list[Interaction]]:
-    """Renumber positions without gaps, in the same order, as if the removed rows had never
-    existed."""
+    """Renumber positions without gaps, in the same order, as if removed rows had never existed."""
     old_positions = sorted({i.position for i in (*items, *queries)})
     new_position = {position: n for n, position in enumerate(old_positions)}
     return (

@@ -130,6 +130,7 @@ def summarize_dataset(dataset: Dataset, *, answer_field: str = "") -> DatasetSum
 
 def _pick_examples(dataset: Dataset) -> tuple[FieldExample, ...]:
     people = [p for p in dataset.people if dataset.get_counts(p)[0]]
+    # With one or two people, the three indices select the same person more than once.
     chosen = dict.fromkeys(people[k] for k in (0, len(people) // 2, -1) if people)
     return tuple(
         FieldExample(person=person, item=history.items[len(history.items) // 2])

@@ -92,6 +92,7 @@ def _write_rows(
     locations: list[RowLocation] = []
     with RowWriter(path) as writer:
         for history in histories:
+            # Check before writing: the rows of one person must be valid and in order.
             _check_history(history, locations[-1].person if locations else "")
             group, offset = writer.write_person(_iter_rows(history))
             locations.append(
@@ -118,6 +119,7 @@ def _check_history(history: History, last: str) -> None:
     person = history.person
     if not person:
         raise DataError("a person without an id cannot be written", hint="give each person an id")
+    # Sorted order makes duplicates neighbors.
     if person == last:
         raise DataError(f"person {person!r} appears twice", hint="merge their histories")
     if person < last:
@@ -135,6 +137,7 @@ def _check_interactions(whose: str, interactions: Sequence[Interaction]) -> None
         if i.time is not None and not math.isfinite(i.time):
             raise DataError(f"{whose} {i.id!r}: the time is {i.time}", hint="use Unix seconds")
         seen.add(i.id)
+    # Reading returns the rows in file order, which must be the order of a history.
     for one, other in pairwise(interactions):
         if one.sort_key >= other.sort_key:
             raise DataError(

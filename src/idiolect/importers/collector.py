@@ -127,6 +127,8 @@ class HistoryCollector:
         )
 
     def _build_history(self, person: str) -> History:
+        # Queries come after the items in source order, so that they see all of them unless times
+        # differ.
         items = self._items.get(person, _PersonRecords()).records
         queries = self._queries.get(person, _PersonRecords()).records
         queries_after = [replace(q, position=len(items) + q.position) for q in queries]

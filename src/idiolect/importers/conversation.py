@@ -81,6 +81,7 @@ def _fit_context(turns: list[Turn]) -> list[tuple[Turn, list[str]]]:
     """
     words_left = CONTEXT_WORDS
     shown: list[tuple[Turn, list[str]]] = []
+    # From the latest turn backward, until the words do not fit.
     for turn in reversed(turns):
         words = [word for message in turn for word in message.text.split()]
         if shown and len(words) > words_left:

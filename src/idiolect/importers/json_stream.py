@@ -68,6 +68,7 @@ class _TextWindow:
     def peek_character(self) -> str:
         """Return the next character that is not white space; empty at the end of the file."""
         while True:
+            # Skip white space; read more of the file if nothing else is buffered.
             found = _NOT_SPACE.search(self._text, self._start)
             self.skip_characters((found.start() if found else len(self._text)) - self._start)
             if found or self._ended:
@@ -93,6 +94,7 @@ class _TextWindow:
             except (ValueError, RecursionError) as error:
                 raise DataError(f"not JSON: {error}", file=self._path, line=self.line) from error
             else:
+                # A number at the end of the buffer may continue in the next part.
                 if self._ended or self._text[end : end + 1] in _VALUE_ENDINGS:
                     self.skip_characters(end - self._start)
                     return value
@@ -110,6 +112,7 @@ class _TextWindow:
         rest = self._text[self._start :]
         raw = self._stream.read(max(_READ_BYTES, len(rest)))
         try:
+            # Drop the parsed part and append the new one.
             self._text, self._start = rest + self._decode(raw, not raw), 0
         except UnicodeDecodeError as error:
             line = self._lines_read + raw.count(b"\n", 0, error.start) + 1

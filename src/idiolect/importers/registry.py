@@ -46,6 +46,7 @@ def import_histories(
         raise UsageError(f"give a path, or one of the formats that need none: {packaged}")
     if path is not None and not path.exists():
         raise MissingError(f"{path}: no such file or folder")
+    # Detection reads the files, so it comes after the cheap checks.
     importer = IMPORTERS[format] if format or path is None else detect_importer(path)
     # Reject options that the format would ignore.
     options = options or ImportOptions()

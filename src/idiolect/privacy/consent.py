@@ -51,6 +51,7 @@ def grant_consent(
     """
     _require_known_scope(scope)
     today = datetime.now(UTC).date()
+    # Reject a consent that would never be valid.
     if until is not None and until < today:
         raise UsageError(f"until {until}: has passed, today is {today} (UTC); name a later day")
     ledger.record_event(CONSENTED, people, {"scope": scope, "until": str(until or "")})
@@ -126,6 +127,7 @@ def _find_latest_consent(
 
     Uses the order of the events, not their times, because clocks are sometimes set back.
     """
+    # A consent is valid to the end of its last day in UTC.
     day = (at or datetime.now(UTC)).astimezone(UTC).date()
     since = until = revoked = ""
     for entry in entries:
@@ -133,6 +135,7 @@ def _find_latest_consent(
             continue
         if at is not None and datetime.fromisoformat(entry.time) > at:
             continue
+        # A new consent replaces an older revocation, and the other way round.
         if entry.event == CONSENTED:
             since, until, revoked = entry.time, str(entry.details.get("until", "")), ""
         elif entry.event == REVOKED:

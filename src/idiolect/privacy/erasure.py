@@ -91,14 +91,14 @@ class ErasureRequest:
 class ErasureHandler(Protocol):
     """Finds, erases and reads one kind of artifact that contains personal data."""
 
-    def find(self, folder: Path, leaving: ErasureRequest) -> str:
+    def find(self, folder: Path, request: ErasureRequest, /) -> str:
         """Describe in a few words what the folder contains of the person; empty if nothing.
 
         Raises ArtifactError if the folder is of this kind but cannot be read.
         """
         ...
 
-    def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
+    def erase(self, folder: Path, request: ErasureRequest, /) -> Sequence[ErasureEffect]:
         """Erase the person's data; does nothing if ``find`` finds nothing.
 
         An interrupted call can be repeated.
@@ -121,7 +121,9 @@ def walk_folders(roots: Sequence[Path]) -> Iterator[Path]:
         for path, subfolders, _ in os.walk(root):
             folder = Path(path)
             clean_partials(folder)
+            # os.walk uses the list in place to decide where to continue.
             subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            # Roots may contain each other or be linked twice.
             if folder.resolve() not in seen:
                 seen.add(folder.resolve())
                 yield folder

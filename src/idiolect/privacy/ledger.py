@@ -94,6 +94,7 @@ class Ledger:
 
     def read_entries_of(self, person: str) -> tuple[LedgerEntry, ...]:
         """Return the events of one person; empty after their pseudonym was destroyed."""
+        # An unknown person has no pseudonym, which matches no entry.
         who = self._read_pseudonyms().get(person)
         return tuple(entry for entry in self.read_entries() if entry.who == who)
 
@@ -111,6 +112,8 @@ class Ledger:
         """Destroy the link from a person to their events; returns False if there was none."""
         with hold_lock(self._events_file, wait=True, what="the ledger"):
             mapping = self._read_pseudonyms()
+            # Overwrites the whole file; the events keep the pseudonym, which now belongs to no
+            # person.
             if mapping.pop(person, None) is None:
                 return False
             write_json(self._pseudonyms_file, mapping)
@@ -143,6 +146,7 @@ def _format_line(entry: LedgerEntry, before: str) -> tuple[bytes, str]:
         "who": entry.who,
         "details": dict(entry.details),
     }
+    # Canonical JSON, so that the hash can be computed again from the parsed line.
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     own = hashlib.sha256((before + text).encode()).hexdigest()
     line = f'{{"entry": {text}, "hash": "{own}"}}\n'.encode()
@@ -172,6 +176,7 @@ def _read_last_line(stream: Any, path: Path) -> tuple[str, int]:
     stream.seek(start)
     tail = cast("bytes", stream.read())
     whole = tail[: tail.rfind(b"\n") + 1]
+    # Two maximum lengths without a newline cannot be a ledger: do not truncate it.
     if not whole and start:
         raise IntegrityError(f"{path}: has no lines; restore the ledger from a copy")
     if not whole:

@@ -35,6 +35,7 @@ def split_into_patterns(texts: Iterable[str]) -> frozenset[str]:
     characters."""
     out: set[str] = set()
     for text in texts:
+        # The text as a whole finds matches across line breaks, which normalization removes.
         for line in (text, *text.splitlines()):
             line = normalize_text(line)
             starts = range(0, max(1, len(line) - MIN_PATTERN_CHARS + 1), PATTERN_CHARS)
@@ -74,6 +75,7 @@ class SearchPatterns:
         for text in texts:
             pending.append(normalize_text(text))
             size += len(text)
+            # NUL separates the texts, so that no pattern matches across two of them.
             if size >= _CHUNK_SIZE:
                 yield from self.find_in_text("\x00".join(pending))
                 pending, size = [], 0
@@ -126,6 +128,7 @@ class _MultiPatternSearch:
         self._patterns_by_prefix: dict[bytes, list[bytes]] = {}
         for pattern in patterns:
             self._patterns_by_prefix.setdefault(pattern[:HASH_PREFIX_BYTES], []).append(pattern)
+        # A table of 2^HASH_BITS flags: one lookup per position decides whether to compare.
         self._is_prefix_hash = np.zeros(1 << HASH_BITS, dtype=np.bool_)
         for head in self._patterns_by_prefix:
             self._is_prefix_hash[_hash_windows(head)] = True

@@ -68,6 +68,7 @@ def scan_tree(
     in ``excluded`` are skipped.
     """
     ids = _PersonId(person)
+    # Compare resolved paths, since roots may be relative or contain links.
     foreign = [folder.resolve() for folder in foreign_folders]
     skipped = {path.resolve() for path in excluded}
     out: list[ScanHit] = []
@@ -99,6 +100,7 @@ def _iter_files(roots: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
             subfolders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
+                # Skips sockets and pipes, and files that two roots or links lead to.
                 if path.is_file() and path.resolve() not in seen:
                     seen.add(path.resolve())
                     yield root, path
@@ -149,6 +151,7 @@ def _decode_file(path: Path, readers: Sequence[TextReader]) -> Iterator[tuple[bo
             return
     with path.open("rb") as stream:
         start = stream.read(16)
+    # Containers are recognized by their first bytes, other formats by the file name.
     if start == b"SQLite format 3\x00":
         yield True, _read_sqlite(path)
     elif start[:4] == b"PK\x03\x04":
@@ -180,6 +183,7 @@ def _parse_content(name: str, raw: bytes) -> tuple[bool, LabeledTexts]:
         if path.suffix == ".json":
             return True, _walk_json(json.loads(text), path.stem)
         if path.suffix in _JSONL_SUFFIXES:
+            # Parse all lines first: one invalid line makes the file prose.
             lines = [line for line in text.splitlines() if line.strip()]
             loaded = [json.loads(line) for line in lines]
             return True, (pair for one in loaded for pair in _walk_json(one, path.stem))
@@ -215,6 +219,7 @@ def _read_sqlite(path: Path) -> LabeledTexts:
     place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(place, uri=True)) as db:
         named = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        # Listed first, because the text factory changes the type of names, too.
         tables = [str(name) for (name,) in named]
         db.text_factory = bytes  # a text column may contain invalid UTF-8
         for table in tables:
@@ -222,6 +227,7 @@ def _read_sqlite(path: Path) -> LabeledTexts:
             columns = [f"{table}.{column[0]}" for column in rows.description]
             for row in rows:
                 for keys, value in zip(columns, row, strict=True):
+                    # With text_factory set to bytes, both text and blobs arrive as bytes.
                     if isinstance(value, int):
                         yield keys, str(value)
                     elif isinstance(value, bytes):

@@ -56,6 +56,7 @@ class AucResult:
     @property
     def two_sided_interval(self) -> tuple[float, float]:
         """The interval of ``two_sided``; it starts at 0.5 if ``interval`` contains 0.5."""
+        # Map both ends to the side above one half; the smaller value is the new lower end.
         low, high = self.interval
         ends = (max(low, 1 - low), max(high, 1 - high))
         return (0.5 if low <= 0.5 <= high else min(ends), max(ends))
@@ -147,10 +148,12 @@ def _run_normal_test(
     Uses the variance of the ranks (which accounts for ties) and a continuity correction of 1/2.
     """
     size = ranks.size
+    # Standard deviation of a sum of k ranks drawn without replacement.
     spread = float(ranks.std()) * math.sqrt(k * (size - k) / (size - 1))
     if spread == 0:
         return 1.0, 0.0, None
     p = 2 * float(cast("Any", stats.norm).sf(max(0, apart - 1) / spread))
+    # The smallest distance that is significant at the level, if any distance is.
     least = 1 + spread * float(cast("Any", stats.norm).isf(level / 2))
     reachable = least <= k * (size - k)  # the largest distance: no overlap
     return min(1.0, p), spread * math.sqrt(2 / math.pi), least if reachable else None

@@ -117,6 +117,7 @@ def _compute_macro_f1(outcomes: Sequence[ScoredAnswer]) -> float:
     )
     total = 0.0
     for label in labels:
+        # F1 = 2 TP / (gold + predicted).
         hits = sum(g == p == label for g, p in zip(golds, predictions, strict=True))
         total += 2 * hits / (golds.count(label) + predictions.count(label))
     return total / len(labels)
@@ -135,6 +136,7 @@ def _compute_absolute_errors(outcomes: Sequence[ScoredAnswer]) -> list[float]:
                 f"the gold answer {outcome.gold!r} is not a number",
                 hint="choose a task or metric that fits this dataset",
             )
+        # As in LaMP: an unreadable rating gets the largest possible error.
         if value is None:
             value = 1.0 if abs(1 - gold) > abs(5 - gold) else 5.0
         errors.append(abs(value - gold))
@@ -172,6 +174,7 @@ def _compute_perplexity(outcomes: Sequence[ScoredAnswer]) -> float:
     """Return exp(total nats / total tokens): long answers weigh more than short ones."""
     nats = [o.nll for o in outcomes if o.nll is not None]
     rate = sum(nats) / sum(o.tokens for o in outcomes)
+    # exp(700) is close to the largest float; NaN fails this check too.
     if not 0 <= rate < 700:
         raise DataError(
             f"a likelihood of {rate} nats per token is not usable",

@@ -58,6 +58,7 @@ def run_paired_test(
     a, b = _to_score_array(method), _to_score_array(against)
     if a.shape != b.shape:
         raise UsageError(f"paired scores differ in length: {a.size} and {b.size} people")
+    # Positive gains mean that the method is better, whatever the metric's direction.
     gains = _compute_gains(a, b, direction)
     spread = float(np.std(gains, ddof=1)) if gains.size > 1 else 0.0
     mean = float(np.mean(gains))
@@ -133,6 +134,7 @@ def _to_score_array(values: ArrayLike) -> Floats:
 def _compute_gains(a: Floats, b: Floats, direction: Direction) -> Floats:
     """Return gains per person; differences that are only rounding error become exact ties."""
     gains = a - b if direction == "higher" else b - a
+    # Round relative to the largest score, so that the result does not depend on the metric's unit.
     unit = max(float(np.abs(a).max()), float(np.abs(b).max())) or 1.0
     return np.round(gains / unit, 12) * unit
 
@@ -142,6 +144,7 @@ def _compute_wilcoxon_p(gains: Floats) -> float:
 
     SciPy's exact test does not support ties.
     """
+    # People without a difference carry no information about its sign.
     moved = gains[gains != 0]
     if moved.size == 0:
         return 1.0

@@ -27,7 +27,6 @@ import filelock
 
 from idiolect.errors import BusyError, IdiolectError, IntegrityError, MissingError
 
-_CHUNK_BYTES = 1 << 20
 _SECONDS_PER_DAY = 86_400
 _HOST_HASH = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 _PARTIAL_NAME = re.compile(
@@ -143,6 +142,7 @@ def _exchange_names(one: Path, other: Path) -> bool:
     a, b = os.fsencode(one), os.fsencode(other)
     if sys.platform == "linux" and hasattr(libc, "renameat2"):
         at_cwd, exchange = -100, 2
+        # AT_FDCWD: both paths are relative to the working directory.
         return libc.renameat2(at_cwd, a, at_cwd, b, exchange) == 0
     if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
         swap = 2
@@ -207,6 +207,7 @@ def _is_leftover(path: Path, pid: int, host: str) -> bool:
     if pid == os.getpid():  # process ids are reused, especially in containers
         return path.name not in _OWN_PARTIALS
     try:
+        # Signal 0 only checks whether the process exists.
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
@@ -216,6 +217,7 @@ def _is_leftover(path: Path, pid: int, host: str) -> bool:
 
 
 def _remove_path(path: Path) -> None:
+    """Remove a file, link or folder if it exists; ignores errors."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -224,6 +226,7 @@ def _remove_path(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
+    """Sync a folder's entries to disk, so that a rename in it survives a power failure."""
     if os.name != "posix":  # Windows cannot open a folder
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -234,6 +237,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _sync_tree(folder: Path) -> None:
+    """Sync every file and folder below ``folder`` to disk."""
     for place, _, names in os.walk(folder):
         for name in names:
             with Path(place, name).open("rb") as stream:
@@ -258,6 +262,7 @@ def read_json(path: Path) -> Any:
     with explain_os_errors("read", path):
         raw = path.read_bytes()
     try:
+        # Rendering the content again compares every byte, spacing and key order included.
         envelope = json.loads(raw)
         if _render_envelope(envelope["content"]) == raw:
             return envelope["content"]
@@ -278,11 +283,11 @@ def hold_lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
     timeout = (-1.0 if wait else 0.0) if isinstance(wait, bool) else float(wait)
     with explain_os_errors("lock", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
         # The note tells a waiting process who holds the lock. It is only informative.
         note = path.with_name(f".{path.name}.held")
         try:
-            held.acquire(timeout=timeout, poll_interval=0.02)
+            lock.acquire(timeout=timeout, poll_interval=0.02)
         except filelock.Timeout:
             raise BusyError(
                 f"{what} ({path}) is in use by {_read_lock_holder(note)}; wait for it "
@@ -290,15 +295,17 @@ def hold_lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
             ) from None
     try:
         with contextlib.suppress(OSError):
+            # Without the note, the lock still works.
             note.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
     finally:
         with contextlib.suppress(OSError):
             note.unlink()
-        held.release()
+        lock.release()
 
 
 def _read_lock_holder(note: Path) -> str:
+    """Return the holder named in the lock's note, for an error message."""
     try:
         return note.read_text(encoding="utf-8") or "another process"
     except (OSError, ValueError):

@@ -88,6 +88,7 @@ class Manifest:
                 f"{folder}: {kind} format {manifest.format_version}, written by a {what} Idiolect; "
                 f"this one reads format {format_version}"
             )
+        # Kind and version are compatible: now check the files themselves.
         manifest.verify(folder)
         return manifest
 
@@ -103,6 +104,7 @@ class Manifest:
             raise MissingError(f"{folder}: not an Idiolect artifact (it has no {Manifest.NAME})")
         content: Any = read_json(path)
         try:
+            # The envelope's checksum is valid; the content may still be something else.
             if not isinstance(content, Mapping):
                 raise UsageError(f"{path}: expected a JSON object")
             manifest = from_plain(Manifest, cast("Mapping[str, Any]", content), where=str(path))
@@ -123,6 +125,7 @@ class Manifest:
         """Return the kind in a folder's manifest; empty if it has none or a foreign one."""
         path = folder / Manifest.NAME
         try:
+            # Only the kind is needed, so neither the checksum nor the other keys are checked.
             content: Any = json.loads(path.read_bytes()) if path.is_file() else {}
             return str(content["content"]["kind"])
         except (ValueError, KeyError, TypeError):
@@ -132,6 +135,7 @@ class Manifest:
         """Check every file; raises IntegrityError if one was changed, is missing, or is not
         listed."""
         present = _list_artifact_files(folder)
+        # Foreign files first: they may be dangerous to load.
         for name in present:
             if name not in self.files:
                 raise IntegrityError(

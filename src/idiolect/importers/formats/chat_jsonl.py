@@ -40,6 +40,7 @@ def _detect_format(path: Path) -> bool:
 def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
     assert path is not None  # import_histories requires a path for formats without a package
     reader = _ChatReader(path, options.person, options.person_role or "user")
+    # A JSON array or one object per line.
     array = read_start(path, 64).startswith("[")
     for line, value in iter_array(path) if array else iter_json_lines(path):
         reader.add_conversation(line, value)
@@ -100,6 +101,7 @@ class _ChatReader:
             entry = require_object(value, place, self.path)
             said = entry.get("role", entry.get("from"))
             role = require_text(said, f"{place}, role", self.path).strip().lower()
+            # Map ShareGPT's role names to OpenAI's.
             role = _ROLES.get(role, role)
             # Instructions are no part of the conversation; tool output is counted as skipped.
             if role in _INSTRUCTION_ROLES:
@@ -128,6 +130,7 @@ class _ChatReader:
         if not isinstance(content, list):
             return require_text(content, f"{where}, content", self.path)
         texts: list[str] = []
+        # Multimodal content: keep the text parts, count the others.
         for number, value in enumerate(cast("list[Any]", content)):
             spot = f"{where}, content[{number}]"
             part = (

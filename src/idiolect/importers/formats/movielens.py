@@ -207,6 +207,7 @@ def _build_film_fields(title: str, year: str, genres: list[str]) -> dict[str, st
     # Only recbole has the year in a column of its own.
     if not year and (found := _TITLE.fullmatch(title)):
         title, year = found["title"], found["year"]
+    # Move a trailing article to the front; French "L'" needs no space.
     if moved := _ARTICLE.fullmatch(title):
         gap = "" if moved["article"].endswith("'") else " "
         title = f"{moved['article']}{gap}{moved['rest']}{moved['more'] or ''}"

@@ -81,6 +81,7 @@ def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistor
     if not files:
         wanted = f"{options.split}_questions.json" if options.split else "*_questions.json"
         raise MissingError(f"{path}: no {wanted} found")
+    # Two files of one split belong to different tasks.
     splits = [f.split for f in files]
     if len(set(splits)) < len(splits):
         places = ", ".join(sorted(str(f.questions.parent) for f in files))
@@ -135,9 +136,9 @@ class _QuestionReader:
         if self.task is None:
             text = require_text(entry.get("input"), f"{where}, input", path)
             self.task = records.find_task(text, golds, named=self.task_name, file=path)
-        # Parse everything before the check for a usable query, so that all skips are counted.
         person = self._identify_person(entry, name, where, file)
         gold = golds.answers.get(name) if golds else None
+        # Parse the query and the whole profile before deciding, so that all skips are counted.
         query = records.parse_query(entry, gold, self.task, where=where, file=path, tally=tally)
         profile = require_list(entry.get("profile"), f"{where}, profile", path)
         spots = ((f"{where}, profile[{n}]", value) for n, value in enumerate(profile))

@@ -62,9 +62,11 @@ def _assign_times(
     ``own`` contains the item keys of each question's profile. Returns ``None`` if no such times
     exist.
     """
+    # Equal profiles need no times: each query may see all items.
     if all(keys == own[0] for keys in own):
         return [question.query for question in questions]
     times = {key: key[1] for key in items if key[1] is not None}
+    # Without a date, an item cannot be placed before or after a query.
     if len(times) < len(items):
         return None
     queries: list[RawRecord] = []
@@ -73,6 +75,7 @@ def _assign_times(
         # profile gets a time before all items.
         last = max((times[key] for key in keys), default=min(times.values()) - 1.0)
         time = last if question.query.time is None else question.query.time
+        # The query would see an item of another profile.
         if any(times[key] <= time for key in items if key not in keys):
             return None
         queries.append(replace(question.query, time=time))

@@ -26,6 +26,7 @@ def _find_parts(folder: Path) -> list[ReleasePart]:
     counts."""
     places = [place / name for place in (folder / "test_100", folder) for name in _TEST_FILES]
     parts: list[ReleasePart] = []
+    # Only the first existing test file is used.
     for file in [place for place in places if place.is_file()][:1]:
         labels = file.with_name(file.name.replace(".json", "_label.json"))
         parts.append(

@@ -65,6 +65,7 @@ def find_task(text: str, golds: GoldLabels | None, *, named: str, file: Path) ->
 
 
 def _find_task_by_wording(text: str, file: Path) -> Task:
+    # Several tasks may parse the text; only LaMP's own are candidates.
     for name in task_names():
         task = get_task(name)
         try:
