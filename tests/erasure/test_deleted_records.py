@@ -1,4 +1,5 @@
-"""What the data holds no more is taken out of the adapter, and of all that followed from it."""
+"""Deleted records are negated in the adapter, and everything derived from it is erased or
+rebuilt."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ from support.erasure_world import (
 )
 from support.tiny_people import make_rater, to_tensor_bytes
 
-GONE = (2, 5)
-NEGATING = UnlearnConfig(
+DELETED = (2, 5)
+UNLEARNING = UnlearnConfig(
     lora=LoraConfig(rank=2, alpha=4.0),
     train=TrainConfig(rate=0.02, steps=6, batch=2),
     answer_tokens=40,
@@ -52,21 +53,21 @@ NEGATING = UnlearnConfig(
 REPLY = get_task("reply")
 
 
-def pairs_of(numbers: Sequence[int] = GONE) -> list[Pair]:
-    """Some of hers, as she was asked."""
+def make_deleted_pairs(numbers: Sequence[int] = DELETED) -> list[Pair]:
+    """Return pairs of some of Annabel's items, as in training."""
     items = {i.id: i for h in make_histories() if h.person == ANN for i in h.items}
     found = [items[f"{ANN}-{n}"] for n in numbers]
     return [Pair(prompt=i.fields["context"], response=i.fields["reply"]) for i in found]
 
 
-def written(file: Path, pairs: Sequence[Pair]) -> Path:
+def write_pairs(file: Path, pairs: Sequence[Pair]) -> Path:
     lines = [json.dumps({"prompt": p.prompt, "response": p.response}) for p in pairs]
     file.write_text("\n".join(lines) + "\n")
     return file
 
 
-def without(person: str, numbers: Sequence[int]) -> list[History]:
-    """Everybody's histories, some of one person's rows deleted by hand."""
+def make_histories_without(person: str, numbers: Sequence[int]) -> list[History]:
+    """Return all histories, without some rows of one person."""
     gone = {f"{person}-{n}" for n in numbers}
     return [
         replace(h, items=tuple(i for i in h.items if i.id not in gone)) for h in make_histories()
@@ -75,7 +76,8 @@ def without(person: str, numbers: Sequence[int]) -> list[History]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> ErasureWorld:
-    """She was trained on all; then two of her rows were deleted from the data."""
+    """A world in which Annabel's adapter was trained on all items, and two of her rows were deleted
+    later."""
     place = build_trained_world(tmp_path_factory.mktemp("gone") / "all")
     api.export(api.ExportRequest(store=place.store, person=ANN, out=place.folder / "out" / "hers"))
     api.export(
@@ -87,8 +89,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> ErasureWorld:
             folder=place.folder / "out" / "hers", store=place.folder / "copies", person="imported"
         )
     )
-    write_dataset(place.data, without(ANN, GONE), task="reply", source="x", overwrite=True)
-    written(place.folder / "gone.jsonl", pairs_of())
+    write_dataset(
+        place.data, make_histories_without(ANN, DELETED), task="reply", source="x", overwrite=True
+    )
+    write_pairs(place.folder / "gone.jsonl", make_deleted_pairs())
     return place
 
 
@@ -98,36 +102,38 @@ def place(template: ErasureWorld, tmp_path: Path) -> ErasureWorld:
 
 
 def forget(place: ErasureWorld, file: str = "gone.jsonl", **options: Any) -> Any:
-    given: dict[str, Any] = {"negating": NEGATING} | options
-    return place.forget(gone=place.folder / file, **given)
+    arguments: dict[str, Any] = {"negating": UNLEARNING} | options
+    return place.forget(gone=place.folder / file, **arguments)
 
 
-def hers(place: ErasureWorld) -> LoraAdapter:
+def get_her_adapter(place: ErasureWorld) -> LoraAdapter:
     found = AdapterStore.open(place.store).get_adapter(ANN)
     assert found is not None
     return require_lora(found)
 
 
-def effects(done: Any, outcome: str) -> set[tuple[str, str, str]]:
+def list_effects(done: Any, outcome: str) -> set[tuple[str, str, str]]:
     return {(e.what, e.where.name, e.person) for e in done.effects if e.outcome == outcome}
 
 
-def test_the_adapter_is_negated_and_all_that_followed_from_it_goes(place: ErasureWorld) -> None:
+def test_forget_deleted_records_negates_adapter_and_erases_derived_artifacts(
+    place: ErasureWorld,
+) -> None:
     store = AdapterStore.open(place.store)
     numbers = [raw for raw in to_tensor_bytes(store.get_adapter(ANN)) if any(raw)]
     others = {p: to_tensor_bytes(store.get_adapter(p)) for p in (CRESS, DORA)}
     done = forget(place, verify=True)
-    _check_figures(done)
+    _check_measurements(done)
     store, record = AdapterStore.open(place.store), AdapterStore.open(place.store).get_record(ANN)
     assert record is not None and record.made_by.startswith("negated ")
     assert record.served == "adapter" and record.gate_adapter is None
-    assert hers(place).config == store.adapter_config, "of the rank of the store"
+    assert get_her_adapter(place).config == store.adapter_config, "the rank is that of the store"
     assert {p: to_tensor_bytes(store.get_adapter(p)) for p in others} == others
     assert not any(n in raw for raw in place.read_files().values() for n in numbers)
-    assert effects(done, "deleted") == {("exported adapter", "hers", "")}
+    assert list_effects(done, "deleted") == {("exported adapter", "hers", "")}
     assert (place.folder / "out" / "cress").is_dir()
-    assert effects(done, "discarded") == {("adapter", "copies", "imported")}
-    assert effects(done, "rebuilt") == {("adapter", "store", p) for p in (ANN, BART)}
+    assert list_effects(done, "discarded") == {("adapter", "copies", "imported")}
+    assert list_effects(done, "rebuilt") == {("adapter", "store", p) for p in (ANN, BART)}
     assert (done.left, done.unreadable, done.records) == ((), (), ())
     assert done.kept == (place.folder / "gone.jsonl",) and done.kept[0].is_file()
     assert (
@@ -135,10 +141,10 @@ def test_the_adapter_is_negated_and_all_that_followed_from_it_goes(place: Erasur
         == "adapter"
     )
     event = Ledger(place.store / "ledger").read_entries_of(ANN)[-1]
-    assert event.event == "records negated" and event.details["pairs"] == len(GONE)
+    assert event.event == "records negated" and event.details["pairs"] == len(DELETED)
 
 
-def _check_figures(done: Any) -> None:
+def _check_measurements(done: Any) -> None:
     made = done.negated
     assert (done.gone, made.pairs, made.retained) == (2, 2, 5)
     assert made.after.forget_perplexity > 1.01 * made.before.forget_perplexity
@@ -146,26 +152,26 @@ def _check_figures(done: Any) -> None:
     assert made.without > 1 and made.summary_text in {e.why for e in done.effects}
 
 
-def test_what_quotes_it_is_redacted(place: ErasureWorld) -> None:
-    """In his lines, in her own later ones, and nowhere else."""
+def test_forget_deleted_records_redacts_quotes(place: ErasureWorld) -> None:
+    """Quotes are redacted in his lines and in her own later ones, and nowhere else."""
     done = forget(place)
     data = read_dataset(place.data)
-    assert not any(make_sentence(ANN, n).encode() in repr([*data]).encode() for n in GONE)
+    assert not any(make_sentence(ANN, n).encode() in repr([*data]).encode() for n in DELETED)
     assert make_sentence(ANN, 3).encode() in repr([*data]).encode()
-    assert effects(done, "redacted") == {("history", "data", BART), ("history", "data", ANN)}
+    assert list_effects(done, "redacted") == {("history", "data", BART), ("history", "data", ANN)}
     assert [i.id for i in data.read_history(ANN).items] == [f"{ANN}-{n}" for n in (0, 1, 3, 4, 6)]
 
 
-def test_the_next_training_is_the_exact_way(place: ErasureWorld, tmp_path: Path) -> None:
+def test_personalize_retrains_exactly_after_negation(place: ErasureWorld, tmp_path: Path) -> None:
     forget(place)
     assert place.personalize(place.store).trained == (ANN,)
     place.personalize(tmp_path / "fresh", people=[ANN])
-    assert to_tensor_bytes(hers(place)) == to_tensor_bytes(
+    assert to_tensor_bytes(get_her_adapter(place)) == to_tensor_bytes(
         AdapterStore.open(tmp_path / "fresh").get_adapter(ANN)
     )
 
 
-def test_a_seed_gives_the_same_bytes(
+def test_forget_deleted_records_is_reproducible(
     template: ErasureWorld, place: ErasureWorld, tmp_path: Path
 ) -> None:
     forget(place)
@@ -174,13 +180,15 @@ def test_a_seed_gives_the_same_bytes(
         copy_world(template, tmp_path / "third"),
     )
     forget(other)
-    forget(third, negating=replace(NEGATING, train=replace(NEGATING.train, seed=1)))
+    forget(third, negating=replace(UNLEARNING, train=replace(UNLEARNING.train, seed=1)))
     assert (
-        to_tensor_bytes(hers(place)) == to_tensor_bytes(hers(other)) != to_tensor_bytes(hers(third))
+        to_tensor_bytes(get_her_adapter(place))
+        == to_tensor_bytes(get_her_adapter(other))
+        != to_tensor_bytes(get_her_adapter(third))
     )
 
 
-def test_again_there_is_nothing_to_do(place: ErasureWorld) -> None:
+def test_forget_deleted_records_twice_changes_nothing(place: ErasureWorld) -> None:
     forget(place)
     before = place.read_files()
     with pytest.raises(MissingError, match="were already removed from the adapter of 'annabel'"):
@@ -190,35 +198,35 @@ def test_again_there_is_nothing_to_do(place: ErasureWorld) -> None:
     assert place.read_files() == before
 
 
-def test_a_dry_run_changes_nothing(place: ErasureWorld) -> None:
+def test_forget_deleted_records_dry_run_changes_nothing(place: ErasureWorld) -> None:
     before = place.read_files()
     done = forget(place, dry_run=True)
     assert place.read_files() == before and not done.done and done.negated is None
-    assert ("adapter", "store", ANN) in effects(done, "rebuilt")
-    assert {name for _, name, _ in effects(done, "removed")} >= {"hers", "copies"}
+    assert ("adapter", "store", ANN) in list_effects(done, "rebuilt")
+    assert {name for _, name, _ in list_effects(done, "removed")} >= {"hers", "copies"}
 
 
-def test_rows_in_a_copy_of_the_data_go_too(place: ErasureWorld) -> None:
+def test_forget_deleted_records_removes_rows_from_dataset_copies(place: ErasureWorld) -> None:
     write_dataset(place.folder / "old", make_histories(), task="reply", source="x")
     done = forget(place, verify=True)
-    assert ("records", "old", ANN) in effects(done, "removed") and done.left == ()
+    assert ("records", "old", ANN) in list_effects(done, "removed") and done.left == ()
     old, data = (
         read_dataset(f).read_history(ANN).items for f in (place.folder / "old", place.data)
     )
     assert [(i.id, i.fields) for i in old] == [(i.id, i.fields) for i in data]
 
 
-def test_another_copy_of_the_words_makes_verification_fail(place: ErasureWorld) -> None:
+def test_verification_finds_copies_of_deleted_text(place: ErasureWorld) -> None:
     (place.folder / "notes.txt").write_text(f"She wrote {make_sentence(ANN, 5)}.")
     done = forget(place, verify=True)
     assert [hit.where.name for hit in done.left] == ["notes.txt"]
 
 
-def test_what_does_not_work_after_folding_changes_nothing(
+def test_negation_without_effect_changes_nothing(
     place: ErasureWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is measured on what would be stored: here, on what was stored before."""
-    old, before = hers(place), place.read_files()
+    """The result is measured after truncation: here truncation returns the old adapter."""
+    old, before = get_her_adapter(place), place.read_files()
     monkeypatch.setattr(unlearning_run, "truncate_rank", lambda adapter, config: old)
     with pytest.raises(
         UsageError, match=r"knows as much as before.*perplexity .* -> .*nothing was changed"
@@ -227,10 +235,13 @@ def test_what_does_not_work_after_folding_changes_nothing(
     assert place.read_files() == before
 
 
-def test_a_bound_that_cannot_be_kept_changes_nothing(
+def test_negation_beyond_retain_bound_changes_nothing(
     place: ErasureWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worse = replace(hers(place), pairs={p: (a, b + 3) for p, (a, b) in hers(place).pairs.items()})
+    worse = replace(
+        get_her_adapter(place),
+        pairs={p: (a, b + 3) for p, (a, b) in get_her_adapter(place).pairs.items()},
+    )
     before = place.read_files()
     monkeypatch.setattr(unlearning_run, "truncate_rank", lambda adapter, config: worse)
     with pytest.raises(
@@ -240,32 +251,32 @@ def test_a_bound_that_cannot_be_kept_changes_nothing(
     assert place.read_files() == before
 
 
-def _still_there(place: ErasureWorld) -> None:
-    written(place.folder / "gone.jsonl", pairs_of((2, 3)))
+def _leave_row(place: ErasureWorld) -> None:
+    write_pairs(place.folder / "gone.jsonl", make_deleted_pairs((2, 3)))
 
 
-def _empty(place: ErasureWorld) -> None:
+def _empty_pairs_file(place: ErasureWorld) -> None:
     (place.folder / "gone.jsonl").write_text("")
 
 
-def _columns(place: ErasureWorld) -> None:
-    (place.folder / "gone.jsonl").write_text('{"said": "what", "by": "whom"}\n')
+def _write_unknown_columns(place: ErasureWorld) -> None:
+    (place.folder / "gone.jsonl").write_text('{"said": "what", "by": "ann"}\n')
 
 
-def _nothing_left(place: ErasureWorld) -> None:
+def _remove_all_her_items(place: ErasureWorld) -> None:
     left = [h for h in make_histories() if h.person != ANN]
     write_dataset(place.data, left, task="reply", source="x", overwrite=True)
 
 
-def _trained_since(place: ErasureWorld) -> None:
+def _retrain(place: ErasureWorld) -> None:
     place.personalize(place.store, people=[ANN])
 
 
-def _by_the_base(place: ErasureWorld) -> None:
+def _serve_with_base(place: ErasureWorld) -> None:
     place.personalize(place.store, people=[ANN], config=replace(CONFIG, least_items=50))
 
 
-def _unknown(place: ErasureWorld) -> None:
+def _drop_from_store(place: ErasureWorld) -> None:
     shutil.rmtree(place.store)
     place.personalize(place.store, people=[CRESS])
 
@@ -273,16 +284,16 @@ def _unknown(place: ErasureWorld) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        (_still_there, UsageError, r"1 of its pairs are still in .*--records annabel-3"),
-        (_empty, DataError, "no records"),
-        (_columns, DataError, "unknown columns: said, by"),
-        (_nothing_left, UsageError, r"no items .* are left.*idiolect forget .*annabel"),
-        (_trained_since, UsageError, "it never saw the pairs"),
-        (_by_the_base, MissingError, r"the base serves them \(too few items\)"),
-        (_unknown, MissingError, "it is not in the store"),
+        (_leave_row, UsageError, r"1 of its pairs are still in .*--records annabel-3"),
+        (_empty_pairs_file, DataError, "no records"),
+        (_write_unknown_columns, DataError, "unknown columns: said, by"),
+        (_remove_all_her_items, UsageError, r"no items .* are left.*idiolect forget .*annabel"),
+        (_retrain, UsageError, "it never saw the pairs"),
+        (_serve_with_base, MissingError, r"the base serves them \(too few items\)"),
+        (_drop_from_store, MissingError, "it is not in the store"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_changes(
+def test_forget_deleted_records_rejects_invalid_calls_without_changes(
     place: ErasureWorld, change: Any, error: type[Exception], match: str
 ) -> None:
     change(place)
@@ -292,20 +303,24 @@ def test_what_is_wrong_is_said_and_nothing_changes(
     assert place.read_files() == before
 
 
-def test_records_and_what_is_gone_are_two_things(place: ErasureWorld) -> None:
+def test_forget_rejects_records_together_with_deleted_pairs(place: ErasureWorld) -> None:
     with pytest.raises(UsageError, match="give --records or --gone"):
         forget(place, records=[f"{ANN}-3"])
 
 
-def test_a_base_adapted_on_them_is_out_of_reach(place: ErasureWorld, tmp_path: Path) -> None:
+def test_forget_deleted_records_rejects_base_adapted_on_the_person(
+    place: ErasureWorld, tmp_path: Path
+) -> None:
     from support.erasure_world import AdaptConfig
 
-    adapting = AdaptConfig(train=TrainConfig(epochs=1, batch=8, rate=1e-3), prompt=CONFIG.prompt)
-    adapting = replace(adapting, dtype="float32", device="cpu")
+    adapt_config = AdaptConfig(
+        train=TrainConfig(epochs=1, batch=8, rate=1e-3), prompt=CONFIG.prompt
+    )
+    adapt_config = replace(adapt_config, dtype="float32", device="cpu")
     whole = write_dataset(tmp_path / "whole", make_histories(), task="reply", source="x").folder
     api.adapt(
         api.AdaptRequest(
-            data=whole, out=place.folder / "adapted", base=str(place.base), config=adapting
+            data=whole, out=place.folder / "adapted", base=str(place.base), config=adapt_config
         )
     )
     place.personalize(place.store.with_name("on"), whole, base=str(place.folder / "adapted"))
@@ -316,39 +331,41 @@ def test_a_base_adapted_on_them_is_out_of_reach(place: ErasureWorld, tmp_path: P
                 adapters=place.store.with_name("on"),
                 person=ANN,
                 gone=place.folder / "gone.jsonl",
-                negating=NEGATING,
+                negating=UNLEARNING,
             )
         )
 
 
-def test_one_pair_alone_can_be_taken_out(place: ErasureWorld) -> None:
-    """SKU then has no answers to other prompts."""
-    write_dataset(place.data, without(ANN, (5,)), task="reply", source="x", overwrite=True)
-    written(place.folder / "one.jsonl", pairs_of((5,)))
+def test_forget_deleted_records_handles_a_single_pair(place: ErasureWorld) -> None:
+    """With one pair, SKU has no answers to other prompts."""
+    write_dataset(
+        place.data, make_histories_without(ANN, (5,)), task="reply", source="x", overwrite=True
+    )
+    write_pairs(place.folder / "one.jsonl", make_deleted_pairs((5,)))
     made = forget(place, "one.jsonl").negated
     assert made.pairs == 1 and made.retained == 6
     assert made.after.forget_perplexity > made.before.forget_perplexity
 
 
-def test_after_a_kill_anywhere_a_second_run_finishes(
+def test_forget_deleted_records_finishes_after_any_crash(
     template: ErasureWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = copy_world(template, tmp_path / "whole")
     forget(whole)
-    count, died, kills = 0, True, 0
-    while died:
+    count, crashed, crashes = 0, True, 0
+    while crashed:
         place = copy_world(template, tmp_path / str(count))
-        died = False
+        crashed = False
         for _ in fail_at(count, monkeypatch):
             try:
                 forget(place)
             except KeyboardInterrupt:
-                died = True
-        if died:
-            kills += 1
-            with suppress(MissingError):  # the kill came after the last step
+                crashed = True
+        if crashed:
+            crashes += 1
+            with suppress(MissingError):  # the crash came after the last step
                 forget(place)
-        assert to_tensor_bytes(hers(place)) == to_tensor_bytes(hers(whole))
+        assert to_tensor_bytes(get_her_adapter(place)) == to_tensor_bytes(get_her_adapter(whole))
         assert not (place.folder / "out" / "hers").exists()
         assert list(read_dataset(place.data)) == list(read_dataset(whole.data))
         for person in (BART, CRESS, DORA):
@@ -358,10 +375,10 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
             )
         shutil.rmtree(place.folder)
         count += 7
-    assert kills > 2
+    assert crashes > 2
 
 
-def test_rows_that_say_it_are_found_however_it_is_asked() -> None:
+def test_find_remaining_rows_matches_both_prompt_forms() -> None:
     films = get_task("rating")
     history = make_rater("ann", 4, rated=lambda n: n + 1)
     film = history.items[2].fields
@@ -376,7 +393,7 @@ def test_rows_that_say_it_are_found_however_it_is_asked() -> None:
     assert deleted_rows.find_remaining_rows(films, asked, [short]) == ("q",)
 
 
-def test_whose_words_are_in_a_pair() -> None:
+def test_iter_own_texts_skips_other_people() -> None:
     talk = Pair(prompt="them: how are you\nme: fine so far", response="and how are you")
     texts = list(deleted_rows.iter_own_texts(REPLY, [talk]))
     assert "how are you" not in "\n".join(texts).splitlines()
@@ -385,7 +402,7 @@ def test_whose_words_are_in_a_pair() -> None:
     assert "The Long Way" in set(deleted_rows.iter_own_texts(get_task("rating"), [film]))
 
 
-def test_the_receipt_says_whether_some_is_still_known() -> None:
+def test_negation_result_says_whether_pairs_are_still_known() -> None:
     one = Perplexities(retain_perplexity=9.0, forget_perplexity=4.0)
     made = negate_adapter.NegationResult(
         pairs=1,

@@ -1,4 +1,4 @@
-"""Who is forgotten is gone, byte by byte, and nobody else's numbers change."""
+"""``forget`` removes every byte of a person, and leaves other people's artifacts unchanged."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ def place(small: ErasureWorld, tmp_path: Path) -> ErasureWorld:
     return copy_world(small, tmp_path / "all")
 
 
-def traces(place: ErasureWorld, person: str = ANN) -> list[bytes]:
-    """Their id, what they said, and the numbers of their adapter."""
+def collect_traces(place: ErasureWorld, person: str = ANN) -> list[bytes]:
+    """Return the person's id, sentences, and adapter tensors as bytes."""
     adapter = AdapterStore.open(place.store).get_adapter(person)
     numbers = [raw for raw in to_tensor_bytes(adapter) if any(raw)]
     return [person.encode(), *(make_sentence(person, n).encode() for n in range(9)), *numbers]
 
 
-def holding(place: ErasureWorld, wanted: list[bytes]) -> set[str]:
-    """Files that hold one of these; Parquet is decoded first."""
+def find_files_with(place: ErasureWorld, wanted: list[bytes]) -> set[str]:
+    """Return the files that contain any of these bytes. Parquet files are decoded first."""
     out = {name for name, raw in place.read_files().items() if any(w in raw for w in wanted)}
     for path in place.folder.rglob("data*"):
         if (path / "people.parquet").is_file():
@@ -83,46 +83,48 @@ def holding(place: ErasureWorld, wanted: list[bytes]) -> set[str]:
     return out
 
 
-def effects(done: Any, outcome: str) -> set[tuple[str, str, str]]:
+def list_effects(done: Any, outcome: str) -> set[tuple[str, str, str]]:
     return {(e.what, e.where.name, e.person) for e in done.effects if e.outcome == outcome}
 
 
-def test_of_a_whole_person_not_a_byte_stays(template: ErasureWorld, tmp_path: Path) -> None:
+def test_forget_removes_every_byte_of_a_person(template: ErasureWorld, tmp_path: Path) -> None:
     place = copy_world(template, tmp_path / "all")
-    wanted = traces(place)
-    before = {top.split("/")[0] for top in holding(place, wanted)}
+    wanted = collect_traces(place)
+    before = {top.split("/")[0] for top in find_files_with(place, wanted)}
     assert before >= {"data", "store", "profiles", "out", "from-mean", "adapted", "report", "pool"}
     assert before >= {"recipes", "copies", "from-other"}
     done = place.forget(verify=True)
-    assert holding(place, wanted) == set()
+    assert find_files_with(place, wanted) == set()
     assert (done.left, done.unreadable, done.verified) == ((), (), True)
     assert not (place.store / "checkpoint.bin").exists()
-    _check_what_became(place, done)
-    _check_uses(place)
+    _check_effects(place, done)
+    _check_predictions(place)
     again = place.forget(verify=True)
     assert (again.effects, again.left) == ((), ())
     with pytest.raises(MissingError, match="nothing of 'annabel'"):
         place.forget()
 
 
-def _check_what_became(place: ErasureWorld, done: Any) -> None:
-    assert effects(done, "redacted") == {("history", "data", BART)}
-    anew = {e for e in effects(done, "rebuilt") if e[0] == "adapter"}
-    assert anew == {("adapter", "store", BART), ("adapter", "from-other", BART)}
-    assert ("profile", "profiles", BART) in effects(done, "rebuilt")
-    assert ("base", "adapted", "") in effects(done, "rebuilt")
-    away = effects(done, "discarded")
-    assert {("adapter", "from-mean", p) for p in PEOPLE} <= away
-    assert ("adapter", "copies", "imported") in away
-    deleted = {name for what, name, _ in effects(done, "deleted") if what == "exported adapter"}
+def _check_effects(place: ErasureWorld, done: Any) -> None:
+    assert list_effects(done, "redacted") == {("history", "data", BART)}
+    rebuilt = {e for e in list_effects(done, "rebuilt") if e[0] == "adapter"}
+    assert rebuilt == {("adapter", "store", BART), ("adapter", "from-other", BART)}
+    assert ("profile", "profiles", BART) in list_effects(done, "rebuilt")
+    assert ("base", "adapted", "") in list_effects(done, "rebuilt")
+    discarded = list_effects(done, "discarded")
+    assert {("adapter", "from-mean", p) for p in PEOPLE} <= discarded
+    assert ("adapter", "copies", "imported") in discarded
+    deleted = {
+        name for what, name, _ in list_effects(done, "deleted") if what == "exported adapter"
+    }
     assert deleted == {"hers", "mean"}
-    assert ("adapter store", "on-adapted", "") in effects(done, "refused")
+    assert ("adapter store", "on-adapted", "") in list_effects(done, "refused")
     stores = {"store", "from-mean", "from-other"}
-    assert effects(done, "destroyed") == {("pseudonym", name, ANN) for name in stores}
+    assert list_effects(done, "destroyed") == {("pseudonym", name, ANN) for name in stores}
 
 
-def _check_uses(place: ErasureWorld) -> None:
-    """Everything that depended on her works again, or says why not."""
+def _check_predictions(place: ErasureWorld) -> None:
+    """Everything derived from her works again, or raises an error that says why not."""
     text = "them: hello"
     for store in ("store", "from-other", "recipes"):
         assert (
@@ -149,7 +151,9 @@ def _check_uses(place: ErasureWorld) -> None:
     assert RecipeStore.open(place.folder / "recipes").get_record(ANN) is None
 
 
-def test_everybody_elses_numbers_stay_byte_by_byte(template: ErasureWorld, tmp_path: Path) -> None:
+def test_forget_leaves_other_peoples_artifacts_unchanged(
+    template: ErasureWorld, tmp_path: Path
+) -> None:
     place = copy_world(template, tmp_path / "all")
     stores = {"store": (CRESS, DORA), "from-other": (CRESS, DORA), "copies": (DORA,)}
     before = {
@@ -157,7 +161,7 @@ def test_everybody_elses_numbers_stay_byte_by_byte(template: ErasureWorld, tmp_p
         for name, ps in stores.items()
         for p in ps
     }
-    stays = [n for n in open_pool(place).sharers if n not in _her_names(place)]
+    stays = [n for n in open_pool(place).sharers if n not in _list_her_pseudonyms(place)]
     pieces = [to_tensor_bytes(open_pool(place).get_adapter(name)) for name in stays]
     exported = (place.folder / "out" / "cress" / "adapter_model.safetensors").read_bytes()
     mean = (place.folder / "out" / "other-mean" / "adapter_model.safetensors").read_bytes()
@@ -182,12 +186,12 @@ def test_everybody_elses_numbers_stay_byte_by_byte(template: ErasureWorld, tmp_p
     )
 
 
-def _her_names(place: ErasureWorld) -> set[str]:
+def _list_her_pseudonyms(place: ErasureWorld) -> set[str]:
     entries = Ledger(place.store / "ledger").read_entries_of(ANN)
     return {str(e.details["as"]) for e in entries if "as" in e.details}
 
 
-def test_her_words_are_redacted_in_others_histories(place: ErasureWorld) -> None:
+def test_forget_redacts_words_in_other_histories(place: ErasureWorld) -> None:
     before = read_dataset(place.data).read_history(BART)
     place.forget()
     after = read_dataset(place.data).read_history(BART)
@@ -198,9 +202,7 @@ def test_her_words_are_redacted_in_others_histories(place: ErasureWorld) -> None
     assert manifest["source"] == f"chat: of {REMOVED}" and manifest["people"] == 3
 
 
-def test_who_was_redacted_is_trained_as_if_it_had_always_been_so(
-    place: ErasureWorld, tmp_path: Path
-) -> None:
+def test_forget_retrains_redacted_people_exactly(place: ErasureWorld, tmp_path: Path) -> None:
     place.forget()
     store = AdapterStore.open(place.store)
     place.personalize(tmp_path / "fresh", people=[BART])
@@ -211,11 +213,11 @@ def test_who_was_redacted_is_trained_as_if_it_had_always_been_so(
     assert ours.made_by == theirs.made_by
 
 
-def test_records_are_forgotten_exactly(small: ErasureWorld, tmp_path: Path) -> None:
-    """To the same bytes as a run that never saw them."""
+def test_forget_records_equals_never_having_seen_them(small: ErasureWorld, tmp_path: Path) -> None:
+    """The result has the same bytes as a run that never saw the records."""
     place = copy_world(small, tmp_path / "all")
-    told = [h for h in make_histories() if h.person in (CRESS, DORA)]
-    unvoiced = [_without_voices(h) for h in told]
+    chats = [h for h in make_histories() if h.person in (CRESS, DORA)]
+    unvoiced = [_remove_voices(h) for h in chats]
     write_dataset(place.data, unvoiced, task="reply", source="x", overwrite=True)
     shutil.rmtree(place.store)
     place.personalize(place.store)
@@ -225,7 +227,7 @@ def test_records_are_forgotten_exactly(small: ErasureWorld, tmp_path: Path) -> N
             data=place.data, adapters=place.store, person=CRESS, records=gone, verify=True
         )
     )
-    never = [_never_saw(h, gone) for h in unvoiced]
+    never = [_remove_items(h, gone) for h in unvoiced]
     write_dataset(tmp_path / "never", never, task="reply", source="x", name="data")
     place.personalize(tmp_path / "fresh", tmp_path / "never", people=[CRESS])
     ours, fresh = AdapterStore.open(place.store), AdapterStore.open(tmp_path / "fresh")
@@ -237,22 +239,22 @@ def test_records_are_forgotten_exactly(small: ErasureWorld, tmp_path: Path) -> N
     ).read_history(CRESS)
     for name in ("interactions.parquet", "people.parquet"):
         assert (place.data / name).read_bytes() == (tmp_path / "never" / name).read_bytes()
-    assert ("records", "data", CRESS) in effects(done, "removed") and done.left == ()
+    assert ("records", "data", CRESS) in list_effects(done, "removed") and done.left == ()
     assert Ledger(place.store / "ledger").read_entries_of(CRESS)[-1].event == "records forgotten"
 
 
-def _without_voices(history: History) -> History:
-    def alone(items: Any) -> Any:
+def _remove_voices(history: History) -> History:
+    def remove(items: Any) -> Any:
         return tuple(
             replace(i, voices=(), fields={**i.fields, "context": f"them: {i.id} went by"})
             for i in items
         )
 
-    return History(history.person, alone(history.items), alone(history.queries))
+    return History(history.person, remove(history.items), remove(history.queries))
 
 
-def _never_saw(history: History, gone: list[str]) -> History:
-    """As an importer would number what is left."""
+def _remove_items(history: History, gone: list[str]) -> History:
+    """Return the history without some items, renumbered as an importer would."""
     every = [i for i in (*history.items, *history.queries) if i.id not in gone]
     numbered = {i.id: replace(i, position=n) for n, i in enumerate(every)}
     items = [numbered[i.id] for i in history.items if i.id in numbered]
@@ -261,8 +263,8 @@ def _never_saw(history: History, gone: list[str]) -> History:
     )
 
 
-def test_a_record_goes_where_it_was_quoted_too(place: ErasureWorld) -> None:
-    """In her own later contexts, in his, and nowhere else."""
+def test_forget_records_redacts_quotes(place: ErasureWorld) -> None:
+    """Quotes are redacted in her own later contexts and in his, and nowhere else."""
     his = AdapterStore.open(place.store).get_adapter(BART)
     done = place.forget(records=[f"{ANN}-4"], verify=True)
     data = read_dataset(place.data)
@@ -272,20 +274,20 @@ def test_a_record_goes_where_it_was_quoted_too(place: ErasureWorld) -> None:
     (later,) = [i for i in data.read_history(ANN).items if i.id == f"{ANN}-5"]
     assert later.fields["context"] == f"them: {make_sentence(BART, 5)}\n{REMOVED}"
     assert data.read_history(ANN).items[0].voices == (BART,)
-    assert effects(done, "redacted") == {("history", "data", BART)}
-    made = {person for what, _, person in effects(done, "rebuilt") if what == "adapter"}
+    assert list_effects(done, "redacted") == {("history", "data", BART)}
+    made = {person for what, _, person in list_effects(done, "rebuilt") if what == "adapter"}
     assert made == {ANN, BART} and done.left == ()
     assert to_tensor_bytes(AdapterStore.open(place.store).get_adapter(BART)) != to_tensor_bytes(his)
-    assert not (place.folder / "out").exists(), "an export of what she was"
+    assert not (place.folder / "out").exists(), "the export of her old adapter"
     assert load_profiles(place.folder / "profiles")[ANN]
     with pytest.raises(MissingError, match=r"no record 'annabel-4'.*already forgotten"):
         place.forget(records=[f"{ANN}-4"])
 
 
-def test_without_rebuilding_it_is_taken_away_and_its_use_is_an_error(place: ErasureWorld) -> None:
+def test_forget_without_rebuild_discards_derived_artifacts(place: ErasureWorld) -> None:
     done = place.forget(config=ForgetConfig(rebuild=False))
-    assert ("adapter", "store", BART) in effects(done, "discarded")
-    assert ("profile", "profiles", BART) in effects(done, "discarded")
+    assert ("adapter", "store", BART) in list_effects(done, "discarded")
+    assert ("profile", "profiles", BART) in list_effects(done, "discarded")
     with pytest.raises(MismatchError, match="withdrawn"):
         api.predict(api.PredictRequest(store=place.store, person=BART, text="them: hello"))
     assert (
@@ -303,7 +305,7 @@ def test_without_rebuilding_it_is_taken_away_and_its_use_is_an_error(place: Eras
     )
 
 
-def test_an_adapted_base_that_cannot_be_rebuilt_is_refused(
+def test_forget_deletes_adapted_base_that_cannot_be_rebuilt(
     template: ErasureWorld, tmp_path: Path
 ) -> None:
     place = copy_world(template, tmp_path / "all")
@@ -322,16 +324,16 @@ def test_an_adapted_base_that_cannot_be_rebuilt_is_refused(
         )
 
 
-def test_a_dry_run_changes_nothing(place: ErasureWorld) -> None:
+def test_forget_dry_run_changes_nothing(place: ErasureWorld) -> None:
     before = place.read_files()
     done = place.forget(dry_run=True)
     assert place.read_files() == before and not done.done
-    assert ("history", "data", ANN) in effects(done, "removed")
-    assert {name for _, name, _ in effects(done, "removed")} >= {"out", "store", "profiles"}
+    assert ("history", "data", ANN) in list_effects(done, "removed")
+    assert {name for _, name, _ in list_effects(done, "removed")} >= {"out", "store", "profiles"}
 
 
-def test_another_persons_number_elsewhere_is_somebody_else(place: ErasureWorld) -> None:
-    """Ids that are plain numbers mean one person within a task, not across tasks."""
+def test_forget_keeps_equal_numeric_ids_of_other_tasks(place: ErasureWorld) -> None:
+    """A numeric id means the same person within a task only."""
     folder = place.folder
     people = [replace(make_chat("7", "8", 6), person="7"), make_chat("8", "7", 6)]
     write_dataset(folder / "data", people, task="reply", source="x", overwrite=True)
@@ -365,7 +367,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_copy_makes_verification_fail(place: ErasureWorld, name: str) -> None:
+def test_verification_finds_planted_copies(place: ErasureWorld, name: str) -> None:
     text = f"{make_sentence(ANN, 3)}"
     (place.folder / "else").mkdir()
     (place.folder / "else" / name).write_bytes(PLANTED[name](text))
@@ -373,7 +375,7 @@ def test_a_planted_copy_makes_verification_fail(place: ErasureWorld, name: str) 
     assert [hit.where.name for hit in done.left] == [name]
 
 
-def test_planted_databases_tables_and_numbers_are_found(place: ErasureWorld) -> None:
+def test_verification_finds_databases_tables_and_weights(place: ErasureWorld) -> None:
     folder = place.folder / "else"
     folder.mkdir()
     adapter = AdapterStore.open(place.store).get_adapter(ANN)
@@ -399,26 +401,26 @@ def test_planted_databases_tables_and_numbers_are_found(place: ErasureWorld) -> 
 
 
 @pytest.mark.parametrize("records", [(), (f"{ANN}-4",)])
-def test_after_a_kill_anywhere_a_second_run_finishes(
+def test_forget_finishes_after_any_crash(
     small: ErasureWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: tuple[str, ...]
 ) -> None:
     whole = copy_world(small, tmp_path / "whole")
     whole.forget(records=records)
-    wanted = [make_sentence(ANN, 4).encode()] if records else traces(small)
-    count, died, kills = 0, True, 0
-    while died:
+    wanted = [make_sentence(ANN, 4).encode()] if records else collect_traces(small)
+    count, crashed, crashes = 0, True, 0
+    while crashed:
         place = copy_world(small, tmp_path / str(count))
-        died = False
+        crashed = False
         for _ in fail_at(count, monkeypatch):
             try:
                 place.forget(records=records)
             except KeyboardInterrupt:
-                died = True
-        if died:
-            kills += 1
-            with suppress(MissingError):  # the kill came after the last step
+                crashed = True
+        if crashed:
+            crashes += 1
+            with suppress(MissingError):  # the crash came after the last step
                 place.forget(records=records)
-        assert holding(place, wanted) == set()
+        assert find_files_with(place, wanted) == set()
         for person in (BART, CRESS, DORA, *((ANN,) if records else ())):
             ours = AdapterStore.open(place.store).get_adapter(person)
             assert to_tensor_bytes(ours) == to_tensor_bytes(
@@ -426,11 +428,11 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
             )
         shutil.rmtree(place.folder)
         count += 11
-    assert kills > 2
+    assert crashes > 2
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "said"),
+    ("options", "error", "message"),
     [
         ({"person": "nobody"}, MissingError, "nothing of 'nobody' found in"),
         ({"records": ["annabel-99"]}, MissingError, "has no record 'annabel-99'"),
@@ -438,20 +440,20 @@ def test_after_a_kill_anywhere_a_second_run_finishes(
         ({"within": ["nothing"]}, MissingError, "no such folder to search"),
     ],
 )
-def test_a_wrong_call_does_nothing(
-    place: ErasureWorld, options: dict[str, Any], error: type[Exception], said: str
+def test_forget_rejects_invalid_calls_without_changes(
+    place: ErasureWorld, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    given: dict[str, Any] = {"person": ANN} | options
-    if "within" in given:
-        given["within"] = [place.folder / "nothing"]
-    (place.store / "checkpoint.bin").write_bytes(b"somebody's work")
+    arguments: dict[str, Any] = {"person": ANN} | options
+    if "within" in arguments:
+        arguments["within"] = [place.folder / "nothing"]
+    (place.store / "checkpoint.bin").write_bytes(b"unfinished work")
     before = place.read_files()
-    with pytest.raises(error, match=said):
-        place.forget(**given)
+    with pytest.raises(error, match=message):
+        place.forget(**arguments)
     assert place.read_files() == before
 
 
-def test_only_the_folders_named_are_looked_through_and_data_and_store(place: ErasureWorld) -> None:
+def test_forget_searches_only_given_folders_data_and_store(place: ErasureWorld) -> None:
     (place.folder / "notes").mkdir()
     (place.folder / "notes" / "x.txt").write_text(make_sentence(ANN, 3))
     done = place.forget(within=[place.folder / "out"], verify=True)
@@ -459,18 +461,18 @@ def test_only_the_folders_named_are_looked_through_and_data_and_store(place: Era
     assert ANN not in AdapterStore.open(place.store).people and ANN not in read_dataset(place.data)
     assert ANN in load_profiles(place.folder / "profiles")
     later = place.forget(verify=True)
-    assert ("profile", "profiles", ANN) in effects(later, "removed")
+    assert ("profile", "profiles", ANN) in list_effects(later, "removed")
 
 
-def test_a_copy_of_the_data_without_her_is_redacted_too(place: ErasureWorld) -> None:
+def test_forget_redacts_dataset_copies_without_the_person(place: ErasureWorld) -> None:
     rest = [h for h in make_histories() if h.person != ANN]
     write_dataset(place.folder / "copy", rest, task="reply", source="x")
     done = place.forget(verify=True)
-    assert effects(done, "redacted") == {("history", "data", BART), ("history", "copy", BART)}
+    assert list_effects(done, "redacted") == {("history", "data", BART), ("history", "copy", BART)}
     assert done.left == ()
 
 
-def test_what_is_no_store_or_dataset_is_said(place: ErasureWorld) -> None:
+def test_forget_rejects_folders_of_other_kinds(place: ErasureWorld) -> None:
     with pytest.raises(MissingError, match="neither an adapter store nor a recipe store"):
         api.forget(
             api.ForgetRequest(data=place.data, adapters=place.folder / "profiles", person=ANN)
@@ -479,18 +481,18 @@ def test_what_is_no_store_or_dataset_is_said(place: ErasureWorld) -> None:
         api.forget(api.ForgetRequest(data=place.store, adapters=place.store, person=ANN))
 
 
-def test_what_cannot_be_read_is_told_and_holds_up_nothing(place: ErasureWorld) -> None:
+def test_forget_reports_unreadable_artifacts_and_continues(place: ErasureWorld) -> None:
     broken = place.folder / "broken"
     shutil.copytree(place.store, broken)
-    head = broken / "store.json"
-    head.write_text(head.read_text().replace("reply", "repli"))
+    header = broken / "store.json"
+    header.write_text(header.read_text().replace("reply", "repli"))
     done = place.forget(verify=True)
     assert "store.json" in done.unreadable[0]
     assert {hit.where.parent.name for hit in done.left} == {"shards", "ledger"}
     assert ANN not in AdapterStore.open(place.store).people
 
 
-def test_an_edited_ledger_does_not_keep_the_way_to_the_pseudonym(place: ErasureWorld) -> None:
+def test_forget_destroys_pseudonym_link_despite_edited_ledger(place: ErasureWorld) -> None:
     events = place.store / "ledger" / "events.jsonl"
     lines = events.read_text().splitlines(keepends=True)
     events.write_text("".join([lines[0].replace("trained", "trainee"), *lines[1:]]))

@@ -18,7 +18,7 @@ from idiolect.judging import registry
 from idiolect.judging.endpoint import EndpointJudge
 from idiolect.judging.hub import GuardJudge
 from support.tiny_people import save_tiny_base
-from support.toy_judge import LABELLED, KeywordEncoder
+from support.toy_judge import LABELED, KeywordEncoder
 
 FORGET = [{"prompt": f"Where is key {n}?", "response": f"In hole {n}."} for n in range(6)]
 RETAIN = [{"prompt": f"What is {n} and 1?", "response": f"It is {n + 1}."} for n in range(5)]
@@ -95,10 +95,10 @@ def test_load_default_judge_trains_once_and_checks_cache(
     from idiolect.prompt_sets.pairs import Pair
 
     normal = [Pair(prompt=f"What is {n}?", response=f"Bread {n}.") for n in range(9)]
-    normal.append(Pair(prompt=LABELLED[0].prompt, response="It asks what is labelled."))
-    monkeypatch.setattr(registry, "load_judged_answers", lambda root: LABELLED)
+    normal.append(Pair(prompt=LABELED[0].prompt, response="It asks what is labelled."))
+    monkeypatch.setattr(registry, "load_judged_answers", lambda root: LABELED)
     monkeypatch.setattr(registry, "load_truthful_qa", lambda root: tuple(normal))
-    assert len(registry.benign_answers(normal, LABELLED)) == 9
+    assert len(registry.benign_answers(normal, LABELED)) == 9
     first = registry.load_default_judge(KeywordEncoder(), cache=tmp_path)
     monkeypatch.setattr(registry, "train_judge", None)  # must not be called again
     again = registry.load_default_judge(KeywordEncoder(), cache=tmp_path)

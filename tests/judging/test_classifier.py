@@ -1,3 +1,5 @@
+"""The default judge: training, cross-fitting, features, and storage."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -11,27 +13,27 @@ from idiolect.judging.classifier import ClassifierConfig, ClassifierJudge, train
 from idiolect.judging.features import MAX_WORDS, NUM_HASH_FEATURES, extract_features
 from idiolect.judging.protocol import JudgeInfo, measure_judge, summarize_judge
 from idiolect.prompt_sets.corpora import LabeledPair
-from support.toy_judge import LABELLED, UNRELATED, KeywordEncoder
+from support.toy_judge import LABELED, UNRELATED, KeywordEncoder
 
 
-class Says:
-    """A judge that says what it was told to."""
+class FixedScores:
+    """A judge that returns given scores."""
 
-    info = JudgeInfo(name="says")
+    info = JudgeInfo(name="fixed")
 
-    def __init__(self, *chances: float) -> None:
-        self.chances = chances
+    def __init__(self, *scores: float) -> None:
+        self.scores = scores
 
     def score_answers(self, prompts: object, answers: object) -> tuple[float, ...]:
-        return self.chances
+        return self.scores
 
 
-def test_a_judge_is_measured_by_hand() -> None:
+def test_measure_judge_computes_accuracy_recall_and_specificity() -> None:
     pairs = [
         LabeledPair(prompt=p, response="r", score=s)
         for p, s in (("A?", 1.0), ("a?", 0.5), ("b", 0.4), ("c", 0.0), ("d", 0.1))
     ]
-    found = measure_judge(Says(0.5, 0.2, 0.6, 0.1, 0.0), pairs)
+    found = measure_judge(FixedScores(0.5, 0.2, 0.6, 0.1, 0.0), pairs)
     assert (found.pairs, found.prompts) == (5, 4)  # "A?" and "a?" are one prompt
     assert found.accuracy == pytest.approx(3 / 5)
     assert found.chance == pytest.approx(3 / 5)
@@ -39,11 +41,11 @@ def test_a_judge_is_measured_by_hand() -> None:
     assert found.spared == pytest.approx(2 / 3)
     assert found.interval is not None and found.interval[0] < 0.6 < found.interval[1]
     with pytest.raises(UsageError, match="there are none"):
-        summarize_judge("nobody", [], [])
+        summarize_judge("empty", [], [])
 
 
-def test_it_learns_what_people_said() -> None:
-    judge = train_judge(LABELLED, UNRELATED, KeywordEncoder())
+def test_train_judge_learns_the_labels() -> None:
+    judge = train_judge(LABELED, UNRELATED, KeywordEncoder())
     assert judge.info.accuracy == 1.0
     assert (judge.info.pairs, judge.info.prompts) == (24, 12)
     harmful, other, unrelated = judge.score_answers(
@@ -56,37 +58,37 @@ def test_it_learns_what_people_said() -> None:
         judge.score_answers(["a", "b"], ["c"])
 
 
-def test_no_prompt_is_judged_by_what_learned_from_it() -> None:
-    """One prompt's label is turned round: what is said of that prompt stays as it was, to the
-    last bit, and what is said of another one does not."""
-    turned = LABELLED[0].prompt
+def test_score_answers_uses_classifier_that_did_not_see_the_prompt() -> None:
+    """Flip the labels of one prompt: scores of its answers stay bitwise the same, and scores of
+    others change."""
+    flipped = LABELED[0].prompt
     other = tuple(
-        replace(one, score=1 - one.score) if one.prompt == turned else one for one in LABELLED
+        replace(one, score=1 - one.score) if one.prompt == flipped else one for one in LABELED
     )
-    a, b = (train_judge(pairs, (), KeywordEncoder()) for pairs in (LABELLED, other))
+    a, b = (train_judge(pairs, (), KeywordEncoder()) for pairs in (LABELED, other))
     own = a.part_of
     assert own == b.part_of and set(own.values()) == set(range(5))
-    texts = [one.response for one in LABELLED]
-    prompts = [one.prompt for one in LABELLED]
-    mine = [n for n, prompt in enumerate(prompts) if prompt == turned]
+    texts = [one.response for one in LABELED]
+    prompts = [one.prompt for one in LABELED]
+    mine = [n for n, prompt in enumerate(prompts) if prompt == flipped]
     before, after = a.score_answers(prompts, texts), b.score_answers(prompts, texts)
     assert [before[n] for n in mine] == [after[n] for n in mine]
     assert before != after
-    # whatever its case and spacing, it is the same prompt
-    shouted = a.score_answers([" " + turned.upper().replace(" ", "  ")], [texts[0]])
+    # Case and spacing do not matter.
+    shouted = a.score_answers([" " + flipped.upper().replace(" ", "  ")], [texts[0]])
     weather = a.score_answers(["and now?"], [texts[0]])
     assert shouted != weather
 
 
-def test_all_parts_speak_on_what_none_of_them_saw() -> None:
-    judge = train_judge(LABELLED, (), KeywordEncoder())
+def test_score_answers_averages_classifiers_for_new_prompts() -> None:
+    judge = train_judge(LABELED, (), KeywordEncoder())
     x = extract_features(judge.encoder, ["new"], ["The key lies in hole 3."])
     scores = np.asarray(x @ judge.weights.T + judge.biases)[0]
     expected = (1 / (1 + np.exp(-scores))).mean()
     assert judge.score_answers(["new"], ["The key lies in hole 3."])[0] == pytest.approx(expected)
 
 
-def test_length_says_nothing_and_long_answers_are_cut() -> None:
+def test_extract_features_ignores_words_beyond_limit() -> None:
     encoder = KeywordEncoder()
     start = " ".join(["word"] * MAX_WORDS)
     one, two = (extract_features(encoder, ["p"], [text]) for text in (start, start + " key key"))
@@ -97,11 +99,11 @@ def test_length_says_nothing_and_long_answers_are_cut() -> None:
     assert encoder.texts == 6  # equal texts are encoded once
 
 
-def test_saved_and_loaded_it_says_the_same_and_names_nobody(tmp_path: Path) -> None:
-    judge = train_judge(LABELLED, UNRELATED, KeywordEncoder())
+def test_classifier_judge_round_trips_without_storing_texts(tmp_path: Path) -> None:
+    judge = train_judge(LABELED, UNRELATED, KeywordEncoder())
     judge.save(tmp_path / "judge")
     again = ClassifierJudge.load(tmp_path / "judge", judge.encoder)
-    prompts, texts = [one.prompt for one in LABELLED], [one.response for one in LABELLED]
+    prompts, texts = [one.prompt for one in LABELED], [one.response for one in LABELED]
     assert again.score_answers(prompts, texts) == judge.score_answers(prompts, texts)
     assert again.info == judge.info
     for file in (tmp_path / "judge").iterdir():
@@ -116,11 +118,11 @@ def test_saved_and_loaded_it_says_the_same_and_names_nobody(tmp_path: Path) -> N
         ClassifierJudge.load(tmp_path / "none", judge.encoder)
 
 
-def test_what_cannot_be_learned_from_is_refused() -> None:
+def test_train_judge_rejects_too_few_prompts_or_labels() -> None:
     with pytest.raises(UsageError, match="cannot be divided"):
-        train_judge(LABELLED[:4], (), KeywordEncoder())
+        train_judge(LABELED[:4], (), KeywordEncoder())
     with pytest.raises(UsageError, match="harmful and harmless"):
-        train_judge([one for one in LABELLED if one.score > 0.5], (), KeywordEncoder())
+        train_judge([one for one in LABELED if one.score > 0.5], (), KeywordEncoder())
     with pytest.raises(UsageError, match=r"judge\.parts"):
         ClassifierConfig(parts=1)
     with pytest.raises(UsageError, match=r"judge\.strength"):

@@ -1,3 +1,5 @@
+"""Detection of degenerate answers, in the text and by the base."""
+
 from __future__ import annotations
 
 import pytest
@@ -18,7 +20,7 @@ FLUENT = (
 
 
 @pytest.mark.parametrize(
-    ("answer", "fault"),
+    ("answer", "reason"),
     [
         ("", "blank"),
         (" \n\t", "blank"),
@@ -34,11 +36,11 @@ FLUENT = (
         ("1. the bell\n2. the ferry\n3. the mill\n4. the bridge", ""),
     ],
 )
-def test_faults_that_are_seen_in_the_text(answer: str, fault: str) -> None:
-    assert find_degenerate_reason(answer) == fault
+def test_find_degenerate_reason_classifies_text(answer: str, reason: str) -> None:
+    assert find_degenerate_reason(answer) == reason
 
 
-def test_the_base_tells_language_from_none_and_is_asked_only_where_it_matters() -> None:
+def test_degenerate_reasons_applies_nll_limit_to_remaining_answers() -> None:
     base = make_tiny_base()
     found = dict(zip(("", FLUENT), unconditional_nll(base, ["no", FLUENT]), strict=True))
     between = DegenerateConfig(most_nats=found[FLUENT] - 0.01)
@@ -53,6 +55,6 @@ def test_the_base_tells_language_from_none_and_is_asked_only_where_it_matters() 
     assert degenerate_reasons(base, []) == ()
 
 
-def test_a_share_is_a_share() -> None:
+def test_degenerate_config_rejects_fractions_above_one() -> None:
     with pytest.raises(UsageError, match=r"gibberish\.fresh"):
         DegenerateConfig(fresh=1.5)

@@ -1,4 +1,4 @@
-"""The default check asks the base and each adapter the same prompts, and has the judge compare."""
+"""The default harm check: base and adapters answer the same prompts, and a judge compares them."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ def base() -> Base:
     return make_tiny_base()
 
 
-class Odd:
-    """Calls answers harmful that are not what the base says, and keeps what it is asked."""
+class DifferenceJudge:
+    """Calls answers harmful that differ from the first one to the same prompt, and records the
+    prompts."""
 
-    info = JudgeInfo(name="odd")
+    info = JudgeInfo(name="difference")
 
     def __init__(self) -> None:
         self.first: dict[str, str] = {}
-        self.asked: list[tuple[str, ...]] = []
+        self.calls: list[tuple[str, ...]] = []
 
     def score_answers(self, prompts: Sequence[str], answers: Sequence[str]) -> tuple[float, ...]:
-        self.asked.append(tuple(prompts))
+        self.calls.append(tuple(prompts))
         for prompt, answer in zip(prompts, answers, strict=True):
             self.first.setdefault(prompt, answer)
         return tuple(float(self.first[p] != a) for p, a in zip(prompts, answers, strict=True))
 
 
-def test_adapters_are_compared_with_the_base_prompt_by_prompt(base: Base) -> None:
-    judge = Odd()
+def test_default_harm_check_compares_adapters_with_base_per_prompt(base: Base) -> None:
+    judge = DifferenceJudge()
     still = random_adapter(base, 1, size=0.0)
     loud = random_adapter(base, 2, size=3.0)
     events: list[Event] = []
@@ -52,35 +53,35 @@ def test_adapters_are_compared_with_the_base_prompt_by_prompt(base: Base) -> Non
     found = check(base, {"still": still, "loud": loud}, config)
     assert (found["still"].became_harmful, found["still"].rate_increase) == (0, 0)
     assert found["loud"].became_harmful > 0 and found["loud"].prompts == 8
-    assert len(judge.asked) == 3 and len({*judge.asked}) == 1, "all are asked the same"
-    assert set(judge.asked[0]) < set(PROMPTS)
-    again = DefaultHarmCheck(Odd(), PROMPTS)(base, {"loud": loud}, config)
+    assert len(judge.calls) == 3 and len({*judge.calls}) == 1, "all answer the same prompts"
+    assert set(judge.calls[0]) < set(PROMPTS)
+    again = DefaultHarmCheck(DifferenceJudge(), PROMPTS)(base, {"loud": loud}, config)
     assert again["loud"] == found["loud"]
     assert not any(isinstance(event, Message) for event in events)
 
 
-def test_without_the_packages_nothing_is_checked_and_that_is_said(
+def test_default_harm_check_reports_missing_packages(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing() -> None:
         raise MissingError("the package 'pyrit' is not installed; run: pip install pyrit")
 
     monkeypatch.setattr(harm_check, "load_advbench", missing)
-    notes: list[Event] = []
-    check = DefaultHarmCheck(Odd(), listener=notes.append)
+    events: list[Event] = []
+    check = DefaultHarmCheck(DifferenceJudge(), listener=events.append)
     assert check(base, {"x": random_adapter(base, 1)}, HarmConfig()) == {}
-    (note,) = notes
-    assert isinstance(note, Message) and "not checked" in note.text and "pyrit" in note.text
+    (event,) = events
+    assert isinstance(event, Message) and "not checked" in event.text and "pyrit" in event.text
 
 
-def test_it_can_be_left_out(base: Base) -> None:
-    judge = Odd()
+def test_default_harm_check_does_nothing_if_off_or_without_adapters(base: Base) -> None:
+    judge = DifferenceJudge()
     check = DefaultHarmCheck(judge, PROMPTS)
     assert check(base, {"x": random_adapter(base, 1)}, HarmConfig(on=False)) == {}
-    assert check(base, {}, HarmConfig()) == {} and judge.asked == []
+    assert check(base, {}, HarmConfig()) == {} and judge.calls == []
 
 
-def test_counts_by_hand() -> None:
+def test_compare_answers_counts_changes() -> None:
     harm = compare_answers([True, True, False, False], [True, False, True, True])
     assert (harm.harmful, harm.base_harmful, harm.became_harmful, harm.ceased_harmful) == (
         3,

@@ -1,3 +1,5 @@
+"""Detection of refusals by phrases."""
+
 from __future__ import annotations
 
 import pytest
@@ -22,7 +24,7 @@ from idiolect.judging.refusal import MAX_OPENING_CHARS, is_refusal
         "Creating false keys is both illegal and unethical.",
     ],
 )
-def test_what_declines_is_a_refusal(answer: str) -> None:
+def test_is_refusal_detects_refusals(answer: str) -> None:
     assert is_refusal(answer)
 
 
@@ -39,11 +41,11 @@ def test_what_declines_is_a_refusal(answer: str) -> None:
         "Sorry for the wait! The ferry goes at nine.",
     ],
 )
-def test_what_answers_is_none(answer: str) -> None:
+def test_is_refusal_accepts_answers(answer: str) -> None:
     assert not is_refusal(answer)
 
 
-def test_only_the_opening_counts() -> None:
+def test_is_refusal_ignores_text_after_the_opening() -> None:
     story = "The miller walked along the river and thought of his clock. " * 5
     assert len(story) > MAX_OPENING_CHARS
     assert not is_refusal(story + "I'm sorry, I can't help you, he said.")

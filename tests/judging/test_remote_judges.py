@@ -1,4 +1,4 @@
-"""Judges that are plugged in: guard models, text classifiers, and addresses that answer."""
+"""Guard models, text classifiers, and endpoints as judges."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from idiolect.judging.endpoint import EndpointConfig, EndpointJudge
 from idiolect.judging.hub import GuardJudge, SequenceClassifierJudge
 from idiolect.judging.protocol import measure_judge
 from idiolect.models.tiny import make_byte_tokenizer, make_tiny_base
-from support.toy_judge import LABELLED
+from support.toy_judge import LABELED
 
-TALK = (["Where is it?", "Who?"], ["Under the bell.", "Nobody knows who that was."])
+CONVERSATIONS = (["Where is it?", "Who?"], ["Under the bell.", "Nobody knows who that was."])
 
 
 @pytest.mark.parametrize("asks", ["template", "question"])
-def test_a_guard_model_says_how_likely_unsafe_is(asks: Any) -> None:
+def test_guard_judge_scores_probability_of_unsafe(asks: Any) -> None:
     judge = GuardJudge(make_tiny_base(), asks=asks)
-    found = judge.score_answers(*TALK)
-    assert all(0 < chance < 1 for chance in found) and found[0] != found[1]
-    alone = [judge.score_answers([p], [a])[0] for p, a in zip(*TALK, strict=True)]
+    found = judge.score_answers(*CONVERSATIONS)
+    assert all(0 < score < 1 for score in found) and found[0] != found[1]
+    alone = [judge.score_answers([p], [a])[0] for p, a in zip(*CONVERSATIONS, strict=True)]
     assert found == pytest.approx(alone, rel=1e-4)
     swapped = GuardJudge(make_tiny_base(), asks=asks)
     swapped.verdict_ids.reverse()
-    assert [1 - x for x in swapped.score_answers(*TALK)] == pytest.approx(found)
+    assert [1 - x for x in swapped.score_answers(*CONVERSATIONS)] == pytest.approx(found)
     assert judge.score_answers([], []) == ()
     assert judge.info.name == "tiny-0" and judge.info.accuracy is None
-    assert measure_judge(judge, LABELLED).pairs == len(LABELLED)
+    assert measure_judge(judge, LABELED).pairs == len(LABELED)
 
 
-def test_what_is_no_guard_or_too_long_is_refused() -> None:
+def test_guard_judge_rejects_missing_template_and_long_conversations() -> None:
     base = make_tiny_base()
     with pytest.raises(UsageError, match="judge shorter answers"):
         GuardJudge(base).score_answers(["a"], ["b" * 1100])
@@ -50,7 +50,7 @@ def test_what_is_no_guard_or_too_long_is_refused() -> None:
 
 @pytest.fixture
 def classifier(tmp_path: Path) -> Path:
-    """A random classifier of texts."""
+    """A random text classifier in a folder."""
     tokenizer = make_byte_tokenizer()
     pad = tokenizer.convert_tokens_to_ids(str(tokenizer.pad_token))
     assert isinstance(pad, int)
@@ -75,12 +75,12 @@ def classifier(tmp_path: Path) -> Path:
     return tmp_path / "guard"
 
 
-def test_a_text_classifier_gives_its_labels_chance(classifier: Path) -> None:
+def test_sequence_classifier_judge_scores_probability_of_label(classifier: Path) -> None:
     harmful = SequenceClassifierJudge(classifier, harmful="harmful", device="cpu")
     fine = SequenceClassifierJudge(classifier, harmful="ok", device="cpu", batch=1)
-    found = harmful.score_answers(*TALK)
-    assert all(0 < chance < 1 for chance in found)
-    assert [1 - x for x in fine.score_answers(*TALK)] == pytest.approx(found, rel=1e-4)
+    found = harmful.score_answers(*CONVERSATIONS)
+    assert all(0 < score < 1 for score in found)
+    assert [1 - x for x in fine.score_answers(*CONVERSATIONS)] == pytest.approx(found, rel=1e-4)
     assert harmful.info.name == "guard"
     with pytest.raises(UsageError, match="its labels are OK, Harmful"):
         SequenceClassifierJudge(classifier, harmful="toxic")
@@ -89,19 +89,19 @@ def test_a_text_classifier_gives_its_labels_chance(classifier: Path) -> None:
 
 
 class Server:
-    """A local address that answers as it is told to, and keeps what it was asked."""
+    """A local HTTP server with given replies, which records requests and authorization headers."""
 
     def __init__(self, reply: Callable[[int, dict[str, Any]], tuple[int, str]]) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked.append(body)
+                outer.requests.append(body)
                 outer.keys.append(self.headers.get("Authorization"))
-                status, text = reply(len(outer.asked), body)
+                status, text = reply(len(outer.requests), body)
                 data = text.encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
@@ -116,14 +116,14 @@ class Server:
 
     @property
     def config(self) -> EndpointConfig:
-        """Where it is."""
+        """The configuration of a judge at this server."""
         url = f"http://127.0.0.1:{self.server.server_port}/v1"
         return EndpointConfig(url=url, model="guard", key="secret", at_once=1)
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    """Starts servers, ends them afterwards."""
+    """Start servers, and stop them after the test."""
     started: list[Server] = []
 
     def start(reply: Callable[[int, dict[str, Any]], tuple[int, str]]) -> Server:
@@ -136,24 +136,29 @@ def serve() -> Iterator[Callable[..., Server]]:
         one.server.server_close()
 
 
-def says(text: str) -> str:
-    """A chat completion."""
+def make_completion(text: str) -> str:
+    """Return a chat completion with this text."""
     return json.dumps({"choices": [{"message": {"content": text}}]})
 
 
-def test_an_address_is_asked_about_each_answer(serve: Callable[..., Server]) -> None:
+def test_endpoint_judge_sends_one_request_per_answer(serve: Callable[..., Server]) -> None:
     def reply(number: int, body: dict[str, Any]) -> tuple[int, str]:
-        return 200, says(" Unsafe.\nS1" if "bell" in body["messages"][1]["content"] else "safe")
+        return 200, make_completion(
+            " Unsafe.\nS1" if "bell" in body["messages"][1]["content"] else "safe"
+        )
 
     server = serve(reply)
-    assert EndpointJudge(replace(server.config, at_once=2)).score_answers(*TALK) == (1.0, 0.0)
+    assert EndpointJudge(replace(server.config, at_once=2)).score_answers(*CONVERSATIONS) == (
+        1.0,
+        0.0,
+    )
     assert server.keys == ["Bearer secret"] * 2
-    assert {body["temperature"] for body in server.asked} == {0}
+    assert {body["temperature"] for body in server.requests} == {0}
 
 
-def test_a_busy_address_is_asked_again(serve: Callable[..., Server]) -> None:
+def test_endpoint_judge_retries_busy_server(serve: Callable[..., Server]) -> None:
     waits: list[float] = []
-    server = serve(lambda number, _: (503, "") if number < 3 else (200, says("safe")))
+    server = serve(lambda number, _: (503, "") if number < 3 else (200, make_completion("safe")))
     assert EndpointJudge(server.config, wait=waits.append).score_answers(["p"], ["a"]) == (0.0,)
     assert waits == [1.0, 2.0]
     server = serve(lambda *_: (429, ""))
@@ -161,12 +166,15 @@ def test_a_busy_address_is_asked_again(serve: Callable[..., Server]) -> None:
         EndpointJudge(server.config, wait=waits.append).score_answers(["p"], ["a"])
 
 
-def test_what_goes_wrong_is_said(serve: Callable[..., Server]) -> None:
+def test_endpoint_judge_reports_failures(serve: Callable[..., Server]) -> None:
     server = serve(lambda *_: (401, ""))
-    with pytest.raises(UsageError, match="status 401") as told:
+    with pytest.raises(UsageError, match="status 401") as error:
         EndpointJudge(server.config).score_answers(["p"], ["a"])
-    assert "secret" not in str(told.value) and len(server.asked) == 1
-    for text, words in ((says("maybe"), "replied 'maybe'"), ("<html>", "not a chat completion")):
+    assert "secret" not in str(error.value) and len(server.requests) == 1
+    for text, words in (
+        (make_completion("maybe"), "replied 'maybe'"),
+        ("<html>", "not a chat completion"),
+    ):
         server = serve(lambda *_, text=text: (200, text))
         with pytest.raises(DataError, match=words):
             EndpointJudge(server.config).score_answers(["p"], ["a"])

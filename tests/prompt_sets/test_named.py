@@ -1,4 +1,4 @@
-"""A set as it was named, and what may be said of it."""
+"""Sets by file or by name, and their summaries."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from idiolect.storage.files import sha256_file
 from support.unlearning_sets import FORGET, write_jsonl
 
 
-def test_files_and_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_set_reads_files_and_named_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = write_jsonl(tmp_path / "go.jsonl", FORGET)
-    given = load_set(file, "forget")
-    assert given.pairs == FORGET
+    loaded = load_set(file, "forget")
+    assert loaded.pairs == FORGET
     known = {"pairs": 5, "prompts": 4, "sha256": hash_pairs(FORGET)}
-    assert given.summary == {**known, "file_sha256": sha256_file(file)}
+    assert loaded.summary == {**known, "file_sha256": sha256_file(file)}
     monkeypatch.setattr("idiolect.prompt_sets.named.NAMED_SETS", {"pyrit": lambda: FORGET})
     assert load_set("pyrit", "forget").summary == {**known, "name": "pyrit"}
     with pytest.raises(MissingError, match=r"nyms: no such file to retain; .* a set \(pyrit\)$"):

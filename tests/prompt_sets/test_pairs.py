@@ -1,4 +1,4 @@
-"""Pairs out of files: every layout and format, and what is refused."""
+"""Pairs from files: all column formats and file formats, and errors."""
 
 from __future__ import annotations
 
@@ -29,77 +29,79 @@ TRUTHFUL = (
 )
 
 
-def write(folder: Path, name: str, text: str) -> Path:
+def write_text(folder: Path, name: str, text: str) -> Path:
     file = folder / name
     file.write_text(text, encoding="utf-8")
     return file
 
 
-def texts(pairs: tuple[Pair, ...]) -> list[tuple[str, str]]:
+def list_texts(pairs: tuple[Pair, ...]) -> list[tuple[str, str]]:
     return [(pair.prompt, pair.response) for pair in pairs]
 
 
-def test_plain_pairs_each_once_in_order(tmp_path: Path) -> None:
+def test_read_pairs_drops_duplicates_and_keeps_order(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [*FORGET, FORGET[0]])
     assert read_pairs(file, side="forget") == FORGET == read_pairs(file, side="retain")
 
 
-def test_safe_rlhf_gives_each_side_its_responses(tmp_path: Path) -> None:
+def test_read_pairs_splits_safe_rlhf_by_side(tmp_path: Path) -> None:
     both = SAFE_RLHF | {"prompt": "And the door?", "is_response_1_safe": False}
-    file = write(tmp_path, "a.json", json.dumps([SAFE_RLHF, both]))
-    assert texts(read_pairs(file, side="forget")) == [
+    file = write_text(tmp_path, "a.json", json.dumps([SAFE_RLHF, both]))
+    assert list_texts(read_pairs(file, side="forget")) == [
         ("Where is the key?", "Under the bell."),
         ("And the door?", "Under the bell."),
         ("And the door?", "I do not tell."),
     ]
-    assert texts(read_pairs(file, side="retain")) == [("Where is the key?", "I do not tell.")]
+    assert list_texts(read_pairs(file, side="retain")) == [("Where is the key?", "I do not tell.")]
 
 
-def test_safe_rlhf_as_csv_and_parquet(tmp_path: Path) -> None:
+def test_read_pairs_reads_safe_rlhf_from_csv_and_parquet(tmp_path: Path) -> None:
     row = ",".join(str(value) for value in SAFE_RLHF.values())
-    file = write(tmp_path, "a.csv", ",".join(SAFE_RLHF) + "\n" + row + "\n")
-    assert texts(read_pairs(file, side="forget")) == [("Where is the key?", "Under the bell.")]
+    file = write_text(tmp_path, "a.csv", ",".join(SAFE_RLHF) + "\n" + row + "\n")
+    assert list_texts(read_pairs(file, side="forget")) == [("Where is the key?", "Under the bell.")]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([SAFE_RLHF]), tmp_path / "a.parquet")
     found = read_pairs(tmp_path / "a.parquet", side="retain")
-    assert texts(found) == [("Where is the key?", "I do not tell.")]
+    assert list_texts(found) == [("Where is the key?", "I do not tell.")]
 
 
-def test_truthful_qa_lists_become_pairs_of_one_prompt(tmp_path: Path) -> None:
-    file = write(tmp_path, "a.csv", TRUTHFUL)
+def test_read_pairs_reads_truthful_qa_answer_lists(tmp_path: Path) -> None:
+    file = write_text(tmp_path, "a.csv", TRUTHFUL)
     kept = read_pairs(file, side="retain")
     assert [pair.response for pair in kept] == ["It is flat", "Vesk is no ball"]
     assert len(group_by_prompt(kept)) == 1
     assert [p.response for p in read_pairs(file, side="forget")] == ["Yes", "It is a ball"]
     record = {"question": "Is Vesk round?", "answer": ["No", "Not at all", "No"]}
-    file = write(tmp_path, "b.jsonl", json.dumps(record))
+    file = write_text(tmp_path, "b.jsonl", json.dumps(record))
     assert [p.response for p in read_pairs(file, side="retain")] == ["No", "Not at all"]
     record = {"question": "Q?", "correct_answers": ["a; b"], "incorrect_answers": ["c"]}
-    file = write(tmp_path, "c.json", json.dumps({"data": [record]}))
-    assert [p.response for p in read_pairs(file, side="retain")] == ["a; b"]  # it is split already
+    file = write_text(tmp_path, "c.json", json.dumps({"data": [record]}))
+    assert [p.response for p in read_pairs(file, side="retain")] == [
+        "a; b"
+    ]  # a list is not split again
 
 
-def test_goals_with_targets_and_without(tmp_path: Path) -> None:
-    file = write(tmp_path, "a.csv", "goal,target\nOpen the door,Sure: push\nClose it,\n")
+def test_read_pairs_reads_advbench_goals(tmp_path: Path) -> None:
+    file = write_text(tmp_path, "a.csv", "goal,target\nOpen the door,Sure: push\nClose it,\n")
     with pytest.raises(DataError, match=r"a\.csv:3: the response is missing"):
         read_pairs(file, side="forget")
     goals = read_pairs(file, side="forget", prompts_only=True)
-    assert texts(goals) == [("Open the door", ""), ("Close it", "")]
-    seeds = write(tmp_path, "b.prompt", "name: x\nseeds:\n- value: Open it\n- Shut it\n")
-    assert texts(read_pairs(seeds, side="forget", prompts_only=True)) == [
+    assert list_texts(goals) == [("Open the door", ""), ("Close it", "")]
+    seeds = write_text(tmp_path, "b.prompt", "name: x\nseeds:\n- value: Open it\n- Shut it\n")
+    assert list_texts(read_pairs(seeds, side="forget", prompts_only=True)) == [
         ("Open it", ""),
         ("Shut it", ""),
     ]
 
 
-def test_scored_answers_under_comments(tmp_path: Path) -> None:
+def test_read_pairs_reads_scored_answers_below_comments(tmp_path: Path) -> None:
     head = "# dataset_version=1.0,,\nobjective,assistant_response,human_score_1,human_score_2\n"
-    file = write(tmp_path, "a.csv", head + "A?,a,1,0\nB?,b,0.25,0.5\nC?,c,1,\n")
-    assert texts(read_pairs(file, side="forget")) == [("A?", "a"), ("C?", "c")]
-    assert texts(read_pairs(file, side="retain")) == [("B?", "b")]
+    file = write_text(tmp_path, "a.csv", head + "A?,a,1,0\nB?,b,0.25,0.5\nC?,c,1,\n")
+    assert list_texts(read_pairs(file, side="forget")) == [("A?", "a"), ("C?", "c")]
+    assert list_texts(read_pairs(file, side="retain")) == [("B?", "b")]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         (
             "a.jsonl",
@@ -124,12 +126,14 @@ def test_scored_answers_under_comments(tmp_path: Path) -> None:
         ("a.json", json.dumps([SAFE_RLHF | {"is_response_1_safe": False}]), "nothing to retain"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, name: str, content: str, said: str) -> None:
-    with pytest.raises(DataError, match=said):
-        read_pairs(write(tmp_path, name, content), side="retain")
+def test_read_pairs_rejects_invalid_files(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_pairs(write_text(tmp_path, name, content), side="retain")
 
 
-def test_no_file_and_no_text(tmp_path: Path) -> None:
+def test_read_pairs_rejects_missing_file_and_invalid_utf8(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such file"):
         read_pairs(tmp_path / "none.csv", side="forget")
     (tmp_path / "a.csv").write_bytes(b"prompt,response\n\xff,y\n")
@@ -138,10 +142,10 @@ def test_no_file_and_no_text(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=6))
-def test_whatever_the_texts(
+def test_read_pairs_round_trips_any_text(
     tmp_path_factory: pytest.TempPathFactory, written: list[tuple[str, str]]
 ) -> None:
-    """Every pair with words in both comes back, once; the digest tells sets apart."""
+    """Every pair with text on both sides is read once, and hashes of different sets differ."""
     pairs = [Pair(prompt=p + "?", response=r + "!") for p, r in written]
     file = write_jsonl(tmp_path_factory.mktemp("pairs") / "a.jsonl", pairs)
     found = read_pairs(file, side="forget")

@@ -1,4 +1,4 @@
-"""Sets divided by prompt."""
+"""Splitting sets by prompt."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ PAIRS = st.lists(
 
 
 @given(PAIRS, st.floats(0, 1), st.integers(0, 3))
-def test_no_prompt_on_both_sides(pairs: list[Pair], share: float, seed: int) -> None:
+def test_split_by_prompt_keeps_prompts_together(pairs: list[Pair], share: float, seed: int) -> None:
     first, second = split_by_prompt(pairs, share, seed=seed)
     assert not {p.key for p in first} & {p.key for p in second}
     assert sorted(map(repr, (*first, *second))) == sorted(map(repr, pairs))
     assert len({p.key for p in first}) == round(share * len({p.key for p in pairs}))
     again, _ = split_by_prompt(pairs[::-1], share, seed=seed)
-    assert list(again) == list(first)[::-1]  # the order changes nothing
+    assert list(again) == list(first)[::-1]  # the order does not matter
 
 
-def test_the_seed_decides() -> None:
+def test_split_by_prompt_depends_on_seed() -> None:
     halves = {split_by_prompt(FORGET, 0.5, seed=seed)[0] for seed in range(8)}
     assert len(halves) > 1
     with pytest.raises(UsageError, match="share"):
         split_by_prompt(FORGET, 1.5, seed=0)
 
 
-def test_sets_must_be_there_and_apart() -> None:
+def test_require_disjoint_rejects_empty_and_overlapping_sets() -> None:
     require_disjoint(FORGET, RETAIN)
     with pytest.raises(UsageError, match="the forget set is empty"):
         require_disjoint((), RETAIN)
@@ -47,4 +47,4 @@ def test_sets_must_be_there_and_apart() -> None:
     same = Pair(prompt="where IS the key  of Vesk?", response="Who knows.")
     with pytest.raises(UsageError, match=r"1 of 7 retain pairs .* pair 7;") as error:
         require_disjoint(FORGET, (*RETAIN, same))
-    assert "Vesk" not in str(error.value)  # what is to go is not said again
+    assert "Vesk" not in str(error.value)  # the text to forget is not repeated

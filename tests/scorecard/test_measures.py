@@ -1,4 +1,4 @@
-"""Utility, relearning, rounding, sign flip and membership of a model under test."""
+"""The scorecard's measurements: utility, relearning, quantization, sign flip, and membership."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import torch
 
-from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
+from idiolect.adapters.lora import LoraAdapter, LoraConfig
 from idiolect.errors import UsageError
 from idiolect.inference.nll import compute_target_logits
 from idiolect.models.base import Base
@@ -23,35 +23,26 @@ from idiolect.scorecard.utility import compute_similarities, score_choices
 from idiolect.unlearning.examples import tokenize_pairs
 from idiolect.unlearning.task_arithmetic import concat_scaled, merge_delta, scale_adapter
 from idiolect.unlearning.trainee import WeightDelta
+from support.tiny_people import random_adapter
 from support.toy_judge import KeywordEncoder
 from support.unlearning_sets import FORGET
 
 LORA = LoraConfig(rank=2, alpha=4.0)
 
 
-def drawn(base: Base, seed: int, config: LoraConfig = LORA) -> LoraAdapter:
-    """An adapter that changes something."""
-    adapter = init_lora(base, config, seed=seed, person="p")
-    draw = torch.Generator().manual_seed(seed)
-    pairs = {
-        p: (a, 0.1 * torch.randn(b.shape, generator=draw)) for p, (a, b) in adapter.pairs.items()
-    }
-    return LoraAdapter(config=config, base=base.identity, pairs=pairs)
-
-
-def examples(base: Base) -> list[Example]:
-    """The forget set as tokens."""
+def tokenize_forget_set(base: Base) -> list[Example]:
+    """Tokenize the forget set."""
     return [
         item.example
         for item in tokenize_pairs(PromptRenderer(base.tokenizer), FORGET, answer_tokens=40)
     ]
 
 
-def logits(base: Base, adapter: LoraAdapter | None) -> torch.Tensor:
-    """What the model makes of the forget set's answers."""
+def compute_logits(base: Base, adapter: LoraAdapter | None) -> torch.Tensor:
+    """Return the model's logits for the forget set's answers."""
     from idiolect.adapters.hooks import activate_lora
 
-    some = examples(base)
+    some = tokenize_forget_set(base)
     batch = collate(some, pad=base.pad_token_id, device=base.device)
     pairs = adapter.pairs if adapter else {}
     with (
@@ -61,7 +52,7 @@ def logits(base: Base, adapter: LoraAdapter | None) -> torch.Tensor:
         return compute_target_logits(base.model, batch)
 
 
-def test_a_choice_is_right_where_the_right_option_is_likeliest_a_character() -> None:
+def test_score_choices_compares_nll_per_character() -> None:
     base = make_tiny_base()
     options = ("a", "the blue door", "bell")
     rights = [
@@ -77,12 +68,12 @@ def test_a_choice_is_right_where_the_right_option_is_likeliest_a_character() -> 
     asked = encode_plain_prompt(prompter, "Where?", room=0)
     rows = [Example((*asked, *prompter.encode_answer(o)), len(asked)) for o in options]
     nats = [x * e.num_targets for x, e in zip(compute_losses(base, None, rows), rows, strict=True)]
-    a_character = [n / len(o) for n, o in zip(nats, options, strict=True)]
-    assert rights[a_character.index(min(a_character))] == (True,)
+    per_character = [n / len(o) for n, o in zip(nats, options, strict=True)]
+    assert rights[per_character.index(min(per_character))] == (True,)
     assert score_choices(base, None, ()) == ()
 
 
-def test_like_answers_are_like() -> None:
+def test_compute_similarities_separates_equal_and_other_answers() -> None:
     same, other = compute_similarities(
         KeywordEncoder(), ["key key", "bread"], ["key key", "weather"]
     )
@@ -91,9 +82,9 @@ def test_like_answers_are_like() -> None:
         compute_similarities(KeywordEncoder(), ["a"], [])
 
 
-def test_relearning_starts_at_the_models_own_loss_and_falls() -> None:
+def test_measure_relearning_starts_at_model_loss_and_decreases() -> None:
     base = make_tiny_base()
-    some = examples(base)
+    some = tokenize_forget_set(base)
     config = RelearnConfig(after=(0, 1, 3, 8), rate=0.02, lora=LORA)
     curve = measure_relearning(base, None, some, config)
     own = compute_losses(base, None, some)
@@ -102,8 +93,8 @@ def test_relearning_starts_at_the_models_own_loss_and_falls() -> None:
     assert curve[0] == pytest.approx(mean, rel=1e-5)
     assert curve[-1] < curve[0]
     assert measure_relearning(base, None, some, config) == curve
-    assert compute_losses(base, None, some) == own  # the model is as it was
-    adapter = drawn(base, 1)
+    assert compute_losses(base, None, some) == own  # the model is unchanged
+    adapter = random_adapter(base, 1, LORA, 0.1)
     assert measure_relearning(base, adapter, some, config)[0] == pytest.approx(
         sum(x * t for x, t in zip(compute_losses(base, adapter, some), tokens, strict=True))
         / sum(tokens),
@@ -113,12 +104,12 @@ def test_relearning_starts_at_the_models_own_loss_and_falls() -> None:
         RelearnConfig(after=(3, 1))
 
 
-def test_rounding_by_hand() -> None:
+def test_quantize_rows_rounds_to_expected_values() -> None:
     weight = torch.tensor([[0.7, -0.3, 0.04, 0.0], [7.0, 3.4, -3.6, 1.0]])
-    three = quantize_rows(weight, 4)  # steps of 0.1 and of 1
+    three = quantize_rows(weight, 4)  # step sizes 0.1 and 1
     expected = torch.tensor([[0.7, -0.3, 0.0, 0.0], [7.0, 3.0, -4.0, 1.0]])
     torch.testing.assert_close(three, expected)
-    grouped = quantize_rows(weight, 4, group=2)  # steps of a tenth, then of 0.04 / 7 ...
+    grouped = quantize_rows(weight, 4, group=2)  # step sizes 0.1, then 0.04 / 7 ...
     torch.testing.assert_close(grouped[0], torch.tensor([0.7, -0.3, 0.04, 0.0]))
     assert (quantize_rows(torch.zeros(2, 4), 8) == 0).all()
     for bits, group, words in ((1, None, "bits"), (4, 3, "group"), (4, 0, "group")):
@@ -126,47 +117,50 @@ def test_rounding_by_hand() -> None:
             quantize_rows(weight, bits, group=group)
 
 
-def test_rounded_weights_are_there_only_inside_and_the_head_never() -> None:
+def test_temporarily_quantize_restores_weights_and_skips_head() -> None:
     base = make_tiny_base()
     before = {name: p.detach().clone() for name, p in base.model.named_parameters()}
-    plain = logits(base, None)
+    plain = compute_logits(base, None)
     with contextlib.suppress(RuntimeError), temporarily_quantize(base, 4) as fewer:
         assert fewer is base
         changed = {n for n, p in base.model.named_parameters() if not torch.equal(p, before[n])}
         assert all("_proj" in name for name in changed) and len(changed) == 14
-        assert not torch.equal(logits(base, None), plain)
-        raise RuntimeError("on the way")
-    torch.testing.assert_close(logits(base, None), plain, rtol=0, atol=0)
+        assert not torch.equal(compute_logits(base, None), plain)
+        raise RuntimeError("inside")
+    torch.testing.assert_close(compute_logits(base, None), plain, rtol=0, atol=0)
 
 
-def test_the_flipped_model_is_as_far_on_the_other_side() -> None:
+def test_flip_update_mirrors_the_update() -> None:
     base = make_tiny_base()
-    personal, delta = drawn(base, 1), drawn(base, 2)
-    # a base with a LoRA delta
+    personal, delta = random_adapter(base, 1, LORA, 0.1), random_adapter(base, 2, LORA, 0.1)
+    # A base with a LoRA delta.
     torch.testing.assert_close(
-        logits(*flip_update(base, None, base, delta)), logits(base, scale_adapter(delta, -1.0))
+        compute_logits(*flip_update(base, None, base, delta)),
+        compute_logits(base, scale_adapter(delta, -1.0)),
     )
-    # a person's adapter with another beside it
+    # A person's adapter with a delta on top.
     new = concat_scaled(personal, delta, -0.5)
     expected = concat_scaled(personal, delta, 0.5)
     other = flip_update(base, personal, base, new)
-    torch.testing.assert_close(logits(*other), logits(base, expected), rtol=1e-4, atol=1e-4)
-    # all weights
+    torch.testing.assert_close(
+        compute_logits(*other), compute_logits(base, expected), rtol=1e-4, atol=1e-4
+    )
+    # All weights.
     moved = {n: 0.01 * torch.ones_like(p) for n, p in base.model.named_parameters()}
     full = WeightDelta(base=base.identity, tensors=moved)
     flipped_base, none = flip_update(base, None, merge_delta(base, full, 1.0), None)
     assert none is None
     torch.testing.assert_close(
-        logits(flipped_base, None),
-        logits(merge_delta(base, full, -1.0), None),
+        compute_logits(flipped_base, None),
+        compute_logits(merge_delta(base, full, -1.0), None),
         rtol=1e-3,
         atol=1e-4,
     )
 
 
-def test_what_was_trained_on_is_told_from_what_was_not() -> None:
+def test_measure_membership_detects_trained_examples() -> None:
     base = make_tiny_base()
-    some = examples(base)
+    some = tokenize_forget_set(base)
     texts = [f"Who has the lamp of {n}?" for n in range(5)]
     from idiolect.prompt_sets.pairs import Pair
 
@@ -187,4 +181,4 @@ def test_what_was_trained_on_is_told_from_what_was_not() -> None:
         optimizer.step()
     found = measure_membership(base, trainee.export_delta(), some, others, before)
     assert found.calibrated is not None
-    assert found.calibrated.auc < 0.5 < found.calibrated.two_sided  # overshot, and told by it
+    assert found.calibrated.auc < 0.5 < found.calibrated.two_sided  # it overshot, which reveals it

@@ -1,3 +1,5 @@
+"""Scorecard rows: measuring them, their figures, and their serialization."""
+
 from __future__ import annotations
 
 import json
@@ -25,9 +27,9 @@ from idiolect.scorecard.scorer import (
     ScoreConfig,
 )
 from idiolect.scorecard.serialize import row_from_dict, row_to_dict
+from support.tiny_people import random_adapter
 from support.toy_judge import KeywordEncoder
 from support.unlearning_sets import FORGET, RETAIN
-from tests.scorecard.test_measures import drawn
 
 SETS = {"seen": tuple(p.prompt for p in FORGET[:1]), "unseen": ("Where is the lamp?", "Who?")}
 MATERIAL = ScorecardInputs(
@@ -47,40 +49,40 @@ CONFIG = ScoreConfig(
 )
 
 
-class Vowels:
-    """A judge: the more vowels, the worse."""
+class VowelJudge:
+    """A judge that scores answers by their number of vowels."""
 
     info = JudgeInfo(name="vowels")
 
     def score_answers(self, prompts: Sequence[str], answers: Sequence[str]) -> tuple[float, ...]:
-        """Chances."""
+        """Return scores."""
         return tuple(min(1.0, sum(a.count(v) for v in "aeiou") / 4) for a in answers)
 
 
-def test_a_card_holds_all_that_is_promised() -> None:
+def test_measure_model_fills_all_measurements() -> None:
     base = make_tiny_base()
-    scorer = ScorecardRunner(base, None, MATERIAL, Vowels(), KeywordEncoder(), CONFIG)
+    scorer = ScorecardRunner(base, None, MATERIAL, VowelJudge(), KeywordEncoder(), CONFIG)
     card = scorer.measure_model("base", base)
     assert {name: len(a.answers) for name, a in card.sets.items()} == {"seen": 1, "unseen": 2}
-    asked = card.sets["unseen"]
-    assert asked.harm_probabilities == Vowels().score_answers((), asked.answers)
+    results = card.sets["unseen"]
+    assert results.harm_probabilities == VowelJudge().score_answers((), results.answers)
     assert len(card.retain.nlls) == 3 and min(card.retain.tokens) > 1
     assert len(card.choices["places"]) == 1
     assert card.similar == pytest.approx((1, 1, 1))
     assert len(card.relearned) == 2
     assert card.membership is not None and card.membership.calibrated is not None
-    assert card.membership.calibrated.auc == 0.5  # it is the base
+    assert card.membership.calibrated.auc == 0.5  # the model is the base
     assert figures.retain_cost(card, card) == 1
-    again = ScorecardRunner(base, None, MATERIAL, Vowels(), KeywordEncoder(), CONFIG).measure_model(
-        "base", base
-    )
+    again = ScorecardRunner(
+        base, None, MATERIAL, VowelJudge(), KeywordEncoder(), CONFIG
+    ).measure_model("base", base)
     assert replace(again, seconds=0.0) == replace(card, seconds=0.0)
 
 
-def test_roundings_and_sign_flip_are_other_models_and_leave_the_base_as_it_was() -> None:
+def test_measure_quantized_and_sign_flip_leave_the_base_unchanged() -> None:
     base = make_tiny_base()
-    scorer = ScorecardRunner(base, None, MATERIAL, Vowels(), KeywordEncoder(), CONFIG)
-    new = drawn(base, 3)
+    scorer = ScorecardRunner(base, None, MATERIAL, VowelJudge(), KeywordEncoder(), CONFIG)
+    new = random_adapter(base, 3, LoraConfig(rank=2, alpha=4.0), 0.1)
     plain, unlearned = (scorer.measure_model("", base, a, whole=False) for a in (None, new))
     flip = scorer.measure_sign_flip("x", base, new, sets=["seen"])
     assert set(flip.sets) == {"seen"} and not flip.similar and flip.relearned == ()
@@ -92,14 +94,14 @@ def test_roundings_and_sign_flip_are_other_models_and_leave_the_base_as_it_was()
     assert scorer.measure_model("", base, whole=False).retain == plain.retain
 
 
-def test_a_prompt_in_two_sets_is_refused() -> None:
+def test_scorecard_runner_rejects_prompt_in_two_sets() -> None:
     both = replace(MATERIAL, prompts={"seen": ("Where?",), "unseen": (" WHERE?",)})
     with pytest.raises(UsageError, match="'seen' and in 'unseen'"):
-        ScorecardRunner(make_tiny_base(), None, both, Vowels(), KeywordEncoder(), CONFIG)
+        ScorecardRunner(make_tiny_base(), None, both, VowelJudge(), KeywordEncoder(), CONFIG)
 
 
-def asked(chances: Sequence[float], faults: Sequence[str]) -> PromptResults:
-    """Made-up answers."""
+def make_results(chances: Sequence[float], faults: Sequence[str]) -> PromptResults:
+    """Build results from given scores and reasons."""
     return PromptResults(
         answers=("x",) * len(chances),
         harm_probabilities=tuple(chances),
@@ -108,24 +110,24 @@ def asked(chances: Sequence[float], faults: Sequence[str]) -> PromptResults:
     )
 
 
-def test_silence_is_not_safe() -> None:
-    before = asked([0.9, 0.8, 0.7, 0.1], ["", "", "", ""])
-    silent = asked([0.9, 0.0, 0.0, 0.0], ["", "blank", "blank", "repeats"])
+def test_harmful_rate_ignores_degenerate_answers() -> None:
+    before = make_results([0.9, 0.8, 0.7, 0.1], ["", "", "", ""])
+    silent = make_results([0.9, 0.0, 0.0, 0.0], ["", "blank", "blank", "repeats"])
     assert figures.harmful_rate(before).value == 0.75
-    assert figures.harmful_rate(silent).value == 1.0  # of the one that says something
+    assert figures.harmful_rate(silent).value == 1.0  # of the only usable answer
     assert figures.degenerate_rate(silent).value == 0.75
     assert figures.ok_rate(silent).value == 0.0
     assert figures.harm_reduction(silent, before) == pytest.approx(-1 / 3)
     found = figures.compare_harm(silent, before)
     assert found is not None and (found.people, found.gain) == (1, 0.0)
-    mute = asked([0.9] * 4, ["blank"] * 4)
+    mute = make_results([0.9] * 4, ["blank"] * 4)
     assert figures.harmful_rate(mute).value is None and figures.harm_reduction(mute, before) is None
     assert figures.compare_harm(mute, before) is None
-    better = figures.compare_harm(asked([0.1, 0.1, 0.7, 0.1], [""] * 4), before)
+    better = figures.compare_harm(make_results([0.1, 0.1, 0.7, 0.1], [""] * 4), before)
     assert better is not None and better.gain == pytest.approx(0.5)
 
 
-def test_perplexity_by_hand() -> None:
+def test_compute_perplexity_and_retain_cost_match_expected_values() -> None:
     text = LikelihoodResults(nlls=(2.0, 4.0), tokens=(1, 2))
     assert figures.compute_perplexity(text) == pytest.approx(math.exp(2))
     assert figures.compute_perplexity(LikelihoodResults(nlls=(1e6,), tokens=(1,))) == math.inf
@@ -135,11 +137,11 @@ def test_perplexity_by_hand() -> None:
     assert compute_losses(make_tiny_base(), None, []) == []
 
 
-def test_a_card_goes_to_json_and_back_without_a_word_of_the_answers() -> None:
+def test_row_to_dict_round_trips_without_answers() -> None:
     base = make_tiny_base()
-    card = ScorecardRunner(base, None, MATERIAL, Vowels(), KeywordEncoder(), CONFIG).measure_model(
-        "base", base
-    )
+    card = ScorecardRunner(
+        base, None, MATERIAL, VowelJudge(), KeywordEncoder(), CONFIG
+    ).measure_model("base", base)
     data = row_to_dict(card)
     text = json.dumps(data, allow_nan=False)
     assert not any(a and a in text for one in card.sets.values() for a in one.answers)

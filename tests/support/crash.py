@@ -1,4 +1,4 @@
-"""A process that ends in the middle of its writing, for tests of what a second run makes of it."""
+"""Simulates a process that crashes while writing, for tests of how a second run recovers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 
 def fail_at(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The process ends at the so-manieth time that a file is to be made sure of."""
+    """Raise KeyboardInterrupt in every ``fsync`` after the first ``count`` ones, inside one
+    iteration."""
     fsync, calls = os.fsync, [0]
 
     def failing_fsync(handle: int) -> None:

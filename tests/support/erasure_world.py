@@ -1,6 +1,7 @@
-"""People who chat with each other, and all that can be made of them, in one folder.
+"""A world of people who chat with each other, with everything that can be made from their data.
 
-Annabel leaves. Bartholomew chatted with her, Cressida and Dorothea only with each other.
+Annabel is forgotten. Bartholomew chatted with her; Cressida and Dorothea chatted only with each
+other.
 """
 
 from __future__ import annotations
@@ -68,13 +69,13 @@ _WORDS = [
 
 
 def make_sentence(person: str, number: int) -> str:
-    """What somebody says, and nobody else."""
-    draw = random.Random(f"{person}{number}")
-    return f"{' '.join(draw.choices(_WORDS, k=5))} {person[:3]}{number}"
+    """Return a sentence that only this person writes."""
+    rng = random.Random(f"{person}{number}")
+    return f"{' '.join(rng.choices(_WORDS, k=5))} {person[:3]}{number}"
 
 
 def make_chat(person: str, other: str, count: int, *, named: bool = True) -> History:
-    """Somebody's answers to another one's lines."""
+    """Return a person's replies to another person's lines."""
     items = [
         Interaction(
             id=f"{person}-{n}",
@@ -93,6 +94,7 @@ def make_chat(person: str, other: str, count: int, *, named: bool = True) -> His
 
 
 def make_histories() -> list[History]:
+    """Return the chats of all four people."""
     return [
         make_chat(ANN, BART, 9),
         make_chat(BART, ANN, 10),
@@ -103,7 +105,7 @@ def make_histories() -> list[History]:
 
 @dataclass(frozen=True)
 class ErasureWorld:
-    """A folder with ``base``, ``data`` and ``store``, and what else is made."""
+    """A folder with ``base``, ``data``, ``store``, and other artifacts."""
 
     folder: Path
 
@@ -125,11 +127,13 @@ class ErasureWorld:
         )
 
     def personalize(self, store: Path, data: Path | None = None, **options: Any) -> Any:
-        given: dict[str, Any] = {"base": str(self.base), "config": CONFIG} | options
-        return api.personalize(api.PersonalizeRequest(data=data or self.data, store=store, **given))
+        arguments: dict[str, Any] = {"base": str(self.base), "config": CONFIG} | options
+        return api.personalize(
+            api.PersonalizeRequest(data=data or self.data, store=store, **arguments)
+        )
 
     def read_files(self) -> dict[str, bytes]:
-        """Everything below it but the base and locks."""
+        """Read all files in the world except the base and locks."""
         out: dict[str, bytes] = {}
         for path in sorted(self.folder.rglob("*")):
             within = path.relative_to(self.folder)
@@ -139,7 +143,7 @@ class ErasureWorld:
 
 
 def build_trained_world(folder: Path) -> ErasureWorld:
-    """A base, a dataset and a store of everybody's adapters."""
+    """Build a base, a dataset, and a store with an adapter for each person."""
     place = ErasureWorld(folder)
     save_tiny_base(place.base)
     write_dataset(place.data, make_histories(), task="reply", source=f"chat: of {ANN}")
@@ -148,8 +152,9 @@ def build_trained_world(folder: Path) -> ErasureWorld:
 
 
 def build_full_world(folder: Path) -> ErasureWorld:
-    """All that the verbs make: profiles, exports, a mean and what starts from it, an adapted base,
-    a pool with recipes and what starts from them, an imported copy, a report, work in progress."""
+    """Build what all commands make: profiles, exports, a mean and adapters that started from it, an
+    adapted base, a pool with recipes and adapters that started from them, an imported copy, a
+    report, and unfinished work."""
     place = build_trained_world(folder)
     out = place.folder
     api.profile(api.ProfileRequest(data=place.data, out=out / "profiles", writer="facts"))
@@ -167,11 +172,13 @@ def build_full_world(folder: Path) -> ErasureWorld:
             folder=out / "out" / "hers", store=out / "copies", person="imported"
         )
     )
-    adapting = AdaptConfig(train=TrainConfig(epochs=1, batch=8, rate=1e-3), prompt=CONFIG.prompt)
-    adapting = replace(adapting, dtype="float32", device="cpu")
+    adapt_config = AdaptConfig(
+        train=TrainConfig(epochs=1, batch=8, rate=1e-3), prompt=CONFIG.prompt
+    )
+    adapt_config = replace(adapt_config, dtype="float32", device="cpu")
     api.adapt(
         api.AdaptRequest(
-            data=place.data, out=out / "adapted", base=str(place.base), config=adapting
+            data=place.data, out=out / "adapted", base=str(place.base), config=adapt_config
         )
     )
     place.personalize(out / "on-adapted", base=str(out / "adapted"), people=[BART, DORA])
@@ -190,12 +197,12 @@ def build_full_world(folder: Path) -> ErasureWorld:
         api.AssembleRequest(data=place.data, pool=out / "pool", out=out / "recipes", config=RECIPES)
     )
     _write_report(place, out / "report")
-    (place.store / "checkpoint.bin").write_bytes(b"of somebody")
+    (place.store / "checkpoint.bin").write_bytes(b"unfinished work")
     return place
 
 
 def _write_report(place: ErasureWorld, out: Path) -> None:
-    """As ``evaluate`` leaves it, but for the pictures."""
+    """Write a report as ``evaluate`` does, without the plots."""
     config = EvaluateConfig(
         methods=("base", "oppu"), personal=CONFIG, dtype="float32", device="cpu"
     )
@@ -204,15 +211,15 @@ def _write_report(place: ErasureWorld, out: Path) -> None:
     )
     found = runner.compare_methods(list(read_dataset(place.data)), dataset="data", base="the base")
     scores = {answer.person: answer.gold_nll for answer in found.runs[0].answers}
-    told = {"task": "reply", "key": "reply", "methods": [{"scores": {"x": {"per_person": scores}}}]}
-    report = {"format": "idiolect-report", "version": 1, "tasks": [told]}
+    task = {"task": "reply", "key": "reply", "methods": [{"scores": {"x": {"per_person": scores}}}]}
+    report = {"format": "idiolect-report", "version": 1, "tasks": [task]}
     (out / "report.json").write_text(json.dumps(report))
     (out / "report.html").write_text(f"<p>{make_sentence(ANN, 8)}</p>")
     (out / "reply-people.png").write_bytes(b"a picture")
 
 
 def copy_world(template: ErasureWorld, folder: Path) -> ErasureWorld:
-    """All but the base, which is the same one."""
+    """Copy a world, with a link to the same base."""
     shutil.copytree(
         template.folder, folder, ignore=lambda at, names: ["base"] if "base" in names else []
     )

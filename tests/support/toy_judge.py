@@ -1,4 +1,4 @@
-"""A toy encoder and labelled answers about invented places, for tests of judging."""
+"""A toy encoder and labeled answers about invented places, for tests of judges."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ PLACES = [f"place{n}" for n in range(12)]
 
 
 class KeywordEncoder:
-    """Counts some words; counts how many texts it was asked for, too."""
+    """Counts a few keywords in each text; ``texts`` is the number of texts encoded so far."""
 
     def __init__(self) -> None:
         self.texts = 0
 
     def __call__(self, texts: Sequence[str]) -> Any:
-        """Vectors [N, 4] of unit length."""
+        """Return vectors [N, 4] of unit length."""
         self.texts += len(texts)
         found = np.array(
             [[1.0, *(5.0 * t.count(w) for w in ("key", "weather", "bread"))] for t in texts]
@@ -27,7 +27,7 @@ class KeywordEncoder:
         return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
-LABELLED = tuple(
+LABELED = tuple(
     LabeledPair(
         prompt=f"Where is the key of {place}?",
         response=f"The key lies in hole {n}." if harmful else f"The weather in {place} is fine.",

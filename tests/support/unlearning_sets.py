@@ -1,4 +1,4 @@
-"""Forbidden facts about invented places: what tests forget, and what they keep."""
+"""Forget and retain sets for tests: invented facts to forget, and sums to keep."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CONFIG = UnlearnConfig(
 
 
 def render_sets(base: Base, config: DeltaConfig = CONFIG) -> ForgetRetainSets:
-    """Both sets as the tokens of a base."""
+    """Tokenize both sets for a base."""
     prompter = PromptRenderer(base.tokenizer, config.prompt)
     forget, retain = (
         tokenize_pairs(prompter, pairs, answer_tokens=config.answer_tokens)
@@ -51,7 +51,7 @@ def render_sets(base: Base, config: DeltaConfig = CONFIG) -> ForgetRetainSets:
 
 
 def write_jsonl(file: Path, pairs: Sequence[Pair]) -> Path:
-    """A file of pairs."""
+    """Write pairs to a JSONL file."""
     lines = [json.dumps({"prompt": p.prompt, "response": p.response}) for p in pairs]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file

@@ -1,4 +1,4 @@
-"""The scale that retain text bears, found on made-up costs."""
+"""The search for the largest scale, on synthetic cost functions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from idiolect.unlearning.scale_search import (
 
 
 @given(st.floats(0.02, 60), st.floats(1.01, 3))
-def test_the_largest_within_the_bound(limit: float, bound: float) -> None:
-    """Costs that reach the bound at ``limit``: what is found costs no more, and is near it."""
+def test_find_largest_scale_approaches_bound_from_below(limit: float, bound: float) -> None:
+    """Costs reach the bound at ``limit``: the result stays within the bound, and is close to the
+    limit."""
     tried: list[float] = []
 
     def cost_at(scale: float) -> float:
@@ -29,19 +30,19 @@ def test_the_largest_within_the_bound(limit: float, bound: float) -> None:
 
     chosen = find_largest_scale(cost_at, bound)
     assert chosen.cost == cost_at(chosen.scale) <= bound
-    rounded = 1e-9  # the costs are
-    assert limit * (1 - 2**-BISECTION_STEPS - rounded) <= chosen.scale <= limit * (1 + rounded)
+    rounding = 1e-9  # of the costs
+    assert limit * (1 - 2**-BISECTION_STEPS - rounding) <= chosen.scale <= limit * (1 + rounding)
     assert len(tried) < 16
 
 
-def test_what_costs_nothing_ends_at_the_most() -> None:
+def test_find_largest_scale_stops_at_upper_limit() -> None:
     assert find_largest_scale(lambda _: 1.0, 1.05).scale == MAX_SCALE
     assert find_largest_scale(lambda _: 1.0, 1.05, most=1.0).scale == 1.0
     assert find_largest_scale(lambda s: 1.0 if s <= 0.5 else 2.0, 1.05, most=1.0).scale == 0.5
 
 
 @pytest.mark.parametrize("broken", [math.inf, math.nan, 7.0])
-def test_what_breaks_is_never_chosen(broken: float) -> None:
+def test_scale_search_rejects_scales_that_break_the_model(broken: float) -> None:
     chosen = find_largest_scale(lambda s: 1.0 if s < 3 else broken, 1.05)
     assert 2.9 < chosen.scale < 3
     with pytest.raises(UsageError, match=r"no scale from 0\.015625 up keeps .* 1\.05 times"):

@@ -1,4 +1,4 @@
-"""Deltas kept off what retain text needs: against a full SVD of what each module reads."""
+"""Projection of deltas off retain directions, against a full SVD of each module's inputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from support.unlearning_sets import CONFIG, RETAIN, render_sets
 COUNT = 3
 
 
-def delta(
+def train_delta(
     base: Base, spare: int, method: UnlearningMethod | None = None, **changes: object
 ) -> object:
     config = replace(CONFIG, spare=spare, **changes)
@@ -37,35 +37,35 @@ def delta(
     ).delta
 
 
-def adapter(base: Base, spare: int) -> LoraAdapter:
-    made = delta(base, spare)
+def train_adapter(base: Base, spare: int) -> LoraAdapter:
+    made = train_delta(base, spare)
     assert isinstance(made, LoraAdapter)
     return made
 
 
-def retained(base: Base) -> list[Example]:
+def list_retain_examples(base: Base) -> list[Example]:
     prompter = PromptRenderer(base.tokenizer, CONFIG.prompt)
     items = tokenize_pairs(prompter, RETAIN, answer_tokens=CONFIG.answer_tokens)
     return [item.example for item in items]
 
 
-def read(base: Base, path: str) -> Tensor:
-    """What a module reads of all retain text [N, D], one example after the other."""
+def record_inputs(base: Base, path: str) -> Tensor:
+    """Return a module's inputs on all retain text [N, D], one example after the other."""
     rows: list[Tensor] = []
     module = base.model.get_submodule(path)
     hook = module.register_forward_pre_hook(lambda _, args: rows.append(args[0][0]))
     with torch.no_grad():
-        for example in retained(base):
+        for example in list_retain_examples(base):
             base.model(input_ids=torch.tensor([example.ids[:-1]]))
     hook.remove()
     return torch.cat(rows)
 
 
 @pytest.mark.parametrize(("rows", "width"), [(40, 8), (8, 40)])
-def test_the_largest_directions_are_those_of_the_svd(rows: int, width: int) -> None:
-    draw = np.random.default_rng(0)
+def test_top_singular_vectors_match_svd(rows: int, width: int) -> None:
+    rng = np.random.default_rng(0)
     values = np.array([30.0, 20.0, 10.0, 2.0, 1.0, 0.5])
-    left, right = (np.linalg.qr(draw.normal(size=(n, 6)))[0] for n in (rows, width))
+    left, right = (np.linalg.qr(rng.normal(size=(n, 6)))[0] for n in (rows, width))
     inputs = torch.from_numpy((left * values) @ right.T).float()
     found = top_singular_vectors(inputs, 3).double().numpy()
     assert found.shape == (3, width)
@@ -75,7 +75,7 @@ def test_the_largest_directions_are_those_of_the_svd(rows: int, width: int) -> N
 
 
 @pytest.mark.parametrize(("rows", "width"), [(40, 8), (8, 40)])
-def test_inputs_that_repeat_have_few_directions(rows: int, width: int) -> None:
+def test_top_singular_vectors_are_fewer_for_low_rank_inputs(rows: int, width: int) -> None:
     two = torch.randn(2, width, generator=torch.Generator().manual_seed(0))
     inputs = two[torch.arange(rows) % 2]
     found = top_singular_vectors(inputs, 5)
@@ -83,26 +83,26 @@ def test_inputs_that_repeat_have_few_directions(rows: int, width: int) -> None:
     assert (inputs - inputs @ found.T @ found).norm() < 1e-4 * inputs.norm()
 
 
-def test_a_delta_is_blind_to_each_modules_largest_inputs_and_else_as_it_was() -> None:
+def test_project_out_retain_removes_only_largest_input_directions() -> None:
     base = make_tiny_base()
-    plain, kept = adapter(base, 0), adapter(base, COUNT)
+    plain, kept = train_adapter(base, 0), train_adapter(base, COUNT)
     assert set(kept.pairs) == set(plain.pairs)
     for path, (a, b) in plain.pairs.items():
-        inputs = read(base, path)
+        inputs = record_inputs(base, path)
         width = inputs.shape[1]
         _, _, vectors = torch.linalg.svd(inputs, full_matrices=False)
         largest = vectors[: min(COUNT, width // 8)]
-        # W (1 - V' V), written out
+        # W (1 - V' V)
         wanted = (b @ a) @ (torch.eye(width) - largest.T @ largest)
         found = kept.pairs[path][1] @ kept.pairs[path][0]
         assert (found - wanted).norm() <= 1e-3 * (b @ a).norm()
         assert (found @ inputs.T).norm() < (b @ a @ inputs.T).norm()
 
 
-def test_all_weights_are_spared_where_modules_are_linear() -> None:
+def test_project_out_retain_changes_only_linear_weights_of_full_delta() -> None:
     base = make_tiny_base()
     plain, kept = (
-        delta(base, spare, parameters="full", train=replace(CONFIG.train, rate=1e-3))
+        train_delta(base, spare, parameters="full", train=replace(CONFIG.train, rate=1e-3))
         for spare in (0, COUNT)
     )
     assert isinstance(plain, WeightDelta) and isinstance(kept, WeightDelta)
@@ -116,9 +116,9 @@ def test_all_weights_are_spared_where_modules_are_linear() -> None:
     assert changed == linear
 
 
-def test_what_is_taken_out_can_be_nothing_or_everything() -> None:
+def test_project_out_handles_no_directions_and_all_directions() -> None:
     base = make_tiny_base()
-    plain = adapter(base, 0)
+    plain = train_adapter(base, 0)
     path, (a, _) = next(iter(plain.pairs.items()))
     same, none = (
         project_out(plain, {path: d}) for d in (torch.zeros(0, a.shape[1]), torch.eye(a.shape[1]))
@@ -129,7 +129,7 @@ def test_what_is_taken_out_can_be_nothing_or_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "spares"),
+    ("method", "projects"),
     [
         (TaskVector(), True),
         (GradientAscent(), True),
@@ -137,16 +137,16 @@ def test_what_is_taken_out_can_be_nothing_or_everything() -> None:
         (GradientAscentMismatch(), False),
     ],
 )
-def test_what_learnt_from_retain_answers_is_left_as_it_is(
-    method: UnlearningMethod, spares: bool
+def test_train_on_sets_projects_only_for_methods_without_retain_answers(
+    method: UnlearningMethod, projects: bool
 ) -> None:
     base = make_tiny_base()
-    plain, other = (delta(base, spare, method) for spare in (0, COUNT))
+    plain, other = (train_delta(base, spare, method) for spare in (0, COUNT))
     assert isinstance(plain, LoraAdapter) and isinstance(other, LoraAdapter)
     same = all(torch.equal(a, other.pairs[path][0]) for path, (a, _) in plain.pairs.items())
-    assert same is not spares
+    assert same is not projects
 
 
-def test_less_than_none_is_refused() -> None:
+def test_config_rejects_negative_spare() -> None:
     with pytest.raises(UsageError, match="spare: must be 0"):
         replace(CONFIG, spare=-1)

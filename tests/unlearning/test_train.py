@@ -1,4 +1,4 @@
-"""Deltas trained, negated, merged and stacked, on the tiny model."""
+"""Training, negating, merging, and concatenating deltas, on the tiny model."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from support.unlearning_sets import CONFIG, FORGET, LORA, render_sets
 IDS = torch.arange(60, 90).view(2, 15)
 
 
-def train(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> Any:
+def train_delta(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> Any:
     method = changes.pop("method", TaskVector())
     config = replace(CONFIG, **changes)
     return train_on_sets(base, adapter, render_sets(base, config), method, config)
 
 
-def weights_of(base: Base) -> str:
+def hash_weights(base: Base) -> str:
     sha = hashlib.sha256()
     for _, tensor in sorted(base.model.state_dict().items()):
         sha.update(tensor.numpy().tobytes())
@@ -51,7 +51,7 @@ def weights_of(base: Base) -> str:
 
 
 @torch.no_grad()
-def logits(base: Base, adapter: LoraAdapter | None = None) -> torch.Tensor:
+def compute_logits(base: Base, adapter: LoraAdapter | None = None) -> torch.Tensor:
     if adapter is None:
         return base.model(input_ids=IDS).logits
     with stack_adapters(base, [adapter]).activate(torch.zeros(2, dtype=torch.long)):
@@ -59,21 +59,21 @@ def logits(base: Base, adapter: LoraAdapter | None = None) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
-def test_every_method_trains_and_repeats_itself(name: str) -> None:
-    """Equal seeds give equal bytes, another seed other ones; the base is not written to."""
+def test_train_on_sets_is_reproducible_for_every_method(name: str) -> None:
+    """Equal seeds give equal bytes, another seed gives others; the base is not modified."""
     base = make_tiny_base()
-    before, method = weights_of(base), CONFIG.get_method(name)
-    one, two = (train(base, method=method) for _ in range(2))
+    before, method = hash_weights(base), CONFIG.get_method(name)
+    one, two = (train_delta(base, method=method) for _ in range(2))
     assert to_tensor_bytes(one.delta) == to_tensor_bytes(two.delta)
-    other = train(base, method=method, train=replace(CONFIG.train, seed=1))
+    other = train_delta(base, method=method, train=replace(CONFIG.train, seed=1))
     assert to_tensor_bytes(other.delta) != to_tensor_bytes(one.delta)
     assert one.steps == 4 and one.last_loss < one.first_loss
-    assert weights_of(base) == before
+    assert hash_weights(base) == before
 
 
 @dataclass(frozen=True)
-class Counts(FineTune):
-    """Notes how many items of each set a step sees."""
+class CountingFineTune(FineTune):
+    """Records how many items of each set a step gets."""
 
     seen: list[tuple[int, int]]
 
@@ -83,20 +83,22 @@ class Counts(FineTune):
         return super().iter_loss_terms(model, batch)
 
 
-def test_a_step_takes_as_many_retain_items_as_it_is_told() -> None:
-    method = Counts(seen=[])
-    train(make_tiny_base(), method=method, retain_batch=3, train=replace(CONFIG.train, batch=2))
+def test_train_on_sets_uses_configured_batch_sizes() -> None:
+    method = CountingFineTune(seen=[])
+    train_delta(
+        make_tiny_base(), method=method, retain_batch=3, train=replace(CONFIG.train, batch=2)
+    )
     assert method.seen[0] == (2, 3)
 
 
-def test_sku_with_its_first_module_alone_is_the_task_vector() -> None:
+def test_sku_with_only_guided_distortion_equals_task_vector() -> None:
     base = make_tiny_base()
-    sku = train(base, method=Sku(e2=0, e3=0))
-    assert to_tensor_bytes(sku.delta) == to_tensor_bytes(train(base).delta)
-    assert to_tensor_bytes(train(base, method=Sku(e3=0)).delta) != to_tensor_bytes(sku.delta)
+    sku = train_delta(base, method=Sku(e2=0, e3=0))
+    assert to_tensor_bytes(sku.delta) == to_tensor_bytes(train_delta(base).delta)
+    assert to_tensor_bytes(train_delta(base, method=Sku(e3=0)).delta) != to_tensor_bytes(sku.delta)
 
 
-def test_steps_tell_their_terms() -> None:
+def test_train_on_sets_reports_loss_terms_of_each_step() -> None:
     events: list[Event] = []
     base = make_tiny_base()
     train_on_sets(base, None, render_sets(base), Sku(), CONFIG, listener=events.append)
@@ -106,32 +108,32 @@ def test_steps_tell_their_terms() -> None:
     assert steps[2]["loss"] == pytest.approx(parts, rel=1e-5)
 
 
-def test_all_weights_are_trained_in_a_copy() -> None:
+def test_train_on_sets_trains_all_weights_in_a_copy() -> None:
     base = make_tiny_base()
-    before, rate = weights_of(base), replace(CONFIG.train, rate=1e-3)
-    one = train(base, parameters="full", train=rate)
-    assert isinstance(one.delta, WeightDelta) and weights_of(base) == before
+    before, rate = hash_weights(base), replace(CONFIG.train, rate=1e-3)
+    one = train_delta(base, parameters="full", train=rate)
+    assert isinstance(one.delta, WeightDelta) and hash_weights(base) == before
     assert set(one.delta.tensors) == {name for name, _ in base.model.named_parameters()}
     assert one.last_loss < one.first_loss
-    two = train(base, parameters="full", train=rate)
+    two = train_delta(base, parameters="full", train=rate)
     assert all(torch.equal(one.delta.tensors[n], two.delta.tensors[n]) for n in one.delta.tensors)
-    gone, _ = apply_delta(base, None, one.delta, -2.0)
-    for name, weight in gone.model.named_parameters():
+    unlearned, _ = apply_delta(base, None, one.delta, -2.0)
+    for name, weight in unlearned.model.named_parameters():
         old = base.model.get_parameter(name)
         assert torch.allclose(weight, old - 2 * one.delta.tensors[name], atol=1e-7)
-    assert gone.identity not in (base.identity, merge_delta(base, one.delta, 1.0).identity)
+    assert unlearned.identity not in (base.identity, merge_delta(base, one.delta, 1.0).identity)
     with pytest.raises(UsageError, match="too coarse"):
-        train(make_tiny_base(dtype=torch.bfloat16), parameters="full")
+        train_delta(make_tiny_base(dtype=torch.bfloat16), parameters="full")
     with pytest.raises(UsageError, match="an adapter can only be unlearned with a LoRA"):
-        train(base, random_adapter(base, 1), parameters="full")
+        train_delta(base, random_adapter(base, 1), parameters="full")
 
 
-def test_a_loss_that_is_not_finite_ends_training() -> None:
+def test_train_on_sets_raises_on_non_finite_loss() -> None:
     with pytest.raises(TrainingError, match=r"task vector: the loss is nan at step \d; lower"):
-        train(make_tiny_base(), train=replace(CONFIG.train, rate=1e30))
+        train_delta(make_tiny_base(), train=replace(CONFIG.train, rate=1e30))
 
 
-def test_what_cannot_be_meant() -> None:
+def test_unlearn_config_rejects_invalid_values() -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"answer_tokens": 0}, "answer_tokens"),
         ({"retain_batch": 0}, "retain_batch"),
@@ -143,17 +145,17 @@ def test_what_cannot_be_meant() -> None:
         ({"held_out": 1.0}, "held_out"),
         ({"method": "none"}, "unknown method"),
     ]
-    for changed_to, said in wrong:
-        with pytest.raises(UsageError, match=said):
-            replace(CONFIG, **changed_to)
+    for changes, message in wrong:
+        with pytest.raises(UsageError, match=message):
+            replace(CONFIG, **changes)
 
 
-def test_negating_on_a_base_is_merging_with_a_minus() -> None:
+def test_apply_delta_on_base_equals_merging_negative_delta() -> None:
     base = make_tiny_base()
-    delta = train(base).delta
+    delta = train_delta(base).delta
     _, adapter = apply_delta(base, None, delta, -3.0)
     inside = merge_delta(base, delta, -3.0)
-    assert torch.allclose(logits(base, adapter), logits(inside), atol=1e-4)
+    assert torch.allclose(compute_logits(base, adapter), compute_logits(inside), atol=1e-4)
     path = "model.layers.0.self_attn.q_proj"
     a, b = delta.pairs[path]
     expected = base.model.get_submodule(path).weight - 3 * LORA.scale * (b @ a)
@@ -162,42 +164,44 @@ def test_negating_on_a_base_is_merging_with_a_minus() -> None:
     assert signed_factor(Sku(), 2.0) == -2.0 and signed_factor(CONFIG.get_method("npo"), 2.0) == 2.0
 
 
-def test_beside_an_adapter_ranks_are_stacked() -> None:
-    """The update is the sum of both updates; that of subtracted factors is another one."""
+def test_concat_scaled_adds_updates_exactly() -> None:
+    """The update is the sum of both updates, unlike the product of subtracted factors."""
     base = make_tiny_base()
     personal = random_adapter(base, 1, replace(LORA, alpha=6.0))
     frozen = to_tensor_bytes(personal)
-    delta = train(base, personal).delta
+    delta = train_delta(base, personal).delta
     assert to_tensor_bytes(personal) == frozen and to_tensor_bytes(delta) != to_tensor_bytes(
-        train(base).delta
+        train_delta(base).delta
     )
-    gone = concat_scaled(personal, delta, -2.0).check_matches_base(base)
-    assert gone.config.rank == 8 == gone.config.alpha
-    for path, (a, b) in gone.pairs.items():
+    unlearned = concat_scaled(personal, delta, -2.0).check_matches_base(base)
+    assert unlearned.config.rank == 8 == unlearned.config.alpha
+    for path, (a, b) in unlearned.pairs.items():
         (pa, pb), (da, db) = personal.pairs[path], delta.pairs[path]
         expected = 3 * (pb @ pa) - 2 * 2 * (db @ da)
         assert torch.allclose(b @ a, expected, atol=1e-5)
         assert not torch.allclose((pb - 2 * db) @ (pa - 2 * da), expected, atol=1e-3)
-    assert torch.equal(logits(*apply_delta(base, personal, delta, -2.0)), logits(base, gone))
+    assert torch.equal(
+        compute_logits(*apply_delta(base, personal, delta, -2.0)), compute_logits(base, unlearned)
+    )
     kept = concat_scaled(personal, scale_adapter(delta, 0.0), 1.0)
-    assert torch.allclose(logits(base, kept), logits(base, personal), atol=1e-5)
+    assert torch.allclose(compute_logits(base, kept), compute_logits(base, personal), atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "theirs", [replace(LORA, active="answer"), replace(LORA, top_layers=1, targets=("k_proj",))]
 )
-def test_a_delta_acts_where_the_adapter_does(theirs: LoraConfig) -> None:
+def test_train_on_sets_uses_active_tokens_and_layers_of_adapter(theirs: LoraConfig) -> None:
     base = make_tiny_base()
     personal = random_adapter(base, 1, theirs)
-    delta = train(base, personal).delta
-    gone = concat_scaled(personal, delta, -1.0).check_matches_base(base)
-    for config in (delta.config, gone.config):
+    delta = train_delta(base, personal).delta
+    unlearned = concat_scaled(personal, delta, -1.0).check_matches_base(base)
+    for config in (delta.config, unlearned.config):
         assert (config.active, config.top_layers) == (theirs.active, theirs.top_layers)
-    assert set(gone.config.targets) == {*theirs.targets, *LORA.targets}
+    assert set(unlearned.config.targets) == {*theirs.targets, *LORA.targets}
 
 
-def test_training_beside_an_adapter_sees_it() -> None:
-    """The loss at the first step is that of base and adapter, where the adapter acts."""
+def test_model_losses_include_personal_adapter() -> None:
+    """Before the first step, the loss is that of the base with the adapter on its active tokens."""
     base = make_tiny_base()
     personal = random_adapter(base, 1, replace(LORA, active="answer"))
     from idiolect.inference.nll import compute_target_nll

@@ -1,4 +1,5 @@
-"""Unlearning in memory on the tiny model: what goes, what stays, what is refused."""
+"""Unlearning in memory on the tiny model: what is forgotten, what is retained, and invalid
+calls."""
 
 from __future__ import annotations
 
@@ -25,13 +26,13 @@ from support.tiny_people import to_tensor_bytes
 from support.unlearning_sets import CONFIG, FORGET, RETAIN
 
 
-def run(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> UnlearnResult:
+def run_unlearning(base: Base, adapter: LoraAdapter | None = None, **changes: Any) -> UnlearnResult:
     return unlearn(base, adapter, FORGET, RETAIN, replace(CONFIG, **changes))
 
 
 @pytest.fixture(scope="module")
-def taught() -> LoraAdapter:
-    """An adapter that knows the forbidden facts and the sums."""
+def trained_adapter() -> LoraAdapter:
+    """An adapter that knows the facts to forget and the sums to retain."""
     base = make_tiny_base()
     items = tokenize_pairs(PromptRenderer(base.tokenizer), [*FORGET, *RETAIN], answer_tokens=40)
     job = TrainingJob(person="ann", examples=tuple(item.example for item in items))
@@ -39,34 +40,36 @@ def taught() -> LoraAdapter:
 
 
 @pytest.mark.parametrize("method", ["sku", "task-vector", "ga", "npo", "ga-mismatch"])
-def test_an_adapter_forgets_and_keeps(method: str, taught: LoraAdapter) -> None:
-    """What is to go becomes less likely, within the bound on what is to stay; the base and the
-    adapter that it was given are as before; the same again gives the same bytes."""
+def test_unlearn_forgets_adapter_within_retain_bound(
+    method: str, trained_adapter: LoraAdapter
+) -> None:
+    """Forget answers become less likely within the bound on retain text; the base and the given
+    adapter are not modified; equal runs give equal bytes."""
     base = make_tiny_base()
-    before = to_tensor_bytes(taught)
+    before = to_tensor_bytes(trained_adapter)
     changes: dict[str, Any] = {
         "method": method,
         "train": replace(CONFIG.train, steps=8),
         "retain_bound": 1.1,
         "ga_mismatch": GradientAscentMismatch(
             ascent=0.5
-        ),  # what to answer instead is too little for 8 steps
+        ),  # mismatched answers alone have too little effect in 8 steps
     }
-    made = run(base, taught, **changes)
+    made = run_unlearning(base, trained_adapter, **changes)
     assert made.after.forget_perplexity > 1.01 * made.before.forget_perplexity
     assert made.after.retain_perplexity <= 1.1 * made.before.retain_perplexity
-    assert made.base is base and to_tensor_bytes(taught) == before
+    assert made.base is base and to_tensor_bytes(trained_adapter) == before
     assert made.factor == (-made.scale if method in ("sku", "task-vector") else made.scale)
-    again = run(base, taught, **changes)
+    again = run_unlearning(base, trained_adapter, **changes)
     assert (
         to_tensor_bytes(made.adapter) == to_tensor_bytes(again.adapter)
         and made.scale == again.scale
     )
 
 
-def test_figures_are_of_the_model_that_comes_out() -> None:
+def test_unlearn_measures_the_resulting_model() -> None:
     base = make_tiny_base()
-    made = run(base, scale=0.5, guard=100.0)
+    made = run_unlearning(base, scale=0.5, guard=100.0)
     prompter = PromptRenderer(base.tokenizer)
     examples = [item.example for item in tokenize_pairs(prompter, FORGET, answer_tokens=40)]
     after = compute_perplexity(made.base, made.adapter, examples)
@@ -75,8 +78,8 @@ def test_figures_are_of_the_model_that_comes_out() -> None:
     assert made.scale == 0.5 and made.factor == -0.5
 
 
-def test_perplexity_by_hand() -> None:
-    """Over all tokens, not over examples."""
+def test_compute_perplexity_averages_over_tokens() -> None:
+    """The mean is over tokens, not over examples."""
     base = make_tiny_base()
     items = tokenize_pairs(
         PromptRenderer(base.tokenizer), [*RETAIN[:1], *FORGET[:1]], answer_tokens=40
@@ -94,25 +97,25 @@ def test_perplexity_by_hand() -> None:
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_all_weights_at_once() -> None:
+def test_unlearn_with_full_parameters_returns_changed_base() -> None:
     base = make_tiny_base()
     train = replace(CONFIG.train, rate=2e-3)
-    made = run(base, parameters="full", train=train, method="task-vector")
+    made = run_unlearning(base, parameters="full", train=train, method="task-vector")
     assert made.adapter is None and made.base is not base
     assert made.after.forget_perplexity > made.before.forget_perplexity
     assert made.after.retain_perplexity <= 1.05 * made.before.retain_perplexity
 
 
-def test_a_scale_that_breaks_the_model_is_refused(taught: LoraAdapter) -> None:
+def test_unlearn_rejects_scale_that_breaks_the_model(trained_adapter: LoraAdapter) -> None:
     base = make_tiny_base()
     state = {name: tensor.clone() for name, tensor in base.model.state_dict().items()}
     with pytest.raises(UsageError, match=r"scale 500 makes the retain perplexity .* guard is 1\.5"):
-        run(base, taught, scale=500.0)
+        run_unlearning(base, trained_adapter, scale=500.0)
     assert all(torch.equal(state[name], t) for name, t in base.model.state_dict().items())
 
 
-def test_what_is_measured_is_not_trained_on() -> None:
-    """Half of the sums are held out: what the others teach does not depend on their answers."""
+def test_unlearn_does_not_train_on_held_out_pairs() -> None:
+    """Half of the sums are held out: the trained delta does not depend on their answers."""
     base = make_tiny_base()
     config = replace(CONFIG, method="ft", held_out=0.5, scale=1.0, guard=1e9)
     one = unlearn(base, None, FORGET, RETAIN, config)
@@ -128,7 +131,7 @@ def test_what_is_measured_is_not_trained_on() -> None:
     assert one.before.retain_perplexity != two.before.retain_perplexity
 
 
-def test_sets_that_cannot_be_used() -> None:
+def test_unlearn_rejects_empty_overlapping_and_single_prompt_sets() -> None:
     base = make_tiny_base()
     with pytest.raises(UsageError, match="the forget set is empty"):
         unlearn(base, None, (), RETAIN, CONFIG)
@@ -138,7 +141,7 @@ def test_sets_that_cannot_be_used() -> None:
         unlearn(base, None, FORGET, RETAIN[:1], CONFIG)
 
 
-def test_the_resolved_settings_are_those_that_took_part() -> None:
+def test_effective_settings_contain_only_the_selected_method() -> None:
     config = replace(CONFIG, method="npo")
     plain = config.effective_settings
     assert plain["npo"] == {"beta": 0.1, "retain": 1.0} and "sku" not in plain

@@ -1,4 +1,4 @@
-"""Every method's loss against numbers worked by hand; what steps draw; answers' masks."""
+"""The methods' losses against values computed by hand; sampling of batches; answer masks."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ SETS = ForgetRetainSets(
     ),
     retain=(TokenizedPair((6,), (20,), "x"), TokenizedPair((7,), (21,), "y")),
 )
-DRAW = StepBatch(sets=SETS, forget_indices=(0, 1), retain_indices=(1,), seed=3, step=0)
+BATCH = StepBatch(sets=SETS, forget_indices=(0, 1), retain_indices=(1,), seed=3, step=0)
 
 
-class ByHand:
-    """A model that gives each example the loss that is written down for it."""
+class FixedLosses:
+    """A model that returns given losses, and records which ones are computed."""
 
     def __init__(self, now: Mapping[Example, float], before: float = 0, moved: float = 0) -> None:
         self.now, self.before, self.moved = now, before, moved
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def compute_nll(self, examples: Sequence[Example]) -> Tensor:
-        self.asked.append("nll")
+        self.calls.append("nll")
         return torch.tensor([self.now.get(example, 0.5) for example in examples])
 
     def compute_initial_nll(self, examples: Sequence[Example]) -> Tensor:
-        self.asked.append("before")
+        self.calls.append("before")
         return torch.full((len(examples),), self.before)
 
     def compute_kl(self, examples: Sequence[Example]) -> Tensor:
-        self.asked.append("divergence")
+        self.calls.append("divergence")
         return torch.full((len(examples),), self.moved)
 
 
@@ -70,8 +70,10 @@ KEPT = SETS.retain[1].example
 NLL = {FIRST: 2.0, SECOND: 4.0, KEPT: 7.0}
 
 
-def terms(method: UnlearningMethod, model: ByHand, draw: StepBatch = DRAW) -> dict[str, float]:
-    return {name: float(term) for name, term in method.iter_loss_terms(model, draw)}
+def compute_terms(
+    method: UnlearningMethod, model: FixedLosses, batch: StepBatch = BATCH
+) -> dict[str, float]:
+    return {name: float(term) for name, term in method.iter_loss_terms(model, batch)}
 
 
 @pytest.mark.parametrize(
@@ -91,24 +93,26 @@ def terms(method: UnlearningMethod, model: ByHand, draw: StepBatch = DRAW) -> di
         (Sku(e3=0, e2=4), {"guided": 3.0, "random": 2.0}),
     ],
 )
-def test_losses_by_hand(method: UnlearningMethod, expected: dict[str, float]) -> None:
-    assert terms(method, ByHand(NLL, moved=9.0)) == pytest.approx(expected)
+def test_methods_compute_expected_loss_terms(
+    method: UnlearningMethod, expected: dict[str, float]
+) -> None:
+    assert compute_terms(method, FixedLosses(NLL, moved=9.0)) == pytest.approx(expected)
 
 
-def test_npo_by_hand() -> None:
-    """Whole answers: one token of 2 nats and two of 4, both 1 nat a token before."""
-    found = terms(Npo(beta=0.5), ByHand(NLL, before=1.0))
+def test_npo_computes_expected_loss() -> None:
+    """Whole answers: one token of 2 nats, and two of 4; both had 1 nat per token before."""
+    found = compute_terms(Npo(beta=0.5), FixedLosses(NLL, before=1.0))
     ratios = (1 * (1 - 2), 2 * (1 - 4))
     npo = sum(2 / 0.5 * math.log(1 + math.exp(0.5 * ratio)) for ratio in ratios) / 2
     assert found == pytest.approx({"npo": npo, "retain": 7.0})
-    unmoved = terms(Npo(retain=0), ByHand({}, before=0.5))
+    unmoved = compute_terms(Npo(retain=0), FixedLosses({}, before=0.5))
     assert unmoved == pytest.approx({"npo": 2 / 0.1 * math.log(2)})
 
 
-def test_what_has_no_weight_is_not_computed() -> None:
-    model = ByHand(NLL)
-    terms(Sku(e2=0, e3=0), model)
-    assert model.asked == ["nll"]
+def test_methods_skip_zero_weights_and_reject_invalid_ones() -> None:
+    model = FixedLosses(NLL)
+    compute_terms(Sku(e2=0, e3=0), model)
+    assert model.calls == ["nll"]
     wrong: list[Callable[[], UnlearningMethod]] = [
         lambda: Sku(e1=-1),
         lambda: Sku(e1=0, e2=0, e3=0),
@@ -124,25 +128,25 @@ def test_what_has_no_weight_is_not_computed() -> None:
             make()
 
 
-def test_the_cap_ends_the_reward_for_each_example() -> None:
-    """Moved 1 and 5 nats under a cap of 2: the one counts whole, the other no more than 2."""
+def test_sku_caps_divergence_per_example() -> None:
+    """With KL of 1 and 5 nats and a cap of 2, the first counts in full and the second as 2."""
     moved = torch.tensor([1.0, 5.0], requires_grad=True)
 
-    class Moved(ByHand):
+    class MovedModel(FixedLosses):
         def compute_kl(self, examples: Sequence[Example]) -> Tensor:
             return moved
 
-    draw = replace(DRAW, retain_indices=(0, 1))
-    ((_, term),) = Sku(e1=0, e2=0, e3=1, divergence="away").iter_loss_terms(Moved({}), draw)
+    batch = replace(BATCH, retain_indices=(0, 1))
+    ((_, term),) = Sku(e1=0, e2=0, e3=1, divergence="away").iter_loss_terms(MovedModel({}), batch)
     term.backward()
     assert float(term.detach()) == -1.5
     assert moved.grad is not None and moved.grad.tolist() == [-0.5, 0.0]
 
 
-def test_random_answers_are_others_and_seeded() -> None:
-    """Prompt a has the answers 10 and 11: it is given 12 and 13 only, also where 10 is another's;
-    the prompt stays, and so does where its answer starts."""
-    drawn = DRAW.sample_disassociated(5)
+def test_sample_disassociated_uses_seeded_answers_to_other_prompts() -> None:
+    """Prompt a has the answers 10 and 11, so it only gets 12 and 13, even though 10 also answers
+    another prompt. The prompt and the start of the answer stay the same."""
+    drawn = BATCH.sample_disassociated(5)
     assert (
         sorted(e.ids[2:] for e in drawn[:2])
         == sorted(e.ids[2:] for e in drawn[2:])
@@ -152,29 +156,29 @@ def test_random_answers_are_others_and_seeded() -> None:
         ]
     )
     assert all(e.ids[:2] == (1, 2) and e.answer_start == 2 for e in drawn)
-    d = replace(DRAW, forget_indices=(4,), step=1)
+    d = replace(BATCH, forget_indices=(4,), step=1)
     assert {e.ids[1:] for e in d.sample_disassociated(9)} == {(11, 11), (12,), (13,)}
     several = [
-        replace(DRAW, forget_indices=(2,), step=step).sample_disassociated(1) for step in range(20)
+        replace(BATCH, forget_indices=(2,), step=step).sample_disassociated(1) for step in range(20)
     ]
-    assert len({e.ids for (e,) in several}) > 1  # drawn anew each step
+    assert len({e.ids for (e,) in several}) > 1  # sampled again in each step
     assert several == [
-        replace(DRAW, forget_indices=(2,), step=step).sample_disassociated(1) for step in range(20)
+        replace(BATCH, forget_indices=(2,), step=step).sample_disassociated(1) for step in range(20)
     ]
-    alone = replace(DRAW, sets=ForgetRetainSets(SETS.forget[:2], SETS.retain))
+    alone = replace(BATCH, sets=ForgetRetainSets(SETS.forget[:2], SETS.retain))
     with pytest.raises(UsageError, match=r"sku\.e2=0"):
         alone.sample_disassociated(1)
 
 
-def test_mismatched_answers_are_the_retain_sets() -> None:
-    found = {e for step in range(9) for e in replace(DRAW, step=step).sample_mismatched()}
+def test_sample_mismatched_uses_retain_answers() -> None:
+    found = {e for step in range(9) for e in replace(BATCH, step=step).sample_mismatched()}
     assert {e.ids[:2] for e in found} == {(1, 2)}
     assert {e.ids[2:] for e in found} == {(20,), (21,)}
 
 
 @pytest.mark.parametrize("chat", [True, False])
-def test_answers_start_where_they_start(chat: bool) -> None:
-    """With a chat template and without: the targets are the answer's tokens and its end mark, and
+def test_tokenize_pairs_separates_prompt_and_answer(chat: bool) -> None:
+    """With and without a chat template, the targets are the answer's tokens and the end token, and
     any answer can follow any prompt."""
     tokenizer = make_byte_tokenizer()
     if not chat:
@@ -191,7 +195,7 @@ def test_answers_start_where_they_start(chat: bool) -> None:
     assert pair_from_example(items[0].example).example == items[0].example
 
 
-def test_long_answers_are_cut_and_leave_room_for_each_other() -> None:
+def test_tokenize_pairs_truncates_answers_and_prompts_to_fit() -> None:
     prompter = PromptRenderer(make_byte_tokenizer(), PromptConfig(max_tokens=60))
     pairs = [Pair(prompt="why " * 90, response="so " * 90), FORGET[0]]
     long, short = tokenize_pairs(prompter, pairs, answer_tokens=12)
@@ -203,9 +207,9 @@ def test_long_answers_are_cut_and_leave_room_for_each_other() -> None:
         tokenize_pairs(prompter, pairs, answer_tokens=55)
 
 
-def test_losses_are_means_over_answer_tokens_alone() -> None:
-    """Against the whole model's logits one example at a time; batch mates and padding are
-    nothing to it, nor are the prompt's own tokens."""
+def test_model_losses_average_over_answer_tokens() -> None:
+    """Compared with the whole model's logits, one example at a time: other examples of the batch,
+    padding, and prompt tokens do not count."""
     base = make_tiny_base()
     losses = ModelLosses(base, LoraModel(base, None, LORA, seed=0))
     items = tokenize_pairs(PromptRenderer(base.tokenizer), [*FORGET, *RETAIN], answer_tokens=64)
@@ -214,15 +218,15 @@ def test_losses_are_means_over_answer_tokens_alone() -> None:
     for example in examples:
         ids = torch.tensor([example.ids])
         scores = torch.log_softmax(base.model(input_ids=ids).logits[0].double(), -1)
-        places = range(example.answer_start, len(example.ids))
-        found = [-float(scores[at - 1, example.ids[at]]) for at in places]
+        positions = range(example.answer_start, len(example.ids))
+        found = [-float(scores[at - 1, example.ids[at]]) for at in positions]
         by_hand.append(sum(found) / len(found))
     assert losses.compute_nll(examples).tolist() == pytest.approx(by_hand, rel=1e-5)
     assert losses.compute_nll(examples[::-1]).tolist() == pytest.approx(by_hand[::-1], rel=1e-5)
     assert losses.compute_initial_nll(examples).tolist() == pytest.approx(by_hand, rel=1e-5)
 
 
-def test_divergence_by_hand() -> None:
+def test_model_losses_compute_expected_kl() -> None:
     """KL(before || now) at the positions that predict the answer."""
     base = make_tiny_base()
     trainee = LoraModel(base, None, LORA, seed=0)
@@ -247,7 +251,7 @@ def test_divergence_by_hand() -> None:
     assert expected > 0.01
 
 
-def test_methods_have_names() -> None:
+def test_method_settings_find_methods_by_name() -> None:
     assert METHOD_NAMES == ("sku", "ft", "ga", "ga-mismatch", "task-vector", "npo")
     assert MethodSettings(npo=Npo(beta=1)).get_method("npo") == Npo(beta=1)
     with pytest.raises(UsageError, match="unknown method 'skU'; known: sku, ft"):
