@@ -1,3 +1,5 @@
+"""The description of machine and package versions in reports."""
+
 from __future__ import annotations
 
 import getpass

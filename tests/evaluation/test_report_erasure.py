@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_reports_erase_deletes_report_page_and_pictures(folder: Path) -> None:
     assert read_report_tasks(folder / "report.json") == ["rating"]
+    # A report without the person stays.
     stranger = ErasureRequest(person="person-777", task="rating")
     assert Reports().find(folder, stranger) == "" and Reports().erase(folder, stranger) == []
     leaving = ErasureRequest(person="person-001", task="rating")

@@ -103,6 +103,7 @@ def test_load_default_judge_trains_once_and_checks_cache(
     monkeypatch.setattr(registry, "train_judge", None)  # must not be called again
     again = registry.load_default_judge(KeywordEncoder(), cache=tmp_path)
     assert again.score_answers(["p"], ["The key"]) == first.score_answers(["p"], ["The key"])
+    # A damaged cache is an error, a missing data package too.
     (kept,) = (tmp_path / "judge").iterdir()
     (kept / "judge.safetensors").write_bytes(b"other")
     with pytest.raises(IntegrityError, match="train it again"):

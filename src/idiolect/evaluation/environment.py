@@ -43,11 +43,11 @@ def describe_hardware(accelerator: str | None = None) -> dict[str, Any]:
 
 def list_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that affect the results, if installed."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _read_cpu_model() -> str:

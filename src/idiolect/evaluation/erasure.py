@@ -52,7 +52,7 @@ class Reports:
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Return ``None``: JSON and HTML are searched as plain text."""
+        """Return ``None``: the scan itself can read JSON and HTML."""
         return None
 
 
@@ -61,24 +61,24 @@ class Answers:
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """Say how many files include the erased person or an affected one; empty if none."""
-        found = _find_cached_answers(folder, leaving)
-        return f"{len(found)} files of answers" if found else ""
+        files = _find_cached_answers(folder, leaving)
+        return f"{len(files)} files of answers" if files else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete these files."""
-        found = _find_cached_answers(folder, leaving)
-        for path in found:
+        files = _find_cached_answers(folder, leaving)
+        for path in files:
             path.unlink(missing_ok=True)
-        if not found:
+        if not files:
             return []
         why = "cached answers; the next evaluation computes them again"
-        count = len(found)
+        count = len(files)
         return [
             ErasureEffect(what="answers", where=folder, outcome="deleted", count=count, why=why)
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Return ``None``: JSON is searched as plain text."""
+        """Return ``None``: the scan itself can read JSON."""
         return None
 
 
@@ -101,7 +101,7 @@ class CachedBases:
         return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Return ``None``: safetensors and JSON need no reader of their own."""
+        """Return ``None``: the scan itself can read safetensors and JSON."""
         return None
 
 

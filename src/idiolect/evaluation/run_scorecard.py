@@ -158,7 +158,7 @@ def _sample_pairs(pairs: Sequence[Pair], count: int, seed: int) -> tuple[Pair, .
     """Draw at most ``count`` prompts with the seed; return one pair of each."""
     prompts = group_by_prompt(pairs)
     part, _ = split_by_prompt(pairs, min(1.0, count / len(prompts)), seed=seed, purpose="scorecard")
-    return tuple(found[0] for found in group_by_prompt(part).values())
+    return tuple(same[0] for same in group_by_prompt(part).values())
 
 
 def _load_choices(count: int) -> dict[str, tuple[MultipleChoiceQuestion, ...]]:
@@ -166,10 +166,10 @@ def _load_choices(count: int) -> dict[str, tuple[MultipleChoiceQuestion, ...]]:
     if not count:
         return {}
     with contextlib.suppress(MissingError):
-        found = {
+        sets = {
             "OpenBookQA": corpora.load_open_book_qa(),
             "CommonsenseQA": corpora.load_commonsense_qa(),
         }
-        # Evenly spaced questions, because the sets are not shuffled.
-        return {name: one[:: max(1, len(one) // count)][:count] for name, one in found.items()}
+        # Evenly spaced questions: the same ones in each run, from all parts of a set.
+        return {name: whole[:: max(1, len(whole) // count)][:count] for name, whole in sets.items()}
     return {}

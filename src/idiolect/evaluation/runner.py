@@ -275,8 +275,8 @@ class EvaluationRunner:
         path = self.work / "answers" / f"{key}.json"
         if path.is_file():
             try:
-                kept = read_json(path)
-                return [_to_answer(a) for a in kept["answers"]], float(kept["seconds"])
+                cached = read_json(path)
+                return [_to_answer(a) for a in cached["answers"]], float(cached["seconds"])
             except IntegrityError:
                 # A damaged cache file is replaced.
                 path.unlink()

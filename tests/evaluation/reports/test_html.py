@@ -1,3 +1,5 @@
+"""The page of an evaluation report: self-contained, accessible, escaped, with theme colors."""
+
 from __future__ import annotations
 
 import re
@@ -95,6 +97,7 @@ def test_render_html_shows_verdicts_methods_and_samples(page: tuple[str, Page]) 
 
 def test_render_html_escapes_texts_of_the_report() -> None:
     attack = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}</svg>"
+    # Put markup into each text of the results, ...
     comparison = make_rating_comparison(people=3, queries=2, methods=FEW)
     runs = tuple(
         replace(
@@ -116,6 +119,7 @@ def test_render_html_escapes_texts_of_the_report() -> None:
         dataset=attack,
         settings={attack: attack},
     )
+    # ... and none of it may become an element, an attribute or a template expression.
     text = render_html(build_fake_report(evil))
     parsed = Page(text)
     assert not {"script", "img", "i"} & {tag for tag, a in parsed.tags if "style" not in a}
@@ -141,6 +145,7 @@ def test_report_css_defines_all_colors_with_enough_contrast() -> None:
     reports = resources.files("idiolect.evaluation.reports")
     css = (reports / "report.css").read_text(encoding="utf-8")
     light, dark = css.split("prefers-color-scheme: dark")[:2]
+    # 4.5 and 3 are the WCAG minimums for text and for graphics.
     for theme in (light, dark.split("}\n}")[0]):
         colors = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", theme))
         assert plots.COLORS.keys() <= colors.keys()

@@ -80,6 +80,7 @@ def write_pool_and_recipes(folder: Path, names: tuple[str, ...] = NAMES) -> tupl
     entries.append((unserved, make_recipe(pool, names[3], [[], [], [], []])))
     with store.lock_for_writing():
         store.add_recipes(entries)
+    # Sharer 2 leaves after the recipes were made.
     with pool.lock_for_writing():
         pool.remove_sharers([f"{2:016x}"])
     timed = {"stage": "assemble", "people": 3, "items": 9, "tokens": 90, "seconds": 1.5}

@@ -1,3 +1,5 @@
+"""The content of ``report.json``: documented fields, scores, tests, samples, anonymization."""
+
 from __future__ import annotations
 
 import json
@@ -22,6 +24,7 @@ HARDWARE = {"cpu": "made-up", "cores": 2, "memory_gib": 8.0, "system": "none", "
 FEW = ("base", "person-mean", "oppu")
 
 NUMBER, OPTIONAL = (int, float), (int, float, type(None))
+# The documented fields and their types.
 SCORE = {"score": NUMBER, "interval": list, "pooled": NUMBER, "unreadable": int, "per_person": dict}
 METHOD = {
     "method": str,
@@ -124,6 +127,7 @@ def test_write_report_is_deterministic(tmp_path: Path) -> None:
     comparison = make_rating_comparison(people=5, methods=FEW)
     first, second = build_fake_report(comparison), build_fake_report(comparison)
     assert first == second
+    # The order of the answers does not matter.
     backwards = replace(
         comparison,
         runs=tuple(replace(run, answers=run.answers[::-1]) for run in comparison.runs),
@@ -146,6 +150,7 @@ def test_write_report_is_deterministic(tmp_path: Path) -> None:
 
 def test_build_report_averages_over_people_and_pools_over_queries() -> None:
     comparison = make_rating_comparison(people=2, queries=1, methods=("base", "oppu"))
+    # The first person has errors 0 and 0, the second one an error of 3.
     golds, texts = ["5", "5"], ["5", "2"]
     uneven = []
     for run in comparison.runs:

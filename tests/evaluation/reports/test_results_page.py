@@ -1,3 +1,5 @@
+"""The results page in ``docs``, generated from the results of benchmarks."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -54,6 +56,7 @@ def test_render_writes_tables_verdicts_and_environment(
         tmp_path, "speed", tables=[table], environment={"cpu": {"model": "x"}}, seeds=[1, 2]
     )
     assert render.main(["--docs", str(tmp_path)]) == 0
+    # Targets, tables, verdicts, environment and seeds, with Markdown escaped.
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     for line in (
         "## Quality",
@@ -71,6 +74,7 @@ def test_render_writes_tables_verdicts_and_environment(
     for task in report["tasks"]:
         for verdict in task["verdicts"]:
             assert verdict["text"].replace("<", "&lt;") in text
+    # The rows of OPPU have the same number of cells, per kind of table.
     cells = {line.count("|") for line in text.splitlines() if line.startswith("| OPPU | 0")}
     assert cells and len(cells) <= 2
 

@@ -1,3 +1,5 @@
+"""Verdicts, names of methods and number formats of reports."""
+
 from __future__ import annotations
 
 from typing import Any

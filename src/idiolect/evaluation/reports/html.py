@@ -111,9 +111,9 @@ def _select_deciding_tests(task: Mapping[str, Any], reference: bool) -> list[Map
 
 
 def _is_best(task: Mapping[str, Any], m: Mapping[str, Any], score: Mapping[str, Any]) -> bool:
-    found = [method["scores"][m["name"]] for method in task["methods"]]
+    scores = [method["scores"][m["name"]] for method in task["methods"]]
     best = max if m["direction"] == "higher" else min
-    return score["score"] == best(s["score"] for s in found if s)
+    return score["score"] == best(s["score"] for s in scores if s)
 
 
 def _get_css_class(test: Mapping[str, Any]) -> str:

@@ -71,7 +71,7 @@ def list_plots(task: Mapping[str, Any]) -> dict[str, tuple[DrawFunction, float, 
     """
     deciding = get_metric(task["metric"]).title
     scored = [m for m in task["methods"] if m["scores"][task["metric"]]]
-    found: dict[str, tuple[DrawFunction, float, str]] = {
+    pictures: dict[str, tuple[DrawFunction, float, str]] = {
         "methods": (
             _draw_methods,
             0.33 * len(scored) + 0.75,
@@ -82,7 +82,7 @@ def list_plots(task: Mapping[str, Any]) -> dict[str, tuple[DrawFunction, float, 
     # Gains of each person, if there are two methods to compare.
     test = _find_headline_test(task)
     if test is not None:
-        found["people"] = (
+        pictures["people"] = (
             _draw_people,
             2.7,
             f"Gain in {deciding} of each person by {words.format_phrase(test['method'])} over "
@@ -91,7 +91,7 @@ def list_plots(task: Mapping[str, Any]) -> dict[str, tuple[DrawFunction, float, 
         )
     # Training curves, if a method was trained in this run.
     if any(curve["steps"] for curve in task["curves"]):
-        found["training"] = (
+        pictures["training"] = (
             _draw_training,
             2.7,
             "Training loss by step: "
@@ -102,7 +102,7 @@ def list_plots(task: Mapping[str, Any]) -> dict[str, tuple[DrawFunction, float, 
                 if c["steps"]
             ),
         )
-    return found
+    return pictures
 
 
 def render_png(task: Mapping[str, Any], name: str) -> bytes:

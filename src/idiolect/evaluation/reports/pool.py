@@ -75,9 +75,11 @@ def _measure_usage(store: RecipeStore, pool: Pool) -> PoolUsage:
     for person in store.people:
         recipe, record = store.load_recipe(person), store.get_record(person)
         assert recipe is not None and record is not None
+        # A sharer who left has no column, and the recipe has to be assembled again.
         if not set(recipe.sharers) <= column.keys() or record.served == "withdrawn":
             outdated += 1
             continue
+        # No usable item: the base serves this person.
         if not recipe.sharers:
             without += 1
             continue
@@ -119,6 +121,7 @@ def _build_report(pool: Pool, usage: PoolUsage | None) -> dict[str, Any]:
         "pool": {
             "id": pool.id,
             "task": pool.task,
+            # A prefix of the base's hash is enough to compare bases.
             "base": pool.base[:12],
             "adapters": pool.lora.description,
             "sharers": len(pool.sharers),
@@ -164,7 +167,9 @@ def _describe_recipes(pool: Pool, usage: PoolUsage, order: list[int]) -> dict[st
             "newcomer": _summarize_values(effective_P),
             "module": _summarize_values([count_effective_sharers(row) for row in weights_MS]),
         },
-        "who_helps_whom": _round_matrix(weights_PS[users]),
+        "who_helps_whom": [
+            [round(float(value), _DECIMALS) for value in row] for row in weights_PS[users]
+        ],
         "modules": [
             {
                 "path": path,
@@ -210,10 +215,6 @@ def _summarize_values(values: list[float]) -> dict[str, float] | None:
 def _parse_layer(path: str) -> int:
     """Return the layer's number in a module's path, from 0; -1 if there is none."""
     return next((int(part) for part in path.split(".") if part.isdigit()), -1)
-
-
-def _round_matrix(matrix: FloatArray) -> list[list[float]]:
-    return [[round(float(value), _DECIMALS) for value in row] for row in matrix]
 
 
 def _count_bytes(folder: Path) -> int:

@@ -53,8 +53,8 @@ def render_pool_html(report: Mapping[str, Any]) -> str:
         style=Markup(_read_resource("report.css") + _read_resource("pool_report.css")),
         conclusions=write_conclusions(report),
         # The heat maps.
-        whom=_render_both_widths(_build_newcomer_map(report)) if used else "",
-        spread=_render_both_widths(_build_module_map(report)) if used else "",
+        user_map=_render_both_widths(_build_user_map(report)) if used else "",
+        module_map=_render_both_widths(_build_module_map(report)) if used else "",
         panels=[
             Markup(render_heat_map(p, width=_PANEL_WIDTH, hints=False))
             for p in _build_panels(report)
@@ -123,7 +123,7 @@ def _describe_usage(sharers: Sequence[Mapping[str, Any]], recipes: Mapping[str, 
     return [first, second]
 
 
-def _build_newcomer_map(report: Mapping[str, Any]) -> HeatMap:
+def _build_user_map(report: Mapping[str, Any]) -> HeatMap:
     """Target users by sharers: the mean weight over all modules."""
     matrix = report["recipes"]["who_helps_whom"]
     # A sample of target users over their whole order, but the first sharers: they give most.
@@ -145,7 +145,7 @@ def _build_newcomer_map(report: Mapping[str, Any]) -> HeatMap:
 def _build_module_map(report: Mapping[str, Any]) -> HeatMap:
     """Kinds of modules by layers: the effective number of sharers."""
     kinds, layers, by_position = _index_modules(report)
-    found = [module["effective"] for module in report["recipes"]["modules"]]
+    effective = [module["effective"] for module in report["recipes"]["modules"]]
     return HeatMap(
         values=[
             [by_position.get((kind, layer), {"effective": 0.0})["effective"] for layer in layers]
@@ -156,7 +156,7 @@ def _build_module_map(report: Mapping[str, Any]) -> HeatMap:
         row_title="module",
         column_title="layer",
         summary="Heat map of modules by layers: effective number of sharers, from "
-        f"{min(found):.1f} to {max(found):.1f}.",
+        f"{min(effective):.1f} to {max(effective):.1f}.",
         min_value=1.0,
         max_row_height=26,
         decimals=1,

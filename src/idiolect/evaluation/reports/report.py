@@ -176,12 +176,12 @@ def _check_same_queries(comparison: Comparison) -> None:
     if not expected:
         raise UsageError(f"{where}: no queries were answered; choose people with more items")
     for run in comparison.runs:
-        found = {(a.person, a.query): a.gold for a in run.answers}
-        if len(found) < len(run.answers):
+        golds = {(a.person, a.query): a.gold for a in run.answers}
+        if len(golds) < len(run.answers):
             raise UsageError(f"{where}: {run.method} answered a query twice")
-        if found != expected:
+        if golds != expected:
             # Name one query that is in one of the two only, or that has two gold answers.
-            odd = min(expected.items() ^ found.items())[0]
+            odd = min(expected.items() ^ golds.items())[0]
             raise UsageError(
                 f"{where}: {run.method} and {comparison.reference} do not agree on query "
                 f"{odd[1]!r} of {odd[0]!r}; run both on the same people and queries"
