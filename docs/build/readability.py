@@ -161,10 +161,10 @@ def count_lines(path: Path) -> tuple[int, int]:
 def count_calls() -> int:
     """Calls from the command `personalize` to the optimizer step, counted in a real run."""
     sys.path[:0] = [str(ROOT / "tests")]
-    from support.call_depth import calls_to_optimizer
+    from support.call_depth import record_calls_to_optimizer
 
     with tempfile.TemporaryDirectory() as folder:
-        return len(calls_to_optimizer(Path(folder)))
+        return len(record_calls_to_optimizer(Path(folder)))
 
 
 def format_table(before: Readability, after: Readability) -> str:

@@ -10,26 +10,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from idiolect.cli.main import main
 from idiolect.models.tiny import make_tiny_base
+from support.run_cli import run_cli, run_cli_json
 
 PEOPLE = {"ann": 16, "bob": 12, "cy": 14, "dee": 2}
 """Number of films that each person rated."""
-
-
-def run(*arguments: str | Path, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.stderr
-    return result
-
-
-def run_json(*arguments: str | Path) -> Any:
-    return json.loads(run(*arguments, "--json").stdout)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +34,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for day in range(count)
     ]
     (place / "ratings.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-    run("import", place / "ratings.jsonl", "--task", "rating", "--out", place / "data")
-    run("personalize", place / "data", "--store", place / "store", "--base", place / "base")
+    run_cli("import", place / "ratings.jsonl", "--task", "rating", "--out", place / "data")
+    run_cli("personalize", place / "data", "--store", place / "store", "--base", place / "base")
     return place
 
 
@@ -57,10 +45,10 @@ def make_film(draw: random.Random) -> dict[str, str]:
 
 
 def test_inspect_counts_imported_items(place: Path) -> None:
-    found = run_json("inspect", place / "data")
+    found = run_cli_json("inspect", place / "data")
     assert (found["people"], found["items"]) == (4, sum(PEOPLE.values()))
     assert (found["shortest"], found["median"], found["longest"]) == (2, 13.0, 16)
-    text = run("inspect", place / "data").stdout
+    text = run_cli("inspect", place / "data").stdout
     assert "2 / 13 / 16 items per person" in text
     assert "1970-01-01 to 1970-01-16" in text
     assert text.count("\n  title: Film ") == 3
@@ -70,7 +58,7 @@ def test_inspect_counts_imported_items(place: Path) -> None:
 def test_import_of_broken_file_leaves_nothing(place: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jsonl"
     broken.write_text((place / "ratings.jsonl").read_text() + "{oops\n")
-    result = run("import", broken, "--task", "rating", "--out", tmp_path / "data", code=1)
+    result = run_cli("import", broken, "--task", "rating", "--out", tmp_path / "data", code=1)
     assert result.stdout == ""
     assert result.stderr.startswith(f"error: {broken}:{sum(PEOPLE.values()) + 1}: ")
     assert [*tmp_path.iterdir()] == [broken]
@@ -78,14 +66,14 @@ def test_import_of_broken_file_leaves_nothing(place: Path, tmp_path: Path) -> No
 
 def test_personalize_again_trains_no_one(place: Path) -> None:
     arguments = ["personalize", place / "data", "--store", place / "store", "--base"]
-    done = run_json(*arguments, place / "base")
+    done = run_cli_json(*arguments, place / "base")
     assert (done["trained"], done["unchanged"], done["too_few"]) == ([], [*PEOPLE], ["dee"])
 
 
 def test_personalize_passes_engine_settings(place: Path, tmp_path: Path) -> None:
     arguments = ["personalize", place / "data", "--base", place / "base", "--store"]
-    run(*arguments, tmp_path / "one", "--engine", "slots=1", "--engine", "pack=false")
-    run(*arguments, tmp_path / "many")
+    run_cli(*arguments, tmp_path / "one", "--engine", "slots=1", "--engine", "pack=false")
+    run_cli(*arguments, tmp_path / "many")
 
     def read_slot_counts(store: Path) -> set[int]:
         lines = map(json.loads, (store / "metrics.jsonl").read_text().splitlines())
@@ -95,17 +83,18 @@ def test_personalize_passes_engine_settings(place: Path, tmp_path: Path) -> None
     assert max(read_slot_counts(tmp_path / "many")) == 3
     settings = [json.loads((tmp_path / s / "store.json").read_text()) for s in ("one", "many")]
     assert settings[0] == settings[1]
-    wrong = run(*arguments, tmp_path / "wrong", "--engine", "slots", code=2).stderr
+    # Wrong engine settings are named, and no store is created.
+    wrong = run_cli(*arguments, tmp_path / "wrong", "--engine", "slots", code=2).stderr
     assert "--engine 'slots': write NAME=VALUE, e.g. compile=true" in wrong
-    assert "sluts" in run(*arguments, tmp_path / "wrong", "--engine", "sluts=1", code=2).stderr
+    assert "sluts" in run_cli(*arguments, tmp_path / "wrong", "--engine", "sluts=1", code=2).stderr
     assert not (tmp_path / "wrong").exists()
 
 
 def test_predict_without_adapter_is_served_by_base(place: Path) -> None:
     arguments = ["predict", place / "store", "--input", "Film 3 (1990), Drama", "--person"]
-    unknown = run(*arguments, "eve", code=1)
+    unknown = run_cli(*arguments, "eve", code=1)
     assert "no person named 'eve'" in unknown.stderr
-    found = run_json(*arguments, "dee")
+    found = run_cli_json(*arguments, "dee")
     assert found["served_by"] == "base"
     assert found["text"] in found["probabilities"]
     assert sum(found["probabilities"].values()) == pytest.approx(1)
@@ -114,72 +103,74 @@ def test_predict_without_adapter_is_served_by_base(place: Path) -> None:
 def test_personalize_shards_then_merge(place: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     arguments = ["personalize", place / "data", "--store", store, "--base", place / "base"]
-    done = [run_json(*arguments, "--shard", f"{k}/2") for k in (2, 1)]
+    done = [run_cli_json(*arguments, "--shard", f"{k}/2") for k in (2, 1)]
     assert sorted(p for d in done for p in (*d["trained"], *d["too_few"])) == [*PEOPLE]
-    assert "merge them first" in run(*arguments, code=2).stderr
-    assert "write K/N" in run(*arguments, "--shard", "2", code=2).stderr
-    merged = run_json("merge", store)
+    assert "merge them first" in run_cli(*arguments, code=2).stderr
+    assert "write K/N" in run_cli(*arguments, "--shard", "2", code=2).stderr
+    # Merging twice is harmless, and afterwards nothing is left to train.
+    merged = run_cli_json("merge", store)
     assert (merged["parts"], merged["new"], merged["people"]) == (2, 4, 4)
-    assert "no parts to merge" in run("merge", store).stdout
-    assert run_json(*arguments)["unchanged"] == [*PEOPLE]
+    assert "no parts to merge" in run_cli("merge", store).stdout
+    assert run_cli_json(*arguments)["unchanged"] == [*PEOPLE]
     predict = ["predict", store, "--person", "dee", "--input", "Film 3 (1990), Drama"]
-    assert run_json(*predict)["served_by"] == "base"
+    assert run_cli_json(*predict)["served_by"] == "base"
 
 
 def test_export_then_import_adapter_keeps_predictions(place: Path, tmp_path: Path) -> None:
     store, out = tmp_path / "store", tmp_path / "adapter"
     options = ["--base", place / "base", "--no-gate"]
-    run("personalize", place / "data", "--store", store, "--person", "ann", *options)
+    run_cli("personalize", place / "data", "--store", store, "--person", "ann", *options)
     predict = ["predict", store, "--person", "ann", "--input", "Film 3 (1990), Drama"]
-    before = run_json(*predict)
-    exported = run_json("export", store, "--person", "ann", "--out", out)
+    before = run_cli_json(*predict)
+    exported = run_cli_json("export", store, "--person", "ann", "--out", out)
     assert exported["folder"] == str(out) and (out / "adapter_config.json").is_file()
     again = ["import-adapter", out, "--store", store, "--person", "ann"]
-    assert "already has an adapter" in run(*again, code=2).stderr
-    run(*again, "--replace")
-    assert run_json(*predict) == before and before["served_by"] == "adapter"
+    assert "already has an adapter" in run_cli(*again, code=2).stderr
+    run_cli(*again, "--replace")
+    assert run_cli_json(*predict) == before and before["served_by"] == "adapter"
 
 
 def test_personalize_starts_from_mean(place: Path, tmp_path: Path) -> None:
     store, mean = tmp_path / "store", tmp_path / "mean"
     options = ["--base", place / "base", "--no-gate"]
-    run("personalize", place / "data", "--store", store, *options)
-    assert "at least one person" in run("mean", store, "--out", mean, code=2).stderr
+    run_cli("personalize", place / "data", "--store", store, *options)
+    assert "at least one person" in run_cli("mean", store, "--out", mean, code=2).stderr
     people = ["--person", "ann", "--person", "bob"]
-    refusal = run("mean", store, *people, "--out", mean, code=1).stderr
+    # The refusal names the command that records the consent.
+    refusal = run_cli("mean", store, *people, "--out", mean, code=1).stderr
     command = refusal.strip().split("run: idiolect ")[1]
-    run(*shlex.split(command))
-    assert run_json("mean", store, *people, "--out", mean) == {"people": 2, "folder": str(mean)}
+    run_cli(*shlex.split(command))
+    assert run_cli_json("mean", store, *people, "--out", mean) == {"people": 2, "folder": str(mean)}
     new = ["personalize", place / "data", "--store", tmp_path / "new", "--person", "cy"]
     started = [*new, *options, "--start", mean, "--epochs", "1"]
-    assert run_json(*started)["trained"] == ["cy"]
-    assert run_json(*started)["unchanged"] == ["cy"]
-    assert "already exists" in run("mean", store, *people, "--out", mean, code=2).stderr
+    assert run_cli_json(*started)["trained"] == ["cy"]
+    assert run_cli_json(*started)["unchanged"] == ["cy"]
+    assert "already exists" in run_cli("mean", store, *people, "--out", mean, code=2).stderr
 
 
 def test_consent_is_recorded_listed_and_revoked(place: Path, tmp_path: Path) -> None:
     store, today = tmp_path / "store", datetime.now(UTC).date().isoformat()
     shutil.copytree(place / "store", store)
-    assert run("consent", store).stdout == "no consents are recorded\n"
+    assert run_cli("consent", store).stdout == "no consents are recorded\n"
     record = ["consent", store, "--person", "ann", "--person", "dee", "--scope", "mean"]
-    (ann, dee) = run_json(*record, "--until", "2999-12-31")
+    (ann, dee) = run_cli_json(*record, "--until", "2999-12-31")
     assert (ann["person"], ann["scope"], ann["until"]) == ("ann", "mean", "2999-12-31")
     assert ann["valid"] and dee["valid"] and ann["since"].startswith(today)
-    run("consent", store, "--person", "bob", "--scope", "pieces")
-    revoked = run(
+    run_cli("consent", store, "--person", "bob", "--scope", "pieces")
+    revoked = run_cli(
         "consent", store, "--person", "dee", "--person", "cy", "--revoke", "--scope", "mean"
     )
     assert revoked.stdout.endswith("no consent to revoke: cy\n") and "dee" in revoked.stdout
-    none = run("consent", store, "--person", "cy", "--revoke", "--scope", "mean")
+    none = run_cli("consent", store, "--person", "cy", "--revoke", "--scope", "mean")
     assert none.stdout == "no consent to revoke: cy\n"
-    shown = run("consent", store).stdout.splitlines()
+    shown = run_cli("consent", store).stdout.splitlines()
     rows = [line.split() for line in shown if today in line]
     assert rows == [
         ["ann", "mean", today, "2999-12-31", "yes"],
         ["bob", "pieces", today, "no", "end", "yes"],
         ["dee", "mean", today, "2999-12-31", "no,", "revoked", "on", today],
     ]
-    assert [c["person"] for c in run_json("consent", store)] == ["ann", "bob", "dee"]
+    assert [c["person"] for c in run_cli_json("consent", store)] == ["ann", "bob", "dee"]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +197,7 @@ def test_consent_explains_refusals(
     store = tmp_path / "store"
     shutil.copytree(place / "store", store)
     before = (store / "ledger" / "events.jsonl").read_bytes()
-    result = run("consent", store, *options, code=code)
+    result = run_cli("consent", store, *options, code=code)
     assert result.stdout == "" and message in result.stderr
     assert (store / "ledger" / "events.jsonl").read_bytes() == before
 
@@ -214,18 +205,18 @@ def test_consent_explains_refusals(
 def test_adapt_excludes_named_people(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapted"
     options = ["--base", place / "base", "--exclude", "ann", "--out", out]
-    adapted = run_json("adapt", place / "data", *options)
+    adapted = run_cli_json("adapt", place / "data", *options)
     assert adapted["people"] == 3 and (out / "manifest.json").is_file()
     report = ["evaluate", place / "data", "--base", out, "--out", tmp_path / "report"]
-    assert "was adapted on" in run(*report, "--person", "bob", code=1).stderr
-    found = run_json(*report, "--person", "ann")
+    assert "was adapted on" in run_cli(*report, "--person", "bob", code=1).stderr
+    found = run_cli_json(*report, "--person", "ann")
     assert found["tasks"][0]["people"] == 1
     assert (tmp_path / "report" / "report.html").is_file()
 
 
 def test_profile_writes_facts_without_model(place: Path, tmp_path: Path) -> None:
     options = ["--writer", "facts", "--out", tmp_path / "profiles"]
-    done = run_json("profile", place / "data", *options)
+    done = run_cli_json("profile", place / "data", *options)
     assert done["people"] == 4 and done["profiles"] >= 4
 
 
@@ -255,7 +246,7 @@ def test_commands_name_missing_path(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = run(*arguments, code=1)
+    result = run_cli(*arguments, code=1)
     assert result.stdout == ""
     assert result.stderr.startswith("error: nothing: ") and result.stderr.count("\n") == 1
     assert [*tmp_path.iterdir()] == []

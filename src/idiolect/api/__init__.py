@@ -134,6 +134,7 @@ _LAZY_EXPORTS = {
 
 def __getattr__(name: str) -> Any:
     """Import a lazy export on first use. Raises AttributeError if the name is not exported."""
+    # Request classes and functions are imported above; they import nothing heavy.
     if name in _LAZY_EXPORTS:
         import importlib
 

@@ -97,6 +97,7 @@ def share(request: ShareRequest, *, listener: Listener = null_listener) -> Share
     Example:
         >>> share(ShareRequest(store=Path("mine"), data=Path("data"), pool=Path("pool")))
     """
+    # `judging` is on a higher layer than `pieces`, so the harm audit is passed in.
     from idiolect.judging.harm_check import DefaultHarmCheck
     from idiolect.pieces.sharing.run import share_pieces
 

@@ -144,6 +144,7 @@ def scorecard(request: ScorecardRequest, *, listener: Listener = null_listener) 
     """
     from idiolect.evaluation.run_scorecard import run_scorecard
 
+    # Sets and models may be names or paths; both are resolved later.
     return run_scorecard(
         str(request.before),
         [str(model) for model in request.after],

@@ -17,6 +17,7 @@ from idiolect import __version__
 from idiolect.errors import IdiolectError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    # Data and training
     "demo": ("demo", "Train and compare adapters on real people, in minutes."),
     "import": ("import_data", "Convert an export into a dataset folder."),
     "inspect": ("inspect_data", "Summarize a dataset."),
@@ -24,18 +25,22 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "profile": ("profile", "Write short textual profiles of each person."),
     "personalize": ("personalize", "Train one adapter for each person."),
     "merge": ("merge", "Merge the parts of a sharded run into their store."),
+    # Sharing of pieces
     "consent": ("consent", "Record, revoke or list consent to sharing."),
     "share": ("share", "Add pieces of consenting people's adapters to a pool."),
     "assemble": ("assemble", "Assemble adapters for target users from a pool, without training."),
     "pool": ("pool", "Report on a pool: its sharers, their use, and their cost."),
     "withdraw": ("withdraw", "Remove a sharer's pieces from a pool, and what was made from them."),
     "mean": ("mean", "Average several people's adapters into one starting point."),
+    # Use of adapters
     "predict": ("predict", "Answer one question with one person's adapter."),
     "evaluate": ("evaluate", "Compare methods on the same people and questions."),
     "export": ("export", "Write one person's adapter in PEFT's format."),
     "import-adapter": ("import_adapter", "Add an adapter in PEFT's format to a store."),
+    # The word game
     "play": ("play", "Play the word game in the browser."),
     "nyms": ("nyms", "Export and analyze the word game's data."),
+    # Unlearning and deletion
     "unlearn": ("unlearn", "Remove knowledge from a base model or an adapter."),
     "scorecard": ("scorecard", "Measure whether unlearning worked, and what it cost."),
     "forget": ("forget", "Delete a person, or some of their records, everywhere."),
@@ -88,6 +93,7 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run the command line and exit: 0 success, 1 failure, 2 wrong usage, 130 interrupted."""
+        # Click's own error handling is off: `_exit_with_error` also knows our errors.
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **extra)
         try:

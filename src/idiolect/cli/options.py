@@ -16,6 +16,7 @@ from idiolect.errors import MissingError
 F = TypeVar("F", bound=Callable[..., Any])
 PATH_TYPE = click.Path(path_type=Path)
 
+# Arguments and options that mean the same in all commands.
 data_argument = click.argument("data", type=PATH_TYPE)
 store_argument = click.argument("store", type=PATH_TYPE)
 store_option = click.option(
@@ -39,6 +40,7 @@ base_option = click.option(
     metavar="MODEL",
     help="Base model: 'default' (embedded), a folder, or a hub id.",
 )
+# A store or pool records its base model and pool; these options give their new locations.
 store_base_option = click.option(
     "--base", metavar="MODEL", help="Current location of the base model, if it has moved."
 )
@@ -149,7 +151,7 @@ CONFIG_OPTIONS: Mapping[str, ConfigOption] = {
         flag="--dtype",
         value_type=str,
         metavar="TYPE",
-        help="Number type: float32, bfloat16, or auto.",
+        help="Data type: float32, bfloat16, or auto.",
     ),
     "device": ConfigOption(
         flag="--device", value_type=str, metavar="NAME", help="Device: cpu, cuda, mps, or auto."
@@ -197,6 +199,7 @@ def _make_option(name: str) -> Callable[[Any], Any]:
     )
 
 
+# All commands with a config take a file and single settings.
 _GENERAL_OPTIONS = [
     click.option(
         "--config",

@@ -26,6 +26,7 @@ def print_json(result: object) -> None:
 
 def to_json_value(value: Any) -> Any:
     """Convert a result for JSON: dataclasses become objects, tuples lists, and paths strings."""
+    # Not `dataclasses.asdict`: it would copy values and leave paths as they are.
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json_value(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -47,6 +48,7 @@ def make_console() -> Console:
 
 def print_pairs(pairs: Mapping[str, str]) -> None:
     """Print names and values in two aligned columns."""
+    # Values may contain text of people, e.g. ids with control characters.
     width = max(map(len, pairs), default=0)
     for name, value in pairs.items():
         click.echo(f"{name:<{width}}  {strip_control_characters(value)}")

@@ -17,6 +17,7 @@ def progress_listener() -> Iterator[Listener]:
         if sys.stderr.isatty():
             from idiolect.cli import progress_bars  # imports rich
 
+            # A dumb terminal cannot redraw lines, so it gets plain lines, too.
             if progress_bars.is_supported():
                 with progress_bars.draw_bars() as listener:
                     yield listener

@@ -52,6 +52,7 @@ class BarProgress:
 
     def __call__(self, event: Event, /) -> None:
         match event:
+            # Text objects, so that rich does not read brackets as markup.
             case Message():
                 self.display.console.print(Text(strip_control_characters(event.text)))
             case Metrics():
@@ -66,6 +67,7 @@ class BarProgress:
             self.display.add_task(event.stage, unit=event.unit, loss="", total=event.total)
             bar = self.bars[event.stage] = self.display.tasks[-1]
             bar.completed = event.done  # work of an earlier run must not count as speed
+        # A stage that is finished, or whose count went back, has started again.
         elif bar.finished or event.done < bar.completed:
             done = int(event.done)
             self.display.reset(bar.id, total=event.total, completed=done, loss="", unit=event.unit)

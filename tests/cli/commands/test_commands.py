@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from idiolect import api
 from idiolect.cli.main import main
@@ -18,6 +18,7 @@ from idiolect.errors import DataError
 from idiolect.events import Message, Progress
 from idiolect.importers.report import FileReport, ImportReport, SkippedRecords
 from idiolect.training.runs.summary import PersonalSummary
+from support.run_cli import run_cli
 
 ApiFaker = Callable[[str, object], dict[str, Any]]
 
@@ -31,6 +32,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> ApiFaker:
         signature = inspect.signature(getattr(api, name))
 
         def return_result(*arguments: Any, **named: Any) -> object:
+            # Record the fields of the request as if they were arguments.
             bound = signature.bind(*arguments, **named)  # the real function must accept the call
             bound.apply_defaults()
             called.update(bound.arguments)
@@ -52,12 +54,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> ApiFaker:
     return replace_function
 
 
-def run(*arguments: str, input: str | bytes | None = None) -> Result:
-    result = CliRunner().invoke(main, list(arguments), input=input)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
 def pick(called: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: called[name] for name in names}
 
@@ -77,7 +73,7 @@ IMPORTED = ImportReport(
 
 def test_import_prints_report(fake: ApiFaker) -> None:
     called = fake("import_data", IMPORTED)
-    result = run("import", "a.jsonl", "--person", "me", "--out", "data/me", "--overwrite")
+    result = run_cli("import", "a.jsonl", "--person", "me", "--out", "data/me", "--overwrite")
     assert result.stdout.splitlines() == [*IMPORTED.format_lines(), "wrote the dataset to data/me"]
     assert pick(called, "source", "out", "person", "dry_run", "overwrite") == {
         "source": Path("a.jsonl"),
@@ -90,7 +86,7 @@ def test_import_prints_report(fake: ApiFaker) -> None:
 
 def test_import_dry_run_needs_no_out(fake: ApiFaker) -> None:
     called = fake("import_data", IMPORTED)
-    result = run("import", "--format", "movielens", "--dry-run")
+    result = run_cli("import", "--format", "movielens", "--dry-run")
     assert pick(called, "source", "out", "dry_run") == {
         "source": None,
         "out": None,
@@ -104,7 +100,7 @@ def test_import_dry_run_needs_no_out(fake: ApiFaker) -> None:
 
 def test_import_prints_json(fake: ApiFaker) -> None:
     fake("import_data", IMPORTED)
-    found = json.loads(run("import", "a.jsonl", "--out", "d", "--json").stdout)
+    found = json.loads(run_cli("import", "a.jsonl", "--out", "d", "--json").stdout)
     assert found["files"][0]["skipped"] == [
         {"reason": "no user turn", "count": 2, "first": "line 4"}
     ]
@@ -124,7 +120,7 @@ DONE = PersonalSummary(
 
 def test_personalize_prints_summary(fake: ApiFaker) -> None:
     called = fake("personalize", DONE)
-    result = run("personalize", "data", "--store", "mine")
+    result = run_cli("personalize", "data", "--store", "mine")
     assert [line.split(maxsplit=1)[0] for line in result.stdout.splitlines()] == [
         "trained",
         "unchanged",
@@ -157,18 +153,20 @@ def test_personalize_passes_shard_and_ray_options(fake: ApiFaker) -> None:
         (["--shard", "3/8"], ("3/8", None, None, None)),
         (["--ray", "local", "--shards", "9", "--workers", "2"], (None, "local", 9, 2)),
     ):
-        run("personalize", "d", "--store", "s", *options)
+        run_cli("personalize", "d", "--store", "s", *options)
         assert tuple(pick(called, *names).values()) == expected
 
 
 def test_merge_prints_summary(fake: ApiFaker) -> None:
     done = api.MergeSummary(store=Path("s"), parts=8, new=41, people=1234, seconds=1.5)
     called = fake("merge", done)
-    shown = [line.split(maxsplit=1) for line in run("merge", "s", "--no-wait").stdout.splitlines()]
+    shown = [
+        line.split(maxsplit=1) for line in run_cli("merge", "s", "--no-wait").stdout.splitlines()
+    ]
     assert shown[:2] == [["merged", "8 parts"], ["new", "41 people"]]
     assert ["in", "the store  1,234 people"] in shown
     assert pick(called, "store", "wait") == {"store": Path("s"), "wait": False}
-    assert json.loads(run("merge", "s", "--json").stdout)["parts"] == 8
+    assert json.loads(run_cli("merge", "s", "--json").stdout)["parts"] == 8
 
 
 def test_personalize_combines_settings_of_file_and_options(fake: ApiFaker, tmp_path: Path) -> None:
@@ -178,7 +176,8 @@ def test_personalize_combines_settings_of_file_and_options(fake: ApiFaker, tmp_p
     options = ["--config", str(tmp_path / "run.toml"), "--rate", "1e-4", "--no-gate"]
     options += ["--rank", "4", "--set", "train.batch=8", "--retrieval", "bm25", "--k", "2"]
     options += ["--person", "cy", "--person", "bob", "--people-file", str(tmp_path / "ids")]
-    run("personalize", "d", "--store", "s", "--continue", "--no-wait", *options)
+    run_cli("personalize", "d", "--store", "s", "--continue", "--no-wait", *options)
+    # Options override --set, which overrides the file.
     config = called["config"]
     assert (config.train.rate, config.train.epochs, config.train.batch) == (1e-4, 7, 8)
     assert (config.least_items, config.lora.rank, config.gate.on) == (9, 4, False)
@@ -219,7 +218,7 @@ def test_personalize_failure_leaves_stdout_empty(fake: ApiFaker) -> None:
 
 def test_personalize_prints_json(fake: ApiFaker) -> None:
     fake("personalize", DONE)
-    result = run("personalize", "data", "--store", "mine", "--json")
+    result = run_cli("personalize", "data", "--store", "mine", "--json")
     found = json.loads(result.stdout)
     assert found["trained"] == ["ann", "bob"] and found["tokens"] == 56789
     assert "library output" in result.stderr
@@ -235,7 +234,9 @@ def test_predict_prints_answer_and_likelihoods(fake: ApiFaker) -> None:
         probabilities=probabilities,
     )
     called = fake("predict", answer)
-    lines = run("predict", "mine", "--person", "me", "--input", "Heat (1995)").stdout.splitlines()
+    lines = run_cli(
+        "predict", "mine", "--person", "me", "--input", "Heat (1995)"
+    ).stdout.splitlines()
     assert lines[0] == "2[31m"
     assert [line.split()[:2] for line in lines if "%" in line] == [["1", "25.0%"], ["2", "75.0%"]]
     assert pick(called, "store", "person", "text", "base", "data") == {
@@ -252,10 +253,12 @@ def test_predict_says_that_base_answered(fake: ApiFaker) -> None:
         person="me", task="reply", text="hi", served_by="base", probabilities={}
     )
     called = fake("predict", answer)
-    result = run("predict", "m", "--person", "me", "--input", "-", input="was läuft?\n".encode())
+    result = run_cli(
+        "predict", "m", "--person", "me", "--input", "-", input="was läuft?\n".encode()
+    )
     assert (result.stdout, called["text"]) == ("hi\n", "was läuft?")
     assert "the base model answered" in result.stderr
-    result = run("predict", "m", "--person", "me", "--input", "x", "--json")
+    result = run_cli("predict", "m", "--person", "me", "--input", "x", "--json")
     assert json.loads(result.stdout)["served_by"] == "base"
 
 
@@ -269,7 +272,7 @@ def test_predict_rejects_input_that_is_not_utf8(fake: ApiFaker) -> None:
 
 def test_personalize_with_profiles_turns_setting_on(fake: ApiFaker) -> None:
     called = fake("personalize", DONE)
-    run("personalize", "d", "--store", "s", "--profiles", "p")
+    run_cli("personalize", "d", "--store", "s", "--profiles", "p")
     assert called["config"].context.profile is True and called["profiles"] == Path("p")
 
 
@@ -278,10 +281,10 @@ REPORT: dict[str, Any] = {"tasks": []}
 
 def test_evaluate_samples_people_or_takes_names(fake: ApiFaker) -> None:
     called = fake("evaluate", REPORT)
-    run("evaluate", "d", "--out", "o")
+    run_cli("evaluate", "d", "--out", "o")
     assert pick(called, "people", "methods") == {"people": (), "methods": ()}
     options = ["--method", "base", "--method", "oppu+rag", "--seed", "7", "--k", "2"]
-    result = run("evaluate", "d", "--out", "o", "--people", "60", *options)
+    result = run_cli("evaluate", "d", "--out", "o", "--people", "60", *options)
     assert pick(called, "people", "methods") == {"people": 60, "methods": ("base", "oppu+rag")}
     assert (called["config"].personal.train.seed, called["config"].k) == (7, 2)
     assert result.stdout.splitlines()[-2:] == [
@@ -294,12 +297,12 @@ def test_evaluate_samples_people_or_takes_names(fake: ApiFaker) -> None:
 
 def test_demo_writes_to_folder_demo_by_default(fake: ApiFaker) -> None:
     called = fake("demo", REPORT)
-    run("demo")
+    run_cli("demo")
     assert pick(called, "out", "people", "seed") == {
         "out": Path("demo"),
         "people": None,
         "seed": 0,
     }
-    result = run("demo", "--people", "3", "--seed", "5", "--out", "x", "--json")
+    result = run_cli("demo", "--people", "3", "--seed", "5", "--out", "x", "--json")
     assert json.loads(result.stdout) == REPORT
     assert pick(called, "out", "people", "seed") == {"out": Path("x"), "people": 3, "seed": 5}

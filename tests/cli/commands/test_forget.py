@@ -10,20 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from idiolect.cli.main import main
 from idiolect.history.dataset import read_dataset
 from idiolect.history.write import write_dataset
 from idiolect.models.tiny import make_tiny_base
+from support.run_cli import run_cli
 
 PEOPLE = {"annabel": 9, "bartholomew": 8}
-
-
-def run(*arguments: str | Path, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.stderr
-    return result
 
 
 def make_title(person: str, day: int) -> str:
@@ -48,9 +42,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     source = place.parent / "ratings.jsonl"
     source.write_text("\n".join(map(json.dumps, lines)) + "\n")
-    run("import", source, "--task", "rating", "--out", place / "data")
+    run_cli("import", source, "--task", "rating", "--out", place / "data")
     trained = ["personalize", place / "data", "--store", place / "store", "--base", place / "base"]
-    run(*trained, "--no-gate", "--dtype", "float32", "--device", "cpu")
+    run_cli(*trained, "--no-gate", "--dtype", "float32", "--device", "cpu")
     return place
 
 
@@ -60,11 +54,11 @@ def place(template: Path, tmp_path: Path) -> Path:
 
 
 def forget(place: Path, *arguments: str | Path, code: int = 0) -> Result:
-    return run("forget", place / "data", place / "store", *arguments, code=code)
+    return run_cli("forget", place / "data", place / "store", *arguments, code=code)
 
 
 def inspect_data(place: Path) -> Any:
-    return json.loads(run("inspect", place / "data", "--json").stdout)
+    return json.loads(run_cli("inspect", place / "data", "--json").stdout)
 
 
 def test_forget_deletes_person_and_prints_receipt(place: Path) -> None:
@@ -94,7 +88,7 @@ def test_forget_takes_records_by_id_and_file(place: Path) -> None:
     assert outcomes == {("records", "removed"): 4, ("adapter", "rebuilt"): 1}
     assert inspect_data(place)["items"] == sum(PEOPLE.values()) - 4
     again = ["personalize", place / "data", "--store", place / "store", "--base", place / "base"]
-    shown = run(*again, "--no-gate", "--dtype", "float32", "--device", "cpu").stdout
+    shown = run_cli(*again, "--no-gate", "--dtype", "float32", "--device", "cpu").stdout
     assert "trained           0 people" in shown or "0 people" in shown.splitlines()[0]
 
 
@@ -112,6 +106,7 @@ def test_forget_gone_negates_adapter(place: Path) -> None:
     quick += ["--set", "train.rate=0.02"]
     message = forget(place, *quick, code=2).stderr
     assert "2 of its pairs are still in" in message and "--records ann2" in message
+    # Remove the records from the dataset; only negation can forget them now.
     left = [
         replace(h, items=tuple(i for i in h.items if i.id not in ("ann2", "ann5"))) for h in data
     ]
@@ -124,6 +119,7 @@ def test_forget_gone_negates_adapter(place: Path) -> None:
     assert negated["after"]["forget_perplexity"] > negated["before"]["forget_perplexity"]
     assert negated["after"]["retain_perplexity"] <= 1.5 * negated["before"]["retain_perplexity"]
     assert done["left"] == [] and done["kept"] == [str(file)]
+    # A file that Idiolect did not write still contains a title.
     (place / "notes.md").write_text(f"She liked {make_title('annabel', 2)} best.")
     again = forget(place, *quick, "--verify", code=1)
     assert "notes.md" in again.stderr and "yours to delete" in again.stdout

@@ -8,31 +8,20 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from idiolect.cli.main import main
 from idiolect.models.tiny import make_tiny_base
+from support.run_cli import run_cli, run_cli_json
 
 PEOPLE = {"annabel": 16, "bartholomew": 14, "cressida": 12}
-
-
-def run(*arguments: str | Path, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.stderr
-    return result
-
-
-def run_json(*arguments: str | Path) -> Any:
-    return json.loads(run(*arguments, "--json").stdout)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of three people and a store of their adapters, trained on all items."""
     place = tmp_path_factory.mktemp("sharing")
+    # All items are trained on (--no-gate), so the audit has no held-out items.
     tiny = make_tiny_base()
     tiny.model.save_pretrained(place / "base")
     tiny.tokenizer.save_pretrained(place / "base")
@@ -52,9 +41,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for day in range(count)
     ]
     (place / "ratings.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-    run("import", place / "ratings.jsonl", "--task", "rating", "--out", place / "data")
+    run_cli("import", place / "ratings.jsonl", "--task", "rating", "--out", place / "data")
     trained = ["personalize", place / "data", "--store", place / "store", "--base", place / "base"]
-    run(*trained, "--no-gate")
+    run_cli(*trained, "--no-gate")
     return place
 
 
@@ -63,26 +52,29 @@ def test_share_requires_consent_audits_and_adds_to_pool(place: Path, tmp_path: P
     share = ["share", store, "--data", place / "data", "--pool", pool, "--set", "gates.steps=3"]
     share += ["--set", "harm.on=false"]
     two = ["--person", "annabel", "--person", "bartholomew"]
-    message = run(*share, *two, code=1).stderr
+    message = run_cli(*share, *two, code=1).stderr
     assert "no valid consent to scope 'pieces'" in message and not pool.exists()
-    run(*shlex.split(message.strip().split("run: idiolect ")[1]))
-    shown = run(*share, "--strategy", "most-active").stdout
+    run_cli(*shlex.split(message.strip().split("run: idiolect ")[1]))
+    # The audit cannot measure these people, so it refuses them.
+    shown = run_cli(*share, "--strategy", "most-active").stdout
     assert shown.count("too few items") == 4 and shown.count("not measured") == 4
     assert re.search("refused +2 people: annabel, bartholomew\n", shown)
     assert "0 sharers" in shown
     assert "train with the do-no-harm gate" in re.sub(r"\s+", " ", shown)
+    # With a setting that accepts unmeasured people, one is shared, then the other.
     passed = [*share, "--strategy", "most-active", "--set", "leakage.unmeasured=pass"]
-    done = run_json(*passed, "--sharers", "1", "--ratio", "0.5", "--seed", "3")
+    done = run_cli_json(*passed, "--sharers", "1", "--ratio", "0.5", "--seed", "3")
     (finding,) = done["findings"]
     assert (finding["person"], finding["outcome"]) == ("annabel", "shared")
     assert done["sharers"] == 1 and finding["about"]["gate_steps"] == 3
     head = json.loads((pool / "pool.json").read_text())["content"]
     assert head["settings"]["gates"]["steps"] == 3
-    shown = run(*passed).stdout
+    shown = run_cli(*passed).stdout
     assert re.search(r"shared +1 person\n", shown)
     assert re.search(r"already in the pool +1 person\n", shown) and "2 sharers" in shown
     report = json.loads(Path(done["report"]).read_text())["content"]
     assert [one["shared"] for one in report["people"]] == [True, True]
+    # Neither names nor texts are in any file of the pool.
     everything = b"".join(p.read_bytes() for p in pool.rglob("*") if p.is_file())
     assert not any(person.encode() in everything for person in PEOPLE)
     assert b"Film" not in everything
@@ -92,19 +84,19 @@ def test_pool_reports_use_by_recipes(place: Path, tmp_path: Path) -> None:
     store, pool, out = tmp_path / "store", tmp_path / "pool", tmp_path / "report"
     shutil.copytree(place / "store", store)
     two = ["--person", "annabel", "--person", "bartholomew"]
-    run("consent", store, *two, "--scope", "pieces")
+    run_cli("consent", store, *two, "--scope", "pieces")
     settings = ["--set", "gates.steps=2", "--set", "leakage.unmeasured=pass"]
     settings += ["--set", "harm.on=false"]
-    run("share", store, "--data", place / "data", "--pool", pool, *two, *settings)
+    run_cli("share", store, "--data", place / "data", "--pool", pool, *two, *settings)
     recipes = tmp_path / "recipes"
-    run("assemble", place / "data", "--pool", pool, "--out", recipes, "--top-k", "2")
-    found = run_json("pool", pool, "--recipes", recipes, "--out", out)
+    run_cli("assemble", place / "data", "--pool", pool, "--out", recipes, "--top-k", "2")
+    found = run_cli_json("pool", pool, "--recipes", recipes, "--out", out)
     assert json.loads((out / "report.json").read_text()) == found
     assert found["recipes"]["newcomers"] == len(PEOPLE)
     timed = found["recipes"]["timed"]
     assert (timed["people"], timed["items"]) == (len(PEOPLE), sum(PEOPLE.values()))
     assert timed["seconds"] > 0 and timed["tokens"] > timed["items"]
-    shown = run("pool", pool, "--out", out).stdout
+    shown = run_cli("pool", pool, "--out", out).stdout
     assert all(sharer["sharer"] in shown for sharer in found["sharers"])
     assert str(out / "report.html") in shown
     written = "".join(path.read_text() for path in out.iterdir())
@@ -127,5 +119,5 @@ def test_share_explains_refusals(
     place: Path, tmp_path: Path, options: list[str], code: int, message: str
 ) -> None:
     share = ["share", place / "store", "--data", place / "data", "--pool", tmp_path / "pool"]
-    assert message in run(*share, *options, code=code).stderr
+    assert message in run_cli(*share, *options, code=code).stderr
     assert not (tmp_path / "pool").exists()

@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 from idiolect.adapters.formats.peft import load_peft
 from idiolect.adapters.lora import require_lora
 from idiolect.cli.commands import unlearn
-from idiolect.cli.main import main
 from idiolect.models.base import load_base
 from idiolect.storage.manifest import Manifest
 from idiolect.unlearning.methods.registry import METHOD_NAMES
+from support.run_cli import run_cli
 from support.tiny_people import UNGATED, make_rater, save_tiny_base
 
 FORGET = [
@@ -29,12 +28,6 @@ QUICK = (
     *("--rate", "0.02", "--set", "train.steps=3", "--set", "train.batch=2"),
     *("--set", "answer_tokens=24", "--set", "lora.rank=2", "--dtype", "float32"),
 )
-
-
-def run(*arguments: str | Path, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.stderr
-    return result
 
 
 def read_files(folder: Path) -> Mapping[str, bytes]:
@@ -78,9 +71,9 @@ def test_unlearn_of_base_writes_reproducible_base(place: Path, tmp_path: Path) -
     """The new base loads. Its manifest names the parent and the method, but contains no text of the
     forget set. A second run gives the same bytes. The folder does not contain the delta."""
     out, again = tmp_path / "out", tmp_path / "again"
-    shown = run(*make_arguments(place, place / "base", out)).stdout
+    shown = run_cli(*make_arguments(place, place / "base", out)).stdout
     assert "3 pairs" in shown and "method      sku, scale" in shown
-    done = json.loads(run(*make_arguments(place, place / "base", again, "--json")).stdout)
+    done = json.loads(run_cli(*make_arguments(place, place / "base", again, "--json")).stdout)
     assert read_files(out) == read_files(again)
     assert (done["kind"], done["method"], done["steps"]) == ("base", "sku", 3)
     assert done["after"]["retain_perplexity"] <= 1.05 * done["before"]["retain_perplexity"]
@@ -92,19 +85,21 @@ def test_unlearn_of_base_writes_reproducible_base(place: Path, tmp_path: Path) -
     assert record["config"]["train"]["steps"] == 3 and "npo" not in record["config"]
     assert record["forget"]["pairs"] == 3 and len(record["forget"]["sha256"]) == 64
     assert record["scale"] == done["scale"]
+    # No text of the forget set is in the manifest, and no other file was added.
     text = (out / Manifest.NAME).read_text()
     assert "Orlond" not in text and "ferry" not in text
     assert set(read_files(out)) == {*read_files(place / "base"), Manifest.NAME}
+    # Unlearning the result again adds to its record.
     third = tmp_path / "third"
-    run(*make_arguments(place, out, third, "--method", "npo"))
+    run_cli(*make_arguments(place, out, third, "--method", "npo"))
     assert len(Manifest.load(third, "base").config["unlearned"]) == 2
 
 
 def test_unlearn_of_adapter_writes_adapter(place: Path, tmp_path: Path) -> None:
     """The adapter's folder and the store as the target give the same bytes."""
     base = place / "base"
-    run(*make_arguments(place, place / "exported", tmp_path / "a", "--base", base))
-    run(*make_arguments(place, place / "store", tmp_path / "b", "--person", "ann"))
+    run_cli(*make_arguments(place, place / "exported", tmp_path / "a", "--base", base))
+    run_cli(*make_arguments(place, place / "store", tmp_path / "b", "--person", "ann"))
     assert read_files(tmp_path / "a") == read_files(tmp_path / "b")
     loaded = load_base(base, dtype="float32")
     gone = require_lora(load_peft(tmp_path / "a", loaded))
@@ -157,14 +152,16 @@ def test_unlearn_refusal_leaves_nothing(
     Path("empty.jsonl").write_text("")
     before = read_files(place / "base")
     out = tmp_path / "out"
-    result = run(*make_arguments(place, f"./{target}", out, *more), code=code)
+    result = run_cli(*make_arguments(place, f"./{target}", out, *more), code=code)
     assert message in result.stderr and result.stdout == ""
     assert list(tmp_path.iterdir()) == [] and read_files(place / "base") == before
 
 
 def test_unlearn_does_not_overwrite_folder(place: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
-    assert "already exists" in run(*make_arguments(place, place / "base", tmp_path), code=2).stderr
+    assert (
+        "already exists" in run_cli(*make_arguments(place, place / "base", tmp_path), code=2).stderr
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -174,7 +171,7 @@ def test_unlearn_with_full_parameters_changes_all_weights(place: Path, tmp_path:
         a for a in make_arguments(place, place / "base", tmp_path / "out", *full) if a != "0.02"
     ]
     arguments.remove("--rate")
-    done = json.loads(run(*arguments, "--json").stdout)
+    done = json.loads(run_cli(*arguments, "--json").stdout)
     assert done["scale"] == 1.0
     old, new = (load_base(f, dtype="float32").model for f in (place / "base", tmp_path / "out"))
     moved = [n for n, t in old.named_parameters() if not torch.equal(t, new.get_parameter(n))]
@@ -200,7 +197,7 @@ def test_unlearn_method_sets_own_rate_and_steps(
 
     monkeypatch.setattr(api, "unlearn", record_config)
     sets = ("--forget", "pyrit", "--retain", "truthfulqa", "--out", tmp_path / "out")
-    run("unlearn", "default", *sets, *(("--method", method) if method else ()), code=2)
+    run_cli("unlearn", "default", *sets, *(("--method", method) if method else ()), code=2)
     (config,) = configs
     assert config.method == method or (method is None and config.method == "sku")
     own = config.selected_method
@@ -212,6 +209,6 @@ def test_unlearn_scale_auto_overrides_file(place: Path, tmp_path: Path) -> None:
     file.write_text("scale = 900.0\n")
     more = ("--config", file, "--scale", "auto", "--json")
     done: Any = json.loads(
-        run(*make_arguments(place, place / "base", tmp_path / "out", *more)).stdout
+        run_cli(*make_arguments(place, place / "base", tmp_path / "out", *more)).stdout
     )
     assert done["scale"] != 900

@@ -30,6 +30,7 @@ from idiolect.cli.progress import progress_listener
 @people_options("Train on this person only.")
 @exclude_options("Exclude this person, and their items in other people's histories.")
 @profiles_option
+# Options and the settings of `AdaptConfig` that they set.
 @config_options(
     rate="train.rate",
     epochs="train.epochs",

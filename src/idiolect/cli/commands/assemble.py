@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     "rank, and a different update).  [default: delta]",
 )
 @click.option("--no-wait", is_flag=True, help="Fail at once if another process writes the recipes.")
+# Options and the settings of `RecipeConfig` that they set.
 @config_options(seed="assemble.seed", dtype="dtype", device="device")
 @json_option
 def assemble_command(

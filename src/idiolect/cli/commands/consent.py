@@ -89,6 +89,7 @@ def _print_consents(found: Sequence[Consent]) -> None:
     if not found:
         click.echo("no consents are recorded")
         return
+    # Times are ISO 8601; the first 10 characters are the date.
     rows = [
         (c.person, c.scope, c.since[:10], c.until or "no end", _describe_validity(c)) for c in found
     ]

@@ -41,6 +41,7 @@ def demo_command(out: Path, people: int | None, seed: int, as_json: bool) -> Non
     """
     from idiolect import api
 
+    # The report does not depend on --json: it is always written to --out.
     with progress_listener() as listener:
         report = api.demo(out, people=people, seed=seed, listener=listener)
     report_tables.print_report(report, out, as_json=as_json)

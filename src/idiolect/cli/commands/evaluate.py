@@ -48,6 +48,7 @@ METHODS = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
     "--people", "number", type=click.IntRange(min=1), metavar="N", help="Sample N people."
 )
 @people_options("Evaluate on this person.")
+# Options and the settings of `EvaluateConfig` that they set.
 @config_options(
     rate="personal.train.rate",
     epochs="personal.train.epochs",

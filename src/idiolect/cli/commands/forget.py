@@ -79,6 +79,7 @@ MAX_NAMED_PLACES = 8
 @click.option(
     "--base", metavar="MODEL", help="Current location of the base model, if it has moved."
 )
+# Options and the settings of `UnlearnConfig` that they set.
 @config_options(seed="train.seed")
 @json_option
 def forget_command(

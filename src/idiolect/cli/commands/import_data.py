@@ -78,6 +78,7 @@ def import_data_command(
     if as_json:
         print_json(report)
         return
+    # Lines quote the source's own text, which may contain control characters.
     for line in report.format_lines():
         click.echo(strip_control_characters(line))
     click.echo("nothing was written (--dry-run)" if dry_run else f"wrote the dataset to {out}")

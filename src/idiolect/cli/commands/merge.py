@@ -21,7 +21,7 @@ def merge_command(store: Path, no_wait: bool, as_json: bool) -> None:
 
     After `idiolect personalize ... --store STORE --shard K/N` has run for every K from 1 to N, this
     command moves all parts into STORE. It loads no model, and links adapter files instead of
-    copying them where the file system allows that.
+    copying them if the file system allows it.
 
     If a part is missing, unfinished, or from another run, the command names it and merges nothing.
     Run it again at any time: it resumes after an interruption, and does nothing if there are no

@@ -226,11 +226,11 @@ def train_classifier(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Train a classifier of word relations: kinds, parts, synonyms, and opposites.
+    """Train a classifier of word relations.
 
-    Trains on WordNet's pairs and on players' answers, and evaluates on base words that were not
-    trained on. Then writes the pairs that it predicts into the site's folder; Nym or Not asks
-    players about them.
+    The classifier labels pairs of words as kinds, parts, synonyms, or opposites. It is trained on
+    WordNet's pairs and on players' answers, and evaluated on base words that were not trained on.
+    The pairs that it predicts go into the site's folder; Nym or Not asks players about them.
 
     \b
     $ idiolect nyms train-classifier
@@ -259,6 +259,7 @@ def train_classifier(
 
 def _print_training(found: TrainSummary) -> None:
     """Print a table of the held-out accuracy per relation, and the paths."""
+    # The cosine of the embeddings alone is the baseline for the chosen kind of classifier.
     rows = [
         (
             summary.relation,

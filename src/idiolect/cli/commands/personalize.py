@@ -85,6 +85,7 @@ MAX_NAMED_PEOPLE = 8
     help="Engine setting, which changes only speed and rounding: slots, forward_tokens, "
     "keep_bytes, compile=true (for long runs), and others. Repeatable.",
 )
+# Options and the settings of `PersonalConfig` that they set.
 @config_options(
     rate="train.rate",
     epochs="train.epochs",
@@ -172,6 +173,7 @@ def summarize_training(summary: PersonalSummary) -> dict[str, str]:
         "trained": format_count(len(summary.trained), "person", "people"),
         "unchanged": format_count(len(summary.unchanged), "person", "people"),
     }
+    # The base model serves these people, for one of two reasons.
     if summary.too_few:
         facts["base: too few items"] = format_people(summary.too_few)
     if summary.gated_off:

@@ -49,6 +49,7 @@ from idiolect.cli.report_tables import print_report_paths
     metavar="MODEL",
     help="Base model of adapters, if it is not the embedded one or has moved.",
 )
+# Options and the settings of `ScorecardConfig` that they set.
 @config_options(seed="seed")
 @json_option
 def scorecard_command(
@@ -111,6 +112,7 @@ def print_scorecard(report: Mapping[str, Any], out: Path) -> None:
         write_conclusions,
     )
 
+    # Numbers are rounded as in the HTML report.
     for text in (*write_conclusions(report), describe_judge(report["judge"])):
         print_text(text)
     # One row per model and set of prompts.

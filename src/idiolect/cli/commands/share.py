@@ -52,7 +52,10 @@ OUTCOME_STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "r
     "or random people.  [default: cluster]",
 )
 @click.option(
-    "--ratio", type=float, metavar="R", help="Share of each sharer's pieces.  [default: 1]"
+    "--ratio",
+    type=float,
+    metavar="R",
+    help="Fraction of each sharer's pieces.  [default: 1]",
 )
 @people_options("Share this person's pieces, instead of selecting sharers.")
 @click.option("--seed", type=int, help="Seed of all random choices.")
@@ -68,6 +71,7 @@ OUTCOME_STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "r
 )
 @profiles_option
 @store_base_option
+# No short options: the command's own options set the common fields of `ShareConfig`.
 @config_options()
 @json_option
 def share_command(
@@ -190,6 +194,7 @@ def print_sharing(summary: ShareSummary) -> None:
             "and on longer histories, or give a reason to share them unmeasured "
             "(--override-leakage)"
         )
+    # For harm there are two ways out: retrain without the records, or unlearn for private use.
     if people := summary.list_people("harmful"):
         facts["to share them"] = (
             "first forget the records that caused it (idiolect forget DATA STORE --person ID "

@@ -82,6 +82,7 @@ class ScaleType(click.ParamType):
     help="Base model of an adapter, if it is not the embedded one or has moved.",
 )
 @pool_moved_option
+# Options and the settings of `UnlearnConfig` that they set.
 @config_options(rate="train.rate", seed="train.seed", dtype="dtype", device="device")
 @json_option
 def unlearn_command(
