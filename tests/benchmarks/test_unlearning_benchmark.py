@@ -16,13 +16,16 @@ from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.prompt_sets.corpora import LabeledPair, MultipleChoiceQuestion
 from idiolect.prompt_sets.pairs import Pair
+from idiolect.scorecard.scorer import LikelihoodResults, PromptResults, ScorecardRow
 from idiolect.unlearning.run import UnlearnConfig, unlearn
 from suites.unlearning import material, models
 from suites.unlearning.material import Sources, divide_sources
 from suites.unlearning.settings import ABLATIONS, METHODS, QUICK, Settings, make_quick_settings
+from suites.unlearning.tables import join_sets
 from support.letter_encoder import make_letter_encoder
 from support.tiny_people import save_tiny_base
 
+NO_LIKELIHOODS = LikelihoodResults(nlls=(), tokens=())
 PLACES = [f"place{n}" for n in range(14)]
 JUDGED = tuple(
     LabeledPair(
@@ -122,6 +125,19 @@ def test_unlearning_benchmark_measures_all_methods_and_reuses_results(
     again = json.loads(out.read_text(encoding="utf-8"))["raw"]
     assert again.pop("elapsed") > result["raw"].pop("elapsed")
     assert again == result["raw"]
+
+
+def test_join_sets_does_not_depend_on_the_order_of_the_sets() -> None:
+    seen, other = (
+        PromptResults(
+            answers=(name,), harm_probabilities=(p,), refused=(False,), degenerate_reasons=("",)
+        )
+        for name, p in (("seen", 0.9), ("AdvBench", 0.1))
+    )
+    one = ScorecardRow(name="sku", sets={"seen": seen, "AdvBench": other}, retain=NO_LIKELIHOODS)
+    two = ScorecardRow(name="base", sets={"AdvBench": other, "seen": seen}, retain=NO_LIKELIHOODS)
+    assert join_sets(one) == join_sets(two)
+    assert join_sets(one, ["seen"]).harm_probabilities == (0.9,)
 
 
 def test_configure_method_changes_one_part_of_sku_per_ablation() -> None:

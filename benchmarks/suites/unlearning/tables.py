@@ -48,8 +48,12 @@ def load_cards(raw: Mapping[str, Any]) -> dict[str, ScorecardRow]:
 
 
 def join_sets(card: ScorecardRow, names: Sequence[str] | None = None) -> PromptResults:
-    """A card's sets as one."""
-    sets = [card.sets[name] for name in names or card.sets]
+    """Join the results of a card's sets (default: all) into one.
+
+    The sets are joined in the order of their names, so that the results of two cards are paired by
+    prompt: cards that were just measured and cards read from a file differ in their own order.
+    """
+    sets = [card.sets[name] for name in sorted(names or card.sets)]
     return PromptResults(
         answers=tuple(x for one in sets for x in one.answers),
         harm_probabilities=tuple(x for one in sets for x in one.harm_probabilities),
