@@ -1,11 +1,11 @@
-"""Unlearning: harmful knowledge out of the default base and out of an adapter, and what that costs.
+"""Unlearning: removes harmful knowledge from the default base and from an adapter; its cost.
 
     python benchmarks/unlearning.py --json docs/results/unlearning.json [--work FOLDER]
 
-SKU and its baselines on human-labelled harmful pairs with TruthfulQA as retain data, SKU without
-each of its modules, and a real person's adapter that harmful records went into. The sets come in
-packages (data-packages.txt). Every finished row is kept in --work, so a stopped run goes on; what
-models answer is not kept.
+Compares SKU and its baselines on harmful pairs labeled by people, with TruthfulQA as the retain
+set; SKU without each of its modules; and a real person's adapter trained with harmful records. The
+sets come from packages (data-packages.txt). Finished rows are saved in ``--work``, so that an
+interrupted run can resume. The models' answers are not saved.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from suites.unlearning.settings import Settings, make_quick_settings
 
 
 def main() -> int:
-    """Measure and write; 1 or 2 where that cannot be done."""
+    """Measure and write the result; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, help="where the result goes")
+    parser.add_argument("--json", type=Path, required=True, help="output file of the result")
     parser.add_argument("--work", type=Path, default=Path("runs/unlearning"))
-    parser.add_argument("--base", default="default", help="another base than the default one")
+    parser.add_argument("--base", default="default", help="base model")
     parser.add_argument("--quick", action="store_true", help="sizes for tests")
     options = parser.parse_args()
     return run_to_exit_code(lambda: run_benchmark(options))
 
 
 def run_benchmark(options: argparse.Namespace) -> int:
-    """Everything, written as JSON."""
+    """Run the benchmark and write the result as JSON."""
     started = time.monotonic()
     settings = make_quick_settings() if options.quick else Settings()
     with progress_listener() as listener:

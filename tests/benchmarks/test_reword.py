@@ -11,7 +11,7 @@ from idiolect.errors import UsageError
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 
-@pytest.mark.parametrize("name", ["pieces"])
+@pytest.mark.parametrize("name", ["pieces", "unlearning"])
 def test_reword_result_gives_the_published_result(name: str) -> None:
     text = (RESULTS / f"{name}.json").read_text(encoding="utf-8")
     result = reword.reword_result(json.loads(text))

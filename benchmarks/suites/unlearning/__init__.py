@@ -1,1 +1,1 @@
-"""The parts of ``benchmarks/unlearning.py``: what is asked, what is made, what is shown."""
+"""The parts of ``benchmarks/unlearning.py``: settings, prompt sets, models, result."""

@@ -1,4 +1,4 @@
-"""What is forgotten, kept and asked: real sets, divided by prompt so that nothing stands twice."""
+"""The prompt sets of the benchmark: real sets, divided by prompt so that no parts overlap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from suites.unlearning.settings import SEED, Sizes
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The sets as they come."""
+    """The sets as loaded from the packages."""
 
     judged: tuple[LabeledPair, ...]
     refusals: tuple[LabeledPair, ...]
@@ -30,12 +30,12 @@ class Sources:
 
     @property
     def harmful_pairs(self) -> tuple[Pair, ...]:
-        """What people found harmful."""
+        """Pairs that people labeled harmful."""
         return tuple(one.pair for one in self.judged if one.score >= corpora.HARMFUL_SCORE)
 
 
 def load_sources(root: Path | None = None) -> Sources:
-    """Read them from the installed packages."""
+    """Load the sets from the installed packages, or from ``root``."""
     return Sources(
         judged=corpora.load_judged_answers(root),
         refusals=corpora.load_refusals(root),
@@ -50,34 +50,42 @@ def load_sources(root: Path | None = None) -> Sources:
 
 @dataclass(frozen=True, kw_only=True)
 class DividedSets:
-    """Who learns from what, and who is asked what."""
+    """The training sets of the methods and of the judge, and the sets that models answer."""
 
     forget: tuple[Pair, ...]
     unseen: tuple[Pair, ...]
     retain: tuple[Pair, ...]
     unrelated: tuple[str, ...]
-    """Answers to normal questions, all of a question's as one text, for the judge."""
+    """Answers to normal questions, those of one question joined into one text, for the judge."""
     questions: tuple[str, ...]
-    """Those questions."""
+    """The questions of ``unrelated``."""
     material: ScorecardInputs
     elsewhere: tuple[Pair, ...]
-    """Chat replies of people: neither forgotten nor retained."""
+    """Chat replies of people, which are in neither the forget set nor the retain set."""
     goals: int
-    """AdvBench goals that are no prompt of the other sets."""
+    """The number of AdvBench goals that are not prompts of the other sets."""
 
 
 def divide_sources(found: Sources, sizes: Sizes) -> DividedSets:
-    """Half of the harmful prompts to forget, half unseen; TruthfulQA's questions in three parts."""
+    """Divide the sets: harmful prompts into forget and unseen, TruthfulQA into three parts.
+
+    Raises UsageError if there are too few normal questions.
+    """
+    # Harmful prompts: one half is forgotten, the other half is only asked.
     forget, unseen = split_by_prompt(found.harmful_pairs, 0.5, seed=SEED, purpose="forget")
     known = {pair.key for pair in found.harmful_pairs}
     goals = [pair for pair in found.goals if pair.key not in known]
+    # Normal questions: for the judge, for the retain set, and for the measurement.
     questions = len(group_by_prompt(found.normal))
     wanted = sizes.unrelated + sizes.retain + sizes.measured
     if questions < wanted:
-        raise UsageError(f"{wanted} normal questions are needed, there are {questions}")
+        raise UsageError(
+            f"the benchmark needs {wanted} normal questions, but there are {questions}"
+        )
     judge, rest = _split_questions(found.normal, sizes.unrelated, "judge")
     retain, rest = _split_questions(rest, sizes.retain, "retain")
     measured, _ = _split_questions(rest, sizes.measured, "measured")
+    # What each model answers.
     material = ScorecardInputs(
         prompts={
             "seen": draw_prompts(forget, sizes.seen, "seen"),
@@ -112,21 +120,21 @@ def divide_sources(found: Sources, sizes: Sizes) -> DividedSets:
 
 
 def draw_prompts(pairs: Sequence[Pair], count: int, purpose: str) -> tuple[str, ...]:
-    """So many prompts, drawn by the seed."""
+    """Draw ``count`` distinct prompts."""
     kinds = group_by_prompt(pairs)
     part, _ = split_by_prompt(pairs, min(1.0, count / len(kinds)), seed=SEED, purpose=purpose)
     return tuple(pair.prompt for pair in take_first_answers(part))
 
 
 def draw_pairs(pairs: Sequence[Pair], count: int) -> tuple[Pair, ...]:
-    """One pair each of so many prompts."""
+    """Draw ``count`` distinct prompts and return the first pair of each."""
     kinds = group_by_prompt(pairs)
     part, _ = split_by_prompt(pairs, min(1.0, count / len(kinds)), seed=SEED, purpose="pairs")
     return take_first_answers(part)
 
 
 def take_first_answers(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
-    """The first answer to each prompt."""
+    """Return the first pair of each prompt."""
     return tuple(found[0] for found in group_by_prompt(pairs).values())
 
 
@@ -144,13 +152,13 @@ def _thin_out_choices(
 
 
 def select_people(sizes: Sizes) -> tuple[History, ...]:
-    """Real people who chat, their last replies."""
+    """Return real people who chat, with their last replies."""
     tested, _ = draw_people(CHATS, sizes.people, seed=SEED, last=sizes.records + sizes.held_out)
     return tuple(tested)
 
 
 def make_reply_pairs(history: History) -> tuple[Pair, ...]:
-    """A person's replies as pairs, in time order."""
+    """Return a person's replies as pairs, in time order."""
     task = get_task("reply")
     return tuple(
         Pair(prompt=task.prompt(item).text, response=item.fields["reply"]) for item in history.items

@@ -1,4 +1,4 @@
-"""The models of the benchmark: each method on the base, SKU's ablations, and a person's adapter."""
+"""Trains and measures each method on the base, SKU's ablations, and a person's adapter."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BEFORE, ORACLE, BARE = "before", "oracle", "base"
 
 
 class UnlearningBenchmark:
-    """Everything that is made and measured, one after the other, and kept."""
+    """Trains and measures all models one after another; finished rows are saved in ``work``."""
 
     def __init__(
         self, base: Base, settings: Settings, work: Path, encoder: Encoder, listener: Listener
@@ -44,12 +44,13 @@ class UnlearningBenchmark:
         self.encoder = CachingEncoder(encoder)
         self.sources: Sources = material.load_sources()
         self.divided: DividedSets = material.divide_sources(self.sources, settings.sizes)
-        told = json.loads(json.dumps(asdict(settings)))
-        self.cache = ResultCache(work, {"base": base.identity, "settings": told})
+        plain = json.loads(json.dumps(asdict(settings)))
+        self.cache = ResultCache(work, {"base": base.identity, "settings": plain})
         self.work = work
 
     def measure_all(self) -> dict[str, Any]:
-        """Every number of the benchmark."""
+        """Return all raw numbers of the benchmark; measures only what the cache lacks."""
+        # The judge comes first, since all rows need it.
         judge_about = self.cache.get_or_make("judge", self._train_judge)
         judge = ClassifierJudge.load(self._judge_folder, self.encoder)
         scorer = ScorecardRunner(
@@ -61,11 +62,13 @@ class UnlearningBenchmark:
             self.settings.score,
             listener=self.listener,
         )
+        # One row per method and ablation.
         rows = {"base": self.cache.get_or_make("base", lambda: self._measure_base(scorer))}
         for name in (*METHODS, *ABLATIONS):
             rows[name] = self.cache.get_or_make(
                 name, lambda name=name: self._measure_or_explain(name, scorer)
             )
+        # The same for people's adapters.
         people = [
             self.cache.get_or_make(
                 f"person-{n}",
@@ -88,26 +91,32 @@ class UnlearningBenchmark:
         return self.work / f"judge-{self.cache.key}"
 
     def _train_judge(self) -> dict[str, Any]:
-        """People's labels; beside them harmless texts as people and as the base write them, or what
-        is fluent and misses the point would count as harmful."""
+        """Train the judge on people's labels and save it; return its accuracy.
+
+        Harmless texts by people and by the base are added to its training data. Otherwise it would
+        call fluent answers harmful if they miss the point.
+        """
         own = self._generate_answers(self.divided.questions)
         judge = train_judge(self.sources.judged, [*self.divided.unrelated, *own], self.encoder)
         if not self._judge_folder.exists():
             judge.save(self._judge_folder)
-        told = [one.score >= 0.5 for one in self.sources.refusals]
+        labels = [one.score >= 0.5 for one in self.sources.refusals]
         ours = [is_refusal(one.response) for one in self.sources.refusals]
         return {
             "about": asdict(judge.info),
             "off_topic": self._count_off_topic(judge),
             "refusals": {
-                "right": sum(a == b for a, b in zip(told, ours, strict=True)),
-                "of": len(told),
-                "wrongly_called": sum(b and not a for a, b in zip(told, ours, strict=True)),
+                "right": sum(a == b for a, b in zip(labels, ours, strict=True)),
+                "of": len(labels),
+                "wrongly_called": sum(b and not a for a, b in zip(labels, ours, strict=True)),
             },
         }
 
     def _count_off_topic(self, judge: Judge) -> dict[str, dict[str, int]]:
-        """How often it calls harmful what answers a normal question that it did not learn from."""
+        """Count answers to normal questions that the judge calls harmful.
+
+        None of these questions was in its training data.
+        """
         asked = self.divided.material.prompts["seen"]
         off = self.divided.retain[: len(asked)]
         kinds = {
@@ -126,7 +135,7 @@ class UnlearningBenchmark:
         }
 
     def _generate_answers(self, questions: Sequence[str]) -> tuple[str, ...]:
-        """What the base answers."""
+        """Return the base's answers."""
         score = self.settings.score
         return answer_prompts(
             self.base, None, questions, tokens=score.tokens, batch=score.batch, prompt=score.prompt
@@ -147,7 +156,10 @@ class UnlearningBenchmark:
         }
 
     def _measure_or_explain(self, name: str, scorer: ScorecardRunner) -> dict[str, Any]:
-        """A row; of what cannot be trained, or taken at any scale, why not. SKU itself must be."""
+        """Return a row, or the reason if the model cannot be trained or has no usable scale.
+
+        Such an error is raised for SKU itself.
+        """
         make = self._measure_ablation if name in ABLATIONS else self._measure_method
         try:
             return make(scorer, name)
@@ -166,7 +178,7 @@ class UnlearningBenchmark:
         return {"card": card, "elsewhere": self._measure_other_text(self.base, None)}
 
     def _measure_other_text(self, base: Base, adapter: LoraAdapter | None) -> float:
-        """Perplexity on text of another kind than is retained: people's chat replies."""
+        """Return the perplexity on people's chat replies, text unlike the retain set."""
         tokens = self.settings.score.answer_tokens
         prompter = PromptRenderer(self.base.tokenizer, self.settings.score.prompt)
         items = tokenize_pairs(prompter, self.divided.elsewhere, answer_tokens=tokens)
@@ -206,7 +218,7 @@ def _summarize_unlearning(made: UnlearnResult) -> dict[str, Any]:
 
 
 class PersonBenchmark:
-    """A person's adapter that harmful records went into, and what unlearning makes of it."""
+    """A person's adapter trained with harmful records, before and after unlearning."""
 
     def __init__(self, bench: UnlearningBenchmark, judge: Judge, records: Sequence[Pair]) -> None:
         self.bench, self.judge = bench, judge
@@ -219,7 +231,8 @@ class PersonBenchmark:
         self.prompter = PromptRenderer(bench.base.tokenizer, self.settings.score.prompt)
 
     def measure_all(self) -> dict[str, Any]:
-        """The adapter before and after, the oracle and the bare base."""
+        """Measure the adapter before and after, the oracle and the base; return the raw numbers."""
+        # The oracle is trained as if the harmful records had never been there.
         before = self._train_adapter([*self.own_records, *self.harmful])
         oracle = self._train_adapter(self.own_records)
         made = {name: self._run_unlearning(before, name) for name in PERSONAL}
@@ -239,13 +252,13 @@ class PersonBenchmark:
         }
 
     def _run_unlearning(self, before: LoraAdapter, name: str) -> UnlearnResult:
-        """With the settings that the method has on a base."""
+        """Unlearn with the same settings as on the base."""
         config, retain = self.settings.configure_method(name), self._select_retain_pairs()
         listener = self.bench.listener
         return unlearn(self.bench.base, before, self.harmful, retain, config, listener=listener)
 
     def _select_retain_pairs(self) -> tuple[Pair, ...]:
-        """What the person wrote, each prompt once: what is to stay is theirs."""
+        """Return the person's own records, each prompt once, as the retain set."""
         distinct = {pair.key: pair for pair in self.own_records}
         harmful = {pair.key for pair in self.harmful}
         return tuple(pair for key, pair in distinct.items() if key not in harmful)
@@ -291,7 +304,7 @@ class PersonBenchmark:
         return [item.example for item in tokenize_pairs(self.prompter, pairs, answer_tokens=tokens)]
 
     def _measure_nats(self, adapter: LoraAdapter | None) -> float:
-        """Mean nats a token on what the person wrote later."""
+        """Return the mean nats per token on the person's later replies."""
         rows = [(MODEL_ID, example) for example in self._build_examples(self.later_records)]
         found = make_generator(self.bench.base, adapter).compute_likelihoods(rows)
         return sum(one.nll for one in found) / sum(one.tokens for one in found)

@@ -1,4 +1,4 @@
-"""How large everything is, and with which settings methods are trained; the reasons beside it."""
+"""Sizes and training settings of the unlearning benchmark, each with its reason."""
 
 from __future__ import annotations
 
@@ -14,46 +14,45 @@ from idiolect.unlearning.run import UnlearnConfig
 SEED = 0
 METHODS = ("sku", "task-vector", "ft", "ga", "ga-mismatch", "npo")
 ABLATIONS = ("no-guided", "no-random", "no-preserve", "no-spare")
-"""Of SKU: without each of its modules, and without the step after training, which the paper has
-not."""
+"""SKU without each of its modules, and without the projection after training, which the paper does
+not have."""
 PERSONAL = ("sku", "ga-mismatch")
-"""What a person's adapter is unlearned with."""
+"""Methods that unlearn from a person's adapter."""
 RETAIN_BOUND = 1.04
-"""Retain perplexity that a scale may cost where it is chosen; it is judged, at 1.05, elsewhere."""
+"""Bound on the retain perplexity when the scale is chosen. The target (1.05) uses other text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How many of everything; all of it together stays under 25 minutes on two cores."""
+    """Numbers of prompts, pairs and people, for a run of about 25 minutes on two cores."""
 
     seen: int = 40
-    """Prompts of the forget set that models are asked."""
+    """Prompts of the forget set that each model answers."""
     unseen: int = 40
-    """Prompts of the same source that were not in it."""
+    """Prompts of the same source that are not in the forget set."""
     goals: int = 20
     """AdvBench goals."""
     unrelated: int = 104
-    """TruthfulQA questions; the judge learns from their answers, and from the base's, as
-    harmless."""
+    """TruthfulQA questions whose answers, and the base's answers, train the judge as harmless."""
     retain: int = 300
-    """TruthfulQA questions for training, and for choosing a scale."""
+    """TruthfulQA questions for training and for choosing a scale."""
     measured: int = 64
     """TruthfulQA questions for retain perplexity and similarity."""
     elsewhere: int = 40
-    """A person's chat replies, for the perplexity on text of another kind."""
+    """Chat replies per person, for the perplexity on text of another kind."""
     pairs: int = 16
-    """Forgotten and other pairs for relearning and membership."""
+    """Forgotten pairs, and as many other pairs, for relearning and membership."""
     questions: int = 25
     """Multiple-choice questions of each set."""
     people: int = 1
     records: int = 60
-    """Of a person's replies: to train on."""
+    """Replies of a person to train on."""
     held_out: int = 24
-    """Of their replies: to measure the personal gain on."""
+    """Later replies to measure the personal gain on."""
     harmful: int = 60
     """Harmful pairs mixed into a person's records."""
     asked: int = 20
-    """Prompts of each set that a person's adapter is asked."""
+    """Prompts of each set that a person's adapter answers."""
 
 
 QUICK = Sizes(
@@ -76,7 +75,7 @@ QUICK = Sizes(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What everything runs with."""
+    """All settings of the benchmark."""
 
     sizes: Sizes = field(default_factory=Sizes)
     unlearn: UnlearnConfig = field(
@@ -84,9 +83,9 @@ class Settings:
             retain_bound=RETAIN_BOUND, answer_tokens=32, prompt=PromptConfig(max_tokens=96)
         )
     )
-    """All else is the product's default."""
+    """All other fields keep the library's defaults."""
     steps: int | None = None
-    """For every method; ``None``: its own."""
+    """Training steps of all methods; ``None`` uses each method's own."""
     score: ScoreConfig = field(
         default_factory=lambda: ScoreConfig(
             tokens=40,
@@ -97,11 +96,11 @@ class Settings:
         )
     )
     lora: LoraConfig = field(default_factory=LoraConfig)
-    """A person's adapter."""
+    """The config of a person's adapter."""
     train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=3, seed=SEED))
 
     def configure_method(self, name: str) -> UnlearnConfig:
-        """The settings of a method, or of SKU without a module."""
+        """Return the settings of a method or of an ablation of SKU."""
         sku = self.unlearn.sku
         changes = {
             "no-guided": {"e1": 0.0},
@@ -122,7 +121,7 @@ class Settings:
 
 
 def make_quick_settings() -> Settings:
-    """Sizes for tests, on a tiny model."""
+    """Return settings for tests on a tiny model."""
     plain = Settings(sizes=QUICK)
     small = LoraConfig(rank=2, alpha=4.0)
     train = replace(plain.unlearn.train, batch=2)

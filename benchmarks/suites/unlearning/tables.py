@@ -1,4 +1,4 @@
-"""The benchmark's tables, from its raw numbers."""
+"""The tables of the unlearning benchmark, from the raw numbers of its result."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from idiolect.unlearning.methods.registry import MethodSettings
 from suites.unlearning.settings import ABLATIONS, METHODS, PERSONAL
 
 TITLES = {
-    "base": "the base",
+    "base": "base",
     **{name: MethodSettings().get_method(name).title for name in METHODS},
     "no-guided": "without guided distortion",
     "no-random": "without random disassociation",
     "no-preserve": "without preservation divergence",
-    "no-spare": "without sparing (as published)",
+    "no-spare": "without the retain projection (as published)",
 }
 PEOPLE = {
-    "base": "the bare base",
-    "before": "their adapter, harmful records in it",
-    **{name: f"the same after {TITLES[name]}" for name in PERSONAL},
-    "oracle": "trained without the harmful records",
+    "base": "base without adapter",
+    "before": "adapter trained with the harmful records",
+    **{name: f"the same adapter after {TITLES[name]}" for name in PERSONAL},
+    "oracle": "adapter trained without the harmful records",
 }
 
 
 def iter_tables(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every table of the page."""
+    """Yield all tables of the page."""
     rows = raw["rows"]
     cards = load_cards(raw)
     yield _build_method_table(rows, cards)
@@ -43,7 +43,7 @@ def iter_tables(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def load_cards(raw: Mapping[str, Any]) -> dict[str, ScorecardRow]:
-    """Every row's card; what failed has none."""
+    """Return each model's scorecard row by name, without those of methods that failed."""
     return {name: row_from_dict(row["card"]) for name, row in raw["rows"].items() if "card" in row}
 
 
@@ -63,20 +63,20 @@ def join_sets(card: ScorecardRow, names: Sequence[str] | None = None) -> PromptR
 
 
 def format_percent(share: Rate) -> str:
-    """``12%``; a dash where there was nothing."""
+    """Return ``12%``, or a dash if the total is 0."""
     return "–" if share.value is None else f"{100 * share.value:.0f}%"
 
 
 def format_rate(share: Rate) -> str:
-    """``12% (5–24)``: with its interval."""
+    """Return ``12% (5–24)``: a rate with its interval."""
     if share.value is None:
-        return "– (nothing said)"
+        return "– (no usable answer)"
     low, high = share.interval
     return f"{100 * share.value:.0f}% ({100 * low:.0f}–{100 * high:.0f})"
 
 
 def format_auc(card: ScorecardRow) -> str:
-    """The two-sided AUC and what chance alone gives."""
+    """Return the two-sided AUC of the membership attack and its value by chance, or a dash."""
     found = card.membership.calibrated if card.membership else None
     return "–" if found is None else f"{found.two_sided:.2f} ({found.by_chance:.2f})"
 
@@ -86,6 +86,7 @@ def _build_method_table(
 ) -> dict[str, Any]:
     base = cards["base"]
     sets, questions = list(base.sets), list(base.choices)
+    # One line per model; models that failed are left out.
     lines: list[list[Any]] = []
     for name in (one for one in ("base", *METHODS) if one in cards):
         card, row = cards[name], rows[name]
@@ -105,17 +106,18 @@ def _build_method_table(
             ]
         )
     return {
-        "title": "SKU and its baselines, each at the largest scale that retain text bears",
+        "title": "SKU and its baselines, each at the largest scale within the bound on retain "
+        "perplexity",
         "columns": [
             "model",
             "scale",
-            "retain perplexity, times the base's",
-            "chat replies' perplexity, likewise",
+            "retain perplexity / base",
+            "chat reply perplexity / base",
             *(f"harmful, {one}" for one in sets),
             "refused",
             "blank or gibberish",
             *questions,
-            "likeness to the base's answers",
+            "similarity to the base's answers",
             "membership AUC, two-sided (by chance)",
             "seconds",
         ],
@@ -128,10 +130,12 @@ def _format_other_text(rows: Mapping[str, Any], name: str) -> str:
 
 
 def _build_comparison_table(cards: Mapping[str, ScorecardRow]) -> dict[str, Any]:
+    """SKU compared with each other model, on prompts that both answer."""
     sku = join_sets(cards["sku"])
     lines: list[list[Any]] = []
     for name in (one for one in ("base", *METHODS[1:]) if one in cards):
         test = figures.compare_harm(sku, join_sets(cards[name]))
+        # No prompt that both answer: nothing to compare.
         if test is None:
             lines.append([TITLES[name], 0, None, None, None])
             continue
@@ -146,11 +150,11 @@ def _build_comparison_table(cards: Mapping[str, ScorecardRow]) -> dict[str, Any]
             ]
         )
     return {
-        "title": "SKU against each, prompt by prompt",
+        "title": "SKU compared with each model, paired by prompt",
         "columns": [
-            "against",
+            "compared with",
             "prompts that both answer",
-            "harmful less, points (95%)",
+            "reduction of the harmful rate, points (95%)",
             "paired p",
             "better / same / worse",
         ],
@@ -162,7 +166,7 @@ def _build_relearning_table(
     raw: Mapping[str, Any], cards: Mapping[str, ScorecardRow]
 ) -> dict[str, Any]:
     return {
-        "title": "Relearning: loss on forgotten pairs, nats a token, after steps of fine-tuning",
+        "title": "Relearning: loss on forgotten pairs after steps of fine-tuning, nats per token",
         "columns": ["model", *(f"{steps} steps" for steps in raw["after"])],
         "rows": [
             [TITLES[name], *(f"{value:.2f}" for value in cards[name].relearned)]
@@ -179,6 +183,7 @@ def _build_module_table(
     lines: list[list[Any]] = []
     for name in (one for one in ("sku", *ABLATIONS) if one in cards):
         card = cards[name]
+        # Ablations are asked the prompts of two sets only.
         some = [one for one in ("seen", "unseen") if one in card.sets]
         lines.append(
             [
@@ -192,12 +197,12 @@ def _build_module_table(
             ]
         )
     return {
-        "title": "SKU's modules",
+        "title": "SKU without each of its modules",
         "columns": [
             "SKU",
             "scale",
-            "retain perplexity, times the base's",
-            "chat replies' perplexity, likewise",
+            "retain perplexity / base",
+            "chat reply perplexity / base",
             "harmful, seen",
             "harmful, unseen",
             "blank or gibberish",
@@ -211,19 +216,20 @@ def _build_other_forms_table(
     row: Mapping[str, Any], cards: Mapping[str, ScorecardRow]
 ) -> dict[str, Any]:
     base = cards["base"]
+    quantized = sorted(row["rounded"].items(), key=lambda item: -int(item[0]))
     others = {
-        "SKU as it is": cards["sku"],
-        **{f"rounded to {bits} bits": row_from_dict(one) for bits, one in row["rounded"].items()},
-        "sign flipped, by whoever has the base too": row_from_dict(row["flipped"]),
-        "the base": base,
+        "SKU": cards["sku"],
+        **{f"SKU, quantized to {bits} bits": row_from_dict(one) for bits, one in quantized},
+        "SKU, change of the weights negated (needs the base)": row_from_dict(row["flipped"]),
+        "base": base,
     }
     return {
-        "title": "SKU's model in other hands",
+        "title": "SKU's model after changes that its recipients can make",
         "columns": [
             "model",
             "harmful, unseen",
             "blank or gibberish",
-            "retain perplexity, times the base's",
+            "retain perplexity / base",
         ],
         "rows": [
             [
@@ -238,7 +244,7 @@ def _build_other_forms_table(
 
 
 def compute_gain_kept(person: Mapping[str, Any], model: str = "sku") -> float | None:
-    """Which share of the adapter's personal gain a model has."""
+    """Return the share of the adapter's personal gain that a model keeps; ``None`` without gain."""
     nats = person["nats"]
     gain = nats["base"] - nats["before"]
     return None if gain <= 0 else (nats["base"] - nats[model]) / gain
@@ -246,6 +252,7 @@ def compute_gain_kept(person: Mapping[str, Any], model: str = "sku") -> float | 
 
 def _build_person_table(person: Mapping[str, Any], number: int, of: int) -> dict[str, Any]:
     cards = {name: row_from_dict(one) for name, one in person["cards"].items()}
+    # Costs are relative to the adapter before unlearning.
     lines: list[list[Any]] = []
     for name, title in PEOPLE.items():
         card, share = cards[name], compute_gain_kept(person, name)
@@ -263,17 +270,17 @@ def _build_person_table(person: Mapping[str, Any], number: int, of: int) -> dict
         )
     which = f" {number}" if of > 1 else ""
     return {
-        "title": f"A real person's adapter{which}: {person['records']} of their replies and "
-        f"{person['harmful']} harmful records",
+        "title": f"A real person's adapter{which}: trained on {person['records']} of their replies "
+        f"and {person['harmful']} harmful records",
         "columns": [
             "model",
             "nats on their later replies",
-            "of the personal gain",
+            "personal gain kept",
             "harmful, seen",
             "harmful, unseen",
             "refused",
             "blank or gibberish",
-            "TruthfulQA perplexity, times the adapter's",
+            "TruthfulQA perplexity / adapter",
             "membership AUC, two-sided (by chance)",
         ],
         "rows": lines,
