@@ -79,6 +79,7 @@ def test_write_dataset_round_trips(
 ) -> None:
     folder = tmp_path_factory.mktemp("round") / "data"
     dataset = write_dataset(folder, people, task="reply", source="test")
+    # Datasets are sorted by person.
     expected = sorted(people, key=lambda h: h.person)
     assert list(dataset) == expected
     assert dataset.people == tuple(h.person for h in expected)
@@ -120,6 +121,7 @@ def test_write_dataset_gives_equal_bytes_for_equal_histories(tmp_path: Path) -> 
 def test_write_dataset_keeps_people_within_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Small row groups, so that the dataset has several.
     monkeypatch.setattr(parquet, "GROUP_ROWS", 7)
     people = make_histories(people=12, items=4)
     dataset = write_dataset(
@@ -157,6 +159,7 @@ def test_read_dataset_raises_if_there_is_no_dataset(tmp_path: Path) -> None:
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
 def test_read_dataset_refuses_changed_byte(tmp_path: Path, name: str, where: float) -> None:
     path = write_sample(tmp_path / "data").folder / name
+    # Flip one bit.
     raw = bytearray(path.read_bytes())
     raw[int(len(raw) * where)] ^= 1
     path.write_bytes(raw)
@@ -201,6 +204,7 @@ def test_read_dataset_refuses_other_columns(tmp_path: Path) -> None:
     folder = write_sample(tmp_path / "data").folder
     (folder / "interactions.parquet").write_bytes((folder / "people.parquet").read_bytes())
     manifest = read_json(folder / "manifest.json")
+    # Make the checksum match the wrong file.
     manifest["files"]["interactions.parquet"] = manifest["files"]["people.parquet"]
     write_json(folder / "manifest.json", manifest)
     with pytest.raises(IntegrityError, match="its columns are not person, kind"):
@@ -316,6 +320,7 @@ def test_write_dataset_keeps_old_dataset_after_kill(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "data")], check=False)
     assert ended.returncode == -signal.SIGKILL
     assert len(read_dataset(tmp_path / "data")) == 3
+    # Writing again also cleans up after the killed process.
     written_again = write_dataset(
         tmp_path / "data", make_histories(1), task="t", source="s", overwrite=True
     )

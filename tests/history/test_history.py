@@ -27,6 +27,7 @@ def test_from_interactions_sorts_by_time_then_position(times: list[float | None]
 @given(st.lists(st.integers(0, 3).map(float), max_size=8), st.integers(0, 4).map(float))
 def test_count_visible_to_counts_strictly_earlier_items(times: list[float], when: float) -> None:
     history = History.from_interactions("ann", [make_item(p, t) for p, t in enumerate(times)])
+    # In time ties, the query sees items with an earlier position.
     query = make_item(len(times), when)
     seen = history.items[: history.count_visible_to(query)]
     assert [i.time for i in seen] == [i.time for i in history.items if (i.time or 0) <= when]

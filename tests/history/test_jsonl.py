@@ -16,6 +16,7 @@ from idiolect.history.jsonl import HistoryLine, read_lines, replace_surrogates, 
 def test_write_jsonl_round_trips(tmp_path: Path) -> None:
     item = Interaction(id="7", position=0, fields={"text": "naïve 🙂"}, time=1.5, voices=("bob",))
     query = Interaction(id="q", position=1, fields={"text": "?"})
+    # All fields, including text outside ASCII, must survive.
     path = tmp_path / "out.jsonl"
     write_jsonl(path, [History("ann", (item,), (query,))], splits={"ann": "test"})
     assert list(read_lines(path)) == [
@@ -45,6 +46,7 @@ def test_write_jsonl_round_trips(tmp_path: Path) -> None:
 def test_read_lines_accepts_minimal_lines_blank_lines_bom_and_dates(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_bytes(
+        # Byte order mark, numeric person, date as text.
         b'\xef\xbb\xbf{"person": 3, "fields": {"text": "a"}, "time": "1970-01-02"}\r\n'
         b'\n{"person": "x", "fields": {"n": 5}, "time": 7}'
     )
@@ -80,6 +82,7 @@ def test_read_lines_names_file_and_line_of_broken_line(
     tmp_path: Path, line: str, message: str
 ) -> None:
     path = tmp_path / "in.jsonl"
+    # The first line is valid, so the error must name line 2.
     good = json.dumps({"person": "p", "fields": {"a": "b"}})
     path.write_bytes(f"{good}\n{line}\n".encode("latin-1"))
     with pytest.raises(DataError, match=message) as caught:

@@ -94,7 +94,9 @@ def test_redaction_finds_quotes_of_already_deleted_records(
     tmp_path: Path,
 ) -> None:
     whole = write_chats(tmp_path / "whole")
+    # The expected result: the record is still in the dataset.
     of_one = Redaction(whole, "ann", REPLY, records=["ann0"])
+    # Without the record's row, its words must be found from their text alone.
     left = write_dataset(tmp_path / "d", drop_first_row_of_ann(whole), task="reply", source="x")
     found = Redaction(left, "ann", REPLY, records=["unknown id"], texts=[f"ok\n{LONG}"])
     assert (
@@ -166,6 +168,7 @@ def test_redaction_ignores_texts_that_others_wrote_too(tmp_path: Path) -> None:
 
 def test_dataset_erasure_rewrites_dataset_without_trace(tmp_path: Path) -> None:
     dataset = write_chats(tmp_path / "d")
+    # Rewrite the dataset with the person's id in its source and settings.
     people = [dataset.read_history(p) for p in dataset.people]
     settings = {"person": "ann", "from": ["the chats of ann, banned"]}
     write_dataset(
@@ -177,6 +180,7 @@ def test_dataset_erasure_rewrites_dataset_without_trace(tmp_path: Path) -> None:
         settings=settings,
         overwrite=True,
     )
+    # Erase the person and check the effects.
     request = ErasureRequest(person="ann", task="reply")
     handler = DatasetErasure(get_task)
     assert "2 records" in handler.find(tmp_path / "d", request)
@@ -186,6 +190,7 @@ def test_dataset_erasure_rewrites_dataset_without_trace(tmp_path: Path) -> None:
         ("history", "redacted", "bob"),
         ("history", "redacted", "cyd"),
     ]
+    # Nothing of the person remains, and a second run finds nothing.
     after = read_dataset(tmp_path / "d")
     assert after.people == ("bob", "cyd") and after.get_split("bob") == "test"
     assert after.manifest["source"] == f"chats: {REDACTED_TEXT}.jsonl"
@@ -198,6 +203,7 @@ def test_dataset_erasure_rewrites_dataset_without_trace(tmp_path: Path) -> None:
 
 def test_dataset_erasure_removes_known_patterns_without_the_person(tmp_path: Path) -> None:
     dataset = write_chats(tmp_path / "d")
+    # A copy of the dataset without the person's own history.
     rest = [dataset.read_history(p) for p in ("bob", "cyd")]
     write_dataset(tmp_path / "copy", rest, task="reply", source="x")
     request = ErasureRequest(

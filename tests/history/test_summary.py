@@ -15,6 +15,7 @@ def make_item(position: int, time: float | None = None, **fields: str) -> Intera
 
 
 def test_summarize_dataset_counts_items_and_fields(tmp_path: Path) -> None:
+    # Three people with different lengths and missing fields.
     people = [
         History.from_interactions(
             "ann", [make_item(0, 30.0, text="one two", score="5"), make_item(1, 10.0, text=" ")]
@@ -35,6 +36,7 @@ def test_summarize_dataset_counts_items_and_fields(tmp_path: Path) -> None:
     assert found.queries_with_answer == 1
     assert (found.shortest, found.median, found.longest) == (0, 2.0, 3)
     assert (found.first_time, found.last_time) == (10.0, 30.0)
+    # Fractions are of all five items.
     assert found.item_fields == {
         "score": FieldStats(filled=0.2, mean_words=1.0),
         "text": FieldStats(filled=0.8, mean_words=14 / 4),

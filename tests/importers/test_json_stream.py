@@ -40,6 +40,7 @@ def test_iter_array_equals_json_loads(
 ) -> None:
     path = tmp_path_factory.mktemp("arrays") / "in.json"
     text = json.dumps(content, indent=indent, ensure_ascii=ascii_only)
+    # Lone surrogates cannot be encoded otherwise.
     path.write_bytes(b" \n" + text.encode("utf-8", "surrogatepass"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_stream, "_READ_BYTES", part)

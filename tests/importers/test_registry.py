@@ -113,6 +113,7 @@ def test_import_histories_writes_nothing_until_write_to_folder(tmp_path: Path) -
 def test_import_histories_raises_one_error_for_binary_file(
     tmp_path: Path, name: str, file: str, content: Any
 ) -> None:
+    # MovieLens needs its second file to get as far as the broken one.
     headers = {"movies.csv": "movieId,title,genres", "u.item": "", "ml-100k.item": ITEM}
     write_files(tmp_path, {file: content, **(headers if name == "movielens" else {})})
     (tmp_path / file).write_bytes(bytes(range(256)) * 20)

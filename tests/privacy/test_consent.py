@@ -46,6 +46,7 @@ def test_grant_consent_expires_after_last_day(tmp_path: Path) -> None:
     assert not is_valid(ledger, "ann", "pieces", at=after_days(6))
     (late,) = list_consents(ledger, at=after_days(6))
     assert (late.valid, late.revoked, late.until) == (False, "", str(TODAY + timedelta(days=5)))
+    # A new consent without an end replaces the old one.
     grant_consent(ledger, ["ann"], "pieces")
     assert is_valid(ledger, "ann", "pieces", at=after_days(6))
 
@@ -71,6 +72,7 @@ def test_require_consent_names_people_without_consent_and_reason(tmp_path: Path)
     revoke_consent(ledger, ["ben"], "mean")
     grant_consent(ledger, ["ann"], "mean", until=TODAY)
     require_consent(ledger, ["ann", "dee"], "mean", store=tmp_path)
+    # People with valid consent, and no people at all, pass.
     require_consent(ledger, [], "mean", store=tmp_path)
     with pytest.raises(MissingError) as caught:
         require_consent(
@@ -87,6 +89,7 @@ def test_require_consent_names_people_without_consent_and_reason(tmp_path: Path)
     ):
         assert part in str(caught.value)
     assert "dee" not in str(caught.value)
+    # Many people: the message names five and suggests a file.
     with pytest.raises(MissingError, match=r"'p4' \(never given\) and 35 more.*--people-file FILE"):
         require_consent(ledger, [f"p{n}" for n in range(40)], "mean", store=tmp_path)
 
@@ -116,6 +119,7 @@ def test_require_consent_refuses_edited_ledger(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     grant_consent(ledger, ["ann"], "mean", until=TODAY)
     path = tmp_path / "events.jsonl"
+    # Extend the consent by editing the file.
     path.write_bytes(path.read_bytes().replace(str(TODAY.year).encode(), b"2999"))
     with pytest.raises(IntegrityError, match="was changed"):
         require_consent(ledger, ["ann"], "mean", store=tmp_path)

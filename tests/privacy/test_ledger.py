@@ -42,9 +42,11 @@ def test_forget_person_removes_name_and_pseudonym_link(tmp_path: Path) -> None:
     assert not ledger.forget_person("ann")
     assert ledger.read_entries_of("ann") == ()
     assert ledger.read_entries() == before
+    # No file contains the name any more.
     for path in tmp_path.iterdir():
         assert b"ann" not in path.read_bytes()
     ledger.record_event("trained", ["ann"])
+    # A new event gets a new pseudonym, which cannot be linked to the old events.
     (again,) = ledger.read_entries_of("ann")
     assert again.who not in {entry.who for entry in before}
 
@@ -54,6 +56,7 @@ def test_read_entries_detects_edited_removed_and_moved_lines(tmp_path: Path) -> 
     path = tmp_path / "events.jsonl"
     whole = path.read_bytes()
     one, two, three = whole.splitlines(keepends=True)
+    # A removed line, a moved line, a changed value, and a line that is not JSON.
     edits = [one + three, two + one + three, whole.replace(b"12", b"13", 1), one + b"x\n" + three]
     for edited in edits:
         path.write_bytes(edited)
@@ -71,6 +74,7 @@ def test_record_event_recovers_from_partial_last_line(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     whole = path.read_bytes()
     ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
+    # Cut the file at every byte, as a killed process might leave it.
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         kept = sum(end <= cut for end in ends)

@@ -32,6 +32,7 @@ NEEDLES = SearchPatterns(split_into_patterns([SENTENCE]), frozenset([NUMBERS]))
     st.text("ab", max_size=200),
 )
 def test_find_in_text_matches_naive_search(wanted: list[str], text: str) -> None:
+    # Make sure that at least one pattern occurs, and one almost occurs.
     text = f"{text}{wanted[0]}{text}{wanted[-1][1:]}"
     found = SearchPatterns(frozenset(wanted)).find_in_text(text)
     assert found == {one for one in wanted if one in text}
@@ -47,6 +48,7 @@ def test_contains_tensors_finds_pattern_across_chunks(monkeypatch: pytest.Monkey
 def test_split_into_patterns_skips_short_texts_and_finds_parts_of_long_ones() -> None:
     assert split_into_patterns(["Thanks a lot!", "ok", ""]) == frozenset()
     assert all(len(piece) >= MIN_PATTERN_CHARS for piece in split_into_patterns([SENTENCE * 3]))
+    # A part of the sentence, in other case and spacing, is enough.
     assert NEEDLES.find_in_text(f"as they say:\n{SENTENCE[:40].upper()}...")
     assert NEEDLES.find_in_text(SENTENCE[-34:].replace(" ", "  \n"))
     assert not NEEDLES.find_in_text("The heron has been seen at noon, by the inlet")
@@ -78,6 +80,7 @@ def write_safetensors(path: Path, metadata: dict[str, str]) -> None:
 def test_scan_tree_decodes_every_format(tmp_path: Path) -> None:
     escaped = json.dumps({"a": [{"b": SENTENCE.replace("h", "\u00e9h")}]})
     assert "\\u" in escaped
+    # Escapes hide the text from a search of the raw bytes.
     plain_json = json.dumps({"a": [{"b": SENTENCE}]}).replace("t", "\\u0074")
     (tmp_path / "a.json").write_text(plain_json)
     (tmp_path / "b.jsonl").write_text("\n" + plain_json + "\n" + plain_json)
@@ -92,6 +95,7 @@ def test_scan_tree_decodes_every_format(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_text(SENTENCE)
     (tmp_path / "i.json").write_text(f'{{"broken": "{SENTENCE}"')
     (tmp_path / "innocent.json").write_text('{"person": "annabella"}')
+    # Every file is found except the innocent one.
     assert {name for name, what in find_traces(tmp_path) if what == WORDS_FOUND} == {
         *("a.json", "b.jsonl", "c.gz", "c.jsonl.gz", "d.zip", "e.db", "e.bin", "f.bin"),
         *("g.txt", "h.html", ".hidden", "i.json"),
@@ -180,6 +184,7 @@ def test_delete_files_keeps_foreign_files(tmp_path: Path) -> None:
         (folder / name).write_text("")
     delete_files(folder, ["below/one", "two", "never there"])
     assert sorted(p.name for p in folder.iterdir()) == [".x.lock", "mine"]
+    # Without the foreign file, the folder itself is deleted.
     (folder / "mine").unlink()
     delete_files(folder, [])
     assert not folder.exists()

@@ -38,6 +38,7 @@ def test_compute_auc_matches_exhaustive_counts(first: list[float], second: list[
     assert one.auc == pytest.approx(auc)
     values = first + second
     drawn: list[float] = []
+    # Enumerate all ways to split the values into groups of these sizes.
     for places in itertools.combinations(range(len(values)), len(first)):
         inside = [values[i] for i in places]
         outside = [v for i, v in enumerate(values) if i not in places]
@@ -45,6 +46,7 @@ def test_compute_auc_matches_exhaustive_counts(first: list[float], second: list[
     p = sum(d >= abs(auc - 0.5) - 1e-9 for d in drawn) / len(drawn)
     assert one.p == pytest.approx(p)
     assert one.by_chance == pytest.approx(0.5 + sum(drawn) / len(drawn))
+    # Distances with a p-value below 5%.
     rare = [d for d in drawn if sum(e >= d - 1e-9 for e in drawn) / len(drawn) < 0.05]
     assert (one.detectable is None) == (not rare)
     if rare:
@@ -102,6 +104,7 @@ def test_compute_auc_normal_approximation_is_close_to_exact(
     rng = np.random.default_rng(0)
     first, second = np.round(rng.normal(0.4, 1, 40), 1), np.round(rng.normal(0, 1, 30), 1)
     exact = compute_result(first, second)
+    # Force the normal approximation.
     monkeypatch.setattr("idiolect.stats.auc._MAX_EXACT_ADDITIONS", 0)
     near = compute_result(first, second)
     assert near.p == pytest.approx(float(stats.mannwhitneyu(first, second, method="asymptotic")[1]))
@@ -117,6 +120,7 @@ def test_compute_auc_false_alarms_stay_at_level(m: int, n: int) -> None:
     half."""
     rng = np.random.default_rng(m)
     alarms, sizes = 0, []
+    # Both groups come from the same distribution.
     for _ in range(300):
         one = compute_result(np.round(rng.normal(size=m), 1), np.round(rng.normal(size=n), 1))
         alarms += one.p < 0.05

@@ -33,6 +33,7 @@ def compute_score(name: str, answers: list[ScoredAnswer]) -> float:
 @settings(deadline=None)
 @given(labels)
 def test_macro_f1_equals_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    # scikit-learn takes gold labels first.
     predictions, golds = zip(*pairs, strict=True)
     expected = f1_score(golds, predictions, average="macro")
     assert compute_score("macro_f1", make_answers(*pairs)) == pytest.approx(expected)

@@ -47,6 +47,7 @@ def test_run_paired_test_matches_naive_counts_and_ranks(data: list[tuple[float, 
     moved = sorted((round(y - x, 6) for x, y in data if round(y - x, 6) != 0), key=abs)
     up = down = 0.0
     for gain in moved:
+        # Tied gains share their mean rank.
         places = [i + 1 for i, other in enumerate(moved) if abs(other) == abs(gain)]
         rank = sum(places) / len(places)
         up, down = (up + rank, down) if gain > 0 else (up, down + rank)
@@ -66,6 +67,7 @@ def test_bootstrap_mean_interval_is_within_values_and_repeatable(
 
 def test_bootstrap_mean_interval_matches_plain_loop() -> None:
     values = [0.2, 0.5, 0.9, 1.4, 0.1, 0.8, 0.3, 0.7]
+    # Another random generator, so the result agrees only approximately.
     draw = random.Random(5)
     means = sorted(sum(draw.choices(values, k=8)) / 8 for _ in range(20_000))
     low, high = bootstrap_mean_interval(values, seed=1)
@@ -84,6 +86,7 @@ def test_bootstrap_mean_interval_is_independent_of_chunk_size(
 
 def test_bootstrap_mean_interval_has_nominal_coverage() -> None:
     rng = np.random.default_rng(0)
+    # The true mean is 0 in every trial.
     covered = 0
     for trial in range(200):
         low, high = bootstrap_mean_interval(rng.normal(0, 1, 40), seed=trial, resamples=500)
@@ -111,6 +114,7 @@ def test_run_paired_test_p_is_exact_under_ties(gains: list[int]) -> None:
         for size in map(abs, moved)
     }
     reached = sum(ranks[g] for g in moved if g > 0)
+    # Enumerate all sign patterns.
     sums = [
         sum(ranks[abs(g)] for g, up in zip(moved, signs, strict=True) if up)
         for signs in itertools.product((False, True), repeat=len(moved))

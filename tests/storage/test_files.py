@@ -55,6 +55,7 @@ def test_write_atomic_on_full_disk_keeps_old_file(
     files.write_atomic(path, "old")
 
     def raise_disk_full(_: int) -> None:
+        # fsync fails before the rename, so the old file must stay.
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", raise_disk_full)
@@ -103,6 +104,7 @@ def test_read_json_detects_every_changed_byte(tmp_path: Path) -> None:
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(IntegrityError, match=r"a\.json"):
             files.read_json(path)
+    # Truncation at every length.
     for end in range(len(whole)):
         path.write_bytes(whole[:end])
         with pytest.raises(IntegrityError):
@@ -152,6 +154,7 @@ def test_stage_folder_passes_errors_of_other_files_through(tmp_path: Path) -> No
 def test_stage_folder_keeps_folder_of_faster_process(tmp_path: Path) -> None:
     final = tmp_path / "thing"
     with files.stage_folder(final) as slow:
+        # A second process writes the same folder in the meantime.
         with files.stage_folder(final) as fast:
             fill_folder(fast, "fast")
         fill_folder(slow, "slow")
@@ -201,6 +204,7 @@ def test_stage_folder_replaces_without_gap_for_readers(tmp_path: Path) -> None:
         while not over.is_set():
             missing += not final.exists()
 
+    # Check for the folder all the time while it is replaced.
     watcher = threading.Thread(target=watch)
     watcher.start()
     for turn in range(30):
@@ -227,6 +231,7 @@ def test_clean_partials_removes_leftovers_of_killed_process(tmp_path: Path) -> N
     (left,) = list_names(tmp_path)
     assert files.is_working_file(left)
     assert files.clean_partials(tmp_path) == []  # the process is still running
+    # After the kill, the partial folder is a leftover.
     child.send_signal(signal.SIGKILL)
     child.communicate()
     assert files.clean_partials(tmp_path) == [left]
@@ -234,6 +239,7 @@ def test_clean_partials_removes_leftovers_of_killed_process(tmp_path: Path) -> N
 
 
 def test_clean_partials_keeps_foreign_and_recent_files(tmp_path: Path) -> None:
+    # Names with the host hash of another machine.
     recent = ".thing.1-abcdef01234567.partial"  # of another machine, on a shared disk
     old = ".thing.2-abcdef01234567.partial"
     for name in (recent, old, ".hidden.partial", "data"):
@@ -248,6 +254,7 @@ def test_clean_partials_restores_folder_after_kill_during_replace(tmp_path: Path
     with files.stage_folder(tmp_path / "thing") as folder:
         fill_folder(folder, "old")
         mark = folder.name.removesuffix(".partial")
+    # The state after a kill between the two renames.
     (tmp_path / "thing").rename(tmp_path / f"{mark}.old")
     files.clean_partials(tmp_path)
     assert (tmp_path / "thing" / "inner" / "a").read_text() == "old"
@@ -273,6 +280,7 @@ def test_hold_lock_names_holder_and_ends_with_its_process(tmp_path: Path) -> Non
             files.hold_lock(tmp_path / "store", wait=wait, what="the store"),
         ):
             pass
+    # The lock ends with its process.
     child.kill()
     child.communicate()
     with files.hold_lock(tmp_path / "store", wait=True, what="the store"):

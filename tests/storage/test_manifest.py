@@ -52,6 +52,7 @@ def test_manifest_of_equal_files_has_equal_bytes(folder: Path) -> None:
 def test_load_refuses_every_changed_byte(folder: Path) -> None:
     for name in ("weights", Manifest.NAME):
         whole = (folder / name).read_bytes()
+        # Every seventh byte keeps the test fast.
         for place in range(0, len(whole), 7):
             changed = whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :]
             (folder / name).write_bytes(changed)
@@ -90,6 +91,7 @@ def test_load_refuses_other_kind_or_format(folder: Path) -> None:
         Manifest.load(folder, "base")
     with pytest.raises(MismatchError, match="older"):
         Manifest.load(folder, "adapters", format_version=2)
+    # A manifest of a newer version.
     replace(make_manifest(folder), format_version=3).save(folder)
     with pytest.raises(MismatchError, match="newer"):
         Manifest.load(folder, "adapters", format_version=2)
@@ -114,6 +116,7 @@ def test_load_raises_if_folder_is_not_an_artifact(tmp_path: Path) -> None:
     ],
 )
 def test_load_refuses_valid_json_with_invalid_content(folder: Path, change: dict[str, Any]) -> None:
+    # write_json adds a valid checksum, so only the content is wrong.
     content = read_json(folder / Manifest.NAME)
     write_json(folder / Manifest.NAME, content | change)
     with pytest.raises(IntegrityError):

@@ -166,9 +166,10 @@ def _compute_interval(auc: float, m: int, n: int, level: float) -> tuple[float, 
 
 
 def _solve_lower_bound(auc: float, m: int, n: int, z: float) -> float:
-    """Return the value below ``auc`` that lies ``z`` of its own standard errors below it.
+    """Return the value v below ``auc`` for which ``auc - v = z * standard_error(v)``.
 
-    The variance is Hanley and McNeil's, with both counts in the inner terms replaced by their mean.
+    The standard error is Hanley and McNeil's, with both counts in the inner terms replaced by their
+    mean.
     """
     if auc <= 0:
         return 0.0

@@ -78,6 +78,7 @@ def test_chat_reads_sharegpt_lines_and_array(tmp_path: Path) -> None:
     (item,) = imported.histories[0].items
     assert item.fields == {"context": "me: a\nthem: b", "reply": "c"}
     assert item.id == "1:2"
+    # The same record as one JSON array.
     array = tmp_path / "share.json"
     array.write_text(json.dumps([record], indent=1), encoding="utf-8")
     assert import_histories(array).histories == imported.histories[:1]

@@ -35,11 +35,13 @@ def test_chitchat_turns_become_replies(tmp_path: Path) -> None:
         make_turn("ann", 30, "Still here"),
         make_turn("bob", 40, "bye"),
     ]
+    # One conversation with replies, and one without.
     chat = {"messages": turns, "start": "2018-05-03T01:00:00Z", "prompt": "p"}
     alone = {"messages": [make_turn("cy", 0, "anyone?")], "start": "2018-05-03T01:00:00Z"}
     imported = import_histories(write_chats(tmp_path, {"c1": chat, "c2": alone}))
     assert (imported.importer, imported.task) == ("chitchat", "reply")
     ann, bob, cy = imported.histories
+    # Messages of a turn are joined; empty messages do not end a turn.
     assert [i.fields for i in bob.items] == [
         {"context": "them: Hi How are you?", "reply": "fine\nand you?"},
         {
@@ -52,6 +54,7 @@ def test_chitchat_turns_become_replies(tmp_path: Path) -> None:
     assert bob.items[0].time == 1525287605.0
     assert ann.items[0].fields["reply"] == "Good\nStill here"
     assert ann.items[0].time == 1525287611.0
+    # A person without replies is kept without items.
     assert (cy.person, cy.items) == ("cy", ())
     assert imported.report.format_lines() == [
         "dataset.json: read 3 turns, skipped 4, because",
@@ -116,6 +119,7 @@ def test_chitchat_names_line_of_broken_json(tmp_path: Path) -> None:
     path.write_bytes(b'{\n"c": {\n')
     with pytest.raises(DataError, match=r"dataset\.json:3: not JSON"):
         import_histories(path, format="chitchat")
+    # Invalid UTF-8 names its line, too.
     path.write_bytes(b'{\n\n"\xff": 3}')
     with pytest.raises(DataError, match=r"dataset\.json:3: not UTF-8"):
         import_histories(path, format="chitchat")

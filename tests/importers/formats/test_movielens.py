@@ -60,6 +60,7 @@ def test_movielens_layouts_give_equal_histories(tmp_path: Path, layout: str) -> 
     assert seven.items[0].fields["rating"] == "2"
     assert seven.items[1].fields == {**godfather, "rating": "4"}
     assert nine.items[0].fields == {**godfather, "rating": "5"}
+    # The path of one file gives the same result as the folder.
     one_file = import_histories(folder / next(iter(LAYOUTS[layout])))
     assert one_file.histories == imported.histories
 
@@ -73,6 +74,7 @@ def test_movielens_rounds_half_stars_up_with_note(tmp_path: Path) -> None:
 
 
 def test_movielens_counts_skipped_records(tmp_path: Path) -> None:
+    # Two unknown films, a duplicate, and a second rating of the same film.
     rows = "7\t1\t4\t200\n7\t99\t4\t200\n7\t98\t4\t201\n\n7\t1\t4\t200\n7\t1\t2\t300\n"
     folder = write_layout(tmp_path, {**LAYOUTS["recbole"], "ml-100k.inter": INTER + rows})
     imported = import_histories(folder)

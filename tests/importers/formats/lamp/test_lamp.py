@@ -66,6 +66,7 @@ def test_lamp_imports_user_based_splits(tmp_path: Path) -> None:
     assert train.queries[0].fields["title"] == "Gold"
     assert "title" not in test.queries[0].fields
     assert imported.report.notes == ("queries without an answer (prediction only): 1",)
+    # One split alone: ids need no prefix.
     only = import_lamp(tmp_path / "LaMP_5", split="dev")
     assert [h.person for h in only.histories] == ["1"]
     assert import_lamp(tmp_path / "LaMP_5" / "dev_questions.json").histories == only.histories
@@ -145,6 +146,7 @@ def test_lamp_keeps_date_of_question_if_it_leaks_nothing(tmp_path: Path) -> None
     imported = import_lamp(write_files(tmp_path, {"train_questions.json": [one, two]}))
     assert list_visible_items(imported) == {"q1": ["a"], "q2": ["a", "b"]}
     assert imported.histories[0].queries[0].time == to_unix(2012)
+    # A date after b would leak the answer, so only common items are kept.
     late = one | {"date": 2014}  # it would make b visible
     imported = import_lamp(write_files(tmp_path, {"train_questions.json": [late, two]}))
     assert list_visible_items(imported) == {"q1": ["a"], "q2": ["a"]}
@@ -163,6 +165,7 @@ def test_lamp_refuses_person_in_two_splits(tmp_path: Path) -> None:
 
 def test_lamp_counts_unusable_records(tmp_path: Path) -> None:
     review = BY_TASK["lamp-3"]
+    # One valid item, three unusable ones, a duplicate, and a second item under the same id.
     profile = [
         {"id": "1", "text": "fine", "score": "4"},
         {"id": "2", "text": " ", "score": "4"},

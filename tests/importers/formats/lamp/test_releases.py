@@ -73,6 +73,7 @@ def test_oppu_and_perpcs_import_all_tasks(tmp_path: Path, sample: Sample) -> Non
     answers = {"task": sample.label, "golds": [{"id": 1, "output": sample.gold}]}
     people = [make_person(3, [item], [query])]
     oppu = {f"{test}.json": people, f"{test}_label.json": answers}
+    # The same people in the layout of Per-Pcs, with one more for the base.
     perpcs_test = "user_more_100_history" if sample.task == "lamp-7" else "test_100/user_test_100"
     perpcs = {
         f"{perpcs_test}.json": people,
@@ -124,6 +125,7 @@ def test_oppu_keeps_citation_of_item(tmp_path: Path) -> None:
 
 
 def test_oppu_needs_task_if_first_person_has_no_query(tmp_path: Path) -> None:
+    # The first person has no query to detect the task from.
     quiet, asking = make_person("a", [make_paper("1")], []), make_person("b", [], [make_query("1")])
     write_files(tmp_path, {"user_others.json": [quiet, asking]})
     with pytest.raises(DataError, match="user a: no query, so the task is unknown"):
