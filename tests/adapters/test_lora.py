@@ -20,7 +20,7 @@ def base() -> Base:
     return make_tiny_base()
 
 
-def test_a_fresh_adapter_depends_on_the_person_and_the_seed_alone(base: Base) -> None:
+def test_init_lora_depends_only_on_person_and_seed(base: Base) -> None:
     config = LoraConfig()
     first = init_lora(base, config, seed=1, person="a")
     torch.manual_seed(99)
@@ -32,20 +32,20 @@ def test_a_fresh_adapter_depends_on_the_person_and_the_seed_alone(base: Base) ->
             other = init_lora(base, config, seed=seed, person=person)
             assert not torch.equal(a, other.pairs[path][0])
     assert first.check_matches_base(base, config) is first
-    places = target_modules(base.model, config)
-    assert first.num_bytes == 4 * 8 * sum(s.inputs + s.outputs for s in places)
+    modules = target_modules(base.model, config)
+    assert first.num_bytes == 4 * 8 * sum(s.inputs + s.outputs for s in modules)
 
 
-def test_the_dtype_is_wide_whatever_the_base_is_held_in() -> None:
-    held = (torch.bfloat16, torch.float32, torch.float64)
-    made = [
+def test_init_lora_uses_fp32_or_wider() -> None:
+    base_dtypes = (torch.bfloat16, torch.float32, torch.float64)
+    found = [
         init_lora(make_tiny_base(dtype=d), LoraConfig(), seed=0, person="a").pairs[PATH][0].dtype
-        for d in held
+        for d in base_dtypes
     ]
-    assert made == [torch.float32, torch.float32, torch.float64]
+    assert found == [torch.float32, torch.float32, torch.float64]
 
 
-def test_sites_stand_in_the_models_order_with_their_widths(base: Base) -> None:
+def test_target_modules_returns_paths_and_widths_in_model_order(base: Base) -> None:
     found = target_modules(base.model, LoraConfig(targets=("v_proj", "down_proj")))
     assert [(s.path.rpartition(".")[2], s.inputs, s.outputs) for s in found] == [
         ("v_proj", 32, 16),
@@ -54,7 +54,7 @@ def test_sites_stand_in_the_models_order_with_their_widths(base: Base) -> None:
 
 
 @pytest.mark.parametrize("target", ["proj", "self_attn", "embed_tokens", "lm_head", ""])
-def test_targets_that_cannot_carry_an_adapter_are_refused(base: Base, target: str) -> None:
+def test_target_modules_rejects_invalid_targets(base: Base, target: str) -> None:
     with pytest.raises(UsageError, match=r"lora\.targets"):
         target_modules(base.model, LoraConfig(targets=("q_proj", target)))
 
@@ -62,25 +62,25 @@ def test_targets_that_cannot_carry_an_adapter_are_refused(base: Base, target: st
 @pytest.mark.parametrize(
     ("name", "value"), [("rank", 0), ("dropout", 1.0), ("dropout", -0.1), ("targets", ())]
 )
-def test_settings_that_cannot_be_are_refused(name: str, value: Any) -> None:
+def test_lora_config_rejects_invalid_settings(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"lora.{name}"):
         LoraConfig(**{name: value})
 
 
-def with_pair(adapter: LoraAdapter, path: str, pair: Any) -> LoraAdapter:
+def replace_pair(adapter: LoraAdapter, path: str, pair: Any) -> LoraAdapter:
     return replace(adapter, pairs={**adapter.pairs, path: pair})
 
 
-def test_what_does_not_fit_is_refused(base: Base) -> None:
+def test_check_matches_base_rejects_mismatched_and_non_finite_adapters(base: Base) -> None:
     adapter = random_adapter(base)
     a, b = adapter.pairs[PATH]
     fewer = {p: pair for p, pair in adapter.pairs.items() if p != PATH}
     other_kind = LoraConfig(rank=4)
     refused: list[tuple[LoraAdapter, str]] = [
         (replace(adapter, base="another"), "made for base"),
-        (with_pair(adapter, PATH, (a[:, :4], b)), r"\(8, 4\)"),
-        (with_pair(adapter, PATH, (a, b.T)), "q_proj"),
-        (with_pair(adapter, "model.layers.9.self_attn.q_proj", (a, b)), r"layers\.9"),
+        (replace_pair(adapter, PATH, (a[:, :4], b)), r"\(8, 4\)"),
+        (replace_pair(adapter, PATH, (a, b.T)), "q_proj"),
+        (replace_pair(adapter, "model.layers.9.self_attn.q_proj", (a, b)), r"layers\.9"),
         (replace(adapter, pairs=fewer), PATH),
         (replace(adapter, config=other_kind), "do not match"),
     ]
@@ -91,17 +91,17 @@ def test_what_does_not_fit_is_refused(base: Base) -> None:
         adapter.check_matches_base(base, other_kind)
     for value in (float("nan"), float("inf")):
         with pytest.raises(IntegrityError, match="not finite"):
-            with_pair(adapter, PATH, (a, torch.full_like(b, value))).check_matches_base(base)
+            replace_pair(adapter, PATH, (a, torch.full_like(b, value))).check_matches_base(base)
 
 
-def test_the_same_kind_is_rank_scale_and_modules() -> None:
+def test_is_same_kind_compares_rank_scale_and_targets() -> None:
     config = LoraConfig(targets=("q_proj", "v_proj"))
     assert config.is_same_kind(replace(config, dropout=0.1, targets=("v_proj", "q_proj")))
     for other in ({"rank": 4}, {"alpha": 16.0}, {"targets": ("q_proj",)}):
         assert not config.is_same_kind(replace(config, **other))  # type: ignore[arg-type]
 
 
-def test_weights_are_merged_in_fp32_or_wider() -> None:
+def test_merge_weight_computes_in_fp32_or_wider() -> None:
     generator = torch.Generator().manual_seed(0)
     weight, a, b = (torch.randn(6, 6, generator=generator) for _ in range(3))
     merged = merge_weight(weight.bfloat16(), a, b, 0.5)

@@ -1,5 +1,5 @@
-"""A kind of adapter that only tests know goes the whole way: engine, checkpoint, store, audit,
-serving, erasure. None of those packages knows it."""
+"""A kind of adapter that only tests define passes through every package: engine, checkpoint, store,
+audit, serving and erasure. None of these packages knows it."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ from support.toy_adapter import BIAS, BIAS_FORMAT, BiasAdapter, BiasConfig
 
 CONFIG = BiasConfig()
 TRAIN = TrainConfig(batch=8, epochs=6, rate=0.05)
-SMALL = TrainConfig(batch=2, epochs=2, rate=0.02)
+SHORT_TRAIN = TrainConfig(batch=2, epochs=2, rate=0.02)
 ENGINE = EngineConfig(slots=2, checkpoint_seconds=0.0)
 ANN, BOB = "ann", "bob"
-WORK = tuple(
+JOBS = tuple(
     replace(job, person=person) for job, person in zip(make_jobs(2), (ANN, BOB), strict=True)
 )
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def register_bias_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(KINDS, BiasConfig.kind, BIAS)
 
 
@@ -69,15 +69,15 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
 
 
 @pytest.fixture
-def trained(base: Base) -> dict[str, Adapter]:
-    done = train_many(base, WORK, CONFIG, TRAIN, ENGINE)
+def trained_adapters(base: Base) -> dict[str, Adapter]:
+    done = train_many(base, JOBS, CONFIG, TRAIN, ENGINE)
     assert all(one.last_loss < one.first_loss for one in done)
     return {one.person: one.adapter for one in done}
 
 
 @pytest.fixture
-def store(base: Base, trained: dict[str, Adapter], tmp_path: Path) -> AdapterStore:
-    made = AdapterStore.create(
+def store(base: Base, trained_adapters: dict[str, Adapter], tmp_path: Path) -> AdapterStore:
+    new_store = AdapterStore.create(
         tmp_path / "store",
         base,
         source=str(base.folder),
@@ -85,48 +85,48 @@ def store(base: Base, trained: dict[str, Adapter], tmp_path: Path) -> AdapterSto
         config=CONFIG,
         settings=to_plain(UNGATED),
     )
-    with made.lock_for_writing():
-        made.add(
+    with new_store.lock_for_writing():
+        new_store.add(
             [
                 (AdapterRecord(person=p, served="adapter", made_by="x"), a)
-                for p, a in trained.items()
+                for p, a in trained_adapters.items()
             ]
         )
-    return AdapterStore.open(made.folder)
+    return AdapterStore.open(new_store.folder)
 
 
 def train_alone(base: Base, job: TrainingJob) -> dict[str, torch.Tensor]:
-    """The obvious loop: torch's AdamW on one person's biases."""
-    start = init_adapter(base, CONFIG, seed=SMALL.seed, person=job.person).tensors()
+    """Train one person's biases with torch's AdamW in a simple loop."""
+    start = init_adapter(base, CONFIG, seed=SHORT_TRAIN.seed, person=job.person).tensors()
     paths = {name.removesuffix(".bias"): tensor.requires_grad_() for name, tensor in start.items()}
     optimizer = torch.optim.AdamW(
         paths.values(),
-        betas=(SMALL.beta1, SMALL.beta2),
-        eps=SMALL.epsilon,
-        weight_decay=SMALL.weight_decay,
+        betas=(SHORT_TRAIN.beta1, SHORT_TRAIN.beta2),
+        eps=SHORT_TRAIN.epsilon,
+        weight_decay=SHORT_TRAIN.weight_decay,
     )
     handles = [
         base.model.get_submodule(path).register_forward_hook(lambda m, i, out, b=bias: out + b)
         for path, bias in paths.items()
     ]
-    plan = plan_batches(len(job.examples), SMALL, job.person)
+    plan = plan_batches(len(job.examples), SHORT_TRAIN, job.person)
     for step, numbers in enumerate(plan):
-        optimizer.param_groups[0]["lr"] = compute_learning_rate(step, len(plan), SMALL)
+        optimizer.param_groups[0]["lr"] = compute_learning_rate(step, len(plan), SHORT_TRAIN)
         batch = collate(
             [job.examples[n] for n in numbers], pad=base.pad_token_id, device=base.device
         )
         loss = (compute_target_nll(base.model, batch) * batch.count).sum() / batch.count.sum()
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(paths.values(), SMALL.clip)
+        torch.nn.utils.clip_grad_norm_(paths.values(), SHORT_TRAIN.clip)
         optimizer.step()
     for handle in handles:
         handle.remove()
     return {f"{path}.bias": bias.detach() for path, bias in paths.items()}
 
 
-def test_train_many_equals_a_plain_loop(base: Base) -> None:
-    for job, done in zip(WORK, train_many(base, WORK, CONFIG, SMALL, ENGINE), strict=True):
+def test_train_many_with_second_kind_equals_simple_loop(base: Base) -> None:
+    for job, done in zip(JOBS, train_many(base, JOBS, CONFIG, SHORT_TRAIN, ENGINE), strict=True):
         ours, expected = done.adapter.tensors(), train_alone(base, job)
         assert set(ours) == set(expected)
         for name, tensor in expected.items():
@@ -134,18 +134,18 @@ def test_train_many_equals_a_plain_loop(base: Base) -> None:
             assert float((ours[name] - tensor).norm() / tensor.norm()) <= 1e-4
 
 
-def test_layouts_without_padding_are_left_to_kinds_that_have_them(base: Base) -> None:
-    packed = train_many(base, WORK, CONFIG, TRAIN, replace(ENGINE, layout="packed"))
-    padded = train_many(base, WORK, CONFIG, TRAIN, ENGINE)
+def test_train_many_pads_kinds_that_do_not_pack(base: Base) -> None:
+    packed = train_many(base, JOBS, CONFIG, TRAIN, replace(ENGINE, layout="packed"))
+    padded = train_many(base, JOBS, CONFIG, TRAIN, ENGINE)
     assert all(bitwise_equal(a.adapter, b.adapter) for a, b in zip(packed, padded, strict=True))
 
 
 class Crash(Exception):  # noqa: N818
-    """The run is stopped here."""
+    """Interrupts the run."""
 
 
-def test_a_killed_run_resumes_to_the_same_bits(
-    base: Base, trained: dict[str, Adapter], tmp_path: Path
+def test_train_many_with_second_kind_resumes_bitwise(
+    base: Base, trained_adapters: dict[str, Adapter], tmp_path: Path
 ) -> None:
     path = tmp_path / "checkpoint"
 
@@ -154,57 +154,57 @@ def test_a_killed_run_resumes_to_the_same_bits(
             raise Crash
 
     with pytest.raises(Crash):
-        train_many(base, WORK, CONFIG, TRAIN, ENGINE, checkpoint=path, listener=crash)
+        train_many(base, JOBS, CONFIG, TRAIN, ENGINE, checkpoint=path, listener=crash)
     assert path.is_file()
-    heard: list[Event] = []
-    again = train_many(base, WORK, CONFIG, TRAIN, ENGINE, checkpoint=path, listener=heard.append)
-    steps = [int(event.values["step"]) for event in heard if isinstance(event, Metrics)]
+    events: list[Event] = []
+    again = train_many(base, JOBS, CONFIG, TRAIN, ENGINE, checkpoint=path, listener=events.append)
+    steps = [int(event.values["step"]) for event in events if isinstance(event, Metrics)]
     assert steps and min(steps) > 1
-    assert all(bitwise_equal(one.adapter, trained[one.person]) for one in again)
+    assert all(bitwise_equal(one.adapter, trained_adapters[one.person]) for one in again)
 
 
-def test_a_checkpoint_of_another_kind_is_other_work(base: Base, tmp_path: Path) -> None:
+def test_train_many_ignores_checkpoint_of_other_kind(base: Base, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
-    train_many(base, WORK, LORA, TRAIN, ENGINE, checkpoint=path)
-    ours = train_many(base, WORK, CONFIG, TRAIN, ENGINE, checkpoint=path)
+    train_many(base, JOBS, LORA, TRAIN, ENGINE, checkpoint=path)
+    ours = train_many(base, JOBS, CONFIG, TRAIN, ENGINE, checkpoint=path)
     assert all(isinstance(one.adapter, BiasAdapter) for one in ours)
 
 
 class TwinConfig(BiasConfig):
-    """Another kind whose settings read the same."""
+    """Another kind with the same settings."""
 
     kind = "twin"
 
 
-def test_equal_settings_of_two_kinds_are_two_works() -> None:
-    found = {fingerprint_jobs("b", WORK, config, TRAIN) for config in (BiasConfig(), TwinConfig())}
+def test_fingerprint_jobs_differs_between_kinds() -> None:
+    found = {fingerprint_jobs("b", JOBS, config, TRAIN) for config in (BiasConfig(), TwinConfig())}
     assert len(found) == 2
 
 
-def test_the_store_gives_back_the_same_bytes(
-    base: Base, store: AdapterStore, trained: dict[str, Adapter]
+def test_adapter_store_round_trips_second_kind(
+    base: Base, store: AdapterStore, trained_adapters: dict[str, Adapter]
 ) -> None:
     assert store.adapter_config == CONFIG
     head = read_json(store.folder / "store.json")
     assert (head["kind"], head["bias"]) == ("bias", to_plain(CONFIG)) and "lora" not in head
-    for person, adapter in trained.items():
+    for person, adapter in trained_adapters.items():
         found = store.get_adapter(person)
         assert isinstance(found, BiasAdapter) and found.check_matches_base(base, CONFIG) is found
         assert to_tensor_bytes(found) == to_tensor_bytes(adapter)
         assert found.content_hash() == adapter.content_hash()
 
 
-def test_the_head_of_a_lora_store_names_no_kind(base: Base, tmp_path: Path) -> None:
-    """So that stores from before there were kinds are byte for byte what is written now."""
-    made = AdapterStore.create(
+def test_adapter_store_header_of_lora_has_no_kind(base: Base, tmp_path: Path) -> None:
+    """Stores from before there were kinds stay byte-identical."""
+    store = AdapterStore.create(
         tmp_path / "s", base, source="x", task="rating", config=LORA, settings={}
     )
-    head = read_json(made.folder / "store.json")
+    head = read_json(store.folder / "store.json")
     assert "kind" not in head and head["lora"] == to_plain(LORA)
-    assert AdapterStore.open(made.folder).adapter_config == LORA
+    assert AdapterStore.open(store.folder).adapter_config == LORA
 
 
-def test_kinds_do_not_mix(base: Base, store: AdapterStore) -> None:
+def test_store_and_stack_reject_other_kind(base: Base, store: AdapterStore) -> None:
     with pytest.raises(MismatchError, match="holds adapters with"):
         store.check_compatible(base=base.identity, config=LORA)
     with pytest.raises(MismatchError, match="expected a bias"):
@@ -225,7 +225,7 @@ def test_kinds_do_not_mix(base: Base, store: AdapterStore) -> None:
         )
 
 
-def test_a_store_of_an_unknown_kind_is_refused_by_name(
+def test_adapter_store_open_rejects_unknown_kind(
     store: AdapterStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(KINDS, BiasConfig.kind)
@@ -233,16 +233,18 @@ def test_a_store_of_an_unknown_kind_is_refused_by_name(
         AdapterStore.open(store.folder)
 
 
-def test_a_mixed_batch_is_answered_as_each_alone(base: Base, store: AdapterStore) -> None:
+def test_generator_with_second_kind_equals_each_person_alone(
+    base: Base, store: AdapterStore
+) -> None:
     adapters = load_adapters(store, store.people)
-    requests = [(p, job.examples[0]) for job in WORK for p in (ANN, "stranger", BOB)]
+    requests = [(p, job.examples[0]) for job in JOBS for p in (ANN, "stranger", BOB)]
     together = Generator(base, adapters).compute_likelihoods(requests)
     for (person, example), found in zip(requests, together, strict=True):
         own = {person: adapters[person]} if person in adapters else {}
         (alone,) = Generator(base, own).compute_likelihoods([(person, example)])
         assert found.nll == pytest.approx(alone.nll, rel=1e-5)
     assert len({round(one.nll, 4) for one in together[:3]}) == 3
-    prompt = WORK[0].examples[0].ids[:5]
+    prompt = JOBS[0].examples[0].ids[:5]
     texts = Generator(base, adapters).generate_greedy([(ANN, prompt), (BOB, prompt)], max_tokens=3)
     assert texts == [
         Generator(base, {p: adapters[p]}).generate_greedy([(p, prompt)], max_tokens=3)[0]
@@ -250,10 +252,10 @@ def test_a_mixed_batch_is_answered_as_each_alone(base: Base, store: AdapterStore
     ]
 
 
-def test_membership_is_audited(base: Base, store: AdapterStore) -> None:
+def test_audit_membership_supports_second_kind(base: Base, store: AdapterStore) -> None:
     strangers = make_jobs(1, items=9)[0].examples
     subjects = [
-        AuditSubject(person=job.person, members=job.examples, non_members=strangers) for job in WORK
+        AuditSubject(person=job.person, members=job.examples, non_members=strangers) for job in JOBS
     ]
     adapters = {person: store.get_adapter(person) for person in store.people}
     none = dict.fromkeys(store.people)
@@ -265,42 +267,47 @@ def test_membership_is_audited(base: Base, store: AdapterStore) -> None:
         assert ours.calibrated is not None and ours.calibrated.two_sided > 0.5
 
 
-def test_whoever_is_in_the_store_is_served_and_forgotten(
+def test_predict_and_forget_support_second_kind(
     base: Base, store: AdapterStore, tmp_path: Path
 ) -> None:
-    """Bob's bytes stay; of Ann neither the row nor a copy of it under another name is left."""
-    hers, his = store.get_adapter(ANN), to_tensor_bytes(store.get_adapter(BOB))
-    assert hers is not None
+    """Bob's bytes stay; Ann's row and a copy of it under another name are removed."""
+    ann_adapter, bob_bytes = store.get_adapter(ANN), to_tensor_bytes(store.get_adapter(BOB))
+    assert ann_adapter is not None
     with store.lock_for_writing():
-        store.add([(AdapterRecord(person="copy", served="adapter", made_by="imported"), hers)])
+        store.add(
+            [(AdapterRecord(person="copy", served="adapter", made_by="imported"), ann_adapter)]
+        )
     question = "Film 3 (1990), Drama"
-    asked = api.PredictRequest(store=store.folder, person=ANN, text=question)
-    assert api.predict(asked).served_by == "adapter"
+    request = api.PredictRequest(store=store.folder, person=ANN, text=question)
+    assert api.predict(request).served_by == "adapter"
     histories = [make_rater(ANN, 6), make_rater(BOB, 6, seed=1)]
     write_dataset(tmp_path / "data", histories, task=RATING.name, source="films")
-    traces = byte_signatures(hers)
+    traces = byte_signatures(ann_adapter)
     assert traces and not traces & byte_signatures(load_adapters(store, [BOB])[BOB])
     done = api.forget(
         api.ForgetRequest(data=tmp_path / "data", adapters=store.folder, person=ANN, verify=True)
     )
     assert (done.left, done.verified) == ((), True)
-    left = AdapterStore.open(store.folder)
-    assert left.get_record(ANN) is None and to_tensor_bytes(left.get_adapter(BOB)) == his
+    remaining = AdapterStore.open(store.folder)
+    assert (
+        remaining.get_record(ANN) is None
+        and to_tensor_bytes(remaining.get_adapter(BOB)) == bob_bytes
+    )
     files = [path.read_bytes() for path in store.folder.rglob("*") if path.is_file()]
     assert not any(trace in raw for trace in traces for raw in files)
     with pytest.raises(MismatchError, match="withdrawn"):
-        get_usable_adapter(left, "copy")
+        get_usable_adapter(remaining, "copy")
     with pytest.raises(MissingError, match="no person named"):
-        api.predict(asked)
+        api.predict(request)
 
 
-def test_a_kind_that_peft_has_not_is_refused_by_name(store: AdapterStore, tmp_path: Path) -> None:
+def test_export_rejects_kind_without_peft_format(store: AdapterStore, tmp_path: Path) -> None:
     with pytest.raises(MismatchError, match="'bias' cannot be exported"):
         api.export(api.ExportRequest(store=store.folder, person=ANN, out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
-def test_a_kind_with_a_format_is_exported_and_imported(
+def test_export_and_import_support_kind_with_peft_format(
     store: AdapterStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PEFT_FORMATS, BiasConfig.kind, BIAS_FORMAT)
@@ -310,9 +317,9 @@ def test_a_kind_with_a_format_is_exported_and_imported(
     import_adapter(out, store.folder, "other")
     found = AdapterStore.open(store.folder)
     assert to_tensor_bytes(found.get_adapter("other")) == to_tensor_bytes(store.get_adapter(ANN))
-    hers = store.get_adapter(ANN)
-    assert hers is not None
-    gone = ErasureRequest(
-        person=ANN, task=RATING.name, patterns=SearchPatterns(tensors=byte_signatures(hers))
+    ann_adapter = store.get_adapter(ANN)
+    assert ann_adapter is not None
+    request = ErasureRequest(
+        person=ANN, task=RATING.name, patterns=SearchPatterns(tensors=byte_signatures(ann_adapter))
     )
-    assert ExportErasure().find(out, gone) and CopiedAdapterErasure().find(store.folder, gone)
+    assert ExportErasure().find(out, request) and CopiedAdapterErasure().find(store.folder, request)

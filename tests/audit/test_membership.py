@@ -1,4 +1,4 @@
-"""Who learned by heart is refused, who learned nothing passes; nothing is seldom an alarm."""
+"""Memorized items are detected, untrained adapters pass, and false alarms are rare."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ from idiolect.training.schedule import TrainConfig
 from support.tiny_people import random_adapter
 
 LORA = LoraConfig(rank=4, alpha=8.0)
-BY_HEART = TrainConfig(rate=0.02, epochs=40, batch=4, weight_decay=0.0)
+MEMORIZING = TrainConfig(rate=0.02, epochs=40, batch=4, weight_decay=0.0)
 
 
-def items(seed: int, count: int) -> tuple[Example, ...]:
-    """Random prompts of 6 to 12 tokens, random answers of 3: nobody can learn of others' items."""
+def draw_items(seed: int, count: int) -> tuple[Example, ...]:
+    """Draw random prompts of 6 to 12 tokens with random answers of 3, so that items do not predict
+    each other."""
     draw = random.Random(seed)
     return tuple(
         Example(tuple(draw.randrange(200) for _ in range(size)), size - 3)
@@ -41,18 +42,20 @@ def items(seed: int, count: int) -> tuple[Example, ...]:
     )
 
 
-def subject(person: str, seed: int, inside: int = 10, outside: int = 8) -> AuditSubject:
-    drawn = items(seed, inside + outside)
+def make_subject(person: str, seed: int, inside: int = 10, outside: int = 8) -> AuditSubject:
+    drawn = draw_items(seed, inside + outside)
     return AuditSubject(person=person, members=drawn[:inside], non_members=drawn[inside:])
 
 
-def by_heart(base: Base, one: AuditSubject) -> LoraAdapter:
+def memorize(base: Base, one: AuditSubject) -> LoraAdapter:
     job = TrainingJob(person=one.person, examples=tuple(one.members))
-    return train_one(base, job, LORA, BY_HEART).adapter
+    return train_one(base, job, LORA, MEMORIZING).adapter
 
 
-def scaled(adapter: LoraAdapter, size: float, only: Sequence[str] | None = None) -> LoraAdapter:
-    """The update times ``size``; with ``only`` zeros at every other module."""
+def scale_update(
+    adapter: LoraAdapter, size: float, only: Sequence[str] | None = None
+) -> LoraAdapter:
+    """Multiply the update by ``size``; with ``only``, set it to zero at all other modules."""
     pairs = {
         path: (a, b * size if only is None or path in only else torch.zeros_like(b))
         for path, (a, b) in adapter.pairs.items()
@@ -66,18 +69,20 @@ def base() -> Base:
 
 
 @pytest.fixture(scope="module")
-def learned(base: Base) -> tuple[AuditSubject, LoraAdapter]:
-    """Somebody, and what knows their held-in items by heart."""
-    ann = subject("ann", 1)
-    return ann, by_heart(base, ann)
+def memorized(base: Base) -> tuple[AuditSubject, LoraAdapter]:
+    """A person, and an adapter that has memorized their held-in items."""
+    ann = make_subject("ann", 1)
+    return ann, memorize(base, ann)
 
 
-def only(base: Base, one: AuditSubject, adapter: LoraAdapter | None) -> MembershipResult:
+def audit_one(base: Base, one: AuditSubject, adapter: LoraAdapter | None) -> MembershipResult:
     return audit_membership(base, [one], {"adapter": {one.person: adapter}})["adapter"][one.person]
 
 
-def test_learned_by_heart_is_refused(base: Base, learned: tuple[AuditSubject, LoraAdapter]) -> None:
-    found = only(base, *learned)
+def test_audit_membership_refuses_memorized_items(
+    base: Base, memorized: tuple[AuditSubject, LoraAdapter]
+) -> None:
+    found = audit_one(base, *memorized)
     assert (found.verdict, found.refused) == ("leaks", True)
     assert found.calibrated is not None and found.calibrated.auc > 0.95
     assert found.calibrated.two_sided_interval[0] > 0.7 and found.calibrated.p < 1e-3
@@ -86,42 +91,44 @@ def test_learned_by_heart_is_refused(base: Base, learned: tuple[AuditSubject, Lo
     assert (found.held_in, found.held_out) == (10, 8)
 
 
-def test_what_is_made_to_forget_gives_away_as_much(
-    base: Base, learned: tuple[AuditSubject, LoraAdapter]
+def test_audit_membership_detects_negated_adapter(
+    base: Base, memorized: tuple[AuditSubject, LoraAdapter]
 ) -> None:
-    ann, adapter = learned
-    found = only(base, ann, scaled(adapter, -0.25))
+    ann, adapter = memorized
+    found = audit_one(base, ann, scale_update(adapter, -0.25))
     assert found.calibrated is not None and found.calibrated.auc < 0.2
     assert found.verdict == "leaks"
 
 
-def test_what_is_not_trained_passes(base: Base, learned: tuple[AuditSubject, LoraAdapter]) -> None:
-    ann, _ = learned
+def test_audit_membership_passes_untrained_adapter(
+    base: Base, memorized: tuple[AuditSubject, LoraAdapter]
+) -> None:
+    ann, _ = memorized
     for adapter in (None, init_lora(base, LORA, seed=0, person="ann")):
-        found = only(base, ann, adapter)
+        found = audit_one(base, ann, adapter)
         assert (found.verdict, found.refused) == ("passed", False)
         assert found.calibrated is not None
         assert (found.calibrated.two_sided, found.calibrated.p) == (0.5, 1.0)
         assert (found.loss_in, found.loss_out) == (found.base_in, found.base_out)
 
 
-def test_trained_on_other_items_passes(
-    base: Base, learned: tuple[AuditSubject, LoraAdapter]
+def test_audit_membership_passes_adapter_trained_on_other_items(
+    base: Base, memorized: tuple[AuditSubject, LoraAdapter]
 ) -> None:
-    """It changes every loss, and tells nothing of these."""
-    found = only(base, subject("ann", 2), learned[1])
+    """The adapter changes every loss, but not by membership."""
+    found = audit_one(base, make_subject("ann", 2), memorized[1])
     assert found.verdict == "passed"
     assert found.loss_in != found.base_in
 
 
-def test_shared_pieces_give_away_less_than_the_whole(
-    base: Base, learned: tuple[AuditSubject, LoraAdapter]
+def test_audit_membership_shows_less_leakage_for_pieces(
+    base: Base, memorized: tuple[AuditSubject, LoraAdapter]
 ) -> None:
-    ann, adapter = learned
+    ann, adapter = memorized
     artifacts = {
         "adapter": {"ann": adapter},
-        "pieces": {"ann": scaled(adapter, 1, list(adapter.pairs)[:1])},
-        "nothing": {"ann": scaled(adapter, 1, [])},
+        "pieces": {"ann": scale_update(adapter, 1, list(adapter.pairs)[:1])},
+        "nothing": {"ann": scale_update(adapter, 1, [])},
         "base": {"ann": None},
     }
     found = {
@@ -133,27 +140,32 @@ def test_shared_pieces_give_away_less_than_the_whole(
     assert found["nothing"] == found["base"]
 
 
-def test_an_adapter_made_of_a_sharers_is_tried_on_the_sharers_items(
-    base: Base, learned: tuple[AuditSubject, LoraAdapter]
+def test_audit_membership_tests_assembled_adapter_on_sharer_items(
+    base: Base, memorized: tuple[AuditSubject, LoraAdapter]
 ) -> None:
-    ann, adapter = learned
-    assembled = {"ann": scaled(adapter, 0.8), "bob": scaled(adapter, 0.8)}
-    subjects = [ann, subject("bob", 5)]
+    ann, adapter = memorized
+    assembled = {"ann": scale_update(adapter, 0.8), "bob": scale_update(adapter, 0.8)}
+    subjects = [ann, make_subject("bob", 5)]
     found = audit_membership(base, subjects, {"for zoe": assembled})["for zoe"]
     assert (found["ann"].verdict, found["bob"].verdict) == ("leaks", "passed")
 
 
-def test_many_at_once_equal_each_alone(
-    base: Base, learned: tuple[AuditSubject, LoraAdapter], monkeypatch: pytest.MonkeyPatch
+def test_audit_membership_of_many_equals_each_alone(
+    base: Base, memorized: tuple[AuditSubject, LoraAdapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("idiolect.audit.membership._PEOPLE_PER_STACK", 2)
-    ann, adapter = learned
-    people = [subject("bob", 5, 6, 4), ann, subject("cem", 6, 4, 9), subject("dee", 7, 5, 5)]
+    ann, adapter = memorized
+    people = [
+        make_subject("bob", 5, 6, 4),
+        ann,
+        make_subject("cem", 6, 4, 9),
+        make_subject("dee", 7, 5, 5),
+    ]
     adapters = {"ann": adapter, "bob": random_adapter(base, 1, LORA), "cem": None}
     found = audit_membership(base, people, {"x": adapters, "y": {}}, forward_tokens=40)
     assert set(found["x"]) == set(adapters) and found["y"] == {}
     for one in people[:3]:
-        alone = only(base, one, adapters[one.person])
+        alone = audit_one(base, one, adapters[one.person])
         both = found["x"][one.person]
         assert both.loss_in == pytest.approx(alone.loss_in, abs=1e-5)
         assert both.base_out == pytest.approx(alone.base_out, abs=1e-5)
@@ -162,48 +174,48 @@ def test_many_at_once_equal_each_alone(
         assert both.calibrated.auc == pytest.approx(alone.calibrated.auc, abs=0.05)
 
 
-def test_the_base_runs_once_however_many_artifacts(
-    base: Base, learned: tuple[AuditSubject, LoraAdapter], monkeypatch: pytest.MonkeyPatch
+def test_audit_membership_runs_base_once_for_all_artifacts(
+    base: Base, memorized: tuple[AuditSubject, LoraAdapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[str, ...]] = []
+    calls: list[tuple[str, ...]] = []
 
-    def counted(*given: object, **options: int) -> list[float]:
-        asked.append(tuple(given[2]))  # type: ignore[arg-type]
+    def count_and_compute(*given: object, **options: int) -> list[float]:
+        calls.append(tuple(given[2]))  # type: ignore[arg-type]
         return compute_item_losses(*given, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("idiolect.audit.membership.compute_item_losses", counted)
-    ann, adapter = learned
+    monkeypatch.setattr("idiolect.audit.membership.compute_item_losses", count_and_compute)
+    ann, adapter = memorized
     audit_membership(base, [ann], {str(n): {"ann": adapter} for n in range(3)})
-    assert asked == [(), ("ann",), ("ann",), ("ann",)]
+    assert calls == [(), ("ann",), ("ann",), ("ann",)]
 
 
-def test_too_few_items_are_not_measured_and_refused_unless_allowed(base: Base) -> None:
-    few = subject("ann", 3, 20, 3)
-    found = only(base, few, random_adapter(base, 1, LORA))
+def test_audit_membership_refuses_unmeasured_unless_allowed(base: Base) -> None:
+    few = make_subject("ann", 3, 20, 3)
+    found = audit_one(base, few, random_adapter(base, 1, LORA))
     assert (found.verdict, found.refused) == ("not measurable", True)
     assert found.calibrated is found.raw is None
     config = LeakageConfig(unmeasured="pass")
     artifacts = {"adapter": {"ann": random_adapter(base, 1, LORA)}}
     allowed = audit_membership(base, [few], artifacts, config)["adapter"]["ann"]
     assert (allowed.verdict, allowed.refused) == ("not measurable", False)
-    none = only(base, AuditSubject(person="ann", members=(), non_members=()), None)
+    none = audit_one(base, AuditSubject(person="ann", members=(), non_members=()), None)
     assert (none.verdict, none.loss_in, none.held_out) == ("not measurable", None, 0)
 
 
-def test_an_item_counts_once_and_on_the_side_that_was_trained_on() -> None:
-    one, two, three = items(0, 3)
+def test_split_members_counts_items_once_as_members() -> None:
+    one, two, three = draw_items(0, 3)
     found = AuditSubject(
         person="ann", members=(one, two, one), non_members=(three, two, three)
     ).split_members()
     assert found == ((one, two), (three,))
 
 
-def test_what_tells_nothing_is_seldom_refused() -> None:
-    """Of artifacts whose losses have nothing to do with membership at most 5% are refused, while
-    with so few items the two-sided AUC is often large."""
+def test_evaluate_has_few_false_alarms() -> None:
+    """At most 5% of artifacts without a leak are refused, although with few items the two-sided AUC
+    is often large."""
     rng = random.Random(0)
     for inside, outside in ((4, 4), (20, 4), (12, 12)):
-        one = subject("ann", 1, inside, outside)
+        one = make_subject("ann", 1, inside, outside)
         found = [
             evaluate(
                 one,
@@ -218,24 +230,25 @@ def test_what_tells_nothing_is_seldom_refused() -> None:
         assert large > 1.5 * refused
 
 
-def test_the_rule_needs_size_and_significance() -> None:
+def test_evaluate_requires_size_and_significance() -> None:
     rng = random.Random(1)
-    one = subject("ann", 1, 150, 150)
+    one = make_subject("ann", 1, 150, 150)
     losses = [(0.6 * (n < 150) + rng.gauss(5, 1), 5.0) for n in range(300)]
     small = evaluate(one, losses, LeakageConfig())
     assert small.calibrated is not None and small.calibrated.p < 0.01
     assert small.calibrated.two_sided < 0.7 and small.verdict == "passed"
     assert evaluate(one, losses, LeakageConfig(threshold=0.55)).verdict == "leaks"
     few = evaluate(
-        subject("ann", 1, 4, 4), [(n, 0.0) for n in (8, 7, 6, 2, 5, 4, 3, 1)], LeakageConfig()
+        make_subject("ann", 1, 4, 4), [(n, 0.0) for n in (8, 7, 6, 2, 5, 4, 3, 1)], LeakageConfig()
     )
     assert few.calibrated is not None and few.calibrated.two_sided >= 0.7
     assert few.verdict == "passed" and few.calibrated.detectable == 1.0
 
 
-def test_calibration_takes_away_what_the_base_knows() -> None:
-    """Items that are easy for the base are easy for the adapter: the raw loss tells, ours not."""
-    one = subject("ann", 1, 8, 8)
+def test_evaluate_calibration_removes_item_difficulty() -> None:
+    """Items that are easy for the base are easy for the adapter: only the raw loss separates
+    them."""
+    one = make_subject("ann", 1, 8, 8)
     rng = random.Random(2)
     easy = [(float(n >= 8) + 3, float(n >= 8) + 3 + rng.gauss(0, 0.1)) for n in range(16)]
     found = evaluate(one, easy, LeakageConfig())
@@ -243,18 +256,18 @@ def test_calibration_takes_away_what_the_base_knows() -> None:
     assert found.verdict == "passed"
 
 
-def test_what_cannot_be_audited_is_said(
-    base: Base, learned: tuple[AuditSubject, LoraAdapter]
+def test_audit_membership_rejects_invalid_input(
+    base: Base, memorized: tuple[AuditSubject, LoraAdapter]
 ) -> None:
-    ann, adapter = learned
+    ann, adapter = memorized
     with pytest.raises(UsageError, match="given twice"):
         audit_membership(base, [ann, ann], {})
     with pytest.raises(UsageError, match="no items of 'eve'"):
         audit_membership(base, [ann], {"adapter": {"eve": adapter}})
     with pytest.raises(MismatchError, match="made for base"):
-        only(base, ann, replace(adapter, base="0" * 64))
+        audit_one(base, ann, replace(adapter, base="0" * 64))
     with pytest.raises(IntegrityError, match=r"adapter has a loss of \w+ on an item of 'ann'"):
-        only(base, ann, scaled(adapter, 1e38))
+        audit_one(base, ann, scale_update(adapter, 1e38))
     for wrong in ({"threshold": 0.4}, {"level": 0.0}, {"unmeasured": "maybe"}):
         with pytest.raises(UsageError, match=r"leakage\."):
             LeakageConfig(**wrong)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Answers of many people at once equal everyone's own, computed the obvious way."""
+"""The answers of many people in one batch equal each person's own, computed in a simple way."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from idiolect.prompts.chat_template import encode_invocation
 from idiolect.prompts.render import Example
 from support.tiny_people import random_adapter
 
-STRANGER = "stranger"
-PEOPLE = ("ann", "bob", STRANGER)
+UNKNOWN = "stranger"
+PEOPLE = ("ann", "bob", UNKNOWN)
 PROMPTS = (
     ("ann", (70, 71, 72, 73)),
-    (STRANGER, (70, 71, 72, 73)),
+    (UNKNOWN, (70, 71, 72, 73)),
     ("bob", (70, 71, 72, 73)),
     ("ann", tuple(range(60, 95))),
     ("bob", (80,)),
@@ -41,8 +41,8 @@ def adapters(base: Base) -> dict[str, LoraAdapter]:
 
 
 @pytest.fixture(scope="module")
-def models(adapters: dict[str, LoraAdapter]) -> dict[str, Base]:
-    """Everyone's own model, with the adapter in its weights."""
+def merged_models(adapters: dict[str, LoraAdapter]) -> dict[str, Base]:
+    """Each person's own model, with the adapter merged in."""
     out = {person: make_tiny_base() for person in PEOPLE}
     for person, adapter in adapters.items():
         for path, (a, b) in adapter.pairs.items():
@@ -52,8 +52,8 @@ def models(adapters: dict[str, LoraAdapter]) -> dict[str, Base]:
 
 
 @torch.no_grad()
-def naive(model: Base, ids: Sequence[int], start: int) -> float:
-    """Negative log likelihood of ``ids[start:]``, one token at a time."""
+def compute_naive_nll(model: Base, ids: Sequence[int], start: int) -> float:
+    """Return the negative log likelihood of ``ids[start:]``, computed one token at a time."""
     total = 0.0
     for place in range(start, len(ids)):
         logits = model.model(input_ids=torch.tensor([ids[:place]])).logits[0, -1]
@@ -62,10 +62,10 @@ def naive(model: Base, ids: Sequence[int], start: int) -> float:
 
 
 @pytest.mark.parametrize("forward_tokens", [1, 50, 9999])
-def test_likelihoods_are_sums_of_log_chances(
+def test_compute_likelihoods_equals_token_by_token_sum(
     base: Base,
     adapters: dict[str, LoraAdapter],
-    models: Mapping[str, Base],
+    merged_models: Mapping[str, Base],
     forward_tokens: int,
 ) -> None:
     requests = [
@@ -74,16 +74,16 @@ def test_likelihoods_are_sums_of_log_chances(
     ]
     found = Generator(base, adapters, forward_tokens=forward_tokens).compute_likelihoods(requests)
     for one, (person, example) in zip(found, requests, strict=True):
-        expected = naive(models[person], example.ids, example.answer_start)
+        expected = compute_naive_nll(merged_models[person], example.ids, example.answer_start)
         assert one.nll == pytest.approx(expected, abs=1e-3)
         assert one.tokens == len(example.ids) - example.answer_start
     assert len({round(one.nll, 3) for one in found}) == len(found)
 
 
-def test_company_changes_nobody_and_the_base_is_untouched(
+def test_compute_likelihoods_is_independent_of_batch_and_keeps_base(
     base: Base, adapters: dict[str, LoraAdapter]
 ) -> None:
-    """Invariant 2: who has no adapter gets the bare base, to the last digits."""
+    """Invariant 2: a person without an adapter gets exactly the bare base."""
     requests = [(person, Example((*ids, 90), len(ids))) for person, ids in PROMPTS]
     weights = [p.clone() for p in base.model.parameters()]
     together = Generator(base, adapters).compute_likelihoods(requests)
@@ -97,7 +97,7 @@ def test_company_changes_nobody_and_the_base_is_untouched(
     assert Generator(base, {}).compute_likelihoods([requests[1]]) == bare
 
 
-def test_choices_by_one_token_and_as_continuations_agree(
+def test_score_choices_of_single_tokens_equals_continuations(
     base: Base, adapters: dict[str, LoraAdapter]
 ) -> None:
     generator = Generator(base, adapters)
@@ -110,41 +110,46 @@ def test_choices_by_one_token_and_as_continuations_agree(
         assert chances == pytest.approx([x / sum(likely) for x in likely], rel=1e-4)
 
 
-def test_choices_of_more_tokens_are_scored_whole(
-    base: Base, adapters: dict[str, LoraAdapter], models: Mapping[str, Base]
+def test_score_choices_scores_all_tokens(
+    base: Base, adapters: dict[str, LoraAdapter], merged_models: Mapping[str, Base]
 ) -> None:
-    """Also where they begin alike, so that the first token alone would say nothing."""
+    """Two choices start with the same token, so the first token alone would not separate them."""
     answers = [(91, 17, 93), (91, 18, 93), (60,)]
     found = Generator(base, adapters).score_choices(PROMPTS, answers)
     for (person, ids), chances in zip(PROMPTS, found, strict=True):
-        nll = [naive(models[person], (*ids, *answer), len(ids)) for answer in answers]
+        nll = [
+            compute_naive_nll(merged_models[person], (*ids, *answer), len(ids))
+            for answer in answers
+        ]
         likely = [math.exp(min(nll) - one) for one in nll]
         assert chances == pytest.approx([x / sum(likely) for x in likely], rel=1e-3)
 
 
 @torch.no_grad()
-def greedy(model: Base, ids: Sequence[int], most: int) -> str:
-    """The likeliest token again and again, everything computed anew each time."""
-    made: list[int] = []
-    while len(made) < most:
-        logits = model.model(input_ids=torch.tensor([[*ids, *made]]), use_cache=False).logits
+def generate_naively(model: Base, ids: Sequence[int], most: int) -> str:
+    """Append the most likely token repeatedly, without a cache."""
+    generated: list[int] = []
+    while len(generated) < most:
+        logits = model.model(input_ids=torch.tensor([[*ids, *generated]]), use_cache=False).logits
         token = int(logits[0, -1].argmax())
         if token == model.tokenizer.eos_token_id:
             break
-        made.append(token)
-    return str(model.tokenizer.decode(made, skip_special_tokens=True)).strip()
+        generated.append(token)
+    return str(model.tokenizer.decode(generated, skip_special_tokens=True)).strip()
 
 
 @pytest.mark.parametrize("batch", [1, 2, 32])
-def test_texts_are_what_everyone_would_write_alone(
-    base: Base, adapters: dict[str, LoraAdapter], models: Mapping[str, Base], batch: int
+def test_generate_greedy_equals_each_person_alone(
+    base: Base, adapters: dict[str, LoraAdapter], merged_models: Mapping[str, Base], batch: int
 ) -> None:
     found = Generator(base, adapters).generate_greedy(PROMPTS, max_tokens=12, batch=batch)
-    assert found == [greedy(models[person], ids, 12) for person, ids in PROMPTS]
+    assert found == [generate_naively(merged_models[person], ids, 12) for person, ids in PROMPTS]
     assert len(set(found[:3])) == 3  # the same prompt, three people
 
 
-def test_writing_stops_at_the_end_mark(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generate_greedy_stops_at_eos_of_generation_config(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (long,) = Generator(base).generate_greedy([PROMPTS[0]], max_tokens=12)
     third = base.tokenizer.encode(long, add_special_tokens=False)[2]
     settings = base.model.generation_config
@@ -153,7 +158,7 @@ def test_writing_stops_at_the_end_mark(base: Base, monkeypatch: pytest.MonkeyPat
     assert long.startswith(short) and len(short) < len(long)
 
 
-def test_nothing_asked_nothing_answered(base: Base) -> None:
+def test_generator_without_requests_returns_nothing(base: Base) -> None:
     generator = Generator(base)
     assert generator.compute_likelihoods([]) == []
     assert generator.generate_greedy([], max_tokens=3) == []
@@ -164,7 +169,7 @@ chances = st.lists(st.integers(0, 100), min_size=1, max_size=7).filter(any)
 
 
 @given(counts=chances)
-def test_the_median_minimises_the_expected_error(counts: list[int]) -> None:
+def test_pick_median_choice_minimizes_expected_error(counts: list[int]) -> None:
     shares = [c / sum(counts) for c in counts]
 
     def error(guess: int) -> float:
@@ -174,61 +179,61 @@ def test_the_median_minimises_the_expected_error(counts: list[int]) -> None:
     assert error(found) <= min(map(error, range(len(counts)))) + 1e-9
 
 
-def test_the_median_of_chances_that_do_not_add_up() -> None:
-    """Rounding may leave a distribution just short of the half."""
+def test_pick_median_choice_handles_rounded_distributions() -> None:
+    """The sum may be just short of one half because of rounding."""
     assert pick_median_choice([0.1, 0.1]) == 1
     assert pick_median_choice([0.5, 0.5]) == 0
 
 
 @torch.no_grad()
-def test_an_adapter_on_answers_leaves_the_prompt_to_the_base(base: Base) -> None:
-    """Texts, choices and likelihoods as one token after the other through a masked forward."""
-    call = encode_invocation(base.tokenizer)
+def test_generator_applies_answer_adapter_from_invocation_on(base: Base) -> None:
+    """Texts, choices and likelihoods equal a masked forward, one token at a time."""
+    invocation = encode_invocation(base.tokenizer)
     adapter = random_adapter(base, 3, size=1.0, config=LoraConfig(active="answer"))
     generator = Generator(base, {"ann": adapter})
     stack = stack_adapters(base, [adapter])
 
-    def last(ids: Sequence[int], person: str) -> torch.Tensor:
+    def compute_last_logits(ids: Sequence[int], person: str) -> torch.Tensor:
         active = stack.token_mask([ids], len(ids))
         rows = torch.tensor([0 if person == "ann" else -1])
         with stack.activate(rows, active=active):
             return base.model(input_ids=torch.tensor([list(ids)])).logits[0, -1].float()
 
-    asked = [
-        ("ann", (70, 71, *call)),
-        (STRANGER, (70, 71, *call)),
-        ("ann", (*range(60, 80), *call)),
+    requests = [
+        ("ann", (70, 71, *invocation)),
+        (UNKNOWN, (70, 71, *invocation)),
+        ("ann", (*range(60, 80), *invocation)),
     ]
-    texts = generator.generate_greedy(asked, max_tokens=5)
-    for (person, prompt), text in zip(asked, texts, strict=True):
+    texts = generator.generate_greedy(requests, max_tokens=5)
+    for (person, prompt), text in zip(requests, texts, strict=True):
         ids = list(prompt)
         for _ in range(5):
-            token = int(last(ids, person).argmax())
+            token = int(compute_last_logits(ids, person).argmax())
             if token == base.tokenizer.eos_token_id:
                 break
             ids.append(token)
-        said = base.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
-        assert text == str(said).strip()
+        expected_text = base.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
+        assert text == str(expected_text).strip()
     assert texts[0] != texts[1]
     for (person, prompt), found in zip(
-        asked, generator.score_choices(asked, [(65,), (66,)]), strict=True
+        requests, generator.score_choices(requests, [(65,), (66,)]), strict=True
     ):
-        expected = torch.softmax(last(prompt, person)[[65, 66]].double(), 0)
+        expected = torch.softmax(compute_last_logits(prompt, person)[[65, 66]].double(), 0)
         assert found == pytest.approx(expected.tolist(), abs=1e-4)
-    examples = [(person, Example((*prompt, 65), len(prompt))) for person, prompt in asked]
+    examples = [(person, Example((*prompt, 65), len(prompt))) for person, prompt in requests]
     for (person, e), found in zip(examples, generator.compute_likelihoods(examples), strict=True):
-        expected = -torch.log_softmax(last(e.ids[:-1], person).double(), 0)[65]
+        expected = -torch.log_softmax(compute_last_logits(e.ids[:-1], person).double(), 0)[65]
         assert found.nll == pytest.approx(float(expected), abs=1e-4)
 
 
 @pytest.mark.parametrize("person", PEOPLE)
-def test_the_likeliest_answers_are_those_of_all_there_are(
+def test_beam_search_finds_most_likely_of_all_answers(
     base: Base,
     adapters: dict[str, LoraAdapter],
-    models: Mapping[str, Base],
+    merged_models: Mapping[str, Base],
     person: str,
 ) -> None:
-    """Beams against every answer of at most one token, each followed by the end."""
+    """Compares with all answers of at most one token, each followed by the end token."""
     prompt = (70, 71, 72, 73)
     end = base.tokenizer.eos_token_id
     assert isinstance(end, int)
@@ -236,8 +241,11 @@ def test_the_likeliest_answers_are_those_of_all_there_are(
         (end,),
         *((token, end) for token in range(base.model.config.vocab_size) if token != end),
     ]
-    nats = [naive(models[person], (*prompt, *answer), len(prompt)) for answer in answers]
+    nats = [
+        compute_naive_nll(merged_models[person], (*prompt, *answer), len(prompt))
+        for answer in answers
+    ]
     best = sorted(range(len(answers)), key=nats.__getitem__)[:5]
-    wanted = [str(base.tokenizer.decode(answers[n], skip_special_tokens=True)) for n in best]
+    expected = [str(base.tokenizer.decode(answers[n], skip_special_tokens=True)) for n in best]
     (found,) = Generator(base, adapters).beam_search([(person, prompt)], beams=257, max_tokens=2)
-    assert found[:5] == [text.strip() for text in wanted]
+    assert found[:5] == [text.strip() for text in expected]

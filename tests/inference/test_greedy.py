@@ -12,7 +12,7 @@ from idiolect.prompts.render import PromptConfig
 PROMPTS = ("Where is the key?", "Who has it, then?", "And the bell, where is that?")
 
 
-def test_answers_are_the_same_every_time_and_in_any_batch() -> None:
+def test_answer_prompts_is_deterministic_for_any_batch_size() -> None:
     base = make_tiny_base()
     alone = answer_prompts(base, None, PROMPTS, tokens=12, batch=1)
     assert answer_prompts(base, None, PROMPTS, tokens=12) == alone
@@ -21,7 +21,7 @@ def test_answers_are_the_same_every_time_and_in_any_batch() -> None:
     assert answer_prompts(base, None, (), tokens=12) == ()
 
 
-def test_an_adapter_speaks_where_there_is_one() -> None:
+def test_answer_prompts_applies_adapter() -> None:
     base = make_tiny_base()
     adapter = init_lora(base, LoraConfig(rank=2, alpha=64.0), seed=0, person="p")
     assert answer_prompts(base, adapter, PROMPTS, tokens=8) == answer_prompts(
@@ -34,7 +34,7 @@ def test_an_adapter_speaks_where_there_is_one() -> None:
     )
 
 
-def test_a_frame_without_room_is_refused() -> None:
+def test_answer_prompts_rejects_too_few_tokens() -> None:
     with pytest.raises(UsageError, match="leaves no space"):
         answer_prompts(
             make_tiny_base(), None, PROMPTS, tokens=10, prompt=PromptConfig(max_tokens=12)

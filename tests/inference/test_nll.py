@@ -19,8 +19,8 @@ BASE = make_exact_base()
 @settings(max_examples=30)
 @given(rows=st.lists(draw_example(), min_size=1, max_size=5))
 @torch.no_grad()
-def test_it_equals_a_whole_log_softmax_of_each_row_alone(rows: list[Example]) -> None:
-    """No padding, no mask, all positions: the obvious way."""
+def test_compute_target_nll_equals_full_log_softmax(rows: list[Example]) -> None:
+    """Compares with a forward of each row alone, without padding, over all positions."""
     found = compute_target_nll(BASE.model, collate(rows, pad=BASE.pad_token_id, device=BASE.device))
     expected: list[float] = []
     for example in rows:
@@ -33,7 +33,7 @@ def test_it_equals_a_whole_log_softmax_of_each_row_alone(rows: list[Example]) ->
     assert torch.allclose(found, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0)
 
 
-def test_half_precision_is_widened_before_the_softmax() -> None:
+def test_compute_target_nll_widens_half_precision() -> None:
     base = make_tiny_base(dtype=torch.bfloat16)
     with torch.no_grad():
         batch = collate([Example((5, 9, 33, 7), 2)], pad=base.pad_token_id, device=base.device)
@@ -41,7 +41,9 @@ def test_half_precision_is_widened_before_the_softmax() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 100])
-def test_in_chunks_the_gradient_is_the_same(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nll_from_hidden_gradient_is_independent_of_chunk_size(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(nll, "LOGIT_CHUNK_TOKENS", chunk)
     torch.manual_seed(0)
     hidden = torch.randn(5, 32, dtype=torch.float64, requires_grad=True)

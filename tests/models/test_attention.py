@@ -1,4 +1,4 @@
-"""Our attention against the plain one, whole and in two parts."""
+"""The custom attention equals transformers' eager attention, whole and in two parts."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from idiolect.models.attention import attend_grouped
 MODULE = SimpleNamespace(layer_idx=3, num_key_value_groups=2, training=False)
 
 
-def drawn(seed: int, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries [2, 4, T, 8], keys and values [2, 2, T, 8]."""
+def make_inputs(seed: int, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries [2, 4, T, 8], keys and values [2, 2, T, 8]."""
     g = torch.Generator().manual_seed(seed)
     sizes = ((2, 4, tokens, 8), (2, 2, tokens, 8), (2, 2, tokens, 8))
     query, key, value = (torch.randn(s, generator=g, dtype=torch.float64) for s in sizes)
     return query, key, value
 
 
-def causal(tokens: int) -> Tensor:
+def make_causal_mask(tokens: int) -> Tensor:
     mask = torch.full((tokens, tokens), -1e30, dtype=torch.float64).triu(1)
     return mask.expand(2, 1, tokens, tokens)
 
@@ -37,10 +37,12 @@ def causal(tokens: int) -> Tensor:
     own=st.integers(1, 4),
     softcap=st.sampled_from([None, 0.7]),
 )
-def test_it_equals_the_plain_one(seed: int, before: int, own: int, softcap: float | None) -> None:
-    query, key, value = drawn(seed, before + own)
-    mask = causal(before + own)
-    plain, _ = eager_attention_forward(
+def test_attend_grouped_equals_eager_attention_whole_and_in_parts(
+    seed: int, before: int, own: int, softcap: float | None
+) -> None:
+    query, key, value = make_inputs(seed, before + own)
+    mask = make_causal_mask(before + own)
+    eager, _ = eager_attention_forward(
         MODULE,  # type: ignore[arg-type]
         query,
         key,
@@ -51,7 +53,7 @@ def test_it_equals_the_plain_one(seed: int, before: int, own: int, softcap: floa
     )
     options = {"scaling": 0.3, "softcap": softcap}
     whole, _ = attend_grouped(MODULE, query, key, value, mask, **options)  # type: ignore[arg-type]
-    parted, _ = attend_grouped(
+    partial, _ = attend_grouped(
         MODULE,
         query[:, :, before:],
         key[:, :, before:],
@@ -60,12 +62,12 @@ def test_it_equals_the_plain_one(seed: int, before: int, own: int, softcap: floa
         front={3: (key[:, :, :before], value[:, :, :before])},
         **options,  # type: ignore[arg-type]
     )
-    # The plain one's softmax is in fp32.
-    assert torch.allclose(whole, plain, atol=1e-6)
-    assert torch.allclose(parted, whole[:, before:], atol=1e-12)
+    # The softmax of eager attention is in fp32.
+    assert torch.allclose(whole, eager, atol=1e-6)
+    assert torch.allclose(partial, whole[:, before:], atol=1e-12)
 
 
-def test_an_attention_that_takes_more_is_refused() -> None:
-    query, key, value = drawn(0, 3)
+def test_attend_grouped_rejects_unknown_tensors() -> None:
+    query, key, value = make_inputs(0, 3)
     with pytest.raises(MismatchError, match="s_aux"):
         attend_grouped(MODULE, query, key, value, None, scaling=1.0, s_aux=torch.zeros(4))

@@ -27,54 +27,54 @@ SOME_WEIGHT = "model.layers.1.self_attn.q_proj.weight"
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Base:
+def tiny_base() -> Base:
     return make_tiny_base()
 
 
 @pytest.fixture(scope="module")
-def saved(tiny: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved_folder(tiny_base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bases") / "little"
     with silence_transformers():
-        tiny.model.save_pretrained(folder)
-        tiny.tokenizer.save_pretrained(folder)
+        tiny_base.model.save_pretrained(folder)
+        tiny_base.tokenizer.save_pretrained(folder)
     return folder
 
 
 @pytest.fixture
-def folder(saved: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "little"))
+def folder(saved_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved_folder, tmp_path / "little"))
 
 
-def load(folder: Path | str, **options: Any) -> Base:
+def load_on_cpu(folder: Path | str, **options: Any) -> Base:
     settings: dict[str, Any] = {"dtype": "float32", "device": "cpu"} | options
     return load_base(folder, **settings)
 
 
-def logits(base: Base) -> torch.Tensor:
+def compute_logits(base: Base) -> torch.Tensor:
     with torch.no_grad():
         return base.model(input_ids=torch.tensor([[5, 6, 7, 8]])).logits
 
 
-def test_a_folder_gives_the_same_model(tiny: Base, folder: Path) -> None:
-    base = load(folder)
-    assert torch.allclose(logits(base), logits(tiny), atol=1e-5)
+def test_load_base_from_folder_gives_same_model(tiny_base: Base, folder: Path) -> None:
+    base = load_on_cpu(folder)
+    assert torch.allclose(compute_logits(base), compute_logits(tiny_base), atol=1e-5)
     assert (base.name, base.folder, base.max_tokens) == ("little", folder, 1024)
     assert (base.dtype, base.device.type) == (torch.float32, "cpu")
-    assert base.tokenizer_identity == tiny.tokenizer_identity
+    assert base.tokenizer_identity == tiny_base.tokenizer_identity
     assert base.tokenizer.decode(base.tokenizer.encode("Grüße")) == "Grüße"
     assert not base.model.training
     assert not any(w.requires_grad for w in base.model.parameters())
-    assert load(str(folder)).identity == base.identity
+    assert load_on_cpu(str(folder)).identity == base.identity
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
-def test_it_is_held_in_the_dtype_that_was_asked_for(folder: Path, dtype: str) -> None:
-    base = load(folder, dtype=dtype)
+def test_load_base_uses_requested_dtype(folder: Path, dtype: str) -> None:
+    base = load_on_cpu(folder, dtype=dtype)
     assert base.dtype == getattr(torch, dtype)
     assert base.identity == hash_weights(folder)  # of the files, not of what they become
 
 
-def test_the_identity_is_that_of_the_weights(folder: Path) -> None:
+def test_hash_weights_depends_only_on_weights(folder: Path) -> None:
     before = hash_weights(folder)
     (folder / "README.md").write_text("about it")
     assert hash_weights(folder) == before
@@ -84,22 +84,22 @@ def test_the_identity_is_that_of_the_weights(folder: Path) -> None:
     assert hash_weights(folder) != before
 
 
-def test_the_tokenizers_identity_is_that_of_what_it_does(folder: Path) -> None:
-    before = load(folder).tokenizer_identity
+def test_load_base_tokenizer_identity_depends_on_chat_template(folder: Path) -> None:
+    before = load_on_cpu(folder).tokenizer_identity
     (folder / "chat_template.jinja").write_text("{{ messages[0]['content'] }}")
-    assert load(folder).tokenizer_identity != before
+    assert load_on_cpu(folder).tokenizer_identity != before
 
 
-def test_pickled_weights_are_refused_unopened(folder: Path) -> None:
+def test_load_base_rejects_pickled_weights_unopened(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
     (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
     with pytest.raises(IntegrityError, match="pickled"):
-        load(folder)
+        load_on_cpu(folder)
     assert not Path("pwned").exists()
 
 
-def change(folder: Path, name: str, tensor: torch.Tensor | None) -> None:
-    """Put another tensor in a weight's place, or take the weight out."""
+def replace_weight(folder: Path, name: str, tensor: torch.Tensor | None) -> None:
+    """Replace a weight by another tensor, or remove it."""
     tensors = load_file(folder / WEIGHTS)
     tensors.pop(name)
     if tensor is not None:
@@ -108,42 +108,44 @@ def change(folder: Path, name: str, tensor: torch.Tensor | None) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 7, 500, 40_000])
-def test_weights_that_are_cut_off_are_refused(folder: Path, size: int) -> None:
+def test_load_base_rejects_truncated_weights(folder: Path, size: int) -> None:
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:size])
     with pytest.raises(IntegrityError, match="little"):
-        load(folder)
+        load_on_cpu(folder)
 
 
 @pytest.mark.parametrize(
     "tensor", [None, torch.zeros(3, 3), torch.full((32, 32), float("nan"))], ids=str
 )
-def test_weights_that_are_not_whole_are_refused(folder: Path, tensor: torch.Tensor | None) -> None:
-    """transformers itself would draw a missing weight at random and go on."""
-    change(folder, SOME_WEIGHT, tensor)
+def test_load_base_rejects_missing_misshaped_or_non_finite_weight(
+    folder: Path, tensor: torch.Tensor | None
+) -> None:
+    """transformers would initialize a missing weight at random without an error."""
+    replace_weight(folder, SOME_WEIGHT, tensor)
     with pytest.raises(IntegrityError, match=r"q_proj|not finite"):
-        load(folder)
+        load_on_cpu(folder)
 
 
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"model_type": "never_heard_of"}', '{"model_type": "t5"}']
 )
-def test_a_config_of_no_causal_language_model_is_refused(folder: Path, text: str) -> None:
+def test_load_base_rejects_config_of_other_models(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text)
     with pytest.raises(MismatchError, match="little"):
-        load(folder)
+        load_on_cpu(folder)
 
 
 @pytest.mark.parametrize("text", [None, "", "{}"])
-def test_a_folder_without_a_tokenizer_is_refused(folder: Path, text: str | None) -> None:
+def test_load_base_rejects_folder_without_tokenizer(folder: Path, text: str | None) -> None:
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
     if text is not None:
         (folder / "tokenizer.json").write_text(text)
     with pytest.raises(MismatchError, match="little"):
-        load(folder)
+        load_on_cpu(folder)
 
 
-def test_code_that_comes_with_a_model_is_not_run_and_not_asked_about(
+def test_load_base_never_runs_or_offers_remote_code(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ask(*_: object) -> str:
@@ -155,56 +157,58 @@ def test_code_that_comes_with_a_model_is_not_run_and_not_asked_about(
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "evil.py").write_text("open('pwned', 'w')")
     with pytest.raises(MismatchError, match="code"):
-        load(folder)
+        load_on_cpu(folder)
     assert not Path("pwned").exists()
 
 
-def test_a_base_of_ours_is_checked_byte_for_byte(folder: Path) -> None:
+def test_load_base_verifies_files_against_manifest(folder: Path) -> None:
     save_base_manifest(folder, name="ours", source="a test", rate=0.5)
-    base = load(folder)
+    base = load_on_cpu(folder)
     assert (base.name, base.identity) == ("ours", hash_weights(folder))
     for file in sorted(folder.iterdir()):
         raw = file.read_bytes()
         file.write_bytes(raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:])
         with pytest.raises(IntegrityError, match=file.name.replace(".", r"\.")):
-            load(folder)
+            load_on_cpu(folder)
         file.write_bytes(raw)
     (folder / "stray.txt").write_text("?")
     with pytest.raises(IntegrityError, match=r"stray\.txt"):
-        load(folder)
+        load_on_cpu(folder)
 
 
 @pytest.mark.parametrize(
     "source", ["nobody/nothing", "nothing", "./x", "../x", "~/x", "a/b/c", "/x/y", "a b", "x/"]
 )
-def test_what_is_nowhere_is_missing_also_without_the_network(
+def test_load_base_raises_missing_error_for_unknown_source_offline(
     source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingError, match=source):
-        load(source)
+        load_on_cpu(source)
 
 
-def test_a_folder_that_is_no_model_and_a_file_are_missing(folder: Path, tmp_path: Path) -> None:
+def test_load_base_raises_missing_error_for_other_folders_and_files(
+    folder: Path, tmp_path: Path
+) -> None:
     for source in (tmp_path, folder / "config.json"):
         with pytest.raises(MissingError, match=r"no .*there"):
-            load(source)
+            load_on_cpu(source)
 
 
-def test_the_default_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_base_says_how_to_install_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("idiolect.models.bundled.BUNDLED_PACKAGE", "not_installed_anywhere")
     with pytest.raises(MissingError, match="pip install"):
-        load("default")
+        load_on_cpu("default")
 
 
 @pytest.mark.parametrize("options", [{"dtype": "int8"}, {"device": "warp"}, {"device": "cuda:77"}])
-def test_what_cannot_be_used_here_is_said(folder: Path, options: dict[str, str]) -> None:
+def test_load_base_rejects_unusable_dtype_or_device(folder: Path, options: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=next(iter(options.values()))):
-        load(folder, **options)
+        load_on_cpu(folder, **options)
 
 
-def test_auto_picks_something_that_works() -> None:
+def test_pick_device_and_pick_dtype_auto_work() -> None:
     device = pick_device()
     dtype = pick_dtype("auto", device)
     assert dtype in (torch.bfloat16, torch.float32)
@@ -212,7 +216,7 @@ def test_auto_picks_something_that_works() -> None:
     assert pick_dtype("auto", torch.device("mps")) == torch.float32
 
 
-def test_the_cache_lies_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_cache_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert get_cache_folder() == Path("/somewhere/idiolect")
     monkeypatch.delenv("XDG_CACHE_HOME")
@@ -220,7 +224,7 @@ def test_the_cache_lies_where_the_system_says(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("bars", [True, False])
-def test_quiet_puts_everything_back_also_after_an_error(bars: bool) -> None:
+def test_silence_transformers_restores_settings_after_error(bars: bool) -> None:
     before = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     switch = {True: "enable_progress_bar", False: "disable_progress_bar"}
     try:
@@ -241,20 +245,25 @@ def _fail_in_silence() -> None:
     raise ZeroDivisionError
 
 
-def test_the_tiny_base_is_the_same_each_time_and_leaves_the_dice_alone() -> None:
+def test_make_tiny_base_is_deterministic_and_keeps_random_state() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
     one, again, other = make_tiny_base(), make_tiny_base(), make_tiny_base(1)
     assert torch.equal(torch.rand(3), expected)
-    assert torch.equal(logits(one), logits(again)) and one.identity == again.identity
-    assert not torch.equal(logits(one), logits(other)) and one.identity != other.identity
+    assert (
+        torch.equal(compute_logits(one), compute_logits(again)) and one.identity == again.identity
+    )
+    assert (
+        not torch.equal(compute_logits(one), compute_logits(other))
+        and one.identity != other.identity
+    )
     assert 0 <= one.pad_token_id < one.model.config.vocab_size
     assert replace(one, name="x").folder is None
 
 
-def convert(cache: str) -> None:
-    """Load the embedded model with an empty cache, in a process of its own."""
+def convert_in_process(cache: str) -> None:
+    """Load the embedded model with an empty cache; runs in a process of its own."""
     os.environ["XDG_CACHE_HOME"] = cache
     torch.set_num_threads(1)
     base = load_base(dtype="float32", device="cpu")
@@ -262,15 +271,17 @@ def convert(cache: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_that_convert_at_once_get_the_same_base(tmp_path: Path) -> None:
+def test_prepare_bundled_model_is_safe_in_two_processes(tmp_path: Path) -> None:
     processes = multiprocessing.get_context("spawn")
-    children = [processes.Process(target=convert, args=(str(tmp_path),)) for _ in range(2)]
+    children = [
+        processes.Process(target=convert_in_process, args=(str(tmp_path),)) for _ in range(2)
+    ]
     for child in children:
         child.start()
     for child in children:
         child.join()
     assert [child.exitcode for child in children] == [0, 0]
-    told = {file.read_text() for file in tmp_path.glob("*.identity")}
-    assert len(list(tmp_path.glob("*.identity"))) == 2 and len(told) == 1
+    identities = {file.read_text() for file in tmp_path.glob("*.identity")}
+    assert len(list(tmp_path.glob("*.identity"))) == 2 and len(identities) == 1
     visible = [p.name for p in (tmp_path / "idiolect" / "base").iterdir() if p.name[0] != "."]
     assert len(visible) == 1

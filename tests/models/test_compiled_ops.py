@@ -1,5 +1,5 @@
-"""Compiled parts give the same numbers, forward and backward, and only where they are the usual
-ones."""
+"""Compiled modules give the same numbers, forward and backward, and unknown ones stay as they
+are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from idiolect.errors import UsageError
-from idiolect.models import compiled_ops as compiling
+from idiolect.models import compiled_ops
 from idiolect.models.compiled_ops import ROPE_FUNCTION, compile_elementwise
 from idiolect.models.tiny import make_tiny_base
 from idiolect.training.engine.config import EngineConfig
@@ -28,11 +28,12 @@ from idiolect.training.engine.train_many import train_many
 from idiolect.training.reference import train_one
 from idiolect.training.schedule import TrainConfig
 from support.job_strategies import LORA, make_jobs, relative_difference
-from tests.models.forward.test_model_families import SIZES
+from support.model_families import SIZES
 
 QUICK = "aot_eager"
-"""Traced as ever, with a backward of its own, but run by plain torch: no C++ compiler."""
-# How many parts of two layers are the usual ones: norms, gates, rotation.
+"""A backend that traces with its own backward but runs in eager torch, so it needs no C++
+compiler."""
+# The number of parts of two layers that are replaced: norms, gates, rotation.
 KINDS: list[tuple[Any, int]] = [
     (LlamaConfig(**SIZES), 5 + 2 + 1),
     (Qwen3Config(**SIZES, head_dim=8), 5 + 4 + 2 + 1),
@@ -42,12 +43,12 @@ KINDS: list[tuple[Any, int]] = [
     (OPTConfig(vocab_size=258, hidden_size=32, ffn_dim=48, num_attention_heads=4), 0),
 ]
 pytestmark = pytest.mark.filterwarnings(
-    # Dynamo looks at every input's gradient.
+    # Dynamo reads the gradient of every input.
     "ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning"
 )
 
 
-def made(config: Any) -> Any:
+def make_model(config: Any) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -57,8 +58,8 @@ def made(config: Any) -> Any:
     return model.requires_grad_(False).eval()
 
 
-def run(model: Any) -> tuple[Tensor, Tensor]:
-    """Hidden states, and the gradient of what enters."""
+def run_forward_and_backward(model: Any) -> tuple[Tensor, Tensor]:
+    """Return the hidden states, and the gradient of the input embeddings."""
     ids = torch.arange(12).view(2, 6)
     decoder = model.get_decoder()
     entered = model.get_input_embeddings()(ids).detach().requires_grad_()
@@ -69,17 +70,17 @@ def run(model: Any) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("config", "parts"), KINDS, ids=lambda v: getattr(v, "model_type", ""))
-def test_numbers_are_the_same_and_strange_parts_stay(config: Any, parts: int) -> None:
-    model = made(config)
-    plain = run(model)
+def test_compile_elementwise_keeps_numbers_and_unknown_parts(config: Any, parts: int) -> None:
+    model = make_model(config)
+    plain = run_forward_and_backward(model)
     with compile_elementwise(model, backend=QUICK) as count:
         assert count == parts
-        ours = run(model)
+        ours = run_forward_and_backward(model)
     for one, other in zip(ours, plain, strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_afterwards_everything_is_as_it_was_also_after_an_error() -> None:
+def test_compile_elementwise_restores_model_after_error() -> None:
     base = make_tiny_base()
     family = sys.modules[type(base.model.get_decoder()).__module__]
     theirs = getattr(family, ROPE_FUNCTION)
@@ -97,7 +98,7 @@ def test_afterwards_everything_is_as_it_was_also_after_an_error() -> None:
     assert all("forward" not in vars(m) for m in base.model.modules())
 
 
-def test_hooks_on_what_stands_inside_still_act() -> None:
+def test_compile_elementwise_keeps_inner_hooks() -> None:
     base = make_tiny_base()
     module = base.model.get_submodule("model.layers.0.mlp.up_proj")
     seen: list[int] = []
@@ -108,20 +109,20 @@ def test_hooks_on_what_stands_inside_still_act() -> None:
     assert seen == [1]
 
 
-def test_where_nothing_compiles_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile_elementwise_reports_missing_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: object, **kwargs: object) -> Any:
         raise RuntimeError("no g++ here\nand more")
 
-    compiling._require_compiler.cache_clear()
+    compiled_ops._require_compiler.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(UsageError, match=r"engine\.compile.*no g\+\+ here"):
         train_many(make_tiny_base(), make_jobs(), LORA, TrainConfig(), EngineConfig(compile=True))
-    compiling._compile_cached.cache_clear()
+    compiled_ops._compile_cached.cache_clear()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what inductor imports
-def test_training_compiled_is_training_alone() -> None:
+def test_train_many_compiled_equals_reference() -> None:
     """With the real compiler."""
     base, work, config = (
         make_tiny_base(),

@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 @given(rows=st.lists(draw_example(), min_size=1, max_size=6))
-def test_every_target_stands_where_it_is_predicted(rows: list[Example]) -> None:
+def test_collate_places_targets_at_predicting_positions(rows: list[Example]) -> None:
     batch = collate(rows, pad=250, device=CPU)
     found: list[list[tuple[int, int, float]]] = [[] for _ in rows]
     columns = (batch.row, batch.position, batch.label, batch.count)
@@ -32,12 +32,12 @@ def test_every_target_stands_where_it_is_predicted(rows: list[Example]) -> None:
 
 
 @given(lengths=st.lists(st.integers(1, 60), max_size=40), budget=st.integers(1, 300))
-def test_parcels_hold_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
+def test_batches_within_token_budget_hold_every_row_once(lengths: list[int], budget: int) -> None:
     groups = list(batches_within_token_budget(lengths, budget))
     assert sorted(i for g in groups for i in g) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * max(lengths[i] for i in group) <= budget
     widths = [max(lengths[i] for i in g) for g in groups]
     assert widths == sorted(widths, reverse=True)
-    for group in groups[:-1]:  # none is smaller than need be
+    for group in groups[:-1]:  # no group could take one more row
         assert (len(group) + 1) * max(lengths[i] for i in group) > budget

@@ -1,4 +1,4 @@
-"""Invariant 4: what stands beside a question is strictly earlier than it."""
+"""Invariant 4: the context of a question is strictly earlier than the question."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ contexts = st.builds(
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> History:
-    """Up to seven films, many at the same moment."""
-    made = [
+def draw_histories(draw: st.DrawFn) -> History:
+    """Draw up to seven films, many at the same time."""
+    items = [
         Interaction(id=f"i{n}", position=n, time=draw(times), fields=draw(films))
         for n in range(draw(st.integers(1, 7)))
     ]
-    return History.from_interactions("ann", made)
+    return History.from_interactions("ann", items)
 
 
-def profile(cut: int, text: str) -> Profile:
+def make_profile(cut: int, text: str) -> Profile:
     return Profile(person="ann", cut=cut, text=text, writer="w", fingerprint="f", question="q")
 
 
-def shown(ids: tuple[int, ...]) -> str:
-    """The tokens as text."""
+def decode(ids: tuple[int, ...]) -> str:
+    """Return the tokens as text."""
     return str(PROMPTER.tokenizer.decode(list(ids)))
 
 
-def changed_from(data: st.DataObject, history: History, place: int) -> History:
-    """Items from a place on replaced, taken away, or more of them."""
+def replace_later_items(data: st.DataObject, history: History, place: int) -> History:
+    """Replace the items from an index on by any number of others."""
     kept = history.items[:place]
     added = [
         Interaction(id=f"n{n}", position=100 + n, time=2.0, fields=data.draw(films))
@@ -65,23 +65,23 @@ def changed_from(data: st.DataObject, history: History, place: int) -> History:
     return replace(history, items=(*kept, *added))
 
 
-@given(data=st.data(), context=contexts, history=histories())
-def test_an_item_is_the_same_whatever_comes_after_it(
+@given(data=st.data(), context=contexts, history=draw_histories())
+def test_build_item_example_ignores_later_items_and_profiles(
     data: st.DataObject, context: ContextConfig, history: History
 ) -> None:
     place = data.draw(st.integers(0, len(history.items) - 1))
-    after = changed_from(data, history, place + 1)
+    after = replace_later_items(data, history, place + 1)
     cuts = data.draw(st.lists(st.integers(1, 7), unique=True))
-    told = [profile(cut, f"likes {cut}") for cut in cuts]
-    told_after = [profile(p.cut, "lies" if p.cut > place else p.text) for p in told]
-    one = PersonContext(history, RATING, PROMPTER, context, profiles=told)
-    other = PersonContext(after, RATING, PROMPTER, context, profiles=told_after)
+    profiles = [make_profile(cut, f"likes {cut}") for cut in cuts]
+    profiles_after = [make_profile(p.cut, "lies" if p.cut > place else p.text) for p in profiles]
+    one = PersonContext(history, RATING, PROMPTER, context, profiles=profiles)
+    other = PersonContext(after, RATING, PROMPTER, context, profiles=profiles_after)
     assert one.build_item_example(place) == other.build_item_example(place)
     assert one.build_history_example(history.items[place]) == one.build_item_example(place)
 
 
-@given(data=st.data(), context=contexts, history=histories())
-def test_an_item_does_not_see_its_own_answer(
+@given(data=st.data(), context=contexts, history=draw_histories())
+def test_build_item_example_prompt_ignores_own_answer(
     data: st.DataObject, context: ContextConfig, history: History
 ) -> None:
     place = data.draw(st.integers(0, len(history.items) - 1))
@@ -96,60 +96,62 @@ def test_an_item_does_not_see_its_own_answer(
     assert len(prompts) == 2 and prompts[0] == prompts[1]
 
 
-@given(data=st.data(), context=contexts, history=histories(), when=times)
-def test_a_query_sees_only_what_is_earlier(
+@given(data=st.data(), context=contexts, history=draw_histories(), when=times)
+def test_encode_query_prompt_uses_only_earlier_items(
     data: st.DataObject, context: ContextConfig, history: History, when: float | None
 ) -> None:
-    """By (time, position); without a time it stands behind the whole history."""
+    """Earlier means by (time, position); a query without a time comes after the whole history."""
     query = Interaction(
         id="q", position=data.draw(st.integers(0, 9)), time=when, fields=data.draw(films)
     )
     visible = sum(i.sort_key < query.sort_key for i in history.items)
     if when is None:
         visible = len(history.items)
-    told = [profile(visible or 1, "fits"), profile(visible + 1, "too late")]
-    person = PersonContext(history, RATING, PROMPTER, context, profiles=told)
-    after = changed_from(data, history, visible) if when is not None else history
-    # What was added stands at time 2.0 behind position 100: never before the query.
-    other = PersonContext(after, RATING, PROMPTER, context, profiles=told[:1])
+    profiles = [make_profile(visible or 1, "fits"), make_profile(visible + 1, "too late")]
+    person = PersonContext(history, RATING, PROMPTER, context, profiles=profiles)
+    after = replace_later_items(data, history, visible) if when is not None else history
+    # Added items have time 2.0 and positions from 100 on, so they are never before the query.
+    other = PersonContext(after, RATING, PROMPTER, context, profiles=profiles[:1])
     assert person.build_query_example(query) == other.build_query_example(query)
     prompt = person.encode_query_prompt(query, room=1)
     assert prompt == other.encode_query_prompt(query, room=1)
-    assert "too late" not in shown(prompt)
+    assert "too late" not in decode(prompt)
 
 
 @pytest.mark.parametrize("name", ["bm25", "recent", "random"])
-def test_what_is_earlier_is_shown(name: str) -> None:
-    """So that the tests above do not pass because nothing is."""
+def test_build_item_example_shows_earlier_items_and_profile(name: str) -> None:
+    """Otherwise the tests above would also pass with an empty context."""
     history = make_rater("ann", 6)
     context = from_plain(ContextConfig, {"retrieval": name, "k": 9, "profile": True})
-    person = PersonContext(history, RATING, PROMPTER, context, profiles=[profile(4, "Likes war.")])
+    person = PersonContext(
+        history, RATING, PROMPTER, context, profiles=[make_profile(4, "Likes war.")]
+    )
     example = person.build_item_example(5)
     assert example is not None
-    text = shown(example.ids)
+    text = decode(example.ids)
     assert all(RATING.retrieved_text(item) in text for item in history.items[:5])
     assert "About me: Likes war." in text
     first = person.build_item_example(0)
-    assert first is not None and "About me" not in shown(first.ids)
+    assert first is not None and "About me" not in decode(first.ids)
 
 
-def test_items_without_labels_are_learned_as_text() -> None:
+def test_build_item_example_uses_plain_text_without_labels() -> None:
     fields = {"title": "On rivers", "abstract": "They flow."}
     history = History.from_interactions("ann", [Interaction(id="i", position=0, fields=fields)])
     example = PersonContext(
         history, get_task("lamp-1"), PROMPTER, ContextConfig()
     ).build_item_example(0)
     assert example is not None and example.answer_start == 1
-    assert "On rivers\nThey flow." in shown(example.ids)
+    assert "On rivers\nThey flow." in decode(example.ids)
 
 
-def test_an_item_without_an_answer_is_no_example() -> None:
+def test_build_item_example_returns_none_without_answer() -> None:
     film = {"title": "Heat"}
     history = History.from_interactions("ann", [Interaction(id="i", position=0, fields=film)])
     assert PersonContext(history, RATING, PROMPTER, ContextConfig()).build_item_example(0) is None
 
 
-def test_a_question_that_cannot_fit_is_refused() -> None:
+def test_encode_query_prompt_rejects_prompt_that_cannot_fit() -> None:
     prompter = PromptRenderer(make_byte_tokenizer(), PromptConfig(max_tokens=20))
     history = make_rater("ann", 1)
     person = PersonContext(history, RATING, prompter, ContextConfig())

@@ -12,9 +12,9 @@ from idiolect.models.tiny import make_byte_tokenizer
 from idiolect.prompts.render import PromptConfig, PromptRenderer, truncate_words
 from idiolect.tasks.task import Prompt
 
-TOKENIZER = make_byte_tokenizer()  # one token a byte: lengths can be counted by hand
+TOKENIZER = make_byte_tokenizer()  # one token per byte, so lengths are easy to count
 OPENING, CLOSING = "<s>user\n", "</s>\n<s>assistant\n"
-FRAME = 1 + 5 + 1 + 1 + 1 + 10  # the marks are one token each
+FRAME = 1 + 5 + 1 + 1 + 1 + 10  # each special token is one token
 letters = st.text("abc \n", max_size=60)
 words = st.text("xyz", min_size=1, max_size=12)
 
@@ -24,7 +24,7 @@ def decode(ids: Any) -> str:
 
 
 @st.composite
-def questions(draw: st.DrawFn) -> Prompt:
+def draw_questions(draw: st.DrawFn) -> Prompt:
     return Prompt(
         before=draw(st.sampled_from(["", "Q: "])),
         body=draw(letters),
@@ -33,14 +33,14 @@ def questions(draw: st.DrawFn) -> Prompt:
 
 
 @given(
-    prompt=questions(),
+    prompt=draw_questions(),
     answer=st.text("efg", min_size=1, max_size=20),
     memories=st.lists(words, max_size=4),
     profile=st.sampled_from(["", "pqr pqr"]),
     limit=st.integers(10, 140),
     field_words=st.integers(1, 20),
 )
-def test_only_the_input_field_and_what_is_beside_it_give_way(
+def test_encode_example_cuts_only_input_field_and_context(
     prompt: Prompt,
     answer: str,
     memories: list[str],
@@ -61,19 +61,19 @@ def test_only_the_input_field_and_what_is_beside_it_give_way(
     text = decode(example.ids[: example.answer_start])
     assert text.startswith(OPENING) and text.endswith(prompt.after + CLOSING)
     inside = text.removeprefix(OPENING).removesuffix(prompt.after + CLOSING)
-    about, shown, body = taken_apart(inside, memories, profile)
+    about, shown, body = split_context(inside, memories, profile)
     assert body.startswith(prompt.before)
     body = body.removeprefix(prompt.before)
     whole = truncate_words(prompt.body, field_words)
     assert whole.startswith(body)
     space = limit - fixed
-    beside = len(inside) - len(prompt.before) - len(body)
-    assert beside + len(body) <= space
-    if body != whole:  # it was cut: then all room is used, and at least half of it for the body
-        assert beside + len(body) == space and beside <= space // 2
-    if shown < len(memories):  # the best were kept, and the next one has no room
+    context_size = len(inside) - len(prompt.before) - len(body)
+    assert context_size + len(body) <= space
+    if body != whole:  # cut: then all space is used, and at least half of it for the body
+        assert context_size + len(body) == space and context_size <= space // 2
+    if shown < len(memories):  # the best memories were kept, and the next one does not fit
         room = max(space // 2, space - len(whole))
-        assert beside + len(memories[shown]) + 1 + (0 if shown else 1) > room
+        assert context_size + len(memories[shown]) + 1 + (0 if shown else 1) > room
     assert (
         about
         or not profile
@@ -81,8 +81,8 @@ def test_only_the_input_field_and_what_is_beside_it_give_way(
     )
 
 
-def taken_apart(inside: str, memories: list[str], profile: str) -> tuple[bool, int, str]:
-    """Whether the profile is there, how many of the best memories, and what follows them."""
+def split_context(inside: str, memories: list[str], profile: str) -> tuple[bool, int, str]:
+    """Return whether the profile is there, the number of best memories, and the text after them."""
     head = f"About me: {profile}\n\n"
     about = bool(profile) and inside.startswith(head)
     inside = inside.removeprefix(head) if about else inside
@@ -93,7 +93,7 @@ def taken_apart(inside: str, memories: list[str], profile: str) -> tuple[bool, i
     return about, 0, inside
 
 
-def test_a_whole_prompt_as_it_reads() -> None:
+def test_encode_example_renders_whole_prompt() -> None:
     prompt = Prompt(before="Rate: ", body="a film", after="\nFrom 1 to 5.")
     example = PromptRenderer(TOKENIZER).encode_example(
         prompt, "4", memories=["best", "next"], profile="kind"
@@ -105,7 +105,7 @@ def test_a_whole_prompt_as_it_reads() -> None:
     )
 
 
-def test_room_is_kept_for_an_answer_to_come() -> None:
+def test_encode_prompt_leaves_space_for_answer() -> None:
     prompter = PromptRenderer(TOKENIZER, PromptConfig(max_tokens=100))
     prompt = Prompt(before="", body="word " * 50)
     for room in (0, 1, 40, 80):
@@ -115,7 +115,7 @@ def test_room_is_kept_for_an_answer_to_come() -> None:
     assert prompter.encode_prompt(prompt, room=99 - FRAME) is not None
 
 
-def test_words_beside_the_question_have_limits_of_their_own() -> None:
+def test_encode_prompt_limits_words_of_each_part() -> None:
     config = PromptConfig(memory_words=2, profile_words=1, field_words=3)
     ids = PromptRenderer(TOKENIZER, config).encode_prompt(
         Prompt(before="", body="a b c d"), memories=["k l m"], profile="x y"
@@ -123,7 +123,7 @@ def test_words_beside_the_question_have_limits_of_their_own() -> None:
     assert decode(ids) == f"{OPENING}About me: x\n\nk l\n\na b c{CLOSING}"
 
 
-def test_a_passage_is_predicted_from_its_first_token() -> None:
+def test_plain_text_example_predicts_from_first_token() -> None:
     prompter = PromptRenderer(TOKENIZER, PromptConfig(max_tokens=8, field_words=3))
     short, long = prompter.plain_text_example("a b"), prompter.plain_text_example("abc def ghi jkl")
     assert short is not None and long is not None
@@ -133,14 +133,14 @@ def test_a_passage_is_predicted_from_its_first_token() -> None:
 
 
 @given(text=st.text(" ab\n\t\u00a0\u3000", max_size=40), count=st.integers(0, 8))
-def test_first_words_keeps_a_prefix_with_that_many_words(text: str, count: int) -> None:
+def test_truncate_words_keeps_prefix_with_word_count(text: str, count: int) -> None:
     kept = truncate_words(text, count)
     assert text.startswith(kept)
     assert kept.split() == text.split()[:count]
     assert len(text.split()) > count or kept == text
 
 
-def with_template(template: str | None, **marks: str) -> PreTrainedTokenizerFast:
+def make_tokenizer(template: str | None, **marks: str) -> PreTrainedTokenizerFast:
     tokenizer = make_byte_tokenizer()
     tokenizer.add_special_tokens({**marks})  # type: ignore[arg-type]
     tokenizer.chat_template = template
@@ -184,11 +184,11 @@ MISTRAL = (
     ],
     ids=["chatml", "gemma", "mistral", "none"],
 )
-def test_the_frame_is_that_of_a_plain_turn(
+def test_encode_prompt_uses_template_of_later_turn(
     template: str | None, marks: dict[str, str], opening: str, closing: str
 ) -> None:
-    """Without a default system prompt, the end of the turn before, or a doubled first mark."""
-    tokenizer = with_template(template, **marks)
+    """Without a default system prompt, the end of the previous turn, or a doubled BOS token."""
+    tokenizer = make_tokenizer(template, **marks)
     prompter = PromptRenderer(tokenizer)
     ids = prompter.encode_prompt(Prompt(before="", body="hello"))
     assert ids is not None
@@ -203,12 +203,12 @@ def test_the_frame_is_that_of_a_plain_turn(
     "template",
     ["{{ raise_exception('no') }}", "{% if %}", "nothing of it", "{{ messages[7]['content'] }}"],
 )
-def test_a_template_that_does_not_work_is_said(template: str) -> None:
+def test_prompt_renderer_rejects_broken_template(template: str) -> None:
     with pytest.raises(MismatchError, match="chat template"):
-        PromptRenderer(with_template(template))
+        PromptRenderer(make_tokenizer(template))
 
 
-def test_a_tokenizer_without_an_end_is_refused() -> None:
+def test_prompt_renderer_rejects_tokenizer_without_eos() -> None:
     tokenizer = make_byte_tokenizer()
     tokenizer.eos_token = None  # type: ignore[assignment]
     with pytest.raises(MismatchError, match="eos_token"):
@@ -219,14 +219,14 @@ pieces = st.one_of(st.sampled_from(["<s>", "</s>"]), st.text(min_size=1, max_siz
 
 
 @given(body=st.lists(pieces, min_size=1, max_size=6).map("".join))
-def test_marks_of_the_frame_that_a_person_writes_stay_words(body: str) -> None:
-    """Otherwise a ``</s>`` in somebody's chat would end their turn."""
+def test_encode_prompt_keeps_special_tokens_in_text_as_text(body: str) -> None:
+    """Otherwise a ``</s>`` in a person's chat would end their turn."""
     prompter = PromptRenderer(TOKENIZER)
     prompt = Prompt(before="", body=body)
     ids = prompter.encode_prompt(prompt, memories=[body], profile="</s>")
     example = prompter.encode_example(prompt, "</s>")
     passage = prompter.plain_text_example(body)
     assert ids is not None and example is not None and passage is not None
-    inside = ids[6:-13]  # behind the opening, before the closing
+    inside = ids[6:-13]  # between opening and closing
     for found in (inside, example.ids[example.answer_start : -1], passage.ids[1:-1]):
         assert not set(found) & set(TOKENIZER.all_special_ids)

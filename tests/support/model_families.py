@@ -1,4 +1,4 @@
-"""Small random models of every kind that is promised, for tests that go through all of them."""
+"""Small random models of every supported model family."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SIZES: dict[str, Any] = {
     "eos_token_id": 257,
     "pad_token_id": 257,
 }
-# Windows shorter than the examples, and a bound on the logits that bites.
+# Attention windows shorter than the examples, and a soft cap low enough to change the logits.
 MODEL_CONFIGS = [
     LlamaConfig(**SIZES),
     MistralConfig(**SIZES, sliding_window=8),
@@ -45,7 +45,7 @@ MODEL_CONFIGS = [
 
 
 def save_random_model(config: Any, folder: Path) -> Any:
-    """A seeded random model of this kind with its tokenizer, in a folder."""
+    """Save a seeded random model with its tokenizer in a folder, and return the model."""
     with torch.random.fork_rng(devices=[]), silence_transformers():
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config)

@@ -1,4 +1,4 @@
-"""Adapters that change something, as training would leave them; and what a base then answers."""
+"""Random adapters that change the output, as after training, and the logits with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from idiolect.models.base import Base
 
 
 def random_adapter(base: Base, config: LoraConfig | None = None, *, seed: int = 0) -> LoraAdapter:
-    """A fresh adapter whose B is drawn instead of zero."""
+    """Return a new adapter with a random B instead of zeros."""
     start = init_lora(base, config or LoraConfig(), seed=seed, person="someone")
     generator = torch.Generator().manual_seed(seed)
     pairs = {
@@ -25,19 +25,19 @@ def random_adapter(base: Base, config: LoraConfig | None = None, *, seed: int = 
 
 
 def make_token_ids(base: Base) -> Tensor:
-    """Two rows of token ids [2, 12]."""
+    """Return two rows of token ids [2, 12]."""
     generator = torch.Generator().manual_seed(7)
     return torch.randint(0, int(base.model.config.vocab_size), (2, 12), generator=generator)
 
 
 @torch.no_grad()
 def compute_logits(model: Any, ids: Tensor) -> Tensor:
-    """The model's own logits [B, T, V]."""
+    """Return the model's logits [B, T, V]."""
     return model(input_ids=ids).logits
 
 
 def compute_adapter_logits(base: Base, adapter: Adapter, ids: Tensor) -> Tensor:
-    """The base's logits [B, T, V] with our adapter on every row."""
+    """Return the base's logits [B, T, V] with the adapter on every row."""
     rows = torch.zeros(len(ids), dtype=torch.long)
     with stack_adapters(base, [adapter]).activate(rows):
         return compute_logits(base.model, ids)
@@ -45,7 +45,7 @@ def compute_adapter_logits(base: Base, adapter: Adapter, ids: Tensor) -> Tensor:
 
 @torch.no_grad()
 def merge_into(model: Any, adapter: LoraAdapter) -> None:
-    """Put an adapter into a model's weights, in place."""
+    """Merge an adapter into a model's weights, in place."""
     for path, (a, b) in adapter.pairs.items():
         weight = model.get_submodule(path).weight
         weight.copy_(merge_weight(weight, a, b, adapter.config.scale))

@@ -1,6 +1,8 @@
-"""A second kind of adapter, for tests alone: a bias on the output of each target module.
+"""A second kind of adapter, for tests only: a bias on the output of each target module.
 
-Shapes: ``U`` slots, ``B`` rows of a batch, ``O`` width of a module's output.
+It is also the smallest complete example of a kind: config, adapter, stack, and their registration.
+
+Shapes: ``U`` slots, ``B`` rows of a batch, ``O`` output width of a module.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from idiolect.models.base import Base
 
 @dataclass(frozen=True, kw_only=True)
 class BiasConfig:
-    """The modules that carry a bias, and how widely it is drawn."""
+    """The target modules, and the standard deviation of the initial biases."""
 
     kind: ClassVar[str] = "bias"
 
@@ -61,12 +63,12 @@ class BiasConfig:
         self.find_target_modules(model)
 
     def count_numbers(self, model: Any) -> int:
-        return sum(site.outputs for site in self.find_target_modules(model))
+        return sum(module.outputs for module in self.find_target_modules(model))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BiasAdapter:
-    """One adapter: per module path a vector [O]."""
+    """One adapter: a vector [O] for each module path."""
 
     config: BiasConfig
     base: str
@@ -85,7 +87,7 @@ class BiasAdapter:
             raise MismatchError(f"adapter was made for base {self.base[:12]}")
         expected = {s.path: (s.outputs,) for s in self.config.find_target_modules(base.model)}
         if {path: tuple(bias.shape) for path, bias in self.biases.items()} != expected:
-            raise MismatchError("adapter and base disagree on modules or their widths")
+            raise MismatchError("adapter and base do not have the same modules or widths")
         if not all(bool(torch.isfinite(bias).all()) for bias in self.biases.values()):
             raise IntegrityError("adapter: a number is not finite")
         return self
@@ -112,27 +114,27 @@ class BiasAdapter:
 
 
 def init_bias(base: Base, config: BiasConfig, *, seed: int, person: str) -> BiasAdapter:
-    """Biases drawn from (seed, person); zero unless the config spreads them."""
-    draw = torch.Generator().manual_seed(derive_seed(seed, person, "bias init"))
+    """Draw biases from (seed, person); zeros if the config's spread is 0."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, person, "bias init"))
     biases = {
-        site.path: config.spread * torch.randn(site.outputs, generator=draw)
-        for site in config.find_target_modules(base.model)
+        module.path: config.spread * torch.randn(module.outputs, generator=generator)
+        for module in config.find_target_modules(base.model)
     }
     return BiasAdapter(config=config, base=base.identity, biases=biases)
 
 
 class BiasStack(TrainableStack[BiasAdapter]):
-    """The biases of ``U`` slots, trained by torch's own autograd."""
+    """The biases of ``U`` slots, trained by torch's autograd."""
 
     def __init__(self, base: Base, config: BiasConfig, slots: int) -> None:
         self.config = config
-        self.sites = config.find_target_modules(base.model)
+        self.target_modules = config.find_target_modules(base.model)
         super().__init__(base, slots=slots, size=config.count_numbers(base.model))
         self._leaf = self.weights
 
-    def _split(self, buffer: Tensor) -> dict[str, Tensor]:
-        parts = buffer.split([site.outputs for site in self.sites], dim=1)
-        return {site.path: part for site, part in zip(self.sites, parts, strict=True)}
+    def _split_buffer(self, buffer: Tensor) -> dict[str, Tensor]:
+        parts = buffer.split([module.outputs for module in self.target_modules], dim=1)
+        return {module.path: part for module, part in zip(self.target_modules, parts, strict=True)}
 
     def train(self) -> BiasStack:
         super().train()
@@ -143,11 +145,11 @@ class BiasStack(TrainableStack[BiasAdapter]):
     @torch.no_grad()
     def load_slot(self, slot: int, adapter: Adapter) -> None:
         adapter.check_matches_base(self.base, self.config)
-        for path, bias in self._split(self.weights).items():
+        for path, bias in self._split_buffer(self.weights).items():
             bias[slot].copy_(adapter.tensors()[f"{path}.bias"])
 
     def from_row(self, row: Tensor) -> BiasAdapter:
-        biases = {path: bias[0] for path, bias in self._split(row[None]).items()}
+        biases = {path: bias[0] for path, bias in self._split_buffer(row[None]).items()}
         return BiasAdapter(config=self.config, base=self.base.identity, biases=biases)
 
     @contextmanager
@@ -156,14 +158,15 @@ class BiasStack(TrainableStack[BiasAdapter]):
     ) -> Iterator[None]:
         if active is not None or dropout is not None:
             raise UsageError("a bias acts on all tokens, without dropout")
-        kept = (rows >= 0).to(self.weights.dtype)[:, None]
+        # Rows of the bare base use slot 0 times 0.
+        scale_B1 = (rows >= 0).to(self.weights.dtype)[:, None]
 
-        def hook(bias: Tensor) -> Hook:
-            mine = bias[rows.clamp_min(0)] * kept
-            return lambda module, inputs, output: output + mine[:, None, :].to(output.dtype)
+        def make_hook(bias_UO: Tensor) -> Hook:
+            bias_BO = bias_UO[rows.clamp_min(0)] * scale_B1
+            return lambda module, inputs, output: output + bias_BO[:, None, :].to(output.dtype)
 
-        biases = self._split(self._leaf)
-        with forward_hooks(self.base.model, {path: hook(b) for path, b in biases.items()}):
+        biases = self._split_buffer(self._leaf)
+        with forward_hooks(self.base.model, {path: make_hook(b) for path, b in biases.items()}):
             yield
 
 

@@ -34,19 +34,20 @@ class CopiedAdapterErasure:
     """
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Describes whose adapters are copies; empty if there are none."""
+        """Describe whose adapters are copies; empty if there are none."""
         people = _find_copies(folder, leaving)
         return f"copies of their adapter ({', '.join(people)})" if people else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Withdraws the copies; using one raises an error from then on."""
+        """Withdraw the copies; using one raises an error from then on."""
         people = _find_copies(folder, leaving)
         if not people:
             return []
         store = AdapterStore.open(folder)
         with store.lock_for_writing():
-            gone = [AdapterRecord(person=p, served="withdrawn", made_by="") for p in people]
-            store.add([(record, None) for record in gone])
+            # A record without an adapter replaces the copy; compaction then removes its numbers.
+            withdrawn = [AdapterRecord(person=p, served="withdrawn", made_by="") for p in people]
+            store.add([(record, None) for record in withdrawn])
             store.compact()
         why = f"a copy of the adapter of {leaving.person}"
         return [
@@ -55,7 +56,7 @@ class CopiedAdapterErasure:
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Returns None: the generic scan reads safetensors and JSON files."""
+        """Return None: the generic scan reads safetensors and JSON files."""
         return None
 
 
@@ -73,7 +74,7 @@ class StoreErasure:
     """The person's own adapter in a store: removes the row; all other rows keep their bytes."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Describes the person's adapter; empty if the store has none."""
+        """Describe the person's adapter; empty if the store has none."""
         if not leaving.is_whole_person or not is_store(folder):
             return ""
         store = AdapterStore.open(folder)
@@ -81,7 +82,7 @@ class StoreErasure:
         return "their adapter" if there else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Removes the person's row from the store."""
+        """Remove the person's row from the store."""
         if not self.find(folder, leaving):
             return []
         store = AdapterStore.open(folder)
@@ -92,7 +93,7 @@ class StoreErasure:
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Returns None: the generic scan reads safetensors and JSON files."""
+        """Return None: the generic scan reads safetensors and JSON files."""
         return None
 
 
@@ -100,13 +101,13 @@ class CheckpointErasure:
     """Unfinished work in a store: deletes all of it, because it may contain the person's data."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Names the files of unfinished work; empty if there are none."""
+        """Name the files of unfinished work; empty if there are none."""
         if not (folder / AdapterStore.HEADER_FILE).is_file():
             return ""
         return ", ".join(name for name in IN_PROGRESS_FILES if (folder / name).exists())
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Deletes the files; the work has to start again."""
+        """Delete the files; the work has to start again."""
         if not self.find(folder, leaving):
             return []
         store = AdapterStore.open(folder)
@@ -119,7 +120,7 @@ class CheckpointErasure:
         return [ErasureEffect(what="work in progress", where=p, outcome="deleted") for p in paths]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Returns None: the files hold numbers only."""
+        """Return None: the files hold numbers only."""
         return None
 
 
@@ -128,12 +129,13 @@ class ExportErasure:
     them."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Describes how the export depends on the person's adapter; empty if it does not."""
+        """Describe how the export depends on the person's adapter; empty if it does not."""
         if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
             return ""
         # The ledger records the hash of every exported mean.
         if sha256_file(folder / WEIGHTS_FILE) in leaving.files:
             return "a mean of adapters, theirs among them"
+        # Some manifests name contributors, for example that of a task adapter.
         named = (folder / Manifest.NAME).is_file() and (
             leaving.person in Manifest.read_unchecked(folder).contributors
         )
@@ -142,7 +144,7 @@ class ExportErasure:
         return ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Deletes the export. Its config goes last, so an interrupted erasure can find the folder
+        """Delete the export. Its config goes last, so an interrupted erasure can find the folder
         again."""
         # An export by PEFT itself has no manifest; then only its two known files are deleted.
         what = self.find(folder, leaving)
@@ -157,5 +159,5 @@ class ExportErasure:
         return [ErasureEffect(what="exported adapter", where=folder, outcome="deleted", why=what)]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Returns None: the generic scan reads safetensors and JSON files."""
+        """Return None: the generic scan reads safetensors and JSON files."""
         return None

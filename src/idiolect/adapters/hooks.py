@@ -24,7 +24,7 @@ Hook = Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]
 
 @contextmanager
 def forward_hooks(model: Any, hooks: Mapping[str, Hook]) -> Iterator[None]:
-    """Registers one forward hook per module path inside the context; removes them on exit, also on
+    """Register one forward hook per module path inside the context; removes them on exit, also on
     errors."""
     handles = [
         model.get_submodule(path).register_forward_hook(hook) for path, hook in hooks.items()
@@ -39,13 +39,14 @@ def forward_hooks(model: Any, hooks: Mapping[str, Hook]) -> Iterator[None]:
 def build_token_mask(
     base: Base, config: AdapterConfig, examples: Sequence[Example]
 ) -> Tensor | float:
-    """Returns a mask [B, T, 1] that is 1 on the tokens on which the adapter acts, or 1.0 for all
+    """Return a mask [B, T, 1] that is 1 on the tokens on which the adapter acts, or 1.0 for all
     tokens.
 
     ``T`` is one less than the longest example, because the last token predicts nothing.
     """
     if config.active == "all":
         return 1.0
+    # The adapter acts from the tokens that ask for the answer on.
     invocation = encode_invocation(base.tokenizer)
     mask_BT1 = torch.zeros(
         len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype
@@ -59,7 +60,7 @@ def build_token_mask(
 def activate_lora(
     model: Any, pairs: Mapping[str, tuple[Tensor, Tensor]], scale: float, active: Tensor | float
 ) -> Iterator[None]:
-    """Adds ``scale * B A x`` to the output of each module inside the context, on the active tokens.
+    """Add ``scale * B A x`` to the output of each module inside the context, on the active tokens.
 
     ``pairs``: A [R, D] and B [O, R] by module path. ``active``: as ``build_token_mask`` returns it.
     """

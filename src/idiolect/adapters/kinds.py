@@ -55,7 +55,7 @@ kinds."""
 
 
 def find_kind(name: str) -> KindSpec:
-    """Returns a kind by name; raises MismatchError if it is unknown."""
+    """Return a kind by name; raises MismatchError if it is unknown."""
     if name not in KINDS:
         known = ", ".join(sorted(KINDS))
         raise MismatchError(f"unknown adapter kind {name!r} (known: {known})")
@@ -63,24 +63,25 @@ def find_kind(name: str) -> KindSpec:
 
 
 def init_adapter(base: Base, config: AdapterConfig, *, seed: int, person: str) -> Adapter:
-    """Returns a new adapter that does not change the base's output; equal for equal (seed,
+    """Return a new adapter that does not change the base's output; equal for equal (seed,
     person)."""
     return find_kind(config.kind).init_adapter(base, config, seed=seed, person=person)
 
 
 def restore_adapter(config: AdapterConfig, base: str, tensors: Mapping[str, Tensor]) -> Adapter:
-    """Builds an adapter for the base with that identity from its tensors; raises IntegrityError."""
+    """Build an adapter for the base with that identity from its tensors; raises IntegrityError."""
     return find_kind(config.kind).from_tensors(config, base, tensors)
 
 
 def create_stack(base: Base, config: AdapterConfig, slots: int) -> TrainableStack[Adapter]:
-    """Returns an empty stack for ``slots`` adapters of one config."""
+    """Return an empty stack for ``slots`` adapters of one config."""
     return find_kind(config.kind).stack_class(base, config, slots)
 
 
 def stack_adapters(base: Base, adapters: Sequence[Adapter]) -> TrainableStack[Adapter]:
-    """Returns a stack with the given adapters in order; all must have the same config."""
+    """Return a stack with the given adapters in order; all must have the same config."""
     assert adapters
+    # ``load_slot`` raises if a later adapter has another config.
     stack = create_stack(base, adapters[0].config, len(adapters))
     for slot, adapter in enumerate(adapters):
         stack.load_slot(slot, adapter)
@@ -93,13 +94,13 @@ def kind_tag(config: AdapterConfig) -> dict[str, str]:
 
 
 def config_to_header(config: AdapterConfig) -> dict[str, Any]:
-    """Returns a config as header entries: the settings under the kind's name, and the kind (omitted
+    """Return a config as header entries: the settings under the kind's name, and the kind (omitted
     for LoRA)."""
     return {**kind_tag(config), config.kind: to_plain(config)}
 
 
 def config_from_header(head: Mapping[str, Any], *, where: str) -> AdapterConfig:
-    """Reads the config that ``config_to_header`` wrote. Raises KeyError if there is none,
+    """Read the config that ``config_to_header`` wrote. Raises KeyError if there is none,
     MismatchError for an unknown kind, UsageError for unknown settings."""
     kind = str(head.get("kind", _UNTAGGED))
     return from_plain(find_kind(kind).config_class, head[kind], where=where)

@@ -78,7 +78,7 @@ class LoraConfig:
         return isinstance(other, LoraConfig) and self._kind_key() == other._kind_key()
 
     def check_model(self, model: Any) -> None:
-        """Raises UsageError if the model lacks the targets or has too few layers."""
+        """Raise UsageError if the model lacks the targets or has too few layers."""
         target_modules(model, self)
 
     def count_numbers(self, model: Any) -> int:
@@ -115,7 +115,7 @@ class LoraAdapter:
         return sum(t.numel() * t.element_size() for pair in self.pairs.values() for t in pair)
 
     def check_matches_base(self, base: Base, config: AdapterConfig | None = None) -> LoraAdapter:
-        """Returns the adapter itself if it fits the base (and the config, if given).
+        """Return the adapter itself if it fits the base (and the config, if given).
 
         Raises MismatchError for another base, kind or shape, IntegrityError if a number is not
         finite.
@@ -125,6 +125,7 @@ class LoraAdapter:
                 f"adapter has {self.config.description}, expected {config.description}; use the "
                 "same settings"
             )
+        # Identity before shapes: two bases of one architecture have the same shapes.
         if self.base != base.identity:
             raise MismatchError(
                 f"adapter was made for base {self.base[:12]}, but this base is "
@@ -133,12 +134,13 @@ class LoraAdapter:
         return self.check_target_modules(target_modules(base.model, self.config))
 
     def check_target_modules(self, modules: Iterable[TargetModule]) -> LoraAdapter:
-        """Returns the adapter itself if it has finite pairs of the right shapes for exactly these
+        """Return the adapter itself if it has finite pairs of the right shapes for exactly these
         modules; raises as ``check_matches_base``."""
+        # Name one path that only one side has.
         expected = {module.path: module for module in modules}
         if set(expected) != set(self.pairs):
-            odd = sorted(set(expected) ^ set(self.pairs))[0]
-            raise MismatchError(f"adapter and base do not have the same target modules: {odd}")
+            path = sorted(set(expected) ^ set(self.pairs))[0]
+            raise MismatchError(f"adapter and base do not have the same target modules: {path}")
         for path, (a, b) in self.pairs.items():
             module, rank = expected[path], self.config.rank
             if a.shape != (rank, module.inputs) or b.shape != (module.outputs, rank):
@@ -151,7 +153,7 @@ class LoraAdapter:
         return self
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns A [R, D] and B [O, R] of each module, named ``PATH.lora_A`` and
+        """Return A [R, D] and B [O, R] of each module, named ``PATH.lora_A`` and
         ``PATH.lora_B``."""
         return {
             f"{path}.lora_{letter}": tensor
@@ -161,11 +163,12 @@ class LoraAdapter:
 
     @staticmethod
     def from_tensors(config: LoraConfig, base: str, tensors: Mapping[str, Tensor]) -> LoraAdapter:
-        """Builds an adapter from what ``tensors`` returned; raises IntegrityError if half a pair is
+        """Build an adapter from what ``tensors`` returned; raises IntegrityError if half a pair is
         missing.
 
         It does not compare shapes with a base; ``check_matches_base`` does.
         """
+        # The names of the A matrices give the module paths.
         paths = [name.removesuffix(".lora_A") for name in tensors if name.endswith(".lora_A")]
         try:
             pairs = {p: (tensors[f"{p}.lora_A"], tensors[f"{p}.lora_B"]) for p in paths}
@@ -183,19 +186,19 @@ class LoraAdapter:
         return digest.hexdigest()
 
     def stored_forms(self) -> Iterator[Tensor]:
-        """Yields A, B, and A with the scale folded in, as ``concat_lora`` stores it."""
+        """Yield A, B, and A with the scale folded in, as ``concat_lora`` stores it."""
         for a, b in self.pairs.values():
             yield from (a, b, self.config.scale * a)
 
     def personal_forms(self) -> Iterator[Tensor]:
-        """Yields B, and A in both forms unless all people share it."""
+        """Yield B, and A in both forms unless all people share it."""
         for a, b in self.pairs.values():
             yield from () if self.config.shared_a else (a, self.config.scale * a)
             yield b
 
 
 def require_lora(adapter: Adapter) -> LoraAdapter:
-    """Returns the adapter if it is a LoRA adapter, for operations that need one (merging,
+    """Return the adapter if it is a LoRA adapter, for operations that need one (merging,
     concatenating, gates); raises MismatchError for another kind."""
     if not isinstance(adapter, LoraAdapter):
         raise MismatchError(
@@ -206,7 +209,7 @@ def require_lora(adapter: Adapter) -> LoraAdapter:
 
 
 def require_lora_config(config: AdapterConfig) -> LoraConfig:
-    """Returns the config if it is a LoRA config; raises as ``require_lora``."""
+    """Return the config if it is a LoRA config; raises as ``require_lora``."""
     if not isinstance(config, LoraConfig):
         raise MismatchError(
             f"adapters are of kind {config.kind!r} ({config.description}); this operation "
@@ -237,12 +240,13 @@ def parse_layer_number(path: str) -> int | None:
 
 
 def target_modules(model: Any, config: LoraConfig) -> tuple[TargetModule, ...]:
-    """Returns the linear modules that get adapters, in the model's order, by last name and layer.
+    """Return the linear modules that get adapters, in the model's order, by last name and layer.
 
     Raises UsageError if a target does not exist, if it is the output head (it runs on single
     positions, which the stacks do not support), or if the model has too few layers.
     """
     first = find_first_layer(model, config)
+    # PEFT matches targets by the last part of the path too.
     named = [
         TargetModule(path, module.in_features, module.out_features)
         for path, module in model.named_modules()
@@ -262,12 +266,13 @@ def target_modules(model: Any, config: LoraConfig) -> tuple[TargetModule, ...]:
 
 
 def init_lora(base: Base, config: LoraConfig, *, seed: int, person: str) -> LoraAdapter:
-    """Returns a new adapter that does not change the base's output: A as PEFT draws it (Kaiming
+    """Return a new adapter that does not change the base's output: A as PEFT draws it (Kaiming
     uniform), B zero.
 
     The draw depends on (seed, person) only, so it does not matter who else is trained. With a
     shared A it depends on the seed only.
     """
+    # Derive the seed from names, so that the order of training does not matter.
     owner = "" if config.shared_a else person
     generator = torch.Generator().manual_seed(derive_seed(seed, owner, "lora init"))
     dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
@@ -280,6 +285,7 @@ def init_lora(base: Base, config: LoraConfig, *, seed: int, person: str) -> Lora
 
 
 def merge_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """Returns ``W + scale * B A``, computed and returned in fp32 (fp64 if W is fp64)."""
+    """Return ``W + scale * B A``, computed and returned in fp32 (fp64 if W is fp64)."""
+    # Adding a small update to a bf16 weight would lose most of it.
     wide = weight.dtype if weight.dtype == torch.float64 else torch.float32
     return weight.to(wide) + scale * (b.to(wide) @ a.to(wide))

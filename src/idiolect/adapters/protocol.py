@@ -47,7 +47,7 @@ class AdapterConfig(Protocol):
         ...
 
     def check_model(self, model: Any) -> None:
-        """Raises UsageError if the model cannot have such adapters."""
+        """Raise UsageError if the model cannot have such adapters."""
         ...
 
     def count_numbers(self, model: Any) -> int:
@@ -72,7 +72,7 @@ class Adapter(Protocol):
         ...
 
     def check_matches_base(self, base: Base, config: AdapterConfig | None = None) -> Self:
-        """Returns the adapter itself if it fits the base (and the config, if given).
+        """Return the adapter itself if it fits the base (and the config, if given).
 
         Raises MismatchError for another base, kind or shape, IntegrityError if a number is not
         finite.
@@ -80,7 +80,7 @@ class Adapter(Protocol):
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns its tensors by name, as the store writes them. Names and shapes are the same for
+        """Return its tensors by name, as the store writes them. Names and shapes are the same for
         all adapters of equal settings on one base. ``KindSpec.from_tensors`` is the inverse."""
         ...
 
@@ -89,11 +89,11 @@ class Adapter(Protocol):
         ...
 
     def stored_forms(self) -> Iterator[Tensor]:
-        """Yields every tensor in each form in which a file of this project may store it, exports
+        """Yield every tensor in each form in which a file of this project may store it, exports
         included. The search for copies compares these."""
         ...
 
     def personal_forms(self) -> Iterator[Tensor]:
-        """Yields those of ``stored_forms`` that belong to this person only, without what all people
+        """Yield those of ``stored_forms`` that belong to this person only, without what all people
         share."""
         ...

@@ -63,8 +63,9 @@ class LeakageConfig:
             )
 
     def decide_verdict(self, found: AucResult | None) -> Verdict:
-        """Returns the verdict on a measured separation; None means that there were too few
+        """Return the verdict on a measured separation; None means that there were too few
         items."""
+        # Both conditions: a large effect that is also significant.
         if found is None:
             return "not measurable"
         large = found.two_sided >= self.threshold
@@ -84,8 +85,9 @@ class AuditSubject:
     non_members: Sequence[Example]
 
     def split_members(self) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-        """Returns members and non-members without duplicates; an item that was trained on is no
+        """Return members and non-members without duplicates; an item that was trained on is no
         non-member."""
+        # A dict keeps the order and drops duplicates.
         inside = dict.fromkeys(self.members)
         return tuple(inside), tuple(e for e in dict.fromkeys(self.non_members) if e not in inside)
 
@@ -121,7 +123,7 @@ def audit_membership(
     *,
     forward_tokens: int = 1024,
 ) -> dict[str, dict[str, MembershipResult]]:
-    """Measures what each artifact reveals about each person; returns results by artifact name and
+    """Measure what each artifact reveals about each person; returns results by artifact name and
     person.
 
     An artifact maps people to the adapter on which their items are tested: their own, the shared
@@ -132,6 +134,7 @@ def audit_membership(
     ``Adapter.check_matches_base``.
     """
     config = config or LeakageConfig()
+    # Check all input before the first forward.
     known = {subject.person: subject for subject in subjects}
     if len(known) < len(subjects):
         raise UsageError("membership: a person is given twice; give each person's items once")
@@ -151,6 +154,7 @@ def audit_membership(
             )
             for subject in chunk:
                 if subject.person in people:
+                    # Pair both losses of each item of this person.
                     own = [i for i, row in enumerate(rows) if row[0] == subject.person]
                     losses = [(plain[i], found[i]) for i in own]
                     out[name][subject.person] = evaluate(subject, losses, config)
@@ -160,7 +164,7 @@ def audit_membership(
 def evaluate(
     subject: AuditSubject, losses: Sequence[tuple[float, float]], config: LeakageConfig
 ) -> MembershipResult:
-    """Returns the result of an audit from the losses (base, artifact) of the items, in the order of
+    """Return the result of an audit from the losses (base, artifact) of the items, in the order of
     ``AuditSubject.split_members``."""
     inside, outside = subject.split_members()
     assert len(losses) == len(inside) + len(outside)
@@ -172,6 +176,7 @@ def evaluate(
         [round(b - a, _LOSS_DECIMALS) for b, a in others],
         level=config.level,
     )
+    # The raw score is reported for comparison only.
     raw = compute_auc(
         [round(-a, _LOSS_DECIMALS) for _, a in members],
         [round(-a, _LOSS_DECIMALS) for _, a in others],

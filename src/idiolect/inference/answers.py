@@ -35,7 +35,7 @@ class DecodedAnswer:
 def answer_questions(
     generator: Generator, task: Task, questions: Sequence[Question], *, gold: bool = False
 ) -> list[DecodedAnswer]:
-    """Answers all questions in the order given, by restricted choice or in free text as the task
+    """Answer all questions in the order given, by restricted choice or in free text as the task
     says.
 
     With ``gold`` it also measures the likelihood of the known answers. All questions must use the
@@ -80,8 +80,9 @@ def answer_questions(
 def _score_gold_answers(
     generator: Generator, questions: Sequence[Question]
 ) -> list[AnswerLikelihood | None]:
-    """Returns the likelihood of each gold answer; None if the answer is unknown or too long."""
+    """Return the likelihood of each gold answer; None if the answer is unknown or too long."""
     examples = [q.person.build_query_example(q.query) for q in questions]
+    # Score only questions with a known answer, and put the results back in order.
     known = [
         (n, (questions[n].person.history.person, e))
         for n, e in enumerate(examples)

@@ -58,7 +58,7 @@ class Generator:
         *,
         left: bool = False,
     ) -> AbstractContextManager[None]:
-        """Activates the people's adapters for a forward of ``width`` tokens per row, padded on one
+        """Activate the people's adapters for a forward of ``width`` tokens per row, padded on one
         side."""
         if self._stack is None:
             return nullcontext()
@@ -78,7 +78,7 @@ class Generator:
     def compute_likelihoods(
         self, requests: Sequence[tuple[str, Example]]
     ) -> list[AnswerLikelihood]:
-        """Returns the likelihood of the target tokens of each (person, example), in the order
+        """Return the likelihood of the target tokens of each (person, example), in the order
         given."""
         total = [0.0] * len(requests)
         for group in batches_within_token_budget(
@@ -107,6 +107,7 @@ class Generator:
         ``answers``: the token ids of each choice. If the choices are different single tokens, one
         forward of the prompt gives all of them. Otherwise each choice is scored as a continuation.
         """
+        # Different single tokens: their logits after the prompt are enough.
         if all(len(a) == 1 for a in answers) and len({a[0] for a in answers}) == len(answers):
             scores = self._score_first_tokens(requests, [a[0] for a in answers])
         else:
@@ -123,7 +124,7 @@ class Generator:
     def _score_first_tokens(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], tokens: Sequence[int]
     ) -> Tensor:
-        """Returns the logits [N, C] of these tokens at the position after each prompt."""
+        """Return the logits [N, C] of these tokens at the position after each prompt."""
         out_NC = torch.empty(len(requests), len(tokens))
         for group in batches_within_token_budget(
             [len(ids) for _, ids in requests], self.forward_tokens
@@ -141,9 +142,10 @@ class Generator:
     def generate_greedy(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], *, max_tokens: int, batch: int = 32
     ) -> list[str]:
-        """Returns greedy answers to (person, prompt) pairs in order, of at most ``max_tokens``
+        """Return greedy answers to (person, prompt) pairs in order, of at most ``max_tokens``
         tokens each."""
         out = [""] * len(requests)
+        # Similar lengths share a batch, so there is little padding.
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i][1]), i))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
@@ -155,7 +157,7 @@ class Generator:
     def _generate_batch(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], max_tokens: int
     ) -> list[str]:
-        """Generates one batch with transformers' ``generate``, padded on the left."""
+        """Generate one batch with transformers' ``generate``, padded on the left."""
         longest = max(len(ids) for _, ids in requests)
         ids_BT = torch.full((len(requests), longest), self.base.pad_token_id, dtype=torch.long)
         mask_BT = torch.zeros_like(ids_BT)
@@ -186,7 +188,7 @@ class Generator:
     def beam_search(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], *, beams: int, max_tokens: int
     ) -> list[list[str]]:
-        """Returns the most likely complete answers to each (person, prompt), best first, at most
+        """Return the most likely complete answers to each (person, prompt), best first, at most
         ``beams``.
 
         Beam search over sums of log likelihoods. An answer that has not ended after ``max_tokens``
@@ -226,6 +228,7 @@ class Generator:
     def _stop_token_ids(self) -> list[int]:
         """All tokens that end an answer, from the tokenizer and from the model's generation
         config."""
+        # The config may hold one id, a list, or nothing.
         stops = self.base.model.generation_config.eos_token_id
         listed = stops if isinstance(stops, list) else [stops]
         own = self.base.tokenizer.eos_token_id
@@ -240,7 +243,7 @@ class _ForceEosAtLimit(LogitsProcessor):
         self.stop_token_ids, self.max_length = list(stops), length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Returns the scores [B, V] for the token after ``input_ids`` [B, T]."""
+        """Return the scores [B, V] for the token after ``input_ids`` [B, T]."""
         if input_ids.shape[1] + 1 < self.max_length:
             return scores
         ends = torch.full_like(scores, -torch.inf)
@@ -249,7 +252,7 @@ class _ForceEosAtLimit(LogitsProcessor):
 
 
 def pick_median_choice(probabilities: Sequence[float]) -> int:
-    """Returns the index of the median of a distribution over ordered choices; it minimizes the
+    """Return the index of the median of a distribution over ordered choices; it minimizes the
     expected absolute error."""
     total = 0.0
     for index, probability in enumerate(probabilities):

@@ -19,12 +19,12 @@ MODEL_ID = "it"
 
 
 def make_generator(base: Base, adapter: Adapter | None) -> Generator:
-    """Returns a generator with one adapter or none; use ``MODEL_ID`` as the person."""
+    """Return a generator with one adapter or none; use ``MODEL_ID`` as the person."""
     return Generator(base, {} if adapter is None else {MODEL_ID: adapter.check_matches_base(base)})
 
 
 def encode_plain_prompt(prompter: PromptRenderer, prompt: str, *, room: int) -> tuple[int, ...]:
-    """Returns a prompt's tokens in the chat template; raises UsageError if the template alone does
+    """Return a prompt's tokens in the chat template; raises UsageError if the template alone does
     not fit."""
     ids = prompter.encode_prompt(Prompt(before="", body=prompt), room=room)
     if ids is None:
@@ -44,7 +44,8 @@ def answer_prompts(
     batch: int = 32,
     prompt: PromptConfig | None = None,
 ) -> tuple[str, ...]:
-    """Returns the model's answer to each prompt in order, of at most ``tokens`` tokens."""
+    """Return the model's answer to each prompt in order, of at most ``tokens`` tokens."""
+    # Leave space for the longest possible answer.
     prompter = PromptRenderer(base.tokenizer, prompt)
     requests = [(MODEL_ID, encode_plain_prompt(prompter, text, room=tokens)) for text in prompts]
     if not requests:

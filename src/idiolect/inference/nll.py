@@ -23,7 +23,7 @@ gradient."""
 
 
 def compute_target_logits(model: Any, batch: Batch) -> Tensor:
-    """Returns the logits [N, V] at the positions that predict the batch's target tokens.
+    """Return the logits [N, V] at the positions that predict the batch's target tokens.
 
     The forward leaves out the last column, which predicts nothing.
     """
@@ -32,12 +32,12 @@ def compute_target_logits(model: Any, batch: Batch) -> Tensor:
 
 
 def compute_target_nll(model: Any, batch: Batch) -> Tensor:
-    """Returns the negative log likelihood of each target token [N], in nats, in fp32 or wider."""
+    """Return the negative log likelihood of each target token [N], in nats, in fp32 or wider."""
     return _compute_nll(compute_target_logits(model, batch), batch.label)
 
 
 def nll_from_hidden(model: Any, hidden: Tensor, label: Tensor) -> Tensor:
-    """Returns the negative log likelihood [N] of labels [N], from the hidden states [N, D] that
+    """Return the negative log likelihood [N] of labels [N], from the hidden states [N, D] that
     predict them.
 
     It computes logits in chunks. Backward reaches only the hidden states, because the head is

@@ -23,7 +23,7 @@ class ModelProfileWriter:
         self.name = f"{base.name} {base.identity[:12]}"
 
     def __call__(self, prompts: Sequence[str], /) -> list[str]:
-        """Returns the answers in order."""
+        """Return the answers in order."""
         requests = []
         for text in prompts:
             # The last line is the instruction: it stays if the items before it are cut.

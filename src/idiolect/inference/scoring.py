@@ -26,7 +26,7 @@ def iter_token_losses(
     *,
     forward_tokens: int,
 ) -> Iterator[tuple[int, float, float]]:
-    """Yields the loss of each target token in nats, with the person's adapter if there is one.
+    """Yield the loss of each target token in nats, with the person's adapter if there is one.
 
     It yields (row, loss, how often the token counts). Each forward has at most ``forward_tokens``
     tokens. The batches do not depend on who has an adapter, so an adapter that changes nothing
@@ -57,8 +57,9 @@ def compute_item_losses(
     *,
     forward_tokens: int,
 ) -> list[float]:
-    """Returns each row's mean loss per target token in nats, with the person's adapter if there is
+    """Return each row's mean loss per target token in nats, with the person's adapter if there is
     one."""
+    # Mean over target tokens, each weighted by its count.
     total, weight = [0.0] * len(rows), [0.0] * len(rows)
     for row, value, count in iter_token_losses(base, rows, adapters, forward_tokens=forward_tokens):
         total[row] += value * count

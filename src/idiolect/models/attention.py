@@ -42,7 +42,7 @@ def attend_grouped(
     front: PastKeyValues | None = None,
     **others: object,
 ) -> tuple[Tensor, None]:
-    """Returns the attention output [B, S, H, d] of queries [B, H, S, d], keys and values
+    """Return the attention output [B, S, H, d] of queries [B, H, S, d], keys and values
     [B, K, S, d], and None for the attention weights.
 
     ``attention_mask`` [B, 1, S, P + S] is added to the scores. There is no dropout, because the
@@ -76,7 +76,7 @@ def attend_grouped(
 
 
 def reject_unknown_tensors(others: Mapping[str, object]) -> None:
-    """Raises MismatchError if a model passes its attention a tensor that this module does not
+    """Raise MismatchError if a model passes its attention a tensor that this module does not
     support."""
     for name, value in others.items():
         if isinstance(value, Tensor) and name not in _IGNORED_TENSORS:
@@ -86,6 +86,7 @@ def reject_unknown_tensors(others: Mapping[str, object]) -> None:
 @contextmanager
 def use_attention(model: Any, name: str = NAME) -> Iterator[None]:
     """Inside the context, the model uses the attention function of this name."""
+    # transformers looks the function up by name in each forward.
     usual = model.config._attn_implementation
     model.config._attn_implementation = name
     try:

@@ -69,12 +69,13 @@ class Base:
 def load_base(
     source: str | Path = DEFAULT, *, dtype: DtypeName = "auto", device: str = "auto"
 ) -> Base:
-    """Loads a base model: ``"default"``, a local folder, or a hub id.
+    """Load a base model: ``"default"``, a local folder, or a hub id.
 
     Raises MissingError if it does not exist; IntegrityError if its weights are not safetensors, are
     incomplete, or do not match its manifest; MismatchError if it is not a causal language model or
     computes its logits in an unsupported way.
     """
+    # Resolve everything that can fail cheaply before loading weights.
     where = pick_device(device)
     kind = pick_dtype(dtype, where)
     if source == DEFAULT:
@@ -127,7 +128,7 @@ def hash_tokenizer(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def _read_manifest(folder: Path) -> Manifest | None:
-    """Reads the manifest of a base that this project wrote, and verifies its files; None for other
+    """Read the manifest of a base that this project wrote, and verify its files; None for other
     folders."""
     if not (folder / "manifest.json").is_file():
         return None
@@ -135,8 +136,9 @@ def _read_manifest(folder: Path) -> Manifest | None:
 
 
 def _resolve_folder(source: str) -> Path:
-    """Returns the local folder of a path or hub id (from the hub cache, or downloaded)."""
+    """Return the local folder of a path or hub id (from the hub cache, or downloaded)."""
     path = Path(source).expanduser()
+    # A local folder wins over a hub id of the same name.
     if path.is_dir():
         reject_removed_base(path)
         if not (path / "config.json").is_file():
@@ -144,6 +146,7 @@ def _resolve_folder(source: str) -> Path:
         return path
     if path.exists() or source.count("/") > 1 or source.startswith((".", "~", "/")):
         raise MissingError(f"{source}: no model folder there")
+    # Imported here because most runs never use the hub.
     from huggingface_hub import snapshot_download
 
     patterns = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja", "*.txt"]
@@ -158,7 +161,7 @@ def _resolve_folder(source: str) -> Path:
 
 
 def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
-    """Calls ``from_pretrained`` on a local folder, without messages, remote code or network
+    """Call ``from_pretrained`` on a local folder, without messages, remote code or network
     access."""
     try:
         with silence_transformers():
@@ -177,8 +180,9 @@ def _load_pretrained(kind: Any, folder: Path, **options: Any) -> Any:
 
 
 def compute_logits(model: Any, hidden: Tensor) -> Tensor:
-    """Returns logits [..., V] of the decoder's hidden states [..., D], as the model computes
+    """Return logits [..., V] of the decoder's hidden states [..., D], as the model computes
     them."""
+    # Gemma 2 soft-caps its logits.
     logits = model.get_output_embeddings()(hidden)
     cap = getattr(model.config, "final_logit_softcapping", None)  # Gemma 2
     return logits if cap is None else cap * torch.tanh(logits / cap)
@@ -186,7 +190,7 @@ def compute_logits(model: Any, hidden: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _probe_model(model: Any, folder: Path) -> bool:
-    """Runs six tokens to check what training relies on; returns ``Base.supports_custom_attention``.
+    """Run six tokens to check what training relies on; returns ``Base.supports_custom_attention``.
 
     Logits must be finite and equal those of ``compute_logits``, and no token may change the logits
     of earlier positions.

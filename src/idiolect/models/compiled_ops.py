@@ -41,7 +41,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 
 def apply_rope(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotates queries and keys [B, H, S, d] by their positions' angles [B, S, d] (RoPE; Su et al.,
+    """Rotate queries and keys [B, H, S, d] by their positions' angles [B, S, d] (RoPE; Su et al.,
     2021). A pair is made of the same entry of both halves of a head."""
     cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
     return query * cos + _rotate_half(query) * sin, key * cos + _rotate_half(key) * sin
@@ -94,7 +94,7 @@ def _compile_cached(part: AnyFunction, backend: str) -> AnyFunction:
 
 @cache
 def _require_compiler(backend: str) -> None:
-    """Raises UsageError if nothing can be compiled, for example without a C++ compiler."""
+    """Raise UsageError if nothing can be compiled, for example without a C++ compiler."""
     try:
         _compile_cached(swiglu, backend)(torch.ones(2, 8), torch.ones(2, 8))
     except Exception as error:  # the errors of a missing compiler share no base class
@@ -106,7 +106,7 @@ def _require_compiler(backend: str) -> None:
 
 
 def _compile_module(module: nn.Module, backend: str) -> Callable[[Tensor], Tensor] | None:
-    """Returns a compiled forward for a supported module; None for any other."""
+    """Return a compiled forward for a supported module; None for any other."""
     name = type(module).__name__
     if name.endswith("RMSNorm"):
         epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
@@ -120,14 +120,17 @@ def _compile_module(module: nn.Module, backend: str) -> Callable[[Tensor], Tenso
 def _compile_norm(
     module: nn.Module, epsilon: float, backend: str
 ) -> Callable[[Tensor], Tensor] | None:
+    # LayerNorm-like modules with a matrix or without a weight are left alone.
     weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() != 1:
         return None
+    # Compare on a probe: a norm may, for example, add 1 to its weight.
     probe = _make_probe(weight, 3, weight.shape[0])
     if not _is_close(module(probe), rms_norm(probe, weight, epsilon)):
         return None
 
     def forward(x: Tensor) -> Tensor:
+        # One two-dimensional shape, so that torch compiles once for all batch shapes.
         flat = x.reshape(-1, x.shape[-1])
         return cast("Tensor", _compile_cached(rms_norm, backend)(flat, weight, epsilon)).view(
             x.shape
@@ -156,6 +159,7 @@ def _compile_mlp(module: Any, backend: str) -> Callable[[Tensor], Tensor] | None
 def _is_standard_rope(function: AnyFunction) -> bool:
     like = torch.empty(0)
     query, key = _make_probe(like, 1, 2, 3, 8), _make_probe(like, 1, 1, 3, 8)
+    # Both halves of a head have the same angles.
     half = _make_probe(like, 1, 3, 4)
     cos, sin = torch.cat([half, half], -1).cos(), torch.cat([half, half], -1).sin()
     try:
@@ -179,7 +183,7 @@ def _compile_rope(original: AnyFunction, backend: str) -> AnyFunction:
 
 @torch.no_grad()
 def _make_probe(like: Tensor, *shape: int) -> Tensor:
-    """Returns fixed values of both signs in the dtype and on the device of ``like``."""
+    """Return fixed values of both signs in the dtype and on the device of ``like``."""
     count = torch.Size(shape).numel()
     line = torch.linspace(-2.0, 3.0, count, dtype=torch.float64)
     return line.view(shape).to(like.device, like.dtype if like.is_floating_point() else None)

@@ -14,7 +14,7 @@ DtypeName = Literal["auto", "bfloat16", "float32", "float64"]
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """Returns CUDA if available, else MPS, else CPU; or the named device. Raises UsageError if the
+    """Return CUDA if available, else MPS, else CPU; or the named device. Raises UsageError if the
     named device is not usable."""
     if name == "auto":
         if torch.cuda.is_available():
@@ -22,6 +22,7 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        # A valid name may still be a device that this machine lacks.
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {name!r} is not usable on this machine: {error}") from error
@@ -29,7 +30,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
-    """Returns the named dtype; ``auto`` is bfloat16 if the device computes in it, else float32."""
+    """Return the named dtype; ``auto`` is bfloat16 if the device computes in it, else float32."""
     if name != "auto":
         if name not in ("bfloat16", "float32", "float64"):
             raise UsageError(f"dtype {name!r} is not one of auto, bfloat16, float32, float64")
@@ -42,9 +43,10 @@ def pick_dtype(name: DtypeName, device: torch.device) -> torch.dtype:
 
 
 def get_free_bytes(device: torch.device) -> int:
-    """Returns the free memory of a device in bytes, including what torch holds for reuse; half of
+    """Return the free memory of a device in bytes, including what torch holds for reuse; half of
     the total if the system does not report it."""
     if device.type == "cuda":
+        # torch reuses the memory that it holds but has not allocated.
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + held
     try:

@@ -33,11 +33,12 @@ class MiniLM:
             self.model = AutoModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True
             )
+        # The encoder is frozen, like the base.
         self.model.eval().requires_grad_(False).to(pick_device(device))
         self.batch = batch
 
     def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Returns unit vectors [N, D] float32 in the order of the texts."""
+        """Return unit vectors [N, D] float32 in the order of the texts."""
         out = np.zeros((len(texts), int(self.model.config.hidden_size)), dtype=np.float32)
         # Batches of similar length have little padding.
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))

@@ -19,37 +19,39 @@ class BaseModelErasure:
     error."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Describes the base if its manifest names the person; empty otherwise."""
+        """Describe the base if its manifest names the person; empty otherwise."""
         manifest = read_base_manifest(folder)
         if manifest is None or leaving.person not in manifest.contributors:
             return ""
-        theirs = leaving.is_same_person(str(manifest.config.get("task", "")))
-        return "a base adapted on their items" if theirs else ""
+        # A numeric id means different people in different tasks.
+        same_person = leaving.is_same_person(str(manifest.config.get("task", "")))
+        return "a base adapted on their items" if same_person else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Deletes the weights. The manifest is replaced last, so an interrupted erasure can be
+        """Delete the weights. The manifest is replaced last, so an interrupted erasure can be
         repeated."""
         if not self.find(folder, leaving):
             return []
         manifest = Manifest.read_unchecked(folder)
         delete_files(folder, sorted(manifest.files))
+        # The new manifest keeps the name but no contributor.
         config = {"name": manifest.config.get("name", folder.name), _REMOVED_KEY: True}
         Manifest(kind=MANIFEST_KIND, config=config).save(folder)
         why = f"adapted on items of {leaving.person}; make it again: idiolect adapt"
         return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Returns None: the generic scan reads safetensors and JSON files."""
+        """Return None: the generic scan reads safetensors and JSON files."""
         return None
 
 
 def read_base_manifest(folder: Path) -> Manifest | None:
-    """Reads the manifest of a base that this project wrote; None for other folders."""
+    """Read the manifest of a base that this project wrote; None for other folders."""
     return Manifest.read_unchecked(folder) if Manifest.read_kind(folder) == MANIFEST_KIND else None
 
 
 def reject_removed_base(folder: Path) -> None:
-    """Raises MissingError if the base was removed because a person in it was erased."""
+    """Raise MissingError if the base was removed because a person in it was erased."""
     manifest = read_base_manifest(folder)
     if manifest is not None and manifest.config.get(_REMOVED_KEY):
         raise MissingError(

@@ -19,8 +19,9 @@ CHAT_TEMPLATE = (
 
 
 def make_byte_tokenizer() -> PreTrainedTokenizerFast:
-    """Returns a tokenizer with one token per byte, plus ``<s>`` and ``</s>``, and a small chat
+    """Return a tokenizer with one token per byte, plus ``<s>`` and ``</s>``, and a small chat
     template."""
+    # Every byte is a token, so there are no merges and no unknown tokens.
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     inner = Tokenizer(BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -33,7 +34,7 @@ def make_byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_tiny_base(seed: int = 0, *, dtype: torch.dtype = torch.float32) -> Base:
-    """Returns a random two-layer Llama of width 32 on the CPU (four heads, two key-value heads)."""
+    """Return a random two-layer Llama of width 32 on the CPU (four heads, two key-value heads)."""
     tokenizer = make_byte_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),

@@ -29,7 +29,7 @@ def hash_weights(folder: Path) -> str:
 def save_base_manifest(
     folder: Path, *, name: str, source: str, contributors: tuple[str, ...] = (), **config: object
 ) -> None:
-    """Writes the manifest of a base folder: its name, its source, and the hashes of its files."""
+    """Write the manifest of a base folder: its name, its source, and the hashes of its files."""
     Manifest.from_folder(
         folder,
         kind="base",
@@ -42,7 +42,7 @@ def save_base_manifest(
 def rewrite_base(
     source: Path, folder: Path, changes: Mapping[str, Callable[[Tensor], Tensor]]
 ) -> None:
-    """Copies a model's files to ``folder`` and changes some weights, given by their names in the
+    """Copy a model's files to ``folder`` and change some weights, given by their names in the
     model.
 
     The caller writes the manifest. Raises MismatchError if the weight files use other names than
@@ -54,6 +54,7 @@ def rewrite_base(
             tensors = load_file(file)
             for name in remaining & set(tensors):
                 tensors[name] = changes[name](tensors[name]).contiguous()
+            # Every file is checked, because large models have several.
             remaining -= set(tensors)
             save_file(tensors, folder / file.name, metadata={"format": "pt"})
         elif file.is_file() and file.name != Manifest.NAME:

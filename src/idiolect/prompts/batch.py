@@ -47,7 +47,7 @@ def collate(
     device: torch.device,
     starts: Sequence[int] | None = None,
 ) -> Batch:
-    """Builds a batch of whole examples, or with ``starts`` of their tokens from these indices on.
+    """Build a batch of whole examples, or with ``starts`` of their tokens from these indices on.
 
     Each start must be before the position that predicts the example's first target.
     """
@@ -92,7 +92,8 @@ def list_targets(example: Example) -> tuple[list[int], list[int], list[int]]:
 
 
 def pad_token_ids(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> Tensor:
-    """Returns token ids [B, T], right-padded."""
+    """Return token ids [B, T], right-padded."""
+    # At least one column, so that an empty row is still a tensor.
     ids = torch.full((len(rows), max(1, *map(len, rows))), pad, dtype=torch.long)
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = torch.tensor(tokens)
@@ -100,11 +101,12 @@ def pad_token_ids(rows: Sequence[Sequence[int]], pad: int, device: torch.device)
 
 
 def batches_within_token_budget(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, ...]]:
-    """Yields groups of row indices; each padded group has at most ``budget`` tokens (or one row).
+    """Yield groups of row indices; each padded group has at most ``budget`` tokens (or one row).
 
     Rows of similar length form a group, longest first, so there is little padding and the largest
     allocation comes first.
     """
+    # The first row of a group is its longest, so it sets the padded width.
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     start = 0
     while start < len(order):

@@ -13,12 +13,12 @@ from idiolect.errors import MismatchError, UsageError
 
 
 def encode_template_part(tokenizer: PreTrainedTokenizerFast, part: str) -> list[int]:
-    """Encodes a part of the template; its special tokens stay special tokens."""
+    """Encode a part of the template; its special tokens stay special tokens."""
     return list(tokenizer.encode(part, add_special_tokens=False))
 
 
 def encode_invocation(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    """Returns the tokens that ask for the answer: the end of every prompt.
+    """Return the tokens that ask for the answer: the end of every prompt.
 
     An adapter that acts on answers only acts from these tokens on (PEFT's
     ``alora_invocation_tokens``; Greenewald et al., 2025, "Activated LoRA").
@@ -27,7 +27,7 @@ def encode_invocation(tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
 
 
 def find_invocation(ids: Sequence[int], invocation: Sequence[int]) -> int:
-    """Returns the index at which the last occurrence of the invocation tokens starts.
+    """Return the index at which the last occurrence of the invocation tokens starts.
 
     Raises UsageError if they do not occur, that is, if the text does not ask for an answer.
     """
@@ -42,7 +42,7 @@ def find_invocation(ids: Sequence[int], invocation: Sequence[int]) -> int:
 
 
 def split_chat_template(tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
-    """Returns the template's text before and after a user message, up to the start of the
+    """Return the template's text before and after a user message, up to the start of the
     answer."""
     if not tokenizer.chat_template:
         bos = tokenizer.bos_token or ""

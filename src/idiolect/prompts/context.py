@@ -56,13 +56,14 @@ class PersonContext:
         self.profiles = profiles
         self.retriever: Retriever | None = None
         if context.retrieval != "none":
+            # Index all items once; each question then searches only its visible prefix.
             texts = [task.index_text(item) for item in history.items]
             self.retriever = get_retriever(
                 context.retrieval, texts, encoder=encoder, seed=seed, person=history.person
             )
 
     def retrieve_context(self, question: Interaction, visible: int) -> tuple[list[str], str]:
-        """Returns memories (best first) and the profile for a question that may use the first
+        """Return memories (best first) and the profile for a question that may use the first
         ``visible`` items."""
         found: tuple[int, ...] = ()
         if self.retriever is not None and visible:
@@ -74,7 +75,7 @@ class PersonContext:
         return [self.task.retrieved_text(self.history.items[place]) for place in found], profile
 
     def build_item_example(self, place: int) -> Example | None:
-        """Returns the training example of the item at index ``place``; its context uses only items
+        """Return the training example of the item at index ``place``; its context uses only items
         before it.
 
         Returns None if the item cannot be trained on: it has no answer, or is too long.
@@ -85,15 +86,15 @@ class PersonContext:
         return self._build_example(item, place)
 
     def build_history_example(self, item: Interaction) -> Example | None:
-        """Returns the training example of one of the history's items, or None."""
+        """Return the training example of one of the history's items, or None."""
         return self.build_item_example(self.history.items.index(item))
 
     def build_query_example(self, query: Interaction) -> Example | None:
-        """Returns a query with its gold answer; None if the answer is unknown or too long."""
+        """Return a query with its gold answer; None if the answer is unknown or too long."""
         return self._build_example(query, self.history.count_visible_to(query))
 
     def encode_query_prompt(self, query: Interaction, *, room: int) -> tuple[int, ...]:
-        """Returns a query's prompt tokens, with space for ``room`` answer tokens.
+        """Return a query's prompt tokens, with space for ``room`` answer tokens.
 
         Raises UsageError if the instruction and the answer do not fit into ``max_tokens``.
         """
@@ -110,6 +111,7 @@ class PersonContext:
 
     def _build_example(self, item: Interaction, visible: int) -> Example | None:
         answer = self.task.target(item)
+        # Nothing to train on.
         if not answer:
             return None
         memories, profile = self.retrieve_context(item, visible)

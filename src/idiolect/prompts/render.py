@@ -77,7 +77,7 @@ class PromptRenderer:
         self.eos_token_id = tokenizer.eos_token_id
 
     def _encode_text(self, text: str) -> list[int]:
-        """Encodes a person's text. Special tokens of the template that occur in it stay plain text,
+        """Encode a person's text. Special tokens of the template that occur in it stay plain text,
         so that a text cannot end its own turn."""
         if not text:
             return []
@@ -85,13 +85,13 @@ class PromptRenderer:
         return list(encode(text, add_special_tokens=False, split_special_tokens=True))
 
     def encode_answer(self, answer: str) -> list[int]:
-        """Returns the answer's tokens without the end token."""
+        """Return the answer's tokens without the end token."""
         return self._encode_text(self.answer_prefix + answer)
 
     def encode_prompt(
         self, prompt: Prompt, *, memories: Sequence[str] = (), profile: str = "", room: int = 0
     ) -> list[int] | None:
-        """Returns the prompt's tokens, leaving space for ``room`` answer tokens within
+        """Return the prompt's tokens, leaving space for ``room`` answer tokens within
         ``max_tokens``.
 
         If the prompt is too long, it loses, in this order: the least relevant memories (the last
@@ -112,9 +112,10 @@ class PromptRenderer:
         return [*self.opening, *shown, *before, *body, *after, *self.closing]
 
     def _encode_context(self, memories: Sequence[str], profile: str, space: int) -> list[int]:
-        """Encodes the profile and as many of the best memories as fit; the best memory comes last,
+        """Encode the profile and as many of the best memories as fit; the best memory comes last,
         next to the question."""
         limits = self.config
+        # The profile comes first, if it fits.
         about = self._encode_text(f"About me: {truncate_words(profile, limits.profile_words)}\n\n")
         out = about if profile and len(about) <= space else []
         chosen: list[list[int]] = []
@@ -131,14 +132,14 @@ class PromptRenderer:
     def encode_example(
         self, prompt: Prompt, answer: str, *, memories: Sequence[str] = (), profile: str = ""
     ) -> Example | None:
-        """Returns prompt and answer as a training example; None if instruction and answer do not
+        """Return prompt and answer as a training example; None if instruction and answer do not
         fit."""
         answer_ids = [*self.encode_answer(answer), self.eos_token_id]
         ids = self.encode_prompt(prompt, memories=memories, profile=profile, room=len(answer_ids))
         return None if ids is None else Example((*ids, *answer_ids), len(ids))
 
     def plain_text_example(self, text: str) -> Example | None:
-        """Returns an example for next-token training on plain text, cut at ``max_tokens``; None if
+        """Return an example for next-token training on plain text, cut at ``max_tokens``; None if
         the text is empty."""
         ids = [
             self.eos_token_id,
@@ -150,7 +151,8 @@ class PromptRenderer:
 
 
 def truncate_words(text: str, count: int) -> str:
-    """Returns the text up to its first ``count`` words; white space between them stays as it is."""
+    """Return the text up to its first ``count`` words; white space between them stays as it is."""
+    # The last element is the unsplit rest; cut it off the original text.
     words = text.split(maxsplit=count)
     if len(words) <= count:
         return text

@@ -29,7 +29,7 @@ def base() -> Base:
     return make_tiny_base(dtype=torch.float64)
 
 
-def test_the_update_is_the_sum_of_both(base: Base) -> None:
+def test_concat_lora_update_is_sum_of_both_updates(base: Base) -> None:
     task, person = random_adapter(base, TASK, seed=1), random_adapter(base, PERSON, seed=2)
     both = concat_lora(task, person).check_matches_base(base)
     assert (both.config.rank, both.config.scale) == (16, 1.0)
@@ -42,7 +42,7 @@ def test_the_update_is_the_sum_of_both(base: Base) -> None:
         assert torch.allclose(b @ a, torch.stack(parts).sum(0), rtol=0, atol=1e-14)
 
 
-def test_it_answers_like_the_merged_base_with_the_person(base: Base) -> None:
+def test_concat_lora_equals_person_adapter_on_merged_base(base: Base) -> None:
     task, person = random_adapter(base, TASK, seed=1), random_adapter(base, PERSON, seed=2)
     merged = make_tiny_base(dtype=torch.float64)
     merge_into(merged.model, task)
@@ -53,7 +53,7 @@ def test_it_answers_like_the_merged_base_with_the_person(base: Base) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
-def test_peft_reads_it(tmp_path: Path) -> None:
+def test_concat_lora_export_gives_same_logits_in_peft(tmp_path: Path) -> None:
     base = make_tiny_base()
     both = concat_lora(random_adapter(base, TASK, seed=1), random_adapter(base, PERSON, seed=2))
     save_peft(tmp_path / "out", both, base_name=base.name)
@@ -64,7 +64,7 @@ def test_peft_reads_it(tmp_path: Path) -> None:
     ).abs().max() <= 1e-5
 
 
-def test_other_widths_are_refused(base: Base) -> None:
+def test_concat_lora_rejects_different_widths(base: Base) -> None:
     task, person = random_adapter(base, TASK), random_adapter(base, PERSON)
     path = "model.layers.0.self_attn.v_proj"
     person.pairs[path] = (person.pairs[path][0][:, :5], person.pairs[path][1])  # type: ignore[index]
@@ -72,5 +72,5 @@ def test_other_widths_are_refused(base: Base) -> None:
         concat_lora(task, person)
 
 
-def test_servable_ranks() -> None:
+def test_round_up_rank_returns_next_servable_rank() -> None:
     assert [round_up_rank(r) for r in (1, 8, 9, 16, 33, 100, 300)] == [8, 8, 16, 16, 64, 128, 512]

@@ -18,41 +18,43 @@ def base() -> Base:
     return make_tiny_base(dtype=torch.float64)
 
 
-def updates(adapter: LoraAdapter) -> dict[str, torch.Tensor]:
+def compute_updates(adapter: LoraAdapter) -> dict[str, torch.Tensor]:
     return {path: b @ a for path, (a, b) in adapter.pairs.items()}
 
 
-def test_of_one_is_itself(base: Base) -> None:
+def test_average_adapters_of_one_keeps_update(base: Base) -> None:
     one = random_adapter(base, LoraConfig(rank=3))
-    for path, update in updates(average_adapters([one])).items():
-        assert torch.allclose(update, updates(one)[path], atol=1e-12)
+    for path, update in compute_updates(average_adapters([one])).items():
+        assert torch.allclose(update, compute_updates(one)[path], atol=1e-12)
 
 
-def test_the_nearest_of_its_rank(base: Base) -> None:
-    """As the singular value decomposition of the whole mean, which is too large in real models."""
+def test_average_adapters_equals_truncated_svd_of_mean(base: Base) -> None:
+    """Compares with the SVD of the full mean matrix, which would be too large in real models."""
     config = LoraConfig(rank=4)
     some = [random_adapter(base, config, seed=s) for s in range(3)]
     mean = average_adapters(some)
     assert mean.config == config
     mean.check_matches_base(base, config)
-    for path, update in updates(mean).items():
-        whole = torch.stack([updates(one)[path] for one in some]).mean(dim=0)
+    for path, update in compute_updates(mean).items():
+        whole = torch.stack([compute_updates(one)[path] for one in some]).mean(dim=0)
         left, size, right = torch.linalg.svd(whole, full_matrices=False)
         best = (left[:, :4] * size[:4]) @ right[:4]
         assert torch.allclose(update, best, atol=1e-10)
-        assert float(size[4]) > 1e-3  # else the rank would not have mattered
+        assert float(size[4]) > 1e-3  # otherwise truncation would not matter
 
 
-def test_with_one_a_it_is_exact(base: Base) -> None:
+def test_average_adapters_is_exact_with_shared_a(base: Base) -> None:
     config = LoraConfig(rank=2, shared_a=True)
     a = random_adapter(base, config, seed=0)
     other = random_adapter(base, config, seed=1)
     b = replace(other, pairs={p: (a.pairs[p][0], other.pairs[p][1]) for p in a.pairs})
-    for path, update in updates(average_adapters([a, b])).items():
-        assert torch.allclose(update, (updates(a)[path] + updates(b)[path]) / 2, atol=1e-12)
+    for path, update in compute_updates(average_adapters([a, b])).items():
+        assert torch.allclose(
+            update, (compute_updates(a)[path] + compute_updates(b)[path]) / 2, atol=1e-12
+        )
 
 
-def test_what_has_no_mean_is_refused(base: Base) -> None:
+def test_average_adapters_rejects_mixed_ranks_and_empty_list(base: Base) -> None:
     one = random_adapter(base, LoraConfig(rank=2))
     with pytest.raises(MismatchError, match="rank 3"):
         average_adapters([one, random_adapter(base, LoraConfig(rank=3))])

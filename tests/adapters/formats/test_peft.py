@@ -43,20 +43,20 @@ def base() -> Base:
 
 
 @pytest.fixture
-def exported(base: Base, tmp_path: Path) -> Path:
+def export_folder(base: Base, tmp_path: Path) -> Path:
     save_peft(tmp_path / "out", random_adapter(base, WIDE), base_name=base.name)
     return tmp_path / "out"
 
 
 @pytest.fixture
-def foreign(exported: Path) -> Path:
-    """The same adapter without our manifest, as others would hand it over."""
-    (exported / "manifest.json").unlink()
-    return exported
+def foreign_folder(export_folder: Path) -> Path:
+    """The same adapter without a manifest, as other tools write it."""
+    (export_folder / "manifest.json").unlink()
+    return export_folder
 
 
-def written_by_peft(folder: Path, **options: Any) -> torch.Tensor:
-    """Let PEFT write a random adapter on the tiny model; the logits with it."""
+def save_with_peft(folder: Path, **options: Any) -> torch.Tensor:
+    """Save a random adapter for the tiny model with PEFT, and return the logits with it."""
     model = peft.get_peft_model(make_tiny_base().model, peft.LoraConfig(**options))
     generator = torch.Generator().manual_seed(3)
     for name, weight in model.named_parameters():
@@ -66,18 +66,20 @@ def written_by_peft(folder: Path, **options: Any) -> torch.Tensor:
     return compute_logits(model, make_token_ids(make_tiny_base()))
 
 
-def edit(folder: Path, **fields: Any) -> None:
-    """Change settings in an adapter's config."""
+def edit_config(folder: Path, **fields: Any) -> None:
+    """Change settings in an adapter's config file."""
     path = folder / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
-def test_peft_reads_ours_with_the_same_logits(base: Base, exported: Path, tmp_path: Path) -> None:
+def test_save_peft_gives_same_logits_in_peft(
+    base: Base, export_folder: Path, tmp_path: Path
+) -> None:
     base.model.save_pretrained(tmp_path / "base")
     copy = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     ids = make_token_ids(base)
     bare = compute_logits(copy, ids)
-    theirs = compute_logits(peft.PeftModel.from_pretrained(copy, str(exported)).eval(), ids)
+    theirs = compute_logits(peft.PeftModel.from_pretrained(copy, str(export_folder)).eval(), ids)
     ours = compute_adapter_logits(base, random_adapter(base, WIDE), ids)
     assert (theirs - ours).abs().max() <= 1e-5
     assert (theirs - bare).abs().max() > 0.1
@@ -93,7 +95,7 @@ def test_peft_reads_ours_with_the_same_logits(base: Base, exported: Path, tmp_pa
     ],
     ids=lambda config: config.description,
 )
-def test_peft_reads_what_acts_on_answers_or_in_the_last_layers(
+def test_save_peft_supports_answer_and_top_layer_adapters(
     base: Base, config: LoraConfig, tmp_path: Path
 ) -> None:
     adapter = random_adapter(base, config)
@@ -119,7 +121,7 @@ def test_peft_reads_what_acts_on_answers_or_in_the_last_layers(
     assert again.config.is_same_kind(config) and list(again.pairs) == list(adapter.pairs)
 
 
-def test_another_call_for_an_answer_is_refused(base: Base, tmp_path: Path) -> None:
+def test_load_peft_rejects_other_invocation_tokens(base: Base, tmp_path: Path) -> None:
     adapter = random_adapter(base, LoraConfig(active="answer"))
     save_peft(tmp_path / "out", adapter, base_name=base.name, invocation=(1, 2))
     with pytest.raises(MismatchError, match="alora_invocation_tokens"):
@@ -127,7 +129,7 @@ def test_another_call_for_an_answer_is_refused(base: Base, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_save_then_load_gives_the_same_bytes(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_save_peft_and_load_peft_round_trip_bytes(dtype: torch.dtype, tmp_path: Path) -> None:
     base = make_tiny_base(dtype=dtype)
     adapter = random_adapter(base, WIDE)
     save_peft(tmp_path / "a", adapter, base_name=base.name)
@@ -145,9 +147,9 @@ def test_save_then_load_gives_the_same_bytes(dtype: torch.dtype, tmp_path: Path)
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_the_config_is_one_that_peft_could_have_written(base: Base, tmp_path: Path) -> None:
+def test_save_peft_config_equals_config_of_peft(base: Base, tmp_path: Path) -> None:
     options = {"r": 4, "lora_alpha": 10, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
-    written_by_peft(tmp_path / "theirs", **options)
+    save_with_peft(tmp_path / "theirs", **options)
     config = LoraConfig(rank=4, alpha=10.0, targets=("q_proj",))
     save_peft(tmp_path / "ours", random_adapter(base, config), base_name=base.name)
     theirs, ours = (
@@ -172,28 +174,32 @@ def test_the_config_is_one_that_peft_could_have_written(base: Base, tmp_path: Pa
     ],
     ids=lambda options: "-".join(map(str, options)),
 )
-def test_what_peft_writes_gives_the_same_logits_here(
+def test_load_peft_of_peft_adapter_gives_same_logits(
     base: Base, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    theirs = written_by_peft(tmp_path / "p", task_type="CAUSAL_LM", **options)
+    theirs = save_with_peft(tmp_path / "p", task_type="CAUSAL_LM", **options)
     adapter = require_lora(load_peft(tmp_path / "p", base))
     ours = compute_adapter_logits(base, adapter, make_token_ids(base))
     assert (ours - theirs).abs().max() <= 1e-5
     assert (theirs - compute_logits(base.model, make_token_ids(base))).abs().max() > 0.01
 
 
-def test_a_file_that_lacks_modules_its_config_names_is_refused(base: Base, foreign: Path) -> None:
-    edit(foreign, target_modules="all-linear")
+def test_load_peft_rejects_weights_without_targeted_modules(
+    base: Base, foreign_folder: Path
+) -> None:
+    edit_config(foreign_folder, target_modules="all-linear")
     with pytest.raises(IntegrityError, match="missing"):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_comes_in_as_fp32(base: Base, foreign: Path, dtype: torch.dtype) -> None:
-    weights = foreign / "adapter_model.safetensors"
+def test_load_peft_converts_half_precision_to_fp32(
+    base: Base, foreign_folder: Path, dtype: torch.dtype
+) -> None:
+    weights = foreign_folder / "adapter_model.safetensors"
     tensors = {name: t.to(dtype) for name, t in load_file(weights).items()}
     save_file(tensors, weights)
-    adapter = require_lora(load_peft(foreign, base))
+    adapter = require_lora(load_peft(foreign_folder, base))
     for path, (a, b) in adapter.pairs.items():
         assert (a.dtype, b.dtype) == (torch.float32, torch.float32)
         assert torch.equal(a, tensors[f"base_model.model.{path}.lora_A.weight"].float())
@@ -224,12 +230,12 @@ def test_half_precision_comes_in_as_fp32(base: Base, foreign: Path, dtype: torch
     ],
     ids=str,
 )
-def test_what_is_not_supported_is_refused_by_name(
-    base: Base, foreign: Path, fields: dict[str, Any], names: str
+def test_load_peft_names_unsupported_setting(
+    base: Base, foreign_folder: Path, fields: dict[str, Any], names: str
 ) -> None:
-    edit(foreign, **fields)
+    edit_config(foreign_folder, **fields)
     with pytest.raises(MismatchError, match=names):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
 
 
 @pytest.mark.parametrize(
@@ -254,35 +260,33 @@ def test_what_is_not_supported_is_refused_by_name(
     ],
     ids=str,
 )
-def test_settings_that_cannot_be_are_refused(
-    base: Base, foreign: Path, fields: dict[str, Any]
+def test_load_peft_rejects_invalid_settings(
+    base: Base, foreign_folder: Path, fields: dict[str, Any]
 ) -> None:
-    edit(foreign, **fields)
+    edit_config(foreign_folder, **fields)
     with pytest.raises(IntegrityError, match=next(iter(fields))):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", "[" * 100_000])
-def test_a_config_that_is_none_is_refused(base: Base, foreign: Path, text: str) -> None:
-    (foreign / "adapter_config.json").write_text(text)
+def test_load_peft_rejects_malformed_config(base: Base, foreign_folder: Path, text: str) -> None:
+    (foreign_folder / "adapter_config.json").write_text(text)
     with pytest.raises(IntegrityError, match=r"adapter_config\.json"):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
 
 
-def test_another_base_is_refused(exported: Path) -> None:
+def test_load_peft_rejects_other_base(export_folder: Path) -> None:
     with pytest.raises(MismatchError, match="made for base"):
-        load_peft(exported, make_tiny_base(1))
+        load_peft(export_folder, make_tiny_base(1))
 
 
-def test_another_shape_of_base_is_refused_even_where_the_base_is_not_known(
-    base: Base, foreign: Path
-) -> None:
-    weights = foreign / "adapter_model.safetensors"
+def test_load_peft_rejects_other_shapes_without_manifest(base: Base, foreign_folder: Path) -> None:
+    weights = foreign_folder / "adapter_model.safetensors"
     tensors = load_file(weights)
     name = "base_model.model.model.layers.1.self_attn.v_proj.lora_A.weight"
     save_file(tensors | {name: tensors[name][:, 1:].contiguous()}, weights)
     with pytest.raises(MismatchError, match=r"v_proj: shapes \(4, 31\)"):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
 
 
 @pytest.mark.parametrize(
@@ -295,33 +299,37 @@ def test_another_shape_of_base_is_refused_even_where_the_base_is_not_known(
         ("model.layers.0.self_attn.q_proj.weight", "q_proj"),
     ],
 )
-def test_foreign_tensors_are_refused(base: Base, foreign: Path, key: str, error: str) -> None:
-    weights = foreign / "adapter_model.safetensors"
+def test_load_peft_rejects_unexpected_tensors(
+    base: Base, foreign_folder: Path, key: str, error: str
+) -> None:
+    weights = foreign_folder / "adapter_model.safetensors"
     save_file(load_file(weights) | {key: torch.zeros(4, 32)}, weights)
     with pytest.raises(MismatchError, match=error):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
 
 
 @pytest.mark.parametrize("half", ["A", "B"])
-def test_a_missing_half_is_refused(base: Base, foreign: Path, half: str) -> None:
-    weights = foreign / "adapter_model.safetensors"
+def test_load_peft_rejects_missing_half_of_pair(
+    base: Base, foreign_folder: Path, half: str
+) -> None:
+    weights = foreign_folder / "adapter_model.safetensors"
     tensors = load_file(weights)
     del tensors[f"base_model.model.model.layers.0.self_attn.q_proj.lora_{half}.weight"]
     save_file(tensors, weights)
     with pytest.raises(IntegrityError, match=f"lora_{half}.*missing"):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_numbers_that_are_not_finite_are_refused(
-    base: Base, foreign: Path, tmp_path: Path, value: float
+def test_load_peft_and_save_peft_reject_non_finite_numbers(
+    base: Base, foreign_folder: Path, tmp_path: Path, value: float
 ) -> None:
-    weights = foreign / "adapter_model.safetensors"
+    weights = foreign_folder / "adapter_model.safetensors"
     tensors = load_file(weights)
     next(iter(tensors.values()))[0, 0] = value
     save_file(tensors, weights)
     with pytest.raises(IntegrityError, match="not finite"):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
     adapter = random_adapter(base)
     adapter.pairs["model.layers.0.self_attn.q_proj"][1][0, 0] = value
     with pytest.raises(IntegrityError, match="not finite"):
@@ -329,65 +337,67 @@ def test_numbers_that_are_not_finite_are_refused(
     assert not (tmp_path / "no").exists()
 
 
-def test_numbers_that_are_no_floats_are_refused(base: Base, foreign: Path) -> None:
-    weights = foreign / "adapter_model.safetensors"
+def test_load_peft_rejects_integer_tensors(base: Base, foreign_folder: Path) -> None:
+    weights = foreign_folder / "adapter_model.safetensors"
     save_file({name: t.to(torch.int8) for name, t in load_file(weights).items()}, weights)
     with pytest.raises(MismatchError, match="int8"):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
 
 
-def test_pickled_weights_are_never_read(base: Base, foreign: Path) -> None:
-    """Whatever the pickle holds, also one that would run code when opened."""
-    (foreign / "adapter_model.safetensors").unlink()
-    (foreign / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+def test_load_peft_never_reads_pickled_weights(base: Base, foreign_folder: Path) -> None:
+    """This pickle would run code if it were opened."""
+    (foreign_folder / "adapter_model.safetensors").unlink()
+    (foreign_folder / "adapter_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
     with pytest.raises(IntegrityError, match="pickled"):
-        load_peft(foreign, base)
+        load_peft(foreign_folder, base)
     assert not Path("pwned").exists()
 
 
-def test_what_is_not_there_is_missing(base: Base, foreign: Path, tmp_path: Path) -> None:
-    (foreign / "adapter_model.safetensors").unlink()
-    for folder in (foreign, tmp_path / "nowhere", foreign / "adapter_config.json"):
+def test_load_peft_raises_missing_error_without_adapter(
+    base: Base, foreign_folder: Path, tmp_path: Path
+) -> None:
+    (foreign_folder / "adapter_model.safetensors").unlink()
+    for folder in (foreign_folder, tmp_path / "nowhere", foreign_folder / "adapter_config.json"):
         with pytest.raises(MissingError):
             load_peft(folder, base)
 
 
-def test_an_extra_file_beside_ours_is_refused_and_beside_a_foreign_one_is_not(
-    base: Base, exported: Path
-) -> None:
-    (exported / "README.md").write_text("from the hub")
+def test_load_peft_rejects_extra_file_only_with_manifest(base: Base, export_folder: Path) -> None:
+    (export_folder / "README.md").write_text("from the hub")
     with pytest.raises(IntegrityError, match=r"README\.md"):
-        load_peft(exported, base)
-    (exported / "manifest.json").unlink()
-    assert require_lora(load_peft(exported, base)).config.rank == 4
+        load_peft(export_folder, base)
+    (export_folder / "manifest.json").unlink()
+    assert require_lora(load_peft(export_folder, base)).config.rank == 4
 
 
-def test_what_stands_there_is_never_overwritten_by_accident(base: Base, exported: Path) -> None:
+def test_save_peft_overwrites_only_adapters_and_only_on_request(
+    base: Base, export_folder: Path
+) -> None:
     adapter = random_adapter(base, seed=5)
-    before = (exported / "adapter_model.safetensors").read_bytes()
+    before = (export_folder / "adapter_model.safetensors").read_bytes()
     with pytest.raises(UsageError, match="already exists"):
-        save_peft(exported, adapter, base_name=base.name)
-    assert (exported / "adapter_model.safetensors").read_bytes() == before
-    letters = exported.with_name("letters")
+        save_peft(export_folder, adapter, base_name=base.name)
+    assert (export_folder / "adapter_model.safetensors").read_bytes() == before
+    letters = export_folder.with_name("letters")
     letters.mkdir()
     (letters / "dear.txt").write_text("...")
     with pytest.raises(UsageError, match="already exists"):
         save_peft(letters, adapter, base_name=base.name, replace=True)
     assert (letters / "dear.txt").exists()
-    save_peft(exported, adapter, base_name=base.name, replace=True)
+    save_peft(export_folder, adapter, base_name=base.name, replace=True)
     path = "model.layers.0.self_attn.q_proj"
-    found = require_lora(load_peft(exported, base))
+    found = require_lora(load_peft(export_folder, base))
     assert torch.equal(found.pairs[path][1], adapter.pairs[path][1])
 
 
-def test_no_letter_of_the_person_is_in_the_export(base: Base, tmp_path: Path) -> None:
+def test_save_peft_writes_no_person_name(base: Base, tmp_path: Path) -> None:
     save_peft(tmp_path / "out", random_adapter(base), base_name=base.name)
     for file in (tmp_path / "out").iterdir():
         assert b"someone" not in file.read_bytes()
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def intact_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flip") / "out"
     base = make_tiny_base()
     save_peft(folder, random_adapter(base, LoraConfig(rank=2)), base_name=base.name)
@@ -395,18 +405,20 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(data=st.data())
-def test_any_flipped_byte_is_refused(whole: Path, data: st.DataObject) -> None:
-    with _damaged(whole, data) as folder, pytest.raises(ArtifactError):
+def test_load_peft_rejects_any_damage_with_manifest(
+    intact_folder: Path, data: st.DataObject
+) -> None:
+    with DamagedCopy(intact_folder, data) as folder, pytest.raises(ArtifactError):
         load_peft(folder, make_tiny_base())
 
 
 @given(data=st.data())
-def test_a_flipped_byte_in_a_foreign_adapter_never_ends_in_a_traceback(
-    whole: Path, data: st.DataObject
+def test_load_peft_without_manifest_rejects_damage_or_loads_valid_adapter(
+    intact_folder: Path, data: st.DataObject
 ) -> None:
-    """Without checksums some damage cannot be told from another adapter; it is then a whole one."""
+    """Without checksums, some damage looks like another adapter; then it must be a valid one."""
     base = make_tiny_base()
-    with _damaged(whole, data) as folder:
+    with DamagedCopy(intact_folder, data) as folder:
         (folder / "manifest.json").unlink()
         try:
             adapter: LoraAdapter = require_lora(load_peft(folder, base))
@@ -415,13 +427,13 @@ def test_a_flipped_byte_in_a_foreign_adapter_never_ends_in_a_traceback(
         assert adapter.check_matches_base(base) is adapter
 
 
-class _damaged:  # noqa: N801 - reads as a function
-    """A copy of a folder with one byte changed, or cut off after it; drawn by hypothesis."""
+class DamagedCopy:
+    """A copy of a folder with one byte changed or the rest cut off, drawn by hypothesis."""
 
-    def __init__(self, whole: Path, data: st.DataObject) -> None:
-        self.folder = whole.with_name("damaged")
+    def __init__(self, intact_folder: Path, data: st.DataObject) -> None:
+        self.folder = intact_folder.with_name("damaged")
         shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.copytree(whole, self.folder)
+        shutil.copytree(intact_folder, self.folder)
         names = ["adapter_model.safetensors", "adapter_config.json"]
         file = self.folder / data.draw(st.sampled_from(names))
         raw = bytearray(file.read_bytes())
@@ -442,7 +454,7 @@ class _damaged:  # noqa: N801 - reads as a function
 
 
 @pytest.mark.slow
-def test_the_default_model_answers_the_same_through_peft(tmp_path: Path) -> None:
+def test_save_peft_of_default_model_gives_same_logits_in_peft(tmp_path: Path) -> None:
     base = load_base(dtype="float32", device="cpu")
     adapter = random_adapter(base)
     save_peft(tmp_path / "out", adapter, base_name=base.name)

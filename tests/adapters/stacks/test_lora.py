@@ -27,8 +27,8 @@ def base() -> Base:
 
 @settings(max_examples=20)
 @given(rows=st.lists(st.integers(-1, 2), min_size=1, max_size=5))
-def test_each_row_is_answered_by_its_own_adapter(base: Base, rows: list[int]) -> None:
-    """As by three models with the adapters merged in, and one without."""
+def test_lora_stack_equals_merged_models_row_by_row(base: Base, rows: list[int]) -> None:
+    """Compares with three models that have the adapters merged in, and one without."""
     adapters = [random_adapter(base, CONFIG, seed=s) for s in range(3)]
     ids = make_token_ids(base)[:1].repeat(len(rows), 1)
     with stack_adapters(base, adapters).activate(torch.tensor(rows)):
@@ -41,7 +41,7 @@ def test_each_row_is_answered_by_its_own_adapter(base: Base, rows: list[int]) ->
     assert len({round(float(found[i].sum()), 6) for i in range(len(rows))}) == len(set(rows))
 
 
-def test_the_base_is_itself_again_also_after_an_error(base: Base) -> None:
+def test_lora_stack_activate_restores_base_after_error(base: Base) -> None:
     ids = make_token_ids(base)
     bare = compute_logits(base.model, ids)
     stack = stack_adapters(base, [random_adapter(base)])
@@ -52,26 +52,27 @@ def test_the_base_is_itself_again_also_after_an_error(base: Base) -> None:
     assert torch.equal(compute_logits(base.model, ids), bare)
 
 
-def test_what_is_put_in_is_taken_out_and_the_neighbours_stay(base: Base) -> None:
+def test_lora_stack_load_slot_round_trips_and_keeps_other_slots(base: Base) -> None:
     stack = LoraStack(base, CONFIG, 3)
     adapters = [random_adapter(base, CONFIG, seed=s) for s in range(3)]
     for slot in (2, 0, 1):
         stack.load_slot(slot, adapters[slot])
     stack.load_slot(1, adapters[0])
     for slot, expected in enumerate((adapters[0], adapters[0], adapters[2])):
-        taken = stack.from_row(stack.weights[slot])
-        assert (taken.config, taken.base) == (CONFIG, base.identity)
+        found = stack.from_row(stack.weights[slot])
+        assert (found.config, found.base) == (CONFIG, base.identity)
         for path, pair in expected.pairs.items():
-            for ours, theirs in zip(taken.pairs[path], pair, strict=True):
+            for ours, theirs in zip(found.pairs[path], pair, strict=True):
                 assert torch.equal(ours, theirs)
     copied = stack.from_row(stack.weights[0].clone())
     stack.weights.zero_()
     assert any(a.any() for a, _ in copied.pairs.values())
-    assert all(a.any() for a, _ in adapters[0].pairs.values())  # a copy was put in, not a view
+    assert all(a.any() for a, _ in adapters[0].pairs.values())  # the slot holds a copy, not a view
 
 
-def test_gradients_land_in_the_row_of_their_slot(base: Base) -> None:
-    """Each row's loss moves its own slot alone, and twice the loss twice as much."""
+def test_lora_stack_backward_fills_only_own_slot(base: Base) -> None:
+    """Each row's loss changes only its own slot's gradients, and twice the loss adds twice as
+    much."""
     stack = stack_adapters(base, [random_adapter(base, CONFIG, seed=s) for s in range(3)]).train()
     ids = make_token_ids(base)
     assert stack.grads is not None
@@ -89,7 +90,9 @@ def test_gradients_land_in_the_row_of_their_slot(base: Base) -> None:
     [{"rank": 1, "alpha": 2.0}, {"alpha": 1.0}, {"targets": ("q_proj",)}],
     ids=["rank", "scale", "modules"],
 )
-def test_an_adapter_of_another_kind_is_not_taken_in(base: Base, change: dict[str, object]) -> None:
+def test_lora_stack_rejects_adapters_of_other_settings(
+    base: Base, change: dict[str, object]
+) -> None:
     other = replace(CONFIG, **change)  # type: ignore[arg-type]
     stack = LoraStack(base, CONFIG, 1)
     with pytest.raises(MismatchError):
@@ -99,6 +102,6 @@ def test_an_adapter_of_another_kind_is_not_taken_in(base: Base, change: dict[str
     assert not stack.weights.any()
 
 
-def test_rows_of_people() -> None:
-    rows = slots_of(["b", "nobody", "a", "b"], {"a": 0, "b": 1}, torch.device("cpu"))
+def test_slots_of_returns_minus_one_for_unknown_people() -> None:
+    rows = slots_of(["b", "unknown", "a", "b"], {"a": 0, "b": 1}, torch.device("cpu"))
     assert rows.tolist() == [1, -1, 0, 1] and rows.dtype == torch.long

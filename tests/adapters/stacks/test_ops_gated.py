@@ -1,4 +1,4 @@
-"""Gates: arithmetic against autograd, slots that do not mix, values that are checked."""
+"""Gated LoRA: the operations equal autograd, slots do not mix, and gates are validated."""
 
 from __future__ import annotations
 
@@ -35,69 +35,71 @@ def base() -> Base:
     return make_exact_base()
 
 
-def normal(*shape: int, seed: int) -> Tensor:
+def draw_normal(*shape: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def filled(base: Base, slots: int, size: float = 0.3) -> GateVectorStack:
-    """A stack of random adapters and gates."""
+def make_filled_stack(base: Base, slots: int, size: float = 0.3) -> GateVectorStack:
+    """Return a stack with random adapters and gates."""
     stack = GateVectorStack(base, CONFIG, slots)
     for slot in range(slots):
         stack.load_slot(slot, random_adapter(base, CONFIG, seed=slot))
-    stack.weights.copy_(size * normal(*stack.weights.shape, seed=9))
+    stack.weights.copy_(size * draw_normal(*stack.weights.shape, seed=9))
     return stack
 
 
 @settings(max_examples=30)
-@given(slots=st.lists(st.integers(0, 2), min_size=1, max_size=5), some=st.booleans())
-def test_forward_and_backward_are_those_of_autograd(slots: list[int], some: bool) -> None:
+@given(slots=st.lists(st.integers(0, 2), min_size=1, max_size=5), masked=st.booleans())
+def test_gated_lora_forward_and_backward_equal_autograd(slots: list[int], masked: bool) -> None:
     rows, (users, tokens, inputs, outputs, rank) = len(slots), (3, 4, 5, 6, 2)
-    x, out = normal(rows, tokens, inputs, seed=1), normal(rows, tokens, outputs, seed=2)
-    gate, a = normal(users, inputs, seed=3), normal(users, rank, inputs, seed=4)
-    b, scale = normal(users, outputs, rank, seed=5), normal(rows, 1, 1, seed=6)
-    acts = (normal(rows, tokens, 1, seed=7) > 0).double() if some else None
-    dy = normal(rows, tokens, outputs, seed=8)
-    who = SlotIndex(torch.tensor(slots), scale, acts)
+    x, out = draw_normal(rows, tokens, inputs, seed=1), draw_normal(rows, tokens, outputs, seed=2)
+    gate, a = draw_normal(users, inputs, seed=3), draw_normal(users, rank, inputs, seed=4)
+    b, scale = draw_normal(users, outputs, rank, seed=5), draw_normal(rows, 1, 1, seed=6)
+    acts = (draw_normal(rows, tokens, 1, seed=7) > 0).double() if masked else None
+    dy = draw_normal(rows, tokens, outputs, seed=8)
+    slot_index = SlotIndex(torch.tensor(slots), scale, acts)
     leaves = [t.clone().requires_grad_() for t in (out, x, gate)]
     dots = (leaves[1] * leaves[2][slots][:, None]).sum(-1, keepdim=True)
     update = leaves[1] @ a[slots].transpose(1, 2) @ b[slots].transpose(1, 2)
-    wanted = leaves[0] + scale * (1.0 if acts is None else acts) * dots.sigmoid() * update
-    wanted.backward(dy)
+    expected = leaves[0] + scale * (1.0 if acts is None else acts) * dots.sigmoid() * update
+    expected.backward(dy)
 
-    into = torch.ones_like(gate)  # gradients are added up
+    into = torch.ones_like(gate)  # gradients are added to what is there
     ours = [t.clone().requires_grad_() for t in (out, x)]
     module = GatedLoraWeights(gate, a, b, into)
     anchor = torch.zeros((), requires_grad=True)
-    found = gated_lora_forward_autograd(anchor, ours[0], ours[1], module, who)
+    found = gated_lora_forward_autograd(anchor, ours[0], ours[1], module, slot_index)
     found.backward(dy)
-    assert torch.allclose(found, wanted, rtol=1e-12, atol=1e-12)
-    assert torch.allclose(gated_lora_forward(out, x, module, who), wanted, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(
+        gated_lora_forward(out, x, module, slot_index), expected, rtol=1e-12, atol=1e-12
+    )
     grads = [leaf.grad for leaf in leaves]
     for mine, theirs in zip((ours[0].grad, ours[1].grad, into - 1), grads, strict=True):
         assert mine is not None and theirs is not None
         assert torch.allclose(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
-def test_small_gates_are_felt_in_half_precision() -> None:
-    """A sigmoid of 0.5 + 0.0005 is 0.5 in bf16, and so would its update be."""
+def test_compute_gates_keeps_small_gates_in_bf16() -> None:
+    """A sigmoid of 0.5 + 0.0005 rounds to 0.5 in bf16."""
     x, out = torch.ones(1, 1, 8), torch.zeros(1, 1, 4)
     a, b = torch.full((1, 2, 8), 0.5), torch.full((1, 4, 2), 0.5)
-    who = SlotIndex(torch.tensor([0]), torch.ones(1, 1, 1))
+    slot_index = SlotIndex(torch.tensor([0]), torch.ones(1, 1, 1))
     module = GatedLoraWeights(torch.full((1, 8), 2.5e-4), a, b)
-    half = replace_dtype(module, torch.bfloat16)
-    _, opened = half.compute_gates(x.bfloat16(), who)
+    half = convert_dtype(module, torch.bfloat16)
+    _, opened = half.compute_gates(x.bfloat16(), slot_index)
     assert float(opened) == pytest.approx(0.5005, abs=1e-5)
-    found = gated_lora_forward(out.bfloat16(), x.bfloat16(), half, who)
+    found = gated_lora_forward(out.bfloat16(), x.bfloat16(), half, slot_index)
     assert found.dtype == torch.bfloat16
-    assert torch.allclose(found.float(), gated_lora_forward(out, x, module, who), rtol=1e-2)
+    assert torch.allclose(found.float(), gated_lora_forward(out, x, module, slot_index), rtol=1e-2)
 
 
-def replace_dtype(module: GatedLoraWeights, dtype: torch.dtype) -> GatedLoraWeights:
+def convert_dtype(module: GatedLoraWeights, dtype: torch.dtype) -> GatedLoraWeights:
     return GatedLoraWeights(module.gate.to(dtype), module.a.to(dtype), module.b.to(dtype))
 
 
-def test_at_zero_an_adapter_is_half_open(base: Base) -> None:
+def test_gate_stack_with_zero_gates_halves_adapter(base: Base) -> None:
     ids, rows = make_token_ids(base), torch.zeros(2, dtype=torch.long)
     adapter = random_adapter(base, CONFIG)
     stack = GateVectorStack(base, CONFIG, 1)
@@ -111,10 +113,10 @@ def test_at_zero_an_adapter_is_half_open(base: Base) -> None:
 
 @settings(max_examples=20)
 @given(rows=st.lists(st.integers(-1, 2), min_size=1, max_size=5))
-def test_each_row_has_its_own_gates(base: Base, rows: list[int]) -> None:
-    """As each slot alone gives it, and -1 the bare base."""
+def test_gate_stack_applies_own_gates_to_each_row(base: Base, rows: list[int]) -> None:
+    """Each row equals a forward with its slot alone; slot -1 equals the bare base."""
     ids = make_token_ids(base)[:1]
-    stack = filled(base, 3)
+    stack = make_filled_stack(base, 3)
     with stack.activate(torch.tensor(rows)):
         found = compute_logits(base.model, ids.repeat(len(rows), 1))
     for row, slot in enumerate(rows):
@@ -126,8 +128,8 @@ def test_each_row_has_its_own_gates(base: Base, rows: list[int]) -> None:
     assert len({round(float(found[i].sum()), 6) for i in range(len(rows))}) == len(set(rows))
 
 
-def test_gradients_land_in_the_row_of_their_slot_and_adapters_get_none(base: Base) -> None:
-    stack = filled(base, 3).train()
+def test_gate_stack_backward_fills_only_own_slot_and_no_adapter(base: Base) -> None:
+    stack = make_filled_stack(base, 3).train()
     frozen = stack.lora_stack.weights.clone()
     assert stack.grads is not None
     with stack.activate(torch.tensor([2, -1])):
@@ -140,9 +142,9 @@ def test_gradients_land_in_the_row_of_their_slot_and_adapters_get_none(base: Bas
     assert stack.lora_stack.grads is None and torch.equal(stack.lora_stack.weights, frozen)
 
 
-def test_gradients_are_the_slopes_of_the_loss(base: Base) -> None:
-    """Through all layers, lower gates by way of upper ones: against central differences."""
-    stack, ids = filled(base, 2).train(), make_token_ids(base)
+def test_gate_stack_gradients_equal_central_differences(base: Base) -> None:
+    """Through all layers, so that lower gates act on the loss through upper ones too."""
+    stack, ids = make_filled_stack(base, 2).train(), make_token_ids(base)
     rows = torch.tensor([1, 0])
 
     def loss() -> Tensor:
@@ -152,18 +154,18 @@ def test_gradients_are_the_slopes_of_the_loss(base: Base) -> None:
     stack.backward(loss())
     assert stack.grads is not None
     for number in range(4):
-        way = normal(*stack.weights.shape, seed=number)
+        direction = draw_normal(*stack.weights.shape, seed=number)
         slope = 0.0
         for sign in (1, -1):
-            stack.weights += sign * 1e-4 * way
+            stack.weights += sign * 1e-4 * direction
             with torch.no_grad():
                 slope += sign * float(loss()) / 2e-4
-            stack.weights -= sign * 1e-4 * way
-        assert slope == pytest.approx(float((stack.grads * way).sum()), rel=1e-5)
+            stack.weights -= sign * 1e-4 * direction
+        assert slope == pytest.approx(float((stack.grads * direction).sum()), rel=1e-5)
 
 
-def test_what_is_put_in_starts_at_zero_and_the_neighbours_stay(base: Base) -> None:
-    stack = filled(base, 3)
+def test_gate_stack_load_slot_zeros_gates_and_keeps_other_slots(base: Base) -> None:
+    stack = make_filled_stack(base, 3)
     before = stack.weights.clone()
     gates = stack.from_row(before[1])
     stack.load_slot(1, random_adapter(base, CONFIG, seed=7))
@@ -175,36 +177,39 @@ def test_what_is_put_in_starts_at_zero_and_the_neighbours_stay(base: Base) -> No
     assert torch.equal(stack.weights[0], before[0])
 
 
-def test_the_base_is_itself_again_also_after_an_error(base: Base) -> None:
+def test_gate_stack_activate_restores_base_after_error(base: Base) -> None:
     ids = make_token_ids(base)
     bare = compute_logits(base.model, ids)
-    with suppress(ZeroDivisionError), filled(base, 1).activate(torch.zeros(2, dtype=torch.long)):
+    with (
+        suppress(ZeroDivisionError),
+        make_filled_stack(base, 1).activate(torch.zeros(2, dtype=torch.long)),
+    ):
         assert not torch.equal(compute_logits(base.model, ids), bare)
         raise ZeroDivisionError
     assert torch.equal(compute_logits(base.model, ids), bare)
 
 
-def filled_gates(base: Base) -> GateVectors:
-    stack = filled(base, 1)
+def make_filled_gates(base: Base) -> GateVectors:
+    stack = make_filled_stack(base, 1)
     return stack.from_row(stack.weights[0])
 
 
-def test_gates_that_fit_are_let_through(base: Base) -> None:
-    gates = filled_gates(base)
+def test_check_matches_base_accepts_fitting_gates(base: Base) -> None:
+    gates = make_filled_gates(base)
     assert (
         gates.check_matches_base(base) is gates and gates.check_matches_base(base, CONFIG) is gates
     )
 
 
-def spoiled(value: float) -> Callable[[Tensor], Tensor]:
+def replace_last(value: float) -> Callable[[Tensor], Tensor]:
     return lambda gate: torch.cat([gate[1:], torch.tensor([value])])
 
 
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        (spoiled(float("nan")), IntegrityError, "not finite"),
-        (spoiled(float("inf")), IntegrityError, "not finite"),
+        (replace_last(float("nan")), IntegrityError, "not finite"),
+        (replace_last(float("inf")), IntegrityError, "not finite"),
         (torch.zeros_like, IntegrityError, "same value in all entries, 0"),
         (
             lambda gate: torch.full_like(gate, 0.25),
@@ -215,10 +220,10 @@ def spoiled(value: float) -> Callable[[Tensor], Tensor]:
     ],
     ids=["nan", "infinite", "zero", "constant", "short"],
 )
-def test_a_broken_gate_is_refused(
+def test_check_matches_base_rejects_defective_gate(
     base: Base, change: Callable[[Tensor], Tensor], error: type[Exception], match: str
 ) -> None:
-    gates = filled_gates(base)
+    gates = make_filled_gates(base)
     path = list(gates.vectors)[2]
     vectors = {**gates.vectors, path: change(gates.vectors[path])}
     with pytest.raises(error, match=match) as raised:
@@ -226,8 +231,8 @@ def test_a_broken_gate_is_refused(
     assert path in str(raised.value)
 
 
-def test_gates_of_another_base_or_kind_are_refused(base: Base) -> None:
-    gates = filled_gates(base)
+def test_check_matches_base_rejects_gates_of_other_base_or_kind(base: Base) -> None:
+    gates = make_filled_gates(base)
     with pytest.raises(MismatchError, match="tiny-1"):
         gates.check_matches_base(make_tiny_base(1))
     with pytest.raises(MismatchError, match="rank 4"):

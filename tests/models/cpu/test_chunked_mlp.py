@@ -1,4 +1,5 @@
-"""Feed-forward layers in portions: the same numbers, and whole where somebody looks in."""
+"""Chunked feed-forward layers give the same numbers, and run whole if gradients or hooks need
+it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from idiolect.models.base import Base, load_base
-from idiolect.models.cpu import chunked_mlp as chunking
+from idiolect.models.cpu import chunked_mlp
 from idiolect.models.cpu.chunked_mlp import chunk_mlp
 from idiolect.models.tiny import make_tiny_base
 from support.model_families import MODEL_CONFIGS, save_random_model
@@ -17,12 +18,13 @@ IDS = torch.arange(1, 24)[None]
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunking, "CHUNK_TOKENS", 5)
+def _use_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunked_mlp, "CHUNK_TOKENS", 5)
 
 
-def portions(base: Base, *, hook: str = "", grad: bool = False) -> list[int]:
-    """How many tokens a layer's activation saw at a time; a hook sees another module's inputs."""
+def record_chunk_sizes(base: Base, *, hook: str = "", grad: bool = False) -> list[int]:
+    """Return the numbers of tokens that a layer's activation received; ``hook`` names a module to
+    hook."""
     seen: list[int] = []
     layer = base.model.get_submodule("model.layers.0.mlp")
     activation = layer.act_fn.forward
@@ -42,7 +44,7 @@ def portions(base: Base, *, hook: str = "", grad: bool = False) -> list[int]:
 
 @pytest.mark.parametrize("kind", MODEL_CONFIGS, ids=lambda config: config.model_type)
 @torch.no_grad()
-def test_the_numbers_are_the_same(kind: object, tmp_path: Path) -> None:
+def test_chunk_mlp_gives_same_logits(kind: object, tmp_path: Path) -> None:
     save_random_model(kind, tmp_path / "model")
     base = load_base(tmp_path / "model", dtype="float64", device="cpu")
     whole = base.model(input_ids=IDS).logits
@@ -51,14 +53,14 @@ def test_the_numbers_are_the_same(kind: object, tmp_path: Path) -> None:
     assert all("forward" not in vars(module) for module in base.model.modules())
 
 
-def test_only_where_nobody_looks_in() -> None:
+def test_chunk_mlp_runs_whole_with_hooks_or_gradients() -> None:
     base = make_tiny_base()
-    assert portions(base) == [5, 5, 5, 5, 3]
-    assert portions(base, hook="down_proj") == [23]
-    assert portions(base, grad=True) == [23]
+    assert record_chunk_sizes(base) == [5, 5, 5, 5, 3]
+    assert record_chunk_sizes(base, hook="down_proj") == [23]
+    assert record_chunk_sizes(base, grad=True) == [23]
 
 
-def test_several_rows_stay_together() -> None:
+def test_chunk_mlp_keeps_batches_whole() -> None:
     base = make_tiny_base()
     with torch.no_grad(), chunk_mlp(base.model):
         found = base.model(input_ids=IDS.repeat(2, 1)).logits

@@ -1,4 +1,4 @@
-"""Packed matrices give the same bits, forward and backward, and are gone afterwards."""
+"""Prepacked layers give the same numbers, forward and backward, and are restored afterwards."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from idiolect.models.cpu import prepacked_linear as packing
+from idiolect.models.cpu import prepacked_linear
 from idiolect.models.cpu.prepacked_linear import _pack_weight, prepack_linear
 from idiolect.models.tiny import make_tiny_base
 
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("tokens", [1, 7, 300])
-def test_the_bits_are_the_same(bias: bool, tokens: int) -> None:
+def test_prepack_linear_gives_same_output_and_gradient(bias: bool, tokens: int) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(48, 80, bias=bias).bfloat16().requires_grad_(False)
     model = nn.Sequential(linear)
@@ -37,7 +37,7 @@ def test_the_bits_are_the_same(bias: bool, tokens: int) -> None:
     assert torch.allclose(our_grad.float(), plain_grad.float(), rtol=2**-7, atol=2**-7)
 
 
-def test_hooks_work_and_the_modules_are_as_they_were() -> None:
+def test_prepack_linear_keeps_hooks_and_restores_modules() -> None:
     base = make_tiny_base(dtype=torch.bfloat16)
     module = base.model.get_submodule("model.layers.0.mlp.up_proj")
     seen: list[int] = []
@@ -49,14 +49,14 @@ def test_hooks_work_and_the_modules_are_as_they_were() -> None:
     assert all("forward" not in vars(m) for m in base.model.modules())
 
 
-def test_where_memory_is_short_nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepack_linear_packs_nothing_if_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.Linear(8, 8).bfloat16().requires_grad_(False))
-    monkeypatch.setattr(packing, "get_free_bytes", lambda device: 100)
+    monkeypatch.setattr(prepacked_linear, "get_free_bytes", lambda device: 100)
     with prepack_linear(model):
         assert "forward" not in vars(model[0])
 
 
-def test_what_trains_or_is_wide_is_left_alone() -> None:
+def test_prepack_linear_skips_trainable_and_fp32_layers() -> None:
     trained = nn.Linear(8, 8).bfloat16()
     wide = nn.Linear(8, 8).requires_grad_(False)
     for module in (trained, wide):
@@ -64,25 +64,26 @@ def test_what_trains_or_is_wide_is_left_alone() -> None:
             assert "forward" not in vars(module)
 
 
-def test_a_weight_that_changes_is_packed_anew() -> None:
-    """In place, and by another in its stead that may lie where the last one lay."""
+def test_prepack_linear_repacks_changed_weight() -> None:
+    """Changed in place, and replaced by a weight that may have the same address as an earlier
+    one."""
     torch.manual_seed(0)
     linear = nn.Linear(48, 80, bias=False).bfloat16().requires_grad_(False)
     if _pack_weight(linear) is None:
         pytest.skip("this processor or torch packs no bf16 matrices")
     x, kept = torch.randn(4, 48).bfloat16(), linear.weight.data
 
-    def right() -> bool:
+    def is_correct() -> bool:
         with prepack_linear(linear):
             ours = linear(x)
         return torch.allclose(ours.float(), linear(x).float(), rtol=2**-7, atol=2**-7)
 
-    assert right()
+    assert is_correct()
     with torch.no_grad():
         linear.weight.mul_(-1)
-    assert right()
+    assert is_correct()
     for factor in (2.0, 3.0, 4.0):
         linear.weight.data = kept * factor
-        assert right()
+        assert is_correct()
         linear.weight.data = kept
-    assert right()
+    assert is_correct()

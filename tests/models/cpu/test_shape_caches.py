@@ -1,4 +1,4 @@
-"""Memory does not grow with the number of people: measured in a process of its own."""
+"""Memory does not grow with the number of people; measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from idiolect.history.write import write_dataset
 from idiolect.models.cpu.shape_caches import CACHE_ENTRIES, limit_onednn_shape_caches
 from support.tiny_people import make_rater, save_tiny_base
 
-GROWN = """
+MEMORY_SCRIPT = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ def watch(event):
     if isinstance(event, Progress) and event.stage == "people":
         seen.append(psutil.Process().memory_info().rss / 1e6)
 
-config = replace(GATED, dtype="bfloat16")  # what the caches are for
+config = replace(GATED, dtype="bfloat16")  # the shape caches are for bf16
 request = api.PersonalizeRequest(
     data=place / "data", store=place / "store", base=str(place / "base"), config=config
 )
@@ -42,8 +42,8 @@ print(json.dumps(seen))
 MEGABYTES = 50
 
 
-def wordy(history: History) -> History:
-    """Somebody who rated films with titles of every length, so that hardly a shape comes twice."""
+def vary_titles(history: History) -> History:
+    """Return the history with titles of many lengths, so that shapes rarely repeat."""
     draw = random.Random(history.person)
     items = [
         replace(item, fields={**item.fields, "title": "Film" * draw.randint(1, 12)})
@@ -52,16 +52,16 @@ def wordy(history: History) -> History:
     return replace(history, items=tuple(items))
 
 
-def test_memory_is_flat_over_people(tmp_path: Path) -> None:
-    """After the first shard of 32; with torch's own bounds it grows by over 400 MB (where the CPU
-    computes in bfloat16)."""
+def test_personalize_memory_is_flat_over_people(tmp_path: Path) -> None:
+    """Measured after the first shard of 32. With torch's own limits it grows by over 400 MB, on
+    CPUs that compute in bf16."""
     save_tiny_base(tmp_path / "base")
-    people = [wordy(make_rater(f"p{n:03d}", 9 + n % 23)) for n in range(96)]
+    people = [vary_titles(make_rater(f"p{n:03d}", 9 + n % 23)) for n in range(96)]
     write_dataset(tmp_path / "data", people, task="rating", source="made up")
     tests = Path(__file__).parents[2]
     path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-c", GROWN, str(tmp_path)],
+        [sys.executable, "-c", MEMORY_SCRIPT, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
@@ -73,7 +73,7 @@ def test_memory_is_flat_over_people(tmp_path: Path) -> None:
     assert max(later) - first < MEGABYTES, (first, later)
 
 
-def test_what_the_environment_says_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_onednn_shape_caches_keeps_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
     monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "")
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")

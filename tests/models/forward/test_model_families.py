@@ -1,4 +1,4 @@
-"""Every kind of model that is promised goes the whole way: load, predict, train."""
+"""Every supported model family loads, predicts and trains correctly."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Base:
     return load_base(tmp_path / "model", dtype="float64", device="cpu")
 
 
-def apart(one: Adapter, other: Adapter) -> float:
-    """The largest ||B1 A1 - B2 A2|| / ||B2 A2|| over the modules."""
+def max_update_difference(one: Adapter, other: Adapter) -> float:
+    """Return the largest ||B1 A1 - B2 A2|| / ||B2 A2|| over the modules."""
     one, other = require_lora(one), require_lora(other)
     out = 0.0
     for path, (a, b) in one.pairs.items():
@@ -46,16 +46,16 @@ def apart(one: Adapter, other: Adapter) -> float:
     return out
 
 
-def some_examples(count: int, seed: int) -> tuple[Example, ...]:
+def draw_examples(count: int, seed: int) -> tuple[Example, ...]:
     generator = torch.Generator().manual_seed(seed)
     rows = (torch.randperm(250, generator=generator)[: 14 + 3 * i] for i in range(count))
     return tuple(Example(tuple(ids.tolist()), 10 + i) for i, ids in enumerate(rows))
 
 
 @torch.no_grad()
-def test_the_loss_is_the_models_own(base: Base) -> None:
-    """The short way of ``target_nll`` against the model's whole forward."""
-    rows = some_examples(3, seed=1)
+def test_compute_target_nll_equals_full_forward(base: Base) -> None:
+    """Compares with the log softmax of the model's full forward."""
+    rows = draw_examples(3, seed=1)
     found = compute_target_nll(base.model, collate(rows, pad=base.pad_token_id, device=base.device))
     expected = torch.cat(
         [
@@ -68,25 +68,26 @@ def test_the_loss_is_the_models_own(base: Base) -> None:
     assert torch.allclose(found, expected, rtol=1e-6, atol=0)
 
 
-def test_everyone_is_trained_as_alone_and_learns(base: Base) -> None:
-    work = [TrainingJob(person=f"p{n}", examples=some_examples(3 + n, seed=n)) for n in range(2)]
+def test_train_many_equals_reference_on_every_family(base: Base) -> None:
+    work = [TrainingJob(person=f"p{n}", examples=draw_examples(3 + n, seed=n)) for n in range(2)]
     config = TrainConfig(rate=5e-3, epochs=3)
     for job, trained in zip(work, train_many(base, work, LORA, config), strict=True):
         alone = train_one(base, job, LORA, config)
         assert len(require_lora(trained.adapter).pairs) == 2 * len(LORA.targets)
-        assert apart(trained.adapter, alone.adapter) <= 1e-5
+        assert max_update_difference(trained.adapter, alone.adapter) <= 1e-5
         assert trained.last_loss < trained.first_loss
 
 
 @pytest.mark.parametrize("tokens", [7, 14], ids=["short", "long"])
-def test_packed_rows_on_every_family(base: Base, tokens: int) -> None:
-    """Short: within all windows, so packed. Long: where layers have windows rows stay rows."""
+def test_train_many_packed_equals_reference_on_every_family(base: Base, tokens: int) -> None:
+    """Short rows fit all attention windows, so they are packed; longer ones stay padded if layers
+    have windows."""
     work = [
         TrainingJob(
             person=f"p{n}",
             examples=tuple(
                 Example(e.ids[: tokens - i % 3], tokens - 4)
-                for i, e in enumerate(some_examples(3 + n, seed=n))
+                for i, e in enumerate(draw_examples(3 + n, seed=n))
             ),
         )
         for n in range(2)
@@ -102,7 +103,9 @@ def test_packed_rows_on_every_family(base: Base, tokens: int) -> None:
     capped = getattr(base.model.config, "attn_logit_softcapping", None)
     assert bool(calls) is (packs and capped is None)
     for job, ours in zip(work, together, strict=True):
-        assert apart(ours.adapter, train_one(base, job, LORA, config).adapter) <= 1e-5
+        assert (
+            max_update_difference(ours.adapter, train_one(base, job, LORA, config).adapter) <= 1e-5
+        )
 
 
 @pytest.mark.parametrize(
@@ -114,10 +117,12 @@ def test_packed_rows_on_every_family(base: Base, tokens: int) -> None:
     ],
     ids=lambda lora: lora.description,
 )
-def test_what_runs_once_is_the_same_on_every_family(base: Base, lora: LoraConfig) -> None:
+def test_train_many_partial_forwards_equal_reference_on_every_family(
+    base: Base, lora: LoraConfig
+) -> None:
     call = encode_invocation(base.tokenizer)
     examples = [
-        Example((*e.ids[:10], *call, *e.ids[10:13]), 10 + len(call)) for e in some_examples(4, 1)
+        Example((*e.ids[:10], *call, *e.ids[10:13]), 10 + len(call)) for e in draw_examples(4, 1)
     ]
     job, config = TrainingJob(person="p", examples=tuple(examples)), TrainConfig(epochs=2, batch=2)
     if getattr(base.model.config, "sliding_window", None):
@@ -126,18 +131,18 @@ def test_what_runs_once_is_the_same_on_every_family(base: Base, lora: LoraConfig
         return
     (ours,) = train_many(base, [job], lora, config)
     alone = train_one(base, job, lora, config)
-    assert apart(ours.adapter, alone.adapter) <= 1e-5
+    assert max_update_difference(ours.adapter, alone.adapter) <= 1e-5
 
 
 @torch.no_grad()
-def test_a_batch_of_mixed_people_is_answered_as_each_alone(base: Base) -> None:
+def test_lora_stack_equals_each_person_alone_on_every_family(base: Base) -> None:
     adapters: list[LoraAdapter] = []
     for n in range(2):
         start = init_lora(base, LORA, seed=n, person="p")
         pairs = {path: (a, b + 0.1) for path, (a, b) in start.pairs.items()}
         adapters.append(LoraAdapter(config=LORA, base=base.identity, pairs=pairs))
     stack = stack_adapters(base, adapters)
-    ids = torch.tensor([e.ids[:12] for e in some_examples(3, seed=2)])
+    ids = torch.tensor([e.ids[:12] for e in draw_examples(3, seed=2)])
     with stack.activate(torch.tensor([1, -1, 0])):
         together = base.model(input_ids=ids).logits
     for row, slot in enumerate((1, -1, 0)):
@@ -147,15 +152,15 @@ def test_a_batch_of_mixed_people_is_answered_as_each_alone(base: Base) -> None:
     assert not torch.allclose(together[0], base.model(input_ids=ids[:1]).logits[0], atol=1e-3)
 
 
-def test_a_model_that_looks_ahead_is_refused(tmp_path: Path) -> None:
+def test_load_base_rejects_bidirectional_model(tmp_path: Path) -> None:
     config = BertConfig(vocab_size=258, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
     save_random_model(config, tmp_path / "bert")
     with pytest.raises(MismatchError, match="bert"):
         load_base(tmp_path / "bert", device="cpu")
 
 
-def test_a_model_with_a_head_of_its_own_kind_is_refused(tmp_path: Path) -> None:
-    """Granite divides its logits: computed without that, every loss would be wrong in silence."""
+def test_load_base_rejects_model_with_scaled_logits(tmp_path: Path) -> None:
+    """Granite divides its logits; without that division every loss would be silently wrong."""
     save_random_model(GraniteConfig(**SIZES, logits_scaling=8.0), tmp_path / "granite")
     with pytest.raises(MismatchError, match="logits"):
         load_base(tmp_path / "granite", device="cpu")

@@ -1,4 +1,4 @@
-"""Rows one behind another against each alone; and what torch's kernel is asked for."""
+"""Packed rows equal each row alone, and torch's kernel gets the arguments that it documents."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def base() -> Base:
     return make_tiny_base(dtype=torch.float64)
 
 
-def asked_of_the_kernel(
+def emulate_kernel(
     query: Tensor, key: Tensor, value: Tensor, *arguments: Any, **options: Any
 ) -> Tensor:
-    """What torch's kernel is documented to do, out of plain attention; takes only what it takes."""
+    """Compute what torch documents for its kernel with plain attention; accepts only its
+    arguments."""
     call = inspect.signature(varlen_attn).bind(query, key, value, *arguments, **options)
     given = call.arguments
     assert given["window_size"] == (-1, 0) and given["enable_gqa"]
@@ -55,8 +56,8 @@ def asked_of_the_kernel(
     return torch.cat(out)
 
 
-def drawn(tokens: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries [1, 4, N, 8], keys and values [1, 2, N, 8], with gradients."""
+def make_inputs(tokens: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries [1, 4, N, 8], keys and values [1, 2, N, 8], with gradients."""
     g = torch.Generator().manual_seed(seed)
     sizes = ((1, 4, tokens, 8), (1, 2, tokens, 8), (1, 2, tokens, 8))
     query, key, value = (torch.randn(s, generator=g, dtype=torch.float64) for s in sizes)
@@ -65,11 +66,11 @@ def drawn(tokens: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 @settings(max_examples=30)
 @given(lengths=lengths, seed=st.integers(0, 99))
-def test_the_kernel_and_the_obvious_way_give_the_same(lengths: list[int], seed: int) -> None:
-    spans, parts = PackedSequences.from_lengths(lengths, CPU), drawn(sum(lengths), seed)
+def test_attend_packed_kernel_equals_sequential(lengths: list[int], seed: int) -> None:
+    spans, parts = PackedSequences.from_lengths(lengths, CPU), make_inputs(sum(lengths), seed)
     found: list[list[Tensor]] = []
     with pytest.MonkeyPatch.context() as patch:
-        for kernel in (None, asked_of_the_kernel):
+        for kernel in (None, emulate_kernel):
             patch.setattr(varlen, "find_kernel", lambda query, kernel=kernel: kernel)
             seen, _ = attend_packed(None, *parts, None, scaling=0.3, spans=spans)
             assert seen.shape == (1, sum(lengths), 4, 8)
@@ -81,33 +82,33 @@ def test_the_kernel_and_the_obvious_way_give_the_same(lengths: list[int], seed: 
 @torch.no_grad()
 @settings(max_examples=30)
 @given(lengths=lengths, seed=st.integers(0, 99))
-def test_no_row_sees_another(base: Base, lengths: list[int], seed: int) -> None:
+def test_forward_packed_equals_each_row_alone(base: Base, lengths: list[int], seed: int) -> None:
     g = torch.Generator().manual_seed(seed)
     rows = [torch.randint(0, 200, (length,), generator=g) for length in lengths]
     hidden = forward_packed(base, torch.cat(rows), PackedSequences.from_lengths(lengths, CPU))
     decoder = base.model.get_decoder()
     for row, found in zip(rows, hidden.split(lengths), strict=True):
         alone = decoder(input_ids=row[None], use_cache=False).last_hidden_state[0]
-        assert torch.allclose(found, alone, atol=1e-6)  # norms round to fp32 on their way
+        assert torch.allclose(found, alone, atol=1e-6)  # norms round to fp32
 
 
-def test_a_bound_on_scores_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel has none, so it is not asked."""
-    monkeypatch.setattr(varlen, "find_kernel", lambda query: pytest.fail("asked"))
-    parts, spans = drawn(5, 0), PackedSequences.from_lengths([2, 3], CPU)
+def test_attend_packed_applies_softcap_without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has no soft cap, so it must not be used."""
+    monkeypatch.setattr(varlen, "find_kernel", lambda query: pytest.fail("kernel requested"))
+    parts, spans = make_inputs(5, 0), PackedSequences.from_lengths([2, 3], CPU)
     capped, _ = attend_packed(None, *parts, None, scaling=1.0, spans=spans, softcap=0.1)
     monkeypatch.setattr(varlen, "find_kernel", lambda query: None)
     free, _ = attend_packed(None, *parts, None, scaling=1.0, spans=spans)
     assert not torch.allclose(capped, free, atol=1e-3)
 
 
-def test_an_attention_that_takes_more_is_refused() -> None:
-    parts, spans = drawn(3, 0), PackedSequences.from_lengths([3], CPU)
+def test_attend_packed_rejects_unknown_tensors() -> None:
+    parts, spans = make_inputs(3, 0), PackedSequences.from_lengths([3], CPU)
     with pytest.raises(MismatchError, match="s_aux"):
         attend_packed(None, *parts, None, scaling=1.0, spans=spans, s_aux=torch.zeros(4))
 
 
-def test_there_is_no_kernel_on_a_cpu() -> None:
+def test_find_kernel_returns_none_on_cpu() -> None:
     assert find_kernel(torch.zeros(1, 4, 3, 64, dtype=torch.bfloat16)) is None
 
 
@@ -122,7 +123,7 @@ def test_there_is_no_kernel_on_a_cpu() -> None:
         (torch.bfloat16, 64, (7, 5), False),
     ],
 )
-def test_the_kernel_is_asked_for_what_it_takes(
+def test_find_kernel_checks_dtype_width_and_capability(
     monkeypatch: pytest.MonkeyPatch,
     dtype: torch.dtype,
     width: int,
@@ -130,7 +131,7 @@ def test_the_kernel_is_asked_for_what_it_takes(
     there: bool,
 ) -> None:
     class Query:
-        """As if on a GPU."""
+        """Stands in for a tensor on a GPU."""
 
         device = torch.device("cuda")
         shape = (1, 4, 3, width)

@@ -27,17 +27,19 @@ def round_up_rank(rank: int) -> int:
 
 
 def concat_lora(task: LoraAdapter, person: LoraAdapter) -> LoraAdapter:
-    """Returns one adapter for the task adapter's base whose update is the sum of both updates.
+    """Return one adapter for the task adapter's base whose update is the sum of both updates.
 
     The rank is the sum of both ranks, rounded up and padded with zeros. The scales are folded into
     A, so alpha equals the rank. A module that only one adapter has keeps that adapter's update. The
     caller must make sure that the person's base is the task's base with the task adapter merged in.
     Raises MismatchError if the widths of a module differ.
     """
+    # Ranks and targets of both; the scales of both go into A below, so the result has scale 1.
     rank = round_up_rank(task.config.rank + person.config.rank)
     targets = tuple(dict.fromkeys((*task.config.targets, *person.config.targets)))
     pairs: dict[str, tuple[Tensor, Tensor]] = {}
     for path in dict.fromkeys((*task.pairs, *person.pairs)):
+        # One or two pairs per module, always the task's first.
         parts = [(x.pairs[path], x.config.scale) for x in (task, person) if path in x.pairs]
         widths = {(a.shape[1], b.shape[0]) for (a, b), _ in parts}
         if len(widths) > 1:
@@ -53,7 +55,7 @@ def concat_lora(task: LoraAdapter, person: LoraAdapter) -> LoraAdapter:
 def _concat_pairs(
     parts: list[tuple[tuple[Tensor, Tensor], float]], rank: int
 ) -> tuple[Tensor, Tensor]:
-    """Returns A [R, D] and B [O, R] for ``rank`` R: the scaled pairs in order, then zeros."""
+    """Return A [R, D] and B [O, R] for ``rank`` R: the scaled pairs in order, then zeros."""
     (first_a, first_b), _ = parts[0]
     # The widest of all dtypes, so that no pair loses precision.
     dtype = torch.float32

@@ -19,7 +19,7 @@ from idiolect.errors import MismatchError, UsageError
 
 
 def average_adapters(adapters: Sequence[LoraAdapter]) -> LoraAdapter:
-    """Returns the adapter whose update is nearest to the mean update (least squares), of the same
+    """Return the adapter whose update is nearest to the mean update (least squares), of the same
     rank.
 
     The result is exact if all adapters share one A, or if the mean has at most this rank. Raises
@@ -27,6 +27,7 @@ def average_adapters(adapters: Sequence[LoraAdapter]) -> LoraAdapter:
     """
     if not adapters:
         raise UsageError("no adapters to average; name at least one person who shares an adapter")
+    # Factors of different ranks, modules or bases cannot be averaged.
     first = adapters[0]
     for other in adapters[1:]:
         if other.base != first.base or not other.config.is_same_kind(first.config):
@@ -39,7 +40,7 @@ def average_adapters(adapters: Sequence[LoraAdapter]) -> LoraAdapter:
 
 
 def _average_pairs(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Returns A [R, D] and B [O, R] whose product is nearest to the mean of the products.
+    """Return A [R, D] and B [O, R] whose product is nearest to the mean of the products.
 
     The mean is ``up down`` with the factors stacked, so its SVD is that of the small matrix
     between the two QR bases (M by M) instead of an O by D matrix.
@@ -50,6 +51,7 @@ def _average_pairs(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tens
         return pairs[0][0].clone(), torch.stack([b for _, b in pairs]).mean(dim=0)
     down_MD = torch.cat([a for a, _ in pairs]).double()
     up_OM = torch.cat([b for _, b in pairs], dim=1).double() / len(pairs)
+    # mean = up down = out_basis (out_factor in_factor^T) in_basis^T
     out_basis, out_factor = torch.linalg.qr(up_OM)
     in_basis, in_factor = torch.linalg.qr(down_MD.T)
     left, singular, right = torch.linalg.svd(out_factor @ in_factor.T, full_matrices=False)

@@ -15,7 +15,7 @@ from idiolect.adapters.lora import LoraAdapter, LoraConfig
 
 
 def truncate_rank(adapter: LoraAdapter, config: LoraConfig) -> LoraAdapter:
-    """Returns the adapter of the config's rank and alpha whose update is nearest to this adapter's.
+    """Return the adapter of the config's rank and alpha whose update is nearest to this adapter's.
 
     Nearest means the Frobenius norm, module by module. The updates are equal up to rounding if
     their rank is not larger. A and B get the same norm.
@@ -28,7 +28,7 @@ def truncate_rank(adapter: LoraAdapter, config: LoraConfig) -> LoraAdapter:
 
 
 def _truncate_pair(a: Tensor, b: Tensor, config: LoraConfig) -> tuple[Tensor, Tensor]:
-    """Returns A [R, D] and B [O, R] with ``scale B A`` nearest to ``b a``, in the dtype of ``a``.
+    """Return A [R, D] and B [O, R] with ``scale B A`` nearest to ``b a``, in the dtype of ``a``.
 
     The SVD is that of the small product of the triangular factors of both QRs, in fp64.
     """

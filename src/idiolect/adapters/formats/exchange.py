@@ -72,14 +72,16 @@ def export_mean(
     The ledger entry is written before the adapter. If the process is killed in between, the ledger
     has an entry for an export that does not exist, but there is never an export without an entry.
     """
+    # Check everything that can fail before the ledger entry: adapters, consent, kind, destination.
     ledger, names = open_ledger(store), tuple(dict.fromkeys(people))
     adapters = [require_lora(_require_adapter(store, person)) for person in names]
     require_consent(ledger, names, "mean", store=store.folder)
     adapter = average_adapters(adapters)
     invocation = _get_invocation_ids(store, adapter, base)
     check_destination(out)
-    made = hashlib.sha256(serialize_weights(adapter)).hexdigest()
-    ledger.record_event("shared", names, {"scope": "mean", "of": len(names), "sha256": made})
+    # The ledger keeps the hash, so that an erasure finds this file later.
+    digest = hashlib.sha256(serialize_weights(adapter)).hexdigest()
+    ledger.record_event("shared", names, {"scope": "mean", "of": len(names), "sha256": digest})
     save_peft(
         out,
         adapter,
@@ -92,9 +94,9 @@ def export_mean(
 
 def _merge_provenance(store: AdapterStore, people: Sequence[str]) -> dict[str, Any]:
     """The provenance of several people's adapters together, for the manifest."""
-    made = [found for person in people if (found := store.provenance(person))]
-    sharers = sorted({sharer for found in made for sharer in found["sharers"]})
-    return {"pool": made[0]["pool"], "sharers": sharers} if made else {}
+    provenances = [found for person in people if (found := store.provenance(person))]
+    sharers = sorted({sharer for found in provenances for sharer in found["sharers"]})
+    return {"pool": provenances[0]["pool"], "sharers": sharers} if provenances else {}
 
 
 def _get_base_name(store: AdapterSource) -> str:
@@ -114,6 +116,7 @@ def import_adapter(
     folder: Path, store: Path, person: str, *, base: str | None = None, replace: bool = False
 ) -> ImportedAdapter:
     """See ``api.import_adapter``."""
+    # The adapter must fit both the base and the store's settings.
     opened = AdapterStore.open(store)
     loaded = load_matching_base(opened, base)
     adapter = load_peft(folder, loaded)
@@ -123,11 +126,13 @@ def import_adapter(
             "import it into a store with the same settings"
         )
     with opened.lock_for_writing():
+        # Read the record with the lock held, so that no other writer can replace it meanwhile.
         known = opened.get_record(person)
         if known is not None and known.row is not None and not replace:
             raise UsageError(
                 f"{store}: {person!r} already has an adapter; use --replace to replace it"
             )
+        # An imported adapter has no history, so only its origin is recorded.
         record = AdapterRecord(
             person=person, served="adapter", made_by="imported", sharers=read_sharers(folder)
         )
@@ -140,8 +145,9 @@ def import_adapter(
 def load_matching_base(
     store: AdapterSource, base: str | None, *, load: Callable[..., Base] = load_base
 ) -> Base:
-    """Loads the base that the adapters were made for; raises MismatchError if its weights
+    """Load the base that the adapters were made for; raises MismatchError if its weights
     differ."""
+    # The base runs as in training: dtype and device come from the store's settings.
     settings = store.settings
     loaded = load(
         base or store.base_source,
@@ -164,9 +170,10 @@ def _require_adapter(store: AdapterSource, person: str) -> Adapter:
 def _concat_for_public_base(
     store: AdapterSource, adapter: Adapter, base: str | None
 ) -> tuple[Adapter, str]:
-    """Returns the person's adapter and the base's task adapter as one, and the public base's
+    """Return the person's adapter and the base's task adapter as one, and the public base's
     name."""
     folder = Path(store.base_source)
+    # An adapter on answers leaves the prompt to the bare base, which here is not the adapted one.
     if adapter.config.active == "answer":
         raise UsageError(
             f"{store.folder}: its adapters act on answers only, but the task adapter acts on every "
@@ -178,6 +185,7 @@ def _concat_for_public_base(
             f"{store.folder}: its base {store.base_source} has no task adapter to add; export "
             "for the base itself"
         )
+    # The manifest of an adapted base names the base that it was adapted from.
     source = base or str(Manifest.read_unchecked(folder).config.get("source", ""))
     public = load_base(source)
     task = require_lora(load_peft(task_adapter, public))

@@ -36,7 +36,7 @@ PEFT_FORMATS: dict[str, PeftFormat] = {LoraConfig.kind: LORA_FORMAT}
 
 
 def find_format(kind: str) -> PeftFormat:
-    """Returns a kind's format; raises MismatchError if PEFT does not support the kind."""
+    """Return a kind's format; raises MismatchError if PEFT does not support the kind."""
     if kind not in PEFT_FORMATS:
         raise MismatchError(
             f"adapters of kind {kind!r} cannot be exported: PEFT does not support them"
@@ -53,7 +53,7 @@ def save_peft(
     about: Mapping[str, Any] | None = None,
     replace: bool = False,
 ) -> None:
-    """Writes an adapter in PEFT's format, atomically; equal adapters give equal bytes.
+    """Write an adapter in PEFT's format, atomically; equal adapters give equal bytes.
 
     ``invocation``: the tokens that activate an adapter that acts on answers only
     (``encode_invocation`` of the base's tokenizer); empty for other adapters. ``about``: more
@@ -76,15 +76,17 @@ def save_peft(
 
 
 def check_destination(folder: Path, *, replace: bool = False) -> None:
-    """Raises UsageError if the folder is not empty; with ``replace``, an adapter in it is
+    """Raise UsageError if the folder is not empty; with ``replace``, an adapter in it is
     allowed."""
-    taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
-    if taken and not (replace and (folder / CONFIG_FILE).is_file()):
+    # An empty folder is free.
+    in_use = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    if in_use and not (replace and (folder / CONFIG_FILE).is_file()):
         raise UsageError(f"{folder}: already exists; name a new folder")
 
 
 def serialize_weights(adapter: Adapter) -> bytes:
-    """Returns the bytes of the weights file; raises IntegrityError if a number is not finite."""
+    """Return the bytes of the weights file; raises IntegrityError if a number is not finite."""
+    # Never write a broken adapter, whatever produced it.
     for name, tensor in adapter.tensors().items():
         if not torch.isfinite(tensor).all():
             raise IntegrityError(f"adapter {name}: contains a number that is not finite")
@@ -94,7 +96,7 @@ def serialize_weights(adapter: Adapter) -> bytes:
 
 
 def load_peft(folder: Path, base: Base) -> Adapter:
-    """Reads an adapter that Idiolect or PEFT wrote, in fp32 (fp64 if the base is fp64).
+    """Read an adapter that Idiolect or PEFT wrote, in fp32 (fp64 if the base is fp64).
 
     If the config adapts only some layers, the same modules of the other layers get zeros. Raises
     MissingError if the folder has no adapter, IntegrityError if it is damaged or pickled,
@@ -102,6 +104,7 @@ def load_peft(folder: Path, base: Base) -> Adapter:
     """
     if not (folder / CONFIG_FILE).is_file():
         raise MissingError(f"{folder}: no adapter in PEFT's format there (no {CONFIG_FILE})")
+    # Adapters of other tools have no manifest; then the shapes alone are checked against the base.
     if (folder / Manifest.NAME).is_file():
         manifest = Manifest.load(folder, "adapter")
         manifest.require_match(folder, base=base.identity)
@@ -113,7 +116,7 @@ def load_peft(folder: Path, base: Base) -> Adapter:
 
 
 def _format_of(raw: bytes) -> PeftFormat:
-    """Returns the format that a config names, or LoRA's, whose parser rejects other kinds."""
+    """Return the format that a config names, or LoRA's, whose parser rejects other kinds."""
     try:
         fields: Any = json.loads(raw)
     except (ValueError, RecursionError):
@@ -124,7 +127,7 @@ def _format_of(raw: bytes) -> PeftFormat:
 
 
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Returns all tensors of the weights file by name."""
+    """Return all tensors of the weights file by name."""
     file = folder / WEIGHTS_FILE
     if not file.is_file():
         if (folder / PICKLED_FILE).exists():
@@ -135,6 +138,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
         raise MissingError(
             f"{folder}: has no {WEIGHTS_FILE}; the adapter is incomplete, so copy it again"
         )
+    # A damaged safetensors file raises many types of errors.
     with explain_os_errors("read", file):
         data = file.read_bytes()
     try:

@@ -50,6 +50,7 @@ class PeftLoraConfig:
 
     def targets_module(self, path: str) -> bool:
         """Whether the linear module at this path gets an adapter, by PEFT's rules."""
+        # Exclusions win over targets.
         if _matches_module(self.excluded_modules, path):
             return False
         if self.targets == ALL_LINEAR:
@@ -66,13 +67,13 @@ def render_config(
     layers: Sequence[int] | None = None,
     invocation: Sequence[int] | None = None,
 ) -> bytes:
-    """Returns the file as PEFT would write it; equal configs give equal bytes.
+    """Return the file as PEFT would write it; equal configs give equal bytes.
 
     ``layers`` and ``invocation``: as in ``PeftLoraConfig``; ``None`` for all layers and all tokens.
     """
-    # PEFT writes a whole alpha as an integer. All fields are written, so that every version of PEFT
-    # reads the same settings.
-    whole = float(config.alpha).is_integer()
+    # PEFT writes an integral alpha as an integer. All fields are written, so that every version of
+    # PEFT reads the same settings.
+    is_whole_alpha = float(config.alpha).is_integer()
     fields = {
         "alora_invocation_tokens": None if invocation is None else list(invocation),
         "alpha_pattern": {},
@@ -84,7 +85,7 @@ def render_config(
         "init_lora_weights": True,
         "layers_pattern": None,
         "layers_to_transform": None if layers is None else list(layers),
-        "lora_alpha": int(config.alpha) if whole else config.alpha,
+        "lora_alpha": int(config.alpha) if is_whole_alpha else config.alpha,
         "lora_dropout": config.dropout,
         "modules_to_save": None,
         "peft_type": "LORA",
@@ -100,9 +101,10 @@ def render_config(
 
 
 def parse_config(data: bytes, where: object) -> PeftLoraConfig:
-    """Parses a config. Raises IntegrityError if it is malformed, MismatchError if a setting is not
+    """Parse a config. Raises IntegrityError if it is malformed, MismatchError if a setting is not
     supported; both name the setting."""
     try:
+        # Deeply nested JSON exhausts the recursion limit.
         raw: Any = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{where}: not valid JSON: {error}") from error
@@ -135,7 +137,7 @@ def parse_config(data: bytes, where: object) -> PeftLoraConfig:
 
 
 def _refuse_unsupported(fields: Mapping[str, Any], where: object) -> None:
-    """Raises MismatchError if a setting makes the adapter something other than plain LoRA."""
+    """Raise MismatchError if a setting makes the adapter something other than plain LoRA."""
     expected = {
         "peft_type": ("LORA",),
         "task_type": ("CAUSAL_LM", None),
@@ -184,7 +186,8 @@ def _read_integers(fields: Mapping[str, Any], name: str, where: object) -> tuple
 def _read_module_names(
     fields: Mapping[str, Any], name: str, where: object
 ) -> str | tuple[str, ...]:
-    """Returns module names, or one string that compiles as a regular expression."""
+    """Return module names, or one string that compiles as a regular expression."""
+    # A string is a regular expression, a list holds names or path endings.
     value: Any = fields.get(name) or ()
     if isinstance(value, str):
         try:

@@ -35,7 +35,8 @@ _LoraMatrices = Mapping[tuple[str, str], Tensor]
 
 
 def render_lora(adapter: LoraAdapter, base_name: str, invocation: Sequence[int]) -> bytes:
-    """Returns the config file of an adapter; ``invocation`` is empty if it acts on all tokens."""
+    """Return the config file of an adapter; ``invocation`` is empty if it acts on all tokens."""
+    # PEFT counts layers from 0; it needs the list only if some layers have no adapter.
     layers = sorted({parse_layer_number(path) or 0 for path in adapter.pairs})
     return render_config(
         adapter.config,
@@ -46,7 +47,7 @@ def render_lora(adapter: LoraAdapter, base_name: str, invocation: Sequence[int])
 
 
 def name_lora_tensors(adapter: LoraAdapter) -> dict[str, Tensor]:
-    """Returns A and B of each module under PEFT's names."""
+    """Return A and B of each module under PEFT's names."""
     return {
         f"base_model.model.{path}.lora_{half}.weight": tensor
         for path, pair in adapter.pairs.items()
@@ -55,14 +56,14 @@ def name_lora_tensors(adapter: LoraAdapter) -> dict[str, Tensor]:
 
 
 def sort_lora_config(config: LoraConfig) -> LoraConfig:
-    """Returns the config with sorted targets."""
+    """Return the config with sorted targets."""
     return replace(config, targets=tuple(sorted(config.targets)))
 
 
 def read_lora(
     config: PeftLoraConfig, tensors: Mapping[str, Tensor], base: Base, where: object
 ) -> LoraAdapter:
-    """Builds the adapter from PEFT's tensors; raises as ``PeftFormat.read_adapter``."""
+    """Build the adapter from PEFT's tensors; raises as ``PeftFormat.read_adapter``."""
     halves = _read_matrices(tensors, where)
     try:
         return _build_adapter(config, halves, base)
@@ -71,7 +72,7 @@ def read_lora(
 
 
 def _read_matrices(tensors: Mapping[str, Tensor], file: object) -> _LoraMatrices:
-    """Returns each tensor by module path and half; raises MismatchError if a tensor is not an A or
+    """Return each tensor by module path and half; raises MismatchError if a tensor is not an A or
     B."""
     halves: dict[tuple[str, str], Tensor] = {}
     for key, tensor in tensors.items():
@@ -88,7 +89,7 @@ def _read_matrices(tensors: Mapping[str, Tensor], file: object) -> _LoraMatrices
 
 
 def _build_adapter(config: PeftLoraConfig, halves: _LoraMatrices, base: Base) -> LoraAdapter:
-    """Builds the adapter from its matrices and checks them against the config and the base."""
+    """Build the adapter from its matrices and check them against the config and the base."""
     # Every matrix must belong to a module that the config targets, and have the config's rank.
     named = _find_named_modules(config, base)
     paths = {path for path, _ in halves}
@@ -139,6 +140,7 @@ def _resolve_active_tokens(config: PeftLoraConfig, base: Base) -> Literal["all",
     the base's."""
     if not config.invocation:
         return "all"
+    # PEFT stores the tokens; here the base's chat template defines them.
     ours = encode_invocation(base.tokenizer)
     if config.invocation != ours:
         raise MismatchError(
@@ -153,13 +155,15 @@ def _count_top_layers(config: PeftLoraConfig, base: Base) -> int:
     the last."""
     if not config.layers:
         return 0
+    # Only a run of last layers can skip the lower ones in a forward.
     layers, count = num_layers(base.model), len(set(config.layers))
     last = set(range(layers - count, layers))
     return count if count < layers and set(config.layers) == last else 0
 
 
 def _find_named_modules(config: PeftLoraConfig, base: Base) -> dict[str, TargetModule]:
-    """Returns the base's linear modules that the config targets, by path."""
+    """Return the base's linear modules that the config targets, by path."""
+    # The head may be tied to the embeddings, so compare modules, not paths.
     head = base.model.get_output_embeddings()
     named = {
         path: TargetModule(path, module.in_features, module.out_features)

@@ -42,8 +42,9 @@ class TrainableStack(ABC, Generic[V_co]):
         dtype: torch.dtype | None = None,
         active: Literal["all", "answer"] = "all",
     ) -> None:
-        """Allocates zeros for ``slots`` rows of ``size`` parameters, in ``dtype`` or by default in
+        """Allocate zeros for ``slots`` rows of ``size`` parameters, in ``dtype`` or by default in
         fp32 (fp64 if the base is fp64)."""
+        # Adapters are trained in fp32 even if the base runs in bf16.
         if dtype is None:
             dtype = torch.float64 if base.dtype == torch.float64 else torch.float32
         self.base = base
@@ -61,14 +62,15 @@ class TrainableStack(ABC, Generic[V_co]):
         return self.weights.shape[0]
 
     def train(self) -> Self:
-        """Allocates ``grads`` [U, P], to which ``backward`` then adds gradients."""
+        """Allocate ``grads`` [U, P], to which ``backward`` then adds gradients."""
         self.grads = torch.zeros_like(self.weights)
         self._autograd_anchor.requires_grad_()
         return self
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradients of a loss to ``grads``, each slot's in its own row."""
+        """Add the gradients of a loss to ``grads``, each slot's in its own row."""
         assert self.grads is not None
+        # The hooks' backward adds to ``grads`` itself; only the anchor gets an autograd gradient.
         loss.backward()
         self._autograd_anchor.grad = None
 
@@ -79,30 +81,32 @@ class TrainableStack(ABC, Generic[V_co]):
     def token_mask(
         self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False
     ) -> Tensor | None:
-        """Returns a mask [B, width, 1] that is 1 on the tokens on which the slots act; None means
+        """Return a mask [B, width, 1] that is 1 on the tokens on which the slots act; None means
         on all tokens.
 
         ``ids``: the prompts, one per row. ``left``: rows are padded on the left. Raises UsageError
         if a prompt does not ask for an answer.
         """
+        # Adapters that act on all tokens need no mask.
         if not self.invocation:
             return None
         mask_BT1 = torch.zeros(len(ids), width, 1, dtype=self.weights.dtype)
         for row, tokens in enumerate(ids):
+            # Left padding shifts the prompt to the right.
             start = find_invocation(tokens, self.invocation)
             mask_BT1[row, (width - len(tokens) if left else 0) + start :] = 1
         return mask_BT1.to(self.base.device)
 
     @abstractmethod
     def load_slot(self, slot: int, adapter: Adapter) -> None:
-        """Sets a slot to a person's adapter, or to the parameters that are trained on top of it.
+        """Set a slot to a person's adapter, or to the parameters that are trained on top of it.
 
         Raises as ``Adapter.check_matches_base``; the slot is then unchanged.
         """
 
     @abstractmethod
     def from_row(self, row: Tensor) -> V_co:
-        """Returns the value that a row [P] of this stack stands for; it shares the row's memory."""
+        """Return the value that a row [P] of this stack stands for; it shares the row's memory."""
 
     @abstractmethod
     def activate(
@@ -127,5 +131,5 @@ class TrainableStack(ABC, Generic[V_co]):
 
 
 def slots_of(people: Sequence[str], slots: Mapping[str, int], device: torch.device) -> Tensor:
-    """Returns the slot of each row [B]; -1 for people without an adapter."""
+    """Return the slot of each row [B]; -1 for people without an adapter."""
     return torch.tensor([slots.get(p, -1) for p in people], dtype=torch.long, device=device)

@@ -54,10 +54,11 @@ class GateVectors:
         return None
 
     def check_matches_base(self, base: Base, config: LoraConfig | None = None) -> GateVectors:
-        """Returns the gates themselves if they fit the base (and the config, if given).
+        """Return the gates themselves if they fit the base (and the config, if given).
 
         Raises MismatchError for another base, kind or shape, IntegrityError if a gate has a defect.
         """
+        # The config first: other settings explain other shapes.
         if config is not None and not config.is_same_kind(self.config):
             raise MismatchError(
                 f"gates are for adapters with {self.config.description}, expected "
@@ -92,10 +93,11 @@ class GateVectorStack(TrainableStack[GateVectors]):
         self.config = config
         self.lora_stack = LoraStack(base, config, slots, dtype=base.dtype)
         self.target_modules: tuple[TargetModule, ...] = self.lora_stack.target_modules
+        # The optimizer sees the gates only.
         super().__init__(base, slots=slots, size=sum(site.inputs for site in self.target_modules))
 
     def _split_buffer(self, buffer: Tensor) -> dict[str, Tensor]:
-        """Returns the gates [U, D] of each module as views of a [U, P] buffer."""
+        """Return the gates [U, D] of each module as views of a [U, P] buffer."""
         parts = buffer.split([site.inputs for site in self.target_modules], dim=1)
         return {site.path: part for site, part in zip(self.target_modules, parts, strict=True)}
 
@@ -107,13 +109,13 @@ class GateVectorStack(TrainableStack[GateVectors]):
 
     @torch.no_grad()
     def load_slot(self, slot: int, adapter: Adapter) -> None:
-        """Loads a sharer's adapter and sets the gates to zero; raises as
+        """Load a sharer's adapter and set the gates to zero; raises as
         ``Adapter.check_matches_base``."""
         self.lora_stack.load_slot(slot, adapter)
         self.weights[slot].zero_()
 
     def from_row(self, row: Tensor) -> GateVectors:
-        """Returns the gates in a row [P] of this stack; they share the row's memory."""
+        """Return the gates in a row [P] of this stack; they share the row's memory."""
         vectors = {path: gate[0] for path, gate in self._split_buffer(row[None]).items()}
         return GateVectors(config=self.config, base=self.base.identity, vectors=vectors)
 
@@ -130,6 +132,7 @@ class GateVectorStack(TrainableStack[GateVectors]):
         # Rows of the bare base use slot 0 at scale 0.
         scale_B = (rows >= 0).to(self.weights.dtype) * self.config.scale
         slot_index = SlotIndex(rows.clamp_min(0), scale_B[:, None, None], active)
+        # Compute in the base's dtype; gradients go to views of ``grads`` in the stack's dtype.
         gates = self._split_buffer(self.weights.to(self.base.dtype))
         grads = self._split_buffer(self.grads) if self.grads is not None else {}
         hooks = {
@@ -142,7 +145,7 @@ class GateVectorStack(TrainableStack[GateVectors]):
             yield
 
     def _make_hook(self, module: GatedLoraWeights, rows: SlotIndex) -> Hook:
-        """Returns a forward hook that adds each row's gated update to a module's output."""
+        """Return a forward hook that adds each row's gated update to a module's output."""
 
         def add_update(_: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             if not self._is_training:

@@ -59,8 +59,9 @@ class LoraStack(TrainableStack[LoraAdapter]):
         self.trainable_offset = all_a if config.shared_a else 0
 
     def _split_buffer(self, buffer: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """Returns the views (A [U, R, D], B [U, O, R]) of each module into a [U, P] buffer."""
+        """Return the views (A [U, R, D], B [U, O, R]) of each module into a [U, P] buffer."""
         rank = self.config.rank
+        # All A come first, so that a shared A is a prefix that the optimizer can skip.
         a_sizes = [rank * site.inputs for site in self.target_modules]
         b_sizes = [rank * site.outputs for site in self.target_modules]
         parts = buffer.split([*a_sizes, *b_sizes], dim=1)
@@ -73,7 +74,8 @@ class LoraStack(TrainableStack[LoraAdapter]):
 
     @torch.no_grad()
     def load_slot(self, slot: int, adapter: Adapter) -> None:
-        """Copies an adapter into a slot; raises as ``Adapter.check_matches_base``."""
+        """Copy an adapter into a slot; raises as ``Adapter.check_matches_base``."""
+        # Check before copying, so that a failure leaves the slot unchanged.
         adapter = require_lora(adapter.check_matches_base(self.base, self.config))
         for path, (a, b) in self.pairs.items():
             source = adapter.pairs[path]
@@ -81,7 +83,8 @@ class LoraStack(TrainableStack[LoraAdapter]):
             b[slot].copy_(source[1])
 
     def from_row(self, row: Tensor) -> LoraAdapter:
-        """Returns the adapter in a row [P] of this stack; it shares the row's memory."""
+        """Return the adapter in a row [P] of this stack; it shares the row's memory."""
+        # One row is a buffer with a single slot.
         views = self._split_buffer(row[None])
         pairs = {path: (a[0], b[0]) for path, (a, b) in views.items()}
         return LoraAdapter(config=self.config, base=self.base.identity, pairs=pairs)
@@ -130,7 +133,7 @@ class LoraStack(TrainableStack[LoraAdapter]):
     def _make_hook(
         self, pair: LoraWeights, rows: SlotIndex, number: int, dropout: Dropout | None
     ) -> Hook:
-        """Returns a forward hook that adds each row's ``scale * B A x`` to a module's output."""
+        """Return a forward hook that adds each row's ``scale * B A x`` to a module's output."""
 
         def add_update(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             x_BTD = inputs[0] if dropout is None else dropout(inputs[0], number)

@@ -30,7 +30,7 @@ class GatedLoraWeights:
     """The buffer for the gates' gradients [U, D], in the stack's dtype."""
 
     def compute_gates(self, x: Tensor, rows: SlotIndex) -> tuple[Tensor, Tensor]:
-        """Returns ``A x`` [B, T, R] and ``sigmoid(x . g)`` [B, T, 1], both in fp32 or wider: bf16
+        """Return ``A x`` [B, T, R] and ``sigmoid(x . g)`` [B, T, 1], both in fp32 or wider: bf16
         would lose the effect of gates near 0."""
         hidden_BTR = torch.bmm(x, self.a.index_select(0, rows.slot).transpose(1, 2))
         dots_BT1 = torch.bmm(x, self.gate.index_select(0, rows.slot)[:, :, None])
@@ -42,7 +42,7 @@ def _upcast(x: Tensor) -> Tensor:
 
 
 def gated_lora_forward(out: Tensor, x: Tensor, module: GatedLoraWeights, rows: SlotIndex) -> Tensor:
-    """Returns ``out`` [B, T, O] plus each row's gated update of ``x`` [B, T, D], without
+    """Return ``out`` [B, T, O] plus each row's gated update of ``x`` [B, T, D], without
     gradients."""
     return _add_gated_update(out, *module.compute_gates(x, rows), module, rows)
 

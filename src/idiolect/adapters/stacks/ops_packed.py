@@ -42,7 +42,7 @@ class TokenGroups:
     def from_slots(
         cls, slots: Sequence[int], sizes: Sequence[int], scale: float, like: Tensor
     ) -> TokenGroups:
-        """Builds the groups from slots (each once) and their token counts, on the device of
+        """Build the groups from slots (each once) and their token counts, on the device of
         ``like``."""
         assert len(set(slots)) == len(slots) and all(sizes)
         return cls(
@@ -54,7 +54,7 @@ class TokenGroups:
 
 
 def packed_lora_forward(out: Tensor, x: Tensor, pair: LoraWeights, tokens: TokenGroups) -> Tensor:
-    """Returns ``out`` [N, O] plus each token's update of ``x`` [N, D], without gradients."""
+    """Return ``out`` [N, O] plus each token's update of ``x`` [N, D], without gradients."""
     return _compute_forward(out, x, pair, tokens)[0]
 
 
@@ -102,7 +102,7 @@ def packed_lora_forward_autograd(
 def _compute_forward(
     out: Tensor, x: Tensor, pair: LoraWeights, tokens: TokenGroups
 ) -> tuple[Tensor, Tensor]:
-    """Returns the updated output [N, O], and ``scale * A x`` [N, R] for the backward."""
+    """Return the updated output [N, O], and ``scale * A x`` [N, R] for the backward."""
     a_GDR = pair.a.index_select(0, tokens.slot).transpose(1, 2)
     b_GRO = pair.b.index_select(0, tokens.slot).transpose(1, 2)
     hidden_NR = grouped_matmul(x, a_GDR, tokens) * tokens.scale
@@ -110,7 +110,7 @@ def _compute_forward(
 
 
 def grouped_matmul(x_NK: Tensor, matrices_GKM: Tensor, tokens: TokenGroups) -> Tensor:
-    """Multiplies each group's tokens [N, K] with its matrix [G, K, M]; returns [N, M]."""
+    """Multiply each group's tokens [N, K] with its matrix [G, K, M]; returns [N, M]."""
     if can_use_grouped_mm(x_NK, matrices_GKM):
         return grouped_mm(x_NK, matrices_GKM, offs=tokens.end_offsets)
     parts = zip(x_NK.split(tokens.sizes), matrices_GKM, strict=True)
@@ -134,6 +134,7 @@ def can_use_grouped_mm(*matrices: Tensor) -> bool:
     the device, which the loop over known sizes does not need.
     """
     dtype, device = matrices[0].dtype, matrices[0].device
+    # Checking first avoids an error deep inside torch.
     if device.type == "cuda":
         supported = dtype == torch.bfloat16 and torch.cuda.get_device_capability(device) >= (8, 0)
     else:

@@ -31,9 +31,10 @@ class SlotIndex:
     them."""
 
     def compute_token_scale(self, like: Tensor) -> Tensor:
-        """Returns the factor of each token's update [B, 1 or T, 1], in the dtype of ``like`` [B, T,
+        """Return the factor of each token's update [B, 1 or T, 1], in the dtype of ``like`` [B, T,
         R]."""
         scale = self.scale.to(like.dtype)
+        # The whole row, or a later step of generation (see ``token_mask``).
         if self.token_mask is None or self.token_mask.shape[1] != like.shape[1]:
             return scale
         return scale * self.token_mask.to(like.dtype)
@@ -52,7 +53,7 @@ class LoraWeights:
 
 
 def lora_forward(out: Tensor, x: Tensor, pair: LoraWeights, rows: SlotIndex) -> Tensor:
-    """Returns ``out`` [B, T, O] plus each row's update of ``x`` [B, T, D], without gradients."""
+    """Return ``out`` [B, T, O] plus each row's update of ``x`` [B, T, D], without gradients."""
     hidden_BTR = torch.bmm(x, pair.a.index_select(0, rows.slot).transpose(1, 2))
     hidden_BTR = hidden_BTR * rows.compute_token_scale(hidden_BTR)
     return torch.baddbmm(out, hidden_BTR, pair.b.index_select(0, rows.slot).transpose(1, 2))

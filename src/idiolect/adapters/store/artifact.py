@@ -51,7 +51,7 @@ class BaseBoundArtifact:
         return self.COMMAND
 
     def get_relative_path(self, folder: Path) -> str:
-        """Returns the path to this folder relative to ``folder``. A derived artifact stores it, so
+        """Return the path to this folder relative to ``folder``. A derived artifact stores it, so
         the reference stays valid if both folders move together."""
         try:
             return os.path.relpath(self.folder, folder)
@@ -59,18 +59,19 @@ class BaseBoundArtifact:
             return str(self.folder.absolute())
 
     def make_header_error(self, why: object) -> IntegrityError:
-        """Returns the error for a header with missing or invalid entries."""
+        """Return the error for a header with missing or invalid entries."""
         return IntegrityError(
             f"{self.folder / self.HEADER_FILE}: not a valid {self.DISPLAY_NAME} header ({why})"
         )
 
     @classmethod
     def read_header(cls, folder: Path) -> dict[str, Any]:
-        """Reads the header of a folder; raises MissingError, MismatchError or IntegrityError."""
+        """Read the header of a folder; raises MissingError, MismatchError or IntegrityError."""
         if not (folder / cls.HEADER_FILE).is_file():
             raise MissingError(
                 f"{folder}: no {cls.DISPLAY_NAME} there; make one: idiolect {cls.COMMAND}"
             )
+        # The version comes first: other versions may have other entries.
         head = read_json(folder / cls.HEADER_FILE)
         if not isinstance(head, dict) or head.get("format") != cls.FORMAT_VERSION:
             raise MismatchError(
@@ -83,7 +84,7 @@ class BaseBoundArtifact:
     def make_header(
         cls, base: Base, *, source: str, task: str, config: AdapterConfig, settings: object
     ) -> dict[str, Any]:
-        """Returns the header of a new folder as plain data."""
+        """Return the header of a new folder as plain data."""
         return {
             "format": cls.FORMAT_VERSION,
             "base": base.identity,
@@ -99,10 +100,11 @@ class BaseBoundArtifact:
     def check_folder_free(
         cls, folder: Path, *, known: Collection[str] = (), empty: str = ""
     ) -> None:
-        """Raises UsageError if the folder holds files other than the ``known`` ones.
+        """Raise UsageError if the folder holds files other than the ``known`` ones.
 
         ``empty``: a subfolder that may exist if it is empty.
         """
+        # Never mix a new store with files of something else.
         within = (_list_files(folder / name) for name in (empty,) if empty)
         if any(p.name not in (*known, empty) for p in _list_files(folder)) or any(within):
             raise UsageError(
@@ -112,7 +114,8 @@ class BaseBoundArtifact:
     def check_compatible(
         self, *, base: str, task: str | None = None, config: AdapterConfig | None = None
     ) -> None:
-        """Raises MismatchError if the folder was made for another base, task or kind of adapter."""
+        """Raise MismatchError if the folder was made for another base, task or kind of adapter."""
+        # An adapter of another base would run without an error and give wrong output.
         if self.base != base:
             raise MismatchError(
                 f"{self.folder}: made for base {self.base_name} ({self.base[:12]}), but this base "
@@ -130,6 +133,6 @@ class BaseBoundArtifact:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """Lists the files of a folder without locks and partial files; empty if there is no folder."""
+    """List the files of a folder without locks and partial files; empty if there is no folder."""
     found = folder.iterdir() if folder.is_dir() else ()
     return [path for path in found if not is_working_file(path.name)]

@@ -44,7 +44,7 @@ def revoke_store_consent(store: Path, people: Sequence[str], scope: Scope) -> tu
 
 
 def open_ledger(store: AdapterStore) -> Ledger:
-    """Returns the ledger of a store's events."""
+    """Return the ledger of a store's events."""
     return Ledger(store.folder / "ledger")
 
 

@@ -39,7 +39,7 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
 
     @contextmanager
     def lock_for_writing(self, *, wait: bool | float = True) -> Generator[None]:
-        """Locks the store against other writers, after reading what they have written.
+        """Lock the store against other writers, after reading what they have written.
 
         ``wait``: whether to wait for the lock, or the longest wait in seconds.
         """
@@ -47,6 +47,7 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
         with hold_lock(self.folder, wait=wait, what=f"the {self.DISPLAY_NAME}"):
             clean_partials(self.folder)
             self._shards.recover()
+            # New settings become visible only together with adapters that use them.
             if self._pending_header != self._header:
                 write_json(self.folder / self.HEADER_FILE, self._pending_header)
                 self._header = self._pending_header
@@ -58,7 +59,7 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
         return tuple(sorted(self._shards.person_locations))
 
     def get_record(self, person: str) -> R | None:
-        """Returns a person's record, None if the store does not know them."""
+        """Return a person's record, None if the store does not know them."""
         found = self._shards.person_locations.get(person)
         return found[1] if found else None
 
@@ -69,7 +70,7 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
         )
 
     def _locate(self, person: str) -> tuple[int, R] | None:
-        """Returns a person's shard number and record, None if the store does not know them.
+        """Return a person's shard number and record, None if the store does not know them.
 
         If the shard's file is missing, another process has compacted the store, so the shards are
         read again.
@@ -81,9 +82,10 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
         return found
 
     def _verified_file(self, number: int) -> Path:
-        """Returns the path of a shard's tensors; raises IntegrityError if they are missing or
+        """Return the path of a shard's tensors; raises IntegrityError if they are missing or
         changed."""
         path = get_tensors_path(self._shards.folder, number)
+        # Hashing takes time, so each version of a file is hashed once.
         now = path.stat() if path.is_file() else None
         if now is None or (now.st_ino, now.st_mtime_ns) not in self._verified:
             verify_tensors(path, self._shards.shards[number].sha256, again=self.COMMAND)

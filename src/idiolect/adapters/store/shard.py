@@ -58,7 +58,8 @@ class AdapterRecord:
 def write_shard(
     folder: Path, number: int, entries: Sequence[tuple[AdapterRecord, Adapter | None]], *, base: str
 ) -> Shard[AdapterRecord]:
-    """Writes some people as one shard; after it returns, the shard is durable."""
+    """Write some people as one shard; after it returns, the shard is durable."""
+    # People without an adapter have a record but no row.
     having = [(record, adapter) for record, adapter in entries if adapter is not None]
     rows = {record.person: row for row, (record, _) in enumerate(having)}
     parts = [adapter.tensors() for _, adapter in having]
@@ -76,17 +77,18 @@ def write_shard(
 def hardlink_shard(
     folder: Path, number: int, source: Path, shard: Shard[AdapterRecord]
 ) -> Shard[AdapterRecord]:
-    """Copies a shard from another store without decoding it; hard-links the tensors if possible.
+    """Copy a shard from another store without decoding it; hard-links the tensors if possible.
 
     Raises IntegrityError if its tensors are missing or do not match the checksum in its records.
     """
-    theirs = get_tensors_path(source, shard.number)
-    verify_tensors(theirs, shard.sha256)
+    # Verify before linking: a link would spread the damage.
+    source_tensors = get_tensors_path(source, shard.number)
+    verify_tensors(source_tensors, shard.sha256)
     target = get_tensors_path(folder, number)
     try:
-        os.link(theirs, target)
+        os.link(source_tensors, target)
     except OSError:  # another disk, or a file system without hard links
-        write_atomic(target, theirs.read_bytes())
+        write_atomic(target, source_tensors.read_bytes())
     return _write_records(folder, number, shard.sha256, [asdict(r) for r in shard.records])
 
 
@@ -98,7 +100,7 @@ def _write_records(
 
 
 def read_shard(path: Path) -> Shard[AdapterRecord]:
-    """Reads a shard's records; raises IntegrityError if the file is malformed."""
+    """Read a shard's records; raises IntegrityError if the file is malformed."""
     content = read_json(path)
     try:
         records = tuple(_parse_record(record) for record in content["records"])
@@ -112,7 +114,7 @@ def _parse_record(content: Mapping[str, Any]) -> AdapterRecord:
 
 
 def verify_tensors(path: Path, sha256: str, *, again: str = "personalize") -> None:
-    """Raises IntegrityError if a shard's tensors are missing or changed.
+    """Raise IntegrityError if a shard's tensors are missing or changed.
 
     ``again``: the command that makes them, for the message.
     """
@@ -124,8 +126,9 @@ def verify_tensors(path: Path, sha256: str, *, again: str = "personalize") -> No
 
 
 def read_adapter_row(path: Path, row: int, *, config: AdapterConfig, base: str) -> Adapter:
-    """Reads one person's adapter from a shard's tensors; raises IntegrityError."""
+    """Read one person's adapter from a shard's tensors; raises IntegrityError."""
     try:
+        # Slices read one row, not the tensors of all people in the shard.
         with safe_open(path, framework="pt") as file:
             tensors = {
                 name: file.get_slice(name)[row : row + 1][0].clone()

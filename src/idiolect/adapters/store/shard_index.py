@@ -52,14 +52,15 @@ class ShardIndex(Generic[R]):
         self.reload_shards()
 
     def reload_shards(self) -> None:
-        """Reads the records of all shards; raises as ``read_numbered``."""
+        """Read the records of all shards; raises as ``read_numbered``."""
         found = read_numbered(self.folder, self._read_shard)
+        # In order of numbers, so that later records win.
         self.shards, self.person_locations = {}, {}
         for shard in found:
             self.register(shard)
 
     def register(self, shard: Shard[R]) -> None:
-        """Adds a shard that was just written or read; its records replace earlier ones."""
+        """Add a shard that was just written or read; its records replace earlier ones."""
         self.shards[shard.number] = shard
         self.person_locations |= {record.person: (shard.number, record) for record in shard.records}
 
@@ -69,7 +70,7 @@ class ShardIndex(Generic[R]):
         return max(self.shards, default=0) + 1
 
     def recover(self) -> None:
-        """Reloads all shards and deletes leftovers of killed writers. Call it with the folder's
+        """Reload all shards and delete leftovers of killed writers. Call it with the folder's
         lock held."""
         clean_partials(self.folder)
         self.reload_shards()
@@ -79,17 +80,18 @@ class ShardIndex(Generic[R]):
                 path.unlink()
 
     def stale_shards(self, without: Collection[str] = ()) -> Iterator[tuple[int, list[R]]]:
-        """Yields each shard that has replaced records, or records of people in ``without``, with
+        """Yield each shard that has replaced records, or records of people in ``without``, with
         the records to keep."""
         for number in sorted(self.shards):
             records = self.shards[number].records
+            # A record is live if it is the latest one of its person.
             live = [r for r in records if self.person_locations[r.person][0] == number]
             live = [r for r in live if r.person not in without]
             if len(live) < len(records):
                 yield number, live
 
     def remove_shard(self, number: int) -> None:
-        """Deletes a shard and forgets the people whose latest record is in it."""
+        """Delete a shard and forget the people whose latest record is in it."""
         # The records go first: a kill after this leaves an orphan, which ``recover`` deletes.
         get_records_path(self.folder, number).unlink()
         get_tensors_path(self.folder, number).unlink()
@@ -110,10 +112,11 @@ def get_records_path(folder: Path, number: int) -> Path:
 
 
 def read_numbered(folder: Path, read: Callable[[Path], T]) -> list[T]:
-    """Returns ``read(path)`` for each shard's JSON file, in order; ignores tensors without records.
+    """Return ``read(path)`` for each shard's JSON file, in order; ignores tensors without records.
 
     Raises IntegrityError if the folder holds other files.
     """
+    # Another process may remove shards between listing and reading.
     while True:
         try:
             return [read(path) for path in _list_record_files(folder)]
@@ -126,6 +129,7 @@ def _list_record_files(folder: Path) -> list[Path]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_working_file(path.name):
             continue
+        # Fail on anything unexpected, since compaction deletes files in this folder.
         if path.suffix not in (".json", ".safetensors") or not _NUMBER.fullmatch(path.stem):
             raise IntegrityError(f"{path}: a foreign file among the shards; remove it")
         if path.suffix == ".json":

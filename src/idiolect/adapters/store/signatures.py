@@ -14,14 +14,15 @@ _MIN_VALUES, _MAX_VALUES = 16, 64
 
 
 def tensor_bytes(adapter: Adapter) -> Iterator[bytes]:
-    """Yields the bytes of each tensor as stores, pools and PEFT's format hold them."""
+    """Yield the bytes of each tensor as stores, pools and PEFT's format hold them."""
     yield from map(_encode_float32, adapter.stored_forms())
 
 
 def byte_signatures(adapter: Adapter) -> frozenset[bytes]:
-    """Returns the first values of each personal tensor as bytes, unless they are mostly zeros."""
+    """Return the first values of each personal tensor as bytes, unless they are mostly zeros."""
     out: set[bytes] = set()
     for tensor in adapter.personal_forms():
+        # An untrained B is zeros, which every untrained adapter has.
         first = tensor.detach().flatten()[:_MAX_VALUES]
         if len(first) >= _MIN_VALUES and bool(first.count_nonzero() > len(first) // 2):
             # A signature that starts with zero bytes would match the zeros of other files.

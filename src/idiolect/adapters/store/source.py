@@ -63,7 +63,7 @@ class AdapterSource(Protocol):
     def get_record(self, person: str) -> ServingRecord | None: ...
 
     def get_adapter(self, person: str) -> Adapter | None:
-        """Returns a person's adapter; None if the base serves them or they are unknown.
+        """Return a person's adapter; None if the base serves them or they are unknown.
 
         Raises MismatchError if the adapter is made of pieces that must not be used any more.
         """
@@ -75,13 +75,14 @@ class AdapterSource(Protocol):
         ...
 
     def check_compatible(self, *, base: str) -> None:
-        """Raises MismatchError if the adapters are for another base."""
+        """Raise MismatchError if the adapters are for another base."""
         ...
 
 
 def get_usable_adapter(source: AdapterSource, person: str) -> Adapter | None:
-    """Returns a person's adapter, None if the base serves them; raises MismatchError if it was
+    """Return a person's adapter, None if the base serves them; raises MismatchError if it was
     removed with withdrawn pieces."""
+    # A withdrawn adapter must not fall back to the base silently.
     record = source.get_record(person)
     if record is not None and record.served == WITHDRAWN:
         raise MismatchError(
@@ -92,7 +93,7 @@ def get_usable_adapter(source: AdapterSource, person: str) -> Adapter | None:
 
 
 def read_sharers(folder: Path) -> tuple[str, ...]:
-    """Returns the pseudonyms of the sharers an exported adapter is made of; empty if its manifest
+    """Return the pseudonyms of the sharers an exported adapter is made of; empty if its manifest
     names none."""
     try:
         named = Manifest.read_unchecked(folder).config.get("sharers", ())

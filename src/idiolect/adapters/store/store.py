@@ -45,12 +45,13 @@ class AdapterStore(PersonStore[AdapterRecord]):
     def create(
         folder: Path, base: Base, *, source: str, task: str, config: AdapterConfig, settings: object
     ) -> AdapterStore:
-        """Creates a store, or opens the existing one if it was made for the same base, task and
+        """Create a store, or open the existing one if it was made for the same base, task and
         kind.
 
         New settings are saved by ``lock_for_writing``, not before. Raises UsageError if the base
         cannot have such adapters; then nothing is created.
         """
+        # Before anything is created.
         config.check_model(base.model)
         return _open_or_create(
             folder,
@@ -61,16 +62,17 @@ class AdapterStore(PersonStore[AdapterRecord]):
 
     @staticmethod
     def create_like(folder: Path, other: AdapterStore) -> AdapterStore:
-        """Creates or opens a store with the header of another one; see ``create``."""
+        """Create or open a store with the header of another one; see ``create``."""
         return _open_or_create(folder, other._pending_header)
 
     @staticmethod
     def open(folder: Path) -> AdapterStore:
-        """Opens a store; raises MissingError, or IntegrityError for foreign or changed files."""
+        """Open a store; raises MissingError, or IntegrityError for foreign or changed files."""
         return AdapterStore(folder, AdapterStore.read_header(folder))
 
     def get_adapter(self, person: str) -> Adapter | None:
-        """Returns a person's adapter; None if the base serves them or they are unknown."""
+        """Return a person's adapter; None if the base serves them or they are unknown."""
+        # The record may be there without an adapter.
         found = self._locate(person)
         return self._read_adapter(*found) if found else None
 
@@ -93,18 +95,19 @@ class AdapterStore(PersonStore[AdapterRecord]):
         return any(set(sharers) & set(record.sharers) for record in records)
 
     def add(self, entries: Sequence[tuple[AdapterRecord, Adapter | None]]) -> None:
-        """Appends people as one shard; after it returns, they are durable."""
+        """Append people as one shard; after it returns, they are durable."""
         self._shards.register(
             write_shard(self._shards.folder, self._shards.next_number, entries, base=self.base)
         )
 
     def merge_from(self, other: AdapterStore) -> None:
-        """Adds all records of another store that this store lacks.
+        """Add all records of another store that this store lacks.
 
         Shards are linked as files, not decoded. Call it inside ``lock_for_writing``; after a kill,
         call it again.
         """
         for shard in other._shards.shards.values():
+            # Skip shards that an earlier, killed merge has already added.
             if not all(self.contains_record(record) for record in shard.records):
                 self._shards.register(
                     hardlink_shard(
@@ -113,7 +116,7 @@ class AdapterStore(PersonStore[AdapterRecord]):
                 )
 
     def find_missing_records(self, other: AdapterStore) -> tuple[AdapterRecord, ...]:
-        """Returns the records of another store that this store lacks."""
+        """Return the records of another store that this store lacks."""
         records = (record for shard in other._shards.shards.values() for record in shard.records)
         return tuple(record for record in records if not self.contains_record(record))
 
@@ -132,12 +135,13 @@ class AdapterStore(PersonStore[AdapterRecord]):
                 continue
             for person, (at, record) in self._shards.person_locations.items():
                 adapter = self._read_adapter(number, record) if at == number else None
+                # Several people share the file, so decode to find whose adapter matches.
                 raw = b"".join(tensor_bytes(adapter)) if adapter else b""
                 out += [person] if needles.contains_tensors(raw) else []
         return tuple(sorted(out))
 
     def compact(self, without: Collection[str] = ()) -> None:
-        """Removes the rows of replaced records and of the people in ``without``, so that no
+        """Remove the rows of replaced records and of the people in ``without``, so that no
         outdated data stays on disk."""
         for number, live in self._shards.stale_shards(without):
             # Write the kept rows to a new shard before the old one goes, so that a kill loses none.
@@ -154,12 +158,14 @@ class AdapterStore(PersonStore[AdapterRecord]):
 
 
 def _open_or_create(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
-    """Opens the store in a folder and checks its header, or creates a store with this header."""
+    """Open the store in a folder and check its header, or create a store with this header."""
     if (folder / AdapterStore.HEADER_FILE).exists():
         store = AdapterStore.open(folder)
+        # The existing store must be for the same base, task and kind; settings may change.
         config = config_from_header(head, where=str(folder))
         store.check_compatible(base=head["base"], task=head["task"], config=config)
         store.adapter_config, store.settings = config, head["settings"]
+        # Only the settings change; the next writer saves them.
         new = {config.kind: head[config.kind], "settings": head["settings"]}
         store._pending_header = {**store._header, **new}
         return store
@@ -171,6 +177,6 @@ def _open_or_create(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
 
 
 def load_adapters(store: AdapterStore, people: Iterable[str]) -> dict[str, Adapter]:
-    """Returns the adapters of those of these people who have one."""
+    """Return the adapters of those of these people who have one."""
     found = ((person, store.get_adapter(person)) for person in people)
     return {person: adapter for person, adapter in found if adapter is not None}

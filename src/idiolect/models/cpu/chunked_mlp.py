@@ -38,6 +38,7 @@ def chunk_mlp(model: nn.Module) -> Iterator[None]:
 def _is_pointwise_mlp(module: nn.Module) -> bool:
     """Whether a module has only linear layers and activations, so that tokens do not interact.
     Modules named ``mlp`` are the feed-forward part of a decoder layer."""
+    # Activations have neither parameters nor children.
     children = list(module.children())
     linear = [child for child in children if isinstance(child, nn.Linear)]
     others = [child for child in children if not isinstance(child, nn.Linear)]

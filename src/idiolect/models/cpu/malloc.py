@@ -23,6 +23,7 @@ def keep_freed_memory() -> Iterator[None]:
     if library is None:
         yield
         return
+    # Serve large blocks from the heap, and never shrink it.
     library.mallopt(MMAP_MAX, 0)
     library.mallopt(TRIM_THRESHOLD, 2**31 - 1)
     try:
@@ -34,6 +35,6 @@ def keep_freed_memory() -> Iterator[None]:
 
 
 def _load_glibc() -> Any | None:
-    """Returns the C library if it is glibc, else None."""
+    """Return the C library if it is glibc, else None."""
     library = ctypes.CDLL(None)
     return library if hasattr(library, "gnu_get_libc_version") else None

@@ -39,6 +39,7 @@ class _PackedWeight:
 
     def is_current(self, module: nn.Linear) -> bool:
         """Whether the module still has the weight that was packed, unchanged."""
+        # ``_version`` counts changes in place, such as a merge into the weight.
         now = module.weight
         return now.data_ptr() == self.weight.data_ptr() and now._version == self.version
 
@@ -74,6 +75,7 @@ def prepack_linear(model: nn.Module) -> Iterator[None]:
     if missing > get_free_bytes(torch.device("cpu")) * MAX_FREE_MEMORY_FRACTION:
         linear = []
     for module in linear:
+        # An instance attribute overrides the class's forward; hooks still run around it.
         if "forward" not in vars(module):
             matrices = _pack_weight(module)
             if matrices:
@@ -101,7 +103,7 @@ def _can_prepack(module: nn.Linear) -> bool:
 
 
 def _pack_weight(module: nn.Linear) -> PackedMatrices | None:
-    """Returns a module's packed matrices, from the cache if it has them; None if packing fails."""
+    """Return a module's packed matrices, from the cache if it has them; None if packing fails."""
     cached = _get_packed(module)
     if cached is not None:
         return cached

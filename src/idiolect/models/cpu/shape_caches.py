@@ -16,7 +16,7 @@ _CACHE_VARIABLES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
 
 
 def limit_onednn_shape_caches() -> None:
-    """Limits the caches of this process and its children; existing environment variables win.
+    """Limit the caches of this process and its children; existing environment variables win.
 
     Torch reads the variables once, so call this before the first large matrix product of the
     process.

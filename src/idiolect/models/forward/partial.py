@@ -48,7 +48,7 @@ class _KeyValueRecorder:
     def update(
         self, keys: Tensor, values: Tensor, layer: int, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Records and returns the new keys and values; the attention function adds those in
+        """Record and return the new keys and values; the attention function adds those in
         front."""
         self.new_key_values[layer] = (keys, values)
         return keys, values
@@ -64,7 +64,7 @@ def forward_part(
     first: int = 0,
     until: int | None = None,
 ) -> PartialForwardOutput:
-    """Runs tokens [B, S], right-padded, at the positions from ``starts`` [B] on.
+    """Run tokens [B, S], right-padded, at the positions from ``starts`` [B] on.
 
     ``front``: keys and values [B, K, P, d] of each row's tokens before its start; entries after
     them are ignored. ``edge`` [B, S, D]: the input of layer ``first``; only layers from there on
@@ -75,6 +75,7 @@ def forward_part(
     width = ids.shape[1]
     # ``longest`` is P, the width of the keys and values in front.
     longest = int(starts.max()) if front is not None else 0
+    # The mask below is fully causal; a sliding window would need another one.
     require_full_attention(base, longest + width)
     recorder, boundary = _KeyValueRecorder(), list[Tensor]()
     with attention.use_attention(base.model), _select_layers(decoder, first, until, edge, boundary):
@@ -101,7 +102,7 @@ def has_full_attention(base: Base, tokens: int) -> bool:
 
 
 def require_full_attention(base: Base, tokens: int) -> None:
-    """Raises UsageError if ``has_full_attention`` is False."""
+    """Raise UsageError if ``has_full_attention`` is False."""
     if not has_full_attention(base, tokens):
         raise UsageError(
             f"some layers of {base.name} do not attend to all of {tokens} tokens; use shorter "
@@ -110,7 +111,7 @@ def require_full_attention(base: Base, tokens: int) -> None:
 
 
 def _build_mask(base: Base, starts: Tensor, longest: int, width: int) -> Tensor:
-    """Returns the additive attention mask [B, 1, S, P + S]: each token attends to the tokens in
+    """Return the additive attention mask [B, 1, S, P + S]: each token attends to the tokens in
     front of its row and to the row's own tokens up to itself."""
     device, rows = base.device, len(starts)
     past_BP = torch.arange(longest, device=device) < starts.to(device)[:, None]
@@ -132,6 +133,7 @@ def _select_layers(
     gets ``edge`` as input if it is given; the output of the last is appended to ``boundary``."""
     layers = decoder.layers
     selected = layers[first:until]
+    # The hook runs before the decoder's final norm.
     handles = [
         selected[-1].register_forward_hook(
             lambda module, inputs, out: boundary.append(_get_hidden(out))
@@ -152,5 +154,5 @@ def _select_layers(
 
 
 def _get_hidden(out: Any) -> Tensor:
-    """Returns a layer's hidden states; some families return them in a tuple."""
+    """Return a layer's hidden states; some families return them in a tuple."""
     return out[0] if isinstance(out, tuple) else out

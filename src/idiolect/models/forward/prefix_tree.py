@@ -80,7 +80,7 @@ class PrefixTree:
 
     @classmethod
     def from_nodes(cls, spans: Sequence[TreeNode], base: Base) -> PrefixTree:
-        """Builds the tensors of spans in this order, on the base's device."""
+        """Build the tensors of spans in this order, on the base's device."""
         begins: list[int] = []
         depths: list[int] = []
         places: list[tuple[int, ...]] = []  # token indices of a span's prefix and of itself
@@ -111,7 +111,7 @@ class PrefixTree:
 
 
 def forward_tree(base: Base, tree: PrefixTree) -> Tensor:
-    """Returns the decoder's hidden states [N, D] of a tree; check ``partial.has_full_attention``
+    """Return the decoder's hidden states [N, D] of a tree; check ``partial.has_full_attention``
     first."""
     decoder: Any = base.model.get_decoder()
     with attention.use_attention(base.model, NAME):
@@ -134,7 +134,7 @@ def attend_tree(
     tree: PrefixTree,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Returns the attention output [1, N, H, d], each token over its own text, of queries
+    """Return the attention output [1, N, H, d], each token over its own text, of queries
     [1, H, N, d], keys and values [1, K, N, d]. Raises as ``attention.attend_grouped``."""
     assert attention_mask is None
     output_NHd = query.new_empty(query.shape[2], query.shape[1], query.shape[3])
@@ -156,7 +156,7 @@ def attend_tree(
 
 
 def _gather_tokens(part_1HNd: Tensor, indices_BS: Tensor) -> Tensor:
-    """Returns the tokens at these indices as [B, H, S, d].
+    """Return the tokens at these indices as [B, H, S, d].
 
     It gathers along the tokens, which are the outer dimension in memory. Gathering per head would
     first copy the whole tensor for each group.
@@ -166,8 +166,9 @@ def _gather_tokens(part_1HNd: Tensor, indices_BS: Tensor) -> Tensor:
 
 
 def _merge_chains(spans: Sequence[TreeNode], depths: Sequence[int]) -> list[tuple[int, int]]:
-    """Merges chains of spans that attend as one because each has a single continuation. Returns,
+    """Merge chains of spans that attend as one because each has a single continuation. Returns,
     for each chain, the index of its last span and the number of tokens in front of its first."""
+    # A span with a single continuation needs no group of its own.
     followers = Counter(span.parent for span in spans)
     fronts = [*depths]
     for n, span in enumerate(spans):
@@ -177,7 +178,7 @@ def _merge_chains(spans: Sequence[TreeNode], depths: Sequence[int]) -> list[tupl
 
 
 def _group_by_size(sizes: Sequence[int], depths: Sequence[int]) -> Iterator[list[int]]:
-    """Yields groups of span indices of similar size (tokens with prefix). A group has at most
+    """Yield groups of span indices of similar size (tokens with prefix). A group has at most
     ``MAX_GROUP_TOKENS`` tokens (or one span), and few more scores than its spans alone."""
     group: list[int] = []
     own = front = scores = 0
@@ -200,7 +201,7 @@ def _group_by_size(sizes: Sequence[int], depths: Sequence[int]) -> Iterator[list
 def _build_group(
     places: Sequence[tuple[int, ...]], depths: Sequence[int], base: Base
 ) -> AttentionGroup:
-    """Builds a group from the token indices of each span with its prefix, and the prefix
+    """Build a group from the token indices of each span with its prefix, and the prefix
     lengths."""
     own_BS, sizes_B = _pad_sequences([p[d:] for p, d in zip(places, depths, strict=True)])
     front_BP, depths_B = _pad_sequences([p[:d] for p, d in zip(places, depths, strict=True)])
@@ -214,6 +215,7 @@ def _build_group(
     mask = torch.zeros(visible.shape, dtype=base.dtype).masked_fill_(
         ~visible, torch.finfo(base.dtype).min
     )
+    # Real tokens of the flattened [B, S].
     unpadded_M = (torch.arange(width) < sizes_B[:, None]).flatten().nonzero()[:, 0]
     device = base.device
     return AttentionGroup(
@@ -226,7 +228,7 @@ def _build_group(
 
 
 def _pad_sequences(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Returns integer rows right-padded with zeros [B, longest], and their lengths [B]."""
+    """Return integer rows right-padded with zeros [B, longest], and their lengths [B]."""
     tensors = [torch.tensor(row, dtype=torch.long) for row in rows]
     return pad_sequence(tensors, batch_first=True), torch.tensor([len(row) for row in rows])
 

@@ -45,7 +45,7 @@ class PackedSequences:
 
     @classmethod
     def from_lengths(cls, lengths: Sequence[int], device: torch.device) -> PackedSequences:
-        """Builds the offsets of rows of these lengths, in order."""
+        """Build the offsets of rows of these lengths, in order."""
         assert lengths and all(lengths)
         bounds = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
         positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
@@ -53,7 +53,7 @@ class PackedSequences:
 
 
 def forward_packed(base: Base, ids: Tensor, spans: PackedSequences) -> Tensor:
-    """Returns the decoder's hidden states [N, D] of tokens [N]; check
+    """Return the decoder's hidden states [N, D] of tokens [N]; check
     ``partial.has_full_attention`` first."""
     decoder: Any = base.model.get_decoder()
     with attention.use_attention(base.model, NAME):
@@ -78,7 +78,7 @@ def attend_packed(
     softcap: float | None = None,
     **others: object,
 ) -> tuple[Tensor, None]:
-    """Returns the attention output [1, N, H, d], each token over its own row, of queries
+    """Return the attention output [1, N, H, d], each token over its own row, of queries
     [1, H, N, d], keys and values [1, K, N, d]. Raises as ``attention.attend_grouped``."""
     assert attention_mask is None
     attention.reject_unknown_tensors(others)
@@ -101,10 +101,11 @@ def attend_packed(
 
 
 def find_kernel(query: Tensor) -> Callable[..., Tensor] | None:
-    """Returns torch's variable length attention if it supports these queries [1, H, N, d], else
+    """Return torch's variable length attention if it supports these queries [1, H, N, d], else
     None."""
     if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
         return None
+    # Limits of the flash attention kernel.
     if query.shape[3] > MAX_HEAD_DIM or query.shape[3] % 8:
         return None
     if torch.cuda.get_device_capability(query.device) < (8, 0):
@@ -132,6 +133,7 @@ def _attend_sequentially(
     outputs: list[Tensor] = []
     for q, k, v in rows:
         size = (q.shape[2], q.shape[2])
+        # The additive causal mask of one row.
         lowest = torch.finfo(q.dtype).min
         causal = torch.full(size, lowest, dtype=q.dtype, device=q.device).triu(1)
         outputs.append(
