@@ -79,7 +79,7 @@ class Redaction:
         } - {""}
         self._own_patterns = SearchPatterns(split_into_patterns(own_texts))
         # Texts that other people wrote too are not evidence of the person.
-        self.unique_patterns = self._own_patterns.excluding(
+        self.unique_patterns = self._own_patterns.exclude_texts(
             set(self._own_patterns.find_in_texts(self._iter_other_texts()))
         )
         """Patterns of the person's texts that no other person wrote."""

@@ -56,7 +56,7 @@ class SearchPatterns:
     def __bool__(self) -> bool:
         return bool(self.texts or self.tensors)
 
-    def excluding(self, common: Collection[str]) -> SearchPatterns:
+    def exclude_texts(self, common: Collection[str]) -> SearchPatterns:
         """Return the patterns without these texts."""
         return SearchPatterns(self.texts.difference(common), self.tensors)
 
