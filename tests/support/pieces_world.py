@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner, Result
-
 from idiolect import api
 from idiolect.adapters.lora import LoraConfig
-from idiolect.cli.main import main
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
 from idiolect.history.write import write_dataset
@@ -24,18 +20,6 @@ from support.tiny_people import make_rater, save_tiny_base
 PEOPLE = ("ann", "bob", "cyd")
 CONFIG = RecipeConfig(assemble=AssembleConfig(by="gates", top_k=2), dtype="float32", device="cpu")
 ASKED = "Film 3 (1990), Drama"
-
-
-def run_cli(*arguments: object, code: int = 0) -> Result:
-    """Runs the CLI and checks the exit code."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.stderr
-    return result
-
-
-def run_cli_json(*arguments: object) -> Any:
-    """Runs the CLI with ``--json`` and returns the parsed output."""
-    return json.loads(run_cli(*arguments, "--json").stdout)
 
 
 def make_unanswered(person: str, count: int) -> History:

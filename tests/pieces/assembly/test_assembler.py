@@ -31,10 +31,9 @@ from support.pieces_world import (
     PiecesWorld,
     build_pieces_world,
     load_pieces_base,
-    run_cli,
-    run_cli_json,
     write_people,
 )
+from support.run_cli import run_cli, run_cli_json
 from support.sharers import make_contribution, make_sharer_id
 from support.tiny_people import RATING, make_rater, save_tiny_base
 

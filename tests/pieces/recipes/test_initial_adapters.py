@@ -29,10 +29,9 @@ from support.pieces_world import (
     PiecesWorld,
     build_pieces_world,
     load_pieces_base,
-    run_cli,
-    run_cli_json,
     write_people,
 )
+from support.run_cli import run_cli, run_cli_json
 from support.sharers import LORA
 from support.tiny_people import UNGATED, make_rater, to_tensor_bytes
 

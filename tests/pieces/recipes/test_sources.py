@@ -25,9 +25,8 @@ from support.pieces_world import (
     PiecesWorld,
     build_pieces_world,
     load_pieces_base,
-    run_cli,
-    run_cli_json,
 )
+from support.run_cli import run_cli, run_cli_json
 from support.tiny_people import UNGATED, to_tensor_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

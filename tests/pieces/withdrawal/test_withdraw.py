@@ -33,9 +33,8 @@ from support.pieces_world import (
     PiecesWorld,
     build_pieces_world,
     load_pieces_base,
-    run_cli,
-    run_cli_json,
 )
+from support.run_cli import run_cli, run_cli_json
 from support.sharers import LORA, make_sharer_id
 from support.tiny_people import UNGATED, make_rater, to_tensor_bytes
 
