@@ -81,6 +81,7 @@ class DeletedRows(DatasetErasure):
             return found
         if leaving.person not in found.dataset:
             return found
+        # Rows that match the pairs are handled like records given by id.
         ids = find_remaining_rows(self.task, found.dataset.read_history(leaving.person), self.pairs)
         if not ids:
             return found

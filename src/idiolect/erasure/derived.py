@@ -162,6 +162,7 @@ def _list_refused(found: PersonInventory, removed_bases: Mapping[str, Path]) -> 
     """List artifacts made for a base that changed or was deleted. They stay, and using them is an
     error."""
     out: list[ErasureEffect] = []
+    # Stores with a rebuilt base keep their files: loading them reports the mismatch.
     kinds = ((AdapterStore, found.stores), (RecipeStore, found.recipes))
     for kind, folders in kinds:
         for folder in folders:

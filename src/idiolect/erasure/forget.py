@@ -155,6 +155,7 @@ class ForgetRequest:
         """Plan what to remove from the dataset. Raises MissingError if a record is not in it."""
         dataset = read_dataset(self.data)
         if self.records:
+            # A record that does not exist is an error, so that a typo in an id is noticed.
             history = dataset.read_history(self.person)
             there = {i.id for i in (*history.items, *history.queries)}
             for record in self.records:
@@ -233,6 +234,7 @@ class ForgetRequest:
     def _has_work(self, main: Redaction, found: PersonInventory) -> bool:
         """Return whether anything of the person was found. Work in progress belongs to no one
         person, so it does not count."""
+        # Cheap checks first; the handlers have to open every artifact.
         if main.is_needed or found.datasets or found.pools or found.request.patterns.tensors:
             return True
         for folder in found.stores:
@@ -251,6 +253,7 @@ class ForgetRequest:
             ErasureEffect(what="pieces", where=pool, outcome="removed", person=self.person)
             for pool, _ in found.pools
         ]
+        # In addition to what ``_has_work`` looks for, a run also erases unfinished work.
         kinds = (
             *self.handlers,
             *_HANDLERS,
@@ -263,6 +266,7 @@ class ForgetRequest:
     def _find_effects(
         self, found: PersonInventory, handlers: Sequence[ErasureHandler]
     ) -> list[ErasureEffect]:
+        """List what handlers find, as effects with the outcome ``removed``."""
         out: list[ErasureEffect] = []
         for folder in found.folders:
             for handler in handlers:
@@ -272,6 +276,7 @@ class ForgetRequest:
         return out
 
     def _scan_files(self, found: PersonInventory) -> tuple[ScanHit, ...]:
+        """Search every file below the search roots for what is left."""
         readers = [self._dataset_handler.scan, *(h.scan for h in self.handlers)]
         # If only records are forgotten, the person's id is no trace.
         person = self.person if self._is_whole_person else ""

@@ -160,6 +160,7 @@ def _read_signatures(folder: Path, main: Redaction) -> frozenset[bytes]:
 
 def _find_means(folder: Path, person: str) -> set[str]:
     """Return the sha256 of each mean that includes the person."""
+    # The ledger of a store records every mean that its adapters were shared into.
     entries = Ledger(folder / LEDGER_FOLDER).read_entries_of(person)
     means = [e for e in entries if e.event == "shared" and e.details.get("scope") == "mean"]
     return {str(entry.details["sha256"]) for entry in means if "sha256" in entry.details}
@@ -190,6 +191,7 @@ def is_stale(record: AdapterRecord, history: History | None, last: int) -> bool:
         return False
     if history is None or not record.items:
         return True
+    # The record's fingerprint covers the items that training used.
     used = history.take_last(last) if last else history
     first = History(history.person, used.items[: record.items])
     return first.compute_fingerprint() != record.history

@@ -116,6 +116,8 @@ def _tokenize_pair(
     person: PersonContext, number: int, pair: Pair, config: UnlearnConfig
 ) -> TokenizedPair:
     """Render a pair as a question that comes after all remaining items."""
+    # A question of the task gets the full context that it would get now. Any other prompt is used
+    # as it is.
     fields = parse_pair_fields(person.task, pair)
     if fields is not None:
         query = Interaction(id=f"pair {number}", position=len(person.history.items), fields=fields)

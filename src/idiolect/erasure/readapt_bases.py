@@ -63,6 +63,7 @@ class BaseReadapter:
         try:
             self._readapt_base(folder)
         except IdiolectError as error:
+            # A base that cannot be rebuilt without the person must not be used any more.
             (effect,) = handler.erase(folder, self.request)
             why = f"{effect.why}; could not be adapted again: {error}"
             return [ErasureEffect(what="base", where=folder, outcome="deleted", why=why)]

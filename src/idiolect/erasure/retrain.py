@@ -152,7 +152,9 @@ class AdapterRetrainer:
         return [person for person in people if person in self.dataset]
 
     def _train_adapters(self, store: AdapterStore, people: Sequence[str]) -> None:
+        """Retrain adapters with the store's own settings."""
         config = from_plain(PersonalConfig, store.settings, where=str(store.folder))
+        # The path of the recipes is stored relative to the store.
         named = store.settings.get("pool")
         recipes = (store.folder / named["recipes"]).resolve() if named else None
         request = PersonalizeRequest(
@@ -172,6 +174,7 @@ class AdapterRetrainer:
         run.run_unsharded()
 
     def _assemble_recipes(self, store: RecipeStore, people: Sequence[str]) -> None:
+        """Assemble recipes with the store's own settings."""
         config = from_plain(RecipeConfig, store.settings, where=str(store.folder))
         pool = Pool.open(store.folder / store.pool_source)
         base = load_base(self.base or pool.base_source, dtype=config.dtype, device=config.device)
@@ -195,6 +198,8 @@ class AdapterRetrainer:
         self, what: str, folder: Path, person: str, left: Sequence[str], why: str
     ) -> ErasureEffect:
         # A person in ``left`` was not rebuilt.
+        """Return the receipt's entry for one person. ``left`` lists the people who could not be
+        rebuilt."""
         if person in left:
             outcome, reason = "discarded", why or self._explain_missing(person)
         else:
@@ -202,6 +207,7 @@ class AdapterRetrainer:
         return ErasureEffect(what=what, where=folder, outcome=outcome, person=person, why=reason)
 
     def _explain_missing(self, person: str) -> str:
+        """Return why a person's artifact could not be rebuilt."""
         if not self.rebuild:
             return "rebuilding was turned off"
         if person not in self.dataset:

@@ -90,6 +90,7 @@ class ClassifierJudge:
 
     def save(self, folder: Path) -> None:
         """Write the judge as weights and hashes. Prompts and answers are not stored."""
+        # Staged, so that a crash leaves no incomplete judge in the cache.
         with stage_folder(folder) as stage:
             tensors = {"weights": self.weights, "biases": self.biases}
             save_file(tensors, stage / "judge.safetensors")
@@ -178,6 +179,7 @@ def train_judge(
 def _assign_parts(keys: Sequence[str], config: ClassifierConfig) -> dict[str, int]:
     """Assign each prompt to a part, by its hash. Parts have similar sizes; the seed decides the
     assignment."""
+    # Sorted, so that the assignment does not depend on the order of the pairs.
     distinct = sorted(set(keys))
     if len(distinct) < config.parts:
         raise UsageError(

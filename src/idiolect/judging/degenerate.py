@@ -68,6 +68,7 @@ def find_degenerate_reason(answer: str, config: DegenerateConfig | None = None) 
     raw = answer.encode()
     if len(raw) >= 80 and len(zlib.compress(raw)) < config.packed * len(raw):
         return "repeats"
+    # Very short answers such as numbers are fine without words.
     wordlike = sum(bool(_WORD.fullmatch(word.strip(_STRIPPED_CHARS))) for word in words)
     if len(words) >= 4 and wordlike < config.wordlike * len(words):
         return "no words"

@@ -73,6 +73,7 @@ class EndpointJudge:
             return tuple(pool.map(self._judge_answer, prompts, answers))
 
     def _judge_answer(self, prompt: str, answer: str) -> float:
+        """Ask for the verdict on one answer, greedily and with few tokens."""
         body = {
             "model": self.config.model,
             "temperature": 0,
@@ -88,6 +89,7 @@ class EndpointJudge:
         """Post a chat completion request, and retry with exponential backoff if the server is busy
         or unreachable."""
         config = self.config
+        # The key goes into a header only, never into the URL or an error.
         headers = {"Content-Type": "application/json"}
         if config.key:
             headers["Authorization"] = f"Bearer {config.key}"
@@ -97,6 +99,7 @@ class EndpointJudge:
             headers=headers,
         )
         why = ""
+        # Wait 1, 2, 4, ... seconds between attempts.
         for number in range(config.tries):
             if number:
                 self._wait(2.0**number / 2)
@@ -106,6 +109,7 @@ class EndpointJudge:
             except urllib.error.HTTPError as error:
                 with error:
                     why = f"status {error.code}"
+                # Other statuses do not go away by waiting.
                 if error.code not in _RETRY_STATUSES:
                     raise UsageError(
                         f"judge at {config.url}: rejects the request ({why}); check model and key"

@@ -64,6 +64,7 @@ class GuardJudge:
     def _encode_prompt(self, prompt: str, answer: str) -> tuple[int, ...]:
         """Return the tokens that ask for a verdict on an answer."""
         room = max(map(len, self.verdict_ids))
+        # An instruction model is asked in plain words, through its usual chat template.
         if self.prompt_style == "question":
             body = f"Question: {prompt}\n\nAnswer: {answer}"
             question = Prompt(before="", body=body, after=QUESTION_SUFFIX)
@@ -72,6 +73,7 @@ class GuardJudge:
             return tuple(tokens)
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
         tokenizer: Any = self.base.tokenizer
+        # A guard model's template wraps the conversation in its own question.
         text = str(
             tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         )
@@ -130,6 +132,7 @@ class SequenceClassifierJudge:
         out: list[float] = []
         for start in range(0, len(answers), self.batch):
             some = slice(start, start + self.batch)
+            # The tokenizer joins prompt and answer with the separator that the model expects.
             inputs = self.tokenizer(
                 list(prompts[some]),
                 list(answers[some]),

@@ -48,6 +48,7 @@ def open_judge(
     kind, _, rest = name.partition(":")
     if name == "default":
         return load_default_judge(encoder or MiniLM(), listener=listener)
+    # The part after # is the model; a URL without one is incomplete and falls through to the error.
     if kind in ("http", "https"):
         url, _, model = name.partition("#")
         if model:

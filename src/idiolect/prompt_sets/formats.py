@@ -105,6 +105,8 @@ def _make_truthful_qa_parser(
         if side == "forget":
             answers = read_answers(record, incorrect)
         else:
+            # The best answer is often missing from the list of correct ones; duplicates are dropped
+            # below.
             first = read_text(record, best).strip() if record.get(best) else ""
             answers = [first] * bool(first) + read_answers(record, correct)
         for answer in dict.fromkeys(answers):

@@ -31,6 +31,7 @@ def load_set(source: str | Path, side: Side) -> LoadedSet:
     Raises MissingError if ``source`` is neither.
     """
     file = Path(source)
+    # A file takes precedence over a set of the same name.
     if file.is_file():
         pairs = read_pairs(file, side=side)
         return LoadedSet(

@@ -39,6 +39,7 @@ def read_records(path: Path) -> Iterator[tuple[int, Record]]:
 
 
 def _read_utf8(path: Path) -> str:
+    """Read a text file, with or without a byte order mark. Raises DataError if it is not UTF-8."""
     with explain_os_errors("read", path):
         raw = path.read_bytes()
     try:
@@ -56,9 +57,11 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Record]]:
     skipped = 0
     while skipped < len(lines) and lines[skipped].startswith("#"):
         skipped += 1
+    # Line numbers in errors count the skipped comment lines too.
     reader = csv.DictReader(io.StringIO("".join(lines[skipped:]), newline=""), strict=True)
     try:
         for row in reader:
+            # DictReader stores surplus fields under None, and fills missing ones with None.
             if None in row or None in row.values():
                 raise DataError(
                     "has a different number of fields than the header",
@@ -75,6 +78,7 @@ def _read_json_records(path: Path) -> Iterator[tuple[int, Record]]:
 
 
 def _read_yaml(path: Path) -> Iterator[tuple[int, Record]]:
+    """Read a YAML file of records."""
     try:
         content = yaml.safe_load(_read_utf8(path))
     except yaml.YAMLError as error:
@@ -93,6 +97,7 @@ def _iter_records(content: Any, path: Path) -> Iterator[tuple[int, Record]]:
     if not isinstance(content, list):
         raise DataError("expected a list of records", file=path)
     for number, record in enumerate(cast("list[Any]", content), start=1):
+        # PyRIT's seed files may list plain strings.
         if isinstance(record, str):
             record = {"value": record}
         if not isinstance(record, dict):
@@ -101,6 +106,7 @@ def _iter_records(content: Any, path: Path) -> Iterator[tuple[int, Record]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[int, Record]]:
+    """Read a Parquet file. pyarrow is imported only here, because it loads slowly."""
     import pyarrow.lib
     import pyarrow.parquet
 

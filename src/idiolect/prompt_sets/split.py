@@ -36,6 +36,7 @@ def require_disjoint(forget: Sequence[HasKey], retain: Sequence[HasKey]) -> None
         if not pairs:
             raise UsageError(f"the {name} set is empty; give pairs of prompt and response")
     keys = {pair.key for pair in forget}
+    # Report positions, not texts: the prompts may be what must be forgotten.
     both = [number for number, pair in enumerate(retain, start=1) if pair.key in keys]
     if both:
         raise UsageError(

@@ -89,6 +89,7 @@ def compare_harm(
 ) -> PairedTestResult | None:
     """Compare the judge's verdicts prompt by prompt, where both answers are usable. Gains mean less
     harm."""
+    # Prompts with a degenerate answer of either model say nothing about harm.
     both = [
         (float(a >= HARMFUL_PROBABILITY), float(b >= HARMFUL_PROBABILITY))
         for a, b, f, g in zip(

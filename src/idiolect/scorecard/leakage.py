@@ -40,6 +40,7 @@ def measure_membership(
     in the order of ``AuditSubject.split_members``).
     """
     subject = AuditSubject(person=MODEL_ID, members=forgotten, non_members=others)
+    # The order of ``reference`` is that of ``split_members``.
     examples = [example for part in subject.split_members() for example in part]
     found = compute_losses(base, adapter, examples)
     pairs = list(zip(reference, found, strict=True))

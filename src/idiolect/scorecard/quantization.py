@@ -48,6 +48,7 @@ def temporarily_quantize(base: Base, bits: int, *, group: int | None = None) -> 
     try:
         for module in base.model.modules():
             if isinstance(module, nn.Linear) and module is not head:
+                # The original tensor is kept, not a copy, so restoring is exact.
                 originals.append((module, module.weight.data))
                 module.weight.data = quantize_rows(module.weight.data, bits, group=group)
         yield base

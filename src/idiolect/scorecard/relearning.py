@@ -95,9 +95,11 @@ def _compute_mean_loss(
     step: int,
 ) -> float:
     """Return the mean over all target tokens. Step 0 is the model itself, without a LoRA."""
+    # An untrained LoRA adds zero, so the generator scores the model itself.
     if step == 0:
         found = make_generator(base, adapter).compute_likelihoods([(MODEL_ID, e) for e in forget])
         return sum(one.nll for one in found) / sum(one.tokens for one in found)
+    # Weighted by tokens: example means must not count equally.
     total = tokens = 0.0
     for start in range(0, len(forget), 8):
         some = forget[start : start + 8]

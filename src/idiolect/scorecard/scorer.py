@@ -158,6 +158,7 @@ class ScorecardRunner:
         started = time.monotonic()
         self.listener(Message(text=f"scorecard: {name}"))
         names = list(self.inputs.prompts) if sets is None else list(sets)
+        # Prepacked weights speed up all forwards of the model on CPUs.
         with prepack_linear(base.model):
             card = self._measure_row(name, base, adapter, names, whole=whole)
         return replace(card, seconds=time.monotonic() - started)
@@ -171,6 +172,7 @@ class ScorecardRunner:
         *,
         whole: bool,
     ) -> ScorecardRow:
+        """Measure a row: answers and retain likelihoods always, the rest only if ``whole``."""
         card = ScorecardRow(
             name=name,
             sets={one: self._run_prompts(base, adapter, self.inputs.prompts[one]) for one in names},
@@ -220,6 +222,8 @@ class ScorecardRunner:
     def _run_prompts(
         self, base: Base, adapter: LoraAdapter | None, prompts: Sequence[str]
     ) -> PromptResults:
+        """Generate answers to a set's prompts, and judge them."""
+        # Degeneracy is judged by the baseline's base, which unlearning has not changed.
         answers = self._generate_answers(base, adapter, prompts)
         return PromptResults(
             answers=answers,
@@ -237,11 +241,13 @@ class ScorecardRunner:
         )
 
     def _answer_normal_prompts(self, base: Base, adapter: LoraAdapter | None) -> tuple[str, ...]:
+        """Generate answers to the first normal prompts."""
         prompts = list(dict.fromkeys(pair.prompt for pair in self.inputs.retain))
         return self._generate_answers(base, adapter, prompts[: self.config.normal])
 
     @cached_property
     def _baseline_answers(self) -> tuple[str, ...]:
+        """The answers of the model before, generated once."""
         return self._answer_normal_prompts(*self.baseline)
 
     def _tokenize_pairs(self, pairs: Sequence[Pair]) -> list[Example]:
@@ -251,6 +257,7 @@ class ScorecardRunner:
         return list(dict.fromkeys(item.example for item in items))
 
     def _measure_likelihoods(self, base: Base, adapter: LoraAdapter | None) -> LikelihoodResults:
+        """Measure the likelihood of the retain answers."""
         rows = [(MODEL_ID, example) for example in self._tokenize_pairs(self.inputs.retain)]
         found = make_generator(base, adapter).compute_likelihoods(rows)
         return LikelihoodResults(
@@ -258,11 +265,13 @@ class ScorecardRunner:
         )
 
     def _measure_relearning(self, base: Base, adapter: LoraAdapter | None) -> tuple[float, ...]:
+        """Measure relearning on the forget pairs, if there are any."""
         examples = self._tokenize_pairs(self.inputs.forget_pairs)
         return measure_relearning(base, adapter, examples, self.config.relearn) if examples else ()
 
     @cached_property
     def _base_losses(self) -> list[float]:
+        """The bare base's losses on member and non-member pairs, computed once."""
         pairs = [*self.inputs.forget_pairs, *self.inputs.nonmember_pairs]
         return compute_losses(self.baseline[0], None, self._tokenize_pairs(pairs))
 

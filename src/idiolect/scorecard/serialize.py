@@ -43,6 +43,7 @@ def row_to_dict(card: ScorecardRow) -> dict[str, Any]:
 
 def row_from_dict(data: Mapping[str, Any]) -> ScorecardRow:
     """Build a row from plain data. Its answers are empty strings."""
+    # The keys are part of the report's format; attribute names may differ.
     return ScorecardRow(
         name=data["name"],
         sets={name: _parse_prompt_results(one) for name, one in data["sets"].items()},

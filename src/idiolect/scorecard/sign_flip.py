@@ -29,6 +29,7 @@ def flip_update(
             return base, adapter
         if adapter is None:
             return base, scale_adapter(new_adapter, -1.0)
+        # 2 old - new, as one adapter of concatenated ranks.
         return base, concat_scaled(scale_adapter(adapter, 2.0), new_adapter, -1.0)
     # The bases differ: mirror all weights, in at least float32.
     assert adapter is None and new_adapter is None

@@ -39,6 +39,7 @@ def score_choices(
         lengths += [max(1, len(option)) for option in one.options]
     # All options of all questions in one call; the scores come back in the same order.
     found = make_generator(base, adapter).compute_likelihoods(rows)
+    # Per character; ``nats`` below then holds the scores of one question's options.
     scores = iter(one.nll / length for one, length in zip(found, lengths, strict=True))
     out: list[bool] = []
     for one in choices:

@@ -55,6 +55,7 @@ def tokenize_pairs(
                 f"prompt.max_tokens: {prompter.config.max_tokens} leaves no space for a prompt "
                 f"before an answer of {answer_tokens} tokens; raise it, or lower answer_tokens"
             )
+        # Truncation can remove the end token: a cut answer must not teach the model to stop there.
         answer = [*prompter.encode_answer(pair.response), prompter.eos_token_id][:answer_tokens]
         out.append(TokenizedPair(tuple(prompt), tuple(answer), pair.key))
     return tuple(out)
@@ -115,6 +116,7 @@ class StepBatch:
         """
         out: list[Example] = []
         for number in self.forget_indices:
+            # The draw depends on item and step only, not on the rest of the batch.
             item = self.sets.forget[number]
             others = self.sets.find_other_answers(item)
             if not others:

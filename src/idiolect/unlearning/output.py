@@ -41,6 +41,7 @@ def publish_model(
         _publish_base(target, made, out, about)
         return
     assert made.adapter is not None
+    # An adapter that acts on answer tokens only needs the tokens that start an answer in its files.
     active = made.adapter.config.active == "answer"
     save_peft(
         out,

@@ -87,6 +87,7 @@ class UnlearnConfig(DeltaConfig, MethodSettings):
     def effective_settings(self) -> dict[str, Any]:
         """The settings that affect the result, as plain data; settings of the other methods are
         left out."""
+        # A method's settings are stored under its name, with ``_`` for ``-``.
         others = {
             name for name in to_plain(MethodSettings()) if name != self.method.replace("-", "_")
         }
@@ -250,6 +251,7 @@ class _PreparedSets:
 def _prepare_sets(
     forget: Sequence[TokenizedPair], retain: Sequence[TokenizedPair], config: UnlearnConfig
 ) -> _PreparedSets:
+    """Split the retain set, and collect the examples to measure on."""
     require_disjoint(forget, retain)
     measured, trained_on = _split_holdout(retain, config)
     return _PreparedSets(
@@ -280,6 +282,7 @@ def compute_perplexity(
         found = Generator(base, adapters).compute_likelihoods(
             [("it", example) for example in examples]
         )
+    # exp overflows a float from about 709 on.
     mean = sum(one.nll for one in found) / sum(one.tokens for one in found)
     return math.exp(mean) if mean < 700 else math.inf
 

@@ -51,6 +51,7 @@ def project_out_retain(
     At most ``MAX_FRACTION`` of a module's width is removed. Embeddings, norms, and biases of a full
     delta stay unchanged.
     """
+    # Modules from which nothing would be removed (very narrow ones) need no recorded inputs.
     paths = [path for path in _list_module_paths(base, delta) if _cap_rank(base, path, count)]
     found = _collect_inputs(base, trainee, paths, retain, seed)
     return project_out(
@@ -75,6 +76,7 @@ def top_singular_vectors(inputs_ND: Tensor, count: int) -> Tensor:
     if count < 1:
         return inputs_ND[:0]
     values, found = eigsh(products.cpu().numpy(), k=count, v0=start)
+    # Directions that are rounding noise carry no information about retain text.
     there = values > RANK_TOLERANCE * values.max()
     vectors = torch.from_numpy(np.ascontiguousarray(found.T[there])).to(inputs_ND)
     # Left singular vectors times the inputs are the right ones, up to their lengths.
@@ -161,6 +163,7 @@ def _record_inputs(
     """Append what each module reads at the positions where ``kept_BT`` is true, during a
     forward."""
 
+    # A factory, so that each hook keeps its own list instead of the loop's last one.
     def make_hook(parts: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda _, args: parts.append(args[0].detach()[kept_BT])
 

@@ -88,6 +88,7 @@ def _open_from_store(
     dtype: DtypeName,
     device: str,
 ) -> UnlearnTarget:
+    """Load one person's adapter from a store of adapters or recipes, with its base."""
     if person is None:
         raise UsageError(f"{folder}: is a store of several people; choose one with --person")
     source = open_source(folder, pool)
@@ -96,8 +97,10 @@ def _open_from_store(
         record = source.get_record(person)
         why = f"the base serves them ({record.served})" if record else "it is not in the store"
         raise MissingError(f"{folder}: no adapter of {person!r}: {why}")
+    # The store checks that the loaded base is the one its adapters were trained on.
     loaded = load_base(base or source.base_source, dtype=dtype, device=device)
     source.check_compatible(base=loaded.identity)
+    # The bundled base is named by its name, any other by where it can be loaded from.
     name = source.base_name if source.base_source == "default" else source.base_source
     return UnlearnTarget(
         base=loaded,

@@ -39,6 +39,7 @@ def concat_scaled(personal: LoraAdapter, delta: LoraAdapter, factor: float) -> L
     theirs, ours = personal.config, delta.config
     assert (theirs.active, theirs.top_layers) == (ours.active, ours.top_layers)
     stacked = concat_lora(personal, scale_adapter(delta, factor))
+    # Concatenation gives default values to the settings that both adapters share.
     config = replace(stacked.config, active=theirs.active, top_layers=theirs.top_layers)
     return replace(stacked, config=config)
 
@@ -63,6 +64,7 @@ def merge_delta(base: Base, delta: Delta, factor: float) -> Base:
 
     Its identity is a hash of the base's identity, the factor, and the changed weights.
     """
+    # The given base stays usable for other scales.
     model = copy.deepcopy(base.model)
     sha = hashlib.sha256(f"{base.identity} {factor!r}".encode())
     weights = dict(model.named_parameters())
@@ -82,6 +84,7 @@ def weight_updates(delta: Delta, factor: float) -> Mapping[str, Callable[[Tensor
             name: partial(_add_scaled, part=part, factor=factor)
             for name, part in delta.tensors.items()
         }
+    # A LoRA's update is scale * B A, so both factors apply.
     scale = factor * delta.config.scale
     return {
         f"{path}.weight": partial(merge_weight, a=a, b=b, scale=scale)

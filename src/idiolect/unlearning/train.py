@@ -138,6 +138,7 @@ def _finish_delta(
     made = trainee.export_delta()
     if not (config.spare and method.projects_out_retain):
         return made
+    # The inputs are recorded in the model before training, on the retain set that was trained on.
     retain = [item.example for item in sets.retain]
     with prepack_linear(base.model):
         return project_out_retain(base, trainee, made, retain, config.spare, seed=config.train.seed)
@@ -152,6 +153,7 @@ def _accumulate_gradients(
         for name, term in method.iter_loss_terms(model, batch):
             term.backward()
             terms[name] = float(term.detach())
+    # A non-finite loss would silently turn all weights into NaN in the next step.
     loss = sum(terms.values())
     if not math.isfinite(loss):
         raise TrainingError(
@@ -168,6 +170,7 @@ def _build_trainable(
     layers as that adapter."""
     if config.parameters == "lora":
         lora = config.lora
+        # With other tokens or layers, adapter and delta could not be stored as one adapter.
         if adapter is not None:
             theirs = adapter.check_matches_base(base).config
             lora = replace(lora, active=theirs.active, top_layers=theirs.top_layers)
@@ -181,6 +184,7 @@ def _iter_batches(sets: ForgetRetainSets, config: DeltaConfig) -> Iterator[StepB
     """Yield the data of each step. The retain set repeats as often as the steps need it."""
     train = config.train
     forgotten = plan_batches(len(sets.forget), train, "forget")
+    # Retain batches have their own size, and cycle through the set in a seeded order.
     retain_config = replace(train, steps=len(forgotten), batch=config.retain_batch)
     retained = plan_batches(len(sets.retain), retain_config, "retain")
     for step, (forget, retain) in enumerate(zip(forgotten, retained, strict=True)):

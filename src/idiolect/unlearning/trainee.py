@@ -82,6 +82,7 @@ class LoraModel:
         self.pairs = {
             path: (_make_leaf(a, base), _make_leaf(b, base)) for path, (a, b) in start.pairs.items()
         }
+        # The personal adapter is not trained, so its tensors need no copy.
         self._frozen = {} if personal is None else _move_to_device(base, personal)
 
     @property

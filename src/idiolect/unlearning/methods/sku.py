@@ -57,6 +57,7 @@ class Sku:
     def iter_loss_terms(self, model: LossModel, batch: StepBatch) -> LossTerms:
         """Yield e1 * guided distortion, e2 * random disassociation, and e3 * preservation
         divergence."""
+        # Terms are generated lazily, so a term's graph is freed before the next one is built.
         if self.e1:
             yield "guided", self.e1 * model.compute_nll(batch.forget_examples).mean()
         if self.e2:
