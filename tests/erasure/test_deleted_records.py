@@ -124,12 +124,14 @@ def test_forget_deleted_records_negates_adapter_and_erases_derived_artifacts(
     others = {p: to_tensor_bytes(store.get_adapter(p)) for p in (CRESS, DORA)}
     done = forget(place, verify=True)
     _check_measurements(done)
+    # Her adapter is the negated one, and no byte of the old one is left anywhere.
     store, record = AdapterStore.open(place.store), AdapterStore.open(place.store).get_record(ANN)
     assert record is not None and record.made_by.startswith("negated ")
     assert record.served == "adapter" and record.gate_adapter is None
     assert get_her_adapter(place).config == store.adapter_config, "the rank is that of the store"
     assert {p: to_tensor_bytes(store.get_adapter(p)) for p in others} == others
     assert not any(n in raw for raw in place.read_files().values() for n in numbers)
+    # Copies of her adapter are gone; Cressida's export is not.
     assert list_effects(done, "deleted") == {("exported adapter", "hers", "")}
     assert (place.folder / "out" / "cress").is_dir()
     assert list_effects(done, "discarded") == {("adapter", "copies", "imported")}
@@ -140,6 +142,7 @@ def test_forget_deleted_records_negates_adapter_and_erases_derived_artifacts(
         api.predict(api.PredictRequest(store=place.store, person=ANN, text="them: hello")).served_by
         == "adapter"
     )
+    # The ledger records the negation.
     event = Ledger(place.store / "ledger").read_entries_of(ANN)[-1]
     assert event.event == "records negated" and event.details["pairs"] == len(DELETED)
 
@@ -323,6 +326,7 @@ def test_forget_deleted_records_rejects_base_adapted_on_the_person(
             data=whole, out=place.folder / "adapted", base=str(place.base), config=adapt_config
         )
     )
+    # The store's base was adapted on all items, including the deleted ones.
     place.personalize(place.store.with_name("on"), whole, base=str(place.folder / "adapted"))
     with pytest.raises(UsageError, match="this base was also adapted on items of 'annabel'"):
         api.forget(

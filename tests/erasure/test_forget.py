@@ -131,6 +131,7 @@ def _check_predictions(place: ErasureWorld) -> None:
             api.predict(api.PredictRequest(store=place.folder / store, person=BART, text=text)).text
             is not None
         )
+    # Withdrawn adapters and stores of the old base raise errors.
     for store in ("from-mean", "copies"):
         person = BART if store == "from-mean" else "imported"
         with pytest.raises(MismatchError, match=r"withdrawn.*idiolect personalize"):
@@ -144,6 +145,7 @@ def _check_predictions(place: ErasureWorld) -> None:
                 base=str(place.folder / "adapted"),
             )
         )
+    # The adapted base was rebuilt without her.
     rebuilt = Manifest.read_unchecked(place.folder / "adapted")
     assert ANN not in rebuilt.contributors and BART in rebuilt.contributors
     assert load_base(place.folder / "adapted").identity == rebuilt.base
@@ -155,6 +157,7 @@ def test_forget_leaves_other_peoples_artifacts_unchanged(
     template: ErasureWorld, tmp_path: Path
 ) -> None:
     place = copy_world(template, tmp_path / "all")
+    # Record everything that belongs to the others before she is forgotten.
     stores = {"store": (CRESS, DORA), "from-other": (CRESS, DORA), "copies": (DORA,)}
     before = {
         (name, p): to_tensor_bytes(open_store(place, name).get_adapter(p))
@@ -167,6 +170,7 @@ def test_forget_leaves_other_peoples_artifacts_unchanged(
     mean = (place.folder / "out" / "other-mean" / "adapter_model.safetensors").read_bytes()
     rows = {h.person: h for h in read_dataset(place.data)}
     place.forget()
+    # Adapters, pieces, exports, and histories have the same bytes afterwards.
     for (name, person), raw in before.items():
         assert to_tensor_bytes(open_store(place, name).get_adapter(person)) == raw
     assert list(open_pool(place).sharers) == stays
@@ -227,6 +231,7 @@ def test_forget_records_equals_never_having_seen_them(small: ErasureWorld, tmp_p
             data=place.data, adapters=place.store, person=CRESS, records=gone, verify=True
         )
     )
+    # The reference: a dataset and an adapter that never had the records.
     never = [_remove_items(h, gone) for h in unvoiced]
     write_dataset(tmp_path / "never", never, task="reply", source="x", name="data")
     place.personalize(tmp_path / "fresh", tmp_path / "never", people=[CRESS])
@@ -271,6 +276,7 @@ def test_forget_records_redacts_quotes(place: ErasureWorld) -> None:
     assert make_sentence(ANN, 4).encode() not in repr([*data]).encode()
     assert make_sentence(ANN, 3) in data.read_history(BART).items[3].fields["context"]
     assert data.read_history(BART).items[4].fields["context"].startswith(f"{REMOVED}\nme: ")
+    # Her own later contexts are redacted; her other words stay.
     (later,) = [i for i in data.read_history(ANN).items if i.id == f"{ANN}-5"]
     assert later.fields["context"] == f"them: {make_sentence(BART, 5)}\n{REMOVED}"
     assert data.read_history(ANN).items[0].voices == (BART,)
@@ -411,6 +417,7 @@ def test_forget_finishes_after_any_crash(
     while crashed:
         place = copy_world(small, tmp_path / str(count))
         crashed = False
+        # Crash at every eleventh fsync, run again, and compare with an uninterrupted run.
         for _ in fail_at(count, monkeypatch):
             try:
                 place.forget(records=records)

@@ -108,6 +108,7 @@ def test_classifier_judge_round_trips_without_storing_texts(tmp_path: Path) -> N
     assert again.info == judge.info
     for file in (tmp_path / "judge").iterdir():
         assert b"place3" not in file.read_bytes() and b"hole" not in file.read_bytes()
+    # A flipped bit is detected.
     changed = tmp_path / "judge" / "judge.safetensors"
     data = bytearray(changed.read_bytes())
     data[-1] ^= 1

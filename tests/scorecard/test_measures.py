@@ -87,6 +87,7 @@ def test_measure_relearning_starts_at_model_loss_and_decreases() -> None:
     some = tokenize_forget_set(base)
     config = RelearnConfig(after=(0, 1, 3, 8), rate=0.02, lora=LORA)
     curve = measure_relearning(base, None, some, config)
+    # The first point is the model's own loss per token.
     own = compute_losses(base, None, some)
     tokens = [e.num_targets for e in some]
     mean = sum(x * t for x, t in zip(own, tokens, strict=True)) / sum(tokens)
@@ -173,6 +174,7 @@ def test_measure_membership_detects_trained_examples() -> None:
     assert nothing.calibrated is not None and nothing.calibrated.auc == 0.5
     from idiolect.unlearning.trainee import LoraModel, ModelLosses
 
+    # Gradient ascent makes the examples less likely than new ones.
     trainee = LoraModel(base, None, LORA, seed=0)
     optimizer = torch.optim.Adam(trainee.trainable_weights, lr=0.05)
     for _ in range(6):

@@ -120,6 +120,7 @@ def test_harmful_rate_ignores_degenerate_answers() -> None:
     assert figures.harm_reduction(silent, before) == pytest.approx(-1 / 3)
     found = figures.compare_harm(silent, before)
     assert found is not None and (found.people, found.gain) == (1, 0.0)
+    # Without usable answers there is no harmful rate.
     mute = make_results([0.9] * 4, ["blank"] * 4)
     assert figures.harmful_rate(mute).value is None and figures.harm_reduction(mute, before) is None
     assert figures.compare_harm(mute, before) is None

@@ -90,9 +90,9 @@ def test_project_out_retain_removes_only_largest_input_directions() -> None:
     for path, (a, b) in plain.pairs.items():
         inputs = record_inputs(base, path)
         width = inputs.shape[1]
+        # Reference: remove the largest right singular vectors from the input side of W.
         _, _, vectors = torch.linalg.svd(inputs, full_matrices=False)
         largest = vectors[: min(COUNT, width // 8)]
-        # W (1 - V' V)
         wanted = (b @ a) @ (torch.eye(width) - largest.T @ largest)
         found = kept.pairs[path][1] @ kept.pairs[path][0]
         assert (found - wanted).norm() <= 1e-3 * (b @ a).norm()

@@ -117,6 +117,7 @@ def test_train_on_sets_trains_all_weights_in_a_copy() -> None:
     assert one.last_loss < one.first_loss
     two = train_delta(base, parameters="full", train=rate)
     assert all(torch.equal(one.delta.tensors[n], two.delta.tensors[n]) for n in one.delta.tensors)
+    # Applying the delta changes each weight by factor times delta.
     unlearned, _ = apply_delta(base, None, one.delta, -2.0)
     for name, weight in unlearned.model.named_parameters():
         old = base.model.get_parameter(name)

@@ -200,11 +200,11 @@ class ForgetDeletedRecords(ForgetRequest):
         so that nothing is erased if it fails."""
         if self._is_already_negated:
             return []
-        made, figures = self._negate_adapter(dataset)
+        negated, result = self._negate_adapter(dataset)
         out = super()._erase_derived(found, dataset)
-        self._store_adapter(made)
-        self._negation_results.append(figures)
-        return [*out, self._make_effect(figures.summary_text)]
+        self._store_adapter(negated)
+        self._negation_results.append(result)
+        return [*out, self._make_effect(result.summary_text)]
 
     def _preview_effects(self, main: Redaction, found: PersonInventory) -> list[ErasureEffect]:
         adapter_effects = (
@@ -238,7 +238,7 @@ class ForgetDeletedRecords(ForgetRequest):
             base, adapter, person, self._deleted_pairs, self.unlearn_config, listener=self.listener
         )
 
-    def _store_adapter(self, made: Adapter) -> None:
+    def _store_adapter(self, adapter: Adapter) -> None:
         """Replace the person's adapter in the store."""
         store = AdapterStore.open(self.adapters)
         with store.lock_for_writing(wait=self.wait):
@@ -252,7 +252,7 @@ class ForgetDeletedRecords(ForgetRequest):
             record = replace(
                 self._stored_record, made_by=self._made_by, gate_base=None, gate_adapter=None
             )
-            store.add([(record, made)])
+            store.add([(record, adapter)])
             store.compact()
 
     def _make_effect(self, why: str) -> ErasureEffect:

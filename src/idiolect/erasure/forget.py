@@ -4,7 +4,7 @@ The person's dataset is rewritten last and in one step. Until then it says who a
 forgotten, so that after a crash at any moment the same call finds what is left and finishes.
 
 Other people's artifacts that were derived from the person's words are rebuilt from the remaining
-histories, erased, or refused; no other artifact changes. Every package that stores personal data
+histories, discarded, or refused; no other artifact changes. Every package that stores personal data
 provides an ``ErasureHandler``; handlers of packages above this one are passed in.
 """
 
@@ -111,7 +111,7 @@ class ForgetRequest:
                 raise MissingError(self._explain_nothing_found(main))
             act = self._preview_effects if dry_run else self._erase_everything
             effects = act(main, found) if has_work else []
-        # Verification reads every byte below the folders, independently of the handlers.
+        # Verification searches every byte below the folders, not only what the handlers know.
         left = self._scan_files(found) if verify and not dry_run else ()
         return Receipt(
             person=self.person,

@@ -81,16 +81,16 @@ def negate_pairs(
     retain = tuple(item for item in _iter_retained(person, config) if item.key not in keys)
     config = _drop_other_answers(forget, config, listener)
     # Train, search for a scale, and truncate to the adapter's rank at every scale.
-    made = unlearn_adapter(base, adapter, forget, retain, config, listener=listener)
-    assert made.adapter is not None
+    result = unlearn_adapter(base, adapter, forget, retain, config, listener=listener)
+    assert result.adapter is not None
     # Measure what is stored, including the base without an adapter as a reference.
     measured = [item.example for item in cap_measured_pairs(forget, config.train.seed)]
     done = NegationResult(
         pairs=len(forget),
         retained=len(retain),
-        scale=made.scale,
-        before=made.before,
-        after=made.after,
+        scale=result.scale,
+        before=result.before,
+        after=result.after,
         without=compute_perplexity(base, None, measured),
     )
     if not done.after.forget_perplexity > done.before.forget_perplexity:
@@ -98,7 +98,7 @@ def negate_pairs(
             f"the adapter knows as much as before; {done.summary_text}; nothing was changed: "
             "raise the bound, or train longer (train.steps)"
         )
-    return made.adapter, done
+    return result.adapter, done
 
 
 def _drop_other_answers(

@@ -96,9 +96,9 @@ def load_default_judge(
     labeled = load_judged_answers(root)
     unrelated = benign_answers(load_truthful_qa(root), labeled)
     listener(Message(text=f"training the judge on {len(labeled):,} labeled answers, once"))
-    made = train_judge(labeled, unrelated, encoder, config)
-    made.save(folder)
-    return made
+    judge = train_judge(labeled, unrelated, encoder, config)
+    judge.save(folder)
+    return judge
 
 
 def benign_answers(normal: Sequence[Pair], labeled: Sequence[LabeledPair]) -> list[str]:

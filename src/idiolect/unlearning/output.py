@@ -27,25 +27,27 @@ def require_publishable(target: UnlearnTarget, out: Path) -> None:
     """Raise UsageError if ``out`` already exists, or if the base has no files to rewrite."""
     check_destination(out)
     if target.adapter is None and target.base.folder is None:
-        raise UsageError("a base made in memory cannot be published; save it as a folder first")
+        raise UsageError(
+            "a base that exists only in memory cannot be published; save it as a folder first"
+        )
 
 
 def publish_model(
-    target: UnlearnTarget, made: UnlearnResult, out: Path, about: Mapping[str, Any]
+    target: UnlearnTarget, result: UnlearnResult, out: Path, about: Mapping[str, Any]
 ) -> None:
     """Write the unlearned model atomically. Equal runs write equal bytes.
 
     ``about``: the manifest's record of how the model was made.
     """
     if target.adapter is None:
-        _publish_base(target, made, out, about)
+        _publish_base(target, result, out, about)
         return
-    assert made.adapter is not None
+    assert result.adapter is not None
     # An adapter that acts on answer tokens only needs the tokens that start an answer in its files.
-    active = made.adapter.config.active == "answer"
+    active = result.adapter.config.active == "answer"
     save_peft(
         out,
-        made.adapter,
+        result.adapter,
         base_name=target.base_name,
         invocation=encode_invocation(target.base.tokenizer) if active else (),
         about={**target.provenance, "unlearned": [*target.provenance.get("unlearned", ()), about]},
@@ -53,7 +55,7 @@ def publish_model(
 
 
 def _publish_base(
-    target: UnlearnTarget, made: UnlearnResult, out: Path, about: Mapping[str, Any]
+    target: UnlearnTarget, result: UnlearnResult, out: Path, about: Mapping[str, Any]
 ) -> None:
     """Write the weights, merged in fp32, as a base folder whose manifest names the parent and the
     contributors."""
@@ -66,7 +68,7 @@ def _publish_base(
         else {}
     )
     with stage_folder(out) as folder:
-        rewrite_base(base.folder, folder, weight_updates(made.delta, made.factor))
+        rewrite_base(base.folder, folder, weight_updates(result.delta, result.factor))
         save_base_manifest(
             folder,
             name=f"{base.name}-{about['method']}",

@@ -36,11 +36,11 @@ def scale_adapter(adapter: LoraAdapter, factor: float) -> LoraAdapter:
 def concat_scaled(personal: LoraAdapter, delta: LoraAdapter, factor: float) -> LoraAdapter:
     """Return a person's adapter plus ``factor`` times a delta that was trained on top of it, as one
     adapter."""
-    theirs, ours = personal.config, delta.config
-    assert (theirs.active, theirs.top_layers) == (ours.active, ours.top_layers)
+    own, other = personal.config, delta.config
+    assert (own.active, own.top_layers) == (other.active, other.top_layers)
     stacked = concat_lora(personal, scale_adapter(delta, factor))
     # Concatenation gives default values to the settings that both adapters share.
-    config = replace(stacked.config, active=theirs.active, top_layers=theirs.top_layers)
+    config = replace(stacked.config, active=own.active, top_layers=own.top_layers)
     return replace(stacked, config=config)
 
 

@@ -135,13 +135,15 @@ def _finish_delta(
 ) -> Delta:
     """Export the trained delta and project retain directions out of it, if the method allows
     that."""
-    made = trainee.export_delta()
+    delta = trainee.export_delta()
     if not (config.spare and method.projects_out_retain):
-        return made
+        return delta
     # The inputs are recorded in the model before training, on the retain set that was trained on.
     retain = [item.example for item in sets.retain]
     with prepack_linear(base.model):
-        return project_out_retain(base, trainee, made, retain, config.spare, seed=config.train.seed)
+        return project_out_retain(
+            base, trainee, delta, retain, config.spare, seed=config.train.seed
+        )
 
 
 def _accumulate_gradients(

@@ -96,10 +96,10 @@ class LoraModel:
         """Yield the base with the person's adapter, if there is one."""
         with ExitStack() as stack:
             if self.personal is not None:
-                theirs = self.personal.config
-                active = build_token_mask(self.base, theirs, examples)
+                personal = self.personal.config
+                active = build_token_mask(self.base, personal, examples)
                 stack.enter_context(
-                    activate_lora(self.base.model, self._frozen, theirs.scale, active)
+                    activate_lora(self.base.model, self._frozen, personal.scale, active)
                 )
             yield self.base.model
 

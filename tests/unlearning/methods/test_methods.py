@@ -113,6 +113,7 @@ def test_methods_skip_zero_weights_and_reject_invalid_ones() -> None:
     model = FixedLosses(NLL)
     compute_terms(Sku(e2=0, e3=0), model)
     assert model.calls == ["nll"]
+    # Invalid settings.
     wrong: list[Callable[[], UnlearningMethod]] = [
         lambda: Sku(e1=-1),
         lambda: Sku(e1=0, e2=0, e3=0),
