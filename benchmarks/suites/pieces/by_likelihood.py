@@ -98,7 +98,7 @@ def build_recipes(
     found = compute_losses(place, clock)
     return {
         h.person: recipe_from_nll(
-            h.person, found[h.person][length][columns], pool, config, asked=pool.sharers
+            h.person, found[h.person][length][columns], pool, config, candidates=pool.sharers
         )
         for h in place.people.target_users
     }

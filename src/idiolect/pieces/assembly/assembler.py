@@ -161,6 +161,7 @@ class Assembler:
                 tally.unchanged.append(history.person)
                 tally.no_items += [history.person] if known.served == NO_USABLE_ITEM else []
                 continue
+            # Examples are rendered now, so that the history itself can be dropped.
             group.append(self._plan_person(history, made_by))
             if sum(bool(planned.examples) for planned in group) == self.people_per_shard:
                 yield group
@@ -173,19 +174,23 @@ class Assembler:
         are enough."""
         person = PersonContext(history, self.task, self.prompter, ContextConfig())
         wanted = self.config.assemble.recent_k or len(history.items)
-        found: list[Example] = []
+        usable: list[Example] = []
         unusable = 0
         # Backward, so that ``recent_k`` renders no more items than it uses.
-        for place in reversed(range(len(history.items))):
-            if len(found) == wanted:
+        for index in reversed(range(len(history.items))):
+            if len(usable) == wanted:
                 break
-            example = person.build_item_example(place)
+            example = person.build_item_example(index)
             if example is None or not example.num_targets:
                 unusable += 1
             else:
-                found.append(example)
+                usable.append(example)
         return _PersonPlan(
-            history.person, made_by, history.compute_fingerprint(), tuple(reversed(found)), unusable
+            history.person,
+            made_by,
+            history.compute_fingerprint(),
+            tuple(reversed(usable)),
+            unusable,
         )
 
     def _make_recipes(self, group: Sequence[_PersonPlan], tally: _RunCounter) -> dict[str, Recipe]:
@@ -217,6 +222,7 @@ class Assembler:
                 history=p.history_fingerprint,
             )
             entries.append(
+                # People without a usable item get an empty recipe, so that a rerun skips them.
                 (record, recipes.get(p.person) or make_empty_recipe(p.person, sites, aggregate))
             )
         store.add_recipes(entries)
@@ -224,6 +230,7 @@ class Assembler:
     def _log_group(self, group: Sequence[_PersonPlan], seconds: float) -> None:
         """Logs the size and duration of a group, for the pool report."""
         items = [example for planned in group for example in planned.examples]
+        # The last token of an item is predicted but not run.
         values = {
             "people": sum(bool(planned.examples) for planned in group),
             "items": len(items),
@@ -275,6 +282,7 @@ def _make_nothing_error(group: Sequence[_PersonPlan]) -> DataError:
     """Returns the error for a run in which no person has a usable item."""
     if not group:
         return DataError("nothing to assemble: the dataset has no people")
+    # Reasons for the first few people; the rest only as a number.
     named = "; ".join(planned.skip_reason for planned in group[:_MAX_NAMED_PEOPLE])
     more = f"; and {len(group) - _MAX_NAMED_PEOPLE} more" if len(group) > _MAX_NAMED_PEOPLE else ""
     return DataError(

@@ -108,16 +108,16 @@ def _make_progress(done: Sized, people: Sized) -> Progress:
 
 def iter_token_groups(people: Sequence[TargetUser], budget: int) -> Iterator[list[TargetUser]]:
     """Yields target users in order, in groups of at most ``budget`` tokens (or of one)."""
-    some: list[TargetUser] = []
+    group: list[TargetUser] = []
     tokens = 0
     for target_user in people:
-        if some and tokens + target_user.num_tokens > budget:
-            yield some
-            some, tokens = [], 0
-        some.append(target_user)
+        if group and tokens + target_user.num_tokens > budget:
+            yield group
+            group, tokens = [], 0
+        group.append(target_user)
         tokens += target_user.num_tokens
-    if some:
-        yield some
+    if group:
+        yield group
 
 
 class _StopForwardError(Exception):

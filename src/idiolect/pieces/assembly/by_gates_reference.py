@@ -80,9 +80,9 @@ def _make_active_mask(base: Base, pool: Pool, examples: Sequence[Example]) -> Te
     mask_BT1 = torch.ones(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)
     # The prompt is left to the base: adapters act from the invocation of the answer on.
     if pool.lora.active == "answer":
-        call = encode_invocation(base.tokenizer)
+        invocation = encode_invocation(base.tokenizer)
         for row, e in enumerate(examples):
-            mask_BT1[row, : find_invocation(e.ids[: e.answer_start], call)] = 0
+            mask_BT1[row, : find_invocation(e.ids[: e.answer_start], invocation)] = 0
     return mask_BT1.to(base.device)
 
 

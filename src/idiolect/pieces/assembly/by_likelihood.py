@@ -64,7 +64,7 @@ class LikelihoodMixture:
             self.compute_nll(target_user),
             self.pool,
             self.config,
-            asked=self.candidates,
+            candidates=self.candidates,
         )
 
     @torch.no_grad()
@@ -88,9 +88,11 @@ class LikelihoodMixture:
         total: list[float] = []
         for sharer in ("", *self.candidates):
             rows = [(sharer, example) for example in target_user.examples]
-            some = {sharer: self.adapters[sharer]} if sharer else {}
-            found = iter_token_losses(self.base, rows, some, forward_tokens=self.forward_tokens)
-            total.append(sum(nll * times for _, nll, times in found))
+            active_adapters = {sharer: self.adapters[sharer]} if sharer else {}
+            losses = iter_token_losses(
+                self.base, rows, active_adapters, forward_tokens=self.forward_tokens
+            )
+            total.append(sum(nll * times for _, nll, times in losses))
         return torch.tensor(total, dtype=torch.float64)
 
     def _forward_items(self, examples: Sequence[Example]) -> Tensor:
@@ -99,61 +101,67 @@ class LikelihoodMixture:
         # Prompt nodes first, one per distinct prompt. Adapters do not act on them, so all
         # candidates share them.
         starts = [self._find_active_start(e) for e in examples]
-        spans: list[TreeNode] = []
-        behind: dict[tuple[int, ...], int] = {(): -1}
+        nodes: list[TreeNode] = []
+        prompt_nodes: dict[tuple[int, ...], int] = {(): -1}
         for example, start in zip(examples, starts, strict=True):
-            if example.ids[:start] not in behind:
-                behind[example.ids[:start]] = len(spans)
-                spans.append(TreeNode(example.ids[:start]))
+            if example.ids[:start] not in prompt_nodes:
+                prompt_nodes[example.ids[:start]] = len(nodes)
+                nodes.append(TreeNode(example.ids[:start]))
         # Then the answers: one copy for the base, one for each candidate, each attached to its
         # prompt.
-        first = len(spans)
+        first_answer = len(nodes)
         answers = [
-            TreeNode(e.ids[s:-1], behind[e.ids[:s]]) for e, s in zip(examples, starts, strict=True)
+            TreeNode(e.ids[s:-1], prompt_nodes[e.ids[:s]])
+            for e, s in zip(examples, starts, strict=True)
         ]
-        spans += answers * (1 + len(self.candidates))
-        tree = PrefixTree.from_nodes(spans, self.base)
+        nodes += answers * (1 + len(self.candidates))
+        tree = PrefixTree.from_nodes(nodes, self.base)
         # The base (zero slot) covers the prompts and its own answers; then come the candidates'
         # answers.
-        own = sum(len(span.ids) for span in answers)
-        bare = len(tree.ids) - own * len(self.candidates)
+        answer_tokens = sum(len(node.ids) for node in answers)
+        base_tokens = len(tree.ids) - answer_tokens * len(self.candidates)
         slots = [len(self.candidates), *range(len(self.candidates))]
-        with self.stack.activate_packed(slots, [bare, *[own] * len(self.candidates)]):
+        with self.stack.activate_packed(
+            slots, [base_tokens, *[answer_tokens] * len(self.candidates)]
+        ):
             hidden_ND = forward_tree(self.base, tree)
         # Collect the positions that predict answer tokens, in the order of the answer nodes.
-        places: list[int] = []
+        positions: list[int] = []
         labels: list[int] = []
-        times: list[int] = []
-        for number in range(first, len(spans)):
-            example = examples[(number - first) % len(examples)]
-            where, what, count = list_targets(example)
-            places += [tree.node_starts[number] - tree.prefix_lengths[number] + at for at in where]
-            labels += what
-            times += count
+        counts: list[int] = []
+        for number in range(first_answer, len(nodes)):
+            example = examples[(number - first_answer) % len(examples)]
+            item_positions, item_labels, item_counts = list_targets(example)
+            positions += [
+                tree.node_starts[number] - tree.prefix_lengths[number] + position
+                for position in item_positions
+            ]
+            labels += item_labels
+            counts += item_counts
         label_M = torch.tensor(labels, device=self.base.device)
         nll_M = nll_from_hidden(
-            self.base.model, hidden_ND[torch.tensor(places, device=label_M.device)], label_M
+            self.base.model, hidden_ND[torch.tensor(positions, device=label_M.device)], label_M
         )
         # Sum per model, counting an item with several answers once per answer.
-        weighted_M = nll_M.double() * torch.tensor(times, device=label_M.device)
+        weighted_M = nll_M.double() * torch.tensor(counts, device=label_M.device)
         return weighted_M.view(1 + len(self.candidates), -1).sum(dim=1).cpu()
 
     def _iter_item_groups(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
         """Yields items in order, in groups of at most ``forward_tokens`` tokens (or of one
         item)."""
-        some: list[Example] = []
+        group: list[Example] = []
         tokens = 0
         for example in examples:
             start = self._find_active_start(example)
             # The prompt runs once, the answer once for the base and once per candidate.
             size = start + (len(example.ids) - 1 - start) * (1 + len(self.candidates))
-            if some and tokens + size > self.forward_tokens:
-                yield some
-                some, tokens = [], 0
-            some.append(example)
+            if group and tokens + size > self.forward_tokens:
+                yield group
+                group, tokens = [], 0
+            group.append(example)
             tokens += size
-        if some:
-            yield some
+        if group:
+            yield group
 
     def _find_active_start(self, example: Example) -> int:
         """Returns the index of an example's first token on which adapters act."""
@@ -179,16 +187,16 @@ def choose_candidates(sharers: Sequence[str], config: AssembleConfig) -> tuple[s
 
 
 def recipe_from_nll(
-    person: str, nats: Tensor, pool: Pool, config: AssembleConfig, *, asked: Sequence[str]
+    person: str, nats: Tensor, pool: Pool, config: AssembleConfig, *, candidates: Sequence[str]
 ) -> Recipe:
     """Returns the recipe that follows from the losses of the base and every candidate [1 + C]."""
-    place = {sharer: n for n, sharer in enumerate(pool.sharers)}
+    pool_index = {sharer: n for n, sharer in enumerate(pool.sharers)}
     chosen = select_most_probable(compute_posterior(nats, config.temperature), config.top_k)
     picks: list[Pick] = []
     for path in pool.sites:
         shares = pool.get_shared_mask(path)
         # A sharer who does not share this site contributes nothing here.
-        picked = [(place[asked[n]], weight) for n, weight in chosen]
+        picked = [(pool_index[candidates[n]], weight) for n, weight in chosen]
         picks.append(tuple((n, weight) for n, weight in picked if shares[n]))
     return build_recipe(person, picks, pool.sharers, "delta")
 

@@ -20,6 +20,7 @@ def to_picks(chosen: TopK) -> list[Pick]:
 
     The rounding makes later modules see now exactly what is served later.
     """
+    # To half precision and back: the values that a recipe stores.
     weights = chosen.weight.half().double().tolist()
     return [
         tuple((n, w) for n, w in zip(row, theirs, strict=True) if n >= 0)
@@ -41,9 +42,9 @@ def build_recipe(
     widest = max(1, *map(len, picks))  # at least one column, also without any piece
     pick = torch.full((len(picks), widest), -1, dtype=torch.long)
     weight: Tensor = torch.zeros(len(picks), widest)
-    for site, theirs in enumerate(picks):
-        for place, (n, w) in enumerate(theirs):
-            pick[site, place], weight[site, place] = number[n], w
+    for site, user_picks in enumerate(picks):
+        for column, (n, w) in enumerate(user_picks):
+            pick[site, column], weight[site, column] = number[n], w
     return Recipe(
         person=person,
         sharers=tuple(sharers[n] for n in used),

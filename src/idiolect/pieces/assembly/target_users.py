@@ -52,6 +52,7 @@ def require_enough_sharers(pool: Pool, config: AssembleConfig) -> None:
     """Raises UsageError if a pool is empty or has fewer sharers than ``top_k``."""
     if not pool.sharers:
         raise UsageError(f"{pool.folder}: this pool has no sharers; share adapters first")
+    # ``top_p`` takes as many pieces as it needs, so any pool is large enough.
     if not config.top_p and config.top_k > len(pool.sharers):
         raise UsageError(
             f"assemble.top_k: {config.top_k} pieces per module, but {pool.folder} has only "

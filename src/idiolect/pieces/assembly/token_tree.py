@@ -47,73 +47,85 @@ def build_token_tree(
 
     Raises UsageError with ``answers_only`` for a text that asks for no answer.
     """
-    spans: list[TreeNode] = []
-    call = encode_invocation(base.tokenizer) if answers_only else ()
+    nodes: list[TreeNode] = []
+    invocation = encode_invocation(base.tokenizer) if answers_only else ()
     # The first token of each item on which adapters act.
     starts = [
-        [find_invocation(e.ids[: e.answer_start], call) if answers_only else 0 for e in n.examples]
+        [
+            find_invocation(e.ids[: e.answer_start], invocation) if answers_only else 0
+            for e in n.examples
+        ]
         for n in target_users
     ]
     # With ``answers_only``: distinct prompts first, common to all target users. Otherwise there
     # are none.
     prompts = dict.fromkeys(
         e.ids[:start]
-        for n, theirs in zip(target_users, starts, strict=True)
-        for e, start in zip(n.examples, theirs, strict=True)
+        for n, user_starts in zip(target_users, starts, strict=True)
+        for e, start in zip(n.examples, user_starts, strict=True)
         if start
     )
-    behind = {(): -1} | dict(zip(prompts, _append_rows(spans, [*prompts], [*prompts]), strict=True))
+    prompt_nodes = {(): -1} | dict(
+        zip(prompts, _append_rows(nodes, [*prompts], [*prompts]), strict=True)
+    )
     # Then, target user by target user, the tokens on which their own update acts.
-    first_acting = len(spans)
-    last: list[int] = []
+    first_acting = len(nodes)
+    node_ends: list[int] = []
     rows: list[list[int]] = []  # per target user, the node that each item ends with
-    for target_user, theirs in zip(target_users, starts, strict=True):
+    for target_user, user_starts in zip(target_users, starts, strict=True):
         if answers_only:
             rows.append([])
-            for e, start in zip(target_user.examples, theirs, strict=True):
-                rows[-1].append(len(spans))
-                spans.append(TreeNode(e.ids[start:-1], behind[e.ids[:start]]))
+            for e, start in zip(target_user.examples, user_starts, strict=True):
+                rows[-1].append(len(nodes))
+                nodes.append(TreeNode(e.ids[start:-1], prompt_nodes[e.ids[:start]]))
         else:
-            own = [e.ids[: e.answer_start] for e in target_user.examples]
-            rows.append(_append_rows(spans, [e.ids[:-1] for e in target_user.examples], own))
-        last.append(len(spans))
-    tree = PrefixTree.from_nodes(spans, base)
+            own_prompts = [e.ids[: e.answer_start] for e in target_user.examples]
+            texts = [e.ids[:-1] for e in target_user.examples]
+            rows.append(_append_rows(nodes, texts, own_prompts))
+        node_ends.append(len(nodes))
+    tree = PrefixTree.from_nodes(nodes, base)
     # Nodes are stored in order, so each target user's tokens are one range.
     ends = [*tree.node_starts, len(tree.ids)]
-    bounds = [ends[first_acting], *(ends[n] for n in last)]
-    places = [
-        [_find_predicting_tokens(tree, span, e) for span, e in zip(theirs, n.examples, strict=True)]
-        for n, theirs in zip(target_users, rows, strict=True)
+    bounds = [ends[first_acting], *(ends[n] for n in node_ends)]
+    positions = [
+        [
+            _find_predicting_tokens(tree, node, e)
+            for node, e in zip(user_nodes, n.examples, strict=True)
+        ]
+        for n, user_nodes in zip(target_users, rows, strict=True)
     ]
     return TokenTree(
         tree=tree,
         acting_ranges=tuple(pairwise(bounds)),
         predicting_tokens=torch.tensor(
-            [place for theirs in places for item in theirs for place in item], device=base.device
+            [position for items in positions for item in items for position in item],
+            device=base.device,
         ),
         token_weights=_compute_token_weights(target_users).to(base.device),
     )
 
 
 def _append_rows(
-    spans: list[TreeNode], rows: Sequence[TokenIds], prompts: Sequence[TokenIds]
+    nodes: list[TreeNode], rows: Sequence[TokenIds], prompts: Sequence[TokenIds]
 ) -> list[int]:
-    """Appends rows to ``spans``, behind the shared prefixes of their prompts; returns their
+    """Appends rows to ``nodes``, behind the shared prefixes of their prompts; returns their
     indices."""
     # Shared prefixes become nodes of their own; each row follows the longest one it begins with.
-    heads = find_shared_prefixes(prompts, [None] * len(prompts), tokens=0)
-    first = len(spans)
-    spans += [TreeNode(head) for head in heads.ids]
-    numbers = range(len(spans), len(spans) + len(rows))
+    prefixes = find_shared_prefixes(prompts, [None] * len(prompts), tokens=0)
+    first = len(nodes)
+    nodes += [TreeNode(head) for head in prefixes.ids]
+    indices = range(len(nodes), len(nodes) + len(rows))
     for n, row in enumerate(rows):
-        at = heads.prefix_of_row[n]
-        spans.append(TreeNode(row[heads.get_prefix_length(n) :], first + at if at >= 0 else -1))
-    return list(numbers)
+        prefix = prefixes.prefix_of_row[n]
+        nodes.append(
+            TreeNode(row[prefixes.get_prefix_length(n) :], first + prefix if prefix >= 0 else -1)
+        )
+    return list(indices)
 
 
-def _find_predicting_tokens(tree: PrefixTree, span: int, example: Example) -> range:
+def _find_predicting_tokens(tree: PrefixTree, node: int, example: Example) -> range:
     """Returns the tree tokens that predict an example's targets, all in its last node."""
-    begin = tree.node_starts[span] - tree.prefix_lengths[span]
+    begin = tree.node_starts[node] - tree.prefix_lengths[node]
     return range(begin + example.answer_start - 1, begin + len(example.ids) - 1)
 
 

@@ -72,6 +72,7 @@ def check_contribution(entry: Contribution, modules: Sequence[TargetModule], *, 
         raise UsageError(
             f"{where}: {entry.sharer!r} is not a pseudonym; create one with make_pseudonym()"
         )
+    # Only identifiers and finite numbers, so that no text about a person gets into a pool.
     for name, number in entry.about.items():
         is_number = isinstance(number, (int, float)) and math.isfinite(number)
         if not (is_number and name.isidentifier()):
@@ -96,6 +97,7 @@ def stack_gates(
     """
     out: dict[str, Tensor] = {}
     for site in modules:
+        # Sites that a sharer does not share keep a zero row.
         out[site.path] = torch.zeros(len(entries), site.inputs, dtype=torch.float16)
         for row, entry in enumerate(entries):
             if site.path in entry.sites:

@@ -179,6 +179,7 @@ class Pool(BaseBoundArtifact):
     def get_shared_mask(self, path: str) -> Tensor:
         """Returns which sharers share their piece of one site [S] (bool)."""
         if self._shared_flags is None:
+            # One flag per sharer and site: the concatenated records are the matrix [S, M].
             flags = "".join(record.shared for _, record in self._records.values())
             self._shared_flags = torch.tensor(bytearray(flags, "ascii"), dtype=torch.uint8) == ord(
                 "1"
@@ -198,6 +199,7 @@ class Pool(BaseBoundArtifact):
         changed file.
         """
         record, shared = self.get_record(sharer), self.list_shared_sites(sharer)
+        # A site outside the shared ones is an error even if the file held it.
         for path in paths or ():
             if path not in shared:
                 raise MissingError(f"{self.folder}: sharer {sharer} does not share {path}")
@@ -331,7 +333,7 @@ class Pool(BaseBoundArtifact):
         names = [record.sharer for record in segment.records]
         if len(set(names)) < len(names) or self._records.keys() & set(names):
             path = get_records_path(self._gates_folder, segment.number)
-            raise IntegrityError(f"{path}: names a sharer twice; restore it from a backup")
+            raise IntegrityError(f"{path}: names a sharer twice; restore it from a copy")
         # Both are computed from all records: start again.
         self._shared_flags, self._gate_cache = None, {}
         self._segments[segment.number] = segment

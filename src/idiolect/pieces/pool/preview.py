@@ -36,6 +36,7 @@ class PoolPreview(Pool):
     def load_gates(self, path: str) -> Tensor:
         """Returns LN(g) of all sharers at one site [S, D], rounded as a pool stores it."""
         inside = self._inside.load_gates(path)
+        # The same rounding as on disk, so that the audit sees what target users will get.
         rows = [
             to_storage(entry.gates[path], where=f"sharer {entry.sharer}, {path}").float()
             if path in entry.sites

@@ -71,6 +71,7 @@ def to_storage(gate: Tensor, *, where: str) -> Tensor:
     Raises IntegrityError if a gate is zero, constant, or not finite.
     """
     wide = gate.detach().cpu().to(torch.float64)
+    # The population standard deviation, as in layer normalization.
     spread = wide.std(correction=0)
     if not torch.isfinite(spread):
         raise IntegrityError(f"{where}: the gate holds a value that is not finite; train it again")
@@ -143,13 +144,14 @@ def check_gates(folder: Path, segment: GateSegment, sites: Sequence[str]) -> Non
     matrices = _map_matrices(path, _read_checked_header(path, segment))
     for record in segment.records:
         try:
+            # Same rows, same order as in ``Pool.add_sharers``.
             own = hash_rows([matrices[site][record.row] for site in sites])
         except (KeyError, IndexError) as error:
             raise IntegrityError(f"{path}: no row for a sharer's gates ({error})") from error
         if own != record.gates_sha256:
             raise IntegrityError(
                 f"{path}: the gates of sharer {record.sharer} changed after they were written; "
-                "restore the file from a backup, or withdraw that sharer"
+                "restore the file from a copy, or withdraw that sharer"
             )
 
 
@@ -182,21 +184,21 @@ def zero_rows(folder: Path, segment: GateSegment) -> None:
     path = get_tensors_path(folder, segment.number)
     kept = {record.row for record in segment.records}
     # Byte ranges in the file: 2 bytes per fp16 entry.
-    spots = [
+    ranges = [
         (begin + 2 * width * row, bytes(2 * width))
         for begin, (rows, width) in _read_checked_header(path, segment).values()
         for row in range(rows)
         if row not in kept
     ]
-    if not spots:
+    if not ranges:
         return
     # Rows that are already zero are not written again, so repeated calls leave the file
     # untouched.
     with explain_os_errors("write", path), path.open("r+b") as stream:
-        for at, zeros in spots:
-            stream.seek(at)
+        for offset, zeros in ranges:
+            stream.seek(offset)
             if stream.read(len(zeros)) != zeros:
-                stream.seek(at)
+                stream.seek(offset)
                 stream.write(zeros)
         stream.flush()
         os.fsync(stream.fileno())
@@ -206,7 +208,7 @@ def _read_checked_header(path: Path, segment: GateSegment) -> Mapping[str, Matri
     raw, header = _read_header(path)
     if hashlib.sha256(raw).hexdigest() != segment.header_sha256:
         raise IntegrityError(
-            f"{path}: changed after it was written; restore it from a backup or create it again"
+            f"{path}: changed after it was written; restore it from a copy or create it again"
         )
     return header
 
@@ -231,7 +233,7 @@ def _read_header(path: Path) -> tuple[bytes, dict[str, MatrixLocation]]:
         }
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise IntegrityError(
-            f"{path}: missing or changed after it was written ({error}); restore it from a backup"
+            f"{path}: missing or changed after it was written ({error}); restore it from a copy"
         ) from error
     return length + text, found
 
@@ -240,8 +242,9 @@ def _map_matrices(path: Path, header: Mapping[str, MatrixLocation]) -> dict[str,
     raw = np.memmap(path, dtype=np.uint8, mode="r")
     out: dict[str, NDArray[Any]] = {}
     for name, (begin, (rows, width)) in header.items():
+        # fp16 entries take 2 bytes.
         end = begin + 2 * rows * width
         if end > len(raw):
-            raise IntegrityError(f"{path}: the file is truncated; restore it from a backup")
+            raise IntegrityError(f"{path}: the file is truncated; restore it from a copy")
         out[name] = raw[begin:end].view(np.float16).reshape(rows, width)
     return out

@@ -25,10 +25,12 @@ def combine_pieces(
     (sum_i w_i B_i) (sum_i w_i A_i), with A [R, D], B [O, R].
     """
     if aggregate == "factors":
+        # The scale goes into B only, so that it counts once.
         a = sum(w * a for w, (a, _) in zip(weights, pieces, strict=True))
         b = sum(scale * w * b for w, (_, b) in zip(weights, pieces, strict=True))
         assert isinstance(a, Tensor) and isinstance(b, Tensor)
         return a, b
+    # Concatenated along the rank: the product sums the pieces' updates.
     a = torch.cat([a for a, _ in pieces])
     b = torch.cat([scale * w * b for w, (_, b) in zip(weights, pieces, strict=True)], dim=1)
     return a, b

@@ -67,11 +67,13 @@ class MixtureInitialAdapters:
     def find_stale(self, people: Sequence[str]) -> list[str]:
         """Returns those of the people whose recipe used pieces that are no longer in the pool."""
         present = set(self.pool.sharers)
-        return [
-            person
-            for person in people
-            if self._is_withdrawn(person) or not set(self.list_sharers(person)) <= present
-        ]
+        stale: list[str] = []
+        for person in people:
+            record = self.recipes.get_record(person)
+            was_removed = record is not None and record.served == WITHDRAWN
+            if was_removed or not set(self.list_sharers(person)) <= present:
+                stale.append(person)
+        return stale
 
     def require_sharers(self, person: str, sharers: Sequence[str]) -> None:
         """Raises MismatchError if a sharer of an adapter's pieces is no longer in the pool."""
@@ -101,10 +103,6 @@ class MixtureInitialAdapters:
                 "training has no initial adapter; assemble them again"
             )
         return build_adapter(recipe, self.pool, room=self._max_pieces)
-
-    def _is_withdrawn(self, person: str) -> bool:
-        record = self.recipes.get_record(person)
-        return record is not None and record.served == WITHDRAWN
 
 
 def set_start_recipes(config: PersonalConfig, recipes: Path, store: Path) -> PersonalConfig:

@@ -55,6 +55,7 @@ def choose_lora_config(lora: LoraConfig, aggregate: Aggregate, pieces: int) -> L
     plain = replace(lora, dropout=0.0, shared_a=False)
     if aggregate == "factors":
         return plain
+    # Concatenated pieces need their summed rank; servers accept only some ranks.
     rank = round_up_rank(pieces * lora.rank)
     return replace(plain, rank=rank, alpha=float(rank))
 

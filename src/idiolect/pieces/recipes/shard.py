@@ -68,15 +68,15 @@ def write_recipes(
     aggregate = recipes[0].aggregate
     assert all(recipe.aggregate == aggregate for recipe in recipes)
     sharers = tuple(sorted({sharer for recipe in recipes for sharer in recipe.sharers}))
-    place = {sharer: n for n, sharer in enumerate(sharers)}
+    position = {sharer: n for n, sharer in enumerate(sharers)}
     sites, widest = len(recipes[0].pick), max(recipe.pick.shape[1] for recipe in recipes)
     # Recipes have different widths K: pad them to the widest, in the narrowest index type.
-    narrow = torch.int16 if len(sharers) <= torch.iinfo(torch.int16).max else torch.int32
-    pick_UMK = torch.full((len(recipes), sites, widest), -1, dtype=narrow)
+    index_dtype = torch.int16 if len(sharers) <= torch.iinfo(torch.int16).max else torch.int32
+    pick_UMK = torch.full((len(recipes), sites, widest), -1, dtype=index_dtype)
     weight_UMK = torch.zeros(len(recipes), sites, widest, dtype=torch.float16)
     for row, recipe in enumerate(recipes):
         # The recipe's own indices become indices into the shard's list; -1 selects the last entry.
-        places = torch.tensor([*(place[sharer] for sharer in recipe.sharers), -1])
+        places = torch.tensor([*(position[sharer] for sharer in recipe.sharers), -1])
         pick_UMK[row, :, : recipe.pick.shape[1]] = places[recipe.pick]
         weight_UMK[row, :, : recipe.pick.shape[1]] = recipe.weight
     target = get_tensors_path(folder, number)

@@ -119,6 +119,7 @@ def open_store(folder: Path, pool: Path | None = None) -> AdapterStore:
     """Opens a store of adapters; raises as ``open_source``."""
     store = AdapterStore.open(folder)
     named = store.settings.get("pool")
+    # A plain store: its adapters never used a pool.
     if not named:
         if pool is not None:
             raise UsageError(f"{folder}: its adapters are not made of pieces; leave out the pool")

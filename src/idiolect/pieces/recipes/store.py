@@ -135,6 +135,7 @@ class RecipeStore(PersonStore[RecipeRecord]):
 
     def people_using(self, sharers: Collection[str]) -> tuple[str, ...]:
         """Returns the people whose recipes use a piece of any of these sharers, sorted."""
+        # Live recipes only: a replaced one no longer uses the pieces.
         found = ((person, self.load_recipe(person)) for person in self.people)
         return tuple(p for p, recipe in found if recipe and set(sharers) & set(recipe.sharers))
 

@@ -129,6 +129,7 @@ class Candidates:
         record = self.store.get_record(person)
         if record is None or record.row is None:
             return f"served by the base ({record.served})" if record else "not in the store"
+        # Checks without the history come first; reading it is the slow part.
         if record.sharers:
             return "the adapter is made of other people's pieces, which this person cannot share"
         if record.items == 0:
@@ -193,6 +194,7 @@ class Candidates:
         """Returns at most ``MAX_AUDIT_ITEMS`` of the examples, in their order."""
         if len(examples) <= MAX_AUDIT_ITEMS:
             return examples
+        # A draw of its own per person and side, so that other people do not change it.
         draw = random.Random(derive_seed(self.seed, person, "audit", side))
         return tuple(
             examples[n] for n in sorted(draw.sample(range(len(examples)), MAX_AUDIT_ITEMS))

@@ -50,11 +50,11 @@ def audit_pieces(
     whole = {c.person: c.adapter for c in candidates}
     parts = {person: keep_sites(adapter, sites[person]) for person, adapter in whole.items()}
     # If all sites are shared, the pieces are the whole adapter: reuse its result.
-    fewer = {p: part for p, part in parts.items() if len(sites[p]) < len(part.pairs)}
+    partial = {p: part for p, part in parts.items() if len(sites[p]) < len(part.pairs)}
     found = audit_membership(
         base,
         [c.subject for c in candidates],
-        {"adapter": whole, "pieces": fewer},
+        {"adapter": whole, "pieces": partial},
         config,
         forward_tokens=forward_tokens,
     )
@@ -81,15 +81,15 @@ def audit_assembled(
     pieces are the adapter.
     """
     # The pool as it would be with these entries; nothing is written.
-    prospect = PoolPreview(pool, list(entries.values()))
+    preview = PoolPreview(pool, list(entries.values()))
     target_users = {c.person: c.examples[-TARGET_USER_ITEMS:] for c in candidates}
     # A small pool may have fewer sharers than the default ``top_k``.
-    top_k = min(AssembleConfig().top_k, len(prospect.sharers))
-    recipes = assemble_recipes(base, prospect, target_users, AssembleConfig(top_k=top_k))
+    top_k = min(AssembleConfig().top_k, len(preview.sharers))
+    recipes = assemble_recipes(base, preview, target_users, AssembleConfig(top_k=top_k))
     return audit_membership(
         base,
         [c.subject for c in candidates],
-        {"assembled": {recipe.person: build_adapter(recipe, prospect) for recipe in recipes}},
+        {"assembled": {recipe.person: build_adapter(recipe, preview) for recipe in recipes}},
         config,
         forward_tokens=forward_tokens,
     )
@@ -97,6 +97,7 @@ def audit_assembled(
 
 def keep_sites(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
     """Returns the adapter with zeros at all other sites."""
+    # Zeros keep the kind of adapter, so that both artifacts fit one audit.
     pairs = {
         path: pair if path in set(paths) else (torch.zeros_like(pair[0]), torch.zeros_like(pair[1]))
         for path, pair in adapter.pairs.items()

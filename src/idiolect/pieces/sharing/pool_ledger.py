@@ -61,6 +61,7 @@ class PoolLedger:
         because artifacts made of their former pieces name the old one.
         """
         last = self.find_last_events()
+        # Keeping the pseudonym keeps one entry per person in the leakage report.
         refused = {p: _get_pseudonym(e) for p, e in last.items() if e.event == REFUSED}
         return {person: refused.get(person) or make_pseudonym() for person in people}
 

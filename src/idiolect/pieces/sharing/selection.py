@@ -177,6 +177,7 @@ def _assign_clusters(able: Sequence[_Candidate], config: SharersConfig) -> list[
     # rounding are not distinct.
     means = np.stack([c.mean for c in able if c.mean is not None]).round(_DECIMALS)
     count = min(config.sharers, len(np.unique(means, axis=0)))
+    # sklearn takes 32-bit seeds.
     seed = derive_seed(config.seed, "sharers", "k-means") % 2**32
     # The cast hides sklearn's incomplete type hints.
     k_means = cast("Any", KMeans)(n_clusters=count, n_init=_KMEANS_RESTARTS, random_state=seed).fit(

@@ -119,6 +119,7 @@ def _make_job(base: Base, sharer: GateTrainingInput, kind: LoraConfig) -> Traini
             f"sharer {person!r}: no usable item to train gates on; leave this sharer out"
         )
     try:
+        # Same error type, with the sharer's name in front.
         adapter.check_matches_base(base, kind)
     except ArtifactError as error:
         raise type(error)(f"sharer {person!r}: {error}") from error

@@ -88,6 +88,7 @@ def _walk_folders(tops: Sequence[Path]) -> Iterator[Path]:
     for top in tops:
         for place, below, _ in os.walk(top):
             folder = Path(place)
+            # A killed writer's temporary file may hold the pieces, too.
             clean_partials(folder)
             # Editing the list in place makes os.walk skip hidden folders and go in a fixed order.
             below[:] = sorted(name for name in below if not name.startswith("."))

@@ -81,11 +81,9 @@ class Rebuilder:
         store = RecipeStore.open(store.folder)
         with store.lock_for_writing(wait=self.wait):
             left = store.people_using(self.sharers)
+            gone = [RecipeRecord(person=p, made_by="", served=WITHDRAWN) for p in left]
             store.add_recipes(
-                [
-                    (_make_withdrawn_record(person), _make_empty_recipe(store, person))
-                    for person in left
-                ]
+                [(record, _make_empty_recipe(store, record.person)) for record in gone]
             )
             store.compact()
         return [_make_effect(store.folder, p, "reassembled", left, why) for p in concerned]
@@ -157,6 +155,7 @@ class Rebuilder:
         starts = MixtureInitialAdapters(recipes)
         missing = {*starts.find_missing(people), *starts.find_stale(people)}
         ready = tuple(person for person in people if person not in missing)
+        # The same settings as before, from the recipes that were just rebuilt.
         request = PersonalizeRequest(
             data=self.dataset.folder,
             store=store.folder,
@@ -177,10 +176,6 @@ class Rebuilder:
 def _make_empty_recipe(store: RecipeStore, person: str) -> Recipe:
     known = store.load_recipe(person)
     return make_empty_recipe(person, len(store.sites), known.aggregate if known else "delta")
-
-
-def _make_withdrawn_record(person: str) -> RecipeRecord:
-    return RecipeRecord(person=person, made_by="", served=WITHDRAWN)
 
 
 def _make_effect(

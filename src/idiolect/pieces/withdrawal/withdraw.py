@@ -124,6 +124,7 @@ def _load_bases(
     """Loads the base as each store of recipes needs it, before the pool changes, so that a missing
     base has no effect."""
     configs = (from_plain(RecipeConfig, recipes.settings) for recipes in found.recipes)
+    # Load each combination of dtype and device once.
     kinds: set[tuple[DtypeName, str]] = {(config.dtype, config.device) for config in configs}
     at = source or pool.base_source
     return {kind: load_base(at, dtype=kind[0], device=kind[1]) for kind in kinds}
@@ -156,6 +157,7 @@ def _require_known(
     known = set(pool.sharers) | {
         name for folder in stores for _, every in _list_pseudonyms(folder, pool) for name in every
     }
+    # Known are the sharers in the pool, and those in the ledgers who left it before.
     strangers = sorted(set(names) - known)
     if strangers and not find_dependents(folders, pool, strangers).has_any:
         raise MissingError(
@@ -174,17 +176,17 @@ def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
     Returns whether any of the sharers is from this store.
     """
     # The sharers of this store among those who withdraw, by person.
-    ours = {
+    withdrawn = {
         person: gone
         for person, every in _list_pseudonyms(store, pool)
         if (gone := [name for name in every if name in names])
     }
-    if not ours:
+    if not withdrawn:
         return False
-    shares = PoolLedger(Ledger(store / "ledger"), pool)
+    pool_ledger = PoolLedger(Ledger(store / "ledger"), pool)
     with hold_lock(store / "share", wait=True, what="sharing from the store"):
-        for person, gone in ours.items():
-            shares.record_withdrew(person, gone)
+        for person, gone in withdrawn.items():
+            pool_ledger.record_withdrew(person, gone)
         # The checkpoint and the leakage report hold data of the sharers, too.
         (store / "share.bin").unlink(missing_ok=True)
         report = store / "leakage" / f"{pool.id}.json"
@@ -206,6 +208,7 @@ def _rebuild_dependents(rebuilder: Rebuilder, found: Dependents) -> list[Rebuild
         rebuilder.delete_checkpoint(store)
     effects += [delete_export(folder) for folder in found.exports]
     for path in found.reports:
+        # Reports are only deleted; the user creates them again.
         path.unlink(missing_ok=True)
         effects.append(RebuildEffect(where=path, outcome="deleted", why="a report; make it again"))
     return effects
