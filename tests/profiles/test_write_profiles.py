@@ -86,6 +86,7 @@ def test_select_profile_never_shows_later_items(count: int, cut: int, visible: i
         for h in (whole, changed)
     )
     assert one[:cut] == other[:cut]
+    # The selected text shows all visible items and no later one.
     text = select_profile(one, visible)
     assert (f"paper-{visible - 1}" in text.split()) == (visible > 0)
     assert not any(f"paper-{later}" in text.split() for later in range(visible, count))

@@ -39,6 +39,7 @@ def test_dense_retriever_ignores_later_items(
     )
     assert len(found) == len(set(found)) == min(3, visible)
     assert set(found) <= set(range(visible))
+    # Other later items must not change the result.
     other = get_retriever("dense", [*history[:visible], *others], encoder=LetterEncoder())
     assert other.retrieve_top_k(query, visible=visible, k=3) == found
 

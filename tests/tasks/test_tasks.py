@@ -59,6 +59,7 @@ def test_task_prompt_has_all_input_fields_and_never_the_target(
     name: str, data: st.DataObject
 ) -> None:
     task = get_task(name)
+    # Each field is a marked word plus arbitrary text.
     noise = {field: data.draw(words) for field in task.input_fields}
     fields = {field: f"{MARK.format(field)}{noise[field]}" for field in task.input_fields}
     text = task.prompt(make_query(task, **fields)).text

@@ -96,12 +96,14 @@ def test_adapt_to_task_excludes_all_words_of_tested_people(
     config = replace(CONFIG, context=ContextConfig(retrieval=retrieval, k=9))
     done = adapt(base, tmp_path / "out", config)
     (job,) = seen
+    # What the engine saw, as text.
     texts = [str(base.tokenizer.decode(list(e.ids))).casefold() for e in job.examples]
     assert len(texts) == done.items == 5
     for word in FORBIDDEN:
         assert not any(word in text for text in texts)
     for word in ("ants", "apes", "asps", "bees", "bats"):
         assert any(word in text for text in texts)
+    # Retrieval works: a prompt shows another item of the same person.
     if retrieval != "none":
         assert any("ants" in text and "asps" in text for text in texts)
     assert dict(done.left_out) == {
@@ -227,6 +229,7 @@ def test_adapt_to_task_without_item_labels_uses_answered_queries(
         return train_many(base, jobs, *rest, **options)
 
     monkeypatch.setattr(module, "train_many", record_jobs)
+    # Usable: only ann's query. Bob's has no answer; cy's is a record of the tested person.
     others = [
         make_person_with_query("ann", "Mine", "[2]"),
         make_person_with_query("bob", "Unknown", None),

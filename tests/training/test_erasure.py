@@ -62,6 +62,7 @@ def test_part_erasure_removes_person_and_keeps_others(place: Path) -> None:
     )
     if elsewhere != folder:
         assert PartErasure().find(elsewhere, leaving) == ""
+    # The part is unfinished until its shard runs again.
     with pytest.raises(MissingError, match="not finished"):
         api.merge(place / "store")
     train(place, number)

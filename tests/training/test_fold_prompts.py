@@ -67,6 +67,7 @@ def test_fold_equal_prompts_learns_end_mark_after_most_frequent_answer(
     merged = fold_equal_prompts(examples)
     assert sum(e.num_targets for e in merged) == sum(e.num_targets for e in examples)
     answers_only = [Example(e.ids[:-1], e.answer_start) for e in examples]
+    # The loss splits into the answers (exact) and the end marks after the most frequent answer.
     marks: list[Example] = []
     for example in merged:
         counts = dict(example.label_counts)

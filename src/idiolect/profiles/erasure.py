@@ -63,7 +63,7 @@ class Profiles:
         return None
 
     def _find_stale(self, folder: Path, leaving: ErasureRequest) -> list[str]:
-        """List people whose profiles must go: erased people, quotes of erased text, and changed
+        """List people whose profiles must go: erased, quoting erased text, or with changed
         items."""
         if not (folder / PROFILES_FILE).is_file() or Manifest.read_kind(folder) != MANIFEST_KIND:
             return []
@@ -92,8 +92,7 @@ class Profiles:
     def _rewrite_profiles(
         self, person: str, old: Sequence[Profile], task: str
     ) -> tuple[Profile, ...]:
-        """Write new profiles of plain facts; empty if the person is gone or a model wrote the old
-        ones."""
+        """Write new profiles of plain facts; empty if the person is gone or a model wrote them."""
         here = self.rebuild and self.dataset.task == task and person in self.dataset
         if not here or any(profile.writer != FACTS_WRITER for profile in old):
             return ()

@@ -36,6 +36,7 @@ def _describe_scores(items: Sequence[Interaction], answers: Sequence[str]) -> st
         return ""
     scores = [score for _, score in scored]
     text = f"Mean rating {fmean(scores):.1f}, median {median(scores):g}, of {len(scores)}."
+    # Mean rating per genre, for genres with enough ratings.
     genres: dict[str, list[float]] = {}
     for item, score in scored:
         for genre in filter(None, map(str.strip, re.split(r"[|,]", item.fields.get("genres", "")))):
@@ -47,6 +48,7 @@ def _describe_scores(items: Sequence[Interaction], answers: Sequence[str]) -> st
 
 def _describe_likes(means: Mapping[str, float], middle: float) -> str:
     """Name the genres with the highest means above ``middle``, and the lowest below it."""
+    # Ties in alphabetical order, so that the text is always the same.
     high = sorted((-mean, genre) for genre, mean in means.items() if mean > middle)
     low = sorted((mean, genre) for genre, mean in means.items() if mean < middle)
     said = [

@@ -1,5 +1,4 @@
-"""The protocol of profile writers, and their prompt: a sample of items, then the task's
-question."""
+"""The protocol of profile writers, and their prompt: sample items, then the task's question."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ def save_profiles(folder: Path, profiles: Iterable[Profile], *, task: str) -> No
 
     Raises UsageError if the folder holds something else.
     """
+    # Sorted, so that the same profiles always give the same bytes.
     ordered = sorted(profiles, key=lambda profile: (profile.person, profile.cut))
     if is_nonempty(folder) and not (folder / PROFILES_FILE).is_file():
         raise UsageError(f"{folder} holds files that are not profiles; choose another folder")

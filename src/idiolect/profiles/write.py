@@ -46,8 +46,7 @@ def write_profiles(
     batch: int = 16,
     listener: Listener = null_listener,
 ) -> dict[str, tuple[Profile, ...]]:
-    """Write profiles of all people in ``histories``; returns them by person, in the order of their
-    cuts.
+    """Write profiles of all people in ``histories``; returns them by person, ordered by cut.
 
     ``writer`` answers prompts; it is called once per ``batch`` people. ``name`` identifies it and
     should change if its answers may change (name the model and the hash of its weights). Without a
@@ -107,6 +106,7 @@ def _iter_jobs(
         assert cut <= len(history.items), (cut, len(history.items))
         items = history.items[:cut]
         prompt = build_question(items, task)
+        # A stored profile that equals this one except for its text is unchanged.
         blank = Profile(
             person=history.person,
             cut=cut,

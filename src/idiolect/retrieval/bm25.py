@@ -35,8 +35,7 @@ def _get_stemmer() -> Any:
 
 
 def tokenize_texts(texts: Sequence[str]) -> list[list[str]]:
-    """Return the stemmed lowercase words of each text, in order, without stop words and single
-    letters."""
+    """Return the stemmed lowercase words of each text, in order, without stop words."""
     if not texts:
         return []
     return cast("Any", bm25s).tokenize(
@@ -80,6 +79,8 @@ class Bm25Retriever:
         return out
 
     def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
-        """Return at most ``k`` visible positions, best first; items without a common word come
-        last."""
+        """Return at most ``k`` visible positions, best first.
+
+        Items without a common word come last; ties go to the later item.
+        """
         return select_top_k(self.get_scores(text, visible=visible), k)

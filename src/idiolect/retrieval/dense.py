@@ -36,8 +36,7 @@ class DenseRetriever:
         self._vector_by_text = dict(zip(texts, self._vectors, strict=True))
 
     def _encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Encode texts into vectors [N, D]; raises IntegrityError for a vector that is not
-        finite."""
+        """Encode texts into vectors [N, D]; raises IntegrityError if one is not finite."""
         vectors_ND = np.asarray(self._encoder(texts), dtype=np.float32)
         assert vectors_ND.ndim == 2 and len(vectors_ND) == len(texts), vectors_ND.shape
         broken = np.flatnonzero(~np.isfinite(vectors_ND).all(axis=1))
@@ -50,7 +49,7 @@ class DenseRetriever:
 
     def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
         """Return at most ``k`` visible positions by cosine, best first; ties go to the later
-        item."""
+        one."""
         assert 0 <= visible <= len(self._vectors), (visible, len(self._vectors))
         if visible == 0 or k <= 0:
             return ()

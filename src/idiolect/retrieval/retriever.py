@@ -9,8 +9,7 @@ class Retriever(Protocol):
     """Searches one person's items, indexed once, in history order."""
 
     def retrieve_top_k(self, text: str, *, visible: int, k: int) -> tuple[int, ...]:
-        """Return at most ``k`` positions in ``range(visible)``, best first; ties go to the later
-        item.
+        """Return at most ``k`` positions in ``range(visible)``, best first; later ones win ties.
 
         The result may depend only on the first ``visible`` items of the history
         (docs/invariants.md, invariant 4).

@@ -12,6 +12,7 @@ from idiolect.errors import DataError
 from idiolect.history.interaction import Interaction
 from idiolect.tasks.task import Prompt, Task
 
+# "Title (1995)", or "Title (1995), Genre, Genre". The title may contain parentheses.
 _FILM_PATTERN = re.compile(
     r"(?P<title>.*?\S)\s*\((?P<year>\d{4})\)(?:\s*,\s*(?P<genres>\S.*))?", re.DOTALL
 )

@@ -43,6 +43,7 @@ def task_names() -> tuple[str, ...]:
 
 def get_task(name: str) -> Task:
     """Return a task by name; ``LaMP_5``, ``lamp5`` and ``lamp-5`` are equal. Raises UsageError."""
+    # Normalize the spellings of LaMP names.
     known = re.sub(r"^lamp[-_ ]?(?=\d)", "lamp-", name.strip().lower())
     if known not in _TASKS:
         raise UsageError(f"unknown task {name!r}; known: {', '.join(_TASKS)}")

@@ -21,8 +21,7 @@ must not lose the reply."""
 
 
 def _keep_recent_lines(context: str) -> str:
-    """Keep the last whole lines within ``MAX_CONTEXT_WORDS``; a long last line loses its
-    beginning."""
+    """Keep the last whole lines within the limit; a long last line loses its beginning."""
     lines = context.strip().splitlines()
     kept: list[str] = []
     room = MAX_CONTEXT_WORDS

@@ -95,6 +95,7 @@ class ExcludedTestSet:
         self.records: set[str] = set()
         for history in tested:
             self.people.add(history.person)
+            # Tasks in which equal text is not the same record give None.
             keys = (task.record_key(i) for i in (*history.items, *history.queries))
             self.records.update(key for key in keys if key is not None)
 
@@ -107,8 +108,7 @@ class ExcludedTestSet:
         return None
 
     def filter_history(self, history: History) -> History:
-        """Return the history without the items that must stay out, for uses of the whole
-        history."""
+        """Return the history without the items that must stay out."""
         return History(history.person, tuple(i for i in history.items if not self.find_reason(i)))
 
 
@@ -216,6 +216,7 @@ def _draw_examples(
     for history, item in places:
         if config.most_items and len(chosen) >= config.most_items:
             break
+        # A person's own words in another person's item are excluded like their own items.
         reason = exclusion.find_reason(item)
         if reason is not None:
             left_out[reason] += 1
@@ -271,6 +272,7 @@ def save_merged(
         f"{path}.weight": partial(merge_weight, a=a, b=b, scale=adapter.config.scale)
         for path, (a, b) in adapter.pairs.items()
     }
+    # The folder appears only when it is complete.
     with stage_folder(out, replace=True) as folder:
         rewrite_base(base.folder, folder, changes)
         save_peft(folder / TASK_ADAPTER_FOLDER, adapter, base_name=base.name)

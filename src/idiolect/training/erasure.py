@@ -1,5 +1,4 @@
-"""Erasure of what training leaves on disk: parts of sharded runs, and checkpoints of task
-adaptation."""
+"""Erasure from training's working files: parts of sharded runs, and adaptation checkpoints."""
 
 from __future__ import annotations
 
@@ -70,8 +69,7 @@ def _find_affected_people(folder: Path, leaving: ErasureRequest) -> list[str]:
 
 
 class AdaptationErasure:
-    """Erasure of task adaptation's checkpoints. They do not name their people, so all are
-    deleted."""
+    """Erasure of task adaptation's checkpoints, all of them: they do not name their people."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
         """Say whether the folder holds such a checkpoint; empty if not."""

@@ -31,8 +31,7 @@ class GateConfig:
             raise UsageError(f"gate.share: must be between 0 and 1, got {self.share}")
 
     def count_holdout(self, items: int) -> int:
-        """Return the number of held-out items of a history; never more than a third of its
-        items."""
+        """Return the number of held-out items of a history: at most a third of its items."""
         return min(max(self.least, round(items * self.share)), items // 3) if self.on else 0
 
 
@@ -43,8 +42,7 @@ def compute_mean_losses(
     *,
     forward_tokens: int,
 ) -> dict[str, float]:
-    """Return each person's mean loss per target token in nats, with their adapter if they have
-    one."""
+    """Return each person's mean loss per target token in nats, with their adapter, if any."""
     rows = [(person, example) for person, theirs in examples.items() for example in theirs]
     total = dict.fromkeys(examples, 0.0)
     count = dict.fromkeys(examples, 0)

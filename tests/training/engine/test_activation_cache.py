@@ -55,11 +55,11 @@ def append_invocation(base: Base, work: tuple[TrainingJob, ...]) -> tuple[Traini
     """Append the call for an answer to each prompt."""
     call = encode_invocation(base.tokenizer)
 
-    def ask(e: Example) -> Example:
+    def append_call(e: Example) -> Example:
         ids = (*e.ids[: e.answer_start], *call, *e.ids[e.answer_start :])
         return Example(ids, e.answer_start + len(call), e.label_counts)
 
-    return tuple(replace(job, examples=tuple(map(ask, job.examples))) for job in work)
+    return tuple(replace(job, examples=tuple(map(append_call, job.examples))) for job in work)
 
 
 @settings(max_examples=60)
@@ -164,6 +164,7 @@ def test_activation_cache_with_little_memory_gives_equal_adapters(
             base, work, lora, config, EngineConfig(forward_tokens=64, keep_bytes=1)
         )
     assert held
+    # With room for nothing, only what the step needs is kept.
     assert all(kept == needed for kept, needed in held)
     for ours, theirs in zip(cramped, train_many(base, work, lora, config), strict=True):
         assert relative_difference(ours.adapter, theirs.adapter) <= EXACT

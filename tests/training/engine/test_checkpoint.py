@@ -43,7 +43,7 @@ def base() -> Base:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(base: Base) -> tuple[TrainingResult, ...]:
+def uninterrupted_results(base: Base) -> tuple[TrainingResult, ...]:
     return train_many(base, WORK, DROPOUT, CONFIG, ENGINE)
 
 
@@ -60,7 +60,7 @@ def list_steps(events: list[Event]) -> list[int]:
 )
 def test_train_many_resumes_after_crash_with_same_bits(
     base: Base,
-    uninterrupted: tuple[TrainingResult, ...],
+    uninterrupted_results: tuple[TrainingResult, ...],
     crashes: list[int],
     kind: type[Event],
     slots: int,
@@ -70,6 +70,7 @@ def test_train_many_resumes_after_crash_with_same_bits(
     done: tuple[TrainingResult, ...] = ()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint"
+        # The last run is not stopped, so it finishes.
         for at in [*crashes, None]:
             engine = replace(ENGINE, slots=slots) if path.exists() else ENGINE
             listener = _crash_at(at, kind, heard)
@@ -77,9 +78,10 @@ def test_train_many_resumes_after_crash_with_same_bits(
                 done = train_many(
                     base, WORK, DROPOUT, CONFIG, engine, checkpoint=path, listener=listener
                 )
-    for ours, expected in zip(done, uninterrupted, strict=True):
+    for ours, expected in zip(done, uninterrupted_results, strict=True):
         assert bitwise_equal(ours.adapter, expected.adapter)
         assert replace(ours, adapter=expected.adapter) == expected
+    # At most one step is repeated per crash, and none is skipped.
     steps = list_steps(heard)
     repeated = len(steps) - len(set(steps))
     assert repeated <= len(crashes)  # at most the interrupted step
@@ -101,11 +103,13 @@ def test_train_many_restores_activation_cache_to_the_bit(
         return Example((*prompt, *call, answer, 9), length + len(call))
 
     examples = [make_example(draw.randint(3, 40), 20 + n % 5) for n in range(20)]
+    # Five people who share examples, so that the cache is used by several of them.
     work = [
         TrainingJob(person=f"p{n}", examples=tuple(draw.sample(examples, 4 + 2 * n)))
         for n in range(5)
     ]
     lora = replace(LORA, active="answer", top_layers=1)
+    # One whole run; one run that crashes and resumes.
     path = tmp_path / "checkpoint"
     whole = train_many(base, work, lora, CONFIG, ENGINE)
     with suppress(Crash):
@@ -131,14 +135,15 @@ def _crash_at(step: int | None, kind: type[Event], heard: list[Event]) -> Listen
 
 
 def test_train_many_of_finished_checkpoint_takes_no_step(
-    base: Base, uninterrupted: tuple[TrainingResult, ...], tmp_path: Path
+    base: Base, uninterrupted_results: tuple[TrainingResult, ...], tmp_path: Path
 ) -> None:
     path, heard = tmp_path / "c", list[Event]()
     train_many(base, WORK, DROPOUT, CONFIG, ENGINE, checkpoint=path)
     again = train_many(base, WORK, DROPOUT, CONFIG, ENGINE, checkpoint=path, listener=heard.append)
     assert list_steps(heard) == []
     assert all(
-        bitwise_equal(a.adapter, b.adapter) for a, b in zip(again, uninterrupted, strict=True)
+        bitwise_equal(a.adapter, b.adapter)
+        for a, b in zip(again, uninterrupted_results, strict=True)
     )
 
 
@@ -148,6 +153,7 @@ def test_train_many_resumes_after_sigkill_with_same_bytes(base: Base, tmp_path: 
     processes.set_forkserver_preload(["idiolect.training", "idiolect.models.tiny"])
     checkpoint, out = tmp_path / "checkpoint", tmp_path / "adapters"
     moments = random.Random(0)
+    # Kill four runs, each a few checkpoints after its start, at a random moment in between.
     for _ in range(4):
         child = processes.Process(target=train_and_save, args=(str(checkpoint), str(out)))
         child.start()
@@ -180,21 +186,24 @@ def _stat_file(file: Path) -> tuple[int, int] | None:
 
 
 @pytest.fixture(scope="module")
-def saved(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved_checkpoint(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("saved") / "checkpoint"
     train_many(base, WORK, LORA, CONFIG, ENGINE, checkpoint=path)
     return path
 
 
 @given(data=st.data())
-def test_checkpoint_load_refuses_damaged_file(base: Base, saved: Path, data: st.DataObject) -> None:
-    raw = bytearray(saved.read_bytes())
+def test_checkpoint_load_refuses_damaged_file(
+    base: Base, saved_checkpoint: Path, data: st.DataObject
+) -> None:
+    raw = bytearray(saved_checkpoint.read_bytes())
+    # Flip a byte or cut the file, in the header more often than by chance.
     at = data.draw(st.one_of(st.integers(0, 2000), st.integers(0, len(raw) - 1)))
     if data.draw(st.booleans()):
         raw[at] ^= data.draw(st.integers(1, 255))
     else:
         del raw[at:]
-    damaged = saved.with_name("damaged")
+    damaged = saved_checkpoint.with_name("damaged")
     damaged.write_bytes(raw)
     with pytest.raises(IntegrityError, match="damaged"):
         train_many(base, WORK, LORA, CONFIG, ENGINE, checkpoint=damaged)
@@ -202,10 +211,10 @@ def test_checkpoint_load_refuses_damaged_file(base: Base, saved: Path, data: st.
 
 
 def test_train_many_ignores_checkpoint_of_other_work(
-    base: Base, saved: Path, tmp_path: Path
+    base: Base, saved_checkpoint: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "c"
-    path.write_bytes(saved.read_bytes())
+    path.write_bytes(saved_checkpoint.read_bytes())
     other, heard = replace(CONFIG, seed=1), list[Event]()
     ours = train_many(base, WORK, LORA, other, ENGINE, checkpoint=path, listener=heard.append)
     for trained, expected in zip(ours, train_many(base, WORK, LORA, other, ENGINE), strict=True):

@@ -68,14 +68,14 @@ def test_choose_forward_tokens_on_cuda_fills_half_of_free_memory(
     base = pretend_cuda(make_tiny_base())
     each = activation_bytes(base)
 
-    def tokens(free: float) -> int:
+    def choose_tokens(free: float) -> int:
         set_free_bytes(monkeypatch, free)
         return choose_forward_tokens(base, JOBS, LORA, EngineConfig())
 
-    assert tokens(0) == MIN_FORWARD_TOKENS
-    assert tokens(2 * 4096 * each - 1) == 2048
-    assert tokens(2 * 4096 * each) == tokens(2 * 8191 * each) == 4096
-    assert tokens(1e15) == MAX_FORWARD_TOKENS
+    assert choose_tokens(0) == MIN_FORWARD_TOKENS
+    assert choose_tokens(2 * 4096 * each - 1) == 2048
+    assert choose_tokens(2 * 4096 * each) == choose_tokens(2 * 8191 * each) == 4096
+    assert choose_tokens(1e15) == MAX_FORWARD_TOKENS
 
 
 def test_choose_forward_tokens_counts_attention_of_long_padded_rows(
@@ -104,6 +104,7 @@ def test_activation_bytes_estimates_memory_of_autograd(dtype: torch.dtype) -> No
     tokens = 400
     rows = [BatchRow(0, Example((n % 200, 1, 2), 2), 0) for n in range(tokens // 2)]
     weights = {w.untyped_storage().data_ptr() for w in base.model.parameters()}
+    # Count each storage once that autograd saves, without the weights.
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ def test_stacked_adamw_slot_equals_torch_adamw(who: list[int], size: float, seed
     optimizers = [torch.optim.AdamW([w], weight_decay=0.1) for w in theirs]
     generator = torch.Generator().manual_seed(seed)
     assert stack.grads is not None
+    # Each step: the same gradient for one slot of the stack and for its own torch optimizer.
     for step, slot in enumerate(who):
         rate = 1e-3 * (1 + step + slot)
         gradient = size * torch.randn(theirs[0].shape, generator=generator, dtype=torch.float64)
@@ -62,6 +63,7 @@ def test_step_slot_changes_only_its_slot() -> None:
     for now, then in zip(state, before, strict=True):
         assert torch.equal(now[[0, 2]], then[[0, 2]])
         assert not torch.equal(now[1], then[1])
+    # A reset clears one slot and keeps the others.
     first = optimizer.exp_avg.clone()
     optimizer.step_slot(2, 0.01)
     optimizer.reset_slot(1)

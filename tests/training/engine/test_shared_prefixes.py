@@ -54,12 +54,12 @@ def prepend_instruction(
 ) -> tuple[TrainingJob, ...]:
     """Prepend an instruction to each prompt; half of it for each second person."""
 
-    def begin(e: Example, tokens: int) -> Example:
+    def prepend(e: Example, tokens: int) -> Example:
         return Example(instruction[:tokens] + e.ids, e.answer_start + tokens, e.label_counts)
 
     sizes = (len(instruction), len(instruction) // 2)
     return tuple(
-        replace(job, examples=tuple(begin(e, sizes[number % 2]) for e in job.examples))
+        replace(job, examples=tuple(prepend(e, sizes[number % 2]) for e in job.examples))
         for number, job in enumerate(work)
     )
 
@@ -115,6 +115,7 @@ def find_most_saved_tokens(prompts: Prompts) -> int:
     """Find the maximum by brute force: any set of rows may share its common prefix."""
     if len(prompts) < 2:
         return 0
+    # Try each group that contains the first prompt, and solve the rest recursively.
     best = 0
     first, rest = prompts[0], prompts[1:]
     for size in range(len(rest) + 1):

@@ -134,6 +134,7 @@ def test_train_many_leaves_idle_slot_unchanged(base: Base, tmp_path: Path) -> No
             states.append(found)
 
     trained = train_many(base, work, LORA, config, engine, checkpoint=path, listener=load_state)
+    # States after the first person's last step; the third person still trains in slot 2.
     idle = states[trained[0].steps - 1 :]
     assert len(idle) > 5
     for state in idle[1:]:
@@ -179,6 +180,7 @@ def test_train_many_with_patience_stops_only_people_who_get_worse(base: Base) ->
         t.steps < s for t, s in zip(train_many(base, work, LORA, config), steps, strict=True)
     ]
     assert any(stopped)
+    # A holdout that equals the training examples improves in each epoch.
     fits = [replace(job, holdout_examples=job.examples) for job in work]
     assert not any(
         t.steps < s for t, s in zip(train_many(base, fits, LORA, config), steps, strict=True)

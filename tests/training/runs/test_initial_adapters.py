@@ -47,7 +47,7 @@ class Place:
         api.mean(self.store, OTHERS, self.mean)
 
     @property
-    def loaded(self) -> Base:
+    def loaded_base(self) -> Base:
         return load_base(self.base, dtype="float32", device="cpu")
 
     def train(self, store: str, start: Path | None) -> PersonalSummary:
@@ -81,7 +81,7 @@ def test_mean_averages_adapters_and_records_their_number(place: Place) -> None:
     store = AdapterStore.open(place.store)
     adapters = [store.get_adapter(person) for person in OTHERS]
     expected = average_adapters([require_lora(a) for a in adapters if a is not None])
-    found = require_lora(load_peft(place.mean, place.loaded))
+    found = require_lora(load_peft(place.mean, place.loaded_base))
     for path, (a, b) in expected.pairs.items():
         assert torch.allclose(found.pairs[path][1] @ found.pairs[path][0], b @ a, atol=1e-6)
     assert Manifest.load(place.mean, "adapter").config["mean_of"] == len(OTHERS)
@@ -90,7 +90,7 @@ def test_mean_averages_adapters_and_records_their_number(place: Place) -> None:
 def test_personalize_starts_from_mean_and_records_it(place: Place) -> None:
     started = place.train_new_person("started", place.mean)
     fresh = place.train_new_person("fresh", None)
-    mean = require_lora(load_peft(place.mean, place.loaded))
+    mean = require_lora(load_peft(place.mean, place.loaded_base))
     ours, plain = started.get_adapter("new"), fresh.get_adapter("new")
     assert ours is not None
     assert plain is not None
@@ -143,6 +143,7 @@ def test_mean_needs_consent_of_all_people_and_writes_ledger(place: Place, tmp_pa
         "sha256": sha256_file(place.mean / WEIGHTS_FILE),
     }
     assert all(e.details == details for e in shared)
+    # Without consent of one person the mean is refused, and the ledger is unchanged.
     store = tmp_path / "store"
     shutil.copytree(place.store, store)
     api.consent(api.ConsentRequest(store=store, people=["ben"], scope="mean", revoke=True))

@@ -123,6 +123,7 @@ def test_personalizer_trains_only_grown_history(place: Place) -> None:
     assert (done.trained, done.unchanged) == (("bob",), ("ann", "cy"))
     assert place.read_bytes_of("ann", "cy") == [before["ann"], before["cy"]]
     assert place.read_bytes_of("bob") != [before["bob"]]
+    # Compacting removes the outdated adapter from the shard files.
     shards = b"".join(p.read_bytes() for p in (place.folder / "shards").iterdir())
     assert max(before["bob"], key=len) not in shards
 
@@ -343,6 +344,7 @@ def test_personalizer_killed_repeatedly_ends_with_same_bytes(tmp_path: Path) -> 
     needed = count_steps(metrics)
     killed, metrics = tmp_path / "killed", tmp_path / "killed.jsonl"
     moments, kills, child = random.Random(1), 0, None
+    # Start the run until it ends by itself; kill it five times at random moments.
     while child is None or child.exitcode != 0:
         child = processes.Process(target=personalize_all, args=(str(killed), str(metrics)))
         child.start()
@@ -355,6 +357,7 @@ def test_personalizer_killed_repeatedly_ends_with_same_bytes(tmp_path: Path) -> 
         assert child.exitcode in (0, -signal.SIGKILL)
         kills += child.exitcode != 0
     assert kills >= 3
+    # Same people, records and bytes as the run that was not killed; no working files are left.
     one, other = AdapterStore.open(whole), AdapterStore.open(killed)
     assert one.people == other.people and len(one.people) == len(PEOPLE)
     for person in one.people:

@@ -80,6 +80,7 @@ def test_personalize_on_ray_survives_killed_worker(place: Path, tmp_path: Path) 
         victim = find_writer(store)
         time.sleep(0.002)
     assert victim is not None and victim != driver.pid, driver.communicate()
+    # Kill the worker in the middle of its shard; the driver must still finish.
     os.kill(victim, signal.SIGKILL)
     out, err = driver.communicate(timeout=300)
     assert driver.returncode == 0, err
@@ -88,6 +89,7 @@ def test_personalize_on_ray_survives_killed_worker(place: Path, tmp_path: Path) 
     assert_equals_whole_run(place, store)
     assert not (store / "parts").exists()
     assert len(Ledger(store / "ledger").read_entries()) == len(COUNTS) - 1
+    # A second run has nothing to train.
     again = start_driver(place, store)
     out, err = again.communicate(timeout=300)
     assert again.returncode == 0, err

@@ -146,6 +146,7 @@ def test_shards_train_only_people_with_grown_history(
     for person in set(COUNTS) - {"few", "p3"}:
         assert to_tensor_bytes(found.get_adapter(person)) == to_tensor_bytes(before[person])
     assert to_tensor_bytes(found.get_adapter("p3")) != to_tensor_bytes(before["p3"])
+    # The outdated adapter is gone from disk.
     on_disk = b"".join(p.read_bytes() for p in (store / "shards").iterdir())
     assert max(to_tensor_bytes(before["p3"]), key=len) not in on_disk
     assert len(Ledger(store / "ledger").read_entries_of("p3")) == 2
@@ -165,6 +166,7 @@ def test_shards_in_continue_mode_start_from_merged_adapters(
 def test_merge_refuses_parts_that_are_not_one_complete_run(
     place: Path, store: Path, tmp_path: Path
 ) -> None:
+    # A missing part, then parts of other settings, other data and other people.
     shutil.rmtree(store / "parts" / "00002-of-00003")
     before = read_all_files(store)
     with pytest.raises(MissingError, match=r"1 of 3 parts missing or not finished: 2/3; run"):
@@ -228,6 +230,7 @@ def test_shard_without_people_writes_a_part(place: Path, tmp_path: Path) -> None
 def test_merge_killed_at_any_moment_resumes(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Kill before the first change of the file system, then before the second, and so on.
     for moment in itertools.count():
         store = tmp_path / f"{moment}"
         shutil.copytree(place / "parts", store)
@@ -286,6 +289,7 @@ def test_shard_killed_repeatedly_ends_with_same_bytes(
     processes.set_forkserver_preload(["idiolect.training.sharded.shards", "idiolect.api"])
     killed = tmp_path / "killed"
     part, kills, child = RunShard(1, SHARDS).get_folder(killed), 0, None
+    # Start the shard again and again; kill it twice, each time after new metrics were written.
     while child is None or child.exitcode != 0:
         arguments = (str(place / "data"), str(killed), str(place / "base"), f"1/{SHARDS}")
         child = processes.Process(target=train_shard, args=arguments)
@@ -297,6 +301,7 @@ def test_shard_killed_repeatedly_ends_with_same_bytes(
         child.join()
         assert child.exitcode in (0, -signal.SIGKILL)
         kills += child.exitcode != 0
+    # The part equals one that was never killed: same records, same bytes.
     assert kills >= 1
     one, other = AdapterStore.open(part), AdapterStore.open(RunShard(1, SHARDS).get_folder(store))
     assert one.people == other.people

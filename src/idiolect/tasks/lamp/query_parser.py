@@ -48,8 +48,7 @@ def _compile_template(template: str) -> re.Pattern[str]:
 
 
 def _escape_literal(text: str) -> str:
-    """Return a pattern for the template's own words, with any amount of white space between
-    them."""
+    """Return a pattern for the template's own words, with any white space between them."""
     words = r"\s+".join(map(re.escape, text.split()))
     # White space around the words is optional where the template has it. A quote mark has none.
     before = r"\s*" if text[:1].isspace() else ""

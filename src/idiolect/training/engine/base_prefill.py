@@ -195,10 +195,10 @@ def _stack_new_key_values(out: PartialForwardOutput) -> Tensor:
 
 
 def stack_past_key_values(pasts: Sequence[Tensor | None], first: int = 0) -> PastKeyValues | None:
-    """Stack keys and values [L, 2, K, T, d] of rows, by layer: [B, K, T, d] each, padded with
-    zeros.
+    """Stack keys and values [L, 2, K, T, d] of rows, by layer; shorter rows are padded with zeros.
 
-    Layers are numbered from ``first`` on. ``None`` if no row has any.
+    Each layer gets keys and values [B, K, T, d]. Layers are numbered from ``first`` on. ``None`` if
+    no row has any.
     """
     present = [p for p in pasts if p is not None]
     if not present:

@@ -67,8 +67,10 @@ class EngineConfig:
 
     @property
     def scoring_tokens(self) -> int:
-        """Tokens in a forward that only scores. Never derived from free memory, so that other
-        processes change no bit of a gate's decision."""
+        """Tokens in a forward that only scores.
+
+        Never derived from free memory: other processes must not change a bit of a gate's decision.
+        """
         return self.forward_tokens or MIN_FORWARD_TOKENS
 
 
@@ -117,8 +119,8 @@ def activation_bytes(base: Base) -> int:
 
 
 def attention_score_bytes(base: Base, width: int) -> int:
-    """Estimate the bytes per token for attention in padded rows of ``width`` tokens: scores and
-    softmax."""
+    """Estimate the bytes per token for attention scores and softmax, in rows of ``width``
+    tokens."""
     config = base.model.config
     return 2 * base.dtype.itemsize * config.num_hidden_layers * config.num_attention_heads * width
 
@@ -153,6 +155,7 @@ def choose_slots(
     must be set.
     """
     assert engine.forward_tokens
+    # An explicit setting wins, but there are never more slots than people.
     if engine.slots:
         return max(1, min(engine.slots, len(jobs)))
     # Mean tokens of one person's step that run through adapted layers.

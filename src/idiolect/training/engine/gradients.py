@@ -45,8 +45,8 @@ class StepRunner:
             self.packed_layout = PackedLayout(base, stack, forward_tokens=forward_tokens)
 
     def forward_backward(self, rows: Sequence[BatchRow]) -> Tensor:
-        """Compute losses and gradients; returns each slot's mean loss [U], in nats, fp64 on the
-        CPU."""
+        """Compute losses and gradients; returns the mean loss of each slot [U], in nats, as
+        fp64."""
         assert self.stack.grads is not None
         self.stack.grads.zero_()
         return self._run_layout(rows, backward=True)

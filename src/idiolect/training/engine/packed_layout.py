@@ -61,6 +61,7 @@ class PackedLayout:
 
         When training, run the backward pass of one before asking for the next.
         """
+        # One forward per group; the tokens of a person stay together.
         for group in split_by_token_budget(rows, self.forward_tokens):
             packed = pack_sequences(group, self.base.device)
             with self.stack.activate_packed(packed.slots, packed.sizes):

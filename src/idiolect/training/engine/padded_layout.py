@@ -121,6 +121,7 @@ class PaddedLayout:
     def _find_prefixes(self, rows: Sequence[BatchRow]) -> SharedPrefixes:
         """Find the prefixes that rows of one person share, within their prompts."""
         lengths = [len(row.example.ids) for row in rows]
+        # A prefix can be shared only if all layers attend to all of its tokens.
         if not self.share_prefixes or not has_full_attention(self.base, max(lengths)):
             return no_prefixes(len(rows))
         prompts = [row.example.ids[: row.example.answer_start] for row in rows]
@@ -135,8 +136,7 @@ class PaddedLayout:
             return prefixes.run_prefixes(self.base).new_key_values
 
     def _backward_prefixes(self, prefix_kv: PastKeyValues, leaf_kv: PastKeyValues) -> None:
-        """Run the backward of the prefixes from the gradients that rows left at their keys and
-        values."""
+        """Run the backward of the prefixes, from the gradients at their keys and values."""
         pairs = [
             (output, leaf.grad)
             for layer, both in prefix_kv.items()
@@ -154,8 +154,8 @@ class PaddedLayout:
         starts: Sequence[int],
         past_kv: PastKeyValues | None,
     ) -> tuple[Tensor, Batch]:
-        """Run rows from their starts on, after the keys and values before them; losses [N] and
-        batch."""
+        """Run rows from their starts on, after ``past_kv``; returns losses [N] and the batch."""
+        # With a cache, the base's part of each row was computed by ensure_cached.
         examples = [row.example for row in rows]
         if self.activation_cache:
             return self.activation_cache.target_nll(self.stack, examples, owners_B)
@@ -178,6 +178,7 @@ class PaddedLayout:
         """Run whole rows, with dropout if training; returns hidden states [B, T, D]."""
         prompts = [row.example.ids[: row.example.answer_start] for row in rows]
         active = self.stack.token_mask(prompts, ids_BT.shape[1])
+        # Dropout applies in training only; each row has its own seed.
         lengths = [len(row.example.ids) - 1 for row in rows]
         rate = self.adapter_config.dropout if torch.is_grad_enabled() else 0.0
         drop = make_row_dropout(rate, [row.seed for row in rows], lengths)

@@ -141,15 +141,15 @@ class Engine(Generic[V]):
         self.fingerprint = fingerprint_jobs(base.identity, jobs, adapter_config, config, kind.name)
         # Sizes of the work: tokens per forward and number of slots. They change rounding, so a
         # resumed run takes them from its checkpoint instead of from the free memory of now.
-        found = Checkpoint.load(checkpoint, self.fingerprint) if checkpoint else None
+        saved = Checkpoint.load(checkpoint, self.fingerprint) if checkpoint else None
         tokens = (
-            found.forward_tokens
-            if found
+            saved.forward_tokens
+            if saved
             else choose_forward_tokens(base, jobs, adapter_config, engine)
         )
         self.engine = engine = replace(engine, forward_tokens=tokens)
         self.activation_cache = make_activation_cache(base, adapter_config, engine)
-        slots = found.slots if found else 0
+        slots = saved.slots if saved else 0
         slots = slots or choose_slots(
             base, jobs, adapter_config, config, engine, self.activation_cache
         )
@@ -173,8 +173,8 @@ class Engine(Generic[V]):
         self.result_rows: dict[int, Tensor] = {}
         self.finished: dict[int, SlotState] = {}
         self.saved_at = 0.0
-        if found:
-            self._restore_checkpoint(found)
+        if saved:
+            self._restore_checkpoint(saved)
         self.total_items = sum(count_items(len(job.examples), config) for job in jobs)
 
     def start_run(self) -> None:
@@ -224,8 +224,7 @@ class Engine(Generic[V]):
         self.listener(Metrics(stage=self.stage, values=values))
 
     def advance_slots(self) -> None:
-        """Between two steps: free finished slots, refill them, and save a checkpoint if one is
-        due."""
+        """Between two steps: free and refill finished slots; save a checkpoint if one is due."""
         self._free_finished_slots()
         self._fill_slots()
         self._report_progress()
@@ -243,8 +242,7 @@ class Engine(Generic[V]):
         return tuple(self._build_result(number) for number in range(len(self.jobs)))
 
     def _fill_slots(self) -> None:
-        """Put waiting people into free slots, with their initial weights and zero optimizer
-        state."""
+        """Put waiting people into free slots: initial weights, zero optimizer state."""
         for slot, state in enumerate(self.slots):
             if state is None and self.next_job < len(self.jobs):
                 job = self.jobs[self.next_job]
@@ -255,8 +253,7 @@ class Engine(Generic[V]):
                 self.next_job += 1
 
     def _load_slot(self, slot: int, job: TrainingJob) -> None:
-        """Set a slot's weights to a person's initial adapter; a new random one if the job has
-        none."""
+        """Set a slot's weights to the person's initial adapter, or to a new one."""
         start = job.initial_adapter or init_adapter(
             self.base, self.adapter_config, seed=self.config.seed, person=job.person
         )
@@ -270,8 +267,7 @@ class Engine(Generic[V]):
         return derive_seed(self.config.seed, person, "dropout", state.step, number)
 
     def _count_step(self, state: SlotState, loss: float, norm: float) -> None:
-        """Record a person's step. Raises TrainingError if its loss or gradient norm is not
-        finite."""
+        """Record a person's step; raises TrainingError if loss or gradient norm is not finite."""
         if not (torch.isfinite(torch.tensor([loss, norm])).all()):
             person = self.jobs[state.job_index].person
             raise TrainingError(
@@ -335,6 +331,7 @@ class Engine(Generic[V]):
         self.listener(Progress(stage=self.stage, done=done, total=self.total_items, unit="items"))
 
     def _build_result(self, number: int) -> TrainingResult[V]:
+        """Build the result of a finished person from their saved row."""
         state = self.finished[number]
         return TrainingResult(
             person=self.jobs[number].person,
@@ -392,28 +389,28 @@ class Engine(Generic[V]):
         return tuple(tuple(number[e] for e in call) for call in self.activation_cache.request_log)
 
     @torch.no_grad()
-    def _restore_checkpoint(self, found: Checkpoint) -> None:
+    def _restore_checkpoint(self, saved: Checkpoint) -> None:
         """Set the engine to the state of a checkpoint of the same work."""
         # Fill the activation cache by the same calls in the same order, so that it has the same
         # bits.
         if self.activation_cache:
             examples = self._list_examples()
-            for call in found.request_log:
+            for call in saved.request_log:
                 self.activation_cache.ensure_cached([examples[n] for n in call])
         # load_slot also sets parts of the stack that are not trained and not in the checkpoint.
-        for s in found.slot_states:
+        for s in saved.slot_states:
             if s.slot >= 0:
                 self._load_slot(s.slot, self.jobs[s.job])
         # Trained weights and the optimizer's moments.
-        self.stack.weights.copy_(found.tensors["weights"])
-        self.optimizer.exp_avg.copy_(found.tensors["first"])
-        self.optimizer.exp_avg_sq.copy_(found.tensors["second"])
+        self.stack.weights.copy_(saved.tensors["weights"])
+        self.optimizer.exp_avg.copy_(saved.tensors["first"])
+        self.optimizer.exp_avg_sq.copy_(saved.tensors["second"])
         if self.best_weights is not None:
-            self.best_weights.copy_(found.tensors["best"])
+            self.best_weights.copy_(saved.tensors["best"])
         # Who is in which slot, and who is finished.
-        self.optimizer.step_counts = list(found.step_counts)
-        self.next_job, self.steps = found.next_job, found.steps
-        for s in found.slot_states:
+        self.optimizer.step_counts = list(saved.step_counts)
+        self.next_job, self.steps = saved.next_job, saved.steps
+        for s in saved.slot_states:
             job = self.jobs[s.job]
             plan = plan_batches(len(job.examples), self.config, job.person)
             state = SlotState(
@@ -422,7 +419,7 @@ class Engine(Generic[V]):
             if s.slot < 0:
                 self.finished[s.job], self.result_rows[s.job] = (
                     state,
-                    found.tensors[f"done.{s.job}"],
+                    saved.tensors[f"done.{s.job}"],
                 )
             else:
                 self.slots[s.slot] = state

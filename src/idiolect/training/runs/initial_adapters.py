@@ -24,8 +24,7 @@ class InitialAdapters(Protocol):
         ...
 
     def compute_fingerprint(self, person: str) -> str:
-        """Return a fingerprint of the person's initial adapter; empty if the settings identify
-        it."""
+        """Return a fingerprint of the initial adapter; empty if the settings identify it."""
         ...
 
     def list_sharers(self, person: str) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class Personalizer:
         ``people`` is the number of histories, for the progress, if the iterable does not know its
         length.
         """
+        # ``waiting`` are people to train, ``few`` are records of people with too few items.
         tally = RunCounter()
         total = length_hint(histories) if people is None else people
         waiting: list[PersonPlan] = []
@@ -102,8 +103,7 @@ class Personalizer:
     def _train_shard(
         self, people: Sequence[PersonPlan], few: Sequence[AdapterRecord], tally: RunCounter
     ) -> None:
-        """Train, gate and write one group: ``people``, and records of people with too ``few``
-        items.
+        """Train, gate and write one group: ``people``, and ``few``, records without training.
 
         The checkpoint of the group is removed after the write.
         """
@@ -149,6 +149,7 @@ class Personalizer:
         items.
         """
         without, having = losses or (None, None)
+        # Without a holdout there is nothing to compare, so the adapter is kept.
         helps = without is None or having is None or having <= without
         record = self._make_record(
             planned, "adapter" if helps else "gated", trained, without, having
@@ -160,6 +161,7 @@ class Personalizer:
     def _make_job(self, planned: PersonPlan) -> TrainingJob:
         """Build the engine's job of a planned person."""
         tail = planned.holdout_examples if self.config.train.patience else ()
+        # A person's own adapter comes before the shared initial adapters.
         start, starts = planned.previous_adapter, self.context.starts
         if start is None and starts is not None:
             start = starts.get_adapter(planned.person)
@@ -173,12 +175,12 @@ class Personalizer:
     def _evaluate_gate(
         self, people: Sequence[PersonPlan], trained: Sequence[TrainingResult[Adapter]]
     ) -> dict[str, tuple[float, float]]:
-        """Return each person's mean holdout loss (without the adapter, with it), in nats per
-        token."""
+        """Return each person's mean holdout loss in nats per token: (without adapter, with it)."""
         tails = {p.person: p.holdout_examples for p in people if p.holdout_examples}
         if not tails:
             return {}
         adapters = {t.person: t.adapter for t in trained if t.person in tails}
+        # Both losses from forwards of the same size, so that they round alike.
         size = self.context.engine.scoring_tokens
         without = compute_mean_losses(self.context.base, tails, {}, forward_tokens=size)
         having = compute_mean_losses(self.context.base, tails, adapters, forward_tokens=size)

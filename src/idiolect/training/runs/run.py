@@ -1,8 +1,4 @@
-"""Runs a ``PersonalizeRequest``: loads base, data and profiles once, and makes the
-``Personalizer``.
-
-Shards and clusters are handled in ``training/sharded/``.
-"""
+"""Runs a ``PersonalizeRequest``: loads base, data and profiles, then makes a ``Personalizer``."""
 
 from __future__ import annotations
 
@@ -114,8 +110,8 @@ class PersonalizeRun:
         return starts
 
     def _load_start(self, base: Base) -> Adapter | None:
-        """Load the initial adapter of all people; raises if it is not the one that the settings
-        name."""
+        """Load the initial adapter of all people; raises if it is not the one in the settings."""
+        # The settings have the adapter's hash: it must not change between request and training.
         folder, config = self.request.start, self.config
         if set_start_adapter(config, folder) != config:
             raise UsageError(
@@ -151,8 +147,7 @@ class PersonalizeRun:
         known: Sequence[AdapterStore] = (),
         ledger: Ledger | None = None,
     ) -> Personalizer:
-        """Make a ``Personalizer`` that trains people into a store and logs metrics in its
-        folder."""
+        """Make a ``Personalizer`` that trains people into a store and logs its metrics."""
         return Personalizer(
             self.context,
             store,

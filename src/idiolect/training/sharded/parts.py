@@ -92,6 +92,7 @@ def write_state(folder: Path, description: Mapping[str, Any], *, finished: bool)
 
     A part that is already finished for the same run stays finished.
     """
+    # Not rewritten if it is already finished for the same run.
     path, state = folder / PART_STATE_FILE, {"asked": description, "finished": True}
     if not path.is_file() or read_json(path) != state:
         write_json(path, state | {"finished": finished})
@@ -111,6 +112,7 @@ def require_complete(store: Path, parts: Sequence[RunShard]) -> Mapping[str, Any
     """
     require_shard_count(store, parts[0].total)
     of, there = parts[0].total, {part.number for part in parts}
+    # Parts that do not exist, then parts that exist but are not finished.
     missing = [RunShard(n, of) for n in range(1, of + 1) if n not in there]
     missing += [part for part in parts if not read_state(part, store)["finished"]]
     if missing:
@@ -126,8 +128,7 @@ def require_complete(store: Path, parts: Sequence[RunShard]) -> Mapping[str, Any
 
 
 def require_finished(shard: RunShard, store: Path, description: Mapping[str, Any]) -> None:
-    """Raise MissingError if a part is not finished, MismatchError if it is not of the run
-    ``description``."""
+    """Raise MissingError if a part is not finished, MismatchError if it is of another run."""
     state = read_state(shard, store)
     if not state["finished"]:
         raise MissingError(

@@ -1,5 +1,4 @@
-"""A sharded run on Ray: actors load the base once and train one shard at a time; then parts are
-merged.
+"""A sharded run on Ray: actors load the base once and train shards; then the parts are merged.
 
 Each actor writes only the part of its shard, so a killed actor loses at most the work since its
 last checkpoint: Ray starts another one, which resumes that part. All machines must see the same
@@ -92,8 +91,7 @@ class _RayWorker:
         self.personalizing: PersonalizeRun | None = None
 
     def run(self, shard: RunShard) -> PersonalSummary | IdiolectError:
-        """Train a shard. An error with a message for the user is returned as a value, without a
-        trace."""
+        """Train a shard. An IdiolectError is returned as a value, without a trace."""
         try:
             self.personalizing = self.personalizing or PersonalizeRun(
                 self.request, open_starts=self.open_starts
@@ -161,6 +159,7 @@ def plan_workers(
     If ``workers`` is larger, workers share a node's cores or a GPU. Raises MissingError if no live
     node has a CPU.
     """
+    # Live nodes with CPUs only; a head node may have none.
     found = [node["Resources"] for node in nodes if node["Alive"] and "CPU" in node["Resources"]]
     if not found:
         raise MissingError("the Ray cluster has no CPU to give; add nodes, then run again")

@@ -139,6 +139,7 @@ def _merge_part(main: AdapterStore, shard: RunShard, description: Mapping[str, A
 def _describe_run(run: PersonalizeRun) -> dict[str, Any]:
     """Return everything that must be equal in all shards of a run, without names of people."""
     request, context = run.request, run.context
+    # Machines may have different devices, so the device is left out.
     settings = to_plain(context.config)
     del settings["device"]
     profiles = sorted(p.text for texts in context.profiles.values() for p in texts)
