@@ -115,7 +115,7 @@ class Pool(BaseBoundArtifact):
 
     @staticmethod
     def open(folder: Path) -> Pool:
-        """Opens a pool. Raises MissingError if there is none, IntegrityError for unknown or changed
+        """Opens a pool. Raises MissingError if there is none, IntegrityError for foreign or changed
         files."""
         return Pool(folder, Pool.read_header(folder))
 
@@ -284,7 +284,7 @@ class Pool(BaseBoundArtifact):
 
         A segment without sharers keeps its file of records, so that its number is never reused.
         """
-        # Gates: zero the rows of those who left; a segment without sharers goes as a whole.
+        # Gates: zero the rows of those who left; delete a segment without sharers.
         for path in self._gates_folder.glob("*.safetensors"):
             segment = self._segments.get(int(path.stem))
             if segment and segment.records:

@@ -89,7 +89,7 @@ class RecipeStore(PersonStore[RecipeRecord]):
 
     @staticmethod
     def open(folder: Path) -> RecipeStore:
-        """Opens a store. Raises MissingError if there is none, IntegrityError for unknown or
+        """Opens a store. Raises MissingError if there is none, IntegrityError for foreign or
         changed files."""
         return RecipeStore(folder, RecipeStore.read_header(folder))
 
