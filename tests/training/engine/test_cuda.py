@@ -13,7 +13,8 @@ from idiolect.models.device import get_free_bytes
 from idiolect.models.forward.varlen import find_kernel
 from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.render import Example
-from idiolect.training.engine.config import EngineConfig, choose_forward_tokens, uses_packing
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.memory_plan import choose_forward_tokens, uses_packing
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one

@@ -19,7 +19,8 @@ from idiolect.events import Event, Metrics, Progress
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.training.engine.checkpoint import Checkpoint, fingerprint_jobs
-from idiolect.training.engine.config import EngineConfig, choose_slots
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.memory_plan import choose_slots
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.jobs import TrainingJob
 from idiolect.training.reference import train_one

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean
 from typing import Literal
 
-from torch import nn
-
-from idiolect.adapters.kinds import find_kind
-from idiolect.adapters.protocol import AdapterConfig
 from idiolect.errors import UsageError
-from idiolect.models.base import Base
-from idiolect.models.device import get_free_bytes
-from idiolect.training.engine.activation_cache import DEFAULT_CACHE_BYTES, ActivationCache
-from idiolect.training.jobs import TrainingJob
-from idiolect.training.schedule import TrainConfig
+from idiolect.training.engine.activation_cache import DEFAULT_CACHE_BYTES
 
-MIN_SLOTS, MAX_SLOTS = 8, 64
-"""Bounds of the derived number of slots. Rows of several people are easier to group by length, so
-forwards are fuller. ``MAX_SLOTS`` is per ``MIN_FORWARD_TOKENS`` tokens of a forward."""
-MIN_FORWARD_TOKENS, MAX_FORWARD_TOKENS = 1024, 65536
-"""Bounds of the derived number of tokens per forward. More than the maximum makes no GPU faster."""
+MIN_FORWARD_TOKENS = 1024
+"""Tokens of a forward on a CPU, and the lower bound of the derived number on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,105 +59,3 @@ class EngineConfig:
         Never derived from free memory: other processes must not change a bit of a gate's decision.
         """
         return self.forward_tokens or MIN_FORWARD_TOKENS
-
-
-def uses_packing(base: Base, adapter_config: AdapterConfig, engine: EngineConfig) -> bool:
-    """Return whether sequences are packed without padding."""
-    # Packing needs adapters that act on all tokens of all layers, without dropout.
-    whole = adapter_config.active == "all" and not adapter_config.top_layers
-    whole = whole and not adapter_config.dropout and find_kind(adapter_config.kind).packs
-    auto = engine.layout == "auto" and base.device.type == "cuda"
-    return whole and (auto or engine.layout == "packed")
-
-
-def choose_forward_tokens(
-    base: Base, jobs: Sequence[TrainingJob], adapter_config: AdapterConfig, engine: EngineConfig
-) -> int:
-    """Choose the number of tokens of a forward.
-
-    On CUDA: the largest power of two whose activations take at most half of the free memory. The
-    other half is for the slots, and for the error of this estimate.
-    """
-    if engine.forward_tokens:
-        return engine.forward_tokens
-    if base.device.type != "cuda":
-        return MIN_FORWARD_TOKENS
-    # Bytes per token: activations, plus attention scores if rows are padded.
-    each = activation_bytes(base)
-    if not uses_packing(base, adapter_config, engine):
-        longest = max(len(e.ids) for job in jobs for e in (*job.examples, *job.holdout_examples))
-        each += attention_score_bytes(base, longest)
-    room = get_free_bytes(base.device) / 2
-    tokens = MIN_FORWARD_TOKENS
-    while tokens * 2 <= MAX_FORWARD_TOKENS and tokens * 2 * each <= room:
-        tokens *= 2
-    return tokens
-
-
-def activation_bytes(base: Base) -> int:
-    """Estimate the bytes that a forward keeps per token for its backward pass.
-
-    Counts the input and output of each linear layer of the decoder once. This counts some tensors
-    twice, which about equals the norms in fp32 and the activation function that it leaves out.
-    """
-    decoder = base.model.get_decoder()
-    linear = (m for m in decoder.modules() if isinstance(m, nn.Linear))
-    return base.dtype.itemsize * sum(m.in_features + m.out_features for m in linear)
-
-
-def attention_score_bytes(base: Base, width: int) -> int:
-    """Estimate the bytes per token for attention scores and softmax, in rows of ``width``
-    tokens."""
-    config = base.model.config
-    return 2 * base.dtype.itemsize * config.num_hidden_layers * config.num_attention_heads * width
-
-
-def make_activation_cache(
-    base: Base, adapter_config: AdapterConfig, engine: EngineConfig
-) -> ActivationCache | None:
-    """Make the cache for the part that no adapter changes; ``None`` if adapters change everything.
-
-    ``None`` with dropout too, because dropout draws for whole examples.
-    """
-    whole = adapter_config.active == "all" and not adapter_config.top_layers
-    if whole or adapter_config.dropout or not engine.keep:
-        return None
-    return ActivationCache(
-        base, adapter_config, forward_tokens=engine.forward_tokens, keep_bytes=engine.keep_bytes
-    )
-
-
-def choose_slots(
-    base: Base,
-    jobs: Sequence[TrainingJob],
-    adapter_config: AdapterConfig,
-    config: TrainConfig,
-    engine: EngineConfig,
-    frozen: ActivationCache | None,
-) -> int:
-    """Choose how many people are trained at once.
-
-    As many as fill a forward with one step of each person. The number is a power of two, so that a
-    small change of free memory changes nothing, and no bit of the result. ``engine.forward_tokens``
-    must be set.
-    """
-    assert engine.forward_tokens
-    # An explicit setting wins, but there are never more slots than people.
-    if engine.slots:
-        return max(1, min(engine.slots, len(jobs)))
-    # Mean tokens of one person's step that run through adapted layers.
-    widths = (
-        mean(len(e.ids) - (frozen.find_active_start(e) if frozen else 0) for e in job.examples)
-        * min(config.batch, len(job.examples))
-        for job in jobs
-    )
-    wanted = engine.forward_tokens / mean(widths)
-    # Bytes per slot: weights, gradients, two moments, and a copy in the base's dtype.
-    held = 5 * 4 * adapter_config.count_numbers(base.model)
-    # At most a quarter of the free memory goes to slots.
-    room = get_free_bytes(base.device) / 4 / held
-    most = MAX_SLOTS * max(1, engine.forward_tokens // MIN_FORWARD_TOKENS)
-    slots = 1
-    while slots * 2 <= min(max(wanted * 2, MIN_SLOTS), room, most):
-        slots *= 2
-    return min(slots, len(jobs))

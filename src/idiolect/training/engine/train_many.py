@@ -44,14 +44,14 @@ from idiolect.models.cpu.malloc import keep_freed_memory
 from idiolect.models.cpu.prepacked_linear import prepack_linear
 from idiolect.prompts.render import Example
 from idiolect.training.engine.checkpoint import Checkpoint, SavedSlotState, fingerprint_jobs
-from idiolect.training.engine.config import (
-    EngineConfig,
+from idiolect.training.engine.config import EngineConfig
+from idiolect.training.engine.gradients import StepRunner
+from idiolect.training.engine.memory_plan import (
     choose_forward_tokens,
     choose_slots,
     make_activation_cache,
     uses_packing,
 )
-from idiolect.training.engine.gradients import StepRunner
 from idiolect.training.engine.optimizer import StackedAdamW
 from idiolect.training.engine.padded_layout import BatchRow
 from idiolect.training.engine.trainable import ADAPTERS, AdapterKind, V

@@ -15,11 +15,10 @@ from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.render import Example
-from idiolect.training.engine import config
-from idiolect.training.engine.config import (
+from idiolect.training.engine import memory_plan
+from idiolect.training.engine.config import MIN_FORWARD_TOKENS, EngineConfig
+from idiolect.training.engine.memory_plan import (
     MAX_FORWARD_TOKENS,
-    MIN_FORWARD_TOKENS,
-    EngineConfig,
     activation_bytes,
     attention_score_bytes,
     choose_forward_tokens,
@@ -42,7 +41,7 @@ def pretend_cuda(base: Base) -> Any:
 
 def set_free_bytes(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
     """Make the engine see this number of free bytes."""
-    monkeypatch.setattr(config, "get_free_bytes", lambda device: free)
+    monkeypatch.setattr(memory_plan, "get_free_bytes", lambda device: free)
 
 
 def test_choose_forward_tokens_on_cpu_ignores_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
