@@ -2,6 +2,7 @@
 
 To add a kind: write a config and an adapter that implement ``protocol.py``, a stack that extends
 ``stacks/base.py``, and one entry in ``KINDS``. ``tests/support/toy_adapter.py`` is a small example.
+To export the kind, also add its ``PeftFormat`` to ``PEFT_FORMATS`` in ``formats/peft.py``.
 """
 
 from __future__ import annotations

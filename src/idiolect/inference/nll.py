@@ -33,7 +33,10 @@ def compute_target_logits(model: Any, batch: Batch) -> Tensor:
 
 def compute_target_nll(model: Any, batch: Batch) -> Tensor:
     """Return the negative log likelihood of each target token [N], in nats, in fp32 or wider."""
-    return _compute_nll(compute_target_logits(model, batch), batch.label)
+    logits_NV = compute_target_logits(model, batch)
+    return torch.nn.functional.cross_entropy(
+        logits_NV.to(_pick_wide_dtype(logits_NV)), batch.label, reduction="none"
+    )
 
 
 def nll_from_hidden(model: Any, hidden: Tensor, label: Tensor) -> Tensor:
@@ -76,12 +79,6 @@ class _HiddenNllFunction(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         dhidden_ND = torch.cat(ctx.saved_tensors)
         return dhidden_ND * grads[0][:, None].to(dhidden_ND.dtype), None, None
-
-
-def _compute_nll(logits: Tensor, label: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(
-        logits.to(_pick_wide_dtype(logits)), label, reduction="none"
-    )
 
 
 def _pick_wide_dtype(logits: Tensor) -> torch.dtype:

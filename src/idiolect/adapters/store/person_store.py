@@ -47,7 +47,7 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
         with hold_lock(self.folder, wait=wait, what=f"the {self.DISPLAY_NAME}"):
             clean_partials(self.folder)
             self._shards.recover()
-            # New settings become visible only together with adapters that use them.
+            # Settings that ``create`` changed are saved just before the adapters that use them.
             if self._pending_header != self._header:
                 write_json(self.folder / self.HEADER_FILE, self._pending_header)
                 self._header = self._pending_header

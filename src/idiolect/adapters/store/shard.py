@@ -9,7 +9,7 @@ know other shards.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,14 +103,14 @@ def read_shard(path: Path) -> Shard[AdapterRecord]:
     """Read a shard's records; raises IntegrityError if the file is malformed."""
     content = read_json(path)
     try:
-        records = tuple(_parse_record(record) for record in content["records"])
+        # JSON has no tuples, and files from before there were sharers have no such entry.
+        records = tuple(
+            AdapterRecord(**{**record, "sharers": tuple(record.get("sharers", ()))})
+            for record in content["records"]
+        )
         return Shard(int(path.stem), str(content["sha256"]), records)
     except (KeyError, TypeError) as error:
         raise IntegrityError(f"{path}: not valid records of a shard ({error})") from error
-
-
-def _parse_record(content: Mapping[str, Any]) -> AdapterRecord:
-    return AdapterRecord(**{**content, "sharers": tuple(content.get("sharers", ()))})
 
 
 def verify_tensors(path: Path, sha256: str, *, again: str = "personalize") -> None:

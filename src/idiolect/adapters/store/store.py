@@ -85,8 +85,10 @@ class AdapterStore(PersonStore[AdapterRecord]):
 
     def people_using(self, sharers: Collection[str]) -> tuple[str, ...]:
         """People whose adapters are made of pieces of any of these sharers, sorted."""
-        where = self._shards.person_locations.items()
-        return tuple(sorted(p for p, (_, record) in where if set(sharers) & set(record.sharers)))
+        locations = self._shards.person_locations.items()
+        return tuple(
+            sorted(p for p, (_, record) in locations if set(sharers) & set(record.sharers))
+        )
 
     def mentions_any(self, sharers: Collection[str]) -> bool:
         """Whether any shard names one of the sharers, even if a later shard has replaced the
