@@ -266,7 +266,7 @@ def test_functions_require_profiles_and_data_that_prompts_need(place: Path, tmp_
     )
     personalize(place, tmp_path / "store", config=config, profiles=profiles, people=("ann",))
     request = api.PredictRequest(store=tmp_path / "store", person="ann", text=QUESTION)
-    with pytest.raises(UsageError, match=r"with bm25 retrieval; name .* dataset"):
+    with pytest.raises(UsageError, match=r"with bm25 retrieval; also name .* dataset"):
         api.predict(replace(request, profiles=profiles))
     with pytest.raises(UsageError, match="trained with profiles"):
         api.predict(replace(request, data=place / "data"))
