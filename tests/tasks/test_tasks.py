@@ -93,7 +93,7 @@ def test_task_retrieved_text_starts_with_label(name: str) -> None:
     task = get_task(name)
     earlier = make_item(task)
     # Labels are among the first words, which a cut from the right does not reach.
-    taught = task.target_field if task.labelled else task.history_fields[0]
+    taught = task.target_field if task.labeled else task.history_fields[0]
     assert MARK.format(taught) in " ".join(task.retrieved_text(earlier).split()[:20])
     assert MARK.format(taught) in task.passage(earlier)
     assert task.index_text(earlier).strip() and task.search_text(earlier).strip()
@@ -102,7 +102,7 @@ def test_task_retrieved_text_starts_with_label(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_task_choices_metrics_and_decode_agree(name: str) -> None:
     task = get_task(name)
-    assert (task.target_field in task.history_fields) == task.labelled
+    assert (task.target_field in task.history_fields) == task.labeled
     assert task.target_field not in task.input_fields
     expected = {
         "generate": ((), ("perplexity", "rouge_1", "rouge_l")),

@@ -129,7 +129,7 @@ class ForgetDeletedRecords(ForgetRequest):
         store, task = AdapterStore.open(self.adapters), get_task(dataset.task)
         store.check_compatible(base=store.base, task=task.name)
         # Without answers, or without other items to retain, negation cannot work.
-        if not task.labelled:
+        if not task.labeled:
             raise UsageError(
                 f"histories of {task.name} contain no answers, so no adapter was trained on pairs"
             )

@@ -21,10 +21,10 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 def build_fact_profile(items: Sequence[Interaction], task: Task) -> str:
     """Return one to three plain sentences about the items; empty without items."""
-    answers = [task.target(item) or "" for item in items] if task.labelled else []
+    answers = [task.target(item) or "" for item in items] if task.labeled else []
     if task.decode == "median":
         return _describe_scores(items, answers)
-    if task.labelled and task.choices:
+    if task.labeled and task.choices:
         return _describe_labels(answers)
     return _describe_texts(answers or [task.passage(item) for item in items])
 

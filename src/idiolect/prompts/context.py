@@ -81,7 +81,7 @@ class PersonContext:
         Returns None if the item cannot be trained on: it has no answer, or is too long.
         """
         item = self.history.items[place]
-        if not self.task.labelled:
+        if not self.task.labeled:
             return self.prompter.plain_text_example(self.task.passage(item))
         return self._build_example(item, place)
 

@@ -33,7 +33,7 @@ class Prompt:
 class Task:
     """One personal task.
 
-    If ``labelled`` is False, history items have no labels of the task (LaMP-1, LaMP-7). A person's
+    If ``labeled`` is False, history items have no labels of the task (LaMP-1, LaMP-7). A person's
     adapter then learns by next-token loss on ``passage`` instead of ``target``.
     """
 
@@ -65,7 +65,7 @@ class Task:
     """Parses a LaMP-style query string into fields; raises DataError."""
     profile_question: str
     """The question about a person's items that a profile writer answers."""
-    labelled: bool = True
+    labeled: bool = True
     choices: tuple[str, ...] = ()
     """The possible answers, if there are few; scored by their likelihood."""
     decode: Literal["generate", "argmax", "median"] = "generate"

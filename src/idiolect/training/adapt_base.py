@@ -144,7 +144,7 @@ def adapt_to_task(
     )
     if not chosen:
         raise UsageError(
-            f"{task.name}: nothing to adapt on: no {'item' if task.labelled else 'answered query'} "
+            f"{task.name}: nothing to adapt on: no {'item' if task.labeled else 'answered query'} "
             "of other people is left "
             f"({dict(left_out) or 'there are no other people'})"
         )
@@ -206,7 +206,7 @@ def _draw_examples(
     places = [
         (h, item)
         for h in allowed
-        for item in (h.items if task.labelled else (q for q in h.queries if task.target(q)))
+        for item in (h.items if task.labeled else (q for q in h.queries if task.target(q)))
     ]
     random.Random(derive_seed(config.train.seed, "task adaptation")).shuffle(places)
     # A person's context (index of their items, profiles) is built once, at their first item.
@@ -237,9 +237,7 @@ def _draw_examples(
         person = contexts[history.person]
         # Other items of the history may be shown in the prompt, hence the filtered history above.
         example = (
-            person.build_history_example(item)
-            if task.labelled
-            else person.build_query_example(item)
+            person.build_history_example(item) if task.labeled else person.build_query_example(item)
         )
         if example is None:
             left_out["has no answer, or is too long"] += 1

@@ -171,7 +171,7 @@ class Candidates:
         )
         items = [context.build_item_example(n) for n in range(len(history.items))]
         queries = (
-            [context.build_query_example(q) for q in history.queries] if self.task.labelled else []
+            [context.build_query_example(q) for q in history.queries] if self.task.labeled else []
         )
         # Training items come first in the history; everything later is held out.
         inside = tuple(e for e in items[: record.items] if e is not None)

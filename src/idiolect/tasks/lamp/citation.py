@@ -50,7 +50,7 @@ TASK = Task(
     ),
     profile_question="Which research topics does this author write about? "
     "Answer with the topics only, in one sentence.",
-    labelled=False,
+    labeled=False,
     choices=("[1]", "[2]"),
     decode="argmax",
     max_answer_tokens=4,

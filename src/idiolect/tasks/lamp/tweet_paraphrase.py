@@ -38,5 +38,5 @@ TASK = Task(
     ),
     profile_question="What does this person tweet about, and in which tone and style? "
     "Answer in one sentence.",
-    labelled=False,
+    labeled=False,
 )

@@ -33,12 +33,12 @@ class StepRunner:
         *,
         forward_tokens: int,
         share: bool = True,
-        frozen: ActivationCache | None = None,
+        cache: ActivationCache | None = None,
         packed: bool = False,
     ) -> None:
         self.stack = stack
         self.padded_layout = PaddedLayout(
-            base, stack, adapter_config, forward_tokens=forward_tokens, share=share, frozen=frozen
+            base, stack, adapter_config, forward_tokens=forward_tokens, share=share, cache=cache
         )
         self.packed_layout: PackedLayout | None = None
         if packed:

@@ -95,7 +95,7 @@ def choose_slots(
     adapter_config: AdapterConfig,
     config: TrainConfig,
     engine: EngineConfig,
-    frozen: ActivationCache | None,
+    cache: ActivationCache | None,
 ) -> int:
     """Choose how many people are trained at once.
 
@@ -108,7 +108,7 @@ def choose_slots(
         return max(1, min(engine.slots, len(jobs)))
     # Mean tokens of one person's step that run through adapted layers.
     widths = (
-        mean(len(e.ids) - (frozen.find_active_start(e) if frozen else 0) for e in job.examples)
+        mean(len(e.ids) - (cache.find_active_start(e) if cache else 0) for e in job.examples)
         * min(config.batch, len(job.examples))
         for job in jobs
     )

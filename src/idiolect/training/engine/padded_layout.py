@@ -67,12 +67,12 @@ class PaddedLayout:
         *,
         forward_tokens: int,
         share: bool,
-        frozen: ActivationCache | None,
+        cache: ActivationCache | None,
     ) -> None:
         self.base, self.stack, self.adapter_config = base, stack, adapter_config
-        self.forward_tokens, self.activation_cache = forward_tokens, frozen
+        self.forward_tokens, self.activation_cache = forward_tokens, cache
         self.share_prefixes = (
-            share and not frozen and not adapter_config.dropout and adapter_config.active == "all"
+            share and not cache and not adapter_config.dropout and adapter_config.active == "all"
         )
 
     def iter_forwards(self, rows: Sequence[BatchRow]) -> Iterator[TokenLosses]:

@@ -162,7 +162,7 @@ class Engine(Generic[V]):
             adapter_config,
             forward_tokens=tokens,
             share=engine.share,
-            frozen=self.activation_cache,
+            cache=self.activation_cache,
             packed=uses_packing(base, adapter_config, engine),
         )
         self.best_weights = torch.zeros_like(self.stack.weights) if config.patience else None

@@ -78,7 +78,7 @@ class PersonalizeRun:
         self.config = config = request.config or PersonalConfig()
         self.dataset = open_dataset(request)
         task = get_task(self.dataset.task)
-        if config.lora.active == "answer" and not task.labelled:
+        if config.lora.active == "answer" and not task.labeled:
             raise UsageError(
                 f"lora.active 'answer': histories of {task.name} hold no answers to train on; "
                 "use 'all'"

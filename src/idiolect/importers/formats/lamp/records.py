@@ -94,7 +94,7 @@ def parse_item(
         elif name in task.history_fields and (task.name, name) not in _OPTIONAL_FIELDS:
             tally.count_skip(f"an item without {name!r}", where)
             return None
-    if task.labelled and not _match_known_answer(task, fields):
+    if task.labeled and not _match_known_answer(task, fields):
         tally.count_skip(f"an item whose {task.target_field!r} is not a choice of the task", where)
         return None
     return RawRecord(
