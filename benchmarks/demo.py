@@ -1,9 +1,9 @@
-"""How long the demo takes: the whole process, with its adapted bases made anew.
+"""The duration of the demo: the whole process, including the adaptation of its bases.
 
     python benchmarks/demo.py --json docs/results/demo.json
 
-The target is 6 minutes on 2 cores after set-up. The base model's conversion to safetensors (once in
-the life of a machine, some 20 s) counts where it has not been done yet.
+The target is 6 minutes on 2 cores after setup. The conversion of the base model to safetensors
+(once per machine, about 20 s) counts if it has not been done yet.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MAX_SECONDS = 360
 
 
 def main() -> None:
-    """Run the demo once in an empty folder and write what it took."""
+    """Run the demo once in an empty folder and write the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--json", type=Path, required=True, help="output file of the result")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "demo"
@@ -33,6 +33,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "idiolect", "demo", "--out", str(out)], check=True)
         seconds = time.monotonic() - started
         report = json.loads((out / "report.json").read_text())
+    # Seconds by task and method, from the report of the demo.
     rows = [
         [
             task["title"],
@@ -47,13 +48,13 @@ def main() -> None:
     ]
     result = {
         "name": "demo",
-        "what": "Seconds of the demo, as a whole process",
+        "what": "Duration of the demo, as a whole process",
         "command": "python benchmarks/demo.py --json docs/results/demo.json",
         "environment": {"hardware": describe_hardware(), "versions": list_versions()},
         "seeds": [0],
         "targets": [
             {
-                "name": "Demo, seconds on 2 cores",
+                "name": "Duration of the demo, seconds on 2 cores",
                 "target": f"at most {MAX_SECONDS}",
                 "reached": f"{seconds:.0f}",
                 "met": seconds <= MAX_SECONDS,
@@ -61,7 +62,7 @@ def main() -> None:
         ],
         "tables": [
             {
-                "title": "Where the time goes, in seconds (task adaptation is not in it)",
+                "title": "Seconds by task and method, without task adaptation",
                 "columns": ["task", "people", "queries", "method", "training", "answering"],
                 "rows": rows,
             }

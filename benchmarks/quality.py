@@ -1,11 +1,11 @@
-"""Quality: does a personal adapter beat the task-adapted base, and the person's own statistics?
+"""Quality: personal adapters compared with the task-adapted base and with simple statistics.
 
     python benchmarks/quality.py --json docs/results/quality.json [--scholarly FOLDER]
 
-Real people: 120 who rate films, 60 who chat, and 30 authors where the folder of an OPPU release of
-scholarly titles is given. Everything made is kept in --work, so a stopped run goes on. --only runs
-one part alone, and the others stay in the JSON as they are; parts may run side by side. Settings
-were found on other people (purpose "development" of ``evaluation.demo.draw``).
+Real people: 120 who rate films, 60 who chat, and 30 authors if the folder of an OPPU release of
+scholarly titles is given. All files are saved in ``--work``, so that an interrupted run can resume.
+``--only`` runs one part; the other parts of the JSON do not change. Parts may run in parallel.
+Settings were chosen on other people (purpose "development" of ``evaluation.demo.draw_people``).
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ from idiolect.training.runs.plan import PersonalConfig
 
 PEOPLE = 60
 TUNING_PEOPLE = 60
-"""Development people of the film ratings."""
+"""The number of people that the settings for film ratings were chosen on."""
 SEED = 0
 MIN_MEDIAN_GAP = 0.055
-"""The gap in MAE to the person's own median that 60 people can show."""
+"""The gain in MAE over a person's own median that a test with 60 people can detect."""
 
 
 def draw_subject_people(subject: DemoTask, queries: int, last: int, people: int) -> tuple[Any, ...]:
-    """Tested people, the others, and the settings of a study."""
+    """Draw the tested people; return them, the other people, and the settings of a study."""
     tested, others = draw_people(subject, people, seed=SEED, last=last)
     config = make_experiment_config(subject, seed=SEED, quick=False)
     return tested, others, replace(config, evaluate=replace(config.evaluate, queries=queries))
 
 
 def prepare_rating(people: int) -> tuple[Sequence[History], Sequence[History], ExperimentConfig]:
-    """120 people of 60 to 250 ratings, the last 80 of them; 20 queries each.
+    """Return 120 people with 60 to 250 ratings: the last 80 ratings, of which 20 are queries.
 
-    Those on whom the settings were found take no part at all. The base sees the others' ratings
-    ten times: what is known of a film it shall know, so that adapters have only taste to learn.
+    People that the settings were chosen on are excluded. The base is adapted for ten epochs on the
+    other people's ratings: it learns what is known of each film, and adapters learn only taste.
     """
     subject = replace(FILMS, max_items=250)
     tested, others, config = draw_subject_people(subject, 20, 80, 2 * people)
@@ -79,12 +79,12 @@ def prepare_rating(people: int) -> tuple[Sequence[History], Sequence[History], E
 
 
 def limit_to_answers(personal: PersonalConfig) -> PersonalConfig:
-    """Adapters that act on answers only: on development people they overfitted less."""
+    """Return settings for adapters that act on answers only, which overfit less on other people."""
     return replace(personal, lora=replace(personal.lora, active="answer"))
 
 
 def prepare_reply(people: int) -> tuple[Sequence[History], Sequence[History], ExperimentConfig]:
-    """60 people, their last 36 replies; 6 queries each. Without retrieval, for time."""
+    """Return 60 people with their last 36 replies; 6 are queries. Without retrieval, for time."""
     tested, others, config = draw_subject_people(CHATS, 6, 36, people)
     return (
         tested,
@@ -96,14 +96,16 @@ def prepare_reply(people: int) -> tuple[Sequence[History], Sequence[History], Ex
 def prepare_scholarly(
     folder: Path, people: int
 ) -> tuple[Sequence[History], Sequence[History], ExperimentConfig]:
-    """30 authors, all their papers and up to 8 queries each; 130 others for the base.
+    """Return 30 authors with all their papers and up to 8 queries, and 130 others for the base.
 
-    The others' last 20 are those on whom the settings were found.
+    The last 20 of the others are excluded, since the settings were chosen on them.
     """
+    # The release says who is tested.
     imported = import_histories(folder, format="oppu")
     by_split: dict[str, list[History]] = {"test": [], "other": []}
     for history in imported.histories:
         by_split[imported.splits[history.person]].append(history)
+    # Titles need longer prompts than ratings.
     config = make_experiment_config(FILMS, seed=SEED, quick=False)
     prompt = PromptConfig(field_words=96, memory_words=36)
     assert config.adapt is not None
@@ -125,22 +127,23 @@ def prepare_scholarly(
 
 
 def build_targets(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every figure that is asked for, what was reached, and whether that meets it."""
+    """Return each target with the value reached, and whether that meets it."""
     out: list[dict[str, Any]] = []
     for task in report["tasks"]:
         for test in task["paired"]:
             if test["method"] != "oppu":
                 continue
+            # Only comparisons with the base and with the person's own statistics are targets.
             reached = f"{test['gain']:+.3f} {test['metric']}, p = {test['p']:.2g}"
             if test["against"] == "base":
                 met = test["gain"] > 0 and test["p"] < 0.05
-                name = f"OPPU ahead of the task-adapted base on {task['title']}"
-                goal = "ahead, paired p < 0.05"
+                name = f"OPPU better than the task-adapted base on {task['title']}"
+                goal = "better, paired p < 0.05"
             elif test["against"] in ("person-mean", "person-median"):
                 met = test["gain"] >= MIN_MEDIAN_GAP
                 own = test["against"].removeprefix("person-")
-                name = f"OPPU ahead of the person's own {own} on {task['title']}"
-                goal = f"ahead by {MIN_MEDIAN_GAP} MAE"
+                name = f"OPPU better than the person's own {own} on {task['title']}"
+                goal = f"better by {MIN_MEDIAN_GAP} MAE"
             else:
                 continue
             also = test["metric"] == "perplexity" and test["against"] == "base"
@@ -152,14 +155,15 @@ def build_targets(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run the parts and write the JSON."""
+    """Run the parts and write the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where the result goes")
+    parser.add_argument("--json", type=Path, help="output file of the result")
     parser.add_argument("--work", type=Path, default=Path("runs/quality"))
     parser.add_argument("--scholarly", type=Path, help="folder of an OPPU release of LaMP-5")
     parser.add_argument("--only", choices=("rating", "reply", "lamp-5"), action="append")
     parser.add_argument("--people", type=int, default=PEOPLE)
     options = parser.parse_args()
+    # Each part is prepared when it runs.
     parts: dict[str, tuple[str, Callable[[], tuple[Any, ...]]]] = {
         "rating": (FILMS.dataset, lambda: prepare_rating(options.people)),
         "reply": (CHATS.dataset, lambda: prepare_reply(options.people)),
@@ -187,7 +191,7 @@ def run_study_part(
     work: Path,
     listener: Listener,
 ) -> Comparison:
-    """One task's study."""
+    """Run the study of one task."""
     tested, others, config = make()
     folder = work / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -198,18 +202,19 @@ def run_study_part(
 
 
 def write_result(path: Path, done: Sequence[Comparison]) -> None:
-    """The benchmark's JSON: targets, and the report without names and samples."""
+    """Write targets and report, without names and samples, as JSON."""
     report = anonymize_report(
         build_report(done, hardware=describe_hardware(), versions=list_versions(), seed=SEED)
     )
-    if path.is_file():  # tasks that were not run now stay
+    # Keep the tasks of the file that did not run now.
+    if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))["report"]["tasks"]
         now = {task["task"]: task for task in report["tasks"]}
         kept = {task["task"]: task for task in before}
         report["tasks"] = list((kept | now).values())
     result = {
         "name": "quality",
-        "what": "Methods side by side on the same real people and queries",
+        "what": "Comparison of methods on the same real people and queries",
         "command": "python benchmarks/quality.py --json docs/results/quality.json "
         "--scholarly FOLDER",
         "seeds": [SEED],

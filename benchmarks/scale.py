@@ -1,12 +1,11 @@
-"""Scale: memory and speed of ``idiolect personalize`` over 10, 100 and 1,000 people; a kill.
+"""Scale: memory and speed of ``idiolect personalize`` with 10, 100 and 1,000 people, and a kill.
 
     python benchmarks/scale.py --json docs/results/scale.json
 
-Real people who rate films (MovieLens-100k); of 1,000 that are asked for it has 943, so the largest
-run is all of them. Each run is the command itself in a fresh process, with the default settings but
-that everyone's last 20 ratings are used, and what --set changes. Finished runs are kept in --work,
-so that a stopped benchmark goes on; runs on a GPU: --device cuda --json
-docs/results/scale_cuda.json.
+The people rate films (MovieLens-100k, which has 943 people, so the largest run uses all of them).
+Each run is the command itself in a new process, with the default settings except ``--set`` and the
+last 20 ratings of each person. Finished runs are saved in ``--work``, so that an interrupted
+benchmark can resume. On a GPU: ``--device cuda --json docs/results/scale_cuda.json``.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ PEOPLE = (10, 100, 1000)
 LAST_ITEMS = 20
 SEED = 0
 MAX_MEMORY_GROWTH = 1.1
-"""Flat memory: the largest run may take so much of what the one before it takes."""
+"""Flat memory: maximum ratio of the largest run's peak to that of the run before it."""
 MAX_OPEN_SECONDS = 1.0
 OPEN_REPEATS = 5
-"""Times that a store is opened, each in a fresh process."""
+"""Number of times that a store is opened, each in a new process."""
 WATCH_SECONDS = 0.1
 
 OPEN_SCRIPT = """
@@ -55,55 +54,57 @@ print(time.perf_counter() - started)
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One command, measured from outside."""
+    """Measurements of one run of the command, from outside the process."""
 
     people: int
     trained: int
     seconds: float
-    """Of the whole process."""
+    """Duration of the whole process."""
     training_seconds: float
-    """Of that, without start and loading."""
+    """The same without start and loading."""
     tokens: int
     peak_bytes: int
-    """Resident memory of the process and its children, at most."""
+    """Peak resident memory of the process and its children."""
     store_bytes: int
     open_seconds: float
-    """Median over fresh processes, once their imports are done."""
+    """Median over new processes, without their imports."""
 
     @property
     def people_per_hour(self) -> float:
-        """Of the whole process, start and loading included."""
+        """People per hour, including start and loading."""
         return 3600 * self.trained / self.seconds
 
 
 class ScaleBenchmark:
-    """The dataset, the order in which people are drawn, and the settings of every run."""
+    """The dataset, the order in which people are drawn, and the settings of all runs."""
 
     def __init__(self, work: Path, *, last: int, device: str, changed: Sequence[str]) -> None:
         self.work, self.last, self.device, self.overrides = work, last, device, changed
         work.mkdir(parents=True, exist_ok=True)
         if not (work / "data").exists():
             import_histories(format="movielens").write_to_folder(work / "data", name="movielens")
-        everyone = list(read_dataset(work / "data").people)
-        self.sampled_people = random.Random(SEED).sample(everyone, len(everyone))
+        people = list(read_dataset(work / "data").people)
+        self.sampled_people = random.Random(SEED).sample(people, len(people))
 
     def build_command(self, people: int, store: Path) -> list[str]:
-        """The command that personalizes the first so many who were drawn."""
+        """Return the command that personalizes the first ``people`` people of the draw."""
         names = self.work / f"{people}.txt"
         names.write_text("\n".join(self.sampled_people[:people]) + "\n", encoding="utf-8")
         settings = [f"last_items={self.last}", *self.overrides]
-        told = [word for setting in settings for word in ("--set", setting)]
-        told += ["--device", self.device, "--json"]
-        verb = [sys.executable, "-m", "idiolect", "personalize", str(self.work / "data")]
-        return [*verb, "--store", str(store), "--people-file", str(names), *told]
+        options = [word for setting in settings for word in ("--set", setting)]
+        options += ["--device", self.device, "--json"]
+        command = [sys.executable, "-m", "idiolect", "personalize", str(self.work / "data")]
+        return [*command, "--store", str(store), "--people-file", str(names), *options]
 
     def measure_run(self, people: int) -> Run:
-        """One run, from the work folder where it is finished there."""
+        """Return a run, from the work folder if it is finished there."""
         store, kept = self.work / f"store-{people}", self.work / f"run-{people}.json"
         if kept.is_file():
             return Run(**json.loads(kept.read_text(encoding="utf-8")))
         if store.exists():
-            sys.exit(f"{store}: of a run that was stopped, so it cannot be measured; remove it")
+            sys.exit(
+                f"{store}: an interrupted run left this store, so it cannot be timed; remove it"
+            )
         done, seconds, peak = watch_command(self.build_command(people, store))
         assert done is not None
         run = Run(
@@ -120,7 +121,7 @@ class ScaleBenchmark:
         return run
 
     def measure_kill(self, people: int) -> dict[str, int]:
-        """The same run, killed when half its steps are done, and run again: what is equal."""
+        """Repeat a run, kill it after half its steps, resume it, and count equal adapters."""
         whole, other = self.work / f"store-{people}", self.work / f"killed-{people}"
         steps = count_lines(whole / "metrics.jsonl") // 2
         command = self.build_command(people, other)
@@ -136,7 +137,10 @@ class ScaleBenchmark:
 def watch_command(
     command: Sequence[str], stop: Callable[[], bool] = lambda: False
 ) -> tuple[dict[str, Any] | None, float, int]:
-    """What a command printed, its seconds and its peak memory; killed once ``stop`` says so."""
+    """Run a command; return its JSON output, seconds and peak memory.
+
+    If ``stop`` returns true, the process is killed and the output is ``None``.
+    """
     started, peak = time.monotonic(), 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         seen = psutil.Process(process.pid)
@@ -148,14 +152,14 @@ def watch_command(
                 return None, time.monotonic() - started, peak
             time.sleep(WATCH_SECONDS)
         assert process.stdout is not None
-        said, seconds = process.stdout.read(), time.monotonic() - started
+        output, seconds = process.stdout.read(), time.monotonic() - started
     if process.returncode:
         sys.exit(f"{' '.join(command)}: failed with {process.returncode}")
-    return json.loads(said), seconds, peak
+    return json.loads(output), seconds, peak
 
 
 def measure_resident_bytes(process: psutil.Process) -> int:
-    """Bytes of a process and its children; 0 once it has ended."""
+    """Return the resident bytes of a process and its children; 0 if it has ended."""
     try:
         return sum(p.memory_info().rss for p in (process, *process.children(recursive=True)))
     except psutil.NoSuchProcess:
@@ -163,7 +167,7 @@ def measure_resident_bytes(process: psutil.Process) -> int:
 
 
 def time_opening(store: Path) -> float:
-    """Seconds that opening takes in a fresh process."""
+    """Return the seconds to open a store in a new process."""
     done = subprocess.run(
         [sys.executable, "-c", OPEN_SCRIPT, str(store)], capture_output=True, text=True, check=True
     )
@@ -171,7 +175,7 @@ def time_opening(store: Path) -> float:
 
 
 def has_same_adapter(one: AdapterStore, other: AdapterStore, person: str) -> bool:
-    """Whether two stores hold the same record and the same bytes of somebody."""
+    """Return whether two stores hold the same record and adapter bytes of a person."""
     adapters = [store.get_adapter(person) for store in (one, other)]
     if one.get_record(person) != other.get_record(person) or None in adapters:
         return one.get_record(person) == other.get_record(person) and adapters == [None, None]
@@ -180,16 +184,17 @@ def has_same_adapter(one: AdapterStore, other: AdapterStore, person: str) -> boo
 
 
 def count_lines(path: Path) -> int:
-    """How many lines a file has, 0 where it is not there."""
+    """Return the number of lines of a file; 0 if there is no file."""
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
 def build_targets(
     runs: Sequence[Run], wanted: int, killed: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """Every figure that is asked for, what was reached, and whether that meets it."""
+    """Return each target with the value reached, and whether that meets it."""
     last, before = runs[-1], runs[-2]
     growth = last.peak_bytes / before.peak_bytes
+    # MovieLens has fewer people than the target asks for.
     there = f" (MovieLens has {last.people})" if last.people < wanted else ""
     return [
         {
@@ -199,29 +204,29 @@ def build_targets(
             "met": True,
         },
         {
-            "name": f"Memory flat: peak of {last.people:,} people against {before.people:,}",
+            "name": f"Memory flat: peak with {last.people:,} people / with {before.people:,}",
             "target": f"at most {MAX_MEMORY_GROWTH:.2f} x",
             "reached": f"{growth:.2f} x",
             "met": growth <= MAX_MEMORY_GROWTH,
         },
         {
-            "name": f"Store of {last.people:,} people opened, seconds",
+            "name": f"Opening a store of {last.people:,} people, seconds",
             "target": f"less than {MAX_OPEN_SECONDS:g}",
             "reached": f"{last.open_seconds:.3f}",
             "met": last.open_seconds < MAX_OPEN_SECONDS,
         },
         {
             "name": f"Run of {killed['people']:,} people killed with {killed['before']:,} done, "
-            "then run again",
-            "target": "every adapter the same bytes",
-            "reached": f"{killed['equal']:,} of {killed['people']:,} the same",
+            "then resumed",
+            "target": "the same bytes of each adapter",
+            "reached": f"{killed['equal']:,} of {killed['people']:,} equal",
             "met": killed["equal"] == killed["people"],
         },
     ]
 
 
 def build_table(runs: Sequence[Run]) -> dict[str, Any]:
-    """The runs as a table of text."""
+    """Return a table of the runs."""
     return {
         "title": "People, memory and speed",
         "columns": [
@@ -231,7 +236,7 @@ def build_table(runs: Sequence[Run]) -> dict[str, Any]:
             "tokens/s",
             "peak memory, GB",
             "store, MB",
-            "opened in, s",
+            "opening, s",
         ],
         "rows": [
             [
@@ -249,7 +254,7 @@ def build_table(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def get_accelerator_name(device: str) -> str | None:
-    """The name of the GPU that was asked for."""
+    """Return the name of the GPU, or ``None`` on another device."""
     if not device.startswith("cuda"):
         return None
     import torch
@@ -258,16 +263,20 @@ def get_accelerator_name(device: str) -> str | None:
 
 
 def _describe_overrides(changed: Sequence[str]) -> str:
-    return f", but {', '.join(changed)}" if changed else ""
+    return f", except {', '.join(changed)}" if changed else ""
 
 
 def main() -> None:
-    """Run everything and write the JSON."""
+    """Run the benchmark and write the result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, help="where the result goes")
+    parser.add_argument("--json", type=Path, help="output file of the result")
     parser.add_argument("--work", type=Path, default=Path("runs/scale"))
-    parser.add_argument("--people", type=int, action="append", help="of one run; repeatable")
-    parser.add_argument("--last", type=int, default=LAST_ITEMS, help="ratings of each person")
+    parser.add_argument(
+        "--people", type=int, action="append", help="number of people of a run; repeatable"
+    )
+    parser.add_argument(
+        "--last", type=int, default=LAST_ITEMS, help="last ratings of each person to use"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
@@ -277,16 +286,16 @@ def main() -> None:
     wanted = sorted(options.people or PEOPLE)
     counts = sorted({min(people, len(bench.sampled_people)) for people in wanted})
     if len(counts) < 2:
-        sys.exit("give at least two numbers of people: the larger ones are held against the others")
+        sys.exit("give --people at least twice: the largest run is compared with another")
+    # Measure all runs, then repeat the second largest with a kill.
     runs = [bench.measure_run(people) for people in counts]
     killed = bench.measure_kill(counts[-2])
     if options.json is None:
         return
     result = {
         "name": options.json.stem,
-        "what": f"Personalizing MovieLens people, their last {options.last} ratings each, in one "
-        "command and a fresh process; otherwise default "
-        f"settings{_describe_overrides(options.set)}",
+        "what": f"Personalizing MovieLens people on their last {options.last} ratings, in one "
+        f"command and a new process, with default settings{_describe_overrides(options.set)}",
         "command": f"python benchmarks/scale.py --json docs/results/{options.json.name}"
         + "".join(f" --set {setting}" for setting in options.set),
         "environment": {

@@ -1,13 +1,14 @@
-"""How many people's adapters an hour: our engine against what a person would use instead.
+"""Training throughput in adapters per hour: our engine compared with common alternatives.
 
     python benchmarks/throughput.py --json docs/results/train_throughput.json \\
         [--scholarly FOLDER] [--mlora PYTHON] [--only TASK]
     python benchmarks/throughput.py --json FILE --device cuda --shape 8b
 
-The first measures real people's data on the default model; the second a model of a known shape
-(without --shape that of the default model) with random weights and made-up items of 100 tokens.
---base TASK=FOLDER trains on a base that knows the task, as personal adapters are meant to;
-``quality.py`` leaves such bases in its --work folder (TASK/base-*), ``idiolect adapt`` makes them.
+The first command measures real people's data on the default model. The second one measures random
+weights of a known shape (by default that of the default model) and random items of 100 tokens.
+``--base TASK=FOLDER`` trains on a base adapted to the task, as personal adapters are meant to;
+``quality.py`` writes such bases to its ``--work`` folder (TASK/base-*), and so does ``idiolect
+adapt``.
 ``make docs`` writes docs/performance.md from the JSON.
 """
 
@@ -37,11 +38,12 @@ from suites.throughput.work import SEED
 
 
 def run_plan(plan: Plan) -> ThroughputOutcome:
-    """Measure everything; progress goes to standard error."""
+    """Measure all methods of a plan; prints progress to standard error."""
     base = plan.base
     peaks = (
         iter_matmul_peaks(base, seconds=0.01, large=64) if plan.quick else iter_matmul_peaks(base)
     )
+    # Each task may have its own base; measure its loss without adapters, too.
     settings: list[dict[str, Any]] = []
     untrained: dict[str, float] = {}
     for work in plan.works:
@@ -62,18 +64,18 @@ def run_plan(plan: Plan) -> ThroughputOutcome:
             settings,
             repeats=plan.repeats,
             peer_people=plan.peer_people,
-            tell=lambda text: print(text, file=sys.stderr, flush=True),
+            report=lambda text: print(text, file=sys.stderr, flush=True),
         ),
     )
 
 
 def build_result(plan: Plan, done: ThroughputOutcome, path: Path, minutes: float, line: str) -> Any:
-    """The benchmark's JSON."""
+    """Return the result as JSON data."""
     on_shape = plan.name in SHAPES
     return {
         "name": path.stem,
         "page": "performance",
-        "what": "Training throughput: people's adapters an hour, ours and others'",
+        "what": "Training throughput: adapters per hour, compared with other trainers",
         "command": line,
         "environment": {
             "hardware": describe_hardware(_get_accelerator_name(plan.base)),
@@ -94,7 +96,7 @@ def build_result(plan: Plan, done: ThroughputOutcome, path: Path, minutes: float
 
 
 def format_command(options: argparse.Namespace) -> str:
-    """The command line that repeats a run, without the names of this machine's folders."""
+    """Return the command line that repeats a run, without local folder names."""
     words = ["python benchmarks/throughput.py", f"--json {_shorten_path(options.json)}"]
     for name, value in vars(options).items():
         if name in ("scholarly", "mlora") and value:
@@ -119,18 +121,18 @@ def _get_accelerator_name(base: Base) -> str | None:
 
 
 def main() -> int:
-    """Measure and write the JSON; 2 where the command line cannot be followed."""
+    """Measure and write the result; return the exit code (2: the command line is not valid)."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, required=True, help="where the result goes")
+    parser.add_argument("--json", type=Path, required=True, help="output file of the result")
     parser.add_argument("--only", choices=tuple(PEOPLE), action="append")
-    parser.add_argument("--method", action="append", help="only this method (may be repeated)")
+    parser.add_argument("--method", action="append", help="measure only this method; repeatable")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--people", type=int, help="instead of each task's own number")
-    parser.add_argument("--items", type=int, help="items each person is trained on")
+    parser.add_argument("--people", type=int, help="number of people in each task")
+    parser.add_argument("--items", type=int, help="training items per person")
     parser.add_argument("--scholarly", type=Path, help="folder of an OPPU release of LaMP-5")
-    parser.add_argument("--mlora", help="the Python of an environment with mLoRA, for peer C")
+    parser.add_argument("--mlora", help="Python of an environment with mLoRA, for peer C")
     parser.add_argument(
-        "--base", action="append", metavar="TASK=FOLDER", help="the base adapted to a task"
+        "--base", action="append", metavar="TASK=FOLDER", help="base adapted to a task"
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--shape", choices=tuple(SHAPES), help="random weights of this shape")

@@ -68,29 +68,29 @@ def test_iter_tables_summarizes_a_task() -> None:
     assert table["title"].startswith("Film ratings: 4 people, 20 items of 10 tokens (1 targets)")
     ours = rows["ours"]
     assert ours["people/hour"] == "1,440"
-    assert ours["times peer B"] == "2.20 (2.00–2.40)"
+    assert ours["speedup over peer B"] == "2.20 (2.00–2.40)"
     assert ours["tokens/s"] == "40" and ours["target tokens/s"] == "4"
-    assert (ours["held-out loss"], ours["of all people"]) == ("1.000", "1.500")
-    assert rows["no adapter"]["of all people"] == "1.500"
-    assert rows["peer-b"]["of all people"] == "–"
-    assert rows["careful"]["of the peak"] == "–"
+    assert (ours["held-out loss"], ours["held-out loss, all people"]) == ("1.000", "1.500")
+    assert rows["no adapter"]["held-out loss, all people"] == "1.500"
+    assert rows["peer-b"]["held-out loss, all people"] == "–"
+    assert rows["careful"]["share of peak"] == "–"
 
 
 def test_targets_count_only_methods_that_keep_the_loss() -> None:
     found = {t["name"]: t for t in build_cpu_targets(make_outcome("rating"), minutes=16)}
-    exact = found["Exact on film ratings, times peer-b"]
+    exact = found["Exact training on film ratings, speedup over peer-b"]
     assert exact["reached"] == "2.20 (2.00–2.40) (ours)" and exact["met"] is True
-    assert found["Exact on film ratings, times peer-a"]["met"] is True
-    other = found["Other mathematics on film ratings, times peer-b"]
+    assert found["Exact training on film ratings, speedup over peer-a"]["met"] is True
+    other = found["Other mathematics on film ratings, speedup over peer-b"]
     assert other["reached"].endswith("(careful)") and other["met"] is True
-    assert found["Exact on chat replies, times peer-b"]["met"] is None
-    assert found["MFU on one GPU at 8B, operations executed alone"]["met"] is None
-    whole = found["The whole run, minutes on 2 cores"]
+    assert found["Exact training on chat replies, speedup over peer-b"]["met"] is None
+    assert found["MFU on one GPU at 8B, executed operations only"]["met"] is None
+    whole = found["Duration of the benchmark, minutes on 2 cores"]
     assert whole["met"] is None and whole["reached"] == "16.0, 1 task of 3"
     on_gpu = {t["name"]: t["met"] for t in build_cuda_targets(make_outcome("8b"), "8b")}
     assert on_gpu == {
-        "Exact on one GPU at 8B, times peer-b": False,
-        "MFU on one GPU at 8B, operations executed alone": True,
+        "Exact training on one GPU at 8B, speedup over peer-b": False,
+        "MFU on one GPU at 8B, executed operations only": True,
     }
 
 

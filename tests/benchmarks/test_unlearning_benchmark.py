@@ -112,7 +112,7 @@ def test_unlearning_benchmark_measures_all_methods_and_reuses_results(
     names = [target["name"] for target in result["targets"]]
     assert len(names) == len(set(names)) == 10
     titles = [table["title"] for table in result["tables"]]
-    assert len(titles) == 6 and "SKU's modules" in titles
+    assert len(titles) == 6 and "SKU without each of its modules" in titles
     for table in result["tables"]:
         assert table["rows"] and all(len(row) == len(table["columns"]) for row in table["rows"])
         assert not any(row[0] == "gradient ascent" for row in table["rows"])

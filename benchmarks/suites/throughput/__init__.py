@@ -1,1 +1,1 @@
-"""How fast adapters are trained, ours and others': the parts of ``train_throughput.py``."""
+"""The parts of ``benchmarks/throughput.py``: methods, their processes, work, result."""

@@ -1,6 +1,6 @@
-"""The base that is trained on: the default one, or a seeded random one of a known shape.
+"""The base model to train on: a real one, or seeded random weights of a known shape.
 
-A random base is as fast as the real one and needs no download: for GPUs where no weights are.
+A random base is as fast as a real one and needs no download.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "num_key_value_heads": 8,
     },
 }
-"""SmolLM2-135M, Llama 3.2 1B and Llama 3.1 8B, by their published configurations."""
+"""The published shapes of SmolLM2-135M, Llama 3.2 1B and Llama 3.1 8B, and a tiny one for tests."""
 
 
 def load_shape_or_base(name: str, device: str = "auto") -> Base:
-    """A base of a shape with seeded random weights; any other name as ``load_base`` takes it."""
+    """Return a base with random weights if ``name`` is a shape, else what ``load_base`` loads."""
     if name not in SHAPES:
         return load_base(name, device=device)
     where = pick_device(device)

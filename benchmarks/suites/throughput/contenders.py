@@ -1,4 +1,4 @@
-"""Who takes part: the peers and our rows, and which process runs each."""
+"""The methods in the comparison, and the process that runs each."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ class Contender:
     python: str = sys.executable
     module: str = "suites.throughput.worker"
     tasks: tuple[str, ...] = ()
-    """Only on these tasks or shapes; empty for all."""
+    """Runs only on these tasks or shapes; empty for all."""
     people: int = 0
-    """Trains the first so many people only, as peers do; 0 for all."""
+    """Trains only the first ``people`` people, as peers do; 0 for all."""
 
     @property
     def process_name(self) -> str:
-        """Whose process runs it: peers change the base, our rows share one."""
+        """The process that runs it: each peer changes its base, so it has its own."""
         return self.name if self.kind == "peer" else "ours"
 
     def runs_on(self, task: str) -> bool:
-        """Whether it runs on a task."""
+        """Return whether the method runs on a task."""
         return not self.tasks or task in self.tasks
 
 
 def list_contenders(mlora: str | None) -> tuple[Contender, ...]:
-    """Everybody; peer C where the Python of an environment with mLoRA is given."""
+    """Return all methods; peer C only if ``mlora``, the Python of its environment, is given."""
     out = [
         Contender(
             name=PEER_A,
-            what="the loop of the OPPU release (PEFT, `Trainer` per person, fp32 base under "
-            "autocast, recomputation, padding to multiples of 8), its faults removed",
+            what="the training loop of the OPPU release without its faults (PEFT, one `Trainer` "
+            "per person, fp32 base under autocast, recomputation, padding to multiples of 8)",
             kind="peer",
         ),
         Contender(
             name=PEER_B,
-            what="a careful PEFT + `Trainer` loop of today: bf16 base loaded once, fp32 adapters, "
-            "autocast, no recomputation, batches by length, no saving or logging",
+            what="a careful current PEFT + `Trainer` loop: bf16 base loaded once, fp32 adapters, "
+            "autocast, no recomputation, batches of similar length, no saving or logging",
             kind="peer",
         ),
     ]
@@ -56,7 +56,8 @@ def list_contenders(mlora: str | None) -> tuple[Contender, ...]:
         out.append(
             Contender(
                 name=PEER_C,
-                what="mLoRA 0.5.2 on torch 2.3: its model and adapters, all people in one forward",
+                what="mLoRA 0.5.2 on torch 2.3: its model and adapters, all people in one "
+                "forward pass",
                 kind="peer",
                 python=mlora,
                 module="suites.throughput.mlora_peer",
@@ -71,7 +72,7 @@ def list_contenders(mlora: str | None) -> tuple[Contender, ...]:
 
 
 def order_methods(names: Sequence[str], repetition: int) -> tuple[str, ...]:
-    """The order of a repetition: turned by one each time, every second one backwards."""
+    """Return the order of a repetition: rotated by one each time, every second one reversed."""
     at = repetition % len(names)
     turned = (*names[at:], *names[:at])
     return turned[::-1] if repetition % 2 else turned

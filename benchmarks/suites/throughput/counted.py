@@ -1,10 +1,10 @@
-"""Work as a count of operations, and what this machine's matrix products reach at best.
+"""The operations that training requires, and the peak rate of this machine's matrix products.
 
-Counted is what exact training cannot do without: every token through every matrix of the decoder
-twice, forward and for the gradient of the activations (2N + 2N operations; the base is frozen, so
-weights have no gradient), and the target tokens alone through the output head, likewise. Attention
-scores, norms and the adapters themselves (1% and less) are left out; so are padding, recomputation,
-and logits that nobody asked for: a method that does these has a lower rate.
+The count is the minimum for exact training: each token through each matrix of the decoder, in the
+forward pass and for the gradient of the activations (2N + 2N operations; the base is frozen, so
+weights have no gradient), and only the target tokens through the output head. Attention scores,
+norms and the adapters themselves (at most 1%) do not count. Padding, recomputation and unused
+logits do not count either, so a method that computes them has a lower rate.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ MOST_TOKENS = 2048
 
 
 def count_parameters(model: Any) -> tuple[int, int]:
-    """Numbers in the decoder's matrices and in the output head; embedding and norms left out."""
+    """Return the parameters of the decoder's matrices and of the output head."""
     head = model.get_output_embeddings()
     linear = (m for m in model.modules() if isinstance(m, nn.Linear) and m is not head)
     return sum(m.weight.numel() for m in linear), head.weight.numel()
 
 
 def count_operations(model: Any, tokens: int, targets: int) -> int:
-    """Floating-point operations that training on so many tokens and target tokens takes."""
+    """Return the operations of training on this number of tokens and target tokens."""
     body, head = count_parameters(model)
     return 4 * (body * tokens + head * targets)
 
 
 @dataclass(frozen=True, slots=True)
 class MatmulPeak:
-    """The best rate of one matrix product, in operations a second."""
+    """The best rate of one matrix product, in operations per second."""
 
     what: str
     rate: float
@@ -46,9 +46,10 @@ class MatmulPeak:
 def iter_matmul_peaks(
     base: Base, *, seconds: float = 1.0, large: int = 4096
 ) -> Iterator[MatmulPeak]:
-    """Rates of products [T, D] x [D, O] in the base's dtype: the model's own, and a large square.
+    """Yield the peak rates of the model's own matrix products and of a large square one.
 
-    Each the best of as many as fit into ``seconds``, three at least.
+    Products are [T, D] x [D, O] in the base's dtype. Each rate is the best of the repetitions that
+    fit into ``seconds``, at least three.
     """
     config = base.model.config
     width, inner = config.hidden_size, config.intermediate_size
@@ -74,6 +75,7 @@ def _measure_rate(base: Base, m: int, k: int, n: int, seconds: float) -> float:
         if base.device.type == "cuda":
             torch.cuda.synchronize()
         runs += 1
-        if runs > 1:  # the first one prepares
+        # The first run is a warm-up.
+        if runs > 1:
             best = min(best, time.perf_counter() - at)
     return 2 * m * k * n / best

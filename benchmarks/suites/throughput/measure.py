@@ -1,4 +1,4 @@
-"""Runs every method on every task, several times in alternating order; gives what was measured."""
+"""Runs each method on each task, several times in alternating order."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Everything that was measured."""
+    """All timings and losses of a run."""
 
     timings: tuple[Timing, ...]
     by_person: dict[tuple[str, str], dict[str, float]]
-    """By (task, method): each person's nats per held-out target token."""
+    """By (task, method): each person's loss per held-out target token, in nats."""
 
     def compute_loss(self, task: str, method: str, people_of: str | None = None) -> float:
-        """The mean over all people whom the method trained, or over those of another method."""
+        """Return the mean over the people of the method, or over those of ``people_of``."""
         theirs = self.by_person[task, people_of or method]
         return statistics.fmean(self.by_person[task, method][p] for p in theirs)
 
     def compute_common_loss(self, task: str, method: str) -> float:
-        """The mean over the people whom every method trained."""
-        everyone = [set(v) for (t, _), v in self.by_person.items() if t == task]
-        common = set.intersection(*everyone)
+        """Return the mean over the people that all methods trained."""
+        people = [set(v) for (t, _), v in self.by_person.items() if t == task]
+        common = set.intersection(*people)
         return statistics.fmean(self.by_person[task, method][p] for p in sorted(common))
 
     def select_timings(self, task: str, method: str) -> tuple[Timing, ...]:
-        """A method's timings on a task, by repetition."""
+        """Return a method's timings on a task, by repetition."""
         return tuple(t for t in self.timings if (t.task, t.method) == (task, method))
 
     def compute_ratios(self, task: str, method: str, peer: str) -> tuple[float, ...]:
-        """How many times as fast as the peer, within each repetition that both ran in."""
+        """Return the peer's seconds divided by the method's, for each repetition with both."""
         theirs = {t.repetition: t.seconds for t in self.select_timings(task, peer)}
         mine = self.select_timings(task, method)
         return tuple(theirs[t.repetition] / t.seconds for t in mine if t.repetition in theirs)
@@ -69,7 +69,7 @@ def build_settings(
     train: TrainConfig,
     works: Sequence[TrainingWork],
 ) -> dict[str, Any]:
-    """What every method's process is told, as JSON data."""
+    """Return the settings that each method's process reads, as JSON data."""
     return {
         "base": name,
         "folder": str(base.folder) if base.folder else None,
@@ -85,19 +85,20 @@ def measure_methods(
     settings: Sequence[dict[str, Any]],
     *,
     repeats: int,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     peer_people: Mapping[str, int],
 ) -> Measurement:
-    """All methods on all tasks, for each task's settings.
+    """Measure all methods on all tasks.
 
-    ``peer_people``: peers, who train one person after another, train so many of a task's people,
-    and their seconds are scaled up to the tokens of all.
-    Each peer lives in a process of its own, our rows in one, and only one of them works at a time.
-    Held-out losses are taken after the first repetition. Raises TrainingError where a process ends.
+    ``peer_people`` gives the number of people that peers train, by task; their seconds are scaled
+    up to the tokens of all people. Each peer runs in its own process, our rows share one, and only
+    one process works at a time. Held-out losses are measured after the first repetition.
+
+    Raises TrainingError if a process ends.
     """
     timings: list[Timing] = []
     losses: dict[tuple[str, str], dict[str, float]] = {}
-    with _run_processes(methods, settings, tell) as running:
+    with _run_processes(methods, settings, report) as running:
         for work in (work for one in settings for work in one["work"]):
             task, everyone = work["task"], len(work["people"])
             few = {
@@ -105,12 +106,14 @@ def measure_methods(
                 for m in methods
                 if m.runs_on(task)
             }
+            # Alternate the order of methods, so that drift affects all of them alike.
             for number in range(repeats):
                 for name in order_methods(tuple(few), number):
                     first = number == 0
                     people = few[name] if few[name] < everyone else 0
-                    asked = {"task": task, "warm_up": first, "losses": first, "method": name}
-                    got = running[name].send_order({**asked, "people": people})
+                    order = {"task": task, "warm_up": first, "losses": first, "method": name}
+                    got = running[name].send_order({**order, "people": people})
+                    # A method that trained fewer people is scaled up to the tokens of all.
                     scale = count_tokens(work["people"]) / count_tokens(
                         work["people"][: people or None]
                     )
@@ -126,20 +129,20 @@ def measure_methods(
                     )
                     if first:
                         losses[task, name] = got["losses"]
-                    tell(f"{task} {number + 1}/{repeats} {name}: {seconds:.1f} s")
+                    report(f"{task} {number + 1}/{repeats} {name}: {seconds:.1f} s")
     return Measurement(timings=tuple(timings), by_person=losses)
 
 
 def count_tokens(people: Sequence[Mapping[str, Any]]) -> int:
-    """How many tokens people are trained on in an epoch."""
+    """Return the number of training tokens of some people in one epoch."""
     return sum(len(ids) for person in people for ids, _ in person["train"])
 
 
 @contextmanager
 def _run_processes(
-    methods: Sequence[Contender], settings: Sequence[dict[str, Any]], tell: Callable[[str], None]
+    methods: Sequence[Contender], settings: Sequence[dict[str, Any]], report: Callable[[str], None]
 ) -> Iterator[Mapping[str, MethodProcess]]:
-    """Each method's process, started and waiting; a base is loaded when its task comes."""
+    """Start each method's process and yield them by method; they load a base per task."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -151,5 +154,5 @@ def _run_processes(
                 running[m.process_name] = stack.enter_context(process)
         for name, process in running.items():
             process.wait_until_ready()
-            tell(f"{name}: ready")
+            report(f"{name}: ready")
         yield {m.name: running[m.process_name] for m in methods}

@@ -1,10 +1,10 @@
-"""Peer C: mLoRA, in its own environment (it wants torch below 2.4), without Idiolect.
+"""Peer C: mLoRA in its own environment (it needs torch below 2.4), without Idiolect.
 
     PYTHON -m suites.throughput.mlora_peer SETTINGS.json peer-c
 
-mLoRA 0.5.2's model, adapters and optimizers, all people in one forward. Its own dispatcher is left
-out: it cannot leave prompts and padding out of the loss, and always recomputes activations. That
-environment: ``pip install mlora==0.5.2 "numpy<2" "pyarrow<20" "datasets<4"``.
+Uses the model, adapters and optimizers of mLoRA 0.5.2, with all people in one forward pass. Its own
+dispatcher is not used: it includes prompts and padding in the loss and always recomputes
+activations. Environment: ``pip install mlora==0.5.2 "numpy<2" "pyarrow<20" "datasets<4"``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from suites.throughput import orders
 
 IGNORE_INDEX = -100
 TINY_DROPOUT = 1e-9
-"""It refuses 0."""
+"""mLoRA rejects 0."""
 
 
 @contextmanager
 def write_older_config(folder: Path) -> Iterator[Path]:
-    """The base's folder with a config that transformers 4.44 reads aright (rotary base, dtype)."""
+    """Yield a copy of the base's folder with a config that transformers 4.44 can read."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
     config["torch_dtype"] = config.pop("dtype")
@@ -41,7 +41,7 @@ def write_older_config(folder: Path) -> Iterator[Path]:
 
 
 class MloraPeer:
-    """mLoRA's model with one adapter for each person of a task."""
+    """mLoRA's model with one adapter per person of a task."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         os.environ["MLORA_BACKEND_TYPE"] = "CPU"
@@ -52,17 +52,19 @@ class MloraPeer:
             self.model = mlora.LLMModel.from_pretrained(str(folder), device="cpu")
 
     def train_all(self, people: list[dict[str, Any]]) -> float:
-        """Train everyone together; gives the seconds it took."""
+        """Train all people together; return the seconds."""
         import torch
 
         started = time.perf_counter()
         for name in list(self.model.adapter_configs_):
             self.model.unload_adapter(name)
+        # A new adapter and optimizer for each person.
         optimizers: dict[str, Any] = {}
         for person in people:
             optimizers[person["person"]] = self._make_optimizer(person["person"])
         batch, epochs = self.config["batch"], self.config["epochs"]
         plans = {p["person"]: _make_batches(p["train"], batch) * epochs for p in people}
+        # Each step runs one batch of each person that has one left.
         for step in range(max(map(len, plans.values()))):
             rows = {name: plan[step] for name, plan in plans.items() if step < len(plan)}
             outputs = self.model.forward(self._build_input(rows))
@@ -78,7 +80,7 @@ class MloraPeer:
         return time.perf_counter() - started
 
     def compute_losses(self, people: list[dict[str, Any]]) -> dict[str, float]:
-        """Everyone's mean loss per held-out target token, in nats, after ``train``."""
+        """Return each person's mean loss per held-out target token in nats, after ``train_all``."""
         import torch
 
         out: dict[str, float] = {}
@@ -105,7 +107,7 @@ class MloraPeer:
         return torch.optim.AdamW(weights, lr=self.config["rate"], weight_decay=decay), weights
 
     def _build_input(self, rows: dict[str, list[Any]]) -> Any:
-        """One forward: each person's rows together, padded to the longest of all."""
+        """Return the input of one forward pass: rows by person, padded to the longest of all."""
         from mlora.modules import (  # pyright: ignore[reportMissingImports]
             LLMBatchConfig,
             LLMModelInput,
@@ -126,13 +128,13 @@ class MloraPeer:
 
 
 def _make_batches(examples: list[Any], size: int) -> list[list[Any]]:
-    """Batches of like length, the longest first, as its ``group_by_length`` makes them."""
+    """Return batches of similar length, the longest first, like ``group_by_length``."""
     order = sorted(examples, key=lambda e: -len(e[0]))
     return [order[i : i + size] for i in range(0, len(order), size)]
 
 
 def _compute_rate(step: int, steps: int, config: dict[str, Any]) -> float:
-    """The same schedule as ours (``idiolect.training.schedule.rate_at``)."""
+    """Return the learning rate of our schedule (``training.schedule.compute_learning_rate``)."""
     rise = int(config["warmup"] * steps)
     if step < rise:
         return config["rate"] * (step + 1) / (rise + 1)
@@ -140,7 +142,7 @@ def _compute_rate(step: int, steps: int, config: dict[str, Any]) -> float:
 
 
 def make_answerer(settings: list[dict[str, Any]]) -> Callable[[Any], Any]:
-    """What answers an order {"task", "people", "warm_up", "losses"}."""
+    """Return a function that answers an order {"task", "people", "warm_up", "losses"}."""
     by_task = {data["task"]: (one, data["people"]) for one in settings for data in one["work"]}
     methods: dict[str, MloraPeer] = {}
 

@@ -1,6 +1,6 @@
-"""A method's end of the talk with the benchmark: a JSON line each way; needs Python alone.
+"""The method's side of the protocol with the benchmark: JSON lines; needs only Python.
 
-Only answers go to standard output: whatever libraries print goes to standard error.
+Only answers go to standard output; everything that libraries print goes to standard error.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any, TextIO
 
 @contextmanager
 def open_answers() -> Iterator[TextIO]:
-    """The real standard output; meanwhile prints go to standard error."""
+    """Yield the real standard output, and send all other prints to standard error."""
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as out:
         os.dup2(2, 1)
         yield out
 
 
 def serve_orders(answer: Callable[[Any], Any], out: TextIO) -> None:
-    """Say that all is ready, then answer every line of standard input."""
+    """Print that the process is ready, then answer each line of standard input."""
     print(json.dumps({"ready": True}), file=out, flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), file=out, flush=True)

@@ -1,7 +1,7 @@
-"""Our engine, and the rows of its table: each is one set of switches.
+"""Our engine, and the rows of its table: each row is one set of overrides.
 
-To measure a new switch, add a row. Overrides name fields of ``EngineConfig``, ``TrainConfig`` and
-``LoraConfig``; an unknown one is an error.
+To measure a new setting, add a row. Overrides name fields of ``EngineConfig``, ``TrainConfig`` and
+``LoraConfig``; an unknown field is an error.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ class EngineRow:
     kind: Literal["exact", "measured"] = "exact"
     """Exact: the same mathematics as training each person alone. Measured: other mathematics."""
     tasks: tuple[str, ...] = ()
-    """Only on these tasks or shapes; empty for all."""
+    """Runs only on these tasks or shapes; empty for all."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     train: Mapping[str, Any] = field(default_factory=dict)
     lora: Mapping[str, Any] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
-    """The learning rate on some tasks, where another is best than on the others."""
+    """The learning rate by task, if it differs from that of the other tasks."""
     people: int = 0
-    """Trains the first so many people only; 0 for all."""
+    """Trains only the first ``people`` people; 0 for all."""
     mean_start: bool = False
-    """Everyone starts from the mean of the others' adapters, whose training does not count."""
+    """Each person starts from the mean of the others' adapters, whose training does not count."""
     tail: int = 0
-    """So many of each person's last training items are held out to tell when to stop."""
+    """The number of each person's last training items that are held out for early stopping."""
 
 
 REAL_TASKS = ("rating", "reply", "lamp-5")
 FEW_PEOPLE = 2
-"""People for rows that show what one technique brings: as fast a person as all, in less time."""
+"""People for rows that show one technique: the same speed per person, in less time."""
 HIGHER_RATE = {"rate": 1.6e-2}
-"""Ten layers on answers carry an adapter alone, so each has to move further. Every method has the
-rate that was best for it in two steps, on other people (docs/notes/engine.md)."""
+"""With ten adapted layers, each layer must change more. Each method has the learning rate that was
+best for it in two steps, on other people (docs/notes/engine.md)."""
 ANSWERS_ONLY = {"active": "answer"}
 COMPILED = {"compile": True}
 TOP_HALF, TOP_THIRD = {**ANSWERS_ONLY, "top_layers": 15}, {**ANSWERS_ONLY, "top_layers": 10}
@@ -65,55 +65,55 @@ ENGINE_ROWS: tuple[EngineRow, ...] = (
     ),
     EngineRow(
         name="ours, one at a time",
-        what="the same engine with one slot: what seating people together brings",
+        what="the same engine with one slot: shows the effect of training people together",
         tasks=("rating",),
         people=FEW_PEOPLE,
         engine={"slots": 1},
     ),
     EngineRow(
         name="ours, nothing shared",
-        what="every row runs whole: what running common first tokens once a step brings",
+        what="each row runs whole: shows the effect of running common prefixes once per step",
         tasks=("rating",),
         people=FEW_PEOPLE,
         engine={"share": False},
     ),
     EngineRow(
         name="ours, not packed",
-        what="plain matrix products: what laying matrices out once brings",
+        what="plain matrix products: shows the effect of prepacking the matrices",
         tasks=("rating",),
         people=FEW_PEOPLE,
         engine={"pack": False},
     ),
     EngineRow(
         name="ours, padded rows",
-        what="rows padded to like length, as on CPUs: what packing them without padding brings",
+        what="rows padded to similar length, as on CPUs: shows the effect of packing without "
+        "padding",
         tasks=("135m", "1b", "8b"),
         engine={"layout": "rows"},
     ),
     EngineRow(
         name="ours, without padding",
-        what="the layout that is the default on GPUs, wherever it runs",
+        what="the layout that is the default on GPUs, on any device",
         tasks=("tiny",),
         engine={"layout": "packed"},
     ),
     EngineRow(
         name="ours, compiled",
-        what="what stands between the matrix products by `torch.compile`; compiling, some 20 "
-        "seconds a process, is not counted",
+        what="`torch.compile` for everything between the matrix products; compiling (about 20 "
+        "seconds per process) does not count",
         tasks=(*REAL_TASKS, "135m", "1b", "8b"),
         engine=COMPILED,
     ),
     EngineRow(
         name="answers only",
-        what="adapters act from the call for an answer on: prompts run once, for all epochs and "
-        "people",
+        what="adapters act on answers only: prompts run once for all epochs and people",
         kind="measured",
         tasks=("rating", "reply"),
         lora=ANSWERS_ONLY,
     ),
     EngineRow(
         name="answers only, nothing kept",
-        what="the same through whole forwards: what keeping brings",
+        what="the same with whole forward passes: shows the effect of caching prompts",
         kind="measured",
         tasks=("rating",),
         people=FEW_PEOPLE,
@@ -122,7 +122,7 @@ ENGINE_ROWS: tuple[EngineRow, ...] = (
     ),
     EngineRow(
         name="top half",
-        what="the last 15 of 30 layers adapted, on all tokens; what enters them is kept",
+        what="the last 15 of 30 layers adapted, on all tokens; their inputs are cached",
         kind="measured",
         tasks=("rating",),
         people=FEW_PEOPLE,
@@ -149,8 +149,8 @@ ENGINE_ROWS: tuple[EngineRow, ...] = (
     ),
     EngineRow(
         name="answers, top third, mean start",
-        what="the same for one epoch, each person from the mean of the others' adapters (which are "
-        "there already: their training is not counted)",
+        what="the same for one epoch, each person from the mean of the others' adapters (which "
+        "exist already: their training does not count)",
         kind="measured",
         tasks=REAL_TASKS,
         lora=TOP_THIRD,
@@ -169,7 +169,7 @@ ENGINE_ROWS: tuple[EngineRow, ...] = (
     ),
     EngineRow(
         name="answers, one A",
-        what="answers only, and everyone trains B alone",
+        what="answers only, and each person trains only B",
         kind="measured",
         tasks=("rating",),
         people=FEW_PEOPLE,
@@ -177,7 +177,7 @@ ENGINE_ROWS: tuple[EngineRow, ...] = (
     ),
     EngineRow(
         name="answers, early stop",
-        what="answers only, up to 4 epochs, stopped where the last 4 items get worse",
+        what="answers only, up to 4 epochs, stopped when the loss on the last 4 items rises",
         kind="measured",
         tasks=("rating",),
         people=FEW_PEOPLE,
@@ -189,7 +189,7 @@ ENGINE_ROWS: tuple[EngineRow, ...] = (
 
 
 class EngineMethod:
-    """A row on one base."""
+    """A row of the table, on one base."""
 
     def __init__(self, base: Base, row: EngineRow, lora: LoraConfig, train: TrainConfig) -> None:
         self.base = base
@@ -203,7 +203,7 @@ class EngineMethod:
         self.reference_adapters: dict[str, LoraAdapter] = {}
 
     def train_all(self, work: TrainingWork) -> float:
-        """Train everyone; gives the seconds it took."""
+        """Train all people; return the seconds."""
         rate = self.row.rates.get(work.task, self.train_config.rate)
         config = replace(self.train_config, rate=rate)
         mean_start = self.row.mean_start
@@ -226,7 +226,10 @@ class EngineMethod:
     def _start_from_mean(
         self, jobs: Sequence[TrainingJob], config: TrainConfig
     ) -> tuple[TrainingJob, ...]:
-        """Each with the mean of the others' adapters, trained for two epochs, to start from."""
+        """Return the jobs with the mean of the others' adapters as initial adapter.
+
+        These adapters are trained here for two epochs, once.
+        """
         if len(jobs) < 2:
             return tuple(jobs)
         if not self.reference_adapters:
@@ -244,7 +247,7 @@ class EngineMethod:
         )
 
     def compute_losses(self, work: TrainingWork) -> dict[str, float]:
-        """Everyone's mean loss per held-out target token, in nats, after ``train``."""
+        """Return each person's mean loss per held-out target token in nats, after ``train_all``."""
         return compute_mean_losses(
             self.base,
             work.held_out,
@@ -254,5 +257,5 @@ class EngineMethod:
 
 
 def apply_overrides(config: C, overrides: Mapping[str, Any]) -> C:
-    """The config with some fields replaced. Raises UsageError for a field it does not have."""
+    """Return the config with some fields replaced; raises UsageError for an unknown field."""
     return from_plain(type(config), {**to_plain(config), **overrides}, where=type(config).__name__)

@@ -1,16 +1,16 @@
-"""What people do instead: PEFT and transformers' ``Trainer``, one person after another.
+"""Peers A and B: PEFT and transformers' ``Trainer``, one person after another.
 
-Peer A is the loop of the OPPU release without its faults: the base is loaded once and wrapped once,
-each person starts from a fresh adapter and their own items alone, and answers alone are trained on,
-whatever the padding. What makes it slow stays: ``prepare_model_for_kbit_training`` holds the base
-in fp32 (so autocast converts every weight at every use), activations are recomputed, rows are
-padded to multiples of 8, and the head runs on every position. Dropout is off, as everywhere here.
+Peer A is the loop of the OPPU release without its faults: the base is loaded and wrapped once, each
+person starts from a new adapter with only their own items, and only answers are trained on. What
+makes it slow remains: ``prepare_model_for_kbit_training`` holds the base in fp32 (so autocast
+converts each weight at each use), activations are recomputed, rows are padded to multiples of 8,
+and the head runs on every position. Dropout is off, as in all methods.
 
-Peer B is what a careful person writes today: the base in bf16 and adapters in fp32 under autocast,
-no recomputation, no more padding than needed, no evaluation, logging or saving, the fused
-optimizer, and the attention that is faster on the device.
+Peer B is a careful current loop: the base in bf16 and adapters in fp32 under autocast, no
+recomputation, minimal padding, no evaluation, logging or saving, the fused optimizer, and the
+attention that is faster on the device.
 
-Both get our initial adapters, schedule and clipping, so that what they learn can be compared.
+Both use our initial adapters, schedule and clipping, so that their losses can be compared.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ HELD_OUT_TOKENS = 2048
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerStyle:
-    """Where the two loops differ."""
+    """The differences between the two loops."""
 
     fp32_base: bool
     recompute: bool
     pad_to: int
-    """Rows are padded to the longest one, rounded up to a multiple of this."""
+    """Rows are padded to the longest one, rounded up to a multiple of this number."""
     attention: str | None
-    """``None`` for the faster one of transformers' own on the device."""
+    """Attention of transformers; ``None`` for the faster one on the device."""
     fused_optimizer: bool
 
 
@@ -63,7 +63,7 @@ PEER_STYLES: Mapping[str, PeerStyle] = {
 
 
 class TrainerPeer:
-    """One of the two loops on one base, which it wraps for good."""
+    """One of the two loops on one base, which it changes permanently."""
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class TrainerPeer:
         self.initial_pairs = {
             p: init_lora(base, lora, seed=train.seed, person=p).pairs for p in people
         }
+        # The style decides dtype, attention and recomputation of the base.
         self.autocast = base.dtype == torch.bfloat16
         model = base.model
         faster = "eager" if base.device.type == "cpu" else "sdpa"
@@ -86,6 +87,7 @@ class TrainerPeer:
         if style.recompute:
             model.activation_checkpointing_enable()
         model.config.use_cache = False
+        # One adapter is reused for all people; its weights are reset for each.
         self.model: Any = peft.get_peft_model(
             model,
             peft.LoraConfig(
@@ -100,7 +102,7 @@ class TrainerPeer:
         self.trained_weights: dict[str, dict[str, Tensor]] = {}
 
     def train_all(self, work: TrainingWork) -> float:
-        """Train everyone, one after another; gives the seconds it took."""
+        """Train all people, one after another; return the seconds."""
         self.trained_weights = {}
         started = time.perf_counter()
         for job in work.jobs:
@@ -113,7 +115,7 @@ class TrainerPeer:
 
     @torch.no_grad()
     def compute_losses(self, work: TrainingWork) -> dict[str, float]:
-        """Everyone's mean loss per held-out target token, in nats, after ``train``."""
+        """Return each person's mean loss per held-out target token in nats, after ``train_all``."""
         self.model.eval()
         out: dict[str, float] = {}
         for person, examples in work.held_out.items():
@@ -134,7 +136,7 @@ class TrainerPeer:
         return {n: p for n, p in self.model.named_parameters() if p.requires_grad}
 
     def _get_initial_weights(self, person: str) -> dict[str, Tensor]:
-        """The person's initial adapter under PEFT's names."""
+        """Return the person's initial adapter under PEFT's parameter names."""
         return {
             f"base_model.model.{path}.lora_{half}.default.weight": tensor
             for path, pair in self.initial_pairs[person].items()
@@ -204,7 +206,7 @@ def _to_features(example: Example) -> dict[str, list[int]]:
 def make_collator(
     pad: int, multiple: int
 ) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]:
-    """A collator: right padding to a multiple, masked, without labels where it pads."""
+    """Return a collator that pads rows on the right to a multiple, masked and without labels."""
 
     def collate_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         longest = max(len(row["input_ids"]) for row in rows)

@@ -1,4 +1,4 @@
-"""What is measured: from a command line to people, methods and settings."""
+"""The plan of a run: people, methods and settings, from a command line."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ from suites.throughput.work import TrainingWork, load_real_work, make_random_wor
 
 PEOPLE = {"rating": 12, "reply": 3, "lamp-5": 2}
 PEER_PEOPLE = {"rating": 2, "reply": 1, "lamp-5": 1}
-"""Of these, whom peers train: one after another, so more would take longer and tell no more."""
+"""The number of these people that peers train, one after another; few, to save time."""
 ITEMS, BATCH = 16, 16
 RATE = 8e-3
-"""In two steps the best of 2e-3 to 3.2e-2 for exact training on all three tasks."""
+"""The best learning rate of 2e-3 to 3.2e-2 for exact training in two steps, on all three tasks."""
 SHAPE_PEOPLE, SHAPE_ITEMS, SHAPE_BATCH, SHAPE_TOKENS = 32, 32, 8, 100
-"""With random weights: 8 items of 100 tokens a step and person, 4 steps an epoch."""
+"""With random weights: 8 items of 100 tokens per step and person, 4 steps per epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is measured, and how often."""
+    """The base, people, methods and settings of a run."""
 
     base: Base
     name: str
     bases: Mapping[str, str]
-    """A base of its own for some tasks: the one adapted to them, on which people are trained."""
+    """Adapted bases by task; other tasks use ``base``."""
     device: str
     works: tuple[TrainingWork, ...]
     methods: tuple[Contender, ...]
     train: TrainConfig
     repeats: int
     peer_people: Mapping[str, int]
-    """By task: peers train only so many; all where it is not named."""
+    """The number of people that peers train, by task; all people for other tasks."""
     quick: bool = False
-    """Matrix products take less time; for tests."""
+    """Measures matrix products for a short time only; for tests."""
 
 
 def build_plan(options: argparse.Namespace) -> Plan:
-    """The plan of a command line. Raises UsageError for what does not go together."""
+    """Return the plan of a command line; raises UsageError if options do not fit together."""
     name = options.shape or ("135m" if options.device == "cuda" else "default")
     base = load_shape_or_base(name, options.device)
+    # A shape trains random items; otherwise real people of each task.
     if name in SHAPES:
         works = (
             make_random_work(
@@ -74,11 +75,14 @@ def build_plan(options: argparse.Namespace) -> Plan:
             m for m in list_contenders(options.mlora) if any(m.runs_on(task) for task in asked)
         )
         batch = BATCH
+    # Restrict the methods if the command line names some.
     if options.method:
         methods = tuple(m for m in methods if m.name in options.method)
         if len(methods) < len(set(options.method)):
             known = ", ".join(m.name for m in list_contenders(options.mlora))
-            raise UsageError(f"--method: {options.method} are not all among: {known}")
+            raise UsageError(
+                f"--method: {options.method}: not all of these are known; the methods are {known}"
+            )
     return Plan(
         base=base,
         name=name,
@@ -96,7 +100,7 @@ def build_plan(options: argparse.Namespace) -> Plan:
 
 
 def _parse_bases(named: Sequence[str]) -> dict[str, str]:
-    """TASK=FOLDER by task. Raises UsageError for another form."""
+    """Return the folder of each ``TASK=FOLDER`` by task; raises UsageError for another form."""
     out: dict[str, str] = {}
     for one in named:
         task, separator, folder = one.partition("=")

@@ -1,4 +1,4 @@
-"""What was measured as the JSON that pages are made from: tables, targets, raw numbers."""
+"""The result of the throughput benchmark as JSON: tables, notes and raw numbers."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ TITLES = {"rating": "film ratings", "reply": "chat replies", "lamp-5": "scholarl
 COLUMNS = (
     "method",
     "people/hour",
-    "times peer B",
-    "times peer A",
+    "speedup over peer B",
+    "speedup over peer A",
     "target tokens/s",
     "tokens/s",
     "GFLOP/s",
-    "of the peak",
+    "share of peak",
     "peak MiB",
     "held-out loss",
-    "of all people",
+    "held-out loss, all people",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThroughputOutcome:
-    """A whole run: what was measured, on what, on which machine."""
+    """The measurements of a whole run, and what they were made on."""
 
     methods: Sequence[Contender]
     works: Sequence[TrainingWork]
     measured: Measurement
     untrained: Mapping[str, float]
-    """By task: the base's own held-out loss."""
+    """The base's held-out loss without adapters, by task."""
     epochs: int
     model: Any
-    """The bare transformers model, to count its work."""
+    """The transformers model without adapters, to count operations."""
     peaks: Sequence[MatmulPeak]
 
     @property
     def peak_rate(self) -> float:
-        """The best rate of any matrix product, operations a second."""
+        """The best rate of any matrix product, in operations per second."""
         return max(peak.rate for peak in self.peaks)
 
 
 def iter_tables(run: ThroughputOutcome) -> Iterator[dict[str, Any]]:
-    """One of each task, then what the methods are, and the machine's matrix products."""
+    """Yield a table per task, then the methods, and the machine's matrix products."""
     for work in run.works:
         people, items = len(work.jobs), len(work.examples)
         title = TITLES.get(work.task, work.task)
@@ -69,18 +69,18 @@ def iter_tables(run: ThroughputOutcome) -> Iterator[dict[str, Any]]:
         }
     yield {
         "title": "The methods",
-        "columns": ["method", "mathematics", "what it is"],
+        "columns": ["method", "mathematics", "description"],
         "rows": [[m.name, {"peer": "exact"}.get(m.kind, m.kind), m.what] for m in run.methods],
     }
     yield {
-        "title": "Matrix products of this machine, each the best of many",
+        "title": "Matrix products on this machine, best of several runs",
         "columns": ["product", "GFLOP/s"],
         "rows": [[peak.what, f"{peak.rate / 1e9:,.0f}"] for peak in run.peaks],
     }
 
 
 def build_task_row(run: ThroughputOutcome, work: TrainingWork, method: Contender) -> list[str]:
-    """A method's line: medians over the repetitions; ratios with their smallest and largest."""
+    """Return a method's row: medians over repetitions, and speedups with their range."""
     timings = run.measured.select_timings(work.task, method.name)
     seconds = statistics.median(t.seconds for t in timings)
     rate = run.epochs * count_operations(run.model, work.token_count, work.target_count) / seconds
@@ -103,14 +103,14 @@ def build_task_row(run: ThroughputOutcome, work: TrainingWork, method: Contender
 
 
 def format_ratio(values: Sequence[float]) -> str:
-    """Median and range: ``2.21 (2.15-2.30)``."""
+    """Return median and range: ``2.21 (2.15–2.30)``; a dash without values."""
     if not values:
         return "–"
     return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
 
 
 def collect_raw(run: ThroughputOutcome) -> dict[str, Any]:
-    """The numbers themselves."""
+    """Return the raw numbers as JSON data."""
     losses = [
         {"task": task, "method": method, "by_person": by_person}
         for (task, method), by_person in run.measured.by_person.items()
@@ -119,33 +119,35 @@ def collect_raw(run: ThroughputOutcome) -> dict[str, Any]:
 
 
 def build_notes(*, repeats: int, mlora: bool, peer_people: Mapping[str, int]) -> list[str]:
-    """How to read the tables."""
+    """Return notes on how to read the tables."""
     few = ", ".join(f"{TITLES[task]} {n}" for task, n in peer_people.items()) or "all"
     out = [
-        f"Every method trains the same people on the same items with the same kind of adapter, "
-        f"schedule, clipping and batch, {repeats} times over in alternating order; peers and exact "
-        "rows at the same rate, the best one for them in so few steps; ten layers alone have twice "
-        "that, on film ratings without a mean to start from four times. A ratio compares two "
-        "methods of one repetition: its median, and the smallest and largest.",
-        "GFLOP/s counts four operations for each number of the decoder's matrices and token, and "
-        "of the output head and target token: what exact training cannot do without. Padding, "
-        "recomputation, logits of prompts, attention scores and adapters do not count. Where the "
-        "mathematics is another, the rate is what exact training would need to be as fast, and "
-        "has no share of the peak.",
-        "Peak memory is that of a method's whole process while it trains, base and libraries "
-        "included, loading excluded; our rows share a process, and with it the packed matrices "
-        "(0.4 GB). Losses are nats per target token of each person's last items, "
-        "which nobody trained on: the mean over the people whom all methods trained, and over all.",
-        "Peers train one person after another, so each trains the first few of the people only "
-        f"({few}), and its time is scaled up to the tokens of all; so do the rows that show single "
-        "techniques.",
+        "All methods train the same people on the same items, with the same kind of adapter, "
+        f"schedule, clipping and batch size, {repeats} times in alternating order. Peers and exact "
+        "rows have the same learning rate, the best one for them in this small number of steps. "
+        "Rows that adapt ten layers have twice that rate; on film ratings without a mean start, "
+        "four times. A speedup compares two methods within one repetition: the median, with the "
+        "smallest and largest in parentheses.",
+        "GFLOP/s counts four operations per token and parameter of the decoder's matrices, and "
+        "per target token and parameter of the output head: the minimum for exact training. "
+        "Padding, recomputation, logits of prompts, attention scores and adapters do not count. "
+        "For methods with other mathematics, it is the rate that exact training would need to be "
+        "as fast, and there is no share of peak.",
+        "Peak memory is that of the method's whole process during training, including base and "
+        "libraries, but not loading. Our rows share a process, and with it the prepacked matrices "
+        "(0.4 GB). Losses are nats per target token of each person's last items, which no method "
+        "trains on: the mean over the people that all methods trained, and over all people.",
+        "Peers train one person after another, so each trains only the first few people "
+        f"({few}), and its time is scaled up to the tokens of all people. The same holds for the "
+        "rows that show a single technique.",
     ]
     out.append(
-        "Peer C ran on film ratings alone, for time, and draws its own initial adapters (peers A "
-        "and B start from ours). Its dispatcher cannot leave prompts and padding out of the loss "
-        "and always recomputes; so its batches come from the benchmark, without recomputation."
+        "Peer C ran on film ratings only, to save time, and draws its own initial adapters (peers "
+        "A and B start from ours). Its dispatcher includes prompts and padding in the loss and "
+        "always recomputes activations; therefore it gets its batches from the benchmark and runs "
+        "without recomputation."
         if mlora
-        else "Peer C is not in this run: mLoRA 0.5.2 needs torch below 2.4, so an environment of "
-        "its own, whose Python is named with --mlora."
+        else "Peer C is not in this run: mLoRA 0.5.2 needs torch below 2.4 and so its own "
+        "environment, whose Python is given with --mlora."
     )
     return out

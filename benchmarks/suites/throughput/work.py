@@ -1,7 +1,6 @@
-"""Who is trained and on what: real people's examples, or made-up ones of a given shape.
+"""The training data: real people's examples, or random ones of a given size.
 
-Every method gets these very examples. They travel to the methods' processes as plain JSON, which a
-process without Idiolect reads as well.
+All methods get the same examples, as plain JSON, which a process without Idiolect can read.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from idiolect.training.jobs import TrainingJob
 
 SEED = 0
 HELD_OUT = 8
-"""Last items of each person that nobody trains on."""
+"""Last items of each person that no method trains on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingWork:
-    """One task's people: what they are trained on, and what is held out."""
+    """One task's training jobs and held-out examples."""
 
     task: str
     jobs: tuple[TrainingJob, ...]
@@ -38,12 +37,12 @@ class TrainingWork:
 
     @property
     def examples(self) -> tuple[Example, ...]:
-        """Everybody's training examples."""
+        """The training examples of all people."""
         return tuple(e for job in self.jobs for e in job.examples)
 
     @property
     def token_count(self) -> int:
-        """Tokens of one epoch, padding not counted."""
+        """Tokens of one epoch, without padding."""
         return sum(len(e.ids) for e in self.examples)
 
     @property
@@ -52,7 +51,7 @@ class TrainingWork:
         return sum(e.num_targets for e in self.examples)
 
     def take_people(self, people: int) -> TrainingWork:
-        """The first so many people alone; all for 0."""
+        """Return the work of the first ``people`` people; of all for 0."""
         jobs = self.jobs[: people or None]
         return TrainingWork(
             task=self.task,
@@ -61,7 +60,7 @@ class TrainingWork:
         )
 
     def take_first_step(self, batch: int) -> TrainingWork:
-        """One batch of the first person: enough to warm a method up."""
+        """Return one batch of the first person, to warm up a method."""
         job = self.jobs[0]
         return TrainingWork(
             task=self.task,
@@ -70,7 +69,7 @@ class TrainingWork:
         )
 
     def to_plain(self) -> dict[str, Any]:
-        """As JSON data: an example is [token ids, where the answer starts]."""
+        """Return JSON data; an example is [token ids, start of the answer]."""
         return {
             "task": self.task,
             "people": [
@@ -85,7 +84,7 @@ class TrainingWork:
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> TrainingWork:
-        """The inverse of ``to_plain``."""
+        """Return the work from the data of ``to_plain``."""
 
         def parse_examples(pairs: Sequence[Any]) -> tuple[Example, ...]:
             return tuple(Example(tuple(ids), start) for ids, start in pairs)
@@ -103,10 +102,10 @@ class TrainingWork:
 def load_real_work(
     base: Base, task: str, *, people: int, items: int, scholarly: Path | None = None
 ) -> TrainingWork:
-    """Real people's last items: ``items`` to train on, then ``HELD_OUT`` held out.
+    """Return real people's last items: ``items`` to train on, then ``HELD_OUT`` held out.
 
     Tasks: ``rating`` (MovieLens), ``reply`` (chats), ``lamp-5`` (titles of papers, from the folder
-    of an OPPU release). Raises UsageError where there are not so many people.
+    of an OPPU release). Raises UsageError if there are too few people.
     """
     last = items + HELD_OUT
     prompt = PromptConfig()
@@ -117,12 +116,15 @@ def load_real_work(
         able = [h for h in imported.histories if imported.splits[h.person] == "test"]
         able = [h.take_last(last) for h in able if len(h.items) >= last]
         if len(able) < people:
-            raise UsageError(f"--people {people}: {scholarly} has {len(able)} with {last} items")
+            raise UsageError(
+                f"--people {people}: {scholarly} has only {len(able)} with {last} items"
+            )
         random.Random(derive_seed(SEED, task, "people")).shuffle(able)
         histories, prompt = able[:people], PromptConfig(field_words=96, memory_words=36)
     else:
         subject = FILMS if task == "rating" else CHATS
         histories, _ = draw_people(subject, people, seed=SEED, last=last)
+    # The last HELD_OUT examples of each person are held out.
     examples = {
         h.person: _build_examples(h, task, PromptRenderer(base.tokenizer, prompt))
         for h in histories
@@ -146,9 +148,9 @@ def _build_examples(history: History, task: str, prompter: PromptRenderer) -> tu
 def make_random_work(
     name: str, *, people: int, items: int, tokens: int, words: int
 ) -> TrainingWork:
-    """Seeded random tokens below ``words``: speed alone, nothing to learn from.
+    """Return seeded random tokens below ``words``, to measure speed only.
 
-    A tenth of each example's ``tokens`` are its answer; one more item a person is held out.
+    A tenth of each example's ``tokens`` is its answer; one more item per person is held out.
     """
 
     def make_example(person: int, item: int) -> Example:

@@ -1,11 +1,11 @@
-"""A method in a process of its own: reads orders as JSON lines, trains, tells what it took.
+"""The process of a method: reads orders as JSON lines, trains, and answers with the cost.
 
     python -m suites.throughput.worker SETTINGS.json ours|PEER
 
-SETTINGS.json lists what is set for each task, as ``measure.settings_of`` makes it.
-A method that changes the base (PEFT wraps it) or brings other libraries (mLoRA) disturbs nobody
-that way; our rows, which leave the base as it is, share one. It stays alive between orders:
-importing and loading are not what is measured.
+SETTINGS.json lists the settings of each task, as ``measure.build_settings`` returns them. Separate
+processes isolate methods that change the base (PEFT wraps it) or need other libraries (mLoRA); our
+rows do not change the base and share one process. The process stays alive between orders, because
+imports and loading are not measured.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from suites.throughput.work import TrainingWork
 
 
 class Method(Protocol):
-    """A way to train everybody's adapter."""
+    """A method that trains the adapters of all people."""
 
     def train_all(self, work: TrainingWork) -> float:
-        """Train everyone; gives the seconds it took."""
+        """Train all people; return the seconds."""
         ...
 
     def compute_losses(self, work: TrainingWork) -> dict[str, float]:
-        """Everyone's mean loss per held-out target token, after ``train``."""
+        """Return each person's mean loss per held-out target token, after ``train_all``."""
         ...
 
 
 def build_method(name: str, base: Base, settings: dict[str, Any]) -> Method:
-    """The method of a name: a peer, or a row of ours."""
+    """Return the method with this name: a peer, or one of our rows."""
     lora = from_plain(LoraConfig, settings["lora"])
     train = from_plain(TrainConfig, settings["train"])
     row = next((row for row in ENGINE_ROWS if row.name == name), None)
@@ -56,7 +56,7 @@ def build_method(name: str, base: Base, settings: dict[str, Any]) -> Method:
 
 
 class Worker:
-    """Answers orders; holds the base and the methods of one task at a time."""
+    """Answers orders; holds the base and methods of one task at a time."""
 
     def __init__(self, settings: Sequence[dict[str, Any]]) -> None:
         self.settings = {data["task"]: one for one in settings for data in one["work"]}
@@ -68,7 +68,7 @@ class Worker:
         self.methods: dict[str, Method] = {}
 
     def answer_order(self, order: dict[str, Any]) -> dict[str, Any]:
-        """What an order {"method", "task", "people", "warm_up", "losses"} took and gave."""
+        """Run an order {"method", "task", "people", "warm_up", "losses"}; return its result."""
         base, settings = self._switch_task(order["task"])
         name = order["method"]
         if name not in self.methods:
@@ -85,7 +85,7 @@ class Worker:
         return {"seconds": seconds, "peak_mib": peak, "losses": losses}
 
     def _switch_task(self, task: str) -> tuple[Base, dict[str, Any]]:
-        """The task's base, loaded where another task came before, and settings."""
+        """Return the task's base and settings; loads the base if the task has changed."""
         settings = self.settings[task]
         if self.base is None or self.task != task:
             self.base, self.methods = None, {}
@@ -96,7 +96,7 @@ class Worker:
 
 
 def reset_device_peak(base: Base) -> None:
-    """Start counting memory from here: the device's on CUDA, else the process's."""
+    """Reset the memory peak: of the device on CUDA, else of the process."""
     if base.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
@@ -104,21 +104,21 @@ def reset_device_peak(base: Base) -> None:
 
 
 def measure_peak_mib(base: Base) -> float:
-    """The most memory since ``forget_peak``, in MiB."""
+    """Return the peak memory since ``reset_device_peak``, in MiB."""
     if base.device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return memory.read_peak_mib()
 
 
 def release_memory(base: Base) -> None:
-    """Give memory back that is not needed any more: others work while this one waits."""
+    """Free unused memory, since other processes work while this one waits."""
     gc.collect()
     if base.device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def copy_mapped_weights(base: Base) -> None:
-    """Copy weights that are mapped from a file: while others work, their pages may be dropped."""
+    """Copy weights that are mapped from a file; the system may drop mapped pages in between."""
     for parameter in base.model.parameters():
         parameter.data = parameter.data.clone()
 
