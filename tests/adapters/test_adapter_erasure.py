@@ -59,6 +59,7 @@ def test_export_erasure_finds_adapter_alone_and_concatenated(
     for folder in sorted(tmp_path.iterdir()):
         ExportErasure().erase(folder, request)
     assert [p.name for p in tmp_path.iterdir()] == ["other"]
+    # A mean holds no tensors of the person; only the ledger's hash identifies it.
     mean = replace(
         request,
         patterns=SearchPatterns(),
@@ -112,8 +113,10 @@ def test_store_erasure_removes_row_and_keeps_other_bytes(
     assert [e.outcome for e in CheckpointErasure().erase(store.folder, request)] == ["deleted"]
     after = AdapterStore.open(store.folder)
     assert after.people == ("bob", "ima") and to_tensor_bytes(after.get_adapter("bob")) == bob
+    # No file names the person or holds their numbers.
     raw = b"".join(p.read_bytes() for p in store.folder.rglob("*") if p.is_file())
     assert b'"ann"' not in raw and not request.patterns.contains_tensors(raw)
+    # A second erasure finds nothing.
     for holder in (CopiedAdapterErasure(), StoreErasure(), CheckpointErasure()):
         assert (
             holder.find(store.folder, request) == ""

@@ -23,6 +23,7 @@ def base() -> Base:
 def test_init_lora_depends_only_on_person_and_seed(base: Base) -> None:
     config = LoraConfig()
     first = init_lora(base, config, seed=1, person="a")
+    # The global random state must not matter.
     torch.manual_seed(99)
     again = init_lora(base, config, seed=1, person="a")
     for path, (a, b) in first.pairs.items():

@@ -97,6 +97,7 @@ def store(base: Base, trained_adapters: dict[str, Adapter], tmp_path: Path) -> A
 
 def train_alone(base: Base, job: TrainingJob) -> dict[str, torch.Tensor]:
     """Train one person's biases with torch's AdamW in a simple loop."""
+    # Start from the same biases, added by plain hooks.
     start = init_adapter(base, CONFIG, seed=SHORT_TRAIN.seed, person=job.person).tensors()
     paths = {name.removesuffix(".bias"): tensor.requires_grad_() for name, tensor in start.items()}
     optimizer = torch.optim.AdamW(
@@ -109,6 +110,7 @@ def train_alone(base: Base, job: TrainingJob) -> dict[str, torch.Tensor]:
         base.model.get_submodule(path).register_forward_hook(lambda m, i, out, b=bias: out + b)
         for path, bias in paths.items()
     ]
+    # The same batches, learning rates and clipping as the engine.
     plan = plan_batches(len(job.examples), SHORT_TRAIN, job.person)
     for step, numbers in enumerate(plan):
         optimizer.param_groups[0]["lr"] = compute_learning_rate(step, len(plan), SHORT_TRAIN)
@@ -135,6 +137,7 @@ def test_train_many_with_second_kind_equals_simple_loop(base: Base) -> None:
 
 
 def test_train_many_pads_kinds_that_do_not_pack(base: Base) -> None:
+    # Asking for the packed layout falls back to padded rows.
     packed = train_many(base, JOBS, CONFIG, TRAIN, replace(ENGINE, layout="packed"))
     padded = train_many(base, JOBS, CONFIG, TRAIN, ENGINE)
     assert all(bitwise_equal(a.adapter, b.adapter) for a, b in zip(packed, padded, strict=True))
@@ -157,6 +160,7 @@ def test_train_many_with_second_kind_resumes_bitwise(
         train_many(base, JOBS, CONFIG, TRAIN, ENGINE, checkpoint=path, listener=crash)
     assert path.is_file()
     events: list[Event] = []
+    # The second run starts from the checkpoint, not from step 1.
     again = train_many(base, JOBS, CONFIG, TRAIN, ENGINE, checkpoint=path, listener=events.append)
     steps = [int(event.values["step"]) for event in events if isinstance(event, Metrics)]
     assert steps and min(steps) > 1
@@ -277,17 +281,20 @@ def test_predict_and_forget_support_second_kind(
         store.add(
             [(AdapterRecord(person="copy", served="adapter", made_by="imported"), ann_adapter)]
         )
+    # Serve before the erasure.
     question = "Film 3 (1990), Drama"
     request = api.PredictRequest(store=store.folder, person=ANN, text=question)
     assert api.predict(request).served_by == "adapter"
     histories = [make_rater(ANN, 6), make_rater(BOB, 6, seed=1)]
     write_dataset(tmp_path / "data", histories, task=RATING.name, source="films")
+    # The signatures of both people must differ, otherwise the search below shows nothing.
     traces = byte_signatures(ann_adapter)
     assert traces and not traces & byte_signatures(load_adapters(store, [BOB])[BOB])
     done = api.forget(
         api.ForgetRequest(data=tmp_path / "data", adapters=store.folder, person=ANN, verify=True)
     )
     assert (done.left, done.verified) == ((), True)
+    # Bob is unchanged, and no file holds Ann's numbers.
     remaining = AdapterStore.open(store.folder)
     assert (
         remaining.get_record(ANN) is None
@@ -295,6 +302,7 @@ def test_predict_and_forget_support_second_kind(
     )
     files = [path.read_bytes() for path in store.folder.rglob("*") if path.is_file()]
     assert not any(trace in raw for trace in traces for raw in files)
+    # The copy is withdrawn, and Ann is unknown.
     with pytest.raises(MismatchError, match="withdrawn"):
         get_usable_adapter(remaining, "copy")
     with pytest.raises(MissingError, match="no person named"):

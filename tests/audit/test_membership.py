@@ -135,6 +135,7 @@ def test_audit_membership_shows_less_leakage_for_pieces(
         name: people["ann"] for name, people in audit_membership(base, [ann], artifacts).items()
     }
     losses = [found[name].loss_in for name in ("adapter", "pieces", "nothing")]
+    # The more modules are shared, the lower the loss on members.
     assert losses == sorted(losses, key=lambda x: x or 0.0) and len(set(losses)) == 3
     assert found["nothing"].verdict == "passed"
     assert found["nothing"] == found["base"]
@@ -233,11 +234,13 @@ def test_evaluate_has_few_false_alarms() -> None:
 def test_evaluate_requires_size_and_significance() -> None:
     rng = random.Random(1)
     one = make_subject("ann", 1, 150, 150)
+    # Many items, small effect: significant, but below the threshold.
     losses = [(0.6 * (n < 150) + rng.gauss(5, 1), 5.0) for n in range(300)]
     small = evaluate(one, losses, LeakageConfig())
     assert small.calibrated is not None and small.calibrated.p < 0.01
     assert small.calibrated.two_sided < 0.7 and small.verdict == "passed"
     assert evaluate(one, losses, LeakageConfig(threshold=0.55)).verdict == "leaks"
+    # Few items, large effect: above the threshold, but not significant.
     few = evaluate(
         make_subject("ann", 1, 4, 4), [(n, 0.0) for n in (8, 7, 6, 2, 5, 4, 3, 1)], LeakageConfig()
     )

@@ -85,6 +85,7 @@ def test_compute_likelihoods_is_independent_of_batch_and_keeps_base(
 ) -> None:
     """Invariant 2: a person without an adapter gets exactly the bare base."""
     requests = [(person, Example((*ids, 90), len(ids))) for person, ids in PROMPTS]
+    # The base's weights must stay as they are.
     weights = [p.clone() for p in base.model.parameters()]
     together = Generator(base, adapters).compute_likelihoods(requests)
     for request, one in zip(requests, together, strict=True):
@@ -151,6 +152,7 @@ def test_generate_greedy_stops_at_eos_of_generation_config(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (long,) = Generator(base).generate_greedy([PROMPTS[0]], max_tokens=12)
+    # Make the third generated token an end token.
     third = base.tokenizer.encode(long, add_special_tokens=False)[2]
     settings = base.model.generation_config
     monkeypatch.setattr(settings, "eos_token_id", [third])
@@ -193,6 +195,7 @@ def test_generator_applies_answer_adapter_from_invocation_on(base: Base) -> None
     generator = Generator(base, {"ann": adapter})
     stack = stack_adapters(base, [adapter])
 
+    # Masked forwards of the whole text, one per token.
     def compute_last_logits(ids: Sequence[int], person: str) -> torch.Tensor:
         active = stack.token_mask([ids], len(ids))
         rows = torch.tensor([0 if person == "ann" else -1])
@@ -204,6 +207,7 @@ def test_generator_applies_answer_adapter_from_invocation_on(base: Base) -> None
         (UNKNOWN, (70, 71, *invocation)),
         ("ann", (*range(60, 80), *invocation)),
     ]
+    # Texts equal greedy decoding step by step.
     texts = generator.generate_greedy(requests, max_tokens=5)
     for (person, prompt), text in zip(requests, texts, strict=True):
         ids = list(prompt)
@@ -220,6 +224,7 @@ def test_generator_applies_answer_adapter_from_invocation_on(base: Base) -> None
     ):
         expected = torch.softmax(compute_last_logits(prompt, person)[[65, 66]].double(), 0)
         assert found == pytest.approx(expected.tolist(), abs=1e-4)
+    # Likelihoods of one token.
     examples = [(person, Example((*prompt, 65), len(prompt))) for person, prompt in requests]
     for (person, e), found in zip(examples, generator.compute_likelihoods(examples), strict=True):
         expected = -torch.log_softmax(compute_last_logits(e.ids[:-1], person).double(), 0)[65]

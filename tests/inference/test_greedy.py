@@ -27,6 +27,7 @@ def test_answer_prompts_applies_adapter() -> None:
     assert answer_prompts(base, adapter, PROMPTS, tokens=8) == answer_prompts(
         base, None, PROMPTS, tokens=8
     )
+    # With B = 0 the answers are the base's; now the adapter changes something.
     for _, b in adapter.pairs.values():
         torch.nn.init.normal_(b, generator=torch.Generator().manual_seed(0))
     assert answer_prompts(base, adapter, PROMPTS, tokens=8) != answer_prompts(

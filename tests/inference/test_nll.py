@@ -27,6 +27,7 @@ def test_compute_target_nll_equals_full_log_softmax(rows: list[Example]) -> None
         logits = BASE.model(input_ids=torch.tensor([example.ids])).logits[0]
         spread = -torch.log_softmax(logits, dim=-1)
         start, ids = example.answer_start, example.ids
+        # All answers of a prompt share its first position.
         first = [token for token, _ in example.label_counts] or [ids[start]]
         expected += [float(spread[start - 1, token]) for token in first]
         expected += [float(spread[i - 1, ids[i]]) for i in range(start + 1, len(ids))]

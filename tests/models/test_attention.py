@@ -52,6 +52,7 @@ def test_attend_grouped_equals_eager_attention_whole_and_in_parts(
         softcap=softcap,
     )
     options = {"scaling": 0.3, "softcap": softcap}
+    # All tokens at once, then the later ones with the earlier ones in front.
     whole, _ = attend_grouped(MODULE, query, key, value, mask, **options)  # type: ignore[arg-type]
     partial, _ = attend_grouped(
         MODULE,

@@ -153,6 +153,7 @@ def test_load_base_never_runs_or_offers_remote_code(
 
     monkeypatch.setattr("builtins.input", ask)
     config = json.loads((folder / "config.json").read_text())
+    # The model asks transformers to run its own code.
     config |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "evil.py").write_text("open('pwned', 'w')")
@@ -165,6 +166,7 @@ def test_load_base_verifies_files_against_manifest(folder: Path) -> None:
     save_base_manifest(folder, name="ours", source="a test", rate=0.5)
     base = load_on_cpu(folder)
     assert (base.name, base.identity) == ("ours", hash_weights(folder))
+    # Any changed byte of any file is detected.
     for file in sorted(folder.iterdir()):
         raw = file.read_bytes()
         file.write_bytes(raw[:-9] + bytes([raw[-9] ^ 1]) + raw[-8:])

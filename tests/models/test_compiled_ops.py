@@ -53,6 +53,7 @@ def make_model(config: Any) -> Any:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
         for name, weight in model.named_parameters():
+            # Weights other than 1 show whether a norm applies them as expected.
             if "norm" in name:
                 nn.init.uniform_(weight, 0.5, 1.5)
     return model.requires_grad_(False).eval()
@@ -113,6 +114,7 @@ def test_compile_elementwise_reports_missing_compiler(monkeypatch: pytest.Monkey
     def broken(*args: object, **kwargs: object) -> Any:
         raise RuntimeError("no g++ here\nand more")
 
+    # The check runs once per process.
     compiled_ops._require_compiler.cache_clear()
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(UsageError, match=r"engine\.compile.*no g\+\+ here"):

@@ -16,6 +16,7 @@ def test_collate_places_targets_at_predicting_positions(rows: list[Example]) -> 
     batch = collate(rows, pad=250, device=CPU)
     found: list[list[tuple[int, int, float]]] = [[] for _ in rows]
     columns = (batch.row, batch.position, batch.label, batch.count)
+    # Collect the targets of each row.
     for row, position, label, count in zip(*(c.tolist() for c in columns), strict=True):
         found[row].append((position, label, count))
     for example, targets in zip(rows, found, strict=True):
@@ -25,6 +26,7 @@ def test_collate_places_targets_at_predicting_positions(rows: list[Example]) -> 
         expected += [(i - 1, ids[i], example.num_answers) for i in range(start + 1, len(ids))]
         assert targets == expected
         assert sum(count for *_, count in targets) == example.num_targets
+    # Rows are padded on the right.
     longest = max(len(e.ids) for e in rows)
     assert batch.ids.shape == (len(rows), longest) and batch.num_tokens == len(rows) * longest
     for example, row in zip(rows, batch.ids.tolist(), strict=True):

@@ -71,6 +71,7 @@ def test_build_item_example_ignores_later_items_and_profiles(
 ) -> None:
     place = data.draw(st.integers(0, len(history.items) - 1))
     after = replace_later_items(data, history, place + 1)
+    # Profiles that were written from later items differ; earlier ones are the same.
     cuts = data.draw(st.lists(st.integers(1, 7), unique=True))
     profiles = [make_profile(cut, f"likes {cut}") for cut in cuts]
     profiles_after = [make_profile(p.cut, "lies" if p.cut > place else p.text) for p in profiles]

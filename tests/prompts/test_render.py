@@ -52,12 +52,14 @@ def test_encode_example_cuts_only_input_field_and_context(
     example = PromptRenderer(TOKENIZER, config).encode_example(
         prompt, answer, memories=memories, profile=profile
     )
+    # Template, instruction, answer and end token are never cut.
     fixed = FRAME + len(prompt.before) + len(prompt.after) + len(answer) + 1
     if example is None:
         assert fixed + 1 > limit
         return
     assert fixed < limit and len(example.ids) <= limit
     assert decode(example.ids[example.answer_start :]) == answer + "</s>"
+    # Split the prompt into profile, memories and body.
     text = decode(example.ids[: example.answer_start])
     assert text.startswith(OPENING) and text.endswith(prompt.after + CLOSING)
     inside = text.removeprefix(OPENING).removesuffix(prompt.after + CLOSING)

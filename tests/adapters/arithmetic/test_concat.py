@@ -32,6 +32,7 @@ def base() -> Base:
 def test_concat_lora_update_is_sum_of_both_updates(base: Base) -> None:
     task, person = random_adapter(base, TASK, seed=1), random_adapter(base, PERSON, seed=2)
     both = concat_lora(task, person).check_matches_base(base)
+    # 6 + 3 ranks, rounded up to a servable rank; scales are folded into A.
     assert (both.config.rank, both.config.scale) == (16, 1.0)
     for path, (a, b) in both.pairs.items():
         parts = [
@@ -44,6 +45,7 @@ def test_concat_lora_update_is_sum_of_both_updates(base: Base) -> None:
 
 def test_concat_lora_equals_person_adapter_on_merged_base(base: Base) -> None:
     task, person = random_adapter(base, TASK, seed=1), random_adapter(base, PERSON, seed=2)
+    # The adapted base: the public base with the task adapter merged in.
     merged = make_tiny_base(dtype=torch.float64)
     merge_into(merged.model, task)
     ids = make_token_ids(base)
@@ -67,6 +69,7 @@ def test_concat_lora_export_gives_same_logits_in_peft(tmp_path: Path) -> None:
 def test_concat_lora_rejects_different_widths(base: Base) -> None:
     task, person = random_adapter(base, TASK), random_adapter(base, PERSON)
     path = "model.layers.0.self_attn.v_proj"
+    # One module of another width.
     person.pairs[path] = (person.pairs[path][0][:, :5], person.pairs[path][1])  # type: ignore[index]
     with pytest.raises(MismatchError, match=path):
         concat_lora(task, person)

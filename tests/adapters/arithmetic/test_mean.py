@@ -37,6 +37,7 @@ def test_average_adapters_equals_truncated_svd_of_mean(base: Base) -> None:
     mean.check_matches_base(base, config)
     for path, update in compute_updates(mean).items():
         whole = torch.stack([compute_updates(one)[path] for one in some]).mean(dim=0)
+        # The best approximation of rank 4 by the definition.
         left, size, right = torch.linalg.svd(whole, full_matrices=False)
         best = (left[:, :4] * size[:4]) @ right[:4]
         assert torch.allclose(update, best, atol=1e-10)
@@ -47,6 +48,7 @@ def test_average_adapters_is_exact_with_shared_a(base: Base) -> None:
     config = LoraConfig(rank=2, shared_a=True)
     a = random_adapter(base, config, seed=0)
     other = random_adapter(base, config, seed=1)
+    # Both adapters have the A of the first.
     b = replace(other, pairs={p: (a.pairs[p][0], other.pairs[p][1]) for p in a.pairs})
     for path, update in compute_updates(average_adapters([a, b])).items():
         assert torch.allclose(

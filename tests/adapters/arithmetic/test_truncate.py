@@ -26,6 +26,7 @@ def test_truncate_rank_is_exact_if_rank_is_enough() -> None:
     concatenation."""
     base = make_tiny_base()
     adapter = random_adapter(base, 1)
+    # Concatenation with zeros changes rank and scale, but not the update.
     zeros = random_adapter(base, 2, replace(LORA, rank=6, alpha=3.0), size=0.0)
     stacked = concat_lora(adapter, zeros)
     assert stacked.config.rank == 8 and stacked.config.scale != LORA.scale
@@ -45,6 +46,7 @@ def test_truncate_rank_equals_truncated_svd(rank: int) -> None:
     for path, whole in compute_updates(both).items():
         u, s, vh = np.linalg.svd(whole.numpy(), full_matrices=False)
         nearest = (u[:, :rank] * s[:rank]) @ vh[:rank]
+        # Truncation must lose something, otherwise the test shows nothing.
         assert s[rank] > 0.01
         assert np.allclose(truncated[path].numpy(), nearest, rtol=1e-4, atol=1e-5)
 

@@ -104,6 +104,7 @@ def test_save_peft_supports_answer_and_top_layer_adapters(
     save_peft(tmp_path / "out", adapter, base_name=base.name, invocation=invocation)
     base.model.save_pretrained(tmp_path / "base")
     copy = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    # The invocation tokens are at different positions in both rows.
     ids = torch.tensor([[5, 6, 7, *call, 65, 66], [5, *call, 67, 68, 69, 70]])
     bare = compute_logits(copy, ids)
     model = peft.PeftModel.from_pretrained(copy, str(tmp_path / "out")).eval()
@@ -135,6 +136,7 @@ def test_save_peft_and_load_peft_round_trip_bytes(dtype: torch.dtype, tmp_path: 
     save_peft(tmp_path / "a", adapter, base_name=base.name)
     again = require_lora(load_peft(tmp_path / "a", base))
     assert list(again.pairs) == list(adapter.pairs)
+    # Tensors, settings and files are all equal.
     for path, pair in adapter.pairs.items():
         for ours, theirs in zip(pair, again.pairs[path], strict=True):
             assert ours.numpy().tobytes() == theirs.numpy().tobytes()
@@ -152,6 +154,7 @@ def test_save_peft_config_equals_config_of_peft(base: Base, tmp_path: Path) -> N
     save_with_peft(tmp_path / "theirs", **options)
     config = LoraConfig(rank=4, alpha=10.0, targets=("q_proj",))
     save_peft(tmp_path / "ours", random_adapter(base, config), base_name=base.name)
+    # The fields that this project writes have PEFT's values.
     theirs, ours = (
         json.loads((tmp_path / x / "adapter_config.json").read_text()) for x in ("theirs", "ours")
     )
@@ -437,6 +440,7 @@ class DamagedCopy:
         names = ["adapter_model.safetensors", "adapter_config.json"]
         file = self.folder / data.draw(st.sampled_from(names))
         raw = bytearray(file.read_bytes())
+        # Damage the header more often than its share of the bytes.
         header = 8 + int.from_bytes(raw[:8], "little") if file.suffix == ".safetensors" else 0
         place = st.integers(0, len(raw) - 1)
         at = data.draw(st.one_of(st.integers(0, header), place) if header else place)

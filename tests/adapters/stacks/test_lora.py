@@ -34,6 +34,7 @@ def test_lora_stack_equals_merged_models_row_by_row(base: Base, rows: list[int])
     with stack_adapters(base, adapters).activate(torch.tensor(rows)):
         found = compute_logits(base.model, ids)
     for row, slot in enumerate(rows):
+        # A model of its own for each row, with the adapter in its weights.
         model = make_tiny_base(dtype=torch.float64).model
         if slot >= 0:
             merge_into(model, adapters[slot])
@@ -55,6 +56,7 @@ def test_lora_stack_activate_restores_base_after_error(base: Base) -> None:
 def test_lora_stack_load_slot_round_trips_and_keeps_other_slots(base: Base) -> None:
     stack = LoraStack(base, CONFIG, 3)
     adapters = [random_adapter(base, CONFIG, seed=s) for s in range(3)]
+    # Fill the slots out of order, and replace one.
     for slot in (2, 0, 1):
         stack.load_slot(slot, adapters[slot])
     stack.load_slot(1, adapters[0])
@@ -64,6 +66,7 @@ def test_lora_stack_load_slot_round_trips_and_keeps_other_slots(base: Base) -> N
         for path, pair in expected.pairs.items():
             for ours, theirs in zip(found.pairs[path], pair, strict=True):
                 assert torch.equal(ours, theirs)
+    # A value of a cloned row does not change with the stack.
     copied = stack.from_row(stack.weights[0].clone())
     stack.weights.zero_()
     assert any(a.any() for a, _ in copied.pairs.values())

@@ -59,12 +59,14 @@ def test_gated_lora_forward_and_backward_equal_autograd(slots: list[int], masked
     acts = (draw_normal(rows, tokens, 1, seed=7) > 0).double() if masked else None
     dy = draw_normal(rows, tokens, outputs, seed=8)
     slot_index = SlotIndex(torch.tensor(slots), scale, acts)
+    # The formula, with torch's autograd.
     leaves = [t.clone().requires_grad_() for t in (out, x, gate)]
     dots = (leaves[1] * leaves[2][slots][:, None]).sum(-1, keepdim=True)
     update = leaves[1] @ a[slots].transpose(1, 2) @ b[slots].transpose(1, 2)
     expected = leaves[0] + scale * (1.0 if acts is None else acts) * dots.sigmoid() * update
     expected.backward(dy)
 
+    # The same by the operations under test.
     into = torch.ones_like(gate)  # gradients are added to what is there
     ours = [t.clone().requires_grad_() for t in (out, x)]
     module = GatedLoraWeights(gate, a, b, into)
@@ -104,6 +106,7 @@ def test_gate_stack_with_zero_gates_halves_adapter(base: Base) -> None:
     adapter = random_adapter(base, CONFIG)
     stack = GateVectorStack(base, CONFIG, 1)
     stack.load_slot(0, adapter)
+    # sigmoid(0) = 0.5, so the gated adapter equals one with half the scale.
     half = replace(adapter, config=replace(CONFIG, alpha=CONFIG.alpha / 2))
     with stack.activate(rows):
         found = compute_logits(base.model, ids)
@@ -156,6 +159,7 @@ def test_gate_stack_gradients_equal_central_differences(base: Base) -> None:
     for number in range(4):
         direction = draw_normal(*stack.weights.shape, seed=number)
         slope = 0.0
+        # Central difference of the loss along a random direction.
         for sign in (1, -1):
             stack.weights += sign * 1e-4 * direction
             with torch.no_grad():

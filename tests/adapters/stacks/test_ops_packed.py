@@ -48,6 +48,7 @@ def run_forward_and_backward(
 ) -> list[Tensor]:
     """Return the output and all gradients."""
     anchor = torch.zeros((), requires_grad=True)
+    # The forward is the same with and without gradients.
     output = packed_lora_forward_autograd(anchor, out, x, pair, tokens)
     assert torch.equal(output, packed_lora_forward(out, x, pair, tokens))
     weights = torch.linspace(0, 1, OUT, dtype=output.dtype)
@@ -64,6 +65,7 @@ def test_packed_lora_grouped_products_equal_loop(
     slots, sizes = zip(*counts, strict=True)
     found: list[list[Tensor]] = []
     with pytest.MonkeyPatch.context() as patch:
+        # Once with grouped kernels, once with the loop.
         for grouped in (True, False):
             out, x, pair = make_inputs(sum(sizes), 8, dtype)
             assert can_use_grouped_mm(x, pair.a.transpose(1, 2))
@@ -85,6 +87,7 @@ def test_packed_lora_equals_padded_rows(counts: tuple[tuple[int, int], ...], ran
     out, x, pair = make_inputs(sum(sizes), rank, torch.float64)
     found = run_forward_and_backward(out, x, pair, TokenGroups.from_slots(slots, sizes, SCALE, out))
     out, x, pair = make_inputs(sum(sizes), rank, torch.float64)
+    # The same tokens as padded rows of length 1.
     owner = torch.tensor(slots).repeat_interleave(torch.tensor(sizes))
     rows = SlotIndex(owner, torch.full((len(owner), 1, 1), SCALE))
     anchor = torch.zeros((), requires_grad=True)
@@ -95,6 +98,7 @@ def test_packed_lora_equals_padded_rows(counts: tuple[tuple[int, int], ...], ran
     expected = [output.detach(), *gradients, pair.grad_a, pair.grad_b]
     for one, other in zip(found, expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
+    # Slots without tokens get no gradient.
     idle = sorted(set(range(SLOTS)) - set(slots))
     assert (found[3][idle] == 1).all() and (found[4][idle] == 1).all()
 

@@ -106,6 +106,7 @@ def test_compact_removes_replaced_adapters(
         assert to_tensor_bytes(found.get_adapter("bob")) == to_tensor_bytes(adapters[1])
         assert found.people == ("ann", "bob", "cy")
     on_disk = b"".join(p.read_bytes() for p in (store.folder / "shards").iterdir())
+    # The replaced adapter's numbers are no longer on disk.
     outdated = adapters[0].pairs["model.layers.0.self_attn.q_proj"][1].numpy().tobytes()
     assert outdated not in on_disk
     before = list_shards(store)
@@ -126,6 +127,7 @@ def test_add_keeps_latest_adapter_of_each_person(
     added: Sequence[Sequence[str]],
     compact_after: int,
 ) -> None:
+    # Add groups of people, compact at some point, and compare with a dict.
     store = create_store(tmp_path_factory.mktemp("s") / "store", base)
     expected: dict[str, LoraAdapter | None] = {}
     with store.lock_for_writing():
@@ -150,6 +152,7 @@ def test_add_keeps_latest_adapter_of_each_person(
 @pytest.mark.parametrize("name", ["000001.safetensors", "000001.json", "store.json"])
 def test_open_and_get_adapter_detect_changed_byte(store: AdapterStore, name: str) -> None:
     path = next(store.folder.rglob(name))
+    # At the start, in the middle and near the end.
     for place in (0, len(path.read_bytes()) // 2, -2):
         raw = bytearray(path.read_bytes())
         raw[place] ^= 1
@@ -207,6 +210,7 @@ def test_lock_for_writing_saves_new_settings(store: AdapterStore, base: Base) ->
     again = AdapterStore.create(
         store.folder, base, source="x", task="rating", config=lora, settings=new
     )
+    # Not saved before the lock is taken.
     assert AdapterStore.open(store.folder).settings == SETTINGS
     with again.lock_for_writing():
         pass
@@ -306,6 +310,7 @@ def test_lock_for_writing_waits_for_other_process(
         target=hold_and_write, args=(str(store.folder), "dee", str(lock_marker), 0.5)
     )
     other.start()
+    # Wait until the other process holds the lock.
     while not lock_marker.exists():
         assert other.is_alive()
         time.sleep(0.01)
@@ -317,6 +322,7 @@ def test_lock_for_writing_waits_for_other_process(
     with store.lock_for_writing():
         assert other.join(60) is None and store.get_record("dee") is not None
         store.add([(make_record("eve"), adapters[3])])
+    # Both writers' people are in the store.
     assert other.exitcode == 0
     found = AdapterStore.open(store.folder)
     assert found.people == ("ann", "bob", "cy", "dee", "eve")

@@ -48,6 +48,7 @@ def test_chunk_mlp_gives_same_logits(kind: object, tmp_path: Path) -> None:
     save_random_model(kind, tmp_path / "model")
     base = load_base(tmp_path / "model", dtype="float64", device="cpu")
     whole = base.model(input_ids=IDS).logits
+    # Nested contexts must not patch twice.
     with chunk_mlp(base.model), chunk_mlp(base.model):
         torch.testing.assert_close(base.model(input_ids=IDS).logits, whole, rtol=1e-12, atol=1e-12)
     assert all("forward" not in vars(module) for module in base.model.modules())

@@ -68,6 +68,7 @@ def test_personalize_memory_is_flat_over_people(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    # Memory after each shard of 32 people.
     _, first, *later = json.loads(done.stdout.splitlines()[-1])
     assert len(later) >= 3
     assert max(later) - first < MEGABYTES, (first, later)

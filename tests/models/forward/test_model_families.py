@@ -92,6 +92,7 @@ def test_train_many_packed_equals_reference_on_every_family(base: Base, tokens: 
         )
         for n in range(2)
     ]
+    # Rows within all attention windows can be packed.
     packs = has_full_attention(base, tokens)
     assert packs or tokens > 8
     config, engine = TrainConfig(rate=5e-3, epochs=2, batch=2), EngineConfig(layout="packed")
@@ -100,6 +101,7 @@ def test_train_many_packed_equals_reference_on_every_family(base: Base, tokens: 
         attend = varlen.find_kernel
         patch.setattr(varlen, "find_kernel", lambda q: calls.append(1) or attend(q))
         together = train_many(base, work, LORA, config, engine)
+    # The kernel has no soft cap, so models with one never ask for it.
     capped = getattr(base.model.config, "attn_logit_softcapping", None)
     assert bool(calls) is (packs and capped is None)
     for job, ours in zip(work, together, strict=True):
@@ -125,6 +127,7 @@ def test_train_many_partial_forwards_equal_reference_on_every_family(
         Example((*e.ids[:10], *call, *e.ids[10:13]), 10 + len(call)) for e in draw_examples(4, 1)
     ]
     job, config = TrainingJob(person="p", examples=tuple(examples)), TrainConfig(epochs=2, batch=2)
+    # Partial forwards need full attention.
     if getattr(base.model.config, "sliding_window", None):
         with pytest.raises(UsageError, match=r"lora\.active"):
             train_many(base, [job], lora, config)

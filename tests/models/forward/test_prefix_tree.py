@@ -50,6 +50,7 @@ def test_forward_tree_equals_each_text_alone(base: Base, spans: list[TreeNode], 
     hidden = forward_tree(base, tree)
     for number, span in enumerate(spans):
         ids = torch.tensor([join_text(spans, number)])
+        # The span's own tokens at the end of its whole text.
         alone = decoder(input_ids=ids, use_cache=False).last_hidden_state[0, -len(span.ids) :]
         begin = tree.node_starts[number]
         found = hidden[begin : begin + len(span.ids)]

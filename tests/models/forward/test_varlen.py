@@ -41,6 +41,7 @@ def emulate_kernel(
     arguments."""
     call = inspect.signature(varlen_attn).bind(query, key, value, *arguments, **options)
     given = call.arguments
+    # Causal attention over rows with the same bounds for queries and keys.
     assert given["window_size"] == (-1, 0) and given["enable_gqa"]
     assert given["cu_seq_q"].dtype == torch.int32
     bounds = given["cu_seq_q"].tolist()
@@ -70,6 +71,7 @@ def test_attend_packed_kernel_equals_sequential(lengths: list[int], seed: int) -
     spans, parts = PackedSequences.from_lengths(lengths, CPU), make_inputs(sum(lengths), seed)
     found: list[list[Tensor]] = []
     with pytest.MonkeyPatch.context() as patch:
+        # Outputs and gradients, once row by row and once through the kernel's interface.
         for kernel in (None, emulate_kernel):
             patch.setattr(varlen, "find_kernel", lambda query, kernel=kernel: kernel)
             seen, _ = attend_packed(None, *parts, None, scaling=0.3, spans=spans)
