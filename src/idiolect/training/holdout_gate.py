@@ -43,6 +43,7 @@ def compute_mean_losses(
     forward_tokens: int,
 ) -> dict[str, float]:
     """Return each person's mean loss per target token in nats, with their adapter, if any."""
+    # One list of rows for all people, so that forwards are full.
     rows = [(person, example) for person, theirs in examples.items() for example in theirs]
     total = dict.fromkeys(examples, 0.0)
     count = dict.fromkeys(examples, 0)

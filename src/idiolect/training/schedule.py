@@ -67,6 +67,7 @@ def plan_batches(examples: int, config: TrainConfig, person: str) -> tuple[tuple
     steps = count_steps(examples, config)
     epoch = 0
     while len(out) < steps:
+        # The order depends on seed, person and epoch only, not on other people.
         order = list(range(examples))
         random.Random(derive_seed(config.seed, person, "order", epoch)).shuffle(order)
         out += [tuple(order[i : i + config.batch]) for i in range(0, examples, config.batch)]
@@ -96,6 +97,7 @@ def compute_learning_rate(step: int, steps: int, config: TrainConfig) -> float:
     Unlike in the usual scheduler, neither end is 0: a person may have only a dozen steps, and a
     step with rate 0 would waste a twelfth of the training.
     """
+    # Warmup takes the first ``rise`` steps.
     rise = int(config.warmup * steps)
     if step < rise:
         return config.rate * (step + 1) / (rise + 1)

@@ -62,6 +62,7 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write the checkpoint atomically, with its SHA-256 digest in front."""
+        # Names in the file differ from the fields: they are the format, which must not change.
         head = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
@@ -74,6 +75,7 @@ class Checkpoint:
             "asked": self.request_log,
         }
         tensors = {name: t.contiguous() for name, t in self.tensors.items()}
+        # The digest in front detects damage; safetensors alone would accept changed weights.
         body = save(tensors, metadata={"state": json.dumps(head)})
         write_atomic(path, hashlib.sha256(body).digest() + body)
 
@@ -91,6 +93,7 @@ class Checkpoint:
         # safetensors: 8 bytes with the header's size, then the header as JSON, then the tensors.
         head_size = int.from_bytes(data[32:40], "little")
         head = json.loads(json.loads(data[40 : 40 + head_size])["__metadata__"]["state"])
+        # A checkpoint of other work is not an error: training then starts from the beginning.
         if head["format"] != FORMAT or head["fingerprint"] != expected:
             return None
         return Checkpoint(
@@ -119,6 +122,7 @@ def fingerprint_jobs(
         digest.update(
             f"{job.person}\x00{len(job.examples)}\x00{len(job.holdout_examples)}\x00".encode()
         )
+        # Each example's tokens and label, so that any change of data or prompts changes the hash.
         for example in (*job.examples, *job.holdout_examples):
             row = f"{example.answer_start}:{example.ids}:{example.label_counts}\x00"
             digest.update(row.encode())

@@ -16,6 +16,7 @@ def make_row_dropout(rate: float, seeds: Sequence[int], lengths: Sequence[int]) 
     Row ``i`` draws from ``seeds[i]``, for its first ``lengths[i]`` tokens. Slow, because each row
     and module needs its own generator.
     """
+    # Also when scoring: no dropout at all.
     if rate == 0:
         return None
 

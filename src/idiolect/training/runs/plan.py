@@ -178,6 +178,7 @@ class Planner:
         profiles = self.context.profiles.get(history.person, ())
         settings = to_plain(self.config)
         del settings["device"]
+        # The pool counts by its id; its path may change.
         if self.config.pool is not None:
             settings["pool"] = self.config.pool.id
         starts = self.context.starts
@@ -205,6 +206,7 @@ class Planner:
             return 0, None
         if self.context.starts is not None:
             self.context.starts.require_sharers(history.person, record.sharers)
+        # An imported adapter.
         if record.items == 0:
             return 0, previous
         seen = History(history.person, history.items[: record.items]).compute_fingerprint()

@@ -43,6 +43,7 @@ class RunCounter:
     def record(self, record: AdapterRecord | None) -> None:
         """Count a person as done, by how they are served."""
         self.people_done += 1
+        # A person without a record has nothing to report.
         if record is not None and record.served == "too few items":
             self.too_few.append(record.person)
         elif record is not None and record.served == "gated":
