@@ -125,7 +125,7 @@ def test_predict_equals_likelihoods_of_exported_adapter(place: Path, tmp_path: P
     model = peft.PeftModel.from_pretrained(loaded.model, str(tmp_path / "ann")).eval()
     prompter = PromptRenderer(loaded.tokenizer, UNGATED.prompt)
     item = replace(make_rater("x", 1).items[0], fields=RATING.parse_input(QUESTION))
-    ids = prompter.encode_prompt(RATING.prompt(item), room=1)
+    ids = prompter.encode_prompt(RATING.prompt(item), reserve_tokens=1)
     with torch.no_grad():
         last = model(input_ids=torch.tensor([ids])).logits[0, -1]
     tokens = [prompter.encode_answer(choice)[0] for choice in RATING.choices]

@@ -23,7 +23,7 @@ from idiolect.history.write import write_dataset
 from idiolect.models.base import load_base
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.ledger import Ledger
-from idiolect.profiles.store import load_profiles as load_profiles
+from idiolect.profiles.store import load_profiles
 from idiolect.storage.manifest import Manifest
 from support.crash import fail_at
 from support.erasure_world import (

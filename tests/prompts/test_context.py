@@ -114,8 +114,8 @@ def test_encode_query_prompt_uses_only_earlier_items(
     # Added items have time 2.0 and positions from 100 on, so they are never before the query.
     other = PersonContext(after, RATING, PROMPTER, context, profiles=profiles[:1])
     assert person.build_query_example(query) == other.build_query_example(query)
-    prompt = person.encode_query_prompt(query, room=1)
-    assert prompt == other.encode_query_prompt(query, room=1)
+    prompt = person.encode_query_prompt(query, reserve_tokens=1)
+    assert prompt == other.encode_query_prompt(query, reserve_tokens=1)
     assert "too late" not in decode(prompt)
 
 
@@ -157,6 +157,6 @@ def test_encode_query_prompt_rejects_prompt_that_cannot_fit() -> None:
     history = make_rater("ann", 1)
     person = PersonContext(history, RATING, prompter, ContextConfig())
     with pytest.raises(UsageError, match="max_tokens: 20 is not enough"):
-        person.encode_query_prompt(history.items[0], room=1)
+        person.encode_query_prompt(history.items[0], reserve_tokens=1)
     with pytest.raises(UsageError, match="must be at least 1"):
         ContextConfig(k=0)

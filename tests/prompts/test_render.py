@@ -50,7 +50,7 @@ def test_encode_example_cuts_only_input_field_and_context(
 ) -> None:
     config = PromptConfig(max_tokens=limit, field_words=field_words)
     example = PromptRenderer(TOKENIZER, config).encode_example(
-        prompt, answer, memories=memories, profile=profile
+        prompt, answer, retrieved_items=memories, profile=profile
     )
     # Template, instruction, answer and end token are never cut.
     fixed = FRAME + len(prompt.before) + len(prompt.after) + len(answer) + 1
@@ -98,7 +98,7 @@ def split_context(inside: str, memories: list[str], profile: str) -> tuple[bool,
 def test_encode_example_renders_whole_prompt() -> None:
     prompt = Prompt(before="Rate: ", body="a film", after="\nFrom 1 to 5.")
     example = PromptRenderer(TOKENIZER).encode_example(
-        prompt, "4", memories=["best", "next"], profile="kind"
+        prompt, "4", retrieved_items=["best", "next"], profile="kind"
     )
     assert example is not None and example.label_counts == () and example.num_targets == 2
     assert decode(example.ids) == (
@@ -111,16 +111,16 @@ def test_encode_prompt_leaves_space_for_answer() -> None:
     prompter = PromptRenderer(TOKENIZER, PromptConfig(max_tokens=100))
     prompt = Prompt(before="", body="word " * 50)
     for room in (0, 1, 40, 80):
-        ids = prompter.encode_prompt(prompt, room=room)
+        ids = prompter.encode_prompt(prompt, reserve_tokens=room)
         assert ids is not None and len(ids) == 100 - room
-    assert prompter.encode_prompt(prompt, room=100 - FRAME) is None
-    assert prompter.encode_prompt(prompt, room=99 - FRAME) is not None
+    assert prompter.encode_prompt(prompt, reserve_tokens=100 - FRAME) is None
+    assert prompter.encode_prompt(prompt, reserve_tokens=99 - FRAME) is not None
 
 
 def test_encode_prompt_limits_words_of_each_part() -> None:
     config = PromptConfig(memory_words=2, profile_words=1, field_words=3)
     ids = PromptRenderer(TOKENIZER, config).encode_prompt(
-        Prompt(before="", body="a b c d"), memories=["k l m"], profile="x y"
+        Prompt(before="", body="a b c d"), retrieved_items=["k l m"], profile="x y"
     )
     assert decode(ids) == f"{OPENING}About me: x\n\nk l\n\na b c{CLOSING}"
 
@@ -225,7 +225,7 @@ def test_encode_prompt_keeps_special_tokens_in_text_as_text(body: str) -> None:
     """Otherwise a ``</s>`` in a person's chat would end their turn."""
     prompter = PromptRenderer(TOKENIZER)
     prompt = Prompt(before="", body=body)
-    ids = prompter.encode_prompt(prompt, memories=[body], profile="</s>")
+    ids = prompter.encode_prompt(prompt, retrieved_items=[body], profile="</s>")
     example = prompter.encode_example(prompt, "</s>")
     passage = prompter.plain_text_example(body)
     assert ids is not None and example is not None and passage is not None

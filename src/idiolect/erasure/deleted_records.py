@@ -34,7 +34,7 @@ from idiolect.models.encoder import MiniLM
 from idiolect.models.erasure import BaseModelErasure
 from idiolect.privacy.erasure import ErasureEffect
 from idiolect.privacy.patterns import SearchPatterns
-from idiolect.profiles.store import load_profiles as load_profiles
+from idiolect.profiles.store import load_profiles
 from idiolect.prompt_sets.pairs import Pair, hash_pairs, read_pairs
 from idiolect.prompts.context import PersonContext
 from idiolect.prompts.render import PromptRenderer

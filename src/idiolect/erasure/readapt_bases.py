@@ -19,7 +19,7 @@ from idiolect.models.base import load_base
 from idiolect.models.encoder import MiniLM
 from idiolect.models.erasure import BaseModelErasure, read_base_manifest
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
-from idiolect.profiles.store import load_profiles as load_profiles
+from idiolect.profiles.store import load_profiles
 from idiolect.tasks.registry import get_task
 from idiolect.training.adapt_base import AdaptConfig, ExcludedTestSet, adapt_to_task
 

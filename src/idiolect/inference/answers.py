@@ -48,7 +48,7 @@ def answer_questions(
     choice_ids = [prompter.encode_answer(choice) for choice in task.choices]
     room = max(map(len, choice_ids)) if choice_ids else task.max_answer_tokens
     prompts = [
-        (q.person.history.person, q.person.encode_query_prompt(q.query, room=room))
+        (q.person.history.person, q.person.encode_query_prompt(q.query, reserve_tokens=room))
         for q in questions
     ]
     # Ordered choices with ``median`` decoding minimize the absolute error; others take the most

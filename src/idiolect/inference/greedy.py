@@ -26,7 +26,7 @@ def make_generator(base: Base, adapter: Adapter | None) -> Generator:
 def encode_plain_prompt(prompter: PromptRenderer, prompt: str, *, room: int) -> tuple[int, ...]:
     """Return a prompt's tokens in the chat template; raises UsageError if the template alone does
     not fit."""
-    ids = prompter.encode_prompt(Prompt(before="", body=prompt), room=room)
+    ids = prompter.encode_prompt(Prompt(before="", body=prompt), reserve_tokens=room)
     if ids is None:
         raise UsageError(
             f"prompt.max_tokens: {prompter.config.max_tokens} leaves no space for a prompt in "

@@ -29,6 +29,6 @@ class ModelProfileWriter:
             # The last line is the instruction: it stays if the items before it are cut.
             head, _, question = text.rpartition("\n")
             prompt = Prompt(before="", body=head, after=f"\n{question}")
-            ids = self.prompter.encode_prompt(prompt, room=ANSWER_TOKENS)
+            ids = self.prompter.encode_prompt(prompt, reserve_tokens=ANSWER_TOKENS)
             requests.append(("", tuple(ids or ())))
         return self.generator.generate_greedy(requests, max_tokens=ANSWER_TOKENS, batch=8)

@@ -68,7 +68,7 @@ class GuardJudge:
         if self.prompt_style == "question":
             body = f"Question: {prompt}\n\nAnswer: {answer}"
             question = Prompt(before="", body=body, after=QUESTION_SUFFIX)
-            tokens = self.prompter.encode_prompt(question, room=room)
+            tokens = self.prompter.encode_prompt(question, reserve_tokens=room)
             assert tokens is not None  # the fixed part is far shorter than any model's limit
             return tuple(tokens)
         messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]

@@ -63,8 +63,10 @@ class PersonContext:
             )
 
     def retrieve_context(self, question: Interaction, visible: int) -> tuple[list[str], str]:
-        """Return memories (best first) and the profile for a question that may use the first
-        ``visible`` items."""
+        """Return the retrieved items, most relevant first, and the profile.
+
+        The question may use the first ``visible`` items of the history.
+        """
         found: tuple[int, ...] = ()
         if self.retriever is not None and visible:
             text = self.task.search_text(question)
@@ -93,19 +95,21 @@ class PersonContext:
         """Return a query with its gold answer; None if the answer is unknown or too long."""
         return self._build_example(query, self.history.count_visible_to(query))
 
-    def encode_query_prompt(self, query: Interaction, *, room: int) -> tuple[int, ...]:
-        """Return a query's prompt tokens, with space for ``room`` answer tokens.
+    def encode_query_prompt(self, query: Interaction, *, reserve_tokens: int) -> tuple[int, ...]:
+        """Return a query's prompt tokens, with space for ``reserve_tokens`` answer tokens.
 
         Raises UsageError if the instruction and the answer do not fit into ``max_tokens``.
         """
-        memories, profile = self.retrieve_context(query, self.history.count_visible_to(query))
+        retrieved, profile = self.retrieve_context(query, self.history.count_visible_to(query))
         prompt = self.task.prompt(query)
-        ids = self.prompter.encode_prompt(prompt, memories=memories, profile=profile, room=room)
+        ids = self.prompter.encode_prompt(
+            prompt, retrieved_items=retrieved, profile=profile, reserve_tokens=reserve_tokens
+        )
         if ids is None:
             limit = self.prompter.config.max_tokens
             raise UsageError(
                 f"prompt.max_tokens: {limit} is not enough for a {self.task.name} question "
-                f"and {room} answer tokens"
+                f"and {reserve_tokens} answer tokens"
             )
         return tuple(ids)
 
@@ -114,6 +118,8 @@ class PersonContext:
         # Nothing to train on.
         if not answer:
             return None
-        memories, profile = self.retrieve_context(item, visible)
+        retrieved, profile = self.retrieve_context(item, visible)
         prompt = self.task.prompt(item)
-        return self.prompter.encode_example(prompt, answer, memories=memories, profile=profile)
+        return self.prompter.encode_example(
+            prompt, answer, retrieved_items=retrieved, profile=profile
+        )

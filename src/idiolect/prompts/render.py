@@ -89,30 +89,37 @@ class PromptRenderer:
         return self._encode_text(self.answer_prefix + answer)
 
     def encode_prompt(
-        self, prompt: Prompt, *, memories: Sequence[str] = (), profile: str = "", room: int = 0
+        self,
+        prompt: Prompt,
+        *,
+        retrieved_items: Sequence[str] = (),
+        profile: str = "",
+        reserve_tokens: int = 0,
     ) -> list[int] | None:
-        """Return the prompt's tokens, leaving space for ``room`` answer tokens within
+        """Return the prompt's tokens, leaving space for ``reserve_tokens`` answer tokens within
         ``max_tokens``.
 
-        If the prompt is too long, it loses, in this order: the least relevant memories (the last
-        ones in ``memories``) until the context takes half of the space, then the end of the input
-        field. Instruction and answer are never cut; returns None if they alone do not fit.
+        If the prompt is too long, it loses, in this order: the least relevant retrieved items (the
+        last ones) until the context takes half of the space, then the end of the input field.
+        Instruction and answer are never cut; returns None if they alone do not fit.
         """
         limits = self.config
         before, after = self._encode_text(prompt.before), self._encode_text(prompt.after)
         body = self._encode_text(truncate_words(prompt.body, limits.field_words))
         # These parts always stay; the rest shares ``space``.
         frame = len(self.opening) + len(self.closing) + len(before) + len(after)
-        space = limits.max_tokens - frame - room
+        space = limits.max_tokens - frame - reserve_tokens
         if space < 1:
             return None
         # The context may take all that the body leaves, and at least half of the space.
-        shown = self._encode_context(memories, profile, max(space // 2, space - len(body)))
+        shown = self._encode_context(retrieved_items, profile, max(space // 2, space - len(body)))
         body = body[: space - len(shown)]
         return [*self.opening, *shown, *before, *body, *after, *self.closing]
 
-    def _encode_context(self, memories: Sequence[str], profile: str, space: int) -> list[int]:
-        """Encode the profile and as many of the best memories as fit; the best memory comes last,
+    def _encode_context(
+        self, retrieved_items: Sequence[str], profile: str, space: int
+    ) -> list[int]:
+        """Encode the profile and as many retrieved items as fit; the most relevant comes last,
         next to the question."""
         limits = self.config
         # The profile comes first, if it fits.
@@ -120,22 +127,24 @@ class PromptRenderer:
         out = about if profile and len(about) <= space else []
         chosen: list[list[int]] = []
         gap = self._encode_text("\n")
-        for memory in memories:
-            line = self._encode_text(truncate_words(memory, limits.memory_words) + "\n")
+        for item in retrieved_items:
+            line = self._encode_text(truncate_words(item, limits.memory_words) + "\n")
             if len(out) + sum(map(len, chosen)) + len(line) + len(gap) > space:
                 break
             chosen.append(line)
-        # Best memory last.
+        # Most relevant item last.
         lines = [token for line in reversed(chosen) for token in line]
         return [*out, *lines, *(gap if lines else [])]
 
     def encode_example(
-        self, prompt: Prompt, answer: str, *, memories: Sequence[str] = (), profile: str = ""
+        self, prompt: Prompt, answer: str, *, retrieved_items: Sequence[str] = (), profile: str = ""
     ) -> Example | None:
         """Return prompt and answer as a training example; None if instruction and answer do not
         fit."""
         answer_ids = [*self.encode_answer(answer), self.eos_token_id]
-        ids = self.encode_prompt(prompt, memories=memories, profile=profile, room=len(answer_ids))
+        ids = self.encode_prompt(
+            prompt, retrieved_items=retrieved_items, profile=profile, reserve_tokens=len(answer_ids)
+        )
         return None if ids is None else Example((*ids, *answer_ids), len(ids))
 
     def plain_text_example(self, text: str) -> Example | None:

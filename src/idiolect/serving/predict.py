@@ -17,7 +17,7 @@ from idiolect.history.interaction import Interaction
 from idiolect.inference.answers import Question, answer_questions
 from idiolect.inference.generator import Generator
 from idiolect.models.encoder import MiniLM
-from idiolect.profiles.store import load_profiles as load_profiles
+from idiolect.profiles.store import load_profiles
 from idiolect.prompts.context import PersonContext
 from idiolect.prompts.render import PromptRenderer
 from idiolect.tasks.registry import get_task

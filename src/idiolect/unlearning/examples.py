@@ -49,7 +49,9 @@ def tokenize_pairs(
     """
     out: list[TokenizedPair] = []
     for pair in pairs:
-        prompt = prompter.encode_prompt(Prompt(before="", body=pair.prompt), room=answer_tokens)
+        prompt = prompter.encode_prompt(
+            Prompt(before="", body=pair.prompt), reserve_tokens=answer_tokens
+        )
         if prompt is None:
             raise UsageError(
                 f"prompt.max_tokens: {prompter.config.max_tokens} leaves no space for a prompt "

@@ -24,7 +24,7 @@ from idiolect.pieces.sharing.harm import HarmCheck, skip_harm_check
 from idiolect.pieces.sharing.request import ShareRequest
 from idiolect.pieces.sharing.selection import select_sharers
 from idiolect.pieces.sharing.sharing import ShareConfig, SharingOutcome, SharingRun
-from idiolect.profiles.store import load_profiles as load_profiles
+from idiolect.profiles.store import load_profiles
 from idiolect.storage.files import hold_lock
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.training.runs.plan import PersonalConfig

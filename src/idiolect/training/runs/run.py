@@ -18,7 +18,7 @@ from idiolect.models.base import Base, load_base
 from idiolect.models.cpu.shape_caches import limit_onednn_shape_caches
 from idiolect.models.encoder import MiniLM
 from idiolect.privacy.ledger import Ledger
-from idiolect.profiles.store import load_profiles as load_profiles
+from idiolect.profiles.store import load_profiles
 from idiolect.storage.files import sha256_file
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.tasks.registry import get_task

@@ -142,7 +142,7 @@ class AnswerPredictor:
             )
             ids += turn.ids if turn else ()
         last = self._prompter.encode_prompt(
-            self._task.prompt(_make_item(question)), room=MAX_NEW_TOKENS
+            self._task.prompt(_make_item(question)), reserve_tokens=MAX_NEW_TOKENS
         )
         if last is None:
             limit = self._prompter.config.max_tokens
