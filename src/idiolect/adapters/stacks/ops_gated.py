@@ -78,8 +78,8 @@ class _GatedLoraFunction(torch.autograd.Function):
         # The gradient with respect to A x: scale * gate * B^T dout.
         dhidden_BTR = _upcast(torch.bmm(dout_BTO, module.b.index_select(0, rows.slot)))
         dhidden_BTR = dhidden_BTR * (gate_BT1 * rows.compute_token_scale(dhidden_BTR))
-        # The gradient with respect to x . g. sigmoid' = sigmoid * (1 - sigmoid), and ``dhidden``
-        # already has one factor sigmoid.
+        # The gradient with respect to x . g. sigmoid' = sigmoid * (1 - sigmoid), and one factor
+        # sigmoid is already in ``dhidden_BTR``.
         ddots_BT1 = ((dhidden_BTR * hidden_BTR).sum(-1, keepdim=True) * (1 - gate_BT1)).to(
             x_BTD.dtype
         )

@@ -76,7 +76,7 @@ class _PackedLoraFunction(torch.autograd.Function):
         x_ND, hidden_NR = ctx.saved_tensors
         pair, tokens = cast("LoraWeights", ctx.pair), cast("TokenGroups", ctx.tokens)
         if pair.grad_b is not None:
-            # The scale of B's gradient is already in ``hidden``.
+            # The scale of B's gradient is already in ``hidden_NR``.
             db_GOR = grouped_matmul_transposed(dout_NO, hidden_NR, tokens)
             pair.grad_b.index_add_(0, tokens.slot, db_GOR.to(pair.grad_b.dtype))
         dhidden_NR = (

@@ -82,7 +82,7 @@ class _LoraFunction(torch.autograd.Function):
         x_BTD, hidden_BTR = ctx.saved_tensors
         pair, rows = cast("LoraWeights", ctx.pair), cast("SlotIndex", ctx.rows)
         if pair.grad_b is not None:
-            # The scale of B's gradient is already in ``hidden``. Rows of one slot add up.
+            # The scale of B's gradient is already in ``hidden_BTR``. Rows of one slot add up.
             db_BOR = torch.bmm(hidden_BTR.transpose(1, 2), dout_BTO).transpose(1, 2)
             pair.grad_b.index_add_(0, rows.slot, db_BOR.to(pair.grad_b.dtype))
         dhidden_BTR = torch.bmm(dout_BTO, pair.b.index_select(0, rows.slot))
