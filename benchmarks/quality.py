@@ -58,6 +58,7 @@ def prepare_rating(people: int) -> tuple[Sequence[History], Sequence[History], E
     subject = replace(FILMS, max_items=250)
     tested, others, config = draw_subject_people(subject, 20, 80, 2 * people)
     tuned_on, _ = draw_people(subject, TUNING_PEOPLE, seed=SEED, purpose="development")
+    # Exclude the people that settings were chosen on.
     left = {h.person for h in tuned_on}
     assert config.adapt is not None
     evaluate = replace(
@@ -65,6 +66,7 @@ def prepare_rating(people: int) -> tuple[Sequence[History], Sequence[History], E
         methods=("base", "oppu"),
         personal=limit_to_answers(config.evaluate.personal),
     )
+    # A large adapter for the base: rank 32 on attention and MLP.
     adapt = replace(
         config.adapt,
         lora=LoraConfig(

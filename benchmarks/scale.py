@@ -105,6 +105,7 @@ class ScaleBenchmark:
             sys.exit(
                 f"{store}: an interrupted run left this store, so it cannot be timed; remove it"
             )
+        # Measure the whole process from outside, then the size of the store and its opening.
         done, seconds, peak = watch_command(self.build_command(people, store))
         assert done is not None
         run = Run(
@@ -127,6 +128,7 @@ class ScaleBenchmark:
         command = self.build_command(people, other)
         if count_lines(other / "metrics.jsonl") < steps:
             watch_command(command, stop=lambda: count_lines(other / "metrics.jsonl") >= steps)
+        # Resume after the kill, and compare with the run that was not killed.
         before = len(AdapterStore.open(other).people)
         watch_command(command)
         one, two = AdapterStore.open(whole), AdapterStore.open(other)
@@ -144,6 +146,7 @@ def watch_command(
     started, peak = time.monotonic(), 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         seen = psutil.Process(process.pid)
+        # Poll the memory, since the peak of children is not available afterwards.
         while process.poll() is None:
             peak = max(peak, measure_resident_bytes(seen))
             if stop():
@@ -227,6 +230,7 @@ def build_targets(
 
 def build_table(runs: Sequence[Run]) -> dict[str, Any]:
     """Return a table of the runs."""
+    # People per hour includes start and loading; tokens per second does not.
     return {
         "title": "People, memory and speed",
         "columns": [

@@ -137,6 +137,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--shape", choices=tuple(SHAPES), help="random weights of this shape")
     options = parser.parse_args()
+    # The duration includes loading; it is one of the targets.
     started = time.monotonic()
     try:
         plan = build_plan(options)

@@ -80,15 +80,18 @@ def iter_artifacts(
     sharer the assembled adapter in which they have the largest weight.
     """
     names = [h.person for h in people]
+    # What sharers contribute: pieces of a part of their modules.
     whole = place.read_adapters("adapters", names)
     paths = tuple(next(iter(whole.values())).pairs)
     for ratio in place.sizes.leak_ratios:
         kept = {p: choose_shared_sites(SEED, place.make_pseudonym(p), paths, ratio) for p in names}
         parts = {p: keep_modules(whole[p], kept[p]) for p in names}
         yield f"pieces, ratio {ratio:g}, {TRAIN.epochs} epochs", parts
+    # Whole adapters that were trained with other epochs or dropout.
     for store, epochs, dropout in iter_leak_stores(place):
         more = f", dropout {dropout:g}" if dropout else ""
         yield f"whole adapter, {epochs} epochs{more}", place.read_adapters(store, names)
+    # What other people receive: the assembled adapter with the most of each sharer.
     made, pool = build_recipes(place, place.sizes.longest_history), open_pool_subset(place)
     most = {
         p: max(made.values(), key=lambda r, p=p: compute_sharer_weight(r, place.make_pseudonym(p)))

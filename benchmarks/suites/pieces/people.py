@@ -99,8 +99,8 @@ def compute_mean_vectors(people: People, folder: Path) -> dict[str, NDArray[np.f
     path = folder / "means.json"
     if not path.is_file():
         memo = CachingEncoder(make_encoder())
-        everyone = [*people.target_users, *people.sharers.values()]
-        made = {h.person: compute_mean_vector(h, people.task, memo).tolist() for h in everyone}
+        members = [*people.target_users, *people.sharers.values()]
+        made = {h.person: compute_mean_vector(h, people.task, memo).tolist() for h in members}
         write_json(path, made)
     return {person: np.array(mean) for person, mean in read_json(path).items()}
 
@@ -113,7 +113,8 @@ def load_people(base: Base, name: str, sizes: Sizes, folder: Path) -> People:
     task, setting = get_task(name), SETTINGS[name]
     prompter = PromptRenderer(base.tokenizer)
     seen = set(read_contributors(base))
-    everyone = {h.person: h for h in load_histories(setting) if h.person not in seen}
+    histories = {h.person: h for h in load_histories(setting) if h.person not in seen}
+    # The draw is stored, so that preparation and measurement use the same people.
     path = folder / "people.json"
     cause = {"base": base.identity, "task": name, "seed": SEED, "sizes": _sizes_to_plain(sizes)}
     if path.is_file():
@@ -123,21 +124,23 @@ def load_people(base: Base, name: str, sizes: Sizes, folder: Path) -> People:
                 f"{path}: made for another base or other sizes; choose another --work folder"
             )
     else:
-        kept = {"cause": cause, **_draw_people(everyone, task, setting, sizes, prompter)}
+        kept = {"cause": cause, **_draw_people(histories, task, setting, sizes, prompter)}
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, kept)
 
     def make_target_user(person: str) -> History:
-        usable = _keep_usable_items(everyone[person], task, prompter)
+        usable = _keep_usable_items(histories[person], task, prompter)
         return usable.take_last(sizes.longest_history + setting.queries).hold_out(setting.queries)
 
+    # Restore the histories: the base and the sharers must not see a target user's words.
     target_users = tuple(make_target_user(person) for person in kept[STORED_NAME])
     development = tuple(make_target_user(person) for person in kept["development"])
-    kept_out = ExcludedTestSet(task, (everyone[h.person] for h in (*target_users, *development)))
+    kept_out = ExcludedTestSet(task, (histories[h.person] for h in (*target_users, *development)))
+    # A sharer may be chosen by several strategies, but is trained once.
     chosen = {strategy: tuple(kept["chosen"][strategy]) for strategy in setting.strategies}
     union = sorted({person for some in chosen.values() for person in some})
     sharers = {
-        person: _keep_shareable_items(everyone[person], kept_out, task, prompter)
+        person: _keep_shareable_items(histories[person], kept_out, task, prompter)
         .take_last(sizes.history + sizes.held_out)
         .hold_out(sizes.held_out)
         for person in union
@@ -156,7 +159,7 @@ def load_people(base: Base, name: str, sizes: Sizes, folder: Path) -> People:
 
 
 def _draw_people(
-    everyone: dict[str, History],
+    histories: dict[str, History],
     task: Task,
     setting: Setting,
     sizes: Sizes,
@@ -166,10 +169,11 @@ def _draw_people(
     wanted = sizes.target_users + sizes.development
     long = sizes.longest_history + setting.queries
     # In chats, other people's words appear in a person's items, so fewer people qualify.
-    free = find_unseen_people(setting) if task.name == "reply" else set(everyone)
+    free = find_unseen_people(setting) if task.name == "reply" else set(histories)
+    # Target users and development users need a long history and the queries after it.
     able = sorted(
         person
-        for person, history in everyone.items()
+        for person, history in histories.items()
         if person in free and len(_keep_usable_items(history, task, prompter).items) >= long
     )
     if len(able) < wanted:
@@ -179,11 +183,12 @@ def _draw_people(
             "(benchmarks/quality.py does)"
         )
     drawn = random.Random(derive_seed(SEED, task.name, STORED_NAME)).sample(able, wanted)
-    kept_out = ExcludedTestSet(task, (everyone[person] for person in drawn))
+    # Candidate sharers: other people, without items that contain words of those drawn.
+    kept_out = ExcludedTestSet(task, (histories[person] for person in drawn))
     least = sizes.history // 2 + sizes.held_out
     rest = {
         person: _keep_shareable_items(history, kept_out, task, prompter)
-        for person, history in everyone.items()
+        for person, history in histories.items()
         if person not in drawn and len(history.items) >= least
     }
     names = sorted(person for person, history in rest.items() if len(history.items) >= least)
@@ -194,6 +199,7 @@ def _draw_people(
             f"{task.name}: the benchmark needs {sizes.sharers} sharers, but only {len(candidates)} "
             "people have enough items to share"
         )
+    # Each strategy chooses from the same candidates.
     memo = CachingEncoder(make_encoder())
     chosen = {
         strategy: [

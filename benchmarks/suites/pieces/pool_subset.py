@@ -22,10 +22,10 @@ class PoolSubset(Pool):
     def __init__(self, folder: Path, sharers: Sequence[str], ratio: float = 1.0) -> None:
         super().__init__(folder, Pool.read_header(folder))
         self._full_pool = Pool.open(folder)
-        everyone = self._full_pool.sharers
-        assert set(sharers) <= set(everyone), "a sharer is not in the pool"
-        self._rows = [row for row, sharer in enumerate(everyone) if sharer in sharers]
-        self._kept_sharers = tuple(everyone[row] for row in self._rows)
+        all_sharers = self._full_pool.sharers
+        assert set(sharers) <= set(all_sharers), "a sharer is not in the pool"
+        self._rows = [row for row, sharer in enumerate(all_sharers) if sharer in sharers]
+        self._kept_sharers = tuple(all_sharers[row] for row in self._rows)
         self._sites_of = {
             s: frozenset(choose_shared_sites(SEED, s, self.sites, ratio))
             for s in self._kept_sharers

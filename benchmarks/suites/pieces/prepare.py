@@ -67,10 +67,10 @@ def train_sharers(place: Workspace, clock: TimeBudget) -> None:
 
 def train_sharer_gates(place: Workspace, clock: TimeBudget) -> Pool:
     """Train all sharers' gates and build the pool of all sharers."""
-    everyone = list(place.people.sharers)
+    sharers = list(place.people.sharers)
     return place.build_pool(
         place.artifact_folder / POOL_FOLDER,
-        place.train_sharer_gates("gates", everyone, GATES, clock),
+        place.train_sharer_gates("gates", sharers, GATES, clock),
     )
 
 

@@ -34,12 +34,14 @@ MAX_LOSS_INCREASE = 0.02
 
 def measure_task(place: Workspace, *, grows: bool) -> dict[str, Any]:
     """Return a task's raw numbers; measures only what the work folder lacks."""
+    # Measure, or read what the work folder has.
     sizes, people = place.sizes, place.people
     scores = QualityBenchmark(place).measure_all()
     timed = measure_costs(place)
     grown = measure_growth(place) if grows else []
     found = measure_leaks(place) if people.setting.leaks else []
     path = place.folder / RESULT_FILE
+    # Only numbers leave the work folder, no names of people.
     return {
         "people": {
             f"target users, with {people.setting.queries} queries each": len(people.target_users),
@@ -101,6 +103,7 @@ def iter_targets(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield each target with the value reached, and whether that meets it."""
     for task, data in raw.items():
         title = t.TITLES[task].lower()
+        # People, speed and size of each task.
         yield _make_people_target(title, data)
         whole = t.compute_speedups(data, "exact training", "pieces")
         yield _make_target(
@@ -118,6 +121,7 @@ def iter_targets(raw: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             f"{size:,.0f}, {own / size:,.0f} x fewer than an adapter",
             size <= MAX_RECIPE_BYTES,
         )
+    # Preparation is not part of the benchmark's duration.
     seconds = sum(sum(data["seconds"].values()) for data in raw.values())
     yield _make_target(
         "Duration of the benchmark, minutes",
@@ -149,6 +153,7 @@ def _make_recent_target(title: str, data: Mapping[str, Any]) -> dict[str, Any]:
         f"Assembling on {title}, `recent_k`",
         f"at least {MIN_RECENT_SPEEDUP} x faster, with no loss of quality",
     )
+    # No number of items is fast enough: report the best speedup.
     if not fast:
         best = max(
             median(t.compute_speedups(data, "exact training", f"pieces {c}"))
@@ -170,6 +175,7 @@ def _make_target(name: str, target: str, reached: str, met: bool) -> dict[str, A
 
 def build_notes(raw: Mapping[str, Any]) -> list[str]:
     """Return notes on how to read the tables, and where pieces beat own training."""
+    # First the conclusions, then how to read the tables.
     out = [describe_winners(task, data) for task, data in raw.items()]
     parts = {task: sum(data["prepared_seconds"].values()) for task, data in raw.items()}
     durations = ", ".join(f"{t.TITLES[k].lower()} {v / 60:.0f} minutes" for k, v in parts.items())

@@ -1,14 +1,14 @@
 """The tables of the pieces benchmark, declared one by one; from the raw numbers of a result.
 
-``TABLES`` lists them in the order of the page. To add a table, write a function that yields its
-rows, and add a ``TableSpec``. Titles and columns may refer to the fields of ``TaskData.words``.
+A table is a function that yields its rows, with its title and columns in a decorator. The order in
+this file is the order on the page.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, median
 from typing import Any
@@ -98,19 +98,16 @@ Rows = Callable[[TaskData], Iterator[list[str]]]
 
 @dataclass(frozen=True, kw_only=True)
 class TableSpec:
-    """A table of one task.
-
-    A column that contains ``{metric}`` stands for one column per metric, ``{first metric}`` for the
-    first metric only, and ``{method}`` for one column per metric and method of ``BY_LENGTH``.
-    """
+    """A table of one task; see ``declare_table``."""
 
     title: str
     columns: Sequence[str]
     rows: Rows
-    is_wanted: Callable[[TaskData], bool] = field(default=lambda data: True)
+    is_wanted: Callable[[TaskData], bool]
 
     def build(self, data: TaskData) -> Table:
-        """The table as JSON data."""
+        """Return the table as JSON data."""
+        # Expand the columns that stand for several.
         columns: list[str] = []
         headings = list_headings(data.scores)
         for column in self.columns:
@@ -118,11 +115,29 @@ class TableSpec:
                 text = column.replace("{metric}", heading).replace("{first metric}", headings[0])
                 ways = [NAMES[way] for way in BY_LENGTH] if "{method}" in text else [""]
                 columns += [text.replace("{method}", way) for way in ways]
-        return {
-            "title": self.title.format(**data.words),
-            "columns": columns,
-            "rows": list(self.rows(data)),
-        }
+        title, rows = self.title.format(**data.words), list(self.rows(data))
+        return {"title": title, "columns": columns, "rows": rows}
+
+
+TABLES: list[TableSpec] = []
+
+
+def declare_table(
+    title: str, columns: str, *, is_wanted: Callable[[TaskData], bool] = lambda data: True
+) -> Callable[[Rows], Rows]:
+    """Add the table whose rows the decorated function yields to ``TABLES``.
+
+    The title may refer to ``TaskData.words``. Vertical bars separate the columns. A column with
+    ``{metric}`` stands for one column per metric, ``{first metric}`` for the first metric, and
+    ``{method}`` for one column per metric and method of ``BY_LENGTH``.
+    """
+
+    def add_table(rows: Rows) -> Rows:
+        spec = TableSpec(title=title, columns=columns.split(" | "), rows=rows, is_wanted=is_wanted)
+        TABLES.append(spec)
+        return rows
+
+    return add_table
 
 
 def iter_tables(raw: Mapping[str, Any]) -> Iterator[Table]:
@@ -144,15 +159,22 @@ def format_way(name: str) -> str:
     return re.sub(r"^likely\b", "by likelihood", name)
 
 
+@declare_table("{task}: people", "role | people")
 def iter_people_rows(data: TaskData) -> Iterator[list[str]]:
-    """The number of people in each role, the largest group of roles first."""
+    """The number of people in each role, in alphabetical order."""
     for role, number in sorted(data.raw["people"].items()):
         yield [role, f"{number:,}"]
 
 
+@declare_table(
+    "{task}: methods, with the last {most} items of each target user",
+    "method | {metric} | gain over the base, {metric} | "
+    "gain of pieces by gates over it, {first metric} | bytes per person",
+)
 def iter_method_rows(data: TaskData) -> Iterator[list[str]]:
     """All methods, each with the longest history that it was measured with."""
     pieces = f"pieces {data.most}"
+    # Some methods were not measured with the longest history; their titles say so.
     for key, title in NAMES.items():
         found = key if key in data.scores else data.find_longest(key)
         if key not in data.scores and found != f"{key} {data.most}":
@@ -166,6 +188,10 @@ def iter_method_rows(data: TaskData) -> Iterator[list[str]]:
         ]
 
 
+@declare_table(
+    "{task}: by number of the target user's last items (base: {base_scores})",
+    "items | {method}, {metric}",
+)
 def iter_length_rows(data: TaskData) -> Iterator[list[str]]:
     """The mean of each method at each length of history: shows where pieces beat own training."""
     for length in data.raw["lengths"]:
@@ -181,6 +207,7 @@ def iter_length_rows(data: TaskData) -> Iterator[list[str]]:
         ]
 
 
+@declare_table("{task}: gain over own training on the same items", "items | method | {metric}")
 def iter_own_gain_rows(data: TaskData) -> Iterator[list[str]]:
     """The gain over own training on the same items, paired by person."""
     for way in (way for way in BY_LENGTH if way != "own"):
@@ -190,9 +217,15 @@ def iter_own_gain_rows(data: TaskData) -> Iterator[list[str]]:
                 yield [str(length), NAMES[way], *gains]
 
 
+@declare_table(
+    "{task}: loss by steps of personal training, {most} items",
+    "steps | from a new adapter, nats | from pieces, nats | gain",
+    is_wanted=lambda data: f"from pieces {data.most}" in data.scores,
+)
 def iter_epoch_rows(data: TaskData) -> Iterator[list[str]]:
     """Held-out loss by initial adapter and number of steps."""
     most, epochs, steps = data.most, data.raw["epochs"], data.raw["steps"]
+    # Three numbers of steps: none, one epoch, all epochs.
     fresh = ["base", f"own {most}, 1 epoch", f"own {most}"]
     pieces = [f"pieces {most}", f"from pieces {most}", f"from pieces {most}, {epochs} epochs"]
     counts = [f"{n}" for n in (0, steps, epochs * steps)]
@@ -206,6 +239,11 @@ def iter_epoch_rows(data: TaskData) -> Iterator[list[str]]:
         yield [count, *means, *data.format_gains(b, a, ["nats"])]
 
 
+@declare_table(
+    "{task}: assembled from the last items only (`recent_k`)",
+    "method | items | {metric} | gain over the longest history, {metric} | "
+    "faster than exact training",
+)
 def iter_recent_rows(data: TaskData) -> Iterator[list[str]]:
     """Assembling from the last items only, compared with the longest history."""
     timed = {t["what"] for t in data.raw["timed"]}
@@ -214,22 +252,33 @@ def iter_recent_rows(data: TaskData) -> Iterator[list[str]]:
         for count in sorted({*data.raw["recent"], *data.raw["lengths"]}):
             name = f"{way} {count}"
             if name in data.scores:
+                # The whole history is timed under the name of the method alone.
                 what, speed = way if name == f"pieces {data.most}" else name, DASH
                 if what in timed:
                     speed = f"{median(compute_speedups(data.raw, 'exact training', what)):.1f} x"
                 yield [NAMES[way], str(count), *data.format_scores(name, longest), speed]
 
 
+@declare_table(
+    "{task}: one setting changed at a time, pieces from the last {few} items",
+    "changed | {metric} | gain over the default settings, {metric}",
+)
 def iter_tried_rows(data: TaskData) -> Iterator[list[str]]:
     """One setting changed at a time."""
     for name in data.raw["tried"]:
+        # Pieces by gates and by likelihood have separate defaults.
         default = "likely, as it is" if "likely" in name else "as it is"
         yield [format_way(name), *data.format_scores(name, default)]
 
 
+@declare_table(
+    "{task}: cost per person, {most} items, on the same people",
+    "method | seconds | times faster | GFLOP | times fewer",
+)
 def iter_cost_rows(data: TaskData) -> Iterator[list[str]]:
     """Seconds and operations per person, and the ratio of exact training to them."""
     timed = data.raw["timed"]
+    # Ratios are taken within a group of people, then their median over groups.
     for what in dict.fromkeys(t["what"] for t in timed):
         own = [t for t in timed if t["what"] == what]
         faster = compute_speedups(data.raw, "exact training", what)
@@ -243,6 +292,12 @@ def iter_cost_rows(data: TaskData) -> Iterator[list[str]]:
         ]
 
 
+@declare_table(
+    "{task}: one target user with {items} items, by number of sharers (random gates)",
+    "sharers | seconds | first time, s | opening within the first time, s | "
+    "by likelihood, s | kB of gates per sharer",
+    is_wanted=lambda data: bool(data.raw["growth"]),
+)
 def iter_growth_rows(data: TaskData) -> Iterator[list[str]]:
     """Times and sizes by number of sharers in the pool."""
     cells = ("sharers:,", "seconds:.2f", "first:.2f", "opened:.3f", "likely:.2f")
@@ -250,6 +305,12 @@ def iter_growth_rows(data: TaskData) -> Iterator[list[str]]:
         yield [*(f"{{{cell}}}".format(**row) for cell in cells), f"{row['gate_bytes'] / 1e3:,.0f}"]
 
 
+@declare_table(
+    "{task}: leakage of {leaking} sharers",
+    "artifact | AUC (held-in above held-out) | two-sided | by chance | refused | "
+    "loss held-in / held-out",
+    is_wanted=lambda data: bool(data.raw["leaks"]),
+)
 def iter_leak_rows(data: TaskData) -> Iterator[list[str]]:
     """The result of the membership attack on each artifact."""
     for row in data.raw["leaks"]:
@@ -264,91 +325,11 @@ def iter_leak_rows(data: TaskData) -> Iterator[list[str]]:
             ]
 
 
+@declare_table(
+    "{task}: gate training by steps and rate, on people with no other role",
+    "setting | nats",
+    is_wanted=lambda data: bool(data.raw["develop"]),
+)
 def iter_tuning_rows(data: TaskData) -> Iterator[list[str]]:
     """The loss of each setting of gate training."""
     return ([name, f"{nats:.4f}"] for name, nats in data.raw["develop"].items())
-
-
-TABLES = (
-    TableSpec(title="{task}: people", columns=("role", "people"), rows=iter_people_rows),
-    TableSpec(
-        title="{task}: methods, with the last {most} items of each target user",
-        columns=(
-            "method",
-            "{metric}",
-            "gain over the base, {metric}",
-            "gain of pieces by gates over it, {first metric}",
-            "bytes per person",
-        ),
-        rows=iter_method_rows,
-    ),
-    TableSpec(
-        title="{task}: by number of the target user's last items (base: {base_scores})",
-        columns=("items", "{method}, {metric}"),
-        rows=iter_length_rows,
-    ),
-    TableSpec(
-        title="{task}: gain over own training on the same items",
-        columns=("items", "method", "{metric}"),
-        rows=iter_own_gain_rows,
-    ),
-    TableSpec(
-        title="{task}: loss by steps of personal training, {most} items",
-        columns=("steps", "from a new adapter, nats", "from pieces, nats", "gain"),
-        rows=iter_epoch_rows,
-        is_wanted=lambda data: f"from pieces {data.most}" in data.scores,
-    ),
-    TableSpec(
-        title="{task}: assembled from the last items only (`recent_k`)",
-        columns=(
-            "method",
-            "items",
-            "{metric}",
-            "gain over the longest history, {metric}",
-            "faster than exact training",
-        ),
-        rows=iter_recent_rows,
-    ),
-    TableSpec(
-        title="{task}: one setting changed at a time, pieces from the last {few} items",
-        columns=("changed", "{metric}", "gain over the default settings, {metric}"),
-        rows=iter_tried_rows,
-    ),
-    TableSpec(
-        title="{task}: cost per person, {most} items, on the same people",
-        columns=("method", "seconds", "times faster", "GFLOP", "times fewer"),
-        rows=iter_cost_rows,
-    ),
-    TableSpec(
-        title="{task}: one target user with {items} items, by number of sharers (random gates)",
-        columns=(
-            "sharers",
-            "seconds",
-            "first time, s",
-            "opening within the first time, s",
-            "by likelihood, s",
-            "kB of gates per sharer",
-        ),
-        rows=iter_growth_rows,
-        is_wanted=lambda data: bool(data.raw["growth"]),
-    ),
-    TableSpec(
-        title="{task}: leakage of {leaking} sharers",
-        columns=(
-            "artifact",
-            "AUC (held-in above held-out)",
-            "two-sided",
-            "by chance",
-            "refused",
-            "loss held-in / held-out",
-        ),
-        rows=iter_leak_rows,
-        is_wanted=lambda data: bool(data.raw["leaks"]),
-    ),
-    TableSpec(
-        title="{task}: gate training by steps and rate, on people with no other role",
-        columns=("setting", "nats"),
-        rows=iter_tuning_rows,
-        is_wanted=lambda data: bool(data.raw["develop"]),
-    ),
-)

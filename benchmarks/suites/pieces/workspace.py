@@ -101,6 +101,7 @@ class Workspace:
         checkpoint = self.folder / f"{store}.checkpoint"
         for group in iter_groups(clock, waiting, self.sizes.group):
             began = time.perf_counter()
+            # The checkpoint limits what a killed process loses.
             done = train_many(
                 self.base,
                 group,
@@ -181,6 +182,7 @@ class Workspace:
             lora=self.lora,
             settings={},
         )
+        # Sharers that the pool has already are not added again.
         new = [p for p in gates if self.make_pseudonym(p) not in pool.sharers]
         adapters = self.read_adapters("adapters", new)
         with pool.lock_for_writing():

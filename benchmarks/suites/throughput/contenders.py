@@ -38,6 +38,7 @@ class Contender:
 
 def list_contenders(mlora: str | None) -> tuple[Contender, ...]:
     """Return all methods; peer C only if ``mlora``, the Python of its environment, is given."""
+    # Two peers with PEFT, which run everywhere.
     out = [
         Contender(
             name=PEER_A,
@@ -52,6 +53,7 @@ def list_contenders(mlora: str | None) -> tuple[Contender, ...]:
             kind="peer",
         ),
     ]
+    # mLoRA needs its own environment, and runs on one task to save time.
     if mlora:
         out.append(
             Contender(
@@ -64,6 +66,7 @@ def list_contenders(mlora: str | None) -> tuple[Contender, ...]:
                 tasks=("rating",),
             )
         )
+    # Our engine, one contender per row.
     out += [
         Contender(name=r.name, what=r.what, kind=r.kind, tasks=r.tasks, people=r.people)
         for r in ENGINE_ROWS

@@ -100,7 +100,7 @@ def measure_methods(
     losses: dict[tuple[str, str], dict[str, float]] = {}
     with _run_processes(methods, settings, report) as running:
         for work in (work for one in settings for work in one["work"]):
-            task, everyone = work["task"], len(work["people"])
+            task, all_people = work["task"], len(work["people"])
             few = {
                 m.name: peer_people.get(task, 0) if m.kind == "peer" else m.people
                 for m in methods
@@ -110,7 +110,7 @@ def measure_methods(
             for number in range(repeats):
                 for name in order_methods(tuple(few), number):
                     first = number == 0
-                    people = few[name] if few[name] < everyone else 0
+                    people = few[name] if few[name] < all_people else 0
                     order = {"task": task, "warm_up": first, "losses": first, "method": name}
                     got = running[name].send_order({**order, "people": people})
                     # A method that trained fewer people is scaled up to the tokens of all.

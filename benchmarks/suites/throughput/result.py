@@ -53,6 +53,7 @@ def iter_tables(run: ThroughputOutcome) -> Iterator[dict[str, Any]]:
     for work in run.works:
         people, items = len(work.jobs), len(work.examples)
         title = TITLES.get(work.task, work.task)
+        # One row per method that ran on the task, and the base without adapter.
         yield {
             "title": f"{title[:1].upper()}{title[1:]}: {people} people, {items} items of "
             f"{work.token_count / items:.0f} tokens ({work.target_count / items:.0f} targets), "
@@ -121,6 +122,7 @@ def collect_raw(run: ThroughputOutcome) -> dict[str, Any]:
 def build_notes(*, repeats: int, mlora: bool, peer_people: Mapping[str, int]) -> list[str]:
     """Return notes on how to read the tables."""
     few = ", ".join(f"{TITLES[task]} {n}" for task, n in peer_people.items()) or "all"
+    # Conditions, rates, memory and losses, scaling of peers.
     out = [
         "All methods train the same people on the same items, with the same kind of adapter, "
         f"schedule, clipping and batch size, {repeats} times in alternating order. Peers and exact "
@@ -141,6 +143,7 @@ def build_notes(*, repeats: int, mlora: bool, peer_people: Mapping[str, int]) ->
         f"({few}), and its time is scaled up to the tokens of all people. The same holds for the "
         "rows that show a single technique.",
     ]
+    # Peer C is optional.
     out.append(
         "Peer C ran on film ratings only, to save time, and draws its own initial adapters (peers "
         "A and B start from ours). Its dispatcher includes prompts and padding in the loss and "

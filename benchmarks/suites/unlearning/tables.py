@@ -216,6 +216,7 @@ def _build_other_forms_table(
     row: Mapping[str, Any], cards: Mapping[str, ScorecardRow]
 ) -> dict[str, Any]:
     base = cards["base"]
+    # Most bits first.
     quantized = sorted(row["rounded"].items(), key=lambda item: -int(item[0]))
     others = {
         "SKU": cards["sku"],
