@@ -130,6 +130,7 @@ def test_load_people_refuses_too_few_people(
 def test_prepare_task_stops_in_time_and_resumes(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A fake clock that advances by one second per call: only a few groups fit into a run.
     now = [0.0]
     monkeypatch.setattr(clocks.time, "monotonic", lambda: now.__setitem__(0, now[0] + 1) or now[0])
     parts = 0
@@ -141,6 +142,7 @@ def test_prepare_task_stops_in_time_and_resumes(
             parts += 1
             assert parts < 50
     assert parts > 1
+    # With the real clock, a further run has nothing to do.
     monkeypatch.undo()
     kept = json.loads((place.folder / "seconds.json").read_text(encoding="utf-8"))
     prepare_task(place, TimeBudget(60))
@@ -155,6 +157,7 @@ def test_pool_subset_assembles_like_a_pool_built_from_the_subset(
 ) -> None:
     train_sharers(place, TimeBudget(60))
     train_sharer_gates(place, TimeBudget(60))
+    # The view, and a real pool with the same sharers and modules.
     view = open_pool_subset(place, "cluster", count=3, ratio=0.5)
     whole = Pool.open(place.artifact_folder / "pool")
     real = Pool.create(
@@ -173,6 +176,7 @@ def test_pool_subset_assembles_like_a_pool_built_from_the_subset(
     ]
     with real.lock_for_writing():
         real.add_sharers(entries)
+    # Both must give the same recipes and, up to rounding, the same adapters.
     items = {h.person: place.build_examples(h) for h in place.people.target_users}
     config = AssembleConfig(by="gates", top_k=2)
     for one, other in zip(
@@ -199,6 +203,7 @@ def test_held_out_scorer_agrees_with_the_generator(place: Workspace, active: str
         adapters
     )
     generator = Generator(place.base, adapters)
+    # The first person has no adapter.
     for n, history in enumerate(people):
         person = PersonContext(history, place.people.task, place.prompter, ContextConfig())
         questions = [Question(person=person, query=query) for query in history.queries]
@@ -232,6 +237,7 @@ def test_count_way_operations_agrees_with_the_throughput_benchmark(
         w: count_way_operations(place, pool, w, history)
         for w in (EXACT, ANSWERS, WHOLE, "pieces 2")
     }
+    # Two layers of the tiny model: attention (q, k, v, o) and MLP; two epochs.
     examples = place.build_examples(history)
     body = 2 * (32 * 32 * 2 + 32 * 16 * 2 + 3 * 32 * 64)
     head = 32 * place.base.model.config.vocab_size
@@ -246,11 +252,13 @@ def test_pieces_benchmark_develops_prepares_and_measures(
 ) -> None:
     out = tmp_path / "results" / "pieces.json"
     out.parent.mkdir()
+    # All stages, and a second measurement that finds everything in the work folder.
     common = ["pieces.py", "--quick", "--work", str(tmp_path / "work")]
     common += ["--base", f"rating={base}", "--base", f"reply={base}"]
     for more in (["--develop"], ["--prepare"], ["--json", str(out)], ["--json", str(out)]):
         monkeypatch.setattr(sys, "argv", [*common, *more])
         assert pieces.main() == 0
+    # The result names neither folders nor people.
     text = out.read_text(encoding="utf-8")
     assert str(tmp_path) not in text and "p01" not in text
     result: Any = json.loads(text)
@@ -266,6 +274,7 @@ def test_pieces_benchmark_develops_prepares_and_measures(
         assert data["scores"]["pieces 6"] != data["scores"]["pieces at random"]
         assert data["scores"]["likely 6"] != data["scores"]["base"]
         assert {t["what"] for t in data["timed"]} >= {"exact training", "pieces", "pieces 1"}
+    # The page and its pictures.
     assert render.main(["--docs", str(tmp_path)]) == 0
     assert pieces_page.main(["--docs", str(tmp_path)]) == 0
     page = (tmp_path / "pieces.md").read_text(encoding="utf-8")

@@ -77,6 +77,7 @@ def test_iter_tables_summarizes_a_task() -> None:
 
 
 def test_targets_count_only_methods_that_keep_the_loss() -> None:
+    # The careless method is faster, but loses too much.
     found = {t["name"]: t for t in build_cpu_targets(make_outcome("rating"), minutes=16)}
     exact = found["Exact training on film ratings, speedup over peer-b"]
     assert exact["reached"] == "2.20 (2.00–2.40) (ours)" and exact["met"] is True
@@ -85,6 +86,7 @@ def test_targets_count_only_methods_that_keep_the_loss() -> None:
     assert other["reached"].endswith("(careful)") and other["met"] is True
     assert found["Exact training on chat replies, speedup over peer-b"]["met"] is None
     assert found["MFU on one GPU at 8B, executed operations only"]["met"] is None
+    # A run of one task does not decide the target of the whole run.
     whole = found["Duration of the benchmark, minutes on 2 cores"]
     assert whole["met"] is None and whole["reached"] == "16.0, 1 task of 3"
     on_gpu = {t["name"]: t["met"] for t in build_cuda_targets(make_outcome("8b"), "8b")}
@@ -122,6 +124,7 @@ def test_read_peak_mib_includes_memory_that_was_freed() -> None:
     if not memory.reset_peak():
         pytest.skip("this system does not reset the peak")
     before = memory.read_peak_mib()
+    # Hold 64 MiB for a moment: the peak includes it even after it was freed.
     held = bytearray(b"x") * (64 * 2**20)
     del held
     assert memory.read_peak_mib() >= before + 60
@@ -146,6 +149,7 @@ def test_throughput_benchmark_measures_a_tiny_shape(
     assert "--device cpu" in result["command"]
     methods = [t["method"] for t in result["raw"]["timings"]]
     assert sorted(methods) == ["ours", PACKED, "peer-b"]
+    # All methods train the same adapters, so their losses agree.
     losses = {one["method"]: one["by_person"] for one in result["raw"]["losses"]}
     assert losses["ours"] == pytest.approx(losses["peer-b"], rel=1e-3)
     assert losses[PACKED] == pytest.approx(losses["ours"], rel=1e-5)

@@ -50,6 +50,7 @@ def test_trainer_peer_trains_the_same_adapters_as_the_reference(name: str) -> No
         load_shape_or_base("tiny", "cpu"), ["p0", "p1", "p2"], LORA, TRAIN, PEER_STYLES[name]
     )
     assert peer.train_all(make_work()) > 0
+    # The reference trains the same people on its own base.
     base = load_shape_or_base("tiny", "cpu")
     alone = {job.person: train_one(base, job, LORA, TRAIN).adapter for job in make_work().jobs}
     for person, adapter in alone.items():
@@ -58,6 +59,7 @@ def test_trainer_peer_trains_the_same_adapters_as_the_reference(name: str) -> No
             prefix = f"base_model.model.{path}.lora_"
             theirs = found[f"{prefix}B.default.weight"] @ found[f"{prefix}A.default.weight"]
             assert torch.linalg.norm(theirs - b @ a) <= 2e-3 * torch.linalg.norm(b @ a)
+    # The losses agree as well, and differ from those without adapters.
     ours = compute_mean_losses(base, make_work().held_out, alone, forward_tokens=500)
     assert peer.compute_losses(make_work()) == pytest.approx(ours, rel=1e-4)
     assert compute_mean_losses(base, make_work().held_out, {}, forward_tokens=500) != pytest.approx(
@@ -75,6 +77,7 @@ def test_trainer_peer_uses_fp32_and_recomputation_for_peer_a_only() -> None:
         frozen = {p.dtype for p in peer.model.parameters() if not p.requires_grad}
         assert frozen == {torch.float32 if recomputes else torch.bfloat16}
         assert {p.dtype for p in peer._get_weights().values()} == {torch.float32}
+        # A step changes the adapter also under autocast.
         peer.train_all(make_work().take_first_step(2))
         (trained,) = peer.trained_weights.values()
         assert all(t.abs().sum() > 0 for t in trained.values())

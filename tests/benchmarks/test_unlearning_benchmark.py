@@ -75,6 +75,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_divide_sources_keeps_the_sets_disjoint() -> None:
     found = divide_sources(SOURCES, QUICK)
     data = found.material
+    # Harmful prompts.
     forgotten = {pair.key for pair in found.forget}
     unseen = {pair.key for pair in found.unseen}
     assert len(forgotten) == len(unseen) == 7 and not forgotten & unseen
@@ -82,6 +83,7 @@ def test_divide_sources_keeps_the_sets_disjoint() -> None:
     assert {Pair(prompt=p).key for p in data.prompts["unseen"]} <= unseen
     assert found.goals == 4  # one is a prompt of the other sets
     assert [len(data.prompts[name]) for name in ("seen", "unseen", "AdvBench")] == [3, 3, 2]
+    # Normal questions.
     kept, measured = ({pair.key for pair in some} for some in (found.retain, data.retain))
     assert len(kept) == len(found.retain) == QUICK.retain
     assert len(measured) == QUICK.measured and not kept & measured
@@ -98,6 +100,7 @@ def test_unlearning_benchmark_measures_all_methods_and_reuses_results(
             raise UsageError("no scale will do")
         return unlearn(base, adapter, forget, retain, config, **rest)
 
+    # One method fails; the benchmark continues and says why it is missing.
     monkeypatch.setattr(models, "unlearn", fail_for_gradient_ascent)
     save_tiny_base(tmp_path / "tiny")
     out = tmp_path / "results" / "unlearning.json"
@@ -108,7 +111,8 @@ def test_unlearning_benchmark_measures_all_methods_and_reuses_results(
     text = out.read_text(encoding="utf-8")
     result = json.loads(text)
     assert list(result["raw"]["rows"]) == sorted(["base", *METHODS, *ABLATIONS])
-    assert "In hole" not in text and "place3" not in text  # no word of the sets
+    assert "In hole" not in text and "place3" not in text  # no text of the sets
+    # Targets and tables are complete, and the failed method is in none of them.
     names = [target["name"] for target in result["targets"]]
     assert len(names) == len(set(names)) == 10
     titles = [table["title"] for table in result["tables"]]
@@ -120,7 +124,8 @@ def test_unlearning_benchmark_measures_all_methods_and_reuses_results(
     page = render.build_pages(out.parent)["unlearning"]
     assert "retain perplexity" in page
 
-    monkeypatch.setattr(models, "unlearn", None)  # nothing is trained again
+    # A second run reads all rows from the work folder and trains nothing.
+    monkeypatch.setattr(models, "unlearn", None)
     assert unlearning.main() == 0
     again = json.loads(out.read_text(encoding="utf-8"))["raw"]
     assert again.pop("elapsed") > result["raw"].pop("elapsed")

@@ -75,6 +75,7 @@ def _sum_by_length(
     """Return the losses on the last items [1 + C], for each number of items."""
     out: dict[int, Tensor] = {}
     total, done = torch.zeros(1 + len(asking.candidates), dtype=torch.float64), 0
+    # From the shortest to the longest history, each adds the items before the previous one.
     for length in sorted(wanted):
         some = tuple(examples[-length : len(examples) - done])
         if some:
@@ -94,6 +95,7 @@ def build_recipes(
     """Return target users' recipes from their last items; ``sharers`` 0 uses all sharers."""
     whole = open_pool_subset(place)
     pool = open_pool_subset(place, count=sharers)
+    # Column 0 is the base; keep the columns of the chosen sharers.
     columns = [0, *(1 + n for n, sharer in enumerate(whole.sharers) if sharer in pool.sharers)]
     found = compute_losses(place, clock)
     return {

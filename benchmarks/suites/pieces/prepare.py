@@ -38,6 +38,7 @@ def prepare_task(place: Workspace, clock: TimeBudget) -> None:
 
 def estimate_minutes(place: Workspace) -> str:
     """Return a sentence that estimates the minutes of preparing a task on two cores, by part."""
+    # Training time is proportional to the number of items.
     sizes, each = place.sizes, place.people.setting.train_seconds
     shared = sum(len(h.items) for h in place.people.sharers.values())
     lengths = sum(sizes.lengths) * sizes.target_users
@@ -138,6 +139,7 @@ def build_recipes(
 
     Recipes that the work folder lacks are assembled and stored. Raises TimeIsUpError.
     """
+    # The store holds the recipes of one length; those in it are not assembled again.
     pool = open_pool_subset(place)
     store = RecipeStore.create(
         place.artifact_folder / f"recipes-{length}", pool, settings={"length": length}

@@ -162,6 +162,7 @@ class QualityBenchmark:
     def _mix_nearest(self, count: int) -> Adapters:
         """Return the mean of the ``count`` most similar sharers' adapters, by target user."""
         pool = open_pool_subset(self.place)
+        # Similarity is the cosine of mean vectors; whole adapters are averaged.
         vectors = compute_mean_vectors(self.place.people, self.place.folder)
         sharers = {
             self.place.make_pseudonym(p): vectors[p] for p in self.place.people.chosen["cluster"]

@@ -66,6 +66,7 @@ class HeldOutScorer:
     def score_adapters(self, adapters: Mapping[str, LoraAdapter]) -> Scores:
         """Return the scores of all people, with the base if a person has no adapter."""
         found = self.compute_losses(adapters)
+        # Collect the losses of each person's rows.
         per: dict[str, list[list[float]]] = {person: [] for person in self.people}
         golds: dict[str, list[int]] = {person: [] for person in self.people}
         for (person, _), nats, gold in zip(self.rows, found, self.gold_ids, strict=True):
@@ -88,6 +89,7 @@ class HeldOutScorer:
         With choices: the loss of each choice, then of the tokens that follow the gold one.
         """
         out: list[list[float]] = [[] for _ in self.rows]
+        # Stack the adapters of a few people at a time, to limit memory.
         for start in range(0, len(self.people), STACKED_PEOPLE):
             people = self.people[start : start + STACKED_PEOPLE]
             numbers = [n for n, (person, _) in enumerate(self.rows) if person in people]
@@ -101,12 +103,14 @@ class HeldOutScorer:
         self, rows: Sequence[PersonExample], adapters: Mapping[str, LoraAdapter]
     ) -> Iterator[tuple[int, float]]:
         """Yield row number and loss of each target token, in order within a row."""
+        # Whole forward passes if adapters act on prompts, or if there are none.
         if self.activation_cache is None or not adapters:
             for row, nats, _ in iter_token_losses(
                 self.base, rows, adapters, forward_tokens=FORWARD_TOKENS
             ):
                 yield row, nats
             return
+        # Otherwise continue from the cached prompts.
         stack = stack_adapters(self.base, list(adapters.values()))
         slots = {person: slot for slot, person in enumerate(adapters)}
         widths = [len(e.ids) - self.activation_cache.find_active_start(e) for _, e in rows]

@@ -42,6 +42,7 @@ def tune_gate_settings(place: Workspace, clock: TimeBudget) -> dict[str, Any]:
         trained = place.train_sharer_gates("develop-gates", chosen, config, clock)
         pool = place.build_pool(place.folder / f"develop-{steps}-{rate:g}", trained)
         kept["rows"][name] = measure_loss(place, scorer, pool, ASSEMBLE)
+        # Pieces drawn at random do not depend on the gates: measure them once.
         if "at random" not in kept["rows"]:
             drawn = replace(ASSEMBLE, sample=True, temperature=1e6)
             kept["rows"]["at random"] = measure_loss(place, scorer, pool, drawn)

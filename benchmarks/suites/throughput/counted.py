@@ -52,6 +52,7 @@ def iter_matmul_peaks(
     fit into ``seconds``, at least three.
     """
     config = base.model.config
+    # The shapes of the model with a full batch of tokens; the head sees target tokens only.
     width, inner = config.hidden_size, config.intermediate_size
     rows = MOST_TOKENS
     sizes = {

@@ -113,6 +113,7 @@ class MloraPeer:
             LLMModelInput,
         )
 
+        # mLoRA expects one width for all rows, and the rows of each adapter next to each other.
         width = max(len(ids) for theirs in rows.values() for ids, _ in theirs)
         batches, tokens, labels, masks = [], [], [], []
         for name, theirs in rows.items():

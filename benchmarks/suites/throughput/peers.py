@@ -153,6 +153,7 @@ class TrainerPeer:
 
     def _fit_person(self, job: TrainingJob) -> None:
         config = self.train_config
+        # The optimizer and schedule of our engine, so that losses can be compared.
         steps = -(-len(job.examples) // config.batch) * config.epochs
         optimizer = torch.optim.AdamW(
             self._get_weights().values(),

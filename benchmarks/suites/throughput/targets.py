@@ -105,6 +105,7 @@ def _find_best(
 
     Methods with other mathematics count only if they keep exact training's held-out loss.
     """
+    # Methods of this kind that ran on the task and keep the loss.
     found = [
         (m.name, run.measured.compute_ratios(work.task, m.name, peer))
         for m in run.methods

@@ -75,6 +75,7 @@ class Worker:
             self.methods[name] = build_method(name, base, settings)
         method = self.methods[name]
         work = self.works[order["task"]].take_people(order["people"])
+        # The first order of a method also runs one step that is not measured.
         if order["warm_up"]:
             method.train_all(work.take_first_step(settings["train"]["batch"]))
         reset_device_peak(base)
@@ -88,6 +89,7 @@ class Worker:
         """Return the task's base and settings; loads the base if the task has changed."""
         settings = self.settings[task]
         if self.base is None or self.task != task:
+            # Free the old base before loading the new one.
             self.base, self.methods = None, {}
             gc.collect()
             self.base, self.task = load_shape_or_base(settings["base"], settings["device"]), task

@@ -97,9 +97,11 @@ class UnlearningBenchmark:
         call fluent answers harmful if they miss the point.
         """
         own = self._generate_answers(self.divided.questions)
+        # Add harmless answers, and save the judge for later runs.
         judge = train_judge(self.sources.judged, [*self.divided.unrelated, *own], self.encoder)
         if not self._judge_folder.exists():
             judge.save(self._judge_folder)
+        # Compare the phrases that recognize refusals with people's labels.
         labels = [one.score >= 0.5 for one in self.sources.refusals]
         ours = [is_refusal(one.response) for one in self.sources.refusals]
         return {
@@ -191,6 +193,7 @@ class UnlearningBenchmark:
             "card": row_to_dict(scorer.measure_model(name, made.base, made.adapter)),
             "elsewhere": self._measure_other_text(made.base, made.adapter),
         }
+        # Recipients may quantize the weights, or negate the change if they have the base.
         if name == "sku":
             few = scorer.measure_quantized(name, made.base, made.adapter, sets=["unseen"])
             flip = scorer.measure_sign_flip(name, made.base, made.adapter, sets=["unseen"])
