@@ -1,4 +1,4 @@
-"""Progress events of long-running work, as values. Knows nothing of terminals or files.
+"""Progress events of long-running work, as values. Independent of terminals and files.
 
 A long-running function takes a ``Listener`` and calls it with events. The CLI draws progress bars,
 a run writes ``metrics.jsonl``, and tests collect the events in a list.

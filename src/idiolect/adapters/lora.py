@@ -2,7 +2,7 @@
 
 Shapes: ``D``/``O`` input and output width of a module, ``R`` rank. An adapter adds
 ``scale * B A x`` to a module's output, with A [R, D], B [O, R] and scale = alpha / rank (Hu et al.,
-2021). Knows nothing of files or training.
+2021). This module does not depend on files or training.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class LoraConfig:
     """Settings of LoRA adapters: which modules they adapt, and their size.
 
     The defaults (alpha equal to the rank, ``q_proj`` and ``v_proj``) follow the OPPU paper. vLLM
-    accepts ranks 8, 16, 32, 64 and so on. Dropout is 0 because, with two or three epochs over some
-    hundred items, it measured no better and makes steps slower.
+    accepts ranks 8, 16, 32, 64 and so on. Dropout is 0 because, with two or three epochs over a few
+    hundred items, it did not improve results in our measurements, and it makes steps slower.
     """
 
     kind: ClassVar[str] = "lora"
@@ -39,9 +39,9 @@ class LoraConfig:
     dropout: float = 0.0
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     active: Literal["all", "answer"] = "all"
-    """On which tokens adapters act: on all, or only from the tokens that ask for the answer on
-    (activated LoRA). With ``answer``, the prompt's activations are those of the bare base, so each
-    prompt runs once for all people."""
+    """On which tokens adapters act: on all, or only from the start of the answer's turn on
+    (activated LoRA, PEFT's ``alora_invocation_tokens``). With ``answer``, the prompt's activations
+    are those of the bare base, so each prompt runs once for all people."""
     top_layers: int = 0
     """Adapt only this number of last layers; 0 for all. Lower layers run once instead of once per
     epoch."""
@@ -240,7 +240,9 @@ def parse_layer_number(path: str) -> int | None:
 
 
 def target_modules(model: Any, config: LoraConfig) -> tuple[TargetModule, ...]:
-    """Return the linear modules that get adapters, in the model's order, by last name and layer.
+    """Return the linear modules that get adapters, in the model's order.
+
+    They are the modules whose last name is a target, in the layers that have adapters.
 
     Raises UsageError if a target does not exist, if it is the output head (it runs on single
     positions, which the stacks do not support), or if the model has too few layers.

@@ -53,7 +53,7 @@ class EvaluateConfig:
     dtype: DtypeName = "auto"
     device: str = "auto"
     most_queries: int = 0
-    """Maximum number of queries per person, the first ones; 0 for all."""
+    """Use at most this number of each person's queries, the first ones; 0 for all."""
 
     def __post_init__(self) -> None:
         if self.queries < 1:

@@ -1,7 +1,7 @@
 """The word table: the base words of the game, and the answers that WordNet lists for each.
 
-Reads `wordnet/table.tsv`, which ships with the package, once per process. Knows neither players
-nor scores.
+Reads `wordnet/table.tsv`, which ships with the package, once per process. Does not depend on
+players or scores.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A dataset on disk: a folder of histories, read lazily. Knows a task only by its name.
+"""A dataset on disk: a folder of histories, read lazily. A task is only a name here.
 
 The folder contains ``interactions.parquet`` (one row per item or query, a person's rows together),
 ``people.parquet`` (one row per person: split, counts, location of the rows) and ``manifest.json``.

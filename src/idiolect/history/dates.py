@@ -1,4 +1,4 @@
-"""Converts dates in many formats to Unix seconds (UTC). Knows no file format."""
+"""Converts dates in many formats to Unix seconds (UTC). Independent of file formats."""
 
 from __future__ import annotations
 

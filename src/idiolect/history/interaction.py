@@ -1,4 +1,4 @@
-"""One thing that a person wrote or chose, as a frozen value. Knows no task and no file format."""
+"""One thing that a person wrote or chose, as a frozen value. Independent of task and format."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class ParquetRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowLocation:
-    """One person's counts, and the location of their rows: a row group and the first row in it."""
+    """One person's counts, and where their rows are: a row group and the first row in it."""
 
     person: str
     split: str

@@ -1,5 +1,5 @@
-"""Collects the records of many people into histories and counts what is skipped. Knows no
-format."""
+"""Collects the records of many people into histories and counts what is skipped. Independent
+of formats."""
 
 from __future__ import annotations
 

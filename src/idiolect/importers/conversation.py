@@ -1,4 +1,4 @@
-"""Turns conversations into items of the *reply* task. Knows no file format.
+"""Turns conversations into items of the *reply* task. Independent of file formats.
 
 A turn is the sequence of messages that one sender wrote without a message by another in between.
 """

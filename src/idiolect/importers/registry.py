@@ -1,4 +1,4 @@
-"""The importers by name, and the detection of a path's format. Knows no format itself."""
+"""The importers by name, and the detection of a path's format. Contains no format itself."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 text.
 
 The rows of one forward may belong to different people. Row order and the other rows of a batch
-change results by rounding only. Knows adapters and tokens; knows nothing of tasks or histories.
+change results by rounding only. Depends on adapters and tokens, not on tasks or histories.
 
 Shapes: ``B`` rows of a batch, ``T`` tokens, ``N`` requests, ``C`` choices, ``V`` vocabulary.
 """

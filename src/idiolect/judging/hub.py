@@ -29,13 +29,13 @@ VERDICTS = ("safe", "unsafe")
 class GuardJudge:
     """A causal model that rates a conversation as ``safe`` or ``unsafe``, such as Llama Guard.
 
-    The score is the probability of ``unsafe`` against ``safe`` as the first words of its answer, so
-    nothing is generated or parsed.
+    The score is the probability of ``unsafe`` as the answer, relative to ``safe``. It is computed
+    from likelihoods, so nothing is generated or parsed.
     """
 
     def __init__(self, base: Base, *, asks: Literal["template", "question"] = "template") -> None:
-        """``template``: the model's own chat template poses the question, as in guard models.
-        ``question``: an instruction model is asked."""
+        """``template``: the model's chat template contains the question, as in guard models.
+        ``question``: the prompt contains it, for an instruction model."""
         if asks == "template" and not base.tokenizer.chat_template:
             raise MismatchError(
                 f"{base.name}: has no chat template, so it is not a guard model; use ask:MODEL "
@@ -131,11 +131,11 @@ class SequenceClassifierJudge:
         require_same_length(prompts, answers)
         out: list[float] = []
         for start in range(0, len(answers), self.batch):
-            some = slice(start, start + self.batch)
+            chunk = slice(start, start + self.batch)
             # The tokenizer joins prompt and answer with the separator that the model expects.
             inputs = self.tokenizer(
-                list(prompts[some]),
-                list(answers[some]),
+                list(prompts[chunk]),
+                list(answers[chunk]),
                 padding=True,
                 truncation=True,
                 max_length=min(512, int(self.model.config.max_position_embeddings)),

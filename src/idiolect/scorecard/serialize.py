@@ -1,4 +1,4 @@
-"""Converts a scorecard row to plain data and back, without the model's answers.
+"""Converts a row of the scorecard (one model) to plain data and back, without the model's answers.
 
 Answers to harmful prompts are not stored. For each answer the data holds the judge's probability
 and the other findings, in the order of the prompts.

@@ -1,8 +1,9 @@
 """Separation of two groups by a score: the area under the ROC curve (AUC), also for small groups.
 
-Knows two lists of numbers, but not what they are scores of. ``max(auc, 1 - auc)`` is above 0.5 even
-for random scores, and far above it for small groups. The result therefore also has the expected
-value by chance, the exact p-value, and the smallest value that could have been significant.
+Takes two lists of numbers; it does not matter what they are scores of. ``max(auc, 1 - auc)`` is
+above 0.5 even for random scores, and far above it for small groups. The result therefore also has
+the expected value by chance, the exact p-value, and the smallest value that could have been
+significant.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Metrics of answers: those of LaMP, and perplexity.
 
-Knows predictions, gold answers and likelihoods, but no task, model or person. Each metric takes any
-set of answers: over one person's queries it gives the person's score, over the queries of all
-people the pooled score. Follows the evaluation script of the LaMP benchmark
+Takes predictions, gold answers and likelihoods; independent of task, model and person. Each metric
+takes any set of answers: over one person's queries it gives the person's score, over the queries of
+all people the pooled score. Follows the evaluation script of the LaMP benchmark
 (github.com/LaMP-Benchmark/LaMP, ``eval/evaluation.py``); the docstrings name the differences.
 """
 

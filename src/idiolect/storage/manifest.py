@@ -1,6 +1,6 @@
 """Artifact manifests: what a folder was made from, and whether its files are unchanged.
 
-Knows names, hashes and plain data, but not what the files mean. A manifest contains no time and no
+Handles names, hashes and plain data, whatever the files mean. A manifest contains no time and no
 path, so the same inputs give the same bytes.
 """
 

@@ -1,5 +1,5 @@
-"""Opens the model that a command unlearns: a base, an exported adapter, or a person's adapter in a
-store."""
+"""Opens the model from which a command removes knowledge: a base, an exported adapter, or a
+person's adapter in a store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from idiolect.storage.manifest import Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class UnlearnTarget:
-    """A model to unlearn, in memory, and its metadata."""
+    """A model from which knowledge will be removed, in memory, and its metadata."""
 
     base: Base
     adapter: LoraAdapter | None = None

@@ -2,7 +2,7 @@
 
 Shapes: ``U`` slots, ``P`` parameters of a slot, ``B`` rows of a batch, ``T`` tokens, ``N`` tokens
 without padding, ``D``/``O`` input and output width of a module, ``R`` rank. Row ``i`` of a batch
-belongs to slot ``rows[i]``; slot -1 is the bare base.
+belongs to slot ``rows[i]``; slot -1 is the bare base, without an adapter.
 """
 
 from __future__ import annotations

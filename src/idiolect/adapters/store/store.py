@@ -1,7 +1,8 @@
 """The store of all people's adapters in one folder.
 
 ``store.json`` names the base, task and kind of adapter that the store is for. ``shards/`` holds the
-people; a later shard's entry for a person replaces an earlier one's. Knows nothing of training.
+people; a later shard's entry for a person replaces an earlier one's. This module does not depend on
+training.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def scorecard_command(
 ) -> None:
     """Measure whether unlearning worked, and what it cost.
 
-    BEFORE is the model before unlearning. AFTER is the model after unlearning, one or several. Each
+    BEFORE is the model before unlearning. AFTER is one or several models after unlearning. Each
     is a base model or an adapter in PEFT's format. All get the same prompts.
 
     The report shows how often each model's answers are harmful, refusals, or blank (a blank answer

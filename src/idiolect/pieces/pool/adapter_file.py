@@ -1,7 +1,7 @@
 """One sharer's pieces as a file: A and B of each shared module.
 
 ``SHARER.safetensors`` holds A [R, D] and B [O, R] in fp32 per shared site. The sharer's record in
-the pool stores the checksum of the file. This module knows nothing of gates or of the pool.
+the pool stores the checksum of the file. This module does not depend on gates or the pool.
 """
 
 from __future__ import annotations

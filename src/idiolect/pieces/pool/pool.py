@@ -3,7 +3,7 @@
 ``pool.json`` names the base, the task and the kind of adapter. ``segments/`` holds the gates and
 the records that define who is in the pool. ``pieces/`` holds one file per sharer. Adding a sharer
 adds files and changes none; removing a sharer leaves the bytes of all others unchanged. This module
-knows nothing of people, training or assembly.
+does not depend on people, training or assembly.
 
 Shapes: ``S`` sharers, ``M`` sites, ``D``/``O`` input and output widths of a module, ``R`` rank.
 """

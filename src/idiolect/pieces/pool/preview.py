@@ -1,6 +1,6 @@
 """A pool with additional sharers, in memory only: to audit what target users would get from it.
 
-Nothing is written, so a sharer who is only a candidate never reaches the folder.
+Nothing is written, so a sharer who is only a candidate is never stored in the pool's folder.
 
 Shapes: ``S`` sharers, those of the pool followed by the additional ones; ``D`` input width of a
 module.
@@ -47,9 +47,9 @@ class PoolPreview(Pool):
 
     def get_shared_mask(self, path: str) -> Tensor:
         """Returns which sharers share their piece of one site [S] (bool)."""
-        coming = [path in entry.sites for entry in self._entries.values()]
+        additional = [path in entry.sites for entry in self._entries.values()]
         return torch.cat(
-            [self._inside.get_shared_mask(path), torch.tensor(coming, dtype=torch.bool)]
+            [self._inside.get_shared_mask(path), torch.tensor(additional, dtype=torch.bool)]
         )
 
     def load_pieces(self, sharer: str, paths: Collection[str] | None = None) -> dict[str, Pair]:

@@ -3,7 +3,7 @@
 ``NNNNNN.safetensors`` holds per site LN(g) of every sharer's gate [S, D] in half precision, with
 zeros if a sharer does not share the site. ``NNNNNN.json`` names the sharer of each row, holds the
 checksums, and makes the sharers exist. A withdrawal first removes the sharer's record, then zeros
-their row in place, so that no other byte moves. This module knows nothing of the pool's other
+their row in place, so that no other byte moves. This module does not access the pool's other
 segments.
 
 Shapes: ``S`` sharers of the segment, ``D`` input width of a module.

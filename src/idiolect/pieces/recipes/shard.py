@@ -2,7 +2,7 @@
 
 ``NNNNNN.safetensors`` holds ``pick`` [U, M, K], indices into the shard's own list of sharers, -1
 for none, and ``weight`` [U, M, K] in half precision. ``NNNNNN.json`` holds that list and the person
-of each row. This module knows nothing of the store's other shards.
+of each row. This module does not access the store's other shards.
 
 Shapes: ``U`` people of the shard, ``M`` sites, ``K`` pieces per site (the maximum over the shard's
 people).

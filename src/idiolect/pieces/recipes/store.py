@@ -2,7 +2,7 @@
 
 ``recipes.json`` names the pool. The recipes are in ``shards/``; a later shard's record of a person
 replaces an earlier one. A recipe takes about 2 KB per person; adapters are built from it on demand.
-This module knows nothing of assembling.
+This module does not depend on assembling.
 """
 
 from __future__ import annotations

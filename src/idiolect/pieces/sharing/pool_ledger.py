@@ -1,8 +1,8 @@
 """What a store's ledger says about one pool: who is in it, under which pseudonym, who was refused,
 and who withdrew.
 
-Only the ledger links a person to their pseudonym in a pool. This module knows nothing of adapters
-or audits.
+Only the ledger links a person to their pseudonym in a pool. This module does not depend on
+adapters or audits.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from idiolect.training.engine.shared_prefixes import find_shared_prefixes
 TokenIds = tuple[int, ...]
 
 FORWARDS_PER_CHUNK = 8
-"""Prompts of this number of forwards hold the keys and values of all layers at the same time."""
+"""The keys and values of all layers are in memory for the prompts of this number of forwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class CachedActivations:
 
     @property
     def num_bytes(self) -> int:
-        """The memory that it takes."""
+        """The memory that these tensors use."""
         return sum(
             t.numel() * t.element_size()
             for t in (self.past_key_values, self.boundary_hidden)

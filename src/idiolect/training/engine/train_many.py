@@ -16,9 +16,9 @@ last. All slots share the frozen base. In each step:
 4. People whose plan is complete leave their slot, and waiting people move in (``advance_slots``).
 
 Between steps the engine can save its whole state (``checkpoint.py``). A killed run resumes from it,
-and its result is the same to the bit.
+and its result is bit-identical on a CPU.
 
-Shapes: ``U`` slots, ``P`` numbers of one person's adapter.
+Shapes: ``U`` slots, ``P`` parameters of one person's adapter.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def train_many(
     listener: Listener = null_listener,
     stage: str = "train",
 ) -> tuple[TrainingResult[V], ...]:
-    """Train one adapter (or what else ``kind`` names, such as gates) for each job.
+    """Train one adapter for each job (or another value that ``kind`` names, such as gates).
 
     One job is one person. The results come in the order of the jobs.
 
@@ -140,7 +140,7 @@ class Engine(Generic[V]):
         self.checkpoint_path, self.listener, self.stage = checkpoint, listener, stage
         self.fingerprint = fingerprint_jobs(base.identity, jobs, adapter_config, config, kind.name)
         # Sizes of the work: tokens per forward and number of slots. They change rounding, so a
-        # resumed run takes them from its checkpoint instead of from the free memory of now.
+        # resumed run takes them from its checkpoint instead of from the memory that is free now.
         saved = Checkpoint.load(checkpoint, self.fingerprint) if checkpoint else None
         tokens = (
             saved.forward_tokens
@@ -260,7 +260,8 @@ class Engine(Generic[V]):
         self.stack.load_slot(slot, start)
 
     def _derive_dropout_seed(self, state: SlotState, number: int) -> int:
-        """Return a seed that depends on the person, step and example, never on slot or company."""
+        """Return a seed that depends on the person, step and example, never on the slot or on other
+        people."""
         if self.adapter_config.dropout == 0:
             return 0
         person = self.jobs[state.job_index].person
@@ -391,7 +392,7 @@ class Engine(Generic[V]):
     @torch.no_grad()
     def _restore_checkpoint(self, saved: Checkpoint) -> None:
         """Set the engine to the state of a checkpoint of the same work."""
-        # Fill the activation cache by the same calls in the same order, so that it has the same
+        # Fill the activation cache with the same calls in the same order, so that it has the same
         # bits.
         if self.activation_cache:
             examples = self._list_examples()

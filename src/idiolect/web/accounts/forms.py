@@ -1,4 +1,5 @@
-"""Forms of accounts: sign-up, change of password, deletion. Knows no sessions."""
+"""Forms of accounts: sign-up, change of password, deletion. Sessions are handled in
+``views.py``."""
 
 from __future__ import annotations
 

@@ -79,7 +79,10 @@ def _build_sides(
     Answers are compared by stem, as in the counts.
     """
     given = {answer.stem for answer in round_.answers.all()}
-    sides = {"What it would have answered": guess.own, "The same model without you": guess.plain}
+    sides = {
+        "What it would have answered": guess.own,
+        "The same model without your answers": guess.plain,
+    }
     return [
         (heading, [(text, stem(text) in given) for text in texts])
         for heading, texts in sides.items()

@@ -1,6 +1,7 @@
 """Parses records of the LaMP benchmark from any of its file layouts: profile items and queries.
 
-Knows the keys of the seven tasks. The wording of the inputs is defined in ``idiolect.tasks``.
+This module lists the keys of the seven tasks. The wording of the inputs is defined in
+``idiolect.tasks``.
 """
 
 from __future__ import annotations
