@@ -40,7 +40,7 @@ from suites.pieces.settings import SEED, SETTINGS, Setting, Sizes
 
 EXCLUDED_PEOPLE = 60
 """The number of tested people of ``quality.py``: its adapted bases saw none of their words."""
-STORED_NAME = "new" + "comers"
+STORED_NAME = "newcomers"
 """How work folders call the target users. The draw depends on it, so another name would draw other
 people."""
 
