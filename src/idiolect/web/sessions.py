@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.models import Session
 from django.db.models import CharField, DateTimeField
 from django.utils import timezone
 
+from idiolect.web.accounts.players import BACKEND
 from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
+
+FORMER_BACKENDS = ("idiolect.server.accounts.backends.Accounts",)
+"""Former names of ``BACKEND``, which a session stores at sign-in."""
 
 
 class SessionStore(db.SessionStore):
     """Django's session store in the database, with a prepared query."""
+
+    def decode(self, session_data: bytes | str) -> dict[str, Any]:
+        """Decode a session; one from before a renaming of the backend stays signed in.
+
+        Django signs out users of an unknown backend, and a guest could not sign in again.
+        """
+        data = super().decode(session_data)
+        if data.get(BACKEND_SESSION_KEY) in FORMER_BACKENDS:
+            data[BACKEND_SESSION_KEY] = BACKEND
+        return data
 
     def _get_session_from_db(self) -> Session | None:
         """Return the session of the current key if it has not expired; None otherwise."""
