@@ -4,8 +4,8 @@ The attack score of an item is its loss under the base minus its loss with the a
 own difficulty cancels out (calibration; Watson et al., arXiv 2111.08440). The AUC says how well
 that score separates items that were trained on from other items of the same person. It is one
 attack: a pass means that this attack found nothing, not that no attack would. If the held-out items
-are the later ones, an adapter that follows a person's change looks like a leak; that errs on the
-safe side. This module depends on adapters and examples, not on pools, ledgers or files.
+are the later ones, an adapter that follows a person's changing taste looks like a leak; that errs
+on the safe side. This module depends on adapters and examples, not on pools, ledgers or files.
 """
 
 from __future__ import annotations

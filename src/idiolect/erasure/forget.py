@@ -1,7 +1,7 @@
 """Forgets a person, or some of a person's records, everywhere below some folders, in a fixed order.
 
-The person's dataset is rewritten last and in one step. Until then it says who and what is
-forgotten, so that after a crash at any moment the same call finds what is left and finishes.
+The person's dataset is rewritten last and in one step. Until then it shows whom and what
+to forget, so that after a crash at any moment the same call finds the rest and finishes.
 
 Other people's artifacts that were derived from the person's words are rebuilt from the remaining
 histories, discarded, or refused; no other artifact changes. Every package that stores personal data

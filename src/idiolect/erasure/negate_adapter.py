@@ -134,8 +134,8 @@ def _tokenize_pair(
 
 def _iter_retained(person: PersonContext, config: UnlearnConfig) -> Iterator[TokenizedPair]:
     """Yield the person's items as training renders them."""
-    for place in range(len(person.history.items)):
-        example = person.build_item_example(place)
+    for index in range(len(person.history.items)):
+        example = person.build_item_example(index)
         if example is not None:
             yield pair_from_example(_truncate_answer(example, config))
 

@@ -66,7 +66,7 @@ def run_experiment(
     beforehand with retrieval (``rag``) and with profiles (``pag``), for a ``config`` without
     adaptation.
     """
-    # Fix the queries first: whatever follows sees the histories without them.
+    # Choose the queries first: everything after this uses the histories without them.
     histories = [ensure_queries(h, task, config.evaluate) for h in tested]
     settings = config.evaluate
     chosen = select_methods(settings.methods, k=settings.k, retriever=settings.retriever)

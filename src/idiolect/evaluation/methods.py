@@ -17,7 +17,7 @@ from idiolect.prompts.context import ContextConfig, RetrieverName
 from idiolect.tasks.task import Task
 
 WHOLE_HISTORY = 10_000
-"""The number of retrieved items that stands for the whole history; the context length cuts it."""
+"""The number of retrieved items that means the whole history; the context length limits it."""
 BaseKind = Literal["plain", "rag", "pag"]
 
 

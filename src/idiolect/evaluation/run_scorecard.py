@@ -107,7 +107,7 @@ def _share_base(model: UnlearnTarget, first: UnlearnTarget) -> UnlearnTarget:
         return UnlearnTarget(base=first.base, adapter=model.adapter)
     if first.adapter is not None or model.adapter is not None:
         raise UsageError(
-            f"{model.base.name}: is another base than that of the original model; compare adapters "
+            f"{model.base.name}: differs from the base of the original model; compare adapters "
             "of one base, or base models without adapters"
         )
     return model

@@ -49,9 +49,9 @@ def iter_replies(messages: Iterable[ChatMessage], prefix: str) -> Iterator[Reply
     """
     # Group consecutive messages by sender.
     turns = [tuple(turn) for _, turn in groupby(messages, key=lambda m: m.sender)]
-    for place in range(1, len(turns)):
-        first = turns[place][0]
-        shown = _fit_context(turns[max(0, place - CONTEXT_TURNS) : place])
+    for index in range(1, len(turns)):
+        first = turns[index][0]
+        shown = _fit_context(turns[max(0, index - CONTEXT_TURNS) : index])
         # From the view of the answering sender: "me" for their own turns.
         lines = [
             f"{'me' if turn[0].sender == first.sender else 'them'}: {' '.join(words)}"
@@ -62,10 +62,10 @@ def iter_replies(messages: Iterable[ChatMessage], prefix: str) -> Iterator[Reply
         yield ReplyRecord(
             sender=first.sender,
             record=RawRecord(
-                id=f"{prefix}:{place}",
+                id=f"{prefix}:{index}",
                 fields={
                     "context": "\n".join(lines),
-                    "reply": "\n".join(m.text.strip() for m in turns[place]),
+                    "reply": "\n".join(m.text.strip() for m in turns[index]),
                 },
                 time=first.time,
                 voices=tuple(sorted(voices - {""})),

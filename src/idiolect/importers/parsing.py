@@ -88,8 +88,8 @@ def find_package_file(package: str, inside: str) -> Path:
     Raises MissingError if the package or the file does not exist.
     """
     found = importlib.util.find_spec(package)
-    for place in (found.submodule_search_locations or ()) if found else ():
-        path = Path(place, inside)
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        path = Path(folder, inside)
         if path.exists():
             return path
     raise MissingError(

@@ -59,10 +59,10 @@ def collate(
     count: list[float] = []
     for number, (example, at) in enumerate(zip(examples, begin, strict=True)):
         assert at < example.answer_start
-        places, labels, counts = list_targets(example)
-        row += [number] * len(places)
+        positions, labels, counts = list_targets(example)
+        row += [number] * len(positions)
         # Positions count from the row's start, not from the example's.
-        position += [place - at for place in places]
+        position += [predicting - at for predicting in positions]
         label += labels
         count += counts
     to = {"dtype": torch.long, "device": device}
@@ -81,11 +81,11 @@ def list_targets(example: Example) -> tuple[list[int], list[int], list[int]]:
     """Returns, for an example's target tokens, the positions that predict them, their ids, and how
     often each counts."""
     # With label counts, the first target is a distribution over tokens at one position.
-    places = range(example.answer_start - 1, len(example.ids) - 1)
+    positions = range(example.answer_start - 1, len(example.ids) - 1)
     first = example.label_counts or ((example.ids[example.answer_start], 1),)
     rest = example.ids[example.answer_start + 1 :]
     return (
-        [places[0]] * len(first) + list(places[1:]),
+        [positions[0]] * len(first) + list(positions[1:]),
         [token for token, _ in first] + list(rest),
         [times for _, times in first] + [example.num_answers] * len(rest),
     )

@@ -35,9 +35,9 @@ class Example:
     """The tokens of a prompt and its answer; ``ids[answer_start:]`` are the target tokens.
 
     ``answer_start`` is at least 1, because the position before a target predicts it.
-    ``label_counts`` is for a prompt that has several known answers: it holds (token, count) pairs
-    that replace the first target token, and each later target counts as often as all of them
-    together.
+    ``label_counts`` merges examples that have the same prompt and differ in the first answer token
+    only. It holds (token, count) pairs in place of the first target token; the later target tokens
+    count once per merged example.
     """
 
     ids: tuple[int, ...]
@@ -46,7 +46,7 @@ class Example:
 
     @property
     def num_answers(self) -> int:
-        """The number of answers that the example stands for."""
+        """The number of answers that the example represents."""
         return sum(count for _, count in self.label_counts) if self.label_counts else 1
 
     @property

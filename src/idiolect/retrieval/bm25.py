@@ -23,7 +23,7 @@ import Stemmer
 from idiolect.retrieval.ranking import select_top_k
 
 K1 = 1.5
-"""How fast repetitions of a word stop to count (the default of bm25s)."""
+"""How quickly repetitions of a word stop raising the score (the default of bm25s)."""
 B = 0.75
 """How much long items are penalized (the default of bm25s)."""
 
@@ -62,7 +62,7 @@ class Bm25Retriever:
         assert 0 <= visible <= len(self._lengths), (visible, len(self._lengths))
         out = np.zeros(visible)
         average = self._cumulative_lengths[visible] / max(visible, 1)
-        # Sorted words: sums in one order, so that equal items have equal scores to the bit.
+        # Sorted words: a fixed order of summation, so that equal items have bit-identical scores.
         for word, times in sorted(Counter(tokenize_texts([text])[0]).items()):
             postings = self._postings.get(word)
             if postings is None:

@@ -89,8 +89,8 @@ def bootstrap_mean_interval(
     rows = max(1, _CHUNK // data.size)
     for start in range(0, resamples, rows):
         stop = min(start + rows, resamples)
-        places = rng.integers(0, data.size, (stop - start, data.size))
-        means[start:stop] = data[places].mean(axis=1)
+        indices = rng.integers(0, data.size, (stop - start, data.size))
+        means[start:stop] = data[indices].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -115,10 +115,10 @@ def adjust_holm(ps: Sequence[float]) -> tuple[float, ...]:
     """Apply Holm's step-down adjustment: p-values that account for the whole family of tests."""
     adjusted = [0.0] * len(ps)
     highest = 0.0
-    for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
         # Adjusted values must not decrease with the rank.
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
-        adjusted[place] = highest
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = highest
     return tuple(adjusted)
 
 

@@ -203,17 +203,17 @@ def _draw_examples(
     """
     prompter = PromptRenderer(base.tokenizer, config.prompt)
     # All candidates, in a seeded order; the first most_items usable ones are taken.
-    places = [
+    candidates = [
         (h, item)
         for h in allowed
         for item in (h.items if task.labeled else (q for q in h.queries if task.target(q)))
     ]
-    random.Random(derive_seed(config.train.seed, "task adaptation")).shuffle(places)
+    random.Random(derive_seed(config.train.seed, "task adaptation")).shuffle(candidates)
     # A person's context (index of their items, profiles) is built once, at their first item.
     contexts: dict[str, PersonContext] = {}
     chosen: list[Example] = []
     people: set[str] = set()
-    for history, item in places:
+    for history, item in candidates:
         if config.most_items and len(chosen) >= config.most_items:
             break
         # A person's own words in another person's item are excluded like their own items.

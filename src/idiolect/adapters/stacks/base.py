@@ -30,7 +30,7 @@ class TrainableStack(ABC, Generic[V_co]):
 
     ``weights`` and ``grads`` are [U, P]: row ``u`` holds all parameters of slot ``u``, so an
     optimizer updates one person's row as a whole, from column ``trainable_offset`` on. A subclass
-    defines the value that one row stands for (``V_co``), and the forward hooks.
+    defines the value that one row represents (``V_co``), and the forward hooks.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class TrainableStack(ABC, Generic[V_co]):
 
     @abstractmethod
     def from_row(self, row: Tensor) -> V_co:
-        """Return the value that a row [P] of this stack stands for; it shares the row's memory."""
+        """Return the value that a row [P] of this stack represents; it shares the row's memory."""
 
     @abstractmethod
     def activate(

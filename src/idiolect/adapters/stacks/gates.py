@@ -71,7 +71,9 @@ class GateVectors:
             )
         # Compare paths and shapes together; name the first difference.
         found = {path: tuple(gate.shape) for path, gate in self.vectors.items()}
-        expected = {site.path: (site.inputs,) for site in target_modules(base.model, self.config)}
+        expected = {
+            module.path: (module.inputs,) for module in target_modules(base.model, self.config)
+        }
         if found != expected:
             path = min(path for path, _ in found.items() ^ expected.items())
             raise MismatchError(
@@ -94,12 +96,14 @@ class GateVectorStack(TrainableStack[GateVectors]):
         self.lora_stack = LoraStack(base, config, slots, dtype=base.dtype)
         self.target_modules: tuple[TargetModule, ...] = self.lora_stack.target_modules
         # The optimizer sees the gates only.
-        super().__init__(base, slots=slots, size=sum(site.inputs for site in self.target_modules))
+        super().__init__(
+            base, slots=slots, size=sum(module.inputs for module in self.target_modules)
+        )
 
     def _split_buffer(self, buffer: Tensor) -> dict[str, Tensor]:
         """Return the gates [U, D] of each module as views of a [U, P] buffer."""
-        parts = buffer.split([site.inputs for site in self.target_modules], dim=1)
-        return {site.path: part for site, part in zip(self.target_modules, parts, strict=True)}
+        parts = buffer.split([module.inputs for module in self.target_modules], dim=1)
+        return {module.path: part for module, part in zip(self.target_modules, parts, strict=True)}
 
     def token_mask(
         self, ids: Sequence[Sequence[int]], width: int, *, left: bool = False

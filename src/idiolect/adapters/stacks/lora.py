@@ -62,12 +62,12 @@ class LoraStack(TrainableStack[LoraAdapter]):
         """Return the views (A [U, R, D], B [U, O, R]) of each module into a [U, P] buffer."""
         rank = self.config.rank
         # All A come first, so that a shared A is a prefix that the optimizer can skip.
-        a_sizes = [rank * site.inputs for site in self.target_modules]
-        b_sizes = [rank * site.outputs for site in self.target_modules]
+        a_sizes = [rank * module.inputs for module in self.target_modules]
+        b_sizes = [rank * module.outputs for module in self.target_modules]
         parts = buffer.split([*a_sizes, *b_sizes], dim=1)
         return {
-            site.path: (a.view(-1, rank, site.inputs), b.view(-1, site.outputs, rank))
-            for site, a, b in zip(
+            module.path: (a.view(-1, rank, module.inputs), b.view(-1, module.outputs, rank))
+            for module, a, b in zip(
                 self.target_modules, parts[: len(a_sizes)], parts[len(a_sizes) :], strict=True
             )
         }

@@ -98,7 +98,7 @@ def anonymize_report(report: Mapping[str, Any]) -> dict[str, Any]:
         people = sorted({person for score in scores for person in score["per_person"]})
         # Equal widths, so that the numbers sort as the ids did.
         width = len(str(len(people)))
-        numbers = {person: f"{place:0{width}d}" for place, person in enumerate(people, 1)}
+        numbers = {person: f"{index:0{width}d}" for index, person in enumerate(people, 1)}
         for method in task["methods"]:
             method["served_by_base"] = [numbers[person] for person in method["served_by_base"]]
         for score in scores:

@@ -145,7 +145,7 @@ def add_false_pairs(
     of a base word: a pair is reversed only if both words are in the same split.
     """
     pairs: list[Example] = []
-    for place, example in enumerate(true):
+    for number, example in enumerate(true):
         # A generator per pair: a false pair does not depend on the number of pairs before it.
         draw = random.Random(derive_seed(seed, "false", example.relation, *example.word_pair))
         strategies = [
@@ -155,7 +155,7 @@ def add_false_pairs(
             _pair_with_other_relation,
         ]
         # Try the strategies in turn; then fall back on the one that nearly always succeeds.
-        for strategy in (strategies[place % len(strategies)], _pair_with_other_word):
+        for strategy in (strategies[number % len(strategies)], _pair_with_other_word):
             false = strategy(example, true, known, lexicon, draw)
             if false is not None and part(false.base_word) == part(example.base_word):
                 pairs += [example, false]

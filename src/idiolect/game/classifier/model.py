@@ -80,9 +80,9 @@ def save_models(folder: Path, models: Mapping[str, RelationModel]) -> None:
     for relation, model in models.items():
         for name in ("mean", "scale", "weights"):
             tensors[f"{relation}.{name}"] = getattr(model, name)
-        for place, (weights, bias) in enumerate(model.layers):
-            tensors[f"{relation}.{place}.weights"] = np.ascontiguousarray(weights)
-            tensors[f"{relation}.{place}.bias"] = np.ascontiguousarray(bias)
+        for index, (weights, bias) in enumerate(model.layers):
+            tensors[f"{relation}.{index}.weights"] = np.ascontiguousarray(weights)
+            tensors[f"{relation}.{index}.bias"] = np.ascontiguousarray(bias)
     save_file(tensors, folder / "weights.safetensors")
     fields = {
         relation: {

@@ -73,10 +73,10 @@ def _borrow_pairs(
     for _ in range(4 * count):
         if len(found) == count or len(words) <= NUM_NEIGHBORS:
             break
-        place = draw.randrange(len(words))
-        lender = words[draw.choice(near[place].tolist())]
+        index = draw.randrange(len(words))
+        lender = words[draw.choice(near[index].tolist())]
         base_word, answer = (
-            words[place],
+            words[index],
             draw.choice(lexicon[relation][lender][:MAX_FAMILIAR_ANSWERS]),
         )
         # The label is a placeholder here too.

@@ -113,12 +113,12 @@ class RelationSummary:
 
 def assign_part(word: str, seed: int) -> str:
     """The field of `DataSplit` for a base word; it depends only on word and seed."""
-    place = assign_bucket(word, seed)
+    bucket = assign_bucket(word, seed)
     return (
         "last_stage"
-        if place < LAST_STAGE_PERCENT
+        if bucket < LAST_STAGE_PERCENT
         else "test"
-        if place < LAST_STAGE_PERCENT + TEST_PERCENT
+        if bucket < LAST_STAGE_PERCENT + TEST_PERCENT
         else "first_stage"
     )
 

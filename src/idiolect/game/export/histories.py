@@ -57,8 +57,8 @@ def build_player_history(
         person,
         [
             Interaction(
-                id=f"answer-{place}",
-                position=place,
+                id=f"answer-{index}",
+                position=index,
                 time=row.finished // resolution * resolution,
                 fields={
                     "question": format_round_question(row, determiner),
@@ -67,7 +67,7 @@ def build_player_history(
                     "base_word": row.base_word,
                 },
             )
-            for place, (row, answer) in enumerate(given)
+            for index, (row, answer) in enumerate(given)
         ],
     )
 

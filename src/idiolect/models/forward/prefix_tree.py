@@ -81,30 +81,32 @@ class PrefixTree:
     @classmethod
     def from_nodes(cls, spans: Sequence[TreeNode], base: Base) -> PrefixTree:
         """Build the tensors of spans in this order, on the base's device."""
-        begins: list[int] = []
+        starts: list[int] = []
         depths: list[int] = []
-        places: list[tuple[int, ...]] = []  # token indices of a span's prefix and of itself
+        span_indices: list[tuple[int, ...]] = []  # token indices of a span's prefix and of itself
         count = 0
         # Parents come first, so the indices of each prefix are known.
         for number, span in enumerate(spans):
             assert span.ids and span.parent < number
-            begins.append(count)
-            front = places[span.parent] if span.parent >= 0 else ()
+            starts.append(count)
+            front = span_indices[span.parent] if span.parent >= 0 else ()
             depths.append(len(front))
-            places.append((*front, *range(count, count + len(span.ids))))
+            span_indices.append((*front, *range(count, count + len(span.ids))))
             count += len(span.ids)
         positions = [d + n for d, s in zip(depths, spans, strict=True) for n in range(len(s.ids))]
         # Attention runs on whole chains, in groups of similar size.
         chains = _merge_chains(spans, depths)
-        sizes, fronts = [len(places[n]) for n, _ in chains], [front for _, front in chains]
+        sizes, fronts = [len(span_indices[n]) for n, _ in chains], [front for _, front in chains]
         device = base.device
         return cls(
             ids=torch.tensor([token for span in spans for token in span.ids], device=device),
             positions=torch.tensor(positions, device=device),
-            node_starts=tuple(begins),
+            node_starts=tuple(starts),
             prefix_lengths=tuple(depths),
             groups=tuple(
-                _build_group([places[chains[n][0]] for n in some], [fronts[n] for n in some], base)
+                _build_group(
+                    [span_indices[chains[n][0]] for n in some], [fronts[n] for n in some], base
+                )
                 for some in _group_by_size(sizes, fronts)
             ),
         )
@@ -199,18 +201,18 @@ def _group_by_size(sizes: Sequence[int], depths: Sequence[int]) -> Iterator[list
 
 
 def _build_group(
-    places: Sequence[tuple[int, ...]], depths: Sequence[int], base: Base
+    span_indices: Sequence[tuple[int, ...]], depths: Sequence[int], base: Base
 ) -> AttentionGroup:
     """Build a group from the token indices of each span with its prefix, and the prefix
     lengths."""
-    own_BS, sizes_B = _pad_sequences([p[d:] for p, d in zip(places, depths, strict=True)])
-    front_BP, depths_B = _pad_sequences([p[:d] for p, d in zip(places, depths, strict=True)])
+    own_BS, sizes_B = _pad_sequences([p[d:] for p, d in zip(span_indices, depths, strict=True)])
+    front_BP, depths_B = _pad_sequences([p[:d] for p, d in zip(span_indices, depths, strict=True)])
     width = own_BS.shape[1]
     # Each token attends to its whole prefix and causally to its own span.
     past_BP = torch.arange(front_BP.shape[1]) < depths_B[:, None]
     causal_SS = torch.ones(width, width, dtype=torch.bool).tril()
     visible = torch.cat(
-        [past_BP[:, None].expand(-1, width, -1), causal_SS.expand(len(places), -1, -1)], dim=2
+        [past_BP[:, None].expand(-1, width, -1), causal_SS.expand(len(span_indices), -1, -1)], dim=2
     )
     mask = torch.zeros(visible.shape, dtype=base.dtype).masked_fill_(
         ~visible, torch.finfo(base.dtype).min

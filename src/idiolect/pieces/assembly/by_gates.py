@@ -232,7 +232,7 @@ class GateAssembly:
 
     @contextmanager
     def _attach_hooks(self, hook: Callable[[str], Callable[..., Tensor]]) -> Iterator[None]:
-        """Attaches a forward hook to every site of the pool while inside."""
+        """Attaches a forward hook to every module of the pool while inside."""
         handles = [
             self.base.model.get_submodule(path).register_forward_hook(hook(path))
             for path in self.pool.sites

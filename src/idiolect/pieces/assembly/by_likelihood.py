@@ -195,7 +195,7 @@ def recipe_from_nll(
     picks: list[Pick] = []
     for path in pool.sites:
         shares = pool.get_shared_mask(path)
-        # A sharer who does not share this site contributes nothing here.
+        # A sharer who does not share this module contributes nothing here.
         picked = [(pool_index[candidates[n]], weight) for n, weight in chosen]
         picks.append(tuple((n, weight) for n, weight in picked if shares[n]))
     return build_recipe(person, picks, pool.sharers, "delta")

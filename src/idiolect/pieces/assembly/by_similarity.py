@@ -57,7 +57,7 @@ def mix_whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: P
     all are 0. They are the same at every module. Raises MissingError for a sharer who is not in the
     pool or shares only some modules.
     """
-    # The recipe uses every site of every chosen sharer.
+    # The recipe uses every module of every chosen sharer.
     for sharer, _ in chosen:
         if len(pool.list_shared_sites(sharer)) < len(pool.sites):
             raise MissingError(f"{pool.folder}: sharer {sharer} does not share a whole adapter")

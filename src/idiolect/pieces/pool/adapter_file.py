@@ -1,6 +1,6 @@
 """One sharer's pieces as a file: A and B of each shared module.
 
-``SHARER.safetensors`` holds A [R, D] and B [O, R] in fp32 per shared site. The sharer's record in
+``SHARER.safetensors`` holds A [R, D] and B [O, R] in fp32 per shared module. The sharer's record in
 the pool stores the checksum of the file. This module does not depend on gates or the pool.
 """
 
@@ -33,7 +33,7 @@ def get_adapter_path(folder: Path, sharer: str) -> Path:
 
 
 def write_pieces(folder: Path, sharer: str, pairs: Mapping[str, Pair], *, base: str) -> str:
-    """Writes a sharer's pieces (site to A and B) and returns the SHA-256 of the file."""
+    """Writes a sharer's pieces (module to A and B) and returns the SHA-256 of the file."""
     tensors = {
         f"{path}.lora_{letter}": tensor.detach().cpu().to(torch.float32).contiguous().clone()
         for path, pair in pairs.items()
@@ -57,7 +57,7 @@ class AdapterFiles:
         self._open: OrderedDict[str, Any] = OrderedDict()
 
     def read_pieces(self, sharer: str, sites: Collection[str], *, sha256: str) -> dict[str, Pair]:
-        """Returns A and B by site for some shared sites.
+        """Returns A and B by module for some shared modules.
 
         Raises IntegrityError if the file is missing or its checksum differs.
         """

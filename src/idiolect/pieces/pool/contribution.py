@@ -29,9 +29,9 @@ class Contribution:
     """The sharer's pseudonym in this pool; see ``make_pseudonym``."""
     adapter: LoraAdapter
     gates: Mapping[str, Tensor]
-    """The trained gate [D] of each shared site."""
+    """The trained gate [D] of each shared module."""
     sites: tuple[str, ...]
-    """Paths of the shared sites; see ``choose_shared_sites``."""
+    """Paths of the shared modules; see ``choose_shared_sites``."""
     about: Mapping[str, float] = field(default_factory=dict)
     """Numbers for the sharer's record: steps, items, leakage. No text."""
 
@@ -45,10 +45,11 @@ def make_pseudonym() -> str:
 def choose_shared_sites(
     seed: int, sharer: str, paths: Sequence[str], ratio: float
 ) -> tuple[str, ...]:
-    """Draws the sites that a sharer gives away: ``ratio`` of all sites, rounded up, in their order.
+    """Draws the modules whose pieces a sharer shares: ``ratio`` of all modules, rounded up, in
+    their order.
 
-    The draw is fixed by (seed, sharer). The sites of a smaller ratio are a subset of those of a
-    larger one, so sharing again gives nothing more away. Raises UsageError if the ratio is not in
+    The draw is fixed by (seed, sharer). The modules of a smaller ratio are a subset of those of a
+    larger one, so sharing again reveals nothing more. Raises UsageError if the ratio is not in
     (0, 1].
     """
     if not 0 < ratio <= 1:
@@ -56,7 +57,7 @@ def choose_shared_sites(
     generator = torch.Generator().manual_seed(derive_seed(seed, sharer, "sharing ratio"))
     # A fixed permutation per sharer: a prefix of it is the shared set, so ratios nest.
     order = torch.randperm(len(paths), generator=generator).tolist()
-    # The tolerance absorbs float error: 0.1 of 30 sites must be 3, not 4.
+    # The tolerance absorbs float error: 0.1 of 30 modules must be 3, not 4.
     count = math.ceil(ratio * len(paths) - 1e-9)
     kept = set(order[:count])
     return tuple(path for n, path in enumerate(paths) if n in kept)
@@ -65,8 +66,8 @@ def choose_shared_sites(
 def check_contribution(entry: Contribution, modules: Sequence[TargetModule], *, where: str) -> None:
     """Checks a contribution against the modules of a pool.
 
-    Raises UsageError for an invalid pseudonym, a value that is not a finite number, or a site that
-    is not in the pool; MismatchError for an adapter of other modules.
+    Raises UsageError for an invalid pseudonym, a value that is not a finite number, or a module
+    that is not in the pool; MismatchError for an adapter of other modules.
     """
     if not PSEUDONYM.fullmatch(entry.sharer):
         raise UsageError(
@@ -79,9 +80,9 @@ def check_contribution(entry: Contribution, modules: Sequence[TargetModule], *, 
             raise UsageError(
                 f"{where}: {name!r} of a sharer is {number!r}; a record takes only finite numbers"
             )
-    if not entry.sites or set(entry.sites) - {site.path for site in modules}:
+    if not entry.sites or set(entry.sites) - {module.path for module in modules}:
         raise UsageError(
-            f"{where}: a sharer shares {entry.sites!r}; these must be sites of the pool"
+            f"{where}: a sharer shares {entry.sites!r}; these must be modules of the pool"
         )
     entry.adapter.check_target_modules(modules)
 
@@ -89,21 +90,21 @@ def check_contribution(entry: Contribution, modules: Sequence[TargetModule], *, 
 def stack_gates(
     entries: Sequence[Contribution], modules: Sequence[TargetModule]
 ) -> dict[str, Tensor]:
-    """Returns per site LN(g) [S, D] of the entries (fp16); rows of sites that are not shared are
-    zero.
+    """Returns per module LN(g) [S, D] of the entries (fp16); rows of modules that are not shared
+    are zero.
 
     Raises UsageError if a gate is missing or has the wrong width, IntegrityError if a gate is flat
     or not finite.
     """
     out: dict[str, Tensor] = {}
-    for site in modules:
-        # Sites that a sharer does not share keep a zero row.
-        out[site.path] = torch.zeros(len(entries), site.inputs, dtype=torch.float16)
+    for module in modules:
+        # Modules that a sharer does not share keep a zero row.
+        out[module.path] = torch.zeros(len(entries), module.inputs, dtype=torch.float16)
         for row, entry in enumerate(entries):
-            if site.path in entry.sites:
-                where = f"sharer {entry.sharer}, {site.path}"
-                gate = entry.gates.get(site.path)
-                if gate is None or gate.shape != (site.inputs,):
-                    raise UsageError(f"{where}: expected a gate of {site.inputs} numbers")
-                out[site.path][row] = to_storage(gate, where=where)
+            if module.path in entry.sites:
+                where = f"sharer {entry.sharer}, {module.path}"
+                gate = entry.gates.get(module.path)
+                if gate is None or gate.shape != (module.inputs,):
+                    raise UsageError(f"{where}: expected a gate of {module.inputs} numbers")
+                out[module.path][row] = to_storage(gate, where=where)
     return out

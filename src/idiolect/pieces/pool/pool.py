@@ -5,7 +5,7 @@ the records that define who is in the pool. ``pieces/`` holds one file per share
 adds files and changes none; removing a sharer leaves the bytes of all others unchanged. This module
 does not depend on people, training or assembly.
 
-Shapes: ``S`` sharers, ``M`` sites, ``D``/``O`` input and output widths of a module, ``R`` rank.
+Shapes: ``S`` sharers, ``M`` modules, ``D``/``O`` input and output widths of a module, ``R`` rank.
 """
 
 from __future__ import annotations
@@ -72,21 +72,22 @@ class Pool(BaseBoundArtifact):
         self.lora: LoraConfig = self.adapter_config
         try:
             self.id = str(head["id"])
-            self.modules = tuple(TargetModule(**site) for site in head["sites"])
+            self.modules = tuple(TargetModule(**module) for module in head["sites"])
             """The modules that carry adapters, with their widths, in the model's order."""
         except (KeyError, TypeError) as error:
             raise self.make_header_error(error) from error
-        self.sites: tuple[str, ...] = tuple(site.path for site in self.modules)
+        self.sites: tuple[str, ...] = tuple(module.path for module in self.modules)
+        """The paths of the modules, in the order of all matrices [M, ...]."""
         self._segments: dict[int, GateSegment] = {}
         self._records: dict[str, tuple[int, SharerRecord]] = {}
         self._verified: set[int] = set()
         """Numbers of the segments whose checksums were verified."""
         self._gate_cache: dict[str, Tensor] = {}
-        """Gates [S, D] by site, if the pool is small enough to cache."""
+        """Gates [S, D] by module, if the pool is small enough to cache."""
         self._gate_cache_version: tuple[tuple[int, int], ...] = ()
         self._files = AdapterFiles(self._pieces_folder)
         self._shared_flags: Tensor | None = None
-        """Which sharer shares which site [S * M]; computed on first use."""
+        """Which sharer shares which module [S * M]; computed on first use."""
         self._read_records()
 
     @staticmethod
@@ -107,7 +108,7 @@ class Pool(BaseBoundArtifact):
                 head = Pool.make_header(
                     base, source=source, task=task, config=lora, settings=settings
                 )
-                head |= {"id": make_pseudonym(), "sites": [asdict(site) for site in found]}
+                head |= {"id": make_pseudonym(), "sites": [asdict(module) for module in found]}
                 write_json(folder / Pool.HEADER_FILE, head)
         pool = Pool.open(folder)
         pool.check_compatible(base=base.identity, task=task, config=lora)
@@ -140,13 +141,13 @@ class Pool(BaseBoundArtifact):
         return self._find_sharer(sharer)[1]
 
     def load_gates(self, path: str) -> Tensor:
-        """Returns LN(g) of all sharers at one site [S, D] (fp32); zeros if a sharer does not share
-        it.
+        """Returns LN(g) of all sharers for one module [S, D] (fp32); zeros if a sharer does not
+        share it.
 
         All gates are verified on first use. If they take at most ``MAX_CACHE_BYTES``, they stay in
         memory until the pool's records change. Raises IntegrityError if a gate is damaged.
         """
-        if 4 * len(self._records) * sum(site.inputs for site in self.modules) > MAX_CACHE_BYTES:
+        if 4 * len(self._records) * sum(module.inputs for module in self.modules) > MAX_CACHE_BYTES:
             return self._read_checked_gates(path)
         now = self._read_file_versions()
         if now != self._gate_cache_version:
@@ -177,9 +178,9 @@ class Pool(BaseBoundArtifact):
         return gates_SD
 
     def get_shared_mask(self, path: str) -> Tensor:
-        """Returns which sharers share their piece of one site [S] (bool)."""
+        """Returns which sharers share their piece of one module [S] (bool)."""
         if self._shared_flags is None:
-            # One flag per sharer and site: the concatenated records are the matrix [S, M].
+            # One flag per sharer and module: the concatenated records are the matrix [S, M].
             flags = "".join(record.shared for _, record in self._records.values())
             self._shared_flags = torch.tensor(bytearray(flags, "ascii"), dtype=torch.uint8) == ord(
                 "1"
@@ -187,19 +188,19 @@ class Pool(BaseBoundArtifact):
         return self._shared_flags.view(-1, len(self.sites))[:, self._find_site_index(path)]
 
     def list_shared_sites(self, sharer: str) -> tuple[str, ...]:
-        """Returns the sites that a sharer shares."""
+        """Returns the modules that a sharer shares."""
         given = self.get_record(sharer).shared
         return tuple(path for path, flag in zip(self.sites, given, strict=True) if flag == "1")
 
     def load_pieces(self, sharer: str, paths: Collection[str] | None = None) -> dict[str, Pair]:
-        """Returns A [R, D] and B [O, R] (fp32) by site: all shared sites of a sharer, or only
+        """Returns A [R, D] and B [O, R] (fp32) by module: all shared modules of a sharer, or only
         ``paths``.
 
-        Raises MissingError for an unknown sharer or a site they do not share, IntegrityError for a
-        changed file.
+        Raises MissingError for an unknown sharer or a module they do not share, IntegrityError for
+        a changed file.
         """
         record, shared = self.get_record(sharer), self.list_shared_sites(sharer)
-        # A site outside the shared ones is an error even if the file held it.
+        # A module outside the shared ones is an error even if the file held it.
         for path in paths or ():
             if path not in shared:
                 raise MissingError(f"{self.folder}: sharer {sharer} does not share {path}")
@@ -207,11 +208,11 @@ class Pool(BaseBoundArtifact):
         return self._files.read_pieces(sharer, wanted, sha256=record.pieces_sha256)
 
     def get_adapter(self, sharer: str) -> LoraAdapter:
-        """Returns a sharer's pieces as an adapter, with zeros at the sites they do not share."""
+        """Returns a sharer's pieces as an adapter, with zeros for the modules they do not share."""
         rank = self.lora.rank
         pairs = {
-            site.path: (torch.zeros(rank, site.inputs), torch.zeros(site.outputs, rank))
-            for site in self.modules
+            module.path: (torch.zeros(rank, module.inputs), torch.zeros(module.outputs, rank))
+            for module in self.modules
         }
         pairs |= self.load_pieces(sharer)
         return LoraAdapter(config=self.lora, base=self.base, pairs=pairs)

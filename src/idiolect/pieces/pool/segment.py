@@ -1,7 +1,7 @@
 """One segment of a pool on disk: the gates of sharers who were added together, and their records.
 
-``NNNNNN.safetensors`` holds per site LN(g) of every sharer's gate [S, D] in half precision, with
-zeros if a sharer does not share the site. ``NNNNNN.json`` names the sharer of each row, holds the
+``NNNNNN.safetensors`` holds per module LN(g) of every sharer's gate [S, D] in half precision, with
+zeros if a sharer does not share the module. ``NNNNNN.json`` names the sharer of each row, holds the
 checksums, and makes the sharers exist. A withdrawal first removes the sharer's record, then zeros
 their row in place, so that no other byte moves. This module does not access the pool's other
 segments.
@@ -48,9 +48,9 @@ class SharerRecord:
     sharer: str
     row: int
     shared: str
-    """One character per site of the pool: ``1`` if its piece is shared, else ``0``."""
+    """One character per module of the pool: ``1`` if its piece is shared, else ``0``."""
     gates_sha256: str
-    """SHA-256 over the bytes of the sharer's row, site by site."""
+    """SHA-256 over the bytes of the sharer's row, module by module."""
     pieces_sha256: str
     """SHA-256 of the sharer's file of pieces."""
     about: Mapping[str, float] = field(default_factory=dict)
@@ -84,7 +84,7 @@ def to_storage(gate: Tensor, *, where: str) -> Tensor:
 
 
 def write_gates(folder: Path, number: int, gates: Mapping[str, Tensor]) -> str:
-    """Writes a segment's matrices (site to [S, D] float16) and returns the SHA-256 of their
+    """Writes a segment's matrices (module to [S, D] float16) and returns the SHA-256 of their
     header."""
     target = get_tensors_path(folder, number)
     write_atomic(target, save(dict(gates), metadata={"format": "pt"}))
@@ -130,7 +130,7 @@ def _is_complete(record: SharerRecord, sites: int) -> bool:
 
 
 def hash_rows(rows: Sequence[Tensor] | Sequence[NDArray[Any]]) -> str:
-    """Returns the SHA-256 over one sharer's rows, in the order of the sites."""
+    """Returns the SHA-256 over one sharer's rows, in the order of the modules."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update((row.numpy() if isinstance(row, Tensor) else row).data)
@@ -156,7 +156,7 @@ def check_gates(folder: Path, segment: GateSegment, sites: Sequence[str]) -> Non
 
 
 def read_gates(folder: Path, segment: GateSegment, site: str) -> Tensor:
-    """Returns LN(g) of the segment's sharers at one site [S, D] (fp32), in the order of its
+    """Returns LN(g) of the segment's sharers for one module [S, D] (fp32), in the order of its
     records."""
     path = get_tensors_path(folder, segment.number)
     try:

@@ -1,7 +1,7 @@
 """A recipe: the sharers and weights that make up a target user's adapter, and building that
 adapter.
 
-Shapes: ``M`` sites of the pool, ``K`` pieces per site, ``R`` rank, ``D``/``O`` input and output
+Shapes: ``M`` modules of the pool, ``K`` pieces per module, ``R`` rank, ``D``/``O`` input and output
 widths of a module.
 """
 
@@ -29,7 +29,7 @@ class Recipe:
     sharers: tuple[str, ...]
     """The sharers whose pieces are used, by pseudonym."""
     pick: Tensor
-    """Indices into ``sharers`` [M, K] (int64), sites in the pool's order; -1 for none."""
+    """Indices into ``sharers`` [M, K] (int64), modules in the pool's order; -1 for none."""
     weight: Tensor
     """The weight of each piece [M, K], rounded to half precision as it is stored; 0 for none."""
     aggregate: Aggregate
@@ -42,7 +42,7 @@ class Recipe:
 
 
 def make_empty_recipe(person: str, sites: int, aggregate: Aggregate) -> Recipe:
-    """Returns the recipe of a person who gets no piece at any site."""
+    """Returns the recipe of a person who gets no piece for any module."""
     pick = torch.full((sites, 1), -1, dtype=torch.long)
     return Recipe(
         person=person, sharers=(), pick=pick, weight=torch.zeros(sites, 1), aggregate=aggregate
@@ -77,22 +77,25 @@ def build_adapter(recipe: Recipe, pool: Pool, *, room: int = 0) -> LoraAdapter:
     scale = pool.lora.scale if recipe.aggregate == "delta" else 1.0
     pieces = _load_pieces(recipe, pool)
     pairs: dict[str, Pair] = {}
-    for site, pick, weight in zip(
+    for module, pick, weight in zip(
         pool.modules, recipe.pick.tolist(), recipe.weight.tolist(), strict=True
     ):
         used = [(n, w) for n, w in zip(pick, weight, strict=True) if n >= 0]
         if not used:
-            pairs[site.path] = (torch.zeros(rank, site.inputs), torch.zeros(site.outputs, rank))
+            pairs[module.path] = (
+                torch.zeros(rank, module.inputs),
+                torch.zeros(module.outputs, rank),
+            )
             continue
         a, b = combine_pieces(
-            [pieces[n, site.path] for n, _ in used],
+            [pieces[n, module.path] for n, _ in used],
             [w for _, w in used],
             scale,
             recipe.aggregate,
         )
         # Zero rows of A and zero columns of B pad the rank and add nothing to the update.
         room = rank - len(a)
-        pairs[site.path] = (pad(a, (0, 0, 0, room)), pad(b, (0, room)))
+        pairs[module.path] = (pad(a, (0, 0, 0, room)), pad(b, (0, room)))
     return LoraAdapter(config=config, base=pool.base, pairs=pairs)
 
 
@@ -112,10 +115,11 @@ def _require_same_pool(recipe: Recipe, pool: Pool) -> None:
 
 
 def _load_pieces(recipe: Recipe, pool: Pool) -> dict[tuple[int, str], Pair]:
-    """Returns the pieces in use, by index of the sharer and site. Opens each sharer's file once."""
+    """Returns the pieces in use, by index of the sharer and module. Opens each sharer's file
+    once."""
     out: dict[tuple[int, str], Pair] = {}
     for n, sharer in enumerate(recipe.sharers):
-        # Only the sites at which this sharer's piece is used.
+        # Only the modules for which this sharer's piece is used.
         wanted = (recipe.pick == n).any(dim=1).tolist()
         paths = [path for path, is_wanted in zip(pool.sites, wanted, strict=True) if is_wanted]
         out |= {(n, path): pair for path, pair in pool.load_pieces(sharer, paths).items()}

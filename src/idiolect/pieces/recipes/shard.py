@@ -4,8 +4,8 @@
 for none, and ``weight`` [U, M, K] in half precision. ``NNNNNN.json`` holds that list and the person
 of each row. This module does not access the store's other shards.
 
-Shapes: ``U`` people of the shard, ``M`` sites, ``K`` pieces per site (the maximum over the shard's
-people).
+Shapes: ``U`` people of the shard, ``M`` modules, ``K`` pieces per module (the maximum over the
+shard's people).
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def write_recipes(
     weight_UMK = torch.zeros(len(recipes), sites, widest, dtype=torch.float16)
     for row, recipe in enumerate(recipes):
         # The recipe's own indices become indices into the shard's list; -1 selects the last entry.
-        places = torch.tensor([*(position[sharer] for sharer in recipe.sharers), -1])
-        pick_UMK[row, :, : recipe.pick.shape[1]] = places[recipe.pick]
+        indices = torch.tensor([*(position[sharer] for sharer in recipe.sharers), -1])
+        pick_UMK[row, :, : recipe.pick.shape[1]] = indices[recipe.pick]
         weight_UMK[row, :, : recipe.pick.shape[1]] = recipe.weight
     target = get_tensors_path(folder, number)
     write_atomic(target, save({"pick": pick_UMK, "weight": weight_UMK}, metadata={"format": "pt"}))

@@ -46,10 +46,11 @@ def audit_pieces(
     *,
     forward_tokens: int,
 ) -> Findings:
-    """Audits each person's whole adapter, and their pieces at the shared ``sites``."""
+    """Audits each person's whole adapter, and the pieces that they would share (``sites``:
+    module paths by person)."""
     whole = {c.person: c.adapter for c in candidates}
     parts = {person: keep_sites(adapter, sites[person]) for person, adapter in whole.items()}
-    # If all sites are shared, the pieces are the whole adapter: reuse its result.
+    # If all modules are shared, the pieces are the whole adapter: reuse its result.
     partial = {p: part for p, part in parts.items() if len(sites[p]) < len(part.pairs)}
     found = audit_membership(
         base,
@@ -96,7 +97,7 @@ def audit_assembled(
 
 
 def keep_sites(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
-    """Returns the adapter with zeros at all other sites."""
+    """Returns the adapter with zeros for all other modules."""
     # Zeros keep the kind of adapter, so that both artifacts fit one audit.
     pairs = {
         path: pair if path in set(paths) else (torch.zeros_like(pair[0]), torch.zeros_like(pair[1]))

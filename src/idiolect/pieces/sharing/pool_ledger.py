@@ -69,7 +69,8 @@ class PoolLedger:
         """Returns a stable per-person value that is unknown outside the store, as the seed of
         draws.
 
-        With a public seed and the person's name, others could test names against the shared sites.
+        With a public seed and the person's name, others could test names against the shared
+        modules.
         """
         found = self.ledger.read_by_person()
         return {person: found[person][0].who for person in people}

@@ -129,7 +129,7 @@ class SharingRun:
 
     def _share_group(self, people: Sequence[Candidate]) -> list[SharingOutcome]:
         """Audits one group of people and adds those who pass; returns an outcome for each."""
-        # Pseudonyms, and the sites that each person would share.
+        # Pseudonyms, and the modules that each person would share.
         names = self.pool_ledger.assign_pseudonyms([c.person for c in people])
         secrets = self.pool_ledger.get_draw_secrets(names)
         seed, ratio = self.config.sharers.seed, self.config.ratio

@@ -41,8 +41,8 @@ def _compile_template(template: str) -> re.Pattern[str]:
     """Compile a template into a regular expression with one named group per field."""
     parts = _FIELD.split(template)
     pieces = [
-        (f"(?P<{part}>.*?)" if part else ".*?") if place % 2 else _escape_literal(part)
-        for place, part in enumerate(parts)
+        (f"(?P<{part}>.*?)" if part else ".*?") if index % 2 else _escape_literal(part)
+        for index, part in enumerate(parts)
     ]
     return re.compile("".join(pieces), re.IGNORECASE | re.DOTALL)
 

@@ -146,13 +146,15 @@ def _prefill_rows(
         # Cut off the padding and put each row's prefix in front of it.
         own_L2BKTd = _stack_new_key_values(out)
         prefix_L2BKTd = _stack_new_key_values(prefix_out) if prefix_out else None
-        for place, (n, start) in enumerate(zip(batch, starts, strict=True)):
-            past_L2KTd = own_L2BKTd[:, :, place, :, : widths[n]]
-            hidden_TD = out.boundary_hidden[place, : widths[n]]
+        for index, (n, start) in enumerate(zip(batch, starts, strict=True)):
+            past_L2KTd = own_L2BKTd[:, :, index, :, : widths[n]]
+            hidden_TD = out.boundary_hidden[index, : widths[n]]
             if start and prefix_out and prefix_L2BKTd is not None:
-                which = prefixes.prefix_of_row[place]
-                past_L2KTd = torch.cat([prefix_L2BKTd[:, :, which, :, :start], past_L2KTd], dim=3)
-                hidden_TD = torch.cat([prefix_out.boundary_hidden[which, :start], hidden_TD])
+                prefix_index = prefixes.prefix_of_row[index]
+                past_L2KTd = torch.cat(
+                    [prefix_L2BKTd[:, :, prefix_index, :, :start], past_L2KTd], dim=3
+                )
+                hidden_TD = torch.cat([prefix_out.boundary_hidden[prefix_index, :start], hidden_TD])
             yield rows[n], PrefillOutput(past_L2KTd, hidden_TD.clone())
 
 
@@ -182,9 +184,9 @@ def _run_after_prompts(
             front=front,
             until=first,
         )
-        for place, (n, row) in enumerate(chosen):
+        for index, (n, row) in enumerate(chosen):
             # A copy, so that the padded tensor of the whole batch can be freed.
-            yield n, out.boundary_hidden[place, : len(row)].clone()
+            yield n, out.boundary_hidden[index, : len(row)].clone()
 
 
 def _stack_new_key_values(out: PartialForwardOutput) -> Tensor:

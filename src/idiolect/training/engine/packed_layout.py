@@ -94,9 +94,9 @@ def pack_sequences(rows: Sequence[BatchRow], device: torch.device) -> PackedBatc
     count: list[float] = []
     # Positions count from the start of the packed row, hence the offset len(ids).
     for row in rows:
-        places, labels, counts = list_targets(row.example)
-        slot += [row.slot] * len(places)
-        position += [len(ids) + place for place in places]
+        offsets, labels, counts = list_targets(row.example)
+        slot += [row.slot] * len(offsets)
+        position += [len(ids) + offset for offset in offsets]
         label += labels
         count += counts
         ids += row.example.ids[:-1]

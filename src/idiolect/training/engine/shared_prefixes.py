@@ -80,11 +80,13 @@ class SharedPrefixes:
         longest = max(map(self.get_prefix_length, rows))
         if not longest:
             return None
-        which = torch.tensor([max(0, self.prefix_of_row[row]) for row in rows], device=device)
+        prefix_indices = torch.tensor(
+            [max(0, self.prefix_of_row[row]) for row in rows], device=device
+        )
         return {
             layer: (
-                keys[:, :, :longest].index_select(0, which),
-                values[:, :, :longest].index_select(0, which),
+                keys[:, :, :longest].index_select(0, prefix_indices),
+                values[:, :, :longest].index_select(0, prefix_indices),
             )
             for layer, (keys, values) in prefix_kv.items()
         }

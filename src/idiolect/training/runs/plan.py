@@ -44,7 +44,7 @@ class PoolReference:
 
 @dataclass(frozen=True, kw_only=True)
 class PersonalConfig:
-    """Everything that decides what people's adapters become."""
+    """All settings that determine people's adapters."""
 
     lora: LoraConfig = field(default_factory=LoraConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -76,7 +76,7 @@ class PersonPlan:
 
     person: str
     made_by: str
-    """Fingerprint of everything that the adapter follows from."""
+    """Fingerprint of everything that the adapter depends on."""
     history_fingerprint: str
     """Fingerprint of the training items."""
     items: int
@@ -86,7 +86,7 @@ class PersonPlan:
     holdout_examples: tuple[Example, ...]
     """Examples held out for the gate."""
     previous_adapter: Adapter | None
-    """The person's present adapter, if training continues from it."""
+    """The person's current adapter, if training continues from it."""
     sharers: tuple[str, ...]
     """The people whose pieces their adapter will be made of."""
     unusable_items: int
@@ -127,7 +127,7 @@ class Planner:
     def plan_person(self, history: History) -> PersonPlan | None:
         """Return a person's plan; ``None`` if their adapter is up to date."""
         history = self._limit_history(history)
-        # Skip the person if the same inputs made their present adapter.
+        # Skip the person if the same inputs made their current adapter.
         made_by, record = self._fingerprint_inputs(history), self.find_record(history.person)
         if record is not None and record.made_by == made_by:
             return None
@@ -171,7 +171,7 @@ class Planner:
         return history.take_last(self.config.last_items) if self.config.last_items else history
 
     def _fingerprint_inputs(self, history: History) -> str:
-        """Return a fingerprint of everything that a person's adapter follows from.
+        """Return a fingerprint of everything that a person's adapter depends on.
 
         It contains neither the device nor paths: moving folders must not train all people again.
         """

@@ -2,7 +2,7 @@
 
 A worker claims a job with a lease and renews it while it works. If a worker is killed, the lease
 expires and another worker claims the job, so a job function must be safe to run twice. This module
-knows the table; ``worker.py`` knows processes, and apps register what their jobs do.
+handles the table, ``worker.py`` handles processes, and apps register the functions of their jobs.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def claim_job(worker: str) -> Job | None:
 def renew_lease(job: uuid.UUID, worker: str) -> bool:
     """Extend the lease of ``worker``; return False if it no longer owns the job.
 
-    That is so if the job was cancelled, deleted, finished, or claimed by another worker.
+    This happens if the job was cancelled, deleted, finished, or claimed by another worker.
     """
     return _query_claimed(job, worker).update(lease_until=timezone.now() + LEASE) == 1
 

@@ -24,10 +24,10 @@ _OTHER_FILES = {
 def _find_parts(folder: Path) -> list[ReleasePart]:
     """List the existing files; test people come first, because the first part with a person
     counts."""
-    places = [place / name for place in (folder / "test_100", folder) for name in _TEST_FILES]
+    files = [place / name for place in (folder / "test_100", folder) for name in _TEST_FILES]
     parts: list[ReleasePart] = []
     # Only the first existing test file is used.
-    for file in [place for place in places if place.is_file()][:1]:
+    for file in [place for place in files if place.is_file()][:1]:
         labels = file.with_name(file.name.replace(".json", "_label.json"))
         parts.append(
             ReleasePart(file=file, split="test", labels=labels if labels.is_file() else None)
