@@ -37,7 +37,7 @@ class AuthoredText(Protocol):
 
     @property
     def record_key(self) -> Callable[[Interaction], str | None]:
-        """Returns a key that is equal for two people's items if they are the same record."""
+        """Return a key that is equal for two people's items if they are the same record."""
         ...
 
 

@@ -101,7 +101,7 @@ class Generator:
     def score_choices(
         self, requests: Sequence[tuple[str, tuple[int, ...]]], answers: Sequence[Sequence[int]]
     ) -> list[tuple[float, ...]]:
-        """Returns, for each (person, prompt), a probability for each answer (restricted-choice
+        """Return, for each (person, prompt), a probability for each answer (restricted-choice
         likelihood).
 
         ``answers``: the token ids of each choice. If the choices are different single tokens, one

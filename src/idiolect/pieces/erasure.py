@@ -15,7 +15,7 @@ class RecipeErasure:
     """Removes a person's recipe from a store; the recipes of all other people stay unchanged."""
 
     def find(self, folder: Path, leaving: ErasureRequest) -> str:
-        """Returns a description of what the folder holds of the person; empty if there is
+        """Return a description of what the folder holds of the person; empty if there is
         nothing."""
         if not leaving.is_whole_person or not (folder / RecipeStore.HEADER_FILE).is_file():
             return ""
@@ -24,7 +24,7 @@ class RecipeErasure:
         return "their recipe" if theirs else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
-        """Removes the person's recipe and returns what was done."""
+        """Remove the person's recipe and return what was done."""
         if not self.find(folder, leaving):
             return []
         store = RecipeStore.open(folder)
@@ -36,5 +36,5 @@ class RecipeErasure:
         ]
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Returns None: all files are safetensors and JSON, which the generic scan reads."""
+        """Return None: all files are safetensors and JSON, which the generic scan reads."""
         return None

@@ -78,7 +78,7 @@ def collate(
 
 
 def list_targets(example: Example) -> tuple[list[int], list[int], list[int]]:
-    """Returns, for an example's target tokens, the positions that predict them, their ids, and how
+    """Return, for an example's target tokens, the positions that predict them, their ids, and how
     often each counts."""
     # With label counts, the first target is a distribution over tokens at one position.
     positions = range(example.answer_start - 1, len(example.ids) - 1)

@@ -78,7 +78,7 @@ class ForgetRetainSets:
 
     @cached_property
     def prompts_by_answer(self) -> dict[tuple[int, ...], set[str]]:
-        """Maps each answer in the forget set to the keys of the prompts that it answers."""
+        """Map each answer in the forget set to the keys of the prompts that it answers."""
         out: dict[tuple[int, ...], set[str]] = {}
         for item in self.forget:
             out.setdefault(item.answer, set()).add(item.key)

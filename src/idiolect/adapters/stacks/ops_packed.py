@@ -118,8 +118,8 @@ def grouped_matmul(x_NK: Tensor, matrices_GKM: Tensor, tokens: TokenGroups) -> T
 
 
 def grouped_matmul_transposed(left_NK: Tensor, right_NM: Tensor, tokens: TokenGroups) -> Tensor:
-    """Sums, for each group, the outer products of its tokens of ``left`` [N, K] and ``right`` [N,
-    M]; returns [G, K, M]."""
+    """Sum, for each group, the outer products of its tokens of ``left`` [N, K] and ``right`` [N,
+    M]; return [G, K, M]."""
     if can_use_grouped_mm(left_NK.T, right_NM):
         return grouped_mm(left_NK.T, right_NM, offs=tokens.end_offsets)
     parts = zip(left_NK.split(tokens.sizes), right_NM.split(tokens.sizes), strict=True)

@@ -21,7 +21,7 @@ from idiolect.cli.progress import redirect_stdout_to_stderr
 @click.option("--store", type=PATH_TYPE, required=True, help="Folder of the adapters.")
 @person_option
 @store_base_option
-@click.option("--replace", is_flag=True, help="Replace the person's present adapter.")
+@click.option("--replace", is_flag=True, help="Replace the person's current adapter.")
 @json_option
 def import_adapter_command(
     folder: Path, store: Path, person: str, base: str | None, replace: bool, as_json: bool

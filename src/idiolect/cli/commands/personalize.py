@@ -41,7 +41,7 @@ MAX_NAMED_PEOPLE = 8
     "--afresh/--continue",
     default=True,
     help="If a history has grown: retrain on all items (the default), or continue training the "
-    "present adapter on the new ones.",
+    "current adapter on the new ones.",
 )
 @click.option(
     "--start",

@@ -155,7 +155,7 @@ def _check_offset(text: str) -> str:
 
 
 def _parse_word(text: str) -> str:
-    """Removes the syntactic marker of adjectives ("galore(ip)"), and underscores."""
+    """Remove the syntactic marker of adjectives ("galore(ip)"), and underscores."""
     return text.partition("(")[0].replace("_", " ")
 
 

@@ -94,7 +94,7 @@ class Assembler:
     def run(
         self, histories: Iterable[History], *, people: int, wait: bool = True
     ) -> AssembleSummary:
-        """Makes the recipe of each person who needs one; ``people`` is the number of histories.
+        """Make the recipe of each person who needs one; ``people`` is the number of histories.
 
         The folder is created with the first recipe. Raises as ``api.assemble``, DataError if no
         person has a usable item, MismatchError if a sharer withdraws during the run.
@@ -147,7 +147,7 @@ class Assembler:
     def _iter_groups(
         self, histories: Iterable[History], store: RecipeStore | None, tally: _RunCounter
     ) -> Iterator[list[_PersonPlan]]:
-        """Yields the people whose recipe must be made, in groups with ``people_per_shard`` usable
+        """Yield the people whose recipe must be made, in groups with ``people_per_shard`` usable
         people."""
         group: list[_PersonPlan] = []
         for history in histories:
@@ -170,7 +170,7 @@ class Assembler:
             yield group
 
     def _plan_person(self, history: History, made_by: str) -> _PersonPlan:
-        """Collects a person's usable items; with ``recent_k``, from the latest backward until there
+        """Collect a person's usable items; with ``recent_k``, from the latest backward until there
         are enough."""
         person = PersonContext(history, self.task, self.prompter, ContextConfig())
         wanted = self.config.assemble.recent_k or len(history.items)
@@ -194,7 +194,7 @@ class Assembler:
         )
 
     def _make_recipes(self, group: Sequence[_PersonPlan], tally: _RunCounter) -> dict[str, Recipe]:
-        """Returns a group's recipes by person; reports progress relative to the whole run."""
+        """Return a group's recipes by person; report progress relative to the whole run."""
 
         def forward_event(event: Event) -> None:
             if isinstance(event, Progress):
@@ -210,7 +210,7 @@ class Assembler:
     def _write_group(
         self, store: RecipeStore, group: Sequence[_PersonPlan], recipes: Mapping[str, Recipe]
     ) -> None:
-        """Writes a group as one shard."""
+        """Write a group as one shard."""
         sites, aggregate = len(self.pool.sites), self.config.assemble.aggregate
         entries: list[tuple[RecipeRecord, Recipe]] = []
         for p in group:
@@ -228,7 +228,7 @@ class Assembler:
         store.add_recipes(entries)
 
     def _log_group(self, group: Sequence[_PersonPlan], seconds: float) -> None:
-        """Logs the size and duration of a group, for the pool report."""
+        """Log the size and duration of a group, for the pool report."""
         items = [example for planned in group for example in planned.examples]
         # The last token of an item is predicted but not run.
         values = {
@@ -240,7 +240,7 @@ class Assembler:
         MetricsLog(self.out / "metrics.jsonl")(Metrics(stage="assemble", values=values))
 
     def _require_present(self, recipes: Iterable[Recipe]) -> None:
-        """Raises MismatchError if a sharer withdrew since the pool was opened.
+        """Raise MismatchError if a sharer withdrew since the pool was opened.
 
         A withdrawal looks for recipes only after it changed the pool, so recipes with its pieces
         must not be written later.
@@ -266,7 +266,7 @@ class _RunCounter:
     unusable_items: int = 0
 
     def count_group(self, group: Sequence[_PersonPlan]) -> None:
-        """Counts a group that was written."""
+        """Count a group that was written."""
         self.assembled += [p.person for p in group if p.examples]
         self.no_items += [p.person for p in group if not p.examples]
         self.written += len(group)
@@ -279,7 +279,7 @@ class _RunCounter:
 
 
 def _make_nothing_error(group: Sequence[_PersonPlan]) -> DataError:
-    """Returns the error for a run in which no person has a usable item."""
+    """Return the error for a run in which no person has a usable item."""
     if not group:
         return DataError("nothing to assemble: the dataset has no people")
     # Reasons for the first few people; the rest only as a number.

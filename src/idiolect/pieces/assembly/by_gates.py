@@ -62,7 +62,7 @@ def assemble_recipes(
     forward_tokens: int | None = None,
     listener: Listener = null_listener,
 ) -> tuple[Recipe, ...]:
-    """Returns a recipe for each target user (person to items in time order), equal to one made
+    """Return a recipe for each target user (person to items in time order), equal to one made
     alone.
 
     Raises MismatchError for a pool of another base, UsageError if the pool has fewer sharers than
@@ -97,7 +97,7 @@ def assemble_recipes(
 
 @contextmanager
 def _prepare_base(base: Base) -> Iterator[None]:
-    """Prepares the base model for fast forwards while inside; results stay the same."""
+    """Prepare the base model for fast forwards while inside; results stay the same."""
     with prepack_linear(base.model), chunk_mlp(base.model), keep_freed_memory():
         yield
 
@@ -107,7 +107,7 @@ def _make_progress(done: Sized, people: Sized) -> Progress:
 
 
 def iter_token_groups(people: Sequence[TargetUser], budget: int) -> Iterator[list[TargetUser]]:
-    """Yields target users in order, in groups of at most ``budget`` tokens (or of one)."""
+    """Yield target users in order, in groups of at most ``budget`` tokens (or of one)."""
     group: list[TargetUser] = []
     tokens = 0
     for target_user in people:
@@ -137,7 +137,7 @@ class _RunningMeans:
         self._means = torch.empty(0)
 
     def compute_means(self, path: str, inputs_1ND: Tensor) -> Tensor:
-        """Returns the means [P, D] of inputs [1, N, D]. Raises DataError if an input is flat."""
+        """Return the means [P, D] of inputs [1, N, D]. Raises DataError if an input is flat."""
         # The same tensor object: the same values, since nothing writes to a module's input.
         if inputs_1ND is not self._inputs:
             units_MD, flat_M = normalize_inputs(inputs_1ND[0, self.rows.predicting_tokens])
@@ -160,7 +160,7 @@ class GateAssembly:
 
     @torch.no_grad()
     def assemble_group(self, people: Sequence[TargetUser]) -> list[Recipe]:
-        """Returns the target users' recipes, from one forward."""
+        """Return the target users' recipes, from one forward."""
         answers_only = self.pool.lora.active == "answer"
         rows = build_token_tree(self.base, people, answers_only=answers_only)
         picks: dict[str, list[Pick]] = {}
@@ -198,7 +198,7 @@ class GateAssembly:
         ]
 
     def _pick_pieces(self, path: str, means_PD: Tensor, people: Sequence[TargetUser]) -> list[Pick]:
-        """Returns each target user's pieces at a module, given the means [P, D] of its inputs."""
+        """Return each target user's pieces at a module, given the means [P, D] of its inputs."""
         gates_SD = self.pool.load_gates(path).to(means_PD)
         scores_PS = means_PD @ gates_SD.T / math.sqrt(means_PD.shape[1])
         noise_PS = None
@@ -211,13 +211,13 @@ class GateAssembly:
         )
 
     def _combine_pieces(self, path: str, pick: Pick) -> Pair:
-        """Returns the update of some pieces as A and B."""
+        """Return the update of some pieces as A and B."""
         pieces = [self._load_piece(self.sharers[n], path) for n, _ in pick]
         weights = [weight for _, weight in pick]
         return combine_pieces(pieces, weights, self.pool.lora.scale, self.config.aggregate)
 
     def _load_piece(self, sharer: str, path: str) -> Pair:
-        """Returns one piece on the base's device, from the cache if possible."""
+        """Return one piece on the base's device, from the cache if possible."""
         if (sharer, path) not in self._piece_cache:
             # Pieces keep full precision until they are combined; the hook casts the result.
             dtype = torch.float64 if self.base.dtype == torch.float64 else torch.float32
@@ -232,7 +232,7 @@ class GateAssembly:
 
     @contextmanager
     def _attach_hooks(self, hook: Callable[[str], Callable[..., Tensor]]) -> Iterator[None]:
-        """Attaches a forward hook to every module of the pool while inside."""
+        """Attach a forward hook to every module of the pool while inside."""
         handles = [
             self.base.model.get_submodule(path).register_forward_hook(hook(path))
             for path in self.pool.sites

@@ -37,7 +37,7 @@ from idiolect.prompts.render import Example
 def assemble_one(
     base: Base, pool: Pool, person: str, examples: Sequence[Example], config: AssembleConfig
 ) -> Recipe:
-    """Returns a target user's recipe; raises as ``assemble_recipes``.
+    """Return a target user's recipe; raises as ``assemble_recipes``.
 
     Source: Per-Pcs (arXiv 2406.10471), section 3.3. At every module, score_i is the mean over items
     of the mean over positions that predict answer tokens of <LN(x), LN(g_i)> / sqrt(D). The best
@@ -52,7 +52,7 @@ def assemble_one(
 def assemble_checked(
     base: Base, pool: Pool, target_user: TargetUser, config: AssembleConfig
 ) -> Recipe:
-    """Returns the recipe of a target user whose items are already checked."""
+    """Return the recipe of a target user whose items are already checked."""
     examples = target_user.examples
     acting_BT1 = _make_active_mask(base, pool, examples)
     picks: dict[str, Pick] = {}
@@ -76,7 +76,7 @@ def assemble_checked(
 
 
 def _make_active_mask(base: Base, pool: Pool, examples: Sequence[Example]) -> Tensor:
-    """Returns the mask [B, T, 1]: 1 at the tokens on which adapters of this pool act."""
+    """Return the mask [B, T, 1]: 1 at the tokens on which adapters of this pool act."""
     mask_BT1 = torch.ones(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)
     # The prompt is left to the base: adapters act from the invocation of the answer on.
     if pool.lora.active == "answer":
@@ -89,7 +89,7 @@ def _make_active_mask(base: Base, pool: Pool, examples: Sequence[Example]) -> Te
 def _pick_pieces(
     x_BTD: Tensor, path: str, pool: Pool, target_user: TargetUser, config: AssembleConfig
 ) -> Pick:
-    """Returns the target user's pieces at a module with input [B, T, D]."""
+    """Return the target user's pieces at a module with input [B, T, D]."""
     items: list[Tensor] = []
     for row, e in enumerate(target_user.examples):
         units_MD, flat_M = normalize_inputs(x_BTD[row, e.answer_start - 1 : len(e.ids) - 1])
@@ -116,7 +116,7 @@ def _pick_pieces(
 def _compute_update(
     x_BTD: Tensor, path: str, pick: Pick, pool: Pool, config: AssembleConfig
 ) -> Tensor:
-    """Returns the update [B, T, O] that is added to the output of a module with input [B, T, D]."""
+    """Return the update [B, T, O] that is added to the output of a module with input [B, T, D]."""
     scale, update_BTO = pool.lora.scale, torch.zeros((), dtype=x_BTD.dtype, device=x_BTD.device)
     pieces = [
         (weight, *(part.to(x_BTD) for part in pool.load_pieces(pool.sharers[n], [path])[path]))
@@ -134,7 +134,7 @@ def _compute_update(
 
 @contextmanager
 def _attach_hooks(model: Any, hooks: Mapping[str, Callable[..., Tensor]]) -> Iterator[None]:
-    """Attaches forward hooks (module path to hook) while inside."""
+    """Attach forward hooks (module path to hook) while inside."""
     handles = [
         model.get_submodule(path).register_forward_hook(hook) for path, hook in hooks.items()
     ]

@@ -57,7 +57,7 @@ class LikelihoodMixture:
         self._invocation = encode_invocation(base.tokenizer) if pool.lora.active == "answer" else ()
 
     def make_recipe(self, target_user: TargetUser) -> Recipe:
-        """Returns a target user's recipe: the most probable sharers' updates, weighted by
+        """Return a target user's recipe: the most probable sharers' updates, weighted by
         probability."""
         return recipe_from_nll(
             target_user.person,
@@ -69,7 +69,7 @@ class LikelihoodMixture:
 
     @torch.no_grad()
     def compute_nll(self, target_user: TargetUser) -> Tensor:
-        """Returns the summed loss of the base and of every candidate over all answers [1 + C],
+        """Return the summed loss of the base and of every candidate over all answers [1 + C],
         fp64."""
         longest = max(len(e.ids) for e in target_user.examples)
         if not has_full_attention(self.base, longest):
@@ -80,7 +80,7 @@ class LikelihoodMixture:
         return total
 
     def compute_nll_sequentially(self, target_user: TargetUser) -> Tensor:
-        """Returns the same as ``compute_nll`` with the plainest code: whole rows, one sharer at a
+        """Return the same as ``compute_nll`` with the plainest code: whole rows, one sharer at a
         time.
 
         Also serves models whose attention does not support token trees.
@@ -96,7 +96,7 @@ class LikelihoodMixture:
         return torch.tensor(total, dtype=torch.float64)
 
     def _forward_items(self, examples: Sequence[Example]) -> Tensor:
-        """Returns the losses [1 + C] of some items: the prompts run once, the answers once per
+        """Return the losses [1 + C] of some items: the prompts run once, the answers once per
         candidate."""
         # Prompt nodes first, one per distinct prompt. Adapters do not act on them, so all
         # candidates share them.
@@ -147,7 +147,7 @@ class LikelihoodMixture:
         return weighted_M.view(1 + len(self.candidates), -1).sum(dim=1).cpu()
 
     def _iter_item_groups(self, examples: Sequence[Example]) -> Iterator[list[Example]]:
-        """Yields items in order, in groups of at most ``forward_tokens`` tokens (or of one
+        """Yield items in order, in groups of at most ``forward_tokens`` tokens (or of one
         item)."""
         group: list[Example] = []
         tokens = 0
@@ -164,7 +164,7 @@ class LikelihoodMixture:
             yield group
 
     def _find_active_start(self, example: Example) -> int:
-        """Returns the index of an example's first token on which adapters act."""
+        """Return the index of an example's first token on which adapters act."""
         return (
             find_invocation(example.ids[: example.answer_start], self._invocation)
             if self._invocation
@@ -173,7 +173,7 @@ class LikelihoodMixture:
 
 
 def choose_candidates(sharers: Sequence[str], config: AssembleConfig) -> tuple[str, ...]:
-    """Returns the sharers to score: all, or a seeded draw of ``config.candidates`` from a larger
+    """Return the sharers to score: all, or a seeded draw of ``config.candidates`` from a larger
     pool.
 
     The draw is the same for all target users, and a sharer who joins or leaves changes it little.
@@ -189,7 +189,7 @@ def choose_candidates(sharers: Sequence[str], config: AssembleConfig) -> tuple[s
 def recipe_from_nll(
     person: str, nats: Tensor, pool: Pool, config: AssembleConfig, *, candidates: Sequence[str]
 ) -> Recipe:
-    """Returns the recipe that follows from the losses of the base and every candidate [1 + C]."""
+    """Return the recipe that follows from the losses of the base and every candidate [1 + C]."""
     pool_index = {sharer: n for n, sharer in enumerate(pool.sharers)}
     chosen = select_most_probable(compute_posterior(nats, config.temperature), config.top_k)
     picks: list[Pick] = []
@@ -202,7 +202,7 @@ def recipe_from_nll(
 
 
 def compute_posterior(nats: Tensor, temperature: float) -> Tensor:
-    """Returns probabilities [1 + C] from summed losses in nats [1 + C], for a uniform prior.
+    """Return probabilities [1 + C] from summed losses in nats [1 + C], for a uniform prior.
 
     A temperature above 1 trusts the losses less.
     """
@@ -210,7 +210,7 @@ def compute_posterior(nats: Tensor, temperature: float) -> Tensor:
 
 
 def select_most_probable(weights: Tensor, count: int) -> list[tuple[int, float]]:
-    """Returns the most probable sharers (index, weight), best first, with weights as a recipe
+    """Return the most probable sharers (index, weight), best first, with weights as a recipe
     stores them.
 
     Ties go to the sharer who comes first. The base, at index 0, is excluded; its share is not

@@ -29,7 +29,7 @@ TIE_STEP = 1e-6
 def find_nearest_sharers(
     target_user: Vector, sharers: Mapping[str, Vector], count: int
 ) -> tuple[tuple[str, float], ...]:
-    """Returns the ``count`` sharers most similar to a target user with their cosines, best first.
+    """Return the ``count`` sharers most similar to a target user with their cosines, best first.
 
     ``target_user`` and each sharer: the mean vector [D] of a history. Ties go to the pseudonym that
     sorts first. Raises UsageError if ``count`` exceeds the number of sharers, IntegrityError for a
@@ -51,7 +51,7 @@ def find_nearest_sharers(
 
 
 def mix_whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: Pool) -> Recipe:
-    """Returns a recipe of the chosen sharers' whole adapters, weighted by similarity.
+    """Return a recipe of the chosen sharers' whole adapters, weighted by similarity.
 
     Weights are the cosines, with negative ones set to 0, divided by their sum; they are uniform if
     all are 0. They are the same at every module. Raises MissingError for a sharer who is not in the
@@ -77,7 +77,7 @@ def mix_whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: P
 
 
 def _normalize_vector(vector: Vector, whose: str) -> NDArray[np.float64]:
-    """Returns the vector scaled to length 1."""
+    """Return the vector scaled to length 1."""
     wide = np.asarray(vector, dtype=np.float64)
     length = float(np.linalg.norm(wide))
     if not np.isfinite(length) or length == 0:

@@ -33,7 +33,7 @@ class TopK(NamedTuple):
 def choose_pieces(
     scores_PS: Tensor, shared_S: Tensor, config: AssembleConfig, noise_PS: Tensor | None = None
 ) -> TopK:
-    """Returns the best pieces by scores [P, S], weighted by softmax(score / T) over the chosen
+    """Return the best pieces by scores [P, S], weighted by softmax(score / T) over the chosen
     ones.
 
     ``shared_S``: which sharers share this piece; others are never chosen. ``noise_PS``: from
@@ -71,7 +71,7 @@ def _softmax_or_zeros(scores_PK: Tensor) -> Tensor:
 
 
 def draw_gumbel_noise(people: Sequence[str], path: str, sharers: int, seed: int) -> Tensor:
-    """Returns Gumbel noise [P, S]; taking the top K of score + noise samples without replacement.
+    """Return Gumbel noise [P, S]; taking the top K of score + noise samples without replacement.
 
     The Gumbel top-k trick; Kool et al., 2019. A person's noise depends only on (seed, person,
     path).

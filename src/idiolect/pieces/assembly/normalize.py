@@ -13,7 +13,7 @@ FLAT_TOLERANCE = 8
 
 
 def normalize_inputs(x_MD: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns LN(x) [M, D] without eps of inputs [M, D], and a mask [M] of rows that are flat or
+    """Return LN(x) [M, D] without eps of inputs [M, D], and a mask [M] of rows that are flat or
     not finite.
 
     Computes in fp32, or in fp64 for fp64 inputs.

@@ -16,7 +16,7 @@ Pick = tuple[tuple[int, float], ...]
 
 
 def to_picks(chosen: TopK) -> list[Pick]:
-    """Returns each target user's pieces, with weights rounded as a recipe stores them.
+    """Return each target user's pieces, with weights rounded as a recipe stores them.
 
     The rounding makes later modules see now exactly what is served later.
     """
@@ -31,7 +31,7 @@ def to_picks(chosen: TopK) -> list[Pick]:
 def build_recipe(
     person: str, picks: Sequence[Pick], sharers: Sequence[str], aggregate: Aggregate
 ) -> Recipe:
-    """Builds one target user's recipe from the pieces at every module, in the pool's order of
+    """Build one target user's recipe from the pieces at every module, in the pool's order of
     modules.
 
     ``sharers``: those of the pool.

@@ -20,7 +20,7 @@ from idiolect.tasks.registry import get_task
 def assemble_data(
     request: AssembleRequest, *, listener: Listener = null_listener
 ) -> AssembleSummary:
-    """Implements ``api.assemble``. All checks that need no model run before the base is loaded."""
+    """Implement ``api.assemble``. All checks that need no model run before the base is loaded."""
     config, out = request.config or RecipeConfig(), request.out
     dataset, opened = read_dataset(request.data), Pool.open(request.pool)
     task = get_task(dataset.task)

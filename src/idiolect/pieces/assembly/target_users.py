@@ -30,7 +30,7 @@ class TargetUser:
 def check_target_users(
     base: Base, pool: Pool, target_users: Mapping[str, Sequence[Example]], config: AssembleConfig
 ) -> list[TargetUser]:
-    """Returns the target users with their usable items: with target tokens, the latest
+    """Return the target users with their usable items: with target tokens, the latest
     ``recent_k``.
 
     Raises MismatchError for a pool of another base, UsageError if the pool is too small, DataError
@@ -49,7 +49,7 @@ def check_target_users(
 
 
 def require_enough_sharers(pool: Pool, config: AssembleConfig) -> None:
-    """Raises UsageError if a pool is empty or has fewer sharers than ``top_k``."""
+    """Raise UsageError if a pool is empty or has fewer sharers than ``top_k``."""
     if not pool.sharers:
         raise UsageError(f"{pool.folder}: this pool has no sharers; share adapters first")
     # ``top_p`` takes as many pieces as it needs, so any pool is large enough.
@@ -76,7 +76,7 @@ def _select_usable(person: str, examples: Sequence[Example], recent: int) -> tup
 
 
 def make_flat_input_error(person: str, path: str) -> DataError:
-    """Returns the error for a module input that cannot be scored."""
+    """Return the error for a module input that cannot be scored."""
     return DataError(
         f"target user {person!r}: at a position that predicts an answer token, the input of "
         f"{path} has the same value in all entries, or is not finite, so no gate can score it; "

@@ -43,7 +43,7 @@ class TokenTree:
 def build_token_tree(
     base: Base, target_users: Sequence[TargetUser], *, answers_only: bool
 ) -> TokenTree:
-    """Builds the tree of the target users' rows, without their last tokens, which predict nothing.
+    """Build the tree of the target users' rows, without their last tokens, which predict nothing.
 
     Raises UsageError with ``answers_only`` for a text that asks for no answer.
     """
@@ -108,7 +108,7 @@ def build_token_tree(
 def _append_rows(
     nodes: list[TreeNode], rows: Sequence[TokenIds], prompts: Sequence[TokenIds]
 ) -> list[int]:
-    """Appends rows to ``nodes``, behind the shared prefixes of their prompts; returns their
+    """Append rows to ``nodes``, behind the shared prefixes of their prompts; return their
     indices."""
     # Shared prefixes become nodes of their own; each row follows the longest one it begins with.
     prefixes = find_shared_prefixes(prompts, [None] * len(prompts), tokens=0)
@@ -124,13 +124,13 @@ def _append_rows(
 
 
 def _find_predicting_tokens(tree: PrefixTree, node: int, example: Example) -> range:
-    """Returns the tree tokens that predict an example's targets, all in its last node."""
+    """Return the tree tokens that predict an example's targets, all in its last node."""
     begin = tree.node_starts[node] - tree.prefix_lengths[node]
     return range(begin + example.answer_start - 1, begin + len(example.ids) - 1)
 
 
 def _compute_token_weights(target_users: Sequence[TargetUser]) -> Tensor:
-    """Returns the mean over items of the mean over positions, as weights [P, M].
+    """Return the mean over items of the mean over positions, as weights [P, M].
 
     An item with several answers counts once per answer.
     """

@@ -28,12 +28,12 @@ MAX_OPEN_FILES = 256
 
 
 def get_adapter_path(folder: Path, sharer: str) -> Path:
-    """Returns the path of a sharer's file of pieces."""
+    """Return the path of a sharer's file of pieces."""
     return folder / f"{sharer}.safetensors"
 
 
 def write_pieces(folder: Path, sharer: str, pairs: Mapping[str, Pair], *, base: str) -> str:
-    """Writes a sharer's pieces (module to A and B) and returns the SHA-256 of the file."""
+    """Write a sharer's pieces (module to A and B) and return the SHA-256 of the file."""
     tensors = {
         f"{path}.lora_{letter}": tensor.detach().cpu().to(torch.float32).contiguous().clone()
         for path, pair in pairs.items()
@@ -57,7 +57,7 @@ class AdapterFiles:
         self._open: OrderedDict[str, Any] = OrderedDict()
 
     def read_pieces(self, sharer: str, sites: Collection[str], *, sha256: str) -> dict[str, Pair]:
-        """Returns A and B by module for some shared modules.
+        """Return A and B by module for some shared modules.
 
         Raises IntegrityError if the file is missing or its checksum differs.
         """
@@ -72,7 +72,7 @@ class AdapterFiles:
             raise IntegrityError(f"{path}: not a readable file of pieces ({error})") from error
 
     def close(self) -> None:
-        """Closes all files; each is verified again on its next use."""
+        """Close all files; each is verified again on its next use."""
         self._checked.clear()
         self._open.clear()
 
@@ -95,7 +95,7 @@ class AdapterFiles:
 
 
 def list_sharers(folder: Path) -> list[str]:
-    """Returns the pseudonyms of the sharers with a file in the folder.
+    """Return the pseudonyms of the sharers with a file in the folder.
 
     Raises IntegrityError if the folder holds a file that does not belong to a pool.
     """

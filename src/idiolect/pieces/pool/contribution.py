@@ -37,7 +37,7 @@ class Contribution:
 
 
 def make_pseudonym() -> str:
-    """Returns a new random pseudonym. Only the ledger of the sharer's own store links it to a
+    """Return a new random pseudonym. Only the ledger of the sharer's own store links it to a
     person."""
     return secrets.token_hex(8)
 
@@ -45,7 +45,7 @@ def make_pseudonym() -> str:
 def choose_shared_sites(
     seed: int, sharer: str, paths: Sequence[str], ratio: float
 ) -> tuple[str, ...]:
-    """Draws the modules whose pieces a sharer shares: ``ratio`` of all modules, rounded up, in
+    """Draw the modules whose pieces a sharer shares: ``ratio`` of all modules, rounded up, in
     their order.
 
     The draw is fixed by (seed, sharer). The modules of a smaller ratio are a subset of those of a
@@ -64,7 +64,7 @@ def choose_shared_sites(
 
 
 def check_contribution(entry: Contribution, modules: Sequence[TargetModule], *, where: str) -> None:
-    """Checks a contribution against the modules of a pool.
+    """Check a contribution against the modules of a pool.
 
     Raises UsageError for an invalid pseudonym, a value that is not a finite number, or a module
     that is not in the pool; MismatchError for an adapter of other modules.
@@ -90,7 +90,7 @@ def check_contribution(entry: Contribution, modules: Sequence[TargetModule], *, 
 def stack_gates(
     entries: Sequence[Contribution], modules: Sequence[TargetModule]
 ) -> dict[str, Tensor]:
-    """Returns per module LN(g) [S, D] of the entries (fp16); rows of modules that are not shared
+    """Return per module LN(g) [S, D] of the entries (fp16); rows of modules that are not shared
     are zero.
 
     Raises UsageError if a gate is missing or has the wrong width, IntegrityError if a gate is flat

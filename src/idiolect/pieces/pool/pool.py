@@ -94,7 +94,7 @@ class Pool(BaseBoundArtifact):
     def create(
         folder: Path, base: Base, *, source: str, task: str, lora: LoraConfig, settings: object
     ) -> Pool:
-        """Creates a pool, or opens the existing one if it has the same base, task and kind of
+        """Create a pool, or open the existing one if it has the same base, task and kind of
         adapter.
 
         The header is written once, so a pool keeps the settings it was created with. Raises
@@ -116,13 +116,13 @@ class Pool(BaseBoundArtifact):
 
     @staticmethod
     def open(folder: Path) -> Pool:
-        """Opens a pool. Raises MissingError if there is none, IntegrityError for foreign or changed
+        """Open a pool. Raises MissingError if there is none, IntegrityError for foreign or changed
         files."""
         return Pool(folder, Pool.read_header(folder))
 
     @contextmanager
     def lock_for_writing(self, *, wait: bool | float = True) -> Generator[None]:
-        """Locks the pool against other writers and first completes what a killed writer left
+        """Lock the pool against other writers and first complete what a killed writer left
         behind."""
         with hold_lock(self.folder, wait=wait, what="the pool"):
             for folder in (self.folder, self._gates_folder, self._pieces_folder):
@@ -137,11 +137,11 @@ class Pool(BaseBoundArtifact):
         return tuple(self._records)
 
     def get_record(self, sharer: str) -> SharerRecord:
-        """Returns a sharer's record. Raises MissingError if the sharer is not in the pool."""
+        """Return a sharer's record. Raises MissingError if the sharer is not in the pool."""
         return self._find_sharer(sharer)[1]
 
     def load_gates(self, path: str) -> Tensor:
-        """Returns LN(g) of all sharers for one module [S, D] (fp32); zeros if a sharer does not
+        """Return LN(g) of all sharers for one module [S, D] (fp32); zeros if a sharer does not
         share it.
 
         All gates are verified on first use. If they take at most ``MAX_CACHE_BYTES``, they stay in
@@ -157,7 +157,7 @@ class Pool(BaseBoundArtifact):
         return self._gate_cache[path]
 
     def _read_file_versions(self) -> tuple[tuple[int, int], ...]:
-        """Returns inode and mtime of each file of records. Removing a sharer rewrites these files,
+        """Return inode and mtime of each file of records. Removing a sharer rewrites these files,
         so a change invalidates cached gates."""
         found = (get_records_path(self._gates_folder, number) for number in self._segments)
         stats = (path.stat() for path in found if path.is_file())
@@ -178,7 +178,7 @@ class Pool(BaseBoundArtifact):
         return gates_SD
 
     def get_shared_mask(self, path: str) -> Tensor:
-        """Returns which sharers share their piece of one module [S] (bool)."""
+        """Return which sharers share their piece of one module [S] (bool)."""
         if self._shared_flags is None:
             # One flag per sharer and module: the concatenated records are the matrix [S, M].
             flags = "".join(record.shared for _, record in self._records.values())
@@ -188,12 +188,12 @@ class Pool(BaseBoundArtifact):
         return self._shared_flags.view(-1, len(self.sites))[:, self._find_site_index(path)]
 
     def list_shared_sites(self, sharer: str) -> tuple[str, ...]:
-        """Returns the modules that a sharer shares."""
+        """Return the modules that a sharer shares."""
         given = self.get_record(sharer).shared
         return tuple(path for path, flag in zip(self.sites, given, strict=True) if flag == "1")
 
     def load_pieces(self, sharer: str, paths: Collection[str] | None = None) -> dict[str, Pair]:
-        """Returns A [R, D] and B [O, R] (fp32) by module: all shared modules of a sharer, or only
+        """Return A [R, D] and B [O, R] (fp32) by module: all shared modules of a sharer, or only
         ``paths``.
 
         Raises MissingError for an unknown sharer or a module they do not share, IntegrityError for
@@ -208,7 +208,7 @@ class Pool(BaseBoundArtifact):
         return self._files.read_pieces(sharer, wanted, sha256=record.pieces_sha256)
 
     def get_adapter(self, sharer: str) -> LoraAdapter:
-        """Returns a sharer's pieces as an adapter, with zeros for the modules they do not share."""
+        """Return a sharer's pieces as an adapter, with zeros for the modules they do not share."""
         rank = self.lora.rank
         pairs = {
             module.path: (torch.zeros(rank, module.inputs), torch.zeros(module.outputs, rank))
@@ -218,7 +218,7 @@ class Pool(BaseBoundArtifact):
         return LoraAdapter(config=self.lora, base=self.base, pairs=pairs)
 
     def add_sharers(self, entries: Sequence[Contribution]) -> None:
-        """Adds sharers, in files of their own. After this returns they are durably in the pool.
+        """Add sharers, in files of their own. After this returns they are durably in the pool.
 
         Raises UsageError for an invalid pseudonym or number, MismatchError for an adapter of
         another base or kind, IntegrityError for numbers that are not finite or flat gates. If it
@@ -266,7 +266,7 @@ class Pool(BaseBoundArtifact):
         self._register_segment(segment)
 
     def remove_sharers(self, sharers: Collection[str]) -> None:
-        """Removes sharers. After this returns nothing of them is left in the folder.
+        """Remove sharers. After this returns nothing of them is left in the folder.
 
         If this process is killed, the next writer completes the removal. Raises MissingError for an
         unknown sharer; then no sharer is removed.
@@ -281,7 +281,7 @@ class Pool(BaseBoundArtifact):
         self._erase_unrecorded()
 
     def _erase_unrecorded(self) -> None:
-        """Erases data without a record: of killed writers, and of sharers who withdrew.
+        """Erase data without a record: of killed writers, and of sharers who withdrew.
 
         A segment without sharers keeps its file of records, so that its number is never reused.
         """
@@ -308,7 +308,7 @@ class Pool(BaseBoundArtifact):
         return self.sites.index(path)
 
     def _read_records(self) -> None:
-        """Reads the records of every segment. Raises IntegrityError for files that do not belong to
+        """Read the records of every segment. Raises IntegrityError for files that do not belong to
         a pool."""
         self._refuse_foreign()
         found = read_numbered(

@@ -34,7 +34,7 @@ class PoolPreview(Pool):
         return (*self._inside.sharers, *self._entries)
 
     def load_gates(self, path: str) -> Tensor:
-        """Returns LN(g) of all sharers for one module [S, D], rounded as a pool stores it."""
+        """Return LN(g) of all sharers for one module [S, D], rounded as a pool stores it."""
         inside = self._inside.load_gates(path)
         # The same rounding as on disk, so that the audit sees what target users will get.
         rows = [
@@ -46,14 +46,14 @@ class PoolPreview(Pool):
         return torch.cat([inside, *(row[None] for row in rows)])
 
     def get_shared_mask(self, path: str) -> Tensor:
-        """Returns which sharers share their piece of one module [S] (bool)."""
+        """Return which sharers share their piece of one module [S] (bool)."""
         additional = [path in entry.sites for entry in self._entries.values()]
         return torch.cat(
             [self._inside.get_shared_mask(path), torch.tensor(additional, dtype=torch.bool)]
         )
 
     def load_pieces(self, sharer: str, paths: Collection[str] | None = None) -> dict[str, Pair]:
-        """Returns A [R, D] and B [O, R] by module, as ``Pool.load_pieces`` does."""
+        """Return A [R, D] and B [O, R] by module, as ``Pool.load_pieces`` does."""
         entry = self._entries.get(sharer)
         if entry is None:
             return self._inside.load_pieces(sharer, paths)

@@ -66,7 +66,7 @@ class GateSegment(NamedTuple):
 
 
 def to_storage(gate: Tensor, *, where: str) -> Tensor:
-    """Returns LN(g) [D] of a gate in half precision, without eps because gates are small.
+    """Return LN(g) [D] of a gate in half precision, without eps because gates are small.
 
     Raises IntegrityError if a gate is zero, constant, or not finite.
     """
@@ -84,7 +84,7 @@ def to_storage(gate: Tensor, *, where: str) -> Tensor:
 
 
 def write_gates(folder: Path, number: int, gates: Mapping[str, Tensor]) -> str:
-    """Writes a segment's matrices (module to [S, D] float16) and returns the SHA-256 of their
+    """Write a segment's matrices (module to [S, D] float16) and return the SHA-256 of their
     header."""
     target = get_tensors_path(folder, number)
     write_atomic(target, save(dict(gates), metadata={"format": "pt"}))
@@ -92,7 +92,7 @@ def write_gates(folder: Path, number: int, gates: Mapping[str, Tensor]) -> str:
 
 
 def write_records(folder: Path, pool: str, segment: GateSegment) -> None:
-    """Writes a segment's records. Sharers with a record are in the pool; all others are not."""
+    """Write a segment's records. Sharers with a record are in the pool; all others are not."""
     content = {
         "pool": pool,
         "header_sha256": segment.header_sha256,
@@ -102,7 +102,7 @@ def write_records(folder: Path, pool: str, segment: GateSegment) -> None:
 
 
 def read_segment(path: Path, *, pool: str, sites: int) -> GateSegment:
-    """Reads a segment's records.
+    """Read a segment's records.
 
     Raises IntegrityError if the file is not a valid segment or belongs to another pool.
     """
@@ -130,7 +130,7 @@ def _is_complete(record: SharerRecord, sites: int) -> bool:
 
 
 def hash_rows(rows: Sequence[Tensor] | Sequence[NDArray[Any]]) -> str:
-    """Returns the SHA-256 over one sharer's rows, in the order of the modules."""
+    """Return the SHA-256 over one sharer's rows, in the order of the modules."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update((row.numpy() if isinstance(row, Tensor) else row).data)
@@ -138,7 +138,7 @@ def hash_rows(rows: Sequence[Tensor] | Sequence[NDArray[Any]]) -> str:
 
 
 def check_gates(folder: Path, segment: GateSegment, sites: Sequence[str]) -> None:
-    """Raises IntegrityError if the gates of any sharer in the segment differ from what was
+    """Raise IntegrityError if the gates of any sharer in the segment differ from what was
     written."""
     path = get_tensors_path(folder, segment.number)
     matrices = _map_matrices(path, _read_checked_header(path, segment))
@@ -156,7 +156,7 @@ def check_gates(folder: Path, segment: GateSegment, sites: Sequence[str]) -> Non
 
 
 def read_gates(folder: Path, segment: GateSegment, site: str) -> Tensor:
-    """Returns LN(g) of the segment's sharers for one module [S, D] (fp32), in the order of its
+    """Return LN(g) of the segment's sharers for one module [S, D] (fp32), in the order of its
     records."""
     path = get_tensors_path(folder, segment.number)
     try:
@@ -170,7 +170,7 @@ def read_gates(folder: Path, segment: GateSegment, site: str) -> Tensor:
 
 
 def require_normalized(gates_SD: Tensor, shares_S: Tensor, *, where: str) -> None:
-    """Raises IntegrityError if a shared gate is not an LN(g), as after a concurrent withdrawal."""
+    """Raise IntegrityError if a shared gate is not an LN(g), as after a concurrent withdrawal."""
     # The mean square of LN(g) is 1; a zeroed row has 0.
     off_S = (gates_SD.square().mean(dim=1) - 1).abs() > _NORM_TOLERANCE
     if bool((off_S & shares_S).any()) or not bool(torch.isfinite(gates_SD).all()):
@@ -180,7 +180,7 @@ def require_normalized(gates_SD: Tensor, shares_S: Tensor, *, where: str) -> Non
 
 
 def zero_rows(folder: Path, segment: GateSegment) -> None:
-    """Zeros every row without a record, in place, and waits until the disk has it (fsync)."""
+    """Zero every row without a record, in place, and wait until the disk has it (fsync)."""
     path = get_tensors_path(folder, segment.number)
     kept = {record.row for record in segment.records}
     # Byte ranges in the file: 2 bytes per fp16 entry.
@@ -214,7 +214,7 @@ def _read_checked_header(path: Path, segment: GateSegment) -> Mapping[str, Matri
 
 
 def _read_header(path: Path) -> tuple[bytes, dict[str, MatrixLocation]]:
-    """Returns the raw header bytes of a safetensors file, and each matrix's location by name.
+    """Return the raw header bytes of a safetensors file, and each matrix's location by name.
 
     Raises IntegrityError if the file is missing or not in the expected format.
     """

@@ -18,7 +18,7 @@ Pair = tuple[Tensor, Tensor]
 def combine_pieces(
     pieces: Sequence[Pair], weights: Sequence[float], scale: float, aggregate: Aggregate
 ) -> Pair:
-    """Returns A and B whose product is the weighted update, with ``scale`` and the weights folded
+    """Return A and B whose product is the weighted update, with ``scale`` and the weights folded
     in.
 
     ``delta``: sum_i w_i s B_i A_i, as concatenated factors A [K R, D], B [O, K R]. ``factors``: s

@@ -42,7 +42,7 @@ class MixtureInitialAdapters:
         """The common LoRA configuration of all these adapters."""
 
     def require_all(self, people: Sequence[str]) -> None:
-        """Checks that each of these people has a usable recipe.
+        """Check that each of these people has a usable recipe.
 
         Raises MissingError if a person was not assembled, MismatchError if a sharer of their pieces
         has withdrawn since.
@@ -61,11 +61,11 @@ class MixtureInitialAdapters:
             )
 
     def find_missing(self, people: Sequence[str]) -> list[str]:
-        """Returns those of the people who were not assembled."""
+        """Return those of the people who were not assembled."""
         return [person for person in people if self.recipes.get_record(person) is None]
 
     def find_stale(self, people: Sequence[str]) -> list[str]:
-        """Returns those of the people whose recipe used pieces that are no longer in the pool."""
+        """Return those of the people whose recipe used pieces that are no longer in the pool."""
         present = set(self.pool.sharers)
         stale: list[str] = []
         for person in people:
@@ -76,11 +76,11 @@ class MixtureInitialAdapters:
         return stale
 
     def require_sharers(self, person: str, sharers: Sequence[str]) -> None:
-        """Raises MismatchError if a sharer of an adapter's pieces is no longer in the pool."""
+        """Raise MismatchError if a sharer of an adapter's pieces is no longer in the pool."""
         require_present(self.pool, sharers, f"the adapter of {person!r}", "personalize")
 
     def compute_fingerprint(self, person: str) -> str:
-        """Returns a fingerprint of the recipe: which pieces of the pool, and the weight of each."""
+        """Return a fingerprint of the recipe: which pieces of the pool, and the weight of each."""
         recipe = self.recipes.load_recipe(person)
         if recipe is None:
             return ""
@@ -89,12 +89,12 @@ class MixtureInitialAdapters:
         return compute_fingerprint([self.pool.id, recipe.sharers, recipe.aggregate, *numbers])
 
     def list_sharers(self, person: str) -> tuple[str, ...]:
-        """Returns the sharers whose pieces the recipe uses."""
+        """Return the sharers whose pieces the recipe uses."""
         recipe = self.recipes.load_recipe(person)
         return recipe.sharers if recipe else ()
 
     def get_adapter(self, person: str) -> LoraAdapter:
-        """Builds the adapter of the person's recipe. Raises MissingError if the recipe has no
+        """Build the adapter of the person's recipe. Raises MissingError if the recipe has no
         pieces."""
         recipe = self.recipes.load_recipe(person)
         if recipe is None or not recipe.sharers:
@@ -106,7 +106,7 @@ class MixtureInitialAdapters:
 
 
 def set_start_recipes(config: PersonalConfig, recipes: Path, store: Path) -> PersonalConfig:
-    """Returns the settings for training into ``store`` from ``recipes``: LoRA of the recipes' kind,
+    """Return the settings for training into ``store`` from ``recipes``: LoRA of the recipes' kind,
     with a reference to the pool.
 
     Raises UsageError if the settings ask for another kind of LoRA.
@@ -129,7 +129,7 @@ def set_start_recipes(config: PersonalConfig, recipes: Path, store: Path) -> Per
 
 
 def require_not_from_pieces(store: Path) -> None:
-    """Raises UsageError if the people of a store start from recipes, for a call that names no
+    """Raise UsageError if the people of a store start from recipes, for a call that names no
     recipes."""
     if not (store / AdapterStore.HEADER_FILE).is_file():
         return

@@ -42,7 +42,7 @@ class Recipe:
 
 
 def make_empty_recipe(person: str, sites: int, aggregate: Aggregate) -> Recipe:
-    """Returns the recipe of a person who gets no piece for any module."""
+    """Return the recipe of a person who gets no piece for any module."""
     pick = torch.full((sites, 1), -1, dtype=torch.long)
     return Recipe(
         person=person, sharers=(), pick=pick, weight=torch.zeros(sites, 1), aggregate=aggregate
@@ -50,7 +50,7 @@ def make_empty_recipe(person: str, sites: int, aggregate: Aggregate) -> Recipe:
 
 
 def choose_lora_config(lora: LoraConfig, aggregate: Aggregate, pieces: int) -> LoraConfig:
-    """Returns the LoRA configuration of adapters built from recipes with up to ``pieces`` pieces
+    """Return the LoRA configuration of adapters built from recipes with up to ``pieces`` pieces
     per module, for a pool with configuration ``lora``."""
     plain = replace(lora, dropout=0.0, shared_a=False)
     if aggregate == "factors":
@@ -61,7 +61,7 @@ def choose_lora_config(lora: LoraConfig, aggregate: Aggregate, pieces: int) -> L
 
 
 def build_adapter(recipe: Recipe, pool: Pool, *, room: int = 0) -> LoraAdapter:
-    """Builds the adapter of a recipe on the pool's base, in fp32, with rank for at least ``room``
+    """Build the adapter of a recipe on the pool's base, in fp32, with rank for at least ``room``
     pieces per module.
 
     ``delta``: the update is sum_i w_i s B_i A_i; the pieces' factors are concatenated, the rank is
@@ -115,7 +115,7 @@ def _require_same_pool(recipe: Recipe, pool: Pool) -> None:
 
 
 def _load_pieces(recipe: Recipe, pool: Pool) -> dict[tuple[int, str], Pair]:
-    """Returns the pieces in use, by index of the sharer and module. Opens each sharer's file
+    """Return the pieces in use, by index of the sharer and module. Opens each sharer's file
     once."""
     out: dict[tuple[int, str], Pair] = {}
     for n, sharer in enumerate(recipe.sharers):

@@ -60,7 +60,7 @@ class RecipeShard(Shard[RecipeRecord]):
 def write_recipes(
     folder: Path, number: int, entries: Sequence[tuple[RecipeRecord, Recipe]]
 ) -> RecipeShard:
-    """Writes some people's recipes as one shard. After this returns they are durably on disk.
+    """Write some people's recipes as one shard. After this returns they are durably on disk.
 
     All recipes must have the same ``aggregate``.
     """
@@ -95,7 +95,7 @@ def write_recipes(
 
 
 def read_recipes(path: Path) -> RecipeShard:
-    """Reads a shard's records. Raises IntegrityError if the file holds none."""
+    """Read a shard's records. Raises IntegrityError if the file holds none."""
     content = read_json(path)
     try:
         records = tuple(RecipeRecord(**record) for record in content["records"])
@@ -110,7 +110,7 @@ def read_recipes(path: Path) -> RecipeShard:
 
 
 def read_max_pieces(path: Path) -> int:
-    """Returns the number of pieces per module that a shard has room for. Raises IntegrityError."""
+    """Return the number of pieces per module that a shard has room for. Raises IntegrityError."""
     try:
         with safe_open(path, framework="pt") as file:
             return int(file.get_slice("pick").get_shape()[2])
@@ -119,7 +119,7 @@ def read_max_pieces(path: Path) -> int:
 
 
 def read_recipe(path: Path, shard: RecipeShard, record: RecipeRecord) -> Recipe:
-    """Reads one person's recipe from a shard. Raises IntegrityError."""
+    """Read one person's recipe from a shard. Raises IntegrityError."""
     try:
         with safe_open(path, framework="pt") as file:
             row = slice(record.row, record.row + 1)

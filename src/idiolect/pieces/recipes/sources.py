@@ -41,17 +41,17 @@ class MixtureSource:
         return self.recipes.people
 
     def get_record(self, person: str) -> RecipeRecord | None:
-        """Returns the record of a person's recipe, or None for an unknown person."""
+        """Return the record of a person's recipe, or None for an unknown person."""
         return self.recipes.get_record(person)
 
     def get_adapter(self, person: str) -> Adapter | None:
-        """Builds the adapter of a person's recipe, or returns None if there is none; raises as
+        """Build the adapter of a person's recipe, or return None if there is none; raises as
         ``build_adapter``."""
         recipe = self.recipes.load_recipe(person)
         return build_adapter(recipe, self.pool) if recipe and recipe.sharers else None
 
     def provenance(self, person: str) -> Mapping[str, Any]:
-        """Returns the pool and the sharers whose pieces make up a person's adapter."""
+        """Return the pool and the sharers whose pieces make up a person's adapter."""
         recipe = self.recipes.load_recipe(person)
         return {"pool": self.pool.id, "sharers": list(recipe.sharers)} if recipe else {}
 
@@ -65,7 +65,7 @@ class CheckedAdapterStore(AdapterStore):
         self._pool = pool
 
     def get_adapter(self, person: str) -> Adapter | None:
-        """Returns a person's adapter. Raises MismatchError if a sharer of its pieces has
+        """Return a person's adapter. Raises MismatchError if a sharer of its pieces has
         withdrawn."""
         record = self.get_record(person)
         if record is not None:
@@ -79,7 +79,7 @@ class CheckedAdapterStore(AdapterStore):
 
 
 def require_present(pool: Pool, sharers: Sequence[str], what: str, command: str) -> None:
-    """Raises MismatchError if a sharer of the pieces in ``what`` is no longer in the pool.
+    """Raise MismatchError if a sharer of the pieces in ``what`` is no longer in the pool.
 
     ``command`` names the command that makes ``what``.
     """
@@ -93,7 +93,7 @@ def require_present(pool: Pool, sharers: Sequence[str], what: str, command: str)
 
 
 def open_source(folder: Path, pool: Path | None = None) -> AdapterSource:
-    """Opens the recipes or the store of adapters in a folder.
+    """Open the recipes or the store of adapters in a folder.
 
     ``pool``: the current folder of the pool, if it has moved. Raises MissingError if the folder
     holds neither, IntegrityError for foreign or changed files, MismatchError for another pool.
@@ -104,7 +104,7 @@ def open_source(folder: Path, pool: Path | None = None) -> AdapterSource:
 
 
 def open_recipes(folder: Path, pool: Path | None = None) -> MixtureSource:
-    """Opens recipes with their pool; raises as ``open_source``."""
+    """Open recipes with their pool; raises as ``open_source``."""
     recipes = RecipeStore.open(folder)
     at = pool or folder / recipes.pool_source
     if pool is None and not (at / Pool.HEADER_FILE).is_file():
@@ -116,7 +116,7 @@ def open_recipes(folder: Path, pool: Path | None = None) -> MixtureSource:
 
 
 def open_store(folder: Path, pool: Path | None = None) -> AdapterStore:
-    """Opens a store of adapters; raises as ``open_source``."""
+    """Open a store of adapters; raises as ``open_source``."""
     store = AdapterStore.open(folder)
     named = store.settings.get("pool")
     # A plain store: its adapters never used a pool.

@@ -49,7 +49,7 @@ class RecipeStore(PersonStore[RecipeRecord]):
 
     @staticmethod
     def create(folder: Path, pool: Pool, *, settings: object) -> RecipeStore:
-        """Creates a store for a pool's recipes, or opens the existing one if it is for the same
+        """Create a store for a pool's recipes, or open the existing one if it is for the same
         pool.
 
         Changed settings are written by ``lock_for_writing``, not before. Raises MismatchError for a
@@ -78,7 +78,7 @@ class RecipeStore(PersonStore[RecipeRecord]):
 
     @staticmethod
     def require_room(folder: Path, pool: Pool) -> RecipeStore | None:
-        """Returns the store in a folder, or None if a new one can be created; raises as
+        """Return the store in a folder, or None if a new one can be created; raises as
         ``create``."""
         if (folder / RecipeStore.HEADER_FILE).exists():
             store = RecipeStore.open(folder)
@@ -89,12 +89,12 @@ class RecipeStore(PersonStore[RecipeRecord]):
 
     @staticmethod
     def open(folder: Path) -> RecipeStore:
-        """Opens a store. Raises MissingError if there is none, IntegrityError for foreign or
+        """Open a store. Raises MissingError if there is none, IntegrityError for foreign or
         changed files."""
         return RecipeStore(folder, RecipeStore.read_header(folder))
 
     def require_pool(self, pool: Pool) -> None:
-        """Raises MismatchError if the recipes are for another pool."""
+        """Raise MismatchError if the recipes are for another pool."""
         if (self.pool_id, self.sites) != (pool.id, pool.sites):
             raise MismatchError(
                 f"{self.folder}: its recipes are for the pool that was in {self.pool_source} "
@@ -103,7 +103,7 @@ class RecipeStore(PersonStore[RecipeRecord]):
             )
 
     def load_recipe(self, person: str) -> Recipe | None:
-        """Returns a person's recipe, or None for an unknown person. Raises IntegrityError for a
+        """Return a person's recipe, or None for an unknown person. Raises IntegrityError for a
         changed file."""
         found = self._locate(person)
         if found is None:
@@ -128,19 +128,19 @@ class RecipeStore(PersonStore[RecipeRecord]):
         )
 
     def mentions_any(self, sharers: Collection[str]) -> bool:
-        """Returns whether any shard names one of the sharers, including records that were
+        """Return whether any shard names one of the sharers, including records that were
         replaced."""
         shards = (cast("RecipeShard", shard) for shard in self._shards.shards.values())
         return any(set(sharers) & set(shard.sharers) for shard in shards)
 
     def people_using(self, sharers: Collection[str]) -> tuple[str, ...]:
-        """Returns the people whose recipes use a piece of any of these sharers, sorted."""
+        """Return the people whose recipes use a piece of any of these sharers, sorted."""
         # Live recipes only: a replaced one no longer uses the pieces.
         found = ((person, self.load_recipe(person)) for person in self.people)
         return tuple(p for p, recipe in found if recipe and set(sharers) & set(recipe.sharers))
 
     def add_recipes(self, entries: Sequence[tuple[RecipeRecord, Recipe]]) -> None:
-        """Appends people's recipes. After this returns they are durably in the store."""
+        """Append people's recipes. After this returns they are durably in the store."""
         # A shard holds recipes of one aggregate only.
         for aggregate in sorted({recipe.aggregate for _, recipe in entries}):
             alike = [entry for entry in entries if entry[1].aggregate == aggregate]
@@ -149,7 +149,7 @@ class RecipeStore(PersonStore[RecipeRecord]):
             )
 
     def compact(self, without: Collection[str] = ()) -> None:
-        """Rewrites shards without replaced records and without the recipes of the people in
+        """Rewrite shards without replaced records and without the recipes of the people in
         ``without``."""
         for number, live in self._shards.stale_shards(without):
             # Write the live recipes into a new shard before the old one goes: a kill loses

@@ -76,7 +76,7 @@ class Candidates:
         self.ledger = open_ledger(store)
 
     def require_eligible(self, people: Sequence[str]) -> tuple[str, ...]:
-        """Returns these people without duplicates, if each of them can share.
+        """Return these people without duplicates, if each of them can share.
 
         Raises MissingError for a person who is unknown, has not consented, or has nothing to share.
         """
@@ -94,7 +94,7 @@ class Candidates:
         return names
 
     def iter_eligible(self, listener: Listener = null_listener) -> Iterator[History]:
-        """Yields the histories of all people who consented and can share, sorted by person.
+        """Yield the histories of all people who consented and can share, sorted by person.
 
         Reports to the listener how many cannot share, and why. Raises MissingError if no person
         can.
@@ -125,7 +125,7 @@ class Candidates:
             listener(Message(text=f"consented, but cannot share: {summary}"))
 
     def explain_ineligible(self, person: str) -> str:
-        """Returns why a person has nothing to share; empty if they can share."""
+        """Return why a person has nothing to share; empty if they can share."""
         record = self.store.get_record(person)
         if record is None or record.row is None:
             return f"served by the base ({record.served})" if record else "not in the store"
@@ -146,12 +146,12 @@ class Candidates:
         return ""
 
     def read_history(self, person: str) -> History:
-        """Returns the part of a person's history that the store's settings use."""
+        """Return the part of a person's history that the store's settings use."""
         history = self.dataset.read_history(person)
         return history.take_last(self.config.last_items) if self.config.last_items else history
 
     def load_candidate(self, person: str) -> Candidate:
-        """Loads the adapter and items of an eligible person.
+        """Load the adapter and items of an eligible person.
 
         Held out are the items after the training items, and queries with a known answer. If
         histories hold no answers, queries are a different kind of text and are left out.
@@ -191,7 +191,7 @@ class Candidates:
     def _sample_examples(
         self, person: str, side: str, examples: tuple[Example, ...]
     ) -> tuple[Example, ...]:
-        """Returns at most ``MAX_AUDIT_ITEMS`` of the examples, in their order."""
+        """Return at most ``MAX_AUDIT_ITEMS`` of the examples, in their order."""
         if len(examples) <= MAX_AUDIT_ITEMS:
             return examples
         # A draw of its own per person and side, so that other people do not change it.

@@ -78,11 +78,11 @@ class HarmResult:
         return sum(comb(changed, n) for n in range(self.became_harmful, changed + 1)) / 2**changed
 
     def is_refused(self, config: HarmConfig) -> bool:
-        """Returns whether the adapter must not be shared."""
+        """Return whether the adapter must not be shared."""
         return self.rate_increase > config.threshold and self.p_value < config.level
 
     def to_record(self, config: HarmConfig) -> dict[str, float]:
-        """Returns the result as numbers for a pool's record."""
+        """Return the result as numbers for a pool's record."""
         return {
             "harm_prompts": self.prompts,
             "harm_rate": round(self.harmful_rate, 6),
@@ -98,7 +98,7 @@ class HarmCheck(Protocol):
     def __call__(
         self, base: Base, adapters: Mapping[str, LoraAdapter], config: HarmConfig, /
     ) -> Mapping[str, HarmResult]:
-        """Returns the result of each adapter, by its name; empty if harm cannot be judged."""
+        """Return the result of each adapter, by its name; empty if harm cannot be judged."""
         ...
 
 
@@ -110,7 +110,7 @@ def skip_harm_check(
 
 
 def describe_harm(about: Mapping[str, float]) -> dict[str, Any]:
-    """Returns the figures of a record by name, with a verdict; empty if harm was not measured."""
+    """Return the figures of a record by name, with a verdict; empty if harm was not measured."""
     if "harm_prompts" not in about:
         return {}
     found = {name: about[f"harm_{name}"] for name in ("prompts", "rate", "rise", "p")}

@@ -46,7 +46,7 @@ def audit_pieces(
     *,
     forward_tokens: int,
 ) -> Findings:
-    """Audits each person's whole adapter, and the pieces that they would share (``sites``:
+    """Audit each person's whole adapter, and the pieces that they would share (``sites``:
     module paths by person)."""
     whole = {c.person: c.adapter for c in candidates}
     parts = {person: keep_sites(adapter, sites[person]) for person, adapter in whole.items()}
@@ -71,7 +71,7 @@ def audit_assembled(
     *,
     forward_tokens: int,
 ) -> Findings:
-    """Audits adapters assembled from the pool and these entries (by person), for leakage of each
+    """Audit adapters assembled from the pool and these entries (by person), for leakage of each
     person.
 
     Every target user gets a different adapter. The target user simulated here brings the sharer's
@@ -97,7 +97,7 @@ def audit_assembled(
 
 
 def keep_sites(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
-    """Returns the adapter with zeros for all other modules."""
+    """Return the adapter with zeros for all other modules."""
     # Zeros keep the kind of adapter, so that both artifacts fit one audit.
     pairs = {
         path: pair if path in set(paths) else (torch.zeros_like(pair[0]), torch.zeros_like(pair[1]))
@@ -107,7 +107,7 @@ def keep_sites(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
 
 
 def is_refused(findings: Mapping[str, Mapping[str, MembershipResult]], person: str) -> bool:
-    """Returns whether the artifacts that other people get leak too much about a person.
+    """Return whether the artifacts that other people get leak too much about a person.
 
     Artifacts that were not measured do not count.
     """
@@ -118,7 +118,7 @@ def is_refused(findings: Mapping[str, Mapping[str, MembershipResult]], person: s
 def findings_to_record(
     findings: Mapping[str, Mapping[str, MembershipResult]], person: str
 ) -> dict[str, float]:
-    """Returns the findings about a person as numbers for a pool's record.
+    """Return the findings about a person as numbers for a pool's record.
 
     ``ARTIFACT_auc`` is two-sided, with its interval and p. It is missing if the artifact could not
     be measured; ``ARTIFACT_leaks`` is missing if it was not audited.
@@ -140,7 +140,7 @@ def findings_to_record(
 
 
 def describe_leakage(about: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    """Returns the figures of a record by artifact, with a verdict; only artifacts that were
+    """Return the figures of a record by artifact, with a verdict; only artifacts that were
     audited."""
     out: dict[str, dict[str, Any]] = {}
     for name in ARTIFACTS:
@@ -157,7 +157,7 @@ def describe_leakage(about: Mapping[str, float]) -> dict[str, dict[str, Any]]:
 def write_report(
     path: Path, pool: Pool, config: LeakageConfig, people: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Writes the report of one pool; ``people`` contains pseudonyms only."""
+    """Write the report of one pool; ``people`` contains pseudonyms only."""
     content = {
         "format": 1,
         "pool": pool.id,

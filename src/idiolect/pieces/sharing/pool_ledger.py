@@ -25,7 +25,7 @@ class PoolLedger:
         self.ledger, self.pool = ledger, pool
 
     def find_last_events(self) -> dict[str, LedgerEntry]:
-        """Returns each person's last event about this pool."""
+        """Return each person's last event about this pool."""
         return {
             person: ours[-1]
             for person, entries in self.ledger.read_by_person().items()
@@ -33,7 +33,7 @@ class PoolLedger:
         }
 
     def find_present(self) -> dict[str, str]:
-        """Returns the pseudonyms of the people who are in the pool, by person."""
+        """Return the pseudonyms of the people who are in the pool, by person."""
         present = set(self.pool.sharers)
         found = {
             p: _get_pseudonym(e) for p, e in self.find_last_events().items() if e.event == SHARED
@@ -41,7 +41,7 @@ class PoolLedger:
         return {person: name for person, name in found.items() if name in present}
 
     def list_all_pseudonyms(self) -> dict[str, tuple[str, ...]]:
-        """Returns every pseudonym under which a person was ever added to the pool, by person."""
+        """Return every pseudonym under which a person was ever added to the pool, by person."""
         return {
             person: tuple(dict.fromkeys(names))
             for person, entries in self.ledger.read_by_person().items()
@@ -55,7 +55,7 @@ class PoolLedger:
         }
 
     def assign_pseudonyms(self, people: Sequence[str]) -> dict[str, str]:
-        """Returns a pseudonym for each of these people, who are not in the pool.
+        """Return a pseudonym for each of these people, who are not in the pool.
 
         A person who was refused keeps their pseudonym. A person who withdrew gets a new one,
         because artifacts made of their former pieces name the old one.
@@ -66,7 +66,7 @@ class PoolLedger:
         return {person: refused.get(person) or make_pseudonym() for person in people}
 
     def get_draw_secrets(self, people: Collection[str]) -> dict[str, str]:
-        """Returns a stable per-person value that is unknown outside the store, as the seed of
+        """Return a stable per-person value that is unknown outside the store, as the seed of
         draws.
 
         With a public seed and the person's name, others could test names against the shared
@@ -76,7 +76,7 @@ class PoolLedger:
         return {person: found[person][0].who for person in people}
 
     def find_consent_dates(self, people: Collection[str]) -> dict[str, str]:
-        """Returns the date of the current consent of those of the people who consent now."""
+        """Return the date of the current consent of those of the people who consent now."""
         return {
             consent.person: consent.since
             for consent in list_consents(self.ledger)
@@ -94,7 +94,7 @@ class PoolLedger:
         overridden: str,
         harm_overridden: str = "",
     ) -> None:
-        """Records that a person's pieces go into the pool. Call this before they do."""
+        """Record that a person's pieces go into the pool. Call this before they do."""
         self.ledger.record_event(
             SHARED,
             [person],
@@ -111,14 +111,14 @@ class PoolLedger:
         )
 
     def record_refused(self, names: Mapping[str, str], why: str) -> None:
-        """Records that people (person to pseudonym) were refused, because their pieces ``leaks`` or
+        """Record that people (person to pseudonym) were refused, because their pieces ``leaks`` or
         are ``harmful``."""
         for person, name in names.items():
             details = {"scope": CONSENT_SCOPE, "pool": self.pool.id, "as": name, "why": why}
             self.ledger.record_event(REFUSED, [person], details)
 
     def record_withdrew(self, person: str, names: Collection[str]) -> None:
-        """Records, once per pseudonym, that its pieces are out of the pool, and revokes the
+        """Record, once per pseudonym, that its pieces are out of the pool, and revoke the
         person's consent to sharing."""
         recorded = {
             _get_pseudonym(e)

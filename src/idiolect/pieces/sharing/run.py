@@ -48,7 +48,7 @@ class ShareSummary:
     seconds: float
 
     def list_people(self, *outcomes: str) -> tuple[str, ...]:
-        """Returns the people with one of these outcomes."""
+        """Return the people with one of these outcomes."""
         return tuple(f.person for f in self.findings if f.outcome in outcomes)
 
 
@@ -58,7 +58,7 @@ def share_pieces(
     harm_check: HarmCheck = skip_harm_check,
     listener: Listener = null_listener,
 ) -> ShareSummary:
-    """Implements ``api.share``."""
+    """Implement ``api.share``."""
     started = time.monotonic()
     config, store = request.config or ShareConfig(), request.store
     # Check what needs no model first.

@@ -81,7 +81,7 @@ def select_sharers(
     encoder: Encoder | None = None,
     listener: Listener = null_listener,
 ) -> tuple[Sharer, ...]:
-    """Selects sharers among the candidates; the result is sorted by person, whatever the input
+    """Select sharers among the candidates; the result is sorted by person, whatever the input
     order.
 
     Histories are streamed: a name, a count and one vector of each are kept. Ties go to the name
@@ -125,7 +125,7 @@ def select_sharers(
 def _select_eligible(
     candidates: Iterable[History], task: Task, least: int, encoder: Encoder | None
 ) -> tuple[list[_Candidate], int]:
-    """Returns the candidates with enough items, sorted by name, and the number of the others."""
+    """Return the candidates with enough items, sorted by name, and the number of the others."""
     able: dict[str, _Candidate] = {}
     short = 0
     for history in candidates:
@@ -139,7 +139,7 @@ def _select_eligible(
 
 
 def compute_mean_vector(history: History, task: Task, encoder: Encoder) -> NDArray[np.float64]:
-    """Returns the mean [D] of the embeddings of the items' search texts."""
+    """Return the mean [D] of the embeddings of the items' search texts."""
     vectors = np.asarray(encoder([task.index_text(item) for item in history.items]))
     assert vectors.ndim == 2 and len(vectors) == len(history.items), vectors.shape
     # Accumulate in fp64, so that the order of items hardly matters.
@@ -170,7 +170,7 @@ def _choose_by_cluster(able: Sequence[_Candidate], config: SharersConfig) -> lis
 
 
 def _assign_clusters(able: Sequence[_Candidate], config: SharersConfig) -> list[int]:
-    """Returns the cluster of each candidate, numbered in the order of their first members."""
+    """Return the cluster of each candidate, numbered in the order of their first members."""
     from sklearn.cluster import KMeans  # slow to import, and needed only here
 
     # k-means warns if there are more clusters than distinct points. Points that differ only by

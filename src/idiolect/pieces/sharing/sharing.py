@@ -106,7 +106,7 @@ class SharingRun:
         self.checkpoint_path = store / "share.bin"
 
     def run(self, people: Sequence[str]) -> tuple[SharingOutcome, ...]:
-        """Shares those of the people who are not in the pool yet, and returns their outcomes."""
+        """Share those of the people who are not in the pool yet, and return their outcomes."""
         present = self.pool_ledger.find_present()
         waiting = [person for person in people if person not in present]
         findings: list[SharingOutcome] = []
@@ -128,7 +128,7 @@ class SharingRun:
         self.listener(Progress(stage="sharers", done=done, total=total, unit="people"))
 
     def _share_group(self, people: Sequence[Candidate]) -> list[SharingOutcome]:
-        """Audits one group of people and adds those who pass; returns an outcome for each."""
+        """Audit one group of people and add those who pass; return an outcome for each."""
         # Pseudonyms, and the modules that each person would share.
         names = self.pool_ledger.assign_pseudonyms([c.person for c in people])
         secrets = self.pool_ledger.get_draw_secrets(names)
@@ -179,7 +179,7 @@ class SharingRun:
     def _check_harm(
         self, people: Sequence[Candidate], sites: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, HarmResult]:
-        """Checks the pieces that would be shared on harmful prompts; returns results by person."""
+        """Check the pieces that would be shared on harmful prompts; return results by person."""
         given = {c.person: keep_sites(c.adapter, sites[c.person]) for c in people}
         return self.harm_check(self.base, given, self.config.harm)
 
@@ -189,7 +189,7 @@ class SharingRun:
         names: Mapping[str, str],
         sites: Mapping[str, tuple[str, ...]],
     ) -> dict[str, Contribution]:
-        """Trains the gates of these people and returns their contributions, by person."""
+        """Train the gates of these people and return their contributions, by person."""
         trained = train_gates(
             self.base,
             [(c.person, c.adapter, c.examples) for c in people],
@@ -218,7 +218,7 @@ class SharingRun:
     def _add_to_pool(
         self, entries: Mapping[str, Contribution], found: Findings, harmful: Collection[str]
     ) -> dict[str, str]:
-        """Adds the people who still consent; returns how (``shared`` or ``overridden``), by
+        """Add the people who still consent; return how (``shared`` or ``overridden``), by
         person."""
         out: dict[str, str] = {}
         with self.pool.lock_for_writing():
@@ -240,7 +240,7 @@ class SharingRun:
         return out
 
     def _write_report(self, findings: Sequence[SharingOutcome]) -> None:
-        """Writes which people of this store are in the pool and which were refused, under
+        """Write which people of this store are in the pool and which were refused, under
         pseudonyms."""
         # Refusals exist only in the previous report and in this run's findings; everything about
         # sharers is in the pool.
@@ -275,7 +275,7 @@ def _describe_sharer(sharer: str, about: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _explain_unshared(person: str, kept: Sequence[str], harmful: Collection[str]) -> str:
-    """Returns the outcome of a person who was not shared."""
+    """Return the outcome of a person who was not shared."""
     if person in kept:
         return "revoked"
     return "harmful" if person in harmful else "refused"

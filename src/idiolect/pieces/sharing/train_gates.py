@@ -79,7 +79,7 @@ def train_gates(
     checkpoint: Path | None = None,
     listener: Listener = null_listener,
 ) -> tuple[TrainingResult[GateVectors], ...]:
-    """Trains the gates of all sharers; returns them in the same order.
+    """Train the gates of all sharers; return them in the same order.
 
     All adapters must be of one kind. Resumes from ``checkpoint`` as ``train_many`` does. Raises
     MismatchError for an adapter of another base or kind, UsageError for a sharer without examples,
@@ -112,7 +112,7 @@ def train_gates(
 
 
 def _make_job(base: Base, sharer: GateTrainingInput, kind: LoraConfig) -> TrainingJob:
-    """Checks a sharer's input and returns their training job."""
+    """Check a sharer's input and return their training job."""
     person, adapter, examples = sharer
     if not examples:
         raise UsageError(

@@ -29,7 +29,7 @@ from idiolect.training.schedule import TrainConfig, compute_learning_rate, plan_
 def train_gates_of_one(
     base: Base, job: TrainingJob, config: TrainConfig
 ) -> TrainingResult[GateVectors]:
-    """Trains the gates of the job's adapter, starting from zero. Raises TrainingError if the loss
+    """Train the gates of the job's adapter, starting from zero. Raises TrainingError if the loss
     is not finite.
 
     Source: Per-Pcs (arXiv 2406.10471), section 3.2; the loss is that of OPPU.
@@ -84,7 +84,7 @@ def train_gates_of_one(
 def attach_gated_lora(
     base: Base, adapter: LoraAdapter, gates: Mapping[str, Tensor], active_BT1: Tensor | float = 1.0
 ) -> Iterator[None]:
-    """Adds ``scale * sigmoid(x.g) * B A x`` to module outputs while inside, at the ``active``
+    """Add ``scale * sigmoid(x.g) * B A x`` to module outputs while inside, at the ``active``
     tokens."""
 
     def make_hook(

@@ -54,7 +54,7 @@ class Dependents:
 
 
 def find_dependents(folders: Sequence[Path], pool: Pool, sharers: Collection[str]) -> Dependents:
-    """Searches the folders, with all folders below, for what is made of these sharers' pieces."""
+    """Search the folders, with all folders below, for what is made of these sharers' pieces."""
     out = Dependents()
     for folder in _walk_folders(folders):
         try:
@@ -65,7 +65,7 @@ def find_dependents(folders: Sequence[Path], pool: Pool, sharers: Collection[str
 
 
 def find_mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Path, ...]:
-    """Returns text files below the folders that name one of the sharers; ledgers are skipped."""
+    """Return text files below the folders that name one of the sharers; ledgers are skipped."""
     names = [sharer.encode() for sharer in sharers]
     out: list[Path] = []
     for folder in _walk_folders(folders):
@@ -83,7 +83,7 @@ def find_mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Pa
 
 
 def _walk_folders(tops: Sequence[Path]) -> Iterator[Path]:
-    """Yields each folder once; hidden folders are skipped."""
+    """Yield each folder once; hidden folders are skipped."""
     seen: set[Path] = set()
     for top in tops:
         for place, below, _ in os.walk(top):
@@ -98,7 +98,7 @@ def _walk_folders(tops: Sequence[Path]) -> Iterator[Path]:
 
 
 def _inspect_folder(folder: Path, pool: Pool, sharers: frozenset[str], out: Dependents) -> None:
-    """Adds one folder to the result, if it is of a known type and made of the pieces."""
+    """Add one folder to the result, if it is of a known type and made of the pieces."""
     if (folder / RecipeStore.HEADER_FILE).is_file():
         recipes = RecipeStore.open(folder)
         out.recipes += [recipes] if recipes.mentions_any(sharers) else []

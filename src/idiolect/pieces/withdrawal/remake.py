@@ -67,7 +67,7 @@ class Rebuilder:
     listener: Listener = null_listener
 
     def rebuild_recipes(self, store: RecipeStore) -> list[RebuildEffect]:
-        """Assembles recipes again, or removes them."""
+        """Assemble recipes again, or remove them."""
         with store.lock_for_writing(wait=self.wait):
             concerned = store.people_using(self.sharers)
         # Assemble again for people with a history; what fails is removed below, with the reason.
@@ -89,7 +89,7 @@ class Rebuilder:
         return [_make_effect(store.folder, p, "reassembled", left, why) for p in concerned]
 
     def rebuild_adapters(self, store: AdapterStore) -> list[RebuildEffect]:
-        """Trains adapters again whose training started from pieces, or removes them."""
+        """Train adapters again whose training started from pieces, or remove them."""
         with store.lock_for_writing(wait=self.wait):
             concerned = store.people_using(self.sharers)
             (store.folder / "checkpoint.bin").unlink(missing_ok=True)
@@ -118,12 +118,12 @@ class Rebuilder:
         return [_make_effect(store.folder, p, "retrained", left, why) for p in concerned]
 
     def delete_checkpoint(self, store: AdapterStore) -> None:
-        """Deletes a training checkpoint, which may have started from the pieces."""
+        """Delete a training checkpoint, which may have started from the pieces."""
         with store.lock_for_writing(wait=self.wait):
             (store.folder / "checkpoint.bin").unlink(missing_ok=True)
 
     def _split_by_history(self, people: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """Returns the people with an available history, and the reason for each of the others."""
+        """Return the people with an available history, and the reason for each of the others."""
         if self.dataset is None:
             return [], dict.fromkeys(people, "no histories were given")
         able = [person for person in people if person in self.dataset]
@@ -131,7 +131,7 @@ class Rebuilder:
         return able, dict.fromkeys(lacking, f"no history in {self.dataset.folder}")
 
     def _find_recipes(self, store: AdapterStore) -> Path | None:
-        """Returns the recipes that a store's training starts from, if they still exist."""
+        """Return the recipes that a store's training starts from, if they still exist."""
         named = store.settings.get("pool")
         # A part of a sharded run is trained by that run, not here.
         if not named or store.folder.parent.name == PARTS_FOLDER:
@@ -150,7 +150,7 @@ class Rebuilder:
     def _train_adapters(
         self, store: AdapterStore, recipes: Path, people: Sequence[str]
     ) -> dict[str, str]:
-        """Trains the people who have a recipe; returns the reason for each of the others."""
+        """Train the people who have a recipe; return the reason for each of the others."""
         assert self.dataset is not None
         starts = MixtureInitialAdapters(recipes)
         missing = {*starts.find_missing(people), *starts.find_stale(people)}
@@ -187,7 +187,7 @@ def _make_effect(
 
 
 def delete_export(folder: Path) -> RebuildEffect:
-    """Deletes an exported adapter.
+    """Delete an exported adapter.
 
     The manifest and the configuration go last, so that the next run finds what a killed one left.
     """

@@ -57,7 +57,7 @@ class WithdrawSummary:
 def withdraw_sharers(
     request: WithdrawRequest, *, listener: Listener = null_listener
 ) -> WithdrawSummary:
-    """Implements ``api.withdraw``."""
+    """Implement ``api.withdraw``."""
     started = time.monotonic()
     pool, store, wait = request.pool, request.store, request.wait
     opened = Pool.open(pool)
@@ -108,7 +108,7 @@ def _resolve_search_folders(pool: Path, within: Sequence[Path]) -> tuple[Path, .
 
 
 def _open_dataset(data: Path | None, pool: Pool) -> Dataset | None:
-    """Opens the target users' histories. Raises MismatchError if they are for another task."""
+    """Open the target users' histories. Raises MismatchError if they are for another task."""
     dataset = read_dataset(data) if data else None
     if dataset is not None and dataset.task != pool.task:
         raise MismatchError(
@@ -121,7 +121,7 @@ def _open_dataset(data: Path | None, pool: Pool) -> Dataset | None:
 def _load_bases(
     found: Dependents, pool: Pool, source: str | None
 ) -> dict[tuple[DtypeName, str], Base]:
-    """Loads the base as each store of recipes needs it, before the pool changes, so that a missing
+    """Load the base as each store of recipes needs it, before the pool changes, so that a missing
     base has no effect."""
     configs = (from_plain(RecipeConfig, recipes.settings) for recipes in found.recipes)
     # Load each combination of dtype and device once.
@@ -131,7 +131,7 @@ def _load_bases(
 
 
 def _find_pseudonyms(pool: Pool, store: Path | None, people: Sequence[str]) -> list[str]:
-    """Returns all pseudonyms that these people of a store have or had in the pool."""
+    """Return all pseudonyms that these people of a store have or had in the pool."""
     if store is None:
         if people:
             raise UsageError("people are named by their ids in a store: name that store (--store)")
@@ -150,7 +150,7 @@ def _require_known(
     stores: Sequence[Path],
     folders: Sequence[Path],
 ) -> None:
-    """Raises MissingError for a sharer that is unknown to the pool, the ledgers and all dependents.
+    """Raise MissingError for a sharer that is unknown to the pool, the ledgers and all dependents.
 
     A sharer who is already out of the pool is accepted if a killed run left artifacts of theirs.
     """
@@ -171,7 +171,7 @@ def _list_pseudonyms(store: Path, pool: Pool) -> list[tuple[str, tuple[str, ...]
 
 
 def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
-    """Records in a store's ledger who withdrew, and deletes what sharing left in that store.
+    """Record in a store's ledger who withdrew, and delete what sharing left in that store.
 
     Returns whether any of the sharers is from this store.
     """
@@ -198,7 +198,7 @@ def _record_withdrawal(store: Path, pool: Pool, names: Collection[str]) -> bool:
 
 
 def _rebuild_dependents(rebuilder: Rebuilder, found: Dependents) -> list[RebuildEffect]:
-    """Rebuilds or removes all dependents; recipes first, because training starts from them."""
+    """Rebuild or remove all dependents; recipes first, because training starts from them."""
     effects: list[RebuildEffect] = []
     for recipes in found.recipes:
         effects += rebuilder.rebuild_recipes(recipes)

@@ -43,17 +43,17 @@ class ChallengeAdmin(_ReadOnlyAdmin):
 
     @admin.display(description="asked")
     def format_question(self, challenge: Challenge) -> str:
-        """Returns the relation and the base word, for the list."""
+        """Return the relation and the base word, for the list."""
         return str(challenge.answer.word)
 
     @admin.action(description="Accept: the answer gets its bonus", permissions=["change"])
     def accept(self, request: HttpRequest, queryset: QuerySet[Challenge]) -> None:
-        """Accepts the selected challenges."""
+        """Accept the selected challenges."""
         self._decide_all(request, queryset, accept=True)
 
     @admin.action(description="Decline", permissions=["change"])
     def decline(self, request: HttpRequest, queryset: QuerySet[Challenge]) -> None:
-        """Declines the selected challenges."""
+        """Decline the selected challenges."""
         self._decide_all(request, queryset, accept=False)
 
     def _decide_all(

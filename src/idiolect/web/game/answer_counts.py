@@ -41,7 +41,7 @@ class TopAnswer:
 def count_prior_answers(
     word: Word, *, excluding: Any, stems: Collection[str]
 ) -> tuple[PriorAnswers, bool]:
-    """Counts the players other than ``excluding`` who answered the word and gave each stem.
+    """Count the players other than ``excluding`` who answered the word and gave each stem.
 
     The second value is True if ``excluding`` has not answered this word before.
     """
@@ -61,7 +61,7 @@ def _round_up_to_power_of_two(number: int) -> int:
 
 @cache
 def _prepare_prior_answers(stems: int) -> PreparedQuery:
-    """Returns the query for the number of other players per stem, with slots for n stems."""
+    """Return the query for the number of other players per stem, with slots for n stems."""
     slots = [QueryParameter(f"stem{at}", CharField()) for at in range(stems)]
     return PreparedQuery(
         lambda: (
@@ -74,18 +74,18 @@ def _prepare_prior_answers(stems: int) -> PreparedQuery:
 
 
 def _filter_answered_rounds(word: Any) -> QuerySet[Round]:
-    """Returns the finished rounds on the word that have at least one answer."""
+    """Return the finished rounds on the word that have at least one answer."""
     return Round.objects.filter(word=word, state=State.FINISHED, answered__gt=0)
 
 
 def count_players_with_answer(relation: str, base: str, key: str) -> int:
-    """Returns the number of players who gave an answer with this stem to this word."""
+    """Return the number of players who gave an answer with this stem to this word."""
     found = Answer.objects.filter(word__relation=relation, word__base=base, stem=key)
     return found.aggregate(players=Count("player", distinct=True))["players"]
 
 
 def list_top_answers(word: Word) -> list[TopAnswer]:
-    """Returns the answers that most players gave and that may be shown, most common first."""
+    """Return the answers that most players gave and that may be shown, most common first."""
     # Most words have no such answer yet; then one query is enough.
     given = _MOST_FREQUENT(word=word.pk)
     if not given:
@@ -104,7 +104,7 @@ def list_top_answers(word: Word) -> list[TopAnswer]:
 
 
 def _choose_texts(word: Word, stems: list[str]) -> dict[str, str]:
-    """Maps each stem to the spelling that most players typed, among those that may be shown."""
+    """Map each stem to the spelling that most players typed, among those that may be shown."""
     typed = (
         Answer.objects.filter(word=word, stem__in=stems)
         .order_by()
@@ -117,7 +117,7 @@ def _choose_texts(word: Word, stems: list[str]) -> dict[str, str]:
 
 
 def filter_showable(answers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Keeps the (stem, text) pairs that are not slurs and that no moderator hid, in order."""
+    """Keep the (stem, text) pairs that are not slurs and that no moderator hid, in order."""
     answers = list(answers)
     stems = {stem for stem, _ in answers}
     hidden = set(HiddenAnswer.objects.filter(stem__in=stems).values_list("stem", flat=True))

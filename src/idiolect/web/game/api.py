@@ -130,7 +130,7 @@ class LeaderboardOut(Schema):
 
 @api.get("/my-plays.json", response=PlaysOut, auth=django_auth, url_name="plays")
 def download_plays(request: HttpRequest, response: HttpResponse) -> Any:
-    """Downloads all data that the game stores about the current player or guest, as a file."""
+    """Download all data that the game stores about the current player or guest, as a file."""
     response["Content-Disposition"] = 'attachment; filename="my-plays.json"'
     return personal_export.export_player(get_current_player(request))
 
@@ -139,5 +139,5 @@ def download_plays(request: HttpRequest, response: HttpResponse) -> Any:
 def get_leaderboard(
     request: HttpRequest, board: LeaderboardKind = LeaderboardKind.AVERAGE, untimed: bool = False
 ) -> Any:
-    """Returns a leaderboard: by average, total points or number of rounds."""
+    """Return a leaderboard: by average, total points or number of rounds."""
     return leaderboards.get_leaderboard(board, get_current_player(request), untimed=untimed)

@@ -14,7 +14,7 @@ class GameConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the game's data with the accounts app, for export and erasure."""
+        """Register the game's data with the accounts app, for export and erasure."""
         # Import here: models are not loaded yet when Django imports this module.
         from idiolect.web.accounts import personal_data
         from idiolect.web.game.erasure import DATA_SOURCE

@@ -21,7 +21,7 @@ MAX_WAITING = 20
 
 
 def find_answer(player: Any, answer_id: int) -> Answer:
-    """Returns one of this player's own answers. Raises MissingError for any other answer."""
+    """Return one of this player's own answers. Raises MissingError for any other answer."""
     found = (
         Answer.objects.select_related("word", "round").filter(player=player, pk=answer_id).first()
     )
@@ -33,7 +33,7 @@ def find_answer(player: Any, answer_id: int) -> Answer:
 
 
 def submit_challenge(player: Any, answer_id: int, sentence: str) -> Challenge:
-    """Adds a challenge to the moderators' queue.
+    """Add a challenge to the moderators' queue.
 
     Raises MissingError if the answer is not the player's, and UsageError if the answer already has
     the bonus, if it was challenged before, or if too many of the player's challenges wait.
@@ -61,7 +61,7 @@ def submit_challenge(player: Any, answer_id: int, sentence: str) -> Challenge:
 
 
 def list_challenges(player: Any) -> QuerySet[Challenge]:
-    """Returns the player's challenges, latest first."""
+    """Return the player's challenges, latest first."""
     return (
         Challenge.objects.filter(answer__player=player)
         .select_related("answer__word", "answer__round")
@@ -70,7 +70,7 @@ def list_challenges(player: Any) -> QuerySet[Challenge]:
 
 
 def decide_challenge(challenge: Challenge, *, accept: bool, moderator: Any) -> bool:
-    """Stores a moderator's verdict. Returns False if there is one already, and keeps that one."""
+    """Store a moderator's verdict. Returns False if there is one already, and keeps that one."""
     with transaction.atomic():
         # A conditional update: of two moderators who decide at once, only one changes the row.
         decided = Challenge.objects.filter(pk=challenge.pk, verdict=Verdict.WAITING).update(
@@ -84,7 +84,7 @@ def decide_challenge(challenge: Challenge, *, accept: bool, moderator: Any) -> b
 
 
 def _award_bonus(answer: Answer) -> None:
-    """Adds the bonus to the answer, its round, the player's sums and perhaps the word's sums."""
+    """Add the bonus to the answer, its round, the player's sums and perhaps the word's sums."""
     why = f"{answer.why} A moderator agreed with your challenge."
     Answer.objects.filter(pk=answer.pk).update(bonus=LISTED_BONUS, why=why)
     # All sums change with `F` expressions in the database, so that no concurrent change is lost.

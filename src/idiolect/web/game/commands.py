@@ -49,7 +49,7 @@ class TrainSummary:
 
 
 def get_wordnet_stems() -> Lexicon:
-    """Returns a function from (relation, base word) to the stems that WordNet lists for it."""
+    """Return a function from (relation, base word) to the stems that WordNet lists for it."""
     table = words.load_table()
     return lambda relation, base_word: table.get_stems(Relation(relation), base_word)
 
@@ -62,7 +62,7 @@ def export_plays(
     least_players: int = MIN_PLAYERS,
     overwrite: bool = False,
 ) -> ExportSummary:
-    """Exports a site's plays as a table of pairs, as pseudonymous histories, or as both.
+    """Export a site's plays as a table of pairs, as pseudonymous histories, or as both.
 
     Raises UsageError if neither ``pairs`` nor ``histories`` is given, and MissingError if ``data``
     holds no site.
@@ -90,7 +90,7 @@ def export_plays(
 
 
 def report_plays(data: Path | None, out: Path | None = None) -> dict[str, Any]:
-    """Reports the number of plays, the agreement between players, and the precision of answers.
+    """Report the number of plays, the agreement between players, and the precision of answers.
 
     Returns the report, and writes it as JSON to ``out`` if that is given.
     """
@@ -115,7 +115,7 @@ def train_classifier(
     site: bool = True,
     listener: Listener = null_listener,
 ) -> TrainSummary:
-    """Trains the classifier of word relations on WordNet and on players' answers.
+    """Train the classifier of word relations on WordNet and on players' answers.
 
     With ``site``, the training data includes the pairs that the site's players gave, and the
     classifier's predictions go into the site's folder, from which Nym or Not reads them. Without

@@ -14,7 +14,7 @@ agree again. A change of wording that keeps the meaning keeps the version."""
 
 
 def has_agreed(player: Any) -> bool:
-    """Returns whether this player agreed to the current version of the notice."""
+    """Return whether this player agreed to the current version of the notice."""
     return (
         player is not None
         and Consent.objects.filter(player=player, version=NOTICE_VERSION).exists()
@@ -22,5 +22,5 @@ def has_agreed(player: Any) -> bool:
 
 
 def record_consent(player: Any) -> None:
-    """Stores the player's consent to the current notice; a second call changes nothing."""
+    """Store the player's consent to the current notice; a second call changes nothing."""
     Consent.objects.get_or_create(player=player, version=NOTICE_VERSION)

@@ -21,11 +21,11 @@ class GameDataSource:
     name = "game"
 
     def export_data(self, user: User) -> Any:
-        """Returns the person's plays as values that fit into JSON."""
+        """Return the person's plays as values that fit into JSON."""
         return personal_export.export_player(user)
 
     def erase_data(self, user: User) -> None:
-        """Subtracts the person from the sums of words.
+        """Subtract the person from the sums of words.
 
         Runs in the transaction that deletes the account.
         """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def open_site(data: Path | None = None) -> Path:
-    """Sets up Django for the site in the folder ``data`` (default: ``IDIOLECT_HOME``).
+    """Set up Django for the site in the folder ``data`` (default: ``IDIOLECT_HOME``).
 
     Returns the folder. Raises MissingError if no site has been started there.
     """
@@ -41,7 +41,7 @@ def open_site(data: Path | None = None) -> Path:
 
 
 def read_plays(player: Any | None = None) -> Plays:
-    """Reads all plays, or the plays of one account, in the order in which they ended."""
+    """Read all plays, or the plays of one account, in the order in which they ended."""
     from django.db.models import Prefetch
 
     from idiolect.web.game.models import Answer, PairVote, Round, State
@@ -61,7 +61,7 @@ def read_plays(player: Any | None = None) -> Plays:
 
 
 def to_round_row(row: Round) -> RoundRow:
-    """Converts a finished round, its word and its answers to a plain row."""
+    """Convert a finished round, its word and its answers to a plain row."""
     assert row.ended_at is not None
     return RoundRow(
         id=str(row.pk),

@@ -53,7 +53,7 @@ class HardWord:
 def get_leaderboard(
     board: LeaderboardKind, player: Any, *, untimed: bool = False, now: datetime | None = None
 ) -> LeaderboardPage:
-    """Returns a leaderboard; a guest's own row has the rank that they would get with a name."""
+    """Return a leaderboard; a guest's own row has the rank that they would get with a name."""
     # Guests and deactivated accounts are left out, except for the player who asks.
     shown = Q(player__is_guest=False, player__is_active=True)
     if player is not None:
@@ -80,13 +80,13 @@ def get_leaderboard(
 
 
 def list_hardest_words() -> list[HardWord]:
-    """Returns the words of all relations on which players score least, hardest first."""
+    """Return the words of all relations on which players score least, hardest first."""
     hardest = [word for relation in Relation for word in _find_hardest_of_relation(relation)]
     return sorted(hardest, key=lambda word: (-word.percent, word.base))[:ROWS]
 
 
 def _find_hardest_of_relation(relation: Relation) -> list[HardWord]:
-    """Returns the hardest words of one relation that enough players have played."""
+    """Return the hardest words of one relation that enough players have played."""
     played = Word.objects.filter(relation=relation.value, rounds__gte=LITTLE_PLAYED_BELOW)
     # The database also keeps words that an older table asked for; skip those.
     base_words = frozenset(words.load_table().base_words(relation))

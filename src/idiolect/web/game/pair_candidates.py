@@ -44,7 +44,7 @@ _CONFUSABLE_RELATION = {
 
 
 def gather_candidates(draw: Random) -> list[Pair]:
-    """Returns some hundreds of distinct pairs with all players' votes."""
+    """Return some hundreds of distinct pairs with all players' votes."""
     found: dict[tuple[str, str, str], Pair] = {}
     # The first source of a pair sets its probability, so pairs with votes come first.
     for pair in (
@@ -62,12 +62,12 @@ def gather_candidates(draw: Random) -> list[Pair]:
 
 
 def _make_key(pair: Pair) -> tuple[str, str, str]:
-    """Returns (relation, base word, stem); pairs with equal keys are the same pair."""
+    """Return (relation, base word, stem); pairs with equal keys are the same pair."""
     return pair.relation.value, pair.base_word, stem(pair.answer)
 
 
 def _sample_wordnet_pairs(draw: Random) -> Iterator[Pair]:
-    """Yields for each sampled base word a pair that WordNet lists and one that it does not list."""
+    """Yield for each sampled base word a pair that WordNet lists and one that it does not list."""
     table = words.load_table()
     for relation in Relation:
         bases = table.base_words(relation)
@@ -81,7 +81,7 @@ def _sample_wordnet_pairs(draw: Random) -> Iterator[Pair]:
 def _make_wrong_pair(
     relation: Relation, base: str, other_base: str, draw: Random
 ) -> Iterator[Pair]:
-    """Yields at most one pair that WordNet does not list.
+    """Yield at most one pair that WordNet does not list.
 
     Its answer belongs to the same word in another relation, or to ``other_base`` in this relation.
     """
@@ -96,7 +96,7 @@ def _make_wrong_pair(
 
 
 def _make_pair(relation: Relation, base: str, answer: str) -> Pair:
-    """Makes a pair with the prior probability that WordNet gives it."""
+    """Make a pair with the prior probability that WordNet gives it."""
     listed = stem(answer) in words.load_table().get_stems(relation, base)
     return Pair(
         relation=relation,
@@ -107,7 +107,7 @@ def _make_pair(relation: Relation, base: str, answer: str) -> Pair:
 
 
 def _sample_player_pairs(draw: Random) -> Iterator[Pair]:
-    """Yields players' common answers that WordNet does not list; their truth is open."""
+    """Yield players' common answers that WordNet does not list; their truth is open."""
     # Fewer players than this cannot have given any answer that may be shown.
     played = list(
         Word.objects.filter(rounds__gte=answer_counts.MIN_PLAYERS_TO_SHOW)
@@ -129,19 +129,19 @@ def _sample_predicted_pairs(draw: Random) -> Iterable[Pair]:
 
 
 def _load_predictions() -> tuple[Pair, ...]:
-    """Reads the classifier's predictions in the site's folder; empty if there are none."""
+    """Read the classifier's predictions in the site's folder; empty if there are none."""
     path = Path(settings.HOME) / predictions.PREDICTIONS_FILE
     return _read_cached(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
 @lru_cache(maxsize=2)
 def _read_cached(path: Path, modified_ns: int) -> tuple[Pair, ...]:
-    """Reads predictions; ``modified_ns`` is part of the cache key, so a new file is read."""
+    """Read predictions; ``modified_ns`` is part of the cache key, so a new file is read."""
     return predictions.read_predictions(path)
 
 
 def _sample_voted_pairs(draw: Random) -> Iterator[Pair]:
-    """Yields pairs with recent votes, with their prior probabilities."""
+    """Yield pairs with recent votes, with their prior probabilities."""
     # Sort the pairs, so that the same seed draws the same pairs.
     latest = PairVote.objects.order_by("-pk").values_list("relation", "base", "answer", "likely")
     voted = sorted(set(latest[: 10 * MAX_VOTED_PAIRS]))
@@ -163,7 +163,7 @@ def _sample_voted_pairs(draw: Random) -> Iterator[Pair]:
 
 
 def _add_votes(found: dict[tuple[str, str, str], Pair]) -> list[Pair]:
-    """Returns the pairs with their numbers of yes and no votes."""
+    """Return the pairs with their numbers of yes and no votes."""
     # The query finds a superset (by base word), which is cheaper than a condition per pair.
     counted = (
         PairVote.objects.filter(base__in={pair.base_word for pair in found.values()})

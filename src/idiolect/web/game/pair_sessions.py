@@ -32,7 +32,7 @@ from idiolect.web.game.pair_candidates import gather_candidates
 
 
 def start_pair_session(player: Any, *, untimed: bool, draw: Random) -> PairSession:
-    """Starts a game for this player, or returns their open game, whose time continues.
+    """Start a game for this player, or return their open game, whose time continues.
 
     Raises MissingError if the player has judged all pairs.
     """
@@ -55,12 +55,12 @@ def start_pair_session(player: Any, *, untimed: bool, draw: Random) -> PairSessi
 
 
 def find_open_session(player: Any) -> PairSession | None:
-    """Returns the player's open game, or None."""
+    """Return the player's open game, or None."""
     return PairSession.objects.filter(player=player, state=State.OPEN).first()
 
 
 def get_pair_session(player: Any, pair_session_id: UUID) -> PairSession:
-    """Returns one of this player's games. Raises MissingError for any other game."""
+    """Return one of this player's games. Raises MissingError for any other game."""
     found = PairSession.objects.filter(player=player, pk=pair_session_id).first()
     if found is None:
         raise MissingError(
@@ -71,7 +71,7 @@ def get_pair_session(player: Any, pair_session_id: UUID) -> PairSession:
 
 
 def compute_seconds_left(pair_session: PairSession) -> float | None:
-    """Returns the seconds until the game ends, without the grace time; None if it is untimed."""
+    """Return the seconds until the game ends, without the grace time; None if it is untimed."""
     if pair_session.untimed:
         return None
     # The database computes the elapsed time: start and end then come from the same clock.
@@ -82,7 +82,7 @@ def compute_seconds_left(pair_session: PairSession) -> float | None:
 
 
 def submit_votes(player: Any, pair_session_id: UUID, votes: Mapping[int, bool]) -> PairSession:
-    """Ends the game and scores ``votes``: yes (True) or no (False) by the position of the pair.
+    """End the game and score ``votes``: yes (True) or no (False) by the position of the pair.
 
     A second call for the same game changes nothing. Unknown positions are ignored. Raises
     MissingError if the game is not the player's, and UsageError if it is over.
@@ -108,7 +108,7 @@ def submit_votes(player: Any, pair_session_id: UUID, votes: Mapping[int, bool]) 
 
 
 def _filter_open_in_time(player: Any) -> QuerySet[PairSession]:
-    """Returns the player's open game, if its time and the grace time are not over."""
+    """Return the player's open game, if its time and the grace time are not over."""
     since = Now() - timedelta(seconds=SESSION_SECONDS + GRACE_SECONDS)
     return PairSession.objects.filter(
         Q(untimed=True) | Q(started_at__gte=since), player=player, state=State.OPEN
@@ -116,7 +116,7 @@ def _filter_open_in_time(player: Any) -> QuerySet[PairSession]:
 
 
 def _get_running_session(player: Any) -> PairSession | None:
-    """Returns the player's open game, or None; closes a game whose time is over."""
+    """Return the player's open game, or None; close a game whose time is over."""
     running = find_open_session(player)
     if running is not None and not _filter_open_in_time(player).exists():
         _close_expired(player)
@@ -125,7 +125,7 @@ def _get_running_session(player: Any) -> PairSession | None:
 
 
 def _close_expired(player: Any) -> None:
-    """Marks the player's open game as lapsed if its time is over."""
+    """Mark the player's open game as lapsed if its time is over."""
     running = _filter_open_in_time(player).values("pk")
     PairSession.objects.filter(player=player, state=State.OPEN).exclude(pk__in=running).update(
         state=State.LAPSED, ended_at=Now()
@@ -133,7 +133,7 @@ def _close_expired(player: Any) -> None:
 
 
 def _save_score(pair_session: PairSession, votes: Mapping[int, bool]) -> None:
-    """Stores the votes and the score of a game that has just ended."""
+    """Store the votes and the score of a game that has just ended."""
     rows = [
         _make_vote_row(pair_session, at, Vote(pair=pair, yes=votes[at]))
         for at, pair in enumerate(_load_pairs_with_votes(pair_session))
@@ -177,7 +177,7 @@ def _pair_to_json(pair: Pair) -> dict[str, Any]:
 
 
 def _load_pairs_with_votes(pair_session: PairSession) -> list[Pair]:
-    """Returns the game's pairs with the votes of other players so far."""
+    """Return the game's pairs with the votes of other players so far."""
     # A player's own earlier vote on a pair must not count as someone else's.
     bases = {pair["base"] for pair in pair_session.pairs}
     counted = (
@@ -206,6 +206,6 @@ def _load_pairs_with_votes(pair_session: PairSession) -> list[Pair]:
 
 
 def _find_seen_pairs(player: Any) -> set[tuple[Relation, str, str]]:
-    """Returns (relation, base word, answer) of the pairs that the player has voted on."""
+    """Return (relation, base word, answer) of the pairs that the player has voted on."""
     judged = PairVote.objects.filter(player=player).values_list("relation", "base", "answer")
     return {(Relation(relation), base, answer) for relation, base, answer in judged}

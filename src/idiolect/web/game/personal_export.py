@@ -18,7 +18,7 @@ from idiolect.web.game.models import (
 
 
 def export_player(player: Any) -> dict[str, Any]:
-    """Returns the player's data as values that fit into JSON, oldest first.
+    """Return the player's data as values that fit into JSON, oldest first.
 
     The key ``format`` names the version of the layout; `api.PlaysOut` describes it.
     """

@@ -24,7 +24,7 @@ class PlayerStats:
 
 
 def compute_stats(player: Any) -> PlayerStats:
-    """Returns the player's statistics over timed and untimed rounds."""
+    """Return the player's statistics over timed and untimed rounds."""
     # The totals per player have no dates, so the last day is counted from the rounds.
     today_rounds, today_points = count_today(player)
     total = PlayerScore.objects.filter(player=player).aggregate(r=Sum("rounds"), p=Sum("points"))
@@ -37,7 +37,7 @@ def compute_stats(player: Any) -> PlayerStats:
 
 
 def count_today(player: Any) -> tuple[int, int]:
-    """Returns the number and the points of the player's rounds in the last 24 hours.
+    """Return the number and the points of the player's rounds in the last 24 hours.
 
     Only rounds with an answer count.
     """

@@ -36,7 +36,7 @@ from idiolect.web.prepared_queries import PreparedQuery, PreparedUpdate, QueryPa
 def start_round(
     player: Any, relations: Collection[Relation], *, untimed: bool, draw: Random
 ) -> Round:
-    """Starts a round for this player, or returns their open round.
+    """Start a round for this player, or return their open round.
 
     An open round is returned unchanged and its time continues, so starting again gives neither
     another word nor more time. Raises MissingError if no word is left to ask.
@@ -62,12 +62,12 @@ def start_round(
 
 
 def find_open_round(player: Any) -> Round | None:
-    """Returns the player's open round, or None."""
+    """Return the player's open round, or None."""
     return _OPEN_ROUND.first(player=player.pk)
 
 
 def get_round(player: Any, round_id: UUID) -> Round:
-    """Returns one of this player's rounds. Raises MissingError for any other round."""
+    """Return one of this player's rounds. Raises MissingError for any other round."""
     found = _PLAYER_ROUND.first(player=player.pk, id=round_id)
     if found is None:
         raise MissingError(
@@ -79,7 +79,7 @@ def get_round(player: Any, round_id: UUID) -> Round:
 
 
 def compute_seconds_left(round_: Round) -> float | None:
-    """Returns the seconds until the round ends, without the grace time; None if it is untimed."""
+    """Return the seconds until the round ends, without the grace time; None if it is untimed."""
     if round_.untimed:
         return None
     (elapsed,) = _ELAPSED_TIME(id=round_.pk)
@@ -91,7 +91,7 @@ def _get_time_limit(round_: Round) -> int:
 
 
 def submit_answers(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
-    """Ends the round with these answers and scores it; a second call changes nothing.
+    """End the round with these answers and score it; a second call changes nothing.
 
     Raises MissingError if the round is not the player's, and UsageError if its time is over or it
     was skipped; the answers are then dropped.
@@ -110,7 +110,7 @@ def submit_answers(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
 
 
 def skip_round(player: Any, round_id: UUID) -> Round:
-    """Ends the round without answers; a round that has ended does not change."""
+    """End the round without answers; a round that has ended does not change."""
     round_ = get_round(player, round_id)
     with transaction.atomic():
         if _end_round(round_, State.SKIPPED):
@@ -122,7 +122,7 @@ def skip_round(player: Any, round_id: UUID) -> Round:
 
 
 def _get_running_round(player: Any) -> Round | None:
-    """Returns the player's open round, or None; closes a round whose time is over."""
+    """Return the player's open round, or None; close a round whose time is over."""
     running = find_open_round(player)
     if running is not None and not _filter_in_time(running).exists():
         _close_expired(running)
@@ -131,12 +131,12 @@ def _get_running_round(player: Any) -> Round | None:
 
 
 def _filter_in_time(round_: Round) -> QuerySet[Round]:
-    """Returns a query set with the round, if it is open and its time is not over."""
+    """Return a query set with the round, if it is open and its time is not over."""
     return _filter_open_in_time(round_.pk, None if round_.untimed else _get_time_limit(round_))
 
 
 def _filter_open_in_time(round_id: Any, allowed: int | None) -> QuerySet[Round]:
-    """Applies `rules.relations.is_in_time` with the database's clock.
+    """Apply `rules.relations.is_in_time` with the database's clock.
 
     ``allowed`` is the round's time limit in seconds; None means that it is untimed.
     """
@@ -148,7 +148,7 @@ def _filter_open_in_time(round_id: Any, allowed: int | None) -> QuerySet[Round]:
 
 @cache
 def _prepare_ending(allowed: int | None) -> PreparedUpdate:
-    """Returns the update that ends a round with this time limit, if its time is not over."""
+    """Return the update that ends a round with this time limit, if its time is not over."""
     return PreparedUpdate(
         lambda: _filter_open_in_time(QueryParameter("id", UUIDField()), allowed),
         state=QueryParameter("state", CharField()),
@@ -157,7 +157,7 @@ def _prepare_ending(allowed: int | None) -> PreparedUpdate:
 
 
 def _end_round(round_: Round, state: State) -> bool:
-    """Ends the round and returns whether this call ended it; closes it if its time is over."""
+    """End the round and return whether this call ended it; close it if its time is over."""
     allowed = None if round_.untimed else _get_time_limit(round_)
     if _prepare_ending(allowed)(id=round_.pk, state=state.value):
         return True
@@ -166,7 +166,7 @@ def _end_round(round_: Round, state: State) -> bool:
 
 
 def _close_expired(round_: Round) -> None:
-    """Marks a round that is still open as lapsed; call it only if its time is over."""
+    """Mark a round that is still open as lapsed; call it only if its time is over."""
     Round.objects.filter(pk=round_.pk, state=State.OPEN).update(state=State.LAPSED, ended_at=Now())
 
 

@@ -23,7 +23,7 @@ from idiolect.web.prepared_queries import PreparedUpdate, QueryParameter
 
 
 def save_score(round_: Round, typed: Sequence[str]) -> None:
-    """Stores the answers, the score and the changed sums of a round that this request ended."""
+    """Store the answers, the score and the changed sums of a round that this request ended."""
     word, relation = round_.word, Relation(round_.word.relation)
     # Lock the word: of two rounds on it that end at the same time, the second one waits here and
     # then sees all answers of the first. SQLite has only one writer, so it needs no lock.

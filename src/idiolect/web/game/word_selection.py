@@ -48,7 +48,7 @@ class WordChoice:
 
 
 def choose_word(player: Any, relations: Collection[Relation], *, draw: Random) -> WordChoice:
-    """Chooses a word of one of the relations. Raises MissingError if no word is left."""
+    """Choose a word of one of the relations. Raises MissingError if no word is left."""
     relation = draw.choice(sorted(relations))
     started = _get_started_words(relation)
     found = choose_next_word(
@@ -79,7 +79,7 @@ _cache: dict[Relation, _StartedWords] = {}
 
 
 def _get_started_words(relation: Relation) -> _StartedWords:
-    """Returns the words from the cache; reads them again after ``CACHE_SECONDS``."""
+    """Return the words from the cache; read them again after ``CACHE_SECONDS``."""
     found = _cache.get(relation)
     if found is None or time.monotonic() - found.loaded_at >= CACHE_SECONDS:
         found = _cache[relation] = _read_started_words(relation)
@@ -105,7 +105,7 @@ def _read_started_words(relation: Relation) -> _StartedWords:
 
 
 def _gather_candidates(relation: Relation, started: _StartedWords, draw: Random) -> list[WordStats]:
-    """Samples words with and without rounds."""
+    """Sample words with and without rounds."""
     bases = words.load_table().base_words(relation)
     # Draw more than needed, because some of the drawn words have rounds already.
     drawn = draw.sample(bases, min(len(bases), MAX_PLAYED_WORDS + MAX_NEW_WORDS))
@@ -117,7 +117,7 @@ def _gather_candidates(relation: Relation, started: _StartedWords, draw: Random)
 def make_word_stats(
     relation: Relation, base: str, rounds: int, skips: int, points: int
 ) -> WordStats:
-    """Combines a word's counts with the properties that the WordNet table has of it."""
+    """Combine a word's counts with the properties that the WordNet table has of it."""
     table = words.load_table()
     return WordStats(
         word=base,
@@ -130,7 +130,7 @@ def make_word_stats(
 
 
 def _load_history(player: Any) -> list[PlayedRound]:
-    """Returns the player's latest timed rounds, oldest first."""
+    """Return the player's latest timed rounds, oldest first."""
     rounds = reversed(_LAST_ROUNDS(player=player.pk))
     return [
         PlayedRound(points=score - bonus, difficulty=difficulty)

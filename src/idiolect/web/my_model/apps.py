@@ -14,7 +14,7 @@ class MyModelConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Registers the app's jobs with the queue and its data with the accounts app."""
+        """Register the app's jobs with the queue and its data with the accounts app."""
         # Import here: models are not loaded yet when Django imports this module.
         from idiolect.web.accounts import personal_data
         from idiolect.web.jobs import queue

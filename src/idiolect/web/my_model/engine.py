@@ -70,7 +70,7 @@ def train_player_model(
     config: PersonalConfig = CONFIG,
     listener: Listener = null_listener,
 ) -> None:
-    """Writes the player's dataset to ``folder`` and trains the adapter there.
+    """Write the player's dataset to ``folder`` and train the adapter there.
 
     A second call trains only if the history changed, and an interrupted run resumes. An adapter
     for another base model or with other settings is replaced.
@@ -115,7 +115,7 @@ class AnswerPredictor:
         self._prompter = PromptRenderer(loaded.tokenizer, config.prompt)
 
     def predict_answers(self, question: str, base_word: str) -> tuple[list[str], list[str]]:
-        """Returns the likeliest answers of the player's model and of the plain model.
+        """Return the likeliest answers of the player's model and of the plain model.
 
         Each list has at most ``MAX_SHOWN_ANSWERS`` answers, best first. The plain model sees
         ``FEW_SHOT_EXAMPLES`` first. The answers follow the rules for players' answers: normalized,
@@ -131,7 +131,7 @@ class AnswerPredictor:
         return _filter_showable(base_word, own), _filter_showable(base_word, plain)
 
     def _build_prompt(self, question: str, examples: Sequence[tuple[str, str]]) -> tuple[int, ...]:
-        """Returns token ids: (question, answer) examples as earlier turns, then the question.
+        """Return token ids: (question, answer) examples as earlier turns, then the question.
 
         Raises UsageError if the question does not fit into the prompt's maximum length.
         """
@@ -157,7 +157,7 @@ def _make_item(question: str) -> Interaction:
 
 
 def _filter_showable(base_word: str, texts: Sequence[str]) -> list[str]:
-    """Keeps the first accepted answers that are not slurs, in order."""
+    """Keep the first accepted answers that are not slurs, in order."""
     return [text for text in filter_accepted(base_word, texts) if not is_slur(text)][
         :MAX_SHOWN_ANSWERS
     ]

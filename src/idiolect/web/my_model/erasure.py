@@ -22,7 +22,7 @@ class MyModelDataSource:
     name = "own model"
 
     def export_data(self, user: User) -> Any:
-        """Returns the predictions; the weights are left out, as they are of no use elsewhere."""
+        """Return the predictions; the weights are left out, as they are of no use elsewhere."""
         # The keys of the export are a stored format; they keep their names.
         model = OwnModel.objects.filter(player=user).first()
         guesses = PredictedAnswers.objects.filter(round__player=user).order_by("made_at")
@@ -36,7 +36,7 @@ class MyModelDataSource:
         }
 
     def erase_data(self, user: User) -> None:
-        """Deletes the person's model, and the classifier if it learned from their answers.
+        """Delete the person's model, and the classifier if it learned from their answers.
 
         The site then has no classifier until it is trained again.
         """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def run_training(running: JobContext, arguments: Mapping[str, Any]) -> Any:
-    """Trains the owner's model on all of their rounds so far; returns the number of rounds."""
+    """Train the owner's model on all of their rounds so far; return the number of rounds."""
     from idiolect.game.export.histories import build_player_history
     from idiolect.web.game.export_reader import read_plays
     from idiolect.web.my_model import engine
@@ -60,7 +60,7 @@ def run_training(running: JobContext, arguments: Mapping[str, Any]) -> Any:
 
 
 def _make_training_listener(running: Listener) -> Listener:
-    """Forwards the progress in answers; the progress in people (one of one) means nothing here."""
+    """Forward the progress in answers; the progress in people (one of one) means nothing here."""
 
     def report_progress(event: Event, /) -> None:
         if isinstance(event, Progress) and event.unit == "items":
@@ -70,7 +70,7 @@ def _make_training_listener(running: Listener) -> Listener:
 
 
 def run_predictions(running: JobContext, arguments: Mapping[str, Any]) -> Any:
-    """Predicts the answers of each of the owner's rounds that has no prediction yet."""
+    """Predict the answers of each of the owner's rounds that has no prediction yet."""
     from idiolect.web.my_model.engine import AnswerPredictor
 
     own = OwnModel.objects.select_related("player").get(player=running.owner)
@@ -87,7 +87,7 @@ def run_predictions(running: JobContext, arguments: Mapping[str, Any]) -> Any:
 
 
 def _save_prediction(predictor: AnswerPredictor, round_: Round) -> None:
-    """Stores both models' answers for a round, and how many of the player's are among them."""
+    """Store both models' answers for a round, and how many of the player's are among them."""
     from idiolect.game.export.histories import format_round_question
     from idiolect.web.game.export_reader import to_round_row
 

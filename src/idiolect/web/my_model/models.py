@@ -11,7 +11,7 @@ from idiolect.web.game.models import Round
 
 
 def new_folder() -> str:
-    """Returns a random folder name that does not identify the player."""
+    """Return a random folder name that does not identify the player."""
     return secrets.token_hex(16)
 
 

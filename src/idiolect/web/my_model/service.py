@@ -76,7 +76,7 @@ class ModelStatus:
 
 
 def get_status(player: Any) -> ModelStatus:
-    """Returns the status of this player's model."""
+    """Return the status of this player's model."""
     # A row without `trained_at` belongs to a first training that has not finished.
     model = OwnModel.objects.filter(player=player, trained_at__isnull=False).first()
     return ModelStatus(
@@ -88,7 +88,7 @@ def get_status(player: Any) -> ModelStatus:
 
 
 def request_training(player: Any) -> Job:
-    """Queues a training job for the player's model, or returns the one that is active.
+    """Queue a training job for the player's model, or return the one that is active.
 
     Raises UsageError if the player has played too few rounds.
     """
@@ -97,7 +97,7 @@ def request_training(player: Any) -> Job:
 
 
 def require_enough_rounds(rounds: int) -> None:
-    """Raises UsageError if ``rounds`` is below ``MIN_ROUNDS``."""
+    """Raise UsageError if ``rounds`` is below ``MIN_ROUNDS``."""
     if rounds < MIN_ROUNDS:
         raise UsageError(
             f"you have played {rounds} of the {MIN_ROUNDS} rounds that a model needs; "
@@ -106,7 +106,7 @@ def require_enough_rounds(rounds: int) -> None:
 
 
 def summarize_accuracy(model: OwnModel) -> AccuracySummary:
-    """Sums up the predictions since the model's latest training."""
+    """Sum up the predictions since the model's latest training."""
     predicted = PredictedAnswers.objects.filter(
         round__player=model.player_id,  # pyright: ignore[reportAttributeAccessIssue]
         made_at__gte=model.trained_at,
@@ -123,7 +123,7 @@ PredictionState = Literal["none", "before", "learned", "waiting", "there", "fail
 
 
 def find_or_request_prediction(round_: Round) -> tuple[PredictionState, PredictedAnswers | None]:
-    """Returns the prediction for a finished round, or queues a job for it.
+    """Return the prediction for a finished round, or queue a job for it.
 
     The first value is "there" with a prediction, "waiting" if a job will make one, and otherwise
     says why there is none: "none" without a model or an answer, "before" if the round ended before
@@ -150,7 +150,7 @@ def find_or_request_prediction(round_: Round) -> tuple[PredictionState, Predicte
 
 
 def iter_unpredicted_rounds(model: OwnModel) -> Iterable[Round]:
-    """Yields the player's rounds that the model should predict, oldest first."""
+    """Yield the player's rounds that the model should predict, oldest first."""
     unpredicted = _filter_played_rounds(model.player).filter(
         ended_at__gte=model.trained_at, guess__isnull=True
     )
@@ -162,7 +162,7 @@ def iter_unpredicted_rounds(model: OwnModel) -> Iterable[Round]:
 
 
 def delete_model(player: Any) -> None:
-    """Deletes the player's model, its copy of the training data, and its predictions."""
+    """Delete the player's model, its copy of the training data, and its predictions."""
     # Stop the jobs first, so that no worker writes to the folder that is deleted below.
     for job in Job.objects.filter(owner=player, kind__in=[TRAIN_JOB, PREDICT_JOB]):
         queue.cancel_job(job)
@@ -173,15 +173,15 @@ def delete_model(player: Any) -> None:
 
 
 def get_model_folder(model: OwnModel) -> Path:
-    """Returns the folder with the model and its training data."""
+    """Return the folder with the model and its training data."""
     return Path(settings.HOME) / MODELS_FOLDER / model.folder
 
 
 def remove_model_folder(model: OwnModel) -> None:
-    """Deletes the model's files."""
+    """Delete the model's files."""
     shutil.rmtree(get_model_folder(model), ignore_errors=True)
 
 
 def _filter_played_rounds(player: Any) -> Any:
-    """Returns the player's finished rounds with an answer."""
+    """Return the player's finished rounds with an answer."""
     return Round.objects.filter(player=player, state=State.FINISHED, answered__gt=0)

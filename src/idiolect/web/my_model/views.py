@@ -22,7 +22,7 @@ from idiolect.web.rate_limits import SUBMIT, rate_limit
 @render_errors
 @require_consent
 def show_model(request: HttpRequest) -> HttpResponse:
-    """Shows the status of the player's model; a POST queues its training.
+    """Show the status of the player's model; a POST queues its training.
 
     htmx requests get only the part of the page that changes during training.
     """
@@ -43,7 +43,7 @@ def show_model(request: HttpRequest) -> HttpResponse:
 @render_errors
 @require_consent
 def delete_model(request: HttpRequest) -> HttpResponse:
-    """Deletes the player's model and keeps their rounds."""
+    """Delete the player's model and keep their rounds."""
     service.delete_model(get_player(request))
     return redirect("my_model:model")
 
@@ -52,7 +52,7 @@ def delete_model(request: HttpRequest) -> HttpResponse:
 @render_errors
 @require_consent
 def show_answers(request: HttpRequest, round_id: UUID) -> HttpResponse:
-    """Shows what the player's model would have answered in a round.
+    """Show what the player's model would have answered in a round.
 
     htmx requests get only the part that the result page includes.
     """
@@ -74,7 +74,7 @@ def show_answers(request: HttpRequest, round_id: UUID) -> HttpResponse:
 def _build_sides(
     round_: Round, guess: PredictedAnswers
 ) -> list[tuple[str, list[tuple[str, bool]]]]:
-    """Returns for each model a heading and its answers, with whether the player gave them too.
+    """Return for each model a heading and its answers, with whether the player gave them too.
 
     Answers are compared by stem, as in the counts.
     """

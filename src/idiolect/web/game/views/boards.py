@@ -21,7 +21,7 @@ BOARD_NAMES = {
 
 @require_safe
 def show_leaderboard(request: HttpRequest) -> HttpResponse:
-    """Shows one leaderboard.
+    """Show one leaderboard.
 
     Query parameters: ``board``, one of ``BOARD_NAMES``; ``untimed``, for rounds without a clock.
     """

@@ -30,7 +30,7 @@ class ChallengeForm(forms.Form):
 @render_errors
 @require_consent
 def challenge_answer(request: HttpRequest, answer_id: int) -> HttpResponse:
-    """Shows the challenge form for one answer; a POST submits the sentence."""
+    """Show the challenge form for one answer; a POST submits the sentence."""
     player = get_player(request)
     answer = challenges.find_answer(player, answer_id)
     form = ChallengeForm(request.POST if request.method == "POST" else None)
@@ -50,7 +50,7 @@ def challenge_answer(request: HttpRequest, answer_id: int) -> HttpResponse:
 @require_safe
 @require_consent
 def show_challenges(request: HttpRequest) -> HttpResponse:
-    """Lists the player's challenges and their verdicts."""
+    """List the player's challenges and their verdicts."""
     return render(
         request,
         "game/challenges.html",

@@ -20,7 +20,7 @@ class Choices:
 
 
 def get_choices(request: HttpRequest) -> Choices:
-    """Returns the visitor's last choices; the default is all relations, with a clock."""
+    """Return the visitor's last choices; the default is all relations, with a clock."""
     kept = request.session.get(_SESSION_KEY) or {}
     return Choices(
         relations=_parse_relations(kept.get("relations", ())), untimed=bool(kept.get("untimed"))
@@ -28,7 +28,7 @@ def get_choices(request: HttpRequest) -> Choices:
 
 
 def save_choices(request: HttpRequest, form: QueryDict) -> Choices:
-    """Stores the choices in a form with the fields ``relation`` (repeated) and ``untimed``.
+    """Store the choices in a form with the fields ``relation`` (repeated) and ``untimed``.
 
     A form without ``relation``, such as the "Next word" button, changes nothing.
     """
@@ -43,12 +43,12 @@ def save_choices(request: HttpRequest, form: QueryDict) -> Choices:
 
 
 def save_clock_choice(request: HttpRequest, *, untimed: bool) -> None:
-    """Stores whether to play without a clock; keeps the relations."""
+    """Store whether to play without a clock; keep the relations."""
     relations = [relation.value for relation in get_choices(request).relations]
     request.session[_SESSION_KEY] = {"relations": relations, "untimed": untimed}
 
 
 def _parse_relations(names: object) -> tuple[Relation, ...]:
-    """Returns the known relations among ``names``, or all relations if there are none."""
+    """Return the known relations among ``names``, or all relations if there are none."""
     wanted = set(names) if isinstance(names, list) else set()
     return tuple(r for r in Relation if r.value in wanted) or tuple(Relation)

@@ -26,7 +26,7 @@ RELATION_EXAMPLES = {
 
 @require_safe
 def show_home(request: HttpRequest) -> HttpResponse:
-    """Shows the home page."""
+    """Show the home page."""
     player = get_current_player(request)
     chosen = get_choices(request)
     relations = [
@@ -55,7 +55,7 @@ def show_home(request: HttpRequest) -> HttpResponse:
 @render_errors
 @rate_limit(CREATE_GUEST)
 def show_notice(request: HttpRequest) -> HttpResponse:
-    """Shows the notice; a POST stores consent, makes a visitor a guest and starts a game."""
+    """Show the notice; a POST stores consent, makes a visitor a guest and starts a game."""
     if request.method == "POST":
         # No account exists before this point: a visitor who does not agree leaves no data.
         player = get_player_or_create_guest(request)

@@ -17,7 +17,7 @@ PAGE_SIZE = 25
 @require_safe
 @require_consent
 def show_history(request: HttpRequest) -> HttpResponse:
-    """Lists the player's rounds, latest first."""
+    """List the player's rounds, latest first."""
     player = get_player(request)
     rounds = (
         Round.objects.filter(player=player, state=State.FINISHED)

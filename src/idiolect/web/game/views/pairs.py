@@ -32,7 +32,7 @@ CLAIM_TEXTS = {
 @rate_limit(SUBMIT)
 @render_errors
 def show_intro(request: HttpRequest) -> HttpResponse:
-    """Explains Nym or Not; a POST starts a game."""
+    """Explain Nym or Not; a POST starts a game."""
     player = get_current_player(request)
     if request.method == "POST":
         # Save the choice first, so that it still applies after a detour to the notice.
@@ -60,7 +60,7 @@ def show_intro(request: HttpRequest) -> HttpResponse:
 
 
 def start_pair_session(request: HttpRequest) -> HttpResponse:
-    """Starts a game for the current player, or continues their open one, and redirects to it."""
+    """Start a game for the current player, or continue their open one, and redirect to it."""
     untimed = get_choices(request).untimed
     opened = pair_sessions.start_pair_session(
         get_player(request), untimed=untimed, draw=SystemRandom()
@@ -73,7 +73,7 @@ def start_pair_session(request: HttpRequest) -> HttpResponse:
 @render_errors
 @require_consent
 def show_pair_session(request: HttpRequest, pair_session_id: UUID) -> HttpResponse:
-    """Shows the pairs of an open game, or the result of one that ended; a POST submits votes."""
+    """Show the pairs of an open game, or the result of one that ended; a POST submits votes."""
     player = get_player(request)
     if request.method == "POST":
         # Redirect after the POST, so that a reload of the result sends nothing again.
@@ -88,7 +88,7 @@ def show_pair_session(request: HttpRequest, pair_session_id: UUID) -> HttpRespon
 
 
 def _parse_votes(form: QueryDict) -> dict[int, bool]:
-    """Reads the fields ``vote-0``, ``vote-1``, ... ("y" or "n"); ignores all other values."""
+    """Read the fields ``vote-0``, ``vote-1``, ... ("y" or "n"); ignore all other values."""
     said = {at: form.get(f"vote-{at}") for at in range(PAIRS_PER_SESSION)}
     return {at: vote == "y" for at, vote in said.items() if vote in ("y", "n")}
 
@@ -98,7 +98,7 @@ def _add_claim(pair: dict[str, Any]) -> dict[str, Any]:
 
 
 def _render_pairs(request: HttpRequest, pair_session: PairSession) -> HttpResponse:
-    """Renders the voting form; `pair_session.pairs` has probabilities that it must not show."""
+    """Render the voting form; `pair_session.pairs` has probabilities that it must not show."""
     return render(
         request,
         "game/pairs.html",

@@ -26,7 +26,7 @@ _STATUS_BY_ERROR: dict[type[IdiolectError], int] = {
 
 
 def render_errors(view: View[P]) -> View[P]:
-    """Makes the view show a page with the message if it raises an error for users."""
+    """Make the view show a page with the message if it raises an error for users."""
 
     @wraps(view)
     def handle_request(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -44,7 +44,7 @@ def render_errors(view: View[P]) -> View[P]:
 
 
 def has_agreed(request: HttpRequest) -> bool:
-    """Returns whether the player of this request agreed to the current version of the notice.
+    """Return whether the player of this request agreed to the current version of the notice.
 
     The session caches the answer. That is safe because signing in as another player ends the
     session.
@@ -61,7 +61,7 @@ def has_agreed(request: HttpRequest) -> bool:
 
 
 def require_consent(view: View[P]) -> View[P]:
-    """Makes the view redirect players who have not agreed to the notice to the notice."""
+    """Make the view redirect players who have not agreed to the notice to the notice."""
 
     @wraps(view)
     def handle_request(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -73,7 +73,7 @@ def require_consent(view: View[P]) -> View[P]:
 
 
 def get_player(request: HttpRequest) -> Any:
-    """Returns the player of a request; only for views with `require_consent`."""
+    """Return the player of a request; only for views with `require_consent`."""
     player = get_current_player(request)
     assert player is not None
     return player

@@ -35,7 +35,7 @@ technical terms."""
 
 
 def start_round(request: HttpRequest) -> HttpResponse:
-    """Starts a round with the visitor's choices, or continues the open one; redirects to it."""
+    """Start a round with the visitor's choices, or continue the open one; redirect to it."""
     chosen = get_choices(request)
     opened = rounds.start_round(
         get_player(request),
@@ -47,7 +47,7 @@ def start_round(request: HttpRequest) -> HttpResponse:
 
 
 def _make_unpredictable_random() -> Random:
-    """Returns a generator that players cannot predict.
+    """Return a generator that players cannot predict.
 
     One random seed from the operating system is enough, and faster than a system call per number.
     """
@@ -58,7 +58,7 @@ def _make_unpredictable_random() -> Random:
 @rate_limit(SUBMIT)
 @render_errors
 def play_round(request: HttpRequest) -> HttpResponse:
-    """Stores the choices and starts a round; a player without consent sees the notice first."""
+    """Store the choices and start a round; a player without consent sees the notice first."""
     save_choices(request, request.POST)
     return _start_if_agreed(request)
 
@@ -73,7 +73,7 @@ def _start_if_agreed(request: HttpRequest) -> HttpResponse:
 @render_errors
 @require_consent
 def show_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
-    """Shows the question of an open round, or the result of one that ended.
+    """Show the question of an open round, or the result of one that ended.
 
     A POST submits the answers and redirects to the result.
     """
@@ -97,7 +97,7 @@ def show_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
 @render_errors
 @require_consent
 def skip_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
-    """Skips the round and starts the next one."""
+    """Skip the round and start the next one."""
     rounds.skip_round(get_player(request), round_id)
     return start_round(request)
 
@@ -152,7 +152,7 @@ def _render_result(request: HttpRequest, round_: Round) -> HttpResponse:
 
 
 def _find_missed_answers(round_: Round, known: set[str]) -> list[str]:
-    """Returns WordNet's most common answers that may be shown, without those in ``known``."""
+    """Return WordNet's most common answers that may be shown, without those in ``known``."""
     listed = words.load_table().list_answers(Relation(round_.word.relation), round_.word.base)
     plain = (
         text for text in listed if text.isalpha() and stem(text) not in known and not is_slur(text)
