@@ -46,7 +46,7 @@ def build_token_mask(
     """
     if config.active == "all":
         return 1.0
-    # The adapter acts from the tokens that ask for the answer on.
+    # The adapter acts from the invocation tokens (the start of the answer's turn) on.
     invocation = encode_invocation(base.tokenizer)
     mask_BT1 = torch.zeros(
         len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype

@@ -82,7 +82,8 @@ class LoraConfig:
         target_modules(model, self)
 
     def count_numbers(self, model: Any) -> int:
-        """The number of parameters of one adapter on this model; raises as ``check_model``."""
+        """The number of parameters of one adapter on this model; raises the same errors as
+        ``check_model``."""
         return sum(
             self.rank * (module.inputs + module.outputs) for module in target_modules(model, self)
         )
@@ -135,7 +136,7 @@ class LoraAdapter:
 
     def check_target_modules(self, modules: Iterable[TargetModule]) -> LoraAdapter:
         """Return the adapter itself if it has finite pairs of the right shapes for exactly these
-        modules; raises as ``check_matches_base``."""
+        modules; raises the same errors as ``check_matches_base``."""
         # Name one path that only one side has.
         expected = {module.path: module for module in modules}
         if set(expected) != set(self.pairs):
@@ -209,7 +210,7 @@ def require_lora(adapter: Adapter) -> LoraAdapter:
 
 
 def require_lora_config(config: AdapterConfig) -> LoraConfig:
-    """Return the config if it is a LoRA config; raises as ``require_lora``."""
+    """Return the config if it is a LoRA config; raises the same errors as ``require_lora``."""
     if not isinstance(config, LoraConfig):
         raise MismatchError(
             f"adapters are of kind {config.kind!r} ({config.description}); this operation "

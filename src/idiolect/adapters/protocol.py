@@ -28,8 +28,8 @@ class AdapterConfig(Protocol):
 
     @property
     def active(self) -> Literal["all", "answer"]:
-        """The tokens on which adapters act: all, or only from the tokens that ask for the answer
-        on."""
+        """The tokens on which adapters act: all, or only from the invocation tokens (the start
+        of the answer's turn) on."""
         ...
 
     @property
@@ -51,7 +51,8 @@ class AdapterConfig(Protocol):
         ...
 
     def count_numbers(self, model: Any) -> int:
-        """The number of parameters of one adapter on this model; raises as ``check_model``."""
+        """The number of parameters of one adapter on this model; raises the same errors as
+        ``check_model``."""
         ...
 
 

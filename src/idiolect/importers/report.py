@@ -72,7 +72,8 @@ class ImportedHistories:
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def write_to_folder(self, folder: Path, *, name: str = "", overwrite: bool = False) -> Dataset:
-        """Write the histories as a dataset folder; raises as ``write_dataset`` does."""
+        """Write the histories as a dataset folder; raises the same errors as ``write_dataset``
+        does."""
         return write_dataset(
             folder,
             self.histories,

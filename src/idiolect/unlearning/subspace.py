@@ -32,7 +32,7 @@ SAMPLE_TOKENS = 2048
 """Approximate number of retain tokens, from a seeded sample, on which inputs are recorded."""
 MAX_FRACTION = 1 / 8
 """Upper limit on the removed directions as a fraction of a module's width. A delta that loses more
-retains too little of its effect."""
+has too little effect left."""
 RANK_TOLERANCE = 2e-7
 """Squared singular values below this fraction of the largest are rounding noise."""
 

@@ -57,7 +57,8 @@ def save_peft(
 
     ``invocation``: the tokens that activate an adapter that acts on answers only
     (``encode_invocation`` of the base's tokenizer); empty for other adapters. ``about``: more
-    entries for the manifest. Raises as ``check_destination`` and ``serialize_weights``.
+    entries for the manifest. Raises the same errors as ``check_destination`` and
+    ``serialize_weights``.
     """
     assert bool(invocation) == (adapter.config.active == "answer")
     check_destination(folder, replace=replace)

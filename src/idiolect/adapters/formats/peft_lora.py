@@ -63,7 +63,8 @@ def sort_lora_config(config: LoraConfig) -> LoraConfig:
 def read_lora(
     config: PeftLoraConfig, tensors: Mapping[str, Tensor], base: Base, where: object
 ) -> LoraAdapter:
-    """Build the adapter from PEFT's tensors; raises as ``PeftFormat.read_adapter``."""
+    """Build the adapter from PEFT's tensors; raises the same errors as
+    ``PeftFormat.read_adapter``."""
     halves = _read_matrices(tensors, where)
     try:
         return _build_adapter(config, halves, base)

@@ -101,7 +101,7 @@ class TrainableStack(ABC, Generic[V_co]):
     def load_slot(self, slot: int, adapter: Adapter) -> None:
         """Set a slot to a person's adapter, or to the parameters that are trained on top of it.
 
-        Raises as ``Adapter.check_matches_base``; the slot is then unchanged.
+        Raises the same errors as ``Adapter.check_matches_base``; the slot is then unchanged.
         """
 
     @abstractmethod

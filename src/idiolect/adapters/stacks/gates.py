@@ -113,7 +113,7 @@ class GateVectorStack(TrainableStack[GateVectors]):
 
     @torch.no_grad()
     def load_slot(self, slot: int, adapter: Adapter) -> None:
-        """Load a sharer's adapter and set the gates to zero; raises as
+        """Load a sharer's adapter and set the gates to zero; raises the same errors as
         ``Adapter.check_matches_base``."""
         self.lora_stack.load_slot(slot, adapter)
         self.weights[slot].zero_()

@@ -74,7 +74,7 @@ class LoraStack(TrainableStack[LoraAdapter]):
 
     @torch.no_grad()
     def load_slot(self, slot: int, adapter: Adapter) -> None:
-        """Copy an adapter into a slot; raises as ``Adapter.check_matches_base``."""
+        """Copy an adapter into a slot; raises the same errors as ``Adapter.check_matches_base``."""
         # Check before copying, so that a failure leaves the slot unchanged.
         adapter = require_lora(adapter.check_matches_base(self.base, self.config))
         for path, (a, b) in self.pairs.items():

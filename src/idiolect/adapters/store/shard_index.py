@@ -52,7 +52,7 @@ class ShardIndex(Generic[R]):
         self.reload_shards()
 
     def reload_shards(self) -> None:
-        """Read the records of all shards; raises as ``read_numbered``."""
+        """Read the records of all shards; raises the same errors as ``read_numbered``."""
         found = read_numbered(self.folder, self._read_shard)
         # In order of numbers, so that later records win.
         self.shards, self.person_locations = {}, {}

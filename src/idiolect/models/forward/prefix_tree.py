@@ -137,7 +137,8 @@ def attend_tree(
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Return the attention output [1, N, H, d], each token over its own text, of queries
-    [1, H, N, d], keys and values [1, K, N, d]. Raises as ``attention.attend_grouped``."""
+    [1, H, N, d], keys and values [1, K, N, d]. Raises the same errors as
+    ``attention.attend_grouped``."""
     assert attention_mask is None
     output_NHd = query.new_empty(query.shape[2], query.shape[1], query.shape[3])
     for group in tree.groups:

@@ -79,7 +79,8 @@ def attend_packed(
     **others: object,
 ) -> tuple[Tensor, None]:
     """Return the attention output [1, N, H, d], each token over its own row, of queries
-    [1, H, N, d], keys and values [1, K, N, d]. Raises as ``attention.attend_grouped``."""
+    [1, H, N, d], keys and values [1, K, N, d]. Raises the same errors as
+    ``attention.attend_grouped``."""
     assert attention_mask is None
     attention.reject_unknown_tensors(others)
     # The kernel has no soft cap.

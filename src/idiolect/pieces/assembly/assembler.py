@@ -96,8 +96,9 @@ class Assembler:
     ) -> AssembleSummary:
         """Make the recipe of each person who needs one; ``people`` is the number of histories.
 
-        The folder is created with the first recipe. Raises as ``api.assemble``, DataError if no
-        person has a usable item, MismatchError if a sharer withdraws during the run.
+        The folder is created with the first recipe. Raises the same errors as ``api.assemble``,
+        and also DataError if no person has a usable item, MismatchError if a sharer withdraws
+        during the run.
         """
         started = time.monotonic()
         self.pool.check_compatible(base=self.base.identity, task=self.task.name)

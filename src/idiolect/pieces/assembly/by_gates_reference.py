@@ -37,7 +37,7 @@ from idiolect.prompts.render import Example
 def assemble_one(
     base: Base, pool: Pool, person: str, examples: Sequence[Example], config: AssembleConfig
 ) -> Recipe:
-    """Return a target user's recipe; raises as ``assemble_recipes``.
+    """Return a target user's recipe; raises the same errors as ``assemble_recipes``.
 
     Source: Per-Pcs (arXiv 2406.10471), section 3.3. At every module, score_i is the mean over items
     of the mean over positions that predict answer tokens of <LN(x), LN(g_i)> / sqrt(D). The best

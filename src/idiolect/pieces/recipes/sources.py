@@ -45,8 +45,8 @@ class MixtureSource:
         return self.recipes.get_record(person)
 
     def get_adapter(self, person: str) -> Adapter | None:
-        """Build the adapter of a person's recipe, or return None if there is none; raises as
-        ``build_adapter``."""
+        """Build the adapter of a person's recipe, or return None if there is none; raises the same
+        errors as ``build_adapter``."""
         recipe = self.recipes.load_recipe(person)
         return build_adapter(recipe, self.pool) if recipe and recipe.sharers else None
 
@@ -104,7 +104,7 @@ def open_source(folder: Path, pool: Path | None = None) -> AdapterSource:
 
 
 def open_recipes(folder: Path, pool: Path | None = None) -> MixtureSource:
-    """Open recipes with their pool; raises as ``open_source``."""
+    """Open recipes with their pool; raises the same errors as ``open_source``."""
     recipes = RecipeStore.open(folder)
     at = pool or folder / recipes.pool_source
     if pool is None and not (at / Pool.HEADER_FILE).is_file():
@@ -116,7 +116,7 @@ def open_recipes(folder: Path, pool: Path | None = None) -> MixtureSource:
 
 
 def open_store(folder: Path, pool: Path | None = None) -> AdapterStore:
-    """Open a store of adapters; raises as ``open_source``."""
+    """Open a store of adapters; raises the same errors as ``open_source``."""
     store = AdapterStore.open(folder)
     named = store.settings.get("pool")
     # A plain store: its adapters never used a pool.

@@ -78,8 +78,8 @@ class RecipeStore(PersonStore[RecipeRecord]):
 
     @staticmethod
     def require_room(folder: Path, pool: Pool) -> RecipeStore | None:
-        """Return the store in a folder, or None if a new one can be created; raises as
-        ``create``."""
+        """Return the store in a folder, or None if a new one can be created; raises the same errors
+        as ``create``."""
         if (folder / RecipeStore.HEADER_FILE).exists():
             store = RecipeStore.open(folder)
             store.require_pool(pool)
