@@ -265,7 +265,7 @@ def test_make_tiny_base_is_deterministic_and_keeps_random_state() -> None:
 
 
 def convert_in_process(cache: str) -> None:
-    """Load the embedded model with an empty cache; runs in a process of its own."""
+    """Load the bundled model with an empty cache; runs in a process of its own."""
     os.environ["XDG_CACHE_HOME"] = cache
     torch.set_num_threads(1)
     base = load_base(dtype="float32", device="cpu")

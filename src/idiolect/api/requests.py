@@ -56,7 +56,7 @@ class ProfileRequest:
     out: Path
     """Folder for the profiles."""
     base: str = "default"
-    """The model that writes: ``default`` (embedded), a folder, or a hub id."""
+    """The model that writes: ``default`` (bundled), a folder, or a hub id."""
     writer: str = "model"
     """``model``, or ``facts`` for plain facts without a model."""
     people: Sequence[str] = ()
@@ -72,7 +72,7 @@ class AdaptRequest:
     out: Path
     """Folder for the new base model; must not exist."""
     base: str = "default"
-    """The base model: ``default`` (embedded), a folder, or a hub id."""
+    """The base model: ``default`` (bundled), a folder, or a hub id."""
     config: AdaptConfig | None = None
     """Training settings; the defaults if ``None``."""
     people: Sequence[str] = ()

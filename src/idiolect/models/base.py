@@ -1,4 +1,4 @@
-"""Loads frozen base models: the embedded default, a local folder, or a Hugging Face hub id.
+"""Loads frozen base models: the bundled default, a local folder, or a Hugging Face hub id.
 
 This module does not depend on adapters or people.
 """
@@ -156,7 +156,7 @@ def _resolve_folder(source: str) -> Path:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MissingError(
             f"base model {source!r} is not a local folder, and the hub does not provide it "
-            f"({reason}); name a folder, or 'default' for the embedded model"
+            f"({reason}); name a folder, or 'default' for the bundled model"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The embedded default model: a GGUF file in a Python package, converted once into the user's
+"""The bundled default model: a GGUF file in a Python package, converted once into the user's
 cache."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def get_cache_folder() -> Path:
 
 
 def prepare_bundled_model() -> Path:
-    """Return the cache folder of the embedded model as safetensors; converts it on first use
+    """Return the cache folder of the bundled model as safetensors; converts it on first use
     (about 20 s)."""
     spec = importlib.util.find_spec(BUNDLED_PACKAGE)
     if spec is None or spec.origin is None:

@@ -1,4 +1,4 @@
-"""The embedded sentence encoder all-MiniLM-L6-v2; implements ``retrieval.dense.Encoder``.
+"""The bundled sentence encoder all-MiniLM-L6-v2; implements ``retrieval.dense.Encoder``.
 
 Shapes: ``B`` texts of a batch, ``T`` tokens, ``N`` texts, ``D`` width of a vector.
 """

@@ -47,7 +47,7 @@ from idiolect.cli.report_tables import print_report_paths
 @click.option(
     "--base",
     metavar="MODEL",
-    help="Base model of adapters, if it is not the embedded one or has moved.",
+    help="Base model of adapters, if it is not the bundled one or has moved.",
 )
 # Options and the settings of `ScorecardConfig` that they set.
 @config_options(seed="seed")

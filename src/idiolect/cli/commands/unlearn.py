@@ -79,7 +79,7 @@ class ScaleType(click.ParamType):
 @click.option(
     "--base",
     metavar="MODEL",
-    help="Base model of an adapter, if it is not the embedded one or has moved.",
+    help="Base model of an adapter, if it is not the bundled one or has moved.",
 )
 @pool_moved_option
 # Options and the settings of `UnlearnConfig` that they set.

@@ -67,7 +67,7 @@ def assemble_recipes(
 
     Raises MismatchError for a pool of another base, UsageError if the pool has fewer sharers than
     ``top_k``, DataError for a target user with no history, no target token, or a flat input at a
-    module, IntegrityError for damaged pieces. Source: as ``assemble_one``.
+    module, IntegrityError for damaged pieces. Source: see ``assemble_one``.
     """
     people = check_target_users(base, pool, target_users, config)
     done: dict[str, Recipe] = {}

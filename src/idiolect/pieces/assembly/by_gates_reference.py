@@ -78,7 +78,7 @@ def assemble_checked(
 def _make_active_mask(base: Base, pool: Pool, examples: Sequence[Example]) -> Tensor:
     """Return the mask [B, T, 1]: 1 at the tokens on which adapters of this pool act."""
     mask_BT1 = torch.ones(len(examples), max(len(e.ids) for e in examples) - 1, 1, dtype=base.dtype)
-    # The prompt is left to the base: adapters act from the invocation of the answer on.
+    # The base alone processes the prompt: adapters act from the invocation tokens on.
     if pool.lora.active == "answer":
         invocation = encode_invocation(base.tokenizer)
         for row, e in enumerate(examples):

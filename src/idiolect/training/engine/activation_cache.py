@@ -1,6 +1,6 @@
 """A cache of activations that no adapter changes: computed once by the base, reused in each step.
 
-Two settings leave such a part. If adapters act only from the call for an answer on
+Two settings make this possible. If adapters act only from the invocation tokens on
 (``lora.active``), the prompt before it contributes only keys and values (activated LoRA; Greenewald
 et al., 2025). If adapters are only in the last layers (``lora.top_layers``), the layers below
 contribute the hidden states at their upper boundary. Both are the same in all epochs, and for all

@@ -3,7 +3,7 @@
 No adapter acts here, so rows of all people share work: equal rows run once, and shared prefixes run
 once.
 
-Shapes: ``L`` layers, ``B`` rows, ``K`` heads of keys, ``T`` tokens of a row, ``S`` tokens of its
+Shapes: ``L`` layers, ``B`` rows, ``K`` key-value heads, ``T`` tokens of a row, ``S`` tokens of its
 active part, ``d``/``D`` width of a head and of the model.
 """
 

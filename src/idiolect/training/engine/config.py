@@ -56,6 +56,6 @@ class EngineConfig:
     def scoring_tokens(self) -> int:
         """Tokens in a forward that only scores.
 
-        Never derived from free memory: other processes must not change a bit of a gate's decision.
+        Never derived from free memory, so that other processes cannot influence a gate's decision.
         """
         return self.forward_tokens or MIN_FORWARD_TOKENS

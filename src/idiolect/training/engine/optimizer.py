@@ -1,9 +1,9 @@
 """AdamW over a stack in which each slot has its own step count, learning rate and clipping.
 
-Works slot by slot on one row [P], so a slot's numbers cannot depend on other slots. The equations
+Works slot by slot on one row [P], so a slot's parameters cannot depend on other slots. The equations
 are those of ``torch.optim.AdamW`` (Loshchilov & Hutter, 2019) and ``clip_grad_norm_``.
 
-Shapes: ``U`` slots, ``P`` trained numbers of a slot.
+Shapes: ``U`` slots, ``P`` trained parameters of a slot.
 """
 
 from __future__ import annotations

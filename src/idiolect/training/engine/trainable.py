@@ -1,6 +1,6 @@
 """The kinds of things that the engine can train: adapters, or gates on adapters.
 
-Each is a row of numbers per slot that acts in the base's forward.
+Each is a row of parameters per slot that acts in the base's forward.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class PersonalizeRequest:
     store: Path
     """Folder of the adapters; created if missing."""
     base: str = "default"
-    """The base model: ``default`` (embedded), a folder, or a hub id."""
+    """The base model: ``default`` (bundled), a folder, or a hub id."""
     config: PersonalConfig | None = None
     """Settings that decide what the adapters become; defaults if ``None``."""
     engine: EngineConfig | None = None
@@ -39,7 +39,7 @@ class PersonalizeRequest:
     profiles: Path | None = None
     """Folder of profiles; required if ``config.context.profile`` is on."""
     mode: Mode = "afresh"
-    """For a history that has grown: ``afresh`` trains on all of it, ``continue`` trains the present
+    """For a history that has grown: ``afresh`` trains on all of it, ``continue`` trains the current
     adapter on the new items."""
     start: Path | None = None
     """Folder of a PEFT adapter from which each person's training starts (``mean`` makes one). The
