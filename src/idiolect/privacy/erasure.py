@@ -2,8 +2,8 @@
 implements.
 
 Each package defines, next to the code that writes its files, how personal data in them is found,
-erased and read. ``forget`` calls all these handlers. This module knows folders and people, but not
-what the folders contain.
+erased and read. ``forget`` calls all these handlers. This module depends on folders and people,
+but not on what the folders contain.
 """
 
 from __future__ import annotations

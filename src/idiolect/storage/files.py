@@ -2,7 +2,7 @@
 
 A file or folder is either complete or absent. Unfinished data has a name
 ``.NAME.PID-RANDOM.partial`` next to its destination until it is complete and synced to disk. This
-module handles paths and bytes and does not know what the files mean.
+module handles paths and bytes, whatever the files mean.
 """
 
 from __future__ import annotations

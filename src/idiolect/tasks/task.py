@@ -1,6 +1,6 @@
 """The definition of a task: which fields make prompt and target, and which metrics score it.
 
-A task is a value; it does not know models, tokens or retrieval methods.
+A task is a value; it does not depend on models, tokens or retrieval methods.
 """
 
 from __future__ import annotations

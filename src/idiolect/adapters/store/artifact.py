@@ -1,7 +1,7 @@
 """Base class of folders that are bound to one base, task and kind of adapter by a header file.
 
-The adapter store, the pool of pieces and the store of recipes are such folders. This module knows
-only the header.
+The adapter store, the pool of pieces and the store of recipes are such folders. This module
+handles only the header.
 """
 
 from __future__ import annotations

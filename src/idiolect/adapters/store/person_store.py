@@ -1,7 +1,7 @@
 """Base class of the adapter store and the recipe store: one record and one row of data per person.
 
 A header describes what the store is for. ``shards/`` holds the people; a later shard's entry for a
-person replaces an earlier one's. This module does not know what a row holds.
+person replaces an earlier one's. This module does not depend on what a row holds.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
         return tuple(sorted(self._shards.person_locations))
 
     def get_record(self, person: str) -> R | None:
-        """Return a person's record, None if the store does not know them."""
+        """Return a person's record, None if there is none."""
         found = self._shards.person_locations.get(person)
         return found[1] if found else None
 
@@ -70,7 +70,7 @@ class PersonStore(BaseBoundArtifact, Generic[R]):
         )
 
     def _locate(self, person: str) -> tuple[int, R] | None:
-        """Return a person's shard number and record, None if the store does not know them.
+        """Return a person's shard number and record, None if they have no record.
 
         If the shard's file is missing, another process has compacted the store, so the shards are
         read again.

@@ -3,7 +3,7 @@
 ``NNNNNN.safetensors`` holds the adapters' tensors, each stacked over people [U, ...]; for LoRA, A
 [U, R, D] and B [U, O, R] of each module. ``NNNNNN.json`` maps people to rows and has a checksum of
 the tensors. The JSON file is written last: a shard without it does not exist. This module does not
-know other shards.
+access other shards.
 """
 
 from __future__ import annotations

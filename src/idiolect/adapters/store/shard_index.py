@@ -1,7 +1,7 @@
 """Index of a folder's shards: numbered pairs of files, of which later ones replace earlier ones.
 
 ``NNNNNN.safetensors`` holds data, ``NNNNNN.json`` the records of the people it belongs to. The JSON
-file is written last: a shard without it does not exist. This module does not know the data.
+file is written last: a shard without it does not exist. This module does not read the data.
 """
 
 from __future__ import annotations

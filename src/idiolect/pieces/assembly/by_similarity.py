@@ -1,8 +1,8 @@
 """Mixes whole adapters of similar people: the simpler baseline that assembling by pieces must beat.
 
 Per-Pcs (arXiv 2406.10471, section 4.1) calls it PEFT retrieval: of all sharers, those whose
-histories are most similar to the target user's, each adapter as a whole. This module knows vectors
-and a pool; the caller embeds the histories (``sharing.selection.compute_mean_vector``).
+histories are most similar to the target user's, each adapter as a whole. This module takes
+vectors and a pool; the caller embeds the histories (``sharing.selection.compute_mean_vector``).
 
 Shapes: ``D`` width of the encoder, ``K`` chosen sharers.
 """

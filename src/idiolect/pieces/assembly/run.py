@@ -1,6 +1,6 @@
 """Runs ``assemble`` from a request: opens the dataset, the pool and the base.
 
-This module knows folders and settings; ``assembler.py`` does the work.
+This module handles folders and settings; ``assembler.py`` does the work.
 """
 
 from __future__ import annotations

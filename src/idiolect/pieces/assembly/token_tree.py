@@ -45,7 +45,7 @@ def build_token_tree(
 ) -> TokenTree:
     """Build the tree of the target users' rows, without their last tokens, which predict nothing.
 
-    Raises UsageError with ``answers_only`` for a text that asks for no answer.
+    Raises UsageError with ``answers_only`` for a text without a question.
     """
     nodes: list[TreeNode] = []
     invocation = encode_invocation(base.tokenizer) if answers_only else ()

@@ -1,6 +1,6 @@
 """One sharer's contribution to a pool, and the checks it must pass.
 
-This module knows no folder; the pool writes contributions that pass.
+This module writes no files; the pool writes contributions that pass.
 
 Shapes: ``S`` sharers, ``D`` input width of a module.
 """

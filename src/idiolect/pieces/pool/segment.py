@@ -43,7 +43,7 @@ MatrixLocation = tuple[int, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharerRecord:
-    """What a pool knows of one sharer: a pseudonym, checksums and numbers."""
+    """A pool's record of one sharer: a pseudonym, checksums and numbers."""
 
     sharer: str
     row: int

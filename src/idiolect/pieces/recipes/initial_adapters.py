@@ -1,7 +1,7 @@
 """Initial adapters for training, assembled from each person's recipe.
 
-All of them have the same kind, so that they fit into one store. This module knows recipes and their
-pool; it does not train.
+All of them have the same kind, so that they fit into one store. This module depends on recipes
+and their pool; it does not train.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ WITHDRAWN: Served = "withdrawn"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeRecord:
-    """What the store knows of one person's recipe."""
+    """The store's record of one person's recipe."""
 
     person: str
     made_by: str

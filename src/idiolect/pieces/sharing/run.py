@@ -1,7 +1,7 @@
 """Runs ``share`` from a request: opens the store, dataset, base and pool, and summarizes the
 result.
 
-This module knows folders and settings; ``sharing.py`` does the work.
+This module handles folders and settings; ``sharing.py`` does the work.
 """
 
 from __future__ import annotations

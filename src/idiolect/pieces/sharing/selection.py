@@ -2,7 +2,7 @@
 
 Per-Pcs (arXiv 2406.10471, section 3.1): each candidate is the mean of their items' embeddings,
 k-means clusters the candidates, and the most active person of each cluster is selected. Two simpler
-strategies exist for comparison. This module knows histories and an encoder, not adapters or
+strategies exist for comparison. This module uses histories and an encoder, not adapters or
 consent: the caller passes eligible candidates.
 """
 

@@ -2,7 +2,7 @@
 
 The training engine runs with the adapters frozen and gates as the trainable parameters. Each
 sharer's gates equal those that ``train_gates_reference.py`` trains for them alone. This module
-knows no pool.
+does not access a pool.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ def choose_slots(
     """Choose how many people are trained at once.
 
     As many as fill a forward with one step of each person. The number is a power of two, so that a
-    small change of free memory changes neither the number nor the rounding of the result. ``engine.forward_tokens``
-    must be set.
+    small change of free memory changes neither the number nor the rounding of the result.
+    ``engine.forward_tokens`` must be set.
     """
     assert engine.forward_tokens
     if engine.slots:

@@ -1,7 +1,7 @@
 """AdamW over a stack in which each slot has its own step count, learning rate and clipping.
 
-Works slot by slot on one row [P], so a slot's parameters cannot depend on other slots. The equations
-are those of ``torch.optim.AdamW`` (Loshchilov & Hutter, 2019) and ``clip_grad_norm_``.
+Works slot by slot on one row [P], so a slot's parameters cannot depend on other slots. The
+equations are those of ``torch.optim.AdamW`` (Loshchilov & Hutter, 2019) and ``clip_grad_norm_``.
 
 Shapes: ``U`` slots, ``P`` trained parameters of a slot.
 """

@@ -1,7 +1,7 @@
 """Parts of a sharded run on disk: which person belongs to which, and whether all are complete.
 
 A part is ``STORE/parts/k-of-N``: a store of its own, with a ``part.json`` that says what run it
-belongs to and whether it is finished. This module does not know training.
+belongs to and whether it is finished. This module does not train.
 """
 
 from __future__ import annotations

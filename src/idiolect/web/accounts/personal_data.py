@@ -1,6 +1,6 @@
 """Registry of personal data: each app says how to export and erase what it keeps about a person.
 
-An app registers its source in ``AppConfig.ready``. This module knows none of the apps.
+An app registers its source in ``AppConfig.ready``. This module imports none of the apps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The child process that runs the worker's jobs, one after another.
 
 A separate process can be killed at any time and frees all its memory when it ends. It is reused for
-the next job, since it has already loaded the models. This module knows processes and pipes; jobs
+the next job, since it has already loaded the models. This module handles processes and pipes; jobs
 are defined in ``queue.py``.
 """
 
