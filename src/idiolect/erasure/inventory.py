@@ -167,7 +167,7 @@ def _find_means(folder: Path, person: str) -> set[str]:
 
 
 def _find_pseudonyms(pool: Path, found: PersonInventory) -> tuple[str, ...]:
-    """Return the person's pseudonyms in a pool, from all ledgers that know the person."""
+    """Return the person's pseudonyms in a pool, from all ledgers that list the person."""
     opened = Pool.open(pool)
     names: list[str] = []
     for folder in found.stores:

@@ -1,6 +1,6 @@
 """One complete experiment on one task: adapt the base, write profiles, compare methods.
 
-The base is adapted on other people than the tested ones. The demo and the quality benchmark are
+The base is adapted on people other than the tested ones. The demo and the quality benchmark are
 such experiments of different sizes. Bases, profiles, adapters and answers are kept in a work folder
 and used again, each under a hash of everything that affects it.
 """

@@ -1,4 +1,4 @@
-"""Normalizing and stemming of typed answers, and the rule which answers count.
+"""Normalizing and stemming of typed answers, and the rule for which answers count.
 
 Answers are compared by their *stem*: each word goes through the Porter stemmer, a leading article
 is dropped, hyphens become spaces, and irregular plurals become singulars. So "the Ice-Creams" and
@@ -55,7 +55,7 @@ def _load_stemmer() -> Any:
 
 @cache
 def _load_singulars() -> dict[str, str]:
-    """Singulars by irregular plural, from the file that ships beside the word table."""
+    """Singulars by irregular plural, from the file next to the word table."""
     text = resources.files("idiolect.game.wordnet").joinpath("plurals.tsv").read_text("utf-8")
     return dict(line.split("\t") for line in text.splitlines())
 

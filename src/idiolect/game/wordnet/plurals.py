@@ -66,9 +66,9 @@ def list_unique_singulars(
 ) -> tuple[tuple[str, str], ...]:
     """Pairs (plural, singular) that count as the same answer, sorted.
 
-    Of several singulars (including those by spelling: "leave" beside "leaf") takes the one that is
-    tagged most often as a noun in WordNet's texts; omits the plural on a tie. Only single words
-    count. Omits plurals that are tagged as words of their own at least as often ("data").
+    Of several singulars (including those by spelling: "leave" in addition to "leaf") takes the one
+    that is tagged most often as a noun in WordNet's texts; omits the plural on a tie. Only single
+    words count. Omits plurals that are tagged as words of their own at least as often ("data").
     """
     pairs: list[tuple[str, str]] = []
     for plural, singulars in sorted(exceptions.items()):

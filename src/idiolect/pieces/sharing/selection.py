@@ -62,7 +62,7 @@ class Sharer:
     items: int
     cluster: int | None
     """The cluster whose most active person this is; ``None`` without clusters, and for a person who
-    fills a place that no cluster took."""
+    was selected because there were fewer clusters than sharers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def select_sharers(
 
     Histories are streamed: a name, a count and one vector of each are kept. Ties go to the name
     that sorts first. If fewer candidates than requested have ``least_items``, all of those are
-    selected and the listener gets a message: the number is an upper bound, and a small group need
-    not know its own size. If people are too similar for the number of clusters, the remaining
+    selected and the listener gets a message: the number is an upper bound, so the
+    caller need not count them. If people are too similar for the number of clusters, the remaining
     places go to the most active of the rest. Raises UsageError if no candidate is eligible, or for
     clusters without an encoder; IntegrityError if the encoder returns values that are not finite.
     """

@@ -53,7 +53,7 @@ class ShareConfig:
 
     sharers: SharersConfig = field(default_factory=SharersConfig)
     ratio: float = 1.0
-    """Fraction of a sharer's pieces that is given away."""
+    """Fraction of a sharer's pieces that is shared."""
     gates: GatesConfig = field(default_factory=GatesConfig)
     leakage: LeakageConfig = field(default_factory=LeakageConfig)
     harm: HarmConfig = field(default_factory=HarmConfig)

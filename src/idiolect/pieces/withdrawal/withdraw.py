@@ -3,7 +3,7 @@ them.
 
 The pieces are deleted first; from then on, anything made of them is refused if the pool is
 available. Dependents follow, folder by folder. If a run is killed, the same call completes it. Only
-the ledger of the sharers' own store still knows the pseudonym: it is append-only, a withdrawal by
+the ledger of the sharers' own store keeps the pseudonym: it is append-only, a withdrawal by
 person must find what a killed run left, and the store holds that person's whole adapter anyway.
 Erasing the person from that ledger removes it (``Ledger.forget_person``).
 """
