@@ -278,7 +278,7 @@ def test_result_page_shows_predictions_of_both_models(
     run_job(service.PREDICT_JOB, ann)
     part = site.get(where, headers={"HX-Request": "true"}).content.decode()
     assert "1 of your 2 answers is among" not in part and "hx-trigger" not in part
-    assert "1 of your 2 answers" in part and "it would be 0" in part
+    assert "1 of your 2 answers" in part and "the same model finds 0" in part
     assert "albatross" in part and "&lt;b&gt;gull" in part and "50 %" in part and "0 %" in part
     assert "<html" in site.get(where).content.decode()
 
