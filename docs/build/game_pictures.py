@@ -127,7 +127,7 @@ def open_window(
         color_scheme="dark" if dark else "light",
         viewport={"width": 360, "height": 740} if narrow else {"width": 1000, "height": 700},
     )
-    context.set_default_timeout(180_000)
+    context.set_default_timeout(600_000)  # training takes minutes on a busy machine
     suffix = ("-dark" if dark else "") + ("-360" if narrow else "")
     return Album(context.new_page(), folder, suffix, only)
 

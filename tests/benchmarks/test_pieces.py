@@ -22,7 +22,7 @@ from idiolect.inference.answers import Question, answer_questions
 from idiolect.inference.generator import Generator
 from idiolect.models.base import load_base
 from idiolect.pieces.assembly.by_gates import assemble_recipes
-from idiolect.pieces.pool.contribution import Contribution, choose_shared_sites
+from idiolect.pieces.pool.contribution import Contribution, choose_shared_modules
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.recipes.recipe import build_adapter
@@ -170,7 +170,7 @@ def test_pool_subset_assembles_like_a_pool_built_from_the_subset(
             gates={
                 path: whole.load_gates(path)[whole.sharers.index(sharer)] for path in whole.sites
             },
-            sites=choose_shared_sites(SEED, sharer, whole.sites, 0.5),
+            sites=choose_shared_modules(SEED, sharer, whole.sites, 0.5),
         )
         for sharer in view.sharers
     ]

@@ -62,7 +62,7 @@ class BiasConfig:
     def check_model(self, model: Any) -> None:
         self.find_target_modules(model)
 
-    def count_numbers(self, model: Any) -> int:
+    def count_parameters(self, model: Any) -> int:
         return sum(module.outputs for module in self.find_target_modules(model))
 
 
@@ -129,7 +129,7 @@ class BiasStack(TrainableStack[BiasAdapter]):
     def __init__(self, base: Base, config: BiasConfig, slots: int) -> None:
         self.config = config
         self.target_modules = config.find_target_modules(base.model)
-        super().__init__(base, slots=slots, size=config.count_numbers(base.model))
+        super().__init__(base, slots=slots, size=config.count_parameters(base.model))
         self._leaf = self.weights
 
     def _split_buffer(self, buffer: Tensor) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.audit.membership import AuditSubject, LeakageConfig, evaluate
 from idiolect.history.history import History
-from idiolect.pieces.pool.contribution import choose_shared_sites
+from idiolect.pieces.pool.contribution import choose_shared_modules
 from idiolect.pieces.recipes.recipe import Recipe, build_adapter
 from idiolect.prompts.render import Example
 from idiolect.stats.significance import bootstrap_mean_interval
@@ -84,7 +84,9 @@ def iter_artifacts(
     whole = place.read_adapters("adapters", names)
     paths = tuple(next(iter(whole.values())).pairs)
     for ratio in place.sizes.leak_ratios:
-        kept = {p: choose_shared_sites(SEED, place.make_pseudonym(p), paths, ratio) for p in names}
+        kept = {
+            p: choose_shared_modules(SEED, place.make_pseudonym(p), paths, ratio) for p in names
+        }
         parts = {p: keep_modules(whole[p], kept[p]) for p in names}
         yield f"pieces, ratio {ratio:g}, {TRAIN.epochs} epochs", parts
     # Whole adapters that were trained with other epochs or dropout.

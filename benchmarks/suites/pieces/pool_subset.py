@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from idiolect.pieces.pool.contribution import choose_shared_sites
+from idiolect.pieces.pool.contribution import choose_shared_modules
 from idiolect.pieces.pool.pool import Pool
 from suites.pieces.settings import SEED
 
@@ -27,7 +27,7 @@ class PoolSubset(Pool):
         self._rows = [row for row, sharer in enumerate(all_sharers) if sharer in sharers]
         self._kept_sharers = tuple(all_sharers[row] for row in self._rows)
         self._sites_of = {
-            s: frozenset(choose_shared_sites(SEED, s, self.sites, ratio))
+            s: frozenset(choose_shared_modules(SEED, s, self.sites, ratio))
             for s in self._kept_sharers
         }
         self._cached_gates: dict[str, Tensor] = {}
@@ -48,6 +48,6 @@ class PoolSubset(Pool):
         """Return whether each chosen sharer shares the piece of a module [S]."""
         return torch.tensor([path in self._sites_of[sharer] for sharer in self._kept_sharers])
 
-    def list_shared_sites(self, sharer: str) -> tuple[str, ...]:
+    def list_shared_modules(self, sharer: str) -> tuple[str, ...]:
         """Return the modules whose pieces a sharer shares in this view."""
         return tuple(path for path in self.sites if path in self._sites_of[sharer])

@@ -81,7 +81,7 @@ class LoraConfig:
         """Raise UsageError if the model lacks the targets or has too few layers."""
         target_modules(model, self)
 
-    def count_numbers(self, model: Any) -> int:
+    def count_parameters(self, model: Any) -> int:
         """The number of parameters of one adapter on this model; raises the same errors as
         ``check_model``."""
         return sum(

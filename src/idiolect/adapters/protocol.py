@@ -50,7 +50,7 @@ class AdapterConfig(Protocol):
         """Raise UsageError if the model cannot have such adapters."""
         ...
 
-    def count_numbers(self, model: Any) -> int:
+    def count_parameters(self, model: Any) -> int:
         """The number of parameters of one adapter on this model; raises the same errors as
         ``check_model``."""
         ...

@@ -118,7 +118,7 @@ def test_assemble_by_likelihood_skips_sites_that_are_not_shared(
             recipe.pick[site].tolist(), recipe.weight[site].tolist(), strict=True
         ):
             assert (at < 0) == (weight == 0)
-            assert at < 0 or path in pool.list_shared_sites(recipe.sharers[at])
+            assert at < 0 or path in pool.list_shared_modules(recipe.sharers[at])
     assert build_adapter(recipe, pool).config.rank >= pool.lora.rank
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from idiolect.errors import BusyError, IntegrityError, MismatchError, MissingError, UsageError
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
-from idiolect.pieces.pool.contribution import Contribution, choose_shared_sites, make_pseudonym
+from idiolect.pieces.pool.contribution import Contribution, choose_shared_modules, make_pseudonym
 from idiolect.pieces.pool.pool import Pool
 from idiolect.storage.files import is_working_file, read_json, write_json
 from support.killed_pool import write_pool_and_die
@@ -112,7 +112,7 @@ def test_pool_holds_only_shared_sites(pool: Pool, base: Base) -> None:
         assert torch.equal(a, given.adapter.pairs[path][0] * shared) and bool(b.any()) == shared
     assert (
         (*pool.load_pieces(make_sharer_id(1)),)
-        == pool.list_shared_sites(make_sharer_id(1))
+        == pool.list_shared_modules(make_sharer_id(1))
         == list_every_other_site(pool)
     )
     assert [*pool.load_pieces(make_sharer_id(1), [pool.sites[2]])] == [pool.sites[2]]
@@ -144,7 +144,10 @@ def test_remove_sharers_erases_only_their_bytes(
 ) -> None:
     before, entries = (
         read_files(pool),
-        [make_contribution(pool, base, n, pool.list_shared_sites(make_sharer_id(n))) for n in gone],
+        [
+            make_contribution(pool, base, n, pool.list_shared_modules(make_sharer_id(n)))
+            for n in gone
+        ],
     )
     assert all(t in b"".join(before.values()) for e in entries for t in list_traces(e)[1:3])
     with pool.lock_for_writing():
@@ -178,7 +181,7 @@ def test_remove_sharers_rejects_unknown_sharer(pool: Pool) -> None:
     ):
         pool.remove_sharers([make_sharer_id(0), make_sharer_id(9)])
     assert read_files(pool) == before
-    for ask in (pool.get_record, pool.get_adapter, pool.list_shared_sites):
+    for ask in (pool.get_record, pool.get_adapter, pool.list_shared_modules):
         with pytest.raises(MissingError, match=f"no sharer {make_sharer_id(9)}"):
             ask(make_sharer_id(9))
     with pytest.raises(MissingError, match="the pool has no module 'lm_head'"):
@@ -512,29 +515,29 @@ def test_make_pseudonym_is_random() -> None:
     count=st.integers(1, 40),
     ratios=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)),
 )
-def test_choose_shared_sites_is_stable_and_nested(
+def test_choose_shared_modules_is_stable_and_nested(
     seed: int, count: int, ratios: tuple[float, float]
 ) -> None:
     paths = [f"layer.{n}" for n in range(count)]
-    less, more = (choose_shared_sites(seed, "s", paths, ratio) for ratio in sorted(ratios))
+    less, more = (choose_shared_modules(seed, "s", paths, ratio) for ratio in sorted(ratios))
     assert set(less) <= set(more) <= set(paths)
     assert len(less) == math.ceil(min(ratios) * count - 1e-9) >= 1
     assert [*more] == sorted(more, key=paths.index)
-    assert less == choose_shared_sites(seed, "s", paths, min(ratios))
+    assert less == choose_shared_modules(seed, "s", paths, min(ratios))
 
 
-def test_choose_shared_sites_differs_by_sharer_and_seed() -> None:
+def test_choose_shared_modules_differs_by_sharer_and_seed() -> None:
     paths = [f"layer.{n}" for n in range(30)]
-    shares = {choose_shared_sites(0, sharer, paths, 0.5) for sharer in "abcd"}
-    assert len(shares) == 4 and choose_shared_sites(1, "a", paths, 0.5) != choose_shared_sites(
+    shares = {choose_shared_modules(0, sharer, paths, 0.5) for sharer in "abcd"}
+    assert len(shares) == 4 and choose_shared_modules(1, "a", paths, 0.5) != choose_shared_modules(
         0, "a", paths, 0.5
     )
-    assert len(choose_shared_sites(0, "a", paths, 0.1)) == 3 and choose_shared_sites(
+    assert len(choose_shared_modules(0, "a", paths, 0.1)) == 3 and choose_shared_modules(
         0, "a", paths, 1
     ) == (*paths,)
     for ratio in (0, -1, 1.1, math.nan):
         with pytest.raises(UsageError, match="sharing ratio"):
-            choose_shared_sites(0, "a", paths, ratio)
+            choose_shared_modules(0, "a", paths, ratio)
 
 
 @settings(max_examples=15)

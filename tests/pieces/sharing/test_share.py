@@ -31,7 +31,7 @@ from idiolect.pieces.pool.preview import PoolPreview
 from idiolect.pieces.recipes.config import AssembleConfig
 from idiolect.pieces.recipes.recipe import build_adapter
 from idiolect.pieces.sharing.candidates import MAX_AUDIT_ITEMS, Candidates
-from idiolect.pieces.sharing.leakage import Findings, audit_assembled, keep_sites
+from idiolect.pieces.sharing.leakage import Findings, audit_assembled, keep_modules
 from idiolect.pieces.sharing.pool_ledger import PoolLedger
 from idiolect.pieces.sharing.train_gates import train_gates
 from idiolect.privacy.ledger import Ledger
@@ -286,11 +286,11 @@ def test_share_with_ratio_shares_fixed_nested_sites(
         folder = pool.with_name(f"pool-{ratio}")
         done = people.share(folder, config=replace(OPEN, ratio=ratio))
         found = Pool.open(folder)
-        shared[ratio] = {f.person: found.list_shared_sites(f.sharer) for f in done.findings}
+        shared[ratio] = {f.person: found.list_shared_modules(f.sharer) for f in done.findings}
         for finding in done.findings:
             own = people.open_adapters().get_adapter(finding.person)
             assert own is not None and finding.about["held_in"] > 0
-            part = keep_sites(require_lora(own), shared[ratio][finding.person])
+            part = keep_modules(require_lora(own), shared[ratio][finding.person])
             assert to_tensor_bytes(found.get_adapter(finding.sharer)) == to_tensor_bytes(part)
             assert finding.about["pieces_auc"] != finding.about["adapter_auc"]
     for person in LIGHT_LEARNERS[:2]:

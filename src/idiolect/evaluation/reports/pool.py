@@ -134,7 +134,7 @@ def _build_report(pool: Pool, usage: PoolUsage | None) -> dict[str, Any]:
         "sharers": [
             {
                 "sharer": pool.sharers[n],
-                "pieces": len(pool.list_shared_sites(pool.sharers[n])),
+                "pieces": len(pool.list_shared_modules(pool.sharers[n])),
                 "bytes": (pool.folder / "pieces" / f"{pool.sharers[n]}.safetensors").stat().st_size,
                 "about": dict(pool.get_record(pool.sharers[n]).about),
                 "leakage": describe_leakage(pool.get_record(pool.sharers[n]).about),

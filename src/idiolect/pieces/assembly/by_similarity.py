@@ -59,7 +59,7 @@ def mix_whole_adapters(person: str, chosen: Sequence[tuple[str, float]], pool: P
     """
     # The recipe uses every module of every chosen sharer.
     for sharer, _ in chosen:
-        if len(pool.list_shared_sites(sharer)) < len(pool.sites):
+        if len(pool.list_shared_modules(sharer)) < len(pool.sites):
             raise MissingError(f"{pool.folder}: sharer {sharer} does not share a whole adapter")
     likeness = torch.tensor([cosine for _, cosine in chosen], dtype=torch.float64).clamp_min(0)
     # No sharer is similar: fall back to uniform weights.

@@ -31,7 +31,7 @@ class Contribution:
     gates: Mapping[str, Tensor]
     """The trained gate [D] of each shared module."""
     sites: tuple[str, ...]
-    """Paths of the shared modules; see ``choose_shared_sites``."""
+    """Paths of the shared modules; see ``choose_shared_modules``."""
     about: Mapping[str, float] = field(default_factory=dict)
     """Numbers for the sharer's record: steps, items, leakage. No text."""
 
@@ -42,7 +42,7 @@ def make_pseudonym() -> str:
     return secrets.token_hex(8)
 
 
-def choose_shared_sites(
+def choose_shared_modules(
     seed: int, sharer: str, paths: Sequence[str], ratio: float
 ) -> tuple[str, ...]:
     """Draw the modules whose pieces a sharer shares: ``ratio`` of all modules, rounded up, in

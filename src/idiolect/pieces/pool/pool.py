@@ -187,7 +187,7 @@ class Pool(BaseBoundArtifact):
             )
         return self._shared_flags.view(-1, len(self.sites))[:, self._find_site_index(path)]
 
-    def list_shared_sites(self, sharer: str) -> tuple[str, ...]:
+    def list_shared_modules(self, sharer: str) -> tuple[str, ...]:
         """Return the modules that a sharer shares."""
         given = self.get_record(sharer).shared
         return tuple(path for path, flag in zip(self.sites, given, strict=True) if flag == "1")
@@ -199,7 +199,7 @@ class Pool(BaseBoundArtifact):
         Raises MissingError for an unknown sharer or a module they do not share, IntegrityError for
         a changed file.
         """
-        record, shared = self.get_record(sharer), self.list_shared_sites(sharer)
+        record, shared = self.get_record(sharer), self.list_shared_modules(sharer)
         # A module outside the shared ones is an error even if the file held it.
         for path in paths or ():
             if path not in shared:

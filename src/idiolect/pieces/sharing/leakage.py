@@ -49,7 +49,7 @@ def audit_pieces(
     """Audit each person's whole adapter, and the pieces that they would share (``sites``:
     module paths by person)."""
     whole = {c.person: c.adapter for c in candidates}
-    parts = {person: keep_sites(adapter, sites[person]) for person, adapter in whole.items()}
+    parts = {person: keep_modules(adapter, sites[person]) for person, adapter in whole.items()}
     # If all modules are shared, the pieces are the whole adapter: reuse its result.
     partial = {p: part for p, part in parts.items() if len(sites[p]) < len(part.pairs)}
     found = audit_membership(
@@ -96,7 +96,7 @@ def audit_assembled(
     )
 
 
-def keep_sites(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
+def keep_modules(adapter: LoraAdapter, paths: Sequence[str]) -> LoraAdapter:
     """Return the adapter with zeros for all other modules."""
     # Zeros keep the kind of adapter, so that both artifacts fit one audit.
     pairs = {

@@ -17,7 +17,7 @@ from idiolect.audit.membership import LeakageConfig
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Progress, null_listener
 from idiolect.models.base import Base
-from idiolect.pieces.pool.contribution import Contribution, choose_shared_sites
+from idiolect.pieces.pool.contribution import Contribution, choose_shared_modules
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.sharing.candidates import Candidate, Candidates
 from idiolect.pieces.sharing.harm import (
@@ -34,7 +34,7 @@ from idiolect.pieces.sharing.leakage import (
     describe_leakage,
     findings_to_record,
     is_refused,
-    keep_sites,
+    keep_modules,
     write_report,
 )
 from idiolect.pieces.sharing.pool_ledger import SHARED, PoolLedger
@@ -133,7 +133,7 @@ class SharingRun:
         names = self.pool_ledger.assign_pseudonyms([c.person for c in people])
         secrets = self.pool_ledger.get_draw_secrets(names)
         seed, ratio = self.config.sharers.seed, self.config.ratio
-        sites = {p: choose_shared_sites(seed, secrets[p], self.pool.sites, ratio) for p in names}
+        sites = {p: choose_shared_modules(seed, secrets[p], self.pool.sites, ratio) for p in names}
         # The cheap checks first: leakage of the pieces, then harm. Gates are trained only for
         # people who pass both.
         audit, tokens = self.config.leakage, self.engine.scoring_tokens
@@ -180,7 +180,7 @@ class SharingRun:
         self, people: Sequence[Candidate], sites: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, HarmResult]:
         """Check the pieces that would be shared on harmful prompts; return results by person."""
-        given = {c.person: keep_sites(c.adapter, sites[c.person]) for c in people}
+        given = {c.person: keep_modules(c.adapter, sites[c.person]) for c in people}
         return self.harm_check(self.base, given, self.config.harm)
 
     def _make_contributions(

@@ -114,7 +114,7 @@ def choose_slots(
     )
     wanted = engine.forward_tokens / mean(widths)
     # Bytes per slot: weights, gradients, two moments, and a copy in the base's dtype.
-    held = 5 * 4 * adapter_config.count_numbers(base.model)
+    held = 5 * 4 * adapter_config.count_parameters(base.model)
     # At most a quarter of the free memory goes to slots.
     room = get_free_bytes(base.device) / 4 / held
     most = MAX_SLOTS * max(1, engine.forward_tokens // MIN_FORWARD_TOKENS)
