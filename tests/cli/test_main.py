@@ -204,6 +204,8 @@ def test_main_exits_with_130_on_ctrl_c(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell starts background jobs with Ctrl-C ignored, and their children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     with fifo.open("w"):  # blocks until the command opens it for reading
         running.send_signal(signal.SIGINT)

@@ -42,7 +42,9 @@ from support.job_strategies import (
     make_jobs,
 )
 
-EXACT, SINGLE = 1e-10, 1e-5
+EXACT, SINGLE = 1e-10, 5e-5
+"""The largest distance between normalized gates in fp64 and in fp32. The worst of some thousand
+examples in fp32 was 1.7e-5: a gate vector of little variance, by which normalization divides."""
 STEADY = 1e-2
 """Adam's epsilon in fp32, for the reason in ``tests/training/engine/test_train_many.py``."""
 KINDS = [
