@@ -44,6 +44,51 @@ class SavedSlotState:
     """Epochs since the lowest holdout loss."""
 
 
+@dataclass(slots=True)
+class SlotState:
+    """The progress of the person in one slot."""
+
+    job_index: int
+    """The person's place in the list of jobs."""
+    batch_plan: tuple[tuple[int, ...], ...]
+    """The example numbers of each step's batch."""
+    step: int = 0
+    """The next step: an index into ``batch_plan``."""
+    tokens: int = 0
+    first_loss: float = 0.0
+    last_loss: float = 0.0
+    best_loss: float | None = None
+    """The lowest holdout loss so far; ``None`` before the first epoch ends."""
+    epochs_without_improvement: int = 0
+
+    @staticmethod
+    def from_saved(saved: SavedSlotState, plan: tuple[tuple[int, ...], ...]) -> SlotState:
+        """Return the progress that a checkpoint holds, with the person's batch plan."""
+        return SlotState(
+            job_index=saved.job,
+            batch_plan=plan,
+            step=saved.step,
+            tokens=saved.tokens,
+            first_loss=saved.first_loss,
+            last_loss=saved.last_loss,
+            best_loss=saved.best,
+            epochs_without_improvement=saved.worse,
+        )
+
+    def to_saved(self, slot: int) -> SavedSlotState:
+        """Return the form for a checkpoint; ``slot`` is -1 for a person who is finished."""
+        return SavedSlotState(
+            slot=slot,
+            job=self.job_index,
+            step=self.step,
+            tokens=self.tokens,
+            first_loss=self.first_loss,
+            last_loss=self.last_loss,
+            best=self.best_loss,
+            worse=self.epochs_without_improvement,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """The engine's whole state between two steps."""

@@ -26,7 +26,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic
 
@@ -43,7 +43,7 @@ from idiolect.models.compiled_ops import compile_elementwise
 from idiolect.models.cpu.malloc import keep_freed_memory
 from idiolect.models.cpu.prepacked_linear import prepack_linear
 from idiolect.prompts.render import Example
-from idiolect.training.engine.checkpoint import Checkpoint, SavedSlotState, fingerprint_jobs
+from idiolect.training.engine.checkpoint import Checkpoint, SlotState, fingerprint_jobs
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.engine.gradients import StepRunner
 from idiolect.training.engine.memory_plan import (
@@ -99,24 +99,6 @@ def train_many(
             run.advance_slots()
         run.save_checkpoint()
         return run.collect_results()
-
-
-@dataclass(slots=True)
-class SlotState:
-    """The progress of the person in one slot."""
-
-    job_index: int
-    """The person's place in the list of jobs."""
-    batch_plan: tuple[tuple[int, ...], ...]
-    """The example numbers of each step's batch."""
-    step: int = 0
-    """The next step: an index into ``batch_plan``."""
-    tokens: int = 0
-    first_loss: float = 0.0
-    last_loss: float = 0.0
-    best_loss: float | None = None
-    """The lowest holdout loss so far; ``None`` before the first epoch ends."""
-    epochs_without_improvement: int = 0
 
 
 class Engine(Generic[V]):
@@ -347,16 +329,7 @@ class Engine(Generic[V]):
         """Collect everything that the next step depends on."""
         # Slot -1 marks people who are finished: their progress is needed for the results.
         states = [
-            SavedSlotState(
-                slot,
-                s.job_index,
-                s.step,
-                s.tokens,
-                s.first_loss,
-                s.last_loss,
-                s.best_loss,
-                s.epochs_without_improvement,
-            )
+            s.to_saved(slot)
             for slot, s in [*enumerate(self.slots), *((-1, s) for s in self.finished.values())]
             if s
         ]
@@ -414,9 +387,7 @@ class Engine(Generic[V]):
         for s in saved.slot_states:
             job = self.jobs[s.job]
             plan = plan_batches(len(job.examples), self.config, job.person)
-            state = SlotState(
-                s.job, plan, s.step, s.tokens, s.first_loss, s.last_loss, s.best, s.worse
-            )
+            state = SlotState.from_saved(s, plan)
             if s.slot < 0:
                 self.finished[s.job], self.result_rows[s.job] = (
                     state,
