@@ -35,7 +35,7 @@ class Sizes:
 
     target_users: int = 40
     development: int = 8
-    """People on whom settings are chosen; they are not among the target users."""
+    """People used to choose settings; they are not among the target users."""
     candidates: int = 90
     """Candidate sharers, a seeded draw. Three strategies that choose 30 each use about 60 to 70."""
     sharers: int = 30

@@ -143,7 +143,7 @@ def assemble(request: AssembleRequest, *, listener: Listener = null_listener) ->
         listener: Receives progress events.
 
     Returns:
-        The people whose recipes were made, and the people whom the base model serves.
+        The people whose recipes were made, and the people served by the base model.
 
     Raises:
         DataError: If no person has a usable item.

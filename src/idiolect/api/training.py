@@ -83,7 +83,7 @@ def personalize(
         listener: Receives progress events.
 
     Returns:
-        The people who were trained, those who were unchanged, and those whom the base model serves.
+        The people who were trained, those who were unchanged, and those served by the base model.
 
     Raises:
         MissingError: If the dataset, a person, profiles, or recipes do not exist.

@@ -1,6 +1,6 @@
 """Forgets a person, or some of a person's records, everywhere below some folders, in a fixed order.
 
-The person's dataset is rewritten last and in one step. Until then it shows whom and what
+The person's dataset is rewritten last and in one step. Until then it shows which person and what
 to forget, so that after a crash at any moment the same call finds the rest and finishes.
 
 Other people's artifacts that were derived from the person's words are rebuilt from the remaining

@@ -148,7 +148,7 @@ class BaseAdapter:
 
     task: Task
     others: Sequence[History]
-    """Histories of the people on whom bases are adapted."""
+    """Histories of the people that bases are adapted on."""
     exclusion: ExcludedTestSet
     """The tested people and their texts, which no base may be trained on."""
     work: Path

@@ -157,7 +157,7 @@ def test_personalize_continue_keeps_sharers(place: PiecesWorld) -> None:
 def test_personalize_gated_off_records_no_sharers(
     place: PiecesWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The holdout gate drops the adapters of people whom they do not help."""
+    """The holdout gate drops the adapters that do not help."""
 
     def return_worse_loss(base: Any, examples: Any, adapters: Any, **_: Any) -> dict[str, float]:
         return dict.fromkeys(examples, 2.0 if adapters else 1.0)

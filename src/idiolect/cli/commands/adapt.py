@@ -58,7 +58,7 @@ def adapt_command(
     writes the result to --out as a new base model. Train personal adapters on that one (`idiolect
     personalize --base OUT`): they then learn what is personal instead of what the task is.
 
-    Exclude the people whom you will evaluate on with --exclude. People of the dataset's test split
+    Exclude the people that you will evaluate on with --exclude. People of the dataset's test split
     are always excluded.
 
     \b

@@ -168,7 +168,7 @@ def personalize_command(
 
 
 def summarize_training(summary: PersonalSummary) -> dict[str, str]:
-    """Return the run as labels and values; people whom the base model serves are listed."""
+    """Return the run as labels and values; people served by the base model are listed."""
     facts = {
         "trained": format_count(len(summary.trained), "person", "people"),
         "unchanged": format_count(len(summary.unchanged), "person", "people"),

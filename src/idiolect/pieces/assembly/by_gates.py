@@ -142,7 +142,7 @@ class _RunningMeans:
         if inputs_1ND is not self._inputs:
             units_MD, flat_M = normalize_inputs(inputs_1ND[0, self.rows.predicting_tokens])
             if flat_M.any():
-                # The target user to whom the first flat position belongs.
+                # The target user of the first flat position.
                 whose = int(self.rows.token_weights[:, int(flat_M.nonzero()[0])].argmax())
                 raise make_flat_input_error(self.people[whose].person, path)
             self._inputs, self._means = inputs_1ND, self.rows.token_weights.to(units_MD) @ units_MD
