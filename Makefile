@@ -52,6 +52,7 @@ docs: setup
 	$(BIN)/python docs/build/pieces.py
 	$(BIN)/python docs/build/cli.py
 	$(BIN)/python docs/build/readability.py
+	$(BIN)/python docs/build/trust.py
 
 wordnet: setup
 	$(BIN)/python -m idiolect.game.wordnet.build
