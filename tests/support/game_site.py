@@ -53,9 +53,10 @@ def open_round(
     return round_
 
 
-def set_back_clock(round_: Round, ago: float) -> None:
-    """Moves the start of a round ``ago`` seconds back."""
-    Round.objects.filter(pk=round_.pk).update(started_at=F("started_at") - timedelta(seconds=ago))
+def set_back_clock(game: Round | PairSession, ago: float) -> None:
+    """Moves the start of a round or a game of pairs ``ago`` seconds back."""
+    started_at = F("started_at") - timedelta(seconds=ago)
+    type(game).objects.filter(pk=game.pk).update(started_at=started_at)
 
 
 def play_round(

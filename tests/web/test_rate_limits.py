@@ -97,16 +97,44 @@ def test_delete_expired_keeps_active_limits() -> None:
     assert check_limit(THREE, "ann", now=50.0) == 0.0
 
 
+@pytest.mark.finding("clock-set-back")
+@pytest.mark.parametrize("seconds_back", [0.5, 5.0, 3600.0, 1e9])
+def test_check_limit_waits_no_longer_after_clock_is_set_back(seconds_back: float) -> None:
+    for _ in range(3):
+        check_limit(THREE, "ann", now=2e9)
+    now = 2e9 - seconds_back
+    assert check_limit(THREE, "ann", now=now) <= THREE.seconds + 1.0
+    for _ in range(3):
+        check_limit(THREE, "ann", now=now)
+    assert 0 < check_limit(THREE, "ann", now=now) <= THREE.seconds + 1.0
+    assert check_limit(THREE, "ann", now=now + THREE.seconds + 1.0) == 0.0
+
+
+@pytest.mark.finding("clock-set-back")
+def test_delete_expired_removes_times_from_a_wrong_clock() -> None:
+    check_limit(THREE, "ann", now=2e9)
+    rate_limits.delete_expired(now=1e9)
+    assert not RateBucket.objects.exists()
+
+
+@pytest.mark.finding("shared-rate-limit")
 @pytest.mark.parametrize(
     ("address", "counted"),
     [
         ("192.0.2.7", "192.0.2.7"),
+        pytest.param(
+            "::ffff:192.0.2.7", "192.0.2.7", marks=pytest.mark.finding("shared-rate-limit")
+        ),
+        pytest.param(
+            "::FFFF:c000:207", "192.0.2.7", marks=pytest.mark.finding("shared-rate-limit")
+        ),
+        ("fe80::1%eth0", "fe80::/64"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("", ""),
         ("unix", "unix"),
     ],
 )
-def test_get_client_address_groups_ipv6_networks(
+def test_get_client_address_returns_one_text_a_customer(
     rf: RequestFactory, address: str, counted: str
 ) -> None:
     assert rate_limits.get_client_address(rf.get("/", REMOTE_ADDR=address)) == counted
@@ -152,3 +180,24 @@ def test_sign_in_limits_guesses_for_one_account_from_many_addresses(
     monkeypatch.setattr(rate_limits, "SIGN_IN_BY_NAME", THREE)
     answers = [guess_password(client, "ann", REMOTE_ADDR=f"192.0.2.{n}") for n in range(4)]
     assert answers == [422, 422, 422, 429]
+
+
+@pytest.mark.finding("account-lock")
+def test_sign_in_from_known_browser_is_not_locked_by_strangers(
+    client: Client, ann: Any, monkeypatch: Any
+) -> None:
+    # Intervals that are far longer than the test.
+    for limit in ("SIGN_IN_BY_NAME", "SIGN_IN_BY_ADDRESS", "SIGN_IN_BY_DEVICE"):
+        monkeypatch.setattr(rate_limits, limit, RateLimit(name=limit, burst=3, seconds=3600.0))
+    fields = {"username": "ann", "password": "correct horse battery"}
+    assert client.post("/sign-in/", fields).status_code == 302
+    client.post("/sign-out/")
+    stranger = Client()
+    answers = [guess_password(stranger, "ann", REMOTE_ADDR=f"192.0.2.{n}") for n in range(9)]
+    assert answers == [422, 422] + [429] * 7
+    # Strangers who use up the limit of the owner's own address do not lock the owner out either.
+    answers = [guess_password(stranger, f"name{n}") for n in range(4)]
+    assert answers == [422, 422, 429, 429]
+    assert client.post("/sign-in/", fields).status_code == 302
+    # A thief of the cookie cannot guess freely.
+    assert [guess_password(client, "ann") for _ in range(4)] == [422, 422, 429, 429]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from idiolect.errors import IntegrityError, UsageError
+from idiolect.web.config.addresses import parse_proxies
 from idiolect.web.config.data_dir import get_data_dir, make_data_dir
 from idiolect.web.config.database import parse_database_url
 from idiolect.web.config.hosts import LOCAL_HOSTS, list_host_names, parse_hosts
@@ -103,6 +104,19 @@ def test_parse_hosts_accepts_ip_addresses() -> None:
 def test_parse_hosts_refuses_invalid_host(text: str) -> None:
     with pytest.raises(UsageError, match="IDIOLECT_HOSTS"):
         parse_hosts(text)
+
+
+def test_parse_proxies_returns_networks() -> None:
+    found = parse_proxies("127.0.0.1, 172.16.0.0/12 fd00::7")
+    assert [str(network) for network in found] == ["127.0.0.1/32", "172.16.0.0/12", "fd00::7/128"]
+    assert parse_proxies("") == ()
+
+
+@pytest.mark.finding("shared-rate-limit")
+@pytest.mark.parametrize("text", ["*", "localhost", "127.0.0.1:80", "10.0.0.0/40"])
+def test_parse_proxies_refuses_what_would_match_all_or_none(text: str) -> None:
+    with pytest.raises(UsageError, match="IDIOLECT_PROXY"):
+        parse_proxies(text)
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "127.0.0.1", "192.0.2.7", "::1", "nyms.lan"])

@@ -3,13 +3,16 @@
 A limit allows a burst and then one request per interval (the "generic cell rate algorithm"). It
 stores one number per person and limit: the time at which the whole burst is available again. One
 SQL statement checks and updates it, so that all processes of the site count together.
+
+The number is a time of the wall clock. If the clock is set back, a stored time can lie further in
+the future than any burst reaches; it then counts as the current time, so that no limit refuses for
+longer than one interval.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +25,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from idiolect.web.config.addresses import group_address
 from idiolect.web.models import RateBucket
 
 Args = ParamSpec("Args")
@@ -45,6 +49,9 @@ SIGN_IN_BY_ADDRESS_AND_NAME = RateLimit(
 SIGN_IN_BY_NAME = RateLimit(name="sign-in to an account", burst=60, seconds=10.0)
 """Three limits: against one address that guesses passwords of many accounts, against one address
 that guesses the password of one account, and against many addresses that guess one account."""
+SIGN_IN_BY_DEVICE = RateLimit(name="sign-in from a known browser", burst=6, seconds=20.0)
+"""Instead of the three: a browser that has signed in to the account before is counted alone, so
+that strangers cannot lock the account for its owner (``accounts/devices.py``)."""
 SIGN_UP = RateLimit(name="sign-up", burst=60, seconds=20.0)
 """By address. A school class behind one address can sign up; after that, a script gets three
 accounts per minute."""
@@ -54,15 +61,21 @@ SUBMIT = RateLimit(name="submission", burst=30, seconds=1.0)
 """A fast player sends one round in 10 s, and 25 votes in 20 s of Nym or Not."""
 
 # Moves the time forward by the cost of one request, unless the burst is used up: then the WHERE
-# matches nothing and no row comes back.
+# matches nothing and no row comes back. A time after the horizon comes from before the clock was
+# set back, and counts as now.
 _TAKE_SQL = """
 INSERT INTO server_pace (key, free_at) VALUES (%(key)s, %(now)s + %(cost)s)
 ON CONFLICT (key) DO UPDATE
-SET free_at = CASE WHEN server_pace.free_at > %(now)s THEN server_pace.free_at ELSE %(now)s END
-    + %(cost)s
-WHERE server_pace.free_at <= %(now)s + %(room)s
+SET free_at = CASE WHEN server_pace.free_at BETWEEN %(now)s AND %(horizon)s
+    THEN server_pace.free_at ELSE %(now)s END + %(cost)s
+WHERE server_pace.free_at <= %(now)s + %(room)s OR server_pace.free_at > %(horizon)s
 RETURNING free_at
 """
+
+_CLOCK_SLACK = 1.0
+"""Seconds by which the clocks of two servers with one database may differ."""
+_LONGEST_BURST = 86_400.0
+"""Seconds; the burst of each limit is available again after less time than this."""
 
 
 def check_limit(limit: RateLimit, who: str, *, now: float | None = None) -> float:
@@ -81,8 +94,10 @@ def check_limit(limit: RateLimit, who: str, *, now: float | None = None) -> floa
     key = _hash_key(limit, who)
     # A request is allowed if the stored time is at most burst - 1 intervals after now.
     room = (limit.burst - 1) * limit.seconds
+    values = {"key": key, "now": now, "cost": limit.seconds, "room": room}
+    values["horizon"] = now + limit.burst * limit.seconds + _CLOCK_SLACK
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE_SQL, {"key": key, "now": now, "cost": limit.seconds, "room": room})
+        cursor.execute(_TAKE_SQL, values)
         if cursor.fetchone() is not None:
             return 0.0
     # Refused: read how long to wait. Another process may have deleted the row meanwhile.
@@ -91,8 +106,9 @@ def check_limit(limit: RateLimit, who: str, *, now: float | None = None) -> floa
 
 
 def delete_expired(now: float | None = None) -> None:
-    """Delete the rows whose whole burst is available again."""
-    RateBucket.objects.filter(free_at__lt=time.time() if now is None else now).delete()
+    """Delete the rows whose whole burst is available again, or that a changed clock left."""
+    now = time.time() if now is None else now
+    RateBucket.objects.exclude(free_at__range=(now, now + _LONGEST_BURST)).delete()
 
 
 def _hash_key(limit: RateLimit, who: str) -> str:
@@ -102,18 +118,8 @@ def _hash_key(limit: RateLimit, who: str) -> str:
 
 
 def get_client_address(request: HttpRequest) -> str:
-    """Return the address of the client; for IPv6 its /64 network, since a customer owns all of it.
-
-    Returns the text of REMOTE_ADDR if it is not an IP address (Unix sockets).
-    """
-    text = str(request.META.get("REMOTE_ADDR", ""))
-    try:
-        found = ipaddress.ip_address(text)
-    except ValueError:
-        return text
-    if found.version == 6:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return text
+    """Return the text that limits count for the client's address (``group_address``)."""
+    return group_address(str(request.META.get("REMOTE_ADDR", "")))
 
 
 def get_player_or_address(request: HttpRequest) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from idiolect.errors import BusyError, MissingError, UsageError
 from idiolect.storage.files import hold_lock
+from idiolect.web.config.addresses import parse_proxies
 from idiolect.web.config.data_dir import get_data_dir, make_data_dir
 from idiolect.web.config.hosts import list_host_names, parse_hosts
 
@@ -101,7 +102,9 @@ def _set_environment(host: str, data: Path | None) -> None:
     # Without explicit hosts, answer to every name of the address that the server listens on.
     if not os.environ.get("IDIOLECT_HOSTS"):
         os.environ["IDIOLECT_HOSTS"] = " ".join(list_host_names(host))
-    parse_hosts(os.environ["IDIOLECT_HOSTS"])  # fail now if they are invalid
+    # Fail now if they are invalid.
+    parse_hosts(os.environ["IDIOLECT_HOSTS"])
+    parse_proxies(os.environ.get("IDIOLECT_PROXY", ""))
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
 
 
@@ -175,15 +178,16 @@ def _run_worker() -> Generator[None]:
 def _run_uvicorn(listening: socket.socket, workers: int) -> None:
     """Serve the site on the socket with ``workers`` processes until a signal stops it."""
     import uvicorn
+    from django.conf import settings
     from uvicorn.supervisors import Multiprocess
 
-    proxy = os.environ.get("IDIOLECT_PROXY", "")
+    proxies = [str(network) for network in settings.PROXIES]
     config = uvicorn.Config(
         "idiolect.web.asgi:application",
         workers=workers,
         # Only the named proxy may set the client's address and scheme in headers.
-        proxy_headers=bool(proxy),
-        forwarded_allow_ips=proxy or None,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         lifespan="off",  # Django does not support it
         log_level="warning",
         server_header=False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.models import Session
@@ -29,6 +31,12 @@ class SessionStore(db.SessionStore):
         if data.get(BACKEND_SESSION_KEY) in FORMER_BACKENDS:
             data[BACKEND_SESSION_KEY] = BACKEND
         return data
+
+    @classmethod
+    def shorten_too_long(cls) -> None:
+        """Let no session last longer than a new one: after the clock is set back, some would."""
+        latest = timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE)
+        Session.objects.filter(expire_date__gt=latest).update(expire_date=latest)
 
     def _get_session_from_db(self) -> Session | None:
         """Return the session of the current key if it has not expired; None otherwise."""

@@ -1,15 +1,16 @@
 """Django settings of the site.
 
-Read from the environment: ``IDIOLECT_HOME``, ``IDIOLECT_HOSTS``, ``DATABASE_URL``,
-``IDIOLECT_BASE``, ``IDIOLECT_DEBUG``. All are optional, and the defaults are safe: only this
-machine can reach the site. Only Django imports this module, which creates the site's folder and
-secret key if they do not exist.
+Read from the environment: ``IDIOLECT_HOME``, ``IDIOLECT_HOSTS``, ``IDIOLECT_PROXY``,
+``DATABASE_URL``, ``IDIOLECT_BASE``, ``IDIOLECT_DEBUG``. All are optional, and the defaults are
+safe: only this machine can reach the site. Only Django imports this module, which creates the
+site's folder and secret key if they do not exist.
 """
 
 from __future__ import annotations
 
 import os
 
+from idiolect.web.config.addresses import parse_proxies
 from idiolect.web.config.data_dir import make_data_dir
 from idiolect.web.config.database import parse_database_url
 from idiolect.web.config.hosts import parse_hosts
@@ -22,6 +23,8 @@ _HOSTS = parse_hosts(os.environ.get("IDIOLECT_HOSTS", ""))
 SECRET_KEY = load_secret_key(HOME)
 ALLOWED_HOSTS = list(_HOSTS.names)
 CSRF_TRUSTED_ORIGINS = list(_HOSTS.origins)
+PROXIES = parse_proxies(os.environ.get("IDIOLECT_PROXY", ""))
+"""The networks whose requests say in headers which client and scheme they come from."""
 # Django's debug pages show settings and variables: never show them to another machine.
 DEBUG = os.environ.get("IDIOLECT_DEBUG", "0") not in ("", "0") and _HOSTS.is_local
 

@@ -18,7 +18,7 @@ from idiolect.web.accounts.models import User
 from idiolect.web.game import pair_sessions
 from idiolect.web.game.models import HiddenAnswer, PairVote, State
 from idiolect.web.game.pair_candidates import UNLISTED_PROBABILITY, gather_candidates
-from support.game_site import PAIR, create_guests, create_pair_session, play_round
+from support.game_site import PAIR, create_guests, create_pair_session, play_round, set_back_clock
 
 pytestmark = pytest.mark.django_db
 
@@ -136,3 +136,13 @@ def test_gather_candidates_drops_answers_of_deleted_players(ann: User) -> None:
     # With only two players left, the answer is hidden although the pair has a vote.
     players[0].delete()
     assert "wheelbarrow" not in find_candidate_answers("seafood")
+
+
+@pytest.mark.finding("clock-set-back")
+def test_submit_votes_ends_game_that_began_in_the_future(ann: User) -> None:
+    pair_session = create_pair_session(ann, PAIR)
+    set_back_clock(pair_session, -3600)
+    with pytest.raises(UsageError, match="after the game had ended"):
+        pair_sessions.submit_votes(ann, pair_session.pk, {0: True})
+    pair_session.refresh_from_db()
+    assert pair_session.state == State.LAPSED

@@ -230,3 +230,12 @@ def test_compute_seconds_left_uses_database_clock(ann: User) -> None:
     assert (rounds.compute_seconds_left(round_) or 0) > HYPONYMS
     set_back_clock(round_, 3600)
     assert rounds.compute_seconds_left(round_) == 0
+
+
+@pytest.mark.finding("clock-set-back")
+def test_submit_answers_ends_round_that_began_in_the_future(ann: User) -> None:
+    round_ = open_round(ann)
+    set_back_clock(round_, -3600)
+    with pytest.raises(UsageError, match="after the round had ended"):
+        rounds.submit_answers(ann, round_.pk, ["shrimp"])
+    assert rounds.start_round(ann, ALL, untimed=False, draw=Random(1)).pk != round_.pk

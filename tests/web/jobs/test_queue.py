@@ -97,6 +97,23 @@ def test_claim_job_takes_job_of_dead_worker(ann: Any) -> None:
     assert claim_and_run(job, by="w2").result == {"counted": 3, "attempt": 2}
 
 
+@pytest.mark.finding("clock-set-back")
+def test_claim_job_takes_job_of_dead_worker_after_clock_is_set_back(ann: Any) -> None:
+    job = queue.enqueue("count", owner=ann)
+    queue.claim_job("dead")
+    assert queue.claim_job("w2") is None
+    Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() + timedelta(days=300))
+    assert claim_and_run(job, by="w2").state == Job.State.DONE
+
+
+@pytest.mark.finding("clock-set-back")
+def test_find_latest_job_returns_newest_after_clock_is_set_back(ann: Any) -> None:
+    earlier = claim_and_run(queue.enqueue("count", owner=ann))
+    Job.objects.filter(pk=earlier.pk).update(made_at=timezone.now() + timedelta(days=300))
+    newer = queue.enqueue("count", owner=ann)
+    assert queue.find_latest_job("count", ann) == newer
+
+
 def test_worker_that_lost_its_lease_changes_nothing(ann: Any) -> None:
     job = queue.enqueue("count", owner=ann)
     queue.claim_job("slow")
@@ -258,3 +275,14 @@ def test_clean_up_deletes_expired_sessions() -> None:
         session.save()
     worker.clean_up()
     assert Session.objects.count() == 1
+
+
+@pytest.mark.finding("clock-set-back")
+def test_clean_up_shortens_sessions_from_a_wrong_clock(site: Any, ann: Any) -> None:
+    from django.contrib.sessions.models import Session
+
+    site.force_login(ann)
+    Session.objects.update(expire_date=timezone.now() + timedelta(days=9000))
+    worker.clean_up()
+    assert Session.objects.get().expire_date <= timezone.now() + timedelta(days=90)
+    assert site.get("/account/").status_code == 200

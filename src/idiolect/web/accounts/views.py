@@ -15,7 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from idiolect.web import rate_limits
-from idiolect.web.accounts import personal_data
+from idiolect.web.accounts import devices, personal_data
 from idiolect.web.accounts.forms import ChangePasswordForm, DeleteAccountForm, SignUpForm
 from idiolect.web.accounts.models import User, compute_name_key
 from idiolect.web.accounts.players import BACKEND, get_current_player
@@ -39,7 +39,9 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and (user := form.save_if_free()):
         login(request, user, backend=BACKEND)
         messages.success(request, f"Welcome, {user.name}.")
-        return redirect(_get_redirect_url(request))
+        response = redirect(_get_redirect_url(request))
+        devices.remember_device(request, response, user.key)
+        return response
     page = {"form": form, "guest": guest is not None, "next": _get_safe_next_url(request)}
     return render(request, "accounts/sign_up.html", page, status=_get_form_status(request))
 
@@ -50,22 +52,17 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     """Sign in to an account; the session gets a new key, and a guest's session ends."""
     # Count the try before checking the password, so that guessing is limited.
     if request.method == "POST":
-        name, here = (
-            compute_name_key(request.POST.get("username", "")[:90]),
-            rate_limits.get_client_address(request),
-        )
-        for limit, who in (
-            (rate_limits.SIGN_IN_BY_ADDRESS, here),
-            (rate_limits.SIGN_IN_BY_ADDRESS_AND_NAME, f"{here} {name}"),
-            (rate_limits.SIGN_IN_BY_NAME, name),
-        ):
+        for limit, who in _list_sign_in_limits(request):
             if seconds := rate_limits.check_limit(limit, who):
                 return rate_limits.render_too_many(request, seconds)
     # Django rotates the session key in login: a planted session is worth nothing.
     form = AuthenticationForm(request, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        login(request, form.get_user())
-        return redirect(_get_redirect_url(request))
+        user = cast(User, form.get_user())
+        login(request, user)
+        response = redirect(_get_redirect_url(request))
+        devices.remember_device(request, response, user.key)
+        return response
     # A guest sees that signing in does not keep their games.
     player = get_current_player(request)
     page = {
@@ -74,6 +71,19 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         "guest": player is not None and player.is_guest,
     }
     return render(request, "accounts/sign_in.html", page, status=_get_form_status(request))
+
+
+def _list_sign_in_limits(request: HttpRequest) -> list[tuple[rate_limits.RateLimit, str]]:
+    """Return the limits of a try to sign in, and what each of them counts it for."""
+    name = compute_name_key(request.POST.get("username", "")[:90])
+    if device := devices.find_device(request, name):
+        return [(rate_limits.SIGN_IN_BY_DEVICE, device)]
+    here = rate_limits.get_client_address(request)
+    return [
+        (rate_limits.SIGN_IN_BY_ADDRESS, here),
+        (rate_limits.SIGN_IN_BY_ADDRESS_AND_NAME, f"{here} {name}"),
+        (rate_limits.SIGN_IN_BY_NAME, name),
+    ]
 
 
 @require_POST
@@ -128,11 +138,14 @@ def delete_account(request: HttpRequest) -> HttpResponse:
     user = cast(User, request.user)
     form = DeleteAccountForm(request.POST or None, user=user)
     if request.method == "POST" and form.is_valid():
+        name_key = user.key
         # Erase first: if a source fails, the person stays signed in and can try again.
         personal_data.erase_person(user)
         logout(request)
         messages.success(request, "You are deleted, with everything the site kept about you.")
-        return redirect("home")
+        response = redirect("home")
+        devices.forget_device(request, response, name_key)
+        return response
     return render(request, "accounts/delete.html", {"form": form}, status=_get_form_status(request))
 
 

@@ -108,11 +108,15 @@ def submit_votes(player: Any, pair_session_id: UUID, votes: Mapping[int, bool]) 
 
 
 def _filter_open_in_time(player: Any) -> QuerySet[PairSession]:
-    """Return the player's open game, if its time and the grace time are not over."""
-    since = Now() - timedelta(seconds=SESSION_SECONDS + GRACE_SECONDS)
-    return PairSession.objects.filter(
-        Q(untimed=True) | Q(started_at__gte=since), player=player, state=State.OPEN
+    """Return the player's open game, if its time and the grace time are not over.
+
+    A game that began in the future is over: the clock was set back.
+    """
+    in_time = Q(
+        started_at__gte=Now() - timedelta(seconds=SESSION_SECONDS + GRACE_SECONDS),
+        started_at__lte=Now() + timedelta(seconds=GRACE_SECONDS),
     )
+    return PairSession.objects.filter(Q(untimed=True) | in_time, player=player, state=State.OPEN)
 
 
 def _get_running_session(player: Any) -> PairSession | None:

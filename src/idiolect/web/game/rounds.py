@@ -138,11 +138,15 @@ def _filter_in_time(round_: Round) -> QuerySet[Round]:
 def _filter_open_in_time(round_id: Any, allowed: int | None) -> QuerySet[Round]:
     """Apply `rules.relations.is_in_time` with the database's clock.
 
-    ``allowed`` is the round's time limit in seconds; None means that it is untimed.
+    ``allowed`` is the round's time limit in seconds; None means that it is untimed. A round that
+    began in the future is over: the clock was set back, and the round would run for as long.
     """
     running = Round.objects.filter(pk=round_id, state=State.OPEN)
     if allowed is not None:
-        running = running.filter(started_at__gte=Now() - timedelta(seconds=allowed + GRACE_SECONDS))
+        running = running.filter(
+            started_at__gte=Now() - timedelta(seconds=allowed + GRACE_SECONDS),
+            started_at__lte=Now() + timedelta(seconds=GRACE_SECONDS),
+        )
     return running
 
 

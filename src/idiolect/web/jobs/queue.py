@@ -51,9 +51,15 @@ def register_job_kind(kind: str, work: JobFunction) -> None:
 def enqueue(kind: str, *, owner: User, arguments: Mapping[str, Any] | None = None) -> Job:
     """Add a job and return it; return the owner's active job of that kind if there is one."""
     assert kind in _JOB_FUNCTIONS, f"no function for jobs of kind {kind!r}"
+    # The newest job stays the newest also if the clock was set back.
+    made_at, latest = timezone.now(), find_latest_job(kind, owner)
+    if latest is not None:
+        made_at = max(made_at, latest.made_at + timedelta(microseconds=1))
     try:
         with transaction.atomic():
-            return Job.objects.create(kind=kind, owner=owner, arguments=dict(arguments or {}))
+            return Job.objects.create(
+                kind=kind, owner=owner, arguments=dict(arguments or {}), made_at=made_at
+            )
     except IntegrityError:  # the constraint on active jobs, or the owner
         found = find_latest_job(kind, owner)
         if found is None or not found.is_active:
@@ -109,7 +115,10 @@ def claim_job(worker: str) -> Job | None:
     """
     while True:
         now = timezone.now()
-        free = Q(state=State.QUEUED) | Q(state=State.RUNNING, lease_until__lt=now)
+        # A lease that lasts longer than any worker renews it for is from before the clock was set
+        # back.
+        expired = Q(lease_until__lt=now) | Q(lease_until__gt=now + 2 * LEASE)
+        free = Q(state=State.QUEUED) | Q(expired, state=State.RUNNING)
         found = Job.objects.filter(free).order_by("made_at").first()
         if found is None:
             return None

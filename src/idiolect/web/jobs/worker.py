@@ -114,7 +114,9 @@ def clean_up() -> None:
 
     from idiolect.web import rate_limits
 
-    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+    store = import_module(settings.SESSION_ENGINE).SessionStore
+    store.clear_expired()
+    store.shorten_too_long()
     rate_limits.delete_expired()
 
 
