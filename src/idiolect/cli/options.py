@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from idiolect.cli.overrides import ConfigOverrides, parse_setting
+from idiolect.cli.overrides import ConfigOverrides, parse_settings
 from idiolect.errors import MissingError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -170,7 +170,7 @@ def config_options(**options: str) -> Callable[[F], F]:
         @functools.wraps(command)
         def with_config(**values: Any) -> Any:
             # Later settings win, so an option overrides --set.
-            settings = [parse_setting(text) for text in values.pop("settings")]
+            settings: list[tuple[str, object]] = [*parse_settings(values.pop("settings"))]
             for name, setting in options.items():
                 value = values.pop(f"setting_{name}")
                 if value is not None:

@@ -46,6 +46,17 @@ def parse_setting(text: str, option: str = "--set") -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def parse_settings(texts: Iterable[str], option: str = "--set") -> list[tuple[str, str]]:
+    """Split several ``NAME=VALUE``. Raises UsageError if a text has another form, or if a name
+    comes twice: the first value would be lost."""
+    settings = [parse_setting(text, option) for text in texts]
+    names = [name for name, _ in settings]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{option}: {name} is given {names.count(name)} times; give it once")
+    return settings
+
+
 def override_settings(config: C, settings: Iterable[tuple[str, object]]) -> C:
     """Return the config with the settings replaced.
 

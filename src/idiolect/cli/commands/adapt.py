@@ -21,9 +21,10 @@ from idiolect.cli.options import (
 from idiolect.cli.output import print_json, print_pairs
 from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 
 
-@click.command("adapt")
+@click.command("adapt", cls=StrictCommand)
 @data_argument
 @out_option("Folder for the new base model.")
 @base_option

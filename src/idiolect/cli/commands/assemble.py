@@ -22,12 +22,13 @@ from idiolect.cli.options import (
 from idiolect.cli.output import print_json, print_pairs
 from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 
 if TYPE_CHECKING:
     from idiolect.pieces.assembly.assembler import AssembleSummary
 
 
-@click.command("assemble")
+@click.command("assemble", cls=StrictCommand)
 @data_argument
 @click.option(
     "--pool", type=PATH_TYPE, required=True, help="Folder of the pool (made by idiolect share)."

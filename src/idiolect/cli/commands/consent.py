@@ -12,13 +12,14 @@ import click
 from idiolect.cli.options import json_option, people_options, store_argument
 from idiolect.cli.output import print_json, print_table
 from idiolect.cli.progress import redirect_stdout_to_stderr
+from idiolect.cli.strict_command import StrictCommand
 from idiolect.errors import UsageError
 
 if TYPE_CHECKING:
     from idiolect.privacy.consent import Consent, Scope
 
 
-@click.command("consent")
+@click.command("consent", cls=StrictCommand)
 @store_argument
 @people_options("Id of the person who consents, or with --revoke revokes.")
 @click.option(

@@ -9,9 +9,10 @@ import click
 from idiolect.cli import report_tables
 from idiolect.cli.options import PATH_TYPE, json_option
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 
 
-@click.command("demo")
+@click.command("demo", cls=StrictCommand)
 @click.option(
     "--out",
     type=PATH_TYPE,

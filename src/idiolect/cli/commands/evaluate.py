@@ -17,12 +17,13 @@ from idiolect.cli.options import (
 )
 from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 
 METHODS = ("base", "rag", "full-history", "pag", "oppu", "oppu+rag", "oppu+pag")
 """The names of all methods, repeated here because the registry of methods imports torch."""
 
 
-@click.command("evaluate")
+@click.command("evaluate", cls=StrictCommand)
 @data_argument
 @out_option("Folder for report.json, report.html and the figures.")
 @base_option

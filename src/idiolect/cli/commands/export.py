@@ -17,9 +17,10 @@ from idiolect.cli.options import (
 )
 from idiolect.cli.output import print_json
 from idiolect.cli.progress import redirect_stdout_to_stderr
+from idiolect.cli.strict_command import StrictCommand
 
 
-@click.command("export")
+@click.command("export", cls=StrictCommand)
 @store_argument
 @person_option
 @out_option("Folder to write.")

@@ -20,6 +20,7 @@ from idiolect.cli.options import (
 from idiolect.cli.output import print_json, print_pairs, print_table
 from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 from idiolect.errors import IntegrityError, MissingError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ MAX_NAMED_PLACES = 8
 """Number of places that the error message names."""
 
 
-@click.command("forget")
+@click.command("forget", cls=StrictCommand)
 @data_argument
 @click.argument("adapters", type=PATH_TYPE)
 @click.option("--person", required=True, metavar="ID", help="Id of the person.")

@@ -14,9 +14,10 @@ from idiolect.cli.options import (
 )
 from idiolect.cli.output import print_json
 from idiolect.cli.progress import redirect_stdout_to_stderr
+from idiolect.cli.strict_command import StrictCommand
 
 
-@click.command("import-adapter")
+@click.command("import-adapter", cls=StrictCommand)
 @click.argument("folder", type=PATH_TYPE)
 @click.option("--store", type=PATH_TYPE, required=True, help="Folder of the adapters.")
 @person_option

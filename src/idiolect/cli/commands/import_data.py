@@ -9,12 +9,13 @@ import click
 from idiolect.cli.formatting import strip_control_characters
 from idiolect.cli.options import PATH_TYPE, json_option
 from idiolect.cli.output import print_json
+from idiolect.cli.strict_command import StrictCommand
 
 FORMATS = "movielens, chitchat, perpcs, oppu, lamp, jsonl, chat"
 """The names of all formats, repeated here because the registry imports all importers."""
 
 
-@click.command("import")
+@click.command("import", cls=StrictCommand)
 @click.argument("source", type=PATH_TYPE, required=False)
 @click.option("--out", type=PATH_TYPE, help="Dataset folder to write.")
 @click.option("--format", metavar="NAME", help=f"Format, if it is not detected: {FORMATS}.")

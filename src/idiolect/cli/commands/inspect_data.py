@@ -11,12 +11,13 @@ import click
 from idiolect.cli.formatting import format_date, truncate
 from idiolect.cli.options import data_argument, json_option
 from idiolect.cli.output import print_json, print_pairs, print_table
+from idiolect.cli.strict_command import StrictCommand
 
 if TYPE_CHECKING:
     from idiolect.history.summary import DatasetSummary, FieldExample, FieldStats
 
 
-@click.command("inspect")
+@click.command("inspect", cls=StrictCommand)
 @data_argument
 @json_option
 def inspect_data_command(data: Path, as_json: bool) -> None:

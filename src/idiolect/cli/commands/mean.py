@@ -15,9 +15,10 @@ from idiolect.cli.options import (
 )
 from idiolect.cli.output import print_json
 from idiolect.cli.progress import redirect_stdout_to_stderr
+from idiolect.cli.strict_command import StrictCommand
 
 
-@click.command("mean")
+@click.command("mean", cls=StrictCommand)
 @store_argument
 @people_options("Id of a person with consent to the scope 'mean'.")
 @out_option("Folder to write.")

@@ -10,9 +10,10 @@ from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import json_option, store_argument
 from idiolect.cli.output import print_json, print_pairs
 from idiolect.cli.progress import redirect_stdout_to_stderr
+from idiolect.cli.strict_command import StrictCommand
 
 
-@click.command("merge")
+@click.command("merge", cls=StrictCommand)
 @store_argument
 @click.option("--no-wait", is_flag=True, help="Fail at once if another process writes the store.")
 @json_option

@@ -16,6 +16,7 @@ from idiolect.cli.formatting import format_count
 from idiolect.cli.options import PATH_TYPE, json_option
 from idiolect.cli.output import print_json, print_table
 from idiolect.cli.progress import progress_listener, redirect_stdout_to_stderr
+from idiolect.cli.strict_command import StrictCommand
 
 if TYPE_CHECKING:
     from idiolect.web.game.commands import TrainSummary
@@ -42,7 +43,7 @@ def nyms_command() -> None:
     """
 
 
-@nyms_command.command("export")
+@nyms_command.command("export", cls=StrictCommand)
 @_SITE_OPTION
 @click.option(
     "--out", type=PATH_TYPE, metavar="FILE", help="Table of pairs to write: .tsv or .parquet."
@@ -101,7 +102,7 @@ def export_pairs(
         click.echo(f"{format_count(found.players, 'history', 'histories')}: {histories}")
 
 
-@nyms_command.command("report")
+@nyms_command.command("report", cls=StrictCommand)
 @_SITE_OPTION
 @click.option(
     "--out",
@@ -190,7 +191,7 @@ def _format_share(part: int, whole: int, interval: tuple[float, float]) -> str:
     return f"{100 * part / whole:.0f}% ({low}–{high})"
 
 
-@nyms_command.command("train-classifier")
+@nyms_command.command("train-classifier", cls=StrictCommand)
 @_SITE_OPTION
 @click.option(
     "--pairs",

@@ -21,8 +21,9 @@ from idiolect.cli.options import (
     store_option,
 )
 from idiolect.cli.output import print_json, print_pairs
-from idiolect.cli.overrides import ConfigOverrides, override_settings, parse_setting
+from idiolect.cli.overrides import ConfigOverrides, override_settings, parse_settings
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 
 if TYPE_CHECKING:
     from idiolect.training.runs.summary import PersonalSummary
@@ -31,7 +32,7 @@ MAX_NAMED_PEOPLE = 8
 """Number of people that a line of the summary names; the others are counted."""
 
 
-@click.command("personalize")
+@click.command("personalize", cls=StrictCommand)
 @data_argument
 @store_option
 @base_option
@@ -147,7 +148,7 @@ def personalize_command(
             base=base,
             config=add_profiles_setting(overrides, profiles).build_config(api.PersonalConfig),
             engine=override_settings(
-                api.EngineConfig(), [parse_setting(s, "--engine") for s in engine_settings]
+                api.EngineConfig(), parse_settings(engine_settings, "--engine")
             ),
             people=people,
             profiles=profiles,

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from idiolect.cli.options import PATH_TYPE
+from idiolect.cli.strict_command import StrictCommand
 
 
-@click.command("play")
+@click.command("play", cls=StrictCommand)
 @click.option(
     "--host",
     default="127.0.0.1",

@@ -12,12 +12,13 @@ from idiolect.cli.options import PATH_TYPE, json_option, out_option
 from idiolect.cli.output import print_json, print_table, print_text
 from idiolect.cli.progress import redirect_stdout_to_stderr
 from idiolect.cli.report_tables import print_report_paths
+from idiolect.cli.strict_command import StrictCommand
 
 MAX_ROWS = 20
 """Maximum number of sharers in the table; the report lists all."""
 
 
-@click.command("pool")
+@click.command("pool", cls=StrictCommand)
 @click.argument("pool", type=PATH_TYPE)
 @out_option("Folder for report.json and report.html.")
 @click.option(

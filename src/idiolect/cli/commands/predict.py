@@ -18,12 +18,13 @@ from idiolect.cli.options import (
 )
 from idiolect.cli.output import print_json, print_table
 from idiolect.cli.progress import redirect_stdout_to_stderr
+from idiolect.cli.strict_command import StrictCommand
 from idiolect.errors import DataError
 
 SERVED_BY_BASE = "this person has no adapter in use; the base model answered"
 
 
-@click.command("predict")
+@click.command("predict", cls=StrictCommand)
 @store_argument
 @person_option
 @click.option(

@@ -16,9 +16,10 @@ from idiolect.cli.options import (
 )
 from idiolect.cli.output import print_json, print_pairs
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 
 
-@click.command("profile")
+@click.command("profile", cls=StrictCommand)
 @data_argument
 @out_option("Folder for the profiles.")
 @base_option

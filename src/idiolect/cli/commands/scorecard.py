@@ -13,9 +13,10 @@ from idiolect.cli.output import print_json, print_table, print_text
 from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
 from idiolect.cli.report_tables import print_report_paths
+from idiolect.cli.strict_command import StrictCommand
 
 
-@click.command("scorecard")
+@click.command("scorecard", cls=StrictCommand)
 @click.argument("before")
 @click.argument("after", nargs=-1)
 @out_option("Folder for report.json and report.html.")

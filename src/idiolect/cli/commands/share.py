@@ -24,6 +24,7 @@ from idiolect.cli.options import (
 from idiolect.cli.output import print_json, print_pairs, print_table
 from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 
 if TYPE_CHECKING:
     from idiolect.pieces.sharing.run import ShareSummary
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 OUTCOME_STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "revoked": "yellow"}
 
 
-@click.command("share")
+@click.command("share", cls=StrictCommand)
 @store_argument
 @click.option(
     "--data", type=PATH_TYPE, required=True, help="Dataset that the adapters were trained on."

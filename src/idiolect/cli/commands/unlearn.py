@@ -19,6 +19,7 @@ from idiolect.cli.options import (
 from idiolect.cli.output import print_json, print_pairs
 from idiolect.cli.overrides import ConfigOverrides
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 
 METHODS: tuple[str, ...] = ("sku", "ft", "ga", "ga-mismatch", "task-vector", "npo")
 """The names of all methods, repeated here because the registry of methods imports torch."""
@@ -39,7 +40,7 @@ class ScaleType(click.ParamType):
             self.fail(f"{value!r} is neither 'auto' nor a number", param, ctx)
 
 
-@click.command("unlearn")
+@click.command("unlearn", cls=StrictCommand)
 @click.argument("target")
 @click.option(
     "--forget",

@@ -12,6 +12,7 @@ from idiolect.cli.formatting import format_count, format_duration
 from idiolect.cli.options import PATH_TYPE, json_option, people_options, profiles_option
 from idiolect.cli.output import print_json, print_pairs, print_table
 from idiolect.cli.progress import progress_listener
+from idiolect.cli.strict_command import StrictCommand
 
 if TYPE_CHECKING:
     from idiolect.pieces.withdrawal.withdraw import WithdrawSummary
@@ -20,7 +21,7 @@ MAX_ROWS = 40
 """Maximum number of rows in the table; ``--json`` prints all."""
 
 
-@click.command("withdraw")
+@click.command("withdraw", cls=StrictCommand)
 @click.argument("pool", type=PATH_TYPE)
 @click.option(
     "--sharer",
