@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,33 @@ def test_play_restarts_with_same_secret_after_kill(tmp_path: Path) -> None:
     finally:
         code = again.stop(signal.SIGINT)
     assert code == 0
+
+
+@pytest.mark.finding("deleted-player-remains")
+def test_play_stopped_leaves_one_complete_database_file(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    try:
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+        def send_form(path: str, **fields: str) -> str:
+            page = browser.open(site.address + path, timeout=120).read().decode()
+            token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+            assert token is not None, page
+            form = urllib.parse.urlencode(fields | {"csrfmiddlewaretoken": token[1]})
+            return browser.open(site.address + path, form.encode()).read().decode()
+
+        # One person leaves and one stays.
+        password = "correct horse battery"
+        send_form("sign-up/", username="quixotic", password=password)
+        send_form("nyms/notice/")
+        assert "You are deleted" in send_form("account/delete/", password=password)
+        send_form("sign-up/", username="permanent", password=password)
+    finally:
+        assert site.stop(signal.SIGTERM) == 0
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert not {"site.sqlite3-wal", "site.sqlite3-shm"} & files.keys()
+    assert b"permanent" in files["site.sqlite3"]
+    assert not any(b"quixotic" in content for content in files.values())
 
 
 def test_open_socket_with_port_in_use_suggests_next_port() -> None:

@@ -70,12 +70,22 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     Creates missing parent folders. Raises IdiolectError naming the path.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else data
+    with stage_file(path) as partial, partial.open("xb") as stream:
+        stream.write(raw)
+
+
+@contextlib.contextmanager
+def stage_file(path: Path) -> Generator[Path]:
+    """Yield the name of a file to create; it becomes ``path`` only if the block ends without an
+    exception.
+
+    Creates missing parent folders. Raises IdiolectError naming the path.
+    """
     with explain_os_errors("write", path), _reserve_partial(path) as partial:
-        with partial.open("xb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield partial
         # The data must be on disk before the rename, and the rename before this function returns.
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
         partial.replace(path)
         _sync_folder(path.parent)
 

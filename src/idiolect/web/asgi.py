@@ -61,6 +61,10 @@ class DjangoApp(BaseHandler):
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": page})
 
+    def stop_threads(self) -> None:
+        """Wait for the requests that are being rendered; no request can follow."""
+        self._threads.shutdown()
+
     def _render_page(
         self, scope: Scope, body: bytes
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import webbrowser
 from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 
 from idiolect.errors import BusyError, MissingError, UsageError
 from idiolect.storage.files import hold_lock
@@ -71,8 +73,39 @@ def serve(
         tell(f"its data is in {get_data_dir()}")
         if browser:
             _open_browser(shown)
-        with _run_worker():
+        with _close_database(), _stop_on_sigterm(), _run_worker():
             _run_uvicorn(listening, workers)
+
+
+@contextlib.contextmanager
+def _stop_on_sigterm() -> Generator[None]:
+    """Make SIGTERM end the block like Ctrl-C, so that what follows the block still runs."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # uvicorn stops at the signal and then raises it again for this handler.
+    earlier = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+@contextlib.contextmanager
+def _close_database() -> Generator[None]:
+    """Empty the database's log after the block and close the connections of all threads."""
+    from idiolect.web.database import maintenance
+
+    maintenance.track_connections()
+    try:
+        yield
+    finally:
+        # With one process, uvicorn ran the site here, in threads that keep their connections.
+        if (site := sys.modules.get("idiolect.web.asgi")) is not None:
+            site.application.stop_threads()
+        maintenance.close_connections()
 
 
 def prepare_site(moderators: tuple[str, ...] = ()) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from django.db import connection
 
 from idiolect.cli.main import main
 from idiolect.errors import MissingError
@@ -149,6 +150,17 @@ def test_nyms_report_of_empty_site_has_no_agreement() -> None:
     found = json.loads(run_nyms(["report", "--json"]).stdout)
     assert found["rounds"] == 0 and "alpha" not in found["agreement"]["answers"]
     assert "0 players" in run_nyms(["report"]).stdout
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL has its own tool")
+@pytest.mark.finding("deleted-player-remains")
+@pytest.mark.django_db(transaction=True)
+def test_nyms_backup_writes_complete_database(tmp_path: Path, ann: User) -> None:
+    out = tmp_path / "site.backup"
+    assert run_nyms(["backup", str(out)]).stdout == f"wrote {out}\n"
+    assert b"ann" in out.read_bytes()
+    again = CliRunner().invoke(main, ["nyms", "backup", str(out)])
+    assert again.exit_code != 0 and "--overwrite" in again.stderr
 
 
 def test_nyms_export_without_outputs_fails() -> None:

@@ -31,7 +31,7 @@ _SITE_OPTION = click.option(
 
 @click.group("nyms")
 def nyms_command() -> None:
-    """Export and analyze the word game's data.
+    """Export and analyze the word game's data, and back it up.
 
     Works on the data of a site that `idiolect play` has started, whether the site is running or
     not.
@@ -40,6 +40,7 @@ def nyms_command() -> None:
     $ idiolect nyms export --out pairs.tsv --histories data/nyms
     $ idiolect nyms report
     $ idiolect nyms train-classifier
+    $ idiolect nyms backup site.backup
     """
 
 
@@ -189,6 +190,29 @@ def _format_share(part: int, whole: int, interval: tuple[float, float]) -> str:
         return "–"
     low, high = (round(100 * end) for end in interval)
     return f"{100 * part / whole:.0f}% ({low}–{high})"
+
+
+@nyms_command.command("backup", cls=StrictCommand)
+@_SITE_OPTION
+@click.argument("out", type=PATH_TYPE, metavar="FILE")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+def back_up_site(data: Path | None, out: Path, overwrite: bool) -> None:
+    """Back up the site's SQLite database to FILE, also while the site runs.
+
+    A copy of the database's file alone may lack all recent changes, which SQLite keeps in a log
+    next to it. FILE is complete. To restore it, stop the site, delete site.sqlite3,
+    site.sqlite3-wal and site.sqlite3-shm in the site's folder, and copy FILE to site.sqlite3.
+
+    FILE still holds the people who delete themselves later: delete old backups. Back up
+    PostgreSQL with pg_dump.
+
+    \b
+    $ idiolect nyms backup site-monday.sqlite3
+    """
+    from idiolect.web.game import commands
+
+    commands.back_up_site(data, out, overwrite=overwrite)
+    click.echo(f"wrote {out}")
 
 
 @nyms_command.command("train-classifier", cls=StrictCommand)

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models.signals import pre_delete
 
 from idiolect.web.accounts.models import User
+from idiolect.web.database import maintenance
 
 
 class PersonalDataSource(Protocol):
@@ -73,3 +74,5 @@ def connect_signals() -> None:
 def _erase_before_delete(sender: Any, instance: User, **_: Any) -> None:
     for source in _SOURCES.values():
         source.erase_data(instance)
+    maintenance.mark_deletion()
+    transaction.on_commit(maintenance.purge_deleted)

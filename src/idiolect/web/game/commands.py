@@ -1,4 +1,4 @@
-"""The functions behind `idiolect nyms`: export plays, report on them, train the classifier.
+"""The functions behind `idiolect nyms`: export plays, report on them, train, back up.
 
 They take paths and return plain values. They are here and not in `idiolect.api` because they read
 the site's database, and the site is on a higher layer than `api`.
@@ -87,6 +87,20 @@ def export_plays(
             histories, built, task="word-relation", source="the word game", overwrite=overwrite
         )
     return ExportSummary(pairs=pairs, rows=len(rows), histories=histories, players=len(built))
+
+
+def back_up_site(data: Path | None, out: Path, *, overwrite: bool = False) -> None:
+    """Write a complete copy of a site's SQLite database to the file ``out``.
+
+    Raises UsageError if ``out`` exists and ``overwrite`` is not given, or if the database is
+    PostgreSQL; MissingError if ``data`` holds no site.
+    """
+    from idiolect.web.game.export_reader import open_site
+
+    open_site(data)
+    from idiolect.web.database.backup import back_up_database
+
+    back_up_database(out, overwrite=overwrite)
 
 
 def report_plays(data: Path | None, out: Path | None = None) -> dict[str, Any]:

@@ -109,15 +109,17 @@ def run_next_job(worker: str, process: JobProcess, *, poll: float = _POLL_INTERV
 
 
 def clean_up() -> None:
-    """Delete expired sessions and unused rows of rate limits."""
+    """Delete expired sessions and unused rows of rate limits, also from the database's files."""
     from django.conf import settings
 
     from idiolect.web import rate_limits
+    from idiolect.web.database import maintenance
 
     store = import_module(settings.SESSION_ENGINE).SessionStore
     store.clear_expired()
     store.shorten_too_long()
     rate_limits.delete_expired()
+    maintenance.purge_deleted(max_bytes=None)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The site's database as files: removal of what was deleted from them, and backup."""

@@ -1,0 +1,39 @@
+"""Backup of the site's SQLite database while the site runs.
+
+A copy of the file alone lacks what is still in the log next to it; for a young site, that is
+everything. SQLite's own backup includes the log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from django.db import connection
+
+from idiolect.errors import UsageError
+from idiolect.storage.files import stage_file
+
+
+def back_up_database(out: Path, *, overwrite: bool = False) -> None:
+    """Write a copy of the database to the file ``out``, readable only by its owner.
+
+    Raises UsageError if ``out`` exists and ``overwrite`` is not given, or if the database is not
+    SQLite.
+    """
+    if connection.vendor != "sqlite":
+        raise UsageError(
+            "the site's database is PostgreSQL; back it up with its own tool: "
+            'pg_dump --format=custom --file FILE "$DATABASE_URL"'
+        )
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists; choose another file, or replace it with --overwrite")
+    with stage_file(out) as partial:
+        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(sqlite3.connect(partial)) as target:
+            connection.ensure_connection()
+            connection.connection.backup(target)
+            # The copy has no log of its own: it is complete as one file.
+            target.execute("PRAGMA journal_mode=DELETE")
