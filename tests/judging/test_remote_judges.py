@@ -91,7 +91,11 @@ def test_sequence_classifier_judge_scores_probability_of_label(classifier: Path)
 class Server:
     """A local HTTP server with given replies, which records requests and authorization headers."""
 
-    def __init__(self, reply: Callable[[int, dict[str, Any]], tuple[int, str]]) -> None:
+    def __init__(
+        self,
+        reply: Callable[[int, dict[str, Any]], tuple[int, str]],
+        headers: Callable[[], Iterator[tuple[str, str]]] = lambda: iter(()),
+    ) -> None:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         outer = self
@@ -104,9 +108,16 @@ class Server:
                 status, text = reply(len(outer.requests), body)
                 data = text.encode()
                 self.send_response(status)
+                for name, value in headers():
+                    self.send_header(name, value)
+                    self.flush_headers()
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
+
+            def do_GET(self) -> None:
+                outer.keys.append(self.headers.get("Authorization"))
+                self.send_error(404)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -126,8 +137,8 @@ def serve() -> Iterator[Callable[..., Server]]:
     """Start servers, and stop them after the test."""
     started: list[Server] = []
 
-    def start(reply: Callable[[int, dict[str, Any]], tuple[int, str]]) -> Server:
-        started.append(Server(reply))
+    def start(*arguments: Any) -> Server:
+        started.append(Server(*arguments))
         return started[-1]
 
     yield start
@@ -185,3 +196,58 @@ def test_endpoint_judge_reports_failures(serve: Callable[..., Server]) -> None:
         EndpointConfig(url="ftp://x", model="m")
     with pytest.raises(UsageError, match=r"judge\.tries"):
         EndpointConfig(url="http://x", model="m", tries=0)
+
+
+@pytest.mark.finding("judge-redirect")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_endpoint_judge_sends_nothing_to_redirect_target(
+    serve: Callable[..., Server], status: int
+) -> None:
+    other = serve(lambda *_: (200, make_completion("safe")))
+    target = f"http://localhost:{other.server.server_port}/v1/chat/completions"
+    server = serve(lambda *_: (status, ""), lambda: iter([("Location", target)]))
+    with pytest.raises(UsageError, match="redirects to 'localhost'") as error:
+        EndpointJudge(server.config).score_answers(["p"], ["a"])
+    assert "secret" not in str(error.value)
+    assert (len(server.requests), other.keys, other.requests) == (1, [], [])
+
+
+@pytest.mark.finding("judge-redirect")
+def test_endpoint_judge_limits_size_of_reply(serve: Callable[..., Server]) -> None:
+    server = serve(lambda *_: (200, make_completion("safe") + " " * 2_000_000))
+    with pytest.raises(DataError, match="replied more than 1,000,000 bytes"):
+        EndpointJudge(server.config).score_answers(["p"], ["a"])
+
+
+@pytest.mark.finding("judge-redirect")
+def test_endpoint_judge_gives_up_on_reply_that_never_ends(serve: Callable[..., Server]) -> None:
+    over = threading.Event()
+
+    def send_headers() -> Iterator[tuple[str, str]]:
+        # Each header resets the socket's own timeout.
+        while not over.wait(0.05):
+            yield "X-Wait", "1"
+
+    server = serve(lambda *_: (200, make_completion("safe")), send_headers)
+    config = replace(server.config, seconds=0.5, tries=1)
+    try:
+        with pytest.raises(MissingError, match=r"after 1 tries \(timed out\)"):
+            EndpointJudge(config).score_answers(["p"], ["a"])
+    finally:
+        over.set()
+
+
+@pytest.mark.finding("judge-redirect")
+@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "http://host/v1?key=secret"])
+def test_endpoint_config_refuses_and_hides_secrets_in_address(url: str) -> None:
+    with pytest.raises(UsageError, match="IDIOLECT_JUDGE_KEY") as error:
+        EndpointConfig(url=url, model="m")
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.finding("judge-redirect")
+def test_endpoint_config_never_shows_key() -> None:
+    with pytest.raises(UsageError, match="one line") as error:
+        EndpointConfig(url="http://host", model="m", key="secret\r\nX-Other: 1")
+    assert "secret" not in str(error.value)
+    assert "secret" not in repr(EndpointConfig(url="http://host", model="m", key="secret"))
