@@ -2,6 +2,7 @@
 
     IdiolectError                what failed, where, which value, what to do
     +-- UsageError               the call is wrong: arguments, options, configuration (exit code 2)
+    |   +-- ConsentError         a person must agree first, and nothing shows that they did
     +-- DataError                an external file or record is broken (names file and line)
     +-- MissingError             a named model, dataset or person does not exist
     +-- ArtifactError            one of Idiolect's own artifacts cannot be used
@@ -27,6 +28,10 @@ class UsageError(IdiolectError):
     """The call is wrong: arguments, options or configuration."""
 
     exit_code = 2
+
+
+class ConsentError(UsageError):
+    """A person must agree first, and nothing shows that they did."""
 
 
 class DataError(IdiolectError):

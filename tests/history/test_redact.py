@@ -219,3 +219,63 @@ def test_redaction_of_unknown_person_changes_nothing(tmp_path: Path) -> None:
     assert not found.is_needed and list_effects(found, tmp_path)[0].count == 0
     before: Any = [*dataset]
     assert [*rewrite_dataset(found, tmp_path / "same")] == before
+
+
+HIDDEN = "me! under the third stone"
+
+
+def write_group(folder: Path) -> Dataset:
+    """Write a chat of Tamsin with Oskar and Runa, in which Runa is no person of the dataset."""
+    voices = ("Oskar", "Runa")
+    rows = [
+        (f"them (Oskar): who has the key\nthem (Runa): {HIDDEN}", "the bus, then", voices),
+        ("them (Oskar): no key\nquoted (Runa): it rains\nme: yes", f"> {HIDDEN}\nfound it", voices),
+        ("them (Oskar): so", f"> {HIDDEN}", ("Oskar",)),
+        ("them (Oskar): Forwarded message from Runa: late", "@Runa come", ("Oskar",)),
+        (f"them (Oskar): hm\nme: > {HIDDEN} hm", "Runa wrote:\n> ok\nok", ("Oskar",)),
+        ("them (Oskar): ok", "ok", ("Oskar",)),
+    ]
+    items = [make_turn("t", n, context, reply, v) for n, (context, reply, v) in enumerate(rows)]
+    return write_dataset(
+        folder, [History.from_interactions("tamsin", items)], task="reply", source="x"
+    )
+
+
+@pytest.mark.finding("second-voices")
+def test_redaction_removes_voice_from_group_quotes_and_forwarded_text(tmp_path: Path) -> None:
+    found = Redaction(write_group(tmp_path / "d"), "Runa", REPLY)
+    (tamsin,) = found.iter_histories()
+    assert found.affected_people == {"tamsin"}
+    assert [(i.fields["context"], i.fields["reply"], i.voices) for i in tamsin.items] == [
+        (f"them (Oskar): who has the key\n{REDACTED_TEXT}", "the bus, then", ("Oskar",)),
+        (f"them (Oskar): no key\n{REDACTED_TEXT}\nme: yes", "found it", ("Oskar",)),
+        # The reply that was nothing but her words is gone.
+        (REDACTED_TEXT, f"@{REDACTED_TEXT} come", ("Oskar",)),
+        (f"them (Oskar): hm\n{REDACTED_TEXT}", "ok", ("Oskar",)),
+        ("them (Oskar): ok", "ok", ("Oskar",)),
+    ]
+    assert found.unique_patterns.find_in_text(f"so {HIDDEN}, she said")
+    again = rewrite_dataset(found, tmp_path / "e")
+    assert not Redaction(again, "Runa", REPLY).is_needed
+
+
+@pytest.mark.finding("second-voices")
+def test_redaction_leaves_other_voices_of_group(tmp_path: Path) -> None:
+    found = Redaction(write_group(tmp_path / "d"), "Oskar", REPLY)
+    (tamsin,) = found.iter_histories()
+    assert tamsin.items[0].fields["context"] == f"{REDACTED_TEXT}\nthem (Runa): {HIDDEN}"
+    assert [i.voices for i in tamsin.items] == [("Runa",), ("Runa",), (), (), (), ()]
+
+
+@pytest.mark.finding("second-voices")
+def test_redaction_of_record_removes_its_quotes_in_answers(tmp_path: Path) -> None:
+    """A quoted copy in another person's answer does not make the words another person's."""
+    ann = [make_turn("ann", 0, "them: hi", LONG, ("bob",)), make_turn("ann", 1, "them: so", "ok")]
+    bob = [make_turn("bob", 0, "them: ok", f"> {LONG}\nreally?", ("ann",))]
+    histories = [History.from_interactions("ann", ann), History.from_interactions("bob", bob)]
+    dataset = write_dataset(tmp_path / "d", histories, task="reply", source="x")
+    found = Redaction(dataset, "ann", REPLY, records=["ann0"])
+    assert {h.person: [i.fields["reply"] for i in h.items] for h in found.iter_histories()} == {
+        "ann": ["ok"],
+        "bob": ["really?"],
+    }

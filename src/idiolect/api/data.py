@@ -46,6 +46,8 @@ def import_data(request: ImportRequest) -> ImportReport:
         The number of records read from each file, and the records skipped, with reasons.
 
     Raises:
+        ConsentError: If the words are those of the other side of a chat, and the request does not
+            say how this person agreed.
         DataError: If a file or record is broken.
         MissingError: If ``source`` does not exist.
         UsageError: If neither ``out`` nor ``dry_run`` is given, if the format is unknown, or if it
@@ -62,6 +64,8 @@ def import_data(request: ImportRequest) -> ImportReport:
         person=request.person or "",
         person_role=request.person_role or "",
         split=request.split or "",
+        consent_of_person=request.consent_of_person or "",
+        machine_text=request.machine_text,
     )
     out = request.out
     if out is None and not request.dry_run:

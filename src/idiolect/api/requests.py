@@ -36,7 +36,12 @@ class ImportRequest:
     person: str | None = None
     """Id of the person whose data it is; required if the export does not contain it."""
     person_role: str | None = None
-    """The person's role in chats; ``user`` if ``None``."""
+    """The person's role in chats; ``user`` if ``None``. Any other role is the other side."""
+    consent_of_person: str | None = None
+    """How the person of the other side agreed that their words are learned. The dataset's manifest
+    keeps this statement."""
+    machine_text: bool = False
+    """State that a machine wrote the other side, so that no one has to agree."""
     split: str | None = None
     """The split of a benchmark to read; all splits if ``None``."""
     name: str | None = None

@@ -15,7 +15,8 @@ from idiolect.errors import DataError
 from idiolect.history.erasure import DatasetErasure
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
-from idiolect.history.redact import OTHERS_LINE_PREFIX, OWN_LINE_PREFIX, Redaction
+from idiolect.history.redact import Redaction
+from idiolect.history.voices import OWN_LINE_PREFIX, is_others_line
 from idiolect.privacy.erasure import ErasureRequest
 from idiolect.prompt_sets.pairs import Pair, normalize_text
 from idiolect.tasks.task import Task
@@ -54,7 +55,7 @@ def iter_own_texts(task: Task, pairs: Sequence[Pair]) -> Iterator[str]:
     for pair in pairs:
         fields = parse_pair_fields(task, pair)
         for text in fields.values() if fields else (pair.prompt, pair.response):
-            lines = [line for line in text.splitlines() if not line.startswith(OTHERS_LINE_PREFIX)]
+            lines = [line for line in text.splitlines() if not is_others_line(line)]
             yield "\n".join(line.removeprefix(OWN_LINE_PREFIX) for line in lines)
 
 

@@ -6,6 +6,7 @@ task says about which field contains whose words. Only rows that contain the per
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Protocol
@@ -13,6 +14,16 @@ from typing import Protocol
 from idiolect.history.dataset import Dataset
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
+from idiolect.history.voices import (
+    OWN_LINE_PREFIX,
+    TextLine,
+    find_spoken_text,
+    has_quotes,
+    is_same_name,
+    names_speaker,
+    split_lines,
+    strip_speaker,
+)
 from idiolect.privacy.patterns import (
     MIN_PATTERN_CHARS,
     SearchPatterns,
@@ -22,9 +33,10 @@ from idiolect.privacy.patterns import (
 
 REDACTED_TEXT = "[removed]"
 """Replaces a removed line."""
-OWN_LINE_PREFIX = "me:"
-"""Prefix of conversation lines by the history's own person (see ``importers.conversation``)."""
-OTHERS_LINE_PREFIX = "them:"
+_MIN_QUOTE_CHARS = 8
+"""A quoted line that begins with one of the person's lines of this length is theirs."""
+_MIN_NUMERIC_MENTION = 6
+"""An id of fewer digits is not looked for behind an ``@``: it may be any number."""
 
 
 class AuthoredText(Protocol):
@@ -63,6 +75,9 @@ class Redaction:
     ) -> None:
         self.dataset, self.person, self.task = dataset, person, task
         self.records = frozenset(records)
+        self._forward_mark = re.compile(
+            rf"\bforwarded (?:message )?from {re.escape(person)}(?!\w)", re.IGNORECASE
+        )
         # What the person loses: their rows, and the keys of records they share with others.
         own = dataset.read_history(person) if person in dataset else History(person, ())
         removed = [i for i in (*own.items, *own.queries) if not records or i.id in self.records]
@@ -74,6 +89,9 @@ class Redaction:
         # The person's words, as whole lines (for exact matches) and as search patterns.
         own_texts = [text for i in removed for text in self._iter_own_texts(i, quoted=not records)]
         own_texts += texts
+        # What others' conversations quote of the person is the person's as well.
+        if not records:
+            own_texts += (text for h in dataset for text in self._iter_spoken_texts(h))
         self._own_lines = {
             normalize_text(line) for text in own_texts for line in (text, *text.splitlines())
         } - {""}
@@ -110,18 +128,17 @@ class Redaction:
         is_own = history.person == self.person
         interactions = (*history.items, *history.queries)
         # One search over the whole history saves searching each line of most histories.
-        quoted_texts = (text for i in interactions if i.voices for text in i.fields.values())
+        quoted_texts = (
+            text for i in interactions for text in i.fields.values() if i.voices or has_quotes(text)
+        )
         may_quote = bool(self._quoted_patterns.find_in_text("\x00".join(quoted_texts)))
-        items = [
-            self._redact_item(i, is_own, may_quote)
-            for i in history.items
-            if not self._is_removed(i, is_own)
-        ]
-        queries = [
-            self._redact_item(q, is_own, may_quote)
-            for q in history.queries
-            if not self._is_removed(q, is_own)
-        ]
+
+        def redact_all(rows: tuple[Interaction, ...]) -> list[Interaction]:
+            kept = [row for row in rows if not self._is_removed(row, is_own)]
+            redacted = [self._redact_item(row, is_own, may_quote) for row in kept]
+            return [row for row in redacted if row is not None]
+
+        items, queries = redact_all(history.items), redact_all(history.queries)
         if len(items) + len(queries) < len(interactions):
             items, queries = _renumber_positions(items, queries)
         return History(history.person, tuple(items), tuple(queries))
@@ -141,34 +158,27 @@ class Redaction:
             return item.id in self.records
         return bool(self._joint_keys) and self.task.record_key(item) in self._joint_keys
 
-    def _redact_item(self, item: Interaction, is_own: bool, may_quote: bool) -> Interaction:
+    def _redact_item(self, item: Interaction, is_own: bool, may_quote: bool) -> Interaction | None:
         """Return one item without the person's words, or the same object if it has none.
 
         ``is_own``: the item belongs to the person. ``may_quote``: the history may quote their
-        unique texts.
+        unique texts. Returns ``None`` if the item's answer was nothing but their words.
         """
-        if not item.voices and not is_own:
-            return item
-        may_be_own = is_own or self.person in item.voices
-
-        def redact_line(line: str) -> str:
-            # Remove a line by who said it. For a whole person in a group chat, it is not known
-            # which "them:" line is theirs, so all of them are removed.
-            is_own_line = line.startswith(OWN_LINE_PREFIX)
-            if may_be_own and not self.records:
-                is_removed = not is_own_line
-            else:
-                is_removed = may_be_own and is_own_line == is_own and self._repeats_own_text(line)
-            is_removed = is_removed or (
-                may_quote
-                and is_own_line == is_own
-                and bool(self._quoted_patterns.find_in_text(line))
-            )
-            return REDACTED_TEXT if is_removed and line.strip() else line
-
+        target = self.task.target_field
         fields = dict(item.fields)
-        for name in fields.keys() - {self.task.target_field} if item.voices else ():
-            fields[name] = "\n".join(map(redact_line, fields[name].split("\n")))
+        for name, text in item.fields.items():
+            if name != target and item.voices:
+                fields[name] = "\n".join(
+                    REDACTED_TEXT if self._is_removed_line(line, item, is_own, may_quote) else line
+                    for line in text.split("\n")
+                )
+            # Any field can quote or forward the person's words, also the answer.
+            if has_quotes(text):
+                fields[name] = self._redact_quotes(fields[name], is_answer=name == target)
+            if not is_own and not self.records:
+                fields[name] = self._redact_mentions(fields[name])
+        if item.fields.get(target, "").strip() and not fields[target].strip():
+            return None
         # If only records are removed, other words of the person may remain in the item.
         voices = item.voices
         if not self.records:
@@ -178,9 +188,66 @@ class Redaction:
             return item
         return replace(item, fields=fields, voices=voices)
 
+    def _is_removed_line(self, line: str, item: Interaction, is_own: bool, may_quote: bool) -> bool:
+        """Whether a line of a conversation is removed, by who said it or by what it says."""
+        if not line.strip():
+            return False
+        may_be_own = is_own or self.person in item.voices
+        is_own_line = line.startswith(OWN_LINE_PREFIX)
+        if self.records:
+            is_removed = may_be_own and is_own_line == is_own and self._repeats_own_text(line)
+        elif names_speaker(line):
+            is_removed = find_spoken_text(line, self.person, is_only_other=False) is not None
+        else:
+            # A line without a name may be theirs, unless it is the history's own person's.
+            is_removed = may_be_own and not is_own_line
+        return is_removed or (
+            may_quote and is_own_line == is_own and bool(self._quoted_patterns.find_in_text(line))
+        )
+
+    def _redact_quotes(self, text: str, *, is_answer: bool) -> str:
+        """Return a text without the lines that quote or forward the person's words.
+
+        In an answer, such lines are left out: no one is to learn a mark in their place.
+        """
+        lines, out = text.split("\n"), list[str]()
+        # A forwarded message spans lines; in a conversation, each line is a message of its own.
+        for line, parsed in zip(lines, split_lines(text), strict=True):
+            is_theirs = any(map(self._is_their_quote, (parsed, *split_lines(strip_speaker(line)))))
+            if not is_theirs:
+                out.append(line)
+            elif not is_answer:
+                out.append(REDACTED_TEXT)
+        return "\n".join(out)
+
+    def _is_their_quote(self, line: TextLine) -> bool:
+        """Whether a line quotes the person's words."""
+        is_whole = not self.records
+        if is_whole and self._forward_mark.search(line.raw):
+            return True
+        if not line.is_quoted:
+            return False
+        if is_whole and line.speaker:
+            return is_same_name(line.speaker, self.person)
+        text = normalize_text(line.text)
+        return (
+            (is_whole and line.text.startswith(f"{self.person}:"))
+            or self._repeats_own_text(line.text)
+            or any(text.startswith(own) for own in self._own_lines if len(own) >= _MIN_QUOTE_CHARS)
+            or bool(self._quoted_patterns.find_in_text(line.text))
+        )
+
+    def _redact_mentions(self, text: str) -> str:
+        """Return a text in which ``@ID`` of the person is replaced."""
+        if f"@{self.person}" not in text or (
+            self.person.isdigit() and len(self.person) < _MIN_NUMERIC_MENTION
+        ):
+            return text
+        return re.sub(rf"@{re.escape(self.person)}(?!\w)", f"@{REDACTED_TEXT}", text)
+
     def _repeats_own_text(self, line: str) -> bool:
         """Whether a conversation line repeats one of the person's texts, or the end of one."""
-        text = normalize_text(line.removeprefix(OWN_LINE_PREFIX).removeprefix(OTHERS_LINE_PREFIX))
+        text = normalize_text(strip_speaker(line))
         # A context is cut at its beginning, so a quote may be only the end of a text.
         if text in self._own_lines:
             return True
@@ -195,10 +262,25 @@ class Redaction:
         """
         for name, text in item.fields.items():
             if not item.voices or name == self.task.target_field:
-                yield text
+                yield _strip_quotes(text)
             elif quoted:
                 lines = [line for line in text.splitlines() if line.startswith(OWN_LINE_PREFIX)]
-                yield from (line.removeprefix(OWN_LINE_PREFIX) for line in lines)
+                yield from (_strip_quotes(strip_speaker(line)) for line in lines)
+
+    def _iter_spoken_texts(self, history: History) -> Iterator[str]:
+        """Yield the person's words in the conversations of another person."""
+        if history.person == self.person:
+            return
+        for item in (*history.items, *history.queries):
+            if self.person not in item.voices:
+                continue
+            for name, text in item.fields.items():
+                for line in text.split("\n") if name != self.task.target_field else ():
+                    said = find_spoken_text(
+                        line, self.person, is_only_other=item.voices == (self.person,)
+                    )
+                    if said:
+                        yield _strip_quotes(said)
 
     def _iter_other_texts(self) -> Iterator[str]:
         """Yield what all other people wrote without joint records, and the person's remaining
@@ -211,6 +293,13 @@ class Redaction:
                 # The person's earlier lines may repeat the removed records: leave them out.
                 if not self._is_removed(item, is_own):
                     yield from self._iter_own_texts(item, quoted=not is_own)
+
+
+def _strip_quotes(text: str) -> str:
+    """Return a text without what it quotes or forwards; most texts do neither."""
+    if not has_quotes(text):
+        return text
+    return "\n".join(line.raw for line in split_lines(text) if not line.is_quoted)
 
 
 def _renumber_positions(

@@ -98,6 +98,10 @@ class ImportOptions:
     """The role whose words are the person's own; empty means ``user``."""
     split: str = ""
     """Only this split of the benchmark: ``train``, ``dev`` or ``test``."""
+    consent_of_person: str = ""
+    """How the person of the other side of a chat agreed that their words are learned."""
+    machine_text: bool = False
+    """Whether the other side of a chat is a machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

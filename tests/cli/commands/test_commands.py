@@ -16,6 +16,7 @@ from idiolect import api
 from idiolect.cli.main import main
 from idiolect.errors import DataError
 from idiolect.events import Message, Progress
+from idiolect.history.dataset import read_dataset
 from idiolect.importers.report import FileReport, ImportReport, SkippedRecords
 from idiolect.training.runs.summary import PersonalSummary
 from support.run_cli import run_cli
@@ -96,6 +97,48 @@ def test_import_dry_run_needs_no_out(fake: ApiFaker) -> None:
     wrong = CliRunner().invoke(main, ["import", "a.jsonl"])
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert "--out" in wrong.stderr and "try: idiolect import --help" in wrong.stderr
+
+
+CHAT = {
+    "user": "me",
+    "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
+}
+OTHER_SIDE = ("--person", "bot", "--person-role", "assistant")
+
+
+@pytest.mark.finding("other-side")
+@pytest.mark.parametrize(
+    ("answers", "code", "kept"),
+    [
+        ("n\nshe signed a form\n", 0, "consent"),
+        ("y\n", 0, "machine_text"),
+        ("n\n\n", 2, None),
+    ],
+)
+def test_import_asks_for_consent_of_the_other_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: str, code: int, kept: str | None
+) -> None:
+    (tmp_path / "chat.jsonl").write_text(json.dumps(CHAT))
+    call = ("import", tmp_path / "chat.jsonl", *OTHER_SIDE, "--out", tmp_path / "data")
+    # A script is refused without a question.
+    refused = run_cli(*call, input=answers, code=2)
+    assert "--consent-of-person" in refused.stderr and not (tmp_path / "data").exists()
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True)
+    run_cli(*call, input=answers, code=code)
+    if kept is None:
+        assert not (tmp_path / "data").exists()
+    else:
+        assert kept in read_dataset(tmp_path / "data").manifest["settings"]["other_side"]
+
+
+@pytest.mark.finding("other-side")
+def test_import_reads_consent_from_file(tmp_path: Path) -> None:
+    (tmp_path / "chat.jsonl").write_text(json.dumps(CHAT))
+    (tmp_path / "yes.txt").write_text("I agree. R.")
+    call = ("import", tmp_path / "chat.jsonl", *OTHER_SIDE, "--out", tmp_path / "data")
+    run_cli(*call, "--consent-of-person", tmp_path / "yes.txt")
+    settings = read_dataset(tmp_path / "data").manifest["settings"]
+    assert settings["other_side"]["consent"] == "I agree. R."
 
 
 def test_import_prints_json(fake: ApiFaker) -> None:

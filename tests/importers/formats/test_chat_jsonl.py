@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from idiolect.errors import DataError
+from idiolect.errors import ConsentError, DataError, UsageError
 from idiolect.history.dates import to_unix
 from idiolect.importers.registry import import_histories
 from idiolect.importers.report import ImportedHistories, ImportOptions
 
 
-def import_chats(path: Path, **options: str) -> ImportedHistories:
+def import_chats(path: Path, **options: Any) -> ImportedHistories:
     return import_histories(path, format="chat", options=ImportOptions(**options))
 
 
@@ -112,13 +112,14 @@ def test_chat_accepts_named_person_and_other_role(tmp_path: Path) -> None:
         make_message("user", "ok", name="bob"),
     ]
     path = write_lines(tmp_path, {"user": "bob", "messages": messages})
-    imported = import_chats(path, person="agent", person_role="assistant")
+    imported = import_chats(path, person="agent", person_role="assistant", machine_text=True)
     (agent,) = imported.histories
     (item,) = agent.items
     assert agent.person == "agent"
     assert item.fields == {"context": "them: help", "reply": "sure"}
     assert item.voices == ("bob",)
-    assert imported.settings == {"person_role": "assistant"}
+    machine = {"machine_text": True}
+    assert imported.settings == {"person_role": "assistant", "other_side": machine}
 
 
 def test_chat_stores_partner_names_as_voices(tmp_path: Path) -> None:
@@ -193,11 +194,127 @@ def test_chat_names_broken_line(tmp_path: Path, record: Any, message: str | None
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("options", [{}, {"person_role": "narrator"}])
-def test_chat_without_turn_of_role_lists_roles(tmp_path: Path, options: dict[str, str]) -> None:
-    path = write_lines(
-        tmp_path,
-        {"user": "u", "messages": [make_message("user", "a"), make_message("assistant", "b")]},
-    )
-    with pytest.raises(DataError, match=r"roles found: assistant, user .*--person-role"):
+def test_chat_without_turn_of_role_lists_roles(tmp_path: Path) -> None:
+    messages = [make_message("user", "a"), make_message("assistant", "b")]
+    path = write_lines(tmp_path, {"user": "u", "messages": messages})
+    with pytest.raises(DataError, match=r"'narrator'; roles found: assistant, user "):
+        import_chats(path, person_role="narrator")
+
+
+@pytest.mark.finding("other-side")
+def test_chat_says_that_person_only_opens(tmp_path: Path) -> None:
+    """The message must not lead to training on the machine's words."""
+    messages = [make_message("user", "How do I water a fern?"), make_message("assistant", "Daily.")]
+    path = write_lines(tmp_path, {"messages": messages}, {"messages": messages[:1]})
+    with pytest.raises(DataError, match=r"'me' .*only opens .*no reply to learn") as caught:
+        import_chats(path, person="me")
+    assert "--person-role" not in str(caught.value)
+
+
+GROUP = [
+    make_message("friend", "who has the key", name="Oskar"),
+    make_message("friend", "me! under the third stone", name="Runa"),
+    make_message("user", "then I take the bus"),
+    make_message("friend", "call me", name="Runa"),
+    make_message("user", "on it now"),
+]
+
+
+@pytest.mark.finding("second-voices")
+def test_chat_tells_several_friends_apart(tmp_path: Path) -> None:
+    path = write_lines(tmp_path, {"person": "tamsin", "id": "c", "messages": GROUP})
+    (tamsin,) = import_chats(path).histories
+    assert [(i.fields["context"], i.voices) for i in tamsin.items] == [
+        (
+            "them (Oskar): who has the key\nthem (Runa): me! under the third stone",
+            ("Oskar", "Runa"),
+        ),
+        (
+            "them (Runa): me! under the third stone\nme: then I take the bus\nthem (Runa): call me",
+            ("Runa",),
+        ),
+    ]
+
+
+NAMED = [
+    make_message("assistant", "Where shall we eat?"),
+    make_message("user", "Noodles", name="ann"),
+    make_message("user", "Pizza or nothing!", name="ben"),
+    make_message("assistant", "Booked."),
+    make_message("user", "a salad, fine", name="ann"),
+]
+
+
+def collect_replies(imported: ImportedHistories) -> dict[str, list[str]]:
+    return {h.person: [i.fields["reply"] for i in h.items] for h in imported.histories}
+
+
+@pytest.mark.finding("second-voices")
+def test_chat_takes_each_named_speaker_as_a_person(tmp_path: Path) -> None:
+    path = write_lines(tmp_path, {"messages": NAMED})
+    both = {"ann": ["Noodles", "a salad, fine"], "ben": ["Pizza or nothing!"]}
+    assert collect_replies(import_chats(path)) == both
+    assert collect_replies(import_chats(path, person="ann")) == {"ann": both["ann"]}
+    with pytest.raises(DataError, match="has 2 speakers: ann, ben; 'me' is none of them"):
+        import_chats(path, person="me")
+    assert import_chats(path).histories[1].items[0].voices == ("ann",)
+
+
+@pytest.mark.finding("second-voices")
+@pytest.mark.parametrize(
+    ("text", "reply", "line"),
+    [
+        ("> me! under the third stone\ngreat", "great", "quoted (Runa): me! under the third stone"),
+        ("Runa wrote:\n> it rains\nno", "no", "quoted (Runa): it rains"),
+        ("> Runa: it rains\nno", "no", "quoted (Runa): it rains"),
+        ("see\nForwarded message from Runa:\nit rains", "see", "quoted (Runa): it rains"),
+        ("> who said this\nme neither", "me neither", "quoted: who said this"),
+    ],
+)
+def test_chat_keeps_quoted_words_as_context_only(
+    tmp_path: Path, text: str, reply: str, line: str
+) -> None:
+    messages = [*GROUP[:2], make_message("user", text)]
+    path = write_lines(tmp_path, {"person": "tamsin", "messages": messages})
+    imported = import_chats(path)
+    (item,) = imported.histories[0].items
+    assert (item.fields["reply"], item.fields["context"].splitlines()[-1]) == (reply, line)
+    assert item.voices == ("Oskar", "Runa")
+    assert "context only: 1" in imported.report.notes[-1]
+
+
+@pytest.mark.finding("second-voices")
+def test_chat_does_not_learn_forwarded_messages(tmp_path: Path) -> None:
+    forwarded = make_message("user", "I will be late", forwarded_from="Runa")
+    mine = [make_message("friend", "and?", name="Oskar"), make_message("user", "look")]
+    path = write_lines(tmp_path, {"person": "tamsin", "messages": [GROUP[0], forwarded, *mine]})
+    (item,) = import_chats(path).histories[0].items
+    assert item.fields == {
+        "context": "them: who has the key\nquoted (Runa): I will be late\nthem: and?",
+        "reply": "look",
+    }
+    assert item.voices == ("Oskar", "Runa")
+
+
+def test_chat_keeps_emoticons_as_own_words(tmp_path: Path) -> None:
+    messages = [make_message("assistant", "so?"), make_message("user", ">.<"), GROUP[4]]
+    path = write_lines(tmp_path, {"person": "u", "messages": messages})
+    assert import_chats(path).histories[0].items[0].fields["reply"] == ">.<\non it now"
+
+
+@pytest.mark.finding("other-side")
+@pytest.mark.parametrize("options", [{"person_role": "friend"}, {"person": "Runa"}])
+def test_chat_learns_other_side_with_recorded_consent_only(
+    tmp_path: Path, options: dict[str, str]
+) -> None:
+    path = write_lines(tmp_path, {"person": "tamsin", "messages": [GROUP[0], GROUP[2], *GROUP[:2]]})
+    with pytest.raises(ConsentError, match=r"role 'friend' is the other side.*--consent-of-person"):
         import_chats(path, **options)
+    with pytest.raises(UsageError, match="people's words, not a machine's"):
+        import_chats(path, **options, machine_text=True)
+    imported = import_chats(path, **options, consent_of_person="Runa said yes on the phone")
+    other_side = imported.settings["other_side"]
+    assert isinstance(other_side, dict)
+    assert other_side["consent"] == "Runa said yes on the phone" and other_side["recorded"]
+    data = imported.write_to_folder(tmp_path / "data")
+    assert data.manifest["settings"]["other_side"] == other_side

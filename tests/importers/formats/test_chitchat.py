@@ -140,10 +140,12 @@ def test_chitchat_imports_real_package() -> None:
         ("the first turn of a conversation answers no other", 7_168),
         ("an empty message", 33),
     ]
+    quoting = 0
     for history in imported.histories:
         for item in history.items:
             assert item.time is not None
             assert item.fields["reply"].strip()
             assert history.person not in item.voices
             assert len(item.voices) == 1
-            assert item.fields["context"].rpartition("\n")[2].startswith("them: ")
+            quoting += not item.fields["context"].rpartition("\n")[2].startswith("them: ")
+    assert quoting == 1, "one reply quotes a line of its own writer"

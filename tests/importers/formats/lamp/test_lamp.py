@@ -22,7 +22,7 @@ from support.lamp_samples import (
 )
 
 
-def import_lamp(folder: Path, **options: str) -> ImportedHistories:
+def import_lamp(folder: Path, **options: Any) -> ImportedHistories:
     return import_histories(folder, format="lamp", options=ImportOptions(**options))
 
 
