@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from idiolect.models.tiny import make_tiny_base
+from support.private_files import list_open_paths
 from support.run_cli import run_cli, run_cli_json
 
 PEOPLE = {"ann": 16, "bob": 12, "cy": 14, "dee": 2}
@@ -100,6 +101,7 @@ def test_predict_without_adapter_is_served_by_base(place: Path) -> None:
     assert sum(found["probabilities"].values()) == pytest.approx(1)
 
 
+@pytest.mark.finding("file-modes")
 def test_personalize_shards_then_merge(place: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     arguments = ["personalize", place / "data", "--store", store, "--base", place / "base"]
@@ -114,8 +116,10 @@ def test_personalize_shards_then_merge(place: Path, tmp_path: Path) -> None:
     assert run_cli_json(*arguments)["unchanged"] == [*PEOPLE]
     predict = ["predict", store, "--person", "dee", "--input", "Film 3 (1990), Drama"]
     assert run_cli_json(*predict)["served_by"] == "base"
+    assert list_open_paths(tmp_path) == []
 
 
+@pytest.mark.finding("file-modes")
 def test_export_then_import_adapter_keeps_predictions(place: Path, tmp_path: Path) -> None:
     store, out = tmp_path / "store", tmp_path / "adapter"
     options = ["--base", place / "base", "--no-gate"]
@@ -128,6 +132,7 @@ def test_export_then_import_adapter_keeps_predictions(place: Path, tmp_path: Pat
     assert "already has an adapter" in run_cli(*again, code=2).stderr
     run_cli(*again, "--replace")
     assert run_cli_json(*predict) == before and before["served_by"] == "adapter"
+    assert list_open_paths(tmp_path) == []
 
 
 def test_personalize_starts_from_mean(place: Path, tmp_path: Path) -> None:
@@ -202,6 +207,7 @@ def test_consent_explains_refusals(
     assert (store / "ledger" / "events.jsonl").read_bytes() == before
 
 
+@pytest.mark.finding("file-modes")
 def test_adapt_excludes_named_people(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "adapted"
     options = ["--base", place / "base", "--exclude", "ann", "--out", out]
@@ -212,12 +218,15 @@ def test_adapt_excludes_named_people(place: Path, tmp_path: Path) -> None:
     found = run_cli_json(*report, "--person", "ann")
     assert found["tasks"][0]["people"] == 1
     assert (tmp_path / "report" / "report.html").is_file()
+    assert list_open_paths(tmp_path) == []
 
 
+@pytest.mark.finding("file-modes")
 def test_profile_writes_facts_without_model(place: Path, tmp_path: Path) -> None:
     options = ["--writer", "facts", "--out", tmp_path / "profiles"]
     done = run_cli_json("profile", place / "data", *options)
     assert done["people"] == 4 and done["profiles"] >= 4
+    assert list_open_paths(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from idiolect.errors import IntegrityError
 from idiolect.storage.files import explain_os_errors, hold_lock, read_json, write_json
+from idiolect.storage.permissions import create_empty_file
 
 Detail = str | int | float | bool
 _FIRST_HASH = "0" * 64
@@ -59,6 +60,8 @@ class Ledger:
         with hold_lock(self._events_file, wait=True, what="the ledger"):
             # Store new pseudonyms before events that use them.
             pseudonyms = self._ensure_pseudonyms(people)
+            with explain_os_errors("write", self._events_file):
+                create_empty_file(self._events_file)
             with (
                 explain_os_errors("write", self._events_file),
                 self._events_file.open("ab+") as stream,

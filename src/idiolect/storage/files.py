@@ -1,8 +1,9 @@
 """Atomic writes of files and folders, checksums, and locks between processes.
 
 A file or folder is either complete or absent. Unfinished data has a name
-``.NAME.PID-RANDOM.partial`` next to its destination until it is complete and synced to disk. This
-module handles paths and bytes, whatever the files mean.
+``.NAME.PID-RANDOM.partial`` next to its destination until it is complete and synced to disk. Only
+the owner can read it (``storage.permissions``). This module handles paths and bytes, whatever the
+files mean.
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ from typing import Any
 import filelock
 
 from idiolect.errors import BusyError, IdiolectError, IntegrityError, MissingError
+from idiolect.storage.permissions import (
+    create_empty_file,
+    make_folder,
+    open_new_file,
+    pick_file_mode,
+    restrict_tree,
+    set_mode,
+)
 
 _SECONDS_PER_DAY = 86_400
 _HOST_HASH = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
@@ -70,21 +79,22 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     Creates missing parent folders. Raises IdiolectError naming the path.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else data
-    with stage_file(path) as partial, partial.open("xb") as stream:
+    with stage_file(path) as partial, partial.open("wb") as stream:
         stream.write(raw)
 
 
 @contextlib.contextmanager
 def stage_file(path: Path) -> Generator[Path]:
-    """Yield the name of a file to create; it becomes ``path`` only if the block ends without an
-    exception.
+    """Yield an empty file to fill; it becomes ``path`` only if the block ends without an exception.
 
     Creates missing parent folders. Raises IdiolectError naming the path.
     """
     with explain_os_errors("write", path), _reserve_partial(path) as partial:
+        os.close(open_new_file(partial))
         yield partial
         # The data must be on disk before the rename, and the rename before this function returns.
         with partial.open("rb") as stream:
+            set_mode(partial, pick_file_mode(path, replaced=path))
             os.fsync(stream.fileno())
         partial.replace(path)
         _sync_folder(path.parent)
@@ -100,7 +110,7 @@ def stage_folder(final: Path, *, replace: bool = False) -> Generator[Path]:
     """
     with _reserve_partial(final) as partial:
         with explain_os_errors("make", partial):
-            partial.mkdir()
+            partial.mkdir(mode=0o700)
             clean_partials(final.parent)
         try:
             yield partial
@@ -112,6 +122,7 @@ def stage_folder(final: Path, *, replace: bool = False) -> Generator[Path]:
                     raise
             raise
         with explain_os_errors("write", final):
+            restrict_tree(partial, replaced=final)
             # Sync the content first: after the rename, the folder must survive a power failure.
             _sync_tree(partial)
             if replace:
@@ -170,7 +181,7 @@ def _make_partial_path(final: Path, ending: str) -> Path:
 def _reserve_partial(final: Path) -> Generator[Path]:
     """Yield an unused name next to ``final``; remove whatever has that name when the block ends."""
     with explain_os_errors("write", final):
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(final.parent)
     partial = _make_partial_path(final, "partial")
     _OWN_PARTIALS.add(partial.name)
     try:
@@ -292,8 +303,8 @@ def hold_lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
     """
     timeout = (-1.0 if wait else 0.0) if isinstance(wait, bool) else float(wait)
     with explain_os_errors("lock", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+        make_folder(path.parent)
+        lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), mode=pick_file_mode(path))
         # The note tells a waiting process who holds the lock. It is only informative.
         note = path.with_name(f".{path.name}.held")
         try:
@@ -306,6 +317,7 @@ def hold_lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
     try:
         with contextlib.suppress(OSError):
             # Without the note, the lock still works.
+            create_empty_file(note)
             note.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from idiolect.events import Event, Metrics
 from idiolect.storage.files import explain_os_errors
+from idiolect.storage.permissions import create_empty_file, make_folder
 
 
 class MetricsLog:
@@ -15,8 +16,8 @@ class MetricsLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         with explain_os_errors("write", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
+            make_folder(path.parent)
+            create_empty_file(path)
 
     def __call__(self, event: Event, /) -> None:
         """Append a ``Metrics`` event; ignore all others."""

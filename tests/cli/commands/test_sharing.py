@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from idiolect.models.tiny import make_tiny_base
+from support.private_files import list_open_paths
 from support.run_cli import run_cli, run_cli_json
 
 PEOPLE = {"annabel": 16, "bartholomew": 14, "cressida": 12}
@@ -80,6 +81,7 @@ def test_share_requires_consent_audits_and_adds_to_pool(place: Path, tmp_path: P
     assert b"Film" not in everything
 
 
+@pytest.mark.finding("file-modes")
 def test_pool_reports_use_by_recipes(place: Path, tmp_path: Path) -> None:
     store, pool, out = tmp_path / "store", tmp_path / "pool", tmp_path / "report"
     shutil.copytree(place / "store", store)
@@ -101,6 +103,7 @@ def test_pool_reports_use_by_recipes(place: Path, tmp_path: Path) -> None:
     assert str(out / "report.html") in shown
     written = "".join(path.read_text() for path in out.iterdir())
     assert not any(person in written + shown for person in PEOPLE)
+    assert list_open_paths(tmp_path) == []
 
 
 @pytest.mark.parametrize(

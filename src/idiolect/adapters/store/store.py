@@ -27,6 +27,7 @@ from idiolect.adapters.store.signatures import tensor_bytes
 from idiolect.models.base import Base
 from idiolect.privacy.patterns import SearchPatterns
 from idiolect.storage.files import write_json
+from idiolect.storage.permissions import make_folder
 
 PARTS_FOLDER = "parts"
 """Subfolder of a store for the parts of a sharded run, until they are merged."""
@@ -174,7 +175,7 @@ def _open_or_create(folder: Path, head: Mapping[str, Any]) -> AdapterStore:
         return store
     shards = folder / "shards"  # may be left empty by a killed creation
     AdapterStore.check_folder_free(folder, known=(PARTS_FOLDER,), empty=shards.name)
-    shards.mkdir(parents=True, exist_ok=True)
+    make_folder(shards)
     write_json(folder / AdapterStore.HEADER_FILE, head)
     return AdapterStore.open(folder)
 

@@ -18,6 +18,7 @@ from idiolect.adapters.store.store import PARTS_FOLDER, AdapterStore
 from idiolect.config import compute_fingerprint, to_plain
 from idiolect.privacy.ledger import Ledger
 from idiolect.storage.files import read_json, write_json
+from idiolect.storage.permissions import create_empty_file
 from idiolect.training.runs.plan import Planner
 from idiolect.training.runs.run import PersonalizeRun
 from idiolect.training.runs.summary import PersonalSummary
@@ -130,6 +131,7 @@ def _merge_part(main: AdapterStore, shard: RunShard, description: Mapping[str, A
         main.merge_from(part)
         log = part.folder / "metrics.jsonl"
         if log.is_file():
+            create_empty_file(main.folder / log.name)
             with (main.folder / log.name).open("ab") as out:
                 out.write(log.read_bytes())
             log.unlink()

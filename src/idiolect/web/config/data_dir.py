@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from idiolect.storage.files import explain_os_errors
+from idiolect.storage.permissions import make_folder
 
 
 def get_data_dir() -> Path:
@@ -24,5 +25,5 @@ def make_data_dir() -> Path:
     """
     folder = get_data_dir()
     with explain_os_errors("make the site's folder", folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
     return folder

@@ -7,7 +7,6 @@ everything. SQLite's own backup includes the log.
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from pathlib import Path
 
@@ -30,10 +29,8 @@ def back_up_database(out: Path, *, overwrite: bool = False) -> None:
         )
     if out.exists() and not overwrite:
         raise UsageError(f"{out} exists; choose another file, or replace it with --overwrite")
-    with stage_file(out) as partial:
-        os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with contextlib.closing(sqlite3.connect(partial)) as target:
-            connection.ensure_connection()
-            connection.connection.backup(target)
-            # The copy has no log of its own: it is complete as one file.
-            target.execute("PRAGMA journal_mode=DELETE")
+    with stage_file(out) as partial, contextlib.closing(sqlite3.connect(partial)) as target:
+        connection.ensure_connection()
+        connection.connection.backup(target)
+        # The copy has no log of its own: it is complete as one file.
+        target.execute("PRAGMA journal_mode=DELETE")
