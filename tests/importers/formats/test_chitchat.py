@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from idiolect.errors import DataError, MissingError
 from idiolect.importers.registry import import_histories
+from idiolect.storage.data_packages import get_data_package_version
 
 
 def make_turn(sender: str, second: int, *texts: str) -> list[dict[str, str]]:
@@ -131,7 +131,7 @@ def test_chitchat_names_line_of_broken_json(tmp_path: Path) -> None:
         import_histories(tmp_path, format="chitchat")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("chitchat_dataset") is None, reason="not installed")
+@pytest.mark.skipif(not get_data_package_version("chitchat_dataset"), reason="not installed")
 def test_chitchat_imports_real_package() -> None:
     imported = import_histories(format="chitchat")
     assert len(imported.histories) == 1_315

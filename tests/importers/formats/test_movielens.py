@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from idiolect.errors import DataError, MissingError
 from idiolect.history.summary import summarize_dataset
 from idiolect.importers.registry import import_histories
 from idiolect.importers.report import ImportedHistories
+from idiolect.storage.data_packages import get_data_package_version
 
 INTER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
 ITEM = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
@@ -167,7 +167,7 @@ def test_movielens_refuses_wrong_encoding_and_missing_films(tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def real() -> ImportedHistories:
-    if importlib.util.find_spec("recbole") is None:
+    if not get_data_package_version("recbole"):
         pytest.skip("recbole is not installed")
     return import_histories(format="movielens")
 

@@ -15,7 +15,6 @@ from idiolect.history.dates import to_unix
 from idiolect.importers.collector import HistoryCollector, ReadCounts
 from idiolect.importers.conversation import ChatMessage, is_out_of_order, iter_replies
 from idiolect.importers.parsing import (
-    find_package_file,
     read_json,
     read_start,
     require_list,
@@ -23,6 +22,7 @@ from idiolect.importers.parsing import (
     require_text,
 )
 from idiolect.importers.report import ImportedHistories, Importer, ImportOptions, ImportReport
+from idiolect.storage.data_packages import find_data_file
 
 _FILE_NAME = "dataset.json"
 
@@ -42,7 +42,7 @@ def _detect_format(path: Path) -> bool:
 
 
 def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
-    place = path or find_package_file("chitchat_dataset", _FILE_NAME)
+    place = path or find_data_file("chitchat_dataset", _FILE_NAME)
     file = _find_file(place)
     if file is None:
         raise MissingError(f"{place}: no {_FILE_NAME} found")

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from idiolect.errors import DataError, MissingError
 from idiolect.importers.collector import HistoryCollector, RawRecord, ReadCounts
-from idiolect.importers.parsing import find_package_file, read_lines
+from idiolect.importers.parsing import read_lines
 from idiolect.importers.report import ImportedHistories, Importer, ImportOptions, ImportReport
+from idiolect.storage.data_packages import find_data_file
 
 _GENRES = [
     "unknown",
@@ -80,7 +81,7 @@ def _find_layout(path: Path) -> tuple[_FileLayout, Path] | None:
 
 
 def _load_histories(path: Path | None, options: ImportOptions) -> ImportedHistories:
-    folder = path or find_package_file("recbole", "dataset_example/ml-100k")
+    folder = path or find_data_file("recbole", "dataset_example/ml-100k")
     found = _find_layout(folder)
     if found is None:
         known = ", ".join(layout.ratings for layout in _LAYOUTS)
