@@ -1,13 +1,28 @@
-"""The site's own tables: state of the rate limits, and background jobs."""
+"""The site's own tables: sessions, state of the rate limits, and background jobs."""
 
 from __future__ import annotations
 
 import uuid
 
 from django.conf import settings
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+
+
+class Session(AbstractBaseSession):
+    """A session of a browser; written by ``sessions.py``."""
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="sessions",
+        # A sign-in while the person is being deleted must not fail in the database.
+        db_constraint=False,
+    )
+    """Who is signed in; None for a visitor."""
 
 
 class RateBucket(models.Model):

@@ -1,4 +1,5 @@
-"""Session store in the database that reads with a prepared query, since every page reads it."""
+"""Session store in the database: knows the owner of each session, so that deleting a person deletes
+their sessions, and reads with a prepared query, since every page reads it."""
 
 from __future__ import annotations
 
@@ -6,13 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY
+from django.contrib.auth import BACKEND_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends import db
-from django.contrib.sessions.models import Session
 from django.db.models import CharField, DateTimeField
 from django.utils import timezone
 
 from idiolect.web.accounts.players import BACKEND
+from idiolect.web.models import Session
 from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
 FORMER_BACKENDS = ("idiolect.server.accounts.backends.Accounts",)
@@ -20,7 +21,18 @@ FORMER_BACKENDS = ("idiolect.server.accounts.backends.Accounts",)
 
 
 class SessionStore(db.SessionStore):
-    """Django's session store in the database, with a prepared query."""
+    """Django's session store in the database, with an owner and a prepared query."""
+
+    @classmethod
+    def get_model_class(cls) -> Any:
+        """Return the site's own table."""
+        return Session
+
+    def create_model_instance(self, data: dict[str, Any]) -> Session:
+        """Return the row to save, with the user that the session's data names as its owner."""
+        row: Any = super().create_model_instance(data)
+        row.owner_id = data.get(SESSION_KEY)
+        return row
 
     def decode(self, session_data: bytes | str) -> dict[str, Any]:
         """Decode a session; one from before a renaming of the backend stays signed in.

@@ -37,7 +37,6 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_htmx",
@@ -98,7 +97,8 @@ LOGOUT_REDIRECT_URL = "home"
 
 # Sessions, cookies and https.
 SESSION_ENGINE = "idiolect.web.sessions"
-SESSION_COOKIE_AGE = 90 * 86_400  # a guest exists only through this cookie, so it lasts 90 days
+SESSION_COOKIE_AGE = 90 * 86_400
+"""90 days since the last day of play: a guest exists only through this cookie, and ends with it."""
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HOSTS.https

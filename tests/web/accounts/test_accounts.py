@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client, override_settings
+from django.utils import timezone
 
 from idiolect.web.accounts import personal_data
 from idiolect.web.accounts.models import User, compute_name_key
 from idiolect.web.accounts.players import get_player_or_create_guest
+from idiolect.web.jobs import worker
+from idiolect.web.models import Session
+from idiolect.web.sessions import SessionStore
 from support.django_site import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -121,7 +127,6 @@ def test_sign_up_with_invalid_name_still_shows_guest_name(site: Client) -> None:
 
 def test_get_player_or_create_guest_creates_one_guest(rf: Any) -> None:
     from django.contrib.auth.models import AnonymousUser
-    from django.contrib.sessions.backends.db import SessionStore
 
     request = rf.post("/")
     request.session, request.user = SessionStore(), AnonymousUser()
@@ -229,6 +234,9 @@ class NotesSource:
     def erase_data(self, user: User) -> None:
         self.notes.pop(user.pk, None)
 
+    def remove_orphans(self) -> None:
+        pass
+
 
 @pytest.fixture
 def source(monkeypatch: Any) -> NotesSource:
@@ -270,6 +278,82 @@ def test_delete_account_asks_guest_for_checkbox(site: Client) -> None:
     assert send_form(site, "/account/delete/").status_code == 422
     assert send_form(site, "/account/delete/", sure="on").status_code == 302
     assert not User.objects.exists()
+
+
+@pytest.mark.finding("deleted-player-remains")
+def test_erase_person_ends_all_their_sessions(site: Client, ann: User, ben: User) -> None:
+    for user in (ann, ann, ben):
+        Client().force_login(user)
+    site.force_login(ann)
+    assert send_form(site, "/account/delete/", password=PASSWORD).status_code == 302
+    assert [row.owner for row in Session.objects.exclude(owner=None)] == [ben]
+
+
+@pytest.mark.finding("deleted-player-remains")
+def test_erase_person_removes_name_from_admin_log(site: Client, ann: User, ben: User) -> None:
+    ben.is_staff = ben.is_superuser = True
+    ben.save()
+    site.force_login(ben)
+    # The administrator changes and then deletes the person, in both ways of the admin pages.
+    page = f"/admin/accounts/user/{ann.pk}/change/"
+    assert send_form(site, page, username="ann2", is_active="on").status_code == 302
+    assert send_form(site, f"/admin/accounts/user/{ann.pk}/delete/", post="yes").status_code == 302
+    cleo = User.objects.create_user("cleo")
+    chosen = {"action": "delete_selected", "_selected_action": str(cleo.pk), "post": "yes"}
+    send_form_from(site, "/admin/accounts/user/", "/admin/accounts/user/", **chosen)
+    assert [user.name for user in User.objects.all()] == ["ben"]
+    logged = LogEntry.objects.values_list("object_repr", "object_id", "change_message")
+    assert len(logged) == 3 and set(logged) == {("a deleted person", None, "")}
+
+
+@pytest.mark.finding("guests")
+def test_sign_in_deletes_guest_of_the_session(site: Client, ann: User) -> None:
+    create_guest_for(site)
+    assert "games that you played as a guest are deleted" in site.get("/sign-in/").content.decode()
+    assert send_form(site, "/sign-in/", username="ann", password="wrong").status_code == 422
+    assert User.objects.count() == 2
+    send_form(site, "/sign-in/", username="ann", password=PASSWORD)
+    assert [user.name for user in User.objects.all()] == ["ann"]
+
+
+@pytest.mark.finding("guests")
+def test_guests_without_session_are_deleted_by_clean_up(ann: User) -> None:
+    hour_ago = timezone.now() - timedelta(hours=2)
+    # One guest's session is open, one expired, one was ended by signing out, and one is just made.
+    browsers = [Client() for _ in range(3)]
+    guests = [create_guest_for(browser) for browser in browsers]
+    User.objects.update(joined=hour_ago)
+    Session.objects.filter(owner=guests[1]).update(expire_date=hour_ago)
+    browsers[2].post("/sign-out/")
+    newest = User.objects.create_guest()
+    worker.clean_up()
+    assert set(User.objects.all()) == {ann, guests[0], newest}
+
+
+@pytest.mark.finding("guests")
+def test_sign_up_keeps_session_of_former_guest(site: Client) -> None:
+    guest = create_guest_for(site)
+    User.objects.update(joined=timezone.now() - timedelta(days=900))
+    send_form(site, "/sign-up/", username="cleo", password=PASSWORD)
+    worker.clean_up()
+    assert Session.objects.get(owner=guest) and site.get("/account/").status_code == 200
+
+
+@pytest.mark.finding("guests")
+def test_game_start_renews_session_once_a_day(site: Client) -> None:
+    send_form(site, "/nyms/notice/")
+    send_form_from(site, "/nyms/", "/nyms/play/")
+    soon = timezone.now() + timedelta(days=1)
+    Session.objects.update(expire_date=soon)
+    # The session was renewed today already; on another day it is renewed.
+    send_form_from(site, "/nyms/", "/nyms/play/")
+    assert Session.objects.get().expire_date == soon
+    session = site.session
+    session["renewed"] = "2026-01-01"
+    session.save()
+    Session.objects.update(expire_date=soon)
+    send_form_from(site, "/nyms/", "/nyms/play/")
+    assert Session.objects.get().expire_date > timezone.now() + timedelta(days=89)
 
 
 def test_deleting_query_set_erases_personal_data(ann: User, source: NotesSource) -> None:

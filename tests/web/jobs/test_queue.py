@@ -266,8 +266,8 @@ def test_run_next_job_survives_database_errors(ann: Any, monkeypatch: Any) -> No
 
 
 def test_clean_up_deletes_expired_sessions() -> None:
-    from django.contrib.sessions.backends.db import SessionStore
-    from django.contrib.sessions.models import Session
+    from idiolect.web.models import Session
+    from idiolect.web.sessions import SessionStore
 
     for days in (-1, 1):
         session = SessionStore()
@@ -279,7 +279,7 @@ def test_clean_up_deletes_expired_sessions() -> None:
 
 @pytest.mark.finding("clock-set-back")
 def test_clean_up_shortens_sessions_from_a_wrong_clock(site: Any, ann: Any) -> None:
-    from django.contrib.sessions.models import Session
+    from idiolect.web.models import Session
 
     site.force_login(ann)
     Session.objects.update(expire_date=timezone.now() + timedelta(days=9000))

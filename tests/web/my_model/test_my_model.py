@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 from django.test import Client
@@ -27,11 +29,14 @@ from idiolect.models.base import load_base
 from idiolect.storage.manifest import Manifest
 from idiolect.web.accounts import personal_data
 from idiolect.web.accounts.models import User
+from idiolect.web.game import export_reader
+from idiolect.web.game.export_reader import read_plays
 from idiolect.web.game.models import Round
-from idiolect.web.jobs import queue
+from idiolect.web.jobs import queue, worker
+from idiolect.web.jobs.process import JobOutcome, JobProcess
 from idiolect.web.models import Job
 from idiolect.web.my_model import engine, service
-from idiolect.web.my_model.models import OwnModel, PredictedAnswers
+from idiolect.web.my_model.models import OwnModel, PredictedAnswers, new_folder
 from support.game_players import make_round
 from support.game_site import log_in_with_consent, play_round, post_form
 from support.tiny_people import save_tiny_base
@@ -323,11 +328,107 @@ def test_erase_person_removes_model_and_classifier(
     )
 
 
+@pytest.mark.finding("deleted-player-remains")
+@pytest.mark.parametrize("moment", ["start", "files", "trained"])
+@pytest.mark.parametrize("leaving", ["account", "model"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_deletion_during_training_leaves_no_file(
+    ann: User,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+    moment: str,
+    leaving: str,
+    killed: bool,
+) -> None:
+    def leave_at(now: str) -> None:
+        if now == moment:
+            with django_capture_on_commit_callbacks(execute=True):
+                if leaving == "account":
+                    personal_data.erase_person(ann)
+                else:
+                    service.delete_model(ann)
+
+    class Killed(BaseException):
+        """The end of the process."""
+
+    def train(folder: Path, history: History, **more: Any) -> None:
+        # Training writes its files before and after the deletion.
+        for part in ("files", "trained"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / part).write_text("words of the player")
+            leave_at(part)
+            (folder / f"after {part}").parent.mkdir(parents=True, exist_ok=True)
+            (folder / f"after {part}").write_text("words of the player")
+        if killed:
+            raise Killed
+
+    def read_and_leave(player: User) -> Any:
+        plays = read_plays(player)
+        leave_at("start")
+        return plays
+
+    monkeypatch.setattr(engine, "train_player_model", train)
+    monkeypatch.setattr(export_reader, "read_plays", read_and_leave)
+    play_rounds(ann)
+    queued = service.request_training(ann)
+    process = cast(JobProcess, InlineProcess(Killed))
+    assert worker.run_next_job("w1", process)
+    assert list((home / service.MODELS_FOLDER).glob("*/*")) == []
+    assert not OwnModel.objects.exists() and not Job.objects.filter(state="done").exists()
+    assert Job.objects.filter(pk=queued.pk).exists() == (leaving == "model")
+
+
+class InlineProcess:
+    """A job process that runs its job at once, in this process."""
+
+    def __init__(self, killed: type[BaseException]) -> None:
+        self.killed = killed
+
+    def submit(self, job: str) -> None:
+        with contextlib.suppress(self.killed):
+            queue.run_job(UUID(job), "w1")
+
+    def wait(self, timeout: float) -> JobOutcome | None:
+        return "done"
+
+
+@pytest.mark.finding("deleted-player-remains")
+def test_deleting_model_during_predictions_leaves_none(
+    ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_model(ann)
+    fresh = play_round(ann, ["robin"], "fork")
+    service.find_or_request_prediction(fresh)
+
+    def predict(*_: Any) -> tuple[list[str], list[str]]:
+        service.delete_model(ann)
+        return ["robin"], ["owl"]
+
+    monkeypatch.setattr(engine.AnswerPredictor, "predict_answers", predict)
+    assert run_job(service.PREDICT_JOB, ann).state == Job.State.CANCELLED
+    assert not PredictedAnswers.objects.exists()
+
+
+@pytest.mark.finding("deleted-player-remains")
+def test_clean_up_removes_files_of_deleted_people(ann: User, ben: User, home: Path) -> None:
+    kept = service.get_model_folder(train_model(ben))
+    # The site was killed between the deletion's commit and the removal of files.
+    left = home / service.MODELS_FOLDER / new_folder()
+    (left / "history").mkdir(parents=True)
+    (left.parent / "notes").mkdir()  # not a folder of ours
+    (home / CLASSIFIER_FOLDER).mkdir()
+    Manifest(kind="classifier", contributors=(str(ben.pk), "999999")).save(home / CLASSIFIER_FOLDER)
+    worker.clean_up()
+    assert sorted(path.name for path in left.parent.iterdir()) == sorted([kept.name, "notes"])
+    assert not (home / CLASSIFIER_FOLDER).exists()
+
+
 def test_erase_person_keeps_classifier_of_others(
-    ann: User, home: Path, django_capture_on_commit_callbacks: Any
+    ann: User, ben: User, home: Path, django_capture_on_commit_callbacks: Any
 ) -> None:
     (home / CLASSIFIER_FOLDER).mkdir()
-    Manifest(kind="classifier", contributors=("999",)).save(home / CLASSIFIER_FOLDER)
+    Manifest(kind="classifier", contributors=(str(ben.pk),)).save(home / CLASSIFIER_FOLDER)
     with django_capture_on_commit_callbacks(execute=True):
         personal_data.erase_person(ann)
     assert (home / CLASSIFIER_FOLDER / Manifest.NAME).is_file()

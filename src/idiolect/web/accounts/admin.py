@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from idiolect.web.accounts import personal_data
 from idiolect.web.accounts.models import User
 
 
@@ -28,6 +30,15 @@ class UserAdmin(admin.ModelAdmin):
     ]
     readonly_fields = ("is_guest", "joined", "last_login")
     filter_horizontal = ("groups", "user_permissions")
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        """Delete a person like the person would."""
+        personal_data.erase_person(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        """Delete the selected people."""
+        for person in queryset:
+            personal_data.erase_person(person)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: people sign up themselves."""

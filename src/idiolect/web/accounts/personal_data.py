@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models.signals import pre_delete
 
@@ -28,8 +30,16 @@ class PersonalDataSource(Protocol):
     def erase_data(self, user: User) -> None:
         """Remove the data that deleting the account's row does not remove, such as files.
 
-        Called before the row is deleted, in the same transaction, both if the owner and if a
-        moderator deletes it. An exception keeps the account.
+        Called before the row is deleted, in the same transaction, both if the owner and if an
+        administrator deletes it. An exception keeps the account.
+        """
+        ...
+
+    def remove_orphans(self) -> None:
+        """Remove the files of people who are deleted.
+
+        Such files remain if the site is killed during a deletion, or if a job of the person was
+        still writing. Called after every job and each hour.
         """
         ...
 
@@ -60,7 +70,15 @@ def export_person(user: User) -> Mapping[str, Any]:
 def erase_person(user: User) -> None:
     """Delete ``user`` and everything that the site keeps about them."""
     with transaction.atomic():  # if a source fails, the account and its rows stay
+        # PostgreSQL: until the deletion is over, no row can be added that refers to the person.
+        User.objects.select_for_update().filter(pk=user.pk).first()
         user.delete()
+
+
+def remove_orphans() -> None:
+    """Remove the files of people who are deleted, from all sources."""
+    for source in _SOURCES.values():
+        source.remove_orphans()
 
 
 def connect_signals() -> None:
@@ -74,5 +92,10 @@ def connect_signals() -> None:
 def _erase_before_delete(sender: Any, instance: User, **_: Any) -> None:
     for source in _SOURCES.values():
         source.erase_data(instance)
+    # The log of the admin pages repeats the name, and this deletion may be in it, too.
+    about = LogEntry.objects.filter(
+        content_type=ContentType.objects.get_for_model(User), object_id=str(instance.pk)
+    )
+    about.update(object_id=None, object_repr="a deleted person", change_message="")
     maintenance.mark_deletion()
     transaction.on_commit(maintenance.purge_deleted)

@@ -6,9 +6,12 @@ from typing import cast
 
 from django.contrib.auth import login
 from django.http import HttpRequest
+from django.utils import timezone
 
 from idiolect.web.accounts.models import User
 
+_RENEWED = "renewed"
+"""Key of the session: the last day on which it was renewed."""
 BACKEND = "idiolect.web.accounts.backends.Accounts"
 
 
@@ -27,3 +30,13 @@ def get_player_or_create_guest(request: HttpRequest) -> User:
         found = User.objects.create_guest()
         login(request, found, backend=BACKEND)
     return found
+
+
+def renew_session(request: HttpRequest) -> None:
+    """Let the session last its whole time again; writes it at most once a day.
+
+    Call it when a game starts: a guest who plays must not end.
+    """
+    today = timezone.now().date().isoformat()
+    if request.session.get(_RENEWED) != today:
+        request.session[_RENEWED] = today

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_required
@@ -49,7 +50,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @_ALLOW_FORM_METHODS
 @sensitive_post_parameters()
 def sign_in(request: HttpRequest) -> HttpResponse:
-    """Sign in to an account; the session gets a new key, and a guest's session ends."""
+    """Sign in to an account; the session gets a new key, and a guest is deleted."""
     # Count the try before checking the password, so that guessing is limited.
     if request.method == "POST":
         for limit, who in _list_sign_in_limits(request):
@@ -58,12 +59,15 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     # Django rotates the session key in login: a planted session is worth nothing.
     form = AuthenticationForm(request, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        user = cast(User, form.get_user())
+        user, guest = cast(User, form.get_user()), get_current_player(request)
         login(request, user)
+        # Without the session that has just ended, no one could delete the guest's games.
+        if guest is not None and guest.is_guest:
+            personal_data.erase_person(guest)
         response = redirect(_get_redirect_url(request))
         devices.remember_device(request, response, user.key)
         return response
-    # A guest sees that signing in does not keep their games.
+    # A guest sees that signing in deletes their games.
     player = get_current_player(request)
     page = {
         "form": form,
@@ -97,7 +101,8 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 @login_required
 def show_account(request: HttpRequest) -> HttpResponse:
     """Show the account page, which links to password, export and deletion."""
-    return render(request, "accounts/account.html")
+    days = settings.SESSION_COOKIE_AGE // 86_400
+    return render(request, "accounts/account.html", {"guest_days": days})
 
 
 @_ALLOW_FORM_METHODS

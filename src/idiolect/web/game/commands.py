@@ -187,6 +187,14 @@ def train_classifier(
     suggested = suggest_pairs(load_classifier(target, extractor, base=identity), lexicon, rows)
     predictions = home / PREDICTIONS_FILE
     write_predictions(predictions, suggested)
+    # A player who left before the classifier was written could not delete it.
+    from idiolect.web.accounts import personal_data
+
+    personal_data.remove_orphans()
+    if not target.exists():
+        raise UsageError(
+            "a player left the site during the training, so the classifier is deleted; train again"
+        )
     return TrainSummary(
         out=target, relations=summaries, predictions=predictions, predicted=len(suggested)
     )

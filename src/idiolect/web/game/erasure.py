@@ -46,5 +46,8 @@ class GameDataSource:
         skipped = Round.objects.filter(player=user, state=State.SKIPPED).values("word")
         Word.objects.filter(pk__in=skipped).update(skips=F("skips") - 1)
 
+    def remove_orphans(self) -> None:
+        """Do nothing: the game keeps no files."""
+
 
 DATA_SOURCE = GameDataSource()

@@ -91,6 +91,14 @@ class JobContext:
     """1 for the first attempt."""
     _last_write: float = field(default=0.0, init=False)
 
+    def lock_claim(self) -> bool:
+        """Return whether the worker still owns the job; call it in a transaction.
+
+        Until the end of the transaction, the job cannot be cancelled or deleted. So what the
+        transaction writes is seen by whoever cancels the job.
+        """
+        return _query_claimed(self.id, self.worker).select_for_update().first() is not None
+
     def __call__(self, event: Event, /) -> None:
         """Write a Progress event to the job, at most one per PROGRESS_INTERVAL; ignore others."""
         if not isinstance(event, Progress):

@@ -88,6 +88,7 @@ def run_next_job(worker: str, process: JobProcess, *, poll: float = _POLL_INTERV
     """
     from django.db import DatabaseError
 
+    from idiolect.web.accounts import personal_data
     from idiolect.web.jobs import queue
 
     job = queue.claim_job(worker)
@@ -104,21 +105,29 @@ def run_next_job(worker: str, process: JobProcess, *, poll: float = _POLL_INTERV
         except DatabaseError as error:
             _log.warning("cannot check whether job %s was cancelled: %s", job.pk, error)
     queue.requeue(job.pk, worker)  # does nothing if the job finished
+    # A job whose owner left was killed, perhaps while it wrote to a file.
+    personal_data.remove_orphans()
     _log.info("job %s (%s) ended: %s", job.pk, job.kind, outcome)
     return True
 
 
 def clean_up() -> None:
-    """Delete expired sessions and unused rows of rate limits, also from the database's files."""
+    """Delete what nobody can reach any more, in the database, in its files and in other files:
+    expired sessions, guests without a session, unused rows of rate limits, files of deleted people.
+    """
     from django.conf import settings
 
     from idiolect.web import rate_limits
+    from idiolect.web.accounts import guests, personal_data
     from idiolect.web.database import maintenance
 
     store = import_module(settings.SESSION_ENGINE).SessionStore
     store.clear_expired()
     store.shorten_too_long()
     rate_limits.delete_expired()
+    if deleted := guests.delete_unreachable_guests():
+        _log.info("deleted %d guests whose session has ended", deleted)
+    personal_data.remove_orphans()
     maintenance.purge_deleted(max_bytes=None)
 
 

@@ -42,21 +42,36 @@ class MyModelDataSource:
         """
         # Read the rows now: they are gone when the transaction commits.
         models = list(OwnModel.objects.filter(player=user))
-        home, player_id = Path(settings.HOME), str(user.pk)
 
         def remove_files() -> None:
             for model in models:
                 service.remove_model_folder(model)
-            # The manifest names the players whose answers the classifier learned from.
-            folder = home / predictions.CLASSIFIER_FOLDER
-            if (folder / Manifest.NAME).is_file() and player_id in Manifest.read_unchecked(
-                folder
-            ).contributors:
-                shutil.rmtree(folder)
-                (home / predictions.PREDICTIONS_FILE).unlink(missing_ok=True)
+            remove_orphaned_classifier()
 
-        # Delete files only after the commit: a rollback cannot restore them.
-        transaction.on_commit(remove_files)
+        # Delete files only after the commit: a rollback cannot restore them. If it fails then, the
+        # person is deleted, and `remove_orphans` tries again.
+        transaction.on_commit(remove_files, robust=True)
+
+    def remove_orphans(self) -> None:
+        """Delete models and a classifier whose people are deleted."""
+        service.remove_orphaned_folders()
+        remove_orphaned_classifier()
+
+
+def remove_orphaned_classifier() -> None:
+    """Delete the classifier and its predictions if it learned from a person who is deleted."""
+    home = Path(settings.HOME)
+    folder = home / predictions.CLASSIFIER_FOLDER
+    if not (folder / Manifest.NAME).is_file():
+        return
+    # The manifest names the players whose answers the classifier learned from.
+    named = set(Manifest.read_unchecked(folder).contributors)
+    if named <= {
+        str(key) for key in User.objects.filter(pk__in=named).values_list("pk", flat=True)
+    }:
+        return
+    shutil.rmtree(folder)
+    (home / predictions.PREDICTIONS_FILE).unlink(missing_ok=True)
 
 
 DATA_SOURCE = MyModelDataSource()

@@ -36,7 +36,11 @@ def run_training(running: JobContext, arguments: Mapping[str, Any]) -> Any:
     player = User.objects.get(pk=running.owner)
     plays = read_plays(player)
     service.require_enough_rounds(len(plays.rounds))
-    own, _ = OwnModel.objects.get_or_create(player=player)
+    # The row comes before the folder: a folder without a row is an orphan and is removed.
+    with transaction.atomic():
+        if not running.lock_claim():
+            return {"rounds": 0}
+        own, _ = OwnModel.objects.get_or_create(player=player)
     history = build_player_history(
         engine.PLAYER_ID, plays.rounds, words.load_table().get_determiner
     )
@@ -47,16 +51,19 @@ def run_training(running: JobContext, arguments: Mapping[str, Any]) -> Any:
         listener=_make_training_listener(running),
     )
     # Record what the model learned from: it is never asked about these words.
-    own.rounds, own.answers = len(plays.rounds), len(history.items)
-    own.words = sorted({(row.relation, row.base_word) for row in plays.rounds})
-    own.trained_at = timezone.now()
+    learned = {(row.relation, row.base_word) for row in plays.rounds}
+    kept = OwnModel.objects.filter(pk=own.pk).update(
+        rounds=len(plays.rounds),
+        answers=len(history.items),
+        words=sorted(learned),
+        trained_at=timezone.now(),
+    )
     # If the player deleted the account or the model during training, the row is gone: remove the
-    # folder, too.
-    if not OwnModel.objects.filter(pk=own.pk).exists():
+    # folder, too. (One statement decides: a deletion either sees the model, or prevents it.)
+    if not kept:
         service.remove_model_folder(own)
         return {"rounds": 0}
-    own.save()
-    return {"rounds": own.rounds}
+    return {"rounds": len(plays.rounds)}
 
 
 def _make_training_listener(running: Listener) -> Listener:
@@ -81,13 +88,16 @@ def run_predictions(running: JobContext, arguments: Mapping[str, Any]) -> Any:
     running(Progress(stage="loading", done=0, total=len(waiting)))
     predictor = AnswerPredictor(service.get_model_folder(own), base=settings.BASE)
     for done, round_ in enumerate(waiting, 1):
-        _save_prediction(predictor, round_)
+        _save_prediction(running, predictor, round_)
         running(Progress(stage="asking", done=done, total=len(waiting), unit="rounds"))
     return {"rounds": len(waiting)}
 
 
-def _save_prediction(predictor: AnswerPredictor, round_: Round) -> None:
-    """Store both models' answers for a round, and how many of the player's are among them."""
+def _save_prediction(running: JobContext, predictor: AnswerPredictor, round_: Round) -> None:
+    """Store both models' answers for a round, and how many of the player's are among them.
+
+    Stores nothing if the job was cancelled because the player deleted the model.
+    """
     from idiolect.game.export.histories import format_round_question
     from idiolect.web.game.export_reader import to_round_row
 
@@ -99,6 +109,8 @@ def _save_prediction(predictor: AnswerPredictor, round_: Round) -> None:
     given = {answer.stem for answer in row.answers}
     # A job that is repeated after a crash overwrites its own result.
     with transaction.atomic():
+        if not running.lock_claim():
+            return
         PredictedAnswers.objects.update_or_create(
             round=round_,
             defaults={

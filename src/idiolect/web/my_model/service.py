@@ -6,6 +6,7 @@ training data.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Sum
 
 from idiolect.errors import UsageError
+from idiolect.web.database import maintenance
 from idiolect.web.game.models import Round, State
 from idiolect.web.jobs import queue
 from idiolect.web.models import Job
@@ -27,6 +30,8 @@ MIN_ROUNDS = 20
 """Number of rounds with an answer that training requires."""
 MODELS_FOLDER = "own-models"
 """Folder in the site's folder that has one folder per model."""
+_FOLDER_NAME = re.compile("[0-9a-f]{32}")
+"""The names that `models.new_folder` gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,13 +168,18 @@ def iter_unpredicted_rounds(model: OwnModel) -> Iterable[Round]:
 
 def delete_model(player: Any) -> None:
     """Delete the player's model, its copy of the training data, and its predictions."""
-    # Stop the jobs first, so that no worker writes to the folder that is deleted below.
-    for job in Job.objects.filter(owner=player, kind__in=[TRAIN_JOB, PREDICT_JOB]):
-        queue.cancel_job(job)
-    PredictedAnswers.objects.filter(round__player=player).delete()
-    for model in OwnModel.objects.filter(player=player):
+    with transaction.atomic():
+        # Stop the jobs first: after that, they store nothing more (`JobContext.lock_claim`).
+        for job in Job.objects.filter(owner=player, kind__in=[TRAIN_JOB, PREDICT_JOB]):
+            queue.cancel_job(job)
+        PredictedAnswers.objects.filter(round__player=player).delete()
+        models = list(OwnModel.objects.filter(player=player))
+        OwnModel.objects.filter(player=player).delete()
+        maintenance.mark_deletion()
+        transaction.on_commit(maintenance.purge_deleted)
+    # A job that is still writing is killed within seconds; its worker removes what it wrote then.
+    for model in models:
         remove_model_folder(model)
-        model.delete()
 
 
 def get_model_folder(model: OwnModel) -> Path:
@@ -180,6 +190,17 @@ def get_model_folder(model: OwnModel) -> Path:
 def remove_model_folder(model: OwnModel) -> None:
     """Delete the model's files."""
     shutil.rmtree(get_model_folder(model), ignore_errors=True)
+
+
+def remove_orphaned_folders() -> None:
+    """Delete the folders of models that have no row in the database any more."""
+    folder = Path(settings.HOME) / MODELS_FOLDER
+    # List the folders first: each has a row before it is made.
+    found = [path for path in folder.glob("*") if _FOLDER_NAME.fullmatch(path.name)]
+    known = set(OwnModel.objects.values_list("folder", flat=True)) if found else set[str]()
+    for path in found:
+        if path.name not in known:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _filter_played_rounds(player: Any) -> Any:

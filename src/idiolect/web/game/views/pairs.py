@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from idiolect.game.rules.pairs import PAIRS_PER_SESSION, SESSION_SECONDS
 from idiolect.game.rules.relations import Relation
-from idiolect.web.accounts.players import get_current_player
+from idiolect.web.accounts.players import get_current_player, renew_session
 from idiolect.web.game import pair_sessions
 from idiolect.web.game.models import PairSession, State
 from idiolect.web.game.views.choices import get_choices, save_clock_choice
@@ -62,6 +62,7 @@ def show_intro(request: HttpRequest) -> HttpResponse:
 def start_pair_session(request: HttpRequest) -> HttpResponse:
     """Start a game for the current player, or continue their open one, and redirect to it."""
     untimed = get_choices(request).untimed
+    renew_session(request)
     opened = pair_sessions.start_pair_session(
         get_player(request), untimed=untimed, draw=SystemRandom()
     )

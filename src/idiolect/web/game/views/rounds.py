@@ -20,6 +20,7 @@ from idiolect.game.profanity import is_slur
 from idiolect.game.rules.answers import stem
 from idiolect.game.rules.relations import ROUND_SECONDS, Relation, format_question
 from idiolect.game.rules.scoring import LISTED_BONUS
+from idiolect.web.accounts.players import renew_session
 from idiolect.web.game import answer_counts, player_stats, rounds
 from idiolect.web.game.models import Answer, Round, State
 from idiolect.web.game.views.choices import get_choices, save_choices
@@ -37,6 +38,7 @@ technical terms."""
 def start_round(request: HttpRequest) -> HttpResponse:
     """Start a round with the visitor's choices, or continue the open one; redirect to it."""
     chosen = get_choices(request)
+    renew_session(request)
     opened = rounds.start_round(
         get_player(request),
         chosen.relations,
