@@ -18,7 +18,8 @@ from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.signatures import byte_signatures
 from idiolect.adapters.store.source import get_usable_adapter
 from idiolect.adapters.store.store import AdapterRecord, AdapterStore, load_adapters
-from idiolect.audit.membership import AuditSubject, audit_membership
+from idiolect.audit.attacks import audit_artifacts
+from idiolect.audit.subject import AuditSubject
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Event, Metrics
@@ -256,16 +257,16 @@ def test_generator_with_second_kind_equals_each_person_alone(
     ]
 
 
-def test_audit_membership_supports_second_kind(base: Base, store: AdapterStore) -> None:
+def test_audit_artifacts_supports_second_kind(base: Base, store: AdapterStore) -> None:
     strangers = make_jobs(1, items=9)[0].examples
     subjects = [
         AuditSubject(person=job.person, members=job.examples, non_members=strangers) for job in JOBS
     ]
     adapters = {person: store.get_adapter(person) for person in store.people}
     none = dict.fromkeys(store.people)
-    found = audit_membership(base, subjects, {"adapters": adapters, "base": none})
+    found = audit_artifacts(base, subjects, {"adapters": adapters, "base": none})
     for person in (ANN, BOB):
-        ours, bare = found["adapters"][person], found["base"][person]
+        ours, bare = found["adapters"][person].membership, found["base"][person].membership
         assert ours.loss_in is not None and ours.base_in is not None
         assert ours.loss_in < ours.base_in == bare.loss_in
         assert ours.calibrated is not None and ours.calibrated.two_sided > 0.5

@@ -6,20 +6,18 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, init_lora
-from idiolect.audit.membership import (
-    AuditSubject,
-    LeakageConfig,
-    MembershipResult,
-    audit_membership,
-    evaluate,
-)
+from idiolect.audit.attacks import Artifacts, audit_artifacts
+from idiolect.audit.config import LeakageConfig
+from idiolect.audit.membership import MembershipResult, evaluate
+from idiolect.audit.subject import AuditSubject
+from idiolect.audit.traces import TokenLosses, compute_token_losses
 from idiolect.errors import IntegrityError, MismatchError, UsageError
-from idiolect.inference.scoring import compute_item_losses
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.render import Example
@@ -76,7 +74,22 @@ def memorized(base: Base) -> tuple[AuditSubject, LoraAdapter]:
 
 
 def audit_one(base: Base, one: AuditSubject, adapter: LoraAdapter | None) -> MembershipResult:
-    return audit_membership(base, [one], {"adapter": {one.person: adapter}})["adapter"][one.person]
+    return audit_many(base, [one], {"adapter": {one.person: adapter}})["adapter"][one.person]
+
+
+def audit_many(
+    base: Base,
+    subjects: Sequence[AuditSubject],
+    artifacts: Artifacts,
+    config: LeakageConfig | None = None,
+    **options: int,
+) -> dict[str, dict[str, MembershipResult]]:
+    """The membership attack alone."""
+    found = audit_artifacts(base, subjects, artifacts, config, compared=artifacts, **options)
+    return {
+        name: {person: result.membership for person, result in people.items()}
+        for name, people in found.items()
+    }
 
 
 def test_audit_membership_refuses_memorized_items(
@@ -131,9 +144,7 @@ def test_audit_membership_shows_less_leakage_for_pieces(
         "nothing": {"ann": scale_update(adapter, 1, [])},
         "base": {"ann": None},
     }
-    found = {
-        name: people["ann"] for name, people in audit_membership(base, [ann], artifacts).items()
-    }
+    found = {name: people["ann"] for name, people in audit_many(base, [ann], artifacts).items()}
     losses = [found[name].loss_in for name in ("adapter", "pieces", "nothing")]
     # The more modules are shared, the lower the loss on members.
     assert losses == sorted(losses, key=lambda x: x or 0.0) and len(set(losses)) == 3
@@ -147,14 +158,14 @@ def test_audit_membership_tests_assembled_adapter_on_sharer_items(
     ann, adapter = memorized
     assembled = {"ann": scale_update(adapter, 0.8), "bob": scale_update(adapter, 0.8)}
     subjects = [ann, make_subject("bob", 5)]
-    found = audit_membership(base, subjects, {"for zoe": assembled})["for zoe"]
+    found = audit_many(base, subjects, {"for zoe": assembled})["for zoe"]
     assert (found["ann"].verdict, found["bob"].verdict) == ("leaks", "passed")
 
 
 def test_audit_membership_of_many_equals_each_alone(
     base: Base, memorized: tuple[AuditSubject, LoraAdapter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("idiolect.audit.membership._PEOPLE_PER_STACK", 2)
+    monkeypatch.setattr("idiolect.audit.attacks._PEOPLE_PER_STACK", 2)
     ann, adapter = memorized
     people = [
         make_subject("bob", 5, 6, 4),
@@ -163,7 +174,7 @@ def test_audit_membership_of_many_equals_each_alone(
         make_subject("dee", 7, 5, 5),
     ]
     adapters = {"ann": adapter, "bob": random_adapter(base, 1, LORA), "cem": None}
-    found = audit_membership(base, people, {"x": adapters, "y": {}}, forward_tokens=40)
+    found = audit_many(base, people, {"x": adapters, "y": {}}, forward_tokens=40)
     assert set(found["x"]) == set(adapters) and found["y"] == {}
     for one in people[:3]:
         alone = audit_one(base, one, adapters[one.person])
@@ -180,13 +191,13 @@ def test_audit_membership_runs_base_once_for_all_artifacts(
 ) -> None:
     calls: list[tuple[str, ...]] = []
 
-    def count_and_compute(*given: object, **options: int) -> list[float]:
-        calls.append(tuple(given[2]))  # type: ignore[arg-type]
-        return compute_item_losses(*given, **options)  # type: ignore[arg-type]
+    def count_and_compute(*given: Any, **options: Any) -> list[TokenLosses]:
+        calls.append(tuple(given[2]))
+        return compute_token_losses(*given, **options)
 
-    monkeypatch.setattr("idiolect.audit.membership.compute_item_losses", count_and_compute)
+    monkeypatch.setattr("idiolect.audit.attacks.compute_token_losses", count_and_compute)
     ann, adapter = memorized
-    audit_membership(base, [ann], {str(n): {"ann": adapter} for n in range(3)})
+    audit_many(base, [ann], {str(n): {"ann": adapter} for n in range(3)})
     assert calls == [(), ("ann",), ("ann",), ("ann",)]
 
 
@@ -197,7 +208,7 @@ def test_audit_membership_refuses_unmeasured_unless_allowed(base: Base) -> None:
     assert found.calibrated is found.raw is None
     config = LeakageConfig(unmeasured="pass")
     artifacts = {"adapter": {"ann": random_adapter(base, 1, LORA)}}
-    allowed = audit_membership(base, [few], artifacts, config)["adapter"]["ann"]
+    allowed = audit_many(base, [few], artifacts, config)["adapter"]["ann"]
     assert (allowed.verdict, allowed.refused) == ("not measurable", False)
     none = audit_one(base, AuditSubject(person="ann", members=(), non_members=()), None)
     assert (none.verdict, none.loss_in, none.held_out) == ("not measurable", None, 0)
@@ -264,9 +275,9 @@ def test_audit_membership_rejects_invalid_input(
 ) -> None:
     ann, adapter = memorized
     with pytest.raises(UsageError, match="given twice"):
-        audit_membership(base, [ann, ann], {})
+        audit_many(base, [ann, ann], {})
     with pytest.raises(UsageError, match="no items of 'eve'"):
-        audit_membership(base, [ann], {"adapter": {"eve": adapter}})
+        audit_many(base, [ann], {"adapter": {"eve": adapter}})
     with pytest.raises(MismatchError, match="made for base"):
         audit_one(base, ann, replace(adapter, base="0" * 64))
     with pytest.raises(IntegrityError, match=r"adapter has a loss of \w+ on an item of 'ann'"):

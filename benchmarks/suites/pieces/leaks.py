@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.audit.membership import AuditSubject, LeakageConfig, evaluate
+from idiolect.audit.config import LeakageConfig
+from idiolect.audit.membership import evaluate
+from idiolect.audit.subject import AuditSubject
 from idiolect.history.history import History
 from idiolect.pieces.pool.contribution import choose_shared_modules
 from idiolect.pieces.recipes.recipe import Recipe, build_adapter

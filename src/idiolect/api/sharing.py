@@ -74,10 +74,11 @@ def share(request: ShareRequest, *, listener: Listener = null_listener) -> Share
     The sharers are the people in ``people``, or a selection of the people with a valid consent to
     the scope ``pieces``. The pool contains only numbers, under a random pseudonym for each sharer.
 
-    Two audits run first. A membership inference audit refuses a person whose adapter reveals which
-    items it was trained on, unless ``override_leakage`` gives a reason. A harm audit refuses a
-    person whose pieces answer harmful prompts more often than the base model, unless
-    ``override_harm`` gives a reason.
+    Two audits run first. The leakage audit refuses a person whose pieces reveal which items they
+    were trained on, or say texts, numbers, addresses or names of the person, unless
+    ``override_leakage`` gives a reason; the outcome names the items. A harm audit refuses a person
+    whose pieces answer harmful prompts more often than the base model, unless ``override_harm``
+    gives a reason.
 
     After an interruption, the same call resumes; it does not change sharers who are already in the
     pool.

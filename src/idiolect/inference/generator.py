@@ -144,18 +144,51 @@ class Generator:
     ) -> list[str]:
         """Return greedy answers to (person, prompt) pairs in order, of at most ``max_tokens``
         tokens each."""
+        return self._generate_all(requests, max_tokens, batch, samples=False)
+
+    @torch.inference_mode()
+    def generate_samples(
+        self,
+        requests: Sequence[tuple[str, tuple[int, ...]]],
+        *,
+        max_tokens: int,
+        seed: int,
+        batch: int = 32,
+    ) -> list[str]:
+        """Return one answer to each (person, prompt) pair, drawn from the model's distribution.
+
+        The draw follows from the seed and from the other requests of a batch.
+        """
+        # The seed must not change the caller's random state.
+        devices = [self.base.device] if self.base.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            return self._generate_all(requests, max_tokens, batch, samples=True)
+
+    def _generate_all(
+        self,
+        requests: Sequence[tuple[str, tuple[int, ...]]],
+        max_tokens: int,
+        batch: int,
+        *,
+        samples: bool,
+    ) -> list[str]:
         out = [""] * len(requests)
         # Similar lengths share a batch, so there is little padding.
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i][1]), i))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            texts = self._generate_batch([requests[i] for i in rows], max_tokens)
+            texts = self._generate_batch([requests[i] for i in rows], max_tokens, samples=samples)
             for i, text in zip(rows, texts, strict=True):
                 out[i] = text
         return out
 
     def _generate_batch(
-        self, requests: Sequence[tuple[str, tuple[int, ...]]], max_tokens: int
+        self,
+        requests: Sequence[tuple[str, tuple[int, ...]]],
+        max_tokens: int,
+        *,
+        samples: bool,
     ) -> list[str]:
         """Generate one batch with transformers' ``generate``, padded on the left."""
         longest = max(len(ids) for _, ids in requests)
@@ -170,11 +203,11 @@ class Generator:
                 input_ids=ids_BT.to(self.base.device),
                 attention_mask=mask_BT.to(self.base.device),
                 max_new_tokens=max_tokens,
-                do_sample=False,
+                do_sample=samples,
                 num_beams=1,
                 temperature=None,
                 top_p=None,
-                top_k=None,
+                top_k=0 if samples else None,  # the whole distribution
                 eos_token_id=self._stop_token_ids(),
                 pad_token_id=self.base.tokenizer.eos_token_id,
             )

@@ -33,7 +33,17 @@ def compute_target_logits(model: Any, batch: Batch) -> Tensor:
 
 def compute_target_nll(model: Any, batch: Batch) -> Tensor:
     """Return the negative log likelihood of each target token [N], in nats, in fp32 or wider."""
+    return _compute_nll(compute_target_logits(model, batch), batch)
+
+
+def compute_target_scores(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return ``compute_target_nll`` [N], and whether each target token is the most likely one
+    [N]."""
     logits_NV = compute_target_logits(model, batch)
+    return _compute_nll(logits_NV, batch), logits_NV.argmax(dim=-1) == batch.label
+
+
+def _compute_nll(logits_NV: Tensor, batch: Batch) -> Tensor:
     return torch.nn.functional.cross_entropy(
         logits_NV.to(_pick_wide_dtype(logits_NV)), batch.label, reduction="none"
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from idiolect.adapters.kinds import stack_adapters
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.base import slots_of
-from idiolect.inference.nll import compute_target_nll
+from idiolect.inference.nll import compute_target_scores
 from idiolect.models.base import Base
 from idiolect.prompts.batch import batches_within_token_budget, collate
 from idiolect.prompts.render import Example
@@ -18,19 +19,33 @@ PersonExample = tuple[str, Example]
 """A person and one of their examples."""
 
 
+@dataclass(frozen=True, slots=True)
+class TokenScore:
+    """The loss of one target token."""
+
+    row: int
+    """The number of the row that the token belongs to."""
+    loss: float
+    """In nats."""
+    count: float
+    """How often the token counts."""
+    is_top: bool
+    """Whether it is the model's most likely token, which greedy decoding would choose."""
+
+
 @torch.no_grad()
-def iter_token_losses(
+def iter_token_scores(
     base: Base,
     rows: Sequence[PersonExample],
     adapters: Mapping[str, Adapter],
     *,
     forward_tokens: int,
-) -> Iterator[tuple[int, float, float]]:
-    """Yield the loss of each target token in nats, with the person's adapter if there is one.
+) -> Iterator[TokenScore]:
+    """Yield the score of each target token, with the person's adapter if there is one.
 
-    It yields (row, loss, how often the token counts). Each forward has at most ``forward_tokens``
-    tokens. The batches do not depend on who has an adapter, so an adapter that changes nothing
-    gives exactly the base's losses.
+    The tokens of one row come in their order. Each forward has at most ``forward_tokens`` tokens.
+    The batches do not depend on who has an adapter, so an adapter that changes nothing gives
+    exactly the base's losses.
     """
     slots = {person: slot for slot, person in enumerate(adapters)}
     stack = stack_adapters(base, list(adapters.values())) if adapters else None
@@ -39,15 +54,29 @@ def iter_token_losses(
         batch = collate([e for _, e in chosen], pad=base.pad_token_id, device=base.device)
         # Apply each row's adapter; people without one have slot -1, the bare base.
         if stack is None:
-            nll = compute_target_nll(base.model, batch)
+            nll, is_top = compute_target_scores(base.model, batch)
         else:
             prompts = [e.ids[: e.answer_start] for _, e in chosen]
             active = stack.token_mask(prompts, batch.ids.shape[1] - 1)
             owners = slots_of([p for p, _ in chosen], slots, base.device)
             with stack.activate(owners, active=active):
-                nll = compute_target_nll(base.model, batch)
-        found = zip(batch.row.tolist(), nll.tolist(), batch.count.tolist(), strict=True)
-        yield from ((group[row], value, count) for row, value, count in found)
+                nll, is_top = compute_target_scores(base.model, batch)
+        columns = (batch.row.tolist(), nll.tolist(), batch.count.tolist(), is_top.tolist())
+        for row, loss, count, top in zip(*columns, strict=True):
+            yield TokenScore(group[row], loss, count, top)
+
+
+def iter_token_losses(
+    base: Base,
+    rows: Sequence[PersonExample],
+    adapters: Mapping[str, Adapter],
+    *,
+    forward_tokens: int,
+) -> Iterator[tuple[int, float, float]]:
+    """Yield (row, loss in nats, how often the token counts) of each target token, as
+    ``iter_token_scores``."""
+    for one in iter_token_scores(base, rows, adapters, forward_tokens=forward_tokens):
+        yield one.row, one.loss, one.count
 
 
 def compute_item_losses(

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from idiolect.adapters.protocol import Adapter
-from idiolect.audit.membership import AuditSubject, LeakageConfig, MembershipResult, evaluate
+from idiolect.audit.config import LeakageConfig
+from idiolect.audit.membership import MembershipResult, evaluate
+from idiolect.audit.subject import AuditSubject
 from idiolect.inference.greedy import MODEL_ID
 from idiolect.inference.scoring import compute_item_losses
 from idiolect.models.base import Base

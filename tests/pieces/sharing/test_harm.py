@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import binomtest
 
 from idiolect.adapters.lora import LoraAdapter
-from idiolect.audit.membership import LeakageConfig
+from idiolect.audit.config import LeakageConfig
 from idiolect.cli.commands.share import print_sharing
 from idiolect.errors import UsageError
 from idiolect.models.base import Base

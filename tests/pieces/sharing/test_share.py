@@ -18,7 +18,8 @@ import torch
 
 from idiolect import api
 from idiolect.adapters.lora import require_lora
-from idiolect.audit.membership import LeakageConfig
+from idiolect.audit.config import LeakageConfig
+from idiolect.audit.leak import Leak
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.events import Event, Message, Progress
 from idiolect.history.dataset import read_dataset
@@ -209,7 +210,8 @@ def test_share_refuses_leak_through_assembled_adapter(
 ) -> None:
     def audit_with_leak(*arguments: Any, **options: Any) -> Findings:
         found = audit_assembled(*arguments, **options)["assembled"]
-        one = replace(found[LIGHT_LEARNERS[0]], verdict="leaks", refused=True)
+        leak = Leak(attack="generation", kind="phone", items=(2, 5), strength=20.0)
+        one = replace(found[LIGHT_LEARNERS[0]], leaks=(leak,))
         return {"assembled": {**found, LIGHT_LEARNERS[0]: one}}
 
     monkeypatch.setattr("idiolect.pieces.sharing.sharing.audit_assembled", audit_with_leak)
@@ -221,6 +223,19 @@ def test_share_refuses_leak_through_assembled_adapter(
     )
     assert done.sharers == 1 and len(people.read_events("refused")) == 1
     assert done.findings[0].about["assembled_leaks"] == 1
+    assert done.findings[0].about["assembled_generation"] == 1
+    (leak,) = done.findings[0].leaks
+    assert (leak.artifact, [item.number for item in leak.items]) == ("assembled", [3, 6])
+    assert [item.id for item in leak.items] == ["annabel-2", "annabel-5"]
+    told = {one["sharer"]: one for one in json.loads(done.report.read_text())["content"]["people"]}
+    dated = [{"number": 3, "date": "1970-01-03"}, {"number": 6, "date": "1970-01-06"}]
+    assert [one["items"] for one in told[done.findings[0].sharer]["leaks"]] == [dated]
+    # A later run that finds nothing new keeps what the report says.
+    people.share(pool, LIGHT_LEARNERS[1])
+    later = json.loads(done.report.read_text())["content"]["people"]
+    assert {one["sharer"]: one["leaks"] for one in later} == {
+        name: one["leaks"] for name, one in told.items()
+    }
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 301])

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 OUTCOME_STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "revoked": "yellow"}
 
+_MOST_IDS = 8
+"""Items that one line of the output names."""
+
 
 @click.command("share", cls=StrictCommand)
 @store_argument
@@ -63,7 +66,8 @@ OUTCOME_STYLES = {"refused": "red", "harmful": "red", "overridden": "yellow", "r
 @click.option(
     "--override-leakage",
     metavar="REASON",
-    help="Share even if the leakage audit refuses; the reason goes into the ledger.",
+    help="Share even if the leakage audit refuses, so that others may get the person's own words; "
+    "the reason goes into the ledger.",
 )
 @click.option(
     "--override-harm",
@@ -96,9 +100,12 @@ def share_command(
     STORE is a folder of adapters made by `idiolect personalize`. Of the people with a valid consent
     (`idiolect consent --scope pieces`), selects a few who together represent most others.
 
-    Before anything is shared, two audits run. A person is refused if the adapter reveals which
-    items it was trained on, or if the pieces answer harmful prompts more often than the base model
-    does (harm.threshold; harm.on=false skips this audit).
+    Before anything is shared, two audits run. The leakage audit refuses a person if the pieces
+    reveal which items they were trained on, or if they say something that the person wrote and
+    that the base model hardly would: a repeated text, a number, an address, a name. It names the
+    items. A pass means that these attacks found nothing, not that no attack would. The harm audit
+    refuses a person if the pieces answer harmful prompts more often than the base model does
+    (harm.threshold; harm.on=false skips this audit).
 
     Then trains the gates, which describe what each piece is good for, and adds the pieces to the
     pool under a random pseudonym. The pool contains numbers, but no text and no names.
@@ -203,10 +210,32 @@ def print_sharing(summary: ShareSummary) -> None:
             "only: idiolect unlearn STORE "
             f"--person {shlex.quote(people[0])} --method sku ..."
         )
+    facts |= _explain_leaks(summary)
     facts["pool"] = f"{summary.pool}, {format_count(summary.sharers, 'sharer')}"
     facts["report"] = str(summary.report)
     facts["time"] = format_duration(summary.seconds)
     print_pairs(facts)
+
+
+def _explain_leaks(summary: ShareSummary) -> dict[str, str]:
+    """Return one line for each text that leaks, with the ids of its items, and what to do."""
+    refused = [f for f in summary.findings if f.outcome == "refused" and f.leaks]
+    lines = [
+        f"{leak.what}: {', '.join(item.id for item in leak.items[:_MOST_IDS])}"
+        + (", ..." if len(leak.items) > _MOST_IDS else "")
+        for finding in refused
+        for leak in finding.leaks
+    ]
+    if not lines:
+        return {}
+    # The same sentences may hold for several people, so each line says whose item it is.
+    people = shlex.quote(refused[0].person)
+    return {
+        "leaks": "\n".join(lines),
+        "to share safely": "forget these items (idiolect forget DATA STORE --person "
+        f"{people} --records ...), train with a guarantee (idiolect personalize --private), share "
+        "fewer modules (--ratio), or give a reason to share them (--override-leakage)",
+    }
 
 
 def _is_unmeasured(about: Mapping[str, float]) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from idiolect.adapters.lora import LoraAdapter, require_lora
 from idiolect.adapters.store.consent import open_ledger
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.audit.membership import AuditSubject
+from idiolect.audit.subject import AuditSubject
 from idiolect.config import derive_seed
 from idiolect.errors import MissingError
 from idiolect.events import Listener, Message, null_listener
@@ -33,8 +33,19 @@ from idiolect.tasks.registry import get_task
 from idiolect.training.runs.plan import PersonalConfig
 
 MAX_AUDIT_ITEMS = 200
-"""Maximum items on each side of an audit, a seeded draw. 200 against 20 items determine an AUC to
-0.1; more training items add no precision."""
+"""Maximum items on each side of the membership attack, a seeded draw. 200 against 20 items
+determine an AUC to 0.1; more training items add no precision. The audit searches the texts of all
+training items, and attacks those with risky texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedItem:
+    """Where an item of the audit is in the person's history."""
+
+    id: str
+    number: int
+    """Counted from 1, in time order."""
+    time: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +59,10 @@ class Candidate:
     examples: tuple[Example, ...]
     """The usable items that the adapter was trained on, in time order."""
     subject: AuditSubject
-    """For the audit: a sample of the training items, and items of the same person outside
-    training."""
+    """For the audit: the training items, a sample of them first, and items of the same person
+    outside training."""
+    trained: tuple[TrainedItem, ...]
+    """The items of ``subject.trained``, in its order."""
 
 
 class Candidates:
@@ -174,28 +187,36 @@ class Candidates:
             [context.build_query_example(q) for q in history.queries] if self.task.labeled else []
         )
         # Training items come first in the history; everything later is held out.
-        inside = tuple(e for e in items[: record.items] if e is not None)
-        outside = tuple(e for e in (*items[record.items :], *queries) if e is not None)
+        inside = [(n, e) for n, e in enumerate(items[: record.items]) if e is not None]
+        outside = [e for e in (*items[record.items :], *queries) if e is not None]
+        sampled = self._draw_sample(person, "held in", len(inside))
+        # The sample first, then the other training items.
+        chosen = set(sampled)
+        order = [*sampled, *(n for n in range(len(inside)) if n not in chosen)]
+        examples = [inside[n][1] for n in order]
+        trained = [(inside[n][0], history.items[inside[n][0]]) for n in order]
         return Candidate(
             person=person,
             adapter=require_lora(adapter),
             steps=record.steps,
-            examples=inside,
+            examples=tuple(e for _, e in inside),
             subject=AuditSubject(
                 person=person,
-                members=self._sample_examples(person, "held in", inside),
-                non_members=self._sample_examples(person, "held out", outside),
+                members=tuple(examples[: len(sampled)]),
+                non_members=tuple(
+                    outside[n] for n in self._draw_sample(person, "held out", len(outside))
+                ),
+                unsampled=tuple(examples[len(sampled) :]),
+            ),
+            trained=tuple(
+                TrainedItem(id=item.id, number=n + 1, time=item.time) for n, item in trained
             ),
         )
 
-    def _sample_examples(
-        self, person: str, side: str, examples: tuple[Example, ...]
-    ) -> tuple[Example, ...]:
-        """Return at most ``MAX_AUDIT_ITEMS`` of the examples, in their order."""
-        if len(examples) <= MAX_AUDIT_ITEMS:
-            return examples
+    def _draw_sample(self, person: str, side: str, count: int) -> list[int]:
+        """Return the numbers of at most ``MAX_AUDIT_ITEMS`` of ``count`` examples, in order."""
+        if count <= MAX_AUDIT_ITEMS:
+            return list(range(count))
         # A draw of its own per person and side, so that other people do not change it.
         draw = random.Random(derive_seed(self.seed, person, "audit", side))
-        return tuple(
-            examples[n] for n in sorted(draw.sample(range(len(examples)), MAX_AUDIT_ITEMS))
-        )
+        return sorted(draw.sample(range(count), MAX_AUDIT_ITEMS))

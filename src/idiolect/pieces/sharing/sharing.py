@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from idiolect.audit.membership import LeakageConfig
+from idiolect.audit.config import LeakageConfig
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Progress, null_listener
 from idiolect.models.base import Base
@@ -29,9 +29,11 @@ from idiolect.pieces.sharing.harm import (
 )
 from idiolect.pieces.sharing.leakage import (
     Findings,
+    LeakedItems,
     audit_assembled,
     audit_pieces,
     describe_leakage,
+    describe_leaked_items,
     findings_to_record,
     is_refused,
     keep_modules,
@@ -76,6 +78,8 @@ class SharingOutcome:
     during the run)."""
     about: Mapping[str, float]
     """The numbers of the pool's record; see ``leakage.findings_to_record``."""
+    leaks: tuple[LeakedItems, ...] = ()
+    """The items that an attack got something out of."""
 
 
 class SharingRun:
@@ -166,12 +170,14 @@ class SharingRun:
                 p: n for p, n in refused.items() if (p in harmful) == (why == "harmful")
             }
             self.pool_ledger.record_refused(people_refused, why)
+        items = {c.person: c.trained for c in people}
         return [
             SharingOutcome(
                 person=person,
                 sharer=name,
                 outcome=shared.get(person) or _explain_unshared(person, kept, harmful),
                 about=entries[person].about if person in entries else collect_record(person),
+                leaks=describe_leaked_items(found, person, items[person]),
             )
             for person, name in names.items()
         ]
@@ -242,23 +248,25 @@ class SharingRun:
     def _write_report(self, findings: Sequence[SharingOutcome]) -> None:
         """Write which people of this store are in the pool and which were refused, under
         pseudonyms."""
-        # Refusals exist only in the previous report and in this run's findings; everything about
-        # sharers is in the pool.
+        # Refusals and leaking items exist only in the previous report and in this run's findings;
+        # everything else about sharers is in the pool.
         known = read_json(self.report_path)["people"] if self.report_path.is_file() else []
+        leaks = {one["sharer"]: one["leaks"] for one in known}
+        leaks |= {f.sharer: [leak.to_report() for leak in f.leaks] for f in findings}
         refusals = {one["sharer"]: one for one in known if not one["shared"]}
         refusals |= {f.sharer: _describe_sharer(f.sharer, f.about) for f in findings}
         people: list[dict[str, Any]] = []
         present = self.pool_ledger.find_present()
         for person, entry in self.pool_ledger.find_last_events().items():
             name = str(entry.details["as"])
+            told = {"leaks": leaks.get(name, [])}
             # In the pool: its record is the truth.
             if person in present:
                 description = _describe_sharer(name, self.pool.get_record(name).about)
-                people.append(
-                    description | {"shared": True, "overridden": entry.details["overridden"]}
-                )
+                told |= {"shared": True, "overridden": entry.details["overridden"]}
+                people.append(description | told)
             elif entry.event != SHARED and name in refusals:
-                people.append(refusals[name])
+                people.append(refusals[name] | told)
         write_report(self.report_path, self.pool, self.config.leakage, people)
 
 
