@@ -25,6 +25,7 @@ from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.ledger import Ledger
 from idiolect.profiles.store import load_profiles
 from idiolect.storage.manifest import Manifest
+from idiolect.training.engine.config import EngineConfig
 from support.crash import fail_at
 from support.erasure_world import (
     ANN,
@@ -33,6 +34,8 @@ from support.erasure_world import (
     CRESS,
     DORA,
     PEOPLE,
+    RECIPES,
+    SHARE,
     ErasureWorld,
     build_full_world,
     build_trained_world,
@@ -507,3 +510,85 @@ def test_forget_destroys_pseudonym_link_despite_edited_ledger(place: ErasureWorl
     assert any("events.jsonl:1" in why for why in done.unreadable)
     assert ANN not in (place.store / "ledger" / "people.json").read_text()
     assert ANN not in AdapterStore.open(place.store).people
+
+
+def write_films(place: ErasureWorld) -> None:
+    """Add another task of the same people: films, a store, and a pool with pieces of it."""
+    histories = [
+        History.from_interactions(
+            person,
+            [
+                # The ids are those of the chats.
+                replace(i, voices=(), fields={"title": f"Film {i.id} of mine", "rating": "3"})
+                for i in make_chat(person, person, 9).items
+            ],
+        )
+        for person in (ANN, CRESS)
+    ]
+    write_dataset(place.folder / "films", histories, task="rating", source="x")
+    store = place.folder / "film-store"
+    place.personalize(store, place.folder / "films")
+    api.consent(api.ConsentRequest(store=store, people=[ANN, CRESS], scope="pieces"))
+    api.consent(api.ConsentRequest(store=store, people=[ANN, CRESS], scope="mean"))
+    api.share(
+        api.ShareRequest(
+            store=store,
+            data=place.folder / "films",
+            pool=place.folder / "film-pool",
+            config=SHARE,
+            engine=EngineConfig(slots=2),
+            people=[ANN, CRESS],
+            override_leakage="a test",
+        )
+    )
+    api.assemble(
+        api.AssembleRequest(
+            data=place.folder / "films",
+            pool=place.folder / "film-pool",
+            out=place.folder / "film-recipes",
+            config=RECIPES,
+        )
+    )
+    api.export(api.ExportRequest(store=store, person=ANN, out=place.folder / "film-out"))
+    (store / "checkpoint.bin").write_bytes(b"unfinished work")
+
+
+@pytest.mark.finding("forget-other-task")
+def test_forget_records_leaves_other_tasks_of_the_person(place: ErasureWorld) -> None:
+    write_films(place)
+    # Another chat of hers, with the same ids, and an adapter that was made from it.
+    other = make_chat(ANN, CRESS, 12)
+    turned = [
+        replace(i, fields={"context": f"them: and {i.id}", "reply": f"so, {i.id}"})
+        for i in other.items
+    ]
+    write_dataset(
+        place.folder / "chat-two",
+        [History.from_interactions(ANN, turned)],
+        task="reply",
+        source="x",
+    )
+    place.personalize(place.folder / "store-two", place.folder / "chat-two")
+    before = place.read_files()
+    done = place.forget(records=[f"{ANN}-4"], verify=True)
+    after = place.read_files()
+    untouched = ("film", "store-two", "chat-two")
+    for name, raw in before.items():
+        if name.startswith(untouched):
+            assert after[name] == raw, name
+    assert done.left == () and done.unreadable == ()
+    assert {e.where.name for e in done.effects} == {"data", "store", "profiles", "out"}
+    for store in ("film-store", "film-recipes"):
+        question = "The Long Way Home (1990)"
+        request = api.PredictRequest(store=place.folder / store, person=ANN, text=question)
+        assert api.predict(request).text
+
+
+@pytest.mark.finding("second-voices")
+def test_forget_deletes_exports_of_people_who_quoted_the_person(place: ErasureWorld) -> None:
+    for person in (BART, CRESS):
+        out = place.folder / f"out-{person}"
+        api.export(api.ExportRequest(store=place.store, person=person, out=out))
+    done = place.forget(verify=True)
+    assert not (place.folder / f"out-{BART}").exists(), "trained on her words in his prompts"
+    assert (place.folder / f"out-{CRESS}").exists() and done.left == ()

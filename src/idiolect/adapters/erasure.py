@@ -64,10 +64,10 @@ def _find_copies(folder: Path, leaving: ErasureRequest) -> list[str]:
     if not (folder / AdapterStore.HEADER_FILE).is_file():
         return []
     store = AdapterStore.open(folder)
+    # Adapters of these people that were made of what is forgotten are retrained or removed later.
+    handled = {leaving.person, *leaving.affected_people}
     mine = leaving.is_same_person(store.task)
-    return [
-        p for p in store.people_matching(leaving.patterns) if not (p == leaving.person and mine)
-    ]
+    return [p for p in store.people_matching(leaving.patterns) if not (p in handled and mine)]
 
 
 class StoreErasure:
@@ -104,6 +104,8 @@ class CheckpointErasure:
         """Name the files of unfinished work; empty if there are none."""
         if not (folder / AdapterStore.HEADER_FILE).is_file():
             return ""
+        if not leaving.covers_task(AdapterStore.open(folder).task):
+            return ""
         return ", ".join(name for name in IN_PROGRESS_FILES if (folder / name).exists())
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
@@ -111,8 +113,6 @@ class CheckpointErasure:
         if not self.find(folder, leaving):
             return []
         store = AdapterStore.open(folder)
-        if not leaving.is_same_person(store.task):
-            return []
         with store.lock_for_writing():
             paths = [folder / name for name in IN_PROGRESS_FILES if (folder / name).exists()]
             for path in paths:
@@ -134,13 +134,16 @@ class ExportErasure:
             return ""
         # The ledger records the hash of every exported mean.
         if sha256_file(folder / WEIGHTS_FILE) in leaving.files:
-            return "a mean of adapters, theirs among them"
+            return "a mean of adapters made of what is forgotten"
         # Some manifests name contributors, for example that of a task adapter.
-        named = (folder / Manifest.NAME).is_file() and (
-            leaving.person in Manifest.read_unchecked(folder).contributors
+        manifest = Manifest.read_unchecked(folder) if (folder / Manifest.NAME).is_file() else None
+        named = (
+            manifest is not None
+            and leaving.person in manifest.contributors
+            and leaving.covers_task(str(manifest.task or leaving.task))
         )
         if named or leaving.patterns.contains_tensors((folder / WEIGHTS_FILE).read_bytes()):
-            return "an adapter made of theirs"
+            return "an adapter made of what is forgotten"
         return ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:

@@ -23,8 +23,9 @@ from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.config import compute_fingerprint, from_plain
 from idiolect.erasure.deleted_rows import DeletedRows, find_remaining_rows, iter_own_texts
 from idiolect.erasure.forget import ForgetRequest
-from idiolect.erasure.inventory import PersonInventory, is_stale, read_last_items
+from idiolect.erasure.inventory import PersonInventory
 from idiolect.erasure.negate_adapter import NegationResult, negate_pairs
+from idiolect.erasure.origins import is_stale, read_last_items
 from idiolect.erasure.receipt import Receipt
 from idiolect.errors import BusyError, MissingError, UsageError
 from idiolect.history.dataset import Dataset, read_dataset

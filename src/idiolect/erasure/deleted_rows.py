@@ -86,4 +86,6 @@ class DeletedRows(DatasetErasure):
         ids = find_remaining_rows(self.task, found.dataset.read_history(leaving.person), self.pairs)
         if not ids:
             return found
-        return super().plan_redaction(folder, replace(leaving, records=leaving.records.union(ids)))
+        return super().plan_redaction(
+            folder, replace(leaving, records=frozenset(ids), contents=None)
+        )

@@ -93,6 +93,7 @@ class DerivedArtifacts:
         retrainer = AdapterRetrainer(
             request=leaving,
             dataset=dataset,
+            origins=found.origins,
             rebuild=self.rebuild,
             base=self.base,
             profiles=self.profiles,
@@ -119,7 +120,7 @@ class DerivedArtifacts:
         """Withdraw the person's pieces from a pool, and rebuild or erase what was made from
         them."""
         opened, person = Pool.open(pool), self.inventory.request.person
-        in_pool = bool(set(names) & set(opened.sharers))
+        owners = {self.inventory.owners[n] for n in set(names) & set(opened.sharers)}
         data = None
         if rebuild_data is not None and rebuild_data.task == opened.task:
             data = rebuild_data.folder
@@ -145,8 +146,8 @@ class DerivedArtifacts:
             self.listener(Message(text=f"nothing is rebuilt from {pool}: {error}"))
             changed = run_withdrawal(None)
         why = f"made of pieces of {person}"
-        pieces = ErasureEffect(what="pieces", where=pool, outcome="removed", person=person)
-        return ([pieces] if in_pool else []) + [
+        pieces = [make_pieces_effect(pool, owner, person) for owner in sorted(owners)]
+        return pieces + [
             ErasureEffect(
                 what="recipe or adapter" if e.person else "export or report",
                 where=e.where,
@@ -156,6 +157,14 @@ class DerivedArtifacts:
             )
             for e in changed
         ]
+
+
+def make_pieces_effect(pool: Path, owner: str, person: str) -> ErasureEffect:
+    """Return the receipt's entry for the pieces of ``owner``; ``person`` is being forgotten."""
+    if owner == person:
+        return ErasureEffect(what="pieces", where=pool, outcome="removed", person=owner)
+    why = f"made of words of {person}; share them again (idiolect share)"
+    return ErasureEffect(what="pieces", where=pool, outcome="discarded", person=owner, why=why)
 
 
 def _list_refused(found: PersonInventory, removed_bases: Mapping[str, Path]) -> list[ErasureEffect]:

@@ -222,7 +222,7 @@ class ForgetRequest:
         pseudonym, even if the ledger was edited and rejects new events."""
         ledger = Ledger(folder / LEDGER_FOLDER)
         with found.collect_errors():
-            if ledger.read_entries_of(self.person):
+            if self._is_concerned(folder, found) and ledger.read_entries_of(self.person):
                 event, details = self._ledger_event
                 ledger.record_event(event, [self.person], details)
         if not self._is_whole_person or not ledger.forget_person(self.person):
@@ -230,6 +230,15 @@ class ForgetRequest:
         return [
             ErasureEffect(what="pseudonym", where=folder, outcome="destroyed", person=self.person)
         ]
+
+    def _is_concerned(self, folder: Path, found: PersonInventory) -> bool:
+        """Whether the event belongs in a store's ledger: for records, if the person's adapter there
+        was not made from another dataset."""
+        if self._is_whole_person:
+            return True
+        store = AdapterStore.open(folder)
+        record = store.get_record(self.person)
+        return record is not None and found.origins.rebuilds_from_main(store, record)
 
     def _has_work(self, main: Redaction, found: PersonInventory) -> bool:
         """Return whether anything of the person was found. Work in progress belongs to no one

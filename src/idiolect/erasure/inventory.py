@@ -7,7 +7,7 @@ writers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,12 +15,11 @@ from pathlib import Path
 from idiolect.adapters.erasure import is_store
 from idiolect.adapters.formats.peft import WEIGHTS_FILE
 from idiolect.adapters.store.signatures import byte_signatures
-from idiolect.adapters.store.store import AdapterRecord, AdapterStore
-from idiolect.config import from_plain
+from idiolect.adapters.store.store import AdapterStore
+from idiolect.erasure.origins import HistoryOrigins
 from idiolect.errors import ArtifactError
 from idiolect.history.dataset import Dataset
 from idiolect.history.erasure import DatasetErasure, is_dataset
-from idiolect.history.history import History
 from idiolect.history.redact import Redaction
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
@@ -29,7 +28,6 @@ from idiolect.privacy.erasure import ErasureRequest, walk_folders
 from idiolect.privacy.ledger import Ledger
 from idiolect.privacy.patterns import SearchPatterns
 from idiolect.storage.files import sha256_file
-from idiolect.training.runs.plan import PersonalConfig
 
 LEDGER_FOLDER = "ledger"
 
@@ -39,6 +37,8 @@ class PersonInventory:
     """What was found."""
 
     request: ErasureRequest
+    main: Redaction
+    """The dataset that the person or records are erased from."""
     folders: tuple[Path, ...] = ()
     """All folders that were looked into."""
     datasets: list[Redaction] = field(default_factory=list)
@@ -49,9 +49,18 @@ class PersonInventory:
     """Pools, with the person's pseudonyms in each."""
     exported_adapters: dict[str, Path] = field(default_factory=dict)
     """Exported adapters by the sha256 of their weights."""
+    untouched: list[Dataset] = field(default_factory=list)
+    """Datasets that contain nothing of the person."""
+    owners: dict[str, str] = field(default_factory=dict)
+    """The person behind each pseudonym in ``pools``."""
     foreign_folders: list[Path] = field(default_factory=list)
     """Folders of another task in which the same numeric id belongs to another person."""
     unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def origins(self) -> HistoryOrigins:
+        """Tells which artifacts were made from histories that change."""
+        return HistoryOrigins(main=self.main, others=self.datasets, untouched=self.untouched)
 
     @contextmanager
     def collect_errors(self) -> Generator[None]:
@@ -67,14 +76,16 @@ def collect_inventory(
     main: Redaction, tops: Sequence[Path], stores: Sequence[Path], datasets: DatasetErasure
 ) -> PersonInventory:
     """Search the folders below ``tops``, and the given stores wherever they are."""
+    records = frozenset() if main.is_whole_person else main.wanted_records
     leaving = ErasureRequest(
         person=main.person,
-        records=main.records,
+        records=records,
+        contents=main.removed_contents if records and main.removed_count else None,
         task=main.dataset.task,
         patterns=main.unique_patterns,
         affected_people=main.affected_people,
     )
-    out = PersonInventory(request=leaving)
+    out = PersonInventory(request=leaving, main=main)
     # First pass: find out what each folder is.
     folders = [*walk_folders([*tops, *stores])]
     out.folders = tuple(folders)
@@ -87,14 +98,15 @@ def collect_inventory(
     for other in out.datasets:
         texts |= other.unique_patterns.texts
         changed |= other.affected_people
-    # Second pass, over the stores: signatures of the person's adapters, and means that include
-    # them.
+    # Second pass, over the stores: signatures of adapters that were made of what is forgotten, the
+    # person's own and those of people who are quoted with it, and means that include them.
     for folder in _iter_with_parts(out.stores):
         with out.collect_errors():
-            tensors |= _read_signatures(folder, main)
+            tensors |= _read_signatures(folder, out)
     for folder in out.stores:
         with out.collect_errors():
-            files |= _find_means(folder, main.person)
+            for person in _list_affected_owners(folder, out):
+                files |= _find_means(folder, person)
     out.request = replace(
         leaving,
         patterns=SearchPatterns(frozenset(texts), frozenset(tensors)),
@@ -114,8 +126,10 @@ def _classify_folder(
     if folder.resolve() == main.dataset.folder.resolve():
         return
     found = datasets.plan_redaction(folder, out.request)
-    if found is not None:
-        out.datasets += [found] if found.is_needed else []
+    if found is not None and found.is_needed:
+        out.datasets.append(found)
+    elif found is not None:
+        out.untouched.append(found.dataset)
     elif is_store(folder):
         store = AdapterStore.open(folder)
         (out.stores if out.request.is_same_person(store.task) else out.foreign_folders).append(
@@ -143,19 +157,25 @@ def _iter_with_parts(stores: Sequence[Path]) -> Iterator[Path]:
         yield from sorted(p.parent for p in folder.glob(f"parts/*/{AdapterStore.HEADER_FILE}"))
 
 
-def _read_signatures(folder: Path, main: Redaction) -> frozenset[bytes]:
-    """Return the signatures of the person's adapter, if it is among what is forgotten."""
-    store = AdapterStore.open(folder)
-    record = store.get_record(main.person)
-    if record is None or record.row is None:
-        return frozenset()
-    if main.records and main.person in main.dataset:
-        # If only records are forgotten, an adapter that never saw them keeps its signatures.
-        kept = main.redact_history(main.dataset.read_history(main.person))
-        if not is_stale(record, kept, read_last_items(store)):
-            return frozenset()
-    adapter = store.get_adapter(main.person)
-    return byte_signatures(adapter) if adapter else frozenset()
+def _list_affected_owners(folder: Path, found: PersonInventory) -> list[str]:
+    """Return the people whose adapters in a store were made of what is forgotten.
+
+    A person who is forgotten entirely counts in every store, even without an adapter.
+    """
+    store, main = AdapterStore.open(folder), found.main
+    own = [main.person] if main.is_whole_person else []
+    changed = sorted(found.origins.list_people(store.task) - {*own})
+    records = [record for p in changed if (record := store.get_record(p)) is not None]
+    return [*own, *(r.person for r in records if found.origins.is_affected(store, r))]
+
+
+def _read_signatures(folder: Path, found: PersonInventory) -> frozenset[bytes]:
+    """Return the signatures of the adapters that were made of what is forgotten."""
+    store, out = AdapterStore.open(folder), frozenset[bytes]()
+    for person in _list_affected_owners(folder, found):
+        adapter = store.get_adapter(person)
+        out |= byte_signatures(adapter) if adapter else frozenset()
+    return out
 
 
 def _find_means(folder: Path, person: str) -> set[str]:
@@ -167,39 +187,14 @@ def _find_means(folder: Path, person: str) -> set[str]:
 
 
 def _find_pseudonyms(pool: Path, found: PersonInventory) -> tuple[str, ...]:
-    """Return the person's pseudonyms in a pool, from all ledgers that list the person."""
+    """Return the pseudonyms in a pool whose pieces were made of what is forgotten, from all ledgers
+    that list them."""
     opened = Pool.open(pool)
     names: list[str] = []
     for folder in found.stores:
         with found.collect_errors():
             every = PoolLedger(Ledger(folder / LEDGER_FOLDER), opened).list_all_pseudonyms()
-            names += every.get(found.request.person, ())
+            for person in _list_affected_owners(folder, found) if every else ():
+                found.owners |= dict.fromkeys(every.get(person, ()), person)
+                names += every.get(person, ())
     return tuple(dict.fromkeys(names))
-
-
-def read_last_items(store: AdapterStore) -> int:
-    """Return the number of last items per person that a store was trained on; 0 means all."""
-    return from_plain(PersonalConfig, store.settings, where=str(store.folder)).last_items
-
-
-def is_stale(record: AdapterRecord, history: History | None, last: int) -> bool:
-    """Return whether an adapter was trained on anything other than the first items of ``history``.
-
-    An imported adapter does not record its items, so it counts as stale if it exists.
-    """
-    if record.row is None and not record.items:
-        return False
-    if history is None or not record.items:
-        return True
-    # The record's fingerprint covers the items that training used.
-    used = history.take_last(last) if last else history
-    first = History(history.person, used.items[: record.items])
-    return first.compute_fingerprint() != record.history
-
-
-def find_histories(dataset: Dataset, people: Collection[str]) -> dict[str, History | None]:
-    """Return the histories of some people, ``None`` for a person who is not in the dataset."""
-    return {
-        person: dataset.read_history(person) if person in dataset else None
-        for person in sorted(people)
-    }

@@ -16,7 +16,8 @@ from pathlib import Path
 from idiolect.adapters.store.shard import AdapterRecord
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import from_plain
-from idiolect.erasure.inventory import LEDGER_FOLDER, find_histories, is_stale, read_last_items
+from idiolect.erasure.inventory import LEDGER_FOLDER
+from idiolect.erasure.origins import HistoryOrigins
 from idiolect.errors import IdiolectError
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset
@@ -44,6 +45,8 @@ class AdapterRetrainer:
     request: ErasureRequest
     dataset: Dataset
     """The histories after the redaction."""
+    origins: HistoryOrigins
+    """Tells which artifacts were made from histories that change."""
     rebuild: bool = True
     """Whether anything is rebuilt. Otherwise everything stale is discarded."""
     base: str | None = None
@@ -58,13 +61,6 @@ class AdapterRetrainer:
     wait: bool = True
     listener: Listener = null_listener
 
-    @property
-    def affected_people(self) -> frozenset[str]:
-        """People whose histories changed. A person who is forgotten entirely has no history and is
-        not included."""
-        remaining = () if self.request.is_whole_person else (self.request.person,)
-        return self.request.affected_people.union(remaining)
-
     def retrain_store(self, folder: Path) -> list[ErasureEffect]:
         """Retrain or discard the stale adapters of one store."""
         store = AdapterStore.open(folder)
@@ -74,7 +70,8 @@ class AdapterRetrainer:
         # A store without a ledger is a cache.
         if not (folder / LEDGER_FOLDER).is_dir():
             return self._drop_adapters(store, stale)
-        rebuildable = self._select_rebuildable(store.task, store.base, stale, why)
+        known = [p for p in stale if self._belongs_to_dataset(store, p)]
+        rebuildable = self._select_rebuildable(store.task, store.base, known, why)
         if rebuildable and not why:
             try:
                 self._train_adapters(store, rebuildable)
@@ -122,24 +119,27 @@ class AdapterRetrainer:
         if store.settings.get("start") in self.request.files:
             trained = sorted(p for p, r in records.items() if r.row is not None)
             return trained, "its training started from a mean of adapters that was deleted"
-        last = read_last_items(store)
-        affected = self.affected_people & records.keys()
+        affected = self.origins.list_people(store.task) & records.keys()
         if (
             self.excluded_store is not None
             and store.folder.resolve() == self.excluded_store.resolve()
         ):
             affected -= {self.request.person}
-        histories = find_histories(self.dataset, affected)
-        return [p for p, history in histories.items() if is_stale(records[p], history, last)], ""
+        return [p for p in sorted(affected) if self.origins.is_affected(store, records[p])], ""
+
+    def _belongs_to_dataset(self, store: AdapterStore, person: str) -> bool:
+        """Whether the dataset can replace a person's adapter: it was not made from another one."""
+        record = store.get_record(person)
+        return record is not None and self.origins.rebuilds_from_main(store, record)
 
     def _find_stale_recipes(self, store: RecipeStore) -> list[str]:
-        """Return the people whose recipes were made from another history than the current one."""
+        """Return the people whose recipes were made from a history that changed."""
         out: list[str] = []
-        for person, history in find_histories(self.dataset, self.affected_people).items():
+        for person in sorted(self.origins.list_people(store.task)):
             record = store.get_record(person)
             if record is None or record.served == WITHDRAWN:
                 continue
-            if history is None or record.history != history.compute_fingerprint():
+            if self.origins.is_recipe_affected(store.task, person, record.history):
                 out.append(person)
         return out
 
@@ -197,7 +197,6 @@ class AdapterRetrainer:
     def _make_effect(
         self, what: str, folder: Path, person: str, left: Sequence[str], why: str
     ) -> ErasureEffect:
-        # A person in ``left`` was not rebuilt.
         """Return the receipt's entry for one person. ``left`` lists the people who could not be
         rebuilt."""
         if person in left:
@@ -214,4 +213,4 @@ class AdapterRetrainer:
             return "no history available"
         if self.removed_bases:
             return "the base it was made for is gone"
-        return "it belongs to another task"
+        return "made from another dataset; make it again from that one"

@@ -30,7 +30,7 @@ class Reports:
         path = folder / "report.json"
         tasks = read_report_tasks(path)
         # A numeric id means another person in another task.
-        if not tasks or not any(map(leaving.is_same_person, tasks)):
+        if not tasks or not any(map(leaving.covers_task, tasks)):
             return ""
         # Affected people have texts of the erased person in their histories.
         people = {leaving.person, *leaving.affected_people}
@@ -113,9 +113,7 @@ def _find_cached_answers(folder: Path, leaving: ErasureRequest) -> list[Path]:
     # ``OUT/work/answers`` belongs to ``OUT/report.json``, which says the task. A numeric id means
     # another person in another task.
     report = folder.parent.parent / "report.json"
-    if leaving.has_numeric_id and not any(
-        map(leaving.is_same_person, read_report_tasks(report) or [leaving.task])
-    ):
+    if not any(map(leaving.covers_task, read_report_tasks(report) or [leaving.task])):
         return []
     people = sorted({leaving.person, *leaving.affected_people})
     return [

@@ -65,6 +65,7 @@ class DatasetErasure:
             request.person,
             self.task_of(dataset.task),
             records=request.records,
+            contents=request.contents,
             keep_joint=self.keep_joint,
             known=request.patterns,
         )
@@ -82,10 +83,10 @@ def rewrite_dataset(found: Redaction, into: Path) -> Dataset:
     """
     dataset = found.dataset
     manifest = dataset.manifest
-    remaining = [p for p in dataset.people if p != found.person or found.records]
+    remaining = [p for p in dataset.people if p != found.person or not found.is_whole_person]
 
     def clean_value(value: Any) -> Any:
-        return value if found.records else _remove_person_id(found.person, value)
+        return _remove_person_id(found.person, value) if found.is_whole_person else value
 
     return write_dataset(
         into,
@@ -105,8 +106,8 @@ def list_effects(found: Redaction, where: Path) -> list[ErasureEffect]:
     """Return what rewriting the dataset does, for the receipt."""
     out: list[ErasureEffect] = []
     # The person's own rows.
-    if found.removed_count or not found.records:
-        what = "records" if found.records else "history"
+    if found.removed_count or found.is_whole_person:
+        what = "history" if found.is_whole_person else "records"
         out.append(
             ErasureEffect(
                 what=what,

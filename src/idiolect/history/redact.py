@@ -56,7 +56,9 @@ class AuthoredText(Protocol):
 class Redaction:
     """One dataset without one person, or without some of their records.
 
-    ``records`` are ids of the person's items and queries to remove; empty for the whole person.
+    ``records`` are ids of the person's items and queries to remove; empty for the whole person. If
+    ``contents`` are given, a record counts only if the hash of its content is one of them: another
+    dataset can use the same id for another record.
     Records that are others' as well (a co-authored paper) are removed there too, unless
     ``keep_joint``. ``texts`` are the person's words in records that no row contains any more but
     others may still quote. ``known`` are patterns of such texts from elsewhere.
@@ -70,17 +72,29 @@ class Redaction:
         *,
         records: Collection[str] = (),
         texts: Collection[str] = (),
+        contents: Collection[str] | None = None,
         keep_joint: bool = False,
         known: SearchPatterns | None = None,
     ) -> None:
         self.dataset, self.person, self.task = dataset, person, task
-        self.records = frozenset(records)
+        self.is_whole_person = not records
+        self.wanted_records = frozenset(records)
+        """The ids as they were given."""
         self._forward_mark = re.compile(
             rf"\bforwarded (?:message )?from {re.escape(person)}(?!\w)", re.IGNORECASE
         )
         # What the person loses: their rows, and the keys of records they share with others.
         own = dataset.read_history(person) if person in dataset else History(person, ())
-        removed = [i for i in (*own.items, *own.queries) if not records or i.id in self.records]
+        rows = (*own.items, *own.queries)
+        self.records = frozenset(
+            i.id
+            for i in rows
+            if i.id in records and (contents is None or i.compute_fingerprint() in contents)
+        )
+        """Ids of the records that are removed; empty for the whole person."""
+        removed = [i for i in rows if self.is_whole_person or i.id in self.records]
+        self.removed_contents = frozenset(i.compute_fingerprint() for i in removed)
+        """Hashes of the content of the person's rows that are removed."""
         self.removed_count = len(removed)
         """The number of the person's rows that are removed."""
         self._joint_keys: set[str | None] = set()
@@ -109,7 +123,7 @@ class Redaction:
         )
         """Other people whose histories contain the person's words or joint records."""
         self.quotes_removed = (
-            bool(self.records) and not self.removed_count and self.redact_history(own) != own
+            not self.is_whole_person and not self.removed_count and self.redact_history(own) != own
         )
         """Whether the person's own history changes only because one of its rows quotes a removed
         record."""
@@ -119,7 +133,7 @@ class Redaction:
         """Whether the dataset contains anything that must be removed."""
         is_present = self.person in self.dataset
         return bool(self.removed_count or self.affected_people or self.quotes_removed) or (
-            is_present and not self.records
+            is_present and self.is_whole_person
         )
 
     def redact_history(self, history: History) -> History:
@@ -147,7 +161,7 @@ class Redaction:
         """Yield the remaining histories, sorted by person."""
         for history in self.dataset:
             # The whole person is removed.
-            if history.person == self.person and not self.records:
+            if history.person == self.person and self.is_whole_person:
                 continue
             is_affected = history.person == self.person or history.person in self.affected_people
             yield self.redact_history(history) if is_affected else history
@@ -175,13 +189,13 @@ class Redaction:
             # Any field can quote or forward the person's words, also the answer.
             if has_quotes(text):
                 fields[name] = self._redact_quotes(fields[name], is_answer=name == target)
-            if not is_own and not self.records:
+            if not is_own and self.is_whole_person:
                 fields[name] = self._redact_mentions(fields[name])
         if item.fields.get(target, "").strip() and not fields[target].strip():
             return None
         # If only records are removed, other words of the person may remain in the item.
         voices = item.voices
-        if not self.records:
+        if self.is_whole_person:
             voices = tuple(v for v in voices if v != self.person)
         # Keep the identity of unchanged items: callers compare histories.
         if fields == item.fields and voices == item.voices:
@@ -194,7 +208,7 @@ class Redaction:
             return False
         may_be_own = is_own or self.person in item.voices
         is_own_line = line.startswith(OWN_LINE_PREFIX)
-        if self.records:
+        if not self.is_whole_person:
             is_removed = may_be_own and is_own_line == is_own and self._repeats_own_text(line)
         elif names_speaker(line):
             is_removed = find_spoken_text(line, self.person, is_only_other=False) is not None
@@ -222,7 +236,7 @@ class Redaction:
 
     def _is_their_quote(self, line: TextLine) -> bool:
         """Whether a line quotes the person's words."""
-        is_whole = not self.records
+        is_whole = self.is_whole_person
         if is_whole and self._forward_mark.search(line.raw):
             return True
         if not line.is_quoted:
@@ -287,7 +301,7 @@ class Redaction:
         texts."""
         for history in self.dataset:
             is_own = history.person == self.person
-            if is_own and not self.records:
+            if is_own and self.is_whole_person:
                 continue
             for item in (*history.items, *history.queries):
                 # The person's earlier lines may repeat the removed records: leave them out.

@@ -23,9 +23,9 @@ class BaseModelErasure:
         manifest = read_base_manifest(folder)
         if manifest is None or leaving.person not in manifest.contributors:
             return ""
-        # A numeric id means different people in different tasks.
-        same_person = leaving.is_same_person(str(manifest.config.get("task", "")))
-        return "a base adapted on their items" if same_person else ""
+        # A numeric id means different people in different tasks, and records are of one task.
+        is_covered = leaving.covers_task(str(manifest.config.get("task", "")))
+        return "a base adapted on their items" if is_covered else ""
 
     def erase(self, folder: Path, leaving: ErasureRequest) -> Sequence[ErasureEffect]:
         """Delete the weights. The manifest is replaced last, so an interrupted erasure can be

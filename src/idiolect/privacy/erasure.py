@@ -63,6 +63,9 @@ class ErasureRequest:
     person: str
     records: frozenset[str] = frozenset()
     """Ids of the records to erase; empty for the whole person."""
+    contents: frozenset[str] | None = None
+    """Hashes of the content of these records, because another dataset can use the same ids for
+    other records; ``None`` if their content is not known."""
     task: str = ""
     """The task of the dataset that the person is erased from."""
     patterns: SearchPatterns = field(default_factory=SearchPatterns)
@@ -86,6 +89,11 @@ class ErasureRequest:
     def is_same_person(self, task: str) -> bool:
         """Whether this id means the same person in an artifact of the given task."""
         return not self.has_numeric_id or task == self.task
+
+    def covers_task(self, task: str) -> bool:
+        """Whether artifacts of a task can have been made of what is erased: of any task for the
+        whole person, of the dataset's task if only records are erased."""
+        return self.is_same_person(task) and (self.is_whole_person or task == self.task)
 
 
 class ErasureHandler(Protocol):

@@ -78,7 +78,12 @@ class Profiles:
         for person, profiles in sorted(load_profiles(folder).items()):
             gone = person == leaving.person and leaving.is_whole_person
             quotes = leaving.patterns.find_in_text("\x00".join(p.text for p in profiles))
-            changed = person in concerned and not all(map(self._is_current, profiles))
+            # Profiles of another task were written from another dataset.
+            changed = (
+                person in concerned
+                and task == self.dataset.task
+                and not all(map(self._is_current, profiles))
+            )
             out += [person] if gone or quotes or changed else []
         return out
 

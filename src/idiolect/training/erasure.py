@@ -63,7 +63,7 @@ def _find_affected_people(folder: Path, leaving: ErasureRequest) -> list[str]:
     if not (folder / AdapterStore.HEADER_FILE).is_file() or folder.parent.name != PARTS_FOLDER:
         return []
     store = AdapterStore.open(folder)
-    if not leaving.is_same_person(store.task):
+    if not leaving.covers_task(store.task):
         return []
     return sorted(p for p in {leaving.person, *leaving.affected_people} if store.mentions_person(p))
 
