@@ -14,6 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from idiolect.web.accounts.models import User
+from idiolect.web.accounts.names import compute_name_key
 from idiolect.web.accounts.players import BACKEND
 from idiolect.web.models import Session
 
@@ -31,6 +32,33 @@ def migrate() -> Iterator[Callable[[str, str], Any]]:
     yield migrate_to
     executor = MigrationExecutor(connection)
     executor.migrate(executor.loader.graph.leaf_nodes())
+
+
+@pytest.mark.finding("names")
+def test_names_migration_gives_each_person_a_valid_name(migrate: Any) -> None:
+    former = migrate("accounts", "0001_initial").get_model("accounts", "User")
+    given = [
+        "ann\u3164",
+        "ann",
+        "Ivan",
+        "\u0418\u0432\u0430\u043d",
+        "\u115f\u1160",
+        "guest-0123456789ab",
+    ]
+    # SQLite did not limit the length.
+    given += ["\ufdfa" * 30 if connection.vendor == "sqlite" else "zed"]
+    keys = [former.objects.create(username=name, key=name.casefold()).pk for name in given]
+    migrate("accounts", "0002_names")
+    names = list(User.objects.order_by("pk").values_list("username", flat=True))
+    assert names[:6] == [
+        f"ann-{keys[0]}",
+        *given[1:4],
+        f"player{keys[4]}",
+        given[5],
+    ]
+    for person in User.objects.all():
+        person.full_clean(exclude=["password"])
+        assert person.key == compute_name_key(person.username)
 
 
 @pytest.mark.finding("deleted-player-remains")

@@ -119,7 +119,8 @@ def prepare_site(moderators: tuple[str, ...] = ()) -> None:
     django.setup()
     with hold_lock(make_data_dir() / "site", wait=True, what="the site"):
         call_command("migrate", verbosity=0, interactive=False)
-    from idiolect.web.accounts.models import User, compute_name_key
+    from idiolect.web.accounts.models import User
+    from idiolect.web.accounts.names import compute_name_key
 
     for name in moderators:
         found = User.objects.filter(key=compute_name_key(name), is_guest=False)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import unicodedata
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.core.exceptions import ValidationError
+from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 from django.utils import timezone
 
 from idiolect.web.accounts import personal_data
-from idiolect.web.accounts.models import User, compute_name_key
+from idiolect.web.accounts.models import User
+from idiolect.web.accounts.names import compute_name_key
 from idiolect.web.accounts.players import get_player_or_create_guest
 from idiolect.web.jobs import worker
 from idiolect.web.models import Session
@@ -62,8 +68,11 @@ def test_sign_up_creates_account_and_signs_in(site: Client) -> None:
     assert user.check_password(PASSWORD) and not user.is_guest and not user.is_staff
 
 
-@pytest.mark.parametrize("name", ["ann", "ANN", "Ann", "ａｎｎ"])
-def test_sign_up_refuses_name_in_other_case_or_width(site: Client, ann: User, name: str) -> None:
+@pytest.mark.finding("names")
+@pytest.mark.parametrize(
+    "name", ["ann", "ANN", "Ann", "\uff41\uff4e\uff4e", "\u0430nn", "\u0391NN", "an\u039d"]
+)
+def test_sign_up_refuses_name_that_looks_the_same(site: Client, ann: User, name: str) -> None:
     answer = send_form(site, "/sign-up/", username=name, password=PASSWORD)
     assert answer.status_code == 422
     assert b"Another player has that name." in answer.content
@@ -387,6 +396,61 @@ def test_create_user_hashes_password_with_argon2() -> None:
 
     with override_settings(PASSWORD_HASHERS=real.PASSWORD_HASHERS):
         assert User.objects.create_user("cleo", PASSWORD).password.startswith("argon2$argon2id$")
+
+
+LIGATURE = "\ufdfa"
+"""One character that normalization turns into 18."""
+
+
+@pytest.mark.finding("names")
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (LIGATURE * 30, "at most 30 characters"),
+        (LIGATURE * 5000, "at most 30 characters"),
+        ("x" * 29 + "\ufb03", "at most 30 characters"),
+        ("ann\u3164", "invisible character"),
+        ("\u115fann", "invisible character"),
+        ("a\u1160nn", "invisible character"),
+        ("a\uffa0nn", "invisible character"),
+        ("ann\u200b", "invisible character"),
+        ("ann\u202e", "invisible character"),
+        ("ann\u00ad", "invisible character"),
+        ("a\x00n", "Null characters"),
+        ("ann\u2800", "Letters, digits"),
+        ("ann ben", "Letters, digits"),
+        ("\ufe00\ufe01", "invisible character"),
+    ],
+)
+def test_names_are_normalized_before_they_are_checked(
+    site: Client, ann: User, name: str, why: str
+) -> None:
+    answer = send_form(site, "/sign-up/", username=name, password=PASSWORD)
+    assert answer.status_code == 422 and why in answer.content.decode()
+    # The admin pages, the command for a first account, and the code refuse the name too.
+    root = User.objects.create_superuser("root", PASSWORD)
+    site.force_login(root)
+    page = f"/admin/accounts/user/{ann.pk}/change/"
+    answer = send_form(site, page, username=name, is_active="on")
+    assert answer.status_code == 200 and why in answer.content.decode()
+    environment = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD}
+    with mock.patch.dict(os.environ, environment), pytest.raises(CommandError):
+        call_command("createsuperuser", interactive=False, username=name)
+    with pytest.raises(ValidationError, match=why):
+        User.objects.create_user(name)
+    assert {user.username for user in User.objects.all()} == {"ann", "root"}
+
+
+@pytest.mark.finding("names")
+@pytest.mark.parametrize(
+    "name", ["Zo\u00eb", "zoe\u0308", "\u1eb2\u1ed3ng", "\u0418\u0432\u0430\u043d", "\u5f20\u4f1f"]
+)
+def test_sign_up_accepts_names_of_other_languages(site: Client, name: str) -> None:
+    assert send_form(site, "/sign-up/", username=name, password=PASSWORD).status_code == 302
+    assert User.objects.get().username == unicodedata.normalize("NFKC", name)
+    Client().post("/sign-out/")
+    answer = send_form(Client(), "/sign-in/", username=name.upper(), password=PASSWORD)
+    assert answer.status_code == 302
 
 
 def test_compute_name_key_ignores_case() -> None:

@@ -13,7 +13,8 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils.module_loading import import_string
 
-from idiolect.web.accounts.models import GUEST_PREFIX, NAME_TAKEN, User, compute_name_key
+from idiolect.web.accounts.models import GUEST_PREFIX, NAME_TAKEN, User
+from idiolect.web.accounts.names import compute_name_key
 
 OFFENSIVE_NAME = "This name is on a list of insults and swear words; please choose another one."
 

@@ -3,27 +3,59 @@
 from __future__ import annotations
 
 import secrets
-import unicodedata
 from typing import Any
 
+from django import forms
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.exceptions import ValidationError
 from django.core.validators import MinLengthValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
+
+from idiolect.web.accounts import names
 
 GUEST_PREFIX = "guest-"
 """Prefix of guest names; people cannot choose names with it."""
 NAME_TAKEN = "Another player has that name."
 
 
-def compute_name_key(username: str) -> str:
-    """Return a key that is equal for names that differ only in case or character width."""
-    # Case folding can undo the normalization, so normalize again.
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).casefold())
+def refuse_invisible(name: str) -> None:
+    """Raise ValidationError if the name has characters that are displayed as nothing."""
+    if names.has_invisible(name):
+        raise ValidationError("This name has an invisible character; please leave it out.")
+
+
+class NameFormField(forms.CharField):
+    """A form field for a name: normalizes the name before it is checked."""
+
+    def to_python(self, value: Any) -> str:
+        """Return the normalized name."""
+        return names.normalize_name(super().to_python(value) or "")
+
+
+class NameField(models.CharField):
+    """A column for a name: normalizes the name before it is checked, in forms and outside."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the normalized name."""
+        value = super().to_python(value)
+        return names.normalize_name(value) if isinstance(value, str) else value
+
+    def formfield(self, **kwargs: Any) -> Any:
+        """Return the form field, which normalizes too."""
+        return super().formfield(**{"form_class": NameFormField, **kwargs})
+
+    def deconstruct(self) -> Any:
+        """Describe the column to migrations, which need to know no more than its type."""
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.CharField", args, kwargs
 
 
 class UserManager(BaseUserManager["User"]):
-    """Creates accounts and guests, and finds accounts by name in any case."""
+    """Creates accounts and guests, and finds accounts by name in any case.
+
+    An invalid name raises ValidationError, as in `User.save`.
+    """
 
     def create_user(self, username: str, password: str | None = None, **fields: Any) -> User:
         """Create an account; without a password, signing in to it is impossible."""
@@ -43,17 +75,18 @@ class UserManager(BaseUserManager["User"]):
 
     def get_by_natural_key(self, username: str | None) -> User:
         """Return the account with that name, in any case; raises User.DoesNotExist."""
-        return self.get(key=compute_name_key(username or ""))
+        return self.get(key=names.compute_name_key(username or ""))
 
 
 class User(AbstractBaseUser, PermissionsMixin):
     """An account, or a guest, who can become an account."""
 
-    username = models.CharField(
+    username = NameField(
         "name",
-        max_length=30,
+        max_length=names.MAX_LENGTH,
         unique=True,
         validators=[
+            refuse_invisible,
             MinLengthValidator(2, "At least 2 letters, please."),
             RegexValidator(r"\A\w[\w.\-]*\Z", "Letters, digits, and . _ - between them."),
         ],
@@ -81,9 +114,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.name
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Normalize the name, update its key, and save."""
-        self.username = unicodedata.normalize("NFKC", self.username)
-        self.key = compute_name_key(self.username)
+        """Normalize and check the name, update its key, and save; raises ValidationError."""
+        if (fields := kwargs.get("update_fields")) is None or "username" in fields:
+            self.username = self._meta.get_field("username").clean(self.username, self)
+            self.key = names.compute_name_key(self.username)
         super().save(*args, **kwargs)
 
     @property

@@ -18,7 +18,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from idiolect.web import rate_limits
 from idiolect.web.accounts import devices, personal_data
 from idiolect.web.accounts.forms import ChangePasswordForm, DeleteAccountForm, SignUpForm
-from idiolect.web.accounts.models import User, compute_name_key
+from idiolect.web.accounts.models import User
+from idiolect.web.accounts.names import compute_name_key
 from idiolect.web.accounts.players import BACKEND, get_current_player
 
 _ALLOW_FORM_METHODS = require_http_methods(["GET", "HEAD", "POST"])
