@@ -11,6 +11,16 @@ from django.conf import settings
 
 from idiolect.web.asgi import DjangoApp
 
+SECURITY_HEADERS = (
+    b"content-security-policy",
+    b"permissions-policy",
+    b"cross-origin-resource-policy",
+    b"cross-origin-opener-policy",
+    b"x-frame-options",
+    b"x-content-type-options",
+    b"referrer-policy",
+)
+
 
 def build_scope(
     path: str = "/static/site/site.css", method: str = "GET", headers: Sequence[Any] = ()
@@ -77,9 +87,39 @@ def test_django_app_stops_reading_too_long_body() -> None:
     assert start["status"] == 413
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-def test_django_app_ignores_other_connection_types(kind: str) -> None:
-    assert send_request({"type": kind}) == []
+@pytest.mark.finding("response-headers")
+def test_django_app_refuses_announced_body_unread_with_security_headers() -> None:
+    long = (b"content-length", b"%d" % (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1))
+    start, body = send_request(build_scope("/sign-in/", "POST", [long]), {"type": "never read"})
+    assert start["status"] == 413 and body["body"] == b"The request is too large."
+    plain = dict(start["headers"])
+    page = dict(send_request(build_scope())[0]["headers"])
+    for name in SECURITY_HEADERS:
+        assert plain[name] == page[name], name
+    assert plain[b"cache-control"] == b"no-store"
+
+
+@pytest.mark.finding("websocket")
+def test_django_app_refuses_websocket() -> None:
+    sent = send_request({"type": "websocket"}, {"type": "websocket.connect"})
+    assert sent == [{"type": "websocket.close"}]
+
+
+def test_django_app_acknowledges_lifespan() -> None:
+    kinds = ["lifespan.startup", "lifespan.shutdown"]
+    sent = send_request({"type": "lifespan"}, *({"type": kind} for kind in kinds))
+    assert [message["type"] for message in sent] == [f"{kind}.complete" for kind in kinds]
+
+
+@pytest.mark.finding("response-headers")
+def test_django_app_answers_failure_outside_of_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any, scope: Any, body: Any) -> Any:
+        raise RuntimeError("no response")
+
+    monkeypatch.setattr(DjangoApp, "_render_page", fail)
+    start, body = send_request(build_scope())
+    assert start["status"] == 500 and body["body"] == b"Something went wrong."
+    assert dict(start["headers"]).keys() >= set(SECURITY_HEADERS)
 
 
 def test_django_app_does_not_answer_disconnected_client() -> None:

@@ -16,6 +16,7 @@ from idiolect.web.config.addresses import parse_proxies
 from idiolect.web.config.data_dir import get_data_dir, make_data_dir
 from idiolect.web.config.database import parse_database_url
 from idiolect.web.config.hosts import LOCAL_HOSTS, list_host_names, parse_hosts
+from idiolect.web.config.limits import ConnectionLimits, parse_limits
 from idiolect.web.config.secrets import SECRET_FILE, load_secret_key
 
 
@@ -77,19 +78,14 @@ def test_get_data_dir_follows_environment(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_parse_hosts_without_text_returns_local_hosts() -> None:
     found = parse_hosts("")
-    assert (found.names, found.origins, found.https, found.is_local) == (
-        LOCAL_HOSTS,
-        (),
-        False,
-        True,
-    )
+    assert (found.names, found.origins, found.https) == (LOCAL_HOSTS, (), False)
 
 
 def test_parse_hosts_returns_names_and_origins() -> None:
     found = parse_hosts("https://nyms.example.org, https://words.example.org:8443")
     assert found.names == ("nyms.example.org", "words.example.org")
     assert found.origins == ("https://nyms.example.org", "https://words.example.org:8443")
-    assert found.https and not found.is_local
+    assert found.https
 
 
 def test_parse_hosts_with_one_plain_host_is_not_https() -> None:
@@ -117,6 +113,22 @@ def test_parse_proxies_returns_networks() -> None:
 def test_parse_proxies_refuses_what_would_match_all_or_none(text: str) -> None:
     with pytest.raises(UsageError, match="IDIOLECT_PROXY"):
         parse_proxies(text)
+
+
+@pytest.mark.finding("slow-requests")
+def test_parse_limits_reads_each_field() -> None:
+    found = parse_limits({"IDIOLECT_CONNECTIONS": "5", "IDIOLECT_REQUEST_SECONDS": "0.5"})
+    assert found == ConnectionLimits(connections=5, request_seconds=0.5)
+    assert parse_limits({"IDIOLECT_HEADERS": ""}) == ConnectionLimits()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "nan", "inf"])
+def test_parse_limits_refuses_what_is_no_limit(text: str) -> None:
+    with pytest.raises(UsageError, match="IDIOLECT_CONNECTIONS is"):
+        parse_limits({"IDIOLECT_CONNECTIONS": text})
+    if text != "1.5":
+        with pytest.raises(UsageError, match="positive number"):
+            parse_limits({"IDIOLECT_STALL_SECONDS": text})
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "127.0.0.1", "192.0.2.7", "::1", "nyms.lan"])
@@ -175,13 +187,13 @@ print(s.DEBUG, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.SECURE_HSTS_SECO
     ("environment", "shown"),
     [
         ({}, "False False False False False True"),
-        ({"IDIOLECT_DEBUG": "1"}, "True False False False False True"),
-        ({"IDIOLECT_HOSTS": "https://a.example"}, "False True True True True False"),
-        # Debug pages show variables: never to other machines, even if debugging is on.
-        (
-            {"IDIOLECT_HOSTS": "https://a.example", "IDIOLECT_DEBUG": "1"},
-            "False True True True True False",
+        # Debug pages show variables: never, since a proxy can have a local name.
+        pytest.param(
+            {"IDIOLECT_DEBUG": "1"},
+            "False False False False False True",
+            marks=pytest.mark.finding("debug-page"),
         ),
+        ({"IDIOLECT_HOSTS": "https://a.example"}, "False True True True True False"),
     ],
 )
 def test_settings_are_safe_by_default(

@@ -17,12 +17,14 @@ from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from idiolect.errors import BusyError, MissingError, UsageError
 from idiolect.storage.files import hold_lock
 from idiolect.web.config.addresses import parse_proxies
 from idiolect.web.config.data_dir import get_data_dir, make_data_dir
 from idiolect.web.config.hosts import list_host_names, parse_hosts
+from idiolect.web.config.limits import parse_limits
 
 SETTINGS = "idiolect.web.settings"
 _REQUIRED_MODULES = (
@@ -139,6 +141,7 @@ def _set_environment(host: str, data: Path | None) -> None:
     # Fail now if they are invalid.
     parse_hosts(os.environ["IDIOLECT_HOSTS"])
     parse_proxies(os.environ.get("IDIOLECT_PROXY", ""))
+    parse_limits(os.environ)
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
 
 
@@ -209,27 +212,35 @@ def _run_worker() -> Generator[None]:
         keeper.join(timeout=10.0)
 
 
-def _run_uvicorn(listening: socket.socket, workers: int) -> None:
-    """Serve the site on the socket with ``workers`` processes until a signal stops it."""
+def build_server_config(workers: int = 1) -> Any:
+    """Return uvicorn's configuration; Django must be set up."""
     import uvicorn
     from django.conf import settings
-    from uvicorn.supervisors import Multiprocess
 
     proxies = [str(network) for network in settings.PROXIES]
-    config = uvicorn.Config(
+    return uvicorn.Config(
         "idiolect.web.asgi:application",
+        http="idiolect.web.edge.protocol:GuardedProtocol",
+        ws="none",
         workers=workers,
         # Only the named proxy may set the client's address and scheme in headers.
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
-        lifespan="off",  # Django does not support it
-        log_level="warning",
+        lifespan="off",
+        log_config=None,  # the settings of Django contain it
+        log_level="error",  # a warning for each bad request would help only who sends it
         server_header=False,
-        # A player who thinks about a word keeps the connection: a form would be lost if it is sent
-        # just when the server closes the connection.
-        timeout_keep_alive=75,
+        timeout_keep_alive=settings.LIMITS.idle_seconds,
         timeout_graceful_shutdown=5,
     )
+
+
+def _run_uvicorn(listening: socket.socket, workers: int) -> None:
+    """Serve the site on the socket with ``workers`` processes until a signal stops it."""
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    config = build_server_config(workers)
     with contextlib.suppress(KeyboardInterrupt):
         if workers > 1:
             Multiprocess(config, sockets=[listening]).run()

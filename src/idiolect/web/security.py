@@ -1,4 +1,4 @@
-"""Middleware that adds security headers to every response.
+"""The security headers of every response: middleware for pages, and plain answers without Django.
 
 A page may load only files of this site. No page has inline scripts or styles, so a player's text
 can never become one.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 POLICY = "; ".join(
@@ -50,3 +51,27 @@ def strict_policies(
         return response
 
     return handle_request
+
+
+def build_plain_answer(status: int, text: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return headers and body of an answer without a page, for requests that do not reach Django.
+
+    They are too large, too slow, too many, or no HTTP.
+
+    Args:
+        status: HTTP status; 503 asks the client to come back in some seconds.
+        text: one sentence for the person at the browser.
+    """
+    headers = _HEADERS | {
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+        "Cross-Origin-Opener-Policy": settings.SECURE_CROSS_ORIGIN_OPENER_POLICY,
+        "Cache-Control": "no-store",
+        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Length": str(len(text.encode())),
+    }
+    if settings.SECURE_HSTS_SECONDS:
+        headers["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}"
+    if status == 503:
+        headers["Retry-After"] = "5"
+    return [(k.lower().encode(), v.encode()) for k, v in headers.items()], text.encode()

@@ -1,9 +1,9 @@
 """Django settings of the site.
 
 Read from the environment: ``IDIOLECT_HOME``, ``IDIOLECT_HOSTS``, ``IDIOLECT_PROXY``,
-``DATABASE_URL``, ``IDIOLECT_BASE``, ``IDIOLECT_DEBUG``. All are optional, and the defaults are
-safe: only this machine can reach the site. Only Django imports this module, which creates the
-site's folder and secret key if they do not exist.
+``DATABASE_URL``, ``IDIOLECT_BASE``, and the limits in ``config/limits.py``. All are optional, and
+the defaults are safe: only this machine can reach the site. Only Django imports this module, which
+creates the site's folder and secret key if they do not exist.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from idiolect.web.config.addresses import parse_proxies
 from idiolect.web.config.data_dir import make_data_dir
 from idiolect.web.config.database import parse_database_url
 from idiolect.web.config.hosts import parse_hosts
+from idiolect.web.config.limits import parse_limits
 from idiolect.web.config.secrets import load_secret_key
 
 # Where the site keeps its data, and who can reach it.
@@ -25,8 +26,10 @@ ALLOWED_HOSTS = list(_HOSTS.names)
 CSRF_TRUSTED_ORIGINS = list(_HOSTS.origins)
 PROXIES = parse_proxies(os.environ.get("IDIOLECT_PROXY", ""))
 """The networks whose requests say in headers which client and scheme they come from."""
-# Django's debug pages show settings and variables: never show them to another machine.
-DEBUG = os.environ.get("IDIOLECT_DEBUG", "0") not in ("", "0") and _HOSTS.is_local
+LIMITS = parse_limits(os.environ)
+# Never, also not on this machine: a debug page shows settings and variables, and a proxy passes
+# requests of other machines on under a local name and address. The log has each traceback.
+DEBUG = False
 
 # Apps, middleware and templates.
 INSTALLED_APPS = [
@@ -129,11 +132,27 @@ TIME_ZONE = "UTC"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {
+        "plain": {
+            "()": "idiolect.web.edge.logs.OneLineFormatter",
+            "fmt": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        }
+    },
+    "filters": {"repeats": {"()": "idiolect.web.edge.logs.RepeatLimit"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "plain",
+            "filters": ["repeats"],
+        },
+        "nowhere": {"class": "logging.NullHandler"},
+    },
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         "django": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
         "django.request": {"level": "ERROR"},  # do not log each missing page
-        "idiolect": {"handlers": ["stderr"], "level": "INFO"},
+        # A visitor writes the Host header: the answer 400 says enough.
+        "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},
+        "idiolect": {"level": "INFO"},
     },
 }

@@ -26,11 +26,6 @@ class AllowedHosts:
     https: bool
     """Whether every entry has the scheme https."""
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the site answers only under the names of the local machine."""
-        return all(name in LOCAL_HOSTS for name in self.names)
-
 
 def parse_hosts(text: str) -> AllowedHosts:
     """Parse hosts such as ``nyms.example.org, https://words.example.org:8443``.

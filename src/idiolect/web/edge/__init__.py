@@ -1,0 +1,1 @@
+"""What stands between the network and Django: connections, the queue for threads, and logs."""
