@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import socket
 import threading
 import time
@@ -13,6 +15,7 @@ import pytest
 import uvicorn
 
 from idiolect.web.config.limits import ConnectionLimits
+from idiolect.web.edge.logs import OneLineFormatter
 
 STATIC = "/static/site/site.css"
 """A page that needs no database."""
@@ -65,6 +68,20 @@ def run_live_site(
             thread.join()
 
 
+@contextlib.contextmanager
+def capture_site_log() -> Iterator[io.StringIO]:
+    """Yield a stream that receives what the site writes to its log during the block."""
+    handlers = logging.getLogger("django").handlers  # pytest adds some of its own
+    handler = next(h for h in handlers if isinstance(h.formatter, OneLineFormatter))
+    assert isinstance(handler, logging.StreamHandler)
+    log = io.StringIO()
+    usual = handler.setStream(log)
+    try:
+        yield log
+    finally:
+        handler.setStream(usual)
+
+
 def read_all(connection: socket.socket) -> bytes:
     """Return all bytes that arrive until the server closes the connection."""
     parts: list[bytes] = []
@@ -72,6 +89,25 @@ def read_all(connection: socket.socket) -> bytes:
         while part := connection.recv(65536):
             parts.append(part)
     return b"".join(parts)
+
+
+def read_response(connection: socket.socket) -> bytes:
+    """Return one response; its headers must say how long it is."""
+    found = b""
+    while b"\r\n\r\n" not in found:
+        found += receive_part(connection)
+    head, _, body = found.partition(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    while len(body) < length:
+        body += receive_part(connection)
+    return head + b"\r\n\r\n" + body
+
+
+def receive_part(connection: socket.socket) -> bytes:
+    """Return the bytes that have arrived; fail if the server has closed the connection."""
+    part = connection.recv(65536)
+    assert part, "the server closed the connection"
+    return part
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ from idiolect.web.settings import DATABASES, HOME
 
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.MD5PasswordHasher",  # argon2 is slow on purpose
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "idiolect.web.accounts.hashers.Argon2InTurn",
 ]
 if "sqlite3" in DATABASES["default"]["ENGINE"]:
     # All threads of a test can open a file; a database in memory has only one connection.

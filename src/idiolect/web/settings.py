@@ -55,6 +55,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "idiolect.web.accounts.hashers.AnswerWhenBusy",
 ]
 ROOT_URLCONF = "idiolect.web.urls"
 TEMPLATES = [
@@ -82,7 +83,7 @@ BASE = os.environ.get("IDIOLECT_BASE", "") or "default"
 # Accounts and passwords.
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["idiolect.web.accounts.backends.Accounts"]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["idiolect.web.accounts.hashers.Argon2InTurn"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
