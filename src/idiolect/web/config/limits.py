@@ -49,13 +49,13 @@ def parse_limits(environment: Mapping[str, str]) -> ConnectionLimits:
         text = environment.get(name, "").strip()
         if not text:
             continue
-        kind = type(field.default)
+        whole = isinstance(field.default, int)
         try:
-            value = kind(text)
+            value = int(text) if whole else float(text)
         except ValueError:
             value = math.nan
         if not (value > 0 and math.isfinite(value)):
-            sort = "whole number" if kind is int else "number"
+            sort = "whole number" if whole else "number"
             raise UsageError(f"{name} is {text!r}; set it to a positive {sort}")
         found[field.name] = value
     return ConnectionLimits(**found)  # pyright: ignore[reportArgumentType]
