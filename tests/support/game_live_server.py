@@ -7,17 +7,23 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import which
+from typing import IO
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 
 
 @contextmanager
-def serve_site(folder: Path) -> Iterator[str]:
-    """Serves a site with its data in ``folder``; yields its address."""
+def serve_site(
+    folder: Path, *, variables: Mapping[str, str] | None = None, log: IO[str] | None = None
+) -> Iterator[str]:
+    """Serves a site with its data in ``folder``; yields its address.
+
+    ``variables`` are added to its environment, and ``log`` receives what it writes to stderr.
+    """
     command = [sys.executable, "-m", "idiolect", "play", "--port", "0", "--no-browser"]
     # The site must not use the settings of the tests' own Django.
     settings = ("DJANGO_SETTINGS_MODULE", "IDIOLECT_HOME", "IDIOLECT_HOSTS", "DATABASE_URL")
@@ -25,8 +31,9 @@ def serve_site(folder: Path) -> Iterator[str]:
     with subprocess.Popen(
         [*command, "--data", str(folder)],
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
-        env=environment | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+        env=environment | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"} | dict(variables or {}),
     ) as process:
         try:
             # The command prints its address as soon as it listens.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -124,3 +125,56 @@ def test_django_app_answers_failure_outside_of_views(monkeypatch: pytest.MonkeyP
 
 def test_django_app_does_not_answer_disconnected_client() -> None:
     assert send_request(build_scope(), {"type": "http.disconnect"}) == []
+
+
+class GatedApp(DjangoApp):
+    """The site, but each sign-in waits in its thread until the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def _render_page(self, scope: Any, body: bytes) -> Any:
+        if scope["method"] == "POST":
+            self.gate.wait()
+            return 422, [], b""
+        return super()._render_page(scope, body)
+
+    async def get_status(self, address: str, path: str, method: str) -> int:
+        """Return the status of the answer to a request from that address."""
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = build_scope(path, method) | {"client": (address, 40000)}
+        await self(scope, receive, send)
+        return sent[0]["status"]
+
+
+@pytest.mark.finding("password-memory")
+def test_django_app_with_full_password_queue_serves_others() -> None:
+    async def run() -> None:
+        app = GatedApp()
+        loop = asyncio.get_running_loop()
+
+        def sign_in(address: str) -> asyncio.Task[int]:
+            return loop.create_task(app.get_status(address, "/sign-in/", "POST"))
+
+        # One address fills its places; its next tries are refused at once.
+        flood = [sign_in("192.0.2.1") for _ in range(100)]
+        refused, _ = await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+        assert {task.result() for task in refused} == {503}
+        # Other pages and sign-ins from other addresses are accepted.
+        assert await app.get_status("192.0.2.1", "/static/site/site.css", "GET") == 200
+        others = [sign_in(f"198.51.100.{n}") for n in range(5)]
+        app.gate.set()
+        assert await asyncio.gather(*others) == [422] * 5
+        answers = await asyncio.gather(*flood)
+        assert answers.count(422) == 34 and answers.count(503) == 66
+        app.stop_threads()
+
+    asyncio.run(run())

@@ -115,7 +115,6 @@ def test_server_keeps_connection_between_requests(hasty: LiveServer) -> None:
             assert read_response(connection).startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.finding("slow-requests")
 def test_server_closes_idle_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     with run_live_site(monkeypatch, idle_seconds=0.2) as server:
         assert server.ask(build_get(close=False)).startswith(b"HTTP/1.1 200 ")
