@@ -39,7 +39,7 @@ def test_find_in_text_matches_naive_search(wanted: list[str], text: str) -> None
 
 
 def test_contains_tensors_finds_pattern_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("idiolect.privacy.patterns._CHUNK_SIZE", 16)
+    monkeypatch.setattr("idiolect.privacy.pattern_search._BLOCK_BYTES", 16)
     for before in range(40):
         assert NEEDLES.contains_tensors(b"\x00" * before + NUMBERS)
         assert not NEEDLES.contains_tensors(b"\x00" * before + NUMBERS[:-1])
@@ -56,7 +56,7 @@ def test_split_into_patterns_skips_short_texts_and_finds_parts_of_long_ones() ->
 
 
 def find_traces(folder: Path, person: str = "annabel") -> list[tuple[str, str]]:
-    return [(hit.where.name, hit.what) for hit in scan_tree([folder], person, NEEDLES)]
+    return [(hit.where.name, hit.what) for hit in scan_tree([folder], person, NEEDLES).hits]
 
 
 def write_database(path: Path, value: object) -> None:
@@ -104,7 +104,7 @@ def test_scan_tree_decodes_every_format(tmp_path: Path) -> None:
 
 def test_scan_tree_finds_tensor_bytes_at_any_offset(tmp_path: Path) -> None:
     (tmp_path / "w.bin").write_bytes(b"\x07" * 1001 + NUMBERS + b"\x07")
-    assert scan_tree([tmp_path], "", NEEDLES) == (
+    assert scan_tree([tmp_path], "", NEEDLES).hits == (
         ScanHit(where=tmp_path / "w.bin", what=TENSORS_FOUND),
     )
 
@@ -136,7 +136,7 @@ def test_scan_tree_finds_id_in_prose_and_file_names(tmp_path: Path) -> None:
     (tmp_path / "notes.md").write_text("Annabel called; annabel's adapter is good")
     (tmp_path / "of-annabel").mkdir()
     (tmp_path / "of-annabel" / "x").write_bytes(b"")
-    assert find_traces(tmp_path) == [("notes.md", "the id"), ("x", "the id in its name")]
+    assert find_traces(tmp_path) == [("notes.md", "the id"), ("of-annabel", "the id in its name")]
     assert find_traces(tmp_path, "annabe") == []
 
 
@@ -144,7 +144,7 @@ def test_scan_tree_ignores_id_in_foreign_folders(tmp_path: Path) -> None:
     for name in ("films", "chats"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.json").write_text(json.dumps({"person": "42", "t": SENTENCE}))
-    hits = scan_tree([tmp_path], "42", NEEDLES, foreign_folders=[tmp_path / "films"])
+    hits = scan_tree([tmp_path], "42", NEEDLES, foreign_folders=[tmp_path / "films"]).hits
     assert [(hit.where.parent.name, hit.what) for hit in hits] == [
         ("chats", "the id"),
         ("chats", WORDS_FOUND),
@@ -155,7 +155,7 @@ def test_scan_tree_ignores_id_in_foreign_folders(tmp_path: Path) -> None:
 def test_scan_tree_skips_excluded_file(tmp_path: Path) -> None:
     for name in ("theirs.txt", "other.txt"):
         (tmp_path / name).write_text(SENTENCE)
-    hits = scan_tree([tmp_path], "", NEEDLES, excluded=[tmp_path / "." / "theirs.txt"])
+    hits = scan_tree([tmp_path], "", NEEDLES, excluded=[tmp_path / "." / "theirs.txt"]).hits
     assert [hit.where.name for hit in hits] == ["other.txt"]
 
 
@@ -166,7 +166,7 @@ def test_scan_tree_prefers_custom_reader(tmp_path: Path) -> None:
         "annabel",
         NEEDLES,
         readers=[lambda path: iter([("person", "annabel")]) if path.suffix == ".odd" else None],
-    )
+    ).hits
     assert [hit.what for hit in hits] == ["the id"]
 
 

@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 from idiolect.privacy.patterns import SearchPatterns
 from idiolect.privacy.scan import LabeledTexts
 from idiolect.storage.files import clean_partials, is_working_file
+from idiolect.storage.tree import SkipListener, ignore_skipped, unlink_inside, walk_tree
 
 Outcome = Literal[
     "removed",
@@ -119,36 +120,32 @@ class ErasureHandler(Protocol):
         ...
 
 
-def walk_folders(roots: Sequence[Path]) -> Iterator[Path]:
-    """Yield each folder below ``roots`` once, in sorted order.
+def walk_folders(roots: Sequence[Path], *, skip: SkipListener = ignore_skipped) -> Iterator[Path]:
+    """Yield each folder below ``roots`` once, in sorted order; links are followed (``walk_tree``).
 
-    Removes what killed writers left in each folder. Hidden folders are skipped.
+    Removes what killed writers left in each folder. Hidden folders are left out. ``skip`` receives
+    what cannot be read or is not followed.
     """
-    seen: set[Path] = set()
-    for root in roots:
-        for path, subfolders, _ in os.walk(root):
-            folder = Path(path)
-            clean_partials(folder)
-            # os.walk uses the list in place to decide where to continue.
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            # Roots may contain each other or be linked twice.
-            if folder.resolve() not in seen:
-                seen.add(folder.resolve())
-                yield folder
+    for _, folder, _ in walk_tree(roots, hidden=False, skip=skip):
+        clean_partials(folder)
+        yield folder
 
 
 def delete_files(folder: Path, names: Sequence[str]) -> None:
-    """Delete files of a folder in the given order.
+    """Delete files of a folder in the given order, and nothing outside of it.
 
     The last file is the one that identifies the artifact, so that after a kill the rest is still
-    found. Folders that contain nothing else are removed as well.
+    found. Folders that contain nothing else are removed as well, and a link to such a folder.
     """
     for name in names:
-        (folder / name).unlink(missing_ok=True)
+        unlink_inside(folder, name)
+    place = folder.resolve()
     # Bottom-up, so that a folder whose subfolders were removed is empty when its turn comes.
-    for walked, _, _ in os.walk(folder, topdown=False):
+    for walked, _, _ in os.walk(place, topdown=False):
         subfolder = Path(walked)
         if all(is_working_file(path.name) and path.is_file() for path in subfolder.iterdir()):
             for path in subfolder.iterdir():
                 path.unlink(missing_ok=True)
             subfolder.rmdir()
+    if folder.is_symlink() and not place.exists():
+        folder.unlink()

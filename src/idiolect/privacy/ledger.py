@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +58,7 @@ class Ledger:
         if not people:
             return
         time = datetime.now(UTC).isoformat(timespec="seconds")
-        with hold_lock(self._events_file, wait=True, what="the ledger"):
+        with self._lock_for_writing():
             # Store new pseudonyms before events that use them.
             pseudonyms = self._ensure_pseudonyms(people)
             with explain_os_errors("write", self._events_file):
@@ -113,7 +114,7 @@ class Ledger:
 
     def forget_person(self, person: str) -> bool:
         """Destroy the link from a person to their events; returns False if there was none."""
-        with hold_lock(self._events_file, wait=True, what="the ledger"):
+        with self._lock_for_writing():
             mapping = self._read_pseudonyms()
             # Overwrites the whole file; the events keep the pseudonym, which now belongs to no
             # person.
@@ -121,6 +122,18 @@ class Ledger:
                 return False
             write_json(self._pseudonyms_file, mapping)
         return True
+
+    @contextmanager
+    def _lock_for_writing(self) -> Generator[None]:
+        """Lock the ledger against other writers. Raises IntegrityError if it is not in its own
+        folder: the events of another ledger would be changed."""
+        for path in (self._events_file.parent, self._events_file, self._pseudonyms_file):
+            if path.is_symlink():
+                raise IntegrityError(
+                    f"{path}: is a link; replace it by what it leads to, or remove it"
+                )
+        with hold_lock(self._events_file, wait=True, what="the ledger"):
+            yield
 
     def _read_pseudonyms(self) -> dict[str, str]:
         return (

@@ -1,46 +1,64 @@
 """Searches every file below some folders for a person's id, texts and adapter weights.
 
-Files are decoded by format: JSON, JSON lines, gzip, zip, SQLite, safetensors, text. Formats that
-only one package knows are decoded by that package's reader. Every file is also searched as bytes.
+Each file is searched as bytes, with escapes and encodings undone; structured files also by value;
+archives and compressed files by what is in them. What cannot be searched is listed with the reason.
+The search itself never fails.
 """
 
 from __future__ import annotations
 
-import gzip
-import html
 import json
 import os
 import re
-import sqlite3
-import zipfile
-import zlib
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import BinaryIO, cast
 
-from idiolect.privacy.patterns import TENSORS_FOUND, SearchPatterns
-from idiolect.storage.files import explain_os_errors
+from idiolect.privacy.containers import (
+    HEAD_BYTES,
+    MAX_DEPTH,
+    ExpansionBudget,
+    LimitError,
+    describe_opaque,
+    iter_members,
+    recognize_container,
+)
+from idiolect.privacy.encodings import (
+    OVERLAP_BYTES,
+    decode_wide,
+    iter_encoded_blocks,
+    iter_plain_forms,
+)
+from idiolect.privacy.patterns import TENSORS_FOUND, SearchPatterns, decode_utf8
+from idiolect.privacy.person_id import PersonId
+from idiolect.privacy.readers import (
+    LabeledValues,
+    read_json,
+    read_json_lines,
+    recognize_structure,
+)
+from idiolect.storage.tree import Inode, describe_special, walk_tree
 
 LabeledTexts = Iterator[tuple[str, str]]
 """Texts of a file, each with the keys that lead to it (``people.3.person``)."""
 TextReader = Callable[[Path], "LabeledTexts | None"]
 
+ID_FOUND, ID_IN_NAME = "the id", "the id in its name"
 WORDS_FOUND = "words that only they wrote"
-_TEXT_SUFFIXES = frozenset(
-    (".txt", ".md", ".html", ".htm", ".csv", ".tsv", ".log", ".toml", ".yaml", ".yml")
-)
-_JSONL_SUFFIXES = frozenset((".jsonl", ".ndjson"))
-_PERSON_KEYS = re.compile(
-    r"person|people|user|who|voice|contributor|author|sender|speaker|member|player|account|served",
-    re.IGNORECASE,
-)
-"""Keys under which a short or numeric value is considered a person's id."""
-_MIN_ID_CHARS = 3
-_DISTINCTIVE_ID_CHARS = 16
-"""An id of this length, or one with a digit or sign, is not mistaken for an ordinary word."""
-_CHUNK_BYTES = 1 << 24
+WORDS_IN_NAME = "words that only they wrote in its name"
+SHORT_FOUND = "a short text that only they wrote"
+_ORDER = (ID_IN_NAME, WORDS_IN_NAME, ID_FOUND, WORDS_FOUND, SHORT_FOUND, TENSORS_FOUND)
+_CHUNK_BYTES = 1 << 23
+_SPOOL_BYTES = 1 << 25
+"""Above this size, what is in an archive is kept in a file without a name instead of memory."""
+_BATCH_CHARS = 1 << 20
+_ENCODED_LEVELS = 2
+"""Encoded blocks in encoded blocks are decoded to this depth."""
+_MAX_LISTED = 200
+"""Members of one file that are listed as not searched."""
+_CONTROL = bytes(n for n in range(1, 32) if n not in b"\t\n\r\f\x1b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +67,29 @@ class ScanHit:
 
     where: Path
     what: str
-    """``the id``, ``the id in its name``, ``WORDS_FOUND`` or ``TENSORS_FOUND``."""
+    """``ID_FOUND``, ``ID_IN_NAME``, ``WORDS_FOUND``, ``WORDS_IN_NAME``, ``SHORT_FOUND`` or
+    ``TENSORS_FOUND``."""
+    inside: str = ""
+    """For an archive, the names that lead to the member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsearchedFile:
+    """Something that the search did not look into, or not completely."""
+
+    where: Path
+    why: str
+    inside: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanResult:
+    """What a search found."""
+
+    hits: tuple[ScanHit, ...] = ()
+    unsearched: tuple[UnsearchedFile, ...] = ()
+    files: int = 0
+    """The number of files that were searched."""
 
 
 def scan_tree(
@@ -60,235 +100,303 @@ def scan_tree(
     readers: Sequence[TextReader] = (),
     foreign_folders: Collection[Path] = (),
     excluded: Collection[Path] = (),
-) -> tuple[ScanHit, ...]:
+) -> ScanResult:
     """Find everything below the folders that still contains the person's id, texts or weights.
 
     If ``person`` is empty, no id is searched for. ``readers`` decode additional formats. In
     ``foreign_folders``, the (numeric) id belongs to another person and is not searched for. Files
-    in ``excluded`` are skipped.
+    in ``excluded`` are skipped. A root may be a file.
     """
-    ids = _PersonId(person)
+    ids, no_ids = PersonId(person), PersonId("")
     # Compare resolved paths, since roots may be relative or contain links.
     foreign = [folder.resolve() for folder in foreign_folders]
     skipped = {path.resolve() for path in excluded}
-    out: list[ScanHit] = []
-    # Search the path below the root first, then the content.
-    for root, path in _iter_files(roots):
-        if path.resolve() in skipped:
+    hits: list[ScanHit] = []
+    unsearched: list[UnsearchedFile] = []
+    done: dict[Inode, _FileSearch] = {}
+
+    def note_skipped(path: Path, why: str) -> None:
+        unsearched.append(UnsearchedFile(where=path, why=why))
+
+    for path in _iter_paths(roots, note_skipped):
+        place = Path(os.path.realpath(path))
+        if place in skipped:
             continue
-        is_foreign = any(path.resolve().is_relative_to(folder) for folder in foreign)
-        searched_id = _PersonId("") if is_foreign else ids
-        if searched_id.matches_prose(" ".join(path.relative_to(root).parts)):
-            out.append(ScanHit(where=path, what="the id in its name"))
-        out += [
-            ScanHit(where=path, what=what)
-            for what in _scan_file(path, searched_id, patterns, readers)
-        ]
-    return tuple(out)
+        is_foreign = any(place.is_relative_to(folder) for folder in foreign)
+        search = _FileSearch(ids=no_ids if is_foreign else ids, patterns=patterns, readers=readers)
+        search.search_name(f"{path.name} {path.readlink()}" if path.is_symlink() else path.name)
+        hits += search.list_hits(path)
+        # Of links and special files, only the name is searched.
+        if path.is_dir() or not path.exists():
+            continue
+        if special := describe_special(path):
+            note_skipped(path, f"{special}, which is not opened")
+            continue
+        # A file with several names is searched once, and reported under each name.
+        status = path.stat()
+        inode = (status.st_dev, status.st_ino)
+        if inode not in done:
+            done[inode] = search = replace(search, found=set(), unsearched=[])
+            search.search_path(path)
+        hits += done[inode].list_hits(path)
+        unsearched += done[inode].list_unsearched(path)
+    return ScanResult(hits=tuple(hits), unsearched=tuple(unsearched), files=len(done))
 
 
 def scan_file(path: Path, person: str, patterns: SearchPatterns) -> list[str]:
     """Return what one file contains of a person, in the words of ``ScanHit.what``."""
-    return _scan_file(path, _PersonId(person), patterns, ())
+    search = _FileSearch(ids=PersonId(person), patterns=patterns, readers=())
+    search.search_path(path)
+    return [hit.what for hit in search.list_hits(path)]
 
 
-def _iter_files(roots: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yield every file once, hidden files included, with the root folder it was found below."""
-    seen: set[Path] = set()
-    for root in roots:
-        for folder, subfolders, names in os.walk(root):
-            subfolders.sort()
-            for name in sorted(names):
-                path = Path(folder, name)
-                # Skips sockets and pipes, and files that two roots or links lead to.
-                if path.is_file() and path.resolve() not in seen:
-                    seen.add(path.resolve())
-                    yield root, path
+def _iter_paths(roots: Sequence[Path], skip: Callable[[Path, str], None]) -> Iterator[Path]:
+    """Yield everything below the roots, hidden files and folders included, and roots that are
+    files."""
+    yield from (root for root in roots if not root.is_dir())
+    folders = [root for root in roots if root.is_dir()]
+    for _, folder, names in walk_tree(folders, hidden=True, skip=skip):
+        yield from (folder / name for name in names)
 
 
-def _scan_file(
-    path: Path, ids: _PersonId, patterns: SearchPatterns, readers: Sequence[TextReader]
-) -> list[str]:
-    """Search one file, first as raw bytes and then decoded."""
-    found: set[str] = set()
-    found_id = False
-    with explain_os_errors("read", path):
-        # Raw bytes: covers unknown formats and damaged files.
-        for raw in _read_chunks(path, patterns.max_pattern_bytes):
-            found |= patterns.find_in_bytes(raw)
-            found_id = found_id or ids.matches_bytes(raw)
-        # Decoded content: finds texts that are compressed or escaped, and ids under known keys.
-        for is_structured, words in _decode_file(path, readers):
-            texts: list[str] = []
-            for keys, text in words:
-                texts.append(text)
-                found_id = found_id or (
-                    ids.matches_value(keys, text) if is_structured else ids.matches_prose(text)
-                )
-            found.update(patterns.find_in_texts(texts))
-    out = ["the id"] if found_id else []
-    out += [WORDS_FOUND] if found - {TENSORS_FOUND} else []
-    return out + ([TENSORS_FOUND] if TENSORS_FOUND in found else [])
+@dataclass(kw_only=True)
+class _FileSearch:
+    """The search of one file, with everything in it."""
 
+    ids: PersonId
+    patterns: SearchPatterns
+    readers: Sequence[TextReader]
+    found: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """What was found, with the member of the archive."""
+    unsearched: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Members that were not searched, and why."""
+    budget: ExpansionBudget = field(default_factory=lambda: ExpansionBudget(file_bytes=0))
 
-def _read_chunks(path: Path, overlap: int) -> Iterator[bytes]:
-    """Yield the file in chunks that overlap by ``overlap`` bytes, so that no match is cut."""
-    with path.open("rb") as stream:
-        before = b""
-        while part := stream.read(_CHUNK_BYTES):
-            yield before + part
-            before = part[-overlap:] if overlap else b""
+    def list_hits(self, path: Path) -> list[ScanHit]:
+        """Return what was found, for a file with this name."""
+        ordered = sorted(self.found, key=lambda one: (one[0], _ORDER.index(one[1])))
+        return [ScanHit(where=path, what=what, inside=inside) for inside, what in ordered]
 
+    def list_unsearched(self, path: Path) -> list[UnsearchedFile]:
+        """Return what was not searched, for a file with this name."""
+        listed = self.unsearched[:_MAX_LISTED]
+        if more := len(self.unsearched) - len(listed):
+            listed.append(("", f"{more:,} more members were not looked into"))
+        return [UnsearchedFile(where=path, why=why, inside=inside) for inside, why in listed]
 
-def _decode_file(path: Path, readers: Sequence[TextReader]) -> Iterator[tuple[bool, LabeledTexts]]:
-    """Yield the texts of a file, each with whether it is structured data (True) or prose
-    (False)."""
-    # A package's own reader takes precedence over the file's signature.
-    for reader in readers:
-        words = reader(path)
-        if words is not None:
-            yield True, words
-            return
-    with path.open("rb") as stream:
-        start = stream.read(16)
-    # Containers are recognized by their first bytes, other formats by the file name.
-    if start == b"SQLite format 3\x00":
-        yield True, _read_sqlite(path)
-    elif start[:4] == b"PK\x03\x04":
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                yield _parse_content(name, archive.read(name))
-    elif start[:2] == b"\x1f\x8b":
-        yield _parse_content(path.name.removesuffix(".gz"), _read_gzip(path))
-    elif path.suffix == ".safetensors" or path.suffix == ".bin":
-        yield True, _read_tensor_header(path)
-    elif path.suffix in (".json", *_JSONL_SUFFIXES, *_TEXT_SUFFIXES):
-        yield _parse_content(path.name, path.read_bytes())
+    def search_name(self, name: str, inside: str = "") -> None:
+        """Search the name of a file."""
+        if any(self.ids.matches_prose(form) for form in (name, name.replace("_", " "))):
+            self.found.add((inside, ID_IN_NAME))
+        raw = name.encode("utf-8", errors="surrogateescape")
+        if any(self.patterns.find_in_bytes(form) for form in iter_plain_forms(raw)):
+            self.found.add((inside, WORDS_IN_NAME))
 
+    def search_path(self, path: Path) -> None:
+        """Search a file on disk. Whatever goes wrong is noted as a reason."""
+        try:
+            for reader in self.readers:
+                # A package's own reader takes precedence over the file's signature.
+                if (texts := reader(path)) is not None:
+                    self._search_values(texts, "", has_words=True)
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                self.budget = ExpansionBudget(file_bytes=size)
+                self._search_file(file, path.name, "", 0)
+        # The libraries for foreign formats raise errors of every class on damaged files.
+        except Exception as error:
+            self._note_unsearched("", _explain_error(error))
 
-def _read_gzip(path: Path) -> bytes:
-    """Return the decompressed content; empty if the file is truncated."""
-    try:
-        with gzip.open(path) as stream:
-            return stream.read()
-    except (OSError, EOFError, zlib.error):
-        return b""  # truncated: its bytes were searched already
+    def _note_unsearched(self, inside: str, why: str) -> None:
+        if (inside, why) not in self.unsearched[-_MAX_LISTED:]:
+            self.unsearched.append((inside, why))
 
+    def _search_file(self, file: BinaryIO, name: str, inside: str, depth: int) -> None:
+        """Search a file that can seek: its values, its bytes, and what it contains."""
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        is_structured = self._search_structure(file, head, name, inside)
+        file.seek(0)
+        self._search_chunks(file, inside, depth, is_prose=not is_structured)
+        if opaque := describe_opaque(head, name):
+            self._note_unsearched(inside, f"{opaque}: searched as bytes only")
+        kind = recognize_container(head, name)
+        # An archive can have anything before it, e.g. a program that extracts it.
+        if not kind and not is_structured and _ends_like_zip(file):
+            kind = "zip"
+        if kind:
+            file.seek(0)
+            self._search_members(kind, file, name, inside, depth)
 
-def _parse_content(name: str, raw: bytes) -> tuple[bool, LabeledTexts]:
-    """Return whether the content is structured, and its texts; the file name gives the format."""
-    path = Path(name)
-    text = _decode_text(raw)
-    try:
-        if path.suffix == ".json":
-            return True, _walk_json(json.loads(text), path.stem)
-        if path.suffix in _JSONL_SUFFIXES:
-            # Parse all lines first: one invalid line makes the file prose.
-            lines = [line for line in text.splitlines() if line.strip()]
-            loaded = [json.loads(line) for line in lines]
-            return True, (pair for one in loaded for pair in _walk_json(one, path.stem))
-    except (ValueError, RecursionError):
-        pass
-    return False, iter([(path.stem, html.unescape(text))])
-
-
-def _decode_text(raw: bytes) -> str:
-    """Decode UTF-16 with a byte order mark, otherwise UTF-8; replaces invalid bytes."""
-    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
-    return raw.decode("utf-16" if wide else "utf-8", errors="replace")
-
-
-def _walk_json(value: Any, keys: str) -> LabeledTexts:
-    """Yield every text and whole number in plain data, keys of objects included."""
-    if isinstance(value, str):
-        yield keys, value
-    elif isinstance(value, dict):
-        for name, below in cast("dict[str, Any]", value).items():
-            yield keys, name
-            yield from _walk_json(below, f"{keys}.{name}")
-    elif isinstance(value, list):
-        for below in cast("list[Any]", value):
-            yield from _walk_json(below, keys)
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield keys, str(value)
-
-
-def _read_sqlite(path: Path) -> LabeledTexts:
-    """Yield every cell of every table."""
-    # Read-only and immutable: the scan must not create lock or journal files.
-    place = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-    with closing(sqlite3.connect(place, uri=True)) as db:
-        named = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        # Listed first, because the text factory changes the type of names, too.
-        tables = [str(name) for (name,) in named]
-        db.text_factory = bytes  # a text column may contain invalid UTF-8
-        for table in tables:
-            rows = db.execute(f'SELECT * FROM "{table}"')
-            columns = [f"{table}.{column[0]}" for column in rows.description]
-            for row in rows:
-                for keys, value in zip(columns, row, strict=True):
-                    # With text_factory set to bytes, both text and blobs arrive as bytes.
-                    if isinstance(value, int):
-                        yield keys, str(value)
-                    elif isinstance(value, bytes):
-                        yield keys, value.decode("utf-8", errors="replace")
-
-
-def _read_tensor_header(path: Path) -> LabeledTexts:
-    """Yield the texts in the header of a safetensors file, or of a checkpoint.
-
-    A checkpoint has a 32-byte checksum before the safetensors header.
-    """
-    for start in (0, 32):
-        with path.open("rb") as stream:
-            stream.seek(start)
-            size = int.from_bytes(stream.read(8), "little")
-            if not 0 < size < path.stat().st_size:
-                continue
-            try:
-                content = json.loads(stream.read(size))
-            except ValueError:
-                continue
-        yield from _walk_json(content, path.stem)
-        # Metadata values are JSON as text.
-        for text in cast("dict[str, Any]", content).get("__metadata__", {}).values():
-            try:
-                yield from _walk_json(json.loads(text), "metadata")
-            except (ValueError, TypeError):
-                continue
-
-
-class _PersonId:
-    """Matches a person's id. The less distinctive the id, the more context a match needs."""
-
-    def __init__(self, person: str) -> None:
-        self.person = person
-        # A number or a one- or two-letter id occurs everywhere.
-        self._is_ambiguous = person.isdigit() or len(person) < _MIN_ID_CHARS
-        self._is_distinctive = not self._is_ambiguous and (
-            len(person) >= _DISTINCTIVE_ID_CHARS or not person.isalpha()
-        )
-        self._text_pattern = re.compile(rf"(?<!\w){re.escape(person)}(?!\w)")
-        self._bytes_pattern = re.compile(rb"(?<![\w])" + re.escape(person.encode()) + rb"(?![\w])")
-
-    def matches_value(self, keys: str, text: str) -> bool:
-        """Whether a value in structured data is or contains the id.
-
-        A whole value matches under a key about people, or anywhere if the id is not ambiguous.
-        Inside a longer text, only a distinctive id matches.
-        """
-        if not self.person:
+    def _search_structure(self, file: BinaryIO, head: bytes, name: str, inside: str) -> bool:
+        """Search a structured file by value; returns whether it is one."""
+        reader = recognize_structure(head, name)
+        if reader is None:
             return False
-        if text == self.person:
-            return not self._is_ambiguous or bool(_PERSON_KEYS.search(keys))
-        return self._is_distinctive and bool(self._text_pattern.search(text))
+        is_json = reader in (read_json, read_json_lines)
+        file.seek(0)
+        try:
+            # The words of JSON are found in its bytes, and need no second search.
+            self._search_values(reader(file, name), inside, has_words=not is_json)
+        except Exception as error:
+            if is_json and isinstance(error, (json.JSONDecodeError, UnicodeError)):
+                return False  # a text, whatever its name says
+            self._note_unsearched(inside, _explain_error(error))
+        return True
 
-    def matches_prose(self, text: str) -> bool:
-        """Whether free text contains the id as a separate word; never for an ambiguous id."""
-        return (
-            bool(self.person) and not self._is_ambiguous and bool(self._text_pattern.search(text))
-        )
+    def _search_values(self, values: LabeledValues, inside: str, *, has_words: bool) -> None:
+        """Search values for the id and short texts; with ``has_words``, also for words."""
+        texts: list[bytes] = []
+        size = 0
+        for keys, value in values:
+            if isinstance(value, bytes):
+                text = value.decode("utf-8", errors="replace")
+                if recognize_container(value[:HEAD_BYTES], "") not in ("", "tar"):
+                    self._search_block(value, inside, 1)
+            else:
+                text = value
+            if self.ids.matches_value(keys, text):
+                self.found.add((inside, ID_FOUND))
+            if self.patterns.matches_value(text):
+                self.found.add((inside, SHORT_FOUND))
+            if has_words:
+                raw = value if isinstance(value, bytes) else value.encode(errors="replace")
+                texts.append(raw)
+                size += len(raw)
+                if size > _BATCH_CHARS:
+                    self._search_bytes(b"\n".join(texts), inside, 1, is_prose=False)
+                    texts, size = [], 0
+        self._search_bytes(b"\n".join(texts), inside, 1, is_prose=False)
 
-    def matches_bytes(self, raw: bytes) -> bool:
-        """Whether undecoded bytes contain the id; only for a distinctive id."""
-        return bool(self.person) and self._is_distinctive and bool(self._bytes_pattern.search(raw))
+    def _search_chunks(
+        self, file: BinaryIO, inside: str, depth: int, *, is_prose: bool, first: bytes = b""
+    ) -> None:
+        """Search a stream in chunks that overlap, so that no match is cut. ``first`` was read
+        already."""
+        before = b""
+        while part := first or file.read(_CHUNK_BYTES):
+            first = b""
+            self._search_bytes(before + part, inside, depth, is_prose=is_prose)
+            before = part[-OVERLAP_BYTES:]
+
+    def _search_bytes(
+        self, raw: bytes, inside: str, depth: int, *, is_prose: bool, levels: int = _ENCODED_LEVELS
+    ) -> None:
+        """Search bytes as they are, with escapes undone, and with encoded blocks decoded; blocks
+        in blocks to some ``levels``."""
+        is_binary = _is_binary(raw)
+        is_prose = is_prose and not is_binary
+        forms = [raw] if is_binary else [*iter_plain_forms(raw)]
+        for form in forms:
+            found = self.patterns.find_in_bytes(form)
+            if TENSORS_FOUND in found:
+                self.found.add((inside, TENSORS_FOUND))
+            if found - {TENSORS_FOUND}:
+                self.found.add((inside, WORDS_FOUND))
+            if self.ids.matches_bytes(form, is_prose=is_prose):
+                self.found.add((inside, ID_FOUND))
+            if is_prose and self.patterns.has_short:
+                text = decode_utf8(form) or ""
+                if self.patterns.find_short_values(text):
+                    self.found.add((inside, SHORT_FOUND))
+        if not levels:
+            return
+        # Blocks are joined by guess, because one search of many is faster than many searches.
+        guesses: dict[int, list[bytes]] = {}
+        for block in (
+            block for form in {forms[0], forms[-1]} for block in iter_encoded_blocks(form)
+        ):
+            for shift, guess in enumerate(block):
+                guesses.setdefault(shift, []).append(guess)
+            if recognize_container(block[0][:HEAD_BYTES], "") not in ("", "tar"):
+                self._search_block(block[0], inside, depth + 1)
+        for parts in guesses.values():
+            joined = b"\n".join(parts)
+            self._search_bytes(joined, inside, depth, is_prose=False, levels=levels - 1)
+
+    def _search_block(self, raw: bytes, inside: str, depth: int) -> None:
+        """Search an archive or a compressed value inside other bytes. What only looks like one is
+        no reason to complain: its bytes were searched."""
+        noted = len(self.unsearched)
+        with _open_spool() as file:
+            file.write(raw)
+            self._search_file(file, "value", inside, depth)
+        if not any(_is_limit(why) for _, why in self.unsearched[noted:]):
+            del self.unsearched[noted:]
+
+    def _search_members(
+        self, kind: str, file: BinaryIO, name: str, inside: str, depth: int
+    ) -> None:
+        """Search what an archive or a compressed file contains."""
+        if depth >= MAX_DEPTH:
+            self._note_unsearched(inside, f"archives in archives, more than {MAX_DEPTH} deep")
+            return
+        try:
+            for member in iter_members(kind, file, name, self.budget):
+                within = f"{inside}/{member.name}" if inside else member.name
+                self.search_name(member.name, within)
+                if member.stream is None:
+                    self._note_unsearched(within, member.why)
+                    continue
+                try:
+                    self._search_member(member.stream, member.name, within, depth + 1)
+                except LimitError:
+                    raise
+                except Exception as error:
+                    self._note_unsearched(within, _explain_error(error))
+        except Exception as error:
+            if kind == "zlib" and not isinstance(error, LimitError):
+                return  # two bytes are a weak sign: it is something else
+            self._note_unsearched(inside, f"{_explain_error(error)} ({kind})")
+
+    def _search_member(self, stream: BinaryIO, name: str, inside: str, depth: int) -> None:
+        """Search a stream: as it comes if it is plain, otherwise from a copy that can seek."""
+        first = stream.read(_CHUNK_BYTES)
+        head = first[:HEAD_BYTES]
+        is_plain = not (recognize_container(head, name) or recognize_structure(head, name))
+        if len(first) == _CHUNK_BYTES and is_plain and not describe_opaque(head, name):
+            self._search_chunks(stream, inside, depth, is_prose=True, first=first)
+            return
+        error: Exception | None = None
+        with _open_spool() as copy:
+            try:
+                while first:
+                    copy.write(first)
+                    first = stream.read(_CHUNK_BYTES)
+            except Exception as caught:
+                error = caught
+            # What came before an error is searched, too.
+            self._search_file(copy, name, inside, depth)
+        if isinstance(error, LimitError):
+            raise error  # nothing more of the whole file may be expanded
+        if error is not None:
+            self._note_unsearched(inside, _explain_error(error))
+
+
+def _open_spool() -> BinaryIO:
+    """Return a file without a name, in memory while it is small."""
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES))
+
+
+def _ends_like_zip(file: BinaryIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 22))
+    return file.read(4) == b"PK\x05\x06"
+
+
+def _is_binary(raw: bytes) -> bool:
+    """Whether bytes are numbers or compressed rather than text in any encoding."""
+    sample = raw[:4096] + raw[len(raw) // 2 :][:4096]
+    shown = len(sample) - sample.count(0)
+    control = len(sample) - len(sample.translate(None, _CONTROL))
+    return control > 0.05 * shown and not decode_wide(raw[:4096])
+
+
+def _is_limit(why: str) -> bool:
+    return why.startswith(LimitError.__name__)
+
+
+def _explain_error(error: Exception) -> str:
+    """Return one line about an error, whatever its class."""
+    text = re.sub(r"\s+", " ", str(error)).strip()[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -35,6 +35,7 @@ from idiolect.storage.permissions import (
     restrict_tree,
     set_mode,
 )
+from idiolect.storage.tree import require_no_outside_links
 
 _SECONDS_PER_DAY = 86_400
 _HOST_HASH = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
@@ -105,9 +106,10 @@ def stage_folder(final: Path, *, replace: bool = False) -> Generator[Path]:
     """Yield a new folder to fill; it becomes ``final`` only if the block ends without an exception.
 
     If ``final`` already exists because another process was faster, the new folder is deleted and
-    the older one stays. With ``replace``, the new one takes its place in one step. Raises
-    IdiolectError naming the path.
+    the older one stays. With ``replace``, the new one takes its place in one step. If ``final`` is
+    a link, the folder that it leads to is replaced. Raises IdiolectError naming the path.
     """
+    final = Path(os.path.realpath(final)) if final.is_symlink() else final
     with _reserve_partial(final) as partial:
         with explain_os_errors("make", partial):
             partial.mkdir(mode=0o700)
@@ -299,8 +301,11 @@ def hold_lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
 
     The lock is a hidden file next to ``path`` and is released when the process ends. ``wait``:
     False does not wait, True waits without limit, a number waits that many seconds. Raises
-    BusyError naming the holder of ``what``. The lock is not reentrant.
+    BusyError naming the holder of ``what``, and IntegrityError if a link below ``path`` leads out
+    of it: a writer could change what is there. The lock is not reentrant.
     """
+    # All links to a folder share one lock.
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     timeout = (-1.0 if wait else 0.0) if isinstance(wait, bool) else float(wait)
     with explain_os_errors("lock", path):
         make_folder(path.parent)
@@ -315,8 +320,10 @@ def hold_lock(path: Path, *, wait: bool | float, what: str) -> Generator[None]:
                 "to end, or end it, and run again"
             ) from None
     try:
+        require_no_outside_links(path)
         with contextlib.suppress(OSError):
-            # Without the note, the lock still works.
+            # Without the note, the lock still works. A new file is never written through a link.
+            note.unlink(missing_ok=True)
             create_empty_file(note)
             note.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         yield

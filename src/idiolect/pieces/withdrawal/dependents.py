@@ -8,8 +8,7 @@ would find.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from idiolect.adapters.store.store import AdapterStore
 from idiolect.errors import ArtifactError
 from idiolect.pieces.pool.pool import Pool
 from idiolect.pieces.recipes.store import RecipeStore
-from idiolect.storage.files import clean_partials
+from idiolect.privacy.erasure import walk_folders
 
 LEDGER_FOLDER = "ledger"
 REPORT_FILES = ("report.json", "report.html")
@@ -56,7 +55,12 @@ class Dependents:
 def find_dependents(folders: Sequence[Path], pool: Pool, sharers: Collection[str]) -> Dependents:
     """Search the folders, with all folders below, for what is made of these sharers' pieces."""
     out = Dependents()
-    for folder in _walk_folders(folders):
+
+    def note_skipped(path: Path, why: str) -> None:
+        out.unreadable.append(f"{path}: {why}")
+
+    # Walking deletes a killed writer's temporary files, which may hold the pieces, too.
+    for folder in walk_folders(folders, skip=note_skipped):
         try:
             _inspect_folder(folder, pool, frozenset(sharers), out)
         except ArtifactError as error:
@@ -68,7 +72,7 @@ def find_mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Pa
     """Return text files below the folders that name one of the sharers; ledgers are skipped."""
     names = [sharer.encode() for sharer in sharers]
     out: list[Path] = []
-    for folder in _walk_folders(folders):
+    for folder in walk_folders(folders):
         if folder.name == LEDGER_FOLDER:
             continue
         for path in sorted(folder.iterdir()):
@@ -80,21 +84,6 @@ def find_mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Pa
                 raw = path.read_bytes()
                 out += [path] if any(name in raw for name in names) else []
     return tuple(out)
-
-
-def _walk_folders(tops: Sequence[Path]) -> Iterator[Path]:
-    """Yield each folder once; hidden folders are skipped."""
-    seen: set[Path] = set()
-    for top in tops:
-        for place, below, _ in os.walk(top):
-            folder = Path(place)
-            # A killed writer's temporary file may hold the pieces, too.
-            clean_partials(folder)
-            # Editing the list in place makes os.walk skip hidden folders and go in a fixed order.
-            below[:] = sorted(name for name in below if not name.startswith("."))
-            if folder.resolve() not in seen:
-                seen.add(folder.resolve())
-                yield folder
 
 
 def _inspect_folder(folder: Path, pool: Pool, sharers: frozenset[str], out: Dependents) -> None:

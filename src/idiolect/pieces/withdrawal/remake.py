@@ -30,6 +30,7 @@ from idiolect.pieces.recipes.initial_adapters import MixtureInitialAdapters
 from idiolect.pieces.recipes.recipe import Recipe, make_empty_recipe
 from idiolect.pieces.recipes.shard import WITHDRAWN, RecipeRecord
 from idiolect.pieces.recipes.store import RecipeStore
+from idiolect.privacy.erasure import delete_files
 from idiolect.storage.manifest import Manifest
 from idiolect.tasks.registry import get_task
 from idiolect.training.runs.plan import PersonalConfig
@@ -193,10 +194,7 @@ def delete_export(folder: Path) -> RebuildEffect:
     """
     # The weights go first: without them nothing of the sharers is left.
     names = sorted({*Manifest.read_unchecked(folder).files} - {CONFIG_FILE})
-    for name in (*names, Manifest.NAME, CONFIG_FILE):
-        (folder / name).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
+    delete_files(folder, [*names, Manifest.NAME, CONFIG_FILE])
     return RebuildEffect(
         where=folder, outcome="deleted", why="an exported adapter; export it again"
     )

@@ -1,0 +1,308 @@
+"""Opens archives and compressed files as streams, with limits on size, ratio and depth.
+
+What cannot be opened is reported with a reason, and nothing is extracted to a named file.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, BinaryIO, cast
+
+HEAD_BYTES = 4096
+"""Bytes of a file's beginning that say what it is."""
+MAX_DEPTH = 8
+"""Archives in archives are opened to this depth."""
+MAX_EXPANDED_BYTES = 4 << 30
+"""Limit on what one file may expand to, with everything in it."""
+FREE_EXPANDED_BYTES = 64 << 20
+MAX_RATIO = 200
+"""Beyond the free bytes, a file may expand to this multiple of its size."""
+MAX_XZ_MEMORY = 256 << 20
+_MAX_TAR_HEADER_BYTES = 1 << 22
+_MEMBER_COST = 1024
+"""What a member counts at least, so that many empty members reach the limit, too."""
+_READ_BYTES = 1 << 18
+
+_ZIP_METHODS = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2))
+_OPAQUE_KINDS = (
+    (b"%PDF-", "a PDF"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"MSCF", "a cabinet archive"),
+    (b"LZIP", "an lzip file"),
+    (b"\x89LZO", "an lzop file"),
+    (b"\x1f\x9d", "a compress file"),
+    (b"\xff\x06\x00\x00sNaPpY", "a Snappy file"),
+    (b"xar!", "a xar archive"),
+    (b"!<arch>\n", "an ar archive"),
+    (b"\xed\xab\xee\xdb", "an RPM package"),
+    (b"hsqs", "a SquashFS image"),
+    (b"PACK\x00", "a Git pack"),
+    (b"\x89HDF\r\n", "an HDF5 file"),
+    (b"ORC", "an ORC file"),
+    (b"Obj\x01", "an Avro file"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Office file"),
+    (b"Salted__", "an encrypted file"),
+    (b"age-encryption.org/", "an encrypted file"),
+    (b"-----BEGIN PGP MESSAGE", "an encrypted file"),
+    (b"LUKS\xba\xbe", "an encrypted disk"),
+    (b"\x03\xd9\xa2\x9a", "a KeePass database"),
+)
+"""First bytes of files that are searched as bytes only, because nothing here can decode them."""
+_OPAQUE_SUFFIXES = {
+    ".br": "a Brotli file",
+    ".gpg": "an encrypted file",
+    ".ldb": "a LevelDB table",
+    ".lzma": "an LZMA file",
+    ".sst": "a RocksDB table",
+}
+
+
+class LimitError(Exception):
+    """A file expands to more than the limits allow."""
+
+
+@dataclass(kw_only=True)
+class ExpansionBudget:
+    """How much one file on disk may still expand to."""
+
+    file_bytes: int
+    spent: int = 0
+
+    def spend_bytes(self, count: int) -> None:
+        """Count expanded bytes; raises LimitError if a limit is passed."""
+        self.spent += count
+        by_ratio = max(FREE_EXPANDED_BYTES, MAX_RATIO * self.file_bytes)
+        if self.spent > min(MAX_EXPANDED_BYTES, by_ratio):
+            raise LimitError(
+                f"it expands to more than {min(MAX_EXPANDED_BYTES, by_ratio) >> 20:,} MB, the "
+                f"limit for a file of {self.file_bytes:,} bytes"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveMember:
+    """One file in an archive. If it cannot be opened, ``stream`` is ``None``, and ``why`` says
+    why."""
+
+    name: str
+    stream: BinaryIO | None = None
+    why: str = ""
+
+
+def recognize_container(head: bytes, name: str) -> str:
+    """Return ``zip``, ``tar`` or the kind of compression; empty for other files."""
+    for start, kind in (
+        (b"PK\x03\x04", "zip"),
+        (b"PK\x05\x06", "zip"),
+        (b"\x1f\x8b", "gzip"),
+        (b"BZh", "bzip2"),
+        (b"\xfd7zXZ\x00", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+    ):
+        if head.startswith(start):
+            return kind
+    if head[257:262] == b"ustar" or (name.endswith(".tar") and len(head) >= 512):
+        return "tar"
+    # The header of zlib: a method, and a checksum over two bytes. Git's objects are such files.
+    if head[:1] == b"x" and len(head) > 2 and int.from_bytes(head[:2], "big") % 31 == 0:
+        return "zlib"
+    return ""
+
+
+def describe_opaque(head: bytes, name: str) -> str:
+    """Return what a file is that nothing here can decode; empty for other files."""
+    for start, kind in _OPAQUE_KINDS:
+        if head.startswith(start):
+            return kind
+    return _OPAQUE_SUFFIXES.get(PurePath(name).suffix.lower(), "")
+
+
+def iter_members(
+    kind: str, stream: BinaryIO, name: str, budget: ExpansionBudget
+) -> Iterator[ArchiveMember]:
+    """Yield the members of an archive, or the content of a compressed file as its only member.
+
+    Read a member before the next one is taken. Reading raises LimitError, and the errors of the
+    libraries for damaged files.
+    """
+    if kind == "zip":
+        yield from _iter_zip(stream, budget)
+    elif kind == "tar":
+        yield from _iter_tar(stream, budget)
+    else:
+        inner = PurePath(name).name
+        suffix = PurePath(inner).suffix.lower()
+        if suffix in (".tgz", ".tbz2", ".txz"):
+            inner = f"{PurePath(inner).stem}.tar"
+        elif suffix in (".gz", ".bz2", ".xz", ".zst", ".lz4", ".z"):
+            inner = PurePath(inner).stem
+        yield ArchiveMember(name=inner, stream=_open_chunks(_DECODERS[kind](stream), budget))
+
+
+def _iter_zip(stream: BinaryIO, budget: ExpansionBudget) -> Iterator[ArchiveMember]:
+    with zipfile.ZipFile(stream) as archive:
+        for info in archive.infolist():
+            budget.spend_bytes(_MEMBER_COST)
+            if info.is_dir():
+                yield ArchiveMember(name=info.filename, stream=io.BytesIO())
+            elif info.flag_bits & 1:
+                yield ArchiveMember(name=info.filename, why="it is encrypted")
+            elif info.compress_type not in _ZIP_METHODS:
+                why = f"its compression (method {info.compress_type}) is not supported"
+                yield ArchiveMember(name=info.filename, why=why)
+            else:
+                yield _open_zip_member(archive, info, budget)
+
+
+def _open_zip_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: ExpansionBudget
+) -> ArchiveMember:
+    # A damaged header of one member does not keep the others from being searched.
+    try:
+        opened = archive.open(info)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+        return ArchiveMember(name=info.filename, why=str(error))
+    return ArchiveMember(name=info.filename, stream=_open_chunks(_iter_chunks(opened), budget))
+
+
+def _iter_tar(stream: BinaryIO, budget: ExpansionBudget) -> Iterator[ArchiveMember]:
+    limited = _HeaderLimit(stream)
+    with tarfile.open(fileobj=cast("Any", limited), mode="r|") as archive:
+        while True:
+            # Headers are read into memory, members in chunks.
+            limited.left = _MAX_TAR_HEADER_BYTES
+            info = archive.next()
+            if info is None:
+                return
+            budget.spend_bytes(_MEMBER_COST)
+            limited.left = None
+            content = archive.extractfile(info) if info.isreg() else None
+            # A link's target is a name, too.
+            name = f"{info.name} -> {info.linkname}" if info.linkname else info.name
+            chunks = _iter_chunks(content) if content else iter(())
+            yield ArchiveMember(name=name, stream=_open_chunks(chunks, budget))
+            # Leave no rest of a member, which would count as a header.
+            for _ in chunks:
+                pass
+
+
+class _HeaderLimit:
+    """A stream that refuses to read more than ``left`` bytes, if that is not ``None``."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.left: int | None = None
+
+    def read(self, count: int) -> bytes:
+        if self.left is not None:
+            self.left -= count
+            if self.left < 0:
+                raise LimitError("a header in it is too large")
+        return self._stream.read(count)
+
+
+def _iter_chunks(stream: Any) -> Iterator[bytes]:
+    while part := stream.read(_READ_BYTES):
+        yield part
+
+
+def _iter_zlib(stream: BinaryIO) -> Iterator[bytes]:
+    """Decompress zlib and gzip files, also several in a row."""
+    decoder = zlib.decompressobj(wbits=47)
+    raw = stream.read(_READ_BYTES)
+    while raw:
+        yield decoder.decompress(raw, _READ_BYTES)
+        raw = decoder.unconsumed_tail
+        if decoder.eof:
+            # Padding and other bytes behind the end were searched as they are.
+            raw = decoder.unused_data or stream.read(_READ_BYTES)
+            if not raw.startswith(b"\x1f\x8b"):
+                return
+            decoder = zlib.decompressobj(wbits=47)
+        raw = raw or stream.read(_READ_BYTES)
+    raise EOFError("it ends too early")
+
+
+def _iter_blocks(stream: BinaryIO, make: Callable[[], Any], start: bytes) -> Iterator[bytes]:
+    """Decompress bzip2 and xz files, also several in a row."""
+    decoder = make()
+    raw = stream.read(_READ_BYTES)
+    while True:
+        yield decoder.decompress(raw, _READ_BYTES)
+        raw = b""
+        if decoder.eof:
+            raw = decoder.unused_data or stream.read(_READ_BYTES)
+            if not raw.startswith(start):
+                return
+            decoder = make()
+        elif decoder.needs_input:
+            raw = stream.read(_READ_BYTES)
+            if not raw:
+                raise EOFError("it ends too early")
+
+
+def _iter_bzip2(stream: BinaryIO) -> Iterator[bytes]:
+    return _iter_blocks(stream, bz2.BZ2Decompressor, b"BZh")
+
+
+def _iter_xz(stream: BinaryIO) -> Iterator[bytes]:
+    def make_decoder() -> lzma.LZMADecompressor:
+        return lzma.LZMADecompressor(memlimit=MAX_XZ_MEMORY)
+
+    return _iter_blocks(stream, make_decoder, b"\xfd7zXZ\x00")
+
+
+def _iter_arrow(stream: BinaryIO, kind: str) -> Iterator[bytes]:
+    import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+
+    arrow = cast("Any", pyarrow)
+    with arrow.CompressedInputStream(arrow.PythonFile(stream, mode="r"), kind) as opened:
+        yield from _iter_chunks(opened)
+
+
+_DECODERS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
+    "gzip": _iter_zlib,
+    "zlib": _iter_zlib,
+    "bzip2": _iter_bzip2,
+    "xz": _iter_xz,
+    "zstd": lambda stream: _iter_arrow(stream, "zstd"),
+    "lz4": lambda stream: _iter_arrow(stream, "lz4"),
+}
+
+
+class _ChunkStream(io.RawIOBase):
+    """A stream over chunks that counts what is read."""
+
+    def __init__(self, chunks: Iterator[bytes], budget: ExpansionBudget) -> None:
+        super().__init__()
+        self._chunks, self._budget = chunks, budget
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._budget.spend_bytes(len(chunk))
+            self._rest = memoryview(chunk)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+def _open_chunks(chunks: Iterator[bytes], budget: ExpansionBudget) -> BinaryIO:
+    return io.BufferedReader(_ChunkStream(chunks, budget), _READ_BYTES)
