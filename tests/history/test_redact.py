@@ -198,7 +198,6 @@ def test_dataset_erasure_rewrites_dataset_without_trace(tmp_path: Path) -> None:
     assert (
         handler.find(tmp_path / "d", request) == "" and handler.erase(tmp_path / "d", request) == []
     )
-    assert {text for _, text in handler.scan(tmp_path / "d" / "people.parquet") or ()} >= {"bob"}
 
 
 def test_dataset_erasure_removes_known_patterns_without_the_person(tmp_path: Path) -> None:

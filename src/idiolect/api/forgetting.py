@@ -36,12 +36,14 @@ def forget(request: ForgetRequest, *, listener: Listener = null_listener) -> Rec
         listener: Receives progress events.
 
     Returns:
-        The receipt: what was found, what happened to it, and, with ``verify``, what remains.
+        The receipt: what was found, what happened to it, and, with ``verify``, what remains and
+        what could not be searched. The search does not raise errors.
 
     Raises:
         MissingError: If nothing of the person is found, or if a record does not exist.
-        UsageError: If both ``records`` and ``gone`` are given, or if negation fails; nothing is
-            changed then.
+        UsageError: If both ``records`` and ``gone`` are given, if negation fails, or if the receipt
+            is about another person; nothing is changed then.
+        IntegrityError: If the dataset or the adapters contain a link that leads out of them.
         BusyError: If another process writes one of the artifacts and ``wait`` is not set.
 
     Example:
@@ -68,6 +70,8 @@ def forget(request: ForgetRequest, *, listener: Listener = null_listener) -> Rec
         base=request.base,
         profiles=request.profiles,
         handlers=(Reports(), Answers(), CachedBases()),
+        receipt_file=request.receipt,
+        on_erased=request.on_erased,
         wait=request.wait,
         listener=listener,
     )

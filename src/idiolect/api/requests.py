@@ -7,7 +7,7 @@ the packages that do this work. Importing this module does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from idiolect.erasure.forget import ForgetConfig
+    from idiolect.erasure.receipt import Receipt
     from idiolect.evaluation.run_scorecard import ScorecardConfig
     from idiolect.privacy.consent import Scope
     from idiolect.training.adapt_base import AdaptConfig
@@ -239,7 +240,13 @@ class ForgetRequest:
     negating: UnlearnConfig | None = None
     """Settings of the negation, with ``gone``; the defaults if ``None``."""
     verify: bool = False
-    """Search every byte of the folders afterwards; matches are in the receipt's ``left``."""
+    """Search every byte of the folders afterwards; matches are in the receipt's ``left``, and what
+    could not be searched is in ``unsearched``."""
+    receipt: Path | None = None
+    """File to write the receipt to, with keyed hashes of what was deleted. If it exists, a
+    verification searches for these as well, after the words themselves are gone."""
+    on_erased: Callable[[Receipt], None] | None = None
+    """Called with the receipt after everything is deleted, and before the search begins."""
     dry_run: bool = False
     """Report what would be deleted, and change nothing."""
     wait: bool = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -33,7 +34,10 @@ def to_json_value(value: Any) -> Any:
         return {str(k): to_json_value(v) for k, v in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):
         return [to_json_value(v) for v in cast("Sequence[Any]", value)]
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, (str, Path)):
+        # Names of files can contain bytes that are not text.
+        return os.fsencode(value).decode("utf-8", errors="backslashreplace")
+    return value
 
 
 def make_console() -> Console:

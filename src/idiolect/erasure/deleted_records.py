@@ -34,7 +34,6 @@ from idiolect.history.redact import Redaction
 from idiolect.models.encoder import MiniLM
 from idiolect.models.erasure import BaseModelErasure
 from idiolect.privacy.erasure import ErasureEffect
-from idiolect.privacy.patterns import SearchPatterns
 from idiolect.profiles.store import load_profiles
 from idiolect.prompt_sets.pairs import Pair, hash_pairs, read_pairs
 from idiolect.prompts.context import PersonContext
@@ -59,14 +58,12 @@ class ForgetDeletedRecords(ForgetRequest):
         default_factory=list[NegationResult], init=False, repr=False
     )
 
-    def run(self, *, verify: bool = False, dry_run: bool = False) -> Receipt:
-        """Forget the pairs, or report what would change; see ``api.forget``."""
-        done = super().run(verify=verify, dry_run=dry_run)
+    def _add_details(self, receipt: Receipt) -> Receipt:
+        """Add the number of pairs, and the result of the negation."""
         return replace(
-            done,
+            receipt,
             gone=len(self._deleted_pairs),
             negated=next(iter(self._negation_results), None),
-            kept=self._caller_files,
         )
 
     @cached_property
@@ -170,8 +167,8 @@ class ForgetDeletedRecords(ForgetRequest):
         self._require_reach(found)
         if self._is_already_negated:
             # The stored adapter is the negated one, so its signatures must not count as traces.
-            texts = found.request.patterns.texts
-            found.request = replace(found.request, patterns=SearchPatterns(texts))
+            patterns = replace(found.request.patterns, tensors=frozenset())
+            found.request = replace(found.request, patterns=patterns)
         return not self._is_already_negated or main.is_needed or bool(found.datasets)
 
     def _require_reach(self, found: PersonInventory) -> None:

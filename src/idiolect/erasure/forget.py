@@ -11,9 +11,10 @@ provides an ``ErasureHandler``; handlers of packages above this one are passed i
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from idiolect.adapters.store.artifact import BaseBoundArtifact
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.erasure.derived import WORK_IN_PROGRESS, DerivedArtifacts
 from idiolect.erasure.inventory import LEDGER_FOLDER, PersonInventory, collect_inventory
-from idiolect.erasure.receipt import Receipt
+from idiolect.erasure.receipt import Receipt, ReceiptFile
 from idiolect.errors import MissingError
 from idiolect.events import Listener, null_listener
 from idiolect.history.dataset import Dataset, read_dataset
@@ -33,9 +34,11 @@ from idiolect.pieces.erasure import RecipeErasure
 from idiolect.pieces.recipes.store import RecipeStore
 from idiolect.privacy.erasure import ErasureEffect, ErasureHandler
 from idiolect.privacy.ledger import Ledger
-from idiolect.privacy.scan import ScanHit, scan_tree
+from idiolect.privacy.patterns import HashedPatterns
+from idiolect.privacy.scan import ScanResult, UnsearchedFile, scan_tree
 from idiolect.profiles.erasure import Profiles
 from idiolect.storage.files import hold_lock, stage_folder
+from idiolect.storage.tree import is_walked
 from idiolect.tasks.registry import get_task
 from idiolect.training.erasure import PartErasure
 
@@ -76,6 +79,11 @@ class ForgetRequest:
     profiles: Path | None = None
     handlers: tuple[ErasureHandler, ...] = ()
     """Additional handlers, from packages above this one."""
+    receipt_file: Path | None = None
+    """File of the receipt. If an earlier run has written it, what that run deleted is searched for
+    as well."""
+    on_erased: Callable[[Receipt], None] | None = None
+    """Receives the receipt after everything is erased, and before the search for what is left."""
     wait: bool = True
     listener: Listener = null_listener
 
@@ -106,24 +114,75 @@ class ForgetRequest:
             found = collect_inventory(
                 main, self.search_roots, [self.adapters], self._dataset_handler
             )
+            if (earlier := self._earlier_patterns) is not None:
+                patterns = replace(found.request.patterns, hashed=earlier)
+                found.request = replace(found.request, patterns=patterns)
             has_work = self._has_work(main, found)
             if not has_work and not verify:
                 raise MissingError(self._explain_nothing_found(main))
             act = self._preview_effects if dry_run else self._erase_everything
             effects = act(main, found) if has_work else []
-        # Verification searches every byte below the folders, not only what the handlers know.
-        left = self._scan_files(found) if verify and not dry_run else ()
-        return Receipt(
+        receipt = Receipt(
             person=self.person,
             records=self.records,
             searched=self.search_roots,
             effects=tuple(effects),
             unreadable=tuple(found.unreadable),
             done=not dry_run,
-            verified=verify and not dry_run,
-            left=left,
+            verified=False,
+            too_short=found.unsearchable_count,
+            kept=self._caller_files,
             seconds=time.monotonic() - started,
         )
+        receipt = self._add_details(receipt)
+        if dry_run:
+            return receipt
+        # The receipt exists before the search begins, whatever happens then.
+        self._save_receipt(receipt, found)
+        if self.on_erased is not None:
+            self.on_erased(receipt)
+        if not verify:
+            return receipt
+        # Verification searches every byte below the folders, not only what the handlers know.
+        result = self._scan_files(found)
+        receipt = replace(
+            receipt,
+            verified=True,
+            left=result.hits,
+            unsearched=(*self._explain_unknown_words(main, found), *result.unsearched),
+            searched_files=result.files,
+            unreadable=tuple(found.unreadable),
+            seconds=time.monotonic() - started,
+        )
+        self._save_receipt(receipt, found)
+        return receipt
+
+    def _add_details(self, receipt: Receipt) -> Receipt:
+        """Add to the receipt what only this kind of request knows."""
+        return receipt
+
+    @cached_property
+    def _earlier_patterns(self) -> HashedPatterns | None:
+        """What the run that wrote the receipt file deleted, as hashes."""
+        if self.receipt_file is None:
+            return None
+        return ReceiptFile(path=self.receipt_file).load_patterns(self.person, self.records)
+
+    def _save_receipt(self, receipt: Receipt, found: PersonInventory) -> None:
+        if self.receipt_file is not None:
+            ReceiptFile(path=self.receipt_file).save_receipt(receipt, found.request.patterns)
+
+    def _explain_unknown_words(
+        self, main: Redaction, found: PersonInventory
+    ) -> tuple[UnsearchedFile, ...]:
+        """Say that the words could not be searched for: no dataset holds them any more."""
+        if found.request.patterns or found.unsearchable_count or main.is_needed:
+            return ()
+        why = (
+            "the words are no longer in any dataset, so only the id was searched for; to search "
+            "for them after the deletion, keep its receipt (--receipt FILE)"
+        )
+        return (UnsearchedFile(where=self.data, why=why),)
 
     @property
     def _is_whole_person(self) -> bool:
@@ -154,7 +213,7 @@ class ForgetRequest:
     def _plan_redaction(self) -> Redaction:
         """Plan what to remove from the dataset. Raises MissingError if a record is not in it."""
         dataset = read_dataset(self.data)
-        if self.records:
+        if self.records and self._earlier_patterns is None:
             # A record that does not exist is an error, so that a typo in an id is noticed.
             history = dataset.read_history(self.person)
             there = {i.id for i in (*history.items, *history.queries)}
@@ -284,19 +343,19 @@ class ForgetRequest:
                         out.append(ErasureEffect(what=what, where=folder, outcome="removed"))
         return out
 
-    def _scan_files(self, found: PersonInventory) -> tuple[ScanHit, ...]:
-        """Search every file below the search roots for what is left."""
+    def _scan_files(self, found: PersonInventory) -> ScanResult:
+        """Search every file below the search roots for what is left, and what links led to."""
         readers = [self._dataset_handler.scan, *(h.scan for h in self.handlers)]
-        # If only records are forgotten, the person's id is no trace.
-        person = self.person if self._is_whole_person else ""
         roots = [folder for folder in self.search_roots if folder.is_dir()]
+        excluded = [*self._caller_files, *([self.receipt_file] if self.receipt_file else [])]
         return scan_tree(
-            roots,
-            person,
+            [*roots, *(path for path in found.linked_paths if is_walked(path, roots))],
+            # If only records are forgotten, the person's id is no trace.
+            self.person if self._is_whole_person else "",
             found.request.patterns,
             readers=readers,
             foreign_folders=found.foreign_folders,
-            excluded=self._caller_files,
+            excluded=excluded,
         )
 
     def _explain_nothing_found(self, main: Redaction) -> str:

@@ -28,6 +28,7 @@ from idiolect.privacy.erasure import ErasureRequest, walk_folders
 from idiolect.privacy.ledger import Ledger
 from idiolect.privacy.patterns import SearchPatterns
 from idiolect.storage.files import sha256_file
+from idiolect.storage.tree import find_outside_targets
 
 LEDGER_FOLDER = "ledger"
 
@@ -56,6 +57,12 @@ class PersonInventory:
     foreign_folders: list[Path] = field(default_factory=list)
     """Folders of another task in which the same numeric id belongs to another person."""
     unreadable: list[str] = field(default_factory=list)
+    linked_paths: tuple[Path, ...] = ()
+    """What links below the folders lead to outside of them: it stays if a link is deleted."""
+    unsearchable_count: int = 0
+    """The number of the person's texts that are too short to be searched for."""
+    others_short: set[str] = field(default_factory=set)
+    """Short texts of the person that other people wrote, too, in any of the datasets."""
 
     @property
     def origins(self) -> HistoryOrigins:
@@ -85,18 +92,27 @@ def collect_inventory(
         patterns=main.unique_patterns,
         affected_people=main.affected_people,
     )
-    out = PersonInventory(request=leaving, main=main)
+    out = PersonInventory(
+        request=leaving, main=main, unsearchable_count=main.unsearchable_count
+    )
+
+    def note_skipped(path: Path, why: str) -> None:
+        out.unreadable.append(f"{path}: {why}")
+
     # First pass: find out what each folder is.
-    folders = [*walk_folders([*tops, *stores])]
+    folders = [*walk_folders([*tops, *stores], skip=note_skipped)]
+    out.linked_paths = find_outside_targets([*tops, *stores])
     out.folders = tuple(folders)
     for folder in folders:
         with out.collect_errors():
             _classify_folder(folder, main, datasets, out)
     # Every dataset adds unique texts to search for, and people whose histories change.
     texts, tensors = set(main.unique_patterns.texts), set[bytes]()
+    short = set(main.unique_patterns.short)
     changed, files = set(main.affected_people), set[str]()
     for other in out.datasets:
         texts |= other.unique_patterns.texts
+        short |= other.unique_patterns.short
         changed |= other.affected_people
     # Second pass, over the stores: signatures of adapters that were made of what is forgotten, the
     # person's own and those of people who are quoted with it, and means that include them.
@@ -109,7 +125,9 @@ def collect_inventory(
                 files |= _find_means(folder, person)
     out.request = replace(
         leaving,
-        patterns=SearchPatterns(frozenset(texts), frozenset(tensors)),
+        patterns=SearchPatterns(
+            frozenset(texts), frozenset(tensors), frozenset(short - out.others_short)
+        ),
         affected_people=frozenset(changed),
         files=frozenset(files),
     )
@@ -126,6 +144,8 @@ def _classify_folder(
     if folder.resolve() == main.dataset.folder.resolve():
         return
     found = datasets.plan_redaction(folder, out.request)
+    if found is not None:
+        out.others_short |= found.others_short
     if found is not None and found.is_needed:
         out.datasets.append(found)
     elif found is not None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from idiolect.history.dataset import MANIFEST_FILE, PEOPLE_FILE, ROWS_FILE, Dataset, read_dataset
-from idiolect.history.parquet import read_cells
 from idiolect.history.redact import REDACTED_TEXT, AuthoredText, Redaction
 from idiolect.history.write import write_dataset
 from idiolect.privacy.erasure import ErasureEffect, ErasureRequest
@@ -45,8 +44,8 @@ class DatasetErasure:
         return list_effects(found, folder)
 
     def scan(self, path: Path) -> LabeledTexts | None:
-        """Yield every text of a Parquet file; ``None`` for other files."""
-        return read_cells(path) if path.suffix == ".parquet" else None
+        """Return ``None``: the scan itself can read Parquet and JSON."""
+        return None
 
     def plan_redaction(self, folder: Path, request: ErasureRequest, /) -> Redaction | None:
         """Compute what to remove from a dataset.

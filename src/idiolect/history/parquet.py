@@ -1,9 +1,9 @@
-"""The two Parquet files of a dataset, as rows of plain values. The only module that uses
-pyarrow."""
+"""The two Parquet files of a dataset, as rows of plain values. Only this module and
+``privacy/readers.py``, which reads any Parquet file, use pyarrow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -192,35 +192,6 @@ def read_locations(path: Path) -> list[RowLocation]:
         raise IntegrityError(f"{path}: its columns are not {', '.join(_LOCATION_SCHEMA.names)}")
     names = [f.name for f in fields(RowLocation)]
     return [RowLocation(**{name: row[name] for name in names}) for row in table.to_pylist()]
-
-
-def read_cells(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield every text and whole number in any Parquet file, with its column's name.
-
-    Raises IntegrityError if the file is not Parquet.
-    """
-    with explain_os_errors("read", path):
-        try:
-            # One row group at a time keeps the memory bounded.
-            with _pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group)
-                    for name in table.column_names:
-                        for value in table.column(name).to_pylist():
-                            yield from ((name, text) for text in _iter_texts(value))
-        except _pa.ArrowInvalid as error:
-            raise IntegrityError(f"{path}: not readable as Parquet: {error}") from error
-
-
-def _iter_texts(value: Any) -> Iterator[str]:
-    """Yield the texts and whole numbers in a nested value, as text."""
-    if isinstance(value, dict):
-        value = list(cast("dict[Any, Any]", value).items())
-    if isinstance(value, (list, tuple)):
-        for inner in cast("list[Any]", value):
-            yield from _iter_texts(inner)
-    elif isinstance(value, (str, int)) and not isinstance(value, bool):
-        yield str(value)
 
 
 def count_rows(path: Path) -> int:

@@ -29,6 +29,7 @@ from idiolect.privacy.patterns import (
     SearchPatterns,
     normalize_text,
     split_into_patterns,
+    split_short_texts,
 )
 
 REDACTED_TEXT = "[removed]"
@@ -110,13 +111,19 @@ class Redaction:
             normalize_text(line) for text in own_texts for line in (text, *text.splitlines())
         } - {""}
         self._own_patterns = SearchPatterns(split_into_patterns(own_texts))
+        known = known or SearchPatterns()
+        own_short, self.unsearchable_count = split_short_texts(own_texts)
+        """The number of the person's texts that are too short to be told apart from others'."""
         # Texts that other people wrote too are not evidence of the person.
-        self.unique_patterns = self._own_patterns.exclude_texts(
-            set(self._own_patterns.find_in_texts(self._iter_other_texts()))
+        self.others_short = set[str]()
+        """Short texts, of the person or known, that other people wrote here."""
+        other_texts = self._collect_short(self._iter_other_texts(), own_short | known.short)
+        common = set(self._own_patterns.find_in_texts(other_texts))
+        self.unique_patterns = SearchPatterns(
+            self._own_patterns.texts - common, short=own_short - self.others_short
         )
         """Patterns of the person's texts that no other person wrote."""
         # Dry run over the dataset: which other histories change.
-        known = known or SearchPatterns()
         self._quoted_patterns = SearchPatterns(self.unique_patterns.texts | known.texts)
         self.affected_people = frozenset(
             h.person for h in dataset if h.person != person and self.redact_history(h) != h
@@ -127,6 +134,14 @@ class Redaction:
         )
         """Whether the person's own history changes only because one of its rows quotes a removed
         record."""
+
+    def _collect_short(self, texts: Iterator[str], wanted: frozenset[str]) -> Iterator[str]:
+        """Pass on texts, and note which of the wanted short texts are among them."""
+        for text in texts:
+            if wanted:
+                lines = {normalize_text(line) for line in (text, *text.splitlines())}
+                self.others_short |= wanted & lines
+            yield text
 
     @property
     def is_needed(self) -> bool:

@@ -80,12 +80,19 @@ def _is_followed(path: Path, tops: Sequence[Path], seen: set[Inode], skip: SkipL
     status = target.stat()
     if (status.st_dev, status.st_ino) in seen:
         return False
-    # Folders that a root is in, or of the system: what is there was not asked for.
-    is_above = any(top.is_relative_to(target) for top in tops)
-    if is_above or any(target.is_relative_to(system) for system in _SYSTEM_FOLDERS):
+    if not is_walked(target, tops):
         skip(path, f"a link to {target}, which is not followed; name that folder to search it")
         return False
     return True
+
+
+def is_walked(target: Path, roots: Sequence[Path]) -> bool:
+    """Return whether a walk follows a link to this resolved path.
+
+    Folders that a root is in, and those of the system, were not asked for.
+    """
+    is_above = any(root.resolve().is_relative_to(target) for root in roots)
+    return not is_above and not any(target.is_relative_to(system) for system in _SYSTEM_FOLDERS)
 
 
 def find_outside_targets(roots: Sequence[Path]) -> tuple[Path, ...]:

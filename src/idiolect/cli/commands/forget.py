@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +77,19 @@ MAX_NAMED_PLACES = 8
     is_flag=True,
     help="Keep records shared with other people (co-authored papers) in their histories.",
 )
-@click.option("--verify", is_flag=True, help="Search every byte of the folders afterwards.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Search every byte of the folders afterwards; fail if anything is left or not searched.",
+)
+@click.option(
+    "--receipt",
+    "receipt_file",
+    type=PATH_TYPE,
+    metavar="FILE",
+    help="File to write the receipt to, with hashes of what is deleted. With it, --verify can "
+    "search for the words again later.",
+)
 @click.option("--dry-run", is_flag=True, help="Report what would be deleted, and change nothing.")
 @profiles_option
 @click.option(
@@ -94,6 +109,7 @@ def forget_command(
     no_rebuild: bool,
     keep_joint: bool,
     verify: bool,
+    receipt_file: Path | None,
     dry_run: bool,
     profiles: Path | None,
     base: str | None,
@@ -115,10 +131,19 @@ def forget_command(
     refused. No other artifacts change.
 
     The receipt lists what happened to each artifact; it names the person. With --verify, the
-    command decodes every file in the folders and searches for the id, for texts of 20 or more
-    characters that only this person wrote, and for the adapter's numbers. If anything is left, the
-    command fails and names it. Copies elsewhere are out of reach. After an interruption, run the
-    same command again.
+    command prints it first, and then searches every file in the folders for the id, for texts of 20
+    or more characters that only this person wrote, for shorter ones as whole values or lines (8 or
+    more characters, not a single word), and for the adapter's numbers. It looks into archives in
+    archives, databases and their logs, tables, mails and other encodings, and follows links. If
+    anything is left, the command fails and names it. What it could not look into (a PDF, an
+    encrypted archive, a named pipe, what expands to gigabytes) is listed with the reason, and is a
+    failure, too. Copies elsewhere are out of reach. After an interruption, run the same command
+    again.
+
+    After the deletion no file tells the words any more, so a second --verify cannot search for
+    them, and fails. With --receipt FILE it can: the file keeps keyed hashes of the words. Guesses
+    can be tested against these hashes, and short texts can be guessed: keep FILE private, and
+    delete it when nothing is left. --verify skips FILE.
 
     Records that are no longer in DATA cannot be left out of a training run. --gone FILE removes
     from the adapter what it still knows of them by negation (SKU): the prompts (in the form that
@@ -129,7 +154,7 @@ def forget_command(
     to retrain the adapter, which the next `personalize` does.
 
     \b
-    $ idiolect forget data/films raters --person 42 --verify
+    $ idiolect forget data/films raters --person 42 --verify --receipt receipt.json
     $ idiolect forget data/chats mine --person ann --records ann-17 --records more-ids.txt
     $ idiolect forget data/chats mine --person ann --gone deleted.jsonl --verify
     $ idiolect forget data/films raters --person 42 --in . --in /backup/idiolect --dry-run
@@ -140,38 +165,83 @@ def forget_command(
     overrides = add_settings(overrides, {"retain_bound": bound})
     if gone is None and overrides != ConfigOverrides():
         raise UsageError("--bound, --seed, --config and --set require --gone FILE")
-    with progress_listener() as listener:
-        receipt = api.forget(
-            api.ForgetRequest(
-                data=data,
-                adapters=adapters,
-                person=person,
-                records=_collect_ids(records),
-                gone=gone,
-                within=within,
-                base=base,
-                profiles=profiles,
-                config=api.ForgetConfig(rebuild=not no_rebuild, keep_joint=keep_joint),
-                negating=overrides.build_config(api.UnlearnConfig) if gone is not None else None,
-                verify=verify,
-                dry_run=dry_run,
-            ),
-            listener=listener,
-        )
+    erased: list[Receipt] = []
+    stdout = sys.stdout
+
+    def show_erased(receipt: Receipt) -> None:
+        """Print the receipt before the search, which takes its time and can be interrupted."""
+        erased.append(receipt)
+        if verify and not as_json:
+            with redirect_stdout(stdout):
+                print_receipt(receipt)
+
+    try:
+        with progress_listener() as listener:
+            receipt = api.forget(
+                api.ForgetRequest(
+                    data=data,
+                    adapters=adapters,
+                    person=person,
+                    records=_collect_ids(records),
+                    gone=gone,
+                    within=within,
+                    base=base,
+                    profiles=profiles,
+                    config=api.ForgetConfig(rebuild=not no_rebuild, keep_joint=keep_joint),
+                    negating=overrides.build_config(api.UnlearnConfig)
+                    if gone is not None
+                    else None,
+                    verify=verify,
+                    receipt=receipt_file,
+                    on_erased=show_erased,
+                    dry_run=dry_run,
+                ),
+                listener=listener,
+            )
+    except BaseException:
+        # JSON is one document, which is printed at the end: also if the search was interrupted.
+        if erased and as_json:
+            print_json(erased[0])
+        raise
     if as_json:
         print_json(receipt)
+    elif receipt.verified:
+        print_verification(receipt)
     else:
         print_receipt(receipt)
-    # Remains in files that the command may not delete are a failure, with the paths.
+    if receipt.verified and not receipt.is_complete:
+        raise IntegrityError(_explain_remains(receipt))
+
+
+def _explain_remains(receipt: Receipt) -> str:
+    """Return what is left and what was not searched, with the first places of each."""
+
+    def list_places(places: Sequence[str]) -> str:
+        more = len(places) - MAX_NAMED_PLACES
+        hidden = f" and {more:,} more places" if more > 0 else ""
+        return f"{', '.join(places[:MAX_NAMED_PLACES])}{hidden}"
+
+    parts: list[str] = []
     if receipt.left:
-        named = receipt.left[:MAX_NAMED_PLACES]
-        places = ", ".join(f"{hit.where} ({hit.what})" for hit in named)
-        hidden = len(receipt.left) - len(named)
-        more = f" and {hidden} more places" if hidden else ""
-        raise IntegrityError(
+        found = [f"{_show_place(hit.where, hit.inside)} ({hit.what})" for hit in receipt.left]
+        parts.append(
             f"{receipt.person!r} is not completely deleted: files that Idiolect did not write "
-            f"still contain something: {places}{more}; delete these files or edit them"
+            f"still contain something: {list_places(found)}; delete these files or edit them"
         )
+    unsearched = [*receipt.unreadable, *_list_unsearched(receipt)]
+    if unsearched:
+        parts.append(
+            f"not everything was looked into: {list_places(unsearched)}; look at these yourself"
+        )
+    return "; ".join(parts)
+
+
+def _list_unsearched(receipt: Receipt) -> list[str]:
+    return [f"{_show_place(one.where, one.inside)}: {one.why}" for one in receipt.unsearched]
+
+
+def _show_place(where: Path, inside: str) -> str:
+    return f"{where} > {inside}" if inside else str(where)
 
 
 def _collect_ids(values: tuple[str, ...]) -> list[str]:
@@ -223,8 +293,27 @@ def print_receipt(receipt: Receipt) -> None:
     facts |= {kind: f"{n:,}" for kind, n in sorted(receipt.outcome_counts.items())}
     if receipt.unreadable:
         facts["not searched"] = "; ".join(receipt.unreadable)
-    if receipt.verified:
-        places = format_count(len(receipt.left), "place")
-        facts["verified"] = f"{places} left" if receipt.left else "nothing is left in any file"
+    facts["time"] = format_duration(receipt.seconds)
+    print_pairs(facts)
+
+
+def print_verification(receipt: Receipt) -> None:
+    """Print what the search for remains found and did not look into."""
+    if receipt.left:
+        rows = [(_show_place(hit.where, hit.inside), hit.what) for hit in receipt.left[:MAX_ROWS]]
+        print_table(("where", "what is left"), rows, title="Remains")
+    if receipt.unsearched:
+        listed = receipt.unsearched[:MAX_ROWS]
+        rows = [(_show_place(one.where, one.inside), one.why) for one in listed]
+        print_table(("where", "why"), rows, title="Not looked into")
+    places = format_count(len(receipt.left), "place")
+    skipped = len(receipt.unsearched) + len(receipt.unreadable)
+    verified = f"{places} left" if receipt.left else "nothing is left in any file"
+    if skipped:
+        verified = f"{places} left, {format_count(skipped, 'place')} not looked into"
+    facts = {"verified": verified, "files": f"{receipt.searched_files:,}"}
+    if receipt.too_short:
+        count = format_count(receipt.too_short, "text")
+        facts["not searched for"] = f"{count} too short to be told apart (one word, or under 8)"
     facts["time"] = format_duration(receipt.seconds)
     print_pairs(facts)

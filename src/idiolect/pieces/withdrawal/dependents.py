@@ -8,6 +8,7 @@ would find.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,8 @@ def find_dependents(folders: Sequence[Path], pool: Pool, sharers: Collection[str
 
 def find_mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Path, ...]:
     """Return text files below the folders that name one of the sharers; ledgers are skipped."""
-    names = [sharer.encode() for sharer in sharers]
+    names = b"|".join(re.escape(sharer.encode()) for sharer in sharers)
+    mention = re.compile(rb"(?<!\w)(?:" + names + rb")(?!\w)")
     out: list[Path] = []
     for folder in walk_folders(folders):
         if folder.name == LEDGER_FOLDER:
@@ -81,8 +83,7 @@ def find_mentions(folders: Sequence[Path], sharers: Collection[str]) -> tuple[Pa
                 and path.is_file()
                 and path.stat().st_size <= _MAX_TEXT_BYTES
             ):
-                raw = path.read_bytes()
-                out += [path] if any(name in raw for name in names) else []
+                out += [path] if mention.search(path.read_bytes()) else []
     return tuple(out)
 
 
