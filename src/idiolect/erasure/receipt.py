@@ -132,7 +132,6 @@ class ReceiptFile:
             "short": sorted(hashed.short),
         }
         write_json(self.path, content)
-        self.path.chmod(0o600)
 
 
 def show_path(path: Path) -> str:
