@@ -185,7 +185,7 @@ def read_arrow(file: BinaryIO, name: str) -> LabeledValues:
 def _walk_metadata(schema: Any) -> LabeledValues:
     for name in schema.names:
         yield "column", name
-    for key, value in (schema.metadata or {}).items():
+    for key, value in cast("dict[bytes, bytes]", schema.metadata or {}).items():
         yield "metadata", key
         yield "metadata", value
 
@@ -217,11 +217,11 @@ def read_tensor_header(file: BinaryIO, name: str) -> LabeledValues:
     start = _find_tensor_header(file.read(64))
     assert start is not None
     file.seek(start)
-    content = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    content: Any = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     yield from walk_values(content, PurePath(name).stem)
     # Metadata values are JSON as text.
-    metadata = cast("dict[str, Any]", content).get("__metadata__", {})
-    for text in metadata.values() if isinstance(metadata, dict) else ():
+    metadata: Any = content.get("__metadata__", {})
+    for text in cast("dict[str, str]", metadata).values() if isinstance(metadata, dict) else ():
         try:
             yield from walk_values(json.loads(text), "metadata")
         except (ValueError, TypeError, RecursionError):
