@@ -6,7 +6,6 @@ What cannot be opened is reported with a reason, and nothing is extracted to a n
 from __future__ import annotations
 
 import bz2
-import io
 import lzma
 import tarfile
 import zipfile
@@ -26,7 +25,7 @@ FREE_EXPANDED_BYTES = 64 << 20
 MAX_RATIO = 200
 """Beyond the free bytes, a file may expand to this multiple of its size."""
 MAX_XZ_MEMORY = 256 << 20
-_MAX_TAR_HEADER_BYTES = 1 << 22
+MAX_TAR_HEADER_BYTES = 1 << 22
 _MEMBER_COST = 1024
 """What a member counts at least, so that many empty members reach the limit, too."""
 _READ_BYTES = 1 << 18
@@ -94,7 +93,7 @@ class ArchiveMember:
     why."""
 
     name: str
-    stream: BinaryIO | None = None
+    stream: MemberStream | None = None
     why: str = ""
 
 
@@ -146,7 +145,7 @@ def iter_members(
             inner = f"{PurePath(inner).stem}.tar"
         elif suffix in (".gz", ".bz2", ".xz", ".zst", ".lz4", ".z"):
             inner = PurePath(inner).stem
-        yield ArchiveMember(name=inner, stream=_open_chunks(_DECODERS[kind](stream), budget))
+        yield ArchiveMember(name=inner, stream=MemberStream(_DECODERS[kind](stream), budget))
 
 
 def _iter_zip(stream: BinaryIO, budget: ExpansionBudget) -> Iterator[ArchiveMember]:
@@ -154,7 +153,7 @@ def _iter_zip(stream: BinaryIO, budget: ExpansionBudget) -> Iterator[ArchiveMemb
         for info in archive.infolist():
             budget.spend_bytes(_MEMBER_COST)
             if info.is_dir():
-                yield ArchiveMember(name=info.filename, stream=io.BytesIO())
+                yield ArchiveMember(name=info.filename, stream=MemberStream(iter(()), budget))
             elif info.flag_bits & 1:
                 yield ArchiveMember(name=info.filename, why="it is encrypted")
             elif info.compress_type not in _ZIP_METHODS:
@@ -172,7 +171,7 @@ def _open_zip_member(
         opened = archive.open(info)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
         return ArchiveMember(name=info.filename, why=str(error))
-    return ArchiveMember(name=info.filename, stream=_open_chunks(_iter_chunks(opened), budget))
+    return ArchiveMember(name=info.filename, stream=MemberStream(_iter_chunks(opened), budget))
 
 
 def _iter_tar(stream: BinaryIO, budget: ExpansionBudget) -> Iterator[ArchiveMember]:
@@ -180,7 +179,7 @@ def _iter_tar(stream: BinaryIO, budget: ExpansionBudget) -> Iterator[ArchiveMemb
     with tarfile.open(fileobj=cast("Any", limited), mode="r|") as archive:
         while True:
             # Headers are read into memory, members in chunks.
-            limited.left = _MAX_TAR_HEADER_BYTES
+            limited.left = MAX_TAR_HEADER_BYTES
             info = archive.next()
             if info is None:
                 return
@@ -190,7 +189,7 @@ def _iter_tar(stream: BinaryIO, budget: ExpansionBudget) -> Iterator[ArchiveMemb
             # A link's target is a name, too.
             name = f"{info.name} -> {info.linkname}" if info.linkname else info.name
             chunks = _iter_chunks(content) if content else iter(())
-            yield ArchiveMember(name=name, stream=_open_chunks(chunks, budget))
+            yield ArchiveMember(name=name, stream=MemberStream(chunks, budget))
             # Leave no rest of a member, which would count as a header.
             for _ in chunks:
                 pass
@@ -201,7 +200,7 @@ class _HeaderLimit:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self.left: int | None = None
+        self.left: int | None = MAX_TAR_HEADER_BYTES
 
     def read(self, count: int) -> bytes:
         if self.left is not None:
@@ -280,29 +279,32 @@ _DECODERS: dict[str, Callable[[BinaryIO], Iterator[bytes]]] = {
 }
 
 
-class _ChunkStream(io.RawIOBase):
-    """A stream over chunks that counts what is read."""
+class MemberStream:
+    """A stream over decompressed chunks that counts what is read."""
 
     def __init__(self, chunks: Iterator[bytes], budget: ExpansionBudget) -> None:
-        super().__init__()
         self._chunks, self._budget = chunks, budget
-        self._rest = memoryview(b"")
+        self._rest = b""
+        self._error: Exception | None = None
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._budget.spend_bytes(len(chunk))
-            self._rest = memoryview(chunk)
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-
-def _open_chunks(chunks: Iterator[bytes], budget: ExpansionBudget) -> BinaryIO:
-    return io.BufferedReader(_ChunkStream(chunks, budget), _READ_BYTES)
+    def read(self, count: int) -> bytes:
+        """Return the next bytes, fewer only at the end. An error is raised after what came before
+        it was returned."""
+        parts = [self._rest]
+        size = len(self._rest)
+        while size < count and self._error is None:
+            try:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    break
+                self._budget.spend_bytes(len(chunk))
+            except Exception as error:
+                self._error = error
+                break
+            parts.append(chunk)
+            size += len(chunk)
+        raw = b"".join(parts)
+        if not raw and self._error is not None:
+            raise self._error
+        self._rest = raw[count:]
+        return raw[:count]

@@ -21,6 +21,7 @@ from idiolect.privacy.containers import (
     MAX_DEPTH,
     ExpansionBudget,
     LimitError,
+    MemberStream,
     describe_opaque,
     iter_members,
     recognize_container,
@@ -269,7 +270,13 @@ class _FileSearch:
         self._search_bytes(b"\n".join(texts), inside, 1, is_prose=False)
 
     def _search_chunks(
-        self, file: BinaryIO, inside: str, depth: int, *, is_prose: bool, first: bytes = b""
+        self,
+        file: BinaryIO | MemberStream,
+        inside: str,
+        depth: int,
+        *,
+        is_prose: bool,
+        first: bytes = b"",
     ) -> None:
         """Search a stream in chunks that overlap, so that no match is cut. ``first`` was read
         already."""
@@ -349,7 +356,7 @@ class _FileSearch:
                 return  # two bytes are a weak sign: it is something else
             self._note_unsearched(inside, f"{_explain_error(error)} ({kind})")
 
-    def _search_member(self, stream: BinaryIO, name: str, inside: str, depth: int) -> None:
+    def _search_member(self, stream: MemberStream, name: str, inside: str, depth: int) -> None:
         """Search a stream: as it comes if it is plain, otherwise from a copy that can seek."""
         first = stream.read(_CHUNK_BYTES)
         head = first[:HEAD_BYTES]
