@@ -92,9 +92,7 @@ def collect_inventory(
         patterns=main.unique_patterns,
         affected_people=main.affected_people,
     )
-    out = PersonInventory(
-        request=leaving, main=main, unsearchable_count=main.unsearchable_count
-    )
+    out = PersonInventory(request=leaving, main=main, unsearchable_count=main.unsearchable_count)
 
     def note_skipped(path: Path, why: str) -> None:
         out.unreadable.append(f"{path}: {why}")
