@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from idiolect.game.rules.standings import LeaderboardKind
+from idiolect.game.rules.standings import LeaderboardKind, PlayerTotals, rank_players
 from idiolect.web.accounts.models import User
 from idiolect.web.game import leaderboards
 from idiolect.web.game.models import PlayerScore, Word
@@ -77,6 +80,38 @@ def test_get_leaderboard_ranks_player_beyond_shown_rows(ann: User) -> None:
     found = leaderboards.get_leaderboard(LeaderboardKind.TOTAL, ann, now=NOW)
     assert len(found.rows) == leaderboards.ROWS
     assert found.own is not None and (found.own.rank, found.players) == (13, 13)
+
+
+@pytest.mark.finding("leaderboards")
+@pytest.mark.parametrize("board", LeaderboardKind)
+def test_get_leaderboard_reads_few_rows_and_ranks_as_the_rules_do(board: LeaderboardKind) -> None:
+    draw = Random(3)
+    people = [User.objects.create_user(f"player{at:02}") for at in range(40)]
+    for person in people:
+        rounds = draw.randrange(1, 20)
+        save_score(person, rounds, rounds * draw.randrange(3, 9), days=draw.choice((1, 40)))
+    everyone = rank_players(
+        [
+            PlayerTotals(
+                player=score.player.username,
+                rounds=score.rounds,
+                points=score.points,
+                last_played=score.last_played,
+            )
+            for score in PlayerScore.objects.select_related("player")
+        ],
+        board,
+        now=NOW,
+    )
+    with CaptureQueriesContext(connection) as queries:
+        found = leaderboards.get_leaderboard(board, people[7], now=NOW)
+    assert found.rows == everyone[: leaderboards.ROWS] and found.players == len(everyone)
+    # No query returns the rows of all players.
+    reads = [query["sql"] for query in queries]
+    assert all("LIMIT" in sql or "COUNT(" in sql for sql in reads) and len(reads) <= 4
+    for person in people:
+        own = leaderboards.get_leaderboard(board, person, now=NOW).own
+        assert own == next((row for row in everyone if row.player == person.username), None)
 
 
 def test_list_hardest_words_orders_by_points() -> None:

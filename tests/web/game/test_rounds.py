@@ -15,6 +15,7 @@ from idiolect.errors import MissingError, UsageError
 from idiolect.game import words
 from idiolect.game.rules.relations import GRACE_SECONDS, MAX_ANSWERS, ROUND_SECONDS, Relation
 from idiolect.game.rules.scoring import ROUND_BONUS
+from idiolect.web.accounts import personal_data
 from idiolect.web.accounts.models import User
 from idiolect.web.game import rounds
 from idiolect.web.game.models import Answer, PlayerScore, Round, State, Word
@@ -191,6 +192,22 @@ def test_player_deletion_updates_word_sums(ann: User, ben: User) -> None:
     word = Word.objects.get()
     assert (word.rounds, word.skips, word.points) == (1, 1, of_ben.score - of_ben.bonus)
     assert set(Answer.objects.values_list("player", flat=True)) == {ben.pk}
+
+
+@pytest.mark.finding("word-sum")
+def test_player_deletion_with_wrong_word_sums_computes_them_again(ann: User, ben: User) -> None:
+    for player in (ann, ben):
+        play_round(player, ["shrimp"])
+        rounds.skip_round(player, open_round(player, "bird").pk)
+    play_round(ben, ["crab"])
+    first = Round.objects.filter(player=ben, state=State.FINISHED).order_by("ended_at")[0]
+    # The sums are smaller than ann's part of them.
+    Word.objects.update(rounds=0, points=3, skips=0)
+    personal_data.erase_person(ann)
+    sums = set(Word.objects.values_list("base", "rounds", "points", "skips"))
+    assert sums == {("seafood", 1, first.score - first.bonus, 0), ("bird", 0, 0, 1)}
+    personal_data.erase_person(ben)
+    assert set(Word.objects.values_list("rounds", "points", "skips")) == {(0, 0, 0)}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,8 +13,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from idiolect.errors import UsageError
+from idiolect.errors import MissingError
 from idiolect.events import Message, Progress
+from idiolect.web.accounts.problems import UNEXPECTED, NotNowError
 from idiolect.web.jobs import queue, worker
 from idiolect.web.jobs.process import JobOutcome, JobProcess
 from idiolect.web.models import Job
@@ -27,7 +28,9 @@ def count_to_three(running: queue.JobContext, arguments: Mapping[str, Any]) -> A
     running(Message(text="begins"))
     match arguments.get("do"):
         case "refuse":
-            raise UsageError("there are too few rounds: 3 of 20; play some more")
+            raise NotNowError("there are too few rounds: 3 of 20; play some more")
+        case "miss":
+            raise MissingError("cannot read /srv/site/own-models/ab12/store.json: no such file")
         case "fail":
             raise RuntimeError("a secret detail")
     for done in range(3):
@@ -71,10 +74,17 @@ def test_claim_job_takes_oldest_first(ann: Any, ben: Any) -> None:
     assert [queue.claim_job("w"), queue.claim_job("w")] == jobs
 
 
-def test_run_job_saves_message_of_idiolect_error(ann: Any) -> None:
+def test_run_job_saves_message_for_players(ann: Any) -> None:
     job = claim_and_run(queue.enqueue("count", owner=ann, arguments={"do": "refuse"}))
     assert job.state == Job.State.FAILED
     assert job.problem == "there are too few rounds: 3 of 20; play some more"
+
+
+@pytest.mark.finding("server-paths")
+def test_run_job_logs_paths_without_showing_them(ann: Any, caplog: Any) -> None:
+    job = claim_and_run(queue.enqueue("count", owner=ann, arguments={"do": "miss"}))
+    assert (job.state, job.problem) == (Job.State.FAILED, UNEXPECTED)
+    assert "/srv/site/own-models" in caplog.text
 
 
 def test_run_job_logs_unexpected_error_without_showing_it(ann: Any, caplog: Any) -> None:

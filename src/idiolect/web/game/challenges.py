@@ -12,8 +12,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from idiolect.errors import MissingError, UsageError
 from idiolect.game.rules.scoring import LISTED_BONUS
+from idiolect.web.accounts.problems import NotNowError, NotYoursError
 from idiolect.web.game.models import Answer, Challenge, PlayerScore, Round, State, Verdict, Word
 
 MAX_WAITING = 20
@@ -21,12 +21,12 @@ MAX_WAITING = 20
 
 
 def find_answer(player: Any, answer_id: int) -> Answer:
-    """Return one of this player's own answers. Raises MissingError for any other answer."""
+    """Return one of this player's own answers. Raises NotYoursError for any other answer."""
     found = (
         Answer.objects.select_related("word", "round").filter(player=player, pk=answer_id).first()
     )
     if found is None:
-        raise MissingError(
+        raise NotYoursError(
             f"you have no answer {answer_id}; open one of your rounds and choose an answer there"
         )
     return found
@@ -35,18 +35,18 @@ def find_answer(player: Any, answer_id: int) -> Answer:
 def submit_challenge(player: Any, answer_id: int, sentence: str) -> Challenge:
     """Add a challenge to the moderators' queue.
 
-    Raises MissingError if the answer is not the player's, and UsageError if the answer already has
-    the bonus, if it was challenged before, or if too many of the player's challenges wait.
+    Raises NotYoursError if the answer is not the player's, and NotNowError if the answer already
+    has the bonus, if it was challenged before, or if too many of the player's challenges wait.
     """
     answer = find_answer(player, answer_id)
     if answer.bonus:
-        raise UsageError(
+        raise NotNowError(
             f"{answer.text!r} already has its {LISTED_BONUS} bonus points; choose another answer"
         )
     # A limit per player keeps the queue short enough to read.
     waiting = Challenge.objects.filter(answer__player=player, verdict=Verdict.WAITING).count()
     if waiting >= MAX_WAITING:
-        raise UsageError(
+        raise NotNowError(
             f"{waiting} of your challenges still wait for a moderator; "
             "send more once these are decided"
         )
@@ -55,7 +55,7 @@ def submit_challenge(player: Any, answer_id: int, sentence: str) -> Challenge:
         with transaction.atomic():
             return Challenge.objects.create(answer=answer, sentence=sentence)
     except IntegrityError:
-        raise UsageError(
+        raise NotNowError(
             f"you challenged {answer.text!r} before; you can challenge each answer once"
         ) from None
 

@@ -27,8 +27,10 @@ class GameDataSource:
     def erase_data(self, user: User) -> None:
         """Subtract the person from the sums of words.
 
-        Runs in the transaction that deletes the account.
+        Runs in the transaction that deletes the account. A stored sum that is smaller than the
+        person's part of it is wrong, and is computed again.
         """
+        wrong: set[int] = set()
         counted: set[int] = set()
         finished = (
             Round.objects.filter(player=user, state=State.FINISHED, answered__gt=0)
@@ -39,15 +41,35 @@ class GameDataSource:
             # Only the first round on a word was added to its sums (`scoring.save_score`).
             if word not in counted:
                 counted.add(word)
-                Word.objects.filter(pk=word).update(
-                    rounds=F("rounds") - 1, points=F("points") - (score - bonus)
-                )
+                part = max(score - bonus, 0)
+                enough = Word.objects.filter(pk=word, rounds__gte=1, points__gte=part)
+                if not enough.update(rounds=F("rounds") - 1, points=F("points") - part):
+                    wrong.add(word)
         # `rounds.skip_round` counts each player's skips of a word once.
         skipped = Round.objects.filter(player=user, state=State.SKIPPED).values("word")
-        Word.objects.filter(pk__in=skipped).update(skips=F("skips") - 1)
+        words = Word.objects.filter(pk__in=skipped)
+        wrong |= set(words.filter(skips=0).values_list("pk", flat=True))
+        words.filter(skips__gte=1).update(skips=F("skips") - 1)
+        for word in wrong:
+            recompute_sums(word, excluding=user)
 
     def remove_orphans(self) -> None:
         """Do nothing: the game keeps no files."""
+
+
+def recompute_sums(word: int, *, excluding: User) -> None:
+    """Compute the sums of a word again from all rounds but those of ``excluding``."""
+    others = Round.objects.filter(word=word).exclude(player=excluding)
+    # As in `scoring.save_score` and `rounds.skip_round`: each player's first round, and one skip.
+    first: dict[int, int] = {}
+    finished = others.filter(state=State.FINISHED, answered__gt=0).order_by("ended_at", "pk")
+    for player, score, bonus in finished.values_list("player", "score", "bonus"):
+        first.setdefault(player, score - bonus)
+    Word.objects.filter(pk=word).update(
+        rounds=len(first),
+        points=sum(first.values()),
+        skips=others.filter(state=State.SKIPPED).values("player").distinct().count(),
+    )
 
 
 DATA_SOURCE = GameDataSource()

@@ -7,16 +7,19 @@ guests.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import F, FloatField, QuerySet
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from idiolect.game import words
 from idiolect.game.rules.choice import LITTLE_PLAYED_BELOW, estimate_difficulty
 from idiolect.game.rules.relations import Relation
 from idiolect.game.rules.standings import (
+    ACTIVE_DAYS,
+    MIN_AVERAGE_ROUNDS,
     LeaderboardKind,
     LeaderboardRow,
     PlayerTotals,
@@ -54,29 +57,49 @@ def get_leaderboard(
     board: LeaderboardKind, player: Any, *, untimed: bool = False, now: datetime | None = None
 ) -> LeaderboardPage:
     """Return a leaderboard; a guest's own row has the rank that they would get with a name."""
-    # Guests and deactivated accounts are left out, except for the player who asks.
-    shown = Q(player__is_guest=False, player__is_active=True)
-    if player is not None:
-        shown |= Q(player=player)
-    # Timed and untimed rounds have separate leaderboards.
-    totals = PlayerScore.objects.filter(shown, untimed=untimed, rounds__gt=0).values_list(
-        "player__username", "rounds", "points", "last_played"
+    now = now or timezone.now()
+    # Timed and untimed rounds have separate leaderboards. The database sorts and counts, so that
+    # a page reads a few rows, however many players there are.
+    totals = PlayerScore.objects.filter(untimed=untimed, rounds__gt=0)
+    if board is LeaderboardKind.AVERAGE:
+        active = now - timedelta(days=ACTIVE_DAYS)
+        totals = totals.filter(rounds__gte=MIN_AVERAGE_ROUNDS, last_played__gte=active)
+    totals = totals.annotate(value=_VALUES[board])
+    public = totals.filter(player__is_guest=False, player__is_active=True)
+    best = public.order_by("-value", "player__username")[:ROWS]
+    return LeaderboardPage(
+        rows=rank_players(map(_to_totals, best.select_related("player")), board, now=now),
+        own=_find_own_row(public, totals.filter(player=player).select_related("player").first()),
+        players=public.count(),
     )
-    rows = rank_players(
-        (
-            PlayerTotals(player=name, rounds=rounds, points=points, last_played=last)
-            for name, rounds, points, last in totals
-        ),
-        board,
-        now=now or timezone.now(),
+
+
+_VALUES = {
+    LeaderboardKind.AVERAGE: Cast("points", FloatField()) / F("rounds"),
+    LeaderboardKind.TOTAL: F("points"),
+    LeaderboardKind.ROUNDS: F("rounds"),
+}
+"""The value by which the database sorts a board, as `rank_players` does."""
+
+
+def _to_totals(score: PlayerScore) -> PlayerTotals:
+    return PlayerTotals(
+        player=score.player.username,
+        rounds=score.rounds,
+        points=score.points,
+        last_played=score.last_played,
     )
-    own = next((row for row in rows if player is not None and row.player == player.username), None)
-    # A guest who asks was ranked above to find their rank, but is not shown on the board.
-    if player is not None and player.is_guest:
-        public = tuple(row for row in rows if row.player != player.username)
-    else:
-        public = rows
-    return LeaderboardPage(rows=public[:ROWS], own=own, players=len(public))
+
+
+def _find_own_row(public: QuerySet[PlayerScore], own: Any) -> LeaderboardRow | None:
+    """Return a player's row: their rank is the number of public rows with a higher value, plus 1.
+
+    ``own`` is the player's annotated score; None if the player is not ranked.
+    """
+    if own is None:
+        return None
+    rank = 1 + public.filter(value__gt=own.value).count()
+    return LeaderboardRow(rank=rank, player=own.player.username, value=float(own.value))
 
 
 def list_hardest_words() -> list[HardWord]:

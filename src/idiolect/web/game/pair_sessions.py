@@ -16,7 +16,6 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, QuerySet
 from django.db.models.functions import Now
 
-from idiolect.errors import MissingError, UsageError
 from idiolect.game.rules.answers import stem
 from idiolect.game.rules.pairs import (
     SESSION_SECONDS,
@@ -27,6 +26,7 @@ from idiolect.game.rules.pairs import (
     score_vote,
 )
 from idiolect.game.rules.relations import GRACE_SECONDS, Relation
+from idiolect.web.accounts.problems import NotNowError, NotYoursError
 from idiolect.web.game.models import PairSession, PairVote, State
 from idiolect.web.game.pair_candidates import gather_candidates
 
@@ -34,14 +34,14 @@ from idiolect.web.game.pair_candidates import gather_candidates
 def start_pair_session(player: Any, *, untimed: bool, draw: Random) -> PairSession:
     """Start a game for this player, or return their open game, whose time continues.
 
-    Raises MissingError if the player has judged all pairs.
+    Raises NotYoursError if the player has judged all pairs.
     """
     if (running := _get_running_session(player)) is not None:
         return running
     # Choose before the transaction: while it is open, no other process can write to SQLite.
     chosen = choose_next_pairs(gather_candidates(draw), draw=draw, seen=_find_seen_pairs(player))
     if not chosen:
-        raise MissingError("you have judged all pairs that we have; come back later for new ones")
+        raise NotYoursError("you have judged all pairs that we have; come back later for new ones")
     try:
         with transaction.atomic():
             return PairSession.objects.create(
@@ -50,7 +50,7 @@ def start_pair_session(player: Any, *, untimed: bool, draw: Random) -> PairSessi
     except IntegrityError:
         # The same player started a game in another tab at the same moment.
         if (running := find_open_session(player)) is None:
-            raise UsageError("you ended this game in another window; start the next one") from None
+            raise NotNowError("you ended this game in another window; start the next one") from None
         return running
 
 
@@ -60,10 +60,10 @@ def find_open_session(player: Any) -> PairSession | None:
 
 
 def get_pair_session(player: Any, pair_session_id: UUID) -> PairSession:
-    """Return one of this player's games. Raises MissingError for any other game."""
+    """Return one of this player's games. Raises NotYoursError for any other game."""
     found = PairSession.objects.filter(player=player, pk=pair_session_id).first()
     if found is None:
-        raise MissingError(
+        raise NotYoursError(
             f"you have no game {pair_session_id}; "
             "it was deleted or belongs to another player: start a new one"
         )
@@ -85,7 +85,7 @@ def submit_votes(player: Any, pair_session_id: UUID, votes: Mapping[int, bool]) 
     """End the game and score ``votes``: yes (True) or no (False) by the position of the pair.
 
     A second call for the same game changes nothing. Unknown positions are ignored. Raises
-    MissingError if the game is not the player's, and UsageError if it is over.
+    NotYoursError if the game is not the player's, and NotNowError if it is over.
     """
     with transaction.atomic():
         # One conditional update ends the game, so that of two requests only one scores it.
@@ -100,7 +100,7 @@ def submit_votes(player: Any, pair_session_id: UUID, votes: Mapping[int, bool]) 
         if ended:
             _save_score(pair_session, votes)
     if not ended and pair_session.state != State.FINISHED:
-        raise UsageError(
+        raise NotNowError(
             "these votes came after the game had ended, so they do not count; "
             "play again, or play without a clock"
         )

@@ -26,8 +26,8 @@ from django.db.models import (
 )
 from django.db.models.functions import Now
 
-from idiolect.errors import MissingError, UsageError
 from idiolect.game.rules.relations import GRACE_SECONDS, ROUND_SECONDS, Relation
+from idiolect.web.accounts.problems import NotNowError, NotYoursError
 from idiolect.web.game import scoring, word_selection
 from idiolect.web.game.models import Round, State, Word
 from idiolect.web.prepared_queries import PreparedQuery, PreparedUpdate, QueryParameter
@@ -39,7 +39,7 @@ def start_round(
     """Start a round for this player, or return their open round.
 
     An open round is returned unchanged and its time continues, so starting again gives neither
-    another word nor more time. Raises MissingError if no word is left to ask.
+    another word nor more time. Raises NotYoursError if no word is left to ask.
     """
     if (running := _get_running_round(player)) is not None:
         return running
@@ -57,7 +57,7 @@ def start_round(
     except IntegrityError:
         # The same player started a round in another tab at the same moment.
         if (running := find_open_round(player)) is None:
-            raise UsageError("you ended this round in another window; play the next one") from None
+            raise NotNowError("you ended this round in another window; play the next one") from None
         return running
 
 
@@ -67,10 +67,10 @@ def find_open_round(player: Any) -> Round | None:
 
 
 def get_round(player: Any, round_id: UUID) -> Round:
-    """Return one of this player's rounds. Raises MissingError for any other round."""
+    """Return one of this player's rounds. Raises NotYoursError for any other round."""
     found = _PLAYER_ROUND.first(player=player.pk, id=round_id)
     if found is None:
-        raise MissingError(
+        raise NotYoursError(
             f"you have no round {round_id}; "
             "it was deleted or belongs to another player: start a new one"
         )
@@ -93,7 +93,7 @@ def _get_time_limit(round_: Round) -> int:
 def submit_answers(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
     """End the round with these answers and score it; a second call changes nothing.
 
-    Raises MissingError if the round is not the player's, and UsageError if its time is over or it
+    Raises NotYoursError if the round is not the player's, and NotNowError if its time is over or it
     was skipped; the answers are then dropped.
     """
     round_ = get_round(player, round_id)
@@ -105,7 +105,7 @@ def submit_answers(player: Any, round_id: UUID, typed: Sequence[str]) -> Round:
     # Read the round again: it is either scored now, or was ended by an earlier request.
     round_ = get_round(player, round_id)
     if not ended and round_.state != State.FINISHED:
-        raise UsageError(_explain_ended(round_))
+        raise NotNowError(_explain_ended(round_))
     return round_
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db.models import BigIntegerField, CharField
 
+from idiolect.errors import MissingError
 from idiolect.game import words
 from idiolect.game.rules.choice import (
     PlayedRound,
@@ -22,6 +23,7 @@ from idiolect.game.rules.choice import (
     estimate_skill,
 )
 from idiolect.game.rules.relations import Relation
+from idiolect.web.accounts.problems import NotYoursError
 from idiolect.web.game.models import Round, State, Word
 from idiolect.web.prepared_queries import PreparedQuery, QueryParameter
 
@@ -48,15 +50,15 @@ class WordChoice:
 
 
 def choose_word(player: Any, relations: Collection[Relation], *, draw: Random) -> WordChoice:
-    """Choose a word of one of the relations. Raises MissingError if no word is left."""
+    """Choose a word of one of the relations. Raises NotYoursError if no word is left."""
     relation = draw.choice(sorted(relations))
     started = _get_started_words(relation)
-    found = choose_next_word(
-        _gather_candidates(relation, started, draw),
-        skill=estimate_skill(_load_history(player)),
-        seen=_find_seen_words(player, relation),
-        draw=draw,
-    )
+    candidates = _gather_candidates(relation, started, draw)
+    skill, seen = estimate_skill(_load_history(player)), _find_seen_words(player, relation)
+    try:
+        found = choose_next_word(candidates, skill=skill, seen=seen, draw=draw)
+    except MissingError as error:
+        raise NotYoursError(str(error)) from error
     return WordChoice(
         word=Word(pk=started.ids.get(found.word), relation=relation.value, base=found.word),
         difficulty=estimate_difficulty(found),

@@ -19,9 +19,9 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from idiolect.errors import IdiolectError
 from idiolect.events import Event, Progress
 from idiolect.web.accounts.models import User
+from idiolect.web.accounts.problems import UNEXPECTED, PlayerError
 from idiolect.web.models import Job
 
 State = Job.State
@@ -95,7 +95,7 @@ class JobContext:
         """Return whether the worker still owns the job; call it in a transaction.
 
         Until the end of the transaction, the job cannot be cancelled or deleted. So what the
-        transaction writes is seen by whoever cancels the job.
+        transaction writes is seen by the code that cancels the job.
         """
         return _query_claimed(self.id, self.worker).select_for_update().first() is not None
 
@@ -187,13 +187,13 @@ def run_job(job: uuid.UUID, worker: str) -> None:
             "result": _JOB_FUNCTIONS[row.kind](running, row.arguments),
             "share": 1.0,
         }
-    except IdiolectError as error:  # written for people: show it
+    except PlayerError as error:  # written for the owner: show it
         end = {"state": State.FAILED, "problem": str(error)}
-    except Exception:  # may contain private details: only log it
+    except Exception:  # may contain paths and private details: only log it
         _log.exception("job %s (%s) failed", job, row.kind)
         end = {
             "state": State.FAILED,
-            "problem": "Something went wrong; the site's log has the details.",
+            "problem": UNEXPECTED,
         }
     # Changes nothing if the job was cancelled or claimed by another worker meanwhile.
     _query_claimed(job, worker).update(**end, ended_at=timezone.now(), lease_until=None)

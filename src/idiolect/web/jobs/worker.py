@@ -112,7 +112,7 @@ def run_next_job(worker: str, process: JobProcess, *, poll: float = _POLL_INTERV
 
 
 def clean_up() -> None:
-    """Delete what nobody can reach any more, in the database, in its files and in other files:
+    """Delete what no person can reach any more, in the database, in its files and in other files:
     expired sessions, guests without a session, unused rows of rate limits, files of deleted people.
     """
     from django.conf import settings

@@ -1,6 +1,6 @@
 """Gives each session its owner, so that deleting a person deletes all of their sessions.
 
-Moves the sessions of Django's own table, which is dropped: nobody is signed out. Also marks the
+Moves the sessions of Django's own table, which is dropped: all people stay signed in. Also marks the
 database for a first removal of what earlier versions left of deleted people in its file.
 """
 

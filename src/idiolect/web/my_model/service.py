@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
 
-from idiolect.errors import UsageError
+from idiolect.web.accounts.problems import NotNowError
 from idiolect.web.database import maintenance
 from idiolect.web.game.models import Round, State
 from idiolect.web.jobs import queue
@@ -95,7 +95,7 @@ def get_status(player: Any) -> ModelStatus:
 def request_training(player: Any) -> Job:
     """Queue a training job for the player's model, or return the one that is active.
 
-    Raises UsageError if the player has played too few rounds.
+    Raises NotNowError if the player has played too few rounds.
     """
     require_enough_rounds(_filter_played_rounds(player).count())
     return queue.enqueue(TRAIN_JOB, owner=player)
@@ -104,7 +104,7 @@ def request_training(player: Any) -> Job:
 def require_enough_rounds(rounds: int) -> None:
     """Raise UsageError if ``rounds`` is below ``MIN_ROUNDS``."""
     if rounds < MIN_ROUNDS:
-        raise UsageError(
+        raise NotNowError(
             f"you have played {rounds} of the {MIN_ROUNDS} rounds that a model needs; "
             "play some more"
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from django import forms
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from idiolect.game.rules.scoring import LISTED_BONUS
 from idiolect.web.game import challenges
+from idiolect.web.game.views.own import PAGE_SIZE
 from idiolect.web.game.views.players import get_player, render_errors, require_consent
 from idiolect.web.rate_limits import SUBMIT, rate_limit
 
@@ -50,9 +52,7 @@ def challenge_answer(request: HttpRequest, answer_id: int) -> HttpResponse:
 @require_safe
 @require_consent
 def show_challenges(request: HttpRequest) -> HttpResponse:
-    """List the player's challenges and their verdicts."""
-    return render(
-        request,
-        "game/challenges.html",
-        {"challenges": challenges.list_challenges(get_player(request))},
-    )
+    """List the player's challenges and their verdicts, latest first."""
+    found = Paginator(challenges.list_challenges(get_player(request)), PAGE_SIZE)
+    page = found.get_page(request.GET.get("page"))
+    return render(request, "game/challenges.html", {"page": page})

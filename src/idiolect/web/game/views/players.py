@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
@@ -9,36 +10,32 @@ from typing import Any, Concatenate, ParamSpec
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from idiolect.errors import DataError, IdiolectError, MissingError, UsageError
+from idiolect.errors import IdiolectError
 from idiolect.web.accounts.players import get_current_player
+from idiolect.web.accounts.problems import UNEXPECTED, PlayerError
 from idiolect.web.game import consent
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
+_log = logging.getLogger(__name__)
 _CONSENT_KEY = "nyms-agreed"
-# The HTTP status for each kind of error whose message is meant for users.
-_STATUS_BY_ERROR: dict[type[IdiolectError], int] = {
-    MissingError: 404,
-    UsageError: 409,
-    DataError: 400,
-}
 
 
 def render_errors(view: View[P]) -> View[P]:
-    """Make the view show a page with the message if it raises an error for users."""
+    """Make the view show a page with the message if it raises an error for players."""
 
     @wraps(view)
     def handle_request(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         try:
             return view(request, *args, **kwargs)
-        except (MissingError, UsageError, DataError) as error:
+        except PlayerError as error:
             return render(
-                request,
-                "game/problem.html",
-                {"problem": str(error)},
-                status=_STATUS_BY_ERROR[type(error)],
+                request, "game/problem.html", {"problem": str(error)}, status=error.status
             )
+        except IdiolectError:  # may name paths: only log it
+            _log.exception("%s failed", request.path)
+            return render(request, "game/problem.html", {"problem": UNEXPECTED}, status=500)
 
     return handle_request
 
