@@ -272,11 +272,12 @@ def _remove_all_her_items(place: ErasureWorld) -> None:
 
 
 def _retrain(place: ErasureWorld) -> None:
-    place.personalize(place.store, people=[ANN])
+    place.personalize(place.store, people=[ANN], allow_older=True)
 
 
 def _serve_with_base(place: ErasureWorld) -> None:
-    place.personalize(place.store, people=[ANN], config=replace(CONFIG, least_items=50))
+    config = replace(CONFIG, least_items=50)
+    place.personalize(place.store, people=[ANN], config=config, allow_older=True)
 
 
 def _drop_from_store(place: ErasureWorld) -> None:

@@ -592,3 +592,18 @@ def test_forget_deletes_exports_of_people_who_quoted_the_person(place: ErasureWo
     done = place.forget(verify=True)
     assert not (place.folder / f"out-{BART}").exists(), "trained on her words in his prompts"
     assert (place.folder / f"out-{CRESS}").exists() and done.left == ()
+
+
+@pytest.mark.finding("older-dataset")
+def test_personalize_refuses_backup_from_before_newer_items(place: ErasureWorld) -> None:
+    """A backup with fewer items is refused, and the deletion of records is no such backup."""
+    place.forget(records=[f"{ANN}-4"])
+    assert place.personalize(place.store).older == ()
+    fewer = [h.hold_out(1) if h.person == CRESS else h for h in read_dataset(place.data)]
+    write_dataset(place.folder / "backup", fewer, task="reply", source="x")
+    before = to_tensor_bytes(AdapterStore.open(place.store).get_adapter(CRESS))
+    done = place.personalize(place.store, place.folder / "backup")
+    assert (done.older, done.trained) == ((CRESS,), ())
+    assert to_tensor_bytes(AdapterStore.open(place.store).get_adapter(CRESS)) == before
+    done = place.personalize(place.store, place.folder / "backup", allow_older=True)
+    assert (done.older, done.trained) == ((), (CRESS,))

@@ -83,7 +83,8 @@ def personalize(
         listener: Receives progress events.
 
     Returns:
-        The people who were trained, those who were unchanged, and those served by the base model.
+        The people who were trained, those who were unchanged, those served by the base model, and
+        those whose adapter stays because the dataset has an older history (``allow_older``).
 
     Raises:
         MissingError: If the dataset, a person, profiles, or recipes do not exist.

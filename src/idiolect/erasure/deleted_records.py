@@ -39,7 +39,7 @@ from idiolect.prompt_sets.pairs import Pair, hash_pairs, read_pairs
 from idiolect.prompts.context import PersonContext
 from idiolect.prompts.render import PromptRenderer
 from idiolect.tasks.registry import get_task
-from idiolect.training.runs.plan import PersonalConfig
+from idiolect.training.runs.plan import PersonalConfig, find_last_time
 from idiolect.unlearning.run import UnlearnConfig
 
 RECORDS_NEGATED = "records negated"
@@ -247,8 +247,15 @@ class ForgetDeletedRecords(ForgetRequest):
                     "the command again"
                 )
             # The holdout gate's losses are those of the old adapter, so they are dropped.
+            # The next `personalize` on the shorter history must not be refused as older.
+            history = read_dataset(self.data).read_history(self.person)
             record = replace(
-                self._stored_record, made_by=self._made_by, gate_base=None, gate_adapter=None
+                self._stored_record,
+                made_by=self._made_by,
+                gate_base=None,
+                gate_adapter=None,
+                total=len(history.items),
+                until=find_last_time(history),
             )
             store.add([(record, adapter)])
             store.compact()

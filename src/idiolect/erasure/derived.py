@@ -133,6 +133,7 @@ class DerivedArtifacts:
                 data=data,
                 base=self.base,
                 profiles=self.profiles,
+                allow_older=True,
                 wait=self.wait,
             )
             return withdraw_sharers(request, listener=self.listener).effects

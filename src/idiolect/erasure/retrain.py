@@ -166,6 +166,7 @@ class AdapterRetrainer:
             profiles=self.profiles,
             start=self.start_adapters.get(config.start) if config.start else None,
             pieces=recipes,
+            allow_older=True,
             wait=self.wait,
         )
         # Adapters that started from recipes of a pool start from the rebuilt recipes.

@@ -76,6 +76,7 @@ class Place:
         config: PersonalConfig = UNGATED,
         mode: Mode = "afresh",
         streamed: Iterator[History] | None = None,
+        allow_older: bool = True,
         **options: Any,
     ) -> PersonalSummary:
         store = AdapterStore.create(
@@ -86,7 +87,14 @@ class Place:
             config=config.lora,
             settings=to_plain(config),
         )
-        context = RunContext(base=self.base, task=RATING, config=config, engine=ENGINE, mode=mode)
+        context = RunContext(
+            base=self.base,
+            task=RATING,
+            config=config,
+            engine=ENGINE,
+            mode=mode,
+            allow_older=allow_older,
+        )
         with store.lock_for_writing():
             return Personalizer(context, store, **options).run(streamed or histories)
 
@@ -126,6 +134,26 @@ def test_personalizer_trains_only_grown_history(place: Place) -> None:
     # Compacting removes the outdated adapter from the shard files.
     shards = b"".join(p.read_bytes() for p in (place.folder / "shards").iterdir())
     assert max(before["bob"], key=len) not in shards
+
+
+@pytest.mark.finding("older-dataset")
+@pytest.mark.parametrize("mode", ["afresh", "continue"])
+def test_personalizer_keeps_adapter_if_history_is_older(place: Place, mode: Mode) -> None:
+    """Fewer items, or none that are as new, must not replace the adapter silently."""
+    place.run(ANN, BOB)
+    before = place.read_bytes_of("ann", "bob")
+    fewer = make_rater("bob", 11)
+    moved = [replace(i, time=(i.time or 0) - 1e6) for i in BOB.items]
+    for older in (fewer, History.from_interactions("bob", moved)):
+        done = place.run(ANN, older, mode=mode, allow_older=False)
+        assert (done.trained, done.unchanged, done.older) == ((), ("ann",), ("bob",))
+        assert place.read_bytes_of("ann", "bob") == before
+    # A corrected history of the same length, and a longer one, are no older ones.
+    corrected = [replace(i, fields={**i.fields, "rating": "1"}) for i in BOB.items]
+    again = History.from_interactions("bob", corrected)
+    assert place.run(again, allow_older=False).trained == ("bob",)
+    assert place.run(make_rater("bob", 13), allow_older=False).trained == ("bob",)
+    assert place.run(fewer, allow_older=True).trained == ("bob",)
 
 
 def test_personalizer_with_new_person_leaves_others_unchanged(place: Place) -> None:

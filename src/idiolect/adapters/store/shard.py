@@ -42,6 +42,10 @@ class AdapterRecord:
     """The number of items of the history that were trained on (its first ones)."""
     history: str = ""
     """Fingerprint of those items."""
+    total: int = 0
+    """The number of items that the person had, also those that training did not use."""
+    until: float | None = None
+    """The time of the last of them, in Unix seconds."""
     steps: int = 0
     tokens: int = 0
     first_loss: float = 0.0

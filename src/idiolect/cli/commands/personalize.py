@@ -24,6 +24,7 @@ from idiolect.cli.output import print_json, print_pairs
 from idiolect.cli.overrides import ConfigOverrides, override_settings, parse_settings
 from idiolect.cli.progress import progress_listener
 from idiolect.cli.strict_command import StrictCommand
+from idiolect.errors import MismatchError
 
 if TYPE_CHECKING:
     from idiolect.training.runs.summary import PersonalSummary
@@ -43,6 +44,11 @@ MAX_NAMED_PEOPLE = 8
     default=True,
     help="If a history has grown: retrain on all items (the default), or continue training the "
     "current adapter on the new ones.",
+)
+@click.option(
+    "--allow-older",
+    is_flag=True,
+    help="Replace adapters even if DATA has a shorter or older history of the person.",
 )
 @click.option(
     "--start",
@@ -106,6 +112,7 @@ def personalize_command(
     people: tuple[str, ...],
     profiles: Path | None,
     afresh: bool,
+    allow_older: bool,
     start: Path | None,
     pieces: Path | None,
     shard: str | None,
@@ -130,6 +137,10 @@ def personalize_command(
     no one is trained. The base model also serves people who had no usable item when recipes were
     made. The recipe itself can serve people with too few items (`predict RECIPES`).
 
+    If DATA has a shorter or older history of a person than their adapter was made from (an old
+    copy, or a copy from before a deletion), their adapter stays, the person is listed, and the exit
+    code is 1. With --allow-older it is replaced.
+
     Very large runs are split into shards on many machines: see docs/scale.md.
 
     \b
@@ -153,6 +164,7 @@ def personalize_command(
             people=people,
             profiles=profiles,
             mode="afresh" if afresh else "continue",
+            allow_older=allow_older,
             start=start,
             pieces=pieces,
             shard=shard,
@@ -166,6 +178,13 @@ def personalize_command(
         print_json(summary)
     else:
         print_pairs(summarize_training(summary))
+    # The others are trained; these people keep their adapters, which is a failure to be named.
+    if summary.older:
+        raise MismatchError(
+            f"{data}: older or shorter than the data that the current adapters of "
+            f"{format_people(summary.older)} were made from, so these adapters stay; give the "
+            "newer dataset, or --allow-older if these items were removed on purpose"
+        )
 
 
 def summarize_training(summary: PersonalSummary) -> dict[str, str]:
@@ -179,6 +198,8 @@ def summarize_training(summary: PersonalSummary) -> dict[str, str]:
         facts["base: too few items"] = format_people(summary.too_few)
     if summary.gated_off:
         facts["base: adapter did not help"] = format_people(summary.gated_off)
+    if summary.older:
+        facts["kept: DATA is older"] = format_people(summary.older)
     facts["items"] = f"{summary.items:,} trained on"
     if summary.unusable_items:
         facts["items"] += f", {summary.unusable_items:,} skipped (no answer, or too long)"

@@ -64,6 +64,7 @@ class Rebuilder:
     """The pool's base by dtype and device, as the recipes' settings need it."""
     base_source: str | None = None
     profiles: Path | None = None
+    allow_older: bool = False
     wait: bool = True
     listener: Listener = null_listener
 
@@ -165,13 +166,18 @@ class Rebuilder:
             people=ready,
             profiles=self.profiles,
             pieces=recipes,
+            allow_older=self.allow_older,
             wait=self.wait,
         )
+        older: Sequence[str] = ()
         if ready:
             open_starts = partial(MixtureInitialAdapters, recipes)
             run = PersonalizeRun(request, open_starts=open_starts, listener=self.listener)
-            run.run_unsharded()
-        return dict.fromkeys(missing, f"no recipe in {recipes} any more")
+            older = run.run_unsharded().older
+        why = f"{self.dataset.folder} holds an older history than the adapter was made from"
+        return dict.fromkeys(missing, f"no recipe in {recipes} any more") | dict.fromkeys(
+            older, why
+        )
 
 
 def _make_empty_recipe(store: RecipeStore, person: str) -> Recipe:

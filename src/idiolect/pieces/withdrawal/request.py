@@ -28,5 +28,7 @@ class WithdrawRequest:
     """Current location of the pool's base, if it has moved."""
     profiles: Path | None = None
     """Folder of profiles, if adapters that start from recipes were trained with profiles."""
+    allow_older: bool = False
+    """Whether adapters are trained again from histories that are shorter or older than before."""
     wait: bool = True
     """Wait if another process writes the pool or a store; otherwise raise BusyError."""

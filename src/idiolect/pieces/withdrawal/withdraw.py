@@ -78,6 +78,7 @@ def withdraw_sharers(
         bases=_load_bases(found, opened, request.base) if dataset else {},
         base_source=request.base,
         profiles=request.profiles,
+        allow_older=request.allow_older,
         wait=wait,
         listener=listener,
     )

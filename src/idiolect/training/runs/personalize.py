@@ -73,6 +73,9 @@ class Personalizer:
                 tally.unchanged.append(history.person)
                 tally.record(self.planner.find_record(history.person))
                 continue
+            if self.planner.is_older(planned):
+                tally.refuse_older(history.person)
+                continue
             tally.unusable_items += planned.unusable_items
             if (
                 planned.previous_adapter is None
@@ -201,6 +204,8 @@ class Personalizer:
             made_by=planned.made_by,
             items=planned.items,
             history=planned.history_fingerprint,
+            total=planned.total,
+            until=planned.until,
             steps=trained.steps if trained else 0,
             tokens=trained.tokens if trained else 0,
             first_loss=trained.first_loss if trained else 0.0,

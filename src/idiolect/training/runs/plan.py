@@ -81,6 +81,10 @@ class PersonPlan:
     """Fingerprint of the training items."""
     items: int
     """Number of items before the held-out ones."""
+    total: int
+    """Number of all items of the person."""
+    until: float | None
+    """Time of the last of them."""
     train_examples: tuple[Example, ...]
     """Examples to train on."""
     holdout_examples: tuple[Example, ...]
@@ -108,6 +112,13 @@ class RunContext:
     starts: InitialAdapters | None = None
     """Each person's initial adapter; new adapters if ``None``."""
     mode: Mode = "afresh"
+    allow_older: bool = True
+    """Whether a history that is older than the one of the current adapter replaces it."""
+
+
+def find_last_time(history: History) -> float | None:
+    """Return the time of a history's last item; ``None`` if it has none."""
+    return max((i.time for i in history.items if i.time is not None), default=None)
 
 
 class Planner:
@@ -126,6 +137,7 @@ class Planner:
 
     def plan_person(self, history: History) -> PersonPlan | None:
         """Return a person's plan; ``None`` if their adapter is up to date."""
+        total, until = len(history.items), find_last_time(history)
         history = self._limit_history(history)
         # Skip the person if the same inputs made their current adapter.
         made_by, record = self._fingerprint_inputs(history), self.find_record(history.person)
@@ -159,12 +171,27 @@ class Planner:
                 history.person, history.items[:train_end]
             ).compute_fingerprint(),
             items=train_end,
+            total=total,
+            until=until,
             train_examples=tuple(e for e in examples[first:train_end] if e is not None),
             holdout_examples=tuple(e for e in examples[train_end:] if e is not None),
             previous_adapter=start,
             sharers=sharers,
             unusable_items=examples.count(None),
         )
+
+    def is_older(self, planned: PersonPlan) -> bool:
+        """Whether the person's current adapter was made from a longer or newer history.
+
+        An old copy of a dataset, or one from before a deletion, must not replace it silently.
+        """
+        record = self.find_record(planned.person)
+        if record is None or self.context.allow_older:
+            return False
+        is_earlier = (
+            planned.until is not None and record.until is not None and planned.until < record.until
+        )
+        return is_earlier or planned.total < record.total
 
     def _limit_history(self, history: History) -> History:
         """Return the part of a history that the settings use."""

@@ -41,6 +41,9 @@ class PersonalizeRequest:
     mode: Mode = "afresh"
     """For a history that has grown: ``afresh`` trains on all of it, ``continue`` trains the current
     adapter on the new items."""
+    allow_older: bool = False
+    """Whether a history that is shorter or older than the one of a person's current adapter
+    replaces this adapter. Otherwise the person is not trained, and the summary says so."""
     start: Path | None = None
     """Folder of a PEFT adapter from which each person's training starts (``mean`` makes one). The
     store's manifest has its weights' SHA-256."""

@@ -97,6 +97,7 @@ class PersonalizeRun:
             starts=self._open_starts(base, open_starts),
             encoder=MiniLM() if config.context.retrieval == "dense" else None,
             mode=request.mode,
+            allow_older=request.allow_older,
         )
 
     def _open_starts(self, base: Base, open_starts: OpenStarts | None) -> InitialAdapters | None:

@@ -19,6 +19,8 @@ class PersonalSummary:
     """Trained, but the adapter did not help on the held-out items; the base serves them."""
     too_few: tuple[str, ...] = ()
     """Too few usable items; the base serves them."""
+    older: tuple[str, ...] = ()
+    """Not trained: their current adapter was made from a longer or newer history."""
     unusable_items: int = 0
     """Items left out: no answer, or too long for the prompt."""
     items: int = 0
@@ -35,6 +37,7 @@ class RunCounter:
     unchanged: list[str] = field(default_factory=list)
     gated: list[str] = field(default_factory=list)
     too_few: list[str] = field(default_factory=list)
+    older: list[str] = field(default_factory=list)
     people_done: int = 0
     unusable_items: int = 0
     items: int = 0
@@ -49,6 +52,11 @@ class RunCounter:
         elif record is not None and record.served == "gated":
             self.gated.append(record.person)
 
+    def refuse_older(self, person: str) -> None:
+        """Count a person as done whose adapter stays, because the history is older."""
+        self.people_done += 1
+        self.older.append(person)
+
     def build_summary(self) -> PersonalSummary:
         """Return the counts as a summary."""
         return PersonalSummary(
@@ -56,6 +64,7 @@ class RunCounter:
             unchanged=tuple(self.unchanged),
             gated_off=tuple(sorted(self.gated)),
             too_few=tuple(sorted(self.too_few)),
+            older=tuple(sorted(self.older)),
             unusable_items=self.unusable_items,
             items=self.items,
             tokens=self.tokens,
@@ -70,6 +79,7 @@ def merge_summaries(summaries: Sequence[PersonalSummary], *, seconds: float) -> 
         unchanged=_merge_people(s.unchanged for s in summaries),
         gated_off=_merge_people(s.gated_off for s in summaries),
         too_few=_merge_people(s.too_few for s in summaries),
+        older=_merge_people(s.older for s in summaries),
         unusable_items=sum(s.unusable_items for s in summaries),
         items=sum(s.items for s in summaries),
         tokens=sum(s.tokens for s in summaries),

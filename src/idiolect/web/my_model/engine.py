@@ -79,14 +79,18 @@ def train_player_model(
     write_dataset(data, [history], task=TASK_NAME, source="the word game", overwrite=True)
     try:
         api.personalize(
-            api.PersonalizeRequest(data=data, store=store, base=base, config=config),
+            api.PersonalizeRequest(
+                data=data, store=store, base=base, config=config, allow_older=True
+            ),
             listener=listener,
         )
     except MismatchError:
         # The store belongs to another base model or other settings, so start over.
         shutil.rmtree(store)
         api.personalize(
-            api.PersonalizeRequest(data=data, store=store, base=base, config=config),
+            api.PersonalizeRequest(
+                data=data, store=store, base=base, config=config, allow_older=True
+            ),
             listener=listener,
         )
 
