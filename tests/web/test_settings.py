@@ -183,16 +183,13 @@ print(s.DEBUG, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.SECURE_HSTS_SECO
 """
 
 
+@pytest.mark.finding("debug-page")
 @pytest.mark.parametrize(
     ("environment", "shown"),
     [
         ({}, "False False False False False True"),
         # Debug pages show variables: never, since a proxy can have a local name.
-        pytest.param(
-            {"IDIOLECT_DEBUG": "1"},
-            "False False False False False True",
-            marks=pytest.mark.finding("debug-page"),
-        ),
+        ({"IDIOLECT_DEBUG": "1"}, "False False False False False True"),
         ({"IDIOLECT_HOSTS": "https://a.example"}, "False True True True True False"),
     ],
 )

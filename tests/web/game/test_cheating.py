@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from django.test import Client
 from idiolect.errors import UsageError
 from idiolect.game.rules.answers import MAX_CHARS
 from idiolect.game.rules.relations import ROUND_SECONDS, Relation
+from idiolect.web import rate_limits
 from idiolect.web.accounts.models import User
 from idiolect.web.game import answer_counts, challenges, pair_sessions, rounds
 from idiolect.web.game.models import (
@@ -309,12 +310,16 @@ def test_concurrent_answers_and_skips_end_round_once(ann: User) -> None:
         assert PlayerScore.objects.get().points == round_.score
 
 
-def test_round_page_over_rate_limit_returns_429(site: Client, ann: User) -> None:
+def test_round_page_over_rate_limit_returns_429(
+    site: Client, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log_in_with_consent(site, ann)
     round_ = open_round(ann)
-    # Use up the player's requests of the next hour.
-    check_limit(SUBMIT, f"player {ann.pk}", now=time.time() + 3600)
+    # The clock stands still while the player uses up the limit.
+    monkeypatch.setattr(rate_limits, "time", SimpleNamespace(time=lambda: 2e9))
+    for _ in range(SUBMIT.burst):
+        assert check_limit(SUBMIT, f"player {ann.pk}") == 0.0
     refused = post_form(site, get_path(round_), {"answer": ["shrimp"]})
-    assert refused.status_code == 429 and int(refused.headers["Retry-After"]) > 3000
+    assert refused.status_code == 429 and int(refused.headers["Retry-After"]) == SUBMIT.seconds
     round_.refresh_from_db()
     assert round_.state == State.OPEN and not Answer.objects.exists()
