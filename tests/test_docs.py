@@ -20,6 +20,7 @@ PAGES = (
     "CHANGELOG.md",
     "docs/files.md",
     "docs/invariants.md",
+    "docs/site.md",
 )
 PATH = re.compile(r"`((?:tests|src|docs|benchmarks|examples|\.ci)/[\w./-]*[\w/])`")
 MODULE = re.compile(r"`([a-z][\w/]*/[\w/]*\.py)`")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from idiolect.errors import IntegrityError, UsageError
+from idiolect.web import rate_limits
 from idiolect.web.config.addresses import parse_proxies
 from idiolect.web.config.data_dir import get_data_dir, make_data_dir
 from idiolect.web.config.database import parse_database_url
 from idiolect.web.config.hosts import LOCAL_HOSTS, list_host_names, parse_hosts
 from idiolect.web.config.limits import ConnectionLimits, parse_limits
 from idiolect.web.config.secrets import SECRET_FILE, load_secret_key
+from idiolect.web.rate_limits import RateLimit
 
 
 def test_load_secret_key_creates_one_private_file(tmp_path: Path) -> None:
@@ -129,6 +133,17 @@ def test_parse_limits_refuses_what_is_no_limit(text: str) -> None:
     if text != "1.5":
         with pytest.raises(UsageError, match="positive number"):
             parse_limits({"IDIOLECT_STALL_SECONDS": text})
+
+
+def test_site_page_lists_each_limit() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "site.md").read_text(encoding="utf-8")
+    connection = {
+        f"IDIOLECT_{field.name.upper()}": f"{field.default:g}" for field in fields(ConnectionLimits)
+    }
+    assert dict(re.findall(r"^\| `(IDIOLECT_\w+)` \| (\d+) \|", page, re.M)) == connection
+    rates = [limit for limit in vars(rate_limits).values() if isinstance(limit, RateLimit)]
+    rows = re.findall(r"\| (\d+) \| (\d+) s \|$", page, re.M)
+    assert sorted(rows) == sorted((str(r.burst), f"{r.seconds:g}") for r in rates)
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "127.0.0.1", "192.0.2.7", "::1", "nyms.lan"])

@@ -63,7 +63,8 @@ def play_command(
     made on the first start.
 
     To serve the site under a public name, set IDIOLECT_HOSTS=https://nyms.example.org, and let a
-    proxy terminate HTTPS; set IDIOLECT_PROXY to the proxy's address.
+    proxy terminate HTTPS; set IDIOLECT_PROXY to the proxy's address. docs/site.md says what to
+    configure there, and which limits the site has.
 
     \b
     $ idiolect play
