@@ -38,7 +38,7 @@ from idiolect.privacy.patterns import HashedPatterns
 from idiolect.privacy.scan import ScanResult, UnsearchedFile, scan_tree
 from idiolect.profiles.erasure import Profiles
 from idiolect.storage.files import hold_lock, stage_folder
-from idiolect.storage.tree import is_walked
+from idiolect.storage.tree import is_walked, require_no_outside_links
 from idiolect.tasks.registry import get_task
 from idiolect.training.erasure import PartErasure
 
@@ -108,6 +108,7 @@ class ForgetRequest:
             if not folder.is_dir():
                 raise MissingError(f"{folder}: no such folder to search")
         _require_adapters(self.adapters)
+        require_no_outside_links(self.adapters)
         # The dataset stays locked from planning to rewriting, so that no record is added meanwhile.
         with hold_lock(self.data, wait=self.wait, what="the dataset"):
             main = self._plan_redaction()

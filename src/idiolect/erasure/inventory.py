@@ -28,7 +28,7 @@ from idiolect.privacy.erasure import ErasureRequest, walk_folders
 from idiolect.privacy.ledger import Ledger
 from idiolect.privacy.patterns import SearchPatterns
 from idiolect.storage.files import sha256_file
-from idiolect.storage.tree import find_outside_targets
+from idiolect.storage.tree import find_outside_targets, require_no_outside_links
 
 LEDGER_FOLDER = "ledger"
 
@@ -149,6 +149,8 @@ def _classify_folder(
     elif found is not None:
         out.untouched.append(found.dataset)
     elif is_store(folder):
+        # A link in a store that leads out of it would take changes there.
+        require_no_outside_links(folder)
         store = AdapterStore.open(folder)
         (out.stores if out.request.is_same_person(store.task) else out.foreign_folders).append(
             folder

@@ -78,7 +78,7 @@ def _is_followed(path: Path, tops: Sequence[Path], seen: set[Inode], skip: SkipL
         return True
     target = Path(os.path.realpath(path))
     status = target.stat()
-    if (status.st_dev, status.st_ino) in seen:
+    if (status.st_dev, status.st_ino) in seen or target in tops:
         return False
     if not is_walked(target, tops):
         skip(path, f"a link to {target}, which is not followed; name that folder to search it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from dataclasses import replace
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
+from idiolect.cli.main import main
 from idiolect.history.dataset import read_dataset
 from idiolect.history.write import write_dataset
 from idiolect.models.tiny import make_tiny_base
@@ -72,8 +74,83 @@ def test_forget_deletes_person_and_prints_receipt(place: Path) -> None:
     message = forget(place, "--person", "annabel", code=1).stderr
     assert message.startswith("error: nothing of 'annabel' found in ")
     assert "already forgotten" in message
-    again = json.loads(forget(place, "--person", "annabel", "--verify", "--json").stdout)
-    assert again["effects"] == [] and again["left"] == [] and again["verified"]
+
+
+@pytest.mark.finding("verify-again")
+def test_forget_verify_again_fails_if_words_are_no_longer_known(place: Path) -> None:
+    (place / "notes.md").write_text(f"She liked {make_title('annabel', 2)} best.")
+    forget(place, "--person", "annabel", "--verify", code=1)
+    again = forget(place, "--person", "annabel", "--verify", "--json", code=1)
+    done = json.loads(again.stdout)
+    assert done["effects"] == [] and done["left"] == [] and done["verified"]
+    assert "the words are no longer in any dataset" in done["unsearched"][0]["why"]
+    assert "--receipt FILE" in again.stderr
+
+
+@pytest.mark.finding("verify-again")
+@pytest.mark.parametrize("records", [(), ("ann2", "ann5")])
+def test_forget_verify_again_searches_for_words_of_its_receipt(
+    place: Path, records: tuple[str, ...]
+) -> None:
+    (place / "notes.md").write_text(f"She liked {make_title('annabel', 2)} best.")
+    chosen = [part for record in records for part in ("--records", record)]
+    file = place / "receipt.json"
+    command = ("--person", "annabel", *chosen, "--verify", "--receipt", file)
+    forget(place, *command, code=1)
+    assert "Night of" not in file.read_text()
+    # The file that still holds the words is found again, now by hashes alone.
+    again = forget(place, *command, code=1)
+    assert "notes.md (words that only they wrote)" in again.stderr
+    (place / "notes.md").unlink()
+    assert "nothing is left in any file" in forget(place, *command).stdout
+    (place / "copy.txt").write_text(make_title("annabel", 5).upper())
+    assert "copy.txt" in forget(place, *command, code=1).stderr
+    message = forget(place, "--person", "bartholomew", "--receipt", file, code=2).stderr
+    assert "a receipt about another person" in message
+    assert "bartholomew" in read_dataset(place / "data").people
+    # An edited receipt is refused.
+    file.write_text(file.read_text().replace("annabel", "annabe1"))
+    assert "was changed after it was written" in forget(place, *command, code=1).stderr
+
+
+@pytest.mark.finding("verification")
+def test_forget_prints_receipt_before_the_search(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("idiolect.erasure.forget.scan_tree", interrupt)
+    file = place.parent / "receipt.json"
+    for options in ((), ("--json",)):
+        copy = Path(shutil.copytree(place, place.parent / f"copy{len(options)}"))
+        arguments = ["forget", copy / "data", copy / "store", "--person", "annabel", "--verify"]
+        result = CliRunner().invoke(main, [*map(str, arguments), "--receipt", str(file), *options])
+        assert result.exit_code != 0
+        if options:
+            shown = json.loads(result.stdout)
+            assert shown["done"] and not shown["verified"]
+        else:
+            assert "adapter removed" in result.stdout and "verified" not in result.stdout
+        assert '"verified": false' in file.read_text()
+        file.unlink()
+
+
+@pytest.mark.finding("verification")
+def test_forget_verify_lists_what_it_did_not_look_into(place: Path) -> None:
+    (place / "broken.zip").write_bytes(b"PK\x03\x04 and no more")
+    (place / "odd.parquet").write_bytes(b"PAR1 and no more")
+    (place / os.fsdecode(b"odd-\xff.pdf")).write_bytes(b"%PDF-1.7")
+    shown = forget(place, "--person", "annabel", "--verify", code=1)
+    assert "Not looked into" in shown.stdout and "3 places not looked into" in shown.stdout
+    assert "a PDF: searched as bytes only" in shown.stderr
+    assert "history removed" in shown.stdout and inspect_data(place)["people"] == 1
+
+
+@pytest.mark.finding("verification")
+def test_forget_verify_says_which_texts_are_too_short(place: Path) -> None:
+    # The ratings are texts of one character, which occur everywhere.
+    assert "5 texts too short" in forget(place, "--person", "annabel", "--verify").stdout
 
 
 def test_forget_takes_records_by_id_and_file(place: Path) -> None:
