@@ -9,6 +9,7 @@ import pytest
 
 from idiolect import api
 from idiolect.adapters.store.store import AdapterStore
+from idiolect.erasure.receipt import Receipt
 from idiolect.errors import IntegrityError
 from idiolect.history.dataset import read_dataset
 from idiolect.pieces.withdrawal.remake import delete_export
@@ -39,9 +40,9 @@ def place(template: ErasureWorld, tmp_path: Path) -> ErasureWorld:
     return copy_world(template, tmp_path / "all")
 
 
-def forget_quickly(place: ErasureWorld, **options: bool) -> api.Receipt:
+def forget_quickly(place: ErasureWorld, *, verify: bool = False) -> Receipt:
     """Forget without training other people's adapters again."""
-    return place.forget(config=api.ForgetConfig(rebuild=False), **options)
+    return place.forget(config=api.ForgetConfig(rebuild=False), verify=verify)
 
 
 @links
