@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from idiolect.errors import MissingError
 from idiolect.events import Message, Progress
+from idiolect.web.accounts.models import User
 from idiolect.web.accounts.problems import UNEXPECTED, NotNowError
 from idiolect.web.jobs import queue, worker
 from idiolect.web.jobs.process import JobOutcome, JobProcess
@@ -296,3 +297,11 @@ def test_clean_up_shortens_sessions_from_a_wrong_clock(site: Any, ann: Any) -> N
     worker.clean_up()
     assert Session.objects.get().expire_date <= timezone.now() + timedelta(days=90)
     assert site.get("/account/").status_code == 200
+
+
+@pytest.mark.finding("clock-set-back")
+def test_clean_up_deletes_guests_from_a_wrong_clock(db: None) -> None:
+    lost, new = (User.objects.create_guest() for _ in range(2))
+    User.objects.filter(pk=lost.pk).update(joined=timezone.now() + timedelta(days=300))
+    worker.clean_up()
+    assert [*User.objects.all()] == [new]
