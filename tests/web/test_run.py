@@ -165,13 +165,20 @@ def test_set_environment_passes_options_to_settings(
         run._set_environment("192.0.2.7", None)
 
 
+@pytest.mark.finding("moderators")
 @pytest.mark.django_db
 def test_prepare_site_makes_only_accounts_moderators(
     ann: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run.prepare_site(("ANN",))
+    # Earlier versions made moderators superusers.
+    run.prepare_site((), ("ANN",))
     ann.refresh_from_db()
     assert ann.is_staff and ann.is_superuser
+    run.prepare_site(("Ann",))
+    ann.refresh_from_db()
+    assert ann.is_staff and not ann.is_superuser
+    with pytest.raises(UsageError, match="both"):
+        run.prepare_site(("ann",), ("ANN",))
     guest = User.objects.create_guest()
     for name in ("unknown", guest.username):
         with pytest.raises(MissingError, match=f"there is no account named '{name}'"):

@@ -41,6 +41,7 @@ def serve(
     workers: int = 1,
     browser: bool = False,
     moderators: tuple[str, ...] = (),
+    administrators: tuple[str, ...] = (),
     tell: Callable[[str], None] = print,
 ) -> None:
     """Serve the site until it is stopped (Ctrl-C, SIGTERM).
@@ -52,11 +53,13 @@ def serve(
             data folder.
         workers: number of uvicorn processes.
         browser: whether to open the site in a browser.
-        moderators: names of accounts that become moderators: they may use the admin pages.
+        moderators: names of accounts that become moderators: they decide on challenges and hide
+            answers.
+        administrators: names of accounts that may use all admin pages.
         tell: receives the lines that say where the site is.
 
     Raises:
-        MissingError: if the extra ``web`` is not installed or a moderator has no account.
+        MissingError: if the extra ``web`` is not installed or a named account does not exist.
         BusyError: if the port is in use.
         UsageError: if ``host`` is not a host.
     """
@@ -69,7 +72,7 @@ def serve(
     os.umask(0o077)  # the database contains password hashes: keep it private in any folder
     with contextlib.closing(_open_socket(host, port)) as listening:
         # The socket already listens: requests wait in its queue until uvicorn runs.
-        prepare_site(moderators)
+        prepare_site(moderators, administrators)
         shown = _format_address(listening)
         tell(f"Idiolect runs at {shown} (press Ctrl-C to stop it)")
         tell(f"its data is in {get_data_dir()}")
@@ -110,10 +113,11 @@ def _close_database() -> Generator[None]:
         maintenance.close_connections()
 
 
-def prepare_site(moderators: tuple[str, ...] = ()) -> None:
-    """Migrate the database, one process at a time, and make the named accounts moderators.
+def prepare_site(moderators: tuple[str, ...] = (), administrators: tuple[str, ...] = ()) -> None:
+    """Migrate the database, one process at a time, and give the named accounts their roles.
 
-    Raises MissingError if there is no account with such a name.
+    Raises MissingError if there is no account with such a name, UsageError if a name has both
+    roles.
     """
     import django
     from django.core.management import call_command
@@ -123,12 +127,24 @@ def prepare_site(moderators: tuple[str, ...] = ()) -> None:
         call_command("migrate", verbosity=0, interactive=False)
     from idiolect.web.accounts.models import User
     from idiolect.web.accounts.names import compute_name_key
+    from idiolect.web.game.moderators import appoint_administrator, appoint_moderator
 
-    for name in moderators:
-        found = User.objects.filter(key=compute_name_key(name), is_guest=False)
-        # Guests are excluded: they have no password that protects the admin pages.
-        if not found.update(is_staff=True, is_superuser=True):
-            raise MissingError(f"there is no account named {name!r}; sign up in the browser first")
+    found: dict[User, Callable[[User], None]] = {}
+    for appoint, names in (
+        (appoint_moderator, moderators),
+        (appoint_administrator, administrators),
+    ):
+        for name in names:
+            # Guests are excluded: they have no password that protects the admin pages.
+            user = User.objects.filter(key=compute_name_key(name), is_guest=False).first()
+            if user is None:
+                raise MissingError(
+                    f"there is no account named {name!r}; sign up in the browser first"
+                )
+            if found.setdefault(user, appoint) is not appoint:
+                raise UsageError(f"{name!r} cannot be both a moderator and an administrator")
+    for user, appoint in found.items():
+        appoint(user)
 
 
 def _set_environment(host: str, data: Path | None) -> None:

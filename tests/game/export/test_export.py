@@ -147,20 +147,20 @@ def determiner(word: str) -> str:
 
 
 def test_build_histories_keeps_questions_and_hides_names(tmp_path: Path) -> None:
-    built = histories.build_histories(KNIFE.rounds, determiner)
+    built = histories.build_histories(KNIFE.rounds, determiner, least_players=1)
     # One pseudonym per player.
     assert len(built) == 4
     assert len({h.person for h in built}) == 4
     assert all(re.fullmatch(r"player-[0-9a-f]{16}", h.person) for h in built)
-    # All answers survive the dataset, with the question that the player saw.
+    # All answers survive the dataset in one spelling, with the question that the player saw.
     write_dataset(tmp_path / "out", built, task="word-relation", source="the game")
     dataset = read_dataset(tmp_path / "out")
     texts = [[i.fields["answer"] for i in h.items] for h in dataset]
     assert sorted(texts) == [
-        ["blade", "handle", "blades"],
+        ["blade", "handle", "blade"],
         ["blade", "tip"],
         ["handle"],
-        ["handles", "blade"],
+        ["handle", "blade"],
     ]
     for history in dataset:
         for item in history.items:
@@ -172,6 +172,30 @@ def test_build_histories_keeps_questions_and_hides_names(tmp_path: Path) -> None
     # No file contains a player's name.
     raw = b"".join(p.read_bytes() for p in (tmp_path / "out").iterdir())
     assert not any(name in raw for name in (b"ann", b"bob-", b"cid", b"dora"))
+
+
+@pytest.mark.finding("published-histories")
+@pytest.mark.parametrize("least", [1, 2, 3])
+def test_build_histories_leaves_out_answers_of_few_players(least: int) -> None:
+    built = histories.build_histories(KNIFE.rounds, determiner, least_players=least)
+    # How many players gave each answer to each word, in the rounds themselves.
+    players: dict[tuple[str, str], set[str]] = {}
+    for row in KNIFE.rounds:
+        for answer in row.answers:
+            players.setdefault((row.base_word, answer.stem), set()).add(row.player)
+    common = {key for key, who in players.items() if len(who) >= least}
+    found = {(i.fields["base_word"], stem(str(i.fields["answer"]))) for h in built for i in h.items}
+    assert found == common
+    assert all(history.items for history in built)
+
+
+@pytest.mark.finding("published-histories")
+def test_build_pair_rows_hides_how_few_players_gave_a_voted_pair() -> None:
+    votes = [make_vote(who, "knife", "tang", True) for who in ("ann", "bob", "cid")]
+    given = [make_round("ann", "knife", "tang"), make_round("bob", "knife", "blade")]
+    (row,) = pairs.build_pair_rows(Plays(rounds=given, votes=votes), lexicon)
+    assert (row.answer, row.players, row.given, row.share, row.agreement) == ("tang", 0, 0, 0, 0)
+    assert (row.asked, row.confirmed, row.agreement_low) == (2, 3, 0)
 
 
 def test_build_histories_draws_new_pseudonyms_each_time() -> None:

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from django.db import connection
+from django.test import Client
 
 from idiolect.cli.main import main
-from idiolect.errors import MissingError
+from idiolect.errors import MissingError, UsageError
 from idiolect.game.export.files import read_pairs
+from idiolect.game.export.pairs import MIN_PLAYERS
 from idiolect.game.rules.answers import stem
 from idiolect.history.dataset import read_dataset
 from idiolect.web.accounts.models import User
-from idiolect.web.game import rounds
+from idiolect.web.game import commands, rounds
 from idiolect.web.game.export_reader import open_site, read_plays
-from idiolect.web.game.models import PairSession, PairVote
+from idiolect.web.game.models import HiddenAnswer, PairSession, PairVote
 from support.game_site import SEAFOOD, create_guests, open_round, play_round
 
 pytestmark = pytest.mark.django_db
@@ -114,11 +116,32 @@ def test_nyms_export_writes_pairs_and_histories_without_names(tmp_path: Path, na
     assert first.fields["question"] == "What are kinds of seafood?"
 
 
-def test_nyms_export_includes_rare_answers_only_on_request(tmp_path: Path) -> None:
-    play_round(create_guests(1)[0], ["grandmother's chowder"])
-    out = tmp_path / "pairs.tsv"
-    assert "0 pairs" in run_nyms(["export", "--out", str(out)]).stdout
-    assert "1 pair" in run_nyms(["export", "--out", str(out), "--least-players", "1"]).stdout
+@pytest.mark.finding("published-histories")
+def test_nyms_export_never_publishes_rare_or_hidden_answers(tmp_path: Path) -> None:
+    players = create_guests(3)
+    play_round(players[0], ["grandmother's chowder", "shrimp", "call 555 0199"])
+    for player in players[1:]:
+        play_round(player, ["Shrimps", "call 555 0199", "aunt mae"])
+    HiddenAnswer.objects.create(stem=stem("call 555 0199"))
+    out, folder = tmp_path / "pairs.tsv", tmp_path / "histories"
+    run_nyms(["export", "--out", str(out), "--histories", str(folder)])
+    assert [row.answer for row in read_pairs(out)] == ["shrimps"]
+    texts = [[item.fields["answer"] for item in history.items] for history in read_dataset(folder)]
+    assert texts == [["shrimps"]] * 3
+    raw = out.read_bytes() + b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
+    assert not any(word in raw for word in (b"chowder", b"555", b"aunt"))
+    # The notice's promise is not an option.
+    few = CliRunner().invoke(main, ["nyms", "export", "--out", str(out), "--least-players", "2"])
+    assert few.exit_code == 2 and "least-players" in few.stderr
+    with pytest.raises(UsageError, match="promises"):
+        commands.export_plays(None, pairs=out, least_players=1)
+
+
+@pytest.mark.finding("published-histories")
+def test_notice_says_what_is_published(site: Client) -> None:
+    notice = site.get("/nyms/notice/").content.decode()
+    assert "only answers that at least three players gave" in notice and MIN_PLAYERS == 3
+    assert "may still recognize you" in notice and "90 days without a game" in notice
 
 
 def test_nyms_report_measures_agreement_and_precision(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from idiolect.web.accounts.models import User
+from idiolect.web.game import consent
 from support.game_site import log_in_with_consent, play_round
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +20,7 @@ def test_my_plays_returns_only_own_plays(site: Client, ann: User) -> None:
     assert found["totals"] == [
         {"untimed": False, "rounds": 1, "points": found["rounds"][0]["score"]}
     ]
-    assert found["consents"][0]["version"] == 1
+    assert found["consents"][0]["version"] == consent.NOTICE_VERSION
 
 
 def test_leaders_is_public_and_omits_rounds_without_answers(

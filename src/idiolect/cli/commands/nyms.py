@@ -57,10 +57,11 @@ def nyms_command() -> None:
 )
 @click.option(
     "--least-players",
-    type=click.IntRange(1),
+    type=click.IntRange(3),
     default=3,
     show_default=True,
-    help="Leave out answers that fewer players gave; they may reveal a player.",
+    help="Leave out answers that fewer players gave; they may reveal a player. The game's notice "
+    "promises at least 3.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing dataset.")
 @json_option
@@ -78,9 +79,12 @@ def export_pairs(
     players who were asked, its share of the rounds, whether WordNet contains it, the votes in Nym
     or Not, and the agreement with its 95% interval.
 
-    Histories contain all answers of each player, under random pseudonyms that are new in each
+    Histories contain the answers of each player, under random pseudonyms that are new in each
     export, with times cut to the day. A reader who knows how a person plays may still recognize
     them.
+
+    Neither contains an answer that fewer players gave than --least-players says (guests count as
+    players), or one that a moderator hid.
 
     \b
     $ idiolect nyms export --out pairs.tsv
@@ -90,7 +94,6 @@ def export_pairs(
 
     if out is None and histories is None:
         raise click.UsageError("nothing to write: give --out, --histories, or both")
-    # Histories hold rare answers; the table leaves them out, see --least-players.
     found = commands.export_plays(
         data, pairs=out, histories=histories, least_players=least_players, overwrite=overwrite
     )

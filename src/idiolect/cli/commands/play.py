@@ -45,7 +45,16 @@ from idiolect.cli.strict_command import StrictCommand
     "moderators",
     multiple=True,
     metavar="NAME",
-    help="Account that becomes a moderator, with access to /admin/. Repeatable.",
+    help="Account that becomes a moderator: at /admin/, it decides on challenges and hides "
+    "answers. Repeatable.",
+)
+@click.option(
+    "--administrator",
+    "administrators",
+    multiple=True,
+    metavar="NAME",
+    help="Account that may use all pages at /admin/: it reads all rounds and blocks or deletes "
+    "people. Repeatable.",
 )
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 def play_command(
@@ -54,6 +63,7 @@ def play_command(
     data: Path | None,
     workers: int,
     moderators: tuple[str, ...],
+    administrators: tuple[str, ...],
     no_browser: bool,
 ) -> None:
     """Play the word game in the browser.
@@ -80,5 +90,6 @@ def play_command(
         workers=workers,
         browser=not no_browser,
         moderators=moderators,
+        administrators=administrators,
         tell=click.echo,
     )

@@ -2,16 +2,19 @@
 
 Each export draws new random pseudonyms and does not store them. So two exports cannot be joined,
 and no record leads from a pseudonym to a player. Times are truncated to the day, since an observer
-may know the exact time at which a player played.
+may know the exact time at which a player played. As in the table of pairs, answers that few players
+gave are left out, and each answer has its most frequent spelling.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from idiolect.game.plays import RoundRow
+from idiolect.game.export.pairs import MIN_PLAYERS, choose_spelling
+from idiolect.game.plays import AnswerRow, RoundRow
 from idiolect.game.rules.relations import Relation, format_question
 from idiolect.history.history import History
 from idiolect.history.interaction import Interaction
@@ -29,11 +32,16 @@ def new_pseudonym() -> str:
 
 
 def build_histories(
-    rounds: Iterable[RoundRow], determiner: Determiner, *, pseudonym: Pseudonym = new_pseudonym
+    rounds: Iterable[RoundRow],
+    determiner: Determiner,
+    *,
+    least_players: int = MIN_PLAYERS,
+    pseudonym: Pseudonym = new_pseudonym,
 ) -> list[History]:
-    """One history per player who gave an answer, sorted by pseudonym."""
+    """One history per player, sorted by pseudonym, of the answers that at least ``least_players``
+    players gave to the same word; players without such an answer are left out."""
     by_player: dict[str, list[RoundRow]] = defaultdict(list)
-    for row in rounds:
+    for row in _keep_common_answers(tuple(rounds), least_players):
         by_player[row.player].append(row)
     histories = [
         build_player_history(pseudonym(), played, determiner, resolution=SECONDS_PER_DAY)
@@ -41,6 +49,25 @@ def build_histories(
     ]
     # Sorting by pseudonym hides the order of the players.
     return sorted((h for h in histories if h.items), key=lambda h: h.person)
+
+
+def _keep_common_answers(rounds: Sequence[RoundRow], least_players: int) -> Iterator[RoundRow]:
+    """Yield the rounds with their common answers only, each in its most frequent spelling."""
+    players: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    spellings: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for row in rounds:
+        for answer in row.answers:
+            key = row.relation, row.base_word, answer.stem
+            players[key].add(row.player)
+            spellings[key][answer.text] += 1
+    for row in rounds:
+        keys = [(row.relation, row.base_word, answer.stem) for answer in row.answers]
+        common = tuple(
+            AnswerRow(text=choose_spelling(spellings[key]), stem=key[2])
+            for key in keys
+            if len(players[key]) >= least_players
+        )
+        yield replace(row, answers=common)
 
 
 def build_player_history(

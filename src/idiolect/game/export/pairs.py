@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from idiolect.game.plays import Plays, RoundRow, VoteRow
 from idiolect.stats.significance import compute_wilson_interval
@@ -31,7 +31,7 @@ class PairRow:
     answer: str
     """The most frequent spelling among those that share its stem."""
     players: int
-    """Number of players who gave it."""
+    """Number of players who gave it; 0 also for fewer than ``least_players``."""
     asked: int
     """Number of players who finished a round on the base word."""
     given: int
@@ -57,7 +57,8 @@ def build_pair_rows(
 ) -> list[PairRow]:
     """The pairs that at least ``least_players`` players gave or voted on.
 
-    Sorted by relation, base word, and descending share.
+    Sorted by relation, base word, and descending share. A pair that enough players voted on, but
+    fewer gave, counts as given by none: the row must not say what one or two players answered.
     """
     # Index rounds and votes by pair.
     words = _group_by_word(plays.rounds)
@@ -74,8 +75,28 @@ def build_pair_rows(
         )
         for key, texts in spellings.items()
     ]
-    kept = [r for r in rows if max(r.players, r.confirmed + r.rejected) >= least_players]
+    kept = [
+        row if row.players >= least_players else _hide_few_players(row)
+        for row in rows
+        if max(row.players, row.confirmed + row.rejected) >= least_players
+    ]
     return sorted(kept, key=lambda r: (r.relation, r.base_word, -(r.share or 0), r.answer))
+
+
+def _hide_few_players(row: PairRow) -> PairRow:
+    """Return the row as if no player had given the answer."""
+    if not row.players:
+        return row
+    low, high = compute_wilson_interval(0, row.asked)
+    return replace(
+        row,
+        players=0,
+        given=0,
+        share=0.0,
+        agreement=0.0,
+        agreement_low=low,
+        agreement_high=high,
+    )
 
 
 def _group_by_word(rounds: Iterable[RoundRow]) -> Mapping[tuple[str, str], list[RoundRow]]:
@@ -105,6 +126,11 @@ def _count_spellings(plays: Plays) -> Mapping[PairKey, Counter[str]]:
     return found
 
 
+def choose_spelling(texts: Counter[str]) -> str:
+    """The most frequent spelling; of equally frequent ones, the first in the alphabet."""
+    return min(texts, key=lambda text: (-texts[text], text))
+
+
 def _build_row(
     key: PairKey,
     given: list[RoundRow],
@@ -123,7 +149,7 @@ def _build_row(
     return PairRow(
         relation=relation,
         base_word=base_word,
-        answer=min(texts, key=lambda text: (-texts[text], text)),
+        answer=choose_spelling(texts),
         players=players,
         asked=asked,
         given=len(given),

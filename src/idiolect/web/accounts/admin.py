@@ -1,4 +1,4 @@
-"""Admin pages of people: moderators and blocked accounts. Shows no passwords and no games."""
+"""Admin pages of people, for administrators only. Shows no passwords and no games."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from idiolect.web.accounts.models import User
 
 @admin.register(User)
 class UserAdmin(admin.ModelAdmin):
-    """Searches people, makes them moderators, blocks them."""
+    """Searches people, blocks them, deletes them."""
 
     list_display = ("username", "is_guest", "is_staff", "is_active", "joined", "last_login")
     list_filter = ("is_guest", "is_staff", "is_active")

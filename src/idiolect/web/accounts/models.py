@@ -65,7 +65,7 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, username: str, password: str | None = None, **fields: Any) -> User:
-        """Create a moderator with all permissions in the admin pages."""
+        """Create an administrator, with all permissions in the admin pages."""
         return self.create_user(username, password, is_staff=True, is_superuser=True, **fields)
 
     # A guest is a full row, so that signing up keeps the guest's primary key and games.
@@ -97,7 +97,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     """``compute_name_key`` of the name: unique, so that no two names look the same."""
     # The labels are what moderators read in the admin pages.
     is_guest = models.BooleanField("guest", default=False)
-    is_staff = models.BooleanField("moderator", default=False)
+    is_staff = models.BooleanField("uses the admin pages", default=False)
     is_active = models.BooleanField("active", default=True)
     joined = models.DateTimeField(default=timezone.now)
 

@@ -6,15 +6,19 @@ An app registers its source in ``AppConfig.ready``. This module imports none of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.signals import pre_delete
+from django.utils import timezone
 
 from idiolect.web.accounts.models import User
 from idiolect.web.database import maintenance
+from idiolect.web.models import Session
 
 
 class PersonalDataSource(Protocol):
@@ -44,6 +48,8 @@ class PersonalDataSource(Protocol):
         ...
 
 
+_NEW_FOR = timedelta(hours=1)
+"""A guest is made just before the guest's session: spare those that are being made."""
 _SOURCES: dict[str, PersonalDataSource] = {}
 
 
@@ -73,6 +79,23 @@ def erase_person(user: User) -> None:
         # PostgreSQL: until the deletion is over, no row can be added that refers to the person.
         User.objects.select_for_update().filter(pk=user.pk).first()
         user.delete()
+
+
+def delete_unreachable_guests(now: datetime | None = None) -> int:
+    """Delete the guests who have no session, with all their data; return their number.
+
+    A guest exists only through the session cookie of one browser. Once the session has ended (it
+    expired, or the browser signed out), no one can reach the guest's games any more, not even to
+    delete them. So the site does.
+    """
+    now = now or timezone.now()
+    sessions = Session.objects.filter(owner=OuterRef("pk"), expire_date__gt=now)
+    unreachable = User.objects.filter(~Exists(sessions), is_guest=True, joined__lt=now - _NEW_FOR)
+    guests = list(unreachable)
+    # One transaction for each guest, so that players do not wait for all of them.
+    for guest in guests:
+        erase_person(guest)
+    return len(guests)
 
 
 def remove_orphans() -> None:

@@ -1,4 +1,7 @@
-"""The moderator's pages in Django's admin: challenges, hidden answers, words and rounds."""
+"""The game's pages in Django's admin.
+
+Moderators see challenges and hidden answers (`moderators`); administrators also words and rounds.
+"""
 
 from __future__ import annotations
 

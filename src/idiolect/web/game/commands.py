@@ -25,6 +25,7 @@ from idiolect.storage.files import write_atomic
 
 if TYPE_CHECKING:
     from idiolect.game.classifier.train import ClassifierConfig, RelationSummary
+    from idiolect.history.history import History
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,25 +65,34 @@ def export_plays(
 ) -> ExportSummary:
     """Export a site's plays as a table of pairs, as pseudonymous histories, or as both.
 
-    Raises UsageError if neither ``pairs`` nor ``histories`` is given, and MissingError if ``data``
-    holds no site.
+    Both leave out answers that fewer than ``least_players`` players gave, and those that a
+    moderator hid. Raises UsageError if neither ``pairs`` nor ``histories`` is given or if
+    ``least_players`` is less than the notice promises, and MissingError if ``data`` holds no site.
     """
-    from idiolect.web.game.export_reader import open_site, read_plays
+    from idiolect.web.game.export_reader import leave_out_hidden, open_site, read_plays
 
     if pairs is None and histories is None:
         raise UsageError(
             "nothing to export; name a file for the table of pairs, "
             "a folder for the histories, or both"
         )
+    if least_players < MIN_PLAYERS:
+        raise UsageError(
+            f"--least-players {least_players}: the game's notice promises its players at least "
+            f"{MIN_PLAYERS}"
+        )
     open_site(data)
-    plays = read_plays()
-    # Privacy: the table of pairs has only pairs that at least `least_players` players gave.
+    plays = leave_out_hidden(read_plays())
+    # Privacy: no answer is published that fewer than `least_players` players gave.
     rows = build_pair_rows(plays, get_wordnet_stems(), least_players=least_players)
     if pairs is not None:
         write_pairs(pairs, rows)
     # Each history gets a random pseudonym in place of the player's name.
-    built = build_histories(plays.rounds, words.load_table().get_determiner) if histories else []
+    built: list[History] = []
     if histories is not None:
+        built = build_histories(
+            plays.rounds, words.load_table().get_determiner, least_players=least_players
+        )
         write_dataset(
             histories, built, task="word-relation", source="the word game", overwrite=overwrite
         )

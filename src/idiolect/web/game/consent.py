@@ -6,7 +6,7 @@ from typing import Any
 
 from idiolect.web.game.models import Consent
 
-NOTICE_VERSION = 1
+NOTICE_VERSION = 2
 """Version of the notice in ``templates/game/notice.html``.
 
 If a change alters what the notice says, increase the version: the site then asks all players to

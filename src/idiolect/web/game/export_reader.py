@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,20 @@ def read_plays(player: Any | None = None) -> Plays:
     return Plays(
         rounds=tuple(map(to_round_row, ordered.iterator(chunk_size=500))),
         votes=tuple(_iter_vote_rows(votes.order_by("given_at", "pk").iterator(chunk_size=2000))),
+    )
+
+
+def leave_out_hidden(plays: Plays) -> Plays:
+    """Return the plays without the answers that a moderator hid from other players."""
+    from idiolect.web.game.models import HiddenAnswer
+
+    hidden = set(HiddenAnswer.objects.values_list("stem", flat=True))
+    return Plays(
+        rounds=tuple(
+            replace(row, answers=tuple(a for a in row.answers if a.stem not in hidden))
+            for row in plays.rounds
+        ),
+        votes=tuple(vote for vote in plays.votes if vote.stem not in hidden),
     )
 
 

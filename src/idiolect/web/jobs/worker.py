@@ -118,14 +118,14 @@ def clean_up() -> None:
     from django.conf import settings
 
     from idiolect.web import rate_limits
-    from idiolect.web.accounts import guests, personal_data
+    from idiolect.web.accounts import personal_data
     from idiolect.web.database import maintenance
 
     store = import_module(settings.SESSION_ENGINE).SessionStore
     store.clear_expired()
     store.shorten_too_long()
     rate_limits.delete_expired()
-    if deleted := guests.delete_unreachable_guests():
+    if deleted := personal_data.delete_unreachable_guests():
         _log.info("deleted %d guests whose session has ended", deleted)
     personal_data.remove_orphans()
     maintenance.purge_deleted(max_bytes=None)

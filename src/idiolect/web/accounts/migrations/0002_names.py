@@ -61,5 +61,10 @@ class Migration(migrations.Migration):
                 verbose_name="name",
             ),
         ),
+        migrations.AlterField(
+            model_name="user",
+            name="is_staff",
+            field=models.BooleanField(default=False, verbose_name="uses the admin pages"),
+        ),
         migrations.RunPython(normalize_names, migrations.RunPython.noop),
     ]

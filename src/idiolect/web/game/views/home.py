@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
@@ -67,6 +68,7 @@ def show_notice(request: HttpRequest) -> HttpResponse:
         "game/notice.html",
         {
             "agreed": has_agreed(request),
+            "guest_days": settings.SESSION_COOKIE_AGE // 86_400,
             "wanted": request.GET.get("for", ""),
         },
     )
