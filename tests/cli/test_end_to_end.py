@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shlex
 import shutil
 import subprocess
 import sys
@@ -135,22 +134,41 @@ def test_export_then_import_adapter_keeps_predictions(place: Path, tmp_path: Pat
     assert list_open_paths(tmp_path) == []
 
 
-def test_personalize_starts_from_mean(place: Path, tmp_path: Path) -> None:
-    store, mean = tmp_path / "store", tmp_path / "mean"
-    options = ["--base", place / "base", "--no-gate"]
-    run_cli("personalize", place / "data", "--store", store, *options)
-    assert "at least one person" in run_cli("mean", store, "--out", mean, code=2).stderr
-    people = ["--person", "ann", "--person", "bob"]
-    # The refusal names the command that records the consent.
-    refusal = run_cli("mean", store, *people, "--out", mean, code=1).stderr
-    command = refusal.strip().split("run: idiolect ")[1]
-    run_cli(*shlex.split(command))
-    assert run_cli_json("mean", store, *people, "--out", mean) == {"people": 2, "folder": str(mean)}
-    new = ["personalize", place / "data", "--store", tmp_path / "new", "--person", "cy"]
-    started = [*new, *options, "--start", mean, "--epochs", "1"]
-    assert run_cli_json(*started)["trained"] == ["cy"]
-    assert run_cli_json(*started)["unchanged"] == ["cy"]
-    assert "already exists" in run_cli("mean", store, *people, "--out", mean, code=2).stderr
+@pytest.mark.finding("mean-of-few", "private-training")
+def test_mean_becomes_start_and_basis(place: Path, tmp_path: Path) -> None:
+    """A mean of five people who agreed: as an initial adapter, and as a basis."""
+    draw, names = random.Random(1), [f"m{n}" for n in range(5)]
+    lines = [
+        {"person": person, "fields": make_film(draw), "time": 86400 * day}
+        for person in (*names, "new")
+        for day in range(22)
+    ]
+    (tmp_path / "more.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    data, store, mean = tmp_path / "data", tmp_path / "store", tmp_path / "mean"
+    run_cli("import", tmp_path / "more.jsonl", "--task", "rating", "--out", data)
+    (tmp_path / "people").write_text("\n".join(names))
+    people, options = ["--people-file", tmp_path / "people"], ["--base", place / "base"]
+    shared = ["--no-gate", "--set", "lora.shared_a=true"]
+    run_cli("personalize", data, "--store", store, *people, *options, *shared)
+    making = ["mean", store, *people, "--out", mean, "--directions", "2"]
+    assert "--data" in run_cli(*making, code=2).stderr
+    making += ["--override-leakage", "made-up people"]
+    assert "idiolect consent" in run_cli(*making, code=1).stderr
+    run_cli("consent", store, *people, "--scope", "mean")
+    assert "at least 5 people" in run_cli(*making[:2], *making[4:], code=2).stderr
+    made = run_cli_json(*making)
+    assert (made["people"], made["folder"], made["directions"]) == (5, str(mean), 2)
+    assert "already exists" in run_cli(*making, code=2).stderr
+    new = ["personalize", data, "--person", "new", *options, "--start", mean]
+    started = [*new, "--store", tmp_path / "new", "--no-gate", "--epochs", "1"]
+    assert run_cli_json(*started)["trained"] == ["new"]
+    assert run_cli_json(*started)["unchanged"] == ["new"]
+    # The same folder as a basis.
+    private = [*new, "--store", tmp_path / "private", "--private", "8"]
+    shown = run_cli(*private).stdout
+    assert "epsilon 8, delta 1e-05 for one record" in shown and "of 100 cases" in shown
+    assert run_cli_json(*private)["privacy"]["new"]["epsilon"] == 8.0
+    assert "leave out --retrieval" in run_cli(*private, "--retrieval", "bm25", code=2).stderr
 
 
 def test_consent_is_recorded_listed_and_revoked(place: Path, tmp_path: Path) -> None:

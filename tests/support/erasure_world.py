@@ -33,6 +33,7 @@ from idiolect.tasks.registry import get_task
 from idiolect.training.adapt_base import AdaptConfig
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.schedule import TrainConfig
+from support.small_means import make_small_mean
 from support.tiny_people import UNGATED, save_tiny_base
 
 ANN, BART, CRESS, DORA = "annabel", "bartholomew", "cressida", "dorothea"
@@ -162,8 +163,8 @@ def build_full_world(folder: Path) -> ErasureWorld:
     api.export(api.ExportRequest(store=place.store, person=CRESS, out=out / "out" / "cress"))
     api.consent(api.ConsentRequest(store=place.store, people=PEOPLE, scope="mean"))
     api.consent(api.ConsentRequest(store=place.store, people=PEOPLE, scope="pieces"))
-    api.mean(place.store, [ANN, CRESS], out / "out" / "mean")
-    api.mean(place.store, [CRESS, DORA], out / "out" / "other-mean")
+    make_small_mean(place.store, [ANN, CRESS], out / "out" / "mean")
+    make_small_mean(place.store, [CRESS, DORA], out / "out" / "other-mean")
     place.personalize(out / "from-mean", start=out / "out" / "mean")
     place.personalize(out / "from-other", start=out / "out" / "other-mean")
     place.personalize(out / "copies", people=[DORA])

@@ -32,6 +32,7 @@ from idiolect.api.training import adapt, merge, personalize
 from idiolect.api.unlearning import UnlearnSummary, scorecard, unlearn
 from idiolect.evaluation.request import EvaluateRequest
 from idiolect.pieces.assembly.request import AssembleRequest
+from idiolect.pieces.means.request import MeanRequest
 from idiolect.pieces.sharing.request import ShareRequest
 from idiolect.pieces.withdrawal.request import WithdrawRequest
 from idiolect.training.runs.request import PersonalizeRequest
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from idiolect.evaluation.run_scorecard import ScorecardConfig
     from idiolect.evaluation.runner import EvaluateConfig
     from idiolect.pieces.assembly.assembler import AssembleSummary
+    from idiolect.pieces.means.run import MeanSummary
     from idiolect.pieces.recipes.config import RecipeConfig
     from idiolect.pieces.sharing.run import ShareSummary
     from idiolect.pieces.sharing.sharing import ShareConfig
@@ -69,6 +71,8 @@ __all__ = [
     "ImportAdapterRequest",
     "ImportRequest",
     "ImportedAdapter",
+    "MeanRequest",
+    "MeanSummary",
     "MergeSummary",
     "PersonalConfig",
     "PersonalizeRequest",
@@ -117,6 +121,7 @@ _LAZY_EXPORTS = {
     "EngineConfig": "idiolect.training.engine.config",
     "EvaluateConfig": "idiolect.evaluation.runner",
     "ForgetConfig": "idiolect.erasure.forget",
+    "MeanSummary": "idiolect.pieces.means.run",
     "MergeSummary": "idiolect.training.sharded.shards",
     "PersonalConfig": "idiolect.training.runs.plan",
     "Prediction": "idiolect.serving.predict",

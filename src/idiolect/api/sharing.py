@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,13 @@ from idiolect.api.requests import ConsentRequest
 from idiolect.errors import UsageError
 from idiolect.events import Listener, null_listener
 from idiolect.pieces.assembly.request import AssembleRequest
+from idiolect.pieces.means.request import MeanRequest
 from idiolect.pieces.sharing.request import ShareRequest
 from idiolect.pieces.withdrawal.request import WithdrawRequest
 
 if TYPE_CHECKING:
     from idiolect.pieces.assembly.assembler import AssembleSummary
+    from idiolect.pieces.means.run import MeanSummary
     from idiolect.pieces.sharing.run import ShareSummary
     from idiolect.pieces.withdrawal.withdraw import WithdrawSummary
     from idiolect.privacy.consent import Consent
@@ -187,30 +188,32 @@ def withdraw(request: WithdrawRequest, *, listener: Listener = null_listener) ->
     return withdraw_sharers(request, listener=listener)
 
 
-def mean(store: Path, people: Sequence[str], out: Path, *, base: str | None = None) -> Path:
+def mean(request: MeanRequest, *, listener: Listener = null_listener) -> MeanSummary:
     """Write the mean of several people's adapters in PEFT's format.
 
-    Training of other people can start from it (``PersonalizeRequest.start``). It contains what
-    these people have in common, so each of them must have a valid consent to the scope ``mean``.
-    The store's ledger records that it was made.
+    Training of other people can start from it (``PersonalizeRequest.start``), or move along its
+    directions (``PersonalizeRequest.private``). It contains what these people have in common, so
+    each of them must have a valid consent to the scope ``mean``. The update of each person is
+    shortened to a common bound. An audit refuses a mean that reveals which items a person's adapter
+    was trained on, unless ``override_leakage`` gives a reason. The store's ledger records that it
+    was made.
 
     Args:
-        store: Folder of the adapters.
-        people: Ids of the people.
-        out: Folder to write; must not exist, or be empty.
-        base: Current location of the store's base model, if it has moved.
+        request: The people, their store and dataset, and what to write.
+        listener: Receives progress events.
 
     Returns:
-        The folder that was written.
+        The folder, how many updates were shortened, and the guarantee of a private mean.
 
     Raises:
         MissingError: If a person has no adapter or no valid consent.
-        UsageError: If no person is named, or if ``out`` is not empty.
+        UsageError: If fewer than five people are named, if the audit refuses, if adapters do not
+            share one A but must, or if ``out`` is not empty.
 
     Example:
-        >>> mean(Path("mine"), ["ann", "ben"], Path("start"))
+        >>> people = ["ann", "ben", "cem", "dee", "eva"]
+        >>> mean(MeanRequest(store=Path("mine"), data=Path("data"), people=people, out=Path("m")))
     """
-    from idiolect.adapters.formats.exchange import export_mean
-    from idiolect.pieces.recipes.sources import open_store
+    from idiolect.pieces.means.run import make_mean
 
-    return export_mean(open_store(store), people, out, base=base)
+    return make_mean(request, listener=listener)

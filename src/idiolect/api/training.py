@@ -104,10 +104,15 @@ def personalize(
         set_start_recipes,
     )
     from idiolect.training.runs.plan import PersonalConfig
-    from idiolect.training.runs.run import PersonalizeRun, set_start_adapter
+    from idiolect.training.runs.run import (
+        PersonalizeRun,
+        set_private_training,
+        set_start_adapter,
+    )
 
     # Training starts from fresh adapters, from one given adapter, or from each person's recipe.
     config = set_start_adapter(request.config or PersonalConfig(), request.start)
+    config = set_private_training(config, request)
     open_starts = None
     if request.pieces is not None:
         config = set_start_recipes(config, request.pieces, request.store)

@@ -33,6 +33,7 @@ from support.pieces_world import (
 )
 from support.run_cli import run_cli, run_cli_json
 from support.sharers import LORA
+from support.small_means import make_small_mean
 from support.tiny_people import UNGATED, make_rater, to_tensor_bytes
 
 TRAINED = replace(UNGATED, lora=replace(LORA, rank=8, alpha=8.0))
@@ -242,7 +243,7 @@ def test_store_refuses_adapter_of_withdrawn_sharer(place: PiecesWorld, tmp_path:
     for use in (
         lambda: api.predict(api.PredictRequest(store=store, person="ann", text=ASKED)),
         lambda: api.export(api.ExportRequest(store=store, person="ann", out=tmp_path / "ann")),
-        lambda: api.mean(store, ["ann"], tmp_path / "mean"),
+        lambda: make_small_mean(store, ["ann"], tmp_path / "mean"),
     ):
         with pytest.raises(MismatchError, match=rf"'ann' is made of pieces of sharer {gone}"):
             use()

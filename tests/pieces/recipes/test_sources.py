@@ -27,6 +27,7 @@ from support.pieces_world import (
     load_pieces_base,
 )
 from support.run_cli import run_cli, run_cli_json
+from support.small_means import make_small_mean
 from support.tiny_people import UNGATED, to_tensor_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -127,7 +128,7 @@ def test_export_of_imported_adapter_keeps_sharers(place: PiecesWorld, tmp_path: 
         )
     api.export(api.ExportRequest(store=store, person="x", out=tmp_path / "x"))
     api.consent(api.ConsentRequest(store=store, people=["x", "y"], scope="mean"))
-    api.mean(store, ["x", "y"], tmp_path / "mean")
+    make_small_mean(store, ["x", "y"], tmp_path / "mean")
     expected = list(load_recipe(place, "ann").sharers)
     for folder in ("x", "mean"):
         assert Manifest.load(tmp_path / folder, "adapter").config["sharers"] == expected

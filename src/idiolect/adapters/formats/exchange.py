@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from idiolect.adapters.arithmetic.concat import concat_lora
-from idiolect.adapters.arithmetic.mean import average_adapters
 from idiolect.adapters.formats.peft import (
-    check_destination,
     load_peft,
     save_peft,
-    serialize_weights,
 )
 from idiolect.adapters.lora import require_lora
 from idiolect.adapters.protocol import Adapter
-from idiolect.adapters.store.consent import open_ledger
 from idiolect.adapters.store.source import AdapterSource, get_usable_adapter, read_sharers
 from idiolect.adapters.store.store import AdapterRecord, AdapterStore
 from idiolect.errors import MismatchError, MissingError, UsageError
 from idiolect.models.base import Base, load_base
-from idiolect.privacy.consent import require_consent
 from idiolect.prompts.chat_template import encode_invocation
 from idiolect.storage.manifest import Manifest
 
@@ -49,8 +43,8 @@ def export_adapter(
     base: str | None = None,
 ) -> Path:
     """See ``api.export``."""
-    adapter = _require_adapter(source, person)
-    name = _get_base_name(source)
+    adapter = require_adapter(source, person)
+    name = get_base_name(source)
     # The public base lacks the task adapter, so both adapters are exported as one.
     if on == "public":
         adapter, name = _concat_for_public_base(source, adapter, base)
@@ -58,54 +52,25 @@ def export_adapter(
         out,
         adapter,
         base_name=name,
-        invocation=_get_invocation_ids(source, adapter, base),
+        invocation=get_invocation_ids(source, adapter, base),
         about=source.provenance(person),
     )
     return out
 
 
-def export_mean(
-    store: AdapterStore, people: Sequence[str], out: Path, *, base: str | None = None
-) -> Path:
-    """See ``api.mean``.
-
-    The ledger entry is written before the adapter. If the process is killed in between, the ledger
-    has an entry for an export that does not exist, but there is never an export without an entry.
-    """
-    # Check everything that can fail before the ledger entry: adapters, consent, kind, destination.
-    ledger, names = open_ledger(store), tuple(dict.fromkeys(people))
-    adapters = [require_lora(_require_adapter(store, person)) for person in names]
-    require_consent(ledger, names, "mean", store=store.folder)
-    adapter = average_adapters(adapters)
-    invocation = _get_invocation_ids(store, adapter, base)
-    check_destination(out)
-    # The ledger keeps the hash, so that an erasure finds this file later.
-    digest = hashlib.sha256(serialize_weights(adapter)).hexdigest()
-    ledger.record_event("shared", names, {"scope": "mean", "of": len(names), "sha256": digest})
-    save_peft(
-        out,
-        adapter,
-        base_name=_get_base_name(store),
-        invocation=invocation,
-        about={"mean_of": len(names), **_merge_provenance(store, names)},
-    )
-    return out
-
-
-def _merge_provenance(store: AdapterStore, people: Sequence[str]) -> dict[str, Any]:
+def merge_provenance(store: AdapterStore, people: Sequence[str]) -> dict[str, Any]:
     """The provenance of several people's adapters together, for the manifest."""
     provenances = [found for person in people if (found := store.provenance(person))]
     sharers = sorted({sharer for found in provenances for sharer in found["sharers"]})
     return {"pool": provenances[0]["pool"], "sharers": sharers} if provenances else {}
 
 
-def _get_base_name(store: AdapterSource) -> str:
+def get_base_name(store: AdapterSource) -> str:
+    """The name of the store's base in PEFT's config."""
     return store.base_name if store.base_source == "default" else store.base_source
 
 
-def _get_invocation_ids(
-    store: AdapterSource, adapter: Adapter, base: str | None
-) -> tuple[int, ...]:
+def get_invocation_ids(store: AdapterSource, adapter: Adapter, base: str | None) -> tuple[int, ...]:
     """The tokens that activate an adapter that acts on answers only; needs the base's tokenizer."""
     if adapter.config.active != "answer":
         return ()
@@ -158,7 +123,7 @@ def load_matching_base(
     return loaded
 
 
-def _require_adapter(store: AdapterSource, person: str) -> Adapter:
+def require_adapter(store: AdapterSource, person: str) -> Adapter:
     adapter = get_usable_adapter(store, person)
     if adapter is None:
         record = store.get_record(person)

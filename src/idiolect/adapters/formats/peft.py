@@ -51,14 +51,15 @@ def save_peft(
     base_name: str,
     invocation: Sequence[int] = (),
     about: Mapping[str, Any] | None = None,
+    extra: Mapping[str, bytes] | None = None,
     replace: bool = False,
 ) -> None:
     """Write an adapter in PEFT's format, atomically; equal adapters give equal bytes.
 
     ``invocation``: the tokens that activate an adapter that acts on answers only
     (``encode_invocation`` of the base's tokenizer); empty for other adapters. ``about``: more
-    entries for the manifest. Raises the same errors as ``check_destination`` and
-    ``serialize_weights``.
+    entries for the manifest. ``extra``: more files, by name. Raises the same errors as
+    ``check_destination`` and ``serialize_weights``.
     """
     assert bool(invocation) == (adapter.config.active == "answer")
     check_destination(folder, replace=replace)
@@ -68,6 +69,8 @@ def save_peft(
     with stage_folder(folder, replace=replace) as staged:
         (staged / CONFIG_FILE).write_bytes(layout.render_config(adapter, base_name, invocation))
         (staged / WEIGHTS_FILE).write_bytes(weights)
+        for name, content in (extra or {}).items():
+            (staged / name).write_bytes(content)
         Manifest.from_folder(
             staged,
             kind="adapter",

@@ -9,7 +9,7 @@ access other shards.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from idiolect.adapters.protocol import Adapter, AdapterConfig
 from idiolect.adapters.store.shard_index import Shard, get_records_path, get_tensors_path
 from idiolect.adapters.store.tensor_file import serialize_tensors
 from idiolect.errors import IntegrityError
+from idiolect.privacy.guarantee import PrivacyGuarantee
 from idiolect.storage.files import read_json, sha256_file, write_atomic, write_json
 
 Served = Literal["adapter", "gated", "too few items", "withdrawn"]
@@ -57,6 +58,8 @@ class AdapterRecord:
     sharers: tuple[str, ...] = ()
     """Pseudonyms of the sharers whose pieces the adapter is made of."""
     row: int | None = None
+    privacy: PrivacyGuarantee | None = None
+    """What differential privacy promises, if the adapter was trained with it."""
 
 
 def write_shard(
@@ -100,18 +103,27 @@ def _write_records(
     folder: Path, number: int, sha256: str, records: Sequence[dict[str, Any]]
 ) -> Shard[AdapterRecord]:
     write_json(get_records_path(folder, number), {"sha256": sha256, "records": records})
-    return Shard(number, sha256, tuple(AdapterRecord(**r) for r in records))
+    return Shard(number, sha256, tuple(map(_restore_record, records)))
+
+
+def _restore_record(plain: Mapping[str, Any]) -> AdapterRecord:
+    """Build a record from JSON data; raises TypeError for unknown entries."""
+    # JSON has no tuples, and older files lack some entries.
+    privacy = plain.get("privacy")
+    return AdapterRecord(
+        **{
+            **plain,
+            "sharers": tuple(plain.get("sharers", ())),
+            "privacy": PrivacyGuarantee(**privacy) if privacy else None,
+        }
+    )
 
 
 def read_shard(path: Path) -> Shard[AdapterRecord]:
     """Read a shard's records; raises IntegrityError if the file is malformed."""
     content = read_json(path)
     try:
-        # JSON has no tuples, and files from before there were sharers have no such entry.
-        records = tuple(
-            AdapterRecord(**{**record, "sharers": tuple(record.get("sharers", ()))})
-            for record in content["records"]
-        )
+        records = tuple(_restore_record(record) for record in content["records"])
         return Shard(int(path.stem), str(content["sha256"]), records)
     except (KeyError, TypeError) as error:
         raise IntegrityError(f"{path}: not valid records of a shard ({error})") from error

@@ -57,6 +57,14 @@ MAX_NAMED_PEOPLE = 8
     help="Start training from this adapter in PEFT's format (made by idiolect mean).",
 )
 @click.option(
+    "--private",
+    type=float,
+    metavar="EPSILON",
+    help="Train with record-level differential privacy: the adapter moves along the directions of "
+    "--start (made by idiolect mean --directions), with noise. 8 is a common value; smaller is "
+    "more private.",
+)
+@click.option(
     "--pieces",
     type=PATH_TYPE,
     metavar="RECIPES",
@@ -114,6 +122,7 @@ def personalize_command(
     afresh: bool,
     allow_older: bool,
     start: Path | None,
+    private: float | None,
     pieces: Path | None,
     shard: str | None,
     ray: str | None,
@@ -141,12 +150,18 @@ def personalize_command(
     copy, or a copy from before a deletion), their adapter stays, the person is listed, and the exit
     code is 1. With --allow-older it is replaced.
 
+    With --private, the adapter shows little about any single record of a person: the summary says
+    how little. The gate, --retrieval and --profiles are off. The base model serves people with
+    fewer than 20 records. Each training again spends more of a person's budget; the summary shows
+    the total. The basis sets the LoRA configuration.
+
     Very large runs are split into shards on many machines: see docs/scale.md.
 
     \b
     $ idiolect personalize data/me --store mine
     $ idiolect personalize data/films --base film-base --store raters --rate 5e-4 --no-gate
     $ idiolect personalize data/films --store raters --pieces recipes --epochs 1
+    $ idiolect personalize data/films --store raters --start basis --private 8
     $ idiolect personalize data/films --store raters --shard 3/8
     """
     from idiolect import api
@@ -166,6 +181,7 @@ def personalize_command(
             mode="afresh" if afresh else "continue",
             allow_older=allow_older,
             start=start,
+            private=private,
             pieces=pieces,
             shard=shard,
             ray=ray,
@@ -205,7 +221,22 @@ def summarize_training(summary: PersonalSummary) -> dict[str, str]:
         facts["items"] += f", {summary.unusable_items:,} skipped (no answer, or too long)"
     facts["tokens"] = f"{summary.tokens:,}"
     facts["time"] = format_duration(summary.seconds)
-    return facts
+    return facts | summarize_privacy(summary)
+
+
+def summarize_privacy(summary: PersonalSummary) -> dict[str, str]:
+    """Return the guarantee of private training as labels and values; empty if there is none.
+
+    Of several people, the weakest guarantee counts.
+    """
+    if not summary.privacy:
+        return {}
+    weakest = max(summary.privacy.values(), key=lambda one: one.total_epsilon)
+    facts = {"privacy": f"epsilon {weakest.epsilon:g}, delta {weakest.delta:g} for one record"}
+    if weakest.trainings > 1:
+        total = f"epsilon {weakest.total_epsilon:.3g} over {weakest.trainings} trainings"
+        facts["privacy, total"] = total
+    return facts | {"that means": weakest.meaning}
 
 
 def format_people(people: Sequence[str]) -> str:

@@ -20,6 +20,13 @@ from idiolect.privacy.ledger import Ledger
 from idiolect.training.engine.train_many import train_many
 from idiolect.training.holdout_gate import compute_mean_losses
 from idiolect.training.jobs import TrainingJob, TrainingResult
+from idiolect.training.private.budget import (
+    TRAINED,
+    describe_for_ledger,
+    make_record_guarantee,
+    read_spent_budgets,
+)
+from idiolect.training.private.train_private import train_private
 from idiolect.training.runs.plan import PersonPlan, Planner, RunContext
 from idiolect.training.runs.summary import PersonalSummary, RunCounter
 
@@ -79,7 +86,7 @@ class Personalizer:
             tally.unusable_items += planned.unusable_items
             if (
                 planned.previous_adapter is None
-                and len(planned.train_examples) < self.config.least_items
+                and len(planned.train_examples) < self.config.least_train_items
             ):
                 few.append(self._make_record(planned, "too few items"))
             else:
@@ -114,31 +121,53 @@ class Personalizer:
             return
         entries: list[tuple[AdapterRecord, Adapter | None]] = [(record, None) for record in few]
         if people:
-            # All people of the group in one run of the engine.
-            trained = train_many(
-                self.context.base,
-                [self._make_job(planned) for planned in people],
-                self.config.lora,
-                self.config.train,
-                self.context.engine,
-                checkpoint=self.checkpoint_path,
-                listener=self.listener,
-            )
+            trained = self._train_people(people)
             # The gate decides per person whether the adapter is kept.
             verdicts = self._evaluate_gate(people, trained)
+            budgets = read_spent_budgets(self.ledger if self.config.private else None)
             for planned, result in zip(people, trained, strict=True):
-                entries.append(self._build_entry(planned, result, verdicts.get(planned.person)))
+                record, adapter = self._build_entry(planned, result, verdicts.get(planned.person))
+                if self.config.private:
+                    records, spent = len(planned.train_examples), budgets.get(planned.person)
+                    privacy = make_record_guarantee(self.config.private, records, spent)
+                    record = replace(record, privacy=privacy)
+                entries.append((record, adapter))
                 tally.trained.append(planned.person)
                 tally.items += planned.items
                 tally.tokens += result.tokens
             # The ledger comes first: a kill before the store is written leaves an event too many.
             if self.ledger is not None:
                 names = [planned.person for planned in people]
-                self.ledger.record_event("trained", names, {"base": self.context.base.identity})
+                details = describe_for_ledger(self.config.private)
+                base = self.context.base.identity
+                self.ledger.record_event(TRAINED, names, {"base": base, **details})
         self.store.add(entries)
         for record, _ in entries:
             tally.record(record)
         self.checkpoint_path.unlink(missing_ok=True)
+
+    def _train_people(self, people: Sequence[PersonPlan]) -> Sequence[TrainingResult[Adapter]]:
+        """Train a group of people, all in one run of the engine.
+
+        Private training writes no checkpoint: a killed run has released nothing.
+        """
+        jobs = [self._make_job(planned) for planned in people]
+        private, basis = self.config.private, self.context.basis
+        if private is None:
+            return train_many(
+                self.context.base,
+                jobs,
+                self.config.lora,
+                self.config.train,
+                self.context.engine,
+                checkpoint=self.checkpoint_path,
+                listener=self.listener,
+            )
+        # The gate's decision would reveal something about the held-out records.
+        assert basis is not None and not self.config.gate.on
+        return train_private(
+            self.context.base, jobs, basis, private, self.context.engine, listener=self.listener
+        )
 
     def _build_entry(
         self,

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from idiolect.adapters.arithmetic.directions import AdapterBasis
 from idiolect.adapters.lora import LoraConfig
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.store import AdapterRecord, AdapterStore
@@ -25,6 +26,7 @@ from idiolect.retrieval.dense import Encoder
 from idiolect.tasks.task import Task
 from idiolect.training.engine.config import EngineConfig
 from idiolect.training.holdout_gate import GateConfig
+from idiolect.training.private.config import PrivateConfig
 from idiolect.training.runs.initial_adapters import InitialAdapters
 from idiolect.training.schedule import TrainConfig
 
@@ -60,6 +62,8 @@ class PersonalConfig:
     ``set_start_adapter``."""
     pool: PoolReference | None = None
     """Set if each person starts from the adapter that their recipe makes."""
+    private: PrivateConfig | None = None
+    """Set if people are trained with differential privacy; see ``training/private/request.py``."""
     dtype: DtypeName = "auto"
     device: str = "auto"
 
@@ -68,6 +72,31 @@ class PersonalConfig:
             raise UsageError(f"least_items: must be at least 1, got {self.least_items}")
         if self.last_items < 0:
             raise UsageError(f"last_items: must be 0 (all) or more, got {self.last_items}")
+        if self.private is not None:
+            self._require_separate_records()
+
+    def _require_separate_records(self) -> None:
+        """Raise UsageError if one record could influence training through others.
+
+        Then removing it would change more than its own, bounded contribution.
+        """
+        if self.context.retrieval != "none" or self.context.profile:
+            raise UsageError(
+                "private training: prompts must not contain other records of the person; leave out "
+                "--retrieval and --profiles"
+            )
+        if self.last_items:
+            raise UsageError(
+                "private training: a new record would push an old one out of last_items; use all "
+                "items (last_items=0)"
+            )
+        if self.pool is not None:
+            raise UsageError("private training starts from a basis (--start), not from pieces")
+
+    @property
+    def least_train_items(self) -> int:
+        """The base serves people with fewer usable training items than this."""
+        return max(self.least_items, self.private.least_records if self.private else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +140,8 @@ class RunContext:
     """Needed for dense retrieval only."""
     starts: InitialAdapters | None = None
     """Each person's initial adapter; new adapters if ``None``."""
+    basis: AdapterBasis | None = None
+    """The directions of private training (``config.private``)."""
     mode: Mode = "afresh"
     allow_older: bool = True
     """Whether a history that is older than the one of the current adapter replaces it."""

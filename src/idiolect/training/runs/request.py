@@ -5,6 +5,7 @@ Imports no torch, and can be sent to another machine that sees the same folders.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,11 @@ from idiolect.errors import UsageError
 if TYPE_CHECKING:
     from idiolect.training.engine.config import EngineConfig
     from idiolect.training.runs.plan import Mode, PersonalConfig
+
+NO_BASIS = (
+    "private training moves along the directions of a basis: name it with start (--start FOLDER; "
+    "idiolect mean --directions makes one from people who agreed)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +53,9 @@ class PersonalizeRequest:
     start: Path | None = None
     """Folder of a PEFT adapter from which each person's training starts (``mean`` makes one). The
     store's manifest has its weights' SHA-256."""
+    private: float | None = None
+    """Train with record-level differential privacy at this epsilon. ``start`` must be a basis (a
+    mean with directions); gate, retrieval and profiles are off. Settings: ``config.private``."""
     pieces: Path | None = None
     """Folder of recipes (``assemble``). Each person's training starts from the adapter of their
     recipe, and all adapters are of that kind. The store names the pool, each record the sharers."""
@@ -71,4 +80,19 @@ class PersonalizeRequest:
         if self.start is not None and self.pieces is not None:
             raise UsageError(
                 "start and pieces exclude each other: start from one adapter, or from pieces"
+            )
+        if self.private is not None:
+            self._check_private()
+
+    def _check_private(self) -> None:
+        """Raise UsageError if a field excludes private training."""
+        if not (self.private is not None and 0 < self.private < math.inf):
+            raise UsageError(f"private: epsilon must be a number above 0, got {self.private}")
+        if self.start is None:
+            raise UsageError(NO_BASIS)
+        if self.mode == "continue":
+            raise UsageError("private training starts from the basis each time: leave out continue")
+        if self.shard is not None or self.ray is not None:
+            raise UsageError(
+                "private training counts each person's budget in one store: leave out shard and ray"
             )

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from idiolect.adapters.arithmetic.directions import AdapterBasis
+from idiolect.adapters.formats.basis import hash_directions, load_basis, read_basis_config
 from idiolect.adapters.formats.peft import WEIGHTS_FILE, load_peft
 from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.store.source import read_sharers
 from idiolect.adapters.store.store import AdapterStore
 from idiolect.config import to_plain
 from idiolect.errors import MismatchError, MissingError, UsageError
-from idiolect.events import Listener, null_listener, tee
+from idiolect.events import Listener, Message, null_listener, tee
 from idiolect.history.dataset import Dataset, read_dataset
 from idiolect.models.base import Base, load_base
 from idiolect.models.cpu.shape_caches import limit_onednn_shape_caches
@@ -23,10 +25,11 @@ from idiolect.storage.files import sha256_file
 from idiolect.storage.metrics_log import MetricsLog
 from idiolect.tasks.registry import get_task
 from idiolect.training.engine.config import EngineConfig
+from idiolect.training.private.config import PrivateConfig
 from idiolect.training.runs.initial_adapters import InitialAdapters, SharedInitialAdapter
 from idiolect.training.runs.personalize import Personalizer
 from idiolect.training.runs.plan import PersonalConfig, RunContext
-from idiolect.training.runs.request import PersonalizeRequest
+from idiolect.training.runs.request import NO_BASIS, PersonalizeRequest
 from idiolect.training.runs.summary import PersonalSummary
 
 OpenStarts = Callable[[], InitialAdapters]
@@ -59,6 +62,27 @@ def set_start_adapter(config: PersonalConfig, start: Path | None) -> PersonalCon
     return replace(config, start=sha256_file(start / WEIGHTS_FILE), pool=None)
 
 
+def set_private_training(config: PersonalConfig, request: PersonalizeRequest) -> PersonalConfig:
+    """Return the settings for private training along the basis that the request names.
+
+    The gate is turned off, and the basis sets the LoRA configuration. Raises UsageError if the
+    folder has no directions, or if a setting would let one record influence others.
+    """
+    private, folder = config.private, request.start
+    if request.private is not None:
+        private = replace(private or PrivateConfig(), epsilon=request.private)
+    if private is None:
+        return config
+    if folder is None:
+        raise UsageError(NO_BASIS)
+    return replace(
+        config,
+        lora=read_basis_config(folder),
+        gate=replace(config.gate, on=False),
+        private=replace(private, basis=hash_directions(folder)),
+    )
+
+
 class PersonalizeRun:
     """Runs a request, or shards of it, with one loaded base.
 
@@ -84,6 +108,9 @@ class PersonalizeRun:
                 "use 'all'"
             )
         self.people = list_people(request, self.dataset)
+        if config.private is not None:
+            text = "private training: the gate is off, and its loss is not reported"
+            listener(Message(text=text))
         # Stage 2: load what all people share.
         folder = request.profiles
         profiles = load_profiles(folder, task=task.name) if folder else {}
@@ -95,6 +122,7 @@ class PersonalizeRun:
             engine=request.engine or EngineConfig(),
             profiles=profiles,
             starts=self._open_starts(base, open_starts),
+            basis=self._load_basis(base),
             encoder=MiniLM() if config.context.retrieval == "dense" else None,
             mode=request.mode,
             allow_older=request.allow_older,
@@ -129,6 +157,18 @@ class PersonalizeRun:
                 "train adapters of the same kind, or start from another adapter"
             )
         return adapter
+
+    def _load_basis(self, base: Base) -> AdapterBasis | None:
+        """Load the directions of private training; raises if they are not those in the settings."""
+        private, folder = self.config.private, self.request.start
+        if private is None:
+            return None
+        if folder is None or hash_directions(folder) != private.basis:
+            raise UsageError(
+                f"start: {folder or 'no folder'} does not have the directions that the settings "
+                "name; give the right basis (--start)"
+            )
+        return load_basis(folder, base)
 
     def create_store(self, folder: Path) -> AdapterStore:
         """Open the store in a folder; create it for this request if there is none."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from idiolect.adapters.store.store import AdapterRecord
+from idiolect.privacy.guarantee import PrivacyGuarantee
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class PersonalSummary:
     items: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    privacy: Mapping[str, PrivacyGuarantee] = field(default_factory=dict[str, PrivacyGuarantee])
+    """The guarantee of each person who was trained with differential privacy, or is unchanged."""
 
 
 @dataclass(slots=True)
@@ -42,6 +45,7 @@ class RunCounter:
     unusable_items: int = 0
     items: int = 0
     tokens: int = 0
+    privacy: dict[str, PrivacyGuarantee] = field(default_factory=dict[str, PrivacyGuarantee])
 
     def record(self, record: AdapterRecord | None) -> None:
         """Count a person as done, by how they are served."""
@@ -51,6 +55,8 @@ class RunCounter:
             self.too_few.append(record.person)
         elif record is not None and record.served == "gated":
             self.gated.append(record.person)
+        if record is not None and record.privacy is not None:
+            self.privacy[record.person] = record.privacy
 
     def refuse_older(self, person: str) -> None:
         """Count a person as done whose adapter stays, because the history is older."""
@@ -69,6 +75,7 @@ class RunCounter:
             items=self.items,
             tokens=self.tokens,
             seconds=time.monotonic() - self.started,
+            privacy=dict(self.privacy),
         )
 
 
