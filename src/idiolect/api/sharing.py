@@ -211,8 +211,7 @@ def mean(request: MeanRequest, *, listener: Listener = null_listener) -> MeanSum
             share one A but must, or if ``out`` is not empty.
 
     Example:
-        >>> people = ["ann", "ben", "cem", "dee", "eva"]
-        >>> mean(MeanRequest(store=Path("mine"), data=Path("data"), people=people, out=Path("m")))
+        >>> mean(MeanRequest(store=Path("mine"), data=Path("d"), people=agreed, out=Path("m")))
     """
     from idiolect.pieces.means.run import make_mean
 

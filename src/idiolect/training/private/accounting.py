@@ -10,6 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+import numpy as np
+
 from idiolect.errors import UsageError
 from idiolect.privacy.guarantee import (
     Mechanism,
@@ -31,15 +33,14 @@ def compute_epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
     # Imported here: it takes seconds, and only private training needs it.
     from opacus.accountants.analysis import rdp
 
-    total = [0.0] * len(_ORDERS)
+    total = np.zeros(len(_ORDERS))
     for multiplier, steps in mechanisms:
         # Sampling rate 1: each step uses all records.
-        found = rdp.compute_rdp(q=1.0, noise_multiplier=multiplier, steps=steps, orders=_ORDERS)
-        total = [a + float(b) for a, b in zip(total, found, strict=True)]
+        total += rdp.compute_rdp(q=1.0, noise_multiplier=multiplier, steps=steps, orders=_ORDERS)
     with warnings.catch_warnings():
         # It warns if the last order is the best: a valid bound that could be tighter.
         warnings.simplefilter("ignore", UserWarning)
-        epsilon, _ = rdp.get_privacy_spent(orders=_ORDERS, rdp=total, delta=delta)
+        epsilon, _ = rdp.get_privacy_spent(orders=_ORDERS, rdp=[*map(float, total)], delta=delta)
     return float(epsilon)
 
 

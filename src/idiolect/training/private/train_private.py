@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from idiolect.adapters.arithmetic.directions import AdapterBasis, flatten_b
-from idiolect.adapters.lora import LoraAdapter
+from idiolect.adapters.protocol import Adapter
 from idiolect.adapters.stacks.lora import LoraStack
 from idiolect.errors import UsageError
 from idiolect.events import Listener, Progress, null_listener
@@ -51,7 +51,7 @@ def train_private(
     draw_noise: DrawNoise = draw_secure_noise,
     listener: Listener = null_listener,
     stage: str = "train",
-) -> tuple[TrainingResult[LoraAdapter], ...]:
+) -> tuple[TrainingResult[Adapter], ...]:
     """Train one adapter per job with record-level differential privacy, from the basis's mean.
 
     The results have no losses: they would reveal something about the records. Only tests pass
@@ -67,7 +67,7 @@ def train_private(
                 f"{len(job.examples)} records; set private.delta to at most 1 / (10 * records)"
             )
     multiplier = compute_multiplier(config.epsilon, config.delta, config.steps)
-    out: list[TrainingResult[LoraAdapter]] = []
+    out: list[TrainingResult[Adapter]] = []
     with (
         prepack_linear(base.model) if engine.pack else nullcontext(),
         compile_elementwise(base.model) if engine.compile else nullcontext(),
