@@ -14,7 +14,7 @@ from idiolect.adapters.arithmetic.directions import AdapterBasis, flatten_b
 from idiolect.adapters.formats.basis import DIRECTIONS_FILE, load_basis
 from idiolect.adapters.formats.peft import load_peft
 from idiolect.adapters.lora import LoraAdapter, LoraConfig, require_lora
-from idiolect.audit.membership import AuditSubject
+from idiolect.audit.subject import AuditSubject
 from idiolect.errors import UsageError
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base

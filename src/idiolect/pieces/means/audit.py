@@ -13,7 +13,9 @@ from idiolect.adapters.arithmetic.directions import AdapterBasis
 from idiolect.adapters.formats.exchange import load_matching_base
 from idiolect.adapters.lora import LoraAdapter
 from idiolect.adapters.store.store import AdapterStore
-from idiolect.audit.membership import AuditSubject, LeakageConfig, audit_membership
+from idiolect.audit.attacks import audit_artifacts
+from idiolect.audit.config import LeakageConfig
+from idiolect.audit.subject import AuditSubject
 from idiolect.config import from_plain
 from idiolect.errors import UsageError
 from idiolect.history.dataset import read_dataset
@@ -79,7 +81,7 @@ def _measure_leaks(
     # not grow with the number of people.
     config = LeakageConfig()
     config = replace(config, level=config.level / (len(subjects) * len(artifacts)))
-    found = audit_membership(base, subjects, artifacts, config)
+    found = audit_artifacts(base, subjects, artifacts, config)
     return {
         person: f"{name}: {result.verdict}"
         for name, results in found.items()
