@@ -1,0 +1,1 @@
+"""Private training on film ratings: gain, time, membership and canaries."""
