@@ -194,18 +194,11 @@ def _build_canaries(raw: Raw) -> dict[str, Any]:
         "default": "default training, not private",
         "private": "private, first epsilon",
     }
-    rows: list[list[Any]] = []
+    rows: list[list[str]] = []
     for name, title in titles.items():
         found = raw["canaries"][name]
-        bits = found["bits"]
-        rows.append(
-            [
-                title,
-                f"{found['found']} of {found['planted']}",
-                f"{fmean(bits):.1f}",
-                f"{max(bits):.1f}",
-            ]
-        )
+        bits, count = found["bits"], f"{found['found']} of {found['planted']}"
+        rows.append([title, count, f"{fmean(bits):.1f}", f"{max(bits):.1f}"])
     return {
         "title": "Planted canaries (20 random bits)",
         "columns": ["method", "found", "mean exposure in bits", "largest"],
