@@ -75,6 +75,8 @@ def set_private_training(config: PersonalConfig, request: PersonalizeRequest) ->
         return config
     if folder is None:
         raise UsageError(NO_BASIS)
+    # If only the settings ask for it, the request has not been checked for it yet.
+    replace(request, private=private.epsilon)
     return replace(
         config,
         lora=read_basis_config(folder),
