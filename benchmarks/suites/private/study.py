@@ -29,6 +29,7 @@ from idiolect.history.history import History
 from idiolect.history.write import write_dataset
 from idiolect.importers.registry import import_histories
 from idiolect.models.base import Base, load_base
+from idiolect.models.device import DtypeName
 from idiolect.prompts.context import ContextConfig, PersonContext
 from idiolect.prompts.render import Example, PromptRenderer
 from idiolect.storage.files import read_json, write_json
@@ -51,7 +52,7 @@ class PrivateStudy:
 
     def __init__(self, base: str, sizes: Sizes, work: Path, listener: Listener) -> None:
         self.public_base, self.sizes, self.work, self.listener = base, sizes, work, listener
-        self.quick_dtype = "float32" if base != "default" else "auto"
+        self.dtype: DtypeName = "float32" if base != "default" else "auto"
         work.mkdir(parents=True, exist_ok=True)
         cause = {"base": base, "sizes": asdict(sizes), "seed": SEED, "private": asdict(PRIVATE)}
         self.cache = ResultCache(work, cause)
@@ -133,10 +134,11 @@ class PrivateStudy:
                 for h in others
             ]
             config = make_experiment_config(self.sizes.subject, seed=SEED, quick=False).adapt
+            assert config is not None
             kept_out = ExcludedTestSet(TASK, [self.histories[p] for p in chosen])
-            public = load_base(self.public_base, dtype=self.quick_dtype)
+            public = load_base(self.public_base, dtype=self.dtype)
             adapt_to_task(public, TASK, others, kept_out, folder, config, listener=self.listener)
-        return load_base(str(folder), dtype=self.quick_dtype)
+        return load_base(str(folder), dtype=self.dtype)
 
     @cached_property
     def examples(self) -> dict[str, tuple[Sequence[Example], Sequence[Example], Sequence[Example]]]:
@@ -178,7 +180,7 @@ class PrivateStudy:
             ]
             write_dataset(data, some, task=TASK.name, source=sizes.subject.dataset)
         source = str(self.work / "base")
-        config = replace(DONORS, dtype=self.quick_dtype)
+        config = replace(DONORS, dtype=self.dtype)
         api.personalize(
             api.PersonalizeRequest(data=data, store=store, base=source, config=config),
             listener=self.listener,

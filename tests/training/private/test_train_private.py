@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from idiolect.adapters.arithmetic.directions import AdapterBasis, flatten_b
-from idiolect.adapters.lora import LoraConfig
+from idiolect.adapters.lora import LoraConfig, require_lora
 from idiolect.models.base import Base
 from idiolect.models.tiny import make_tiny_base
 from idiolect.prompts.context import ContextConfig, PersonContext
@@ -66,7 +66,7 @@ def test_train_private_equals_reference(
         expected = train_one_private(base, job, basis, CONFIG, multiplier, noise)
         moved = flatten_b(expected) - flatten_b(basis.mean)
         assert float(moved.norm()) > 1e-3
-        error = float((flatten_b(result.adapter) - flatten_b(expected)).norm())
+        error = float((flatten_b(require_lora(result.adapter)) - flatten_b(expected)).norm())
         assert error <= 1e-6 * float(moved.norm())
         assert (result.first_loss, result.last_loss) == (0.0, 0.0)
 
@@ -111,7 +111,7 @@ def train_coordinates(
 ) -> Tensor:
     """The coordinates of an adapter that was trained without noise."""
     (result,) = train_private(base, [job], basis, config, draw_noise=no_noise)
-    return basis.project(result.adapter)
+    return basis.project(require_lora(result.adapter))
 
 
 def test_train_private_draws_noise_for_its_multiplier(base: Base) -> None:
@@ -129,7 +129,9 @@ def test_train_private_draws_noise_for_its_multiplier(base: Base) -> None:
 
 def test_train_private_noise_differs_between_runs(base: Base) -> None:
     basis, job = make_basis(base), make_job(base, "ann", 4)
-    first, second = (train_private(base, [job], basis, CONFIG)[0].adapter for _ in range(2))
+    first, second = (
+        require_lora(train_private(base, [job], basis, CONFIG)[0].adapter) for _ in range(2)
+    )
     assert not torch.equal(flatten_b(first), flatten_b(second))
 
 
