@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -147,6 +148,28 @@ def test_serve_without_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(run, "find_spec", lambda name: None if name == "uvicorn" else object())
     with pytest.raises(MissingError, match=r"the site needs uvicorn; .*'idiolect\[web\]'"):
         run.serve()
+
+
+@pytest.mark.finding("shared-rate-limit")
+@pytest.mark.parametrize(
+    ("hosts", "proxy", "noted"),
+    [("https://a.example", "", True), ("https://a.example", "127.0.0.1", False), ("", "", False)],
+)
+def test_serve_notes_that_no_proxy_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: str, proxy: str, noted: bool
+) -> None:
+    monkeypatch.setenv("IDIOLECT_HOME", "")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "")
+    monkeypatch.setenv("IDIOLECT_HOSTS", hosts)
+    monkeypatch.setenv("IDIOLECT_PROXY", proxy)
+    monkeypatch.setattr(run, "prepare_site", lambda moderators: None)
+    monkeypatch.setattr(run, "_run_uvicorn", lambda listening, workers: None)
+    monkeypatch.setattr(run.os, "umask", lambda mode: None)
+    for block in ("_close_database", "_run_worker"):
+        monkeypatch.setattr(run, block, contextlib.nullcontext)
+    lines: list[str] = []
+    run.serve(port=0, data=tmp_path, tell=lines.append)
+    assert (run.NO_PROXY_NAMED in lines) == noted
 
 
 def test_set_environment_passes_options_to_settings(

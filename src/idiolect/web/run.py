@@ -27,6 +27,10 @@ from idiolect.web.config.hosts import list_host_names, parse_hosts
 from idiolect.web.config.limits import parse_limits
 
 SETTINGS = "idiolect.web.settings"
+NO_PROXY_NAMED = (
+    "note: all visitors share one limit on signing in, because IDIOLECT_PROXY does not name the "
+    "proxy that they come through"
+)
 _REQUIRED_MODULES = (
     *("django", "django_htmx", "ninja", "uvicorn", "httptools"),
     *("whitenoise", "argon2", "psycopg"),
@@ -76,6 +80,8 @@ def serve(
         shown = _format_address(listening)
         tell(f"Idiolect runs at {shown} (press Ctrl-C to stop it)")
         tell(f"its data is in {get_data_dir()}")
+        if parse_hosts(os.environ["IDIOLECT_HOSTS"]).https and not os.environ.get("IDIOLECT_PROXY"):
+            tell(NO_PROXY_NAMED)
         if browser:
             _open_browser(shown)
         with _close_database(), _stop_on_sigterm(), _run_worker():

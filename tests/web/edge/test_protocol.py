@@ -188,6 +188,26 @@ def test_server_refuses_websocket(live: LiveServer, path: str) -> None:
     assert log.getvalue() == ""
 
 
+@pytest.mark.finding("response-headers")
+@pytest.mark.parametrize(
+    ("second", "status"),
+    [
+        (build_get(*WEBSOCKET, close=False), 403),
+        (build_get(f"X-Long: {'x' * 20_000}"), 431),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nno length\r\n", 400),
+    ],
+)
+def test_server_answers_bad_request_after_a_good_one(
+    live: LiveServer, second: bytes, status: int
+) -> None:
+    with live.connect() as connection:
+        connection.sendall(build_get(close=False))
+        assert read_response(connection).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(second)
+        check_refusal(read_all(connection), status)
+
+
 def test_server_ignores_other_upgrades(live: LiveServer) -> None:
     upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
     with live.connect() as connection:

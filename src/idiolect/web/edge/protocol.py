@@ -56,8 +56,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         """Closes the connection if the request has not arrived by then."""
         self._refusal: RefusedError | None = None
-        # The current request: which parts are complete, and its sizes.
-        self._in_message = self._head_complete = False
+        # The current request: whether it has begun, whether it is being answered, and its sizes.
+        self._in_message = self._head_accepted = False
         self._head_bytes = self._head_count = self._wire_bytes = 0
         self.client_key = ""
         self.quiet_since = self.loop.time()
@@ -130,13 +130,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         # The parser collects a header until it is complete; the callbacks count the others.
-        if not self._head_complete and self._wire_bytes > limit + len(data):
+        if not self._head_accepted and self._wire_bytes > limit + len(data):
             self._refuse(RefusedError(431, "The headers of the request are too large."))
         # A body in many small parts, or one that goes on after it was refused with 413.
         elif self._wire_bytes > limit + len(data) + 4 * settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
             self._refuse(RefusedError(413, "The request is too large."))
-        elif len(self.pipeline) > MAX_PIPELINED:
-            self.abort()
         elif (
             self._deadline is None
             and self.timeout_keep_alive_task is None
@@ -148,7 +146,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start the deadline and the counts of a request."""
         super().on_message_begin()
-        self._in_message, self._head_complete = True, False
+        self._in_message, self._head_accepted = True, False
         self._head_bytes = self._head_count = self._wire_bytes = 0
         self._start_deadline()
 
@@ -161,7 +159,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Take a header; drop those after the body, which no proxy has checked."""
         self._head_count += 1
         self._count_head(len(name) + len(value))
-        if not self._head_complete:
+        if not self._head_accepted:
             super().on_header(name, value)
 
     def _count_head(self, size: int) -> None:
@@ -170,11 +168,13 @@ class GuardedProtocol(HttpToolsProtocol):
             raise self._remember(RefusedError(431, "The headers of the request are too large."))
 
     def on_headers_complete(self) -> None:
-        """Start answering; refuse a websocket, since the site has none."""
-        self._head_complete = True
+        """Start answering; refuse a websocket, since the site has none, and too many requests."""
         if self._get_upgrade() == b"websocket":
             raise self._remember(RefusedError(403, "This site has no websockets."))
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise self._remember(RefusedError(429, "Too many requests wait on this connection."))
         super().on_headers_complete()
+        self._head_accepted = True
 
     def on_message_complete(self) -> None:
         """End the deadline: the request has arrived."""
@@ -216,7 +216,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: RefusedError) -> None:
         """Answer the current request with the refusal, if that is possible, and close."""
         cycle = self.cycle
-        if cycle is None or (cycle.response_complete and not self._head_complete):
+        if cycle is None or (cycle.response_complete and not self._head_accepted):
             self._answer_and_close(refusal.status, refusal.text)
         elif cycle.response_complete:
             self.transport.close()  # the request is answered already: its body was too large
